@@ -1,4 +1,7 @@
 //! botops: the operations API that stands beside a trading bot.
-mod text;
 pub mod contract;
 pub mod error;
+pub mod events;
+pub mod store;
+pub mod tasks;
+mod text;

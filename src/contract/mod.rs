@@ -25,9 +25,9 @@ pub use config::{
 };
 pub use events::{BotEvent, EventKind, SemanticError, Severity};
 pub use state::{
-    Account, BotReport, Breaker, BreakerState, ConfigSummary, GateReason, LoopStats, MarketState, MarketStatus,
-    Order, OrderStatus, OrderType, Performance, Phase, Position, RunningConfig, Session, SessionPhase, Side,
-    StreakType, Trade, TradeOutcome, TradePage,
+    Account, BotReport, Breaker, BreakerState, ConfigSummary, GateReason, LoopStats, MarketState,
+    MarketStatus, Order, OrderStatus, OrderType, Performance, Phase, Position, RunningConfig, Session,
+    SessionPhase, Side, StreakType, Trade, TradeOutcome, TradePage,
 };
 
 /// The contract version this crate speaks. A bot with a lower one is served with what it has.

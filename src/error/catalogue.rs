@@ -341,7 +341,11 @@ mod tests {
             let row = code.row();
             assert!(seen.insert(row.code), "{} stands twice", row.code);
             let (area, number) = row.code.split_once('_').unwrap();
-            assert!(["AUTH", "API", "BOT", "BRK", "CFG", "HLT", "SRV", "WFL"].contains(&area), "{}", row.code);
+            assert!(
+                ["AUTH", "API", "BOT", "BRK", "CFG", "HLT", "SRV", "WFL"].contains(&area),
+                "{}",
+                row.code
+            );
             assert!(number.len() == 3 && number.chars().all(|c| c.is_ascii_digit()), "{}", row.code);
             assert!(!row.next.is_empty(), "{} says no next call", row.code);
             assert!(row.remediation.ends_with('.'), "{}", row.code);

@@ -133,7 +133,11 @@ impl Error {
         got: impl Into<Value>,
         expected: impl Into<String>,
     ) -> Self {
-        self.0.errors.push(FieldError { pointer: pointer.into(), got: got.into(), expected: expected.into() });
+        self.0.errors.push(FieldError {
+            pointer: pointer.into(),
+            got: got.into(),
+            expected: expected.into(),
+        });
         self
     }
 
@@ -227,8 +231,7 @@ impl Error {
     /// The form every user sees.
     pub fn problem(&self, request_id: &str, at: DateTime<Utc>) -> Problem {
         let row = self.0.code.row();
-        let next_actions =
-            if self.0.next.is_empty() { row.next_actions() } else { self.0.next.clone() };
+        let next_actions = if self.0.next.is_empty() { row.next_actions() } else { self.0.next.clone() };
         Problem {
             r#type: format!("/api/v1/errors/catalogue/{}", row.code),
             title: row.title.to_owned(),

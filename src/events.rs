@@ -1,0 +1,419 @@
+//! The event journal: what happened, in order, with sequence numbers that survive restarts.
+//!
+//! [`Events::publish`] gives an event its number, keeps it in memory, tells subscribers and queues it for the store;
+//! [`Events::since`] reads on from a number. A number is never used twice, even after a kill: numbers are reserved
+//! in the store in blocks ahead of use, so a number whose event was lost stays a hole. Deliberately absent: topics
+//! and acknowledgements. A reader keeps its own place.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::{broadcast, watch};
+use utoipa::ToSchema;
+
+use crate::contract::{EventKind, SemanticError, Severity};
+use crate::error::{Code, Error};
+use crate::store::{Abort, Store};
+
+/// Events kept in memory, so that a usual poll does not touch the disk.
+const RING: usize = 2_048;
+
+/// Events a subscriber may be behind before it is told that it lost some.
+const SUBSCRIBER_QUEUE: usize = 1_024;
+
+/// Numbers reserved at a time.
+const BLOCK: u64 = 1_000;
+
+/// Events the store keeps.
+const KEEP_ROWS: u64 = 200_000;
+
+/// How long the store keeps them.
+const KEEP_DAYS: i64 = 90;
+
+/// One thing that happened. Its texts are untrusted when `source` is the bot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Event {
+    /// The place in the journal: grows, survives restarts, may have holes.
+    pub seq: u64,
+    /// When it happened, by its source's clock.
+    pub at: DateTime<Utc>,
+    /// What it is about.
+    pub kind: EventKind,
+    /// How much attention it wants.
+    pub severity: Severity,
+    /// `botops`, or `bot:<id>`: then message, error and data are the bot's words, cleaned but untrusted.
+    pub source: String,
+    /// One sentence for people.
+    pub message: String,
+    /// The failure, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<SemanticError>,
+    /// The facts, by kind.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    #[schema(value_type = Object)]
+    pub data: Value,
+}
+
+/// An event before it has a number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEvent {
+    /// When it happened.
+    pub at: DateTime<Utc>,
+    /// What it is about.
+    pub kind: EventKind,
+    /// How much attention it wants.
+    pub severity: Severity,
+    /// `botops`, or `bot:<id>`.
+    pub source: String,
+    /// One sentence for people.
+    pub message: String,
+    /// The failure, when there is one.
+    pub error: Option<SemanticError>,
+    /// The facts, by kind.
+    pub data: Value,
+    /// A reader's place in another journal, stored together with the event: key and value.
+    pub bookmark: Option<(String, String)>,
+}
+
+impl NewEvent {
+    /// An event of botops itself, happening now.
+    pub fn own(kind: EventKind, severity: Severity, message: impl Into<String>, data: Value) -> Self {
+        Self {
+            at: Utc::now(),
+            kind,
+            severity,
+            source: "botops".to_owned(),
+            message: message.into(),
+            error: None,
+            data,
+            bookmark: None,
+        }
+    }
+}
+
+/// A page of the journal.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// Events with a number above `after`, oldest first.
+    pub items: Vec<Arc<Event>>,
+    /// The newest number given out so far.
+    pub latest: u64,
+    /// The cursor of the next page: the last item's number, or the number up to which nothing matched.
+    pub next: u64,
+    /// True when more events match beyond this page.
+    pub more: bool,
+}
+
+/// Handle to the journal; cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Events {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    journal: Mutex<Journal>,
+    live: broadcast::Sender<Arc<Event>>,
+    latest: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Journal {
+    ring: VecDeque<Arc<Event>>,
+    next: u64,
+    reserved: u64,
+    /// The lowest number that the store may still hold.
+    oldest: u64,
+}
+
+impl Events {
+    /// Reads where the journal stands and reserves the next block of numbers.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`] when the store cannot be written.
+    pub async fn open(store: Store) -> Result<Self, Error> {
+        let (next, oldest, recent) = store.write(|connection| Ok(resume(connection)?)).await?;
+        let latest = next - 1;
+        let journal = Journal { ring: recent.into(), next, reserved: latest + BLOCK, oldest };
+        let shared = Shared {
+            store,
+            journal: Mutex::new(journal),
+            live: broadcast::Sender::new(SUBSCRIBER_QUEUE),
+            latest: watch::Sender::new(latest),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Puts an event into the journal and returns its number. Never waits.
+    pub fn publish(&self, new: NewEvent) -> u64 {
+        let NewEvent { at, kind, severity, source, message, error, data, bookmark } = new;
+        let mut journal = self.lock();
+        let seq = journal.next;
+        journal.next += 1;
+        let reserve = (seq + BLOCK / 2 > journal.reserved).then_some(seq + BLOCK);
+        if let Some(reserved) = reserve {
+            journal.reserved = reserved;
+        }
+        let event = Arc::new(Event { seq, at, kind, severity, source, message, error, data });
+        journal.ring.push_back(event.clone());
+        if journal.ring.len() > RING {
+            journal.ring.pop_front();
+        }
+        // Still under the lock, so that the store and every subscriber see the order of the numbers.
+        let row = event.clone();
+        self.shared.store.post("an event", move |connection| {
+            insert(connection, &row)?;
+            if let Some(reserved) = reserve {
+                put_meta(connection, "events_reserved", &reserved.to_string())?;
+            }
+            if let Some((key, value)) = bookmark {
+                put_meta(connection, &key, &value)?;
+            }
+            Ok(())
+        });
+        // Nobody listening is fine.
+        let _ = self.shared.live.send(event);
+        drop(journal);
+        self.shared.latest.send_if_modified(|latest| {
+            let newer = seq > *latest;
+            *latest = seq.max(*latest);
+            newer
+        });
+        seq
+    }
+
+    /// Events as they happen. A subscriber that lags is told how many it lost and reads them with [`Events::since`].
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.shared.live.subscribe()
+    }
+
+    /// The newest number given out.
+    pub fn latest(&self) -> u64 {
+        *self.shared.latest.borrow()
+    }
+
+    /// Resolves when a number above `after` has been given out.
+    pub async fn wait_beyond(&self, after: u64) {
+        let mut latest = self.shared.latest.subscribe();
+        // The sender lives as long as `self`.
+        let _ = latest.wait_for(|latest| *latest > after).await;
+    }
+
+    /// At most `limit` events with a number above `after`, of one kind or of all, oldest first.
+    ///
+    /// # Errors
+    /// [`Code::CursorExpired`] when events right after `after` have been deleted; [`Code::StoreUnavailable`].
+    pub async fn since(&self, after: u64, kind: Option<EventKind>, limit: usize) -> Result<Page, Error> {
+        {
+            let journal = self.lock();
+            let latest = journal.next - 1;
+            if after + 1 < journal.oldest {
+                return Err(Error::new(Code::CursorExpired)
+                    .context("oldest", journal.oldest)
+                    .context("latest", latest));
+            }
+            let in_memory =
+                journal.ring.front().is_none_or(|event| event.seq <= after + 1) || after >= latest;
+            if in_memory {
+                let behind = journal.ring.iter().filter(|event| event.seq > after);
+                let matching = behind.filter(|event| kind.is_none_or(|kind| event.kind == kind)).cloned();
+                return Ok(page(matching.take(limit + 1).collect(), limit, latest));
+            }
+        }
+        let latest = self.latest();
+        let kind_name = kind.map(kind_name);
+        let items = self
+            .shared
+            .store
+            .read(move |connection| Ok(select(connection, after, kind_name.as_deref(), limit + 1)?))
+            .await?;
+        Ok(page(items.into_iter().map(Arc::new).collect(), limit, latest))
+    }
+
+    /// The newest events of one kind held in memory, newest first.
+    pub fn recent(&self, kind: EventKind, limit: usize) -> Vec<Arc<Event>> {
+        let journal = self.lock();
+        journal.ring.iter().rev().filter(|event| event.kind == kind).take(limit).cloned().collect()
+    }
+
+    /// A reader's stored place, written earlier with [`NewEvent::bookmark`].
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`].
+    pub async fn bookmark(&self, key: &str) -> Result<Option<String>, Error> {
+        let key = key.to_owned();
+        self.shared.store.read(move |connection| Ok(get_meta(connection, &key)?)).await
+    }
+
+    /// Deletes what is older than the retention, in small bites.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`].
+    pub async fn prune(&self) -> Result<(), Error> {
+        let horizon = (Utc::now() - chrono::Duration::days(KEEP_DAYS)).timestamp_micros();
+        let keep_from = i64::try_from(self.latest().saturating_sub(KEEP_ROWS)).unwrap_or(i64::MAX);
+        loop {
+            let (deleted, oldest) = self
+                .shared
+                .store
+                .write(move |connection| {
+                    let deleted = connection.execute(
+                        "DELETE FROM events WHERE seq IN (SELECT seq FROM events
+                         WHERE at_us < ?1 OR seq < ?2 ORDER BY seq LIMIT 1000)",
+                        params![horizon, keep_from],
+                    )?;
+                    let oldest: Option<i64> =
+                        connection.query_row("SELECT min(seq) FROM events", [], |row| row.get(0))?;
+                    if deleted > 0 {
+                        if let Some(oldest) = oldest {
+                            put_meta(connection, "events_oldest", &oldest.to_string())?;
+                        }
+                    }
+                    Ok((deleted, oldest))
+                })
+                .await?;
+            if deleted == 0 {
+                return Ok(());
+            }
+            if let Some(oldest) = oldest.and_then(|oldest| u64::try_from(oldest).ok()) {
+                self.lock().oldest = oldest;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Journal> {
+        self.shared.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The name of a kind on the wire.
+pub fn kind_name(kind: EventKind) -> String {
+    match serde_json::to_value(kind) {
+        Ok(Value::String(name)) => name,
+        _ => "other".to_owned(),
+    }
+}
+
+fn page(mut items: Vec<Arc<Event>>, limit: usize, latest: u64) -> Page {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = if more { items.last().map_or(latest, |event| event.seq) } else { latest };
+    Page { items, latest, next, more }
+}
+
+fn resume(connection: &Connection) -> rusqlite::Result<(u64, u64, Vec<Arc<Event>>)> {
+    let newest: Option<i64> = connection.query_row("SELECT max(seq) FROM events", [], |row| row.get(0))?;
+    let newest = newest.and_then(|seq| u64::try_from(seq).ok()).unwrap_or(0);
+    let number = |key: &str| -> rusqlite::Result<u64> {
+        Ok(get_meta(connection, key)?.and_then(|text| text.parse().ok()).unwrap_or(0))
+    };
+    let next = number("events_reserved")?.max(newest) + 1;
+    let oldest = number("events_oldest")?.max(1);
+    put_meta(connection, "events_reserved", &(next - 1 + BLOCK).to_string())?;
+    let from = newest.saturating_sub(RING as u64);
+    let recent = select(connection, from, None, RING)?;
+    Ok((next, oldest, recent.into_iter().map(Arc::new).collect()))
+}
+
+fn insert(connection: &Connection, event: &Event) -> Result<(), Abort> {
+    let body = serde_json::to_string(event)
+        .map_err(|error| Abort::Refused(Error::new(Code::Internal).caused_by(error)))?;
+    let severity = format!("{:?}", event.severity).to_lowercase();
+    connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO events(seq, at_us, kind, severity, body) VALUES(?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            i64::try_from(event.seq).unwrap_or(i64::MAX),
+            event.at.timestamp_micros(),
+            kind_name(event.kind),
+            severity,
+            body
+        ])?;
+    Ok(())
+}
+
+fn select(
+    connection: &Connection,
+    after: u64,
+    kind: Option<&str>,
+    limit: usize,
+) -> rusqlite::Result<Vec<Event>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT body FROM events WHERE seq > ?1 AND (?2 IS NULL OR kind = ?2) ORDER BY seq LIMIT ?3",
+    )?;
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let bodies = statement.query_map(params![after, kind, limit], |row| row.get::<_, String>(0))?;
+    let mut events = Vec::new();
+    for body in bodies {
+        // A row from a newer version that this one cannot read is left out, not fatal.
+        if let Ok(event) = serde_json::from_str(&body?) {
+            events.push(event);
+        }
+    }
+    Ok(events)
+}
+
+fn put_meta(connection: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO meta(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+        )?
+        .execute([key, value])?;
+    Ok(())
+}
+
+fn get_meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(message: &str) -> NewEvent {
+        NewEvent::own(EventKind::Lifecycle, Severity::Low, message, Value::Null)
+    }
+
+    #[tokio::test]
+    async fn numbers_go_on_after_a_restart_and_never_repeat() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ops.db");
+        let first = {
+            let store = Store::open(&path).unwrap();
+            let events = Events::open(store.clone()).await.unwrap();
+            events.publish(note("one"));
+            let last = events.publish(note("two"));
+            store.flush().await;
+            last
+        };
+        let events = Events::open(Store::open(&path).unwrap()).await.unwrap();
+        let page = events.since(0, None, 10).await.unwrap();
+        assert_eq!(page.items.len(), 2);
+        let next = events.publish(note("three"));
+        assert!(next > first);
+        assert_eq!(events.since(first, None, 10).await.unwrap().items[0].message, "three");
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_not_the_last_says_where_to_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let events = Events::open(Store::open(&folder.path().join("ops.db")).unwrap()).await.unwrap();
+        for n in 0..5 {
+            events.publish(note(&n.to_string()));
+        }
+        let start = events.latest() - 5;
+        let first = events.since(start, None, 2).await.unwrap();
+        assert!(first.more);
+        let rest = events.since(first.next, None, 10).await.unwrap();
+        assert_eq!(rest.items.len(), 3);
+        assert!(!rest.more);
+    }
+}

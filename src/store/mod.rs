@@ -1,0 +1,427 @@
+//! The store: one SQLite file, one writer thread, a few read connections.
+//!
+//! Features hand in closures and hold their own SQL; this module keeps from them: the connection settings (WAL,
+//! `synchronous=FULL`, foreign keys), the group commit (closures that wait together share one commit), migrations,
+//! and what to do when the disk is full or the file is damaged. A write returns after it is durable. Deliberately
+//! absent: a pool for writing (SQLite has one writer) and a query on the path of `summary`, `state` and `metrics`.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tokio::sync::oneshot;
+
+use crate::error::{Code, Error};
+
+/// What each schema version adds, in order. `PRAGMA user_version` counts them; a published entry never changes.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/001_events.sql")];
+
+/// Closures that share one commit at most.
+const BATCH: usize = 64;
+
+/// Waiting writes beyond which new ones are refused: the disk does not follow.
+const BACKLOG: usize = 20_000;
+
+/// Read connections kept open.
+const READERS: usize = 4;
+
+/// How often an unwritable store is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Why a write closure gives up; its changes are undone.
+#[derive(Debug)]
+pub enum Abort {
+    /// SQLite failed.
+    Sql(rusqlite::Error),
+    /// The feature refused.
+    Refused(Error),
+}
+
+impl From<rusqlite::Error> for Abort {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Error> for Abort {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<Abort> for Error {
+    fn from(abort: Abort) -> Self {
+        match abort {
+            Abort::Sql(error) => sql_error(&error),
+            Abort::Refused(error) => error,
+        }
+    }
+}
+
+type Reply = Box<dyn FnOnce(Result<(), Error>) + Send>;
+/// Given no connection, a job only takes the refusal: the transaction could not begin.
+type Job = Box<dyn FnOnce(Option<&Connection>) -> Reply + Send>;
+
+/// Handle to the store; cloning is cheap. The writer thread ends with the last handle.
+#[derive(Debug, Clone)]
+pub struct Store {
+    jobs: mpsc::Sender<Job>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    readers: Mutex<Vec<Connection>>,
+    waiting: AtomicUsize,
+    writable: AtomicBool,
+}
+
+impl Store {
+    /// Opens or makes `path`, brings it to the newest schema and starts the writer thread.
+    ///
+    /// A damaged file is put aside as `<name>.damaged-<time>` and a new one is started: answers go on.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`] when the folder cannot be written.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let connection = match connect(path).and_then(|connection| check(&connection).map(|()| connection)) {
+            Ok(connection) => connection,
+            Err(error) if is_damage(&error) => {
+                let aside = put_aside(path).map_err(|error| unavailable(&error))?;
+                tracing::error!(store.aside = %aside.display(),
+                    "the store was damaged and put aside as {}; a new one is started", aside.display());
+                connect(path).map_err(|error| unavailable(&error))?
+            }
+            Err(error) => return Err(unavailable(&error)),
+        };
+        migrate(&connection).map_err(|error| unavailable(&error))?;
+        let (jobs, inbox) = mpsc::channel();
+        let shared = Arc::new(Shared {
+            path: path.to_owned(),
+            readers: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            writable: AtomicBool::new(true),
+        });
+        let for_thread = shared.clone();
+        std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || write_loop(&connection, &inbox, &for_thread))
+            .map_err(|error| unavailable(&error))?;
+        Ok(Self { jobs, shared })
+    }
+
+    /// Runs `work` in a transaction and returns after it is durable. Nothing of a failed closure stays.
+    ///
+    /// # Errors
+    /// What `work` refused with, or [`Code::StoreUnavailable`].
+    pub async fn write<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Abort> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.submit(work, move |result| drop(reply.send(result)))?;
+        answer.await.map_err(|_| Error::new(Code::StoreUnavailable).caused_by("the writer thread is gone"))?
+    }
+
+    /// Queues `work` without waiting; a failure is logged. For the journal, where the memory copy serves meanwhile.
+    pub fn post<F>(&self, what: &'static str, work: F)
+    where
+        F: FnOnce(&Connection) -> Result<(), Abort> + Send + 'static,
+    {
+        let queued = self.submit(work, move |result| {
+            if let Err(error) = result {
+                tracing::error!(
+                    store.what = what,
+                    error.cause = error.cause_for_log(),
+                    "{what} could not be stored: {error}"
+                );
+            }
+        });
+        if let Err(error) = queued {
+            tracing::error!(store.what = what, "{what} could not be queued for the store: {error}");
+        }
+    }
+
+    /// Runs `work` on a read-only connection, away from the async threads.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`] when the file cannot be read.
+    pub async fn read<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Abort> + Send + 'static,
+    {
+        let shared = self.shared.clone();
+        let joined = tokio::task::spawn_blocking(move || shared.read(work)).await;
+        joined.map_err(|error| Error::new(Code::Internal).caused_by(error))?
+    }
+
+    /// Whether the last write, or the last try to write, went through.
+    pub fn writable(&self) -> bool {
+        self.shared.writable.load(Ordering::Relaxed)
+    }
+
+    /// Writes that wait for the disk.
+    pub fn backlog(&self) -> usize {
+        self.shared.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Where the file lies.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Returns when everything queued before is durable.
+    pub async fn flush(&self) {
+        // A closure that changes nothing waits for those before it.
+        if let Err(error) = self.write(|_| Ok(())).await {
+            tracing::error!("the store could not be flushed: {error}");
+        }
+    }
+
+    fn submit<T, F, R>(&self, work: F, reply: R) -> Result<(), Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Abort> + Send + 'static,
+        R: FnOnce(Result<T, Error>) + Send + 'static,
+    {
+        if self.backlog() >= BACKLOG {
+            return Err(Error::new(Code::StoreUnavailable).detail("too many writes wait for the disk"));
+        }
+        let job: Job = Box::new(move |connection| {
+            let Some(connection) = connection else {
+                return Box::new(move |begun| {
+                    let failure = Error::new(Code::StoreUnavailable);
+                    reply(Err(begun.err().unwrap_or(failure)));
+                });
+            };
+            match in_savepoint(connection, work) {
+                Ok(value) => Box::new(move |committed| reply(committed.map(|()| value))),
+                Err(abort) => {
+                    let error = Error::from(abort);
+                    Box::new(move |_| reply(Err(error)))
+                }
+            }
+        });
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        self.jobs.send(job).map_err(|_| {
+            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+            Error::new(Code::StoreUnavailable).caused_by("the writer thread is gone")
+        })
+    }
+}
+
+impl Shared {
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Abort>) -> Result<T, Error> {
+        let kept = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => connect_reader(&self.path).map_err(|error| unavailable(&error))?,
+        };
+        let result = work(&connection).map_err(Error::from);
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() < READERS {
+            readers.push(connection);
+        }
+        result
+    }
+}
+
+fn in_savepoint<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, Abort>,
+) -> Result<T, Abort> {
+    connection.execute_batch("SAVEPOINT job")?;
+    let result = work(connection);
+    let end = if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
+    connection.execute_batch(end)?;
+    result
+}
+
+fn write_loop(connection: &Connection, inbox: &mpsc::Receiver<Job>, shared: &Shared) {
+    loop {
+        let first = match inbox.recv_timeout(RETRY) {
+            Ok(job) => job,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                if !shared.writable.load(Ordering::Relaxed) {
+                    probe(connection, shared);
+                }
+                continue;
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+        };
+        let mut batch = vec![first];
+        batch.extend(inbox.try_iter().take(BATCH - 1));
+        run_batch(connection, batch, shared);
+    }
+    if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        tracing::warn!("the store's log was not folded in at the end: {error}");
+    }
+}
+
+/// One transaction for the whole batch; each job is undone alone when it fails.
+fn run_batch(connection: &Connection, batch: Vec<Job>, shared: &Shared) {
+    let count = batch.len();
+    let begun = connection.execute_batch("BEGIN IMMEDIATE");
+    let inside = begun.is_ok().then_some(connection);
+    let replies: Vec<Reply> = batch.into_iter().map(|job| job(inside)).collect();
+    let committed = begun.and_then(|()| connection.execute_batch("COMMIT"));
+    if committed.is_err() && !connection.is_autocommit() {
+        drop(connection.execute_batch("ROLLBACK"));
+    }
+    note_writable(shared, committed.as_ref().err());
+    shared.waiting.fetch_sub(count, Ordering::Relaxed);
+    for reply in replies {
+        reply(committed.as_ref().map_err(|error| unavailable(error)).copied());
+    }
+}
+
+fn probe(connection: &Connection, shared: &Shared) {
+    let tried = connection.execute_batch(
+        "BEGIN IMMEDIATE; INSERT INTO meta(key, value) VALUES('probe', strftime('%s','now'))
+         ON CONFLICT(key) DO UPDATE SET value = excluded.value; COMMIT",
+    );
+    if tried.is_err() && !connection.is_autocommit() {
+        drop(connection.execute_batch("ROLLBACK"));
+    }
+    note_writable(shared, tried.as_ref().err());
+}
+
+fn note_writable(shared: &Shared, failure: Option<&rusqlite::Error>) {
+    let was = shared.writable.swap(failure.is_none(), Ordering::Relaxed);
+    match failure {
+        Some(error) if was => {
+            tracing::error!(error.code = "SRV_002", "the store cannot be written: {error}");
+        }
+        None if !was => tracing::info!("the store can be written again"),
+        _ => {}
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_secs(2))?;
+    Ok(connection)
+}
+
+fn check(connection: &Connection) -> rusqlite::Result<()> {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" {
+        return Ok(());
+    }
+    let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    Err(rusqlite::Error::SqliteFailure(damage, Some(verdict)))
+}
+
+fn migrate(connection: &Connection) -> rusqlite::Result<()> {
+    let done: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = usize::try_from(done).unwrap_or(usize::MAX);
+    for (index, sql) in MIGRATIONS.iter().enumerate().skip(done) {
+        let version = index + 1;
+        connection
+            .execute_batch(&format!("BEGIN IMMEDIATE; {sql}; PRAGMA user_version = {version}; COMMIT"))?;
+    }
+    Ok(())
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+fn put_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let stamp = chrono::Utc::now().format("%Y%m%dT%H%M%SZ");
+    let aside = path.with_extension(format!("damaged-{stamp}"));
+    std::fs::rename(path, &aside)?;
+    for suffix in ["-wal", "-shm"] {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(suffix);
+        if let Err(error) = std::fs::remove_file(&beside) {
+            if error.kind() != std::io::ErrorKind::NotFound {
+                return Err(error);
+            }
+        }
+    }
+    Ok(aside)
+}
+
+fn unavailable(cause: &dyn std::fmt::Display) -> Error {
+    Error::new(Code::StoreUnavailable).caused_by(cause)
+}
+
+fn sql_error(error: &rusqlite::Error) -> Error {
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DiskFull
+            | ErrorCode::ReadOnly
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::PermissionDenied,
+        ) => unavailable(error),
+        _ => Error::new(Code::Internal).effect(crate::error::Effect::None).caused_by(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failed_closure_leaves_nothing_and_its_neighbours_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ops.db")).unwrap();
+        let put = |key: &'static str, fail: bool| {
+            store.write(move |connection| {
+                connection.execute("INSERT INTO meta(key, value) VALUES(?1, 'x')", [key])?;
+                if fail { Err(Error::new(Code::BotRefused).into()) } else { Ok(()) }
+            })
+        };
+        let (a, b, c) = tokio::join!(put("a", false), put("b", true), put("c", false));
+        assert!(a.is_ok() && c.is_ok());
+        assert_eq!(b.unwrap_err().code(), Code::BotRefused);
+        let keys: Vec<String> = store
+            .read(|connection| {
+                let mut statement =
+                    connection.prepare("SELECT key FROM meta WHERE value = 'x' ORDER BY key")?;
+                let keys = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+                Ok(keys)
+            })
+            .await
+            .unwrap();
+        assert_eq!(keys, ["a", "c"]);
+    }
+
+    #[test]
+    fn a_damaged_file_is_put_aside_and_answers_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ops.db");
+        std::fs::write(&path, b"this is no database, not even close to one, but long enough to look at")
+            .unwrap();
+        let store = Store::open(&path).unwrap();
+        assert!(store.writable());
+        let aside = std::fs::read_dir(folder.path())
+            .unwrap()
+            .filter_map(Result::ok)
+            .any(|entry| entry.file_name().to_string_lossy().contains("damaged"));
+        assert!(aside);
+    }
+}
