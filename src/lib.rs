@@ -2,6 +2,9 @@
 pub mod contract;
 pub mod error;
 pub mod events;
+#[doc(hidden)]
+pub mod paperbot;
+mod redact;
 pub mod store;
 pub mod tasks;
 mod text;

@@ -1,0 +1,91 @@
+//! Time, as the trading process sees it: one clock for everybody, passed in.
+//!
+//! Durations, windows and ages use [`Clock::mono`]; [`Clock::wall`] is only for stored timestamps, calendar windows
+//! and comparison with other machines. A simulated clock lets a test move the wall apart from the monotonic time,
+//! as a suspended laptop does. Deliberately absent: sleeping. Who waits uses `tokio::time`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
+
+/// A clock; cloning is cheap and clones agree.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    origin: Instant,
+    wall: Wall,
+}
+
+#[derive(Debug, Clone)]
+enum Wall {
+    System,
+    Simulated { base: DateTime<Utc>, offset_ms: Arc<AtomicI64> },
+}
+
+/// One reading of both times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Time since the clock was made; never goes back, stands still while the machine sleeps.
+    pub mono: Duration,
+    /// The time of day.
+    pub wall: DateTime<Utc>,
+}
+
+impl Clock {
+    /// The machine's clocks.
+    pub fn system() -> Self {
+        Self { origin: Instant::now(), wall: Wall::System }
+    }
+
+    /// A wall that starts at `base` and follows the monotonic time until [`Clock::jump`] moves it.
+    pub fn simulated(base: DateTime<Utc>) -> Self {
+        Self { origin: Instant::now(), wall: Wall::Simulated { base, offset_ms: Arc::default() } }
+    }
+
+    /// Time since the clock was made.
+    pub fn mono(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// The time of day.
+    pub fn wall(&self) -> DateTime<Utc> {
+        self.now().wall
+    }
+
+    /// Both at once.
+    pub fn now(&self) -> Now {
+        let mono = self.mono();
+        let wall = match &self.wall {
+            Wall::System => Utc::now(),
+            Wall::Simulated { base, offset_ms } => {
+                let elapsed = TimeDelta::from_std(mono).unwrap_or(TimeDelta::MAX);
+                *base + elapsed + TimeDelta::milliseconds(offset_ms.load(Ordering::Relaxed))
+            }
+        };
+        Now { mono, wall }
+    }
+
+    /// Moves a simulated wall against the monotonic time; the machine's clock stays as it is.
+    pub fn jump(&self, by: TimeDelta) {
+        if let Wall::Simulated { offset_ms, .. } = &self.wall {
+            offset_ms.fetch_add(by.num_milliseconds(), Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jump_moves_the_wall_alone() {
+        let clock = Clock::simulated(DateTime::UNIX_EPOCH);
+        let other = clock.clone();
+        clock.jump(TimeDelta::hours(3));
+        let now = other.now();
+        assert!(now.wall >= DateTime::UNIX_EPOCH + TimeDelta::hours(3));
+        assert!(now.mono < Duration::from_secs(60));
+    }
+}
