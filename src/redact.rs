@@ -175,16 +175,7 @@ mod tests {
 
     #[test]
     fn plain_text_stays() {
-        for text in [
-            "token expired",
-            "the password was refused",
-            "a token: none given? yes",
-            "BRK_002 at 10:00",
-            "äöü.txt",
-        ]
-        .into_iter()
-        .filter(|text| !text.contains(": none"))
-        {
+        for text in ["token expired", "the password was refused", "BRK_002 at 10:00", "äöü.txt", "a.b.c"] {
             check(text, text);
         }
     }

@@ -122,6 +122,9 @@ const WHOAMI: Next = ("get_whoami", "GET", "/api/v1/whoami", "read");
 const OPENAPI: Next = ("get_openapi", "GET", "/api/openapi.json", "");
 const READYZ: Next = ("readyz", "GET", "/readyz", "");
 const LIVEZ: Next = ("livez", "GET", "/livez", "");
+const PROBE: Next = ("probe_session", "POST", "/api/v1/control/probe-session", "operate");
+const REAUTH: Next = ("reauth", "POST", "/api/v1/control/reauth", "operate");
+const RESET_BREAKER: Next = ("reset_breaker", "POST", "/api/v1/control/reset-breaker", "operate");
 const EVENTS: Next = ("list_events", "GET", "/api/v1/events", "read");
 
 catalogue! {
@@ -300,6 +303,97 @@ catalogue! {
         "a command may have been carried out; reads go on from the last known state",
         "Check that the socket belongs to the right bot and version.",
         next: [SUMMARY];
+
+    // BRK: the broker session and the broker's answers. Remediations say whether to wait, to act, or to call a human.
+    BrokerSessionInvalid = "BRK_001", 503, AuthenticationError, High, Wait, after_ms: 30000,
+        "the broker session is not valid",
+        "the broker no longer accepts the session's token",
+        "no new position is opened until a new sign-in succeeds; nothing was sent",
+        "Wait: the bot signs in again by itself, at most three times per incident. If `session.state` is not \
+         `healthy` after two minutes, act: `POST control/reauth`.",
+        next: [SUMMARY, REAUTH];
+    BrokerCredentialsRejected = "BRK_002", 503, AuthenticationError, Critical, AskHuman,
+        "the broker rejected the credentials",
+        "the key, password or refresh token was refused; the bot does not try it again, since that locks accounts",
+        "no order passes, exits included; open positions stay as they are",
+        "A human must act: renew the key or sign in to the broker, put the new credentials where the bot reads \
+         them, then `POST control/reauth`. Do not repeat reauth before the credentials were changed.",
+        next: [SUMMARY, REAUTH];
+    BrokerApprovalNeeded = "BRK_003", 503, AuthenticationError, Critical, AskHuman,
+        "a human must approve the broker sign-in",
+        "the broker wants a confirmation in its app, or a code",
+        "no order passes until it is approved or the time is over",
+        "A human must act: approve the prompt in the broker's app, or send the code with `POST control/reauth` and \
+         `args.code`. `session.needs_human` says which.",
+        next: [SUMMARY, REAUTH];
+    BrokerRateLimited = "BRK_004", 503, NetworkError, Medium, Wait, after_ms: 60000,
+        "the broker asked us to wait",
+        "the broker's request quota is used up",
+        "no order and no check is sent before `session.retry_after_s` is over",
+        "Wait as long as `session.retry_after_s` says; the bot goes on by itself. Calls before that make it longer.",
+        next: [SUMMARY];
+    BrokerUnreachable = "BRK_005", 503, NetworkError, High, Wait, after_ms: 10000,
+        "the broker cannot be reached",
+        "no connection, no answer in time, or a server error at the broker",
+        "no new position is opened; exits still pass while the session is `degraded`",
+        "Wait: the bot checks every 10 seconds. If it lasts, look at the broker's status page and at the network of \
+         the bot's machine; `POST control/probe-session` checks at once.",
+        next: [PROBE, SUMMARY];
+    BrokerAnswerInvalid = "BRK_006", 503, NetworkError, High, Wait, after_ms: 10000,
+        "the broker's answer makes no sense",
+        "the answer is not what the broker's API promises: a redirect, a web page, broken or oversized JSON",
+        "no new position is opened; nothing of the answer was used",
+        "Act: check that the broker's base URL is right and that no proxy answers in its place. The bot checks \
+         again every 10 seconds.",
+        next: [PROBE, SUMMARY];
+    BrokerTls = "BRK_007", 503, NetworkError, Critical, AskHuman,
+        "the broker's certificate cannot be trusted",
+        "the TLS handshake failed: unknown issuer, wrong name or expired certificate",
+        "nothing was sent; there is no fallback to plain HTTP",
+        "A human must look: check the clock and the certificate store of the bot's machine, the base URL, and \
+         whether something intercepts the connection. Then `POST control/probe-session`.",
+        next: [PROBE, SUMMARY];
+    BrokerBreakerOpen = "BRK_008", 503, TradingError, Critical, AskHuman,
+        "the circuit breaker is open",
+        "too many checks of the broker session failed in a row, or an operator halted trading",
+        "no order passes, exits included; cancels are sent as best they can",
+        "Read `circuit_breaker.reason`. With `retry_at` set, waiting is enough: the bot probes by itself. Without \
+         it, remove the cause, then `POST control/reset-breaker`: one good check closes it.",
+        next: [RESET_BREAKER, SUMMARY];
+    BrokerAccountRestricted = "BRK_009", 503, TradingError, Critical, AskHuman,
+        "the account may not open positions",
+        "the broker restricted the account: locked, blocked, closing only, or the token lacks the permission",
+        "no new position is opened; orders that reduce exposure are still tried",
+        "A human must act: clear the restriction with the broker. The bot notices it with the next check, or at \
+         once with `POST control/probe-session`.",
+        next: [PROBE, SUMMARY];
+    BrokerOrderRefused = "BRK_010", 422, TradingError, Medium, FixArgs,
+        "the broker refused the order",
+        "the order breaks a rule of the broker: funds, quantity, price, or an instrument that cannot be traded",
+        "the order was not placed; the session is fine",
+        "Act: correct what `context` names (buying power, quantity, price). Sending the same order again gives the \
+         same answer.",
+        next: [SUMMARY];
+    BrokerOrderUnknown = "BRK_011", 502, TradingError, Critical, Refetch, effect: Unknown,
+        "the outcome of an order is not known",
+        "the connection broke after the order was sent, and looking it up by its client id gave no answer",
+        "the order may or may not be at the broker; it is not sent again",
+        "Act: compare the broker's order list with `context.client_order_id`. The bot looks it up again once the \
+         session is healthy. Never place it again by hand before that.",
+        next: [SUMMARY, PROBE];
+    BrokerTokenStore = "BRK_012", 503, ServerError, Critical, AskHuman,
+        "the token store cannot be written",
+        "the broker gave a new token pair and it could not be made durable",
+        "trading is halted: after a restart the old pair would no longer work",
+        "A human must act before any restart: free space or repair the permissions of the token file, then \
+         `POST control/reauth`; the bot still holds the new pair in memory and stores it then.",
+        next: [SUMMARY, REAUTH];
+    BrokerClockSkew = "BRK_013", 503, ServerError, Medium, AskHuman,
+        "the machine's clock is off",
+        "the broker's clock and ours differ by more than 30 seconds, or the clock jumped",
+        "trading goes on; token ends are judged with the difference, but other timestamps are wrong",
+        "A human must act: synchronise the machine's clock (NTP). `session.clock_skew_seconds` says by how much.",
+        next: [PROBE, SUMMARY];
 
     // SRV: botops itself.
     Internal = "SRV_001", 500, ServerError, Critical, Refetch, effect: Unknown,
