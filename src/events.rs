@@ -269,10 +269,10 @@ impl Events {
                     )?;
                     let oldest: Option<i64> =
                         connection.query_row("SELECT min(seq) FROM events", [], |row| row.get(0))?;
-                    if deleted > 0 {
-                        if let Some(oldest) = oldest {
-                            put_meta(connection, "events_oldest", &oldest.to_string())?;
-                        }
+                    if deleted > 0
+                        && let Some(oldest) = oldest
+                    {
+                        put_meta(connection, "events_oldest", &oldest.to_string())?;
                     }
                     Ok((deleted, oldest))
                 })

@@ -7,4 +7,6 @@ pub mod paperbot;
 mod redact;
 pub mod store;
 pub mod tasks;
+pub mod telemetry;
 mod text;
+pub mod web;

@@ -152,7 +152,7 @@ catalogue! {
     AuthThrottled = "AUTH_004", 429, AuthenticationError, High, Wait, after_ms: 60000,
         "too many wrong keys from this address",
         "this address sent wrong keys again and again",
-        "requests from this address are refused for a while, with a right key too",
+        "wrong keys from this address are not even looked up for a while; a right key passes",
         "Wait as long as `Retry-After` says, then send one request with the right key.",
         next: [LIVEZ];
     AuthTicketInvalid = "AUTH_005", 401, AuthenticationError, Low, Refetch,
@@ -265,11 +265,18 @@ catalogue! {
         "the stream was closed; no event is lost, the journal has them",
         "Connect again with `?after=<last seq>` and read faster.",
         next: [EVENTS];
-    LineTooLong = "API_018", 414, ValidationError, Low, FixArgs,
+    LineTooLong = "API_018", 431, ValidationError, Low, FixArgs,
         "the request line or its headers are too long",
         "a request line and its headers may have 64 KiB together",
         "nothing was done",
         "Send a shorter path or fewer headers; put long arguments into a body.",
+        next: [OPENAPI];
+
+    HttpInvalid = "API_019", 400, ValidationError, Low, FixArgs,
+        "the request is not HTTP/1.1",
+        "the request line or a header is malformed",
+        "nothing was done; the connection was closed",
+        "Send a well-formed HTTP/1.1 request.",
         next: [OPENAPI];
 
     // BOT: the bot and the way to it.

@@ -351,10 +351,10 @@ fn put_aside(path: &Path) -> std::io::Result<PathBuf> {
     for suffix in ["-wal", "-shm"] {
         let mut beside = path.as_os_str().to_owned();
         beside.push(suffix);
-        if let Err(error) = std::fs::remove_file(&beside) {
-            if error.kind() != std::io::ErrorKind::NotFound {
-                return Err(error);
-            }
+        if let Err(error) = std::fs::remove_file(&beside)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(error);
         }
     }
     Ok(aside)

@@ -1,0 +1,297 @@
+//! Keys, scopes and who is asking.
+//!
+//! A key is compared in constant time and never kept in a printable type. The full-access key comes from
+//! `BOT_API_AUTH_TOKEN`; named keys with scopes and an end come from a file that holds SHA-256 digests only (a slow
+//! hash would add nothing: keys are 256 random bits). Deliberately absent: sessions, cookies, keys in URLs.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use chrono::{DateTime, Utc};
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use utoipa::ToSchema;
+
+use super::limits::Rate;
+use crate::error::{Code, Error};
+
+/// What a key may do. Each scope stands alone; `admin` includes all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Look at everything.
+    Read,
+    /// Run workflows and control verbs.
+    Operate,
+    /// Change the bot's config.
+    Config,
+    /// Everything, and manage checkers.
+    Admin,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Operate, Self::Config, Self::Admin];
+
+    /// The scope's name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Operate => "operate",
+            Self::Config => "config",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|scope| scope.as_str() == text.trim());
+        known.ok_or_else(|| format!("`{text}` is no scope; use read, operate, config or admin"))
+    }
+}
+
+/// A set of scopes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+pub struct Scopes(BTreeSet<Scope>);
+
+impl Scopes {
+    /// Every scope.
+    pub fn all() -> Self {
+        Self(Scope::ALL.into())
+    }
+
+    /// Whether this scope, or `admin`, is in the set.
+    pub fn allow(&self, scope: Scope) -> bool {
+        self.0.contains(&scope) || self.0.contains(&Scope::Admin)
+    }
+
+    /// The scopes a holder effectively has.
+    pub fn effective(&self) -> Vec<Scope> {
+        Scope::ALL.into_iter().filter(|scope| self.allow(*scope)).collect()
+    }
+}
+
+impl FromIterator<Scope> for Scopes {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        Self(scopes.into_iter().collect())
+    }
+}
+
+/// Who is asking: a key by its name, never the key itself. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// The key's name, as in the audit and the log.
+    pub key_id: Arc<str>,
+    /// What the key may do.
+    pub scopes: Arc<Scopes>,
+    /// When the key ends.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Requests a minute this key may send.
+    pub rate_limit: u32,
+    /// The request this actor is making now.
+    pub request_id: Arc<str>,
+    /// What the client says it is (`User-Agent`), cleaned.
+    pub client: Option<Arc<str>>,
+}
+
+impl Actor {
+    /// Refuses unless the key has the scope.
+    ///
+    /// # Errors
+    /// [`Code::AuthScopeMissing`] naming the scope.
+    pub fn require(&self, scope: Scope) -> Result<(), Error> {
+        if self.scopes.allow(scope) {
+            return Ok(());
+        }
+        let has: Vec<_> = self.scopes.effective().into_iter().map(Scope::as_str).collect();
+        Err(Error::new(Code::AuthScopeMissing)
+            .detail(format!(
+                "this needs the scope `{scope}`; the key `{}` has: {}",
+                self.key_id,
+                has.join(", ")
+            ))
+            .context("scope", scope.as_str())
+            .context("has", has))
+    }
+}
+
+/// The guard put the actor there; a handler behind it always finds one.
+impl<S: Send + Sync> FromRequestParts<S> for Actor {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| Error::new(Code::AuthKeyInvalid))
+    }
+}
+
+/// One named key of the keys file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRecord {
+    /// The key's name.
+    pub id: String,
+    /// SHA-256 of the key, lower-case hex.
+    pub sha256: String,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// When it ends; never, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// The keys file: `{"keys": [{"id", "sha256", "scopes", "expires_at"}]}`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyFile {
+    /// All named keys.
+    pub keys: Vec<KeyRecord>,
+}
+
+impl KeyFile {
+    /// Reads a keys file.
+    ///
+    /// # Errors
+    /// One sentence that says what is wrong with the file.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+        let file: Self = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        let mut names = BTreeSet::new();
+        for key in &file.keys {
+            let digest = HEXLOWER.decode(key.sha256.as_bytes()).ok();
+            if digest.is_none_or(|digest| digest.len() != 32) {
+                return Err(format!("the key `{}` has no SHA-256 of 64 lower-case hex digits", key.id));
+            }
+            if key.id.is_empty() || key.id.len() > 64 || !key.id.chars().all(|c| c.is_ascii_graphic()) {
+                return Err("a key's id is 1 to 64 visible ASCII characters".to_owned());
+            }
+            if !names.insert(key.id.as_str()) {
+                return Err(format!("the key `{}` stands twice", key.id));
+            }
+        }
+        Ok(file)
+    }
+}
+
+/// A new random key and its record.
+///
+/// # Errors
+/// When the system has no randomness to give.
+pub fn new_key(
+    id: String,
+    scopes: Scopes,
+    expires_at: Option<DateTime<Utc>>,
+) -> Result<(SecretString, KeyRecord), String> {
+    let mut random = [0_u8; 32];
+    getrandom::fill(&mut random).map_err(|error| error.to_string())?;
+    let key = format!("bo_{}", BASE64URL_NOPAD.encode(&random));
+    let sha256 = HEXLOWER.encode(&Sha256::digest(key.as_bytes()));
+    Ok((SecretString::from(key), KeyRecord { id, sha256, scopes, expires_at }))
+}
+
+/// One key as the guard knows it.
+pub(super) struct Known {
+    digest: [u8; 32],
+    pub(super) actor: Actor,
+    pub(super) rate: Rate,
+}
+
+/// All keys. Built at start.
+pub struct Keys {
+    operator: SecretString,
+    known: Vec<Known>,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keys({} known)", self.known.len())
+    }
+}
+
+impl Keys {
+    /// The operator's key plus the named ones, each with its own rate.
+    pub fn new(operator: SecretString, file: &KeyFile, rate_limit: u32) -> Self {
+        let actor = |id: &str, scopes: Scopes, expires_at| Actor {
+            key_id: id.into(),
+            scopes: Arc::new(scopes),
+            expires_at,
+            rate_limit,
+            request_id: Arc::from(""),
+            client: None,
+        };
+        let digest = Sha256::digest(operator.expose_secret().as_bytes()).into();
+        let rate = || Rate::new(rate_limit);
+        let mut known = vec![Known { digest, actor: actor("operator", Scopes::all(), None), rate: rate() }];
+        for key in &file.keys {
+            let bytes = HEXLOWER.decode(key.sha256.as_bytes()).unwrap_or_default();
+            let Ok(digest) = <[u8; 32]>::try_from(bytes) else { continue };
+            known.push(Known {
+                digest,
+                actor: actor(&key.id, key.scopes.clone(), key.expires_at),
+                rate: rate(),
+            });
+        }
+        Self { operator, known }
+    }
+
+    /// Whose key the request carries.
+    ///
+    /// # Errors
+    /// [`Code::AuthKeyInvalid`] without a key or with a wrong one, [`Code::AuthKeyExpired`].
+    pub(super) fn identify(&self, headers: &HeaderMap) -> Result<&Known, Error> {
+        let Some(given) = given(headers) else {
+            return Err(Error::new(Code::AuthKeyInvalid).detail("the request carries no API key"));
+        };
+        let Some(known) = self.find(given) else {
+            return Err(Error::new(Code::AuthKeyInvalid).detail("botops does not know this API key"));
+        };
+        if known.actor.expires_at.is_some_and(|end| end <= Utc::now()) {
+            return Err(Error::new(Code::AuthKeyExpired).context("key", &*known.actor.key_id));
+        }
+        Ok(known)
+    }
+
+    fn find(&self, given: &[u8]) -> Option<&Known> {
+        // The operator's key is compared as it is: hashing it on every request would be the guard's largest cost.
+        if bool::from(given.ct_eq(self.operator.expose_secret().as_bytes())) {
+            return self.known.first();
+        }
+        let digest: [u8; 32] = Sha256::digest(given).into();
+        // Every record is compared, so the time does not tell how far down the list a key stands.
+        let mut found = None;
+        for known in &self.known {
+            if bool::from(known.digest.ct_eq(&digest)) {
+                found = Some(known);
+            }
+        }
+        found
+    }
+}
+
+fn given(headers: &HeaderMap) -> Option<&[u8]> {
+    if let Some(key) = headers.get("x-api-key") {
+        return Some(key.as_bytes());
+    }
+    let bearer = headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, key) = bearer.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
+}
