@@ -1,4 +1,5 @@
 //! botops: the operations API that stands beside a trading bot.
+pub mod bots;
 pub mod contract;
 pub mod error;
 pub mod events;

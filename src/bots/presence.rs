@@ -1,0 +1,216 @@
+//! Whether a bot is there: a pure judgement over what the link saw.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// An answer later than this is not on time.
+pub(super) const ON_TIME: Duration = Duration::from_secs(2);
+
+/// Silence of this length is no longer slowness.
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
+
+/// Whether the bot is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    /// It answers on time.
+    Connected,
+    /// It answers, but later than 2 s.
+    Slow,
+    /// Its socket accepts and its process lives, but it has not answered for 5 s.
+    Hung,
+    /// Its process is gone.
+    Exited,
+    /// Nothing usable answers on its socket.
+    Unreachable,
+    /// It is being restarted on purpose.
+    Reloading,
+    /// It has never answered.
+    NeverSeen,
+}
+
+impl Presence {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Slow => "slow",
+            Self::Hung => "hung",
+            Self::Exited => "exited",
+            Self::Unreachable => "unreachable",
+            Self::Reloading => "reloading",
+            Self::NeverSeen => "never_seen",
+        }
+    }
+
+    /// True when the bot cannot be worked with and nobody is bringing it back: "Bot offline".
+    pub fn is_offline(self) -> bool {
+        matches!(self, Self::Exited | Self::Hung | Self::Unreachable | Self::NeverSeen)
+    }
+
+    /// True when it answers, on time or late.
+    pub fn answers(self) -> bool {
+        matches!(self, Self::Connected | Self::Slow)
+    }
+}
+
+impl fmt::Display for Presence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the process table says about the bot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Process {
+    /// The process that answered last still runs.
+    Alive,
+    /// It runs, but is stopped (SIGSTOP or a debugger).
+    Stopped,
+    /// It is gone, or its number belongs to another process now.
+    Gone,
+    /// It cannot be told: another namespace, or it never answered.
+    Unknown,
+}
+
+/// What the link saw.
+#[derive(Debug, Clone)]
+pub(super) struct Facts<'a> {
+    /// The bot answered once, in this run of botops or an earlier one.
+    pub ever_seen: bool,
+    /// How long the last answer took, and what is remarkable about it.
+    pub answered: Option<(Duration, Option<&'a str>)>,
+    /// Why the last poll brought nothing, if it failed after the last answer.
+    pub failed: Option<&'a str>,
+    /// How long an answer has been missing, when a poll is under way.
+    pub silent_for: Option<Duration>,
+    /// The process.
+    pub process: Process,
+    /// How much longer a restart is expected to take.
+    pub restart_left: Option<Duration>,
+}
+
+/// Presence and its reason.
+pub(super) fn judge(facts: &Facts<'_>) -> (Presence, String) {
+    let gone = facts.process == Process::Gone;
+    let silent = facts.silent_for.is_some_and(|silence| silence >= SILENCE);
+    if silent {
+        let seconds = facts.silent_for.unwrap_or_default().as_secs();
+        if gone {
+            return (Presence::Exited, format!("its process is gone; no answer for {seconds} s"));
+        }
+        let why = match facts.process {
+            Process::Stopped => "its process is stopped (SIGSTOP or a debugger)",
+            Process::Alive => "its process lives and its socket accepts",
+            Process::Gone | Process::Unknown => "its socket accepts",
+        };
+        return (
+            Presence::Hung,
+            format!("{why}, but it has not answered for more than {} s", SILENCE.as_secs()),
+        );
+    }
+    if let Some(failure) = facts.failed {
+        if let Some(left) = facts.restart_left {
+            return (Presence::Reloading, format!("it is being restarted (up to {} s more)", left.as_secs()));
+        }
+        if !facts.ever_seen {
+            return (Presence::NeverSeen, failure.to_owned());
+        }
+        if gone {
+            return (Presence::Exited, format!("its process is gone: {failure}"));
+        }
+        return (Presence::Unreachable, failure.to_owned());
+    }
+    if let Some(waiting) = facts.silent_for.filter(|waiting| *waiting > ON_TIME) {
+        if facts.answered.is_some() {
+            let text = format!("it has not answered for {:.1} s; 2 s is on time", waiting.as_secs_f64());
+            return (Presence::Slow, text);
+        }
+    }
+    match facts.answered {
+        Some((latency, _)) if latency > ON_TIME => {
+            (Presence::Slow, format!("its last answer took {:.1} s; 2 s is on time", latency.as_secs_f64()))
+        }
+        Some((_, remark)) => (Presence::Connected, remark.unwrap_or("it answers on time").to_owned()),
+        None if facts.ever_seen => {
+            (Presence::Unreachable, "it has not answered since botops started".to_owned())
+        }
+        None => (Presence::NeverSeen, "it has not answered yet".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn calm() -> Facts<'static> {
+        Facts {
+            ever_seen: true,
+            answered: Some((3 * MS, None)),
+            failed: None,
+            silent_for: None,
+            process: Process::Alive,
+            restart_left: None,
+        }
+    }
+
+    #[track_caller]
+    fn check(facts: Facts<'_>, expected: Presence) {
+        let (presence, reason) = judge(&facts);
+        assert_eq!(presence, expected, "{reason}");
+        assert!(!reason.is_empty());
+    }
+
+    #[test]
+    fn an_answer_on_time_is_connected_and_a_late_one_slow() {
+        check(calm(), Presence::Connected);
+        check(Facts { answered: Some((3000 * MS, None)), ..calm() }, Presence::Slow);
+        check(Facts { silent_for: Some(1900 * MS), ..calm() }, Presence::Connected);
+        check(Facts { silent_for: Some(3000 * MS), ..calm() }, Presence::Slow);
+    }
+
+    #[test]
+    fn silence_is_hung_while_the_process_lives() {
+        check(Facts { silent_for: Some(5000 * MS), ..calm() }, Presence::Hung);
+        check(Facts { silent_for: Some(5000 * MS), process: Process::Stopped, ..calm() }, Presence::Hung);
+        check(Facts { silent_for: Some(5000 * MS), process: Process::Unknown, ..calm() }, Presence::Hung);
+        check(Facts { silent_for: Some(5000 * MS), process: Process::Gone, ..calm() }, Presence::Exited);
+        let never = Facts { ever_seen: false, answered: None, ..calm() };
+        check(Facts { silent_for: Some(5000 * MS), ..never }, Presence::Hung);
+    }
+
+    #[test]
+    fn a_failed_poll_is_exited_unreachable_or_never_seen() {
+        let failed = Facts { failed: Some("nobody listens on the socket"), ..calm() };
+        check(failed.clone(), Presence::Unreachable);
+        check(Facts { process: Process::Gone, ..failed.clone() }, Presence::Exited);
+        check(Facts { ever_seen: false, answered: None, ..failed }, Presence::NeverSeen);
+    }
+
+    #[test]
+    fn an_expected_restart_is_reloading_until_its_time_is_over() {
+        let gone = Facts { failed: Some("nobody listens"), process: Process::Gone, ..calm() };
+        check(Facts { restart_left: Some(3000 * MS), ..gone.clone() }, Presence::Reloading);
+        check(gone, Presence::Exited);
+        check(Facts { restart_left: Some(3000 * MS), ..calm() }, Presence::Connected);
+    }
+
+    #[test]
+    fn a_remark_about_the_contract_is_the_reason_while_connected() {
+        let (_, reason) = judge(&Facts { answered: Some((MS, Some("an older contract"))), ..calm() });
+        assert_eq!(reason, "an older contract");
+    }
+
+    #[test]
+    fn only_lost_bots_are_offline() {
+        let offline = [Presence::Hung, Presence::Exited, Presence::Unreachable, Presence::NeverSeen];
+        assert!(offline.into_iter().all(Presence::is_offline));
+        let not = [Presence::Connected, Presence::Slow, Presence::Reloading];
+        assert!(!not.into_iter().any(Presence::is_offline));
+    }
+}
