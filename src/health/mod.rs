@@ -1,0 +1,34 @@
+//! Health: whether this process lives and is ready.
+
+mod api;
+
+use std::sync::Arc;
+
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+pub use api::routes;
+
+/// Handle to the health of botops; cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Health {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    metrics: Metrics,
+}
+
+impl Health {
+    /// Watches the store and renders the metrics.
+    pub fn new(store: Store, metrics: Metrics) -> Self {
+        Self { shared: Arc::new(Shared { store, metrics }) }
+    }
+
+    /// Whether changes can be recorded.
+    pub fn store_writable(&self) -> bool {
+        self.shared.store.writable()
+    }
+}

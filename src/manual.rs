@@ -1,0 +1,209 @@
+//! What botops says about its own use: the error catalogue, the API document and its page, `llms.txt`.
+//!
+//! Open without a key: whoever meets an error must be able to look it up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::error::{Code, Effect, Error, Kind, NextAction, RetryClass, Severity};
+use crate::web::{Document, Path, accepts};
+
+/// The texts change with the program only.
+const FRESH: Duration = Duration::from_secs(3_600);
+
+/// A page of the catalogue.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct CodeView {
+    /// The code.
+    #[schema(example = "AUTH_001")]
+    error_code: String,
+    /// What it means, in a few words.
+    title: String,
+    /// The HTTP status it travels with.
+    status: u16,
+    /// The class of failure.
+    error_type: Kind,
+    /// How much attention it wants.
+    severity: Severity,
+    /// Why it happens.
+    cause: String,
+    /// What it means for the caller.
+    impact: String,
+    /// What the failed call did, unless the problem itself says otherwise.
+    effect: Effect,
+    /// What to do next.
+    remediation: String,
+    /// How to go on.
+    retry_class: RetryClass,
+    /// Calls that help, best first.
+    next_actions: Vec<NextAction>,
+}
+
+/// The whole catalogue.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct CatalogueView {
+    /// One page per code, by area.
+    items: Vec<CodeView>,
+}
+
+/// The manual, rendered once at start; cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Manual {
+    shared: Arc<Pages>,
+}
+
+#[derive(Debug)]
+struct Pages {
+    api: Document,
+    catalogue: Document,
+    catalogue_markdown: Document,
+    codes: BTreeMap<&'static str, (Document, Document)>,
+    llms: Document,
+}
+
+impl Manual {
+    /// Renders every page. `api` is the finished API document.
+    ///
+    /// # Errors
+    /// [`Code::Internal`] when a page cannot be rendered, which is a defect.
+    pub fn new(api: &serde_json::Value) -> Result<Self, Error> {
+        let views: Vec<CodeView> = Code::ALL.iter().copied().map(view).collect();
+        let markdown: Vec<String> = views.iter().map(page).collect();
+        let mut codes = BTreeMap::new();
+        for ((code, view), text) in Code::ALL.iter().zip(&views).zip(&markdown) {
+            let pages = (Document::of_json(view)?, Document::new(text.clone(), "text/markdown; charset=utf-8"));
+            codes.insert(code.row().code, pages);
+        }
+        let pages = Pages {
+            api: Document::of_json(api)?,
+            catalogue: Document::of_json(&CatalogueView { items: views })?,
+            catalogue_markdown: Document::new(
+                format!("# Error catalogue\n\n{}", markdown.join("\n")),
+                "text/markdown; charset=utf-8",
+            ),
+            codes,
+            llms: Document::new(LLMS, "text/plain; charset=utf-8"),
+        };
+        Ok(Self { shared: Arc::new(pages) })
+    }
+}
+
+/// For agents that look before they ask.
+const LLMS: &str = include_str!("llms.txt");
+
+fn view(code: Code) -> CodeView {
+    let row = code.row();
+    CodeView {
+        error_code: row.code.to_owned(),
+        title: row.title.to_owned(),
+        status: row.status,
+        error_type: row.kind,
+        severity: row.severity,
+        cause: row.cause.to_owned(),
+        impact: row.impact.to_owned(),
+        effect: row.effect,
+        remediation: row.remediation.to_owned(),
+        retry_class: row.class,
+        next_actions: row.next_actions(),
+    }
+}
+
+fn page(view: &CodeView) -> String {
+    let mut text = format!(
+        "## {} {}\n\n- HTTP status: {}\n- Cause: {}\n- Impact: {}\n- Remediation: {}\n- Retry: {}\n",
+        view.error_code,
+        view.title,
+        view.status,
+        view.cause,
+        view.impact,
+        view.remediation,
+        serde_json::to_value(view.retry_class).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
+    );
+    for action in &view.next_actions {
+        text.push_str(&format!("- Next: `{} {}`\n", action.method, action.path));
+    }
+    text
+}
+
+/// The routes of the manual.
+pub fn routes() -> OpenApiRouter<Manual> {
+    OpenApiRouter::new()
+        .routes(routes!(list_error_codes))
+        .routes(routes!(get_error_code))
+        .routes(routes!(get_error_code_short))
+        .routes(routes!(get_openapi))
+        .routes(routes!(get_llms_txt))
+}
+
+/// The error catalogue
+///
+/// Every code with its cause, impact, remediation and next calls, as JSON or Markdown.
+#[utoipa::path(get, path = "/api/v1/errors/catalogue", tag = "manual", security(()),
+    responses((status = 200, description = "The catalogue", content(
+        (CatalogueView = "application/json"), (String = "text/markdown")))))]
+async fn list_error_codes(State(manual): State<Manual>, headers: HeaderMap) -> Response {
+    let pages = &manual.shared;
+    let document = if accepts(&headers, "text/markdown") { &pages.catalogue_markdown } else { &pages.catalogue };
+    document.respond(&headers, FRESH)
+}
+
+/// One error code
+#[utoipa::path(get, path = "/api/v1/errors/catalogue/{code}", tag = "manual", security(()),
+    params(("code" = String, Path, example = "AUTH_001")),
+    responses((status = 200, description = "The page of the code", content(
+        (CodeView = "application/json"), (String = "text/markdown")))))]
+async fn get_error_code(
+    State(manual): State<Manual>,
+    Path(code): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    code_page(&manual, &code, &headers)
+}
+
+/// One error code, by its short address
+#[utoipa::path(get, path = "/api/v1/errors/{code}", tag = "manual", security(()),
+    params(("code" = String, Path, example = "AUTH_001")),
+    responses((status = 200, description = "The page of the code", content(
+        (CodeView = "application/json"), (String = "text/markdown")))))]
+async fn get_error_code_short(
+    State(manual): State<Manual>,
+    Path(code): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    code_page(&manual, &code, &headers)
+}
+
+fn code_page(manual: &Manual, code: &str, headers: &HeaderMap) -> Result<Response, Error> {
+    let Some((json, markdown)) = manual.shared.codes.get(code.to_ascii_uppercase().as_str()) else {
+        return Err(Error::new(Code::ErrorCodeUnknown).field(
+            "code",
+            crate::text::clean(code, 40),
+            "a code such as AUTH_001",
+        ));
+    };
+    let document = if accepts(headers, "text/markdown") { markdown } else { json };
+    Ok(document.respond(headers, FRESH))
+}
+
+/// The API document (OpenAPI 3.1)
+#[utoipa::path(get, path = "/api/openapi.json", tag = "manual", security(()),
+    responses((status = 200, description = "This document", content_type = "application/json")))]
+async fn get_openapi(State(manual): State<Manual>, headers: HeaderMap) -> Response {
+    manual.shared.api.respond(&headers, FRESH)
+}
+
+/// How an agent uses botops, in one page
+#[utoipa::path(get, path = "/llms.txt", tag = "manual", security(()),
+    responses((status = 200, description = "The page", content_type = "text/plain")))]
+async fn get_llms_txt(State(manual): State<Manual>, headers: HeaderMap) -> Response {
+    manual.shared.llms.respond(&headers, FRESH)
+}

@@ -1,0 +1,440 @@
+//! Settings: the command line, the environment and `.env`, checked once and passed on as plain values.
+//!
+//! The only reader of the environment. A flag wins over the environment, the environment over `.env`. Everything that
+//! is wrong is said at once, one line each, with the setting's name and the remedy; the process then ends with code 2.
+//! Secrets are kept in a type that cannot be printed. Deliberately absent: settings changed at run time (what changes
+//! at run time is the bot's config, with its own door).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use clap::Args;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::contract::BotId;
+use crate::web::KeyFile;
+
+/// Shortest operator key that is taken: 24 characters of a random key cannot be guessed.
+const TOKEN_MIN: usize = 24;
+
+/// Longest path of a Unix socket on Linux (`sun_path` less the closing zero).
+const SOCKET_PATH_MAX: usize = 107;
+
+/// Flags that win over the environment.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Flags {
+    /// Address to bind (`BOT_API_HOST`).
+    #[arg(long)]
+    pub host: Option<String>,
+    /// Port to bind; 0 takes a free one (`BOT_API_PORT`).
+    #[arg(long)]
+    pub port: Option<String>,
+    /// Folder for the store, the config versions and the audit (`BOT_DATA_DIR`).
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// The bot's socket (`BOT_IPC_SOCKET`).
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<String>,
+    /// Folder for botops' own log (`BOT_LOG_DIR`).
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<String>,
+}
+
+/// Everything botops can be told from outside, checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the API listens.
+    pub address: SocketAddr,
+    /// The operator's key.
+    pub token: SecretString,
+    /// Named keys.
+    pub keys: KeyFile,
+    /// Origins that browsers may read from.
+    pub cors_origins: Vec<HeaderValue>,
+    /// Requests a minute per key.
+    pub rate_limit: u32,
+    /// Threads that answer.
+    pub workers: usize,
+    /// Age beyond which a snapshot is stale.
+    pub cache_ttl: Duration,
+    /// How often the bot's state is read.
+    pub poll_interval: Duration,
+    /// How often metrics go to stream clients.
+    pub stream_interval: Duration,
+    /// Stream clients at a time.
+    pub stream_max_clients: usize,
+    /// The bot's id.
+    pub bot_id: BotId,
+    /// The bot's socket.
+    pub socket: PathBuf,
+    /// The store, the config versions, the audit.
+    pub data_dir: PathBuf,
+    /// botops' own log.
+    pub log_dir: PathBuf,
+    /// What the log takes in (`RUST_LOG`).
+    pub log_filter: String,
+}
+
+/// What is wrong with one setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingError {
+    /// The setting's name.
+    pub setting: String,
+    /// What is wrong, without the value when it is a secret.
+    pub problem: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl fmt::Display for SettingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}. {}", self.setting, self.problem, self.remedy)
+    }
+}
+
+/// Settings whose names are known; any other `BOT_API_*` is refused, since it is a typo that would go unnoticed.
+const KNOWN: &[&str] = &[
+    "BOT_API_HOST",
+    "BOT_API_PORT",
+    "BOT_API_AUTH_TOKEN",
+    "BOT_API_KEYS_FILE",
+    "BOT_API_CORS_ORIGINS",
+    "BOT_API_RATE_LIMIT",
+    "BOT_API_WORKERS",
+];
+
+/// Where the values come from: flags, then the environment, then `.env`.
+pub struct Sources {
+    values: BTreeMap<String, String>,
+}
+
+impl Sources {
+    /// Reads the process environment and `.env` in the working folder, and puts the flags on top.
+    ///
+    /// # Errors
+    /// A `.env` that cannot be read.
+    pub fn read(flags: &Flags) -> Result<Self, SettingError> {
+        let file = Path::new(".env");
+        let mut values = BTreeMap::new();
+        if file.exists() {
+            let broken = |error: dotenvy::Error| SettingError {
+                setting: ".env".to_owned(),
+                problem: format!("the file cannot be read ({})", first_line(&error.to_string())),
+                remedy: "Write one NAME=value a line.".to_owned(),
+            };
+            for pair in dotenvy::from_path_iter(file).map_err(broken)? {
+                let (name, value) = pair.map_err(broken)?;
+                values.insert(name, value);
+            }
+        }
+        values.extend(std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        }));
+        let overrides = [
+            ("BOT_API_HOST", &flags.host),
+            ("BOT_API_PORT", &flags.port),
+            ("BOT_DATA_DIR", &flags.data_dir),
+            ("BOT_IPC_SOCKET", &flags.socket),
+            ("BOT_LOG_DIR", &flags.log_dir),
+        ];
+        for (name, value) in overrides {
+            if let Some(value) = value {
+                values.insert(name.to_owned(), value.clone());
+            }
+        }
+        Ok(Self { values })
+    }
+
+    /// Values given directly, for tests and for `demo`.
+    pub fn of(values: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self { values: values.into_iter().collect() }
+    }
+
+    /// Sets a value unless one was given.
+    pub fn set_default(&mut self, name: &str, value: impl Into<String>) {
+        self.values.entry(name.to_owned()).or_insert_with(|| value.into());
+    }
+
+    /// A value as text; an empty one counts as not given.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.values.keys()).finish()
+    }
+}
+
+impl Settings {
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// All that is wrong, in the order of the documentation.
+    pub fn check(sources: &Sources) -> Result<Self, Vec<SettingError>> {
+        let mut wrong = Vec::new();
+        let mut reader = Reader { sources, wrong: &mut wrong };
+        reader.refuse_unknown();
+        let host = reader.parsed("BOT_API_HOST", IpAddr::V4(Ipv4Addr::LOCALHOST), "an IP address", |text| {
+            if text == "localhost" { Some(IpAddr::V4(Ipv4Addr::LOCALHOST)) } else { text.parse().ok() }
+        });
+        let port = reader.number("BOT_API_PORT", 8000_u16, 0..=u16::MAX);
+        let token = reader.token();
+        let keys = reader.keys();
+        let cors_origins = reader.origins();
+        let rate_limit = reader.number("BOT_API_RATE_LIMIT", 100_u32, 1..=1_000_000_000);
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let workers = reader.number("BOT_API_WORKERS", cores, 1..=256);
+        let cache_ttl = reader.duration("BOT_STATE_CACHE_TTL", "60s", "1s", "300s");
+        let poll_interval = reader.duration("BOT_POLL_INTERVAL", "1s", "50ms", "10s");
+        let stream_interval = reader.duration("BOT_STREAM_INTERVAL", "5s", "100ms", "60s");
+        let stream_max_clients = reader.number("BOT_STREAM_MAX_CLIENTS", 12_000_usize, 1..=100_000);
+        let bot_id = reader.parsed("BOT_ID", BotId::from_str("paperbot").expect("it is valid"), "a bot id", |text| {
+            text.parse().ok()
+        });
+        let data_dir = PathBuf::from(sources.get("BOT_DATA_DIR").unwrap_or("botops-data"));
+        let log_dir = sources.get("BOT_LOG_DIR").map_or_else(|| data_dir.join("logs"), PathBuf::from);
+        let socket = reader.socket(&data_dir);
+        let log_filter = sources.get("RUST_LOG").unwrap_or("info,rmcp=warn,hyper=warn").to_owned();
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        Ok(Self {
+            address: SocketAddr::new(host, port),
+            token,
+            keys,
+            cors_origins,
+            rate_limit,
+            workers,
+            cache_ttl,
+            poll_interval,
+            stream_interval,
+            stream_max_clients,
+            bot_id,
+            socket,
+            data_dir,
+            log_dir,
+            log_filter,
+        })
+    }
+
+    /// What is looser than it need be, one sentence each; said at start.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.address.ip().is_loopback() {
+            warnings.push(format!(
+                "BOT_API_HOST is {}: the API can be reached from other machines without TLS; put a TLS proxy in front \
+                 or bind 127.0.0.1",
+                self.address.ip()
+            ));
+        }
+        if !self.cors_origins.is_empty() {
+            warnings.push("BOT_API_CORS_ORIGINS is set: pages of those origins can read answers".to_owned());
+        }
+        if self.rate_limit > 100_000 {
+            warnings.push(format!("BOT_API_RATE_LIMIT is {}: in effect there is no limit", self.rate_limit));
+        }
+        let endless = self.keys.keys.iter().filter(|key| key.expires_at.is_none()).count();
+        if endless > 0 {
+            warnings.push(format!("{endless} named key(s) never expire; `botops key new --expires 90d` makes one that does"));
+        }
+        warnings
+    }
+}
+
+/// Reads single settings and collects what is wrong with them.
+struct Reader<'a> {
+    sources: &'a Sources,
+    wrong: &'a mut Vec<SettingError>,
+}
+
+impl Reader<'_> {
+    fn refuse(&mut self, setting: &str, problem: impl Into<String>, remedy: impl Into<String>) {
+        let (setting, problem, remedy) = (setting.to_owned(), problem.into(), remedy.into());
+        self.wrong.push(SettingError { setting, problem, remedy });
+    }
+
+    fn refuse_unknown(&mut self) {
+        let unknown: Vec<_> =
+            self.sources.values.keys().filter(|name| name.starts_with("BOT_API_") && !KNOWN.contains(&name.as_str())).collect();
+        for name in unknown {
+            let near = KNOWN.iter().max_by(|a, b| {
+                strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name))
+            });
+            let remedy = format!("Did you mean {}? Otherwise remove it.", near.unwrap_or(&"BOT_API_PORT"));
+            self.wrong.push(SettingError { setting: name.clone(), problem: "unknown setting".to_owned(), remedy });
+        }
+    }
+
+    fn parsed<T>(&mut self, name: &str, default: T, what: &str, parse: impl Fn(&str) -> Option<T>) -> T {
+        let Some(text) = self.sources.get(name) else { return default };
+        parse(text).unwrap_or_else(|| {
+            self.refuse(name, format!("`{}` is not {what}", crate::text::clean(text, 80)), format!("Set it to {what}."));
+            default
+        })
+    }
+
+    fn number<T>(&mut self, name: &str, default: T, range: std::ops::RangeInclusive<T>) -> T
+    where
+        T: FromStr + PartialOrd + fmt::Display + Copy,
+    {
+        let what = format!("a whole number from {} to {}", range.start(), range.end());
+        self.parsed(name, default, &what, |text| text.parse().ok().filter(|number| range.contains(number)))
+    }
+
+    fn duration(&mut self, name: &str, default: &str, min: &str, max: &str) -> Duration {
+        let known = |text: &str| parse_duration(text).unwrap_or_default();
+        let range = known(min)..=known(max);
+        let what = format!("a duration from {min} to {max}, such as `{default}`");
+        self.parsed(name, known(default), &what, |text| parse_duration(text).filter(|time| range.contains(time)))
+    }
+
+    fn token(&mut self) -> SecretString {
+        const NAME: &str = "BOT_API_AUTH_TOKEN";
+        const REMEDY: &str = "Set it to at least 24 random characters; `botops key random` prints a good one.";
+        let token = SecretString::from(self.sources.get(NAME).unwrap_or_default().to_owned());
+        let length = token.expose_secret().chars().count();
+        let plain = token.expose_secret().chars().all(|c| c.is_ascii_graphic());
+        let mut letters: Vec<char> = token.expose_secret().chars().collect();
+        letters.sort_unstable();
+        letters.dedup();
+        if length == 0 {
+            self.refuse(NAME, "the operator's key is not set", REMEDY);
+        } else if length < TOKEN_MIN {
+            self.refuse(NAME, format!("the operator's key has {length} characters, fewer than {TOKEN_MIN}"), REMEDY);
+        } else if !plain {
+            self.refuse(NAME, "the operator's key has characters that do not fit into a header", REMEDY);
+        } else if letters.len() < 6 {
+            self.refuse(NAME, "the operator's key repeats a few characters", REMEDY);
+        }
+        token
+    }
+
+    fn keys(&mut self) -> KeyFile {
+        const NAME: &str = "BOT_API_KEYS_FILE";
+        let Some(path) = self.sources.get(NAME) else { return KeyFile::default() };
+        match KeyFile::read(Path::new(path)) {
+            Ok(file) => file,
+            Err(problem) => {
+                let problem = format!("the keys file {path} cannot be used ({})", first_line(&problem));
+                self.refuse(NAME, problem, "Make it with `botops key new --file FILE --id NAME --scopes read`.");
+                KeyFile::default()
+            }
+        }
+    }
+
+    fn origins(&mut self) -> Vec<HeaderValue> {
+        const NAME: &str = "BOT_API_CORS_ORIGINS";
+        let mut origins = Vec::new();
+        for text in self.sources.get(NAME).unwrap_or_default().split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            let is_origin = ["http://", "https://"].iter().any(|scheme| {
+                text.strip_prefix(scheme).is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ']))
+            });
+            match HeaderValue::from_str(text) {
+                Ok(value) if is_origin => origins.push(value),
+                _ => self.refuse(
+                    NAME,
+                    format!("`{}` is no origin", crate::text::clean(text, 80)),
+                    "List origins such as https://ops.example.com, separated by commas; `*` is not taken.",
+                ),
+            }
+        }
+        origins
+    }
+
+    fn socket(&mut self, data_dir: &Path) -> PathBuf {
+        const NAME: &str = "BOT_IPC_SOCKET";
+        let path = self.sources.get(NAME).map_or_else(|| data_dir.join("ipc").join("bot.sock"), PathBuf::from);
+        let length = path.as_os_str().len();
+        if length > SOCKET_PATH_MAX {
+            self.refuse(
+                NAME,
+                format!("the socket path has {length} bytes, more than the system's {SOCKET_PATH_MAX}"),
+                "Use a shorter path, such as /run/botops/bot.sock.",
+            );
+        }
+        path
+    }
+}
+
+/// `5s`, `200ms`, `2m`, `1h`, `30d` or bare seconds.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(split)?;
+    let number: f64 = number.parse().ok()?;
+    let seconds = match unit.trim() {
+        "" | "s" => number,
+        "ms" => number / 1_000.0,
+        "m" | "min" => number * 60.0,
+        "h" => number * 3_600.0,
+        "d" => number * 86_400.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+fn first_line(text: &str) -> String {
+    crate::text::clean(text.lines().next().unwrap_or_default(), 200)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(pairs: &[(&str, &str)]) -> Result<Settings, Vec<SettingError>> {
+        let mut values = vec![("BOT_API_AUTH_TOKEN".to_owned(), "abcdefghijklmnopqrstuvwxyz".to_owned())];
+        values.extend(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Settings::check(&Sources::of(values))
+    }
+
+    #[track_caller]
+    fn refused(name: &str, value: &str) {
+        let wrong = with(&[(name, value)]).unwrap_err();
+        assert!(wrong.iter().any(|error| error.setting == name), "{wrong:?}");
+    }
+
+    #[test]
+    fn durations_are_read_with_and_without_a_unit() {
+        assert_eq!(parse_duration("5"), Some(Duration::from_secs(5)));
+        assert_eq!(parse_duration("200ms"), Some(Duration::from_millis(200)));
+        assert_eq!(parse_duration("1.5m"), Some(Duration::from_secs(90)));
+        assert_eq!(parse_duration("5 weeks"), None);
+        assert_eq!(parse_duration("-1s"), None);
+    }
+
+    #[test]
+    fn a_bad_setting_is_named() {
+        refused("BOT_API_PORT", "70000");
+        refused("BOT_API_HOST", "everywhere");
+        refused("BOT_API_AUTH_TOKEN", "short");
+        refused("BOT_API_AUTH_TOKEN", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+        refused("BOT_API_RATE_LIMIT", "0");
+        refused("BOT_API_CORS_ORIGINS", "*");
+        refused("BOT_API_KEYS_FILE", "/nowhere/keys.json");
+        refused("BOT_API_PROT", "8000");
+        refused("BOT_POLL_INTERVAL", "1h");
+        refused("BOT_IPC_SOCKET", &"x".repeat(108));
+    }
+
+    #[test]
+    fn a_weak_key_is_refused_without_being_shown() {
+        let wrong = with(&[("BOT_API_AUTH_TOKEN", "hunter2hunter2")]).unwrap_err();
+        assert!(!format!("{wrong:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn defaults_are_closed() {
+        let settings = with(&[]).unwrap();
+        assert!(settings.address.ip().is_loopback());
+        assert!(settings.cors_origins.is_empty());
+        assert!(settings.warnings().is_empty());
+        assert!(!format!("{settings:?}").contains("abcdefghijklmnop"));
+    }
+}
