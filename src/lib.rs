@@ -1,11 +1,18 @@
 //! botops: the operations API that stands beside a trading bot.
+pub mod app;
 pub mod bots;
+pub mod cli;
 pub mod contract;
 pub mod error;
 pub mod events;
+pub mod health;
+mod manual;
+pub mod ops;
 #[doc(hidden)]
 pub mod paperbot;
 mod redact;
+pub mod routes;
+pub mod settings;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;

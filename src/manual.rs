@@ -80,7 +80,8 @@ impl Manual {
         let markdown: Vec<String> = views.iter().map(page).collect();
         let mut codes = BTreeMap::new();
         for ((code, view), text) in Code::ALL.iter().zip(&views).zip(&markdown) {
-            let pages = (Document::of_json(view)?, Document::new(text.clone(), "text/markdown; charset=utf-8"));
+            let pages =
+                (Document::of_json(view)?, Document::new(text.clone(), "text/markdown; charset=utf-8"));
             codes.insert(code.row().code, pages);
         }
         let pages = Pages {
@@ -126,7 +127,10 @@ fn page(view: &CodeView) -> String {
         view.cause,
         view.impact,
         view.remediation,
-        serde_json::to_value(view.retry_class).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
+        serde_json::to_value(view.retry_class)
+            .ok()
+            .and_then(|v| v.as_str().map(str::to_owned))
+            .unwrap_or_default(),
     );
     for action in &view.next_actions {
         text.push_str(&format!("- Next: `{} {}`\n", action.method, action.path));
@@ -152,7 +156,8 @@ pub fn routes() -> OpenApiRouter<Manual> {
         (CatalogueView = "application/json"), (String = "text/markdown")))))]
 async fn list_error_codes(State(manual): State<Manual>, headers: HeaderMap) -> Response {
     let pages = &manual.shared;
-    let document = if accepts(&headers, "text/markdown") { &pages.catalogue_markdown } else { &pages.catalogue };
+    let document =
+        if accepts(&headers, "text/markdown") { &pages.catalogue_markdown } else { &pages.catalogue };
     document.respond(&headers, FRESH)
 }
 

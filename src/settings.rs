@@ -132,9 +132,10 @@ impl Sources {
                 values.insert(name, value);
             }
         }
-        values.extend(std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        }));
+        values.extend(
+            std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        );
         let overrides = [
             ("BOT_API_HOST", &flags.host),
             ("BOT_API_PORT", &flags.port),
@@ -195,9 +196,10 @@ impl Settings {
         let poll_interval = reader.duration("BOT_POLL_INTERVAL", "1s", "50ms", "10s");
         let stream_interval = reader.duration("BOT_STREAM_INTERVAL", "5s", "100ms", "60s");
         let stream_max_clients = reader.number("BOT_STREAM_MAX_CLIENTS", 12_000_usize, 1..=100_000);
-        let bot_id = reader.parsed("BOT_ID", BotId::from_str("paperbot").expect("it is valid"), "a bot id", |text| {
-            text.parse().ok()
-        });
+        let bot_id =
+            reader.parsed("BOT_ID", BotId::from_str("paperbot").expect("it is valid"), "a bot id", |text| {
+                text.parse().ok()
+            });
         let data_dir = PathBuf::from(sources.get("BOT_DATA_DIR").unwrap_or("botops-data"));
         let log_dir = sources.get("BOT_LOG_DIR").map_or_else(|| data_dir.join("logs"), PathBuf::from);
         let socket = reader.socket(&data_dir);
@@ -242,7 +244,9 @@ impl Settings {
         }
         let endless = self.keys.keys.iter().filter(|key| key.expires_at.is_none()).count();
         if endless > 0 {
-            warnings.push(format!("{endless} named key(s) never expire; `botops key new --expires 90d` makes one that does"));
+            warnings.push(format!(
+                "{endless} named key(s) never expire; `botops key new --expires 90d` makes one that does"
+            ));
         }
         warnings
     }
@@ -261,21 +265,33 @@ impl Reader<'_> {
     }
 
     fn refuse_unknown(&mut self) {
-        let unknown: Vec<_> =
-            self.sources.values.keys().filter(|name| name.starts_with("BOT_API_") && !KNOWN.contains(&name.as_str())).collect();
+        let unknown: Vec<_> = self
+            .sources
+            .values
+            .keys()
+            .filter(|name| name.starts_with("BOT_API_") && !KNOWN.contains(&name.as_str()))
+            .collect();
         for name in unknown {
-            let near = KNOWN.iter().max_by(|a, b| {
-                strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name))
-            });
+            let near = KNOWN
+                .iter()
+                .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
             let remedy = format!("Did you mean {}? Otherwise remove it.", near.unwrap_or(&"BOT_API_PORT"));
-            self.wrong.push(SettingError { setting: name.clone(), problem: "unknown setting".to_owned(), remedy });
+            self.wrong.push(SettingError {
+                setting: name.clone(),
+                problem: "unknown setting".to_owned(),
+                remedy,
+            });
         }
     }
 
     fn parsed<T>(&mut self, name: &str, default: T, what: &str, parse: impl Fn(&str) -> Option<T>) -> T {
         let Some(text) = self.sources.get(name) else { return default };
         parse(text).unwrap_or_else(|| {
-            self.refuse(name, format!("`{}` is not {what}", crate::text::clean(text, 80)), format!("Set it to {what}."));
+            self.refuse(
+                name,
+                format!("`{}` is not {what}", crate::text::clean(text, 80)),
+                format!("Set it to {what}."),
+            );
             default
         })
     }
@@ -292,12 +308,15 @@ impl Reader<'_> {
         let known = |text: &str| parse_duration(text).unwrap_or_default();
         let range = known(min)..=known(max);
         let what = format!("a duration from {min} to {max}, such as `{default}`");
-        self.parsed(name, known(default), &what, |text| parse_duration(text).filter(|time| range.contains(time)))
+        self.parsed(name, known(default), &what, |text| {
+            parse_duration(text).filter(|time| range.contains(time))
+        })
     }
 
     fn token(&mut self) -> SecretString {
         const NAME: &str = "BOT_API_AUTH_TOKEN";
-        const REMEDY: &str = "Set it to at least 24 random characters; `botops key random` prints a good one.";
+        const REMEDY: &str =
+            "Set it to at least 24 random characters; `botops key random` prints a good one.";
         let token = SecretString::from(self.sources.get(NAME).unwrap_or_default().to_owned());
         let length = token.expose_secret().chars().count();
         let plain = token.expose_secret().chars().all(|c| c.is_ascii_graphic());
@@ -307,7 +326,11 @@ impl Reader<'_> {
         if length == 0 {
             self.refuse(NAME, "the operator's key is not set", REMEDY);
         } else if length < TOKEN_MIN {
-            self.refuse(NAME, format!("the operator's key has {length} characters, fewer than {TOKEN_MIN}"), REMEDY);
+            self.refuse(
+                NAME,
+                format!("the operator's key has {length} characters, fewer than {TOKEN_MIN}"),
+                REMEDY,
+            );
         } else if !plain {
             self.refuse(NAME, "the operator's key has characters that do not fit into a header", REMEDY);
         } else if letters.len() < 6 {
@@ -323,7 +346,11 @@ impl Reader<'_> {
             Ok(file) => file,
             Err(problem) => {
                 let problem = format!("the keys file {path} cannot be used ({})", first_line(&problem));
-                self.refuse(NAME, problem, "Make it with `botops key new --file FILE --id NAME --scopes read`.");
+                self.refuse(
+                    NAME,
+                    problem,
+                    "Make it with `botops key new --file FILE --id NAME --scopes read`.",
+                );
                 KeyFile::default()
             }
         }
@@ -332,9 +359,17 @@ impl Reader<'_> {
     fn origins(&mut self) -> Vec<HeaderValue> {
         const NAME: &str = "BOT_API_CORS_ORIGINS";
         let mut origins = Vec::new();
-        for text in self.sources.get(NAME).unwrap_or_default().split(',').map(str::trim).filter(|text| !text.is_empty()) {
+        for text in self
+            .sources
+            .get(NAME)
+            .unwrap_or_default()
+            .split(',')
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+        {
             let is_origin = ["http://", "https://"].iter().any(|scheme| {
-                text.strip_prefix(scheme).is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ']))
+                text.strip_prefix(scheme)
+                    .is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ']))
             });
             match HeaderValue::from_str(text) {
                 Ok(value) if is_origin => origins.push(value),
@@ -350,7 +385,8 @@ impl Reader<'_> {
 
     fn socket(&mut self, data_dir: &Path) -> PathBuf {
         const NAME: &str = "BOT_IPC_SOCKET";
-        let path = self.sources.get(NAME).map_or_else(|| data_dir.join("ipc").join("bot.sock"), PathBuf::from);
+        let path =
+            self.sources.get(NAME).map_or_else(|| data_dir.join("ipc").join("bot.sock"), PathBuf::from);
         let length = path.as_os_str().len();
         if length > SOCKET_PATH_MAX {
             self.refuse(

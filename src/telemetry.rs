@@ -168,7 +168,8 @@ impl Metrics {
         Self { registry: Arc::new(Mutex::new(registry)), refresh: Arc::default() }
     }
 
-    /// Adds a metric and gives it back, so that its owner can keep the handle.
+    /// Adds a metric and gives it back, so that its owner can keep the handle. `help` has no full stop: the library
+    /// adds one.
     pub fn add<M: Metric + Clone>(&self, name: &str, help: &str, metric: M) -> M {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         registry.register(name, help, metric.clone());
@@ -254,14 +255,14 @@ impl HttpMetrics {
     pub fn new(metrics: &Metrics) -> Self {
         let requests = metrics.add(
             "http_requests",
-            "Requests answered, by operation and class of status.",
+            "Requests answered, by operation and class of status",
             Family::default(),
         );
         let histogram: fn() -> Histogram = || Histogram::new(BUCKETS);
         let durations = Family::new_with_constructor(histogram);
         let durations = metrics.add(
             "http_request_duration_seconds",
-            "Time from the request's head to its answer.",
+            "Time from the request's head to its answer",
             durations,
         );
         Self { requests, durations }

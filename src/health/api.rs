@@ -58,8 +58,11 @@ async fn livez() -> Response {
               (status = 503, description = "It cannot; `reason` says why", body = ReadyView)))]
 async fn readyz(State(health): State<Health>) -> Response {
     let store_writable = health.store_writable();
-    let (status, word) =
-        if store_writable { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
+    let (status, word) = if store_writable {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
+    };
     let reason = (!store_writable).then_some("the data folder cannot be written (SRV_002)");
     json_with_status(status, &ReadyView { status: word, store_writable, reason, timestamp: Utc::now() })
 }

@@ -164,6 +164,7 @@ impl Guard {
                 return Ok(Admitted { known: None, left: None });
             }
             Some(Operation { scope, .. }) => *scope,
+            None if methods.is_some_and(Methods::has_open) => return Err(method_unknown(methods)),
             None => None,
         };
         let known = self.keys.identify(headers).map_err(|refusal| self.wrong_keys.note(peer, refusal))?;
@@ -171,12 +172,8 @@ impl Guard {
         if let Some(scope) = scope {
             known.actor.require(scope)?;
         }
-        if let (Some(methods), None) = (methods, operation) {
-            let allow = methods.allow();
-            return Err(Error::new(Code::MethodUnknown)
-                .detail(format!("this path takes {allow}"))
-                .context("allow", allow.clone())
-                .header("allow", allow));
+        if operation.is_none() && methods.is_some() {
+            return Err(method_unknown(methods));
         }
         check_form(operation, headers)?;
         Ok(Admitted { known: Some(known), left: Some(left) })
@@ -261,8 +258,7 @@ impl Place<'_> {
     fn of_status(&self, status: StatusCode) -> Error {
         match status.as_u16() {
             404 => Error::new(Code::PathUnknown),
-            405 => Error::new(Code::MethodUnknown)
-                .header("allow", self.allow.map(Methods::allow).unwrap_or_default()),
+            405 => method_unknown(self.allow),
             406 => Error::new(Code::NotAcceptable),
             408 => Error::new(Code::RequestTimeout),
             413 => Error::new(Code::BodyTooLarge),
@@ -327,6 +323,14 @@ fn check_form(operation: Option<&Operation>, headers: &HeaderMap) -> Result<(), 
         }
         _ => Ok(()),
     }
+}
+
+fn method_unknown(methods: Option<&Methods>) -> Error {
+    let allow = methods.map(Methods::allow).unwrap_or_default();
+    Error::new(Code::MethodUnknown)
+        .detail(format!("this path takes {allow}"))
+        .context("allow", allow.clone())
+        .header("allow", allow)
 }
 
 fn has_ticket(request: &Request<Body>) -> bool {

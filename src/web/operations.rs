@@ -37,6 +37,10 @@ impl Methods {
         self.by_method.iter().find(|(known, _)| known == wanted).map(|(_, operation)| operation)
     }
 
+    pub(super) fn has_open(&self) -> bool {
+        self.by_method.iter().any(|(_, operation)| operation.scope.is_none())
+    }
+
     pub(super) fn allow(&self) -> String {
         let names: Vec<_> = self.by_method.iter().map(|(method, _)| method.as_str()).collect();
         names.join(", ")

@@ -1,0 +1,225 @@
+//! The command line: what can be told to `botops` in a terminal.
+//!
+//! Exit codes: 0 done, 1 failed, 2 cannot start as configured (one line a setting on stderr).
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use chrono::Utc;
+use clap::{Parser, Subcommand};
+use secrecy::ExposeSecret;
+
+use crate::app::{App, StartError};
+use crate::settings::{Flags, SettingError, Settings, Sources, parse_duration};
+use crate::web::{KeyFile, Scope, new_key};
+use crate::{routes, telemetry};
+
+#[derive(Debug, Parser)]
+#[command(name = "botops", version, about = "The operations API that stands beside a trading bot")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API beside a running bot (the default)
+    Serve(Flags),
+    /// Make keys
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Say whether the settings can be used, then end
+    Check(Flags),
+    /// Print the API document
+    Openapi,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Print a random key, good for `BOT_API_AUTH_TOKEN`
+    Random,
+    /// Make a named key: its digest goes into the keys file, the key itself is printed once
+    New {
+        /// The key's name, as in the audit and the log
+        #[arg(long)]
+        id: String,
+        /// What it may do: read, operate, config, admin
+        #[arg(long, value_delimiter = ',', default_value = "read")]
+        scopes: Vec<Scope>,
+        /// When it ends, such as `90d`
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+        /// The keys file; made when it is missing
+        #[arg(long, env = "BOT_API_KEYS_FILE", hide_env_values = true)]
+        file: PathBuf,
+    },
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    match Cli::parse().command.unwrap_or(Command::Serve(Flags::default())) {
+        Command::Serve(flags) => serve(&flags),
+        Command::Key(KeyCommand::Random) => print_random_key(),
+        Command::Key(KeyCommand::New { id, scopes, expires, file }) => {
+            add_key(id, scopes, expires.as_deref(), &file)
+        }
+        Command::Check(flags) => check(&flags),
+        Command::Openapi => {
+            let text = serde_json::to_string_pretty(&routes::document()).unwrap_or_default();
+            say(&text);
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn serve(flags: &Flags) -> ExitCode {
+    match load(flags) {
+        Ok(settings) => serve_until_signal(settings, |_| {}),
+        Err(wrong) => refuse(&lines(&wrong)),
+    }
+}
+
+fn check(flags: &Flags) -> ExitCode {
+    match load(flags) {
+        Ok(settings) => {
+            for warning in settings.warnings() {
+                say(&format!("warning: {warning}"));
+            }
+            say("the settings can be used");
+            ExitCode::SUCCESS
+        }
+        Err(wrong) => refuse(&lines(&wrong)),
+    }
+}
+
+fn load(flags: &Flags) -> Result<Settings, Vec<SettingError>> {
+    let sources = Sources::read(flags).map_err(|error| vec![error])?;
+    Settings::check(&sources)
+}
+
+/// Starts, calls `ready` once the API answers, and serves until SIGTERM or SIGINT.
+pub(crate) fn serve_until_signal(settings: Settings, ready: impl FnOnce(&App)) -> ExitCode {
+    let logging = match telemetry::start_logging(&settings.log_dir, "botops", &settings.log_filter) {
+        Ok(logging) => logging,
+        Err(error) => {
+            let folder = settings.log_dir.display();
+            return refuse(&[format!(
+                "BOT_LOG_DIR: {folder} cannot be used ({error}). Name a folder that this user can write."
+            )]);
+        }
+    };
+    let workers = settings.workers;
+    let Ok(runtime) =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()
+    else {
+        return fail("the runtime could not be started");
+    };
+    let code = runtime.block_on(async {
+        let app = match App::start(settings).await {
+            Ok(app) => app,
+            Err(StartError::Part(error)) => {
+                let cause = error.cause_for_log().unwrap_or_default();
+                return refuse(&[format!("{error} ({cause})")]);
+            }
+            Err(error) => return refuse(&[error.to_string()]),
+        };
+        ready(&app);
+        let code = tokio::select! {
+            () = signal() => ExitCode::SUCCESS,
+            () = app.failed() => ExitCode::FAILURE,
+        };
+        app.stop().await;
+        code
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    drop(logging);
+    code
+}
+
+/// Resolves at SIGTERM or SIGINT.
+pub(crate) async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // Without handlers the signals end the process at once, which is all that is left to do.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+fn print_random_key() -> ExitCode {
+    match new_key("random".to_owned(), [Scope::Read].into_iter().collect(), None) {
+        Ok((key, _)) => {
+            say(key.expose_secret());
+            ExitCode::SUCCESS
+        }
+        Err(problem) => fail(&problem),
+    }
+}
+
+fn add_key(id: String, scopes: Vec<Scope>, expires: Option<&str>, path: &std::path::Path) -> ExitCode {
+    let mut file = if path.exists() {
+        match KeyFile::read(path) {
+            Ok(file) => file,
+            Err(problem) => return fail(&format!("{} cannot be used: {problem}", path.display())),
+        }
+    } else {
+        KeyFile::default()
+    };
+    if file.keys.iter().any(|key| key.id == id) {
+        return fail(&format!("a key `{id}` is there already; choose another id"));
+    }
+    let expires_at = match expires.map(|text| (text, parse_duration(text))) {
+        None => None,
+        Some((_, Some(time))) => Some(Utc::now() + time),
+        Some((text, None)) => return fail(&format!("`{text}` is no time; use one such as 90d")),
+    };
+    let (key, record) = match new_key(id, scopes.into_iter().collect(), expires_at) {
+        Ok(made) => made,
+        Err(problem) => return fail(&problem),
+    };
+    file.keys.push(record);
+    if let Err(error) = write_private(path, &file) {
+        return fail(&format!("{} cannot be written: {error}", path.display()));
+    }
+    say(key.expose_secret());
+    ExitCode::SUCCESS
+}
+
+/// Replaces the keys file as a whole, readable by its owner alone.
+fn write_private(path: &std::path::Path, file: &KeyFile) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let beside = path.with_extension("new");
+    let text = serde_json::to_string_pretty(file).map_err(std::io::Error::other)?;
+    let mut out =
+        std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
+    out.write_all(text.as_bytes())?;
+    out.sync_all()?;
+    std::fs::rename(&beside, path)
+}
+
+fn lines(wrong: &[SettingError]) -> Vec<String> {
+    wrong.iter().map(ToString::to_string).collect()
+}
+
+/// A line on stdout; a closed pipe is the reader's choice.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+pub(crate) fn fail(text: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "botops: {text}");
+    ExitCode::FAILURE
+}
+
+pub(crate) fn refuse(lines: &[String]) -> ExitCode {
+    for line in lines {
+        let _ = writeln!(std::io::stderr(), "botops: {line}");
+    }
+    ExitCode::from(2)
+}

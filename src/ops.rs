@@ -1,0 +1,91 @@
+//! Every handle, built once in dependency order: what REST, MCP and the command line may call.
+
+use std::time::Duration;
+
+use crate::bots::{Bots, BotsOptions};
+use crate::error::Error;
+use crate::events::Events;
+use crate::health::Health;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::tasks::{OnFailure, Tasks};
+use crate::telemetry::Metrics;
+
+/// How often the journal is pruned.
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+
+/// All handles; cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Ops {
+    /// The store.
+    pub store: Store,
+    /// The journal.
+    pub events: Events,
+    /// The way to the bot.
+    pub bots: Bots,
+    /// Health.
+    pub health: Health,
+}
+
+impl Ops {
+    /// Opens the store and builds every feature on it.
+    ///
+    /// # Errors
+    /// When the store cannot be opened.
+    pub async fn open(settings: &Settings, metrics: &Metrics, tasks: &Tasks) -> Result<Self, Error> {
+        let store = Store::open(&settings.data_dir.join("ops.db"))?;
+        let events = Events::open(store.clone()).await?;
+        let options = BotsOptions {
+            id: settings.bot_id.clone(),
+            socket: settings.socket.clone(),
+            poll_interval: settings.poll_interval,
+        };
+        let bots = Bots::open(options, store.clone(), events.clone(), tasks).await?;
+        let health = Health::new(store.clone(), metrics.clone());
+        let ops = Self { store, events, bots, health };
+        ops.keep_house(tasks);
+        ops.count(metrics);
+        Ok(ops)
+    }
+
+    fn keep_house(&self, tasks: &Tasks) {
+        let events = self.events.clone();
+        let stopping = tasks.stopping();
+        tasks.spawn("journal-prune", OnFailure::Log, async move {
+            loop {
+                tokio::select! {
+                    () = stopping.cancelled() => return,
+                    () = tokio::time::sleep(PRUNE_EVERY) => {}
+                }
+                if let Err(error) = events.prune().await {
+                    tracing::warn!(
+                        error.cause = error.cause_for_log(),
+                        "the journal could not be pruned: {error}"
+                    );
+                }
+            }
+        });
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        let store = self.store.clone();
+        let writable = move || if store.writable() { 1.0 } else { 0.0 };
+        metrics.gauge("store_writable", "Whether changes can be recorded (1) or not (0)", writable);
+        let store = self.store.clone();
+        metrics.gauge("store_backlog", "Writes that wait for the disk", move || count(store.backlog()));
+        let events = self.events.clone();
+        metrics.gauge("events_latest_seq", "The newest number of the journal", move || wide(events.latest()));
+    }
+}
+
+/// A count as a metric's value.
+fn count(number: usize) -> f64 {
+    wide(number as u64)
+}
+
+/// A wide number as a metric's value; beyond 2^53 the last digits are lost, which no graph shows.
+fn wide(number: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a metric's value is a float by the format")]
+    let value = number as f64;
+    value
+}
