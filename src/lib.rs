@@ -8,6 +8,7 @@ pub mod events;
 pub mod health;
 mod manual;
 pub mod ops;
+mod overview;
 #[doc(hidden)]
 pub mod paperbot;
 mod redact;

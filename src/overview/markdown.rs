@@ -1,0 +1,159 @@
+//! The summary as Markdown, for readers and agents that prefer it.
+//!
+//! Made from the same [`SummaryView`] as the JSON, so both say the same. Words of the bot cannot break out of their
+//! place: signs that mean something in Markdown are escaped.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use rust_decimal::Decimal;
+
+use super::summary::SummaryView;
+
+/// The whole document.
+pub(super) fn of(view: &SummaryView) -> String {
+    let mut page = String::with_capacity(4096);
+    let mode = view.mode.map_or("mode unknown".to_owned(), |mode| mode.to_string());
+    let _ = writeln!(page, "# Bot {} ({mode})\n", view.health_status.as_str());
+    let _ = writeln!(page, "{}\n", safe(&view.health_reason));
+    facts(&mut page, view);
+    list(&mut page, "Warnings", view.warnings.iter().map(|warning| safe(warning)));
+    positions(&mut page, view);
+    errors(&mut page, view);
+    list(&mut page, "No entry because", view.no_entry_reasons.iter().map(|reason| safe(reason)));
+    let omitted = view.omitted.iter();
+    let omitted = omitted
+        .map(|left| format!("{}: {}, `{} {}`", left.what, left.count, left.call.method, left.call.path));
+    list(&mut page, "Omitted", omitted);
+    page
+}
+
+fn facts(page: &mut String, view: &SummaryView) {
+    page.push_str("| | |\n|---|---|\n");
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(page, "| {name} | {value} |");
+    };
+    row("presence", format!("{}: {}", view.presence, safe(&view.presence_reason)));
+    if let Some(breaker) = &view.circuit_breaker {
+        let reason = view.circuit_breaker_reason.as_deref().map(|why| format!(": {}", safe(why)));
+        let remedy = breaker.remediation.as_deref().map(|remedy| format!(" {remedy}"));
+        row(
+            "circuit breaker",
+            format!("{}{}.{}", breaker.state, reason.unwrap_or_default(), remedy.unwrap_or_default()),
+        );
+    }
+    if let Some(session) = &view.session {
+        let reason = session.reason.as_deref().map(|why| format!(": {}", safe(why)));
+        let remedy = session.remediation.as_deref().map(|remedy| format!(" {}", safe(remedy)));
+        row(
+            "broker session",
+            format!("{}{}.{}", session.state, reason.unwrap_or_default(), remedy.unwrap_or_default()),
+        );
+    }
+    row("daily P&L", amount(view.daily_pnl));
+    row("positions", count(view.position_count));
+    row("open orders", count(view.open_order_count));
+    if let Some(account) = &view.account {
+        row("account balance", account.account_balance.to_string());
+        row("buying power", account.buying_power.to_string());
+        row("cash", account.cash_balance.to_string());
+    }
+    if let Some(enabled) = view.trading_enabled {
+        row("new positions", if enabled { "allowed" } else { "not allowed" }.to_owned());
+    }
+    if let Some(version) = view.config_version {
+        let sync = view.config_sync.as_deref().map(|sync| format!(", {}", safe(sync)));
+        row("config", format!("v{version}{}", sync.unwrap_or_default()));
+    }
+    if let Some(status) = &view.system_health {
+        row("system health", safe(status));
+    }
+    if let Some(run) = &view.workflow {
+        row(
+            "workflow",
+            format!("{} {}, run {}", safe(&run.workflow_id), safe(&run.state), safe(&run.run_id)),
+        );
+    }
+    row("last trade", view.last_trade_time.map_or("none".to_owned(), time));
+    let stale = if view.is_data_stale { ", STALE" } else { "" };
+    let age = view.data_age_seconds.map_or("unknown".to_owned(), |age| format!("{age} s"));
+    row("data age", format!("{age}{stale}"));
+    row("generated", time(view.generated_at));
+}
+
+fn positions(page: &mut String, view: &SummaryView) {
+    if view.top_positions.is_empty() {
+        return;
+    }
+    page.push_str(
+        "\n## Largest positions\n\n| symbol | quantity | value | share % | P&L |\n|---|---|---|---|---|\n",
+    );
+    for position in &view.top_positions {
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} | {} | {} |",
+            safe(&position.symbol),
+            position.quantity,
+            amount(position.market_value),
+            position.share_pct,
+            amount(position.unrealized_pl)
+        );
+    }
+}
+
+fn errors(page: &mut String, view: &SummaryView) {
+    let entries = view.recent_errors.iter().map(|error| {
+        let severity = format!("{:?}", error.severity).to_lowercase();
+        let mut entry = format!(
+            "{} ({severity}, {}): {}",
+            safe(&error.error_code),
+            time(error.timestamp),
+            safe(&error.message)
+        );
+        for (label, text) in [("Cause", &error.cause), ("Impact", &error.impact), ("Do", &error.remediation)]
+        {
+            if !text.is_empty() {
+                let _ = write!(entry, " {label}: {}", safe(text));
+            }
+        }
+        entry
+    });
+    list(page, "Recent errors (the bot's words)", entries);
+}
+
+fn list(page: &mut String, title: &str, entries: impl Iterator<Item = String>) {
+    for (number, entry) in entries.enumerate() {
+        if number == 0 {
+            let _ = writeln!(page, "\n## {title}\n");
+        }
+        let _ = writeln!(page, "- {entry}");
+    }
+}
+
+fn amount(amount: Option<Decimal>) -> String {
+    amount.map_or("unknown".to_owned(), |amount| amount.to_string())
+}
+
+fn count(count: Option<usize>) -> String {
+    count.map_or("unknown".to_owned(), |count| count.to_string())
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// Text that cannot open a table cell, a link, code, or HTML.
+fn safe(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '|' | '`' | '<' | '[' | ']' | '\\' | '!' | '*' => {
+                safe.push('\\');
+                safe.push(c);
+            }
+            '\n' | '\r' => safe.push(' '),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
