@@ -216,6 +216,8 @@ struct Poller {
     slow_told_at: Option<Instant>,
     shown_at: Instant,
     heard_something: bool,
+    /// It answered this run of botops once, and then went away.
+    lost: bool,
 }
 
 impl Poller {
@@ -239,6 +241,7 @@ impl Poller {
             slow_told_at: None,
             shown_at: now,
             heard_something: false,
+            lost: false,
         }
     }
 
@@ -371,7 +374,11 @@ impl Poller {
         let left = changed && before.presence.answers() && !presence.answers();
         self.link.show(seen);
         if left {
+            self.lost = true;
             self.save(true);
+        }
+        if presence.answers() && std::mem::take(&mut self.lost) {
+            self.link.counters.recoveries.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -422,9 +429,6 @@ impl Poller {
     fn tell_of_presence(&mut self, before: &Seen, now: &Seen) {
         let id = &self.link.options.id;
         let (presence, reason) = (now.presence, &now.presence_reason);
-        if presence.answers() && !before.presence.answers() && before.hello.is_some() {
-            self.link.counters.recoveries.fetch_add(1, Ordering::Relaxed);
-        }
         let between_slow_and_connected = presence.answers() && before.presence.answers();
         if between_slow_and_connected {
             if self.slow_told_at.is_some_and(|at| at.elapsed() < SLOW_EVENT_EVERY) {

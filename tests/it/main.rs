@@ -1,1 +1,7 @@
-//! x
+//! Tests from the outside: real processes, real sockets, by feature.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod bots;
+mod contract;
+#[allow(dead_code, reason = "each feature uses its own part of the kit")]
+mod kit;

@@ -1,0 +1,500 @@
+//! The link to a bot, against a scripted bot that has bad days and against a process that really stops and dies.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use botops::bots::{Bots, BotsOptions, CallError, Presence, Seen};
+use botops::contract::{
+    Activate, BotId, Check, CommandRequest, EventKind, Outcome, SemanticError, Settle, Severity, Verb,
+    VersionRef,
+};
+use botops::error::{Code, Error};
+use botops::events::{Event, Events};
+use botops::store::Store;
+use botops::tasks::Tasks;
+use chrono::Utc;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::kit::scripted_bot::{Behaviour, ScriptedBot, position, refusal, report, sha256, trade};
+use crate::kit::{Process, folder};
+
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// What the issue allows until presence tells of a bad day, and until a bot that is back is seen.
+const TOLD_WITHIN: Duration = Duration::from_secs(6);
+const BACK_WITHIN: Duration = Duration::from_secs(2);
+
+/// One life of botops as far as the link needs it.
+struct Life {
+    bots: Bots,
+    events: Events,
+    store: Store,
+    tasks: Tasks,
+}
+
+impl Life {
+    async fn begin(data: &Path, id: BotId, socket: &Path) -> Self {
+        let store = Store::open(&data.join("ops.db")).unwrap();
+        let events = Events::open(store.clone()).await.unwrap();
+        let tasks = Tasks::new();
+        let options = BotsOptions { id, socket: socket.to_owned(), poll_interval: INTERVAL };
+        let bots = Bots::open(options, store.clone(), events.clone(), &tasks).await.unwrap();
+        Self { bots, events, store, tasks }
+    }
+
+    async fn end(self) {
+        assert!(self.tasks.finish(Duration::from_secs(5)).await, "the tasks end when told");
+        self.store.flush().await;
+    }
+
+    /// Waits for what is seen to fulfil the condition.
+    #[track_caller]
+    fn sees(
+        &self,
+        what: &str,
+        limit: Duration,
+        condition: impl Fn(&Seen) -> bool + Send + 'static,
+    ) -> impl Future<Output = Arc<Seen>> {
+        let mut watch = self.bots.watch();
+        let what = what.to_owned();
+        async move {
+            let seen = tokio::time::timeout(limit, watch.wait_for(|seen| condition(seen)))
+                .await
+                .map(|seen| seen.expect("the link lives").clone());
+            seen.unwrap_or_else(|_| {
+                let last = watch.borrow();
+                panic!("{what}: not within {limit:?}; {} because {}", last.presence, last.presence_reason)
+            })
+        }
+    }
+
+    async fn is(&self, presence: Presence, limit: Duration) -> Arc<Seen> {
+        self.sees(presence.as_str(), limit, move |seen| seen.presence == presence).await
+    }
+
+    async fn journal(&self, kind: EventKind) -> Vec<Arc<Event>> {
+        self.events.since(0, Some(kind), 1000).await.unwrap().items
+    }
+
+    async fn journal_has(
+        &self,
+        what: &str,
+        kind: EventKind,
+        condition: impl Fn(&Event) -> bool,
+    ) -> Arc<Event> {
+        let started = Instant::now();
+        loop {
+            if let Some(event) = self.journal(kind).await.into_iter().find(|event| condition(event)) {
+                return event;
+            }
+            assert!(started.elapsed() < TOLD_WITHIN, "the journal has no event: {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+async fn linked(bot: &ScriptedBot) -> (Life, TempDir) {
+    let data = folder();
+    let life = Life::begin(data.path(), bot.id(), bot.socket()).await;
+    life.is(Presence::Connected, BACK_WITHIN).await;
+    (life, data)
+}
+
+fn order(id: &str) -> CommandRequest {
+    let (command_id, reason, args) = (id.to_owned(), "a test".to_owned(), Value::Null);
+    CommandRequest { command_id, reason, args, dry_run: false }
+}
+
+fn problem(error: &Error) -> Value {
+    json!(error.problem("r", Utc::now()))
+}
+
+#[tokio::test]
+async fn a_healthy_bot_is_connected_and_asked_once_per_interval_whatever_is_read() {
+    let bot = ScriptedBot::start();
+    let (life, _data) = linked(&bot).await;
+    let seen = life.bots.seen();
+    assert_eq!(seen.hello.as_ref().unwrap().name, "Scripted bot");
+    assert_eq!(seen.report.as_ref().unwrap().positions.len(), 2);
+    let mut watch = life.bots.watch();
+    for _ in 0..8 {
+        watch.changed().await.unwrap();
+        for _ in 0..1000 {
+            assert!(life.bots.seen().data_age().unwrap() < BACK_WITHIN);
+        }
+    }
+    assert_eq!(bot.count("GET", "hello"), 1);
+    let polls: Vec<_> = bot.journal().into_iter().filter(|asked| asked.path == "state").collect();
+    assert!(polls.len() >= 8);
+    assert!(
+        polls.iter().skip(1).all(|asked| asked.if_none_match.is_some()),
+        "unchanged states are not sent again"
+    );
+    let first_to_last = polls.last().unwrap().at - polls.first().unwrap().at;
+    assert!(first_to_last > INTERVAL * (u32::try_from(polls.len()).unwrap() - 1) * 9 / 10);
+    let stats = life.bots.stats();
+    assert_eq!(stats.poll_failures, 0);
+    assert!(stats.polls_unchanged >= 7 && stats.poll_latency_us_sum > 0);
+    bot.change(|report| report.trading_enabled = false);
+    life.sees("the change", BACK_WITHIN, |seen| !seen.report.as_ref().unwrap().trading_enabled).await;
+}
+
+/// The table of bad days: whatever the bot does, presence says so in time, the last good state stays, its age
+/// grows, and a bot that behaves again is seen at once.
+async fn bad_day(behaviour: Behaviour, expected: Presence, word: &'static str) {
+    let bot = ScriptedBot::start();
+    let (life, _data) = linked(&bot).await;
+    bot.behave(behaviour);
+    let told = move |seen: &Seen| seen.presence == expected && seen.presence_reason.contains(word);
+    let seen = life.sees(&format!("{behaviour:?}"), TOLD_WITHIN, told).await;
+    assert_eq!(seen.report.as_ref().unwrap().positions.len(), 2, "the last good state stays");
+    let age = seen.data_age().unwrap();
+    life.sees("an older state", BACK_WITHIN, move |seen| seen.data_age().unwrap() > age).await;
+    let told =
+        life.journal_has("presence", EventKind::Lifecycle, |event| event.data["presence"] == json!(expected));
+    let severity = if expected.is_offline() { Severity::High } else { Severity::Medium };
+    assert_eq!(told.await.severity, severity);
+    bot.behave(Behaviour::Normal);
+    life.is(Presence::Connected, BACK_WITHIN).await;
+    life.end().await;
+}
+
+#[tokio::test]
+async fn a_bot_that_stalls_is_hung() {
+    bad_day(Behaviour::Stall, Presence::Hung, "not answered").await;
+}
+
+#[tokio::test]
+async fn a_bot_that_sends_a_byte_now_and_then_is_hung() {
+    bad_day(Behaviour::Drip, Presence::Hung, "not answered").await;
+}
+
+#[tokio::test]
+async fn a_bot_that_answers_after_three_seconds_is_slow() {
+    bad_day(Behaviour::Delay(Duration::from_secs(3)), Presence::Slow, "2 s is on time").await;
+}
+
+#[tokio::test]
+async fn a_bot_that_answers_garbage_is_unreachable() {
+    bad_day(Behaviour::Garbage, Presence::Unreachable, "not JSON").await;
+}
+
+#[tokio::test]
+async fn a_bot_that_does_not_speak_http_is_unreachable() {
+    bad_day(Behaviour::NotHttp, Presence::Unreachable, "not HTTP").await;
+}
+
+#[tokio::test]
+async fn a_bot_that_answers_ten_mebibytes_is_unreachable() {
+    bad_day(Behaviour::Huge, Presence::Unreachable, "8 MiB").await;
+    bad_day(Behaviour::HugeChunked, Presence::Unreachable, "8 MiB").await;
+}
+
+#[tokio::test]
+async fn a_bot_that_hangs_up_is_unreachable() {
+    bad_day(Behaviour::HangUp, Presence::Unreachable, "closed the connection").await;
+}
+
+#[tokio::test]
+async fn a_bot_whose_socket_nobody_serves_or_is_deleted_is_unreachable_until_it_is_back() {
+    let mut bot = ScriptedBot::start();
+    let (life, _data) = linked(&bot).await;
+    bot.die();
+    let seen = life.is(Presence::Unreachable, TOLD_WITHIN).await;
+    assert!(seen.presence_reason.contains("nobody listens"), "{}", seen.presence_reason);
+    bot.revive();
+    life.is(Presence::Connected, BACK_WITHIN).await;
+    std::fs::remove_file(bot.socket()).unwrap();
+    let seen = life.is(Presence::Unreachable, TOLD_WITHIN).await;
+    assert!(seen.presence_reason.contains("no socket"), "{}", seen.presence_reason);
+    bot.revive();
+    life.is(Presence::Connected, BACK_WITHIN).await;
+    assert_eq!(life.bots.stats().recoveries, 2);
+}
+
+#[tokio::test]
+async fn a_bot_that_was_never_there_is_never_seen_and_then_connected() {
+    let (data, place) = (folder(), folder());
+    let socket = place.path().join("bot.sock");
+    let life = Life::begin(data.path(), "scripted".parse().unwrap(), &socket).await;
+    let seen = life.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("no socket")).await;
+    assert_eq!(seen.presence, Presence::NeverSeen);
+    assert!(seen.report.is_none() && seen.data_age().is_none());
+    let _bot = ScriptedBot::at(&socket, report());
+    life.is(Presence::Connected, BACK_WITHIN).await;
+}
+
+#[tokio::test]
+async fn another_bots_socket_is_refused() {
+    let (data, bot) = (folder(), ScriptedBot::start());
+    let life = Life::begin(data.path(), "main-account".parse().unwrap(), bot.socket()).await;
+    let seen = life.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("`scripted`")).await;
+    assert_eq!(seen.presence, Presence::NeverSeen);
+    assert_eq!(bot.count("GET", "state"), 0, "it is not asked anything more");
+}
+
+#[tokio::test]
+async fn another_users_socket_is_refused() {
+    let bot = ScriptedBot::start();
+    // Giving a file away takes root; elsewhere there is nothing to try.
+    if std::os::unix::fs::chown(bot.socket(), Some(4242), None).is_err() {
+        return;
+    }
+    let data = folder();
+    let life = Life::begin(data.path(), bot.id(), bot.socket()).await;
+    let seen = life.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("another user")).await;
+    assert!(seen.presence_reason.contains("4242") && seen.presence.is_offline());
+    assert!(bot.journal().is_empty());
+}
+
+#[tokio::test]
+async fn an_older_contract_is_served_with_what_it_has() {
+    let bot = ScriptedBot::start();
+    {
+        let mut script = bot.script();
+        script.hello.contract = 0;
+        script.missing_fields = vec!["loop", "no_entry_reasons", "session", "orders", "last_trade_at"];
+    }
+    let (life, _data) = linked(&bot).await;
+    let seen = life.bots.seen();
+    assert!(seen.presence_reason.contains("older contract 0"), "{}", seen.presence_reason);
+    assert!(seen.report.as_ref().unwrap().session.is_none());
+}
+
+#[tokio::test]
+async fn hostile_texts_and_lists_are_bounded_at_the_door() {
+    let bot = ScriptedBot::start();
+    bot.change(|report| {
+        report.positions = vec![position("SPY\u{202e}\u{1b}[31m", "1", "1", "1"); 20_007];
+        let long = "\u{202e}\u{7}é".repeat(100_000);
+        report.phase_reason = Some(long.clone());
+        let error = SemanticError {
+            error_code: "BRK_001".to_owned(),
+            error_type: "TradingError".to_owned(),
+            severity: Severity::High,
+            message: long.clone(),
+            cause: String::new(),
+            impact: String::new(),
+            remediation: String::new(),
+            context: Value::Null,
+            timestamp: Utc::now(),
+        };
+        report.recent_errors = vec![SemanticError { message: String::new(), ..error.clone() }; 300];
+        report.recent_errors[0] = error;
+        report.recent_errors[1].context = json!({ "dump": "x".repeat(100_000) });
+    });
+    let (life, _data) = linked(&bot).await;
+    let seen = life.bots.seen();
+    let report = seen.report.as_ref().unwrap();
+    assert_eq!((report.positions.len(), seen.dropped.positions), (20_000, 7));
+    assert_eq!((report.recent_errors.len(), seen.dropped.errors), (200, 100));
+    assert_eq!(report.positions[0].symbol, "SPY[31m");
+    assert_eq!(report.recent_errors[0].message, format!("{}…", "é".repeat(499)));
+    assert_eq!(report.recent_errors[1].context, json!({ "omitted_bytes": 100_011 }));
+    assert!(report.phase_reason.as_ref().unwrap().chars().count() <= 500);
+}
+
+#[tokio::test]
+async fn commands_act_once_and_every_failure_has_its_code() {
+    let bot = ScriptedBot::start();
+    let (life, _data) = linked(&bot).await;
+    let done = life.bots.command(Verb::Pause, order("c1")).await.unwrap();
+    assert_eq!((done.outcome, done.replayed, done.trading_enabled), (Outcome::Done, false, false));
+    let again = life.bots.command(Verb::Pause, order("c1")).await.unwrap();
+    assert!(again.replayed);
+    let flat = CommandRequest { dry_run: true, ..order("c2") };
+    let flat = life.bots.command(Verb::Flatten, flat).await.unwrap();
+    assert_eq!((flat.outcome, flat.exposure.orders_submitted), (Outcome::Predicted, 2));
+
+    bot.script().refuse = Some(refusal("breaker_open", "not now\u{1b}"));
+    let refused = life.bots.command(Verb::Resume, order("c3")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::BotRefused);
+    assert_eq!(problem(&refused)["context"]["reason_code"], "breaker_open");
+    assert_eq!(problem(&refused)["effect"], "none");
+    bot.script().refuse = None;
+
+    bot.script().only = "commands";
+    for (behaviour, code) in
+        [(Behaviour::HangUp, Code::BotTimeout), (Behaviour::Garbage, Code::BotAnswerInvalid)]
+    {
+        bot.behave(behaviour);
+        let failed = life.bots.command(Verb::Resume, order("c4")).await.unwrap_err();
+        assert_eq!((failed.code(), problem(&failed)["effect"].as_str()), (code, Some("unknown")));
+    }
+    bot.behave(Behaviour::Stall);
+    let asked = Instant::now();
+    let late = life.bots.command(Verb::Resume, order("c5")).await.unwrap_err();
+    assert_eq!(late.code(), Code::BotTimeout);
+    assert!((9..12).contains(&asked.elapsed().as_secs()), "the deadline is 10 s");
+    assert_eq!(life.bots.seen().presence, Presence::Connected, "a stuck command is not a stuck bot");
+}
+
+#[tokio::test]
+async fn what_a_bot_cannot_do_and_what_cannot_reach_it_is_not_sent() {
+    let mut bot = ScriptedBot::start();
+    bot.script().hello.capabilities = vec!["pause".to_owned()];
+    let (life, _data) = linked(&bot).await;
+    let not_capable = life.bots.command(Verb::Flatten, order("c1")).await.unwrap_err();
+    assert_eq!(not_capable.code(), Code::BotNotCapable);
+    assert_eq!(life.bots.config_state().await, Err(CallError::NotCapable("config".to_owned())));
+    bot.die();
+    let lost = life.bots.command(Verb::Pause, order("c2")).await.unwrap_err();
+    assert_eq!(lost.code(), Code::BotOffline);
+    life.is(Presence::Unreachable, TOLD_WITHIN).await;
+    let away = life.bots.command(Verb::Pause, order("c3")).await.unwrap_err();
+    assert_eq!((away.code(), problem(&away)["effect"].as_str()), (Code::BotOffline, Some("none")));
+    assert_eq!(bot.journal().iter().filter(|asked| asked.method == "POST").count(), 0);
+}
+
+#[tokio::test]
+async fn config_verbs_and_trades_reach_the_bot() {
+    let bot = ScriptedBot::start();
+    bot.script().trades = (1..=5).map(|seq| trade(seq, "12.50")).collect();
+    let (life, _data) = linked(&bot).await;
+    let bots = &life.bots;
+    let page = bots.trades(1, None, None, 2).await.unwrap();
+    assert_eq!(page.items.iter().map(|trade| trade.seq).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(page.next, Some(3));
+    let from = page.items[1].closed_at;
+    let later = bots.trades(0, Some(from), Some(from + chrono::Duration::minutes(1)), 10).await.unwrap();
+    assert_eq!((later.items.len(), later.items[0].seq, later.next), (1, 3, None));
+
+    let before = bots.config_state().await.unwrap();
+    assert!(bots.config_check(&Check { config: json!({}) }).await.unwrap().ok);
+    assert!(!bots.config_check(&Check { config: json!(7) }).await.unwrap().ok);
+    let document = r#"{"a":1}"#.to_owned();
+    let candidate = VersionRef { version: 2, sha256: sha256(document.as_bytes()) };
+    let (txn, generation, base, ttl_ms) = ("t1".to_owned(), 1, before.running.clone(), 60_000);
+    let activate = Activate { txn, generation, base, candidate: candidate.clone(), document, ttl_ms };
+    assert_eq!(bots.config_activate(&activate).await.unwrap().running, candidate);
+    let settle = Settle { txn: "t1".to_owned(), generation: 1 };
+    assert_eq!(bots.config_revert(&settle).await.unwrap().running, before.running);
+    let Err(CallError::Refused(refusal)) = bots.config_commit(&settle).await else { panic!("not refused") };
+    assert_eq!(refusal.code, "not_in_trial");
+    let old = Settle { txn: "t2".to_owned(), generation: 0 };
+    let Err(CallError::Refused(refusal)) = bots.config_commit(&old).await else { panic!("not refused") };
+    assert_eq!(refusal.code, "older_generation");
+}
+
+#[tokio::test]
+async fn events_are_taken_over_once_and_what_was_lost_is_said() {
+    let mut bot = ScriptedBot::start();
+    for number in 1..=3 {
+        bot.emit(EventKind::Fill, Severity::Low, &format!("fill {number}\u{202e}"));
+    }
+    let (life, data) = linked(&bot).await;
+    let third = life.journal_has("the third", EventKind::Fill, |event| event.message == "fill 3").await;
+    assert_eq!(third.source, "bot:scripted");
+    bot.emit(EventKind::Fill, Severity::Low, "fill 4");
+    life.journal_has("the fourth", EventKind::Fill, |event| event.message == "fill 4").await;
+    life.end().await;
+
+    // While botops is away, 5 to 9 happen, and the bot forgets 5 to 7.
+    for number in 5..=9 {
+        bot.emit(EventKind::Fill, Severity::Low, &format!("fill {number}"));
+    }
+    bot.script().events.drain(..7);
+    let life = Life::begin(data.path(), bot.id(), bot.socket()).await;
+    life.journal_has("the ninth", EventKind::Fill, |event| event.message == "fill 9").await;
+    let fills: Vec<_> = life.journal(EventKind::Fill).await.iter().map(|fill| fill.message.clone()).collect();
+    assert_eq!(fills, ["fill 1", "fill 2", "fill 3", "fill 4", "fill 8", "fill 9"]);
+    let gap = life.journal_has("the gap", EventKind::Lifecycle, |event| event.data["lost"] == 3).await;
+    assert!(gap.message.contains("3 events"), "{}", gap.message);
+    assert_eq!(life.bots.stats().events_lost, 3);
+
+    // A new life numbers its events from one again.
+    bot.restart();
+    bot.emit(EventKind::Fill, Severity::Low, "fill of the new life");
+    life.journal_has("the new life", EventKind::Fill, |event| event.message == "fill of the new life").await;
+    life.journal_has("the start", EventKind::Lifecycle, |event| event.data["boot_epoch"] == "life-1+").await;
+    assert_eq!(life.journal(EventKind::Fill).await.len(), 7);
+}
+
+#[tokio::test]
+async fn a_restart_of_botops_beside_a_dead_bot_still_knows_the_last_state_and_its_age() {
+    let mut bot = ScriptedBot::start();
+    let (life, data) = linked(&bot).await;
+    let known = life.bots.seen();
+    life.end().await;
+    bot.die();
+    let life = Life::begin(data.path(), bot.id(), bot.socket()).await;
+    let seen = life.bots.seen();
+    assert_eq!(seen.report.as_ref().unwrap().as_of, known.report.as_ref().unwrap().as_of);
+    assert!(seen.received_at.unwrap() >= known.received_at.unwrap());
+    let age = seen.data_age().unwrap();
+    assert!(age > Duration::ZERO && age < Duration::from_secs(10));
+    assert_eq!(seen.presence, Presence::Unreachable);
+    let seen = life.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("nobody")).await;
+    assert!(seen.data_age().unwrap() > age && seen.report.is_some());
+}
+
+#[tokio::test]
+async fn an_expected_restart_is_reloading_and_then_connected() {
+    let mut bot = ScriptedBot::start();
+    let (life, _data) = linked(&bot).await;
+    life.bots.expect_restart(Duration::from_secs(20));
+    bot.die();
+    life.is(Presence::Reloading, TOLD_WITHIN).await;
+    bot.restart();
+    life.is(Presence::Connected, BACK_WITHIN).await;
+    // The restart has happened: the next absence is one.
+    bot.die();
+    life.is(Presence::Unreachable, TOLD_WITHIN).await;
+    bot.revive();
+    life.bots.expect_restart(Duration::from_millis(300));
+    bot.die();
+    life.is(Presence::Unreachable, TOLD_WITHIN).await;
+}
+
+#[tokio::test]
+async fn a_process_that_is_stopped_is_hung_and_one_that_is_killed_has_exited() {
+    let (data, place) = (folder(), folder());
+    let socket = place.path().join("bot.sock");
+    let mut process = scripted_process(&socket);
+    let life = Life::begin(data.path(), "scripted".parse().unwrap(), &socket).await;
+    life.is(Presence::Connected, Duration::from_secs(10)).await;
+
+    process.freeze();
+    let seen = life.is(Presence::Hung, TOLD_WITHIN).await;
+    assert!(seen.presence_reason.contains("stopped"), "{}", seen.presence_reason);
+    let refused = life.bots.command(Verb::Flatten, order("c1")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::BotOffline, "a command must not wait in a hung bot's socket");
+    // Long enough for every question asked before to be over.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    process.thaw();
+    life.is(Presence::Connected, BACK_WITHIN).await;
+
+    process.kill();
+    let seen = life.is(Presence::Exited, TOLD_WITHIN).await;
+    assert!(seen.presence_reason.contains("gone"), "{}", seen.presence_reason);
+    assert!(seen.report.is_some());
+    let _process = scripted_process(&socket);
+    life.is(Presence::Connected, Duration::from_secs(10)).await;
+    let back = life.bots.seen();
+    assert!(back.data_age().unwrap() < BACK_WITHIN);
+}
+
+/// The scripted bot as a process of its own: this test binary again, running [`scripted_bot_process`].
+fn scripted_process(socket: &Path) -> Process {
+    let this = std::env::current_exe().unwrap();
+    let mut process =
+        Process::start(&this, &["--exact", "bots::scripted_bot_process", "--ignored", "--nocapture"]);
+    let stdin = process.child().stdin.as_mut().unwrap();
+    writeln!(stdin, "{}", socket.display()).unwrap();
+    process
+}
+
+#[test]
+#[ignore = "not a test: a bot process that other tests start, stop and kill"]
+fn scripted_bot_process() {
+    let mut lines = std::io::stdin().lines();
+    let Some(Ok(socket)) = lines.next() else { return };
+    let mut report = report();
+    report.boot_epoch = format!("process-{}", std::process::id());
+    let _bot = ScriptedBot::at(Path::new(&socket), report);
+    // Ends with the test that started it.
+    while lines.next().is_some() {}
+}

@@ -1,0 +1,196 @@
+//! The bot contract: one suite of checks for whatever serves it on a socket.
+
+use std::path::Path;
+use std::time::Duration;
+
+use botops::contract::{
+    BotReport, CommandRequest, CommandResult, ConfigState, Hello, Outcome, Phase, Refusal, TradePage,
+    VERSION, Verb,
+};
+use reqwest::{Client, StatusCode, header};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::kit::scripted_bot::{ScriptedBot, trade};
+use crate::kit::socket_client;
+
+#[tokio::test]
+async fn the_scripted_bot_keeps_the_contract() {
+    let bot = ScriptedBot::start();
+    bot.script().trades = (1..=3).map(|seq| trade(seq, "1")).collect();
+    bot.emit(botops::contract::EventKind::Fill, botops::contract::Severity::Low, "a fill");
+    keeps_the_contract(bot.socket()).await;
+}
+
+/// Everything a bot must do, whoever it is. Ends with trading as it was.
+pub async fn keeps_the_contract(socket: &Path) {
+    let peer = Peer { client: socket_client(socket) };
+    let hello: Hello = peer.get("hello").await;
+    assert_eq!(hello.contract, VERSION);
+    assert!(hello.pid > 0 && !hello.boot_epoch.is_empty() && !hello.version.is_empty());
+    let known = |name: &str| {
+        Verb::ALL.iter().any(|verb| verb.as_str() == name)
+            || ["config", "session", "events", "trades"].contains(&name)
+    };
+    assert!(hello.capabilities.iter().all(|name| known(name)), "{:?}", hello.capabilities);
+    peer.state_answers_whole_and_says_when_nothing_changed(&hello).await;
+    peer.commands_act_once(&hello).await;
+    peer.unknown_things_are_refused_in_form().await;
+    let can = |name: &str| hello.capabilities.iter().any(|known| known == name);
+    if can("trades") {
+        peer.trades_come_in_pages().await;
+    }
+    if can("events") {
+        peer.events_have_ids(&hello).await;
+    }
+    if can("config") {
+        let config: ConfigState = peer.get("config").await;
+        assert_eq!(config.boot_epoch, hello.boot_epoch);
+        assert_eq!(config.running.sha256.len(), 64);
+    } else {
+        let (status, refusal): (_, Refusal) = peer.read(peer.client.get(url("config"))).await;
+        assert!(!status.is_success());
+        assert_eq!(refusal.code, "not_capable");
+    }
+}
+
+struct Peer {
+    client: Client,
+}
+
+impl Peer {
+    async fn state_answers_whole_and_says_when_nothing_changed(&self, hello: &Hello) {
+        let answer = self.client.get(url("state")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let etag = answer.headers()[header::ETAG].clone();
+        let text = answer.text().await.unwrap();
+        let report: BotReport = serde_json::from_str(&text).unwrap();
+        assert_eq!((&report.boot_epoch, report.mode), (&hello.boot_epoch, hello.mode));
+        let json: Value = serde_json::from_str(&text).unwrap();
+        assert!(json["account"]["account_balance"].is_string(), "money is text");
+        // A bot that trades may have changed in between: then it answers anew, with another tag.
+        let again = self.client.get(url("state")).header(header::IF_NONE_MATCH, &etag).send().await.unwrap();
+        match again.status() {
+            StatusCode::NOT_MODIFIED => assert!(again.bytes().await.unwrap().is_empty()),
+            status => {
+                assert_eq!(status, StatusCode::OK);
+                assert_ne!(again.headers()[header::ETAG], etag);
+                let later: BotReport = again.json().await.unwrap();
+                assert!(later.seq > report.seq);
+            }
+        }
+    }
+
+    async fn commands_act_once(&self, hello: &Hello) {
+        let can = |verb: Verb| hello.capabilities.iter().any(|name| name == verb.as_str());
+        if can(Verb::Pause) && can(Verb::Resume) {
+            let before: BotReport = self.get("state").await;
+            let dry = self.command(Verb::Pause, &format!("{}-dry", hello.boot_epoch), true).await;
+            assert_eq!(dry.outcome, Outcome::Predicted);
+            let id = format!("{}-pause", hello.boot_epoch);
+            let first = self.command(Verb::Pause, &id, false).await;
+            assert_eq!((first.outcome, first.phase, first.replayed), (Outcome::Done, Phase::Paused, false));
+            assert!(!first.trading_enabled);
+            let again = self.command(Verb::Pause, &id, false).await;
+            assert!(again.replayed);
+            assert_eq!(
+                (again.at, &again.message),
+                (first.at, &first.message),
+                "the first answer, not a new one"
+            );
+            let paused: BotReport = self.get("state").await;
+            assert_eq!((paused.phase, paused.trading_enabled), (Phase::Paused, false));
+            assert!(paused.seq > before.seq);
+            let resumed = self.command(Verb::Resume, &format!("{}-resume", hello.boot_epoch), false).await;
+            assert_eq!(resumed.outcome, Outcome::Done);
+        }
+        for verb in Verb::ALL.into_iter().filter(|verb| !can(*verb)) {
+            let body = request(&format!("{}-{verb}", hello.boot_epoch), false);
+            let (_, answer): (_, Value) =
+                self.read(self.client.post(url(&format!("commands/{verb}"))).json(&body)).await;
+            let code = answer.get("reason_code").or_else(|| answer.get("code"));
+            assert_eq!(code, Some(&json!("not_capable")), "{verb}: {answer}");
+        }
+    }
+
+    async fn unknown_things_are_refused_in_form(&self) {
+        let calls = [
+            self.client.get(url("nothing")),
+            self.client.post(url("commands/buy")).json(&request("x", false)),
+            self.client.post(url("commands/pause")).body("not json"),
+        ];
+        for call in calls {
+            let (status, refusal): (_, Refusal) = self.read(call).await;
+            assert!(status.is_client_error(), "{status}");
+            assert!(!refusal.code.is_empty() && !refusal.message.is_empty());
+        }
+    }
+
+    async fn trades_come_in_pages(&self) {
+        let all: TradePage = self.get("trades?after=0&limit=1000").await;
+        assert!(all.items.windows(2).all(|pair| pair[0].seq < pair[1].seq), "oldest first");
+        let Some(first) = all.items.first() else { return };
+        let page: TradePage = self.get("trades?after=0&limit=1").await;
+        assert_eq!((page.items.len(), page.items[0].seq), (1, first.seq));
+        assert_eq!(page.next, (all.items.len() > 1).then_some(first.seq));
+    }
+
+    async fn events_have_ids(&self, hello: &Hello) {
+        let request = self.client.get(url("events")).header(header::ACCEPT, "text/event-stream");
+        let mut stream = request.send().await.unwrap();
+        let kind = stream.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+        assert!(kind.starts_with("text/event-stream"), "{kind}");
+        let mut text = String::new();
+        let first = tokio::time::timeout(Duration::from_secs(10), async {
+            loop {
+                let chunk = stream.chunk().await.unwrap().expect("the stream stays open");
+                text.push_str(&String::from_utf8_lossy(&chunk).replace('\r', ""));
+                if let Some((event, _)) = text.split_once("\n\n").filter(|(event, _)| event.contains("data:"))
+                {
+                    return event.to_owned();
+                }
+            }
+        });
+        let event = first.await.expect("a bot that has just been paused has an event to tell");
+        let line =
+            |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+        let data: botops::contract::BotEvent = serde_json::from_str(&line("data:")).unwrap();
+        assert_eq!(line("id:"), format!("{}/{}", hello.boot_epoch, data.seq));
+        assert_eq!(data.boot_epoch, hello.boot_epoch);
+    }
+
+    async fn command(&self, verb: Verb, id: &str, dry_run: bool) -> CommandResult {
+        let call = self.client.post(url(&format!("commands/{verb}"))).json(&request(id, dry_run));
+        let (status, result): (_, CommandResult) = self.read(call).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(result.command_id, id);
+        result
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
+        let (status, value) = self.read(self.client.get(url(path))).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        value
+    }
+
+    async fn read<T: DeserializeOwned>(&self, call: reqwest::RequestBuilder) -> (StatusCode, T) {
+        let answer = call.send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        let value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{status} {error}: {text}"));
+        (status, value)
+    }
+}
+
+fn url(path: &str) -> String {
+    format!("http://bot/ipc/v1/{path}")
+}
+
+fn request(id: &str, dry_run: bool) -> CommandRequest {
+    CommandRequest {
+        command_id: id.to_owned(),
+        reason: "contract test".to_owned(),
+        args: Value::Null,
+        dry_run,
+    }
+}

@@ -1,0 +1,130 @@
+//! What the tests share: peers on real sockets, child processes, waiting for a condition.
+
+pub mod scripted_bot;
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Gives the test process its TLS provider, without which `reqwest` builds no client.
+pub fn install_tls() {
+    botops::bots::install_tls_provider();
+}
+
+/// A short folder of one's own: a socket path has room for 107 bytes only.
+pub fn folder() -> TempDir {
+    tempfile::Builder::new().prefix("bo").tempdir_in("/tmp").expect("/tmp can be written")
+}
+
+/// Waits until `condition` holds, looking every 5 ms; panics after `limit`.
+#[track_caller]
+pub fn wait_until(what: &str, limit: Duration, condition: impl FnMut() -> bool) -> Duration {
+    let caller = std::panic::Location::caller();
+    let mut condition = condition;
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < limit, "{what}: not within {limit:?} ({caller})");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    started.elapsed()
+}
+
+/// The same inside a runtime: other tasks go on meanwhile.
+pub async fn until<F, W>(what: &str, limit: Duration, mut condition: F) -> Duration
+where
+    F: FnMut() -> W,
+    W: Future<Output = bool>,
+{
+    let started = Instant::now();
+    while !condition().await {
+        assert!(started.elapsed() < limit, "{what}: not within {limit:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    started.elapsed()
+}
+
+/// A client for one Unix socket.
+pub fn socket_client(socket: &Path) -> reqwest::Client {
+    install_tls();
+    let client = reqwest::Client::builder().unix_socket(socket.to_owned()).no_proxy();
+    client.redirect(reqwest::redirect::Policy::none()).timeout(Duration::from_secs(20)).build().unwrap()
+}
+
+/// A child process that is killed, not asked, when it is dropped.
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Starts `program`; its standard input is a pipe that ends with this value.
+    pub fn start(program: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self::spawn(&mut command)
+    }
+
+    /// Starts what was prepared.
+    pub fn spawn(command: &mut Command) -> Self {
+        Self { child: command.spawn().expect("the program starts") }
+    }
+
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGSTOP: lives, but does nothing.
+    pub fn freeze(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Waits for the process to end by itself.
+    #[track_caller]
+    pub fn wait(&mut self, limit: Duration) -> std::process::ExitStatus {
+        let mut status = None;
+        wait_until("the process ends", limit, || {
+            status = self.child.try_wait().expect("the child is ours");
+            status.is_some()
+        });
+        status.expect("just seen")
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process id fits");
+        let pid = rustix::process::Pid::from_raw(pid).expect("a process id is not zero");
+        rustix::process::kill_process(pid, signal).expect("the child is ours and lives");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A program of this package.
+pub fn program(name: &str) -> PathBuf {
+    assert_cmd::cargo::cargo_bin(name)
+}

@@ -1,0 +1,929 @@
+//! A bot that does what the test says, on a real Unix socket, with its own thread and runtime.
+//!
+//! It serves the whole contract from values that the test sets, keeps a journal of what it was asked, and can
+//! stall, lie and die. Its config verbs are a small real state machine, so that config tests mean something.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes};
+use axum::http::{Request, Response, StatusCode, header};
+use botops::contract::{
+    Account, Activate, BotEvent, BotId, BotReport, Breaker, BreakerState, Check, CheckVerdict,
+    CommandRequest, CommandResult, ConfigAck, ConfigState, ConfigSummary, EventKind, Exposure, GateReason,
+    Hello, LoopStats, MarketState, MarketStatus, Mode, Order, OrderStatus, OrderType, Outcome, Performance,
+    Phase, Position, Refusal, RunningConfig, Session, SessionPhase, Settle, Severity, Side, StreakType,
+    Trade, TradePage, TrialState, Verb, VersionRef, Violation,
+};
+use chrono::{DateTime, TimeZone, Utc};
+use data_encoding::HEXLOWER;
+use futures_util::stream;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rust_decimal::Decimal;
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+
+/// How the bot behaves on every path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// By the contract.
+    Normal,
+    /// Accepts and never answers.
+    Stall,
+    /// Answers rightly, this much later.
+    Delay(Duration),
+    /// One byte each 50 ms, without an end.
+    Drip,
+    /// HTTP, but not JSON.
+    Garbage,
+    /// Not even HTTP.
+    NotHttp,
+    /// A JSON document of 10 MiB.
+    Huge,
+    /// The same without saying how long it will be.
+    HugeChunked,
+    /// Closes the connection without an answer.
+    HangUp,
+}
+
+/// One request the bot got.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub method: String,
+    /// Path and query below the base.
+    pub path: String,
+    pub body: Value,
+    pub if_none_match: Option<String>,
+    pub last_event_id: Option<String>,
+    pub at: Instant,
+}
+
+/// A bot on a socket; gone when dropped.
+pub struct ScriptedBot {
+    folder: Option<TempDir>,
+    socket: PathBuf,
+    inner: Arc<Inner>,
+    server: Option<Server>,
+}
+
+struct Server {
+    stop: watch::Sender<bool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+struct Inner {
+    script: Mutex<Script>,
+    /// Changes with each behaviour and each event: wakes streams and stalled answers.
+    changed: watch::Sender<u64>,
+}
+
+/// What the bot answers from.
+pub struct Script {
+    pub hello: Hello,
+    pub report: BotReport,
+    pub behaviour: Behaviour,
+    /// Only paths that begin like this are treated to `behaviour`.
+    pub only: &'static str,
+    /// With `true`, each answer to `state` is a new picture; otherwise an unchanged one answers 304.
+    pub alive: bool,
+    /// Removed from the top of the state's JSON, as a bot of an older contract would leave them out.
+    pub missing_fields: Vec<&'static str>,
+    /// Every command and config verb is refused with this.
+    pub refuse: Option<Refusal>,
+    pub trades: Vec<Trade>,
+    /// Events it still holds; a test may cut the front off.
+    pub events: Vec<BotEvent>,
+    pub config: Desk,
+    pub journal: Vec<Asked>,
+    answered: HashMap<String, CommandResult>,
+}
+
+impl ScriptedBot {
+    /// Starts a healthy bot named `scripted` in a folder of its own.
+    pub fn start() -> Self {
+        let folder = super::folder();
+        let mut bot = Self::at(&folder.path().join("bot.sock"), report());
+        bot.folder = Some(folder);
+        bot
+    }
+
+    /// Starts a bot on this socket with this state.
+    pub fn at(socket: &Path, report: BotReport) -> Self {
+        let hello = hello(&report);
+        let script = Script {
+            hello,
+            config: Desk::new(&report),
+            report,
+            behaviour: Behaviour::Normal,
+            only: "",
+            alive: false,
+            missing_fields: Vec::new(),
+            refuse: None,
+            trades: Vec::new(),
+            events: Vec::new(),
+            journal: Vec::new(),
+            answered: HashMap::new(),
+        };
+        let inner = Arc::new(Inner { script: Mutex::new(script), changed: watch::Sender::new(0) });
+        let mut bot = Self { folder: None, socket: socket.to_owned(), inner, server: None };
+        bot.revive();
+        bot
+    }
+
+    pub fn id(&self) -> BotId {
+        self.script().hello.bot_id.clone()
+    }
+
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// What it answers from, to read and to change.
+    pub fn script(&self) -> MutexGuard<'_, Script> {
+        self.inner.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on it behaves like this; answers under way keep their ways, new requests do not.
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.script().behaviour = behaviour;
+        self.wake();
+    }
+
+    /// Changes the state; the next answer has a new `seq`.
+    pub fn change(&self, change: impl FnOnce(&mut BotReport)) {
+        let mut script = self.script();
+        change(&mut script.report);
+        script.report.seq += 1;
+        script.report.as_of = Utc::now();
+    }
+
+    /// Emits an event with the next number.
+    pub fn emit(&self, kind: EventKind, severity: Severity, message: &str) -> u64 {
+        let seq = {
+            let mut script = self.script();
+            let seq = script.events.last().map_or(0, |event| event.seq) + 1;
+            let boot_epoch = script.hello.boot_epoch.clone();
+            let message = message.to_owned();
+            let (error, data) = (None, Value::Null);
+            script.events.push(BotEvent {
+                seq,
+                boot_epoch,
+                at: Utc::now(),
+                kind,
+                severity,
+                message,
+                error,
+                data,
+            });
+            seq
+        };
+        self.wake();
+        seq
+    }
+
+    /// The process goes away: the socket file stays, nobody listens.
+    pub fn die(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop.send_replace(true);
+            server.thread.join().expect("the bot's thread does not panic");
+        }
+    }
+
+    /// Listens again, in the same life.
+    pub fn revive(&mut self) {
+        self.die();
+        let _ = std::fs::remove_file(&self.socket);
+        let listener = std::os::unix::net::UnixListener::bind(&self.socket).expect("the socket path is free");
+        listener.set_nonblocking(true).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let inner = self.inner.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(serve(listener, inner, stopped));
+        });
+        self.server = Some(Server { stop, thread });
+    }
+
+    /// Starts again as a new life: new epoch, event numbers from one, the committed config.
+    pub fn restart(&mut self) {
+        self.die();
+        {
+            let mut script = self.script();
+            let epoch = format!("{}+", script.hello.boot_epoch);
+            script.hello.boot_epoch.clone_from(&epoch);
+            script.hello.started_at = Utc::now();
+            script.report.boot_epoch.clone_from(&epoch);
+            script.report.seq = 1;
+            script.report.as_of = Utc::now();
+            script.events.clear();
+            script.answered.clear();
+            script.config.boot(epoch);
+        }
+        self.revive();
+    }
+
+    /// What it was asked so far.
+    pub fn journal(&self) -> Vec<Asked> {
+        self.script().journal.clone()
+    }
+
+    /// How often this method and path (without query) was asked.
+    pub fn count(&self, method: &str, path: &str) -> usize {
+        let script = self.script();
+        let matches = |asked: &&Asked| {
+            asked.method == method && asked.path.split('?').next().is_some_and(|asked| asked == path)
+        };
+        script.journal.iter().filter(matches).count()
+    }
+
+    fn wake(&self) {
+        self.inner.changed.send_modify(|count| *count += 1);
+    }
+}
+
+impl Drop for ScriptedBot {
+    fn drop(&mut self) {
+        self.die();
+    }
+}
+
+async fn serve(
+    listener: std::os::unix::net::UnixListener,
+    inner: Arc<Inner>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let listener = UnixListener::from_std(listener).unwrap();
+    // Connections end with the runtime, which ends with this function.
+    loop {
+        let (mut connection, _) = tokio::select! {
+            accepted = listener.accept() => accepted.unwrap(),
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        let inner = inner.clone();
+        tokio::spawn(async move {
+            let behaviour = inner.lock().behaviour;
+            if behaviour == Behaviour::NotHttp {
+                let _ = connection.write_all(b"\x00\xff\x16 this is not HTTP at all\r\n\r\n\xfe\xfe").await;
+                return;
+            }
+            let service = service_fn(move |request| {
+                let inner = inner.clone();
+                async move { inner.answer(request).await }
+            });
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(connection), service)
+                .await;
+        });
+    }
+}
+
+/// Ends the connection without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("hung up")]
+struct HungUp;
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, HungUp> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(|_| HungUp)?.to_bytes();
+        let whole = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = whole.strip_prefix("/ipc/v1/").unwrap_or(whole).to_owned();
+        let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let asked = Asked {
+            method: head.method.to_string(),
+            path,
+            body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+            if_none_match: text(header::IF_NONE_MATCH),
+            last_event_id: text(header::HeaderName::from_static("last-event-id")),
+            at: Instant::now(),
+        };
+        let behaviour = {
+            let mut script = self.lock();
+            script.journal.push(asked.clone());
+            if asked.path.starts_with(script.only) { script.behaviour } else { Behaviour::Normal }
+        };
+        match behaviour {
+            Behaviour::Normal => {}
+            // This request stays without an answer for ever; a bot that behaves again answers new ones.
+            Behaviour::Stall => std::future::pending().await,
+            Behaviour::Delay(by) => tokio::time::sleep(by).await,
+            Behaviour::Drip => return Ok(drip()),
+            Behaviour::Garbage => return Ok(Response::new(Body::from("<html>\u{1b}[31mnot json\u{0}"))),
+            Behaviour::Huge => return Ok(Response::new(Body::from(huge()))),
+            Behaviour::HugeChunked => {
+                let whole = Bytes::from(huge());
+                let parts: Vec<_> = whole.chunks(64 * 1024).map(Bytes::copy_from_slice).collect();
+                let parts = parts.into_iter().map(Ok::<_, Infallible>);
+                return Ok(Response::new(Body::from_stream(stream::iter(parts))));
+            }
+            Behaviour::NotHttp | Behaviour::HangUp => return Err(HungUp),
+        }
+        if asked.path == "events" {
+            return Ok(self.event_stream(&asked));
+        }
+        Ok(self.lock().answer(&asked))
+    }
+
+    fn event_stream(self: Arc<Self>, asked: &Asked) -> Response<Body> {
+        let resume = asked.last_event_id.as_deref().and_then(|id| id.rsplit_once('/'));
+        let place = resume.map(|(epoch, seq)| (epoch.to_owned(), seq.parse::<u64>().unwrap_or(0)));
+        let changed = self.changed.subscribe();
+        let events = stream::unfold((self, place, changed), |(inner, mut place, mut changed)| async move {
+            loop {
+                changed.mark_unchanged();
+                let next = {
+                    let script = inner.lock();
+                    let known = place.as_ref().filter(|(epoch, _)| *epoch == script.hello.boot_epoch);
+                    let after = known.map_or(0, |(_, seq)| *seq);
+                    script.events.iter().find(|event| event.seq > after).cloned()
+                };
+                if let Some(event) = next {
+                    let id = format!("{}/{}", event.boot_epoch, event.seq);
+                    let data = serde_json::to_string(&event).unwrap();
+                    place = Some((event.boot_epoch, event.seq));
+                    let item = Ok::<_, Infallible>(format!("id: {id}\ndata: {data}\n\n"));
+                    return Some((item, (inner, place, changed)));
+                }
+                changed.changed().await.ok()?;
+            }
+        });
+        let mut response = Response::new(Body::from_stream(events));
+        response.headers_mut().insert(header::CONTENT_TYPE, "text/event-stream".parse().unwrap());
+        response
+    }
+}
+
+impl Script {
+    fn answer(&mut self, asked: &Asked) -> Response<Body> {
+        let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
+        let parts: Vec<_> = path.split('/').collect();
+        match (asked.method.as_str(), parts.as_slice()) {
+            ("GET", ["hello"]) => ok(&self.hello),
+            ("GET", ["state"]) => self.state(asked.if_none_match.as_deref()),
+            ("GET", ["trades"]) => self.trades(query),
+            ("GET", ["config"]) => ok(&self.config.state()),
+            ("POST", ["config", verb]) => match self.config_verb(verb, &asked.body) {
+                Ok(answer) => ok(&answer),
+                Err(refusal) => refused(StatusCode::CONFLICT, &refusal),
+            },
+            ("POST", ["commands", verb]) => self.command(verb, &asked.body),
+            _ => refused(StatusCode::NOT_FOUND, &refusal("not_found", "no such call")),
+        }
+    }
+
+    fn state(&mut self, if_none_match: Option<&str>) -> Response<Body> {
+        if self.alive {
+            self.report.seq += 1;
+            self.report.as_of = Utc::now();
+        }
+        let config = self.config.state();
+        self.report.config.running = config.running;
+        self.report.config.committed = config.committed;
+        self.report.config.trial = config.trial;
+        self.report.config.pending_restart = config.pending_restart;
+        let mut state = serde_json::to_value(&self.report).unwrap();
+        let members = state.as_object_mut().unwrap();
+        for field in &self.missing_fields {
+            members.remove(*field);
+        }
+        let bytes = serde_json::to_vec(&state).unwrap();
+        let etag = format!("\"{}\"", sha256(&bytes).get(..16).unwrap());
+        let unchanged = if_none_match == Some(etag.as_str());
+        let mut response = Response::new(if unchanged { Body::empty() } else { Body::from(bytes) });
+        if unchanged {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        response.headers_mut().insert(header::ETAG, etag.parse().unwrap());
+        response
+    }
+
+    fn trades(&self, query: &str) -> Response<Body> {
+        let asked: HashMap<_, _> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+        let number =
+            |name: &str, usual: u64| asked.get(name).and_then(|text| text.parse().ok()).unwrap_or(usual);
+        let time = |name: &str| asked.get(name).and_then(|text| text.parse::<DateTime<Utc>>().ok());
+        let (after, limit) = (number("after", 0), usize::try_from(number("limit", 100)).unwrap());
+        let (from, to) = (time("from"), time("to"));
+        let wanted = |trade: &&Trade| {
+            trade.seq > after
+                && from.is_none_or(|from| trade.closed_at >= from)
+                && to.is_none_or(|to| trade.closed_at < to)
+        };
+        let mut items: Vec<_> = self.trades.iter().filter(wanted).take(limit + 1).cloned().collect();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(|trade| trade.seq);
+        ok(&TradePage { items, next })
+    }
+
+    fn config_verb(&mut self, verb: &str, body: &Value) -> Result<Value, Refusal> {
+        if let Some(refusal) = &self.refuse {
+            return Err(refusal.clone());
+        }
+        fn read<T: serde::de::DeserializeOwned>(body: &Value) -> Result<T, Refusal> {
+            T::deserialize(body.clone()).map_err(|error| refusal("invalid", &error.to_string()))
+        }
+        let answer = match verb {
+            "check" => json!(self.config.check(&read(body)?)),
+            "activate" => json!(self.config.activate(&read(body)?)?),
+            "commit" => json!(self.config.commit(&read(body)?)?),
+            "revert" => json!(self.config.revert(&read(body)?)?),
+            _ => return Err(refusal("not_found", "no such verb")),
+        };
+        Ok(answer)
+    }
+
+    fn command(&mut self, verb: &str, body: &Value) -> Response<Body> {
+        let Ok(verb) = Verb::from_str(verb) else {
+            return refused(StatusCode::NOT_FOUND, &refusal("not_capable", "no such verb"));
+        };
+        if let Some(refusal) = &self.refuse {
+            return refused(StatusCode::CONFLICT, refusal);
+        }
+        let Ok(request) = serde_json::from_value::<CommandRequest>(body.clone()) else {
+            return refused(StatusCode::BAD_REQUEST, &refusal("invalid", "not a command"));
+        };
+        if let Some(first) = self.answered.get(&request.command_id) {
+            return ok(&CommandResult { replayed: true, ..first.clone() });
+        }
+        let open =
+            |order: &&Order| matches!(order.status, OrderStatus::Pending | OrderStatus::PartiallyFilled);
+        let orders = u32::try_from(self.report.orders.iter().filter(open).count()).unwrap();
+        let positions: Vec<_> =
+            self.report.positions.iter().map(|position| position.symbol.clone()).collect();
+        let position_count = u32::try_from(positions.len()).unwrap();
+        let mut exposure =
+            Exposure { positions_left: position_count, orders_left: orders, ..Exposure::default() };
+        if matches!(verb, Verb::CancelOrders | Verb::Flatten) {
+            (exposure.orders_cancelled, exposure.orders_left) = (orders, 0);
+        }
+        if verb == Verb::Flatten {
+            (exposure.orders_submitted, exposure.positions_left) = (position_count, 0);
+            exposure.positions_closing = positions;
+        }
+        if !request.dry_run {
+            self.carry_out(verb);
+        }
+        let result = CommandResult {
+            command_id: request.command_id,
+            outcome: if request.dry_run { Outcome::Predicted } else { Outcome::Done },
+            reason_code: None,
+            message: format!("{verb}: as you say"),
+            phase: self.report.phase,
+            trading_enabled: self.report.trading_enabled,
+            exposure,
+            at: Utc::now(),
+            replayed: false,
+        };
+        self.answered.insert(result.command_id.clone(), result.clone());
+        ok(&result)
+    }
+
+    fn carry_out(&mut self, verb: Verb) {
+        let report = &mut self.report;
+        report.seq += 1;
+        match verb {
+            Verb::Pause => (report.phase, report.trading_enabled) = (Phase::Paused, false),
+            Verb::Resume => (report.phase, report.trading_enabled) = (Phase::Running, true),
+            Verb::Flatten => {
+                report.positions.clear();
+                (report.phase, report.trading_enabled) = (Phase::Paused, false);
+            }
+            Verb::CancelOrders => {
+                for order in &mut report.orders {
+                    if matches!(order.status, OrderStatus::Pending | OrderStatus::PartiallyFilled) {
+                        order.status = OrderStatus::Cancelled;
+                    }
+                }
+            }
+            Verb::ResetBreaker => report.circuit_breaker.state = BreakerState::Closed,
+            Verb::Shutdown => report.phase = Phase::Stopping,
+            Verb::ProbeSession | Verb::Reauth => {}
+        }
+    }
+}
+
+/// The bot's side of a config change. With `folder` it reads `HEAD` there, as a real bot does.
+pub struct Desk {
+    /// Where `HEAD` lies; without it, a commit is what it says.
+    pub folder: Option<PathBuf>,
+    /// What `check` and `activate` find wrong.
+    pub violations: Vec<Violation>,
+    boot_epoch: String,
+    running: VersionRef,
+    committed: VersionRef,
+    trial: Option<(String, VersionRef, Instant)>,
+    endings: Vec<(String, String)>,
+    generation: u64,
+}
+
+impl Desk {
+    fn new(report: &BotReport) -> Self {
+        Self {
+            folder: None,
+            violations: Vec::new(),
+            boot_epoch: report.boot_epoch.clone(),
+            running: report.config.running.clone(),
+            committed: report.config.committed.clone(),
+            trial: None,
+            endings: Vec::new(),
+            generation: 0,
+        }
+    }
+
+    fn boot(&mut self, boot_epoch: String) {
+        self.boot_epoch = boot_epoch;
+        self.trial = None;
+        self.look_at_head();
+        self.running = self.committed.clone();
+    }
+
+    fn look_at_head(&mut self) {
+        let head = self.folder.as_ref().and_then(|folder| std::fs::read(folder.join("HEAD")).ok());
+        if let Some(head) = head.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            self.committed = head;
+        }
+    }
+
+    fn state(&mut self) -> ConfigState {
+        self.expire();
+        self.look_at_head();
+        let trial = self.trial.as_ref().map(|(txn, candidate, until)| TrialState {
+            txn: txn.clone(),
+            candidate: candidate.clone(),
+            ttl_left_ms: u64::try_from(until.saturating_duration_since(Instant::now()).as_millis()).unwrap(),
+        });
+        ConfigState {
+            boot_epoch: self.boot_epoch.clone(),
+            running: self.running.clone(),
+            committed: self.committed.clone(),
+            trial,
+            pending_restart: Vec::new(),
+            last_outcome: self.endings.last().cloned(),
+            generation: self.generation,
+        }
+    }
+
+    fn check(&self, check: &Check) -> CheckVerdict {
+        let mut violations = self.violations.clone();
+        if !check.config.is_object() {
+            let (path, code) = (String::new(), "not_an_object".to_owned());
+            let message = "a config is an object".to_owned();
+            violations.push(Violation { path, code, message, fix: None });
+        }
+        CheckVerdict { ok: violations.is_empty(), violations, hot: Vec::new(), restart: Vec::new() }
+    }
+
+    fn activate(&mut self, message: &Activate) -> Result<ConfigAck, Refusal> {
+        self.fence(message.generation)?;
+        if self.trial.as_ref().is_some_and(|(txn, ..)| *txn == message.txn) {
+            return Ok(self.ack(&message.txn));
+        }
+        if self.ending(&message.txn).is_some() {
+            return Err(self.no("txn_over", "this transaction has ended"));
+        }
+        if self.trial.is_some() {
+            return Err(self.no("trial_live", "another trial runs"));
+        }
+        if message.base.sha256 != self.running.sha256 {
+            return Err(self.no("base_mismatch", "something else runs"));
+        }
+        if sha256(message.document.as_bytes()) != message.candidate.sha256 {
+            return Err(self.no("hash_mismatch", "the document does not have the candidate's hash"));
+        }
+        let config = serde_json::from_str(&message.document).unwrap_or(Value::Null);
+        let verdict = self.check(&Check { config });
+        if !verdict.ok {
+            return Err(Refusal {
+                context: json!(verdict),
+                ..self.no("check_failed", "not with this document")
+            });
+        }
+        let until = Instant::now() + Duration::from_millis(message.ttl_ms);
+        self.trial = Some((message.txn.clone(), message.candidate.clone(), until));
+        self.running = message.candidate.clone();
+        Ok(self.ack(&message.txn))
+    }
+
+    fn commit(&mut self, message: &Settle) -> Result<ConfigAck, Refusal> {
+        self.fence(message.generation)?;
+        if self.trial.as_ref().is_none_or(|(txn, ..)| *txn != message.txn) {
+            return match self.ending(&message.txn) {
+                Some("committed") => Ok(self.ack(&message.txn)),
+                _ => Err(self.no("not_in_trial", "this transaction is not on trial")),
+            };
+        }
+        if self.folder.is_none() {
+            self.committed = self.running.clone();
+        }
+        self.look_at_head();
+        if self.committed.sha256 != self.running.sha256 {
+            return Err(self.no("head_mismatch", "HEAD does not name the document on trial"));
+        }
+        self.trial = None;
+        self.running = self.committed.clone();
+        self.endings.push((message.txn.clone(), "committed".to_owned()));
+        Ok(self.ack(&message.txn))
+    }
+
+    fn revert(&mut self, message: &Settle) -> Result<ConfigAck, Refusal> {
+        self.fence(message.generation)?;
+        if self.trial.as_ref().is_some_and(|(txn, ..)| *txn == message.txn) {
+            self.go_back("reverted");
+        } else if self.trial.is_some() || self.ending(&message.txn) == Some("committed") {
+            return Err(self.no("not_in_trial", "this transaction is not on trial"));
+        } else if self.ending(&message.txn).is_none() {
+            self.endings.push((message.txn.clone(), "reverted".to_owned()));
+        }
+        Ok(self.ack(&message.txn))
+    }
+
+    fn expire(&mut self) {
+        if self.trial.as_ref().is_some_and(|(.., until)| Instant::now() >= *until) {
+            self.go_back("trial_expired");
+        }
+    }
+
+    fn go_back(&mut self, how: &str) {
+        if let Some((txn, ..)) = self.trial.take() {
+            self.look_at_head();
+            self.running = self.committed.clone();
+            self.endings.push((txn, how.to_owned()));
+        }
+    }
+
+    fn fence(&mut self, generation: u64) -> Result<(), Refusal> {
+        self.expire();
+        if generation < self.generation {
+            return Err(self.no("older_generation", "a newer server has spoken"));
+        }
+        self.generation = generation;
+        Ok(())
+    }
+
+    fn ending(&self, txn: &str) -> Option<&str> {
+        self.endings.iter().rev().find(|(of, _)| of == txn).map(|(_, how)| how.as_str())
+    }
+
+    fn ack(&self, txn: &str) -> ConfigAck {
+        ConfigAck { txn: txn.to_owned(), running: self.running.clone(), boot_epoch: self.boot_epoch.clone() }
+    }
+
+    fn no(&self, code: &str, message: &str) -> Refusal {
+        Refusal { context: json!({ "running": self.running }), ..refusal(code, message) }
+    }
+}
+
+/// Lower-case hex of a SHA-256.
+pub fn sha256(bytes: &[u8]) -> String {
+    HEXLOWER.encode(&Sha256::digest(bytes))
+}
+
+/// A refusal without context.
+pub fn refusal(code: &str, message: &str) -> Refusal {
+    Refusal { code: code.to_owned(), message: message.to_owned(), context: Value::Null }
+}
+
+/// Who answers for this state.
+fn hello(report: &BotReport) -> Hello {
+    let mut capabilities: Vec<_> = Verb::ALL.iter().map(|verb| verb.as_str().to_owned()).collect();
+    capabilities.extend(["config", "session", "events", "trades"].map(str::to_owned));
+    Hello {
+        contract: botops::contract::VERSION,
+        bot_id: "scripted".parse().unwrap(),
+        name: "Scripted bot".to_owned(),
+        version: "1.2.3".to_owned(),
+        pid: std::process::id(),
+        boot_epoch: report.boot_epoch.clone(),
+        started_at: Utc::now(),
+        mode: report.mode,
+        capabilities,
+        log_dir: None,
+    }
+}
+
+/// A complete and plausible state: a paper account of 100,000 with two positions, an open order and a filled one.
+pub fn report() -> BotReport {
+    let now = Utc::now();
+    let config = VersionRef { version: 1, sha256: sha256(b"{}") };
+    BotReport {
+        seq: 1,
+        boot_epoch: "life-1".to_owned(),
+        as_of: now,
+        mode: Mode::Paper,
+        phase: Phase::Running,
+        phase_reason: None,
+        trading_enabled: true,
+        account: Account {
+            buying_power: dec("61500.25"),
+            account_balance: dec("100250.75"),
+            cash_balance: dec("62000.25"),
+            day_trade_count: Some(1),
+            last_updated: now,
+        },
+        positions: vec![
+            position("SPY", "50", "500.10", "505.40"),
+            position("MSFT", "-20", "420.00", "418.50"),
+        ],
+        orders: vec![
+            order("o-2", "QQQ", Side::Buy, OrderType::Limit, OrderStatus::Pending),
+            order("o-1", "SPY", Side::Buy, OrderType::Market, OrderStatus::Filled),
+        ],
+        performance: Performance {
+            win_rate: Some(0.6),
+            avg_risk_reward: Some(1.8),
+            total_realized_pl: dec("-44.25"),
+            total_unrealized_pl: dec("295.00"),
+            total_pl: dec("250.75"),
+            daily_pl: dec("120.50"),
+            current_streak: 2,
+            streak_type: StreakType::Win,
+            trades_today: 3,
+            session_count: 1,
+            max_drawdown: dec("-310.00"),
+            as_of: now,
+        },
+        market: MarketState {
+            status: MarketStatus::Open,
+            phase: "simulated".to_owned(),
+            source: "simulated".to_owned(),
+            last_price_at: Some(now),
+            market_time: Some(now),
+            next_open: None,
+            next_close: None,
+        },
+        session: Some(Session {
+            broker: "paper".to_owned(),
+            state: SessionPhase::Healthy,
+            reason: None,
+            error_code: None,
+            is_healthy: true,
+            since: now,
+            gate: GateReason::Ok,
+            retry_after_s: None,
+            session_start_time: now,
+            session_uptime_seconds: 12.5,
+            last_health_check: Some(now),
+            last_ok: Some(now),
+            last_latency_ms: Some(1.5),
+            health_check_count: 7,
+            reauth_count: 1,
+            consecutive_failures: 0,
+            reauth_budget_left: Some(10),
+            token_expires_at: None,
+            next_check_at: None,
+            clock_skew_seconds: None,
+            needs_human: None,
+        }),
+        circuit_breaker: Breaker {
+            state: BreakerState::Closed,
+            reason: None,
+            since: now,
+            source: None,
+            failure_count: 0,
+            retry_at: None,
+        },
+        config: RunningConfig {
+            running: config.clone(),
+            committed: config,
+            trial: None,
+            pending_restart: Vec::new(),
+            summary: ConfigSummary {
+                mode: Mode::Paper,
+                max_position_size_pct: 25.0,
+                daily_loss_limit: dec("-2000"),
+            },
+        },
+        recent_errors: Vec::new(),
+        error_count_last_hour: 0,
+        worst_error_last_hour: None,
+        last_trade_at: Some(now),
+        no_entry_reasons: Vec::new(),
+        loop_stats: LoopStats {
+            ticks: 1000,
+            tick_delay_p50_ms: 0.1,
+            tick_delay_p99_ms: 1.2,
+            tick_delay_max_ms: 3.4,
+            last_tick_at: Some(now),
+            order_rejects_last_hour: 0,
+        },
+    }
+}
+
+/// An open position; `quantity` is negative for a short one.
+pub fn position(symbol: &str, quantity: &str, entry: &str, current: &str) -> Position {
+    let (quantity, entry, current) = (dec(quantity), dec(entry), dec(current));
+    let unrealized = (current - entry) * quantity;
+    Position {
+        symbol: symbol.to_owned(),
+        quantity,
+        entry_price: entry,
+        current_price: Some(current),
+        unrealized_pl: Some(unrealized),
+        unrealized_pl_pct: Some((unrealized * dec("100") / (entry * quantity).abs()).round_dp(2)),
+        stop_price: None,
+        target_price: None,
+        last_updated: Utc::now(),
+    }
+}
+
+/// An order for 10 shares.
+pub fn order(id: &str, symbol: &str, side: Side, order_type: OrderType, status: OrderStatus) -> Order {
+    let filled = status == OrderStatus::Filled;
+    Order {
+        id: id.to_owned(),
+        client_order_id: format!("c-{id}"),
+        symbol: symbol.to_owned(),
+        side,
+        order_type,
+        quantity: dec("10"),
+        filled_quantity: if filled { dec("10") } else { Decimal::ZERO },
+        limit_price: (order_type == OrderType::Limit).then(|| dec("99.50")),
+        average_fill_price: filled.then(|| dec("100.00")),
+        status,
+        status_reason: None,
+        created_at: Utc::now(),
+        updated_at: Utc::now(),
+    }
+}
+
+/// The closed trade with this number, one per minute since the start of 2026.
+pub fn trade(seq: u64, net_pl: &str) -> Trade {
+    let net_pl = dec(net_pl);
+    let start = Utc.with_ymd_and_hms(2026, 1, 5, 15, 0, 0).unwrap();
+    let closed_at = start + chrono::Duration::minutes(i64::try_from(seq).unwrap());
+    Trade {
+        seq,
+        id: format!("t-{seq}"),
+        symbol: "SPY".to_owned(),
+        side: Side::Buy,
+        quantity: dec("1"),
+        entry_price: dec("100"),
+        exit_price: dec("100") + net_pl,
+        opened_at: closed_at - chrono::Duration::seconds(30),
+        closed_at,
+        stop_price: None,
+        target_price: None,
+        gross_pl: net_pl,
+        commission: Decimal::ZERO,
+        net_pl,
+        outcome: match net_pl.cmp(&Decimal::ZERO) {
+            std::cmp::Ordering::Greater => botops::contract::TradeOutcome::Win,
+            std::cmp::Ordering::Less => botops::contract::TradeOutcome::Loss,
+            std::cmp::Ordering::Equal => botops::contract::TradeOutcome::Breakeven,
+        },
+        entry_reason: "the average crossed".to_owned(),
+        exit_reason: "the target was reached".to_owned(),
+        boot_epoch: "life-1".to_owned(),
+        config_sha256: String::new(),
+    }
+}
+
+/// A decimal from its text.
+#[track_caller]
+pub fn dec(text: &str) -> Decimal {
+    text.parse().unwrap()
+}
+
+fn ok<T: Serialize>(value: &T) -> Response<Body> {
+    json_response(StatusCode::OK, value)
+}
+
+fn refused(status: StatusCode, refusal: &Refusal) -> Response<Body> {
+    json_response(status, refusal)
+}
+
+fn json_response<T: Serialize>(status: StatusCode, value: &T) -> Response<Body> {
+    let mut response = Response::new(Body::from(serde_json::to_vec(value).unwrap()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
+    response
+}
+
+fn drip() -> Response<Body> {
+    let bytes = stream::unfold((), |()| async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Some((Ok::<_, Infallible>(" "), ()))
+    });
+    Response::new(Body::from_stream(bytes))
+}
+
+fn huge() -> String {
+    format!("{{\"seq\":1,\"x\":\"{}\"}}", "x".repeat(10 * 1024 * 1024))
+}
