@@ -16,7 +16,7 @@ use crate::settings::Settings;
 use crate::tasks::{OnFailure, Tasks};
 use crate::telemetry::{HttpMetrics, Metrics};
 use crate::web::{self, Cors, Guard, GuardOptions, Keys, Operations};
-use crate::{bots, routes};
+use crate::{bots, kill, routes};
 
 /// How long everything may take to end.
 const DRAIN: Duration = Duration::from_secs(9);
@@ -58,6 +58,9 @@ impl App {
     /// # Errors
     /// [`StartError`], before anything was changed.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        if let Some(point) = &settings.kill_at {
+            kill::arm(point);
+        }
         bots::install_tls_provider();
         let lock = take_data_dir(&settings.data_dir)?;
         let listening = web::bind(settings.address).map_err(|error| StartError::Setting {

@@ -6,8 +6,10 @@ pub mod contract;
 pub mod error;
 pub mod events;
 pub mod health;
+pub mod kill;
 mod manual;
 pub mod ops;
+pub mod ops_log;
 mod overview;
 #[doc(hidden)]
 pub mod paperbot;

@@ -78,6 +78,8 @@ pub struct Settings {
     pub log_dir: PathBuf,
     /// What the log takes in (`RUST_LOG`).
     pub log_filter: String,
+    /// Where a test lets the process die (`KILL_AT`); a release build does not look at it.
+    pub kill_at: Option<String>,
 }
 
 /// What is wrong with one setting.
@@ -223,6 +225,7 @@ impl Settings {
             data_dir,
             log_dir,
             log_filter,
+            kill_at: sources.get("KILL_AT").map(str::to_owned),
         })
     }
 
