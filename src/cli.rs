@@ -105,8 +105,10 @@ pub(crate) fn serve_until_signal(settings: Settings, ready: impl FnOnce(&App)) -
         Ok(logging) => logging,
         Err(error) => {
             let folder = settings.log_dir.display();
+            let setting =
+                if settings.log_dir.starts_with(&settings.data_dir) { "BOT_DATA_DIR" } else { "BOT_LOG_DIR" };
             return refuse(&[format!(
-                "BOT_LOG_DIR: {folder} cannot be used ({error}). Name a folder that this user can write."
+                "{setting}: {folder} cannot be used ({error}). Name a folder that this user can write."
             )]);
         }
     };

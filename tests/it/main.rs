@@ -3,5 +3,8 @@
 
 mod bots;
 mod contract;
+mod house;
 #[allow(dead_code, reason = "each feature uses its own part of the kit")]
 mod kit;
+mod refusals;
+mod start;

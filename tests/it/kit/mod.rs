@@ -1,5 +1,6 @@
 //! What the tests share: peers on real sockets, child processes, waiting for a condition.
 
+pub mod app;
 pub mod scripted_bot;
 
 use std::future::Future;

@@ -1,0 +1,137 @@
+//! The house itself: which way imports point, and who may spawn or read the environment.
+
+use std::path::{Path, PathBuf};
+
+/// Every module of the crate by floor. A module uses floors below its own, never its own floor's neighbours.
+const FLOORS: &[&[&str]] = &[
+    &["text", "redact", "kill"],
+    &["contract"],
+    &["error"],
+    &["tasks", "telemetry"],
+    &["store", "web"],
+    &["events"],
+    &["runs"],
+    &["bots"],
+    &["health", "configs", "performance"],
+    &["workflows"],
+    &["overview"],
+    &["settings"],
+    &["ops"],
+    &["manual"],
+    &["mcp", "ask"],
+    &["routes"],
+    &["app"],
+    &["demo"],
+    &["cli"],
+];
+
+/// The trading process stands beside the house: it shares the vocabulary and nothing that serves.
+const PAPERBOT_USES: &[&str] =
+    &["contract", "error", "tasks", "telemetry", "text", "redact", "kill", "paperbot"];
+
+fn floor(module: &str) -> Option<usize> {
+    FLOORS.iter().position(|floor| floor.contains(&module))
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+        for entry in std::fs::read_dir(folder).unwrap().filter_map(Result::ok) {
+            let path = entry.path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                found.push((path.clone(), std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    found
+}
+
+/// The module a file belongs to: its folder below `src`, or its own name.
+fn module_of(path: &Path) -> String {
+    let inside = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    let first = inside.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+    first.strip_suffix(".rs").unwrap_or(&first).to_owned()
+}
+
+/// Every `crate::name` of a file, the ones inside `use crate::{a, b::c}` included. Comments do not count.
+fn uses(text: &str) -> Vec<String> {
+    let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let code = code.join("\n");
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let word =
+            |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+        let Some(group) = rest.strip_prefix('{') else {
+            found.push(word(rest));
+            continue;
+        };
+        let mut depth = 0;
+        let mut start = true;
+        for (index, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => start = true,
+                c if start && depth == 0 && !c.is_whitespace() => {
+                    found.push(word(&group[index..]));
+                    start = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn imports_point_one_way() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let module = module_of(&path);
+        if matches!(module.as_str(), "lib" | "main" | "bin") {
+            continue;
+        }
+        for used in uses(&text).into_iter().filter(|used| *used != module) {
+            let allowed = if module == "paperbot" {
+                PAPERBOT_USES.contains(&used.as_str())
+            } else if used == "paperbot" {
+                module == "cli"
+            } else {
+                match (floor(&module), floor(&used)) {
+                    (Some(own), Some(other)) => other < own,
+                    (None, _) => panic!("{module} stands on no floor: give it one"),
+                    // Not a module: a macro or a test helper of the crate.
+                    (_, None) => true,
+                }
+            };
+            if !allowed {
+                wrong.push(format!("{} uses crate::{used}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_tasks_spawns_and_only_settings_reads_the_environment() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let module = module_of(&path);
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let spawns = line.contains("tokio::spawn(") || line.contains("tokio::task::spawn(");
+            let reads =
+                line.contains("env::var(") || line.contains("env::vars") || line.contains("env::var_os(");
+            let own_environment = matches!(module.as_str(), "settings" | "paperbot" | "kill");
+            if (spawns && module != "tasks") || (reads && !own_environment) {
+                wrong.push(format!("{}: {}", path.display(), line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

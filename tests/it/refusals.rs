@@ -1,0 +1,195 @@
+//! Every refusal has the one form, whoever makes it: the guard, a handler, axum, hyper.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::kit;
+use crate::kit::app::{KEY, Running, answer};
+
+/// All members that a problem must have, with texts where texts belong.
+#[track_caller]
+pub fn assert_problem(body: &Value, status: u16, code: &str) {
+    assert_eq!(body["error_code"], code, "{body:#}");
+    assert_eq!(body["status"], status, "{body:#}");
+    for member in ["type", "title", "cause", "impact", "remediation", "request_id", "timestamp"] {
+        assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{member} in {body:#}");
+    }
+    for member in ["error_type", "severity", "effect"] {
+        assert!(body[member].is_string(), "{member} in {body:#}");
+    }
+    assert!(body["retry"]["class"].is_string(), "{body:#}");
+    let first = &body["next_actions"][0];
+    assert!(first["operation"].is_string() && first["path"].is_string(), "{body:#}");
+    assert!(body["errors"].is_array() && body["context"].is_object(), "{body:#}");
+}
+
+#[tokio::test]
+async fn the_guard_refuses_in_the_one_form() {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[]).await;
+    let url = |path: &str| format!("{}{path}", botops.base);
+    let plain = |method: Method, path: &str| botops.client.request(method, url(path));
+    let state = "/api/v1/state";
+    let table = [
+        (plain(Method::GET, state), 401, "AUTH_001"),
+        (plain(Method::GET, state).header("x-api-key", "wrong"), 401, "AUTH_001"),
+        (plain(Method::GET, state).header("authorization", "Basic abc"), 401, "AUTH_001"),
+        (plain(Method::GET, "/nowhere"), 401, "AUTH_001"),
+        (botops.request(Method::GET, "/nowhere"), 404, "API_001"),
+        (botops.request(Method::GET, "/api/v1/state/"), 404, "API_001"),
+        (botops.request(Method::DELETE, state), 405, "API_002"),
+        (plain(Method::POST, "/livez"), 405, "API_002"),
+        (botops.request(Method::GET, state).header("accept", "image/png"), 406, "API_003"),
+        (botops.request(Method::POST, "/api/v1/ask").body(vec![b' '; 300_000]), 413, "API_004"),
+        (plain(Method::GET, "/api/v1/errors/catalogue/NOPE_999"), 404, "API_016"),
+    ];
+    for (request, status, code) in table {
+        let (got, body) = answer(request).await;
+        assert_eq!(got, status, "{body:#}");
+        assert_problem(&body, status, code);
+    }
+    botops.stop().await;
+}
+
+#[tokio::test]
+async fn a_right_key_works_in_both_headers() {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[]).await;
+    let url = format!("{}/api/v1/whoami", botops.base);
+    for (name, value) in [("X-API-Key", KEY.to_owned()), ("Authorization", format!("Bearer {KEY}"))] {
+        let (status, body) = answer(botops.client.get(&url).header(name, value)).await;
+        assert_eq!(status, 200, "{body:#}");
+    }
+    botops.stop().await;
+}
+
+#[tokio::test]
+async fn the_rate_is_told_and_kept() {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[("BOT_API_RATE_LIMIT", "3")]).await;
+    let mut last = None;
+    for _ in 0..4 {
+        last = Some(botops.request(Method::GET, "/api/v1/whoami").send().await.unwrap());
+    }
+    let refused = last.unwrap();
+    assert_eq!(refused.status(), 429);
+    let header = |name: &str| refused.headers().get(name).unwrap().to_str().unwrap().to_owned();
+    let wait: u64 = header("retry-after").parse().unwrap();
+    assert!((1..=20).contains(&wait), "{wait}");
+    assert_eq!(header("ratelimit"), format!("\"key\";r=0;t={wait}"));
+    assert_eq!(header("ratelimit-policy"), "\"key\";q=3;w=60");
+    assert_problem(&refused.json().await.unwrap(), 429, "API_009");
+    // Open paths are not counted against the key.
+    assert_eq!(botops.get("/livez").await.0, 200);
+    botops.stop().await;
+}
+
+#[tokio::test]
+async fn wrong_keys_are_throttled_and_the_right_one_still_passes() {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[]).await;
+    let url = format!("{}/api/v1/whoami", botops.base);
+    let mut codes = Vec::new();
+    for n in 0..12 {
+        let (_, body) = answer(botops.client.get(&url).header("x-api-key", format!("wrong-{n}"))).await;
+        codes.push(body["error_code"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(codes.first().unwrap(), "AUTH_001");
+    assert_eq!(codes.last().unwrap(), "AUTH_004");
+    assert_eq!(botops.get("/api/v1/whoami").await.0, 200);
+    botops.stop().await;
+}
+
+#[tokio::test]
+async fn named_keys_are_held_to_their_scopes_and_their_end() {
+    let folder = kit::folder();
+    let file = folder.path().join("keys.json");
+    let digest = |key: &str| {
+        use sha2::Digest;
+        data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(key.as_bytes()))
+    };
+    let keys = json!({"keys": [
+        {"id": "viewer", "sha256": digest("viewer-key"), "scopes": ["read"]},
+        {"id": "configurer", "sha256": digest("configurer-key"), "scopes": ["config"]},
+        {"id": "past", "sha256": digest("past-key"), "scopes": ["admin"], "expires_at": "2020-01-01T00:00:00Z"},
+    ]});
+    std::fs::write(&file, keys.to_string()).unwrap();
+    let botops = Running::start(folder.path(), &[("BOT_API_KEYS_FILE", file.to_str().unwrap())]).await;
+    let ask = |key: &'static str, method: Method, path: &str| {
+        botops.client.request(method, format!("{}{path}", botops.base)).header("x-api-key", key)
+    };
+    let (status, who) = answer(ask("viewer-key", Method::GET, "/api/v1/whoami")).await;
+    assert_eq!(status, 200, "{who:#}");
+    let (status, body) = answer(ask("past-key", Method::GET, "/api/v1/whoami")).await;
+    assert_eq!(status, 401);
+    assert_problem(&body, 401, "AUTH_002");
+    let (status, body) = answer(ask("configurer-key", Method::GET, "/api/v1/state")).await;
+    assert_eq!(status, 403);
+    assert_problem(&body, 403, "AUTH_003");
+    assert_eq!(body["context"]["scope"], "read");
+    botops.stop().await;
+}
+
+/// What comes back on a raw connection after these bytes.
+fn raw(address: std::net::SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut text = Vec::new();
+    // A reset after the answer is fine: what was read before it counts.
+    let _ = stream.read_to_end(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[track_caller]
+fn assert_raw_problem(text: &str, status: u16, code: &str) {
+    assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+    let (_, body) = text.split_once("\r\n\r\n").expect("a body follows the head");
+    assert_problem(&serde_json::from_str(body).unwrap(), status, code);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_request_is_refused_in_the_one_form_too() {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[]).await;
+    let address = botops.app.address();
+    let long = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(80_000));
+    let (garbage, long, slow) = tokio::task::spawn_blocking(move || {
+        let garbage = raw(address, b"GET / HTTP/1.1\r\nno colon here\r\n\r\n");
+        let long = raw(address, long.as_bytes());
+        let slow = raw(address, b"GET /livez HTTP/1.1\r\nhost: x\r\n");
+        (garbage, long, slow)
+    })
+    .await
+    .unwrap();
+    assert_raw_problem(&garbage, 400, "API_019");
+    assert_raw_problem(&long, 431, "API_018");
+    assert_raw_problem(&slow, 408, "API_008");
+    botops.stop().await;
+}
+
+#[tokio::test]
+async fn a_browser_of_a_listed_origin_may_read_and_no_other() {
+    let folder = kit::folder();
+    let origin = "https://ops.example.com";
+    let botops = Running::start(folder.path(), &[("BOT_API_CORS_ORIGINS", origin)]).await;
+    let allowed = |response: &reqwest::Response| {
+        response.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap().to_owned())
+    };
+    let ask = |origin: &str| botops.request(Method::GET, "/api/v1/whoami").header("origin", origin).send();
+    assert_eq!(allowed(&ask(origin).await.unwrap()).as_deref(), Some(origin));
+    assert_eq!(allowed(&ask("https://evil.example").await.unwrap()), None);
+    let preflight = botops
+        .client
+        .request(Method::OPTIONS, format!("{}/api/v1/whoami", botops.base))
+        .header("origin", origin)
+        .header("access-control-request-method", "GET");
+    let preflight = preflight.send().await.unwrap();
+    assert_eq!(preflight.status(), 204);
+    assert_eq!(allowed(&preflight).as_deref(), Some(origin));
+    botops.stop().await;
+}
