@@ -201,6 +201,7 @@ struct Poller {
     link: Arc<Link>,
     open: FuturesUnordered<Poll>,
     next_poll: Instant,
+    ticked_at: Instant,
     newest_poll: Option<Instant>,
     /// Since when there has been a question without an answer.
     asking_since: Option<Instant>,
@@ -227,6 +228,7 @@ impl Poller {
             link,
             open: FuturesUnordered::new(),
             next_poll: now,
+            ticked_at: now,
             newest_poll: None,
             asking_since: None,
             answered_at: None,
@@ -248,10 +250,7 @@ impl Poller {
     /// Starts a poll, unless the last one is still young or the process is known to be stopped.
     fn ask(&mut self) {
         let now = Instant::now();
-        let interval = self.link.options.poll_interval;
-        let away = !self.link.seen.load().presence.answers();
-        let pace = if away { interval.min(RETRY) } else { interval };
-        self.next_poll = now + pace;
+        self.ticked_at = now;
         let waits = !self.open.is_empty();
         let young = self.newest_poll.is_some_and(|started| now - started < RETRY);
         // Each try would leave one more dead connection in the queue of a process that cannot accept.
@@ -355,6 +354,7 @@ impl Poller {
             process: self.process_if_away(),
             restart_left: self.link.restart_left(),
         });
+        self.schedule(presence);
         let changed = presence != before.presence;
         let due = self.heard_something || (!presence.answers() && now - self.shown_at >= RETRY);
         if !changed && !due {
@@ -380,6 +380,13 @@ impl Poller {
         if presence.answers() && std::mem::take(&mut self.lost) {
             self.link.counters.recoveries.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The next tick: one interval after the last, or sooner while there is a doubt.
+    fn schedule(&mut self, presence: Presence) {
+        let interval = self.link.options.poll_interval;
+        let doubt = !presence.answers() || !self.open.is_empty();
+        self.next_poll = self.ticked_at + if doubt { interval.min(RETRY) } else { interval };
     }
 
     /// How long an answer has been missing. The time between the last answer and the question counts too, up to

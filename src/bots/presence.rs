@@ -124,11 +124,10 @@ pub(super) fn judge(facts: &Facts<'_>) -> (Presence, String) {
         }
         return (Presence::Unreachable, failure.to_owned());
     }
-    if let Some(waiting) = facts.silent_for.filter(|waiting| *waiting > ON_TIME) {
-        if facts.answered.is_some() {
-            let text = format!("it has not answered for {:.1} s; 2 s is on time", waiting.as_secs_f64());
-            return (Presence::Slow, text);
-        }
+    let late = facts.silent_for.filter(|waiting| *waiting > ON_TIME && facts.answered.is_some());
+    if let Some(waiting) = late {
+        let text = format!("it has not answered for {:.1} s; 2 s is on time", waiting.as_secs_f64());
+        return (Presence::Slow, text);
     }
     match facts.answered {
         Some((latency, _)) if latency > ON_TIME => {
@@ -160,44 +159,44 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(facts: Facts<'_>, expected: Presence) {
-        let (presence, reason) = judge(&facts);
+    fn check(facts: &Facts<'_>, expected: Presence) {
+        let (presence, reason) = judge(facts);
         assert_eq!(presence, expected, "{reason}");
         assert!(!reason.is_empty());
     }
 
     #[test]
     fn an_answer_on_time_is_connected_and_a_late_one_slow() {
-        check(calm(), Presence::Connected);
-        check(Facts { answered: Some((3000 * MS, None)), ..calm() }, Presence::Slow);
-        check(Facts { silent_for: Some(1900 * MS), ..calm() }, Presence::Connected);
-        check(Facts { silent_for: Some(3000 * MS), ..calm() }, Presence::Slow);
+        check(&calm(), Presence::Connected);
+        check(&Facts { answered: Some((3000 * MS, None)), ..calm() }, Presence::Slow);
+        check(&Facts { silent_for: Some(1900 * MS), ..calm() }, Presence::Connected);
+        check(&Facts { silent_for: Some(3000 * MS), ..calm() }, Presence::Slow);
     }
 
     #[test]
     fn silence_is_hung_while_the_process_lives() {
-        check(Facts { silent_for: Some(5000 * MS), ..calm() }, Presence::Hung);
-        check(Facts { silent_for: Some(5000 * MS), process: Process::Stopped, ..calm() }, Presence::Hung);
-        check(Facts { silent_for: Some(5000 * MS), process: Process::Unknown, ..calm() }, Presence::Hung);
-        check(Facts { silent_for: Some(5000 * MS), process: Process::Gone, ..calm() }, Presence::Exited);
+        check(&Facts { silent_for: Some(5000 * MS), ..calm() }, Presence::Hung);
+        check(&Facts { silent_for: Some(5000 * MS), process: Process::Stopped, ..calm() }, Presence::Hung);
+        check(&Facts { silent_for: Some(5000 * MS), process: Process::Unknown, ..calm() }, Presence::Hung);
+        check(&Facts { silent_for: Some(5000 * MS), process: Process::Gone, ..calm() }, Presence::Exited);
         let never = Facts { ever_seen: false, answered: None, ..calm() };
-        check(Facts { silent_for: Some(5000 * MS), ..never }, Presence::Hung);
+        check(&Facts { silent_for: Some(5000 * MS), ..never }, Presence::Hung);
     }
 
     #[test]
     fn a_failed_poll_is_exited_unreachable_or_never_seen() {
         let failed = Facts { failed: Some("nobody listens on the socket"), ..calm() };
-        check(failed.clone(), Presence::Unreachable);
-        check(Facts { process: Process::Gone, ..failed.clone() }, Presence::Exited);
-        check(Facts { ever_seen: false, answered: None, ..failed }, Presence::NeverSeen);
+        check(&failed, Presence::Unreachable);
+        check(&Facts { process: Process::Gone, ..failed.clone() }, Presence::Exited);
+        check(&Facts { ever_seen: false, answered: None, ..failed }, Presence::NeverSeen);
     }
 
     #[test]
     fn an_expected_restart_is_reloading_until_its_time_is_over() {
         let gone = Facts { failed: Some("nobody listens"), process: Process::Gone, ..calm() };
-        check(Facts { restart_left: Some(3000 * MS), ..gone.clone() }, Presence::Reloading);
-        check(gone, Presence::Exited);
-        check(Facts { restart_left: Some(3000 * MS), ..calm() }, Presence::Connected);
+        check(&Facts { restart_left: Some(3000 * MS), ..gone.clone() }, Presence::Reloading);
+        check(&gone, Presence::Exited);
+        check(&Facts { restart_left: Some(3000 * MS), ..calm() }, Presence::Connected);
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Life {
 async fn linked(bot: &ScriptedBot) -> (Life, TempDir) {
     let data = folder();
     let life = Life::begin(data.path(), bot.id(), bot.socket()).await;
-    life.is(Presence::Connected, BACK_WITHIN).await;
+    life.is(Presence::Connected, TOLD_WITHIN).await;
     (life, data)
 }
 
@@ -270,7 +270,6 @@ async fn hostile_texts_and_lists_are_bounded_at_the_door() {
     bot.change(|report| {
         report.positions = vec![position("SPY\u{202e}\u{1b}[31m", "1", "1", "1"); 20_007];
         let long = "\u{202e}\u{7}é".repeat(100_000);
-        report.phase_reason = Some(long.clone());
         let error = SemanticError {
             error_code: "BRK_001".to_owned(),
             error_type: "TradingError".to_owned(),
@@ -282,12 +281,15 @@ async fn hostile_texts_and_lists_are_bounded_at_the_door() {
             context: Value::Null,
             timestamp: Utc::now(),
         };
+        report.phase_reason = Some(long);
         report.recent_errors = vec![SemanticError { message: String::new(), ..error.clone() }; 300];
         report.recent_errors[0] = error;
         report.recent_errors[1].context = json!({ "dump": "x".repeat(100_000) });
     });
-    let (life, _data) = linked(&bot).await;
-    let seen = life.bots.seen();
+    let data = folder();
+    let life = Life::begin(data.path(), bot.id(), bot.socket()).await;
+    // Six megabytes take their time in a debug build, on both sides.
+    let seen = life.sees("a report", Duration::from_secs(30), |seen| seen.report.is_some()).await;
     let report = seen.report.as_ref().unwrap();
     assert_eq!((report.positions.len(), seen.dropped.positions), (20_000, 7));
     assert_eq!((report.recent_errors.len(), seen.dropped.errors), (200, 100));

@@ -1,4 +1,5 @@
 //! Tests from the outside: real processes, real sockets, by feature.
+#![allow(clippy::allow_attributes, reason = "what is unused in the kit changes with the features")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod bots;

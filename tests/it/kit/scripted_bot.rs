@@ -31,7 +31,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
@@ -275,7 +275,10 @@ async fn serve(
         tokio::spawn(async move {
             let behaviour = inner.lock().behaviour;
             if behaviour == Behaviour::NotHttp {
-                let _ = connection.write_all(b"\x00\xff\x16 this is not HTTP at all\r\n\r\n\xfe\xfe").await;
+                let mut request = [0; 4096];
+                while connection.read(&mut request).await.is_ok_and(|length| length > 0) {
+                    let _ = connection.write_all(b"\x00\xff\x16 this is not HTTP at all\r\n\r\n\xfe").await;
+                }
                 return;
             }
             let service = service_fn(move |request| {
