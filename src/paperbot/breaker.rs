@@ -231,6 +231,12 @@ impl Breaker {
     /// Lets one probe through. False when it is not open, or its time has not come.
     pub fn half_open(&mut self, now: Now, by: By) -> bool {
         self.expire_permit(now);
+        if let State::HalfOpen { by: given, .. } = &mut self.state
+            && by == By::Operator
+        {
+            *given = By::Operator;
+            return true;
+        }
         let State::Open { trip, retry_at } = &self.state else { return false };
         if by == By::Time && retry_at.is_none_or(|at| now.mono < at) {
             return false;

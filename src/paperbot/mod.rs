@@ -5,4 +5,5 @@ pub mod broker;
 pub mod calendar;
 pub mod clock;
 pub mod health_log;
+pub mod session;
 pub mod tokens;

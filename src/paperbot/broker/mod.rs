@@ -16,10 +16,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 
-pub use alpaca::{Alpaca, AlpacaSettings, KeySource};
+pub use alpaca::{Alpaca, AlpacaSettings, KeySource, LIVE_URL, PAPER_URL};
 pub use http::HttpSettings;
 pub use paper::{FaultScript, Paper, PaperSettings};
-pub use robinhood::{PasswordGrant, Robinhood, RobinhoodSettings};
+pub use robinhood::{PasswordGrant, Robinhood, RobinhoodSettings, URL as ROBINHOOD_URL};
 
 use crate::contract::{self, Mode, Order, OrderType, Position, Side};
 use crate::error::Code;
