@@ -67,6 +67,24 @@ impl Tasks {
         });
     }
 
+    /// Runs `work` on a thread of its own, for loops that must not wait behind other tasks or that write to disk.
+    /// It must end by itself soon after [`Tasks::stopping`] resolves.
+    pub fn spawn_thread<F>(&self, name: &'static str, on_failure: OnFailure, work: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let stopping = self.stopping.clone();
+        self.tracker.spawn_blocking(move || {
+            if std::panic::catch_unwind(AssertUnwindSafe(work)).is_ok() {
+                return;
+            }
+            tracing::error!(task.name = name, "task {name} panicked");
+            if on_failure == OnFailure::Stop {
+                stopping.cancel();
+            }
+        });
+    }
+
     /// Runs what `start` makes, and again after a panic: the second try after a second, later ones after up to a
     /// minute. For loops that must not die of one bad turn.
     pub fn supervise<F, W>(&self, name: &'static str, mut start: F)

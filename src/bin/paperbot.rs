@@ -1,1 +1,16 @@
-fn main() {}
+//! Starts paperbot, nothing else.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[derive(Debug, Parser)]
+#[command(name = "paperbot", version, about = "A small trading process on paper, beside which botops stands")]
+struct CommandLine {
+    #[command(flatten)]
+    options: botops::paperbot::Options,
+}
+
+fn main() -> ExitCode {
+    botops::paperbot::main(CommandLine::parse().options)
+}

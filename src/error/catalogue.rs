@@ -310,6 +310,38 @@ catalogue! {
         "a command may have been carried out; reads go on from the last known state",
         "Check that the socket belongs to the right bot and version.",
         next: [SUMMARY];
+    BotFeedGap = "BOT_010", 503, NetworkError, Medium, Refetch,
+        "the market feed has a gap",
+        "prices that should have come did not: the source lacks them, or the bot's process stood still",
+        "decisions are made on what is there; stops inside the gap were not seen",
+        "Compare `market.last_price_at` with the clock. If the feed is live again nothing is to be done; if it stays \
+         silent, look at the feed's source and pause the bot with `POST control/pause`.",
+        next: [SUMMARY];
+    BotCannotStart = "BOT_011", 500, ServerError, Critical, AskHuman,
+        "the bot cannot start",
+        "a setting, a file or another process is in the way",
+        "the bot does not run; nothing was traded",
+        "Do what the message says, then start the bot again.",
+        next: [SUMMARY];
+    BotLedgerUnwritable = "BOT_012", 503, ServerError, Critical, AskHuman,
+        "the bot's ledger cannot be written",
+        "the disk that holds the bot's data is full, read-only or failing",
+        "nothing is traded, exits included, since a fill that is not on disk does not count",
+        "Free space on or repair the disk of the bot's data folder; the bot goes on by itself with the next tick.",
+        next: [SUMMARY];
+    BotLimitCrossed = "BOT_013", 409, TradingError, Critical, AskHuman,
+        "a risk limit was crossed",
+        "losses reached a limit of the config; the circuit breaker opened and stays open",
+        "no new position is opened; exits go on",
+        "Read `circuit_breaker.source` and `reason`. A human decides: leave it open, change the limit in the config, \
+         or let the bot go on with `POST control/reset-breaker`, after which losses count from zero.",
+        next: [SUMMARY, RESET_BREAKER];
+    BotConfigInvalid = "BOT_014", 500, ServerError, High, AskHuman,
+        "the committed config cannot be loaded",
+        "`HEAD` of the config folder does not name a document with the hash it says",
+        "the bot goes on with the last good config; it would not start again",
+        "Repair the config folder: apply a config anew, or restore `HEAD` and its file from a backup.",
+        next: [("get_config", "GET", "/api/v1/config", "read")];
 
     // BRK: the broker session and the broker's answers. Remediations say whether to wait, to act, or to call a human.
     BrokerSessionInvalid = "BRK_001", 503, AuthenticationError, High, Wait, after_ms: 30000,

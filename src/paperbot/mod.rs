@@ -1,9 +1,34 @@
 //! paperbot: a real, small trading process, the reference peer of botops.
+//!
+//! A market (simulated or replayed), a strategy, a ledger that is on disk before it counts, a paper exchange, limits
+//! that bind, and the bot contract on a Unix socket. The trading loop owns the account on a thread of its own and
+//! waits for nobody. Deliberately absent: any import of the server's modules, and real money.
 
+mod book;
 pub mod breaker;
 pub mod broker;
 pub mod calendar;
 pub mod clock;
+mod commands;
+mod desk;
+mod document;
+mod durable;
+mod engine;
+mod exchange;
 pub mod health_log;
+mod journal;
+mod ledger;
+mod life;
+mod mailbox;
+mod market;
+mod performance;
+mod publish;
+mod replay;
+mod report;
+mod serve;
 pub mod session;
+mod strategy;
 pub mod tokens;
+mod trading;
+
+pub use life::{Options, main, run};
