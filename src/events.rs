@@ -25,6 +25,9 @@ const RING: usize = 2_048;
 /// Events a subscriber may be behind before it is told that it lost some.
 const SUBSCRIBER_QUEUE: usize = 1_024;
 
+/// How far events that a backward page leaves out are counted.
+const COUNT_LEFT_OUT: usize = 100;
+
 /// Numbers reserved at a time.
 const BLOCK: u64 = 1_000;
 
@@ -106,6 +109,19 @@ pub struct Page {
     pub next: u64,
     /// True when more events match beyond this page.
     pub more: bool,
+}
+
+/// A page of the journal, newest first.
+#[derive(Debug, Clone)]
+pub struct Backwards {
+    /// The events.
+    pub items: Vec<Arc<Event>>,
+    /// The cursor of the next older page; `None` at the end.
+    pub next: Option<u64>,
+    /// How many older events match beyond this page, counted up to 100.
+    pub omitted: usize,
+    /// The newest number given out so far.
+    pub latest: u64,
 }
 
 /// Handle to the journal; cloning is cheap.
@@ -235,6 +251,45 @@ impl Events {
         Ok(page(items.into_iter().map(Arc::new).collect(), limit, latest))
     }
 
+    /// At most `limit` events with a number below `before` (without it: all), of one kind or of all, newest first.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`].
+    pub async fn newest(
+        &self,
+        before: Option<u64>,
+        kind: Option<EventKind>,
+        limit: usize,
+    ) -> Result<Backwards, Error> {
+        let before = before.unwrap_or(u64::MAX);
+        let wanted = limit + COUNT_LEFT_OUT;
+        let (mut items, below) = {
+            let journal = self.lock();
+            let matching = journal.ring.iter().rev().filter(|event| event.seq < before);
+            let matching = matching.filter(|event| kind.is_none_or(|kind| event.kind == kind));
+            let items: Vec<_> = matching.take(wanted).cloned().collect();
+            let held_from = journal.ring.front().map_or(journal.next, |event| event.seq);
+            (items, held_from.min(before))
+        };
+        if items.len() < wanted && below > 1 {
+            let kind_name = kind.map(kind_name);
+            let missing = wanted - items.len();
+            let older = self.shared.store.read(move |connection| {
+                Ok(select_backwards(connection, below, kind_name.as_deref(), missing)?)
+            });
+            items.extend(older.await?.into_iter().map(Arc::new));
+        }
+        let omitted = items.len().saturating_sub(limit);
+        items.truncate(limit);
+        let next = items.last().map(|event| event.seq).filter(|_| omitted > 0);
+        Ok(Backwards { items, next, omitted, latest: self.latest() })
+    }
+
+    /// The lowest number that may still be read.
+    pub fn oldest(&self) -> u64 {
+        self.lock().oldest
+    }
+
     /// The newest events of one kind held in memory, newest first.
     pub fn recent(&self, kind: EventKind, limit: usize) -> Vec<Arc<Event>> {
         let journal = self.lock();
@@ -350,7 +405,25 @@ fn select(
     )?;
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let bodies = statement.query_map(params![after, kind, limit], |row| row.get::<_, String>(0))?;
+    readable(statement.query_map(params![after, kind, limit], |row| row.get::<_, String>(0))?)
+}
+
+fn select_backwards(
+    connection: &Connection,
+    before: u64,
+    kind: Option<&str>,
+    limit: usize,
+) -> rusqlite::Result<Vec<Event>> {
+    // Two statements, so that a rare kind is found through its index.
+    let condition = if kind.is_some() { "seq < ?1 AND kind = ?2" } else { "seq < ?1 AND ?2 IS NULL" };
+    let query = format!("SELECT body FROM events WHERE {condition} ORDER BY seq DESC LIMIT ?3");
+    let mut statement = connection.prepare_cached(&query)?;
+    let before = i64::try_from(before).unwrap_or(i64::MAX);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    readable(statement.query_map(params![before, kind, limit], |row| row.get::<_, String>(0))?)
+}
+
+fn readable(bodies: impl Iterator<Item = rusqlite::Result<String>>) -> rusqlite::Result<Vec<Event>> {
     let mut events = Vec::new();
     for body in bodies {
         // A row from a newer version that this one cannot read is left out, not fatal.
@@ -400,6 +473,29 @@ mod tests {
         let next = events.publish(note("three"));
         assert!(next > first);
         assert_eq!(events.since(first, None, 10).await.unwrap().items[0].message, "three");
+    }
+
+    #[tokio::test]
+    async fn newest_first_goes_on_below_what_memory_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ops.db");
+        {
+            let store = Store::open(&path).unwrap();
+            let events = Events::open(store.clone()).await.unwrap();
+            for n in 0..RING + 10 {
+                events.publish(note(&n.to_string()));
+            }
+            store.flush().await;
+        }
+        let events = Events::open(Store::open(&path).unwrap()).await.unwrap();
+        let first = events.newest(None, Some(EventKind::Lifecycle), RING + 3).await.unwrap();
+        assert_eq!(first.items.len(), RING + 3);
+        assert_eq!((first.items[0].message.as_str(), first.omitted), ("2057", 7));
+        let rest = events.newest(first.next, Some(EventKind::Lifecycle), 50).await.unwrap();
+        let messages: Vec<_> = rest.items.iter().map(|event| event.message.as_str()).collect();
+        assert_eq!(messages, ["6", "5", "4", "3", "2", "1", "0"]);
+        assert_eq!((rest.next, rest.omitted), (None, 0));
+        assert!(events.newest(None, Some(EventKind::Fill), 5).await.unwrap().items.is_empty());
     }
 
     #[tokio::test]

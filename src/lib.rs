@@ -10,7 +10,7 @@ pub mod kill;
 mod manual;
 pub mod ops;
 pub mod ops_log;
-mod overview;
+pub mod overview;
 #[doc(hidden)]
 pub mod paperbot;
 mod redact;

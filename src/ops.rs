@@ -6,6 +6,7 @@ use crate::bots::{Bots, BotsOptions};
 use crate::error::Error;
 use crate::events::Events;
 use crate::health::Health;
+use crate::overview::{Overview, OverviewOptions};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::tasks::{OnFailure, Tasks};
@@ -25,6 +26,8 @@ pub struct Ops {
     pub bots: Bots,
     /// Health.
     pub health: Health,
+    /// State, summary, metrics and the stream.
+    pub overview: Overview,
 }
 
 impl Ops {
@@ -42,7 +45,14 @@ impl Ops {
         };
         let bots = Bots::open(options, store.clone(), events.clone(), tasks).await?;
         let health = Health::new(store.clone(), metrics.clone());
-        let ops = Self { store, events, bots, health };
+        let options = OverviewOptions {
+            stale_after: settings.cache_ttl,
+            stream_interval: settings.stream_interval,
+            stream_max_clients: settings.stream_max_clients,
+        };
+        let overview = Overview::start(options, bots.clone(), events.clone(), tasks)?;
+        overview.count(metrics);
+        let ops = Self { store, events, bots, health, overview };
         ops.keep_house(tasks);
         ops.count(metrics);
         Ok(ops)

@@ -12,7 +12,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::error::{Code, Error, Problem};
 use crate::manual::Manual;
 use crate::ops::Ops;
-use crate::{health, manual};
+use crate::{health, manual, overview};
 
 /// Where Swagger UI lies.
 const DOCS: &str = "/api/docs";
@@ -48,6 +48,7 @@ pub fn build(ops: &Ops) -> Result<(Router, Value), Error> {
     let (router, _) = OpenApiRouter::new()
         .merge(manual::routes().with_state(manual))
         .merge(health::routes().with_state(ops.health.clone()))
+        .merge(overview::routes().with_state(ops.overview.clone()))
         .split_for_parts();
     let docs = SwaggerUi::new(DOCS).config(Config::from("/api/openapi.json"));
     let router = router
@@ -60,7 +61,9 @@ pub fn build(ops: &Ops) -> Result<(Router, Value), Error> {
 /// The finished API document (OpenAPI 3.1). Needs no handle: it is the same for every start.
 pub fn document() -> Value {
     let mut api = Api::openapi();
-    for part in [manual::routes().into_openapi(), health::routes().into_openapi()] {
+    let parts =
+        [manual::routes().into_openapi(), health::routes().into_openapi(), overview::routes().into_openapi()];
+    for part in parts {
         api.merge(part);
     }
     let mut document = serde_json::to_value(&api).expect("the API document is plain data");

@@ -9,6 +9,8 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::Extras;
+use super::api::made_up;
+use super::metrics::{MetricsView, OpsNumbers};
 use super::summary;
 use super::view::{ConfigSync, Moment, StateView};
 use crate::bots::{Dropped, Presence, Seen};
@@ -30,6 +32,40 @@ pub(super) fn summary_json() -> serde_json::Value {
 /// Its summary as Markdown.
 pub(super) fn summary_markdown() -> String {
     with_moment(|moment| summary::render(moment, &StateView::of(moment), &[]).markdown)
+}
+
+/// Its metrics.
+pub(super) fn metrics() -> MetricsView {
+    let ops = OpsNumbers {
+        websocket_connections: 2,
+        stream_messages: 720,
+        polls: 3_600,
+        poll_latency_ms: Some(0.85),
+        ..OpsNumbers::default()
+    };
+    MetricsView::of(&state(), ops, 1_058)
+}
+
+/// A page of its events.
+pub(super) fn events() -> serde_json::Value {
+    made_up::events(report().recent_errors.remove(0))
+}
+
+/// A page of its failures.
+pub(super) fn errors() -> serde_json::Value {
+    made_up::errors(report().recent_errors.remove(0))
+}
+
+/// What its operator's key may do.
+pub(super) fn whoami() -> serde_json::Value {
+    json!({
+        "key": "operator", "scopes": ["read", "operate", "config", "admin"], "expires_at": null, "mode": "paper",
+        "bot": {"id": "paperbot", "version": "0.1.0", "presence": "connected",
+            "capabilities": ["pause", "resume", "cancel-orders", "flatten", "shutdown", "events", "trades"]},
+        "limits": {"requests_per_minute": 100, "body_bytes": 262_144, "wait_seconds": 30, "summary_bytes": 10_240,
+            "summary_tokens": 1_200, "stream_clients": 12_000},
+        "version": "0.1.0",
+    })
 }
 
 fn with_moment<T>(make: impl FnOnce(&Moment<'_>) -> T) -> T {
