@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::presence::{self, Facts, ON_TIME, Presence, Process, SILENCE};
+use super::process::{ProcessId, look_at, process_of};
 use super::seen::{Dropped, Seen};
 use super::transport::{self, Answer, Connection, Failure};
 use super::{BotsOptions, CallError, Stats, sanitise};
@@ -69,13 +70,6 @@ pub(super) struct Counters {
     pub calls: AtomicU64,
     pub events: AtomicU64,
     pub events_lost: AtomicU64,
-}
-
-/// A process and its start time, which together are never used twice on one boot of the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct ProcessId {
-    pid: u32,
-    started: u64,
 }
 
 /// The last good report as it is stored between runs of botops.
@@ -589,32 +583,6 @@ fn first_sight(options: &BotsOptions, kept: Option<&Kept>) -> Seen {
         poll_latency: None,
         polls: 0,
     }
-}
-
-/// The process behind a hello: the one it names, or else the one the kernel says is listening.
-fn process_of(hello: &Hello, connection: &Connection) -> Option<ProcessId> {
-    let named = [Some(hello.pid), connection.peer_pid];
-    named.into_iter().flatten().find_map(|pid| Some(ProcessId { pid, started: stat(pid)?.1 }))
-}
-
-fn look_at(known: ProcessId) -> Process {
-    match stat(known.pid) {
-        None | Some(('Z' | 'X', _)) => Process::Gone,
-        Some((_, started)) if started != known.started => Process::Gone,
-        Some(('T' | 't', _)) => Process::Stopped,
-        Some(_) => Process::Alive,
-    }
-}
-
-/// State letter and start time (clock ticks since the machine's boot) from the process table.
-fn stat(pid: u32) -> Option<(char, u64)> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in parentheses and may hold anything, parentheses too.
-    let (_, rest) = text.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
-    let started = fields.nth(18)?.parse().ok()?;
-    Some((state, started))
 }
 
 fn kept_key(options: &BotsOptions) -> String {

@@ -7,6 +7,7 @@
 
 mod link;
 mod presence;
+mod process;
 mod sanitise;
 mod seen;
 mod sse;
@@ -94,6 +95,13 @@ pub enum CallError {
     Invalid(String),
     /// The bot does not list this capability; nothing was sent, or the bot itself said so.
     NotCapable(String),
+}
+
+impl CallError {
+    /// The error for a call that only reads: whatever happened, nothing changed.
+    pub fn of_a_read(self) -> Error {
+        Error::from(self).effect(Effect::None)
+    }
 }
 
 impl From<CallError> for Error {
@@ -190,7 +198,9 @@ impl Bots {
     /// # Errors
     /// See [`CallError`].
     pub async fn config_state(&self) -> Result<ConfigState, CallError> {
-        self.get("config", "config").await
+        let mut state: ConfigState = self.get("config", "config").await?;
+        sanitise::config_state(&mut state);
+        Ok(state)
     }
 
     /// Would the bot take this document?
@@ -208,7 +218,7 @@ impl Bots {
     /// # Errors
     /// See [`CallError`].
     pub async fn config_activate(&self, activate: &Activate) -> Result<ConfigAck, CallError> {
-        self.post("config", "config/activate", activate).await
+        self.settled("config/activate", activate).await
     }
 
     /// Keep what the trial runs.
@@ -216,7 +226,7 @@ impl Bots {
     /// # Errors
     /// See [`CallError`].
     pub async fn config_commit(&self, settle: &Settle) -> Result<ConfigAck, CallError> {
-        self.post("config", "config/commit", settle).await
+        self.settled("config/commit", settle).await
     }
 
     /// Go back to what ran before the trial.
@@ -224,7 +234,7 @@ impl Bots {
     /// # Errors
     /// See [`CallError`].
     pub async fn config_revert(&self, settle: &Settle) -> Result<ConfigAck, CallError> {
-        self.post("config", "config/revert", settle).await
+        self.settled("config/revert", settle).await
     }
 
     /// A page of closed trades with a number above `after`, oldest first.
@@ -248,6 +258,12 @@ impl Bots {
         let mut page: TradePage = self.get("trades", &path).await?;
         sanitise::trades(&mut page);
         Ok(page)
+    }
+
+    async fn settled<B: Serialize + Sync>(&self, path: &str, body: &B) -> Result<ConfigAck, CallError> {
+        let mut ack: ConfigAck = self.post("config", path, body).await?;
+        sanitise::config_ack(&mut ack);
+        Ok(ack)
     }
 
     async fn get<T: DeserializeOwned>(&self, capability: &str, path: &str) -> Result<T, CallError> {
@@ -294,12 +310,4 @@ fn refusal(answer: &transport::Answer, capability: &str) -> CallError {
         return CallError::NotCapable(capability.to_owned());
     }
     CallError::Refused(refusal)
-}
-
-/// An offline bot's calls are reads of nothing: what failed had no effect.
-impl CallError {
-    /// The error for a call that only reads: whatever happened, nothing changed.
-    pub fn of_a_read(self) -> Error {
-        Error::from(self).effect(Effect::None)
-    }
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::Dropped;
 use crate::contract::{
-    BotEvent, BotReport, CheckVerdict, CommandResult, Hello, Order, Refusal, SemanticError, Session, Trade,
-    TradePage, TrialState, VersionRef,
+    BotEvent, BotReport, CheckVerdict, CommandResult, ConfigAck, ConfigState, Hello, Order, Refusal,
+    SemanticError, Session, Trade, TradePage, TrialState, VersionRef,
 };
 use crate::text::clean;
 
@@ -106,6 +106,28 @@ pub(super) fn verdict(verdict: &mut CheckVerdict) {
     }
     names(&mut verdict.hot);
     names(&mut verdict.restart);
+}
+
+/// Cleans what the bot says it runs.
+pub(super) fn config_state(state: &mut ConfigState) {
+    text(&mut state.boot_epoch, ID);
+    version(&mut state.running);
+    version(&mut state.committed);
+    if let Some(found) = &mut state.trial {
+        trial(found);
+    }
+    names(&mut state.pending_restart);
+    if let Some((txn, ending)) = &mut state.last_outcome {
+        text(txn, ID);
+        text(ending, WORD);
+    }
+}
+
+/// Cleans an acknowledgement.
+pub(super) fn config_ack(ack: &mut ConfigAck) {
+    text(&mut ack.txn, ID);
+    version(&mut ack.running);
+    text(&mut ack.boot_epoch, ID);
 }
 
 /// Cleans a page of trades.

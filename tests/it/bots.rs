@@ -203,13 +203,14 @@ async fn a_bot_whose_socket_nobody_serves_or_is_deleted_is_unreachable_until_it_
     let mut bot = ScriptedBot::start();
     let (life, _data) = linked(&bot).await;
     bot.die();
-    let seen = life.is(Presence::Unreachable, TOLD_WITHIN).await;
-    assert!(seen.presence_reason.contains("nobody listens"), "{}", seen.presence_reason);
+    let seen =
+        life.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("nobody listens")).await;
+    assert_eq!(seen.presence, Presence::Unreachable);
     bot.revive();
     life.is(Presence::Connected, BACK_WITHIN).await;
     std::fs::remove_file(bot.socket()).unwrap();
-    let seen = life.is(Presence::Unreachable, TOLD_WITHIN).await;
-    assert!(seen.presence_reason.contains("no socket"), "{}", seen.presence_reason);
+    let seen = life.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("no socket")).await;
+    assert_eq!(seen.presence, Presence::Unreachable);
     bot.revive();
     life.is(Presence::Connected, BACK_WITHIN).await;
     assert_eq!(life.bots.stats().recoveries, 2);

@@ -1,6 +1,8 @@
 //! What the tests share: peers on real sockets, child processes, waiting for a condition.
 
 pub mod app;
+pub mod desk;
+pub mod plausible;
 pub mod scripted_bot;
 
 use std::future::Future;

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,27 +14,25 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::http::{Request, Response, StatusCode, header};
 use botops::contract::{
-    Account, Activate, BotEvent, BotId, BotReport, Breaker, BreakerState, Check, CheckVerdict,
-    CommandRequest, CommandResult, ConfigAck, ConfigState, ConfigSummary, EventKind, Exposure, GateReason,
-    Hello, LoopStats, MarketState, MarketStatus, Mode, Order, OrderStatus, OrderType, Outcome, Performance,
-    Phase, Position, Refusal, RunningConfig, Session, SessionPhase, Settle, Severity, Side, StreakType,
-    Trade, TradePage, TrialState, Verb, VersionRef, Violation,
+    BotEvent, BotId, BotReport, BreakerState, CommandRequest, CommandResult, EventKind, Exposure, Hello,
+    OrderStatus, Outcome, Phase, Refusal, Severity, Trade, TradePage, Verb,
 };
-use chrono::{DateTime, TimeZone, Utc};
-use data_encoding::HEXLOWER;
+use chrono::{DateTime, Utc};
 use futures_util::stream;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
+
+pub use super::desk::{Desk, refusal, sha256};
+use super::plausible::hello;
+pub use super::plausible::{position, report, trade};
 
 /// How the bot behaves on every path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -400,13 +399,18 @@ impl Script {
         self.report.config.committed = config.committed;
         self.report.config.trial = config.trial;
         self.report.config.pending_restart = config.pending_restart;
-        let mut state = serde_json::to_value(&self.report).unwrap();
-        let members = state.as_object_mut().unwrap();
-        for field in &self.missing_fields {
-            members.remove(*field);
+        let mut bytes = serde_json::to_vec(&self.report).unwrap();
+        if !self.missing_fields.is_empty() {
+            let mut state: Value = serde_json::from_slice(&bytes).unwrap();
+            let members = state.as_object_mut().unwrap();
+            for field in &self.missing_fields {
+                members.remove(*field);
+            }
+            bytes = serde_json::to_vec(&state).unwrap();
         }
-        let bytes = serde_json::to_vec(&state).unwrap();
-        let etag = format!("\"{}\"", sha256(&bytes).get(..16).unwrap());
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&bytes);
+        let etag = format!("\"{:016x}\"", hasher.finish());
         let unchanged = if_none_match == Some(etag.as_str());
         let mut response = Response::new(if unchanged { Body::empty() } else { Body::from(bytes) });
         if unchanged {
@@ -465,8 +469,9 @@ impl Script {
         if let Some(first) = self.answered.get(&request.command_id) {
             return ok(&CommandResult { replayed: true, ..first.clone() });
         }
-        let open =
-            |order: &&Order| matches!(order.status, OrderStatus::Pending | OrderStatus::PartiallyFilled);
+        let open = |order: &&botops::contract::Order| {
+            matches!(order.status, OrderStatus::Pending | OrderStatus::PartiallyFilled)
+        };
         let orders = u32::try_from(self.report.orders.iter().filter(open).count()).unwrap();
         let positions: Vec<_> =
             self.report.positions.iter().map(|position| position.symbol.clone()).collect();
@@ -520,388 +525,6 @@ impl Script {
             Verb::ProbeSession | Verb::Reauth => {}
         }
     }
-}
-
-/// The bot's side of a config change. With `folder` it reads `HEAD` there, as a real bot does.
-pub struct Desk {
-    /// Where `HEAD` lies; without it, a commit is what it says.
-    pub folder: Option<PathBuf>,
-    /// What `check` and `activate` find wrong.
-    pub violations: Vec<Violation>,
-    boot_epoch: String,
-    running: VersionRef,
-    committed: VersionRef,
-    trial: Option<(String, VersionRef, Instant)>,
-    endings: Vec<(String, String)>,
-    generation: u64,
-}
-
-impl Desk {
-    fn new(report: &BotReport) -> Self {
-        Self {
-            folder: None,
-            violations: Vec::new(),
-            boot_epoch: report.boot_epoch.clone(),
-            running: report.config.running.clone(),
-            committed: report.config.committed.clone(),
-            trial: None,
-            endings: Vec::new(),
-            generation: 0,
-        }
-    }
-
-    fn boot(&mut self, boot_epoch: String) {
-        self.boot_epoch = boot_epoch;
-        self.trial = None;
-        self.look_at_head();
-        self.running = self.committed.clone();
-    }
-
-    fn look_at_head(&mut self) {
-        let head = self.folder.as_ref().and_then(|folder| std::fs::read(folder.join("HEAD")).ok());
-        if let Some(head) = head.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-            self.committed = head;
-        }
-    }
-
-    fn state(&mut self) -> ConfigState {
-        self.expire();
-        self.look_at_head();
-        let trial = self.trial.as_ref().map(|(txn, candidate, until)| TrialState {
-            txn: txn.clone(),
-            candidate: candidate.clone(),
-            ttl_left_ms: u64::try_from(until.saturating_duration_since(Instant::now()).as_millis()).unwrap(),
-        });
-        ConfigState {
-            boot_epoch: self.boot_epoch.clone(),
-            running: self.running.clone(),
-            committed: self.committed.clone(),
-            trial,
-            pending_restart: Vec::new(),
-            last_outcome: self.endings.last().cloned(),
-            generation: self.generation,
-        }
-    }
-
-    fn check(&self, check: &Check) -> CheckVerdict {
-        let mut violations = self.violations.clone();
-        if !check.config.is_object() {
-            let (path, code) = (String::new(), "not_an_object".to_owned());
-            let message = "a config is an object".to_owned();
-            violations.push(Violation { path, code, message, fix: None });
-        }
-        CheckVerdict { ok: violations.is_empty(), violations, hot: Vec::new(), restart: Vec::new() }
-    }
-
-    fn activate(&mut self, message: &Activate) -> Result<ConfigAck, Refusal> {
-        self.fence(message.generation)?;
-        if self.trial.as_ref().is_some_and(|(txn, ..)| *txn == message.txn) {
-            return Ok(self.ack(&message.txn));
-        }
-        if self.ending(&message.txn).is_some() {
-            return Err(self.no("txn_over", "this transaction has ended"));
-        }
-        if self.trial.is_some() {
-            return Err(self.no("trial_live", "another trial runs"));
-        }
-        if message.base.sha256 != self.running.sha256 {
-            return Err(self.no("base_mismatch", "something else runs"));
-        }
-        if sha256(message.document.as_bytes()) != message.candidate.sha256 {
-            return Err(self.no("hash_mismatch", "the document does not have the candidate's hash"));
-        }
-        let config = serde_json::from_str(&message.document).unwrap_or(Value::Null);
-        let verdict = self.check(&Check { config });
-        if !verdict.ok {
-            return Err(Refusal {
-                context: json!(verdict),
-                ..self.no("check_failed", "not with this document")
-            });
-        }
-        let until = Instant::now() + Duration::from_millis(message.ttl_ms);
-        self.trial = Some((message.txn.clone(), message.candidate.clone(), until));
-        self.running = message.candidate.clone();
-        Ok(self.ack(&message.txn))
-    }
-
-    fn commit(&mut self, message: &Settle) -> Result<ConfigAck, Refusal> {
-        self.fence(message.generation)?;
-        if self.trial.as_ref().is_none_or(|(txn, ..)| *txn != message.txn) {
-            return match self.ending(&message.txn) {
-                Some("committed") => Ok(self.ack(&message.txn)),
-                _ => Err(self.no("not_in_trial", "this transaction is not on trial")),
-            };
-        }
-        if self.folder.is_none() {
-            self.committed = self.running.clone();
-        }
-        self.look_at_head();
-        if self.committed.sha256 != self.running.sha256 {
-            return Err(self.no("head_mismatch", "HEAD does not name the document on trial"));
-        }
-        self.trial = None;
-        self.running = self.committed.clone();
-        self.endings.push((message.txn.clone(), "committed".to_owned()));
-        Ok(self.ack(&message.txn))
-    }
-
-    fn revert(&mut self, message: &Settle) -> Result<ConfigAck, Refusal> {
-        self.fence(message.generation)?;
-        if self.trial.as_ref().is_some_and(|(txn, ..)| *txn == message.txn) {
-            self.go_back("reverted");
-        } else if self.trial.is_some() || self.ending(&message.txn) == Some("committed") {
-            return Err(self.no("not_in_trial", "this transaction is not on trial"));
-        } else if self.ending(&message.txn).is_none() {
-            self.endings.push((message.txn.clone(), "reverted".to_owned()));
-        }
-        Ok(self.ack(&message.txn))
-    }
-
-    fn expire(&mut self) {
-        if self.trial.as_ref().is_some_and(|(.., until)| Instant::now() >= *until) {
-            self.go_back("trial_expired");
-        }
-    }
-
-    fn go_back(&mut self, how: &str) {
-        if let Some((txn, ..)) = self.trial.take() {
-            self.look_at_head();
-            self.running = self.committed.clone();
-            self.endings.push((txn, how.to_owned()));
-        }
-    }
-
-    fn fence(&mut self, generation: u64) -> Result<(), Refusal> {
-        self.expire();
-        if generation < self.generation {
-            return Err(self.no("older_generation", "a newer server has spoken"));
-        }
-        self.generation = generation;
-        Ok(())
-    }
-
-    fn ending(&self, txn: &str) -> Option<&str> {
-        self.endings.iter().rev().find(|(of, _)| of == txn).map(|(_, how)| how.as_str())
-    }
-
-    fn ack(&self, txn: &str) -> ConfigAck {
-        ConfigAck { txn: txn.to_owned(), running: self.running.clone(), boot_epoch: self.boot_epoch.clone() }
-    }
-
-    fn no(&self, code: &str, message: &str) -> Refusal {
-        Refusal { context: json!({ "running": self.running }), ..refusal(code, message) }
-    }
-}
-
-/// Lower-case hex of a SHA-256.
-pub fn sha256(bytes: &[u8]) -> String {
-    HEXLOWER.encode(&Sha256::digest(bytes))
-}
-
-/// A refusal without context.
-pub fn refusal(code: &str, message: &str) -> Refusal {
-    Refusal { code: code.to_owned(), message: message.to_owned(), context: Value::Null }
-}
-
-/// Who answers for this state.
-fn hello(report: &BotReport) -> Hello {
-    let mut capabilities: Vec<_> = Verb::ALL.iter().map(|verb| verb.as_str().to_owned()).collect();
-    capabilities.extend(["config", "session", "events", "trades"].map(str::to_owned));
-    Hello {
-        contract: botops::contract::VERSION,
-        bot_id: "scripted".parse().unwrap(),
-        name: "Scripted bot".to_owned(),
-        version: "1.2.3".to_owned(),
-        pid: std::process::id(),
-        boot_epoch: report.boot_epoch.clone(),
-        started_at: Utc::now(),
-        mode: report.mode,
-        capabilities,
-        log_dir: None,
-    }
-}
-
-/// A complete and plausible state: a paper account of 100,000 with two positions, an open order and a filled one.
-pub fn report() -> BotReport {
-    let now = Utc::now();
-    let config = VersionRef { version: 1, sha256: sha256(b"{}") };
-    BotReport {
-        seq: 1,
-        boot_epoch: "life-1".to_owned(),
-        as_of: now,
-        mode: Mode::Paper,
-        phase: Phase::Running,
-        phase_reason: None,
-        trading_enabled: true,
-        account: Account {
-            buying_power: dec("61500.25"),
-            account_balance: dec("100250.75"),
-            cash_balance: dec("62000.25"),
-            day_trade_count: Some(1),
-            last_updated: now,
-        },
-        positions: vec![
-            position("SPY", "50", "500.10", "505.40"),
-            position("MSFT", "-20", "420.00", "418.50"),
-        ],
-        orders: vec![
-            order("o-2", "QQQ", Side::Buy, OrderType::Limit, OrderStatus::Pending),
-            order("o-1", "SPY", Side::Buy, OrderType::Market, OrderStatus::Filled),
-        ],
-        performance: Performance {
-            win_rate: Some(0.6),
-            avg_risk_reward: Some(1.8),
-            total_realized_pl: dec("-44.25"),
-            total_unrealized_pl: dec("295.00"),
-            total_pl: dec("250.75"),
-            daily_pl: dec("120.50"),
-            current_streak: 2,
-            streak_type: StreakType::Win,
-            trades_today: 3,
-            session_count: 1,
-            max_drawdown: dec("-310.00"),
-            as_of: now,
-        },
-        market: MarketState {
-            status: MarketStatus::Open,
-            phase: "simulated".to_owned(),
-            source: "simulated".to_owned(),
-            last_price_at: Some(now),
-            market_time: Some(now),
-            next_open: None,
-            next_close: None,
-        },
-        session: Some(Session {
-            broker: "paper".to_owned(),
-            state: SessionPhase::Healthy,
-            reason: None,
-            error_code: None,
-            is_healthy: true,
-            since: now,
-            gate: GateReason::Ok,
-            retry_after_s: None,
-            session_start_time: now,
-            session_uptime_seconds: 12.5,
-            last_health_check: Some(now),
-            last_ok: Some(now),
-            last_latency_ms: Some(1.5),
-            health_check_count: 7,
-            reauth_count: 1,
-            consecutive_failures: 0,
-            reauth_budget_left: Some(10),
-            token_expires_at: None,
-            next_check_at: None,
-            clock_skew_seconds: None,
-            needs_human: None,
-        }),
-        circuit_breaker: Breaker {
-            state: BreakerState::Closed,
-            reason: None,
-            since: now,
-            source: None,
-            failure_count: 0,
-            retry_at: None,
-        },
-        config: RunningConfig {
-            running: config.clone(),
-            committed: config,
-            trial: None,
-            pending_restart: Vec::new(),
-            summary: ConfigSummary {
-                mode: Mode::Paper,
-                max_position_size_pct: 25.0,
-                daily_loss_limit: dec("-2000"),
-            },
-        },
-        recent_errors: Vec::new(),
-        error_count_last_hour: 0,
-        worst_error_last_hour: None,
-        last_trade_at: Some(now),
-        no_entry_reasons: Vec::new(),
-        loop_stats: LoopStats {
-            ticks: 1000,
-            tick_delay_p50_ms: 0.1,
-            tick_delay_p99_ms: 1.2,
-            tick_delay_max_ms: 3.4,
-            last_tick_at: Some(now),
-            order_rejects_last_hour: 0,
-        },
-    }
-}
-
-/// An open position; `quantity` is negative for a short one.
-pub fn position(symbol: &str, quantity: &str, entry: &str, current: &str) -> Position {
-    let (quantity, entry, current) = (dec(quantity), dec(entry), dec(current));
-    let unrealized = (current - entry) * quantity;
-    Position {
-        symbol: symbol.to_owned(),
-        quantity,
-        entry_price: entry,
-        current_price: Some(current),
-        unrealized_pl: Some(unrealized),
-        unrealized_pl_pct: Some((unrealized * dec("100") / (entry * quantity).abs()).round_dp(2)),
-        stop_price: None,
-        target_price: None,
-        last_updated: Utc::now(),
-    }
-}
-
-/// An order for 10 shares.
-pub fn order(id: &str, symbol: &str, side: Side, order_type: OrderType, status: OrderStatus) -> Order {
-    let filled = status == OrderStatus::Filled;
-    Order {
-        id: id.to_owned(),
-        client_order_id: format!("c-{id}"),
-        symbol: symbol.to_owned(),
-        side,
-        order_type,
-        quantity: dec("10"),
-        filled_quantity: if filled { dec("10") } else { Decimal::ZERO },
-        limit_price: (order_type == OrderType::Limit).then(|| dec("99.50")),
-        average_fill_price: filled.then(|| dec("100.00")),
-        status,
-        status_reason: None,
-        created_at: Utc::now(),
-        updated_at: Utc::now(),
-    }
-}
-
-/// The closed trade with this number, one per minute since the start of 2026.
-pub fn trade(seq: u64, net_pl: &str) -> Trade {
-    let net_pl = dec(net_pl);
-    let start = Utc.with_ymd_and_hms(2026, 1, 5, 15, 0, 0).unwrap();
-    let closed_at = start + chrono::Duration::minutes(i64::try_from(seq).unwrap());
-    Trade {
-        seq,
-        id: format!("t-{seq}"),
-        symbol: "SPY".to_owned(),
-        side: Side::Buy,
-        quantity: dec("1"),
-        entry_price: dec("100"),
-        exit_price: dec("100") + net_pl,
-        opened_at: closed_at - chrono::Duration::seconds(30),
-        closed_at,
-        stop_price: None,
-        target_price: None,
-        gross_pl: net_pl,
-        commission: Decimal::ZERO,
-        net_pl,
-        outcome: match net_pl.cmp(&Decimal::ZERO) {
-            std::cmp::Ordering::Greater => botops::contract::TradeOutcome::Win,
-            std::cmp::Ordering::Less => botops::contract::TradeOutcome::Loss,
-            std::cmp::Ordering::Equal => botops::contract::TradeOutcome::Breakeven,
-        },
-        entry_reason: "the average crossed".to_owned(),
-        exit_reason: "the target was reached".to_owned(),
-        boot_epoch: "life-1".to_owned(),
-        config_sha256: String::new(),
-    }
-}
-
-/// A decimal from its text.
-#[track_caller]
-pub fn dec(text: &str) -> Decimal {
-    text.parse().unwrap()
 }
 
 fn ok<T: Serialize>(value: &T) -> Response<Body> {

@@ -1,0 +1,193 @@
+//! The scripted bot's side of a config change: a small real state machine.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use botops::contract::{
+    Activate, BotReport, Check, CheckVerdict, ConfigAck, ConfigState, Refusal, Settle, TrialState,
+    VersionRef, Violation,
+};
+use data_encoding::HEXLOWER;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// The bot's side of a config change. With `folder` it reads `HEAD` there, as a real bot does.
+pub struct Desk {
+    /// Where `HEAD` lies; without it, a commit is what it says.
+    pub folder: Option<PathBuf>,
+    /// What `check` and `activate` find wrong.
+    pub violations: Vec<Violation>,
+    boot_epoch: String,
+    running: VersionRef,
+    committed: VersionRef,
+    trial: Option<(String, VersionRef, Instant)>,
+    endings: Vec<(String, String)>,
+    generation: u64,
+}
+
+impl Desk {
+    pub fn new(report: &BotReport) -> Self {
+        Self {
+            folder: None,
+            violations: Vec::new(),
+            boot_epoch: report.boot_epoch.clone(),
+            running: report.config.running.clone(),
+            committed: report.config.committed.clone(),
+            trial: None,
+            endings: Vec::new(),
+            generation: 0,
+        }
+    }
+
+    pub fn boot(&mut self, boot_epoch: String) {
+        self.boot_epoch = boot_epoch;
+        self.trial = None;
+        self.look_at_head();
+        self.running = self.committed.clone();
+    }
+
+    fn look_at_head(&mut self) {
+        let head = self.folder.as_ref().and_then(|folder| std::fs::read(folder.join("HEAD")).ok());
+        if let Some(head) = head.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            self.committed = head;
+        }
+    }
+
+    pub fn state(&mut self) -> ConfigState {
+        self.expire();
+        self.look_at_head();
+        let trial = self.trial.as_ref().map(|(txn, candidate, until)| TrialState {
+            txn: txn.clone(),
+            candidate: candidate.clone(),
+            ttl_left_ms: u64::try_from(until.saturating_duration_since(Instant::now()).as_millis()).unwrap(),
+        });
+        ConfigState {
+            boot_epoch: self.boot_epoch.clone(),
+            running: self.running.clone(),
+            committed: self.committed.clone(),
+            trial,
+            pending_restart: Vec::new(),
+            last_outcome: self.endings.last().cloned(),
+            generation: self.generation,
+        }
+    }
+
+    pub fn check(&self, check: &Check) -> CheckVerdict {
+        let mut violations = self.violations.clone();
+        if !check.config.is_object() {
+            let (path, code) = (String::new(), "not_an_object".to_owned());
+            let message = "a config is an object".to_owned();
+            violations.push(Violation { path, code, message, fix: None });
+        }
+        CheckVerdict { ok: violations.is_empty(), violations, hot: Vec::new(), restart: Vec::new() }
+    }
+
+    pub fn activate(&mut self, message: &Activate) -> Result<ConfigAck, Refusal> {
+        self.fence(message.generation)?;
+        if self.trial.as_ref().is_some_and(|(txn, ..)| *txn == message.txn) {
+            return Ok(self.ack(&message.txn));
+        }
+        if self.ending(&message.txn).is_some() {
+            return Err(self.no("txn_over", "this transaction has ended"));
+        }
+        if self.trial.is_some() {
+            return Err(self.no("trial_live", "another trial runs"));
+        }
+        if message.base.sha256 != self.running.sha256 {
+            return Err(self.no("base_mismatch", "something else runs"));
+        }
+        if sha256(message.document.as_bytes()) != message.candidate.sha256 {
+            return Err(self.no("hash_mismatch", "the document does not have the candidate's hash"));
+        }
+        let config = serde_json::from_str(&message.document).unwrap_or(Value::Null);
+        let verdict = self.check(&Check { config });
+        if !verdict.ok {
+            return Err(Refusal {
+                context: json!(verdict),
+                ..self.no("check_failed", "not with this document")
+            });
+        }
+        let until = Instant::now() + Duration::from_millis(message.ttl_ms);
+        self.trial = Some((message.txn.clone(), message.candidate.clone(), until));
+        self.running = message.candidate.clone();
+        Ok(self.ack(&message.txn))
+    }
+
+    pub fn commit(&mut self, message: &Settle) -> Result<ConfigAck, Refusal> {
+        self.fence(message.generation)?;
+        if self.trial.as_ref().is_none_or(|(txn, ..)| *txn != message.txn) {
+            return match self.ending(&message.txn) {
+                Some("committed") => Ok(self.ack(&message.txn)),
+                _ => Err(self.no("not_in_trial", "this transaction is not on trial")),
+            };
+        }
+        if self.folder.is_none() {
+            self.committed = self.running.clone();
+        }
+        self.look_at_head();
+        if self.committed.sha256 != self.running.sha256 {
+            return Err(self.no("head_mismatch", "HEAD does not name the document on trial"));
+        }
+        self.trial = None;
+        self.running = self.committed.clone();
+        self.endings.push((message.txn.clone(), "committed".to_owned()));
+        Ok(self.ack(&message.txn))
+    }
+
+    pub fn revert(&mut self, message: &Settle) -> Result<ConfigAck, Refusal> {
+        self.fence(message.generation)?;
+        if self.trial.as_ref().is_some_and(|(txn, ..)| *txn == message.txn) {
+            self.go_back("reverted");
+        } else if self.trial.is_some() || self.ending(&message.txn) == Some("committed") {
+            return Err(self.no("not_in_trial", "this transaction is not on trial"));
+        } else if self.ending(&message.txn).is_none() {
+            self.endings.push((message.txn.clone(), "reverted".to_owned()));
+        }
+        Ok(self.ack(&message.txn))
+    }
+
+    fn expire(&mut self) {
+        if self.trial.as_ref().is_some_and(|(.., until)| Instant::now() >= *until) {
+            self.go_back("trial_expired");
+        }
+    }
+
+    fn go_back(&mut self, how: &str) {
+        if let Some((txn, ..)) = self.trial.take() {
+            self.look_at_head();
+            self.running = self.committed.clone();
+            self.endings.push((txn, how.to_owned()));
+        }
+    }
+
+    fn fence(&mut self, generation: u64) -> Result<(), Refusal> {
+        self.expire();
+        if generation < self.generation {
+            return Err(self.no("older_generation", "a newer server has spoken"));
+        }
+        self.generation = generation;
+        Ok(())
+    }
+
+    fn ending(&self, txn: &str) -> Option<&str> {
+        self.endings.iter().rev().find(|(of, _)| of == txn).map(|(_, how)| how.as_str())
+    }
+
+    fn ack(&self, txn: &str) -> ConfigAck {
+        ConfigAck { txn: txn.to_owned(), running: self.running.clone(), boot_epoch: self.boot_epoch.clone() }
+    }
+
+    fn no(&self, code: &str, message: &str) -> Refusal {
+        Refusal { context: json!({ "running": self.running }), ..refusal(code, message) }
+    }
+}
+
+/// Lower-case hex of a SHA-256.
+pub fn sha256(bytes: &[u8]) -> String {
+    HEXLOWER.encode(&Sha256::digest(bytes))
+}
+
+/// A refusal without context.
+pub fn refusal(code: &str, message: &str) -> Refusal {
+    Refusal { code: code.to_owned(), message: message.to_owned(), context: Value::Null }
+}

@@ -1,0 +1,212 @@
+//! Plausible things a bot may say, to start from.
+
+use botops::contract::{
+    Account, BotReport, Breaker, BreakerState, ConfigSummary, GateReason, Hello, LoopStats, MarketState,
+    MarketStatus, Mode, Order, OrderStatus, OrderType, Performance, Phase, Position, RunningConfig, Session,
+    SessionPhase, Side, StreakType, Trade, TradeOutcome, Verb, VersionRef,
+};
+use chrono::{TimeZone, Utc};
+use rust_decimal::Decimal;
+
+use super::desk::sha256;
+
+/// Who answers for this state.
+pub fn hello(report: &BotReport) -> Hello {
+    let mut capabilities: Vec<_> = Verb::ALL.iter().map(|verb| verb.as_str().to_owned()).collect();
+    capabilities.extend(["config", "session", "events", "trades"].map(str::to_owned));
+    Hello {
+        contract: botops::contract::VERSION,
+        bot_id: "scripted".parse().unwrap(),
+        name: "Scripted bot".to_owned(),
+        version: "1.2.3".to_owned(),
+        pid: std::process::id(),
+        boot_epoch: report.boot_epoch.clone(),
+        started_at: Utc::now(),
+        mode: report.mode,
+        capabilities,
+        log_dir: None,
+    }
+}
+
+/// A complete and plausible state: a paper account of 100,000 with two positions, an open order and a filled one.
+pub fn report() -> BotReport {
+    let now = Utc::now();
+    let config = VersionRef { version: 1, sha256: sha256(b"{}") };
+    BotReport {
+        seq: 1,
+        boot_epoch: "life-1".to_owned(),
+        as_of: now,
+        mode: Mode::Paper,
+        phase: Phase::Running,
+        phase_reason: None,
+        trading_enabled: true,
+        account: Account {
+            buying_power: dec("61500.25"),
+            account_balance: dec("100250.75"),
+            cash_balance: dec("62000.25"),
+            day_trade_count: Some(1),
+            last_updated: now,
+        },
+        positions: vec![
+            position("SPY", "50", "500.10", "505.40"),
+            position("MSFT", "-20", "420.00", "418.50"),
+        ],
+        orders: vec![
+            order("o-2", "QQQ", Side::Buy, OrderType::Limit, OrderStatus::Pending),
+            order("o-1", "SPY", Side::Buy, OrderType::Market, OrderStatus::Filled),
+        ],
+        performance: Performance {
+            win_rate: Some(0.6),
+            avg_risk_reward: Some(1.8),
+            total_realized_pl: dec("-44.25"),
+            total_unrealized_pl: dec("295.00"),
+            total_pl: dec("250.75"),
+            daily_pl: dec("120.50"),
+            current_streak: 2,
+            streak_type: StreakType::Win,
+            trades_today: 3,
+            session_count: 1,
+            max_drawdown: dec("-310.00"),
+            as_of: now,
+        },
+        market: MarketState {
+            status: MarketStatus::Open,
+            phase: "simulated".to_owned(),
+            source: "simulated".to_owned(),
+            last_price_at: Some(now),
+            market_time: Some(now),
+            next_open: None,
+            next_close: None,
+        },
+        session: Some(Session {
+            broker: "paper".to_owned(),
+            state: SessionPhase::Healthy,
+            reason: None,
+            error_code: None,
+            is_healthy: true,
+            since: now,
+            gate: GateReason::Ok,
+            retry_after_s: None,
+            session_start_time: now,
+            session_uptime_seconds: 12.5,
+            last_health_check: Some(now),
+            last_ok: Some(now),
+            last_latency_ms: Some(1.5),
+            health_check_count: 7,
+            reauth_count: 1,
+            consecutive_failures: 0,
+            reauth_budget_left: Some(10),
+            token_expires_at: None,
+            next_check_at: None,
+            clock_skew_seconds: None,
+            needs_human: None,
+        }),
+        circuit_breaker: Breaker {
+            state: BreakerState::Closed,
+            reason: None,
+            since: now,
+            source: None,
+            failure_count: 0,
+            retry_at: None,
+        },
+        config: RunningConfig {
+            running: config.clone(),
+            committed: config,
+            trial: None,
+            pending_restart: Vec::new(),
+            summary: ConfigSummary {
+                mode: Mode::Paper,
+                max_position_size_pct: 25.0,
+                daily_loss_limit: dec("-2000"),
+            },
+        },
+        recent_errors: Vec::new(),
+        error_count_last_hour: 0,
+        worst_error_last_hour: None,
+        last_trade_at: Some(now),
+        no_entry_reasons: Vec::new(),
+        loop_stats: LoopStats {
+            ticks: 1000,
+            tick_delay_p50_ms: 0.1,
+            tick_delay_p99_ms: 1.2,
+            tick_delay_max_ms: 3.4,
+            last_tick_at: Some(now),
+            order_rejects_last_hour: 0,
+        },
+    }
+}
+
+/// An open position; `quantity` is negative for a short one.
+pub fn position(symbol: &str, quantity: &str, entry: &str, current: &str) -> Position {
+    let (quantity, entry, current) = (dec(quantity), dec(entry), dec(current));
+    let unrealized = (current - entry) * quantity;
+    Position {
+        symbol: symbol.to_owned(),
+        quantity,
+        entry_price: entry,
+        current_price: Some(current),
+        unrealized_pl: Some(unrealized),
+        unrealized_pl_pct: Some((unrealized * dec("100") / (entry * quantity).abs()).round_dp(2)),
+        stop_price: None,
+        target_price: None,
+        last_updated: Utc::now(),
+    }
+}
+
+/// An order for 10 shares.
+pub fn order(id: &str, symbol: &str, side: Side, order_type: OrderType, status: OrderStatus) -> Order {
+    let filled = status == OrderStatus::Filled;
+    Order {
+        id: id.to_owned(),
+        client_order_id: format!("c-{id}"),
+        symbol: symbol.to_owned(),
+        side,
+        order_type,
+        quantity: dec("10"),
+        filled_quantity: if filled { dec("10") } else { Decimal::ZERO },
+        limit_price: (order_type == OrderType::Limit).then(|| dec("99.50")),
+        average_fill_price: filled.then(|| dec("100.00")),
+        status,
+        status_reason: None,
+        created_at: Utc::now(),
+        updated_at: Utc::now(),
+    }
+}
+
+/// The closed trade with this number, one per minute since the start of 2026.
+pub fn trade(seq: u64, net_pl: &str) -> Trade {
+    let net_pl = dec(net_pl);
+    let start = Utc.with_ymd_and_hms(2026, 1, 5, 15, 0, 0).unwrap();
+    let closed_at = start + chrono::Duration::minutes(i64::try_from(seq).unwrap());
+    Trade {
+        seq,
+        id: format!("t-{seq}"),
+        symbol: "SPY".to_owned(),
+        side: Side::Buy,
+        quantity: dec("1"),
+        entry_price: dec("100"),
+        exit_price: dec("100") + net_pl,
+        opened_at: closed_at - chrono::Duration::seconds(30),
+        closed_at,
+        stop_price: None,
+        target_price: None,
+        gross_pl: net_pl,
+        commission: Decimal::ZERO,
+        net_pl,
+        outcome: match net_pl.cmp(&Decimal::ZERO) {
+            std::cmp::Ordering::Greater => TradeOutcome::Win,
+            std::cmp::Ordering::Less => TradeOutcome::Loss,
+            std::cmp::Ordering::Equal => TradeOutcome::Breakeven,
+        },
+        entry_reason: "the average crossed".to_owned(),
+        exit_reason: "the target was reached".to_owned(),
+        boot_epoch: "life-1".to_owned(),
+        config_sha256: String::new(),
+    }
+}
+
+/// A decimal from its text.
+#[track_caller]
+pub fn dec(text: &str) -> Decimal {
+    text.parse().unwrap()
+}
