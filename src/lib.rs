@@ -13,6 +13,7 @@ pub mod ops_log;
 pub mod overview;
 #[doc(hidden)]
 pub mod paperbot;
+pub mod performance;
 mod redact;
 pub mod routes;
 pub mod settings;

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::events::Events;
 use crate::health::Health;
 use crate::overview::{Overview, OverviewOptions};
+use crate::performance::PerformanceHistory;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::tasks::{OnFailure, Tasks};
@@ -28,6 +29,8 @@ pub struct Ops {
     pub health: Health,
     /// State, summary, metrics and the stream.
     pub overview: Overview,
+    /// How trading went.
+    pub performance: PerformanceHistory,
 }
 
 impl Ops {
@@ -45,6 +48,7 @@ impl Ops {
         };
         let bots = Bots::open(options, store.clone(), events.clone(), tasks).await?;
         let health = Health::new(store.clone(), metrics.clone());
+        let performance = PerformanceHistory::open(bots.clone(), store.clone(), tasks);
         let options = OverviewOptions {
             stale_after: settings.cache_ttl,
             stream_interval: settings.stream_interval,
@@ -52,7 +56,7 @@ impl Ops {
         };
         let overview = Overview::start(options, bots.clone(), events.clone(), tasks)?;
         overview.count(metrics);
-        let ops = Self { store, events, bots, health, overview };
+        let ops = Self { store, events, bots, health, performance, overview };
         ops.keep_house(tasks);
         ops.count(metrics);
         Ok(ops)

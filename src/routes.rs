@@ -12,7 +12,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::error::{Code, Error, Problem};
 use crate::manual::Manual;
 use crate::ops::Ops;
-use crate::{health, manual, overview};
+use crate::{health, manual, overview, performance};
 
 /// Where Swagger UI lies.
 const DOCS: &str = "/api/docs";
@@ -49,6 +49,7 @@ pub fn build(ops: &Ops) -> Result<(Router, Value), Error> {
         .merge(manual::routes().with_state(manual))
         .merge(health::routes().with_state(ops.health.clone()))
         .merge(overview::routes().with_state(ops.overview.clone()))
+        .merge(performance::routes().with_state(ops.performance.clone()))
         .split_for_parts();
     let docs = SwaggerUi::new(DOCS).config(Config::from("/api/openapi.json"));
     let router = router
@@ -61,11 +62,10 @@ pub fn build(ops: &Ops) -> Result<(Router, Value), Error> {
 /// The finished API document (OpenAPI 3.1). Needs no handle: it is the same for every start.
 pub fn document() -> Value {
     let mut api = Api::openapi();
-    let parts =
-        [manual::routes().into_openapi(), health::routes().into_openapi(), overview::routes().into_openapi()];
-    for part in parts {
-        api.merge(part);
-    }
+    api.merge(manual::routes().into_openapi());
+    api.merge(health::routes().into_openapi());
+    api.merge(performance::routes().into_openapi());
+    api.merge(overview::routes().into_openapi());
     let mut document = serde_json::to_value(&api).expect("the API document is plain data");
     finish(&mut document);
     document

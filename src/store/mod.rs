@@ -16,8 +16,11 @@ use tokio::sync::oneshot;
 use crate::error::{Code, Error};
 
 /// What each schema version adds, in order. `PRAGMA user_version` counts them; a published entry never changes.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/001_events.sql"), include_str!("migrations/002_ops.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/001_events.sql"),
+    include_str!("migrations/002_ops.sql"),
+    include_str!("migrations/003_performance.sql"),
+];
 
 /// Closures that share one commit at most.
 const BATCH: usize = 64;

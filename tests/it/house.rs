@@ -10,7 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["tasks", "telemetry"],
     &["store", "web"],
     &["events"],
-    &["runs"],
+    &["ops_log"],
     &["bots"],
     &["health", "configs", "performance"],
     &["workflows"],

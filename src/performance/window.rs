@@ -1,0 +1,171 @@
+//! Which trades: windows and ranges as the New York trading calendar sees them.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, TimeZone, Utc};
+use chrono_tz::America::New_York;
+
+/// From its first instant to just before its last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) from: Option<DateTime<Utc>>,
+    pub(super) to: Option<DateTime<Utc>>,
+}
+
+/// A named window that ends now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Window {
+    Day,
+    Week,
+    Month,
+    Year,
+    All,
+}
+
+impl Window {
+    pub(super) const NAMES: &'static str = "day, week, month, year or all";
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Year => "year",
+            Self::All => "all",
+        }
+    }
+
+    /// The calendar day, week (from Monday), month or year that `now` lies in.
+    pub(super) fn range(self, now: DateTime<Utc>) -> Range {
+        let today = trading_day(now);
+        let first = match self {
+            Self::Day => Some(today),
+            Self::Week => {
+                today.checked_sub_days(Days::new(u64::from(today.weekday().num_days_from_monday())))
+            }
+            Self::Month => today.with_day(1),
+            Self::Year => today.with_day(1).and_then(|day| day.with_month(1)),
+            Self::All => None,
+        };
+        Range { from: first.map(midnight), to: None }
+    }
+}
+
+impl FromStr for Window {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.to_ascii_lowercase().as_str() {
+            "day" | "daily" | "today" => Ok(Self::Day),
+            "week" | "weekly" => Ok(Self::Week),
+            "month" | "monthly" => Ok(Self::Month),
+            "year" | "yearly" => Ok(Self::Year),
+            "all" => Ok(Self::All),
+            _ => Err(()),
+        }
+    }
+}
+
+/// What a group of trades shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    Day,
+    Week,
+    Month,
+    Symbol,
+}
+
+impl By {
+    pub(super) const NAMES: &'static str = "day, week, month or symbol";
+
+    /// The group's name: `2026-03-02`, `2026-W10`, `2026-03`, or the symbol.
+    pub(super) fn key(self, symbol: &str, closed_at: DateTime<Utc>) -> String {
+        let day = trading_day(closed_at);
+        match self {
+            Self::Day => day.to_string(),
+            Self::Week => format!("{}-W{:02}", day.iso_week().year(), day.iso_week().week()),
+            Self::Month => day.format("%Y-%m").to_string(),
+            Self::Symbol => symbol.to_owned(),
+        }
+    }
+}
+
+impl FromStr for By {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.to_ascii_lowercase().as_str() {
+            "day" => Ok(Self::Day),
+            "week" => Ok(Self::Week),
+            "month" => Ok(Self::Month),
+            "symbol" => Ok(Self::Symbol),
+            _ => Err(()),
+        }
+    }
+}
+
+/// The New York calendar day of an instant.
+pub(super) fn trading_day(at: DateTime<Utc>) -> NaiveDate {
+    at.with_timezone(&New_York).date_naive()
+}
+
+/// The start of a bound: a day's midnight in New York, a month's first, or an instant as given.
+pub(super) fn lower(text: &str) -> Option<DateTime<Utc>> {
+    day(text).map(midnight).or_else(|| instant(text))
+}
+
+/// The end of a bound, not included: the midnight after a day, the first of the next month, or an instant.
+pub(super) fn upper(text: &str) -> Option<DateTime<Utc>> {
+    let Some(first) = day(text) else { return instant(text) };
+    let after = if text.len() == "2026-03".len() {
+        first.checked_add_months(Months::new(1))
+    } else {
+        first.checked_add_days(Days::new(1))
+    };
+    after.map(midnight)
+}
+
+fn day(text: &str) -> Option<NaiveDate> {
+    text.parse().ok().or_else(|| format!("{text}-01").parse().ok())
+}
+
+fn instant(text: &str) -> Option<DateTime<Utc>> {
+    // A `+` that was not escaped arrives as a space.
+    DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok().map(|at| at.with_timezone(&Utc))
+}
+
+/// The first instant of a day in New York. Its clock changes at two in the morning, so midnight always exists once.
+fn midnight(day: NaiveDate) -> DateTime<Utc> {
+    let local = day.and_hms_opt(0, 0, 0).unwrap_or_default();
+    New_York
+        .from_local_datetime(&local)
+        .earliest()
+        .map_or_else(|| local.and_utc(), |at| at.with_timezone(&Utc))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(text).unwrap().with_timezone(&Utc)
+    }
+
+    #[test]
+    fn a_day_is_new_yorks_and_follows_its_clock() {
+        // 03:00 UTC is still the evening before in New York.
+        assert_eq!(trading_day(at("2026-03-10T03:00:00Z")).to_string(), "2026-03-09");
+        assert_eq!(Window::Day.range(at("2026-01-15T12:00:00Z")).from, Some(at("2026-01-15T05:00:00Z")));
+        assert_eq!(Window::Day.range(at("2026-07-15T12:00:00Z")).from, Some(at("2026-07-15T04:00:00Z")));
+        assert_eq!(Window::Week.range(at("2026-03-11T12:00:00Z")).from, Some(at("2026-03-09T04:00:00Z")));
+    }
+
+    #[test]
+    fn bounds_are_days_months_or_instants() {
+        assert_eq!(lower("2026-03-01"), Some(at("2026-03-01T05:00:00Z")));
+        assert_eq!(upper("2026-03-31"), Some(at("2026-04-01T04:00:00Z")));
+        assert_eq!(upper("2026-03"), Some(at("2026-04-01T04:00:00Z")));
+        assert_eq!(lower("2026-03-01T00:00:00Z"), Some(at("2026-03-01T00:00:00Z")));
+        assert_eq!(lower("yesterday"), None);
+    }
+}
