@@ -1,4 +1,5 @@
 //! Routes of the overview: state, summary, metrics, events, errors, who am I, and the stream.
+#![expect(unused_qualifications, reason = "utoipa's macro repeats the query types of handlers")]
 
 use std::time::Duration;
 
@@ -162,7 +163,7 @@ struct StateQuery {
 ///
 /// Everything that is known of the bot, with its age. Never asks the bot: the data is as old as `data_age_seconds`
 /// says, also while the bot is away. `fields=` narrows it; mode and age are always there.
-#[utoipa::path(get, path = "/api/v1/state", tag = "state", security(("api_key" = ["read"])),
+#[utoipa::path(get, path = "/api/v1/state", tag = "state", security(("api_key" = ["read"])), params(StateQuery),
     responses(
         (status = 200, description = "The state", body = StateView, headers(("ETag" = String, description = "Send it back as `If-None-Match`")),
             example = json!(example::state())),
@@ -246,11 +247,11 @@ struct EventQuery {
 /// The journal, oldest first, with numbers that survive restarts. Send `next` as `after` to go on; with `wait` the
 /// call returns as soon as something happens, or with an empty page after the wait. The same events with the same
 /// numbers come over the stream. Texts of events whose `source` is the bot are untrusted.
-#[utoipa::path(get, path = "/api/v1/events", tag = "state", security(("api_key" = ["read"])),
+#[utoipa::path(get, path = "/api/v1/events", tag = "state", security(("api_key" = ["read"])), params(EventQuery),
     responses(
         (status = 200, description = "A page", body = EventPage, example = json!(example::events())),
         (status = 400, description = "Refused: API_007", body = Problem, content_type = "application/problem+json"),
-        (status = 410, description = "Refused: API_013 (the journal no longer holds what followed `after`)",
+        (status = 410, description = "Refused: API_013 (the journal does not hold what followed `after`)",
             body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Refused: SRV_002", body = Problem,
             content_type = "application/problem+json")))]
@@ -264,6 +265,7 @@ async fn list_events(
     let limit = limit_of(query.limit)?;
     let events = &overview.shared.events;
     let after = match (query.after, wait) {
+        (Some(after), _) if after > events.latest() => return Err(not_of_this_journal(events.latest())),
         (Some(after), _) => after,
         (None, Some(_)) => events.latest(),
         (None, None) => return page_of(&newest(&overview, kind, limit).await?, &headers),
@@ -276,15 +278,24 @@ async fn list_events(
             () = tokio::time::sleep_until(deadline) => break,
             () = overview.shared.stopping.cancelled() => break,
         }
-        page = events.since(page.next.max(after), kind, limit).await?;
+        page = events.since(page.next, kind, limit).await?;
     }
     let page = EventPage {
         omitted: page.latest.saturating_sub(page.next),
-        next: page.next.max(after),
+        next: page.next,
         latest: page.latest,
         items: page.items.iter().map(|event| Event::clone(event)).collect(),
     };
     page_of(&page, &headers)
+}
+
+/// Numbers only grow, so a cursor from the future was given out by another data folder.
+fn not_of_this_journal(latest: u64) -> Error {
+    Error::new(Code::CursorExpired)
+        .detail("the cursor is ahead of the journal; it belongs to another data folder")
+        .context("oldest", 1)
+        .context("latest", latest)
+        .next("list_events", "GET", format!("/api/v1/events?after={latest}"), None, Some("read"))
 }
 
 /// The newest events, oldest of them first; nothing is left out after them.
@@ -310,7 +321,7 @@ struct ErrorQuery {
 ///
 /// Newest first, of the bot and of botops, each with code, cause, impact and remediation. Send `next` as `after` for
 /// older ones.
-#[utoipa::path(get, path = "/api/v1/errors", tag = "state", security(("api_key" = ["read"])),
+#[utoipa::path(get, path = "/api/v1/errors", tag = "state", security(("api_key" = ["read"])), params(ErrorQuery),
     responses(
         (status = 200, description = "A page", body = ErrorPage, example = json!(example::errors())),
         (status = 400, description = "Refused: API_007", body = Problem, content_type = "application/problem+json"),
@@ -416,7 +427,7 @@ struct StreamQuery {
 /// the journal no longer holds it. A client that does not keep up is closed with code 1013 and `API_017`; when botops
 /// stops, a `goodbye` comes first and the code is 1001. Messages from the client are ignored.
 #[utoipa::path(get, path = "/api/v1/stream", tag = "state",
-    security(("api_key" = ["read"]), ("ticket" = [])),
+    security(("api_key" = ["read"]), ("ticket" = [])), params(StreamQuery),
     responses(
         (status = 101, description = "The stream begins"),
         (status = 400, description = "Refused: API_007", body = Problem, content_type = "application/problem+json"),
