@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use crate::app::{App, StartError};
 use crate::settings::{Flags, SettingError, Settings, Sources, parse_duration};
 use crate::web::{KeyFile, Scope, new_key};
-use crate::{routes, telemetry};
+use crate::{demo, paperbot, routes, telemetry};
 
 #[derive(Debug, Parser)]
 #[command(name = "botops", version, about = "The operations API that stands beside a trading bot")]
@@ -27,6 +27,10 @@ struct Cli {
 enum Command {
     /// Serve the API beside a running bot (the default)
     Serve(Flags),
+    /// Start a paper-trading bot and serve beside it, in a throw-away folder
+    Demo(demo::Options),
+    /// Run the paper-trading bot itself
+    Paperbot(Box<paperbot::Options>),
     /// Make keys
     #[command(subcommand)]
     Key(KeyCommand),
@@ -61,6 +65,8 @@ enum KeyCommand {
 pub fn run() -> ExitCode {
     match Cli::parse().command.unwrap_or(Command::Serve(Flags::default())) {
         Command::Serve(flags) => serve(&flags),
+        Command::Demo(options) => demo::run(&options),
+        Command::Paperbot(options) => paperbot::main(*options),
         Command::Key(KeyCommand::Random) => print_random_key(),
         Command::Key(KeyCommand::New { id, scopes, expires, file }) => {
             add_key(id, scopes, expires.as_deref(), &file)
@@ -76,7 +82,7 @@ pub fn run() -> ExitCode {
 
 fn serve(flags: &Flags) -> ExitCode {
     match load(flags) {
-        Ok(settings) => serve_until_signal(settings, |_| {}),
+        Ok(settings) => serve_until_signal(settings, async |_| {}),
         Err(wrong) => refuse(&lines(&wrong)),
     }
 }
@@ -100,7 +106,7 @@ fn load(flags: &Flags) -> Result<Settings, Vec<SettingError>> {
 }
 
 /// Starts, calls `ready` once the API answers, and serves until SIGTERM or SIGINT.
-pub(crate) fn serve_until_signal(settings: Settings, ready: impl FnOnce(&App)) -> ExitCode {
+pub(crate) fn serve_until_signal(settings: Settings, ready: impl AsyncFnOnce(&App)) -> ExitCode {
     let logging = match telemetry::start_logging(&settings.log_dir, "botops", &settings.log_filter) {
         Ok(logging) => logging,
         Err(error) => {
@@ -127,7 +133,7 @@ pub(crate) fn serve_until_signal(settings: Settings, ready: impl FnOnce(&App)) -
             }
             Err(error) => return refuse(&[error.to_string()]),
         };
-        ready(&app);
+        ready(&app).await;
         let code = tokio::select! {
             () = signal() => ExitCode::SUCCESS,
             () = app.failed() => ExitCode::FAILURE,

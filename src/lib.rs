@@ -3,6 +3,7 @@ pub mod app;
 pub mod bots;
 pub mod cli;
 pub mod contract;
+mod demo;
 pub mod error;
 pub mod events;
 pub mod health;
