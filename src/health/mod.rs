@@ -1,6 +1,13 @@
 //! Health: whether this process lives and is ready.
 
+pub(crate) mod aggregate;
+pub(crate) mod alerts;
 mod api;
+#[cfg(test)]
+mod model;
+pub(crate) mod recovery;
+pub(crate) mod silence;
+pub(crate) mod status;
 
 use std::sync::Arc;
 

@@ -1,0 +1,475 @@
+//! When to try to mend a component, and when to stop trying.
+//!
+//! Pure: one machine per component and one budget for the process. A handler that says "done" has proved nothing:
+//! only the component's own check ends an attempt. Marks are on the monotonic clock and are moved when they are read
+//! back from the store. Deliberately absent: how a handler runs (`scheduler.rs`).
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::status::{Level, Standing};
+
+/// How long a component is CRITICAL or DOWN before the first attempt is planned.
+const DELAY: i64 = 30_000;
+
+/// Attempts per incident.
+const PER_INCIDENT: u32 = 3;
+
+/// Attempts per component in an hour.
+const PER_HOUR: usize = 5;
+
+const HOUR: i64 = 3_600_000;
+
+/// Attempts of all components together in ten minutes.
+const PER_PROCESS: usize = 6;
+
+const TEN_MINUTES: i64 = 600_000;
+
+/// How long the check may take to confirm that an attempt helped.
+const VERIFY: i64 = 90_000;
+
+/// Unbroken good time after which an incident is over and its attempts are forgotten.
+const SETTLED: i64 = 600_000;
+
+/// Rest after the attempts are used up; it doubles.
+const COOL_DOWN: i64 = 1_800_000;
+
+/// The longest rest.
+const COOL_DOWN_MOST: i64 = 4 * HOUR;
+
+/// Where recovery of one component stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Recovering {
+    /// Nothing to do.
+    Idle,
+    /// An attempt is planned.
+    Waiting {
+        /// When (monotonic milliseconds).
+        due: i64,
+    },
+    /// A handler runs.
+    Running {
+        /// Until when it may.
+        deadline: i64,
+    },
+    /// The handler ended; the check has the word.
+    Verifying {
+        /// Until when it may confirm.
+        until: i64,
+    },
+    /// All attempts are used up; it rests.
+    Exhausted {
+        /// Until one more attempt is made.
+        until: i64,
+    },
+}
+
+impl Recovering {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Waiting { .. } => "waiting",
+            Self::Running { .. } => "running",
+            Self::Verifying { .. } => "verifying",
+            Self::Exhausted { .. } => "exhausted",
+        }
+    }
+
+    /// When this state ends by itself.
+    pub fn ends(self) -> Option<i64> {
+        match self {
+            Self::Idle => None,
+            Self::Waiting { due } => Some(due),
+            Self::Running { deadline: end }
+            | Self::Verifying { until: end }
+            | Self::Exhausted { until: end } => Some(end),
+        }
+    }
+}
+
+/// The recovery of one component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Recovery {
+    pub at: Recovering,
+    /// Attempts in this incident.
+    pub attempts: u32,
+    /// When attempts began, in the last hour.
+    pub recent: Vec<i64>,
+    /// How often the attempts were used up in this incident.
+    pub exhaustions: u32,
+    /// Since when the component is CRITICAL or DOWN without a break.
+    pub bad_since: Option<i64>,
+    /// Since when it is HEALTHY or WARNING without a break.
+    pub good_since: Option<i64>,
+    /// Who stopped automatic attempts.
+    pub held_by: Option<String>,
+    /// What the last attempt came to.
+    pub last_outcome: Option<String>,
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self {
+            at: Recovering::Idle,
+            attempts: 0,
+            recent: Vec::new(),
+            exhaustions: 0,
+            bad_since: None,
+            good_since: None,
+            held_by: None,
+            last_outcome: None,
+        }
+    }
+}
+
+/// What the whole process may still do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Budget {
+    /// When attempts of any component began, in the last ten minutes.
+    pub recent: Vec<i64>,
+    /// Whether a handler runs now: one at a time.
+    pub is_busy: bool,
+}
+
+/// One look at a component.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sight {
+    pub standing: Standing,
+    /// Why nothing may start: suspended, flapping, a parent is down, no handler.
+    pub blocked: Option<&'static str>,
+    /// How long the handler may run.
+    pub handler_ms: i64,
+    /// From 0 to 1: spreads the waits.
+    pub jitter: f64,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Run the handler now.
+    Start { attempt: u32 },
+    /// The check confirmed that it works again.
+    Recovered { attempt: u32 },
+    /// The attempt did not help.
+    Failed { attempt: u32, why: &'static str },
+    /// The attempts are used up.
+    Exhausted,
+    /// An attempt is planned.
+    Planned,
+}
+
+impl Recovery {
+    /// Moves on. At most one step each call.
+    pub(super) fn step(&mut self, sight: &Sight, budget: &mut Budget, now: i64) -> Option<Step> {
+        self.note(sight.standing, now);
+        budget.recent.retain(|at| now - at < TEN_MINUTES);
+        self.recent.retain(|at| now - at < HOUR);
+        let is_bad = self.bad_since.is_some();
+        match self.at {
+            Recovering::Idle => {
+                if self.good_since.is_some_and(|since| now - since >= SETTLED) {
+                    self.attempts = 0;
+                    self.exhaustions = 0;
+                }
+                let is_due = self.bad_since.is_some_and(|since| now - since >= DELAY);
+                if !is_due || sight.blocked.is_some() || self.held_by.is_some() {
+                    return None;
+                }
+                if self.attempts >= PER_INCIDENT {
+                    return Some(self.exhaust(now));
+                }
+                self.at = Recovering::Waiting { due: now + wait(self.attempts + 1, sight.jitter) };
+                Some(Step::Planned)
+            }
+            Recovering::Waiting { .. } if !is_bad => {
+                self.at = Recovering::Idle;
+                None
+            }
+            Recovering::Waiting { due } => {
+                let may = sight.blocked.is_none() && self.held_by.is_none();
+                let has_room = self.recent.len() < PER_HOUR && budget.recent.len() < PER_PROCESS;
+                if now < due || !may || budget.is_busy {
+                    return None;
+                }
+                if !has_room {
+                    return (self.recent.len() >= PER_HOUR).then(|| self.exhaust(now));
+                }
+                Some(self.begin(sight.handler_ms, budget, now))
+            }
+            Recovering::Running { deadline } if now >= deadline => {
+                // The runner has its own limit; this catches one that never came back.
+                Some(self.ended(false, budget, now))
+            }
+            Recovering::Running { .. } => None,
+            Recovering::Verifying { until } => {
+                if sight.standing.level().is_some_and(Level::is_up) {
+                    self.at = Recovering::Idle;
+                    self.last_outcome = Some("recovered".to_owned());
+                    return Some(Step::Recovered { attempt: self.attempts });
+                }
+                (now >= until).then(|| self.fail("the check did not confirm it in time", now))
+            }
+            Recovering::Exhausted { .. } if !is_bad => {
+                if self.good_since.is_some_and(|since| now - since >= SETTLED) {
+                    self.at = Recovering::Idle;
+                    self.attempts = 0;
+                    self.exhaustions = 0;
+                }
+                None
+            }
+            Recovering::Exhausted { until } => {
+                let may = sight.blocked.is_none() && self.held_by.is_none() && !budget.is_busy;
+                let has_room = self.recent.len() < PER_HOUR && budget.recent.len() < PER_PROCESS;
+                (now >= until && may && has_room).then(|| self.begin(sight.handler_ms, budget, now))
+            }
+        }
+    }
+
+    /// The handler came back.
+    pub(super) fn ended(&mut self, said_ok: bool, budget: &mut Budget, now: i64) -> Step {
+        budget.is_busy = false;
+        if said_ok {
+            self.at = Recovering::Verifying { until: now + VERIFY };
+            return Step::Planned;
+        }
+        self.fail("the handler failed", now)
+    }
+
+    /// An operator starts an attempt: past waits and per-incident limits, not past the process's budget.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn run_now(
+        &mut self,
+        handler_ms: i64,
+        budget: &mut Budget,
+        now: i64,
+    ) -> Result<Step, &'static str> {
+        budget.recent.retain(|at| now - at < TEN_MINUTES);
+        if budget.is_busy || matches!(self.at, Recovering::Running { .. }) {
+            return Err("another recovery runs; one runs at a time");
+        }
+        if budget.recent.len() >= PER_PROCESS {
+            return Err("six recoveries were started in the last ten minutes");
+        }
+        Ok(self.begin(handler_ms, budget, now))
+    }
+
+    /// An operator wipes the counters.
+    pub(super) fn reset(&mut self) {
+        let running = matches!(self.at, Recovering::Running { .. }).then_some(self.at);
+        *self = Self { bad_since: self.bad_since, good_since: self.good_since, ..Self::default() };
+        self.at = running.unwrap_or(Recovering::Idle);
+    }
+
+    /// Moves marks stored by another run; an attempt found running counts as failed.
+    pub(super) fn resume(&mut self, by: i64, now: i64) {
+        for mark in self.recent.iter_mut().chain(&mut self.bad_since).chain(&mut self.good_since) {
+            *mark += by;
+        }
+        self.at = match self.at {
+            Recovering::Idle => Recovering::Idle,
+            Recovering::Waiting { due } => Recovering::Waiting { due: due + by },
+            Recovering::Verifying { until } => Recovering::Verifying { until: until + by },
+            Recovering::Exhausted { until } => Recovering::Exhausted { until: until + by },
+            Recovering::Running { .. } => {
+                self.fail("botops ended while the handler ran", now);
+                self.at
+            }
+        };
+    }
+
+    fn note(&mut self, standing: Standing, now: i64) {
+        match standing.level() {
+            Some(level) if level.is_up() => {
+                self.bad_since = None;
+                self.good_since.get_or_insert(now);
+            }
+            Some(_) => {
+                self.good_since = None;
+                self.bad_since.get_or_insert(now);
+            }
+            None => {}
+        }
+    }
+
+    fn begin(&mut self, handler_ms: i64, budget: &mut Budget, now: i64) -> Step {
+        self.attempts += 1;
+        self.recent.push(now);
+        budget.recent.push(now);
+        budget.is_busy = true;
+        self.at = Recovering::Running { deadline: now + handler_ms + 5_000 };
+        Step::Start { attempt: self.attempts }
+    }
+
+    fn fail(&mut self, why: &'static str, now: i64) -> Step {
+        self.last_outcome = Some(why.to_owned());
+        if self.attempts >= PER_INCIDENT {
+            self.exhaust(now);
+        } else {
+            self.at = Recovering::Idle;
+        }
+        Step::Failed { attempt: self.attempts, why }
+    }
+
+    fn exhaust(&mut self, now: i64) -> Step {
+        let rest = (COOL_DOWN << self.exhaustions.min(3)).min(COOL_DOWN_MOST);
+        self.exhaustions += 1;
+        self.at = Recovering::Exhausted { until: now + rest };
+        Step::Exhausted
+    }
+
+    /// Whether the attempts are used up.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.exhaustions > 0 && self.bad_since.is_some()
+    }
+}
+
+/// Half of the wait is fixed, half is spread, so a wait is never zero.
+fn wait(attempt: u32, jitter: f64) -> i64 {
+    let full = (5_000_i64 << (attempt.saturating_sub(1)).min(6)).min(300_000);
+    #[expect(clippy::cast_possible_truncation, reason = "a jitter from 0 to 1 of at most 150,000")]
+    #[expect(clippy::cast_precision_loss, reason = "a few minutes in milliseconds are exact")]
+    let spread = (jitter.clamp(0.0, 1.0) * (full / 2) as f64) as i64;
+    full / 2 + spread
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOWN: Standing = Standing::Known(Level::Down);
+    const GOOD: Standing = Standing::Known(Level::Healthy);
+
+    fn sight(standing: Standing) -> Sight {
+        Sight { standing, blocked: None, handler_ms: 30_000, jitter: 0.5 }
+    }
+
+    /// Runs second by second; each started handler ends after two seconds with `says`.
+    fn run(
+        recovery: &mut Recovery,
+        budget: &mut Budget,
+        seconds: std::ops::Range<i64>,
+        standing: impl Fn(i64) -> Standing,
+        says: bool,
+    ) -> Vec<(i64, Step)> {
+        let mut log = Vec::new();
+        let mut ends = None;
+        for second in seconds {
+            let now = second * 1000;
+            if ends == Some(second) {
+                ends = None;
+                let step = recovery.ended(says, budget, now);
+                if step != Step::Planned {
+                    log.push((second, step));
+                }
+            }
+            if let Some(step) = recovery.step(&sight(standing(second)), budget, now) {
+                if matches!(step, Step::Start { .. }) {
+                    ends = Some(second + 2);
+                }
+                if step != Step::Planned {
+                    log.push((second, step));
+                }
+            }
+        }
+        log
+    }
+
+    fn starts(log: &[(i64, Step)]) -> Vec<i64> {
+        log.iter().filter(|(_, step)| matches!(step, Step::Start { .. })).map(|(second, _)| *second).collect()
+    }
+
+    #[test]
+    fn a_handler_that_says_ok_and_never_helps_runs_three_times_then_rests_half_an_hour() {
+        let (mut recovery, mut budget) = (Recovery::default(), Budget::default());
+        let log = run(&mut recovery, &mut budget, 0..1_700, |_| DOWN, true);
+        assert_eq!(starts(&log).len(), 3, "{log:?}");
+        assert!(matches!(recovery.at, Recovering::Exhausted { .. }));
+        assert!(recovery.is_exhausted());
+        let log = run(&mut recovery, &mut budget, 1_700..3_000, |_| DOWN, true);
+        assert_eq!(starts(&log).len(), 1, "one attempt after the rest: {log:?}");
+    }
+
+    #[test]
+    fn success_is_what_the_check_says() {
+        let (mut recovery, mut budget) = (Recovery::default(), Budget::default());
+        let log =
+            run(&mut recovery, &mut budget, 0..200, |second| if second < 60 { DOWN } else { GOOD }, true);
+        assert_eq!(starts(&log).len(), 1);
+        assert_eq!(log.last(), Some(&(60, Step::Recovered { attempt: 1 })));
+    }
+
+    #[test]
+    fn a_loop_of_failing_and_recovering_ends_within_the_hourly_budget() {
+        let (mut recovery, mut budget) = (Recovery::default(), Budget::default());
+        // Bad for 60 s, good for 60 s, for an hour: never good for ten minutes.
+        let log = run(
+            &mut recovery,
+            &mut budget,
+            0..3_500,
+            |second| if second % 120 < 60 { DOWN } else { GOOD },
+            true,
+        );
+        assert!(starts(&log).len() <= 5, "{log:?}");
+    }
+
+    #[test]
+    fn ten_components_never_run_two_handlers_at_once_nor_more_than_six_in_ten_minutes() {
+        let mut budget = Budget::default();
+        let mut all: Vec<Recovery> = vec![Recovery::default(); 10];
+        let mut ends: Vec<Option<i64>> = vec![None; 10];
+        let mut starts = Vec::new();
+        for second in 0..1_200_i64 {
+            let now = second * 1000;
+            for (index, recovery) in all.iter_mut().enumerate() {
+                if ends[index] == Some(second) {
+                    ends[index] = None;
+                    recovery.ended(false, &mut budget, now);
+                }
+                if let Some(Step::Start { .. }) = recovery.step(&sight(DOWN), &mut budget, now) {
+                    assert!(ends.iter().all(Option::is_none), "two at once");
+                    ends[index] = Some(second + 7);
+                    starts.push(second);
+                }
+            }
+        }
+        for window in starts.windows(7) {
+            assert!(window[6] - window[0] >= 600);
+        }
+    }
+
+    #[test]
+    fn nothing_starts_while_blocked_held_or_unknown() {
+        let mut budget = Budget::default();
+        let blocked = Sight { blocked: Some("parent"), ..sight(DOWN) };
+        let mut recovery = Recovery::default();
+        for second in 0..300 {
+            assert_eq!(recovery.step(&blocked, &mut budget, second * 1000), None);
+        }
+        let mut recovery = Recovery { held_by: Some("operator".to_owned()), ..Recovery::default() };
+        assert!(run(&mut recovery, &mut budget, 0..300, |_| DOWN, true).is_empty());
+        let mut recovery = Recovery::default();
+        assert!(run(&mut recovery, &mut budget, 0..300, |_| Standing::Stale, true).is_empty());
+    }
+
+    #[test]
+    fn after_a_crash_a_running_attempt_counts_as_failed_and_budgets_stay() {
+        let (mut recovery, mut budget) = (Recovery::default(), Budget::default());
+        recovery.bad_since = Some(0);
+        recovery.run_now(30_000, &mut budget, 1_000).unwrap();
+        let text = serde_json::to_string(&recovery).unwrap();
+        let mut stored: Recovery = serde_json::from_str(&text).unwrap();
+        stored.resume(-500, 10_000);
+        assert_eq!((stored.attempts, stored.at, stored.recent), (1, Recovering::Idle, vec![500]));
+    }
+
+    #[test]
+    fn a_wait_is_never_zero_and_never_beyond_five_minutes() {
+        for attempt in 1..20 {
+            assert!(wait(attempt, 0.0) >= 2_500 && wait(attempt, 1.0) <= 300_000);
+        }
+    }
+}
