@@ -7,5 +7,6 @@ mod contract;
 mod house;
 #[allow(dead_code, reason = "each feature uses its own part of the kit")]
 mod kit;
+mod paperbot;
 mod refusals;
 mod start;

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod desk;
+pub mod paperbot;
 pub mod plausible;
 pub mod scripted_bot;
 

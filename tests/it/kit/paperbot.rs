@@ -1,0 +1,123 @@
+//! paperbot under test: the real program in a process of its own, on a socket in a folder of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use botops::contract::{BotReport, CommandRequest, CommandResult, Hello, Verb};
+use reqwest::Client;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Process, folder, program, socket_client, until};
+
+/// A paperbot, killed when it is dropped. The folder outlives kills and restarts.
+pub struct Paperbot {
+    pub folder: TempDir,
+    pub process: Option<Process>,
+    pub client: Client,
+    arguments: Vec<String>,
+}
+
+impl Paperbot {
+    /// A folder for a bot with these arguments; nothing is started.
+    pub fn prepare(arguments: &[&str]) -> Self {
+        let folder = folder();
+        let client = socket_client(&folder.path().join("bot.sock"));
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self { folder, process: None, client, arguments }
+    }
+
+    /// A bot that answers.
+    pub async fn start(arguments: &[&str]) -> Self {
+        let mut bot = Self::prepare(arguments);
+        bot.launch().await;
+        bot
+    }
+
+    /// Starts the process, again after a kill, and waits for its first answer.
+    pub async fn launch(&mut self) -> Hello {
+        self.process = Some(Process::spawn(&mut self.command()));
+        let hello = || async { self.get::<Hello>("hello").await.is_some() };
+        until("paperbot answers", Duration::from_secs(20), hello).await;
+        self.get("hello").await.expect("it just answered")
+    }
+
+    /// The command that would start it.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(program("paperbot"));
+        command.arg("--socket").arg(self.socket()).arg("--data-dir").arg(self.data());
+        command.args(&self.arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("bot.sock")
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// `GET`, or `None` while it does not answer in form.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
+        self.client.get(url(path)).send().await.ok()?.json().await.ok()
+    }
+
+    /// The state of a bot that is known to answer.
+    pub async fn state(&self) -> BotReport {
+        self.get("state").await.expect("the bot answers with its state")
+    }
+
+    /// Waits until the state is as wished.
+    pub async fn until(&self, what: &str, wish: impl Fn(&BotReport) -> bool) {
+        let seen = || async { self.get("state").await.is_some_and(|report| wish(&report)) };
+        until(what, Duration::from_secs(30), seen).await;
+    }
+
+    /// `POST`: the status and the body.
+    pub async fn post(&self, path: &str, body: &impl Serialize) -> (u16, Value) {
+        let answer = self.client.post(url(path)).json(body).send().await.expect("the bot answers");
+        (answer.status().as_u16(), answer.json().await.expect("it answers with JSON"))
+    }
+
+    /// A command that is answered with a result.
+    pub async fn command_with(&self, verb: Verb, request: &CommandRequest) -> CommandResult {
+        let (status, body) = self.post(&format!("commands/{verb}"), request).await;
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_value(body).expect("the contract's form")
+    }
+
+    /// A command under this id.
+    pub async fn command_as(&self, verb: Verb, command_id: &str) -> CommandResult {
+        let request = CommandRequest {
+            command_id: command_id.to_owned(),
+            reason: "a test".to_owned(),
+            args: Value::Null,
+            dry_run: false,
+        };
+        self.command_with(verb, &request).await
+    }
+}
+
+/// A path of the contract.
+pub fn url(path: &str) -> String {
+    format!("http://bot/ipc/v1/{path}")
+}
+
+/// The lines of a JSONL file; a torn last one is left out.
+pub fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let whole = text.rfind('\n').map_or("", |end| text.get(..end).expect("a line end is a boundary"));
+    whole.lines().map(|line| serde_json::from_str(line).expect("a whole line is JSON")).collect()
+}

@@ -1,0 +1,478 @@
+//! The trading process itself: its ledger under kills, its commands, its config desk, its indifference to readers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use botops::contract::{
+    Activate, BotReport, BreakerState, CheckVerdict, CommandRequest, ConfigState, Outcome, Phase, Settle,
+    Side, TradePage, Verb, VersionRef,
+};
+use data_encoding::HEXLOWER;
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::kit::paperbot::{Paperbot, lines, url};
+use crate::kit::{Process, until};
+
+const DEFAULT: &str = include_str!("../../schemas/default-bot-config.json");
+const DAILY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/daily-2017-11-12.csv");
+
+#[tokio::test]
+async fn it_keeps_the_contract() {
+    let bot = Paperbot::start(&["--tick", "5ms"]).await;
+    bot.until("a trade is closed", |report| report.performance.trades_today > 3).await;
+    crate::contract::keeps_the_contract(&bot.socket()).await;
+}
+
+/// What an account must be after these ledger lines, computed without the bot's own code.
+#[derive(Debug, Default, PartialEq)]
+struct Account {
+    cash: Decimal,
+    positions: BTreeMap<String, Decimal>,
+    fills: BTreeMap<String, Value>,
+}
+
+fn decimal(value: &Value) -> Decimal {
+    value
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("{value} is no decimal string"))
+}
+
+fn rebuild(ledger: &Path) -> Account {
+    let mut account = Account::default();
+    let mut orders: BTreeMap<String, Decimal> = BTreeMap::new();
+    for (index, line) in lines(ledger).into_iter().enumerate() {
+        assert_eq!(line["n"], index + 1, "a line is missing");
+        let entry = &line["entry"];
+        match entry["type"].as_str().unwrap() {
+            "opened" => account.cash = decimal(&entry["cash"]),
+            "placed" => {
+                let id = entry["order_id"].as_str().unwrap().to_owned();
+                assert!(orders.insert(id, decimal(&entry["quantity"])).is_none(), "an order stands twice");
+            }
+            "filled" => {
+                let (quantity, price) = (decimal(&entry["quantity"]), decimal(&entry["price"]));
+                let sign = if entry["side"] == "BUY" { Decimal::ONE } else { Decimal::NEGATIVE_ONE };
+                account.cash -= sign * quantity * price + decimal(&entry["commission"]);
+                let symbol = entry["symbol"].as_str().unwrap().to_owned();
+                *account.positions.entry(symbol).or_default() += sign * quantity;
+                let rest = orders.get_mut(entry["order_id"].as_str().unwrap()).expect("a fill has an order");
+                *rest -= quantity;
+                assert!(*rest >= Decimal::ZERO, "more was filled than ordered");
+                let id = entry["fill_id"].as_str().unwrap().to_owned();
+                assert!(account.fills.insert(id, entry.clone()).is_none(), "a fill stands twice");
+            }
+            _ => {}
+        }
+    }
+    account.positions.retain(|_, quantity| !quantity.is_zero());
+    account
+}
+
+fn shown(report: &BotReport) -> (Decimal, BTreeMap<String, Decimal>) {
+    let positions = report.positions.iter().map(|position| (position.symbol.clone(), position.quantity));
+    (report.account.cash_balance, positions.collect())
+}
+
+/// Collects the ids of fills that the bot told the world about, until its life ends.
+async fn fills_told(bot: &Paperbot) -> tokio::task::JoinHandle<Vec<String>> {
+    let mut stream = bot.client.get(url("events")).send().await.expect("the stream opens");
+    tokio::spawn(async move {
+        let mut text = String::new();
+        while let Ok(Some(chunk)) = stream.chunk().await {
+            text.push_str(&String::from_utf8_lossy(&chunk));
+        }
+        let data = text.split("\n\n").filter(|frame| frame.ends_with('}')).flat_map(str::lines);
+        let events = data.filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
+        let fills = events.filter(|event| event["kind"] == "fill");
+        fills.map(|event| event["data"]["fill_id"].as_str().unwrap().to_owned()).collect()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_kills_lose_no_fill_and_double_none() {
+    let mut bot = Paperbot::prepare(&["--tick", "1ms"]);
+    let ledger = bot.data().join("ledger.jsonl");
+    let mut random = 0x5eed_u64;
+    for _ in 0..50 {
+        bot.launch().await;
+        let told = fills_told(&bot).await;
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        tokio::time::sleep(Duration::from_millis(60 + (random >> 33) % 200)).await;
+        bot.kill();
+        let told = told.await.unwrap();
+        let account = rebuild(&ledger);
+        for fill in told {
+            assert!(account.fills.contains_key(&fill), "{fill} was told and is not in the ledger");
+        }
+    }
+    let account = rebuild(&ledger);
+    assert!(account.fills.len() > 50, "only {} fills were put to the test", account.fills.len());
+
+    bot.launch().await;
+    bot.command_as(Verb::Flatten, "stand still").await;
+    bot.until("everything is closed", |report| {
+        report.positions.is_empty()
+            && report
+                .orders
+                .iter()
+                .all(|order| order.filled_quantity == order.quantity || order.status_is_final())
+    })
+    .await;
+    let account = rebuild(&ledger);
+    assert_eq!(shown(&bot.state().await), (account.cash.round_dp(2), account.positions));
+    let trades: TradePage = bot.get("trades?limit=5000").await.unwrap();
+    let seqs: Vec<u64> = trades.items.iter().map(|trade| trade.seq).collect();
+    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
+    assert_eq!(
+        Decimal::from(100_000) + trades.items.iter().map(|trade| trade.net_pl).sum::<Decimal>(),
+        account.cash
+    );
+}
+
+trait Final {
+    fn status_is_final(&self) -> bool;
+}
+
+impl Final for botops::contract::Order {
+    fn status_is_final(&self) -> bool {
+        use botops::contract::OrderStatus::{Cancelled, Filled, Rejected};
+        matches!(self.status, Cancelled | Filled | Rejected)
+    }
+}
+
+#[tokio::test]
+async fn real_daily_prices_are_replayed_and_traded() {
+    let mut bot = Paperbot::prepare(&["--replay", DAILY, "--tick", "2ms"]);
+    let targets = r#""targets": [{"symbol": "AAPL", "weight": 0.05}, {"symbol": "COKE", "weight": 0.05}, {"symbol": "TSLA", "weight": 0.05}]"#;
+    let start = DEFAULT.find(r#""targets""#).unwrap();
+    let end = DEFAULT[start..].find(']').unwrap() + start + 1;
+    write_head(&bot, 1, &format!("{}{targets}{}", &DEFAULT[..start], &DEFAULT[end..]));
+    bot.launch().await;
+    bot.until("the replay ends", |report| report.phase_reason.as_deref() == Some("the replay has ended"))
+        .await;
+    let report = bot.state().await;
+    assert_eq!(report.market.source, "replay");
+    assert_eq!(report.mode.to_string(), "backtest");
+    assert!(
+        report
+            .recent_errors
+            .iter()
+            .any(|error| error.error_code == "BOT_010" && error.message.contains("2017-11-08"))
+    );
+    let trades: TradePage = bot.get("trades").await.unwrap();
+    assert!(trades.items.len() >= 3, "{trades:?}");
+    for trade in &trades.items {
+        assert_eq!(trade.side, Side::Buy);
+        assert!(trade.closed_at.to_rfc3339().starts_with("2017-1") && trade.opened_at < trade.closed_at);
+        assert_eq!(trade.net_pl, trade.gross_pl - trade.commission);
+    }
+    let from: TradePage = bot.get("trades?from=2017-12-01T00:00:00Z").await.unwrap();
+    assert!(from.items.len() < trades.items.len());
+
+    // A restart goes on where the market was, and does not trade the same days again.
+    bot.kill();
+    bot.launch().await;
+    bot.until("the replay has ended again", |report| !report.trading_enabled).await;
+    let again: TradePage = bot.get("trades").await.unwrap();
+    assert_eq!(again.items[..trades.items.len()], trades.items[..]);
+}
+
+#[tokio::test]
+async fn a_command_acts_once_even_across_a_kill() {
+    let mut bot = Paperbot::start(&["--tick", "5ms"]).await;
+    bot.until("a position is open", |report| !report.positions.is_empty()).await;
+    let dry = CommandRequest {
+        command_id: "f".to_owned(),
+        reason: "what if".to_owned(),
+        args: Value::Null,
+        dry_run: true,
+    };
+    let predicted = bot.command_with(Verb::Flatten, &dry).await;
+    assert_eq!(predicted.outcome, Outcome::Predicted);
+    assert!(bot.state().await.trading_enabled);
+
+    let first = bot.command_as(Verb::Flatten, "f").await;
+    assert_eq!((first.outcome, first.phase, first.replayed), (Outcome::Done, Phase::Paused, false));
+    assert!(!first.exposure.positions_closing.is_empty());
+    bot.until("all is closed", |report| report.positions.is_empty()).await;
+    bot.command_as(Verb::Resume, "r").await;
+    bot.until("a position is open again", |report| !report.positions.is_empty()).await;
+    bot.kill();
+    bot.launch().await;
+
+    let again = bot.command_as(Verb::Flatten, "f").await;
+    assert!(again.replayed);
+    assert_eq!(again.at, first.at);
+    assert!(bot.state().await.trading_enabled, "the repeated command did nothing");
+    let effects = lines(&bot.data().join("effects.jsonl"));
+    assert_eq!(effects.iter().filter(|effect| effect["command_id"] == "f").count(), 1);
+    let (status, refusal) = bot.post("commands/pause", &json!({"command_id": "f", "reason": "x"})).await;
+    assert_eq!((status, &refusal["code"]), (409, &json!("command_id_reused")));
+}
+
+#[tokio::test]
+async fn a_pause_survives_a_kill_and_lets_no_position_open() {
+    let mut bot = Paperbot::start(&["--tick", "5ms"]).await;
+    bot.command_as(Verb::Pause, "p").await;
+    bot.kill();
+    let opened = lines(&bot.data().join("ledger.jsonl")).len();
+    bot.launch().await;
+    bot.until("the market has moved on", |report| report.loop_stats.ticks > 300).await;
+    let report = bot.state().await;
+    assert_eq!((report.phase, report.trading_enabled), (Phase::Paused, false));
+    assert!(report.no_entry_reasons.contains(&"paused".to_owned()));
+    let later = lines(&bot.data().join("ledger.jsonl"));
+    let entries = later.iter().skip(opened).filter(|line| line["entry"]["purpose"] == "entry");
+    assert_eq!(entries.count(), 0);
+    assert_eq!(bot.command_as(Verb::Resume, "r").await.phase, Phase::Running);
+}
+
+#[tokio::test]
+async fn cancel_orders_takes_away_what_rests() {
+    let bot = Paperbot::start(&["--tick", "5ms"]).await;
+    let rests = |report: &BotReport| {
+        report.orders.iter().any(|order| !order.status_is_final() && order.side == Side::Sell)
+    };
+    bot.until("a profit-taking order rests", rests).await;
+    let result = bot.command_as(Verb::CancelOrders, "c").await;
+    assert!(result.exposure.orders_cancelled > 0);
+    let refused = bot.command_as(Verb::Reauth, "s").await;
+    assert_eq!((refused.outcome, refused.reason_code.as_deref()), (Outcome::Refused, Some("not_capable")));
+    let refused = bot.command_as(Verb::ResetBreaker, "b").await;
+    assert_eq!(refused.reason_code.as_deref(), Some("breaker_closed"));
+}
+
+#[tokio::test]
+async fn it_stops_in_order_on_a_command_and_on_sigterm() {
+    let mut bot = Paperbot::start(&["--tick", "5ms"]).await;
+    let result = bot.command_as(Verb::Shutdown, "bye").await;
+    assert_eq!(result.phase, Phase::Stopping);
+    let status = bot.process.take().unwrap().wait(Duration::from_secs(5));
+    assert_eq!(status.code(), Some(0));
+    bot.launch().await;
+    assert!(bot.command_as(Verb::Shutdown, "bye").await.replayed, "an old command does not stop a new life");
+    bot.process.as_ref().unwrap().terminate();
+    assert_eq!(bot.process.take().unwrap().wait(Duration::from_secs(5)).code(), Some(0));
+    assert!(!bot.socket().exists());
+}
+
+#[tokio::test]
+async fn a_second_bot_and_a_bad_start_are_refused_with_a_reason() {
+    let bot = Paperbot::start(&[]).await;
+    let says = |command: &mut std::process::Command| {
+        let output = command.stderr(std::process::Stdio::piped()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = says(&mut bot.command());
+    assert_eq!(code, Some(2));
+    assert!(said.contains("another bot uses"), "{said}");
+
+    let other = Paperbot::prepare(&[]);
+    let (code, said) = says(other.command().arg("--socket").arg(bot.socket()));
+    assert_eq!(code, Some(2), "{said}");
+    let long = other.folder.path().join("x".repeat(120));
+    let mut command = std::process::Command::new(crate::kit::program("paperbot"));
+    let (code, said) = says(command.arg("--data-dir").arg(other.data()).arg("--socket").arg(long));
+    assert_eq!(code, Some(2));
+    assert!(said.contains("too long for a socket"), "{said}");
+    let (code, said) = says(other.command().arg("--replay").arg("/nowhere.csv"));
+    assert_eq!(code, Some(2));
+    assert!(said.contains("/nowhere.csv"), "{said}");
+}
+
+fn sha(text: &str) -> String {
+    HEXLOWER.encode(&Sha256::digest(text.as_bytes()))
+}
+
+fn write_head(bot: &Paperbot, version: u64, text: &str) {
+    let folder = bot.data().join("config");
+    std::fs::create_dir_all(folder.join("versions")).unwrap();
+    let file = format!("versions/{version:06}-{}.json", &sha(text)[..8]);
+    std::fs::write(folder.join(&file), text).unwrap();
+    let head = json!({"version": version, "sha256": sha(text), "file": file, "txn": null, "at": "2026-01-01T00:00:00Z"});
+    std::fs::write(folder.join("HEAD.new"), head.to_string()).unwrap();
+    std::fs::rename(folder.join("HEAD.new"), folder.join("HEAD")).unwrap();
+}
+
+async fn config(bot: &Paperbot) -> ConfigState {
+    bot.get("config").await.unwrap()
+}
+
+async fn activate(bot: &Paperbot, txn: &str, generation: u64, text: &str, ttl_ms: u64) -> (u16, Value) {
+    let message = Activate {
+        txn: txn.to_owned(),
+        generation,
+        base: config(bot).await.running,
+        candidate: VersionRef { version: 2, sha256: sha(text) },
+        document: text.to_owned(),
+        ttl_ms,
+    };
+    bot.post("config/activate", &message).await
+}
+
+fn with(pointer: &str, value: Value) -> String {
+    let mut document: Value = serde_json::from_str(DEFAULT).unwrap();
+    *document.pointer_mut(pointer).unwrap() = value;
+    document.to_string()
+}
+
+#[tokio::test]
+async fn a_config_trial_changes_what_the_bot_does_and_ends_by_itself() {
+    let bot = Paperbot::start(&["--tick", "5ms"]).await;
+    bot.until("positions may be opened", |report| report.no_entry_reasons.is_empty()).await;
+    let base = config(&bot).await.running;
+    assert_eq!((base.version, base.sha256), (0, sha(DEFAULT)));
+
+    let minute = (chrono::Utc::now() + chrono::TimeDelta::hours(2)).with_timezone(&chrono_tz::UTC);
+    let mut document: Value = serde_json::from_str(DEFAULT).unwrap();
+    let from = if minute.format("%H").to_string() == "23" {
+        "00:00".to_owned()
+    } else {
+        minute.format("%H:00").to_string()
+    };
+    let to = from.replace(":00", ":59");
+    document["trading"]["hours"] = json!({"start_time": from, "end_time": to, "timezone": "UTC"});
+    let later = document.to_string();
+    let (status, ack) = activate(&bot, "t1", 1, &later, 700).await;
+    assert_eq!((status, &ack["running"]["sha256"]), (200, &json!(sha(&later))));
+    let report = bot.state().await;
+    assert_eq!(report.config.trial.as_ref().map(|trial| trial.txn.as_str()), Some("t1"));
+    bot.until("the hours gate entries", |report| {
+        report.no_entry_reasons.contains(&"outside_hours".to_owned())
+    })
+    .await;
+    bot.until("HEAD's config is back", |report| {
+        report.config.trial.is_none() && report.config.running.version == 0
+    })
+    .await;
+    bot.until("entries are possible again", |report| report.no_entry_reasons.is_empty()).await;
+    assert_eq!(config(&bot).await.last_outcome, Some(("t1".to_owned(), "trial_expired".to_owned())));
+    let (status, refusal) = bot.post("config/commit", &Settle { txn: "t1".to_owned(), generation: 1 }).await;
+    assert_eq!((status, &refusal["code"]), (409, &json!("not_in_trial")));
+    let effects: Vec<Value> = lines(&bot.data().join("effects.jsonl"));
+    let verbs: Vec<&Value> =
+        effects.iter().filter(|effect| effect["txn"] == "t1").map(|effect| &effect["verb"]).collect();
+    assert_eq!(verbs, ["activated", "trial_expired"]);
+}
+
+#[tokio::test]
+async fn a_kill_during_a_trial_boots_from_head() {
+    let mut bot = Paperbot::prepare(&["--tick", "5ms"]);
+    write_head(&bot, 4, DEFAULT);
+    bot.launch().await;
+    assert_eq!(config(&bot).await.running.version, 4);
+    let candidate = with("/trading/max_trades_per_day", json!(3));
+    assert_eq!(activate(&bot, "t", 7, &candidate, 60_000).await.0, 200);
+    bot.kill();
+    bot.launch().await;
+    let state = config(&bot).await;
+    assert_eq!((state.running.sha256, state.trial, state.generation), (sha(DEFAULT), None, 7));
+    let (status, refusal) = activate(&bot, "u", 6, &candidate, 60_000).await;
+    assert_eq!((status, &refusal["code"]), (409, &json!("older_generation")));
+
+    assert_eq!(activate(&bot, "u", 8, &candidate, 60_000).await.0, 200);
+    let commit = Settle { txn: "u".to_owned(), generation: 8 };
+    assert_eq!(bot.post("config/commit", &commit).await.1["code"], "head_mismatch");
+    write_head(&bot, 5, &candidate);
+    assert_eq!(bot.post("config/commit", &commit).await.0, 200);
+    assert_eq!(bot.post("config/commit", &commit).await.0, 200);
+    bot.kill();
+    bot.launch().await;
+    assert_eq!(config(&bot).await.running.version, 5);
+    assert_eq!(bot.post("config/commit", &commit).await.0, 200, "the outcome is remembered");
+}
+
+#[tokio::test]
+async fn a_config_that_cannot_work_is_refused_by_the_check_and_the_activation() {
+    let bot = Paperbot::start(&["--tick", "5ms"]).await;
+    let bad = with("/targets/0/symbol", json!("ZZZZ"));
+    let check: Value = serde_json::from_str(&bad).unwrap();
+    let (status, verdict) = bot.post("config/check", &json!({"config": check})).await;
+    let verdict: CheckVerdict = serde_json::from_value(verdict).unwrap();
+    assert_eq!((status, verdict.ok), (200, false));
+    assert_eq!(verdict.violations[0].path, "/targets/0/symbol");
+    let (status, refusal) = activate(&bot, "t", 1, &bad, 60_000).await;
+    assert_eq!((status, &refusal["code"]), (422, &json!("check_failed")));
+    let slower: Value =
+        serde_json::from_str(&with("/order_management/poll_interval_seconds", json!(30))).unwrap();
+    let (_, verdict) = bot.post("config/check", &json!({"config": slower})).await;
+    assert_eq!(
+        (&verdict["restart"], &verdict["hot"]),
+        (&json!(["/order_management/poll_interval_seconds"]), &json!([]))
+    );
+    assert_eq!(config(&bot).await.trial, None);
+}
+
+#[tokio::test]
+async fn limits_bind_orders_and_refusals_say_why() {
+    let bot = Paperbot::start(&["--tick", "5ms"]).await;
+    let tight = with("/order_management/max_slippage_pct", json!(0.05));
+    bot.command_as(Verb::Pause, "p").await;
+    bot.command_as(Verb::Flatten, "f").await;
+    bot.until("nothing is open", |report| report.positions.is_empty()).await;
+    assert_eq!(activate(&bot, "t", 1, &tight, 60_000).await.0, 200);
+    bot.command_as(Verb::Resume, "r").await;
+    bot.until("orders are refused", |report| report.loop_stats.order_rejects_last_hour > 2).await;
+    let report = bot.state().await;
+    let error = report.recent_errors.iter().find(|error| error.error_code == "BRK_010").unwrap();
+    assert_eq!(error.context["reason_code"], "slippage_limit");
+    assert!(report.positions.is_empty());
+}
+
+#[tokio::test]
+async fn losses_open_the_breaker_which_stays_open_across_a_kill_until_it_is_reset() {
+    let mut bot = Paperbot::prepare(&["--tick", "2ms"]);
+    write_head(&bot, 1, &with("/risk_management/daily_loss_limit", json!("-1.00")));
+    bot.launch().await;
+    bot.until("the breaker opens", |report| report.circuit_breaker.state == BreakerState::Open).await;
+    let report = bot.state().await;
+    assert_eq!(report.circuit_breaker.source.as_deref(), Some("daily_loss"));
+    assert!(!report.trading_enabled);
+    assert!(report.recent_errors.iter().any(|error| error.error_code == "BOT_013"));
+    bot.kill();
+    bot.launch().await;
+    assert_eq!(bot.state().await.circuit_breaker.state, BreakerState::Open);
+    let reset = bot.command_as(Verb::ResetBreaker, "r").await;
+    assert_eq!((reset.outcome, reset.trading_enabled), (Outcome::Done, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_never_read_do_not_slow_the_loop() {
+    let bot = Paperbot::start(&["--tick", "5ms"]).await;
+    bot.until("it ticks", |report| report.loop_stats.ticks > 100).await;
+    let mut stalled = Vec::new();
+    for _ in 0..50 {
+        let mut stream = tokio::net::UnixStream::connect(bot.socket()).await.unwrap();
+        for path in ["state", "events"] {
+            let request = format!("GET /ipc/v1/{path} HTTP/1.1\r\nhost: bot\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+        }
+        stalled.push(stream);
+    }
+    let before = bot.state().await.loop_stats.ticks;
+    let started = std::time::Instant::now();
+    let moved = || async { bot.state().await.loop_stats.ticks > before + 200 };
+    until("the loop goes on", Duration::from_secs(20), moved).await;
+    // 200 ticks of 5 ms take a second; a loop that waited for a reader would stand still.
+    assert!(started.elapsed() < Duration::from_secs(10));
+    let mut one = [0; 16];
+    stalled[0].read_exact(&mut one).await.unwrap();
+    assert!(one.starts_with(b"HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_stopped_process_reports_the_gap_when_it_goes_on() {
+    let bot = Paperbot::start(&["--tick", "20ms"]).await;
+    let process: &Process = bot.process.as_ref().unwrap();
+    bot.until("it ticks", |report| report.loop_stats.ticks > 3).await;
+    process.freeze();
+    tokio::time::sleep(Duration::from_millis(5_200)).await;
+    process.thaw();
+    let gap = |report: &BotReport| report.recent_errors.iter().any(|error| error.error_code == "BOT_010");
+    bot.until("the gap is reported", gap).await;
+}
