@@ -9,4 +9,5 @@ mod house;
 mod kit;
 mod paperbot;
 mod refusals;
+mod session;
 mod start;

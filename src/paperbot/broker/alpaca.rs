@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::http::{Answer, Ask, Http, HttpSettings};
-use super::{BrokerError, OrderIntent, ProbeOk, Reply, SessionInfo, clean_code};
+use super::{BrokerError, OrderIntent, ProbeOk, Reply, SessionInfo, clean_code, lenient, lenient_required};
 use crate::contract::{Account, Mode, Order, OrderStatus, OrderType, Position, Side};
 use crate::redact;
 
@@ -284,11 +284,11 @@ struct AccountBody {
     status: String,
     #[serde(default)]
     account_number: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     cash: Option<Decimal>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     equity: Option<Decimal>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     buying_power: Option<Decimal>,
     #[serde(default)]
     trading_blocked: bool,
@@ -322,16 +322,18 @@ impl AccountBody {
 #[derive(Debug, Deserialize)]
 struct PositionBody {
     symbol: String,
+    #[serde(deserialize_with = "lenient_required")]
     qty: Decimal,
     #[serde(default)]
     side: Option<String>,
+    #[serde(deserialize_with = "lenient_required")]
     avg_entry_price: Decimal,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     current_price: Option<Decimal>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     unrealized_pl: Option<Decimal>,
     /// A fraction: 0.2 is 20 %.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     unrealized_plpc: Option<Decimal>,
 }
 
@@ -358,16 +360,16 @@ struct OrderBody {
     #[serde(default)]
     client_order_id: Option<String>,
     symbol: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     qty: Option<Decimal>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     filled_qty: Option<Decimal>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     filled_avg_price: Option<Decimal>,
     #[serde(default, rename = "type")]
     order_type: Option<String>,
     side: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     limit_price: Option<Decimal>,
     status: String,
     #[serde(default)]

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer};
 
 pub use alpaca::{Alpaca, AlpacaSettings, KeySource, LIVE_URL, PAPER_URL};
 pub use http::HttpSettings;
@@ -508,4 +509,58 @@ const NO_ROBINHOOD_ORDERS: BrokerError =
 /// A short code of a peer, safe to show.
 fn clean_code(text: &str) -> String {
     crate::text::clean(text, 40)
+}
+
+/// Brokers write money as strings, and now and then as numbers; `null` is no value.
+fn lenient<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Decimal>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Text(String),
+        Number(serde_json::Number),
+    }
+    let Some(written) = Option::<Written>::deserialize(input)? else { return Ok(None) };
+    let text = match written {
+        Written::Text(text) => text,
+        Written::Number(number) => number.to_string(),
+    };
+    let decimal = Decimal::from_str_exact(&text).or_else(|_| Decimal::from_scientific(&text));
+    // An example of the vendor has more decimals than fit; those are rounded away.
+    let decimal = decimal.or_else(|_| text.parse());
+    decimal.map(Some).map_err(|_| serde::de::Error::custom("not a decimal"))
+}
+
+fn lenient_required<'de, D: Deserializer<'de>>(input: D) -> Result<Decimal, D::Error> {
+    lenient(input)?.ok_or_else(|| serde::de::Error::custom("no decimal"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_is_read_from_strings_and_numbers() {
+        #[derive(Deserialize)]
+        struct Body {
+            #[serde(default, deserialize_with = "lenient")]
+            money: Option<Decimal>,
+        }
+        let read = |text: &str| {
+            serde_json::from_str::<Body>(text).map(|body| body.money.map(|money| money.to_string()))
+        };
+        for (text, expected) in [
+            (r#"{"money":"100.5000"}"#, Some("100.5000")),
+            (r#"{"money":12.5}"#, Some("12.5")),
+            (r#"{"money":7}"#, Some("7")),
+            (r#"{"money":"1e3"}"#, Some("1000")),
+            (r#"{"money":null}"#, None),
+            ("{}", None),
+        ] {
+            assert_eq!(read(text).unwrap().as_deref(), expected, "{text}");
+        }
+        for text in [r#"{"money":"abc"}"#, r#"{"money":""}"#, r#"{"money":[]}"#, r#"{"money":1e400}"#] {
+            assert!(read(text).is_err(), "{text}");
+        }
+        assert!(read(r#"{"money":"122011.09751111286868000000000"}"#).unwrap().is_some());
+    }
 }

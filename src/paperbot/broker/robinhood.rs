@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::http::{Answer, Ask, Http, HttpSettings};
 use super::{
     BrokerError, Challenge, ChallengeKind, ChallengeState, Lifetime, ProbeOk, Reply, SessionInfo, Step,
+    lenient, lenient_required,
 };
 use crate::contract::{Account, Position};
 use crate::paperbot::tokens::{TokenStore, Tokens};
@@ -615,11 +616,11 @@ struct Page<T> {
 struct AccountBody {
     #[serde(default)]
     account_number: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     buying_power: Option<Decimal>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     cash: Option<Decimal>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     portfolio_cash: Option<Decimal>,
     #[serde(default)]
     locked: bool,
@@ -650,17 +651,18 @@ impl AccountBody {
 
 #[derive(Debug, Deserialize)]
 struct PortfolioBody {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     equity: Option<Decimal>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     extended_hours_equity: Option<Decimal>,
 }
 
 #[derive(Debug, Deserialize)]
 struct PositionBody {
     instrument: String,
+    #[serde(deserialize_with = "lenient_required")]
     quantity: Decimal,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     average_buy_price: Option<Decimal>,
 }
 
@@ -695,9 +697,9 @@ impl PositionBody {
 #[derive(Debug, Deserialize)]
 struct QuoteBody {
     symbol: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     last_trade_price: Option<Decimal>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     last_extended_hours_trade_price: Option<Decimal>,
 }
 

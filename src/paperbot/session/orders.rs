@@ -7,6 +7,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::time::{sleep, timeout};
 
 use super::{Decision, Intent, SessionMonitor};
@@ -60,27 +62,27 @@ impl std::error::Error for SubmitError {}
 impl SessionMonitor {
     /// Money in the account.
     pub async fn account(&self) -> Result<Account, BrokerError> {
-        self.read(async || self.inner.broker.account().await).await
+        self.read(|| self.inner.broker.account().boxed()).await
     }
 
     /// Open positions.
     pub async fn positions(&self) -> Result<Vec<Position>, BrokerError> {
-        self.read(async || self.inner.broker.positions().await).await
+        self.read(|| self.inner.broker.positions().boxed()).await
     }
 
     /// Resting orders.
     pub async fn open_orders(&self) -> Result<Vec<Order>, BrokerError> {
-        self.read(async || self.inner.broker.open_orders().await).await
+        self.read(|| self.inner.broker.open_orders().boxed()).await
     }
 
     /// The order with this client id, if the broker has it.
-    pub async fn order_by_client_id(&self, id: &str) -> Result<Option<Order>, BrokerError> {
-        self.read(async || self.inner.broker.order_by_client_id(id).await).await
+    pub async fn order_by_client_id<'a>(&'a self, id: &'a str) -> Result<Option<Order>, BrokerError> {
+        self.read(|| self.inner.broker.order_by_client_id(id).boxed()).await
     }
 
     /// Cancels an order; allowed in every state, since it adds no exposure.
-    pub async fn cancel(&self, id: &str) -> Result<(), BrokerError> {
-        self.read(async || self.inner.broker.cancel(id).await).await
+    pub async fn cancel<'a>(&'a self, id: &'a str) -> Result<(), BrokerError> {
+        self.read(|| self.inner.broker.cancel(id).boxed()).await
     }
 
     /// Asks the gate and sends the order once.
@@ -133,7 +135,10 @@ impl SessionMonitor {
     }
 
     /// An authenticated read. A refused token is replaced once, by whoever comes first, and the read repeated once.
-    async fn read<T>(&self, call: impl AsyncFn() -> Result<Reply<T>, BrokerError>) -> Result<T, BrokerError> {
+    async fn read<'a, T>(
+        &'a self,
+        call: impl Fn() -> BoxFuture<'a, Result<Reply<T>, BrokerError>>,
+    ) -> Result<T, BrokerError> {
         let first = call().await;
         let reply = match first {
             Err(BrokerError::SessionInvalid { generation }) => {

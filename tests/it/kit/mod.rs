@@ -4,6 +4,7 @@ pub mod app;
 pub mod desk;
 pub mod paperbot;
 pub mod plausible;
+pub mod broker_stub;
 pub mod scripted_bot;
 
 use std::future::Future;

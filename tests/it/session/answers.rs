@@ -1,0 +1,421 @@
+//! What a broker may answer to a probe, and what each answer means: good ones, refusals, nonsense, broken connections.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use botops::contract::{GateReason, OrderType, Side};
+use botops::paperbot::broker::OrderIntent;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rust_decimal::Decimal;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+use super::*;
+
+const LIMIT: Duration = Duration::from_millis(700);
+
+async fn probe_robinhood(act: Act) -> (String, BrokerStub) {
+    let folder = tempfile::tempdir().unwrap();
+    store_pair(folder.path(), 1);
+    let stub = BrokerStub::start().await;
+    stub.always(ACCOUNTS, act);
+    let broker = Robinhood::new(&robinhood_settings(folder.path(), &stub.url())).unwrap();
+    let broker = Broker::Robinhood(Box::new(broker));
+    (outcome(&broker).await, stub)
+}
+
+async fn probe_alpaca(act: Act) -> String {
+    let stub = BrokerStub::start().await;
+    stub.always(ALPACA, act);
+    let broker = Broker::Alpaca(Alpaca::new(&alpaca_settings(&stub.url(), Mode::Paper)).unwrap());
+    outcome(&broker).await
+}
+
+/// `ok`, `ok (restriction)` or the kind of error; never a word of the server.
+async fn outcome(broker: &Broker) -> String {
+    let outcome = match broker.probe(LIMIT).await {
+        Ok(reply) => {
+            assert!(reply.value.account.starts_with("***"), "{:?}", reply.value);
+            reply.value.restricted.map_or("ok".to_owned(), |text| format!("ok ({text})"))
+        }
+        Err(error) => {
+            let shown = format!("{error} {error:?}");
+            assert!(!CANARIES.iter().any(|canary| shown.contains(canary)), "{shown}");
+            error.kind().to_owned()
+        }
+    };
+    assert!(!CANARIES.iter().any(|canary| format!("{broker:?}").contains(canary)), "{broker:?}");
+    outcome
+}
+
+#[tokio::test]
+async fn a1_a_valid_profile_is_healthy_after_one_call() {
+    let rig = Rig::robinhood(short_limits(), |stub| {
+        stub.always(ACCOUNTS, profile());
+    })
+    .await;
+    rig.healthy().await;
+    until("the record", || !rig.events("health_check.passed").is_empty(), || rig.log()).await;
+    let sent = rig.stub.sent(ACCOUNTS);
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].query, "default_to_all_accounts=true");
+    assert_eq!(sent[0].header("authorization"), "Bearer canary-access-1");
+    let executed = &rig.events("health_check.executed")[0];
+    assert_eq!((&executed["success"], &executed["context"]), (&true.into(), &"startup".into()));
+    assert!(executed["latency_ms"].is_u64());
+    assert!(rig.buy().await.allowed);
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn a2_an_answer_without_an_account_is_not_healthy() {
+    for body in [
+        r#"{"results":[]}"#,
+        r#"{"next":null}"#,
+        r#"[{"account_number":"canary-account"}]"#,
+        r#"{"results":[{"account_number":null}]}"#,
+        r#"{"results":[{"account_number":""}]}"#,
+        r#"{"results":{}}"#,
+        "null",
+        "",
+    ] {
+        assert_eq!(probe_robinhood(Act::ok(body)).await.0, "protocol", "{body}");
+    }
+    for body in [r"{}", r#"{"id":null,"status":"ACTIVE"}"#, r#"{"id":"x"}"#, "[]"] {
+        assert_eq!(probe_alpaca(Act::ok(body)).await, "protocol", "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a3_unknown_fields_numbers_and_nulls_are_accepted() {
+    let body = r#"{"results":[{"account_number":"canary-account-1","cash":12.5,"buying_power":null,"new":{"a":[1]}}]}"#;
+    assert_eq!(probe_robinhood(Act::ok(body)).await.0, "ok");
+    let body =
+        r#"{"id":"abcdef","status":"SOMETHING_NEW","cash":1,"equity":2.25,"buying_power":null,"x":[]}"#;
+    assert_eq!(probe_alpaca(Act::ok(body)).await, "ok");
+}
+
+#[tokio::test]
+async fn a4_a_locked_account_is_a_valid_session_that_may_not_trade() {
+    let locked = r#"{"results":[{"account_number":"canary-account-5678","locked":true}]}"#;
+    let rig = Rig::robinhood(short_limits(), |stub| {
+        stub.always(ACCOUNTS, Act::ok(locked));
+    })
+    .await;
+    rig.healthy().await;
+    let decision = rig.buy().await;
+    assert_eq!((decision.allowed, decision.reason), (false, GateReason::AccountRestricted));
+    assert_eq!(rig.sell().await.reason, GateReason::ReducingAllowed);
+    let facts = rig.monitor.facts();
+    assert!(!facts.is_healthy);
+    assert_eq!(facts.reason.as_deref(), Some("the account is locked; no new positions"));
+    assert_eq!(facts.error_code.as_deref(), Some("BRK_009"));
+    rig.finish().await;
+    let blocked = r#"{"id":"abcdef","status":"ACTIVE","trading_blocked":true}"#;
+    assert_eq!(probe_alpaca(Act::ok(blocked)).await, "ok (trading is blocked)");
+    let closing = r#"{"results":[{"account_number":"abcdef","only_position_closing_trades":true}]}"#;
+    assert_eq!(probe_robinhood(Act::ok(closing)).await.0, "ok (the account may only close positions)");
+}
+
+#[tokio::test]
+async fn a5_retired_day_trade_fields_are_not_missed() {
+    let rig = Rig::alpaca(short_limits(), |stub| {
+        stub.always(ALPACA, alpaca_account());
+    })
+    .await;
+    rig.healthy().await;
+    let account = rig.monitor.account().await.unwrap();
+    assert_eq!(account.day_trade_count, None);
+    assert_eq!(account.account_balance.to_string(), "2000.10");
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn c_refusals_are_told_apart() {
+    let permission = r#"{"error_code":"INSUFFICIENT_PERMISSIONS","detail":"You do not have permission"}"#;
+    assert_eq!(probe_robinhood(refused(403, permission)).await.0, "forbidden");
+    let token = r#"{"detail":"Invalid Token canary-server-text"}"#;
+    assert_eq!(probe_robinhood(refused(403, token)).await.0, "session_invalid");
+    assert_eq!(probe_robinhood(refused(403, "")).await.0, "rate_limited", "a soft block");
+    assert_eq!(probe_robinhood(unauthorized()).await.0, "session_invalid");
+    assert_eq!(probe_robinhood(refused(404, "<html>")).await.0, "protocol");
+    assert_eq!(probe_alpaca(refused(403, "<html>nginx</html>")).await, "session_invalid");
+    assert_eq!(probe_alpaca(refused(403, r#"{"message":"forbidden."}"#)).await, "session_invalid");
+}
+
+#[tokio::test]
+async fn c1_a_missing_permission_restricts_and_starts_no_sign_in() {
+    let body = r#"{"error_code":"INSUFFICIENT_PERMISSIONS","detail":"You do not have permission"}"#;
+    let rig = Rig::robinhood(short_limits(), |stub| {
+        stub.always(ACCOUNTS, refused(403, body));
+    })
+    .await;
+    rig.healthy().await;
+    rig.gate_is(GateReason::AccountRestricted);
+    assert!(rig.stub.sent(TOKEN).is_empty());
+    rig.finish().await;
+}
+
+fn order(id: &str) -> OrderIntent {
+    OrderIntent {
+        client_order_id: id.to_owned(),
+        symbol: "SPY".to_owned(),
+        side: Side::Buy,
+        order_type: OrderType::Market,
+        quantity: Decimal::ONE,
+        limit_price: None,
+    }
+}
+
+#[tokio::test]
+async fn c4_a_refused_order_leaves_the_session_alone() {
+    let rig = Rig::alpaca(short_limits(), |stub| {
+        let body = r#"{"code":40310000,"message":"insufficient buying power canary-server-text","buying_power":"0"}"#;
+        stub.always(ALPACA, alpaca_account()).always("POST /v2/orders", refused(403, body));
+    })
+    .await;
+    rig.healthy().await;
+    let error = rig.monitor.submit(&order("one"), false).await.unwrap_err();
+    assert_eq!(error.to_string(), "the broker refused the order (40310000)");
+    assert_eq!(error.code().row().code, "BRK_010");
+    assert!(rig.monitor.facts().is_healthy);
+    assert_eq!(rig.stub.sent("POST /v2/orders").len(), 1);
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn e4_server_errors_are_alike_whatever_their_body() {
+    for status in [500, 502, 503, 504] {
+        let act = refused(status, "<html>canary-server-text</html>").header("content-type", "text/html");
+        assert_eq!(probe_robinhood(act).await.0, "server_error");
+    }
+}
+
+#[tokio::test]
+async fn f1_f2_a_hang_and_a_drip_are_cut_by_the_deadline() {
+    for act in [Act::Hang, Act::DripHead, Act::DripBody] {
+        let started = Instant::now();
+        assert_eq!(probe_robinhood(act.clone()).await.0, "timeout", "{act:?}");
+        assert!(started.elapsed() < LIMIT * 3, "{act:?} took {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn f3_a_broken_answer_is_told_from_a_wrong_one() {
+    assert_eq!(probe_robinhood(Act::Truncated).await.0, "truncated");
+    assert_eq!(probe_robinhood(Act::ResetInBody).await.0, "truncated");
+    assert_eq!(probe_robinhood(Act::Reset).await.0, "reset");
+}
+
+#[tokio::test]
+async fn f4_a_closed_port_is_no_connection() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let broker = Alpaca::new(&alpaca_settings(&format!("http://{port}"), Mode::Paper)).unwrap();
+    assert_eq!(outcome(&Broker::Alpaca(broker)).await, "connect");
+}
+
+#[tokio::test]
+async fn f5_a_connection_that_the_peer_closed_between_calls_is_no_failure() {
+    let stub = BrokerStub::start().await;
+    stub.always(ALPACA, Act::CloseAfter(Box::new(alpaca_account())));
+    let broker = Broker::Alpaca(Alpaca::new(&alpaca_settings(&stub.url(), Mode::Paper)).unwrap());
+    for wait in [0, 5, 18, 20, 22, 40] {
+        assert_eq!(outcome(&broker).await, "ok");
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+    }
+}
+
+#[tokio::test]
+async fn g1_nonsense_is_refused_with_bounded_effort() {
+    let deep = "[".repeat(100_000);
+    let huge = format!(r#"{{"results":[{{"account_number":"{}"}}]}}"#, "x".repeat(2 * 1024 * 1024));
+    let twice = r#"{"results":[{"account_number":"a","account_number":"b"}]}"#;
+    for body in
+        ["<html>canary-server-text</html>", "{\"results\":", "{\"results\":[NaN]}", twice, &deep, &huge]
+    {
+        let started = Instant::now();
+        let head: String = body.chars().take(40).collect();
+        assert_eq!(probe_robinhood(Act::ok(body)).await.0, "protocol", "{head}");
+        assert!(started.elapsed() < Duration::from_secs(2));
+    }
+    let broken =
+        Act::Reply { status: 200, headers: Vec::new(), body: b"{\"results\":[\"\xff\xfe\"]}".to_vec() };
+    assert_eq!(probe_robinhood(broken).await.0, "protocol");
+    let endless = Act::ok(&huge).header("content-length", "999999999");
+    assert_eq!(probe_robinhood(endless).await.0, "protocol");
+}
+
+#[tokio::test]
+async fn g2_redirects_and_part_answers_are_refused_and_nobody_else_is_called() {
+    let other = BrokerStub::start().await;
+    for status in [301, 302, 307, 308] {
+        let act = refused(status, "").header("location", format!("{}/v2/account", other.url()));
+        assert_eq!(probe_alpaca(act).await, "protocol");
+    }
+    assert!(other.journal().is_empty());
+    assert_eq!(probe_alpaca(refused(204, "")).await, "protocol");
+    assert_eq!(probe_alpaca(refused(206, r#"{"id":"x","status":"ACTIVE"}"#)).await, "protocol");
+}
+
+#[tokio::test]
+async fn g3_an_encoding_nobody_asked_for_is_refused() {
+    assert_eq!(probe_alpaca(alpaca_account().header("content-encoding", "gzip")).await, "protocol");
+}
+
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+fn authority(name: &str) -> Authority {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let pem = params.self_signed(&key).unwrap().pem();
+    Authority { pem, issuer: Issuer::new(params, key) }
+}
+
+fn certificate(authority: &Authority, name: &str, expired: bool) -> TlsAcceptor {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    if expired {
+        params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2002, 1, 1);
+    }
+    let leaf = params.signed_by(&key, &authority.issuer).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+fn tls_broker(folder: &Path, stub: &BrokerStub, trusted: Option<&Authority>) -> Broker {
+    let mut settings = alpaca_settings(&format!("https://127.0.0.1:{}", stub.addr.port()), Mode::Paper);
+    if let Some(authority) = trusted {
+        let path = folder.join("ca.pem");
+        std::fs::write(&path, &authority.pem).unwrap();
+        settings.http.ca_file = Some(path);
+    }
+    Broker::Alpaca(Alpaca::new(&settings).unwrap())
+}
+
+#[tokio::test]
+async fn h1_a_certificate_that_cannot_be_trusted_is_told_and_never_worked_around() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (authority("ours"), authority("theirs"));
+    for (acceptor, why) in [
+        (certificate(&theirs, "127.0.0.1", false), "unknown issuer"),
+        (certificate(&ours, "127.0.0.1", true), "expired"),
+        (certificate(&ours, "example.net", false), "issued for another name"),
+    ] {
+        let stub = BrokerStub::start_with(Some(acceptor)).await;
+        let error = tls_broker(folder.path(), &stub, Some(&ours)).probe(LIMIT).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("the broker's certificate cannot be trusted: {why}"));
+        assert_eq!(error.code().row().code, "BRK_007");
+        assert!(stub.journal().is_empty(), "nothing was sent");
+    }
+    let plain = BrokerStub::start().await;
+    let error = tls_broker(folder.path(), &plain, Some(&ours)).probe(LIMIT).await.unwrap_err();
+    assert_eq!(error.kind(), "tls", "plain HTTP on the TLS port: {error}");
+}
+
+#[tokio::test]
+async fn h1_a_tls_failure_is_not_retried_inside_a_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (authority("ours"), authority("theirs"));
+    let stub = BrokerStub::start_with(Some(certificate(&theirs, "127.0.0.1", false))).await;
+    let broker = tls_broker(folder.path(), &stub, Some(&ours));
+    let mut limits = short_limits();
+    limits.confirm = Duration::from_secs(60);
+    let rig = Rig::run(folder, stub, broker, limits, Clock::system());
+    rig.phase(SessionPhase::Degraded).await;
+    assert_eq!(rig.code(), "BRK_007");
+    assert_eq!(rig.events("health_check.executed")[0]["attempts"], 1);
+    let notes = rig.notes.lock().unwrap().clone();
+    assert!(notes.iter().any(|note| note.severity == botops::contract::Severity::Critical));
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn h2_a_certificate_replaced_by_a_valid_one_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = authority("ours");
+    let stub = BrokerStub::start_with(Some(certificate(&ours, "127.0.0.1", false))).await;
+    stub.always(ALPACA, Act::CloseAfter(Box::new(alpaca_account())));
+    let broker = tls_broker(folder.path(), &stub, Some(&ours));
+    assert_eq!(outcome(&broker).await, "ok");
+    stub.use_tls(certificate(&ours, "127.0.0.1", false));
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    assert_eq!(outcome(&broker).await, "ok");
+}
+
+#[tokio::test]
+async fn m1_pages_stay_on_the_same_origin_and_end() {
+    let other = BrokerStub::start().await;
+    let page = |next: &str| {
+        let body = format!(
+            r#"{{"results":[{{"instrument":"/instruments/abc/","quantity":"2.0000","average_buy_price":"10.50"}}],
+            "next":{next}}}"#
+        );
+        Act::ok(body)
+    };
+    let rig = Rig::robinhood(short_limits(), |stub| {
+        stub.always(ACCOUNTS, profile())
+            .always("GET /instruments/abc/", Act::ok(r#"{"symbol":"SPY"}"#))
+            .always(
+                "GET /quotes/",
+                Act::ok(r#"{"results":[{"symbol":"SPY","last_trade_price":"12.50"},null]}"#),
+            )
+            .next("GET /positions/", page("null"))
+            .next("GET /positions/", page(&format!("\"{}/positions/?cursor=1\"", other.url())))
+            .always("GET /positions/", page("\"/positions/?cursor=1\""));
+    })
+    .await;
+    rig.healthy().await;
+    let positions = rig.monitor.positions().await.unwrap();
+    assert_eq!(positions.len(), 1);
+    assert_eq!(positions[0].symbol, "SPY");
+    assert_eq!(positions[0].unrealized_pl.unwrap().to_string(), "4.000000");
+    assert_eq!(rig.monitor.positions().await.unwrap_err().kind(), "protocol");
+    assert!(other.journal().is_empty());
+    let before = rig.stub.sent("GET /positions/").len();
+    assert_eq!(rig.monitor.positions().await.unwrap_err().kind(), "protocol");
+    assert_eq!(rig.stub.sent("GET /positions/").len() - before, 20);
+    assert_eq!(rig.stub.sent("GET /instruments/abc/").len(), 1, "an instrument's name is asked for once");
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn alpaca_orders_and_positions_are_read_into_the_contracts_terms() {
+    let rig = Rig::alpaca(short_limits(), |stub| {
+        let positions = r#"[{"symbol":"SPY","qty":"3","side":"short","avg_entry_price":"10","current_price":"9",
+            "unrealized_pl":"3","unrealized_plpc":"0.1"}]"#;
+        let orders = r#"[{"id":"o1","client_order_id":"c1","symbol":"SPY","qty":"5","filled_qty":"2","type":"limit",
+            "side":"sell","limit_price":"11","status":"held"}]"#;
+        stub.always(ALPACA, alpaca_account())
+            .always("GET /v2/positions", Act::ok(positions))
+            .always("GET /v2/orders", Act::ok(orders))
+            .always("DELETE /v2/orders/o1", refused(204, ""));
+    })
+    .await;
+    rig.healthy().await;
+    let position = rig.monitor.positions().await.unwrap().remove(0);
+    assert_eq!(position.quantity.to_string(), "-3");
+    assert_eq!(position.unrealized_pl_pct.unwrap(), Decimal::TEN);
+    let order = rig.monitor.open_orders().await.unwrap().remove(0);
+    assert_eq!(order.status, botops::contract::OrderStatus::PartiallyFilled);
+    rig.monitor.cancel("o1").await.unwrap();
+    let sent = rig.stub.sent("GET /v2/positions");
+    assert_eq!(sent[0].header("apca-api-key-id"), "canary-key");
+    rig.finish().await;
+}
+
+pub(super) fn spy_order(id: &str) -> OrderIntent {
+    order(id)
+}

@@ -1,0 +1,308 @@
+//! The broker session against a real stub broker: every behaviour that brokers are known for, and what must happen.
+
+mod answers;
+mod sign_in;
+mod waits;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use botops::contract::{BreakerState, GateReason, Mode, SessionPhase};
+use botops::paperbot::broker::{
+    Alpaca, AlpacaSettings, Broker, FaultScript, HttpSettings, KeySource, Paper, PaperSettings,
+    PasswordGrant, Robinhood, RobinhoodSettings,
+};
+use botops::paperbot::clock::Clock;
+use botops::paperbot::session::{Decision, Intent, Limits, Note, SessionMonitor, SessionSettings};
+use botops::paperbot::tokens::{TokenStore, Tokens};
+use botops::tasks::Tasks;
+use chrono::{TimeDelta, Utc};
+use tempfile::TempDir;
+
+use crate::kit::broker_stub::{Act, BrokerStub};
+
+const ACCOUNTS: &str = "GET /accounts/";
+const TOKEN: &str = "POST /oauth2/token/";
+const ALPACA: &str = "GET /v2/account";
+
+/// Words that may appear on the wire and in the token file, and nowhere else.
+const CANARIES: &[&str] = &[
+    "canary-access",
+    "canary-refresh",
+    "canary-device",
+    "canary-password",
+    "canary-secret",
+    "canary-key",
+    "canary-code",
+    "canary-server-text",
+    "canary-account",
+];
+
+fn profile() -> Act {
+    Act::ok(
+        r#"{"results":[{"account_number":"canary-account-5678","buying_power":"100.0000","cash":"90.0000",
+        "locked":false,"url":"/accounts/x/"}],"next":null,"previous":null}"#,
+    )
+}
+
+fn alpaca_account() -> Act {
+    Act::ok(
+        r#"{"id":"e6fe16f3-64a4-4921-8928-cadf02f92f98","account_number":"canary-account-1234","status":"ACTIVE",
+        "cash":"1000.55","equity":"2000.10","buying_power":"4000"}"#,
+    )
+}
+
+fn token(n: u32) -> Act {
+    Act::ok(format!(
+        r#"{{"access_token":"canary-access-{n}","refresh_token":"canary-refresh-{n}","expires_in":86400,
+        "token_type":"Bearer","scope":"internal"}}"#
+    ))
+}
+
+fn refused(status: u16, body: &str) -> Act {
+    Act::json(status, body)
+}
+
+fn unauthorized() -> Act {
+    refused(401, r#"{"detail":"Incorrect authentication credentials. canary-server-text"}"#)
+}
+
+fn unavailable() -> Act {
+    refused(503, "<html>canary-server-text</html>").header("content-type", "text/html")
+}
+
+/// The rules of the design with waits that a test can afford.
+fn short_limits() -> Limits {
+    let mut limits = Limits::new(false);
+    let ms = Duration::from_millis;
+    limits.attempt = ms(700);
+    limits.check = ms(2_500);
+    limits.retry_waits = vec![ms(50), ms(100), ms(200)];
+    limits.confirm = ms(150);
+    limits.gate = ms(500);
+    limits.reauth = ms(3_000);
+    limits.reauth_waits = vec![Duration::ZERO, ms(100), ms(200)];
+    limits.breaker.first_wait = ms(400);
+    limits.breaker.longest_wait = ms(800);
+    limits.breaker.permit = ms(5_000);
+    limits.breaker.gap = ms(100);
+    limits.challenge = ms(1_500);
+    limits.challenge_poll = ms(40);
+    limits
+}
+
+/// A session on a stub, with everything it writes in one folder.
+struct Rig {
+    folder: TempDir,
+    stub: BrokerStub,
+    monitor: SessionMonitor,
+    tasks: Tasks,
+    clock: Clock,
+    notes: Arc<Mutex<Vec<Note>>>,
+}
+
+fn robinhood_settings(folder: &Path, url: &str) -> RobinhoodSettings {
+    let mut http = HttpSettings::new(url);
+    http.total = Duration::from_millis(700);
+    RobinhoodSettings {
+        http,
+        account_number: None,
+        store: TokenStore::new(folder.join("tokens.json")),
+        password: None,
+        device_token: None,
+    }
+}
+
+fn password_grant() -> PasswordGrant {
+    PasswordGrant {
+        username: "marcus@example.org".to_owned(),
+        password: "canary-password".to_owned().into(),
+        mfa_secret: None,
+    }
+}
+
+fn pair(n: u32, lifetime: Option<TimeDelta>) -> Tokens {
+    let issued_at = Utc::now();
+    Tokens {
+        access: format!("canary-access-{n}").into(),
+        refresh: Some(format!("canary-refresh-{n}").into()),
+        issued_at,
+        expires_at: lifetime.map(|lifetime| issued_at + lifetime),
+        device: "canary-device".to_owned().into(),
+    }
+}
+
+fn store_pair(folder: &Path, n: u32) {
+    TokenStore::new(folder.join("tokens.json")).save(&pair(n, Some(TimeDelta::days(1)))).unwrap();
+}
+
+fn alpaca_settings(url: &str, mode: Mode) -> AlpacaSettings {
+    let mut http = HttpSettings::new(url);
+    http.total = Duration::from_millis(700);
+    let keys =
+        KeySource::Given { id: "canary-key".to_owned().into(), secret: "canary-secret".to_owned().into() };
+    AlpacaSettings { http, keys, mode }
+}
+
+impl Rig {
+    /// A Robinhood session with a stored token pair.
+    async fn robinhood(limits: Limits, prepare: impl FnOnce(&BrokerStub)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        store_pair(folder.path(), 1);
+        Self::with(folder, limits, prepare, |folder, url| {
+            let broker = Robinhood::new(&robinhood_settings(folder, url)).unwrap();
+            Broker::Robinhood(Box::new(broker))
+        })
+        .await
+    }
+
+    /// The same with the password grant switched on.
+    async fn with_password(limits: Limits, prepare: impl FnOnce(&BrokerStub)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::with(folder, limits, prepare, |folder, url| {
+            let mut settings = robinhood_settings(folder, url);
+            settings.password = Some(password_grant());
+            settings.device_token = Some("canary-device".to_owned().into());
+            Broker::Robinhood(Box::new(Robinhood::new(&settings).unwrap()))
+        })
+        .await
+    }
+
+    async fn alpaca(limits: Limits, prepare: impl FnOnce(&BrokerStub)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::with(folder, limits, prepare, |_, url| {
+            Broker::Alpaca(Alpaca::new(&alpaca_settings(url, Mode::Paper)).unwrap())
+        })
+        .await
+    }
+
+    async fn paper(limits: Limits, script: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let script = FaultScript::parse(script).unwrap();
+        let settings =
+            PaperSettings { script, latency: Duration::from_millis(1), ..PaperSettings::default() };
+        Self::with(folder, limits, |_| {}, |_, _| Broker::Paper(Paper::new(&settings, Clock::system()))).await
+    }
+
+    async fn with(
+        folder: TempDir,
+        limits: Limits,
+        prepare: impl FnOnce(&BrokerStub),
+        broker: impl FnOnce(&Path, &str) -> Broker,
+    ) -> Self {
+        let stub = BrokerStub::start().await;
+        prepare(&stub);
+        let broker = broker(folder.path(), &stub.url());
+        let clock = Clock::simulated(Utc::now());
+        Self::run(folder, stub, broker, limits, clock)
+    }
+
+    fn run(folder: TempDir, stub: BrokerStub, broker: Broker, limits: Limits, clock: Clock) -> Self {
+        let logs = folder.path().join("logs");
+        let mut settings = SessionSettings::new(folder.path(), &logs, false);
+        settings.limits = limits;
+        let notes = Arc::new(Mutex::new(Vec::new()));
+        let sink_notes = notes.clone();
+        let sink = Arc::new(move |note| sink_notes.lock().unwrap().push(note));
+        let tasks = Tasks::new();
+        let monitor = SessionMonitor::start(broker, settings, clock.clone(), tasks.clone(), sink).unwrap();
+        Self { folder, stub, monitor, tasks, clock, notes }
+    }
+
+    /// Ends the session as a crash would and starts another on the same folder and stub.
+    async fn restart(self, broker: impl FnOnce(&Path, &str) -> Broker) -> Self {
+        let limits = short_limits();
+        let Self { folder, stub, monitor, tasks, clock, .. } = self;
+        assert!(tasks.finish(Duration::from_secs(6)).await);
+        drop(monitor);
+        let broker = broker(folder.path(), &stub.url());
+        Self::run(folder, stub, broker, limits, clock)
+    }
+
+    async fn phase(&self, phase: SessionPhase) {
+        until(
+            &format!("{phase:?}"),
+            || self.monitor.facts().state == phase,
+            || format!("{:?}\n{}", self.monitor.facts(), self.log()),
+        )
+        .await;
+    }
+
+    async fn healthy(&self) {
+        self.phase(SessionPhase::Healthy).await;
+    }
+
+    async fn buy(&self) -> Decision {
+        self.monitor.gate(Intent { reducing: false, symbol: "SPY" }).await
+    }
+
+    async fn sell(&self) -> Decision {
+        self.monitor.gate(Intent { reducing: true, symbol: "SPY" }).await
+    }
+
+    #[track_caller]
+    fn gate_is(&self, reason: GateReason) {
+        let decision = self.monitor.gate_now(Intent { reducing: false, symbol: "SPY" });
+        assert_eq!(decision.reason, reason, "{:?}", self.monitor.facts());
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("logs/health_check.log")).unwrap_or_default()
+    }
+
+    /// The lines of one event, parsed.
+    fn events(&self, event: &str) -> Vec<serde_json::Value> {
+        let start = format!("{{\"event\":\"{event}\"");
+        let log = self.log();
+        let lines = log.lines().filter(|line| line.starts_with(&start));
+        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[track_caller]
+    fn breaker_is(&self, state: BreakerState) {
+        assert_eq!(self.monitor.breaker().state, state, "{:?}", self.monitor.breaker());
+    }
+
+    fn code(&self) -> String {
+        self.monitor.facts().error_code.unwrap_or_default()
+    }
+
+    /// Stops the session and looks for secrets in everything that it wrote or said.
+    async fn finish(self) {
+        let started = Instant::now();
+        assert!(self.tasks.finish(Duration::from_secs(6)).await, "the keeper did not stop");
+        assert!(started.elapsed() < Duration::from_secs(5));
+        assert_eq!(self.stub.sent("POST /oauth2/revoke_token/").len(), 0, "a stop signs nobody out");
+        let mut said =
+            format!("{:?}\n{:?}\n{:?}\n", self.monitor, self.monitor.facts(), self.monitor.breaker());
+        for note in self.notes.lock().unwrap().iter() {
+            said.push_str(&format!("{note:?}\n"));
+        }
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if !path.ends_with("tokens.json") && !path.ends_with("keys.env") {
+                    said.push_str(&std::fs::read_to_string(&path).unwrap());
+                }
+            }
+        }
+        for canary in CANARIES {
+            let place = said.find(canary).map(|at| said[..at].lines().last().unwrap_or_default());
+            assert!(place.is_none(), "{canary} after {place:?}");
+        }
+        assert!(!said.contains("example.org"), "a user name");
+    }
+}
+
+/// Waits for a condition, at most ten seconds.
+async fn until(what: &str, mut holds: impl FnMut() -> bool, state: impl Fn() -> String) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(10), "never came: {what}\n{}", state());
+        tokio::time::sleep(Duration::from_millis(4)).await;
+    }
+}

@@ -1,0 +1,594 @@
+//! Signing in again: once for everybody, never with what was refused, with a human where the broker wants one.
+
+use botops::contract::{BreakerState, GateReason};
+use botops::paperbot::session::SubmitError;
+use data_encoding::BASE64URL_NOPAD;
+
+use super::answers::spy_order;
+use super::*;
+
+const WORKFLOW: &str =
+    r#"{"verification_workflow":{"id":"wf-1","workflow_status":"workflow_status_internal_pending"}}"#;
+const MACHINE: &str = "POST /pathfinder/user_machine/";
+const VIEW: &str = "/pathfinder/inquiries/inq-1/user_view/";
+const PROMPT: &str = "GET /push/ch-1/get_prompts_status/";
+
+fn spent() -> Act {
+    refused(400, r#"{"error":"invalid_grant","detail":"canary-server-text"}"#)
+}
+
+fn wrong_password() -> Act {
+    refused(400, r#"{"detail":"Unable to log in with provided credentials."}"#)
+}
+
+#[tokio::test]
+async fn b1_a_refused_token_is_refreshed_once_and_trading_goes_on() {
+    let rig = Rig::robinhood(short_limits(), |stub| {
+        stub.next(ACCOUNTS, unauthorized()).always(ACCOUNTS, profile()).next(TOKEN, token(2));
+    })
+    .await;
+    rig.healthy().await;
+    assert!(rig.buy().await.allowed);
+    let grants = rig.stub.sent(TOKEN);
+    assert_eq!(grants.len(), 1);
+    assert_eq!(grants[0].field("grant_type"), Some("refresh_token"));
+    assert_eq!(grants[0].field("refresh_token"), Some("canary-refresh-1"));
+    assert_eq!(grants[0].field("device_token"), Some("canary-device"));
+    assert_eq!(rig.stub.sent(ACCOUNTS)[1].header("authorization"), "Bearer canary-access-2");
+    assert_eq!(rig.monitor.facts().reauth_count, 1);
+    rig.breaker_is(BreakerState::Closed);
+    until("the record", || !rig.events("health_check.reauth_success").is_empty(), || rig.log()).await;
+    assert_eq!(rig.events("health_check.reauth_triggered")[0]["method"], "refresh");
+    let stored = std::fs::read_to_string(rig.folder.path().join("tokens.json")).unwrap();
+    assert!(stored.contains("canary-refresh-2"));
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn b2_a_hundred_refused_calls_cause_one_refresh() {
+    let rig = Rig::robinhood(short_limits(), |stub| {
+        stub.always(ACCOUNTS, profile()).always("GET /quotes/", Act::ok(r#"{"results":[]}"#));
+        for _ in 0..100 {
+            stub.next("GET /positions/", Act::Slow(Duration::from_millis(50), Box::new(unauthorized())));
+        }
+        stub.always("GET /positions/", Act::ok(r#"{"results":[]}"#));
+        stub.next(TOKEN, Act::Slow(Duration::from_millis(50), Box::new(token(2))));
+    })
+    .await;
+    rig.healthy().await;
+    let calls = (0..100).map(|_| {
+        let monitor = rig.monitor.clone();
+        tokio::spawn(async move { monitor.positions().await })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        assert!(call.await.unwrap().unwrap().is_empty());
+    }
+    assert_eq!(rig.stub.sent(TOKEN).len(), 1);
+    assert_eq!(rig.monitor.facts().reauth_count, 1);
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn b3_a_late_refusal_of_the_old_token_causes_nothing() {
+    let rig = Rig::robinhood(short_limits(), |stub| {
+        stub.next(ACCOUNTS, profile())
+            .next(ACCOUNTS, unauthorized())
+            .always(ACCOUNTS, profile())
+            .next("GET /positions/", Act::Slow(Duration::from_millis(400), Box::new(unauthorized())))
+            .always("GET /positions/", Act::ok(r#"{"results":[]}"#))
+            .next(TOKEN, token(2));
+    })
+    .await;
+    rig.healthy().await;
+    let late = tokio::spawn({
+        let monitor = rig.monitor.clone();
+        async move { monitor.positions().await }
+    });
+    until("the slow call", || rig.stub.sent("GET /positions/").len() == 1, String::new).await;
+    assert!(!rig.monitor.probe().await.done);
+    rig.healthy().await;
+    assert!(late.await.unwrap().unwrap().is_empty());
+    assert_eq!(rig.stub.sent(TOKEN).len(), 1);
+    assert_eq!(rig.stub.sent("GET /positions/")[1].header("authorization"), "Bearer canary-access-2");
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn b4_a_new_token_that_is_refused_ends_in_a_halt_and_no_loop() {
+    let rig = Rig::robinhood(short_limits(), |stub| {
+        stub.always(ACCOUNTS, unauthorized()).always(TOKEN, token(2));
+    })
+    .await;
+    rig.phase(SessionPhase::HaltedCredential).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!((rig.stub.sent(TOKEN).len(), rig.stub.sent(ACCOUNTS).len()), (1, 2));
+    rig.breaker_is(BreakerState::Open);
+    rig.gate_is(GateReason::CredentialsRejected);
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn b5_a_pair_that_another_process_stored_is_adopted() {
+    let rig = Rig::robinhood(short_limits(), |stub| {
+        stub.next(ACCOUNTS, profile()).next(ACCOUNTS, unauthorized()).always(ACCOUNTS, profile());
+        stub.next(TOKEN, Act::Slow(Duration::from_millis(100), Box::new(spent())));
+    })
+    .await;
+    rig.healthy().await;
+    store_pair(rig.folder.path(), 7);
+    rig.monitor.probe().await;
+    rig.healthy().await;
+    assert_eq!(rig.stub.sent(TOKEN).len(), 1);
+    assert_eq!(rig.stub.sent(ACCOUNTS)[2].header("authorization"), "Bearer canary-access-7");
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn b6_a_spent_refresh_without_a_password_calls_a_human() {
+    let rig = Rig::robinhood(short_limits(), |stub| {
+        stub.always(ACCOUNTS, unauthorized()).always(TOKEN, spent());
+    })
+    .await;
+    rig.phase(SessionPhase::HaltedCredential).await;
+    assert_eq!(rig.stub.sent(TOKEN).len(), 1);
+    assert_eq!(rig.code(), "BRK_002");
+    assert_eq!(rig.monitor.facts().needs_human.as_deref(), Some("renew_credentials"));
+    let notes = rig.notes.lock().unwrap().clone();
+    let error = notes.iter().rev().find_map(|note| note.error.clone()).unwrap();
+    assert!(error.remediation.contains("A human must act"), "{}", error.remediation);
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn b7_an_answer_without_a_refresh_token_keeps_the_old_one() {
+    let rig = Rig::robinhood(short_limits(), |stub| {
+        stub.next(ACCOUNTS, unauthorized()).always(ACCOUNTS, profile());
+        stub.next(TOKEN, Act::ok(r#"{"access_token":"canary-access-2","expires_in":1000}"#));
+    })
+    .await;
+    rig.healthy().await;
+    let stored = std::fs::read_to_string(rig.folder.path().join("tokens.json")).unwrap();
+    assert!(stored.contains("canary-access-2") && stored.contains("canary-refresh-1"));
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn b8_a_pair_that_cannot_be_stored_halts_and_is_stored_when_that_works_again() {
+    let rig = Rig::robinhood(short_limits(), |stub| {
+        stub.next(ACCOUNTS, profile()).next(ACCOUNTS, unauthorized()).always(ACCOUNTS, profile());
+        stub.next(TOKEN, token(2));
+    })
+    .await;
+    rig.healthy().await;
+    let path = rig.folder.path().join("tokens.json");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir_all(path.join("in-the-way")).unwrap();
+    rig.monitor.probe().await;
+    rig.phase(SessionPhase::HaltedCredential).await;
+    assert_eq!(rig.code(), "BRK_012");
+    assert_eq!(rig.monitor.facts().needs_human.as_deref(), Some("repair_token_store"));
+    rig.breaker_is(BreakerState::Open);
+    std::fs::remove_dir_all(&path).unwrap();
+    let outcome = rig.monitor.reauth(None).await;
+    assert!(outcome.done, "{outcome:?}");
+    assert!(std::fs::read_to_string(&path).unwrap().contains("canary-refresh-2"));
+    assert_eq!(rig.stub.sent(TOKEN).len(), 1, "the pair in memory was good");
+    rig.healthy().await;
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn b9_after_a_crash_between_rotation_and_first_use_the_new_pair_works() {
+    // The check that would use the new pair never comes back: the process dies in it.
+    let rig = Rig::robinhood(short_limits(), |stub| {
+        stub.next(ACCOUNTS, unauthorized()).next(ACCOUNTS, Act::Hang).always(ACCOUNTS, profile());
+        stub.next(TOKEN, token(2));
+    })
+    .await;
+    until("the first use", || rig.stub.sent(ACCOUNTS).len() == 2, || rig.log()).await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(rig.folder.path().join("tokens.json"), folder.path().join("tokens.json")).unwrap();
+    std::fs::copy(rig.folder.path().join("session.json"), folder.path().join("session.json")).unwrap();
+    rig.finish().await;
+    let again = Rig::with(
+        folder,
+        short_limits(),
+        |stub| {
+            stub.always(ACCOUNTS, profile());
+        },
+        |folder, url| Broker::Robinhood(Box::new(Robinhood::new(&robinhood_settings(folder, url)).unwrap())),
+    )
+    .await;
+    again.healthy().await;
+    assert_eq!(again.stub.sent(ACCOUNTS)[0].header("authorization"), "Bearer canary-access-2");
+    assert!(again.stub.sent(TOKEN).is_empty());
+    assert_eq!(again.monitor.facts().reauth_budget_left, Some(5), "the attempt before the crash counts");
+    again.finish().await;
+}
+
+fn key_file(rig: &Path, n: u32) -> std::path::PathBuf {
+    let path = rig.join("keys.env");
+    std::fs::write(&path, format!("APCA_API_KEY_ID=canary-key-{n}\nAPCA_API_SECRET_KEY=canary-secret-{n}\n"))
+        .unwrap();
+    path
+}
+
+async fn with_key_file(prepare: impl FnOnce(&BrokerStub)) -> Rig {
+    let folder = tempfile::tempdir().unwrap();
+    Rig::with(folder, short_limits(), prepare, |folder, url| {
+        let mut settings = alpaca_settings(url, Mode::Paper);
+        settings.keys = KeySource::File(key_file(folder, 1));
+        Broker::Alpaca(Alpaca::new(&settings).unwrap())
+    })
+    .await
+}
+
+const ORDERS: &str = "POST /v2/orders";
+const LOOKUP: &str = "GET /v2/orders:by_client_order_id";
+
+fn placed(id: &str) -> Act {
+    Act::ok(format!(
+        r#"{{"id":"order-1","client_order_id":"{id}","symbol":"SPY","qty":"1","side":"buy","type":"market",
+        "status":"accepted"}}"#
+    ))
+}
+
+#[tokio::test]
+async fn b10_an_order_refused_for_its_token_is_looked_up_before_it_is_sent_again() {
+    let rig = with_key_file(|stub| {
+        stub.always(ALPACA, alpaca_account())
+            .next(ORDERS, unauthorized())
+            .next(ORDERS, placed("one"))
+            .always(LOOKUP, refused(404, "{}"));
+    })
+    .await;
+    rig.healthy().await;
+    key_file(rig.folder.path(), 2);
+    let order = rig.monitor.submit(&spy_order("one"), false).await.unwrap();
+    assert_eq!(order.client_order_id, "one");
+    let routes: Vec<String> =
+        rig.stub.journal().iter().map(|seen| format!("{} {}", seen.method, seen.path)).collect();
+    let first = routes.iter().position(|route| route == ORDERS).unwrap();
+    let lookup = routes.iter().position(|route| route == LOOKUP).unwrap();
+    let second = routes.iter().rposition(|route| route == ORDERS).unwrap();
+    assert!(first < lookup && lookup < second, "{routes:?}");
+    let sent = rig.stub.sent(ORDERS);
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[0].body, sent[1].body, "the same client id");
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn c3_a_refusal_page_of_alpaca_is_about_the_keys() {
+    let page =
+        refused(403, "<html>403 Forbidden canary-server-text</html>").header("content-type", "text/html");
+    let rig = Rig::alpaca(short_limits(), |stub| {
+        stub.always(ALPACA, page);
+    })
+    .await;
+    rig.phase(SessionPhase::HaltedCredential).await;
+    assert_eq!(rig.code(), "BRK_002");
+    assert_eq!(rig.stub.sent(ALPACA).len(), 1, "the same keys are not sent again");
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn j1_changed_credentials_are_tried_once() {
+    let rig = Rig::with_password(short_limits(), |stub| {
+        stub.always(TOKEN, wrong_password());
+    })
+    .await;
+    rig.phase(SessionPhase::HaltedCredential).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(rig.stub.sent(TOKEN).len(), 1);
+    let facts = rig.monitor.facts();
+    assert_eq!(facts.error_code.as_deref(), Some("BRK_002"));
+    assert_eq!(facts.gate, GateReason::CredentialsRejected);
+    assert_eq!(rig.sell().await.reason, GateReason::CredentialsRejected);
+    assert_eq!(rig.events("health_check.reauth_failed")[0]["circuit_breaker_tripped"], true);
+    let rig = rig
+        .restart(|folder, url| {
+            let mut settings = robinhood_settings(folder, url);
+            settings.password = Some(password_grant());
+            Broker::Robinhood(Box::new(Robinhood::new(&settings).unwrap()))
+        })
+        .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(rig.stub.sent(TOKEN).len(), 1, "a restart is no reason to try again");
+    rig.phase(SessionPhase::HaltedCredential).await;
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn j2_a_paper_key_on_the_live_host_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::with(
+        folder,
+        short_limits(),
+        |stub| {
+            stub.always(ALPACA, unauthorized());
+        },
+        |_, url| Broker::Alpaca(Alpaca::new(&alpaca_settings(url, Mode::Live)).unwrap()),
+    )
+    .await;
+    rig.phase(SessionPhase::HaltedCredential).await;
+    let reason = rig.monitor.facts().reason.unwrap();
+    assert!(reason.contains("paper key on the live host"), "{reason}");
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn j3_a_replaced_key_file_is_used_after_the_operators_word() {
+    let rig = with_key_file(|stub| {
+        stub.next(ALPACA, unauthorized()).always(ALPACA, alpaca_account());
+    })
+    .await;
+    rig.phase(SessionPhase::HaltedCredential).await;
+    key_file(rig.folder.path(), 2);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(rig.stub.sent(ALPACA).len(), 1, "nothing happens by itself");
+    let outcome = rig.monitor.reauth(None).await;
+    assert!(outcome.done, "{outcome:?}");
+    rig.healthy().await;
+    rig.breaker_is(BreakerState::Closed);
+    let sent = rig.stub.sent(ALPACA);
+    assert_eq!(sent[1].header("apca-api-secret-key"), "canary-secret-2");
+    assert_eq!(sent.iter().filter(|seen| seen.header("apca-api-key-id") == "canary-key-1").count(), 1);
+    rig.finish().await;
+}
+
+/// A sign-in that needs the app; the prompt is approved when its queue says so.
+fn device_workflow(stub: &BrokerStub) {
+    stub.next(TOKEN, refused(403, WORKFLOW))
+        .always(MACHINE, Act::ok(r#"{"id":"inq-1"}"#))
+        .always(
+            &format!("GET {VIEW}"),
+            Act::ok(r#"{"context":{"sheriff_challenge":{"id":"ch-1","type":"prompt","status":"issued"}}}"#),
+        )
+        .always(&format!("POST {VIEW}"), Act::ok(r#"{"type_context":{"result":"workflow_status_approved"}}"#))
+        .always(PROMPT, Act::ok(r#"{"challenge_status":"issued"}"#))
+        .always(ACCOUNTS, profile());
+}
+
+#[tokio::test]
+async fn i1_an_approved_prompt_gives_a_session_with_the_same_device() {
+    let rig = Rig::with_password(short_limits(), |stub| {
+        device_workflow(stub);
+        stub.next(PROMPT, Act::ok(r#"{"challenge_status":"issued"}"#))
+            .next(PROMPT, Act::ok(r#"{"challenge_status":"issued"}"#))
+            .always(PROMPT, Act::ok(r#"{"challenge_status":"validated"}"#))
+            .next(TOKEN, token(1));
+    })
+    .await;
+    until("the wait for a human", || !rig.events("health_check.challenge_required").is_empty(), || rig.log())
+        .await;
+    rig.healthy().await;
+    let grants = rig.stub.sent(TOKEN);
+    assert_eq!(grants.len(), 2);
+    assert_eq!(rig.stub.sent(PROMPT).len(), 3);
+    for grant in &grants {
+        assert_eq!(grant.field("device_token"), Some("canary-device"));
+        assert_eq!(grant.field("grant_type"), Some("password"));
+        assert_eq!(grant.field("mfa_code"), None, "a code would suppress the prompt");
+    }
+    assert!(rig.stub.sent(MACHINE)[0].body.contains("\"device_id\":\"canary-device\""));
+    assert_eq!(rig.events("health_check.challenge_resolved").len(), 1);
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn i2_a_prompt_that_nobody_approves_ends_in_a_halt_after_one_request() {
+    let rig = Rig::with_password(short_limits(), device_workflow).await;
+    until("the wait", || rig.monitor.facts().needs_human.is_some(), || rig.log()).await;
+    assert_eq!(rig.monitor.facts().needs_human.as_deref(), Some("approve_device"));
+    rig.gate_is(GateReason::AwaitingHuman);
+    assert_eq!(rig.sell().await.reason, GateReason::AwaitingHuman);
+    rig.phase(SessionPhase::HaltedCredential).await;
+    assert_eq!(rig.stub.sent(TOKEN).len(), 1);
+    assert_eq!(rig.code(), "BRK_003");
+    rig.breaker_is(BreakerState::Open);
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn i3_an_authenticator_code_is_sent_once_and_not_twice_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let mfa = r#"{"mfa_required":true,"mfa_type":"app"}"#;
+    let rig = Rig::with(
+        folder,
+        short_limits(),
+        |stub| {
+            stub.next(TOKEN, Act::ok(mfa))
+                .next(TOKEN, token(1))
+                .next(TOKEN, token(2))
+                .always(ACCOUNTS, profile());
+        },
+        |folder, url| {
+            let mut settings = robinhood_settings(folder, url);
+            let mut grant = password_grant();
+            grant.mfa_secret = Some("JBSWY3DPEHPK3PXP".to_owned().into());
+            settings.password = Some(grant);
+            Broker::Robinhood(Box::new(Robinhood::new(&settings).unwrap()))
+        },
+    )
+    .await;
+    rig.healthy().await;
+    let grants = rig.stub.sent(TOKEN);
+    assert_eq!(grants.len(), 2);
+    assert_eq!(grants[0].field("mfa_code"), None);
+    let code = grants[1].field("mfa_code").unwrap();
+    assert!(code.len() == 6 && code.chars().all(|c| c.is_ascii_digit()));
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn i4_a_code_by_message_comes_through_the_operator() {
+    let rig = Rig::with_password(short_limits(), |stub| {
+        stub.next(TOKEN, Act::ok(r#"{"mfa_required":true,"mfa_type":"sms"}"#))
+            .next(TOKEN, token(1))
+            .always(ACCOUNTS, profile());
+    })
+    .await;
+    until("the wait", || rig.monitor.facts().needs_human.is_some(), || rig.log()).await;
+    assert_eq!(rig.monitor.facts().needs_human.as_deref(), Some("enter_code"));
+    let outcome = rig.monitor.reauth(Some("canary-code".to_owned())).await;
+    assert!(outcome.done, "{outcome:?}");
+    assert_eq!(rig.stub.sent(TOKEN)[1].field("mfa_code"), Some("canary-code"));
+    rig.healthy().await;
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn i5_a_workflow_that_stumbles_goes_on() {
+    let rig = Rig::with_password(short_limits(), |stub| {
+        device_workflow(stub);
+        stub.next(MACHINE, unavailable())
+            .next(&format!("GET {VIEW}"), unavailable())
+            .always(PROMPT, Act::ok(r#"{"challenge_status":"validated"}"#))
+            .next(TOKEN, token(1));
+    })
+    .await;
+    rig.healthy().await;
+    assert_eq!(rig.stub.sent(TOKEN).len(), 2);
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn d5_a_wait_on_the_sign_in_delays_it_and_polling_widens() {
+    let rig = Rig::robinhood(short_limits(), |stub| {
+        stub.next(ACCOUNTS, unauthorized()).always(ACCOUNTS, profile());
+        stub.next(TOKEN, refused(429, "{}").header("retry-after", "1")).next(TOKEN, token(2));
+    })
+    .await;
+    rig.healthy().await;
+    let grants = rig.stub.sent(TOKEN);
+    assert_eq!(grants.len(), 2);
+    assert!(grants[1].at - grants[0].at >= Duration::from_secs(1));
+    rig.finish().await;
+
+    let rig = Rig::with_password(short_limits(), |stub| {
+        device_workflow(stub);
+        stub.always(PROMPT, refused(429, "{}"));
+    })
+    .await;
+    rig.phase(SessionPhase::HaltedCredential).await;
+    let polls = rig.stub.sent(PROMPT);
+    assert!((3..=7).contains(&polls.len()), "{} polls", polls.len());
+    let gap = |n: usize| polls[n + 1].at - polls[n].at;
+    assert!(gap(1) > gap(0), "{:?} after {:?}", gap(1), gap(0));
+    assert_eq!(rig.stub.sent(TOKEN).len(), 1);
+    rig.finish().await;
+}
+
+fn web_token(end: chrono::DateTime<Utc>) -> String {
+    let payload = format!(r#"{{"exp":{}}}"#, end.timestamp());
+    format!("eyJcanary.{}.canary-access-sig", BASE64URL_NOPAD.encode(payload.as_bytes()))
+}
+
+#[tokio::test]
+async fn k1_a_clock_that_is_off_is_told_and_allowed_for() {
+    let ahead = || Utc::now() + TimeDelta::minutes(5);
+    let date = || ahead().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let rig = Rig::robinhood(short_limits(), |stub| {
+        let dated = |act: Act| act.header("date", date());
+        stub.next(ACCOUNTS, dated(profile())).next(ACCOUNTS, dated(unauthorized()));
+        stub.always(ACCOUNTS, dated(profile()));
+        let end = ahead() + TimeDelta::hours(1);
+        let body = format!(r#"{{"access_token":"{}","refresh_token":"canary-refresh-2"}}"#, web_token(end));
+        stub.next(TOKEN, Act::ok(body));
+    })
+    .await;
+    rig.healthy().await;
+    let skew = rig.monitor.facts().clock_skew_seconds.unwrap();
+    assert!((298.0..=302.0).contains(&skew), "{skew}");
+    let warned = |note: &Note| note.error.as_ref().is_some_and(|error| error.error_code == "BRK_013");
+    until("the warning", || rig.notes.lock().unwrap().iter().any(warned), String::new).await;
+    rig.monitor.probe().await;
+    rig.healthy().await;
+    let left = rig.monitor.facts().token_expires_at.unwrap() - Utc::now();
+    assert!((3_500..=3_610).contains(&left.num_seconds()), "an hour by the broker's clock: {left}");
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn k2_a_token_near_its_end_is_renewed_and_trading_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut old = pair(1, Some(TimeDelta::hours(24)));
+    old.issued_at -= TimeDelta::hours(23);
+    old.expires_at = Some(Utc::now() + TimeDelta::hours(1));
+    TokenStore::new(folder.path().join("tokens.json")).save(&old).unwrap();
+    let rig = Rig::with(
+        folder,
+        short_limits(),
+        |stub| {
+            let body = format!(r#"{{"access_token":"{}"}}"#, web_token(Utc::now() + TimeDelta::hours(24)));
+            stub.always(ACCOUNTS, profile());
+            stub.next(TOKEN, Act::Slow(Duration::from_millis(200), Box::new(Act::ok(body))));
+        },
+        |folder, url| Broker::Robinhood(Box::new(Robinhood::new(&robinhood_settings(folder, url)).unwrap())),
+    )
+    .await;
+    rig.healthy().await;
+    until("the renewal", || rig.stub.sent(TOKEN).len() == 1, || rig.log()).await;
+    assert!(rig.buy().await.allowed, "the old token still holds");
+    until("the new token", || rig.monitor.facts().reauth_count == 1, || rig.log()).await;
+    assert_eq!(rig.monitor.facts().state, SessionPhase::Healthy);
+    assert_eq!(rig.monitor.facts().reauth_budget_left, Some(6), "a renewal costs no attempt");
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn k3_an_opaque_token_lives_as_long_as_it_was_said() {
+    let rig = Rig::robinhood(short_limits(), |stub| {
+        stub.next(ACCOUNTS, unauthorized()).always(ACCOUNTS, profile()).next(TOKEN, token(2));
+    })
+    .await;
+    rig.healthy().await;
+    let left = rig.monitor.facts().token_expires_at.unwrap() - Utc::now();
+    assert!((86_300..=86_401).contains(&left.num_seconds()), "{left}");
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn l3_an_order_whose_answer_was_lost_is_found_by_its_client_id() {
+    let rig = Rig::alpaca(short_limits(), |stub| {
+        stub.always(ALPACA, alpaca_account()).next(ORDERS, Act::Hang).next(LOOKUP, unavailable());
+        stub.always(LOOKUP, placed("lost"));
+    })
+    .await;
+    rig.healthy().await;
+    let order = rig.monitor.submit(&spy_order("lost"), false).await.unwrap();
+    assert_eq!(order.id, "order-1");
+    assert_eq!(rig.stub.sent(ORDERS).len(), 1, "it was sent once");
+    assert_eq!(rig.stub.sent(LOOKUP)[0].query, "client_order_id=lost");
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn l3_an_order_that_is_nowhere_to_be_found_is_unknown_and_not_sent_again() {
+    let rig = Rig::alpaca(short_limits(), |stub| {
+        stub.always(ALPACA, alpaca_account()).always(ORDERS, Act::Reset).always(LOOKUP, refused(404, "{}"));
+    })
+    .await;
+    rig.healthy().await;
+    let error = rig.monitor.submit(&spy_order("gone"), false).await.unwrap_err();
+    assert_eq!(error, SubmitError::Unknown { client_order_id: "gone".to_owned() });
+    assert_eq!(error.code().row().code, "BRK_011");
+    assert_eq!(rig.stub.sent(ORDERS).len(), 1);
+    assert!(rig.stub.sent(LOOKUP).len() >= 3);
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn n2_a_stop_in_the_middle_of_a_rotation_keeps_the_new_pair() {
+    let rig = Rig::robinhood(short_limits(), |stub| {
+        stub.next(ACCOUNTS, unauthorized()).always(ACCOUNTS, profile());
+        stub.next(TOKEN, Act::Slow(Duration::from_millis(300), Box::new(token(2))));
+    })
+    .await;
+    until("the rotation", || rig.stub.sent(TOKEN).len() == 1, || rig.log()).await;
+    let path = rig.folder.path().join("tokens.json");
+    assert!(rig.tasks.finish(Duration::from_secs(5)).await);
+    assert!(std::fs::read_to_string(path).unwrap().contains("canary-refresh-2"));
+    rig.finish().await;
+}
