@@ -1,6 +1,7 @@
 //! The bot contract: one suite of checks for whatever serves it on a socket.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use botops::contract::{
@@ -12,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::kit::scripted_bot::{ScriptedBot, trade};
-use crate::kit::socket_client;
+use crate::kit::{Process, folder, program, socket_client, until};
 
 #[tokio::test]
 async fn the_scripted_bot_keeps_the_contract() {
@@ -20,6 +21,21 @@ async fn the_scripted_bot_keeps_the_contract() {
     bot.script().trades = (1..=3).map(|seq| trade(seq, "1")).collect();
     bot.emit(botops::contract::EventKind::Fill, botops::contract::Severity::Low, "a fill");
     keeps_the_contract(bot.socket()).await;
+}
+
+#[tokio::test]
+async fn paperbot_keeps_the_contract() {
+    let folder = folder();
+    let (socket, data) = (folder.path().join("bot.sock"), folder.path().join("data"));
+    let mut command = Command::new(program("paperbot"));
+    command.arg("--socket").arg(&socket).arg("--data-dir").arg(data);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let _process = Process::spawn(&mut command);
+    let client = socket_client(&socket);
+    let says_hello =
+        async || client.get(url("hello")).send().await.is_ok_and(|answer| answer.status().is_success());
+    until("paperbot answers", Duration::from_secs(20), says_hello).await;
+    keeps_the_contract(&socket).await;
 }
 
 /// Everything a bot must do, whoever it is. Ends with trading as it was.
@@ -84,6 +100,8 @@ impl Peer {
     async fn commands_act_once(&self, hello: &Hello) {
         let can = |verb: Verb| hello.capabilities.iter().any(|name| name == verb.as_str());
         if can(Verb::Pause) && can(Verb::Resume) {
+            let ready = async || self.get::<BotReport>("state").await.phase != Phase::Starting;
+            until("the bot is ready", Duration::from_secs(20), ready).await;
             let before: BotReport = self.get("state").await;
             let dry = self.command(Verb::Pause, &format!("{}-dry", hello.boot_epoch), true).await;
             assert_eq!(dry.outcome, Outcome::Predicted);
