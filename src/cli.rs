@@ -107,7 +107,12 @@ fn load(flags: &Flags) -> Result<Settings, Vec<SettingError>> {
 
 /// Starts, calls `ready` once the API answers, and serves until SIGTERM or SIGINT.
 pub(crate) fn serve_until_signal(settings: Settings, ready: impl AsyncFnOnce(&App)) -> ExitCode {
-    let logging = match telemetry::start_logging(&settings.log_dir, "botops", &settings.log_filter) {
+    let logging = match telemetry::start_logging(
+        &settings.log_dir,
+        "botops",
+        &settings.log_filter,
+        vec![settings.token.clone()],
+    ) {
         Ok(logging) => logging,
         Err(error) => {
             let folder = settings.log_dir.display();

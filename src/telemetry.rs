@@ -4,6 +4,7 @@
 //! disk does not follow, lines are dropped and counted (what must not be lost goes into the audit or the journal, not
 //! here). On a terminal the same lines are readable. Metric handles are resolved at start; a request only adds to them.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -19,6 +20,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
+use secrecy::{ExposeSecret, SecretString};
 use std::sync::atomic::AtomicU64;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt;
@@ -50,13 +52,19 @@ impl Logging {
 
 /// Starts the log: `<folder>/<name>.log` as JSONL, and readable lines on stderr when that is a terminal.
 ///
-/// `RUST_LOG` narrows or widens it; the default is `info`, with the chatter of libraries left out.
+/// `RUST_LOG` narrows or widens it; the default is `info`, with the chatter of libraries left out. `secrets` are
+/// blotted out of every line: nothing here logs one, but a client may paste its key into a path or a query.
 ///
 /// # Errors
 /// When the folder cannot be written.
-pub fn start_logging(folder: &Path, name: &'static str, filter: &str) -> io::Result<Logging> {
+pub fn start_logging(
+    folder: &Path,
+    name: &'static str,
+    filter: &str,
+    secrets: Vec<SecretString>,
+) -> io::Result<Logging> {
     std::fs::create_dir_all(folder)?;
-    let file = RollingFile::open(folder.to_owned(), name)?;
+    let file = RollingFile::open(folder.to_owned(), name, secrets)?;
     let (writer, worker) = NonBlockingBuilder::default().lossy(true).finish(file);
     let lost = writer.error_counter();
     let filter = || EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
@@ -82,14 +90,15 @@ struct RollingFile {
     file: File,
     day: NaiveDate,
     written: u64,
+    secrets: Vec<SecretString>,
 }
 
 impl RollingFile {
-    fn open(folder: PathBuf, name: &'static str) -> io::Result<Self> {
+    fn open(folder: PathBuf, name: &'static str, secrets: Vec<SecretString>) -> io::Result<Self> {
         let file = append_to(&folder.join(format!("{name}.log")))?;
         let metadata = file.metadata()?;
         let day = metadata.modified().map_or_else(|_| Utc::now(), chrono::DateTime::<Utc>::from).date_naive();
-        Ok(Self { written: metadata.len(), folder, name, file, day })
+        Ok(Self { written: metadata.len(), folder, name, file, day, secrets })
     }
 
     fn roll(&mut self) -> io::Result<()> {
@@ -100,6 +109,18 @@ impl RollingFile {
         self.written = 0;
         self.day = Utc::now().date_naive();
         self.delete_oldest()
+    }
+
+    fn blot_out<'line>(&self, line: &'line [u8]) -> Cow<'line, [u8]> {
+        let text = String::from_utf8_lossy(line);
+        let told =
+            self.secrets.iter().map(ExposeSecret::expose_secret).filter(|secret| text.contains(*secret));
+        let mut told = told.peekable();
+        if told.peek().is_none() {
+            return Cow::Borrowed(line);
+        }
+        let clean = told.fold(text.clone().into_owned(), |line, secret| line.replace(secret, "[REDACTED]"));
+        Cow::Owned(clean.into_bytes())
     }
 
     fn delete_oldest(&self) -> io::Result<()> {
@@ -125,9 +146,10 @@ impl Write for RollingFile {
         if is_new_day || self.written >= FILE_LIMIT {
             self.roll()?;
         }
-        let count = self.file.write(line)?;
-        self.written += count as u64;
-        Ok(count)
+        let clean = self.blot_out(line);
+        self.file.write_all(&clean)?;
+        self.written += clean.len() as u64;
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

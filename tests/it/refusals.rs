@@ -193,3 +193,103 @@ async fn a_browser_of_a_listed_origin_may_read_and_no_other() {
     assert_eq!(allowed(&preflight).as_deref(), Some(origin));
     botops.stop().await;
 }
+
+/// The guard around handlers that misbehave.
+fn guard_around(router: axum::Router) -> botops::web::Guard {
+    use botops::telemetry::{HttpMetrics, Metrics};
+    use botops::web::{Cors, GuardOptions, KeyFile, Keys, Operations};
+    let document = json!({"paths": {"/bad": {"get": {"operationId": "bad", "security": [{}]}}}});
+    let options = GuardOptions {
+        keys: Keys::new(KEY.to_owned().into(), &KeyFile::default(), 100),
+        operations: Operations::read(&document, &HttpMetrics::new(&Metrics::new())),
+        cors: Cors::default(),
+    };
+    botops::web::Guard::new(router, options)
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_or_answers_bare_ends_in_the_one_form() {
+    use axum::http::{Request, StatusCode};
+    async fn panics() -> StatusCode {
+        panic!("the canary {KEY} must not leave the log")
+    }
+    let table: [(axum::Router, u16, &str); 3] = [
+        (axum::Router::new().route("/bad", axum::routing::get(panics)), 500, "SRV_001"),
+        (
+            axum::Router::new()
+                .route("/bad", axum::routing::get(|| async { StatusCode::UNSUPPORTED_MEDIA_TYPE })),
+            415,
+            "API_005",
+        ),
+        (
+            axum::Router::new().route("/bad", axum::routing::get(|| async { StatusCode::BAD_GATEWAY })),
+            502,
+            "SRV_001",
+        ),
+    ];
+    for (router, status, code) in table {
+        let request = Request::get("/bad").body(axum::body::Body::empty()).unwrap();
+        let response = guard_around(router).handle(request, std::net::Ipv4Addr::LOCALHOST.into()).await;
+        let status_line = response.status().as_u16();
+        let bytes = axum::body::to_bytes(response.into_body(), 100_000).await.unwrap();
+        let body: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(body["error_code"], code, "{body:#}");
+        assert_eq!(status_line, if code == "SRV_001" { 500.max(status_line) } else { status });
+        assert!(!body.to_string().contains(KEY));
+    }
+}
+
+/// Every file below a folder, as bytes.
+fn bytes_below(folder: &std::path::Path, found: &mut Vec<(std::path::PathBuf, Vec<u8>)>) {
+    for entry in std::fs::read_dir(folder).unwrap().filter_map(Result::ok) {
+        let path = entry.path();
+        if path.is_dir() {
+            bytes_below(&path, found);
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            found.push((path, bytes));
+        }
+    }
+}
+
+#[test]
+fn no_key_reaches_a_log_an_answer_or_the_store() {
+    use std::fmt::Write as _;
+    let folder = kit::folder();
+    let mut botops = kit::app::command(&["serve", "--port", "0"]);
+    botops.current_dir(folder.path()).env("BOT_API_AUTH_TOKEN", KEY).env("RUST_LOG", "trace");
+    let mut botops = kit::Process::spawn(&mut botops);
+    let log = folder.path().join("botops-data/logs/botops.log");
+    let served = || {
+        std::fs::read_to_string(&log)
+            .ok()?
+            .split("botops serves on ")
+            .nth(1)?
+            .split(['"', ' '])
+            .next()
+            .map(str::to_owned)
+    };
+    kit::wait_until("it serves", Duration::from_secs(20), || served().is_some());
+    let address: std::net::SocketAddr = served().unwrap().parse().unwrap();
+    let mut answers = String::new();
+    for request in [
+        format!("GET /api/v1/state?fields={KEY} HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\nconnection: close\r\n\r\n"),
+        format!("GET /api/v1/events?after={KEY} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n\r\n"),
+        format!("GET /{KEY} HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}x\r\nconnection: close\r\n\r\n"),
+        "GET /api/v1/whoami HTTP/1.1\r\nhost: x\r\nx-api-key: second-canary-9876543210\r\nconnection: close\r\n\r\n".to_owned(),
+    ] {
+        let answer = raw(address, request.as_bytes());
+        // What the client itself put into a path or query may be quoted back to it, never what it put into a header.
+        writeln!(answers, "{}", if request.contains(&format!("={KEY}")) { String::new() } else { answer }).unwrap();
+    }
+    let pid = rustix::process::Pid::from_raw(i32::try_from(botops.pid()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    botops.child().wait().unwrap();
+    let mut sinks = vec![("answers".into(), answers.into_bytes())];
+    bytes_below(folder.path(), &mut sinks);
+    for (path, bytes) in sinks {
+        for canary in [KEY, "second-canary-9876543210"] {
+            let found = bytes.windows(canary.len()).any(|window| window == canary.as_bytes());
+            assert!(!found, "{canary} in {}", std::path::PathBuf::from(&path).display());
+        }
+    }
+}
