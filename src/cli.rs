@@ -5,16 +5,15 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use chrono::Utc;
 use clap::{Parser, Subcommand};
 use secrecy::ExposeSecret;
 
-use crate::app::{App, StartError};
+use crate::process::{fail, refuse, say, serve_until_signal};
 use crate::settings::{Flags, SettingError, Settings, Sources, parse_duration};
 use crate::web::{KeyFile, Scope, new_key};
-use crate::{demo, paperbot, routes, telemetry};
+use crate::{demo, paperbot, routes};
 
 #[derive(Debug, Parser)]
 #[command(name = "botops", version, about = "The operations API that stands beside a trading bot")]
@@ -105,66 +104,6 @@ fn load(flags: &Flags) -> Result<Settings, Vec<SettingError>> {
     Settings::check(&sources)
 }
 
-/// Starts, calls `ready` once the API answers, and serves until SIGTERM or SIGINT.
-pub(crate) fn serve_until_signal(settings: Settings, ready: impl AsyncFnOnce(&App)) -> ExitCode {
-    let logging = match telemetry::start_logging(
-        &settings.log_dir,
-        "botops",
-        &settings.log_filter,
-        vec![settings.token.clone()],
-    ) {
-        Ok(logging) => logging,
-        Err(error) => {
-            let folder = settings.log_dir.display();
-            let setting =
-                if settings.log_dir.starts_with(&settings.data_dir) { "BOT_DATA_DIR" } else { "BOT_LOG_DIR" };
-            return refuse(&[format!(
-                "{setting}: {folder} cannot be used ({error}). Name a folder that this user can write."
-            )]);
-        }
-    };
-    let workers = settings.workers;
-    let Ok(runtime) =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()
-    else {
-        return fail("the runtime could not be started");
-    };
-    let code = runtime.block_on(async {
-        let app = match App::start(settings).await {
-            Ok(app) => app,
-            Err(StartError::Part(error)) => {
-                let cause = error.cause_for_log().unwrap_or_default();
-                return refuse(&[format!("{error} ({cause})")]);
-            }
-            Err(error) => return refuse(&[error.to_string()]),
-        };
-        ready(&app).await;
-        let code = tokio::select! {
-            () = signal() => ExitCode::SUCCESS,
-            () = app.failed() => ExitCode::FAILURE,
-        };
-        app.stop().await;
-        code
-    });
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    drop(logging);
-    code
-}
-
-/// Resolves at SIGTERM or SIGINT.
-pub(crate) async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        // Without handlers the signals end the process at once, which is all that is left to do.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-}
-
 fn print_random_key() -> ExitCode {
     match new_key("random".to_owned(), [Scope::Read].into_iter().collect(), None) {
         Ok((key, _)) => {
@@ -218,21 +157,4 @@ fn write_private(path: &std::path::Path, file: &KeyFile) -> std::io::Result<()> 
 
 fn lines(wrong: &[SettingError]) -> Vec<String> {
     wrong.iter().map(ToString::to_string).collect()
-}
-
-/// A line on stdout; a closed pipe is the reader's choice.
-pub(crate) fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-pub(crate) fn fail(text: &str) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "botops: {text}");
-    ExitCode::FAILURE
-}
-
-pub(crate) fn refuse(lines: &[String]) -> ExitCode {
-    for line in lines {
-        let _ = writeln!(std::io::stderr(), "botops: {line}");
-    }
-    ExitCode::from(2)
 }

@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 
 use crate::app::App;
 use crate::bots::Presence;
-use crate::cli;
+use crate::process;
 use crate::settings::{Flags, Settings, Sources};
 use crate::web::{Scope, new_key};
 
@@ -44,18 +44,18 @@ pub struct Options {
 pub fn run(options: &Options) -> ExitCode {
     let folder = match Folder::prepare(options.data_dir.as_deref()) {
         Ok(folder) => folder,
-        Err(problem) => return cli::refuse(&[format!("--data-dir: {problem}")]),
+        Err(problem) => return process::refuse(&[format!("--data-dir: {problem}")]),
     };
     let (settings, command) = match settings(options, &folder) {
         Ok(ready) => ready,
-        Err(lines) => return cli::refuse(&lines),
+        Err(lines) => return process::refuse(&lines),
     };
     let mut bot = match start_bot(&command, &folder) {
         Ok(bot) => bot,
-        Err(error) => return cli::fail(&format!("the bot could not be started: {error}")),
+        Err(error) => return process::fail(&format!("the bot could not be started: {error}")),
     };
     let key = settings.token.clone();
-    let code = cli::serve_until_signal(settings, async move |app: &App| {
+    let code = process::serve_until_signal(settings, async move |app: &App| {
         first_picture(app).await;
         greet(app, key.expose_secret());
     });
@@ -157,7 +157,7 @@ async fn first_picture(app: &App) {
     let mut seen = app.ops().bots.watch();
     let connected = seen.wait_for(|seen| seen.presence == Presence::Connected && seen.report.is_some());
     if tokio::time::timeout(FIRST_PICTURE, connected).await.is_err() {
-        cli::say("The bot has not answered yet; the summary says why.");
+        process::say("The bot has not answered yet; the summary says why.");
     }
 }
 
@@ -165,7 +165,7 @@ fn greet(app: &App, key: &str) {
     let base = format!("http://{}/api/v1", app.address());
     let seen = app.ops().bots.seen();
     let bot = seen.hello.as_ref().map(|hello| format!(" (pid {})", hello.pid)).unwrap_or_default();
-    cli::say(&format!(
+    process::say(&format!(
         "botops serves on http://{}, and a paper-trading bot runs beside it{bot}.\n\
          Key: {key}\n\n\
          curl -s -H 'X-API-Key: {key}' {base}/summary\n\

@@ -15,6 +15,7 @@ pub mod overview;
 #[doc(hidden)]
 pub mod paperbot;
 pub mod performance;
+mod process;
 mod redact;
 pub mod routes;
 pub mod settings;

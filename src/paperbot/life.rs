@@ -99,7 +99,7 @@ pub fn main(options: Options) -> ExitCode {
     if let Err(error) = options.make_folders() {
         return complain(&error.to_string(), 2);
     }
-    let _log = match telemetry::start_logging(&options.logs(), "paperbot", "info") {
+    let _log = match telemetry::start_logging(&options.logs(), "paperbot", "info", Vec::new()) {
         Ok(log) => log,
         Err(error) => return complain(&format!("{} cannot be used: {error}", options.logs().display()), 2),
     };

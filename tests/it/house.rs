@@ -21,6 +21,7 @@ const FLOORS: &[&[&str]] = &[
     &["mcp", "ask"],
     &["routes"],
     &["app"],
+    &["process"],
     &["demo"],
     &["cli"],
 ];

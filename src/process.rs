@@ -1,0 +1,86 @@
+//! The process around the app: its log, its threads, its signals, and what it says in a terminal.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::app::{App, StartError};
+use crate::settings::Settings;
+use crate::telemetry;
+
+/// Starts, calls `ready` once the API answers, and serves until SIGTERM or SIGINT.
+pub(crate) fn serve_until_signal(settings: Settings, ready: impl AsyncFnOnce(&App)) -> ExitCode {
+    let logging = match telemetry::start_logging(
+        &settings.log_dir,
+        "botops",
+        &settings.log_filter,
+        vec![settings.token.clone()],
+    ) {
+        Ok(logging) => logging,
+        Err(error) => {
+            let folder = settings.log_dir.display();
+            let setting =
+                if settings.log_dir.starts_with(&settings.data_dir) { "BOT_DATA_DIR" } else { "BOT_LOG_DIR" };
+            return refuse(&[format!(
+                "{setting}: {folder} cannot be used ({error}). Name a folder that this user can write."
+            )]);
+        }
+    };
+    let workers = settings.workers;
+    let Ok(runtime) =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()
+    else {
+        return fail("the runtime could not be started");
+    };
+    let code = runtime.block_on(async {
+        let app = match App::start(settings).await {
+            Ok(app) => app,
+            Err(StartError::Part(error)) => {
+                let cause = error.cause_for_log().unwrap_or_default();
+                return refuse(&[format!("{error} ({cause})")]);
+            }
+            Err(error) => return refuse(&[error.to_string()]),
+        };
+        ready(&app).await;
+        let code = tokio::select! {
+            () = signal() => ExitCode::SUCCESS,
+            () = app.failed() => ExitCode::FAILURE,
+        };
+        app.stop().await;
+        code
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    drop(logging);
+    code
+}
+
+/// Resolves at SIGTERM or SIGINT.
+pub(crate) async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // Without handlers the signals end the process at once, which is all that is left to do.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// A line on stdout; a closed pipe is the reader's choice.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+pub(crate) fn fail(text: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "botops: {text}");
+    ExitCode::FAILURE
+}
+
+pub(crate) fn refuse(lines: &[String]) -> ExitCode {
+    for line in lines {
+        let _ = writeln!(std::io::stderr(), "botops: {line}");
+    }
+    ExitCode::from(2)
+}
