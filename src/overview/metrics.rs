@@ -56,7 +56,7 @@ pub struct MetricsView {
     pub as_of: Option<DateTime<Utc>>,
     /// Seconds since the bot last confirmed the data.
     pub data_age_seconds: Option<f64>,
-    /// True when the data is older than BOT_STATE_CACHE_TTL, or there is none.
+    /// True when the data is older than `BOT_STATE_CACHE_TTL`, or there is none.
     pub is_data_stale: bool,
 }
 

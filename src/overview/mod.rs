@@ -245,7 +245,7 @@ impl Overview {
         match render(&shared.options, &shared.bots, &shared.events, &extras, self.ops_numbers()) {
             Ok(rendered) => shared.rendered.store(Arc::new(rendered)),
             Err(error) => {
-                tracing::error!(error.cause = error.cause_for_log(), "the state cannot be shown: {error}")
+                tracing::error!(error.cause = error.cause_for_log(), "the state cannot be shown: {error}");
             }
         }
     }

@@ -7,7 +7,9 @@ mod contract;
 mod house;
 #[allow(dead_code, reason = "each feature uses its own part of the kit")]
 mod kit;
+mod overview;
 mod paperbot;
 mod refusals;
 mod session;
 mod start;
+mod stream;

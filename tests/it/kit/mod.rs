@@ -1,10 +1,10 @@
 //! What the tests share: peers on real sockets, child processes, waiting for a condition.
 
 pub mod app;
+pub mod broker_stub;
 pub mod desk;
 pub mod paperbot;
 pub mod plausible;
-pub mod broker_stub;
 pub mod scripted_bot;
 
 use std::future::Future;

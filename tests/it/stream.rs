@@ -1,0 +1,240 @@
+//! The stream through a real server: order, replay, tickets, slow clients, the end.
+
+use std::time::Duration;
+
+use botops::contract::{EventKind, Severity};
+use botops::events::NewEvent;
+use futures_util::StreamExt;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+
+use crate::kit;
+use crate::kit::app::{KEY, Running};
+use crate::refusals::assert_problem;
+
+const SOON: Duration = Duration::from_secs(10);
+
+type Stream = WebSocketStream<TcpStream>;
+
+fn handshake(botops: &Running, path: &str, key: Option<&str>) -> Request {
+    let url = format!("{}{path}", botops.base.replace("http://", "ws://"));
+    let mut request = url.into_client_request().unwrap();
+    if let Some(key) = key {
+        request.headers_mut().insert("x-api-key", key.parse().unwrap());
+    }
+    request
+}
+
+async fn try_connect(botops: &Running, path: &str, key: Option<&str>) -> Result<Stream, (u16, Value)> {
+    let socket = TcpSocket::new_v4().unwrap();
+    // Small, so that a client that does not read is felt soon.
+    socket.set_recv_buffer_size(4096).unwrap();
+    let tcp = socket.connect(botops.app.address()).await.unwrap();
+    match tokio_tungstenite::client_async(handshake(botops, path, key), tcp).await {
+        Ok((stream, _)) => Ok(stream),
+        Err(WsError::Http(refused)) => {
+            let body = refused.body().as_deref().unwrap_or_default();
+            Err((refused.status().as_u16(), serde_json::from_slice(body).unwrap_or(Value::Null)))
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+async fn connect(botops: &Running, query: &str) -> Stream {
+    try_connect(botops, &format!("/api/v1/stream{query}"), Some(KEY)).await.expect("the stream opens")
+}
+
+/// The next message, or why it was closed.
+async fn next(stream: &mut Stream) -> Result<Value, Option<CloseFrame>> {
+    loop {
+        let message = tokio::time::timeout(SOON, stream.next()).await.expect("a message comes in time");
+        match message {
+            Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
+            Some(Ok(Message::Close(frame))) => return Err(frame),
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return Err(None),
+        }
+    }
+}
+
+/// The next message of this type.
+async fn next_of(stream: &mut Stream, kind: &str) -> Value {
+    loop {
+        let message = next(stream).await.expect("the stream is open");
+        if message["type"] == kind {
+            return message;
+        }
+    }
+}
+
+fn publish(botops: &Running, message: &str) -> u64 {
+    let event = NewEvent::own(EventKind::Lifecycle, Severity::Low, message, Value::Null);
+    botops.app.ops().events.publish(event)
+}
+
+#[tokio::test]
+async fn a_stream_says_hello_shows_a_snapshot_and_goes_on_with_metrics_and_events() {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[("BOT_STREAM_INTERVAL", "100ms")]).await;
+    let mut stream = connect(&botops, "").await;
+    let hello = next(&mut stream).await.unwrap();
+    assert_eq!(hello["type"], "hello");
+    let snapshot = next(&mut stream).await.unwrap();
+    assert_eq!(
+        (&snapshot["type"], &snapshot["summary"]["health_status"]),
+        (&json!("snapshot"), &json!("offline"))
+    );
+    let metrics = next_of(&mut stream, "metrics").await;
+    assert!(metrics["metrics"]["health"]["status"].is_string());
+    assert!(metrics.to_string().len() < 2_048, "{metrics}");
+    let seq = publish(&botops, "something happened");
+    let event = next_of(&mut stream, "event").await;
+    assert_eq!((&event["seq"], &event["event"]["message"]), (&json!(seq), &json!("something happened")));
+    for message in [hello, snapshot, metrics, event] {
+        assert!(message["seq"].is_u64(), "{message}");
+        let sent_at = message["sent_at"].as_str().unwrap();
+        let fraction = sent_at.split_once('.').unwrap().1;
+        assert_eq!(fraction.len(), "123456Z".len(), "{sent_at}");
+    }
+    kit::until("the client is counted", SOON, || async {
+        botops.get("/api/v1/metrics").await.1["ops"]["websocket_connections"] == 1
+    })
+    .await;
+    drop(stream);
+    kit::until("the client is forgotten", SOON, || async {
+        botops.get("/api/v1/metrics").await.1["ops"]["websocket_connections"] == 0
+    })
+    .await;
+    botops.stop().await;
+}
+
+#[tokio::test]
+async fn who_comes_back_misses_nothing() {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[]).await;
+    let first = publish(&botops, "0");
+    for n in 1..=450 {
+        publish(&botops, &n.to_string());
+    }
+    let mut stream = connect(&botops, &format!("?after={first}")).await;
+    let hello = next(&mut stream).await.unwrap();
+    assert_eq!((&hello["seq"], &hello["replay"]["lost"]), (&json!(first), &Value::Null));
+    for n in 451..=460 {
+        publish(&botops, &n.to_string());
+    }
+    for n in 1..=460 {
+        let event = next_of(&mut stream, "event").await;
+        assert_eq!((&event["seq"], &event["event"]["message"]), (&json!(first + n), &json!(n.to_string())));
+    }
+    let mut stream = connect(&botops, "?after=99999999").await;
+    let hello = next(&mut stream).await.unwrap();
+    assert!(hello["replay"]["lost"]["reason"].is_string(), "{hello}");
+    botops.stop().await;
+}
+
+#[tokio::test]
+async fn a_ticket_stands_for_the_key_once() {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[]).await;
+    let (status, ticket) = botops.send(Method::POST, "/api/v1/stream/ticket", &json!({})).await;
+    assert_eq!(status, 201, "{ticket}");
+    let url = ticket["url"].as_str().unwrap();
+    assert!(!url.contains(KEY));
+    let mut stream = try_connect(&botops, url, None).await.expect("the ticket opens the stream");
+    assert_eq!(next(&mut stream).await.unwrap()["type"], "hello");
+    for (path, code) in
+        [(url, "AUTH_005"), ("/api/v1/stream?ticket=st_wrong", "AUTH_005"), ("/api/v1/stream", "AUTH_001")]
+    {
+        let (status, _) = try_connect(&botops, path, None).await.unwrap_err();
+        assert_eq!(status, 401, "{path}");
+        let (_, problem) = kit::app::answer(
+            botops
+                .client
+                .get(format!("{}{path}", botops.base))
+                .header("connection", "upgrade")
+                .header("upgrade", "websocket")
+                .header("sec-websocket-version", "13")
+                .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        )
+        .await;
+        assert_problem(&problem, 401, code);
+    }
+    botops.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_house_refuses_and_has_room_again_when_one_leaves() {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[("BOT_STREAM_MAX_CLIENTS", "2")]).await;
+    let one = connect(&botops, "").await;
+    let two = connect(&botops, "").await;
+    let (status, _) = try_connect(&botops, "/api/v1/stream", Some(KEY)).await.unwrap_err();
+    assert_eq!(status, 503);
+    drop(one);
+    kit::until("there is room", SOON, || async {
+        try_connect(&botops, "/api/v1/stream", Some(KEY)).await.is_ok()
+    })
+    .await;
+    drop(two);
+    botops.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_closed_with_a_reason_and_others_miss_nothing() {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[("BOT_STREAM_INTERVAL", "100ms")]).await;
+    let mut slow = connect(&botops, "").await;
+    let mut fast = connect(&botops, "").await;
+    assert_eq!(next(&mut fast).await.unwrap()["type"], "hello");
+    let text = "x".repeat(4_000);
+    for _ in 0..40 {
+        let mut last = 0;
+        for _ in 0..100 {
+            last = publish(&botops, &text);
+        }
+        while next_of(&mut fast, "event").await["seq"] != last {}
+    }
+    // It reads again: what was on its way comes first, then the reason.
+    let mut seen = 0;
+    let mut metrics = 0;
+    let closed = loop {
+        match next(&mut slow).await {
+            Ok(message) if message["type"] == "metrics" => metrics += 1,
+            Ok(message) => seen = message["seq"].as_u64().unwrap(),
+            Err(closed) => break closed.expect("it is told why"),
+        }
+    };
+    assert_eq!(u16::from(closed.code), 1013);
+    assert!(closed.reason.contains("API_017"), "{}", closed.reason);
+    assert!(closed.reason.ends_with(&format!("?after={seen}")), "{} after {seen}", closed.reason);
+    assert!(metrics < 20, "{metrics} metrics were queued");
+    let mut back = connect(&botops, &format!("?after={seen}")).await;
+    assert_eq!(next_of(&mut back, "event").await["seq"], seen + 1);
+    let (_, numbers) = botops.get("/api/v1/metrics").await;
+    assert!(numbers["ops"]["stream_closed_slow"].as_u64().unwrap() <= 1);
+    botops.stop().await;
+}
+
+#[tokio::test]
+async fn the_stop_says_goodbye_with_the_last_event_before_it() {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[]).await;
+    let mut stream = connect(&botops, "").await;
+    assert_eq!(next(&mut stream).await.unwrap()["type"], "hello");
+    let stopping = tokio::spawn(botops.stop());
+    let last = next_of(&mut stream, "event").await;
+    assert_eq!(last["event"]["message"], "botops stops");
+    let goodbye = next_of(&mut stream, "goodbye").await;
+    assert_eq!(goodbye["seq"], last["seq"]);
+    assert!(goodbye["reason"].is_string());
+    let closed = next(&mut stream).await.unwrap_err().expect("a close frame");
+    assert_eq!(u16::from(closed.code), 1001);
+    drop(stream);
+    stopping.await.unwrap();
+}
