@@ -4,6 +4,7 @@
 
 mod bots;
 mod contract;
+mod document;
 mod house;
 #[allow(dead_code, reason = "each feature uses its own part of the kit")]
 mod kit;

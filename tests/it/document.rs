@@ -1,0 +1,139 @@
+//! What people and programs read: the API document, the catalogue, `.env.example`. Kept as files, so that a change is
+//! seen. `UPDATE_DOCUMENTS=1 cargo test document` writes them anew.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use botops::error::Code;
+use serde_json::Value;
+
+fn at(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[track_caller]
+fn assert_kept(path: &str, now: &str) {
+    if std::env::var_os("UPDATE_DOCUMENTS").is_some() {
+        std::fs::write(at(path), now).unwrap();
+        return;
+    }
+    let kept = std::fs::read_to_string(at(path)).unwrap_or_default();
+    assert!(
+        kept == now,
+        "{path} differs from what the code says; look at the change, then UPDATE_DOCUMENTS=1"
+    );
+}
+
+#[test]
+fn the_api_document_is_the_kept_one() {
+    let document = botops::routes::document();
+    assert_kept("schemas/openapi.json", &format!("{}\n", serde_json::to_string_pretty(&document).unwrap()));
+}
+
+#[test]
+fn the_catalogue_is_the_kept_one() {
+    let rows: Vec<String> = Code::ALL
+        .iter()
+        .map(|code| {
+            let row = code.row();
+            format!("{} {} {}\n", row.code, row.status, row.title)
+        })
+        .collect();
+    assert_kept("schemas/error-codes.txt", &rows.concat());
+}
+
+/// Every operation of the document: path, method, operation.
+fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let mut found = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            found.push((path.clone(), method.clone(), operation.clone()));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_operation_has_a_name_a_scope_and_its_refusals() {
+    let document = botops::routes::document();
+    let mut wrong = Vec::new();
+    let mut names = BTreeSet::new();
+    for (path, method, operation) in operations(&document) {
+        let place = format!("{method} {path}");
+        let name = operation["operationId"].as_str().unwrap_or_default().to_owned();
+        // The page of the document stands under two addresses.
+        if !names.insert(name.clone()) && name != "get_docs" {
+            wrong.push(format!("{place}: the operation id `{name}` stands twice"));
+        }
+        let security = operation["security"].as_array().cloned().unwrap_or_default();
+        let open =
+            !security.is_empty() && security.iter().all(|one| one.as_object().is_some_and(|o| o.is_empty()));
+        let scope = operation["x-scope"].as_str().unwrap_or_default();
+        if !open && !["read", "operate", "config", "admin"].contains(&scope) {
+            wrong.push(format!("{place}: neither open nor with a scope"));
+        }
+        for status in if open { vec!["500"] } else { vec!["401", "403", "429", "500"] } {
+            if operation["responses"].get(status).is_none() {
+                wrong.push(format!("{place}: no {status}"));
+            }
+        }
+        let summary = operation["summary"].as_str().unwrap_or_default();
+        if summary.is_empty() {
+            wrong.push(format!("{place}: no summary"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_next_action_of_the_catalogue_is_a_documented_call() {
+    let document = botops::routes::document();
+    let known: Vec<(String, String, String)> = operations(&document)
+        .into_iter()
+        .map(|(path, method, operation)| {
+            (path, method.to_uppercase(), operation["operationId"].as_str().unwrap_or_default().to_owned())
+        })
+        .collect();
+    let matches = |template: &str, path: &str| {
+        let path = path.split('?').next().unwrap_or_default();
+        let (left, right): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
+        left.len() == right.len() && left.iter().zip(&right).all(|(l, r)| l == r || l.starts_with('{'))
+    };
+    let mut wrong = Vec::new();
+    for code in Code::ALL {
+        for action in code.row().next_actions() {
+            let found = known.iter().any(|(path, method, name)| {
+                *method == action.method && *name == action.operation && matches(path, &action.path)
+            });
+            if !found {
+                wrong.push(format!(
+                    "{}: {} {} ({})",
+                    code.row().code,
+                    action.method,
+                    action.path,
+                    action.operation
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_setting_stands_in_the_example_and_in_the_readme() {
+    let text = std::fs::read_to_string(at("src/settings.rs")).unwrap();
+    let code = text.split("#[cfg(test)]").next().unwrap();
+    let mut names = BTreeSet::new();
+    for (index, _) in code.match_indices("\"BOT_") {
+        let name: String =
+            code[index + 1..].chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
+        names.insert(name);
+    }
+    let example = std::fs::read_to_string(at(".env.example")).unwrap();
+    let readme = std::fs::read_to_string(at("README.md")).unwrap();
+    let missing: Vec<_> = names
+        .iter()
+        .filter(|name| !example.contains(name.as_str()) || !readme.contains(name.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "not in .env.example or README.md: {missing:?}");
+}
