@@ -103,14 +103,11 @@ pub(super) fn judge(facts: &Facts<'_>) -> (Presence, String) {
             return (Presence::Exited, format!("its process is gone; no answer for {seconds} s"));
         }
         let why = match facts.process {
-            Process::Stopped => "its process is stopped (SIGSTOP or a debugger)",
-            Process::Alive => "its process lives and its socket accepts",
-            Process::Gone | Process::Unknown => "its socket accepts",
+            Process::Stopped => "its process is stopped (SIGSTOP or a debugger) and",
+            Process::Alive => "its process lives and its socket accepts, but it",
+            Process::Gone | Process::Unknown => "its socket accepts, but it",
         };
-        return (
-            Presence::Hung,
-            format!("{why}, but it has not answered for more than {} s", SILENCE.as_secs()),
-        );
+        return (Presence::Hung, format!("{why} has not answered for more than {} s", SILENCE.as_secs()));
     }
     if let Some(failure) = facts.failed {
         if let Some(left) = facts.restart_left {
