@@ -12,7 +12,8 @@ use super::ledger::{Entry, Purpose};
 use super::mailbox::Letter;
 use super::trading::cancel;
 use crate::contract::{
-    CommandRequest, CommandResult, ConfigAck, EventKind, Exposure, Outcome, Phase, Refusal, Severity, Verb,
+    BreakerState, CommandRequest, CommandResult, ConfigAck, EventKind, Exposure, Outcome, Phase, Refusal,
+    Severity, Verb,
 };
 
 /// What a command would do.
@@ -43,6 +44,10 @@ impl Engine {
                 let answer = self.command(verb, &request);
                 let _ = reply.send(answer);
             }
+            Letter::Session(verb, request, outcome, reply) => {
+                let answer = self.session_command(verb, &request, outcome);
+                let _ = reply.send(answer);
+            }
             Letter::Activate(message, reply) => {
                 let facts = self.facts();
                 let answer = self.desk.activate(&message, &facts, std::time::Instant::now());
@@ -68,13 +73,8 @@ impl Engine {
     }
 
     fn command(&mut self, verb: Verb, request: &CommandRequest) -> Result<CommandResult, Refusal> {
-        if let Some((of, answer)) = self.book.answer(&request.command_id) {
-            if *of != verb {
-                let message = format!("this command id was used for `{of}` before");
-                let context = json!({"verb": of});
-                return Err(Refusal { code: "command_id_reused".to_owned(), message, context });
-            }
-            return Ok(CommandResult { replayed: true, ..answer.clone() });
+        if let Some(answer) = self.answered(verb, request)? {
+            return Ok(answer);
         }
         let plan = self.plan(verb, request);
         let exposure = self.exposure(&plan.entries);
@@ -118,6 +118,17 @@ impl Engine {
         Ok(result)
     }
 
+    /// The first answer to this command id, if it came before.
+    pub fn answered(&self, verb: Verb, request: &CommandRequest) -> Result<Option<CommandResult>, Refusal> {
+        let Some((of, answer)) = self.book.answer(&request.command_id) else { return Ok(None) };
+        if *of != verb {
+            let message = format!("this command id was used for `{of}` before");
+            let context = json!({"verb": of});
+            return Err(Refusal { code: "command_id_reused".to_owned(), message, context });
+        }
+        Ok(Some(CommandResult { replayed: true, ..answer.clone() }))
+    }
+
     fn plan(&mut self, verb: Verb, request: &CommandRequest) -> Plan {
         let reason = crate::text::clean(&request.reason, 200);
         match verb {
@@ -155,9 +166,13 @@ impl Engine {
                     entries,
                 )
             }
-            Verb::ResetBreaker if self.book.breaker.open.is_none() => {
+            Verb::ResetBreaker if self.circuit_breaker().state == BreakerState::Closed => {
                 Plan::refused("breaker_closed", "the circuit breaker is closed; there is nothing to reset")
             }
+            Verb::ResetBreaker if self.book.breaker.open.is_none() => Plan::done(
+                "one check of the session would decide whether the circuit breaker closes",
+                Vec::new(),
+            ),
             Verb::ResetBreaker => {
                 let entry = Entry::Reset { reason, daily_pl: self.daily_pl(), equity: self.equity() };
                 Plan::done("the circuit breaker is closed; losses count from here", vec![entry])
@@ -166,9 +181,12 @@ impl Engine {
                 stops: true,
                 ..Plan::done("the bot stops; positions and orders stay as they are", Vec::new())
             },
-            Verb::ProbeSession | Verb::Reauth => {
-                Plan::refused("not_capable", "this bot trades on paper and has no broker session")
+            Verb::ProbeSession | Verb::Reauth if self.session.is_none() => {
+                Plan::refused("not_capable", "this bot replays the past and has no broker session")
             }
+            // Only a dry run comes here; what acts goes to the session itself.
+            Verb::ProbeSession => Plan::done("the broker session would be checked now", Vec::new()),
+            Verb::Reauth => Plan::done("the bot would sign in to the broker again", Vec::new()),
         }
     }
 

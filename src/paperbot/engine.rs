@@ -25,6 +25,7 @@ use super::ledger::{Entry, Ledger, Line, Purpose};
 use super::mailbox::Letter;
 use super::market::{Feed, Gap};
 use super::publish::{Outbox, Word};
+use super::session::{Note, SessionMonitor};
 use super::strategy::{Strategy, Wish};
 use crate::contract::{BotEvent, EventKind, Mode, OrderStatus, SemanticError, Severity, Side};
 use crate::error::Code;
@@ -69,6 +70,10 @@ pub(super) struct Engine {
     /// Why no position was opened at the last tick.
     pub no_entry: Vec<String>,
     pub head_fault: Option<String>,
+    /// The broker session; a replay has none.
+    pub session: Option<SessionMonitor>,
+    /// What the session tells.
+    pub notes: Option<Receiver<Note>>,
 }
 
 /// Who the bot is in this life.
@@ -137,6 +142,9 @@ impl Engine {
             }
             if let Some(turn) = self.desk.expire(Instant::now()) {
                 self.turned(&turn);
+                self.show();
+            }
+            if self.hear_session() {
                 self.show();
             }
             let now = Instant::now();
@@ -225,12 +233,15 @@ impl Engine {
         let wishes = self.strategy.wishes(prices, &self.book, self.desk.settings());
         for wish in wishes {
             match wish {
-                Wish::Leave { symbol, reason } => self.leave(&symbol, &reason, Purpose::Exit, at)?,
-                Wish::Enter { symbol, reason } if self.no_entry.is_empty() => {
+                Wish::Leave { symbol, reason } if self.may_send(true) => {
+                    self.leave(&symbol, &reason, Purpose::Exit, at)?;
+                }
+                Wish::Enter { symbol, reason } if self.no_entry.is_empty() && self.may_send(false) => {
                     self.enter(&symbol, reason, at)?;
                     self.no_entry = self.gates(at);
                 }
-                Wish::Enter { .. } => {}
+                // A wish that may not be sent now comes again with the next price.
+                Wish::Enter { .. } | Wish::Leave { .. } => {}
             }
         }
         Ok(())
@@ -376,13 +387,19 @@ impl Engine {
             context,
             timestamp: now,
         };
-        self.errors.push_front(error.clone());
-        self.errors.truncate(RECENT_ERRORS);
-        self.error_times.push_back((now, row.severity));
+        self.remember(error.clone());
         self.emit(EventKind::Error, row.severity, message, Some(error), Value::Null);
     }
 
-    fn emit(
+    /// Keeps a failure for the state and its counts.
+    pub fn remember(&mut self, error: SemanticError) {
+        self.error_times.push_back((Utc::now(), error.severity));
+        self.errors.push_front(error);
+        self.errors.truncate(RECENT_ERRORS);
+    }
+
+    /// An event, with the failure behind it if there is one.
+    pub fn emit(
         &mut self,
         kind: EventKind,
         severity: Severity,

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::book::Book;
+use super::connect::BrokerOptions;
 use super::desk::Desk;
 use super::durable;
 use super::engine::{Engine, Identity, Pulse};
@@ -30,6 +31,7 @@ use super::market::{Feed, Walk};
 use super::publish::{Outbox, Picture};
 use super::replay::Replay;
 use super::serve::{self, Counter};
+use super::standing::SessionCommands;
 use super::strategy::{Pace, Strategy};
 use crate::contract::{BotId, Hello, Mode, VERSION, Verb};
 use crate::error::{Code, Error};
@@ -78,13 +80,13 @@ pub struct Options {
     /// Cash of a new account
     #[arg(long, env = "PAPERBOT_CASH", default_value = "100000")]
     pub cash: Decimal,
-    /// Faults of the simulated broker session, as a script
-    #[arg(long, env = "PAPERBOT_FAULT_SCRIPT", value_name = "FILE")]
-    pub fault_script: Option<PathBuf>,
+    /// Which broker stands behind the bot.
+    #[command(flatten)]
+    pub session: BrokerOptions,
 }
 
 /// Durations as `5s`, `200ms` or bare seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 0.001),
         None => (text.strip_suffix('s').unwrap_or(text), 1.0),
@@ -192,8 +194,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Er
 
     let tasks = Tasks::new();
     let picture_words = mpsc::unbounded_channel();
-    let (engine, journal, picture) = build(&options, &boot_epoch, picture_words.0)?;
-    let hello = hello(&options, &boot_epoch, started_at, engine.who.mode);
+    let (engine, journal, picture) = build(&options, &boot_epoch, &tasks, picture_words.0)?;
+    let session = engine.session.clone().map(SessionCommands::new);
+    let hello = hello(&options, &boot_epoch, started_at, &engine);
     let pid_file = options.data_dir.join("paperbot.pid");
     write_pid_file(&pid_file, &boot_epoch, &socket)
         .map_err(|error| cannot_start(format!("{}: {error}", pid_file.display())))?;
@@ -216,6 +219,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Er
         picture,
         journal,
         mailbox: Mailbox(letters),
+        session,
         stopping: closing.clone(),
     };
     let server = axum::serve(listener, serve::routes(counter))
@@ -239,7 +243,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Er
     tokio::time::sleep(Duration::from_millis(50)).await;
     closing.cancel();
     serve::clean_up_after(&socket, &pid_file);
-    tasks.finish(Duration::from_secs(3)).await;
+    // A sign-in that was handed a token has a few seconds to store it.
+    tasks.finish(Duration::from_secs(6)).await;
     if failed {
         Err(Error::new(Code::Internal).detail("a part of the bot failed; its log says which"))
     } else {
@@ -250,6 +255,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Er
 fn build(
     options: &Options,
     boot_epoch: &str,
+    tasks: &Tasks,
     words: mpsc::UnboundedSender<super::publish::Word>,
 ) -> Result<(Engine, Journal, Arc<ArcSwap<Picture>>), Error> {
     let data = &options.data_dir;
@@ -291,6 +297,14 @@ fn build(
         seed: options.seed,
         repaired: history.repaired,
     };
+    // The past needs no broker.
+    let (session, notes) = if mode == Mode::Backtest {
+        (None, None)
+    } else {
+        let (sender, notes) = std::sync::mpsc::channel();
+        let session = options.session.start(data, &options.logs(), tasks, sender).map_err(cannot_start)?;
+        (Some(session), Some(notes))
+    };
     let journal = Journal::new(book.trades.clone());
     let prices: BTreeMap<_, _> = book.last_prices.clone().into_iter().collect();
     let mut engine = Engine {
@@ -318,15 +332,21 @@ fn build(
         pulse: Pulse::default(),
         no_entry: Vec::new(),
         head_fault: None,
+        session,
+        notes,
     };
     let picture = Arc::new(ArcSwap::from_pointee(engine.picture()));
     engine.outbox.picture = Some(picture.clone());
     Ok((engine, journal, picture))
 }
 
-fn hello(options: &Options, boot_epoch: &str, started_at: chrono::DateTime<Utc>, mode: Mode) -> Hello {
-    let verbs = Verb::ALL.into_iter().filter(|verb| !matches!(verb, Verb::ProbeSession | Verb::Reauth));
-    let parts = ["config", "events", "trades"].map(str::to_owned);
+fn hello(options: &Options, boot_epoch: &str, started_at: chrono::DateTime<Utc>, engine: &Engine) -> Hello {
+    let mode = engine.who.mode;
+    let has_session = engine.session.is_some();
+    let of_session = |verb: &Verb| matches!(verb, Verb::ProbeSession | Verb::Reauth);
+    let verbs = Verb::ALL.into_iter().filter(|verb| has_session || !of_session(verb));
+    let parts = ["config", "events", "trades"].into_iter().chain(has_session.then_some("session"));
+    let parts = parts.map(str::to_owned);
     Hello {
         contract: VERSION,
         bot_id: options.id.clone(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::session::CommandOutcome;
 use crate::contract::{Activate, CommandRequest, CommandResult, ConfigAck, Refusal, Settle, Verb};
 
 /// Letters that may wait at once.
@@ -20,6 +21,13 @@ const DEADLINE: Duration = Duration::from_secs(5);
 pub(super) enum Letter {
     /// A command of an operator.
     Command(Verb, CommandRequest, oneshot::Sender<Result<CommandResult, Refusal>>),
+    /// A command of the broker session: look it up (no outcome yet), or record what came of it.
+    Session(
+        Verb,
+        Box<CommandRequest>,
+        Option<CommandOutcome>,
+        oneshot::Sender<Result<Option<CommandResult>, Refusal>>,
+    ),
     /// Run a document as a trial.
     Activate(Box<Activate>, oneshot::Sender<Result<ConfigAck, Refusal>>),
     /// End a trial for good.

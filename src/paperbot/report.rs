@@ -12,9 +12,10 @@ use super::engine::{Engine, Identity};
 use super::journal::TradeRecord;
 use super::ledger::{Placed, Purpose};
 use super::market::Feed;
+use super::session::SessionMonitor;
 use crate::contract::{
-    Account, BotReport, Breaker, BreakerState, ConfigSummary, GateReason, LoopStats, MarketState,
-    MarketStatus, Mode, Order, OrderType, Phase, Position, RunningConfig, Side,
+    Account, BotReport, ConfigSummary, GateReason, LoopStats, MarketState, MarketStatus, Mode, Order,
+    OrderType, Phase, Position, RunningConfig, Side,
 };
 
 impl Engine {
@@ -45,7 +46,7 @@ impl Engine {
             orders: resting.chain(self.book.finished.iter().cloned()).collect::<Vec<Order>>(),
             performance: self.book.track.report(today, unrealized, self.daily_pl().round_dp(2), now),
             market: self.market(),
-            session: None,
+            session: self.session.as_ref().map(SessionMonitor::facts),
             circuit_breaker: self.circuit_breaker(),
             config: self.config(),
             recent_errors: self.errors.iter().cloned().collect(),
@@ -86,7 +87,7 @@ impl Engine {
             && self.ledger_fault.is_none()
             && !self.market_over
             && !self.stopping
-            && self.permission(false) == GateReason::Ok
+            && self.outlook() == GateReason::Ok
     }
 
     fn phase_reason(&self) -> Option<String> {
@@ -99,7 +100,12 @@ impl Engine {
         if let Some((_, reason)) = &self.book.breaker.open {
             return Some(format!("the circuit breaker is open: {reason}"));
         }
-        self.market_over.then(|| "the replay has ended".to_owned())
+        if self.market_over {
+            return Some("the replay has ended".to_owned());
+        }
+        let session = self.session.as_ref().map(SessionMonitor::facts)?;
+        let because = session.reason.unwrap_or_else(|| "it is not checked yet".to_owned());
+        (session.gate != GateReason::Ok).then(|| format!("the broker session: {because}"))
     }
 
     fn positions(&self) -> Vec<Position> {
@@ -139,19 +145,6 @@ impl Engine {
             market_time: self.market_at,
             next_open: None,
             next_close: None,
-        }
-    }
-
-    fn circuit_breaker(&self) -> Breaker {
-        let breaker = &self.book.breaker;
-        let (source, reason) = breaker.open.clone().unzip();
-        Breaker {
-            state: if breaker.open.is_some() { BreakerState::Open } else { BreakerState::Closed },
-            reason,
-            since: breaker.since,
-            source,
-            failure_count: 0,
-            retry_at: None,
         }
     }
 

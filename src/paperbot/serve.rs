@@ -32,6 +32,7 @@ use super::desk;
 use super::journal::Journal;
 use super::mailbox::{Letter, Mailbox};
 use super::publish::Picture;
+use super::standing::SessionCommands;
 use crate::contract::{Activate, BASE, BotEvent, Check, CommandRequest, Hello, Refusal, Settle, Verb};
 
 /// The longest path a Unix socket can have.
@@ -48,6 +49,7 @@ pub(super) struct Counter {
     pub picture: Arc<ArcSwap<Picture>>,
     pub journal: Journal,
     pub mailbox: Mailbox,
+    pub session: Option<SessionCommands>,
     pub stopping: CancellationToken,
 }
 
@@ -170,6 +172,11 @@ async fn command(State(counter): State<Counter>, UrlPath(verb): UrlPath<String>,
     };
     if request.command_id.is_empty() || request.command_id.len() > 128 {
         return refuse(StatusCode::BAD_REQUEST, "invalid", "command_id needs 1 to 128 characters");
+    }
+    if let Some(session) =
+        counter.session.as_ref().filter(|session| session.concerns(verb) && !request.dry_run)
+    {
+        return answer(session.carry_out(&counter.mailbox, verb, request).await);
     }
     answer(counter.mailbox.ask(|reply| Letter::Command(verb, request, reply)).await)
 }

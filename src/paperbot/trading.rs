@@ -74,17 +74,12 @@ impl Engine {
         Picture::new(self.report(), config, running, self.facts())
     }
 
-    /// Whether the broker session lets an order pass. The one place where orders ask for permission.
-    pub fn permission(&self, _reducing: bool) -> GateReason {
-        GateReason::Ok
-    }
-
     /// Why no position may be opened now, by name; empty when one may.
     pub fn gates(&self, at: DateTime<Utc>) -> Vec<String> {
         let trading = &self.desk.settings().trading;
         let today = trading_day(at);
         let entries = self.book.entries.filter(|(day, _)| *day == today).map_or(0, |(_, count)| count);
-        let session = self.permission(false);
+        let session = self.outlook();
         let gates = [
             (self.ledger_fault.is_some(), "ledger_unwritable"),
             (self.book.paused.is_some(), "paused"),
@@ -198,6 +193,9 @@ impl Engine {
     /// Lets a profit-taking order rest for each position whose entry is complete and that has no selling order. Once
     /// an operator cancelled it, the strategy watches the target instead.
     pub fn place_targets(&mut self, at: DateTime<Utc>) -> Result<(), LedgerDown> {
+        if !self.may_send(true) {
+            return Ok(());
+        }
         let mut drafts = Vec::new();
         for holding in self.book.positions.values() {
             let busy = self.book.working.values().any(|order| order.placed.symbol == holding.symbol);
@@ -315,7 +313,7 @@ impl Engine {
             market_at: at,
         };
         let refusal = refusal.or_else(|| self.book.objection(&placed)).or_else(|| {
-            let gate = self.permission(draft.purpose != Purpose::Entry);
+            let gate = self.permission(placed.purpose != Purpose::Entry, &placed.symbol);
             let passes = matches!(gate, GateReason::Ok | GateReason::ReducingAllowed);
             let named = || json!(gate).as_str().map(str::to_owned).unwrap_or_default();
             (!passes).then(|| ("session", format!("the broker session does not let it pass: {}", named())))

@@ -241,8 +241,6 @@ async fn cancel_orders_takes_away_what_rests() {
     bot.until("a profit-taking order rests", rests).await;
     let result = bot.command_as(Verb::CancelOrders, "c").await;
     assert!(result.exposure.orders_cancelled > 0);
-    let refused = bot.command_as(Verb::Reauth, "s").await;
-    assert_eq!((refused.outcome, refused.reason_code.as_deref()), (Outcome::Refused, Some("not_capable")));
     let refused = bot.command_as(Verb::ResetBreaker, "b").await;
     assert_eq!(refused.reason_code.as_deref(), Some("breaker_closed"));
 }

@@ -42,7 +42,7 @@ const MAX_PAGES: usize = 20;
 #[derive(Debug, Clone)]
 pub struct PasswordGrant {
     /// `ROBINHOOD_USERNAME`.
-    pub username: String,
+    pub username: SecretString,
     /// `ROBINHOOD_PASSWORD`.
     pub password: SecretString,
     /// `MFA_SECRET`, base32, when an authenticator is set up.
@@ -396,7 +396,7 @@ impl Robinhood {
         let mut fields = vec![
             ("client_id", CLIENT_ID),
             ("grant_type", "password"),
-            ("username", grant.username.as_str()),
+            ("username", grant.username.expose_secret()),
             ("password", grant.password.expose_secret()),
             ("scope", "internal"),
             ("expires_in", ASKED_LIFETIME),

@@ -368,6 +368,15 @@ impl SessionMonitor {
         self.inner.decide(intent, verdict, now, "memory")
     }
 
+    /// Whether an order would pass now, without a record. When that takes a check, it is on its way.
+    pub fn is_open(&self, reducing: bool) -> bool {
+        let (verdict, _) = self.inner.ask_gate(reducing);
+        if verdict.worth_waiting {
+            self.inner.kick.notify_one();
+        }
+        verdict.allowed
+    }
+
     /// The session as the contract shows it.
     pub fn facts(&self) -> contract::Session {
         let inner = &self.inner;

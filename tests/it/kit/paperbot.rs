@@ -30,6 +30,11 @@ impl Paperbot {
         Self { folder, process: None, client, arguments }
     }
 
+    /// More arguments, before a launch.
+    pub fn arguments(&mut self, arguments: &[&str]) {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+    }
+
     /// A bot that answers.
     pub async fn start(arguments: &[&str]) -> Self {
         let mut bot = Self::prepare(arguments);

@@ -1,6 +1,7 @@
 //! The broker session against a real stub broker: every behaviour that brokers are known for, and what must happen.
 
 mod answers;
+mod bot;
 mod sign_in;
 mod waits;
 
@@ -116,7 +117,7 @@ fn robinhood_settings(folder: &Path, url: &str) -> RobinhoodSettings {
 
 fn password_grant() -> PasswordGrant {
     PasswordGrant {
-        username: "marcus@example.org".to_owned(),
+        username: "marcus@example.org".to_owned().into(),
         password: "canary-password".to_owned().into(),
         mfa_secret: None,
     }

@@ -1,0 +1,109 @@
+//! The session inside the real program: what a fault script does to a trading bot, as its socket tells it.
+
+use botops::contract::{BotReport, BreakerState, GateReason, Outcome, Phase, SessionPhase, Verb};
+use serde_json::json;
+
+use crate::kit::paperbot::Paperbot;
+
+/// A bot that trades fast, with a session whose waits are a twentieth.
+async fn bot_with(script: &str) -> Paperbot {
+    let mut bot = Paperbot::prepare(&[]);
+    let file = bot.folder.path().join("faults.yaml");
+    std::fs::write(&file, script).unwrap();
+    let file = file.display().to_string();
+    bot.arguments(&["--tick", "10ms", "--session-speed", "20", "--fault-script", &file]);
+    bot.launch().await;
+    bot
+}
+
+fn session(report: &BotReport) -> &botops::contract::Session {
+    report.session.as_ref().expect("a paper bot has a session")
+}
+
+#[tokio::test]
+async fn a_bot_shows_its_session_and_obeys_the_operator() {
+    let bot = bot_with("[]").await;
+    bot.until("a healthy session", |report| session(report).state == SessionPhase::Healthy).await;
+    let hello: botops::contract::Hello = bot.get("hello").await.unwrap();
+    for name in ["session", "probe-session", "reauth", "reset-breaker"] {
+        assert!(hello.capabilities.iter().any(|known| known == name), "{name}");
+    }
+    bot.until("an order that passed the gate", |report| !report.orders.is_empty()).await;
+    let log = std::fs::read_to_string(bot.data().join("logs/health_check.log")).unwrap();
+    assert!(log.contains("\"event\":\"trade_gate.decided\""), "{log}");
+    let before = session(&bot.state().await).health_check_count;
+    let probed = bot.command_as(Verb::ProbeSession, "p1").await;
+    assert_eq!((probed.outcome, probed.replayed), (Outcome::Done, false));
+    let again = bot.command_as(Verb::ProbeSession, "p1").await;
+    assert!(again.replayed, "the same id acts once");
+    bot.until("the check", |report| session(report).health_check_count > before).await;
+    let signed_in = bot.command_as(Verb::Reauth, "r1").await;
+    assert_eq!(signed_in.outcome, Outcome::Done, "{signed_in:?}");
+    bot.until("the new session", |report| session(report).reauth_count == 1).await;
+    let refused = bot.command_as(Verb::ResetBreaker, "b1").await;
+    assert_eq!(refused.reason_code.as_deref(), Some("breaker_closed"));
+}
+
+#[tokio::test]
+async fn refused_credentials_stop_trading_until_an_operator_signs_in() {
+    let mut bot = bot_with("[{after_s: 0.3, do: expire_token}, {do: credentials_rejected}]").await;
+    // Orders keep the evidence warm, so the refusal is seen soon; a probe makes it certain.
+    bot.until("a healthy session", |report| session(report).last_ok.is_some()).await;
+    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    bot.command_as(Verb::ProbeSession, "look").await;
+    bot.until("the halt", |report| session(report).state == SessionPhase::HaltedCredential).await;
+    let report = bot.state().await;
+    assert_eq!((report.phase, report.trading_enabled), (Phase::Degraded, false));
+    assert_eq!(session(&report).error_code.as_deref(), Some("BRK_002"));
+    assert_eq!(session(&report).needs_human.as_deref(), Some("renew_credentials"));
+    assert_eq!(report.circuit_breaker.state, BreakerState::Open);
+    assert_eq!(report.circuit_breaker.source.as_deref(), Some("session"));
+    assert!(report.no_entry_reasons.contains(&"session".to_owned()));
+    let told = report.recent_errors.iter().find(|error| error.error_code == "BRK_002").expect("it is told");
+    assert!(told.remediation.starts_with("A human must act"));
+    bot.kill();
+    bot.launch().await;
+    bot.until("the halt again", |report| session(report).gate == GateReason::CredentialsRejected).await;
+    let signed_in = bot.command_as(Verb::Reauth, "fixed").await;
+    assert_eq!(signed_in.outcome, Outcome::Refused, "the script refuses once in each life");
+    let signed_in = bot.command_as(Verb::Reauth, "fixed again").await;
+    assert_eq!(signed_in.outcome, Outcome::Done, "{signed_in:?}");
+    bot.until("trading goes on", |report| report.trading_enabled && report.phase == Phase::Running).await;
+}
+
+#[tokio::test]
+async fn the_breaker_opens_after_failures_and_is_reset_by_a_check_that_passes() {
+    let bot = bot_with("[{after_s: 0.3, do: '503', times: 8}]").await;
+    bot.until("a healthy session", |report| session(report).last_ok.is_some()).await;
+    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    bot.command_as(Verb::ProbeSession, "look").await;
+    bot.until("the breaker", |report| report.circuit_breaker.state == BreakerState::Open).await;
+    let report = bot.state().await;
+    assert_eq!(session(&report).gate, GateReason::BreakerOpen);
+    assert_eq!(report.circuit_breaker.failure_count, 5);
+    assert!(report.circuit_breaker.retry_at.is_some());
+    assert_eq!(json!(report.circuit_breaker.source), "session");
+    let mut outcomes = Vec::new();
+    for n in 0..8 {
+        let result = bot.command_as(Verb::ResetBreaker, &format!("reset-{n}")).await;
+        outcomes.push((result.outcome, result.reason_code.clone()));
+        if result.outcome == Outcome::Done || result.reason_code.as_deref() == Some("breaker_closed") {
+            break;
+        }
+    }
+    bot.until("the breaker closes", |report| report.circuit_breaker.state == BreakerState::Closed).await;
+    bot.until("trading goes on", |report| report.trading_enabled).await;
+    assert!(!outcomes.is_empty());
+}
+
+#[tokio::test]
+async fn a_wrong_script_is_told_at_the_start() {
+    let mut bot = Paperbot::prepare(&[]);
+    let file = bot.folder.path().join("faults.yaml");
+    std::fs::write(&file, "[{do: explode}]").unwrap();
+    bot.arguments(&["--fault-script", &file.display().to_string()]);
+    let output = bot.command().stderr(std::process::Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("explode") && said.contains("BOT_011"), "{said}");
+}
