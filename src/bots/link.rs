@@ -1,8 +1,8 @@
 //! The link to one bot: polls its state, judges whether it is there, keeps the last good report.
 //!
 //! One task asks once per interval, whatever the number of readers. A question that is not answered stays open for
-//! 5 s while newer ones are asked each second, so that a bot that comes back is seen at once and one that needs 3 s
-//! is still understood. Deliberately absent: reactions. Presence changes are events; others act on them.
+//! 5 s; after the first 2 s the bot is asked each second who it is, which costs it nothing, so that a bot that comes
+//! back is seen at once, one that needs 3 s is still understood, and one that struggles is not buried in questions. Deliberately absent: reactions. Presence changes are events; others act on them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use reqwest::{StatusCode, header};
 use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::presence::{self, Facts, ON_TIME, Presence, Process, SILENCE};
@@ -54,6 +54,8 @@ pub(super) struct Link {
     pub counters: Counters,
     /// To the peer that gave the last good answer.
     pub connection: ArcSwapOption<Connection>,
+    /// How many questions for the whole state may be open: the usual one, and one more in case that was lost.
+    state_questions: Semaphore,
     restart_until: Mutex<Option<Instant>>,
     /// The process that answered last.
     process: Mutex<Option<ProcessId>>,
@@ -120,6 +122,7 @@ impl Link {
             seen: ArcSwap::new(seen),
             counters: Counters::default(),
             connection: ArcSwapOption::empty(),
+            state_questions: Semaphore::new(2),
             restart_until: Mutex::new(None),
             process: Mutex::new(kept.and_then(|kept| kept.process)),
         })
@@ -241,23 +244,26 @@ impl Poller {
         }
     }
 
-    /// Starts a poll, unless the last one is still young or the process is known to be stopped.
+    /// Starts a poll, unless one is open and still young, or the process is known to be stopped.
     fn ask(&mut self) {
         let now = Instant::now();
         self.ticked_at = now;
         let waits = !self.open.is_empty();
-        let young = self.newest_poll.is_some_and(|started| now - started < RETRY);
+        let early = self.asking_since.is_some_and(|since| now - since < ON_TIME)
+            || self.newest_poll.is_some_and(|started| now - started < RETRY);
         // Each try would leave one more dead connection in the queue of a process that cannot accept.
         let pointless =
             self.link.seen.load().presence == Presence::Hung && self.process() == Process::Stopped;
-        if waits && (young || pointless) {
+        if waits && (early || pointless) {
             return;
         }
         self.newest_poll = Some(now);
         self.asking_since.get_or_insert(now);
         self.link.counters.polls.fetch_add(1, Ordering::Relaxed);
         let etag = self.etag.clone().filter(|_| self.link.seen.load().report.is_some());
-        let question = ask(self.link.clone(), self.connection.clone(), self.hello.clone(), etag);
+        // A bot that owes an answer is asked the cheap question first: who it is.
+        let known = self.connection.clone().zip(self.hello.clone()).filter(|_| !waits);
+        let question = ask(self.link.clone(), known, etag);
         // A hung bot that is stopped gets one question that waits for it, however long.
         let limit = if pointless { Duration::from_secs(3600) } else { SILENCE };
         self.open.push(Box::pin(async move {
@@ -497,14 +503,12 @@ impl Poller {
 /// One poll: check the socket, learn who is there if that is not known, read the state.
 async fn ask(
     link: Arc<Link>,
-    connection: Option<Arc<Connection>>,
-    hello: Option<Arc<Hello>>,
+    known: Option<(Arc<Connection>, Arc<Hello>)>,
     etag: Option<String>,
 ) -> Result<Heard, Failure> {
     let started = Instant::now();
     let file = transport::look(&link.options.socket)?;
-    let known = connection.filter(|connection| connection.file == file).zip(hello);
-    let (connection, hello, etag) = match known {
+    let (connection, hello, etag) = match known.filter(|(connection, _)| connection.file == file) {
         Some((connection, hello)) => (connection, hello, etag),
         None => {
             let connection = Arc::new(transport::connect(&link.options.socket, file).await?);
@@ -512,6 +516,7 @@ async fn ask(
             (connection, hello, None)
         }
     };
+    let Ok(_permit) = link.state_questions.acquire().await else { return Err(Failure::Late) };
     let mut request = connection.poll("state");
     if let Some(etag) = &etag {
         request = request.header(header::IF_NONE_MATCH, etag);

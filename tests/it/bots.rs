@@ -178,6 +178,26 @@ async fn a_bot_that_answers_after_three_seconds_is_slow() {
 }
 
 #[tokio::test]
+async fn a_bot_that_struggles_is_not_buried_in_questions() {
+    let bot = ScriptedBot::start();
+    let (life, _data) = linked(&bot).await;
+    bot.behave(Behaviour::Stall);
+    life.is(Presence::Hung, TOLD_WITHIN).await;
+    let before = (bot.count("GET", "state"), bot.count("GET", "hello"));
+    life.sees("three seconds later", TOLD_WITHIN, {
+        let later = Instant::now() + Duration::from_secs(3);
+        move |_| Instant::now() > later
+    })
+    .await;
+    let after = (bot.count("GET", "state"), bot.count("GET", "hello"));
+    assert!(after.0 - before.0 <= 1, "the state is not asked for again and again: {before:?} {after:?}");
+    assert!(
+        (2..=5).contains(&(after.1 - before.1)),
+        "it is asked each second who it is: {before:?} {after:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_bot_that_answers_garbage_is_unreachable() {
     bad_day(Behaviour::Garbage, Presence::Unreachable, "not JSON").await;
 }
@@ -269,7 +289,8 @@ async fn an_older_contract_is_served_with_what_it_has() {
 async fn hostile_texts_and_lists_are_bounded_at_the_door() {
     let bot = ScriptedBot::start();
     bot.change(|report| {
-        report.positions = vec![position("SPY\u{202e}\u{1b}[31m", "1", "1", "1"); 20_007];
+        report.positions = vec![position("SPY\u{202e}\u{1b}[31m", "1", "1", "1")];
+        report.orders = vec![report.orders[0].clone(); 2_007];
         let long = "\u{202e}\u{7}é".repeat(100_000);
         let error = SemanticError {
             error_code: "BRK_001".to_owned(),
@@ -289,10 +310,10 @@ async fn hostile_texts_and_lists_are_bounded_at_the_door() {
     });
     let data = folder();
     let life = Life::begin(data.path(), bot.id(), bot.socket()).await;
-    // Six megabytes take their time in a debug build, on both sides.
+    // Three megabytes take their time in a debug build, on both sides.
     let seen = life.sees("a report", Duration::from_secs(30), |seen| seen.report.is_some()).await;
     let report = seen.report.as_ref().unwrap();
-    assert_eq!((report.positions.len(), seen.dropped.positions), (20_000, 7));
+    assert_eq!((report.orders.len(), seen.dropped.orders), (2_000, 7));
     assert_eq!((report.recent_errors.len(), seen.dropped.errors), (200, 100));
     assert_eq!(report.positions[0].symbol, "SPY[31m");
     assert_eq!(report.recent_errors[0].message, format!("{}…", "é".repeat(499)));
