@@ -8,12 +8,12 @@ use std::process::ExitCode;
 
 use chrono::Utc;
 use clap::{Parser, Subcommand};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::process::{fail, refuse, say, serve_until_signal};
 use crate::settings::{Flags, SettingError, Settings, Sources, parse_duration};
 use crate::web::{KeyFile, Scope, new_key};
-use crate::{demo, paperbot, routes};
+use crate::{ask, demo, paperbot, routes};
 
 #[derive(Debug, Parser)]
 #[command(name = "botops", version, about = "The operations API that stands beside a trading bot")]
@@ -35,6 +35,8 @@ enum Command {
     Key(KeyCommand),
     /// Say whether the settings can be used, then end
     Check(Flags),
+    /// Ask the running server in plain words; nothing is ever changed by it
+    Ask(ask::AskFlags),
     /// Print the API document
     Openapi,
 }
@@ -71,6 +73,7 @@ pub fn run() -> ExitCode {
             add_key(id, scopes, expires.as_deref(), &file)
         }
         Command::Check(flags) => check(&flags),
+        Command::Ask(flags) => ask_server(&flags),
         Command::Openapi => {
             let text = serde_json::to_string_pretty(&routes::document()).unwrap_or_default();
             say(&text);
@@ -97,6 +100,21 @@ fn check(flags: &Flags) -> ExitCode {
         }
         Err(wrong) => refuse(&lines(&wrong)),
     }
+}
+
+/// Where the server is and which key to send come from the same places as the server's own settings.
+fn ask_server(flags: &ask::AskFlags) -> ExitCode {
+    let sources = Sources::read(&Flags::default()).unwrap_or_else(|_| Sources::of([]));
+    let host = match sources.get("BOT_API_HOST") {
+        None | Some("0.0.0.0" | "::") => "127.0.0.1",
+        Some(host) => host,
+    };
+    let url = format!("http://{host}:{}", sources.get("BOT_API_PORT").unwrap_or("8000"));
+    let key = sources.get("BOT_API_AUTH_TOKEN").map(|key| SecretString::from(key.to_owned()));
+    ask::run_client(flags, url, key, say, |text| {
+        // Nobody is left to tell when standard error is closed.
+        let _ = writeln!(std::io::stderr(), "{text}");
+    })
 }
 
 fn load(flags: &Flags) -> Result<Settings, Vec<SettingError>> {

@@ -1,5 +1,6 @@
 //! botops: the operations API that stands beside a trading bot.
 pub mod app;
+mod ask;
 pub mod bots;
 pub mod cli;
 pub mod contract;

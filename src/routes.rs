@@ -9,9 +9,11 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use crate::ask::{self, Ask};
 use crate::error::{Code, Error, Problem};
 use crate::manual::Manual;
 use crate::ops::Ops;
+use crate::web::Inside;
 use crate::{health, manual, overview, performance};
 
 /// Where Swagger UI lies.
@@ -51,6 +53,10 @@ pub fn build(ops: &Ops) -> Result<(Router, Value), Error> {
         .merge(overview::routes().with_state(ops.overview.clone()))
         .merge(performance::routes().with_state(ops.performance.clone()))
         .split_for_parts();
+    // What is asked in plain words is answered through the features' own routes.
+    let inside = Inside::new(router.clone(), &document);
+    let (asking, _) = ask::routes().with_state(Ask::new(inside)).split_for_parts();
+    let router = router.merge(asking);
     let docs = SwaggerUi::new(DOCS).config(Config::from("/api/openapi.json"));
     let router = router
         .merge(docs)
@@ -66,6 +72,7 @@ pub fn document() -> Value {
     api.merge(health::routes().into_openapi());
     api.merge(performance::routes().into_openapi());
     api.merge(overview::routes().into_openapi());
+    api.merge(ask::routes().into_openapi());
     let mut document = serde_json::to_value(&api).expect("the API document is plain data");
     finish(&mut document);
     document

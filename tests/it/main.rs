@@ -2,6 +2,7 @@
 #![allow(clippy::allow_attributes, reason = "what is unused in the kit changes with the features")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod ask;
 mod bots;
 mod contract;
 mod document;

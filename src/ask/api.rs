@@ -1,0 +1,80 @@
+//! The route of plain language.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Ask, AskView, TEXT_MAX};
+use crate::error::{Code, Error, Problem};
+use crate::web::{self, Actor, Json};
+
+/// A question or a request in plain words.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct AskRequest {
+    /// One question or request, in English.
+    #[schema(example = "why did it stop trading", min_length = 1, max_length = 500)]
+    text: String,
+}
+
+/// The routes of plain language.
+pub fn routes() -> OpenApiRouter<Ask> {
+    OpenApiRouter::new().routes(routes!(ask))
+}
+
+/// Ask in plain words
+///
+/// Offline and deterministic: one text becomes one call. A read is performed at once, its answer is in `answer`. A
+/// change is never made: `call` is its dry run, `command` and `options[0]` would make it. An ambiguous text has two or
+/// more `options` and no `call`. A refused one has `refused` and neither `intent` nor `call`.
+#[utoipa::path(post, path = "/api/v1/ask", tag = "agents", security(("api_key" = ["read"])),
+    request_body(content = AskRequest, examples(
+        ("summary" = (value = json!({"text": "how are we doing"}))),
+        ("why" = (value = json!({"text": "why did it stop trading"}))),
+        ("undo" = (value = json!({"text": "undo the last config change"}))))),
+    responses(
+        (status = 200, description = "What the text came to", body = AskView, example = json!({
+            "intent": "market", "confidence": 1.0, "effect": "read",
+            "call": {"method": "GET", "path": "/api/v1/state?fields=market_status,market"},
+            "answer": {"market_status": "OPEN"},
+            "command": "curl -sS -H \"X-API-Key: $BOT_API_AUTH_TOKEN\" 'http://127.0.0.1:8000/api/v1/state?fields=market_status,market'",
+            "options": []})),
+        (status = 400, description = "Refused: API_006, API_007", body = Problem),
+        (status = 413, description = "Refused: API_004", body = Problem),
+        (status = 415, description = "Refused: API_005", body = Problem)))]
+async fn ask(
+    State(ask): State<Ask>,
+    actor: Actor,
+    headers: HeaderMap,
+    Json(request): Json<AskRequest>,
+) -> Result<Response, Error> {
+    let text = checked(&request.text)?;
+    let view = Box::pin(ask.ask(&actor, &text, host(&headers))).await;
+    Ok(web::json(&view))
+}
+
+/// The text without anything invisible, when it has a length that can be a question.
+pub(super) fn checked(text: &str) -> Result<String, Error> {
+    let clean = crate::text::clean(text.trim(), TEXT_MAX + 1);
+    let count = clean.chars().count();
+    if clean.trim().is_empty() || count > TEXT_MAX {
+        return Err(Error::new(Code::ArgumentInvalid).detail("the text cannot be a question").field(
+            "/text",
+            crate::text::clean(text, 40),
+            format!("1 to {TEXT_MAX} characters"),
+        ));
+    }
+    Ok(clean)
+}
+
+/// Where the asker reached botops, for the commands; never anything that could be more than a host.
+fn host(headers: &HeaderMap) -> &str {
+    let given = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_plain =
+        given.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-' | '[' | ']'));
+    if given.is_empty() || given.len() > 255 || !is_plain { "127.0.0.1:8000" } else { given }
+}

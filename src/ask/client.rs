@@ -1,0 +1,162 @@
+//! `botops ask`: the command line's side, a plain HTTP client of the running server.
+//!
+//! Exit codes: 0 answered (a change is shown, never made), 1 failed, 3 ambiguous, 4 refused.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use super::AskView;
+
+/// Above the server's own deadline, so that its answer is what is read.
+const DEADLINE: Duration = Duration::from_secs(40);
+
+/// What `botops ask` can be told.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AskFlags {
+    /// The question or request, in plain words
+    #[arg(required = true, num_args = 1..)]
+    text: Vec<String>,
+    /// Show which call was understood, and how certainly
+    #[arg(long)]
+    explain: bool,
+    /// Print the server's answer as JSON, as it came
+    #[arg(long)]
+    json: bool,
+    /// Where botops serves [default: http://<BOT_API_HOST>:<BOT_API_PORT>]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// The key [default: `BOT_API_AUTH_TOKEN`]
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+}
+
+/// Asks the server and prints what it says with `say`; failures go to `complain`.
+pub(crate) fn run(
+    flags: &AskFlags,
+    default_url: String,
+    default_key: Option<SecretString>,
+    say: impl Fn(&str),
+    complain: impl Fn(&str),
+) -> ExitCode {
+    let url = flags.url.clone().unwrap_or(default_url);
+    let Some(key) = flags.key.clone().map(SecretString::from).or(default_key) else {
+        complain("No key: set BOT_API_AUTH_TOKEN or give --key.");
+        return ExitCode::FAILURE;
+    };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        complain("The runtime could not be started.");
+        return ExitCode::FAILURE;
+    };
+    let body = match runtime.block_on(send(&url, &key, &flags.text.join(" "))) {
+        Ok(body) => body,
+        Err(problem) => {
+            complain(&problem);
+            return ExitCode::FAILURE;
+        }
+    };
+    if flags.json {
+        say(&serde_json::to_string_pretty(&body).unwrap_or_default());
+    }
+    let Ok(view) = serde_json::from_value::<AskView>(body) else {
+        complain(&format!("{url} did not answer as botops does; check --url."));
+        return ExitCode::FAILURE;
+    };
+    if !flags.json {
+        say(&rendered(&view, flags.explain));
+    }
+    if view.refused.is_some() {
+        ExitCode::from(4)
+    } else if view.call.is_none() {
+        ExitCode::from(3)
+    } else if view.problem.is_some() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+async fn send(url: &str, key: &SecretString, text: &str) -> Result<Value, String> {
+    crate::bots::install_tls_provider();
+    let client = reqwest::Client::builder()
+        .timeout(DEADLINE)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .map_err(|error| format!("The HTTP client cannot be built: {error}"))?;
+    let address = format!("{}/api/v1/ask", url.trim_end_matches('/'));
+    let sent = client
+        .post(&address)
+        .header("X-API-Key", key.expose_secret())
+        .json(&json!({"text": text}))
+        .send()
+        .await;
+    let response = sent.map_err(|error| {
+        let what = if error.is_connect() { "nothing listens there" } else { "no answer came" };
+        format!("{address}: {what}. Start botops (`botops demo` or `botops serve`), or give --url.")
+    })?;
+    let status = response.status();
+    let body: Value = response
+        .json()
+        .await
+        .map_err(|_| format!("{address} answered {status} without JSON; check --url."))?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    let member = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+    Err(format!("{} {}\n{}", member("error_code"), member("cause"), member("remediation")))
+}
+
+fn rendered(view: &AskView, explain: bool) -> String {
+    let mut text = String::new();
+    let mut line = |part: &str| {
+        text.push_str(part);
+        text.push('\n');
+    };
+    if let Some(reason) = &view.refused {
+        line(reason);
+        return text.trim_end().to_owned();
+    }
+    let Some(call) = &view.call else {
+        line("This can mean several things:");
+        for (number, option) in view.options.iter().enumerate() {
+            line(&format!("\n{}. {}: {}", number + 1, option.intent, option.why));
+            line(&format!("   {}", option.command));
+        }
+        return text.trim_end().to_owned();
+    };
+    if explain {
+        line(&format!(
+            "intent: {} ({:.0} %)",
+            view.intent.as_deref().unwrap_or_default(),
+            view.confidence * 100.0
+        ));
+        line(&format!("call: {} {}", call.method, call.path));
+        if let Some(body) = &call.body {
+            line(&format!("body: {body}"));
+        }
+        line("");
+    }
+    if let Some(problem) = &view.problem {
+        line(&format!("{} {}", problem.error_code, problem.cause));
+        line(&problem.remediation);
+    }
+    if let Some(answer) = &view.answer {
+        match answer {
+            Value::String(answer) => line(answer),
+            answer => line(&serde_yaml::to_string(answer).unwrap_or_else(|_| answer.to_string())),
+        }
+    }
+    if view.effect.as_deref() == Some("change") {
+        line("Nothing was changed. This would do it:");
+    }
+    if (explain || view.effect.as_deref() == Some("change"))
+        && let Some(command) = &view.command
+    {
+        line(command);
+    }
+    text.trim_end().to_owned()
+}

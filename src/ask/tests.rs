@@ -1,0 +1,320 @@
+//! The readings of plain texts, judged without a server: what a text comes to, and that it stays so.
+
+use chrono::NaiveDate;
+use serde_json::json;
+
+use super::*;
+
+fn world() -> World {
+    let config = json!({
+        "trading": {"mode": "paper", "hours": {"start_time": "09:30", "end_time": "16:00", "timezone": "America/New_York"}},
+        "risk_management": {"max_position_pct": 5.0, "max_daily_loss_pct": 3.0, "max_consecutive_losses": 3, "stop_loss_pct": 2.0, "risk_reward_ratio": 2.0},
+        "order_management": {"max_slippage_pct": 0.5, "poll_interval_seconds": 15},
+    });
+    let mut world = World {
+        workflows: SHIPPED_WORKFLOWS.map(str::to_owned).into(),
+        components: ["bot", "broker_session", "store", "config_sync", "audit_chain"]
+            .map(str::to_owned)
+            .into(),
+        etag: Some("\"v17-3fa9c1d2\"".to_owned()),
+        version: Some(17),
+        symbols: ["SPY", "TSLA"].map(str::to_owned).into(),
+        ..World::default()
+    };
+    leaves(&config, String::new(), &mut world.config);
+    world
+}
+
+fn reading(text: &str) -> AskView {
+    let wednesday = NaiveDate::from_ymd_opt(2025, 11, 19).expect("it is a date");
+    understand(text, &world(), wednesday, "127.0.0.1:8000")
+}
+
+/// `intent`, `?` for ambiguous, `!` for refused.
+fn verdict(view: &AskView) -> String {
+    match (&view.intent, &view.refused) {
+        (Some(intent), None) => intent.clone(),
+        (None, Some(_)) => "!".to_owned(),
+        (None, None) => "?".to_owned(),
+        (Some(_), Some(_)) => "both".to_owned(),
+    }
+}
+
+/// Lines of `expected<TAB>text`; expected is an intent, `?` or `!`.
+const CORPUS: &str = include_str!("../../tests/it/ask_corpus.tsv");
+
+#[test]
+fn the_corpus_is_understood() {
+    let mut wrong = Vec::new();
+    let (mut count, mut asked, mut doubtful) = (0, 0, 0);
+    for line in CORPUS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (expected, text) = line.split_once('\t').expect("a tab stands between");
+        let view = reading(text);
+        let verdict = verdict(&view);
+        count += 1;
+        asked += usize::from(!matches!(expected, "?" | "!"));
+        doubtful += usize::from(!matches!(expected, "?" | "!") && verdict == "?");
+        if verdict != expected {
+            let offered: Vec<_> = view.options.iter().map(|option| option.intent.as_str()).collect();
+            wrong.push(format!(
+                "{text:60} wanted {expected}, got {verdict} {:.2} {offered:?}",
+                view.confidence
+            ));
+        }
+    }
+    let right = count - wrong.len();
+    println!("ask corpus: {right} of {count} right; {doubtful} of {asked} clear questions left open");
+    assert!(count >= 200, "the corpus has {count} phrases");
+    assert!(right * 100 >= count * 97, "{right} of {count}:\n{}", wrong.join("\n"));
+    assert!(doubtful * 100 <= asked * 3, "{doubtful} of {asked} left open:\n{}", wrong.join("\n"));
+}
+
+/// Phrases made from parts nobody wrote down as sentences.
+#[test]
+fn paraphrases_of_a_grammar_are_understood() {
+    const GRAMMAR: &[(&str, &[&[&str]])] = &[
+        (
+            "summary",
+            &[
+                &["", "hey, ", "so "],
+                &[
+                    "how are things going",
+                    "what is the status",
+                    "give me a quick overview",
+                    "how is the bot doing",
+                ],
+                &["", " right now", " please", "?"],
+            ],
+        ),
+        (
+            "positions",
+            &[
+                &["", "please ", "can you "],
+                &["show", "list", "tell me", "display"],
+                &[" our", " the", " all"],
+                &[" open", " current", ""],
+                &[" positions", " holdings"],
+                &["", " now", " please"],
+            ],
+        ),
+        (
+            "orders",
+            &[
+                &["", "could you "],
+                &["show", "list", "get"],
+                &[" the", " all"],
+                &[" pending", " open", " latest"],
+                &[" orders"],
+                &["", " for TSLA", " please"],
+            ],
+        ),
+        (
+            "performance",
+            &[
+                &["how much ", "what "],
+                &["profit", "return", "loss"],
+                &[" did we make", " did the bot make", " was there"],
+                &[" last week", " yesterday", " this month", " in the last 3 days", " on monday"],
+            ],
+        ),
+        (
+            "errors",
+            &[
+                &["", "please ", "can you "],
+                &["show", "list", "give me"],
+                &[" the", " all", " any"],
+                &[" recent", " latest", ""],
+                &[" errors", " failures", " problems"],
+                &["", " today", " of the last hour"],
+            ],
+        ),
+        (
+            "config_read",
+            &[
+                &["", "please "],
+                &["show", "print", "what is"],
+                &[" the", " our"],
+                &[" current", ""],
+                &[" config", " configuration", " settings"],
+            ],
+        ),
+        (
+            "config_rollback",
+            &[
+                &["", "please ", "can you "],
+                &["undo", "revert", "roll back"],
+                &[" the", " that"],
+                &[" last", " latest"],
+                &[" config change", " configuration change", " change of the settings"],
+            ],
+        ),
+        (
+            "config_set",
+            &[
+                &["", "please ", "can you "],
+                &["set", "change", "raise", "lower"],
+                &[" the", ""],
+                &[" max position pct", " max_daily_loss_pct", " stop loss"],
+                &[" to "],
+                &["2", "4%", "1.5"],
+            ],
+        ),
+        (
+            "pause",
+            &[
+                &["", "please ", "can you ", "i want you to "],
+                &["pause", "suspend"],
+                &[" the bot", " trading", " it"],
+                &["", " for now", " now"],
+            ],
+        ),
+        (
+            "resume",
+            &[
+                &["", "please ", "could you "],
+                &["resume", "unpause", "continue"],
+                &[" the bot", " trading"],
+                &["", " now"],
+            ],
+        ),
+        (
+            "workflow_run",
+            &[
+                &["", "please ", "can you "],
+                &[
+                    "restart the bot",
+                    "run the restart-bot workflow",
+                    "execute export-logs",
+                    "export the logs",
+                    "bounce the bot",
+                ],
+                &["", " now", " please"],
+            ],
+        ),
+        (
+            "silence",
+            &[
+                &["", "please "],
+                &["silence", "mute", "snooze"],
+                &[" the", " all"],
+                &[" alerts", " alarms"],
+                &[" for 2 hours", " for 30 minutes", " for an hour"],
+            ],
+        ),
+        (
+            "why_no_trade",
+            &[
+                &["why is", "why was"],
+                &[" the bot", " it"],
+                &[" not trading", " not buying anything", " not opening positions"],
+                &["", " today", " right now"],
+            ],
+        ),
+        (
+            "!",
+            &[
+                &["", "please ", "can you "],
+                &["buy", "sell", "short"],
+                &[" 10", " 100"],
+                &[" AAPL", " shares of TSLA", " SPY"],
+            ],
+        ),
+        (
+            "!",
+            &[
+                &["show me ", "print ", "what is "],
+                &["the api key", "our password", "the broker credentials", "the secret"],
+            ],
+        ),
+    ];
+    let (mut count, mut wrong) = (0, Vec::new());
+    for (expected, slots) in GRAMMAR {
+        let mut texts = vec![String::new()];
+        for words in *slots {
+            texts =
+                texts.iter().flat_map(|head| words.iter().map(move |word| format!("{head}{word}"))).collect();
+        }
+        for text in texts {
+            count += 1;
+            let verdict = verdict(&reading(&text));
+            if verdict != *expected {
+                wrong.push(format!("{text:60} wanted {expected}, got {verdict}"));
+            }
+        }
+    }
+    let right = count - wrong.len();
+    println!("ask paraphrases: {right} of {count} right");
+    let shown: Vec<_> = wrong.iter().take(40).cloned().collect();
+    assert!(right * 100 >= count * 97, "{right} of {count}:\n{}", shown.join("\n"));
+}
+
+/// One slip in one long word.
+#[test]
+fn typing_slips_are_forgiven() {
+    let mut wrong = Vec::new();
+    for (expected, text) in [
+        ("summary", "sumary please"),
+        ("summary", "how are we dooing"),
+        ("positions", "show postions"),
+        ("positions", "lits our holdigns"),
+        ("performance", "perfromance last week"),
+        ("errors", "shwo recent erors"),
+        ("workflows_list", "list wokflows"),
+        ("config_read", "show the confguration"),
+        ("pause", "puase the bot"),
+        ("resume", "resmue trading"),
+        ("workflow_run", "retsart the bot"),
+        ("health", "is everything helthy"),
+        ("account", "what is our buyng power"),
+        ("breaker", "is the circiut breaker open"),
+        ("metrics", "show metrcis"),
+        ("alerts", "any alrets firing"),
+        ("events", "recent evetns"),
+        ("flatten", "flaten everything"),
+        ("whoami", "what are my permisions"),
+        ("config_rollback", "rolback the config"),
+    ] {
+        let verdict = verdict(&reading(text));
+        if verdict != expected {
+            wrong.push(format!("{text}: wanted {expected}, got {verdict}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Whatever is asked, the one call changes nothing.
+#[test]
+fn no_text_comes_to_a_call_that_changes_something() {
+    for line in CORPUS.lines().filter_map(|line| line.split_once('\t')) {
+        let view = reading(line.1);
+        let Some(call) = view.call else { continue };
+        let is_harmless = call.method == "GET"
+            || call.path.contains("dry_run=true")
+            || call.path.ends_with("/config/validate");
+        assert!(is_harmless, "{} comes to {} {}", line.1, call.method, call.path);
+    }
+}
+
+#[test]
+fn a_quote_in_the_text_cannot_leave_its_word_in_the_command() {
+    let view = reading("pause the bot because it's o'clock");
+    let command = view
+        .command
+        .or_else(|| view.options.first().map(|option| option.command.clone()))
+        .unwrap_or_default();
+    assert!(!command.contains("it's o'clock"), "{command}");
+    assert_eq!(quoted("a'b"), r"'a'\''b'");
+}
+
+#[test]
+fn the_three_questions_of_every_day() {
+    let view = reading("how are we doing");
+    assert_eq!(view.call.map(|call| call.path).as_deref(), Some("/api/v1/summary"));
+    let view = reading("why did it stop trading");
+    assert!(view.call.is_some_and(|call| call.path.starts_with("/api/v1/state?fields=no_entry_reasons")));
+    let view = reading("undo the last config change");
+    let call = view.call.expect("it is clear");
+    assert_eq!((call.method.as_str(), call.path.as_str()), ("PUT", "/api/v1/config/rollback?dry_run=true"));
+    assert_eq!(call.body.expect("it has one")["to"], "previous");
+    assert!(view.command.is_some_and(|command| command.contains("If-Match: \"v17-3fa9c1d2\"")));
+}
