@@ -26,7 +26,7 @@ pub(crate) struct AskFlags {
     /// Print the server's answer as JSON, as it came
     #[arg(long)]
     json: bool,
-    /// Where botops serves [default: http://<BOT_API_HOST>:<BOT_API_PORT>]
+    /// Where botops serves [default: the address in `BOT_API_HOST` and `BOT_API_PORT`]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// The key [default: `BOT_API_AUTH_TOKEN`]

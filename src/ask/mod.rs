@@ -6,6 +6,7 @@
 //! the command that would make it is shown. Deliberately absent: a model, learning, and any state between questions.
 
 mod api;
+mod calendar;
 mod client;
 mod grammar;
 mod intents;
