@@ -117,7 +117,7 @@ impl BrokerOptions {
         settings.limits = settings.limits.scaled(1.0 / self.session_speed);
         // The loop that reads them may have ended before the session did.
         let sink = Arc::new(move |note| drop(notes.send(note)));
-        SessionMonitor::start(broker, settings, clock, tasks.clone(), sink)
+        SessionMonitor::start(broker, settings, clock, tasks, sink)
             .map_err(|error| format!("{}: {error}", logs.display()))
     }
 

@@ -513,7 +513,7 @@ impl Inner {
     fn warn(&self, code: Code, text: &str, context: Value) {
         let at = self.clock.wall();
         let reason = super::machine::reason_of(code, text);
-        let error = super::semantic(at, &reason, &context);
+        let error = super::news::semantic(at, &reason, &context);
         let note = super::Note {
             kind: EventKind::Error,
             severity: Severity::Medium,

@@ -7,195 +7,34 @@
 //! Deliberately absent: signing out. A stop leaves token and store as they are.
 
 mod keeper;
+mod limits;
 mod machine;
+mod news;
 mod orders;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use uuid::Uuid;
 
-use crate::contract::{self, BreakerState, EventKind, GateReason, SemanticError, SessionPhase, Severity};
+use crate::contract::{self, EventKind, GateReason, SemanticError, SessionPhase, Severity};
 use crate::error::Code;
-use crate::paperbot::breaker;
 use crate::paperbot::broker::Broker;
-use crate::paperbot::calendar::{Calendar, Phase};
+use crate::paperbot::calendar::Phase;
 use crate::paperbot::clock::{Clock, Now};
 use crate::paperbot::health_log::HealthLog;
 use crate::paperbot::tokens::{read_private, replace_durably};
 use crate::tasks::Tasks;
 
+pub use limits::{Limits, SessionSettings};
 pub use orders::SubmitError;
 
-use machine::{Machine, Reason, Saved, Verdict};
-
-/// Every limit of the session, in one place.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// The breaker's own limits.
-    pub breaker: breaker::Limits,
-    /// Evidence up to this age lets an order pass.
-    pub fresh: Duration,
-    /// How long an order waits for a fresh check.
-    pub gate: Duration,
-    /// Of one attempt of a check.
-    pub attempt: Duration,
-    /// Of a whole check with its retries.
-    pub check: Duration,
-    /// Waits between the attempts of a check.
-    pub retry_waits: Vec<Duration>,
-    /// A broker's wait up to this is waited for inside a check.
-    pub short_wait: Duration,
-    /// Between checks in the trading window.
-    pub in_window: Duration,
-    /// Between checks outside it.
-    pub outside: Duration,
-    /// Between checks after a failed one.
-    pub confirm: Duration,
-    /// Added to two intervals before the keeper counts as stuck.
-    pub stale_grace: Duration,
-    /// A check comes when evidence is this old, while orders are being decided.
-    pub warm_after: Duration,
-    /// Orders count as being decided this long after the last question.
-    pub warm_for: Duration,
-    /// Of one sign-in request.
-    pub reauth: Duration,
-    /// Waits before the attempts of one incident; as many attempts as entries.
-    pub reauth_waits: Vec<Duration>,
-    /// Sign-in attempts in 24 hours, over restarts.
-    pub reauths_per_day: usize,
-    /// Between two sign-ins with a password.
-    pub password_gap: Duration,
-    /// Sign-ins with a password in 24 hours.
-    pub passwords_per_day: usize,
-    /// How long a human has to approve.
-    pub challenge: Duration,
-    /// Between two looks whether a human approved.
-    pub challenge_poll: Duration,
-    /// Between two snapshots in the health log.
-    pub snapshot: Duration,
-    /// A difference between the clocks above this is a suspend or a set clock.
-    pub jump: TimeDelta,
-    /// A broker's clock this far off is worth a warning.
-    pub skew: TimeDelta,
-    /// When the bot trades, New York time; checks are more frequent then.
-    pub window: (NaiveTime, NaiveTime),
-    /// The calendar for the window.
-    pub calendar: Calendar,
-}
-
-impl Limits {
-    /// The limits of the design. A live account never resumes by itself.
-    pub fn new(live: bool) -> Self {
-        let seconds = Duration::from_secs;
-        let hour = |hour| NaiveTime::from_hms_opt(hour, 0, 0).expect("an hour of the day");
-        Self {
-            breaker: breaker::Limits {
-                threshold: 5,
-                window: seconds(60),
-                first_wait: seconds(60),
-                longest_wait: seconds(600),
-                permit: seconds(30),
-                gap: seconds(10),
-                resumes_per_day: if live { 0 } else { 3 },
-            },
-            fresh: seconds(10),
-            gate: seconds(2),
-            attempt: seconds(10),
-            check: seconds(20),
-            retry_waits: vec![seconds(1), seconds(2), seconds(4)],
-            short_wait: seconds(5),
-            in_window: seconds(300),
-            outside: seconds(900),
-            confirm: seconds(10),
-            stale_grace: seconds(20),
-            warm_after: Duration::from_millis(7_500),
-            warm_for: seconds(60),
-            reauth: seconds(30),
-            reauth_waits: vec![Duration::ZERO, seconds(30), seconds(120)],
-            reauths_per_day: 6,
-            password_gap: seconds(300),
-            passwords_per_day: 3,
-            challenge: seconds(120),
-            challenge_poll: seconds(8),
-            snapshot: seconds(900),
-            jump: TimeDelta::seconds(60),
-            skew: TimeDelta::seconds(30),
-            window: (hour(7), hour(10)),
-            calendar: Calendar::new(),
-        }
-    }
-
-    /// The same rules with shorter waits, for demonstrations: every duration is multiplied by `factor`.
-    #[must_use]
-    pub fn scaled(mut self, factor: f64) -> Self {
-        let breaker = &mut self.breaker;
-        for duration in [
-            &mut breaker.window,
-            &mut breaker.first_wait,
-            &mut breaker.longest_wait,
-            &mut breaker.permit,
-            &mut breaker.gap,
-            &mut self.fresh,
-            &mut self.gate,
-            &mut self.attempt,
-            &mut self.check,
-            &mut self.short_wait,
-            &mut self.in_window,
-            &mut self.outside,
-            &mut self.confirm,
-            &mut self.stale_grace,
-            &mut self.warm_after,
-            &mut self.warm_for,
-            &mut self.reauth,
-            &mut self.password_gap,
-            &mut self.challenge,
-            &mut self.challenge_poll,
-            &mut self.snapshot,
-        ]
-        .into_iter()
-        .chain(&mut self.retry_waits)
-        .chain(&mut self.reauth_waits)
-        {
-            *duration = duration.mul_f64(factor);
-        }
-        self
-    }
-
-    fn interval_at(&self, wall: DateTime<Utc>) -> Duration {
-        let (from, to) = self.window;
-        if self.calendar.in_window(wall, from, to) { self.in_window } else { self.outside }
-    }
-}
-
-/// What a session needs to run.
-#[derive(Debug, Clone)]
-pub struct SessionSettings {
-    /// Every limit.
-    pub limits: Limits,
-    /// The small durable state; 0600.
-    pub state_file: PathBuf,
-    /// Folder of the health log.
-    pub log_dir: PathBuf,
-    /// Refuse new positions outside the regular session.
-    pub market_hours_only: bool,
-}
-
-impl SessionSettings {
-    /// The usual settings for a data and a log folder.
-    pub fn new(data_dir: &Path, log_dir: &Path, live: bool) -> Self {
-        Self {
-            limits: Limits::new(live),
-            state_file: data_dir.join("session.json"),
-            log_dir: log_dir.to_owned(),
-            market_hours_only: live,
-        }
-    }
-}
+use machine::{Machine, Saved, Verdict};
+use news::{Picture, needs_human};
 
 /// Something the session wants the world to know; the bot's journal numbers and keeps it.
 #[derive(Debug, Clone)]
@@ -304,7 +143,7 @@ impl SessionMonitor {
         broker: Broker,
         settings: SessionSettings,
         clock: Clock,
-        tasks: Tasks,
+        tasks: &Tasks,
         sink: Sink,
     ) -> std::io::Result<Self> {
         let now = clock.now();
@@ -606,155 +445,6 @@ impl Inner {
             *stored = wanted;
         }
         is_written
-    }
-
-    fn tell(&self, now: Now, before: &Picture, after: &Picture) {
-        if before.breaker != after.breaker {
-            self.tell_breaker(now, after);
-        }
-        let same = before.phase == after.phase
-            && before.reason == after.reason
-            && before.restricted == after.restricted
-            && before.needs == after.needs;
-        if same {
-            return;
-        }
-        let fields = [
-            ("state", json!(after.phase)),
-            ("was", json!(before.phase)),
-            ("error_code", json!(after.reason.as_ref().map(|reason| &reason.code))),
-            ("needs_human", json!(after.needs)),
-            ("consecutive_failures", json!(after.failures)),
-        ];
-        self.log.event(now.wall, "session.state_changed", after.generation, "", &fields);
-        let error = after.reason.as_ref().and_then(|reason| {
-            semantic(
-                now.wall,
-                reason,
-                &json!({
-                    "broker": self.broker.name(), "state": after.phase, "needs_human": after.needs,
-                }),
-            )
-        });
-        let restricted = after.restricted.map(|text| machine::reason_of(Code::BrokerAccountRestricted, text));
-        let error = error.or_else(|| semantic(now.wall, restricted.as_ref()?, &json!({})));
-        let word = phase_word(after.phase);
-        let message = match (&after.reason, after.restricted) {
-            (Some(reason), _) => format!("broker session {word}: {}", reason.text),
-            (None, Some(text)) => format!("broker session {word}: {text}"),
-            (None, None) => format!("broker session {word}"),
-        };
-        let severity = error.as_ref().map_or(Severity::Low, |error| error.severity);
-        let data = json!({
-            "state": after.phase, "was": before.phase, "needs_human": after.needs,
-            "generation": after.generation,
-        });
-        (self.sink)(Note { kind: EventKind::Session, severity, message, error, data, at: now.wall });
-    }
-
-    fn tell_breaker(&self, now: Now, after: &Picture) {
-        let trip = after.trip.as_ref();
-        let (event, severity, message) = match after.breaker {
-            BreakerState::Open => {
-                let text = trip.map_or("", |trip| trip.reason.as_str());
-                ("circuit_breaker.opened", Severity::Critical, format!("circuit breaker opened: {text}"))
-            }
-            BreakerState::HalfOpen => (
-                "circuit_breaker.reset",
-                Severity::Medium,
-                "circuit breaker lets one check decide".to_owned(),
-            ),
-            BreakerState::Closed => {
-                ("circuit_breaker.closed", Severity::Low, "circuit breaker closed".to_owned())
-            }
-        };
-        let fields = [
-            ("reason", json!(trip.map(|trip| &trip.reason))),
-            ("failure_count", json!(trip.map_or(0, |trip| trip.failures))),
-            ("error_code", json!(trip.map(|trip| &trip.code))),
-        ];
-        self.log.event(now.wall, event, after.generation, "", &fields);
-        let error = trip.filter(|_| after.breaker == BreakerState::Open).and_then(|trip| {
-            let reason = machine::reason_of(Code::BrokerBreakerOpen, &trip.reason);
-            semantic(now.wall, &reason, &json!({"source": trip.source, "because": trip.code}))
-        });
-        let data = json!({
-            "state": after.breaker, "source": trip.map(|trip| &trip.source), "because": trip.map(|trip| &trip.code),
-        });
-        (self.sink)(Note { kind: EventKind::Breaker, severity, message, error, data, at: now.wall });
-    }
-}
-
-/// The parts of the machine whose change is news.
-struct Picture {
-    phase: SessionPhase,
-    reason: Option<Reason>,
-    restricted: Option<&'static str>,
-    needs: Option<String>,
-    breaker: BreakerState,
-    trip: Option<breaker::Trip>,
-    generation: u64,
-    failures: u32,
-}
-
-impl Picture {
-    fn of(machine: &Machine, now: Now) -> Self {
-        Self {
-            phase: machine.phase,
-            reason: machine.reason.clone(),
-            restricted: machine.restricted,
-            needs: needs_human(machine),
-            breaker: machine.breaker.view(now).state,
-            trip: machine.breaker.trip_reason().cloned(),
-            generation: machine.generation,
-            failures: machine.failures,
-        }
-    }
-}
-
-fn needs_human(machine: &Machine) -> Option<String> {
-    if let Some(awaiting) = &machine.awaiting {
-        return Some(awaiting.needs.to_owned());
-    }
-    if machine.phase != SessionPhase::HaltedCredential {
-        return None;
-    }
-    let code = machine.reason.as_ref().map(|reason| reason.code.as_str());
-    let word = match code {
-        Some(code) if code == Code::BrokerTokenStore.row().code => "repair_token_store",
-        Some(code) if code == Code::BrokerApprovalNeeded.row().code => "approve_device",
-        _ => "renew_credentials",
-    };
-    Some(word.to_owned())
-}
-
-/// A failure that explains itself, from the catalogue.
-fn semantic(at: DateTime<Utc>, reason: &Reason, context: &Value) -> Option<SemanticError> {
-    let code = Code::ALL.iter().find(|code| code.row().code == reason.code)?;
-    let row = code.row();
-    Some(SemanticError {
-        error_code: row.code.to_owned(),
-        error_type: serde_json::to_value(row.kind).ok()?.as_str()?.to_owned(),
-        severity: row.severity,
-        message: reason.text.clone(),
-        cause: row.cause.to_owned(),
-        impact: row.impact.to_owned(),
-        remediation: row.remediation.to_owned(),
-        context: context.clone(),
-        timestamp: at,
-    })
-}
-
-fn phase_word(phase: SessionPhase) -> &'static str {
-    match phase {
-        SessionPhase::Starting => "starting",
-        SessionPhase::Healthy => "healthy",
-        SessionPhase::Degraded => "degraded",
-        SessionPhase::Reauthenticating => "reauthenticating",
-        SessionPhase::HaltedTransient => "halted after failures",
-        SessionPhase::HaltedCredential => "halted: a human is needed",
-        SessionPhase::HaltedOperator => "halted by an operator",
-        SessionPhase::Unknown => "unknown",
     }
 }
 

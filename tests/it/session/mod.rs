@@ -207,7 +207,7 @@ impl Rig {
         let sink_notes = notes.clone();
         let sink = Arc::new(move |note| sink_notes.lock().unwrap().push(note));
         let tasks = Tasks::new();
-        let monitor = SessionMonitor::start(broker, settings, clock.clone(), tasks.clone(), sink).unwrap();
+        let monitor = SessionMonitor::start(broker, settings, clock.clone(), &tasks, sink).unwrap();
         Self { folder, stub, monitor, tasks, clock, notes }
     }
 
@@ -292,7 +292,9 @@ impl Rig {
             }
         }
         for canary in CANARIES {
-            let place = said.find(canary).map(|at| said[..at].lines().last().unwrap_or_default());
+            let place = said
+                .find(canary)
+                .map(|at| said.get(..at).and_then(|text| text.lines().last()).unwrap_or_default().to_owned());
             assert!(place.is_none(), "{canary} after {place:?}");
         }
         assert!(!said.contains("example.org"), "a user name");

@@ -4,6 +4,9 @@
 //! sign in again, wait, or stop and call a human. Deliberately absent: clocks, sockets, files, tasks and random
 //! numbers; the jitter is an argument. What it forbids, nothing else in this folder can do.
 
+mod gate;
+mod sign_in;
+
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,7 +16,7 @@ use super::Limits;
 use crate::contract::{self, GateReason, SessionPhase};
 use crate::error::Code;
 use crate::paperbot::breaker::{self, Breaker, By};
-use crate::paperbot::broker::{BrokerError, Lifetime, Step};
+use crate::paperbot::broker::{BrokerError, Step};
 use crate::paperbot::clock::Now;
 
 /// Which kind of check.
@@ -225,84 +228,6 @@ impl Machine {
         matches!(self.phase, HaltedTransient | HaltedCredential | HaltedOperator)
     }
 
-    // The gate.
-
-    /// May an order pass right now, from memory alone?
-    pub(super) fn gate(&self, now: Now, reducing: bool, market_closed: bool) -> Verdict {
-        let deny =
-            |reason, retry_after| Verdict { allowed: false, reason, retry_after, worth_waiting: false };
-        let allow = |reason| Verdict { allowed: true, reason, retry_after: None, worth_waiting: false };
-        let soon = Some(Duration::from_secs(1));
-        match self.phase {
-            SessionPhase::HaltedOperator => return deny(GateReason::OperatorHalt, None),
-            SessionPhase::HaltedCredential => return deny(GateReason::CredentialsRejected, None),
-            SessionPhase::HaltedTransient => {
-                return deny(GateReason::BreakerOpen, self.breaker.retry_at().map(|at| left(at, now)));
-            }
-            SessionPhase::Reauthenticating => {
-                if let Some(awaiting) = &self.awaiting {
-                    return deny(GateReason::AwaitingHuman, Some(left(awaiting.next_poll, now)));
-                }
-                let next = self.incident.next_at.map(|at| left(at, now));
-                return deny(GateReason::Reauthenticating, next.max(soon));
-            }
-            SessionPhase::Starting | SessionPhase::Unknown => {
-                return Verdict { worth_waiting: true, ..deny(GateReason::SessionStarting, soon) };
-            }
-            SessionPhase::Degraded | SessionPhase::Healthy => {}
-        }
-        if let Some(until) = self.parked_until.filter(|until| *until > now.mono) {
-            return deny(GateReason::RateLimited, Some(left(until, now)));
-        }
-        if !self.breaker.is_closed() {
-            return deny(GateReason::BreakerOpen, self.breaker.retry_at().map(|at| left(at, now)));
-        }
-        let is_fresh = self.evidence_age(now).is_some_and(|age| age <= self.limits.fresh);
-        let is_healthy = self.phase == SessionPhase::Healthy;
-        if reducing {
-            let is_plain = is_healthy && is_fresh && self.restricted.is_none();
-            return allow(if is_plain { GateReason::Ok } else { GateReason::ReducingAllowed });
-        }
-        if !is_healthy {
-            return deny(GateReason::SessionDegraded, self.next_check.map(|at| left(at, now)));
-        }
-        if self.restricted.is_some() {
-            return deny(GateReason::AccountRestricted, None);
-        }
-        if market_closed {
-            return deny(GateReason::MarketClosed, None);
-        }
-        if is_fresh {
-            return allow(GateReason::Ok);
-        }
-        let reason =
-            if self.is_unattended(now) { GateReason::MonitorStale } else { GateReason::EvidenceStale };
-        Verdict { worth_waiting: true, ..deny(reason, soon) }
-    }
-
-    /// How old the last success is. After a suspend the wall is right and the monotonic time is not.
-    pub(super) fn evidence_age(&self, now: Now) -> Option<Duration> {
-        let last = self.last_ok?;
-        let mono = now.mono.saturating_sub(last.mono);
-        let wall = (now.wall - last.wall).to_std().unwrap_or_default();
-        let slept = wall > mono + Duration::from_secs(2);
-        Some(if slept { wall } else { mono })
-    }
-
-    /// The keeper finished nothing for so long that it must be stuck.
-    pub(super) fn is_unattended(&self, now: Now) -> bool {
-        let silence = now.mono.saturating_sub(self.finished);
-        let expects_work =
-            !matches!(self.phase, SessionPhase::HaltedCredential) && self.parked_until.is_none();
-        expects_work && silence > self.interval * 2 + self.limits.stale_grace
-    }
-
-    /// Somebody asked the gate; `probe` says that the answer hangs on a check.
-    pub(super) fn gate_asked(&mut self, now: Now, probe: bool) {
-        self.last_gate = Some(now.mono);
-        self.pre_trade_wanted |= probe;
-    }
-
     // What is due.
 
     /// The work of this moment, most urgent first.
@@ -512,11 +437,11 @@ impl Machine {
         match error {
             BrokerError::SessionInvalid { generation } => self.auth_error(now, *generation),
             BrokerError::RateLimited { wait } => self.park(now, *wait),
-            BrokerError::Transient { .. } | BrokerError::Protocol { .. } | BrokerError::Tls { .. } => {
-                // One failed call is no verdict; a check comes at once and gives one.
-                if self.phase == SessionPhase::Healthy {
-                    self.next_check = Some(now.mono);
-                }
+            // One failed call is no verdict; a check comes at once and gives one.
+            BrokerError::Transient { .. } | BrokerError::Protocol { .. } | BrokerError::Tls { .. }
+                if self.phase == SessionPhase::Healthy =>
+            {
+                self.next_check = Some(now.mono);
             }
             BrokerError::CredentialsRejected { .. } => self.reject(now, reason_from(error)),
             _ => {}
@@ -556,229 +481,6 @@ impl Machine {
 
     pub(super) fn parked(&self, now: Now) -> Option<Duration> {
         self.parked_until.filter(|until| *until > now.mono).map(|until| left(until, now))
-    }
-
-    // Signing in.
-
-    /// A human asks for a sign-in: what was refused before may be asked once more.
-    pub(super) fn operator_signs_in(&mut self) {
-        self.incident = Incident::default();
-        self.refresh_refused = false;
-    }
-
-    /// The next attempt's step, or why there is none.
-    pub(super) fn next_step(
-        &mut self,
-        now: Now,
-        operator: bool,
-        can: impl Fn(Step) -> bool,
-    ) -> Result<Step, Reason> {
-        let day_ago = now.wall - TimeDelta::days(1);
-        self.reauths.retain(|at| *at > day_ago);
-        self.passwords.retain(|at| *at > day_ago);
-        // A human may go on where the bot has to stop, but not for ever: brokers lock accounts.
-        let budget = if operator { self.limits.reauths_per_day * 2 } else { self.limits.reauths_per_day };
-        if self.reauths.len() >= budget {
-            let text = format!("the budget of {budget} sign-in attempts in 24 hours is used up");
-            return Err(reason_of(Code::BrokerCredentialsRejected, &text));
-        }
-        if !operator && self.incident.attempts >= self.limits.reauth_waits.len() {
-            let text = format!("{} sign-in attempts in a row failed", self.incident.attempts);
-            return Err(reason_of(Code::BrokerSessionInvalid, &text));
-        }
-        if can(Step::Refresh) && !self.refresh_refused {
-            return Ok(Step::Refresh);
-        }
-        if !can(Step::Password) {
-            let text = if self.refresh_refused {
-                "the refresh was refused and the password sign-in is not switched on"
-            } else {
-                "there is no token to refresh and the password sign-in is not switched on"
-            };
-            return Err(reason_of(Code::BrokerCredentialsRejected, text));
-        }
-        let gap = TimeDelta::from_std(self.limits.password_gap).unwrap_or(TimeDelta::MAX);
-        let too_soon = self.passwords.last().is_some_and(|last| now.wall - *last < gap);
-        if too_soon || self.passwords.len() >= self.limits.passwords_per_day {
-            let text = "password sign-ins are limited, so that the broker does not lock the account";
-            return Err(reason_of(Code::BrokerCredentialsRejected, text));
-        }
-        Ok(Step::Password)
-    }
-
-    /// An attempt begins; it counts before it is made. Returns its number.
-    pub(super) fn attempt(&mut self, now: Now, step: Step, operator: bool) -> usize {
-        self.reauths.push(now.wall);
-        if step == Step::Password {
-            self.passwords.push(now.wall);
-        }
-        self.awaiting = None;
-        self.incident.attempts += 1;
-        // Should the keeper die in the attempt, the next one keeps its distance.
-        self.incident.next_at = Some(now.mono + self.distance());
-        if !self.is_halted() || operator {
-            let text = "a new sign-in is under way";
-            self.enter(
-                now,
-                SessionPhase::Reauthenticating,
-                Some(reason_of(Code::BrokerSessionInvalid, text)),
-            );
-        }
-        self.incident.attempts
-    }
-
-    fn distance(&self) -> Duration {
-        self.limits.reauth_waits.get(self.incident.attempts).copied().unwrap_or(self.limits.confirm)
-    }
-
-    /// The broker gave a token; the check that proves it comes next.
-    pub(super) fn signed_in(&mut self, generation: u64) {
-        self.generation = generation;
-        self.refresh_refused = false;
-    }
-
-    /// The token was proved by a check.
-    pub(super) fn verified(&mut self, now: Now, started: Duration, found: &Found, operator: bool) {
-        self.signed_in += 1;
-        self.incident = Incident::default();
-        self.awaiting = None;
-        // A sign-in mends the session; what an operator halted, an operator resets.
-        let trip = self.breaker.trip_reason();
-        let operator_halt = trip.filter(|trip| trip.source == "operator").map(|trip| trip.reason.clone());
-        if operator && operator_halt.is_none() && trip.is_some() {
-            self.breaker.half_open(now, By::Operator);
-        }
-        self.phase = SessionPhase::Reauthenticating;
-        self.passed(now, started, found);
-        match operator_halt {
-            Some(text) => {
-                self.halt(now, SessionPhase::HaltedOperator, reason_of(Code::BrokerBreakerOpen, &text))
-            }
-            None if !self.breaker.is_closed() => self.halt_transient(now),
-            None => return,
-        }
-        self.schedule(now, started);
-    }
-
-    /// The token was given, and the check that should prove it failed.
-    pub(super) fn unverified(&mut self, now: Now, started: Duration, error: &BrokerError) {
-        let is_refused =
-            matches!(error, BrokerError::SessionInvalid { .. } | BrokerError::CredentialsRejected { .. });
-        if is_refused {
-            self.checked(now, started);
-            self.failures += 1;
-            let text = "the broker gave a new token and refuses it";
-            self.reject(now, reason_of(Code::BrokerCredentialsRejected, text));
-            return;
-        }
-        self.incident = Incident::default();
-        self.phase = SessionPhase::Degraded;
-        self.failed(now, started, error);
-        if !self.breaker.is_closed() && !self.is_halted() {
-            self.halt_transient(now);
-        }
-    }
-
-    /// An attempt failed. True when the next step may follow at once.
-    pub(super) fn attempt_failed(&mut self, now: Now, error: &BrokerError, step: Step) -> bool {
-        match error {
-            BrokerError::RefreshSpent if step == Step::Refresh => {
-                self.refresh_refused = true;
-                self.incident.next_at = Some(now.mono);
-                true
-            }
-            BrokerError::RateLimited { wait } => {
-                self.park(now, *wait);
-                self.incident.next_at = Some(now.mono + *wait);
-                false
-            }
-            BrokerError::Transient { .. } | BrokerError::Protocol { .. } | BrokerError::Tls { .. } => {
-                self.incident.next_at = Some(now.mono + self.distance());
-                if self.incident.attempts >= self.limits.reauth_waits.len() {
-                    let text = format!("{} sign-in attempts in a row failed", self.incident.attempts);
-                    self.reject(now, reason_of(error.code(), &text));
-                }
-                false
-            }
-            _ => {
-                self.reject(now, reason_from(error));
-                false
-            }
-        }
-    }
-
-    /// No attempt is possible any more.
-    pub(super) fn give_up(&mut self, now: Now, reason: Reason) {
-        self.reject(now, reason);
-    }
-
-    /// The broker wants a human.
-    pub(super) fn challenged(&mut self, now: Now, needs: &'static str, step: Step) {
-        self.awaiting = Some(Awaiting {
-            needs,
-            deadline: now.mono + self.limits.challenge,
-            next_poll: now.mono,
-            interval: self.limits.challenge_poll,
-            step,
-        });
-        self.incident.next_at = None;
-        let text = "a human must approve the sign-in";
-        self.enter(now, SessionPhase::Reauthenticating, Some(reason_of(Code::BrokerApprovalNeeded, text)));
-    }
-
-    /// Nobody has answered yet; `slower` after the broker complained about the polling.
-    pub(super) fn polled(&mut self, now: Now, needs: &'static str, slower: bool) {
-        if let Some(awaiting) = &mut self.awaiting {
-            if slower {
-                awaiting.interval *= 2;
-            }
-            awaiting.needs = needs;
-            awaiting.next_poll = now.mono + awaiting.interval;
-        }
-    }
-
-    /// The challenge was answered; the token comes with one more request, at once and outside the waits.
-    pub(super) fn approved(&mut self, now: Now) {
-        self.awaiting = None;
-        self.incident.next_at = Some(now.mono + self.limits.confirm);
-    }
-
-    // Renewing ahead of the end.
-
-    /// What is known about the token in use.
-    pub(super) fn set_lifetime(&mut self, now: Now, lifetime: Option<Lifetime>) {
-        self.token_end = lifetime.map(|lifetime| lifetime.expires_at);
-        self.renew_failures = 0;
-        self.renew_at = lifetime.map(|lifetime| {
-            let whole = (lifetime.expires_at - lifetime.issued_at).to_std().unwrap_or_default();
-            let margin = (whole / 5).min(Duration::from_secs(24 * 3600));
-            let rest = (lifetime.expires_at - now.wall).to_std().unwrap_or_default();
-            now.mono + rest.saturating_sub(margin)
-        });
-    }
-
-    /// The token could not be renewed ahead of its end; it still holds, so trading goes on.
-    pub(super) fn renew_failed(&mut self, now: Now, error: &BrokerError) {
-        self.renew_failures += 1;
-        let may_repeat = matches!(error, BrokerError::Transient { .. } | BrokerError::RateLimited { .. });
-        if matches!(error, BrokerError::RefreshSpent) {
-            self.refresh_refused = true;
-        }
-        self.renew_at = match self.limits.reauth_waits.get(self.renew_failures) {
-            Some(wait) if may_repeat => Some(now.mono + *wait),
-            _ => None,
-        };
-        match error {
-            BrokerError::TokenStore => self.reject(now, reason_from(error)),
-            BrokerError::RateLimited { wait } => self.park(now, *wait),
-            _ => {}
-        }
-    }
-
-    pub(super) fn budget_left(&self, now: Now) -> u32 {
-        let day_ago = now.wall - TimeDelta::days(1);
-        let used = self.reauths.iter().filter(|at| **at > day_ago).count();
-        u32::try_from(self.limits.reauths_per_day.saturating_sub(used)).unwrap_or(u32::MAX)
     }
 
     // The operator.
@@ -936,5 +638,4 @@ fn left(at: Duration, now: Now) -> Duration {
 }
 
 #[cfg(test)]
-#[path = "machine_tests.rs"]
 mod tests;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::paperbot::broker::{Challenge, ChallengeKind, Transient};
+use crate::paperbot::broker::{Challenge, ChallengeKind, Lifetime, Transient};
 
 const START: i64 = 1_772_805_600; // a trading day, 09:00 in New York
 
@@ -42,7 +42,7 @@ fn run_failing(machine: &mut Machine, mut now: f64, until: impl Fn(&Machine) -> 
         }
         match machine.due(at(now)) {
             Some(Work::Check(_)) => {
-                machine.failed(at(now), Duration::from_secs_f64(now), &unreachable_broker())
+                machine.failed(at(now), Duration::from_secs_f64(now), &unreachable_broker());
             }
             Some(_) => {}
             None => now = machine.next_at(at(now)).as_secs_f64().max(now + 1e-6),
@@ -587,8 +587,10 @@ proptest! {
                 Move::Reauth(n, operator) => {
                     let is_due = machine.due(now) == Some(Work::Reauth);
                     if operator { machine.operator_signs_in(); operator_acted = true; }
-                    if (is_due || operator) && machine.parked(now).is_none() {
-                        if let Ok(step) = machine.next_step(now, operator, |_| true) {
+                    {
+                        let allowed = (is_due || operator) && machine.parked(now).is_none();
+                        let step = allowed.then(|| machine.next_step(now, operator, |_| true).ok()).flatten();
+                        if let Some(step) = step {
                             if !operator { automatic.push(mono + slept); }
                             machine.attempt(now, step, operator);
                             match n % 4 {
