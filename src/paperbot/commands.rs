@@ -148,6 +148,10 @@ impl Engine {
                     orders.map(|order| cancel(order, "cancelled by an operator")).collect();
                 Plan::done(&format!("{} resting orders cancelled", entries.len()), entries)
             }
+            Verb::Flatten if !self.book.positions.is_empty() && !self.may_send(true) => Plan::refused(
+                "session_halted",
+                "the broker session lets no order pass, exits included; see `session.gate`",
+            ),
             Verb::Flatten => {
                 let mut entries = Vec::new();
                 if self.book.paused.is_none() {

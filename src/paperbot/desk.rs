@@ -46,6 +46,8 @@ pub(super) struct Desk {
     folder: PathBuf,
     outcomes_path: PathBuf,
     boot_epoch: String,
+    /// The symbols of the feed.
+    symbols: Vec<String>,
     /// What is in force, restart-only fields as they were at the start.
     running: Loaded,
     /// What the bot would boot from.
@@ -128,8 +130,14 @@ impl Loaded {
 impl Desk {
     /// Boots from `HEAD`, or from the built-in document when there is none. A `HEAD` that does not hold is an
     /// error: a bot that cannot verify its limits must not trade.
-    pub fn boot(folder: &Path, outcomes_path: &Path, boot_epoch: &str) -> Result<Self, String> {
-        let committed = read_head(folder)?.unwrap_or_else(Loaded::built_in);
+    pub fn boot(
+        folder: &Path,
+        outcomes_path: &Path,
+        boot_epoch: &str,
+        symbols: &[String],
+    ) -> Result<Self, String> {
+        let mut committed = read_head(folder)?.unwrap_or_else(Loaded::built_in);
+        committed.settings.fit(symbols);
         let outcomes = match fs::read(outcomes_path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map_err(|error| format!("{}: {error}", outcomes_path.display()))?,
@@ -140,6 +148,7 @@ impl Desk {
             folder: folder.to_owned(),
             outcomes_path: outcomes_path.to_owned(),
             boot_epoch: boot_epoch.to_owned(),
+            symbols: symbols.to_vec(),
             running: committed.clone(),
             booted: committed.value.clone(),
             committed,
@@ -214,7 +223,7 @@ impl Desk {
         let mut candidate = Loaded::new(message.candidate.version, &message.document)
             .map_err(|error| refuse("check_failed", &error, Value::Null))?;
         self.remember(message.generation, None)?;
-        self.keep_boot_values(&mut candidate);
+        self.fit(&mut candidate);
         let ttl = Duration::from_millis(message.ttl_ms).min(LONGEST_TRIAL);
         self.trial = Some(Trial { txn: message.txn.clone(), deadline: now + ttl });
         self.running = candidate;
@@ -356,11 +365,13 @@ impl Desk {
             Err(error) => tracing::error!("HEAD does not hold, the last good config stays: {error}"),
         }
         let mut back = self.committed.clone();
-        self.keep_boot_values(&mut back);
+        self.fit(&mut back);
         self.running = back;
     }
 
-    fn keep_boot_values(&self, loaded: &mut Loaded) {
+    /// Makes a document fit this life: the feed's symbols, and restart-only fields as they were at the start.
+    fn fit(&self, loaded: &mut Loaded) {
+        loaded.settings.fit(&self.symbols);
         let seconds = RESTART_ONLY[0];
         if let Some(seconds) = self.booted.pointer(seconds).and_then(Value::as_u64) {
             loaded.settings.order_management.poll_interval_seconds =
@@ -440,7 +451,8 @@ mod tests {
         }
 
         fn boot(&self) -> Desk {
-            Desk::boot(self.folder.path(), &self.folder.path().join("outcomes"), "life").unwrap()
+            Desk::boot(self.folder.path(), &self.folder.path().join("outcomes"), "life", &self.facts.symbols)
+                .unwrap()
         }
 
         fn write_head(&self, number: u64, text: &str) {
@@ -537,7 +549,7 @@ mod tests {
         let house = House::new();
         house.write_head(1, BUILT_IN);
         fs::write(house.folder.path().join("versions/v.json"), document(7)).unwrap();
-        let refused = Desk::boot(house.folder.path(), &house.folder.path().join("outcomes"), "life");
+        let refused = Desk::boot(house.folder.path(), &house.folder.path().join("outcomes"), "life", &[]);
         assert!(refused.unwrap_err().contains("hash"));
     }
 

@@ -147,7 +147,7 @@ pub(super) struct Target {
 /// What the bot knows and a document must fit.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
-    /// Symbols with prices.
+    /// Symbols with prices, and those that are targets already.
     pub symbols: Vec<String>,
     /// Open positions: symbol and what it cost.
     pub positions: Vec<(String, Decimal)>,
@@ -170,6 +170,18 @@ impl Document {
     pub fn weight(&self, symbol: &str) -> Decimal {
         let target = self.targets.iter().find(|target| target.symbol == symbol);
         target.map_or(Decimal::ZERO, |target| target.weight)
+    }
+
+    /// A document whose targets name no symbol of the feed (a replay of other symbols) gives each of the feed's
+    /// the same small weight, so that the bot has something to trade. No targets at all mean no trades.
+    pub fn fit(&mut self, symbols: &[String]) {
+        let meets_feed = self.targets.iter().any(|target| symbols.contains(&target.symbol));
+        if meets_feed || self.targets.is_empty() || symbols.is_empty() {
+            return;
+        }
+        let weight = Decimal::new(5, 2).min(Decimal::ONE / Decimal::from(symbols.len()));
+        let target = |symbol: &String| Target { symbol: symbol.clone(), weight };
+        self.targets.extend(symbols.iter().map(target));
     }
 
     /// Everything that is wrong with the document at this moment.
@@ -394,6 +406,16 @@ mod tests {
     #[test]
     fn the_built_in_document_is_good() {
         check("/mode", json!("paper"), &[]);
+    }
+
+    #[test]
+    fn a_feed_of_other_symbols_is_traded_with_small_weights() {
+        let mut settings = Document::parse(BUILT_IN).unwrap();
+        settings.fit(&["COKE".to_owned()]);
+        assert_eq!(settings.weight("COKE"), Decimal::new(5, 2));
+        let mut settings = Document::parse(BUILT_IN).unwrap();
+        settings.fit(&["COKE".to_owned(), "SPY".to_owned()]);
+        assert_eq!(settings.weight("COKE"), Decimal::ZERO);
     }
 
     #[test]

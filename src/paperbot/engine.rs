@@ -112,7 +112,9 @@ impl Pulse {
             let mut sorted: Vec<Duration> = self.delays.iter().copied().collect();
             sorted.sort_unstable();
             let at = |part: usize| {
-                sorted.get((sorted.len() - 1) * part / 100).map_or(0.0, |d| d.as_secs_f64() * 1e3)
+                sorted
+                    .get((sorted.len() - 1) * part / 100)
+                    .map_or(0.0, |delay| (delay.as_secs_f64() * 1e6).round() / 1e3)
             };
             self.quantiles = (at(50), at(99), at(100));
         }

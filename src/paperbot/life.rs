@@ -190,11 +190,18 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Er
     let boot_epoch = Uuid::now_v7().to_string();
     options.make_folders()?;
     let _lock = lock(&options.data_dir)?;
-    let listener = serve::listen(&socket).map_err(cannot_start)?;
-
     let tasks = Tasks::new();
-    let picture_words = mpsc::unbounded_channel();
-    let (engine, journal, picture) = build(&options, &boot_epoch, &tasks, picture_words.0)?;
+    let (words, queue) = mpsc::unbounded_channel();
+    // The socket comes last: whoever sees it finds a bot behind it.
+    let prepared = build(&options, &boot_epoch, &tasks, words)
+        .and_then(|built| Ok((built, serve::listen(&socket).map_err(cannot_start)?)));
+    let ((engine, journal, picture), listener) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            tasks.finish(Duration::from_secs(1)).await;
+            return Err(error);
+        }
+    };
     let session = engine.session.clone().map(SessionCommands::new);
     let hello = hello(&options, &boot_epoch, started_at, &engine);
     let pid_file = options.data_dir.join("paperbot.pid");
@@ -204,14 +211,14 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Er
     let (letters, mailbox) = std::sync::mpsc::sync_channel(ROOM);
     let recorder = journal.clone();
     let logs = options.logs();
-    tasks.spawn_thread("recorder", OnFailure::Stop, move || recorder.record(picture_words.1, &logs));
+    tasks.spawn_thread("recorder", OnFailure::Stop, move || recorder.record(queue, &logs));
     // The recorder goes first: its queue must be read as long as the loop lives.
     let (ended, loop_end) = tokio::sync::oneshot::channel::<()>();
     let halt = shutdown.child_token();
     let loop_halt = halt.clone();
     tasks.spawn_thread("trading loop", OnFailure::Stop, move || {
-        let _ended = ended;
         engine.run(&mailbox, &loop_halt);
+        let _ = ended.send(());
     });
     let closing = CancellationToken::new();
     let counter = Counter {
@@ -232,13 +239,12 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Er
     tracing::info!(bot.boot_epoch = boot_epoch, "{} serves on {}", options.id, socket.display());
 
     let internal = tasks.stopping();
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        () = internal.cancelled() => {}
-        _ = loop_end => {}
-    }
+    let failed = tokio::select! {
+        () = shutdown.cancelled() => false,
+        () = internal.cancelled() => true,
+        ended = loop_end => ended.is_err(),
+    };
     halt.cancel();
-    let failed = internal.is_cancelled();
     // Whoever asked for the stop may still be reading the answer.
     tokio::time::sleep(Duration::from_millis(50)).await;
     closing.cancel();
@@ -262,8 +268,6 @@ fn build(
     let at =
         |path: &Path, error: &dyn std::fmt::Display| cannot_start(format!("{}: {error}", path.display()));
     let config_dir = options.config_dir.clone().unwrap_or_else(|| data.join("config"));
-    let desk =
-        Desk::boot(&config_dir, &data.join("config-outcomes.json"), boot_epoch).map_err(cannot_start)?;
     let ledger_path = data.join("ledger.jsonl");
     let (ledger, history) =
         Ledger::open(&ledger_path, boot_epoch).map_err(|error| at(&ledger_path, &error))?;
@@ -286,6 +290,8 @@ fn build(
             (Feed::Simulated(walk), Mode::Paper, Pace::SIMULATED)
         }
     };
+    let desk = Desk::boot(&config_dir, &data.join("config-outcomes.json"), boot_epoch, &feed.symbols())
+        .map_err(cannot_start)?;
     let effects_path = data.join("effects.jsonl");
     let effects = OpenOptions::new().append(true).create(true).mode(0o600).open(&effects_path);
     let who = Identity {

@@ -53,8 +53,14 @@ impl Engine {
     /// What a config document must fit now.
     pub fn facts(&self) -> Facts {
         let positions = self.book.positions.values();
+        let mut symbols = self.feed.symbols();
+        for target in &self.desk.settings().targets {
+            if !symbols.contains(&target.symbol) {
+                symbols.push(target.symbol.clone());
+            }
+        }
         Facts {
-            symbols: self.feed.symbols(),
+            symbols,
             positions: positions.map(|holding| (holding.symbol.clone(), holding.cost())).collect(),
             equity: self.equity(),
             daily_pl: self.daily_pl(),
@@ -84,14 +90,17 @@ impl Engine {
             (self.ledger_fault.is_some(), "ledger_unwritable"),
             (self.book.paused.is_some(), "paused"),
             (self.book.breaker.open.is_some(), "breaker_open"),
-            (session != GateReason::Ok, "session"),
             (self.market_over, "market_closed"),
             (!trading.hours.contain(at), "outside_hours"),
             (entries >= trading.max_trades_per_day, "max_trades_per_day"),
             (!self.strategy.is_warm(), "warming_up"),
         ];
         let shut = gates.into_iter().filter(|(shut, _)| *shut);
-        shut.map(|(_, name)| name.to_owned()).collect()
+        let mut names: Vec<String> = shut.map(|(_, name)| name.to_owned()).collect();
+        if session != GateReason::Ok {
+            names.push(format!("session_{}", json!(session).as_str().unwrap_or_default()));
+        }
+        names
     }
 
     /// Opens a position, as large as weight, limits and money allow.

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use botops::contract::{
-    Activate, BotReport, BreakerState, CheckVerdict, CommandRequest, ConfigState, Outcome, Phase, Settle,
-    Side, TradePage, Verb, VersionRef,
+    Activate, BotReport, BreakerState, CheckVerdict, CommandRequest, ConfigState, Outcome, Phase,
+    SessionPhase, Settle, Side, TradePage, Verb, VersionRef,
 };
 use data_encoding::HEXLOWER;
 use rust_decimal::Decimal;
@@ -98,11 +98,18 @@ async fn fifty_kills_lose_no_fill_and_double_none() {
     let mut bot = Paperbot::prepare(&["--tick", "1ms"]);
     let ledger = bot.data().join("ledger.jsonl");
     let mut random = 0x5eed_u64;
-    for _ in 0..50 {
+    for life in 0..50 {
         bot.launch().await;
         let told = fills_told(&bot).await;
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        tokio::time::sleep(Duration::from_millis(60 + (random >> 33) % 200)).await;
+        // Enough ticks for entries; every other life closes what the one before it opened.
+        let ticks = 70 + (random >> 33) % 60;
+        bot.until("it has traded a while", |report| report.loop_stats.ticks > ticks).await;
+        if life % 2 == 1 {
+            bot.command_as(Verb::Flatten, &format!("flatten {life}")).await;
+            bot.command_as(Verb::Resume, &format!("resume {life}")).await;
+        }
+        tokio::time::sleep(Duration::from_micros((random >> 20) % 15_000)).await;
         bot.kill();
         let told = told.await.unwrap();
         let account = rebuild(&ledger);
@@ -111,7 +118,7 @@ async fn fifty_kills_lose_no_fill_and_double_none() {
         }
     }
     let account = rebuild(&ledger);
-    assert!(account.fills.len() > 50, "only {} fills were put to the test", account.fills.len());
+    assert!(account.fills.len() > 100, "only {} fills were put to the test", account.fills.len());
 
     bot.launch().await;
     bot.command_as(Verb::Flatten, "stand still").await;
@@ -148,10 +155,10 @@ impl Final for botops::contract::Order {
 #[tokio::test]
 async fn real_daily_prices_are_replayed_and_traded() {
     let mut bot = Paperbot::prepare(&["--replay", DAILY, "--tick", "2ms"]);
-    let targets = r#""targets": [{"symbol": "AAPL", "weight": 0.05}, {"symbol": "COKE", "weight": 0.05}, {"symbol": "TSLA", "weight": 0.05}]"#;
-    let start = DEFAULT.find(r#""targets""#).unwrap();
-    let end = DEFAULT[start..].find(']').unwrap() + start + 1;
-    write_head(&bot, 1, &format!("{}{targets}{}", &DEFAULT[..start], &DEFAULT[end..]));
+    let mut document: Value = serde_json::from_str(DEFAULT).unwrap();
+    let target = |symbol: &str| json!({"symbol": symbol, "weight": 0.05});
+    document["targets"] = json!([target("AAPL"), target("COKE"), target("TSLA")]);
+    write_head(&bot, 1, &document.to_string());
     bot.launch().await;
     bot.until("the replay ends", |report| report.phase_reason.as_deref() == Some("the replay has ended"))
         .await;
@@ -290,7 +297,7 @@ fn sha(text: &str) -> String {
 fn write_head(bot: &Paperbot, version: u64, text: &str) {
     let folder = bot.data().join("config");
     std::fs::create_dir_all(folder.join("versions")).unwrap();
-    let file = format!("versions/{version:06}-{}.json", &sha(text)[..8]);
+    let file = format!("versions/{version:06}-{}.json", sha(text).split_at(8).0);
     std::fs::write(folder.join(&file), text).unwrap();
     let head = json!({"version": version, "sha256": sha(text), "file": file, "txn": null, "at": "2026-01-01T00:00:00Z"});
     std::fs::write(folder.join("HEAD.new"), head.to_string()).unwrap();
@@ -473,4 +480,36 @@ async fn a_stopped_process_reports_the_gap_when_it_goes_on() {
     process.thaw();
     let gap = |report: &BotReport| report.recent_errors.iter().any(|error| error.error_code == "BOT_010");
     bot.until("the gap is reported", gap).await;
+}
+
+#[tokio::test]
+async fn a_session_that_the_broker_rejects_stops_orders_and_says_so() {
+    let script = crate::kit::folder();
+    let path = script.path().join("faults.yaml");
+    let faults = "- {after_s: 2, do: expire_token}\n- {do: credentials_rejected, times: 1}\n";
+    std::fs::write(&path, faults).unwrap();
+    let bot = Paperbot::start(&["--tick", "15ms", "--fault-script", path.to_str().unwrap()]).await;
+    let healthy = |report: &BotReport| report.session.as_ref().is_some_and(|session| session.is_healthy);
+    bot.until("the session is proven", healthy).await;
+    bot.until("a position is open", |report| !report.positions.is_empty()).await;
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    bot.command_as(Verb::ProbeSession, "look").await;
+    let halted = |report: &BotReport| {
+        report.session.as_ref().is_some_and(|session| session.state == SessionPhase::HaltedCredential)
+    };
+    bot.until("the session is halted", halted).await;
+    bot.until("the picture follows", |report| !report.trading_enabled && report.phase == Phase::Degraded)
+        .await;
+    let report = bot.state().await;
+    assert!(
+        report.no_entry_reasons.iter().any(|reason| reason == "session_credentials_rejected"),
+        "{report:?}"
+    );
+    let flatten = bot.command_as(Verb::Flatten, "f").await;
+    assert_eq!((flatten.outcome, flatten.reason_code.as_deref()), (Outcome::Refused, Some("session_halted")));
+
+    let signed_in = bot.command_as(Verb::Reauth, "again").await;
+    assert_eq!(signed_in.outcome, Outcome::Done, "{signed_in:?}");
+    assert!(bot.command_as(Verb::Reauth, "again").await.replayed);
+    bot.until("it trades again", |report| report.trading_enabled && healthy(report)).await;
 }
