@@ -3,6 +3,7 @@ pub mod app;
 mod ask;
 pub mod bots;
 pub mod cli;
+pub mod configs;
 pub mod contract;
 mod demo;
 pub mod error;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::bots::{Bots, BotsOptions};
+use crate::configs::{Configs, ConfigsOptions};
 use crate::error::Error;
 use crate::events::Events;
 use crate::health::Health;
@@ -31,6 +32,8 @@ pub struct Ops {
     pub overview: Overview,
     /// How trading went.
     pub performance: PerformanceHistory,
+    /// The bot's config.
+    pub configs: Configs,
 }
 
 impl Ops {
@@ -47,6 +50,12 @@ impl Ops {
             poll_interval: settings.poll_interval,
         };
         let bots = Bots::open(options, store.clone(), events.clone(), tasks).await?;
+        let options = ConfigsOptions {
+            data_dir: settings.data_dir.clone(),
+            poll_interval: settings.poll_interval,
+            min_trial: settings.config_min_trial,
+        };
+        let configs = Configs::open(options, store.clone(), events.clone(), bots.clone(), tasks).await?;
         let health = Health::new(store.clone(), metrics.clone());
         let performance = PerformanceHistory::open(bots.clone(), store.clone(), tasks);
         let options = OverviewOptions {
@@ -56,7 +65,7 @@ impl Ops {
         };
         let overview = Overview::start(options, bots.clone(), events.clone(), tasks)?;
         overview.count(metrics);
-        let ops = Self { store, events, bots, health, performance, overview };
+        let ops = Self { store, events, bots, health, configs, performance, overview };
         ops.keep_house(tasks);
         ops.count(metrics);
         Ok(ops)

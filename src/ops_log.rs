@@ -17,6 +17,7 @@ use std::fmt;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::contract::BotId;
 use crate::error::{Code, Error};
@@ -53,7 +54,7 @@ impl fmt::Display for OpKind {
 }
 
 /// Who started an operation, as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoredActor {
     /// The key's name.
     pub key_id: String,
@@ -199,6 +200,14 @@ pub fn admit(connection: &Connection, new: &NewOp) -> Result<Admission, Abort> {
         return Ok(Admission::Held(Box::new(holder)));
     }
     let now = now_ms();
+    if let Some((key, _)) = &new.idempotency {
+        // An old use of the key has had its time.
+        connection
+            .prepare_cached(
+                "UPDATE ops SET idem_key = NULL, idem_digest = NULL WHERE actor_key = ?1 AND idem_key = ?2",
+            )?
+            .execute(params![new.actor.key_id, key])?;
+    }
     let (idem_key, idem_digest) = new.idempotency.clone().unzip();
     connection
         .prepare_cached(
@@ -218,7 +227,7 @@ pub fn admit(connection: &Connection, new: &NewOp) -> Result<Admission, Abort> {
     Ok(Admission::Admitted)
 }
 
-/// What an idempotency key started, if it did inside its time.
+/// What an idempotency key started, if it did inside its time. Only reads.
 ///
 /// # Errors
 /// [`Code::IdempotencyMismatch`] when the key stands for another request.
@@ -228,15 +237,14 @@ pub fn replay(
     idem_key: &str,
     digest: &str,
 ) -> Result<Option<Op>, Abort> {
-    connection
-        .prepare_cached(
-            "UPDATE ops SET idem_key = NULL, idem_digest = NULL
-             WHERE actor_key = ?1 AND idem_key = ?2 AND live = 0 AND created_ms < ?3",
-        )?
-        .execute(params![actor_key, idem_key, now_ms() - IDEMPOTENCY_MS])?;
     let found: Option<(String, String)> = connection
-        .prepare_cached("SELECT op_id, idem_digest FROM ops WHERE actor_key = ?1 AND idem_key = ?2")?
-        .query_row(params![actor_key, idem_key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached(
+            "SELECT op_id, idem_digest FROM ops
+             WHERE actor_key = ?1 AND idem_key = ?2 AND (live = 1 OR created_ms >= ?3)",
+        )?
+        .query_row(params![actor_key, idem_key, now_ms() - IDEMPOTENCY_MS], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
     match found {
         None => Ok(None),

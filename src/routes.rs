@@ -14,7 +14,7 @@ use crate::error::{Code, Error, Problem};
 use crate::manual::Manual;
 use crate::ops::Ops;
 use crate::web::Inside;
-use crate::{health, manual, overview, performance};
+use crate::{configs, health, manual, overview, performance};
 
 /// Where Swagger UI lies.
 const DOCS: &str = "/api/docs";
@@ -52,6 +52,7 @@ pub fn build(ops: &Ops) -> Result<(Router, Value), Error> {
         .merge(health::routes().with_state(ops.health.clone()))
         .merge(overview::routes().with_state(ops.overview.clone()))
         .merge(performance::routes().with_state(ops.performance.clone()))
+        .merge(configs::routes().with_state(ops.configs.clone()))
         .split_for_parts();
     // What is asked in plain words is answered through the features' own routes.
     let inside = Inside::new(router.clone(), &document);
@@ -73,6 +74,7 @@ pub fn document() -> Value {
     api.merge(performance::routes().into_openapi());
     api.merge(overview::routes().into_openapi());
     api.merge(ask::routes().into_openapi());
+    api.merge(configs::routes().into_openapi());
     let mut document = serde_json::to_value(&api).expect("the API document is plain data");
     finish(&mut document);
     document

@@ -78,6 +78,8 @@ pub struct Settings {
     pub log_dir: PathBuf,
     /// What the log takes in (`RUST_LOG`).
     pub log_filter: String,
+    /// The shortest trial of a config change (`BOT_CONFIG_MIN_TRIAL`); tests shorten it.
+    pub config_min_trial: Duration,
     /// Where a test lets the process die (`KILL_AT`); a release build does not look at it.
     pub kill_at: Option<String>,
 }
@@ -197,6 +199,7 @@ impl Settings {
         let cache_ttl = reader.duration("BOT_STATE_CACHE_TTL", "60s", "1s", "300s");
         let poll_interval = reader.duration("BOT_POLL_INTERVAL", "1s", "50ms", "10s");
         let stream_interval = reader.duration("BOT_STREAM_INTERVAL", "5s", "100ms", "60s");
+        let config_min_trial = reader.duration("BOT_CONFIG_MIN_TRIAL", "15s", "200ms", "900s");
         let stream_max_clients = reader.number("BOT_STREAM_MAX_CLIENTS", 12_000_usize, 1..=100_000);
         let bot_id =
             reader.parsed("BOT_ID", BotId::from_str("paperbot").expect("it is valid"), "a bot id", |text| {
@@ -225,6 +228,7 @@ impl Settings {
             data_dir,
             log_dir,
             log_filter,
+            config_min_trial,
             kill_at: sources.get("KILL_AT").map(str::to_owned),
         })
     }

@@ -125,6 +125,10 @@ const LIVEZ: Next = ("livez", "GET", "/livez", "");
 const PROBE: Next = ("probe_session", "POST", "/api/v1/control/probe-session", "operate");
 const REAUTH: Next = ("reauth", "POST", "/api/v1/control/reauth", "operate");
 const RESET_BREAKER: Next = ("reset_breaker", "POST", "/api/v1/control/reset-breaker", "operate");
+const CONFIG: Next = ("get_config", "GET", "/api/v1/config", "read");
+const CONFIG_SCHEMA: Next = ("get_config_schema", "GET", "/api/v1/config/schema", "read");
+const CONFIG_VERSIONS: Next = ("list_config_versions", "GET", "/api/v1/config/versions", "read");
+const CONFIG_AUDIT: Next = ("verify_config_audit", "GET", "/api/v1/config/audit/verify", "read");
 const EVENTS: Next = ("list_events", "GET", "/api/v1/events", "read");
 
 catalogue! {
@@ -278,6 +282,118 @@ catalogue! {
         "nothing was done; the connection was closed",
         "Send a well-formed HTTP/1.1 request.",
         next: [OPENAPI];
+
+    // CFG: the bot's config.
+    ConfigSchemaInvalid = "CFG_001", 422, ValidationError, Medium, FixArgs,
+        "the config does not fit its schema",
+        "the document breaks the schema at the places in `errors`",
+        "nothing was changed; the bot runs what it ran",
+        "Correct every place in `errors`, try it with `POST config/validate`, then apply again.",
+        next: [CONFIG_SCHEMA, CONFIG];
+    ConfigRuleBroken = "CFG_002", 422, ValidationError, Medium, FixArgs,
+        "the config breaks a rule",
+        "the document fits the schema and contradicts itself or an open position, at the places in `errors`",
+        "nothing was changed; the bot runs what it ran",
+        "Correct every place in `errors`, try it with `POST config/validate`, then apply again.",
+        next: [CONFIG, CONFIG_SCHEMA];
+    ConfigBotRejected = "CFG_003", 422, TradingError, Medium, FixArgs,
+        "the bot would not run this config",
+        "the bot checked the document and refused it, for the reasons in `errors`",
+        "nothing was changed; the bot runs what it ran",
+        "Correct what the bot names in `errors`, try it with `POST config/validate`, then apply again.",
+        next: [CONFIG];
+    ConfigMatchRequired = "CFG_004", 428, ValidationError, Low, FixArgs,
+        "a change must say what it is based on",
+        "the request has no `If-Match` header with a config version",
+        "nothing was changed",
+        "Read `GET config`, then send its `etag` as `If-Match`, such as `If-Match: \"v17-3fa9c1d2\"`.",
+        next: [CONFIG];
+    ConfigStale = "CFG_005", 412, ValidationError, Medium, Refetch,
+        "the config changed meanwhile",
+        "`If-Match` names another version than the committed one; `context.diff` lists what changed since",
+        "nothing was changed; nobody's change was overwritten",
+        "Read `GET config`, decide again on what is there now, and send its `etag` as `If-Match`.",
+        next: [CONFIG];
+    ConfigBusy = "CFG_006", 409, ValidationError, Medium, Wait, after_ms: 5000,
+        "another change is under way",
+        "one change of the bot at a time: `context.holder` names the transaction or workflow run that goes first",
+        "nothing was changed",
+        "Wait until the holder has ended, or cancel it, then read `GET config` and try again.",
+        next: [CONFIG];
+    ConfigConfirmTooLate = "CFG_007", 409, ValidationError, Medium, Refetch,
+        "too late to confirm",
+        "the trial had ended, or less than 500 ms of it were left",
+        "the trial is undone; the bot goes back to the committed config",
+        "Apply the change again with a longer `confirm_within_s`, or with `confirm: auto`.",
+        next: [CONFIG];
+    ConfigRestartRequired = "CFG_008", 409, ValidationError, Medium, FixArgs,
+        "some fields wait for a restart of the bot",
+        "the change touches fields that the bot reads only when it starts; `errors` lists them",
+        "nothing was changed",
+        "Send `restart: true` to accept that they take effect at the bot's next start (until then `sync` says \
+         pending_restart), or leave them as they are.",
+        next: [CONFIG_SCHEMA, CONFIG];
+    ConfigFieldFixed = "CFG_009", 409, ValidationError, Medium, FixArgs,
+        "some fields cannot be changed",
+        "the change touches fields that belong to the process and not to its config; `errors` lists them",
+        "nothing was changed",
+        "Leave these fields as they are.",
+        next: [CONFIG, CONFIG_SCHEMA];
+    ConfigVersionUnknown = "CFG_010", 404, ValidationError, Low, FixArgs,
+        "no such config version",
+        "the version does not exist, or is no longer kept",
+        "nothing was changed",
+        "Choose a version from `GET config/versions`; `running`, `committed`, `trial` and `previous` are names too.",
+        next: [CONFIG_VERSIONS];
+    ConfigTxnUnknown = "CFG_011", 404, ValidationError, Low, FixArgs,
+        "no such config transaction",
+        "no config change has this id",
+        "nothing was changed",
+        "Take the id from the answer to apply; `GET config` names the live one under `trial`.",
+        next: [CONFIG];
+    ConfigTxnOver = "CFG_012", 409, ValidationError, Low, Refetch,
+        "the transaction has ended",
+        "the transaction is over and ended differently; `context.state` says how",
+        "nothing was changed",
+        "Read the transaction, then decide again.",
+        next: [CONFIG];
+    ConfigUnchanged = "CFG_013", 422, ValidationError, Low, FixArgs,
+        "there is nothing to change",
+        "the document means the same as the committed one",
+        "nothing was changed; the committed config is what was asked for",
+        "No call is needed. To change something, send other values.",
+        next: [CONFIG];
+    ConfigAuditUnavailable = "CFG_014", 503, ServerError, Critical, AskHuman,
+        "the audit cannot be written",
+        "the disk is full, read-only or failing, or the audit's key is missing",
+        "config changes are refused, since they could not be recorded; a running trial is still undone",
+        "Free space in or repair BOT_DATA_DIR, then try again.",
+        next: [READYZ, CONFIG_AUDIT];
+    ConfigAuditDamaged = "CFG_015", 503, ServerError, Critical, AskHuman,
+        "the audit was changed behind botops' back",
+        "a line of config/config_history.jsonl is changed, missing or moved; `context.first_bad_seq` names it",
+        "config changes are refused; the bot runs on",
+        "A person has to find out what happened (`GET config/audit/verify`). Then an admin goes on with \
+         `POST config/audit/accept {first_bad_seq, reason}`: the file is put aside and a new one names it.",
+        next: [CONFIG_AUDIT];
+    ConfigPatchInvalid = "CFG_016", 422, ValidationError, Low, FixArgs,
+        "the patch does not apply",
+        "an operation of the patch does not fit the current document",
+        "nothing was changed",
+        "Read `GET config` and make the patch for what is there, or send the whole document.",
+        next: [CONFIG];
+    ConfigOutcomeUnknown = "CFG_017", 504, NetworkError, High, Refetch, effect: Unknown,
+        "the bot did not say whether it runs the change",
+        "the change was sent and the bot's answer did not come",
+        "the bot runs the committed config or the trial; without a confirmation it goes back by itself",
+        "Follow the transaction in `context.txn`: it settles as soon as the bot answers, at the latest after its deadline.",
+        next: [CONFIG];
+    ConfigDamaged = "CFG_018", 503, ServerError, Critical, AskHuman,
+        "the committed config cannot be read",
+        "config/HEAD, or the version it names, is missing or was changed",
+        "config changes are refused; a running bot runs on, a restarted one would not start",
+        "A person has to restore the folder `config` of BOT_DATA_DIR from a backup, then restart botops.",
+        next: [READYZ, CONFIG_VERSIONS];
 
     // BOT: the bot and the way to it.
     BotOffline = "BOT_001", 503, NetworkError, High, Wait, after_ms: 2000,

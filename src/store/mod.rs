@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/001_events.sql"),
     include_str!("migrations/002_ops.sql"),
     include_str!("migrations/003_performance.sql"),
+    include_str!("migrations/004_configs.sql"),
 ];
 
 /// Closures that share one commit at most.

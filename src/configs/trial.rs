@@ -1,0 +1,635 @@
+//! The trial: one task that takes changes, puts them before the bot, watches, and makes them permanent or undoes them.
+//!
+//! All transitions of the config happen here, one at a time, so no two of them race. Each is durable (row, event and
+//! audit record in one store transaction) before the next step is taken; the points are named D1 to D7, R1 and R2
+//! below. `HEAD`'s rename between D5 and D7 is the only commit point: until then every failure means "go back to
+//! `HEAD`", after it "stay". What the bot runs is asked of the bot, never guessed. Deliberately absent: giving up
+//! early. While it cannot be told what the bot runs, the transaction stays live and is looked into again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use serde_json::json;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::criteria::{Baseline, STRIKES};
+use super::door::{Prepared, Wish};
+use super::snapshot::rejected;
+use super::txn::{By, Confirm, Deadline, Plan, Progress, StoredError, Txn, TxnState, TxnView};
+use super::{Shared, versions};
+use crate::bots::CallError;
+use crate::contract::{Activate, EventKind, Severity};
+use crate::error::{Code, Effect, Error, FieldError};
+use crate::events::NewEvent;
+use crate::kill;
+use crate::ops_log::{self, Admission, Move, NewOp, Op, OpKind, StoredActor};
+
+/// Good samples that an automatic confirmation needs at least.
+pub(super) const SAMPLES: u32 = 3;
+
+/// A confirmation with less time left than this might meet the bot's own timer.
+pub(super) const TOO_LATE: Duration = Duration::from_millis(500);
+
+/// The bot's timer runs this much longer than ours, so that ours normally decides.
+pub(super) const BOT_GRACE: Duration = Duration::from_secs(2);
+
+/// A report that was on its way when the bot acknowledged something arrives within this time.
+pub(super) const IN_FLIGHT: Duration = Duration::from_millis(200);
+
+/// How often a bot that does not answer is asked again.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// A trial is looked at this often even when no report comes.
+const TICK: Duration = Duration::from_millis(250);
+
+/// A transaction that nothing is known about this long after its deadline needs a person.
+pub(super) const GIVE_UP: Duration = Duration::from_secs(60);
+
+pub(super) type Reply = oneshot::Sender<Result<TxnView, Error>>;
+
+/// What the task is asked to do.
+#[derive(Debug)]
+pub(super) enum Command {
+    Begin(Box<Wish>, Reply),
+    Confirm(String, StoredActor, Reply),
+    Cancel(String, StoredActor, Reply),
+}
+
+/// Takes commands and drives the live transaction, until the stop. A trial that is live then goes on in the bot
+/// until its timer ends it, or is taken up by the next start.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    inbox: Arc<Mutex<mpsc::Receiver<Command>>>,
+    stopping: CancellationToken,
+) {
+    let mut inbox = inbox.lock().await;
+    let mut seen = shared.bots.watch();
+    let mut desk = Desk { shared, live: None };
+    while let Err(error) = desk.take_up().await {
+        tracing::error!("config transactions cannot be taken up: {error}");
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    }
+    loop {
+        let wake = desk.live.as_ref().map(Live::wakes_at);
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            command = inbox.recv() => match command {
+                Some(command) => desk.handle(command).await,
+                None => return,
+            },
+            () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now).into()), if wake.is_some() => {
+                desk.drive().await;
+            }
+            changed = seen.changed(), if desk.live.is_some() => {
+                if changed.is_err() {
+                    return;
+                }
+                desk.drive().await;
+            }
+        }
+    }
+}
+
+/// The live transaction with what is known of it in this process only.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub txn: Txn,
+    /// True while it must be asked what the bot runs.
+    pub in_doubt: bool,
+    /// When to look again while something is awaited.
+    pub retry_at: Instant,
+    /// When the trial began, as far as this process saw.
+    pub began: Instant,
+    pub ends_at: Instant,
+    pub last_sample: Option<Instant>,
+    pub strikes: u32,
+    /// An ending that could not be recorded yet.
+    pub ending: Option<(TxnState, By, String)>,
+}
+
+impl Live {
+    pub fn new(txn: Txn, in_doubt: bool) -> Self {
+        let now = Instant::now();
+        let left = txn.left();
+        let window = Duration::from_millis(txn.plan.confirm_within_ms);
+        // A trial that is taken up after a restart began when it began.
+        let began = now.checked_sub(window.saturating_sub(left)).filter(|_| !left.is_zero()).unwrap_or(now);
+        let (retry_at, ends_at) = (now, now + left);
+        Self { txn, in_doubt, retry_at, began, ends_at, last_sample: None, strikes: 0, ending: None }
+    }
+
+    fn wakes_at(&self) -> Instant {
+        let waits = self.in_doubt || self.ending.is_some() || self.txn.state != TxnState::Trial;
+        if waits { self.retry_at } else { self.ends_at.min(Instant::now() + TICK) }
+    }
+
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.ends_at
+    }
+}
+
+/// The task's own hands.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub shared: Arc<Shared>,
+    pub live: Option<Live>,
+}
+
+impl Desk {
+    async fn handle(&mut self, command: Command) {
+        match command {
+            Command::Begin(wish, reply) => {
+                let answer = self.begin(*wish).await;
+                // Whoever asked may be gone; the transaction is not.
+                let _ = reply.send(answer);
+                if let Err(error) = self.shared.audit.flush().await {
+                    tracing::error!("the audit file waits for its last lines: {error}");
+                }
+            }
+            Command::Confirm(id, actor, reply) => {
+                let answer = self.confirm(&id, actor).await;
+                let _ = reply.send(answer);
+            }
+            Command::Cancel(id, actor, reply) => {
+                let answer = self.cancel(&id, actor).await;
+                let _ = reply.send(answer);
+            }
+        }
+    }
+
+    /// From a wish to a trial.
+    async fn begin(&mut self, wish: Wish) -> Result<TxnView, Error> {
+        if let Some(earlier) = self.shared.replay(&wish.actor, &wish.options).await? {
+            return self.shared.answer_again(&earlier);
+        }
+        // A change that names no base is refused for that, whatever else goes on.
+        if let Some(live) = self.live.as_ref().filter(|_| wish.options.if_match.is_some()) {
+            return Err(busy("config", &live.txn.id, &live.txn.actor, live.txn.state.as_str()));
+        }
+        let prepared = self.shared.prepare(&wish).await?;
+        let txn = match self.admit(wish, &prepared).await? {
+            Ok(txn) => txn,
+            Err(earlier) => return self.shared.answer_again(&earlier),
+        };
+        kill::point("config.d1");
+        let mut live = Live::new(txn, false);
+        if let Err(error) = self.check(&mut live, &prepared).await {
+            return Err(self.reject(live, error).await);
+        }
+        kill::point("config.d2");
+        self.activate(live, &prepared).await
+    }
+
+    /// D1: the version's file, then the row with the lock.
+    async fn admit(&self, wish: Wish, prepared: &Prepared) -> Result<Result<Txn, Box<Op>>, Error> {
+        let shared = &self.shared;
+        let version = shared.next_version().await?;
+        kill::point("config.before_d1");
+        let (history, document) = (shared.history.clone(), prepared.document.clone());
+        let stored = tokio::task::spawn_blocking(move || history.store(version, &document)).await;
+        let file = stored
+            .map_err(|error| Error::new(Code::Internal).caused_by(error))?
+            .map_err(|error| Error::new(Code::StoreUnavailable).caused_by(error))?;
+        let options = wish.options;
+        let plan = Plan {
+            action: options.action,
+            reason: options.reason,
+            confirm: options.confirm,
+            confirm_within_ms: u64::try_from(options.confirm_within.as_millis()).unwrap_or(u64::MAX),
+            base: prepared.base.head.as_ref(),
+            candidate: prepared.document.as_version(version),
+            file,
+            restored_from: prepared.restored_from,
+            diff: prepared.diff.clone(),
+            risk: prepared.risk.clone(),
+            restart: prepared.restart.clone(),
+            schema_sha256: shared.schema.sha256.clone(),
+        };
+        let now = ops_log::now_ms();
+        let txn = Txn {
+            id: Uuid::now_v7().to_string(),
+            state: TxnState::Prepared,
+            plan,
+            progress: Progress::default(),
+            actor: wish.actor,
+            parent_op: options.parent_op.clone(),
+            created_ms: now,
+            updated_ms: now,
+        };
+        let lock = ops_log::bot_lock(shared.bots.id());
+        let new = NewOp {
+            op_id: txn.id.clone(),
+            kind: OpKind::Config,
+            name: txn.plan.action.as_str().to_owned(),
+            def_sha: txn.plan.candidate.sha256.clone(),
+            params: json!(txn.plan),
+            state: txn.state.as_str().to_owned(),
+            lock_key: options.parent_op.is_none().then_some(lock),
+            parent_op: options.parent_op,
+            actor: txn.actor.clone(),
+            idempotency: options.idempotency,
+            deadline_ms: None,
+        };
+        let (queue, record, row) = (shared.audit.queue(), txn.record(), txn.clone());
+        let admission = shared
+            .store
+            .write(move |connection| {
+                let admission = ops_log::admit(connection, &new)?;
+                if admission == Admission::Admitted {
+                    versions::insert_candidate(connection, &row.id, &row.plan, &row.actor)?;
+                    queue(connection, record)?;
+                }
+                Ok(admission)
+            })
+            .await?;
+        match admission {
+            Admission::Admitted => {
+                self.show(&txn);
+                Ok(Ok(txn))
+            }
+            Admission::Replay(earlier) => {
+                self.forget_file(&txn);
+                Ok(Err(earlier))
+            }
+            Admission::Held(holder) => {
+                self.forget_file(&txn);
+                Err(busy(holder.kind.as_str(), &holder.op_id, &holder.actor, &holder.state))
+            }
+        }
+    }
+
+    fn forget_file(&self, txn: &Txn) {
+        if let Err(error) = self.shared.history.remove(&txn.plan.candidate) {
+            tracing::warn!("a candidate's file could not be removed: {error}");
+        }
+    }
+
+    /// D2: the bot would take it.
+    async fn check(&self, live: &mut Live, prepared: &Prepared) -> Result<(), Error> {
+        let started = Instant::now();
+        let verdict = self.shared.ask_bot(&prepared.document).await.map_err(CallError::of_a_read)?;
+        live.txn.progress.check_ms = u64::try_from(started.elapsed().as_millis()).ok();
+        if !verdict.ok {
+            let findings = verdict.violations.into_iter().map(super::schema::of_violation);
+            return Err(Error::new(Code::ConfigBotRejected).fields(findings.map(FieldError::from).collect()));
+        }
+        self.record(live, TxnState::Checked).await
+    }
+
+    /// D3: from here on the bot may run it. D4: it does.
+    async fn activate(&mut self, mut live: Live, prepared: &Prepared) -> Result<TxnView, Error> {
+        let state = match self.shared.bots.config_state().await {
+            Ok(state) => state,
+            Err(error) => return Err(self.reject(live, error.of_a_read()).await),
+        };
+        self.outrun(state.generation);
+        let window = Duration::from_millis(live.txn.plan.confirm_within_ms);
+        let report = self.shared.bots.seen().report.clone();
+        live.txn.progress.baseline = report
+            .as_deref()
+            .map(|report| Baseline::take(report, &prepared.base.document.value, &prepared.document.value));
+        live.txn.progress.deadline = Some(Deadline::after(window));
+        live.txn.progress.boot_epoch = Some(state.boot_epoch.clone());
+        live.ends_at = Instant::now() + window;
+        // Fail closed: nothing is sent that is not in the audit file.
+        let noted = match self.record(&mut live, TxnState::Activating).await {
+            Ok(()) => self.shared.audit.flush().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
+            return Err(self.reject(live, error.effect(Effect::None)).await);
+        }
+        kill::point("config.d3");
+        let message = Activate {
+            txn: live.txn.id.clone(),
+            generation: self.generation(),
+            base: state.running,
+            candidate: live.txn.plan.candidate.clone(),
+            document: prepared.document.text.clone(),
+            ttl_ms: u64::try_from((window + BOT_GRACE).as_millis()).unwrap_or(u64::MAX),
+        };
+        let acknowledged = self.shared.bots.config_activate(&message).await;
+        kill::point("config.activated");
+        match acknowledged {
+            Ok(ack) if ack.running.sha256 == live.txn.plan.candidate.sha256 => {
+                self.shared.note_running(&ack.running, &ack.boot_epoch);
+                live.txn.progress.boot_epoch = Some(ack.boot_epoch);
+                live.began = Instant::now();
+                let noted = self.record(&mut live, TxnState::Trial).await;
+                kill::point("config.d4");
+                // Unrecorded, it is a trial all the same; the row is looked into until it says so.
+                live.in_doubt = noted.is_err();
+                let view = live.txn.view(SAMPLES);
+                self.live = Some(live);
+                Ok(view)
+            }
+            Err(CallError::NotDelivered(reason)) => {
+                Err(self.reject(live, Error::new(Code::BotOffline).detail(reason)).await)
+            }
+            Err(CallError::NotCapable(what)) => {
+                Err(self.reject(live, CallError::NotCapable(what).into()).await)
+            }
+            Err(CallError::Refused(refusal)) => {
+                let error = Error::new(Code::ConfigBotRejected)
+                    .detail(format!("the bot refused to run it: {}", refusal.message))
+                    .context("reason_code", refusal.code)
+                    .context("bot_context", refusal.context);
+                Err(self.reject(live, error).await)
+            }
+            Ok(_) | Err(CallError::TimedOut | CallError::Invalid(_)) => {
+                live.in_doubt = true;
+                live.retry_at = Instant::now();
+                let id = live.txn.id.clone();
+                self.live = Some(live);
+                Err(Error::new(Code::ConfigOutcomeUnknown).context("txn", id.clone()).next(
+                    "get_config_txn",
+                    "GET",
+                    format!("/api/v1/config/txns/{id}"),
+                    None,
+                    Some("read"),
+                ))
+            }
+        }
+    }
+
+    /// The end of a change that the bot never ran. Returns the error for whoever asked.
+    async fn reject(&mut self, mut live: Live, error: Error) -> Error {
+        let problem = error.problem("", Utc::now());
+        live.txn.progress.error = Some(StoredError {
+            error_code: problem.error_code,
+            cause: problem.cause,
+            errors: problem.errors,
+        });
+        let by = match error.code() {
+            Code::ConfigBotRejected | Code::BotOffline | Code::BotTimeout | Code::BotNotCapable => By::Bot,
+            _ => By::Server,
+        };
+        let id = live.txn.id.clone();
+        self.live = Some(live);
+        self.end(TxnState::Rejected, by, &error.to_string()).await;
+        error.context("txn", id)
+    }
+
+    async fn confirm(&mut self, id: &str, actor: StoredActor) -> Result<TxnView, Error> {
+        let Some(live) = self.live.as_mut().filter(|live| live.txn.id == id) else {
+            return self.over(id, TxnState::Committed).await;
+        };
+        match live.txn.state {
+            TxnState::Confirming => return Ok(live.txn.view(SAMPLES)),
+            TxnState::Reverting => return Err(Error::new(Code::ConfigConfirmTooLate).context("txn", id)),
+            TxnState::Trial if !live.in_doubt => {}
+            state => return Err(busy("config", id, &live.txn.actor, state.as_str())),
+        }
+        if live.ends_at.saturating_duration_since(Instant::now()) < TOO_LATE {
+            return Err(Error::new(Code::ConfigConfirmTooLate).context("txn", id));
+        }
+        live.txn.progress.settled_by = Some(actor);
+        self.make_permanent().await;
+        if self.live.as_ref().is_some_and(|live| live.in_doubt) {
+            self.look_into().await;
+        }
+        match &self.live {
+            Some(live) => Ok(live.txn.view(SAMPLES)),
+            None => self.over(id, TxnState::Committed).await,
+        }
+    }
+
+    async fn cancel(&mut self, id: &str, actor: StoredActor) -> Result<TxnView, Error> {
+        let Some(live) = self.live.as_mut().filter(|live| live.txn.id == id) else {
+            return self.over(id, TxnState::RolledBack).await;
+        };
+        if matches!(live.txn.state, TxnState::Confirming) {
+            let error = Error::new(Code::ConfigTxnOver).detail("it is being made permanent");
+            return Err(error.context("txn", id).context("state", live.txn.state.as_str()));
+        }
+        if live.txn.state != TxnState::Reverting {
+            let text = format!("cancelled by {}", actor.key_id);
+            live.txn.progress.settled_by = Some(actor);
+            self.undo(By::Operator, &text).await;
+        }
+        match &self.live {
+            Some(live) => Ok(live.txn.view(SAMPLES)),
+            None => self.over(id, TxnState::RolledBack).await,
+        }
+    }
+
+    /// A transaction that has ended: fine when it ended as wanted.
+    async fn over(&self, id: &str, wanted: TxnState) -> Result<TxnView, Error> {
+        let view = self.shared.stored_txn(id).await?;
+        if view.state == wanted {
+            return Ok(view);
+        }
+        let code = match (wanted, view.by) {
+            (TxnState::Committed, Some(By::Deadline | By::BotTimer)) => Code::ConfigConfirmTooLate,
+            _ => Code::ConfigTxnOver,
+        };
+        Err(Error::new(code)
+            .detail(format!("it is {}: {}", view.state.as_str(), view.outcome.unwrap_or_default()))
+            .context("txn", id)
+            .context("state", view.state.as_str()))
+    }
+
+    /// One look at the live transaction.
+    async fn drive(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        if let Some((state, by, outcome)) = live.ending.take() {
+            return self.end(state, by, &outcome).await;
+        }
+        if live.in_doubt {
+            if Instant::now() >= live.retry_at {
+                self.look_into().await;
+            }
+            return;
+        }
+        match live.txn.state {
+            TxnState::Trial => self.watch().await,
+            TxnState::Confirming => self.send_commit().await,
+            TxnState::Reverting => self.send_revert().await,
+            _ => live.in_doubt = true,
+        }
+    }
+
+    /// Judges the trial by the bot's last report.
+    async fn watch(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        if live.is_over() {
+            let text = match live.txn.plan.confirm {
+                Confirm::Manual => "nobody confirmed it in time",
+                Confirm::Auto => "the criteria did not hold long enough",
+            };
+            return self.undo(By::Deadline, text).await;
+        }
+        let seen = self.shared.bots.seen();
+        if seen.presence == crate::bots::Presence::Exited {
+            let text = "the bot died during the trial; it starts from the committed config";
+            return self.end(TxnState::RolledBack, By::BotCrash, text).await;
+        }
+        let is_fresh = seen.received.is_some_and(|received| {
+            received > live.began + IN_FLIGHT && live.last_sample.is_none_or(|last| received > last)
+        });
+        let Some(baseline) = &live.txn.progress.baseline else { return };
+        let watch = baseline.judge(&seen, self.shared.options.poll_interval, Utc::now());
+        let breached =
+            watch.iter().find(|criterion| criterion.breached).map(|criterion| criterion.text.clone());
+        let all_hold = watch.iter().all(|criterion| criterion.ok);
+        let session_holds = watch.iter().all(|criterion| criterion.ok || criterion.name != "session");
+        live.txn.progress.watch = watch;
+        if let Some(text) = breached {
+            return self.undo(By::Criteria, &text).await;
+        }
+        if !is_fresh {
+            return;
+        }
+        live.last_sample = seen.received;
+        let runs_candidate = seen.report.as_ref().is_some_and(|report| {
+            report.config.running.sha256 == live.txn.plan.candidate.sha256
+                && Some(&report.boot_epoch) == live.txn.progress.boot_epoch.as_ref()
+        });
+        if !runs_candidate {
+            live.in_doubt = true;
+            live.retry_at = Instant::now();
+            return self.look_into().await;
+        }
+        live.strikes = if session_holds { 0 } else { live.strikes + 1 };
+        live.txn.progress.samples = if all_hold { live.txn.progress.samples + 1 } else { 0 };
+        let half = Duration::from_millis(live.txn.plan.confirm_within_ms / 2);
+        let good = live.txn.plan.confirm == Confirm::Auto
+            && live.txn.progress.samples >= SAMPLES
+            && live.began.elapsed() >= half
+            && live.ends_at.saturating_duration_since(Instant::now()) >= TOO_LATE;
+        if live.strikes >= STRIKES {
+            return self.undo(By::Criteria, "the broker session degraded during the trial").await;
+        }
+        if good {
+            return self.make_permanent().await;
+        }
+        let txn = live.txn.clone();
+        self.show(&txn);
+    }
+
+    /// Writes down where the transaction stands now.
+    pub(super) async fn record(&self, live: &mut Live, state: TxnState) -> Result<(), Error> {
+        live.txn.state = state;
+        live.txn.updated_ms = ops_log::now_ms();
+        let txn = live.txn.clone();
+        let (queue, record) = (self.shared.audit.queue(), txn.record());
+        let to = Move {
+            state: state.as_str().to_owned(),
+            live: !state.is_terminal(),
+            result: Some(json!(txn.progress)),
+            deadline_ms: txn.progress.deadline.as_ref().map(|deadline| deadline.wall_ms),
+        };
+        let data = json!({"by": txn.progress.by, "outcome": txn.progress.outcome});
+        let (id, version) = (txn.id.clone(), txn.plan.candidate.version);
+        self.shared
+            .store
+            .write(move |connection| {
+                if ops_log::advance(connection, &id, &to, &to.state, &data)? {
+                    if state == TxnState::Committed {
+                        versions::mark_committed(connection, version, ops_log::now_ms())?;
+                    }
+                    queue(connection, record)?;
+                }
+                Ok(())
+            })
+            .await?;
+        self.tell(&txn);
+        if !state.is_terminal() {
+            self.show(&txn);
+        }
+        Ok(())
+    }
+
+    /// Ends the live transaction; when that cannot be recorded now, it is tried again.
+    pub(super) async fn end(&mut self, state: TxnState, by: By, outcome: &str) {
+        let Some(mut live) = self.live.take() else { return };
+        live.txn.progress.by = (state != TxnState::Committed).then_some(by);
+        live.txn.progress.outcome = Some(outcome.to_owned());
+        let before = live.txn.state;
+        if let Err(error) = self.record(&mut live, state).await {
+            tracing::error!("the end of config change {} cannot be recorded yet: {error}", live.txn.id);
+            live.txn.state = before;
+            live.ending = Some((state, by, outcome.to_owned()));
+            live.retry_at = Instant::now() + Duration::from_secs(1);
+            self.live = Some(live);
+            return;
+        }
+        kill::point(if state == TxnState::Committed { "config.d7" } else { "config.r2" });
+        if let Some(last) = rejected(&live.txn) {
+            self.shared.last_rejected.store(Some(Arc::new(last)));
+        }
+        self.shared.live.store(None);
+        self.shared.refresh();
+        if let Err(error) = self.shared.audit.flush().await {
+            tracing::error!("the audit file waits for its last lines: {error}");
+        }
+    }
+
+    /// Shows the live transaction to readers.
+    pub(super) fn show(&self, txn: &Txn) {
+        self.shared.live.store(Some(Arc::new(txn.view(SAMPLES))));
+        self.shared.refresh();
+    }
+
+    fn tell(&self, txn: &Txn) {
+        let severity = match (txn.state, txn.progress.by) {
+            (TxnState::FailedAttention, _) | (_, Some(By::BotCrash)) => Severity::Critical,
+            (_, Some(By::Criteria | By::BotTimer | By::Recovery)) => Severity::High,
+            (TxnState::RolledBack | TxnState::Rejected, _) => Severity::Medium,
+            _ => Severity::Low,
+        };
+        let version = txn.plan.candidate.version;
+        let state = txn.state.as_str().replace('_', " ");
+        let mut message = format!("config version {version} is {state}");
+        if let Some(outcome) = &txn.progress.outcome {
+            message = format!("{message}: {outcome}");
+        }
+        tracing::info!(config.txn = %txn.id, config.state = txn.state.as_str(), "{message}");
+        let data = json!({
+            "txn": txn.id, "state": txn.state, "by": txn.progress.by, "version": version,
+            "base": txn.plan.base, "reason": txn.plan.reason, "actor": txn.actor.key_id,
+        });
+        self.shared.events.publish(NewEvent::own(EventKind::Config, severity, message, data));
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.shared.generation.load(Ordering::Relaxed)
+    }
+
+    /// The bot has heard of a higher generation than ours, which happens when the store came from a backup.
+    pub(super) fn outrun(&self, theirs: u64) {
+        if theirs <= self.generation() {
+            return;
+        }
+        self.shared.generation.store(theirs + 1, Ordering::Relaxed);
+        self.shared.store.post("the config generation", move |connection| {
+            connection
+                .execute("UPDATE meta SET value = ?1 WHERE key = 'config_gen'", [(theirs + 1).to_string()])?;
+            Ok(())
+        });
+    }
+
+    pub(super) fn wait_a_little(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.retry_at = Instant::now() + RETRY;
+        }
+    }
+}
+
+pub(super) fn busy(kind: &str, id: &str, actor: &StoredActor, state: &str) -> Error {
+    let (operation, path) = match kind {
+        "workflow" => ("get_workflow_run", format!("/api/v1/workflows/runs/{id}")),
+        _ => ("get_config_txn", format!("/api/v1/config/txns/{id}")),
+    };
+    Error::new(Code::ConfigBusy)
+        .detail(format!("{kind} {id} of key `{}` is {state}", actor.key_id))
+        .context("holder", json!({"kind": kind, "id": id, "actor": actor.key_id, "state": state}))
+        .next(operation, "GET", path, None, Some("read"))
+}
