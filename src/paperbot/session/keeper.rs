@@ -115,7 +115,7 @@ impl Inner {
             }
             machine.jitter(now, random_part());
         });
-        self.record_check(context, started, attempts, &found);
+        self.record_check(context, attempts, &found);
         if found.is_ok() && self.settings.market_hours_only && context.is_full() {
             self.compare_market().await;
         }
@@ -172,18 +172,13 @@ impl Inner {
         }
     }
 
-    fn record_check(
-        &self,
-        context: Context,
-        started: Duration,
-        attempts: usize,
-        found: &Result<Found, BrokerError>,
-    ) {
-        let latency = milliseconds(self.clock.mono().saturating_sub(started));
-        let (checks, failures, phase) = {
+    fn record_check(&self, context: Context, attempts: usize, found: &Result<Found, BrokerError>) {
+        // Measured when the check ended: storing what it led to is no part of the broker's latency.
+        let (latency, checks, failures, phase) = {
             let machine = self.machine();
-            (machine.checks, machine.failures, machine.phase)
+            (machine.last_latency, machine.checks, machine.failures, machine.phase)
         };
+        let latency = milliseconds(latency.unwrap_or_default());
         let will_sign_in = phase == SessionPhase::Reauthenticating && found.is_err();
         let fields = [
             ("success", json!(found.is_ok())),
@@ -354,7 +349,7 @@ impl Inner {
                 self.reauth_failed(error.code().row().code, &error.to_string(), is_over);
             }
         }
-        self.record_check(Context::Verify, check_started, attempts, &found);
+        self.record_check(Context::Verify, attempts, &found);
         found.is_ok()
     }
 
