@@ -147,6 +147,7 @@ impl Engine {
                 self.show();
             }
             if self.hear_session() {
+                self.no_entry = self.market_at.map_or_else(Vec::new, |at| self.gates(at));
                 self.show();
             }
             let now = Instant::now();

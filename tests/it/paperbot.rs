@@ -502,8 +502,9 @@ async fn a_session_that_the_broker_rejects_stops_orders_and_says_so() {
         .await;
     let report = bot.state().await;
     assert!(
-        report.no_entry_reasons.iter().any(|reason| reason == "session_credentials_rejected"),
-        "{report:?}"
+        report.no_entry_reasons.contains(&"session_credentials_rejected".to_owned()),
+        "{:?}",
+        report.no_entry_reasons
     );
     let flatten = bot.command_as(Verb::Flatten, "f").await;
     assert_eq!((flatten.outcome, flatten.reason_code.as_deref()), (Outcome::Refused, Some("session_halted")));
