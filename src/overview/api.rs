@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
@@ -173,16 +173,18 @@ struct StateQuery {
 async fn get_state(
     State(overview): State<Overview>,
     Query(query): Query<StateQuery>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Error> {
+    // The whole request, not a copy of its headers: this is the path that is asked most.
+    let headers = request.headers();
     match query.fields {
         None => {
             let rendered = overview.shared.rendered.load();
-            Ok(rendered.state.respond(&headers, rendered.max_age()))
+            Ok(rendered.state.respond(headers, rendered.max_age()))
         }
         Some(fields) => {
             let document = overview.state_fields(&fields).await?;
-            Ok(document.respond(&headers, overview.shared.rendered.load().max_age()))
+            Ok(document.respond(headers, overview.shared.rendered.load().max_age()))
         }
     }
 }
@@ -199,11 +201,12 @@ async fn get_state(
             (String = "text/markdown", example = json!(example::summary_markdown()))),
             headers(("ETag" = String, description = "Send it back as `If-None-Match`"))),
         (status = 304, description = "Nothing changed since the `ETag` sent as `If-None-Match`")))]
-async fn get_summary(State(overview): State<Overview>, headers: HeaderMap) -> Response {
+async fn get_summary(State(overview): State<Overview>, request: Request) -> Response {
+    let headers = request.headers();
     let rendered = overview.shared.rendered.load();
-    let markdown = accepts(&headers, "text/markdown") && !accepts(&headers, "application/json");
+    let markdown = accepts(headers, "text/markdown") && !accepts(headers, "application/json");
     let document = if markdown { &rendered.summary_markdown } else { &rendered.summary };
-    let mut response = document.respond(&headers, rendered.max_age());
+    let mut response = document.respond(headers, rendered.max_age());
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     response
 }
@@ -217,9 +220,9 @@ async fn get_summary(State(overview): State<Overview>, headers: HeaderMap) -> Re
         (status = 200, description = "The numbers", body = MetricsView, headers(("ETag" = String, description = "Send it back as `If-None-Match`")),
             example = json!(example::metrics())),
         (status = 304, description = "Nothing changed since the `ETag` sent as `If-None-Match`")))]
-async fn get_metrics(State(overview): State<Overview>, headers: HeaderMap) -> Response {
+async fn get_metrics(State(overview): State<Overview>, request: Request) -> Response {
     let rendered = overview.shared.rendered.load();
-    rendered.metrics.respond(&headers, rendered.max_age())
+    rendered.metrics.respond(request.headers(), rendered.max_age())
 }
 
 /// Which events.

@@ -1,16 +1,18 @@
 //! Answers: rendered ahead as [`Document`]s, or made on the spot.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use data_encoding::HEXLOWER;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::error::{Code, Error};
+
+/// Headers of an answer, the guard's included.
+const HEADERS: usize = 12;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -35,8 +37,10 @@ impl Document {
     /// Takes a finished body.
     pub fn new(bytes: impl Into<Bytes>, content_type: &'static str) -> Self {
         let bytes = bytes.into();
-        let digest = Sha256::digest(&bytes);
-        let tag = format!("\"{}\"", HEXLOWER.encode(digest.get(..8).unwrap_or_default()));
+        // Tells versions of one document apart, nothing more: rendering runs each second, so the hash is a fast one.
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        let tag = format!("\"{:016x}\"", hasher.finish());
         let etag = HeaderValue::from_str(&tag).expect("hex digits are a valid header value");
         Self { bytes, etag, content_type: HeaderValue::from_static(content_type) }
     }
@@ -54,15 +58,16 @@ impl Document {
     /// 200 with the body, or 304 when the client has it. It may be kept for `max_age`, by the client alone.
     pub fn respond(&self, headers: &HeaderMap, max_age: Duration) -> Response {
         let known = headers.get(header::IF_NONE_MATCH).is_some_and(|tags| names(tags, self.etag.as_bytes()));
-        let mut response = if known {
-            let mut response = Response::new(Body::empty());
+        let body = if known { Body::empty() } else { Body::from(self.bytes.clone()) };
+        let mut response = Response::new(body);
+        // Room for what the guard adds: growing the map twice costs more than everything else in here.
+        *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
+        let headers = response.headers_mut();
+        if known {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            response
         } else {
-            let mut response = Response::new(Body::from(self.bytes.clone()));
-            response.headers_mut().insert(header::CONTENT_TYPE, self.content_type.clone());
-            response
-        };
+            headers.insert(header::CONTENT_TYPE, self.content_type.clone());
+        }
         let headers = response.headers_mut();
         headers.insert(header::ETAG, self.etag.clone());
         headers.insert(header::CACHE_CONTROL, cache_control(max_age));

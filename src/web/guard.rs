@@ -20,7 +20,7 @@ use futures_util::FutureExt;
 use tower::Service;
 
 use super::auth::{Actor, Keys, Known};
-use super::limits::{Cors, Left, WrongKeys, push_number};
+use super::limits::{Cors, HeaderText, Left, WrongKeys};
 use super::operations::{Methods, Operation, Operations};
 use super::{BODY_LIMIT, json_with_status};
 use crate::error::{Code, Error, Problem, Severity};
@@ -99,24 +99,30 @@ impl Guard {
         let is_change = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let admitted = self.admit(&request, methods, operation, peer);
         let key_id = match &admitted {
-            Ok(Admitted { known: Some(known), .. }) => Some(known.actor.key_id.clone()),
+            Ok(Admitted { known: Some(known), .. }) => Some(&*known.actor.key_id),
             _ => None,
         };
         let (mut response, left) = match admitted {
             Ok(admitted) => {
-                let left = admitted.left;
-                (self.call(request, &id, admitted.known, is_change).await, left)
+                let told = actor_of(&admitted, operation);
+                (self.call(request, id.as_str(), told, is_change).await, admitted.left)
             }
             Err(error) => (refusal(error), None),
         };
         if response.status().as_u16() >= 400 {
-            let place = Place { id: &id, operation, key_id: key_id.as_deref(), is_mcp, allow: methods };
+            let place = Place { id: id.as_str(), operation, key_id, is_mcp, allow: methods };
             response = place.finish(response);
         } else if is_change {
             let name = operation.map_or("unknown", |operation| &operation.id);
-            let key = key_id.as_deref().unwrap_or_default();
-            tracing::info!(request.id = %id, operation = name, key.id = key, http.status = response.status().as_u16(),
-                "{name} by {key}: {}", response.status().as_u16());
+            let key = key_id.unwrap_or_default();
+            tracing::info!(
+                request.id = id.as_str(),
+                operation = name,
+                key.id = key,
+                http.status = response.status().as_u16(),
+                "{name} by {key}: {}",
+                response.status().as_u16()
+            );
         }
         let headers = response.headers_mut();
         if let Some(left) = left {
@@ -126,9 +132,7 @@ impl Guard {
             Cors::allow(headers, origin);
         }
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(id)) {
-            headers.insert(REQUEST_ID, value);
-        }
+        headers.insert(REQUEST_ID, id.value());
         let metrics = operation.map_or(&self.operations.unknown, |operation| &operation.metrics);
         metrics.observe(response.status().as_u16(), started.elapsed());
         response
@@ -140,11 +144,8 @@ impl Guard {
     }
 
     /// A prefix of this life and a counter: unique, short, and cheap to make.
-    fn request_id(&self) -> String {
-        let mut id = String::with_capacity(self.id_prefix.len() + 12);
-        id.push_str(&self.id_prefix);
-        push_number(&mut id, self.next_id.fetch_add(1, Ordering::Relaxed));
-        id
+    fn request_id(&self) -> HeaderText {
+        HeaderText::new().text(&self.id_prefix).number(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
     fn admit<'guard>(
@@ -323,6 +324,11 @@ fn check_form(operation: Option<&Operation>, headers: &HeaderMap) -> Result<(), 
         }
         _ => Ok(()),
     }
+}
+
+/// Whose name the handler is told.
+fn actor_of<'guard>(admitted: &Admitted<'guard>, operation: Option<&Operation>) -> Option<&'guard Known> {
+    admitted.known.filter(|_| operation.is_none_or(|operation| operation.wants_actor))
 }
 
 fn method_unknown(methods: Option<&Methods>) -> Error {

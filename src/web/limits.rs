@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::Response;
 use governor::clock::{Clock, MonotonicClock};
 use governor::middleware::{NoOpMiddleware, StateInformationMiddleware};
@@ -16,6 +16,8 @@ use crate::error::{Code, Error};
 
 /// Wrong keys an address may send in a minute.
 const WRONG_KEYS: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// The rate of one key (GCRA, requests a minute with a full minute's burst).
 pub(super) struct Rate {
@@ -70,31 +72,61 @@ impl Left<'_> {
     pub(super) fn write(&self, headers: &mut HeaderMap) {
         let used = u64::from(self.rate.per_minute.saturating_sub(self.remaining));
         let full_in = (used * 60).div_ceil(u64::from(self.rate.per_minute));
-        let mut text = String::with_capacity(40);
-        text.push_str("\"key\";r=");
-        push_number(&mut text, u64::from(self.remaining));
-        text.push_str(";t=");
-        push_number(&mut text, full_in);
-        if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
-            headers.insert("ratelimit", value);
-        }
-        headers.insert("ratelimit-policy", self.rate.policy.clone());
+        let text = HeaderText::new()
+            .text("\"key\";r=")
+            .number(u64::from(self.remaining))
+            .text(";t=")
+            .number(full_in);
+        headers.insert(RATE_LIMIT, text.value());
     }
 }
 
-/// Decimal digits without the formatting machinery: this runs on every request.
-pub(super) fn push_number(text: &mut String, mut number: u64) {
-    let mut digits = [0_u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
-        if number == 0 {
-            break;
-        }
+/// Text of a header, built on the stack: this runs on every request.
+pub(super) struct HeaderText {
+    bytes: [u8; 64],
+    length: usize,
+}
+
+impl HeaderText {
+    pub(super) fn new() -> Self {
+        Self { bytes: [0; 64], length: 0 }
     }
-    text.extend(digits[at..].iter().map(|digit| char::from(*digit)));
+
+    /// Adds text; what does not fit is left out.
+    pub(super) fn text(self, text: &str) -> Self {
+        self.bytes(text.as_bytes())
+    }
+
+    fn bytes(mut self, more: &[u8]) -> Self {
+        if let Some(room) = self.bytes.get_mut(self.length..self.length + more.len()) {
+            room.copy_from_slice(more);
+            self.length += more.len();
+        }
+        self
+    }
+
+    /// Adds decimal digits, without the formatting machinery.
+    pub(super) fn number(self, mut number: u64) -> Self {
+        let mut digits = [0_u8; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.bytes(&digits[at..])
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+
+    pub(super) fn value(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.bytes[..self.length]).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
 }
 
 /// Wrong keys by address. A right key always passes, so nobody can lock the operator out.
@@ -142,6 +174,9 @@ impl Cors {
 
     /// The origin of the request, when it is one that may read.
     pub(super) fn origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        if self.origins.is_empty() {
+            return None;
+        }
         let origin = headers.get(header::ORIGIN)?;
         self.origins.contains(origin).then(|| origin.clone())
     }

@@ -3,7 +3,7 @@
 //! A handler's annotation gives its operation id (also its name in the log and the metrics), the scope of its key and
 //! its media types. A path that is not documented is not served without a key.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use axum::http::{HeaderMap, Method, header};
 use serde_json::Value;
@@ -22,8 +22,13 @@ pub struct Operation {
     pub ticket: bool,
     /// The media types of its 200 answer.
     pub media: Vec<String>,
+    /// Whether the handler wants to know who asks; a cached read answers everybody alike.
+    pub(super) wants_actor: bool,
     pub(super) metrics: OperationMetrics,
 }
+
+/// Reads that answer everybody alike, asked far more often than all others: nobody's name is put together for them.
+const ANSWER_ALIKE: &[&str] = &["get_summary", "get_state", "get_metrics"];
 
 /// The methods of one path.
 #[derive(Debug, Default)]
@@ -50,7 +55,7 @@ impl Methods {
 /// All documented operations, by path.
 #[derive(Debug)]
 pub struct Operations {
-    exact: HashMap<String, Methods>,
+    exact: BTreeMap<String, Methods>,
     with_parameters: matchit::Router<Methods>,
     /// What is counted under no operation: unknown paths and methods.
     pub(super) unknown: OperationMetrics,
@@ -62,7 +67,7 @@ impl Operations {
     /// # Panics
     /// When two documented paths collide: a defect found at the first start.
     pub fn read(document: &Value, metrics: &HttpMetrics) -> Self {
-        let mut exact = HashMap::new();
+        let mut exact = BTreeMap::new();
         let mut with_parameters = matchit::Router::new();
         for (path, item) in document.get("paths").and_then(Value::as_object).into_iter().flatten() {
             let methods = read_methods(item, metrics);
@@ -128,6 +133,7 @@ fn read_methods(item: &Value, metrics: &HttpMetrics) -> Methods {
                 scope: (!open).then_some(scope),
                 ticket: listed("ticket").is_some(),
                 media: media.into_iter().flat_map(|content| content.keys().cloned()).collect(),
+                wants_actor: !ANSWER_ALIKE.contains(&id),
                 metrics: metrics.operation(id),
             },
         ));

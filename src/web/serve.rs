@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
@@ -13,12 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::guard::Guard;
-use super::socket::Socket;
+use super::socket::{Progress, Socket};
 use crate::error::Code;
 use crate::tasks::{OnFailure, Tasks};
-
-/// How long a request's head may take to arrive, and how long a kept connection may be idle.
-const HEAD_TIME: Duration = Duration::from_secs(10);
 
 /// Largest request line and headers together.
 const HEAD_LIMIT: usize = 64 * 1024;
@@ -96,34 +93,45 @@ async fn converse(
     stopping: CancellationToken,
     permit: OwnedSemaphorePermit,
 ) {
+    let progress = Progress::default();
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        let guard = guard.clone();
-        async move { Ok::<_, std::convert::Infallible>(guard.handle(request.map(Body::new), peer.ip()).await) }
+        let (guard, progress) = (guard.clone(), progress.clone());
+        async move {
+            let _running = progress.run();
+            // Most requests have no body, and an empty one costs nothing to wrap.
+            let wrap = |body: hyper::body::Incoming| {
+                if body.is_end_stream() { Body::empty() } else { Body::new(body) }
+            };
+            Ok::<_, std::convert::Infallible>(guard.handle(request.map(wrap), peer.ip()).await)
+        }
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(None)
         .max_buf_size(HEAD_LIMIT)
         .max_header_size(HEAD_LIMIT)
-        .serve_connection(Socket::new(stream), service)
+        .serve_connection(Socket::new(stream, progress.clone()), service)
         .with_upgrades();
     let outcome = {
         let mut running = std::pin::Pin::new(&mut connection);
         tokio::select! {
-            outcome = running.as_mut() => outcome,
+            outcome = running.as_mut() => Some(outcome),
             () = stopping.cancelled() => {
                 running.as_mut().graceful_shutdown();
-                running.await
+                Some(running.await)
             }
+            () = progress.stalled() => None,
         }
     };
     drop(permit);
-    let Err(error) = outcome else { return };
-    tracing::debug!(net.peer = %peer, "connection of {peer} ended: {error}");
-    let head_was_begun = |parts: &http1::Parts<Socket, _>| !parts.read_buf.is_empty();
-    if error.is_timeout()
-        && let Some(parts) = connection.into_parts().filter(head_was_begun)
-    {
-        parts.io.refuse(Code::RequestTimeout).await;
+    match outcome {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::debug!(net.peer = %peer, "connection of {peer} ended: {error}"),
+        None => {
+            let head_was_begun = |parts: &http1::Parts<Socket, _>| !parts.read_buf.is_empty();
+            if let Some(parts) = connection.into_parts().filter(head_was_begun) {
+                parts.io.refuse(Code::RequestTimeout).await;
+            }
+        }
     }
 }

@@ -3,7 +3,10 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
@@ -12,13 +15,67 @@ use tokio::net::TcpStream;
 
 use crate::error::{Code, Error};
 
+/// Whether a connection gets anywhere: a request runs, or its answer leaves.
+///
+/// hyper's own limit on a slow head sets up and tears down a timer for every request; this looks at a counter now and
+/// then instead. What arrives does not count as progress, so a head that drips in byte by byte does not either.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress(Arc<Counters>);
+
+#[derive(Debug, Default)]
+struct Counters {
+    steps: AtomicU64,
+    running: AtomicU64,
+}
+
+impl Progress {
+    /// A request runs until the result is dropped.
+    pub(super) fn run(&self) -> Running<'_> {
+        self.0.running.fetch_add(1, Ordering::Relaxed);
+        Running(&self.0)
+    }
+
+    /// Resolves when nothing has run and nothing has left for five looks: 10 s at least, 12 s at most.
+    pub(super) async fn stalled(&self) {
+        let mut looks_without = 0;
+        let mut seen = self.0.steps.load(Ordering::Relaxed);
+        while looks_without < LOOKS {
+            tokio::time::sleep(LOOK).await;
+            let steps = self.0.steps.load(Ordering::Relaxed);
+            let moved = steps != seen || self.0.running.load(Ordering::Relaxed) > 0;
+            looks_without = if moved { 0 } else { looks_without + 1 };
+            seen = steps;
+        }
+    }
+
+    fn step(&self) {
+        self.0.steps.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A request that runs.
+pub(super) struct Running<'a>(&'a Counters);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.0.steps.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How often a connection is looked at for progress.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Looks without progress after which a connection is given up.
+const LOOKS: u32 = 5;
+
 /// A TCP stream for hyper.
 #[derive(Debug)]
-pub(super) struct Socket(TokioIo<TcpStream>);
+pub(super) struct Socket(TokioIo<TcpStream>, Progress);
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self(TokioIo::new(stream))
+    pub(super) fn new(stream: TcpStream, progress: Progress) -> Self {
+        Self(TokioIo::new(stream), progress)
     }
 
     /// Says why the connection ends and closes it. For requests that never became one.
@@ -73,6 +130,7 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.1.step();
         let Some(code) = hyper_refusal(buf) else { return self.inner().poll_write(cx, buf) };
         // Small enough for the empty send buffer of a connection that is about to close.
         match self.as_mut().inner().poll_write(cx, &problem(code)) {
@@ -103,6 +161,7 @@ impl Write for Socket {
         {
             return self.as_mut().poll_write(cx, only);
         }
+        self.1.step();
         self.inner().poll_write_vectored(cx, bufs)
     }
 }
