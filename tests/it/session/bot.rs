@@ -52,6 +52,8 @@ async fn refused_credentials_stop_trading_until_an_operator_signs_in() {
     tokio::time::sleep(std::time::Duration::from_millis(400)).await;
     bot.command_as(Verb::ProbeSession, "look").await;
     bot.until("the halt", |report| session(report).state == SessionPhase::HaltedCredential).await;
+    let is_told = |report: &BotReport| report.recent_errors.iter().any(|error| error.error_code == "BRK_002");
+    bot.until("the halt is told", is_told).await;
     let report = bot.state().await;
     assert_eq!((report.phase, report.trading_enabled), (Phase::Degraded, false));
     assert_eq!(session(&report).error_code.as_deref(), Some("BRK_002"));
