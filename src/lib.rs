@@ -26,3 +26,4 @@ pub mod tasks;
 pub mod telemetry;
 mod text;
 pub mod web;
+pub mod workflows;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::bots::{Bots, BotsOptions};
+use crate::bots::{Bots, BotsOptions, Control, Supervisor};
 use crate::configs::{Configs, ConfigsOptions};
 use crate::error::Error;
 use crate::events::Events;
@@ -13,6 +13,7 @@ use crate::settings::Settings;
 use crate::store::Store;
 use crate::tasks::{OnFailure, Tasks};
 use crate::telemetry::Metrics;
+use crate::workflows::{WorkflowPeers, Workflows, WorkflowsOptions};
 
 /// How often the journal is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
@@ -26,6 +27,12 @@ pub struct Ops {
     pub events: Events,
     /// The way to the bot.
     pub bots: Bots,
+    /// Commands to the bot.
+    pub control: Control,
+    /// Who starts the bot again.
+    pub supervisor: Supervisor,
+    /// Workflows and their runs.
+    pub workflows: Workflows,
     /// Health.
     pub health: Health,
     /// State, summary, metrics and the stream.
@@ -58,6 +65,16 @@ impl Ops {
         let configs = Configs::open(options, store.clone(), events.clone(), bots.clone(), tasks).await?;
         let health = Health::new(store.clone(), metrics.clone());
         let performance = PerformanceHistory::open(bots.clone(), store.clone(), tasks);
+        let control = Control::new(bots.clone(), events.clone());
+        let supervisor = Supervisor::new(settings.supervisor.clone(), &settings.data_dir);
+        let options = WorkflowsOptions {
+            data_dir: settings.data_dir.clone(),
+            log_dir: settings.log_dir.clone(),
+            canaries: vec![settings.token.clone()],
+        };
+        let peers =
+            WorkflowPeers { bots: bots.clone(), supervisor: supervisor.clone(), events: events.clone() };
+        let workflows = Workflows::open(options, peers, store.clone(), metrics, tasks).await?;
         let options = OverviewOptions {
             stale_after: settings.cache_ttl,
             stream_interval: settings.stream_interval,
@@ -65,7 +82,18 @@ impl Ops {
         };
         let overview = Overview::start(options, bots.clone(), events.clone(), tasks)?;
         overview.count(metrics);
-        let ops = Self { store, events, bots, health, configs, performance, overview };
+        let ops = Self {
+            store,
+            events,
+            bots,
+            control,
+            supervisor,
+            workflows,
+            health,
+            configs,
+            performance,
+            overview,
+        };
         ops.keep_house(tasks);
         ops.count(metrics);
         Ok(ops)

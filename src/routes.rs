@@ -14,7 +14,7 @@ use crate::error::{Code, Error, Problem};
 use crate::manual::Manual;
 use crate::ops::Ops;
 use crate::web::Inside;
-use crate::{configs, health, manual, overview, performance};
+use crate::{bots, configs, health, manual, overview, performance, workflows};
 
 /// Where Swagger UI lies.
 const DOCS: &str = "/api/docs";
@@ -53,6 +53,8 @@ pub fn build(ops: &Ops) -> Result<(Router, Value), Error> {
         .merge(overview::routes().with_state(ops.overview.clone()))
         .merge(performance::routes().with_state(ops.performance.clone()))
         .merge(configs::routes().with_state(ops.configs.clone()))
+        .merge(bots::routes().with_state(ops.control.clone()))
+        .merge(workflows::routes().with_state(ops.workflows.clone()))
         .split_for_parts();
     // What is asked in plain words is answered through the features' own routes.
     let inside = Inside::new(router.clone(), &document);
@@ -72,6 +74,8 @@ pub fn document() -> Value {
     api.merge(manual::routes().into_openapi());
     api.merge(health::routes().into_openapi());
     api.merge(performance::routes().into_openapi());
+    api.merge(bots::routes().into_openapi());
+    api.merge(workflows::routes().into_openapi());
     api.merge(overview::routes().into_openapi());
     api.merge(ask::routes().into_openapi());
     api.merge(configs::routes().into_openapi());

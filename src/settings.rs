@@ -16,6 +16,7 @@ use axum::http::HeaderValue;
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::bots::Driver;
 use crate::contract::BotId;
 use crate::web::KeyFile;
 
@@ -80,6 +81,8 @@ pub struct Settings {
     pub log_filter: String,
     /// The shortest trial of a config change (`BOT_CONFIG_MIN_TRIAL`); tests shorten it.
     pub config_min_trial: Duration,
+    /// Who starts the bot again when a workflow restarts it.
+    pub supervisor: Driver,
     /// Where a test lets the process die (`KILL_AT`); a release build does not look at it.
     pub kill_at: Option<String>,
 }
@@ -208,6 +211,7 @@ impl Settings {
         let data_dir = PathBuf::from(sources.get("BOT_DATA_DIR").unwrap_or("botops-data"));
         let log_dir = sources.get("BOT_LOG_DIR").map_or_else(|| data_dir.join("logs"), PathBuf::from);
         let socket = reader.socket(&data_dir);
+        let supervisor = reader.supervisor(&data_dir, &log_dir);
         let log_filter = sources.get("RUST_LOG").unwrap_or("info,rmcp=warn,hyper=warn").to_owned();
         if !wrong.is_empty() {
             return Err(wrong);
@@ -229,6 +233,7 @@ impl Settings {
             log_dir,
             log_filter,
             config_min_trial,
+            supervisor,
             kill_at: sources.get("KILL_AT").map(str::to_owned),
         })
     }
@@ -390,6 +395,44 @@ impl Reader<'_> {
         origins
     }
 
+    /// Fixed here and nowhere else: no request can name a program.
+    fn supervisor(&mut self, data_dir: &Path, log_dir: &Path) -> Driver {
+        const NAME: &str = "BOT_SUPERVISOR";
+        const REMEDY: &str =
+            "Use none, spawn, systemd:<unit>, systemd-user:<unit>, or command:[\"program\", …].";
+        let text = self.sources.get(NAME).unwrap_or("none");
+        let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
+        match (kind, rest) {
+            ("none", "") => Driver::None,
+            ("spawn", "") => {
+                let argv = self.argv("BOT_SUPERVISOR_COMMAND", self.sources.get("BOT_SUPERVISOR_COMMAND"));
+                let pid_file = self.sources.get("BOT_SUPERVISOR_PID_FILE").map(PathBuf::from);
+                let pid_file = pid_file.unwrap_or_else(|| data_dir.join("paperbot").join("paperbot.pid"));
+                Driver::Spawn { argv, pid_file, output: log_dir.join("bot-output.txt") }
+            }
+            ("systemd" | "systemd-user", unit) if is_unit(unit) => {
+                Driver::Systemd { unit: unit.to_owned(), user: kind == "systemd-user" }
+            }
+            ("command", json) => Driver::Command { argv: self.argv(NAME, Some(json)) },
+            _ => {
+                self.refuse(NAME, format!("`{}` is no driver", crate::text::clean(text, 80)), REMEDY);
+                Driver::None
+            }
+        }
+    }
+
+    fn argv(&mut self, name: &str, json: Option<&str>) -> Vec<String> {
+        let argv: Option<Vec<String>> = json.and_then(|json| serde_json::from_str(json).ok());
+        match argv.filter(|argv| argv.first().is_some_and(|program| !program.is_empty())) {
+            Some(argv) => argv,
+            None => {
+                let remedy = "Write a JSON list of program and arguments, such as [\"/usr/bin/paperbot\"].";
+                self.refuse(name, "no command line is given", remedy);
+                Vec::new()
+            }
+        }
+    }
+
     fn socket(&mut self, data_dir: &Path) -> PathBuf {
         const NAME: &str = "BOT_IPC_SOCKET";
         let path =
@@ -408,19 +451,13 @@ impl Reader<'_> {
 
 /// `5s`, `200ms`, `2m`, `1h`, `30d` or bare seconds.
 pub fn parse_duration(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(split)?;
-    let number: f64 = number.parse().ok()?;
-    let seconds = match unit.trim() {
-        "" | "s" => number,
-        "ms" => number / 1_000.0,
-        "m" | "min" => number * 60.0,
-        "h" => number * 3_600.0,
-        "d" => number * 86_400.0,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(seconds).ok()
+    crate::text::duration(text)
+}
+
+/// A unit's name, which can be no option and no path.
+fn is_unit(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@._-:".contains(c);
+    !name.is_empty() && name.len() <= 200 && !name.starts_with('-') && name.chars().all(plain)
 }
 
 fn first_line(text: &str) -> String {

@@ -5,12 +5,14 @@
 //! who may be behind it, polling, retries, the event subscription, and what a bot can do wrong on a wire.
 //! Deliberately absent: a read that asks the bot. However many clients read, the bot is asked once per interval.
 
+mod api;
 mod link;
 mod presence;
 mod process;
 mod sanitise;
 mod seen;
 mod sse;
+mod supervisor;
 mod transport;
 
 use std::path::PathBuf;
@@ -32,8 +34,10 @@ use crate::events::Events;
 use crate::store::Store;
 use crate::tasks::Tasks;
 
+pub use api::{Control, routes};
 pub use presence::Presence;
 pub use seen::{Dropped, Seen};
+pub use supervisor::{Alive, Driver, Supervisor};
 pub use transport::install_tls_provider;
 
 use transport::Failure;

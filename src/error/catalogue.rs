@@ -129,6 +129,7 @@ const CONFIG: Next = ("get_config", "GET", "/api/v1/config", "read");
 const CONFIG_SCHEMA: Next = ("get_config_schema", "GET", "/api/v1/config/schema", "read");
 const CONFIG_VERSIONS: Next = ("list_config_versions", "GET", "/api/v1/config/versions", "read");
 const CONFIG_AUDIT: Next = ("verify_config_audit", "GET", "/api/v1/config/audit/verify", "read");
+const WORKFLOWS: Next = ("list_workflows", "GET", "/api/v1/workflows", "read");
 const EVENTS: Next = ("list_events", "GET", "/api/v1/events", "read");
 
 catalogue! {
@@ -458,6 +459,95 @@ catalogue! {
         "the bot goes on with the last good config; it would not start again",
         "Repair the config folder: apply a config anew, or restore `HEAD` and its file from a backup.",
         next: [("get_config", "GET", "/api/v1/config", "read")];
+
+    SupervisorMissing = "BOT_020", 409, ValidationError, Medium, AskHuman,
+        "nobody can start the bot again",
+        "BOT_SUPERVISOR names no driver that could do this",
+        "the bot was not stopped, since it could not be brought back",
+        "An operator sets BOT_SUPERVISOR (spawn, systemd:<unit> or command:[…]) and restarts botops; or restarts the bot \
+         by hand.",
+        next: [SUMMARY];
+    BotNotStarted = "BOT_021", 502, ServerError, Critical, AskHuman, effect: Unknown,
+        "the bot could not be started",
+        "the supervisor's driver failed, or the bot ended again at once",
+        "the bot does not run; open positions are not watched by it",
+        "Read the bot's output file and log for the reason, repair it, then run the workflow `restart-bot` again.",
+        next: [SUMMARY];
+    ControlReasonMissing = "BOT_022", 422, ValidationError, Low, FixArgs,
+        "a command needs a reason",
+        "`reason` is missing, shorter than 8 or longer than 280 characters",
+        "nothing was sent to the bot",
+        "Say in `reason` why the command is given; it goes into the record.",
+        next: [SUMMARY];
+
+    // WFL: workflows and their runs.
+    WorkflowUnknown = "WFL_001", 404, ValidationError, Low, FixArgs,
+        "no such workflow",
+        "no workflow has this id",
+        "nothing was done",
+        "Use an id from `GET workflows`.",
+        next: [WORKFLOWS];
+    WorkflowRunUnknown = "WFL_002", 404, ValidationError, Low, FixArgs,
+        "no such run",
+        "no run has this id, or the workflow has not run yet",
+        "nothing was done",
+        "Take the `run_id` that the execution returned, or look through `GET workflows/{id}/runs`.",
+        next: [WORKFLOWS];
+    WorkflowParamsInvalid = "WFL_003", 422, ValidationError, Low, FixArgs,
+        "the parameters do not fit",
+        "`params` is not what the workflow's schema takes",
+        "no run was begun",
+        "Correct what `errors` names; the schema stands in `GET workflows/{id}` under `params`.",
+        next: [WORKFLOWS];
+    WorkflowConflict = "WFL_004", 409, TradingError, Medium, Wait, after_ms: 2000,
+        "another operation holds the bot",
+        "a run or a config change is under way, and this workflow does not wait",
+        "no run was begun",
+        "`context.holder` names what is under way: wait until it has ended, then send the same again.",
+        next: [WORKFLOWS];
+    WorkflowQueueFull = "WFL_005", 429, TradingError, Medium, Wait, after_ms: 5000,
+        "too many runs wait or run",
+        "the workflow's queue or its number of parallel runs is full",
+        "no run was begun; the ones before go on",
+        "Wait until some have ended, then send the same again.",
+        next: [WORKFLOWS];
+    WorkflowRunOver = "WFL_006", 409, ValidationError, Low, Never,
+        "the run is over",
+        "a run that has ended cannot be cancelled",
+        "nothing was done; `context.state` says how it ended",
+        "Read the run. To undo what it did, execute the workflow that does the opposite.",
+        next: [WORKFLOWS];
+    WorkflowPastPivot = "WFL_007", 409, ValidationError, Medium, Wait, after_ms: 2000,
+        "the run is past its point of no return",
+        "its pivot step has begun, from where it only goes forward",
+        "the run goes on to its end",
+        "Follow it with `GET workflows/runs/{run}?wait=30s` until it is terminal.",
+        next: [WORKFLOWS];
+    WorkflowStepFailed = "WFL_008", 409, TradingError, Medium, Refetch,
+        "a step of the run failed",
+        "a step was refused, or its result was not what the workflow expects",
+        "the run turned back, or ended in its safe posture",
+        "Read the failed step's `criteria` and `error`, remove the cause, then execute the workflow again.",
+        next: [WORKFLOWS, SUMMARY];
+    WorkflowNeedsAttention = "WFL_009", 500, TradingError, Critical, AskHuman, effect: Unknown,
+        "a run needs a person",
+        "what a step did cannot be told, or could not be taken back",
+        "the bot may be in a state that nobody chose; the run changes nothing more",
+        "A human compares the run's steps with the bot's state (`GET state`) and puts right what differs with control \
+         verbs; the run itself stays as it is.",
+        next: [SUMMARY, WORKFLOWS];
+    WorkflowCancelled = "WFL_010", 409, TradingError, Low, Never,
+        "the run was cancelled",
+        "somebody told it to stop",
+        "what it had done was taken back",
+        "Nothing is to be done. Execute the workflow again if it is still wanted.",
+        next: [WORKFLOWS];
+    ArtifactUnknown = "WFL_011", 404, ValidationError, Low, FixArgs,
+        "no such artifact",
+        "no file has this id; the oldest ones are deleted after fifty newer ones",
+        "nothing was done",
+        "Take the id from the run's `outputs.artifact`, or run `export-logs` again.",
+        next: [WORKFLOWS];
 
     // BRK: the broker session and the broker's answers. Remediations say whether to wait, to act, or to call a human.
     BrokerSessionInvalid = "BRK_001", 503, AuthenticationError, High, Wait, after_ms: 30000,

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/002_ops.sql"),
     include_str!("migrations/003_performance.sql"),
     include_str!("migrations/004_configs.sql"),
+    include_str!("migrations/005_definitions.sql"),
 ];
 
 /// Closures that share one commit at most.

@@ -15,3 +15,4 @@ mod refusals;
 mod session;
 mod start;
 mod stream;
+mod workflows;

@@ -1,0 +1,251 @@
+//! Control verbs: single commands to the bot, each with a reason, told beforehand on request, recorded for ever.
+//!
+//! Deliberately absent: a verb that opens a position, and a retry. The caller's `Idempotency-Key` is the command's id,
+//! so sending the same again is safe and says what the first one did.
+
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::Bots;
+use crate::contract::{CommandRequest, EventKind, Exposure, Mode, Outcome, Phase, Severity, Verb};
+use crate::error::{Code, Error, Problem};
+use crate::events::{Events, NewEvent};
+use crate::web::{self, Actor, Idempotency, Json, Query};
+
+/// How long a reason is.
+const REASON: std::ops::RangeInclusive<usize> = 8..=280;
+
+/// Symbols that `cancel-orders` may name.
+const SYMBOLS_MAX: usize = 200;
+
+/// What a command takes.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ControlRequest {
+    /// Why: 8 to 280 characters, for the record.
+    #[serde(default)]
+    #[schema(example = "spread widened after the news, wait for the close")]
+    reason: String,
+    /// Only for `cancel-orders`: cancel only orders of these symbols.
+    #[serde(default)]
+    symbols: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct ControlQuery {
+    /// Say what would happen to orders and positions, do nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// What a command did, or would do.
+#[derive(Debug, Serialize, ToSchema)]
+struct ControlView {
+    /// The verb.
+    verb: Verb,
+    /// The command's id: the `Idempotency-Key`, or a new one.
+    command_id: String,
+    /// Done, or predicted.
+    outcome: Outcome,
+    /// True for a dry run.
+    dry_run: bool,
+    /// True when the command came before: this is what it did then, nothing was done now.
+    replayed: bool,
+    /// One sentence of the bot.
+    message: String,
+    /// The effect on orders and positions.
+    exposure: Exposure,
+    /// The bot's phase afterwards.
+    phase: Phase,
+    /// Whether new positions may be opened afterwards.
+    trading_enabled: bool,
+    /// Whether money is real.
+    mode: Option<Mode>,
+    /// The reason given.
+    reason: String,
+    /// When the bot carried it out.
+    at: DateTime<Utc>,
+}
+
+/// What the control verbs work on.
+#[derive(Debug, Clone)]
+pub struct Control {
+    bots: Bots,
+    events: Events,
+}
+
+impl Control {
+    /// Commands to this bot, recorded in this journal.
+    pub fn new(bots: Bots, events: Events) -> Self {
+        Self { bots, events }
+    }
+
+    async fn give(
+        &self,
+        verb: Verb,
+        actor: &Actor,
+        key: Option<String>,
+        dry_run: bool,
+        request: ControlRequest,
+    ) -> Result<ControlView, Error> {
+        let (reason, args) = check(verb, request)?;
+        let command_id = key.unwrap_or_else(|| Uuid::now_v7().to_string());
+        // The bot keeps the first answer under an id: a prediction must not take the real one's place, and keys of
+        // different callers must not meet.
+        let sent_id = if dry_run {
+            format!("dry-{}", Uuid::now_v7())
+        } else {
+            format!("{}/{command_id}", actor.key_id)
+        };
+        let command = CommandRequest { command_id: sent_id, reason: reason.clone(), args, dry_run };
+        let answered = self.bots.command(verb, command).await;
+        self.record(verb, actor, &command_id, dry_run, &reason, answered.as_ref());
+        let result = answered.map_err(|error| error.context("command_id", command_id.clone()))?;
+        let mode = self.bots.seen().report.as_ref().map(|report| report.mode);
+        Ok(ControlView {
+            verb,
+            command_id,
+            outcome: result.outcome,
+            dry_run,
+            replayed: result.replayed,
+            message: result.message,
+            exposure: result.exposure,
+            phase: result.phase,
+            trading_enabled: result.trading_enabled,
+            mode,
+            reason,
+            at: result.at,
+        })
+    }
+
+    /// Every call is an event, the refused ones included.
+    fn record(
+        &self,
+        verb: Verb,
+        actor: &Actor,
+        command_id: &str,
+        dry_run: bool,
+        reason: &str,
+        answered: Result<&crate::contract::CommandResult, &Error>,
+    ) {
+        let (outcome, severity, said) = match answered {
+            Ok(_) if dry_run => ("predicted", Severity::Low, String::new()),
+            Ok(result) if result.replayed => ("replayed", Severity::Low, String::new()),
+            Ok(_) => ("done", Severity::Medium, String::new()),
+            Err(error) => ("failed", Severity::Medium, format!(": {}", error.code().row().title)),
+        };
+        let data = json!({
+            "verb": verb, "outcome": outcome, "dry_run": dry_run, "command_id": command_id, "reason": reason,
+            "actor": &*actor.key_id, "client": actor.client.as_deref(), "request_id": &*actor.request_id,
+            "exposure": answered.ok().map(|result| &result.exposure),
+            "error_code": answered.err().map(|error| error.code().row().code),
+        });
+        let message = format!("{} told the bot to {verb}, {outcome}{said} ({reason})", actor.key_id);
+        self.events.publish(NewEvent::own(EventKind::Control, severity, message, data));
+    }
+}
+
+fn check(verb: Verb, request: ControlRequest) -> Result<(String, Value), Error> {
+    let reason = crate::text::clean(request.reason.trim(), *REASON.end() + 1);
+    let length = reason.chars().count();
+    if !REASON.contains(&length) {
+        let expected = "a sentence of 8 to 280 characters";
+        return Err(Error::new(Code::ControlReasonMissing).field("/reason", reason, expected));
+    }
+    let reason = crate::redact::line(&reason);
+    let Some(symbols) = request.symbols else { return Ok((reason, Value::Null)) };
+    let plain = |symbol: &String| {
+        (1..=16).contains(&symbol.len())
+            && symbol.chars().all(|c| c.is_ascii_alphanumeric() || ".-/".contains(c))
+    };
+    let problem = if verb != Verb::CancelOrders {
+        "left out: only cancel-orders takes symbols"
+    } else if symbols.is_empty() || symbols.len() > SYMBOLS_MAX || !symbols.iter().all(plain) {
+        "a list of 1 to 200 symbols such as SPY"
+    } else {
+        return Ok((reason, json!({"symbols": symbols})));
+    };
+    let got = format!("a list of {}", symbols.len());
+    Err(Error::new(Code::JsonInvalid).detail("`symbols` cannot be used").field("/symbols", got, problem))
+}
+
+/// The routes of the control verbs.
+pub fn routes() -> OpenApiRouter<Control> {
+    OpenApiRouter::new()
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(cancel_orders))
+        .routes(routes!(flatten))
+        .routes(routes!(probe_session))
+        .routes(routes!(reauth))
+        .routes(routes!(reset_breaker))
+        .routes(routes!(shutdown))
+}
+
+/// One handler a verb: each is an operation of its own, with its own name and its own words.
+macro_rules! verb {
+    ($name:ident, $path:literal, $verb:ident, $(#[$text:meta])*) => {
+        $(#[$text])*
+        ///
+        /// With `?dry_run=true` nothing is done: `exposure` says what would happen to orders and positions. The same
+        /// `Idempotency-Key` again returns the first answer with `replayed: true`.
+        #[utoipa::path(post, path = $path, tag = "control", security(("api_key" = ["operate"])),
+            params(ControlQuery,
+                ("Idempotency-Key" = Option<String>, Header, description = "The command's id: it acts once")),
+            request_body = ControlRequest,
+            responses((status = 200, description = "Done, or predicted", body = ControlView, example = json!(done())),
+                (status = 409, description = "BOT_003: the bot refused. BOT_004: it cannot do this", body = Problem),
+                (status = 422, description = "BOT_022: no reason", body = Problem),
+                (status = 502, description = "BOT_005", body = Problem),
+                (status = 503, description = "BOT_001: nothing was delivered", body = Problem),
+                (status = 504, description = "BOT_002: it may have happened; send the same again", body = Problem)))]
+        async fn $name(
+            State(control): State<Control>,
+            actor: Actor,
+            Query(query): Query<ControlQuery>,
+            Idempotency(key): Idempotency,
+            Json(request): Json<Option<ControlRequest>>,
+        ) -> Result<Response, Error> {
+            let request = request.unwrap_or_default();
+            let view = control.give(Verb::$verb, &actor, key, query.dry_run, request).await?;
+            Ok(web::json(&view))
+        }
+    };
+}
+
+verb!(pause, "/api/v1/control/pause", Pause, /// Open no new positions; exits go on
+);
+verb!(resume, "/api/v1/control/resume", Resume, /// Allow new positions again
+);
+verb!(cancel_orders, "/api/v1/control/cancel-orders", CancelOrders, /// Cancel resting orders, all or those of `symbols`
+);
+verb!(flatten, "/api/v1/control/flatten", Flatten, /// Close every position at the market, and pause
+);
+verb!(probe_session, "/api/v1/control/probe-session", ProbeSession, /// Check the broker session now
+);
+verb!(reauth, "/api/v1/control/reauth", Reauth, /// Sign in to the broker again
+);
+verb!(reset_breaker, "/api/v1/control/reset-breaker", ResetBreaker, /// Let the circuit breaker try again
+);
+verb!(shutdown, "/api/v1/control/shutdown", Shutdown, /// Stop the bot's process; positions and orders stay
+);
+
+/// An example for the document.
+fn done() -> Value {
+    json!({
+        "verb": "pause", "command_id": "pause-2026-03-02", "outcome": "done", "dry_run": false, "replayed": false,
+        "message": "no new positions are opened; exits go on",
+        "exposure": {"orders_cancelled": 2, "orders_submitted": 0, "positions_closing": [], "notional": "0",
+            "positions_left": 3, "orders_left": 0},
+        "phase": "paused", "trading_enabled": false, "mode": "paper",
+        "reason": "spread widened after the news, wait for the close", "at": "2026-03-02T15:04:05Z",
+    })
+}

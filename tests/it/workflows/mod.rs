@@ -1,0 +1,60 @@
+//! Workflows through a real server: against a scripted bot for what a bot can do wrong, against a real paperbot that
+//! is really replaced, and with botops killed at every point that matters.
+
+mod basics;
+mod real;
+
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::kit::app::Running;
+
+/// Executes and returns status and body.
+pub async fn execute(running: &Running, id: &str, params: Value) -> (u16, Value) {
+    running.send(Method::POST, &format!("/api/v1/workflows/{id}/execute"), &json!({"params": params})).await
+}
+
+/// Waits for a run to end.
+pub async fn ended(running: &Running, run: &str, limit: Duration) -> Value {
+    let end = std::time::Instant::now() + limit;
+    let mut after = 0;
+    loop {
+        let (status, view) =
+            running.get(&format!("/api/v1/workflows/runs/{run}?wait=5s&after_seq={after}")).await;
+        assert_eq!(status, 200, "{view}");
+        if view["terminal"] == true {
+            return view;
+        }
+        assert!(std::time::Instant::now() < end, "the run did not end: {view:#}");
+        after = view["seq"].as_u64().unwrap();
+    }
+}
+
+/// Executes, expects 202, waits for the end.
+pub async fn run(running: &Running, id: &str, params: Value) -> Value {
+    let (status, body) = execute(running, id, params).await;
+    assert_eq!(status, 202, "{body}");
+    ended(running, body["run_id"].as_str().unwrap(), Duration::from_secs(60)).await
+}
+
+/// Puts a workflow of the operator's own into the data folder.
+pub fn define(folder: &Path, id: &str, yaml: &str) {
+    let workflows = folder.join("data").join("workflows");
+    std::fs::create_dir_all(&workflows).unwrap();
+    // Renamed into place, as an editor does.
+    std::fs::write(workflows.join("new"), yaml).unwrap();
+    std::fs::rename(workflows.join("new"), workflows.join(format!("{id}.yaml"))).unwrap();
+}
+
+/// A workflow that holds the bot: pauses (with undo), then does `rest`.
+pub fn holding(id: &str, on_conflict: &str, rest: &str) -> String {
+    format!(
+        "workflow: v1\nid: {id}\ntitle: A test\nrisk: disruptive\nparams:\n  type: object\n  additionalProperties: false\n\
+         \x20 properties: {{text: {{type: string}}}}\n\
+         policy: {{locks: [bot], on_conflict: {on_conflict}, queue_max: 3, timeout_s: 60, on_crash: resume}}\nsteps:\n\
+         \x20 - {{id: pause, uses: bot.pause_trading, undo: {{uses: bot.resume_trading}}}}\n{rest}"
+    )
+}
