@@ -90,8 +90,14 @@ impl HealthLog {
             let _ = write!(line, "{comma}\"{key}\":{value}");
         }
         line.push_str("}\n");
+        let written = inner.records.append(&line);
+        inner.count(&written);
+        // A question of the gate is on an order's path: one write, and nothing for people.
+        if event == "trade_gate.decided" {
+            return;
+        }
         let text = text_line(at, "health", event, context, fields);
-        let written = inner.records.append(&line).and_then(|()| inner.text.append(&text));
+        let written = inner.text.append(&text);
         inner.count(&written);
     }
 
