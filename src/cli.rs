@@ -10,6 +10,7 @@ use chrono::Utc;
 use clap::{Parser, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::configs::{self, AuditHead};
 use crate::process::{fail, refuse, say, serve_until_signal};
 use crate::settings::{Flags, SettingError, Settings, Sources, parse_duration};
 use crate::web::{KeyFile, Scope, new_key};
@@ -37,8 +38,26 @@ enum Command {
     Check(Flags),
     /// Ask the running server in plain words; nothing is ever changed by it
     Ask(ask::AskFlags),
+    /// Look at the audit of config changes
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print the API document
     Openapi,
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Say whether an audit file is as it was written; needs no running server
+    Verify {
+        /// The file, usually `config/config_history.jsonl` in the data folder
+        file: PathBuf,
+        /// The chain's key; `audit.key` in the data folder unless told otherwise
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
+        /// Where the chain should end, as an `X-Audit-Head` said; else as the store beside the file says
+        #[arg(long, value_name = "SEQ:MAC")]
+        head: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,6 +92,9 @@ pub fn run() -> ExitCode {
             add_key(id, scopes, expires.as_deref(), &file)
         }
         Command::Check(flags) => check(&flags),
+        Command::Audit(AuditCommand::Verify { file, key_file, head }) => {
+            verify_audit(&file, key_file.as_deref(), head.as_deref())
+        }
         Command::Ask(flags) => ask_server(&flags),
         Command::Openapi => {
             let text = serde_json::to_string_pretty(&routes::document()).unwrap_or_default();
@@ -120,6 +142,27 @@ fn ask_server(flags: &ask::AskFlags) -> ExitCode {
 fn load(flags: &Flags) -> Result<Settings, Vec<SettingError>> {
     let sources = Sources::read(flags).map_err(|error| vec![error])?;
     Settings::check(&sources)
+}
+
+/// Prints the verdict as JSON; ends with 0 when the file is as it was written, with 1 when it is not.
+fn verify_audit(file: &std::path::Path, key_file: Option<&std::path::Path>, head: Option<&str>) -> ExitCode {
+    let known = match head.map(|text| (text, text.split_once(':'))) {
+        None => None,
+        Some((text, pair)) => {
+            let parsed = pair.and_then(|(seq, mac)| Some((seq.parse().ok()?, mac.to_owned())));
+            let Some((seq, mac)) = parsed else {
+                return refuse(&[format!("`{text}` is no head; give it as an X-Audit-Head says, SEQ:MAC")]);
+            };
+            Some(AuditHead { seq, mac })
+        }
+    };
+    match configs::verify_audit_file(file, key_file, known) {
+        Ok(verdict) => {
+            say(&serde_json::to_string_pretty(&verdict).unwrap_or_default());
+            if verdict.valid { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(problem) => refuse(&[problem]),
+    }
 }
 
 fn print_random_key() -> ExitCode {

@@ -7,7 +7,7 @@ use crate::configs::{Configs, ConfigsOptions};
 use crate::error::Error;
 use crate::events::Events;
 use crate::health::Health;
-use crate::overview::{Overview, OverviewOptions};
+use crate::overview::{ConfigSync, Overview, OverviewOptions};
 use crate::performance::PerformanceHistory;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -95,6 +95,7 @@ impl Ops {
             overview,
         };
         ops.keep_house(tasks);
+        ops.tell_of_config(tasks);
         ops.count(metrics);
         Ok(ops)
     }
@@ -113,6 +114,24 @@ impl Ops {
                         error.cause = error.cause_for_log(),
                         "the journal could not be pruned: {error}"
                     );
+                }
+            }
+        });
+    }
+
+    /// The state and the summary say whether the bot runs what is committed.
+    fn tell_of_config(&self, tasks: &Tasks) {
+        let (overview, mut config) = (self.overview.clone(), self.configs.watch());
+        let stopping = tasks.stopping();
+        tasks.spawn("config-in-overview", OnFailure::Log, async move {
+            loop {
+                let now = config.borrow_and_update().clone();
+                let sync =
+                    ConfigSync { status: now.sync.as_str().to_owned(), reason: now.sync_reason.clone() };
+                overview.note(|extras| extras.config_sync = Some(sync));
+                tokio::select! {
+                    () = stopping.cancelled() => return,
+                    changed = config.changed() => if changed.is_err() { return },
                 }
             }
         });

@@ -206,8 +206,10 @@ impl Shared {
                 Level::Schema => Code::ConfigSchemaInvalid,
                 _ => Code::ConfigRuleBroken,
             };
-            let count = findings.len();
-            let detail = format!("{count} places are wrong, the first one at {}", place(&first.pointer));
+            let detail = match findings.len() {
+                1 => format!("{} is wrong", place(&first.pointer)),
+                count => format!("{count} places are wrong, the first one at {}", place(&first.pointer)),
+            };
             return Err(Error::new(code)
                 .detail(detail)
                 .fields(findings.into_iter().map(FieldError::from).collect()));

@@ -178,7 +178,7 @@ pub struct ConfigView {
 /// Whether the bot runs what botops has committed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ConfigSync {
-    /// `in_sync`, `drift`, `trial` or `unknown`.
+    /// `in_sync`, `trial`, `pending_restart`, `drifted`, `bot_offline` or `unknown`.
     pub status: String,
     /// Why, in one sentence.
     pub reason: String,

@@ -4,6 +4,7 @@
 
 mod ask;
 mod bots;
+mod configs;
 mod contract;
 mod document;
 mod house;

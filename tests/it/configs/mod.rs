@@ -1,0 +1,8 @@
+//! The config through the wire: checked, tried, undone, audited; beside a scripted bot and beside the real one.
+
+mod bench;
+mod crash;
+mod refusals;
+mod tamper;
+mod trial;
+mod world;

@@ -1,0 +1,128 @@
+//! botops beside a bot that boots from its `HEAD`, and the few calls the tests make again and again.
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::kit;
+use crate::kit::app::Running;
+use crate::kit::scripted_bot::ScriptedBot;
+
+pub const SOON: Duration = Duration::from_secs(10);
+
+pub const CONFIG: &str = "/api/v1/config";
+
+/// botops in this process beside a scripted bot.
+pub struct World {
+    pub bot: ScriptedBot,
+    pub botops: Running,
+    pub folder: TempDir,
+}
+
+impl World {
+    pub async fn start() -> Self {
+        let bot = ScriptedBot::start();
+        bot.script().alive = true;
+        // An open position would bind the limits that the tests move.
+        bot.change(|report| report.positions.clear());
+        let folder = kit::folder();
+        let botops = begin(&bot, &folder).await;
+        let mut world = Self { bot, botops, folder };
+        world.bot.script().config.folder = Some(world.folder.path().join("data/config"));
+        world.bot.restart();
+        world.until_in_sync().await;
+        world
+    }
+
+    /// Another life of botops on the same folder.
+    pub async fn restart(self) -> Self {
+        self.botops.stop().await;
+        let botops = begin(&self.bot, &self.folder).await;
+        Self { bot: self.bot, botops, folder: self.folder }
+    }
+
+    pub async fn until_in_sync(&self) {
+        kit::until("in sync", SOON, || async { self.config().await["sync"] == "in_sync" }).await;
+    }
+
+    pub async fn config(&self) -> Value {
+        self.botops.get(CONFIG).await.1
+    }
+
+    pub async fn etag(&self) -> String {
+        self.config().await["etag"].as_str().expect("an etag").to_owned()
+    }
+
+    /// What the bot runs, by its own word.
+    pub fn running(&self) -> String {
+        self.bot.script().config.state().running.sha256
+    }
+
+    pub fn apply(&self, body: &Value, etag: &str) -> RequestBuilder {
+        self.botops.request(Method::PUT, "/api/v1/config/apply").header("if-match", etag).json(body)
+    }
+
+    /// Applies on what is committed now.
+    pub async fn apply_now(&self, body: &Value) -> (u16, Value) {
+        let etag = self.etag().await;
+        kit::app::answer(self.apply(body, &etag)).await
+    }
+
+    /// Begins a manual trial and returns its id.
+    pub async fn try_out(&self, patch: Value, seconds: f64) -> String {
+        let (status, txn) = self.apply_now(&manual(patch, seconds)).await;
+        assert_eq!((status, txn["state"].as_str()), (202, Some("trial")), "{txn:#}");
+        txn["txn"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn txn(&self, id: &str) -> Value {
+        self.botops.get(&format!("/api/v1/config/txns/{id}")).await.1
+    }
+
+    pub async fn settle(&self, id: &str, verb: &str) -> (u16, Value) {
+        self.botops.send(Method::POST, &format!("/api/v1/config/txns/{id}/{verb}"), &json!({})).await
+    }
+
+    /// Waits for the end of a transaction.
+    pub async fn ended(&self, id: &str) -> Value {
+        kit::until("the transaction ends", SOON, || async { self.txn(id).await["terminal"] == true }).await;
+        self.txn(id).await
+    }
+
+    pub async fn verify(&self) -> Value {
+        self.botops.get("/api/v1/config/audit/verify").await.1
+    }
+}
+
+async fn begin(bot: &ScriptedBot, folder: &TempDir) -> Running {
+    let socket = bot.socket().display().to_string();
+    let id = bot.id();
+    let settings = [
+        ("BOT_IPC_SOCKET", socket.as_str()),
+        ("BOT_ID", id.as_str()),
+        ("BOT_CONFIG_MIN_TRIAL", "200ms"),
+        ("BOT_POLL_INTERVAL", "50ms"),
+    ];
+    let botops = Running::start(folder.path(), &settings).await;
+    let seen = || async {
+        let config = botops.get(CONFIG).await.1;
+        config["sync"] != "bot_offline" && config["sync"] != "unknown"
+    };
+    kit::until("the bot is seen", SOON, seen).await;
+    botops
+}
+
+/// A careful change: smaller positions.
+pub fn careful(size: u32) -> Value {
+    json!({"risk_management": {"max_position_size": size}})
+}
+
+pub fn auto(patch: Value, seconds: f64) -> Value {
+    json!({"reason": "a test", "merge_patch": patch, "confirm_within_s": seconds})
+}
+
+pub fn manual(patch: Value, seconds: f64) -> Value {
+    json!({"reason": "a test", "merge_patch": patch, "confirm": "manual", "confirm_within_s": seconds})
+}
