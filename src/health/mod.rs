@@ -3,6 +3,9 @@
 pub(crate) mod aggregate;
 pub(crate) mod alerts;
 mod api;
+mod histogram;
+pub(crate) mod slo;
+pub(crate) mod ssrf;
 #[cfg(test)]
 mod model;
 pub(crate) mod recovery;
