@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/003_performance.sql"),
     include_str!("migrations/004_configs.sql"),
     include_str!("migrations/005_definitions.sql"),
+    include_str!("migrations/006_health.sql"),
 ];
 
 /// Closures that share one commit at most.

@@ -1,4 +1,11 @@
-//! Routes of health.
+//! Routes of health: each under `/api/v1/health` and, for clients written against the older address, the same handler
+//! under `/api/trading-engine/health`.
+//!
+//! Reads answer with what was rendered at the last change; history, charts and availability are the only ones that
+//! read the disk. Handlers are thin: `read.rs` looks, `change.rs` changes.
+
+mod change;
+mod read;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -6,11 +13,21 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa::openapi::path::PathItem;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use super::Health;
 use crate::web::json_with_status;
+
+/// Where the routes are.
+const BASE: &str = "/api/v1/health";
+
+/// Where they are as well.
+const ALIAS: &str = "/api/trading-engine/health";
+
+/// What the operation ids of the second address end in.
+const ALIAS_ID: &str = "_at_trading_engine";
 
 /// Whether the process lives.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,6 +47,8 @@ struct ReadyView {
     status: &'static str,
     /// Whether changes can be recorded.
     store_writable: bool,
+    /// Whether open alerts and the monitoring config of the last run are loaded.
+    health_loaded: bool,
     /// Why not, when it is not.
     reason: Option<&'static str>,
     /// Now.
@@ -38,7 +57,29 @@ struct ReadyView {
 
 /// The routes of health.
 pub fn routes() -> OpenApiRouter<Health> {
-    OpenApiRouter::new().routes(routes!(livez)).routes(routes!(readyz)).routes(routes!(get_prometheus))
+    let open = OpenApiRouter::new()
+        .routes(routes!(livez))
+        .routes(routes!(readyz))
+        .routes(routes!(get_prometheus));
+    read::routes().into_iter().chain(change::routes()).fold(open, |router, one| router.routes(both(one)))
+}
+
+/// The same handlers at both addresses; the second one's operation ids say so.
+fn both((schemas, mut paths, router): UtoipaMethodRouter<Health>) -> UtoipaMethodRouter<Health> {
+    let aliases: Vec<(String, PathItem)> = paths
+        .paths
+        .iter()
+        .filter_map(|(path, item)| {
+            let mut item = item.clone();
+            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+            for operation in operations.into_iter().flatten() {
+                operation.operation_id = operation.operation_id.as_ref().map(|id| format!("{id}{ALIAS_ID}"));
+            }
+            path.strip_prefix(BASE).map(|rest| (format!("{ALIAS}{rest}"), item))
+        })
+        .collect();
+    paths.paths.extend(aliases);
+    (schemas, paths, router)
 }
 
 /// Is the process alive?
@@ -64,7 +105,11 @@ async fn readyz(State(health): State<Health>) -> Response {
         (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
     };
     let reason = (!store_writable).then_some("the data folder cannot be written (SRV_002)");
-    json_with_status(status, &ReadyView { status: word, store_writable, reason, timestamp: Utc::now() })
+    // The handle exists only after everything of the last run was read.
+    json_with_status(
+        status,
+        &ReadyView { status: word, store_writable, health_loaded: true, reason, timestamp: Utc::now() },
+    )
 }
 
 /// Prometheus metrics

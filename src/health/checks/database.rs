@@ -1,0 +1,175 @@
+//! A configured database: an SQLite file or a PostgreSQL server. Sizes and row counts are estimates the database
+//! already has; no table is ever scanned.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use tokio_postgres::NoTls;
+use utoipa::ToSchema;
+
+use super::{Measure, Outcome, Reach, Sample, wide};
+use crate::health::status::Limits;
+
+/// Tables whose largest row id is looked up.
+const TABLES: usize = 200;
+
+/// Which database: exactly one of both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// Absolute path of an SQLite file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub db_path: Option<PathBuf>,
+    /// Name of an environment variable (`BOT_CHECK_SECRET_*`) that holds a PostgreSQL URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url_env: Option<String>,
+}
+
+pub(super) async fn check(config: &DatabaseConfig, reach: &Reach, timeout: Duration) -> Sample {
+    if let Some(path) = config.db_path.clone() {
+        let looked = tokio::task::spawn_blocking(move || sqlite(&path, timeout)).await;
+        return looked.unwrap_or_else(|_| Sample::failed(Outcome::Internal, "the check broke off"));
+    }
+    let url = config.url_env.as_ref().and_then(|name| reach.secrets.get(name));
+    let Some(url) = url else {
+        return Sample::failed(Outcome::Internal, "the environment variable with the URL is not set");
+    };
+    match tokio_postgres::Config::from_str(url.expose_secret()) {
+        Ok(mut config) => postgres(config.connect_timeout(timeout)).await,
+        Err(_) => Sample::failed(Outcome::Internal, "the environment variable does not hold a PostgreSQL URL"),
+    }
+}
+
+fn sqlite(path: &Path, timeout: Duration) -> Sample {
+    let started = Instant::now();
+    let Ok(file) = std::fs::metadata(path) else {
+        return Sample::failed(Outcome::Unreachable, "the database file is not there, or may not be read");
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
+        connection.busy_timeout((timeout / 4).min(Duration::from_secs(2)))?;
+        let tables: i64 =
+            connection.query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", [], |row| row.get(0))?;
+        Ok((connection, tables))
+    });
+    let (connection, tables) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            return match error.sqlite_error_code() {
+                Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+                    Sample::failed(Outcome::Timeout, "the database is locked")
+                }
+                Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                    Sample::failed(Outcome::Protocol, "the file is no database, or is damaged")
+                }
+                _ => Sample::failed(Outcome::Unreachable, "the database does not open"),
+            };
+        }
+    };
+    let open_ms = started.elapsed().as_secs_f64() * 1000.0;
+    let asked = Instant::now();
+    let rows = rows_of(&connection);
+    let query_ms = asked.elapsed().as_secs_f64() * 1000.0;
+    measured(open_ms, wide(file.len()) / 1e6, tables, rows, query_ms)
+}
+
+/// The largest row id of each table: an upper bound that costs one step down the tree.
+fn rows_of(connection: &Connection) -> Option<i64> {
+    let mut names = connection
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' LIMIT ?1")
+        .ok()?;
+    let limit = i64::try_from(TABLES).unwrap_or(i64::MAX);
+    let names: Vec<String> =
+        names.query_map([limit], |row| row.get(0)).ok()?.collect::<Result<_, _>>().ok()?;
+    let largest = |name: &String| -> i64 {
+        let quoted = name.replace('"', "\"\"");
+        // A table without row ids has no cheap count; it is left out.
+        connection
+            .query_row(&format!("SELECT max(rowid) FROM \"{quoted}\""), [], |row| row.get::<_, Option<i64>>(0))
+            .ok()
+            .flatten()
+            .unwrap_or(0)
+            .max(0)
+    };
+    Some(names.iter().map(largest).fold(0, i64::saturating_add))
+}
+
+async fn postgres(config: &tokio_postgres::Config) -> Sample {
+    let started = Instant::now();
+    let (client, connection) = match config.connect(NoTls).await {
+        Ok(connected) => connected,
+        Err(error) => return postgres_failure(&error),
+    };
+    let open_ms = started.elapsed().as_secs_f64() * 1000.0;
+    let asked = Instant::now();
+    let work = client.query_one(
+        "SELECT pg_database_size(current_database())::bigint,
+                count(*)::bigint,
+                coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')",
+        &[],
+    );
+    // The connection has to be driven while the query runs; it ends with the check.
+    let row = tokio::select! {
+        row = work => row,
+        ended = connection => match ended {
+            Err(error) => return postgres_failure(&error),
+            Ok(()) => return Sample::failed(Outcome::Protocol, "the server closed the connection"),
+        },
+    };
+    match row {
+        Ok(row) => {
+            let numbers: Result<Vec<i64>, _> = (0..3).map(|index| row.try_get(index)).collect();
+            let Ok(numbers) = numbers else {
+                return Sample::failed(Outcome::Protocol, "the server's answer makes no sense");
+            };
+            let query_ms = asked.elapsed().as_secs_f64() * 1000.0;
+            let size = wide(numbers[0].unsigned_abs()) / 1e6;
+            measured(open_ms, size, numbers[1], Some(numbers[2]), query_ms)
+        }
+        Err(error) => postgres_failure(&error),
+    }
+}
+
+fn postgres_failure(error: &tokio_postgres::Error) -> Sample {
+    use tokio_postgres::error::SqlState;
+    if let Some(state) = error.code() {
+        return match *state {
+            SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+                Sample::failed(Outcome::Auth, "the server refused the credentials")
+            }
+            SqlState::TOO_MANY_CONNECTIONS => {
+                Sample::failed(Outcome::RateLimited, "the server has no connection left")
+            }
+            SqlState::CANNOT_CONNECT_NOW => Sample::failed(Outcome::Refused, "the server is starting or stopping"),
+            _ => Sample::failed(Outcome::Protocol, "the server answered with an error"),
+        };
+    }
+    let io = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    match io.map(std::io::Error::kind) {
+        Some(std::io::ErrorKind::ConnectionRefused) => Sample::failed(Outcome::Refused, "nothing listens there"),
+        Some(std::io::ErrorKind::TimedOut) => Sample::failed(Outcome::Timeout, "the server does not answer"),
+        _ => Sample::failed(Outcome::Unreachable, "the server cannot be reached"),
+    }
+}
+
+fn measured(open_ms: f64, size_mb: f64, tables: i64, rows: Option<i64>, query_ms: f64) -> Sample {
+    let number = |number: i64| wide(number.unsigned_abs());
+    let mut measures = vec![
+        Measure { name: "connection_time", value: open_ms, unit: "ms", limits: Limits::above(100.0, 500.0) },
+        Measure { name: "database_size", value: size_mb, unit: "MB", limits: Limits::above(500.0, 1_000.0) },
+        Measure { name: "table_count", value: number(tables), unit: "tables", limits: Limits::above(20.0, 50.0) },
+        Measure { name: "query_time", value: query_ms, unit: "ms", limits: Limits::above(100.0, 1_000.0) },
+    ];
+    if let Some(rows) = rows {
+        let limits = Limits::above(100_000.0, 500_000.0);
+        measures.push(Measure { name: "total_rows", value: number(rows), unit: "rows", limits });
+    }
+    Sample::ok(measures)
+}
