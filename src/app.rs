@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::contract::{EventKind, Severity};
 use crate::error::Error;
 use crate::events::NewEvent;
+use crate::health::Health;
 use crate::ops::Ops;
 use crate::settings::Settings;
 use crate::tasks::{OnFailure, Tasks};
@@ -82,8 +83,9 @@ impl App {
         keep_guard(guard.clone(), &tasks);
         let serving = web::serve(listening, guard, tasks.clone(), connections());
         tasks.spawn("listener", OnFailure::Stop, serving);
+        ops.health.watch_api(address);
         announce(&settings, address, &ops);
-        notify_systemd(&tasks);
+        notify_systemd(&tasks, ops.health.clone());
         Ok(Self { address, ops, tasks, _lock: lock })
     }
 
@@ -145,8 +147,9 @@ fn keep_guard(guard: Arc<Guard>, tasks: &Tasks) {
     });
 }
 
-/// READY once, WATCHDOG at half the interval systemd asks for. The ping comes from the same runtime that serves.
-fn notify_systemd(tasks: &Tasks) {
+/// READY once, WATCHDOG at half the interval systemd asks for, while scheduler and writer of health move on. The ping
+/// comes from the same runtime that serves.
+fn notify_systemd(tasks: &Tasks, health: Health) {
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let Some(interval) = sd_notify::watchdog_enabled() else { return };
@@ -156,6 +159,9 @@ fn notify_systemd(tasks: &Tasks) {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 () = tokio::time::sleep(interval / 2) => {
+                    if !health.makes_progress() {
+                        continue;
+                    }
                     let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
                 }
             }

@@ -6,7 +6,7 @@ use crate::bots::{Bots, BotsOptions, Control, Supervisor};
 use crate::configs::{Configs, ConfigsOptions};
 use crate::error::Error;
 use crate::events::Events;
-use crate::health::Health;
+use crate::health::{Health, HealthOptions};
 use crate::overview::{ConfigSync, Overview, OverviewOptions};
 use crate::performance::PerformanceHistory;
 use crate::settings::Settings;
@@ -63,7 +63,15 @@ impl Ops {
             min_trial: settings.config_min_trial,
         };
         let configs = Configs::open(options, store.clone(), events.clone(), bots.clone(), tasks).await?;
-        let health = Health::new(store.clone(), metrics.clone());
+        let health = Health::open(
+            health_options(settings),
+            store.clone(),
+            events.clone(),
+            bots.clone(),
+            metrics,
+            tasks,
+        )
+        .await?;
         let performance = PerformanceHistory::open(bots.clone(), store.clone(), tasks);
         let control = Control::new(bots.clone(), events.clone());
         let supervisor = Supervisor::new(settings.supervisor.clone(), &settings.data_dir);
@@ -145,6 +153,19 @@ impl Ops {
         metrics.gauge("store_backlog", "Writes that wait for the disk", move || count(store.backlog()));
         let events = self.events.clone();
         metrics.gauge("events_latest_seq", "The newest number of the journal", move || wide(events.latest()));
+    }
+}
+
+fn health_options(settings: &Settings) -> HealthOptions {
+    let health = settings.health.clone();
+    HealthOptions {
+        data_dir: settings.data_dir.clone(),
+        allowed: health.allowed,
+        secrets: health.secrets,
+        webhook: health.webhook,
+        webhook_secret: health.webhook_secret,
+        alertmanager: health.alertmanager,
+        watchdog: health.watchdog,
     }
 }
 

@@ -18,6 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::bots::Driver;
 use crate::contract::BotId;
+use crate::health::Allowed;
 use crate::web::KeyFile;
 
 /// Shortest operator key that is taken: 24 characters of a random key cannot be guessed.
@@ -85,6 +86,25 @@ pub struct Settings {
     pub supervisor: Driver,
     /// Where a test lets the process die (`KILL_AT`); a release build does not look at it.
     pub kill_at: Option<String>,
+    /// Checks and alerts.
+    pub health: HealthSettings,
+}
+
+/// What checks may reach and who is told of alerts.
+#[derive(Debug, Clone, Default)]
+pub struct HealthSettings {
+    /// Hosts and networks that checks may reach besides public addresses.
+    pub allowed: Vec<Allowed>,
+    /// Values of `BOT_CHECK_SECRET_*`, by name.
+    pub secrets: BTreeMap<String, SecretString>,
+    /// A webhook for alerts.
+    pub webhook: Option<reqwest::Url>,
+    /// What the webhook's messages are signed with.
+    pub webhook_secret: Option<SecretString>,
+    /// An Alertmanager.
+    pub alertmanager: Option<reqwest::Url>,
+    /// An address asked once a minute while health moves on.
+    pub watchdog: Option<reqwest::Url>,
 }
 
 /// What is wrong with one setting.
@@ -212,6 +232,7 @@ impl Settings {
         let log_dir = sources.get("BOT_LOG_DIR").map_or_else(|| data_dir.join("logs"), PathBuf::from);
         let socket = reader.socket(&data_dir);
         let supervisor = reader.supervisor(&data_dir, &log_dir);
+        let health = reader.health();
         let log_filter = sources.get("RUST_LOG").unwrap_or("info,rmcp=warn,hyper=warn").to_owned();
         if !wrong.is_empty() {
             return Err(wrong);
@@ -234,6 +255,7 @@ impl Settings {
             log_filter,
             config_min_trial,
             supervisor,
+            health,
             kill_at: sources.get("KILL_AT").map(str::to_owned),
         })
     }
@@ -349,6 +371,52 @@ impl Reader<'_> {
             self.refuse(NAME, "the operator's key repeats a few characters", REMEDY);
         }
         token
+    }
+
+    fn health(&mut self) -> HealthSettings {
+        const ALLOW: &str = "BOT_CHECK_ALLOW";
+        const SECRET: &str = "BOT_ALERT_WEBHOOK_SECRET";
+        let mut allowed = Vec::new();
+        for entry in self.sources.get(ALLOW).unwrap_or_default().split(',').map(str::trim) {
+            match entry.parse() {
+                Ok(parsed) => allowed.push(parsed),
+                Err(_) if entry.is_empty() => {}
+                Err(problem) => {
+                    let problem: String = problem;
+                    let problem = crate::text::clean(&problem, 120);
+                    self.refuse(ALLOW, problem, "Name hosts, addresses and networks, separated by commas.");
+                }
+            }
+        }
+        let webhook_secret = self.sources.get(SECRET).map(|secret| SecretString::from(secret.to_owned()));
+        if webhook_secret.as_ref().is_some_and(|secret| secret.expose_secret().len() < 16) {
+            self.refuse(SECRET, "it is shorter than 16 characters", "`botops key random` prints a good one.");
+        }
+        let secrets = self.sources.values.iter().filter(|(name, _)| name.starts_with("BOT_CHECK_SECRET_"));
+        HealthSettings {
+            allowed,
+            secrets: secrets.map(|(name, value)| (name.clone(), SecretString::from(value.clone()))).collect(),
+            webhook: self.url("BOT_ALERT_WEBHOOK_URL"),
+            webhook_secret,
+            alertmanager: self.url("BOT_ALERTMANAGER_URL").map(|mut url| {
+                if !url.path().ends_with('/') {
+                    let path = format!("{}/", url.path());
+                    url.set_path(&path);
+                }
+                url
+            }),
+            watchdog: self.url("BOT_ALERT_WATCHDOG_URL"),
+        }
+    }
+
+    /// An address of the operator's; it may hold a token, so it is not repeated.
+    fn url(&mut self, name: &str) -> Option<reqwest::Url> {
+        let text = self.sources.get(name)?;
+        let url = text.parse::<reqwest::Url>().ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        if url.is_none() {
+            self.refuse(name, "it is no http or https URL", "Set it to an http or https URL.");
+        }
+        url
     }
 
     fn keys(&mut self) -> KeyFile {
@@ -501,6 +569,9 @@ mod tests {
         refused("BOT_API_PROT", "8000");
         refused("BOT_POLL_INTERVAL", "1h");
         refused("BOT_IPC_SOCKET", &"x".repeat(108));
+        refused("BOT_CHECK_ALLOW", "10.0.0.0/40");
+        refused("BOT_ALERT_WEBHOOK_URL", "ftp://somewhere/");
+        refused("BOT_ALERT_WEBHOOK_SECRET", "short");
     }
 
     #[test]

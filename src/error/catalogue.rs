@@ -130,6 +130,7 @@ const CONFIG_SCHEMA: Next = ("get_config_schema", "GET", "/api/v1/config/schema"
 const CONFIG_VERSIONS: Next = ("list_config_versions", "GET", "/api/v1/config/versions", "read");
 const CONFIG_AUDIT: Next = ("verify_config_audit", "GET", "/api/v1/config/audit/verify", "read");
 const WORKFLOWS: Next = ("list_workflows", "GET", "/api/v1/workflows", "read");
+const COMPONENTS: Next = ("list_health_components", "GET", "/api/v1/health/components", "read");
 const EVENTS: Next = ("list_events", "GET", "/api/v1/events", "read");
 
 catalogue! {
@@ -639,6 +640,80 @@ catalogue! {
         "trading goes on; token ends are judged with the difference, but other timestamps are wrong",
         "A human must act: synchronise the machine's clock (NTP). `session.clock_skew_seconds` says by how much.",
         next: [PROBE, SUMMARY];
+
+    // HLT: health.
+    ComponentUnknown = "HLT_001", 404, ValidationError, Low, FixArgs,
+        "no such component",
+        "nothing with this id is watched",
+        "nothing was done",
+        "Use an id that the list of components has; `context.known` names some.",
+        next: [COMPONENTS];
+    CheckerInvalid = "HLT_002", 422, ValidationError, Low, FixArgs,
+        "the checker cannot be used",
+        "something about the checker is wrong",
+        "nothing was added",
+        "Correct everything that `errors` names and send it again.",
+        next: [COMPONENTS];
+    CheckerAddressClosed = "HLT_003", 422, ValidationError, Medium, AskHuman,
+        "the checker may not reach this address",
+        "checks reach public addresses and what BOT_CHECK_ALLOW names; metadata services of clouds never",
+        "nothing was added and nothing was asked",
+        "Use a public address, or have an operator name the host or network in BOT_CHECK_ALLOW and restart botops.",
+        next: [COMPONENTS];
+    CheckerExists = "HLT_004", 409, ValidationError, Low, FixArgs,
+        "there is a component with this id",
+        "an id names one component",
+        "nothing was added; the component that is there stays as it is",
+        "Use another id, or remove the checker first.",
+        next: [COMPONENTS];
+    CheckerBuiltIn = "HLT_005", 409, ValidationError, Low, Never,
+        "built-in components stay",
+        "the component is part of botops",
+        "nothing was removed",
+        "Leave it, or keep quiet about it with a silence or a maintenance window.",
+        next: [("list_health_silences", "GET", "/api/v1/health/silences", "read")];
+    CheckerNeeded = "HLT_006", 409, ValidationError, Low, FixArgs,
+        "other components depend on this one",
+        "a component that others need cannot be removed",
+        "nothing was removed",
+        "Remove those in `context.needed_by` first.",
+        next: [COMPONENTS];
+    AlertUnknown = "HLT_007", 404, ValidationError, Low, FixArgs,
+        "no such alert",
+        "no open or recently resolved alert has this id",
+        "nothing was done",
+        "Use an `alert_id` of the list of alerts.",
+        next: [("list_health_alerts", "GET", "/api/v1/health/alerts", "read")];
+    SilenceInvalid = "HLT_008", 422, ValidationError, Low, FixArgs,
+        "the silence or maintenance window cannot be used",
+        "something about it is wrong",
+        "nothing was added",
+        "Correct everything that `errors` names and send it again.",
+        next: [("list_health_silences", "GET", "/api/v1/health/silences", "read")];
+    SilenceUnknown = "HLT_009", 404, ValidationError, Low, FixArgs,
+        "no such silence or maintenance window",
+        "nothing has this id, or it was forgotten after its end",
+        "nothing was done",
+        "Use an id of the list.",
+        next: [("list_health_silences", "GET", "/api/v1/health/silences", "read")];
+    MonitoringConfigInvalid = "HLT_010", 422, ValidationError, Low, FixArgs,
+        "the monitoring config cannot be used",
+        "a value is out of range, or two do not fit together",
+        "nothing changed",
+        "Correct everything that `errors` names and send it again.",
+        next: [("get_health_monitoring", "GET", "/api/v1/health/monitoring/status", "read")];
+    MonitoringStopped = "HLT_011", 409, ValidationError, Medium, AskHuman,
+        "monitoring is stopped",
+        "an operator stopped all checks",
+        "nothing was looked at; the system's status is UNKNOWN",
+        "An operator starts the checks with `POST monitoring/start`.",
+        next: [("get_health_monitoring", "GET", "/api/v1/health/monitoring/status", "read")];
+    RecoveryRefused = "HLT_012", 409, ValidationError, Medium, Refetch,
+        "the recovery cannot start",
+        "nothing mends this component, another recovery runs, or the budget is used up",
+        "nothing was started",
+        "Read how recovery stands, wait for `until`, or reset it.",
+        next: [("list_health_recovery", "GET", "/api/v1/health/recovery", "read")];
 
     // SRV: botops itself.
     Internal = "SRV_001", 500, ServerError, Critical, Refetch, effect: Unknown,

@@ -40,7 +40,8 @@ pub(super) enum AlertKind {
 }
 
 impl AlertKind {
-    pub(super) const ALL: [Self; 4] = [Self::Unhealthy, Self::Flapping, Self::Unchecked, Self::RecoveryExhausted];
+    pub(super) const ALL: [Self; 4] =
+        [Self::Unhealthy, Self::Flapping, Self::Unchecked, Self::RecoveryExhausted];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -234,7 +235,8 @@ impl Component {
             self.failing_since.get_or_insert(now.mono);
         }
         self.tracker.sample(raw, config.rules, now);
-        let asked = sample.retry_after.map_or(0, |wait| i64::try_from(wait.as_millis()).unwrap_or(LONGEST_WAIT));
+        let asked =
+            sample.retry_after.map_or(0, |wait| i64::try_from(wait.as_millis()).unwrap_or(LONGEST_WAIT));
         if asked > 0 {
             self.next_due = self.next_due.max(now.mono + asked.min(LONGEST_WAIT));
         } else if raw.is_some() && self.tracker.is_unsettled() {
@@ -260,6 +262,11 @@ impl Component {
         self.recorded = Some(current);
         remember(&mut self.spans, Span { from: now.wall, level: current.0, in_maintenance: current.1 });
         true
+    }
+
+    /// Why it is not HEALTHY: what the last sample said, or, while a recovery is being confirmed, the last bad one.
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.note.as_deref().or(self.last_error.as_deref())
     }
 
     pub(super) fn open_alerts(&self) -> impl Iterator<Item = &Alert> {

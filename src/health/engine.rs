@@ -34,13 +34,26 @@ const PARENT_WAIT: i64 = 15_000;
 /// Something to store.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Row {
-    Transition { component: String, at: i64, level: Option<Level>, maintenance: bool, reason: Option<String> },
+    Transition {
+        component: String,
+        at: i64,
+        level: Option<Level>,
+        maintenance: bool,
+        reason: Option<String>,
+    },
     Alert(Box<Alert>),
     Outbox(OutboxRow),
     /// A small thing by kind and id; `None` deletes it.
-    Thing { kind: &'static str, id: String, body: Option<String> },
+    Thing {
+        kind: &'static str,
+        id: String,
+        body: Option<String>,
+    },
     /// A checker that was added or removed.
-    Checker { id: String, spec: Option<String> },
+    Checker {
+        id: String,
+        spec: Option<String>,
+    },
 }
 
 /// A notice on its way to one receiver.
@@ -134,6 +147,11 @@ impl Engine {
         std::mem::take(&mut self.out)
     }
 
+    /// Whether something waits to be stored, published or started.
+    pub(super) fn has_news(&self) -> bool {
+        !(self.out.rows.is_empty() && self.out.events.is_empty() && self.out.attempts.is_empty())
+    }
+
     /// Begins to watch a component.
     pub(super) fn add(&mut self, spec: Spec, now: Now) {
         let id = spec.id.clone();
@@ -155,8 +173,13 @@ impl Engine {
     /// Alerts of components that nobody plugged in again end; whoever was told of them is told so.
     pub(super) fn end_orphans(&mut self, now: Now) {
         for alert in std::mem::take(&mut self.orphans) {
-            let look =
-                Look { condition: Condition::Removed, overlays: &[], may_fire: false, is_urgent: false, summary: "" };
+            let look = Look {
+                condition: Condition::Removed,
+                overlays: &[],
+                may_fire: false,
+                is_urgent: false,
+                summary: "",
+            };
             let spare = alert.clone();
             let mut slot = Some(alert);
             let changes = step(&mut slot, || spare, &look, &self.config.alerting, now);
@@ -168,7 +191,13 @@ impl Engine {
     pub(super) fn remove(&mut self, id: &str, now: Now) -> bool {
         let Some(mut component) = self.components.remove(id) else { return false };
         for kind in AlertKind::ALL {
-            let look = Look { condition: Condition::Removed, overlays: &[], may_fire: false, is_urgent: false, summary: "" };
+            let look = Look {
+                condition: Condition::Removed,
+                overlays: &[],
+                may_fire: false,
+                is_urgent: false,
+                summary: "",
+            };
             self.look_at(&mut component, kind, &look, now);
         }
         self.out.rows.push(Row::Transition {
@@ -254,7 +283,13 @@ impl Engine {
     }
 
     /// A handler came back.
-    pub(super) fn handler_ended(&mut self, id: &str, outcome: Result<String, String>, took_ms: u64, now: Now) {
+    pub(super) fn handler_ended(
+        &mut self,
+        id: &str,
+        outcome: Result<String, String>,
+        took_ms: u64,
+        now: Now,
+    ) {
         let Some(component) = self.components.get_mut(id) else {
             self.budget.is_busy = false;
             return;
@@ -284,7 +319,9 @@ impl Engine {
             "release" => recovery.held_by = None,
             "reset" => recovery.reset(),
             _ => {
-                let Some(handler) = component.spec.recovery.clone().filter(|handler| runs(handler, has_runner)) else {
+                let Some(handler) =
+                    component.spec.recovery.clone().filter(|handler| runs(handler, has_runner))
+                else {
                     return Err("the component has no handler that can run");
                 };
                 let started = recovery.run_now(handler.limit_ms(), &mut self.budget, now.mono)?;
@@ -361,7 +398,8 @@ impl Engine {
                 reason: reason.clone(),
             });
             let status = standing.status();
-            let is_news = before != Some(standing.level()) && !(before.is_none() && standing == Standing::Starting);
+            let is_news =
+                before != Some(standing.level()) && !(before.is_none() && standing == Standing::Starting);
             if is_news {
                 let previous = before.flatten().map_or(Status::Unknown, Status::from);
                 let why = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
@@ -376,7 +414,8 @@ impl Engine {
     }
 
     fn record_whole(&mut self, now: Now) {
-        let parts: Vec<_> = self.components.values().map(|component| component.part(&self.config, now)).collect();
+        let parts: Vec<_> =
+            self.components.values().map(|component| component.part(&self.config, now)).collect();
         let mut whole = aggregate(&parts);
         if !self.config.enable_monitoring {
             whole.status = Status::Unknown;
@@ -414,7 +453,8 @@ impl Engine {
     }
 
     fn depth(&self, id: &str, limit: usize) -> usize {
-        let parents = self.components.get(id).map(|component| component.spec.depends_on.as_slice()).unwrap_or_default();
+        let parents =
+            self.components.get(id).map(|component| component.spec.depends_on.as_slice()).unwrap_or_default();
         if limit == 0 {
             return 0;
         }
@@ -435,7 +475,8 @@ impl Engine {
 
     fn is_down(&self, id: &str, now: Now) -> bool {
         let component = self.components.get(id);
-        component.is_some_and(|component| component.standing(&self.config, now) == Standing::Known(Level::Down))
+        component
+            .is_some_and(|component| component.standing(&self.config, now) == Standing::Known(Level::Down))
     }
 
     fn alert(&mut self, component: &mut Component, now: Now, wall: chrono::DateTime<chrono::Utc>) {
@@ -460,16 +501,22 @@ impl Engine {
             Criticality::Required => Some(Level::Down),
         };
         let watched = self.config.enable_monitoring;
+        let is_late = now.mono - component.added > component.spec.stale_ms(&self.config);
         for kind in AlertKind::ALL {
             let condition = match (kind, standing) {
                 _ if cap.is_none() => Condition::False,
                 (AlertKind::Unhealthy, Standing::Known(Level::Healthy)) => Condition::False,
-                (AlertKind::Unhealthy, Standing::Known(level)) => Condition::True(level.min(cap.unwrap_or(level))),
+                (AlertKind::Unhealthy, Standing::Known(level)) => {
+                    Condition::True(level.min(cap.unwrap_or(level)))
+                }
                 (AlertKind::Unhealthy, _) => Condition::Unknown,
-                (AlertKind::Flapping, _) if component.tracker.is_flapping() => Condition::True(Level::Warning),
+                (AlertKind::Flapping, _) if component.tracker.is_flapping() => {
+                    Condition::True(Level::Warning)
+                }
                 (AlertKind::Flapping, _) => Condition::False,
                 (AlertKind::Unchecked, Standing::Known(_)) => Condition::False,
                 (AlertKind::Unchecked, _) if !watched || in_grace => Condition::Unknown,
+                (AlertKind::Unchecked, Standing::Starting) if !is_late => Condition::Unknown,
                 // A component that was not looked at because its parent is away is told of by its parent.
                 (AlertKind::Unchecked, _) if component.spec.criticality >= Criticality::Important => {
                     Condition::True(Level::Warning)
@@ -493,15 +540,14 @@ impl Engine {
                 overlays.push(Overlay::Silenced);
             }
             let id = &component.spec.id;
-            let note = component.note.as_deref().unwrap_or("no reason was given");
+            let note = component.reason().unwrap_or("no reason was given");
             let summary = match kind {
                 AlertKind::Unhealthy => format!("{id} is {}: {note}", standing.status().as_str()),
                 AlertKind::Flapping => format!("{id} changes too often to be believed"),
                 AlertKind::Unchecked => format!("{id} cannot be judged: {note}"),
                 AlertKind::RecoveryExhausted => format!("{id} did not recover, and the attempts are used up"),
             };
-            let is_urgent =
-                level == Level::Down && component.spec.criticality == Criticality::Required;
+            let is_urgent = level == Level::Down && component.spec.criticality == Criticality::Required;
             let look = Look { condition, overlays: &overlays, may_fire, is_urgent, summary: &summary };
             self.look_at(component, kind, &look, now);
         }
@@ -516,7 +562,8 @@ impl Engine {
         let mut all_asked = true;
         for parent in parents {
             let Some(parent) = self.components.get_mut(parent) else { continue };
-            let was_asked = parent.last_start.is_some_and(|start| start >= failing) && !parent.tracker.is_unsettled();
+            let was_asked =
+                parent.last_start.is_some_and(|start| start >= failing) && !parent.tracker.is_unsettled();
             if !was_asked {
                 all_asked = false;
                 let is_quiet = parent.last_start.is_none_or(|start| now.mono - start >= 1_000);
@@ -542,8 +589,11 @@ impl Engine {
         let birth = || {
             *next_id += 1;
             let mut alert = Alert::new(uuid::Uuid::now_v7().to_string(), labels, group);
-            alert.previous =
-                resolved.iter().rev().find(|other| other.fingerprint == alert.fingerprint).map(|other| other.id.clone());
+            alert.previous = resolved
+                .iter()
+                .rev()
+                .find(|other| other.fingerprint == alert.fingerprint)
+                .map(|other| other.id.clone());
             alert
         };
         let changes = step(slot, birth, look, &self.config.alerting, now);
@@ -637,15 +687,24 @@ impl Engine {
 
     fn tell_step(&mut self, id: &str, step: &Step) {
         let (severity, kind, attempt, message) = match step {
-            Step::Recovered { attempt } => {
-                (Severity::Low, "recovery.succeeded", *attempt, format!("recovery of {id}: its check confirms that it works"))
-            }
-            Step::Failed { attempt, why } => {
-                (Severity::High, "recovery.failed", *attempt, format!("recovery of {id}: attempt {attempt} did not help, {why}"))
-            }
-            Step::Exhausted => {
-                (Severity::Critical, "recovery.exhausted", 0, format!("recovery of {id}: the attempts are used up"))
-            }
+            Step::Recovered { attempt } => (
+                Severity::Low,
+                "recovery.succeeded",
+                *attempt,
+                format!("recovery of {id}: its check confirms that it works"),
+            ),
+            Step::Failed { attempt, why } => (
+                Severity::High,
+                "recovery.failed",
+                *attempt,
+                format!("recovery of {id}: attempt {attempt} did not help, {why}"),
+            ),
+            Step::Exhausted => (
+                Severity::Critical,
+                "recovery.exhausted",
+                0,
+                format!("recovery of {id}: the attempts are used up"),
+            ),
             Step::Start { .. } | Step::Planned => return,
         };
         self.say(severity, message, json!({"event_type": kind, "component_id": id, "attempt": attempt}));
@@ -662,7 +721,11 @@ impl Engine {
         let id = component.spec.id.clone();
         self.put(Row::Thing { kind: "recovery", id, body: Some(body.to_string()) });
         let body = json!({"offset": now.offset(), "budget": self.budget});
-        self.put(Row::Thing { kind: "recovery_budget", id: "process".to_owned(), body: Some(body.to_string()) });
+        self.put(Row::Thing {
+            kind: "recovery_budget",
+            id: "process".to_owned(),
+            body: Some(body.to_string()),
+        });
     }
 
     /// From 0 to 1; spreads waits, so its quality hardly matters.

@@ -188,7 +188,9 @@ impl History {
                 for point in &points {
                     let key = key_of(connection, &mut keys, &point.component, point.metric, point.unit)?;
                     connection
-                        .prepare_cached("INSERT OR REPLACE INTO health_points(key, at_ms, value) VALUES(?1, ?2, ?3)")?
+                        .prepare_cached(
+                            "INSERT OR REPLACE INTO health_points(key, at_ms, value) VALUES(?1, ?2, ?3)",
+                        )?
                         .execute(params![key, point.at, point.value])?;
                 }
                 for (component, metric, minute, sum) in &sums {
@@ -260,8 +262,10 @@ impl History {
         for (sql, keep) in DELETES {
             loop {
                 let horizon = now - keep;
-                let deleted =
-                    self.store.write(move |connection| Ok(connection.execute(sql, params![horizon, BITE])?)).await?;
+                let deleted = self
+                    .store
+                    .write(move |connection| Ok(connection.execute(sql, params![horizon, BITE])?))
+                    .await?;
                 if i64::try_from(deleted).unwrap_or(0) < BITE {
                     break;
                 }
@@ -295,7 +299,8 @@ impl History {
                 )?;
                 let lines = lines
                     .query_map(params![component, metric, limit], |row| {
-                        let line: (i64, String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+                        let line: (i64, String, String, String) =
+                            (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
                         Ok(line)
                     })?
                     .collect::<Result<Vec<_>, _>>()?;
@@ -340,7 +345,11 @@ impl History {
     }
 
     /// The spans of each component that touch the window, oldest first.
-    pub(super) async fn spans(&self, component: Option<String>, from: i64) -> Result<BTreeMap<String, Vec<Span>>, Error> {
+    pub(super) async fn spans(
+        &self,
+        component: Option<String>,
+        from: i64,
+    ) -> Result<BTreeMap<String, Vec<Span>>, Error> {
         self.store.read(move |connection| Ok(spans(connection, component.as_deref(), from)?)).await
     }
 
@@ -377,7 +386,10 @@ impl Waiting {
         for point in points {
             let minute = point.at.div_euclid(60_000) * 60;
             let one = Sum { count: 1, sum: point.value, min: point.value, max: point.value };
-            let entry = self.minutes.entry((point.component.clone(), point.metric)).or_insert((minute, Sum { count: 0, ..one }));
+            let entry = self
+                .minutes
+                .entry((point.component.clone(), point.metric))
+                .or_insert((minute, Sum { count: 0, ..one }));
             if entry.0 != minute {
                 done.push((point.component.clone(), point.metric, entry.0, entry.1));
                 *entry = (minute, Sum { count: 0, ..one });
@@ -467,7 +479,9 @@ fn put_latencies(connection: &Connection, latencies: &[(String, i64, f64)]) -> r
             histogram.merge(&Histogram::from_bytes(&bytes));
         }
         connection
-            .prepare_cached("INSERT OR REPLACE INTO health_latencies(component, at_s, buckets) VALUES(?1, ?2, ?3)")?
+            .prepare_cached(
+                "INSERT OR REPLACE INTO health_latencies(component, at_s, buckets) VALUES(?1, ?2, ?3)",
+            )?
             .execute(params![component, hour, histogram.to_bytes()])?;
     }
     Ok(())
@@ -546,8 +560,9 @@ fn load(connection: &Connection, now: i64) -> rusqlite::Result<Left> {
         statement.query_map([], |row| row.get(0))?.collect()
     };
     left.alerts = texts("SELECT body FROM health_alerts WHERE closed_ms IS NULL")?;
-    left.resolved =
-        texts("SELECT body FROM health_alerts WHERE closed_ms IS NOT NULL ORDER BY closed_ms DESC LIMIT 200")?;
+    left.resolved = texts(
+        "SELECT body FROM health_alerts WHERE closed_ms IS NOT NULL ORDER BY closed_ms DESC LIMIT 200",
+    )?;
     let mut statement = connection.prepare("SELECT kind, id, body FROM health_things")?;
     let things = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     left.things = things.collect::<Result<_, _>>()?;
@@ -587,8 +602,11 @@ fn spans(
          ORDER BY t.component, t.seq LIMIT 200000",
     )?;
     let rows = statement.query_map(params![component, from], |row| {
-        let span =
-            Span { from: row.get(1)?, level: level_from(row.get(2)?), in_maintenance: row.get::<_, i64>(3)? != 0 };
+        let span = Span {
+            from: row.get(1)?,
+            level: level_from(row.get(2)?),
+            in_maintenance: row.get::<_, i64>(3)? != 0,
+        };
         Ok((row.get::<_, String>(0)?, span))
     })?;
     let mut all: BTreeMap<String, Vec<Span>> = BTreeMap::new();
@@ -599,9 +617,16 @@ fn spans(
     Ok(all)
 }
 
-fn line(connection: &Connection, key: i64, from: i64, window: i64, points: i64) -> rusqlite::Result<Vec<PointView>> {
+fn line(
+    connection: &Connection,
+    key: i64,
+    from: i64,
+    window: i64,
+    points: i64,
+) -> rusqlite::Result<Vec<PointView>> {
     let width = (window / points.max(1)).max(1);
-    const RAW: &str = "SELECT (at_ms - ?2) / ?3 AS place, avg(value), min(value), max(value) FROM health_points
+    const RAW: &str =
+        "SELECT (at_ms - ?2) / ?3 AS place, avg(value), min(value), max(value) FROM health_points
          WHERE key = ?1 AND at_ms >= ?2 GROUP BY place ORDER BY place";
     const ROLLED: &str = "SELECT (at_s * 1000 - ?2) / ?3 AS place, sum(sum) / sum(count), min(min), max(max)
          FROM health_rollups WHERE key = ?1 AND span = ?4 AND at_s * 1000 >= ?2 AND at_s >= ?2 / 1000

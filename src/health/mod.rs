@@ -35,7 +35,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use chrono::Utc;
@@ -69,9 +69,14 @@ use views::{Beside, Snapshot};
 /// Where the monotonic clock begins: a mark of an earlier run, moved to this one, is still positive.
 const DAY: i64 = 86_400_000;
 
+/// Measurements reach readers this late at most.
+const RENDER_EVERY: Duration = Duration::from_millis(250);
+
 /// Runs a workflow for a recovery and waits for its end: workflow id, idempotency key, reason. `Ok` says what ran.
 pub type RunWorkflow = Arc<
-    dyn Fn(String, String, String) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>> + Send + Sync,
+    dyn Fn(String, String, String) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>>
+        + Send
+        + Sync,
 >;
 
 /// What health needs to know.
@@ -168,10 +173,16 @@ impl Health {
         let now = clock.now();
         let outbox = Arc::new(OutboxState::default());
         let guard = ssrf::AddressGuard::new(options.allowed.clone());
-        let reach = Arc::new(Reach::new(store.clone(), bots, guard, options.secrets.clone(), outbox.clone())?);
+        let reach =
+            Arc::new(Reach::new(store.clone(), bots, guard, options.secrets.clone(), outbox.clone())?);
         let history = History::new(store.clone());
         let mut receivers = vec![Receiver::File(options.data_dir.join("alerts.jsonl"))];
-        receivers.extend(options.webhook.clone().map(|url| Receiver::Webhook { url, secret: options.webhook_secret.clone() }));
+        receivers.extend(
+            options
+                .webhook
+                .clone()
+                .map(|url| Receiver::Webhook { url, secret: options.webhook_secret.clone() }),
+        );
         let names = receivers.iter().map(|receiver| receiver.name().to_owned()).collect();
         let left = history.load(now.wall).await?;
         let (engine, waiting) = restore::engine(left, names, now);
@@ -309,10 +320,22 @@ impl Health {
             let _ = shared.rows.send(output.rows);
         }
         self.render(engine);
-        if has_alerts {
-            shared.alerted.notify_one();
-        }
+        self.tell_pushers(has_alerts);
         ticket
+    }
+
+    /// The same, rendered only when something changed that a reader waits for, or the last rendering is old: many
+    /// checks that end together are rendered once.
+    fn settle_gently(&self, engine: &mut Engine) {
+        if engine.has_news() || self.shared.snapshot.load().made.elapsed() >= RENDER_EVERY {
+            self.settle(engine);
+        }
+    }
+
+    fn tell_pushers(&self, has_alerts: bool) {
+        if has_alerts {
+            self.shared.alerted.notify_one();
+        }
     }
 
     fn render(&self, engine: &Engine) {
@@ -332,7 +355,7 @@ impl Health {
         let mut stored = self.shared.stored.subscribe();
         // The sender lives as long as `self`; a store that cannot be written is said by its own check.
         let waited = stored.wait_for(|done| *done >= ticket);
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(10), waited).await;
+        let _ = tokio::time::timeout(Duration::from_secs(10), waited).await;
     }
 
     fn secret_names(&self) -> BTreeSet<String> {
@@ -353,25 +376,26 @@ impl Health {
         struct In {
             state: &'static str,
         }
-        let of_component = |name: &str, help: &str| {
-            metrics.add(name, help, Family::<Of, Gauge<f64, AtomicU64>>::default())
-        };
+        let of_component =
+            |name: &str, help: &str| metrics.add(name, help, Family::<Of, Gauge<f64, AtomicU64>>::default());
         let status = of_component(
             "health_component_status",
             "Status of a component: 0 healthy, 1 warning, 2 critical, 3 down, -1 unknown",
         );
-        let latency = of_component("health_check_duration_seconds", "How long the last check of a component took");
-        let alerts = metrics.add(
-            "health_alerts",
-            "Alerts by state",
-            Family::<In, Gauge<f64, AtomicU64>>::default(),
-        );
+        let latency =
+            of_component("health_check_duration_seconds", "How long the last check of a component took");
+        let alerts =
+            metrics.add("health_alerts", "Alerts by state", Family::<In, Gauge<f64, AtomicU64>>::default());
         let system = metrics.add(
             "health_status",
             "Status of the system: 0 healthy, 1 warning, 2 critical, 3 down, -1 unknown",
             Gauge::<f64, AtomicU64>::default(),
         );
-        let waiting = metrics.add("health_outbox_waiting", "Notices that wait for a receiver", Gauge::<f64, AtomicU64>::default());
+        let waiting = metrics.add(
+            "health_outbox_waiting",
+            "Notices that wait for a receiver",
+            Gauge::<f64, AtomicU64>::default(),
+        );
         let dropped = metrics.add(
             "health_measurements_dropped",
             "Measurements dropped because the disk did not follow",
@@ -390,7 +414,9 @@ impl Health {
                     latency.get_or_create(&of).set(milliseconds / 1000.0);
                 }
             }
-            for (name, state) in [("pending", alerts::AlertState::Pending), ("firing", alerts::AlertState::Firing)] {
+            for (name, state) in
+                [("pending", alerts::AlertState::Pending), ("firing", alerts::AlertState::Firing)]
+            {
                 let count = snapshot.alerts.iter().filter(|alert| alert.state == state).count();
                 alerts.get_or_create(&In { state: name }).set(float(count));
             }

@@ -37,10 +37,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// Age at which a notice is given up: what it says is no news any more.
 const DEAD_AFTER: i64 = 86_400_000;
 
-/// Messages a minute for one receiver; what is more leaves as a digest.
-const PER_MINUTE: usize = 10;
+/// Messages a receiver is sent in a row; then one each [`REFILL`], as a digest of all that waits.
+const IN_A_ROW: f64 = 10.0;
 
-const MINUTE: Duration = Duration::from_secs(60);
+/// Ten a minute in the long run.
+const REFILL: Duration = Duration::from_secs(6);
 
 /// Alerts in one message.
 const TOGETHER: usize = 20;
@@ -122,7 +123,8 @@ impl OutboxState {
     pub(super) fn read(&self) -> OutboxSeen {
         let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = queues.values().map(VecDeque::len).sum();
-        let oldest = queues.values().filter_map(|queue| queue.front()).map(|queued| queued.since.elapsed()).max();
+        let oldest =
+            queues.values().filter_map(|queue| queue.front()).map(|queued| queued.since.elapsed()).max();
         let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
         dead.retain(|at| at.elapsed() < Duration::from_secs(86_400));
         OutboxSeen { waiting, oldest_waiting: oldest.unwrap_or_default(), dead: dead.len() }
@@ -163,17 +165,16 @@ pub(super) async fn deliver(
     stopping: CancellationToken,
 ) {
     let name = receiver.name();
-    let mut sent: VecDeque<Instant> = VecDeque::new();
+    let mut tokens = IN_A_ROW;
+    let mut filled = Instant::now();
     let mut failures = 0_u32;
     loop {
         let added = outbox.added.notified();
-        sent.retain(|at| at.elapsed() < MINUTE);
-        let is_storm = sent.len() >= PER_MINUTE;
-        if is_storm {
-            let free_in = sent.front().map_or(MINUTE, |at| MINUTE.saturating_sub(at.elapsed()));
-            if wait(free_in, &stopping).await {
-                return;
-            }
+        tokens = (tokens + filled.elapsed().as_secs_f64() / REFILL.as_secs_f64()).min(IN_A_ROW);
+        filled = Instant::now();
+        let is_storm = tokens < 1.0;
+        if is_storm && wait(REFILL.mul_f64(1.0 - tokens), &stopping).await {
+            return;
         }
         let rows = outbox.front(name, is_storm);
         if rows.is_empty() {
@@ -191,13 +192,17 @@ pub(super) async fn deliver(
         match send(&receiver, &message, &http).await {
             Ok(()) => {
                 failures = 0;
-                sent.push_back(Instant::now());
+                tokens = (tokens - 1.0).max(0.0);
                 outbox.drop_front(name, rows.len());
                 outbox.delivered.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 mark(&store, keys, "delivered_ms");
             }
             Err(why) if Utc::now().timestamp_millis() - oldest > DEAD_AFTER => {
-                tracing::error!(alert.receiver = name, "{} notices for {name} are given up after a day: {why}", keys.len());
+                tracing::error!(
+                    alert.receiver = name,
+                    "{} notices for {name} are given up after a day: {why}",
+                    keys.len()
+                );
                 outbox.drop_front(name, rows.len());
                 let mut dead = outbox.dead.lock().unwrap_or_else(PoisonError::into_inner);
                 dead.extend(keys.iter().map(|_| Instant::now()));
@@ -206,7 +211,10 @@ pub(super) async fn deliver(
             }
             Err(why) => {
                 if failures == 0 {
-                    tracing::warn!(alert.receiver = name, "the receiver {name} cannot be told: {why}; it is tried again");
+                    tracing::warn!(
+                        alert.receiver = name,
+                        "the receiver {name} cannot be told: {why}; it is tried again"
+                    );
                 }
                 failures = failures.saturating_add(1);
                 outbox.failed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -231,7 +239,8 @@ fn pause(failures: u32) -> Duration {
     let full = FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(9)).min(LONGEST_WAIT);
     let mut random = [0_u8; 4];
     // Without randomness everybody waits the full time.
-    let share = getrandom::fill(&mut random).map_or(1.0, |()| f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX));
+    let share = getrandom::fill(&mut random)
+        .map_or(1.0, |()| f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX));
     full.mul_f64(share).max(Duration::from_millis(100))
 }
 
@@ -283,7 +292,8 @@ async fn send(receiver: &Receiver, message: &Value, http: &reqwest::Client) -> R
                 .header("Content-Type", "application/json")
                 .header("Idempotency-Key", message["key"].as_str().unwrap_or_default());
             if let Some(secret) = secret {
-                request = request.header("X-Botops-Signature", signature(secret, &body, Utc::now().timestamp()));
+                request =
+                    request.header("X-Botops-Signature", signature(secret, &body, Utc::now().timestamp()));
             }
             let answer = request.body(body).send().await.map_err(|error| word_for(&error).to_owned())?;
             let status = answer.status();
@@ -430,8 +440,7 @@ mod tests {
         let stopping = CancellationToken::new();
         crate::bots::install_tls_provider();
         let http = reqwest::Client::new();
-        let delivery =
-            deliver(Receiver::File(file.clone()), outbox.clone(), store, http, stopping.clone());
+        let delivery = deliver(Receiver::File(file.clone()), outbox.clone(), store, http, stopping.clone());
         let test = async {
             outbox.add(vec![row("1", "bot"), row("2", "store")]);
             while outbox.counts().1 == 0 {

@@ -16,7 +16,10 @@ const GAP: i64 = 5_000;
 /// The engine as the last run left it, and the notices that are still to be delivered.
 pub(super) fn engine(left: Left, receivers: Vec<String>, now: Now) -> (Engine, Vec<OutboxRow>) {
     let things = |kind: &'static str| {
-        left.things.iter().filter(move |(of, _, _)| of == kind).map(|(_, id, body)| (id.as_str(), body.as_str()))
+        left.things
+            .iter()
+            .filter(move |(of, _, _)| of == kind)
+            .map(|(_, id, body)| (id.as_str(), body.as_str()))
     };
     let config: Option<MonitoringConfig> =
         things("config").find_map(|(_, body)| serde_json::from_str(body).ok());
@@ -115,7 +118,9 @@ fn take_alerts(engine: &mut Engine, left: &Left, now: Now) {
     for body in &left.alerts {
         let Ok(mut alert) = serde_json::from_str::<Alert>(body) else { continue };
         alert.resume(now);
-        let kind = AlertKind::ALL.into_iter().find(|kind| alert.labels.get("alertname").is_some_and(|name| name == kind.name()));
+        let kind = AlertKind::ALL
+            .into_iter()
+            .find(|kind| alert.labels.get("alertname").is_some_and(|name| name == kind.name()));
         let component = alert.labels.get("component").and_then(|id| engine.components.get_mut(id));
         match (kind, component) {
             (Some(kind), Some(component)) => {

@@ -1,7 +1,7 @@
 //! The loops behind health: running what is due, writing what happened, delivering notices, mending.
 //!
 //! A check that hangs, panics or answers endlessly ends at its own limit and moves nobody else's clock: only the
-//! start of checks is limited, and one that takes longer than a second gives its place to the next.
+//! start of checks is limited, and one that takes longer than a moment gives its place to the next.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::tasks::{OnFailure, Tasks};
 const STARTS: usize = 16;
 
 /// A check that runs longer than this no longer counts as beginning.
-const BEGINNING: Duration = Duration::from_secs(1);
+const BEGINNING: Duration = Duration::from_millis(100);
 
 /// The longest time between two looks at the clock.
 const TURN: Duration = Duration::from_millis(500);
@@ -57,9 +57,7 @@ pub(super) fn start(
     let stopping = tasks.stopping();
     let places = Arc::new(Semaphore::new(STARTS));
     let (this, token, spawner) = (health.clone(), stopping.clone(), tasks.clone());
-    tasks.supervise("health", move || {
-        schedule(this.clone(), places.clone(), spawner.clone(), token.clone())
-    });
+    tasks.supervise("health", move || schedule(this.clone(), places.clone(), spawner.clone(), token.clone()));
     tasks.spawn("health-rows", OnFailure::Log, write_rows(health.clone(), rows, stopping.clone()));
     let (this, token) = (health.clone(), stopping.clone());
     tasks.supervise("health-history", move || write_history(this.clone(), token.clone()));
@@ -108,12 +106,16 @@ async fn schedule(health: Health, places: Arc<Semaphore>, tasks: Tasks, stopping
                 engine.end_orphans(now);
             }
             let next = engine.next_due();
-            health.settle(&mut engine);
+            health.settle_gently(&mut engine);
             (jobs, next)
         };
         shared.beat.scheduler.store(now.mono, Ordering::Relaxed);
         for job in jobs {
-            tasks.spawn("health-check", OnFailure::Log, run(health.clone(), job, places.clone(), stopping.clone()));
+            tasks.spawn(
+                "health-check",
+                OnFailure::Log,
+                run(health.clone(), job, places.clone(), stopping.clone()),
+            );
         }
         let due_in = next.map_or(TURN, |next| {
             Duration::from_millis(u64::try_from(next - shared.clock.now().mono).unwrap_or(0)).min(TURN)
@@ -139,10 +141,11 @@ fn time_asleep() -> i64 {
 /// Runs one check, with its limits.
 async fn run(health: Health, job: Job, places: Arc<Semaphore>, stopping: CancellationToken) {
     // The semaphore is never closed; waiting for a place is not latency.
-    let place = places.acquire_owned().await;
+    let place = if job.probe.is_cheap() { None } else { places.acquire_owned().await.ok() };
     let started = Instant::now();
     let limit = Duration::from_millis(u64::try_from(job.timeout_ms).unwrap_or(10_000));
-    let check = AssertUnwindSafe(checks::run(job.probe.clone(), health.shared.reach.clone(), limit)).catch_unwind();
+    let check =
+        AssertUnwindSafe(checks::run(job.probe.clone(), health.shared.reach.clone(), limit)).catch_unwind();
     let check = tokio::time::timeout(limit, check);
     tokio::pin!(check);
     let result = tokio::select! {
@@ -182,7 +185,11 @@ async fn run(health: Health, job: Job, places: Arc<Semaphore>, stopping: Cancell
 
 /// Writes what must not be lost, in order, and hands notices over once they are stored. While the store cannot be
 /// written notices leave all the same: somebody has to hear of a full disk.
-async fn write_rows(health: Health, mut inbox: mpsc::UnboundedReceiver<Vec<Row>>, stopping: CancellationToken) {
+async fn write_rows(
+    health: Health,
+    mut inbox: mpsc::UnboundedReceiver<Vec<Row>>,
+    stopping: CancellationToken,
+) {
     let shared = &health.shared;
     let mut waiting: Vec<Row> = Vec::new();
     let mut told = 0;
@@ -344,7 +351,8 @@ async fn watchdog(health: Health, url: reqwest::Url, stopping: CancellationToken
             tracing::error!("health does not move on: the watchdog is not told");
             continue;
         }
-        let asked = health.shared.reach.own_http.get(url.clone()).timeout(Duration::from_secs(10)).send().await;
+        let asked =
+            health.shared.reach.own_http.get(url.clone()).timeout(Duration::from_secs(10)).send().await;
         if asked.is_err() {
             tracing::warn!("the watchdog's address cannot be reached");
         }

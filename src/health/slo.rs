@@ -77,8 +77,13 @@ pub(super) fn add_up(spans: &[Span], from: i64, to: i64) -> Time {
 }
 
 /// Windows that availability is told for: name and milliseconds.
-pub(super) const WINDOWS: [(&str, i64); 5] =
-    [("1h", 3_600_000), ("24h", 86_400_000), ("7d", 7 * 86_400_000), ("30d", 30 * 86_400_000), ("90d", 90 * 86_400_000)];
+pub(super) const WINDOWS: [(&str, i64); 5] = [
+    ("1h", 3_600_000),
+    ("24h", 86_400_000),
+    ("7d", 7 * 86_400_000),
+    ("30d", 30 * 86_400_000),
+    ("90d", 90 * 86_400_000),
+];
 
 /// A pair of windows of the workbook: when both burn faster than `factor`, the budget ends too early.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]

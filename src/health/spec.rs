@@ -345,12 +345,15 @@ impl CheckerRequest {
         {
             defects.wrong("/group", crate::text::clean(group, 80), "1 to 64 of a-z, 0-9, - and _");
         }
-        if self.quorum.is_some_and(|quorum| quorum == 0 || quorum > COMPONENTS) || (self.quorum.is_some() && self.group.is_none()) {
+        if self.quorum.is_some_and(|quorum| quorum == 0 || quorum > COMPONENTS)
+            || (self.quorum.is_some() && self.group.is_none())
+        {
             defects.wrong("/quorum", self.quorum, "1 or more, together with `group`");
         }
         for (metric, limits) in &self.thresholds {
             for (member, expected) in limits.defects() {
-                let pointer = format!("/thresholds/{}/{member}", metric.replace('~', "~0").replace('/', "~1"));
+                let pointer =
+                    format!("/thresholds/{}/{member}", metric.replace('~', "~0").replace('/', "~1"));
                 let got = if member == "warning" { limits.warning } else { limits.critical };
                 defects.wrong(pointer, got, expected);
             }
@@ -399,7 +402,8 @@ impl CheckerRequest {
                     defects.wrong("/config/endpoints", config.endpoints.len(), "1 to 20 paths");
                 }
                 for (index, path) in config.endpoints.iter().enumerate() {
-                    let is_path = path.starts_with('/') && !path.starts_with("//") && !path.starts_with("/\\");
+                    let is_path =
+                        path.starts_with('/') && !path.starts_with("//") && !path.starts_with("/\\");
                     if !is_path || path.len() > 500 {
                         let pointer = format!("/config/endpoints/{index}");
                         defects.wrong(pointer, crate::text::clean(path, 80), "a path that begins with one /");
@@ -420,16 +424,23 @@ impl CheckerRequest {
                         defects.wrong("/config/api_url", "http", "https, since a key is sent");
                     }
                 }
-                let is_header = reqwest::header::HeaderName::from_bytes(config.api_key_header.as_bytes()).is_ok();
+                let is_header =
+                    reqwest::header::HeaderName::from_bytes(config.api_key_header.as_bytes()).is_ok();
                 if !is_header {
                     let got = crate::text::clean(&config.api_key_header, 60);
                     defects.wrong("/config/api_key_header", got, "the name of a header");
                 }
-                if config.api_key_prefix.len() > 40 || !config.api_key_prefix.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+                if config.api_key_prefix.len() > 40
+                    || !config.api_key_prefix.chars().all(|c| c == ' ' || c.is_ascii_graphic())
+                {
                     defects.wrong("/config/api_key_prefix", "", "at most 40 visible ASCII characters");
                 }
                 if config.expected_status.iter().any(|status| !(100..600).contains(status)) {
-                    defects.wrong("/config/expected_status", serde_json::json!(config.expected_status), "HTTP statuses");
+                    defects.wrong(
+                        "/config/expected_status",
+                        serde_json::json!(config.expected_status),
+                        "HTTP statuses",
+                    );
                 }
                 Some(Probe::ExternalApi(config))
             }
@@ -448,7 +459,11 @@ fn check_secret(pointer: &str, name: &str, around: &Surroundings<'_>, defects: &
     let plain = name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
     if !plain || !name.starts_with(SECRET_PREFIX) || name.len() > 100 {
         // Perhaps somebody sent the secret itself: it is not repeated.
-        defects.wrong(pointer, Value::Null, "the NAME of an environment variable that begins with BOT_CHECK_SECRET_");
+        defects.wrong(
+            pointer,
+            Value::Null,
+            "the NAME of an environment variable that begins with BOT_CHECK_SECRET_",
+        );
     } else if !around.secrets.contains(name) {
         defects.wrong(pointer, name, "a variable that is set in botops' environment");
     }

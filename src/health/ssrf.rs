@@ -30,7 +30,8 @@ impl FromStr for Allowed {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let (address, bits) =
+            text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         if let Ok(address) = address.parse::<IpAddr>() {
             let most = if address.is_ipv4() { 32 } else { 128 };
             let bits = bits.map_or(Ok(most), str::parse).map_err(|_| format!("`{text}` is no network"))?;
@@ -112,7 +113,8 @@ impl AddressGuard {
         port: u16,
     ) -> Result<Vec<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
         let looked_up = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((host, port))).await;
-        let addresses: BTreeSet<SocketAddr> = looked_up.map_err(|_| "the name did not resolve in time")??.collect();
+        let addresses: BTreeSet<SocketAddr> =
+            looked_up.map_err(|_| "the name did not resolve in time")??.collect();
         for address in &addresses {
             self.judge(host, address.ip()).map_err(Refused)?;
         }

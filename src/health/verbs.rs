@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::engine::Row;
+use super::Health;
+use super::engine::{OutboxRow, Row};
 use super::silence::{Maintenance, Silence};
 use super::spec::{COMPONENTS, CheckerRequest, MonitoringConfig, Surroundings};
 use super::views::{AlertView, ComponentView, RecoveryView, alert_view};
-use super::Health;
 use crate::contract::Severity;
 use crate::error::{Code, Error};
 
@@ -41,7 +41,9 @@ impl Health {
         self.shared.wake.notify_one();
         let all_done = || {
             let engine = self.lock();
-            wanted.iter().all(|(id, runs)| engine.components.get(id).is_none_or(|component| component.runs >= *runs))
+            wanted
+                .iter()
+                .all(|(id, runs)| engine.components.get(id).is_none_or(|component| component.runs >= *runs))
         };
         let waited = tokio::time::timeout(ON_DEMAND, async {
             while !all_done() {
@@ -73,14 +75,21 @@ impl Health {
     }
 
     /// Adds a checker. `dry`: only says whether it could be.
-    pub(super) async fn add_checker(&self, request: &CheckerRequest, by: &str) -> Result<ComponentView, Error> {
+    pub(super) async fn add_checker(
+        &self,
+        request: &CheckerRequest,
+        by: &str,
+    ) -> Result<ComponentView, Error> {
         let now = self.shared.clock.now();
         let ticket = {
             let mut engine = self.lock();
             if engine.components.contains_key(&request.component_id) {
                 let id = crate::text::clean(&request.component_id, 80);
-                return Err(Error::new(Code::CheckerExists)
-                    .field("/component_id", id, "an id that is not watched yet"));
+                return Err(Error::new(Code::CheckerExists).field(
+                    "/component_id",
+                    id,
+                    "an id that is not watched yet",
+                ));
             }
             if engine.components.len() >= COMPONENTS {
                 return Err(Error::new(Code::CheckerInvalid)
@@ -103,7 +112,8 @@ impl Health {
                 Error::new(code).fields(refusal.errors)
             })?;
             let id = spec.id.clone();
-            let body = serde_json::to_string(&spec).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
+            let body =
+                serde_json::to_string(&spec).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
             engine.add(spec, now);
             engine.put(Row::Checker { id: id.clone(), spec: Some(body) });
             let data = json!({"event_type": "checker.added", "component_id": id, "by": by});
@@ -152,7 +162,11 @@ impl Health {
     }
 
     /// Replaces the monitoring config.
-    pub(super) async fn configure(&self, config: MonitoringConfig, by: &str) -> Result<MonitoringConfig, Error> {
+    pub(super) async fn configure(
+        &self,
+        config: MonitoringConfig,
+        by: &str,
+    ) -> Result<MonitoringConfig, Error> {
         let defects = config.defects();
         if !defects.is_empty() {
             return Err(Error::new(Code::MonitoringConfigInvalid).fields(defects));
@@ -161,7 +175,8 @@ impl Health {
         let ticket = {
             let mut engine = self.lock();
             let starts = config.enable_monitoring && !engine.config.enable_monitoring;
-            let body = serde_json::to_string(&config).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
+            let body = serde_json::to_string(&config)
+                .map_err(|error| Error::new(Code::Internal).caused_by(error))?;
             engine.config = config.clone();
             for component in engine.components.values_mut() {
                 let interval = component.spec.interval_ms(&config);
@@ -171,7 +186,8 @@ impl Health {
                 }
             }
             engine.put(Row::Thing { kind: "config", id: "monitoring".to_owned(), body: Some(body) });
-            let data = json!({"event_type": "monitoring.configured", "by": by, "active": config.enable_monitoring});
+            let data =
+                json!({"event_type": "monitoring.configured", "by": by, "active": config.enable_monitoring});
             engine.say(Severity::Medium, format!("{by} changed how health is monitored"), data);
             engine.tick(now);
             self.settle(&mut engine)
@@ -188,7 +204,12 @@ impl Health {
     }
 
     /// Somebody takes note of an alert: reminders stop, its end is still told.
-    pub(super) async fn acknowledge(&self, id: &str, by: &str, note: Option<String>) -> Result<AlertView, Error> {
+    pub(super) async fn acknowledge(
+        &self,
+        id: &str,
+        by: &str,
+        note: Option<String>,
+    ) -> Result<AlertView, Error> {
         let now = self.shared.clock.now();
         let (view, ticket) = {
             let mut engine = self.lock();
@@ -217,13 +238,16 @@ impl Health {
         if !defects.is_empty() {
             return Err(Error::new(Code::SilenceInvalid).fields(defects));
         }
-        let body = serde_json::to_string(&silence).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
+        let body =
+            serde_json::to_string(&silence).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
         let ticket = {
             let mut engine = self.lock();
             let wall = super::views::time(now.wall);
             engine.silences.retain(|_, other| other.ends_at > wall - chrono::Duration::days(7));
             if engine.silences.len() >= THINGS {
-                return Err(Error::new(Code::SilenceInvalid).detail("there are 500 silences, which is the most"));
+                return Err(
+                    Error::new(Code::SilenceInvalid).detail("there are 500 silences, which is the most")
+                );
             }
             engine.put(Row::Thing { kind: "silence", id: silence.id.clone(), body: Some(body) });
             let by = &silence.created_by;
@@ -243,7 +267,9 @@ impl Health {
         let (silence, ticket) = {
             let mut engine = self.lock();
             let Some(silence) = engine.silences.get_mut(id) else {
-                return Err(Error::new(Code::SilenceUnknown).context("silence_id", crate::text::clean(id, 80)));
+                return Err(
+                    Error::new(Code::SilenceUnknown).context("silence_id", crate::text::clean(id, 80))
+                );
             };
             silence.ends_at = silence.ends_at.min(super::views::time(now.wall));
             let silence = silence.clone();
@@ -295,7 +321,9 @@ impl Health {
         let ticket = {
             let mut engine = self.lock();
             if engine.maintenance.remove(id).is_none() {
-                return Err(Error::new(Code::SilenceUnknown).context("maintenance_id", crate::text::clean(id, 80)));
+                return Err(
+                    Error::new(Code::SilenceUnknown).context("maintenance_id", crate::text::clean(id, 80))
+                );
             }
             engine.put(Row::Thing { kind: "maintenance", id: id.to_owned(), body: None });
             let data = json!({"event_type": "maintenance.removed", "maintenance_id": id, "by": by});
@@ -316,9 +344,9 @@ impl Health {
                 drop(engine);
                 return Err(self.unknown(id));
             }
-            engine.act(id, act, by, now).map_err(|why| {
-                Error::new(Code::RecoveryRefused).detail(why).context("component_id", id)
-            })?;
+            engine
+                .act(id, act, by, now)
+                .map_err(|why| Error::new(Code::RecoveryRefused).detail(why).context("component_id", id))?;
             self.settle(&mut engine)
         };
         self.stored(ticket).await;
@@ -329,5 +357,19 @@ impl Health {
     pub(super) fn recovery(&self, id: &str) -> Result<RecoveryView, Error> {
         let found = self.shared.snapshot.load().recovery.get(id).cloned();
         found.ok_or_else(|| self.unknown(id))
+    }
+
+    /// Puts a test notice into every receiver's queue.
+    pub(super) fn send_test_notices(&self) {
+        let now = self.shared.clock.now();
+        let mut engine = self.lock();
+        for receiver in engine.receivers.clone() {
+            let body =
+                json!({"status": "test", "notice": "test", "summary": "a test notice; nothing is wrong"});
+            let key = format!("test/{}/{receiver}", uuid::Uuid::now_v7());
+            let group = "test".to_owned();
+            engine.put(Row::Outbox(OutboxRow { key, receiver, group, created: now.wall, body }));
+        }
+        self.settle(&mut engine);
     }
 }

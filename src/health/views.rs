@@ -252,6 +252,7 @@ pub struct DashboardView {
     /// Components, worst first.
     pub components: Vec<DashboardComponentView>,
     /// The newest events of health, newest first.
+    #[schema(value_type = Vec<Event>)]
     pub recent_events: Vec<Arc<Event>>,
     /// Alerts that fire.
     pub firing_alerts: Vec<AlertView>,
@@ -480,9 +481,10 @@ impl Snapshot {
             "next": null,
             "omitted": 0,
         });
-        let recovery = engine.components.values().map(|component| {
-            (component.spec.id.clone(), recovery_view(component, now))
-        });
+        let recovery = engine
+            .components
+            .values()
+            .map(|component| (component.spec.id.clone(), recovery_view(component, now)));
         Ok(Self {
             status: Document::of_json(&status)?,
             current: Document::of_json(&current)?,
@@ -497,7 +499,11 @@ impl Snapshot {
             alerts,
             summary: Arc::new(summary),
             made: std::time::Instant::now(),
-            by_id: status.components.into_iter().map(|component| (component.component_id.clone(), component)).collect(),
+            by_id: status
+                .components
+                .into_iter()
+                .map(|component| (component.component_id.clone(), component))
+                .collect(),
         })
     }
 }
@@ -528,12 +534,8 @@ fn health_json_checks(status: &StatusView) -> serde_json::Value {
 fn status_view(engine: &Engine, now: Now) -> StatusView {
     let components: Vec<ComponentView> =
         engine.components.values().map(|component| component_view(component, engine, now)).collect();
-    let firing = engine
-        .components
-        .values()
-        .flat_map(Component::open_alerts)
-        .filter(|alert| alert.is_firing())
-        .count();
+    let firing =
+        engine.components.values().flat_map(Component::open_alerts).filter(|alert| alert.is_firing()).count();
     let whole = engine.whole.as_ref();
     StatusView {
         overall_status: whole.map_or(Status::Unknown, |whole| whole.status),
@@ -576,7 +578,7 @@ fn current_view(status: &StatusView) -> CurrentView {
 fn component_view(component: &Component, engine: &Engine, now: Now) -> ComponentView {
     let standing = component.standing(&engine.config, now);
     let interval = component.spec.interval_ms(&engine.config);
-    let why = standing.reason().map(|reason| match &component.note {
+    let why = standing.reason().map(|reason| match component.reason() {
         Some(note) => format!("{reason}: {note}"),
         None => reason.to_owned(),
     });
@@ -585,7 +587,9 @@ fn component_view(component: &Component, engine: &Engine, now: Now) -> Component
         component_type: component.spec.probe.component_type(),
         status: standing.status(),
         raw_status: component.tracker.raw().map_or(Status::Unknown, Status::from),
-        reason: why.or_else(|| component.note.clone().filter(|_| standing.level() != Some(Level::Healthy))),
+        reason: why.or_else(|| {
+            component.reason().filter(|_| standing.level() != Some(Level::Healthy)).map(str::to_owned)
+        }),
         since: time(component.status_since),
         criticality: component.spec.criticality,
         metrics: component.metrics.iter().map(metric_view).collect(),
@@ -755,7 +759,8 @@ fn metrics_summary(status: &StatusView) -> MetricsSummaryView {
     troubled.sort_by_key(|troubled| std::cmp::Reverse(rank(troubled.metric.status)));
     troubled.truncate(50);
     let components = status.components.iter().map(|component| {
-        let view = ComponentMetricsView { metrics: component.metrics.len(), latency_ms: component.latency_ms };
+        let view =
+            ComponentMetricsView { metrics: component.metrics.len(), latency_ms: component.latency_ms };
         (component.component_id.clone(), view)
     });
     MetricsSummaryView {

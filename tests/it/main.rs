@@ -7,6 +7,7 @@ mod bots;
 mod configs;
 mod contract;
 mod document;
+mod health;
 mod house;
 #[allow(dead_code, reason = "each feature uses its own part of the kit")]
 mod kit;

@@ -180,7 +180,10 @@ async fn check_health(
 #[utoipa::path(post, path = "/api/v1/health/test", tag = "health", security(("api_key" = ["operate"])),
     request_body = TestRequest,
     responses((status = 200, description = "What came of it", body = TestsView)))]
-async fn test_health(State(health): State<Health>, Json(request): Json<TestRequest>) -> Result<Response, Error> {
+async fn test_health(
+    State(health): State<Health>,
+    Json(request): Json<TestRequest>,
+) -> Result<Response, Error> {
     let mut tests = Vec::new();
     let mut add = |name, started: Instant, passed, detail: String| {
         let duration_ms = crate::health::views::tidy(started.elapsed().as_secs_f64() * 1000.0);
@@ -201,7 +204,12 @@ async fn test_health(State(health): State<Health>, Json(request): Json<TestReque
             Ok(())
         })
         .await;
-    add("store_keeps_what_it_is_given", started, kept.is_ok(), kept.err().map_or("written".to_owned(), |error| error.to_string()));
+    add(
+        "store_keeps_what_it_is_given",
+        started,
+        kept.is_ok(),
+        kept.err().map_or("written".to_owned(), |error| error.to_string()),
+    );
     let started = Instant::now();
     let (same, count) = {
         let now = health.shared.clock.now();
@@ -342,7 +350,8 @@ async fn add_health_silence(
     actor: Actor,
     Json(request): Json<SilenceRequest>,
 ) -> Result<Response, Error> {
-    let now = Utc::now();
+    // To the millisecond, as the engine counts: one that begins now has begun.
+    let now = crate::health::views::time(Utc::now().timestamp_millis());
     let silence = Silence {
         id: uuid::Uuid::now_v7().to_string(),
         matchers: request.matchers,

@@ -57,10 +57,8 @@ struct ReadyView {
 
 /// The routes of health.
 pub fn routes() -> OpenApiRouter<Health> {
-    let open = OpenApiRouter::new()
-        .routes(routes!(livez))
-        .routes(routes!(readyz))
-        .routes(routes!(get_prometheus));
+    let open =
+        OpenApiRouter::new().routes(routes!(livez)).routes(routes!(readyz)).routes(routes!(get_prometheus));
     read::routes().into_iter().chain(change::routes()).fold(open, |router, one| router.routes(both(one)))
 }
 

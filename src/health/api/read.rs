@@ -23,8 +23,8 @@ use crate::health::silence::{Maintenance, Silence};
 use crate::health::slo::{self, Burn, Span, WINDOWS, add_up};
 use crate::health::status::Status;
 use crate::health::views::{
-    AlertView, ComponentView, CurrentView, DashboardView, MetricsSummaryView, MonitoringView, RecoveryView, Snapshot,
-    StatisticsView, StatusView, percent, tidy, time,
+    AlertView, ComponentView, CurrentView, DashboardView, MetricsSummaryView, MonitoringView, RecoveryView,
+    Snapshot, StatisticsView, StatusView, percent, tidy, time,
 };
 use crate::web::{Document, Path, Query, accepts, json};
 use std::sync::Arc;
@@ -256,8 +256,8 @@ async fn get_health_dashboard(
     let Some(window) = &query.window else { return Ok(document.respond(&headers, FRESH)) };
     let metric = query.metric.clone().unwrap_or_else(|| "check_latency".to_owned());
     let series = series(&health, None, Some(metric), window, query.points).await?;
-    let mut whole: serde_json::Value =
-        serde_json::from_slice(document.bytes()).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
+    let mut whole: serde_json::Value = serde_json::from_slice(document.bytes())
+        .map_err(|error| Error::new(Code::Internal).caused_by(error))?;
     whole["series"] = json!(series);
     Ok(json(&whole))
 }
@@ -372,7 +372,8 @@ async fn list_health_history(
     if !(1..=1_000).contains(&limit) {
         return Err(Error::new(Code::ArgumentInvalid).field("?limit", limit, "1 to 1000"));
     }
-    let mut items = health.shared.history.transitions(query.component_id, from, query.after, limit + 1).await?;
+    let mut items =
+        health.shared.history.transitions(query.component_id, from, query.after, limit + 1).await?;
     let has_more = i64::try_from(items.len()).unwrap_or(0) > limit;
     if has_more {
         items.pop();

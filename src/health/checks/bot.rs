@@ -31,7 +31,12 @@ fn measures(seen: &Seen) -> Vec<Measure> {
         add("poll_latency", latency.as_secs_f64() * 1000.0, "ms", Limits::above(500.0, 2_000.0));
     }
     if let Some(report) = &seen.report {
-        add("errors_last_hour", f64::from(report.error_count_last_hour), "errors", Limits::above(20.0, 200.0));
+        add(
+            "errors_last_hour",
+            f64::from(report.error_count_last_hour),
+            "errors",
+            Limits::above(20.0, 200.0),
+        );
         add("tick_delay_p99", report.loop_stats.tick_delay_p99_ms, "ms", Limits::above(250.0, 2_000.0));
         add(
             "order_rejects_last_hour",

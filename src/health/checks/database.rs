@@ -41,7 +41,9 @@ pub(super) async fn check(config: &DatabaseConfig, reach: &Reach, timeout: Durat
     };
     match tokio_postgres::Config::from_str(url.expose_secret()) {
         Ok(mut config) => postgres(config.connect_timeout(timeout)).await,
-        Err(_) => Sample::failed(Outcome::Internal, "the environment variable does not hold a PostgreSQL URL"),
+        Err(_) => {
+            Sample::failed(Outcome::Internal, "the environment variable does not hold a PostgreSQL URL")
+        }
     }
 }
 
@@ -54,7 +56,8 @@ fn sqlite(path: &Path, timeout: Duration) -> Sample {
     let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
         connection.busy_timeout((timeout / 4).min(Duration::from_secs(2)))?;
         let tables: i64 =
-            connection.query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", [], |row| row.get(0))?;
+            connection
+                .query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", [], |row| row.get(0))?;
         Ok((connection, tables))
     });
     let (connection, tables) = match opened {
@@ -90,7 +93,9 @@ fn rows_of(connection: &Connection) -> Option<i64> {
         let quoted = name.replace('"', "\"\"");
         // A table without row ids has no cheap count; it is left out.
         connection
-            .query_row(&format!("SELECT max(rowid) FROM \"{quoted}\""), [], |row| row.get::<_, Option<i64>>(0))
+            .query_row(&format!("SELECT max(rowid) FROM \"{quoted}\""), [], |row| {
+                row.get::<_, Option<i64>>(0)
+            })
             .ok()
             .flatten()
             .unwrap_or(0)
@@ -147,13 +152,17 @@ fn postgres_failure(error: &tokio_postgres::Error) -> Sample {
             SqlState::TOO_MANY_CONNECTIONS => {
                 Sample::failed(Outcome::RateLimited, "the server has no connection left")
             }
-            SqlState::CANNOT_CONNECT_NOW => Sample::failed(Outcome::Refused, "the server is starting or stopping"),
+            SqlState::CANNOT_CONNECT_NOW => {
+                Sample::failed(Outcome::Refused, "the server is starting or stopping")
+            }
             _ => Sample::failed(Outcome::Protocol, "the server answered with an error"),
         };
     }
     let io = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
     match io.map(std::io::Error::kind) {
-        Some(std::io::ErrorKind::ConnectionRefused) => Sample::failed(Outcome::Refused, "nothing listens there"),
+        Some(std::io::ErrorKind::ConnectionRefused) => {
+            Sample::failed(Outcome::Refused, "nothing listens there")
+        }
         Some(std::io::ErrorKind::TimedOut) => Sample::failed(Outcome::Timeout, "the server does not answer"),
         _ => Sample::failed(Outcome::Unreachable, "the server cannot be reached"),
     }
@@ -164,7 +173,12 @@ fn measured(open_ms: f64, size_mb: f64, tables: i64, rows: Option<i64>, query_ms
     let mut measures = vec![
         Measure { name: "connection_time", value: open_ms, unit: "ms", limits: Limits::above(100.0, 500.0) },
         Measure { name: "database_size", value: size_mb, unit: "MB", limits: Limits::above(500.0, 1_000.0) },
-        Measure { name: "table_count", value: number(tables), unit: "tables", limits: Limits::above(20.0, 50.0) },
+        Measure {
+            name: "table_count",
+            value: number(tables),
+            unit: "tables",
+            limits: Limits::above(20.0, 50.0),
+        },
         Measure { name: "query_time", value: query_ms, unit: "ms", limits: Limits::above(100.0, 1_000.0) },
     ];
     if let Some(rows) = rows {

@@ -129,7 +129,8 @@ async fn endpoints(client: &Client, urls: &[Url], is_good: impl Fn(StatusCode) -
 }
 
 pub(super) async fn check_external(config: &ExternalConfig, reach: &Reach) -> Sample {
-    let Some(url) = config.api_url.parse::<Url>().ok().filter(|url| reach.guard.check_url(url).is_ok()) else {
+    let Some(url) = config.api_url.parse::<Url>().ok().filter(|url| reach.guard.check_url(url).is_ok())
+    else {
         return Sample::failed(Outcome::Internal, "the URL may not be asked");
     };
     let mut request = reach.http.get(url);
@@ -159,10 +160,20 @@ pub(super) async fn check_external(config: &ExternalConfig, reach: &Reach) -> Sa
     }];
     let expires = answer.extensions().get::<reqwest::tls::TlsInfo>().and_then(|info| info.peer_certificate());
     if let Some(days) = expires.and_then(certificate::days_left) {
-        measures.push(Measure { name: "tls_expires_in", value: days, unit: "days", limits: Limits::below(14.0, 3.0) });
+        measures.push(Measure {
+            name: "tls_expires_in",
+            value: days,
+            unit: "days",
+            limits: Limits::below(14.0, 3.0),
+        });
     }
     if let Some(used) = rate_limit_used(answer.headers()) {
-        measures.push(Measure { name: "rate_limit_usage", value: used, unit: "%", limits: Limits::above(80.0, 95.0) });
+        measures.push(Measure {
+            name: "rate_limit_usage",
+            value: used,
+            unit: "%",
+            limits: Limits::above(80.0, 95.0),
+        });
     }
     let retry_after = retry_after(answer.headers());
     drain(answer).await;
@@ -205,11 +216,17 @@ fn failure(error: &reqwest::Error) -> Sample {
             return Sample::failed(Outcome::Dns, "its name resolves to an address that may not be reached");
         }
         if inner.is::<rustls::Error>() {
-            return Sample::failed(Outcome::Tls, "its certificate cannot be trusted, or the handshake failed");
+            return Sample::failed(
+                Outcome::Tls,
+                "its certificate cannot be trusted, or the handshake failed",
+            );
         }
         if let Some(io) = inner.downcast_ref::<std::io::Error>() {
             if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-                return Sample::failed(Outcome::Tls, "its certificate cannot be trusted, or the handshake failed");
+                return Sample::failed(
+                    Outcome::Tls,
+                    "its certificate cannot be trusted, or the handshake failed",
+                );
             }
             match io.kind() {
                 std::io::ErrorKind::ConnectionRefused => {
@@ -223,8 +240,11 @@ fn failure(error: &reqwest::Error) -> Sample {
         }
         if inner.to_string() == "dns error" {
             let refused = inner.source().is_some_and(|source| source.is::<Refused>());
-            let note =
-                if refused { "its name resolves to an address that may not be reached" } else { "its name does not resolve" };
+            let note = if refused {
+                "its name resolves to an address that may not be reached"
+            } else {
+                "its name does not resolve"
+            };
             return Sample::failed(Outcome::Dns, note);
         }
         cause = inner.source();

@@ -37,7 +37,12 @@ pub(super) async fn check(reach: &Reach, timeout: Duration) -> Sample {
     }));
     let written = written.await;
     let took = started.elapsed().as_secs_f64() * 1000.0;
-    measures.push(Measure { name: "write_latency", value: took, unit: "ms", limits: Limits::above(250.0, 2_000.0) });
+    measures.push(Measure {
+        name: "write_latency",
+        value: took,
+        unit: "ms",
+        limits: Limits::above(250.0, 2_000.0),
+    });
     measures.push(Measure {
         name: "backlog",
         value: count(reach.store.backlog()),
@@ -47,7 +52,9 @@ pub(super) async fn check(reach: &Reach, timeout: Duration) -> Sample {
     let sample = Sample::ok(measures);
     match written {
         Err(_) => sample.says(Level::Critical, "a write waits longer than the check may"),
-        Ok(Err(_)) => sample.says(Level::Critical, "the store cannot be written: full, read-only, locked or damaged"),
+        Ok(Err(_)) => {
+            sample.says(Level::Critical, "the store cannot be written: full, read-only, locked or damaged")
+        }
         Ok(Ok(())) if !is_sound(reach).await => {
             sample.says(Level::Critical, "the store's file is damaged; restart botops to have it put aside")
         }
@@ -60,7 +67,8 @@ fn look(path: &Path) -> Result<Vec<Measure>, String> {
     let started = Instant::now();
     let size = std::fs::metadata(path).map_err(|_| "the store's file is gone".to_owned())?.len();
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|_| "the store does not open".to_owned())?;
+    let connection =
+        Connection::open_with_flags(path, flags).map_err(|_| "the store does not open".to_owned())?;
     connection.busy_timeout(Duration::from_secs(1)).map_err(|_| "the store does not open".to_owned())?;
     let read: Result<i64, _> = connection.query_row("SELECT count(*) FROM meta", [], |row| row.get(0));
     read.map_err(|_| "the store cannot be read".to_owned())?;
@@ -71,8 +79,18 @@ fn look(path: &Path) -> Result<Vec<Measure>, String> {
     let megabytes = |bytes: u64| wide(bytes) / 1e6;
     Ok(vec![
         Measure { name: "open_time", value: open_ms, unit: "ms", limits: Limits::above(100.0, 500.0) },
-        Measure { name: "size", value: megabytes(size), unit: "MB", limits: Limits::above(1_000.0, 10_000.0) },
-        Measure { name: "wal_size", value: megabytes(wal_size), unit: "MB", limits: Limits::above(64.0, 1_000.0) },
+        Measure {
+            name: "size",
+            value: megabytes(size),
+            unit: "MB",
+            limits: Limits::above(1_000.0, 10_000.0),
+        },
+        Measure {
+            name: "wal_size",
+            value: megabytes(wal_size),
+            unit: "MB",
+            limits: Limits::above(64.0, 1_000.0),
+        },
     ])
 }
 
