@@ -73,7 +73,18 @@ impl App {
         let tasks = Tasks::new();
         let metrics = Metrics::new();
         let ops = Ops::open(&settings, &metrics, &tasks).await?;
-        let (router, document) = routes::build(&ops)?;
+        let (router, document) = routes::build(
+            &ops,
+            routes::Reach {
+                hosts: settings.allowed_hosts.clone(),
+                origins: settings
+                    .cors_origins
+                    .iter()
+                    .filter_map(|origin| Some(origin.to_str().ok()?.to_owned()))
+                    .collect(),
+                stopping: tasks.stopping(),
+            },
+        )?;
         let options = GuardOptions {
             keys: Keys::new(settings.token.clone(), &settings.keys, settings.rate_limit),
             operations: Operations::read(&document, &HttpMetrics::new(&metrics)),

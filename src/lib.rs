@@ -11,6 +11,7 @@ pub mod events;
 pub mod health;
 pub mod kill;
 mod manual;
+mod mcp;
 pub mod ops;
 pub mod ops_log;
 pub mod overview;

@@ -5,6 +5,7 @@
 
 use axum::Router;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -12,8 +13,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::ask::{self, Ask};
 use crate::error::{Code, Error, Problem};
 use crate::manual::Manual;
+use crate::mcp::{self, McpOptions};
 use crate::ops::Ops;
-use crate::web::Inside;
+use crate::web::{self, Inside};
 use crate::{bots, configs, health, manual, overview, performance, workflows};
 
 /// Where Swagger UI lies.
@@ -40,11 +42,22 @@ const DOCS: &str = "/api/docs";
 )]
 struct Api;
 
+/// From where MCP clients may come, beside this machine, and when they have to go.
+#[derive(Debug)]
+pub struct Reach {
+    /// Host names.
+    pub hosts: Vec<String>,
+    /// Origins of pages.
+    pub origins: Vec<String>,
+    /// Ends with the process.
+    pub stopping: CancellationToken,
+}
+
 /// Every route with its handler, and the finished API document.
 ///
 /// # Errors
 /// [`Code::Internal`] when a page of the manual cannot be rendered, which is a defect.
-pub fn build(ops: &Ops) -> Result<(Router, Value), Error> {
+pub fn build(ops: &Ops, reach: Reach) -> Result<(Router, Value), Error> {
     let document = document();
     let manual = Manual::new(&document)?;
     let (router, _) = OpenApiRouter::new()
@@ -60,6 +73,15 @@ pub fn build(ops: &Ops) -> Result<(Router, Value), Error> {
     let inside = Inside::new(router.clone(), &document);
     let (asking, _) = ask::routes().with_state(Ask::new(inside)).split_for_parts();
     let router = router.merge(asking);
+    let mcp = mcp::router(McpOptions {
+        inside: Inside::new(router.clone(), &document),
+        bots: ops.bots.clone(),
+        events: ops.events.clone(),
+        hosts: reach.hosts,
+        origins: reach.origins,
+        stopping: reach.stopping,
+    });
+    let router = router.merge(mcp);
     let docs = SwaggerUi::new(DOCS).config(Config::from("/api/openapi.json"));
     let router = router
         .merge(docs)
@@ -104,14 +126,72 @@ fn finish(document: &mut Value) {
         "responses": {"200": {"description": "The part"}},
     }});
     let Some(paths) = document["paths"].as_object_mut() else { return };
+    paths.insert(mcp::PATH.to_owned(), mcp_operation());
     paths.insert(DOCS.to_owned(), docs.clone());
     paths.insert(format!("{DOCS}/"), docs);
     paths.insert(format!("{DOCS}/{{*asset}}"), asset);
-    for item in paths.values_mut() {
+    for (path, item) in paths.iter_mut() {
+        let takes_shape = path.starts_with("/api/v1/") && !path.contains("/stream");
+        if let Some(operation) = item.get_mut("get").filter(|_| takes_shape) {
+            shape(operation);
+        }
         for operation in item.as_object_mut().into_iter().flat_map(|item| item.values_mut()) {
             finish_operation(operation);
         }
     }
+}
+
+/// Every keyed read takes a budget, a detail and fields, and comes as a table as well.
+fn shape(operation: &mut Value) {
+    let keyed = operation["security"]
+        .as_array()
+        .is_some_and(|list| list.iter().any(|one| one.get("api_key").is_some()));
+    let content = operation.pointer("/responses/200/content").and_then(Value::as_object);
+    if !keyed || !content.is_some_and(|content| content.keys().any(|media| media.ends_with("json"))) {
+        return;
+    }
+    if !operation["parameters"].is_array() {
+        operation["parameters"] = json!([]);
+    }
+    let known = operation["parameters"].as_array_mut().expect("it was just made");
+    let own_fields = known.iter().any(|parameter| parameter["name"] == "fields");
+    for parameter in web::budget::parameters().as_array().into_iter().flatten() {
+        if !known.iter().any(|old| old["name"] == parameter["name"]) {
+            known.push(parameter.clone());
+        }
+    }
+    operation["x-shapes"] = json!(if own_fields { "own-fields" } else { "all" });
+    for media in web::budget::FORMS {
+        let content = &mut operation["responses"]["200"]["content"];
+        if content.get(media).is_none() {
+            content[media] = json!({"schema": {"type": "string"}});
+        }
+    }
+    if operation["responses"].get("400").is_none() {
+        operation["responses"]["400"] = problem("API_007, API_010");
+    }
+}
+
+/// MCP is one path with a protocol of its own; the guard reads its scope here like any other.
+fn mcp_operation() -> Value {
+    let message =
+        json!({"type": "object", "description": "A JSON-RPC 2.0 message of the Model Context Protocol"});
+    let asked = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "get_summary", "arguments": {}}});
+    let answered = json!({"jsonrpc": "2.0", "id": 1, "result": {"isError": false, "content": [], "structuredContent": {"mode": "paper"}}});
+    let content = |example: &Value| json!({"application/json": {"schema": message, "example": example}});
+    let mut answers = content(&answered);
+    answers["text/event-stream"] = json!({"schema": {"type": "string"}});
+    json!({"post": {
+        "operationId": "mcp", "tags": ["agents"], "summary": "Model Context Protocol (Streamable HTTP)",
+        "description": "Stateless, both eras of the protocol. `Accept` names `application/json` and `text/event-stream`. Tools are \
+            listed and called by the key's scopes; refusals are JSON-RPC errors with the Problem as `data`.",
+        "security": [{"api_key": ["read"]}],
+        "requestBody": {"required": true, "content": content(&asked)},
+        "responses": {
+            "200": {"description": "The answer", "content": answers},
+            "202": {"description": "A notification was taken", "content": {}},
+        },
+    }})
 }
 
 /// The guard's own refusals, which any call can meet.

@@ -58,6 +58,8 @@ pub struct Settings {
     pub keys: KeyFile,
     /// Origins that browsers may read from.
     pub cors_origins: Vec<HeaderValue>,
+    /// Names, beside this machine's own, under which MCP clients reach botops.
+    pub allowed_hosts: Vec<String>,
     /// Requests a minute per key.
     pub rate_limit: u32,
     /// Threads that answer.
@@ -131,6 +133,7 @@ const KNOWN: &[&str] = &[
     "BOT_API_AUTH_TOKEN",
     "BOT_API_KEYS_FILE",
     "BOT_API_CORS_ORIGINS",
+    "BOT_API_ALLOWED_HOSTS",
     "BOT_API_RATE_LIMIT",
     "BOT_API_WORKERS",
 ];
@@ -216,6 +219,7 @@ impl Settings {
         let token = reader.token();
         let keys = reader.keys();
         let cors_origins = reader.origins();
+        let allowed_hosts = reader.hosts();
         let rate_limit = reader.number("BOT_API_RATE_LIMIT", 100_u32, 1..=1_000_000_000);
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let workers = reader.number("BOT_API_WORKERS", cores, 1..=256);
@@ -242,6 +246,7 @@ impl Settings {
             token,
             keys,
             cors_origins,
+            allowed_hosts,
             rate_limit,
             workers,
             cache_ttl,
@@ -434,6 +439,26 @@ impl Reader<'_> {
                 KeyFile::default()
             }
         }
+    }
+
+    fn hosts(&mut self) -> Vec<String> {
+        const NAME: &str = "BOT_API_ALLOWED_HOSTS";
+        let mut hosts = Vec::new();
+        let given = self.sources.get(NAME).unwrap_or_default().to_owned();
+        for host in given.split(',').map(str::trim).filter(|host| !host.is_empty()) {
+            let is_plain =
+                host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'));
+            if is_plain {
+                hosts.push(host.to_owned());
+            } else {
+                self.refuse(
+                    NAME,
+                    format!("`{}` is no host name", crate::text::clean(host, 80)),
+                    "List names such as `ops.example.com` or `ops.example.com:8443`, separated by commas.",
+                );
+            }
+        }
+        hosts
     }
 
     fn origins(&mut self) -> Vec<HeaderValue> {

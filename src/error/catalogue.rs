@@ -284,6 +284,13 @@ catalogue! {
         "nothing was done; the connection was closed",
         "Send a well-formed HTTP/1.1 request.",
         next: [OPENAPI];
+    OriginRefused = "API_020", 403, AuthenticationError, Medium, FixArgs,
+        "the request comes by a name or from a page that is not let in",
+        "`/mcp` answers under this machine's own names and to pages of listed origins only, against DNS rebinding",
+        "nothing was done",
+        "Call by 127.0.0.1 or localhost and send no `Origin`. Behind a proxy, an operator lists its name in \
+         BOT_API_ALLOWED_HOSTS and a page's origin in BOT_API_CORS_ORIGINS.",
+        next: [LIVEZ];
 
     // CFG: the bot's config.
     ConfigSchemaInvalid = "CFG_001", 422, ValidationError, Medium, FixArgs,

@@ -20,6 +20,7 @@ use futures_util::FutureExt;
 use tower::Service;
 
 use super::auth::{Actor, Keys, Known};
+use super::budget::{self, Wish};
 use super::limits::{Cors, HeaderText, Left, WrongKeys};
 use super::operations::{Methods, Operation, Operations};
 use super::{BODY_LIMIT, json_with_status};
@@ -105,7 +106,7 @@ impl Guard {
         let (mut response, left) = match admitted {
             Ok(admitted) => {
                 let told = actor_of(&admitted, operation);
-                (self.call(request, id.as_str(), told, is_change).await, admitted.left)
+                (self.call(request, id.as_str(), told, is_change, operation).await, admitted.left)
             }
             Err(error) => (refusal(error), None),
         };
@@ -186,7 +187,14 @@ impl Guard {
         id: &str,
         known: Option<&Known>,
         is_change: bool,
+        operation: Option<&Operation>,
     ) -> Response {
+        let shapes = operation.filter(|operation| operation.shapes);
+        let wish = match shapes.map(|operation| Wish::take(&mut request, operation.own_fields)) {
+            Some(Err(error)) => return refusal(error),
+            Some(Ok(wish)) => wish,
+            None => None,
+        };
         if let Some(known) = known {
             // The client's name matters where something changes: it goes into the audit.
             let client = is_change.then(|| client(request.headers())).flatten();
@@ -196,7 +204,16 @@ impl Guard {
         let mut router = self.router.clone();
         let handled = AssertUnwindSafe(router.call(request)).catch_unwind();
         match tokio::time::timeout(DEADLINE, handled).await {
-            Ok(Ok(Ok(response))) => response,
+            Ok(Ok(Ok(response))) => {
+                let mut response = match wish {
+                    Some(wish) => wish.shape(response).await,
+                    None => response,
+                };
+                if shapes.is_some() {
+                    budget::vary(response.headers_mut());
+                }
+                response
+            }
             Ok(Ok(Err(never))) => match never {},
             Ok(Err(panic)) => refusal(Error::new(Code::Internal).caused_by(panic_text(&*panic))),
             Err(_) => refusal(Error::new(Code::DeadlineExceeded)),
@@ -258,6 +275,7 @@ impl Place<'_> {
     /// What the framework refused by itself, in our words.
     fn of_status(&self, status: StatusCode) -> Error {
         match status.as_u16() {
+            403 if self.is_mcp => Error::new(Code::OriginRefused),
             404 => Error::new(Code::PathUnknown),
             405 => method_unknown(self.allow),
             406 => Error::new(Code::NotAcceptable),

@@ -19,6 +19,7 @@ use serde_json::Value;
 use tower::Service;
 
 use super::auth::{Actor, Scope};
+use super::budget::Wish;
 use crate::error::{Code, Effect, Error, Problem};
 
 /// Below the guard's own deadline, so that the answer says what happened.
@@ -35,7 +36,15 @@ pub struct Inside {
 
 struct Shared {
     router: Router,
-    scopes: matchit::Router<Vec<(Method, Option<Scope>)>>,
+    operations: matchit::Router<Vec<(Method, Known)>>,
+}
+
+/// What the document says about one operation.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    scope: Option<Scope>,
+    shapes: bool,
+    own_fields: bool,
 }
 
 impl std::fmt::Debug for Inside {
@@ -92,16 +101,18 @@ pub struct Answer {
 impl Inside {
     /// Wraps the features' router. `document` says which scope each path needs.
     pub fn new(router: Router, document: &Value) -> Self {
-        let mut scopes = matchit::Router::new();
+        let mut operations = matchit::Router::new();
         for (path, item) in document.get("paths").and_then(Value::as_object).into_iter().flatten() {
             let methods = item.as_object().into_iter().flatten().filter_map(|(name, operation)| {
                 let method = Method::from_bytes(name.to_uppercase().as_bytes()).ok()?;
-                Some((method, scope(operation)))
+                let shapes = operation.get("x-shapes");
+                let own_fields = shapes.and_then(Value::as_str) == Some("own-fields");
+                Some((method, Known { scope: scope(operation), shapes: shapes.is_some(), own_fields }))
             });
             // The guard reads the same document first and refuses one whose paths collide.
-            let _ = scopes.insert(path.clone(), methods.collect());
+            let _ = operations.insert(path.clone(), methods.collect());
         }
-        Self { shared: Arc::new(Shared { router, scopes }) }
+        Self { shared: Arc::new(Shared { router, operations }) }
     }
 
     /// Performs a call as this actor.
@@ -111,13 +122,19 @@ impl Inside {
     pub async fn call(&self, actor: &Actor, call: Call) -> Result<Answer, Box<Problem>> {
         let is_change = call.method != Method::GET;
         let refused = |error: Error| Box::new(error.problem(&actor.request_id, Utc::now()));
-        self.permit(actor, &call).map_err(refused)?;
-        let request = request(actor, call).map_err(refused)?;
+        let known = self.permit(actor, &call).map_err(refused)?;
+        let mut request = request(actor, call).map_err(refused)?;
+        let wish =
+            if known.shapes { Wish::take(&mut request, known.own_fields).map_err(refused)? } else { None };
         let mut router = self.shared.router.clone();
         let handled = AssertUnwindSafe(async move {
             let response = match router.call(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
+            };
+            let response = match wish {
+                Some(wish) => wish.shape(response).await,
+                None => response,
             };
             read(response).await
         });
@@ -132,15 +149,15 @@ impl Inside {
         }
     }
 
-    fn permit(&self, actor: &Actor, call: &Call) -> Result<(), Error> {
+    fn permit(&self, actor: &Actor, call: &Call) -> Result<Known, Error> {
         let path = call.path.split('?').next().unwrap_or_default();
-        let methods = self.shared.scopes.at(path).ok().map(|found| found.value);
+        let methods = self.shared.operations.at(path).ok().map(|found| found.value);
         let known = methods.and_then(|methods| methods.iter().find(|(method, _)| *method == call.method));
-        match known {
-            Some((_, Some(scope))) => actor.require(*scope),
-            Some((_, None)) => Ok(()),
-            None => Err(Error::new(Code::PathUnknown)),
+        let Some((_, known)) = known else { return Err(Error::new(Code::PathUnknown)) };
+        if let Some(scope) = known.scope {
+            actor.require(scope)?;
         }
+        Ok(*known)
     }
 }
 

@@ -6,6 +6,7 @@
 //! read from the API document, so what is documented is what is enforced. Deliberately absent: stacked middleware.
 
 mod auth;
+pub(crate) mod budget;
 mod document;
 mod extract;
 mod guard;

@@ -24,6 +24,10 @@ pub struct Operation {
     pub media: Vec<String>,
     /// Whether the handler wants to know who asks; a cached read answers everybody alike.
     pub(super) wants_actor: bool,
+    /// Whether its answer can be cut to size and shown as a table.
+    pub(super) shapes: bool,
+    /// Whether it takes `fields` itself.
+    pub(super) own_fields: bool,
     pub(super) metrics: OperationMetrics,
 }
 
@@ -134,6 +138,8 @@ fn read_methods(item: &Value, metrics: &HttpMetrics) -> Methods {
                 ticket: listed("ticket").is_some(),
                 media: media.into_iter().flat_map(|content| content.keys().cloned()).collect(),
                 wants_actor: !ANSWER_ALIKE.contains(&id),
+                shapes: operation.get("x-shapes").is_some(),
+                own_fields: operation.get("x-shapes").and_then(Value::as_str) == Some("own-fields"),
                 metrics: metrics.operation(id),
             },
         ));

@@ -1,0 +1,77 @@
+//! Workflow runs as MCP tasks: the run's id is the task's id, and the store's journal is what a task is read from.
+//!
+//! A task therefore survives a restart of botops, and a client that knows nothing of tasks follows the same run with
+//! `list_workflows`.
+
+use axum::http::Method;
+use rmcp::ErrorData;
+use rmcp::model::{CreateTaskResult, DetailedTask, GetTaskResult, JsonObject, Task, TaskPayload, TaskStatus};
+use serde_json::{Value, json};
+
+use super::{completed, rpc};
+use crate::web::{Actor, Call, Inside};
+
+/// A run's answer as the task that was begun; `None` when the answer is no run.
+pub(super) fn begun(answer: &Value) -> Option<CreateTaskResult> {
+    Some(CreateTaskResult::new(task(answer)?))
+}
+
+fn task(run: &Value) -> Option<Task> {
+    let id = run["run_id"].as_str()?;
+    let time = |names: &[&str]| {
+        let found = names.iter().find_map(|name| run[*name].as_str());
+        found.map_or_else(|| chrono::Utc::now().to_rfc3339(), str::to_owned)
+    };
+    let begun = time(&["created_at", "started_at", "queued_at"]);
+    let moved = time(&["updated_at", "ended_at", "finished_at", "started_at", "created_at"]);
+    let mut task = Task::new(id, TaskStatus::Working, begun, moved);
+    if let Some(state) = run["state"].as_str() {
+        task = task.with_status_message(state);
+    }
+    Some(task.with_poll_interval_ms(run["next_poll_ms"].as_u64().unwrap_or(1_000)))
+}
+
+/// How a run stands, as a task.
+pub(super) async fn get(inside: &Inside, actor: &Actor, id: &str) -> Result<GetTaskResult, ErrorData> {
+    let run = inside.call(actor, Call::get(run_path(id)?)).await.map_err(|problem| rpc(&problem))?.body;
+    let Some(task) = task(&run) else {
+        return Err(ErrorData::internal_error("the run cannot be read", None));
+    };
+    Ok(GetTaskResult::new(DetailedTask::new(task, payload(&run))))
+}
+
+/// A run that ended badly is a completed task whose result is an error: the agent must see why.
+fn payload(run: &Value) -> TaskPayload {
+    if run["terminal"] != Value::Bool(true) {
+        return TaskPayload::Working;
+    }
+    if run["state"] == json!("cancelled") {
+        return TaskPayload::Cancelled;
+    }
+    let mut result = completed(run.clone());
+    result.is_error = Some(run["state"] != json!("succeeded"));
+    let result = match serde_json::to_value(result) {
+        Ok(Value::Object(result)) => result,
+        _ => JsonObject::new(),
+    };
+    TaskPayload::Completed { result }
+}
+
+/// Asks a run to end.
+pub(super) async fn cancel(inside: &Inside, actor: &Actor, id: &str) -> Result<(), ErrorData> {
+    let path = format!("{}/cancel", run_path(id)?);
+    let call = Call::with_body(Method::POST, path, None);
+    inside.call(actor, call).await.map(|_| ()).map_err(|problem| rpc(&problem))
+}
+
+/// Ids are plain; anything else is no task of ours.
+fn run_path(id: &str) -> Result<String, ErrorData> {
+    let is_plain = !id.is_empty()
+        && id.len() <= 64
+        && id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if is_plain {
+        Ok(format!("/api/v1/workflows/runs/{id}"))
+    } else {
+        Err(ErrorData::invalid_params("there is no such task", None))
+    }
+}
