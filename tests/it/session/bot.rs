@@ -61,8 +61,11 @@ async fn refused_credentials_stop_trading_until_an_operator_signs_in() {
     assert_eq!(report.circuit_breaker.state, BreakerState::Open);
     assert_eq!(report.circuit_breaker.source.as_deref(), Some("session"));
     assert!(report.no_entry_reasons.contains(&"session_credentials_rejected".to_owned()));
-    let told = report.recent_errors.iter().find(|error| error.error_code == "BRK_002").expect("it is told");
-    assert!(told.remediation.starts_with("A human must act"));
+    let told = |report: &BotReport| {
+        let error = report.recent_errors.iter().find(|error| error.error_code == "BRK_002");
+        error.is_some_and(|error| error.remediation.starts_with("A human must act"))
+    };
+    bot.until("it is told with its remedy", told).await;
     bot.kill();
     bot.launch().await;
     bot.until("the halt again", |report| session(report).gate == GateReason::CredentialsRejected).await;

@@ -105,7 +105,7 @@ struct Rig {
 
 fn robinhood_settings(folder: &Path, url: &str) -> RobinhoodSettings {
     let mut http = HttpSettings::new(url);
-    http.total = Duration::from_millis(700);
+    http.total = Duration::from_secs(3);
     RobinhoodSettings {
         http,
         account_number: None,
@@ -140,7 +140,7 @@ fn store_pair(folder: &Path, n: u32) {
 
 fn alpaca_settings(url: &str, mode: Mode) -> AlpacaSettings {
     let mut http = HttpSettings::new(url);
-    http.total = Duration::from_millis(700);
+    http.total = Duration::from_secs(3);
     let keys =
         KeySource::Given { id: "canary-key".to_owned().into(), secret: "canary-secret".to_owned().into() };
     AlpacaSettings { http, keys, mode }
