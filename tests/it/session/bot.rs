@@ -60,7 +60,8 @@ async fn refused_credentials_stop_trading_until_an_operator_signs_in() {
     assert_eq!(session(&report).needs_human.as_deref(), Some("renew_credentials"));
     assert_eq!(report.circuit_breaker.state, BreakerState::Open);
     assert_eq!(report.circuit_breaker.source.as_deref(), Some("session"));
-    assert!(report.no_entry_reasons.contains(&"session_credentials_rejected".to_owned()));
+    let named = "session_credentials_rejected".to_owned();
+    bot.until("the reason for no entry", |report| report.no_entry_reasons.contains(&named)).await;
     let told = |report: &BotReport| {
         let error = report.recent_errors.iter().find(|error| error.error_code == "BRK_002");
         error.is_some_and(|error| error.remediation.starts_with("A human must act"))
