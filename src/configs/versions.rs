@@ -268,7 +268,7 @@ impl Shared {
 
     /// Versions below `below`, newest first.
     pub(super) async fn versions(&self, below: u64, limit: u32) -> Result<(Vec<VersionView>, bool), Error> {
-        let mut kept = self.store.read(move |connection| Ok(page(connection, below, limit + 1)?)).await?;
+        let mut kept = self.store.read(move |connection| page(connection, below, limit + 1)).await?;
         let more = kept.len() > limit as usize;
         kept.truncate(limit as usize);
         Ok((kept.iter().map(|kept| self.version_view(kept)).collect(), more))

@@ -7,6 +7,9 @@ use super::world::{World, careful, manual};
 use crate::kit::app::{answer, command};
 use crate::refusals::assert_problem;
 
+/// What is done to the lines.
+type Tampering = fn(&mut Vec<String>);
+
 /// A world with a few records in its audit, stopped.
 async fn with_history() -> World {
     let world = World::start().await;
@@ -56,7 +59,7 @@ async fn every_kind_of_tampering_is_found_at_the_next_start_and_by_the_command_l
     let mut world = world;
     let whole: Vec<String> =
         std::fs::read_to_string(&path).unwrap().lines().map(|line| format!("{line}\n")).collect();
-    let kinds: [(&str, fn(&mut Vec<String>), u64); 4] = [
+    let kinds: [(&str, Tampering, u64); 4] = [
         ("delete", |lines| drop(lines.remove(4)), 5),
         ("swap", |lines| lines.swap(4, 6), 5),
         ("insert", |lines| lines.insert(4, lines[3].clone()), 5),

@@ -120,9 +120,13 @@ pub fn careful(size: u32) -> Value {
 }
 
 pub fn auto(patch: Value, seconds: f64) -> Value {
-    json!({"reason": "a test", "merge_patch": patch, "confirm_within_s": seconds})
+    let mut body = json!({"reason": "a test", "confirm_within_s": seconds});
+    body["merge_patch"] = patch;
+    body
 }
 
 pub fn manual(patch: Value, seconds: f64) -> Value {
-    json!({"reason": "a test", "merge_patch": patch, "confirm": "manual", "confirm_within_s": seconds})
+    let mut body = auto(patch, seconds);
+    body["confirm"] = json!("manual");
+    body
 }
