@@ -106,7 +106,7 @@ pub fn run() -> ExitCode {
 
 fn serve(flags: &Flags) -> ExitCode {
     match load(flags) {
-        Ok(settings) => serve_until_signal(settings, async |_| {}),
+        Ok(settings) => serve_until_signal(settings, async |_| {}, async |_| {}),
         Err(wrong) => refuse(&lines(&wrong)),
     }
 }

@@ -4,11 +4,10 @@
 //! that was named, the bot trades on when botops ends, and the next demo in that folder finds it again.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use rustix::process::{Pid, Signal, kill_process};
 use secrecy::ExposeSecret;
 
 use crate::app::App;
@@ -16,6 +15,9 @@ use crate::bots::Presence;
 use crate::process;
 use crate::settings::{Flags, Settings, Sources};
 use crate::web::{Scope, new_key};
+
+/// How long the bot may take to end before it is killed.
+const BOT_GRACE: Duration = Duration::from_secs(5);
 
 /// How long the first picture of the bot may take before the demo prints its lines without one.
 const FIRST_PICTURE: Duration = Duration::from_secs(5);
@@ -46,35 +48,30 @@ pub fn run(options: &Options) -> ExitCode {
         Ok(folder) => folder,
         Err(problem) => return process::refuse(&[format!("--data-dir: {problem}")]),
     };
-    let (settings, command) = match settings(options, &folder) {
-        Ok(ready) => ready,
+    let settings = match settings(options, &folder) {
+        Ok(settings) => settings,
         Err(lines) => return process::refuse(&lines),
     };
-    let mut bot = match start_bot(&command, &folder) {
-        Ok(bot) => bot,
-        Err(error) => return process::fail(&format!("the bot could not be started: {error}")),
-    };
     let key = settings.token.clone();
-    let code = process::serve_until_signal(settings, async move |app: &App| {
-        first_picture(app).await;
-        greet(app, key.expose_secret());
-    });
-    folder.leave(&mut bot);
+    let throw_away = folder.throw_away;
+    let code = process::serve_until_signal(
+        settings,
+        async move |app: &App| {
+            if let Err(error) = app.ops().supervisor.start().await {
+                process::say(&format!("The bot could not be started: {error}"));
+            }
+            first_picture(app).await;
+            greet(app, key.expose_secret());
+        },
+        async move |app: &App| {
+            // What was only for show ends with the demo; in a named folder the bot trades on.
+            if throw_away && let Err(error) = app.ops().supervisor.stop(BOT_GRACE).await {
+                process::say(&format!("The bot could not be ended: {error}"));
+            }
+        },
+    );
+    folder.leave();
     code
-}
-
-/// Starts the bot in a process group of its own: a Ctrl-C meant for botops does not reach it.
-fn start_bot(command: &[String], folder: &Folder) -> std::io::Result<Child> {
-    use std::os::unix::process::CommandExt;
-    let said = std::fs::File::create(folder.path.join("paperbot.out"))?;
-    let (program, arguments) = command.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
-    Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(said.try_clone()?)
-        .stderr(said)
-        .process_group(0)
-        .spawn()
 }
 
 /// Where the demo keeps its files.
@@ -96,21 +93,16 @@ impl Folder {
     }
 
     /// Ends what was only for show. In a named folder the bot trades on.
-    fn leave(self, bot: &mut Child) {
+    fn leave(self) {
         if !self.throw_away {
             return;
         }
-        if let Some(pid) = i32::try_from(bot.id()).ok().and_then(Pid::from_raw) {
-            // It may have ended before.
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let _ = bot.wait();
         // The folder is in the system's place for such things: what cannot be removed now goes with the next boot.
         let _ = std::fs::remove_dir_all(&self.path);
     }
 }
 
-fn settings(options: &Options, folder: &Folder) -> Result<(Settings, Vec<String>), Vec<String>> {
+fn settings(options: &Options, folder: &Folder) -> Result<Settings, Vec<String>> {
     let data_dir = folder.path.join("botops");
     let flags = Flags {
         port: options.port.clone(),
@@ -126,13 +118,17 @@ fn settings(options: &Options, folder: &Folder) -> Result<(Settings, Vec<String>
         sources.set_default("BOT_API_AUTH_TOKEN", key.expose_secret());
     }
     let bot = bot_command(options, folder, &sources).map_err(|problem| vec![problem])?;
-    let settings = Settings::check(&sources)
-        .map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    Ok((settings, bot))
+    sources.set_default("BOT_SUPERVISOR", "spawn");
+    sources.set_default("BOT_SUPERVISOR_COMMAND", bot);
+    sources.set_default(
+        "BOT_SUPERVISOR_PID_FILE",
+        folder.path.join("paperbot/paperbot.pid").display().to_string(),
+    );
+    Settings::check(&sources).map_err(|wrong| wrong.iter().map(ToString::to_string).collect())
 }
 
 /// The bot's command line: this executable, as `paperbot`.
-fn bot_command(options: &Options, folder: &Folder, sources: &Sources) -> Result<Vec<String>, String> {
+fn bot_command(options: &Options, folder: &Folder, sources: &Sources) -> Result<String, String> {
     let executable =
         std::env::current_exe().map_err(|error| format!("this executable cannot be found ({error})"))?;
     let path = |part: &str| folder.path.join(part).display().to_string();
@@ -150,7 +146,7 @@ fn bot_command(options: &Options, folder: &Folder, sources: &Sources) -> Result<
         }
     }
     command.extend(options.bot.iter().cloned());
-    Ok(command)
+    serde_json::to_string(&command).map_err(|error| error.to_string())
 }
 
 async fn first_picture(app: &App) {

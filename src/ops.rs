@@ -1,19 +1,27 @@
 //! Every handle, built once in dependency order: what REST, MCP and the command line may call.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::bots::{Bots, BotsOptions, Control, Supervisor};
-use crate::configs::{Configs, ConfigsOptions};
+use crate::configs::{Configs, ConfigsOptions, SyncState};
 use crate::error::Error;
 use crate::events::Events;
-use crate::health::{Health, HealthOptions};
+use crate::health::{Criticality, Fact, Health, HealthOptions, Level};
+use crate::ops_log::StoredActor;
 use crate::overview::{ConfigSync, Overview, OverviewOptions};
 use crate::performance::PerformanceHistory;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::tasks::{OnFailure, Tasks};
 use crate::telemetry::Metrics;
-use crate::workflows::{WorkflowPeers, Workflows, WorkflowsOptions};
+use crate::workflows::{Started, WorkflowPeers, Workflows, WorkflowsOptions};
+
+/// How often the word of health is passed on, and how often a recovery's run is looked at.
+const HEALTH_EVERY: Duration = Duration::from_secs(1);
+const RUN_LOOK: Duration = Duration::from_millis(500);
 
 /// How often the journal is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
@@ -104,6 +112,8 @@ impl Ops {
         };
         ops.keep_house(tasks);
         ops.tell_of_config(tasks);
+        ops.tell_of_health(tasks);
+        ops.let_recovery_run();
         ops.count(metrics);
         Ok(ops)
     }
@@ -125,6 +135,50 @@ impl Ops {
                 }
             }
         });
+    }
+
+    /// The state and the summary carry the word of system health.
+    fn tell_of_health(&self, tasks: &Tasks) {
+        let (overview, health) = (self.overview.clone(), self.health.clone());
+        let stopping = tasks.stopping();
+        tasks.spawn("health-in-overview", OnFailure::Log, async move {
+            let mut told = None;
+            loop {
+                let word = health.overall().word().to_owned();
+                if told.as_ref() != Some(&word) {
+                    overview.note(|extras| extras.system_health = Some(word.clone()));
+                    told = Some(word);
+                }
+                tokio::select! {
+                    () = stopping.cancelled() => return,
+                    () = tokio::time::sleep(HEALTH_EVERY) => {}
+                }
+            }
+        });
+    }
+
+    /// Recovery acts through workflows: one executor, one audit trail.
+    fn let_recovery_run(&self) {
+        let workflows = self.workflows.clone();
+        self.health.set_runner(Arc::new(move |id, key, reason| {
+            Box::pin(recover(workflows.clone(), id, key, reason))
+        }));
+        let configs = self.configs.clone();
+        self.health.add_source(
+            "config_sync",
+            Criticality::Important,
+            &[],
+            Arc::new(move || {
+                let now = configs.current();
+                let level = match now.sync {
+                    SyncState::InSync | SyncState::Trial | SyncState::PendingRestart => Some(Level::Healthy),
+                    SyncState::Drifted => Some(Level::Critical),
+                    // The bot's absence is another check's word.
+                    SyncState::BotOffline | SyncState::Unknown => None,
+                };
+                Fact { level, reason: now.sync_reason.clone(), numbers: Vec::new() }
+            }),
+        );
     }
 
     /// The state and the summary say whether the bot runs what is committed.
@@ -179,4 +233,19 @@ fn wide(number: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a metric's value is a float by the format")]
     let value = number as f64;
     value
+}
+
+/// Runs a workflow for a recovery and waits for its end.
+async fn recover(workflows: Workflows, id: String, key: String, reason: String) -> Result<String, String> {
+    let actor = StoredActor { key_id: "recovery".to_owned(), request_id: key.clone(), client: None };
+    let started = workflows.execute(&id, json!({"reason": reason}), actor, Some(key)).await;
+    let (Started::New(run) | Started::Replayed(run) | Started::Joined(run)) =
+        started.map_err(|error| error.to_string())?;
+    let mut run = run;
+    while !run.terminal {
+        tokio::time::sleep(RUN_LOOK).await;
+        run = workflows.run(&run.run_id).await.map_err(|error| error.to_string())?;
+    }
+    let told = format!("run {} of {id} ended {}", run.run_id, run.state.as_str());
+    if run.error.is_none() { Ok(told) } else { Err(told) }
 }

@@ -8,8 +8,12 @@ use crate::app::{App, StartError};
 use crate::settings::Settings;
 use crate::telemetry;
 
-/// Starts, calls `ready` once the API answers, and serves until SIGTERM or SIGINT.
-pub(crate) fn serve_until_signal(settings: Settings, ready: impl AsyncFnOnce(&App)) -> ExitCode {
+/// Starts, calls `ready` once the API answers, serves until SIGTERM or SIGINT, calls `last` and stops.
+pub(crate) fn serve_until_signal(
+    settings: Settings,
+    ready: impl AsyncFnOnce(&App),
+    last: impl AsyncFnOnce(&App),
+) -> ExitCode {
     let logging = match telemetry::start_logging(
         &settings.log_dir,
         "botops",
@@ -46,6 +50,7 @@ pub(crate) fn serve_until_signal(settings: Settings, ready: impl AsyncFnOnce(&Ap
             () = signal() => ExitCode::SUCCESS,
             () = app.failed() => ExitCode::FAILURE,
         };
+        last(&app).await;
         app.stop().await;
         code
     });
