@@ -25,7 +25,7 @@ const FIRST_PICTURE: Duration = Duration::from_secs(5);
 /// What a demo can be told.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
-    /// Port of the API; 0 takes a free one [default: BOT_API_PORT, or 8000]
+    /// Port of the API; 0 takes a free one [default: `BOT_API_PORT`, or 8000]
     #[arg(long)]
     port: Option<String>,
     /// Keep everything in this folder instead of a throw-away one

@@ -24,16 +24,6 @@ pub(crate) fn clean(text: &str, max: usize) -> String {
     kept
 }
 
-/// Cleans every string inside a JSON value, at most `max` characters each.
-pub(crate) fn clean_json(value: &mut serde_json::Value, max: usize) {
-    match value {
-        serde_json::Value::String(text) => *text = clean(text, max),
-        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| clean_json(item, max)),
-        serde_json::Value::Object(members) => members.values_mut().for_each(|member| clean_json(member, max)),
-        _ => {}
-    }
-}
-
 /// `5s`, `200ms`, `2m`, `1h`, `30d` or bare seconds.
 pub(crate) fn duration(text: &str) -> Option<std::time::Duration> {
     let text = text.trim();

@@ -33,7 +33,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -126,7 +126,6 @@ struct Shared {
     finished: watch::Sender<u64>,
     /// An alert changed.
     alerted: Arc<Notify>,
-    is_loaded: AtomicBool,
     /// When scheduler and writer last moved on (mono).
     beat: Beats,
 }
@@ -209,7 +208,6 @@ impl Health {
             wake: Notify::new(),
             finished: watch::Sender::new(0),
             alerted: Arc::default(),
-            is_loaded: AtomicBool::new(true),
             beat: Beats::default(),
         });
         let health = Self { shared };

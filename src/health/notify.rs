@@ -131,9 +131,12 @@ impl OutboxState {
     }
 
     /// Messages delivered and tries that failed, since start.
-    pub(super) fn counts(&self) -> (u64, u64) {
-        use std::sync::atomic::Ordering;
-        (self.delivered.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    #[cfg(test)]
+    fn counts(&self) -> (u64, u64) {
+        (
+            self.delivered.load(std::sync::atomic::Ordering::Relaxed),
+            self.failed.load(std::sync::atomic::Ordering::Relaxed),
+        )
     }
 
     /// The next message of a receiver: notices of one group, or a digest of all that waits.

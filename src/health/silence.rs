@@ -262,13 +262,12 @@ fn resolve(zone: Tz, local: chrono::NaiveDateTime) -> Option<DateTime<Utc>> {
         LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => Some(at.with_timezone(&Utc)),
         LocalResult::None => {
             // Gaps are at most a few hours; their end lies on a minute.
-            let ends = (1..=240).find_map(|minute| {
+            (1..=240).find_map(|minute| {
                 match zone.from_local_datetime(&(local + Duration::minutes(minute))) {
                     LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => Some(at.with_timezone(&Utc)),
                     LocalResult::None => None,
                 }
-            });
-            ends
+            })
         }
     }
 }

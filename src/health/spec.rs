@@ -2,7 +2,7 @@
 //! be wrong with them. Deliberately absent: anything that changes while a check runs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -448,7 +448,7 @@ impl CheckerRequest {
     }
 }
 
-fn check_path(path: &PathBuf, defects: &mut Defects) {
+fn check_path(path: &Path, defects: &mut Defects) {
     if !path.is_absolute() || !path.is_file() {
         let got = crate::text::clean(&path.display().to_string(), 120);
         defects.wrong("/config/db_path", got, "the absolute path of an existing file");

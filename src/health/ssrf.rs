@@ -180,8 +180,8 @@ fn is_public(address: IpAddr) -> bool {
             let [a, b, ..] = four.octets();
             let shared = a == 100 && (64..128).contains(&b);
             let special = a == 0 || a >= 224 || (a == 192 && b == 0) || (a == 198 && (18..20).contains(&b));
-            !(four.is_private() || four.is_loopback() || four.is_link_local() || shared || special)
-                && !four.is_documentation()
+            let local = four.is_private() || four.is_loopback() || four.is_link_local();
+            !(local || shared || special || four.is_documentation())
         }
         IpAddr::V6(six) => {
             let first = six.segments()[0];

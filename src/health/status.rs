@@ -312,11 +312,6 @@ impl Tracker {
         self.recent.back().copied()
     }
 
-    /// When the last valid sample came.
-    pub fn last_valid(&self) -> Option<i64> {
-        self.last_valid
-    }
-
     /// Moves the marks to this run's monotonic clock.
     pub fn shift(&mut self, by: i64) {
         self.last_valid = self.last_valid.map(|mark| mark + by);

@@ -184,10 +184,9 @@ fn range(query: &PerformanceQuery, now: DateTime<Utc>) -> Result<(&'static str, 
             .ok_or_else(|| wrong(name, text, "a day (2026-03-02), a month (2026-03) or an RFC 3339 time"))
     };
     let range = Range { from: bound("from", &query.from, lower)?, to: bound("to", &query.to, upper)? };
-    if let (Some(from), Some(to)) = (range.from, range.to) {
-        if from >= to {
-            return Err(wrong("from", query.from.as_deref().unwrap_or_default(), "a time before `to`"));
-        }
+    let is_backwards = range.from.zip(range.to).is_some_and(|(from, to)| from >= to);
+    if is_backwards {
+        return Err(wrong("from", query.from.as_deref().unwrap_or_default(), "a time before `to`"));
     }
     Ok(("range", range))
 }

@@ -271,7 +271,7 @@ fn shorten(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(shorten),
         Value::String(text) if text.chars().count() > CONCISE_TEXT => {
-            *text = crate::text::clean(text, CONCISE_TEXT)
+            *text = crate::text::clean(text, CONCISE_TEXT);
         }
         _ => {}
     }

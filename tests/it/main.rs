@@ -1,6 +1,13 @@
 //! Tests from the outside: real processes, real sockets, by feature.
 #![allow(clippy::allow_attributes, reason = "what is unused in the kit changes with the features")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    clippy::needless_pass_by_value,
+    clippy::type_complexity,
+    reason = "tests are written to be read; what they cut and cast they made themselves"
+)]
 
 mod ask;
 mod bots;

@@ -72,23 +72,6 @@ impl Outcome {
             Self::Internal => None,
         }
     }
-
-    /// The name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Timeout => "timeout",
-            Self::Refused => "refused",
-            Self::Unreachable => "unreachable",
-            Self::Dns => "dns",
-            Self::Tls => "tls",
-            Self::HttpStatus => "http_status",
-            Self::Auth => "auth",
-            Self::RateLimited => "rate_limited",
-            Self::Protocol => "protocol",
-            Self::Internal => "internal",
-        }
-    }
 }
 
 /// One measured number.
