@@ -399,6 +399,7 @@ impl Health {
             "Measurements dropped because the disk did not follow",
             Gauge::<f64, AtomicU64>::default(),
         );
+        let sent = of_result(metrics);
         let health = self.clone();
         metrics.on_scrape(move || {
             let snapshot = health.shared.snapshot.load();
@@ -419,10 +420,29 @@ impl Health {
                 alerts.get_or_create(&In { state: name }).set(float(count));
             }
             system.set(number(snapshot.current_status));
+            let (delivered, failed) = health.shared.outbox.counts();
+            for (result, count) in [("delivered", delivered), ("failed", failed)] {
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                sent.get_or_create(&Delivery { result }).set(float(count));
+            }
             waiting.set(float(health.shared.outbox.read().waiting));
             dropped.set(float(usize::try_from(health.shared.history.dropped()).unwrap_or(usize::MAX)));
         });
     }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, prometheus_client::encoding::EncodeLabelSet)]
+struct Delivery {
+    result: &'static str,
+}
+
+fn of_result(
+    metrics: &Metrics,
+) -> prometheus_client::metrics::family::Family<
+    Delivery,
+    prometheus_client::metrics::gauge::Gauge<f64, AtomicU64>,
+> {
+    metrics.add("health_messages", "Messages to receivers since start, by result", Default::default())
 }
 
 /// A status as a metric's value.

@@ -630,8 +630,8 @@ async fn a_database_is_looked_at_without_a_scan_and_its_loss_is_seen() {
         .iter()
         .map(|metric| (metric["name"].as_str().unwrap().to_owned(), metric["value"].as_f64().unwrap()))
         .collect();
-    assert_eq!(metrics["total_rows"] as i64, 42);
-    assert_eq!(metrics["table_count"] as i64, 1);
+    assert!((metrics["total_rows"] - 42.0).abs() < 0.5);
+    assert!((metrics["table_count"] - 1.0).abs() < 0.5);
     std::fs::remove_file(&path).unwrap();
     component_is(&botops, "trades", "DOWN").await;
     let (status, _) =
