@@ -131,8 +131,7 @@ impl OutboxState {
     }
 
     /// Messages delivered and tries that failed, since start.
-    #[cfg(test)]
-    fn counts(&self) -> (u64, u64) {
+    pub(super) fn counts(&self) -> (u64, u64) {
         (
             self.delivered.load(std::sync::atomic::Ordering::Relaxed),
             self.failed.load(std::sync::atomic::Ordering::Relaxed),
