@@ -4,6 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::app::{App, StartError};
 use crate::settings::Settings;
 use crate::telemetry;
@@ -37,6 +39,10 @@ pub(crate) fn serve_until_signal(
         return fail("the runtime could not be started");
     };
     let code = runtime.block_on(async {
+        let mut signals = match Signals::catch() {
+            Ok(signals) => signals,
+            Err(error) => return fail(&format!("signals cannot be caught ({error})")),
+        };
         let app = match App::start(settings).await {
             Ok(app) => app,
             Err(StartError::Part(error)) => {
@@ -47,7 +53,7 @@ pub(crate) fn serve_until_signal(
         };
         ready(&app).await;
         let code = tokio::select! {
-            () = signal() => ExitCode::SUCCESS,
+            () = signals.any() => ExitCode::SUCCESS,
             () = app.failed() => ExitCode::FAILURE,
         };
         last(&app).await;
@@ -59,17 +65,22 @@ pub(crate) fn serve_until_signal(
     code
 }
 
-/// Resolves at SIGTERM or SIGINT.
-pub(crate) async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        // Without handlers the signals end the process at once, which is all that is left to do.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// SIGTERM and SIGINT, caught from the moment this exists: one that comes while botops starts is not lost.
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
     }
 }
 

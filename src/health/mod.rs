@@ -34,7 +34,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -118,7 +118,7 @@ struct Shared {
     rows: mpsc::UnboundedSender<Vec<Row>>,
     handed: AtomicU64,
     stored: watch::Sender<u64>,
-    runner: OnceLock<RunWorkflow>,
+    runner: Mutex<Option<RunWorkflow>>,
     attempts: mpsc::UnboundedSender<engine::Attempt>,
     /// Something is due earlier than was thought.
     wake: Notify,
@@ -203,7 +203,7 @@ impl Health {
             rows,
             handed: AtomicU64::new(0),
             stored: watch::Sender::new(0),
-            runner: OnceLock::new(),
+            runner: Mutex::default(),
             attempts,
             wake: Notify::new(),
             finished: watch::Sender::new(0),
@@ -266,9 +266,8 @@ impl Health {
 
     /// Gives recovery a way to run workflows.
     pub fn set_runner(&self, runner: RunWorkflow) {
-        if self.shared.runner.set(runner).is_ok() {
-            self.lock().has_runner = true;
-        }
+        *self.shared.runner.lock().unwrap_or_else(PoisonError::into_inner) = Some(runner);
+        self.lock().has_runner = true;
     }
 
     /// Stops automatic recovery of a component, as when an operator stopped the bot on purpose.

@@ -286,7 +286,9 @@ async fn mend(health: Health, mut inbox: mpsc::UnboundedReceiver<Attempt>, stopp
 async fn handle(health: &Health, attempt: &Attempt) -> Result<String, String> {
     match &attempt.handler {
         Handler::Workflow(id) => {
-            let runner = health.shared.runner.get().ok_or("nobody can run workflows")?;
+            let runner =
+                health.shared.runner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+            let runner = runner.ok_or("nobody can run workflows")?;
             let key = format!("recovery-{}-{}", attempt.component, uuid::Uuid::now_v7());
             let reason = format!("recovery of {}: {}", attempt.component, attempt.reason);
             runner(id.clone(), key, reason).await
