@@ -88,8 +88,12 @@ impl Ops {
             log_dir: settings.log_dir.clone(),
             canaries: vec![settings.token.clone()],
         };
-        let peers =
-            WorkflowPeers { bots: bots.clone(), supervisor: supervisor.clone(), events: events.clone() };
+        let peers = WorkflowPeers {
+            bots: bots.clone(),
+            configs: configs.clone(),
+            supervisor: supervisor.clone(),
+            events: events.clone(),
+        };
         let workflows = Workflows::open(options, peers, store.clone(), metrics, tasks).await?;
         let options = OverviewOptions {
             stale_after: settings.cache_ttl,

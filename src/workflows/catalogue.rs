@@ -18,10 +18,11 @@ use super::yaml::{Fault, MAX_BYTES};
 use crate::ops_log::now_ms;
 
 /// What comes with the binary.
-const SHIPPED: [(&str, &str); 3] = [
+const SHIPPED: [(&str, &str); 4] = [
     ("check-health.yaml", include_str!("../../workflows/check-health.yaml")),
     ("export-logs.yaml", include_str!("../../workflows/export-logs.yaml")),
     ("restart-bot.yaml", include_str!("../../workflows/restart-bot.yaml")),
+    ("update-targets.yaml", include_str!("../../workflows/update-targets.yaml")),
 ];
 
 /// Files looked at; more are not a list anybody reviewed.

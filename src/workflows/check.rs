@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::actions::Class;
+use super::actions::{Action, Class};
 use super::definition::{
     Definition, FailureClass, OnConflict, OnError, Operator, Predicate, Risk, Step, UndoRule, validator,
 };
@@ -376,10 +376,37 @@ impl<'a> Checker<'a> {
                 format!("in the worst case the steps take {worst} s, more than timeout_s ({budget} s)");
             self.warnings.push(self.marked.fault("/policy/timeout_s", message));
         }
+        self.trial_is_long_enough();
+    }
+
+    /// A trial must not end before the steps that watch and confirm it.
+    fn trial_is_long_enough(&mut self) {
+        let steps = &self.definition.steps;
+        let Some(index) = steps.iter().position(|step| step.uses == Action::ConfigApply) else { return };
+        let window = steps[index].with.get("confirm_within_s");
+        let shortest = match window.and_then(Value::as_str).and_then(Reference::parse) {
+            Some(Ok(Reference::Params(path))) => types::at(&self.definition.params, &path)
+                .ok()
+                .and_then(|shape| shape.schema["minimum"].as_u64()),
+            _ => window.and_then(Value::as_u64),
+        };
+        let last = steps.iter().position(|step| step.uses == Action::ConfigConfirm).unwrap_or(index);
+        let needed: u64 = steps.iter().take(last + 1).skip(index + 1).map(worst_case_s).sum();
+        if let Some(shortest) = shortest.filter(|shortest| needed >= *shortest) {
+            let at = format!("/steps/{index}/with/confirm_within_s");
+            self.refuse(
+                &at,
+                format!("observing and confirming may take {needed} s, the trial only {shortest} s"),
+            );
+        }
     }
 }
 
 fn worst_case_s(step: &Step) -> u64 {
+    if let Some(until) = step.until.as_ref().filter(|_| step.uses.spec().class == Class::Read) {
+        // Looks share the time of the wait.
+        return until.for_s;
+    }
     let attempt = step.timeout_s.unwrap_or(step.uses.spec().timeout_s);
     let retries = step.retry.as_ref().map_or(0, |retry| u64::from(retry.max));
     let waits = step.retry.as_ref().map_or(0, |retry| retry.cap_ms * u64::from(retry.max) / 1_000);

@@ -37,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::bots::{Bots, Supervisor};
+use crate::configs::Configs;
 use crate::contract::{EventKind, Severity};
 use crate::error::{Code, Error};
 use crate::events::{Events, NewEvent};
@@ -85,6 +86,8 @@ pub struct WorkflowsOptions {
 pub struct WorkflowPeers {
     /// The way to the bot.
     pub bots: Bots,
+    /// Its config.
+    pub configs: Configs,
     /// Who starts it again.
     pub supervisor: Supervisor,
     /// The journal.
@@ -147,7 +150,7 @@ impl Workflows {
         tasks: &Tasks,
     ) -> Result<Self, Error> {
         let WorkflowsOptions { data_dir, log_dir, canaries } = options;
-        let WorkflowPeers { bots, supervisor, events } = peers;
+        let WorkflowPeers { bots, configs, supervisor, events } = peers;
         let own_logs = vec![log_dir, data_dir.join("logs")];
         let artifacts = Artifacts::new(data_dir.join("artifacts"), own_logs, canaries);
         let catalogue = Catalogue::new(data_dir.join("workflows"));
@@ -157,7 +160,7 @@ impl Workflows {
         let shared = Shared {
             log: ExecutionLog::open(&data_dir.join("logs").join("workflow_execution_log.jsonl")),
             counters: Counters::new(metrics),
-            world: World { bots, supervisor, events, artifacts, data_dir },
+            world: World { bots, configs, supervisor, events, artifacts, data_dir },
             catalogue,
             store,
             stopping: tasks.stopping(),

@@ -14,6 +14,7 @@ use super::definition::{Lock, Predicate, Step, UndoRule, Workflow};
 use super::journal::RunError;
 use super::run::kept;
 use super::values::{Criterion, Values, all_met};
+use crate::ops_log::StoredActor;
 
 /// What one look of a dry run may take; the whole answer comes inside the request's time.
 const LOOK: Duration = Duration::from_secs(4);
@@ -114,6 +115,7 @@ async fn plan(
         step: step.id.clone(),
         key: format!("{run}/{}", step.id),
         reason: format!("dry run of the workflow {}", workflow.definition.id),
+        actor: StoredActor { key_id: "dry-run".to_owned(), request_id: run.to_owned(), client: None },
         deadline: std::time::Instant::now() + LOOK,
     };
     match step.uses.predict(world, &input, &call, assumed).await {

@@ -304,6 +304,7 @@ impl Run {
             step: step.to_owned(),
             key,
             reason: crate::text::clean(&reason, 280),
+            actor: self.op.actor.clone(),
             deadline: Instant::now() + limit,
         }
     }

@@ -48,6 +48,7 @@ enum CheckName {
     Drawdown,
     Disk,
     ClockSkew,
+    AuditChain,
     ConfigSync,
 }
 
@@ -60,6 +61,7 @@ impl CheckName {
             Self::Drawdown => "drawdown",
             Self::Disk => "disk",
             Self::ClockSkew => "clock_skew",
+            Self::AuditChain => "audit_chain",
             Self::ConfigSync => "config_sync",
         }
     }
@@ -149,6 +151,7 @@ fn look(world: &World, seen: &Seen, name: CheckName) -> Fact {
     match name {
         CheckName::Heartbeat => heartbeat(seen),
         CheckName::Disk => disk(&world.data_dir),
+        CheckName::AuditChain => audit_chain(world),
         CheckName::BrokerSession => report.map_or_else(|| unknown("state"), broker_session),
         CheckName::ErrorRate => report.map_or_else(|| unknown("errors/min"), error_rate),
         CheckName::Drawdown => report.map_or_else(|| unknown("%"), drawdown),
@@ -246,6 +249,17 @@ fn config_sync(report: &BotReport) -> Fact {
     };
     let value = Some(f64::from(u8::from(!same)));
     Fact { value, threshold: Some(1.0), unit: "differs".to_owned(), status, detail }
+}
+
+fn audit_chain(world: &World) -> Fact {
+    let holds = world.configs.current().writable;
+    let (status, detail) = if holds {
+        (Grade::Ok, "the audit of config changes holds".to_owned())
+    } else {
+        (Grade::Fail, "the audit does not hold or the config cannot be read: changes are refused".to_owned())
+    };
+    let value = Some(f64::from(u8::from(!holds)));
+    Fact { value, threshold: Some(1.0), unit: "broken".to_owned(), status, detail }
 }
 
 fn disk(folder: &Path) -> Fact {

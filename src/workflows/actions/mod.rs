@@ -6,6 +6,7 @@
 //! is a change of this file, with review.
 
 mod bot;
+mod config;
 mod health;
 mod logs;
 mod other;
@@ -25,8 +26,10 @@ use utoipa::ToSchema;
 use super::artifacts::Artifacts;
 use super::definition::FailureClass;
 use crate::bots::{Bots, Supervisor};
+use crate::configs::Configs;
 use crate::error::{Code, Effect, Error};
 use crate::events::Events;
+use crate::ops_log::StoredActor;
 
 /// What an action touches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -86,6 +89,14 @@ pub(super) enum Action {
     BotCancelOrders,
     #[serde(rename = "bot.restart")]
     BotRestart,
+    #[serde(rename = "config.plan")]
+    ConfigPlan,
+    #[serde(rename = "config.apply")]
+    ConfigApply,
+    #[serde(rename = "config.confirm")]
+    ConfigConfirm,
+    #[serde(rename = "config.revert")]
+    ConfigRevert,
     #[serde(rename = "health.probe")]
     HealthProbe,
     #[serde(rename = "health.verdict")]
@@ -103,12 +114,16 @@ pub(super) enum Action {
 }
 
 impl Action {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::BotStatus,
         Self::BotPause,
         Self::BotResume,
         Self::BotCancelOrders,
         Self::BotRestart,
+        Self::ConfigPlan,
+        Self::ConfigApply,
+        Self::ConfigConfirm,
+        Self::ConfigRevert,
         Self::HealthProbe,
         Self::HealthVerdict,
         Self::LogsCollect,
@@ -130,6 +145,10 @@ impl Action {
             Self::BotResume => row("bot.resume_trading", Mutate, Keyed, 10, "new positions again"),
             Self::BotCancelOrders => row("bot.cancel_orders", Mutate, Keyed, 15, "cancel resting orders"),
             Self::BotRestart => row("bot.restart", Mutate, CompareAndSet, 120, "replace the bot's process"),
+            Self::ConfigPlan => row("config.plan", Read, Pure, 15, "what a config change would do"),
+            Self::ConfigApply => row("config.apply", Mutate, Keyed, 30, "begin a config trial"),
+            Self::ConfigConfirm => row("config.confirm", Mutate, Keyed, 15, "keep what the trial runs"),
+            Self::ConfigRevert => row("config.revert", Mutate, Keyed, 15, "end the trial"),
             Self::HealthProbe => row("health.probe", Read, Pure, 45, "named checks with values and limits"),
             Self::HealthVerdict => row("health.verdict", Compute, Pure, 5, "one word for what was found"),
             Self::LogsCollect => row("logs.collect", LocalWrite, Keyed, 240, "bundle redacted log lines"),
@@ -167,6 +186,9 @@ impl Action {
             Self::BotPause | Self::BotResume => pair::<bot::Say, bot::Trading>(),
             Self::BotCancelOrders => pair::<bot::Cancel, bot::Cancelled>(),
             Self::BotRestart => pair::<bot::Restart, bot::Restarted>(),
+            Self::ConfigPlan => pair::<config::Plan, config::Planned>(),
+            Self::ConfigApply => pair::<config::Apply, config::Trial>(),
+            Self::ConfigConfirm | Self::ConfigRevert => pair::<config::Settle, config::Trial>(),
             Self::HealthProbe => pair::<health::Probe, health::Probed>(),
             Self::HealthVerdict => pair::<health::Weigh, health::Verdict>(),
             Self::LogsCollect => pair::<logs::Collect, logs::Collected>(),
@@ -196,6 +218,10 @@ impl Action {
             Self::BotResume => put(bot::resume(world, take(input)?, call).await),
             Self::BotCancelOrders => put(bot::cancel_orders(world, take(input)?, call).await),
             Self::BotRestart => put(bot::restart(world, take(input)?, call).await),
+            Self::ConfigPlan => put(config::plan(world, take(input)?, call).await),
+            Self::ConfigApply => put(config::apply(world, take(input)?, call).await),
+            Self::ConfigConfirm => put(config::confirm(world, take(input)?, call).await),
+            Self::ConfigRevert => put(config::revert(world, take(input)?, call).await),
             Self::HealthProbe => put(health::probe(world, &take(input)?, call).await),
             Self::HealthVerdict => put(Ok(health::verdict(take(input)?))),
             Self::LogsCollect => put(logs::collect(world, take(input)?, call).await),
@@ -237,13 +263,16 @@ impl Action {
             Self::BotResume => put(bot::predict_resume(world, take(input)?, call, assumed).await),
             Self::BotCancelOrders => put(bot::predict_cancel(world, take(input)?, call, assumed).await),
             Self::BotRestart => put(bot::predict_restart(world, take(input)?, assumed)),
+            Self::ConfigApply => put(config::predict_apply(world, &take(input)?)),
+            Self::ConfigConfirm => put(Ok(config::predict_settled(world, take(input)?, "committed"))),
+            Self::ConfigRevert => put(Ok(config::predict_settled(world, take(input)?, "rolled_back"))),
             Self::LogsCollect => put(logs::predict_collect(world, take(input)?, call).await),
             Self::ArtifactVerify => put(Ok(logs::predict_verify())),
             Self::ArtifactDelete => put(Ok(logs::Deleted { deleted: true })),
             Self::NoteRaise => put(Ok(other::Raised { seq: None })),
             Self::WaitFor => put(Ok(other::predict_wait(&take(input)?))),
             Self::HealthProbe => put(health::probe(world, &take::<health::Probe>(input)?.once(), call).await),
-            Self::HealthVerdict => self.perform(world, input, call).await,
+            Self::ConfigPlan | Self::HealthVerdict => self.perform(world, input, call).await,
         }
     }
 }
@@ -287,6 +316,7 @@ impl From<Error> for Failure {
             Code::BotTimeout | Code::DeadlineExceeded => Timeout,
             Code::StoreUnavailable => Io,
             Code::BotRefused => Rejected,
+            Code::ConfigBusy => Busy,
             Code::BotNotCapable | Code::SupervisorMissing => Precondition,
             Code::Internal => Unknown,
             _ => match problem.status {
@@ -306,6 +336,7 @@ impl From<Error> for Failure {
 #[derive(Debug, Clone)]
 pub(super) struct World {
     pub bots: Bots,
+    pub configs: Configs,
     pub supervisor: Supervisor,
     pub events: Events,
     pub artifacts: Artifacts,
@@ -323,6 +354,8 @@ pub(super) struct Call {
     pub key: String,
     /// For the bot's own record.
     pub reason: String,
+    /// Who asked for the run.
+    pub actor: StoredActor,
     pub deadline: Instant,
 }
 

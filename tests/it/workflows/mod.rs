@@ -2,6 +2,8 @@
 //! is really replaced, and with botops killed at every point that matters.
 
 mod basics;
+mod kills;
+mod pair;
 mod real;
 
 use std::path::Path;

@@ -1,0 +1,221 @@
+//! Kills at every point that matters: each effect happens once, and every run comes to a state that is true.
+
+use std::time::Duration;
+
+use botops::contract::Hello;
+use serde_json::{Value, json};
+
+use super::pair::{Pair, SWAP};
+use crate::kit::until;
+
+/// Points on the way of `swap`, by how often they are passed before the kill. `WORKFLOW_KILLS=all` takes all.
+fn points() -> Vec<String> {
+    let few = [
+        "wf:before_admit:1",
+        "wf:admitted:1",
+        "wf:step_started:2",
+        "wf:acted:2",
+        "wf:step_finished:2",
+        "wf:restart:asked:1",
+        "wf:restart:stopped:1",
+        "wf:restart:started:1",
+        "wf:acted:4",
+        "wf:until:1",
+        "wf:acted:6",
+        "wf:finishing:1",
+    ];
+    let mut points: Vec<String> = few.map(str::to_owned).to_vec();
+    if std::env::var("WORKFLOW_KILLS").is_ok_and(|value| value == "all") {
+        for name in ["wf:step_starting", "wf:step_started", "wf:step_finished"] {
+            points.extend((1..=6).map(|nth| format!("{name}:{nth}")));
+        }
+        points.extend([1, 2, 3, 5].map(|nth| format!("wf:acted:{nth}")));
+        points.push("wf:restart:begin:1".to_owned());
+    }
+    points
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn botops_killed_anywhere_does_everything_once() {
+    let mut pair = Pair::start().await;
+    pair.define("swap", SWAP);
+    for (round, point) in points().into_iter().enumerate() {
+        let before: Hello = pair.bot.get("hello").await.unwrap();
+        let lives = pair.lives_begun();
+        pair.serve(Some(&point)).await;
+        pair.connected().await;
+        let (params, key) = (json!({"round": point}), format!("round-{round}"));
+        let first = pair.execute("swap", &params, &key).await;
+        if let Some(run) = first.as_ref().and_then(|body| body["run_id"].as_str()) {
+            assert!(pair.ended(run).await.is_none(), "{point} was not passed");
+        }
+        pair.died();
+        pair.serve(None).await;
+        // The client asks again with its key, as it must after a lost answer.
+        let again = pair.execute("swap", &params, &key).await.unwrap();
+        let run = again["run_id"].as_str().unwrap_or_else(|| panic!("{point}: {again}")).to_owned();
+        if let Some(first) = first.as_ref().and_then(|body| body["run_id"].as_str()) {
+            assert_eq!(first, run, "{point}: one run");
+        }
+        let view = pair.ended(&run).await.unwrap();
+        assert_eq!(view["state"], "succeeded", "{point}: {view:#}");
+        let after: Hello = pair.bot.get("hello").await.unwrap();
+        assert_eq!(view["outputs"]["old_epoch"], before.boot_epoch, "{point}");
+        assert_eq!(view["outputs"]["new_epoch"], after.boot_epoch, "{point}");
+        assert_eq!(pair.lives_begun(), lives + 1, "{point}: one new life");
+        for (id, count) in pair.effects(&run) {
+            assert_eq!(count, 1, "{point}: {id}");
+        }
+        // The row and the facts say the same, and the log has every line once.
+        let page = pair.get("/api/v1/workflows/swap/runs?limit=1").await;
+        assert_eq!(page["items"][0]["state"], view["state"], "{point}");
+        let log = std::fs::read_to_string(pair.data().join("logs/workflow_execution_log.jsonl")).unwrap();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut seqs: Vec<u64> = lines
+            .filter(|line| line["run_id"] == run.as_str())
+            .map(|line| line["seq"].as_u64().unwrap())
+            .collect();
+        seqs.sort_unstable();
+        assert_eq!(seqs, (1..=view["seq"].as_u64().unwrap()).collect::<Vec<_>>(), "{point}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_kills_botops_again_and_again_is_given_to_a_person() {
+    let mut pair = Pair::start().await;
+    pair.define("swap", SWAP);
+    pair.serve(Some("wf:step_started:2")).await;
+    pair.connected().await;
+    let run = pair.execute("swap", &json!({}), "k").await.unwrap()["run_id"].as_str().unwrap().to_owned();
+    pair.died();
+    for _ in 0..3 {
+        pair.serve(Some("wf:step_started:1")).await;
+        pair.died();
+    }
+    pair.serve(None).await;
+    let view = pair.ended(&run).await.unwrap();
+    assert_eq!(view["state"], "needs_attention", "{view:#}");
+    assert_eq!(view["error"]["error_code"], "WFL_009");
+    // Its lock is free.
+    let view = pair.execute("swap", &json!({}), "k2").await.unwrap();
+    let view = pair.ended(view["run_id"].as_str().unwrap()).await.unwrap();
+    assert_eq!(view["state"], "succeeded", "{view:#}");
+}
+
+/// Pauses, cancels, then expects what is not so: both are taken back.
+const BACK: &str = "\
+workflow: v1
+id: back
+title: Turns back
+risk: disruptive
+params: {type: object, additionalProperties: false}
+policy: {locks: [bot], on_conflict: reject, timeout_s: 60, on_crash: resume}
+steps:
+  - {id: pause, uses: bot.pause_trading, undo: {uses: bot.resume_trading}}
+  - {id: cancel, uses: bot.cancel_orders, undo: {uses: bot.pause_trading}}
+  - {id: look, uses: bot.status, expect: [{that: /phase, is: eq, value: stopping}]}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_while_turning_back_undoes_everything_once_and_last_first() {
+    let mut pair = Pair::start().await;
+    pair.define("back", BACK);
+    for (round, point) in
+        ["wf:undo_started:1", "wf:undo_acted:1", "wf:undo_finished:1", "wf:undo_acted:2", "wf:finishing:1"]
+            .into_iter()
+            .enumerate()
+    {
+        pair.serve(Some(point)).await;
+        pair.connected().await;
+        let body = pair.execute("back", &json!({}), &format!("k{round}")).await.unwrap();
+        let run = body["run_id"].as_str().unwrap().to_owned();
+        pair.died();
+        pair.serve(None).await;
+        let view = pair.ended(&run).await.unwrap();
+        assert_eq!(view["state"], "rolled_back", "{point}: {view:#}");
+        let text = std::fs::read_to_string(pair.bot.data().join("effects.jsonl")).unwrap();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let ids: Vec<String> = lines
+            .filter_map(|line| {
+                line["command_id"].as_str().and_then(|id| id.strip_prefix(&run)).map(str::to_owned)
+            })
+            .collect();
+        assert_eq!(ids, ["/pause", "/cancel", "/cancel/undo", "/pause/undo"], "{point}");
+        let view = pair.bot.state().await;
+        assert!(view.trading_enabled, "{point}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_dies_in_the_middle_never_makes_a_run_succeed_falsely() {
+    let mut pair = Pair::start().await;
+    pair.define("back", BACK);
+    let quick = "\
+workflow: v1
+id: quick
+title: Pauses and waits
+risk: disruptive
+params: {type: object, additionalProperties: false}
+policy: {locks: [bot], on_conflict: reject, timeout_s: 60, on_crash: resume}
+steps:
+  - {id: pause, uses: bot.pause_trading, undo: {uses: bot.resume_trading, retry: {max: 1, base_ms: 50, factor: 1, cap_ms: 50, on: [transport]}}}
+  - {id: wait, uses: wait.for, with: {seconds: 1}}
+  - {id: look, uses: bot.status, timeout_s: 4, retry: {max: 0, base_ms: 50, factor: 1, cap_ms: 50, on: [transport]}}
+";
+    pair.define("quick", quick);
+    let body = pair.execute("quick", &json!({}), "k").await.unwrap();
+    let run = body["run_id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/workflows/runs/{run}");
+    let paused = || async { pair.get(&path).await["steps"][0]["state"] == "succeeded" };
+    until("it has paused", Duration::from_secs(10), paused).await;
+    pair.bot.kill();
+    let view = pair.ended(&run).await.unwrap();
+    // The pause could not be taken back: that is said, not hidden.
+    assert_eq!(view["state"], "needs_attention", "{view:#}");
+    assert_eq!(view["steps"][0]["state"], "undo_failed");
+    assert_eq!(view["error"]["error_code"], "WFL_009");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_never_gets_healthy_past_the_pivot_is_left_paused_and_told() {
+    let mut pair = Pair::start().await;
+    let never = SWAP.replace("id: swap", "id: never").replace("for_s: 30", "for_s: 2").replace(
+        "expect: [{that: /boot_epoch, is: eq, value: $steps.restart.boot_epoch}]",
+        "expect: [{that: /phase, is: eq, value: stopping}]",
+    );
+    pair.define("never", &never);
+    let body = pair.execute("never", &json!({}), "k").await.unwrap();
+    let view = pair.ended(body["run_id"].as_str().unwrap()).await.unwrap();
+    assert_eq!(view["state"], "failed_after_pivot", "{view:#}");
+    assert_eq!(view["failed_step"], "after");
+    assert!(!pair.bot.state().await.trading_enabled);
+    let events = pair.get("/api/v1/events?kind=workflow&after=0&limit=500").await;
+    let raised =
+        events["items"].as_array().unwrap().iter().find(|event| event["data"]["code"] == "TEST_UNHEALTHY");
+    assert_eq!(raised.unwrap()["severity"], "critical");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_in_order_suspends_the_run_and_does_not_count_as_a_crash() {
+    let mut pair = Pair::start().await;
+    pair.define(
+        "swap",
+        &SWAP.replace(
+            "  - {id: cancel,",
+            "  - {id: wait, uses: wait.for, with: {seconds: 3}}\n  - {id: cancel,",
+        ),
+    );
+    let body = pair.execute("swap", &json!({}), "k").await.unwrap();
+    let run = body["run_id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/workflows/runs/{run}");
+    let waits = || async { pair.get(&path).await["steps"][1]["state"] == "succeeded" };
+    until("it has paused", Duration::from_secs(10), waits).await;
+    let server = pair.server.as_ref().unwrap();
+    server.terminate();
+    let mut server = pair.server.take().unwrap();
+    assert!(server.wait(Duration::from_secs(15)).success());
+    pair.serve(None).await;
+    let view = pair.ended(&run).await.unwrap();
+    assert_eq!(view["state"], "succeeded", "{view:#}");
+    assert_eq!(view["recoveries"], 0, "{view:#}");
+}

@@ -1,0 +1,197 @@
+//! botops as a process of its own beside a real paperbot that it can start again: for kills of either.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use super::real::{Sweep, supervised};
+use crate::kit::app::{KEY, answer, command};
+use crate::kit::paperbot::Paperbot;
+use crate::kit::{Process, until};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A bot, perhaps a botops, and a folder for both.
+pub struct Pair {
+    pub bot: Paperbot,
+    pub server: Option<Process>,
+    pub base: String,
+    client: Client,
+    starts: u32,
+    _sweep: Sweep,
+}
+
+impl Pair {
+    /// A bot that answers; botops is not started yet.
+    pub async fn start() -> Self {
+        let mut bot = Paperbot::prepare(&["--tick", "50ms"]);
+        let config = bot.folder.path().join("data-botops/config");
+        bot.arguments(&["--config-dir", config.to_str().unwrap()]);
+        let sweep = Sweep(bot.data().join("paperbot.pid"));
+        let client = Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
+        let mut pair = Self { bot, server: None, base: String::new(), client, starts: 0, _sweep: sweep };
+        // botops makes the first config version, from which the bot boots.
+        pair.serve(None).await;
+        pair.bot.launch().await;
+        pair.connected().await;
+        pair
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.bot.folder.path().join("data-botops")
+    }
+
+    /// Starts botops, perhaps to die at a point.
+    pub async fn serve(&mut self, kill_at: Option<&str>) {
+        self.end();
+        self.starts += 1;
+        let logs = self.bot.folder.path().join(format!("logs-{}", self.starts));
+        let mut command = command(&["serve"]);
+        command
+            .env("BOT_API_AUTH_TOKEN", KEY)
+            .env("BOT_API_PORT", "0")
+            .env("BOT_API_RATE_LIMIT", "1000000")
+            .env("BOT_DATA_DIR", self.data())
+            .env("BOT_LOG_DIR", &logs)
+            .env("BOT_POLL_INTERVAL", "50ms")
+            .env("BOT_CONFIG_MIN_TRIAL", "200ms");
+        for (name, value) in supervised(&self.bot) {
+            command.env(name, value);
+        }
+        if let Some(point) = kill_at {
+            command.env("KILL_AT", point);
+        }
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        self.server = Some(Process::spawn(&mut command));
+        let log = logs.join("botops.log");
+        let mut address = None;
+        let told = || {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            address = lines.filter_map(|line| line["net.address"].as_str().map(str::to_owned)).next();
+            let found = address.is_some();
+            async move { found }
+        };
+        until("botops serves", LIMIT, told).await;
+        self.base = format!("http://{}", address.unwrap());
+    }
+
+    /// SIGKILL.
+    pub fn end(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill();
+        }
+    }
+
+    /// Waits until botops has killed itself.
+    pub fn died(&mut self) {
+        let mut server = self.server.take().expect("it was started");
+        server.wait(LIMIT);
+    }
+
+    /// Whether botops still lives.
+    pub fn lives(&mut self) -> bool {
+        self.server.as_mut().is_some_and(|server| server.child().try_wait().unwrap().is_none())
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base)).header("x-api-key", KEY)
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        answer(self.request(Method::GET, path)).await.1
+    }
+
+    pub async fn connected(&self) {
+        let seen = || async { self.get("/api/v1/state").await["bot"]["presence"] == "connected" };
+        until("botops sees the bot", LIMIT, seen).await;
+    }
+
+    /// Executes with a key; `None` when botops died over it.
+    pub async fn execute(&self, id: &str, params: &Value, key: &str) -> Option<Value> {
+        let request = self.request(Method::POST, &format!("/api/v1/workflows/{id}/execute"));
+        let response =
+            request.header("idempotency-key", key).json(&json!({"params": params})).send().await.ok()?;
+        response.json().await.ok()
+    }
+
+    /// Waits until the run is over; `None` when botops died meanwhile.
+    pub async fn ended(&mut self, run: &str) -> Option<Value> {
+        let end = Instant::now() + Duration::from_secs(90);
+        loop {
+            assert!(Instant::now() < end, "the run {run} does not end");
+            let sent =
+                self.request(Method::GET, &format!("/api/v1/workflows/runs/{run}?wait=2s")).send().await;
+            let view: Option<Value> = match sent {
+                Ok(response) => response.json().await.ok(),
+                Err(_) => None,
+            };
+            match view {
+                Some(view) if view["terminal"] == true => return Some(view),
+                Some(_) => {}
+                None if !self.lives() => return None,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    /// How often each command id had an effect, by the bot's own account.
+    pub fn effects(&self, of: &str) -> Vec<(String, usize)> {
+        let text = std::fs::read_to_string(self.bot.data().join("effects.jsonl")).unwrap_or_default();
+        let mut counts = std::collections::BTreeMap::new();
+        for line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            if let Some(id) = line["command_id"].as_str().filter(|id| id.starts_with(of)) {
+                *counts.entry(id.to_owned()).or_insert(0) += 1;
+            }
+        }
+        counts.into_iter().collect()
+    }
+
+    /// How many lives the bot has begun, by its own log.
+    pub fn lives_begun(&self) -> usize {
+        let mut count = 0;
+        for entry in std::fs::read_dir(self.bot.data().join("logs")).unwrap().filter_map(Result::ok) {
+            if entry.file_name().to_string_lossy().starts_with("paperbot") {
+                let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+                count += text.matches(" serves on ").count();
+            }
+        }
+        count
+    }
+
+    /// A workflow of the operator's own.
+    pub fn define(&self, id: &str, yaml: &str) {
+        let folder = self.data().join("workflows");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(format!("{id}.yaml")), yaml).unwrap();
+    }
+}
+
+/// Everything restart-bot does, with less waiting.
+pub const SWAP: &str = "\
+workflow: v1
+id: swap
+title: Restart, quickly
+risk: disruptive
+params:
+  type: object
+  additionalProperties: false
+  properties: {round: {type: string}}
+policy: {locks: [bot], on_conflict: reject, timeout_s: 120, on_crash: resume}
+steps:
+  - {id: before, uses: bot.status}
+  - {id: pause, uses: bot.pause_trading, undo: {uses: bot.resume_trading}}
+  - {id: cancel, uses: bot.cancel_orders, undo: none}
+  - {id: restart, uses: bot.restart, pivot: true, with: {drain_s: 20, expect_epoch: $steps.before.boot_epoch}}
+  - id: after
+    uses: bot.status
+    until:
+      every_ms: 100
+      for_s: 30
+      expect: [{that: /boot_epoch, is: eq, value: $steps.restart.boot_epoch}]
+  - {id: resume, uses: bot.resume_trading}
+on_failure_after_pivot: {leave: trading_paused, raise: {severity: critical, code: TEST_UNHEALTHY}}
+outputs: {old_epoch: $steps.before.boot_epoch, new_epoch: $steps.restart.boot_epoch}
+";
