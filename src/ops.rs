@@ -171,7 +171,7 @@ impl Ops {
         self.health.add_source(
             "config_sync",
             Criticality::Important,
-            &[],
+            &["bot"],
             Arc::new(move || {
                 let now = configs.current();
                 let level = match now.sync {

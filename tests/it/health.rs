@@ -570,10 +570,12 @@ async fn a_load_balancer_reads_the_short_form() {
     };
     kit::until("it passes", LIMIT, || async { short().await.0 == 200 }).await;
     bot.die();
-    kit::until("it fails", LIMIT, || async { short().await.0 == 503 }).await;
-    let (_, body) = short().await;
-    assert_eq!(body["status"], "fail");
-    assert_eq!(body["output"], "bot");
+    // The scripted bot runs no committed config, which fails by itself; the bot's loss is worse and takes the word.
+    let names_the_bot = || async {
+        let (status, body) = short().await;
+        status == 503 && body["status"] == "fail" && body["output"] == "bot"
+    };
+    kit::until("it fails for the bot", LIMIT, names_the_bot).await;
     botops.stop().await;
 }
 
