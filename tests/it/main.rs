@@ -13,6 +13,7 @@ mod ask;
 mod bots;
 mod configs;
 mod contract;
+mod control;
 mod document;
 mod health;
 mod house;

@@ -21,7 +21,7 @@ fn points() -> Vec<String> {
         "wf:restart:started:1",
         "wf:acted:4",
         "wf:until:1",
-        "wf:acted:6",
+        "wf:acted:5",
         "wf:finishing:1",
     ];
     let mut points: Vec<String> = few.map(str::to_owned).to_vec();
@@ -29,7 +29,7 @@ fn points() -> Vec<String> {
         for name in ["wf:step_starting", "wf:step_started", "wf:step_finished"] {
             points.extend((1..=6).map(|nth| format!("{name}:{nth}")));
         }
-        points.extend([1, 2, 3, 5].map(|nth| format!("wf:acted:{nth}")));
+        points.extend([1, 3].map(|nth| format!("wf:acted:{nth}")));
         points.push("wf:restart:begin:1".to_owned());
     }
     points
@@ -91,7 +91,8 @@ async fn a_run_that_kills_botops_again_and_again_is_given_to_a_person() {
     let run = pair.execute("swap", &json!({}), "k").await.unwrap()["run_id"].as_str().unwrap().to_owned();
     pair.died();
     for _ in 0..3 {
-        pair.serve(Some("wf:step_started:1")).await;
+        // It dies as soon as it takes the run up, before it serves.
+        pair.launch(Some("wf:step_started:1"));
         pair.died();
     }
     pair.serve(None).await;

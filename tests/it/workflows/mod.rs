@@ -3,6 +3,7 @@
 
 mod basics;
 mod kills;
+mod many;
 mod pair;
 mod real;
 

@@ -15,12 +15,13 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// A bot, perhaps a botops, and a folder for both.
 pub struct Pair {
+    // First, so that it is dropped while the pid file is still there.
+    _sweep: Sweep,
     pub bot: Paperbot,
     pub server: Option<Process>,
     pub base: String,
     client: Client,
     starts: u32,
-    _sweep: Sweep,
 }
 
 impl Pair {
@@ -43,8 +44,24 @@ impl Pair {
         self.bot.folder.path().join("data-botops")
     }
 
-    /// Starts botops, perhaps to die at a point.
+    /// Starts botops, perhaps to die at a point, and waits until it serves.
     pub async fn serve(&mut self, kill_at: Option<&str>) {
+        let logs = self.launch(kill_at);
+        let log = logs.join("botops.log");
+        let mut address = None;
+        let told = || {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            address = lines.filter_map(|line| line["net.address"].as_str().map(str::to_owned)).next();
+            let found = address.is_some();
+            async move { found }
+        };
+        until("botops serves", LIMIT, told).await;
+        self.base = format!("http://{}", address.unwrap());
+    }
+
+    /// Starts botops, perhaps to die at a point; returns its log folder.
+    pub fn launch(&mut self, kill_at: Option<&str>) -> PathBuf {
         self.end();
         self.starts += 1;
         let logs = self.bot.folder.path().join(format!("logs-{}", self.starts));
@@ -65,17 +82,7 @@ impl Pair {
         }
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         self.server = Some(Process::spawn(&mut command));
-        let log = logs.join("botops.log");
-        let mut address = None;
-        let told = || {
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
-            let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            address = lines.filter_map(|line| line["net.address"].as_str().map(str::to_owned)).next();
-            let found = address.is_some();
-            async move { found }
-        };
-        until("botops serves", LIMIT, told).await;
-        self.base = format!("http://{}", address.unwrap());
+        logs
     }
 
     /// SIGKILL.
