@@ -5,23 +5,14 @@
 //! Deliberately absent: a fact that is written after the effect it announces.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::definition::{FailureClass, Workflow};
 use super::values::Criterion;
-use crate::ops_log::{Op, OpEvent};
-
-/// How much of the log's end is looked at to see which lines are there after a crash.
-const TAIL: u64 = 512 * 1024;
+use crate::ops_log::{self, OpEvent};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -260,7 +251,8 @@ impl Fact {
         }
     }
 
-    fn step(&self) -> Option<&str> {
+    /// The step it is about.
+    pub fn step(&self) -> Option<&str> {
         match self {
             Self::StepStarted { step, .. }
             | Self::AttemptFailed { step, .. }
@@ -273,7 +265,8 @@ impl Fact {
         }
     }
 
-    fn error(&self) -> Option<&RunError> {
+    /// The failure it tells of.
+    pub fn error(&self) -> Option<&RunError> {
         match self {
             Self::AttemptFailed { error, .. } | Self::UndoAttemptFailed { error, .. } => Some(error),
             Self::StepFinished { error, .. }
@@ -502,68 +495,41 @@ impl StepFold {
     }
 }
 
-/// `workflow_execution_log.jsonl`: one line per fact, for people and for other tools.
-#[derive(Debug, Clone)]
-pub(super) struct ExecutionLog {
-    file: Arc<Mutex<Option<File>>>,
+/// What a write left: the events since the last look, the fact's own last, and the row's state.
+pub(super) struct Written {
+    pub events: Vec<OpEvent>,
+    pub state: RunState,
 }
 
-impl ExecutionLog {
-    /// Opens the log; without it, runs go on (the store has everything).
-    pub fn open(path: &Path) -> Self {
-        let open = || -> io::Result<File> {
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder)?;
-            }
-            OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(path)
-        };
-        let file = open().map_err(|error| {
-            tracing::error!("the workflow log {} cannot be written: {error}", path.display());
-        });
-        Self { file: Arc::new(Mutex::new(file.ok())) }
-    }
-
-    /// Writes the line of a fact that is in the store.
-    pub fn write(&self, op: &Op, seq: u64, at_ms: i64, fact: &Fact, state: RunState) {
-        let (word, _) = fact.parts();
-        let at = DateTime::<Utc>::from_timestamp_millis(at_ms).unwrap_or_default();
-        let error = fact.error();
-        let level = if error.is_some() { "WARN" } else { "INFO" };
-        let mut line = json!({
-            "timestamp": at, "level": level, "event": word, "message": fact.says(&op.name), "workflow_id": op.name,
-            "run_id": op.op_id, "seq": seq, "state": state, "step": fact.step(), "error": error,
-            "actor": op.actor.key_id, "request_id": op.actor.request_id, "definition_sha256": op.def_sha,
-        });
-        crate::redact::json(&mut line);
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(file) = file.as_mut() else { return };
-        if let Err(error) = file.write_all(format!("{line}\n").as_bytes()) {
-            tracing::warn!("a line of the workflow log was not written: {error}");
+/// Writes a fact into a run's row and journal, and returns every event after `seen`; `None` when the run is over.
+pub(super) fn write_fact(
+    connection: &rusqlite::Connection,
+    op_id: &str,
+    seen: u64,
+    fact: &Fact,
+) -> rusqlite::Result<Option<Written>> {
+    let (word, data) = fact.parts();
+    let state = match fact.state() {
+        Some(state) => state,
+        // A cancel may have moved the row meanwhile.
+        None => {
+            let known = ops_log::load(connection, op_id)?.and_then(|op| RunState::of(&op.state));
+            known.unwrap_or(RunState::Running)
         }
+    };
+    let deadline_ms = if let Fact::Started { deadline_ms } = fact { Some(*deadline_ms) } else { None };
+    let to = ops_log::Move {
+        state: state.as_str().to_owned(),
+        live: !state.is_terminal(),
+        result: None,
+        deadline_ms,
+    };
+    if !ops_log::advance(connection, op_id, &to, &word, &data)? {
+        return Ok(None);
     }
-
-    /// The highest number per run among the newest lines, to see what a crash kept out.
-    pub fn newest(&self) -> BTreeMap<String, u64> {
-        let mut found = BTreeMap::new();
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(file) = file.as_mut() else { return found };
-        let mut tail = String::new();
-        let read = file.metadata().and_then(|meta| {
-            file.seek(SeekFrom::Start(meta.len().saturating_sub(TAIL)))?;
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
-            tail = String::from_utf8_lossy(&bytes).into_owned();
-            // A line that a crash cut off gets its end, so that the next one stands alone.
-            if bytes.last().is_some_and(|last| *last != b'\n') { file.write_all(b"\n") } else { Ok(()) }
-        });
-        if let Err(error) = read {
-            tracing::warn!("the workflow log could not be read back: {error}");
-        }
-        for line in tail.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-            if let (Some(run), Some(seq)) = (line["run_id"].as_str(), line["seq"].as_u64()) {
-                found.insert(run.to_owned(), seq);
-            }
-        }
-        found
+    if let Fact::AttemptFailed { retry_at_ms, .. } | Fact::UndoAttemptFailed { retry_at_ms, .. } = fact {
+        ops_log::set_timer(connection, op_id, "retry", *retry_at_ms)?;
     }
+    let events = ops_log::events(connection, op_id, seen)?;
+    Ok(Some(Written { events, state }))
 }

@@ -10,10 +10,15 @@ mod artifacts;
 mod catalogue;
 mod check;
 mod definition;
+mod door;
 mod journal;
+mod log;
+mod outcome;
 mod plan;
+mod queue;
 mod run;
 mod stats;
+mod tries;
 mod types;
 mod values;
 mod view;
@@ -26,12 +31,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use data_encoding::HEXLOWER;
 use futures_util::FutureExt;
-use rusqlite::Connection;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -42,8 +44,8 @@ use crate::contract::{EventKind, Severity};
 use crate::error::{Code, Error};
 use crate::events::{Events, NewEvent};
 use crate::kill;
-use crate::ops_log::{self, Admission, NewOp, Op, OpKind, StoredActor, now_ms};
-use crate::store::{Abort, Store};
+use crate::ops_log::{self, NewOp, Op, OpKind, StoredActor};
+use crate::store::Store;
 use crate::tasks::{OnFailure, Tasks};
 use crate::telemetry::Metrics;
 
@@ -53,16 +55,13 @@ pub use view::{ListView, PlanView, RunView, WorkflowView};
 use actions::World;
 use artifacts::Artifacts;
 use catalogue::{Catalogue, Known};
-use definition::{OnConflict, Workflow};
-use journal::{ExecutionLog, Fact, Folded, RunState};
-use run::{Halt, Run, Written, is_past_pivot, write_fact};
+use definition::Workflow;
+use door::{Admitted, admit, ask_to_stop, digest};
+use journal::{Fact, Folded, RunState, Written, write_fact};
+use log::ExecutionLog;
+use queue::serve_queue;
+use run::{Halt, Run};
 use stats::Counters;
-
-/// How often a queue with somebody in it looks whether its lock is free.
-const QUEUE_LOOK: Duration = Duration::from_millis(250);
-
-/// How long a run may wait in a queue.
-const QUEUE_MAX_MS: i64 = 3_600_000;
 
 /// How long a stop lets an undo that is under way come to its end.
 const STOP_LATE: Duration = Duration::from_secs(4);
@@ -128,13 +127,6 @@ pub enum Started {
     Replayed(RunView),
     /// The same work is under way already.
     Joined(RunView),
-}
-
-/// What the store said to a request to execute.
-enum Admitted {
-    New(Op),
-    Replayed(Op),
-    Joined(Op),
 }
 
 impl Workflows {
@@ -473,172 +465,9 @@ impl Workflows {
     }
 }
 
-/// Decides about a request inside one transaction: nobody else decides at the same time.
-fn admit(connection: &Connection, mut new: NewOp, workflow: &Workflow) -> Result<Admitted, Abort> {
-    if let Some((key, digest)) = &new.idempotency
-        && let Some(op) = ops_log::replay(connection, &new.actor.key_id, key, digest)?
-    {
-        return Ok(Admitted::Replayed(op));
-    }
-    let policy = &workflow.definition.policy;
-    let live = ops_log::live(connection, OpKind::Workflow)?;
-    let siblings: Vec<&Op> = live.iter().filter(|op| op.name == new.name).collect();
-    if policy.on_conflict == OnConflict::Join
-        && let Some(same) = siblings.iter().find(|op| op.params == new.params && op.def_sha == new.def_sha)
-    {
-        return Ok(Admitted::Joined((*same).clone()));
-    }
-    if new.lock_key.is_none() && siblings.len() >= policy.max_parallel as usize {
-        let detail = format!("{} runs of `{}` are under way, as many as it allows", siblings.len(), new.name);
-        return Err(Error::new(Code::WorkflowQueueFull).detail(detail).into());
-    }
-    let queued = siblings.iter().filter(|op| op.state == RunState::Queued.as_str()).count();
-    let wanted = new.lock_key.clone();
-    let holder = match &wanted {
-        Some(lock) => ops_log::holder(connection, lock)?,
-        None => None,
-    };
-    if policy.on_conflict == OnConflict::Queue && (holder.is_some() || queued > 0) {
-        if queued >= policy.queue_max as usize {
-            let detail = format!("{queued} runs of `{}` wait already", new.name);
-            return Err(Error::new(Code::WorkflowQueueFull).detail(detail).into());
-        }
-        new.lock_key = None;
-        RunState::Queued.as_str().clone_into(&mut new.state);
-    }
-    catalogue::pin(connection, "", workflow).or_else(|_| Ok::<(), rusqlite::Error>(()))?;
-    match ops_log::admit(connection, &new)? {
-        Admission::Replay(op) => Ok(Admitted::Replayed(*op)),
-        Admission::Held(holder) => Err(held(&holder).into()),
-        Admission::Admitted => {
-            if new.state == RunState::Running.as_str() {
-                begin(connection, &new.op_id, workflow)?;
-            }
-            let op = ops_log::load(connection, &new.op_id)?.ok_or_else(|| Error::new(Code::Internal))?;
-            Ok(Admitted::New(op))
-        }
-    }
-}
-
-/// The run's clock starts.
-fn begin(connection: &Connection, op_id: &str, workflow: &Workflow) -> rusqlite::Result<()> {
-    let limit = i64::try_from(workflow.definition.policy.timeout_s).unwrap_or(3_600) * 1_000;
-    write_fact(connection, op_id, 0, &Fact::Started { deadline_ms: now_ms() + limit }).map(|_| ())
-}
-
-fn held(holder: &Op) -> Error {
-    let error = Error::new(Code::WorkflowConflict)
-        .detail(format!("`{}` ({}) holds the bot and is {}", holder.name, holder.op_id, holder.state))
-        .context("holder", holder.op_id.clone())
-        .context("holder_kind", holder.kind.as_str())
-        .context("holder_name", holder.name.clone())
-        .context("holder_state", holder.state.clone())
-        .context("holder_since", view::time(holder.created_ms).to_rfc3339());
-    match holder.kind {
-        OpKind::Workflow => {
-            let path = format!("/api/v1/workflows/runs/{}?wait=30s", holder.op_id);
-            error.next("get_workflow_run", "GET", path, None, Some("read"))
-        }
-        OpKind::Config => {
-            let path = format!("/api/v1/config/txns/{}", holder.op_id);
-            error.next("get_config_txn", "GET", path, None, Some("read"))
-        }
-    }
-}
-
-type Told = Vec<(ops_log::OpEvent, Fact, RunState)>;
-
-/// Puts the wish to stop into the journal, if there is anything left to stop.
-fn ask_to_stop(connection: &Connection, op_id: &str, workflow: &Workflow, by: String) -> Result<Told, Abort> {
-    let events = ops_log::events(connection, op_id, 0)?;
-    let folded = Folded::of(workflow, &events);
-    let over = |state: RunState| Error::new(Code::WorkflowRunOver).context("state", state.as_str());
-    if folded.state.is_terminal() {
-        return Err(over(folded.state).context("run_id", op_id).into());
-    }
-    if folded.cancel_by.is_some() || folded.turned_back.is_some() {
-        return Ok(Vec::new());
-    }
-    if is_past_pivot(workflow, &folded) {
-        return Err(Error::new(Code::WorkflowPastPivot).context("run_id", op_id).into());
-    }
-    let mut facts = vec![Fact::CancelRequested { by }];
-    if folded.state == RunState::Queued {
-        let error = None;
-        facts.push(Fact::Finished { state: RunState::Cancelled, outputs: None, error });
-    }
-    let mut told = Vec::new();
-    for fact in facts {
-        let written = write_fact(connection, op_id, folded.seq, &fact)?;
-        if let Some(Written { mut events, state }) = written
-            && let Some(own) = events.pop()
-        {
-            told.push((own, fact, state));
-        }
-    }
-    Ok(told)
-}
-
-/// Gives free locks to those who wait, first come, first served.
-async fn serve_queue(shared: Arc<Shared>) {
-    loop {
-        let idle = shared.waiting.load(Ordering::Relaxed) == 0;
-        tokio::select! {
-            () = shared.stopping.cancelled() => return,
-            () = shared.queue.notified() => {}
-            () = tokio::time::sleep(QUEUE_LOOK), if !idle => {}
-        }
-        if let Err(error) = shared.admit_waiting().await {
-            tracing::warn!(
-                error.cause = error.cause_for_log(),
-                "the queue of runs waits for the store: {error}"
-            );
-        }
-    }
-}
-
 impl Shared {
     fn active(&self) -> std::sync::MutexGuard<'_, HashMap<String, CancellationToken>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn admit_waiting(self: &Arc<Self>) -> Result<(), Error> {
-        let live = self.store.read(|connection| Ok(ops_log::live(connection, OpKind::Workflow)?)).await?;
-        let queued: Vec<Op> = live.into_iter().filter(|op| op.state == RunState::Queued.as_str()).collect();
-        self.waiting.store(queued.len(), Ordering::Relaxed);
-        for op in queued {
-            let workflow = self.definition(&op).await?;
-            let Some(lock) = plan::lock_key(&workflow, self.world.bots.id()) else { continue };
-            let (id, definition) = (op.op_id.clone(), workflow.clone());
-            let is_too_old = now_ms() - op.created_ms > QUEUE_MAX_MS;
-            let begun = self
-                .store
-                .write(move |connection| {
-                    if is_too_old {
-                        let error = None;
-                        let late = Fact::Finished { state: RunState::Cancelled, outputs: None, error };
-                        return Ok(write_fact(connection, &id, 0, &late)?.map(|written| (written, late)));
-                    }
-                    if ops_log::take_lock(connection, &id, &lock)?.is_some() {
-                        return Ok(None);
-                    }
-                    let limit =
-                        i64::try_from(definition.definition.policy.timeout_s).unwrap_or(3_600) * 1_000;
-                    let started = Fact::Started { deadline_ms: now_ms() + limit };
-                    Ok(write_fact(connection, &id, 0, &started)?.map(|written| (written, started)))
-                })
-                .await?;
-            let Some((Written { events, state }, fact)) = begun else { continue };
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            if let Some(own) = events.last() {
-                self.tell(&op, own.seq, own.at_ms, &fact, state);
-            }
-            if !state.is_terminal() {
-                let folded = Folded::of(&workflow, &events);
-                self.launch(op, workflow, folded);
-            }
-        }
-        Ok(())
     }
 
     /// Gives a run a task. It has at most one.
@@ -761,36 +590,4 @@ impl Shared {
             Err(error) => tracing::warn!("the success ratio of {name} could not be read: {error}"),
         }
     }
-}
-
-/// A digest that does not depend on the order of members.
-fn digest(value: &Value) -> String {
-    fn canonical(value: &Value, into: &mut String) {
-        match value {
-            Value::Object(members) => {
-                let sorted: std::collections::BTreeMap<_, _> = members.iter().collect();
-                into.push('{');
-                for (name, member) in sorted {
-                    into.push_str(&Value::String(name.clone()).to_string());
-                    into.push(':');
-                    canonical(member, into);
-                    into.push(',');
-                }
-                into.push('}');
-            }
-            Value::Array(items) => {
-                into.push('[');
-                for item in items {
-                    canonical(item, into);
-                    into.push(',');
-                }
-                into.push(']');
-            }
-            plain => into.push_str(&plain.to_string()),
-        }
-    }
-    let mut text = String::new();
-    canonical(value, &mut text);
-    let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-    HEXLOWER.encode(&digest)
 }

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::actions::{Assumed, Call, Class, Repeat, World};
 use super::definition::{Lock, Predicate, Step, UndoRule, Workflow};
 use super::journal::RunError;
-use super::run::kept;
+use super::outcome::kept;
 use super::values::{Criterion, Values, all_met};
 use crate::ops_log::StoredActor;
 

@@ -12,17 +12,17 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use super::actions::{Action, Call, Class, Failure, Repeat};
-use super::definition::{
-    FailureClass, OnCrash, OnError, Posture, Retry, Step, Undo, UndoRule, Until, Workflow,
-};
-use super::journal::{Fact, Folded, RunError, RunState, StepFold, StepState, Why};
+use super::actions::{Action, Call, Class, Failure};
+use super::definition::{FailureClass, OnCrash, OnError, Posture, Step, Undo, UndoRule, Until, Workflow};
+use super::journal::{Fact, Folded, RunError, RunState, StepFold, StepState, Why, Written};
+use super::outcome::{attention, error, kept, shown, unmet};
+use super::tries::Tries;
 use super::values::{Criterion, Values, all_met};
 use crate::contract::EventKind;
 use crate::error::Code;
 use crate::events::NewEvent;
 use crate::kill;
-use crate::ops_log::{self, Op, now_ms};
+use crate::ops_log::{Op, now_ms};
 
 /// A run that was taken up this often is not taken up again: something in it kills the process.
 pub(super) const RECOVERIES_MAX: u32 = 3;
@@ -64,70 +64,6 @@ enum Cut {
     Cancelled,
     Deadline,
     Stopping,
-}
-
-/// How attempts follow each other.
-#[derive(Debug, Clone)]
-struct Tries {
-    max: u32,
-    base_ms: u64,
-    factor: f64,
-    cap_ms: u64,
-    on: Vec<FailureClass>,
-}
-
-impl Tries {
-    fn of(action: Action, retry: Option<&Retry>, is_undo: bool) -> Self {
-        use FailureClass::{Busy, Io, Timeout, Transport};
-        if let Some(retry) = retry {
-            let (max, base_ms, factor, cap_ms) = (retry.max, retry.base_ms, retry.factor, retry.cap_ms);
-            return Self { max, base_ms, factor, cap_ms, on: retry.on.clone() };
-        }
-        // Repeating is safe for every action there is: pure, keyed, or looking first.
-        let max = match (is_undo, action.spec().repeat) {
-            (true, _) => 6,
-            (false, Repeat::CompareAndSet) => 2,
-            (false, Repeat::Pure | Repeat::Keyed) => 4,
-        };
-        Self { max, base_ms: 200, factor: 2.0, cap_ms: 3_000, on: vec![Transport, Timeout, Busy, Io] }
-    }
-
-    /// When to try again after so many failures, with full jitter; `None` when this was the last try.
-    fn next_ms(&self, failures: u32, class: FailureClass) -> Option<i64> {
-        if failures > self.max || !self.on.contains(&class) {
-            return None;
-        }
-        let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX).min(30);
-        #[expect(clippy::cast_precision_loss, reason = "milliseconds of a wait")]
-        let bound = (self.base_ms as f64 * self.factor.powi(exponent)).min(self.cap_ms as f64);
-        #[expect(clippy::cast_possible_truncation, reason = "bounded by cap_ms")]
-        Some(now_ms() + (bound * random()) as i64)
-    }
-}
-
-/// Evenly from 0 to 1.
-fn random() -> f64 {
-    let mut bytes = [0; 4];
-    // Without randomness, no jitter.
-    if getrandom::fill(&mut bytes).is_err() {
-        return 1.0;
-    }
-    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
-}
-
-/// A failure as it is kept.
-pub(super) fn kept(failure: &Failure) -> RunError {
-    let row = Code::ALL.iter().map(|code| code.row()).find(|row| row.code == failure.code);
-    RunError {
-        class: failure.class,
-        error_code: failure.code.to_owned(),
-        message: failure.message.clone(),
-        remediation: row.map(|row| row.remediation.to_owned()).unwrap_or_default(),
-    }
-}
-
-fn error(class: FailureClass, code: Code, message: impl Into<String>) -> RunError {
-    kept(&Failure::new(class, code, message))
 }
 
 /// One run and everything it needs.
@@ -749,73 +685,10 @@ fn spec_is_pivot(workflow: &Workflow, index: usize) -> bool {
     workflow.pivot() == Some(index)
 }
 
-fn attention(error: &RunError) -> RunError {
-    let row = Code::WorkflowNeedsAttention.row();
-    RunError { error_code: row.code.to_owned(), remediation: row.remediation.to_owned(), ..error.clone() }
-}
-
-/// What was expected and what was there, in one sentence.
-fn unmet(criteria: &[Criterion], when: &str) -> String {
-    let missed = criteria.iter().filter(|one| one.hard && !one.met).map(|one| {
-        let is = serde_json::to_value(one.is)
-            .ok()
-            .and_then(|is| is.as_str().map(str::to_owned))
-            .unwrap_or_default();
-        format!("{} {is} {} expected, {} found", one.that, one.expected, one.actual)
-    });
-    crate::text::clean(&format!("{when}: {}", missed.collect::<Vec<_>>().join("; ")), 400)
-}
-
-/// An input as the journal keeps it.
-fn shown(input: &Value) -> Value {
-    let mut shown = input.clone();
-    crate::redact::json(&mut shown);
-    if shown.to_string().len() > 8 * 1024 { json!({"omitted": "too large"}) } else { shown }
-}
-
 fn wide(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX / 4)
 }
 
 fn wide_ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
-}
-
-/// What a write left: the events since the last look, the fact's own last, and the row's state.
-pub(super) struct Written {
-    pub events: Vec<ops_log::OpEvent>,
-    pub state: RunState,
-}
-
-/// Writes a fact into a run's row and journal, and returns every event after `seen`; `None` when the run is over.
-pub(super) fn write_fact(
-    connection: &rusqlite::Connection,
-    op_id: &str,
-    seen: u64,
-    fact: &Fact,
-) -> rusqlite::Result<Option<Written>> {
-    let (word, data) = fact.parts();
-    let state = match fact.state() {
-        Some(state) => state,
-        // A cancel may have moved the row meanwhile.
-        None => {
-            let known = ops_log::load(connection, op_id)?.and_then(|op| RunState::of(&op.state));
-            known.unwrap_or(RunState::Running)
-        }
-    };
-    let deadline_ms = if let Fact::Started { deadline_ms } = fact { Some(*deadline_ms) } else { None };
-    let to = ops_log::Move {
-        state: state.as_str().to_owned(),
-        live: !state.is_terminal(),
-        result: None,
-        deadline_ms,
-    };
-    if !ops_log::advance(connection, op_id, &to, &word, &data)? {
-        return Ok(None);
-    }
-    if let Fact::AttemptFailed { retry_at_ms, .. } | Fact::UndoAttemptFailed { retry_at_ms, .. } = fact {
-        ops_log::set_timer(connection, op_id, "retry", *retry_at_ms)?;
-    }
-    let events = ops_log::events(connection, op_id, seen)?;
-    Ok(Some(Written { events, state }))
 }

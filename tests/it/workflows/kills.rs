@@ -35,7 +35,6 @@ fn points() -> Vec<String> {
     points
 }
 
-#[ignore = "fails beside automatic recovery: the points it counts on are not all passed"]
 #[tokio::test(flavor = "multi_thread")]
 async fn botops_killed_anywhere_does_everything_once() {
     let mut pair = Pair::start().await;
@@ -81,7 +80,6 @@ async fn botops_killed_anywhere_does_everything_once() {
     }
 }
 
-#[ignore = "fails beside automatic recovery: the points it counts on are not all passed"]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_kills_botops_again_and_again_is_given_to_a_person() {
     let mut pair = Pair::start().await;
