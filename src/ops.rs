@@ -118,6 +118,7 @@ impl Ops {
         ops.tell_of_config(tasks);
         ops.tell_of_health(tasks);
         ops.let_recovery_run();
+        ops.let_health_ask();
         ops.count(metrics);
         Ok(ops)
     }
@@ -167,22 +168,29 @@ impl Ops {
         self.health.set_runner(Arc::new(move |id, key, reason| {
             Box::pin(recover(workflows.clone(), id, key, reason))
         }));
+    }
+
+    /// Parts above health answer for themselves, from memory.
+    fn let_health_ask(&self) {
         let configs = self.configs.clone();
-        self.health.add_source(
-            "config_sync",
-            Criticality::Important,
-            &["bot"],
-            Arc::new(move || {
-                let now = configs.current();
-                let level = match now.sync {
-                    SyncState::InSync | SyncState::Trial | SyncState::PendingRestart => Some(Level::Healthy),
-                    SyncState::Drifted => Some(Level::Critical),
-                    // The bot's absence is another check's word.
-                    SyncState::BotOffline | SyncState::Unknown => None,
-                };
-                Fact { level, reason: now.sync_reason.clone(), numbers: Vec::new() }
-            }),
-        );
+        let sync = move || {
+            let now = configs.current();
+            let level = match now.sync {
+                SyncState::InSync | SyncState::Trial | SyncState::PendingRestart => Some(Level::Healthy),
+                SyncState::Drifted => Some(Level::Critical),
+                // The bot's absence is another check's word.
+                SyncState::BotOffline | SyncState::Unknown => None,
+            };
+            Fact { level, reason: now.sync_reason.clone(), numbers: Vec::new() }
+        };
+        self.health.add_source("config_sync", Criticality::Important, &["bot"], Arc::new(sync));
+        let configs = self.configs.clone();
+        let audit = move || {
+            let level = if configs.current().writable { Level::Healthy } else { Level::Critical };
+            let reason = "the audit does not hold, or the config cannot be read: changes are refused";
+            Fact { level: Some(level), reason: reason.to_owned(), numbers: Vec::new() }
+        };
+        self.health.add_source("audit_chain", Criticality::Important, &["store"], Arc::new(audit));
     }
 
     /// The state and the summary say whether the bot runs what is committed.

@@ -7,13 +7,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::json;
 
-use super::aggregate::{Criticality, Whole, aggregate};
-use super::alerts::{
-    Alert, AlertState, Change, Condition, Labels, Look, Notice, Overlay, idempotency_key, step,
-};
+use super::aggregate::{Whole, aggregate};
+use super::alerts::{Alert, Condition, Look};
 use super::checks::{Probe, Sample};
 use super::component::{AlertKind, Component, Stored, remember};
-use super::recovery::{Budget, Recovering, Sight, Step};
+use super::recovery::Budget;
 use super::silence::{Maintenance, Silence};
 use super::slo::Span;
 use super::spec::{Handler, MonitoringConfig, Spec};
@@ -22,14 +20,8 @@ use super::views::{self, severity};
 use crate::contract::{EventKind, Severity};
 use crate::events::NewEvent;
 
-/// Resolved alerts kept in memory.
-const RESOLVED: usize = 200;
-
 /// A jump of the wall clock worth telling.
 const JUMP: i64 = 2_000;
-
-/// How long an alert waits for its parents to be looked at.
-const PARENT_WAIT: i64 = 15_000;
 
 /// Something to store.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,9 +105,9 @@ pub(super) struct Engine {
     /// Open alerts of such components.
     pub orphans: Vec<Alert>,
     last: Option<Now>,
-    next_id: u64,
-    dice: u64,
-    out: Output,
+    pub next_id: u64,
+    pub dice: u64,
+    pub out: Output,
 }
 
 impl Engine {
@@ -168,23 +160,6 @@ impl Engine {
             }
         }
         self.components.insert(id, component);
-    }
-
-    /// Alerts of components that nobody plugged in again end; whoever was told of them is told so.
-    pub(super) fn end_orphans(&mut self, now: Now) {
-        for alert in std::mem::take(&mut self.orphans) {
-            let look = Look {
-                condition: Condition::Removed,
-                overlays: &[],
-                may_fire: false,
-                is_urgent: false,
-                summary: "",
-            };
-            let spare = alert.clone();
-            let mut slot = Some(alert);
-            let changes = step(&mut slot, || spare, &look, &self.config.alerting, now);
-            self.take_changes(&mut slot, &changes, now);
-        }
     }
 
     /// Stops watching a component; its open alerts are resolved.
@@ -280,62 +255,6 @@ impl Engine {
             self.recover(&mut component, now);
             self.components.insert(id, component);
         }
-    }
-
-    /// A handler came back.
-    pub(super) fn handler_ended(
-        &mut self,
-        id: &str,
-        outcome: Result<String, String>,
-        took_ms: u64,
-        now: Now,
-    ) {
-        let Some(component) = self.components.get_mut(id) else {
-            self.budget.is_busy = false;
-            return;
-        };
-        let said_ok = outcome.is_ok();
-        let step = component.recovery.ended(said_ok, &mut self.budget, now.mono);
-        component.next_due = now.mono;
-        let words = match outcome {
-            Ok(words) | Err(words) => words,
-        };
-        let ended = if said_ok { "ended; its check decides" } else { "failed" };
-        let message = format!("recovery of {id}: the handler {ended} ({words})");
-        let data = json!({"event_type": "recovery.handler_ended", "component_id": id, "ok": said_ok, "detail": words,
-            "attempt": component.recovery.attempts, "duration_ms": took_ms});
-        self.out.events.push(NewEvent::own(EventKind::Health, Severity::Medium, message, data));
-        self.store_recovery(id, now);
-        self.tell_step(id, &step);
-    }
-
-    /// An operator acts on a component's recovery.
-    pub(super) fn act(&mut self, id: &str, act: &str, by: &str, now: Now) -> Result<(), &'static str> {
-        let has_runner = self.has_runner;
-        let Some(component) = self.components.get_mut(id) else { return Err("no such component") };
-        let recovery = &mut component.recovery;
-        match act {
-            "hold" => recovery.held_by = Some(by.to_owned()),
-            "release" => recovery.held_by = None,
-            "reset" => recovery.reset(),
-            _ => {
-                let Some(handler) =
-                    component.spec.recovery.clone().filter(|handler| runs(handler, has_runner))
-                else {
-                    return Err("the component has no handler that can run");
-                };
-                let started = recovery.run_now(handler.limit_ms(), &mut self.budget, now.mono)?;
-                if let Step::Start { attempt } = started {
-                    let reason = format!("started by {by}");
-                    self.start(id, attempt, handler, reason);
-                }
-            }
-        }
-        let message = format!("recovery of {id}: {act} by {by}");
-        let data = json!({"event_type": format!("recovery.{act}"), "component_id": id, "by": by});
-        self.out.events.push(NewEvent::own(EventKind::Health, Severity::Medium, message, data));
-        self.store_recovery(id, now);
-        Ok(())
     }
 
     /// The alert with this id, open or resolved.
@@ -460,297 +379,4 @@ impl Engine {
         }
         parents.iter().map(|parent| 1 + self.depth(parent, limit - 1)).max().unwrap_or(0)
     }
-
-    /// The component at the top of the dependencies: notices about what hangs on it leave together.
-    fn root(&self, component: &Component) -> String {
-        let mut root = component.spec.id.clone();
-        let mut parent = component.spec.depends_on.first();
-        for _ in 0..self.components.len() {
-            let Some(id) = parent else { break };
-            root.clone_from(id);
-            parent = self.components.get(id).and_then(|component| component.spec.depends_on.first());
-        }
-        root
-    }
-
-    fn is_down(&self, id: &str, now: Now) -> bool {
-        let component = self.components.get(id);
-        component
-            .is_some_and(|component| component.standing(&self.config, now) == Standing::Known(Level::Down))
-    }
-
-    fn alert(&mut self, component: &mut Component, now: Now, wall: chrono::DateTime<chrono::Utc>) {
-        let standing = component.standing(&self.config, now);
-        let parents = component.spec.depends_on.clone();
-        let mut overlays = Vec::new();
-        if component.in_maintenance {
-            overlays.push(Overlay::Maintenance);
-        }
-        if parents.iter().any(|parent| self.is_down(parent, now)) {
-            overlays.push(Overlay::Parent);
-        }
-        if component.tracker.is_flapping() {
-            overlays.push(Overlay::Flapping);
-        }
-        let in_grace = component.in_grace(&self.config, now);
-        let may_fire = !in_grace && self.parents_were_asked(component, &parents, now);
-        let cap = match component.spec.criticality {
-            Criticality::Informational => None,
-            Criticality::Optional => Some(Level::Warning),
-            Criticality::Important => Some(Level::Critical),
-            Criticality::Required => Some(Level::Down),
-        };
-        let watched = self.config.enable_monitoring;
-        let is_late = now.mono - component.added > component.spec.stale_ms(&self.config);
-        for kind in AlertKind::ALL {
-            let condition = match (kind, standing) {
-                _ if cap.is_none() => Condition::False,
-                (AlertKind::Unhealthy, Standing::Known(Level::Healthy)) => Condition::False,
-                (AlertKind::Unhealthy, Standing::Known(level)) => {
-                    Condition::True(level.min(cap.unwrap_or(level)))
-                }
-                (AlertKind::Unhealthy, _) => Condition::Unknown,
-                (AlertKind::Flapping, _) if component.tracker.is_flapping() => {
-                    Condition::True(Level::Warning)
-                }
-                (AlertKind::Flapping, _) => Condition::False,
-                (AlertKind::Unchecked, Standing::Known(_)) => Condition::False,
-                (AlertKind::Unchecked, _) if !watched || in_grace => Condition::Unknown,
-                (AlertKind::Unchecked, Standing::Starting) if !is_late => Condition::Unknown,
-                // A component that was not looked at because its parent is away is told of by its parent.
-                (AlertKind::Unchecked, _) if component.spec.criticality >= Criticality::Important => {
-                    Condition::True(Level::Warning)
-                }
-                (AlertKind::Unchecked, _) => Condition::False,
-                (AlertKind::RecoveryExhausted, _) if component.recovery.is_exhausted() => {
-                    Condition::True(Level::Critical)
-                }
-                (AlertKind::RecoveryExhausted, _) => Condition::False,
-            };
-            let has_slot = component.alerts.get(&kind).is_some_and(Option::is_some);
-            if !has_slot && !matches!(condition, Condition::True(_)) {
-                continue;
-            }
-            let mut overlays = overlays.clone();
-            if kind == AlertKind::Flapping {
-                overlays.retain(|overlay| *overlay != Overlay::Flapping);
-            }
-            let level = if let Condition::True(level) = condition { level } else { Level::Warning };
-            if self.is_silenced(&labels(kind, component), level, wall) {
-                overlays.push(Overlay::Silenced);
-            }
-            let id = &component.spec.id;
-            let note = component.reason().unwrap_or("no reason was given");
-            let summary = match kind {
-                AlertKind::Unhealthy => format!("{id} is {}: {note}", standing.status().as_str()),
-                AlertKind::Flapping => format!("{id} changes too often to be believed"),
-                AlertKind::Unchecked => format!("{id} cannot be judged: {note}"),
-                AlertKind::RecoveryExhausted => format!("{id} did not recover, and the attempts are used up"),
-            };
-            let is_urgent = level == Level::Down && component.spec.criticality == Criticality::Required;
-            let look = Look { condition, overlays: &overlays, may_fire, is_urgent, summary: &summary };
-            self.look_at(component, kind, &look, now);
-        }
-    }
-
-    /// A parent that was not looked at since this one began to fail is looked at first.
-    fn parents_were_asked(&mut self, component: &Component, parents: &[String], now: Now) -> bool {
-        let Some(failing) = component.failing_since else { return true };
-        if now.mono - failing > PARENT_WAIT {
-            return true;
-        }
-        let mut all_asked = true;
-        for parent in parents {
-            let Some(parent) = self.components.get_mut(parent) else { continue };
-            let was_asked =
-                parent.last_start.is_some_and(|start| start >= failing) && !parent.tracker.is_unsettled();
-            if !was_asked {
-                all_asked = false;
-                let is_quiet = parent.last_start.is_none_or(|start| now.mono - start >= 1_000);
-                if !parent.in_flight && is_quiet {
-                    parent.next_due = parent.next_due.min(now.mono);
-                }
-            }
-        }
-        all_asked
-    }
-
-    fn is_silenced(&self, labels: &Labels, level: Level, wall: chrono::DateTime<chrono::Utc>) -> bool {
-        let severity = views::severity_name(severity(level));
-        self.silences.values().any(|silence| silence.matches(labels, severity, wall))
-    }
-
-    fn look_at(&mut self, component: &mut Component, kind: AlertKind, look: &Look<'_>, now: Now) {
-        let labels = labels(kind, component);
-        let group = self.root(component);
-        let slot = component.alerts.entry(kind).or_default();
-        let next_id = &mut self.next_id;
-        let resolved = &self.resolved;
-        let birth = || {
-            *next_id += 1;
-            let mut alert = Alert::new(uuid::Uuid::now_v7().to_string(), labels, group);
-            alert.previous = resolved
-                .iter()
-                .rev()
-                .find(|other| other.fingerprint == alert.fingerprint)
-                .map(|other| other.id.clone());
-            alert
-        };
-        let changes = step(slot, birth, look, &self.config.alerting, now);
-        if changes.is_empty() {
-            return;
-        }
-        let mut slot = slot.take();
-        self.take_changes(&mut slot, &changes, now);
-        component.alerts.insert(kind, slot);
-    }
-
-    /// Stores, tells and publishes what happened to an alert. A resolved one leaves its slot.
-    fn take_changes(&mut self, slot: &mut Option<Alert>, changes: &[Change], now: Now) {
-        let Some(alert) = slot else {
-            // It ended before it fired: an event is all that stays.
-            return;
-        };
-        alert.offset = now.offset();
-        let mut outbox = Vec::new();
-        for change in changes {
-            if let Change::Notice(notice) = change {
-                if *notice == Notice::Firing {
-                    alert.told_to.clone_from(&self.receivers);
-                }
-                let body = views::notice_body(alert, *notice);
-                outbox.extend(alert.told_to.iter().map(|receiver| OutboxRow {
-                    key: idempotency_key(alert, *notice, receiver),
-                    receiver: receiver.clone(),
-                    group: alert.group.clone(),
-                    created: now.wall,
-                    body: body.clone(),
-                }));
-            }
-            if let Some(event) = views::alert_event(alert, *change) {
-                self.out.events.push(event);
-            }
-        }
-        self.out.rows.push(Row::Alert(Box::new(alert.clone())));
-        self.out.rows.extend(outbox.into_iter().map(Row::Outbox));
-        if alert.state == AlertState::Resolved
-            && let Some(alert) = slot.take()
-        {
-            self.resolved.push_back(alert);
-            if self.resolved.len() > RESOLVED {
-                self.resolved.pop_front();
-            }
-        }
-    }
-
-    fn recover(&mut self, component: &mut Component, now: Now) {
-        let Some(handler) = component.spec.recovery.clone() else { return };
-        let is_idle = component.recovery.at == Recovering::Idle;
-        let standing = component.standing(&self.config, now);
-        let blocked = if !runs(&handler, self.has_runner) {
-            Some("no_handler")
-        } else if !self.config.enable_recovery {
-            Some("disabled")
-        } else if component.in_maintenance || !self.config.enable_monitoring {
-            Some("suspended")
-        } else if component.tracker.is_flapping() {
-            Some("flapping")
-        } else if component.spec.depends_on.iter().any(|parent| self.is_down(parent, now)) {
-            Some("parent_down")
-        } else {
-            None
-        };
-        let sight = Sight { standing, blocked, handler_ms: handler.limit_ms(), jitter: self.roll() };
-        let before = component.recovery.clone();
-        let Some(step) = component.recovery.step(&sight, &mut self.budget, now.mono) else {
-            if component.recovery.at != before.at && !is_idle {
-                self.put_recovery(component, now);
-            }
-            return;
-        };
-        self.put_recovery(component, now);
-        let id = component.spec.id.clone();
-        if let Step::Start { attempt } = step {
-            let reason = component.note.clone().unwrap_or_else(|| "it is not working".to_owned());
-            self.start(&id, attempt, handler, reason);
-        }
-        self.tell_step(&id, &step);
-    }
-
-    fn start(&mut self, id: &str, attempt: u32, handler: Handler, reason: String) {
-        let message = format!("recovery of {id}: attempt {attempt} runs {}", handler.name());
-        let data = json!({"event_type": "recovery.started", "component_id": id, "attempt": attempt,
-            "handler": handler.name(), "reason": reason});
-        self.say(Severity::High, message, data);
-        self.out.attempts.push(Attempt { component: id.to_owned(), attempt, handler, reason });
-    }
-
-    fn tell_step(&mut self, id: &str, step: &Step) {
-        let (severity, kind, attempt, message) = match step {
-            Step::Recovered { attempt } => (
-                Severity::Low,
-                "recovery.succeeded",
-                *attempt,
-                format!("recovery of {id}: its check confirms that it works"),
-            ),
-            Step::Failed { attempt, why } => (
-                Severity::High,
-                "recovery.failed",
-                *attempt,
-                format!("recovery of {id}: attempt {attempt} did not help, {why}"),
-            ),
-            Step::Exhausted => (
-                Severity::Critical,
-                "recovery.exhausted",
-                0,
-                format!("recovery of {id}: the attempts are used up"),
-            ),
-            Step::Start { .. } | Step::Planned => return,
-        };
-        self.say(severity, message, json!({"event_type": kind, "component_id": id, "attempt": attempt}));
-    }
-
-    fn store_recovery(&mut self, id: &str, now: Now) {
-        let Some(component) = self.components.remove(id) else { return };
-        self.put_recovery(&component, now);
-        self.components.insert(id.to_owned(), component);
-    }
-
-    fn put_recovery(&mut self, component: &Component, now: Now) {
-        let body = json!({"offset": now.offset(), "recovery": component.recovery});
-        let id = component.spec.id.clone();
-        self.put(Row::Thing { kind: "recovery", id, body: Some(body.to_string()) });
-        let body = json!({"offset": now.offset(), "budget": self.budget});
-        self.put(Row::Thing {
-            kind: "recovery_budget",
-            id: "process".to_owned(),
-            body: Some(body.to_string()),
-        });
-    }
-
-    /// From 0 to 1; spreads waits, so its quality hardly matters.
-    fn roll(&mut self) -> f64 {
-        self.dice ^= self.dice << 13;
-        self.dice ^= self.dice >> 7;
-        self.dice ^= self.dice << 17;
-        f64::from(u32::try_from(self.dice >> 32).unwrap_or(0)) / f64::from(u32::MAX)
-    }
-
-    /// Seeds what is left to chance.
-    pub(super) fn seed(&mut self, seed: u64) {
-        self.dice = seed | 1;
-    }
-}
-
-fn runs(handler: &Handler, has_runner: bool) -> bool {
-    has_runner || *handler == Handler::CheckpointStore
-}
-
-fn labels(kind: AlertKind, component: &Component) -> Labels {
-    [
-        ("alertname".to_owned(), kind.name().to_owned()),
-        ("component".to_owned(), component.spec.id.clone()),
-        ("component_type".to_owned(), component.spec.probe.component_type().to_owned()),
-    ]
-    .into()
 }

@@ -14,6 +14,7 @@ mod component;
 mod engine;
 mod histogram;
 mod history;
+mod mend;
 #[cfg(test)]
 mod model;
 mod notify;
@@ -22,9 +23,11 @@ mod restore;
 mod scheduler;
 mod silence;
 mod slo;
+mod snapshot;
 mod spec;
 mod ssrf;
 mod status;
+mod tell;
 mod verbs;
 mod views;
 
@@ -62,9 +65,9 @@ use checks::{Probe, Reach};
 use engine::{Engine, Row};
 use history::History;
 use notify::OutboxState;
+use snapshot::{Beside, Snapshot};
 use spec::Spec;
 use status::Now;
-use views::{Beside, Snapshot};
 
 /// Where the monotonic clock begins: a mark of an earlier run, moved to this one, is still positive.
 const DAY: i64 = 86_400_000;

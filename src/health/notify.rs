@@ -43,6 +43,9 @@ const IN_A_ROW: f64 = 10.0;
 /// Ten a minute in the long run.
 const REFILL: Duration = Duration::from_secs(6);
 
+/// A file of alerts this large is put aside as `<name>.1`; the one before is forgotten.
+const FILE_LIMIT: u64 = 32 * 1024 * 1024;
+
 /// Alerts in one message.
 const TOGETHER: usize = 20;
 
@@ -329,6 +332,9 @@ fn word_for(error: &reqwest::Error) -> &'static str {
 
 fn append(path: &std::path::Path, line: &str) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
+    if std::fs::metadata(path).is_ok_and(|file| file.len() >= FILE_LIMIT) {
+        std::fs::rename(path, path.with_extension("jsonl.1"))?;
+    }
     let mut file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
     file.write_all(format!("{line}\n").as_bytes())?;
     file.sync_data()

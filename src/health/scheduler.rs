@@ -18,6 +18,7 @@ use super::notify::{self, Receiver};
 use super::spec::Handler;
 use super::{Health, HealthOptions};
 use crate::contract::EventKind;
+use crate::error::Code;
 use crate::events::Event;
 use crate::tasks::{OnFailure, Tasks};
 
@@ -218,6 +219,18 @@ async fn write_rows(
                 told = 0;
                 shared.stored.send_replace(sets);
             }
+            Err(error) if error.code() == Code::Internal => {
+                // A row that cannot be stored must not hold up all that follow.
+                tracing::error!(
+                    error.cause = error.cause_for_log(),
+                    "a row of health cannot be stored: {error}"
+                );
+                for row in std::mem::take(&mut waiting) {
+                    let _ = shared.history.put(vec![row]).await;
+                }
+                told = 0;
+                shared.stored.send_replace(sets);
+            }
             Err(_) if stopping.is_cancelled() => return,
             Err(_) => {}
         }
@@ -340,7 +353,11 @@ async fn follow_operators(health: Health, stopping: CancellationToken) {
 }
 
 fn is_shutdown(event: &Event) -> bool {
-    event.kind == EventKind::Control && event.data["verb"] == "shutdown" && event.data["outcome"] != "refused"
+    let data = &event.data;
+    event.kind == EventKind::Control
+        && data["verb"] == "shutdown"
+        && data["outcome"] == "done"
+        && data["dry_run"] != true
 }
 
 async fn watchdog(health: Health, url: reqwest::Url, stopping: CancellationToken) {

@@ -21,10 +21,11 @@ use crate::health::alerts::AlertState;
 use crate::health::history::{SeriesView, TransitionView};
 use crate::health::silence::{Maintenance, Silence};
 use crate::health::slo::{self, Burn, Span, WINDOWS, add_up};
+use crate::health::snapshot::Snapshot;
 use crate::health::status::Status;
 use crate::health::views::{
     AlertView, ComponentView, CurrentView, DashboardView, MetricsSummaryView, MonitoringView, RecoveryView,
-    Snapshot, StatisticsView, StatusView, percent, tidy, time,
+    StatisticsView, StatusView, percent, tidy, time,
 };
 use crate::web::{Document, Path, Query, accepts, json};
 use std::sync::Arc;
