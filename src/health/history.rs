@@ -8,17 +8,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::component::{Component, Stored};
 use super::engine::{OutboxRow, Row};
 use super::histogram::Histogram;
+use super::lookup::spans;
 use super::slo::Span;
-use super::status::{Level, Now, Status};
-use super::views::{tidy, time};
+use super::status::{Level, Now};
 use crate::error::Error;
 use crate::store::{Abort, Store};
 
@@ -68,7 +65,7 @@ struct Sum {
 /// The history; cloning is cheap.
 #[derive(Clone)]
 pub(super) struct History {
-    store: Store,
+    pub(super) store: Store,
     waiting: Arc<Mutex<Waiting>>,
 }
 
@@ -91,49 +88,6 @@ pub(super) struct Left {
     pub spans: BTreeMap<String, Vec<Span>>,
     /// The last sign of life.
     pub alive: Option<i64>,
-}
-
-/// A point of a chart.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct PointView {
-    /// Start of the point's span.
-    pub t: DateTime<Utc>,
-    /// Mean.
-    pub avg: f64,
-    /// Least.
-    pub min: f64,
-    /// Most.
-    pub max: f64,
-}
-
-/// A line of a chart.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct SeriesView {
-    /// The component.
-    pub component_id: String,
-    /// The metric; `status_level` is 0 (HEALTHY) to 3 (DOWN), `check_latency` how long checks took.
-    pub metric: String,
-    /// In what.
-    pub unit: String,
-    /// Oldest first; a gap is a gap.
-    pub points: Vec<PointView>,
-}
-
-/// A change of status.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct TransitionView {
-    /// Its place; grows.
-    pub seq: i64,
-    /// When.
-    pub timestamp: DateTime<Utc>,
-    /// The component, or `system`.
-    pub component_id: String,
-    /// The status from then on.
-    pub status: Status,
-    /// In maintenance from then on.
-    pub in_maintenance: bool,
-    /// Why.
-    pub reason: Option<String>,
 }
 
 impl History {
@@ -278,104 +232,6 @@ impl History {
     /// Reads what an earlier run left.
     pub(super) async fn load(&self, now: i64) -> Result<Left, Error> {
         self.store.read(move |connection| Ok(load(connection, now)?)).await
-    }
-
-    /// The lines of a chart: of one component or of all, one metric or all, at most `limit` lines.
-    pub(super) async fn series(
-        &self,
-        component: Option<String>,
-        metric: Option<String>,
-        window_ms: i64,
-        points: i64,
-        now: i64,
-        limit: i64,
-    ) -> Result<Vec<SeriesView>, Error> {
-        self.store
-            .read(move |connection| {
-                let mut lines = connection.prepare_cached(
-                    "SELECT id, component, metric, unit FROM health_keys
-                     WHERE (?1 IS NULL OR component = ?1) AND (?2 IS NULL OR metric = ?2)
-                     ORDER BY component, metric LIMIT ?3",
-                )?;
-                let lines = lines
-                    .query_map(params![component, metric, limit], |row| {
-                        let line: (i64, String, String, String) =
-                            (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-                        Ok(line)
-                    })?
-                    .collect::<Result<Vec<_>, _>>()?;
-                let mut series = Vec::with_capacity(lines.len());
-                for (key, component_id, metric, unit) in lines {
-                    let points = line(connection, key, now - window_ms, window_ms, points)?;
-                    series.push(SeriesView { component_id, metric, unit, points });
-                }
-                Ok(series)
-            })
-            .await
-    }
-
-    /// Changes of status, newest first.
-    pub(super) async fn transitions(
-        &self,
-        component: Option<String>,
-        from: i64,
-        before: Option<i64>,
-        limit: i64,
-    ) -> Result<Vec<TransitionView>, Error> {
-        self.store
-            .read(move |connection| {
-                let mut statement = connection.prepare_cached(
-                    "SELECT seq, at_ms, component, level, maintenance, reason FROM health_transitions
-                     WHERE (?1 IS NULL OR component = ?1) AND at_ms >= ?2 AND (?3 IS NULL OR seq < ?3)
-                     ORDER BY seq DESC LIMIT ?4",
-                )?;
-                let rows = statement.query_map(params![component, from, before, limit], |row| {
-                    Ok(TransitionView {
-                        seq: row.get(0)?,
-                        timestamp: time(row.get(1)?),
-                        component_id: row.get(2)?,
-                        status: level_from(row.get(3)?).map_or(Status::Unknown, Status::from),
-                        in_maintenance: row.get::<_, i64>(4)? != 0,
-                        reason: row.get(5)?,
-                    })
-                })?;
-                Ok(rows.collect::<Result<_, _>>()?)
-            })
-            .await
-    }
-
-    /// The spans of each component that touch the window, oldest first.
-    pub(super) async fn spans(
-        &self,
-        component: Option<String>,
-        from: i64,
-    ) -> Result<BTreeMap<String, Vec<Span>>, Error> {
-        self.store.read(move |connection| Ok(spans(connection, component.as_deref(), from)?)).await
-    }
-
-    /// Latencies of successful checks in a window, by component.
-    pub(super) async fn latencies(
-        &self,
-        component: Option<String>,
-        from_s: i64,
-    ) -> Result<BTreeMap<String, Histogram>, Error> {
-        self.store
-            .read(move |connection| {
-                let mut statement = connection.prepare_cached(
-                    "SELECT component, buckets FROM health_latencies
-                     WHERE (?1 IS NULL OR component = ?1) AND at_s >= ?2",
-                )?;
-                let mut merged: BTreeMap<String, Histogram> = BTreeMap::new();
-                let rows = statement.query_map(params![component, from_s], |row| {
-                    Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
-                })?;
-                for row in rows {
-                    let (component, bytes) = row?;
-                    merged.entry(component).or_default().merge(&Histogram::from_bytes(&bytes));
-                }
-                Ok(merged)
-            })
-            .await
     }
 }
 
@@ -587,76 +443,4 @@ fn load(connection: &Connection, now: i64) -> rusqlite::Result<Left> {
         .optional()?;
     left.alive = alive.and_then(|text| text.parse().ok());
     Ok(left)
-}
-
-fn spans(
-    connection: &Connection,
-    component: Option<&str>,
-    from: i64,
-) -> rusqlite::Result<BTreeMap<String, Vec<Span>>> {
-    // From the last transition before the window on, by component.
-    let mut statement = connection.prepare_cached(
-        "SELECT t.component, t.at_ms, t.level, t.maintenance FROM health_transitions t
-         WHERE (?1 IS NULL OR t.component = ?1) AND t.seq >= coalesce(
-           (SELECT max(b.seq) FROM health_transitions b WHERE b.component = t.component AND b.at_ms <= ?2), 0)
-         ORDER BY t.component, t.seq LIMIT 200000",
-    )?;
-    let rows = statement.query_map(params![component, from], |row| {
-        let span = Span {
-            from: row.get(1)?,
-            level: level_from(row.get(2)?),
-            in_maintenance: row.get::<_, i64>(3)? != 0,
-        };
-        Ok((row.get::<_, String>(0)?, span))
-    })?;
-    let mut all: BTreeMap<String, Vec<Span>> = BTreeMap::new();
-    for row in rows {
-        let (component, span) = row?;
-        all.entry(component).or_default().push(span);
-    }
-    Ok(all)
-}
-
-fn line(
-    connection: &Connection,
-    key: i64,
-    from: i64,
-    window: i64,
-    points: i64,
-) -> rusqlite::Result<Vec<PointView>> {
-    let width = (window / points.max(1)).max(1);
-    const RAW: &str =
-        "SELECT (at_ms - ?2) / ?3 AS place, avg(value), min(value), max(value) FROM health_points
-         WHERE key = ?1 AND at_ms >= ?2 GROUP BY place ORDER BY place";
-    const ROLLED: &str = "SELECT (at_s * 1000 - ?2) / ?3 AS place, sum(sum) / sum(count), min(min), max(max)
-         FROM health_rollups WHERE key = ?1 AND span = ?4 AND at_s * 1000 >= ?2 AND at_s >= ?2 / 1000
-         GROUP BY place ORDER BY place";
-    let view = |row: &rusqlite::Row<'_>| {
-        let place: i64 = row.get(0)?;
-        Ok(PointView {
-            t: time(from + place * width),
-            avg: tidy(row.get(1)?),
-            min: tidy(row.get(2)?),
-            max: tidy(row.get(3)?),
-        })
-    };
-    let hour = 3_600_000;
-    if window <= 6 * hour {
-        let mut statement = connection.prepare_cached(RAW)?;
-        return statement.query_map(params![key, from, width], view)?.collect();
-    }
-    let span = if window <= 48 * hour {
-        60
-    } else if window <= 90 * 24 * hour {
-        3_600
-    } else {
-        86_400
-    };
-    let mut statement = connection.prepare_cached(ROLLED)?;
-    statement.query_map(params![key, from, width, span], view)?.collect()
-}
-
-fn level_from(number: Option<i64>) -> Option<Level> {
-    let place = usize::try_from(number?).ok()?;
-    Level::ALL.get(place).copied()
 }

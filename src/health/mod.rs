@@ -14,6 +14,7 @@ mod component;
 mod engine;
 mod histogram;
 mod history;
+mod lookup;
 mod mend;
 #[cfg(test)]
 mod model;

@@ -18,7 +18,7 @@ use crate::error::{Code, Error, Problem};
 use crate::events::Event;
 use crate::health::Health;
 use crate::health::alerts::AlertState;
-use crate::health::history::{SeriesView, TransitionView};
+use crate::health::lookup::{SeriesView, TransitionView};
 use crate::health::silence::{Maintenance, Silence};
 use crate::health::slo::{self, Burn, Span, WINDOWS, add_up};
 use crate::health::snapshot::Snapshot;
@@ -466,16 +466,13 @@ async fn get_health_availability(
     let now = health.shared.clock.now().wall;
     let longest = WINDOWS.iter().map(|(_, window)| *window).max().unwrap_or(0);
     let spans = health.shared.history.spans(query.component_id.clone(), now - longest).await?;
-    let mut latencies = Vec::new();
-    for (_, window) in WINDOWS {
-        let from = (now - window).div_euclid(3_600_000) * 3_600;
-        latencies.push(health.shared.history.latencies(query.component_id.clone(), from).await?);
-    }
+    let since = WINDOWS.iter().map(|(_, window)| (now - window).div_euclid(3_600_000) * 3_600).collect();
+    let latencies = health.shared.history.latencies(query.component_id.clone(), since).await?;
     let items = spans
         .into_iter()
         .map(|(component_id, spans)| {
             let view = |(index, (name, window)): (usize, (&'static str, i64))| {
-                let latency = latencies.get(index).and_then(|by_component| by_component.get(&component_id));
+                let latency = latencies.get(&component_id).and_then(|windows| windows.get(index));
                 let percentile = |percent| latency.and_then(|latency| latency.percentile(percent)).map(tidy);
                 let time = add_up(&spans, now - window, now);
                 let view = WindowView {
