@@ -19,6 +19,7 @@ mod health;
 mod house;
 #[allow(dead_code, reason = "each feature uses its own part of the kit")]
 mod kit;
+mod mcp;
 mod overview;
 mod paperbot;
 mod refusals;
