@@ -68,6 +68,7 @@ struct Pages {
     catalogue_markdown: Document,
     codes: BTreeMap<&'static str, (Document, Document)>,
     llms: Document,
+    docs: BTreeMap<&'static str, Document>,
 }
 
 impl Manual {
@@ -93,10 +94,22 @@ impl Manual {
             ),
             codes,
             llms: Document::new(LLMS, "text/plain; charset=utf-8"),
+            docs: DOCS
+                .iter()
+                .map(|(name, text)| (*name, Document::new(*text, "text/markdown; charset=utf-8")))
+                .collect(),
         };
         Ok(Self { shared: Arc::new(pages) })
     }
 }
+
+/// The pages of `docs/`, as they stand in the repository.
+const DOCS: &[(&str, &str)] = &[
+    ("agents.md", include_str!("../docs/agents.md")),
+    ("config.md", include_str!("../docs/config.md")),
+    ("health.md", include_str!("../docs/health.md")),
+    ("workflows.md", include_str!("../docs/workflows.md")),
+];
 
 /// For agents that look before they ask.
 const LLMS: &str = include_str!("llms.txt");
@@ -146,6 +159,7 @@ pub fn routes() -> OpenApiRouter<Manual> {
         .routes(routes!(get_error_code_short))
         .routes(routes!(get_openapi))
         .routes(routes!(get_llms_txt))
+        .routes(routes!(get_page))
 }
 
 /// The error catalogue
@@ -211,4 +225,30 @@ async fn get_openapi(State(manual): State<Manual>, headers: HeaderMap) -> Respon
     responses((status = 200, description = "The page", content_type = "text/plain")))]
 async fn get_llms_txt(State(manual): State<Manual>, headers: HeaderMap) -> Response {
     manual.shared.llms.respond(&headers, FRESH)
+}
+
+/// A page of the manual
+///
+/// `agents.md`, `config.md`, `workflows.md` or `health.md`, as Markdown.
+#[utoipa::path(get, path = "/docs/{page}", tag = "manual", security(()),
+    params(("page" = String, Path, example = "agents.md")),
+    responses((status = 200, description = "The page", body = String, content_type = "text/markdown"),
+              (status = 404, description = "Refused: API_001", body = crate::error::Problem,
+               content_type = "application/problem+json")))]
+async fn get_page(
+    State(manual): State<Manual>,
+    Path(page): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    match manual.shared.docs.get(page.as_str()) {
+        Some(document) => Ok(document.respond(&headers, FRESH)),
+        None => {
+            let known: Vec<_> = DOCS.iter().map(|(name, _)| *name).collect();
+            Err(Error::new(Code::PathUnknown).detail("there is no such page").field(
+                "page",
+                crate::text::clean(&page, 40),
+                known.join(", "),
+            ))
+        }
+    }
 }

@@ -131,7 +131,7 @@ fn finish(document: &mut Value) {
     paths.insert(format!("{DOCS}/"), docs);
     paths.insert(format!("{DOCS}/{{*asset}}"), asset);
     for (path, item) in paths.iter_mut() {
-        let takes_shape = path.starts_with("/api/v1/") && !path.contains("/stream");
+        let takes_shape = path.starts_with("/api/") && !path.contains("/stream");
         if let Some(operation) = item.get_mut("get").filter(|_| takes_shape) {
             shape(operation);
         }

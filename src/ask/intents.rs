@@ -3,6 +3,7 @@
 //! A rule holds when each of its groups has a word of its own. Reads become one call; a change becomes its dry run
 //! (or, where a change has none, the read that shows what it would touch) beside the call that would do it.
 
+use chrono::{DateTime, Duration, NaiveDate, Utc};
 use serde_json::{Map, Value, json};
 
 use super::grammar::Heard;
@@ -77,10 +78,10 @@ fn reason(heard: &Heard) -> String {
     format!("asked: {}", crate::text::clean(heard.text.trim(), 160))
 }
 
-fn control(verb: &str, heard: &Heard, args: Option<Value>) -> Plan {
+fn control(verb: &str, heard: &Heard, symbols: &[String]) -> Plan {
     let mut body = Map::from_iter([("reason".to_owned(), json!(reason(heard)))]);
-    if let Some(args) = args {
-        body.insert("args".to_owned(), args);
+    if !symbols.is_empty() {
+        body.insert("symbols".to_owned(), json!(symbols));
     }
     let call = |suffix: &str| {
         request("POST", format!("/api/v1/control/{verb}{suffix}"), Some(Value::Object(body.clone())))
@@ -173,18 +174,13 @@ fn put(document: &mut Value, path: &str, value: Value) {
     *place = value;
 }
 
-fn diff_config(heard: &Heard, world: &World) -> Plan {
-    let current = world.version.map(|version| format!("v{version}"));
-    let before = world.version.map(|version| format!("v{}", version.saturating_sub(1).max(1)));
+fn diff_config(heard: &Heard, _: &World) -> Plan {
     let (from, to) = match heard.slots.versions.as_slice() {
-        [from, to, ..] => (Some(from.clone()), Some(to.clone())),
-        [one] => (Some(one.clone()), current),
-        [] => (before, current),
+        [from, to, ..] => (from.as_str(), to.as_str()),
+        [one] => (one.as_str(), "committed"),
+        [] => ("previous", "committed"),
     };
-    match (from, to) {
-        (Some(from), Some(to)) => get(format!("/api/v1/config/diff?from={from}&to={to}")),
-        _ => get("/api/v1/config/versions"),
-    }
+    get(format!("/api/v1/config/diff?from={from}&to={to}"))
 }
 
 fn settle_trial(verb: &'static str, world: &World) -> Plan {
@@ -199,23 +195,49 @@ fn settle_trial(verb: &'static str, world: &World) -> Plan {
     }
 }
 
-fn run_workflow(heard: &Heard, _: &World) -> Plan {
+fn run_workflow(heard: &Heard, world: &World) -> Plan {
     match &heard.slots.workflow {
-        Some(id) => execute(id),
+        Some(id) => execute(id, heard, world),
         None => Plan::Choose(vec![
-            ("workflow_run", "restart the bot and check it", execute("restart-bot")),
-            ("workflow_run", "find out whether everything works", execute("check-health")),
-            ("workflow_run", "bundle the logs", execute("export-logs")),
+            ("workflow_run", "restart the bot and check it", execute("restart-bot", heard, world)),
+            ("workflow_run", "find out whether everything works", execute("check-health", heard, world)),
+            ("workflow_run", "bundle the logs", execute("export-logs", heard, world)),
             ("workflows_list", "see every workflow first", get("/api/v1/workflows")),
         ]),
     }
 }
 
-fn execute(id: &str) -> Plan {
-    let call = |suffix: &str| {
-        request("POST", format!("/api/v1/workflows/{id}/execute{suffix}"), Some(json!({"params": {}})))
+fn execute(id: &str, heard: &Heard, world: &World) -> Plan {
+    let mut params = Map::new();
+    let takes = |name: &str| {
+        world.parameters.iter().any(|(known, names)| known == id && names.iter().any(|known| known == name))
     };
+    // What the text itself says; anything else a workflow wants is named by the dry run.
+    if takes("reason") {
+        params.insert("reason".to_owned(), json!(reason(heard)));
+    }
+    if takes("from") && takes("to") {
+        let (from, to) = range(heard, world);
+        params.insert("from".to_owned(), json!(from));
+        params.insert("to".to_owned(), json!(to));
+    }
+    let body = json!({"params": params});
+    let call =
+        |suffix: &str| request("POST", format!("/api/v1/workflows/{id}/execute{suffix}"), Some(body.clone()));
     Plan::Change { preview: call("?dry_run=true"), real: call("") }
+}
+
+/// The period of the text as instants; the day up to now when it names none.
+fn range(heard: &Heard, world: &World) -> (DateTime<Utc>, DateTime<Utc>) {
+    let midnight = |day: NaiveDate| day.and_hms_opt(0, 0, 0).map(|time| time.and_utc());
+    match heard.slots.period {
+        Some(Period { hours: Some(hours), .. }) => (world.now - Duration::hours(i64::from(hours)), world.now),
+        Some(Period { from, to, .. }) => {
+            let end = to.succ_opt().and_then(midnight).unwrap_or(world.now);
+            (midnight(from).unwrap_or(world.now), end.min(world.now))
+        }
+        None => (world.now - Duration::hours(24), world.now),
+    }
 }
 
 fn workflow_status(heard: &Heard, world: &World) -> Plan {
@@ -243,27 +265,35 @@ fn cancel_workflow(heard: &Heard, world: &World) -> Plan {
     }
 }
 
-fn silence(heard: &Heard, _: &World) -> Plan {
-    let seconds = heard.slots.seconds.unwrap_or(3_600);
-    let mut matcher = Map::new();
-    if let Some(component) = &heard.slots.component {
-        matcher.insert("component_id".to_owned(), json!(component));
-    }
-    let body = json!({"matchers": matcher, "duration_s": seconds, "reason": reason(heard)});
+/// How long alerts keep quiet when the text does not say.
+const SILENCE: u64 = 3_600;
+
+/// Longest silence the health monitoring takes.
+const SILENCE_MAX: u64 = 30 * 86_400;
+
+fn silence(heard: &Heard, world: &World) -> Plan {
+    let seconds = heard.slots.seconds.unwrap_or(SILENCE).min(SILENCE_MAX);
+    let ends_at = world.now + Duration::seconds(i64::try_from(seconds).unwrap_or(3_600));
+    // Without a component every alert is meant: each has one.
+    let matcher = match &heard.slots.component {
+        Some(component) => json!({"name": "component", "value": component}),
+        None => json!({"name": "component", "op": "!=", "value": ""}),
+    };
+    let body = json!({"matchers": [matcher], "comment": reason(heard), "ends_at": ends_at});
     Plan::Change {
         preview: request("GET", "/api/v1/health/alerts", None),
         real: request("POST", "/api/v1/health/silences", Some(body)),
     }
 }
 
-fn acknowledge(heard: &Heard, _: &World) -> Plan {
+fn acknowledge(heard: &Heard, world: &World) -> Plan {
     match &heard.slots.id {
         Some(id) => Plan::Change {
             preview: request("GET", "/api/v1/health/alerts", None),
             real: request(
                 "POST",
                 format!("/api/v1/health/alerts/{id}/ack"),
-                Some(json!({"reason": reason(heard)})),
+                Some(json!({"note": reason(heard)})),
             ),
         },
         None => Plan::Choose(vec![
@@ -272,29 +302,28 @@ fn acknowledge(heard: &Heard, _: &World) -> Plan {
                 "see the alerts and their ids first, then `acknowledge alert <id>`",
                 get("/api/v1/health/alerts"),
             ),
-            ("silence", "silence all alerts for an hour instead", silence(heard, &World::default())),
+            ("silence", "silence all alerts for an hour instead", silence(heard, world)),
         ]),
     }
 }
 
 fn stop_what(heard: &Heard, _: &World) -> Plan {
     Plan::Choose(vec![
-        ("pause", "open no new positions; exits go on", control("pause", heard, None)),
-        ("flatten", "close every position at the market and open none", control("flatten", heard, None)),
-        ("shutdown", "end the bot's process; positions and orders stay", control("shutdown", heard, None)),
+        ("pause", "open no new positions; exits go on", control("pause", heard, &[])),
+        ("flatten", "close every position at the market and open none", control("flatten", heard, &[])),
+        ("shutdown", "end the bot's process; positions and orders stay", control("shutdown", heard, &[])),
     ])
 }
 
 fn cancel_what(heard: &Heard, world: &World) -> Plan {
-    let mut options =
-        vec![("cancel_orders", "cancel the open orders", control("cancel-orders", heard, None))];
+    let mut options = vec![("cancel_orders", "cancel the open orders", control("cancel-orders", heard, &[]))];
     if world.trial.is_some() {
         options.push(("config_cancel", "end the config trial and go back", settle_trial("cancel", world)));
     }
     if world.running.is_some() {
         options.push(("workflow_cancel", "cancel the workflow that runs", cancel_workflow(heard, world)));
     }
-    options.push(("pause", "open no new positions", control("pause", heard, None)));
+    options.push(("pause", "open no new positions", control("pause", heard, &[])));
     Plan::Choose(options)
 }
 
@@ -446,9 +475,9 @@ pub(super) const RULES: &[Rule] = &[
     rule!("workflow_run", "run a workflow: dry run first", [], also: [C::Restart, C::Export, C::Logs, C::Target, C::Change, C::Health, C::Workflow, C::Config], never: [C::Explain, C::Progress, C::Cancel, C::Past, C::Why], slots: [Slot::Workflow],
         when: names_workflow, run_workflow),
     rule!("workflow_run", "restart the bot: dry run first", [[C::Restart]], also: [C::Bot, C::Program, C::Trade], never: [C::Past, C::Who, C::Why, C::Progress], slots: [Slot::Workflow],
-        when: |heard| !heard.asks_openly(), |_, _| execute("restart-bot")),
+        when: |heard| !heard.asks_openly(), |heard, world| execute("restart-bot", heard, world)),
     rule!("workflow_run", "bundle the logs: dry run first", [[C::Export], [C::Logs]], also: [C::Event], never: [C::Progress, C::Past], slots: [Slot::Workflow, Slot::Period],
-        when: |heard| !heard.asks_openly(), |_, _| execute("export-logs")),
+        when: |heard| !heard.asks_openly(), |heard, world| execute("export-logs", heard, world)),
     rule!("workflow_status", "how a workflow run is getting on", [[C::Workflow, C::Execution, C::Restart, C::Export], [C::Progress, C::Past, C::Doing, C::Summary, C::Active, C::Alive]],
         also: [C::Run, C::Past, C::Alive, C::Okay, C::Doing, C::Summary, C::Error, C::Logs, C::Health, C::Target, C::Change, C::Progress, C::Execution, C::Workflow, C::Who], never: [C::Cancel, C::Performance],
         slots: [Slot::Workflow, Slot::Id], when: is_question, workflow_status),
@@ -463,33 +492,30 @@ pub(super) const RULES: &[Rule] = &[
     rule!("workflow_cancel", "cancel a workflow run", [[C::Cancel, C::Stop]], also: [C::Execution, C::Workflow], never: [C::Order, C::Alert, C::Trial], slots: [Slot::Id, Slot::Workflow],
         when: |heard| is_order(heard) && (heard.slots.id.is_some() || heard.slots.workflow_is_exact), cancel_workflow),
     rule!("pause", "open no new positions: dry run first", [[C::Pause]], also: [C::Trade, C::Entry, C::Position, C::Stop, C::Market], never: [C::Resume, C::Silence, C::Alert, C::Workflow], slots: [Slot::Period, Slot::Duration, Slot::Symbol], when: |heard| !heard.asks_openly() && !heard.opens_with_be(),
-        |heard, _| control("pause", heard, None)),
+        |heard, _| control("pause", heard, &[])),
     rule!("pause", "open no new positions: dry run first", [[C::Stop], [C::Trade, C::Entry]], also: [C::Position, C::New], never: [C::Resume], slots: [Slot::Duration, Slot::Period], when: is_order,
-        |heard, _| control("pause", heard, None)),
+        |heard, _| control("pause", heard, &[])),
     rule!("resume", "allow new positions again: dry run first", [[C::Resume]], also: [C::Trade, C::Entry, C::Position, C::Pause, C::Run, C::Doing], never: [C::Not, C::Why], slots: [Slot::Period], when: |heard| !heard.asks_openly() && !heard.opens_with_be(),
-        |heard, _| control("resume", heard, None)),
+        |heard, _| control("resume", heard, &[])),
     rule!("resume", "allow new positions again: dry run first", [[C::Run], [C::Trade, C::Entry]], also: [C::Position], never: [C::Not, C::Why, C::Past], slots: [], when: is_order,
-        |heard, _| control("resume", heard, None)),
+        |heard, _| control("resume", heard, &[])),
     rule!("cancel_orders", "cancel open orders: dry run first", [[C::Cancel], [C::Order]], also: [C::Active, C::Alive], never: [], slots: [Slot::Symbol, Slot::Id], when: is_order,
-    |heard, _| {
-        let symbols = &heard.slots.symbols;
-        control("cancel-orders", heard, (!symbols.is_empty()).then(|| json!({"symbols": symbols})))
-    }),
+        |heard, _| control("cancel-orders", heard, &heard.slots.symbols)),
     rule!("flatten", "close every position: dry run first", [[C::Flatten]], also: [C::Position, C::Trade, C::Stop, C::Account, C::Close, C::Okay], never: [C::Why], slots: [], when: |heard| !heard.asks_openly(),
-        |heard, _| control("flatten", heard, None)),
+        |heard, _| control("flatten", heard, &[])),
     rule!("flatten", "close every position: dry run first", [[C::Close], [C::Position, C::Trade]], also: [], never: [C::Why], slots: [],
-        when: |heard| is_order(heard) && heard.slots.symbols.is_empty(), |heard, _| control("flatten", heard, None)),
+        when: |heard| is_order(heard) && heard.slots.symbols.is_empty(), |heard, _| control("flatten", heard, &[])),
     rule!("shutdown", "end the bot's process: dry run first", [[C::Shutdown]], also: [C::Program, C::Stop], never: [C::Why], slots: [], when: |heard| !heard.asks_openly(),
-        |heard, _| control("shutdown", heard, None)),
+        |heard, _| control("shutdown", heard, &[])),
     rule!("stop", "stop: which kind?", [[C::Stop]], also: [C::Program, C::Trade, C::Run], never: [C::Why, C::Past, C::Not, C::Alert, C::Trial], slots: [],
         when: |heard| is_order(heard) && !heard.has(C::Trade) && !heard.has(C::Workflow) && !heard.has(C::Execution), stop_what),
     rule!("cancel", "cancel: what?", [[C::Cancel]], also: [], never: [C::Order, C::Workflow, C::Trial, C::Config, C::Why, C::Alert, C::Silence], slots: [], when: |heard| is_order(heard) && heard.slots.id.is_none() && !has_workflow(heard), cancel_what),
     rule!("probe_session", "check the broker session now: dry run first", [[C::Probe, C::Run], [C::Session]], also: [C::Health, C::Alive, C::Probe, C::Validate], never: [C::SignIn], slots: [Slot::Component], when: is_order,
-        |heard, _| control("probe-session", heard, None)),
+        |heard, _| control("probe-session", heard, &[])),
     rule!("reauth", "sign in to the broker again: dry run first", [[C::SignIn]], also: [C::Session], never: [C::Why, C::Past], slots: [Slot::Component], when: |heard| !heard.asks_openly(),
-        |heard, _| control("reauth", heard, None)),
+        |heard, _| control("reauth", heard, &[])),
     rule!("reset_breaker", "let the circuit breaker try again: dry run first", [[C::Reset, C::Close], [C::Breaker]], also: [C::Trade], never: [C::Why], slots: [], when: |heard| !heard.asks_openly(),
-        |heard, _| control("reset-breaker", heard, None)),
+        |heard, _| control("reset-breaker", heard, &[])),
     rule!("metrics", "the numbers in one small answer", [[C::Metric]], also: [C::Error, C::Program, C::Summary, C::Health, C::Doing, C::Bot], never: [C::Performance], slots: [Slot::Period], when: |heard| !has_component(heard),
         |_, _| get("/api/v1/metrics")),
     rule!("events", "what happened, in order", [[C::Event]], also: [C::History, C::Past, C::Logs, C::Trade, C::Bot, C::Doing, C::Why], never: [C::Error, C::Config, C::Alert], slots: [Slot::Period, Slot::Duration], when: always, |_, _| events(None)),
@@ -523,7 +549,7 @@ pub(super) const RULES: &[Rule] = &[
     rule!("recovery", "what mends itself, and what was tried", [[C::Recovery]], also: [C::History, C::Health, C::Component, C::Progress, C::Alive, C::Past, C::Summary, C::Doing], never: [], slots: [Slot::Component, Slot::Period], when: is_question,
     |heard, _| match &heard.slots.component {
         Some(id) => get(format!("/api/v1/health/recovery/{id}")),
-        None => get("/api/v1/health/dashboard"),
+        None => get("/api/v1/health/recovery"),
     }),
     rule!("version", "which bot runs, since when", [[C::Version], [C::Program, C::Bot]], also: [C::Alive, C::Run], never: [C::Config, C::Compare], slots: [], when: |heard| heard.slots.versions.is_empty(), |_, _| state("bot,mode")),
     rule!("readiness", "whether botops itself can work", [[C::Program]], also: [C::Alive, C::Okay, C::Health, C::Summary, C::Doing], never: [C::Restart, C::Shutdown, C::Stop, C::Run, C::Error], slots: [Slot::Component], when: is_question, |_, _| get("/readyz")),

@@ -143,11 +143,16 @@ impl Ask {
             workflows: names(&workflows["items"], &["id", "workflow_id"]),
             components: names(&health["components"], &["component_id"]),
             etag: config["etag"].as_str().map(str::to_owned),
-            version: config["version"].as_u64(),
+            now: Utc::now(),
             trial: config["trial"]["txn"].as_str().map(str::to_owned),
             running: summary["workflow"]["run_id"].as_str().map(str::to_owned),
             ..World::default()
         };
+        for item in workflows["items"].as_array().into_iter().flatten() {
+            let names = item["params"]["properties"].as_object().into_iter().flatten();
+            let names = names.map(|(name, _)| name.clone()).collect();
+            world.parameters.push((item["workflow_id"].as_str().unwrap_or_default().to_owned(), names));
+        }
         if world.workflows.is_empty() {
             world.workflows = SHIPPED_WORKFLOWS.map(str::to_owned).into();
         }

@@ -3,7 +3,7 @@
 //! A slot is read before any intent is chosen; the words it came from are marked, so that they are not judged as
 //! words again. What can be named (workflows, components, config keys, symbols) comes from the running system.
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::{Number, Value, json};
 
 use super::calendar::{read_duration, read_period};
@@ -29,14 +29,16 @@ pub(super) enum Slot {
 pub(super) struct World {
     /// Ids of the workflows.
     pub workflows: Vec<String>,
+    /// The names of each workflow's parameters.
+    pub parameters: Vec<(String, Vec<String>)>,
     /// Ids of the health components.
     pub components: Vec<String>,
     /// Every leaf of the config: dotted path and value.
     pub config: Vec<(String, Value)>,
     /// The config's validator, for `If-Match`.
     pub etag: Option<String>,
-    /// The number of the committed config version.
-    pub version: Option<u64>,
+    /// The clock, for what lasts until some time.
+    pub now: DateTime<Utc>,
     /// The live config transaction.
     pub trial: Option<String>,
     /// Symbols the bot holds or orders.

@@ -17,7 +17,6 @@ fn world() -> World {
             .map(str::to_owned)
             .into(),
         etag: Some("\"v17-3fa9c1d2\"".to_owned()),
-        version: Some(17),
         symbols: ["SPY", "TSLA"].map(str::to_owned).into(),
         ..World::default()
     };

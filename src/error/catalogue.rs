@@ -60,7 +60,10 @@ impl Row {
             operation: (*operation).to_owned(),
             method: (*method).to_owned(),
             path: (*path).to_owned(),
-            body: None,
+            // A command wants to know why: the advice itself is the reason.
+            body: path
+                .starts_with("/api/v1/control/")
+                .then(|| serde_json::json!({"reason": format!("as {} advises", self.code)})),
             scope: (!scope.is_empty()).then(|| (*scope).to_owned()),
         };
         self.next.iter().map(action).collect()
@@ -234,12 +237,6 @@ catalogue! {
         "this key came before with a different body",
         "nothing was done now; the first request stands",
         "Use a new `Idempotency-Key` for a new request, or repeat the first one exactly.",
-        next: [EVENTS];
-    IdempotencyBusy = "API_012", 409, ValidationError, Low, Wait, after_ms: 1000,
-        "the first request with this idempotency key still runs",
-        "a request with the same `Idempotency-Key` has not finished",
-        "nothing was done twice",
-        "Send the same request again after the wait: it returns the first one's answer.",
         next: [EVENTS];
     CursorExpired = "API_013", 410, ValidationError, Low, Refetch,
         "the cursor is too old",

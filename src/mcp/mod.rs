@@ -166,7 +166,18 @@ fn completed(value: Value) -> CallToolResult {
 }
 
 fn failed(problem: &Problem) -> CallToolResult {
-    let value = serde_json::to_value(problem).unwrap_or_default();
+    let mut value = serde_json::to_value(problem).unwrap_or_default();
+    // A client of MCP has tools, not paths.
+    for action in value["next_actions"].as_array_mut().into_iter().flatten() {
+        let found = tools::tool_of(
+            action["method"].as_str().unwrap_or_default(),
+            action["path"].as_str().unwrap_or_default(),
+        );
+        if let Some((tool, arguments)) = found {
+            action["tool"] = json!(tool);
+            action["arguments"] = arguments;
+        }
+    }
     let mut result = CallToolResult::error(vec![ContentBlock::text(value.to_string())]);
     result.structured_content = Some(value);
     result

@@ -295,6 +295,54 @@ static VALIDATORS: LazyLock<Vec<Validator>> = LazyLock::new(|| {
     TOOLS.iter().map(build).collect()
 });
 
+/// The tool and its arguments that make this REST call, for a client that has nothing but tools.
+pub(super) fn tool_of(method: &str, path: &str) -> Option<(&'static str, Value)> {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let mut given = Map::new();
+    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        let value = value.parse::<u64>().map_or_else(|_| json!(value), |number| json!(number));
+        given.insert(name.to_owned(), value);
+    }
+    let is_dry = given.get("dry_run").is_some();
+    let parts: Vec<&str> = path.strip_prefix("/api/v1/")?.split('/').collect();
+    let (tool, more) = match (method, parts.as_slice()) {
+        ("GET", ["summary"]) => ("get_summary", json!({})),
+        ("GET", ["state"]) => ("get_state", json!({})),
+        ("GET", ["events"]) => ("list_events", json!({})),
+        ("GET", ["errors"]) => ("list_errors", json!({})),
+        ("GET", ["errors", "catalogue", code] | ["errors", code]) => ("explain", json!({"topic": code})),
+        ("GET", ["whoami"]) => ("explain", json!({"topic": "whoami"})),
+        ("GET", ["performance"]) => ("get_performance", json!({})),
+        ("GET", ["config"]) => ("get_config", json!({})),
+        ("GET", ["config", "txns", txn]) => ("get_config", json!({"view": "txn", "txn": txn})),
+        ("GET", ["config", view @ ("schema" | "versions" | "audit" | "diff")]) => {
+            ("get_config", json!({"view": view}))
+        }
+        ("POST", ["config", "validate"]) => ("get_config", json!({"view": "validate"})),
+        ("PUT", ["config", action @ ("apply" | "rollback")]) => ("change_config", json!({"action": action})),
+        ("POST", ["config", "txns", txn, action @ ("confirm" | "cancel")]) => {
+            ("change_config", json!({"action": action, "txn": txn}))
+        }
+        ("GET", ["workflows"]) => ("list_workflows", json!({})),
+        ("GET", ["workflows", "runs", run]) => ("list_workflows", json!({"run_id": run})),
+        ("GET", ["workflows", id, ..]) => ("list_workflows", json!({"workflow_id": id})),
+        ("POST", ["workflows", "runs", run, "cancel"]) => ("run_workflow", json!({"cancel_run": run})),
+        ("POST", ["workflows", id, "execute"]) => ("run_workflow", json!({"workflow_id": id})),
+        ("POST", ["control", verb]) => ("control_bot", json!({"verb": verb})),
+        ("GET", ["health", view @ ("status" | "alerts" | "components" | "recovery")]) => {
+            ("get_health", json!({"view": view}))
+        }
+        ("GET", ["health", "components", id]) => ("get_health", json!({"component": id})),
+        _ => return None,
+    };
+    given.remove("dry_run");
+    given.extend(object(more));
+    if is_dry {
+        given.insert("dry_run".to_owned(), json!(true));
+    }
+    Some((tool, Value::Object(given)))
+}
+
 fn object(value: Value) -> JsonObject {
     match value {
         Value::Object(members) => members,
@@ -463,6 +511,25 @@ mod tests {
         let tool = Tool::named("list_workflows").unwrap();
         let call = (tool.call)(&given).unwrap();
         assert_eq!(call.path, "/api/v1/workflows/runs/..%2F..%2Fcontrol%2Fflatten%3Fx%3D1%23");
+    }
+
+    #[test]
+    fn a_rest_call_is_found_among_the_tools_and_comes_out_the_same() {
+        for (method, path) in [
+            ("GET", "/api/v1/summary"),
+            ("GET", "/api/v1/state?fields=positions"),
+            ("GET", "/api/v1/events?after=7"),
+            ("GET", "/api/v1/errors/catalogue/BRK_008"),
+            ("GET", "/api/v1/config/versions"),
+            ("GET", "/api/v1/workflows/runs/0198"),
+            ("POST", "/api/v1/control/reset-breaker?dry_run=true"),
+            ("POST", "/api/v1/workflows/restart-bot/execute"),
+            ("GET", "/api/v1/health/components/bot"),
+        ] {
+            let (name, given) = tool_of(method, path).unwrap_or_else(|| panic!("{method} {path}"));
+            let call = (Tool::named(name).unwrap().call)(&object(given)).unwrap();
+            assert_eq!((call.method.as_str(), call.path.as_str()), (method, path));
+        }
     }
 
     #[test]

@@ -381,6 +381,8 @@ fn note(value: &mut Value, what: &str, count: usize, path: &str) {
             }
             None => entries.push(entry(what, count, path)),
         },
+        // Some lists only say whether there is more.
+        Value::Bool(more) => *more = true,
         other => *other = json!([entry(what, count, path)]),
     }
 }

@@ -55,6 +55,7 @@ pub struct Guard {
     wrong_keys: WrongKeys,
     id_prefix: String,
     next_id: AtomicU64,
+    deadline: Duration,
 }
 
 impl std::fmt::Debug for Guard {
@@ -83,7 +84,14 @@ impl Guard {
             wrong_keys: WrongKeys::new(),
             id_prefix: format!("{}-", data_encoding::HEXLOWER.encode(&random)),
             next_id: AtomicU64::new(1),
+            deadline: DEADLINE,
         }
+    }
+
+    /// The same with another deadline for handlers.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
     }
 
     /// Answers one request. Never fails and never panics.
@@ -203,7 +211,7 @@ impl Guard {
         }
         let mut router = self.router.clone();
         let handled = AssertUnwindSafe(router.call(request)).catch_unwind();
-        match tokio::time::timeout(DEADLINE, handled).await {
+        match tokio::time::timeout(self.deadline, handled).await {
             Ok(Ok(Ok(response))) => {
                 let mut response = match wish {
                     Some(wish) => wish.shape(response).await,

@@ -11,6 +11,7 @@
 
 mod ask;
 mod bots;
+mod closure;
 mod configs;
 mod contract;
 mod control;
@@ -26,4 +27,5 @@ mod refusals;
 mod session;
 mod start;
 mod stream;
+mod walks;
 mod workflows;

@@ -195,7 +195,7 @@ async fn a_browser_of_a_listed_origin_may_read_and_no_other() {
 }
 
 /// The guard around handlers that misbehave.
-fn guard_around(router: axum::Router) -> botops::web::Guard {
+pub fn guard_around(router: axum::Router) -> botops::web::Guard {
     use botops::telemetry::{HttpMetrics, Metrics};
     use botops::web::{Cors, GuardOptions, KeyFile, Keys, Operations};
     let document = json!({"paths": {"/bad": {"get": {"operationId": "bad", "security": [{}]}}}});

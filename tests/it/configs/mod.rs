@@ -5,4 +5,4 @@ mod crash;
 mod refusals;
 mod tamper;
 mod trial;
-mod world;
+pub mod world;

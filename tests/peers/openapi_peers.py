@@ -1,0 +1,46 @@
+"""Schemathesis and a generated client against a demo."""
+import importlib
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from demo import demo
+
+HOME = pathlib.Path(sys.argv[1]).resolve()
+# What would end the demo's bot or botops' own work is tried by other tests; long polls would only wait.
+LEFT_OUT = r"^/(api/v1/control/shutdown|api/v1/stream|api/v1/workflows/.*/execute|mcp|api/docs.*|api/(v1|trading-engine)/health/(test|check|monitoring/stop))$"
+
+
+def schemathesis(base, key):
+    done = subprocess.run(
+        ["schemathesis", "run", base + "/api/openapi.json", "--header", f"X-API-Key: {key}", "--exclude-path-regex", LEFT_OUT,
+         "--checks", "not_a_server_error,response_schema_conformance,content_type_conformance,status_code_conformance",
+         "--phases", "examples,fuzzing", "--max-examples", "12", "--seed", "20260302", "--request-timeout", "40",
+         "--workers", "4", "--no-color"],
+        text=True, timeout=540, capture_output=True, cwd=HOME)
+    print(done.stdout[-6000:])
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def generated(base, key):
+    document = HOME / "openapi.json"
+    document.write_bytes(urllib.request.urlopen(base + "/api/openapi.json").read())
+    out = HOME / "client"
+    shutil.rmtree(out, ignore_errors=True)
+    subprocess.run(["openapi-python-client", "generate", "--path", document, "--output-path", out, "--meta", "none"],
+                   check=True, timeout=120, capture_output=True)
+    sys.path.insert(0, str(HOME))
+    client = importlib.import_module("client.client").AuthenticatedClient(
+        base_url=base, token=key, prefix="", auth_header_name="X-API-Key")
+    summary = importlib.import_module("client.api.state.get_summary").sync_detailed(client=client)
+    assert summary.status_code == 200 and json.loads(summary.content)["mode"] == "paper", summary
+    print("a generated client reads the summary")
+
+
+with demo() as (base, key):
+    generated(base, key)
+    schemathesis(base, key)
