@@ -33,13 +33,11 @@ pub(super) struct Tool {
     /// Members that every result has.
     returns: &'static [&'static str],
     /// The call these arguments come to.
-    pub call: fn(&Map<String, Value>) -> Result<Call, Error>,
+    call: fn(&Map<String, Value>) -> Result<Call, Error>,
 }
 
-/// Where results may be cut.
-fn budget() -> Value {
-    json!({"type": "integer", "minimum": 50, "description": "cut to fit; `omitted` says what"})
-}
+/// The argument by which any read is cut to size.
+const BUDGET: &str = "budget_tokens";
 
 fn text() -> Value {
     json!({"type": "string"})
@@ -62,9 +60,9 @@ pub(super) const TOOLS: &[Tool] = &[
     Tool {
         name: "get_state",
         description: "Everything about the bot, or the `fields` named.",
-        properties: || json!({"fields": {"type": "string", "description": "e.g. positions.symbol,no_entry_reasons"}, "budget_tokens": budget()}),
+        properties: || json!({"fields": {"type": "string", "description": "e.g. positions.symbol,no_entry_reasons"}}),
         returns: &[],
-        call: |given| Ok(Call::get(with_query("/api/v1/state", given, &["fields", "budget_tokens"]))),
+        call: |given| Ok(Call::get(with_query("/api/v1/state", given, &["fields"]))),
         ..READ
     },
     Tool {
@@ -73,26 +71,18 @@ pub(super) const TOOLS: &[Tool] = &[
         properties: || {
             json!({"after": {"type": "integer"}, "wait": {"type": "string", "description": "up to 20s"},
                 "kind": {"enum": ["error", "fill", "order", "session", "breaker", "config", "lifecycle", "workflow", "health", "control"]},
-                "limit": {"type": "integer"}, "budget_tokens": budget()})
+                "limit": {"type": "integer"}})
         },
         returns: &["items", "next"],
-        call: |given| {
-            Ok(Call::get(with_query(
-                "/api/v1/events",
-                given,
-                &["after", "wait", "kind", "limit", "budget_tokens"],
-            )))
-        },
+        call: |given| Ok(Call::get(with_query("/api/v1/events", given, &["after", "wait", "kind", "limit"]))),
         ..READ
     },
     Tool {
         name: "list_errors",
         description: "Recent failures, newest first, with cause and remedy.",
-        properties: || json!({"after": {"type": "integer"}, "limit": {"type": "integer"}, "budget_tokens": budget()}),
+        properties: || json!({"after": {"type": "integer"}, "limit": {"type": "integer"}}),
         returns: &["items", "next"],
-        call: |given| {
-            Ok(Call::get(with_query("/api/v1/errors", given, &["after", "limit", "budget_tokens"])))
-        },
+        call: |given| Ok(Call::get(with_query("/api/v1/errors", given, &["after", "limit"]))),
         ..READ
     },
     Tool {
@@ -252,12 +242,25 @@ impl Tool {
     }
 
     fn input(&self) -> Value {
-        let mut schema =
-            json!({"type": "object", "properties": (self.properties)(), "additionalProperties": false});
+        let mut properties = object((self.properties)());
+        if self.reads {
+            properties.insert(BUDGET.to_owned(), json!({"type": "integer", "minimum": 50}));
+        }
+        let mut schema = json!({"type": "object", "properties": properties, "additionalProperties": false});
         if !self.required.is_empty() {
             schema["required"] = json!(self.required);
         }
         schema
+    }
+
+    /// The REST call that these arguments come to.
+    pub(super) fn request(&self, given: &Map<String, Value>) -> Result<Call, Error> {
+        let mut call = (self.call)(given)?;
+        if let Some(budget) = given.get(BUDGET).filter(|_| call.method == Method::GET) {
+            let mark = if call.path.contains('?') { '&' } else { '?' };
+            call.path.push_str(&format!("{mark}{BUDGET}={budget}"));
+        }
+        Ok(call)
     }
 
     /// Whether a call with these arguments changes something, beyond a dry run.
@@ -509,7 +512,7 @@ mod tests {
     fn arguments_cannot_leave_their_place_in_a_path() {
         let given = object(json!({"run_id": "../../control/flatten?x=1#"}));
         let tool = Tool::named("list_workflows").unwrap();
-        let call = (tool.call)(&given).unwrap();
+        let call = tool.request(&given).unwrap();
         assert_eq!(call.path, "/api/v1/workflows/runs/..%2F..%2Fcontrol%2Fflatten%3Fx%3D1%23");
     }
 
@@ -527,7 +530,7 @@ mod tests {
             ("GET", "/api/v1/health/components/bot"),
         ] {
             let (name, given) = tool_of(method, path).unwrap_or_else(|| panic!("{method} {path}"));
-            let call = (Tool::named(name).unwrap().call)(&object(given)).unwrap();
+            let call = Tool::named(name).unwrap().request(&object(given)).unwrap();
             assert_eq!((call.method.as_str(), call.path.as_str()), (method, path));
         }
     }

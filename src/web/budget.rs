@@ -287,8 +287,8 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Members that are kept longest: without them the rest cannot be judged.
-const KEPT: [&str; 12] = [
+/// Members that are kept longest: without them the rest cannot be judged, or followed.
+const KEPT: [&str; 22] = [
     "mode",
     "health_status",
     "health_reason",
@@ -301,6 +301,16 @@ const KEPT: [&str; 12] = [
     "is_data_stale",
     "timestamp",
     "generated_at",
+    "run_id",
+    "workflow_id",
+    "state",
+    "terminal",
+    "seq",
+    "next_poll_ms",
+    "failed_step",
+    "txn",
+    "etag",
+    "version",
 ];
 
 /// Cuts a value until its text fits: tails of lists first, the longest list first, then whole members, largest first.
@@ -332,9 +342,25 @@ fn trim(value: &mut Value, limit: usize, path: &str, text: &dyn Fn(&Value) -> St
         note(value, &name, 1, path);
     }
     if text(value).len() > limit {
-        let mode = whole.get("mode").cloned().unwrap_or(Value::Null);
-        *value = json!({"mode": mode, "truncated": true, "continue": {"method": "GET", "path": path}});
+        *value = least(&whole, limit, path, text);
     }
+}
+
+/// The least there is: where to get the whole, and of what is kept longest as much as fits.
+fn least(whole: &Value, limit: usize, path: &str, text: &dyn Fn(&Value) -> String) -> Value {
+    let mut least = json!({"truncated": true, "continue": {"method": "GET", "path": path}});
+    for name in KEPT {
+        let Some(member) = whole.get(name).filter(|member| !member.is_array() && !member.is_object()) else {
+            continue;
+        };
+        least[name] = member.clone();
+        if text(&least).len() > limit
+            && let Some(members) = least.as_object_mut()
+        {
+            members.remove(name);
+        }
+    }
+    least
 }
 
 /// Takes as many items off the end of the longest list as free `excess` bytes. False when no list is left to cut.
@@ -374,13 +400,22 @@ fn note(value: &mut Value, what: &str, count: usize, path: &str) {
             let sum = known.as_u64().unwrap_or_default() + u64::try_from(count).unwrap_or_default();
             value["omitted"] = json!(sum);
         }
-        Value::Array(entries) => match entries.iter_mut().find(|entry| entry["what"] == what) {
-            Some(entry) => {
-                let known = entry["count"].as_u64().unwrap_or_default();
-                entry["count"] = json!(known + u64::try_from(count).unwrap_or_default());
+        Value::Array(entries) => {
+            let new = entry(what, count, path);
+            match entries.iter_mut().find(|entry| entry["call"] == new["call"]) {
+                // One call returns both.
+                Some(known) => {
+                    let names = known["what"].as_str().unwrap_or_default();
+                    if names.split(", ").all(|name| name != what) {
+                        known["what"] = json!(format!("{names}, {what}"));
+                    }
+                    let sum = known["count"].as_u64().unwrap_or_default()
+                        + u64::try_from(count).unwrap_or_default();
+                    known["count"] = json!(sum);
+                }
+                None => entries.push(new),
             }
-            None => entries.push(entry(what, count, path)),
-        },
+        }
         // Some lists only say whether there is more.
         Value::Bool(more) => *more = true,
         other => *other = json!([entry(what, count, path)]),

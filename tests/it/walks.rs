@@ -54,7 +54,7 @@ impl Client<'_> {
             if view["terminal"] == true {
                 return view;
             }
-            let arguments = json!({"run_id": run["run_id"], "wait": "10s", "after_seq": view["seq"]});
+            let arguments = json!({"run_id": run["run_id"], "wait": "10s", "after_seq": view["seq"], "budget_tokens": 300});
             view = self.good("list_workflows", arguments).await;
         }
         panic!("the run did not end: {view}");
@@ -90,7 +90,7 @@ async fn ten_tasks_are_done_within_their_calls_and_tokens() {
     let health = summary["health_status"].as_str().unwrap().to_owned();
     it.good("list_errors", json!({"limit": 3, "budget_tokens": 400})).await;
     assert!(!health.is_empty());
-    row(&mut table, "what is wrong?", &it, 2, 2_500);
+    row(&mut table, "what is wrong?", &it, 2, 900);
 
     let mut it = client();
     let state = it
@@ -100,18 +100,18 @@ async fn ten_tasks_are_done_within_their_calls_and_tokens() {
         )
         .await;
     assert!(state["no_entry_reasons"].is_array(), "{state}");
-    row(&mut table, "why does it not trade?", &it, 1, 400);
+    row(&mut table, "why does it not trade?", &it, 1, 200);
 
     let mut it = client();
     let week = it.good("get_performance", json!({"window": "week"})).await;
     assert!(week["realized_pnl"].is_string(), "{week}");
-    row(&mut table, "how was the week?", &it, 1, 700);
+    row(&mut table, "how was the week?", &it, 1, 400);
 
     let mut it = client();
     let page = it.good("explain", json!({"topic": "BRK_008"})).await;
     let helped = it.advised(&page_as_problem(&page)).await;
     assert_eq!(helped["verb"], "reset-breaker", "{helped}");
-    row(&mut table, "what does BRK_008 mean, and do it", &it, 2, 900);
+    row(&mut table, "what does BRK_008 mean, and do it", &it, 2, 600);
 
     let mut it = client();
     let why = "the walk-through of a pause";
@@ -129,7 +129,7 @@ async fn ten_tasks_are_done_within_their_calls_and_tokens() {
         "{again}"
     );
     it.good("control_bot", json!({"verb": "resume", "reason": why})).await;
-    row(&mut table, "pause, safely repeated, and resume", &it, 4, 1_400);
+    row(&mut table, "pause, safely repeated, and resume", &it, 4, 900);
 
     let mut it = client();
     let before = it.good("get_config", json!({})).await;
@@ -150,7 +150,7 @@ async fn ten_tasks_are_done_within_their_calls_and_tokens() {
         view = botops.get(&format!("/api/v1/config/txns/{}", txn.as_str().unwrap())).await.1;
     }
     assert_eq!(view["state"], "committed", "{view}");
-    row(&mut table, "lower a limit and keep it", &it, 4, 4_000);
+    row(&mut table, "lower a limit and keep it", &it, 4, 3_200);
 
     let mut it = client();
     let current = it.good("get_config", json!({})).await;
@@ -165,13 +165,13 @@ async fn ten_tasks_are_done_within_their_calls_and_tokens() {
         .good("change_config", json!({"action": "rollback", "to": "previous", "if_match": current["etag"], "reason": why, "dry_run": true}))
         .await;
     assert_eq!(back["dry_run"], true, "{back}");
-    row(&mut table, "undo the last config change (dry run)", &it, 3, 4_500);
+    row(&mut table, "undo the last config change (dry run)", &it, 3, 1_600);
 
     let mut it = client();
     let run = it.good("run_workflow", json!({"workflow_id": "check-health", "params": {"samples": 1}})).await;
     let run = it.followed(&run).await;
     assert_eq!(run["state"], "succeeded", "{run}");
-    row(&mut table, "run a health check to its verdict", &it, 8, 5_000);
+    row(&mut table, "run a health check to its verdict", &it, 8, 2_600);
 
     let mut it = client();
     let refused = it.call("run_workflow", json!({"workflow_id": "export-logs"})).await;
@@ -181,7 +181,7 @@ async fn ten_tasks_are_done_within_their_calls_and_tokens() {
         .good("run_workflow", json!({"workflow_id": "export-logs", "params": range, "dry_run": true}))
         .await;
     assert!(planned.is_object());
-    row(&mut table, "export logs: refused, corrected, planned", &it, 2, 2_500);
+    row(&mut table, "export logs: refused, corrected, planned", &it, 2, 1_300);
 
     let mut it = client();
     it.good("get_health", json!({"view": "alerts"})).await;
@@ -189,7 +189,7 @@ async fn ten_tasks_are_done_within_their_calls_and_tokens() {
         .await;
     let (_, silences) = botops.get("/api/v1/health/silences").await;
     assert_eq!(silences["items"].as_array().map(Vec::len), Some(1), "{silences}");
-    row(&mut table, "silence an alert for half an hour", &it, 2, 1_200);
+    row(&mut table, "silence an alert for half an hour", &it, 2, 400);
 
     println!("\n{table}");
 }
