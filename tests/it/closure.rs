@@ -57,9 +57,15 @@ const TOLD_BY_THE_BOT: &[&str] = &[
 /// What ends a failure.
 enum Then {
     /// This goes through.
-    Passes(RequestBuilder),
+    Passes(Box<RequestBuilder>),
     /// The class says that nothing more helps.
     Ends,
+}
+
+impl Then {
+    fn passes(request: RequestBuilder) -> Self {
+        Self::Passes(Box::new(request))
+    }
 }
 
 /// Raises codes and keeps count.
@@ -85,7 +91,7 @@ impl Closing {
         let class = problem["retry"]["class"].as_str().unwrap_or_default().to_owned();
         match then {
             Then::Passes(good) => {
-                let response = good.send().await.unwrap();
+                let response = (*good).send().await.unwrap();
                 if response.status().as_u16() >= 400 {
                     let status = response.status();
                     let body = response.text().await.unwrap_or_default();
@@ -184,35 +190,35 @@ async fn keys_and_requests(closing: &mut Closing) {
     closing.closes(&botops, "AUTH_003", pause, Then::Ends).await;
     let ticket = answer(botops.request(Method::POST, "/api/v1/stream/ticket")).await.1;
     let fresh = stream(&format!("?ticket={}", ticket["ticket"].as_str().unwrap_or_default()));
-    closing.closes(&botops, "AUTH_005", stream("?ticket=spent"), Then::Passes(fresh)).await;
-    let summary = || Then::Passes(get("/api/v1/summary"));
+    closing.closes(&botops, "AUTH_005", stream("?ticket=spent"), Then::passes(fresh)).await;
+    let summary = || Then::passes(get("/api/v1/summary"));
     closing.closes(&botops, "API_001", get("/api/v1/sumary"), summary()).await;
     closing.closes(&botops, "API_002", botops.request(Method::POST, "/api/v1/summary"), summary()).await;
     closing.closes(&botops, "API_003", get("/api/v1/summary").header("accept", "image/png"), summary()).await;
     let large = botops.request(Method::POST, "/api/v1/ask").json(&json!({"text": "x".repeat(300_000)}));
-    closing.closes(&botops, "API_004", large, Then::Passes(ask("status"))).await;
+    closing.closes(&botops, "API_004", large, Then::passes(ask("status"))).await;
     let plain =
         botops.request(Method::POST, "/api/v1/ask").header("content-type", "text/plain").body("status");
-    closing.closes(&botops, "API_005", plain, Then::Passes(ask("status"))).await;
+    closing.closes(&botops, "API_005", plain, Then::passes(ask("status"))).await;
     let broken =
         botops.request(Method::POST, "/api/v1/ask").header("content-type", "application/json").body("{");
-    closing.closes(&botops, "API_006", broken, Then::Passes(ask("status"))).await;
+    closing.closes(&botops, "API_006", broken, Then::passes(ask("status"))).await;
     closing
         .closes(
             &botops,
             "API_007",
             get("/api/v1/events?limit=0"),
-            Then::Passes(get("/api/v1/events?limit=1")),
+            Then::passes(get("/api/v1/events?limit=1")),
         )
         .await;
-    let right = Then::Passes(get("/api/v1/state?fields=positions"));
+    let right = Then::passes(get("/api/v1/state?fields=positions"));
     closing.closes(&botops, "API_010", get("/api/v1/state?fields=postions"), right).await;
     let latest = botops.get("/api/v1/events").await.1["latest"].clone();
-    let on = Then::Passes(get(&format!("/api/v1/events?after={latest}")));
+    let on = Then::passes(get(&format!("/api/v1/events?after={latest}")));
     closing.closes(&botops, "API_013", get("/api/v1/events?after=999999999"), on).await;
-    let upgrade = Then::Passes(stream("").header("x-api-key", KEY));
+    let upgrade = Then::passes(stream("").header("x-api-key", KEY));
     closing.closes(&botops, "API_015", get("/api/v1/stream"), upgrade).await;
-    let page = Then::Passes(get("/api/v1/errors/catalogue/AUTH_001"));
+    let page = Then::passes(get("/api/v1/errors/catalogue/AUTH_001"));
     closing.closes(&botops, "API_016", get("/api/v1/errors/catalogue/NOPE_999"), page).await;
     let mcp = || {
         let request =
@@ -220,7 +226,7 @@ async fn keys_and_requests(closing: &mut Closing) {
         request.json(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}))
     };
     closing
-        .closes(&botops, "API_020", mcp().header("origin", "https://evil.example"), Then::Passes(mcp()))
+        .closes(&botops, "API_020", mcp().header("origin", "https://evil.example"), Then::passes(mcp()))
         .await;
     closing
         .closes(
@@ -240,7 +246,7 @@ async fn config(closing: &mut Closing) {
     let put = |body: &Value| world.apply(body, &etag);
     let dry = |body: &Value| {
         let request = botops.request(Method::PUT, "/api/v1/config/apply?dry_run=true");
-        Then::Passes(request.header("if-match", &etag).json(body))
+        Then::passes(request.header("if-match", &etag).json(body))
     };
     let good = manual(careful(4_000), 30.0);
     let limit = |value: Value| auto(json!({"risk_management": {"risk_per_trade": value}}), 60.0);
@@ -261,7 +267,7 @@ async fn config(closing: &mut Closing) {
             botops,
             "CFG_010",
             botops.request(Method::GET, "/api/v1/config/versions/99"),
-            Then::Passes(version()),
+            Then::passes(version()),
         )
         .await;
     closing.closes(botops, "CFG_013", put(&auto(json!({}), 60.0)), dry(&good)).await;
@@ -274,7 +280,7 @@ async fn config(closing: &mut Closing) {
             botops,
             "CFG_011",
             botops.request(Method::GET, "/api/v1/config/txns/none"),
-            Then::Passes(txn()),
+            Then::passes(txn()),
         )
         .await;
     // What holds the bot is ended, then the same goes through.
@@ -285,18 +291,18 @@ async fn config(closing: &mut Closing) {
     closing.raised.insert("CFG_006".to_owned());
     closing.performs(botops, "CFG_006", &problem["next_actions"][0]).await;
     if let Then::Passes(again) = dry(&manual(careful(4_500), 30.0)) {
-        let (status, body) = answer(again).await;
+        let (status, body) = answer(*again).await;
         assert_eq!(status, 200, "CFG_006: {body}");
     }
     let over = botops.request(Method::POST, &format!("/api/v1/config/txns/{live}/confirm")).json(&json!({}));
-    closing.closes(botops, "CFG_012", over, Then::Passes(txn())).await;
+    closing.closes(botops, "CFG_012", over, Then::passes(txn())).await;
     let keyed = |body: &Value| put(body).header("idempotency-key", "closure-1");
     let (status, body) = answer(keyed(&good)).await;
     assert!(status < 400, "{body}");
     world.settle(body["txn"].as_str().unwrap(), "cancel").await;
     world.ended(body["txn"].as_str().unwrap()).await;
     let other = keyed(&manual(careful(4_100), 30.0));
-    closing.closes(botops, "API_011", other, Then::Passes(keyed(&good))).await;
+    closing.closes(botops, "API_011", other, Then::passes(keyed(&good))).await;
     world.bot.script().config.violations = vec![botops::contract::Violation {
         path: "/targets/0/symbol".to_owned(),
         code: "unknown_symbol".to_owned(),
@@ -317,7 +323,7 @@ impl Closing {
         self.raised.insert(code.to_owned());
         self.performs(botops, code, &problem["next_actions"][0]).await;
         if let Then::Passes(good) = then {
-            let (status, body) = answer(good).await;
+            let (status, body) = answer(*good).await;
             if status >= 400 {
                 self.wrong.push(format!("{code}: what should pass now got {status}: {body}"));
             }
@@ -372,20 +378,20 @@ async fn workflows_and_control(closing: &mut Closing) {
             .request(Method::POST, &format!("/api/v1/workflows/{id}/execute?dry_run=true"))
             .json(&json!({"params": params}))
     };
-    let check = || Then::Passes(run("check-health", json!({"samples": 1})));
+    let check = || Then::passes(run("check-health", json!({"samples": 1})));
     closing.closes(&botops, "WFL_001", run("chekc-health", json!({})), check()).await;
     closing.closes(&botops, "WFL_003", run("check-health", json!({"samples": "many"})), check()).await;
     let (_, done) = execute(&botops, "check-health", json!({"samples": 1})).await;
     let done = done["run_id"].as_str().unwrap().to_owned();
     ended(&botops, &done, Duration::from_secs(20)).await;
-    let known = Then::Passes(botops.request(Method::GET, &format!("/api/v1/workflows/runs/{done}")));
+    let known = Then::passes(botops.request(Method::GET, &format!("/api/v1/workflows/runs/{done}")));
     let unknown = botops.request(Method::GET, "/api/v1/workflows/runs/0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10");
     closing.closes(&botops, "WFL_002", unknown, known).await;
     let over = post(&format!("/api/v1/workflows/runs/{done}/cancel"), &json!({}));
     closing.closes(&botops, "WFL_006", over, Then::Ends).await;
     let range = json!({"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"});
     let missing = botops.request(Method::GET, "/api/v1/artifacts/0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10");
-    closing.closes(&botops, "WFL_011", missing, Then::Passes(run("export-logs", range))).await;
+    closing.closes(&botops, "WFL_011", missing, Then::passes(run("export-logs", range))).await;
 
     // One run holds the bot; it is cancelled; then the same goes through.
     let (_, holder) = execute(&botops, "holder", json!({})).await;
@@ -419,13 +425,13 @@ async fn workflows_and_control(closing: &mut Closing) {
 
     let reason = json!({"reason": "a test of the advice"});
     let pause = |body: &Value| post("/api/v1/control/pause", body);
-    closing.closes(&botops, "BOT_022", pause(&json!({})), Then::Passes(pause(&reason))).await;
+    closing.closes(&botops, "BOT_022", pause(&json!({})), Then::passes(pause(&reason))).await;
     bot.script().refuse =
         Some(Refusal { code: "busy".to_owned(), message: "not now".to_owned(), context: Value::Null });
     let (_, refused) = answer(pause(&reason)).await;
     assert_eq!(refused["error_code"], "BOT_003", "{refused}");
     bot.script().refuse = None;
-    closing.closes_late("BOT_003", &botops, &refused, Then::Passes(pause(&reason))).await;
+    closing.closes_late("BOT_003", &botops, &refused, Then::passes(pause(&reason))).await;
     bot.script().refuse = Some(Refusal {
         code: "not_capable".to_owned(),
         message: "it cannot".to_owned(),
@@ -439,7 +445,7 @@ async fn workflows_and_control(closing: &mut Closing) {
     assert_eq!(silent["error_code"], "BOT_002", "{silent}");
     assert_eq!(silent["effect"], "unknown", "{silent}");
     bot.behave(Behaviour::Normal);
-    closing.closes_late("BOT_002", &botops, &silent, Then::Passes(pause(&reason))).await;
+    closing.closes_late("BOT_002", &botops, &silent, Then::passes(pause(&reason))).await;
     botops.stop().await;
 }
 
@@ -449,8 +455,8 @@ async fn health(closing: &mut Closing) {
     let at = |path: &str| format!("/api/v1/health/{path}");
     let get = |path: &str| botops.request(Method::GET, &at(path));
     let post = |path: &str, body: &Value| botops.request(Method::POST, &at(path)).json(body);
-    let status = || Then::Passes(get("status"));
-    closing.closes(&botops, "HLT_001", get("components/nobody"), Then::Passes(get("components/bot"))).await;
+    let status = || Then::passes(get("status"));
+    closing.closes(&botops, "HLT_001", get("components/nobody"), Then::passes(get("components/bot"))).await;
     let checker = |id: &str, url: &str| json!({"checker_type": "external_api", "component_id": id, "config": {"api_url": url}});
     closing
         .closes(
@@ -468,7 +474,7 @@ async fn health(closing: &mut Closing) {
         .await;
     closing.closes(&botops, "HLT_005", botops.request(Method::DELETE, &at("checkers/bot")), status()).await;
     closing
-        .closes(&botops, "HLT_007", post("alerts/none/ack", &json!({})), Then::Passes(get("alerts")))
+        .closes(&botops, "HLT_007", post("alerts/none/ack", &json!({})), Then::passes(get("alerts")))
         .await;
     let silence = |ends_at: Value| {
         post(
@@ -478,26 +484,26 @@ async fn health(closing: &mut Closing) {
     };
     let later = json!(Utc::now() + chrono::Duration::hours(1));
     closing
-        .closes(&botops, "HLT_008", silence(json!("2020-01-01T00:00:00Z")), Then::Passes(silence(later)))
+        .closes(&botops, "HLT_008", silence(json!("2020-01-01T00:00:00Z")), Then::passes(silence(later)))
         .await;
     closing
         .closes(
             &botops,
             "HLT_009",
             botops.request(Method::DELETE, &at("silences/none")),
-            Then::Passes(get("silences")),
+            Then::passes(get("silences")),
         )
         .await;
     let settings = |interval: Value| {
         botops.request(Method::PUT, &at("monitoring/config")).json(&json!({"check_interval": interval}))
     };
-    closing.closes(&botops, "HLT_010", settings(json!(-1)), Then::Passes(settings(json!(30)))).await;
+    closing.closes(&botops, "HLT_010", settings(json!(-1)), Then::passes(settings(json!(30)))).await;
     let (stopped, body) = answer(post("monitoring/stop", &json!({}))).await;
     assert_eq!(stopped, 200, "{body}");
     let (_, problem) = answer(post("check", &json!({}))).await;
     assert_eq!(problem["error_code"], "HLT_011", "{problem}");
     answer(post("monitoring/start", &json!({}))).await;
-    closing.closes_late("HLT_011", &botops, &problem, Then::Passes(post("check", &json!({})))).await;
+    closing.closes_late("HLT_011", &botops, &problem, Then::passes(post("check", &json!({})))).await;
     botops.stop().await;
 }
 
