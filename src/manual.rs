@@ -178,8 +178,10 @@ async fn list_error_codes(State(manual): State<Manual>, headers: HeaderMap) -> R
 /// One error code
 #[utoipa::path(get, path = "/api/v1/errors/catalogue/{code}", tag = "manual", security(()),
     params(("code" = String, Path, example = "AUTH_001")),
-    responses((status = 200, description = "The page of the code", content(
-        (CodeView = "application/json"), (String = "text/markdown")))))]
+    responses(
+        (status = 200, description = "The page of the code", content(
+            (CodeView = "application/json"), (String = "text/markdown"))),
+        (status = 404, description = "Refused: API_016", body = crate::error::Problem)))]
 async fn get_error_code(
     State(manual): State<Manual>,
     Path(code): Path<String>,
@@ -191,8 +193,10 @@ async fn get_error_code(
 /// One error code, by its short address
 #[utoipa::path(get, path = "/api/v1/errors/{code}", tag = "manual", security(()),
     params(("code" = String, Path, example = "AUTH_001")),
-    responses((status = 200, description = "The page of the code", content(
-        (CodeView = "application/json"), (String = "text/markdown")))))]
+    responses(
+        (status = 200, description = "The page of the code", content(
+            (CodeView = "application/json"), (String = "text/markdown"))),
+        (status = 404, description = "Refused: API_016", body = crate::error::Problem)))]
 async fn get_error_code_short(
     State(manual): State<Manual>,
     Path(code): Path<String>,

@@ -116,6 +116,14 @@ fn finish(document: &mut Value) {
         "ticket": {"type": "apiKey", "in": "query", "name": "ticket",
             "description": "A single-use ticket from `POST /api/v1/stream/ticket`, for browsers."},
     });
+    document["components"]["schemas"]["Part"] = json!({
+        "type": "object",
+        "description": "A part of the answer, when `budget_tokens`, `fields` or `detail` asked for one.",
+        "properties": {
+            "truncated": {"type": "boolean", "description": "True when something was left out to fit the budget."},
+            "continue": {"type": "object", "description": "The call that goes on where this part ends."},
+        },
+    });
     let docs = json!({"get": {
         "operationId": "get_docs", "tags": ["manual"], "summary": "This document as a page", "security": [{}],
         "responses": {"200": {"description": "Swagger UI, served from the binary"}},
@@ -137,6 +145,7 @@ fn finish(document: &mut Value) {
         }
         for operation in item.as_object_mut().into_iter().flat_map(|item| item.values_mut()) {
             finish_operation(operation);
+            finish_refusals(operation);
         }
     }
 }
@@ -158,6 +167,13 @@ fn shape(operation: &mut Value) {
     for parameter in web::budget::parameters().as_array().into_iter().flatten() {
         if !known.iter().any(|old| old["name"] == parameter["name"]) {
             known.push(parameter.clone());
+        }
+    }
+    // What was cut or selected is no whole answer any more.
+    for (media, content) in operation["responses"]["200"]["content"].as_object_mut().into_iter().flatten() {
+        if media.ends_with("json") {
+            let whole = content["schema"].take();
+            content["schema"] = json!({"anyOf": [whole, {"$ref": "#/components/schemas/Part"}]});
         }
     }
     operation["x-shapes"] = json!(if own_fields { "own-fields" } else { "all" });
@@ -207,10 +223,32 @@ fn finish_operation(operation: &mut Value) {
     let always = [("406", "API_003"), ("500", "SRV_001"), ("504", "SRV_004")];
     let keyed = [("401", "AUTH_001, AUTH_002"), ("403", "AUTH_003"), ("429", "API_009, AUTH_004")];
     let keyed = keyed.into_iter().filter(|_| !is_open);
-    for (status, codes) in always.into_iter().chain(keyed) {
+    // What the extractors refuse, before any handler.
+    let has_body = operation.get("requestBody").is_some();
+    let takes = has_body || operation["parameters"].as_array().is_some_and(|list| !list.is_empty());
+    let argument = [("400", "API_006, API_007")].into_iter().filter(|_| takes);
+    let body = [("408", "API_008"), ("413", "API_004"), ("415", "API_005")].into_iter().filter(|_| has_body);
+    for (status, codes) in always.into_iter().chain(keyed).chain(argument).chain(body) {
         let responses = &mut operation["responses"];
         if responses.get(status).is_none() {
             responses[status] = problem(codes);
+        }
+    }
+}
+
+/// A refusal is `application/problem+json`, however its handler wrote it down.
+fn finish_refusals(operation: &mut Value) {
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+        let is_refusal = status.starts_with('4') || status.starts_with('5');
+        let Some(content) = response.get_mut("content").and_then(Value::as_object_mut).filter(|_| is_refusal)
+        else {
+            continue;
+        };
+        let is_problem = content
+            .get("application/json")
+            .is_some_and(|plain| plain["schema"]["$ref"] == "#/components/schemas/Problem");
+        if is_problem && let Some(schema) = content.remove("application/json") {
+            content.insert("application/problem+json".to_owned(), schema);
         }
     }
 }

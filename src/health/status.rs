@@ -39,6 +39,7 @@ impl Now {
 /// How bad something is; the order is the meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
+#[schema(as = HealthLevel)]
 pub enum Level {
     /// As it should be.
     Healthy,
@@ -146,6 +147,7 @@ impl Standing {
 /// Which way a metric gets worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ThresholdDirection)]
 pub enum Direction {
     /// A higher value is worse: latency, use, age.
     HigherIsWorse,

@@ -137,3 +137,42 @@ fn every_setting_stands_in_the_example_and_in_the_readme() {
         .collect();
     assert!(missing.is_empty(), "not in .env.example or README.md: {missing:?}");
 }
+
+/// utoipa keeps one schema a name: of two types with one name the document would show either.
+#[test]
+fn no_two_types_share_a_name_in_the_document() {
+    fn walk(folder: &Path, seen: &mut std::collections::BTreeMap<String, Vec<String>>) {
+        for entry in std::fs::read_dir(folder).unwrap().filter_map(Result::ok) {
+            let path = entry.path();
+            if path.is_dir() {
+                walk(&path, seen);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let mut derived = false;
+            let mut alias = None;
+            for line in text.lines().map(str::trim) {
+                if line.starts_with("#[derive(") {
+                    derived = line.contains("ToSchema");
+                    alias = None;
+                } else if let Some(rest) = line.split_once("schema(as = ").map(|(_, rest)| rest) {
+                    alias = rest.split([')', ',']).next().map(str::to_owned);
+                } else if let Some((_, rest)) =
+                    line.split_once("struct ").or_else(|| line.split_once("enum "))
+                {
+                    let name: String = rest.chars().take_while(|c| c.is_alphanumeric()).collect();
+                    if derived && !line.starts_with("//") {
+                        seen.entry(alias.take().unwrap_or(name))
+                            .or_default()
+                            .push(path.display().to_string());
+                        derived = false;
+                    }
+                }
+            }
+        }
+    }
+    let mut seen = std::collections::BTreeMap::new();
+    walk(&at("src"), &mut seen);
+    let twice: Vec<_> = seen.iter().filter(|(_, files)| files.len() > 1).collect();
+    assert!(seen.len() > 100 && twice.is_empty(), "{twice:?}");
+}

@@ -34,6 +34,7 @@ pub use http::{ApiConfig, ExternalConfig};
 /// What the probe itself came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = CheckOutcome)]
 pub enum Outcome {
     /// It answered.
     Ok,
