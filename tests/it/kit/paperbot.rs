@@ -84,10 +84,18 @@ impl Paperbot {
         self.get("state").await.expect("the bot answers with its state")
     }
 
-    /// Waits until the state is as wished.
+    /// Waits until the state is as wished; what it was last is told when it never is.
     pub async fn until(&self, what: &str, wish: impl Fn(&BotReport) -> bool) {
-        let seen = || async { self.get("state").await.is_some_and(|report| wish(&report)) };
-        until(what, Duration::from_secs(30), seen).await;
+        let last = std::sync::Mutex::new(None);
+        let seen = || async {
+            let report: Option<BotReport> = self.get("state").await;
+            let fits = report.as_ref().is_some_and(&wish);
+            *last.lock().unwrap() = report;
+            fits
+        };
+        if tokio::time::timeout(Duration::from_secs(30), until(what, Duration::MAX, seen)).await.is_err() {
+            panic!("{what}: not within 30 s; last seen: {:#?}", last.lock().unwrap());
+        }
     }
 
     /// `POST`: the status and the body.
