@@ -94,8 +94,8 @@ impl Baseline {
         if let Some(report) = &seen.report {
             let elapsed = (now - self.at).to_std().unwrap_or_default();
             criteria.extend([
-                self.errors(report, elapsed),
                 self.rejects(report, elapsed),
+                self.errors(report, elapsed),
                 self.drawdown(report),
                 self.session(report),
                 self.breaker(report),
@@ -125,11 +125,15 @@ impl Baseline {
         let is_new_reject = |order: &&crate::contract::Order| {
             order.status == OrderStatus::Rejected && order.updated_at >= self.at
         };
-        let listed = report.orders.iter().filter(is_new_reject).count();
-        let count = grown.max(u32::try_from(listed).unwrap_or(u32::MAX));
+        let listed = report.orders.iter().filter(is_new_reject);
+        let last = listed.clone().max_by_key(|order| order.updated_at);
+        let count = grown.max(u32::try_from(listed.count()).unwrap_or(u32::MAX));
         let limit = EXTRA_REJECTS + expected(self.rejects_last_hour, elapsed);
         let breached = count > limit;
-        let text = format!("{count} orders refused, {limit} allowed");
+        let mut text = format!("{count} orders refused, {limit} allowed");
+        if let Some(why) = last.and_then(|order| order.status_reason.as_deref()) {
+            text = format!("{text} (the last one: {})", crate::text::clean(why, 120));
+        }
         let (value, limit) = (json!(count), json!(limit));
         Criterion { name: "order_rejects".to_owned(), ok: !breached, breached, value, limit, text }
     }
@@ -219,6 +223,16 @@ fn heartbeat(seen: &Seen, poll_interval: Duration) -> Criterion {
         limit: json!(limit.as_secs_f64()),
         text,
     }
+}
+
+/// Why a trial ends, in one sentence: every criterion that is breached. `None` when none is.
+pub(super) fn breach(watch: &[Criterion]) -> Option<String> {
+    let texts: Vec<&str> = watch
+        .iter()
+        .filter(|criterion| criterion.breached)
+        .map(|criterion| criterion.text.as_str())
+        .collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 /// How many of something to expect in a while, doubled, from how many the last hour had.

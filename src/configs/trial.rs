@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::criteria::{Baseline, STRIKES};
+use super::criteria::{Baseline, STRIKES, breach};
 use super::door::{Prepared, Wish};
 use super::snapshot::rejected;
 use super::txn::{By, Confirm, Deadline, Plan, Progress, StoredError, Txn, TxnState, TxnView};
@@ -476,8 +476,7 @@ impl Desk {
         });
         let Some(baseline) = &live.txn.progress.baseline else { return };
         let watch = baseline.judge(&seen, self.shared.options.poll_interval, Utc::now());
-        let breached =
-            watch.iter().find(|criterion| criterion.breached).map(|criterion| criterion.text.clone());
+        let breached = breach(&watch);
         let all_hold = watch.iter().all(|criterion| criterion.ok);
         let session_holds = watch.iter().all(|criterion| criterion.ok || criterion.name != "session");
         live.txn.progress.watch = watch;

@@ -1,5 +1,9 @@
-"""A demo on a free port, for the checks: `with demo() as (base, key): …`. Ended by its pid."""
+"""A demo on a free port, for the checks. Ended by its pid.
+
+`with demo() as (base, key): …` is enough for most. `House` is a demo in a folder that outlives it: botops can be killed
+and started again there, and the bot trades on meanwhile."""
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -8,29 +12,109 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+import urllib.error
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BOTOPS = os.environ.get("BOTOPS", str(ROOT / "target/debug/botops"))
 
 
-@contextlib.contextmanager
-def demo(*arguments, **settings):
+def begin(folder, *arguments, **settings):
+    """Starts a demo and reads its address and key: (process, base, key)."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("BOT_")}
     env |= {"BOT_API_RATE_LIMIT": "1000000"} | settings
+    process = subprocess.Popen([BOTOPS, "demo", "--port", "0", *arguments], cwd=folder, env=env,
+                               stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
+    base = key = None
+    for line in process.stdout:
+        base = base or next(iter(re.findall(r"http://[0-9.:]+", line)), None)
+        key = key or next(iter(re.findall(r"^Key: (\S+)", line)), None)
+        if base and key:
+            break
+    else:
+        raise SystemExit("the demo ended before it printed its key")
+    threading.Thread(target=process.stdout.read, daemon=True).start()
+    return process, base, key
+
+
+@contextlib.contextmanager
+def demo(*arguments, **settings):
     with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
-        process = subprocess.Popen([BOTOPS, "demo", "--port", "0", *arguments], cwd=folder, env=env,
-                                   stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
+        process, base, key = begin(folder, *arguments, **settings)
         try:
-            base = key = None
-            for line in process.stdout:
-                base = base or next(iter(re.findall(r"http://[0-9.:]+", line)), None)
-                key = key or next(iter(re.findall(r"^Key: (\S+)", line)), None)
-                if base and key:
-                    break
-            else:
-                raise SystemExit("the demo ended before it printed its key")
-            threading.Thread(target=process.stdout.read, daemon=True).start()
             yield base, key
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
+
+
+def until(what, limit, look):
+    """Waits until `look` gives something true, and returns it."""
+    end = time.monotonic() + limit
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() >= end:
+            raise SystemExit(f"not seen within {limit} s: {what}")
+        time.sleep(0.1)
+
+
+class House:
+    """A demo in a named folder. Its `bot` arguments go to the bot; leaving the house ends both processes."""
+
+    def __init__(self, *bot, **settings):
+        self.home = tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True)
+        self.folder = pathlib.Path(self.home.name)
+        self.arguments = ["--data-dir", str(self.folder), "--", *bot]
+        self.settings = settings
+        self.process = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        if self.process:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(30)
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            os.kill(self.bot_pid(), signal.SIGKILL)
+        self.home.cleanup()
+
+    def start(self):
+        self.process, self.base, self.key = begin(self.folder, *self.arguments, **self.settings)
+
+    def kill(self):
+        """SIGKILL of botops; the bot lives on."""
+        self.process.kill()
+        self.process.wait(30)
+        self.process = None
+
+    def bot_pid(self):
+        return json.loads((self.folder / "paperbot/paperbot.pid").read_text())["pid"]
+
+    def kill_bot(self):
+        pid = self.bot_pid()
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def send(self, method, path, body=None, **headers):
+        """Any call: (status, body, headers)."""
+        headers = {"X-API-Key": self.key, "Content-Type": "application/json"} | {
+            name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(f"{self.base}/api/v1/{path}", method=method, headers=headers,
+                                         data=None if body is None else json.dumps(body).encode())
+        try:
+            answer = urllib.request.urlopen(request, timeout=60)
+        except urllib.error.HTTPError as error:
+            answer = error
+        content = answer.read()
+        is_json = "json" in answer.headers.get("Content-Type", "")
+        return answer.status, json.loads(content) if is_json else content, answer.headers
+
+    def get(self, path):
+        status, body, _ = self.send("GET", path)
+        assert status == 200, (path, status, body)
+        return body
