@@ -73,7 +73,7 @@ impl App {
         let tasks = Tasks::new();
         let metrics = Metrics::new();
         let ops = Ops::open(&settings, &metrics, &tasks).await?;
-        let (router, document) = routes::build(
+        let (router, operations) = routes::build(
             &ops,
             routes::Reach {
                 hosts: settings.allowed_hosts.clone(),
@@ -87,7 +87,7 @@ impl App {
         )?;
         let options = GuardOptions {
             keys: Keys::new(settings.token.clone(), &settings.keys, settings.rate_limit),
-            operations: Operations::read(&document, &HttpMetrics::new(&metrics)),
+            operations: Operations::new(&operations, &HttpMetrics::new(&metrics)),
             cors: Cors::new(settings.cors_origins.clone()),
         };
         let guard = Arc::new(Guard::new(router, options));

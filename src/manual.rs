@@ -3,7 +3,7 @@
 //! Open without a key: whoever meets an error must be able to look it up.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -11,11 +11,9 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::error::{Code, Effect, Error, Kind, NextAction, RetryClass, Severity};
-use crate::web::{Document, Path, accepts};
+use crate::web::{Document, Path, Routes, accepts, routes};
 
 /// The texts change with the program only.
 const FRESH: Duration = Duration::from_secs(3_600);
@@ -63,7 +61,7 @@ pub struct Manual {
 
 #[derive(Debug)]
 struct Pages {
-    api: Document,
+    api: OnceLock<Document>,
     catalogue: Document,
     catalogue_markdown: Document,
     codes: BTreeMap<&'static str, (Document, Document)>,
@@ -72,11 +70,11 @@ struct Pages {
 }
 
 impl Manual {
-    /// Renders every page. `api` is the finished API document.
+    /// Renders every page but the API document, which is large and seldom read.
     ///
     /// # Errors
     /// [`Code::Internal`] when a page cannot be rendered, which is a defect.
-    pub fn new(api: &serde_json::Value) -> Result<Self, Error> {
+    pub fn new() -> Result<Self, Error> {
         let views: Vec<CodeView> = Code::ALL.iter().copied().map(view).collect();
         let markdown: Vec<String> = views.iter().map(page).collect();
         let mut codes = BTreeMap::new();
@@ -86,7 +84,7 @@ impl Manual {
             codes.insert(code.row().code, pages);
         }
         let pages = Pages {
-            api: Document::of_json(api)?,
+            api: OnceLock::new(),
             catalogue: Document::of_json(&CatalogueView { items: views })?,
             catalogue_markdown: Document::new(
                 format!("# Error catalogue\n\n{}", markdown.join("\n")),
@@ -111,8 +109,25 @@ const DOCS: &[(&str, &str)] = &[
     ("workflows.md", include_str!("../docs/workflows.md")),
 ];
 
+/// The API document as it stands in the repository; a test holds it to the code.
+const API: &str = include_str!("../schemas/openapi.json");
+
 /// For agents that look before they ask.
 const LLMS: &str = include_str!("llms.txt");
+
+/// JSON without the white space that lets people read its changes.
+fn compact(pretty: &str) -> String {
+    let (mut in_string, mut escaped) = (false, false);
+    let kept = pretty.chars().filter(|&c| {
+        let is_layout = !in_string && c.is_ascii_whitespace();
+        if c == '"' && !escaped {
+            in_string = !in_string;
+        }
+        escaped = in_string && c == '\\' && !escaped;
+        !is_layout
+    });
+    kept.collect()
+}
 
 fn view(code: Code) -> CodeView {
     let row = code.row();
@@ -152,14 +167,15 @@ fn page(view: &CodeView) -> String {
 }
 
 /// The routes of the manual.
-pub fn routes() -> OpenApiRouter<Manual> {
-    OpenApiRouter::new()
-        .routes(routes!(list_error_codes))
-        .routes(routes!(get_error_code))
-        .routes(routes!(get_error_code_short))
-        .routes(routes!(get_openapi))
-        .routes(routes!(get_llms_txt))
-        .routes(routes!(get_page))
+pub fn routes() -> Routes<Manual> {
+    Routes::new([
+        routes!(list_error_codes),
+        routes!(get_error_code),
+        routes!(get_error_code_short),
+        routes!(get_openapi),
+        routes!(get_llms_txt),
+        routes!(get_page),
+    ])
 }
 
 /// The error catalogue
@@ -221,7 +237,8 @@ fn code_page(manual: &Manual, code: &str, headers: &HeaderMap) -> Result<Respons
 #[utoipa::path(get, path = "/api/openapi.json", tag = "manual", security(()),
     responses((status = 200, description = "This document", content_type = "application/json")))]
 async fn get_openapi(State(manual): State<Manual>, headers: HeaderMap) -> Response {
-    manual.shared.api.respond(&headers, FRESH)
+    let api = manual.shared.api.get_or_init(|| Document::new(compact(API), "application/json"));
+    api.respond(&headers, FRESH)
 }
 
 /// How an agent uses botops, in one page
@@ -254,5 +271,17 @@ async fn get_page(
                 known.join(", "),
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_served_document_is_the_kept_one_without_its_layout() {
+        let kept: serde_json::Value = serde_json::from_str(API).unwrap();
+        assert_eq!(compact(API), serde_json::to_string(&kept).unwrap());
+        assert_eq!(compact(r#"{ "a \" b" : [ "\\" , 1 ] }"#), r#"{"a \" b":["\\",1]}"#);
     }
 }

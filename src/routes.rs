@@ -7,7 +7,6 @@ use axum::Router;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::ask::{self, Ask};
@@ -15,8 +14,11 @@ use crate::error::{Code, Error, Problem};
 use crate::manual::Manual;
 use crate::mcp::{self, McpOptions};
 use crate::ops::Ops;
-use crate::web::{self, Inside};
+use crate::web::{self, Inside, Table};
 use crate::{bots, configs, health, manual, overview, performance, workflows};
+
+/// What the guard enforces, taken from the API document; a test holds it to [`document`].
+const OPERATIONS: &str = include_str!("../schemas/operations.txt");
 
 /// Where Swagger UI lies.
 const DOCS: &str = "/api/docs";
@@ -53,28 +55,25 @@ pub struct Reach {
     pub stopping: CancellationToken,
 }
 
-/// Every route with its handler, and the finished API document.
+/// Every route with its handler, and which operation each is. Serving needs no more of the API document than that.
 ///
 /// # Errors
 /// [`Code::Internal`] when a page of the manual cannot be rendered, which is a defect.
-pub fn build(ops: &Ops, reach: Reach) -> Result<(Router, Value), Error> {
-    let document = document();
-    let manual = Manual::new(&document)?;
-    let (router, _) = OpenApiRouter::new()
-        .merge(manual::routes().with_state(manual))
-        .merge(health::routes().with_state(ops.health.clone()))
-        .merge(overview::routes().with_state(ops.overview.clone()))
-        .merge(performance::routes().with_state(ops.performance.clone()))
-        .merge(configs::routes().with_state(ops.configs.clone()))
-        .merge(bots::routes().with_state(ops.control.clone()))
-        .merge(workflows::routes().with_state(ops.workflows.clone()))
-        .split_for_parts();
+pub fn build(ops: &Ops, reach: Reach) -> Result<(Router, Table), Error> {
+    let operations = Table::read(OPERATIONS);
+    let router = Router::new()
+        .merge(manual::routes().serve(Manual::new()?))
+        .merge(health::routes().serve(ops.health.clone()))
+        .merge(overview::routes().serve(ops.overview.clone()))
+        .merge(performance::routes().serve(ops.performance.clone()))
+        .merge(configs::routes().serve(ops.configs.clone()))
+        .merge(bots::routes().serve(ops.control.clone()))
+        .merge(workflows::routes().serve(ops.workflows.clone()));
     // What is asked in plain words is answered through the features' own routes.
-    let inside = Inside::new(router.clone(), &document);
-    let (asking, _) = ask::routes().with_state(Ask::new(inside)).split_for_parts();
-    let router = router.merge(asking);
+    let inside = Inside::new(router.clone(), &operations);
+    let router = router.merge(ask::routes().serve(Ask::new(inside)));
     let mcp = mcp::router(McpOptions {
-        inside: Inside::new(router.clone(), &document),
+        inside: Inside::new(router.clone(), &operations),
         bots: ops.bots.clone(),
         events: ops.events.clone(),
         hosts: reach.hosts,
@@ -87,20 +86,21 @@ pub fn build(ops: &Ops, reach: Reach) -> Result<(Router, Value), Error> {
         .merge(docs)
         .fallback(|| std::future::ready(Error::new(Code::PathUnknown)))
         .method_not_allowed_fallback(|| std::future::ready(Error::new(Code::MethodUnknown)));
-    Ok((router, document))
+    Ok((router, operations))
 }
 
-/// The finished API document (OpenAPI 3.1). Needs no handle: it is the same for every start.
+/// The finished API document (OpenAPI 3.1). Needs no handle and is the same for every start, so it is kept as a file
+/// and served from there: this is what the file is held to.
 pub fn document() -> Value {
     let mut api = Api::openapi();
-    api.merge(manual::routes().into_openapi());
-    api.merge(health::routes().into_openapi());
-    api.merge(performance::routes().into_openapi());
-    api.merge(bots::routes().into_openapi());
-    api.merge(workflows::routes().into_openapi());
-    api.merge(overview::routes().into_openapi());
-    api.merge(ask::routes().into_openapi());
-    api.merge(configs::routes().into_openapi());
+    api.merge(manual::routes().describe());
+    api.merge(health::routes().describe());
+    api.merge(performance::routes().describe());
+    api.merge(bots::routes().describe());
+    api.merge(workflows::routes().describe());
+    api.merge(overview::routes().describe());
+    api.merge(ask::routes().describe());
+    api.merge(configs::routes().describe());
     let mut document = serde_json::to_value(&api).expect("the API document is plain data");
     finish(&mut document);
     document

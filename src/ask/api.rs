@@ -5,12 +5,10 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::{Ask, AskView, TEXT_MAX};
 use crate::error::{Code, Error, Problem};
-use crate::web::{self, Actor, Json};
+use crate::web::{self, Actor, Json, Routes, routes};
 
 /// A question or a request in plain words.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -22,8 +20,8 @@ struct AskRequest {
 }
 
 /// The routes of plain language.
-pub fn routes() -> OpenApiRouter<Ask> {
-    OpenApiRouter::new().routes(routes!(ask))
+pub fn routes() -> Routes<Ask> {
+    Routes::new([routes!(ask)])
 }
 
 /// Ask in plain words

@@ -9,15 +9,13 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::Bots;
 use crate::contract::{CommandRequest, EventKind, Exposure, Mode, Outcome, Phase, Severity, Verb};
 use crate::error::{Code, Error, Problem};
 use crate::events::{Events, NewEvent};
-use crate::web::{self, Actor, Idempotency, Json, Query};
+use crate::web::{self, Actor, Idempotency, Json, Query, Routes, routes};
 
 /// How long a reason is.
 const REASON: std::ops::RangeInclusive<usize> = 8..=280;
@@ -178,16 +176,17 @@ fn check(verb: Verb, request: ControlRequest) -> Result<(String, Value), Error> 
 }
 
 /// The routes of the control verbs.
-pub fn routes() -> OpenApiRouter<Control> {
-    OpenApiRouter::new()
-        .routes(routes!(pause))
-        .routes(routes!(resume))
-        .routes(routes!(cancel_orders))
-        .routes(routes!(flatten))
-        .routes(routes!(probe_session))
-        .routes(routes!(reauth))
-        .routes(routes!(reset_breaker))
-        .routes(routes!(shutdown))
+pub fn routes() -> Routes<Control> {
+    Routes::new([
+        routes!(pause),
+        routes!(resume),
+        routes!(cancel_orders),
+        routes!(flatten),
+        routes!(probe_session),
+        routes!(reauth),
+        routes!(reset_breaker),
+        routes!(shutdown),
+    ])
 }
 
 /// One handler a verb: each is an operation of its own, with its own name and its own words.

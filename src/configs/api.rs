@@ -10,8 +10,6 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::chain::{AuditHead, AuditVerdict};
 use super::diff::{Line, Risk};
@@ -24,7 +22,7 @@ use super::versions::VersionView;
 use super::{Configs, audit, diff, schema};
 use crate::error::{Code, Error, Problem};
 use crate::ops_log::StoredActor;
-use crate::web::{self, Actor, Idempotency, Json, Path, Query, Scope};
+use crate::web::{self, Actor, Idempotency, Json, Path, Query, Routes, Scope, routes};
 
 /// A trial takes this long unless the caller says otherwise.
 const USUAL_TRIAL_S: f64 = 60.0;
@@ -203,22 +201,23 @@ struct AcceptAuditRequest {
 }
 
 /// The routes of the config.
-pub fn routes() -> OpenApiRouter<Configs> {
-    OpenApiRouter::new()
-        .routes(routes!(get_config))
-        .routes(routes!(get_config_schema))
-        .routes(routes!(validate_config))
-        .routes(routes!(diff_config, diff_config_with))
-        .routes(routes!(apply_config))
-        .routes(routes!(rollback_config))
-        .routes(routes!(get_config_txn))
-        .routes(routes!(confirm_config_txn))
-        .routes(routes!(cancel_config_txn))
-        .routes(routes!(list_config_versions))
-        .routes(routes!(get_config_version))
-        .routes(routes!(list_config_audit))
-        .routes(routes!(verify_config_audit))
-        .routes(routes!(accept_config_audit))
+pub fn routes() -> Routes<Configs> {
+    Routes::new([
+        routes!(get_config),
+        routes!(get_config_schema),
+        routes!(validate_config),
+        routes!(diff_config, diff_config_with),
+        routes!(apply_config),
+        routes!(rollback_config),
+        routes!(get_config_txn),
+        routes!(confirm_config_txn),
+        routes!(cancel_config_txn),
+        routes!(list_config_versions),
+        routes!(get_config_version),
+        routes!(list_config_audit),
+        routes!(verify_config_audit),
+        routes!(accept_config_audit),
+    ])
 }
 
 /// What is committed and what runs

@@ -12,8 +12,6 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::metrics::MetricsView;
 use super::stream::{self, Admission, TicketView};
@@ -24,7 +22,9 @@ use crate::bots::Presence;
 use crate::contract::{EventKind, Mode, SemanticError};
 use crate::error::{Code, Error, Problem};
 use crate::events::{Event, kind_name};
-use crate::web::{Actor, BODY_LIMIT, Document, Query, Scope, accepts, json, json_with_status};
+use crate::web::{
+    Actor, BODY_LIMIT, Document, Query, Routes, Scope, accepts, json, json_with_status, routes,
+};
 
 /// Items of a page, unless asked otherwise.
 const PAGE: usize = 50;
@@ -136,17 +136,18 @@ struct HealthzView {
 }
 
 /// The routes of the overview.
-pub fn routes() -> OpenApiRouter<Overview> {
-    OpenApiRouter::new()
-        .routes(routes!(get_state))
-        .routes(routes!(get_summary))
-        .routes(routes!(get_metrics))
-        .routes(routes!(list_events))
-        .routes(routes!(list_errors))
-        .routes(routes!(get_whoami))
-        .routes(routes!(get_healthz))
-        .routes(routes!(create_stream_ticket))
-        .routes(routes!(open_stream))
+pub fn routes() -> Routes<Overview> {
+    Routes::new([
+        routes!(get_state),
+        routes!(get_summary),
+        routes!(get_metrics),
+        routes!(list_events),
+        routes!(list_errors),
+        routes!(get_whoami),
+        routes!(get_healthz),
+        routes!(create_stream_ticket),
+        routes!(open_stream),
+    ])
 }
 
 /// What to show of the state.

@@ -6,15 +6,13 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::measure::cents;
 use super::window::{By, Range, Window, lower, upper};
 use super::{Measures, PerformanceHistory};
 use crate::contract::Mode;
 use crate::error::{Code, Error, NextAction, Problem};
-use crate::web::{Query, json};
+use crate::web::{Query, Routes, json, routes};
 
 /// Groups in one answer; more are named in `omitted`.
 const GROUPS: usize = 100;
@@ -93,8 +91,8 @@ struct OmittedView {
 }
 
 /// The routes of the performance history.
-pub fn routes() -> OpenApiRouter<PerformanceHistory> {
-    OpenApiRouter::new().routes(routes!(get_performance))
+pub fn routes() -> Routes<PerformanceHistory> {
+    Routes::new([routes!(get_performance)])
 }
 
 /// How trading went

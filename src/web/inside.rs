@@ -1,7 +1,7 @@
 //! Calls from inside: MCP tools and plain language perform the same operations as REST, through the same router.
 //!
 //! The body an inside caller gets is the body a REST client would get, by construction. The guard did the key and the
-//! rate already; what it would still refuse for this path (the scope) is refused here, from the same document. A
+//! rate already; what it would still refuse for this path (the scope) is refused here, from the same table. A
 //! panic or a stall ends in an answer, never in silence. Deliberately absent: a second way to any feature.
 
 use std::panic::AssertUnwindSafe;
@@ -20,6 +20,7 @@ use tower::Service;
 
 use super::auth::{Actor, Scope};
 use super::budget::Wish;
+use super::operations::Table;
 use crate::error::{Code, Effect, Error, Problem};
 
 /// Below the guard's own deadline, so that the answer says what happened.
@@ -39,7 +40,7 @@ struct Shared {
     operations: matchit::Router<Vec<(Method, Known)>>,
 }
 
-/// What the document says about one operation.
+/// What the table says about one operation.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     scope: Option<Scope>,
@@ -99,18 +100,16 @@ pub struct Answer {
 }
 
 impl Inside {
-    /// Wraps the features' router. `document` says which scope each path needs.
-    pub fn new(router: Router, document: &Value) -> Self {
+    /// Wraps the features' router. `table` says which scope each path needs.
+    pub fn new(router: Router, table: &Table) -> Self {
         let mut operations = matchit::Router::new();
-        for (path, item) in document.get("paths").and_then(Value::as_object).into_iter().flatten() {
-            let methods = item.as_object().into_iter().flatten().filter_map(|(name, operation)| {
-                let method = Method::from_bytes(name.to_uppercase().as_bytes()).ok()?;
-                let shapes = operation.get("x-shapes");
-                let own_fields = shapes.and_then(Value::as_str) == Some("own-fields");
-                Some((method, Known { scope: scope(operation), shapes: shapes.is_some(), own_fields }))
+        for (path, rows) in table.by_path() {
+            let methods = rows.iter().map(|row| {
+                let known = Known { scope: row.scope, shapes: row.shapes, own_fields: row.own_fields };
+                (row.method.clone(), known)
             });
-            // The guard reads the same document first and refuses one whose paths collide.
-            let _ = operations.insert(path.clone(), methods.collect());
+            // The guard reads the same table and refuses one whose paths collide.
+            let _ = operations.insert(path, methods.collect());
         }
         Self { shared: Arc::new(Shared { router, operations }) }
     }
@@ -164,13 +163,6 @@ impl Inside {
 /// A read that failed changed nothing; a change may have been made.
 fn effect_of(code: Code, is_change: bool) -> Error {
     Error::new(code).effect(if is_change { Effect::Unknown } else { Effect::None })
-}
-
-fn scope(operation: &Value) -> Option<Scope> {
-    let requirements = operation.get("security").and_then(Value::as_array)?;
-    let is_open = requirements.iter().all(|one| one.as_object().is_some_and(serde_json::Map::is_empty));
-    let named = requirements.iter().find_map(|one| one["api_key"][0].as_str());
-    (!is_open).then(|| named.and_then(|name| name.parse().ok()).unwrap_or(Scope::Admin))
 }
 
 fn request(actor: &Actor, call: Call) -> Result<Request<Body>, Error> {

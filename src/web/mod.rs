@@ -13,6 +13,7 @@ mod guard;
 mod inside;
 mod limits;
 mod operations;
+mod routing;
 mod serve;
 mod socket;
 
@@ -22,7 +23,9 @@ pub use extract::{Idempotency, Json, Path, Query};
 pub use guard::{Guard, GuardOptions};
 pub use inside::{Answer, Call, Inside};
 pub use limits::Cors;
-pub use operations::{Operation, Operations};
+pub use operations::{Operation, Operations, Table};
+pub(crate) use routing::routes;
+pub use routing::{Route, Routes};
 pub use serve::{Listening, bind, serve};
 
 /// Largest request body that is read.

@@ -1,9 +1,11 @@
-//! Which operation a request is: read once from the API document, so that the document is what is enforced.
+//! Which operation a request is: taken from the API document, so that the document is what is enforced.
 //!
 //! A handler's annotation gives its operation id (also its name in the log and the metrics), the scope of its key and
-//! its media types. A path that is not documented is not served without a key.
+//! its media types. A path that is not documented is not served without a key. The document is two hundred times
+//! as long as what is needed of it, so a start reads a [`Table`] that is kept beside it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use axum::http::{HeaderMap, Method, header};
 use serde_json::Value;
@@ -66,19 +68,21 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// Reads an OpenAPI document.
+    /// These operations.
     ///
     /// # Panics
     /// When two documented paths collide: a defect found at the first start.
-    pub fn read(document: &Value, metrics: &HttpMetrics) -> Self {
+    pub fn new(table: &Table, metrics: &HttpMetrics) -> Self {
         let mut exact = BTreeMap::new();
         let mut with_parameters = matchit::Router::new();
-        for (path, item) in document.get("paths").and_then(Value::as_object).into_iter().flatten() {
-            let methods = read_methods(item, metrics);
+        for (path, rows) in table.by_path() {
+            let by_method =
+                rows.iter().map(|row| (row.method.clone(), Operation::new(row, metrics))).collect();
+            let methods = Methods { by_method };
             if path.contains('{') {
-                with_parameters.insert(path.clone(), methods).expect("documented paths do not collide");
+                with_parameters.insert(path, methods).expect("documented paths do not collide");
             } else {
-                exact.insert(path.clone(), methods);
+                exact.insert(path.to_owned(), methods);
             }
         }
         Self { exact, with_parameters, unknown: metrics.operation("unknown") }
@@ -99,6 +103,19 @@ impl Operations {
 }
 
 impl Operation {
+    fn new(row: &Row, metrics: &HttpMetrics) -> Self {
+        Self {
+            id: row.id.clone(),
+            scope: row.scope,
+            ticket: row.ticket,
+            media: row.media.clone(),
+            wants_actor: !ANSWER_ALIKE.contains(&row.id.as_str()),
+            shapes: row.shapes,
+            own_fields: row.own_fields,
+            metrics: metrics.operation(&row.id),
+        }
+    }
+
     /// Whether the request's `Accept` header can be met. No header means anything goes.
     pub(super) fn can_meet(&self, headers: &HeaderMap) -> bool {
         let mut asked = headers.get_all(header::ACCEPT).iter().peekable();
@@ -116,11 +133,61 @@ impl Operation {
     }
 }
 
-fn read_methods(item: &Value, metrics: &HttpMetrics) -> Methods {
-    let mut by_method = Vec::new();
-    for (name, operation) in item.as_object().into_iter().flatten() {
-        let Ok(method) = Method::from_bytes(name.to_uppercase().as_bytes()) else { continue };
-        let Some(id) = operation.get("operationId").and_then(Value::as_str) else { continue };
+/// What a start needs of the API document: one line per operation, sorted by path.
+#[derive(Debug)]
+pub struct Table {
+    rows: Vec<Row>,
+}
+
+/// One line: method, path, operation id, `open` or the scope (`+ticket` where one may stand in), how the answer can
+/// be shaped, its media types. A dash where there is none.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) id: String,
+    pub(super) scope: Option<Scope>,
+    pub(super) ticket: bool,
+    pub(super) shapes: bool,
+    pub(super) own_fields: bool,
+    pub(super) media: Vec<String>,
+}
+
+impl Table {
+    /// Takes the operations out of an OpenAPI document.
+    pub fn of(document: &Value) -> Self {
+        let mut rows = Vec::new();
+        for (path, item) in document.get("paths").and_then(Value::as_object).into_iter().flatten() {
+            let operations = item.as_object().into_iter().flatten();
+            rows.extend(operations.filter_map(|(method, operation)| Row::of(path, method, operation)));
+        }
+        // Stable: the methods of a path keep the document's order, which `Allow` shows.
+        rows.sort_by(|one, other| one.path.cmp(&other.path));
+        Self { rows }
+    }
+
+    /// Reads what `Display` wrote.
+    ///
+    /// # Panics
+    /// When a line is none: a defect found at the first start.
+    pub fn read(text: &str) -> Self {
+        let rows = text.lines().map(|line| Row::read(line).expect("a test holds the table to the document"));
+        Self { rows: rows.collect() }
+    }
+
+    pub(super) fn by_path(&self) -> impl Iterator<Item = (&str, &[Row])> {
+        self.rows.chunk_by(|one, other| one.path == other.path).map(|rows| (rows[0].path.as_str(), rows))
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rows.iter().try_for_each(|row| writeln!(f, "{row}"))
+    }
+}
+
+impl Row {
+    fn of(path: &str, method: &str, operation: &Value) -> Option<Self> {
         let requirements = operation.get("security").and_then(Value::as_array);
         let listed =
             |scheme: &str| requirements.into_iter().flatten().find_map(|requirement| requirement.get(scheme));
@@ -130,19 +197,50 @@ fn read_methods(item: &Value, metrics: &HttpMetrics) -> Methods {
         // Without a readable scope the strictest one holds.
         let scope = named.and_then(|name| name.parse().ok()).unwrap_or(Scope::Admin);
         let media = operation.pointer("/responses/200/content").and_then(Value::as_object);
-        by_method.push((
-            method,
-            Operation {
-                id: id.to_owned(),
-                scope: (!open).then_some(scope),
-                ticket: listed("ticket").is_some(),
-                media: media.into_iter().flat_map(|content| content.keys().cloned()).collect(),
-                wants_actor: !ANSWER_ALIKE.contains(&id),
-                shapes: operation.get("x-shapes").is_some(),
-                own_fields: operation.get("x-shapes").and_then(Value::as_str) == Some("own-fields"),
-                metrics: metrics.operation(id),
-            },
-        ));
+        let shapes = operation.get("x-shapes").and_then(Value::as_str);
+        Some(Self {
+            method: Method::from_bytes(method.to_uppercase().as_bytes()).ok()?,
+            path: path.to_owned(),
+            id: operation.get("operationId").and_then(Value::as_str)?.to_owned(),
+            scope: (!open).then_some(scope),
+            ticket: listed("ticket").is_some(),
+            shapes: shapes.is_some(),
+            own_fields: shapes == Some("own-fields"),
+            media: media.into_iter().flat_map(|content| content.keys().cloned()).collect(),
+        })
     }
-    Methods { by_method }
+
+    fn read(line: &str) -> Option<Self> {
+        let mut words = line.split(' ');
+        let (method, path, id) = (words.next()?, words.next()?, words.next()?);
+        let (key, shapes, media) = (words.next()?, words.next()?, words.next()?);
+        let (scope, ticket) = match key.strip_suffix("+ticket") {
+            Some(scope) => (scope, true),
+            None => (key, false),
+        };
+        Some(Self {
+            method: method.parse().ok()?,
+            path: path.to_owned(),
+            id: id.to_owned(),
+            scope: if scope == "open" { None } else { Some(scope.parse().ok()?) },
+            ticket,
+            shapes: shapes != "-",
+            own_fields: shapes == "own-fields",
+            media: media.split(',').filter(|media| *media != "-").map(str::to_owned).collect(),
+        })
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scope = self.scope.map_or("open".to_owned(), |scope| scope.to_string());
+        let ticket = if self.ticket { "+ticket" } else { "" };
+        let shapes = match (self.shapes, self.own_fields) {
+            (false, _) => "-",
+            (true, false) => "all",
+            (true, true) => "own-fields",
+        };
+        let media = if self.media.is_empty() { "-".to_owned() } else { self.media.join(",") };
+        write!(f, "{} {} {} {scope}{ticket} {shapes} {media}", self.method, self.path, self.id)
+    }
 }

@@ -13,14 +13,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::view::{ListView, PlanView, RunPage, RunView, WorkflowView};
 use super::{Started, Workflows};
 use crate::error::{Code, Error, Problem};
 use crate::ops_log::StoredActor;
-use crate::web::{self, Actor, Idempotency, Json, Path, Query, json_with_status};
+use crate::web::{self, Actor, Idempotency, Json, Path, Query, Routes, json_with_status, routes};
 
 /// Longest wait of one request.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -78,16 +76,17 @@ struct ExecutedView {
 }
 
 /// The routes of workflows and artifacts.
-pub fn routes() -> OpenApiRouter<Workflows> {
-    OpenApiRouter::new()
-        .routes(routes!(list_workflows))
-        .routes(routes!(get_workflow))
-        .routes(routes!(execute_workflow))
-        .routes(routes!(get_workflow_status))
-        .routes(routes!(list_workflow_runs))
-        .routes(routes!(get_workflow_run))
-        .routes(routes!(cancel_workflow_run))
-        .routes(routes!(get_artifact))
+pub fn routes() -> Routes<Workflows> {
+    Routes::new([
+        routes!(list_workflows),
+        routes!(get_workflow),
+        routes!(execute_workflow),
+        routes!(get_workflow_status),
+        routes!(list_workflow_runs),
+        routes!(get_workflow_run),
+        routes!(cancel_workflow_run),
+        routes!(get_artifact),
+    ])
 }
 
 /// All workflows: what they do, what they take, how well they do

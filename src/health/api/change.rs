@@ -9,8 +9,6 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
-use utoipa_axum::router::UtoipaMethodRouter;
-use utoipa_axum::routes;
 
 use super::read::{MaintenanceView, SilenceView};
 use crate::error::{Error, Problem};
@@ -19,9 +17,9 @@ use crate::health::aggregate::aggregate;
 use crate::health::silence::{Maintenance, Matcher, Silence};
 use crate::health::spec::{CheckerRequest, MonitoringConfig};
 use crate::health::views::{AlertView, ComponentView, RecoveryView};
-use crate::web::{Actor, Json, Path, json, json_with_status};
+use crate::web::{Actor, Json, Path, Route, json, json_with_status, routes};
 
-pub(super) fn routes() -> Vec<UtoipaMethodRouter<Health>> {
+pub(super) fn routes() -> Vec<Route<Health>> {
     vec![
         routes!(check_health),
         routes!(test_health),

@@ -13,12 +13,9 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::path::PathItem;
-use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
-use utoipa_axum::routes;
 
 use super::Health;
-use crate::web::json_with_status;
+use crate::web::{Route, Routes, json_with_status, routes};
 
 /// Where the routes are.
 const BASE: &str = "/api/v1/health";
@@ -56,28 +53,18 @@ struct ReadyView {
 }
 
 /// The routes of health.
-pub fn routes() -> OpenApiRouter<Health> {
-    let open =
-        OpenApiRouter::new().routes(routes!(livez)).routes(routes!(readyz)).routes(routes!(get_prometheus));
-    read::routes().into_iter().chain(change::routes()).fold(open, |router, one| router.routes(both(one)))
+pub fn routes() -> Routes<Health> {
+    let open = [routes!(livez), routes!(readyz), routes!(get_prometheus)];
+    let at_both = read::routes().into_iter().chain(change::routes()).map(at_both);
+    Routes::new(open.into_iter().chain(at_both))
 }
 
 /// The same handlers at both addresses; the second one's operation ids say so.
-fn both((schemas, mut paths, router): UtoipaMethodRouter<Health>) -> UtoipaMethodRouter<Health> {
-    let aliases: Vec<(String, PathItem)> = paths
-        .paths
-        .iter()
-        .filter_map(|(path, item)| {
-            let mut item = item.clone();
-            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
-            for operation in operations.into_iter().flatten() {
-                operation.operation_id = operation.operation_id.as_ref().map(|id| format!("{id}{ALIAS_ID}"));
-            }
-            path.strip_prefix(BASE).map(|rest| (format!("{ALIAS}{rest}"), item))
-        })
-        .collect();
-    paths.paths.extend(aliases);
-    (schemas, paths, router)
+fn at_both(route: Route<Health>) -> Route<Health> {
+    match route.path().strip_prefix(BASE).map(|rest| format!("{ALIAS}{rest}")) {
+        Some(second) => route.also_at(second, ALIAS_ID),
+        None => route,
+    }
 }
 
 /// Is the process alive?

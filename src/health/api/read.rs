@@ -10,8 +10,6 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::UtoipaMethodRouter;
-use utoipa_axum::routes;
 
 use crate::contract::{EventKind, Severity};
 use crate::error::{Code, Error, Problem};
@@ -27,7 +25,7 @@ use crate::health::views::{
     AlertView, ComponentView, CurrentView, DashboardView, MetricsSummaryView, MonitoringView, RecoveryView,
     StatisticsView, StatusView, percent, tidy, time,
 };
-use crate::web::{Document, Path, Query, accepts, json};
+use crate::web::{Document, Path, Query, Route, accepts, json, routes};
 use std::sync::Arc;
 
 /// Answers change at most this often.
@@ -35,7 +33,7 @@ const FRESH: Duration = Duration::from_secs(1);
 
 const HEALTH_JSON: &str = "application/health+json";
 
-pub(super) fn routes() -> Vec<UtoipaMethodRouter<Health>> {
+pub(super) fn routes() -> Vec<Route<Health>> {
     vec![
         routes!(get_health_status),
         routes!(get_health_current),

@@ -65,7 +65,7 @@ pub(super) async fn check_own(reach: &Reach) -> Sample {
     let Some(address) = reach.own_address.get() else {
         return Sample::failed(Outcome::Internal, "the API is not bound yet");
     };
-    let urls: Vec<Url> = ["livez", "readyz", "api/openapi.json"]
+    let urls: Vec<Url> = ["livez", "readyz", "llms.txt"]
         .into_iter()
         .filter_map(|path| format!("http://{address}/{path}").parse().ok())
         .collect();
