@@ -317,7 +317,8 @@ pub struct Session {
     /// The broker's clock minus ours, in seconds, when it was seen.
     #[serde(default)]
     pub clock_skew_seconds: Option<f64>,
-    /// What a human has to do, when one must: `approve_device`, `enter_code`, `renew_credentials`.
+    /// What a human has to do, when one must: `approve_device`, `enter_code`,
+    /// `renew_credentials`, `repair_token_store`.
     #[serde(default)]
     pub needs_human: Option<String>,
 }

@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use chrono::{DateTime, SecondsFormat, Utc};
 use rust_decimal::Decimal;
 
-use super::summary::SummaryView;
+use super::summary::{SummaryView, Trouble};
+use super::view::bare;
 
 /// The whole document.
 pub(super) fn of(view: &SummaryView) -> String {
@@ -28,6 +29,18 @@ pub(super) fn of(view: &SummaryView) -> String {
     page
 }
 
+/// Where it stands; when that is not where it should be: why, by which row of the catalogue, and the way out.
+fn trouble(trouble: &Trouble) -> String {
+    let mut text = trouble.state.clone();
+    let Some(reason) = &trouble.reason else { return text };
+    let code = trouble.error_code.as_deref().map(|code| format!(" ({})", safe(code)));
+    let _ = write!(text, ": {}{}.", bare(&safe(reason)), code.unwrap_or_default());
+    if let Some(remedy) = &trouble.remediation {
+        let _ = write!(text, " {}", safe(remedy));
+    }
+    text
+}
+
 fn facts(page: &mut String, view: &SummaryView) {
     page.push_str("| | |\n|---|---|\n");
     let mut row = |name: &str, value: String| {
@@ -35,20 +48,10 @@ fn facts(page: &mut String, view: &SummaryView) {
     };
     row("presence", format!("{}: {}", view.presence, safe(&view.presence_reason)));
     if let Some(breaker) = &view.circuit_breaker {
-        let reason = view.circuit_breaker_reason.as_deref().map(|why| format!(": {}", safe(why)));
-        let remedy = breaker.remediation.as_deref().map(|remedy| format!(" {remedy}"));
-        row(
-            "circuit breaker",
-            format!("{}{}.{}", breaker.state, reason.unwrap_or_default(), remedy.unwrap_or_default()),
-        );
+        row("circuit breaker", trouble(breaker));
     }
     if let Some(session) = &view.session {
-        let reason = session.reason.as_deref().map(|why| format!(": {}", safe(why)));
-        let remedy = session.remediation.as_deref().map(|remedy| format!(" {}", safe(remedy)));
-        row(
-            "broker session",
-            format!("{}{}.{}", session.state, reason.unwrap_or_default(), remedy.unwrap_or_default()),
-        );
+        row("broker session", trouble(session));
     }
     row("daily P&L", amount(view.daily_pnl));
     row("positions", count(view.position_count));

@@ -17,8 +17,10 @@ use super::view::{HealthState, Moment, StateView, bare, cents};
 use super::{RunningWorkflow, markdown, tokens};
 use crate::bots::Presence;
 use crate::contract::{
-    BotReport, BreakerState, Mode, Phase, Position, SemanticError, Session, SessionPhase, Severity,
+    BotReport, Breaker, BreakerState, GateReason, Mode, Phase, Position, SemanticError, Session,
+    SessionPhase, Severity,
 };
+use crate::error::Code;
 use crate::events::Event;
 
 /// The summary is smaller than this, whatever the state holds.
@@ -99,6 +101,8 @@ pub struct Trouble {
     pub state: String,
     /// Why.
     pub reason: Option<String>,
+    /// The row of the error catalogue that explains it; `null` when nothing is wrong.
+    pub error_code: Option<String>,
     /// Since when.
     pub since: DateTime<Utc>,
     /// What to do next; `null` when nothing is to be done.
@@ -284,14 +288,16 @@ impl<'a> Source<'a> {
             circuit_breaker: breaker.map(|breaker| Trouble {
                 state: breaker_state(breaker.state).to_owned(),
                 reason: breaker.reason.as_deref().map(|reason| clipper.clip(reason)),
+                error_code: breaker_code(breaker).map(str::to_owned),
                 since: breaker.since.trunc_subsecs(0),
-                remediation: breaker_remediation(breaker.state, breaker.source.as_deref()),
+                remediation: breaker_remediation(breaker, session),
             }),
             session: session.map(|session| Trouble {
                 state: session_state(session.state).to_owned(),
                 reason: session.reason.as_deref().map(|reason| clipper.clip(reason)),
+                error_code: session.error_code.as_deref().map(|code| tokens::clip(code, 8)),
                 since: session.since.trunc_subsecs(0),
-                remediation: session_remediation(session),
+                remediation: session_remediation(session, breaker),
             }),
             config_version: state.config.as_ref().map(|config| config.part.running.version),
             config_sync: self.moment.extras.config_sync.as_ref().map(|sync| clipper.clip(&sync.status)),
@@ -433,12 +439,26 @@ pub(super) fn breaker_state(state: BreakerState) -> &'static str {
     }
 }
 
-fn breaker_remediation(state: BreakerState, source: Option<&str>) -> Option<String> {
-    let text = match (state, source) {
+/// Whose row of the catalogue explains the breaker: the session's, or that of the risk limits.
+fn breaker_code(breaker: &Breaker) -> Option<&'static str> {
+    match (breaker.state, breaker.source.as_deref()) {
+        (BreakerState::Closed, _) => None,
+        (_, Some("session" | "operator")) => Some(Code::BrokerBreakerOpen.row().code),
+        (_, Some("daily_loss" | "max_drawdown" | "consecutive_losses")) => {
+            Some(Code::BotLimitCrossed.row().code)
+        }
+        _ => None,
+    }
+}
+
+/// One way out for one trouble: what the session opened, the session's remedy closes.
+fn breaker_remediation(breaker: &Breaker, session: Option<&Session>) -> Option<String> {
+    let text = match (breaker.state, breaker.source.as_deref()) {
         (BreakerState::Closed, _) => return None,
         (BreakerState::HalfOpen, _) => "Wait: the next probe decides.",
         (BreakerState::Open, Some("session")) => {
-            "Find out why broker checks fail (`session`). When the broker works: POST /api/v1/control/reset-breaker."
+            let remedy = session.and_then(|session| session_remediation(session, Some(breaker)));
+            return remedy.or_else(|| Some(wait_or_reset(Some(breaker))));
         }
         (BreakerState::Open, Some("operator")) => {
             "An operator opened it. Ask before POST /api/v1/control/reset-breaker."
@@ -448,6 +468,17 @@ fn breaker_remediation(state: BreakerState, source: Option<&str>) -> Option<Stri
         }
     };
     Some(text.to_owned())
+}
+
+/// An open breaker that lets a probe through by itself needs patience; any other needs an operator.
+fn wait_or_reset(breaker: Option<&Breaker>) -> String {
+    match breaker.and_then(|breaker| breaker.retry_at) {
+        Some(at) => format!(
+            "Wait: the bot probes by itself at {}. To try at once: POST /api/v1/control/reset-breaker.",
+            at.format("%H:%M:%SZ")
+        ),
+        None => "When the broker answers again: POST /api/v1/control/reset-breaker.".to_owned(),
+    }
 }
 
 fn session_state(state: SessionPhase) -> &'static str {
@@ -463,28 +494,45 @@ fn session_state(state: SessionPhase) -> &'static str {
     }
 }
 
-fn session_remediation(session: &Session) -> Option<String> {
+fn session_remediation(session: &Session, breaker: Option<&Breaker>) -> Option<String> {
+    let is_over = session.state == SessionPhase::HaltedCredential;
     if let Some(needs) = session.needs_human.as_deref() {
         return Some(match needs {
+            "approve_device" if is_over => {
+                "A person must be ready to approve in the broker's app, then POST /api/v1/control/reauth.".to_owned()
+            }
             "approve_device" => "A person must approve the sign-in in the broker's app.".to_owned(),
-            "enter_code" => "A person must enter the broker's code at the bot.".to_owned(),
+            "enter_code" => {
+                "A person gets a code from the broker: POST /api/v1/control/reauth with args.code.".to_owned()
+            }
             "renew_credentials" => {
                 "A person must renew the bot's credentials, then POST /api/v1/control/reauth.".to_owned()
+            }
+            "repair_token_store" => {
+                "A person must make the token file writable before any restart, then POST /api/v1/control/reauth."
+                    .to_owned()
             }
             other => format!("A person must act at the broker: {}.", bare(&tokens::clip(other, 12))),
         });
     }
-    let text = match session.state {
-        SessionPhase::Healthy => return None,
-        SessionPhase::Starting | SessionPhase::Reauthenticating => "Wait: the bot signs in by itself.",
-        SessionPhase::Degraded | SessionPhase::Unknown => {
+    let text = match (session.state, session.gate) {
+        (SessionPhase::Healthy, GateReason::AccountRestricted) => {
+            "A person must clear the restriction with the broker; the next check notices it."
+        }
+        (SessionPhase::Healthy, _) => return None,
+        (SessionPhase::Starting | SessionPhase::Reauthenticating, _) => "Wait: the bot signs in by itself.",
+        (SessionPhase::Degraded, GateReason::RateLimited) => {
+            let wait = session.retry_after_s.unwrap_or_default().ceil().max(1.0);
+            return Some(format!("Wait {wait} s, as the broker asked; the bot goes on by itself."));
+        }
+        (SessionPhase::Degraded | SessionPhase::Unknown, _) => {
             "Wait for the next check, or POST /api/v1/control/probe-session."
         }
-        SessionPhase::HaltedTransient => "When the broker answers again: POST /api/v1/control/reset-breaker.",
-        SessionPhase::HaltedCredential => {
+        (SessionPhase::HaltedTransient, _) => return Some(wait_or_reset(breaker)),
+        (SessionPhase::HaltedCredential, _) => {
             "A person must renew the bot's credentials, then POST /api/v1/control/reauth."
         }
-        SessionPhase::HaltedOperator => {
+        (SessionPhase::HaltedOperator, _) => {
             "Ask the operator who halted it; then POST /api/v1/control/reset-breaker."
         }
     };

@@ -49,16 +49,23 @@ def demo(*arguments, **settings):
             process.wait(30)
 
 
-def until(what, limit, look):
-    """Waits until `look` gives something true, and returns it."""
-    end = time.monotonic() + limit
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() >= end:
-            raise SystemExit(f"not seen within {limit} s: {what}")
-        time.sleep(0.1)
+def call(url, key=None, method="GET", body=None):
+    """One request with the key; the JSON that came back."""
+    headers = {"X-API-Key": key, "Content-Type": "application/json"} if key else {}
+    request = urllib.request.Request(url, headers=headers, method=method, data=body and json.dumps(body).encode())
+    return json.loads(urllib.request.urlopen(request, timeout=30).read())
+
+
+def until(what, limit, look, otherwise=lambda: ""):
+    """What `look` returns once it is true; ends the check when that takes longer than `limit` seconds."""
+    began = time.monotonic()
+    while time.monotonic() < began + limit:
+        seen = look()
+        if seen:
+            print(f"seen after {time.monotonic() - began:.1f} s: {what}", flush=True)
+            return seen
+        time.sleep(0.2)
+    raise SystemExit(f"not seen within {limit} s: {what} {otherwise()}")
 
 
 class House:

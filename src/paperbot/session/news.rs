@@ -43,7 +43,14 @@ impl Inner {
                 }),
             )
         });
-        let restricted = after.restricted.map(|text| machine::reason_of(Code::BrokerAccountRestricted, text));
+        // The same trouble in other words is told, and is no second failure.
+        let same_trouble = before.phase == after.phase
+            && before.needs == after.needs
+            && before.reason.as_ref().map(|reason| &reason.code)
+                == after.reason.as_ref().map(|reason| &reason.code);
+        let error = error.filter(|_| !same_trouble);
+        let restricted = after.restricted.filter(|_| before.restricted != after.restricted);
+        let restricted = restricted.map(|text| machine::reason_of(Code::BrokerAccountRestricted, text));
         let error = error.or_else(|| semantic(now.wall, restricted.as_ref()?, &json!({})));
         let word = phase_word(after.phase);
         let message = match (&after.reason, after.restricted) {

@@ -364,7 +364,7 @@ async fn n2_a_stop_ends_a_check_and_a_wait_for_a_human_at_once() {
     assert!(started.elapsed() < Duration::from_secs(1));
 }
 
-/// The query as the brief prints it, on what a session wrote.
+/// The queries and the lines of the text log as the brief prints them, on what a session wrote.
 #[tokio::test]
 async fn the_printed_log_queries_run() {
     let mut limits = short_limits();
@@ -378,18 +378,24 @@ async fn the_printed_log_queries_run() {
     let query = r#"grep '"event":"health_check.executed"' logs/health_check.log |
         jq -r '.latency_ms' | sort -n |
         awk '{a[NR]=$1} END {print a[int(NR*0.95)] " ms (P95), " a[int(NR*0.99)] " ms (P99)"}'"#;
+    let run = |query: &str| {
+        let output =
+            std::process::Command::new("sh").arg("-c").arg(query).current_dir(rig.folder.path()).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    // Printed with `tail -f`, which would wait for more.
+    let shown = run(r#"tail logs/trading_bot.log | grep "health_check""#);
+    assert!(shown.contains("health_check.passed | ") && shown.contains("| session_uptime="), "{shown}");
     let has_jq = std::process::Command::new("jq").arg("--version").output().is_ok();
     if has_jq {
-        let output = std::process::Command::new("sh")
-            .arg("-c")
-            .arg(query)
-            .current_dir(rig.folder.path())
-            .output()
-            .unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
+        let said = run(query);
         let (p95, _) = said.split_once(" ms (P95), ").unwrap();
         assert!(p95.parse::<u64>().is_ok(), "{said}");
         assert!(said.trim_end().ends_with(" ms (P99)"), "{said}");
+        let latencies =
+            run(r#"grep '"event":"health_check.executed"' logs/health_check.log | jq -r '.latency_ms'"#);
+        assert!(latencies.lines().count() > 25);
+        assert!(latencies.lines().all(|line| line.parse::<u64>().is_ok()), "{latencies}");
     }
     rig.finish().await;
 }
