@@ -62,6 +62,9 @@ impl App {
         if let Some(point) = &settings.kill_at {
             kill::arm(point);
         }
+        if let Some(folder) = &settings.fail_in {
+            kill::fail_in(folder);
+        }
         bots::install_tls_provider();
         let lock = take_data_dir(&settings.data_dir)?;
         let listening = web::bind(settings.address).map_err(|error| StartError::Setting {

@@ -1,9 +1,14 @@
-//! Kill points: places where a test lets the process die as if the power of its machine had a say.
+//! Kill points: places where a test lets the process die as if the power of its machine had a say, or a write fail as
+//! on a full disk.
 //!
 //! A debug build that is started with `KILL_AT=point:nth` sends itself SIGKILL when it passes the named point for the
 //! nth time; the crash tests sweep over all points with real processes. In a release build [`point`] is nothing.
-//! Deliberately absent: other faults. A process that is killed is the hardest of them, and the only one used here.
+//! With `FAIL_IN=folder`, a write named `name` fails while that folder holds a file `name` (ENOSPC, or EIO when the file
+//! says so). Deliberately absent: other faults.
 
+use std::io;
+#[cfg(debug_assertions)]
+use std::path::PathBuf;
 #[cfg(debug_assertions)]
 use std::sync::OnceLock;
 #[cfg(debug_assertions)]
@@ -43,3 +48,42 @@ pub fn point(name: &str) {
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn point(_: &str) {}
+
+#[cfg(debug_assertions)]
+static FAULTS: OnceLock<PathBuf> = OnceLock::new();
+
+/// Chooses the folder that says which writes fail. A release build ignores it.
+#[cfg(debug_assertions)]
+pub fn fail_in(folder: &str) {
+    let _ = FAULTS.set(PathBuf::from(folder));
+    tracing::warn!("writes fail while {folder} holds a file of their name: a test build");
+}
+
+/// Chooses the folder that says which writes fail. A release build ignores it.
+#[cfg(not(debug_assertions))]
+pub fn fail_in(_: &str) {}
+
+/// Fails when a test wants this write to fail.
+///
+/// # Errors
+/// ENOSPC or EIO, as the test says.
+#[cfg(debug_assertions)]
+pub fn write(name: &str) -> io::Result<()> {
+    let Some(folder) = FAULTS.get() else { return Ok(()) };
+    match std::fs::read_to_string(folder.join(name)) {
+        Ok(text) if text.trim() == "EIO" => Err(rustix::io::Errno::IO.into()),
+        Ok(_) => Err(rustix::io::Errno::NOSPC.into()),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Fails when a test wants this write to fail: never in a release build.
+///
+/// # Errors
+/// None.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+#[expect(clippy::unnecessary_wraps, reason = "a debug build may fail here")]
+pub fn write(_: &str) -> io::Result<()> {
+    Ok(())
+}

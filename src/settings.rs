@@ -88,6 +88,8 @@ pub struct Settings {
     pub supervisor: Driver,
     /// Where a test lets the process die (`KILL_AT`); a release build does not look at it.
     pub kill_at: Option<String>,
+    /// Where a test says which writes fail (`FAIL_IN`); a release build does not look at it.
+    pub fail_in: Option<String>,
     /// Checks and alerts.
     pub health: HealthSettings,
 }
@@ -262,6 +264,7 @@ impl Settings {
             supervisor,
             health,
             kill_at: sources.get("KILL_AT").map(str::to_owned),
+            fail_in: sources.get("FAIL_IN").map(str::to_owned),
         })
     }
 

@@ -27,7 +27,7 @@ const HELPER_LIMIT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What the bot must not inherit: the operator's key, and where a test lets botops die.
-const NOT_INHERITED: &[&str] = &["BOT_API_AUTH_TOKEN", "BOT_API_KEYS_FILE", "KILL_AT"];
+const NOT_INHERITED: &[&str] = &["BOT_API_AUTH_TOKEN", "BOT_API_KEYS_FILE", "KILL_AT", "FAIL_IN"];
 
 /// Who brings the bot back.
 #[derive(Debug, Clone, PartialEq, Eq)]

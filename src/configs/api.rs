@@ -57,6 +57,9 @@ struct ApplyConfigRequest {
     /// Accept that some fields take effect only at the bot's next start.
     #[serde(default)]
     restart: bool,
+    /// Try a document again although the bot died over it in the last 24 hours: `context.acknowledge` of CFG_019.
+    #[schema(example = "3fa9c1d2…")]
+    acknowledge: Option<String>,
 }
 
 /// Back to an earlier version, as a new one.
@@ -78,6 +81,9 @@ struct RollbackConfigRequest {
     /// Accept that some fields take effect only at the bot's next start.
     #[serde(default)]
     restart: bool,
+    /// Try a document again although the bot died over it in the last 24 hours: `context.acknowledge` of CFG_019.
+    #[schema(example = "3fa9c1d2…")]
+    acknowledge: Option<String>,
 }
 
 /// A version by name or number.
@@ -334,7 +340,7 @@ async fn diff_config_with(
         (status = 202, description = "On trial; `Location` is the transaction", body = TxnView,
             example = json!({"txn": "0199…", "state": "trial", "terminal": false, "confirm": "auto", "version": 18})),
         (status = 400, description = "API_006, API_007", body = Problem),
-        (status = 409, description = "CFG_006 another change is live, CFG_008 restart needed, CFG_009 field fixed", body = Problem),
+        (status = 409, description = "CFG_006 another change is live, CFG_008 restart needed, CFG_009 field fixed, CFG_019 the bot died over it", body = Problem),
         (status = 412, description = "CFG_005 changed meanwhile, with the diff", body = Problem),
         (status = 422, description = "CFG_001, CFG_002, CFG_003 with every place; CFG_013, CFG_016, API_011", body = Problem),
         (status = 428, description = "CFG_004 no If-Match", body = Problem),
@@ -353,6 +359,7 @@ async fn apply_config(
         "merge_patch": body.merge_patch.as_ref().map(|value| &value.0),
         "json_patch": body.json_patch.as_ref().map(|value| &value.0),
         "reason": body.reason, "confirm": body.confirm, "within": body.confirm_within_s, "restart": body.restart,
+        "acknowledge": body.acknowledge,
     });
     let change = one_of(body.config, body.merge_patch, body.json_patch)?;
     let options = ApplyOptions {
@@ -361,6 +368,7 @@ async fn apply_config(
         confirm: body.confirm,
         confirm_within: window(&configs, body.confirm_within_s)?,
         restart: body.restart,
+        acknowledge: body.acknowledge,
         if_match: if_match(&headers),
         idempotency: key.map(|key| (key, sha256(format!("apply {shown}").as_bytes()))),
         parent_op: None,
@@ -382,7 +390,7 @@ async fn apply_config(
             example = json!({"txn": "0199…", "state": "trial", "terminal": false, "restored_from": 15, "version": 18})),
         (status = 400, description = "API_006, API_007", body = Problem),
         (status = 404, description = "CFG_010 no such version", body = Problem),
-        (status = 409, description = "CFG_006, CFG_008, CFG_009", body = Problem),
+        (status = 409, description = "CFG_006, CFG_008, CFG_009, CFG_019", body = Problem),
         (status = 412, description = "CFG_005 changed meanwhile, with the diff", body = Problem),
         (status = 422, description = "CFG_001, CFG_002, CFG_003: the old version no longer fits; CFG_013, API_011", body = Problem),
         (status = 428, description = "CFG_004 no If-Match", body = Problem),
@@ -399,8 +407,8 @@ async fn rollback_config(
     let to = body.to.text();
     let digest = sha256(
         format!(
-            "rollback {to} {} {:?} {:?} {}",
-            body.reason, body.confirm, body.confirm_within_s, body.restart
+            "rollback {to} {} {:?} {:?} {} {:?}",
+            body.reason, body.confirm, body.confirm_within_s, body.restart, body.acknowledge
         )
         .as_bytes(),
     );
@@ -410,6 +418,7 @@ async fn rollback_config(
         confirm: body.confirm,
         confirm_within: window(&configs, body.confirm_within_s)?,
         restart: body.restart,
+        acknowledge: body.acknowledge,
         if_match: if_match(&headers),
         idempotency: key.map(|key| (key, digest)),
         parent_op: None,

@@ -324,7 +324,9 @@ impl Log {
         let (first, second) = bytes.split_at(half);
         let written = self.file.write_all(first).and_then(|()| {
             kill::point("audit.half");
+            kill::write("audit.write")?;
             self.file.write_all(second)?;
+            kill::write("audit.sync")?;
             self.file.sync_data()
         });
         if let Err(error) = written {
@@ -390,7 +392,7 @@ fn read_or_make_key(path: &Path, may_make: bool) -> io::Result<Key> {
     }
     let mut bytes = vec![0_u8; 32];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    super::history::replace(path, &bytes, 0o600, "audit.key")?;
+    super::disk::replace(path, &bytes, 0o600, "audit.key")?;
     Ok(Key::new(bytes))
 }
 

@@ -14,6 +14,7 @@ use super::document::{Change, Document};
 use super::schema::{Finding, Level, of_violation};
 use super::snapshot::Committed;
 use super::txn::{Action, Confirm, Effects, Txn, TxnView, etag};
+use super::versions;
 use crate::bots::CallError;
 use crate::contract::{Check, CheckVerdict};
 use crate::error::{Code, Error, FieldError};
@@ -35,6 +36,8 @@ pub struct ApplyOptions {
     pub confirm_within: Duration,
     /// Accept that some fields take effect only at the bot's next start.
     pub restart: bool,
+    /// Try a document again although the bot died over it: its hash.
+    pub acknowledge: Option<String>,
     /// The ETag the change is based on.
     pub if_match: Option<String>,
     /// The caller's idempotency key and the digest of the request.
@@ -179,7 +182,8 @@ impl Shared {
             let waits = (!restart.is_empty() && !options.restart)
                 .then(|| format!("`restart: true` is needed for {}", restart.join(", ")));
             let unanswered = verdict.bot.reason.clone();
-            live.or(written).or(unchanged).or(waits).or(unanswered)
+            let crashed = self.guard(&document, options).await.err().map(|error| error.to_string());
+            live.or(written).or(unchanged).or(waits).or(crashed).or(unanswered)
         } else {
             Some(format!("{} errors in `verdict.errors`", verdict.errors.len()))
         };
@@ -237,6 +241,7 @@ impl Shared {
             });
             return Err(Error::new(Code::ConfigRestartRequired).fields(fields.collect()));
         }
+        self.guard(&document, &wish.options).await?;
         let seen = self.bots.seen();
         if !seen.presence.answers() {
             return Err(Error::new(Code::BotOffline)
@@ -248,6 +253,24 @@ impl Shared {
             _ => None,
         };
         Ok(Prepared { base, document, diff, risk, restart, restored_from })
+    }
+
+    /// A document that the bot died over lately is tried again only by somebody who says so. No loop of agent, change
+    /// and crash goes on by itself.
+    async fn guard(&self, document: &Document, options: &ApplyOptions) -> Result<(), Error> {
+        let sha256 = document.sha256.clone();
+        if options.acknowledge.as_ref() == Some(&sha256) {
+            return Ok(());
+        }
+        let hash = sha256.clone();
+        let crashed =
+            self.store.read(move |connection| Ok(versions::crashed_lately(connection, &hash)?)).await?;
+        let Some(txn) = crashed else { return Ok(()) };
+        Err(Error::new(Code::ConfigCrashedBefore)
+            .detail(format!("the bot died during trial {txn} of this very document"))
+            .context("txn", txn.clone())
+            .context("acknowledge", sha256)
+            .next("get_config_txn", "GET", format!("/api/v1/config/txns/{txn}"), None, Some("read")))
     }
 
     /// What the change must be based on: the committed version, which the caller has to name.

@@ -11,6 +11,7 @@ mod audit;
 mod chain;
 mod criteria;
 mod diff;
+mod disk;
 mod document;
 mod door;
 mod history;

@@ -9,7 +9,7 @@ use super::snapshot::Committed;
 use super::trial::{BOT_GRACE, Desk, GIVE_UP, Live, TOO_LATE};
 use super::txn::{By, Txn, TxnState};
 use crate::bots::{CallError, Presence};
-use crate::contract::{ConfigState, Settle};
+use crate::contract::{ConfigState, Settle, VersionRef};
 use crate::error::Error;
 use crate::kill;
 use crate::ops_log::{self, OpKind};
@@ -100,9 +100,25 @@ impl Desk {
             Err(problem) => {
                 tracing::error!("HEAD could not be moved: {problem}");
                 self.restore_base().await;
+                if self.head_was_moved(&candidate) {
+                    return true;
+                }
                 self.undo(By::Server, "HEAD could not be written").await;
                 false
             }
+        }
+    }
+
+    /// Whether `HEAD` names the candidate although moving it failed and it could not be put back either, as when the
+    /// disk fails right after the rename. What the bot would boot from counts, so the change is committed then.
+    fn head_was_moved(&self, candidate: &VersionRef) -> bool {
+        match self.shared.history.head() {
+            Ok(Some((head, document))) if head.as_ref() == *candidate => {
+                tracing::error!("HEAD names version {} and stays so", head.version);
+                self.shared.show_head(head, document);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -115,7 +131,7 @@ impl Desk {
             Err(error) => return tracing::error!("the base of a config change cannot be read: {error}"),
         };
         let head = self.shared.head_of(&base, "restored");
-        match self.shared.history.commit(&head, &document) {
+        match self.shared.history.put_back(&head, &document) {
             Ok(()) => self.shared.show_head(head, document),
             Err(error) => tracing::error!("HEAD could not be put back: {error}"),
         }

@@ -202,14 +202,17 @@ impl Deadline {
 
     /// How much time is left; zero when it is over, and when nobody can tell because the clock went back.
     pub fn left(&self) -> Duration {
-        if self.boot_id == boot_id() {
-            return Duration::from_millis(self.boot_ms.saturating_sub(uptime_ms()));
+        self.left_at(Utc::now().timestamp_millis(), uptime_ms(), &boot_id())
+    }
+
+    fn left_at(&self, now_ms: i64, uptime_ms: u64, boot_id: &str) -> Duration {
+        if self.boot_id == boot_id {
+            return Duration::from_millis(self.boot_ms.saturating_sub(uptime_ms));
         }
-        let now = Utc::now().timestamp_millis();
-        if now < self.set_ms {
+        if now_ms < self.set_ms {
             return Duration::ZERO;
         }
-        Duration::from_millis(u64::try_from(self.wall_ms - now).unwrap_or(0))
+        Duration::from_millis(u64::try_from(self.wall_ms - now_ms).unwrap_or(0))
     }
 }
 
@@ -412,4 +415,36 @@ pub struct TxnView {
     pub updated_at: DateTime<Utc>,
     /// When to look again; `null` at the end.
     pub next_poll_ms: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A deadline of 60 s, set at 1,000,000 ms by the wall and 50,000 ms after the machine's start; what is left of it
+    /// after 20 s by the machine's clock, in seconds.
+    #[track_caller]
+    fn check(wall_step_s: i64, rebooted: bool, left_s: u64) {
+        let deadline =
+            Deadline { wall_ms: 1_060_000, boot_ms: 110_000, boot_id: "a".to_owned(), set_ms: 1_000_000 };
+        let now = 1_020_000 + wall_step_s * 1_000;
+        let left = deadline.left_at(now, 70_000, if rebooted { "b" } else { "a" });
+        assert_eq!(left.as_secs(), left_s);
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_does_not_move_a_deadline() {
+        check(0, false, 40);
+        check(3_600, false, 40);
+        check(-3_600, false, 40);
+    }
+
+    #[test]
+    fn after_a_reboot_the_wall_clock_counts_and_one_that_went_back_ends_the_trial() {
+        check(0, true, 40);
+        check(10, true, 30);
+        check(3_600, true, 0);
+        check(-21, true, 0);
+        check(-3_600, true, 0);
+    }
 }

@@ -23,6 +23,9 @@ const KEEP: u32 = 100;
 /// How long more than that are kept.
 const KEEP_MS: i64 = 90 * 24 * 3_600 * 1_000;
 
+/// How long a document that the bot died over is not tried again by itself.
+const CRASH_MS: i64 = 24 * 3_600 * 1_000;
+
 /// A version without its document.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct VersionView {
@@ -408,6 +411,14 @@ fn by_hash(connection: &Connection, sha256: &str) -> rusqlite::Result<Option<Kep
     let query =
         format!("SELECT {COLUMNS} FROM config_versions WHERE sha256 = ?1 ORDER BY version DESC LIMIT 1");
     connection.query_row(&query, [sha256], read).optional()
+}
+
+/// The last trial of this document that ended because the bot died, if that was less than a day ago.
+pub(super) fn crashed_lately(connection: &Connection, sha256: &str) -> rusqlite::Result<Option<String>> {
+    let query =
+        "SELECT op_id FROM ops WHERE kind = 'config' AND live = 0 AND def_sha = ?1 AND updated_ms > ?2
+                   AND json_extract(result_json, '$.by') = 'bot_crash' ORDER BY updated_ms DESC LIMIT 1";
+    connection.query_row(query, params![sha256, now_ms() - CRASH_MS], |row| row.get(0)).optional()
 }
 
 fn page(connection: &Connection, below: u64, limit: u32) -> Result<Vec<Kept>, Abort> {

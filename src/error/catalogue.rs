@@ -400,6 +400,13 @@ catalogue! {
         "config changes are refused; a running bot runs on, a restarted one would not start",
         "A person has to restore the folder `config` of BOT_DATA_DIR from a backup, then restart botops.",
         next: [READYZ, CONFIG_VERSIONS];
+    ConfigCrashedBefore = "CFG_019", 409, ValidationError, High, FixArgs,
+        "the bot died over this config",
+        "a trial of this very document ended with the bot's death less than 24 hours ago; `context.txn` is that trial",
+        "nothing was changed",
+        "Look at that trial and at the bot's log. Send another document, or the same one with `acknowledge` set to \
+         `context.acknowledge`: it is tried once more.",
+        next: [CONFIG];
 
     // BOT: the bot and the way to it.
     BotOffline = "BOT_001", 503, NetworkError, High, Wait, after_ms: 2000,

@@ -14,6 +14,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::oneshot;
 
 use crate::error::{Code, Error};
+use crate::kill;
 
 /// What each schema version adds, in order. `PRAGMA user_version` counts them; a published entry never changes.
 const MIGRATIONS: &[&str] = &[
@@ -276,7 +277,11 @@ fn run_batch(connection: &Connection, batch: Vec<Job>, shared: &Shared) {
     let begun = connection.execute_batch("BEGIN IMMEDIATE");
     let inside = begun.is_ok().then_some(connection);
     let replies: Vec<Reply> = batch.into_iter().map(|job| job(inside)).collect();
-    let committed = begun.and_then(|()| connection.execute_batch("COMMIT"));
+    let may_commit = || {
+        let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        kill::write("store.commit").map_err(|_| rusqlite::Error::SqliteFailure(full, None))
+    };
+    let committed = begun.and_then(|()| may_commit()).and_then(|()| connection.execute_batch("COMMIT"));
     if committed.is_err() && !connection.is_autocommit() {
         drop(connection.execute_batch("ROLLBACK"));
     }

@@ -109,6 +109,7 @@ fn options(base: Option<String>, reason: Option<String>, within_s: u64, call: &C
         confirm: Confirm::Manual,
         confirm_within: Duration::from_secs(within_s),
         restart: false,
+        acknowledge: None,
         if_match: base,
         // The key is the run's and the step's own, so it stands for one request only.
         idempotency: Some((call.key.clone(), call.key.clone())),

@@ -13,11 +13,11 @@ use crate::kit::app::{KEY, answer, command};
 use crate::kit::paperbot::Paperbot;
 use crate::kit::{Process, until};
 
-const LIMIT: Duration = Duration::from_secs(20);
+pub(super) const LIMIT: Duration = Duration::from_secs(20);
 
 /// botops as a process beside a paperbot that boots from its `HEAD`.
-struct Pair {
-    bot: Paperbot,
+pub(super) struct Pair {
+    pub bot: Paperbot,
     server: Option<Process>,
     base: String,
     client: Client,
@@ -25,7 +25,7 @@ struct Pair {
 }
 
 impl Pair {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let mut bot = Paperbot::prepare(&[]);
         let folder = bot.folder.path().join("botops/config");
         bot.arguments(&["--config-dir", folder.to_str().unwrap()]);
@@ -37,12 +37,17 @@ impl Pair {
         pair
     }
 
-    fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.bot.folder.path().join("botops")
     }
 
+    /// A write fails while this folder holds a file of its name.
+    pub fn faults(&self) -> PathBuf {
+        self.bot.folder.path().join("faults")
+    }
+
     /// Starts botops, perhaps to die at a point.
-    async fn serve(&mut self, kill_at: Option<&str>) {
+    pub async fn serve(&mut self, kill_at: Option<&str>) {
         self.starts += 1;
         let logs = self.bot.folder.path().join(format!("logs-{}", self.starts));
         let mut command = command(&["serve"]);
@@ -54,7 +59,8 @@ impl Pair {
             .env("BOT_LOG_DIR", &logs)
             .env("BOT_IPC_SOCKET", self.bot.socket())
             .env("BOT_POLL_INTERVAL", "50ms")
-            .env("BOT_CONFIG_MIN_TRIAL", "200ms");
+            .env("BOT_CONFIG_MIN_TRIAL", "200ms")
+            .env("FAIL_IN", self.faults());
         if let Some(point) = kill_at {
             command.env("KILL_AT", point);
         }
@@ -66,22 +72,22 @@ impl Pair {
         self.base = format!("http://{}", address().unwrap());
     }
 
-    fn kill_server(&mut self) {
+    pub fn kill_server(&mut self) {
         if let Some(mut server) = self.server.take() {
             server.kill();
         }
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base)).header("x-api-key", KEY)
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub async fn get(&self, path: &str) -> Value {
         answer(self.request(Method::GET, path)).await.1
     }
 
     /// In sync, with no transaction under way.
-    async fn until_quiet(&self) {
+    pub async fn until_quiet(&self) {
         let quiet = || async {
             let config = self.get(CONFIG).await;
             config["sync"] == "in_sync" && config["trial"].is_null()
@@ -90,7 +96,7 @@ impl Pair {
     }
 
     /// Sends a change; `None` when botops died over it.
-    async fn apply(&self, size: u32, key: &str, seconds: f64) -> Option<(u16, Value)> {
+    pub async fn apply(&self, size: u32, key: &str, seconds: f64) -> Option<(u16, Value)> {
         let etag = self.get(CONFIG).await["etag"].as_str().unwrap().to_owned();
         let body = json!({"reason": "a crash test", "merge_patch": careful(size), "confirm": "manual",
                           "confirm_within_s": seconds});
@@ -101,7 +107,7 @@ impl Pair {
     }
 
     /// What must hold whenever nothing is under way.
-    async fn assert_whole(&self, point: &str) {
+    pub async fn assert_whole(&self, point: &str) {
         let config_dir = self.data().join("config");
         let head: Value = serde_json::from_slice(&std::fs::read(config_dir.join("HEAD")).unwrap()).unwrap();
         let bytes = std::fs::read(config_dir.join(head["file"].as_str().unwrap())).unwrap();

@@ -2,6 +2,8 @@
 
 mod bench;
 mod crash;
+mod disk;
+mod guard;
 mod refusals;
 mod tamper;
 mod trial;

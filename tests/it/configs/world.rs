@@ -38,7 +38,13 @@ impl World {
 
     /// Another life of botops on the same folder.
     pub async fn restart(self) -> Self {
+        self.restart_after(|_| {}).await
+    }
+
+    /// The same, after something was done to the config folder while nobody ran.
+    pub async fn restart_after(self, change: impl FnOnce(&std::path::Path)) -> Self {
         self.botops.stop().await;
+        change(&self.folder.path().join("data/config"));
         let botops = begin(&self.bot, &self.folder).await;
         Self { bot: self.bot, botops, folder: self.folder }
     }

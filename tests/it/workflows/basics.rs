@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{define, ended, execute, holding, run};
+use crate::configs::world::{World, careful, manual};
 use crate::kit::app::{Running, answer};
 use crate::kit::scripted_bot::{Behaviour, ScriptedBot};
 use crate::kit::{folder, until};
@@ -294,6 +295,62 @@ async fn a_cancelled_run_takes_back_what_it_did() {
     let (status, body) = running.send(Method::POST, &path, &json!({})).await;
     assert_eq!((status, body["error_code"].as_str()), (409, Some("WFL_006")), "{body}");
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_past_its_pivot_is_not_stopped() {
+    let folder = folder();
+    let yaml = "workflow: v1\nid: onward\ntitle: A test\nrisk: disruptive\nparams: {type: object, additionalProperties: false, properties: {}}\n\
+                policy: {locks: [bot], on_conflict: reject, timeout_s: 60, on_crash: resume}\nsteps:\n\
+                \x20 - {id: pause, uses: bot.pause_trading, pivot: true}\n\
+                \x20 - {id: wait, uses: wait.for, with: {seconds: 2}}\n\
+                \x20 - {id: resume, uses: bot.resume_trading}\n\
+                on_failure_after_pivot: {leave: nothing, raise: {severity: high, code: TEST}}\n";
+    define(folder.path(), "onward", yaml);
+    let (_bot, running) = with_bot(folder.path()).await;
+    let (status, body) = execute(&running, "onward", json!({})).await;
+    assert_eq!(status, 202, "{body}");
+    let path = format!("/api/v1/workflows/runs/{}", body["run_id"].as_str().unwrap());
+    let waits = || async { running.get(&path).await.1["progress"]["current_step"] == "wait" };
+    until("it is past its pivot", Duration::from_secs(20), waits).await;
+    let (status, problem) = running.send(Method::POST, &format!("{path}/cancel"), &json!({})).await;
+    crate::refusals::assert_problem(&problem, status, "WFL_007");
+    assert_eq!((status, &problem["context"]["run_id"]), (409, &body["run_id"]));
+    let advice = problem["next_actions"][0]["path"].as_str().unwrap();
+    assert_eq!(running.get(advice).await.0, 200, "{advice}");
+    // What it advises to wait for comes.
+    let view = ended(&running, body["run_id"].as_str().unwrap(), Duration::from_secs(30)).await;
+    assert_eq!(view["state"], "succeeded", "{view:#}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workflows_and_config_changes_exclude_each_other() {
+    let world = World::start().await;
+    define(world.folder.path(), "holder", &holding("holder", "reject", WAIT));
+    define(world.folder.path(), "patient", &holding("patient", "queue", ""));
+    let (status, holder) = execute(&world.botops, "holder", json!({})).await;
+    assert_eq!(status, 202, "{holder}");
+    let (status, problem) = world.apply_now(&manual(careful(4_000), 30.0)).await;
+    assert_eq!((status, &problem["error_code"]), (409, &json!("CFG_006")), "{problem:#}");
+    let named = &problem["context"]["holder"];
+    assert_eq!((&named["kind"], &named["id"]), (&json!("workflow"), &holder["run_id"]));
+    assert_eq!(world.botops.get(problem["next_actions"][0]["path"].as_str().unwrap()).await.0, 200);
+    let path = format!("/api/v1/workflows/runs/{}/cancel", holder["run_id"].as_str().unwrap());
+    assert_eq!(world.botops.send(Method::POST, &path, &json!({})).await.0, 202);
+    ended(&world.botops, holder["run_id"].as_str().unwrap(), Duration::from_secs(30)).await;
+    // The other way round: one that does not wait is refused, one that does comes after.
+    let txn = world.try_out(careful(4_000), 30.0).await;
+    let (status, problem) = execute(&world.botops, "holder", json!({})).await;
+    assert_eq!((status, &problem["error_code"]), (409, &json!("WFL_004")), "{problem:#}");
+    assert_eq!(problem["context"]["holder"], txn);
+    assert_eq!(world.botops.get(problem["next_actions"][0]["path"].as_str().unwrap()).await.0, 200);
+    let (status, queued) = execute(&world.botops, "patient", json!({})).await;
+    assert_eq!((status, &queued["state"]), (202, &json!("queued")), "{queued:#}");
+    assert_eq!(world.settle(&txn, "confirm").await.0, 200);
+    let view = ended(&world.botops, queued["run_id"].as_str().unwrap(), Duration::from_secs(30)).await;
+    assert_eq!(view["state"], "succeeded", "{view:#}");
+    world.botops.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 //! is really replaced, and with botops killed at every point that matters.
 
 mod basics;
+mod drivers;
 mod kills;
 mod many;
 mod pair;

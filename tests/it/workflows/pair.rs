@@ -20,6 +20,8 @@ pub struct Pair {
     pub bot: Paperbot,
     pub server: Option<Process>,
     pub base: String,
+    /// How botops starts the bot again, and more.
+    pub settings: Vec<(&'static str, String)>,
     client: Client,
     starts: u32,
 }
@@ -32,7 +34,9 @@ impl Pair {
         bot.arguments(&["--config-dir", config.to_str().unwrap()]);
         let sweep = Sweep(bot.data().join("paperbot.pid"));
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
-        let mut pair = Self { bot, server: None, base: String::new(), client, starts: 0, _sweep: sweep };
+        let settings = supervised(&bot);
+        let mut pair =
+            Self { bot, server: None, base: String::new(), settings, client, starts: 0, _sweep: sweep };
         // botops makes the first config version, from which the bot boots.
         pair.serve(None).await;
         pair.bot.launch().await;
@@ -74,7 +78,7 @@ impl Pair {
             .env("BOT_LOG_DIR", &logs)
             .env("BOT_POLL_INTERVAL", "50ms")
             .env("BOT_CONFIG_MIN_TRIAL", "200ms");
-        for (name, value) in supervised(&self.bot) {
+        for (name, value) in &self.settings {
             command.env(name, value);
         }
         if let Some(point) = kill_at {
