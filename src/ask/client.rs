@@ -9,7 +9,7 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::AskView;
+use super::{AskView, spoken};
 
 /// Above the server's own deadline, so that its answer is what is read.
 const DEADLINE: Duration = Duration::from_secs(40);
@@ -144,6 +144,10 @@ fn rendered(view: &AskView, explain: bool) -> String {
         line(&format!("{} {}", problem.error_code, problem.cause));
         line(&problem.remediation);
     }
+    if let Some(said) = spoken::line(view) {
+        line(&said);
+        line("");
+    }
     if let Some(answer) = &view.answer {
         match answer {
             Value::String(answer) => line(answer),
@@ -151,7 +155,10 @@ fn rendered(view: &AskView, explain: bool) -> String {
         }
     }
     if view.effect.as_deref() == Some("change") {
-        line("Nothing was changed. This would do it:");
+        line(match view.problem {
+            Some(_) => "Nothing was changed. As things stand it would be refused; the command is:",
+            None => "Nothing was changed. This would do it:",
+        });
     }
     if (explain || view.effect.as_deref() == Some("change"))
         && let Some(command) = &view.command

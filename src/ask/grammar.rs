@@ -47,7 +47,10 @@ impl Heard {
     /// "is it …", "are we …": a question for yes or no.
     pub(super) fn opens_with_be(&self) -> bool {
         let first = self.words.first().map(|word| word.lower.as_str()).unwrap_or_default();
-        matches!(first, "is" | "are" | "was" | "were" | "does" | "do" | "did" | "has" | "have" | "am")
+        let second = self.words.get(1).map(|word| word.lower.as_str()).unwrap_or_default();
+        let asks_ability = matches!(first, "can" | "could") && matches!(second, "it" | "the" | "bot");
+        asks_ability
+            || matches!(first, "is" | "are" | "was" | "were" | "does" | "do" | "did" | "has" | "have" | "am")
     }
 
     /// "what …", "which …": a question that no order would open with.

@@ -244,7 +244,10 @@ fn workflow_status(heard: &Heard, world: &World) -> Plan {
     if let Some(run) = &heard.slots.id {
         return get(format!("/api/v1/workflows/runs/{run}"));
     }
-    if let Some(id) = &heard.slots.workflow {
+    let spoken_of = [(C::Restart, "restart-bot"), (C::Export, "export-logs")]
+        .into_iter()
+        .find(|(concept, id)| heard.has(*concept) && world.workflows.iter().any(|known| known == id));
+    if let Some(id) = heard.slots.workflow.as_deref().or(spoken_of.map(|(_, id)| id)) {
         return get(format!("/api/v1/workflows/{id}/status"));
     }
     match &world.running {
@@ -355,6 +358,42 @@ fn is_order(heard: &Heard) -> bool {
     !heard.is_question
 }
 
+/// "Why was TSLA sold": about one deal that was done, not about deals that are not.
+fn asks_about_a_deal(heard: &Heard) -> bool {
+    !heard.slots.symbols.is_empty()
+        && !heard.has(C::Not)
+        && heard.words.iter().any(|word| matches!(word.lower.as_str(), "sold" | "bought" | "buy" | "sell"))
+        && heard.has(C::Past)
+        && heard.is_question
+}
+
+/// "How is trading today": wants to know how it went.
+fn asks_how(heard: &Heard) -> bool {
+    heard.is_question
+        && heard.words.first().is_some_and(|word| matches!(word.lower.as_str(), "how" | "how is"))
+}
+
+fn asks_since_when(heard: &Heard) -> bool {
+    heard.words.iter().any(|word| word.lower == "uptime")
+}
+
+/// About the bot as a whole, as it is now.
+fn asks_about_it_all(heard: &Heard) -> bool {
+    let why_no_trade = heard.has(C::Trade) && heard.has(C::Why);
+    is_about_now(heard) && !why_no_trade && !asks_since_when(heard) && !is_about_a_part(heard)
+}
+
+/// About a component other than the bot itself.
+fn is_about_a_part(heard: &Heard) -> bool {
+    heard.slots.component.as_deref().is_some_and(|id| !matches!(id, "bot" | "api_server"))
+}
+
+/// Whether a word says that something is in the way, not just "why".
+fn hinders(heard: &Heard) -> bool {
+    const PLAIN: &[&str] = &["why", "how come", "reason", "cause", "because", "what for"];
+    heard.words.iter().any(|word| word.is(C::Why) && !PLAIN.contains(&word.lower.as_str()))
+}
+
 fn has_key(heard: &Heard) -> bool {
     !heard.slots.keys.is_empty()
 }
@@ -377,10 +416,10 @@ fn names_workflow(heard: &Heard) -> bool {
 pub(super) const RULES: &[Rule] = &[
     rule!("summary", "how the bot is doing, most important first", [[C::Summary, C::Doing, C::Okay, C::Alive]],
         also: [C::Alive, C::Okay, C::Doing, C::Not, C::Summary, C::Trade, C::Why], never: [C::Workflow, C::Execution, C::Entry], slots: [Slot::Period, Slot::Component],
-        when: |heard| is_about_now(heard) && !(heard.has(C::Trade) && heard.has(C::Why)), |_, _| get("/api/v1/summary")),
+        when: asks_about_it_all, |_, _| get("/api/v1/summary")),
     rule!("why_no_trade", "why the bot opens no positions, and whether it trades", [[C::Trade, C::Entry], [C::Why, C::Not, C::Stop, C::Alive, C::Pause]],
-        also: [C::Stop, C::Pause, C::Not, C::Alive, C::Doing, C::Position, C::Why, C::Okay, C::Explain, C::Past, C::Fill, C::Trade, C::Entry, C::Order, C::Flatten, C::Schema], never: [C::Resume],
-        slots: [Slot::Period, Slot::Symbol], when: |heard| is_question(heard) || heard.has(C::Why),
+        also: [C::Stop, C::Pause, C::Not, C::Alive, C::Doing, C::Position, C::Why, C::Okay, C::Explain, C::Past, C::Fill, C::Trade, C::Entry, C::Order, C::Flatten, C::Schema, C::Performance], never: [C::Resume],
+        slots: [Slot::Period, Slot::Symbol], when: |heard| (is_question(heard) || heard.has(C::Why)) && (heard.has(C::Not) || !heard.has(C::Performance)) && !asks_about_a_deal(heard),
         |_, _| state("no_entry_reasons,phase,phase_reason,trading_enabled,circuit_breaker,session,market_status,bot,health")),
     rule!("why_no_trade", "why the bot opens no positions, and whether it trades", [[C::Why, C::Not, C::Past], [C::Stop, C::Pause, C::Entry]],
         also: [C::Stop, C::Pause, C::Not, C::Trade, C::Doing, C::Resume, C::Past, C::Why, C::Execution, C::Run, C::Alive], never: [],
@@ -390,6 +429,11 @@ pub(super) const RULES: &[Rule] = &[
         also: [C::Doing, C::Not, C::Resume, C::Okay, C::Alive, C::Position, C::Schema], never: [C::History, C::Last, C::Best, C::Worst, C::Fill], slots: [Slot::Symbol],
         when: |heard| heard.is_question && heard.opens_with_be(),
         |_, _| state("no_entry_reasons,phase,phase_reason,trading_enabled,circuit_breaker,session,market_status,bot,health")),
+    rule!("why_no_trade", "why the bot opens no positions, and whether it trades", [[C::Why]], also: [C::Doing, C::Trade, C::Alive, C::Stop, C::Explain], never: [C::Position, C::Order, C::Config, C::Workflow],
+        slots: [Slot::Period, Slot::Symbol], when: |heard| is_question(heard) && hinders(heard),
+        |_, _| state("no_entry_reasons,phase,phase_reason,trading_enabled,circuit_breaker,session,market_status,bot,health")),
+    rule!("freshness", "how old the data is", [[C::Age]], also: [C::Summary, C::Alive, C::Doing, C::Metric, C::Position, C::Account, C::Okay, C::Not], never: [C::Config, C::Version], slots: [], when: is_question,
+        |_, _| state("as_of,data_age_seconds,is_data_stale,bot")),
     rule!("positions", "open positions", [[C::Position]], also: [C::Best, C::Worst, C::Trade, C::Alive, C::Performance, C::PerSymbol, C::Summary], never: [C::Close, C::Flatten, C::Cancel, C::Why], slots: [Slot::Symbol],
         when: |heard| !(heard.has(C::Performance) && heard.slots.period.is_some()), |_, _| state("positions,mode")),
     rule!("orders", "open and recent orders", [[C::Order]], also: [C::Alive, C::Trade, C::History, C::Why, C::Fill, C::Error, C::Summary, C::Progress, C::Cancel], never: [],
@@ -399,14 +443,18 @@ pub(super) const RULES: &[Rule] = &[
     rule!("performance", "how trading went, by period and symbol", [[C::Performance]],
         also: [C::Trade, C::Best, C::Worst, C::PerSymbol, C::Doing, C::Account, C::Why, C::Summary, C::History, C::Version, C::Not, C::Okay, C::Past, C::Execution], never: [C::Config, C::Workflow], slots: [Slot::Period, Slot::Symbol, Slot::Duration],
         when: always, |heard, _| performance(heard)),
-    rule!("performance", "how trading went, by period and symbol", [[C::Doing, C::Summary, C::Okay]],
+    rule!("performance", "how trading went, by period and symbol", [[C::Doing, C::Summary, C::Okay, C::Metric]],
         also: [C::Trade, C::Best, C::Worst, C::PerSymbol, C::Doing, C::Past, C::Summary, C::Okay], never: [C::Workflow, C::Event, C::Error, C::Entry], slots: [Slot::Period, Slot::Symbol, Slot::Duration],
         when: is_about_past, |heard, _| performance(heard)),
     rule!("performance", "how trading went, by period and symbol", [[C::Best, C::Worst], [C::PerSymbol, C::Trade, C::Position]],
         also: [C::Doing, C::Okay, C::Position], never: [], slots: [Slot::Period, Slot::Symbol], when: always, |heard, _| performance(heard)),
+    rule!("performance", "how trading went, by period and symbol", [[C::Trade]], also: [C::Doing, C::Okay, C::Past], never: [C::Why, C::Not, C::Entry, C::Fill], slots: [Slot::Period, Slot::Symbol],
+        when: asks_how, |heard, _| performance(heard)),
+    rule!("trades", "recent fills", [[C::Trade]], also: [C::Why, C::Past, C::Fill], never: [C::Not, C::Entry], slots: [Slot::Symbol, Slot::Period],
+        when: asks_about_a_deal, |_, _| events(Some("fill"))),
     rule!("trades", "recent fills", [[C::Trade, C::Fill]], also: [C::History, C::Fill, C::Event, C::Execution, C::Trade, C::Past, C::Doing], never: [C::Why, C::Not, C::Pause, C::Stop, C::Resume, C::Config, C::Workflow, C::Best, C::Worst],
-        slots: [Slot::Symbol, Slot::Period, Slot::Duration], when: |heard| !heard.opens_with_be(), |_, _| events(Some("fill"))),
-    rule!("errors", "recent failures with their remedies", [[C::Error]], also: [C::Event, C::History, C::Why, C::Past, C::Logs, C::Worst, C::Doing, C::Program, C::Alive, C::Order], never: [C::Codes],
+        slots: [Slot::Symbol, Slot::Period, Slot::Duration], when: |heard| !heard.opens_with_be() && !asks_how(heard), |_, _| events(Some("fill"))),
+    rule!("errors", "recent failures with their remedies", [[C::Error]], also: [C::Event, C::History, C::Why, C::Past, C::Logs, C::Worst, C::Doing, C::Program, C::Alive, C::Order, C::Summary], never: [C::Codes],
         slots: [Slot::Period, Slot::Duration, Slot::Component], when: always, |_, _| get("/api/v1/errors")),
     rule!("explain_code", "what an error code means and what to do", [], also: [C::Explain, C::Error, C::Codes, C::Why, C::Help, C::Fill, C::Health, C::Doing, C::Past], never: [], slots: [Slot::Code],
         when: |heard| heard.slots.code.is_some(),
@@ -472,21 +520,23 @@ pub(super) const RULES: &[Rule] = &[
         when: |heard| !heard.asks_openly() && (heard.has(C::Workflow) || has_workflow(heard)), run_workflow),
     rule!("workflow_run", "run a workflow: dry run first", [[C::Run]], also: [C::Health, C::Restart, C::Export, C::Logs, C::Target, C::Change, C::Component], never: [C::Workflow, C::Past], slots: [Slot::Workflow],
         when: |heard| has_workflow(heard) && !heard.asks_openly(), run_workflow),
-    rule!("workflow_run", "run a workflow: dry run first", [], also: [C::Restart, C::Export, C::Logs, C::Target, C::Change, C::Health, C::Workflow, C::Config], never: [C::Explain, C::Progress, C::Cancel, C::Past, C::Why], slots: [Slot::Workflow],
+    rule!("workflow_run", "run a workflow: dry run first", [], also: [C::Restart, C::Export, C::Logs, C::Target, C::Change, C::Health, C::Workflow, C::Config], never: [C::Explain, C::Progress, C::Cancel, C::Past, C::Why, C::History], slots: [Slot::Workflow],
         when: names_workflow, run_workflow),
     rule!("workflow_run", "restart the bot: dry run first", [[C::Restart]], also: [C::Bot, C::Program, C::Trade], never: [C::Past, C::Who, C::Why, C::Progress], slots: [Slot::Workflow],
         when: |heard| !heard.asks_openly(), |heard, world| execute("restart-bot", heard, world)),
     rule!("workflow_run", "bundle the logs: dry run first", [[C::Export], [C::Logs]], also: [C::Event], never: [C::Progress, C::Past], slots: [Slot::Workflow, Slot::Period],
         when: |heard| !heard.asks_openly(), |heard, world| execute("export-logs", heard, world)),
-    rule!("workflow_status", "how a workflow run is getting on", [[C::Workflow, C::Execution, C::Restart, C::Export], [C::Progress, C::Past, C::Doing, C::Summary, C::Active, C::Alive]],
+    rule!("workflow_status", "how a workflow run is getting on", [[C::Workflow, C::Execution, C::Restart, C::Export], [C::Progress, C::Past, C::Doing, C::Summary, C::Active, C::Alive, C::Who]],
         also: [C::Run, C::Past, C::Alive, C::Okay, C::Doing, C::Summary, C::Error, C::Logs, C::Health, C::Target, C::Change, C::Progress, C::Execution, C::Workflow, C::Who], never: [C::Cancel, C::Performance],
-        slots: [Slot::Workflow, Slot::Id], when: is_question, workflow_status),
+        slots: [Slot::Workflow, Slot::Id, Slot::Period], when: is_question, workflow_status),
     rule!("workflow_status", "how a workflow run is getting on", [], also: [C::Progress, C::Execution, C::Workflow, C::Doing, C::Summary, C::Explain, C::Past, C::Error, C::Why], never: [C::Cancel, C::Stop, C::Trial, C::Alert, C::Order, C::Acknowledge], slots: [Slot::Id],
         when: |heard| heard.slots.id.is_some() && (heard.has(C::Execution) || heard.has(C::Workflow) || heard.has(C::Progress) || heard.slots.id.as_deref().is_some_and(|id| id.starts_with("run"))), workflow_status),
     rule!("workflow_status", "how a workflow run is getting on", [[C::Progress, C::Summary, C::Doing]], also: [C::Progress, C::Execution, C::Workflow, C::Restart, C::Export, C::Logs, C::Health, C::Target, C::Change, C::Past, C::Error], never: [C::Cancel], slots: [Slot::Workflow],
         when: |heard| has_workflow(heard) && (heard.slots.workflow_is_exact || heard.has(C::Workflow)), workflow_status),
+    rule!("workflow_status", "how a workflow run is getting on", [[C::Execution, C::Progress]], also: [C::Past, C::Progress, C::Execution], never: [C::Cancel, C::Alert, C::Order, C::Trade], slots: [Slot::Period],
+        when: |heard| is_question(heard) && !has_workflow(heard) && heard.words.iter().any(|word| matches!(word.lower.as_str(), "last run" | "runs" | "run")), workflow_status),
     rule!("workflow_runs", "past runs of a workflow", [[C::History, C::Execution], [C::Workflow, C::Execution, C::Restart, C::Export, C::History]], also: [C::Past, C::Workflow, C::Execution, C::History, C::Restart, C::Health, C::Export, C::Logs, C::Target], never: [C::Cancel, C::Progress, C::Run], slots: [Slot::Workflow, Slot::Period],
-        when: |heard| has_workflow(heard) && heard.is_question && (heard.has(C::History) || heard.words.iter().any(|word| word.lower == "runs")), |heard, _| get(format!("/api/v1/workflows/{}/runs", heard.slots.workflow.as_deref().unwrap_or_default()))),
+        when: |heard| has_workflow(heard) && (heard.has(C::History) || heard.words.iter().any(|word| word.lower == "runs")), |heard, _| get(format!("/api/v1/workflows/{}/runs", heard.slots.workflow.as_deref().unwrap_or_default()))),
     rule!("workflow_cancel", "cancel a workflow run", [[C::Cancel, C::Stop], [C::Workflow, C::Execution, C::Restart, C::Export]], also: [C::Execution, C::Workflow, C::Active, C::Logs], never: [C::Order], slots: [Slot::Id, Slot::Workflow], when: is_order,
         cancel_workflow),
     rule!("workflow_cancel", "cancel a workflow run", [[C::Cancel, C::Stop]], also: [C::Execution, C::Workflow], never: [C::Order, C::Alert, C::Trial], slots: [Slot::Id, Slot::Workflow],
@@ -516,7 +566,7 @@ pub(super) const RULES: &[Rule] = &[
         |heard, _| control("reauth", heard, &[])),
     rule!("reset_breaker", "let the circuit breaker try again: dry run first", [[C::Reset, C::Close], [C::Breaker]], also: [C::Trade], never: [C::Why], slots: [], when: |heard| !heard.asks_openly(),
         |heard, _| control("reset-breaker", heard, &[])),
-    rule!("metrics", "the numbers in one small answer", [[C::Metric]], also: [C::Error, C::Program, C::Summary, C::Health, C::Doing, C::Bot], never: [C::Performance], slots: [Slot::Period], when: |heard| !has_component(heard),
+    rule!("metrics", "the numbers in one small answer", [[C::Metric]], also: [C::Error, C::Program, C::Summary, C::Health, C::Doing, C::Bot], never: [C::Performance], slots: [Slot::Period], when: |heard| !has_component(heard) && !is_about_past(heard),
         |_, _| get("/api/v1/metrics")),
     rule!("events", "what happened, in order", [[C::Event]], also: [C::History, C::Past, C::Logs, C::Trade, C::Bot, C::Doing, C::Why], never: [C::Error, C::Config, C::Alert], slots: [Slot::Period, Slot::Duration], when: always, |_, _| events(None)),
     rule!("events", "what happened, in order", [[C::Logs]], also: [C::Event, C::History], never: [C::Export, C::Audit, C::Error, C::Workflow, C::SignIn], slots: [Slot::Period, Slot::Duration],
@@ -552,6 +602,7 @@ pub(super) const RULES: &[Rule] = &[
         None => get("/api/v1/health/recovery"),
     }),
     rule!("version", "which bot runs, since when", [[C::Version], [C::Program, C::Bot]], also: [C::Alive, C::Run], never: [C::Config, C::Compare], slots: [], when: |heard| heard.slots.versions.is_empty(), |_, _| state("bot,mode")),
+    rule!("version", "which bot runs, since when", [[C::Alive]], also: [C::Explain, C::Doing], never: [C::Component, C::Session], slots: [], when: |heard| is_question(heard) && asks_since_when(heard), |_, _| state("bot,mode")),
     rule!("readiness", "whether botops itself can work", [[C::Program]], also: [C::Alive, C::Okay, C::Health, C::Summary, C::Doing], never: [C::Restart, C::Shutdown, C::Stop, C::Run, C::Error], slots: [Slot::Component], when: is_question, |_, _| get("/readyz")),
     rule!("help", "what can be asked", [[C::Help]], also: [C::Explain, C::Doing, C::Program, C::Run], never: [C::Permission, C::Workflow, C::Error], slots: [], when: always, |_, _| get("/llms.txt")),
 ];

@@ -12,6 +12,7 @@ mod grammar;
 mod intents;
 mod refusals;
 mod slots;
+mod spoken;
 #[cfg(test)]
 mod tests;
 mod vocabulary;

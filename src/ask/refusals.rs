@@ -449,7 +449,12 @@ pub(super) fn judge(text: &str) -> Option<Refusal> {
     if any(DESTROY) && !question {
         return Some(Refusal::Destroy);
     }
-    let orders_trade = TRADES.iter().find(|verb| has(verb)).is_some();
+    // "can it trade" asks whether it may; "can you trade" asks for it.
+    let asks_ability = words.windows(2).any(|pair| {
+        matches!(pair, ["can" | "could" | "may" | "will" | "would", "it" | "we" | "bot" | "the"])
+    }) && words.contains(&"trade")
+        && !words.iter().any(|word| matches!(*word, "buy" | "sell" | "short" | "shares" | "order"));
+    let orders_trade = !asks_ability && TRADES.iter().find(|verb| has(verb)).is_some();
     let later_question = words.iter().any(|word| matches!(*word, "why" | "did" | "didn't" | "what"));
     if orders_trade && !question && !later_question && !words.iter().any(|word| HARMLESS_TRADE.contains(word))
     {

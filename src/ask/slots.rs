@@ -158,8 +158,10 @@ fn read_codes(words: &mut [Word], slots: &mut Slots) {
             mark(words, at, Slot::Code);
         } else if is_area && rest.is_empty() {
             let next = words.get(at + 1).map(|word| word.lower.clone()).unwrap_or_default();
-            if next.len() == 3 && is_number(&next) {
-                slots.code = Some(format!("{}_{next}", letters.to_uppercase()));
+            // "bot 1" and "api 2" are no codes unless they are written in full.
+            let is_full = next.len() == 3 || !matches!(letters.as_str(), "bot" | "api");
+            if is_full && is_number(&next) {
+                slots.code = Some(format!("{}_{next:0>3}", letters.to_uppercase()));
                 mark(words, at, Slot::Code);
                 mark(words, at + 1, Slot::Code);
             }
@@ -388,7 +390,25 @@ fn value(raw: &str, current: Option<&Value>, after_to: bool) -> Option<Value> {
     (current.is_some_and(Value::is_string) && (after_to || is_clock)).then(|| json!(raw))
 }
 
+/// Components by what people call them.
+const CALLED: &[(&str, &str)] = &[
+    ("cpu", "system_resources"),
+    ("memory", "system_resources"),
+    ("ram", "system_resources"),
+    ("disk", "system_resources"),
+    ("database", "store"),
+    ("db", "store"),
+];
+
 fn read_component(words: &mut [Word], world: &World, slots: &mut Slots) {
+    for at in 0..words.len() {
+        let called = CALLED.iter().find(|(name, _)| words.get(at).is_some_and(|word| word.lower == *name));
+        if let Some((_, id)) = called.filter(|(_, id)| world.components.iter().any(|known| known == id)) {
+            slots.component = Some((*id).to_owned());
+            mark(words, at, Slot::Component);
+            return;
+        }
+    }
     for id in &world.components {
         let parts: Vec<String> = id.split(['_', '-', '.', ':']).map(stem).collect();
         let whole = words.iter().position(|word| word.slot.is_none() && word.lower == *id);

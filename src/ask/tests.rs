@@ -62,7 +62,10 @@ fn the_corpus_is_understood() {
         }
     }
     let right = count - wrong.len();
-    println!("ask corpus: {right} of {count} right; {doubtful} of {asked} clear questions left open");
+    println!(
+        "ask corpus: {right} of {count} right; {doubtful} of {asked} clear questions left open\n{}",
+        wrong.join("\n")
+    );
     assert!(count >= 200, "the corpus has {count} phrases");
     assert!(right * 100 >= count * 97, "{right} of {count}:\n{}", wrong.join("\n"));
     assert!(doubtful * 100 <= asked * 3, "{doubtful} of {asked} left open:\n{}", wrong.join("\n"));

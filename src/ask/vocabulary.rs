@@ -33,7 +33,7 @@ concepts! {
     // What it is about.
     Summary Doing Okay Alive Health Component Bot Position Order Account Performance Trade Entry Fill Error Codes Config
     Version History Audit Schema Trial Workflow Execution Progress Metric Event Alert Session Breaker Market Mode Help
-    Permission Logs Recovery Target Program
+    Permission Logs Recovery Target Program Age
     // How it is said; fillers are articles, pronouns and politeness, without weight.
     Not All Last Now Past Who Best Worst PerSymbol New Active Filler
 }
@@ -185,6 +185,9 @@ pub(super) fn pieces(text: &str) -> Vec<String> {
         ("whats", "what is"),
         ("hows", "how is"),
         ("tl;dr", "tldr"),
+        ("2day", "today"),
+        ("todays", "today"),
+        ("yesterdays", "yesterday"),
     ] {
         text = replace_caseless(&text, short, long);
     }
@@ -272,14 +275,15 @@ const REACH: usize = 5;
 
 fn join_particles(words: &mut [Word]) {
     for first in 0..words.len() {
-        let Some((_, particles, concept)) =
-            PARTICLES.iter().find(|(verb, ..)| words.get(first).is_some_and(|word| word.lower == *verb))
-        else {
-            continue;
-        };
-        let second = (first + 1..words.len().min(first + 1 + REACH))
-            .find(|at| words.get(*at).is_some_and(|word| particles.contains(&word.lower.as_str())));
-        let Some(second) = second else { continue };
+        let halves =
+            PARTICLES.iter().filter(|(verb, ..)| words.get(first).is_some_and(|word| word.lower == *verb));
+        let found = halves.into_iter().find_map(|(_, particles, concept)| {
+            let mut within = first + 1..words.len().min(first + 1 + REACH);
+            let is_half =
+                |at: &usize| words.get(*at).is_some_and(|word| particles.contains(&word.lower.as_str()));
+            within.find(is_half).map(|second| (second, concept))
+        });
+        let Some((second, concept)) = found else { continue };
         if let Some(verb) = words.get_mut(first) {
             *verb = word(verb.raw.clone(), vec![*concept], 1.0);
         }
@@ -305,14 +309,16 @@ fn corrected(lower: &str) -> String {
     if is_known || !is_plain || VOCABULARY.not_slips.contains(lower) {
         return lower.to_owned();
     }
-    let near = VOCABULARY.parts.iter().find(|part| {
+    let is_slip_of = |part: &&String| {
         part.len() >= 3
             && part.chars().next() == lower.chars().next()
             && strsim::osa_distance(part, &stem(lower)) == 1
-            || part.len() >= 5
-                && format!("{part}ing").len() >= 6
-                && strsim::osa_distance(&format!("{part}ing"), lower) == 1
-            || part.len() >= 3 && lower.len() >= 5 && strsim::osa_distance(&format!("{part}ing"), lower) == 1
+    };
+    // A slip of the word itself before a slip of its form in "ing".
+    let near = VOCABULARY.parts.iter().find(is_slip_of).or_else(|| {
+        let is_slip_of_ing =
+            |part: &&String| part.len() >= 3 && strsim::osa_distance(&format!("{part}ing"), lower) == 1;
+        VOCABULARY.parts.iter().find(is_slip_of_ing)
     });
     near.cloned().unwrap_or_else(|| lower.to_owned())
 }

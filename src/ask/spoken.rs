@@ -1,0 +1,112 @@
+//! The one line a person wants first, made from an answer: how it is, and why it does not trade.
+//!
+//! Every word of it stands in the answer below it. Deliberately absent: a judgement of its own.
+
+use serde_json::Value;
+
+use super::AskView;
+
+/// Longest line; reasons come from the bot and may be of any length.
+const LINE_MAX: usize = 600;
+
+/// The line, for the questions that have one.
+pub(super) fn line(view: &AskView) -> Option<String> {
+    let answer = view.answer.as_ref()?;
+    let said = match view.intent.as_deref()? {
+        "summary" => summary(answer)?,
+        "why_no_trade" => why_no_trade(answer)?,
+        _ => return None,
+    };
+    Some(crate::text::clean(&said, LINE_MAX))
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
+    value.pointer(pointer)?.as_str()
+}
+
+fn summary(answer: &Value) -> Option<String> {
+    let (status, mode) = (text(answer, "/health_status")?, text(answer, "/mode").unwrap_or("mode unknown"));
+    let mut said =
+        format!("The bot is {status} ({mode}). {}", text(answer, "/health_reason").unwrap_or_default());
+    let mut facts = Vec::new();
+    if let Some(pnl) = text(answer, "/daily_pnl") {
+        facts.push(format!("today's P&L {pnl}"));
+    }
+    let counts =
+        [("position_count", "position", "positions"), ("open_order_count", "open order", "open orders")];
+    for (name, one, many) in counts {
+        if let Some(count) = answer[name].as_u64() {
+            facts.push(format!("{count} {}", if count == 1 { one } else { many }));
+        }
+    }
+    if let Some(balance) = text(answer, "/account/account_balance") {
+        facts.push(format!("account {balance}"));
+    }
+    if let Some(age) = answer["data_age_seconds"].as_f64() {
+        facts.push(format!("data {age:.0} s old"));
+    }
+    if !facts.is_empty() {
+        said = format!("{} {}.", said.trim_end(), facts.join(", "));
+    }
+    for warning in answer["warnings"].as_array().into_iter().flatten().take(3) {
+        let warning = warning.as_str().or_else(|| text(warning, "/message"));
+        said.push_str(&warning.map(|warning| format!(" Warning: {warning}.")).unwrap_or_default());
+    }
+    Some(said.replace("..", "."))
+}
+
+fn why_no_trade(answer: &Value) -> Option<String> {
+    if text(answer, "/health/status") == Some("offline") {
+        let why = text(answer, "/health/reason").unwrap_or("the reason is not known");
+        return Some(format!("The bot is offline: {why}"));
+    }
+    let phase = text(answer, "/phase")?;
+    let mut reasons: Vec<&str> = text(answer, "/phase_reason").into_iter().collect();
+    let listed = answer["no_entry_reasons"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    for reason in listed {
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    Some(match (reasons.is_empty(), answer["trading_enabled"].as_bool()) {
+        (false, _) => format!("It opens no new positions ({phase}): {}.", reasons.join("; ")),
+        (true, Some(true)) => {
+            format!("Nothing keeps it from trading: it is {phase}, and new positions are allowed.")
+        }
+        (true, _) => format!("It is {phase} and opens no new positions; it gives no reason."),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn said(intent: &str, answer: Value) -> Option<String> {
+        line(&AskView { intent: Some(intent.to_owned()), answer: Some(answer), ..AskView::default() })
+    }
+
+    #[test]
+    fn the_reasons_come_first_and_once() {
+        let stopped = json!({"phase": "paused", "phase_reason": "paused: a test", "trading_enabled": false,
+            "no_entry_reasons": ["paused: a test", "the market is closed"]});
+        assert_eq!(
+            said("why_no_trade", stopped).unwrap(),
+            "It opens no new positions (paused): paused: a test; the market is closed."
+        );
+        let runs = json!({"phase": "running", "phase_reason": null, "trading_enabled": true, "no_entry_reasons": []});
+        assert!(said("why_no_trade", runs).unwrap().starts_with("Nothing keeps it"));
+        let gone =
+            json!({"health": {"status": "offline", "reason": "its process has ended"}, "phase": "running"});
+        assert_eq!(said("why_no_trade", gone).unwrap(), "The bot is offline: its process has ended");
+    }
+
+    #[test]
+    fn what_is_unknown_is_left_out() {
+        let bare = json!({"health_status": "offline", "mode": "paper", "health_reason": "Bot offline.", "daily_pnl": null});
+        assert_eq!(said("summary", bare).unwrap(), "The bot is offline (paper). Bot offline.");
+        assert_eq!(said("summary", json!({})), None);
+        assert_eq!(said("positions", json!({"positions": []})), None);
+    }
+}
