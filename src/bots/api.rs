@@ -185,6 +185,7 @@ pub fn routes() -> Routes<Control> {
         routes!(probe_session),
         routes!(reauth),
         routes!(reset_breaker),
+        routes!(halt),
         routes!(shutdown),
     ])
 }
@@ -233,6 +234,8 @@ verb!(probe_session, "/api/v1/control/probe-session", ProbeSession, /// Check th
 verb!(reauth, "/api/v1/control/reauth", Reauth, /// Sign in to the broker again
 );
 verb!(reset_breaker, "/api/v1/control/reset-breaker", ResetBreaker, /// Let the circuit breaker try again
+);
+verb!(halt, "/api/v1/control/halt", Halt, /// Let no order pass, exits included, until `reset-breaker`; resting orders stay
 );
 verb!(shutdown, "/api/v1/control/shutdown", Shutdown, /// Stop the bot's process; positions and orders stay
 );

@@ -28,13 +28,15 @@ pub enum Verb {
     Reauth,
     /// Let the circuit breaker try again.
     ResetBreaker,
+    /// Let no order pass, exits included, until the circuit breaker is reset.
+    Halt,
     /// Stop the process cleanly; positions and orders stay.
     Shutdown,
 }
 
 impl Verb {
     /// Every verb, in the order of the documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Pause,
         Self::Resume,
         Self::CancelOrders,
@@ -42,6 +44,7 @@ impl Verb {
         Self::ProbeSession,
         Self::Reauth,
         Self::ResetBreaker,
+        Self::Halt,
         Self::Shutdown,
     ];
 
@@ -55,6 +58,7 @@ impl Verb {
             Self::ProbeSession => "probe-session",
             Self::Reauth => "reauth",
             Self::ResetBreaker => "reset-breaker",
+            Self::Halt => "halt",
             Self::Shutdown => "shutdown",
         }
     }

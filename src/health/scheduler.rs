@@ -307,17 +307,8 @@ async fn handle(health: &Health, attempt: &Attempt) -> Result<String, String> {
             runner(id.clone(), key, reason).await
         }
         Handler::CheckpointStore => {
-            let path = health.shared.store.path().to_owned();
-            let folded = tokio::task::spawn_blocking(move || -> rusqlite::Result<()> {
-                let connection = rusqlite::Connection::open(path)?;
-                connection.busy_timeout(Duration::from_secs(5))?;
-                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-            });
-            match folded.await {
-                Ok(Ok(())) => Ok("the log was folded into the file".to_owned()),
-                Ok(Err(_)) => Err("the log could not be folded into the file".to_owned()),
-                Err(_) => Err("the handler broke off".to_owned()),
-            }
+            let mended = health.shared.store.mend().await;
+            mended.map(str::to_owned).map_err(|_| "the disk does not let the store be mended".to_owned())
         }
     }
 }

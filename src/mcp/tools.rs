@@ -191,7 +191,7 @@ pub(super) const TOOLS: &[Tool] = &[
         scope: Scope::Operate,
         properties: || {
             json!({"verb": {"enum": ["pause", "resume", "cancel-orders", "flatten", "probe-session", "reauth", "reset-breaker",
-                "shutdown", "silence"]}, "reason": {"type": "string", "minLength": 8}, "symbols": {"type": "array", "items": {"type": "string"}},
+                "halt", "shutdown", "silence"]}, "reason": {"type": "string", "minLength": 8}, "symbols": {"type": "array", "items": {"type": "string"}},
                 "component": text(), "minutes": {"type": "integer", "minimum": 1, "maximum": 1440}, "dry_run": {"type": "boolean"},
                 "idempotency_key": key()})
         },

@@ -185,12 +185,16 @@ impl Engine {
                 stops: true,
                 ..Plan::done("the bot stops; positions and orders stay as they are", Vec::new())
             },
-            Verb::ProbeSession | Verb::Reauth if self.session.is_none() => {
+            Verb::ProbeSession | Verb::Reauth | Verb::Halt if self.session.is_none() => {
                 Plan::refused("not_capable", "this bot replays the past and has no broker session")
             }
             // Only a dry run comes here; what acts goes to the session itself.
             Verb::ProbeSession => Plan::done("the broker session would be checked now", Vec::new()),
             Verb::Reauth => Plan::done("the bot would sign in to the broker again", Vec::new()),
+            Verb::Halt => Plan::done(
+                "no order would pass, exits included, until the circuit breaker is reset",
+                Vec::new(),
+            ),
         }
     }
 

@@ -349,7 +349,7 @@ fn build(
 fn hello(options: &Options, boot_epoch: &str, started_at: chrono::DateTime<Utc>, engine: &Engine) -> Hello {
     let mode = engine.who.mode;
     let has_session = engine.session.is_some();
-    let of_session = |verb: &Verb| matches!(verb, Verb::ProbeSession | Verb::Reauth);
+    let of_session = |verb: &Verb| matches!(verb, Verb::ProbeSession | Verb::Reauth | Verb::Halt);
     let verbs = Verb::ALL.into_iter().filter(|verb| has_session || !of_session(verb));
     let parts = ["config", "events", "trades"].into_iter().chain(has_session.then_some("session"));
     let parts = parts.map(str::to_owned);

@@ -119,7 +119,11 @@ impl Engine {
         })?;
         self.note_effect("command", json!({"command_id": request.command_id, "verb": verb}));
         let reason = crate::text::clean(&request.reason, 200);
-        let kind = if verb == Verb::ResetBreaker { EventKind::Breaker } else { EventKind::Session };
+        let kind = if matches!(verb, Verb::ResetBreaker | Verb::Halt) {
+            EventKind::Breaker
+        } else {
+            EventKind::Session
+        };
         let data =
             json!({"verb": verb, "command_id": request.command_id, "reason": reason, "done": outcome.done});
         self.tell(kind, Severity::Medium, format!("{verb}: {} ({reason})", result.message), data);
@@ -142,7 +146,7 @@ impl SessionCommands {
     /// Whether this verb is about the session. An open breaker of the risk limits alone is the loop's own matter.
     pub(super) fn concerns(&self, verb: Verb) -> bool {
         match verb {
-            Verb::ProbeSession | Verb::Reauth => true,
+            Verb::ProbeSession | Verb::Reauth | Verb::Halt => true,
             Verb::ResetBreaker => self.session.breaker().state != BreakerState::Closed,
             _ => false,
         }
@@ -183,6 +187,7 @@ impl SessionCommands {
                 self.session.reauth(code).await
             }
             Verb::ResetBreaker => self.session.reset_breaker().await,
+            Verb::Halt => self.session.halt(&request.reason),
             _ => self.session.probe().await,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Features hand in closures and hold their own SQL; this module keeps from them: the connection settings (WAL,
 //! `synchronous=FULL`, foreign keys), the group commit (closures that wait together share one commit), migrations,
-//! and what to do when the disk is full or the file is damaged. A write returns after it is durable. Deliberately
+//! and what to do when the disk is full or the file is damaged or gone. A write returns after it is durable. Deliberately
 //! absent: a pool for writing (SQLite has one writer) and a query on the path of `summary`, `state` and `metrics`.
 
 use std::path::{Path, PathBuf};
@@ -72,10 +72,17 @@ type Reply = Box<dyn FnOnce(Result<(), Error>) + Send>;
 /// Given no connection, a job only takes the refusal: the transaction could not begin.
 type Job = Box<dyn FnOnce(Option<&Connection>) -> Reply + Send>;
 
+/// What the writer thread is asked for.
+enum Order {
+    Write(Job),
+    /// See [`Store::mend`].
+    Mend(oneshot::Sender<Result<&'static str, Error>>),
+}
+
 /// Handle to the store; cloning is cheap. The writer thread ends with the last handle.
 #[derive(Debug, Clone)]
 pub struct Store {
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<Order>,
     shared: Arc<Shared>,
 }
 
@@ -83,6 +90,8 @@ pub struct Store {
 struct Shared {
     path: PathBuf,
     readers: Mutex<Vec<Connection>>,
+    /// Counts how often the file was replaced: a reader of an older one is not kept.
+    replaced: AtomicUsize,
     waiting: AtomicUsize,
     writable: AtomicBool,
 }
@@ -110,13 +119,14 @@ impl Store {
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             readers: Mutex::default(),
+            replaced: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             writable: AtomicBool::new(true),
         });
         let for_thread = shared.clone();
         std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || write_loop(&connection, &inbox, &for_thread))
+            .spawn(move || write_loop(connection, &inbox, &for_thread))
             .map_err(|error| unavailable(&error))?;
         Ok(Self { jobs, shared })
     }
@@ -191,6 +201,30 @@ impl Store {
         }
     }
 
+    /// Folds the log into the file; writes the file anew from what the writer still holds open when somebody deleted
+    /// or replaced it. Says what was done.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`] when the disk does not let it.
+    pub async fn mend(&self) -> Result<&'static str, Error> {
+        let gone = || Error::new(Code::StoreUnavailable).caused_by("the writer thread is gone");
+        let (reply, answer) = oneshot::channel();
+        self.jobs.send(Order::Mend(reply)).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// A store that was damaged and put aside, and still lies there.
+    pub fn aside(&self) -> Option<PathBuf> {
+        let prefix = format!("{}.damaged-", self.shared.path.file_stem()?.to_str()?);
+        let beside = std::fs::read_dir(self.shared.path.parent()?).ok()?;
+        let names = beside.filter_map(Result::ok).map(|entry| entry.path());
+        names
+            .filter(|path| {
+                path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&prefix))
+            })
+            .max()
+    }
+
     fn submit<T, F, R>(&self, work: F, reply: R) -> Result<(), Error>
     where
         T: Send + 'static,
@@ -216,7 +250,7 @@ impl Store {
             }
         });
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        self.jobs.send(job).map_err(|_| {
+        self.jobs.send(Order::Write(job)).map_err(|_| {
             self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
             Error::new(Code::StoreUnavailable).caused_by("the writer thread is gone")
         })
@@ -225,6 +259,7 @@ impl Store {
 
 impl Shared {
     fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Abort>) -> Result<T, Error> {
+        let replaced = self.replaced.load(Ordering::Acquire);
         let kept = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match kept {
             Some(connection) => connection,
@@ -232,7 +267,7 @@ impl Shared {
         };
         let result = work(&connection).map_err(Error::from);
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        if readers.len() < READERS {
+        if readers.len() < READERS && self.replaced.load(Ordering::Acquire) == replaced {
             readers.push(connection);
         }
         result
@@ -250,25 +285,87 @@ fn in_savepoint<T>(
     result
 }
 
-fn write_loop(connection: &Connection, inbox: &mpsc::Receiver<Job>, shared: &Shared) {
+fn write_loop(mut connection: Connection, inbox: &mpsc::Receiver<Order>, shared: &Shared) {
+    let mut opened = identity(&shared.path);
+    let mut left_over = None;
     loop {
-        let first = match inbox.recv_timeout(RETRY) {
-            Ok(job) => job,
+        let order = match left_over.take() {
+            Some(order) => Ok(order),
+            None => inbox.recv_timeout(RETRY),
+        };
+        let first = match order {
+            Ok(Order::Write(job)) => job,
+            Ok(Order::Mend(reply)) => {
+                let is_ours = opened.is_some() && opened == identity(&shared.path);
+                let done = if is_ours {
+                    connection
+                        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+                        .map(|()| "the log was folded into the file")
+                        .map_err(|error| unavailable(&error))
+                } else {
+                    write_anew(&mut connection, shared).map(|()| "the file was gone and is written anew")
+                };
+                opened = if done.is_ok() { identity(&shared.path) } else { opened };
+                // Whoever asked may have given up waiting.
+                let _ = reply.send(done);
+                continue;
+            }
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 if !shared.writable.load(Ordering::Relaxed) {
-                    probe(connection, shared);
+                    probe(&connection, shared);
                 }
                 continue;
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
         };
         let mut batch = vec![first];
-        batch.extend(inbox.try_iter().take(BATCH - 1));
-        run_batch(connection, batch, shared);
+        while batch.len() < BATCH {
+            match inbox.try_recv() {
+                Ok(Order::Write(job)) => batch.push(job),
+                Ok(other) => {
+                    left_over = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        run_batch(&connection, batch, shared);
     }
     if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
         tracing::warn!("the store's log was not folded in at the end: {error}");
     }
+}
+
+/// Which file this is, whatever its name: a deleted file lives on under nobody's name while it is open.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// The open connection still holds everything that was ever committed: it goes into a new file under the old name.
+/// A stranger under that name is put aside.
+fn write_anew(connection: &mut Connection, shared: &Shared) -> Result<(), Error> {
+    let path = &shared.path;
+    let copy = path.with_extension("restored");
+    match std::fs::remove_file(&copy) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(unavailable(&error)),
+        _ => {}
+    }
+    let name = copy.to_str().ok_or_else(|| unavailable(&"the data folder's name is not UTF-8"))?;
+    connection.execute("VACUUM INTO ?1", [name]).map_err(|error| unavailable(&error))?;
+    std::fs::File::open(&copy).and_then(|file| file.sync_all()).map_err(|error| unavailable(&error))?;
+    if path.exists() {
+        put_aside(path).map_err(|error| unavailable(&error))?;
+    }
+    remove_beside(path).map_err(|error| unavailable(&error))?;
+    std::fs::rename(&copy, path).map_err(|error| unavailable(&error))?;
+    // Until the new file is open, the old connection stays: it alone holds everything.
+    *connection = connect(path).map_err(|error| unavailable(&error))?;
+    shared.replaced.fetch_add(1, Ordering::Release);
+    shared.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    note_writable(shared, None);
+    tracing::warn!("the store's file was gone; it is written anew, with everything in it");
+    Ok(())
 }
 
 /// One transaction for the whole batch; each job is undone alone when it fails.
@@ -360,16 +457,21 @@ fn put_aside(path: &Path) -> std::io::Result<PathBuf> {
     let stamp = chrono::Utc::now().format("%Y%m%dT%H%M%SZ");
     let aside = path.with_extension(format!("damaged-{stamp}"));
     std::fs::rename(path, &aside)?;
+    remove_beside(path)?;
+    Ok(aside)
+}
+
+/// Removes the log and the index of a file that is no longer there.
+fn remove_beside(path: &Path) -> std::io::Result<()> {
     for suffix in ["-wal", "-shm"] {
         let mut beside = path.as_os_str().to_owned();
         beside.push(suffix);
-        if let Err(error) = std::fs::remove_file(&beside)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            return Err(error);
+        match std::fs::remove_file(&beside) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
     }
-    Ok(aside)
+    Ok(())
 }
 
 fn unavailable(cause: &dyn std::fmt::Display) -> Error {
@@ -435,5 +537,41 @@ mod tests {
             .filter_map(Result::ok)
             .any(|entry| entry.file_name().to_string_lossy().contains("damaged"));
         assert!(aside);
+        assert!(store.aside().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_deleted_file_is_written_anew_with_everything_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ops.db");
+        let store = Store::open(&path).unwrap();
+        let put = |key: &'static str| {
+            store.write(move |connection| {
+                connection.execute("INSERT INTO meta(key, value) VALUES(?1, 'x')", [key])?;
+                Ok(())
+            })
+        };
+        let count = async |store: &Store| {
+            let count = store.read(|connection| {
+                let count: i64 =
+                    connection
+                        .query_row("SELECT count(*) FROM meta WHERE value = 'x'", [], |row| row.get(0))?;
+                Ok(count)
+            });
+            count.await.unwrap()
+        };
+        put("a").await.unwrap();
+        assert_eq!(count(&store).await, 1);
+        assert_eq!(store.mend().await.unwrap(), "the log was folded into the file");
+        std::fs::remove_file(&path).unwrap();
+        put("b").await.unwrap();
+        assert_eq!(store.mend().await.unwrap(), "the file was gone and is written anew");
+        put("c").await.unwrap();
+        assert_eq!(count(&store).await, 3);
+        drop(store);
+        // The writer thread folds its log in at the end; another process sees all of it either way.
+        let store = Store::open(&path).unwrap();
+        assert_eq!(count(&store).await, 3);
+        assert!(store.aside().is_none());
     }
 }

@@ -566,6 +566,38 @@ async fn a_locked_store_is_one_alert_about_the_store_and_no_target_goes_down_for
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_store_is_one_alert_and_is_written_anew_with_everything_in_it() {
+    let (bot, folder, receiver) = (ScriptedBot::start(), kit::folder(), Stub::start(Peer::Fine).await);
+    let hook = format!("{}/hook", receiver.base);
+    let botops = beside(&bot, &folder, &[("BOT_ALERT_WEBHOOK_URL", &hook)]).await;
+    component_is(&botops, "store", "HEALTHY").await;
+    let path = folder.path().join("data/ops.db");
+    std::fs::remove_file(&path).unwrap();
+    kit::until("the receiver hears of the store", LIMIT, || async {
+        receiver.statuses("store") == ["firing"]
+    })
+    .await;
+    for component in get(&botops, "/api/v1/health/status").await["components"].as_array().unwrap() {
+        assert_ne!(component["status"], "DOWN", "{component:#}");
+    }
+    let recovery = "/api/v1/health/recovery/store";
+    assert_eq!(botops.send(Method::POST, recovery, &json!({"action": "run"})).await.0, 200);
+    kit::until("it is mended", LIMIT, || async {
+        get(&botops, recovery).await["last_outcome"] == "recovered"
+    })
+    .await;
+    kit::until("and of its end", LIMIT, || async { receiver.statuses("store") == ["firing", "resolved"] })
+        .await;
+    botops.stop().await;
+    // What was before and what came after the loss is in the file.
+    let database = rusqlite::Connection::open(&path).unwrap();
+    let alerts: i64 = database
+        .query_row("SELECT count(*) FROM health_transitions WHERE component = 'store'", [], |row| row.get(0))
+        .unwrap();
+    assert!(alerts >= 3, "HEALTHY, CRITICAL, HEALTHY, but {alerts}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_load_balancer_reads_the_short_form() {
     let (mut bot, folder) = (ScriptedBot::start(), kit::folder());
     let botops = beside(&bot, &folder, &[]).await;

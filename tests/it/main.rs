@@ -23,6 +23,7 @@ mod kit;
 mod mcp;
 mod overview;
 mod paperbot;
+mod performance;
 mod refusals;
 mod session;
 mod start;

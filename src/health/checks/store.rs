@@ -58,7 +58,17 @@ pub(super) async fn check(reach: &Reach, timeout: Duration) -> Sample {
         Ok(Ok(())) if !is_sound(reach).await => {
             sample.says(Level::Critical, "the store's file is damaged; restart botops to have it put aside")
         }
-        Ok(Ok(())) => sample,
+        Ok(Ok(())) => match reach.store.aside() {
+            Some(aside) => {
+                let name =
+                    aside.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let text = format!(
+                    "a damaged store was put aside as {name} and a new one begun; move that file away to end this"
+                );
+                sample.says(Level::Warning, text)
+            }
+            None => sample,
+        },
     }
 }
 

@@ -304,10 +304,17 @@ impl SessionMonitor {
     }
 
     /// Stops trading until `reset_breaker`. Durable before it returns.
-    pub fn halt(&self, reason: &str) {
+    pub fn halt(&self, reason: &str) -> CommandOutcome {
         let reason = crate::text::clean(reason, 200);
         self.inner.update(|machine, now| machine.operator_halt(now, &reason));
         self.inner.kick.notify_one();
+        CommandOutcome {
+            done: true,
+            reason_code: None,
+            message:
+                "no order passes, exits included, until the circuit breaker is reset; resting orders stay"
+                    .to_owned(),
+        }
     }
 
     async fn command(&self, kind: CommandKind) -> CommandOutcome {

@@ -523,6 +523,7 @@ impl Script {
             Verb::ResetBreaker => report.circuit_breaker.state = BreakerState::Closed,
             Verb::Shutdown => report.phase = Phase::Stopping,
             Verb::ProbeSession | Verb::Reauth => {}
+            Verb::Halt => report.circuit_breaker.state = BreakerState::Open,
         }
     }
 }

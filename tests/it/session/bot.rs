@@ -25,7 +25,7 @@ async fn a_bot_shows_its_session_and_obeys_the_operator() {
     let bot = bot_with("[]").await;
     bot.until("a healthy session", |report| session(report).state == SessionPhase::Healthy).await;
     let hello: botops::contract::Hello = bot.get("hello").await.unwrap();
-    for name in ["session", "probe-session", "reauth", "reset-breaker"] {
+    for name in ["session", "probe-session", "reauth", "reset-breaker", "halt"] {
         assert!(hello.capabilities.iter().any(|known| known == name), "{name}");
     }
     bot.until("an order that passed the gate", |report| !report.orders.is_empty()).await;
@@ -42,6 +42,28 @@ async fn a_bot_shows_its_session_and_obeys_the_operator() {
     bot.until("the new session", |report| session(report).reauth_count == 1).await;
     let refused = bot.command_as(Verb::ResetBreaker, "b1").await;
     assert_eq!(refused.reason_code.as_deref(), Some("breaker_closed"));
+}
+
+#[tokio::test]
+async fn an_operators_halt_outlives_the_process_and_ends_by_the_operator() {
+    let mut bot = bot_with("[]").await;
+    bot.until("a healthy session", |report| session(report).state == SessionPhase::Healthy).await;
+    let halted = bot.command_as(Verb::Halt, "h1").await;
+    assert_eq!((halted.outcome, halted.trading_enabled), (Outcome::Done, false), "{halted:?}");
+    assert!(bot.command_as(Verb::Halt, "h1").await.replayed);
+    let stands = |report: &BotReport| {
+        let session = session(report);
+        (session.state, session.gate) == (SessionPhase::HaltedOperator, GateReason::OperatorHalt)
+            && report.circuit_breaker.state == BreakerState::Open
+            && report.circuit_breaker.source.as_deref() == Some("operator")
+    };
+    bot.until("the halt", stands).await;
+    bot.kill();
+    bot.launch().await;
+    bot.until("the halt after the restart", stands).await;
+    let reset = bot.command_as(Verb::ResetBreaker, "b1").await;
+    assert_eq!(reset.outcome, Outcome::Done, "{reset:?}");
+    bot.until("trading again", |report| report.trading_enabled).await;
 }
 
 #[tokio::test]

@@ -255,7 +255,7 @@ async fn refused_questions_at_every_tick_do_not_flood_the_log() {
 async fn an_operators_halt_is_at_once_durable_and_lifted_by_an_operator() {
     let rig = Rig::paper(short_limits(), "[]").await;
     rig.healthy().await;
-    rig.monitor.halt("maintenance\u{1b}[31m");
+    assert!(rig.monitor.halt("maintenance\u{1b}[31m").done);
     rig.gate_is(GateReason::OperatorHalt);
     let stored = std::fs::read_to_string(rig.folder.path().join("session.json")).unwrap();
     assert!(stored.contains("halted_operator") && stored.contains("maintenance[31m"), "{stored}");

@@ -1,0 +1,129 @@
+//! The performance history against an independent sum over the bot's ledger: real prices, replayed by the real program.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+
+use crate::kit;
+use crate::kit::app::Running;
+use crate::kit::paperbot::{Paperbot, lines};
+
+const DAILY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/daily-2017-11-12.csv");
+
+/// A round trip from flat to flat, from nothing but fills.
+struct RoundTrip {
+    symbol: String,
+    day: String,
+    net: Decimal,
+    commission: Decimal,
+}
+
+fn decimal(value: &Value) -> Decimal {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+/// Cash out of and into the account by symbol; a trade is closed when nothing is held.
+fn round_trips(ledger: &[Value]) -> Vec<RoundTrip> {
+    let mut open: BTreeMap<String, (Decimal, Decimal, Decimal)> = BTreeMap::new();
+    let mut closed = Vec::new();
+    for fill in ledger.iter().map(|line| &line["entry"]).filter(|entry| entry["type"] == "filled") {
+        let symbol = fill["symbol"].as_str().unwrap().to_owned();
+        let (held, flow, commission) = open.entry(symbol.clone()).or_default();
+        let quantity = decimal(&fill["quantity"]);
+        let signed = if fill["side"] == "BUY" { quantity } else { -quantity };
+        *held += signed;
+        *flow -= signed * decimal(&fill["price"]) + decimal(&fill["commission"]);
+        *commission += decimal(&fill["commission"]);
+        if held.is_zero() {
+            let day = fill["market_at"].as_str().unwrap()[..10].to_owned();
+            closed.push(RoundTrip { symbol: symbol.clone(), day, net: *flow, commission: *commission });
+            open.remove(&symbol);
+        }
+    }
+    assert!(open.is_empty(), "the replay ends flat");
+    closed
+}
+
+/// What the history says of these trades, reckoned here.
+fn check(said: &Value, trades: &[&RoundTrip]) {
+    let cents = |sum: Decimal| sum.round_dp(2);
+    let net = |trade: &&RoundTrip| trade.net;
+    let total: Decimal = trades.iter().map(net).sum();
+    let wins: Vec<Decimal> = trades.iter().map(net).filter(|net| *net > Decimal::ZERO).collect();
+    let losses: Vec<Decimal> = trades.iter().map(net).filter(|net| *net < Decimal::ZERO).collect();
+    assert_eq!(said["total_trades"], json!(trades.len()), "{said:#}");
+    assert_eq!(said["total_wins"], json!(wins.len()), "{said:#}");
+    assert_eq!(said["total_losses"], json!(losses.len()), "{said:#}");
+    assert_eq!(decimal(&said["realized_pnl"]), cents(total), "{said:#}");
+    let commission: Decimal = trades.iter().map(|trade| trade.commission).sum();
+    assert_eq!(decimal(&said["commission"]), cents(commission), "{said:#}");
+    assert_eq!(decimal(&said["gross_pnl"]), cents(total + commission), "{said:#}");
+    if !trades.is_empty() {
+        assert_eq!(decimal(&said["expectancy"]), cents(total / Decimal::from(trades.len())), "{said:#}");
+    }
+    let (mut sum, mut peak, mut deepest) = (Decimal::ZERO, Decimal::ZERO, Decimal::ZERO);
+    for trade in trades {
+        sum += trade.net;
+        peak = peak.max(sum);
+        deepest = deepest.min(sum - peak);
+    }
+    assert_eq!(decimal(&said["max_drawdown"]), cents(deepest), "{said:#}");
+    let newest_wins = trades.iter().rev().find(|trade| !trade.net.is_zero()).map(|t| t.net > Decimal::ZERO);
+    let of_newest = |trade: &&&RoundTrip| Some(trade.net > Decimal::ZERO) == newest_wins;
+    let streak = trades.iter().rev().filter(|trade| !trade.net.is_zero()).take_while(of_newest).count();
+    assert_eq!(said["current_streak"], json!(streak), "{said:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replayed_months_performance_is_the_ledgers_to_the_cent() {
+    let mut bot = Paperbot::prepare(&["--replay", DAILY, "--tick", "2ms"]);
+    bot.launch().await;
+    let folder = kit::folder();
+    let socket = bot.socket().display().to_string();
+    let botops = Running::start(folder.path(), &[("BOT_IPC_SOCKET", &socket), ("BOT_ID", "paperbot")]).await;
+    bot.until("the replay ends", |report| report.phase_reason.as_deref() == Some("the replay has ended"))
+        .await;
+    let trades = round_trips(&lines(&bot.data().join("ledger.jsonl")));
+    assert!(trades.len() > 3, "{} trades", trades.len());
+    let all: Vec<&RoundTrip> = trades.iter().collect();
+    let ask = async |query: &str| {
+        let (status, body) = botops.get(&format!("/api/v1/performance?{query}")).await;
+        assert_eq!(status, 200, "{body}");
+        body
+    };
+    kit::until("every trade is copied", std::time::Duration::from_secs(60), || async {
+        ask("window=all").await["total_trades"] == json!(trades.len())
+    })
+    .await;
+    check(&ask("window=all").await, &all);
+    for month in ["2017-11", "2017-12"] {
+        let of_month: Vec<&RoundTrip> = trades.iter().filter(|trade| trade.day.starts_with(month)).collect();
+        assert!(!of_month.is_empty());
+        let said = ask(&format!("from={month}&to={month}&by=day")).await;
+        check(&said, &of_month);
+        for group in said["groups"].as_array().unwrap() {
+            let of_day: Vec<&RoundTrip> = of_month
+                .iter()
+                .filter(|trade| trade.day == group["key"].as_str().unwrap())
+                .copied()
+                .collect();
+            check(group, &of_day);
+        }
+    }
+    for (by, key) in [("symbol", false), ("month", true)] {
+        let said = ask(&format!("window=all&by={by}")).await;
+        assert!(!said["groups"].as_array().unwrap().is_empty());
+        for group in said["groups"].as_array().unwrap() {
+            let name = group["key"].as_str().unwrap();
+            let mine =
+                |trade: &&RoundTrip| if key { trade.day.starts_with(name) } else { trade.symbol == name };
+            let of_group: Vec<&RoundTrip> = trades.iter().filter(mine).collect();
+            check(group, &of_group);
+        }
+    }
+    // In a replay, now is the market's time.
+    let last: Vec<&RoundTrip> = trades.iter().filter(|trade| trade.day.starts_with("2017-12")).collect();
+    check(&ask("window=month").await, &last);
+    botops.stop().await;
+}
