@@ -65,10 +65,12 @@ impl Ops {
             poll_interval: settings.poll_interval,
         };
         let bots = Bots::open(options, store.clone(), events.clone(), tasks).await?;
+        let supervisor = Supervisor::new(settings.supervisor.clone(), &settings.data_dir);
         let options = ConfigsOptions {
             data_dir: settings.data_dir.clone(),
             poll_interval: settings.poll_interval,
             min_trial: settings.config_min_trial,
+            supervisor: supervisor.clone(),
         };
         let configs = Configs::open(options, store.clone(), events.clone(), bots.clone(), tasks).await?;
         let health = Health::open(
@@ -82,7 +84,6 @@ impl Ops {
         .await?;
         let performance = PerformanceHistory::open(bots.clone(), store.clone(), tasks);
         let control = Control::new(bots.clone(), events.clone());
-        let supervisor = Supervisor::new(settings.supervisor.clone(), &settings.data_dir);
         let options = WorkflowsOptions {
             data_dir: settings.data_dir.clone(),
             log_dir: settings.log_dir.clone(),

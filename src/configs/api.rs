@@ -7,18 +7,19 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use utoipa::{IntoParams, ToSchema};
 
 use super::chain::{AuditHead, AuditVerdict};
-use super::diff::{Line, Risk};
+use super::diff::Line;
 use super::document::{Change, StrictValue, sha256};
 use super::door::{ApplyOptions, LONGEST_TRIAL, PlanView, Verdict};
 use super::schema::Level;
 use super::snapshot::Snapshot;
-use super::txn::{Action, Confirm, TxnState, TxnView};
-use super::versions::VersionView;
+use super::txn::{Action, TxnState, TxnView};
+use super::wire::{
+    AcceptAuditRequest, ApplyConfigRequest, ConfigAuditView, ConfigDiffView, ConfigVersionView,
+    ConfigVersionsView, DryRun, FromTo, PageQuery, RollbackConfigRequest, UpTo,
+};
 use super::{Configs, audit, diff, schema};
 use crate::error::{Code, Error, Problem};
 use crate::ops_log::StoredActor;
@@ -34,177 +35,6 @@ const VERSIONS: u32 = 50;
 const RECORDS: usize = 100;
 
 const AUDIT_HEAD: &str = "x-audit-head";
-
-/// A change: exactly one of `config`, `merge_patch` and `json_patch`.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct ApplyConfigRequest {
-    /// The whole new document.
-    config: Option<StrictValue>,
-    /// RFC 7396: only what changes; `null` removes. Lists are replaced whole.
-    merge_patch: Option<StrictValue>,
-    /// RFC 6902: operations, all or none; `test` guards them.
-    json_patch: Option<StrictValue>,
-    /// Why, for the audit: 3 to 500 characters.
-    #[schema(min_length = 3, max_length = 500, example = "calm before the rate decision")]
-    reason: String,
-    /// Who makes it permanent: `auto` when all criteria held, `manual` with confirm.
-    #[serde(default)]
-    confirm: Confirm,
-    /// How long the trial may take, in seconds: 15 to 900.
-    #[schema(minimum = 15, maximum = 900, default = 60)]
-    confirm_within_s: Option<f64>,
-    /// Accept that some fields take effect only at the bot's next start.
-    #[serde(default)]
-    restart: bool,
-    /// Try a document again although the bot died over it in the last 24 hours: `context.acknowledge` of CFG_019.
-    #[schema(example = "3fa9c1d2…")]
-    acknowledge: Option<String>,
-}
-
-/// Back to an earlier version, as a new one.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct RollbackConfigRequest {
-    /// A version such as `v15`, `previous`, or `committed` (to re-assert it after a drift).
-    #[schema(value_type = String, example = "previous")]
-    to: VersionName,
-    /// Why, for the audit: 3 to 500 characters.
-    #[schema(min_length = 3, max_length = 500, example = "more refused orders since v16")]
-    reason: String,
-    /// Who makes it permanent.
-    #[serde(default)]
-    confirm: Confirm,
-    /// How long the trial may take, in seconds: 15 to 900.
-    #[schema(minimum = 15, maximum = 900, default = 60)]
-    confirm_within_s: Option<f64>,
-    /// Accept that some fields take effect only at the bot's next start.
-    #[serde(default)]
-    restart: bool,
-    /// Try a document again although the bot died over it in the last 24 hours: `context.acknowledge` of CFG_019.
-    #[schema(example = "3fa9c1d2…")]
-    acknowledge: Option<String>,
-}
-
-/// A version by name or number.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum VersionName {
-    Number(u64),
-    Name(String),
-}
-
-impl VersionName {
-    fn text(&self) -> String {
-        match self {
-            Self::Number(number) => number.to_string(),
-            Self::Name(name) => name.clone(),
-        }
-    }
-}
-
-/// `?dry_run=true`
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct DryRun {
-    /// Say what would happen, and change nothing.
-    #[serde(default)]
-    dry_run: bool,
-}
-
-/// `?level=`
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct UpTo {
-    /// How far to check: `schema`, `semantic`, or `bot` (the default).
-    level: Option<Level>,
-}
-
-/// `?from=&to=`
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct FromTo {
-    /// `committed` (the default), `running`, `trial`, `previous` or a version such as `v15`.
-    from: Option<String>,
-    /// The same; `running` is the default.
-    to: Option<String>,
-}
-
-/// `?after=&limit=`
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct PageQuery {
-    /// The `next` of the page before.
-    after: Option<u64>,
-    /// Items of a page.
-    limit: Option<usize>,
-}
-
-/// What differs.
-#[derive(Debug, Serialize, ToSchema)]
-struct ConfigDiffView {
-    /// The left side.
-    from: String,
-    /// The right side.
-    to: String,
-    /// True when nothing differs.
-    no_changes: bool,
-    /// Every difference.
-    diff: Vec<Line>,
-    /// What the differences do to risk.
-    risk: Risk,
-}
-
-/// A page of versions, newest first.
-#[derive(Debug, Serialize, ToSchema)]
-struct ConfigVersionsView {
-    /// The versions.
-    items: Vec<VersionView>,
-    /// The cursor of the next page; `null` at the end.
-    next: Option<u64>,
-    /// Whether older ones were left out.
-    omitted: bool,
-}
-
-/// A version with its document.
-#[derive(Debug, Serialize, ToSchema)]
-struct ConfigVersionView {
-    /// What is known of it.
-    #[serde(flatten)]
-    version: VersionView,
-    /// The document.
-    #[schema(value_type = Object)]
-    config: Value,
-}
-
-/// A page of the audit, oldest first.
-#[derive(Debug, Serialize, ToSchema)]
-struct ConfigAuditView {
-    /// The records, as they were written.
-    #[schema(value_type = Vec<Object>)]
-    items: Vec<Value>,
-    /// The cursor of the next page; `null` at the end.
-    next: Option<u64>,
-    /// Whether newer ones were left out.
-    omitted: bool,
-    /// Where the chain ends.
-    head: AuditHead,
-}
-
-/// Go on after the audit was changed behind botops' back.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct AcceptAuditRequest {
-    /// The first bad line, as `verify` says: proof that it was looked at.
-    first_bad_seq: u64,
-    /// What was found out: 3 to 500 characters.
-    #[schema(min_length = 3, max_length = 500)]
-    reason: String,
-}
 
 /// The routes of the config.
 pub fn routes() -> Routes<Configs> {

@@ -4,10 +4,12 @@
 //! levels and puts it before the bot as a trial with a deadline on both sides; it becomes permanent when `HEAD` is
 //! replaced, and only then. Kept from users: the protocol with the bot and its durable points, files, the audit's
 //! chain, recovery after a kill. Deliberately absent: approvals by a second key, plan tokens, changes kept for a bot
-//! that is offline, and restarts (a field that needs one waits for it and says so).
+//! that is offline.
 
 mod api;
 mod audit;
+mod begin;
+mod boot_once;
 mod chain;
 mod criteria;
 mod diff;
@@ -15,12 +17,14 @@ mod disk;
 mod document;
 mod door;
 mod history;
+mod rules;
 mod schema;
 mod settle;
 mod snapshot;
 mod trial;
 mod txn;
 mod versions;
+mod wire;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,7 +35,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
-use crate::bots::Bots;
+use crate::bots::{Bots, Supervisor};
 use crate::error::{Code, Error};
 use crate::events::Events;
 use crate::ops_log::{self, Op, OpKind, StoredActor};
@@ -69,6 +73,8 @@ pub struct ConfigsOptions {
     pub poll_interval: Duration,
     /// The shortest trial that may be asked for.
     pub min_trial: Duration,
+    /// Who starts the bot again for a change that it only reads at its start.
+    pub supervisor: Supervisor,
 }
 
 /// Handle to the config; cloning is cheap.

@@ -1,7 +1,7 @@
 //! The schema of the bot's config: what a document must look like, and what each field means.
 //!
-//! Two of the three levels of a check live here: the JSON Schema itself and the rules a schema cannot say (hours in
-//! order, weights that add up, nothing below an open position). All findings come at once, each with a JSON pointer,
+//! Two of the three levels of a check begin here: the JSON Schema itself and the rules a schema cannot say
+//! (`rules.rs`). All findings come at once, each with a JSON pointer,
 //! what was sent, what is expected and how to fix it; values of secret fields are never shown. Kept from users: the
 //! validator and its messages, which would print values. Deliberately absent: the third level, the bot's own word.
 
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::document::sha256;
+use super::rules;
 use crate::contract::{BotReport, Violation};
 use crate::error::FieldError;
 
@@ -133,7 +134,7 @@ impl Schema {
     pub fn findings(&self, document: &Value, base: Option<&Value>, facts: &Facts) -> Vec<Finding> {
         let mut findings = self.structure(document);
         if findings.is_empty() {
-            findings = self.rules(document, base, facts);
+            findings = rules::broken(self, document, base, facts);
         }
         findings.truncate(MOST);
         findings
@@ -203,7 +204,7 @@ impl Schema {
     }
 
     /// What a field takes, in words, and its help.
-    fn wanted(&self, pointer: &str) -> (String, String) {
+    pub(super) fn wanted(&self, pointer: &str) -> (String, String) {
         let Some(node) = self.at(pointer) else {
             return ("a field of the schema".to_owned(), "Look at GET config/schema.".to_owned());
         };
@@ -245,7 +246,7 @@ impl Schema {
     }
 
     /// A value as it may be shown.
-    fn shown(&self, pointer: &str, value: &Value) -> Value {
+    pub(super) fn shown(&self, pointer: &str, value: &Value) -> Value {
         if self.is_secret(pointer) {
             return Value::String(crate::redact::MASK.to_owned());
         }
@@ -260,17 +261,6 @@ impl Schema {
     /// Whether a field's values are never shown.
     pub fn is_secret(&self, pointer: &str) -> bool {
         self.at(pointer).is_some_and(|node| node["x-secret"].as_bool().unwrap_or_default())
-    }
-
-    /// What a schema cannot say. The document is valid by the schema.
-    fn rules(&self, document: &Value, base: Option<&Value>, facts: &Facts) -> Vec<Finding> {
-        let mut rules = Rules { schema: self, document, findings: Vec::new() };
-        rules.amounts(self.root(), document, "");
-        rules.hours();
-        rules.stop_and_target();
-        rules.weights();
-        rules.open_positions(base, facts);
-        rules.findings
     }
 
     /// What is allowed and yet worth a second look.
@@ -313,153 +303,6 @@ impl Schema {
         }
         for (index, value) in value.as_array().into_iter().flatten().enumerate() {
             self.warn(&node["items"], value, format!("{pointer}/{index}"), warnings);
-        }
-    }
-}
-
-/// The rules between fields, and what they found so far.
-struct Rules<'a> {
-    schema: &'a Schema,
-    document: &'a Value,
-    findings: Vec<Finding>,
-}
-
-impl Rules<'_> {
-    fn broken(&mut self, pointer: &str, rule: &str, expected: String, fix: &str) {
-        let value = self.document.pointer(pointer).unwrap_or(&Value::Null);
-        self.findings.push(Finding {
-            pointer: pointer.to_owned(),
-            level: Level::Semantic,
-            rule: rule.to_owned(),
-            got: self.schema.shown(pointer, value),
-            expected,
-            fix: fix.to_owned(),
-        });
-    }
-
-    fn number(&self, pointer: &str) -> Option<Decimal> {
-        self.document.pointer(pointer).and_then(decimal)
-    }
-
-    /// The range of an amount holds for text too.
-    fn amounts(&mut self, node: &Value, value: &Value, pointer: &str) {
-        if let Value::String(text) = value {
-            let takes_numbers = node["type"].as_array().is_some_and(|kinds| kinds.contains(&json!("number")));
-            let Some(number) = Decimal::from_str(text).ok().filter(|_| takes_numbers) else { return };
-            let low = node.get("minimum").and_then(decimal).is_some_and(|limit| number < limit);
-            let high = node.get("maximum").and_then(decimal).is_some_and(|limit| number > limit);
-            if low || high {
-                let (expected, fix) = self.schema.wanted(pointer);
-                self.broken(pointer, if low { "minimum" } else { "maximum" }, expected, &fix);
-            }
-            return;
-        }
-        for (key, value) in value.as_object().into_iter().flatten() {
-            self.amounts(&node["properties"][key], value, &child(pointer, key));
-        }
-        for (index, value) in value.as_array().into_iter().flatten().enumerate() {
-            self.amounts(&node["items"], value, &format!("{pointer}/{index}"));
-        }
-    }
-
-    fn hours(&mut self) {
-        let text = |pointer: &str| self.document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        // HH:MM compares as text.
-        let (start, end) = (text("/trading/hours/start_time"), text("/trading/hours/end_time"));
-        let zone = text("/trading/hours/timezone");
-        let zone_is_known = chrono_tz::Tz::from_str(zone).is_ok();
-        if start >= end {
-            let expected = format!("a time before end_time, {end}");
-            self.broken(
-                "/trading/hours/start_time",
-                "hours_reversed",
-                expected,
-                "Let start_time be before end_time on the same day.",
-            );
-        }
-        if !zone_is_known {
-            let expected = "a name of the IANA time zone database".to_owned();
-            self.broken(
-                "/trading/hours/timezone",
-                "zone_unknown",
-                expected,
-                "Use a name such as America/New_York.",
-            );
-        }
-    }
-
-    fn stop_and_target(&mut self) {
-        let pointer = "/risk_management/risk_reward_ratio";
-        if self.number(pointer).is_some_and(|ratio| ratio <= Decimal::ONE) {
-            let expected = "more than 1: the target lies farther from the entry than the stop".to_owned();
-            self.broken(pointer, "stop_beyond_target", expected, "Use a ratio above 1, such as 2.0.");
-        }
-    }
-
-    fn weights(&mut self) {
-        let targets: Vec<(String, Decimal)> = targets(self.document);
-        let sum: Decimal = targets.iter().map(|(_, weight)| *weight).sum();
-        if sum > Decimal::ONE {
-            let expected = format!("weights that add up to at most 1; these add up to {sum}");
-            self.broken("/targets", "weights_above_one", expected, "Lower some weights.");
-        }
-        for (index, (symbol, _)) in targets.iter().enumerate() {
-            if targets.iter().take(index).any(|(earlier, _)| earlier == symbol) {
-                let pointer = format!("/targets/{index}/symbol");
-                let expected = format!("each symbol once; `{symbol}` stands above already");
-                self.broken(&pointer, "symbol_twice", expected, "Keep one of the two.");
-            }
-        }
-    }
-
-    /// Rules against what the bot holds. They bind what the change touches: a limit that stays as it is does not
-    /// keep an operator from changing another one.
-    fn open_positions(&mut self, base: Option<&Value>, facts: &Facts) {
-        let touched = |pointer: &str| {
-            base.is_none_or(|base| {
-                base.pointer(pointer).and_then(decimal) != self.document.pointer(pointer).and_then(decimal)
-            })
-        };
-        let (size, loss) = ("/risk_management/max_position_size", "/risk_management/daily_loss_limit");
-        let size_limit = self.number(size).filter(|_| touched(size));
-        let loss_limit = self.number(loss).filter(|_| touched(loss));
-        let largest = facts.positions.iter().max_by_key(|(_, cost)| *cost);
-        if let (Some(limit), Some((symbol, cost))) = (size_limit, largest)
-            && *cost > limit
-        {
-            let expected =
-                format!("at least {}, the cost of the open position in {symbol}", cost.round_dp(2));
-            self.broken(
-                size,
-                "below_open_position",
-                expected,
-                "Use a larger limit, or close the position first.",
-            );
-        }
-        if let (Some(limit), Some(today)) = (loss_limit, facts.daily_pl)
-            && today <= limit
-        {
-            let expected = format!("less than {today}, the result of today");
-            self.broken(
-                loss,
-                "would_trip_breaker",
-                expected,
-                "Use a lower limit, or wait for the next trading day.",
-            );
-        }
-        let Some(base) = base else { return };
-        let kept = targets(self.document);
-        for (symbol, _) in targets(base) {
-            let is_open = facts.positions.iter().any(|(held, _)| *held == symbol);
-            if is_open && !kept.iter().any(|(target, _)| *target == symbol) {
-                let expected = format!("a target for {symbol}, which has an open position");
-                self.broken(
-                    "/targets",
-                    "positions_block",
-                    expected,
-                    &format!("Keep {symbol} with weight 0 until the position is closed."),
-                );
-            }
         }
     }
 }

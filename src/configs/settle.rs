@@ -209,6 +209,7 @@ impl Desk {
         match answer {
             Ok(ack) if Some(&ack.running.sha256) == head.as_ref() => {
                 self.shared.note_running(&ack.running, &ack.boot_epoch);
+                let outcome = self.boot_committed(outcome).await;
                 self.end(TxnState::RolledBack, by, &outcome).await;
             }
             Ok(_) | Err(CallError::Refused(_)) => self.doubt(),
@@ -256,6 +257,12 @@ impl Desk {
 
     /// A bot that is gone boots from `HEAD`.
     async fn bot_is_gone(&mut self) {
+        let Some(live) = &self.live else { return };
+        let may_boot_it = live.txn.plan.boot_once && live.txn.state == TxnState::Activating;
+        if may_boot_it && self.shared.options.supervisor.start().await.is_ok() {
+            // Whatever it boots, it says so.
+            return self.keep_asking().await;
+        }
         let Some(live) = &self.live else { return };
         if self.head_is_candidate(&live.txn) {
             let text = "confirmed; the bot boots it from HEAD";
@@ -332,6 +339,9 @@ impl Desk {
             }
             TxnState::Activating => {
                 let Some(mut live) = self.live.take() else { return };
+                if live.txn.plan.boot_once {
+                    live.begins(state);
+                }
                 live.in_doubt = self.record(&mut live, TxnState::Trial).await.is_err();
                 self.live = Some(live);
                 self.wait_a_little();

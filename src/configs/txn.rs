@@ -137,6 +137,9 @@ pub(super) struct Plan {
     /// Pointers that wait for a restart of the bot.
     pub restart: Vec<String>,
     pub schema_sha256: String,
+    /// The bot is started again to try it.
+    #[serde(default)]
+    pub boot_once: bool,
 }
 
 /// What came of it so far.
@@ -320,6 +323,7 @@ impl Txn {
             diff: self.plan.diff.clone(),
             risk: self.plan.risk.clone(),
             effects: Effects { hot, restart: self.plan.restart.clone() },
+            boot_once: self.plan.boot_once,
             confirm: self.plan.confirm,
             #[expect(clippy::cast_precision_loss, reason = "at most 900,000")]
             confirm_within_s: self.plan.confirm_within_ms as f64 / 1_000.0,
@@ -393,6 +397,8 @@ pub struct TxnView {
     pub risk: Risk,
     /// When the differences take effect.
     pub effects: Effects,
+    /// True when the bot is started again to try it: it boots the candidate once, and after that what is committed.
+    pub boot_once: bool,
     /// Who makes it permanent.
     pub confirm: Confirm,
     /// How long the trial may take.

@@ -103,7 +103,14 @@ pub struct Activate {
     pub document: String,
     /// The bot goes back to `HEAD` by itself after this.
     pub ttl_ms: u64,
+    /// Do not run it now: boot it at the next start, once, and count `ttl_ms` from then. A bot that can says
+    /// [`BOOT_ONCE`] among its capabilities.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub boot_once: bool,
 }
+
+/// The capability of a bot that boots a candidate once.
+pub const BOOT_ONCE: &str = "config-boot-once";
 
 /// `POST config/commit` and `POST config/revert`: end a trial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

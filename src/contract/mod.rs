@@ -21,7 +21,8 @@ use utoipa::ToSchema;
 
 pub use commands::{CommandRequest, CommandResult, Exposure, Outcome, Verb};
 pub use config::{
-    Activate, Check, CheckVerdict, ConfigAck, ConfigState, Settle, TrialState, VersionRef, Violation,
+    Activate, BOOT_ONCE, Check, CheckVerdict, ConfigAck, ConfigState, Settle, TrialState, VersionRef,
+    Violation,
 };
 pub use events::{BotEvent, EventKind, SemanticError, Severity};
 pub use state::{
@@ -122,7 +123,7 @@ pub struct Hello {
     pub started_at: DateTime<Utc>,
     /// Paper, live or backtest.
     pub mode: Mode,
-    /// What the bot can do, by name: command verbs, `config`, `session`, `events`, `trades`.
+    /// What the bot can do, by name: command verbs, `config`, `config-boot-once`, `session`, `events`, `trades`.
     #[serde(default)]
     pub capabilities: Vec<String>,
     /// Where the bot writes its JSONL logs, if it says so.

@@ -336,8 +336,8 @@ catalogue! {
         "some fields wait for a restart of the bot",
         "the change touches fields that the bot reads only when it starts; `errors` lists them",
         "nothing was changed",
-        "Send `restart: true` to accept that they take effect at the bot's next start (until then `sync` says \
-         pending_restart), or leave them as they are.",
+        "Send `restart: true`, or leave them as they are. The bot is then started again to try the change, and once more \
+         if it does not prove good; where botops cannot start it, they wait for its next start (`sync` says pending_restart).",
         next: [CONFIG_SCHEMA, CONFIG];
     ConfigFieldFixed = "CFG_009", 409, ValidationError, Medium, FixArgs,
         "some fields cannot be changed",

@@ -13,13 +13,14 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::document::{BUILT_IN, Document, Facts, RESTART_ONLY, changed};
-use super::durable;
+use super::{boot_once, durable};
 use crate::contract::{
     Activate, CheckVerdict, ConfigAck, ConfigState, Refusal, Settle, TrialState, VersionRef,
 };
@@ -45,6 +46,8 @@ pub(super) struct Loaded {
 pub(super) struct Desk {
     folder: PathBuf,
     outcomes_path: PathBuf,
+    /// Where a candidate for the next start lies.
+    candidate_path: PathBuf,
     boot_epoch: String,
     /// The symbols of the feed.
     symbols: Vec<String>,
@@ -129,7 +132,8 @@ impl Loaded {
 
 impl Desk {
     /// Boots from `HEAD`, or from the built-in document when there is none. A `HEAD` that does not hold is an
-    /// error: a bot that cannot verify its limits must not trade.
+    /// error: a bot that cannot verify its limits must not trade. A candidate that was laid down for this start is
+    /// booted as a trial, once.
     pub fn boot(
         folder: &Path,
         outcomes_path: &Path,
@@ -144,9 +148,11 @@ impl Desk {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Outcomes::default(),
             Err(error) => return Err(format!("{}: {error}", outcomes_path.display())),
         };
-        Ok(Self {
+        let candidate_path = outcomes_path.with_file_name("config-boot-once.json");
+        let mut desk = Self {
             folder: folder.to_owned(),
             outcomes_path: outcomes_path.to_owned(),
+            candidate_path,
             boot_epoch: boot_epoch.to_owned(),
             symbols: symbols.to_vec(),
             running: committed.clone(),
@@ -155,7 +161,30 @@ impl Desk {
             head_seen: head_stamp(folder),
             trial: None,
             outcomes,
-        })
+        };
+        if let Err(problem) = desk.boot_candidate() {
+            tracing::error!("the candidate for this start is not booted, HEAD is: {problem}");
+        }
+        Ok(desk)
+    }
+
+    fn boot_candidate(&mut self) -> Result<(), String> {
+        let found = boot_once::spend(&self.candidate_path, &self.committed.version, Utc::now());
+        let Some(candidate) = found.map_err(|error| error.to_string())? else { return Ok(()) };
+        if self.ending(&candidate.txn).is_some() {
+            return Ok(());
+        }
+        let mut loaded = Loaded::new(candidate.version.version, &candidate.document)?;
+        if loaded.version.sha256 != candidate.version.sha256 {
+            return Err("it does not have its hash".to_owned());
+        }
+        loaded.settings.fit(&self.symbols);
+        let ttl = Duration::from_millis(candidate.ttl_ms).min(LONGEST_TRIAL);
+        tracing::info!("config v{} is booted once, on trial ({})", loaded.version.version, candidate.txn);
+        self.trial = Some(Trial { txn: candidate.txn, deadline: Instant::now() + ttl });
+        self.booted = loaded.value.clone();
+        self.running = loaded;
+        Ok(())
     }
 
     /// The values in force.
@@ -223,11 +252,32 @@ impl Desk {
         let mut candidate = Loaded::new(message.candidate.version, &message.document)
             .map_err(|error| refuse("check_failed", &error, Value::Null))?;
         self.remember(message.generation, None)?;
+        if message.boot_once {
+            return self.lay_down(message);
+        }
         self.fit(&mut candidate);
         let ttl = Duration::from_millis(message.ttl_ms).min(LONGEST_TRIAL);
         self.trial = Some(Trial { txn: message.txn.clone(), deadline: now + ttl });
         self.running = candidate;
         Ok((self.ack(&message.txn), Some(self.turn("activated", &message.txn))))
+    }
+
+    /// Keeps a candidate for the next start; until then nothing changes.
+    fn lay_down(&self, message: &Activate) -> Answer {
+        if boot_once::was_tried(&self.candidate_path, &message.txn) {
+            let context = json!({"running": self.running.version});
+            return Err(refuse("txn_over", "this transaction was booted once already", context));
+        }
+        boot_once::lay_down(&self.candidate_path, message, Utc::now()).map_err(|error| {
+            refuse("not_recorded", &format!("the bot cannot keep the candidate: {error}"), Value::Null)
+        })?;
+        Ok((self.ack(&message.txn), None))
+    }
+
+    fn take_candidate_away(&self) {
+        if let Err(error) = boot_once::take_away(&self.candidate_path) {
+            tracing::warn!("a candidate for the next start cannot be removed: {error}");
+        }
     }
 
     /// Ends a trial for good: `HEAD` must name the candidate by now.
@@ -245,6 +295,7 @@ impl Desk {
             return Err(refuse("head_mismatch", "HEAD does not name the document on trial", context));
         }
         self.remember(message.generation, Some((&message.txn, "committed")))?;
+        self.take_candidate_away();
         self.trial = None;
         self.running.version = head.version.clone();
         self.committed = head;
@@ -258,6 +309,7 @@ impl Desk {
             if self.trial.is_some() || self.ending(&message.txn) == Some("committed") {
                 return Err(self.not_in_trial());
             }
+            self.take_candidate_away();
             // An activation of this transaction that is still on its way must not start it any more.
             if self.ending(&message.txn).is_none() {
                 self.remember(message.generation, Some((&message.txn, "reverted")))?;
@@ -265,6 +317,7 @@ impl Desk {
             return Ok((self.ack(&message.txn), None));
         }
         self.go_back();
+        self.take_candidate_away();
         self.trial = None;
         self.remember_anyway(message.generation, &message.txn, "reverted");
         Ok((self.ack(&message.txn), Some(self.turn("reverted", &message.txn))))
@@ -275,6 +328,7 @@ impl Desk {
         let txn = self.trial.take_if(|trial| now >= trial.deadline)?.txn;
         let candidate = self.running.version.sha256.clone();
         self.go_back();
+        self.take_candidate_away();
         let what = if self.running.version.sha256 == candidate { "committed" } else { "trial_expired" };
         self.remember_anyway(self.outcomes.generation, &txn, what);
         Some(self.turn(what, &txn))
@@ -470,6 +524,7 @@ mod tests {
                 candidate: version(2, text),
                 document: text.to_owned(),
                 ttl_ms: 1_000,
+                boot_once: false,
             };
             desk.activate(&message, &self.facts, now)
         }
@@ -561,5 +616,82 @@ mod tests {
         house.activate(&mut desk, "a", &slower, Instant::now()).unwrap();
         assert_eq!(desk.settings().order_management.poll_interval_seconds, 15);
         assert_eq!(desk.state(Instant::now()).pending_restart, RESTART_ONLY);
+    }
+
+    /// A candidate laid down for the next start, with a slower poll interval.
+    fn lay_down(house: &House, desk: &mut Desk) -> Answer {
+        let text = BUILT_IN.replace("\"poll_interval_seconds\": 15", "\"poll_interval_seconds\": 60");
+        let message = Activate {
+            txn: "a".to_owned(),
+            generation: 1,
+            base: desk.running().version.clone(),
+            candidate: version(2, &text),
+            document: text,
+            ttl_ms: 1_000,
+            boot_once: true,
+        };
+        desk.activate(&message, &house.facts, Instant::now())
+    }
+
+    fn seconds(desk: &Desk) -> u32 {
+        desk.settings().order_management.poll_interval_seconds
+    }
+
+    #[test]
+    fn a_candidate_is_booted_once_and_then_head() {
+        let house = House::new();
+        let mut first = house.boot();
+        lay_down(&house, &mut first).unwrap();
+        assert_eq!((seconds(&first), first.state(Instant::now()).trial), (15, None), "nothing changes yet");
+        // Killed before the start spent the try, the next start has it.
+        let second = house.boot();
+        assert_eq!(seconds(&second), 60);
+        assert_eq!(second.state(Instant::now()).trial.unwrap().txn, "a");
+        assert_eq!(second.state(Instant::now()).pending_restart, Vec::<String>::new());
+        // Killed after that, at any moment.
+        let mut third = house.boot();
+        assert_eq!((seconds(&third), third.state(Instant::now()).trial), (15, None));
+        assert_eq!(code(lay_down(&house, &mut third)), "txn_over", "it does not get a second try");
+        assert_eq!(seconds(&house.boot()), 15);
+    }
+
+    #[test]
+    fn a_candidate_that_was_taken_back_is_not_booted() {
+        let house = House::new();
+        let mut desk = house.boot();
+        lay_down(&house, &mut desk).unwrap();
+        desk.revert(&settle("a", 1)).unwrap();
+        assert_eq!(seconds(&house.boot()), 15);
+    }
+
+    #[test]
+    fn a_candidate_of_another_base_or_another_time_is_not_booted() {
+        let house = House::new();
+        let mut desk = house.boot();
+        lay_down(&house, &mut desk).unwrap();
+        house.write_head(2, &document(7));
+        assert_eq!(house.boot().settings().trading.max_trades_per_day, 7);
+        let (path, head) = (house.folder.path().join("config-boot-once.json"), version(0, BUILT_IN));
+        let at = |minutes| Utc::now() + chrono::TimeDelta::minutes(minutes);
+        assert!(boot_once::spend(&path, &head, at(-5)).unwrap().is_none(), "the clock went back");
+        assert!(boot_once::spend(&path, &head, at(11)).unwrap().is_none(), "it waited too long");
+        assert!(boot_once::spend(&path, &head, at(5)).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_booted_candidate_becomes_permanent_or_leaves_its_fields_pending() {
+        let house = House::new();
+        let mut desk = house.boot();
+        lay_down(&house, &mut desk).unwrap();
+        let mut desk = house.boot();
+        desk.expire(Instant::now() + Duration::from_secs(2)).unwrap();
+        assert_eq!(desk.state(Instant::now()).pending_restart, RESTART_ONLY, "until it is started again");
+        let house = House::new();
+        lay_down(&house, &mut house.boot()).unwrap();
+        let mut desk = house.boot();
+        let text = BUILT_IN.replace("\"poll_interval_seconds\": 15", "\"poll_interval_seconds\": 60");
+        house.write_head(2, &text);
+        desk.commit(&settle("a", 1)).unwrap();
+        assert_eq!((seconds(&desk), seconds(&house.boot())), (60, 60));
     }
 }

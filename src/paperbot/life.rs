@@ -33,7 +33,7 @@ use super::replay::Replay;
 use super::serve::{self, Counter};
 use super::standing::SessionCommands;
 use super::strategy::{Pace, Strategy};
-use crate::contract::{BotId, Hello, Mode, VERSION, Verb};
+use crate::contract::{BOOT_ONCE, BotId, Hello, Mode, VERSION, Verb};
 use crate::error::{Code, Error};
 use crate::tasks::{OnFailure, Tasks};
 use crate::telemetry;
@@ -351,7 +351,7 @@ fn hello(options: &Options, boot_epoch: &str, started_at: chrono::DateTime<Utc>,
     let has_session = engine.session.is_some();
     let of_session = |verb: &Verb| matches!(verb, Verb::ProbeSession | Verb::Reauth | Verb::Halt);
     let verbs = Verb::ALL.into_iter().filter(|verb| has_session || !of_session(verb));
-    let parts = ["config", "events", "trades"].into_iter().chain(has_session.then_some("session"));
+    let parts = ["config", BOOT_ONCE, "events", "trades"].into_iter().chain(has_session.then_some("session"));
     let parts = parts.map(str::to_owned);
     Hello {
         contract: VERSION,

@@ -5,6 +5,7 @@
 //! waits for nobody. Deliberately absent: any import of the server's modules, and real money.
 
 mod book;
+mod boot_once;
 pub mod breaker;
 pub mod broker;
 pub mod calendar;

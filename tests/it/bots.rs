@@ -392,7 +392,8 @@ async fn config_verbs_and_trades_reach_the_bot() {
     let document = r#"{"a":1}"#.to_owned();
     let candidate = VersionRef { version: 2, sha256: sha256(document.as_bytes()) };
     let (txn, generation, base, ttl_ms) = ("t1".to_owned(), 1, before.running.clone(), 60_000);
-    let activate = Activate { txn, generation, base, candidate: candidate.clone(), document, ttl_ms };
+    let activate =
+        Activate { txn, generation, base, candidate: candidate.clone(), document, ttl_ms, boot_once: false };
     assert_eq!(bots.config_activate(&activate).await.unwrap().running, candidate);
     let settle = Settle { txn: "t1".to_owned(), generation: 1 };
     assert_eq!(bots.config_revert(&settle).await.unwrap().running, before.running);

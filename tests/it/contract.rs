@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use botops::contract::{
-    BotReport, CommandRequest, CommandResult, ConfigState, Hello, Outcome, Phase, Refusal, TradePage,
-    VERSION, Verb,
+    BOOT_ONCE, BotReport, CommandRequest, CommandResult, ConfigState, Hello, Outcome, Phase, Refusal,
+    TradePage, VERSION, Verb,
 };
 use reqwest::{Client, StatusCode, header};
 use serde::de::DeserializeOwned;
@@ -46,7 +46,7 @@ pub async fn keeps_the_contract(socket: &Path) {
     assert!(hello.pid > 0 && !hello.boot_epoch.is_empty() && !hello.version.is_empty());
     let known = |name: &str| {
         Verb::ALL.iter().any(|verb| verb.as_str() == name)
-            || ["config", "session", "events", "trades"].contains(&name)
+            || ["config", BOOT_ONCE, "session", "events", "trades"].contains(&name)
     };
     assert!(hello.capabilities.iter().all(|name| known(name)), "{:?}", hello.capabilities);
     peer.state_answers_whole_and_says_when_nothing_changed(&hello).await;

@@ -316,6 +316,7 @@ async fn activate(bot: &Paperbot, txn: &str, generation: u64, text: &str, ttl_ms
         candidate: VersionRef { version: 2, sha256: sha(text) },
         document: text.to_owned(),
         ttl_ms,
+        boot_once: false,
     };
     bot.post("config/activate", &message).await
 }

@@ -5,7 +5,7 @@ mod basics;
 mod drivers;
 mod kills;
 mod many;
-mod pair;
+pub mod pair;
 mod real;
 
 use std::path::Path;

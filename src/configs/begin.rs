@@ -1,0 +1,248 @@
+//! From a wish to a trial: admitted, checked by the bot, put before it.
+//!
+//! D1 to D4 of the protocol. Until the bot was told, every failure ends as `rejected` with nothing changed; from then on
+//! what is not known is asked of the bot. Deliberately absent: what becomes of the trial.
+
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::boot_once::BOOT_LIMIT;
+use super::criteria::Baseline;
+use super::door::{Prepared, Wish};
+use super::trial::{BOT_GRACE, Desk, Live, SAMPLES, busy};
+use super::txn::{By, Deadline, Plan, Progress, StoredError, Txn, TxnState, TxnView};
+use super::versions;
+use crate::bots::CallError;
+use crate::contract::Activate;
+use crate::error::{Code, Effect, Error, FieldError};
+use crate::kill;
+use crate::ops_log::{self, Admission, NewOp, Op, OpKind};
+
+impl Desk {
+    /// From a wish to a trial.
+    pub(super) async fn begin(&mut self, wish: Wish) -> Result<TxnView, Error> {
+        if let Some(earlier) = self.shared.replay(&wish.actor, &wish.options).await? {
+            return self.shared.answer_again(&earlier);
+        }
+        // A change that names no base is refused for that, whatever else goes on.
+        if let Some(live) = self.live.as_ref().filter(|_| wish.options.if_match.is_some()) {
+            return Err(busy("config", &live.txn.id, &live.txn.actor, live.txn.state.as_str()));
+        }
+        let prepared = self.shared.prepare(&wish).await?;
+        let txn = match self.admit(wish, &prepared).await? {
+            Ok(txn) => txn,
+            Err(earlier) => return self.shared.answer_again(&earlier),
+        };
+        kill::point("config.d1");
+        let mut live = Live::new(txn, false);
+        if let Err(error) = self.check(&mut live, &prepared).await {
+            return Err(self.reject(live, error).await);
+        }
+        kill::point("config.d2");
+        self.activate(live, &prepared).await
+    }
+
+    /// D1: the version's file, then the row with the lock.
+    async fn admit(&self, wish: Wish, prepared: &Prepared) -> Result<Result<Txn, Box<Op>>, Error> {
+        let shared = &self.shared;
+        let version = shared.next_version().await?;
+        kill::point("config.before_d1");
+        let (history, document) = (shared.history.clone(), prepared.document.clone());
+        let stored = tokio::task::spawn_blocking(move || history.store(version, &document)).await;
+        let file = stored
+            .map_err(|error| Error::new(Code::Internal).caused_by(error))?
+            .map_err(|error| Error::new(Code::StoreUnavailable).caused_by(error))?;
+        let options = wish.options;
+        let plan = Plan {
+            action: options.action,
+            reason: options.reason,
+            confirm: options.confirm,
+            confirm_within_ms: u64::try_from(options.confirm_within.as_millis()).unwrap_or(u64::MAX),
+            base: prepared.base.head.as_ref(),
+            candidate: prepared.document.as_version(version),
+            file,
+            restored_from: prepared.restored_from,
+            diff: prepared.diff.clone(),
+            risk: prepared.risk.clone(),
+            restart: prepared.restart.clone(),
+            schema_sha256: shared.schema.sha256.clone(),
+            boot_once: !prepared.restart.is_empty() && shared.can_boot_once(),
+        };
+        let now = ops_log::now_ms();
+        let txn = Txn {
+            id: Uuid::now_v7().to_string(),
+            state: TxnState::Prepared,
+            plan,
+            progress: Progress::default(),
+            actor: wish.actor,
+            parent_op: options.parent_op.clone(),
+            created_ms: now,
+            updated_ms: now,
+        };
+        let lock = ops_log::bot_lock(shared.bots.id());
+        let new = NewOp {
+            op_id: txn.id.clone(),
+            kind: OpKind::Config,
+            name: txn.plan.action.as_str().to_owned(),
+            def_sha: txn.plan.candidate.sha256.clone(),
+            params: json!(txn.plan),
+            state: txn.state.as_str().to_owned(),
+            lock_key: options.parent_op.is_none().then_some(lock),
+            parent_op: options.parent_op,
+            actor: txn.actor.clone(),
+            idempotency: options.idempotency,
+            deadline_ms: None,
+        };
+        let (queue, record, row) = (shared.audit.queue(), txn.record(), txn.clone());
+        let admission = shared
+            .store
+            .write(move |connection| {
+                let admission = ops_log::admit(connection, &new)?;
+                if admission == Admission::Admitted {
+                    versions::insert_candidate(connection, &row.id, &row.plan, &row.actor)?;
+                    queue(connection, record)?;
+                }
+                Ok(admission)
+            })
+            .await?;
+        match admission {
+            Admission::Admitted => {
+                self.show(&txn);
+                Ok(Ok(txn))
+            }
+            Admission::Replay(earlier) => {
+                self.forget_file(&txn);
+                Ok(Err(earlier))
+            }
+            Admission::Held(holder) => {
+                self.forget_file(&txn);
+                Err(busy(holder.kind.as_str(), &holder.op_id, &holder.actor, &holder.state))
+            }
+        }
+    }
+
+    fn forget_file(&self, txn: &Txn) {
+        if let Err(error) = self.shared.history.remove(&txn.plan.candidate) {
+            tracing::warn!("a candidate's file could not be removed: {error}");
+        }
+    }
+
+    /// D2: the bot would take it.
+    async fn check(&self, live: &mut Live, prepared: &Prepared) -> Result<(), Error> {
+        let started = Instant::now();
+        let verdict = self.shared.ask_bot(&prepared.document).await.map_err(CallError::of_a_read)?;
+        live.txn.progress.check_ms = u64::try_from(started.elapsed().as_millis()).ok();
+        if !verdict.ok {
+            let findings = verdict.violations.into_iter().map(super::schema::of_violation);
+            return Err(Error::new(Code::ConfigBotRejected).fields(findings.map(FieldError::from).collect()));
+        }
+        self.record(live, TxnState::Checked).await
+    }
+
+    /// D3: from here on the bot may run it. D4: it does.
+    async fn activate(&mut self, mut live: Live, prepared: &Prepared) -> Result<TxnView, Error> {
+        let state = match self.shared.bots.config_state().await {
+            Ok(state) => state,
+            Err(error) => return Err(self.reject(live, error.of_a_read()).await),
+        };
+        self.outrun(state.generation);
+        let window = Duration::from_millis(live.txn.plan.confirm_within_ms);
+        let report = self.shared.bots.seen().report.clone();
+        live.txn.progress.baseline = report
+            .as_deref()
+            .map(|report| Baseline::take(report, &prepared.base.document.value, &prepared.document.value));
+        // A bot that is started again for it has time for that beside the trial's.
+        let time = if live.txn.plan.boot_once { window + BOOT_LIMIT } else { window };
+        live.txn.progress.deadline = Some(Deadline::after(time));
+        live.txn.progress.boot_epoch = Some(state.boot_epoch.clone());
+        live.ends_at = Instant::now() + time;
+        // Fail closed: nothing is sent that is not in the audit file.
+        let noted = match self.record(&mut live, TxnState::Activating).await {
+            Ok(()) => self.shared.audit.flush().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
+            return Err(self.reject(live, error.effect(Effect::None)).await);
+        }
+        kill::point("config.d3");
+        let message = Activate {
+            txn: live.txn.id.clone(),
+            generation: self.generation(),
+            base: state.running,
+            candidate: live.txn.plan.candidate.clone(),
+            document: prepared.document.text.clone(),
+            ttl_ms: u64::try_from((window + BOT_GRACE).as_millis()).unwrap_or(u64::MAX),
+            boot_once: live.txn.plan.boot_once,
+        };
+        let acknowledged = self.shared.bots.config_activate(&message).await;
+        kill::point("config.activated");
+        match acknowledged {
+            Ok(_) if live.txn.plan.boot_once => {
+                live.boots = true;
+                live.retry_at = Instant::now();
+                let view = live.txn.view(SAMPLES);
+                self.live = Some(live);
+                Ok(view)
+            }
+            Ok(ack) if ack.running.sha256 == live.txn.plan.candidate.sha256 => {
+                self.shared.note_running(&ack.running, &ack.boot_epoch);
+                live.txn.progress.boot_epoch = Some(ack.boot_epoch);
+                live.began = Instant::now();
+                let noted = self.record(&mut live, TxnState::Trial).await;
+                kill::point("config.d4");
+                // Unrecorded, it is a trial all the same; the row is looked into until it says so.
+                live.in_doubt = noted.is_err();
+                let view = live.txn.view(SAMPLES);
+                self.live = Some(live);
+                Ok(view)
+            }
+            Err(CallError::NotDelivered(reason)) => {
+                Err(self.reject(live, Error::new(Code::BotOffline).detail(reason)).await)
+            }
+            Err(CallError::NotCapable(what)) => {
+                Err(self.reject(live, CallError::NotCapable(what).into()).await)
+            }
+            Err(CallError::Refused(refusal)) => {
+                let error = Error::new(Code::ConfigBotRejected)
+                    .detail(format!("the bot refused to run it: {}", refusal.message))
+                    .context("reason_code", refusal.code)
+                    .context("bot_context", refusal.context);
+                Err(self.reject(live, error).await)
+            }
+            Ok(_) | Err(CallError::TimedOut | CallError::Invalid(_)) => {
+                live.in_doubt = true;
+                live.retry_at = Instant::now();
+                let id = live.txn.id.clone();
+                self.live = Some(live);
+                Err(Error::new(Code::ConfigOutcomeUnknown).context("txn", id.clone()).next(
+                    "get_config_txn",
+                    "GET",
+                    format!("/api/v1/config/txns/{id}"),
+                    None,
+                    Some("read"),
+                ))
+            }
+        }
+    }
+
+    /// The end of a change that the bot never ran. Returns the error for whoever asked.
+    async fn reject(&mut self, mut live: Live, error: Error) -> Error {
+        let problem = error.problem("", Utc::now());
+        live.txn.progress.error = Some(StoredError {
+            error_code: problem.error_code,
+            cause: problem.cause,
+            errors: problem.errors,
+        });
+        let by = match error.code() {
+            Code::ConfigBotRejected | Code::BotOffline | Code::BotTimeout | Code::BotNotCapable => By::Bot,
+            _ => By::Server,
+        };
+        let id = live.txn.id.clone();
+        self.live = Some(live);
+        self.end(TxnState::Rejected, by, &error.to_string()).await;
+        error.context("txn", id)
+    }
+}

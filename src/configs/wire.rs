@@ -1,0 +1,185 @@
+//! What goes over the wire of the config's routes and is not a view of the feature itself: requests, queries, pages.
+//!
+//! Deliberately absent: meaning. The handlers take these apart.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::chain::AuditHead;
+use super::diff::{Line, Risk};
+use super::document::StrictValue;
+use super::schema::Level;
+use super::txn::Confirm;
+use super::versions::VersionView;
+
+/// A change: exactly one of `config`, `merge_patch` and `json_patch`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApplyConfigRequest {
+    /// The whole new document.
+    pub config: Option<StrictValue>,
+    /// RFC 7396: only what changes; `null` removes. Lists are replaced whole.
+    pub merge_patch: Option<StrictValue>,
+    /// RFC 6902: operations, all or none; `test` guards them.
+    pub json_patch: Option<StrictValue>,
+    /// Why, for the audit: 3 to 500 characters.
+    #[schema(min_length = 3, max_length = 500, example = "calm before the rate decision")]
+    pub reason: String,
+    /// Who makes it permanent: `auto` when all criteria held, `manual` with confirm.
+    #[serde(default)]
+    pub confirm: Confirm,
+    /// How long the trial may take, in seconds: 15 to 900.
+    #[schema(minimum = 15, maximum = 900, default = 60)]
+    pub confirm_within_s: Option<f64>,
+    /// Accept that some fields take effect only at the bot's next start.
+    #[serde(default)]
+    pub restart: bool,
+    /// Try a document again although the bot died over it in the last 24 hours: `context.acknowledge` of CFG_019.
+    #[schema(example = "3fa9c1d2…")]
+    pub acknowledge: Option<String>,
+}
+
+/// Back to an earlier version, as a new one.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RollbackConfigRequest {
+    /// A version such as `v15`, `previous`, or `committed` (to re-assert it after a drift).
+    #[schema(value_type = String, example = "previous")]
+    pub to: VersionName,
+    /// Why, for the audit: 3 to 500 characters.
+    #[schema(min_length = 3, max_length = 500, example = "more refused orders since v16")]
+    pub reason: String,
+    /// Who makes it permanent.
+    #[serde(default)]
+    pub confirm: Confirm,
+    /// How long the trial may take, in seconds: 15 to 900.
+    #[schema(minimum = 15, maximum = 900, default = 60)]
+    pub confirm_within_s: Option<f64>,
+    /// Accept that some fields take effect only at the bot's next start.
+    #[serde(default)]
+    pub restart: bool,
+    /// Try a document again although the bot died over it in the last 24 hours: `context.acknowledge` of CFG_019.
+    #[schema(example = "3fa9c1d2…")]
+    pub acknowledge: Option<String>,
+}
+
+/// A version by name or number.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum VersionName {
+    Number(u64),
+    Name(String),
+}
+
+impl VersionName {
+    pub fn text(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Name(name) => name.clone(),
+        }
+    }
+}
+
+/// `?dry_run=true`
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DryRun {
+    /// Say what would happen, and change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// `?level=`
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UpTo {
+    /// How far to check: `schema`, `semantic`, or `bot` (the default).
+    pub level: Option<Level>,
+}
+
+/// `?from=&to=`
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct FromTo {
+    /// `committed` (the default), `running`, `trial`, `previous` or a version such as `v15`.
+    pub from: Option<String>,
+    /// The same; `running` is the default.
+    pub to: Option<String>,
+}
+
+/// `?after=&limit=`
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageQuery {
+    /// The `next` of the page before.
+    pub after: Option<u64>,
+    /// Items of a page.
+    pub limit: Option<usize>,
+}
+
+/// What differs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ConfigDiffView {
+    /// The left side.
+    pub from: String,
+    /// The right side.
+    pub to: String,
+    /// True when nothing differs.
+    pub no_changes: bool,
+    /// Every difference.
+    pub diff: Vec<Line>,
+    /// What the differences do to risk.
+    pub risk: Risk,
+}
+
+/// A page of versions, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ConfigVersionsView {
+    /// The versions.
+    pub items: Vec<VersionView>,
+    /// The cursor of the next page; `null` at the end.
+    pub next: Option<u64>,
+    /// Whether older ones were left out.
+    pub omitted: bool,
+}
+
+/// A version with its document.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ConfigVersionView {
+    /// What is known of it.
+    #[serde(flatten)]
+    pub version: VersionView,
+    /// The document.
+    #[schema(value_type = Object)]
+    pub config: Value,
+}
+
+/// A page of the audit, oldest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ConfigAuditView {
+    /// The records, as they were written.
+    #[schema(value_type = Vec<Object>)]
+    pub items: Vec<Value>,
+    /// The cursor of the next page; `null` at the end.
+    pub next: Option<u64>,
+    /// Whether newer ones were left out.
+    pub omitted: bool,
+    /// Where the chain ends.
+    pub head: AuditHead,
+}
+
+/// Go on after the audit was changed behind botops' back.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AcceptAuditRequest {
+    /// The first bad line, as `verify` says: proof that it was looked at.
+    pub first_bad_seq: u64,
+    /// What was found out: 3 to 500 characters.
+    #[schema(min_length = 3, max_length = 500)]
+    pub reason: String,
+}
