@@ -35,7 +35,7 @@ pub(super) struct ApplyConfigRequest {
     /// Accept that some fields take effect only at the bot's next start.
     #[serde(default)]
     pub restart: bool,
-    /// Try a document again although the bot died over it in the last 24 hours: `context.acknowledge` of CFG_019.
+    /// Try a document again although the bot died over it in the last 24 hours: `context.acknowledge` of `CFG_019`.
     #[schema(example = "3fa9c1d2…")]
     pub acknowledge: Option<String>,
 }
@@ -59,7 +59,7 @@ pub(super) struct RollbackConfigRequest {
     /// Accept that some fields take effect only at the bot's next start.
     #[serde(default)]
     pub restart: bool,
-    /// Try a document again although the bot died over it in the last 24 hours: `context.acknowledge` of CFG_019.
+    /// Try a document again although the bot died over it in the last 24 hours: `context.acknowledge` of `CFG_019`.
     #[schema(example = "3fa9c1d2…")]
     pub acknowledge: Option<String>,
 }
