@@ -17,7 +17,7 @@ use crate::settings::Settings;
 use crate::tasks::{OnFailure, Tasks};
 use crate::telemetry::{HttpMetrics, Metrics};
 use crate::web::{self, Cors, Guard, GuardOptions, Keys, Operations};
-use crate::{bots, kill, routes};
+use crate::{bots, kill, overview, routes};
 
 /// How long everything may take to end.
 const DRAIN: Duration = Duration::from_secs(9);
@@ -88,9 +88,10 @@ impl App {
                 stopping: tasks.stopping(),
             },
         )?;
+        let operations = Operations::new(&operations, &HttpMetrics::new(&metrics));
         let options = GuardOptions {
             keys: Keys::new(settings.token.clone(), &settings.keys, settings.rate_limit),
-            operations: Operations::new(&operations, &HttpMetrics::new(&metrics)),
+            operations: overview::with_ready(operations, &ops.overview),
             cors: Cors::new(settings.cors_origins.clone()),
         };
         let guard = Arc::new(Guard::new(router, options));

@@ -23,7 +23,8 @@ use crate::contract::{EventKind, Mode, SemanticError};
 use crate::error::{Code, Error, Problem};
 use crate::events::{Event, kind_name};
 use crate::web::{
-    Actor, BODY_LIMIT, Document, Query, Routes, Scope, accepts, json, json_with_status, routes,
+    Actor, BODY_LIMIT, Document, Operations, Query, Ready, Routes, Scope, accepts, json, json_with_status,
+    routes,
 };
 
 /// Items of a page, unless asked otherwise.
@@ -150,6 +151,14 @@ pub fn routes() -> Routes<Overview> {
     ])
 }
 
+/// The reads that are asked most, answered without the router: `operations` with them.
+pub fn with_ready(operations: Operations, overview: &Overview) -> Operations {
+    let (state, summary) = (overview.clone(), overview.clone());
+    operations
+        .with_ready("get_state", Ready::new(move |headers| state_as_rendered(&state, headers)))
+        .with_ready("get_summary", Ready::new(move |headers| summary_as_rendered(&summary, headers)))
+}
+
 /// What to show of the state.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -179,15 +188,17 @@ async fn get_state(
     // The whole request, not a copy of its headers: this is the path that is asked most.
     let headers = request.headers();
     match query.fields {
-        None => {
-            let rendered = overview.shared.rendered.load();
-            Ok(rendered.state.respond(headers, rendered.max_age()))
-        }
+        None => Ok(state_as_rendered(&overview, headers)),
         Some(fields) => {
             let document = overview.state_fields(&fields).await?;
             Ok(document.respond(headers, overview.shared.rendered.load().max_age()))
         }
     }
+}
+
+fn state_as_rendered(overview: &Overview, headers: &HeaderMap) -> Response {
+    let rendered = overview.shared.rendered.load();
+    rendered.state.respond(headers, rendered.max_age())
 }
 
 /// The summary: start here
@@ -203,7 +214,10 @@ async fn get_state(
             headers(("ETag" = String, description = "Send it back as `If-None-Match`"))),
         (status = 304, description = "Nothing changed since the `ETag` sent as `If-None-Match`")))]
 async fn get_summary(State(overview): State<Overview>, request: Request) -> Response {
-    let headers = request.headers();
+    summary_as_rendered(&overview, request.headers())
+}
+
+fn summary_as_rendered(overview: &Overview, headers: &HeaderMap) -> Response {
     let rendered = overview.shared.rendered.load();
     let markdown = accepts(headers, "text/markdown") && !accepts(headers, "application/json");
     let document = if markdown { &rendered.summary_markdown } else { &rendered.summary };

@@ -35,7 +35,7 @@ use crate::tasks::Tasks;
 use crate::telemetry;
 use crate::web::Document;
 
-pub use api::routes;
+pub use api::{routes, with_ready};
 pub use metrics::MetricsView;
 pub use summary::{MAX_BYTES, MAX_TOKENS, SummaryView};
 pub use view::{ConfigSync, HealthState, StateView};

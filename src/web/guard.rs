@@ -203,28 +203,42 @@ impl Guard {
             Some(Ok(wish)) => wish,
             None => None,
         };
-        if let Some(known) = known {
-            // The client's name matters where something changes: it goes into the audit.
-            let client = is_change.then(|| client(request.headers())).flatten();
-            let actor = Actor { request_id: id.into(), client, ..known.actor.clone() };
-            request.extensions_mut().insert(actor);
+        let is_plain = wish.is_none() && request.method() == Method::GET && request.uri().query().is_none();
+        let ready = operation.and_then(|operation| operation.ready.as_ref()).filter(|_| is_plain);
+        let mut response = match ready {
+            Some(ready) => {
+                let headers = request.headers();
+                std::panic::catch_unwind(AssertUnwindSafe(|| ready.answer(headers)))
+                    .unwrap_or_else(|panic| refusal(panicked(&*panic)))
+            }
+            None => {
+                if let Some(known) = known {
+                    // The client's name matters where something changes: it goes into the audit.
+                    let client = is_change.then(|| client(request.headers())).flatten();
+                    let actor = Actor { request_id: id.into(), client, ..known.actor.clone() };
+                    request.extensions_mut().insert(actor);
+                }
+                self.route(request).await.unwrap_or_else(refusal)
+            }
+        };
+        if let Some(wish) = wish {
+            response = wish.shape(response).await;
         }
+        if shapes.is_some() {
+            budget::vary(response.headers_mut());
+        }
+        response
+    }
+
+    /// The handler's answer, under a deadline and with its panics caught.
+    async fn route(&self, request: Request<Body>) -> Result<Response, Error> {
         let mut router = self.router.clone();
         let handled = AssertUnwindSafe(router.call(request)).catch_unwind();
         match tokio::time::timeout(self.deadline, handled).await {
-            Ok(Ok(Ok(response))) => {
-                let mut response = match wish {
-                    Some(wish) => wish.shape(response).await,
-                    None => response,
-                };
-                if shapes.is_some() {
-                    budget::vary(response.headers_mut());
-                }
-                response
-            }
+            Ok(Ok(Ok(response))) => Ok(response),
             Ok(Ok(Err(never))) => match never {},
-            Ok(Err(panic)) => refusal(Error::new(Code::Internal).caused_by(panic_text(&*panic))),
-            Err(_) => refusal(Error::new(Code::DeadlineExceeded)),
+            Ok(Err(panic)) => Err(panicked(&*panic)),
+            Err(_) => Err(Error::new(Code::DeadlineExceeded)),
         }
     }
 }
@@ -373,6 +387,10 @@ fn has_ticket(request: &Request<Body>) -> bool {
 fn client(headers: &HeaderMap) -> Option<Arc<str>> {
     let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
     Some(crate::text::clean(text, 100).into())
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    Error::new(Code::Internal).caused_by(panic_text(panic))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

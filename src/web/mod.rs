@@ -23,7 +23,7 @@ pub use extract::{Idempotency, Json, Path, Query};
 pub use guard::{Guard, GuardOptions};
 pub use inside::{Answer, Call, Inside};
 pub use limits::Cors;
-pub use operations::{Operation, Operations, Table};
+pub use operations::{Operation, Operations, Ready, Table};
 pub(crate) use routing::routes;
 pub use routing::{Route, Routes};
 pub use serve::{Listening, bind, serve};

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use axum::http::{HeaderMap, Method, header};
+use axum::response::Response;
 use serde_json::Value;
 
 use super::auth::Scope;
@@ -30,7 +31,29 @@ pub struct Operation {
     pub(super) shapes: bool,
     /// Whether it takes `fields` itself.
     pub(super) own_fields: bool,
+    pub(super) ready: Option<Ready>,
     pub(super) metrics: OperationMetrics,
+}
+
+/// A plain read (no query, nothing special accepted) answered from what was rendered before: no waiting, no router.
+/// The handler of the same operation gives the same answer.
+pub struct Ready(Box<dyn Fn(&HeaderMap) -> Response + Send + Sync>);
+
+impl Ready {
+    /// Answers by this function, which gets the request's headers.
+    pub fn new(answer: impl Fn(&HeaderMap) -> Response + Send + Sync + 'static) -> Self {
+        Self(Box::new(answer))
+    }
+
+    pub(super) fn answer(&self, headers: &HeaderMap) -> Response {
+        (self.0)(headers)
+    }
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ready")
+    }
 }
 
 /// Reads that answer everybody alike, asked far more often than all others: nobody's name is put together for them.
@@ -88,6 +111,19 @@ impl Operations {
         Self { exact, with_parameters, unknown: metrics.operation("unknown") }
     }
 
+    /// The same with this operation's plain reads answered at once.
+    ///
+    /// # Panics
+    /// When there is no such operation: a defect found at the first start.
+    #[must_use]
+    pub fn with_ready(mut self, id: &str, ready: Ready) -> Self {
+        let all = self.exact.values_mut().flat_map(|methods| &mut methods.by_method);
+        let (_, operation) =
+            all.into_iter().find(|(_, operation)| operation.id == id).expect("it is documented");
+        operation.ready = Some(ready);
+        self
+    }
+
     pub(super) fn find(&self, path: &str) -> Option<&Methods> {
         if let Some(methods) = self.exact.get(path) {
             return Some(methods);
@@ -112,6 +148,7 @@ impl Operation {
             wants_actor: !ANSWER_ALIKE.contains(&row.id.as_str()),
             shapes: row.shapes,
             own_fields: row.own_fields,
+            ready: None,
             metrics: metrics.operation(&row.id),
         }
     }

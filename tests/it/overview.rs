@@ -392,3 +392,27 @@ async fn whoami_tells_what_key_and_bot_can_do() {
     assert!(me["limits"]["requests_per_minute"].as_u64().unwrap() > 0);
     botops.stop().await;
 }
+
+#[tokio::test]
+async fn a_read_answered_at_once_is_the_handlers_answer() {
+    let bot = ScriptedBot::start();
+    let (_folder, botops) = beside(&bot, &[]).await;
+    for path in ["/api/v1/summary", "/api/v1/state"] {
+        // A query, even an empty one, takes the way through the router.
+        let mut answers = Vec::new();
+        for way in [path.to_owned(), format!("{path}?")] {
+            let response = botops.request(Method::GET, &way).send().await.unwrap();
+            let mut headers = response.headers().clone();
+            for of_this_request in ["x-request-id", "ratelimit", "date", "etag", "content-length"] {
+                headers.remove(of_this_request).unwrap_or_else(|| panic!("{way} has no {of_this_request}"));
+            }
+            let names: Vec<String> =
+                response.json::<serde_json::Map<String, Value>>().await.unwrap().keys().cloned().collect();
+            answers.push((headers, names));
+        }
+        assert_eq!(answers[0], answers[1], "{path}");
+        let head = botops.request(Method::HEAD, path).send().await.unwrap();
+        assert_eq!(head.status(), 200);
+        assert!(head.headers().contains_key("etag") && head.bytes().await.unwrap().is_empty());
+    }
+}
