@@ -61,10 +61,11 @@ fn why_no_trade(answer: &Value) -> Option<String> {
         return Some(format!("The bot is offline: {why}"));
     }
     let phase = text(answer, "/phase")?;
-    let mut reasons: Vec<&str> = text(answer, "/phase_reason").into_iter().collect();
+    let mut reasons: Vec<String> = text(answer, "/phase_reason").map(str::to_owned).into_iter().collect();
     let listed = answer["no_entry_reasons"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    for reason in listed {
-        if !reasons.contains(&reason) {
+    for reason in listed.map(|reason| reason.replace('_', " ")) {
+        // The phase stands there already.
+        if !reasons.contains(&reason) && reason != phase {
             reasons.push(reason);
         }
     }
