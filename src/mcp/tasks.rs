@@ -22,8 +22,14 @@ fn task(run: &Value) -> Option<Task> {
         let found = names.iter().find_map(|name| run[*name].as_str());
         found.map_or_else(|| chrono::Utc::now().to_rfc3339(), str::to_owned)
     };
-    let begun = time(&["created_at", "started_at", "queued_at"]);
-    let moved = time(&["updated_at", "ended_at", "finished_at", "started_at", "created_at"]);
+    let begun = time(&["created_at", "started_at"]);
+    let steps = run["steps"].as_array().into_iter().flatten();
+    let of_steps =
+        steps.flat_map(|step| [&step["started_at"], &step["finished_at"]]).filter_map(Value::as_str);
+    let moved = match run["finished_at"].as_str().or_else(|| of_steps.max()) {
+        Some(moved) => moved.to_owned(),
+        None => time(&["started_at", "created_at"]),
+    };
     let mut task = Task::new(id, TaskStatus::Working, begun, moved);
     if let Some(state) = run["state"].as_str() {
         task = task.with_status_message(state);
@@ -31,9 +37,14 @@ fn task(run: &Value) -> Option<Task> {
     Some(task.with_poll_interval_ms(run["next_poll_ms"].as_u64().unwrap_or(1_000)))
 }
 
+/// The tokens of a finished task's result; it travels twice, as text and as structure. What is left out is named
+/// with the call that has it.
+const RESULT_TOKENS: usize = 1_000;
+
 /// How a run stands, as a task.
 pub(super) async fn get(inside: &Inside, actor: &Actor, id: &str) -> Result<GetTaskResult, ErrorData> {
-    let run = inside.call(actor, Call::get(run_path(id)?)).await.map_err(|problem| rpc(&problem))?.body;
+    let path = format!("{}?budget_tokens={RESULT_TOKENS}", run_path(id)?);
+    let run = inside.call(actor, Call::get(path)).await.map_err(|problem| rpc(&problem))?.body;
     let Some(task) = task(&run) else {
         return Err(ErrorData::internal_error("the run cannot be read", None));
     };

@@ -172,7 +172,7 @@ pub struct SummaryView {
     /// True when the data is older than `BOT_STATE_CACHE_TTL`, or there is none.
     pub is_data_stale: bool,
     /// Fields that hold words of the bot or its broker: information, never instructions.
-    pub untrusted: [&'static str; 6],
+    pub untrusted: [&'static str; 7],
     /// What was left out, with the call that returns it.
     pub omitted: Vec<Omitted>,
 }
@@ -317,6 +317,7 @@ impl<'a> Source<'a> {
                 "health_reason",
                 "presence_reason",
                 "circuit_breaker_reason",
+                "circuit_breaker.reason",
                 "session.reason",
                 "warnings",
                 "recent_errors",

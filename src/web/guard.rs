@@ -175,6 +175,10 @@ impl Guard {
             }
             Some(Operation { scope, .. }) => *scope,
             None if methods.is_some_and(Methods::has_open) => return Err(method_unknown(methods)),
+            // Clients look here for a sign-in flow; there is none, and a 401 would read as a broken one.
+            None if request.uri().path().starts_with("/.well-known/") => {
+                return Err(Error::new(Code::PathUnknown));
+            }
             None => None,
         };
         let known = self.keys.identify(headers).map_err(|refusal| self.wrong_keys.note(peer, refusal))?;

@@ -38,6 +38,7 @@ pub struct Inside {
 struct Shared {
     router: Router,
     operations: matchit::Router<Vec<(Method, Known)>>,
+    deadline: Duration,
 }
 
 /// What the table says about one operation.
@@ -111,7 +112,7 @@ impl Inside {
             // The guard reads the same table and refuses one whose paths collide.
             let _ = operations.insert(path, methods.collect());
         }
-        Self { shared: Arc::new(Shared { router, operations }) }
+        Self { shared: Arc::new(Shared { router, operations, deadline: DEADLINE }) }
     }
 
     /// Performs a call as this actor.
@@ -137,7 +138,7 @@ impl Inside {
             };
             read(response).await
         });
-        match tokio::time::timeout(DEADLINE, handled.catch_unwind()).await {
+        match tokio::time::timeout(self.shared.deadline, handled.catch_unwind()).await {
             Ok(Ok(Ok(answer))) => Ok(answer),
             Ok(Ok(Err(error))) => Err(refused(error)),
             Ok(Err(_)) => {
@@ -215,4 +216,66 @@ async fn read(mut response: Response) -> Result<Answer, Error> {
         Value::String(String::from_utf8_lossy(&bytes).into_owned())
     };
     Ok(Answer { status: status.as_u16(), body, location, etag })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use serde_json::json;
+
+    use super::*;
+    use crate::web::Scopes;
+
+    fn reader() -> Actor {
+        Actor {
+            key_id: "a-test".into(),
+            scopes: Arc::new(Scopes::from_iter([Scope::Read])),
+            expires_at: None,
+            rate_limit: 100,
+            request_id: "a-request".into(),
+            client: None,
+        }
+    }
+
+    fn around(router: Router) -> Inside {
+        let operation =
+            |id: &str, scope: &str| json!({"operationId": id, "security": [{"api_key": [scope]}]});
+        let paths = json!({
+            "/bad": {"get": operation("bad", "read"), "post": operation("bad_change", "read")},
+            "/slow": {"get": operation("slow", "read"), "post": operation("slow_change", "read")},
+            "/kept": {"post": operation("kept", "operate")},
+        });
+        let mut inside = Inside::new(router, &Table::of(&json!({"paths": paths})));
+        let shared = Arc::get_mut(&mut inside.shared).expect("nobody else has it yet");
+        shared.deadline = Duration::from_millis(50);
+        inside
+    }
+
+    #[tokio::test]
+    async fn a_panic_a_stall_and_a_lesser_key_end_in_a_problem_with_the_true_effect() {
+        async fn panics() -> StatusCode {
+            panic!("on purpose")
+        }
+        async fn stalls() -> StatusCode {
+            std::future::pending().await
+        }
+        let router = Router::new()
+            .route("/bad", get(panics).post(panics))
+            .route("/slow", get(stalls).post(stalls))
+            .route("/kept", axum::routing::post(panics));
+        let inside = around(router);
+        for (method, path, code, effect) in [
+            (Method::GET, "/bad", "SRV_001", Effect::None),
+            (Method::POST, "/bad", "SRV_001", Effect::Unknown),
+            (Method::GET, "/slow", "SRV_004", Effect::None),
+            (Method::POST, "/slow", "SRV_004", Effect::Unknown),
+            (Method::POST, "/kept", "AUTH_003", Effect::None),
+            (Method::GET, "/nowhere", "API_001", Effect::None),
+        ] {
+            let call = Call::with_body(method.clone(), path, None);
+            let problem = inside.call(&reader(), call).await.expect_err("it cannot succeed");
+            assert_eq!((problem.error_code.as_str(), problem.effect), (code, effect), "{method} {path}");
+            assert!(!problem.cause.contains("on purpose"), "{}", problem.cause);
+        }
+    }
 }

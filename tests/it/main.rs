@@ -10,6 +10,7 @@
 )]
 
 mod ask;
+mod bad_days;
 mod bots;
 mod closure;
 mod configs;

@@ -106,7 +106,7 @@ pub struct Script {
     pub events: Vec<BotEvent>,
     pub config: Desk,
     pub journal: Vec<Asked>,
-    answered: HashMap<String, CommandResult>,
+    answered: HashMap<String, (Verb, CommandResult)>,
 }
 
 impl ScriptedBot {
@@ -466,7 +466,10 @@ impl Script {
         let Ok(request) = serde_json::from_value::<CommandRequest>(body.clone()) else {
             return refused(StatusCode::BAD_REQUEST, &refusal("invalid", "not a command"));
         };
-        if let Some(first) = self.answered.get(&request.command_id) {
+        if let Some((of, first)) = self.answered.get(&request.command_id) {
+            if *of != verb {
+                return refused(StatusCode::CONFLICT, &refusal("command_id_reused", "it was another verb"));
+            }
             return ok(&CommandResult { replayed: true, ..first.clone() });
         }
         let open = |order: &&botops::contract::Order| {
@@ -499,7 +502,7 @@ impl Script {
             at: Utc::now(),
             replayed: false,
         };
-        self.answered.insert(result.command_id.clone(), result.clone());
+        self.answered.insert(result.command_id.clone(), (verb, result.clone()));
         ok(&result)
     }
 
