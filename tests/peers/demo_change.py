@@ -165,6 +165,22 @@ def change_that_hurts():
     say(f"undone by itself: {done['outcome']}")
 
 
+def change_read_at_the_start():
+    bot, before = connected(), config()
+    patch = {"order_management": {"poll_interval_seconds": 20}}
+    status, problem = apply(patch, "must be asked for")
+    assert (status, problem["error_code"]) == (409, "CFG_008"), problem
+    status, txn = apply(patch, "tried by a start", restart=True, confirm_within_s=30)
+    assert status == 202 and txn["boot_once"], txn
+    done = ended(txn["txn"], 150)
+    assert done["state"] == "committed", done
+    after = connected()
+    assert after["boot_epoch"] != bot["boot_epoch"] and after["pid"] != bot["pid"], after
+    now = until("in sync", 30, in_sync)
+    assert now["version"] == done["version"] > before["version"] and not now["running"]["pending_restart"], now["running"]
+    say(f"read at the start: pid {bot['pid']} became {after['pid']} to try it; {done['outcome']}")
+
+
 def killed_bot_during_a_trial():
     head = config()["committed"]["sha256"]
     txn = begin({"trading": {"max_trades_per_day": 99}}, "the bot dies in it", confirm="manual", confirm_within_s=60)
@@ -329,6 +345,7 @@ with House("--tick", "25ms", BOT_API_AUTH_TOKEN="a-key-of-the-demo-check-77") as
     invalid_changes()
     visible_change()
     change_that_hurts()
+    change_read_at_the_start()
     killed_bot_during_a_trial()
     killed_botops_during_a_trial()
     restart_bot()

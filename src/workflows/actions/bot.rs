@@ -207,7 +207,14 @@ pub(super) async fn status(world: &World, input: &Look, call: &Call) -> Result<S
             let message = "the bot has not reported its state yet";
             Failure::new(FailureClass::Transport, Code::BotOffline, message)
         }),
-        Err(failure) if input.last_known => Status::of(&world.bots.seen()).ok_or(failure),
+        Err(failure) if input.last_known => {
+            let mut status = Status::of(&world.bots.seen()).ok_or(failure)?;
+            // The last report may be older than the last commit; what the bot will boot is what `HEAD` names.
+            if let Some(head) = world.configs.current().committed.as_ref().filter(|_| !status.answers) {
+                status.running_config = ConfigRef { version: head.version, sha256: head.sha256.clone() };
+            }
+            Ok(status)
+        }
         Err(failure) => Err(failure),
     }
 }
