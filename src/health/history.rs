@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::component::{Component, Stored};
 use super::engine::{OutboxRow, Row};
 use super::histogram::Histogram;
-use super::lookup::spans;
+use super::lookup::{self, Charts, spans};
 use super::slo::Span;
 use super::status::{Level, Now};
 use crate::error::Error;
@@ -67,6 +67,7 @@ struct Sum {
 pub(super) struct History {
     pub(super) store: Store,
     waiting: Arc<Mutex<Waiting>>,
+    pub(super) charts: Charts,
 }
 
 impl std::fmt::Debug for History {
@@ -92,7 +93,7 @@ pub(super) struct Left {
 
 impl History {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, waiting: Arc::default() }
+        Self { store, waiting: Arc::default(), charts: lookup::charts() }
     }
 
     /// Takes a finished check into the next batch.

@@ -1,7 +1,9 @@
 //! Reading what is kept: charts, changes of status, availability. On read connections, never for a status answer.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, params};
 use serde::Serialize;
@@ -12,7 +14,7 @@ use super::history::History;
 use super::slo::Span;
 use super::status::{Level, Status};
 use super::views::{tidy, time};
-use crate::error::Error;
+use crate::error::{Code, Error};
 
 /// Transitions of one component that are looked at: one each 40 s for 90 days.
 const SPANS: i64 = 200_000;
@@ -60,7 +62,46 @@ pub struct TransitionView {
     pub reason: Option<String>,
 }
 
+/// Charts of all components that were asked for lately, rendered.
+pub(super) type Charts = moka::future::Cache<ChartOf, Bytes>;
+
+/// Metric, window, points, and the stretch of time it was drawn in.
+pub(super) type ChartOf = (String, i64, i64, i64);
+
+/// Memory that rendered charts may take: dozens of usual ones.
+const CHARTS_BYTES: u64 = 16 * 1024 * 1024;
+
+pub(super) fn charts() -> Charts {
+    moka::future::Cache::builder()
+        .max_capacity(CHARTS_BYTES)
+        .weigher(|_, chart: &Bytes| u32::try_from(chart.len()).unwrap_or(u32::MAX))
+        .time_to_live(Duration::from_secs(60))
+        .build()
+}
+
 impl History {
+    /// One metric of every component as a rendered list of lines. It costs a read of thousands of rows, so it is drawn
+    /// once for everybody, and anew when a point further has passed: after 1 to 30 seconds.
+    pub(super) async fn chart(
+        &self,
+        metric: String,
+        window_ms: i64,
+        points: i64,
+        now: i64,
+        limit: i64,
+    ) -> Result<Bytes, Error> {
+        let hold = (window_ms / points.max(1)).clamp(1_000, 30_000);
+        let of = (metric.clone(), window_ms, points, now / hold);
+        let draw = async {
+            let lines = self.series(None, Some(metric), window_ms, points, now, limit).await?;
+            let drawn =
+                serde_json::to_vec(&lines).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
+            Ok::<_, Error>(Bytes::from(drawn))
+        };
+        let chart = self.charts.try_get_with(of, draw).await;
+        chart.map_err(|error| Error::new(error.code()).caused_by(error))
+    }
+
     /// The lines of a chart: of one component or of all, one metric or all, at most `limit` lines.
     pub(super) async fn series(
         &self,

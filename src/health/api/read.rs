@@ -254,11 +254,13 @@ async fn get_health_dashboard(
     let document = health.shared.snapshot.load().dashboard.clone();
     let Some(window) = &query.window else { return Ok(document.respond(&headers, FRESH)) };
     let metric = query.metric.clone().unwrap_or_else(|| "check_latency".to_owned());
-    let series = series(&health, None, Some(metric), window, query.points).await?;
-    let mut whole: serde_json::Value = serde_json::from_slice(document.bytes())
-        .map_err(|error| Error::new(Code::Internal).caused_by(error))?;
-    whole["series"] = json!(series);
-    Ok(json(&whole))
+    let (window_ms, points) = frame(window, query.points)?;
+    let now = health.shared.clock.now().wall;
+    let series = health.shared.history.chart(metric, window_ms, points, now, LINES).await?;
+    // Both parts are rendered already: the list becomes the object's last member.
+    let object = document.bytes().strip_suffix(b"}").ok_or_else(|| Error::new(Code::Internal))?;
+    let whole = [object, b",\"series\":", &series, b"}"].concat();
+    Ok(Document::new(whole, "application/json").respond(&headers, FRESH))
 }
 
 /// Components that are watched
@@ -314,6 +316,9 @@ async fn get_health_component_metrics(
     }))
 }
 
+/// Lines in one chart.
+const LINES: i64 = 200;
+
 async fn series(
     health: &Health,
     component: Option<String>,
@@ -321,6 +326,13 @@ async fn series(
     window: &str,
     points: Option<i64>,
 ) -> Result<Vec<SeriesView>, Error> {
+    let (window_ms, points) = frame(window, points)?;
+    let now = health.shared.clock.now().wall;
+    health.shared.history.series(component, metric, window_ms, points, now, LINES).await
+}
+
+/// The window in milliseconds and how many points it is cut into.
+fn frame(window: &str, points: Option<i64>) -> Result<(i64, i64), Error> {
     let window_ms = parse_window(window).ok_or_else(|| {
         let got = crate::text::clean(window, 40);
         Error::new(Code::ArgumentInvalid).field("?window", got, "a time such as 30m, 6h or 7d, at most 730d")
@@ -329,8 +341,7 @@ async fn series(
     if !(2..=1_000).contains(&points) {
         return Err(Error::new(Code::ArgumentInvalid).field("?points", points, "2 to 1000"));
     }
-    let now = health.shared.clock.now().wall;
-    health.shared.history.series(component, metric, window_ms, points, now, 200).await
+    Ok((window_ms, points))
 }
 
 /// `30m`, `6h`, `7d` in milliseconds.
