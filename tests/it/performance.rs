@@ -36,7 +36,7 @@ fn round_trips(ledger: &[Value]) -> Vec<RoundTrip> {
         *flow -= signed * decimal(&fill["price"]) + decimal(&fill["commission"]);
         *commission += decimal(&fill["commission"]);
         if held.is_zero() {
-            let day = fill["market_at"].as_str().unwrap()[..10].to_owned();
+            let day = fill["market_at"].as_str().unwrap().get(..10).unwrap().to_owned();
             closed.push(RoundTrip { symbol: symbol.clone(), day, net: *flow, commission: *commission });
             open.remove(&symbol);
         }
