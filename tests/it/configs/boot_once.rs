@@ -130,16 +130,16 @@ async fn botops_killed_around_the_start_leaves_one_try_at_most() {
         pair.died();
         pair.serve(None).await;
         pair.connected().await;
-        // Not started yet, it is taken back; started, it is on trial; nobody confirms either.
-        let trial = || async {
-            let trial = config(&pair).await["trial"].clone();
-            trial.is_null() || trial["state"] == "trial"
+        // Not started yet, it is taken back; started, it is on trial, which is taken back here.
+        let taken_back = || async {
+            let config = config(&pair).await;
+            if config["trial"]["state"] == "trial" {
+                settle(&pair, &config["trial"], "cancel").await;
+            }
+            config["sync"] == "in_sync" && config["trial"].is_null()
         };
-        until("it is known what came of it", LIMIT, trial).await;
-        let trial = config(&pair).await["trial"].clone();
-        if trial["state"] == "trial" {
-            settle(&pair, &trial, "cancel").await;
-        }
+        // Longer than the whole change may take: what nobody takes back ends by its deadline.
+        until(&format!("nothing is left of the change ({point})"), LIMIT * 4, taken_back).await;
         assert_runs_head(&pair).await;
         assert_eq!(config(&pair).await["committed"]["sha256"], head, "{point}");
         assert!(pair.lives_begun() <= lives + 2, "{point}");
