@@ -27,6 +27,12 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long its broker session may take to be as it was.
 const SIGN_IN: Duration = Duration::from_secs(15);
 
+/// How often it is started again when it ends at once.
+const MORE_STARTS: u32 = 3;
+
+/// How long a life that ended may still hold its lock.
+const LET_GO: Duration = Duration::from_secs(2);
+
 /// How often the process is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -77,7 +83,20 @@ impl Shared {
             return Err("its process does not end".to_owned());
         }
         kill::point("config.boot.stopped");
-        supervisor.start().await.map_err(|error| error.to_string())?;
+        // The old life lets go of its lock a moment after its pid file: a start in between ends at once.
+        let mut started = self.start_bot(old, end).await;
+        for _ in 0..MORE_STARTS {
+            if started.is_ok() || Instant::now() + LET_GO >= end {
+                break;
+            }
+            tokio::time::sleep(LET_GO).await;
+            started = self.start_bot(old, end).await;
+        }
+        started
+    }
+
+    async fn start_bot(&self, old: &str, end: Instant) -> Result<(), String> {
+        self.options.supervisor.start().await.map_err(|error| error.to_string())?;
         kill::point("config.boot.started");
         self.new_life(old, end).await
     }
