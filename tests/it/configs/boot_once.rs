@@ -108,7 +108,8 @@ async fn a_bot_that_dies_in_such_a_trial_boots_what_is_committed() {
     reaches(&pair, &txn, "trial").await;
     kill_bot(&pair);
     let ended = reaches(&pair, &txn, "rolled_back").await;
-    assert_eq!(ended["by"], "bot_crash", "{ended:#}");
+    // The watch may miss its heartbeat before the link sees that it is gone.
+    assert!(ended["by"] == "bot_crash" || ended["by"] == "criteria", "{ended:#}");
     pair.bot.launch().await;
     assert_runs_head(&pair).await;
 }
