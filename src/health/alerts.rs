@@ -118,6 +118,12 @@ pub(super) struct Look<'a> {
     pub summary: &'a str,
 }
 
+impl Look<'_> {
+    /// Nobody watches the component any more.
+    pub(super) const REMOVED: Self =
+        Self { condition: Condition::Removed, overlays: &[], may_fire: false, is_urgent: false, summary: "" };
+}
+
 /// Marks on the monotonic clock of this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Marks {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde_json::json;
 
 use super::aggregate::{Whole, aggregate};
-use super::alerts::{Alert, Condition, Look};
+use super::alerts::{Alert, Look};
 use super::checks::{Probe, Sample};
 use super::component::{AlertKind, Component, Stored, remember};
 use super::recovery::Budget;
@@ -166,14 +166,7 @@ impl Engine {
     pub(super) fn remove(&mut self, id: &str, now: Now) -> bool {
         let Some(mut component) = self.components.remove(id) else { return false };
         for kind in AlertKind::ALL {
-            let look = Look {
-                condition: Condition::Removed,
-                overlays: &[],
-                may_fire: false,
-                is_urgent: false,
-                summary: "",
-            };
-            self.look_at(&mut component, kind, &look, now);
+            self.look_at(&mut component, kind, &Look::REMOVED, now);
         }
         self.out.rows.push(Row::Transition {
             component: id.to_owned(),

@@ -19,16 +19,9 @@ impl Engine {
     /// Alerts of components that nobody plugged in again end; whoever was told of them is told so.
     pub(super) fn end_orphans(&mut self, now: Now) {
         for alert in std::mem::take(&mut self.orphans) {
-            let look = Look {
-                condition: Condition::Removed,
-                overlays: &[],
-                may_fire: false,
-                is_urgent: false,
-                summary: "",
-            };
             let spare = alert.clone();
             let mut slot = Some(alert);
-            let changes = step(&mut slot, || spare, &look, &self.config.alerting, now);
+            let changes = step(&mut slot, || spare, &Look::REMOVED, &self.config.alerting, now);
             self.take_changes(&mut slot, &changes, now);
         }
     }

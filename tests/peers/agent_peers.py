@@ -6,7 +6,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from typing import Any, ClassVar, Literal
@@ -18,7 +17,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, Request, RequestParams, Result
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from demo import BOTOPS, demo
+from demo import BOTOPS, demo, temporary_folder
 
 READER = "reader-key-0123456789-0123456789"
 WHY = {"reason": "the first day of an agent"}
@@ -180,7 +179,7 @@ def asks(base, key):
 
 
 def main():
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+    with temporary_folder() as folder:
         keys = pathlib.Path(folder) / "keys.json"
         digest = hashlib.sha256(READER.encode()).hexdigest()
         keys.write_text(json.dumps({"keys": [{"id": "reader", "sha256": digest, "scopes": ["read"]}]}))

@@ -18,13 +18,20 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BOTOPS = os.environ.get("BOTOPS", str(ROOT / "target/debug/botops"))
+# In memory where there is room: a disk that stalls under another's load would break promises about time.
+PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"
 
 
-def begin(folder, *arguments, **settings):
+def temporary_folder():
+    """A short folder of one's own, with a path a socket's name has room in."""
+    return tempfile.TemporaryDirectory(dir=PLACE, ignore_cleanup_errors=True)
+
+
+def begin(cwd, *arguments, **settings):
     """Starts a demo and reads its address and key: (process, base, key)."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("BOT_")}
-    env |= {"BOT_API_RATE_LIMIT": "1000000"} | settings
-    process = subprocess.Popen([BOTOPS, "demo", "--port", "0", *arguments], cwd=folder, env=env,
+    env |= {"BOT_API_RATE_LIMIT": "1000000", "TMPDIR": PLACE} | settings
+    process = subprocess.Popen([BOTOPS, "demo", "--port", "0", *arguments], cwd=cwd, env=env,
                                stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
     base = key = None
     for line in process.stdout:
@@ -40,8 +47,8 @@ def begin(folder, *arguments, **settings):
 
 @contextlib.contextmanager
 def demo(*arguments, **settings):
-    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
-        process, base, key = begin(folder, *arguments, **settings)
+    with temporary_folder() as cwd:
+        process, base, key = begin(cwd, *arguments, **settings)
         try:
             yield base, key
         finally:
@@ -72,7 +79,7 @@ class House:
     """A demo in a named folder. Its `bot` arguments go to the bot; leaving the house ends both processes."""
 
     def __init__(self, *bot, **settings):
-        self.home = tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True)
+        self.home = temporary_folder()
         self.folder = pathlib.Path(self.home.name)
         self.arguments = ["--data-dir", str(self.folder), "--", *bot]
         self.settings = settings

@@ -10,7 +10,7 @@ import time
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from demo import demo
+from demo import demo, temporary_folder
 
 NODE, MODULES = sys.argv[1], pathlib.Path(sys.argv[2])
 WHY = {"reason": "a check against real MCP clients"}
@@ -157,8 +157,7 @@ def ready(base, key):
 
 
 def main():
-    import tempfile
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder, demo(BOT_API_KEYS_FILE=keys_file(folder)) as (base, key):
+    with temporary_folder() as folder, demo(BOT_API_KEYS_FILE=keys_file(folder)) as (base, key):
         ready(base, key)
         for mode in ("auto", "legacy"):
             asyncio.run(sdk(base, key, mode))
