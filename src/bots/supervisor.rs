@@ -68,6 +68,13 @@ pub struct Alive {
     pub boot_epoch: Option<String>,
 }
 
+impl Alive {
+    /// Whether that very process lives.
+    pub fn lives(&self) -> bool {
+        process(self.pid) == Some(self.start_time)
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct PidFile {
     pid: u32,
@@ -244,7 +251,7 @@ fn signal(alive: &Alive, signal: Signal) {
     let pid = i32::try_from(alive.pid).ok().and_then(rustix::process::Pid::from_raw);
     let Some(descriptor) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return };
     // The descriptor is bound to one process; if that is the right one now, it stays so.
-    if process(alive.pid) == Some(alive.start_time) {
+    if alive.lives() {
         // It may have ended meanwhile, which is what is wanted.
         let _ = pidfd_send_signal(&descriptor, signal);
     }
@@ -252,7 +259,7 @@ fn signal(alive: &Alive, signal: Signal) {
 
 async fn gone(alive: &Alive, limit: Duration) -> bool {
     let end = Instant::now() + limit;
-    while process(alive.pid) == Some(alive.start_time) {
+    while alive.lives() {
         if Instant::now() >= end {
             return false;
         }

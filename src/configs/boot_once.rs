@@ -2,8 +2,9 @@
 //! committed at any start after that, unless the change was made permanent.
 //!
 //! The bot keeps the promise of "once" by itself (it spends the try on disk before it loads the candidate), so a kill of
-//! either side at any moment leads back to `HEAD`. Kept from users: asking the bot to end, making sure that it ended,
-//! starting it, waiting for it. Deliberately absent: pausing trade. What the bot holds, its ledger keeps.
+//! either side at any moment leads back to `HEAD`. Which life was asked to end is written down before it is asked: whoever
+//! takes the change up after a restart of botops begins the next one, so no bot stays down over a change. Kept from
+//! users: asking the bot to end, making sure that it ended, starting it, waiting for it. Deliberately absent: pausing trade. What the bot holds, its ledger keeps.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +12,12 @@ use serde_json::Value;
 
 use super::Shared;
 use super::trial::{BOT_GRACE, Desk, Live};
-use super::txn::{By, Deadline};
+use super::txn::{By, Deadline, TxnState};
+use crate::bots::Alive;
 use crate::contract::{BOOT_ONCE, CommandRequest, ConfigState, Verb};
+use crate::error::Error;
 use crate::kill;
+use crate::ops_log;
 
 /// How long the bot may take to end, start and answer.
 pub(super) const BOOT_LIMIT: Duration = Duration::from_secs(90);
@@ -27,11 +31,8 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long its broker session may take to be as it was.
 const SIGN_IN: Duration = Duration::from_secs(15);
 
-/// How often it is started again when it ends at once.
-const MORE_STARTS: u32 = 3;
-
-/// How long a life that ended may still hold its lock.
-const LET_GO: Duration = Duration::from_secs(2);
+/// How soon a bot that ended again is started again.
+const START_PAUSE: Duration = Duration::from_secs(5);
 
 /// How often the process is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -57,46 +58,42 @@ impl Shared {
         capable && self.options.supervisor.can_start()
     }
 
-    fn still_runs(&self, old: &str) -> bool {
-        if let Some(alive) = self.options.supervisor.adopt() {
-            return alive.boot_epoch.is_some_and(|epoch| epoch == old);
+    /// Whether the process that was found to be the life `old` lives; without one, whether `old` still answers.
+    fn still_runs(&self, old: &str, process: Option<&Alive>) -> bool {
+        if let Some(process) = process {
+            return process.lives();
+        }
+        if let Some(other) = self.options.supervisor.adopt() {
+            return other.boot_epoch.as_deref() == Some(old);
         }
         let seen = self.bots.seen();
         seen.presence.answers() && seen.report.as_ref().is_some_and(|report| report.boot_epoch == old)
     }
 
-    /// Ends the life `old` and waits until another one answers.
+    /// Ends the life `old` and waits until another one answers. May be asked again with the same command: what is done
+    /// already is not done twice.
     async fn restart_bot(&self, command_id: String, old: &str) -> Result<(), String> {
         let supervisor = &self.options.supervisor;
         let end = Instant::now() + BOOT_LIMIT;
         self.bots.expect_restart(BOOT_LIMIT);
         let reason = "a config change that is read at the start".to_owned();
         let request = CommandRequest { command_id, reason, args: Value::Null, dry_run: false };
-        if self.still_runs(old) && self.bots.command(Verb::Shutdown, request).await.is_ok() {
+        let process = supervisor.adopt().filter(|alive| alive.boot_epoch.as_deref() == Some(old));
+        let process = process.as_ref();
+        if self.still_runs(old, process) && self.bots.command(Verb::Shutdown, request).await.is_ok() {
             let drained = Instant::now() + DRAIN;
-            while self.still_runs(old) && Instant::now() < drained {
+            while self.still_runs(old, process) && Instant::now() < drained {
                 tokio::time::sleep(LOOK).await;
             }
         }
         kill::point("config.boot.asked");
-        if self.still_runs(old) && !supervisor.stop(GRACE).await.map_err(|error| error.to_string())? {
+        if self.still_runs(old, process)
+            && !supervisor.stop(GRACE).await.map_err(|error| error.to_string())?
+        {
             return Err("its process does not end".to_owned());
         }
         kill::point("config.boot.stopped");
-        // The old life lets go of its lock a moment after its pid file: a start in between ends at once.
-        let mut started = self.start_bot(old, end).await;
-        for _ in 0..MORE_STARTS {
-            if started.is_ok() || Instant::now() + LET_GO >= end {
-                break;
-            }
-            tokio::time::sleep(LET_GO).await;
-            started = self.start_bot(old, end).await;
-        }
-        started
-    }
-
-    async fn start_bot(&self, old: &str, end: Instant) -> Result<(), String> {
-        self.options.supervisor.start().await.map_err(|error| error.to_string())?;
+        supervisor.start().await.map_err(|error| error.to_string())?;
         kill::point("config.boot.started");
         self.new_life(old, end).await
     }
@@ -132,7 +129,11 @@ impl Desk {
         let Some(live) = &mut self.live else { return };
         live.boots = false;
         let old = live.txn.progress.boot_epoch.clone().unwrap_or_default();
-        let command_id = format!("config-{}-try", live.txn.id);
+        let command_id = format!("config-{}-end-{old}", live.txn.id);
+        if let Err(error) = self.note_end_of(&old).await {
+            tracing::error!("a config change that takes a start of the bot cannot be recorded: {error}");
+            return self.undo(By::Server, "the start of the bot could not be recorded").await;
+        }
         let restarted = self.shared.restart_bot(command_id, &old).await;
         if let Err(problem) = restarted {
             tracing::error!("the bot could not be started with a config change: {problem}");
@@ -152,21 +153,56 @@ impl Desk {
         self.look_into().await;
     }
 
-    /// After a trial from the start was undone: the bot is started once more where it still holds what it read then.
-    /// Returns how the change ended.
-    pub(super) async fn boot_committed(&self, outcome: String) -> String {
-        let Some(live) = self.live.as_ref().filter(|live| live.txn.plan.boot_once) else { return outcome };
-        let Ok(state) = self.shared.bots.config_state().await else { return outcome };
-        if state.pending_restart.is_empty() {
-            return outcome;
+    /// Begins the life that is this change's to begin; false when there is none.
+    pub(super) async fn begin_life(&mut self) -> bool {
+        let Some(live) = &mut self.live else { return false };
+        let may_boot_it = live.txn.plan.boot_once && live.txn.state == TxnState::Activating;
+        if !may_boot_it && live.txn.progress.ends_life.is_none() {
+            return false;
         }
-        let command_id = format!("config-{}-back", live.txn.id);
-        match self.shared.restart_bot(command_id, &state.boot_epoch).await {
+        live.in_doubt = true;
+        live.retry_at = Instant::now() + START_PAUSE;
+        self.shared.options.supervisor.start().await.is_ok()
+    }
+
+    /// Writes down which life of the bot is about to be asked to end.
+    async fn note_end_of(&mut self, life: &str) -> Result<(), Error> {
+        let Some(live) = &mut self.live else { return Ok(()) };
+        live.txn.progress.ends_life = Some(life.to_owned());
+        let (id, to) = (live.txn.id.clone(), live.txn.as_move());
+        let write = move |connection: &rusqlite::Connection| {
+            Ok(ops_log::advance(connection, &id, &to, "starting_bot", &Value::Null)?)
+        };
+        self.shared.store.write(write).await.map(|_| ())
+    }
+
+    /// The bot took the change back: it also lives with what is committed before the end is recorded, so a bot that
+    /// still holds what it read at its start, or that was asked to end, is started once more.
+    pub(super) async fn undone(&mut self, by: By, outcome: &str) {
+        let Some(live) = self.live.as_ref() else { return };
+        if !live.txn.plan.boot_once {
+            return self.end(TxnState::RolledBack, by, outcome).await;
+        }
+        let (id, ends_life) = (live.txn.id.clone(), live.txn.progress.ends_life.clone());
+        let Ok(state) = self.shared.bots.config_state().await else {
+            return self.keep_asking().await;
+        };
+        let was_asked_to_end = ends_life.as_deref() == Some(&state.boot_epoch);
+        if state.pending_restart.is_empty() && !was_asked_to_end {
+            return self.end(TxnState::RolledBack, by, outcome).await;
+        }
+        if let Err(error) = self.note_end_of(&state.boot_epoch).await {
+            tracing::error!("the bot is started with the committed config without a record: {error}");
+        }
+        // The same command for the same life: one that heard it before does not act on it twice.
+        let command_id = format!("config-{id}-end-{}", state.boot_epoch);
+        let outcome = match self.shared.restart_bot(command_id, &state.boot_epoch).await {
             Ok(()) => format!("{outcome}; the bot was started again with the committed config"),
             Err(problem) => {
                 tracing::error!("the bot could not be started again with the committed config: {problem}");
                 format!("{outcome}; the bot still has to be started again ({problem})")
             }
-        }
+        };
+        self.end(TxnState::RolledBack, by, &outcome).await;
     }
 }

@@ -209,13 +209,10 @@ impl Desk {
         match answer {
             Ok(ack) if Some(&ack.running.sha256) == head.as_ref() => {
                 self.shared.note_running(&ack.running, &ack.boot_epoch);
-                let outcome = self.boot_committed(outcome).await;
-                self.end(TxnState::RolledBack, by, &outcome).await;
+                self.undone(by, &outcome).await;
             }
             Ok(_) | Err(CallError::Refused(_)) => self.doubt(),
-            Err(_) if self.shared.bots.seen().presence == Presence::Exited => {
-                self.end(TxnState::RolledBack, by, &outcome).await;
-            }
+            Err(_) if self.shared.bots.seen().presence == Presence::Exited => self.bot_is_gone().await,
             Err(_) => self.keep_asking().await,
         }
     }
@@ -229,7 +226,7 @@ impl Desk {
     }
 
     /// Asks again soon, or calls for a person when that was tried for long.
-    async fn keep_asking(&mut self) {
+    pub(super) async fn keep_asking(&mut self) {
         let Some(live) = &mut self.live else { return };
         if Instant::now() < live.ends_at + BOT_GRACE + GIVE_UP {
             return self.wait_a_little();
@@ -257,11 +254,10 @@ impl Desk {
 
     /// A bot that is gone boots from `HEAD`.
     async fn bot_is_gone(&mut self) {
-        let Some(live) = &self.live else { return };
-        let may_boot_it = live.txn.plan.boot_once && live.txn.state == TxnState::Activating;
-        if may_boot_it && self.shared.options.supervisor.start().await.is_ok() {
+        let over = self.live.as_ref().is_none_or(|live| Instant::now() >= live.ends_at + BOT_GRACE + GIVE_UP);
+        if !over && self.begin_life().await {
             // Whatever it boots, it says so.
-            return self.keep_asking().await;
+            return;
         }
         let Some(live) = &self.live else { return };
         if self.head_is_candidate(&live.txn) {
@@ -341,6 +337,7 @@ impl Desk {
                 let Some(mut live) = self.live.take() else { return };
                 if live.txn.plan.boot_once {
                     live.begins(state);
+                    live.txn.progress.ends_life = None;
                 }
                 live.in_doubt = self.record(&mut live, TxnState::Trial).await.is_err();
                 self.live = Some(live);
@@ -367,7 +364,7 @@ impl Desk {
         match live.txn.state {
             TxnState::Reverting => {
                 let (by, outcome) = self.ending();
-                self.end(TxnState::RolledBack, by, &outcome).await;
+                self.undone(by, &outcome).await;
             }
             TxnState::Activating => {
                 // An activation that is still on its way must not start it any more: the bot remembers a revert.
@@ -380,19 +377,19 @@ impl Desk {
                 } else {
                     (By::Recovery, "the change did not reach the bot; it runs the committed config")
                 };
-                self.end(TxnState::RolledBack, by, text).await;
+                self.undone(by, text).await;
             }
             _ if new_life => {
                 let text = "the bot died during the trial; it runs the committed config";
-                self.end(TxnState::RolledBack, By::BotCrash, text).await;
+                self.undone(By::BotCrash, text).await;
             }
             _ if expired => {
                 let text = "the bot went back by its own timer";
-                self.end(TxnState::RolledBack, By::BotTimer, text).await;
+                self.undone(By::BotTimer, text).await;
             }
             _ => {
                 let text = "the bot runs the committed config again";
-                self.end(TxnState::RolledBack, By::Recovery, text).await;
+                self.undone(By::Recovery, text).await;
             }
         }
     }

@@ -24,7 +24,7 @@ use crate::contract::{EventKind, Severity};
 use crate::error::{Code, Error};
 use crate::events::NewEvent;
 use crate::kill;
-use crate::ops_log::{self, Move, StoredActor};
+use crate::ops_log::{self, StoredActor};
 
 /// Good samples that an automatic confirmation needs at least.
 pub(super) const SAMPLES: u32 = 3;
@@ -319,12 +319,7 @@ impl Desk {
         live.txn.updated_ms = ops_log::now_ms();
         let txn = live.txn.clone();
         let (queue, record) = (self.shared.audit.queue(), txn.record());
-        let to = Move {
-            state: state.as_str().to_owned(),
-            live: !state.is_terminal(),
-            result: Some(json!(txn.progress)),
-            deadline_ms: txn.progress.deadline.as_ref().map(|deadline| deadline.wall_ms),
-        };
+        let to = txn.as_move();
         let data = json!({"by": txn.progress.by, "outcome": txn.progress.outcome});
         let (id, version) = (txn.id.clone(), txn.plan.candidate.version);
         self.shared

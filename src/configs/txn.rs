@@ -17,7 +17,7 @@ use super::diff::{Line, Risk};
 use super::history::short;
 use crate::contract::VersionRef;
 use crate::error::{Code, Error, FieldError};
-use crate::ops_log::{Op, StoredActor};
+use crate::ops_log::{Move, Op, StoredActor};
 
 /// Where a transaction stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -158,6 +158,9 @@ pub(super) struct Progress {
     #[serde(default)]
     pub watch: Vec<Criterion>,
     pub settled_by: Option<StoredActor>,
+    /// The life of the bot that was asked to end, so that the next one reads its config: that one is ours to begin.
+    #[serde(default)]
+    pub ends_life: Option<String>,
 }
 
 /// A failure as it is kept, so that a repeated request gets the same answer.
@@ -256,6 +259,16 @@ impl Txn {
             created_ms: op.created_ms,
             updated_ms: op.updated_ms,
         })
+    }
+
+    /// What its row becomes.
+    pub fn as_move(&self) -> Move {
+        Move {
+            state: self.state.as_str().to_owned(),
+            live: !self.state.is_terminal(),
+            result: Some(json!(self.progress)),
+            deadline_ms: self.progress.deadline.as_ref().map(|deadline| deadline.wall_ms),
+        }
     }
 
     /// How much of the trial is left.

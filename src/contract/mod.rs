@@ -1,7 +1,8 @@
 //! The contract between a bot and botops: the vocabulary that travels over the bot's socket.
 //!
 //! HTTP/1.1 and JSON under `/ipc/v1` on a Unix socket. Types only: nothing here opens a socket, reads a clock or
-//! decides. Both sides use these types, so a field that one side writes is a field the other side reads.
+//! decides. Both sides use these types, so a field that one side writes is a field the other side reads. What a bot has
+//! acknowledged, its next answer to any read shows.
 //!
 //! Evolution: fields are added, never renamed, and a meaning never changes. Everything that is not part of the
 //! first version carries `#[serde(default)]`, so an older bot is understood by a newer botops and the other way

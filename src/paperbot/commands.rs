@@ -6,6 +6,7 @@
 use chrono::Utc;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::engine::{Engine, LedgerDown};
 use super::ledger::{Entry, Purpose};
@@ -37,31 +38,40 @@ impl Plan {
 }
 
 impl Engine {
-    /// Reads a letter, acts, answers.
+    /// Reads a letter, acts, shows what came of it, answers: whoever has the answer and reads on sees its effect.
     pub fn open(&mut self, letter: Letter) {
         match letter {
             Letter::Command(verb, request, reply) => {
                 let answer = self.command(verb, &request);
-                let _ = reply.send(answer);
+                self.answer(reply, answer);
             }
             Letter::Session(verb, request, outcome, reply) => {
                 let answer = self.session_command(verb, &request, outcome);
-                let _ = reply.send(answer);
+                self.answer(reply, answer);
             }
             Letter::Activate(message, reply) => {
                 let facts = self.facts();
                 let answer = self.desk.activate(&message, &facts, std::time::Instant::now());
-                let _ = reply.send(self.settled(answer));
+                let answer = self.settled(answer);
+                self.answer(reply, answer);
             }
             Letter::Commit(message, reply) => {
                 let answer = self.desk.commit(&message);
-                let _ = reply.send(self.settled(answer));
+                let answer = self.settled(answer);
+                self.answer(reply, answer);
             }
             Letter::Revert(message, reply) => {
                 let answer = self.desk.revert(&message);
-                let _ = reply.send(self.settled(answer));
+                let answer = self.settled(answer);
+                self.answer(reply, answer);
             }
         }
+    }
+
+    fn answer<T>(&mut self, reply: oneshot::Sender<T>, answer: T) {
+        self.show();
+        // Whoever asked may have gone; what was done stays done.
+        let _ = reply.send(answer);
     }
 
     fn settled(&mut self, answer: super::desk::Answer) -> Result<ConfigAck, Refusal> {

@@ -135,10 +135,7 @@ impl Engine {
             let mut wake = next_tick.min(Instant::now() + LONGEST_NAP);
             wake = self.desk.deadline().map_or(wake, |deadline| wake.min(deadline));
             match mailbox.recv_timeout(wake.saturating_duration_since(Instant::now())) {
-                Ok(letter) => {
-                    self.open(letter);
-                    self.show();
-                }
+                Ok(letter) => self.open(letter),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }

@@ -248,9 +248,11 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Er
     // Whoever asked for the stop may still be reading the answer.
     tokio::time::sleep(Duration::from_millis(50)).await;
     closing.cancel();
-    serve::clean_up_after(&socket, &pid_file);
+    serve::clean_up_after(&socket);
     // A sign-in that was handed a token has a few seconds to store it.
     tasks.finish(Duration::from_secs(6)).await;
+    // Last, while the lock is still held: whoever finds no pid file may start the next life.
+    let _ = std::fs::remove_file(&pid_file);
     if failed {
         Err(Error::new(Code::Internal).detail("a part of the bot failed; its log says which"))
     } else {

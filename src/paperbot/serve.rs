@@ -281,8 +281,7 @@ pub(super) fn listen(path: &Path) -> Result<UnixListener, String> {
     Ok(listener)
 }
 
-/// Takes the socket and the pid file away; both are this process's own, as long as it holds the data folder's lock.
-pub(super) fn clean_up_after(socket: &Path, pid_file: &Path) {
+/// Takes the socket away; it is this process's own, as long as it holds the data folder's lock.
+pub(super) fn clean_up_after(socket: &Path) {
     let _ = fs::remove_file(socket);
-    let _ = fs::remove_file(pid_file);
 }
