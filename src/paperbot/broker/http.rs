@@ -284,8 +284,9 @@ fn http_date(text: &str) -> Option<DateTime<Utc>> {
 /// The order matters: a deadline in the middle of a body also reports a decoding error.
 fn classify(error: &reqwest::Error, in_body: bool) -> BrokerError {
     let transient = |kind| BrokerError::Transient { kind, status: None };
+    // A connection that never came about is none, however long it took: nothing was sent.
     if error.is_timeout() {
-        return transient(Transient::Timeout);
+        return transient(if error.is_connect() { Transient::Connect } else { Transient::Timeout });
     }
     if let Some(tls) = find_tls(error) {
         return BrokerError::Tls { what: tls_reason(tls) };

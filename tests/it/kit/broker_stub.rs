@@ -103,7 +103,11 @@ impl BrokerStub {
     }
 
     pub async fn start_with(tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), tls)
+    }
+
+    /// Serves on a listener that was there before.
+    pub fn serve_on(listener: TcpListener, tls: Option<TlsAcceptor>) -> Self {
         let addr = listener.local_addr().unwrap();
         let script = Arc::new(Mutex::new(Script::default()));
         let tls = Arc::new(Mutex::new(tls));

@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use botops::contract::{GateReason, OrderType, Side};
 use botops::paperbot::broker::OrderIntent;
+use botops::paperbot::session::SubmitError;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rust_decimal::Decimal;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -214,6 +217,79 @@ async fn f4_a_closed_port_is_no_connection() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let broker = Alpaca::new(&alpaca_settings(&format!("http://{port}"), Mode::Paper)).unwrap();
     assert_eq!(outcome(&Broker::Alpaca(broker)).await, "connect");
+}
+
+#[tokio::test]
+async fn f4_a_name_that_does_not_resolve_is_no_connection_and_retried() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stub, mut limits) = (BrokerStub::start().await, short_limits());
+    limits.attempt = Duration::from_secs(30);
+    limits.check = Duration::from_secs(60);
+    limits.confirm = Duration::from_secs(60);
+    let broker = Alpaca::new(&alpaca_settings("https://nosuch.invalid", Mode::Paper)).unwrap();
+    let rig = Rig::run(folder, stub, Broker::Alpaca(broker), limits, Clock::system());
+    let checked = || !rig.events("health_check.failed").is_empty();
+    // A machine without a name server may take its time to say so.
+    crate::kit::until("the check", Duration::from_secs(60), || async { checked() }).await;
+    rig.phase(SessionPhase::Degraded).await;
+    let failed = &rig.events("health_check.failed")[0];
+    let kind = failed["error_type"].as_str().unwrap();
+    assert!(["dns", "connect"].contains(&kind), "{kind}");
+    assert_eq!(failed["error_code"], "BRK_005");
+    assert_eq!(rig.events("health_check.executed")[0]["attempts"], 4);
+    assert_eq!(rig.events("retry.attempt").len(), 3);
+    assert_eq!(rig.monitor.breaker().failure_count, 1, "one failed check");
+    let error = rig.monitor.submit(&order("one"), true).await.unwrap_err();
+    assert!(matches!(error, SubmitError::Failed(_)), "no order exists: {error:?}");
+    assert!(rig.stub.journal().is_empty());
+    rig.finish().await;
+}
+
+/// A listener whose queue of connections that nobody accepted is full: the system drops every further one.
+async fn full_listener() -> (TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    loop {
+        assert!(queued.len() < 100, "the queue never fills");
+        match timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+            Ok(stream) => queued.push(stream.unwrap()),
+            Err(_) => return (listener, queued),
+        }
+    }
+}
+
+#[tokio::test]
+async fn f4_a_full_accept_queue_is_no_connection_and_retried_until_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let (listener, queued) = full_listener().await;
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let mut settings = alpaca_settings(&url, Mode::Paper);
+    settings.http.connect = Duration::from_millis(150);
+    let mut limits = short_limits();
+    limits.attempt = Duration::from_secs(5);
+    limits.check = Duration::from_secs(20);
+    limits.breaker.threshold = 1_000;
+    let broker = Broker::Alpaca(Alpaca::new(&settings).unwrap());
+    let stub = BrokerStub::start().await;
+    let mut rig = Rig::run(folder, stub, broker, limits, Clock::system());
+    rig.phase(SessionPhase::Degraded).await;
+    until("the record", || !rig.events("health_check.failed").is_empty(), || rig.log()).await;
+    let failed = &rig.events("health_check.failed")[0];
+    assert_eq!((&failed["error_type"], &failed["error_code"]), (&"connect".into(), &"BRK_005".into()));
+    assert_eq!(rig.events("health_check.executed")[0]["attempts"], 4);
+    assert_eq!(rig.events("retry.attempt").len(), 3);
+    rig.gate_is(GateReason::SessionDegraded);
+    let error = rig.monitor.submit(&order("one"), true).await.unwrap_err();
+    assert!(matches!(error, SubmitError::Failed(_)), "nothing was sent, so no order exists: {error:?}");
+    // Somebody accepts again.
+    drop(queued);
+    rig.stub = BrokerStub::serve_on(listener, None);
+    rig.stub.always(ALPACA, alpaca_account());
+    rig.healthy().await;
+    rig.finish().await;
 }
 
 #[tokio::test]
