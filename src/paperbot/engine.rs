@@ -21,7 +21,7 @@ use super::book::{Book, Change, trading_day};
 use super::desk::{Desk, Turn};
 use super::exchange::Exchange;
 use super::journal::TradeRecord;
-use super::ledger::{Entry, Ledger, Line, Purpose};
+use super::ledger::{Entry, Fill, Ledger, Line, Purpose};
 use super::mailbox::Letter;
 use super::market::{Feed, Gap};
 use super::publish::{Outbox, Word};
@@ -303,6 +303,7 @@ impl Engine {
         let what = format!("{side} {quantity} {}", order.symbol);
         match &line.entry {
             Entry::Filled(fill) => {
+                self.log_trade(line.at, fill);
                 let message = format!("{what}: {} filled at {}", fill.quantity, fill.price);
                 self.tell(EventKind::Fill, Severity::Low, message, json!(fill));
             }
@@ -329,6 +330,19 @@ impl Engine {
         if let Some(trade) = &change.closed {
             self.outbox.say(Word::Trade(trade.clone()));
         }
+    }
+
+    /// The line for people, in the log where the checks before it stand. A replay asks no broker and has no such log.
+    fn log_trade(&self, at: DateTime<Utc>, fill: &Fill) {
+        let Some(session) = &self.session else { return };
+        let fields = [
+            ("symbol", json!(fill.symbol)),
+            ("action", json!(fill.side)),
+            ("shares", json!(fill.quantity.normalize())),
+            ("price", json!(fill.price)),
+            ("order_id", json!(fill.order_id)),
+        ];
+        session.log().text(at, "bot", "TRADE EXECUTED", &fields);
     }
 
     /// A turn of the config desk: an event and an effect.

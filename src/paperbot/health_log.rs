@@ -128,6 +128,8 @@ impl Inner {
 }
 
 /// `2025-10-09 14:32:15 UTC | INFO     | health | health_check.executed | latency_ms=127`
+///
+/// The usual context goes without saying, and what follows `executed` is of the same check.
 fn text_line(
     at: DateTime<Utc>,
     component: &str,
@@ -138,7 +140,8 @@ fn text_line(
     let failed = event.ends_with(".failed") || event.ends_with("_failed") || event.ends_with(".opened");
     let level = if failed { "WARNING " } else { "INFO    " };
     let mut line = format!("{} UTC | {level} | {component} | {event}", at.format("%Y-%m-%d %H:%M:%S"));
-    if !context.is_empty() {
+    let is_said = ["health_check.passed", "health_check.failed"].contains(&event);
+    if !is_said && !["", "periodic"].contains(&context) {
         let _ = write!(line, " | context={context}");
     }
     for (key, value) in fields {
@@ -221,11 +224,23 @@ mod tests {
         let people = fs::read_to_string(folder.path().join("trading_bot.log")).unwrap();
         assert_eq!(
             people,
-            "1970-01-01 00:00:00 UTC | INFO     | health | health_check.executed | context=periodic | \
-             latency_ms=127 | note=Bearer *****\n"
+            "1970-01-01 00:00:00 UTC | INFO     | health | health_check.executed | latency_ms=127 | \
+             note=Bearer *****\n"
         );
         let mode = fs::metadata(folder.path().join("health_check.log")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn people_read_the_context_once_a_check_and_only_an_unusual_one() {
+        let text = |event, context| text_line(DateTime::UNIX_EPOCH, "health", event, context, &[]);
+        assert!(
+            text("health_check.executed", "pre_trade")
+                .ends_with("| health_check.executed | context=pre_trade\n")
+        );
+        assert!(text("health_check.executed", "periodic").ends_with("| health_check.executed\n"));
+        assert!(text("health_check.passed", "pre_trade").ends_with("| health_check.passed\n"));
+        assert!(text("health_check.failed", "pre_trade").contains(" UTC | WARNING  | health | "));
     }
 
     #[test]

@@ -181,8 +181,8 @@ impl Inner {
         let latency = milliseconds(latency.unwrap_or_default());
         let will_sign_in = phase == SessionPhase::Reauthenticating && found.is_err();
         let fields = [
-            ("success", json!(found.is_ok())),
             ("latency_ms", json!(latency)),
+            ("success", json!(found.is_ok())),
             ("attempts", json!(attempts)),
             ("cached", json!(false)),
             ("reauth_triggered", json!(will_sign_in)),
@@ -191,11 +191,15 @@ impl Inner {
         match found {
             Ok(_) => {
                 let uptime = self.clock.mono().saturating_sub(self.started.mono).as_secs();
-                let fields = [
+                let mut fields = [
                     ("session_uptime_seconds", json!(uptime)),
-                    ("health_check_count", json!(checks)),
                     ("session_valid", json!(true)),
+                    ("health_check_count", json!(checks)),
                 ];
+                // What a reader of the text log looks for comes first: how long it holds, or that an order may go.
+                if matches!(context, Context::PreTrade | Context::Warm) {
+                    fields.swap(0, 1);
+                }
                 self.event("health_check.passed", context, &fields);
             }
             Err(error) => {

@@ -2,8 +2,10 @@
 
 use botops::contract::{BotReport, BreakerState, GateReason, Outcome, Phase, SessionPhase, Verb};
 use serde_json::json;
+use std::time::Duration;
 
-use crate::kit::paperbot::Paperbot;
+use crate::kit::paperbot::{Paperbot, lines};
+use crate::kit::until;
 
 /// A bot that trades fast, with a session whose waits are a twentieth.
 async fn bot_with(script: &str) -> Paperbot {
@@ -42,6 +44,50 @@ async fn a_bot_shows_its_session_and_obeys_the_operator() {
     bot.until("the new session", |report| session(report).reauth_count == 1).await;
     let refused = bot.command_as(Verb::ResetBreaker, "b1").await;
     assert_eq!(refused.reason_code.as_deref(), Some("breaker_closed"));
+}
+
+/// The lines of the text log as the brief prints them: the check, that the session is valid, and the trade.
+#[tokio::test]
+async fn a_trade_stands_in_the_text_log_after_the_checks_that_let_it_pass() {
+    let bot = bot_with("[]").await;
+    let shell = |command: &str| {
+        let logs = bot.data();
+        let output = std::process::Command::new("sh").arg("-c").arg(command).current_dir(logs).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    let trades = || shell("grep ' UTC | INFO     | bot | TRADE EXECUTED | symbol=' logs/trading_bot.log");
+    let complete = || async {
+        let checked = shell(
+            "grep 'health | health_check.executed | context=pre_trade | latency_ms=' logs/trading_bot.log",
+        );
+        let valid = shell("grep 'health | health_check.passed | session_valid=true' logs/trading_bot.log");
+        let sold = trades().contains("| action=SELL | shares=");
+        !checked.is_empty() && !valid.is_empty() && sold
+    };
+    until("checks, an entry and an exit are logged", Duration::from_secs(60), complete).await;
+    let log = shell("cat logs/trading_bot.log");
+    let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("no {text}: {log}"));
+    assert!(place("health_check.passed") < place("TRADE EXECUTED"), "a check comes before the first trade");
+
+    // Line for line what the ledger holds.
+    let told = trades();
+    let ledger = lines(&bot.data().join("ledger.jsonl"));
+    let fills: Vec<String> = ledger
+        .iter()
+        .filter(|line| line["entry"]["type"] == "filled")
+        .map(|line| {
+            let fill = &line["entry"];
+            let word = |key: &str| fill[key].as_str().unwrap().to_owned();
+            let (symbol, side, shares) = (word("symbol"), word("side"), word("quantity"));
+            let (price, order) = (word("price"), word("order_id"));
+            format!("symbol={symbol} | action={side} | shares={shares} | price={price} | order_id={order}")
+        })
+        .collect();
+    assert!(!fills.is_empty());
+    for (trade, fill) in told.lines().zip(&fills) {
+        assert!(trade.ends_with(fill.as_str()), "{trade} is not {fill}");
+    }
+    assert!(fills.len() >= told.lines().count());
 }
 
 #[tokio::test]

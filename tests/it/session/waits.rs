@@ -373,8 +373,8 @@ async fn the_printed_log_queries_run() {
     let rig = Rig::paper(limits, "[]").await;
     until("some checks", || rig.events("health_check.executed").len() > 25, || rig.log()).await;
     let text = std::fs::read_to_string(rig.folder.path().join("logs/trading_bot.log")).unwrap();
-    assert!(text.contains(" UTC | INFO     | health | health_check.executed | "), "{text}");
-    assert!(text.contains("| latency_ms="), "{text}");
+    assert!(text.contains(" UTC | INFO     | health | health_check.executed | latency_ms="), "{text}");
+    assert!(text.contains(" UTC | INFO     | health | health_check.passed | session_uptime="), "{text}");
     let query = r#"grep '"event":"health_check.executed"' logs/health_check.log |
         jq -r '.latency_ms' | sort -n |
         awk '{a[NR]=$1} END {print a[int(NR*0.95)] " ms (P95), " a[int(NR*0.99)] " ms (P99)"}'"#;

@@ -343,6 +343,11 @@ impl Machine {
     /// A check that began at `started` succeeded with a token of `generation`.
     pub(super) fn passed(&mut self, now: Now, started: Duration, found: &Found) {
         self.checked(now, started);
+        self.accept(now, started, found);
+    }
+
+    /// The broker knows the session.
+    fn accept(&mut self, now: Now, started: Duration, found: &Found) {
         self.restricted = found.restricted;
         self.skew = found.skew.or(self.skew);
         self.quota_until = found.quota_wait.map(|wait| now.mono + wait);
@@ -370,7 +375,7 @@ impl Machine {
         match error {
             BrokerError::Forbidden => {
                 let found = Found { generation: self.generation, ..Found::default() };
-                self.passed(now, started, &found);
+                self.accept(now, started, &found);
                 self.restricted = Some("the session may not trade");
                 return;
             }
