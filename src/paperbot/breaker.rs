@@ -478,6 +478,74 @@ mod tests {
         assert_eq!(breaker.trip_reason().unwrap().source, "session");
     }
 
+    #[test]
+    fn a_trip_in_the_middle_of_a_probe_tells_the_new_reason_and_the_first_source() {
+        let mut breaker = opened();
+        assert!(breaker.half_open(at(64.0), By::Time));
+        assert!(breaker.trip(at(65.0), "operator", "the token store is gone", "BRK_006"));
+        let trip = breaker.trip_reason().unwrap();
+        assert_eq!((trip.source.as_str(), trip.failures), ("session", 5));
+        assert_eq!((trip.reason.as_str(), trip.code.as_str()), ("the token store is gone", "BRK_006"));
+        assert_eq!(breaker.retry_at(), Some(Duration::from_secs(185)), "as after a failed probe");
+    }
+
+    #[test]
+    fn an_operator_takes_a_running_probe_over_and_one_success_closes_it() {
+        let mut breaker = opened();
+        assert!(breaker.half_open(at(64.0), By::Time));
+        assert!(!breaker.half_open(at(65.0), By::Time), "there is one permit");
+        assert!(breaker.half_open(at(65.0), By::Operator));
+        assert!(breaker.success(at(66.0)));
+        assert!(!breaker.half_open(at(67.0), By::Operator), "nothing to reset");
+        assert!(breaker.saved().resumes.is_empty(), "an operator's closing is no automatic one");
+    }
+
+    #[test]
+    fn a_resume_of_exactly_a_day_ago_is_forgotten() {
+        let day_ago = at(0.0).wall;
+        let saved = Saved { resumes: vec![day_ago; 3], ..Saved::default() };
+        let mut breaker = Breaker::new(limits(), &saved, at(1.0));
+        breaker.trip(at(86_399.9), "session", "test", "BRK_005");
+        assert!(breaker.needs_operator());
+        let mut breaker = Breaker::new(limits(), &saved, at(1.0));
+        assert!(breaker.trip(at(86_400.0), "session", "test", "BRK_005"));
+        assert!(!breaker.needs_operator());
+    }
+
+    #[test]
+    fn the_view_says_since_when_why_and_until_when() {
+        let mut breaker = closed();
+        breaker.failure(at(1.0), "BRK_005");
+        let view = breaker.view(at(2.0));
+        assert_eq!((view.state, view.failure_count), (contract::BreakerState::Closed, 1));
+        assert_eq!((view.reason, view.source, view.retry_at), (None, None, None));
+        let mut breaker = opened();
+        let view = breaker.view(at(14.0));
+        assert_eq!((view.state, view.failure_count), (contract::BreakerState::Open, 5));
+        assert_eq!((view.since, view.retry_at), (at(4.0).wall, Some(at(64.0).wall)));
+        assert_eq!(view.reason.as_deref(), Some("5 checks failed in a row inside 60 s"));
+        assert_eq!(view.source.as_deref(), Some("session"));
+        breaker.half_open(at(64.0), By::Time);
+        let view = breaker.view(at(70.0));
+        assert_eq!((view.state, view.retry_at), (contract::BreakerState::HalfOpen, Some(at(94.0).wall)));
+        breaker.success(at(70.0));
+        assert_eq!(breaker.view(at(71.0)).retry_at, Some(at(80.0).wall), "when the second probe is due");
+        assert_eq!(breaker.view(at(71.0)).since, at(64.0).wall);
+    }
+
+    #[test]
+    fn the_stored_wait_goes_on_and_stays_inside_its_bounds() {
+        let mut breaker = opened();
+        breaker.half_open(at(64.0), By::Time);
+        breaker.failure(at(65.0), "BRK_005");
+        assert_eq!(breaker.saved().wait_ms, 120_000);
+        for (wait_ms, seconds) in [(0, 60), (120_000, 120), (u64::MAX, 600)] {
+            let saved = Saved { wait_ms, ..breaker.saved() };
+            let again = Breaker::new(limits(), &saved, at(0.0));
+            assert_eq!(again.retry_at(), Some(Duration::from_secs(seconds)));
+        }
+    }
+
     #[derive(Debug, Clone, Copy)]
     enum Step {
         Fail,

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::paperbot::broker::{Challenge, ChallengeKind, Lifetime, Transient};
 
+mod edges;
+
 const START: i64 = 1_772_805_600; // a trading day, 09:00 in New York
 
 fn at(seconds: f64) -> Now {
