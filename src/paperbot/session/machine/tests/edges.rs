@@ -322,6 +322,12 @@ fn a_reset_of_a_closed_breaker_is_refused_and_one_that_never_came_counts_nothing
     assert!(!machine.operator_reset(at(1.0)));
     machine.reset_failed(at(1.0), "BRK_008");
     assert_eq!(machine.breaker.failure_count(), 0);
+    machine.operator_halt(at(5.0), "maintenance");
+    assert!(machine.operator_reset(at(6.0)));
+    machine.failed(at(7.0), seconds(6.0), &wait(30));
+    assert!(machine.breaker.is_half_open(), "a broker that asks for patience decides nothing");
+    machine.reset_failed(at(7.0), "BRK_008");
+    assert!(!machine.breaker.is_half_open(), "so the reset does, and takes its permit back");
 }
 
 #[test]
