@@ -201,11 +201,6 @@ impl Calendar {
     }
 }
 
-/// The New York date of an instant: what "today" means everywhere.
-pub fn trading_date(at: DateTime<Utc>) -> NaiveDate {
-    at.with_timezone(&New_York).date_naive()
-}
-
 fn is_weekend(day: NaiveDate) -> bool {
     matches!(day.weekday(), Weekday::Sat | Weekday::Sun)
 }
@@ -394,6 +389,27 @@ mod tests {
         assert!(calendar.day(date(2026, 3, 6)).is_none());
         assert_eq!(calendar.day(date(2026, 3, 9)).unwrap().close, instant("2026-03-09T16:00:00Z"));
         assert!(calendar.day(date(2025, 1, 9)).is_some());
+    }
+
+    #[test]
+    fn an_override_file_is_read_or_named_with_its_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calendar.yaml");
+        let missing = Calendar::with_overrides(&path).unwrap_err();
+        assert!(missing.contains("calendar.yaml"), "{missing}");
+        std::fs::write(&path, "[{date: 2026-03-06, closed: true, reason: storm}]").unwrap();
+        assert!(Calendar::with_overrides(&path).unwrap().day(date(2026, 3, 6)).is_none());
+        std::fs::write(&path, "[{date: 2026-03-06}]").unwrap();
+        let wrong = Calendar::with_overrides(&path).unwrap_err();
+        assert!(wrong.contains("calendar.yaml: 2026-03-06: say either"), "{wrong}");
+    }
+
+    #[test]
+    fn a_new_year_on_a_sunday_moves_and_on_a_saturday_does_not() {
+        let calendar = Calendar::new();
+        assert!(calendar.day(date(2023, 1, 2)).is_none(), "the Monday after a Sunday");
+        assert!(calendar.day(date(2021, 12, 31)).is_some(), "the Friday before a Saturday");
+        assert!(calendar.day(date(2022, 1, 3)).is_some());
     }
 
     #[test]

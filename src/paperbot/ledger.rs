@@ -214,6 +214,11 @@ mod tests {
         let (_, history) = Ledger::open(&path, "b").unwrap();
         assert_eq!((history.lines.len(), history.repaired), (3, true));
 
+        let mut spoiled: Vec<&str> = whole.lines().collect();
+        spoiled[1] = "{\"n\":2,";
+        fs::write(&path, spoiled.join("\n") + "\n").unwrap();
+        assert!(Ledger::open(&path, "b").unwrap_err().to_string().contains("line 2 cannot be read"));
+
         fs::write(
             &path,
             whole
