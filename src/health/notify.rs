@@ -336,8 +336,13 @@ fn append(path: &std::path::Path, line: &str) -> std::io::Result<()> {
         std::fs::rename(path, path.with_extension("jsonl.1"))?;
     }
     let mut file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-    file.write_all(format!("{line}\n").as_bytes())?;
-    file.sync_data()
+    let before = file.metadata()?.len();
+    let written = file.write_all(format!("{line}\n").as_bytes()).and_then(|()| file.sync_data());
+    if written.is_err() {
+        // A disk that became full within the line: the next try would go on behind half of one.
+        file.set_len(before)?;
+    }
+    written
 }
 
 /// Tells Alertmanager the present state: at each change, and once a minute.

@@ -226,10 +226,15 @@ async fn write_rows(
                     "a row of health cannot be stored: {error}"
                 );
                 for row in std::mem::take(&mut waiting) {
-                    let _ = shared.history.put(vec![row]).await;
+                    let stored = shared.history.put(vec![row.clone()]).await;
+                    if stored.is_err_and(|error| error.code() != Code::Internal) {
+                        waiting.push(row);
+                    }
                 }
-                told = 0;
-                shared.stored.send_replace(sets);
+                told = waiting.len();
+                if waiting.is_empty() {
+                    shared.stored.send_replace(sets);
+                }
             }
             Err(_) if stopping.is_cancelled() => return,
             Err(_) => {}

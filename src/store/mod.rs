@@ -5,6 +5,8 @@
 //! and what to do when the disk is full or the file is damaged or gone. A write returns after it is durable. Deliberately
 //! absent: a pool for writing (SQLite has one writer) and a query on the path of `summary`, `state` and `metrics`.
 
+mod salvage;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -94,12 +96,15 @@ struct Shared {
     replaced: AtomicUsize,
     waiting: AtomicUsize,
     writable: AtomicBool,
+    /// Somebody met damage since the file was last read whole.
+    suspect: AtomicBool,
 }
 
 impl Store {
     /// Opens or makes `path`, brings it to the newest schema and starts the writer thread.
     ///
-    /// A damaged file is put aside as `<name>.damaged-<time>` and a new one is started: answers go on.
+    /// A damaged file is put aside as `<name>.damaged-<time>` and a new one is started with what could still be read of
+    /// it: answers go on.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`] when the folder cannot be written.
@@ -110,7 +115,10 @@ impl Store {
                 let aside = put_aside(path).map_err(|error| unavailable(&error))?;
                 tracing::error!(store.aside = %aside.display(),
                     "the store was damaged and put aside as {}; a new one is started", aside.display());
-                connect(path).map_err(|error| unavailable(&error))?
+                let connection = connect(path).map_err(|error| unavailable(&error))?;
+                migrate(&connection).map_err(|error| unavailable(&error))?;
+                tell_saved(salvage::salvage(&connection, &aside));
+                connection
             }
             Err(error) => return Err(unavailable(&error)),
         };
@@ -122,6 +130,7 @@ impl Store {
             replaced: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             writable: AtomicBool::new(true),
+            suspect: AtomicBool::new(false),
         });
         let for_thread = shared.clone();
         std::thread::Builder::new()
@@ -188,6 +197,22 @@ impl Store {
         self.shared.waiting.load(Ordering::Relaxed)
     }
 
+    /// Whether somebody met damage since [`Store::read_whole`] was last called.
+    pub fn is_suspect(&self) -> bool {
+        self.shared.suspect.load(Ordering::Relaxed)
+    }
+
+    /// Reads the whole file for damage, on this thread: false when there is some, nothing when it cannot be read now.
+    pub fn read_whole(&self) -> Option<bool> {
+        self.shared.suspect.store(false, Ordering::Relaxed);
+        // A connection of its own: what others hold in memory says nothing about the file.
+        match connect_reader(&self.shared.path).and_then(|connection| check(&connection)) {
+            Ok(()) => Some(true),
+            Err(error) if is_damage(&error) => Some(false),
+            Err(_) => None,
+        }
+    }
+
     /// Where the file lies.
     pub fn path(&self) -> &Path {
         &self.shared.path
@@ -220,7 +245,9 @@ impl Store {
         let names = beside.filter_map(Result::ok).map(|entry| entry.path());
         names
             .filter(|path| {
-                path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&prefix))
+                path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
+                    name.starts_with(&prefix) && !name.ends_with("-wal") && !name.ends_with("-shm")
+                })
             })
             .max()
     }
@@ -234,6 +261,7 @@ impl Store {
         if self.backlog() >= BACKLOG {
             return Err(Error::new(Code::StoreUnavailable).detail("too many writes wait for the disk"));
         }
+        let shared = self.shared.clone();
         let job: Job = Box::new(move |connection| {
             let Some(connection) = connection else {
                 return Box::new(move |begun| {
@@ -244,6 +272,7 @@ impl Store {
             match in_savepoint(connection, work) {
                 Ok(value) => Box::new(move |committed| reply(committed.map(|()| value))),
                 Err(abort) => {
+                    shared.note_damage(&abort);
                     let error = Error::from(abort);
                     Box::new(move |_| reply(Err(error)))
                 }
@@ -265,12 +294,18 @@ impl Shared {
             Some(connection) => connection,
             None => connect_reader(&self.path).map_err(|error| unavailable(&error))?,
         };
-        let result = work(&connection).map_err(Error::from);
+        let result = work(&connection).inspect_err(|abort| self.note_damage(abort)).map_err(Error::from);
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         if readers.len() < READERS && self.replaced.load(Ordering::Acquire) == replaced {
             readers.push(connection);
         }
         result
+    }
+
+    fn note_damage(&self, abort: &Abort) {
+        if matches!(abort, Abort::Sql(error) if is_damage(error)) {
+            self.suspect.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -278,8 +313,17 @@ fn in_savepoint<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> Result<T, Abort>,
 ) -> Result<T, Abort> {
+    let lost = || unavailable(&"a failure before it ended the transaction");
+    // Outside of the transaction a savepoint would commit by itself.
+    if connection.is_autocommit() {
+        return Err(lost().into());
+    }
     connection.execute_batch("SAVEPOINT job")?;
     let result = work(connection);
+    // A full disk or damage may end the whole transaction, and the savepoint with it.
+    if connection.is_autocommit() {
+        return result.and(Err(lost().into()));
+    }
     let end = if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
     connection.execute_batch(end)?;
     result
@@ -371,6 +415,7 @@ fn write_anew(connection: &mut Connection, shared: &Shared) -> Result<(), Error>
 /// One transaction for the whole batch; each job is undone alone when it fails.
 fn run_batch(connection: &Connection, batch: Vec<Job>, shared: &Shared) {
     let count = batch.len();
+    let before = connection.total_changes();
     let begun = connection.execute_batch("BEGIN IMMEDIATE");
     let inside = begun.is_ok().then_some(connection);
     let replies: Vec<Reply> = batch.into_iter().map(|job| job(inside)).collect();
@@ -382,7 +427,10 @@ fn run_batch(connection: &Connection, batch: Vec<Job>, shared: &Shared) {
     if committed.is_err() && !connection.is_autocommit() {
         drop(connection.execute_batch("ROLLBACK"));
     }
-    note_writable(shared, committed.as_ref().err());
+    // An empty commit writes nothing, so it does not show that the disk can be written again.
+    if committed.is_err() || connection.total_changes() != before {
+        note_writable(shared, committed.as_ref().err());
+    }
     shared.waiting.fetch_sub(count, Ordering::Relaxed);
     for reply in replies {
         reply(committed.as_ref().map_err(|error| unavailable(error)).copied());
@@ -402,6 +450,9 @@ fn probe(connection: &Connection, shared: &Shared) {
 
 fn note_writable(shared: &Shared, failure: Option<&rusqlite::Error>) {
     let was = shared.writable.swap(failure.is_none(), Ordering::Relaxed);
+    if failure.is_some_and(is_damage) {
+        shared.suspect.store(true, Ordering::Relaxed);
+    }
     match failure {
         Some(error) if was => {
             tracing::error!(error.code = "SRV_002", "the store cannot be written: {error}");
@@ -457,21 +508,47 @@ fn put_aside(path: &Path) -> std::io::Result<PathBuf> {
     let stamp = chrono::Utc::now().format("%Y%m%dT%H%M%SZ");
     let aside = path.with_extension(format!("damaged-{stamp}"));
     std::fs::rename(path, &aside)?;
+    // What was written last is in the log, which goes with its file.
+    match std::fs::rename(beside(path, "-wal"), beside(&aside, "-wal")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     remove_beside(path)?;
     Ok(aside)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Removes the log and the index of a file that is no longer there.
 fn remove_beside(path: &Path) -> std::io::Result<()> {
     for suffix in ["-wal", "-shm"] {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(suffix);
-        match std::fs::remove_file(&beside) {
+        match std::fs::remove_file(beside(path, suffix)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
     Ok(())
+}
+
+fn tell_saved(saved: rusqlite::Result<salvage::Saved>) {
+    match saved {
+        Ok(saved) if saved.torn.is_empty() => {
+            tracing::warn!("all {} rows of the damaged store were saved", saved.rows);
+        }
+        Ok(saved) => {
+            let torn = saved.torn.join(", ");
+            tracing::error!(
+                store.torn = torn,
+                "{} rows of the damaged store were saved; a part is lost of: {torn}",
+                saved.rows
+            );
+        }
+        Err(error) => tracing::error!("nothing of the damaged store could be saved: {error}"),
+    }
 }
 
 fn unavailable(cause: &dyn std::fmt::Display) -> Error {

@@ -20,10 +20,10 @@ use crate::kit::app::{Running, answer};
 use crate::kit::scripted_bot::{Behaviour, ScriptedBot};
 use crate::refusals::assert_problem;
 
-const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// Everything as fast as it goes, so that a test waits for conditions and hardly for time.
-fn hasty() -> Value {
+pub fn hasty() -> Value {
     json!({
         "check_interval": 0.3, "timeout": 0.25, "confirm_interval": 0.1, "startup_grace": 0,
         "alerting": {"for_warning_ms": 0, "group_wait_ms": 0, "keep_firing_for_ms": 300, "change_gap_ms": 0},
@@ -31,7 +31,7 @@ fn hasty() -> Value {
 }
 
 /// botops beside a scripted bot, hasty.
-async fn beside(bot: &ScriptedBot, folder: &TempDir, more: &[(&str, &str)]) -> Running {
+pub async fn beside(bot: &ScriptedBot, folder: &TempDir, more: &[(&str, &str)]) -> Running {
     let socket = bot.socket().display().to_string();
     let id = bot.id();
     let mut settings = vec![("BOT_IPC_SOCKET", socket.as_str()), ("BOT_ID", id.as_str())];
@@ -43,13 +43,13 @@ async fn beside(bot: &ScriptedBot, folder: &TempDir, more: &[(&str, &str)]) -> R
     botops
 }
 
-async fn get(botops: &Running, path: &str) -> Value {
+pub async fn get(botops: &Running, path: &str) -> Value {
     let (status, body) = botops.get(path).await;
     assert_eq!(status, 200, "{path}: {body}");
     body
 }
 
-async fn component_is(botops: &Running, id: &str, status: &str) -> Value {
+pub async fn component_is(botops: &Running, id: &str, status: &str) -> Value {
     let path = format!("/api/v1/health/components/{id}");
     kit::until(&format!("{id} is {status}"), LIMIT, || async {
         botops.get(&path).await.1["status"] == status
@@ -60,7 +60,7 @@ async fn component_is(botops: &Running, id: &str, status: &str) -> Value {
 
 /// What a peer did last time it was asked.
 #[derive(Clone, Copy, PartialEq)]
-enum Peer {
+pub enum Peer {
     Fine,
     Slow(u64),
     Hangs,
@@ -72,15 +72,15 @@ enum Peer {
 
 /// An HTTP server that behaves as told, with a journal of the bodies it was sent.
 #[derive(Clone)]
-struct Stub {
-    base: String,
+pub struct Stub {
+    pub base: String,
     peer: Arc<Mutex<Peer>>,
     journal: Arc<Mutex<Vec<(HeaderMap, Value)>>>,
     asked: Arc<AtomicUsize>,
 }
 
 impl Stub {
-    async fn start(peer: Peer) -> Self {
+    pub async fn start(peer: Peer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let stub =
@@ -148,7 +148,7 @@ impl Stub {
             .collect()
     }
 
-    fn statuses(&self, component: &str) -> Vec<String> {
+    pub fn statuses(&self, component: &str) -> Vec<String> {
         self.notices(component).into_iter().map(|(_, status)| status).collect()
     }
 }
@@ -532,69 +532,6 @@ async fn a_receiver_that_was_away_is_told_in_order_and_once() {
         receiver.notices("feed").into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys.len(), 2);
     botops.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_locked_store_is_one_alert_about_the_store_and_no_target_goes_down_for_it() {
-    let (bot, folder, receiver) = (ScriptedBot::start(), kit::folder(), Stub::start(Peer::Fine).await);
-    let hook = format!("{}/hook", receiver.base);
-    let botops = beside(&bot, &folder, &[("BOT_ALERT_WEBHOOK_URL", &hook)]).await;
-    // Long enough that a busy machine alone makes nothing late.
-    let mut calmer = hasty();
-    calmer["check_interval"] = json!(2.0);
-    calmer["timeout"] = json!(1.8);
-    assert_eq!(botops.send(Method::PUT, "/api/v1/health/monitoring/config", &calmer).await.0, 200);
-    component_is(&botops, "store", "HEALTHY").await;
-    component_is(&botops, "api_server", "HEALTHY").await;
-    let path = folder.path().join("data/ops.db");
-    let other = rusqlite::Connection::open(&path).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    kit::until("the receiver hears of the store", LIMIT, || async {
-        receiver.statuses("store") == ["firing"]
-    })
-    .await;
-    let status = get(&botops, "/api/v1/health/status").await;
-    for component in status["components"].as_array().unwrap() {
-        assert_ne!(component["status"], "DOWN", "{component:#}");
-    }
-    assert_eq!(component_is(&botops, "bot", "HEALTHY").await["status"], "HEALTHY");
-    other.execute_batch("ROLLBACK").unwrap();
-    component_is(&botops, "store", "HEALTHY").await;
-    kit::until("and of its end", LIMIT, || async { receiver.statuses("store") == ["firing", "resolved"] })
-        .await;
-    botops.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_store_is_one_alert_and_is_written_anew_with_everything_in_it() {
-    let (bot, folder, receiver) = (ScriptedBot::start(), kit::folder(), Stub::start(Peer::Fine).await);
-    let hook = format!("{}/hook", receiver.base);
-    let botops = beside(&bot, &folder, &[("BOT_ALERT_WEBHOOK_URL", &hook)]).await;
-    component_is(&botops, "store", "HEALTHY").await;
-    let path = folder.path().join("data/ops.db");
-    std::fs::remove_file(&path).unwrap();
-    kit::until("the receiver hears of the store", LIMIT, || async {
-        receiver.statuses("store") == ["firing"]
-    })
-    .await;
-    for component in get(&botops, "/api/v1/health/status").await["components"].as_array().unwrap() {
-        assert_ne!(component["status"], "DOWN", "{component:#}");
-    }
-    let recovery = "/api/v1/health/recovery/store";
-    assert_eq!(botops.send(Method::POST, recovery, &json!({"action": "run"})).await.0, 200);
-    kit::until("it is mended", LIMIT, || async {
-        get(&botops, recovery).await["last_outcome"] == "recovered"
-    })
-    .await;
-    kit::until("and of its end", LIMIT, || async { receiver.statuses("store") == ["firing", "resolved"] })
-        .await;
-    botops.stop().await;
-    // What was before and what came after the loss is in the file.
-    let database = rusqlite::Connection::open(&path).unwrap();
-    let alerts: i64 = database
-        .query_row("SELECT count(*) FROM health_transitions WHERE component = 'store'", [], |row| row.get(0))
-        .unwrap();
-    assert!(alerts >= 3, "HEALTHY, CRITICAL, HEALTHY, but {alerts}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@
 
 mod ask;
 mod bad_days;
+mod bad_store;
 mod bots;
 mod closure;
 mod configs;

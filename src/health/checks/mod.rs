@@ -204,7 +204,7 @@ pub(super) struct Reach {
     /// Asks botops itself.
     pub own_http: reqwest::Client,
     pub machine: Arc<Mutex<Option<system::Machine>>>,
-    pub sound: Mutex<Option<store::Sound>>,
+    pub sound: Arc<Mutex<store::Sound>>,
 }
 
 impl Reach {
@@ -242,7 +242,7 @@ impl Reach {
             http,
             own_http,
             machine: Arc::default(),
-            sound: Mutex::default(),
+            sound: Arc::default(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! botops' own store: does it open, how long does a write take, how large is it, is it sound.
 
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
@@ -11,11 +12,16 @@ use crate::health::status::{Level, Limits};
 /// How often the whole file is read for damage.
 const SOUND_EVERY: Duration = Duration::from_secs(7 * 86_400);
 
+/// A reading out of turn comes no sooner than this many times the time the last one took: at most 2 % of the disk's.
+const SPARING: u32 = 50;
+
 /// When the file was last read for damage, and what came of it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(in crate::health) struct Sound {
     at: Instant,
+    took: Duration,
     is_sound: bool,
+    is_reading: bool,
 }
 
 pub(super) async fn check(reach: &Reach, timeout: Duration) -> Sample {
@@ -26,13 +32,15 @@ pub(super) async fn check(reach: &Reach, timeout: Duration) -> Sample {
         Ok(Err(problem)) => return Sample::ok(Vec::new()).says(Level::Critical, problem),
         Err(_) => return Sample::failed(super::Outcome::Internal, "the check of the store broke off"),
     };
+    // SQLite writes nothing when the new value is the old one: what is written must differ each time.
+    let value = chrono::Utc::now().timestamp_micros().to_string();
     let started = Instant::now();
-    let written = tokio::time::timeout(timeout / 2, reach.store.write(|connection| {
+    let written = tokio::time::timeout(timeout / 2, reach.store.write(move |connection| {
         connection
             .prepare_cached(
-                "INSERT INTO meta(key, value) VALUES('health_probe', '1') ON CONFLICT(key) DO UPDATE SET value = '1'",
+                "INSERT INTO meta(key, value) VALUES('health_probe', ?1) ON CONFLICT(key) DO UPDATE SET value = ?1",
             )?
-            .execute([])?;
+            .execute([value])?;
         Ok(())
     }));
     let written = written.await;
@@ -50,13 +58,14 @@ pub(super) async fn check(reach: &Reach, timeout: Duration) -> Sample {
         limits: Limits::above(1_000.0, 10_000.0),
     });
     let sample = Sample::ok(measures);
+    let is_sound = is_sound(reach, timeout / 4).await;
     match written {
+        _ if !is_sound => {
+            sample.says(Level::Critical, "the store's file is damaged; restart botops to have it put aside")
+        }
         Err(_) => sample.says(Level::Critical, "a write waits longer than the check may"),
         Ok(Err(_)) => {
             sample.says(Level::Critical, "the store cannot be written: full, read-only, locked or damaged")
-        }
-        Ok(Ok(())) if !is_sound(reach).await => {
-            sample.says(Level::Critical, "the store's file is damaged; restart botops to have it put aside")
         }
         Ok(Ok(())) => match reach.store.aside() {
             Some(aside) => {
@@ -104,29 +113,68 @@ fn look(path: &Path) -> Result<Vec<Measure>, String> {
     ])
 }
 
-/// Reads the whole file for damage once a week. At start the store has done it itself.
-async fn is_sound(reach: &Reach) -> bool {
-    let known = reach.sound.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-    match known {
-        Some(sound) if sound.at.elapsed() < SOUND_EVERY => return sound.is_sound,
-        None => {
-            note(reach, true);
-            return true;
-        }
-        Some(_) => {}
+/// Whether the file was sound when it was last read whole: once a week, soon after somebody met damage, and again and
+/// again while it is damaged. At start the store has read it itself. A long reading goes on by itself, and the next
+/// check knows what came of it.
+async fn is_sound(reach: &Reach, patience: Duration) -> bool {
+    let is_suspect = reach.store.is_suspect();
+    if lock(&reach.sound).begin(is_suspect) {
+        let (store, sound) = (reach.store.clone(), reach.sound.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            let started = Instant::now();
+            let verdict = store.read_whole();
+            lock(&sound).end(verdict, started.elapsed());
+        });
+        // One that takes longer is still read to its end.
+        let _ = tokio::time::timeout(patience, reading).await;
     }
-    // Before the long read, so that a slow one is not begun twice.
-    note(reach, true);
-    let read = reach.store.read(|connection| {
-        let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        Ok(verdict == "ok")
-    });
-    let is_sound = read.await.unwrap_or(false);
-    note(reach, is_sound);
-    is_sound
+    lock(&reach.sound).is_sound
 }
 
-fn note(reach: &Reach, is_sound: bool) {
-    let mut sound = reach.sound.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    *sound = Some(Sound { at: Instant::now(), is_sound });
+fn lock(sound: &Mutex<Sound>) -> MutexGuard<'_, Sound> {
+    sound.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Default for Sound {
+    fn default() -> Self {
+        Self { at: Instant::now(), took: Duration::ZERO, is_sound: true, is_reading: false }
+    }
+}
+
+impl Sound {
+    /// True when the file is to be read now.
+    fn begin(&mut self, is_suspect: bool) -> bool {
+        let since = self.at.elapsed();
+        let is_urgent = (is_suspect || !self.is_sound) && since >= self.took * SPARING;
+        let is_due = !self.is_reading && (is_urgent || since >= SOUND_EVERY);
+        self.is_reading |= is_due;
+        is_due
+    }
+
+    /// It was read; a reading that failed for another reason changes no verdict.
+    fn end(&mut self, verdict: Option<bool>, took: Duration) {
+        let is_sound = verdict.unwrap_or(self.is_sound);
+        *self = Self { at: Instant::now(), took, is_sound, is_reading: false };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_read_whole_when_damage_was_met_and_until_it_is_gone() {
+        let mut sound = Sound::default();
+        assert!(!sound.begin(false), "it was read at the start");
+        assert!(sound.begin(true));
+        assert!(!sound.begin(true), "it is being read");
+        sound.end(Some(false), Duration::ZERO);
+        assert!(!sound.is_sound);
+        assert!(sound.begin(false), "damage is looked at again");
+        sound.end(None, Duration::from_secs(1));
+        assert!(!sound.is_sound, "a file that cannot be read is no sound one");
+        assert!(!sound.begin(true), "a long reading is not repeated at once");
+        sound.end(Some(true), Duration::ZERO);
+        assert!(sound.is_sound && !sound.begin(false));
+    }
 }

@@ -1,0 +1,159 @@
+//! The store's bad days: locked, deleted, damaged under a running botops. Answers go on, nobody else's status changes
+//! for it, and a receiver is told of the store once and of its end once. (Full and read-only disks need a process of
+//! their own: `tests/peers/check-store-bad-days`.)
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::health::{LIMIT, Peer, Stub, beside, component_is, get, hasty};
+use crate::kit;
+use crate::kit::app::Running;
+use crate::kit::scripted_bot::ScriptedBot;
+
+/// Long enough that a busy machine alone makes nothing late.
+async fn calm(botops: &Running) {
+    let mut calmer = hasty();
+    calmer["check_interval"] = json!(2.0);
+    calmer["timeout"] = json!(1.8);
+    assert_eq!(botops.send(Method::PUT, "/api/v1/health/monitoring/config", &calmer).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_store_is_one_alert_about_the_store_and_no_target_goes_down_for_it() {
+    let (bot, folder, receiver) = (ScriptedBot::start(), kit::folder(), Stub::start(Peer::Fine).await);
+    let hook = format!("{}/hook", receiver.base);
+    let botops = beside(&bot, &folder, &[("BOT_ALERT_WEBHOOK_URL", &hook)]).await;
+    calm(&botops).await;
+    component_is(&botops, "store", "HEALTHY").await;
+    component_is(&botops, "api_server", "HEALTHY").await;
+    let path = folder.path().join("data/ops.db");
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    kit::until("the receiver hears of the store", LIMIT, || async {
+        receiver.statuses("store") == ["firing"]
+    })
+    .await;
+    let status = get(&botops, "/api/v1/health/status").await;
+    for component in status["components"].as_array().unwrap() {
+        assert_ne!(component["status"], "DOWN", "{component:#}");
+    }
+    assert_eq!(component_is(&botops, "bot", "HEALTHY").await["status"], "HEALTHY");
+    other.execute_batch("ROLLBACK").unwrap();
+    component_is(&botops, "store", "HEALTHY").await;
+    kit::until("and of its end", LIMIT, || async { receiver.statuses("store") == ["firing", "resolved"] })
+        .await;
+    botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_store_is_one_alert_and_is_written_anew_with_everything_in_it() {
+    let (bot, folder, receiver) = (ScriptedBot::start(), kit::folder(), Stub::start(Peer::Fine).await);
+    let hook = format!("{}/hook", receiver.base);
+    let botops = beside(&bot, &folder, &[("BOT_ALERT_WEBHOOK_URL", &hook)]).await;
+    calm(&botops).await;
+    component_is(&botops, "store", "HEALTHY").await;
+    component_is(&botops, "api_server", "HEALTHY").await;
+    let path = folder.path().join("data/ops.db");
+    std::fs::remove_file(&path).unwrap();
+    kit::until("the receiver hears of the store", LIMIT, || async {
+        receiver.statuses("store") == ["firing"]
+    })
+    .await;
+    for component in get(&botops, "/api/v1/health/status").await["components"].as_array().unwrap() {
+        assert_ne!(component["status"], "DOWN", "{component:#}");
+    }
+    let recovery = "/api/v1/health/recovery/store";
+    assert_eq!(botops.send(Method::POST, recovery, &json!({"action": "run"})).await.0, 200);
+    kit::until("it is mended", LIMIT, || async {
+        get(&botops, recovery).await["last_outcome"] == "recovered"
+    })
+    .await;
+    kit::until("and of its end", LIMIT, || async { receiver.statuses("store") == ["firing", "resolved"] })
+        .await;
+    botops.stop().await;
+    // What was before and what came after the loss is in the file.
+    let database = rusqlite::Connection::open(&path).unwrap();
+    let alerts: i64 = database
+        .query_row("SELECT count(*) FROM health_transitions WHERE component = 'store'", [], |row| row.get(0))
+        .unwrap();
+    assert!(alerts >= 3, "HEALTHY, CRITICAL, HEALTHY, but {alerts}");
+}
+
+/// Status by component.
+async fn statuses(botops: &Running) -> BTreeMap<String, Value> {
+    let status = get(botops, "/api/v1/health/status").await;
+    let components = status["components"].as_array().unwrap();
+    let of = |component: &Value| {
+        (component["component_id"].as_str().unwrap().to_owned(), component["status"].clone())
+    };
+    components.iter().map(of).collect()
+}
+
+const PAGE: usize = 4096;
+
+/// Overwrites the middle third of the file; returns what stood there: page number and bytes.
+fn damage(path: &Path) -> Vec<(u64, Vec<u8>)> {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let pages = file.metadata().unwrap().len() / PAGE as u64;
+    let mut kept = Vec::new();
+    for page in pages / 3..2 * pages / 3 {
+        let mut bytes = vec![0; PAGE];
+        file.read_exact_at(&mut bytes, page * PAGE as u64).unwrap();
+        file.write_all_at(&[0xA5; PAGE], page * PAGE as u64).unwrap();
+        kept.push((page, bytes));
+    }
+    assert!(kept.len() > 5, "a store of {pages} pages");
+    kept
+}
+
+/// Writes the pages back that SQLite has not written anew meanwhile.
+fn undo(path: &Path, kept: &[(u64, Vec<u8>)]) {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    for (page, bytes) in kept {
+        let mut now = vec![0; PAGE];
+        file.read_exact_at(&mut now, page * PAGE as u64).unwrap();
+        if now == [0xA5; PAGE] {
+            file.write_all_at(bytes, page * PAGE as u64).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_damaged_meanwhile_is_one_alert_and_answers_go_on() {
+    let (bot, folder, receiver) = (ScriptedBot::start(), kit::folder(), Stub::start(Peer::Fine).await);
+    let hook = format!("{}/hook", receiver.base);
+    let botops = beside(&bot, &folder, &[("BOT_ALERT_WEBHOOK_URL", &hook)]).await;
+    calm(&botops).await;
+    component_is(&botops, "store", "HEALTHY").await;
+    component_is(&botops, "api_server", "HEALTHY").await;
+    let before = statuses(&botops).await;
+    // What lies in the log would hide the damage.
+    botops.app.ops().store.mend().await.unwrap();
+    let path = folder.path().join("data/ops.db");
+    let kept = damage(&path);
+    kit::until("the receiver hears of the store", LIMIT, || async {
+        // Whoever reads what is damaged brings it to light; answers from memory go on.
+        for path in ["events?after=0", "health/history", "health/availability", "workflows/runs", "trades"] {
+            botops.get(&format!("/api/v1/{path}")).await;
+        }
+        let summary = botops.get("/api/v1/summary").await;
+        assert_eq!(summary.0, 200, "{}", summary.1);
+        for (id, status) in statuses(&botops).await {
+            let is_its_own = id == "store" || id == "system_resources" || before[&id] != "HEALTHY";
+            assert!(is_its_own || status == "HEALTHY", "{id} is {status}");
+        }
+        receiver.statuses("store") == ["firing"]
+    })
+    .await;
+    let store = component_is(&botops, "store", "CRITICAL").await;
+    assert!(store["reason"].as_str().unwrap().contains("damaged"), "{store:#}");
+    undo(&path, &kept);
+    component_is(&botops, "store", "HEALTHY").await;
+    kit::until("and of its end", LIMIT, || async { receiver.statuses("store") == ["firing", "resolved"] })
+        .await;
+    botops.stop().await;
+}
