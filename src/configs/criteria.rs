@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::schema::decimal;
 use crate::bots::Seen;
-use crate::contract::{BotReport, BreakerState, OrderStatus, SessionPhase, Severity};
+use crate::contract::{BotReport, BreakerState, OrderStatus, SemanticError, SessionPhase, Severity};
 
 /// Errors that a trial may see beyond what the hour before promises.
 const EXTRA_ERRORS: u32 = 3;
@@ -35,6 +35,9 @@ pub(super) const STRIKES: u32 = 3;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Baseline {
     pub at: DateTime<Utc>,
+    /// Errors that were there before: when, and which code. A clock that was set back makes a new one look old.
+    #[serde(default)]
+    pub known_errors: Vec<(DateTime<Utc>, String)>,
     pub errors_last_hour: u32,
     pub rejects_last_hour: u32,
     pub equity: Decimal,
@@ -76,6 +79,7 @@ impl Baseline {
         let day_limit = tighter("/risk_management/daily_loss_limit");
         Self {
             at: Utc::now(),
+            known_errors: report.recent_errors.iter().map(identity).collect(),
             errors_last_hour: report.error_count_last_hour,
             rejects_last_hour: report.loop_stats.order_rejects_last_hour,
             equity: report.account.account_balance,
@@ -88,11 +92,10 @@ impl Baseline {
         }
     }
 
-    /// Everything that is watched, as it stands now.
-    pub fn judge(&self, seen: &Seen, poll_interval: Duration, now: DateTime<Utc>) -> Vec<Criterion> {
+    /// Everything that is watched, as it stands so long after the beginning.
+    pub fn judge(&self, seen: &Seen, poll_interval: Duration, elapsed: Duration) -> Vec<Criterion> {
         let mut criteria = vec![heartbeat(seen, poll_interval)];
         if let Some(report) = &seen.report {
-            let elapsed = (now - self.at).to_std().unwrap_or_default();
             criteria.extend([
                 self.rejects(report, elapsed),
                 self.errors(report, elapsed),
@@ -105,7 +108,7 @@ impl Baseline {
     }
 
     fn errors(&self, report: &BotReport, elapsed: Duration) -> Criterion {
-        let new = report.recent_errors.iter().filter(|error| error.timestamp >= self.at);
+        let new = report.recent_errors.iter().filter(|error| !self.known_errors.contains(&identity(error)));
         let critical = new.clone().find(|error| error.severity == Severity::Critical);
         let serious = new.filter(|error| error.severity >= Severity::Medium).count();
         let grown = report.error_count_last_hour.saturating_sub(self.errors_last_hour);
@@ -203,6 +206,10 @@ impl Baseline {
             text,
         }
     }
+}
+
+fn identity(error: &SemanticError) -> (DateTime<Utc>, String) {
+    (error.timestamp, error.error_code.clone())
 }
 
 fn heartbeat(seen: &Seen, poll_interval: Duration) -> Criterion {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -275,7 +274,7 @@ impl Desk {
             received > live.began + IN_FLIGHT && live.last_sample.is_none_or(|last| received > last)
         });
         let Some(baseline) = &live.txn.progress.baseline else { return };
-        let watch = baseline.judge(&seen, self.shared.options.poll_interval, Utc::now());
+        let watch = baseline.judge(&seen, self.shared.options.poll_interval, live.began.elapsed());
         let breached = breach(&watch);
         let all_hold = watch.iter().all(|criterion| criterion.ok);
         let session_holds = watch.iter().all(|criterion| criterion.ok || criterion.name != "session");

@@ -199,7 +199,7 @@ impl Engine {
     fn tick(&mut self) {
         let now = Utc::now();
         self.forget_old(now);
-        let Some(moment) = self.feed.step(now) else {
+        let Some(moment) = self.feed.step(now, Instant::now()) else {
             if !self.market_over {
                 self.market_over = true;
                 let message = "the replay has ended; open positions stay as they are".to_owned();

@@ -3,7 +3,9 @@
 //! Each call of [`Feed::step`] is one moment of the market. Kept from users: where the prices come from. Prices are
 //! whole cents. Deliberately absent: a clock of its own. The caller paces it.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use super::replay::Replay;
@@ -39,9 +41,9 @@ pub(super) enum Feed {
 
 impl Feed {
     /// The next moment, or `None` when a replay has ended.
-    pub fn step(&mut self, now: DateTime<Utc>) -> Option<Moment> {
+    pub fn step(&mut self, at: DateTime<Utc>, now: Instant) -> Option<Moment> {
         match self {
-            Self::Simulated(walk) => Some(walk.step(now)),
+            Self::Simulated(walk) => Some(walk.step(at, now)),
             Self::Replayed(replay) => replay.step(),
         }
     }
@@ -68,7 +70,8 @@ impl Feed {
 pub(super) struct Walk {
     random: Random,
     assets: Vec<Asset>,
-    last: Option<DateTime<Utc>>,
+    /// When the last price came, by a clock that nobody sets.
+    last: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -83,7 +86,7 @@ struct Asset {
 }
 
 /// The process was stopped or starved when no price came for so long.
-const SILENCE: TimeDelta = TimeDelta::seconds(5);
+const SILENCE: Duration = Duration::from_secs(5);
 
 impl Walk {
     /// A walk over these symbols; `last` has the prices to go on from, where they are known.
@@ -92,11 +95,11 @@ impl Walk {
         Self { random: Random::new(seed), assets, last: None }
     }
 
-    fn step(&mut self, now: DateTime<Utc>) -> Moment {
-        let mut moment = Moment { at: now, ..Moment::default() };
-        let silence = self.last.replace(now).map_or(TimeDelta::zero(), |last| now - last);
+    fn step(&mut self, at: DateTime<Utc>, now: Instant) -> Moment {
+        let mut moment = Moment { at, ..Moment::default() };
+        let silence = self.last.replace(now).map_or(Duration::ZERO, |last| now - last);
         if silence > SILENCE {
-            let what = format!("no price for {} s", silence.num_seconds());
+            let what = format!("no price for {} s", silence.as_secs());
             moment.gaps.push(Gap { symbol: None, what });
         }
         for asset in &mut self.assets {
@@ -174,12 +177,15 @@ impl Random {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
 
     fn walk(seed: u64, steps: usize) -> Vec<Vec<(String, Decimal)>> {
         let symbols = ["SPY".to_owned(), "XYZ".to_owned()];
         let mut walk = Walk::new(seed, &symbols, |_| None);
-        (0..steps).map(|_| walk.step(DateTime::UNIX_EPOCH).prices).collect()
+        let now = Instant::now();
+        (0..steps).map(|_| walk.step(DateTime::UNIX_EPOCH, now).prices).collect()
     }
 
     #[test]
@@ -200,8 +206,17 @@ mod tests {
     #[test]
     fn a_stopped_process_shows_as_a_gap() {
         let mut walk = Walk::new(1, &["SPY".to_owned()], |_| None);
-        assert!(walk.step(DateTime::UNIX_EPOCH).gaps.is_empty());
-        let later = DateTime::UNIX_EPOCH + TimeDelta::seconds(60);
-        assert_eq!(walk.step(later).gaps.len(), 1);
+        let (at, now) = (DateTime::UNIX_EPOCH, Instant::now());
+        assert!(walk.step(at, now).gaps.is_empty());
+        assert_eq!(walk.step(at, now + Duration::from_secs(60)).gaps.len(), 1);
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_is_no_gap() {
+        let mut walk = Walk::new(1, &["SPY".to_owned()], |_| None);
+        let (at, now) = (DateTime::UNIX_EPOCH, Instant::now());
+        assert!(walk.step(at, now).gaps.is_empty());
+        assert!(walk.step(at + TimeDelta::days(1), now + Duration::from_secs(1)).gaps.is_empty());
+        assert!(walk.step(at, now + Duration::from_secs(2)).gaps.is_empty());
     }
 }
