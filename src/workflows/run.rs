@@ -367,6 +367,14 @@ impl Run {
                 Ok(Ok(output)) => {
                     (latest, trouble, looked) = (output, None, true);
                 }
+                // The end of its time cut this look short: what was seen before is what counts.
+                Ok(Err(failure))
+                    if left < limit
+                        && failure.class == FailureClass::Timeout
+                        && (trouble.is_some() || !latest.is_null()) =>
+                {
+                    return self.never_came(step, until, latest, trouble).await;
+                }
                 Ok(Err(failure)) => {
                     (trouble, looked, good) = (Some(failure), false, 0);
                     let pause = wide(until.every_ms) - wide_ms(look_began.elapsed());

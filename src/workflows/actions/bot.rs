@@ -195,6 +195,13 @@ async fn fresh(world: &World, call: &Call) -> Result<Arc<Seen>, Failure> {
         let limit = if seen.presence.answers() { call.left() } else { call.left().min(PATIENCE) };
         let left = (begun + limit).saturating_duration_since(Instant::now());
         if left.is_zero() || tokio::time::timeout(left, changes.changed()).await.is_err() {
+            if seen.presence.answers() {
+                let waited = begun.elapsed().as_secs_f64();
+                return Err(Failure::timeout(
+                    format!("no report of the bot came within {waited:.1} s"),
+                    false,
+                ));
+            }
             let message = format!("the bot does not answer: {} ({})", seen.presence_reason, seen.presence);
             return Err(Failure::new(FailureClass::Transport, Code::BotOffline, message));
         }

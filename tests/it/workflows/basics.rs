@@ -372,6 +372,25 @@ async fn a_failed_step_turns_the_run_back_last_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_condition_that_never_came_says_what_was_seen_before_the_time_cut_the_last_look_short() {
+    let folder = folder();
+    let rest = "  - id: look\n    uses: bot.status\n    until: {every_ms: 100, for_s: 2, expect: \
+        [{that: /phase, is: eq, value: degraded}]}\n";
+    define(folder.path(), "never", &holding("never", "reject", rest));
+    let bot = ScriptedBot::at(&folder.path().join("bot.sock"), crate::kit::scripted_bot::report());
+    bot.script().alive = true;
+    let id = bot.id().to_string();
+    // Each look waits for the next poll, so the last one has no time left for it.
+    let running = Running::start(folder.path(), &[("BOT_ID", &id), ("BOT_POLL_INTERVAL", "900ms")]).await;
+    let view = run(&running, "never", json!({})).await;
+    assert_eq!((&view["state"], &view["failed_step"]), (&json!("rolled_back"), &json!("look")), "{view:#}");
+    let step = &view["steps"][1];
+    assert_eq!(step["criteria"][0]["actual"], "paused", "{step:#}");
+    assert!(step["error"].to_string().contains("within 2 s"), "{step:#}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_asked_for_again_under_the_same_key() {
     let folder = folder();
     define(folder.path(), "holder", &holding("holder", "reject", ""));
