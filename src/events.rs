@@ -83,6 +83,13 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
+    /// A failure of botops itself, happening now.
+    pub fn failure(error: &Error) -> Self {
+        let error = error.semantic(Utc::now());
+        let event = Self::own(EventKind::Error, error.severity, error.message.clone(), Value::Null);
+        Self { error: Some(error), ..event }
+    }
+
     /// An event of botops itself, happening now.
     pub fn own(kind: EventKind, severity: Severity, message: impl Into<String>, data: Value) -> Self {
         Self {

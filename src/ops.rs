@@ -7,8 +7,9 @@ use serde_json::json;
 
 use crate::bots::{Bots, BotsOptions, Control, Supervisor};
 use crate::configs::{Configs, ConfigsOptions, SyncState};
-use crate::error::Error;
-use crate::events::Events;
+use crate::contract::{EventKind, Severity};
+use crate::error::{Code, Error};
+use crate::events::{Events, NewEvent};
 use crate::health::{Criticality, Fact, Health, HealthOptions, Level};
 use crate::ops_log::StoredActor;
 use crate::overview::{ConfigSync, Overview, OverviewOptions};
@@ -25,6 +26,9 @@ const RUN_LOOK: Duration = Duration::from_millis(500);
 
 /// How often the journal is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+
+/// What a warning says while nothing can be recorded.
+const NOT_RECORDED: &str = "changes are refused (SRV_002); reads go on.";
 
 /// All handles; cloning is cheap.
 #[derive(Debug, Clone)]
@@ -118,6 +122,7 @@ impl Ops {
         ops.keep_house(tasks);
         ops.tell_of_config(tasks);
         ops.tell_of_health(tasks);
+        ops.tell_of_store(tasks);
         ops.let_recovery_run();
         ops.let_health_ask();
         ops.count(metrics);
@@ -158,6 +163,35 @@ impl Ops {
                 tokio::select! {
                     () = stopping.cancelled() => return,
                     () = tokio::time::sleep(HEALTH_EVERY) => {}
+                }
+            }
+        });
+    }
+
+    /// Nothing can be recorded, or can again: an event with its semantic error, and a warning as long as it lasts.
+    fn tell_of_store(&self, tasks: &Tasks) {
+        let (overview, events, mut trouble) =
+            (self.overview.clone(), self.events.clone(), self.store.trouble());
+        let stopping = tasks.stopping();
+        tasks.spawn("store-in-overview", OnFailure::Log, async move {
+            let mut told = false;
+            loop {
+                let now = trouble.borrow_and_update().clone();
+                if let Some(what) = &now {
+                    let error = Error::new(Code::StoreUnavailable).detail(what.clone());
+                    events.publish(NewEvent::failure(&error));
+                } else if told {
+                    let message = "changes can be recorded again";
+                    events.publish(NewEvent::own(EventKind::Lifecycle, Severity::Low, message, json!({})));
+                }
+                told = now.is_some();
+                overview.note(|extras| {
+                    extras.warnings.retain(|warning| !warning.ends_with(NOT_RECORDED));
+                    extras.warnings.extend(now.map(|what| format!("Since {what}, {NOT_RECORDED}")));
+                });
+                tokio::select! {
+                    () = stopping.cancelled() => return,
+                    changed = trouble.changed() => if changed.is_err() { return },
                 }
             }
         });

@@ -21,13 +21,21 @@ pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32, point: &str) -> io::
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
-    write(&mut file, &beside, bytes, point)?;
-    sync(&file, &beside, point)?;
-    kill::point(&format!("{point}.before_rename"));
-    rename(&beside, path, point)?;
+    if let Err(error) = put(&beside, path, bytes, mode, point) {
+        // Half a file takes room on a disk that has none.
+        let _ = fs::remove_file(&beside);
+        return Err(error);
+    }
     kill::point(&format!("{point}.after_rename"));
     sync_folder(folder, point)
+}
+
+fn put(beside: &Path, path: &Path, bytes: &[u8], mode: u32, point: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(beside)?;
+    write(&mut file, beside, bytes, point)?;
+    sync(&file, beside, point)?;
+    kill::point(&format!("{point}.before_rename"));
+    rename(beside, path, point)
 }
 
 fn write(file: &mut File, path: &Path, bytes: &[u8], point: &str) -> io::Result<()> {

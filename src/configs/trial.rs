@@ -192,6 +192,12 @@ impl Desk {
             self.look_into().await;
         }
         match &self.live {
+            // Being undone is no confirmation, also while nothing of it can be recorded.
+            Some(live) if live.txn.state == TxnState::Reverting => {
+                let outcome = live.txn.progress.outcome.as_deref().unwrap_or("it is being undone");
+                let error = Error::new(Code::ConfigTxnOver).detail(format!("it is reverting: {outcome}"));
+                Err(error.context("txn", id).context("state", live.txn.state.as_str()))
+            }
             Some(live) => Ok(live.txn.view(SAMPLES)),
             None => self.over(id, TxnState::Committed).await,
         }

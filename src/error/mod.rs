@@ -12,11 +12,12 @@ use std::fmt;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 pub use catalogue::{Code, Kind, Row};
 
+use crate::contract::SemanticError;
 pub use crate::contract::Severity;
 
 /// What the failed call did to the world. `none` is said only when that is certain.
@@ -226,6 +227,22 @@ impl Error {
     /// Response headers that belong to the failure.
     pub fn headers(&self) -> &[(&'static str, String)] {
         &self.0.headers
+    }
+
+    /// The same for the journal, where nobody asked for anything.
+    pub fn semantic(&self, at: DateTime<Utc>) -> SemanticError {
+        let row = self.0.code.row();
+        SemanticError {
+            error_code: row.code.to_owned(),
+            error_type: format!("{:?}", row.kind),
+            severity: row.severity,
+            message: row.title.to_owned(),
+            cause: self.0.detail.clone().unwrap_or_else(|| row.cause.to_owned()),
+            impact: row.impact.to_owned(),
+            remediation: row.remediation.to_owned(),
+            context: if self.0.context.is_empty() { Value::Null } else { json!(self.0.context) },
+            timestamp: at,
+        }
     }
 
     /// The form every user sees.

@@ -59,6 +59,8 @@ pub(super) struct Desk {
     head_seen: Option<(u64, i64, i64, u64)>,
     trial: Option<Trial>,
     outcomes: Outcomes,
+    /// Something in `outcomes` is not on disk yet.
+    unsaved: bool,
 }
 
 #[derive(Debug)]
@@ -161,6 +163,7 @@ impl Desk {
             head_seen: head_stamp(folder),
             trial: None,
             outcomes,
+            unsaved: false,
         };
         if let Err(problem) = desk.boot_candidate() {
             tracing::error!("the candidate for this start is not booted, HEAD is: {problem}");
@@ -359,7 +362,7 @@ impl Desk {
 
     /// Puts a generation and an ending on disk before they count.
     fn remember(&mut self, generation: u64, ending: Option<(&str, &str)>) -> Result<(), Refusal> {
-        if ending.is_none() && generation == self.outcomes.generation {
+        if ending.is_none() && generation == self.outcomes.generation && !self.unsaved {
             return Ok(());
         }
         let next = self.outcomes.with(generation, ending);
@@ -367,15 +370,26 @@ impl Desk {
             refuse("not_recorded", &format!("the bot cannot record the outcome: {error}"), Value::Null)
         })?;
         self.outcomes = next;
+        self.unsaved = false;
         Ok(())
     }
 
     /// The same for what has happened anyway: going back must work on a full disk too.
     fn remember_anyway(&mut self, generation: u64, txn: &str, what: &str) {
         self.outcomes = self.outcomes.with(generation, Some((txn, what)));
-        if let Err(error) = self.store(&self.outcomes) {
-            tracing::warn!("config transaction {txn} ended as {what}, not recorded: {error}");
+        self.unsaved = true;
+        if let Err(error) = self.save() {
+            tracing::warn!("config transaction {txn} ended as {what}, not recorded yet: {error}");
         }
+    }
+
+    /// Puts on disk what could not be put there when it happened.
+    pub fn save(&mut self) -> io::Result<()> {
+        if self.unsaved {
+            self.store(&self.outcomes)?;
+            self.unsaved = false;
+        }
+        Ok(())
     }
 
     fn store(&self, outcomes: &Outcomes) -> io::Result<()> {

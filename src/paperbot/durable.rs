@@ -66,12 +66,15 @@ impl Appender {
     }
 
     /// Adds whole lines, each with its end, and returns when they are on disk. After a failure the file is as
-    /// before, at the latest when the next append begins.
+    /// before, at once or, where even that fails, when the next append begins.
     pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         self.mend()?;
         self.dirty = true;
-        self.file.write_all(lines)?;
-        self.file.sync_data()?;
+        if let Err(error) = self.file.write_all(lines).and_then(|()| self.file.sync_data()) {
+            // The first of the lines may be whole: a start that found them would believe what was refused.
+            let _ = self.mend();
+            return Err(error);
+        }
         self.dirty = false;
         self.good += u64::try_from(lines.len()).unwrap_or(u64::MAX);
         Ok(())
@@ -94,9 +97,12 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let temporary = PathBuf::from(format!("{}.new", path.display()));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
+        // Half a file takes room on a disk that has none.
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
     sync_folder(folder)
 }
 

@@ -59,6 +59,8 @@ pub(super) struct Engine {
     pub market_over: bool,
     /// Why the ledger cannot be written, while it cannot.
     pub ledger_fault: Option<String>,
+    /// The ledger knows of this life.
+    pub start_noted: bool,
     pub stopping: bool,
     pub seq: u64,
     pub event_seq: u64,
@@ -150,6 +152,8 @@ impl Engine {
             let now = Instant::now();
             if now >= next_look {
                 self.look_at_head();
+                // An ending that a full disk did not take is tried again until it does; each try says nothing new.
+                let _ = self.desk.save();
                 next_look = now + HEAD_LOOK;
             }
             if now >= next_tick {
@@ -175,19 +179,30 @@ impl Engine {
         self.show();
     }
 
-    fn begin(&mut self) {
-        let who = self.who.clone();
+    /// The first lines of this life. Without room for them it trades as little as without room for any other.
+    fn note_start(&mut self) -> Result<(), LedgerDown> {
+        if self.start_noted {
+            return Ok(());
+        }
         let mut entries = Vec::new();
         if !self.book.opened {
-            entries.push(Entry::Opened { cash: who.cash });
+            entries.push(Entry::Opened { cash: self.who.cash });
         }
         entries.push(Entry::Started {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             source: self.feed.source().to_owned(),
-            seed: who.seed,
+            seed: self.who.seed,
             pid: std::process::id(),
         });
-        let _ = self.commit(entries);
+        self.commit(entries)?;
+        self.start_noted = true;
+        Ok(())
+    }
+
+    fn begin(&mut self) {
+        let who = self.who.clone();
+        // The next tick tries again.
+        let _ = self.note_start();
         let repaired = if who.repaired { "; a torn ledger line was cut off" } else { "" };
         let positions = self.book.positions.len();
         let message = format!("{} started with {positions} open positions{repaired}", who.id);
@@ -222,6 +237,7 @@ impl Engine {
     }
 
     fn trade(&mut self, prices: &[(String, Decimal)], at: DateTime<Utc>) -> Result<(), LedgerDown> {
+        self.note_start()?;
         self.begin_day(at)?;
         let orders = self.desk.settings().order_management.clone();
         let mut fills = self.exchange.step(&self.book, prices, at, &orders);

@@ -330,6 +330,7 @@ fn build(
         last_price_at: None,
         market_over: false,
         ledger_fault: None,
+        start_noted: false,
         stopping: false,
         seq: 0,
         event_seq: 0,

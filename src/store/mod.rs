@@ -10,10 +10,10 @@ mod salvage;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::error::{Code, Error};
 use crate::kill;
@@ -37,8 +37,11 @@ const BACKLOG: usize = 20_000;
 /// Read connections kept open.
 const READERS: usize = 4;
 
-/// How often an unwritable store is tried again.
+/// How often an unwritable store is tried again, and how often the folder is looked at.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// Bytes that a change may need: its document, the copy, the record and the log. With less, the disk counts as full.
+const ROOM: u64 = 1024 * 1024;
 
 /// Why a write closure gives up; its changes are undone.
 #[derive(Debug)]
@@ -95,7 +98,10 @@ struct Shared {
     /// Counts how often the file was replaced: a reader of an older one is not kept.
     replaced: AtomicUsize,
     waiting: AtomicUsize,
-    writable: AtomicBool,
+    /// Whether the last write, or the last try to write, went through.
+    writes: AtomicBool,
+    /// Why nothing can be recorded now.
+    trouble: watch::Sender<Option<String>>,
     /// Somebody met damage since the file was last read whole.
     suspect: AtomicBool,
 }
@@ -129,7 +135,8 @@ impl Store {
             readers: Mutex::default(),
             replaced: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
-            writable: AtomicBool::new(true),
+            writes: AtomicBool::new(true),
+            trouble: watch::Sender::new(None),
             suspect: AtomicBool::new(false),
         });
         let for_thread = shared.clone();
@@ -187,9 +194,14 @@ impl Store {
         joined.map_err(|error| Error::new(Code::Internal).caused_by(error))?
     }
 
-    /// Whether the last write, or the last try to write, went through.
+    /// Whether changes can be recorded: the last write went through, and the folder takes new files.
     pub fn writable(&self) -> bool {
-        self.shared.writable.load(Ordering::Relaxed)
+        self.shared.trouble.borrow().is_none()
+    }
+
+    /// Why changes cannot be recorded, as it changes; `None` while they can.
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.shared.trouble.subscribe()
     }
 
     /// Writes that wait for the disk.
@@ -332,7 +344,12 @@ fn in_savepoint<T>(
 fn write_loop(mut connection: Connection, inbox: &mpsc::Receiver<Order>, shared: &Shared) {
     let mut opened = identity(&shared.path);
     let mut left_over = None;
+    let mut looked = Instant::now();
     loop {
+        if looked.elapsed() >= RETRY {
+            looked = Instant::now();
+            tell_trouble(shared, None);
+        }
         let order = match left_over.take() {
             Some(order) => Ok(order),
             None => inbox.recv_timeout(RETRY),
@@ -355,7 +372,7 @@ fn write_loop(mut connection: Connection, inbox: &mpsc::Receiver<Order>, shared:
                 continue;
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                if !shared.writable.load(Ordering::Relaxed) {
+                if !shared.writes.load(Ordering::Relaxed) {
                     probe(&connection, shared);
                 }
                 continue;
@@ -449,17 +466,54 @@ fn probe(connection: &Connection, shared: &Shared) {
 }
 
 fn note_writable(shared: &Shared, failure: Option<&rusqlite::Error>) {
-    let was = shared.writable.swap(failure.is_none(), Ordering::Relaxed);
+    shared.writes.store(failure.is_none(), Ordering::Relaxed);
     if failure.is_some_and(is_damage) {
         shared.suspect.store(true, Ordering::Relaxed);
     }
-    match failure {
-        Some(error) if was => {
-            tracing::error!(error.code = "SRV_002", "the store cannot be written: {error}");
-        }
-        None if !was => tracing::info!("the store can be written again"),
-        _ => {}
+    // A write that went through says nothing of the folder: the log has room of its own.
+    let changed = shared.trouble.borrow().is_some() || failure.is_some();
+    if changed {
+        tell_trouble(shared, failure);
     }
+}
+
+/// Looks whether anything can be recorded, and tells when that has changed.
+fn tell_trouble(shared: &Shared, failure: Option<&rusqlite::Error>) {
+    let writes = shared.writes.load(Ordering::Relaxed);
+    let folder = folder_trouble(&shared.path);
+    let now = folder.or_else(|| (!writes).then(|| "the store cannot be written".to_owned()));
+    shared.trouble.send_if_modified(|told| {
+        let changed = told.is_some() != now.is_some();
+        match (&now, failure) {
+            (Some(trouble), Some(error)) if changed => {
+                tracing::error!(error.code = "SRV_002", "nothing can be recorded: {trouble}: {error}");
+            }
+            (Some(trouble), None) if changed => {
+                tracing::error!(error.code = "SRV_002", "nothing can be recorded: {trouble}");
+            }
+            (None, _) if changed => tracing::info!("changes can be recorded again"),
+            _ => {}
+        }
+        *told = now;
+        changed
+    });
+}
+
+/// Why no file can be made beside the store. A full disk does not show in its writes at once: the log takes them as
+/// long as there is room in it.
+fn folder_trouble(path: &Path) -> Option<String> {
+    let disk = rustix::fs::statvfs(path.parent()?).ok()?;
+    if disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+        return Some("the disk of the data folder is read-only".to_owned());
+    }
+    // What a disk keeps for root is room for nobody else.
+    let is_root = rustix::process::geteuid().is_root();
+    let blocks = if is_root { disk.f_bfree } else { disk.f_bavail };
+    let files = if is_root { disk.f_ffree } else { disk.f_favail };
+    // A file system without a fixed number of blocks or files says 0 of 0.
+    let no_room = disk.f_blocks > 0 && blocks.saturating_mul(disk.f_frsize) < ROOM;
+    let no_files = disk.f_files > 0 && files == 0;
+    (no_room || no_files).then(|| "the disk of the data folder is full".to_owned())
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

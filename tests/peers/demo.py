@@ -3,6 +3,7 @@
 `with demo() as (base, key): …` is enough for most. `House` is a demo in a folder that outlives it: botops can be killed
 and started again there, and the bot trades on meanwhile."""
 import contextlib
+import decimal
 import json
 import os
 import pathlib
@@ -73,6 +74,24 @@ def until(what, limit, look, otherwise=lambda: ""):
             return seen
         time.sleep(0.2)
     raise SystemExit(f"not seen within {limit} s: {what} {otherwise()}")
+
+
+def fold(entries):
+    """Positions and resting orders after these entries of a bot's ledger."""
+    D = decimal.Decimal
+    positions, resting = {}, {}
+    for entry in entries:
+        id = entry.get("order_id")
+        if entry["type"] == "placed":
+            resting[id] = D(entry["quantity"])
+        elif entry["type"] == "filled":
+            sign = 1 if entry["side"] == "BUY" else -1
+            positions[entry["symbol"]] = positions.get(entry["symbol"], D(0)) + sign * D(entry["quantity"])
+            resting[id] -= D(entry["quantity"])
+        elif entry["type"] == "cancelled":
+            resting.pop(id, None)
+    return ({symbol: held for symbol, held in positions.items() if held},
+            {id for id, rest in resting.items() if rest})
 
 
 class House:

@@ -5,7 +5,7 @@ import json
 import subprocess
 import time
 
-from demo import BOTOPS, House, until
+from demo import BOTOPS, House, fold, until
 
 D = decimal.Decimal
 CANARY = "canary-4b1d6f0a9c"
@@ -23,23 +23,6 @@ def ledger():
     text = (house.folder / "paperbot/ledger.jsonl").read_text()
     lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
     return [line["entry"] | {"n": line["n"], "boot_epoch": line["boot_epoch"]} for line in lines]
-
-
-def fold(entries):
-    """Positions and resting orders after these entries."""
-    positions, resting = {}, {}
-    for entry in entries:
-        id = entry.get("order_id")
-        if entry["type"] == "placed":
-            resting[id] = D(entry["quantity"])
-        elif entry["type"] == "filled":
-            sign = 1 if entry["side"] == "BUY" else -1
-            positions[entry["symbol"]] = positions.get(entry["symbol"], D(0)) + sign * D(entry["quantity"])
-            resting[id] -= D(entry["quantity"])
-        elif entry["type"] == "cancelled":
-            resting.pop(id, None)
-    return ({symbol: held for symbol, held in positions.items() if held},
-            {id for id, rest in resting.items() if rest})
 
 
 def entries_under(sha256):
