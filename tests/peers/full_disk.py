@@ -229,7 +229,7 @@ def during_a_trial(house):
     txn = house.begin(240, "full during the trial", 3)
     with Full(house.folder):
         began = time.monotonic()
-        until("the bot runs what is committed", 10, lambda: house.running() == head)
+        until("the bot runs what is committed", 15, lambda: house.running() == head)
         took = time.monotonic() - began
         view = house.get(f"config/txns/{txn['txn']}")
         assert view["state"] != "committed", view
@@ -260,7 +260,7 @@ def at_the_revert(house):
     txn = house.begin(242, "full at the revert")
     with Full(house.folder):
         status, answer = house.settle(txn, "cancel")
-        until("the bot runs what is committed", 5, lambda: house.running() == head)
+        until("the bot runs what is committed", 15, lambda: house.running() == head)
         assert house.get(f"config/txns/{txn['txn']}")["state"] != "committed"
     ended = house.ended(txn)
     assert ended["state"] == "rolled_back" and ended["by"] == "operator", ended
