@@ -11,9 +11,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 use chrono::{DateTime, Utc};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use secrecy::{ExposeSecret, SecretString};
@@ -24,6 +24,8 @@ use utoipa::ToSchema;
 
 use super::limits::Rate;
 use crate::error::{Code, Error};
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// What a key may do. Each scope stands alone; `admin` includes all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -288,7 +290,7 @@ impl Keys {
 }
 
 fn given(headers: &HeaderMap) -> Option<&[u8]> {
-    if let Some(key) = headers.get("x-api-key") {
+    if let Some(key) = headers.get(&API_KEY) {
         return Some(key.as_bytes());
     }
     let bearer = headers.get(AUTHORIZATION)?.as_bytes();

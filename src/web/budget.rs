@@ -68,8 +68,12 @@ impl Wish {
     /// # Errors
     /// [`Code::ArgumentInvalid`] for a budget or a detail that is none.
     pub(super) fn take<B>(request: &mut Request<B>, own_fields: bool) -> Result<Option<Self>, Error> {
-        let form = form(request.headers());
         let query = request.uri().query().unwrap_or_default();
+        // Most requests wish for nothing, and this is asked of each of them.
+        if query.is_empty() && !request.headers().contains_key(header::ACCEPT) {
+            return Ok(None);
+        }
+        let form = form(request.headers());
         let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
         let shaped = has("budget_tokens") || has("detail") || (has("fields") && !own_fields);
         if !shaped && form == Form::Json {

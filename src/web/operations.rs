@@ -4,7 +4,7 @@
 //! its media types. A path that is not documented is not served without a key. The document is two hundred times
 //! as long as what is needed of it, so a start reads a [`Table`] that is kept beside it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 
 use axum::http::{HeaderMap, Method, header};
@@ -84,7 +84,7 @@ impl Methods {
 /// All documented operations, by path.
 #[derive(Debug)]
 pub struct Operations {
-    exact: BTreeMap<String, Methods>,
+    exact: HashMap<String, Methods>,
     with_parameters: matchit::Router<Methods>,
     /// What is counted under no operation: unknown paths and methods.
     pub(super) unknown: OperationMetrics,
@@ -96,7 +96,7 @@ impl Operations {
     /// # Panics
     /// When two documented paths collide: a defect found at the first start.
     pub fn new(table: &Table, metrics: &HttpMetrics) -> Self {
-        let mut exact = BTreeMap::new();
+        let mut exact = HashMap::new();
         let mut with_parameters = matchit::Router::new();
         for (path, rows) in table.by_path() {
             let by_method =
