@@ -1,6 +1,7 @@
 //! Answers: rendered ahead as [`Document`]s, or made on the spot.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -109,12 +110,15 @@ pub fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
 }
 
 fn cache_control(max_age: Duration) -> HeaderValue {
-    match max_age.as_secs() {
-        0 => HeaderValue::from_static("private, max-age=0"),
-        1 => HeaderValue::from_static("private, max-age=1"),
-        seconds => HeaderValue::from_str(&format!("private, max-age={seconds}"))
-            .expect("digits are a valid header value"),
+    /// For each age up to the longest poll interval that is usual: writing one costs more than the rest of an answer.
+    static USUAL: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| (0..=60).map(written).collect());
+    fn written(seconds: u64) -> HeaderValue {
+        HeaderValue::from_str(&format!("private, max-age={seconds}"))
+            .expect("digits are a valid header value")
     }
+    let seconds = max_age.as_secs();
+    let usual = usize::try_from(seconds).ok().and_then(|seconds| USUAL.get(seconds));
+    usual.cloned().unwrap_or_else(|| written(seconds))
 }
 
 fn names(tags: &HeaderValue, etag: &[u8]) -> bool {

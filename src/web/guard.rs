@@ -222,11 +222,12 @@ impl Guard {
                     let actor = Actor { request_id: id.into(), client, ..known.actor.clone() };
                     request.extensions_mut().insert(actor);
                 }
-                self.route(request).await.unwrap_or_else(refusal)
+                // Boxed, like the other path off the plain reads: what a future holds is moved for every request.
+                Box::pin(self.route(request)).await.unwrap_or_else(refusal)
             }
         };
         if let Some(wish) = wish {
-            response = wish.shape(response).await;
+            response = Box::pin(wish.shape(response)).await;
         }
         if shapes.is_some() {
             budget::vary(response.headers_mut());
