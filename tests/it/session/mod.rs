@@ -2,6 +2,7 @@
 
 mod answers;
 mod bot;
+mod rare;
 mod sign_in;
 mod waits;
 
@@ -200,9 +201,22 @@ impl Rig {
     }
 
     fn run(folder: TempDir, stub: BrokerStub, broker: Broker, limits: Limits, clock: Clock) -> Self {
+        Self::run_in(false, folder, stub, broker, limits, clock)
+    }
+
+    /// The same; new positions may be kept to the market's hours.
+    fn run_in(
+        market_hours_only: bool,
+        folder: TempDir,
+        stub: BrokerStub,
+        broker: Broker,
+        limits: Limits,
+        clock: Clock,
+    ) -> Self {
         let logs = folder.path().join("logs");
         let mut settings = SessionSettings::new(folder.path(), &logs, false);
         settings.limits = limits;
+        settings.market_hours_only = market_hours_only;
         let notes = Arc::new(Mutex::new(Vec::new()));
         let sink_notes = notes.clone();
         let sink = Arc::new(move |note| sink_notes.lock().unwrap().push(note));

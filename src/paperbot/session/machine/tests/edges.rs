@@ -77,6 +77,8 @@ fn a_keeper_without_work_is_not_a_stuck_one() {
     let mut parked = healthy();
     parked.counter_evidence(at(5.0), &wait(3_600));
     assert!(!parked.is_unattended(at(3_000.0)), "it waits because it was asked to");
+    parked.due(at(6.0));
+    gate(&parked, 7.0, false, false, GateReason::RateLimited);
     parked.due(at(3_605.0));
     assert!(!parked.is_unattended(at(3_606.0)), "its time begins when the wait is over");
 }
@@ -341,6 +343,16 @@ fn a_halt_goes_on_with_its_checks_after_a_restart() {
     let mut refused = healthy();
     refused.failed(at(5.0), seconds(5.0), &BrokerError::LoginLocked);
     assert_eq!(restarted(&refused, 1_000.0).next_check_at(at(1_000.0)), None);
+}
+
+#[test]
+fn a_failed_look_at_refused_credentials_stays_about_the_credentials() {
+    let used_up = breaker::Saved { resumes: vec![at(0.0).wall; 3], ..breaker::Saved::default() };
+    let saved = Saved { breaker: used_up, ..Saved::default() };
+    let mut machine = Machine::new(Limits::new(false), &saved, at(0.0));
+    machine.failed(at(1.0), seconds(1.0), &BrokerError::LoginLocked);
+    machine.failed(at(2.0), seconds(2.0), &unreachable_broker());
+    assert_eq!(machine.phase, SessionPhase::HaltedCredential);
 }
 
 // Signing in.
