@@ -391,6 +391,8 @@ fn three_attempts_in_a_row_are_enough_for_the_bot_and_not_for_a_human() {
     }
     assert_eq!(machine.next_step(at(7.0), false, |_| true).unwrap_err().code, "BRK_001");
     assert!(machine.next_step(at(7.0), true, |_| true).is_ok());
+    machine.give_up(at(7.0), reason_of(Code::BrokerSessionInvalid, "three failed"));
+    assert_eq!(machine.phase, SessionPhase::HaltedCredential);
 }
 
 #[test]
