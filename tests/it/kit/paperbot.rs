@@ -98,6 +98,11 @@ impl Paperbot {
         }
     }
 
+    /// Waits until new positions may be opened: after a start, the session is first checked a moment later.
+    pub async fn trades(&self) {
+        self.until("new positions may be opened", |report| report.trading_enabled).await;
+    }
+
     /// `POST`: the status and the body.
     pub async fn post(&self, path: &str, body: &impl Serialize) -> (u16, Value) {
         let answer = self.client.post(url(path)).json(body).send().await.expect("the bot answers");
