@@ -207,8 +207,8 @@ pub(super) fn idempotency_key(alert: &Alert, notice: Notice, receiver: &str) -> 
     format!("{}/{}/{what}/{receiver}", alert.fingerprint, alert.starts_at)
 }
 
-/// Looks at one alert and moves it on. `slot` is empty while the alert is inactive; a resolved one is left in it for
-/// the caller to take out.
+/// Looks at one alert and moves it on. `slot` is empty while the alert is inactive; one that is resolved or cancelled is
+/// left in it for the caller to take out.
 pub(super) fn step(
     slot: &mut Option<Alert>,
     birth: impl FnOnce() -> Alert,
@@ -238,7 +238,6 @@ pub(super) fn step(
     match alert.state {
         AlertState::Pending => match look.condition {
             Condition::False | Condition::Removed => {
-                *slot = None;
                 changes.push(Change::Cancelled);
                 return changes;
             }
@@ -413,14 +412,12 @@ mod tests {
                 let look =
                     Look { condition, overlays, may_fire: true, is_urgent: false, summary: "it is bad" };
                 let birth = || Alert::new("a1".to_owned(), Labels::new(), "bot".to_owned());
-                for change in step(&mut self.slot, birth, &look, &Timing::default(), at(second)) {
-                    if change != Change::Touched {
-                        self.log.push((second, change));
-                    }
-                }
-                if self.slot.as_ref().is_some_and(|alert| alert.state == AlertState::Resolved) {
+                let changes = step(&mut self.slot, birth, &look, &Timing::default(), at(second));
+                if changes.contains(&Cancelled) || changes.contains(&Resolved) {
                     self.slot = None;
                 }
+                let told = changes.into_iter().filter(|change| *change != Change::Touched);
+                self.log.extend(told.map(|change| (second, change)));
             }
             self
         }

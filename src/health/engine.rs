@@ -34,6 +34,10 @@ pub(super) enum Row {
         reason: Option<String>,
     },
     Alert(Box<Alert>),
+    /// An alert that ended before it fired.
+    Forgotten {
+        alert: String,
+    },
     Outbox(OutboxRow),
     /// A small thing by kind and id; `None` deletes it.
     Thing {

@@ -363,6 +363,9 @@ fn put_row(connection: &Connection, row: &Row) -> Result<(), Abort> {
                 )?
                 .execute(params![alert.id, alert.fingerprint, alert.starts_at, alert.ends_at, body])?;
         }
+        Row::Forgotten { alert } => {
+            connection.prepare_cached("DELETE FROM health_alerts WHERE id = ?1")?.execute([alert])?;
+        }
         Row::Outbox(row) => {
             let body = serde_json::json!({"group": row.group, "body": row.body}).to_string();
             connection

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::alerts::{Alert, AlertState, Change, Condition, Labels, Look, Notice, Overlay, Timing, step};
+use super::alerts::{Alert, Change, Condition, Labels, Look, Notice, Overlay, Timing, step};
 use super::status::{Level, Now, Rules, Tracker};
 
 /// A small generator of our own: a schedule is its seed.
@@ -115,12 +115,13 @@ fn run(seed: u64) {
         };
         next_id += 1;
         let birth = || Alert::new(format!("a{next_id}"), Labels::new(), String::new());
-        for change in step(&mut slot, birth, &look, &timing, now) {
+        let changes = step(&mut slot, birth, &look, &timing, now);
+        for change in &changes {
             if let (Change::Notice(notice), Some(alert)) = (change, &slot) {
-                receiver.hear(alert, notice);
+                receiver.hear(alert, *notice);
             }
         }
-        if slot.as_ref().is_some_and(|alert| alert.state == AlertState::Resolved) {
+        if changes.contains(&Change::Cancelled) || changes.contains(&Change::Resolved) {
             slot = None;
         }
     }

@@ -172,10 +172,12 @@ impl Engine {
 
     /// Stores, tells and publishes what happened to an alert. A resolved one leaves its slot.
     fn take_changes(&mut self, slot: &mut Option<Alert>, changes: &[Change], now: Now) {
-        let Some(alert) = slot else {
-            // It ended before it fired: an event is all that stays.
+        if changes.contains(&Change::Cancelled) {
+            // It ended before it fired. What was stored of it goes too: it would stand in the next one's way.
+            self.out.rows.extend(slot.take().map(|alert| Row::Forgotten { alert: alert.id }));
             return;
-        };
+        }
+        let Some(alert) = slot else { return };
         alert.offset = now.offset();
         let mut outbox = Vec::new();
         for change in changes {

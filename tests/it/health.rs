@@ -509,6 +509,38 @@ async fn told_before_a_restart_the_end_is_told_after_it_and_through_a_silence() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_warning_too_short_to_be_told_leaves_nothing_that_outlives_it() {
+    let (bot, folder, receiver) = (ScriptedBot::start(), kit::folder(), Stub::start(Peer::Fine).await);
+    let peer = Stub::start(Peer::Limited).await;
+    let hook = format!("{}/hook", receiver.base);
+    let settings = [("BOT_ALERT_WEBHOOK_URL", hook.as_str()), ("BOT_CHECK_ALLOW", "127.0.0.1")];
+    let botops = beside(&bot, &folder, &settings).await;
+    let mut patient = hasty();
+    patient["alerting"]["for_warning_ms"] = json!(600_000);
+    let (status, body) = botops.send(Method::PUT, "/api/v1/health/monitoring/config", &patient).await;
+    assert_eq!(status, 200, "{body}");
+    add(&botops, &external("feed", &peer.base)).await;
+    component_is(&botops, "feed", "WARNING").await;
+    let pending = || get(&botops, "/api/v1/health/alerts?state=pending&component_id=feed");
+    kit::until("it waits to fire", LIMIT, || async { pending().await["items"] != json!([]) }).await;
+    peer.set(Peer::Fine);
+    kit::until("it is forgotten", LIMIT, || async { pending().await["items"] == json!([]) }).await;
+
+    // The next alert of this component is stored as the first would have been: its end is owed across a restart.
+    peer.set(Peer::Status(500));
+    kit::until("the firing is told", LIMIT, || async { receiver.statuses("feed") == ["firing"] }).await;
+    botops.stop().await;
+    let botops = beside(&bot, &folder, &settings).await;
+    let alerts = get(&botops, "/api/v1/health/alerts?component_id=feed").await;
+    assert_eq!(alerts["items"].as_array().unwrap().len(), 1, "{alerts:#}");
+    assert_eq!(alerts["items"][0]["state"], "firing", "{alerts:#}");
+    peer.set(Peer::Fine);
+    kit::until("the end is told", LIMIT, || async { receiver.statuses("feed") == ["firing", "resolved"] })
+        .await;
+    botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_was_away_is_told_in_order_and_once() {
     let (bot, folder, receiver) = (ScriptedBot::start(), kit::folder(), Stub::start(Peer::Status(500)).await);
     let peer = Stub::start(Peer::Status(500)).await;
