@@ -1,7 +1,7 @@
 //! Health through the wire: checks of real peers, alerts at a real receiver, recovery, restarts, bad days.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -50,12 +50,21 @@ pub async fn get(botops: &Running, path: &str) -> Value {
 }
 
 pub async fn component_is(botops: &Running, id: &str, status: &str) -> Value {
+    component_until(botops, id, status, |view| view["status"] == status).await
+}
+
+/// Waits until a component's view is as wished; the very view that was.
+async fn component_until(botops: &Running, id: &str, what: &str, wish: impl Fn(&Value) -> bool) -> Value {
     let path = format!("/api/v1/health/components/{id}");
-    kit::until(&format!("{id} is {status}"), LIMIT, || async {
-        botops.get(&path).await.1["status"] == status
+    let seen = Mutex::new(Value::Null);
+    kit::until(&format!("{id}: {what}"), LIMIT, || async {
+        let view = botops.get(&path).await.1;
+        let fits = wish(&view);
+        *seen.lock().unwrap() = view;
+        fits
     })
     .await;
-    get(botops, &path).await
+    seen.into_inner().unwrap()
 }
 
 /// What a peer did last time it was asked.
@@ -245,9 +254,11 @@ async fn a_bot_that_stops_answering_is_one_alert_and_one_end_at_the_webhook() {
     let botops = beside(&bot, &folder, &settings).await;
     bot.behave(Behaviour::Stall);
     component_is(&botops, "bot", "DOWN").await;
-    let status = get(&botops, "/api/v1/health/current").await;
-    assert_eq!(status["overall_status"], "DOWN");
-    assert_eq!(status["caused_by"], json!(["bot"]));
+    kit::until("the whole is down, for the bot alone", LIMIT, || async {
+        let status = get(&botops, "/api/v1/health/current").await;
+        status["overall_status"] == "DOWN" && status["caused_by"] == json!(["bot"])
+    })
+    .await;
     kit::until("the webhook is told", LIMIT, || async { receiver.statuses("bot") == ["firing"] }).await;
     bot.behave(Behaviour::Normal);
     component_is(&botops, "bot", "HEALTHY").await;
@@ -258,8 +269,10 @@ async fn a_bot_that_stops_answering_is_one_alert_and_one_end_at_the_webhook() {
     let (headers, message) = receiver.journal.lock().unwrap()[0].clone();
     assert!(headers["x-botops-signature"].to_str().unwrap().starts_with("t="));
     assert_eq!(headers["idempotency-key"], message["key"].as_str().unwrap());
-    let log = std::fs::read_to_string(folder.path().join("data/alerts.jsonl")).unwrap();
-    assert!(log.contains("\"resolved\""));
+    // The file has a queue of its own.
+    let log = folder.path().join("data/alerts.jsonl");
+    let told = || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("\"resolved\""));
+    kit::until("the file tells of the end too", LIMIT, || async { told() }).await;
     botops.stop().await;
 }
 
@@ -272,11 +285,16 @@ async fn a_slow_api_shows_in_its_component_only_and_each_failure_has_its_name() 
     add(&botops, &checker).await;
     let feed = component_is(&botops, "feed", "WARNING").await;
     assert!(feed["reason"].as_str().unwrap().starts_with("response_time is"), "{feed:#}");
-    let status = get(&botops, "/api/v1/health/status").await;
-    assert_eq!(
-        status["components"].as_array().unwrap().iter().find(|c| c["component_id"] == "bot").unwrap()["status"],
-        "HEALTHY"
-    );
+    kit::until("the bot's component is as it was", LIMIT, || async {
+        let status = get(&botops, "/api/v1/health/status").await;
+        let of = |id: &str| {
+            let components = status["components"].as_array().unwrap();
+            components.iter().find(|c| c["component_id"] == id).unwrap()["status"].clone()
+        };
+        of("feed") == "WARNING" && of("bot") == "HEALTHY"
+    })
+    .await;
+    let mut feed = Value::Null;
     for (behaviour, outcome, wanted) in [
         (Peer::Status(500), "http_status", "CRITICAL"),
         (Peer::Status(401), "auth", "CRITICAL"),
@@ -285,15 +303,10 @@ async fn a_slow_api_shows_in_its_component_only_and_each_failure_has_its_name() 
         (Peer::Limited, "rate_limited", "WARNING"),
     ] {
         peer.set(behaviour);
-        let path = "/api/v1/health/components/feed";
-        kit::until(outcome, LIMIT, || async {
-            let feed = botops.get(path).await.1;
-            feed["outcome"] == outcome && feed["raw_status"] == wanted
-        })
-        .await;
+        let wish = |feed: &Value| feed["outcome"] == outcome && feed["raw_status"] == wanted;
+        feed = component_until(&botops, "feed", outcome, wish).await;
     }
     // The rate limit shows as used quota; the wait that was asked for is kept.
-    let feed = get(&botops, "/api/v1/health/components/feed").await;
     let used = feed["metrics"].as_array().unwrap().iter().find(|metric| metric["name"] == "rate_limit_usage");
     assert_eq!(used.unwrap()["value"], 85.0);
     botops.stop().await;
@@ -310,14 +323,14 @@ async fn hanging_panicking_and_endless_checks_move_nobody_elses_clock() {
     add(&botops, &external("endless", &endless.base)).await;
     let health = &botops.app.ops().health;
     health.add_source("panics", Criticality::Optional, &[], Arc::new(|| panic!("a defect in a check")));
-    let runs = Arc::new(AtomicU64::new(0));
-    let counted = runs.clone();
+    let runs: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    let noted = runs.clone();
     health.add_source(
         "steady",
         Criticality::Optional,
         &[],
         Arc::new(move || {
-            counted.fetch_add(1, Ordering::Relaxed);
+            noted.lock().unwrap().push(Instant::now());
             Fact { level: Some(Level::Healthy), reason: String::new(), numbers: Vec::new() }
         }),
     );
@@ -327,10 +340,17 @@ async fn hanging_panicking_and_endless_checks_move_nobody_elses_clock() {
         botops.get("/api/v1/health/components/panics").await.1["outcome"] == "internal"
     })
     .await;
-    let (from, began) = (runs.load(Ordering::Relaxed), Instant::now());
-    kit::until("thirty runs more", LIMIT, || async { runs.load(Ordering::Relaxed) >= from + 30 }).await;
-    let each = began.elapsed().as_secs_f64() / 30.0;
-    assert!(each < 0.3 * 1.5, "a run each {each} s although the interval is 0.3 s");
+    let from = runs.lock().unwrap().len();
+    kit::until("thirty runs more", LIMIT * 2, || async { runs.lock().unwrap().len() > from + 30 }).await;
+    // A check that held up the others would do so again and again; a pause of the machine is one long time among many.
+    let runs = runs.lock().unwrap().split_off(from);
+    let mut apart: Vec<Duration> = runs.windows(2).map(|two| two[1] - two[0]).collect();
+    apart.sort();
+    let usual = apart[apart.len() / 2];
+    assert!(
+        usual < Duration::from_millis(450),
+        "a run each {usual:?} although the interval is 0.3 s: {apart:?}"
+    );
     botops.stop().await;
 }
 
@@ -489,8 +509,11 @@ async fn told_before_a_restart_the_end_is_told_after_it_and_through_a_silence() 
         "comment": "known", "ends_at": ends_at});
     let (status, body) = botops.send(Method::POST, "/api/v1/health/silences", &silence).await;
     assert_eq!(status, 201, "{body}");
-    let alerts = get(&botops, "/api/v1/health/alerts?state=firing&component_id=feed").await;
-    assert_eq!(alerts["items"][0]["overlays"], json!(["silenced"]), "{alerts:#}");
+    kit::until("the alert is silenced", LIMIT, || async {
+        let alerts = get(&botops, "/api/v1/health/alerts?state=firing&component_id=feed").await;
+        alerts["items"][0]["overlays"] == json!(["silenced"])
+    })
+    .await;
     peer.set(Peer::Fine);
     kit::until("the end is told", LIMIT, || async { receiver.statuses("feed") == ["firing", "resolved"] })
         .await;

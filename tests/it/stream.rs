@@ -18,7 +18,7 @@ use crate::kit;
 use crate::kit::app::{KEY, Running};
 use crate::refusals::assert_problem;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 type Stream = WebSocketStream<TcpStream>;
 
@@ -73,6 +73,16 @@ async fn next_of(stream: &mut Stream, kind: &str) -> Value {
     }
 }
 
+/// The next event with this message; what else happens in a life of botops is passed over.
+async fn event_of(stream: &mut Stream, message: &str) -> Value {
+    loop {
+        let event = next_of(stream, "event").await;
+        if event["event"]["message"] == message {
+            return event;
+        }
+    }
+}
+
 fn publish(botops: &Running, message: &str) -> u64 {
     let event = NewEvent::own(EventKind::Lifecycle, Severity::Low, message, Value::Null);
     botops.app.ops().events.publish(event)
@@ -94,8 +104,8 @@ async fn a_stream_says_hello_shows_a_snapshot_and_goes_on_with_metrics_and_event
     assert!(metrics["metrics"]["health"]["status"].is_string());
     assert!(metrics.to_string().len() < 2_048, "{metrics}");
     let seq = publish(&botops, "something happened");
-    let event = next_of(&mut stream, "event").await;
-    assert_eq!((&event["seq"], &event["event"]["message"]), (&json!(seq), &json!("something happened")));
+    let event = event_of(&mut stream, "something happened").await;
+    assert_eq!(event["seq"], seq);
     for message in [hello, snapshot, metrics, event] {
         assert!(message["seq"].is_u64(), "{message}");
         let sent_at = message["sent_at"].as_str().unwrap();
@@ -128,9 +138,14 @@ async fn who_comes_back_misses_nothing() {
     for n in 451..=460 {
         publish(&botops, &n.to_string());
     }
-    for n in 1..=460 {
+    // Without a gap, whatever else botops has to tell in between.
+    let (mut seq, mut n) = (first, 0);
+    while n < 460 {
         let event = next_of(&mut stream, "event").await;
-        assert_eq!((&event["seq"], &event["event"]["message"]), (&json!(first + n), &json!(n.to_string())));
+        seq += 1;
+        assert_eq!(event["seq"], seq);
+        let next = (n + 1).to_string();
+        n += u32::from(event["event"]["message"] == next.as_str());
     }
     let mut stream = connect(&botops, "?after=99999999").await;
     let hello = next(&mut stream).await.unwrap();
@@ -193,7 +208,8 @@ async fn a_client_that_does_not_read_is_closed_with_a_reason_and_others_miss_not
     let mut fast = connect(&botops, "").await;
     assert_eq!(next(&mut fast).await.unwrap()["type"], "hello");
     let text = "x".repeat(4_000);
-    for _ in 0..40 {
+    // More than the queue and the socket's buffers hold.
+    for _ in 0..25 {
         let mut last = 0;
         for _ in 0..100 {
             last = publish(&botops, &text);
@@ -212,10 +228,13 @@ async fn a_client_that_does_not_read_is_closed_with_a_reason_and_others_miss_not
     };
     assert_eq!(u16::from(closed.code), 1013);
     assert!(closed.reason.contains("API_017"), "{}", closed.reason);
-    assert!(closed.reason.ends_with(&format!("?after={seen}")), "{} after {seen}", closed.reason);
+    let (_, after) = closed.reason.rsplit_once("?after=").expect("it is told where to go on");
+    let after: u64 = after.parse().unwrap();
+    // An event that was under way for too long may have come all the same.
+    assert!((after..=after + 1).contains(&seen), "{} after {seen}", closed.reason);
     assert!(metrics < 20, "{metrics} metrics were queued");
-    let mut back = connect(&botops, &format!("?after={seen}")).await;
-    assert_eq!(next_of(&mut back, "event").await["seq"], seen + 1);
+    let mut back = connect(&botops, &format!("?after={after}")).await;
+    assert_eq!(next_of(&mut back, "event").await["seq"], after + 1);
     let (_, numbers) = botops.get("/api/v1/metrics").await;
     assert!(numbers["ops"]["stream_closed_slow"].as_u64().unwrap() <= 1);
     botops.stop().await;
@@ -228,9 +247,15 @@ async fn the_stop_says_goodbye_with_the_last_event_before_it() {
     let mut stream = connect(&botops, "").await;
     assert_eq!(next(&mut stream).await.unwrap()["type"], "hello");
     let stopping = tokio::spawn(botops.stop());
-    let last = next_of(&mut stream, "event").await;
-    assert_eq!(last["event"]["message"], "botops stops");
-    let goodbye = next_of(&mut stream, "goodbye").await;
+    let mut last = event_of(&mut stream, "botops stops").await;
+    let goodbye = loop {
+        let message = next(&mut stream).await.expect("the stream is open");
+        match message["type"].as_str() {
+            Some("goodbye") => break message,
+            Some("event") => last = message,
+            _ => {}
+        }
+    };
     assert_eq!(goodbye["seq"], last["seq"]);
     assert!(goodbye["reason"].is_string());
     let closed = next(&mut stream).await.unwrap_err().expect("a close frame");

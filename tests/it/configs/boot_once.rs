@@ -79,7 +79,7 @@ async fn assert_runs_head(pair: &Pair) {
 async fn a_change_read_at_the_start_is_tried_by_a_start_and_kept_or_taken_back() {
     let pair = Pair::start().await;
     let before = config(&pair).await;
-    let (lives, epoch) = (pair.lives_begun(), pair.bot.state().await.boot_epoch);
+    let (lives, epoch) = (pair.lives_begun().await, pair.bot.state().await.boot_epoch);
     let txn = slower(&pair, 20).await.unwrap();
     let on_trial = reaches(&pair, &txn, "trial").await;
     assert!(on_trial["confirm_left_ms"].as_u64().unwrap() <= 60_000, "{on_trial:#}");
@@ -87,10 +87,10 @@ async fn a_change_read_at_the_start_is_tried_by_a_start_and_kept_or_taken_back()
     assert_ne!(state.boot_epoch, epoch);
     assert_eq!(state.config.running.sha256, txn["candidate"]["sha256"].as_str().unwrap());
     assert_eq!(state.config.pending_restart, Vec::<String>::new(), "it really booted it");
-    assert_eq!((pair.lives_begun(), &config(&pair).await["version"]), (lives + 1, &before["version"]));
+    assert_eq!((pair.lives_begun().await, &config(&pair).await["version"]), (lives + 1, &before["version"]));
     assert_eq!(settle(&pair, &txn, "confirm").await.1["state"], "committed");
     assert_runs_head(&pair).await;
-    assert_eq!(pair.lives_begun(), lives + 1, "kept without another start");
+    assert_eq!(pair.lives_begun().await, lives + 1, "kept without another start");
 
     let txn = slower(&pair, 30).await.unwrap();
     reaches(&pair, &txn, "trial").await;
@@ -98,7 +98,7 @@ async fn a_change_read_at_the_start_is_tried_by_a_start_and_kept_or_taken_back()
     let ended = reaches(&pair, &txn, "rolled_back").await;
     assert_eq!(ended["by"], "operator", "{ended:#}");
     assert_runs_head(&pair).await;
-    assert_eq!(pair.lives_begun(), lives + 3, "taken back by another start");
+    assert_eq!(pair.lives_begun().await, lives + 3, "taken back by another start");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +126,7 @@ async fn botops_killed_around_the_start_leaves_one_try_at_most() {
         pair.serve(Some(point)).await;
         pair.connected().await;
         quiet(&pair).await;
-        let lives = pair.lives_begun();
+        let lives = pair.lives_begun().await;
         slower(&pair, 20 + u32::try_from(number).unwrap()).await;
         pair.died();
         pair.serve(None).await;
@@ -145,7 +145,7 @@ async fn botops_killed_around_the_start_leaves_one_try_at_most() {
         }
         assert_runs_head(&pair).await;
         assert_eq!(config(&pair).await["committed"]["sha256"], head, "{point}");
-        assert!(pair.lives_begun() <= lives + 2, "{point}");
+        assert!(pair.lives_begun().await <= lives + 2, "{point}");
         // Whatever was laid down for a start is gone.
         kill_bot(&pair);
         let again =

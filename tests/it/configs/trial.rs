@@ -1,7 +1,5 @@
 //! A change on trial: how it becomes permanent, and every way it does not.
 
-use std::time::{Duration, Instant};
-
 use botops::contract::{BotReport, BreakerState, SemanticError, SessionPhase, Severity};
 use chrono::Utc;
 use reqwest::Method;
@@ -15,7 +13,8 @@ use crate::refusals::assert_problem;
 #[tokio::test]
 async fn a_good_change_is_tried_and_becomes_permanent_by_itself() {
     let world = World::start().await;
-    let (status, txn) = world.apply_now(&auto(careful(9_000), 3.0)).await;
+    // Confirmed after half of it at the earliest, and too late shortly before its end.
+    let (status, txn) = world.apply_now(&auto(careful(9_000), 12.0)).await;
     assert_eq!(status, 202, "{txn:#}");
     assert_eq!(txn["diff"][0]["text"], "risk_management.max_position_size: 5000 → 9000 USD; raises risk");
     assert_eq!(world.config().await["sync"], "trial");
@@ -40,11 +39,12 @@ async fn a_trial_that_nobody_confirms_is_undone_at_its_deadline() {
     let world = World::start().await;
     let before = world.running();
     let id = world.try_out(careful(4_000), 0.6).await;
-    let began = Instant::now();
-    assert_ne!(world.running(), before);
     let ended = world.ended(&id).await;
+    // Not by the bot, whose own timer runs 2 s longer, and not before the time.
     assert_eq!((&ended["state"], &ended["by"]), (&json!("rolled_back"), &json!("deadline")));
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let at = |name: &str| ended[name].as_str().unwrap().parse::<chrono::DateTime<Utc>>().unwrap();
+    assert!(at("updated_at") >= at("confirm_by"), "{ended:#}");
+    assert_eq!(world.bot.count("POST", "config/activate"), 1);
     assert_eq!(world.running(), before);
     assert_eq!(world.config().await["version"], 1);
 }
@@ -238,15 +238,17 @@ async fn a_drift_is_told_and_what_is_committed_can_be_asserted_again() {
         assert_ne!(committed.sha256, sha);
     }
     kit::until("drift is seen", SOON, || async { world.config().await["sync"] == "drifted" }).await;
-    let events = world.botops.get("/api/v1/events?kind=config").await.1;
-    let told = events["items"].as_array().unwrap().iter().any(|event| {
-        event["message"].as_str().is_some_and(|message| message.contains("drift"))
-            && event["data"]["remedies"].as_array().is_some_and(|remedies| remedies.len() == 3)
-    });
-    assert!(told, "{events:#}");
+    let told = || async {
+        let events = world.botops.get("/api/v1/events?kind=config&after=0").await.1;
+        events["items"].as_array().unwrap().iter().any(|event| {
+            event["message"].as_str().is_some_and(|message| message.contains("drift"))
+                && event["data"]["remedies"].as_array().is_some_and(|remedies| remedies.len() == 3)
+        })
+    };
+    kit::until("the drift is told", SOON, told).await;
     let etag = world.etag().await;
     let request = world.botops.request(Method::PUT, "/api/v1/config/rollback").header("if-match", &etag);
-    let body = json!({"to": "committed", "reason": "assert again", "confirm_within_s": 3});
+    let body = json!({"to": "committed", "reason": "assert again", "confirm_within_s": 12});
     let (status, txn) = kit::app::answer(request.json(&body)).await;
     assert_eq!(status, 202, "{txn:#}");
     assert_eq!(world.ended(txn["txn"].as_str().unwrap()).await["state"], "committed");

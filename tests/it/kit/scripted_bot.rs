@@ -43,6 +43,8 @@ pub enum Behaviour {
     Stall,
     /// Answers rightly, this much later.
     Delay(Duration),
+    /// Answers rightly as soon as it is to behave otherwise.
+    Hold,
     /// One byte each 50 ms, without an end.
     Drip,
     /// HTTP, but not JSON.
@@ -55,6 +57,8 @@ pub enum Behaviour {
     HugeChunked,
     /// Closes the connection without an answer.
     HangUp,
+    /// The same for one request; normal from then on.
+    HangUpOnce,
 }
 
 /// One request the bot got.
@@ -325,6 +329,12 @@ impl Inner {
             // This request stays without an answer for ever; a bot that behaves again answers new ones.
             Behaviour::Stall => std::future::pending().await,
             Behaviour::Delay(by) => tokio::time::sleep(by).await,
+            Behaviour::Hold => {
+                let mut changed = self.changed.subscribe();
+                while self.lock().behaviour == Behaviour::Hold {
+                    changed.changed().await.map_err(|_| HungUp)?;
+                }
+            }
             Behaviour::Drip => return Ok(drip()),
             Behaviour::Garbage => return Ok(Response::new(Body::from("<html>\u{1b}[31mnot json\u{0}"))),
             Behaviour::Huge => return Ok(Response::new(Body::from(huge()))),
@@ -335,6 +345,10 @@ impl Inner {
                 return Ok(Response::new(Body::from_stream(stream::iter(parts))));
             }
             Behaviour::NotHttp | Behaviour::HangUp => return Err(HungUp),
+            Behaviour::HangUpOnce => {
+                self.lock().behaviour = Behaviour::Normal;
+                return Err(HungUp);
+            }
         }
         if asked.path == "events" {
             return Ok(self.event_stream(&asked));

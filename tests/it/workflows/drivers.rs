@@ -32,7 +32,7 @@ fn driven_by(pair: &Pair, driver: &str) -> Vec<(&'static str, String)> {
 /// Restarts the bot and expects exactly one new life.
 async fn restarts(pair: &mut Pair, id: &str, yaml: &str, key: &str) -> Value {
     pair.define(id, yaml);
-    let before = (pair.bot.state().await.boot_epoch, pair.lives_begun());
+    let before = (pair.bot.state().await.boot_epoch, pair.lives_begun().await);
     let body = pair.execute(id, &json!({}), key).await.unwrap();
     let run = body["run_id"].as_str().unwrap_or_else(|| panic!("{body:#}")).to_owned();
     let view = pair.ended(&run).await.unwrap();
@@ -42,7 +42,7 @@ async fn restarts(pair: &mut Pair, id: &str, yaml: &str, key: &str) -> Value {
         (&view["outputs"]["old_epoch"], &view["outputs"]["new_epoch"]),
         (&json!(before.0), &json!(after.boot_epoch))
     );
-    assert_eq!(pair.lives_begun(), before.1 + 1);
+    assert_eq!(pair.lives_begun().await, before.1 + 1);
     pair.bot.trades().await;
     view
 }
@@ -157,7 +157,7 @@ async fn a_dry_run_of_any_workflow_touches_nothing_whatever_the_bot_does() {
             _ => {}
         }
         let before =
-            (told_to(&pair), pair.lives_begun(), pair.get("/api/v1/config").await["version"].clone());
+            (told_to(&pair), pair.lives_begun().await, pair.get("/api/v1/config").await["version"].clone());
         for (id, params) in &asked {
             let path = format!("/api/v1/workflows/{id}/execute?dry_run=true");
             let request = pair.request(reqwest::Method::POST, &path).json(&json!({"params": params}));
@@ -173,7 +173,8 @@ async fn a_dry_run_of_any_workflow_touches_nothing_whatever_the_bot_does() {
             let runs = pair.get(&format!("/api/v1/workflows/{id}/runs")).await;
             assert_eq!(runs["items"], json!([]), "{id}, {state}");
         }
-        let after = (told_to(&pair), pair.lives_begun(), pair.get("/api/v1/config").await["version"].clone());
+        let after =
+            (told_to(&pair), pair.lives_begun().await, pair.get("/api/v1/config").await["version"].clone());
         assert_eq!(before, after, "{state}");
     }
     assert!(shapes.len() >= 12, "{shapes:?}");

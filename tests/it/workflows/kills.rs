@@ -6,6 +6,7 @@ use botops::contract::Hello;
 use serde_json::{Value, json};
 
 use super::pair::{Pair, SWAP};
+use crate::kit::paperbot::lines;
 use crate::kit::until;
 
 /// Points on the way of `swap`, by how often they are passed before the kill. `WORKFLOW_KILLS=all` takes all.
@@ -35,13 +36,22 @@ fn points() -> Vec<String> {
     points
 }
 
+/// The numbers of a run's lines in the log, in their order.
+fn seqs(pair: &Pair, run: &str) -> Vec<u64> {
+    let lines = lines(&pair.data().join("logs/workflow_execution_log.jsonl"));
+    let of_run = lines.iter().filter(|line| line["run_id"] == run);
+    let mut seqs: Vec<u64> = of_run.map(|line| line["seq"].as_u64().unwrap()).collect();
+    seqs.sort_unstable();
+    seqs
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn botops_killed_anywhere_does_everything_once() {
     let mut pair = Pair::start().await;
     pair.define("swap", SWAP);
     for (round, point) in points().into_iter().enumerate() {
         let before: Hello = pair.bot.get("hello").await.unwrap();
-        let lives = pair.lives_begun();
+        let lives = pair.lives_begun().await;
         pair.serve(Some(&point)).await;
         pair.connected().await;
         let (params, key) = (json!({"round": point}), format!("round-{round}"));
@@ -62,21 +72,18 @@ async fn botops_killed_anywhere_does_everything_once() {
         let after: Hello = pair.bot.get("hello").await.unwrap();
         assert_eq!(view["outputs"]["old_epoch"], before.boot_epoch, "{point}");
         assert_eq!(view["outputs"]["new_epoch"], after.boot_epoch, "{point}");
-        assert_eq!(pair.lives_begun(), lives + 1, "{point}: one new life");
+        assert_eq!(pair.lives_begun().await, lives + 1, "{point}: one new life");
         for (id, count) in pair.effects(&run) {
             assert_eq!(count, 1, "{point}: {id}");
         }
         // The row and the facts say the same, and the log has every line once.
         let page = pair.get("/api/v1/workflows/swap/runs?limit=1").await;
         assert_eq!(page["items"][0]["state"], view["state"], "{point}");
-        let log = std::fs::read_to_string(pair.data().join("logs/workflow_execution_log.jsonl")).unwrap();
-        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let mut seqs: Vec<u64> = lines
-            .filter(|line| line["run_id"] == run.as_str())
-            .map(|line| line["seq"].as_u64().unwrap())
-            .collect();
-        seqs.sort_unstable();
-        assert_eq!(seqs, (1..=view["seq"].as_u64().unwrap()).collect::<Vec<_>>(), "{point}");
+        // A line follows its fact.
+        let last = view["seq"].as_u64().unwrap();
+        let told = || async { seqs(&pair, &run).last() == Some(&last) };
+        until("the log tells of the end", Duration::from_secs(20), told).await;
+        assert_eq!(seqs(&pair, &run), (1..=last).collect::<Vec<_>>(), "{point}");
     }
 }
 
@@ -159,7 +166,7 @@ params: {type: object, additionalProperties: false}
 policy: {locks: [bot], on_conflict: reject, timeout_s: 60, on_crash: resume}
 steps:
   - {id: pause, uses: bot.pause_trading, undo: {uses: bot.resume_trading, retry: {max: 1, base_ms: 50, factor: 1, cap_ms: 50, on: [transport]}}}
-  - {id: wait, uses: wait.for, with: {seconds: 1}}
+  - {id: wait, uses: wait.for, with: {seconds: 8}}
   - {id: look, uses: bot.status, timeout_s: 4, retry: {max: 0, base_ms: 50, factor: 1, cap_ms: 50, on: [transport]}}
 ";
     pair.define("quick", quick);
@@ -167,7 +174,7 @@ steps:
     let run = body["run_id"].as_str().unwrap().to_owned();
     let path = format!("/api/v1/workflows/runs/{run}");
     let paused = || async { pair.get(&path).await["steps"][0]["state"] == "succeeded" };
-    until("it has paused", Duration::from_secs(10), paused).await;
+    until("it has paused", Duration::from_secs(30), paused).await;
     pair.bot.kill();
     let view = pair.ended(&run).await.unwrap();
     // The pause could not be taken back: that is said, not hidden.
@@ -189,10 +196,12 @@ async fn a_bot_that_never_gets_healthy_past_the_pivot_is_left_paused_and_told() 
     assert_eq!(view["state"], "failed_after_pivot", "{view:#}");
     assert_eq!(view["failed_step"], "after");
     assert!(!pair.bot.state().await.trading_enabled);
-    let events = pair.get("/api/v1/events?kind=workflow&after=0&limit=500").await;
-    let raised =
-        events["items"].as_array().unwrap().iter().find(|event| event["data"]["code"] == "TEST_UNHEALTHY");
-    assert_eq!(raised.unwrap()["severity"], "critical");
+    let raised = || async {
+        let events = pair.get("/api/v1/events?kind=workflow&after=0&limit=500").await;
+        let mut events = events["items"].as_array().unwrap().iter();
+        events.any(|event| event["data"]["code"] == "TEST_UNHEALTHY" && event["severity"] == "critical")
+    };
+    until("it is told", Duration::from_secs(10), raised).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,18 +211,18 @@ async fn a_stop_in_order_suspends_the_run_and_does_not_count_as_a_crash() {
         "swap",
         &SWAP.replace(
             "  - {id: cancel,",
-            "  - {id: wait, uses: wait.for, with: {seconds: 3}}\n  - {id: cancel,",
+            "  - {id: wait, uses: wait.for, with: {seconds: 8}}\n  - {id: cancel,",
         ),
     );
     let body = pair.execute("swap", &json!({}), "k").await.unwrap();
     let run = body["run_id"].as_str().unwrap().to_owned();
     let path = format!("/api/v1/workflows/runs/{run}");
     let waits = || async { pair.get(&path).await["steps"][1]["state"] == "succeeded" };
-    until("it has paused", Duration::from_secs(10), waits).await;
+    until("it has paused", Duration::from_secs(30), waits).await;
     let server = pair.server.as_ref().unwrap();
     server.terminate();
     let mut server = pair.server.take().unwrap();
-    assert!(server.wait(Duration::from_secs(15)).success());
+    assert!(server.wait(Duration::from_secs(30)).success());
     pair.serve(None).await;
     let view = pair.ended(&run).await.unwrap();
     assert_eq!(view["state"], "succeeded", "{view:#}");

@@ -48,7 +48,7 @@ async fn a_lock_is_free_after_every_run_however_it_ends() {
         if workflow == "slow" {
             running.send(Method::POST, &format!("/api/v1/workflows/runs/{run}/cancel"), &json!({})).await;
         }
-        let view = ended(&running, run, Duration::from_secs(30)).await;
+        let view = ended(&running, run, Duration::from_secs(60)).await;
         *ends.entry(view["state"].as_str().unwrap().to_owned()).or_default() += 1;
     }
     assert_eq!(

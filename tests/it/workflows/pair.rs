@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use botops::contract::Hello;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -161,15 +162,26 @@ impl Pair {
     }
 
     /// How many lives the bot has begun, by its own log.
-    pub fn lives_begun(&self) -> usize {
-        let mut count = 0;
-        for entry in std::fs::read_dir(self.bot.data().join("logs")).unwrap().filter_map(Result::ok) {
-            if entry.file_name().to_string_lossy().starts_with("paperbot") {
-                let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
-                count += text.matches(" serves on ").count();
-            }
-        }
-        count
+    pub async fn lives_begun(&self) -> usize {
+        // The log is written beside everything else: it may be a moment behind the life that answers.
+        let living: Option<Hello> = self.bot.get("hello").await;
+        let epoch = living.map(|hello| hello.boot_epoch).unwrap_or_default();
+        let mut begun = Vec::new();
+        let told = || {
+            begun = self.beginnings();
+            let found = begun.iter().any(|line| line.contains(&epoch));
+            async move { found }
+        };
+        until("the log tells of this life", LIMIT, told).await;
+        begun.len()
+    }
+
+    fn beginnings(&self) -> Vec<String> {
+        let files = std::fs::read_dir(self.bot.data().join("logs")).unwrap().filter_map(Result::ok);
+        let of_the_bot = files.filter(|file| file.file_name().to_string_lossy().starts_with("paperbot"));
+        let texts = of_the_bot.map(|file| std::fs::read_to_string(file.path()).unwrap_or_default());
+        let lines = texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
+        lines.filter(|line| line.contains(" serves on ")).collect()
     }
 
     /// A workflow of the operator's own.

@@ -43,7 +43,7 @@ fn pid(file: &Path) -> Option<rustix::process::Pid> {
 
 async fn seen(running: &Running) {
     let connected = || async { running.get("/api/v1/state").await.1["bot"]["presence"] == "connected" };
-    until("botops sees the bot", Duration::from_secs(10), connected).await;
+    until("botops sees the bot", Duration::from_secs(30), connected).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,7 +101,7 @@ async fn update_targets_goes_through_a_trial() {
     let run = body["run_id"].as_str().unwrap_or_else(|| panic!("{body:#}")).to_owned();
     // A direct change is kept out meanwhile.
     let in_trial = || async { !pair.get("/api/v1/config").await["trial"].is_null() };
-    until("the trial runs", Duration::from_secs(10), in_trial).await;
+    until("the trial runs", Duration::from_secs(30), in_trial).await;
     let restart =
         pair.execute("restart-bot", &json!({"reason": "a conflict, on purpose"}), "k2").await.unwrap();
     assert_eq!(restart["error_code"], "WFL_004", "{restart}");
@@ -134,7 +134,7 @@ async fn a_cancelled_update_reverts_its_trial() {
     let run = body["run_id"].as_str().unwrap().to_owned();
     let path = format!("/api/v1/workflows/runs/{run}");
     let watched = || async { pair.get(&path).await["progress"]["current_step"] == "observe" };
-    until("the trial is watched", Duration::from_secs(20), watched).await;
+    until("the trial is watched", Duration::from_secs(30), watched).await;
     // botops dies and comes back: the trial is the run's, and is taken up.
     pair.end();
     pair.serve(None).await;
