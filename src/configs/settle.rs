@@ -265,7 +265,7 @@ impl Desk {
             return self.end(TxnState::Committed, By::Operator, text).await;
         }
         let (by, text) = match live.txn.state {
-            TxnState::Reverting => self.ending(),
+            TxnState::Reverting if !live.fell_silent() => self.ending(),
             _ => (By::BotCrash, "the bot died; it starts from the committed config".to_owned()),
         };
         self.end(TxnState::RolledBack, by, &text).await;
@@ -362,6 +362,11 @@ impl Desk {
             .is_some_and(|(txn, outcome)| *txn == id && outcome == "trial_expired");
         let new_life = live.txn.progress.boot_epoch.as_ref().is_some_and(|epoch| *epoch != state.boot_epoch);
         match live.txn.state {
+            // It was missed before it was known to be gone.
+            TxnState::Reverting if new_life && live.fell_silent() => {
+                let text = "the bot died during the trial; it runs the committed config";
+                self.undone(By::BotCrash, text).await;
+            }
             TxnState::Reverting => {
                 let (by, outcome) = self.ending();
                 self.undone(by, &outcome).await;

@@ -142,6 +142,17 @@ impl Live {
     pub fn is_over(&self) -> bool {
         Instant::now() >= self.ends_at
     }
+
+    /// It is being undone because the bot was no longer heard, and for nothing else.
+    pub fn fell_silent(&self) -> bool {
+        let progress = &self.txn.progress;
+        let mut breached = progress.watch.iter().filter(|criterion| criterion.breached).peekable();
+        // A life that botops ended itself says nothing.
+        progress.by == Some(By::Criteria)
+            && progress.ends_life.is_none()
+            && breached.peek().is_some()
+            && breached.all(|criterion| criterion.name == "heartbeat")
+    }
 }
 
 /// The task's own hands.
