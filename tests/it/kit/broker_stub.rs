@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -35,6 +36,10 @@ pub enum Act {
     ResetInBody,
     /// Answers, and closes the connection a moment later without having said so.
     CloseAfter(Box<Act>),
+    /// The first to requests that bear this token, the second to all others.
+    ByToken(&'static str, Box<Act>, Box<Act>),
+    /// Nothing until the test lets it, once for each time it does.
+    Held(Arc<Notify>, Box<Act>),
 }
 
 impl Act {
@@ -186,10 +191,19 @@ async fn serve(mut stream: impl Cut, script: &Mutex<Script>) -> io::Result<()> {
         let route = format!("{} {}", seen.method, seen.path);
         let act = {
             let mut script = script.lock().unwrap();
-            script.journal.push(seen);
+            script.journal.push(seen.clone());
             let queued = script.queues.get_mut(&route).and_then(VecDeque::pop_front);
             let act = queued.or_else(|| script.defaults.get(&route).cloned());
-            act.unwrap_or_else(|| Act::json(404, r#"{"detail":"Not found."}"#))
+            match act.unwrap_or_else(|| Act::json(404, r#"{"detail":"Not found."}"#)) {
+                Act::ByToken(token, with, without) => {
+                    if seen.header("authorization").strip_prefix("Bearer ") == Some(token) {
+                        *with
+                    } else {
+                        *without
+                    }
+                }
+                act => act,
+            }
         };
         if !perform(&mut stream, act).await? {
             return Ok(());
@@ -209,6 +223,12 @@ async fn perform(stream: &mut impl Cut, act: Act) -> io::Result<bool> {
             tokio::time::sleep(wait).await;
             return Box::pin(perform(stream, *act)).await;
         }
+        Act::Held(let_go, act) => {
+            let_go.notified().await;
+            return Box::pin(perform(stream, *act)).await;
+        }
+        // Chosen where the request is at hand; what comes here bore no token.
+        Act::ByToken(_, _, act) => return Box::pin(perform(stream, *act)).await,
         Act::CloseAfter(act) => {
             Box::pin(perform(stream, *act)).await?;
             stream.flush().await?;

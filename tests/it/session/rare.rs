@@ -13,7 +13,7 @@ async fn at_market(wall: &str, open: bool) -> Rig {
     stub.always("GET /v2/clock", Act::ok(format!(r#"{{"is_open":{open}}}"#)));
     let broker = Broker::Alpaca(Alpaca::new(&alpaca_settings(&stub.url(), Mode::Paper)).unwrap());
     let clock = Clock::simulated(wall.parse().unwrap());
-    let rig = Rig::run_in(true, tempfile::tempdir().unwrap(), stub, broker, short_limits(), clock);
+    let rig = Rig::run_in(true, folder(), stub, broker, short_limits(), clock);
     rig.healthy().await;
     until("the broker's clock", || !rig.stub.sent("GET /v2/clock").is_empty(), || rig.log()).await;
     rig
@@ -69,9 +69,7 @@ async fn a_sign_in_that_cannot_be_counted_is_not_made() {
 
 #[tokio::test]
 async fn an_operator_who_comes_while_a_human_is_asked_is_told_so() {
-    let mut limits = short_limits();
-    limits.challenge = Duration::from_secs(60);
-    let rig = Rig::paper(limits, "[{do: expire_token}, {do: challenge}]").await;
+    let rig = Rig::paper(short_limits(), "[{do: expire_token}, {do: challenge}]").await;
     until("the wait", || rig.monitor.facts().needs_human.is_some(), || rig.log()).await;
     assert_eq!(rig.monitor.probe().await.reason_code, Some("reauthenticating"));
     assert_eq!(rig.monitor.reset_breaker().await.reason_code, Some("breaker_closed"));
@@ -106,7 +104,7 @@ async fn a_halted_session_takes_a_sign_in_and_places_no_order() {
 
 #[tokio::test]
 async fn a_renewal_that_fails_is_told_and_stops_nothing_while_the_token_holds() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let mut old = pair(1, Some(TimeDelta::hours(24)));
     old.issued_at -= TimeDelta::hours(23);
     old.expires_at = Some(Utc::now() + TimeDelta::hours(1));

@@ -3,6 +3,7 @@
 use botops::contract::{BreakerState, GateReason};
 use botops::paperbot::session::SubmitError;
 use data_encoding::BASE64URL_NOPAD;
+use tokio::sync::Notify;
 
 use super::answers::spy_order;
 use super::*;
@@ -44,15 +45,18 @@ async fn b1_a_refused_token_is_refreshed_once_and_trading_goes_on() {
     rig.finish().await;
 }
 
+/// The first token is refused; any other gets this.
+fn old_refused(act: Act) -> Act {
+    Act::ByToken("canary-access-1", Box::new(unauthorized()), Box::new(act))
+}
+
 #[tokio::test]
 async fn b2_a_hundred_refused_calls_cause_one_refresh() {
+    let all_have_asked = Arc::new(Notify::new());
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.always(ACCOUNTS, profile()).always("GET /quotes/", Act::ok(r#"{"results":[]}"#));
-        for _ in 0..100 {
-            stub.next("GET /positions/", Act::Slow(Duration::from_millis(50), Box::new(unauthorized())));
-        }
-        stub.always("GET /positions/", Act::ok(r#"{"results":[]}"#));
-        stub.next(TOKEN, Act::Slow(Duration::from_millis(50), Box::new(token(2))));
+        stub.always("GET /positions/", old_refused(Act::ok(r#"{"results":[]}"#)));
+        stub.next(TOKEN, Act::Held(all_have_asked.clone(), Box::new(token(2))));
     })
     .await;
     rig.healthy().await;
@@ -60,7 +64,10 @@ async fn b2_a_hundred_refused_calls_cause_one_refresh() {
         let monitor = rig.monitor.clone();
         tokio::spawn(async move { monitor.positions().await })
     });
-    for call in calls.collect::<Vec<_>>() {
+    let calls: Vec<_> = calls.collect();
+    until("all calls", || rig.stub.sent("GET /positions/").len() == 100, || rig.log()).await;
+    all_have_asked.notify_one();
+    for call in calls {
         assert!(call.await.unwrap().unwrap().is_empty());
     }
     assert_eq!(rig.stub.sent(TOKEN).len(), 1);
@@ -70,11 +77,12 @@ async fn b2_a_hundred_refused_calls_cause_one_refresh() {
 
 #[tokio::test]
 async fn b3_a_late_refusal_of_the_old_token_causes_nothing() {
+    let signed_in = Arc::new(Notify::new());
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.next(ACCOUNTS, profile())
             .next(ACCOUNTS, unauthorized())
             .always(ACCOUNTS, profile())
-            .next("GET /positions/", Act::Slow(Duration::from_millis(400), Box::new(unauthorized())))
+            .next("GET /positions/", Act::Held(signed_in.clone(), Box::new(unauthorized())))
             .always("GET /positions/", Act::ok(r#"{"results":[]}"#))
             .next(TOKEN, token(2));
     })
@@ -87,6 +95,7 @@ async fn b3_a_late_refusal_of_the_old_token_causes_nothing() {
     until("the slow call", || rig.stub.sent("GET /positions/").len() == 1, String::new).await;
     assert!(!rig.monitor.probe().await.done);
     rig.healthy().await;
+    signed_in.notify_one();
     assert!(late.await.unwrap().unwrap().is_empty());
     assert_eq!(rig.stub.sent(TOKEN).len(), 1);
     assert_eq!(rig.stub.sent("GET /positions/")[1].header("authorization"), "Bearer canary-access-2");
@@ -186,7 +195,7 @@ async fn b9_after_a_crash_between_rotation_and_first_use_the_new_pair_works() {
     })
     .await;
     until("the first use", || rig.stub.sent(ACCOUNTS).len() == 2, || rig.log()).await;
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     std::fs::copy(rig.folder.path().join("tokens.json"), folder.path().join("tokens.json")).unwrap();
     std::fs::copy(rig.folder.path().join("session.json"), folder.path().join("session.json")).unwrap();
     rig.finish().await;
@@ -214,7 +223,7 @@ fn key_file(rig: &Path, n: u32) -> std::path::PathBuf {
 }
 
 async fn with_key_file(prepare: impl FnOnce(&BrokerStub)) -> Rig {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     Rig::with(folder, short_limits(), prepare, |folder, url| {
         let mut settings = alpaca_settings(url, Mode::Paper);
         settings.keys = KeySource::File(key_file(folder, 1));
@@ -301,7 +310,7 @@ async fn j1_changed_credentials_are_tried_once() {
 
 #[tokio::test]
 async fn j2_a_paper_key_on_the_live_host_is_named() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let rig = Rig::with(
         folder,
         short_limits(),
@@ -378,7 +387,9 @@ async fn i1_an_approved_prompt_gives_a_session_with_the_same_device() {
 
 #[tokio::test]
 async fn i2_a_prompt_that_nobody_approves_ends_in_a_halt_after_one_request() {
-    let rig = Rig::with_password(short_limits(), device_workflow).await;
+    let mut limits = short_limits();
+    limits.challenge = Duration::from_millis(1_500);
+    let rig = Rig::with_password(limits, device_workflow).await;
     until("the wait", || rig.monitor.facts().needs_human.is_some(), || rig.log()).await;
     assert_eq!(rig.monitor.facts().needs_human.as_deref(), Some("approve_device"));
     rig.gate_is(GateReason::AwaitingHuman);
@@ -392,7 +403,7 @@ async fn i2_a_prompt_that_nobody_approves_ends_in_a_halt_after_one_request() {
 
 #[tokio::test]
 async fn i3_an_authenticator_code_is_sent_once_and_not_twice_the_same() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let mfa = r#"{"mfa_required":true,"mfa_type":"app"}"#;
     let rig = Rig::with(
         folder,
@@ -471,11 +482,14 @@ async fn d5_a_wait_on_the_sign_in_delays_it_and_polling_widens() {
         stub.always(PROMPT, refused(429, "{}"));
     })
     .await;
-    rig.phase(SessionPhase::HaltedCredential).await;
+    until("four polls", || rig.stub.sent(PROMPT).len() >= 4, || rig.log()).await;
     let polls = rig.stub.sent(PROMPT);
-    assert!((3..=7).contains(&polls.len()), "{} polls", polls.len());
-    let gap = |n: usize| polls[n + 1].at - polls[n].at;
-    assert!(gap(1) > gap(0), "{:?} after {:?}", gap(1), gap(0));
+    for (n, pair) in polls.windows(2).enumerate() {
+        // Each answer doubles the wait, which begins when it has come: later than the stub was asked.
+        let (gap, wait) = (pair[1].at - pair[0].at, Duration::from_millis(80 << n));
+        assert!(gap >= wait, "{gap:?} instead of {wait:?}");
+    }
+    assert_eq!(rig.monitor.facts().needs_human.as_deref(), Some("approve_device"));
     assert_eq!(rig.stub.sent(TOKEN).len(), 1);
     rig.finish().await;
 }
@@ -500,19 +514,20 @@ async fn k1_a_clock_that_is_off_is_told_and_allowed_for() {
     .await;
     rig.healthy().await;
     let skew = rig.monitor.facts().clock_skew_seconds.unwrap();
-    assert!((298.0..=302.0).contains(&skew), "{skew}");
+    // The date is the test's, from before the session began: every pause since makes it seem less far ahead.
+    assert!((240.0..=302.0).contains(&skew), "{skew}");
     let warned = |note: &Note| note.error.as_ref().is_some_and(|error| error.error_code == "BRK_013");
     until("the warning", || rig.notes.lock().unwrap().iter().any(warned), String::new).await;
     rig.monitor.probe().await;
     rig.healthy().await;
     let left = rig.monitor.facts().token_expires_at.unwrap() - Utc::now();
-    assert!((3_500..=3_610).contains(&left.num_seconds()), "an hour by the broker's clock: {left}");
+    assert!((3_300..=3_610).contains(&left.num_seconds()), "an hour by the broker's clock: {left}");
     rig.finish().await;
 }
 
 #[tokio::test]
 async fn k2_a_token_near_its_end_is_renewed_and_trading_goes_on() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let mut old = pair(1, Some(TimeDelta::hours(24)));
     old.issued_at -= TimeDelta::hours(23);
     old.expires_at = Some(Utc::now() + TimeDelta::hours(1));
@@ -545,13 +560,13 @@ async fn k3_an_opaque_token_lives_as_long_as_it_was_said() {
     .await;
     rig.healthy().await;
     let left = rig.monitor.facts().token_expires_at.unwrap() - Utc::now();
-    assert!((86_300..=86_401).contains(&left.num_seconds()), "{left}");
+    assert!((86_000..=86_401).contains(&left.num_seconds()), "{left}");
     rig.finish().await;
 }
 
 #[tokio::test]
 async fn l3_an_order_whose_answer_was_lost_is_found_by_its_client_id() {
-    let rig = Rig::alpaca(short_limits(), |stub| {
+    let rig = Rig::alpaca_within(Duration::from_secs(3), |stub| {
         stub.always(ALPACA, alpaca_account()).next(ORDERS, Act::Hang).next(LOOKUP, unavailable());
         stub.always(LOOKUP, placed("lost"));
     })
@@ -588,7 +603,7 @@ async fn n2_a_stop_in_the_middle_of_a_rotation_keeps_the_new_pair() {
     .await;
     until("the rotation", || rig.stub.sent(TOKEN).len() == 1, || rig.log()).await;
     let path = rig.folder.path().join("tokens.json");
-    assert!(rig.tasks.finish(Duration::from_secs(5)).await);
+    assert!(rig.tasks.finish(PATIENT).await);
     assert!(std::fs::read_to_string(path).unwrap().contains("canary-refresh-2"));
     rig.finish().await;
 }
