@@ -15,7 +15,7 @@ async fn with_bot(folder: &std::path::Path) -> (ScriptedBot, Running) {
     let id = bot.id().to_string();
     let running = Running::start(folder, &[("BOT_ID", &id)]).await;
     let seen = || async { running.get("/api/v1/state").await.1["bot"]["presence"] == "connected" };
-    crate::kit::until("the bot is seen", std::time::Duration::from_secs(5), seen).await;
+    crate::kit::until("the bot is seen", std::time::Duration::from_secs(20), seen).await;
     (bot, running)
 }
 

@@ -121,7 +121,9 @@ async fn fifty_kills_lose_no_fill_and_double_none() {
     assert!(account.fills.len() > 40, "only {} fills were put to the test", account.fills.len());
 
     bot.launch().await;
-    bot.command_as(Verb::Flatten, "stand still").await;
+    // No order passes before the session was checked.
+    bot.trades().await;
+    assert_eq!(bot.command_as(Verb::Flatten, "stand still").await.outcome, Outcome::Done);
     bot.until("everything is closed", |report| {
         report.positions.is_empty()
             && report
@@ -160,9 +162,8 @@ async fn real_daily_prices_are_replayed_and_traded() {
     document["targets"] = json!([target("AAPL"), target("COKE"), target("TSLA")]);
     write_head(&bot, 1, &document.to_string());
     bot.launch().await;
-    bot.until("the replay ends", |report| report.phase_reason.as_deref() == Some("the replay has ended"))
-        .await;
-    let report = bot.state().await;
+    let ended = |report: &BotReport| report.phase_reason.as_deref() == Some("the replay has ended");
+    let report = bot.until("the replay ends", ended).await;
     assert_eq!(report.market.source, "replay");
     assert_eq!(report.mode.to_string(), "backtest");
     assert!(
@@ -184,7 +185,7 @@ async fn real_daily_prices_are_replayed_and_traded() {
     // A restart goes on where the market was, and does not trade the same days again.
     bot.kill();
     bot.launch().await;
-    bot.until("the replay has ended again", |report| !report.trading_enabled).await;
+    bot.until("the replay has ended again", ended).await;
     let again: TradePage = bot.get("trades").await.unwrap();
     assert_eq!(again.items[..trades.items.len()], trades.items[..]);
 }
@@ -200,7 +201,8 @@ fn holds_to_keep(report: &BotReport) -> bool {
 
 #[tokio::test]
 async fn a_command_acts_once_even_across_a_kill() {
-    let mut bot = Paperbot::start(&["--tick", "5ms"]).await;
+    // A position is held for hundreds of ticks, which take long: it is there as long as the test needs it.
+    let mut bot = Paperbot::start(&["--tick", "30ms"]).await;
     bot.until("a position is open", holds_to_keep).await;
     let dry = CommandRequest {
         command_id: "f".to_owned(),
@@ -210,14 +212,14 @@ async fn a_command_acts_once_even_across_a_kill() {
     };
     let predicted = bot.command_with(Verb::Flatten, &dry).await;
     assert_eq!(predicted.outcome, Outcome::Predicted);
-    assert!(bot.state().await.trading_enabled);
+    assert!(bot.state().await.phase != Phase::Paused, "it was only told");
 
     let first = bot.command_as(Verb::Flatten, "f").await;
     assert_eq!((first.outcome, first.phase, first.replayed), (Outcome::Done, Phase::Paused, false));
     assert!(!first.exposure.positions_closing.is_empty());
     bot.until("all is closed", |report| report.positions.is_empty()).await;
     bot.command_as(Verb::Resume, "r").await;
-    bot.until("a position is open again", |report| !report.positions.is_empty()).await;
+    bot.trades().await;
     bot.kill();
     bot.launch().await;
 
@@ -251,7 +253,8 @@ async fn a_pause_survives_a_kill_and_lets_no_position_open() {
 
 #[tokio::test]
 async fn cancel_orders_takes_away_what_rests() {
-    let bot = Paperbot::start(&["--tick", "5ms"]).await;
+    // The order rests for hundreds of ticks: long, so that it is still there when the command comes.
+    let bot = Paperbot::start(&["--tick", "30ms"]).await;
     let rests = |report: &BotReport| {
         report.orders.iter().any(|order| !order.status_is_final() && order.side == Side::Sell)
     };
@@ -267,12 +270,12 @@ async fn it_stops_in_order_on_a_command_and_on_sigterm() {
     let mut bot = Paperbot::start(&["--tick", "5ms"]).await;
     let result = bot.command_as(Verb::Shutdown, "bye").await;
     assert_eq!(result.phase, Phase::Stopping);
-    let status = bot.process.take().unwrap().wait(Duration::from_secs(5));
+    let status = bot.process.take().unwrap().wait(Duration::from_secs(20));
     assert_eq!(status.code(), Some(0));
     bot.launch().await;
     assert!(bot.command_as(Verb::Shutdown, "bye").await.replayed, "an old command does not stop a new life");
     bot.process.as_ref().unwrap().terminate();
-    assert_eq!(bot.process.take().unwrap().wait(Duration::from_secs(5)).code(), Some(0));
+    assert_eq!(bot.process.take().unwrap().wait(Duration::from_secs(20)).code(), Some(0));
     assert!(!bot.socket().exists());
 }
 
@@ -354,26 +357,31 @@ async fn a_config_trial_changes_what_the_bot_does_and_ends_by_itself() {
     let to = from.replace(":00", ":59");
     document["trading"]["hours"] = json!({"start_time": from, "end_time": to, "timezone": "UTC"});
     let later = document.to_string();
-    let (status, ack) = activate(&bot, "t1", 1, &later, 700).await;
+    // First as long as it takes to look at it.
+    let (status, ack) = activate(&bot, "t0", 1, &later, 60_000).await;
     assert_eq!((status, &ack["running"]["sha256"]), (200, &json!(sha(&later))));
     let report = bot.state().await;
-    assert_eq!(report.config.trial.as_ref().map(|trial| trial.txn.as_str()), Some("t1"));
+    assert_eq!(report.config.trial.as_ref().map(|trial| trial.txn.as_str()), Some("t0"));
     bot.until("the hours gate entries", |report| {
         report.no_entry_reasons.contains(&"outside_hours".to_owned())
     })
     .await;
+    assert_eq!(bot.post("config/revert", &Settle { txn: "t0".to_owned(), generation: 1 }).await.0, 200);
+    assert_eq!(activate(&bot, "t1", 2, &later, 300).await.0, 200);
     bot.until("HEAD's config is back", |report| {
         report.config.trial.is_none() && report.config.running.version == 0
     })
     .await;
     bot.until("entries are possible again", |report| report.no_entry_reasons.is_empty()).await;
     assert_eq!(config(&bot).await.last_outcome, Some(("t1".to_owned(), "trial_expired".to_owned())));
-    let (status, refusal) = bot.post("config/commit", &Settle { txn: "t1".to_owned(), generation: 1 }).await;
+    let (status, refusal) = bot.post("config/commit", &Settle { txn: "t1".to_owned(), generation: 2 }).await;
     assert_eq!((status, &refusal["code"]), (409, &json!("not_in_trial")));
     let effects: Vec<Value> = lines(&bot.data().join("effects.jsonl"));
-    let verbs: Vec<&Value> =
-        effects.iter().filter(|effect| effect["txn"] == "t1").map(|effect| &effect["verb"]).collect();
-    assert_eq!(verbs, ["activated", "trial_expired"]);
+    for (txn, ending) in [("t0", "reverted"), ("t1", "trial_expired")] {
+        let verbs: Vec<&Value> =
+            effects.iter().filter(|effect| effect["txn"] == txn).map(|effect| &effect["verb"]).collect();
+        assert_eq!(verbs, ["activated", ending]);
+    }
 }
 
 #[tokio::test]
@@ -433,8 +441,8 @@ async fn limits_bind_orders_and_refusals_say_why() {
     bot.until("nothing is open", |report| report.positions.is_empty()).await;
     assert_eq!(activate(&bot, "t", 1, &tight, 60_000).await.0, 200);
     bot.command_as(Verb::Resume, "r").await;
-    bot.until("orders are refused", |report| report.loop_stats.order_rejects_last_hour > 2).await;
-    let report = bot.state().await;
+    let refused = |report: &BotReport| report.loop_stats.order_rejects_last_hour > 2;
+    let report = bot.until("orders are refused", refused).await;
     let error = report.recent_errors.iter().find(|error| error.error_code == "BRK_010").unwrap();
     assert_eq!(error.context["reason_code"], "slippage_limit");
     assert!(report.positions.is_empty());
@@ -445,12 +453,14 @@ async fn losses_open_the_breaker_which_stays_open_across_a_kill_until_it_is_rese
     let mut bot = Paperbot::prepare(&["--tick", "2ms"]);
     write_head(&bot, 1, &with("/risk_management/daily_loss_limit", json!("-1.00")));
     bot.launch().await;
-    bot.until("the breaker opens", |report| report.circuit_breaker.state == BreakerState::Open).await;
-    let report = bot.state().await;
+    let open = |report: &BotReport| report.circuit_breaker.state == BreakerState::Open;
+    let report = bot.until("the breaker opens", open).await;
     assert_eq!(report.circuit_breaker.source.as_deref(), Some("daily_loss"));
     assert!(!report.trading_enabled);
     assert!(report.recent_errors.iter().any(|error| error.error_code == "BOT_013"));
     bot.kill();
+    // With a limit this tight, the next tick's loss would open it again before anybody sees it closed.
+    write_head(&bot, 2, DEFAULT);
     bot.launch().await;
     assert_eq!(bot.state().await.circuit_breaker.state, BreakerState::Open);
     let reset = bot.command_as(Verb::ResetBreaker, "r").await;
@@ -498,26 +508,26 @@ async fn a_stopped_process_reports_the_gap_when_it_goes_on() {
 async fn a_session_that_the_broker_rejects_stops_orders_and_says_so() {
     let script = crate::kit::folder();
     let path = script.path().join("faults.yaml");
-    let faults = "- {after_s: 2, do: expire_token}\n- {do: credentials_rejected, times: 1}\n";
+    // More good checks than come by themselves before a position is open.
+    let faults = "- {do: ok, times: 4}\n- {do: 401}\n- {do: credentials_rejected, times: 1}\n";
     std::fs::write(&path, faults).unwrap();
-    let bot = Paperbot::start(&["--tick", "15ms", "--fault-script", path.to_str().unwrap()]).await;
+    // Slow enough that the position is still held when the session is halted.
+    let bot = Paperbot::start(&["--tick", "30ms", "--fault-script", path.to_str().unwrap()]).await;
     let healthy = |report: &BotReport| report.session.as_ref().is_some_and(|session| session.is_healthy);
     bot.until("the session is proven", healthy).await;
     bot.until("a position is open", |report| !report.positions.is_empty()).await;
-    tokio::time::sleep(Duration::from_millis(2_100)).await;
-    bot.command_as(Verb::ProbeSession, "look").await;
+    for look in 0..5 {
+        bot.command_as(Verb::ProbeSession, &format!("look {look}")).await;
+    }
     let halted = |report: &BotReport| {
         report.session.as_ref().is_some_and(|session| session.state == SessionPhase::HaltedCredential)
     };
     bot.until("the session is halted", halted).await;
-    bot.until("the picture follows", |report| !report.trading_enabled && report.phase == Phase::Degraded)
-        .await;
-    let report = bot.state().await;
-    assert!(
-        report.no_entry_reasons.contains(&"session_credentials_rejected".to_owned()),
-        "{:?}",
-        report.no_entry_reasons
-    );
+    let named = "session_credentials_rejected".to_owned();
+    bot.until("the picture follows", |report| {
+        !report.trading_enabled && report.phase == Phase::Degraded && report.no_entry_reasons.contains(&named)
+    })
+    .await;
     let flatten = bot.command_as(Verb::Flatten, "f").await;
     assert_eq!((flatten.outcome, flatten.reason_code.as_deref()), (Outcome::Refused, Some("session_halted")));
 

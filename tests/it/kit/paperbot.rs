@@ -84,8 +84,9 @@ impl Paperbot {
         self.get("state").await.expect("the bot answers with its state")
     }
 
-    /// Waits until the state is as wished; what it was last is told when it never is.
-    pub async fn until(&self, what: &str, wish: impl Fn(&BotReport) -> bool) {
+    /// Waits until the state is as wished, and returns that state: a moment later it may be another. What it was last
+    /// is told when it never is.
+    pub async fn until(&self, what: &str, wish: impl Fn(&BotReport) -> bool) -> BotReport {
         let last = std::sync::Mutex::new(None);
         let seen = || async {
             let report: Option<BotReport> = self.get("state").await;
@@ -96,6 +97,7 @@ impl Paperbot {
         if tokio::time::timeout(Duration::from_secs(30), until(what, Duration::MAX, seen)).await.is_err() {
             panic!("{what}: not within 30 s; last seen: {:#?}", last.lock().unwrap());
         }
+        last.into_inner().unwrap().expect("it was as wished")
     }
 
     /// Waits until new positions may be opened: after a start, the session is first checked a moment later.

@@ -114,16 +114,14 @@ async fn an_operators_halt_outlives_the_process_and_ends_by_the_operator() {
 
 #[tokio::test]
 async fn refused_credentials_stop_trading_until_an_operator_signs_in() {
-    let mut bot = bot_with("[{after_s: 0.3, do: expire_token}, {do: credentials_rejected}]").await;
-    // Orders keep the evidence warm, so the refusal is seen soon; a probe makes it certain.
-    bot.until("a healthy session", |report| session(report).last_ok.is_some()).await;
-    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    // The first check finds a good session; orders keep the evidence warm, and a probe makes the second certain.
+    let mut bot = bot_with("[{do: ok}, {do: 401}, {do: credentials_rejected}]").await;
     bot.command_as(Verb::ProbeSession, "look").await;
     bot.until("the halt", |report| session(report).state == SessionPhase::HaltedCredential).await;
     let is_told = |report: &BotReport| report.recent_errors.iter().any(|error| error.error_code == "BRK_002");
     bot.until("the halt is told", is_told).await;
-    let report = bot.state().await;
-    assert_eq!((report.phase, report.trading_enabled), (Phase::Degraded, false));
+    let report = bot.until("the picture follows", |report| report.phase == Phase::Degraded).await;
+    assert!(!report.trading_enabled);
     assert_eq!(session(&report).error_code.as_deref(), Some("BRK_002"));
     assert_eq!(session(&report).needs_human.as_deref(), Some("renew_credentials"));
     assert_eq!(report.circuit_breaker.state, BreakerState::Open);
@@ -147,18 +145,17 @@ async fn refused_credentials_stop_trading_until_an_operator_signs_in() {
 
 #[tokio::test]
 async fn the_breaker_opens_after_failures_and_is_reset_by_a_check_that_passes() {
-    let bot = bot_with("[{after_s: 0.3, do: '503', times: 8}]").await;
-    bot.until("a healthy session", |report| session(report).last_ok.is_some()).await;
-    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    // As many as it takes for five of them to come soon enough after each other, whatever delays the checks.
+    let bot = bot_with("[{do: ok}, {do: '503', times: 30}]").await;
     bot.command_as(Verb::ProbeSession, "look").await;
-    bot.until("the breaker", |report| report.circuit_breaker.state == BreakerState::Open).await;
-    let report = bot.state().await;
+    let open = |report: &BotReport| report.circuit_breaker.state == BreakerState::Open;
+    let report = bot.until("the breaker", open).await;
     assert_eq!(session(&report).gate, GateReason::BreakerOpen);
-    assert_eq!(report.circuit_breaker.failure_count, 5);
+    assert!(report.circuit_breaker.failure_count >= 5, "{:?}", report.circuit_breaker);
     assert!(report.circuit_breaker.retry_at.is_some());
     assert_eq!(json!(report.circuit_breaker.source), "session");
     let mut outcomes = Vec::new();
-    for n in 0..8 {
+    for n in 0..40 {
         let result = bot.command_as(Verb::ResetBreaker, &format!("reset-{n}")).await;
         outcomes.push((result.outcome, result.reason_code.clone()));
         if result.outcome == Outcome::Done || result.reason_code.as_deref() == Some("breaker_closed") {
