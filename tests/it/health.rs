@@ -20,7 +20,7 @@ use crate::kit::app::{Running, answer};
 use crate::kit::scripted_bot::{Behaviour, ScriptedBot};
 use crate::refusals::assert_problem;
 
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Everything as fast as it goes, so that a test waits for conditions and hardly for time.
 pub fn hasty() -> Value {

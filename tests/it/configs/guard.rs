@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::world::{World, auto, careful, manual};
+use super::world::{SOON, World, auto, careful, manual};
 use crate::kit::app::answer;
+use crate::kit::until;
 use crate::refusals::assert_problem;
 
 #[tokio::test]
@@ -35,6 +36,36 @@ async fn a_document_that_the_bot_died_over_is_tried_again_only_on_purpose() {
     let (status, txn) = world.apply_now(&again).await;
     assert_eq!(status, 202, "{txn:#}");
     assert_eq!(world.settle(txn["txn"].as_str().unwrap(), "confirm").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_bot_that_was_missed_before_its_next_life_died_over_the_document_all_the_same() {
+    let mut world = World::start().await;
+    let id = world.try_out(careful(4_000), 60.0).await;
+    world.bot.die();
+    // It is not heard, so the trial is to be undone, which nobody can tell it.
+    let undone = || async { world.txn(&id).await["state"] == "reverting" };
+    until("the bot is missed", SOON, undone).await;
+    world.bot.restart();
+    let ended = world.ended(&id).await;
+    assert_eq!((&ended["state"], &ended["by"]), (&json!("rolled_back"), &json!("bot_crash")), "{ended:#}");
+    world.until_in_sync().await;
+    let (status, problem) = world.apply_now(&manual(careful(4_000), 60.0)).await;
+    assert_problem(&problem, status, "CFG_019");
+}
+
+#[tokio::test]
+async fn a_bot_that_was_missed_and_answers_again_in_the_same_life_did_not_die() {
+    let mut world = World::start().await;
+    let before = world.running();
+    let id = world.try_out(careful(4_000), 60.0).await;
+    world.bot.die();
+    let undone = || async { world.txn(&id).await["state"] == "reverting" };
+    until("the bot is missed", SOON, undone).await;
+    world.bot.revive();
+    let ended = world.ended(&id).await;
+    assert_eq!((&ended["state"], &ended["by"]), (&json!("rolled_back"), &json!("criteria")), "{ended:#}");
+    assert_eq!(world.running(), before);
 }
 
 #[tokio::test]

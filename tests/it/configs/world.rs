@@ -10,7 +10,7 @@ use crate::kit;
 use crate::kit::app::Running;
 use crate::kit::scripted_bot::ScriptedBot;
 
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(45);
 
 pub const CONFIG: &str = "/api/v1/config";
 

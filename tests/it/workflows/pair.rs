@@ -12,7 +12,7 @@ use crate::kit::app::{KEY, answer, command};
 use crate::kit::paperbot::Paperbot;
 use crate::kit::{Process, until};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A bot, perhaps a botops, and a folder for both.
 pub struct Pair {
