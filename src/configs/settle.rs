@@ -202,13 +202,13 @@ impl Desk {
     pub(super) async fn send_revert(&mut self) {
         let Some(live) = &mut self.live else { return };
         let message = Settle { txn: live.txn.id.clone(), generation: self.generation() };
-        let (by, outcome) = self.ending();
         let answer = self.shared.bots.config_revert(&message).await;
         kill::point("config.revert_acked");
         let head = self.shared.head.load_full().map(|head| head.head.sha256.clone());
         match answer {
             Ok(ack) if Some(&ack.running.sha256) == head.as_ref() => {
                 self.shared.note_running(&ack.running, &ack.boot_epoch);
+                let (by, outcome) = self.ending_in(&ack.boot_epoch);
                 self.undone(by, &outcome).await;
             }
             Ok(_) | Err(CallError::Refused(_)) => self.doubt(),
@@ -223,6 +223,17 @@ impl Desk {
         let by = progress.and_then(|progress| progress.by).unwrap_or(By::Recovery);
         let outcome = progress.and_then(|progress| progress.outcome.clone());
         (by, outcome.unwrap_or_else(|| "undone after a restart of botops".to_owned()))
+    }
+
+    /// The same, now that the bot is in this life: one that was missed and begins another had died.
+    fn ending_in(&self, boot_epoch: &str) -> (By, String) {
+        let missed = self.live.as_ref().filter(|live| live.fell_silent());
+        let before = missed.and_then(|live| live.txn.progress.boot_epoch.as_deref());
+        if before.is_some_and(|before| before != boot_epoch) {
+            let text = "the bot died during the trial; it runs the committed config";
+            return (By::BotCrash, text.to_owned());
+        }
+        self.ending()
     }
 
     /// Asks again soon, or calls for a person when that was tried for long.
@@ -362,13 +373,8 @@ impl Desk {
             .is_some_and(|(txn, outcome)| *txn == id && outcome == "trial_expired");
         let new_life = live.txn.progress.boot_epoch.as_ref().is_some_and(|epoch| *epoch != state.boot_epoch);
         match live.txn.state {
-            // It was missed before it was known to be gone.
-            TxnState::Reverting if new_life && live.fell_silent() => {
-                let text = "the bot died during the trial; it runs the committed config";
-                self.undone(By::BotCrash, text).await;
-            }
             TxnState::Reverting => {
-                let (by, outcome) = self.ending();
+                let (by, outcome) = self.ending_in(&state.boot_epoch);
                 self.undone(by, &outcome).await;
             }
             TxnState::Activating => {
