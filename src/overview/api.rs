@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Request, State};
@@ -23,8 +24,8 @@ use crate::contract::{EventKind, Mode, SemanticError};
 use crate::error::{Code, Error, Problem};
 use crate::events::{Event, kind_name};
 use crate::web::{
-    Actor, BODY_LIMIT, Document, Operations, Query, Ready, Routes, Scope, accepts, json, json_with_status,
-    routes,
+    Actor, BODY_LIMIT, Document, Operations, Query, Ready, Routes, Scope, Wire, accepts, json,
+    json_with_status, routes,
 };
 
 /// Items of a page, unless asked otherwise.
@@ -459,6 +460,7 @@ async fn open_stream(
     State(overview): State<Overview>,
     Query(query): Query<StreamQuery>,
     actor: Result<Actor, Error>,
+    wire: Option<Extension<Wire>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Error> {
     let upgrade = upgrade.map_err(|rejection| {
@@ -468,7 +470,8 @@ async fn open_stream(
         (Some(ticket), _) => overview.shared.stream.redeem(ticket)?,
         (None, actor) => Admission::from(&actor?),
     };
-    stream::open(&overview, upgrade, admission, query.after)
+    let Some(Extension(wire)) = wire else { return Err(Error::new(Code::UpgradeRequired)) };
+    stream::open(&overview, upgrade, wire, admission, query.after)
 }
 
 /// An answer made now, which a client that has it already need not get again.

@@ -27,6 +27,7 @@ pub use operations::{Operation, Operations, Ready, Table};
 pub(crate) use routing::routes;
 pub use routing::{Route, Routes};
 pub use serve::{Listening, bind, serve};
+pub use socket::Wire;
 
 /// Largest request body that is read.
 pub const BODY_LIMIT: usize = 256 * 1024;

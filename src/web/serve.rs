@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
+use axum::http::header;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
@@ -94,8 +95,13 @@ async fn converse(
     permit: OwnedSemaphorePermit,
 ) {
     let progress = Progress::default();
-    let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+    let socket = Socket::new(stream, progress.clone());
+    let wire = socket.wire();
+    let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
         let (guard, progress) = (guard.clone(), progress.clone());
+        if request.headers().contains_key(header::UPGRADE) {
+            request.extensions_mut().insert(wire.clone());
+        }
         async move {
             let _running = progress.run();
             // Most requests have no body, and an empty one costs nothing to wrap.
@@ -110,7 +116,7 @@ async fn converse(
         .header_read_timeout(None)
         .max_buf_size(HEAD_LIMIT)
         .max_header_size(HEAD_LIMIT)
-        .serve_connection(Socket::new(stream, progress.clone()), service)
+        .serve_connection(socket, service)
         .with_upgrades();
     let outcome = {
         let mut running = std::pin::Pin::new(&mut connection);

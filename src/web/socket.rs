@@ -1,5 +1,6 @@
-//! A client's socket as hyper sees it, with one difference: hyper's own refusals of malformed requests (an empty
-//! `400`, `414` or `431`, written before any of our code runs) leave as a problem like every other failure.
+//! A client's socket as hyper sees it, with two differences: hyper's own refusals of malformed requests (an empty
+//! `400`, `414` or `431`, written before any of our code runs) leave as a problem like every other failure, and whoever
+//! tells many clients the same can write to the socket itself ([`Wire`]).
 
 use std::io;
 use std::pin::Pin;
@@ -10,8 +11,8 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::error::{Code, Error};
 
@@ -69,28 +70,93 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Looks without progress after which a connection is given up.
 const LOOKS: u32 = 5;
 
+/// The sending side of a connection that became something else than HTTP. Cloning counts references.
+///
+/// Who holds it writes past the WebSocket of the same connection, so both must agree whose turn it is.
+#[derive(Debug, Clone)]
+pub struct Wire(Arc<OwnedWriteHalf>);
+
+impl Wire {
+    /// Writes what the socket takes at once.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when it takes nothing now; any other when the connection is gone.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    /// Resolves when the socket may take more.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.0.writable().await
+    }
+
+    /// Resolves when the client said something, or left.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.stream().readable().await
+    }
+
+    async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.try_write(bytes) {
+                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn stream(&self) -> &TcpStream {
+        (*self.0).as_ref()
+    }
+
+    fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match write(self.stream()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    std::task::ready!(self.stream().poll_write_ready(cx))?;
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+}
+
 /// A TCP stream for hyper.
 #[derive(Debug)]
-pub(super) struct Socket(TokioIo<TcpStream>, Progress);
+pub(super) struct Socket {
+    incoming: TokioIo<OwnedReadHalf>,
+    outgoing: Wire,
+    progress: Progress,
+}
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, progress: Progress) -> Self {
-        Self(TokioIo::new(stream), progress)
+        let (incoming, outgoing) = stream.into_split();
+        Self { incoming: TokioIo::new(incoming), outgoing: Wire(Arc::new(outgoing)), progress }
+    }
+
+    /// The sending side, for a request that turns the connection into something else.
+    pub(super) fn wire(&self) -> Wire {
+        self.outgoing.clone()
     }
 
     /// Says why the connection ends and closes it. For requests that never became one.
     pub(super) async fn refuse(self, code: Code) {
-        let mut stream = self.0.into_inner();
+        let problem = problem(code);
         // The client may be gone already, or never read: nothing is owed then.
-        let polite = async {
-            stream.write_all(&problem(code)).await?;
-            stream.shutdown().await
-        };
+        let polite = self.outgoing.write_all(&problem);
         let _ = tokio::time::timeout(std::time::Duration::from_secs(1), polite).await;
-    }
-
-    fn inner(self: Pin<&mut Self>) -> Pin<&mut TokioIo<TcpStream>> {
-        Pin::new(&mut self.get_mut().0)
     }
 }
 
@@ -124,44 +190,45 @@ fn hyper_refusal(bytes: &[u8]) -> Option<Code> {
 
 impl Read for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        self.inner().poll_read(cx, buf)
+        Pin::new(&mut self.get_mut().incoming).poll_read(cx, buf)
     }
 }
 
 impl Write for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.1.step();
-        let Some(code) = hyper_refusal(buf) else { return self.inner().poll_write(cx, buf) };
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.progress.step();
+        let Some(code) = hyper_refusal(buf) else {
+            return self.outgoing.poll_write(cx, |stream| stream.try_write(buf));
+        };
         // Small enough for the empty send buffer of a connection that is about to close.
-        match self.as_mut().inner().poll_write(cx, &problem(code)) {
-            Poll::Ready(Ok(_)) => Poll::Ready(Ok(buf.len())),
-            other => other,
-        }
+        let problem = problem(code);
+        self.outgoing.poll_write(cx, |stream| stream.try_write(&problem)).map_ok(|_| buf.len())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.inner().poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.inner().poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let done = rustix::net::shutdown(self.outgoing.stream(), rustix::net::Shutdown::Write);
+        Poll::Ready(done.map_err(io::Error::from))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        true
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if let [only] = bufs
             && hyper_refusal(only).is_some()
         {
-            return self.as_mut().poll_write(cx, only);
+            return self.poll_write(cx, only);
         }
-        self.1.step();
-        self.inner().poll_write_vectored(cx, bufs)
+        self.progress.step();
+        self.outgoing.poll_write(cx, |stream| stream.try_write_vectored(bufs))
     }
 }

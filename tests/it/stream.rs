@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use botops::contract::{EventKind, Severity};
 use botops::events::NewEvent;
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
@@ -237,6 +237,56 @@ async fn a_client_that_does_not_read_is_closed_with_a_reason_and_others_miss_not
     assert_eq!(next_of(&mut back, "event").await["seq"], after + 1);
     let (_, numbers) = botops.get("/api/v1/metrics").await;
     assert!(numbers["ops"]["stream_closed_slow"].as_u64().unwrap() <= 1);
+    botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_in_fits_and_starts_and_talks_meanwhile_gets_everything_whole_and_in_order() {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[("BOT_STREAM_INTERVAL", "100ms")]).await;
+    let mut stream = connect(&botops, "").await;
+    assert_eq!(next(&mut stream).await.unwrap()["type"], "hello");
+    let text = "x".repeat(4_000);
+    let (mut asked, mut answered, mut seq) = (0_u32, 0_u32, None);
+    for round in 0..12 {
+        // Every third time more than the socket's buffers hold, so that frames are cut anywhere.
+        let count = if round % 3 == 0 { 700 } else { 10 };
+        let mut last = 0;
+        for _ in 0..count {
+            last = publish(&botops, &text);
+        }
+        if round % 3 == 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        asked += 1;
+        stream.send(Message::Ping(asked.to_be_bytes().to_vec().into())).await.unwrap();
+        while seq != Some(last) {
+            match tokio::time::timeout(SOON, stream.next()).await.expect("it goes on").unwrap().unwrap() {
+                Message::Text(message) => {
+                    let message: Value = serde_json::from_str(&message).expect("a whole message");
+                    if message["type"] == "event" {
+                        let this = message["seq"].as_u64().unwrap();
+                        assert!(seq.is_none_or(|before| this == before + 1), "{this} after {seq:?}");
+                        seq = Some(this);
+                    }
+                }
+                Message::Pong(echo) => {
+                    answered += 1;
+                    assert_eq!(echo[..], answered.to_be_bytes());
+                }
+                Message::Ping(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    while answered < asked {
+        match tokio::time::timeout(SOON, stream.next()).await.expect("it answers").unwrap().unwrap() {
+            Message::Pong(_) => answered += 1,
+            Message::Text(_) | Message::Ping(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    drop(stream);
     botops.stop().await;
 }
 
