@@ -208,9 +208,10 @@ impl Engine {
         jobs
     }
 
-    /// When the next check is due.
+    /// When the next check is due; none is while monitoring is stopped.
     pub(super) fn next_due(&self) -> Option<i64> {
-        let idle = self.components.values().filter(|component| !component.in_flight);
+        let watched = self.config.enable_monitoring;
+        let idle = self.components.values().filter(|component| watched && !component.in_flight);
         idle.map(|component| component.next_due).min()
     }
 
@@ -375,5 +376,26 @@ impl Engine {
             return 0;
         }
         parents.iter().map(|parent| 1 + self.depth(parent, limit - 1)).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_due_while_monitoring_is_stopped() {
+        let at = |mono| Now { mono, wall: 1_700_000_000_000 + mono };
+        let mut engine = Engine::new(MonitoringConfig::default(), Vec::new());
+        for spec in Spec::all_built_in() {
+            engine.add(spec, at(0));
+        }
+        assert!(engine.next_due().is_some());
+        // What is overdue and not taken would be waited for in vain, again and again.
+        engine.config.enable_monitoring = false;
+        assert!(engine.take_due(at(3_600_000)).is_empty());
+        assert_eq!(engine.next_due(), None);
+        engine.config.enable_monitoring = true;
+        assert!(!engine.take_due(at(3_600_000)).is_empty());
     }
 }
