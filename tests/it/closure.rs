@@ -50,7 +50,7 @@ const RAISED_THERE: &[(&str, &str, &str)] = &[
     ("HLT_006", "tests/it/health.rs", "HLT_006"),
     ("HLT_012", "tests/it/health.rs", "HLT_012"),
     ("SRV_001", "tests/it/refusals.rs", "a_handler_that_panics_or_answers_bare_ends_in_the_one_form"),
-    ("SRV_002", "src/store/mod.rs", "SRV_002"),
+    ("SRV_002", "src/store/room.rs", "SRV_002"),
     ("SRV_003", "tests/it/stream.rs", "the_stop_says_goodbye_with_the_last_event_before_it"),
 ];
 
