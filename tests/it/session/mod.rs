@@ -144,6 +144,13 @@ fn store_pair(folder: &Path, n: u32) {
     TokenStore::new(folder.join("tokens.json")).save(&pair(n, Some(TimeDelta::days(1)))).unwrap();
 }
 
+/// An hour is left of the pair's day, so it is renewed.
+fn store_pair_near_its_end(folder: &Path) {
+    let mut old = pair(1, Some(TimeDelta::hours(1)));
+    old.issued_at -= TimeDelta::hours(23);
+    TokenStore::new(folder.join("tokens.json")).save(&old).unwrap();
+}
+
 fn alpaca_settings(url: &str, mode: Mode) -> AlpacaSettings {
     let mut http = HttpSettings::new(url);
     http.total = PATIENT;

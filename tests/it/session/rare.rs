@@ -105,10 +105,7 @@ async fn a_halted_session_takes_a_sign_in_and_places_no_order() {
 #[tokio::test]
 async fn a_renewal_that_fails_is_told_and_stops_nothing_while_the_token_holds() {
     let folder = folder();
-    let mut old = pair(1, Some(TimeDelta::hours(24)));
-    old.issued_at -= TimeDelta::hours(23);
-    old.expires_at = Some(Utc::now() + TimeDelta::hours(1));
-    TokenStore::new(folder.path().join("tokens.json")).save(&old).unwrap();
+    store_pair_near_its_end(folder.path());
     let rig = Rig::with(
         folder,
         short_limits(),

@@ -528,10 +528,7 @@ async fn k1_a_clock_that_is_off_is_told_and_allowed_for() {
 #[tokio::test]
 async fn k2_a_token_near_its_end_is_renewed_and_trading_goes_on() {
     let folder = folder();
-    let mut old = pair(1, Some(TimeDelta::hours(24)));
-    old.issued_at -= TimeDelta::hours(23);
-    old.expires_at = Some(Utc::now() + TimeDelta::hours(1));
-    TokenStore::new(folder.path().join("tokens.json")).save(&old).unwrap();
+    store_pair_near_its_end(folder.path());
     let rig = Rig::with(
         folder,
         short_limits(),
