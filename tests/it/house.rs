@@ -136,3 +136,16 @@ fn only_tasks_spawns_and_only_settings_reads_the_environment() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// The map readers start from shows the floors as they are tested here.
+#[test]
+fn the_map_shows_every_floor_in_order() {
+    let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    let rows = source.lines().filter_map(|line| line.strip_prefix("//! | ")).skip(1);
+    let shown: Vec<&str> = rows
+        .filter_map(|row| row.split(" | ").next())
+        .flat_map(|names| names.split(", "))
+        .map(|name| name.trim_matches(['[', ']', '`']))
+        .collect();
+    assert_eq!(shown, FLOORS.concat());
+}
