@@ -28,6 +28,7 @@ use super::journal::Journal;
 use super::ledger::Ledger;
 use super::mailbox::{Mailbox, ROOM};
 use super::market::{Feed, Walk};
+use super::priority;
 use super::publish::{Outbox, Picture};
 use super::replay::Replay;
 use super::serve::{self, Counter};
@@ -217,6 +218,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Er
     let halt = shutdown.child_token();
     let loop_halt = halt.clone();
     tasks.spawn_thread("trading loop", OnFailure::Stop, move || {
+        priority::go_first();
         engine.run(&mailbox, &loop_halt);
         let _ = ended.send(());
     });

@@ -24,6 +24,7 @@ mod life;
 mod mailbox;
 mod market;
 mod performance;
+mod priority;
 mod publish;
 mod replay;
 mod report;

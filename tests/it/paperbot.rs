@@ -27,6 +27,29 @@ async fn it_keeps_the_contract() {
     crate::contract::keeps_the_contract(&bot.socket()).await;
 }
 
+/// Scheduling policies of a process's threads, as numbers of `sched_setscheduler` (2 is round robin, real time).
+fn policies(pid: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().filter_map(Result::ok);
+    let stats = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+    // The name in brackets may hold spaces; the policy is the 39th word after it.
+    let after_name = |stat: String| stat.rsplit(')').next().map(str::to_owned);
+    stats
+        .filter_map(after_name)
+        .map(|rest| rest.split_ascii_whitespace().nth(38).unwrap().parse().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn its_trading_loop_alone_goes_before_ordinary_work_where_that_is_allowed() {
+    let bot = Paperbot::start(&["--tick", "5ms"]).await;
+    bot.until("the loop ticks", |report| report.loop_stats.ticks > 3).await;
+    let is_allowed =
+        std::process::Command::new("chrt").args(["-r", "1", "true"]).output().unwrap().status.success();
+    let real_time =
+        policies(bot.process.as_ref().unwrap().pid()).into_iter().filter(|policy| *policy == 2).count();
+    assert_eq!(real_time, usize::from(is_allowed));
+}
+
 /// What an account must be after these ledger lines, computed without the bot's own code.
 #[derive(Debug, Default, PartialEq)]
 struct Account {
