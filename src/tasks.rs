@@ -9,6 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -55,6 +56,11 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        self.spawn_boxed(name, on_failure, Box::pin(work));
+    }
+
+    /// Boxed, so that the run-time's machinery for a task is built once and not for each of a hundred kinds of work.
+    fn spawn_boxed(&self, name: &'static str, on_failure: OnFailure, work: BoxFuture<'static, ()>) {
         let stopping = self.stopping.clone();
         self.tracker.spawn(async move {
             if AssertUnwindSafe(work).catch_unwind().await.is_ok() {
@@ -92,6 +98,14 @@ impl Tasks {
         F: FnMut() -> W + Send + 'static,
         W: Future<Output = ()> + Send + 'static,
     {
+        self.supervise_boxed(name, Box::new(move || Box::pin(start())));
+    }
+
+    fn supervise_boxed(
+        &self,
+        name: &'static str,
+        mut start: Box<dyn FnMut() -> BoxFuture<'static, ()> + Send>,
+    ) {
         let stopping = self.stopping.clone();
         self.tracker.spawn(async move {
             let mut wait = Duration::from_secs(1);

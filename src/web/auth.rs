@@ -274,7 +274,7 @@ impl Keys {
 
     fn find(&self, given: &[u8]) -> Option<&Known> {
         // The operator's key is compared as it is: hashing it on every request would be the guard's largest cost.
-        if bool::from(given.ct_eq(self.operator.expose_secret().as_bytes())) {
+        if is_same(given, self.operator.expose_secret().as_bytes()) {
             return self.known.first();
         }
         let digest: [u8; 32] = Sha256::digest(given).into();
@@ -287,6 +287,18 @@ impl Keys {
         }
         found
     }
+}
+
+/// Whether two texts are the same, in a time that tells nothing but their lengths. Eight bytes at a time: a byte at a
+/// time this would be the largest part of the guard's work.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let (words, rest) = one.as_chunks::<8>();
+    let (other_words, other_rest) = other.as_chunks::<8>();
+    let pairs = words.iter().zip(other_words);
+    let words_agree = pairs.fold(subtle::Choice::from(1), |agree, (one, other)| {
+        agree & u64::from_ne_bytes(*one).ct_eq(&u64::from_ne_bytes(*other))
+    });
+    one.len() == other.len() && bool::from(words_agree & rest.ct_eq(other_rest))
 }
 
 fn given(headers: &HeaderMap) -> Option<&[u8]> {

@@ -84,7 +84,8 @@ impl Methods {
 /// All documented operations, by path.
 #[derive(Debug)]
 pub struct Operations {
-    exact: HashMap<String, Methods>,
+    /// By length, then by text: most look-ups compare one text.
+    exact: Vec<(String, Methods)>,
     with_parameters: matchit::Router<Methods>,
     /// What is counted under no operation: unknown paths and methods.
     pub(super) unknown: OperationMetrics,
@@ -96,7 +97,7 @@ impl Operations {
     /// # Panics
     /// When two documented paths collide: a defect found at the first start.
     pub fn new(table: &Table, metrics: &HttpMetrics) -> Self {
-        let mut exact = HashMap::new();
+        let mut exact = Vec::new();
         let mut with_parameters = matchit::Router::new();
         for (path, rows) in table.by_path() {
             let by_method =
@@ -105,9 +106,10 @@ impl Operations {
             if path.contains('{') {
                 with_parameters.insert(path, methods).expect("documented paths do not collide");
             } else {
-                exact.insert(path.to_owned(), methods);
+                exact.push((path.to_owned(), methods));
             }
         }
+        exact.sort_by(|(one, _), (other, _)| by_length(one, other));
         Self { exact, with_parameters, unknown: metrics.operation("unknown") }
     }
 
@@ -117,7 +119,7 @@ impl Operations {
     /// When there is no such operation: a defect found at the first start.
     #[must_use]
     pub fn with_ready(mut self, id: &str, ready: Ready) -> Self {
-        let all = self.exact.values_mut().flat_map(|methods| &mut methods.by_method);
+        let all = self.exact.iter_mut().flat_map(|(_, methods)| &mut methods.by_method);
         let (_, operation) =
             all.into_iter().find(|(_, operation)| operation.id == id).expect("it is documented");
         operation.ready = Some(ready);
@@ -125,17 +127,21 @@ impl Operations {
     }
 
     pub(super) fn find(&self, path: &str) -> Option<&Methods> {
-        if let Some(methods) = self.exact.get(path) {
-            return Some(methods);
+        if let Ok(at) = self.exact.binary_search_by(|(known, _)| by_length(known, path)) {
+            return self.exact.get(at).map(|(_, methods)| methods);
         }
         self.with_parameters.at(path).ok().map(|found| found.value)
     }
 
     /// Every operation by id with its scope, for self-description.
     pub fn scopes(&self) -> HashMap<String, Option<Scope>> {
-        let exact = self.exact.values().flat_map(|methods| &methods.by_method);
+        let exact = self.exact.iter().flat_map(|(_, methods)| &methods.by_method);
         exact.map(|(_, operation)| (operation.id.clone(), operation.scope)).collect()
     }
+}
+
+fn by_length(one: &str, other: &str) -> std::cmp::Ordering {
+    one.len().cmp(&other.len()).then_with(|| one.cmp(other))
 }
 
 impl Operation {
