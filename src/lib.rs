@@ -38,7 +38,9 @@
 //!
 //! # What always holds
 //!
-//! - No read reaches the bot, the disk or a lock that rendering holds; the bot is asked once an interval, whoever asks.
+//! - No read reaches the bot: it is asked once an interval, whoever asks. State, summary, metrics and health touch
+//!   neither the disk nor a lock that rendering holds; only what is past (events, trades, audits, runs) is read from the
+//!   store.
 //! - Every answer says how old it is and where it comes from, and stays within its bound.
 //! - What was answered as done is durable first. A kill at any moment leaves something that the next start takes up.
 //! - Every failure is a row of the catalogue, in one form, logged once; no secret gets into any output.
