@@ -7,7 +7,8 @@
 //!
 //! # Map
 //!
-//! A module uses modules of the lines above its own, never one below it (`tests/it/house.rs` fails otherwise):
+//! A module uses modules of the lines above its own, never one below it (the compiler refuses it between crates,
+//! `tests/it/house.rs` within one):
 //!
 //! | modules | what they are |
 //! |---|---|
@@ -15,7 +16,8 @@
 //! | [`contract`] | the vocabulary between a bot and botops: types, no I/O |
 //! | [`error`] | failures and their catalogue: cause, impact, remedy |
 //! | [`tasks`], [`telemetry`] | the only place that spawns; the log and the metrics |
-//! | [`store`], [`web`] | one SQLite file with one writer; everything between a socket and a handler |
+//! | [`web`] | everything between a socket and a handler |
+//! | [`store`] | one SQLite file with one writer |
 //! | [`events`] | what happened, numbered, across restarts |
 //! | [`ops_log`] | operations that take time, their lock and their idempotency keys |
 //! | [`bots`] | the only way to a bot |
@@ -30,7 +32,9 @@
 //! | [`app`] | bind, start, serve, stop |
 //! | `process`, `demo`, [`cli`] | the process around the app, the first command, the command line |
 //!
-//! [`paperbot`] stands beside the house: the reference bot, which shares the vocabulary and the first lines only.
+//! The lines down to [`web`] are the crate `botops_ground`, which every request passes and which alone is compiled for
+//! speed; those from [`store`] to [`overview`] are `botops_features`; the rest is this one. [`paperbot`], the reference
+//! bot, stands beside the house in a crate of its own: it shares the vocabulary and nothing that serves.
 //!
 //! A request: `web::serve` accepts, `web::guard` lets in (key, scope, rate), the handler of a feature's `api.rs`
 //! answers from what was rendered; a plain `GET state` or `GET summary` does not even pass the router. A change: a
@@ -47,30 +51,17 @@
 //! - Features get plain values and handles, never [`settings`], [`ops`] or [`app`]. A wish upward is an event.
 pub mod app;
 mod ask;
-pub mod bots;
 pub mod cli;
-pub mod configs;
-pub mod contract;
 mod demo;
-pub mod error;
-pub mod events;
-pub mod health;
-pub mod kill;
 mod manual;
 mod mcp;
 pub mod ops;
-pub mod ops_log;
-pub mod overview;
-#[doc(hidden)]
-pub mod paperbot;
-pub mod performance;
 mod process;
-mod redact;
 pub mod routes;
 pub mod settings;
-pub mod store;
-pub mod tasks;
-pub mod telemetry;
-mod text;
-pub mod web;
-pub mod workflows;
+
+pub use botops_features::{bots, configs, events, health, ops_log, overview, performance, store, workflows};
+use botops_ground::text;
+pub use botops_ground::{contract, error, kill, tasks, telemetry, web};
+#[doc(hidden)]
+pub use botops_paperbot as paperbot;

@@ -8,9 +8,9 @@ use clap::Parser;
 #[command(name = "paperbot", version, about = "A small trading process on paper, beside which botops stands")]
 struct CommandLine {
     #[command(flatten)]
-    options: botops::paperbot::Options,
+    options: botops_paperbot::Options,
 }
 
 fn main() -> ExitCode {
-    botops::paperbot::main(CommandLine::parse().options)
+    botops_paperbot::main(CommandLine::parse().options)
 }

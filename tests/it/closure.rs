@@ -44,13 +44,13 @@ const RAISED_THERE: &[(&str, &str, &str)] = &[
     ("WFL_007", "tests/it/workflows/basics.rs", "a_run_past_its_pivot_is_not_stopped"),
     ("BOT_005", "tests/it/bots.rs", "Behaviour::Garbage"),
     ("BOT_011", "tests/it/session/bot.rs", "BOT_011"),
-    ("BOT_021", "src/bots/supervisor.rs", "BotNotStarted"),
+    ("BOT_021", "features/src/bots/supervisor.rs", "BotNotStarted"),
     ("WFL_005", "tests/it/workflows/basics.rs", "a_conflict_is_refused_with_its_holder_or_waits_its_turn"),
     ("WFL_008", "tests/it/workflows/basics.rs", "WFL_008"),
     ("HLT_006", "tests/it/health.rs", "HLT_006"),
     ("HLT_012", "tests/it/health.rs", "HLT_012"),
     ("SRV_001", "tests/it/refusals.rs", "a_handler_that_panics_or_answers_bare_ends_in_the_one_form"),
-    ("SRV_002", "src/store/room.rs", "SRV_002"),
+    ("SRV_002", "features/src/store/room.rs", "SRV_002"),
     ("SRV_003", "tests/it/stream.rs", "the_stop_says_goodbye_with_the_last_event_before_it"),
 ];
 

@@ -1,0 +1,154 @@
+//! How many tokens a text costs at most, without a tokenizer.
+//!
+//! The summary promises to stay under a number of o200k tokens for any state. Carrying the real vocabulary would
+//! cost eight megabytes, so this counts an upper bound instead: the text is cut where o200k cuts it first (words
+//! with one sign before them, three digits, runs of signs), a piece that stands in `words.txt` has its cost there,
+//! and any other piece costs its bytes, which no tokenizer of bytes can exceed. Prose comes out a little too dear,
+//! hostile text at its worst case. Deliberately absent: exact numbers.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// Pieces that are frequent in what bots and botops say, and what each costs in o200k; a test holds each one to it.
+/// In the file those of one token come first, after an empty line those of two, then those of three.
+static WORDS: LazyLock<HashMap<&'static str, usize>> = LazyLock::new(|| {
+    let sections = include_str!("words.txt").split("\n\n").zip(1..);
+    sections.flat_map(|(section, cost)| section.lines().map(move |word| (word, cost))).collect()
+});
+
+/// No text of these bytes has more o200k tokens than this.
+pub fn at_most(text: &str) -> usize {
+    pieces(text).map(|piece| piece.cost).sum()
+}
+
+/// The text as far as it stays within `budget` tokens once it stands in JSON; a cut ends in `…`.
+pub fn clip(text: &str, budget: usize) -> String {
+    let mut spent = 0;
+    let mut end = 0;
+    for piece in pieces(text) {
+        let escapes = piece.text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+        // A whole long piece may not fit where its beginning does.
+        let cost = piece.cost + escapes;
+        if spent + cost > budget {
+            let room = budget.saturating_sub(spent);
+            let whole = piece.text.char_indices().map(|(at, c)| at + c.len_utf8());
+            let kept = whole.take_while(|bytes| bytes + escapes <= room).last().unwrap_or(0);
+            return format!("{}…", text.get(..end + kept).unwrap_or_default().trim_end());
+        }
+        spent += cost;
+        end += piece.text.len();
+    }
+    text.to_owned()
+}
+
+/// A part of the text that is tokenized by itself, and what it costs at most.
+struct Piece<'a> {
+    text: &'a str,
+    cost: usize,
+}
+
+fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let length = piece_length(rest.as_bytes())?;
+        // Pieces end between ASCII characters, or take all of what is not ASCII.
+        let (text, tail) = rest.split_at_checked(length)?;
+        rest = tail;
+        Some(Piece { text, cost: cost(text) })
+    })
+}
+
+/// Bytes of the first piece; none at the end of the text.
+fn piece_length(bytes: &[u8]) -> Option<usize> {
+    let first = *bytes.first()?;
+    if first.is_ascii_digit() {
+        return Some(run(bytes, u8::is_ascii_digit).min(3));
+    }
+    if !first.is_ascii() {
+        return Some(run(bytes, |byte| !byte.is_ascii()));
+    }
+    let letters = |from: usize| bytes.get(from..).map_or(0, word);
+    if first.is_ascii_alphabetic() {
+        return Some(letters(0));
+    }
+    match letters(1) {
+        0 if first.is_ascii_punctuation() => Some(run(bytes, u8::is_ascii_punctuation)),
+        0 => Some(1),
+        word => Some(1 + word),
+    }
+}
+
+/// Length of the word at the start: capitals, then small letters.
+fn word(bytes: &[u8]) -> usize {
+    let capitals = run(bytes, u8::is_ascii_uppercase);
+    capitals + bytes.get(capitals..).map_or(0, |rest| run(rest, u8::is_ascii_lowercase))
+}
+
+fn run(bytes: &[u8], belongs: impl Fn(&u8) -> bool) -> usize {
+    bytes.iter().take_while(|byte| belongs(byte)).count()
+}
+
+fn cost(piece: &str) -> usize {
+    let digits = piece.as_bytes().first().is_some_and(u8::is_ascii_digit);
+    if digits {
+        return 1;
+    }
+    if let Some(cost) = WORDS.get(piece) {
+        return *cost;
+    }
+    // A sign before a word at worst stays a token of its own.
+    let bare = piece.strip_prefix(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric());
+    bare.and_then(|word| WORDS.get(word)).map_or(piece.len(), |cost| cost + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn exact(text: &str) -> usize {
+        tiktoken_rs::o200k_base_singleton().encode_ordinary(text).len()
+    }
+
+    #[test]
+    fn every_listed_piece_costs_what_the_list_says() {
+        for (word, cost) in WORDS.iter() {
+            assert_eq!(exact(word), *cost, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn prose_comes_out_less_than_half_too_dear() {
+        let text = "The order was refused because the buying power of the account does not cover it. Wait for a \
+                    resting order to fill, or cancel one with `POST /api/v1/control/cancel-orders`, then try again.";
+        let (bound, real) = (at_most(text), exact(text));
+        assert!(bound >= real && bound < real * 3 / 2, "{bound} for {real}");
+    }
+
+    #[test]
+    fn a_clipped_text_keeps_to_its_budget() {
+        for text in
+            ["a\"\"\"\"\"\"\"\"\"\"", "zqxjkvzqxjkvzqxjkv", "漢字漢字漢字", "plain words go on and on and on"]
+        {
+            let json = serde_json::to_string(&clip(text, 8)).unwrap();
+            assert!(exact(&json) <= 8 + 5, "{json}");
+        }
+        assert_eq!(clip("short", 8), "short");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_costs_more_than_the_bound(text in prop_oneof![
+            any::<String>(),
+            "[ -~]{0,200}",
+            "[a-z ]{0,200}",
+            "[A-Za-z0-9_/+=]{0,200}",
+            "[\\{\\}\\[\\]:,\"'. ]{0,200}",
+            "[\\p{L}\\p{M}\\p{N}\\p{S}]{0,80}",
+            "([\"_ (/.-]?[a-zA-Z]{1,6}[0-9\r\n\t ]?){0,40}",
+        ]) {
+            prop_assert!(at_most(&text) >= exact(&text), "{} < {}", at_most(&text), exact(&text));
+        }
+    }
+}
