@@ -65,7 +65,10 @@ pub fn run(options: &Options) -> ExitCode {
         },
         async move |app: &App| {
             // What was only for show ends with the demo; in a named folder the bot trades on.
-            if throw_away && let Err(error) = app.ops().supervisor.stop(BOT_GRACE).await {
+            let supervisor = &app.ops().supervisor;
+            if throw_away
+                && let Err(error) = supervisor.stop(&supervisor.started_processes(), BOT_GRACE).await
+            {
                 process::say(&format!("The bot could not be ended: {error}"));
             }
         },

@@ -10,7 +10,9 @@ use crate::configs::{Configs, ConfigsOptions, SyncState};
 use crate::contract::{EventKind, Severity};
 use crate::error::{Code, Error};
 use crate::events::{Events, NewEvent};
-use crate::health::{Criticality, Fact, Health, HealthOptions, Level};
+use crate::health::{
+    Criticality, Fact, HandlerEnd, Health, HealthOptions, Level, RecoveryRun, WorkflowFact, WorkflowRunner,
+};
 use crate::ops_log::StoredActor;
 use crate::overview::{ConfigSync, Overview, OverviewOptions};
 use crate::performance::PerformanceHistory;
@@ -20,9 +22,11 @@ use crate::tasks::{OnFailure, Tasks};
 use crate::telemetry::Metrics;
 use crate::workflows::{Started, WorkflowPeers, Workflows, WorkflowsOptions};
 
-/// How often the word of health is passed on, and how often a recovery's run is looked at.
+/// How often the word of health is passed on, how long one wait for a recovery's run lasts, and how soon a run that
+/// cannot be read is looked at again.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
-const RUN_LOOK: Duration = Duration::from_millis(500);
+const RUN_WAIT: Duration = Duration::from_secs(30);
+const RUN_RETRY: Duration = Duration::from_secs(1);
 
 /// How often the journal is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
@@ -63,13 +67,14 @@ impl Ops {
     pub async fn open(settings: &Settings, metrics: &Metrics, tasks: &Tasks) -> Result<Self, Error> {
         let store = Store::open(&settings.data_dir.join("ops.db"))?;
         let events = Events::open(store.clone()).await?;
+        let supervisor = Supervisor::new(settings.supervisor.clone(), &settings.data_dir);
         let options = BotsOptions {
             id: settings.bot_id.clone(),
             socket: settings.socket.clone(),
             poll_interval: settings.poll_interval,
+            supervisor: supervisor.clone(),
         };
         let bots = Bots::open(options, store.clone(), events.clone(), tasks).await?;
-        let supervisor = Supervisor::new(settings.supervisor.clone(), &settings.data_dir);
         let options = ConfigsOptions {
             data_dir: settings.data_dir.clone(),
             poll_interval: settings.poll_interval,
@@ -199,10 +204,17 @@ impl Ops {
 
     /// Recovery acts through workflows: one executor, one audit trail.
     fn let_recovery_run(&self) {
-        let workflows = self.workflows.clone();
-        self.health.set_runner(Arc::new(move |id, key, reason| {
-            Box::pin(recover(workflows.clone(), id, key, reason))
-        }));
+        let (to_describe, to_run) = (self.workflows.clone(), self.workflows.clone());
+        self.health.set_runner(WorkflowRunner {
+            describe: Arc::new(move |id| {
+                let workflows = to_describe.clone();
+                Box::pin(async move {
+                    let (restarts_bot, longest) = workflows.reach(&id).await?;
+                    Some(WorkflowFact { restarts_bot, longest })
+                })
+            }),
+            run: Arc::new(move |run| Box::pin(recover(to_run.clone(), run))),
+        });
     }
 
     /// Parts above health answer for themselves, from memory.
@@ -282,17 +294,31 @@ fn wide(number: u64) -> f64 {
     value
 }
 
-/// Runs a workflow for a recovery and waits for its end.
-async fn recover(workflows: Workflows, id: String, key: String, reason: String) -> Result<String, String> {
-    let actor = StoredActor { key_id: "recovery".to_owned(), request_id: key.clone(), client: None };
+/// Runs a workflow for a recovery and waits for its end, however long that takes: the run has its own deadline.
+async fn recover(workflows: Workflows, recovery: RecoveryRun) -> HandlerEnd {
+    let RecoveryRun { workflow: id, key, reason, asked_by } = recovery;
+    let actor = match asked_by {
+        Some(by) => StoredActor { key_id: by, request_id: key.clone(), client: None },
+        None => StoredActor::recovery(key.clone()),
+    };
     let started = workflows.execute(&id, json!({"reason": reason}), actor, Some(key)).await;
-    let (Started::New(run) | Started::Replayed(run) | Started::Joined(run)) =
-        started.map_err(|error| error.to_string())?;
-    let mut run = run;
+    let mut run = match started {
+        Ok(Started::New(run) | Started::Replayed(run) | Started::Joined(run)) => run,
+        // Whatever the reason (a lock that is held, a store that is full), nothing was begun.
+        Err(error) => return HandlerEnd::NotTried(error.to_string()),
+    };
     while !run.terminal {
-        tokio::time::sleep(RUN_LOOK).await;
-        run = workflows.run(&run.run_id).await.map_err(|error| error.to_string())?;
+        match workflows.wait(&run.run_id, run.seq, RUN_WAIT).await {
+            Ok(now) => run = now,
+            Err(_) => tokio::time::sleep(RUN_RETRY).await,
+        }
     }
     let told = format!("run {} of {id} ended {}", run.run_id, run.state.as_str());
-    if run.error.is_none() { Ok(told) } else { Err(told) }
+    match &run.error {
+        None => HandlerEnd::Done(told),
+        Some(error) if error.error_code == Code::RecoveryRefused.row().code => {
+            HandlerEnd::NotTried(error.message.clone())
+        }
+        Some(error) => HandlerEnd::Failed(format!("{told}: {}", error.message)),
+    }
 }

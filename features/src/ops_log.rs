@@ -65,6 +65,21 @@ pub struct StoredActor {
     pub client: Option<String>,
 }
 
+/// Who starts an operation that nobody asked for.
+const RECOVERY: &str = "recovery";
+
+impl StoredActor {
+    /// Recovery, by itself.
+    pub fn recovery(request_id: String) -> Self {
+        Self { key_id: RECOVERY.to_owned(), request_id, client: None }
+    }
+
+    /// True when nobody asked for it.
+    pub fn is_recovery(&self) -> bool {
+        self.key_id == RECOVERY
+    }
+}
+
 impl From<&Actor> for StoredActor {
     fn from(actor: &Actor) -> Self {
         Self {

@@ -60,6 +60,7 @@ impl Engine {
                 tick_delay_p99_ms: self.pulse.quantiles.1,
                 tick_delay_max_ms: self.pulse.quantiles.2,
                 last_tick_at: self.pulse.last_tick_at,
+                expected_interval_s: Some(self.who.tick.as_secs_f64()),
                 order_rejects_last_hour: count(self.reject_times.len()),
             },
         }

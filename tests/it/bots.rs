@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use botops::bots::{Bots, BotsOptions, CallError, Presence, Seen};
+use botops::bots::{Bots, BotsOptions, CallError, Driver, Presence, Seen, Supervisor};
 use botops::contract::{
     Activate, BotId, Check, CommandRequest, EventKind, Outcome, SemanticError, Settle, Severity, Verb,
     VersionRef,
@@ -44,7 +44,8 @@ impl Life {
         let store = Store::open(&data.join("ops.db")).unwrap();
         let events = Events::open(store.clone()).await.unwrap();
         let tasks = Tasks::new();
-        let options = BotsOptions { id, socket: socket.to_owned(), poll_interval: INTERVAL };
+        let supervisor = Supervisor::new(Driver::None, data);
+        let options = BotsOptions { id, socket: socket.to_owned(), poll_interval: INTERVAL, supervisor };
         let bots = Bots::open(options, store.clone(), events.clone(), &tasks).await.unwrap();
         Self { bots, events, store, tasks }
     }
@@ -139,7 +140,7 @@ async fn a_healthy_bot_is_connected_and_asked_once_per_interval_whatever_is_read
         let asked: Vec<_> = bot.journal().into_iter().filter(|asked| asked.path == "state").collect();
         let answered = asked[asked.len().saturating_sub(2)].at;
         for _ in 0..1000 {
-            let age = life.bots.seen().data_age().unwrap();
+            let age = life.bots.seen().answer_age().unwrap();
             assert!(age <= answered.elapsed(), "{age:?}");
         }
     }
@@ -211,19 +212,19 @@ async fn a_bot_that_struggles_is_not_buried_in_questions() {
 }
 
 #[tokio::test]
-async fn a_bot_that_answers_garbage_is_unreachable() {
-    bad_day(Behaviour::Garbage, Presence::Unreachable, "not JSON").await;
+async fn a_bot_that_answers_garbage_is_there_and_not_understood() {
+    bad_day(Behaviour::Garbage, Presence::Incompatible, "not JSON").await;
 }
 
 #[tokio::test]
-async fn a_bot_that_does_not_speak_http_is_unreachable() {
-    bad_day(Behaviour::NotHttp, Presence::Unreachable, "not HTTP").await;
+async fn a_bot_that_does_not_speak_http_is_there_and_not_understood() {
+    bad_day(Behaviour::NotHttp, Presence::Incompatible, "not HTTP").await;
 }
 
 #[tokio::test]
-async fn a_bot_that_answers_ten_mebibytes_is_unreachable() {
-    bad_day(Behaviour::Huge, Presence::Unreachable, "8 MiB").await;
-    bad_day(Behaviour::HugeChunked, Presence::Unreachable, "8 MiB").await;
+async fn a_bot_that_answers_ten_mebibytes_is_there_and_not_understood() {
+    bad_day(Behaviour::Huge, Presence::Incompatible, "8 MiB").await;
+    bad_day(Behaviour::HugeChunked, Presence::Incompatible, "8 MiB").await;
 }
 
 #[tokio::test]

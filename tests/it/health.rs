@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use botops::health::{Criticality, Fact, Level};
+use botops::health::{Criticality, Fact, HandlerEnd, Level, WorkflowRunner};
 use futures_util::stream;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -615,10 +615,13 @@ async fn recovery_runs_the_workflow_and_the_check_has_the_last_word() {
     let botops = beside(&bot, &folder, &[]).await;
     let ran: Arc<Mutex<Vec<String>>> = Arc::default();
     let log = ran.clone();
-    botops.app.ops().health.set_runner(Arc::new(move |workflow, _, _| {
-        log.lock().unwrap().push(workflow);
-        Box::pin(async { Ok("run-1".to_owned()) })
-    }));
+    botops.app.ops().health.set_runner(WorkflowRunner {
+        describe: Arc::new(|_| Box::pin(async { None })),
+        run: Arc::new(move |run| {
+            log.lock().unwrap().push(run.workflow);
+            Box::pin(async { HandlerEnd::Done("run-1".to_owned()) })
+        }),
+    });
     bot.die();
     component_is(&botops, "bot", "DOWN").await;
     let path = "/api/v1/health/recovery/bot";

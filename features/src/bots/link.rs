@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use chrono::{DateTime, Utc};
@@ -22,10 +22,11 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::presence::{self, Facts, ON_TIME, Presence, Process, SILENCE};
-use super::process::{ProcessId, look_at, process_of};
+use super::process::{BotProcesses, ProcessId};
+use super::restart_proof::{DeathEvidence, HUNG_AFTER, LogActivity};
 use super::seen::{Dropped, Seen};
 use super::transport::{self, Answer, Connection, Failure};
-use super::{BotsOptions, CallError, Stats, sanitise};
+use super::{BotsOptions, CallError, Stats, UnaskedRestart, sanitise};
 use crate::contract::{self, BotReport, EventKind, Hello, Severity};
 use crate::error::Error;
 use crate::events::{Events, NewEvent};
@@ -43,6 +44,12 @@ const SAVE_BYTES: usize = 64 * 1024;
 /// A bot at the edge of slowness is reported once in this time.
 const SLOW_EVENT_EVERY: Duration = Duration::from_secs(60);
 
+/// How often the log folder and the supervisor are looked at while the bot is silent.
+const LOOK_OUTSIDE_EVERY: Duration = Duration::from_secs(2);
+
+/// Files of a log folder that are looked at; a folder with more has its newest ones among any so many.
+const LOG_FILES_MAX: usize = 2_000;
+
 /// What the handle, the poller and the event follower share.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -57,8 +64,10 @@ pub(super) struct Link {
     /// How many questions for the whole state may be open: the usual one, and one more in case that was lost.
     state_questions: Semaphore,
     restart_until: Mutex<Option<Instant>>,
-    /// The process that answered last.
-    process: Mutex<Option<ProcessId>>,
+    /// The processes of the life that answered last.
+    processes: Mutex<BotProcesses>,
+    /// When anything last came from the bot: an answer of whatever kind, or a byte of its event stream.
+    last_sign: Mutex<Option<Instant>>,
 }
 
 /// See [`Stats`].
@@ -80,7 +89,19 @@ struct Kept {
     hello: Hello,
     report: BotReport,
     received_at: DateTime<Utc>,
+    /// As an older botops wrote it: the one process that it knew.
+    #[serde(default, skip_serializing)]
     process: Option<ProcessId>,
+    #[serde(default)]
+    processes: BotProcesses,
+}
+
+/// What only the machine around the bot can tell.
+#[derive(Debug, Clone, Copy)]
+struct OutsideLook {
+    at: Instant,
+    supervisor_says_stopped: Option<bool>,
+    newest_log: Option<SystemTime>,
 }
 
 /// What a poll brought.
@@ -100,6 +121,16 @@ struct News {
 }
 
 type Poll = Pin<Box<dyn Future<Output = Result<Heard, Failure>> + Send>>;
+
+/// CPU time (kernel ticks) of the bot's processes, since when it has not moved, and whether it did before.
+#[derive(Debug, Clone, Copy)]
+struct CpuWatch {
+    ticks: u64,
+    since: Instant,
+    moved: bool,
+}
+
+type PendingLook = Pin<Box<dyn Future<Output = OutsideLook> + Send>>;
 
 impl Link {
     /// Reads what an earlier run of botops knew.
@@ -124,7 +155,8 @@ impl Link {
             connection: ArcSwapOption::empty(),
             state_questions: Semaphore::new(2),
             restart_until: Mutex::new(None),
-            process: Mutex::new(kept.and_then(|kept| kept.process)),
+            processes: Mutex::new(kept.map(|kept| kept.known_processes()).unwrap_or_default()),
+            last_sign: Mutex::default(),
         })
     }
 
@@ -137,7 +169,7 @@ impl Link {
         let (Some(connection), Some(hello)) = (connection, &seen.hello) else {
             return Err(away(&seen.presence_reason));
         };
-        if !hello.capabilities.iter().any(|known| known == capability) {
+        if !hello.offers(capability) {
             return Err(CallError::NotCapable(capability.to_owned()));
         }
         match transport::look(&self.options.socket) {
@@ -146,6 +178,16 @@ impl Link {
             Err(Failure::Away(reason)) => Err(CallError::NotDelivered(reason)),
             Err(_) => Err(CallError::NotDelivered("its socket cannot be used".to_owned())),
         }
+    }
+
+    /// The processes of the life that answered last.
+    pub fn processes(&self) -> BotProcesses {
+        lock(&self.processes).clone()
+    }
+
+    /// Something came from the bot.
+    pub fn note_sign_of_life(&self) {
+        *lock(&self.last_sign) = Some(Instant::now());
     }
 
     pub fn expect_restart(&self, until: Instant) {
@@ -187,10 +229,21 @@ pub(super) async fn poll(link: Arc<Link>, stopping: CancellationToken) {
             () = stopping.cancelled() => break,
             () = tokio::time::sleep_until(poller.next_poll.into()) => poller.ask(),
             Some(outcome) = poller.open.next(), if !poller.open.is_empty() => poller.digest(outcome),
+            look = next_look(&mut poller.looking), if poller.looking.is_some() => {
+                poller.looking = None;
+                poller.looked = Some(look);
+            }
         }
         poller.judge();
     }
     poller.save(true);
+}
+
+async fn next_look(pending: &mut Option<PendingLook>) -> OutsideLook {
+    match pending {
+        Some(look) => look.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The poller's own memory. It starts afresh after a panic; what readers see does not.
@@ -205,6 +258,12 @@ struct Poller {
     answered_at: Option<Instant>,
     latency: Option<Duration>,
     failed: Option<String>,
+    /// The poll that failed was answered all the same, with something else than this bot's contract.
+    failed_but_answered: Option<Failure>,
+    /// Of the bot's processes, while it is away.
+    cpu: Option<CpuWatch>,
+    looking: Option<PendingLook>,
+    looked: Option<OutsideLook>,
     connection: Option<Arc<Connection>>,
     hello: Option<Arc<Hello>>,
     etag: Option<String>,
@@ -213,6 +272,8 @@ struct Poller {
     unsaved: bool,
     slow_told_at: Option<Instant>,
     shown_at: Instant,
+    /// Silence before the first answer counts from here.
+    started_at: Instant,
     heard_something: bool,
     /// It answered this run of botops once, and then went away.
     lost: bool,
@@ -231,6 +292,10 @@ impl Poller {
             answered_at: None,
             latency: None,
             failed: None,
+            failed_but_answered: None,
+            cpu: None,
+            looking: None,
+            looked: None,
             connection: None,
             hello: None,
             etag: None,
@@ -239,6 +304,7 @@ impl Poller {
             unsaved: false,
             slow_told_at: None,
             shown_at: now,
+            started_at: now,
             heard_something: false,
             lost: false,
         }
@@ -273,6 +339,10 @@ impl Poller {
 
     fn digest(&mut self, outcome: Result<Heard, Failure>) {
         self.heard_something = true;
+        self.failed_but_answered = None;
+        if matches!(outcome, Ok(_) | Err(Failure::Nonsense(_) | Failure::AnotherBot(_))) {
+            self.link.note_sign_of_life();
+        }
         match outcome {
             Ok(heard) => self.take(heard),
             Err(failure) => self.fail(failure),
@@ -291,7 +361,7 @@ impl Poller {
         self.link.counters.poll_latency_us.fetch_add(latency_us, Ordering::Relaxed);
         let new_life = self.hello.as_ref().is_none_or(|known| known.boot_epoch != heard.hello.boot_epoch);
         if new_life {
-            *lock(&self.link.process) = process_of(&heard.hello, &heard.connection);
+            *lock(&self.link.processes) = BotProcesses::behind(&heard.hello, &heard.connection);
             *lock(&self.link.restart_until) = None;
             self.tell_of_new_life(&heard.hello);
         }
@@ -301,6 +371,8 @@ impl Poller {
         let mut seen = Seen::clone(&self.link.seen.load());
         match heard.news {
             Some(news) => {
+                seen.age_when_received = (Utc::now() - news.report.as_of).to_std().unwrap_or_default();
+                seen.first_received = Some(now);
                 seen.report = Some(news.report);
                 seen.dropped = news.dropped;
                 self.etag = news.etag;
@@ -322,10 +394,12 @@ impl Poller {
 
     fn fail(&mut self, failure: Failure) {
         self.link.counters.poll_failures.fetch_add(1, Ordering::Relaxed);
+        let answered = matches!(failure, Failure::Nonsense(_) | Failure::AnotherBot(_));
+        self.failed_but_answered = answered.then(|| failure.clone());
         let reason = match failure {
             // Still waiting, as far as anybody can tell.
             Failure::Late => return,
-            Failure::Away(reason) => reason,
+            Failure::Away(reason) | Failure::AnotherBot(reason) => reason,
             Failure::Cut => "it closed the connection without an answer".to_owned(),
             Failure::Nonsense(reason) => {
                 format!("something answers, but not with the bot contract: {reason}")
@@ -350,6 +424,7 @@ impl Poller {
             ever_seen: before.hello.is_some(),
             answered: self.latency.map(|latency| (latency, remark.as_deref())),
             failed: self.failed.as_deref(),
+            failed_unreadable: matches!(self.failed_but_answered, Some(Failure::Nonsense(_))),
             silent_for: self.silent_for(now),
             process: self.process_if_away(),
             restart_left: self.link.restart_left(),
@@ -367,6 +442,7 @@ impl Poller {
         seen.presence_reason = presence_reason;
         seen.next_poll = self.next_poll;
         seen.polls = self.link.counters.polls.load(Ordering::Relaxed);
+        seen.unasked_restart = Arc::new(self.judge_unasked_restart(presence, seen.hello.as_deref()));
         if changed {
             seen.since = Utc::now();
             self.tell_of_presence(&before, &seen);
@@ -406,10 +482,77 @@ impl Poller {
     }
 
     fn process(&self) -> Process {
-        match *lock(&self.link.process) {
-            Some(known) => look_at(known),
-            None => Process::Unknown,
+        lock(&self.link.processes).state()
+    }
+
+    /// Collects what is known of a bot that does not answer, and judges whether it is proven dead.
+    fn judge_unasked_restart(&mut self, presence: Presence, hello: Option<&Hello>) -> UnaskedRestart {
+        let answers = presence.answers() || self.failed_but_answered.is_some();
+        if answers {
+            (self.cpu, self.looking, self.looked) = (None, None, None);
         }
+        let processes = self.link.processes();
+        let process = if answers { Process::Alive } else { processes.state() };
+        let (idle_for, cpu_moved) =
+            if answers { (Duration::ZERO, false) } else { self.watch_cpu(processes.cpu_ticks()) };
+        let silent_for = lock(&self.link.last_sign).unwrap_or(self.started_at).elapsed();
+        if !answers {
+            self.look_outside(hello, process, silent_for);
+        }
+        let supervisor = &self.link.options.supervisor;
+        let log = match self.looked {
+            None => LogActivity::NotLooked,
+            Some(OutsideLook { newest_log: None, .. }) => LogActivity::Invisible,
+            Some(OutsideLook { newest_log: Some(at), .. }) => {
+                LogActivity::Wrote(at.elapsed().unwrap_or_default())
+            }
+        };
+        let evidence = DeathEvidence {
+            answers,
+            ever_seen: hello.is_some(),
+            is_restarting: presence == Presence::Reloading,
+            driver: supervisor.driver(),
+            can_start: supervisor.can_start(),
+            process,
+            pid: processes.known.first().map(|process| process.pid),
+            supervisor_says_stopped: self.looked.and_then(|looked| looked.supervisor_says_stopped),
+            silent_for,
+            idle_for,
+            cpu_moved,
+            log,
+            address: &self.link.options.socket.to_string_lossy(),
+        };
+        evidence.judge()
+    }
+
+    /// Since when the CPU time of the bot's processes has not moved, and whether it ever did while it was watched.
+    fn watch_cpu(&mut self, ticks: u64) -> (Duration, bool) {
+        let watch = self.cpu.get_or_insert(CpuWatch { ticks, since: Instant::now(), moved: false });
+        if watch.ticks != ticks {
+            *watch = CpuWatch { ticks, since: Instant::now(), moved: true };
+        }
+        (watch.since.elapsed(), watch.moved)
+    }
+
+    /// Begins a look at the log folder and at the supervisor where the answer can matter. A folder on a disk that hangs
+    /// keeps this look, not the poll.
+    fn look_outside(&mut self, hello: Option<&Hello>, process: Process, silent_for: Duration) {
+        let is_recent = self.looked.is_some_and(|looked| looked.at.elapsed() < LOOK_OUTSIDE_EVERY);
+        let unseen = process == Process::Unknown;
+        let may_be_hung = process != Process::Gone && silent_for + LOOK_OUTSIDE_EVERY * 2 >= HUNG_AFTER;
+        if self.looking.is_some() || is_recent || !(unseen || may_be_hung) {
+            return;
+        }
+        let supervisor = self.link.options.supervisor.clone();
+        let folder = hello.and_then(|hello| hello.log_dir.clone());
+        self.looking = Some(Box::pin(async move {
+            let newest_log = match folder {
+                Some(folder) => tokio::task::spawn_blocking(move || newest_log(&folder)).await.ok().flatten(),
+                None => None,
+            };
+            let supervisor_says_stopped = if unseen { supervisor.says_stopped().await } else { None };
+            OutsideLook { at: Instant::now(), supervisor_says_stopped, newest_log }
+        }));
     }
 
     fn tell_of_new_life(&self, hello: &Hello) {
@@ -445,7 +588,7 @@ impl Poller {
         }
         let severity = match presence {
             Presence::Connected | Presence::Reloading => Severity::Low,
-            Presence::Slow => Severity::Medium,
+            Presence::Slow | Presence::Incompatible => Severity::Medium,
             Presence::Hung | Presence::Exited | Presence::Unreachable | Presence::NeverSeen => Severity::High,
         };
         if presence.is_offline() {
@@ -485,7 +628,8 @@ impl Poller {
             hello: Hello::clone(hello),
             report: BotReport::clone(report),
             received_at,
-            process: *lock(&self.link.process),
+            process: None,
+            processes: self.link.processes(),
         };
         let Ok(text) = serde_json::to_string(&kept) else { return };
         self.unsaved = false;
@@ -543,7 +687,7 @@ async fn introduce(link: &Link, connection: &Connection) -> Result<Arc<Hello>, F
     sanitise::hello(&mut hello);
     if hello.bot_id != link.options.id {
         let (found, wanted) = (&hello.bot_id, &link.options.id);
-        return Err(Failure::Away(format!(
+        return Err(Failure::AnotherBot(format!(
             "bot `{found}` answers on the socket of bot `{wanted}`; it is not used"
         )));
     }
@@ -584,10 +728,29 @@ fn first_sight(options: &BotsOptions, kept: Option<&Kept>) -> Seen {
         since: Utc::now(),
         received: age.and_then(|age| now.checked_sub(age)),
         received_at: kept.map(|kept| kept.received_at),
+        age_when_received: Duration::ZERO,
+        first_received: None,
         next_poll: now,
         poll_latency: None,
         polls: 0,
+        unasked_restart: Arc::new(UnaskedRestart::not_asked_yet()),
     }
+}
+
+impl Kept {
+    fn known_processes(&self) -> BotProcesses {
+        let mut processes = self.processes.clone();
+        processes.known.extend(self.process.filter(|_| self.processes.known.is_empty()));
+        processes
+    }
+}
+
+/// When the newest file of the bot's log folder was written. What botops writes itself is no sign of the bot.
+fn newest_log(folder: &str) -> Option<SystemTime> {
+    let entries = std::fs::read_dir(folder).ok()?.filter_map(Result::ok).take(LOG_FILES_MAX);
+    let of_the_bot = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with("botops"));
+    let files = of_the_bot.filter_map(|entry| entry.metadata().ok()).filter(std::fs::Metadata::is_file);
+    files.filter_map(|file| file.modified().ok()).max()
 }
 
 fn kept_key(options: &BotsOptions) -> String {

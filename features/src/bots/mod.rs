@@ -9,6 +9,8 @@ mod api;
 mod link;
 mod presence;
 mod process;
+mod restart;
+mod restart_proof;
 mod sanitise;
 mod seen;
 mod sse;
@@ -36,7 +38,9 @@ use crate::tasks::Tasks;
 
 pub use api::{Control, routes};
 pub use presence::Presence;
-pub use seen::{Dropped, Seen};
+pub use process::ProcessId;
+pub use restart_proof::{DeathProof, HoldReason, UnaskedRestart};
+pub use seen::{Dropped, LoopAge, Seen};
 pub use supervisor::{Alive, Driver, Supervisor};
 pub use transport::install_tls_provider;
 
@@ -57,6 +61,8 @@ pub struct BotsOptions {
     pub socket: PathBuf,
     /// How often its state is asked for.
     pub poll_interval: Duration,
+    /// Who can start it again.
+    pub supervisor: Supervisor,
 }
 
 /// Handle to the bot; cloning is cheap.
@@ -169,6 +175,11 @@ impl Bots {
     /// From now on and for `window`, a bot that is gone counts as reloading: somebody restarts it on purpose.
     pub fn expect_restart(&self, window: Duration) {
         self.link.expect_restart(Instant::now() + window);
+    }
+
+    /// The restart that was expected is over without a new life: from now on a bot that is gone is gone.
+    pub fn expect_no_restart(&self) {
+        self.link.expect_restart(Instant::now());
     }
 
     /// Tells the bot to do something, and returns what it did. The same `command_id` acts once.
@@ -295,7 +306,7 @@ impl Bots {
         let answer = sent.map_err(|failure| match failure {
             Failure::Away(reason) => CallError::NotDelivered(reason),
             Failure::Late | Failure::Cut => CallError::TimedOut,
-            Failure::Nonsense(reason) => CallError::Invalid(reason),
+            Failure::Nonsense(reason) | Failure::AnotherBot(reason) => CallError::Invalid(reason),
         })?;
         if !answer.status.is_success() {
             return Err(refusal(&answer, capability));

@@ -24,8 +24,10 @@ pub enum Presence {
     Hung,
     /// Its process is gone.
     Exited,
-    /// Nothing usable answers on its socket.
+    /// Nothing answers on its socket.
     Unreachable,
+    /// It answers, but not with what botops can read: it is there, and nothing is done to it.
+    Incompatible,
     /// It is being restarted on purpose.
     Reloading,
     /// It has never answered.
@@ -41,6 +43,7 @@ impl Presence {
             Self::Hung => "hung",
             Self::Exited => "exited",
             Self::Unreachable => "unreachable",
+            Self::Incompatible => "incompatible",
             Self::Reloading => "reloading",
             Self::NeverSeen => "never_seen",
         }
@@ -85,6 +88,8 @@ pub(super) struct Facts<'a> {
     pub answered: Option<(Duration, Option<&'a str>)>,
     /// Why the last poll brought nothing, if it failed after the last answer.
     pub failed: Option<&'a str>,
+    /// That poll was answered all the same, with something that is not the contract.
+    pub failed_unreadable: bool,
     /// How long an answer has been missing, when a poll is under way.
     pub silent_for: Option<Duration>,
     /// The process.
@@ -112,6 +117,9 @@ pub(super) fn judge(facts: &Facts<'_>) -> (Presence, String) {
     if let Some(failure) = facts.failed {
         if let Some(left) = facts.restart_left {
             return (Presence::Reloading, format!("it is being restarted (up to {} s more)", left.as_secs()));
+        }
+        if facts.failed_unreadable {
+            return (Presence::Incompatible, failure.to_owned());
         }
         if !facts.ever_seen {
             return (Presence::NeverSeen, failure.to_owned());
@@ -149,6 +157,7 @@ mod tests {
             ever_seen: true,
             answered: Some((3 * MS, None)),
             failed: None,
+            failed_unreadable: false,
             silent_for: None,
             process: Process::Alive,
             restart_left: None,
@@ -189,6 +198,14 @@ mod tests {
     }
 
     #[test]
+    fn what_answers_with_something_else_is_there_and_not_understood() {
+        let nonsense = Facts { failed: Some("not JSON"), failed_unreadable: true, ..calm() };
+        check(&nonsense, Presence::Incompatible);
+        check(&Facts { process: Process::Gone, ..nonsense.clone() }, Presence::Incompatible);
+        check(&Facts { ever_seen: false, answered: None, ..nonsense }, Presence::Incompatible);
+    }
+
+    #[test]
     fn an_expected_restart_is_reloading_until_its_time_is_over() {
         let gone = Facts { failed: Some("nobody listens"), process: Process::Gone, ..calm() };
         check(&Facts { restart_left: Some(3000 * MS), ..gone.clone() }, Presence::Reloading);
@@ -206,7 +223,7 @@ mod tests {
     fn only_lost_bots_are_offline() {
         let offline = [Presence::Hung, Presence::Exited, Presence::Unreachable, Presence::NeverSeen];
         assert!(offline.into_iter().all(Presence::is_offline));
-        let not = [Presence::Connected, Presence::Slow, Presence::Reloading];
+        let not = [Presence::Connected, Presence::Slow, Presence::Reloading, Presence::Incompatible];
         assert!(!not.into_iter().any(Presence::is_offline));
     }
 }

@@ -1,40 +1,264 @@
-//! The bot's process in the process table: alive, stopped or gone, whoever has its number now.
+//! Processes as the kernel shows them: which belong to the bot, whether they live, whether they work, how they end.
+//!
+//! A process is named by its number and its start time, which together are never used twice on one boot of the
+//! machine. Deliberately absent: what follows from it. `restart_proof.rs` decides that.
 
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use super::presence::Process;
 use super::transport::Connection;
 use crate::contract::Hello;
 
-/// A process and its start time, which together are never used twice on one boot of the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ProcessId {
-    pid: u32,
+/// How often processes that should end are looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Every process that a supervisor starts inherits a variable of this name, and so do all that it starts itself: a bot
+/// that forks, or leaves its group, is found again by it.
+pub(super) const START_VARIABLE: &str = "BOTOPS_BOT_START";
+
+/// A process and its start time (kernel ticks since the machine's boot).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// Its number.
+    pub pid: u32,
+    /// When it started.
+    pub started: u64,
+}
+
+/// The processes of one life of the bot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct BotProcesses {
+    /// Those that the life is known by: the one that hello names and the one that listens on the socket. Empty: none can
+    /// be seen from here (another namespace).
+    pub known: Vec<ProcessId>,
+    /// What the supervisor marked its start with, if a supervisor did start it.
+    pub start: Option<String>,
+}
+
+/// One line of the process table.
+#[derive(Debug, Clone, Copy)]
+struct Stat {
+    state: char,
+    parent: u32,
+    cpu_ticks: u64,
     started: u64,
 }
 
-/// The process behind a hello: the one it names, or else the one the kernel says is listening.
-pub(super) fn process_of(hello: &Hello, connection: &Connection) -> Option<ProcessId> {
-    let named = [Some(hello.pid), connection.peer_pid];
-    named.into_iter().flatten().find_map(|pid| Some(ProcessId { pid, started: stat(pid)?.1 }))
-}
+impl ProcessId {
+    /// The process that has this number now, unless only its remains do.
+    pub fn of(pid: u32) -> Option<Self> {
+        let stat = stat(pid)?;
+        (!is_over(stat.state)).then_some(Self { pid, started: stat.started })
+    }
 
-pub(super) fn look_at(known: ProcessId) -> Process {
-    match stat(known.pid) {
-        None | Some(('Z' | 'X', _)) => Process::Gone,
-        Some((_, started)) if started != known.started => Process::Gone,
-        Some(('T' | 't', _)) => Process::Stopped,
-        Some(_) => Process::Alive,
+    /// Whether this very process lives.
+    pub fn lives(self) -> bool {
+        Self::of(self.pid) == Some(self)
+    }
+
+    fn state(self) -> Process {
+        match stat(self.pid) {
+            Some(stat) if is_over(stat.state) || stat.started != self.started => Process::Gone,
+            Some(stat) if matches!(stat.state, 'T' | 't') => Process::Stopped,
+            Some(_) => Process::Alive,
+            None => Process::Gone,
+        }
+    }
+
+    fn cpu_ticks(self) -> u64 {
+        stat(self.pid).filter(|stat| stat.started == self.started).map_or(0, |stat| stat.cpu_ticks)
+    }
+
+    fn signal(self, signal: Signal) {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        let Some(descriptor) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return };
+        // The descriptor is bound to one process; if that is the right one now, it stays so.
+        if self.lives() {
+            // It may have ended meanwhile, which is what is wanted.
+            let _ = pidfd_send_signal(&descriptor, signal);
+        }
     }
 }
 
-/// State letter and start time (clock ticks since the machine's boot) from the process table.
-fn stat(pid: u32) -> Option<(char, u64)> {
+impl BotProcesses {
+    /// The processes behind a hello: the one that the kernel says is listening, and the one that hello names if it can
+    /// be seen. A bot that listens from inside another process namespace shows neither, and a number that it names then
+    /// means somebody else here.
+    pub fn behind(hello: &Hello, connection: &Connection) -> Self {
+        let Some(listening) = connection.peer_pid else { return Self::default() };
+        let mut known: Vec<ProcessId> = Vec::new();
+        for pid in [listening, hello.pid] {
+            // botops itself is never the bot.
+            let found = ProcessId::of(pid).filter(|process| !ourselves().contains(&process.pid));
+            known.extend(found.filter(|process| !known.contains(process)));
+        }
+        let start = known.iter().find_map(|process| start_of(process.pid));
+        Self { known, start }
+    }
+
+    /// What the process table says of them all together: gone when none is left, stopped when all that are left are.
+    pub fn state(&self) -> Process {
+        let states: Vec<Process> = self.known.iter().map(|process| process.state()).collect();
+        if states.is_empty() {
+            return Process::Unknown;
+        }
+        let mut left = states.into_iter().filter(|state| *state != Process::Gone).peekable();
+        if left.peek().is_none() {
+            return Process::Gone;
+        }
+        if left.all(|state| state == Process::Stopped) { Process::Stopped } else { Process::Alive }
+    }
+
+    /// CPU time that they have used, in kernel ticks.
+    pub fn cpu_ticks(&self) -> u64 {
+        self.known.iter().map(|process| process.cpu_ticks()).sum()
+    }
+
+    /// Every living process of this life: the known ones, what they started, and what carries their start's mark.
+    pub fn all_living(&self) -> Vec<ProcessId> {
+        let mut all: Vec<ProcessId> = self.known.iter().copied().filter(|process| process.lives()).collect();
+        all.extend(descendants(&all));
+        all.extend(self.start.iter().flat_map(|start| marked(|found| found == start)));
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
+/// Every living process that a supervisor's start with such a mark left.
+pub(super) fn marked(is_its: impl Fn(&str) -> bool) -> Vec<ProcessId> {
+    let own = ourselves();
+    let carries = |pid: &u32| !own.contains(pid) && start_of(*pid).is_some_and(|mark| is_its(&mark));
+    table().into_keys().filter(carries).filter_map(ProcessId::of).collect()
+}
+
+/// Asks these processes to end, and after `grace` ends them. Returns those that live on all the same.
+pub(super) async fn end(processes: &[ProcessId], grace: Duration) -> Vec<ProcessId> {
+    processes.iter().for_each(|process| process.signal(Signal::TERM));
+    let left = wait_for_end(processes, grace).await;
+    if left.is_empty() {
+        return left;
+    }
+    let pids: Vec<u32> = left.iter().map(|process| process.pid).collect();
+    tracing::warn!(bot.pids = ?pids, "the bot did not end within {grace:?} of SIGTERM; it is killed");
+    left.iter().for_each(|process| process.signal(Signal::KILL));
+    wait_for_end(&left, Duration::from_secs(5)).await
+}
+
+/// Waits for processes to end by themselves. Returns those that live on.
+pub(super) async fn wait_for_end(processes: &[ProcessId], limit: Duration) -> Vec<ProcessId> {
+    let end = Instant::now() + limit;
+    loop {
+        let left: Vec<ProcessId> = processes.iter().copied().filter(|process| process.lives()).collect();
+        if left.is_empty() || Instant::now() >= end {
+            return left;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Living processes that these ones started, directly or not.
+fn descendants(of: &[ProcessId]) -> Vec<ProcessId> {
+    let table = table();
+    let own = ourselves();
+    let mut found: Vec<u32> = of.iter().map(|process| process.pid).collect();
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        let children = table.iter().filter(|(pid, stat)| stat.parent == parent && !own.contains(pid));
+        let new: Vec<u32> = children.map(|(pid, _)| *pid).filter(|pid| !found.contains(pid)).collect();
+        found.extend(new);
+        next += 1;
+    }
+    found.into_iter().skip(of.len()).filter_map(ProcessId::of).collect()
+}
+
+/// The mark that a process inherited from a supervisor's start.
+fn start_of(pid: u32) -> Option<String> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let value = environment.split(|byte| *byte == 0).find_map(|variable| {
+        variable.strip_prefix(START_VARIABLE.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec)
+    })?;
+    String::from_utf8(value).ok()
+}
+
+/// This process and whatever started it: never the bot, whatever mark they carry.
+fn ourselves() -> Vec<u32> {
+    let mut own = vec![std::process::id()];
+    while let Some(stat) = own.last().copied().and_then(stat).filter(|stat| stat.parent > 1) {
+        own.push(stat.parent);
+    }
+    own
+}
+
+fn table() -> BTreeMap<u32, Stat> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter_map(|pid| Some((pid, stat(pid)?))).filter(|(_, stat)| !is_over(stat.state)).collect()
+}
+
+fn is_over(state: char) -> bool {
+    matches!(state, 'Z' | 'X')
+}
+
+fn stat(pid: u32) -> Option<Stat> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name stands in parentheses and may hold anything, parentheses too.
     let (_, rest) = text.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
-    let started = fields.nth(18)?.parse().ok()?;
-    Some((state, started))
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    // Fields 3, 4, 14, 15 and 22 of the whole line (proc(5)).
+    Some(Stat {
+        state: fields.first()?.chars().next()?,
+        parent: u32::try_from(number(1)?).ok()?,
+        cpu_ticks: number(11)? + number(12)?,
+        started: number(19)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(child: &std::process::Child) -> BotProcesses {
+        BotProcesses { known: vec![ProcessId::of(child.id()).unwrap()], start: None }
+    }
+
+    #[tokio::test]
+    async fn what_a_process_started_ends_with_it() {
+        let mut shell = std::process::Command::new("sh").args(["-c", "sleep 60 & sleep 60"]).spawn().unwrap();
+        let bot = named(&shell);
+        while bot.all_living().len() < 3 {
+            tokio::time::sleep(LOOK).await;
+        }
+        let all = bot.all_living();
+        // A parent that is not waited for stays in the table as remains, which count as gone.
+        assert_eq!(end(&all, Duration::from_secs(5)).await, []);
+        assert_eq!(bot.state(), Process::Gone);
+        shell.wait().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_process_that_left_its_parent_is_found_by_its_mark() {
+        let mark = format!("test-{}", std::process::id());
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "setsid sleep 60 & exit 0"]).env(START_VARIABLE, &mark);
+        assert!(command.status().unwrap().success());
+        let found = marked(|found| found == mark);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(end(&found, Duration::from_secs(5)).await, []);
+        assert_eq!(marked(|found| found == mark), []);
+    }
+
+    #[test]
+    fn another_start_time_is_another_process_and_this_one_is_never_the_bot() {
+        let own = ProcessId::of(std::process::id()).unwrap();
+        assert!(own.lives());
+        let earlier = ProcessId { started: own.started - 1, ..own };
+        assert!(!earlier.lives());
+        assert!(ourselves().contains(&own.pid));
+    }
 }

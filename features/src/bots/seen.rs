@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::Presence;
+use super::{Presence, UnaskedRestart};
 use crate::contract::{BotId, BotReport, Hello};
 
 /// The last that is known of a bot. A value: it never changes, a newer one takes its place.
@@ -30,22 +30,79 @@ pub struct Seen {
     pub received: Option<Instant>,
     /// The same on the wall clock.
     pub received_at: Option<DateTime<Utc>>,
+    /// How old the report was by its own `as_of` when it was first received.
+    pub age_when_received: Duration,
+    /// When it was first received, on the monotonic clock; a confirmation that nothing changed does not move it.
+    pub first_received: Option<Instant>,
     /// When the bot will be asked next.
     pub next_poll: Instant,
     /// How long the last answered poll took.
     pub poll_latency: Option<Duration>,
     /// Polls started in this run of botops.
     pub polls: u64,
+    /// Whether it may be started or restarted without anybody asking for it.
+    pub unasked_restart: Arc<UnaskedRestart>,
+}
+
+/// A trading loop without an interval of its own is told of when it stands still for longer than this.
+const LOOP_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a loop may be late beyond the interval that the bot declares before it counts as standing still.
+const LOOP_SLACK: Duration = Duration::from_secs(5);
+
+/// How long ago the bot's trading loop last went round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LoopAge {
+    /// Since its last tick.
+    pub age: Duration,
+    /// Beyond this it stands still.
+    pub limit: Duration,
+    /// True when the bot declared its interval; without one, a standstill is a warning and no more.
+    pub declared: bool,
+}
+
+impl LoopAge {
+    /// True when the loop stands still, although the bot may answer.
+    pub fn stands_still(&self) -> bool {
+        self.age > self.limit
+    }
 }
 
 impl Seen {
-    /// How long ago the report was received or confirmed. A step of the wall clock does not change it.
+    /// How long ago the bot knew what its report says: by the report's own `as_of`, whoever confirmed it since. A step of
+    /// the wall clock after it was received does not change it.
     pub fn data_age(&self) -> Option<Duration> {
+        let report = self.report.as_ref()?;
+        self.age_since(report.as_of)
+    }
+
+    /// How long ago the bot last answered, with whatever age of data.
+    pub fn answer_age(&self) -> Option<Duration> {
         if let Some(received) = self.received {
             return Some(received.elapsed());
         }
         // Received before the machine started: the wall clock is all there is.
         self.received_at.map(|at| (Utc::now() - at).to_std().unwrap_or_default())
+    }
+
+    /// How long ago the trading loop last went round, as far as the bot says.
+    pub fn loop_age(&self) -> Option<LoopAge> {
+        let ticks = &self.report.as_ref()?.loop_stats;
+        let age = self.age_since(ticks.last_tick_at?)?;
+        let declared = ticks.expected_interval_s.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+        let interval = declared.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let limit = interval.map_or(LOOP_LIMIT, |interval| interval + LOOP_SLACK);
+        Some(LoopAge { age, limit, declared: interval.is_some() })
+    }
+
+    /// How long ago a moment was that the report names, by when the report came.
+    fn age_since(&self, moment: DateTime<Utc>) -> Option<Duration> {
+        let Some(first_received) = self.first_received else {
+            return Some((Utc::now() - moment).to_std().unwrap_or_default());
+        };
+        let as_of = self.report.as_ref()?.as_of;
+        let before = (as_of - moment).to_std().unwrap_or_default();
+        Some(self.age_when_received + before + first_received.elapsed())
     }
 }
 

@@ -69,8 +69,7 @@ impl Follower {
         let mut changes = self.link.changes.subscribe();
         let here = changes
             .wait_for(|seen| {
-                let offers = |name: &String| name == "events";
-                let capable = seen.hello.as_ref().is_some_and(|hello| hello.capabilities.iter().any(offers));
+                let capable = seen.hello.as_ref().is_some_and(|hello| hello.offers("events"));
                 seen.presence.answers() && capable
             })
             .await;
@@ -100,6 +99,7 @@ impl Follower {
                 _ = changes.wait_for(|seen| seen.hello.as_ref().is_none_or(|hello| hello.boot_epoch != life)) => return,
             };
             let Ok(Ok(Some(chunk))) = chunk else { return };
+            self.link.note_sign_of_life();
             for data in parser.push(&chunk) {
                 self.take(data);
             }

@@ -1,10 +1,11 @@
 //! Starting the bot again: the drivers `spawn`, `systemd` and `command`, chosen in the settings alone.
 //!
 //! A bot outlives botops: `spawn` starts it in a process group of its own and finds it again, after a restart of
-//! botops, by its pid file and the kernel's start time of that pid. A process whose start time differs is somebody
-//! else's and is never signalled; the signal goes through a pid descriptor, so the number cannot be reused between
-//! the look and the signal. Nothing a request carries ever reaches a command line. Deliberately absent: restarting a
-//! bot that ended by itself. Whether that is wanted is a decision, which a workflow or a health rule makes.
+//! botops, by its pid file and the kernel's start time of that pid, and by a variable that every process of a start
+//! inherits. A process whose start time differs is somebody else's and is never signalled. There is never a second
+//! bot: nothing is started while a process of an earlier start lives. Nothing a request carries ever reaches a command
+//! line. Deliberately absent: restarting a bot that ended by itself. Whether that is wanted is a decision, which a
+//! workflow or a health rule makes.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,19 +13,19 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
+use super::process::{self, ProcessId, START_VARIABLE};
 use crate::error::{Code, Error};
 
 /// How long a helper command (`systemctl`, the configured one) may take.
 const HELPER_LIMIT: Duration = Duration::from_secs(60);
 
-/// How often a process that should end is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+/// How long the processes of a unit may outlive the word that it is stopped.
+const UNIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the bot must not inherit: the operator's key, and where a test lets botops die.
 const NOT_INHERITED: &[&str] = &["BOT_API_AUTH_TOKEN", "BOT_API_KEYS_FILE", "KILL_AT", "FAIL_IN"];
@@ -60,19 +61,10 @@ pub enum Driver {
 /// A process that is the bot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alive {
-    /// Its number.
-    pub pid: u32,
-    /// When it started, in the kernel's ticks since the machine did.
-    pub start_time: u64,
+    /// Which process.
+    pub process: ProcessId,
     /// Its life, if its pid file says so.
     pub boot_epoch: Option<String>,
-}
-
-impl Alive {
-    /// Whether that very process lives.
-    pub fn lives(&self) -> bool {
-        process(self.pid) == Some(self.start_time)
-    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -94,7 +86,10 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor that keeps its record in `folder`. Starts nothing.
     pub fn new(driver: Driver, folder: &Path) -> Self {
-        Self { driver: Arc::new(driver), record: Arc::new(folder.join("supervised.json")) }
+        let record = folder.join("supervised.json");
+        // A start's mark names this place, whatever folder the next botops is started in.
+        let record = std::path::absolute(&record).unwrap_or(record);
+        Self { driver: Arc::new(driver), record: Arc::new(record) }
     }
 
     /// The driver's name.
@@ -123,47 +118,77 @@ impl Supervisor {
         living(pid_file).or_else(|| living(&self.record))
     }
 
-    /// Starts the bot unless it runs; returns its pid where that is known.
+    /// Every living process that a start of this supervisor left, whatever became of the one that it started.
+    pub fn started_processes(&self) -> Vec<ProcessId> {
+        let mut all = process::marked(|mark| self.is_own(mark));
+        all.extend(self.adopt().map(|alive| alive.process));
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// What the supervisor itself says, where it knows: `Some(true)` when the bot does not run. Takes as long as its
+    /// manager takes to answer.
+    pub async fn says_stopped(&self) -> Option<bool> {
+        match &*self.driver {
+            Driver::None | Driver::Command { .. } => None,
+            // Whatever was started without this supervisor is not known to it.
+            Driver::Spawn { .. } if !self.record.exists() => None,
+            Driver::Spawn { .. } => Some(self.started_processes().is_empty()),
+            Driver::Systemd { unit, user } => {
+                let state =
+                    output(&systemctl(*user, "show", &["--property=ActiveState", "--value"], unit)).await?;
+                match state.trim() {
+                    "inactive" | "failed" => Some(true),
+                    "" => None,
+                    _ => Some(false),
+                }
+            }
+        }
+    }
+
+    /// Starts the bot; returns its pid where that is known. A bot that an earlier start left running is that bot.
     ///
     /// # Errors
     /// [`Code::SupervisorMissing`], [`Code::BotNotStarted`].
     pub async fn start(&self) -> Result<Option<u32>, Error> {
+        if let Some(running) = self.started_processes().first() {
+            return Ok(Some(running.pid));
+        }
         match &*self.driver {
             Driver::None => Err(Error::new(Code::SupervisorMissing)),
-            Driver::Spawn { argv, output, .. } => {
-                if let Some(alive) = self.adopt() {
-                    return Ok(Some(alive.pid));
-                }
-                self.spawn(argv, output).map(Some)
+            Driver::Spawn { argv, output, .. } => self.spawn(argv, output).map(Some),
+            Driver::Systemd { unit, user } => {
+                helper(&systemctl(*user, "start", &[], unit), None).await.map(|()| None)
             }
-            Driver::Systemd { unit, user } => helper(&systemctl(*user, "start", unit)).await.map(|()| None),
-            Driver::Command { argv } => helper(argv).await.map(|()| None),
+            Driver::Command { argv } => helper(argv, Some(&self.new_mark())).await.map(|()| None),
         }
     }
 
-    /// Ends the bot's process: asks it (SIGTERM), and after `grace` ends it (SIGKILL). True when it is gone.
+    /// Ends what this supervisor started and these processes of the bot: asks (SIGTERM, or the service manager), and
+    /// after `grace` ends them (SIGKILL). True when all of them are gone.
     ///
     /// # Errors
-    /// [`Code::SupervisorMissing`] where this driver cannot end a process.
-    pub async fn stop(&self, grace: Duration) -> Result<bool, Error> {
+    /// [`Code::SupervisorMissing`] where there is no supervisor; [`Code::BotNotStarted`] when its manager fails.
+    pub async fn stop(&self, bot: &[ProcessId], grace: Duration) -> Result<bool, Error> {
         match &*self.driver {
-            Driver::Spawn { .. } => {
-                let Some(alive) = self.adopt() else { return Ok(true) };
-                signal(&alive, Signal::TERM);
-                if gone(&alive, grace).await {
-                    return Ok(true);
-                }
-                tracing::warn!(
-                    bot.pid = alive.pid,
-                    "the bot did not end within {grace:?} of SIGTERM; it is killed"
-                );
-                signal(&alive, Signal::KILL);
-                Ok(gone(&alive, Duration::from_secs(5)).await)
+            Driver::None => Err(Error::new(Code::SupervisorMissing)),
+            Driver::Spawn { .. } | Driver::Command { .. } => Ok(process::end(bot, grace).await.is_empty()),
+            Driver::Systemd { unit, user } => {
+                helper(&systemctl(*user, "stop", &[], unit), None).await?;
+                // What outlives its unit is not the unit's: it is left alone, and nothing is started beside it.
+                Ok(process::wait_for_end(bot, UNIT_LIMIT).await.is_empty())
             }
-            Driver::Systemd { unit, user } => helper(&systemctl(*user, "stop", unit)).await.map(|()| true),
-            Driver::None | Driver::Command { .. } => Err(Error::new(Code::SupervisorMissing)
-                .detail(format!("the driver `{}` cannot end the bot's process", self.driver()))),
         }
+    }
+
+    /// Marks are told apart by the record's place, which is one botops' own, and each start has its own.
+    fn new_mark(&self) -> String {
+        format!("{}#{}", self.record.display(), uuid::Uuid::now_v7())
+    }
+
+    fn is_own(&self, mark: &str) -> bool {
+        mark.rsplit_once('#').is_some_and(|(record, _)| record == self.record.to_string_lossy())
     }
 
     fn spawn(&self, argv: &[String], output: &Path) -> Result<u32, Error> {
@@ -176,7 +201,7 @@ impl Supervisor {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(log.0).stderr(log.1);
         // A group of its own: what a terminal sends to botops does not reach the bot.
-        command.process_group(0).kill_on_drop(false);
+        command.process_group(0).kill_on_drop(false).env(START_VARIABLE, self.new_mark());
         for name in NOT_INHERITED {
             command.env_remove(name);
         }
@@ -185,7 +210,8 @@ impl Supervisor {
             .map_err(|error| failed(format!("its program cannot be started ({})", error.kind())))?;
         // Dropped, the child is reaped by the runtime when it ends; nothing here waits for it.
         let pid = child.id().ok_or_else(|| failed("it ended at once".to_owned()))?;
-        let record = PidFile { pid, start_time: process(pid), boot_epoch: None };
+        let start_time = ProcessId::of(pid).map(|process| process.started);
+        let record = PidFile { pid, start_time, boot_epoch: None };
         if let Err(error) = replace(&self.record, &record) {
             tracing::warn!(
                 "the supervisor's record was not written ({error}); the bot's own pid file serves"
@@ -196,76 +222,61 @@ impl Supervisor {
     }
 }
 
-fn systemctl(user: bool, verb: &str, unit: &str) -> Vec<String> {
+fn systemctl(user: bool, verb: &str, options: &[&str], unit: &str) -> Vec<String> {
     let scope = user.then_some("--user");
-    let words = ["systemctl"].into_iter().chain(scope).chain(["--no-ask-password", verb, "--", unit]);
-    words.map(str::to_owned).collect()
+    let words = ["systemctl"].into_iter().chain(scope).chain(["--no-ask-password", verb]);
+    words.chain(options.iter().copied()).chain(["--", unit]).map(str::to_owned).collect()
 }
 
-/// Runs a fixed command to its end.
-async fn helper(argv: &[String]) -> Result<(), Error> {
-    let failed = |what: String| Error::new(Code::BotNotStarted).detail(what);
-    let (program, arguments) =
-        argv.split_first().ok_or_else(|| failed("no command is configured".to_owned()))?;
+fn command(argv: &[String]) -> Result<Command, Error> {
+    let Some((program, arguments)) = argv.split_first() else {
+        return Err(Error::new(Code::BotNotStarted).detail("no command is configured"));
+    };
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
+    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
     for name in NOT_INHERITED {
         command.env_remove(name);
     }
-    let ended = tokio::time::timeout(HELPER_LIMIT, command.status())
+    Ok(command)
+}
+
+/// Runs a fixed command to its end. With a mark it starts a bot: then it runs in a group of its own, and is not ended
+/// when it takes too long, because it may have become the bot.
+async fn helper(argv: &[String], mark: Option<&str>) -> Result<(), Error> {
+    let failed = |what: String| Error::new(Code::BotNotStarted).detail(what);
+    let mut command = command(argv)?;
+    command.stdout(Stdio::null()).kill_on_drop(mark.is_none());
+    if let Some(mark) = mark {
+        command.process_group(0).env(START_VARIABLE, mark);
+    }
+    let mut child = command
+        .spawn()
+        .map_err(|error| failed(format!("the supervisor's command cannot be started ({})", error.kind())))?;
+    let ended = tokio::time::timeout(HELPER_LIMIT, child.wait())
         .await
         .map_err(|_| failed(format!("the supervisor's command did not end within {HELPER_LIMIT:?}")))?;
     match ended {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(failed(format!("the supervisor's command ended with {status}"))),
-        Err(error) => Err(failed(format!("the supervisor's command cannot be started ({})", error.kind()))),
+        Err(error) => {
+            Err(failed(format!("the supervisor's command cannot be waited for ({})", error.kind())))
+        }
     }
+}
+
+/// What a fixed command prints; `None` when it cannot be run or fails.
+async fn output(argv: &[String]) -> Option<String> {
+    let mut command = command(argv).ok()?;
+    let printed = tokio::time::timeout(HELPER_LIMIT, command.kill_on_drop(true).output()).await.ok()?.ok()?;
+    printed.status.success().then(|| String::from_utf8_lossy(&printed.stdout).into_owned())
 }
 
 /// The process a pid file names, if it is still that process.
 fn living(pid_file: &Path) -> Option<Alive> {
     let text = std::fs::read_to_string(pid_file).ok()?;
     let PidFile { pid, start_time, boot_epoch } = serde_json::from_str(&text).ok()?;
-    let start_time = start_time?;
-    (process(pid) == Some(start_time)).then_some(Alive { pid, start_time, boot_epoch })
-}
-
-/// When this process started; `None` when there is none, or only its remains.
-fn process(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in brackets may hold anything, so fields are counted after it.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace();
-    let state = fields.next()?;
-    // Field 22 of the whole line.
-    let start_time = fields.nth(18)?.parse().ok()?;
-    (!matches!(state, "Z" | "X")).then_some(start_time)
-}
-
-fn signal(alive: &Alive, signal: Signal) {
-    let pid = i32::try_from(alive.pid).ok().and_then(rustix::process::Pid::from_raw);
-    let Some(descriptor) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return };
-    // The descriptor is bound to one process; if that is the right one now, it stays so.
-    if alive.lives() {
-        // It may have ended meanwhile, which is what is wanted.
-        let _ = pidfd_send_signal(&descriptor, signal);
-    }
-}
-
-async fn gone(alive: &Alive, limit: Duration) -> bool {
-    let end = Instant::now() + limit;
-    while alive.lives() {
-        if Instant::now() >= end {
-            return false;
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    true
+    let process = ProcessId { pid, started: start_time? };
+    process.lives().then_some(Alive { process, boot_epoch })
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
@@ -302,9 +313,9 @@ mod tests {
         let pid = supervisor(folder.path(), &["sleep", "60"]).start().await.unwrap().unwrap();
         // Another supervisor, as after a restart of botops.
         let later = supervisor(folder.path(), &["sleep", "60"]);
-        assert_eq!(later.adopt().unwrap().pid, pid);
+        assert_eq!(later.adopt().unwrap().process.pid, pid);
         assert_eq!(later.start().await.unwrap(), Some(pid), "it is not started twice");
-        assert!(later.stop(Duration::from_secs(5)).await.unwrap());
+        assert!(later.stop(&later.started_processes(), Duration::from_secs(5)).await.unwrap());
         assert_eq!(later.adopt(), None);
     }
 
@@ -316,7 +327,7 @@ mod tests {
         let text = format!(r#"{{"pid": {}, "start_time": 1}}"#, stranger.id());
         std::fs::write(folder.path().join("bot.pid"), text).unwrap();
         assert_eq!(own.adopt(), None);
-        assert!(own.stop(Duration::ZERO).await.unwrap());
+        assert!(own.stop(&own.started_processes(), Duration::ZERO).await.unwrap());
         assert!(stranger.try_wait().unwrap().is_none(), "it still runs");
         stranger.kill().unwrap();
         stranger.wait().unwrap();

@@ -32,6 +32,8 @@ pub(super) enum Failure {
     Cut,
     /// What came is not the contract; the text says why.
     Nonsense(String),
+    /// Another bot answers on this address; the text says which. It is not used.
+    AnotherBot(String),
 }
 
 /// A whole answer.

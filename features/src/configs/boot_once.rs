@@ -13,7 +13,6 @@ use serde_json::Value;
 use super::Shared;
 use super::trial::{BOT_GRACE, Desk, Live};
 use super::txn::{By, Deadline, TxnState};
-use crate::bots::Alive;
 use crate::contract::{BOOT_ONCE, CommandRequest, ConfigState, Verb};
 use crate::error::Error;
 use crate::kill;
@@ -34,9 +33,6 @@ const SIGN_IN: Duration = Duration::from_secs(15);
 /// How soon a bot that ended again is started again.
 const START_PAUSE: Duration = Duration::from_secs(5);
 
-/// How often the process is looked at.
-const LOOK: Duration = Duration::from_millis(50);
-
 impl Live {
     /// The bot has booted the candidate: the trial's time counts from now, and ends before the bot's own.
     pub(super) fn begins(&mut self, state: &ConfigState) {
@@ -53,47 +49,22 @@ impl Shared {
     /// Whether the bot can try a change from its start, and somebody can start it.
     pub(super) fn can_boot_once(&self) -> bool {
         let seen = self.bots.seen();
-        let capable =
-            seen.hello.as_ref().is_some_and(|hello| hello.capabilities.iter().any(|one| one == BOOT_ONCE));
+        let capable = seen.hello.as_ref().is_some_and(|hello| hello.offers(BOOT_ONCE));
         capable && self.options.supervisor.can_start()
-    }
-
-    /// Whether the process that was found to be the life `old` lives; without one, whether `old` still answers.
-    fn still_runs(&self, old: &str, process: Option<&Alive>) -> bool {
-        if let Some(process) = process {
-            return process.lives();
-        }
-        if let Some(other) = self.options.supervisor.adopt() {
-            return other.boot_epoch.as_deref() == Some(old);
-        }
-        let seen = self.bots.seen();
-        seen.presence.answers() && seen.report.as_ref().is_some_and(|report| report.boot_epoch == old)
     }
 
     /// Ends the life `old` and waits until another one answers. May be asked again with the same command: what is done
     /// already is not done twice.
     async fn restart_bot(&self, command_id: String, old: &str) -> Result<(), String> {
-        let supervisor = &self.options.supervisor;
         let end = Instant::now() + BOOT_LIMIT;
         self.bots.expect_restart(BOOT_LIMIT);
         let reason = "a config change that is read at the start".to_owned();
         let request = CommandRequest { command_id, reason, args: Value::Null, dry_run: false };
-        let process = supervisor.adopt().filter(|alive| alive.boot_epoch.as_deref() == Some(old));
-        let process = process.as_ref();
-        if self.still_runs(old, process) && self.bots.command(Verb::Shutdown, request).await.is_ok() {
-            let drained = Instant::now() + DRAIN;
-            while self.still_runs(old, process) && Instant::now() < drained {
-                tokio::time::sleep(LOOK).await;
-            }
+        if self.bots.still_runs(old) && self.bots.command(Verb::Shutdown, request).await.is_ok() {
+            self.bots.wait_for_end(old, DRAIN).await;
         }
         kill::point("config.boot.asked");
-        if self.still_runs(old, process)
-            && !supervisor.stop(GRACE).await.map_err(|error| error.to_string())?
-        {
-            return Err("its process does not end".to_owned());
-        }
-        kill::point("config.boot.stopped");
-        supervisor.start().await.map_err(|error| error.to_string())?;
+        self.bots.replace_process(old, GRACE).await.map_err(|error| error.to_string())?;
         kill::point("config.boot.started");
         self.new_life(old, end).await
     }
@@ -111,7 +82,7 @@ impl Shared {
                     return Ok(());
                 }
             }
-            if supervisor.sees_process() && supervisor.adopt().is_none() {
+            if supervisor.sees_process() && supervisor.started_processes().is_empty() {
                 return Err("it was started and ended again at once; its output file says why".to_owned());
             }
             if Instant::now() >= end {
@@ -141,6 +112,7 @@ impl Desk {
             if self.shared.options.supervisor.start().await.is_ok() {
                 let end = Instant::now() + BOOT_LIMIT;
                 if let Err(also) = self.shared.new_life(&old, end).await {
+                    self.shared.bots.expect_no_restart();
                     tracing::error!("nor with the committed config: {also}");
                 }
             }
@@ -199,6 +171,7 @@ impl Desk {
         let outcome = match self.shared.restart_bot(command_id, &state.boot_epoch).await {
             Ok(()) => format!("{outcome}; the bot was started again with the committed config"),
             Err(problem) => {
+                self.shared.bots.expect_no_restart();
                 tracing::error!("the bot could not be started again with the committed config: {problem}");
                 format!("{outcome}; the bot still has to be started again ({problem})")
             }

@@ -214,7 +214,7 @@ fn identity(error: &SemanticError) -> (DateTime<Utc>, String) {
 
 fn heartbeat(seen: &Seen, poll_interval: Duration) -> Criterion {
     let limit = (poll_interval * MISSED_POLLS).max(OLDEST);
-    let age = seen.data_age();
+    let age = seen.answer_age();
     let fresh = age.is_some_and(|age| age <= limit);
     let ok = fresh && seen.presence.answers();
     let text = match age {

@@ -100,6 +100,8 @@ pub(super) struct Component {
     pub in_maintenance: bool,
     pub alerts: BTreeMap<AlertKind, Option<Alert>>,
     pub recovery: Recovery,
+    /// Why recovery is left to a person, while it is.
+    pub left_to_person: Option<String>,
 }
 
 impl Component {
@@ -133,6 +135,7 @@ impl Component {
             in_maintenance: false,
             alerts: BTreeMap::new(),
             recovery: Recovery::default(),
+            left_to_person: None,
         }
     }
 

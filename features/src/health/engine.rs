@@ -3,7 +3,9 @@
 //! Holds everything in memory and does no I/O: it is handed moments and samples, and collects in [`Output`] what its
 //! caller must store, publish and start. One caller at a time (a mutex in `mod.rs`, never held over an await).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -11,12 +13,13 @@ use super::aggregate::{Whole, aggregate};
 use super::alerts::{Alert, Look};
 use super::checks::{Probe, Sample};
 use super::component::{AlertKind, Component, Stored, remember};
-use super::recovery::Budget;
+use super::recovery::{AttemptRun, Budget};
 use super::silence::{Maintenance, Silence};
 use super::slo::Span;
 use super::spec::{Handler, MonitoringConfig, Spec};
 use super::status::{Level, Now, Standing, Status};
 use super::views::{self, severity};
+use crate::bots::UnaskedRestart;
 use crate::contract::{EventKind, Severity};
 use crate::events::NewEvent;
 
@@ -66,9 +69,21 @@ pub(super) struct OutboxRow {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Attempt {
     pub component: String,
-    pub attempt: u32,
     pub handler: Handler,
-    pub reason: String,
+    /// The workflow run that it is, where it is one.
+    pub run: Option<AttemptRun>,
+}
+
+/// What recovery knows of the workflows that mend components.
+pub(super) type WorkflowFacts = BTreeMap<String, WorkflowFact>;
+
+/// What recovery must know of a workflow before it runs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkflowFact {
+    /// It ends the bot's process and starts it again.
+    pub restarts_bot: bool,
+    /// It is over within this time, what it takes back included.
+    pub longest: Duration,
 }
 
 /// What the caller must do.
@@ -100,6 +115,9 @@ pub(super) struct Engine {
     pub receivers: Vec<String>,
     /// Whether somebody can run workflows.
     pub has_runner: bool,
+    pub workflow_facts: WorkflowFacts,
+    /// Whether the bot may be started or restarted without anybody asking for it.
+    pub unasked_restart: Arc<UnaskedRestart>,
     pub whole: Option<Whole>,
     pub whole_since: i64,
     pub whole_spans: VecDeque<Span>,
@@ -125,6 +143,8 @@ impl Engine {
             resolved: VecDeque::new(),
             receivers,
             has_runner: false,
+            workflow_facts: WorkflowFacts::new(),
+            unasked_restart: Arc::new(UnaskedRestart::not_asked_yet()),
             whole: None,
             whole_since: 0,
             whole_spans: VecDeque::new(),
@@ -181,6 +201,18 @@ impl Engine {
         });
         self.out.rows.push(Row::Thing { kind: "recovery", id: id.to_owned(), body: None });
         true
+    }
+
+    /// Workflows that may soon have to mend a component.
+    pub(super) fn workflows_in_demand(&self) -> BTreeSet<String> {
+        let bad = self.components.values().filter(|component| component.recovery.bad_since.is_some());
+        let handlers = bad.filter_map(|component| component.spec.recovery.as_ref());
+        handlers
+            .filter_map(|handler| match handler {
+                Handler::Workflow(id) => Some(id.clone()),
+                Handler::CheckpointStore => None,
+            })
+            .collect()
     }
 
     /// Checks that are due, marked as begun.

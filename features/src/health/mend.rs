@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::component::Component;
-use super::engine::{Attempt, Engine, Row};
-use super::recovery::{Recovering, Sight, Step};
+use super::engine::{Attempt, Engine, Row, WorkflowFacts};
+use super::recovery::{AttemptRun, HandlerEnd, Recovering, Sight, Step};
 use super::spec::Handler;
 use super::status::Now;
 use crate::contract::{EventKind, Severity};
@@ -12,28 +12,22 @@ use crate::events::NewEvent;
 
 impl Engine {
     /// A handler came back.
-    pub(super) fn handler_ended(
-        &mut self,
-        id: &str,
-        outcome: Result<String, String>,
-        took_ms: u64,
-        now: Now,
-    ) {
+    pub(super) fn handler_ended(&mut self, id: &str, outcome: &HandlerEnd, took_ms: u64, now: Now) {
         let Some(component) = self.components.get_mut(id) else {
             self.budget.is_busy = false;
             return;
         };
-        let said_ok = outcome.is_ok();
-        let step = component.recovery.ended(said_ok, &mut self.budget, now.mono);
+        let step = component.recovery.ended(outcome, &mut self.budget, now.mono);
         component.next_due = now.mono;
-        let words = match outcome {
-            Ok(words) | Err(words) => words,
-        };
-        let ended = if said_ok { "ended; its check decides" } else { "failed" };
-        let message = format!("recovery of {id}: the handler {ended} ({words})");
-        let data = json!({"event_type": "recovery.handler_ended", "component_id": id, "ok": said_ok, "detail": words,
-            "attempt": component.recovery.attempts, "duration_ms": took_ms});
-        self.out.events.push(NewEvent::own(EventKind::Health, Severity::Medium, message, data));
+        let attempt = component.recovery.attempts;
+        if let HandlerEnd::Done(words) | HandlerEnd::Failed(words) = outcome {
+            let said_ok = matches!(outcome, HandlerEnd::Done(_));
+            let ended = if said_ok { "ended; its check decides" } else { "failed" };
+            let message = format!("recovery of {id}: the handler {ended} ({words})");
+            let data = json!({"event_type": "recovery.handler_ended", "component_id": id, "ok": said_ok,
+                "detail": words, "attempt": attempt, "duration_ms": took_ms});
+            self.out.events.push(NewEvent::own(EventKind::Health, Severity::Medium, message, data));
+        }
         self.store_recovery(id, now);
         self.tell_step(id, &step);
     }
@@ -53,10 +47,11 @@ impl Engine {
                 else {
                     return Err("the component has no handler that can run");
                 };
-                let started = recovery.run_now(handler.limit_ms(), &mut self.budget, now.mono)?;
+                let limit_ms = limit_ms(&handler, &self.workflow_facts);
+                let started = recovery.run_now(limit_ms, &mut self.budget, now.mono)?;
                 if let Step::Start { attempt } = started {
                     let reason = format!("started by {by}");
-                    self.start(id, attempt, handler, reason);
+                    self.start(id, attempt, handler, reason, Some(by.to_owned()));
                 }
             }
         }
@@ -71,6 +66,9 @@ impl Engine {
         let Some(handler) = component.spec.recovery.clone() else { return };
         let is_idle = component.recovery.at == Recovering::Idle;
         let standing = component.standing(&self.config, now);
+        let restart = self.unasked_restart.clone();
+        let held =
+            Some(&restart).filter(|one| restarts_bot(&handler, &self.workflow_facts) && !one.is_allowed());
         let blocked = if !runs(&handler, self.has_runner) {
             Some("no_handler")
         } else if !self.config.enable_recovery {
@@ -81,10 +79,25 @@ impl Engine {
             Some("flapping")
         } else if component.spec.depends_on.iter().any(|parent| self.is_down(parent, now)) {
             Some("parent_down")
+        } else if held.is_some() {
+            Some("bot_not_proven_dead")
         } else {
             None
         };
-        let sight = Sight { standing, blocked, handler_ms: handler.limit_ms(), jitter: self.roll() };
+        let needs_person =
+            held.filter(|restart| blocked == Some("bot_not_proven_dead") && restart.needs_person());
+        component.left_to_person = needs_person.map(|restart| restart.sentence.clone());
+        let told =
+            needs_person.and_then(|restart| restart.verdict.as_ref().err().map(|why| format!("{why:?}")));
+        let is_news =
+            told.is_some() && component.recovery.is_due(now.mono) && component.recovery.told_blocked != told;
+        if is_news {
+            component.recovery.told_blocked = told;
+            self.tell_left_to_person(component);
+            self.put_recovery(component, now);
+        }
+        let handler_ms = limit_ms(&handler, &self.workflow_facts);
+        let sight = Sight { standing, blocked, handler_ms, jitter: self.roll() };
         let before = component.recovery.clone();
         let Some(step) = component.recovery.step(&sight, &mut self.budget, now.mono) else {
             if component.recovery.at != before.at && !is_idle {
@@ -92,21 +105,82 @@ impl Engine {
             }
             return;
         };
-        self.put_recovery(component, now);
         let id = component.spec.id.clone();
         if let Step::Start { attempt } = step {
             let reason = component.note.clone().unwrap_or_else(|| "it is not working".to_owned());
-            self.start(&id, attempt, handler, reason);
+            component.recovery.run =
+                self.start_quietly(&id, attempt, handler, reason, component.recovery.untried);
         }
+        self.put_recovery(component, now);
         self.tell_step(&id, &step);
     }
 
-    fn start(&mut self, id: &str, attempt: u32, handler: Handler, reason: String) {
-        let message = format!("recovery of {id}: attempt {attempt} runs {}", handler.name());
-        let data = json!({"event_type": "recovery.started", "component_id": id, "attempt": attempt,
-            "handler": handler.name(), "reason": reason});
+    fn start(&mut self, id: &str, attempt: u32, handler: Handler, reason: String, asked_by: Option<String>) {
+        let run = self.begin_attempt(id, attempt, handler, reason, asked_by, true);
+        if let Some(component) = self.components.get_mut(id) {
+            component.recovery.run = run;
+        }
+    }
+
+    /// Starts an attempt that nobody asked for; one that could not begin before is not told of again.
+    fn start_quietly(
+        &mut self,
+        id: &str,
+        attempt: u32,
+        handler: Handler,
+        reason: String,
+        untried: u32,
+    ) -> Option<AttemptRun> {
+        self.begin_attempt(id, attempt, handler, reason, None, untried == 0)
+    }
+
+    fn begin_attempt(
+        &mut self,
+        id: &str,
+        attempt: u32,
+        handler: Handler,
+        reason: String,
+        asked_by: Option<String>,
+        is_news: bool,
+    ) -> Option<AttemptRun> {
+        if is_news {
+            let message = format!("recovery of {id}: attempt {attempt} runs {}", handler.name());
+            let data = json!({"event_type": "recovery.started", "component_id": id, "attempt": attempt,
+                "handler": handler.name(), "reason": reason});
+            self.say(Severity::High, message, data);
+        }
+        let run = match handler {
+            Handler::Workflow(_) => Some(AttemptRun {
+                key: format!("recovery-{id}-{}", uuid::Uuid::now_v7()),
+                reason: format!("recovery of {id}: {reason}"),
+                asked_by,
+            }),
+            Handler::CheckpointStore => None,
+        };
+        self.out.attempts.push(Attempt { component: id.to_owned(), handler, run: run.clone() });
+        run
+    }
+
+    /// A person has to act, because botops may not: one plain sentence, once for each reason.
+    fn tell_left_to_person(&mut self, component: &Component) {
+        let id = &component.spec.id;
+        let sentence = component.left_to_person.clone().unwrap_or_default();
+        let message = format!("recovery of {id} is left to a person: {sentence}");
+        let data = json!({"event_type": "recovery.left_to_person", "component_id": id,
+            "reason": component.recovery.told_blocked});
         self.say(Severity::High, message, data);
-        self.out.attempts.push(Attempt { component: id.to_owned(), attempt, handler, reason });
+    }
+
+    /// Takes up the run that an attempt was when botops ended.
+    pub(super) fn take_up_attempts(&mut self) {
+        for component in self.components.values() {
+            let recovery = &component.recovery;
+            let (Recovering::Running { .. }, Some(run)) = (recovery.at, &recovery.run) else { continue };
+            let Some(handler) = component.spec.recovery.clone() else { continue };
+            self.budget.is_busy = true;
+            let component = component.spec.id.clone();
+            self.out.attempts.push(Attempt { component, handler, run: Some(run.clone()) });
+        }
     }
 
     fn tell_step(&mut self, id: &str, step: &Step) {
@@ -129,7 +203,13 @@ impl Engine {
                 0,
                 format!("recovery of {id}: the attempts are used up"),
             ),
-            Step::Start { .. } | Step::Planned => return,
+            Step::NotTried { why, is_news: true } => (
+                Severity::Medium,
+                "recovery.not_tried",
+                0,
+                format!("recovery of {id}: no attempt could begin, {why}"),
+            ),
+            Step::NotTried { .. } | Step::Start { .. } | Step::Planned => return,
         };
         self.say(severity, message, json!({"event_type": kind, "component_id": id, "attempt": attempt}));
     }
@@ -163,6 +243,31 @@ impl Engine {
     /// Seeds what is left to chance.
     pub(super) fn seed(&mut self, seed: u64) {
         self.dice = seed | 1;
+    }
+}
+
+/// An hour, for a workflow that is not known.
+const HOUR: i64 = 3_600_000;
+
+/// How long folding the store's log may take.
+pub(super) const CHECKPOINT_MS: i64 = 30_000;
+
+/// How long the handler may take: a workflow has its own deadline, and this is only for one that never comes back.
+fn limit_ms(handler: &Handler, facts: &WorkflowFacts) -> i64 {
+    match handler {
+        Handler::Workflow(id) => {
+            let longest = facts.get(id).map(|fact| fact.longest.as_millis());
+            longest.map_or(HOUR, |longest| i64::try_from(longest).unwrap_or(i64::MAX / 4))
+        }
+        Handler::CheckpointStore => CHECKPOINT_MS,
+    }
+}
+
+/// Whether it restarts the bot; a workflow that is not known (yet) may.
+fn restarts_bot(handler: &Handler, facts: &WorkflowFacts) -> bool {
+    match handler {
+        Handler::Workflow(id) => facts.get(id).is_none_or(|fact| fact.restarts_bot),
+        Handler::CheckpointStore => false,
     }
 }
 

@@ -56,7 +56,9 @@ use crate::telemetry::Metrics;
 pub use aggregate::{Counts, Criticality};
 pub use api::routes;
 pub use checks::{Fact, Source};
+pub use engine::WorkflowFact;
 pub use notify::Receiver;
+pub use recovery::HandlerEnd;
 pub use spec::MonitoringConfig;
 pub use ssrf::Allowed;
 pub use status::{Level, Status};
@@ -76,12 +78,29 @@ const DAY: i64 = 86_400_000;
 /// Measurements reach readers this late at most.
 const RENDER_EVERY: Duration = Duration::from_millis(250);
 
-/// Runs a workflow for a recovery and waits for its end: workflow id, idempotency key, reason. `Ok` says what ran.
-pub type RunWorkflow = Arc<
-    dyn Fn(String, String, String) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>>
-        + Send
-        + Sync,
->;
+type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A workflow run that is an attempt to mend a component.
+#[derive(Debug, Clone)]
+pub struct RecoveryRun {
+    /// The workflow's id.
+    pub workflow: String,
+    /// The run's idempotency key: the same key is the same run.
+    pub key: String,
+    /// Why.
+    pub reason: String,
+    /// The operator who asked for it; `None`: nobody did.
+    pub asked_by: Option<String>,
+}
+
+/// How recovery runs workflows.
+#[derive(Clone)]
+pub struct WorkflowRunner {
+    /// What there is to know of a workflow by id; `None` where there is none.
+    pub describe: Arc<dyn Fn(String) -> Pending<Option<WorkflowFact>> + Send + Sync>,
+    /// Runs it, or finds the run that the key began, and waits for its end.
+    pub run: Arc<dyn Fn(RecoveryRun) -> Pending<HandlerEnd> + Send + Sync>,
+}
 
 /// What health needs to know.
 #[derive(Debug, Clone, Default)]
@@ -122,7 +141,7 @@ struct Shared {
     rows: mpsc::UnboundedSender<Vec<Row>>,
     handed: AtomicU64,
     stored: watch::Sender<u64>,
-    runner: Mutex<Option<RunWorkflow>>,
+    runner: watch::Sender<Option<WorkflowRunner>>,
     attempts: mpsc::UnboundedSender<engine::Attempt>,
     /// Something is due earlier than was thought.
     wake: Notify,
@@ -207,7 +226,7 @@ impl Health {
             rows,
             handed: AtomicU64::new(0),
             stored: watch::Sender::new(0),
-            runner: Mutex::default(),
+            runner: watch::Sender::new(None),
             attempts,
             wake: Notify::new(),
             finished: watch::Sender::new(0),
@@ -269,8 +288,8 @@ impl Health {
     }
 
     /// Gives recovery a way to run workflows.
-    pub fn set_runner(&self, runner: RunWorkflow) {
-        *self.shared.runner.lock().unwrap_or_else(PoisonError::into_inner) = Some(runner);
+    pub fn set_runner(&self, runner: WorkflowRunner) {
+        self.shared.runner.send_replace(Some(runner));
         self.lock().has_runner = true;
     }
 

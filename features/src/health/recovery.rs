@@ -37,6 +37,12 @@ const COOL_DOWN: i64 = 1_800_000;
 /// The longest rest.
 const COOL_DOWN_MOST: i64 = 4 * HOUR;
 
+/// How soon an attempt that could not begin is tried again; it doubles.
+const UNTRIED: i64 = 10_000;
+
+/// The longest wait for that.
+const UNTRIED_MOST: i64 = 300_000;
+
 /// Where recovery of one component stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
@@ -107,6 +113,37 @@ pub(super) struct Recovery {
     pub held_by: Option<String>,
     /// What the last attempt came to.
     pub last_outcome: Option<String>,
+    /// The workflow run that is the running attempt: taken up again after a restart of botops.
+    #[serde(default)]
+    pub run: Option<AttemptRun>,
+    /// How often in a row an attempt could not even begin, because something else held the bot.
+    #[serde(default)]
+    pub untried: u32,
+    /// Why botops may not act, when that was told.
+    #[serde(default)]
+    pub told_blocked: Option<String>,
+}
+
+/// A workflow run that is an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct AttemptRun {
+    /// The run's idempotency key: executing with it again finds the same run.
+    pub key: String,
+    /// The reason that went into the run.
+    pub reason: String,
+    /// The operator who asked for it; `None`: nobody did.
+    pub asked_by: Option<String>,
+}
+
+/// How a handler ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandlerEnd {
+    /// It did what it does; the component's check decides whether that helped.
+    Done(String),
+    /// It failed.
+    Failed(String),
+    /// It could not begin, because something else held what it needs: no attempt was made.
+    NotTried(String),
 }
 
 impl Default for Recovery {
@@ -120,6 +157,9 @@ impl Default for Recovery {
             good_since: None,
             held_by: None,
             last_outcome: None,
+            run: None,
+            untried: 0,
+            told_blocked: None,
         }
     }
 }
@@ -137,7 +177,7 @@ pub(super) struct Budget {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sight {
     pub standing: Standing,
-    /// Why nothing may start: suspended, flapping, a parent is down, no handler.
+    /// Why nothing may start: suspended, flapping, a parent is down, no handler, a bot that is not proven dead.
     pub blocked: Option<&'static str>,
     /// How long the handler may run.
     pub handler_ms: i64,
@@ -154,6 +194,8 @@ pub(super) enum Step {
     Recovered { attempt: u32 },
     /// The attempt did not help.
     Failed { attempt: u32, why: &'static str },
+    /// The attempt could not begin; `is_news` when that was not said before.
+    NotTried { why: String, is_news: bool },
     /// The attempts are used up.
     Exhausted,
     /// An attempt is planned.
@@ -173,8 +215,7 @@ impl Recovery {
                     self.attempts = 0;
                     self.exhaustions = 0;
                 }
-                let is_due = self.bad_since.is_some_and(|since| now - since >= DELAY);
-                if !is_due || sight.blocked.is_some() || self.held_by.is_some() {
+                if !self.is_due(now) || sight.blocked.is_some() || self.held_by.is_some() {
                     return None;
                 }
                 if self.attempts >= PER_INCIDENT {
@@ -200,7 +241,7 @@ impl Recovery {
             }
             Recovering::Running { deadline } if now >= deadline => {
                 // The runner has its own limit; this catches one that never came back.
-                Some(self.ended(false, budget, now))
+                Some(self.ended(&HandlerEnd::Failed("it never came back".to_owned()), budget, now))
             }
             Recovering::Running { .. } => None,
             Recovering::Verifying { until } => {
@@ -228,13 +269,36 @@ impl Recovery {
     }
 
     /// The handler came back.
-    pub(super) fn ended(&mut self, said_ok: bool, budget: &mut Budget, now: i64) -> Step {
+    pub(super) fn ended(&mut self, end: &HandlerEnd, budget: &mut Budget, now: i64) -> Step {
         budget.is_busy = false;
-        if said_ok {
-            self.at = Recovering::Verifying { until: now + VERIFY };
-            return Step::Planned;
+        self.run = None;
+        match end {
+            HandlerEnd::Done(_) => {
+                self.untried = 0;
+                self.at = Recovering::Verifying { until: now + VERIFY };
+                Step::Planned
+            }
+            HandlerEnd::Failed(_) => {
+                self.untried = 0;
+                self.fail("the handler failed", now)
+            }
+            HandlerEnd::NotTried(why) => self.not_tried(why, budget, now),
         }
-        self.fail("the handler failed", now)
+    }
+
+    /// Nothing was done, so nothing is counted; it is tried again later, and later still.
+    fn not_tried(&mut self, why: &str, budget: &mut Budget, now: i64) -> Step {
+        self.attempts = self.attempts.saturating_sub(1);
+        if let Some(began) = self.recent.pop()
+            && let Some(place) = budget.recent.iter().rposition(|at| *at == began)
+        {
+            budget.recent.remove(place);
+        }
+        let is_news = self.untried == 0 || self.last_outcome.as_deref() != Some(why);
+        self.at = Recovering::Waiting { due: now + (UNTRIED << self.untried.min(5)).min(UNTRIED_MOST) };
+        self.untried = self.untried.saturating_add(1);
+        self.last_outcome = Some(why.to_owned());
+        Step::NotTried { why: why.to_owned(), is_news }
     }
 
     /// An operator starts an attempt: past waits and per-incident limits, not past the process's budget.
@@ -264,7 +328,8 @@ impl Recovery {
         self.at = running.unwrap_or(Recovering::Idle);
     }
 
-    /// Moves marks stored by another run; an attempt found running counts as failed.
+    /// Moves marks stored by another run. An attempt that is a workflow run goes on, because the run does; another one
+    /// that is found running counts as failed.
     pub(super) fn resume(&mut self, by: i64, now: i64) {
         for mark in self.recent.iter_mut().chain(&mut self.bad_since).chain(&mut self.good_since) {
             *mark += by;
@@ -274,6 +339,9 @@ impl Recovery {
             Recovering::Waiting { due } => Recovering::Waiting { due: due + by },
             Recovering::Verifying { until } => Recovering::Verifying { until: until + by },
             Recovering::Exhausted { until } => Recovering::Exhausted { until: until + by },
+            Recovering::Running { deadline } if self.run.is_some() => {
+                Recovering::Running { deadline: deadline + by }
+            }
             Recovering::Running { .. } => {
                 self.fail("botops ended while the handler ran", now);
                 self.at
@@ -285,6 +353,7 @@ impl Recovery {
         match standing.level() {
             Some(level) if level.is_up() => {
                 self.bad_since = None;
+                self.told_blocked = None;
                 self.good_since.get_or_insert(now);
             }
             Some(_) => {
@@ -293,6 +362,11 @@ impl Recovery {
             }
             None => {}
         }
+    }
+
+    /// True when it has been bad for so long that an attempt would be made.
+    pub(super) fn is_due(&self, now: i64) -> bool {
+        self.bad_since.is_some_and(|since| now - since >= DELAY)
     }
 
     fn begin(&mut self, handler_ms: i64, budget: &mut Budget, now: i64) -> Step {
@@ -361,7 +435,9 @@ mod tests {
             let now = second * 1000;
             if ends == Some(second) {
                 ends = None;
-                let step = recovery.ended(says, budget, now);
+                let end =
+                    if says { HandlerEnd::Done(String::new()) } else { HandlerEnd::Failed(String::new()) };
+                let step = recovery.ended(&end, budget, now);
                 if step != Step::Planned {
                     log.push((second, step));
                 }
@@ -427,7 +503,7 @@ mod tests {
             for (index, recovery) in all.iter_mut().enumerate() {
                 if ends[index] == Some(second) {
                     ends[index] = None;
-                    recovery.ended(false, &mut budget, now);
+                    recovery.ended(&HandlerEnd::Failed(String::new()), &mut budget, now);
                 }
                 if let Some(Step::Start { .. }) = recovery.step(&sight(DOWN), &mut budget, now) {
                     assert!(ends.iter().all(Option::is_none), "two at once");
@@ -464,6 +540,46 @@ mod tests {
         let mut stored: Recovery = serde_json::from_str(&text).unwrap();
         stored.resume(-500, 10_000);
         assert_eq!((stored.attempts, stored.at, stored.recent), (1, Recovering::Idle, vec![500]));
+    }
+
+    #[test]
+    fn an_attempt_that_is_a_run_goes_on_after_a_crash() {
+        let (mut recovery, mut budget) = (Recovery::default(), Budget::default());
+        recovery.bad_since = Some(0);
+        recovery.run_now(300_000, &mut budget, 1_000).unwrap();
+        let run = AttemptRun { key: "recovery-bot-1".to_owned(), reason: "gone".to_owned(), asked_by: None };
+        recovery.run = Some(run.clone());
+        let text = serde_json::to_string(&recovery).unwrap();
+        let mut stored: Recovery = serde_json::from_str(&text).unwrap();
+        stored.resume(-500, 10_000);
+        assert_eq!(
+            (stored.attempts, stored.at, stored.run),
+            (1, Recovering::Running { deadline: 305_500 }, Some(run))
+        );
+    }
+
+    #[test]
+    fn an_attempt_that_could_not_begin_is_not_counted_and_is_tried_again_with_growing_waits() {
+        let (mut recovery, mut budget) = (Recovery::default(), Budget::default());
+        let held = HandlerEnd::NotTried("a config change holds the bot".to_owned());
+        let (mut starts, mut news) = (Vec::new(), 0);
+        let mut ends = None;
+        for second in 0..3_600_i64 {
+            let now = second * 1000;
+            if ends == Some(second) {
+                ends = None;
+                if let Step::NotTried { is_news: true, .. } = recovery.ended(&held, &mut budget, now) {
+                    news += 1;
+                }
+            }
+            if let Some(Step::Start { attempt }) = recovery.step(&sight(DOWN), &mut budget, now) {
+                assert_eq!(attempt, 1, "none was counted before");
+                starts.push(second);
+                ends = Some(second + 1);
+            }
+        }
+        assert!((12..=20).contains(&starts.len()), "{starts:?}");
+        assert_eq!((news, recovery.exhaustions, recovery.recent.len(), budget.recent.len()), (1, 0, 0, 0));
     }
 
     #[test]

@@ -66,6 +66,7 @@ pub(super) fn engine(left: Left, receivers: Vec<String>, now: Now) -> (Engine, V
             component.recovery = recovery;
         }
     }
+    engine.take_up_attempts();
     engine.whole_spans.extend(left.spans.get("system").into_iter().flatten().copied());
     note_gap(&mut engine, gap);
     take_alerts(&mut engine, &left, now);

@@ -14,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::checks::{self, Outcome, Sample};
 use super::engine::{Attempt, Job, OutboxRow, Row};
+use super::mend::CHECKPOINT_MS;
 use super::notify::{self, Receiver};
+use super::recovery::HandlerEnd;
 use super::spec::Handler;
-use super::{Health, HealthOptions};
+use super::{Health, HealthOptions, RecoveryRun};
 use crate::contract::EventKind;
 use crate::error::Code;
 use crate::events::Event;
@@ -36,6 +38,9 @@ const FLUSH: Duration = Duration::from_secs(1);
 
 /// How often old rows are deleted.
 const PRUNE: Duration = Duration::from_secs(600);
+
+/// How long an attempt waits for somebody who can run workflows.
+const RUNNER_WAIT: Duration = Duration::from_secs(30);
 
 /// How often the watchdog address is asked.
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -63,6 +68,8 @@ pub(super) fn start(
     let (this, token) = (health.clone(), stopping.clone());
     tasks.supervise("health-history", move || write_history(this.clone(), token.clone()));
     tasks.spawn("health-recovery", OnFailure::Log, mend(health.clone(), attempts, stopping.clone()));
+    let (this, token) = (health.clone(), stopping.clone());
+    tasks.supervise("health-workflows", move || describe_workflows(this.clone(), token.clone()));
     let (this, token) = (health.clone(), stopping.clone());
     tasks.supervise("health-operators", move || follow_operators(this.clone(), token.clone()));
     let shared = &health.shared;
@@ -102,6 +109,7 @@ async fn schedule(health: Health, places: Arc<Semaphore>, tasks: Tasks, stopping
                 engine.slept(slept, now);
             }
             let jobs = engine.take_due(now);
+            engine.unasked_restart = shared.reach.bots.seen().unasked_restart.clone();
             engine.tick(now);
             if now.mono - super::DAY > ORPHANS {
                 engine.end_orphans(now);
@@ -272,7 +280,29 @@ async fn write_history(health: Health, stopping: CancellationToken) {
     }
 }
 
-/// Runs handlers, one at a time.
+/// Keeps what is known of the workflows that may soon have to mend something.
+async fn describe_workflows(health: Health, stopping: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(FLUSH) => {}
+        }
+        let wanted = health.lock().workflows_in_demand();
+        let Some(runner) = health.shared.runner.borrow().clone().filter(|_| !wanted.is_empty()) else {
+            continue;
+        };
+        for id in wanted {
+            let fact = (runner.describe)(id.clone()).await;
+            let mut engine = health.lock();
+            match fact {
+                Some(fact) => engine.workflow_facts.insert(id, fact),
+                None => engine.workflow_facts.remove(&id),
+            };
+        }
+    }
+}
+
+/// Runs handlers, one at a time. A workflow ends by its own deadline; giving it up here would leave it running.
 async fn mend(health: Health, mut inbox: mpsc::UnboundedReceiver<Attempt>, stopping: CancellationToken) {
     loop {
         let attempt = tokio::select! {
@@ -281,39 +311,44 @@ async fn mend(health: Health, mut inbox: mpsc::UnboundedReceiver<Attempt>, stopp
         };
         let Some(attempt) = attempt else { return };
         let started = Instant::now();
-        let limit = Duration::from_millis(u64::try_from(attempt.handler.limit_ms()).unwrap_or(30_000));
         let handled = AssertUnwindSafe(handle(&health, &attempt)).catch_unwind();
         let outcome = tokio::select! {
             () = stopping.cancelled() => return,
-            outcome = tokio::time::timeout(limit, handled) => match outcome {
-                Ok(Ok(outcome)) => outcome,
-                Ok(Err(_)) => Err("the handler panicked".to_owned()),
-                Err(_) => Err(format!("no end within {limit:?}")),
-            },
+            outcome = handled => {
+                outcome.unwrap_or_else(|_| HandlerEnd::Failed("the handler panicked".to_owned()))
+            }
         };
         let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let now = health.shared.clock.now();
         let mut engine = health.lock();
-        engine.handler_ended(&attempt.component, outcome, took, now);
+        engine.handler_ended(&attempt.component, &outcome, took, now);
         health.settle(&mut engine);
         drop(engine);
         health.shared.wake.notify_one();
     }
 }
 
-async fn handle(health: &Health, attempt: &Attempt) -> Result<String, String> {
-    match &attempt.handler {
-        Handler::Workflow(id) => {
-            let runner =
-                health.shared.runner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-            let runner = runner.ok_or("nobody can run workflows")?;
-            let key = format!("recovery-{}-{}", attempt.component, uuid::Uuid::now_v7());
-            let reason = format!("recovery of {}: {}", attempt.component, attempt.reason);
-            runner(id.clone(), key, reason).await
+async fn handle(health: &Health, attempt: &Attempt) -> HandlerEnd {
+    let not_tried = |why: &str| HandlerEnd::NotTried(why.to_owned());
+    match (&attempt.handler, &attempt.run) {
+        (Handler::Workflow(workflow), Some(run)) => {
+            // An attempt that is taken up after a restart comes before the workflows are there.
+            let mut runner = health.shared.runner.subscribe();
+            let runner = tokio::time::timeout(RUNNER_WAIT, runner.wait_for(Option::is_some)).await;
+            let runner = runner.ok().and_then(Result::ok).and_then(|runner| runner.clone());
+            let Some(runner) = runner else { return not_tried("nobody can run workflows") };
+            let (workflow, run) = (workflow.clone(), run.clone());
+            (runner.run)(RecoveryRun { workflow, key: run.key, reason: run.reason, asked_by: run.asked_by })
+                .await
         }
-        Handler::CheckpointStore => {
-            let mended = health.shared.store.mend().await;
-            mended.map(str::to_owned).map_err(|_| "the disk does not let the store be mended".to_owned())
+        (Handler::Workflow(_), None) => not_tried("no run was prepared"),
+        (Handler::CheckpointStore, _) => {
+            let limit = Duration::from_millis(u64::try_from(CHECKPOINT_MS).unwrap_or(30_000));
+            match tokio::time::timeout(limit, health.shared.store.mend()).await {
+                Ok(Ok(words)) => HandlerEnd::Done(words.to_owned()),
+                Ok(Err(_)) => HandlerEnd::Failed("the disk does not let the store be mended".to_owned()),
+                Err(_) => HandlerEnd::Failed(format!("no end within {limit:?}")),
+            }
         }
     }
 }

@@ -278,6 +278,7 @@ pub(super) fn recovery_view(component: &Component, now: Now) -> RecoveryView {
         until: recovery.at.ends().map(|mono| time(mono + now.offset())),
         held_by: recovery.held_by.clone(),
         last_outcome: recovery.last_outcome.clone(),
+        left_to_person: component.left_to_person.clone().filter(|_| recovery.bad_since.is_some()),
     }
 }
 

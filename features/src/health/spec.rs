@@ -42,15 +42,6 @@ impl Handler {
             Self::CheckpointStore => "checkpoint_store".to_owned(),
         }
     }
-
-    /// How long it may run.
-    pub fn limit_ms(&self) -> i64 {
-        match self {
-            // Restarting a bot waits for the old one to go and the new one to come.
-            Self::Workflow(_) => 300_000,
-            Self::CheckpointStore => 30_000,
-        }
-    }
 }
 
 /// A component as it is watched.

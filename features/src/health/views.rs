@@ -58,6 +58,8 @@ pub struct RecoveryView {
     pub held_by: Option<String>,
     /// What the last attempt came to.
     pub last_outcome: Option<String>,
+    /// Why botops does not act by itself, and what a person must do; `null` while it may act, or nothing is wrong.
+    pub left_to_person: Option<String>,
 }
 
 /// One component.

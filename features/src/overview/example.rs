@@ -13,7 +13,7 @@ use super::api::made_up;
 use super::metrics::{MetricsView, OpsNumbers};
 use super::summary;
 use super::view::{ConfigSync, Moment, StateView};
-use crate::bots::{Dropped, Presence, Seen};
+use crate::bots::{Dropped, Presence, Seen, UnaskedRestart};
 use crate::contract::{BotReport, Hello};
 
 /// The state of the made-up bot.
@@ -93,6 +93,9 @@ pub(super) fn seen() -> Seen {
         dropped: Dropped::default(),
         received: None,
         received_at: Some(at("2026-11-23T15:30:01Z")),
+        age_when_received: Duration::ZERO,
+        first_received: Some(std::time::Instant::now()),
+        unasked_restart: Arc::new(UnaskedRestart::not_asked_yet()),
         next_poll: std::time::Instant::now(),
         poll_latency: Some(Duration::from_micros(850)),
         polls: 3_600,

@@ -54,7 +54,7 @@ pub struct MetricsView {
     pub timestamp: DateTime<Utc>,
     /// When the bot took the picture of itself that they rest on.
     pub as_of: Option<DateTime<Utc>>,
-    /// Seconds since the bot last confirmed the data.
+    /// Seconds since the bot knew this, by its own `as_of`.
     pub data_age_seconds: Option<f64>,
     /// True when the data is older than `BOT_STATE_CACHE_TTL`, or there is none.
     pub is_data_stale: bool,

@@ -298,7 +298,11 @@ fn telemetry_of(overview: &Overview, metrics: &telemetry::Metrics) {
     metrics.gauge("bot_up", "Whether the bot answers (1) or not (0)", answers);
     let bots = overview.shared.bots.clone();
     let age = move || bots.seen().data_age().map_or(f64::NAN, |age| age.as_secs_f64());
-    metrics.gauge("bot_data_age_seconds", "Seconds since the bot last confirmed its state", age);
+    metrics.gauge(
+        "bot_data_age_seconds",
+        "Seconds since the bot knew what it reported, by its own as_of",
+        age,
+    );
     let bots = overview.shared.bots.clone();
     let latency = move || bots.seen().poll_latency.map_or(f64::NAN, |latency| latency.as_secs_f64());
     metrics.gauge("bot_poll_latency_seconds", "How long the last answered poll of the bot took", latency);
@@ -339,12 +343,13 @@ fn telemetry_of(overview: &Overview, metrics: &telemetry::Metrics) {
 fn presence_of(overview: &Overview, metrics: &telemetry::Metrics) {
     use prometheus_client::metrics::family::Family;
     use prometheus_client::metrics::gauge::Gauge;
-    const ALL: [Presence; 7] = [
+    const ALL: [Presence; 8] = [
         Presence::Connected,
         Presence::Slow,
         Presence::Hung,
         Presence::Exited,
         Presence::Unreachable,
+        Presence::Incompatible,
         Presence::Reloading,
         Presence::NeverSeen,
     ];

@@ -54,10 +54,37 @@ fn a_bot_on_time_is_healthy_and_warns_of_nothing() {
 }
 
 #[test]
-fn old_data_degrades_and_very_old_data_counts_as_offline() {
+fn old_data_degrades_and_a_bot_that_answers_is_never_offline_for_it() {
     check(&example::seen(), Some(61), HealthState::Degraded, &["Data is stale: 61 s"]);
     check(&example::seen(), Some(300), HealthState::Degraded, &["Data is stale: 300 s"]);
-    check(&example::seen(), Some(301), HealthState::Offline, &["Bot offline", "DATA IS VERY OLD"]);
+    check(
+        &example::seen(),
+        Some(1_080),
+        HealthState::Degraded,
+        &["DATA IS VERY OLD: everything below is 1080 s old"],
+    );
+    let silent = away(Presence::Reloading, "it is being restarted");
+    check(&silent, Some(301), HealthState::Offline, &["Bot offline", "DATA IS VERY OLD"]);
+}
+
+#[test]
+fn a_loop_that_stands_still_degrades_a_bot_that_answers() {
+    let ticked = |seconds: i64, interval: Option<f64>| {
+        seen_with(|report| {
+            report.loop_stats.last_tick_at = Some(report.as_of - chrono::TimeDelta::seconds(seconds));
+            report.loop_stats.expected_interval_s = interval;
+        })
+    };
+    let told = "The bot's trading loop stands still: its last tick was";
+    check(&ticked(59, None), Some(0), HealthState::Healthy, &[]);
+    check(&ticked(61, None), Some(0), HealthState::Degraded, &[told]);
+    check(&ticked(5, Some(0.2)), Some(0), HealthState::Healthy, &[]);
+    check(&ticked(6, Some(0.2)), Some(0), HealthState::Degraded, &[told]);
+    check(&ticked(299, Some(300.0)), Some(0), HealthState::Healthy, &[]);
+    check(&ticked(306, Some(300.0)), Some(0), HealthState::Degraded, &[told]);
+    for senseless in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        check(&ticked(59, Some(senseless)), Some(0), HealthState::Healthy, &[]);
+    }
 }
 
 #[test]

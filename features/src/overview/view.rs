@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Extras;
-use crate::bots::{Presence, Seen};
+use crate::bots::{LoopAge, Presence, Seen};
 use crate::contract::{
     Account, BotReport, Breaker, BreakerState, ConfigSummary, LoopStats, MarketState, MarketStatus, Mode,
     Order, OrderStatus, Performance, Phase, Position, Session, SessionPhase, Severity, TrialState,
@@ -33,7 +33,7 @@ pub enum HealthState {
     Healthy,
     /// It is there, but something is wrong or its data is old.
     Degraded,
-    /// It cannot be reached, or has not been heard of for 300 s.
+    /// It cannot be reached.
     Offline,
 }
 
@@ -106,7 +106,7 @@ pub struct StateView {
     pub timestamp: DateTime<Utc>,
     /// When the bot took the picture of itself that this answer shows.
     pub as_of: Option<DateTime<Utc>>,
-    /// Seconds since the bot last confirmed the data, when this answer was made.
+    /// Seconds since the bot knew this, by its own `as_of`, when this answer was made.
     pub data_age_seconds: Option<f64>,
     /// True when the data is older than `BOT_STATE_CACHE_TTL`, or there is none.
     pub is_data_stale: bool,
@@ -204,7 +204,7 @@ pub(super) struct Moment<'a> {
     pub ttl: Duration,
     /// The clock.
     pub now: DateTime<Utc>,
-    /// How long ago the bot last confirmed its report.
+    /// How long ago the bot knew what it reported.
     pub age: Option<Duration>,
 }
 
@@ -305,7 +305,8 @@ fn judge(moment: &Moment<'_>) -> (HealthState, String) {
             format!("Nothing is known of the bot yet: {}.", bare(&seen.presence_reason)),
         );
     };
-    if moment.is_very_old() {
+    // A bot that answers is there, however old what it tells is.
+    if moment.is_very_old() && !seen.presence.answers() {
         let age = moment.age.map_or(0, |age| age.as_secs());
         return (HealthState::Offline, format!("The bot has not been heard of for {age} s."));
     }
@@ -342,6 +343,7 @@ fn faults(moment: &Moment<'_>, report: &BotReport) -> Vec<String> {
         Phase::Stopping => faults.push(format!("The bot is stopping: {why}.")),
         Phase::Running | Phase::Paused => {}
     }
+    faults.extend(loop_fault(moment.seen));
     if moment.is_stale() {
         faults.push(format!(
             "Its data is stale: {} s old, {} s is the limit.",
@@ -354,6 +356,9 @@ fn faults(moment: &Moment<'_>, report: &BotReport) -> Vec<String> {
         Presence::Reloading => {
             faults.push(format!("The bot is restarting: {}.", bare(&moment.seen.presence_reason)));
         }
+        Presence::Incompatible => {
+            faults.push(format!("The bot is not understood: {}.", bare(&moment.seen.presence_reason)));
+        }
         Presence::Connected
         | Presence::Hung
         | Presence::Exited
@@ -364,6 +369,17 @@ fn faults(moment: &Moment<'_>, report: &BotReport) -> Vec<String> {
         faults.push(fault);
     }
     faults
+}
+
+/// A fresh answer in front of a dead loop is the failure that nobody sees.
+fn loop_fault(seen: &Seen) -> Option<String> {
+    let ticked = seen.loop_age().filter(LoopAge::stands_still)?;
+    let whose = if ticked.declared { "by the interval that the bot declares" } else { "for any bot" };
+    Some(format!(
+        "The bot's trading loop stands still: its last tick was {} s ago, {} s is the limit {whose}.",
+        ticked.age.as_secs(),
+        ticked.limit.as_secs()
+    ))
 }
 
 fn breaker_fault(breaker: &Breaker) -> Option<String> {
@@ -409,6 +425,9 @@ fn warnings(moment: &Moment<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     if judge(moment).0 == HealthState::Offline {
         warnings.push(format!("Bot offline: {}.", bare(&seen.presence_reason)));
+        if seen.unasked_restart.needs_person() {
+            warnings.push(seen.unasked_restart.sentence.clone());
+        }
     }
     let Some(report) = seen.report.as_deref() else {
         warnings.extend(moment.extras.warnings.iter().cloned());
@@ -422,6 +441,7 @@ fn warnings(moment: &Moment<'_>) -> Vec<String> {
     } else if moment.is_stale() {
         warnings.push(format!("Data is stale: {age} s old, {} s is the limit.", moment.ttl.as_secs()));
     }
+    warnings.extend(loop_fault(seen));
     warnings.extend(breaker_fault(&report.circuit_breaker));
     warnings.extend(report.session.as_ref().and_then(session_fault));
     if let Some(needs) = report.session.as_ref().and_then(|session| session.needs_human.as_deref()) {
@@ -564,6 +584,7 @@ fn spoken(presence: Presence) -> &'static str {
         Presence::Hung => "hung",
         Presence::Exited => "not running",
         Presence::Unreachable => "not reachable",
+        Presence::Incompatible => "not understood",
         Presence::NeverSeen => "not there and never was",
         Presence::Connected => "connected",
         Presence::Slow => "slow",

@@ -405,6 +405,11 @@ impl Workflow {
             .fields(fields))
     }
 
+    /// Whether a step of it ends the bot's process and starts it again.
+    pub fn restarts_bot(&self) -> bool {
+        self.definition.steps.iter().any(|step| step.uses == Action::BotRestart)
+    }
+
     /// Where the pivot is, if there is one.
     pub fn pivot(&self) -> Option<usize> {
         self.definition.steps.iter().position(|step| step.pivot)

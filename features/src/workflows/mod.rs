@@ -93,6 +93,9 @@ pub struct WorkflowPeers {
     pub events: Events,
 }
 
+/// What a run may take beyond its own deadline to take back what it did.
+const UNDO_ALLOWANCE: Duration = Duration::from_secs(600);
+
 /// Handle to the workflows; cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Workflows {
@@ -188,6 +191,14 @@ impl Workflows {
     pub async fn workflow(&self, id: &str) -> Result<WorkflowView, Error> {
         let known = self.known(id).await?;
         self.shared.store.read(move |connection| Ok(view::detail(connection, &known)?)).await
+    }
+
+    /// Whether a workflow restarts the bot, and within what time it is over, what it takes back included; `None` when
+    /// there is no such workflow.
+    pub async fn reach(&self, id: &str) -> Option<(bool, Duration)> {
+        let known = self.known(id).await.ok()?;
+        let limit = Duration::from_secs(known.workflow.definition.policy.timeout_s);
+        Some((known.workflow.restarts_bot(), limit + UNDO_ALLOWANCE))
     }
 
     /// Begins a run. Durable when this returns; the run goes on by itself.

@@ -248,6 +248,10 @@ impl Run {
     async fn step(&mut self, index: usize) -> Result<(), Halt> {
         let workflow = self.workflow.clone();
         let step = &workflow.definition.steps[index];
+        if let Some(why) = self.left_alone() {
+            let failure = error(FailureClass::Precondition, Code::RecoveryRefused, why);
+            return self.end_step(step, StepState::Failed, None, Vec::new(), Some(failure)).await;
+        }
         let is_new = self.folded.steps[index].attempts == 0;
         if is_new && !step.when.is_empty() {
             let criteria = self.values().judge(&step.when, &Value::Null);
@@ -298,6 +302,14 @@ impl Run {
             },
             Ok(Err(failure)) => self.failed(index, step, &failure).await,
         }
+    }
+
+    /// Why a run that nobody asked for does not touch the bot (any further): it would restart a bot that is not proven
+    /// dead, or that has come back. Past the pivot the bot is going down already.
+    fn left_alone(&self) -> Option<String> {
+        let is_held = self.op.actor.is_recovery() && self.workflow.restarts_bot() && !self.past_pivot();
+        let restart = is_held.then(|| self.shared.world.bots.seen().unasked_restart.clone())?;
+        (!restart.is_allowed()).then(|| restart.sentence.clone())
     }
 
     /// An attempt failed: once more, or that was it.

@@ -132,6 +132,13 @@ pub struct Hello {
     pub log_dir: Option<String>,
 }
 
+impl Hello {
+    /// Whether the bot can do this, by its own word.
+    pub fn offers(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|offered| offered == capability)
+    }
+}
+
 /// A refusal by the bot, on any call: HTTP status 4xx or 5xx with this body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {

@@ -396,6 +396,10 @@ pub struct LoopStats {
     pub tick_delay_max_ms: f64,
     /// When the loop last finished a tick.
     pub last_tick_at: Option<DateTime<Utc>>,
+    /// Seconds in which the loop is meant to go round at least once. A loop that is much later than this stands still,
+    /// which is told as a fault of the bot; without it, a loop that stands still for 60 s is a warning.
+    #[serde(default)]
+    pub expected_interval_s: Option<f64>,
     /// Orders refused in the last hour.
     #[serde(default)]
     pub order_rejects_last_hour: u32,

@@ -119,7 +119,7 @@ async fn botops_killed_around_the_start_leaves_one_try_at_most() {
     let mut pair = Pair::start().await;
     let head = config(&pair).await["committed"]["sha256"].clone();
     for (number, point) in
-        ["config.activated", "config.boot.asked", "config.boot.stopped", "config.boot.started"]
+        ["config.activated", "config.boot.asked", "bot.process.ended", "config.boot.started"]
             .iter()
             .enumerate()
     {
@@ -159,7 +159,7 @@ async fn botops_killed_around_the_start_leaves_one_try_at_most() {
 #[tokio::test(flavor = "multi_thread")]
 async fn botops_killed_while_the_start_is_taken_back_leaves_a_bot_that_runs_head() {
     let mut pair = Pair::start().await;
-    let points = ["config.revert_acked", "config.boot.asked", "config.boot.stopped", "config.boot.started"];
+    let points = ["config.revert_acked", "config.boot.asked", "bot.process.ended", "config.boot.started"];
     for (seconds, point) in (20..).zip(points) {
         let txn = slower(&pair, seconds).await.unwrap();
         reaches(&pair, &txn, "trial").await;

@@ -131,6 +131,7 @@ pub fn report() -> BotReport {
             tick_delay_p99_ms: 1.2,
             tick_delay_max_ms: 3.4,
             last_tick_at: Some(now),
+            expected_interval_s: None,
             order_rejects_last_hour: 0,
         },
     }

@@ -18,7 +18,7 @@ fn points() -> Vec<String> {
         "wf:acted:2",
         "wf:step_finished:2",
         "wf:restart:asked:1",
-        "wf:restart:stopped:1",
+        "bot.process.ended:1",
         "wf:restart:started:1",
         "wf:acted:4",
         "wf:until:1",

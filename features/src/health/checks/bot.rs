@@ -8,12 +8,17 @@ use crate::health::status::{Level, Limits};
 /// Data older than a minute is stale; older than five, the bot counts as away.
 const DATA_AGE: Limits = Limits::above(60.0, 300.0);
 
+/// A loop that has stood still for this much longer than its limit will hardly go on by itself.
+const LOOP_CRITICAL_AFTER: f64 = 60.0;
+
 pub(super) fn check(seen: &Seen) -> Sample {
     let measures = measures(seen);
     let note = seen.presence_reason.clone();
     let sample = match seen.presence {
         Presence::Connected => Sample::ok(Vec::new()),
         Presence::Slow | Presence::Reloading => Sample::ok(Vec::new()).says(Level::Warning, note),
+        // It is there, but nothing of it can be known until somebody looks.
+        Presence::Incompatible => Sample::ok(Vec::new()).says(Level::Critical, note),
         Presence::Hung => Sample::failed(Outcome::Timeout, note),
         Presence::Exited => Sample::failed(Outcome::Refused, note),
         Presence::Unreachable | Presence::NeverSeen => Sample::failed(Outcome::Unreachable, note),
@@ -26,6 +31,12 @@ fn measures(seen: &Seen) -> Vec<Measure> {
     let mut add = |name, value: f64, unit, limits| measures.push(Measure { name, value, unit, limits });
     if let Some(age) = seen.data_age() {
         add("data_age", age.as_secs_f64(), "s", DATA_AGE);
+    }
+    if let Some(ticked) = seen.loop_age() {
+        let limit = ticked.limit.as_secs_f64();
+        let limits =
+            if ticked.declared { Limits::above(limit, limit + LOOP_CRITICAL_AFTER) } else { Limits::NONE };
+        add("loop_age", ticked.age.as_secs_f64(), "s", limits);
     }
     if let Some(latency) = seen.poll_latency {
         add("poll_latency", latency.as_secs_f64() * 1000.0, "ms", Limits::above(500.0, 2_000.0));

@@ -154,7 +154,7 @@ fn word<T: Serialize>(value: &T) -> String {
 impl Status {
     fn of(seen: &Seen) -> Option<Self> {
         let report = seen.report.as_ref()?;
-        let age = seen.data_age()?;
+        let age = seen.answer_age()?;
         let rests = |status| matches!(status, OrderStatus::Pending | OrderStatus::PartiallyFilled);
         let resting = report.orders.iter().filter(|order| rests(order.status)).count();
         let answers = seen.presence.answers();
@@ -216,8 +216,11 @@ pub(super) async fn status(world: &World, input: &Look, call: &Call) -> Result<S
         }),
         Err(failure) if input.last_known => {
             let mut status = Status::of(&world.bots.seen()).ok_or(failure)?;
-            // The last report may be older than the last commit; what the bot will boot is what `HEAD` names.
-            if let Some(head) = world.configs.current().committed.as_ref().filter(|_| !status.answers) {
+            // The last report may be older than the last commit; what the bot will boot is what `HEAD` names, if its
+            // config is kept here.
+            let keeps_config = world.bots.seen().hello.as_ref().is_some_and(|hello| hello.offers("config"));
+            let head = world.configs.current().committed.clone();
+            if let Some(head) = head.filter(|_| !status.answers && keeps_config) {
                 status.running_config = ConfigRef { version: head.version, sha256: head.sha256.clone() };
             }
             Ok(status)
@@ -310,7 +313,7 @@ pub(super) async fn cancelled_now(
 /// Ends the old life and begins a new one. Every part may be repeated: each looks first.
 pub(super) async fn restart(world: &World, input: Restart, call: &Call) -> Result<Restarted, Failure> {
     let old = input.expect_epoch;
-    if let Some((epoch, pid)) = life(world).filter(|(epoch, _)| *epoch != old) {
+    if let Some((epoch, pid)) = newer_life(world, &old) {
         answers_as(world, &epoch, call).await?;
         return Ok(Restarted { boot_epoch: epoch, old_epoch: old, pid, already: true });
     }
@@ -320,27 +323,32 @@ pub(super) async fn restart(world: &World, input: Restart, call: &Call) -> Resul
     world.bots.expect_restart(call.left());
     kill::point("wf:restart:begin");
     let drain = Duration::from_secs(input.drain_s).min(call.left());
-    if input.mode == RestartMode::Graceful && still_runs(world, &old) {
+    let answers = world.bots.seen().presence.answers();
+    if input.mode == RestartMode::Graceful && answers && world.bots.still_runs(&old) {
         match Order::plain(Verb::Shutdown, None).give(world, call).await {
-            Ok(_) => ended(world, &old, drain).await,
+            Ok(_) => world.bots.wait_for_end(&old, drain).await,
             // It may be on its way out already, or hang: the look below tells.
             Err(failure) if failure.in_doubt || failure.class == FailureClass::Transport => {
-                ended(world, &old, drain).await;
+                world.bots.wait_for_end(&old, drain).await;
             }
-            Err(failure) => return Err(failure),
+            // One that cannot be asked is ended by its supervisor.
+            Err(failure) if failure.class == FailureClass::Precondition => {}
+            Err(failure) => {
+                world.bots.expect_no_restart();
+                return Err(failure);
+            }
         }
     }
     kill::point("wf:restart:asked");
-    replace(world, old, call).await.map_err(|failure| Failure { in_doubt: true, ..failure })
+    replace(world, old, call).await.map_err(|failure| {
+        world.bots.expect_no_restart();
+        Failure { in_doubt: true, ..failure }
+    })
 }
 
 /// From here on the old life is over or will be: whatever fails, the bot is not as it was.
 async fn replace(world: &World, old: String, call: &Call) -> Result<Restarted, Failure> {
-    if still_runs(world, &old) && !world.supervisor.stop(GRACE.min(call.left())).await? {
-        return Err(Failure::timeout("the bot's process does not end", true));
-    }
-    kill::point("wf:restart:stopped");
-    let pid = world.supervisor.start().await?;
+    let pid = world.bots.replace_process(&old, GRACE.min(call.left())).await?;
     kill::point("wf:restart:started");
     let mut changes = world.bots.watch();
     loop {
@@ -355,7 +363,7 @@ async fn replace(world: &World, old: String, call: &Call) -> Result<Restarted, F
                 already: false,
             });
         }
-        if world.supervisor.sees_process() && world.supervisor.adopt().is_none() {
+        if world.supervisor.sees_process() && world.supervisor.started_processes().is_empty() {
             let message = "the bot was started and ended again at once; its output file says why";
             return Err(Failure::new(FailureClass::Transport, Code::BotNotStarted, message));
         }
@@ -369,15 +377,16 @@ async fn replace(world: &World, old: String, call: &Call) -> Result<Restarted, F
     }
 }
 
-/// The life that runs now: by its pid file where there is one, else as it last answered.
-fn life(world: &World) -> Option<(String, Option<u32>)> {
-    if let Some(alive) = world.supervisor.adopt() {
-        return alive.boot_epoch.map(|epoch| (epoch, Some(alive.pid)));
-    }
-    // Started by somebody else, or gone: then the last answer tells until the link has noticed.
-    let seen = world.bots.seen();
-    let report = seen.report.as_ref().filter(|_| seen.presence.answers())?;
-    Some((report.boot_epoch.clone(), seen.hello.as_ref().map(|hello| hello.pid)))
+/// A life that began after `old`: by the bot's pid file where there is one, else as it last answered.
+fn newer_life(world: &World, old: &str) -> Option<(String, Option<u32>)> {
+    let by_file =
+        world.supervisor.adopt().and_then(|alive| Some((alive.boot_epoch?, Some(alive.process.pid))));
+    let answering = || {
+        let seen = world.bots.seen();
+        let report = seen.report.as_ref().filter(|_| seen.presence.answers())?;
+        Some((report.boot_epoch.clone(), seen.hello.as_ref().map(|hello| hello.pid)))
+    };
+    by_file.or_else(answering).filter(|(epoch, _)| epoch != old)
 }
 
 /// Waits until the link has seen this life.
@@ -392,21 +401,6 @@ async fn answers_as(world: &World, epoch: &str, call: &Call) -> Result<(), Failu
         if tokio::time::timeout(call.left(), changes.changed()).await.is_err() {
             return Err(Failure::timeout("the bot began a new life but does not answer", true));
         }
-    }
-}
-
-fn still_runs(world: &World, old: &str) -> bool {
-    if let Some(alive) = world.supervisor.adopt() {
-        return alive.boot_epoch.is_some_and(|epoch| epoch == old);
-    }
-    let seen = world.bots.seen();
-    seen.presence.answers() && seen.report.as_ref().is_some_and(|report| report.boot_epoch == old)
-}
-
-async fn ended(world: &World, old: &str, limit: Duration) {
-    let end = Instant::now() + limit;
-    while still_runs(world, old) && Instant::now() < end {
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -178,7 +178,7 @@ fn measured(value: f64, [warn, fail]: [f64; 2], unit: &str, detail: String) -> F
 }
 
 fn heartbeat(seen: &Seen) -> Fact {
-    let Some(age) = seen.data_age().filter(|_| seen.presence.answers()) else {
+    let Some(age) = seen.answer_age().filter(|_| seen.presence.answers()) else {
         let detail = format!("the bot is {}: {}", seen.presence, seen.presence_reason);
         return Fact {
             value: None,

@@ -1,0 +1,311 @@
+//! What may be done to a bot that nobody asked botops to touch: nothing, unless it is proven gone or proven hung.
+//!
+//! Pure: what the link saw goes in, a verdict with one plain sentence comes out. A restart that a person asks for does
+//! not need this proof; it is made only by what starts one by itself (recovery).
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::presence::Process;
+
+/// Silence, idle CPU and quiet logs of this length, all three together, are a hang.
+pub(super) const HUNG_AFTER: Duration = Duration::from_secs(30);
+
+/// A process whose CPU time moved within this time works.
+const WORKS_WITHIN: Duration = Duration::from_secs(10);
+
+/// By what a bot is proven to be dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeathProof {
+    /// Its process (number and start time) is gone.
+    ProcessGone,
+    /// Its process cannot be seen from here, and the supervisor says that it does not run.
+    SupervisorSaysStopped,
+    /// No answer, no event and no log line for 30 s, and its process is stopped or has used no CPU time for 30 s.
+    Hung,
+}
+
+/// Why a bot is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldReason {
+    /// It answers, whatever it answers.
+    Answers,
+    /// It never answered.
+    NeverSeen,
+    /// Somebody restarts it already.
+    Restarting,
+    /// No supervisor is set.
+    NoSupervisor,
+    /// It may be hung, and has not been silent or idle for long enough to be sure.
+    Watching,
+    /// It is silent, but its process works.
+    Working,
+    /// It is silent, but it writes events or log lines.
+    Writing,
+    /// Its process cannot be seen, and the supervisor does not say that it has ended.
+    Unseen,
+}
+
+/// Whether the bot may be started or restarted without being asked, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnaskedRestart {
+    /// The proof, or the reason to leave it alone.
+    pub verdict: Result<DeathProof, HoldReason>,
+    /// The same for people, and what they must do where botops may not act.
+    pub sentence: String,
+}
+
+impl UnaskedRestart {
+    /// True when the bot is proven dead and somebody can start it.
+    pub fn is_allowed(&self) -> bool {
+        self.verdict.is_ok()
+    }
+
+    /// True when a person has to act, because botops will not.
+    pub fn needs_person(&self) -> bool {
+        use HoldReason::{NeverSeen, NoSupervisor, Unseen, Working, Writing};
+        matches!(self.verdict, Err(NeverSeen | NoSupervisor | Unseen | Working | Writing))
+    }
+
+    /// What is said before the first look.
+    pub(crate) fn not_asked_yet() -> Self {
+        Self::held(HoldReason::Watching, "botops has only just started and has not asked the bot yet.")
+    }
+
+    fn proven(proof: DeathProof, sentence: impl Into<String>) -> Self {
+        Self { verdict: Ok(proof), sentence: sentence.into() }
+    }
+
+    fn held(reason: HoldReason, sentence: impl Into<String>) -> Self {
+        Self { verdict: Err(reason), sentence: sentence.into() }
+    }
+}
+
+/// What the bot's log folder shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LogActivity {
+    /// It was not looked at yet, or the look has not come back.
+    NotLooked,
+    /// No file in it can be seen.
+    Invisible,
+    /// The newest line was written so long ago.
+    Wrote(Duration),
+}
+
+/// What the link and the supervisor saw of a bot.
+#[derive(Debug, Clone)]
+pub(super) struct DeathEvidence<'a> {
+    /// The newest question was answered, in whatever way: with the contract, with an error, with nonsense.
+    pub answers: bool,
+    /// It answered with the contract once, in this run of botops or an earlier one.
+    pub ever_seen: bool,
+    /// Somebody restarts it on purpose.
+    pub is_restarting: bool,
+    /// The supervisor's driver, and whether it can start a bot.
+    pub driver: &'static str,
+    pub can_start: bool,
+    /// Its processes, all together.
+    pub process: Process,
+    /// The number to name in a sentence.
+    pub pid: Option<u32>,
+    /// The supervisor's own word: `Some(true)` when it says that the bot does not run.
+    pub supervisor_says_stopped: Option<bool>,
+    /// Since when nothing came from its socket, its event stream included.
+    pub silent_for: Duration,
+    /// Since when its CPU time has not moved, as far as that was watched.
+    pub idle_for: Duration,
+    /// It moved at least once since its silence is watched.
+    pub cpu_moved: bool,
+    /// What its log folder shows.
+    pub log: LogActivity,
+    /// Where it should answer, for people.
+    pub address: &'a str,
+}
+
+impl DeathEvidence<'_> {
+    pub fn judge(&self) -> UnaskedRestart {
+        use HoldReason::{Answers, NeverSeen, NoSupervisor, Restarting, Unseen};
+        let address = self.address;
+        if self.answers {
+            return UnaskedRestart::held(
+                Answers,
+                format!("Something answers on {address}, so nothing is done to the bot."),
+            );
+        }
+        if self.is_restarting {
+            return UnaskedRestart::held(Restarting, "The bot is being restarted already.");
+        }
+        if !self.ever_seen {
+            return UnaskedRestart::held(
+                NeverSeen,
+                format!("The bot has never answered on {address}: start it, or set BOT_IPC_SOCKET."),
+            );
+        }
+        let named = self.pid.map(|pid| format!(" {pid}")).unwrap_or_default();
+        let death = match self.process {
+            Process::Gone => Ok((DeathProof::ProcessGone, format!("The bot's process{named} is gone."))),
+            Process::Unknown if self.supervisor_says_stopped == Some(true) => {
+                let driver = self.driver;
+                let sentence = format!("The supervisor ({driver}) says that the bot does not run.");
+                Ok((DeathProof::SupervisorSaysStopped, sentence))
+            }
+            Process::Unknown => Err((
+                Unseen,
+                "The bot is silent and its process cannot be seen: look whether it runs, and start it if not."
+                    .to_owned(),
+            )),
+            Process::Alive | Process::Stopped => self.judge_silence(&named),
+        };
+        let (proof, sentence) = match death {
+            Ok(death) => death,
+            Err((reason, sentence)) => return UnaskedRestart::held(reason, sentence),
+        };
+        if !self.can_start {
+            return UnaskedRestart::held(
+                NoSupervisor,
+                format!("{sentence} No supervisor is set (BOT_SUPERVISOR): start it by hand."),
+            );
+        }
+        UnaskedRestart::proven(proof, sentence)
+    }
+
+    /// Of a process that lives and is silent: hung, or only slow.
+    fn judge_silence(&self, named: &str) -> Result<(DeathProof, String), (HoldReason, String)> {
+        let (silent, idle) = (self.silent_for.as_secs(), self.idle_for.as_secs());
+        let limit = HUNG_AFTER.as_secs();
+        if self.silent_for < HUNG_AFTER {
+            let sentence =
+                format!("The bot has been silent for {silent} s of the {limit} s that count as a hang.");
+            return Err((HoldReason::Watching, sentence));
+        }
+        if self.log == LogActivity::NotLooked {
+            let sentence =
+                format!("The bot has not answered for {silent} s; its log folder was not looked at yet.");
+            return Err((HoldReason::Watching, sentence));
+        }
+        if let LogActivity::Wrote(ago) = self.log
+            && ago < HUNG_AFTER
+        {
+            let sentence = format!(
+                "The bot is silent ({silent} s) but wrote to its log {} s ago: restart it yourself if it is stuck.",
+                ago.as_secs()
+            );
+            return Err((HoldReason::Writing, sentence));
+        }
+        if self.process == Process::Stopped {
+            let sentence =
+                format!("The bot's process{named} is stopped and has not answered for {silent} s.");
+            return Ok((DeathProof::Hung, sentence));
+        }
+        let works = self.cpu_moved && self.idle_for < WORKS_WITHIN;
+        if !works && self.idle_for < HUNG_AFTER {
+            let sentence = format!(
+                "The bot is silent ({silent} s), and its process{named} has used no CPU time for {idle} s of the {limit} s \
+                 that count as a hang."
+            );
+            return Err((HoldReason::Watching, sentence));
+        }
+        if works {
+            let sentence = format!(
+                "The bot is silent ({silent} s) but works (CPU time moves): restart it yourself if it is stuck."
+            );
+            return Err((HoldReason::Working, sentence));
+        }
+        let sentence = format!(
+            "The bot has not answered for {silent} s, and its process{named} has used no CPU time for {idle} s."
+        );
+        Ok((DeathProof::Hung, sentence))
+    }
+}
+
+impl fmt::Display for DeathProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ProcessGone => "process_gone",
+            Self::SupervisorSaysStopped => "supervisor_says_stopped",
+            Self::Hung => "hung",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    /// A bot that was there, is silent for long and idle, and could be started.
+    fn hung() -> DeathEvidence<'static> {
+        DeathEvidence {
+            answers: false,
+            ever_seen: true,
+            is_restarting: false,
+            driver: "spawn",
+            can_start: true,
+            process: Process::Alive,
+            pid: Some(7),
+            supervisor_says_stopped: None,
+            silent_for: 40 * S,
+            idle_for: 40 * S,
+            cpu_moved: false,
+            log: LogActivity::Invisible,
+            address: "/run/bot.sock",
+        }
+    }
+
+    #[track_caller]
+    fn check(evidence: &DeathEvidence<'_>, expected: Result<DeathProof, HoldReason>) {
+        let found = evidence.judge();
+        assert_eq!(found.verdict, expected, "{}", found.sentence);
+        assert!(found.sentence.ends_with('.') && !found.sentence.contains("  "), "{}", found.sentence);
+    }
+
+    #[test]
+    fn a_hang_is_proven_by_silence_idle_cpu_and_a_quiet_log_together() {
+        check(&hung(), Ok(DeathProof::Hung));
+        check(&DeathEvidence { process: Process::Stopped, idle_for: S, ..hung() }, Ok(DeathProof::Hung));
+        check(&DeathEvidence { log: LogActivity::Wrote(300 * S), ..hung() }, Ok(DeathProof::Hung));
+        check(&DeathEvidence { log: LogActivity::NotLooked, ..hung() }, Err(HoldReason::Watching));
+        check(&DeathEvidence { silent_for: 29 * S, ..hung() }, Err(HoldReason::Watching));
+        check(&DeathEvidence { idle_for: 29 * S, ..hung() }, Err(HoldReason::Watching));
+        check(&DeathEvidence { idle_for: 29 * S, cpu_moved: true, ..hung() }, Err(HoldReason::Watching));
+        check(&DeathEvidence { idle_for: 2 * S, cpu_moved: true, ..hung() }, Err(HoldReason::Working));
+        check(&DeathEvidence { log: LogActivity::Wrote(4 * S), ..hung() }, Err(HoldReason::Writing));
+        let stopped = DeathEvidence { process: Process::Stopped, log: LogActivity::Wrote(4 * S), ..hung() };
+        check(&stopped, Err(HoldReason::Writing));
+    }
+
+    #[test]
+    fn a_process_that_is_gone_needs_no_silence() {
+        let gone = DeathEvidence { process: Process::Gone, silent_for: S, idle_for: S, ..hung() };
+        check(&gone, Ok(DeathProof::ProcessGone));
+        check(&DeathEvidence { ever_seen: false, ..gone.clone() }, Err(HoldReason::NeverSeen));
+        check(&DeathEvidence { is_restarting: true, ..gone.clone() }, Err(HoldReason::Restarting));
+        check(&DeathEvidence { can_start: false, driver: "none", ..gone }, Err(HoldReason::NoSupervisor));
+    }
+
+    #[test]
+    fn whatever_answers_is_left_alone() {
+        for process in [Process::Gone, Process::Stopped, Process::Alive, Process::Unknown] {
+            let answering = DeathEvidence { answers: true, process, ..hung() };
+            check(&answering, Err(HoldReason::Answers));
+        }
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_seen_is_dead_only_by_the_word_of_its_supervisor() {
+        let unseen = DeathEvidence { process: Process::Unknown, ..hung() };
+        check(&unseen, Err(HoldReason::Unseen));
+        check(
+            &DeathEvidence { supervisor_says_stopped: Some(false), ..unseen.clone() },
+            Err(HoldReason::Unseen),
+        );
+        let stopped = DeathEvidence { supervisor_says_stopped: Some(true), ..unseen };
+        check(&stopped, Ok(DeathProof::SupervisorSaysStopped));
+    }
+}
