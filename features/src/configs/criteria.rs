@@ -94,7 +94,7 @@ impl Baseline {
 
     /// Everything that is watched, as it stands so long after the beginning.
     pub fn judge(&self, seen: &Seen, poll_interval: Duration, elapsed: Duration) -> Vec<Criterion> {
-        let mut criteria = vec![heartbeat(seen, poll_interval)];
+        let mut criteria = vec![heartbeat(seen, poll_interval), trading_loop(seen)];
         if let Some(report) = &seen.report {
             criteria.extend([
                 self.rejects(report, elapsed),
@@ -228,6 +228,24 @@ fn heartbeat(seen: &Seen, poll_interval: Duration) -> Criterion {
         breached: !fresh || seen.presence.is_offline(),
         value: json!(age.map(|age| age.as_secs_f64())),
         limit: json!(limit.as_secs_f64()),
+        text,
+    }
+}
+
+/// A bot may answer in front of a loop that stands still. Of one that is silent nothing more is known.
+fn trading_loop(seen: &Seen) -> Criterion {
+    let ticked = seen.loop_age().filter(|_| seen.presence.answers());
+    let ok = !ticked.is_some_and(|ticked| ticked.stands_still());
+    let text = match ticked {
+        Some(ticked) => format!("the trading loop last went round {:.1} s ago", ticked.age.as_secs_f64()),
+        None => "the bot does not say when its trading loop last went round".to_owned(),
+    };
+    Criterion {
+        name: "loop".to_owned(),
+        ok,
+        breached: !ok,
+        value: json!(ticked.map(|ticked| ticked.age.as_secs_f64())),
+        limit: json!(ticked.map(|ticked| ticked.limit.as_secs_f64())),
         text,
     }
 }

@@ -1,0 +1,125 @@
+//! How old the truth is: by the bot's own word, whoever confirmed it since, and with its trading loop looked at too.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Duration, Instant};
+
+use botops::contract::Verb;
+use chrono::{TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use crate::kit;
+use crate::kit::app::Running;
+use crate::kit::paperbot::Paperbot;
+use crate::kit::scripted_bot::ScriptedBot;
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// What is promised: a loop that stands still is told of within this time after its limit.
+const TOLD_WITHIN: Duration = Duration::from_secs(10);
+
+async fn get(botops: &Running, path: &str) -> Value {
+    let (status, body) = botops.get(path).await;
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
+fn warns(answer: &Value, words: &str) -> bool {
+    answer["warnings"]
+        .as_array()
+        .is_some_and(|all| all.iter().any(|one| one.as_str().unwrap().contains(words)))
+}
+
+/// The file that the loop writes its effects to, as a pipe that can be stopped up: then the loop stands still in its next
+/// write, and the bot's API lives on.
+struct StopCock(File);
+
+impl StopCock {
+    fn before_launch(bot: &Paperbot) -> Self {
+        std::fs::create_dir_all(bot.data()).unwrap();
+        let path = bot.data().join("effects.jsonl");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap();
+        let pipe = File::options().read(true).write(true).custom_flags(nonblocking).open(path).unwrap();
+        Self(pipe)
+    }
+
+    fn close(&mut self) {
+        while self.0.write(&[b'\n'; 512]).is_ok() {}
+        while self.0.write(b"\n").is_ok() {}
+    }
+
+    fn open(&mut self) {
+        let mut sink = [0; 4096];
+        while self.0.read(&mut sink).is_ok() {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loop_that_stands_still_behind_a_living_api_is_told_of() {
+    let mut bot = Paperbot::prepare(&["--tick", "50ms"]);
+    let mut cock = StopCock::before_launch(&bot);
+    bot.launch().await;
+    bot.trades().await;
+    let botops = Running::start(bot.folder.path(), &[]).await;
+    let healthy = || async { get(&botops, "/api/v1/summary").await["health_status"] == "healthy" };
+    kit::until("it is healthy", SOON, healthy).await;
+    cock.close();
+    let stuck = bot.client.post(crate::kit::paperbot::url(&format!("commands/{}", Verb::Pause)));
+    let body = json!({"command_id": "stuck", "reason": "a test", "args": null});
+    let stuck = tokio::spawn(stuck.json(&body).send());
+    let began = Instant::now();
+    let told = || async {
+        let summary = get(&botops, "/api/v1/summary").await;
+        summary["health_status"] == "degraded" && warns(&summary, "trading loop stands still")
+    };
+    kit::until("the standstill is told", SOON, told).await;
+    assert!(began.elapsed() < TOLD_WITHIN, "{:?}", began.elapsed());
+    let state = get(&botops, "/api/v1/state").await;
+    assert_eq!(state["bot"]["presence"], "connected", "its API answers");
+    assert!(state["data_age_seconds"].as_f64().unwrap() > 4.0, "{}", state["data_age_seconds"]);
+    let component = || async { get(&botops, "/api/v1/health/components/bot").await["status"] == "WARNING" };
+    kit::until("the component says so", SOON, component).await;
+    cock.open();
+    kit::until("it is healthy again, or paused", SOON, || async {
+        let summary = get(&botops, "/api/v1/summary").await;
+        summary["health_status"] == "healthy" && !warns(&summary, "stands still")
+    })
+    .await;
+    stuck.await.unwrap().unwrap();
+    botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_bot_knew_eighteen_minutes_ago_is_eighteen_minutes_old_however_fresh_its_answer() {
+    let (bot, folder) = (ScriptedBot::start(), kit::folder());
+    let then = Utc::now() - TimeDelta::minutes(18);
+    bot.change(|report| {
+        report.loop_stats.last_tick_at = Some(then);
+        report.account.last_updated = then;
+    });
+    bot.script().report.as_of = then;
+    let (socket, id) = (bot.socket().display().to_string(), bot.id());
+    let settings = [("BOT_IPC_SOCKET", socket.as_str()), ("BOT_ID", id.as_str())];
+    let botops = Running::start(folder.path(), &settings).await;
+    let connected = || async { get(&botops, "/api/v1/state").await["bot"]["presence"] == "connected" };
+    kit::until("it answers", SOON, connected).await;
+    let summary = get(&botops, "/api/v1/summary").await;
+    let age = summary["data_age_seconds"].as_f64().unwrap();
+    assert!((1_080.0..1_200.0).contains(&age), "{age}");
+    assert_eq!(
+        (&summary["health_status"], &summary["is_data_stale"]),
+        (&json!("degraded"), &json!(true)),
+        "{summary:#}"
+    );
+    assert!(
+        warns(&summary, "DATA IS VERY OLD") && warns(&summary, "trading loop stands still"),
+        "{summary:#}"
+    );
+    // A bot that goes on is believed at once.
+    bot.change(|report| report.loop_stats.last_tick_at = Some(Utc::now()));
+    let fresh = || async { get(&botops, "/api/v1/summary").await["health_status"] == "healthy" };
+    kit::until("it is fresh again", SOON, fresh).await;
+    botops.stop().await;
+}
