@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use botops::bots::{Bots, BotsOptions, CallError, Driver, Presence, Seen, Supervisor};
+use botops::bots::{Bots, BotsOptions, CallError, Driver, HoldReason, Presence, Seen, Supervisor};
 use botops::contract::{
     Activate, BotId, Check, CommandRequest, EventKind, Outcome, SemanticError, Settle, Severity, Verb,
     VersionRef,
@@ -169,6 +169,9 @@ async fn bad_day(behaviour: Behaviour, expected: Presence, word: &'static str) {
     let told = move |seen: &Seen| seen.presence == expected && seen.presence_reason.contains(word);
     let seen = life.sees(&format!("{behaviour:?}"), TOLD_WITHIN, told).await;
     assert_eq!(seen.report.as_ref().unwrap().positions.len(), 2, "the last good state stays");
+    // Whatever it does on its socket, nothing may be done to it yet; what answers is left alone for good.
+    let held = seen.unasked_restart.verdict.unwrap_err();
+    assert_eq!(held == HoldReason::Answers, !expected.is_offline(), "{held:?}");
     let age = seen.data_age().unwrap();
     life.sees("an older state", BACK_WITHIN, move |seen| seen.data_age().unwrap() > age).await;
     let told =

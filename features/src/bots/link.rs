@@ -493,8 +493,9 @@ impl Poller {
         }
         let processes = self.link.processes();
         let process = if answers { Process::Alive } else { processes.state() };
+        let lives = !answers && matches!(process, Process::Alive | Process::Stopped);
         let (idle_for, cpu_moved) =
-            if answers { (Duration::ZERO, false) } else { self.watch_cpu(processes.cpu_ticks()) };
+            if lives { self.watch_cpu(processes.cpu_ticks()) } else { (Duration::ZERO, false) };
         let silent_for = lock(&self.link.last_sign).unwrap_or(self.started_at).elapsed();
         if !answers {
             self.look_outside(hello, process, silent_for);

@@ -113,9 +113,9 @@ impl BotProcesses {
         if left.all(|state| state == Process::Stopped) { Process::Stopped } else { Process::Alive }
     }
 
-    /// CPU time that they have used, in kernel ticks.
+    /// CPU time that they and all they started have used, in kernel ticks.
     pub fn cpu_ticks(&self) -> u64 {
-        self.known.iter().map(|process| process.cpu_ticks()).sum()
+        self.all_living().into_iter().map(ProcessId::cpu_ticks).sum()
     }
 
     /// Every living process of this life: the known ones, what they started, and what carries their start's mark.

@@ -109,7 +109,7 @@ impl Desk {
         if let Err(problem) = restarted {
             tracing::error!("the bot could not be started with a config change: {problem}");
             // Its one try is spent, or is taken back below: it boots what is committed.
-            if self.shared.options.supervisor.start().await.is_ok() {
+            if self.shared.bots.replace_process(&old, GRACE).await.is_ok() {
                 let end = Instant::now() + BOOT_LIMIT;
                 if let Err(also) = self.shared.new_life(&old, end).await {
                     self.shared.bots.expect_no_restart();
@@ -134,7 +134,9 @@ impl Desk {
         }
         live.in_doubt = true;
         live.retry_at = Instant::now() + START_PAUSE;
-        self.shared.options.supervisor.start().await.is_ok()
+        let progress = &live.txn.progress;
+        let old = progress.ends_life.clone().or_else(|| progress.boot_epoch.clone()).unwrap_or_default();
+        self.shared.bots.replace_process(&old, GRACE).await.is_ok()
     }
 
     /// Writes down which life of the bot is about to be asked to end.
