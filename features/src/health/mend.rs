@@ -34,31 +34,39 @@ impl Engine {
 
     /// An operator acts on a component's recovery.
     pub(super) fn act(&mut self, id: &str, act: &str, by: &str, now: Now) -> Result<(), &'static str> {
-        let has_runner = self.has_runner;
-        let Some(component) = self.components.get_mut(id) else { return Err("no such component") };
-        let recovery = &mut component.recovery;
-        match act {
-            "hold" => recovery.held_by = Some(by.to_owned()),
-            "release" => recovery.held_by = None,
-            "reset" => recovery.reset(),
-            _ => {
-                let Some(handler) =
-                    component.spec.recovery.clone().filter(|handler| runs(handler, has_runner))
-                else {
-                    return Err("the component has no handler that can run");
-                };
-                let limit_ms = limit_ms(&handler, &self.workflow_facts);
-                let started = recovery.run_now(limit_ms, &mut self.budget, now.mono)?;
-                if let Step::Start { attempt } = started {
-                    let reason = format!("started by {by}");
-                    self.start(id, attempt, handler, reason, Some(by.to_owned()));
-                }
-            }
-        }
+        let Some(mut component) = self.components.remove(id) else { return Err("no such component") };
+        let acted = self.act_on(&mut component, act, by, now);
+        self.put_recovery(&component, now);
+        self.components.insert(id.to_owned(), component);
+        acted?;
         let message = format!("recovery of {id}: {act} by {by}");
         let data = json!({"event_type": format!("recovery.{act}"), "component_id": id, "by": by});
         self.out.events.push(NewEvent::own(EventKind::Health, Severity::Medium, message, data));
-        self.store_recovery(id, now);
+        Ok(())
+    }
+
+    fn act_on(
+        &mut self,
+        component: &mut Component,
+        act: &str,
+        by: &str,
+        now: Now,
+    ) -> Result<(), &'static str> {
+        match act {
+            "hold" => component.recovery.held_by = Some(by.to_owned()),
+            "release" => component.recovery.held_by = None,
+            "reset" => component.recovery.reset(),
+            _ => {
+                let handler =
+                    component.spec.recovery.clone().filter(|handler| runs(handler, self.has_runner));
+                let Some(handler) = handler else {
+                    return Err("the component has no handler that can run");
+                };
+                let limit_ms = limit_ms(&handler, &self.workflow_facts);
+                component.recovery.run_now(limit_ms, &mut self.budget, now.mono)?;
+                self.begin_attempt(component, handler, format!("started by {by}"), Some(by.to_owned()));
+            }
+        }
         Ok(())
     }
 
@@ -84,15 +92,12 @@ impl Engine {
         } else {
             None
         };
-        let needs_person =
-            held.filter(|restart| blocked == Some("bot_not_proven_dead") && restart.needs_person());
+        let is_held_back = blocked == Some("bot_not_proven_dead") && component.recovery.held_by.is_none();
+        let needs_person = held.filter(|restart| is_held_back && restart.needs_person());
         component.left_to_person = needs_person.map(|restart| restart.sentence.clone());
-        let told =
-            needs_person.and_then(|restart| restart.verdict.as_ref().err().map(|why| format!("{why:?}")));
-        let is_news =
-            told.is_some() && component.recovery.is_due(now.mono) && component.recovery.told_blocked != told;
-        if is_news {
-            component.recovery.told_blocked = told;
+        let why = needs_person.and_then(|restart| restart.verdict.err()).map(|why| format!("{why:?}"));
+        if why.is_some() && component.recovery.is_due(now.mono) && component.recovery.told_blocked != why {
+            component.recovery.told_blocked = why;
             self.tell_left_to_person(component);
             self.put_recovery(component, now);
         }
@@ -105,60 +110,37 @@ impl Engine {
             }
             return;
         };
-        let id = component.spec.id.clone();
-        if let Step::Start { attempt } = step {
+        if let Step::Start { .. } = step {
             let reason = component.note.clone().unwrap_or_else(|| "it is not working".to_owned());
-            component.recovery.run =
-                self.start_quietly(&id, attempt, handler, reason, component.recovery.untried);
+            self.begin_attempt(component, handler, reason, None);
         }
         self.put_recovery(component, now);
-        self.tell_step(&id, &step);
+        self.tell_step(&component.spec.id, &step);
     }
 
-    fn start(&mut self, id: &str, attempt: u32, handler: Handler, reason: String, asked_by: Option<String>) {
-        let run = self.begin_attempt(id, attempt, handler, reason, asked_by, true);
-        if let Some(component) = self.components.get_mut(id) {
-            component.recovery.run = run;
-        }
-    }
-
-    /// Starts an attempt that nobody asked for; one that could not begin before is not told of again.
-    fn start_quietly(
-        &mut self,
-        id: &str,
-        attempt: u32,
-        handler: Handler,
-        reason: String,
-        untried: u32,
-    ) -> Option<AttemptRun> {
-        self.begin_attempt(id, attempt, handler, reason, None, untried == 0)
-    }
-
+    /// Hands the attempt that the component's recovery has just begun to whoever runs handlers. One that could not begin
+    /// before is not told of again.
     fn begin_attempt(
         &mut self,
-        id: &str,
-        attempt: u32,
+        component: &mut Component,
         handler: Handler,
         reason: String,
         asked_by: Option<String>,
-        is_news: bool,
-    ) -> Option<AttemptRun> {
-        if is_news {
+    ) {
+        let (id, attempt) = (component.spec.id.clone(), component.recovery.attempts);
+        if component.recovery.untried == 0 {
             let message = format!("recovery of {id}: attempt {attempt} runs {}", handler.name());
             let data = json!({"event_type": "recovery.started", "component_id": id, "attempt": attempt,
                 "handler": handler.name(), "reason": reason});
             self.say(Severity::High, message, data);
         }
-        let run = match handler {
-            Handler::Workflow(_) => Some(AttemptRun {
-                key: format!("recovery-{id}-{}", uuid::Uuid::now_v7()),
-                reason: format!("recovery of {id}: {reason}"),
-                asked_by,
-            }),
-            Handler::CheckpointStore => None,
+        let run = || AttemptRun {
+            key: format!("recovery-{id}-{}", uuid::Uuid::now_v7()),
+            reason: format!("recovery of {id}: {reason}"),
+            asked_by,
         };
-        self.out.attempts.push(Attempt { component: id.to_owned(), handler, run: run.clone() });
-        run
+        component.recovery.run = matches!(handler, Handler::Workflow(_)).then(run);
+        self.out.attempts.push(Attempt { component: id, handler, run: component.recovery.run.clone() });
     }
 
     /// A person has to act, because botops may not: one plain sentence, once for each reason.

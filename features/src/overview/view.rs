@@ -429,6 +429,12 @@ fn warnings(moment: &Moment<'_>) -> Vec<String> {
             warnings.push(seen.unasked_restart.sentence.clone());
         }
     }
+    if seen.presence == Presence::Incompatible {
+        warnings.push(format!(
+            "The bot is there, but not understood: {}. What is shown is the last that was.",
+            bare(&seen.presence_reason)
+        ));
+    }
     let Some(report) = seen.report.as_deref() else {
         warnings.extend(moment.extras.warnings.iter().cloned());
         return warnings;
