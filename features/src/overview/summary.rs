@@ -14,7 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::view::{HealthState, Moment, StateView, bare, cents};
-use super::{RunningWorkflow, markdown, tokens};
+use super::{RunningWorkflow, failures, markdown, tokens};
 use crate::bots::Presence;
 use crate::contract::{
     BotReport, Breaker, BreakerState, GateReason, Mode, Phase, Position, SemanticError, Session,
@@ -389,15 +389,13 @@ fn brief(error: &SemanticError, tokens: usize) -> RecentError {
     }
 }
 
-/// The bot's own list and the journal together, newest first, each failure once.
+/// The bot's own list and the journal together, newest first, each failure once: as `GET errors` has them.
 fn newest_errors<'a>(report: Option<&'a BotReport>, events: &'a [Arc<Event>]) -> Vec<&'a SemanticError> {
-    let of_bot = report.map_or(&[][..], |report| &report.recent_errors);
-    let of_journal = events.iter().filter_map(|event| event.error.as_ref());
-    let mut errors: Vec<&SemanticError> = of_bot.iter().chain(of_journal).collect();
+    let in_state = report.map_or(&[][..], |report| &report.recent_errors);
+    let of_journal = || events.iter().filter_map(|event| event.error.as_ref());
+    let reported = failures::reported_only(in_state, of_journal());
+    let mut errors: Vec<&SemanticError> = reported.into_iter().chain(of_journal()).collect();
     errors.sort_by_key(|error| Reverse(error.timestamp));
-    errors.dedup_by(|a, b| {
-        a.timestamp == b.timestamp && a.error_code == b.error_code && a.message == b.message
-    });
     errors
 }
 

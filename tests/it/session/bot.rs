@@ -177,8 +177,14 @@ async fn every_failure_of_the_session_is_in_the_list_of_failures() {
     )
     .await;
     let socket = bot.socket().display().to_string();
-    let botops = Running::start(bot.folder.path(), &[("BOT_IPC_SOCKET", &socket), ("BOT_DATA_DIR", &format!("{socket}.ops"))]).await;
-    let key = |error: &Value| (error["error_code"].to_string(), error["timestamp"].to_string(), error["message"].to_string());
+    let botops = Running::start(
+        bot.folder.path(),
+        &[("BOT_IPC_SOCKET", &socket), ("BOT_DATA_DIR", &format!("{socket}.ops"))],
+    )
+    .await;
+    let key = |error: &Value| {
+        (error["error_code"].to_string(), error["timestamp"].to_string(), error["message"].to_string())
+    };
     let logged = || {
         let folder = std::fs::read_dir(bot.data().join("logs")).unwrap();
         let files = folder.map(|entry| entry.unwrap().path());
@@ -197,7 +203,8 @@ async fn every_failure_of_the_session_is_in_the_list_of_failures() {
         let (_, state) = botops.get("/api/v1/state").await;
         let (_, summary) = botops.get("/api/v1/summary").await;
         let shown = summary["recent_errors"].as_array().map_or(0, Vec::len);
-        let omitted = summary["omitted"].as_array().into_iter().flatten().find(|left| left["what"] == "errors");
+        let omitted =
+            summary["omitted"].as_array().into_iter().flatten().find(|left| left["what"] == "errors");
         let omitted = omitted.and_then(|left| left["count"].as_u64()).unwrap_or_default();
         ["BRK_001", "BRK_004", "BRK_008"].iter().all(|code| logged.iter().any(|error| error.0.contains(code)))
             && logged == listed
