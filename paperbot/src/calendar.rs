@@ -99,14 +99,14 @@ impl Calendar {
     /// The same, with what an override file says: a YAML or JSON list of `{date, closed: true}` or
     /// `{date, open: "09:30", close: "13:00"}`, each with a `reason`.
     pub fn with_overrides(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
         let mut calendar = Self::new();
-        calendar.add(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        calendar.add(&text)?;
         Ok(calendar)
     }
 
     fn add(&mut self, text: &str) -> Result<(), String> {
-        let entries: Vec<Override> = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+        let entries: Vec<Override> = crate::broker::list_of_records(text)?;
         for entry in entries {
             let special = match (entry.closed, &entry.open, &entry.close) {
                 (true, None, None) => Special::Closed,

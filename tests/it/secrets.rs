@@ -111,7 +111,8 @@ fn every_line_of_the_example_works_as_printed() {
 async fn a_key_with_a_dollar_sign_in_env_is_the_whole_key() {
     let key = "abcdefghijklmnopqrstuvw01$23456789ABC${HOME}`x`\\n'\"#end";
     let folder = kit::folder();
-    std::fs::write(folder.path().join(".env"), format!("BOT_API_AUTH_TOKEN={key}\nBOT_API_PORT=0\n")).unwrap();
+    std::fs::write(folder.path().join(".env"), format!("BOT_API_AUTH_TOKEN={key}\nBOT_API_PORT=0\n"))
+        .unwrap();
     let mut botops = command(&["serve"]);
     botops.current_dir(folder.path()).stderr(Stdio::null()).stdout(Stdio::null());
     let _botops = kit::Process::spawn(&mut botops);
@@ -142,7 +143,8 @@ pub fn served_on(log: &Path) -> String {
 fn no_setting_is_repeated_when_it_cannot_be_used() {
     let example = include_str!("../../.env.example");
     let lines = example.lines().map(|line| line.trim_start_matches('#'));
-    let names = lines.filter_map(|line| Some(line.split_once('=')?.0)).filter(|name| name.starts_with("BOT_"));
+    let names =
+        lines.filter_map(|line| Some(line.split_once('=')?.0)).filter(|name| name.starts_with("BOT_"));
     let mut names: Vec<&str> = names.collect();
     names.push("BOT_API_TOKEN");
     assert!(names.contains(&"BOT_API_AUTH_TOKEN") && names.len() > 20, "{names:?}");
@@ -220,7 +222,7 @@ fn a_command_line_that_cannot_be_read_is_not_repeated() {
         &["serve", "--port", CANARY],
         &["serve", "--token=hush-canary-5f3a9c1d"],
         &["serve", "--hush-canary-5f3a9c1d"],
-        &["check", "-hush-canary-5f3a9c1d"],
+        &["check", "-xhush-canary-5f3a9c1d"],
         &["key", CANARY],
         &["key", "new", "--id", "a", "--scopes", CANARY, "--file", "k"],
         &["key", "new", "--id", "a", "--expires", CANARY, "--file", "k"],
@@ -272,7 +274,10 @@ fn no_setting_of_the_bot_is_repeated() {
             bot.env(name, format!("{CANARY} !"));
             let (code, said) = run(bot);
             assert_eq!(code, Some(2), "{name}: {said}");
-            assert!(!said.contains(CANARY) && said.contains(&name[9..].to_lowercase().replace('_', "-")), "{name}: {said}");
+            assert!(
+                !said.contains(CANARY) && said.contains(&name[9..].to_lowercase().replace('_', "-")),
+                "{name}: {said}"
+            );
         }
     }
     // Files that hold a secret, given where another kind of file belongs; and the one that holds the broker's keys.
@@ -342,7 +347,8 @@ fn a_secret_that_a_client_repeats_does_not_reach_the_log() {
     let log = folder.path().join("botops-data/logs/botops.log");
     let address = served_on(&log);
     let said = serde_json::json!({"name": CANARY, "arguments": {"text": quoted}});
-    let call = serde_json::json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": said}).to_string();
+    let call =
+        serde_json::json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": said}).to_string();
     for n in 0..2 {
         let mut stream = std::net::TcpStream::connect(&address).unwrap();
         let length = call.len();

@@ -66,7 +66,8 @@ async fn botops_opens_its_log_anew_at_hup_and_loses_no_line() {
         assert_eq!(refused(&mut sent).await, 401);
         until("new lines go there", SOON, || async { count(&log, "AUTH_001") > 0 }).await;
     }
-    let all = || moved.iter().chain([&log]).map(|file| count(file, "\"error.code\":\"AUTH_001\"")).sum::<usize>();
+    let all =
+        || moved.iter().chain([&log]).map(|file| count(file, "\"error.code\":\"AUTH_001\"")).sum::<usize>();
     until("every line is in one of the files", SOON, || async { all() == sent }).await;
     assert_eq!(botops.child().try_wait().unwrap(), None, "it lives");
     botops.terminate();
@@ -92,7 +93,10 @@ fn whatever_asks_botops_to_end_ends_it_in_order() {
 /// The log files of a bot, by name.
 fn logs_of(bot: &Paperbot) -> Vec<PathBuf> {
     let folder = std::fs::read_dir(bot.data().join("logs")).unwrap();
-    folder.map(|entry| entry.unwrap().path()).filter(|path| !path.to_string_lossy().contains("aside")).collect()
+    folder
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| !path.to_string_lossy().contains("aside"))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,22 +111,24 @@ async fn a_bot_opens_all_its_logs_anew_at_hup_and_trades_on() {
         names.iter().all(|name| files.iter().any(|file| file.to_string_lossy().contains(&format!("/{name}"))))
     };
     until("all logs are there", SOON, has_all).await;
-    let aside: Vec<(PathBuf, PathBuf)> =
-        logs_of(&bot).into_iter().map(|file| (file.clone(), PathBuf::from(format!("{}.aside", file.display())))).collect();
+    let aside: Vec<(PathBuf, PathBuf)> = logs_of(&bot)
+        .into_iter()
+        .map(|file| (file.clone(), PathBuf::from(format!("{}.aside", file.display()))))
+        .collect();
     for (file, aside) in &aside {
         std::fs::rename(file, aside).unwrap();
     }
     for signal in HARMLESS {
         send(bot.process.as_ref().unwrap(), signal);
     }
-    let again = || async {
-        aside.iter().all(|(file, _)| std::fs::metadata(file).is_ok_and(|file| file.len() > 0))
-    };
+    let again =
+        || async { aside.iter().all(|(file, _)| std::fs::metadata(file).is_ok_and(|file| file.len() > 0)) };
     until("all logs go on under their names", Duration::from_secs(60), again).await;
     assert_eq!(bot.state().await.boot_epoch, started, "it is the same life");
     // No line was lost or written twice at the change: the numbers go on.
     let health = bot.data().join("logs/health_check.log");
-    let numbers = |file: &Path| lines(file).iter().map(|line| line["seq"].as_u64().unwrap()).collect::<Vec<_>>();
+    let numbers =
+        |file: &Path| lines(file).iter().map(|line| line["seq"].as_u64().unwrap()).collect::<Vec<_>>();
     let mut seen = numbers(Path::new(&format!("{}.aside", health.display())));
     seen.extend(numbers(&health));
     let expected: Vec<u64> = (1..).take(seen.len()).collect();
