@@ -252,7 +252,7 @@ fn read_env_file() -> Result<Vec<(String, String)>, Vec<SettingError>> {
     };
     // What stands in the line stays there: it may be a secret.
     let broken = |error: &env_file::LineError| {
-        refused(error.said(OWN).to_string(), "Write one NAME=value a line; values are taken literally.")
+        refused(error.said(OWN), "Write one NAME=value a line; values are taken literally.")
     };
     env_file::parse(&file).map_err(|wrong| wrong.iter().map(broken).collect())
 }

@@ -6,8 +6,6 @@
 //! more often than not. Deliberately absent: values of several lines, and escapes other than `\"`, `\\`, `\$` and
 //! `` \` ``.
 
-use std::fmt;
-
 /// A line that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineError {
@@ -22,7 +20,7 @@ pub struct LineError {
 
 impl LineError {
     /// What is wrong, with the name when it is one of those that begin so.
-    pub fn said(&self, expected: &str) -> impl fmt::Display {
+    pub fn said(&self, expected: &str) -> String {
         let name = self.name.as_deref().filter(|name| name.starts_with(expected));
         let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
         format!("line {}{name}: {}", self.line, self.problem)
@@ -166,7 +164,7 @@ mod tests {
     #[test]
     fn only_an_expected_name_is_told() {
         let wrong = parse(b"BOT_A='b\nQUJD='b").unwrap_err();
-        assert!(wrong[0].said("BOT_").to_string().starts_with("line 1 (BOT_A): "));
-        assert!(wrong[1].said("BOT_").to_string().starts_with("line 2: "));
+        assert!(wrong[0].said("BOT_").starts_with("line 1 (BOT_A): "));
+        assert!(wrong[1].said("BOT_").starts_with("line 2: "));
     }
 }

@@ -197,9 +197,14 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Er
     let _lock = lock(&options.data_dir)?;
     let tasks = Tasks::new();
     let (words, queue) = mpsc::unbounded_channel();
+    // A setting is named and not repeated, as everywhere.
+    let of_socket = |problem: String| {
+        let path = socket.display().to_string();
+        cannot_start(problem.replace(&path, "the address of --socket"))
+    };
     // The socket comes last: whoever sees it finds a bot behind it.
     let prepared = build(&options, &boot_epoch, &tasks, words)
-        .and_then(|built| Ok((built, serve::listen(&socket).map_err(cannot_start)?)));
+        .and_then(|built| Ok((built, serve::listen(&socket).map_err(of_socket)?)));
     let ((engine, journal, picture), listener) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {

@@ -117,6 +117,7 @@ async fn a_key_with_a_dollar_sign_in_env_is_the_whole_key() {
     botops.current_dir(folder.path()).stderr(Stdio::null()).stdout(Stdio::null());
     let _botops = kit::Process::spawn(&mut botops);
     let address = served_on(&folder.path().join("botops-data/logs/botops.log"));
+    kit::install_tls();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let ask = async |key: &str| {
         let request = client.get(format!("http://{address}/api/v1/whoami")).header("x-api-key", key);
@@ -168,10 +169,12 @@ fn no_setting_is_repeated_when_it_cannot_be_used() {
         }
     }
     // What the system refuses at the start itself.
-    for name in ["BOT_DATA_DIR", "BOT_LOG_DIR"] {
+    let more = [("BOT_DATA_DIR", "BOT_ID"), ("BOT_LOG_DIR", "BOT_ID"), ("BOT_DATA_DIR", "BOT_LOG_DIR")];
+    for (name, beside) in more {
         let folder = kit::folder();
         let mut serve = command(&["serve", "--port", "0"]);
         serve.current_dir(folder.path()).env("BOT_API_AUTH_TOKEN", KEY).env(name, format!("/proc/{CANARY}"));
+        serve.env(beside, "logs");
         let (code, said) = run(serve);
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains(name) && !said.contains(CANARY), "{said}");
@@ -279,6 +282,14 @@ fn no_setting_of_the_bot_is_repeated() {
                 "{name}: {said}"
             );
         }
+    }
+    for name in ["BOT_IPC_SOCKET", "PAPERBOT_DATA_DIR", "PAPERBOT_LOG_DIR"] {
+        let mut bot = Command::new(kit::program("paperbot"));
+        bot.env("PAPERBOT_DATA_DIR", folder.path()).env(name, format!("/proc/{CANARY}/x"));
+        let (code, said) = run(bot);
+        assert_eq!(code, Some(2), "{name}: {said}");
+        let named = said.contains(if name == "BOT_IPC_SOCKET" { "--socket" } else { "-dir" });
+        assert!(!said.contains(CANARY) && named, "{name}: {said}");
     }
     // Files that hold a secret, given where another kind of file belongs; and the one that holds the broker's keys.
     let file = folder.path().join("secrets.env");

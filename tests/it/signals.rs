@@ -40,6 +40,7 @@ fn count(log: &Path, text: &str) -> usize {
 async fn botops_opens_its_log_anew_at_hup_and_loses_no_line() {
     let folder = kit::folder();
     let (mut botops, log, address) = start(folder.path());
+    kit::install_tls();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     // Each refused request is one line.
     let mut sent = 0;

@@ -247,7 +247,7 @@ fn read_keys(source: &KeySource) -> Result<(SecretString, SecretString), BrokerE
             let (mut id, mut secret) = (None, None);
             let file = std::fs::read(path).map_err(|_| config("the key file cannot be read"))?;
             let pairs = env_file::parse(&file).map_err(|wrong| {
-                let first = wrong.first().map(|error| error.said("APCA_").to_string());
+                let first = wrong.first().map(|error| error.said("APCA_"));
                 config(&format!("the key file, {}", first.unwrap_or_default()))
             })?;
             for (name, value) in pairs {
