@@ -50,7 +50,10 @@ pub fn run(options: &Options) -> ExitCode {
     };
     let settings = match settings(options, &folder) {
         Ok(settings) => settings,
-        Err(lines) => return process::refuse(&lines),
+        Err(lines) => {
+            folder.leave();
+            return process::refuse(&lines);
+        }
     };
     let key = settings.token.clone();
     let throw_away = folder.throw_away;

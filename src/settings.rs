@@ -289,8 +289,8 @@ impl Settings {
             reader.parsed("BOT_ID", BotId::from_str("paperbot").expect("it is valid"), "a bot id", |text| {
                 text.parse().ok()
             });
-        let data_dir = PathBuf::from(sources.get("BOT_DATA_DIR").unwrap_or("botops-data"));
-        let log_dir = sources.get("BOT_LOG_DIR").map_or_else(|| data_dir.join("logs"), PathBuf::from);
+        let data_dir = reader.path("BOT_DATA_DIR").unwrap_or_else(|| PathBuf::from("botops-data"));
+        let log_dir = reader.path("BOT_LOG_DIR").unwrap_or_else(|| data_dir.join("logs"));
         let socket = reader.socket(&data_dir);
         let supervisor = reader.supervisor(&data_dir, &log_dir);
         let health = reader.health();
@@ -430,6 +430,21 @@ impl Reader<'_> {
         })
     }
 
+    /// A path as it stands. What a shell would fill in is refused: nothing does so here, and a folder of that name would
+    /// be a new and empty one.
+    fn path(&mut self, name: &str) -> Option<PathBuf> {
+        let text = self.sources.get(name)?;
+        if text.starts_with(['$', '~']) || text.contains("${") {
+            self.refuse(
+                name,
+                "it begins with `~` or names a variable, which nothing fills in",
+                "Write the path out.",
+            );
+            return None;
+        }
+        Some(PathBuf::from(text))
+    }
+
     fn token(&mut self) -> SecretString {
         const NAME: &str = "BOT_API_AUTH_TOKEN";
         const REMEDY: &str =
@@ -514,8 +529,8 @@ impl Reader<'_> {
 
     fn keys(&mut self) -> KeyFile {
         const NAME: &str = "BOT_API_KEYS_FILE";
-        let Some(path) = self.sources.get(NAME) else { return KeyFile::default() };
-        match KeyFile::read(Path::new(path)) {
+        let Some(path) = self.path(NAME) else { return KeyFile::default() };
+        match KeyFile::read(&path) {
             Ok(file) => file,
             Err(problem) => {
                 let problem = format!("the keys file cannot be used ({problem})");
@@ -579,7 +594,7 @@ impl Reader<'_> {
             ("none", "") => Driver::None,
             ("spawn", "") => {
                 let argv = self.argv("BOT_SUPERVISOR_COMMAND", self.sources.get("BOT_SUPERVISOR_COMMAND"));
-                let pid_file = self.sources.get("BOT_SUPERVISOR_PID_FILE").map(PathBuf::from);
+                let pid_file = self.path("BOT_SUPERVISOR_PID_FILE");
                 let pid_file = pid_file.unwrap_or_else(|| data_dir.join("paperbot").join("paperbot.pid"));
                 Driver::Spawn { argv, pid_file, output: log_dir.join("bot-output.txt") }
             }
@@ -608,8 +623,7 @@ impl Reader<'_> {
 
     fn socket(&mut self, data_dir: &Path) -> PathBuf {
         const NAME: &str = "BOT_IPC_SOCKET";
-        let path =
-            self.sources.get(NAME).map_or_else(|| data_dir.join("ipc").join("bot.sock"), PathBuf::from);
+        let path = self.path(NAME).unwrap_or_else(|| data_dir.join("ipc").join("bot.sock"));
         let length = path.as_os_str().len();
         if length > SOCKET_PATH_MAX {
             self.refuse(

@@ -168,6 +168,17 @@ fn no_setting_is_repeated_when_it_cannot_be_used() {
             assert!(!said.contains(CANARY), "{name}={value}: {said}");
         }
     }
+    // What a shell would have filled in: taken literally it would begin a new, empty folder.
+    let paths =
+        ["BOT_DATA_DIR", "BOT_LOG_DIR", "BOT_IPC_SOCKET", "BOT_API_KEYS_FILE", "BOT_SUPERVISOR_PID_FILE"];
+    for name in paths {
+        for value in ["$HOME/hush", "${HOME}/hush", "~/hush", "/home/${USER}/hush"] {
+            let (code, said) = checked(format!(
+                "BOT_API_AUTH_TOKEN={KEY}\nBOT_SUPERVISOR=spawn\nBOT_SUPERVISOR_COMMAND=[\"a\"]\n{name}={value}\n"
+            ));
+            assert!(code == Some(2) && said.contains(name) && !said.contains("hush"), "{said}");
+        }
+    }
     // What the system refuses at the start itself.
     let more = [("BOT_DATA_DIR", "BOT_ID"), ("BOT_LOG_DIR", "BOT_ID"), ("BOT_DATA_DIR", "BOT_LOG_DIR")];
     for (name, beside) in more {
@@ -240,9 +251,14 @@ fn a_command_line_that_cannot_be_read_is_not_repeated() {
     for arguments in botops {
         let folder = kit::folder();
         let mut command = command(arguments);
-        command.current_dir(folder.path()).env("BOT_API_AUTH_TOKEN", KEY);
+        command.current_dir(folder.path()).env("BOT_API_AUTH_TOKEN", KEY).env("TMPDIR", folder.path());
         let (code, said) = run(command);
         assert!(matches!(code, Some(1 | 2)), "{arguments:?}: {said}");
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "{arguments:?} leaves nothing behind"
+        );
         assert!(!said.contains(CANARY) && !said.trim().is_empty(), "{arguments:?}: {said}");
     }
 }

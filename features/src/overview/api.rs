@@ -266,7 +266,7 @@ struct EventQuery {
     #[param(example = "30s")]
     wait: Option<String>,
     /// Only this kind: `error`, `fill`, `order`, `session`, `breaker`, `config`, `lifecycle`, `workflow`, `health`,
-    /// `control` or `other`.
+    /// `control` or `other`. Failures of every kind are in `GET errors`.
     #[param(example = "error")]
     kind: Option<String>,
     /// Items at most, 1 to 500.
