@@ -239,13 +239,16 @@ struct Source<'a> {
 impl<'a> Source<'a> {
     fn of(moment: &'a Moment<'a>, state: &'a StateView, events: &'a [Arc<Event>]) -> Self {
         let report = moment.seen.report.as_deref();
-        let errors = newest_errors(report, events);
+        let mut errors = newest_errors(report, events);
+        let count = errors.len();
+        // One trouble that two events tell of, as session and breaker do, takes one of the few places.
+        errors.dedup_by_key(|error| (error.timestamp, &error.error_code, &error.message));
         let last_hour = report.map_or(0, |report| report.error_count_last_hour as usize);
         Self {
             state,
             moment,
             largest: largest(state.positions.as_deref().unwrap_or_default()),
-            error_count: last_hour.max(errors.len()),
+            error_count: last_hour.max(count),
             errors,
         }
     }
@@ -395,7 +398,7 @@ fn newest_errors<'a>(report: Option<&'a BotReport>, events: &'a [Arc<Event>]) ->
     let of_journal = || events.iter().filter_map(|event| event.error.as_ref());
     let reported = failures::reported_only(in_state, of_journal());
     let mut errors: Vec<&SemanticError> = reported.into_iter().chain(of_journal()).collect();
-    errors.sort_by_key(|error| Reverse(error.timestamp));
+    errors.sort_by_key(|error| (Reverse(error.timestamp), &error.error_code, &error.message));
     errors
 }
 
