@@ -203,7 +203,7 @@ fn take_data_dir(folder: &Path) -> Result<File, StartError> {
     use std::os::unix::fs::DirBuilderExt;
     let unusable = |problem: String| StartError::Setting {
         setting: "BOT_DATA_DIR",
-        problem: format!("{} cannot be used ({problem})", folder.display()),
+        problem: format!("the folder cannot be used ({problem})"),
         remedy: "Name a folder that this user can write.".to_owned(),
     };
     std::fs::DirBuilder::new()
@@ -216,7 +216,7 @@ fn take_data_dir(folder: &Path) -> Result<File, StartError> {
         Ok(()) => Ok(lock),
         Err(std::fs::TryLockError::WouldBlock) => Err(StartError::Setting {
             setting: "BOT_DATA_DIR",
-            problem: format!("another botops uses {}", folder.display()),
+            problem: "another botops uses this folder".to_owned(),
             remedy: "Stop it, or give this one its own folder.".to_owned(),
         }),
         Err(std::fs::TryLockError::Error(error)) => Err(unusable(error.to_string())),

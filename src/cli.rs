@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 cannot start as configured (one line a setting on stderr).
 
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -83,7 +84,11 @@ enum KeyCommand {
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    match Cli::parse().command.unwrap_or(Command::Serve(Flags::default())) {
+    let given = match Cli::try_parse() {
+        Ok(given) => given,
+        Err(error) => return paperbot::command_line::end_with(&error, "botops"),
+    };
+    match given.command.unwrap_or(Command::Serve(Flags::default())) {
         Command::Serve(flags) => serve(&flags),
         Command::Demo(options) => demo::run(&options),
         Command::Paperbot(options) => paperbot::main(*options),
@@ -126,12 +131,16 @@ fn check(flags: &Flags) -> ExitCode {
 
 /// Where the server is and which key to send come from the same places as the server's own settings.
 fn ask_server(flags: &ask::AskFlags) -> ExitCode {
-    let sources = Sources::read(&Flags::default()).unwrap_or_else(|_| Sources::of([]));
-    let host = match sources.get("BOT_API_HOST") {
-        None | Some("0.0.0.0" | "::") => "127.0.0.1",
-        Some(host) => host,
+    let read = Sources::read(&Flags::default())
+        .and_then(|sources| Settings::address_of(&sources).map(|address| (sources, address)));
+    let (sources, mut address) = match read {
+        Ok(read) => read,
+        Err(wrong) => return refuse(&lines(&wrong)),
     };
-    let url = format!("http://{host}:{}", sources.get("BOT_API_PORT").unwrap_or("8000"));
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    let url = format!("http://{address}");
     let key = sources.get("BOT_API_AUTH_TOKEN").map(|key| SecretString::from(key.to_owned()));
     ask::run_client(flags, url, key, say, |text| {
         // Nobody is left to tell when standard error is closed.
@@ -140,18 +149,18 @@ fn ask_server(flags: &ask::AskFlags) -> ExitCode {
 }
 
 fn load(flags: &Flags) -> Result<Settings, Vec<SettingError>> {
-    let sources = Sources::read(flags).map_err(|error| vec![error])?;
-    Settings::check(&sources)
+    Settings::check(&Sources::read(flags)?)
 }
 
 /// Prints the verdict as JSON; ends with 0 when the file is as it was written, with 1 when it is not.
 fn verify_audit(file: &std::path::Path, key_file: Option<&std::path::Path>, head: Option<&str>) -> ExitCode {
-    let known = match head.map(|text| (text, text.split_once(':'))) {
+    let known = match head.map(|text| text.split_once(':')) {
         None => None,
-        Some((text, pair)) => {
+        Some(pair) => {
             let parsed = pair.and_then(|(seq, mac)| Some((seq.parse().ok()?, mac.to_owned())));
             let Some((seq, mac)) = parsed else {
-                return refuse(&[format!("`{text}` is no head; give it as an X-Audit-Head says, SEQ:MAC")]);
+                let problem = "--head: it is no head; give it as an X-Audit-Head says, SEQ:MAC";
+                return refuse(&[problem.to_owned()]);
             };
             Some(AuditHead { seq, mac })
         }
@@ -179,18 +188,18 @@ fn add_key(id: String, scopes: Vec<Scope>, expires: Option<&str>, path: &std::pa
     let mut file = if path.exists() {
         match KeyFile::read(path) {
             Ok(file) => file,
-            Err(problem) => return fail(&format!("{} cannot be used: {problem}", path.display())),
+            Err(problem) => return fail(&format!("the keys file cannot be used: {problem}")),
         }
     } else {
         KeyFile::default()
     };
     if file.keys.iter().any(|key| key.id == id) {
-        return fail(&format!("a key `{id}` is there already; choose another id"));
+        return fail("a key of this id is there already; choose another --id");
     }
-    let expires_at = match expires.map(|text| (text, parse_duration(text))) {
+    let expires_at = match expires.map(parse_duration) {
         None => None,
-        Some((_, Some(time))) => Some(Utc::now() + time),
-        Some((text, None)) => return fail(&format!("`{text}` is no time; use one such as 90d")),
+        Some(Some(time)) => Some(Utc::now() + time),
+        Some(None) => return fail("--expires: it is no time; use one such as 90d"),
     };
     let (key, record) = match new_key(id, scopes.into_iter().collect(), expires_at) {
         Ok(made) => made,
@@ -198,7 +207,7 @@ fn add_key(id: String, scopes: Vec<Scope>, expires: Option<&str>, path: &std::pa
     };
     file.keys.push(record);
     if let Err(error) = write_private(path, &file) {
-        return fail(&format!("{} cannot be written: {error}", path.display()));
+        return fail(&format!("the keys file cannot be written: {error}"));
     }
     say(key.expose_secret());
     ExitCode::SUCCESS

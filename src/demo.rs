@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use crate::app::App;
 use crate::bots::Presence;
 use crate::process;
-use crate::settings::{Flags, Settings, Sources};
+use crate::settings::{Flags, SettingError, Settings, Sources};
 use crate::web::{Scope, new_key};
 
 /// How long the bot may take to end before it is killed.
@@ -42,7 +42,7 @@ pub struct Options {
     bot: Vec<String>,
 }
 
-/// Runs the demo until SIGTERM or SIGINT.
+/// Runs the demo until a signal asks for the end.
 pub fn run(options: &Options) -> ExitCode {
     let folder = match Folder::prepare(options.data_dir.as_deref()) {
         Ok(folder) => folder,
@@ -50,7 +50,10 @@ pub fn run(options: &Options) -> ExitCode {
     };
     let settings = match settings(options, &folder) {
         Ok(settings) => settings,
-        Err(lines) => return process::refuse(&lines),
+        Err(lines) => {
+            folder.leave();
+            return process::refuse(&lines);
+        }
     };
     let key = settings.token.clone();
     let throw_away = folder.throw_away;
@@ -91,7 +94,7 @@ impl Folder {
             None => std::env::temp_dir().join(format!("botops-demo-{}", std::process::id())),
         };
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        made.map_err(|error| format!("{} cannot be made ({error})", path.display()))?;
+        made.map_err(|error| format!("the folder cannot be made ({error})"))?;
         Ok(Self { path, throw_away: named.is_none() })
     }
 
@@ -114,7 +117,8 @@ fn settings(options: &Options, folder: &Folder) -> Result<Settings, Vec<String>>
         log_dir: Some(folder.path.join("logs").display().to_string()),
         host: None,
     };
-    let mut sources = Sources::read(&flags).map_err(|error| vec![error.to_string()])?;
+    let lines = |wrong: Vec<SettingError>| wrong.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut sources = Sources::read(&flags).map_err(lines)?;
     if sources.get("BOT_API_AUTH_TOKEN").is_none() {
         let (key, _) =
             new_key("demo".to_owned(), [Scope::Admin].into_iter().collect(), None).map_err(|e| vec![e])?;
@@ -127,7 +131,7 @@ fn settings(options: &Options, folder: &Folder) -> Result<Settings, Vec<String>>
         "BOT_SUPERVISOR_PID_FILE",
         folder.path.join("paperbot/paperbot.pid").display().to_string(),
     );
-    Settings::check(&sources).map_err(|wrong| wrong.iter().map(ToString::to_string).collect())
+    Settings::check(&sources).map_err(lines)
 }
 
 /// The bot's command line: this executable, as `paperbot`.

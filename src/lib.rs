@@ -12,10 +12,10 @@
 //!
 //! | modules | what they are |
 //! |---|---|
-//! | `text`, `redact`, `kill` | text from outside made harmless, secrets taken out, places where tests let the process die |
+//! | `text`, `redact`, `env_file`, `kill` | text from outside made harmless, secrets taken out, files of settings read literally, places where tests let the process die |
 //! | [`contract`] | the vocabulary between a bot and botops: types, no I/O |
 //! | [`error`] | failures and their catalogue: cause, impact, remedy |
-//! | [`tasks`], [`telemetry`] | the only place that spawns; the log and the metrics |
+//! | [`tasks`], [`telemetry`], `signals` | the only place that spawns; the log and the metrics; what signals ask for |
 //! | [`web`] | everything between a socket and a handler |
 //! | [`store`] | one SQLite file with one writer |
 //! | [`events`] | what happened, numbered, across restarts |
@@ -61,7 +61,7 @@ pub mod routes;
 pub mod settings;
 
 pub use botops_features::{bots, configs, events, health, ops_log, overview, performance, store, workflows};
-use botops_ground::text;
 pub use botops_ground::{contract, error, kill, tasks, telemetry, web};
+use botops_ground::{env_file, signals, text};
 #[doc(hidden)]
 pub use botops_paperbot as paperbot;

@@ -4,13 +4,12 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use crate::app::{App, StartError};
 use crate::settings::Settings;
+use crate::signals::{Asked, Signals};
 use crate::telemetry;
 
-/// Starts, calls `ready` once the API answers, serves until SIGTERM or SIGINT, calls `last` and stops.
+/// Starts, calls `ready` once the API answers, serves until a signal asks for the end, calls `last` and stops.
 pub(crate) fn serve_until_signal(
     settings: Settings,
     ready: impl AsyncFnOnce(&App),
@@ -20,15 +19,14 @@ pub(crate) fn serve_until_signal(
         &settings.log_dir,
         "botops",
         &settings.log_filter,
-        vec![settings.token.clone()],
+        &settings.secrets(),
     ) {
         Ok(logging) => logging,
         Err(error) => {
-            let folder = settings.log_dir.display();
             let setting =
                 if settings.log_dir.starts_with(&settings.data_dir) { "BOT_DATA_DIR" } else { "BOT_LOG_DIR" };
             return refuse(&[format!(
-                "{setting}: {folder} cannot be used ({error}). Name a folder that this user can write."
+                "{setting}: the folder cannot be used ({error}). Name a folder that this user can write."
             )]);
         }
     };
@@ -52,9 +50,17 @@ pub(crate) fn serve_until_signal(
             Err(error) => return refuse(&[error.to_string()]),
         };
         ready(&app).await;
-        let code = tokio::select! {
-            () = signals.any() => ExitCode::SUCCESS,
-            () = app.failed() => ExitCode::FAILURE,
+        let code = loop {
+            tokio::select! {
+                asked = signals.next() => match asked {
+                    Asked::Stop => break ExitCode::SUCCESS,
+                    Asked::Reopen => {
+                        telemetry::reopen_logs();
+                        tracing::info!("the log files are opened anew");
+                    }
+                },
+                () = app.failed() => break ExitCode::FAILURE,
+            }
         };
         last(&app).await;
         app.stop().await;
@@ -63,25 +69,6 @@ pub(crate) fn serve_until_signal(
     runtime.shutdown_timeout(Duration::from_secs(1));
     drop(logging);
     code
-}
-
-/// SIGTERM and SIGINT, caught from the moment this exists: one that comes while botops starts is not lost.
-struct Signals {
-    term: Signal,
-    int: Signal,
-}
-
-impl Signals {
-    fn catch() -> std::io::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
-    }
-
-    async fn any(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.int.recv() => {}
-        }
-    }
 }
 
 /// A line on stdout; a closed pipe is the reader's choice.

@@ -18,6 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::bots::Driver;
 use crate::contract::BotId;
+use crate::env_file;
 use crate::health::Allowed;
 use crate::web::KeyFile;
 
@@ -48,7 +49,7 @@ pub struct Flags {
 }
 
 /// Everything botops can be told from outside, checked.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// Where the API listens.
     pub address: SocketAddr,
@@ -94,8 +95,21 @@ pub struct Settings {
     pub health: HealthSettings,
 }
 
+/// What was chosen for a bot's command line may hold its password, so it is not among what can be printed.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("address", &self.address)
+            .field("bot_id", &self.bot_id)
+            .field("data_dir", &self.data_dir)
+            .field("log_dir", &self.log_dir)
+            .field("health", &self.health)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What checks may reach and who is told of alerts.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct HealthSettings {
     /// Hosts and networks that checks may reach besides public addresses.
     pub allowed: Vec<Allowed>,
@@ -109,6 +123,19 @@ pub struct HealthSettings {
     pub alertmanager: Option<reqwest::Url>,
     /// An address asked once a minute while health moves on.
     pub watchdog: Option<reqwest::Url>,
+}
+
+/// Addresses of receivers may hold a token.
+impl fmt::Debug for HealthSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthSettings")
+            .field("allowed", &self.allowed)
+            .field("secrets", &self.secrets.keys())
+            .field("webhook", &self.webhook.is_some())
+            .field("alertmanager", &self.alertmanager.is_some())
+            .field("watchdog", &self.watchdog.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is wrong with one setting.
@@ -140,6 +167,12 @@ const KNOWN: &[&str] = &[
     "BOT_API_WORKERS",
 ];
 
+/// The file of settings in the working folder.
+const ENV_FILE: &str = ".env";
+
+/// How the names of settings begin.
+const OWN: &str = "BOT_";
+
 /// Where the values come from: flags, then the environment, then `.env`.
 pub struct Sources {
     values: BTreeMap<String, String>,
@@ -149,25 +182,27 @@ impl Sources {
     /// Reads the process environment and `.env` in the working folder, and puts the flags on top.
     ///
     /// # Errors
-    /// A `.env` that cannot be read.
-    pub fn read(flags: &Flags) -> Result<Self, SettingError> {
-        let file = Path::new(".env");
-        let mut values = BTreeMap::new();
-        if file.exists() {
-            let broken = |error: dotenvy::Error| SettingError {
-                setting: ".env".to_owned(),
-                problem: format!("the file cannot be read ({})", first_line(&error.to_string())),
-                remedy: "Write one NAME=value a line.".to_owned(),
-            };
-            for pair in dotenvy::from_path_iter(file).map_err(broken)? {
-                let (name, value) = pair.map_err(broken)?;
-                values.insert(name, value);
+    /// Every line of `.env` and every variable that cannot be read, by line and name.
+    pub fn read(flags: &Flags) -> Result<Self, Vec<SettingError>> {
+        let mut values: BTreeMap<String, String> = read_env_file()?.into_iter().collect();
+        let mut wrong = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => {
+                    values.insert(name, value);
+                }
+                Err(_) if name.starts_with(OWN) => wrong.push(SettingError {
+                    setting: name,
+                    problem: "the value is not UTF-8 text".to_owned(),
+                    remedy: "Set it anew.".to_owned(),
+                }),
+                Err(_) => {}
             }
         }
-        values.extend(
-            std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
-        );
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
         let overrides = [
             ("BOT_API_HOST", &flags.host),
             ("BOT_API_PORT", &flags.port),
@@ -188,15 +223,38 @@ impl Sources {
         Self { values: values.into_iter().collect() }
     }
 
-    /// Sets a value unless one was given.
+    /// Sets a value unless one was given; an empty one counts as not given.
     pub fn set_default(&mut self, name: &str, value: impl Into<String>) {
-        self.values.entry(name.to_owned()).or_insert_with(|| value.into());
+        if self.get(name).is_none() {
+            self.values.insert(name.to_owned(), value.into());
+        }
     }
 
     /// A value as text; an empty one counts as not given.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
+}
+
+/// The pairs of `.env`; none when there is no such file.
+fn read_env_file() -> Result<Vec<(String, String)>, Vec<SettingError>> {
+    let refused = |problem: String, remedy: &str| {
+        let (setting, remedy) = (ENV_FILE.to_owned(), remedy.to_owned());
+        SettingError { setting, problem, remedy }
+    };
+    let file = match std::fs::read(ENV_FILE) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            let problem = format!("the file cannot be read ({error})");
+            return Err(vec![refused(problem, "Make it readable for this user, or remove it.")]);
+        }
+    };
+    // What stands in the line stays there: it may be a secret.
+    let broken = |error: &env_file::LineError| {
+        refused(error.said(OWN), "Write one NAME=value a line; values are taken literally.")
+    };
+    env_file::parse(&file).map_err(|wrong| wrong.iter().map(broken).collect())
 }
 
 impl fmt::Debug for Sources {
@@ -214,10 +272,7 @@ impl Settings {
         let mut wrong = Vec::new();
         let mut reader = Reader { sources, wrong: &mut wrong };
         reader.refuse_unknown();
-        let host = reader.parsed("BOT_API_HOST", IpAddr::V4(Ipv4Addr::LOCALHOST), "an IP address", |text| {
-            if text == "localhost" { Some(IpAddr::V4(Ipv4Addr::LOCALHOST)) } else { text.parse().ok() }
-        });
-        let port = reader.number("BOT_API_PORT", 8000_u16, 0..=u16::MAX);
+        let address = reader.address();
         let token = reader.token();
         let keys = reader.keys();
         let cors_origins = reader.origins();
@@ -234,8 +289,8 @@ impl Settings {
             reader.parsed("BOT_ID", BotId::from_str("paperbot").expect("it is valid"), "a bot id", |text| {
                 text.parse().ok()
             });
-        let data_dir = PathBuf::from(sources.get("BOT_DATA_DIR").unwrap_or("botops-data"));
-        let log_dir = sources.get("BOT_LOG_DIR").map_or_else(|| data_dir.join("logs"), PathBuf::from);
+        let data_dir = reader.path("BOT_DATA_DIR").unwrap_or_else(|| PathBuf::from("botops-data"));
+        let log_dir = reader.path("BOT_LOG_DIR").unwrap_or_else(|| data_dir.join("logs"));
         let socket = reader.socket(&data_dir);
         let supervisor = reader.supervisor(&data_dir, &log_dir);
         let health = reader.health();
@@ -244,7 +299,7 @@ impl Settings {
             return Err(wrong);
         }
         Ok(Self {
-            address: SocketAddr::new(host, port),
+            address,
             token,
             keys,
             cors_origins,
@@ -266,6 +321,22 @@ impl Settings {
             kill_at: sources.get("KILL_AT").map(str::to_owned),
             fail_in: sources.get("FAIL_IN").map(str::to_owned),
         })
+    }
+
+    /// Where the API listens, and nothing else: all that a client of a running server needs besides a key.
+    ///
+    /// # Errors
+    /// What is wrong with either of the two settings.
+    pub fn address_of(sources: &Sources) -> Result<SocketAddr, Vec<SettingError>> {
+        let mut wrong = Vec::new();
+        let address = Reader { sources, wrong: &mut wrong }.address();
+        if wrong.is_empty() { Ok(address) } else { Err(wrong) }
+    }
+
+    /// Everything that must turn up in no log.
+    pub fn secrets(&self) -> Vec<SecretString> {
+        let of_health = self.health.secrets.values().chain(&self.health.webhook_secret);
+        std::iter::once(&self.token).chain(of_health).cloned().collect()
     }
 
     /// What is looser than it need be, one sentence each; said at start.
@@ -326,14 +397,18 @@ impl Reader<'_> {
         }
     }
 
+    fn address(&mut self) -> SocketAddr {
+        let host = self.parsed("BOT_API_HOST", IpAddr::V4(Ipv4Addr::LOCALHOST), "an IP address", |text| {
+            if text == "localhost" { Some(IpAddr::V4(Ipv4Addr::LOCALHOST)) } else { text.parse().ok() }
+        });
+        SocketAddr::new(host, self.number("BOT_API_PORT", 8000_u16, 0..=u16::MAX))
+    }
+
+    /// The value is not repeated, here and below: a secret that was put into the wrong place is one still.
     fn parsed<T>(&mut self, name: &str, default: T, what: &str, parse: impl Fn(&str) -> Option<T>) -> T {
         let Some(text) = self.sources.get(name) else { return default };
         parse(text).unwrap_or_else(|| {
-            self.refuse(
-                name,
-                format!("`{}` is not {what}", crate::text::clean(text, 80)),
-                format!("Set it to {what}."),
-            );
+            self.refuse(name, format!("it is not {what}"), format!("Set it to {what}."));
             default
         })
     }
@@ -353,6 +428,21 @@ impl Reader<'_> {
         self.parsed(name, known(default), &what, |text| {
             parse_duration(text).filter(|time| range.contains(time))
         })
+    }
+
+    /// A path as it stands. What a shell would fill in is refused: nothing does so here, and a folder of that name would
+    /// be a new and empty one.
+    fn path(&mut self, name: &str) -> Option<PathBuf> {
+        let text = self.sources.get(name)?;
+        if text.starts_with(['$', '~']) || text.contains("${") {
+            self.refuse(
+                name,
+                "it begins with `~` or names a variable, which nothing fills in",
+                "Write the path out.",
+            );
+            return None;
+        }
+        Some(PathBuf::from(text))
     }
 
     fn token(&mut self) -> SecretString {
@@ -385,20 +475,30 @@ impl Reader<'_> {
         const ALLOW: &str = "BOT_CHECK_ALLOW";
         const SECRET: &str = "BOT_ALERT_WEBHOOK_SECRET";
         let mut allowed = Vec::new();
-        for entry in self.sources.get(ALLOW).unwrap_or_default().split(',').map(str::trim) {
-            match entry.parse() {
+        for (number, entry) in entries(self.sources.get(ALLOW)) {
+            match entry.parse::<Allowed>() {
                 Ok(parsed) => allowed.push(parsed),
-                Err(_) if entry.is_empty() => {}
-                Err(problem) => {
-                    let problem: String = problem;
-                    let problem = crate::text::clean(&problem, 120);
-                    self.refuse(ALLOW, problem, "Name hosts, addresses and networks, separated by commas.");
-                }
+                Err(_) => self.refuse(
+                    ALLOW,
+                    format!("entry {number} is no host, address or network"),
+                    "Name hosts, addresses and networks, separated by commas.",
+                ),
             }
         }
-        let webhook_secret = self.sources.get(SECRET).map(|secret| SecretString::from(secret.to_owned()));
-        if webhook_secret.as_ref().is_some_and(|secret| secret.expose_secret().len() < 16) {
-            self.refuse(SECRET, "it is shorter than 16 characters", "`botops key random` prints a good one.");
+        // As it was given: the receiver signs with every character of it.
+        let given = self.sources.values.get(SECRET).filter(|_| self.sources.get(SECRET).is_some());
+        let webhook_secret = given.map(|secret| SecretString::from(secret.clone()));
+        if let Some(secret) = webhook_secret.as_ref().map(ExposeSecret::expose_secret) {
+            if secret.len() < 16 {
+                self.refuse(
+                    SECRET,
+                    "it is shorter than 16 characters",
+                    "`botops key random` prints a good one.",
+                );
+            } else if secret.trim().len() != secret.len() {
+                let problem = "it begins or ends with a blank or a line end, which few receivers sign with";
+                self.refuse(SECRET, problem, "Take it away here and at the receiver.");
+            }
         }
         let secrets = self.sources.values.iter().filter(|(name, _)| name.starts_with("BOT_CHECK_SECRET_"));
         HealthSettings {
@@ -429,11 +529,11 @@ impl Reader<'_> {
 
     fn keys(&mut self) -> KeyFile {
         const NAME: &str = "BOT_API_KEYS_FILE";
-        let Some(path) = self.sources.get(NAME) else { return KeyFile::default() };
-        match KeyFile::read(Path::new(path)) {
+        let Some(path) = self.path(NAME) else { return KeyFile::default() };
+        match KeyFile::read(&path) {
             Ok(file) => file,
             Err(problem) => {
-                let problem = format!("the keys file {path} cannot be used ({})", first_line(&problem));
+                let problem = format!("the keys file cannot be used ({problem})");
                 self.refuse(
                     NAME,
                     problem,
@@ -447,16 +547,15 @@ impl Reader<'_> {
     fn hosts(&mut self) -> Vec<String> {
         const NAME: &str = "BOT_API_ALLOWED_HOSTS";
         let mut hosts = Vec::new();
-        let given = self.sources.get(NAME).unwrap_or_default().to_owned();
-        for host in given.split(',').map(str::trim).filter(|host| !host.is_empty()) {
+        for (number, host) in entries(self.sources.get(NAME)) {
             let is_plain =
                 host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'));
             if is_plain {
-                hosts.push(host.to_owned());
+                hosts.push(host);
             } else {
                 self.refuse(
                     NAME,
-                    format!("`{}` is no host name", crate::text::clean(host, 80)),
+                    format!("entry {number} is no host name"),
                     "List names such as `ops.example.com` or `ops.example.com:8443`, separated by commas.",
                 );
             }
@@ -467,23 +566,16 @@ impl Reader<'_> {
     fn origins(&mut self) -> Vec<HeaderValue> {
         const NAME: &str = "BOT_API_CORS_ORIGINS";
         let mut origins = Vec::new();
-        for text in self
-            .sources
-            .get(NAME)
-            .unwrap_or_default()
-            .split(',')
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-        {
+        for (number, text) in entries(self.sources.get(NAME)) {
             let is_origin = ["http://", "https://"].iter().any(|scheme| {
-                text.strip_prefix(scheme)
+                text.strip_prefix(*scheme)
                     .is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ']))
             });
-            match HeaderValue::from_str(text) {
+            match HeaderValue::from_str(&text) {
                 Ok(value) if is_origin => origins.push(value),
                 _ => self.refuse(
                     NAME,
-                    format!("`{}` is no origin", crate::text::clean(text, 80)),
+                    format!("entry {number} is no origin"),
                     "List origins such as https://ops.example.com, separated by commas; `*` is not taken.",
                 ),
             }
@@ -502,7 +594,7 @@ impl Reader<'_> {
             ("none", "") => Driver::None,
             ("spawn", "") => {
                 let argv = self.argv("BOT_SUPERVISOR_COMMAND", self.sources.get("BOT_SUPERVISOR_COMMAND"));
-                let pid_file = self.sources.get("BOT_SUPERVISOR_PID_FILE").map(PathBuf::from);
+                let pid_file = self.path("BOT_SUPERVISOR_PID_FILE");
                 let pid_file = pid_file.unwrap_or_else(|| data_dir.join("paperbot").join("paperbot.pid"));
                 Driver::Spawn { argv, pid_file, output: log_dir.join("bot-output.txt") }
             }
@@ -511,7 +603,7 @@ impl Reader<'_> {
             }
             ("command", json) => Driver::Command { argv: self.argv(NAME, Some(json)) },
             _ => {
-                self.refuse(NAME, format!("`{}` is no driver", crate::text::clean(text, 80)), REMEDY);
+                self.refuse(NAME, "it names no driver", REMEDY);
                 Driver::None
             }
         }
@@ -531,8 +623,7 @@ impl Reader<'_> {
 
     fn socket(&mut self, data_dir: &Path) -> PathBuf {
         const NAME: &str = "BOT_IPC_SOCKET";
-        let path =
-            self.sources.get(NAME).map_or_else(|| data_dir.join("ipc").join("bot.sock"), PathBuf::from);
+        let path = self.path(NAME).unwrap_or_else(|| data_dir.join("ipc").join("bot.sock"));
         let length = path.as_os_str().len();
         if length > SOCKET_PATH_MAX {
             self.refuse(
@@ -556,8 +647,10 @@ fn is_unit(name: &str) -> bool {
     !name.is_empty() && name.len() <= 200 && !name.starts_with('-') && name.chars().all(plain)
 }
 
-fn first_line(text: &str) -> String {
-    crate::text::clean(text.lines().next().unwrap_or_default(), 200)
+/// The entries of a list that is separated by commas, numbered from one.
+fn entries(list: Option<&str>) -> Vec<(usize, String)> {
+    let entries = list.unwrap_or_default().split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    (1..).zip(entries.map(str::to_owned)).collect()
 }
 
 #[cfg(test)]
@@ -600,6 +693,7 @@ mod tests {
         refused("BOT_CHECK_ALLOW", "10.0.0.0/40");
         refused("BOT_ALERT_WEBHOOK_URL", "ftp://somewhere/");
         refused("BOT_ALERT_WEBHOOK_SECRET", "short");
+        refused("BOT_ALERT_WEBHOOK_SECRET", "long enough, with a line end\n");
     }
 
     #[test]
@@ -615,5 +709,28 @@ mod tests {
         assert!(settings.cors_origins.is_empty());
         assert!(settings.warnings().is_empty());
         assert!(!format!("{settings:?}").contains("abcdefghijklmnop"));
+    }
+
+    #[test]
+    fn what_may_hold_a_secret_is_not_printed() {
+        let settings = with(&[
+            ("BOT_ALERT_WEBHOOK_URL", "https://hooks.example/canary"),
+            ("BOT_ALERT_WATCHDOG_URL", "https://ping.example/canary"),
+            ("BOT_ALERTMANAGER_URL", "http://user:canary@alerts.example"),
+            ("BOT_ALERT_WEBHOOK_SECRET", "canary-canary-canary"),
+            ("BOT_CHECK_SECRET_FEED", "canary"),
+            ("BOT_SUPERVISOR", "command:[\"bot\", \"--password=canary\"]"),
+        ]);
+        let printed = format!("{:?}", settings.unwrap());
+        assert!(!printed.contains("canary"), "{printed}");
+    }
+
+    #[test]
+    fn an_empty_value_takes_a_default() {
+        let mut sources = Sources::of([("BOT_API_AUTH_TOKEN".to_owned(), " ".to_owned())]);
+        sources.set_default("BOT_API_AUTH_TOKEN", "made");
+        assert_eq!(sources.get("BOT_API_AUTH_TOKEN"), Some("made"));
+        sources.set_default("BOT_API_AUTH_TOKEN", "made again");
+        assert_eq!(sources.get("BOT_API_AUTH_TOKEN"), Some("made"));
     }
 }

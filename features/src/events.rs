@@ -105,6 +105,45 @@ impl NewEvent {
     }
 }
 
+/// Which events a reader wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    All,
+    Kind(EventKind),
+    /// Of any kind, when a failure stands behind it.
+    Failures,
+}
+
+impl Wanted {
+    fn of(kind: Option<EventKind>) -> Self {
+        kind.map_or(Self::All, Self::Kind)
+    }
+
+    fn includes(self, event: &Event) -> bool {
+        match self {
+            Self::All => true,
+            Self::Kind(kind) => event.kind == kind,
+            Self::Failures => event.error.is_some(),
+        }
+    }
+
+    /// Each with its own condition, so that what is rare is found through its index.
+    fn condition(self) -> &'static str {
+        match self {
+            Self::All => "?2 = ''",
+            Self::Kind(_) => "kind = ?2",
+            // Word for word the condition of the index.
+            Self::Failures => {
+                "?2 = '' AND CASE WHEN json_valid(body) THEN json_type(body, '$.error') END = 'object'"
+            }
+        }
+    }
+
+    fn kind_name(self) -> String {
+        if let Self::Kind(kind) = self { kind_name(kind) } else { String::new() }
+    }
+}
+
 /// A page of the journal.
 #[derive(Debug, Clone)]
 pub struct Page {
@@ -175,6 +214,9 @@ impl Events {
     /// Puts an event into the journal and returns its number. Never waits.
     pub fn publish(&self, new: NewEvent) -> u64 {
         let NewEvent { at, kind, severity, source, message, error, data, bookmark } = new;
+        // A bot that says no more than that something failed is among the failures all the same.
+        let error =
+            error.or_else(|| (kind == EventKind::Error).then(|| bare_failure(at, severity, &message)));
         let mut journal = self.lock();
         let seq = journal.next;
         journal.next += 1;
@@ -268,22 +310,34 @@ impl Events {
         kind: Option<EventKind>,
         limit: usize,
     ) -> Result<Backwards, Error> {
+        self.backwards(before, Wanted::of(kind), limit).await
+    }
+
+    /// The same of the events that carry a failure, of whatever kind they are.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`].
+    pub async fn failures(&self, before: Option<u64>, limit: usize) -> Result<Backwards, Error> {
+        self.backwards(before, Wanted::Failures, limit).await
+    }
+
+    async fn backwards(&self, before: Option<u64>, wanted: Wanted, limit: usize) -> Result<Backwards, Error> {
         let before = before.unwrap_or(u64::MAX);
-        let wanted = limit + COUNT_LEFT_OUT;
+        let count = limit + COUNT_LEFT_OUT;
         let (mut items, below) = {
             let journal = self.lock();
             let matching = journal.ring.iter().rev().filter(|event| event.seq < before);
-            let matching = matching.filter(|event| kind.is_none_or(|kind| event.kind == kind));
-            let items: Vec<_> = matching.take(wanted).cloned().collect();
+            let matching = matching.filter(|event| wanted.includes(event));
+            let items: Vec<_> = matching.take(count).cloned().collect();
             let held_from = journal.ring.front().map_or(journal.next, |event| event.seq);
             (items, held_from.min(before))
         };
-        if items.len() < wanted && below > 1 {
-            let kind_name = kind.map(kind_name);
-            let missing = wanted - items.len();
-            let older = self.shared.store.read(move |connection| {
-                Ok(select_backwards(connection, below, kind_name.as_deref(), missing)?)
-            });
+        if items.len() < count && below > 1 {
+            let missing = count - items.len();
+            let older = self
+                .shared
+                .store
+                .read(move |connection| Ok(select_backwards(connection, below, wanted, missing)?));
             items.extend(older.await?.into_iter().map(Arc::new));
         }
         let omitted = items.len().saturating_sub(limit);
@@ -301,6 +355,14 @@ impl Events {
     pub fn recent(&self, kind: EventKind, limit: usize) -> Vec<Arc<Event>> {
         let journal = self.lock();
         journal.ring.iter().rev().filter(|event| event.kind == kind).take(limit).cloned().collect()
+    }
+
+    /// The events held in memory that carry a failure, newest first: all since `since`, and `at_least` in any case.
+    pub fn recent_failures(&self, since: DateTime<Utc>, at_least: usize) -> Vec<Arc<Event>> {
+        let journal = self.lock();
+        let failures = journal.ring.iter().rev().filter(|event| event.error.is_some());
+        let wanted = failures.enumerate().take_while(|(index, event)| *index < at_least || event.at >= since);
+        wanted.map(|(_, event)| event.clone()).collect()
     }
 
     /// A reader's stored place, written earlier with [`NewEvent::bookmark`].
@@ -351,6 +413,21 @@ impl Events {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Journal> {
         self.shared.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is known of a failure that came without its cause. `OTHER` is the word for what has no name of its own.
+fn bare_failure(at: DateTime<Utc>, severity: Severity, message: &str) -> SemanticError {
+    SemanticError {
+        error_code: "OTHER".to_owned(),
+        error_type: "OTHER".to_owned(),
+        severity,
+        message: message.to_owned(),
+        cause: "the bot did not say why".to_owned(),
+        impact: String::new(),
+        remediation: "Look into the bot's own log around this time.".to_owned(),
+        context: Value::Null,
+        timestamp: at,
     }
 }
 
@@ -418,16 +495,17 @@ fn select(
 fn select_backwards(
     connection: &Connection,
     before: u64,
-    kind: Option<&str>,
+    wanted: Wanted,
     limit: usize,
 ) -> rusqlite::Result<Vec<Event>> {
-    // Two statements, so that a rare kind is found through its index.
-    let condition = if kind.is_some() { "seq < ?1 AND kind = ?2" } else { "seq < ?1 AND ?2 IS NULL" };
-    let query = format!("SELECT body FROM events WHERE {condition} ORDER BY seq DESC LIMIT ?3");
+    let condition = wanted.condition();
+    let query = format!("SELECT body FROM events WHERE seq < ?1 AND {condition} ORDER BY seq DESC LIMIT ?3");
     let mut statement = connection.prepare_cached(&query)?;
     let before = i64::try_from(before).unwrap_or(i64::MAX);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    readable(statement.query_map(params![before, kind, limit], |row| row.get::<_, String>(0))?)
+    let rows =
+        statement.query_map(params![before, wanted.kind_name(), limit], |row| row.get::<_, String>(0))?;
+    readable(rows)
 }
 
 fn readable(bodies: impl Iterator<Item = rusqlite::Result<String>>) -> rusqlite::Result<Vec<Event>> {
@@ -503,6 +581,44 @@ mod tests {
         assert_eq!(messages, ["6", "5", "4", "3", "2", "1", "0"]);
         assert_eq!((rest.next, rest.omitted), (None, 0));
         assert!(events.newest(None, Some(EventKind::Fill), 5).await.unwrap().items.is_empty());
+    }
+
+    #[tokio::test]
+    async fn failures_of_a_full_store_are_found_through_their_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ops.db")).unwrap();
+        let events = Events::open(store.clone()).await.unwrap();
+        for (n, kind) in [EventKind::Session, EventKind::Error, EventKind::Breaker].into_iter().enumerate() {
+            let error = bare_failure(Utc::now(), Severity::Low, "it failed");
+            events.publish(NewEvent {
+                kind,
+                error: (n != 1).then_some(error),
+                data: serde_json::json!({"error": {}}),
+                ..note("it failed")
+            });
+        }
+        for n in 0..RING {
+            let data = serde_json::json!({"error": {"of": "another kind"}});
+            events.publish(NewEvent { data, ..note(&n.to_string()) });
+        }
+        store.flush().await;
+        let kinds = async |before, limit| {
+            let page = events.failures(before, limit).await.unwrap();
+            (page.items.iter().map(|event| event.kind).collect::<Vec<_>>(), page.next, page.omitted)
+        };
+        let (first, next, omitted) = kinds(None, 2).await;
+        assert_eq!((first, omitted), (vec![EventKind::Breaker, EventKind::Error], 1));
+        assert_eq!(kinds(next, 2).await, (vec![EventKind::Session], None, 0));
+        let plan = store.read(|connection| {
+            let condition = Wanted::Failures.condition();
+            let query = format!(
+                "EXPLAIN QUERY PLAN SELECT body FROM events WHERE seq < ?1 AND {condition} ORDER BY seq DESC LIMIT ?3"
+            );
+            let plan = connection.query_row(&query, params![9, "", 9], |row| row.get::<_, String>(3))?;
+            Ok(plan)
+        });
+        let plan = plan.await.unwrap();
+        assert!(plan.contains("events_with_failure"), "{plan}");
     }
 
     #[tokio::test]

@@ -6,9 +6,11 @@
 //! absent: anything that knows a feature, and settings.
 
 pub mod contract;
+pub mod env_file;
 pub mod error;
 pub mod kill;
 pub mod redact;
+pub mod signals;
 pub mod tasks;
 pub mod telemetry;
 pub mod text;

@@ -2,7 +2,7 @@
 //!
 //! The log file rotates by day and by size, keeps a bounded number of files, and never makes a request wait: when the
 //! disk does not follow, lines are dropped and counted (what must not be lost goes into the audit or the journal, not
-//! here). On a terminal the same lines are readable. Metric handles are resolved at start; a request only adds to them.
+//! here). [`reopen_logs`] lets every log file begin anew under its name. On a terminal the same lines are readable. Metric handles are resolved at start; a request only adds to them.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -21,7 +21,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 use secrecy::{ExposeSecret, SecretString};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -32,6 +32,9 @@ const FILE_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Log files kept, the running one included.
 const FILES: usize = 14;
+
+/// Secrets shorter than this are not looked for in log lines.
+const SECRET_MIN: usize = 6;
 
 /// Request durations, in seconds: from a cached read to the deadline.
 const BUCKETS: [f64; 12] = [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 2.5, 30.0];
@@ -61,10 +64,11 @@ pub fn start_logging(
     folder: &Path,
     name: &'static str,
     filter: &str,
-    secrets: Vec<SecretString>,
+    secrets: &[SecretString],
 ) -> io::Result<Logging> {
     std::fs::create_dir_all(folder)?;
-    let file = RollingFile::open(folder.to_owned(), name, secrets)?;
+    let secrets = Secrets::new(secrets);
+    let file = RollingFile::open(folder.to_owned(), name, secrets.clone())?;
     let (writer, worker) = NonBlockingBuilder::default().lossy(true).finish(file);
     let lost = writer.error_counter();
     let filter = || EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
@@ -75,52 +79,127 @@ pub fn start_logging(
         .with_span_list(false)
         .with_writer(writer)
         .with_filter(filter());
-    let terminal = io::stderr()
-        .is_terminal()
-        .then(|| tracing_subscriber::fmt::layer().compact().with_writer(io::stderr).with_filter(filter()));
+    let terminal = io::stderr().is_terminal().then(|| {
+        let writer = move || Terminal(secrets.clone());
+        tracing_subscriber::fmt::layer().compact().with_writer(writer).with_filter(filter())
+    });
     // A second start in one process (tests) keeps the first log.
     let _ = tracing_subscriber::registry().with(json).with(terminal).try_init();
     Ok(Logging { _worker: worker, lost })
+}
+
+/// How often the log files were to be opened anew. A signal is the whole process's, and so is this.
+static OPENINGS: AtomicU64 = AtomicU64::new(0);
+
+/// Has every [`LogFile`] of this process opened anew before its next line: whoever moved the files away finds them
+/// whole, and the lines from then on stand in new ones under the old names.
+pub fn reopen_logs() {
+    OPENINGS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A log file: lines are added at its end, and [`reopen_logs`] lets it begin again under its name.
+///
+/// Not for what must not be lost or must stay one file, such as a ledger or an audit.
+#[derive(Debug)]
+pub struct LogFile {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    day: NaiveDate,
+    opening: u64,
+}
+
+impl LogFile {
+    /// Opens or makes the file, for its owner alone.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn open(path: PathBuf) -> io::Result<Self> {
+        // Counted first: who asks in between is heard at the next line.
+        let opening = OPENINGS.load(Ordering::Relaxed);
+        let file = append_to(&path)?;
+        let metadata = file.metadata()?;
+        let (today, changed) = (Utc::now(), metadata.modified().map(chrono::DateTime::<Utc>::from));
+        let day = if metadata.len() == 0 { today } else { changed.unwrap_or(today) }.date_naive();
+        Ok(Self { size: metadata.len(), path, file, day, opening })
+    }
+
+    /// Its size, and the day of its lines.
+    pub fn extent(&mut self) -> (u64, NaiveDate) {
+        self.follow();
+        (self.size, self.day)
+    }
+
+    /// Adds whole lines.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.follow();
+        if self.size == 0 {
+            self.day = Utc::now().date_naive();
+        }
+        self.file.write_all(lines)?;
+        self.size += lines.len() as u64;
+        Ok(())
+    }
+
+    /// Puts the file aside under another name and begins a new one.
+    ///
+    /// # Errors
+    /// When one of the two fails.
+    pub fn put_aside(&mut self, aside: &Path) -> io::Result<()> {
+        match std::fs::rename(&self.path, aside) {
+            // Somebody else has put it aside, which is as good.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
+        *self = Self::open(self.path.clone())?;
+        Ok(())
+    }
+
+    /// Opens the file anew when that was asked for. Where it cannot be, lines go on into the file that is open, so that
+    /// none is lost, and the next line tries again.
+    fn follow(&mut self) {
+        if OPENINGS.load(Ordering::Relaxed) != self.opening
+            && let Ok(anew) = Self::open(self.path.clone())
+        {
+            *self = anew;
+        }
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let open = || OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    match (open(), path.parent()) {
+        // The whole folder was moved away.
+        (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(folder)?;
+            open()
+        }
+        (opened, _) => opened,
+    }
 }
 
 /// A file that is put aside at midnight UTC and when it is full.
 struct RollingFile {
     folder: PathBuf,
     name: &'static str,
-    file: File,
-    day: NaiveDate,
-    written: u64,
-    secrets: Vec<SecretString>,
+    file: LogFile,
+    secrets: Secrets,
 }
 
 impl RollingFile {
-    fn open(folder: PathBuf, name: &'static str, secrets: Vec<SecretString>) -> io::Result<Self> {
-        let file = append_to(&folder.join(format!("{name}.log")))?;
-        let metadata = file.metadata()?;
-        let day = metadata.modified().map_or_else(|_| Utc::now(), chrono::DateTime::<Utc>::from).date_naive();
-        Ok(Self { written: metadata.len(), folder, name, file, day, secrets })
+    fn open(folder: PathBuf, name: &'static str, secrets: Secrets) -> io::Result<Self> {
+        let file = LogFile::open(folder.join(format!("{name}.log")))?;
+        Ok(Self { folder, name, file, secrets })
     }
 
     fn roll(&mut self) -> io::Result<()> {
-        let path = self.folder.join(format!("{}.log", self.name));
         let stamp = Utc::now().format("%Y%m%dT%H%M%S%.3f");
-        std::fs::rename(&path, self.folder.join(format!("{}.{stamp}.log", self.name)))?;
-        self.file = append_to(&path)?;
-        self.written = 0;
-        self.day = Utc::now().date_naive();
+        self.file.put_aside(&self.folder.join(format!("{}.{stamp}.log", self.name)))?;
         self.delete_oldest()
-    }
-
-    fn blot_out<'line>(&self, line: &'line [u8]) -> Cow<'line, [u8]> {
-        let text = String::from_utf8_lossy(line);
-        let told =
-            self.secrets.iter().map(ExposeSecret::expose_secret).filter(|secret| text.contains(*secret));
-        let mut told = told.peekable();
-        if told.peek().is_none() {
-            return Cow::Borrowed(line);
-        }
-        let clean = told.fold(text.clone().into_owned(), |line, secret| line.replace(secret, "[REDACTED]"));
-        Cow::Owned(clean.into_bytes())
     }
 
     fn delete_oldest(&self) -> io::Result<()> {
@@ -142,24 +221,75 @@ impl RollingFile {
 
 impl Write for RollingFile {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let is_new_day = self.written > 0 && Utc::now().date_naive() != self.day;
-        if is_new_day || self.written >= FILE_LIMIT {
+        let (size, day) = self.file.extent();
+        let is_new_day = size > 0 && Utc::now().date_naive() != day;
+        if is_new_day || size >= FILE_LIMIT {
             self.roll()?;
         }
-        let clean = self.blot_out(line);
-        self.file.write_all(&clean)?;
-        self.written += clean.len() as u64;
+        self.file.append(&self.secrets.blot_out(line))?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        // Nothing is held back here.
+        Ok(())
     }
 }
 
-fn append_to(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+/// The secrets that a process was given, in every form in which a log line could repeat them.
+#[derive(Clone)]
+struct Secrets {
+    forms: Arc<[SecretString]>,
+}
+
+impl Secrets {
+    fn new(secrets: &[SecretString]) -> Self {
+        let mut forms: Vec<String> = Vec::new();
+        for secret in secrets.iter().map(ExposeSecret::expose_secret) {
+            // Blotting out a word of a few letters would hide the log and no secret.
+            if secret.len() < SECRET_MIN {
+                continue;
+            }
+            let mut form = secret.to_owned();
+            // A text within a text within a line of JSON has its quotes escaped once at each step.
+            for _ in 0..4 {
+                if !forms.contains(&form) {
+                    forms.push(form.clone());
+                }
+                let quoted = serde_json::to_string(&form).unwrap_or_default();
+                let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+                form = inner.unwrap_or_default().to_owned();
+            }
+        }
+        // The most escaped form contains a less escaped one of the same secret, so it goes first.
+        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        Self { forms: forms.into_iter().map(SecretString::from).collect() }
+    }
+
+    fn blot_out<'line>(&self, line: &'line [u8]) -> Cow<'line, [u8]> {
+        let text = String::from_utf8_lossy(line);
+        let told = self.forms.iter().map(ExposeSecret::expose_secret).filter(|form| text.contains(*form));
+        let mut told = told.peekable();
+        if told.peek().is_none() {
+            return Cow::Borrowed(line);
+        }
+        let clean = told.fold(text.clone().into_owned(), |line, form| line.replace(form, "[REDACTED]"));
+        Cow::Owned(clean.into_bytes())
+    }
+}
+
+/// Standard error, with the same secrets blotted out.
+struct Terminal(Secrets);
+
+impl Write for Terminal {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        io::stderr().write_all(&self.0.blot_out(line))?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// Handle to the Prometheus registry; cloning is cheap.
@@ -325,6 +455,18 @@ impl OperationMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_blotted_out_however_often_it_was_escaped() {
+        let secrets = Secrets::new(&["qu\"ote\\d".to_owned().into(), "abc".to_owned().into()]);
+        let once = serde_json::to_string("say qu\"ote\\d").unwrap();
+        let twice = serde_json::to_string(&once).unwrap();
+        for line in ["say qu\"ote\\d", &once, &twice, &format!("{twice:?}")] {
+            let clean = String::from_utf8(secrets.blot_out(line.as_bytes()).into_owned()).unwrap();
+            assert!(clean.contains("[REDACTED]") && !clean.contains("ote"), "{clean}");
+        }
+        assert_eq!(&*secrets.blot_out(b"abc stays"), b"abc stays");
+    }
 
     #[test]
     fn a_counter_is_named_as_prometheus_wants_it() {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::broker::{
     Alpaca, AlpacaSettings, Broker, BrokerError, FaultScript, HttpSettings, KeySource, LIVE_URL, PAPER_URL,
@@ -40,41 +40,41 @@ pub enum Choice {
 #[command(next_help_heading = "Broker session")]
 pub struct BrokerOptions {
     /// Whose session decides whether orders may pass; the orders themselves stay on paper
-    #[arg(long, env = "PAPERBOT_BROKER", value_enum, default_value = "paper")]
+    #[arg(long, env = "PAPERBOT_BROKER", hide_env_values = true, value_enum, default_value = "paper")]
     pub broker: Choice,
     /// Faults of the simulated broker session, as a script
-    #[arg(long, env = "PAPERBOT_FAULT_SCRIPT", value_name = "FILE")]
+    #[arg(long, env = "PAPERBOT_FAULT_SCRIPT", hide_env_values = true, value_name = "FILE")]
     pub fault_script: Option<PathBuf>,
     /// How long a simulated token lives
-    #[arg(long, env = "PAPERBOT_TOKEN_LIFETIME", default_value = "86400", value_parser = duration)]
+    #[arg(long, env = "PAPERBOT_TOKEN_LIFETIME", hide_env_values = true, default_value = "86400", value_parser = duration)]
     pub token_lifetime: Duration,
     /// How many times faster than life the session checks, waits and gives up; for demonstrations
-    #[arg(long, env = "PAPERBOT_SESSION_SPEED", default_value_t = 1.0)]
+    #[arg(long, env = "PAPERBOT_SESSION_SPEED", hide_env_values = true, default_value_t = 1.0)]
     pub session_speed: f64,
     /// Where the broker's API lives, if not at its usual place
-    #[arg(long, env = "PAPERBOT_BROKER_URL", value_name = "URL")]
-    pub broker_url: Option<String>,
+    #[arg(long, env = "PAPERBOT_BROKER_URL", hide_env_values = true, value_name = "URL", value_parser = secret)]
+    pub broker_url: Option<SecretString>,
     /// Trust only the certificates of this PEM file
-    #[arg(long, env = "PAPERBOT_BROKER_CA_FILE", value_name = "FILE")]
+    #[arg(long, env = "PAPERBOT_BROKER_CA_FILE", hide_env_values = true, value_name = "FILE")]
     pub broker_ca_file: Option<PathBuf>,
     /// The Alpaca keys are of a live account, not of a paper account
-    #[arg(long, env = "PAPERBOT_ALPACA_LIVE")]
+    #[arg(long, env = "PAPERBOT_ALPACA_LIVE", hide_env_values = true)]
     pub alpaca_live: bool,
     /// A file with `APCA_API_KEY_ID` and `APCA_API_SECRET_KEY`, read again at each reauth
-    #[arg(long, env = "PAPERBOT_ALPACA_KEY_FILE", value_name = "FILE")]
+    #[arg(long, env = "PAPERBOT_ALPACA_KEY_FILE", hide_env_values = true, value_name = "FILE")]
     pub alpaca_key_file: Option<PathBuf>,
     /// Refuse new positions outside the regular session
-    #[arg(long, env = "PAPERBOT_MARKET_HOURS_ONLY")]
+    #[arg(long, env = "PAPERBOT_MARKET_HOURS_ONLY", hide_env_values = true)]
     pub market_hours_only: bool,
     /// Closings and hours that no rule gives: a YAML list of date, closed or open and close, reason
-    #[arg(long, env = "PAPERBOT_CALENDAR_FILE", value_name = "FILE")]
+    #[arg(long, env = "PAPERBOT_CALENDAR_FILE", hide_env_values = true, value_name = "FILE")]
     pub calendar_file: Option<PathBuf>,
     /// Sign in to Robinhood with name and password when the token cannot be refreshed
-    #[arg(long, env = "PAPERBOT_PASSWORD_SIGN_IN")]
+    #[arg(long, env = "PAPERBOT_PASSWORD_SIGN_IN", hide_env_values = true)]
     pub password_sign_in: bool,
     /// One Robinhood account of several
-    #[arg(long, env = "ROBINHOOD_ACCOUNT", value_name = "NUMBER")]
-    pub robinhood_account: Option<String>,
+    #[arg(long, env = "ROBINHOOD_ACCOUNT", hide_env_values = true, value_name = "NUMBER", value_parser = secret)]
+    pub robinhood_account: Option<SecretString>,
     #[arg(long, env = "APCA_API_KEY_ID", hide = true, hide_env_values = true, value_parser = secret)]
     alpaca_key_id: Option<SecretString>,
     #[arg(long, env = "APCA_API_SECRET_KEY", hide = true, hide_env_values = true, value_parser = secret)]
@@ -112,13 +112,28 @@ impl BrokerOptions {
         let mut settings = SessionSettings::new(data, logs, live);
         settings.market_hours_only = self.market_hours_only;
         if let Some(file) = &self.calendar_file {
-            settings.limits.calendar = Calendar::with_overrides(file)?;
+            settings.limits.calendar =
+                Calendar::with_overrides(file).map_err(|problem| format!("--calendar-file: {problem}"))?;
         }
         settings.limits = settings.limits.scaled(1.0 / self.session_speed);
         // The loop that reads them may have ended before the session did.
         let sink = Arc::new(move |note| drop(notes.send(note)));
         SessionMonitor::start(broker, settings, clock, tasks, sink)
-            .map_err(|error| format!("{}: {error}", logs.display()))
+            .map_err(|error| format!("--log-dir: {error}"))
+    }
+
+    /// Everything that must turn up in no log.
+    pub(super) fn secrets(&self) -> Vec<SecretString> {
+        let given = [
+            &self.alpaca_key_id,
+            &self.alpaca_secret_key,
+            &self.robinhood_username,
+            &self.robinhood_password,
+            &self.robinhood_account,
+            &self.mfa_secret,
+            &self.device_token,
+        ];
+        given.into_iter().flatten().cloned().collect()
     }
 
     fn connect(&self, data: &Path, clock: Clock) -> Result<Broker, String> {
@@ -126,7 +141,8 @@ impl BrokerOptions {
         match self.broker {
             Choice::Paper => {
                 let script =
-                    self.fault_script.as_deref().map_or(Ok(FaultScript::default()), FaultScript::load)?;
+                    self.fault_script.as_deref().map_or(Ok(FaultScript::default()), FaultScript::load);
+                let script = script.map_err(|problem| format!("--fault-script: {problem}"))?;
                 let token_lifetime = self.token_lifetime;
                 let settings = PaperSettings { token_lifetime, script, ..PaperSettings::default() };
                 Ok(Broker::Paper(Paper::new(&settings, clock)))
@@ -153,7 +169,10 @@ impl BrokerOptions {
                 );
                 let settings = RobinhoodSettings {
                     http: self.http(ROBINHOOD_URL),
-                    account_number: self.robinhood_account.clone(),
+                    account_number: self
+                        .robinhood_account
+                        .as_ref()
+                        .map(|text| text.expose_secret().to_owned()),
                     store: TokenStore::new(data.join("robinhood-tokens.json")),
                     password: self.password_grant()?,
                     device_token: self.device_token.clone(),
@@ -164,7 +183,8 @@ impl BrokerOptions {
     }
 
     fn http(&self, usual: &str) -> HttpSettings {
-        let mut http = HttpSettings::new(self.broker_url.as_deref().unwrap_or(usual));
+        let given = self.broker_url.as_ref().map(ExposeSecret::expose_secret);
+        let mut http = HttpSettings::new(given.unwrap_or(usual));
         http.ca_file.clone_from(&self.broker_ca_file);
         http
     }

@@ -1,14 +1,13 @@
 //! The record of the broker session: `health_check.log`, one JSON object a line, and `trading_bot.log` for people.
 //!
 //! Lines are compact JSON with `event` first, so that `grep '"event":"health_check.executed"'` finds them. A line is
-//! one `write` on an append-mode file of mode 0600; files rotate by size. Everything passes the redaction. A write
+//! one `write` on an append-mode file of mode 0600; files rotate by size, and begin anew when the process is told to. Everything passes the redaction. A write
 //! that fails is counted and never blocks trading. Deliberately absent: error payloads, URLs and headers; callers
 //! give kinds and fixed texts.
 
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,6 +15,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
 use botops_ground::redact;
+use botops_ground::telemetry::LogFile;
 
 /// A file moves aside at this size; three old ones are kept.
 const MAX_BYTES: u64 = 10 * 1024 * 1024;
@@ -158,30 +158,25 @@ fn text_line(
     line
 }
 
-/// An append-only file that moves aside when it is full.
+/// A log file that moves aside when it is full.
 #[derive(Debug)]
 struct Rotating {
     path: PathBuf,
-    file: File,
-    size: u64,
+    file: LogFile,
     max: u64,
 }
 
 impl Rotating {
     fn open(path: PathBuf, max: u64) -> io::Result<Self> {
-        let file = append_to(&path)?;
-        let size = file.metadata()?.len();
-        Ok(Self { path, file, size, max })
+        Ok(Self { file: LogFile::open(path.clone())?, path, max })
     }
 
     fn append(&mut self, line: &str) -> io::Result<()> {
-        let length = line.len() as u64;
-        if self.size > 0 && self.size + length > self.max {
+        let (size, _) = self.file.extent();
+        if size > 0 && size + line.len() as u64 > self.max {
             self.rotate()?;
         }
-        self.file.write_all(line.as_bytes())?;
-        self.size += length;
-        Ok(())
+        self.file.append(line.as_bytes())
     }
 
     fn rotate(&mut self) -> io::Result<()> {
@@ -191,15 +186,8 @@ impl Rotating {
                 fs::rename(old(n), old(n + 1))?;
             }
         }
-        fs::rename(&self.path, old(1))?;
-        self.file = append_to(&self.path)?;
-        self.size = 0;
-        Ok(())
+        self.file.put_aside(&old(1))
     }
-}
-
-fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
 #[cfg(test)]

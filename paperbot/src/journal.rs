@@ -5,9 +5,7 @@
 //! rotation by day. Deliberately absent: fsync.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +18,7 @@ use tokio::sync::watch;
 
 use super::publish::Word;
 use botops_ground::contract::{BotEvent, SemanticError, Severity, Side, Trade, TradePage};
+use botops_ground::telemetry::LogFile;
 
 /// Events kept for readers that come back.
 const RING: usize = 10_000;
@@ -177,7 +176,7 @@ pub(super) struct TradeRecord {
 struct DailyLog {
     folder: PathBuf,
     name: &'static str,
-    open: Option<(NaiveDate, File)>,
+    open: Option<(NaiveDate, LogFile)>,
 }
 
 impl DailyLog {
@@ -189,10 +188,9 @@ impl DailyLog {
         let today = Utc::now().date_naive();
         if self.open.as_ref().is_none_or(|(day, _)| *day != today) {
             let path = self.folder.join(format!("{}-{today}.jsonl", self.name));
-            let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-            self.open = Some((today, file));
+            self.open = Some((today, LogFile::open(path)?));
         }
         let Some((_, file)) = &mut self.open else { return Ok(()) };
-        file.write_all(format!("{line}\n").as_bytes())
+        file.append(format!("{line}\n").as_bytes())
     }
 }

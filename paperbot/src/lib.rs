@@ -10,6 +10,7 @@ pub mod breaker;
 pub mod broker;
 pub mod calendar;
 pub mod clock;
+pub mod command_line;
 mod commands;
 mod connect;
 mod desk;

@@ -36,6 +36,7 @@ use super::standing::SessionCommands;
 use super::strategy::{Pace, Strategy};
 use botops_ground::contract::{BOOT_ONCE, BotId, Hello, Mode, VERSION, Verb};
 use botops_ground::error::{Code, Error};
+use botops_ground::signals::{Asked, Signals};
 use botops_ground::tasks::{OnFailure, Tasks};
 use botops_ground::telemetry;
 
@@ -43,43 +44,50 @@ use botops_ground::telemetry;
 #[derive(Debug, Clone, Args)]
 pub struct Options {
     /// Where the contract is served; `paperbot.sock` in the data folder unless told otherwise
-    #[arg(long, env = "BOT_IPC_SOCKET", value_name = "FILE")]
+    #[arg(long, env = "BOT_IPC_SOCKET", hide_env_values = true, value_name = "FILE")]
     pub socket: Option<PathBuf>,
     /// The folder that holds the account: ledger, outcomes, pid file
-    #[arg(long, env = "PAPERBOT_DATA_DIR", default_value = "paperbot-data", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "PAPERBOT_DATA_DIR",
+        hide_env_values = true,
+        default_value = "paperbot-data",
+        value_name = "DIR"
+    )]
     pub data_dir: PathBuf,
     /// The folder for JSONL logs; `logs` in the data folder unless told otherwise
-    #[arg(long, env = "PAPERBOT_LOG_DIR", value_name = "DIR")]
+    #[arg(long, env = "PAPERBOT_LOG_DIR", hide_env_values = true, value_name = "DIR")]
     pub log_dir: Option<PathBuf>,
     /// The folder with `HEAD` and `versions/`; `config` in the data folder unless told otherwise
-    #[arg(long, env = "PAPERBOT_CONFIG_DIR", value_name = "DIR")]
+    #[arg(long, env = "PAPERBOT_CONFIG_DIR", hide_env_values = true, value_name = "DIR")]
     pub config_dir: Option<PathBuf>,
     /// The bot's id
-    #[arg(long, env = "PAPERBOT_ID", default_value = "paperbot")]
+    #[arg(long, env = "PAPERBOT_ID", hide_env_values = true, default_value = "paperbot")]
     pub id: BotId,
     /// Symbols of the simulated market
     #[arg(
         long,
         env = "PAPERBOT_SYMBOLS",
+        hide_env_values = true,
         value_delimiter = ',',
         default_value = "SPY,QQQ,AAPL,MSFT,NVDA,AMZN,GOOGL,META"
     )]
     pub symbols: Vec<String>,
     /// The simulated market's seed
-    #[arg(long, env = "PAPERBOT_SEED", default_value_t = 7)]
+    #[arg(long, env = "PAPERBOT_SEED", hide_env_values = true, default_value_t = 7)]
     pub seed: u64,
     /// Take prices from this OHLCV file (CSV with a header: date or timestamp, perhaps symbol, open, high, low,
     /// close, perhaps volume) instead of simulating them
-    #[arg(long, env = "PAPERBOT_REPLAY", value_name = "FILE")]
+    #[arg(long, env = "PAPERBOT_REPLAY", hide_env_values = true, value_name = "FILE")]
     pub replay: Option<PathBuf>,
     /// How many times faster than one price point a tick
-    #[arg(long, env = "PAPERBOT_SPEED", default_value_t = 1.0)]
+    #[arg(long, env = "PAPERBOT_SPEED", hide_env_values = true, default_value_t = 1.0)]
     pub speed: f64,
     /// The time between two price points
-    #[arg(long, env = "PAPERBOT_TICK", default_value = "250ms", value_parser = duration)]
+    #[arg(long, env = "PAPERBOT_TICK", hide_env_values = true, default_value = "250ms", value_parser = duration)]
     pub tick: Duration,
     /// Cash of a new account
-    #[arg(long, env = "PAPERBOT_CASH", default_value = "100000")]
+    #[arg(long, env = "PAPERBOT_CASH", hide_env_values = true, default_value = "100000")]
     pub cash: Decimal,
     /// Which broker stands behind the bot.
     #[command(flatten)]
@@ -102,21 +110,30 @@ pub fn main(options: Options) -> ExitCode {
     if let Err(error) = options.make_folders() {
         return complain(&error.to_string(), 2);
     }
-    let _log = match telemetry::start_logging(&options.logs(), "paperbot", "info", Vec::new()) {
+    let secrets = options.session.secrets();
+    let _log = match telemetry::start_logging(&options.logs(), "paperbot", "info", &secrets) {
         Ok(log) => log,
-        Err(error) => return complain(&format!("{} cannot be used: {error}", options.logs().display()), 2),
+        Err(error) => return complain(&format!("--log-dir: the folder cannot be used: {error}"), 2),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let Ok(runtime) = runtime else { return complain("the runtime could not be started", 1) };
     let outcome = runtime.block_on(async {
+        // Before anything is loaded: a signal that comes meanwhile is not lost.
+        let mut signals =
+            Signals::catch().map_err(|error| cannot_start(format!("signals cannot be caught: {error}")))?;
         let stop = CancellationToken::new();
         let running = run(options, stop.clone());
         tokio::pin!(running);
-        tokio::select! {
-            outcome = &mut running => outcome,
-            () = signal() => {
-                stop.cancel();
-                running.await
+        loop {
+            tokio::select! {
+                outcome = &mut running => break outcome,
+                asked = signals.next() => match asked {
+                    Asked::Stop => stop.cancel(),
+                    Asked::Reopen => {
+                        telemetry::reopen_logs();
+                        tracing::info!("the log files are opened anew");
+                    }
+                },
             }
         }
     });
@@ -136,19 +153,6 @@ fn complain(what: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Resolves at SIGTERM or SIGINT.
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-}
-
 impl Options {
     fn logs(&self) -> PathBuf {
         self.log_dir.clone().unwrap_or_else(|| self.data_dir.join("logs"))
@@ -160,9 +164,9 @@ impl Options {
 
     /// Folders that are made here are private.
     fn make_folders(&self) -> Result<(), Error> {
-        for folder in [&self.data_dir, &self.logs()] {
+        for (flag, folder) in [("--data-dir", &self.data_dir), ("--log-dir", &self.logs())] {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-            made.map_err(|error| cannot_start(format!("{}: {error}", folder.display())))?;
+            made.map_err(|error| cannot_start(format!("{flag}: the folder cannot be made: {error}")))?;
         }
         Ok(())
     }
@@ -193,9 +197,14 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Er
     let _lock = lock(&options.data_dir)?;
     let tasks = Tasks::new();
     let (words, queue) = mpsc::unbounded_channel();
+    // A setting is named and not repeated, as everywhere.
+    let of_socket = |problem: String| {
+        let path = socket.display().to_string();
+        cannot_start(problem.replace(&path, "the address of --socket"))
+    };
     // The socket comes last: whoever sees it finds a bot behind it.
     let prepared = build(&options, &boot_epoch, &tasks, words)
-        .and_then(|built| Ok((built, serve::listen(&socket).map_err(cannot_start)?)));
+        .and_then(|built| Ok((built, serve::listen(&socket).map_err(of_socket)?)));
     let ((engine, journal, picture), listener) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -283,7 +292,8 @@ fn build(
     let seed = options.seed.wrapping_add(book.lives.wrapping_mul(0x0100_0003));
     let (feed, mode, pace) = match &options.replay {
         Some(path) => {
-            let replay = Replay::read(path, book.last_market_at).map_err(|error| at(path, &error))?;
+            let replay = Replay::read(path, book.last_market_at);
+            let replay = replay.map_err(|error| cannot_start(format!("--replay: {error}")))?;
             (Feed::Replayed(replay), Mode::Backtest, Pace::DAILY)
         }
         None if options.symbols.is_empty() => {

@@ -31,7 +31,7 @@ pub(crate) struct AskFlags {
     url: Option<String>,
     /// The key [default: `BOT_API_AUTH_TOKEN`]
     #[arg(long, value_name = "KEY")]
-    key: Option<String>,
+    key: Option<SecretString>,
 }
 
 /// Asks the server and prints what it says with `say`; failures go to `complain`.
@@ -43,7 +43,7 @@ pub(crate) fn run(
     complain: impl Fn(&str),
 ) -> ExitCode {
     let url = flags.url.clone().unwrap_or(default_url);
-    let Some(key) = flags.key.clone().map(SecretString::from).or(default_key) else {
+    let Some(key) = flags.key.clone().or(default_key) else {
         complain("No key: set BOT_API_AUTH_TOKEN or give --key.");
         return ExitCode::FAILURE;
     };
@@ -62,7 +62,7 @@ pub(crate) fn run(
         say(&serde_json::to_string_pretty(&body).unwrap_or_default());
     }
     let Ok(view) = serde_json::from_value::<AskView>(body) else {
-        complain(&format!("{url} did not answer as botops does; check --url."));
+        complain(&format!("{} did not answer as botops does; check --url.", shown(&url)));
         return ExitCode::FAILURE;
     };
     if !flags.json {
@@ -94,20 +94,28 @@ async fn send(url: &str, key: &SecretString, text: &str) -> Result<Value, String
         .json(&json!({"text": text}))
         .send()
         .await;
+    let shown = shown(url);
     let response = sent.map_err(|error| {
         let what = if error.is_connect() { "nothing listens there" } else { "no answer came" };
-        format!("{address}: {what}. Start botops (`botops demo` or `botops serve`), or give --url.")
+        format!("{shown}: {what}. Start botops (`botops demo` or `botops serve`), or give --url.")
     })?;
     let status = response.status();
-    let body: Value = response
-        .json()
-        .await
-        .map_err(|_| format!("{address} answered {status} without JSON; check --url."))?;
+    let body: Value =
+        response.json().await.map_err(|_| format!("{shown} answered {status} without JSON; check --url."))?;
     if status.is_success() {
         return Ok(body);
     }
     let member = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
     Err(format!("{} {}\n{}", member("error_code"), member("cause"), member("remediation")))
+}
+
+/// A server by its host and port; what else stands in an address may be a password.
+fn shown(url: &str) -> String {
+    let host = url.parse::<reqwest::Url>().ok().and_then(|url| {
+        let port = url.port_or_known_default()?;
+        Some(format!("{}:{port}", url.host_str()?))
+    });
+    host.unwrap_or_else(|| "The server".to_owned())
 }
 
 fn rendered(view: &AskView, explain: bool) -> String {

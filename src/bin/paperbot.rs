@@ -12,5 +12,8 @@ struct CommandLine {
 }
 
 fn main() -> ExitCode {
-    botops_paperbot::main(CommandLine::parse().options)
+    match CommandLine::try_parse() {
+        Ok(given) => botops_paperbot::main(given.options),
+        Err(error) => botops_paperbot::command_line::end_with(&error, "paperbot"),
+    }
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 /// Every module by floor. A module uses floors below its own, never its own floor's neighbours.
 const FLOORS: &[&[&str]] = &[
-    &["text", "redact", "kill"],
+    &["text", "redact", "env_file", "kill"],
     &["contract"],
     &["error"],
-    &["tasks", "telemetry"],
+    &["tasks", "telemetry", "signals"],
     &["web"],
     &["store"],
     &["events"],
@@ -29,12 +29,14 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// What the lowest crate holds, and the one above it; the third has the rest.
-const GROUND: &[&str] = &["text", "redact", "kill", "contract", "error", "tasks", "telemetry", "web"];
+const GROUND: &[&str] =
+    &["text", "redact", "env_file", "kill", "contract", "error", "tasks", "telemetry", "signals", "web"];
 const FEATURES: &[&str] =
     &["store", "events", "ops_log", "bots", "health", "configs", "performance", "workflows", "overview"];
 
 /// The trading process stands beside the house: of the house it shares the vocabulary and nothing that serves.
-const PAPERBOT_USES: &[&str] = &["contract", "error", "tasks", "telemetry", "text", "redact", "kill"];
+const PAPERBOT_USES: &[&str] =
+    &["contract", "error", "tasks", "telemetry", "signals", "text", "redact", "env_file", "kill"];
 
 fn floor(module: &str) -> Option<usize> {
     FLOORS.iter().position(|floor| floor.contains(&module))

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use botops::contract::{BotReport, EventKind, SemanticError, Severity};
+use botops::contract::{BotEvent, BotReport, EventKind, SemanticError, Severity};
 use botops::events::NewEvent;
 use chrono::Utc;
 use reqwest::Method;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::kit;
-use crate::kit::app::Running;
+use crate::kit::app::{KEY, Running};
 use crate::kit::scripted_bot::ScriptedBot;
 use crate::refusals::assert_problem;
 
@@ -379,6 +379,185 @@ async fn failures_come_newest_first_and_go_on_with_older_ones() {
         summary(&botops).await["recent_errors"][0]["message"] == "three"
     })
     .await;
+    botops.stop().await;
+}
+
+/// All failures, page by page.
+async fn all_failures(botops: &Running, limit: usize) -> Vec<Value> {
+    let mut found: Vec<Value> = Vec::new();
+    let mut path = format!("/api/v1/errors?limit={limit}");
+    loop {
+        let (status, page) = botops.get(&path).await;
+        assert_eq!(status, 200, "{page:#}");
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= limit, "{page:#}");
+        found.extend(items.iter().cloned());
+        let omitted = page["omitted"].as_u64().unwrap();
+        let Some(next) = page["next"].as_u64() else {
+            assert_eq!(omitted, 0, "{page:#}");
+            return found;
+        };
+        assert!(omitted > 0 && found.len() < 2_000, "{page:#}");
+        path = format!("/api/v1/errors?limit={limit}&after={next}");
+    }
+}
+
+fn messages(items: &[Value]) -> Vec<&str> {
+    items.iter().map(|item| item["message"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn every_event_that_carries_a_failure_is_among_the_failures() {
+    let bot = ScriptedBot::start();
+    {
+        let mut script = bot.script();
+        let epoch = script.hello.boot_epoch.clone();
+        let kinds = [
+            EventKind::Session,
+            EventKind::Breaker,
+            EventKind::Order,
+            EventKind::Config,
+            EventKind::Lifecycle,
+            EventKind::Fill,
+            EventKind::Other,
+            EventKind::Error,
+        ];
+        for (seq, kind) in (1..).zip(kinds) {
+            let error = failure(&format!("failure of {kind:?}"));
+            script.events.push(BotEvent {
+                seq,
+                boot_epoch: epoch.clone(),
+                at: error.timestamp,
+                kind,
+                severity: Severity::Medium,
+                message: "an event with a failure".to_owned(),
+                error: Some(error),
+                data: Value::Null,
+            });
+        }
+        let news = BotEvent { seq: 9, error: None, ..script.events[0].clone() };
+        script.events.push(news);
+        // A bot that says no more than that something failed.
+        let bare = BotEvent {
+            seq: 10,
+            kind: EventKind::Error,
+            error: None,
+            message: "it failed".to_owned(),
+            ..script.events[0].clone()
+        };
+        script.events.push(bare);
+        script.report.recent_errors =
+            script.events.iter().rev().filter_map(|event| event.error.clone()).collect();
+        script.report.error_count_last_hour = 9;
+    }
+    let (folder, botops) = beside(&bot, &[]).await;
+    let expected = [
+        "it failed",
+        "failure of Error",
+        "failure of Other",
+        "failure of Fill",
+        "failure of Lifecycle",
+        "failure of Config",
+        "failure of Order",
+        "failure of Breaker",
+        "failure of Session",
+    ];
+    let all_told = || async {
+        let of_bot = all_failures(&botops, 50).await;
+        messages(&of_bot) == expected && of_bot.iter().all(|item| item["found_in"] == "events")
+    };
+    kit::until("all failures are listed once", SOON, all_told).await;
+    for limit in [1, 2, 4, 500] {
+        assert_eq!(messages(&all_failures(&botops, limit).await), expected, "{limit} a page");
+    }
+    // The other ways to the same list.
+    let tool = crate::mcp::call(&botops, KEY, "list_errors", json!({})).await;
+    assert_eq!(messages(tool["structuredContent"]["items"].as_array().unwrap()), expected, "{tool:#}");
+    let (_, asked) = botops.send(Method::POST, "/api/v1/ask", &json!({"text": "what went wrong"})).await;
+    assert_eq!(asked["call"]["path"], "/api/v1/errors", "{asked:#}");
+    assert_eq!(messages(asked["answer"]["items"].as_array().unwrap()), expected, "{asked:#}");
+    // The summary shows three of them and names the list that has the rest.
+    let counted = || async {
+        let summary = summary(&botops).await;
+        let omitted =
+            summary["omitted"].as_array().unwrap().iter().find(|left| left["what"] == "errors").cloned();
+        omitted.is_some_and(|left| left["count"] == 6 && left["call"]["path"] == "/api/v1/errors")
+            && summary["recent_errors"].as_array().unwrap().len() == 3
+    };
+    kit::until("the summary counts the same", SOON, counted).await;
+    botops.stop().await;
+    // A later run reads them from the store.
+    drop(bot);
+    let botops = Running::start(folder.path(), &[("BOT_ID", "scripted")]).await;
+    assert_eq!(messages(&all_failures(&botops, 2).await), expected);
+    botops.stop().await;
+}
+
+/// A bot without an event stream has its failures in its state alone.
+#[tokio::test]
+async fn failures_that_stand_in_the_state_alone_are_listed_with_where_they_were_found() {
+    let bot = ScriptedBot::start();
+    let now = Utc::now();
+    let at = |seconds: i64, message: &str| SemanticError {
+        timestamp: now - chrono::TimeDelta::seconds(seconds),
+        ..failure(message)
+    };
+    {
+        let mut script = bot.script();
+        let epoch = script.hello.boot_epoch.clone();
+        // Two of them came as events, one of these in other words.
+        let told = [(1, at(40, "told")), (2, at(20, "told in other words"))];
+        for (seq, error) in told {
+            script.events.push(BotEvent {
+                seq,
+                boot_epoch: epoch.clone(),
+                at: error.timestamp,
+                kind: EventKind::Session,
+                severity: Severity::Medium,
+                message: String::new(),
+                error: Some(error),
+                data: Value::Null,
+            });
+        }
+        script.report.recent_errors = vec![
+            at(10, "only in the state"),
+            at(20, "the words of the state"),
+            at(30, "twice in a second, first"),
+            at(30, "twice in a second, second"),
+            at(40, "told"),
+            at(50, "oldest of the state"),
+        ];
+        script.report.error_count_last_hour = 6;
+    }
+    let (_folder, botops) = beside(&bot, &[]).await;
+    let expected = [
+        "only in the state",
+        "told in other words",
+        "twice in a second, first",
+        "twice in a second, second",
+        "told",
+        "oldest of the state",
+    ];
+    let all_told = || async { messages(&all_failures(&botops, 50).await) == expected };
+    kit::until("all failures are listed once", SOON, all_told).await;
+    for limit in [1, 2, 3, 5, 500] {
+        assert_eq!(messages(&all_failures(&botops, limit).await), expected, "{limit} a page");
+    }
+    let items = all_failures(&botops, 50).await;
+    let found_in: Vec<&str> = items.iter().map(|item| item["found_in"].as_str().unwrap()).collect();
+    assert_eq!(found_in, ["state", "events", "state", "state", "events", "state"]);
+    for item in &items {
+        assert_eq!(item["source"], "bot:scripted");
+        assert_eq!(item["untrusted"], true);
+        assert_eq!(item["seq"].is_null(), item["found_in"] == "state", "{item:#}");
+    }
+    let counted = || async {
+        let summary = summary(&botops).await;
+        let omitted =
+            summary["omitted"].as_array().unwrap().iter().find(|left| left["what"] == "errors").cloned();
+        omitted.is_some_and(|left| left["count"] == 3)
+    };
+    kit::until("the summary counts the same", SOON, counted).await;
     botops.stop().await;
 }
 

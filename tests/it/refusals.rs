@@ -116,6 +116,74 @@ async fn wrong_keys_are_throttled_and_the_right_one_still_passes() {
     botops.stop().await;
 }
 
+/// A browser that opens the address asks for a page, an icon and more, all without a key: nobody guesses there.
+#[tokio::test]
+async fn a_request_without_a_key_is_no_wrong_key_however_often_it_comes() {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[]).await;
+    let get = |path: &str| botops.client.get(format!("{}{path}", botops.base));
+    let keyless = || {
+        ["/", "/favicon.ico", "/docs", "/api/v1/state", "/api/v1/summary"]
+            .iter()
+            .map(|path| get(path))
+            .chain([
+                get("/api/v1/state").header("x-api-key", ""),
+                get("/api/v1/state").header("x-api-key", "  "),
+                get("/api/v1/state").header("authorization", "Bearer "),
+                get("/api/v1/state").header("authorization", "Bearer"),
+                get("/api/v1/state").header("authorization", "Basic abc"),
+                get("/api/v1/state").header("authorization", ""),
+                botops.client.post(format!("{}/mcp", botops.base)).json(&json!({})),
+            ])
+            .collect::<Vec<_>>()
+    };
+    for _ in 0..4 {
+        for request in keyless() {
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), 401, "{}", response.url());
+            assert!(response.headers().contains_key("www-authenticate"));
+            let body: Value = response.json().await.unwrap();
+            let body = if body["error"].is_object() { body["error"]["data"].clone() } else { body };
+            assert_problem(&body, 401, "AUTH_001");
+            assert!(body["cause"].as_str().unwrap().contains("no API key"), "{body:#}");
+        }
+    }
+    // An empty header leaves the other one to count.
+    let both = get("/api/v1/whoami").header("x-api-key", "").header("authorization", format!("Bearer {KEY}"));
+    assert_eq!(answer(both).await.0, 200);
+    // None of them was counted, and who sends wrong keys is still throttled, without harm to who sends none.
+    let wrong = |n: i32| answer(get("/api/v1/whoami").header("x-api-key", format!("wrong-{n}")));
+    assert_eq!(wrong(0).await.1["error_code"], "AUTH_001");
+    let mut throttled = false;
+    for n in 1..60 {
+        throttled |= wrong(n).await.1["error_code"] == "AUTH_004";
+    }
+    assert!(throttled);
+    for request in keyless() {
+        assert_eq!(request.send().await.unwrap().status(), 401);
+    }
+    botops.stop().await;
+}
+
+/// An expired key is a key that botops knows: its holder is told so, however often it comes.
+#[tokio::test]
+async fn an_expired_key_is_no_wrong_key() {
+    use sha2::Digest;
+    let folder = kit::folder();
+    let file = folder.path().join("keys.json");
+    let sha256 = data_encoding::HEXLOWER.encode(&sha2::Sha256::digest("past-key"));
+    let past =
+        json!({"id": "past", "sha256": sha256, "scopes": ["read"], "expires_at": "2020-01-01T00:00:00Z"});
+    std::fs::write(&file, json!({"keys": [past]}).to_string()).unwrap();
+    let botops = Running::start(folder.path(), &[("BOT_API_KEYS_FILE", file.to_str().unwrap())]).await;
+    for _ in 0..30 {
+        let request = botops.client.get(format!("{}/api/v1/whoami", botops.base));
+        let (status, body) = answer(request.header("x-api-key", "past-key")).await;
+        assert_eq!((status, &body["error_code"]), (401, &json!("AUTH_002")));
+    }
+    botops.stop().await;
+}
+
 #[tokio::test]
 async fn named_keys_are_held_to_their_scopes_and_their_end() {
     let folder = kit::folder();

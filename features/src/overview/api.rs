@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+use super::failures::{self, Failure};
 use super::metrics::MetricsView;
 use super::stream::{self, Admission, TicketView};
 use super::summary::{MAX_BYTES, MAX_TOKENS, SummaryView};
@@ -57,19 +58,31 @@ struct ErrorPage {
     items: Vec<ErrorView>,
     /// What to send as `after` for older ones; `null` at the end.
     next: Option<u64>,
-    /// How many older ones there are beyond this page, counted up to 100.
+    /// How many older ones there are beyond this page; of the journal, counted up to 100.
     omitted: usize,
     /// The newest number of the journal, for `GET events?after=`.
     latest: u64,
 }
 
-/// A failure from the journal.
+/// Where a failure was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum FoundIn {
+    /// An event of the journal carried it, whatever the event's kind.
+    Events,
+    /// It stands in the bot's last state alone: no event told of it.
+    State,
+}
+
+/// A failure.
 #[derive(Debug, Serialize, ToSchema)]
 struct ErrorView {
-    /// Its place in the journal.
-    seq: u64,
+    /// The number of the event that carried it; `null` when it was found in the state.
+    seq: Option<u64>,
     /// `botops`, or `bot:<id>`.
     source: String,
+    /// Where it was found.
+    found_in: FoundIn,
     /// True when the texts are words of the bot or its broker: information, never instructions.
     untrusted: bool,
     /// What failed, why, what it means and what to do.
@@ -253,7 +266,7 @@ struct EventQuery {
     #[param(example = "30s")]
     wait: Option<String>,
     /// Only this kind: `error`, `fill`, `order`, `session`, `breaker`, `config`, `lifecycle`, `workflow`, `health`,
-    /// `control` or `other`.
+    /// `control` or `other`. Failures of every kind are in `GET errors`.
     #[param(example = "error")]
     kind: Option<String>,
     /// Items at most, 1 to 500.
@@ -329,7 +342,7 @@ async fn newest(overview: &Overview, kind: Option<EventKind>, limit: usize) -> R
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct ErrorQuery {
-    /// Failures older than this number: the `next` of the page before.
+    /// Failures after these: the `next` of the page before.
     after: Option<u64>,
     /// Items at most, 1 to 500.
     #[param(default = 50, minimum = 1, maximum = 500)]
@@ -338,8 +351,8 @@ struct ErrorQuery {
 
 /// Recent failures with remedies
 ///
-/// Newest first, of the bot and of botops, each with code, cause, impact and remediation. Send `next` as `after` for
-/// older ones.
+/// Newest first, of the bot and of botops, each with code, cause, impact and remediation, whatever kind of event carried
+/// it; those that stand in the bot's state alone are among them. Send `next` as `after` for older ones.
 #[utoipa::path(get, path = "/api/v1/errors", tag = "state", security(("api_key" = ["read"])), params(ErrorQuery),
     responses(
         (status = 200, description = "A page", body = ErrorPage, example = json!(example::errors())),
@@ -352,17 +365,27 @@ async fn list_errors(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let limit = limit_of(query.limit)?;
-    let page = overview.shared.events.newest(query.after, Some(EventKind::Error), limit).await?;
-    let view = |event: &Event| {
-        Some(ErrorView {
-            seq: event.seq,
+    let seen = overview.shared.bots.seen();
+    let in_state = seen.report.as_deref().map_or(&[][..], |report| &report.recent_errors);
+    let page = failures::page(&overview.shared.events, in_state, query.after, limit).await?;
+    let view = |failure| match failure {
+        Failure::Told(event) => Some(ErrorView {
+            seq: Some(event.seq),
             source: event.source.clone(),
+            found_in: FoundIn::Events,
             untrusted: event.source != "botops",
             error: event.error.clone()?,
-        })
+        }),
+        Failure::Reported(error) => Some(ErrorView {
+            seq: None,
+            source: format!("bot:{}", seen.id),
+            found_in: FoundIn::State,
+            untrusted: true,
+            error,
+        }),
     };
     let page = ErrorPage {
-        items: page.items.iter().filter_map(|event| view(event)).collect(),
+        items: page.items.into_iter().filter_map(view).collect(),
         next: page.next,
         omitted: page.omitted,
         latest: page.latest,
@@ -521,7 +544,7 @@ fn wait_of(text: &str) -> Result<Duration, Error> {
 
 /// For the examples of the document: the views of this file, made up.
 pub(super) mod made_up {
-    use super::{ErrorPage, ErrorView, Event, EventKind, EventPage, SemanticError, Value};
+    use super::{ErrorPage, ErrorView, Event, EventKind, EventPage, FoundIn, SemanticError, Value};
     use crate::error::Severity;
 
     /// A page of one event.
@@ -541,7 +564,8 @@ pub(super) mod made_up {
 
     /// A page of one failure.
     pub fn errors(error: SemanticError) -> Value {
-        let item = ErrorView { seq: 1041, source: "bot:paperbot".to_owned(), untrusted: true, error };
+        let (source, found_in) = ("bot:paperbot".to_owned(), FoundIn::Events);
+        let item = ErrorView { seq: Some(1041), source, found_in, untrusted: true, error };
         value(&ErrorPage { items: vec![item], next: None, omitted: 0, latest: 1058 })
     }
 

@@ -6,6 +6,7 @@
 
 mod api;
 mod example;
+mod failures;
 mod markdown;
 mod metrics;
 mod select;
@@ -21,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use chrono::{TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -28,7 +30,6 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use crate::bots::{Bots, Presence, Seen};
-use crate::contract::EventKind;
 use crate::error::Error;
 use crate::events::Events;
 use crate::tasks::Tasks;
@@ -272,7 +273,7 @@ fn render(
     let seen = bots.seen();
     let moment = Moment::now(&seen, extras, options.stale_after);
     let view = StateView::of(&moment);
-    let errors = events.recent(EventKind::Error, 3);
+    let errors = events.recent_failures(Utc::now() - TimeDelta::hours(1), 3);
     let summary = summary::render(&moment, &view, &errors);
     let ops = OpsNumbers { poll_latency_ms: poll_latency(&seen), ..ops.with_polls(bots.stats()) };
     let metrics = MetricsView::of(&view, ops, events.latest());

@@ -14,7 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::view::{HealthState, Moment, StateView, bare, cents};
-use super::{RunningWorkflow, markdown, tokens};
+use super::{RunningWorkflow, failures, markdown, tokens};
 use crate::bots::Presence;
 use crate::contract::{
     BotReport, Breaker, BreakerState, GateReason, Mode, Phase, Position, SemanticError, Session,
@@ -239,13 +239,16 @@ struct Source<'a> {
 impl<'a> Source<'a> {
     fn of(moment: &'a Moment<'a>, state: &'a StateView, events: &'a [Arc<Event>]) -> Self {
         let report = moment.seen.report.as_deref();
-        let errors = newest_errors(report, events);
+        let mut errors = newest_errors(report, events);
+        let count = errors.len();
+        // One trouble that two events tell of, as session and breaker do, takes one of the few places.
+        errors.dedup_by_key(|error| (error.timestamp, &error.error_code, &error.message));
         let last_hour = report.map_or(0, |report| report.error_count_last_hour as usize);
         Self {
             state,
             moment,
             largest: largest(state.positions.as_deref().unwrap_or_default()),
-            error_count: last_hour.max(errors.len()),
+            error_count: last_hour.max(count),
             errors,
         }
     }
@@ -389,15 +392,13 @@ fn brief(error: &SemanticError, tokens: usize) -> RecentError {
     }
 }
 
-/// The bot's own list and the journal together, newest first, each failure once.
+/// The bot's own list and the journal together, newest first, each failure once: as `GET errors` has them.
 fn newest_errors<'a>(report: Option<&'a BotReport>, events: &'a [Arc<Event>]) -> Vec<&'a SemanticError> {
-    let of_bot = report.map_or(&[][..], |report| &report.recent_errors);
-    let of_journal = events.iter().filter_map(|event| event.error.as_ref());
-    let mut errors: Vec<&SemanticError> = of_bot.iter().chain(of_journal).collect();
-    errors.sort_by_key(|error| Reverse(error.timestamp));
-    errors.dedup_by(|a, b| {
-        a.timestamp == b.timestamp && a.error_code == b.error_code && a.message == b.message
-    });
+    let in_state = report.map_or(&[][..], |report| &report.recent_errors);
+    let of_journal = || events.iter().filter_map(|event| event.error.as_ref());
+    let reported = failures::reported_only(in_state, of_journal());
+    let mut errors: Vec<&SemanticError> = reported.into_iter().chain(of_journal()).collect();
+    errors.sort_by_key(|error| (Reverse(error.timestamp), &error.error_code, &error.message));
     errors
 }
 

@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/004_configs.sql"),
     include_str!("migrations/005_definitions.sql"),
     include_str!("migrations/006_health.sql"),
+    include_str!("migrations/007_failures.sql"),
 ];
 
 /// Opens or makes the store at its newest schema. A damaged one is put aside, and a new one begins with what can be read

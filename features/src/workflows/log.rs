@@ -1,10 +1,9 @@
 //! `workflow_execution_log.jsonl`: one line per fact, for people and for other tools.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::journal::{Fact, RunState};
 use crate::ops_log::Op;
+use crate::telemetry::LogFile;
 
 /// How much of the log's end is looked at to see which lines are there after a crash.
 const TAIL: u64 = 512 * 1024;
@@ -19,22 +19,17 @@ const TAIL: u64 = 512 * 1024;
 /// The log; a handle to the open file.
 #[derive(Debug, Clone)]
 pub(super) struct ExecutionLog {
-    file: Arc<Mutex<Option<File>>>,
+    path: PathBuf,
+    file: Arc<Mutex<Option<LogFile>>>,
 }
 
 impl ExecutionLog {
     /// Opens the log; without it, runs go on (the store has everything).
     pub fn open(path: &Path) -> Self {
-        let open = || -> io::Result<File> {
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder)?;
-            }
-            OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(path)
-        };
-        let file = open().map_err(|error| {
+        let file = LogFile::open(path.to_owned()).map_err(|error| {
             tracing::error!("the workflow log {} cannot be written: {error}", path.display());
         });
-        Self { file: Arc::new(Mutex::new(file.ok())) }
+        Self { path: path.to_owned(), file: Arc::new(Mutex::new(file.ok())) }
     }
 
     /// Writes the line of a fact that is in the store.
@@ -51,7 +46,7 @@ impl ExecutionLog {
         crate::redact::json(&mut line);
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(file) = file.as_mut() else { return };
-        if let Err(error) = file.write_all(format!("{line}\n").as_bytes()) {
+        if let Err(error) = file.append(format!("{line}\n").as_bytes()) {
             tracing::warn!("a line of the workflow log was not written: {error}");
         }
     }
@@ -62,13 +57,13 @@ impl ExecutionLog {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(file) = file.as_mut() else { return found };
         let mut tail = String::new();
-        let read = file.metadata().and_then(|meta| {
-            file.seek(SeekFrom::Start(meta.len().saturating_sub(TAIL)))?;
+        let read = File::open(&self.path).and_then(|mut written| {
+            written.seek(SeekFrom::Start(written.metadata()?.len().saturating_sub(TAIL)))?;
             let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
+            written.read_to_end(&mut bytes)?;
             tail = String::from_utf8_lossy(&bytes).into_owned();
             // A line that a crash cut off gets its end, so that the next one stands alone.
-            if bytes.last().is_some_and(|last| *last != b'\n') { file.write_all(b"\n") } else { Ok(()) }
+            if bytes.last().is_some_and(|last| *last != b'\n') { file.append(b"\n") } else { Ok(()) }
         });
         if let Err(error) = read {
             tracing::warn!("the workflow log could not be read back: {error}");

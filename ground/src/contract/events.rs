@@ -92,7 +92,7 @@ pub struct BotEvent {
     pub severity: Severity,
     /// One sentence for people.
     pub message: String,
-    /// The failure, when `kind` is `error`.
+    /// The failure behind it, whatever its kind; a `kind` of `error` always has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<SemanticError>,
     /// The facts, by kind: order, fill, session, …

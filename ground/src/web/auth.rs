@@ -67,7 +67,7 @@ impl FromStr for Scope {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|scope| scope.as_str() == text.trim());
-        known.ok_or_else(|| format!("`{text}` is no scope; use read, operate, config or admin"))
+        known.ok_or_else(|| "use read, operate, config or admin".to_owned())
     }
 }
 
@@ -173,25 +173,33 @@ impl KeyFile {
     /// Reads a keys file.
     ///
     /// # Errors
-    /// One sentence that says what is wrong with the file.
+    /// One sentence that says what is wrong with the file and where, and repeats nothing of it: somebody may have put
+    /// the keys themselves there.
     pub fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-        let file: Self = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let file: Self = serde_json::from_str(text).map_err(|error| {
+            let what = if error.is_data() { Self::FORM } else { "it is not JSON" };
+            format!("line {}, column {}: {what}", error.line(), error.column())
+        })?;
         let mut names = BTreeSet::new();
-        for key in &file.keys {
+        for (number, key) in (1..).zip(&file.keys) {
             let digest = HEXLOWER.decode(key.sha256.as_bytes()).ok();
             if digest.is_none_or(|digest| digest.len() != 32) {
-                return Err(format!("the key `{}` has no SHA-256 of 64 lower-case hex digits", key.id));
+                return Err(format!("key {number} has no SHA-256 of 64 lower-case hex digits"));
             }
             if key.id.is_empty() || key.id.len() > 64 || !key.id.chars().all(|c| c.is_ascii_graphic()) {
-                return Err("a key's id is 1 to 64 visible ASCII characters".to_owned());
+                return Err(format!("the id of key {number} is not 1 to 64 visible ASCII characters"));
             }
             if !names.insert(key.id.as_str()) {
-                return Err(format!("the key `{}` stands twice", key.id));
+                return Err(format!("the id of key {number} stands twice"));
             }
         }
         Ok(file)
     }
+
+    const FORM: &str = "it has another form than {\"keys\": [{\"id\", \"sha256\", \"scopes\": [\"read\", \"operate\", \
+                        \"config\", \"admin\"], \"expires_at\"}]}";
 }
 
 /// A new random key and its record.
@@ -215,6 +223,15 @@ pub(super) struct Known {
     digest: [u8; 32],
     pub(super) actor: Actor,
     pub(super) rate: Rate,
+}
+
+/// Why nobody is let in.
+pub(super) struct Unidentified {
+    /// [`Code::AuthKeyInvalid`] without a key or with a wrong one, [`Code::AuthKeyExpired`].
+    pub(super) error: Error,
+    /// A key was sent that botops does not know. Only this counts against an address: a browser that opens a page
+    /// sends no key with any of its requests, and whoever holds an expired key did not guess it.
+    pub(super) is_guess: bool,
 }
 
 /// All keys. Built at start.
@@ -256,18 +273,18 @@ impl Keys {
     }
 
     /// Whose key the request carries.
-    ///
-    /// # Errors
-    /// [`Code::AuthKeyInvalid`] without a key or with a wrong one, [`Code::AuthKeyExpired`].
-    pub(super) fn identify(&self, headers: &HeaderMap) -> Result<&Known, Error> {
+    pub(super) fn identify(&self, headers: &HeaderMap) -> Result<&Known, Unidentified> {
         let Some(given) = given(headers) else {
-            return Err(Error::new(Code::AuthKeyInvalid).detail("the request carries no API key"));
+            let error = Error::new(Code::AuthKeyInvalid).detail("the request carries no API key");
+            return Err(Unidentified { error, is_guess: false });
         };
         let Some(known) = self.find(given) else {
-            return Err(Error::new(Code::AuthKeyInvalid).detail("botops does not know this API key"));
+            let error = Error::new(Code::AuthKeyInvalid).detail("botops does not know this API key");
+            return Err(Unidentified { error, is_guess: true });
         };
         if known.actor.expires_at.is_some_and(|end| end <= Utc::now()) {
-            return Err(Error::new(Code::AuthKeyExpired).context("key", &*known.actor.key_id));
+            let error = Error::new(Code::AuthKeyExpired).context("key", &*known.actor.key_id);
+            return Err(Unidentified { error, is_guess: false });
         }
         Ok(known)
     }
@@ -301,11 +318,16 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && bool::from(words_agree & rest.ct_eq(other_rest))
 }
 
+/// The key in one of the two headers. An empty one, as a variable that is not set leaves it, is no key; hyper has taken
+/// the blanks off its ends.
 fn given(headers: &HeaderMap) -> Option<&[u8]> {
-    if let Some(key) = headers.get(&API_KEY) {
+    if let Some(key) = headers.get(&API_KEY)
+        && !key.is_empty()
+    {
         return Some(key.as_bytes());
     }
     let bearer = headers.get(AUTHORIZATION)?.as_bytes();
     let (scheme, key) = bearer.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
+    let key = key.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"bearer ") && !key.is_empty()).then_some(key)
 }

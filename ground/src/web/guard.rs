@@ -181,7 +181,10 @@ impl Guard {
             }
             None => None,
         };
-        let known = self.keys.identify(headers).map_err(|refusal| self.wrong_keys.note(peer, refusal))?;
+        let known = self.keys.identify(headers).map_err(|unidentified| match unidentified.is_guess {
+            true => self.wrong_keys.note(peer, unidentified.error),
+            false => unidentified.error,
+        })?;
         let left = known.rate.take()?;
         if let Some(scope) = scope {
             known.actor.require(scope)?;

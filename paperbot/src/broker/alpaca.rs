@@ -18,7 +18,7 @@ use serde_json::json;
 use super::http::{Answer, Ask, Http, HttpSettings};
 use super::{BrokerError, OrderIntent, ProbeOk, Reply, SessionInfo, clean_code, lenient, lenient_required};
 use botops_ground::contract::{Account, Mode, Order, OrderStatus, OrderType, Position, Side};
-use botops_ground::redact;
+use botops_ground::{env_file, redact};
 
 /// Where the paper API lives.
 pub const PAPER_URL: &str = "https://paper-api.alpaca.markets";
@@ -245,11 +245,12 @@ fn read_keys(source: &KeySource) -> Result<(SecretString, SecretString), BrokerE
         KeySource::Given { id, secret } => (Some(id.clone()), Some(secret.clone())),
         KeySource::File(path) => {
             let (mut id, mut secret) = (None, None);
-            let lines = dotenvy::from_path_iter(path).map_err(|_| config("the key file cannot be read"))?;
-            for line in lines {
-                // The error quotes the line, which holds the secret.
-                let (name, value) =
-                    line.map_err(|_| config("the key file has a line that is not NAME=value"))?;
+            let file = std::fs::read(path).map_err(|_| config("the key file cannot be read"))?;
+            let pairs = env_file::parse(&file).map_err(|wrong| {
+                let first = wrong.first().map(|error| error.said("APCA_"));
+                config(&format!("the key file, {}", first.unwrap_or_default()))
+            })?;
+            for (name, value) in pairs {
                 match name.as_str() {
                     "APCA_API_KEY_ID" => id = Some(SecretString::from(value)),
                     "APCA_API_SECRET_KEY" => secret = Some(SecretString::from(value)),

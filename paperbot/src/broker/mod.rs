@@ -19,6 +19,7 @@ use serde::{Deserialize, Deserializer};
 
 pub use alpaca::{Alpaca, AlpacaSettings, KeySource, LIVE_URL, PAPER_URL};
 pub use http::HttpSettings;
+pub(crate) use paper::list_of_records;
 pub use paper::{FaultScript, Paper, PaperSettings};
 pub use robinhood::{PasswordGrant, Robinhood, RobinhoodSettings, URL as ROBINHOOD_URL};
 

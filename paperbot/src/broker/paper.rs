@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::de::IntoDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Deserializer};
 
 use super::{
@@ -168,16 +168,29 @@ impl What {
     }
 }
 
+/// Reads a YAML list of records. A file of another kind, which somebody may have named by mistake, is not quoted: it
+/// may hold secrets. The words of a list of records are.
+pub(crate) fn list_of_records<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, String> {
+    let document: serde_yaml::Value = serde_yaml::from_str(text).map_err(|error| {
+        let at = error.location().map(|at| format!("line {}, column {}: ", at.line(), at.column()));
+        format!("{}it is not YAML", at.unwrap_or_default())
+    })?;
+    let is_list = document.as_sequence().is_some_and(|items| items.iter().all(serde_yaml::Value::is_mapping));
+    if !is_list {
+        return Err("it is no YAML list of records".to_owned());
+    }
+    serde_yaml::from_str(text).map_err(|error| error.to_string())
+}
+
 impl FaultScript {
     /// Reads a script file.
     pub fn load(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Self::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+        Self::parse(&std::fs::read_to_string(path).map_err(|error| error.to_string())?)
     }
 
     /// Reads a script.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let faults: Vec<Fault> = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+        let faults: Vec<Fault> = list_of_records(text)?;
         for fault in &faults {
             let times = [Some(fault.after_s), fault.retry_after_s, fault.approve_after_s];
             if times.into_iter().flatten().any(|seconds| !(0.0..=1e7).contains(&seconds)) {

@@ -72,7 +72,9 @@ pub async fn answer(request: RequestBuilder) -> (u16, Value) {
 /// The botops binary, ready to be given a command and settings; nothing of this process's own settings leaks in.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_botops"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BOT_") || name == "RUST_LOG") {
+    let foreign =
+        |name: &str| name.starts_with("BOT_") || name.starts_with("PAPERBOT_") || name == "RUST_LOG";
+    for (name, _) in std::env::vars().filter(|(name, _)| foreign(name)) {
         command.env_remove(name);
     }
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,9 +1,10 @@
 //! The session inside the real program: what a fault script does to a trading bot, as its socket tells it.
 
 use botops::contract::{BotReport, BreakerState, GateReason, Outcome, Phase, SessionPhase, Verb};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
+use crate::kit::app::Running;
 use crate::kit::paperbot::{Paperbot, lines};
 use crate::kit::until;
 
@@ -165,6 +166,53 @@ async fn the_breaker_opens_after_failures_and_is_reset_by_a_check_that_passes() 
     bot.until("the breaker closes", |report| report.circuit_breaker.state == BreakerState::Closed).await;
     bot.until("trading goes on", |report| report.trading_enabled).await;
     assert!(!outcomes.is_empty());
+}
+
+/// What the bot's own log of errors holds is what botops lists, whatever kind of event told it.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_failure_of_the_session_is_in_the_list_of_failures() {
+    let bot = bot_with(
+        "[{do: ok}, {after_s: 2, do: expire_token}, {on: reauth, do: 503}, {after_s: 5, do: 429, retry_after_s: 2}, \
+         {after_s: 10, do: 503, times: 8}]",
+    )
+    .await;
+    let socket = bot.socket().display().to_string();
+    let botops = Running::start(
+        bot.folder.path(),
+        &[("BOT_IPC_SOCKET", &socket), ("BOT_DATA_DIR", &format!("{socket}.ops"))],
+    )
+    .await;
+    let key = |error: &Value| {
+        (error["error_code"].to_string(), error["timestamp"].to_string(), error["message"].to_string())
+    };
+    let logged = || {
+        let folder = std::fs::read_dir(bot.data().join("logs")).unwrap();
+        let files = folder.map(|entry| entry.unwrap().path());
+        let errors = files.filter(|file| file.file_name().unwrap().to_str().unwrap().starts_with("errors-"));
+        let mut errors: Vec<_> = errors.flat_map(|file| lines(&file)).map(|error| key(&error)).collect();
+        errors.sort();
+        errors
+    };
+    let agrees = || async {
+        let logged = logged();
+        let (_, page) = botops.get("/api/v1/errors?limit=500").await;
+        let items = page["items"].as_array().unwrap();
+        let of_bot = items.iter().filter(|item| item["source"] == "bot:paperbot");
+        let mut listed: Vec<_> = of_bot.map(key).collect();
+        listed.sort();
+        let (_, state) = botops.get("/api/v1/state").await;
+        let (_, summary) = botops.get("/api/v1/summary").await;
+        let shown = summary["recent_errors"].as_array().map_or(0, Vec::len);
+        let omitted =
+            summary["omitted"].as_array().into_iter().flatten().find(|left| left["what"] == "errors");
+        let omitted = omitted.and_then(|left| left["count"].as_u64()).unwrap_or_default();
+        ["BRK_001", "BRK_004", "BRK_008"].iter().all(|code| logged.iter().any(|error| error.0.contains(code)))
+            && logged == listed
+            && state["health"]["error_count_last_hour"] == logged.len()
+            && shown as u64 + omitted == items.len() as u64
+    };
+    until("log, list, state and summary agree", Duration::from_secs(60), agrees).await;
+    botops.stop().await;
 }
 
 #[tokio::test]

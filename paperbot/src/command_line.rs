@@ -1,0 +1,95 @@
+//! What is said of a command line that cannot be used, without anything that was given.
+//!
+//! clap quotes the argument it stumbled over, also where it came from the environment, and such a value may be a secret
+//! that stands in the wrong place: what is printed ends up in a service manager's journal. So the option is named, what
+//! it takes is said, and the value is left out.
+
+use std::error::Error as _;
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// Prints what clap wants to say and ends: help and version with 0, anything wrong with 2.
+pub fn end_with(error: &clap::Error, program: &str) -> ExitCode {
+    if !error.use_stderr() {
+        // A closed pipe is the reader's choice.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+    } else {
+        complain(program, &explain(error));
+    }
+    ExitCode::from(2)
+}
+
+#[expect(clippy::print_stderr, reason = "a process that cannot start says why on its terminal")]
+fn complain(program: &str, what: &str) {
+    eprintln!("{program}: {what}");
+}
+
+fn explain(error: &clap::Error) -> String {
+    let option = text(error, ContextKind::InvalidArg).filter(|option| is_plain(option));
+    let named =
+        |what: &str| option.as_ref().map_or_else(|| what.to_owned(), |option| format!("{option}: {what}"));
+    let mut said = match error.kind() {
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => named(&format!(
+            "{} cannot be used{}",
+            if text(error, ContextKind::InvalidValue).is_some_and(|value| value.is_empty()) {
+                "an empty value"
+            } else {
+                "the value"
+            },
+            reason(error)
+        )),
+        ErrorKind::UnknownArgument => named("there is no such argument here"),
+        ErrorKind::InvalidSubcommand => "there is no such command".to_owned(),
+        ErrorKind::MissingSubcommand => "a command is missing".to_owned(),
+        ErrorKind::MissingRequiredArgument => named("it is missing"),
+        ErrorKind::ArgumentConflict => named("it cannot be given twice, or beside what else was given"),
+        ErrorKind::NoEquals => named("the value follows after `=`"),
+        ErrorKind::TooManyValues | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
+            named("it takes another number of values")
+        }
+        ErrorKind::InvalidUtf8 => named("the value is not UTF-8 text"),
+        _ => named("the command line cannot be read"),
+    };
+    for (kind, label) in [
+        (ContextKind::ValidValue, "it takes"),
+        (ContextKind::SuggestedArg, "did you mean"),
+        (ContextKind::SuggestedSubcommand, "did you mean"),
+        (ContextKind::ValidSubcommand, "commands are"),
+    ] {
+        if let Some(known) = text(error, kind) {
+            said.push_str(&format!("; {label} {known}"));
+        }
+    }
+    said.push_str(". `--help` lists what can be given.");
+    said
+}
+
+/// The parser's own reason, when it quotes nothing.
+fn reason(error: &clap::Error) -> String {
+    let given = text(error, ContextKind::InvalidValue).unwrap_or_default();
+    let reason = error.source().map(ToString::to_string).unwrap_or_default();
+    let quotes = reason.contains(['`', '\'', '"']) || (!given.is_empty() && reason.contains(&given));
+    if reason.is_empty() || quotes { String::new() } else { format!(" ({reason})") }
+}
+
+/// Options as they are declared, `--port <PORT>`; anything else was made up by whoever gave it.
+fn is_plain(option: &str) -> bool {
+    let name = option.strip_prefix("--").and_then(|rest| rest.split([' ', ',']).next()).unwrap_or_default();
+    let word = name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    let place =
+        option.starts_with('<') && option.chars().all(|c| c.is_ascii_uppercase() || "<>_.".contains(c));
+    (word && (2..=24).contains(&name.len())) || place
+}
+
+fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {
+    match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        ContextValue::Strings(texts) if !texts.is_empty() => Some(texts.join(", ")),
+        _ => None,
+    }
+}
