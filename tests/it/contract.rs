@@ -214,5 +214,7 @@ fn request(id: &str, dry_run: bool) -> CommandRequest {
         reason: "contract test".to_owned(),
         args: Value::Null,
         dry_run,
+        valid_for_ms: None,
+        expires_at: None,
     }
 }

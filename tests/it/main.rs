@@ -18,6 +18,7 @@ mod configs;
 mod contract;
 mod control;
 mod document;
+mod effects;
 mod health;
 mod house;
 #[allow(dead_code, reason = "each feature uses its own part of the kit")]

@@ -77,7 +77,14 @@ impl Shared {
         let end = Instant::now() + BOOT_LIMIT;
         self.bots.expect_restart(BOOT_LIMIT);
         let reason = "a config change that is read at the start".to_owned();
-        let request = CommandRequest { command_id, reason, args: Value::Null, dry_run: false };
+        let request = CommandRequest {
+            command_id,
+            reason,
+            args: Value::Null,
+            dry_run: false,
+            valid_for_ms: None,
+            expires_at: None,
+        };
         let process = supervisor.adopt().filter(|alive| alive.boot_epoch.as_deref() == Some(old));
         let process = process.as_ref();
         if self.still_runs(old, process) && self.bots.command(Verb::Shutdown, request).await.is_ok() {

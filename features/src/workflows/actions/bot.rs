@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Assumed, Call, Failure, World};
-use crate::bots::Seen;
+use crate::bots::{Asker, Seen};
 use crate::contract::{CommandRequest, CommandResult, OrderStatus, Verb};
 use crate::error::{Code, Error};
 use crate::kill;
@@ -266,8 +266,16 @@ impl Order {
         dry_run: bool,
     ) -> Result<CommandResult, Failure> {
         let reason = self.reason.unwrap_or_else(|| call.reason.clone());
-        let request = CommandRequest { command_id: key, reason, args: self.args, dry_run };
-        Ok(world.bots.command(self.verb, request).await?)
+        let (valid_for_ms, expires_at) = (None, None);
+        let asker = Asker {
+            actor: call.actor.key_id.clone(),
+            command_id: key.clone(),
+            run_id: Some(call.run.clone()),
+            step: Some(call.step.clone()),
+        };
+        let request =
+            CommandRequest { command_id: key, reason, args: self.args, dry_run, valid_for_ms, expires_at };
+        Ok(world.bots.command_for(self.verb, request, asker).await?)
     }
 }
 
