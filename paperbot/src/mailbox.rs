@@ -157,11 +157,11 @@ impl Mailbox {
         let letter = write(reply);
         let claim = Arc::new(Claim(AtomicU8::new(WAITING)));
         let withdrawable = !letter.records();
-        let (mut until, mut expires_at) = (None, None);
+        let (mut until, mut expires_at, mut earlier) = (None, None, None);
         if let Some(request) = letter.command() {
             until = request.valid_for_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
             expires_at = request.expires_at;
-            self.note(&request.command_id, &claim);
+            earlier = self.note(&request.command_id, &claim);
         }
         let withdrawal = withdrawable.then(|| Withdrawal(claim.clone()));
         let delivery = Delivery { letter, ticket: Ticket { claim: claim.clone(), until, expires_at } };
@@ -178,6 +178,10 @@ impl Mailbox {
                 Err(refusal("stopping", "the bot is stopping; it was not carried out"))
             }
             Ok(Err(_)) => Err(refusal("stopped", "the bot stopped before it answered; it may have acted")),
+            // That this letter was withdrawn says nothing of the one before it with the same command.
+            Err(_) if earlier.is_some_and(|first| first.0.load(Ordering::Acquire) == TAKEN) => {
+                Err(refusal("in_progress", "the same command is under way; ask again in a moment"))
+            }
             Err(_) if claim.0.load(Ordering::Acquire) == WITHDRAWN => Err(withdrawn()),
             Err(_) => Err(refusal("no_answer", "the trading loop did not answer in time; it may still act")),
         }
@@ -193,11 +197,16 @@ impl Mailbox {
         }
     }
 
-    fn note(&self, command_id: &str, claim: &Arc<Claim>) {
+    /// Notes a command; returns an earlier letter with the same one.
+    fn note(&self, command_id: &str, claim: &Arc<Claim>) -> Option<Arc<Claim>> {
         let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         commands.retain(|_, claim| claim.0.load(Ordering::Acquire) < DONE);
-        // The first of two with the same id decides what both are answered.
-        commands.entry(command_id.to_owned()).or_insert_with(|| claim.clone());
+        if let Some(first) = commands.get(command_id) {
+            // The first decides what both are answered.
+            return Some(first.clone());
+        }
+        commands.insert(command_id.to_owned(), claim.clone());
+        None
     }
 }
 

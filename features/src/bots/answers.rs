@@ -74,6 +74,7 @@ pub(super) fn judge(
             Ok(Err(Error::new(code)
                 .detail(format!("the bot says: {}", result.message))
                 .context("reason_code", reason_code)
+                .context("replayed", result.replayed)
                 .context("trading_enabled", result.trading_enabled)))
         }
     }

@@ -1,7 +1,8 @@
 //! Control verbs: single commands to the bot, each with a reason, told beforehand on request, recorded for ever.
 //!
 //! Deliberately absent: a verb that opens a position, and a retry. The caller's `Idempotency-Key` is the command's id,
-//! so sending the same again is safe and says what the first one did.
+//! so sending the same again acts once and says what the first one did. What an answer does not prove is `unknown`, in the
+//! problem and in the journal; a second event with the same command id says how it ended.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -226,9 +227,9 @@ macro_rules! verb {
             responses((status = 200, description = "Done, or predicted", body = ControlView, example = json!(done())),
                 (status = 409, description = "BOT_003: the bot refused. BOT_004: it cannot do this", body = Problem),
                 (status = 422, description = "BOT_022: no reason", body = Problem),
-                (status = 502, description = "BOT_005", body = Problem),
+                (status = 502, description = "BOT_005: the answer proves nothing; it may have happened", body = Problem),
                 (status = 503, description = "BOT_001: nothing was delivered", body = Problem),
-                (status = 504, description = "BOT_002: it may have happened; send the same again", body = Problem)))]
+                (status = 504, description = "BOT_002: it may have happened; a later `control` event says how it ended", body = Problem)))]
         async fn $name(
             State(control): State<Control>,
             actor: Actor,

@@ -237,10 +237,7 @@ impl Bots {
             error.context("verb", verb.as_str()).context("command_id", request.command_id.clone())
         };
         match answers::judge(verb, &request, &seen, answered) {
-            Ok(answer) => {
-                under_way.known(&answer);
-                answer.map_err(place)
-            }
+            Ok(answer) => under_way.known(answer).map_err(place),
             Err(doubt) => {
                 under_way.unknown();
                 Err(place(doubt))

@@ -21,7 +21,7 @@ use crate::contract::{
     BotId, BreakerState, CommandRequest, CommandResult, CommandStatus, EventKind, OrderStatus, Severity,
     Standing, Verb,
 };
-use crate::error::{Code, Error};
+use crate::error::{Code, Effect, Error, Problem};
 use crate::events::{Events, NewEvent};
 use crate::store::Store;
 
@@ -151,6 +151,11 @@ impl OpenCommands {
         }
     }
 
+    fn has(&self, sent_id: &str) -> bool {
+        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        followed.iter().any(|one| one.command.sent_id == sent_id)
+    }
+
     fn next_due(&self) -> Option<Instant> {
         let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         followed.iter().map(|one| one.due).min()
@@ -275,13 +280,30 @@ impl UnderWay {
         Self { open, command: (!request.dry_run).then_some(command) }
     }
 
-    /// What it did is known; an earlier try of the same command that was open ends with it.
-    pub fn known(mut self, answer: &Result<CommandResult, Error>) {
-        let Some(command) = self.command.take() else { return };
-        // That this try did nothing says nothing of an earlier one: the bot itself is asked about that.
-        if let Ok(result) = answer {
-            self.open.end(&command.sent_id, &Ending::Done(Box::new(result.clone())));
+    /// What this try did is known. It ends an earlier one of the same command when the bot speaks of that: by what it
+    /// did, or by the answer that it kept. Otherwise the effect is as unknown as it was.
+    pub fn known(mut self, answer: Result<CommandResult, Error>) -> Result<CommandResult, Error> {
+        let Some(command) = self.command.take() else { return answer };
+        let error = match answer {
+            Ok(result) => {
+                self.open.end(&command.sent_id, &Ending::Done(Box::new(result.clone())));
+                return Ok(result);
+            }
+            Err(error) => error,
+        };
+        let problem = error.problem("", Utc::now());
+        if problem.context.get("replayed") == Some(&Value::Bool(true)) {
+            self.open.end(&command.sent_id, &Ending::Refused(reason_of(&problem), problem.cause));
+            return Err(error);
         }
+        if !self.open.has(&command.sent_id) {
+            return Err(error);
+        }
+        let detail = format!(
+            "{}. This says nothing of an earlier try of the same command, which may still have acted",
+            problem.cause.trim_end_matches('.')
+        );
+        Err(error.detail(detail).effect(Effect::Unknown))
     }
 
     /// What it did is not known.
@@ -391,6 +413,10 @@ fn of_status(seen: &Seen, command: &OpenCommand, status: CommandStatus) -> Optio
         }
         _ => None,
     }
+}
+
+fn reason_of(problem: &Problem) -> String {
+    problem.context.get("reason_code").and_then(Value::as_str).unwrap_or("unnamed").to_owned()
 }
 
 /// The end for a bot that cannot be asked: once its state shows what was wanted, or was watched long enough.
