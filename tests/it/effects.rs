@@ -361,3 +361,74 @@ async fn a_process_that_was_stopped_drops_what_waited_in_its_socket() {
     assert_ne!(report.phase, Phase::Paused, "it was carried out when nobody wanted it any more");
     running.stop().await;
 }
+
+/// Sends a careful change with a manual trial of this many seconds.
+async fn apply(running: &Running, seconds: u32) -> (u16, Value) {
+    let (_, config) = running.get("/api/v1/config").await;
+    let etag = config["etag"].as_str().unwrap().to_owned();
+    let body = json!({"reason": "a test of effects", "confirm": "manual", "confirm_within_s": seconds,
+        "merge_patch": {"trading": {"max_trades_per_day": 90}}});
+    let request = running.request(Method::PUT, "/api/v1/config/apply").header("if-match", etag);
+    answer(request.json(&body)).await
+}
+
+/// paperbot, and botops beside it with short trials; the bot runs what is committed.
+async fn in_sync_with_paperbot() -> (Paperbot, Running) {
+    let bot = Paperbot::start(&["--tick", "20ms"]).await;
+    bot.trades().await;
+    let settings = [("BOT_ID", "paperbot"), ("BOT_CONFIG_MIN_TRIAL", "200ms")];
+    let running = Running::start(bot.folder.path(), &settings).await;
+    let seen = || async { running.get("/api/v1/config").await.1["running"].is_object() };
+    until("the bot says what it runs", SOON, seen).await;
+    let body = json!({"to": "committed", "reason": "begin in sync", "confirm_within_s": 2});
+    let (_, config) = running.get("/api/v1/config").await;
+    if config["sync"] != "in_sync" {
+        let request = running.request(Method::PUT, "/api/v1/config/rollback");
+        answer(request.header("if-match", config["etag"].as_str().unwrap()).json(&body)).await;
+    }
+    until("in sync", SOON, || async { running.get("/api/v1/config").await.1["sync"] == "in_sync" }).await;
+    (bot, running)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loop_that_stands_still_never_runs_a_change_that_was_told_as_refused() {
+    let (bot, running) = in_sync_with_paperbot().await;
+    let before = bot.state().await.config.running.sha256;
+    bot.stall("paperbot.loop");
+    bot.stands("paperbot.loop").await;
+    let (status, problem) = apply(&running, 30).await;
+    assert_eq!((status, problem["error_code"].as_str()), (409, Some("BOT_003")), "{problem:#}");
+    assert_eq!((&problem["effect"], &problem["context"]["reason_code"]), (&json!("none"), &json!("expired")));
+    let ticks = bot.state().await.loop_stats.ticks;
+    bot.go_on("paperbot.loop");
+    let report = bot.until("the loop goes on", |report| report.loop_stats.ticks > ticks + 20).await;
+    assert_eq!(
+        (report.config.running.sha256, report.config.trial),
+        (before, None),
+        "it was run late, unwatched"
+    );
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_the_loop_hangs_over_is_watched_once_it_runs() {
+    let (bot, running) = in_sync_with_paperbot().await;
+    let before = bot.state().await.config.running.sha256;
+    bot.stall("paperbot.letter");
+    let (status, problem) = apply(&running, 12).await;
+    assert_eq!((status, problem["error_code"].as_str()), (504, Some("CFG_017")), "{problem:#}");
+    assert_eq!(problem["effect"], "unknown");
+    let path = format!("/api/v1/config/txns/{}", problem["context"]["txn"].as_str().unwrap());
+    bot.go_on("paperbot.letter");
+    let ended = || async { running.get(&path).await.1["terminal"] == true };
+    until("it ends", SOON, ended).await;
+    let (_, view) = running.get(&path).await;
+    assert_eq!(view["state"], "rolled_back", "{view:#}");
+    bot.until("it runs what is committed", |report| {
+        report.config.running.sha256 == before && report.config.trial.is_none()
+    })
+    .await;
+    let (_, verdict) = running.get("/api/v1/config/audit/verify").await;
+    assert_eq!(verdict["valid"], true);
+    running.stop().await;
+}

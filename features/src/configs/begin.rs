@@ -16,7 +16,7 @@ use super::trial::{BOT_GRACE, Desk, Live, SAMPLES, busy};
 use super::txn::{By, Deadline, Plan, Progress, StoredError, Txn, TxnState, TxnView};
 use super::versions;
 use crate::bots::CallError;
-use crate::contract::Activate;
+use crate::contract::{Activate, EXPIRED};
 use crate::error::{Code, Effect, Error, FieldError};
 use crate::kill;
 use crate::ops_log::{self, Admission, NewOp, Op, OpKind};
@@ -206,7 +206,10 @@ impl Desk {
                 Err(self.reject(live, CallError::NotCapable(what).into()).await)
             }
             Err(CallError::Refused(refusal)) => {
-                let error = Error::new(Code::ConfigBotRejected)
+                // Some reasons are not about the document: the same again may pass.
+                let at_fault = !matches!(refusal.code.as_str(), EXPIRED | "busy" | "stopping");
+                let code = if at_fault { Code::ConfigBotRejected } else { Code::BotRefused };
+                let error = Error::new(code)
                     .detail(format!("the bot refused to run it: {}", refusal.message))
                     .context("reason_code", refusal.code)
                     .context("bot_context", refusal.context);
@@ -253,7 +256,11 @@ impl Desk {
             errors: problem.errors,
         });
         let by = match error.code() {
-            Code::ConfigBotRejected | Code::BotOffline | Code::BotTimeout | Code::BotNotCapable => By::Bot,
+            Code::ConfigBotRejected
+            | Code::BotRefused
+            | Code::BotOffline
+            | Code::BotTimeout
+            | Code::BotNotCapable => By::Bot,
             _ => By::Server,
         };
         let id = live.txn.id.clone();
