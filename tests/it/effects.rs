@@ -11,6 +11,7 @@ use crate::kit::app::{Running, answer};
 use crate::kit::paperbot::Paperbot;
 use crate::kit::scripted_bot::{Behaviour, ScriptedBot, position, refusal, report};
 use crate::kit::{folder, until};
+use crate::workflows::pair::Pair;
 
 const SOON: Duration = Duration::from_secs(40);
 
@@ -252,6 +253,30 @@ async fn a_caller_that_goes_away_leaves_a_record_of_how_it_ended() {
     let ending = if acted { "done" } else { "not_received" };
     assert_eq!(outcomes(&events), ["unknown", ending], "{events:#?}");
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_botops_that_is_killed_over_a_command_tells_in_its_next_life_how_it_ended() {
+    let mut pair = Pair::start().await;
+    pair.bot.trades().await;
+    pair.bot.stall("paperbot.letter");
+    let request = pair.request(Method::POST, "/api/v1/control/pause").header("idempotency-key", "killed");
+    let request = request.json(&json!({"reason": "a test of effects"})).timeout(Duration::from_secs(4));
+    let sent = tokio::spawn(request.send());
+    pair.bot.stands("paperbot.letter").await;
+    pair.end();
+    assert!(sent.await.unwrap().is_err());
+    pair.bot.go_on("paperbot.letter");
+    pair.serve(None).await;
+    pair.connected().await;
+    let ended = || async {
+        let page = pair.get("/api/v1/events?kind=control&after=0&limit=50").await;
+        let items = page["items"].as_array().cloned().unwrap_or_default();
+        items
+            .iter()
+            .any(|event| event["data"]["command_id"] == "killed" && event["data"]["outcome"] == "done")
+    };
+    until("how it ended is told", SOON, ended).await;
 }
 
 /// A paperbot that trades, and botops beside it.

@@ -169,7 +169,8 @@ impl Control {
             "reason_code": problem.as_ref().and_then(|problem| problem.context.get("reason_code")),
             "effect": problem.as_ref().map(|problem| problem.effect),
         });
-        let message = format!("{} told the bot to {verb}, {outcome}{said} ({reason})", actor.key_id);
+        let ended = if in_doubt { said } else { format!(", {outcome}{said}") };
+        let message = format!("{} told the bot to {verb}{ended} ({reason})", actor.key_id);
         self.events.publish(NewEvent::own(EventKind::Control, severity, message, data));
     }
 }

@@ -70,6 +70,8 @@ pub(super) struct OpenCommand {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Ending {
     Done(Box<CommandResult>),
+    /// Somebody sent it again, and the bot did it then.
+    DoneNow(Box<CommandResult>),
     /// Not done, with code and sentence.
     Refused(String, String),
     /// It did not arrive, and can have no effect any more.
@@ -93,14 +95,8 @@ struct Followed {
     command: OpenCommand,
     since: Instant,
     looks: u32,
-    due: Instant,
-}
-
-impl Followed {
-    fn new(command: OpenCommand) -> Self {
-        let now = Instant::now();
-        Self { command, since: now, looks: 0, due: now + FIRST_WAIT }
-    }
+    /// When the bot is asked; nothing while the command itself is under way.
+    due: Option<Instant>,
 }
 
 impl OpenCommands {
@@ -116,18 +112,36 @@ impl OpenCommands {
             .await?;
         let commands: Vec<OpenCommand> =
             kept.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-        let followed = Mutex::new(commands.into_iter().map(Followed::new).collect());
+        let now = Instant::now();
+        let due = Some(now + FIRST_WAIT);
+        let followed = commands.into_iter().map(|command| Followed { command, since: now, looks: 0, due });
+        let followed = Mutex::new(followed.collect());
         Ok(Self { key, store, events, followed, added: Notify::new() })
     }
 
-    /// From now on this command is followed.
-    pub fn add(&self, command: OpenCommand) {
-        let left_out = {
+    /// A command is about to be given: should botops be killed over it, its next life follows it.
+    fn begin(&self, command: OpenCommand) {
+        {
             let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
             if followed.iter().any(|one| one.command.sent_id == command.sent_id) {
                 return;
             }
-            followed.push(Followed::new(command));
+            followed.push(Followed { command, since: Instant::now(), looks: 0, due: None });
+        }
+        self.keep();
+    }
+
+    /// What this command did is not known: from now on it is followed.
+    fn follow(&self, command: OpenCommand) {
+        let left_out = {
+            let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            let due = Some(now + FIRST_WAIT);
+            match followed.iter_mut().find(|one| one.command.sent_id == command.sent_id) {
+                Some(one) if one.due.is_some() => {}
+                Some(one) => (one.since, one.due) = (now, due),
+                None => followed.push(Followed { command, since: now, looks: 0, due }),
+            }
             (followed.len() > MOST).then(|| followed.remove(0).command)
         };
         if let Some(command) = left_out {
@@ -138,11 +152,20 @@ impl OpenCommands {
         self.added.notify_one();
     }
 
+    /// A command that was given and answered.
+    fn forget(&self, sent_id: &str) {
+        self.followed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|one| one.command.sent_id != sent_id || one.due.is_some());
+        self.keep();
+    }
+
     /// It is known how a command ended; told when it was open.
-    pub fn end(&self, sent_id: &str, ending: &Ending) {
+    fn end(&self, sent_id: &str, ending: &Ending) {
         let ended = {
             let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-            let index = followed.iter().position(|one| one.command.sent_id == sent_id);
+            let index = followed.iter().position(|one| one.command.sent_id == sent_id && one.due.is_some());
             index.map(|index| followed.remove(index).command)
         };
         if let Some(command) = ended {
@@ -153,22 +176,23 @@ impl OpenCommands {
 
     fn has(&self, sent_id: &str) -> bool {
         let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-        followed.iter().any(|one| one.command.sent_id == sent_id)
+        followed.iter().any(|one| one.command.sent_id == sent_id && one.due.is_some())
     }
 
     fn next_due(&self) -> Option<Instant> {
         let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-        followed.iter().map(|one| one.due).min()
+        followed.iter().filter_map(|one| one.due).min()
     }
 
     /// Those to ask about now; each is due again after a longer wait.
     fn take_due(&self) -> Vec<Followed> {
         let now = Instant::now();
         let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = followed.iter_mut().filter(|one| one.due <= now);
+        let due = followed.iter_mut().filter(|one| one.due.is_some_and(|due| due <= now));
         due.map(|one| {
             one.looks += 1;
-            one.due = now + (FIRST_WAIT * 2_u32.saturating_pow(one.looks.min(10))).min(LONGEST_WAIT);
+            let wait = (FIRST_WAIT * 2_u32.saturating_pow(one.looks.min(10))).min(LONGEST_WAIT);
+            one.due = Some(now + wait);
             one.clone()
         })
         .collect()
@@ -199,6 +223,11 @@ impl OpenCommands {
             Ending::Done(result) => {
                 ("done", Severity::Medium, format!("{what}: the bot carried it out: {}", result.message))
             }
+            Ending::DoneNow(result) => (
+                "done",
+                Severity::Medium,
+                format!("{what}: it was sent again, and the bot carried it out then: {}", result.message),
+            ),
             Ending::Refused(code, text) => {
                 ("refused", Severity::Medium, format!("{what}: it was not carried out ({code}): {text}"))
             }
@@ -222,7 +251,9 @@ impl OpenCommands {
             }
         };
         let (result, reason_code, state) = match ending {
-            Ending::Done(result) => (Some(result), result.reason_code.as_deref(), Value::Null),
+            Ending::Done(result) | Ending::DoneNow(result) => {
+                (Some(result), result.reason_code.as_deref(), Value::Null)
+            }
             Ending::Refused(code, _) => (None, Some(code.as_str()), Value::Null),
             Ending::NotReceived => (None, None, Value::Null),
             Ending::StillUnknown(_, state) => (None, None, state.clone()),
@@ -277,16 +308,22 @@ impl UnderWay {
             boot_epoch: seen.hello.as_ref().map(|hello| hello.boot_epoch.clone()),
         };
         // A dry run leaves nothing behind that could be followed.
-        Self { open, command: (!request.dry_run).then_some(command) }
+        let command = (!request.dry_run).then_some(command);
+        if let Some(command) = &command {
+            open.begin(command.clone());
+        }
+        Self { open, command }
     }
 
     /// What this try did is known. It ends an earlier one of the same command when the bot speaks of that: by what it
     /// did, or by the answer that it kept. Otherwise the effect is as unknown as it was.
     pub fn known(mut self, answer: Result<CommandResult, Error>) -> Result<CommandResult, Error> {
         let Some(command) = self.command.take() else { return answer };
+        self.open.forget(&command.sent_id);
         let error = match answer {
             Ok(result) => {
-                self.open.end(&command.sent_id, &Ending::Done(Box::new(result.clone())));
+                let ending = if result.replayed { Ending::Done } else { Ending::DoneNow };
+                self.open.end(&command.sent_id, &ending(Box::new(result.clone())));
                 return Ok(result);
             }
             Err(error) => error,
@@ -309,7 +346,7 @@ impl UnderWay {
     /// What it did is not known.
     pub fn unknown(mut self) {
         if let Some(command) = self.command.take() {
-            self.open.add(command);
+            self.open.follow(command);
         }
     }
 }
@@ -318,7 +355,7 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         if let Some(command) = self.command.take() {
             self.open.tell_abandoned(&command);
-            self.open.add(command);
+            self.open.follow(command);
         }
     }
 }
