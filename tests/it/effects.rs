@@ -110,9 +110,10 @@ async fn an_answer_that_contradicts_the_question_is_no_success() {
     let contradictions = [
         ("pause", json!({"command_id": "somebody else's"}), "somebody else's"),
         ("pause", json!({"trading_enabled": true}), "trading_enabled"),
+        // Before the halt: an open breaker would say why.
+        ("resume", json!({"trading_enabled": false, "message": "ok"}), "trading_enabled"),
         ("halt", json!({"trading_enabled": true}), "trading_enabled"),
         ("flatten", json!({"trading_enabled": true}), "trading_enabled"),
-        ("resume", json!({"trading_enabled": false, "message": "ok"}), "trading_enabled"),
         ("flatten", json!({"outcome": "predicted"}), "predicted"),
         ("flatten", json!({"outcome": "unconfirmed"}), "unconfirmed"),
         (
