@@ -4,7 +4,7 @@
 //! A debug build that is started with `KILL_AT=point:nth` sends itself SIGKILL when it passes the named point for the
 //! nth time; the crash tests sweep over all points with real processes. In a release build [`point`] is nothing.
 //! With `FAIL_IN=folder`, a write named `name` fails while that folder holds a file `name` (ENOSPC, or EIO when the file
-//! says so). Deliberately absent: other faults.
+//! says so), and a thread stands still at [`stall`] for as long. Deliberately absent: other faults.
 
 use std::io;
 #[cfg(debug_assertions)]
@@ -87,3 +87,22 @@ pub fn write(name: &str) -> io::Result<()> {
 pub fn write(_: &str) -> io::Result<()> {
     Ok(())
 }
+
+/// Stands still while a test wants this thread to: as one that waits for a disk, a lock or a library that never returns.
+#[cfg(debug_assertions)]
+pub fn stall(name: &str) {
+    let Some(folder) = FAULTS.get() else { return };
+    let stalled = folder.join(name);
+    if stalled.exists() {
+        // Whoever wants it knows from now on that it stands.
+        let _ = std::fs::write(folder.join(format!("{name}.stands")), "");
+    }
+    while stalled.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+/// Stands still while a test wants this thread to: never in a release build.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn stall(_: &str) {}

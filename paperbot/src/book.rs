@@ -49,7 +49,8 @@ pub(super) struct Book {
     /// Lives so far.
     pub lives: u64,
     client_ids: HashSet<String>,
-    answers: HashMap<String, (Verb, CommandResult)>,
+    /// Shared with the pictures that readers hold.
+    answers: Arc<HashMap<String, (Verb, CommandResult)>>,
     answer_order: VecDeque<String>,
 }
 
@@ -233,15 +234,21 @@ impl Book {
             }
             Entry::Command { verb, result } => {
                 self.answer_order.push_back(result.command_id.clone());
-                self.answers.insert(result.command_id.clone(), (*verb, (**result).clone()));
+                let answers = Arc::make_mut(&mut self.answers);
+                answers.insert(result.command_id.clone(), (*verb, (**result).clone()));
                 if self.answer_order.len() > ANSWERS
                     && let Some(oldest) = self.answer_order.pop_front()
                 {
-                    self.answers.remove(&oldest);
+                    answers.remove(&oldest);
                 }
             }
         }
         change
+    }
+
+    /// The stored answers to commands, by their id.
+    pub fn answers(&self) -> Arc<HashMap<String, (Verb, CommandResult)>> {
+        self.answers.clone()
     }
 
     /// The stored answer to a command.

@@ -10,12 +10,13 @@ use tokio::sync::oneshot;
 
 use super::engine::{Engine, LedgerDown};
 use super::ledger::{Entry, Purpose};
-use super::mailbox::Letter;
+use super::mailbox::{Delivery, Letter, withdrawn};
 use super::trading::cancel;
 use botops_ground::contract::{
-    BreakerState, CommandRequest, CommandResult, ConfigAck, EventKind, Exposure, Outcome, Phase, Refusal,
-    Severity, Verb,
+    BreakerState, CommandRequest, CommandResult, ConfigAck, EXPIRED, EventKind, Exposure, Outcome, Phase,
+    Refusal, Severity, Verb,
 };
+use botops_ground::kill;
 
 /// What a command would do.
 #[derive(Debug, Default)]
@@ -39,7 +40,13 @@ impl Plan {
 
 impl Engine {
     /// Reads a letter, acts, shows what came of it, answers: whoever has the answer and reads on sees its effect.
-    pub fn open(&mut self, letter: Letter) {
+    pub fn open(&mut self, delivery: Delivery) {
+        if !delivery.take() {
+            return self.pass_over(delivery);
+        }
+        kill::stall("paperbot.letter");
+        // Kept until the answer is out: the command is pending as long.
+        let Delivery { letter, ticket: _ticket } = delivery;
         match letter {
             Letter::Command(verb, request, reply) => {
                 let answer = self.command(verb, &request);
@@ -68,6 +75,33 @@ impl Engine {
         }
     }
 
+    /// A letter that is not carried out any more. A command keeps that as its answer: the same id does not act later.
+    fn pass_over(&mut self, delivery: Delivery) {
+        let Delivery { letter, ticket: _ticket } = delivery;
+        match letter {
+            Letter::Command(verb, request, reply) => {
+                let answer = self.expired(verb, &request);
+                self.answer(reply, answer);
+            }
+            Letter::Session(verb, request, _, reply) => {
+                let answer = self.expired(verb, &request).map(Some);
+                self.answer(reply, answer);
+            }
+            Letter::Activate(_, reply) | Letter::Commit(_, reply) | Letter::Revert(_, reply) => {
+                // Nobody listens any more.
+                let _ = reply.send(Err(withdrawn()));
+            }
+        }
+    }
+
+    fn expired(&mut self, verb: Verb, request: &CommandRequest) -> Result<CommandResult, Refusal> {
+        if let Some(answer) = self.answered(verb, request)? {
+            return Ok(answer);
+        }
+        let message = "it was not taken while it was wanted, so it is not carried out";
+        self.record(verb, request, Plan::refused(EXPIRED, message))
+    }
+
     fn answer<T>(&mut self, reply: oneshot::Sender<T>, answer: T) {
         self.show();
         // Whoever asked may have gone; what was done stays done.
@@ -87,6 +121,11 @@ impl Engine {
             return Ok(answer);
         }
         let plan = self.plan(verb, request);
+        self.record(verb, request, plan)
+    }
+
+    /// Carries out a plan, or its refusal, and keeps the answer under the command's id.
+    fn record(&mut self, verb: Verb, request: &CommandRequest, plan: Plan) -> Result<CommandResult, Refusal> {
         let exposure = self.exposure(&plan.entries);
         let mut result = CommandResult {
             command_id: request.command_id.clone(),

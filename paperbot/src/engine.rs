@@ -22,13 +22,14 @@ use super::desk::{Desk, Turn};
 use super::exchange::Exchange;
 use super::journal::TradeRecord;
 use super::ledger::{Entry, Fill, Ledger, Line, Purpose};
-use super::mailbox::Letter;
+use super::mailbox::Delivery;
 use super::market::{Feed, Gap};
 use super::publish::{Outbox, Word};
 use super::session::{Note, SessionMonitor};
 use super::strategy::{Strategy, Wish};
 use botops_ground::contract::{BotEvent, EventKind, Mode, OrderStatus, SemanticError, Severity, Side};
 use botops_ground::error::Code;
+use botops_ground::kill;
 
 /// The loop hears of a stop within this.
 const LONGEST_NAP: Duration = Duration::from_millis(100);
@@ -129,15 +130,16 @@ pub(super) struct LedgerDown;
 
 impl Engine {
     /// Runs until told to stop, by the token or by a command.
-    pub fn run(mut self, mailbox: &Receiver<Letter>, stop: &CancellationToken) {
+    pub fn run(mut self, mailbox: &Receiver<Delivery>, stop: &CancellationToken) {
         self.begin();
         let mut next_tick = Instant::now() + self.who.tick;
         let mut next_look = Instant::now();
         while !self.stopping && !stop.is_cancelled() {
+            kill::stall("paperbot.loop");
             let mut wake = next_tick.min(Instant::now() + LONGEST_NAP);
             wake = self.desk.deadline().map_or(wake, |deadline| wake.min(deadline));
             match mailbox.recv_timeout(wake.saturating_duration_since(Instant::now())) {
-                Ok(letter) => self.open(letter),
+                Ok(delivery) => self.open(delivery),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }

@@ -34,8 +34,9 @@ use super::replay::Replay;
 use super::serve::{self, Counter};
 use super::standing::SessionCommands;
 use super::strategy::{Pace, Strategy};
-use botops_ground::contract::{BOOT_ONCE, BotId, Hello, Mode, VERSION, Verb};
+use botops_ground::contract::{BOOT_ONCE, BotId, COMMAND_STATUS, Hello, Mode, VERSION, Verb};
 use botops_ground::error::{Code, Error};
+use botops_ground::kill;
 use botops_ground::signals::{Asked, Signals};
 use botops_ground::tasks::{OnFailure, Tasks};
 use botops_ground::telemetry;
@@ -107,6 +108,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// Starts a bot as this process's whole work: log, signals, exit code. 0 is a stop in order, 2 means it cannot
 /// start as told (one line on stderr), 1 anything else.
 pub fn main(options: Options) -> ExitCode {
+    if let Ok(folder) = std::env::var("FAIL_IN") {
+        kill::fail_in(&folder);
+    }
     if let Err(error) = options.make_folders() {
         return complain(&error.to_string(), 2);
     }
@@ -212,7 +216,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Er
             return Err(error);
         }
     };
-    let session = engine.session.clone().map(SessionCommands::new);
+    let session = engine.session.clone().map(|session| SessionCommands::new(session, tasks.clone()));
     let hello = hello(&options, &boot_epoch, started_at, &engine);
     let pid_file = options.data_dir.join("paperbot.pid");
     write_pid_file(&pid_file, &boot_epoch, &socket)
@@ -236,7 +240,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Er
         hello: Arc::new(hello),
         picture,
         journal,
-        mailbox: Mailbox(letters),
+        mailbox: Mailbox::new(letters),
         session,
         stopping: closing.clone(),
     };
@@ -366,7 +370,9 @@ fn hello(options: &Options, boot_epoch: &str, started_at: chrono::DateTime<Utc>,
     let has_session = engine.session.is_some();
     let of_session = |verb: &Verb| matches!(verb, Verb::ProbeSession | Verb::Reauth | Verb::Halt);
     let verbs = Verb::ALL.into_iter().filter(|verb| has_session || !of_session(verb));
-    let parts = ["config", BOOT_ONCE, "events", "trades"].into_iter().chain(has_session.then_some("session"));
+    let parts = ["config", BOOT_ONCE, COMMAND_STATUS, "events", "trades"]
+        .into_iter()
+        .chain(has_session.then_some("session"));
     let parts = parts.map(str::to_owned);
     Hello {
         contract: VERSION,

@@ -3,6 +3,7 @@
 //! The state is a picture that is swapped in whole; events and trades go into a queue that a recorder empties. The
 //! loop holds no lock that a reader of either could hold. Deliberately absent: a way back. Commands come in elsewhere.
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -12,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::document::Facts;
 use super::journal::TradeRecord;
-use botops_ground::contract::{BotEvent, BotReport, ConfigState, Trade};
+use botops_ground::contract::{BotEvent, BotReport, CommandResult, ConfigState, Trade, Verb};
 
 /// One picture of the bot.
 #[derive(Debug)]
@@ -25,13 +26,21 @@ pub(super) struct Picture {
     pub running: Arc<Value>,
     /// What a candidate must fit.
     pub facts: Facts,
+    /// The first answers to commands, by their id.
+    pub answers: Arc<HashMap<String, (Verb, CommandResult)>>,
     body: OnceLock<Bytes>,
 }
 
 impl Picture {
     /// A picture of this moment.
-    pub fn new(report: BotReport, config: ConfigState, running: Arc<Value>, facts: Facts) -> Self {
-        Self { report, config, running, facts, body: OnceLock::new() }
+    pub fn new(
+        report: BotReport,
+        config: ConfigState,
+        running: Arc<Value>,
+        facts: Facts,
+        answers: Arc<HashMap<String, (Verb, CommandResult)>>,
+    ) -> Self {
+        Self { report, config, running, facts, answers, body: OnceLock::new() }
     }
 
     /// The validator of the state.

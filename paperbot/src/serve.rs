@@ -30,11 +30,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::desk;
 use super::journal::Journal;
-use super::mailbox::{Letter, Mailbox};
+use super::mailbox::{Letter, Mailbox, Waiting, withdrawn};
 use super::publish::Picture;
 use super::standing::SessionCommands;
 use botops_ground::contract::{
-    Activate, BASE, BotEvent, Check, CommandRequest, Hello, Refusal, Settle, Verb,
+    Activate, BASE, BotEvent, Check, CommandRequest, CommandStatus, Hello, Refusal, Settle, Standing, Verb,
 };
 
 /// The longest path a Unix socket can have.
@@ -62,7 +62,7 @@ pub(super) fn routes(counter: Counter) -> Router {
         .route("/state", get(state))
         .route("/events", get(events))
         .route("/trades", get(trades))
-        .route("/commands/{verb}", post(command))
+        .route("/commands/{verb}", post(command).get(command_status))
         .route("/config", get(config))
         .route("/config/check", post(check))
         .route("/config/activate", post(activate))
@@ -183,6 +183,21 @@ async fn command(State(counter): State<Counter>, UrlPath(verb): UrlPath<String>,
     answer(counter.mailbox.ask(|reply| Letter::Command(verb, request, reply)).await)
 }
 
+/// What became of a command: from the box, then from the picture, which the loop shows before it answers.
+async fn command_status(State(counter): State<Counter>, UrlPath(command_id): UrlPath<String>) -> Response {
+    let in_session = counter.session.as_ref().is_some_and(|session| session.is_running(&command_id));
+    let waiting = counter.mailbox.waiting(&command_id);
+    let result = counter.picture.load().answers.get(&command_id).map(|(_, result)| result.clone());
+    let (standing, result, refusal) = match (waiting, result) {
+        (_, Some(result)) => (Standing::Answered, Some(result), None),
+        (Some(Waiting::Withdrawn), None) => (Standing::Answered, None, Some(withdrawn())),
+        (Some(Waiting::Pending), None) => (Standing::Pending, None, None),
+        (None, None) if in_session => (Standing::Pending, None, None),
+        (None, None) => (Standing::Unknown, None, None),
+    };
+    axum::Json(CommandStatus { command_id, standing, result, refusal }).into_response()
+}
+
 async fn config(State(counter): State<Counter>) -> Response {
     axum::Json(&counter.picture.load().config).into_response()
 }
@@ -232,7 +247,9 @@ fn answer<T: serde::Serialize>(answer: Result<T, Refusal>) -> Response {
     };
     let status = match refusal.code.as_str() {
         "check_failed" | "hash_mismatch" | "ttl_invalid" => StatusCode::UNPROCESSABLE_ENTITY,
-        "busy" | "stopping" | "ledger_unwritable" | "not_recorded" => StatusCode::SERVICE_UNAVAILABLE,
+        // A status of 5xx says that it is not known what happened; whatever says that nothing did has another.
+        "busy" => StatusCode::TOO_MANY_REQUESTS,
+        "acted_unrecorded" | "stopped" => StatusCode::INTERNAL_SERVER_ERROR,
         "no_answer" => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::CONFLICT,
     };

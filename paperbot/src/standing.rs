@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::engine::{Engine, LedgerDown};
@@ -21,6 +22,7 @@ use botops_ground::contract::{
     Breaker, BreakerState, CommandRequest, CommandResult, EventKind, Exposure, GateReason, Outcome, Refusal,
     Severity, Verb,
 };
+use botops_ground::tasks::{OnFailure, Tasks};
 
 /// An answer comes within this, or says that the work goes on; the asking side waits a little longer.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -113,7 +115,7 @@ impl Engine {
         };
         entries.push(Entry::Command { verb, result: Box::new(result.clone()) });
         self.commit(entries).map_err(|LedgerDown| Refusal {
-            code: "ledger_unwritable".to_owned(),
+            code: "acted_unrecorded".to_owned(),
             message: "the session acted, and the bot cannot record it".to_owned(),
             context: Value::Null,
         })?;
@@ -135,12 +137,18 @@ impl Engine {
 #[derive(Debug, Clone)]
 pub(super) struct SessionCommands {
     pub session: SessionMonitor,
+    tasks: Tasks,
     running: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl SessionCommands {
-    pub(super) fn new(session: SessionMonitor) -> Self {
-        Self { session, running: Arc::default() }
+    pub(super) fn new(session: SessionMonitor, tasks: Tasks) -> Self {
+        Self { session, tasks, running: Arc::default() }
+    }
+
+    /// Whether this command is being carried out.
+    pub(super) fn is_running(&self, command_id: &str) -> bool {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).contains(command_id)
     }
 
     /// Whether this verb is about the session. An open breaker of the risk limits alone is the loop's own matter.
@@ -152,14 +160,32 @@ impl SessionCommands {
         }
     }
 
-    /// Acts once per command id, and has the loop record what came of it.
+    /// Acts once per command id, and has the loop record what came of it. Goes on to its end although whoever asked
+    /// has gone: what was begun at the broker is recorded.
     pub(super) async fn carry_out(
         &self,
         mailbox: &Mailbox,
         verb: Verb,
         request: CommandRequest,
     ) -> Result<CommandResult, Refusal> {
-        let _running = Running::begin(&self.running, &request.command_id)?;
+        let running = Running::begin(&self.running, &request.command_id)?;
+        let (reply, answer) = oneshot::channel();
+        let (session, mailbox) = (self.clone(), mailbox.clone());
+        self.tasks.spawn("session command", OnFailure::Log, async move {
+            let answer = session.act_and_record(&mailbox, verb, request).await;
+            drop(running);
+            // Whoever asked may have gone.
+            let _ = reply.send(answer);
+        });
+        answer.await.unwrap_or_else(|_| Err(no_answer("the bot stopped over it")))
+    }
+
+    async fn act_and_record(
+        &self,
+        mailbox: &Mailbox,
+        verb: Verb,
+        request: CommandRequest,
+    ) -> Result<CommandResult, Refusal> {
         let ask = |outcome| {
             let request = request.clone();
             mailbox.ask(move |reply| Letter::Session(verb, Box::new(request), outcome, reply))
@@ -173,11 +199,7 @@ impl SessionCommands {
             message: "under way; `session.state` tells how it ends".to_owned(),
         });
         let recorded = ask(Some(outcome)).await?;
-        recorded.ok_or_else(|| Refusal {
-            code: "no_answer".to_owned(),
-            message: "the loop gave no answer".to_owned(),
-            context: Value::Null,
-        })
+        recorded.ok_or_else(|| no_answer("the loop gave no answer"))
     }
 
     async fn act(&self, verb: Verb, request: &CommandRequest) -> CommandOutcome {
@@ -193,6 +215,10 @@ impl SessionCommands {
     }
 }
 
+fn no_answer(message: &str) -> Refusal {
+    Refusal { code: "no_answer".to_owned(), message: message.to_owned(), context: Value::Null }
+}
+
 /// A command id in work; it is free again when this is dropped.
 struct Running {
     all: Arc<Mutex<BTreeSet<String>>>,
@@ -204,7 +230,7 @@ impl Running {
         let is_new = all.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
         if !is_new {
             let message = "the same command is under way; ask again in a moment".to_owned();
-            return Err(Refusal { code: "busy".to_owned(), message, context: Value::Null });
+            return Err(Refusal { code: "in_progress".to_owned(), message, context: Value::Null });
         }
         Ok(Self { all: all.clone(), id: id.to_owned() })
     }

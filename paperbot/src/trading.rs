@@ -77,7 +77,7 @@ impl Engine {
     pub fn picture(&self) -> Picture {
         let config = self.desk.state(Instant::now());
         let running = self.desk.running().value.clone();
-        Picture::new(self.report(), config, running, self.facts())
+        Picture::new(self.report(), config, running, self.facts(), self.book.answers())
     }
 
     /// Why no position may be opened now, by name; empty when one may.

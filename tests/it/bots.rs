@@ -119,7 +119,7 @@ async fn linked(bot: &ScriptedBot) -> (Life, TempDir) {
 
 fn order(id: &str) -> CommandRequest {
     let (command_id, reason, args) = (id.to_owned(), "a test".to_owned(), Value::Null);
-    CommandRequest { command_id, reason, args, dry_run: false }
+    CommandRequest { command_id, reason, args, dry_run: false, valid_for_ms: None, expires_at: None }
 }
 
 fn problem(error: &Error) -> Value {

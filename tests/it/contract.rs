@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use botops::contract::{
-    BOOT_ONCE, BotReport, CommandRequest, CommandResult, ConfigState, Hello, Outcome, Phase, Refusal,
-    TradePage, VERSION, Verb,
+    BOOT_ONCE, BotReport, COMMAND_STATUS, CommandRequest, CommandResult, CommandStatus, ConfigState, EXPIRED,
+    Hello, Outcome, Phase, Refusal, Standing, TradePage, VERSION, Verb,
 };
 use reqwest::{Client, StatusCode, header};
 use serde::de::DeserializeOwned;
@@ -46,13 +46,16 @@ pub async fn keeps_the_contract(socket: &Path) {
     assert!(hello.pid > 0 && !hello.boot_epoch.is_empty() && !hello.version.is_empty());
     let known = |name: &str| {
         Verb::ALL.iter().any(|verb| verb.as_str() == name)
-            || ["config", BOOT_ONCE, "session", "events", "trades"].contains(&name)
+            || ["config", BOOT_ONCE, COMMAND_STATUS, "session", "events", "trades"].contains(&name)
     };
     assert!(hello.capabilities.iter().all(|name| known(name)), "{:?}", hello.capabilities);
     peer.state_answers_whole_and_says_when_nothing_changed(&hello).await;
     peer.commands_act_once(&hello).await;
     peer.unknown_things_are_refused_in_form().await;
     let can = |name: &str| hello.capabilities.iter().any(|known| known == name);
+    if can(COMMAND_STATUS) {
+        peer.commands_are_accounted_for(&hello).await;
+    }
     if can("trades") {
         peer.trades_come_in_pages().await;
     }
@@ -129,6 +132,39 @@ impl Peer {
             let code = answer.get("reason_code").or_else(|| answer.get("code"));
             assert_eq!(code, Some(&json!("not_capable")), "{verb}: {answer}");
         }
+    }
+
+    /// Whoever lost an answer learns it without sending the command again, and what expired is never begun.
+    async fn commands_are_accounted_for(&self, hello: &Hello) {
+        let epoch = &hello.boot_epoch;
+        let status = async |id: &str| -> CommandStatus {
+            self.get(&format!("commands/{}", id.replace('/', "%2F"))).await
+        };
+        let never = status(&format!("{epoch}/never-sent")).await;
+        assert_eq!((never.standing, &never.result), (Standing::Unknown, &None));
+        let paused = status(&format!("{epoch}-pause")).await;
+        assert_eq!(paused.standing, Standing::Answered);
+        assert_eq!(paused.result.map(|result| result.outcome), Some(Outcome::Done));
+        let late = format!("{epoch}/late");
+        let expired = CommandRequest {
+            expires_at: Some(chrono::Utc::now() - chrono::TimeDelta::seconds(1)),
+            valid_for_ms: Some(8_000),
+            ..request(&late, false)
+        };
+        let before: BotReport = self.get("state").await;
+        for _ in 0..2 {
+            let (_, answer): (_, Value) =
+                self.read(self.client.post(url("commands/pause")).json(&expired)).await;
+            let code = answer.get("reason_code").or_else(|| answer.get("code"));
+            assert_eq!(code, Some(&json!(EXPIRED)), "{answer}");
+        }
+        let after: BotReport = self.get("state").await;
+        assert_eq!(after.trading_enabled, before.trading_enabled, "what expired is not begun");
+        let kept = status(&late).await;
+        assert_eq!((kept.command_id, kept.standing), (late, Standing::Answered));
+        let code =
+            kept.result.and_then(|result| result.reason_code).or(kept.refusal.map(|refusal| refusal.code));
+        assert_eq!(code.as_deref(), Some(EXPIRED));
     }
 
     async fn unknown_things_are_refused_in_form(&self) {
@@ -214,5 +250,7 @@ fn request(id: &str, dry_run: bool) -> CommandRequest {
         reason: "contract test".to_owned(),
         args: Value::Null,
         dry_run,
+        valid_for_ms: None,
+        expires_at: None,
     }
 }

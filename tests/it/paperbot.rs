@@ -232,6 +232,8 @@ async fn a_command_acts_once_even_across_a_kill() {
         reason: "what if".to_owned(),
         args: Value::Null,
         dry_run: true,
+        valid_for_ms: None,
+        expires_at: None,
     };
     let predicted = bot.command_with(Verb::Flatten, &dry).await;
     assert_eq!(predicted.outcome, Outcome::Predicted);

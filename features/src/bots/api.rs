@@ -1,7 +1,8 @@
 //! Control verbs: single commands to the bot, each with a reason, told beforehand on request, recorded for ever.
 //!
 //! Deliberately absent: a verb that opens a position, and a retry. The caller's `Idempotency-Key` is the command's id,
-//! so sending the same again is safe and says what the first one did.
+//! so sending the same again acts once and says what the first one did. What an answer does not prove is `unknown`, in the
+//! problem and in the journal; a second event with the same command id says how it ended.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -11,9 +12,9 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::Bots;
+use super::{Asker, Bots};
 use crate::contract::{CommandRequest, EventKind, Exposure, Mode, Outcome, Phase, Severity, Verb};
-use crate::error::{Code, Error, Problem};
+use crate::error::{Code, Effect, Error, Problem};
 use crate::events::{Events, NewEvent};
 use crate::web::{self, Actor, Idempotency, Json, Query, Routes, routes};
 
@@ -103,8 +104,22 @@ impl Control {
         } else {
             format!("{}/{command_id}", actor.key_id)
         };
-        let command = CommandRequest { command_id: sent_id, reason: reason.clone(), args, dry_run };
-        let answered = self.bots.command(verb, command).await;
+        let (valid_for_ms, expires_at) = (None, None);
+        let command = CommandRequest {
+            command_id: sent_id,
+            reason: reason.clone(),
+            args,
+            dry_run,
+            valid_for_ms,
+            expires_at,
+        };
+        let asker = Asker {
+            actor: actor.key_id.to_string(),
+            command_id: command_id.clone(),
+            run_id: None,
+            step: None,
+        };
+        let answered = self.bots.command_for(verb, command, asker).await;
         self.record(verb, actor, &command_id, dry_run, &reason, answered.as_ref());
         let result = answered.map_err(|error| error.context("command_id", command_id.clone()))?;
         let mode = self.bots.seen().report.as_ref().map(|report| report.mode);
@@ -134,10 +149,16 @@ impl Control {
         reason: &str,
         answered: Result<&crate::contract::CommandResult, &Error>,
     ) {
+        let problem = answered.err().map(|error| error.problem("", chrono::Utc::now()));
+        let in_doubt = problem.as_ref().is_some_and(|problem| problem.effect == Effect::Unknown);
         let (outcome, severity, said) = match answered {
             Ok(_) if dry_run => ("predicted", Severity::Low, String::new()),
             Ok(result) if result.replayed => ("replayed", Severity::Low, String::new()),
             Ok(_) => ("done", Severity::Medium, String::new()),
+            Err(_) if in_doubt => {
+                let cause = problem.as_ref().map(|problem| problem.cause.as_str()).unwrap_or_default();
+                ("unknown", Severity::High, format!("; whether it acted is not known: {cause}"))
+            }
             Err(error) => ("failed", Severity::Medium, format!(": {}", error.code().row().title)),
         };
         let data = json!({
@@ -145,8 +166,11 @@ impl Control {
             "actor": &*actor.key_id, "client": actor.client.as_deref(), "request_id": &*actor.request_id,
             "exposure": answered.ok().map(|result| &result.exposure),
             "error_code": answered.err().map(|error| error.code().row().code),
+            "reason_code": problem.as_ref().and_then(|problem| problem.context.get("reason_code")),
+            "effect": problem.as_ref().map(|problem| problem.effect),
         });
-        let message = format!("{} told the bot to {verb}, {outcome}{said} ({reason})", actor.key_id);
+        let ended = if in_doubt { said } else { format!(", {outcome}{said}") };
+        let message = format!("{} told the bot to {verb}{ended} ({reason})", actor.key_id);
         self.events.publish(NewEvent::own(EventKind::Control, severity, message, data));
     }
 }
@@ -204,9 +228,9 @@ macro_rules! verb {
             responses((status = 200, description = "Done, or predicted", body = ControlView, example = json!(done())),
                 (status = 409, description = "BOT_003: the bot refused. BOT_004: it cannot do this", body = Problem),
                 (status = 422, description = "BOT_022: no reason", body = Problem),
-                (status = 502, description = "BOT_005", body = Problem),
+                (status = 502, description = "BOT_005: the answer proves nothing; it may have happened", body = Problem),
                 (status = 503, description = "BOT_001: nothing was delivered", body = Problem),
-                (status = 504, description = "BOT_002: it may have happened; send the same again", body = Problem)))]
+                (status = 504, description = "BOT_002: it may have happened; a later `control` event says how it ended", body = Problem)))]
         async fn $name(
             State(control): State<Control>,
             actor: Actor,

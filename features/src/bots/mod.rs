@@ -5,8 +5,10 @@
 //! who may be behind it, polling, retries, the event subscription, and what a bot can do wrong on a wire.
 //! Deliberately absent: a read that asks the bot. However many clients read, the bot is asked once per interval.
 
+mod answers;
 mod api;
 mod link;
+mod open_commands;
 mod presence;
 mod process;
 mod restart;
@@ -28,8 +30,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::contract::{
-    Activate, BotId, Check, CheckVerdict, CommandRequest, CommandResult, ConfigAck, ConfigState, Outcome,
-    Refusal, Settle, TradePage, Verb,
+    Activate, BotId, COMMAND_STATUS, Check, CheckVerdict, CommandRequest, CommandResult, CommandStatus,
+    ConfigAck, ConfigState, Refusal, Settle, TradePage, Verb,
 };
 use crate::error::{Code, Effect, Error};
 use crate::events::Events;
@@ -37,6 +39,7 @@ use crate::store::Store;
 use crate::tasks::Tasks;
 
 pub use api::{Control, routes};
+pub use open_commands::Asker;
 pub use presence::Presence;
 pub use process::ProcessId;
 pub use restart_proof::{DeathProof, HoldReason, UnaskedRestart};
@@ -44,10 +47,14 @@ pub use seen::{Dropped, LoopAge, Seen};
 pub use supervisor::{Alive, Driver, Supervisor};
 pub use transport::install_tls_provider;
 
+use open_commands::{OpenCommands, UnderWay};
 use transport::Failure;
 
 /// A command that needs longer than this is stuck behind something; the caller is told that its effect is unknown.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long the bot may wait before it begins a command: what it begins then, it still answers in time.
+const COMMAND_VALID: Duration = Duration::from_secs(8);
 
 /// Reads beside the poll (trades, config) answer from the bot's memory.
 const READ_DEADLINE: Duration = Duration::from_secs(5);
@@ -69,6 +76,7 @@ pub struct BotsOptions {
 #[derive(Debug, Clone)]
 pub struct Bots {
     link: Arc<link::Link>,
+    open: Arc<OpenCommands>,
 }
 
 /// Plain numbers about the link since start, for telemetry.
@@ -99,8 +107,10 @@ pub enum CallError {
     NotDelivered(String),
     /// It was sent, and the answer did not come (in time). It may have happened.
     TimedOut,
-    /// The bot understood it and said no.
+    /// The bot understood it and said no. Nothing happened.
     Refused(Refusal),
+    /// The bot refused in a way that does not prove that nothing happened. It may have happened.
+    Unproven(Refusal),
     /// The answer is not the contract; the text says how. It may have happened.
     Invalid(String),
     /// The bot does not list this capability; nothing was sent, or the bot itself said so.
@@ -112,6 +122,14 @@ impl CallError {
     pub fn of_a_read(self) -> Error {
         Error::from(self).effect(Effect::None)
     }
+
+    /// Whether it is certain that the bot did nothing.
+    pub fn proves_nothing_done(&self) -> bool {
+        match self {
+            Self::NotDelivered(_) | Self::Refused(_) | Self::NotCapable(_) => true,
+            Self::TimedOut | Self::Unproven(_) | Self::Invalid(_) => false,
+        }
+    }
 }
 
 impl From<CallError> for Error {
@@ -121,6 +139,13 @@ impl From<CallError> for Error {
             CallError::TimedOut => Self::new(Code::BotTimeout),
             CallError::Refused(refusal) => Self::new(Code::BotRefused)
                 .detail(format!("the bot says: {}", refusal.message))
+                .context("reason_code", refusal.code)
+                .context("bot_context", refusal.context),
+            CallError::Unproven(refusal) => Self::new(Code::BotTimeout)
+                .detail(format!(
+                    "the bot answered `{}`, which does not say that nothing happened: {}",
+                    refusal.code, refusal.message
+                ))
                 .context("reason_code", refusal.code)
                 .context("bot_context", refusal.context),
             CallError::Invalid(reason) => Self::new(Code::BotAnswerInvalid).detail(reason),
@@ -142,6 +167,7 @@ impl Bots {
         events: Events,
         tasks: &Tasks,
     ) -> Result<Self, Error> {
+        let open = Arc::new(OpenCommands::load(&options.id, store.clone(), events.clone()).await?);
         let link = Arc::new(link::Link::open(options, store, events).await?);
         let polling = link.clone();
         let stopping = tasks.stopping();
@@ -149,7 +175,10 @@ impl Bots {
         let listening = link.clone();
         let stopping = tasks.stopping();
         tasks.supervise("bot_events", move || sse::follow(listening.clone(), stopping.clone()));
-        Ok(Self { link })
+        let bots = Self { link, open };
+        let (following, stopping) = (bots.clone(), tasks.stopping());
+        tasks.supervise("open_commands", move || open_commands::follow(following.clone(), stopping.clone()));
+        Ok(bots)
     }
 
     /// The bot's id.
@@ -185,27 +214,51 @@ impl Bots {
     /// Tells the bot to do something, and returns what it did. The same `command_id` acts once.
     ///
     /// # Errors
-    /// [`Code::BotOffline`] (not delivered), [`Code::BotTimeout`] (effect unknown), [`Code::BotRefused`] with
-    /// `reason_code`, [`Code::BotNotCapable`], [`Code::BotAnswerInvalid`].
+    /// See [`Bots::command_for`].
     pub async fn command(&self, verb: Verb, request: CommandRequest) -> Result<CommandResult, Error> {
+        let command_id = request.command_id.clone();
+        self.command_for(
+            verb,
+            request,
+            Asker { actor: "botops".to_owned(), command_id, run_id: None, step: None },
+        )
+        .await
+    }
+
+    /// The same on somebody's account. The bot is told how long the command is wanted. When it cannot be told what it
+    /// did, the command is followed, and a later `control` event names the asker's command id and how it ended.
+    ///
+    /// # Errors
+    /// With nothing done: [`Code::BotOffline`] (not delivered), [`Code::BotRefused`] with `reason_code`,
+    /// [`Code::BotNotCapable`]. With an unknown effect: [`Code::BotTimeout`] (no answer, or one that proves nothing),
+    /// [`Code::BotAnswerInvalid`] (one that cannot be read, or that contradicts the question).
+    pub async fn command_for(
+        &self,
+        verb: Verb,
+        mut request: CommandRequest,
+        asker: Asker,
+    ) -> Result<CommandResult, Error> {
+        request.valid_for_ms.get_or_insert(u64::try_from(COMMAND_VALID.as_millis()).unwrap_or(u64::MAX));
+        request.expires_at.get_or_insert(Utc::now() + COMMAND_VALID);
+        let seen = self.seen();
+        let under_way = UnderWay::new(self.open.clone(), verb, &request, asker, &seen);
         let path = format!("commands/{verb}");
-        let mut result: CommandResult = self.post(verb.as_str(), &path, &request).await.map_err(|error| {
-            Error::from(error)
-                .context("verb", verb.as_str())
-                .context("command_id", request.command_id.clone())
-        })?;
-        sanitise::command_result(&mut result);
-        if result.outcome != Outcome::Refused {
-            return Ok(result);
+        let answered = self.post(verb.as_str(), &path, &request).await;
+        let place = |error: Error| {
+            error.context("verb", verb.as_str()).context("command_id", request.command_id.clone())
+        };
+        match answers::judge(verb, &request, &seen, answered) {
+            Ok(answer) => under_way.known(answer).map_err(place),
+            Err(doubt) => {
+                under_way.unknown();
+                Err(place(doubt))
+            }
         }
-        let reason_code = result.reason_code.unwrap_or_else(|| "unspecified".to_owned());
-        let code = if reason_code == "not_capable" { Code::BotNotCapable } else { Code::BotRefused };
-        Err(Error::new(code)
-            .detail(format!("the bot says: {}", result.message))
-            .context("verb", verb.as_str())
-            .context("command_id", result.command_id)
-            .context("reason_code", reason_code)
-            .context("trading_enabled", result.trading_enabled))
+    }
+
+    /// What became of a command, asked of a bot that can say so.
+    async fn command_status(&self, path: &str) -> Result<CommandStatus, CallError> {
+        self.get(COMMAND_STATUS, path).await
     }
 
     /// What config the bot runs, asked of the bot itself.
@@ -317,12 +370,10 @@ impl Bots {
 
 /// A 4xx or 5xx of the bot: a refusal when it says so in the contract's form.
 fn refusal(answer: &transport::Answer, capability: &str) -> CallError {
+    let status = answer.status.as_u16();
     let Ok(mut refusal) = serde_json::from_slice::<Refusal>(&answer.body) else {
-        return CallError::Invalid(format!("status {} without a refusal in it", answer.status.as_u16()));
+        return CallError::Invalid(format!("status {status} without a refusal in it"));
     };
     sanitise::refusal(&mut refusal);
-    if refusal.code == "not_capable" {
-        return CallError::NotCapable(capability.to_owned());
-    }
-    CallError::Refused(refusal)
+    answers::of_refusal(status, refusal, capability)
 }

@@ -16,7 +16,7 @@ use super::trial::{BOT_GRACE, Desk, Live, SAMPLES, busy};
 use super::txn::{By, Deadline, Plan, Progress, StoredError, Txn, TxnState, TxnView};
 use super::versions;
 use crate::bots::CallError;
-use crate::contract::Activate;
+use crate::contract::{Activate, EXPIRED};
 use crate::error::{Code, Effect, Error, FieldError};
 use crate::kill;
 use crate::ops_log::{self, Admission, NewOp, Op, OpKind};
@@ -180,14 +180,14 @@ impl Desk {
         let acknowledged = self.shared.bots.config_activate(&message).await;
         kill::point("config.activated");
         match acknowledged {
-            Ok(_) if live.txn.plan.boot_once => {
+            Ok(ack) if live.txn.plan.boot_once && ack.txn == live.txn.id => {
                 live.boots = true;
                 live.retry_at = Instant::now();
                 let view = live.txn.view(SAMPLES);
                 self.live = Some(live);
                 Ok(view)
             }
-            Ok(ack) if ack.running.sha256 == live.txn.plan.candidate.sha256 => {
+            Ok(ack) if ack.txn == live.txn.id && ack.running.sha256 == live.txn.plan.candidate.sha256 => {
                 self.shared.note_running(&ack.running, &ack.boot_epoch);
                 live.txn.progress.boot_epoch = Some(ack.boot_epoch);
                 live.began = Instant::now();
@@ -206,26 +206,45 @@ impl Desk {
                 Err(self.reject(live, CallError::NotCapable(what).into()).await)
             }
             Err(CallError::Refused(refusal)) => {
-                let error = Error::new(Code::ConfigBotRejected)
+                // Some reasons are not about the document: the same again may pass.
+                let at_fault = !matches!(refusal.code.as_str(), EXPIRED | "busy" | "stopping");
+                let code = if at_fault { Code::ConfigBotRejected } else { Code::BotRefused };
+                let error = Error::new(code)
                     .detail(format!("the bot refused to run it: {}", refusal.message))
                     .context("reason_code", refusal.code)
                     .context("bot_context", refusal.context);
                 Err(self.reject(live, error).await)
             }
-            Ok(_) | Err(CallError::TimedOut | CallError::Invalid(_)) => {
-                live.in_doubt = true;
-                live.retry_at = Instant::now();
-                let id = live.txn.id.clone();
-                self.live = Some(live);
-                Err(Error::new(Code::ConfigOutcomeUnknown).context("txn", id.clone()).next(
-                    "get_config_txn",
-                    "GET",
-                    format!("/api/v1/config/txns/{id}"),
-                    None,
-                    Some("read"),
-                ))
+            Ok(ack) => {
+                let what =
+                    format!("the bot acknowledged transaction {}, running {}", ack.txn, ack.running.sha256);
+                Err(self.doubt_activation(live, what).await)
+            }
+            Err(error @ (CallError::TimedOut | CallError::Invalid(_) | CallError::Unproven(_))) => {
+                let what = Error::from(error).problem("", Utc::now()).cause;
+                Err(self.doubt_activation(live, what).await)
             }
         }
+    }
+
+    /// The bot may run it, or may come to run it: it is not over, and is watched or undone once that is known.
+    async fn doubt_activation(&mut self, mut live: Live, what: String) -> Error {
+        live.in_doubt = true;
+        live.retry_at = Instant::now();
+        let what = crate::text::clean(&what, 400);
+        live.txn.progress.outcome = Some(format!("unknown whether the bot took it: {what}"));
+        if let Err(error) = self.record(&mut live, TxnState::Activating).await {
+            tracing::error!(
+                "that it is unknown whether the bot took a config change is not recorded: {error}"
+            );
+        }
+        let id = live.txn.id.clone();
+        self.live = Some(live);
+        let path = format!("/api/v1/config/txns/{id}");
+        Error::new(Code::ConfigOutcomeUnknown)
+            .detail(format!("the change was sent, and it is not known whether the bot took it: {what}"))
+            .context("txn", id)
+            .next("get_config_txn", "GET", path, None, Some("read"))
     }
 
     /// The end of a change that the bot never ran. Returns the error for whoever asked.
@@ -237,7 +256,11 @@ impl Desk {
             errors: problem.errors,
         });
         let by = match error.code() {
-            Code::ConfigBotRejected | Code::BotOffline | Code::BotTimeout | Code::BotNotCapable => By::Bot,
+            Code::ConfigBotRejected
+            | Code::BotRefused
+            | Code::BotOffline
+            | Code::BotTimeout
+            | Code::BotNotCapable => By::Bot,
             _ => By::Server,
         };
         let id = live.txn.id.clone();

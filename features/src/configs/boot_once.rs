@@ -59,7 +59,14 @@ impl Shared {
         let end = Instant::now() + BOOT_LIMIT;
         self.bots.expect_restart(BOOT_LIMIT);
         let reason = "a config change that is read at the start".to_owned();
-        let request = CommandRequest { command_id, reason, args: Value::Null, dry_run: false };
+        let request = CommandRequest {
+            command_id,
+            reason,
+            args: Value::Null,
+            dry_run: false,
+            valid_for_ms: None,
+            expires_at: None,
+        };
         if self.bots.still_runs(old) && self.bots.command(Verb::Shutdown, request).await.is_ok() {
             self.bots.wait_for_end(old, DRAIN).await;
         }

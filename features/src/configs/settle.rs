@@ -5,11 +5,13 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
+
 use super::snapshot::Committed;
-use super::trial::{BOT_GRACE, Desk, GIVE_UP, Live, TOO_LATE};
+use super::trial::{BOT_GRACE, Desk, GIVE_UP, Live, REFUSALS_END, TOO_LATE};
 use super::txn::{By, Txn, TxnState};
 use crate::bots::{CallError, Presence};
-use crate::contract::{ConfigState, Settle, VersionRef};
+use crate::contract::{ConfigAck, ConfigState, Settle, VersionRef};
 use crate::error::Error;
 use crate::kill;
 use crate::ops_log::{self, OpKind};
@@ -144,22 +146,50 @@ impl Desk {
         let candidate = live.txn.plan.candidate.clone();
         let answer = self.shared.bots.config_commit(&message).await;
         kill::point("config.commit_acked");
-        match answer {
-            Ok(ack) if ack.running.sha256 == candidate.sha256 => {
+        match &answer {
+            Ok(ack) if ack.txn == message.txn && ack.running.sha256 == candidate.sha256 => {
                 self.shared.note_running(&ack.running, &ack.boot_epoch);
                 self.committed_for_good().await;
             }
-            Ok(_) | Err(CallError::Refused(_)) => self.doubt(),
+            Ok(_) | Err(CallError::Refused(_) | CallError::NotCapable(_)) => self.doubt(&answer),
             Err(_) => self.doubt_commit().await,
         }
     }
 
     /// The bot's answer needs a closer look, at once.
-    fn doubt(&mut self) {
+    fn doubt(&mut self, answer: &Result<ConfigAck, CallError>) {
         if let Some(live) = &mut self.live {
+            live.refused = Some(match answer {
+                Ok(ack) => format!("it acknowledged transaction {} running {}", ack.txn, ack.running.sha256),
+                Err(CallError::Refused(refusal)) => format!("{}: {}", refusal.code, refusal.message),
+                Err(error) => Error::from(error.clone()).problem("", Utc::now()).cause,
+            });
             live.in_doubt = true;
             live.retry_at = Instant::now();
         }
+    }
+
+    /// The bot answers, and does not end the trial: once more after a longer wait, or it needs a person.
+    async fn insist(&mut self) {
+        let Some(live) = &self.live else { return };
+        if Instant::now() < live.ends_at + BOT_GRACE + REFUSALS_END {
+            return self.wait_after_refusal();
+        }
+        let why = live.refused.as_deref().unwrap_or("it gives no reason");
+        let (candidate, base) = (live.txn.plan.candidate.version, live.txn.plan.base.version);
+        let text = if live.txn.state == TxnState::Confirming {
+            format!(
+                "the bot refuses to keep it for good ({why}). Version {candidate} is committed, and is what the bot \
+                 boots; it still runs it as a trial. A person has to read the bot's log and start the bot again"
+            )
+        } else {
+            format!(
+                "the bot refuses to go back ({why}). It runs version {candidate}, which is not confirmed; version \
+                 {base} is committed. A person has to read the bot's log and start the bot again: it boots version \
+                 {base}"
+            )
+        };
+        self.end(TxnState::FailedAttention, By::Bot, &text).await;
     }
 
     async fn committed_for_good(&mut self) {
@@ -205,13 +235,13 @@ impl Desk {
         let answer = self.shared.bots.config_revert(&message).await;
         kill::point("config.revert_acked");
         let head = self.shared.head.load_full().map(|head| head.head.sha256.clone());
-        match answer {
-            Ok(ack) if Some(&ack.running.sha256) == head.as_ref() => {
+        match &answer {
+            Ok(ack) if ack.txn == message.txn && Some(&ack.running.sha256) == head.as_ref() => {
                 self.shared.note_running(&ack.running, &ack.boot_epoch);
                 let (by, outcome) = self.ending_in(&ack.boot_epoch);
                 self.undone(by, &outcome).await;
             }
-            Ok(_) | Err(CallError::Refused(_)) => self.doubt(),
+            Ok(_) | Err(CallError::Refused(_) | CallError::NotCapable(_)) => self.doubt(&answer),
             Err(_) if self.shared.bots.seen().presence == Presence::Exited => self.bot_is_gone().await,
             Err(_) => self.keep_asking().await,
         }
@@ -282,7 +312,7 @@ impl Desk {
         self.end(TxnState::RolledBack, by, &text).await;
     }
 
-    fn head_is_candidate(&self, txn: &Txn) -> bool {
+    pub(super) fn head_is_candidate(&self, txn: &Txn) -> bool {
         let head = self.shared.head.load_full();
         head.is_some_and(|head: std::sync::Arc<Committed>| {
             head.head.sha256 == txn.plan.candidate.sha256 && head.head.version == txn.plan.candidate.version
@@ -326,8 +356,8 @@ impl Desk {
         live.txn.progress.boot_epoch = Some(state.boot_epoch.clone());
         let left = live.ends_at.saturating_duration_since(Instant::now());
         match live.txn.state {
-            TxnState::Reverting => self.wait_a_little(),
-            TxnState::Confirming if moved => self.wait_a_little(),
+            TxnState::Reverting => self.insist().await,
+            TxnState::Confirming if moved => self.insist().await,
             TxnState::Confirming if left >= TOO_LATE => {
                 let moved = self.move_head().await;
                 if moved {
@@ -350,6 +380,8 @@ impl Desk {
                     live.begins(state);
                     live.txn.progress.ends_life = None;
                 }
+                // Known by now: it runs.
+                live.txn.progress.outcome = None;
                 live.in_doubt = self.record(&mut live, TxnState::Trial).await.is_err();
                 self.live = Some(live);
                 self.wait_a_little();

@@ -268,7 +268,15 @@ impl Shared {
             return (SyncState::Unknown, "the committed config cannot be read".to_owned());
         };
         if let Some(live) = live {
-            let text = format!("change {} is {}", live.txn, live.state.as_str());
+            let text = match live.state {
+                super::TxnState::Trial => {
+                    format!("change {} is on trial; it is undone unless it is confirmed", live.txn)
+                }
+                super::TxnState::Confirming => {
+                    format!("change {} is confirmed; the bot has not said yet that it keeps it", live.txn)
+                }
+                _ => format!("change {} is {}", live.txn, live.state.as_str()),
+            };
             return match live.state {
                 super::TxnState::Trial | super::TxnState::Confirming => (SyncState::Trial, text),
                 super::TxnState::Prepared | super::TxnState::Checked => {
@@ -301,7 +309,10 @@ impl Shared {
             return match foreign_trial {
                 Some(trial) if self.known.load().is_none() => (
                     SyncState::Unknown,
-                    format!("the bot runs trial {}, which is being looked into", trial.txn),
+                    format!(
+                        "the bot runs trial {}, which botops does not lead; the bot's own timer ends it",
+                        trial.txn
+                    ),
                 ),
                 _ => (
                     SyncState::Drifted,

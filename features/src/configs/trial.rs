@@ -4,7 +4,8 @@
 //! audit record in one store transaction) before the next step is taken; the points are named D1 to D7, R1 and R2
 //! below. `HEAD`'s rename between D5 and D7 is the only commit point: until then every failure means "go back to
 //! `HEAD`", after it "stay". What the bot runs is asked of the bot, never guessed. Deliberately absent: giving up
-//! early. While it cannot be told what the bot runs, the transaction stays live and is looked into again.
+//! early. While it cannot be told what the bot runs, or the bot refuses to end the trial, the transaction stays live and
+//! is looked into again, with growing waits; some time after its deadline it is handed to a person and the lock is free.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,14 +38,24 @@ pub(super) const BOT_GRACE: Duration = Duration::from_secs(2);
 /// A report that was on its way when the bot acknowledged something arrives within this time.
 pub(super) const IN_FLIGHT: Duration = Duration::from_millis(200);
 
-/// How often a bot that does not answer is asked again.
+/// How soon the bot is asked again; the wait doubles with each try in the same state.
 const RETRY: Duration = Duration::from_millis(250);
+
+/// The longest wait for a bot that does not answer: it may come back at any moment.
+const SILENCE_WAIT: Duration = Duration::from_secs(2);
+
+/// The longest wait for a bot that answers and refuses: its next answer is seldom another one.
+const REFUSAL_WAIT: Duration = Duration::from_secs(30);
 
 /// A trial is looked at this often even when no report comes.
 const TICK: Duration = Duration::from_millis(250);
 
 /// A transaction that nothing is known about this long after its deadline needs a person.
 pub(super) const GIVE_UP: Duration = Duration::from_secs(60);
+
+/// A bot that still refuses to keep a change or to go back, this long after its own timer should have ended the trial,
+/// needs a person.
+pub(super) const REFUSALS_END: Duration = Duration::from_secs(15);
 
 pub(super) type Reply = oneshot::Sender<Result<TxnView, Error>>;
 
@@ -105,6 +116,10 @@ pub(super) struct Live {
     /// When the trial began, as far as this process saw.
     pub began: Instant,
     pub ends_at: Instant,
+    /// Tries in this state that did not bring it to its end.
+    pub tries: u32,
+    /// What the bot refused last, and why.
+    pub refused: Option<String>,
     pub last_sample: Option<Instant>,
     pub strikes: u32,
     /// The bot is to be started again, to boot the candidate once.
@@ -127,6 +142,8 @@ impl Live {
             retry_at,
             began,
             ends_at,
+            tries: 0,
+            refused: None,
             last_sample: None,
             strikes: 0,
             boots: false,
@@ -266,6 +283,7 @@ impl Desk {
         }
         match live.txn.state {
             TxnState::Trial => self.watch().await,
+            TxnState::Confirming | TxnState::Reverting if Instant::now() < live.retry_at => {}
             TxnState::Confirming => self.send_commit().await,
             TxnState::Reverting => self.send_revert().await,
             _ => live.in_doubt = true,
@@ -331,6 +349,9 @@ impl Desk {
 
     /// Writes down where the transaction stands now.
     pub(super) async fn record(&self, live: &mut Live, state: TxnState) -> Result<(), Error> {
+        if live.txn.state != state {
+            (live.tries, live.refused) = (0, None);
+        }
         live.txn.state = state;
         live.txn.updated_ms = ops_log::now_ms();
         let txn = live.txn.clone();
@@ -338,11 +359,14 @@ impl Desk {
         let to = txn.as_move();
         let data = json!({"by": txn.progress.by, "outcome": txn.progress.outcome});
         let (id, version) = (txn.id.clone(), txn.plan.candidate.version);
+        // What `HEAD` names is committed, whatever the bot says to it.
+        let is_committed = state == TxnState::Committed
+            || (state == TxnState::FailedAttention && self.head_is_candidate(&txn));
         self.shared
             .store
             .write(move |connection| {
                 if ops_log::advance(connection, &id, &to, &to.state, &data)? {
-                    if state == TxnState::Committed {
+                    if is_committed {
                         versions::mark_committed(connection, version, ops_log::now_ms())?;
                     }
                     queue(connection, record)?;
@@ -391,6 +415,7 @@ impl Desk {
     fn tell(&self, txn: &Txn) {
         let severity = match (txn.state, txn.progress.by) {
             (TxnState::FailedAttention, _) | (_, Some(By::BotCrash)) => Severity::Critical,
+            (TxnState::Activating, _) if txn.progress.outcome.is_some() => Severity::High,
             (_, Some(By::Criteria | By::BotTimer | By::Recovery)) => Severity::High,
             (TxnState::RolledBack | TxnState::Rejected, _) => Severity::Medium,
             _ => Severity::Low,
@@ -426,9 +451,21 @@ impl Desk {
         });
     }
 
+    /// The next look at a bot that did not answer, or that is about to.
     pub(super) fn wait_a_little(&mut self) {
+        self.wait(SILENCE_WAIT);
+    }
+
+    /// The next try with a bot that refused.
+    pub(super) fn wait_after_refusal(&mut self) {
+        self.wait(REFUSAL_WAIT);
+    }
+
+    fn wait(&mut self, longest: Duration) {
         if let Some(live) = &mut self.live {
-            live.retry_at = Instant::now() + RETRY;
+            let wait = (RETRY * 2_u32.pow(live.tries.min(8))).min(longest);
+            live.tries += 1;
+            live.retry_at = Instant::now() + wait;
         }
     }
 }

@@ -464,7 +464,12 @@ fn warnings(moment: &Moment<'_>) -> Vec<String> {
         warnings.push("The market is open, but the bot has no price yet.".to_owned());
     }
     if report.config.trial.is_some() {
-        warnings.push("A config change runs as a trial; it is undone unless it is confirmed.".to_owned());
+        // What becomes of it is known where it is led from; the bot itself only knows that it runs.
+        let led = moment.extras.config_sync.as_ref().map(|sync| sync.reason.as_str());
+        warnings.push(match led {
+            Some(reason) => format!("A config change runs as a trial: {}.", bare(reason)),
+            None => "A config change runs as a trial.".to_owned(),
+        });
     }
     if !report.config.pending_restart.is_empty() {
         let count = report.config.pending_restart.len();

@@ -193,6 +193,12 @@ pub(super) enum Fact {
         #[serde(default)]
         error: Option<RunError>,
     },
+    /// How a command ended whose answer did not come while its step ran. May follow the run's end.
+    CommandEnded {
+        step: String,
+        outcome: String,
+        says: String,
+    },
     PostureReached {
         leave: String,
         #[serde(default)]
@@ -247,6 +253,7 @@ impl Fact {
             | Self::StepFinished { .. }
             | Self::UndoAttemptFailed { .. }
             | Self::UndoFinished { .. }
+            | Self::CommandEnded { .. }
             | Self::PostureReached { .. } => None,
         }
     }
@@ -260,7 +267,8 @@ impl Fact {
             | Self::StepFinished { step, .. }
             | Self::UndoStarted { step, .. }
             | Self::UndoAttemptFailed { step, .. }
-            | Self::UndoFinished { step, .. } => Some(step),
+            | Self::UndoFinished { step, .. }
+            | Self::CommandEnded { step, .. } => Some(step),
             _ => None,
         }
     }
@@ -305,6 +313,9 @@ impl Fact {
                 format!("{workflow}: taking back step {step} is tried again: {}", error.message)
             }
             Self::UndoFinished { step, state, .. } => format!("{workflow}: step {step} {}", word(state)),
+            Self::CommandEnded { step, outcome, says } => {
+                format!("{workflow}: the command of step {step} ended {}: {says}", outcome.replace('_', " "))
+            }
             Self::PostureReached { leave, error: None } => {
                 format!("{workflow}: left in the safe posture {leave}")
             }
@@ -334,6 +345,8 @@ pub(super) struct StepFold {
     pub output: Option<Value>,
     pub criteria: Vec<Criterion>,
     pub error: Option<RunError>,
+    /// What was learnt later of a command whose answer did not come.
+    pub later: Option<String>,
     pub undo_attempts: u32,
     pub undo_retry_at_ms: Option<i64>,
     pub undo_settled: bool,
@@ -373,6 +386,7 @@ impl Folded {
             output: None,
             criteria: Vec::new(),
             error: None,
+            later: None,
             undo_attempts: 0,
             undo_retry_at_ms: None,
             undo_settled: false,
@@ -476,6 +490,7 @@ impl StepFold {
                 self.undo_retry_at_ms = None;
             }
             Fact::UndoAttemptFailed { retry_at_ms, .. } => self.undo_retry_at_ms = Some(*retry_at_ms),
+            Fact::CommandEnded { says, .. } => self.later = Some(says.clone()),
             Fact::UndoFinished { state, error, .. } => {
                 self.undo_settled = true;
                 if *state != StepState::Skipped {

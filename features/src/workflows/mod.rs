@@ -11,6 +11,7 @@ mod catalogue;
 mod check;
 mod definition;
 mod door;
+mod ended_commands;
 mod journal;
 mod log;
 mod outcome;
@@ -44,7 +45,7 @@ use crate::contract::{EventKind, Severity};
 use crate::error::{Code, Error};
 use crate::events::{Events, NewEvent};
 use crate::kill;
-use crate::ops_log::{self, NewOp, Op, OpKind, StoredActor};
+use crate::ops_log::{self, NewOp, Op, OpKind, StoredActor, now_ms};
 use crate::store::Store;
 use crate::tasks::{OnFailure, Tasks};
 use crate::telemetry::Metrics;
@@ -57,6 +58,7 @@ use artifacts::Artifacts;
 use catalogue::{Catalogue, Known};
 use definition::Workflow;
 use door::{Admitted, admit, ask_to_stop, digest};
+use ended_commands::note_ended_commands;
 use journal::{Fact, Folded, RunState, Written, write_fact};
 use log::ExecutionLog;
 use queue::serve_queue;
@@ -172,6 +174,8 @@ impl Workflows {
         workflows.count().await?;
         let queue = workflows.shared.clone();
         tasks.supervise("workflow-queue", move || serve_queue(queue.clone()));
+        let journal = workflows.shared.clone();
+        tasks.supervise("workflow-commands", move || note_ended_commands(journal.clone()));
         Ok(workflows)
     }
 
@@ -552,6 +556,22 @@ impl Shared {
             self.counters.ended(&op.name, state);
         }
         self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Adds a fact to a run's journal, also after its end; what the run itself came to stays.
+    async fn add(&self, op_id: &str, fact: &Fact) -> Result<(), Error> {
+        let (id, (word, data)) = (op_id.to_owned(), fact.parts());
+        let written = self.store.write(move |connection| {
+            let Some(op) = ops_log::load(connection, &id)? else { return Ok(None) };
+            let seq = ops_log::append(connection, &id, &word, &data)?;
+            Ok(Some((op, seq)))
+        });
+        if let Some((op, seq)) = written.await? {
+            let state = RunState::of(&op.state).unwrap_or(RunState::NeedsAttention);
+            self.log.write(&op, seq, now_ms(), fact, state);
+            self.changed.send_modify(|count| *count += 1);
+        }
+        Ok(())
     }
 
     /// The facts written when a run was admitted.

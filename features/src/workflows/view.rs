@@ -218,6 +218,9 @@ pub struct StepView {
     pub criteria: Vec<Criterion>,
     /// Why it failed.
     pub error: Option<RunError>,
+    /// What was learnt later of a command whose answer did not come while the step ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub later: Option<String>,
 }
 
 /// What an execution would do.
@@ -434,6 +437,7 @@ fn step_view(uses: &str, fold: &StepFold) -> StepView {
         output: fold.output.clone(),
         criteria: fold.criteria.clone(),
         error: fold.error.clone(),
+        later: fold.later.clone(),
     }
 }
 

@@ -1,4 +1,9 @@
-//! Commands: what an operator may tell a bot to do.
+//! Commands: what an operator may tell a bot to do, and what became of it.
+//!
+//! Whoever gives a command must be able to tell what it did. A refusal therefore says that nothing was done; a bot that
+//! cannot say so answers `unconfirmed`, `no_answer` or a status of 5xx, and the caller counts the effect as unknown. A
+//! command names how long it is wanted, so that it is never carried out long after its caller gave up; and a bot with
+//! the capability [`COMMAND_STATUS`] says afterwards what became of it, so that nobody has to send it again to learn.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +13,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Phase;
+use super::{Phase, Refusal};
 
 /// The verbs of `POST commands/{verb}`. The closed list: there is no verb that opens a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -91,7 +96,18 @@ pub struct CommandRequest {
     /// With `true` the bot says what would happen and does nothing.
     #[serde(default)]
     pub dry_run: bool,
+    /// How long it is wanted, counted from its arrival: a bot that has not begun by then answers `refused` with the
+    /// reason [`EXPIRED`] and does nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_for_ms: Option<u64>,
+    /// The same by the sender's clock, for a bot on the same machine: what waited in the socket of a process that was
+    /// stopped has just arrived when that process goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<DateTime<Utc>>,
 }
+
+/// The reason of a command that was not begun while it was wanted.
+pub const EXPIRED: &str = "expired";
 
 /// Whether a command was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -103,6 +119,8 @@ pub enum Outcome {
     Refused,
     /// A dry run: nothing was done.
     Predicted,
+    /// It was taken, and whether it took effect was not seen.
+    Unconfirmed,
 }
 
 /// What a command does, or did, to orders and positions.
@@ -152,4 +170,35 @@ pub struct CommandResult {
     /// True when this is the stored answer to an earlier call with the same id.
     #[serde(default)]
     pub replayed: bool,
+}
+
+/// The capability of a bot that says what became of a command (`GET commands/{command_id}`), and that begins none after
+/// it expired.
+pub const COMMAND_STATUS: &str = "command-status";
+
+/// Where a command stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It has its answer: `result` or `refusal`.
+    Answered,
+    /// It waits, or is being carried out.
+    Pending,
+    /// The bot has not got it. Once it expired it can have no effect any more.
+    Unknown,
+}
+
+/// `GET commands/{command_id}`, the id percent-encoded: what became of a command. Asking changes nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CommandStatus {
+    /// The id asked about.
+    pub command_id: String,
+    /// Where it stands.
+    pub standing: Standing,
+    /// The answer it got, or would have got had the caller waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<CommandResult>,
+    /// The refusal it got in place of an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
 }

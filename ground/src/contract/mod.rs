@@ -20,7 +20,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use commands::{CommandRequest, CommandResult, Exposure, Outcome, Verb};
+pub use commands::{
+    COMMAND_STATUS, CommandRequest, CommandResult, CommandStatus, EXPIRED, Exposure, Outcome, Standing, Verb,
+};
 pub use config::{
     Activate, BOOT_ONCE, Check, CheckVerdict, ConfigAck, ConfigState, Settle, TrialState, VersionRef,
     Violation,
@@ -124,7 +126,8 @@ pub struct Hello {
     pub started_at: DateTime<Utc>,
     /// Paper, live or backtest.
     pub mode: Mode,
-    /// What the bot can do, by name: command verbs, `config`, `config-boot-once`, `session`, `events`, `trades`.
+    /// What the bot can do, by name: command verbs, `command-status`, `config`, `config-boot-once`, `session`, `events`,
+    /// `trades`.
     #[serde(default)]
     pub capabilities: Vec<String>,
     /// Where the bot writes its JSONL logs, if it says so.
@@ -139,7 +142,10 @@ impl Hello {
     }
 }
 
-/// A refusal by the bot, on any call: HTTP status 4xx or 5xx with this body.
+/// A refusal by the bot, on any call: HTTP status 4xx with this body says that nothing was done.
+///
+/// A bot that cannot say so answers with a status of 5xx, or with a code that says what it does not know: `no_answer`,
+/// `in_progress`, `internal`, anything with `timeout`, and whatever begins with `upstream_`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// A stable reason: `not_capable`, `not_in_trial`, `older_generation`, `trial_live`, `base_mismatch`, …

@@ -390,7 +390,7 @@ catalogue! {
         next: [CONFIG];
     ConfigOutcomeUnknown = "CFG_017", 504, NetworkError, High, Refetch, effect: Unknown,
         "the bot did not say whether it runs the change",
-        "the change was sent and the bot's answer did not come",
+        "the change was sent, and the bot's answer did not come or does not say whether it took it",
         "the bot runs the committed config or the trial; without a confirmation it goes back by itself",
         "Follow the transaction in `context.txn`: it settles as soon as the bot answers, at the latest after its deadline.",
         next: [CONFIG];
@@ -416,11 +416,13 @@ catalogue! {
         "Look at `presence` in the summary for the reason. Start the bot, or run the workflow `restart-bot`.",
         next: [SUMMARY];
     BotTimeout = "BOT_002", 504, NetworkError, High, Refetch, effect: Unknown,
-        "the bot did not answer in time",
-        "the request was delivered, the answer did not come",
+        "the bot did not say what it did",
+        "the request was delivered, and no answer came that says what became of it",
         "it may or may not have been carried out",
-        "Read the state to see what happened, or send the same command again with the same id: it acts once.",
-        next: [("get_state", "GET", "/api/v1/state", "read")];
+        "Read the state. botops asks the bot what became of a command and tells it as a second `control` event with this \
+         command id (`GET events?kind=control`). Send the same again with the same `Idempotency-Key` only if it is still \
+         wanted: the bot acts once, and now if it never got the first.",
+        next: [("get_state", "GET", "/api/v1/state", "read"), EVENTS];
     BotRefused = "BOT_003", 409, TradingError, Medium, Refetch,
         "the bot refused",
         "the bot understood the command and said no",
@@ -435,9 +437,10 @@ catalogue! {
         next: [WHOAMI];
     BotAnswerInvalid = "BOT_005", 502, NetworkError, High, Refetch, effect: Unknown,
         "the bot's answer makes no sense",
-        "the bot answered something that is not the contract",
+        "the bot answered something that is not the contract, or that contradicts the question",
         "a command may have been carried out; reads go on from the last known state",
-        "Check that the socket belongs to the right bot and version.",
+        "Check that the socket belongs to the right bot and version. What became of a command is told as a second \
+         `control` event with its id, if the bot can say it; otherwise a person looks at the bot.",
         next: [SUMMARY];
     BotFeedGap = "BOT_010", 503, NetworkError, Medium, Refetch,
         "the market feed has a gap",

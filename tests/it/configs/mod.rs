@@ -4,6 +4,7 @@ mod bench;
 mod boot_once;
 mod crash;
 mod disk;
+mod doubt;
 mod guard;
 mod refusals;
 mod tamper;

@@ -17,6 +17,8 @@ pub struct Desk {
     pub folder: Option<PathBuf>,
     /// What `check` and `activate` find wrong.
     pub violations: Vec<Violation>,
+    /// Its own timer never ends a trial.
+    pub patient: bool,
     boot_epoch: String,
     running: VersionRef,
     committed: VersionRef,
@@ -30,6 +32,7 @@ impl Desk {
         Self {
             folder: None,
             violations: Vec::new(),
+            patient: false,
             boot_epoch: report.boot_epoch.clone(),
             running: report.config.running.clone(),
             committed: report.config.committed.clone(),
@@ -152,7 +155,7 @@ impl Desk {
     }
 
     fn expire(&mut self) {
-        if self.trial.as_ref().is_some_and(|(.., until)| Instant::now() >= *until) {
+        if !self.patient && self.trial.as_ref().is_some_and(|(.., until)| Instant::now() >= *until) {
             self.go_back("trial_expired");
         }
     }

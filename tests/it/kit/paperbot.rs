@@ -54,7 +54,7 @@ impl Paperbot {
     pub fn command(&self) -> Command {
         let mut command = Command::new(program("paperbot"));
         command.arg("--socket").arg(self.socket()).arg("--data-dir").arg(self.data());
-        command.args(&self.arguments);
+        command.args(&self.arguments).env("FAIL_IN", self.faults());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
@@ -72,6 +72,29 @@ impl Paperbot {
 
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// Where a test says which thread stands still.
+    pub fn faults(&self) -> PathBuf {
+        self.folder.path().join("faults")
+    }
+
+    /// From now on this place of the bot stands still: `paperbot.loop` between two looks, `paperbot.letter` over what
+    /// it took out of its mailbox.
+    pub fn stall(&self, place: &str) {
+        std::fs::create_dir_all(self.faults()).unwrap();
+        std::fs::write(self.faults().join(place), "").unwrap();
+    }
+
+    /// Waits until it stands.
+    pub async fn stands(&self, place: &str) {
+        let mark = self.faults().join(format!("{place}.stands"));
+        until("it stands still", Duration::from_secs(20), || async { mark.exists() }).await;
+    }
+
+    /// It goes on.
+    pub fn go_on(&self, place: &str) {
+        std::fs::remove_file(self.faults().join(place)).unwrap();
     }
 
     /// `GET`, or `None` while it does not answer in form.
@@ -125,6 +148,8 @@ impl Paperbot {
             reason: "a test".to_owned(),
             args: Value::Null,
             dry_run: false,
+            valid_for_ms: None,
+            expires_at: None,
         };
         self.command_with(verb, &request).await
     }

@@ -105,6 +105,16 @@ pub struct Script {
     pub missing_fields: Vec<&'static str>,
     /// Every command and config verb is refused with this.
     pub refuse: Option<Refusal>,
+    /// The status of that refusal.
+    pub refuse_status: StatusCode,
+    /// Only calls whose path begins like this are refused.
+    pub refuse_only: &'static str,
+    /// What is refused is carried out all the same, as by a loop that comes to it after its server gave up.
+    pub act_anyway: bool,
+    /// Members that replace those of an answer to a command: a bot that contradicts itself.
+    pub twist: Value,
+    /// Whoever asks what became of a command hears that it still waits.
+    pub keep_waiting: bool,
     pub trades: Vec<Trade>,
     /// Events it still holds; a test may cut the front off.
     pub events: Vec<BotEvent>,
@@ -134,6 +144,11 @@ impl ScriptedBot {
             alive: false,
             missing_fields: Vec::new(),
             refuse: None,
+            refuse_status: StatusCode::CONFLICT,
+            refuse_only: "",
+            act_anyway: false,
+            twist: Value::Null,
+            keep_waiting: false,
             trades: Vec::new(),
             events: Vec::new(),
             journal: Vec::new(),
@@ -394,11 +409,18 @@ impl Script {
             ("GET", ["state"]) => self.state(asked.if_none_match.as_deref()),
             ("GET", ["trades"]) => self.trades(query),
             ("GET", ["config"]) => ok(&self.config.state()),
-            ("POST", ["config", verb]) => match self.config_verb(verb, &asked.body) {
-                Ok(answer) => ok(&answer),
-                Err(refusal) => refused(StatusCode::CONFLICT, &refusal),
+            ("POST", ["config", verb]) => {
+                match (self.refusal_of(path), self.config_verb(verb, &asked.body)) {
+                    (Some(refusal), _) => refused(self.refuse_status, &refusal),
+                    (None, Ok(answer)) => ok(&answer),
+                    (None, Err(refusal)) => refused(StatusCode::CONFLICT, &refusal),
+                }
+            }
+            ("POST", ["commands", verb]) => match (self.refusal_of(path), self.command(verb, &asked.body)) {
+                (Some(refusal), _) => refused(self.refuse_status, &refusal),
+                (None, answer) => answer,
             },
-            ("POST", ["commands", verb]) => self.command(verb, &asked.body),
+            ("GET", ["commands", id]) => self.status_of(id),
             _ => refused(StatusCode::NOT_FOUND, &refusal("not_found", "no such call")),
         }
     }
@@ -453,9 +475,30 @@ impl Script {
         ok(&TradePage { items, next })
     }
 
+    /// What this call is refused with.
+    fn refusal_of(&self, path: &str) -> Option<Refusal> {
+        self.refuse.clone().filter(|_| path.starts_with(self.refuse_only))
+    }
+
+    /// What became of a command: a bot without the capability has no such call.
+    fn status_of(&self, id: &str) -> Response<Body> {
+        if !self.hello.capabilities.iter().any(|one| one == "command-status") {
+            return refused(StatusCode::NOT_FOUND, &refusal("not_found", "no such call"));
+        }
+        let id = id.replace("%2F", "/");
+        let known = self.answered.get(&id);
+        let standing = match known {
+            _ if self.keep_waiting => "pending",
+            Some(_) => "answered",
+            None => "unknown",
+        };
+        let result = known.filter(|_| standing == "answered").map(|(_, result)| result);
+        ok(&json!({"command_id": id, "standing": standing, "result": result}))
+    }
+
     fn config_verb(&mut self, verb: &str, body: &Value) -> Result<Value, Refusal> {
-        if let Some(refusal) = &self.refuse {
-            return Err(refusal.clone());
+        if let Some(refusal) = self.refusal_of(&format!("config/{verb}")).filter(|_| !self.act_anyway) {
+            return Err(refusal);
         }
         fn read<T: serde::de::DeserializeOwned>(body: &Value) -> Result<T, Refusal> {
             T::deserialize(body.clone()).map_err(|error| refusal("invalid", &error.to_string()))
@@ -474,8 +517,8 @@ impl Script {
         let Ok(verb) = Verb::from_str(verb) else {
             return refused(StatusCode::NOT_FOUND, &refusal("not_capable", "no such verb"));
         };
-        if let Some(refusal) = &self.refuse {
-            return refused(StatusCode::CONFLICT, refusal);
+        if let Some(refusal) = self.refusal_of(&format!("commands/{verb}")).filter(|_| !self.act_anyway) {
+            return refused(self.refuse_status, &refusal);
         }
         let Ok(request) = serde_json::from_value::<CommandRequest>(body.clone()) else {
             return refused(StatusCode::BAD_REQUEST, &refusal("invalid", "not a command"));
@@ -517,7 +560,11 @@ impl Script {
             replayed: false,
         };
         self.answered.insert(result.command_id.clone(), (verb, result.clone()));
-        ok(&result)
+        let mut answer = json!(result);
+        for (name, value) in self.twist.as_object().into_iter().flatten() {
+            answer[name] = value.clone();
+        }
+        ok(&answer)
     }
 
     fn carry_out(&mut self, verb: Verb) {
@@ -540,7 +587,10 @@ impl Script {
             Verb::ResetBreaker => report.circuit_breaker.state = BreakerState::Closed,
             Verb::Shutdown => report.phase = Phase::Stopping,
             Verb::ProbeSession | Verb::Reauth => {}
-            Verb::Halt => report.circuit_breaker.state = BreakerState::Open,
+            Verb::Halt => {
+                report.circuit_breaker.state = BreakerState::Open;
+                report.trading_enabled = false;
+            }
         }
     }
 }

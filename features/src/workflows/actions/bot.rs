@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Assumed, Call, Failure, World};
-use crate::bots::Seen;
+use crate::bots::{Asker, Seen};
 use crate::contract::{CommandRequest, CommandResult, OrderStatus, Verb};
-use crate::error::{Code, Error};
+use crate::error::{Code, Effect, Error};
 use crate::kill;
 use crate::workflows::definition::FailureClass;
 
@@ -268,9 +268,27 @@ impl Order {
         key: String,
         dry_run: bool,
     ) -> Result<CommandResult, Failure> {
+        Ok(self.ask(world, call, key, dry_run).await?)
+    }
+
+    async fn ask(
+        self,
+        world: &World,
+        call: &Call,
+        key: String,
+        dry_run: bool,
+    ) -> Result<CommandResult, Error> {
         let reason = self.reason.unwrap_or_else(|| call.reason.clone());
-        let request = CommandRequest { command_id: key, reason, args: self.args, dry_run };
-        Ok(world.bots.command(self.verb, request).await?)
+        let (valid_for_ms, expires_at) = (None, None);
+        let asker = Asker {
+            actor: call.actor.key_id.clone(),
+            command_id: key.clone(),
+            run_id: Some(call.run.clone()),
+            step: Some(call.step.clone()),
+        };
+        let request =
+            CommandRequest { command_id: key, reason, args: self.args, dry_run, valid_for_ms, expires_at };
+        world.bots.command_for(self.verb, request, asker).await
     }
 }
 
@@ -325,15 +343,11 @@ pub(super) async fn restart(world: &World, input: Restart, call: &Call) -> Resul
     let drain = Duration::from_secs(input.drain_s).min(call.left());
     let answers = world.bots.seen().presence.answers();
     if input.mode == RestartMode::Graceful && answers && world.bots.still_runs(&old) {
-        match Order::plain(Verb::Shutdown, None).give(world, call).await {
-            Ok(_) => world.bots.wait_for_end(&old, drain).await,
-            // It may be on its way out already, or hang: the look below tells.
-            Err(failure) if failure.in_doubt || failure.class == FailureClass::Transport => {
-                world.bots.wait_for_end(&old, drain).await;
-            }
-            // One that cannot be asked is ended by its supervisor.
-            Err(failure) if failure.class == FailureClass::Precondition => {}
-            Err(failure) => {
+        match ask_to_end(world, call).await {
+            Asked::Ends => world.bots.wait_for_end(&old, drain).await,
+            // Its supervisor ends it.
+            Asked::Cannot => {}
+            Asked::Refuses(failure) => {
                 world.bots.expect_no_restart();
                 return Err(failure);
             }
@@ -344,6 +358,30 @@ pub(super) async fn restart(world: &World, input: Restart, call: &Call) -> Resul
         world.bots.expect_no_restart();
         Failure { in_doubt: true, ..failure }
     })
+}
+
+/// What a bot that was asked to end came to.
+enum Asked {
+    /// It ends, or may be on its way out.
+    Ends,
+    /// It has no such verb, or its loop does not take it.
+    Cannot,
+    /// It has a reason not to.
+    Refuses(Failure),
+}
+
+async fn ask_to_end(world: &World, call: &Call) -> Asked {
+    let Err(error) = Order::plain(Verb::Shutdown, None).ask(world, call, call.key.clone(), false).await
+    else {
+        return Asked::Ends;
+    };
+    let problem = error.problem("", chrono::Utc::now());
+    let reason = problem.context.get("reason_code").and_then(Value::as_str);
+    if problem.effect == Effect::Unknown || error.code() == Code::BotOffline || reason == Some("stopping") {
+        return Asked::Ends;
+    }
+    let cannot = error.code() == Code::BotNotCapable || matches!(reason, Some("expired" | "busy"));
+    if cannot { Asked::Cannot } else { Asked::Refuses(Failure::from(error)) }
 }
 
 /// From here on the old life is over or will be: whatever fails, the bot is not as it was.
