@@ -66,6 +66,8 @@ pub(super) struct Link {
     restart_until: Mutex<Option<Instant>>,
     /// The processes of the life that answered last.
     processes: Mutex<BotProcesses>,
+    /// The process that listens on the socket, as the kernel said at the last connection.
+    listener: Mutex<Option<ProcessId>>,
     /// When anything last came from the bot: an answer of whatever kind, or a byte of its event stream.
     last_sign: Mutex<Option<Instant>>,
 }
@@ -156,6 +158,7 @@ impl Link {
             state_questions: Semaphore::new(2),
             restart_until: Mutex::new(None),
             processes: Mutex::new(kept.map(|kept| kept.known_processes()).unwrap_or_default()),
+            listener: Mutex::default(),
             last_sign: Mutex::default(),
         })
     }
@@ -183,6 +186,11 @@ impl Link {
     /// The processes of the life that answered last.
     pub fn processes(&self) -> BotProcesses {
         lock(&self.processes).clone()
+    }
+
+    /// The process that listens on the socket, whether it has answered or not.
+    pub fn listener(&self) -> Option<ProcessId> {
+        lock(&self.listener).filter(|listener| listener.lives())
     }
 
     /// Something came from the bot.
@@ -482,7 +490,7 @@ impl Poller {
     }
 
     fn process(&self) -> Process {
-        lock(&self.link.processes).state()
+        self.link.processes().with_listener(self.link.listener()).state()
     }
 
     /// Collects what is known of a bot that does not answer, and judges whether it is proven dead.
@@ -491,7 +499,7 @@ impl Poller {
         if answers {
             (self.cpu, self.looking, self.looked) = (None, None, None);
         }
-        let processes = self.link.processes();
+        let processes = self.link.processes().with_listener(self.link.listener());
         let process = if answers { Process::Alive } else { processes.state() };
         let lives = !answers && matches!(process, Process::Alive | Process::Stopped);
         let (idle_for, cpu_moved) =
@@ -657,6 +665,7 @@ async fn ask(
         Some((connection, hello)) => (connection, hello, etag),
         None => {
             let connection = Arc::new(transport::connect(&link.options.socket, file).await?);
+            *lock(&link.listener) = connection.peer_pid.and_then(ProcessId::of_bot);
             let hello = introduce(&link, &connection).await?;
             (connection, hello, None)
         }
@@ -746,10 +755,14 @@ impl Kept {
     }
 }
 
-/// When the newest file of the bot's log folder was written. What botops writes itself is no sign of the bot.
+/// Files that botops writes: in a folder that both log to they are no sign of the bot.
+const OWN_LOGS: &[&str] = &["botops", "workflow_execution_log"];
+
+/// When the newest file of the bot's log folder was written.
 fn newest_log(folder: &str) -> Option<SystemTime> {
     let entries = std::fs::read_dir(folder).ok()?.filter_map(Result::ok).take(LOG_FILES_MAX);
-    let of_the_bot = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with("botops"));
+    let is_own = |name: &str| OWN_LOGS.iter().any(|own| name.starts_with(own));
+    let of_the_bot = entries.filter(|entry| !is_own(&entry.file_name().to_string_lossy()));
     let files = of_the_bot.filter_map(|entry| entry.metadata().ok()).filter(std::fs::Metadata::is_file);
     files.filter_map(|file| file.modified().ok()).max()
 }

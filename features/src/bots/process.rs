@@ -55,6 +55,11 @@ impl ProcessId {
         (!is_over(stat.state)).then_some(Self { pid, started: stat.started })
     }
 
+    /// The same for a number that should be the bot's: botops itself is never the bot.
+    pub fn of_bot(pid: u32) -> Option<Self> {
+        Self::of(pid).filter(|process| !ourselves().contains(&process.pid))
+    }
+
     /// Whether this very process lives.
     pub fn lives(self) -> bool {
         Self::of(self.pid) == Some(self)
@@ -92,12 +97,16 @@ impl BotProcesses {
         let Some(listening) = connection.peer_pid else { return Self::default() };
         let mut known: Vec<ProcessId> = Vec::new();
         for pid in [listening, hello.pid] {
-            // botops itself is never the bot.
-            let found = ProcessId::of(pid).filter(|process| !ourselves().contains(&process.pid));
-            known.extend(found.filter(|process| !known.contains(process)));
+            known.extend(ProcessId::of_bot(pid).filter(|process| !known.contains(process)));
         }
         let start = known.iter().find_map(|process| start_of(process.pid));
         Self { known, start }
+    }
+
+    /// The same with the process that listens on the socket now. It may be another life that has not answered yet.
+    pub fn with_listener(mut self, listener: Option<ProcessId>) -> Self {
+        self.known.extend(listener.filter(|listener| !self.known.contains(listener)));
+        self
     }
 
     /// What the process table says of them all together: gone when none is left, stopped when all that are left are.

@@ -102,6 +102,7 @@ impl Bots {
         }
         let old_living = old.all_living();
         newer.extend(supervisor.started_processes());
+        newer.extend(self.link.listener());
         newer.retain(|process| !old_living.contains(process));
         Lives { is_over, old, old_living, newer }
     }

@@ -64,7 +64,7 @@ impl Engine {
                 };
                 let limit_ms = limit_ms(&handler, &self.workflow_facts);
                 component.recovery.run_now(limit_ms, &mut self.budget, now.mono)?;
-                self.begin_attempt(component, handler, format!("started by {by}"), Some(by.to_owned()));
+                self.begin_attempt(component, handler, &format!("started by {by}"), Some(by.to_owned()));
             }
         }
         Ok(())
@@ -112,7 +112,7 @@ impl Engine {
         };
         if let Step::Start { .. } = step {
             let reason = component.note.clone().unwrap_or_else(|| "it is not working".to_owned());
-            self.begin_attempt(component, handler, reason, None);
+            self.begin_attempt(component, handler, &reason, None);
         }
         self.put_recovery(component, now);
         self.tell_step(&component.spec.id, &step);
@@ -124,7 +124,7 @@ impl Engine {
         &mut self,
         component: &mut Component,
         handler: Handler,
-        reason: String,
+        reason: &str,
         asked_by: Option<String>,
     ) {
         let (id, attempt) = (component.spec.id.clone(), component.recovery.attempts);

@@ -221,7 +221,7 @@ pub(super) async fn status(world: &World, input: &Look, call: &Call) -> Result<S
             let keeps_config = world.bots.seen().hello.as_ref().is_some_and(|hello| hello.offers("config"));
             let head = world.configs.current().committed.clone();
             if let Some(head) = head.filter(|_| !status.answers && keeps_config) {
-                status.running_config = ConfigRef { version: head.version, sha256: head.sha256.clone() };
+                status.running_config = ConfigRef { version: head.version, sha256: head.sha256 };
             }
             Ok(status)
         }
