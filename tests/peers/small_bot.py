@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A small bot that serves the contract with the standard library, for checks in which a bot misbehaves.
 
-`small_bot.py SOCKET FOLDER [--fork] [--refuse-to-end]`. Each life writes its pid to FOLDER/lives. A file FOLDER/mute makes it
+`small_bot.py SOCKET FOLDER [--fork] [--refuse-to-end] [--names=PID]` (the last: its hello names another process). Each life writes its pid to FOLDER/lives. A file FOLDER/mute makes it
 accept and answer nothing while it works on (its CPU time moves); FOLDER/idle makes it stand still for good, as in a
 deadlock, and FOLDER/log makes it write log lines, also then. FOLDER/pause holds its start back."""
 import json
@@ -31,6 +31,7 @@ while (folder / "pause").exists():
     time.sleep(0.1)
 with open(folder / "lives", "a") as lives:
     lives.write(f"{os.getpid()}\n")
+named = next((int(word.split("=")[1]) for word in sys.argv if word.startswith("--names=")), os.getpid())
 now = lambda: datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
 EPOCH, STARTED = str(uuid.uuid4()), now()
 (folder / "logs").mkdir(exist_ok=True)
@@ -63,7 +64,7 @@ def live():
 
 
 def hello():
-    return {"contract": 1, "bot_id": "small", "name": "Small bot", "version": "0.1", "pid": os.getpid(), "boot_epoch": EPOCH,
+    return {"contract": 1, "bot_id": "small", "name": "Small bot", "version": "0.1", "pid": named, "boot_epoch": EPOCH,
             "started_at": STARTED, "mode": "paper", "capabilities": ["pause", "resume"], "log_dir": str(folder / "logs")}
 
 

@@ -11,7 +11,7 @@ use crate::error::{Code, Effect, Error};
 /// Whether a refusal with this status and code says that nothing was done.
 pub(super) fn proves_nothing_done(status: u16, code: &str) -> bool {
     // 501 is the one 5xx that speaks of the request: the bot has no such call.
-    let by_status = !matches!(status, 408 | 425 | 499) && (status < 500 || status == 501);
+    let by_status = !matches!(status, 408 | 425 | 499) && ((400..500).contains(&status) || status == 501);
     by_status && is_reason(code)
 }
 
@@ -159,6 +159,7 @@ mod tests {
             (503, "busy"),
             (408, "slow"),
             (409, "upstream_timeout"),
+            (301, "moved"),
             (409, "unknown"),
             (400, "internal_error"),
         ] {

@@ -369,7 +369,8 @@ impl Poller {
         self.link.counters.poll_latency_us.fetch_add(latency_us, Ordering::Relaxed);
         let new_life = self.hello.as_ref().is_none_or(|known| known.boot_epoch != heard.hello.boot_epoch);
         if new_life {
-            *lock(&self.link.processes) = BotProcesses::behind(&heard.hello, &heard.connection);
+            *lock(&self.link.processes) =
+                BotProcesses::behind(&heard.hello, &heard.connection, &self.link.options.socket);
             *lock(&self.link.restart_until) = None;
             self.tell_of_new_life(&heard.hello);
         }
@@ -379,9 +380,15 @@ impl Poller {
         let mut seen = Seen::clone(&self.link.seen.load());
         match heard.news {
             Some(news) => {
-                seen.age_when_received = (Utc::now() - news.report.as_of).to_std().unwrap_or_default();
-                seen.first_received = Some(now);
-                seen.report = Some(news.report);
+                let before = seen.report.replace(news.report.clone());
+                let moments = (seen.as_of_seen.take(), seen.tick_seen.take());
+                seen.as_of_seen = Some(first_seen(
+                    moments.0.filter(|_| before.as_ref().is_some_and(|old| old.as_of == news.report.as_of)),
+                ));
+                let tick = |report: &BotReport| report.loop_stats.last_tick_at;
+                seen.tick_seen = Some(first_seen(
+                    moments.1.filter(|_| before.as_ref().is_some_and(|old| tick(old) == tick(&news.report))),
+                ));
                 seen.dropped = news.dropped;
                 self.etag = news.etag;
                 self.bytes = news.bytes;
@@ -427,7 +434,7 @@ impl Poller {
     fn judge(&mut self) {
         let now = Instant::now();
         let before = self.link.seen.load_full();
-        let remark = self.hello.as_ref().and_then(|hello| remark_on(hello));
+        let remark = self.hello.as_ref().and_then(|hello| remark_on(hello, &lock(&self.link.processes)));
         let (presence, presence_reason) = presence::judge(&Facts {
             ever_seen: before.hello.is_some(),
             answered: self.latency.map(|latency| (latency, remark.as_deref())),
@@ -524,6 +531,7 @@ impl Poller {
             can_start: supervisor.can_start(),
             process,
             pid: processes.known.first().map(|process| process.pid),
+            claimed: processes.claimed_living().map(|process| process.pid),
             supervisor_says_stopped: self.looked.and_then(|looked| looked.supervisor_says_stopped),
             silent_for,
             idle_for,
@@ -569,8 +577,9 @@ impl Poller {
         let Some(known) = before.hello.as_ref().filter(|known| known.boot_epoch != hello.boot_epoch) else {
             return;
         };
-        let message =
-            format!("bot {} started again: a new life, process {}", self.link.options.id, hello.pid);
+        let pid = self.link.processes().known.first().map(|process| process.pid);
+        let process = pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
+        let message = format!("bot {} started again: a new life{process}", self.link.options.id);
         self.publish(
             Severity::Medium,
             message,
@@ -578,7 +587,7 @@ impl Poller {
                 "bot_id": self.link.options.id,
                 "boot_epoch": hello.boot_epoch,
                 "previous_boot_epoch": known.boot_epoch,
-                "pid": hello.pid,
+                "pid": pid,
                 "version": hello.version,
                 "mode": hello.mode,
             }),
@@ -665,7 +674,7 @@ async fn ask(
         Some((connection, hello)) => (connection, hello, etag),
         None => {
             let connection = Arc::new(transport::connect(&link.options.socket, file).await?);
-            *lock(&link.listener) = connection.peer_pid.and_then(ProcessId::of_bot);
+            *lock(&link.listener) = ProcessId::listening(&connection, &link.options.socket);
             let hello = introduce(&link, &connection).await?;
             (connection, hello, None)
         }
@@ -712,7 +721,13 @@ fn parse<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Failure> 
 }
 
 /// What is remarkable about a bot that answers well.
-fn remark_on(hello: &Hello) -> Option<String> {
+fn remark_on(hello: &Hello, processes: &BotProcesses) -> Option<String> {
+    if let Some(claimed) = processes.claimed {
+        return Some(format!(
+            "it answers on time; it names process {} as its own, which is not the one that listens on its socket",
+            claimed.pid
+        ));
+    }
     let (theirs, ours) = (hello.contract, contract::VERSION);
     match theirs.cmp(&ours) {
         std::cmp::Ordering::Equal => None,
@@ -738,8 +753,8 @@ fn first_sight(options: &BotsOptions, kept: Option<&Kept>) -> Seen {
         since: Utc::now(),
         received: age.and_then(|age| now.checked_sub(age)),
         received_at: kept.map(|kept| kept.received_at),
-        age_when_received: Duration::ZERO,
-        first_received: None,
+        as_of_seen: None,
+        tick_seen: None,
         next_poll: now,
         poll_latency: None,
         polls: 0,
@@ -750,9 +765,15 @@ fn first_sight(options: &BotsOptions, kept: Option<&Kept>) -> Seen {
 impl Kept {
     fn known_processes(&self) -> BotProcesses {
         let mut processes = self.processes.clone();
-        processes.known.extend(self.process.filter(|_| self.processes.known.is_empty()));
+        // It may be the bot's word alone, so it is never touched.
+        processes.claimed = processes.claimed.or(self.process);
         processes
     }
+}
+
+/// When a value of the report was first received: now, unless it is known from before.
+fn first_seen(known: Option<(Instant, DateTime<Utc>)>) -> (Instant, DateTime<Utc>) {
+    known.unwrap_or_else(|| (Instant::now(), Utc::now()))
 }
 
 /// Files that botops writes: in a folder that both log to they are no sign of the bot.

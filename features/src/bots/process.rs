@@ -4,6 +4,7 @@
 //! machine. Deliberately absent: what follows from it. `restart_proof.rs` decides that.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -32,9 +33,13 @@ pub struct ProcessId {
 /// The processes of one life of the bot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct BotProcesses {
-    /// Those that the life is known by: the one that hello names and the one that listens on the socket. Empty: none can
-    /// be seen from here (another namespace).
+    /// Those that the kernel shows to be the bot: what listens on its socket, and what the supervisor's start left. Only
+    /// these are ever ended. Empty: none can be seen from here (another namespace).
     pub known: Vec<ProcessId>,
+    /// Another process that lives here and that the bot names as its own, without anything else that shows it. It counts
+    /// as a sign of life and is never touched: a bot may name whatever it likes, the first process of the machine too.
+    #[serde(default)]
+    pub claimed: Option<ProcessId>,
     /// What the supervisor marked its start with, if a supervisor did start it.
     pub start: Option<String>,
 }
@@ -55,9 +60,16 @@ impl ProcessId {
         (!is_over(stat.state)).then_some(Self { pid, started: stat.started })
     }
 
-    /// The same for a number that should be the bot's: botops itself is never the bot.
-    pub fn of_bot(pid: u32) -> Option<Self> {
-        Self::of(pid).filter(|process| !ourselves().contains(&process.pid))
+    /// The same for a number that may be the bot's: never the first process of the machine, never botops itself or what
+    /// started it.
+    fn of_bot(pid: u32) -> Option<Self> {
+        Self::of(pid).filter(|process| process.pid > 1 && !ourselves().contains(&process.pid))
+    }
+
+    /// The process that the kernel says listens on this socket, when it really holds a socket of that name: a number
+    /// alone may belong to somebody else by now.
+    pub(super) fn listening(connection: &Connection, socket: &Path) -> Option<Self> {
+        connection.peer_pid.and_then(Self::of_bot).filter(|process| holds_listener(process.pid, socket))
     }
 
     /// Whether this very process lives.
@@ -79,6 +91,10 @@ impl ProcessId {
     }
 
     fn signal(self, signal: Signal) {
+        // Whatever led here: these are never the bot.
+        if self.pid <= 1 || ourselves().contains(&self.pid) {
+            return;
+        }
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         let Some(descriptor) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return };
         // The descriptor is bound to one process; if that is the right one now, it stays so.
@@ -90,17 +106,32 @@ impl ProcessId {
 }
 
 impl BotProcesses {
-    /// The processes behind a hello: the one that the kernel says is listening, and the one that hello names if it can
-    /// be seen. A bot that listens from inside another process namespace shows neither, and a number that it names then
-    /// means somebody else here.
-    pub fn behind(hello: &Hello, connection: &Connection) -> Self {
-        let Some(listening) = connection.peer_pid else { return Self::default() };
-        let mut known: Vec<ProcessId> = Vec::new();
-        for pid in [listening, hello.pid] {
-            known.extend(ProcessId::of_bot(pid).filter(|process| !known.contains(process)));
+    /// The processes behind a hello: what listens on the socket, by the kernel's word, and what hello names where the
+    /// supervisor's mark shows that it is of the same start. A bot that listens from inside another process namespace
+    /// shows neither, and a number that it names then means somebody else here.
+    pub fn behind(hello: &Hello, connection: &Connection, socket: &Path) -> Self {
+        if connection.peer_pid.is_none() {
+            return Self::default();
         }
-        let start = known.iter().find_map(|process| start_of(process.pid));
-        Self { known, start }
+        let mut known: Vec<ProcessId> = ProcessId::listening(connection, socket).into_iter().collect();
+        let mut start = known.iter().find_map(|process| start_of(process.pid));
+        let named = ProcessId::of_bot(hello.pid).filter(|named| !known.contains(named));
+        // By the number that it has in its own namespace, or as a child of what listens, it is no other process.
+        let is_same = known.iter().any(|process| own_numbers(process.pid).contains(&hello.pid));
+        let named = named.filter(|named| !is_same && !descendants(&known).contains(named));
+        let mark = named.and_then(|named| start_of(named.pid));
+        let is_marked = mark.is_some() && (start.is_none() || start == mark);
+        if is_marked && known.is_empty() {
+            start = mark;
+        }
+        let is_marked = is_marked && start.is_some();
+        known.extend(named.filter(|_| is_marked));
+        Self { known, claimed: named.filter(|_| !is_marked), start }
+    }
+
+    /// The process that the bot names as its own without anything else that shows it, while it lives.
+    pub fn claimed_living(&self) -> Option<ProcessId> {
+        self.claimed.filter(|process| process.lives())
     }
 
     /// The same with the process that listens on the socket now. It may be another life that has not answered yet.
@@ -111,7 +142,8 @@ impl BotProcesses {
 
     /// What the process table says of them all together: gone when none is left, stopped when all that are left are.
     pub fn state(&self) -> Process {
-        let states: Vec<Process> = self.known.iter().map(|process| process.state()).collect();
+        let states: Vec<Process> =
+            self.known.iter().chain(&self.claimed).map(|process| process.state()).collect();
         if states.is_empty() {
             return Process::Unknown;
         }
@@ -124,7 +156,7 @@ impl BotProcesses {
 
     /// CPU time that they and all they started have used, in kernel ticks.
     pub fn cpu_ticks(&self) -> u64 {
-        self.all_living().into_iter().map(ProcessId::cpu_ticks).sum()
+        self.all_living().into_iter().chain(self.claimed).map(ProcessId::cpu_ticks).sum()
     }
 
     /// Every living process of this life: the known ones, what they started, and what carries their start's mark.
@@ -194,6 +226,30 @@ fn start_of(pid: u32) -> Option<String> {
     String::from_utf8(value).ok()
 }
 
+/// The numbers that a process has, in this namespace and in its own.
+fn own_numbers(pid: u32) -> Vec<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    line.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
+}
+
+/// Whether a process holds a listening Unix socket of this name. The folder may be called otherwise from where it runs.
+fn holds_listener(pid: u32, socket: &Path) -> bool {
+    /// `__SO_ACCEPTCON`, as `/proc/net/unix` shows it among the flags.
+    const LISTENS: u32 = 0x1_0000;
+    let Ok(table) = std::fs::read_to_string(format!("/proc/{pid}/net/unix")) else { return false };
+    let inode = |line: &str| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let flags = u32::from_str_radix(fields.get(3)?, 16).ok()?;
+        let is_it = flags & LISTENS != 0 && Path::new(fields.get(7)?).file_name() == socket.file_name();
+        is_it.then(|| fields.get(6).map(|inode| format!("socket:[{inode}]")))?
+    };
+    let inodes: Vec<String> = table.lines().filter_map(inode).collect();
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(Result::ok);
+    let mut targets = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+    targets.any(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
+}
+
 /// This process and whatever started it: never the bot, whatever mark they carry.
 fn ourselves() -> Vec<u32> {
     let mut own = vec![std::process::id()];
@@ -233,7 +289,7 @@ mod tests {
     use super::*;
 
     fn named(child: &std::process::Child) -> BotProcesses {
-        BotProcesses { known: vec![ProcessId::of(child.id()).unwrap()], start: None }
+        BotProcesses { known: vec![ProcessId::of(child.id()).unwrap()], ..BotProcesses::default() }
     }
 
     #[tokio::test]

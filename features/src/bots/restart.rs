@@ -32,6 +32,30 @@ impl Bots {
         !lives.is_over && lives.old.state() == Process::Unknown && is_it && seen.presence.answers()
     }
 
+    /// The process that listens on the bot's socket, by the kernel's word; `None` where it cannot be seen from here.
+    pub fn pid(&self) -> Option<u32> {
+        self.link.processes().known.first().map(|process| process.pid)
+    }
+
+    /// Refuses a restart that could end the wrong process, or leave the right one running: the bot names a process as its
+    /// own that neither the kernel nor the supervisor shows to be the bot. Nothing was done then.
+    ///
+    /// # Errors
+    /// [`Code::BotNotStarted`], with the numbers of both.
+    pub fn check_identity(&self) -> Result<(), Error> {
+        let processes = self.link.processes();
+        let Some(claimed) = processes.claimed_living() else { return Ok(()) };
+        let listens = processes.known.first().map_or_else(
+            || "what listens on its socket cannot be seen".to_owned(),
+            |listener| format!("process {} listens on its socket", listener.pid),
+        );
+        Err(Error::new(Code::BotNotStarted).effect(Effect::None).detail(format!(
+            "the bot names process {} as its own, and {listens}: which one is the bot cannot be told, so nothing was \
+             ended or started",
+            claimed.pid
+        )))
+    }
+
     /// Waits until no process of the life `epoch` is left, or the time is over.
     pub async fn wait_for_end(&self, epoch: &str, limit: Duration) {
         let lives = self.lives(epoch);
@@ -52,6 +76,7 @@ impl Bots {
     /// [`Code::SupervisorMissing`]; [`Code::BotNotStarted`] when the old process does not end or cannot be seen to have
     /// ended (nothing is started then), or when the start fails.
     pub async fn replace_process(&self, old: &str, grace: Duration) -> Result<Option<u32>, Error> {
+        self.check_identity()?;
         self.end_process(old, grace).await?;
         kill::point("bot.process.ended");
         if let Some(process) = self.lives(old).newer.first() {

@@ -113,6 +113,8 @@ pub(super) struct DeathEvidence<'a> {
     pub process: Process,
     /// The number to name in a sentence.
     pub pid: Option<u32>,
+    /// A living process that the bot named as its own, and that nothing else shows to be the bot.
+    pub claimed: Option<u32>,
     /// The supervisor's own word: `Some(true)` when it says that the bot does not run.
     pub supervisor_says_stopped: Option<bool>,
     /// Since when nothing came from its socket, its event stream included.
@@ -148,6 +150,14 @@ impl DeathEvidence<'_> {
         }
         let named = self.pid.map(|pid| format!(" {pid}")).unwrap_or_default();
         let death = match self.process {
+            _ if self.claimed.is_some() => Err((
+                Unseen,
+                format!(
+                    "The bot is silent, and process {} that it named as its own runs: look which one it is, and \
+                     restart it yourself.",
+                    self.claimed.unwrap_or_default()
+                ),
+            )),
             Process::Gone => Ok((DeathProof::ProcessGone, format!("The bot's process{named} is gone."))),
             Process::Unknown if self.supervisor_says_stopped == Some(true) => {
                 let driver = self.driver;
@@ -249,6 +259,7 @@ mod tests {
             can_start: true,
             process: Process::Alive,
             pid: Some(7),
+            claimed: None,
             supervisor_says_stopped: None,
             silent_for: 40 * S,
             idle_for: 40 * S,
@@ -307,5 +318,6 @@ mod tests {
         );
         let stopped = DeathEvidence { supervisor_says_stopped: Some(true), ..unseen };
         check(&stopped, Ok(DeathProof::SupervisorSaysStopped));
+        check(&DeathEvidence { claimed: Some(9), ..hung() }, Err(HoldReason::Unseen));
     }
 }

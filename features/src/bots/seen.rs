@@ -30,10 +30,10 @@ pub struct Seen {
     pub received: Option<Instant>,
     /// The same on the wall clock.
     pub received_at: Option<DateTime<Utc>>,
-    /// How old the report was by its own `as_of` when it was first received.
-    pub age_when_received: Duration,
-    /// When it was first received, on the monotonic clock; a confirmation that nothing changed does not move it.
-    pub first_received: Option<Instant>,
+    /// When this `as_of` of the report was first received, on both clocks; an answer that repeats it does not move it.
+    pub as_of_seen: Option<(Instant, DateTime<Utc>)>,
+    /// The same of the loop's last tick.
+    pub tick_seen: Option<(Instant, DateTime<Utc>)>,
     /// When the bot will be asked next.
     pub next_poll: Instant,
     /// How long the last answered poll took.
@@ -49,6 +49,9 @@ const LOOP_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a loop may be late beyond the interval that the bot declares before it counts as standing still.
 const LOOP_SLACK: Duration = Duration::from_secs(5);
+
+/// Clocks that differ by no more than this agree.
+const CLOCKS_AGREE: Duration = Duration::from_secs(5);
 
 /// How long ago the bot's trading loop last went round.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -73,7 +76,14 @@ impl Seen {
     /// the wall clock after it was received does not change it.
     pub fn data_age(&self) -> Option<Duration> {
         let report = self.report.as_ref()?;
-        self.age_since(report.as_of)
+        Some(age_of(report.as_of, self.as_of_seen))
+    }
+
+    /// How far the bot's clock is ahead of this machine's, when that is more than a moment: how old its data is cannot be
+    /// told then.
+    pub fn clock_ahead(&self) -> Option<Duration> {
+        let ahead = self.report.as_ref()?.as_of - self.as_of_seen?.1;
+        ahead.to_std().ok().filter(|ahead| *ahead > CLOCKS_AGREE)
     }
 
     /// How long ago the bot last answered, with whatever age of data.
@@ -88,21 +98,20 @@ impl Seen {
     /// How long ago the trading loop last went round, as far as the bot says.
     pub fn loop_age(&self) -> Option<LoopAge> {
         let ticks = &self.report.as_ref()?.loop_stats;
-        let age = self.age_since(ticks.last_tick_at?)?;
+        let age = age_of(ticks.last_tick_at?, self.tick_seen);
         let declared = ticks.expected_interval_s.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
         let interval = declared.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let limit = interval.map_or(LOOP_LIMIT, |interval| interval + LOOP_SLACK);
         Some(LoopAge { age, limit, declared: interval.is_some() })
     }
+}
 
-    /// How long ago a moment was that the report names, by when the report came.
-    fn age_since(&self, moment: DateTime<Utc>) -> Option<Duration> {
-        let Some(first_received) = self.first_received else {
-            return Some((Utc::now() - moment).to_std().unwrap_or_default());
-        };
-        let as_of = self.report.as_ref()?.as_of;
-        let before = (as_of - moment).to_std().unwrap_or_default();
-        Some(self.age_when_received + before + first_received.elapsed())
+/// How long ago a moment was that the report names: what it was old when it was first received, and the time since. One
+/// that lies ahead and does not move grows old from its first sight.
+fn age_of(moment: DateTime<Utc>, seen: Option<(Instant, DateTime<Utc>)>) -> Duration {
+    match seen {
+        Some((at, wall)) => (wall - moment).to_std().unwrap_or_default() + at.elapsed(),
+        None => (Utc::now() - moment).to_std().unwrap_or_default(),
     }
 }
 

@@ -448,6 +448,12 @@ fn warnings(moment: &Moment<'_>) -> Vec<String> {
         warnings.push(format!("Data is stale: {age} s old, {} s is the limit.", moment.ttl.as_secs()));
     }
     warnings.extend(loop_fault(seen));
+    if let Some(ahead) = seen.clock_ahead() {
+        warnings.push(format!(
+            "The bot's clock is {} s ahead of this machine's: how old its data is cannot be told.",
+            ahead.as_secs()
+        ));
+    }
     warnings.extend(breaker_fault(&report.circuit_breaker));
     warnings.extend(report.session.as_ref().and_then(session_fault));
     if let Some(needs) = report.session.as_ref().and_then(|session| session.needs_human.as_deref()) {

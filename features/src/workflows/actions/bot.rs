@@ -338,6 +338,10 @@ pub(super) async fn restart(world: &World, input: Restart, call: &Call) -> Resul
     if !world.supervisor.can_start() {
         return Err(Failure::from(Error::new(Code::SupervisorMissing)));
     }
+    if let Err(error) = world.bots.check_identity() {
+        let message = error.problem("", chrono::Utc::now()).cause;
+        return Err(Failure::new(FailureClass::Precondition, Code::BotNotStarted, message));
+    }
     world.bots.expect_restart(call.left());
     kill::point("wf:restart:begin");
     let drain = Duration::from_secs(input.drain_s).min(call.left());
@@ -393,7 +397,7 @@ async fn replace(world: &World, old: String, call: &Call) -> Result<Restarted, F
         let seen = world.bots.seen();
         let report = seen.report.as_ref().filter(|_| seen.presence.answers());
         if let Some(report) = report.filter(|report| report.boot_epoch != old) {
-            let pid = seen.hello.as_ref().map(|hello| hello.pid).or(pid);
+            let pid = world.bots.pid().or(pid);
             return Ok(Restarted {
                 boot_epoch: report.boot_epoch.clone(),
                 old_epoch: old,
@@ -422,7 +426,7 @@ fn newer_life(world: &World, old: &str) -> Option<(String, Option<u32>)> {
     let answering = || {
         let seen = world.bots.seen();
         let report = seen.report.as_ref().filter(|_| seen.presence.answers())?;
-        Some((report.boot_epoch.clone(), seen.hello.as_ref().map(|hello| hello.pid)))
+        Some((report.boot_epoch.clone(), world.bots.pid()))
     };
     by_file.or_else(answering).filter(|(epoch, _)| epoch != old)
 }
