@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::presence::{self, Facts, ON_TIME, Presence, Process, SILENCE};
 use super::process::{BotProcesses, ProcessId};
 use super::restart_proof::{DeathEvidence, HUNG_AFTER, LogActivity};
-use super::seen::{Dropped, Seen};
+use super::seen::{Dropped, FirstSeen, Seen};
 use super::transport::{self, Answer, Connection, Failure};
 use super::{BotsOptions, CallError, Stats, UnaskedRestart, sanitise};
 use crate::contract::{self, BotReport, EventKind, Hello, Severity};
@@ -381,14 +381,10 @@ impl Poller {
         match heard.news {
             Some(news) => {
                 let before = seen.report.replace(news.report.clone());
-                let moments = (seen.as_of_seen.take(), seen.tick_seen.take());
-                seen.as_of_seen = Some(first_seen(
-                    moments.0.filter(|_| before.as_ref().is_some_and(|old| old.as_of == news.report.as_of)),
-                ));
-                let tick = |report: &BotReport| report.loop_stats.last_tick_at;
-                seen.tick_seen = Some(first_seen(
-                    moments.1.filter(|_| before.as_ref().is_some_and(|old| tick(old) == tick(&news.report))),
-                ));
+                let as_of = before.as_ref().map(|old| old.as_of).zip(seen.as_of_seen);
+                seen.as_of_seen = Some(FirstSeen::after(as_of, news.report.as_of));
+                let tick = before.and_then(|old| old.loop_stats.last_tick_at).zip(seen.tick_seen);
+                seen.tick_seen = news.report.loop_stats.last_tick_at.map(|at| FirstSeen::after(tick, at));
                 seen.dropped = news.dropped;
                 self.etag = news.etag;
                 self.bytes = news.bytes;
@@ -769,11 +765,6 @@ impl Kept {
         processes.claimed = processes.claimed.or(self.process);
         processes
     }
-}
-
-/// When a value of the report was first received: now, unless it is known from before.
-fn first_seen(known: Option<(Instant, DateTime<Utc>)>) -> (Instant, DateTime<Utc>) {
-    known.unwrap_or_else(|| (Instant::now(), Utc::now()))
 }
 
 /// Files that botops writes: in a folder that both log to they are no sign of the bot.

@@ -43,7 +43,7 @@ pub use open_commands::Asker;
 pub use presence::Presence;
 pub use process::ProcessId;
 pub use restart_proof::{DeathProof, HoldReason, UnaskedRestart};
-pub use seen::{Dropped, LoopAge, Seen};
+pub use seen::{Dropped, FirstSeen, LoopAge, Seen};
 pub use supervisor::{Alive, Driver, Supervisor};
 pub use transport::install_tls_provider;
 

@@ -30,10 +30,10 @@ pub struct Seen {
     pub received: Option<Instant>,
     /// The same on the wall clock.
     pub received_at: Option<DateTime<Utc>>,
-    /// When this `as_of` of the report was first received, on both clocks; an answer that repeats it does not move it.
-    pub as_of_seen: Option<(Instant, DateTime<Utc>)>,
+    /// When this `as_of` of the report was first received; an answer that repeats it does not move it.
+    pub as_of_seen: Option<FirstSeen>,
     /// The same of the loop's last tick.
-    pub tick_seen: Option<(Instant, DateTime<Utc>)>,
+    pub tick_seen: Option<FirstSeen>,
     /// When the bot will be asked next.
     pub next_poll: Instant,
     /// How long the last answered poll took.
@@ -53,6 +53,18 @@ const LOOP_SLACK: Duration = Duration::from_secs(5);
 /// Clocks that differ by no more than this agree.
 const CLOCKS_AGREE: Duration = Duration::from_secs(5);
 
+/// A moment that a report names, as it was when it was first received. One that lies ahead and does not move grows old from
+/// then on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstSeen {
+    /// When it was first received.
+    pub at: Instant,
+    /// How long ago it was then.
+    pub age: Duration,
+    /// How far it lay ahead of this machine's clock then.
+    pub ahead: Duration,
+}
+
 /// How long ago the bot's trading loop last went round.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LoopAge {
@@ -62,12 +74,15 @@ pub struct LoopAge {
     pub limit: Duration,
     /// True when the bot declared its interval; without one, a standstill is a warning and no more.
     pub declared: bool,
+    /// For how long it has been seen not to move.
+    pub watched: Duration,
 }
 
 impl LoopAge {
-    /// True when the loop stands still, although the bot may answer.
+    /// True when the loop stands still, although the bot may answer: its last tick is old, and was not seen to move. An old
+    /// time alone may be the clock's.
     pub fn stands_still(&self) -> bool {
-        self.age > self.limit
+        self.age > self.limit && self.watched >= LOOP_SLACK
     }
 }
 
@@ -82,8 +97,7 @@ impl Seen {
     /// How far the bot's clock is ahead of this machine's, when that is more than a moment: how old its data is cannot be
     /// told then.
     pub fn clock_ahead(&self) -> Option<Duration> {
-        let ahead = self.report.as_ref()?.as_of - self.as_of_seen?.1;
-        ahead.to_std().ok().filter(|ahead| *ahead > CLOCKS_AGREE)
+        self.as_of_seen.map(|seen| seen.ahead).filter(|ahead| *ahead > CLOCKS_AGREE)
     }
 
     /// How long ago the bot last answered, with whatever age of data.
@@ -102,16 +116,32 @@ impl Seen {
         let declared = ticks.expected_interval_s.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
         let interval = declared.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let limit = interval.map_or(LOOP_LIMIT, |interval| interval + LOOP_SLACK);
-        Some(LoopAge { age, limit, declared: interval.is_some() })
+        let watched = self.tick_seen.map_or(Duration::ZERO, |seen| seen.at.elapsed());
+        Some(LoopAge { age, limit, declared: interval.is_some(), watched })
     }
 }
 
-/// How long ago a moment was that the report names: what it was old when it was first received, and the time since. One
-/// that lies ahead and does not move grows old from its first sight.
-fn age_of(moment: DateTime<Utc>, seen: Option<(Instant, DateTime<Utc>)>) -> Duration {
-    match seen {
-        Some((at, wall)) => (wall - moment).to_std().unwrap_or_default() + at.elapsed(),
-        None => (Utc::now() - moment).to_std().unwrap_or_default(),
+/// How long ago a moment was that the report names.
+fn age_of(moment: DateTime<Utc>, seen: Option<FirstSeen>) -> Duration {
+    seen.map_or_else(|| (Utc::now() - moment).to_std().unwrap_or_default(), FirstSeen::age_now)
+}
+
+impl FirstSeen {
+    /// `moment` was received now, after `before` with what was known of it.
+    pub(super) fn after(before: Option<(DateTime<Utc>, Self)>, moment: DateTime<Utc>) -> Self {
+        if let Some((_, known)) = before.filter(|(earlier, _)| *earlier == moment) {
+            return known;
+        }
+        let wall = Utc::now();
+        let by_the_clock = (wall - moment).to_std().unwrap_or_default();
+        // What is newer than something cannot be older than that, whatever step the wall clock made between.
+        let bound = before.filter(|(earlier, _)| *earlier < moment).map(|(_, known)| known.age_now());
+        let age = bound.map_or(by_the_clock, |bound| by_the_clock.min(bound));
+        Self { at: Instant::now(), age, ahead: (moment - wall).to_std().unwrap_or_default() }
+    }
+
+    fn age_now(self) -> Duration {
+        self.age + self.at.elapsed()
     }
 }
 

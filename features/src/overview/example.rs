@@ -13,7 +13,7 @@ use super::api::made_up;
 use super::metrics::{MetricsView, OpsNumbers};
 use super::summary;
 use super::view::{ConfigSync, Moment, StateView};
-use crate::bots::{Dropped, Presence, Seen, UnaskedRestart};
+use crate::bots::{Dropped, FirstSeen, Presence, Seen, UnaskedRestart};
 use crate::contract::{BotReport, Hello};
 
 /// The state of the made-up bot.
@@ -93,14 +93,18 @@ pub(super) fn seen() -> Seen {
         dropped: Dropped::default(),
         received: None,
         received_at: Some(at("2026-11-23T15:30:01Z")),
-        as_of_seen: Some((std::time::Instant::now(), at("2026-11-23T15:30:01Z"))),
-        tick_seen: Some((std::time::Instant::now(), at("2026-11-23T15:30:01Z"))),
+        as_of_seen: Some(just_seen()),
+        tick_seen: Some(just_seen()),
         unasked_restart: Arc::new(UnaskedRestart::not_asked_yet()),
         next_poll: std::time::Instant::now(),
         poll_latency: Some(Duration::from_micros(850)),
         polls: 3_600,
         report: Some(Arc::new(report)),
     }
+}
+
+fn just_seen() -> FirstSeen {
+    FirstSeen { at: std::time::Instant::now(), age: Duration::ZERO, ahead: Duration::ZERO }
 }
 
 fn at(text: &str) -> DateTime<Utc> {

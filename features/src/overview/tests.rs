@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 
 use super::view::{ConfigSync, HealthState, Moment, StateView};
 use super::{Extras, RunningWorkflow, example, summary};
-use crate::bots::{Presence, Seen};
+use crate::bots::{FirstSeen, Presence, Seen};
 use crate::contract::{BotReport, BreakerState, Phase, SemanticError, SessionPhase, Severity};
 
 const TTL: Duration = Duration::from_secs(60);
@@ -69,11 +69,13 @@ fn old_data_degrades_and_a_bot_that_answers_is_never_offline_for_it() {
 
 #[test]
 fn a_loop_that_stands_still_degrades_a_bot_that_answers() {
-    let ticked = |seconds: i64, interval: Option<f64>| {
-        seen_with(|report| {
-            report.loop_stats.last_tick_at = Some(report.as_of - chrono::TimeDelta::seconds(seconds));
-            report.loop_stats.expected_interval_s = interval;
-        })
+    let ticked = |seconds: u64, interval: Option<f64>| {
+        let mut seen = seen_with(|report| report.loop_stats.expected_interval_s = interval);
+        let watched = Duration::from_secs(5);
+        let age = Duration::from_secs(seconds) - watched;
+        let at = std::time::Instant::now().checked_sub(watched).unwrap();
+        seen.tick_seen = Some(FirstSeen { at, age, ahead: Duration::ZERO });
+        seen
     };
     let told = "The bot's trading loop stands still: its last tick was";
     check(&ticked(59, None), Some(0), HealthState::Healthy, &[]);
@@ -82,6 +84,10 @@ fn a_loop_that_stands_still_degrades_a_bot_that_answers() {
     check(&ticked(6, Some(0.2)), Some(0), HealthState::Degraded, &[told]);
     check(&ticked(299, Some(300.0)), Some(0), HealthState::Healthy, &[]);
     check(&ticked(306, Some(300.0)), Some(0), HealthState::Degraded, &[told]);
+    // An old time that has only just been seen may be a step of the clock.
+    let mut stepped = ticked(1_000, Some(0.2));
+    stepped.tick_seen = stepped.tick_seen.map(|tick| FirstSeen { at: std::time::Instant::now(), ..tick });
+    check(&stepped, Some(0), HealthState::Healthy, &[]);
     for senseless in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         check(&ticked(59, Some(senseless)), Some(0), HealthState::Healthy, &[]);
     }
