@@ -113,7 +113,10 @@ impl BotProcesses {
         if connection.peer_pid.is_none() {
             return Self::default();
         }
-        let mut known: Vec<ProcessId> = ProcessId::listening(connection, socket).into_iter().collect();
+        // Where the kernel and the bot name the same process, it needs no third witness.
+        let agreed = || ProcessId::of_bot(hello.pid).filter(|named| connection.peer_pid == Some(named.pid));
+        let listening = ProcessId::listening(connection, socket).or_else(agreed);
+        let mut known: Vec<ProcessId> = listening.into_iter().collect();
         let mut start = known.iter().find_map(|process| start_of(process.pid));
         let named = ProcessId::of_bot(hello.pid).filter(|named| !known.contains(named));
         // By the number that it has in its own namespace, or as a child of what listens, it is no other process.
@@ -233,7 +236,8 @@ fn own_numbers(pid: u32) -> Vec<u32> {
     line.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 
-/// Whether a process holds a listening Unix socket of this name. The folder may be called otherwise from where it runs.
+/// Whether a process holds a listening Unix socket of this name or folder. The kernel knows the path that was bound: the
+/// folder may be called otherwise from where the bot runs, and a file may have been renamed into its place.
 fn holds_listener(pid: u32, socket: &Path) -> bool {
     /// `__SO_ACCEPTCON`, as `/proc/net/unix` shows it among the flags.
     const LISTENS: u32 = 0x1_0000;
@@ -241,8 +245,9 @@ fn holds_listener(pid: u32, socket: &Path) -> bool {
     let inode = |line: &str| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let flags = u32::from_str_radix(fields.get(3)?, 16).ok()?;
-        let is_it = flags & LISTENS != 0 && Path::new(fields.get(7)?).file_name() == socket.file_name();
-        is_it.then(|| fields.get(6).map(|inode| format!("socket:[{inode}]")))?
+        let bound = Path::new(fields.get(7)?);
+        let is_it = bound.file_name() == socket.file_name() || bound.parent() == socket.parent();
+        (flags & LISTENS != 0 && is_it).then(|| fields.get(6).map(|inode| format!("socket:[{inode}]")))?
     };
     let inodes: Vec<String> = table.lines().filter_map(inode).collect();
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(Result::ok);
