@@ -145,12 +145,12 @@ impl BotProcesses {
 
     /// What the process table says of them all together: gone when none is left, stopped when all that are left are.
     pub fn state(&self) -> Process {
-        let states: Vec<Process> =
-            self.known.iter().chain(&self.claimed).map(|process| process.state()).collect();
-        if states.is_empty() {
-            return Process::Unknown;
+        if self.known.is_empty() {
+            // The bot's word alone can show that something lives, and never that the bot is gone.
+            return if self.claimed_living().is_some() { Process::Alive } else { Process::Unknown };
         }
-        let mut left = states.into_iter().filter(|state| *state != Process::Gone).peekable();
+        let states = self.known.iter().chain(&self.claimed).map(|process| process.state());
+        let mut left = states.filter(|state| *state != Process::Gone).peekable();
         if left.peek().is_none() {
             return Process::Gone;
         }
@@ -321,6 +321,18 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(end(&found, Duration::from_secs(5)).await, []);
         assert_eq!(marked(|found| found == mark), []);
+    }
+
+    #[test]
+    fn a_bots_word_alone_never_shows_that_it_is_gone() {
+        let own = ProcessId::of(std::process::id()).unwrap();
+        let over = ProcessId { started: own.started - 1, ..own };
+        let claims = |claimed| BotProcesses { claimed: Some(claimed), ..BotProcesses::default() };
+        assert_eq!(claims(own).state(), Process::Alive);
+        assert_eq!(claims(over).state(), Process::Unknown);
+        assert_eq!(BotProcesses { known: vec![over], ..claims(own) }.state(), Process::Alive);
+        assert_eq!(BotProcesses { known: vec![over], ..claims(over) }.state(), Process::Gone);
+        assert_eq!(claims(over).all_living(), []);
     }
 
     #[test]
