@@ -3,11 +3,7 @@
 //! Pure: what the link saw goes in, a verdict with one plain sentence comes out. A restart that a person asks for does
 //! not need this proof; it is made only by what starts one by itself (recovery).
 
-use std::fmt;
 use std::time::Duration;
-
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::presence::Process;
 
@@ -18,8 +14,7 @@ pub(super) const HUNG_AFTER: Duration = Duration::from_secs(30);
 const WORKS_WITHIN: Duration = Duration::from_secs(10);
 
 /// By what a bot is proven to be dead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeathProof {
     /// Its process (number and start time) is gone.
     ProcessGone,
@@ -30,8 +25,7 @@ pub enum DeathProof {
 }
 
 /// Why a bot is left alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldReason {
     /// It answers, whatever it answers.
     Answers,
@@ -230,16 +224,6 @@ impl DeathEvidence<'_> {
             "The bot has not answered for {silent} s, and its process{named} has used no CPU time for {idle} s."
         );
         Ok((DeathProof::Hung, sentence))
-    }
-}
-
-impl fmt::Display for DeathProof {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ProcessGone => "process_gone",
-            Self::SupervisorSaysStopped => "supervisor_says_stopped",
-            Self::Hung => "hung",
-        })
     }
 }
 
