@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::contract::{EventKind, Severity};
-use crate::error::Error;
-use crate::events::NewEvent;
-use crate::health::Health;
 use crate::ops::Ops;
+use crate::routes;
 use crate::settings::Settings;
-use crate::tasks::{OnFailure, Tasks};
-use crate::telemetry::{HttpMetrics, Metrics};
-use crate::web::{self, Cors, Guard, GuardOptions, Keys, Operations};
-use crate::{bots, kill, overview, routes};
+use botops_contract::{EventKind, Severity};
+use botops_core::error::Error;
+use botops_core::failpoints;
+use botops_core::tasks::{OnFailure, Tasks};
+use botops_core::telemetry::{HttpMetrics, Metrics};
+use botops_http::{self, Cors, Guard, GuardOptions, Keys, Operations};
+use botops_server::events::NewEvent;
+use botops_server::health::Health;
+use botops_server::{bots, overview};
 
 /// How long everything may take to end.
 const DRAIN: Duration = Duration::from_secs(9);
@@ -60,14 +62,14 @@ impl App {
     /// [`StartError`], before anything was changed.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         if let Some(point) = &settings.kill_at {
-            kill::arm(point);
+            failpoints::arm(point);
         }
         if let Some(folder) = &settings.fail_in {
-            kill::fail_in(folder);
+            failpoints::fail_in(folder);
         }
         bots::install_tls_provider();
         let lock = take_data_dir(&settings.data_dir)?;
-        let listening = web::bind(settings.address).map_err(|error| StartError::Setting {
+        let listening = botops_http::bind(settings.address).map_err(|error| StartError::Setting {
             setting: "BOT_API_PORT",
             problem: format!("{} cannot be bound ({error})", settings.address),
             remedy: "Stop whatever holds the port, or choose another one.".to_owned(),
@@ -96,7 +98,7 @@ impl App {
         };
         let guard = Arc::new(Guard::new(router, options));
         keep_guard(guard.clone(), &tasks);
-        let serving = web::serve(listening, guard, tasks.clone(), connections());
+        let serving = botops_http::serve(listening, guard, tasks.clone(), connections());
         tasks.spawn("listener", OnFailure::Stop, serving);
         ops.health.watch_api(address);
         announce(&settings, address, &ops);

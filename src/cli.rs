@@ -11,11 +11,11 @@ use chrono::Utc;
 use clap::{Parser, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::configs::{self, AuditHead};
 use crate::process::{fail, refuse, say, serve_until_signal};
 use crate::settings::{Flags, SettingError, Settings, Sources, parse_duration};
-use crate::web::{KeyFile, Scope, new_key};
-use crate::{ask, demo, paperbot, routes};
+use crate::{ask, demo, routes};
+use botops_http::{KeyFile, Scope, new_key};
+use botops_server::configs::{self, AuditHead};
 
 #[derive(Debug, Parser)]
 #[command(name = "botops", version, about = "The operations API that stands beside a trading bot")]
@@ -31,7 +31,7 @@ enum Command {
     /// Start a paper-trading bot and serve beside it, in a throw-away folder
     Demo(demo::Options),
     /// Run the paper-trading bot itself
-    Paperbot(Box<paperbot::Options>),
+    Paperbot(Box<botops_paperbot::Options>),
     /// Make keys
     #[command(subcommand)]
     Key(KeyCommand),
@@ -86,12 +86,12 @@ enum KeyCommand {
 pub fn run() -> ExitCode {
     let given = match Cli::try_parse() {
         Ok(given) => given,
-        Err(error) => return paperbot::command_line::end_with(&error, "botops"),
+        Err(error) => return botops_paperbot::command_line::end_with(&error, "botops"),
     };
     match given.command.unwrap_or(Command::Serve(Flags::default())) {
         Command::Serve(flags) => serve(&flags),
         Command::Demo(options) => demo::run(&options),
-        Command::Paperbot(options) => paperbot::main(*options),
+        Command::Paperbot(options) => botops_paperbot::main(*options),
         Command::Key(KeyCommand::Random) => print_random_key(),
         Command::Key(KeyCommand::New { id, scopes, expires, file }) => {
             add_key(id, scopes, expires.as_deref(), &file)

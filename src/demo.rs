@@ -11,10 +11,10 @@ use clap::Args;
 use secrecy::ExposeSecret;
 
 use crate::app::App;
-use crate::bots::Presence;
 use crate::process;
 use crate::settings::{Flags, SettingError, Settings, Sources};
-use crate::web::{Scope, new_key};
+use botops_http::{Scope, new_key};
+use botops_server::bots::Presence;
 
 /// How long the bot may take to end before it is killed.
 const BOT_GRACE: Duration = Duration::from_secs(5);

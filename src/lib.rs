@@ -32,11 +32,11 @@
 //! | [`app`] | bind, start, serve, stop |
 //! | `process`, `demo`, [`cli`] | the process around the app, the first command, the command line |
 //!
-//! The lines down to [`web`] are the crate `botops_ground`, which every request passes and which alone is compiled for
+//! The lines down to [`web`] are the crate `botops_core`, which every request passes and which alone is compiled for
 //! speed; those from [`store`] to [`overview`] are `botops_features`; the rest is this one. [`paperbot`], the reference
 //! bot, stands beside the house in a crate of its own: it shares the vocabulary and nothing that serves.
 //!
-//! A request: `web::serve` accepts, `web::guard` lets in (key, scope, rate), the handler of a feature's `api.rs`
+//! A request: `botops_http::serve` accepts, `botops_http::guard` lets in (key, scope, rate), the handler of a feature's `api.rs`
 //! answers from what was rendered; a plain `GET state` or `GET summary` does not even pass the router. A change: a
 //! feature's handle asks [`bots`] and the [`store`], each with a deadline, and leaves a row and an [event](events).
 //!
@@ -59,9 +59,3 @@ pub mod ops;
 mod process;
 pub mod routes;
 pub mod settings;
-
-pub use botops_features::{bots, configs, events, health, ops_log, overview, performance, store, workflows};
-pub use botops_ground::{contract, error, kill, tasks, telemetry, web};
-use botops_ground::{env_file, signals, text};
-#[doc(hidden)]
-pub use botops_paperbot as paperbot;

@@ -12,8 +12,8 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::error::{Code, Effect, Error, Kind, NextAction, RetryClass, Severity};
-use crate::web::{Document, Path, Routes, accepts, routes};
+use botops_core::error::{Code, Effect, Error, Kind, NextAction, RetryClass, Severity};
+use botops_http::{Document, Path, Routes, accepts, routes};
 
 /// The texts change with the program only.
 const FRESH: Duration = Duration::from_secs(3_600);
@@ -197,7 +197,7 @@ async fn list_error_codes(State(manual): State<Manual>, headers: HeaderMap) -> R
     responses(
         (status = 200, description = "The page of the code", content(
             (CodeView = "application/json"), (String = "text/markdown"))),
-        (status = 404, description = "Refused: API_016", body = crate::error::Problem)))]
+        (status = 404, description = "Refused: API_016", body = botops_core::error::Problem)))]
 async fn get_error_code(
     State(manual): State<Manual>,
     Path(code): Path<String>,
@@ -212,7 +212,7 @@ async fn get_error_code(
     responses(
         (status = 200, description = "The page of the code", content(
             (CodeView = "application/json"), (String = "text/markdown"))),
-        (status = 404, description = "Refused: API_016", body = crate::error::Problem)))]
+        (status = 404, description = "Refused: API_016", body = botops_core::error::Problem)))]
 async fn get_error_code_short(
     State(manual): State<Manual>,
     Path(code): Path<String>,
@@ -225,7 +225,7 @@ fn code_page(manual: &Manual, code: &str, headers: &HeaderMap) -> Result<Respons
     let Some((json, markdown)) = manual.shared.codes.get(code.to_ascii_uppercase().as_str()) else {
         return Err(Error::new(Code::ErrorCodeUnknown).field(
             "code",
-            crate::text::clean(code, 40),
+            botops_core::text::clean(code, 40),
             "a code such as AUTH_001",
         ));
     };
@@ -254,7 +254,7 @@ async fn get_llms_txt(State(manual): State<Manual>, headers: HeaderMap) -> Respo
 #[utoipa::path(get, path = "/docs/{page}", tag = "manual", security(()),
     params(("page" = String, Path, example = "agents.md")),
     responses((status = 200, description = "The page", body = String, content_type = "text/markdown"),
-              (status = 404, description = "Refused: API_001", body = crate::error::Problem,
+              (status = 404, description = "Refused: API_001", body = botops_core::error::Problem,
                content_type = "application/problem+json")))]
 async fn get_page(
     State(manual): State<Manual>,
@@ -267,7 +267,7 @@ async fn get_page(
             let known: Vec<_> = DOCS.iter().map(|(name, _)| *name).collect();
             Err(Error::new(Code::PathUnknown).detail("there is no such page").field(
                 "page",
-                crate::text::clean(&page, 40),
+                botops_core::text::clean(&page, 40),
                 known.join(", "),
             ))
         }

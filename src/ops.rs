@@ -5,22 +5,22 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::bots::{Bots, BotsOptions, Control, Supervisor};
-use crate::configs::{Configs, ConfigsOptions, SyncState};
-use crate::contract::{EventKind, Severity};
-use crate::error::{Code, Error};
-use crate::events::{Events, NewEvent};
-use crate::health::{
+use crate::settings::Settings;
+use botops_contract::{EventKind, Severity};
+use botops_core::error::{Code, Error};
+use botops_core::tasks::{OnFailure, Tasks};
+use botops_core::telemetry::Metrics;
+use botops_server::bots::{Bots, BotsOptions, Control, Supervisor};
+use botops_server::configs::{Configs, ConfigsOptions, SyncState};
+use botops_server::events::{Events, NewEvent};
+use botops_server::health::{
     Criticality, Fact, HandlerEnd, Health, HealthOptions, Level, RecoveryRun, WorkflowFact, WorkflowRunner,
 };
-use crate::ops_log::StoredActor;
-use crate::overview::{ConfigSync, Overview, OverviewOptions};
-use crate::performance::PerformanceHistory;
-use crate::settings::Settings;
-use crate::store::Store;
-use crate::tasks::{OnFailure, Tasks};
-use crate::telemetry::Metrics;
-use crate::workflows::{Started, WorkflowPeers, Workflows, WorkflowsOptions};
+use botops_server::ops_log::StoredActor;
+use botops_server::overview::{ConfigSync, Overview, OverviewOptions};
+use botops_server::performance::PerformanceHistory;
+use botops_server::store::Store;
+use botops_server::workflows::{Started, WorkflowPeers, Workflows, WorkflowsOptions};
 
 /// How often the word of health is passed on, how long one wait for a recovery's run lasts, and how soon a run that
 /// cannot be read is looked at again.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::app::{App, StartError};
 use crate::settings::Settings;
-use crate::signals::{Asked, Signals};
-use crate::telemetry;
+use botops_core::signals::{Asked, Signals};
+use botops_core::telemetry;
 
 /// Starts, calls `ready` once the API answers, serves until a signal asks for the end, calls `last` and stops.
 pub(crate) fn serve_until_signal(

@@ -10,12 +10,13 @@ use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::ask::{self, Ask};
-use crate::error::{Code, Error, Problem};
+use crate::manual;
 use crate::manual::Manual;
 use crate::mcp::{self, McpOptions};
 use crate::ops::Ops;
-use crate::web::{self, Inside, Table};
-use crate::{bots, configs, health, manual, overview, performance, workflows};
+use botops_core::error::{Code, Error, Problem};
+use botops_http::{self, Inside, Table};
+use botops_server::{bots, configs, health, overview, performance, workflows};
 
 /// What the guard enforces, taken from the API document; a test holds it to [`document`].
 const OPERATIONS: &str = include_str!("../schemas/operations.txt");
@@ -164,7 +165,7 @@ fn shape(operation: &mut Value) {
     }
     let known = operation["parameters"].as_array_mut().expect("it was just made");
     let own_fields = known.iter().any(|parameter| parameter["name"] == "fields");
-    for parameter in web::budget::parameters().as_array().into_iter().flatten() {
+    for parameter in botops_http::budget::parameters().as_array().into_iter().flatten() {
         if !known.iter().any(|old| old["name"] == parameter["name"]) {
             known.push(parameter.clone());
         }
@@ -177,7 +178,7 @@ fn shape(operation: &mut Value) {
         }
     }
     operation["x-shapes"] = json!(if own_fields { "own-fields" } else { "all" });
-    for media in web::budget::FORMS {
+    for media in botops_http::budget::FORMS {
         let content = &mut operation["responses"]["200"]["content"];
         if content.get(media).is_none() {
             content[media] = json!({"schema": {"type": "string"}});

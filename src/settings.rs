@@ -16,11 +16,11 @@ use axum::http::HeaderValue;
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::bots::Driver;
-use crate::contract::BotId;
-use crate::env_file;
-use crate::health::Allowed;
-use crate::web::KeyFile;
+use botops_contract::BotId;
+use botops_core::env_file;
+use botops_http::KeyFile;
+use botops_server::bots::Driver;
+use botops_server::health::Allowed;
 
 /// Shortest operator key that is taken: 24 characters of a random key cannot be guessed.
 const TOKEN_MIN: usize = 24;
@@ -638,7 +638,7 @@ impl Reader<'_> {
 
 /// `5s`, `200ms`, `2m`, `1h`, `30d` or bare seconds.
 pub fn parse_duration(text: &str) -> Option<Duration> {
-    crate::text::duration(text)
+    botops_core::text::duration(text)
 }
 
 /// A unit's name, which can be no option and no path.

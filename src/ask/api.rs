@@ -7,8 +7,8 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{Ask, AskView, TEXT_MAX};
-use crate::error::{Code, Error, Problem};
-use crate::web::{self, Actor, Json, Routes, routes};
+use botops_core::error::{Code, Error, Problem};
+use botops_http::{self, Actor, Json, Routes, routes};
 
 /// A question or a request in plain words.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -52,17 +52,17 @@ async fn ask(
 ) -> Result<Response, Error> {
     let text = checked(&request.text)?;
     let view = Box::pin(ask.ask(&actor, &text, host(&headers))).await;
-    Ok(web::json(&view))
+    Ok(botops_http::json(&view))
 }
 
 /// The text without anything invisible, when it has a length that can be a question.
 pub(super) fn checked(text: &str) -> Result<String, Error> {
-    let clean = crate::text::clean(text.trim(), TEXT_MAX + 1);
+    let clean = botops_core::text::clean(text.trim(), TEXT_MAX + 1);
     let count = clean.chars().count();
     if clean.trim().is_empty() || count > TEXT_MAX {
         return Err(Error::new(Code::ArgumentInvalid).detail("the text cannot be a question").field(
             "/text",
-            crate::text::clean(text, 40),
+            botops_core::text::clean(text, 40),
             format!("1 to {TEXT_MAX} characters"),
         ));
     }

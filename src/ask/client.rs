@@ -80,7 +80,7 @@ pub(crate) fn run(
 }
 
 async fn send(url: &str, key: &SecretString, text: &str) -> Result<Value, String> {
-    crate::bots::install_tls_provider();
+    botops_server::bots::install_tls_provider();
     let client = reqwest::Client::builder()
         .timeout(DEADLINE)
         .redirect(reqwest::redirect::Policy::none())

@@ -75,7 +75,7 @@ fn state(fields: &str) -> Plan {
 }
 
 fn reason(heard: &Heard) -> String {
-    format!("asked: {}", crate::text::clean(heard.text.trim(), 160))
+    format!("asked: {}", botops_core::text::clean(heard.text.trim(), 160))
 }
 
 fn control(verb: &str, heard: &Heard, symbols: &[String]) -> Plan {

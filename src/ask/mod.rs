@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::error::Problem;
-use crate::web::{Actor, Call, Inside};
+use botops_core::error::Problem;
+use botops_http::{Actor, Call, Inside};
 use grammar::{Heard, MARGIN, POSSIBLE, Reading, SURE};
 use intents::{Plan, Request};
 use slots::World;

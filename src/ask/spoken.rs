@@ -17,7 +17,7 @@ pub(super) fn line(view: &AskView) -> Option<String> {
         "why_no_trade" => why_no_trade(answer)?,
         _ => return None,
     };
-    Some(crate::text::clean(&said, LINE_MAX))
+    Some(botops_core::text::clean(&said, LINE_MAX))
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {

@@ -27,11 +27,11 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::bots::Bots;
-use crate::contract::{EventKind, Severity};
-use crate::error::{Code, Error, Problem};
-use crate::events::{Events, NewEvent};
-use crate::web::{Actor, BODY_LIMIT, Inside};
+use botops_contract::{EventKind, Severity};
+use botops_core::error::{Code, Error, Problem};
+use botops_http::{Actor, BODY_LIMIT, Inside};
+use botops_server::bots::Bots;
+use botops_server::events::{Events, NewEvent};
 use tools::{TOOLS, Tool};
 
 /// Where MCP lives.
@@ -100,7 +100,7 @@ impl Door {
             return Err(ErrorData::new(ErrorCode(-32_001), "no key", None));
         };
         if let Some(client) = context.client_info() {
-            let name = crate::text::clean(&format!("mcp:{} {}", client.name, client.version), 100);
+            let name = botops_core::text::clean(&format!("mcp:{} {}", client.name, client.version), 100);
             actor.client = Some(name.into());
         }
         Ok(actor)
@@ -117,7 +117,7 @@ impl Door {
             let known: Vec<_> = TOOLS.iter().map(|tool| tool.name).collect();
             let error = Error::new(Code::ArgumentInvalid).detail("there is no such tool").field(
                 "name",
-                crate::text::clean(name, 60),
+                botops_core::text::clean(name, 60),
                 known.join(", "),
             );
             return Err(refused(error));
@@ -248,7 +248,7 @@ impl ServerHandler for Door {
                     tool = &*request.name,
                     error.code = problem.error_code,
                     "{} over MCP failed: {} {}",
-                    crate::text::clean(&request.name, 60),
+                    botops_core::text::clean(&request.name, 60),
                     problem.error_code,
                     problem.cause
                 );

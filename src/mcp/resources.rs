@@ -5,7 +5,7 @@ use rmcp::model::{CacheScope, ErrorCode, ReadResourceResult, Resource, ResourceC
 use serde_json::Value;
 
 use super::rpc;
-use crate::web::{Actor, Call, Inside};
+use botops_http::{Actor, Call, Inside};
 
 const JSON: &str = "application/json";
 
@@ -41,7 +41,7 @@ pub(super) async fn read(inside: &Inside, actor: &Actor, uri: &str) -> Result<Re
         return Err(ErrorData::new(
             ErrorCode::RESOURCE_NOT_FOUND,
             format!("there is no such resource; known: {known}"),
-            Some(serde_json::json!({"uri": crate::text::clean(uri, 200)})),
+            Some(serde_json::json!({"uri": botops_core::text::clean(uri, 200)})),
         ));
     };
     let answer = inside.call(actor, Call::get(path)).await.map_err(|problem| rpc(&problem))?;

@@ -9,7 +9,7 @@ use rmcp::model::{CreateTaskResult, DetailedTask, GetTaskResult, JsonObject, Tas
 use serde_json::{Value, json};
 
 use super::{completed, rpc};
-use crate::web::{Actor, Call, Inside};
+use botops_http::{Actor, Call, Inside};
 
 /// A run's answer as the task that was begun; `None` when the answer is no run.
 pub(super) fn begun(answer: &Value) -> Option<CreateTaskResult> {

@@ -11,8 +11,8 @@ use jsonschema::Validator;
 use rmcp::model::{JsonObject, Tool as Described, ToolAnnotations};
 use serde_json::{Map, Value, json};
 
-use crate::error::{Code, Error, FieldError};
-use crate::web::{Call, Scope};
+use botops_core::error::{Code, Error, FieldError};
+use botops_http::{Call, Scope};
 
 /// A tool and everything that is said and enforced about it.
 pub(super) struct Tool {
@@ -278,7 +278,7 @@ impl Tool {
             .map(|error| {
                 let pointer = error.instance_path().to_string();
                 // The masked text: an argument may hold something that belongs in no error.
-                let expected = crate::text::clean(&error.masked().to_string(), 200);
+                let expected = botops_core::text::clean(&error.masked().to_string(), 200);
                 FieldError { pointer, got: Value::Null, expected }
             })
             .collect();

@@ -5,15 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use botops::bots::{Bots, BotsOptions, CallError, Driver, HoldReason, Presence, Seen, Supervisor};
-use botops::contract::{
+use botops_contract::{
     Activate, BotId, Check, CommandRequest, EventKind, Outcome, SemanticError, Settle, Severity, Verb,
     VersionRef,
 };
-use botops::error::{Code, Error};
-use botops::events::{Event, Events};
-use botops::store::Store;
-use botops::tasks::Tasks;
+use botops_core::error::{Code, Error};
+use botops_core::tasks::Tasks;
+use botops_server::bots::{Bots, BotsOptions, CallError, Driver, HoldReason, Presence, Seen, Supervisor};
+use botops_server::events::{Event, Events};
+use botops_server::store::Store;
 use chrono::Utc;
 use serde_json::{Value, json};
 use tempfile::TempDir;

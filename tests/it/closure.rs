@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use botops::contract::{BotEvent, EventKind, Refusal, SemanticError, Severity};
-use botops::error::{Code, RetryClass};
+use botops_contract::{BotEvent, EventKind, Refusal, SemanticError, Severity};
+use botops_core::error::{Code, RetryClass};
 use chrono::Utc;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -309,7 +309,7 @@ async fn config(closing: &mut Closing) {
     world.ended(body["txn"].as_str().unwrap()).await;
     let other = keyed(&manual(careful(4_100), 30.0));
     closing.closes(botops, "API_011", other, Then::passes(keyed(&good))).await;
-    world.bot.script().config.violations = vec![botops::contract::Violation {
+    world.bot.script().config.violations = vec![botops_contract::Violation {
         path: "/targets/0/symbol".to_owned(),
         code: "unknown_symbol".to_owned(),
         message: "there are no prices for it".to_owned(),

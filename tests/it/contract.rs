@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use botops::contract::{
+use botops_contract::{
     BOOT_ONCE, BotReport, COMMAND_STATUS, CommandRequest, CommandResult, CommandStatus, ConfigState, EXPIRED,
     Hello, Outcome, Phase, Refusal, Standing, TradePage, VERSION, Verb,
 };
@@ -19,7 +19,7 @@ use crate::kit::{Process, folder, program, socket_client, until};
 async fn the_scripted_bot_keeps_the_contract() {
     let bot = ScriptedBot::start();
     bot.script().trades = (1..=3).map(|seq| trade(seq, "1")).collect();
-    bot.emit(botops::contract::EventKind::Fill, botops::contract::Severity::Low, "a fill");
+    bot.emit(botops_contract::EventKind::Fill, botops_contract::Severity::Low, "a fill");
     keeps_the_contract(bot.socket()).await;
 }
 
@@ -212,7 +212,7 @@ impl Peer {
         let event = first.await.expect("a bot that has just been paused has an event to tell");
         let line =
             |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
-        let data: botops::contract::BotEvent = serde_json::from_str(&line("data:")).unwrap();
+        let data: botops_contract::BotEvent = serde_json::from_str(&line("data:")).unwrap();
         assert_eq!(line("id:"), format!("{}/{}", hello.boot_epoch, data.seq));
         assert_eq!(data.boot_epoch, hello.boot_epoch);
     }

@@ -1,6 +1,6 @@
 //! Control verbs: told beforehand, done once, recorded for ever.
 
-use botops::contract::Verb;
+use botops_contract::Verb;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use botops::contract::Phase;
+use botops_contract::Phase;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
-use botops::contract::Verb;
+use botops_contract::Verb;
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use botops::health::{Criticality, Fact, HandlerEnd, Level, WorkflowRunner};
+use botops_server::health::{Criticality, Fact, HandlerEnd, Level, WorkflowRunner};
 use futures_util::stream;
 use reqwest::Method;
 use serde_json::{Value, json};

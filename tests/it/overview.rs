@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use botops::contract::{BotEvent, BotReport, EventKind, SemanticError, Severity};
-use botops::events::NewEvent;
+use botops_contract::{BotEvent, BotReport, EventKind, SemanticError, Severity};
+use botops_server::events::NewEvent;
 use chrono::Utc;
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use botops::contract::{
+use botops_contract::{
     Activate, BotReport, BreakerState, CheckVerdict, CommandRequest, ConfigState, Order, OrderType, Outcome,
     Phase, SessionPhase, Settle, Side, TradePage, Verb, VersionRef,
 };
@@ -172,7 +172,7 @@ trait Final {
 
 impl Final for Order {
     fn status_is_final(&self) -> bool {
-        use botops::contract::OrderStatus::{Cancelled, Filled, Rejected};
+        use botops_contract::OrderStatus::{Cancelled, Filled, Rejected};
         matches!(self.status, Cancelled | Filled | Rejected)
     }
 }

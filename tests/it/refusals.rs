@@ -275,16 +275,16 @@ async fn a_browser_of_a_listed_origin_may_read_and_no_other() {
 }
 
 /// The guard around handlers that misbehave.
-pub fn guard_around(router: axum::Router) -> botops::web::Guard {
-    use botops::telemetry::{HttpMetrics, Metrics};
-    use botops::web::{Cors, GuardOptions, KeyFile, Keys, Operations, Table};
+pub fn guard_around(router: axum::Router) -> botops_http::Guard {
+    use botops_core::telemetry::{HttpMetrics, Metrics};
+    use botops_http::{Cors, GuardOptions, KeyFile, Keys, Operations, Table};
     let document = json!({"paths": {"/bad": {"get": {"operationId": "bad", "security": [{}]}}}});
     let options = GuardOptions {
         keys: Keys::new(KEY.to_owned().into(), &KeyFile::default(), 100),
         operations: Operations::new(&Table::of(&document), &HttpMetrics::new(&Metrics::new())),
         cors: Cors::default(),
     };
-    botops::web::Guard::new(router, options)
+    botops_http::Guard::new(router, options)
 }
 
 #[tokio::test]

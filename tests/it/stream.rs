@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use botops::contract::{EventKind, Severity};
-use botops::events::NewEvent;
+use botops_contract::{EventKind, Severity};
+use botops_server::events::NewEvent;
 use futures_util::{SinkExt, StreamExt};
 use reqwest::Method;
 use serde_json::{Value, json};

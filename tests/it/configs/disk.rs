@@ -1,7 +1,7 @@
 //! Disks that are full or broken, at each write of a config change: nothing is acknowledged that is not on disk, the
 //! bot never runs what cannot be recorded, and a trial is undone although nothing can be written.
 
-use botops::contract::ConfigState;
+use botops_contract::ConfigState;
 use reqwest::Method;
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! A change on trial: how it becomes permanent, and every way it does not.
 
-use botops::contract::{BotReport, BreakerState, SemanticError, SessionPhase, Severity};
+use botops_contract::{BotReport, BreakerState, SemanticError, SessionPhase, Severity};
 use chrono::Utc;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -234,7 +234,7 @@ async fn a_drift_is_told_and_what_is_committed_can_be_asserted_again() {
     {
         let mut script = world.bot.script();
         let committed = script.config.state().committed;
-        script.config.drift(botops::contract::VersionRef { version: 0, sha256: sha.clone() });
+        script.config.drift(botops_contract::VersionRef { version: 0, sha256: sha.clone() });
         assert_ne!(committed.sha256, sha);
     }
     kit::until("drift is seen", SOON, || async { world.config().await["sync"] == "drifted" }).await;

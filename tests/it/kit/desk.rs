@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use botops::contract::{
+use botops_contract::{
     Activate, BotReport, Check, CheckVerdict, ConfigAck, ConfigState, Refusal, Settle, TrialState,
     VersionRef, Violation,
 };

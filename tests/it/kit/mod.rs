@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 /// Gives the test process its TLS provider, without which `reqwest` builds no client.
 pub fn install_tls() {
-    botops::bots::install_tls_provider();
+    botops_server::bots::install_tls_provider();
 }
 
 /// A short folder of one's own: a socket path has room for 107 bytes only. In memory where there is room, because a disk

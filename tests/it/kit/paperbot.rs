@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use botops::contract::{BotReport, CommandRequest, CommandResult, Hello, Verb};
+use botops_contract::{BotReport, CommandRequest, CommandResult, Hello, Verb};
 use reqwest::Client;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

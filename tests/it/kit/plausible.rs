@@ -1,6 +1,6 @@
 //! Plausible things a bot may say, to start from.
 
-use botops::contract::{
+use botops_contract::{
     Account, BotReport, Breaker, BreakerState, ConfigSummary, GateReason, Hello, LoopStats, MarketState,
     MarketStatus, Mode, Order, OrderStatus, OrderType, Performance, Phase, Position, RunningConfig, Session,
     SessionPhase, Side, StreakType, Trade, TradeOutcome, Verb, VersionRef,
@@ -15,7 +15,7 @@ pub fn hello(report: &BotReport) -> Hello {
     let mut capabilities: Vec<_> = Verb::ALL.iter().map(|verb| verb.as_str().to_owned()).collect();
     capabilities.extend(["config", "session", "events", "trades"].map(str::to_owned));
     Hello {
-        contract: botops::contract::VERSION,
+        contract: botops_contract::VERSION,
         bot_id: "scripted".parse().unwrap(),
         name: "Scripted bot".to_owned(),
         version: "1.2.3".to_owned(),

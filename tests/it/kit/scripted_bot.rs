@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::http::{Request, Response, StatusCode, header};
-use botops::contract::{
+use botops_contract::{
     BotEvent, BotId, BotReport, BreakerState, CommandRequest, CommandResult, EventKind, Exposure, Hello,
     OrderStatus, Outcome, Phase, Refusal, Severity, Trade, TradePage, Verb,
 };
@@ -529,7 +529,7 @@ impl Script {
             }
             return ok(&CommandResult { replayed: true, ..first.clone() });
         }
-        let open = |order: &&botops::contract::Order| {
+        let open = |order: &&botops_contract::Order| {
             matches!(order.status, OrderStatus::Pending | OrderStatus::PartiallyFilled)
         };
         let orders = u32::try_from(self.report.orders.iter().filter(open).count()).unwrap();

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use botops::contract::{GateReason, OrderType, Side};
-use botops::paperbot::broker::OrderIntent;
-use botops::paperbot::session::SubmitError;
+use botops_contract::{GateReason, OrderType, Side};
+use botops_paperbot::broker::OrderIntent;
+use botops_paperbot::session::SubmitError;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rust_decimal::Decimal;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -422,7 +422,7 @@ async fn h1_a_tls_failure_is_not_retried_inside_a_check() {
     assert_eq!(rig.code(), "BRK_007");
     assert_eq!(rig.events("health_check.executed")[0]["attempts"], 1);
     let notes = rig.notes.lock().unwrap().clone();
-    assert!(notes.iter().any(|note| note.severity == botops::contract::Severity::Critical));
+    assert!(notes.iter().any(|note| note.severity == botops_contract::Severity::Critical));
     rig.finish().await;
 }
 
@@ -493,7 +493,7 @@ async fn alpaca_orders_and_positions_are_read_into_the_contracts_terms() {
     assert_eq!(position.quantity.to_string(), "-3");
     assert_eq!(position.unrealized_pl_pct.unwrap(), Decimal::TEN);
     let order = rig.monitor.open_orders().await.unwrap().remove(0);
-    assert_eq!(order.status, botops::contract::OrderStatus::PartiallyFilled);
+    assert_eq!(order.status, botops_contract::OrderStatus::PartiallyFilled);
     rig.monitor.cancel("o1").await.unwrap();
     let sent = rig.stub.sent("GET /v2/positions");
     assert_eq!(sent[0].header("apca-api-key-id"), "canary-key");

@@ -1,6 +1,6 @@
 //! The session inside the real program: what a fault script does to a trading bot, as its socket tells it.
 
-use botops::contract::{BotReport, BreakerState, GateReason, Outcome, Phase, SessionPhase, Verb};
+use botops_contract::{BotReport, BreakerState, GateReason, Outcome, Phase, SessionPhase, Verb};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn bot_with(script: &str) -> Paperbot {
     bot
 }
 
-fn session(report: &BotReport) -> &botops::contract::Session {
+fn session(report: &BotReport) -> &botops_contract::Session {
     report.session.as_ref().expect("a paper bot has a session")
 }
 
@@ -27,7 +27,7 @@ fn session(report: &BotReport) -> &botops::contract::Session {
 async fn a_bot_shows_its_session_and_obeys_the_operator() {
     let bot = bot_with("[]").await;
     bot.until("a healthy session", |report| session(report).state == SessionPhase::Healthy).await;
-    let hello: botops::contract::Hello = bot.get("hello").await.unwrap();
+    let hello: botops_contract::Hello = bot.get("hello").await.unwrap();
     for name in ["session", "probe-session", "reauth", "reset-breaker", "halt"] {
         assert!(hello.capabilities.iter().any(|known| known == name), "{name}");
     }

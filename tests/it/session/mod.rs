@@ -10,15 +10,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use botops::contract::{BreakerState, GateReason, Mode, SessionPhase};
-use botops::paperbot::broker::{
+use botops_contract::{BreakerState, GateReason, Mode, SessionPhase};
+use botops_core::tasks::Tasks;
+use botops_paperbot::broker::{
     Alpaca, AlpacaSettings, Broker, FaultScript, HttpSettings, KeySource, Paper, PaperSettings,
     PasswordGrant, Robinhood, RobinhoodSettings,
 };
-use botops::paperbot::clock::Clock;
-use botops::paperbot::session::{Decision, Intent, Limits, Note, SessionMonitor, SessionSettings};
-use botops::paperbot::tokens::{TokenStore, Tokens};
-use botops::tasks::Tasks;
+use botops_paperbot::clock::Clock;
+use botops_paperbot::session::{Decision, Intent, Limits, Note, SessionMonitor, SessionSettings};
+use botops_paperbot::tokens::{TokenStore, Tokens};
 use chrono::{TimeDelta, Utc};
 use tempfile::TempDir;
 

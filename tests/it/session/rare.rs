@@ -1,7 +1,7 @@
 //! What seldom happens: a broker that calls the market closed, stores that fail, operators who come too early.
 
-use botops::contract::{BreakerState, GateReason};
-use botops::paperbot::session::SubmitError;
+use botops_contract::{BreakerState, GateReason};
+use botops_paperbot::session::SubmitError;
 
 use super::answers::spy_order;
 use super::*;

@@ -1,7 +1,7 @@
 //! Signing in again: once for everybody, never with what was refused, with a human where the broker wants one.
 
-use botops::contract::{BreakerState, GateReason};
-use botops::paperbot::session::SubmitError;
+use botops_contract::{BreakerState, GateReason};
+use botops_paperbot::session::SubmitError;
 use data_encoding::BASE64URL_NOPAD;
 use tokio::sync::Notify;
 

@@ -1,6 +1,6 @@
 //! Waiting and giving up: rate limits, retries, the breaker, the gate's speed, stops, and the fault script.
 
-use botops::contract::{BreakerState, EventKind, GateReason};
+use botops_contract::{BreakerState, EventKind, GateReason};
 
 use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use botops::contract::Verb;
+use botops_contract::Verb;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -142,7 +142,7 @@ async fn a_dry_run_of_any_workflow_touches_nothing_whatever_the_bot_does() {
     for state in ["running", "paused", "on trial", "dead"] {
         match state {
             "paused" => {
-                pair.bot.command_as(botops::contract::Verb::Pause, "a-pause").await;
+                pair.bot.command_as(botops_contract::Verb::Pause, "a-pause").await;
                 pair.bot.until("it is paused", |report| !report.trading_enabled).await;
             }
             "on trial" => {

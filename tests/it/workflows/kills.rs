@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use botops::contract::Hello;
+use botops_contract::Hello;
 use serde_json::{Value, json};
 
 use super::pair::{Pair, SWAP};

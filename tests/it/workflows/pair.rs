@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use botops::contract::Hello;
+use botops_contract::Hello;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 

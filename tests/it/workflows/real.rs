@@ -70,7 +70,7 @@ async fn restart_bot_replaces_the_process_and_keeps_the_account() {
     drop(bot.process.take());
     running.stop().await;
     // The bot outlives botops.
-    assert!(bot.get::<botops::contract::Hello>("hello").await.is_some());
+    assert!(bot.get::<botops_contract::Hello>("hello").await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,7 +85,7 @@ async fn restart_bot_starts_a_bot_that_is_gone() {
     let view = run(&running, "restart-bot", json!({"reason": "it was killed"})).await;
     assert_eq!(view["state"], "succeeded", "{view:#}");
     assert_eq!(view["steps"][1]["state"], "skipped");
-    assert!(bot.get::<botops::contract::Hello>("hello").await.is_some());
+    assert!(bot.get::<botops_contract::Hello>("hello").await.is_some());
     running.stop().await;
 }
 

@@ -1,0 +1,333 @@
+//! Keys, scopes and who is asking.
+//!
+//! A key is compared in constant time and never kept in a printable type. The full-access key comes from
+//! `BOT_API_AUTH_TOKEN`; named keys with scopes and an end come from a file that holds SHA-256 digests only (a slow
+//! hash would add nothing: keys are 256 random bits). Deliberately absent: sessions, cookies, keys in URLs.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
+use chrono::{DateTime, Utc};
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use utoipa::ToSchema;
+
+use super::limits::Rate;
+use botops_core::error::{Code, Error};
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// What a key may do. Each scope stands alone; `admin` includes all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Look at everything.
+    Read,
+    /// Run workflows and control verbs.
+    Operate,
+    /// Change the bot's config.
+    Config,
+    /// Everything, and manage checkers.
+    Admin,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Operate, Self::Config, Self::Admin];
+
+    /// The scope's name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Operate => "operate",
+            Self::Config => "config",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|scope| scope.as_str() == text.trim());
+        known.ok_or_else(|| "use read, operate, config or admin".to_owned())
+    }
+}
+
+/// A set of scopes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+pub struct Scopes(BTreeSet<Scope>);
+
+impl Scopes {
+    /// Every scope.
+    pub fn all() -> Self {
+        Self(Scope::ALL.into())
+    }
+
+    /// Whether this scope, or `admin`, is in the set.
+    pub fn allow(&self, scope: Scope) -> bool {
+        self.0.contains(&scope) || self.0.contains(&Scope::Admin)
+    }
+
+    /// The scopes a holder effectively has.
+    pub fn effective(&self) -> Vec<Scope> {
+        Scope::ALL.into_iter().filter(|scope| self.allow(*scope)).collect()
+    }
+}
+
+impl FromIterator<Scope> for Scopes {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        Self(scopes.into_iter().collect())
+    }
+}
+
+/// Who is asking: a key by its name, never the key itself. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// The key's name, as in the audit and the log.
+    pub key_id: Arc<str>,
+    /// What the key may do.
+    pub scopes: Arc<Scopes>,
+    /// When the key ends.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Requests a minute this key may send.
+    pub rate_limit: u32,
+    /// The request this actor is making now.
+    pub request_id: Arc<str>,
+    /// What the client says it is (`User-Agent`), cleaned.
+    pub client: Option<Arc<str>>,
+}
+
+impl Actor {
+    /// Refuses unless the key has the scope.
+    ///
+    /// # Errors
+    /// [`Code::AuthScopeMissing`] naming the scope.
+    pub fn require(&self, scope: Scope) -> Result<(), Error> {
+        if self.scopes.allow(scope) {
+            return Ok(());
+        }
+        let has: Vec<_> = self.scopes.effective().into_iter().map(Scope::as_str).collect();
+        Err(Error::new(Code::AuthScopeMissing)
+            .detail(format!(
+                "this needs the scope `{scope}`; the key `{}` has: {}",
+                self.key_id,
+                has.join(", ")
+            ))
+            .context("scope", scope.as_str())
+            .context("has", has))
+    }
+}
+
+/// The guard put the actor there; a handler behind it always finds one.
+impl<S: Send + Sync> FromRequestParts<S> for Actor {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| Error::new(Code::AuthKeyInvalid))
+    }
+}
+
+/// One named key of the keys file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRecord {
+    /// The key's name.
+    pub id: String,
+    /// SHA-256 of the key, lower-case hex.
+    pub sha256: String,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// When it ends; never, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// The keys file: `{"keys": [{"id", "sha256", "scopes", "expires_at"}]}`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyFile {
+    /// All named keys.
+    pub keys: Vec<KeyRecord>,
+}
+
+impl KeyFile {
+    /// Reads a keys file.
+    ///
+    /// # Errors
+    /// One sentence that says what is wrong with the file and where, and repeats nothing of it: somebody may have put
+    /// the keys themselves there.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let file: Self = serde_json::from_str(text).map_err(|error| {
+            let what = if error.is_data() { Self::FORM } else { "it is not JSON" };
+            format!("line {}, column {}: {what}", error.line(), error.column())
+        })?;
+        let mut names = BTreeSet::new();
+        for (number, key) in (1..).zip(&file.keys) {
+            let digest = HEXLOWER.decode(key.sha256.as_bytes()).ok();
+            if digest.is_none_or(|digest| digest.len() != 32) {
+                return Err(format!("key {number} has no SHA-256 of 64 lower-case hex digits"));
+            }
+            if key.id.is_empty() || key.id.len() > 64 || !key.id.chars().all(|c| c.is_ascii_graphic()) {
+                return Err(format!("the id of key {number} is not 1 to 64 visible ASCII characters"));
+            }
+            if !names.insert(key.id.as_str()) {
+                return Err(format!("the id of key {number} stands twice"));
+            }
+        }
+        Ok(file)
+    }
+
+    const FORM: &str = "it has another form than {\"keys\": [{\"id\", \"sha256\", \"scopes\": [\"read\", \"operate\", \
+                        \"config\", \"admin\"], \"expires_at\"}]}";
+}
+
+/// A new random key and its record.
+///
+/// # Errors
+/// When the system has no randomness to give.
+pub fn new_key(
+    id: String,
+    scopes: Scopes,
+    expires_at: Option<DateTime<Utc>>,
+) -> Result<(SecretString, KeyRecord), String> {
+    let mut random = [0_u8; 32];
+    getrandom::fill(&mut random).map_err(|error| error.to_string())?;
+    let key = format!("bo_{}", BASE64URL_NOPAD.encode(&random));
+    let sha256 = HEXLOWER.encode(&Sha256::digest(key.as_bytes()));
+    Ok((SecretString::from(key), KeyRecord { id, sha256, scopes, expires_at }))
+}
+
+/// One key as the guard knows it.
+pub(super) struct Known {
+    digest: [u8; 32],
+    pub(super) actor: Actor,
+    pub(super) rate: Rate,
+}
+
+/// Why nobody is let in.
+pub(super) struct Unidentified {
+    /// [`Code::AuthKeyInvalid`] without a key or with a wrong one, [`Code::AuthKeyExpired`].
+    pub(super) error: Error,
+    /// A key was sent that botops does not know. Only this counts against an address: a browser that opens a page
+    /// sends no key with any of its requests, and whoever holds an expired key did not guess it.
+    pub(super) is_guess: bool,
+}
+
+/// All keys. Built at start.
+pub struct Keys {
+    operator: SecretString,
+    known: Vec<Known>,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keys({} known)", self.known.len())
+    }
+}
+
+impl Keys {
+    /// The operator's key plus the named ones, each with its own rate.
+    pub fn new(operator: SecretString, file: &KeyFile, rate_limit: u32) -> Self {
+        let actor = |id: &str, scopes: Scopes, expires_at| Actor {
+            key_id: id.into(),
+            scopes: Arc::new(scopes),
+            expires_at,
+            rate_limit,
+            request_id: Arc::from(""),
+            client: None,
+        };
+        let digest = Sha256::digest(operator.expose_secret().as_bytes()).into();
+        let rate = || Rate::new(rate_limit);
+        let mut known = vec![Known { digest, actor: actor("operator", Scopes::all(), None), rate: rate() }];
+        for key in &file.keys {
+            let bytes = HEXLOWER.decode(key.sha256.as_bytes()).unwrap_or_default();
+            let Ok(digest) = <[u8; 32]>::try_from(bytes) else { continue };
+            known.push(Known {
+                digest,
+                actor: actor(&key.id, key.scopes.clone(), key.expires_at),
+                rate: rate(),
+            });
+        }
+        Self { operator, known }
+    }
+
+    /// Whose key the request carries.
+    pub(super) fn identify(&self, headers: &HeaderMap) -> Result<&Known, Unidentified> {
+        let Some(given) = given(headers) else {
+            let error = Error::new(Code::AuthKeyInvalid).detail("the request carries no API key");
+            return Err(Unidentified { error, is_guess: false });
+        };
+        let Some(known) = self.find(given) else {
+            let error = Error::new(Code::AuthKeyInvalid).detail("botops does not know this API key");
+            return Err(Unidentified { error, is_guess: true });
+        };
+        if known.actor.expires_at.is_some_and(|end| end <= Utc::now()) {
+            let error = Error::new(Code::AuthKeyExpired).context("key", &*known.actor.key_id);
+            return Err(Unidentified { error, is_guess: false });
+        }
+        Ok(known)
+    }
+
+    fn find(&self, given: &[u8]) -> Option<&Known> {
+        // The operator's key is compared as it is: hashing it on every request would be the guard's largest cost.
+        if is_same(given, self.operator.expose_secret().as_bytes()) {
+            return self.known.first();
+        }
+        let digest: [u8; 32] = Sha256::digest(given).into();
+        // Every record is compared, so the time does not tell how far down the list a key stands.
+        let mut found = None;
+        for known in &self.known {
+            if bool::from(known.digest.ct_eq(&digest)) {
+                found = Some(known);
+            }
+        }
+        found
+    }
+}
+
+/// Whether two texts are the same, in a time that tells nothing but their lengths. Eight bytes at a time: a byte at a
+/// time this would be the largest part of the guard's work.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let (words, rest) = one.as_chunks::<8>();
+    let (other_words, other_rest) = other.as_chunks::<8>();
+    let pairs = words.iter().zip(other_words);
+    let words_agree = pairs.fold(subtle::Choice::from(1), |agree, (one, other)| {
+        agree & u64::from_ne_bytes(*one).ct_eq(&u64::from_ne_bytes(*other))
+    });
+    one.len() == other.len() && bool::from(words_agree & rest.ct_eq(other_rest))
+}
+
+/// The key in one of the two headers. An empty one, as a variable that is not set leaves it, is no key; hyper has taken
+/// the blanks off its ends.
+fn given(headers: &HeaderMap) -> Option<&[u8]> {
+    if let Some(key) = headers.get(&API_KEY)
+        && !key.is_empty()
+    {
+        return Some(key.as_bytes());
+    }
+    let bearer = headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, key) = bearer.split_at_checked(7)?;
+    let key = key.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"bearer ") && !key.is_empty()).then_some(key)
+}

@@ -1,0 +1,169 @@
+//! Extractors whose refusals are ours: every wrong field with its pointer, what came and what is expected.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::BODY_LIMIT;
+use botops_core::error::{Code, Error};
+
+/// How long a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// A JSON body. An empty one counts as `null`, so a type of options needs no body.
+#[derive(Debug, Clone)]
+pub struct Json<T>(pub T);
+
+impl<S, T> FromRequest<S> for Json<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
+        let (parts, body) = request.into_parts();
+        let bytes = read(body).await?;
+        if bytes.is_empty() {
+            let value = serde_json::from_value(Value::Null).or_else(|_| from_slice(b"{}"))?;
+            return Ok(Self(value));
+        }
+        let media = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = media.split(';').next().unwrap_or_default().trim();
+        if essence != "application/json" && !essence.ends_with("+json") {
+            return Err(Error::new(Code::MediaTypeUnknown).field(
+                "Content-Type",
+                botops_core::text::clean(media, 100),
+                "application/json",
+            ));
+        }
+        from_slice(&bytes).map(Self)
+    }
+}
+
+async fn read(body: Body) -> Result<bytes::Bytes, Error> {
+    let collected = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_LIMIT).collect()).await;
+    match collected {
+        Err(_) => Err(Error::new(Code::RequestTimeout).detail("the body did not arrive within 10 s")),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            Err(Error::new(Code::BodyTooLarge).context("limit_bytes", BODY_LIMIT))
+        }
+        Ok(Err(error)) => Err(Error::new(Code::JsonInvalid).detail("the body broke off").caused_by(error)),
+    }
+}
+
+fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let pointer = pointer(error.path());
+        let inner = error.into_inner();
+        let what = botops_core::text::clean(&strip_place(&inner.to_string()), 200);
+        let place = format!("line {}, column {}", inner.line(), inner.column());
+        Error::new(Code::JsonInvalid).detail(format!("{what} ({place})")).field(pointer, place, what)
+    })?;
+    reader
+        .end()
+        .map_err(|_| Error::new(Code::JsonInvalid).detail("there is more after the end of the JSON"))?;
+    Ok(value)
+}
+
+/// serde's path as a JSON pointer.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in path {
+        let name = match segment {
+            Segment::Seq { index } => index.to_string(),
+            Segment::Map { key } => key.clone(),
+            Segment::Enum { variant } => variant.clone(),
+            Segment::Unknown => continue,
+        };
+        pointer.push('/');
+        pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+    }
+    pointer
+}
+
+/// The JSON reader's message without its own ` at line 1 column 2`.
+fn strip_place(message: &str) -> String {
+    message.rsplit_once(" at line ").map_or(message, |(what, _)| what).to_owned()
+}
+
+/// Query parameters. Unknown ones are refused when the type denies them.
+#[derive(Debug, Clone)]
+pub struct Query<T>(pub T);
+
+impl<S, T> FromRequestParts<S> for Query<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match axum::extract::Query::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Query(value)) => Ok(Self(value)),
+            Err(rejection) => {
+                let what = botops_core::text::clean(&rejection.body_text(), 200);
+                let what =
+                    what.strip_prefix("Failed to deserialize query string: ").unwrap_or(&what).to_owned();
+                let name = what.split(':').next().filter(|name| !name.contains(' ')).unwrap_or_default();
+                let got = botops_core::text::clean(parts.uri.query().unwrap_or_default(), 100);
+                Err(Error::new(Code::ArgumentInvalid).detail(&what).field(format!("?{name}"), got, &what))
+            }
+        }
+    }
+}
+
+/// Path segments.
+#[derive(Debug, Clone)]
+pub struct Path<T>(pub T);
+
+impl<S, T> FromRequestParts<S> for Path<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned + Send,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(rejection) => {
+                let what = botops_core::text::clean(&rejection.body_text(), 200);
+                let got = botops_core::text::clean(parts.uri.path(), 100);
+                Err(Error::new(Code::ArgumentInvalid).detail(&what).field("path", got, &what))
+            }
+        }
+    }
+}
+
+/// The `Idempotency-Key` header: 1 to 128 visible characters, with or without quotes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency(pub Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Idempotency {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
+        let text = value.to_str().unwrap_or_default().trim().trim_matches('"');
+        if text.is_empty() || text.len() > 128 {
+            return Err(Error::new(Code::ArgumentInvalid)
+                .detail("the idempotency key cannot be used")
+                .field(
+                    "Idempotency-Key",
+                    botops_core::text::clean(text, 40),
+                    "1 to 128 visible characters",
+                ));
+        }
+        Ok(Self(Some(text.to_owned())))
+    }
+}

@@ -1,0 +1,408 @@
+//! The guard: what every request passes, once, in one place.
+//!
+//! One function around the whole router instead of a stack of middleware: each layer would box a future and clone the
+//! service below it per request, which together cost more than everything that is done here. In order: request id,
+//! operation, CORS, key, scope, rate, form of the request, then the handler under a deadline with its panics caught,
+//! then headers, counters, log, and the one form of every failure.
+
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::response::Response;
+use chrono::Utc;
+use futures_util::FutureExt;
+use tower::Service;
+
+use super::auth::{Actor, Keys, Known};
+use super::budget::{self, Wish};
+use super::limits::{Cors, HeaderText, Left, WrongKeys};
+use super::operations::{Methods, Operation, Operations};
+use super::{BODY_LIMIT, json_with_status};
+use botops_core::error::{Code, Error, Problem, Severity};
+
+/// How long a handler may take; a long poll waits 30 s of it.
+const DEADLINE: Duration = Duration::from_secs(35);
+
+/// Where MCP lives: refusals there are JSON-RPC, with the problem as data.
+const MCP: &str = "/mcp";
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// What the guard needs besides the router.
+#[derive(Debug)]
+pub struct GuardOptions {
+    /// All keys.
+    pub keys: Keys,
+    /// All documented operations.
+    pub operations: Operations,
+    /// Which origins may read.
+    pub cors: Cors,
+}
+
+/// The guard around a router. Shared by all connections.
+pub struct Guard {
+    router: Router,
+    keys: Keys,
+    operations: Operations,
+    cors: Cors,
+    wrong_keys: WrongKeys,
+    id_prefix: String,
+    next_id: AtomicU64,
+    deadline: Duration,
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guard").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+/// A request that was let in.
+struct Admitted<'guard> {
+    known: Option<&'guard Known>,
+    left: Option<Left<'guard>>,
+}
+
+impl Guard {
+    /// Puts the guard around a router.
+    pub fn new(router: Router, options: GuardOptions) -> Self {
+        let mut random = [0_u8; 4];
+        // Without randomness the ids of two lives could meet in a log; nothing worse.
+        let _ = getrandom::fill(&mut random);
+        Self {
+            router,
+            keys: options.keys,
+            operations: options.operations,
+            cors: options.cors,
+            wrong_keys: WrongKeys::new(),
+            id_prefix: format!("{}-", data_encoding::HEXLOWER.encode(&random)),
+            next_id: AtomicU64::new(1),
+            deadline: DEADLINE,
+        }
+    }
+
+    /// The same with another deadline for handlers.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// Answers one request. Never fails and never panics.
+    pub async fn handle(&self, request: Request<Body>, peer: IpAddr) -> Response {
+        let started = Instant::now();
+        let id = self.request_id();
+        let methods = self.operations.find(request.uri().path());
+        let operation = methods.and_then(|methods| methods.get(request.method()));
+        if let Some(response) = self.cors.preflight(request.method(), request.headers()) {
+            return response;
+        }
+        let origin = self.cors.origin(request.headers());
+        let is_mcp = request.uri().path().starts_with(MCP);
+        let is_change = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        let admitted = self.admit(&request, methods, operation, peer);
+        let key_id = match &admitted {
+            Ok(Admitted { known: Some(known), .. }) => Some(&*known.actor.key_id),
+            _ => None,
+        };
+        let (mut response, left) = match admitted {
+            Ok(admitted) => {
+                let told = actor_of(&admitted, operation);
+                (self.call(request, id.as_str(), told, is_change, operation).await, admitted.left)
+            }
+            Err(error) => (refusal(error), None),
+        };
+        if response.status().as_u16() >= 400 {
+            let place = Place { id: id.as_str(), operation, key_id, is_mcp, allow: methods };
+            response = place.finish(response);
+        } else if is_change {
+            let name = operation.map_or("unknown", |operation| &operation.id);
+            let key = key_id.unwrap_or_default();
+            tracing::info!(
+                request.id = id.as_str(),
+                operation = name,
+                key.id = key,
+                http.status = response.status().as_u16(),
+                "{name} by {key}: {}",
+                response.status().as_u16()
+            );
+        }
+        let headers = response.headers_mut();
+        if let Some(left) = left {
+            left.write(headers);
+        }
+        if let Some(origin) = origin {
+            Cors::allow(headers, origin);
+        }
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(REQUEST_ID, id.value());
+        let metrics = operation.map_or(&self.operations.unknown, |operation| &operation.metrics);
+        metrics.observe(response.status().as_u16(), started.elapsed());
+        response
+    }
+
+    /// Housekeeping that may wait: called every minute.
+    pub fn forget_quiet(&self) {
+        self.wrong_keys.forget_quiet();
+    }
+
+    /// A prefix of this life and a counter: unique, short, and cheap to make.
+    fn request_id(&self) -> HeaderText {
+        HeaderText::new().text(&self.id_prefix).number(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn admit<'guard>(
+        &'guard self,
+        request: &Request<Body>,
+        methods: Option<&Methods>,
+        operation: Option<&'guard Operation>,
+        peer: IpAddr,
+    ) -> Result<Admitted<'guard>, Error> {
+        let headers = request.headers();
+        let scope = match operation {
+            Some(Operation { scope: None, .. }) => {
+                check_form(operation, headers)?;
+                return Ok(Admitted { known: None, left: None });
+            }
+            Some(Operation { ticket: true, .. }) if has_ticket(request) => {
+                return Ok(Admitted { known: None, left: None });
+            }
+            Some(Operation { scope, .. }) => *scope,
+            None if methods.is_some_and(Methods::has_open) => return Err(method_unknown(methods)),
+            // Clients look here for a sign-in flow; there is none, and a 401 would read as a broken one.
+            None if request.uri().path().starts_with("/.well-known/") => {
+                return Err(Error::new(Code::PathUnknown));
+            }
+            None => None,
+        };
+        let known = self.keys.identify(headers).map_err(|unidentified| match unidentified.is_guess {
+            true => self.wrong_keys.note(peer, unidentified.error),
+            false => unidentified.error,
+        })?;
+        let left = known.rate.take()?;
+        if let Some(scope) = scope {
+            known.actor.require(scope)?;
+        }
+        if operation.is_none() && methods.is_some() {
+            return Err(method_unknown(methods));
+        }
+        check_form(operation, headers)?;
+        Ok(Admitted { known: Some(known), left: Some(left) })
+    }
+
+    async fn call(
+        &self,
+        mut request: Request<Body>,
+        id: &str,
+        known: Option<&Known>,
+        is_change: bool,
+        operation: Option<&Operation>,
+    ) -> Response {
+        let shapes = operation.filter(|operation| operation.shapes);
+        let wish = match shapes.map(|operation| Wish::take(&mut request, operation.own_fields)) {
+            Some(Err(error)) => return refusal(error),
+            Some(Ok(wish)) => wish,
+            None => None,
+        };
+        let is_plain = wish.is_none() && request.method() == Method::GET && request.uri().query().is_none();
+        let ready = operation.and_then(|operation| operation.ready.as_ref()).filter(|_| is_plain);
+        let mut response = match ready {
+            Some(ready) => {
+                let headers = request.headers();
+                std::panic::catch_unwind(AssertUnwindSafe(|| ready.answer(headers)))
+                    .unwrap_or_else(|panic| refusal(panicked(&*panic)))
+            }
+            None => {
+                if let Some(known) = known {
+                    // The client's name matters where something changes: it goes into the audit.
+                    let client = is_change.then(|| client(request.headers())).flatten();
+                    let actor = Actor { request_id: id.into(), client, ..known.actor.clone() };
+                    request.extensions_mut().insert(actor);
+                }
+                // Boxed, like the other path off the plain reads: what a future holds is moved for every request.
+                Box::pin(self.route(request)).await.unwrap_or_else(refusal)
+            }
+        };
+        if let Some(wish) = wish {
+            response = Box::pin(wish.shape(response)).await;
+        }
+        if shapes.is_some() {
+            budget::vary(response.headers_mut());
+        }
+        response
+    }
+
+    /// The handler's answer, under a deadline and with its panics caught.
+    async fn route(&self, request: Request<Body>) -> Result<Response, Error> {
+        let mut router = self.router.clone();
+        let handled = AssertUnwindSafe(router.call(request)).catch_unwind();
+        match tokio::time::timeout(self.deadline, handled).await {
+            Ok(Ok(Ok(response))) => Ok(response),
+            Ok(Ok(Err(never))) => match never {},
+            Ok(Err(panic)) => Err(panicked(&*panic)),
+            Err(_) => Err(Error::new(Code::DeadlineExceeded)),
+        }
+    }
+}
+
+/// Where a failed request stood, for its problem and its log line.
+struct Place<'a> {
+    id: &'a str,
+    operation: Option<&'a Operation>,
+    key_id: Option<&'a str>,
+    is_mcp: bool,
+    allow: Option<&'a Methods>,
+}
+
+impl Place<'_> {
+    /// Gives a failure the one form, logs it once, and keeps the headers that belong to it.
+    fn finish(&self, mut response: Response) -> Response {
+        let error = match response.extensions_mut().remove::<Error>() {
+            Some(error) => error,
+            None if is_ours(&response, self.is_mcp) => return response,
+            None => self.of_status(response.status()),
+        };
+        let problem = error.problem(self.id, Utc::now());
+        self.log(&error, &problem);
+        let mut finished = if self.is_mcp {
+            let body = serde_json::json!({
+                "jsonrpc": "2.0",
+                "id": null,
+                "error": {"code": -32001, "message": format!("{}: {}", problem.error_code, problem.cause), "data": problem},
+            });
+            json_with_status(response.status(), &body)
+        } else {
+            let mut finished = json_with_status(response.status(), &problem);
+            finished.headers_mut().insert(header::CONTENT_TYPE, PROBLEM);
+            finished
+        };
+        finished.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if problem.status == 401 {
+            // `X-API-Key` has no registered scheme; a bearer challenge says what is accepted as well.
+            finished
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"botops\""));
+        }
+        if let Some(after_ms) = problem.retry.after_ms
+            && matches!(problem.status, 429 | 503)
+        {
+            finished.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after_ms.div_ceil(1_000)));
+        }
+        for (name, value) in error.headers() {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                finished.headers_mut().insert(HeaderName::from_static(name), value);
+            }
+        }
+        finished
+    }
+
+    /// What the framework refused by itself, in our words.
+    fn of_status(&self, status: StatusCode) -> Error {
+        match status.as_u16() {
+            403 if self.is_mcp => Error::new(Code::OriginRefused),
+            404 => Error::new(Code::PathUnknown),
+            405 => method_unknown(self.allow),
+            406 => Error::new(Code::NotAcceptable),
+            408 => Error::new(Code::RequestTimeout),
+            413 => Error::new(Code::BodyTooLarge),
+            415 => Error::new(Code::MediaTypeUnknown),
+            426 => Error::new(Code::UpgradeRequired),
+            400..=499 => Error::new(Code::ArgumentInvalid),
+            _ => Error::new(Code::Internal).caused_by(format!("a bare {status} from inside")),
+        }
+    }
+
+    /// Each failure once, with its semantic fields; how loud depends on its severity.
+    fn log(&self, error: &Error, problem: &Problem) {
+        let operation = self.operation.map_or("unknown", |operation| &operation.id);
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    request.id = self.id,
+                    operation,
+                    key.id = self.key_id,
+                    http.status = problem.status,
+                    error.code = problem.error_code,
+                    error.r#type = ?problem.error_type,
+                    error.severity = ?problem.severity,
+                    error.cause = problem.cause,
+                    error.impact = problem.impact,
+                    error.remediation = problem.remediation,
+                    error.recommended_action = problem.remediation,
+                    error.caused_by = error.cause_for_log(),
+                    "{operation} failed: {} {}",
+                    problem.error_code,
+                    problem.cause,
+                )
+            };
+        }
+        match problem.severity {
+            Severity::Critical | Severity::High => line!(error),
+            Severity::Medium => line!(warn),
+            Severity::Low => line!(info),
+        }
+    }
+}
+
+/// A failing answer whose form somebody else decided on purpose: health documents with 503, JSON-RPC from MCP.
+fn is_ours(response: &Response, is_mcp: bool) -> bool {
+    let media = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    media.is_some_and(|media| media.contains("json") || (is_mcp && media.starts_with("text/event-stream")))
+}
+
+fn refusal(error: Error) -> Response {
+    axum::response::IntoResponse::into_response(error)
+}
+
+fn check_form(operation: Option<&Operation>, headers: &HeaderMap) -> Result<(), Error> {
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > BODY_LIMIT) {
+        return Err(Error::new(Code::BodyTooLarge).context("limit_bytes", BODY_LIMIT));
+    }
+    match operation {
+        Some(operation) if !operation.can_meet(headers) => {
+            Err(Error::new(Code::NotAcceptable).context("available", operation.media.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whose name the handler is told.
+fn actor_of<'guard>(admitted: &Admitted<'guard>, operation: Option<&Operation>) -> Option<&'guard Known> {
+    admitted.known.filter(|_| operation.is_none_or(|operation| operation.wants_actor))
+}
+
+fn method_unknown(methods: Option<&Methods>) -> Error {
+    let allow = methods.map(Methods::allow).unwrap_or_default();
+    Error::new(Code::MethodUnknown)
+        .detail(format!("this path takes {allow}"))
+        .context("allow", allow.clone())
+        .header("allow", allow)
+}
+
+fn has_ticket(request: &Request<Body>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    query.split('&').any(|pair| pair.starts_with("ticket="))
+}
+
+fn client(headers: &HeaderMap) -> Option<Arc<str>> {
+    let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    Some(botops_core::text::clean(text, 100).into())
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    Error::new(Code::Internal).caused_by(panic_text(panic))
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without text".to_owned())
+}

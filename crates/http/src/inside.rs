@@ -1,0 +1,281 @@
+//! Calls from inside: MCP tools and plain language perform the same operations as REST, through the same router.
+//!
+//! The body an inside caller gets is the body a REST client would get, by construction. The guard did the key and the
+//! rate already; what it would still refuse for this path (the scope) is refused here, from the same table. A
+//! panic or a stall ends in an answer, never in silence. Deliberately absent: a second way to any feature.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::response::Response;
+use chrono::Utc;
+use futures_util::FutureExt;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::Service;
+
+use super::auth::{Actor, Scope};
+use super::budget::Wish;
+use super::operations::Table;
+use botops_core::error::{Code, Effect, Error, Problem};
+
+/// Below the guard's own deadline, so that the answer says what happened.
+const DEADLINE: Duration = Duration::from_secs(25);
+
+/// The largest answer that is carried; reads bound themselves far below it.
+const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
+
+/// The router, callable from inside; cloning is cheap.
+#[derive(Clone)]
+pub struct Inside {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    router: Router,
+    operations: matchit::Router<Vec<(Method, Known)>>,
+    deadline: Duration,
+}
+
+/// What the table says about one operation.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    scope: Option<Scope>,
+    shapes: bool,
+    own_fields: bool,
+}
+
+impl std::fmt::Debug for Inside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inside")
+    }
+}
+
+/// One call.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The method.
+    pub method: Method,
+    /// The path with its query.
+    pub path: String,
+    /// A JSON body.
+    pub body: Option<Value>,
+    /// Headers such as `If-Match`.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Call {
+    /// A read.
+    pub fn get(path: impl Into<String>) -> Self {
+        Self { method: Method::GET, path: path.into(), body: None, headers: Vec::new() }
+    }
+
+    /// A call with a body.
+    pub fn with_body(method: Method, path: impl Into<String>, body: Option<Value>) -> Self {
+        Self { method, path: path.into(), body, headers: Vec::new() }
+    }
+
+    /// A header more, when there is a value for it.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: Option<String>) -> Self {
+        self.headers.extend(value.map(|value| (name, value)));
+        self
+    }
+}
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The HTTP status it would have had.
+    pub status: u16,
+    /// The body: JSON as it is, any other text as a string.
+    pub body: Value,
+    /// Where a started run can be followed.
+    pub location: Option<String>,
+    /// The validator of the answer.
+    pub etag: Option<String>,
+}
+
+impl Inside {
+    /// Wraps the features' router. `table` says which scope each path needs.
+    pub fn new(router: Router, table: &Table) -> Self {
+        let mut operations = matchit::Router::new();
+        for (path, rows) in table.by_path() {
+            let methods = rows.iter().map(|row| {
+                let known = Known { scope: row.scope, shapes: row.shapes, own_fields: row.own_fields };
+                (row.method.clone(), known)
+            });
+            // The guard reads the same table and refuses one whose paths collide.
+            let _ = operations.insert(path, methods.collect());
+        }
+        Self { shared: Arc::new(Shared { router, operations, deadline: DEADLINE }) }
+    }
+
+    /// Performs a call as this actor.
+    ///
+    /// # Errors
+    /// The problem a REST client would have got, boxed since it is large.
+    pub async fn call(&self, actor: &Actor, call: Call) -> Result<Answer, Box<Problem>> {
+        let is_change = call.method != Method::GET;
+        let refused = |error: Error| Box::new(error.problem(&actor.request_id, Utc::now()));
+        let known = self.permit(actor, &call).map_err(refused)?;
+        let mut request = request(actor, call).map_err(refused)?;
+        let wish =
+            if known.shapes { Wish::take(&mut request, known.own_fields).map_err(refused)? } else { None };
+        let mut router = self.shared.router.clone();
+        let handled = AssertUnwindSafe(async move {
+            let response = match router.call(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            let response = match wish {
+                Some(wish) => wish.shape(response).await,
+                None => response,
+            };
+            read(response).await
+        });
+        match tokio::time::timeout(self.shared.deadline, handled.catch_unwind()).await {
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(error))) => Err(refused(error)),
+            Ok(Err(_)) => {
+                tracing::error!(request.id = &*actor.request_id, "a handler panicked under an inside call");
+                Err(refused(effect_of(Code::Internal, is_change)))
+            }
+            Err(_) => Err(refused(effect_of(Code::DeadlineExceeded, is_change))),
+        }
+    }
+
+    fn permit(&self, actor: &Actor, call: &Call) -> Result<Known, Error> {
+        let path = call.path.split('?').next().unwrap_or_default();
+        let methods = self.shared.operations.at(path).ok().map(|found| found.value);
+        let known = methods.and_then(|methods| methods.iter().find(|(method, _)| *method == call.method));
+        let Some((_, known)) = known else { return Err(Error::new(Code::PathUnknown)) };
+        if let Some(scope) = known.scope {
+            actor.require(scope)?;
+        }
+        Ok(*known)
+    }
+}
+
+/// A read that failed changed nothing; a change may have been made.
+fn effect_of(code: Code, is_change: bool) -> Error {
+    Error::new(code).effect(if is_change { Effect::Unknown } else { Effect::None })
+}
+
+fn request(actor: &Actor, call: Call) -> Result<Request<Body>, Error> {
+    let invalid = |what: &dyn std::fmt::Display| {
+        Error::new(Code::ArgumentInvalid).detail("an argument cannot be part of a request").caused_by(what)
+    };
+    let body = match &call.body {
+        Some(value) => Body::from(serde_json::to_vec(value).map_err(|error| invalid(&error))?),
+        None => Body::empty(),
+    };
+    let mut request =
+        Request::builder().method(call.method).uri(&call.path).body(body).map_err(|error| invalid(&error))?;
+    let headers = request.headers_mut();
+    if call.body.is_some() {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    for (name, value) in call.headers {
+        let value = HeaderValue::from_str(&value).map_err(|error| invalid(&error))?;
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    request.extensions_mut().insert(actor.clone());
+    Ok(request)
+}
+
+async fn read(mut response: Response) -> Result<Answer, Error> {
+    if let Some(error) = response.extensions_mut().remove::<Error>() {
+        return Err(error);
+    }
+    let (parts, body) = response.into_parts();
+    let status = parts.status;
+    let text = |name: header::HeaderName| {
+        parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    };
+    let (location, etag, media) = (text(header::LOCATION), text(header::ETAG), text(header::CONTENT_TYPE));
+    let media = media.unwrap_or_default();
+    let body = http_body_util::Limited::new(body, ANSWER_LIMIT).collect().await;
+    let bytes = body.map_err(|error| Error::new(Code::Internal).caused_by(error))?.to_bytes();
+    if status.is_client_error() && !media.contains("json")
+        || status == StatusCode::NOT_FOUND && bytes.is_empty()
+    {
+        return Err(Error::new(match status.as_u16() {
+            404 => Code::PathUnknown,
+            405 => Code::MethodUnknown,
+            _ => Code::ArgumentInvalid,
+        }));
+    }
+    let body = if media.contains("json") {
+        serde_json::from_slice(&bytes).map_err(|error| Error::new(Code::Internal).caused_by(error))?
+    } else {
+        Value::String(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    Ok(Answer { status: status.as_u16(), body, location, etag })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use serde_json::json;
+
+    use super::*;
+    use crate::Scopes;
+
+    fn reader() -> Actor {
+        Actor {
+            key_id: "a-test".into(),
+            scopes: Arc::new(Scopes::from_iter([Scope::Read])),
+            expires_at: None,
+            rate_limit: 100,
+            request_id: "a-request".into(),
+            client: None,
+        }
+    }
+
+    fn around(router: Router) -> Inside {
+        let operation =
+            |id: &str, scope: &str| json!({"operationId": id, "security": [{"api_key": [scope]}]});
+        let paths = json!({
+            "/bad": {"get": operation("bad", "read"), "post": operation("bad_change", "read")},
+            "/slow": {"get": operation("slow", "read"), "post": operation("slow_change", "read")},
+            "/kept": {"post": operation("kept", "operate")},
+        });
+        let mut inside = Inside::new(router, &Table::of(&json!({"paths": paths})));
+        let shared = Arc::get_mut(&mut inside.shared).expect("nobody else has it yet");
+        shared.deadline = Duration::from_millis(50);
+        inside
+    }
+
+    #[tokio::test]
+    async fn a_panic_a_stall_and_a_lesser_key_end_in_a_problem_with_the_true_effect() {
+        async fn panics() -> StatusCode {
+            panic!("on purpose")
+        }
+        async fn stalls() -> StatusCode {
+            std::future::pending().await
+        }
+        let router = Router::new()
+            .route("/bad", get(panics).post(panics))
+            .route("/slow", get(stalls).post(stalls))
+            .route("/kept", axum::routing::post(panics));
+        let inside = around(router);
+        for (method, path, code, effect) in [
+            (Method::GET, "/bad", "SRV_001", Effect::None),
+            (Method::POST, "/bad", "SRV_001", Effect::Unknown),
+            (Method::GET, "/slow", "SRV_004", Effect::None),
+            (Method::POST, "/slow", "SRV_004", Effect::Unknown),
+            (Method::POST, "/kept", "AUTH_003", Effect::None),
+            (Method::GET, "/nowhere", "API_001", Effect::None),
+        ] {
+            let call = Call::with_body(method.clone(), path, None);
+            let problem = inside.call(&reader(), call).await.expect_err("it cannot succeed");
+            assert_eq!((problem.error_code.as_str(), problem.effect), (code, effect), "{method} {path}");
+            assert!(!problem.cause.contains("on purpose"), "{}", problem.cause);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! How much a client may ask: the rate per key, wrong keys per address, and which origins a browser may come from.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::response::Response;
+use governor::clock::{Clock, MonotonicClock};
+use governor::middleware::{NoOpMiddleware, StateInformationMiddleware};
+use governor::state::keyed::DashMapStateStore;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+
+use botops_core::error::{Code, Error};
+
+/// Wrong keys an address may send in a minute.
+const WRONG_KEYS: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// The rate of one key (GCRA, requests a minute with a full minute's burst).
+pub(super) struct Rate {
+    // The monotonic clock of std: governor's default calibrates for some 15 ms at start.
+    limiter: RateLimiter<NotKeyed, InMemoryState, MonotonicClock, StateInformationMiddleware>,
+    policy: HeaderValue,
+    per_minute: u32,
+}
+
+impl Rate {
+    pub(super) fn new(per_minute: u32) -> Self {
+        let burst = NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN);
+        let limiter = RateLimiter::direct_with_clock(Quota::per_minute(burst), MonotonicClock)
+            .with_middleware::<StateInformationMiddleware>();
+        let policy = HeaderValue::from_str(&format!("\"key\";q={burst};w=60"))
+            .expect("digits are a valid header value");
+        Self { limiter, policy, per_minute: burst.get() }
+    }
+
+    /// Takes one request out of the quota; what is left goes into the headers.
+    pub(super) fn take(&self) -> Result<Left<'_>, Error> {
+        match self.limiter.check() {
+            Ok(snapshot) => Ok(Left { rate: self, remaining: snapshot.remaining_burst_capacity() }),
+            Err(until) => {
+                let wait = until.wait_time_from(MonotonicClock.now());
+                Err(self.exhausted(wait))
+            }
+        }
+    }
+
+    fn exhausted(&self, wait: Duration) -> Error {
+        // Rounded up: a client that waits exactly this long is let through.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        Error::new(Code::RateLimited)
+            .detail(format!("this key may send {} requests a minute", self.per_minute))
+            .after_ms(after_ms)
+            .context("limit_per_minute", self.per_minute)
+            .header("retry-after", seconds.max(1).to_string())
+            .header("ratelimit", format!("\"key\";r=0;t={}", seconds.max(1)))
+            .header("ratelimit-policy", self.policy.to_str().unwrap_or_default())
+    }
+}
+
+/// What is left of a quota after a request.
+pub(super) struct Left<'rate> {
+    rate: &'rate Rate,
+    remaining: u32,
+}
+
+impl Left<'_> {
+    pub(super) fn write(&self, headers: &mut HeaderMap) {
+        let used = u64::from(self.rate.per_minute.saturating_sub(self.remaining));
+        let full_in = (used * 60).div_ceil(u64::from(self.rate.per_minute));
+        let text = HeaderText::new()
+            .text("\"key\";r=")
+            .number(u64::from(self.remaining))
+            .text(";t=")
+            .number(full_in);
+        headers.insert(RATE_LIMIT, text.value());
+    }
+}
+
+/// Text of a header, built on the stack: this runs on every request.
+pub(super) struct HeaderText {
+    bytes: [u8; 64],
+    length: usize,
+}
+
+impl HeaderText {
+    pub(super) fn new() -> Self {
+        Self { bytes: [0; 64], length: 0 }
+    }
+
+    /// Adds text; what does not fit is left out.
+    pub(super) fn text(self, text: &str) -> Self {
+        self.bytes(text.as_bytes())
+    }
+
+    fn bytes(mut self, more: &[u8]) -> Self {
+        if let Some(room) = self.bytes.get_mut(self.length..self.length + more.len()) {
+            room.copy_from_slice(more);
+            self.length += more.len();
+        }
+        self
+    }
+
+    /// Adds decimal digits, without the formatting machinery.
+    pub(super) fn number(self, mut number: u64) -> Self {
+        let mut digits = [0_u8; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.bytes(&digits[at..])
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+
+    pub(super) fn value(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.bytes[..self.length]).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+}
+
+/// Wrong keys by address. A right key always passes, so nobody can lock the operator out.
+pub(super) struct WrongKeys {
+    limiter:
+        RateLimiter<IpAddr, DashMapStateStore<IpAddr>, MonotonicClock, NoOpMiddleware<std::time::Instant>>,
+}
+
+impl WrongKeys {
+    pub(super) fn new() -> Self {
+        let quota = Quota::per_minute(WRONG_KEYS);
+        Self { limiter: RateLimiter::new(quota, DashMapStateStore::default(), MonotonicClock) }
+    }
+
+    /// Counts one wrong key; beyond the quota the refusal changes.
+    pub(super) fn note(&self, address: IpAddr, refusal: Error) -> Error {
+        match self.limiter.check_key(&address) {
+            Ok(()) => refusal,
+            Err(until) => {
+                let seconds = until.wait_time_from(MonotonicClock.now()).as_secs() + 1;
+                Error::new(Code::AuthThrottled)
+                    .after_ms(seconds * 1_000)
+                    .header("retry-after", seconds.to_string())
+            }
+        }
+    }
+
+    /// Forgets addresses that have been quiet.
+    pub(super) fn forget_quiet(&self) {
+        self.limiter.retain_recent();
+    }
+}
+
+/// Which origins a browser's page may read answers from. None, unless configured.
+#[derive(Debug, Clone, Default)]
+pub struct Cors {
+    origins: Vec<HeaderValue>,
+}
+
+impl Cors {
+    /// These origins and no other; `*` is not among the things that can be said.
+    pub fn new(origins: Vec<HeaderValue>) -> Self {
+        Self { origins }
+    }
+
+    /// The origin of the request, when it is one that may read.
+    pub(super) fn origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        if self.origins.is_empty() {
+            return None;
+        }
+        let origin = headers.get(header::ORIGIN)?;
+        self.origins.contains(origin).then(|| origin.clone())
+    }
+
+    /// The answer to a browser's preflight question, when it is one.
+    pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response> {
+        let asks = method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let origin = asks.then(|| self.origin(headers)).flatten()?;
+        let mut response = Response::default();
+        *response.status_mut() = axum::http::StatusCode::NO_CONTENT;
+        let answer = response.headers_mut();
+        answer
+            .insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, DELETE"));
+        answer.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static(
+                "x-api-key, authorization, content-type, if-match, if-none-match, idempotency-key, accept",
+            ),
+        );
+        answer.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        Self::allow(answer, origin);
+        Some(response)
+    }
+
+    /// Marks an answer as readable by this origin.
+    pub(super) fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static(
+                "etag, location, x-request-id, ratelimit, ratelimit-policy, retry-after",
+            ),
+        );
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+    }
+}

@@ -1,0 +1,234 @@
+//! A client's socket as hyper sees it, with two differences: hyper's own refusals of malformed requests (an empty
+//! `400`, `414` or `431`, written before any of our code runs) leave as a problem like every other failure, and whoever
+//! tells many clients the same can write to the socket itself ([`Wire`]).
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use botops_core::error::{Code, Error};
+
+/// Whether a connection gets anywhere: a request runs, or its answer leaves.
+///
+/// hyper's own limit on a slow head sets up and tears down a timer for every request; this looks at a counter now and
+/// then instead. What arrives does not count as progress, so a head that drips in byte by byte does not either.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress(Arc<Counters>);
+
+#[derive(Debug, Default)]
+struct Counters {
+    steps: AtomicU64,
+    running: AtomicU64,
+}
+
+impl Progress {
+    /// A request runs until the result is dropped.
+    pub(super) fn run(&self) -> Running<'_> {
+        self.0.running.fetch_add(1, Ordering::Relaxed);
+        Running(&self.0)
+    }
+
+    /// Resolves when nothing has run and nothing has left for five looks: 10 s at least, 12 s at most.
+    pub(super) async fn stalled(&self) {
+        let mut looks_without = 0;
+        let mut seen = self.0.steps.load(Ordering::Relaxed);
+        while looks_without < LOOKS {
+            tokio::time::sleep(LOOK).await;
+            let steps = self.0.steps.load(Ordering::Relaxed);
+            let moved = steps != seen || self.0.running.load(Ordering::Relaxed) > 0;
+            looks_without = if moved { 0 } else { looks_without + 1 };
+            seen = steps;
+        }
+    }
+
+    fn step(&self) {
+        self.0.steps.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A request that runs.
+pub(super) struct Running<'a>(&'a Counters);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.0.steps.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How often a connection is looked at for progress.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Looks without progress after which a connection is given up.
+const LOOKS: u32 = 5;
+
+/// The sending side of a connection that became something else than HTTP. Cloning counts references.
+///
+/// Who holds it writes past the WebSocket of the same connection, so both must agree whose turn it is.
+#[derive(Debug, Clone)]
+pub struct Wire(Arc<OwnedWriteHalf>);
+
+impl Wire {
+    /// Writes what the socket takes at once.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when it takes nothing now; any other when the connection is gone.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    /// Resolves when the socket may take more.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.0.writable().await
+    }
+
+    /// Resolves when the client said something, or left.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.stream().readable().await
+    }
+
+    async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.try_write(bytes) {
+                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn stream(&self) -> &TcpStream {
+        (*self.0).as_ref()
+    }
+
+    fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match write(self.stream()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    std::task::ready!(self.stream().poll_write_ready(cx))?;
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+}
+
+/// A TCP stream for hyper.
+#[derive(Debug)]
+pub(super) struct Socket {
+    incoming: TokioIo<OwnedReadHalf>,
+    outgoing: Wire,
+    progress: Progress,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, progress: Progress) -> Self {
+        let (incoming, outgoing) = stream.into_split();
+        Self { incoming: TokioIo::new(incoming), outgoing: Wire(Arc::new(outgoing)), progress }
+    }
+
+    /// The sending side, for a request that turns the connection into something else.
+    pub(super) fn wire(&self) -> Wire {
+        self.outgoing.clone()
+    }
+
+    /// Says why the connection ends and closes it. For requests that never became one.
+    pub(super) async fn refuse(self, code: Code) {
+        let problem = problem(code);
+        // The client may be gone already, or never read: nothing is owed then.
+        let polite = self.outgoing.write_all(&problem);
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), polite).await;
+    }
+}
+
+/// A whole answer for a request that could not be read.
+fn problem(code: Code) -> Vec<u8> {
+    let problem = Error::new(code).problem("unread", chrono::Utc::now());
+    let body = serde_json::to_string(&problem).unwrap_or_default();
+    let status = axum::http::StatusCode::from_u16(problem.status).unwrap_or_default();
+    let reason = status.canonical_reason().unwrap_or_default();
+    format!(
+        "HTTP/1.1 {} {reason}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        problem.status,
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// Which refusal of hyper's this is. Ours always carry a request id, so they are never taken for one.
+fn hyper_refusal(bytes: &[u8]) -> Option<Code> {
+    let status = bytes.strip_prefix(b"HTTP/1.1 4")?.get(..2)?;
+    if bytes.len() > 256 || bytes.windows(12).any(|window| window == b"x-request-id") {
+        return None;
+    }
+    match status {
+        b"00" => Some(Code::HttpInvalid),
+        b"14" | b"31" => Some(Code::LineTooLong),
+        _ => None,
+    }
+}
+
+impl Read for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().incoming).poll_read(cx, buf)
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.progress.step();
+        let Some(code) = hyper_refusal(buf) else {
+            return self.outgoing.poll_write(cx, |stream| stream.try_write(buf));
+        };
+        // Small enough for the empty send buffer of a connection that is about to close.
+        let problem = problem(code);
+        self.outgoing.poll_write(cx, |stream| stream.try_write(&problem)).map_ok(|_| buf.len())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let done = rustix::net::shutdown(self.outgoing.stream(), rustix::net::Shutdown::Write);
+        Poll::Ready(done.map_err(io::Error::from))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let [only] = bufs
+            && hyper_refusal(only).is_some()
+        {
+            return self.poll_write(cx, only);
+        }
+        self.progress.step();
+        self.outgoing.poll_write(cx, |stream| stream.try_write_vectored(bufs))
+    }
+}

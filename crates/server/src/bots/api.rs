@@ -1,0 +1,277 @@
+//! Control verbs: single commands to the bot, each with a reason, told beforehand on request, recorded for ever.
+//!
+//! Deliberately absent: a verb that opens a position, and a retry. The caller's `Idempotency-Key` is the command's id,
+//! so sending the same again acts once and says what the first one did. What an answer does not prove is `unknown`, in the
+//! problem and in the journal; a second event with the same command id says how it ended.
+
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{Asker, Bots};
+use crate::events::{Events, NewEvent};
+use botops_contract::{CommandRequest, EventKind, Exposure, Mode, Outcome, Phase, Severity, Verb};
+use botops_core::error::{Code, Effect, Error, Problem};
+use botops_http::{self, Actor, Idempotency, Json, Query, Routes, routes};
+
+/// How long a reason is.
+const REASON: std::ops::RangeInclusive<usize> = 8..=280;
+
+/// Symbols that `cancel-orders` may name.
+const SYMBOLS_MAX: usize = 200;
+
+/// What a command takes.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ControlRequest {
+    /// Why: 8 to 280 characters, for the record.
+    #[serde(default)]
+    #[schema(example = "spread widened after the news, wait for the close")]
+    reason: String,
+    /// Only for `cancel-orders`: cancel only orders of these symbols.
+    #[serde(default)]
+    symbols: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct ControlQuery {
+    /// Say what would happen to orders and positions, do nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// What a command did, or would do.
+#[derive(Debug, Serialize, ToSchema)]
+struct ControlView {
+    /// The verb.
+    verb: Verb,
+    /// The command's id: the `Idempotency-Key`, or a new one.
+    command_id: String,
+    /// Done, or predicted.
+    outcome: Outcome,
+    /// True for a dry run.
+    dry_run: bool,
+    /// True when the command came before: this is what it did then, nothing was done now.
+    replayed: bool,
+    /// One sentence of the bot.
+    message: String,
+    /// The effect on orders and positions.
+    exposure: Exposure,
+    /// The bot's phase afterwards.
+    phase: Phase,
+    /// Whether new positions may be opened afterwards.
+    trading_enabled: bool,
+    /// Whether money is real.
+    mode: Option<Mode>,
+    /// The reason given.
+    reason: String,
+    /// When the bot carried it out.
+    at: DateTime<Utc>,
+}
+
+/// What the control verbs work on.
+#[derive(Debug, Clone)]
+pub struct Control {
+    bots: Bots,
+    events: Events,
+}
+
+impl Control {
+    /// Commands to this bot, recorded in this journal.
+    pub fn new(bots: Bots, events: Events) -> Self {
+        Self { bots, events }
+    }
+
+    async fn give(
+        &self,
+        verb: Verb,
+        actor: &Actor,
+        key: Option<String>,
+        dry_run: bool,
+        request: ControlRequest,
+    ) -> Result<ControlView, Error> {
+        let (reason, args) = check(verb, request)?;
+        let command_id = key.unwrap_or_else(|| Uuid::now_v7().to_string());
+        // The bot keeps the first answer under an id: a prediction must not take the real one's place, and keys of
+        // different callers must not meet.
+        let sent_id = if dry_run {
+            format!("dry-{}", Uuid::now_v7())
+        } else {
+            format!("{}/{command_id}", actor.key_id)
+        };
+        let (valid_for_ms, expires_at) = (None, None);
+        let command = CommandRequest {
+            command_id: sent_id,
+            reason: reason.clone(),
+            args,
+            dry_run,
+            valid_for_ms,
+            expires_at,
+        };
+        let asker = Asker {
+            actor: actor.key_id.to_string(),
+            command_id: command_id.clone(),
+            run_id: None,
+            step: None,
+        };
+        let answered = self.bots.command_for(verb, command, asker).await;
+        self.record(verb, actor, &command_id, dry_run, &reason, answered.as_ref());
+        let result = answered.map_err(|error| error.context("command_id", command_id.clone()))?;
+        let mode = self.bots.seen().report.as_ref().map(|report| report.mode);
+        Ok(ControlView {
+            verb,
+            command_id,
+            outcome: result.outcome,
+            dry_run,
+            replayed: result.replayed,
+            message: result.message,
+            exposure: result.exposure,
+            phase: result.phase,
+            trading_enabled: result.trading_enabled,
+            mode,
+            reason,
+            at: result.at,
+        })
+    }
+
+    /// Every call is an event, the refused ones included.
+    fn record(
+        &self,
+        verb: Verb,
+        actor: &Actor,
+        command_id: &str,
+        dry_run: bool,
+        reason: &str,
+        answered: Result<&botops_contract::CommandResult, &Error>,
+    ) {
+        let problem = answered.err().map(|error| error.problem("", chrono::Utc::now()));
+        let in_doubt = problem.as_ref().is_some_and(|problem| problem.effect == Effect::Unknown);
+        let (outcome, severity, said) = match answered {
+            Ok(_) if dry_run => ("predicted", Severity::Low, String::new()),
+            Ok(result) if result.replayed => ("replayed", Severity::Low, String::new()),
+            Ok(_) => ("done", Severity::Medium, String::new()),
+            Err(_) if in_doubt => {
+                let cause = problem.as_ref().map(|problem| problem.cause.as_str()).unwrap_or_default();
+                ("unknown", Severity::High, format!("; whether it acted is not known: {cause}"))
+            }
+            Err(error) => ("failed", Severity::Medium, format!(": {}", error.code().row().title)),
+        };
+        let data = json!({
+            "verb": verb, "outcome": outcome, "dry_run": dry_run, "command_id": command_id, "reason": reason,
+            "actor": &*actor.key_id, "client": actor.client.as_deref(), "request_id": &*actor.request_id,
+            "exposure": answered.ok().map(|result| &result.exposure),
+            "error_code": answered.err().map(|error| error.code().row().code),
+            "reason_code": problem.as_ref().and_then(|problem| problem.context.get("reason_code")),
+            "effect": problem.as_ref().map(|problem| problem.effect),
+        });
+        let ended = if in_doubt { said } else { format!(", {outcome}{said}") };
+        let message = format!("{} told the bot to {verb}{ended} ({reason})", actor.key_id);
+        self.events.publish(NewEvent::own(EventKind::Control, severity, message, data));
+    }
+}
+
+fn check(verb: Verb, request: ControlRequest) -> Result<(String, Value), Error> {
+    let reason = botops_core::text::clean(request.reason.trim(), *REASON.end() + 1);
+    let length = reason.chars().count();
+    if !REASON.contains(&length) {
+        let expected = "a sentence of 8 to 280 characters";
+        return Err(Error::new(Code::ControlReasonMissing).field("/reason", reason, expected));
+    }
+    let reason = botops_core::redact::line(&reason);
+    let Some(symbols) = request.symbols else { return Ok((reason, Value::Null)) };
+    let plain = |symbol: &String| {
+        (1..=16).contains(&symbol.len())
+            && symbol.chars().all(|c| c.is_ascii_alphanumeric() || ".-/".contains(c))
+    };
+    let problem = if verb != Verb::CancelOrders {
+        "left out: only cancel-orders takes symbols"
+    } else if symbols.is_empty() || symbols.len() > SYMBOLS_MAX || !symbols.iter().all(plain) {
+        "a list of 1 to 200 symbols such as SPY"
+    } else {
+        return Ok((reason, json!({"symbols": symbols})));
+    };
+    let got = format!("a list of {}", symbols.len());
+    Err(Error::new(Code::JsonInvalid).detail("`symbols` cannot be used").field("/symbols", got, problem))
+}
+
+/// The routes of the control verbs.
+pub fn routes() -> Routes<Control> {
+    Routes::new([
+        routes!(pause),
+        routes!(resume),
+        routes!(cancel_orders),
+        routes!(flatten),
+        routes!(probe_session),
+        routes!(reauth),
+        routes!(reset_breaker),
+        routes!(halt),
+        routes!(shutdown),
+    ])
+}
+
+/// One handler a verb: each is an operation of its own, with its own name and its own words.
+macro_rules! verb {
+    ($name:ident, $path:literal, $verb:ident, $(#[$text:meta])*) => {
+        $(#[$text])*
+        ///
+        /// With `?dry_run=true` nothing is done: `exposure` says what would happen to orders and positions. The same
+        /// `Idempotency-Key` again returns the first answer with `replayed: true`.
+        #[utoipa::path(post, path = $path, tag = "control", security(("api_key" = ["operate"])),
+            params(ControlQuery,
+                ("Idempotency-Key" = Option<String>, Header, description = "The command's id: it acts once")),
+            request_body = ControlRequest,
+            responses((status = 200, description = "Done, or predicted", body = ControlView, example = json!(done())),
+                (status = 409, description = "BOT_003: the bot refused. BOT_004: it cannot do this", body = Problem),
+                (status = 422, description = "BOT_022: no reason", body = Problem),
+                (status = 502, description = "BOT_005: the answer proves nothing; it may have happened", body = Problem),
+                (status = 503, description = "BOT_001: nothing was delivered", body = Problem),
+                (status = 504, description = "BOT_002: it may have happened; a later `control` event says how it ended", body = Problem)))]
+        async fn $name(
+            State(control): State<Control>,
+            actor: Actor,
+            Query(query): Query<ControlQuery>,
+            Idempotency(key): Idempotency,
+            Json(request): Json<Option<ControlRequest>>,
+        ) -> Result<Response, Error> {
+            let request = request.unwrap_or_default();
+            let view = control.give(Verb::$verb, &actor, key, query.dry_run, request).await?;
+            Ok(botops_http::json(&view))
+        }
+    };
+}
+
+verb!(pause, "/api/v1/control/pause", Pause, /// Open no new positions; exits go on
+);
+verb!(resume, "/api/v1/control/resume", Resume, /// Allow new positions again
+);
+verb!(cancel_orders, "/api/v1/control/cancel-orders", CancelOrders, /// Cancel resting orders, all or those of `symbols`
+);
+verb!(flatten, "/api/v1/control/flatten", Flatten, /// Close every position at the market, and pause
+);
+verb!(probe_session, "/api/v1/control/probe-session", ProbeSession, /// Check the broker session now
+);
+verb!(reauth, "/api/v1/control/reauth", Reauth, /// Sign in to the broker again
+);
+verb!(reset_breaker, "/api/v1/control/reset-breaker", ResetBreaker, /// Let the circuit breaker try again
+);
+verb!(halt, "/api/v1/control/halt", Halt, /// Let no order pass, exits included, until `reset-breaker`; resting orders stay
+);
+verb!(shutdown, "/api/v1/control/shutdown", Shutdown, /// Stop the bot's process; positions and orders stay
+);
+
+/// An example for the document.
+fn done() -> Value {
+    json!({
+        "verb": "pause", "command_id": "pause-2026-03-02", "outcome": "done", "dry_run": false, "replayed": false,
+        "message": "no new positions are opened; exits go on",
+        "exposure": {"orders_cancelled": 2, "orders_submitted": 0, "positions_closing": [], "notional": "0",
+            "positions_left": 3, "orders_left": 0},
+        "phase": "paused", "trading_enabled": false, "mode": "paper",
+        "reason": "spread widened after the news, wait for the close", "at": "2026-03-02T15:04:05Z",
+    })
+}

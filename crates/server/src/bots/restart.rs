@@ -1,0 +1,134 @@
+//! One life of the bot after another, never two at once: the old one is ended and seen to be gone before the next one
+//! is started. Every part may be repeated after a crash of botops: each looks first.
+
+use std::time::Duration;
+
+use super::Bots;
+use super::presence::Process;
+use super::process::{BotProcesses, ProcessId, wait_for_end};
+use botops_core::error::{Code, Effect, Error};
+use botops_core::failpoints;
+
+/// What is left of a life of the bot, and of newer ones that have not answered yet.
+struct Lives {
+    /// A later life has answered since, so that this one is over unless a process of it is left.
+    is_over: bool,
+    old: BotProcesses,
+    /// Living processes of the old life.
+    old_living: Vec<ProcessId>,
+    /// Living processes of a later start.
+    newer: Vec<ProcessId>,
+}
+
+impl Bots {
+    /// Whether a process of the life `epoch` lives; where none can be seen, whether that life answers.
+    pub fn still_runs(&self, epoch: &str) -> bool {
+        let lives = self.lives(epoch);
+        if !lives.old_living.is_empty() {
+            return true;
+        }
+        let seen = self.seen();
+        let is_it = seen.report.as_ref().is_some_and(|report| report.boot_epoch == epoch);
+        !lives.is_over && lives.old.state() == Process::Unknown && is_it && seen.presence.answers()
+    }
+
+    /// The process that listens on the bot's socket, by the kernel's word; `None` where it cannot be seen from here.
+    pub fn pid(&self) -> Option<u32> {
+        self.link.processes().known.first().map(|process| process.pid)
+    }
+
+    /// Refuses a restart that could end the wrong process, or leave the right one running: the bot names a process as its
+    /// own that neither the kernel nor the supervisor shows to be the bot. Nothing was done then.
+    ///
+    /// # Errors
+    /// [`Code::BotNotStarted`], with the numbers of both.
+    pub fn check_identity(&self) -> Result<(), Error> {
+        let processes = self.link.processes();
+        let Some(claimed) = processes.claimed_living() else { return Ok(()) };
+        let listens = processes.known.first().map_or_else(
+            || "what listens on its socket cannot be seen".to_owned(),
+            |listener| format!("process {} listens on its socket", listener.pid),
+        );
+        Err(Error::new(Code::BotNotStarted).effect(Effect::None).detail(format!(
+            "the bot names process {} as its own, and {listens}: which one is the bot cannot be told, so nothing was \
+             ended or started",
+            claimed.pid
+        )))
+    }
+
+    /// Waits until no process of the life `epoch` is left, or the time is over.
+    pub async fn wait_for_end(&self, epoch: &str, limit: Duration) {
+        let lives = self.lives(epoch);
+        if lives.is_over || lives.old.state() != Process::Unknown {
+            wait_for_end(&lives.old_living, limit).await;
+            return;
+        }
+        let mut changes = self.watch();
+        let ended = changes.wait_for(|seen| !seen.presence.answers());
+        // Either way the caller looks again.
+        let _ = tokio::time::timeout(limit, ended).await;
+    }
+
+    /// Ends what is left of the life `old`, sees that it is gone, and starts the bot; returns the new process where it
+    /// is known. A later life that was started already is left to begin.
+    ///
+    /// # Errors
+    /// [`Code::SupervisorMissing`]; [`Code::BotNotStarted`] when the old process does not end or cannot be seen to have
+    /// ended (nothing is started then), or when the start fails.
+    pub async fn replace_process(&self, old: &str, grace: Duration) -> Result<Option<u32>, Error> {
+        self.check_identity()?;
+        self.end_process(old, grace).await?;
+        failpoints::point("bot.process.ended");
+        if let Some(process) = self.lives(old).newer.first() {
+            return Ok(Some(process.pid));
+        }
+        self.link.options.supervisor.start().await
+    }
+
+    async fn end_process(&self, old: &str, grace: Duration) -> Result<(), Error> {
+        let supervisor = &self.link.options.supervisor;
+        let refused = |what: String| Error::new(Code::BotNotStarted).detail(what).effect(Effect::Unknown);
+        let lives = self.lives(old);
+        if !lives.is_over && lives.old.state() == Process::Unknown && lives.newer.is_empty() {
+            if supervisor.says_stopped().await == Some(true) {
+                return Ok(());
+            }
+            supervisor.stop(&[], grace).await?;
+            if supervisor.says_stopped().await == Some(true) {
+                return Ok(());
+            }
+            return Err(refused(format!(
+                "whether the old process has ended cannot be seen from here, and the supervisor ({}) does not say so; \
+                 nothing was started beside it",
+                supervisor.driver()
+            )));
+        }
+        if lives.old_living.is_empty() || supervisor.stop(&lives.old_living, grace).await? {
+            return Ok(());
+        }
+        let left: Vec<String> = self.lives(old).old_living.iter().map(|left| left.pid.to_string()).collect();
+        Err(refused(format!(
+            "the old process ({}) does not end; nothing was started beside it",
+            left.join(", ")
+        )))
+    }
+
+    fn lives(&self, epoch: &str) -> Lives {
+        let supervisor = &self.link.options.supervisor;
+        let seen = self.seen();
+        let last = self.link.processes();
+        let is_over = seen.hello.as_ref().is_some_and(|hello| hello.boot_epoch != epoch);
+        let mut newer = if is_over { last.all_living() } else { Vec::new() };
+        let mut old = if is_over { BotProcesses::default() } else { last };
+        if let Some(alive) = supervisor.adopt().filter(|alive| alive.boot_epoch.as_deref() == Some(epoch))
+            && !old.known.contains(&alive.process)
+        {
+            old.known.push(alive.process);
+        }
+        let old_living = old.all_living();
+        newer.extend(supervisor.started_processes());
+        newer.extend(self.link.listener());
+        newer.retain(|process| !old_living.contains(process));
+        Lives { is_over, old, old_living, newer }
+    }
+}

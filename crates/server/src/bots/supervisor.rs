@@ -1,0 +1,344 @@
+//! Starting the bot again: the drivers `spawn`, `systemd` and `command`, chosen in the settings alone.
+//!
+//! A bot outlives botops: `spawn` starts it in a process group of its own and finds it again, after a restart of
+//! botops, by its pid file and the kernel's start time of that pid, and by a variable that every process of a start
+//! inherits. A process whose start time differs is somebody else's and is never signalled. There is never a second
+//! bot: nothing is started while a process of an earlier start lives. Nothing a request carries ever reaches a command
+//! line. Deliberately absent: restarting a bot that ended by itself. Whether that is wanted is a decision, which a
+//! workflow or a health rule makes.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+
+use super::process::{self, ProcessId, START_VARIABLE};
+use botops_core::error::{Code, Error};
+
+/// How long a helper command (`systemctl`, the configured one) may take.
+const HELPER_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long the processes of a unit may outlive the word that it is stopped.
+const UNIT_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the bot must not inherit: the operator's key, and where a test lets botops die.
+const NOT_INHERITED: &[&str] = &["BOT_API_AUTH_TOKEN", "BOT_API_KEYS_FILE", "KILL_AT", "FAIL_IN"];
+
+/// Who brings the bot back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Driver {
+    /// Nobody: a restart is refused before anything is stopped.
+    None,
+    /// botops starts the process itself.
+    Spawn {
+        /// The bot's command line.
+        argv: Vec<String>,
+        /// Where the bot writes `{pid, start_time, boot_epoch}`.
+        pid_file: PathBuf,
+        /// Where its output goes.
+        output: PathBuf,
+    },
+    /// A service manager does.
+    Systemd {
+        /// The unit.
+        unit: String,
+        /// A unit of the user's own manager.
+        user: bool,
+    },
+    /// A fixed command does.
+    Command {
+        /// Program and arguments.
+        argv: Vec<String>,
+    },
+}
+
+/// A process that is the bot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alive {
+    /// Which process.
+    pub process: ProcessId,
+    /// Its life, if its pid file says so.
+    pub boot_epoch: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PidFile {
+    pid: u32,
+    start_time: Option<u64>,
+    #[serde(default)]
+    boot_epoch: Option<String>,
+}
+
+/// Handle to the supervisor; cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Supervisor {
+    driver: Arc<Driver>,
+    /// What `spawn` started last: bridges the moment until the bot writes its own pid file.
+    record: Arc<PathBuf>,
+}
+
+impl Supervisor {
+    /// A supervisor that keeps its record in `folder`. Starts nothing.
+    pub fn new(driver: Driver, folder: &Path) -> Self {
+        let record = folder.join("supervised.json");
+        // A start's mark names this place, whatever folder the next botops is started in.
+        let record = std::path::absolute(&record).unwrap_or(record);
+        Self { driver: Arc::new(driver), record: Arc::new(record) }
+    }
+
+    /// The driver's name.
+    pub fn driver(&self) -> &'static str {
+        match *self.driver {
+            Driver::None => "none",
+            Driver::Spawn { .. } => "spawn",
+            Driver::Systemd { .. } => "systemd",
+            Driver::Command { .. } => "command",
+        }
+    }
+
+    /// Whether a bot that stops can be started again.
+    pub fn can_start(&self) -> bool {
+        *self.driver != Driver::None
+    }
+
+    /// Whether [`Supervisor::adopt`] can tell if the bot's process lives.
+    pub fn sees_process(&self) -> bool {
+        matches!(*self.driver, Driver::Spawn { .. })
+    }
+
+    /// The running bot, if this supervisor (or its predecessor) started it and it still lives.
+    pub fn adopt(&self) -> Option<Alive> {
+        let Driver::Spawn { pid_file, .. } = &*self.driver else { return None };
+        living(pid_file).or_else(|| living(&self.record))
+    }
+
+    /// Every living process that a start of this supervisor left, whatever became of the one that it started.
+    pub fn started_processes(&self) -> Vec<ProcessId> {
+        let mut all = process::marked(|mark| self.is_own(mark));
+        all.extend(self.adopt().map(|alive| alive.process));
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// What the supervisor itself says, where it knows: `Some(true)` when the bot does not run. Takes as long as its
+    /// manager takes to answer.
+    pub async fn says_stopped(&self) -> Option<bool> {
+        match &*self.driver {
+            Driver::None | Driver::Command { .. } => None,
+            // Whatever was started without this supervisor is not known to it.
+            Driver::Spawn { .. } if !self.record.exists() => None,
+            Driver::Spawn { .. } => Some(self.started_processes().is_empty()),
+            Driver::Systemd { unit, user } => {
+                let state =
+                    output(&systemctl(*user, "show", &["--property=ActiveState", "--value"], unit)).await?;
+                match state.trim() {
+                    "inactive" | "failed" => Some(true),
+                    "" => None,
+                    _ => Some(false),
+                }
+            }
+        }
+    }
+
+    /// Starts the bot; returns its pid where that is known. A bot that an earlier start left running is that bot.
+    ///
+    /// # Errors
+    /// [`Code::SupervisorMissing`], [`Code::BotNotStarted`].
+    pub async fn start(&self) -> Result<Option<u32>, Error> {
+        if let Some(running) = self.started_processes().first() {
+            return Ok(Some(running.pid));
+        }
+        match &*self.driver {
+            Driver::None => Err(Error::new(Code::SupervisorMissing)),
+            Driver::Spawn { argv, output, .. } => self.spawn(argv, output).map(Some),
+            Driver::Systemd { unit, user } => {
+                helper(&systemctl(*user, "start", &[], unit), None).await.map(|()| None)
+            }
+            Driver::Command { argv } => helper(argv, Some(&self.new_mark())).await.map(|()| None),
+        }
+    }
+
+    /// Ends what this supervisor started and these processes of the bot: asks (SIGTERM, or the service manager), and
+    /// after `grace` ends them (SIGKILL). True when all of them are gone.
+    ///
+    /// # Errors
+    /// [`Code::SupervisorMissing`] where there is no supervisor; [`Code::BotNotStarted`] when its manager fails.
+    pub async fn stop(&self, bot: &[ProcessId], grace: Duration) -> Result<bool, Error> {
+        match &*self.driver {
+            Driver::None => Err(Error::new(Code::SupervisorMissing)),
+            Driver::Spawn { .. } | Driver::Command { .. } => Ok(process::end(bot, grace).await.is_empty()),
+            Driver::Systemd { unit, user } => {
+                helper(&systemctl(*user, "stop", &[], unit), None).await?;
+                // What outlives its unit is not the unit's: it is left alone, and nothing is started beside it.
+                Ok(process::wait_for_end(bot, UNIT_LIMIT).await.is_empty())
+            }
+        }
+    }
+
+    /// Marks are told apart by the record's place, which is one botops' own, and each start has its own.
+    fn new_mark(&self) -> String {
+        format!("{}#{}", self.record.display(), uuid::Uuid::now_v7())
+    }
+
+    fn is_own(&self, mark: &str) -> bool {
+        mark.rsplit_once('#').is_some_and(|(record, _)| record == self.record.to_string_lossy())
+    }
+
+    fn spawn(&self, argv: &[String], output: &Path) -> Result<u32, Error> {
+        let failed = |what: String| Error::new(Code::BotNotStarted).detail(what);
+        let (program, arguments) =
+            argv.split_first().ok_or_else(|| failed("no command is configured".to_owned()))?;
+        let log = append_to(output)
+            .and_then(|log| Ok((log.try_clone()?, log)))
+            .map_err(|error| failed(format!("its output file cannot be written ({})", error.kind())))?;
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(log.0).stderr(log.1);
+        // A group of its own: what a terminal sends to botops does not reach the bot.
+        command.process_group(0).kill_on_drop(false).env(START_VARIABLE, self.new_mark());
+        for name in NOT_INHERITED {
+            command.env_remove(name);
+        }
+        let child = command
+            .spawn()
+            .map_err(|error| failed(format!("its program cannot be started ({})", error.kind())))?;
+        // Dropped, the child is reaped by the runtime when it ends; nothing here waits for it.
+        let pid = child.id().ok_or_else(|| failed("it ended at once".to_owned()))?;
+        let start_time = ProcessId::of(pid).map(|process| process.started);
+        let record = PidFile { pid, start_time, boot_epoch: None };
+        if let Err(error) = replace(&self.record, &record) {
+            tracing::warn!(
+                "the supervisor's record was not written ({error}); the bot's own pid file serves"
+            );
+        }
+        tracing::info!(bot.pid = pid, "the bot was started as process {pid}");
+        Ok(pid)
+    }
+}
+
+fn systemctl(user: bool, verb: &str, options: &[&str], unit: &str) -> Vec<String> {
+    let scope = user.then_some("--user");
+    let words = ["systemctl"].into_iter().chain(scope).chain(["--no-ask-password", verb]);
+    words.chain(options.iter().copied()).chain(["--", unit]).map(str::to_owned).collect()
+}
+
+fn command(argv: &[String]) -> Result<Command, Error> {
+    let Some((program, arguments)) = argv.split_first() else {
+        return Err(Error::new(Code::BotNotStarted).detail("no command is configured"));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
+    for name in NOT_INHERITED {
+        command.env_remove(name);
+    }
+    Ok(command)
+}
+
+/// Runs a fixed command to its end. With a mark it starts a bot: then it runs in a group of its own, and is not ended
+/// when it takes too long, because it may have become the bot.
+async fn helper(argv: &[String], mark: Option<&str>) -> Result<(), Error> {
+    let failed = |what: String| Error::new(Code::BotNotStarted).detail(what);
+    let mut command = command(argv)?;
+    command.stdout(Stdio::null()).kill_on_drop(mark.is_none());
+    if let Some(mark) = mark {
+        command.process_group(0).env(START_VARIABLE, mark);
+    }
+    let mut child = command
+        .spawn()
+        .map_err(|error| failed(format!("the supervisor's command cannot be started ({})", error.kind())))?;
+    let ended = tokio::time::timeout(HELPER_LIMIT, child.wait())
+        .await
+        .map_err(|_| failed(format!("the supervisor's command did not end within {HELPER_LIMIT:?}")))?;
+    match ended {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(failed(format!("the supervisor's command ended with {status}"))),
+        Err(error) => {
+            Err(failed(format!("the supervisor's command cannot be waited for ({})", error.kind())))
+        }
+    }
+}
+
+/// What a fixed command prints; `None` when it cannot be run or fails.
+async fn output(argv: &[String]) -> Option<String> {
+    let mut command = command(argv).ok()?;
+    let printed = tokio::time::timeout(HELPER_LIMIT, command.kill_on_drop(true).output()).await.ok()?.ok()?;
+    printed.status.success().then(|| String::from_utf8_lossy(&printed.stdout).into_owned())
+}
+
+/// The process a pid file names, if it is still that process.
+fn living(pid_file: &Path) -> Option<Alive> {
+    let text = std::fs::read_to_string(pid_file).ok()?;
+    let PidFile { pid, start_time, boot_epoch } = serde_json::from_str(&text).ok()?;
+    let process = ProcessId { pid, started: start_time? };
+    process.lives().then_some(Alive { process, boot_epoch })
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+fn replace(path: &Path, record: &PidFile) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
+    serde_json::to_writer(&mut file, record)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn supervisor(folder: &Path, argv: &[&str]) -> Supervisor {
+        let driver = Driver::Spawn {
+            argv: argv.iter().map(|word| (*word).to_owned()).collect(),
+            pid_file: folder.join("bot.pid"),
+            output: folder.join("bot.out"),
+        };
+        Supervisor::new(driver, folder)
+    }
+
+    #[tokio::test]
+    async fn a_started_process_is_found_again_and_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = supervisor(folder.path(), &["sleep", "60"]).start().await.unwrap().unwrap();
+        // Another supervisor, as after a restart of botops.
+        let later = supervisor(folder.path(), &["sleep", "60"]);
+        assert_eq!(later.adopt().unwrap().process.pid, pid);
+        assert_eq!(later.start().await.unwrap(), Some(pid), "it is not started twice");
+        assert!(later.stop(&later.started_processes(), Duration::from_secs(5)).await.unwrap());
+        assert_eq!(later.adopt(), None);
+    }
+
+    #[tokio::test]
+    async fn a_process_with_another_start_time_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = supervisor(folder.path(), &["sleep", "60"]);
+        let mut stranger = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let text = format!(r#"{{"pid": {}, "start_time": 1}}"#, stranger.id());
+        std::fs::write(folder.path().join("bot.pid"), text).unwrap();
+        assert_eq!(own.adopt(), None);
+        assert!(own.stop(&own.started_processes(), Duration::ZERO).await.unwrap());
+        assert!(stranger.try_wait().unwrap().is_none(), "it still runs");
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_started_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = supervisor(folder.path(), &["/nowhere/bot"]).start().await.unwrap_err();
+        assert_eq!(error.code(), Code::BotNotStarted);
+        let none = Supervisor::new(Driver::None, folder.path());
+        assert_eq!(none.start().await.unwrap_err().code(), Code::SupervisorMissing);
+    }
+}

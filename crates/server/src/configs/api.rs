@@ -1,0 +1,487 @@
+//! Routes of the config.
+
+#![allow(unused_qualifications, reason = "the API macro writes the types of parameters in full")]
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::chain::{AuditHead, AuditVerdict};
+use super::diff::Line;
+use super::document::{Change, StrictValue, sha256};
+use super::door::{ApplyOptions, LONGEST_TRIAL, PlanView, Verdict};
+use super::schema::Level;
+use super::snapshot::Snapshot;
+use super::txn::{Action, TxnState, TxnView};
+use super::wire::{
+    AcceptAuditRequest, ApplyConfigRequest, ConfigAuditView, ConfigDiffView, ConfigVersionView,
+    ConfigVersionsView, DryRun, FromTo, PageQuery, RollbackConfigRequest, UpTo,
+};
+use super::{Configs, audit, diff, schema};
+use crate::ops_log::StoredActor;
+use botops_core::error::{Code, Error, Problem};
+use botops_http::{self, Actor, Idempotency, Json, Path, Query, Routes, Scope, routes};
+
+/// A trial takes this long unless the caller says otherwise.
+const USUAL_TRIAL_S: f64 = 60.0;
+
+/// Versions of one page.
+const VERSIONS: u32 = 50;
+
+/// Audit records of one page.
+const RECORDS: usize = 100;
+
+const AUDIT_HEAD: &str = "x-audit-head";
+
+/// The routes of the config.
+pub fn routes() -> Routes<Configs> {
+    Routes::new([
+        routes!(get_config),
+        routes!(get_config_schema),
+        routes!(validate_config),
+        routes!(diff_config, diff_config_with),
+        routes!(apply_config),
+        routes!(rollback_config),
+        routes!(get_config_txn),
+        routes!(confirm_config_txn),
+        routes!(cancel_config_txn),
+        routes!(list_config_versions),
+        routes!(get_config_version),
+        routes!(list_config_audit),
+        routes!(verify_config_audit),
+        routes!(accept_config_audit),
+    ])
+}
+
+/// What is committed and what runs
+///
+/// `etag` is what a change must send as `If-Match`. `sync` says whether the bot runs what is committed.
+#[utoipa::path(get, path = "/api/v1/config", tag = "config", security(("api_key" = ["read"])),
+    responses((status = 200, description = "The config; `X-Audit-Head` names the last audit record", body = Snapshot,
+        example = json!({"version": 17, "etag": "\"v17-3fa9c1d2\"", "sync": "in_sync", "writable": true,
+            "sync_reason": "the bot runs the committed version 17", "trial": null, "last_rejected": null})),
+        (status = 304, description = "The same version, in sync, as the `If-None-Match` names")))]
+async fn get_config(State(configs): State<Configs>, headers: HeaderMap) -> Result<Response, Error> {
+    let snapshot = configs.current();
+    let mut response = match &snapshot.page {
+        Some(page) => {
+            let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+            let settled = snapshot.sync == super::SyncState::InSync && snapshot.trial.is_none();
+            if settled && known.is_some_and(|known| known.split(',').any(|one| one.trim() == snapshot.etag)) {
+                let mut response = Response::default();
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                response
+            } else {
+                page.respond(&HeaderMap::new(), Duration::ZERO)
+            }
+        }
+        None => botops_http::json(&*snapshot),
+    };
+    // The validator of the config is its version, which is what a change is based on.
+    if let Ok(etag) = HeaderValue::from_str(&snapshot.etag) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    Ok(with_head(&configs, response))
+}
+
+/// The schema of the config
+///
+/// JSON Schema 2020-12. `x-apply` says when a field takes effect, `x-risk` which way it moves risk.
+#[utoipa::path(get, path = "/api/v1/config/schema", tag = "config", security(("api_key" = ["read"])),
+    responses((status = 200, description = "The schema", body = Value, content_type = "application/json",
+        example = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}))))]
+async fn get_config_schema(headers: HeaderMap) -> Result<Response, Error> {
+    let page = botops_http::Document::new(schema::TEXT.as_bytes(), "application/json");
+    Ok(page.respond(&headers, Duration::from_secs(60)))
+}
+
+/// Is a config good?
+///
+/// Checks a document (or a patch of the committed one) by the schema, the rules and the bot, and changes nothing. The
+/// body is `{config}`, `{merge_patch}`, `{json_patch}`, or the document itself.
+#[utoipa::path(post, path = "/api/v1/config/validate", tag = "config", security(("api_key" = ["read"])), params(UpTo),
+    request_body(content = Value, description = "A document or a patch", content_type = "application/json",
+        example = json!({"merge_patch": {"risk_management": {"risk_per_trade": 0.5}}})),
+    responses((status = 200, description = "The verdict: `valid: false` is an answer, not a failure", body = Verdict,
+        example = json!({"valid": false, "errors": [{"pointer": "/risk_management/risk_per_trade", "level": "schema",
+            "rule": "maximum", "got": 0.5, "expected": "a number from 0.01 to 0.05 (part of equity)",
+            "fix": "0.02 means 2 % of the equity."}], "warnings": [], "checked": ["schema"],
+            "bot": {"asked": false, "ok": null, "reason": null, "ms": null}})),
+        (status = 400, description = "Not JSON: API_006", body = Problem),
+        (status = 422, description = "The patch does not apply: CFG_016", body = Problem)))]
+async fn validate_config(
+    State(configs): State<Configs>,
+    Query(upto): Query<UpTo>,
+    Json(body): Json<StrictValue>,
+) -> Result<Response, Error> {
+    let change = candidate(body.0)?;
+    let verdict = configs.validate(&change, upto.level.unwrap_or(Level::Bot)).await?;
+    Ok(botops_http::json(&verdict))
+}
+
+/// What differs between two configs
+#[utoipa::path(get, path = "/api/v1/config/diff", tag = "config", security(("api_key" = ["read"])), params(FromTo),
+    responses((status = 200, description = "The differences", body = ConfigDiffView,
+        example = json!({"from": "v16", "to": "committed", "no_changes": false, "diff": [], "risk":
+            {"direction": "neutral", "class": "low", "reasons": []}})),
+        (status = 404, description = "No such version: CFG_010", body = Problem)))]
+async fn diff_config(State(configs): State<Configs>, Query(names): Query<FromTo>) -> Result<Response, Error> {
+    let from = names.from.unwrap_or_else(|| "committed".to_owned());
+    let to = names.to.unwrap_or_else(|| "running".to_owned());
+    let lines = configs.diff(&from, &to).await?;
+    Ok(botops_http::json(&diff_view(&configs, from, to, lines)))
+}
+
+/// What would a candidate change?
+#[utoipa::path(post, path = "/api/v1/config/diff", tag = "config", security(("api_key" = ["read"])), params(FromTo),
+    request_body(content = Value, description = "A document or a patch", content_type = "application/json",
+        example = json!({"merge_patch": {"risk_management": {"risk_per_trade": 0.01}}})),
+    responses((status = 200, description = "The differences", body = ConfigDiffView,
+        example = json!({"from": "committed", "to": "candidate", "no_changes": true, "diff": [], "risk":
+            {"direction": "neutral", "class": "low", "reasons": []}})),
+        (status = 400, description = "Not JSON: API_006", body = Problem),
+        (status = 404, description = "No such version: CFG_010", body = Problem),
+        (status = 422, description = "The patch does not apply: CFG_016", body = Problem)))]
+async fn diff_config_with(
+    State(configs): State<Configs>,
+    Query(names): Query<FromTo>,
+    Json(body): Json<StrictValue>,
+) -> Result<Response, Error> {
+    let from = names.from.unwrap_or_else(|| "committed".to_owned());
+    let lines = configs.diff_to(&from, &candidate(body.0)?).await?;
+    Ok(botops_http::json(&diff_view(&configs, from, "candidate".to_owned(), lines)))
+}
+
+/// Apply a change as a trial
+///
+/// Answers 202 once the bot runs it. Unless it is confirmed (by itself, or by you with `confirm: manual`) it is
+/// undone at `confirm_by`. `If-Match` must name the committed version; `Idempotency-Key` makes a repetition safe.
+#[utoipa::path(put, path = "/api/v1/config/apply", tag = "config", security(("api_key" = ["config"])), params(DryRun,
+        ("If-Match" = Option<String>, Header, description = "The `etag` the change is based on; 428 without"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 characters, kept for 24 hours")),
+    request_body(content = ApplyConfigRequest, example = json!({"reason": "calm before the rate decision",
+        "merge_patch": {"risk_management": {"max_position_size": 4000}}})),
+    responses(
+        (status = 200, description = "With `dry_run=true`: what would happen", body = PlanView,
+            example = json!({"dry_run": true, "base": "\"v17-3fa9c1d2\"", "would_apply": true, "blocked_by": null})),
+        (status = 202, description = "On trial; `Location` is the transaction", body = TxnView,
+            example = json!({"txn": "0199…", "state": "trial", "terminal": false, "confirm": "auto", "version": 18})),
+        (status = 400, description = "API_006, API_007", body = Problem),
+        (status = 409, description = "CFG_006 another change is live, CFG_008 restart needed, CFG_009 field fixed, CFG_019 the bot died over it", body = Problem),
+        (status = 412, description = "CFG_005 changed meanwhile, with the diff", body = Problem),
+        (status = 422, description = "CFG_001, CFG_002, CFG_003 with every place; CFG_013, CFG_016, API_011", body = Problem),
+        (status = 428, description = "CFG_004 no If-Match", body = Problem),
+        (status = 503, description = "BOT_001, CFG_014, CFG_015, CFG_018, SRV_002", body = Problem),
+        (status = 504, description = "CFG_017, BOT_002; SRV_004", body = Problem)))]
+async fn apply_config(
+    State(configs): State<Configs>,
+    actor: Actor,
+    headers: HeaderMap,
+    Query(query): Query<DryRun>,
+    Idempotency(key): Idempotency,
+    Json(body): Json<ApplyConfigRequest>,
+) -> Result<Response, Error> {
+    let shown = json!({
+        "config": body.config.as_ref().map(|value| &value.0),
+        "merge_patch": body.merge_patch.as_ref().map(|value| &value.0),
+        "json_patch": body.json_patch.as_ref().map(|value| &value.0),
+        "reason": body.reason, "confirm": body.confirm, "within": body.confirm_within_s, "restart": body.restart,
+        "acknowledge": body.acknowledge,
+    });
+    let change = one_of(body.config, body.merge_patch, body.json_patch)?;
+    let options = ApplyOptions {
+        action: Action::Apply,
+        reason: reason(&body.reason)?,
+        confirm: body.confirm,
+        confirm_within: window(&configs, body.confirm_within_s)?,
+        restart: body.restart,
+        acknowledge: body.acknowledge,
+        if_match: if_match(&headers),
+        idempotency: key.map(|key| (key, sha256(format!("apply {shown}").as_bytes()))),
+        parent_op: None,
+    };
+    change_config(&configs, &actor, change, options, query.dry_run).await
+}
+
+/// Go back to an earlier version
+///
+/// The old document becomes a new version through the same door: checked, on trial, undone unless it proves good.
+#[utoipa::path(put, path = "/api/v1/config/rollback", tag = "config", security(("api_key" = ["config"])), params(DryRun,
+        ("If-Match" = Option<String>, Header, description = "The `etag` of the committed version; 428 without"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 characters, kept for 24 hours")),
+    request_body(content = RollbackConfigRequest, example = json!({"to": "previous", "reason": "more refused orders since v16"})),
+    responses(
+        (status = 200, description = "With `dry_run=true`: what would happen", body = PlanView,
+            example = json!({"dry_run": true, "base": "\"v17-3fa9c1d2\"", "would_apply": true, "blocked_by": null})),
+        (status = 202, description = "On trial; `Location` is the transaction", body = TxnView,
+            example = json!({"txn": "0199…", "state": "trial", "terminal": false, "restored_from": 15, "version": 18})),
+        (status = 400, description = "API_006, API_007", body = Problem),
+        (status = 404, description = "CFG_010 no such version", body = Problem),
+        (status = 409, description = "CFG_006, CFG_008, CFG_009, CFG_019", body = Problem),
+        (status = 412, description = "CFG_005 changed meanwhile, with the diff", body = Problem),
+        (status = 422, description = "CFG_001, CFG_002, CFG_003: the old version no longer fits; CFG_013, API_011", body = Problem),
+        (status = 428, description = "CFG_004 no If-Match", body = Problem),
+        (status = 503, description = "BOT_001, CFG_014, CFG_015, CFG_018, SRV_002", body = Problem),
+        (status = 504, description = "CFG_017, BOT_002; SRV_004", body = Problem)))]
+async fn rollback_config(
+    State(configs): State<Configs>,
+    actor: Actor,
+    headers: HeaderMap,
+    Query(query): Query<DryRun>,
+    Idempotency(key): Idempotency,
+    Json(body): Json<RollbackConfigRequest>,
+) -> Result<Response, Error> {
+    let to = body.to.text();
+    let digest = sha256(
+        format!(
+            "rollback {to} {} {:?} {:?} {} {:?}",
+            body.reason, body.confirm, body.confirm_within_s, body.restart, body.acknowledge
+        )
+        .as_bytes(),
+    );
+    let options = ApplyOptions {
+        action: Action::Rollback,
+        reason: reason(&body.reason)?,
+        confirm: body.confirm,
+        confirm_within: window(&configs, body.confirm_within_s)?,
+        restart: body.restart,
+        acknowledge: body.acknowledge,
+        if_match: if_match(&headers),
+        idempotency: key.map(|key| (key, digest)),
+        parent_op: None,
+    };
+    let change = Change::Version(configs.shared.number(&to).await?);
+    change_config(&configs, &actor, change, options, query.dry_run).await
+}
+
+/// A config change, live or over
+#[utoipa::path(get, path = "/api/v1/config/txns/{txn}", tag = "config", security(("api_key" = ["read"])),
+    params(("txn" = String, Path, description = "The transaction's id")),
+    responses((status = 200, description = "Where it stands", body = TxnView,
+        example = json!({"txn": "0199…", "state": "committed", "terminal": true})),
+        (status = 404, description = "CFG_011", body = Problem)))]
+async fn get_config_txn(State(configs): State<Configs>, Path(txn): Path<String>) -> Result<Response, Error> {
+    let view = configs.txn(&txn).await?;
+    Ok(with_head(&configs, botops_http::json(&view)))
+}
+
+/// Make a trial permanent
+#[utoipa::path(post, path = "/api/v1/config/txns/{txn}/confirm", tag = "config", security(("api_key" = ["config"])),
+    params(("txn" = String, Path, description = "The transaction's id")),
+    responses((status = 200, description = "It is permanent; the same again changes nothing", body = TxnView,
+        example = json!({"txn": "0199…", "state": "committed", "terminal": true})),
+        (status = 404, description = "CFG_011", body = Problem),
+        (status = 409, description = "CFG_006, CFG_007 too late, CFG_012 it ended differently", body = Problem)))]
+async fn confirm_config_txn(
+    State(configs): State<Configs>,
+    actor: Actor,
+    Path(txn): Path<String>,
+) -> Result<Response, Error> {
+    let view = configs.confirm(&txn, StoredActor::from(&actor)).await?;
+    Ok(with_head(&configs, botops_http::json(&view)))
+}
+
+/// Undo a trial
+#[utoipa::path(post, path = "/api/v1/config/txns/{txn}/cancel", tag = "config", security(("api_key" = ["config"])),
+    params(("txn" = String, Path, description = "The transaction's id")),
+    responses((status = 200, description = "It is undone; the same again changes nothing", body = TxnView,
+        example = json!({"txn": "0199…", "state": "rolled_back", "by": "operator", "terminal": true})),
+        (status = 404, description = "CFG_011", body = Problem),
+        (status = 409, description = "CFG_012 it ended differently", body = Problem)))]
+async fn cancel_config_txn(
+    State(configs): State<Configs>,
+    actor: Actor,
+    Path(txn): Path<String>,
+) -> Result<Response, Error> {
+    let view = configs.cancel(&txn, StoredActor::from(&actor)).await?;
+    Ok(with_head(&configs, botops_http::json(&view)))
+}
+
+/// Earlier versions, newest first
+#[utoipa::path(get, path = "/api/v1/config/versions", tag = "config", security(("api_key" = ["read"])), params(PageQuery),
+    responses((status = 200, description = "The versions, and whether each could come back", body = ConfigVersionsView,
+        example = json!({"items": [], "next": null, "omitted": false}))))]
+async fn list_config_versions(
+    State(configs): State<Configs>,
+    Query(page): Query<PageQuery>,
+) -> Result<Response, Error> {
+    let limit = page.limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(VERSIONS).clamp(1, VERSIONS);
+    let (items, more) = configs.shared.versions(page.after.unwrap_or(i64::MAX as u64), limit).await?;
+    let next = items.last().filter(|_| more).map(|last| last.version);
+    Ok(botops_http::json(&ConfigVersionsView { items, next, omitted: more }))
+}
+
+/// One version with its document
+#[utoipa::path(get, path = "/api/v1/config/versions/{version}", tag = "config", security(("api_key" = ["read"])),
+    params(("version" = String, Path, description = "`v15`, `committed` or `previous`")),
+    responses((status = 200, description = "The version", body = ConfigVersionView,
+        example = json!({"version": 15, "etag": "\"v15-0badcafe\"", "rollbackable": true})),
+        (status = 404, description = "CFG_010", body = Problem)))]
+async fn get_config_version(
+    State(configs): State<Configs>,
+    Path(version): Path<String>,
+) -> Result<Response, Error> {
+    let number = configs.shared.number(&version).await?;
+    let (version, document) = configs.shared.version(number).await?;
+    Ok(botops_http::json(&ConfigVersionView { version, config: document.value }))
+}
+
+/// The audit, oldest first
+#[utoipa::path(get, path = "/api/v1/config/audit", tag = "config", security(("api_key" = ["read"])), params(PageQuery),
+    responses((status = 200, description = "Records as they were written", body = ConfigAuditView,
+        example = json!({"items": [], "next": null, "omitted": false, "head": {"seq": 0, "mac": ""}}))))]
+async fn list_config_audit(
+    State(configs): State<Configs>,
+    Query(page): Query<PageQuery>,
+) -> Result<Response, Error> {
+    let limit = page.limit.unwrap_or(RECORDS).clamp(1, audit::PAGE);
+    let (items, omitted) = configs.shared.audit.page(page.after.unwrap_or(0), limit).await?;
+    let next = items.last().filter(|_| omitted).and_then(|last| last["seq"].as_u64());
+    let head = AuditHead::clone(&configs.shared.audit.head());
+    Ok(with_head(&configs, botops_http::json(&ConfigAuditView { items, next, omitted, head })))
+}
+
+/// Is the audit as it was written?
+///
+/// Reads the whole file. A line that is changed, missing, moved or not ours is named by its number, and config
+/// changes are refused from then on.
+#[utoipa::path(get, path = "/api/v1/config/audit/verify", tag = "config", security(("api_key" = ["read"])),
+    responses((status = 200, description = "The verdict", body = AuditVerdict,
+        example = json!({"valid": true, "records": 42, "head": {"seq": 42, "mac": "…"}, "first_bad_seq": null, "reason": null}))))]
+async fn verify_config_audit(State(configs): State<Configs>) -> Result<Response, Error> {
+    let verdict = configs.shared.audit.verify().await?;
+    configs.shared.refresh();
+    Ok(with_head(&configs, botops_http::json(&verdict)))
+}
+
+/// Go on after the audit was changed
+///
+/// For a person who found out what happened: puts the damaged file aside and begins a new one that names it.
+#[utoipa::path(post, path = "/api/v1/config/audit/accept", tag = "config", security(("api_key" = ["admin"])),
+    request_body(content = AcceptAuditRequest, example = json!({"first_bad_seq": 7, "reason": "disk fault, see ticket 81"})),
+    responses((status = 200, description = "Config changes are taken again; where the chain ends now", body = AuditHead,
+        example = json!({"seq": 43, "mac": "…"})),
+        (status = 400, description = "API_007: the audit holds, or another line is the first bad one", body = Problem)))]
+async fn accept_config_audit(
+    State(configs): State<Configs>,
+    actor: Actor,
+    Json(body): Json<AcceptAuditRequest>,
+) -> Result<Response, Error> {
+    actor.require(Scope::Admin)?;
+    let bad = configs.shared.audit.damage().map(|damage| damage.first_bad_seq);
+    if bad != Some(body.first_bad_seq) {
+        return Err(Error::new(Code::ArgumentInvalid)
+            .detail("the audit holds, or another line is the first bad one")
+            .field(
+                "/first_bad_seq",
+                body.first_bad_seq,
+                bad.map_or("nothing to accept".to_owned(), |bad| bad.to_string()),
+            ));
+    }
+    let mut record = serde_json::Map::new();
+    record.insert("actor".to_owned(), json!(StoredActor::from(&actor)));
+    record.insert("reason".to_owned(), json!(reason(&body.reason)?));
+    let head = configs.shared.audit.accept(record).await?;
+    configs.shared.refresh();
+    Ok(with_head(&configs, botops_http::json(&head)))
+}
+
+async fn change_config(
+    configs: &Configs,
+    actor: &Actor,
+    change: Change,
+    options: ApplyOptions,
+    dry_run: bool,
+) -> Result<Response, Error> {
+    if dry_run {
+        return Ok(botops_http::json(&configs.plan(&change, &options).await?));
+    }
+    let view = configs.apply(change, StoredActor::from(actor), options).await?;
+    let mut response = botops_http::json_with_status(StatusCode::ACCEPTED, &view);
+    let headers = response.headers_mut();
+    if let Ok(location) = HeaderValue::from_str(&format!("/api/v1/config/txns/{}", view.txn)) {
+        headers.insert(header::LOCATION, location);
+    }
+    if view.state == TxnState::Trial {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    Ok(with_head(configs, response))
+}
+
+fn diff_view(configs: &Configs, from: String, to: String, diff: Vec<Line>) -> ConfigDiffView {
+    let risk = diff::risk(&configs.shared.schema, &diff);
+    ConfigDiffView { from, to, no_changes: diff.is_empty(), diff, risk }
+}
+
+/// A document to look at: wrapped, patched or bare.
+fn candidate(body: Value) -> Result<Change, Error> {
+    let wrapped = |name: &str| body.get(name).cloned().map(StrictValue);
+    let (config, merge_patch, json_patch) =
+        (wrapped("config"), wrapped("merge_patch"), wrapped("json_patch"));
+    if config.is_none() && merge_patch.is_none() && json_patch.is_none() {
+        return Ok(Change::Config(body));
+    }
+    one_of(config, merge_patch, json_patch)
+}
+
+fn one_of(
+    config: Option<StrictValue>,
+    merge_patch: Option<StrictValue>,
+    json_patch: Option<StrictValue>,
+) -> Result<Change, Error> {
+    match (config, merge_patch, json_patch) {
+        (Some(config), None, None) => Ok(Change::Config(config.0)),
+        (None, Some(patch), None) => Ok(Change::MergePatch(patch.0)),
+        (None, None, Some(patch)) => Ok(Change::JsonPatch(patch.0)),
+        (config, merge_patch, json_patch) => {
+            let count = [config, merge_patch, json_patch].iter().flatten().count();
+            Err(Error::new(Code::ArgumentInvalid).detail("exactly one form of the change is needed").field(
+                "",
+                count,
+                "one of `config`, `merge_patch`, `json_patch`",
+            ))
+        }
+    }
+}
+
+fn reason(text: &str) -> Result<String, Error> {
+    let cleaned = botops_core::text::clean(text.trim(), 501);
+    let count = cleaned.chars().count();
+    if (3..=500).contains(&count) {
+        return Ok(cleaned);
+    }
+    Err(Error::new(Code::ArgumentInvalid).detail("a change needs a reason").field(
+        "/reason",
+        botops_core::text::clean(text, 40),
+        "3 to 500 characters that say why",
+    ))
+}
+
+fn window(configs: &Configs, seconds: Option<f64>) -> Result<Duration, Error> {
+    let shortest = configs.shared.options.min_trial;
+    let seconds = seconds.unwrap_or(USUAL_TRIAL_S);
+    let window = Duration::try_from_secs_f64(seconds).ok();
+    window.filter(|window| (shortest..=LONGEST_TRIAL).contains(window)).ok_or_else(|| {
+        Error::new(Code::ArgumentInvalid).detail("the trial's time cannot be used").field(
+            "/confirm_within_s",
+            seconds,
+            format!("from {} to {} seconds", shortest.as_secs_f64(), LONGEST_TRIAL.as_secs()),
+        )
+    })
+}
+
+fn if_match(headers: &HeaderMap) -> Option<String> {
+    headers.get(header::IF_MATCH).map(|value| value.to_str().unwrap_or("unreadable").to_owned())
+}
+
+/// Names the last audit record, so that a client that notes it can find out a file that was cut shorter.
+fn with_head(configs: &Configs, mut response: Response) -> Response {
+    let head = configs.shared.audit.head();
+    if let Ok(value) = HeaderValue::from_str(&format!("{}:{}", head.seq, head.mac)) {
+        response.headers_mut().insert(AUDIT_HEAD, value);
+    }
+    response
+}

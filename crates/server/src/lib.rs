@@ -1,0 +1,15 @@
+//! The features of botops, and the store under them. Each keeps its rows, its verbs and its routes to itself, and gets
+//! plain values and handles from above.
+//!
+//! `ARCHITECTURE.md` says which module may use which. Settings, and what joins the features into one program, are in
+//! the crate `botops`.
+
+pub mod bots;
+pub mod configs;
+pub mod events;
+pub mod health;
+pub mod ops_log;
+pub mod overview;
+pub mod performance;
+pub mod store;
+pub mod workflows;

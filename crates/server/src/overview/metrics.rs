@@ -1,0 +1,140 @@
+//! The numbers of `GET metrics` and of the stream: small, and all of one moment.
+
+use chrono::{DateTime, SubsecRound, Utc};
+use rust_decimal::Decimal;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::tokens;
+use super::view::{HealthState, StateView};
+use crate::bots::{Presence, Stats};
+use botops_contract::{Mode, Phase};
+
+/// Tokens a reason may cost here: a stream message stays near 1 KiB.
+const REASON: usize = 40;
+
+/// `GET metrics`: what changes from moment to moment.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct MetricsView {
+    /// Paper, live or backtest; `null` while the bot was never seen.
+    pub mode: Option<Mode>,
+    /// Whether the bot can be relied on.
+    pub health: HealthBrief,
+    /// Whether the bot is there.
+    pub presence: Presence,
+    /// What the trading loop is doing.
+    pub phase: Option<Phase>,
+    /// Open positions.
+    pub position_count: Option<usize>,
+    /// Orders that may still fill.
+    pub open_order_count: Option<usize>,
+    /// Realized today plus the change of unrealized, New York day.
+    pub daily_pnl: Option<Decimal>,
+    /// Sum of closed trades' net profit and loss.
+    pub total_realized_pl: Option<Decimal>,
+    /// Sum of open positions' profit and loss.
+    pub total_unrealized_pl: Option<Decimal>,
+    /// Equity.
+    pub account_balance: Option<Decimal>,
+    /// What may be spent on new positions.
+    pub buying_power: Option<Decimal>,
+    /// Trades closed on the New York trading day.
+    pub trades_today: Option<u32>,
+    /// Wins ÷ closed trades, 0 to 1.
+    pub win_rate: Option<f64>,
+    /// Failures in the last hour.
+    pub error_count_last_hour: Option<u32>,
+    /// How late the trading loop's ticks begin, 99th percentile.
+    pub tick_delay_p99_ms: Option<f64>,
+    /// How botops itself is doing.
+    pub ops: OpsNumbers,
+    /// The newest number of the event journal.
+    pub latest_event: u64,
+    /// When these numbers were taken.
+    pub timestamp: DateTime<Utc>,
+    /// When the bot took the picture of itself that they rest on.
+    pub as_of: Option<DateTime<Utc>>,
+    /// Seconds since the bot knew this, by its own `as_of`.
+    pub data_age_seconds: Option<f64>,
+    /// True when the data is older than `BOT_STATE_CACHE_TTL`, or there is none.
+    pub is_data_stale: bool,
+}
+
+/// Health in short.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct HealthBrief {
+    /// Healthy, degraded or offline.
+    pub status: HealthState,
+    /// Why.
+    pub reason: String,
+    /// True when the breaker keeps orders back.
+    pub circuit_breaker_active: Option<bool>,
+    /// When the bot last answered.
+    pub last_heartbeat: Option<DateTime<Utc>>,
+}
+
+/// How botops itself is doing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
+pub struct OpsNumbers {
+    /// Stream clients now.
+    pub websocket_connections: usize,
+    /// Frames given to the stream since start, each counted once whatever the number of clients.
+    pub stream_messages: u64,
+    /// Stream clients closed because they did not keep up.
+    pub stream_closed_slow: u64,
+    /// Polls of the bot's state since start.
+    pub polls: u64,
+    /// Polls that brought nothing usable.
+    pub poll_failures: u64,
+    /// How long the last answered poll took.
+    pub poll_latency_ms: Option<f64>,
+    /// Reads with `fields=` answered from the cache.
+    pub selection_hits: u64,
+    /// Reads with `fields=` that had to be rendered.
+    pub selection_misses: u64,
+}
+
+impl OpsNumbers {
+    /// Takes over what the link counted.
+    pub(super) fn with_polls(mut self, stats: Stats) -> Self {
+        self.polls = stats.polls;
+        self.poll_failures = stats.poll_failures;
+        self
+    }
+}
+
+impl MetricsView {
+    /// The numbers of a state.
+    pub(super) fn of(state: &StateView, ops: OpsNumbers, latest_event: u64) -> Self {
+        let performance = state.performance.as_ref();
+        let account = state.account.as_ref().map(|account| &account.part);
+        Self {
+            mode: state.mode,
+            health: HealthBrief {
+                status: state.health.status,
+                reason: tokens::clip(&state.health.reason, REASON),
+                circuit_breaker_active: state.health.circuit_breaker_active,
+                last_heartbeat: state.health.last_heartbeat.map(|at| at.trunc_subsecs(3)),
+            },
+            presence: state.bot.presence,
+            phase: state.phase,
+            position_count: state.positions.as_ref().map(Vec::len),
+            open_order_count: state.open_orders(),
+            daily_pnl: performance.map(|performance| performance.daily_pl),
+            total_realized_pl: performance.map(|performance| performance.total_realized_pl),
+            total_unrealized_pl: performance.map(|performance| performance.total_unrealized_pl),
+            account_balance: account.map(|account| account.account_balance),
+            buying_power: account.map(|account| account.buying_power),
+            trades_today: performance.map(|performance| performance.trades_today),
+            win_rate: performance.and_then(|performance| performance.win_rate),
+            error_count_last_hour: state.health.error_count_last_hour,
+            tick_delay_p99_ms: state.loop_stats.as_ref().map(|stats| stats.part.tick_delay_p99_ms),
+            ops,
+            latest_event,
+            timestamp: state.timestamp.trunc_subsecs(3),
+            as_of: state.as_of,
+            data_age_seconds: state.data_age_seconds,
+            is_data_stale: state.is_data_stale,
+        }
+    }
+}

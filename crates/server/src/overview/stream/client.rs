@@ -1,0 +1,246 @@
+//! One client of the stream: its greeting, its turns beside the broadcast, and its end.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use chrono::Utc;
+use futures_util::{FutureExt, SinkExt};
+use serde_json::json;
+
+use super::line::{Frame, Kind, Line, Lines, Next, Place};
+use super::{Admission, Seat, messages};
+use crate::overview::Overview;
+use botops_core::error::Code;
+use botops_http::Wire;
+
+/// A client whose socket does not take a frame for this long is given up.
+const SEND_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a client is given to hear why it is closed.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Events read from the journal at a time for a client that comes back.
+const REPLAY_PAGE: usize = 200;
+
+/// Close codes of RFC 6455 that are used here.
+mod close {
+    pub const GOING_AWAY: u16 = 1001;
+    pub const POLICY: u16 = 1008;
+    pub const INTERNAL: u16 = 1011;
+    pub const TRY_AGAIN_LATER: u16 = 1013;
+}
+
+/// Why a client's stream ends.
+enum End {
+    /// The client left, or its connection broke.
+    Gone,
+    /// It is told why with a close frame.
+    Close { code: u16, reason: String },
+    /// The server stops: this text first, then the close.
+    Goodbye(Frame),
+}
+
+impl End {
+    fn too_slow(seq: u64) -> Self {
+        let title = Code::StreamTooSlow.row().title;
+        let code = Code::StreamTooSlow.row().code;
+        Self::Close {
+            code: close::TRY_AGAIN_LATER,
+            reason: format!("{code}: {title}; come back with ?after={seq}"),
+        }
+    }
+}
+
+/// One client, from its handshake to its close.
+pub(super) async fn serve(
+    mut socket: WebSocket,
+    wire: Wire,
+    mut seat: Seat,
+    admission: Admission,
+    after: Option<u64>,
+) {
+    let overview = seat.overview.clone();
+    let mut client = Client { place: Place::default(), unanswered: 0, admission };
+    // Boxed, so that the idle client's task stays small.
+    let greeted = Box::pin(client.greet(&mut socket, &mut seat, wire, after)).await;
+    let (end, line) = match greeted {
+        Ok(line) => (client.follow(&mut socket, &overview.shared.stream.lines, &line).await, Some(line)),
+        Err(end) => (end, None),
+    };
+    Box::pin(client.part(socket, line, end, &overview)).await;
+    drop(seat);
+}
+
+struct Client {
+    place: Place,
+    /// Pings since the client was last heard.
+    unanswered: u32,
+    admission: Admission,
+}
+
+impl Client {
+    /// Hello, snapshot, and what the journal holds after the client's place; then the live frames follow.
+    async fn greet(
+        &mut self,
+        socket: &mut WebSocket,
+        seat: &mut Seat,
+        wire: Wire,
+        after: Option<u64>,
+    ) -> Result<Arc<Line>, End> {
+        let overview = &seat.overview.clone();
+        let events = &overview.shared.events;
+        let latest = events.latest();
+        let oldest = events.oldest();
+        let mut lost = None;
+        self.place.cursor = match after {
+            None => latest,
+            Some(after) if after > latest => {
+                lost = Some(
+                    json!({"reason": "the cursor is ahead of the journal; it belongs to another data folder"}),
+                );
+                latest
+            }
+            Some(after) if after + 1 < oldest => {
+                lost = Some(
+                    json!({"from": after + 1, "to": oldest - 1, "reason": "the journal no longer holds them"}),
+                );
+                oldest - 1
+            }
+            Some(after) => after,
+        };
+        let hello = messages::hello(overview, self.place.cursor, after, lost.as_ref());
+        in_time(socket.send(Message::text(hello)), self.place.cursor).await?;
+        in_time(
+            socket.send(Message::text(messages::snapshot(overview, self.place.cursor))),
+            self.place.cursor,
+        )
+        .await?;
+        self.replay(socket, overview).await?;
+        let (line, place) = seat.join(wire, self.place.cursor);
+        self.place = place;
+        // What was published between the last page and the place in the queue.
+        self.replay(socket, overview).await?;
+        Ok(line)
+    }
+
+    async fn replay(&mut self, socket: &mut WebSocket, overview: &Overview) -> Result<(), End> {
+        loop {
+            let page = overview.shared.events.since(self.place.cursor, None, REPLAY_PAGE).await;
+            let page = page.map_err(|error| {
+                let code = error.code().row();
+                End::Close { code: close::INTERNAL, reason: format!("{}: {}", code.code, code.title) }
+            })?;
+            for event in &page.items {
+                in_time(socket.send(Message::text(messages::event(event))), self.place.cursor).await?;
+                self.place.cursor = event.seq;
+            }
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Passes frames on until either side ends it. While the client keeps up, the broadcast does it.
+    async fn follow(&mut self, socket: &mut WebSocket, lines: &Lines, line: &Line) -> End {
+        loop {
+            if let Err(end) = self.catch_up(socket, lines, line).await {
+                return end;
+            }
+            if lines.give(line, &self.place) {
+                line.disturbed().await;
+                self.place = line.take();
+            }
+        }
+    }
+
+    /// Everything that is due, to the client and from it.
+    async fn catch_up(&mut self, socket: &mut WebSocket, lines: &Lines, line: &Line) -> Result<(), End> {
+        self.pay(line).await?;
+        loop {
+            match lines.next(&mut self.place) {
+                Next::Nothing => break,
+                Next::Missed => return Err(End::too_slow(self.place.cursor)),
+                Next::Frame(frame) => match frame.kind {
+                    Kind::Ping => self.ping(socket).await?,
+                    Kind::Goodbye => return Err(End::Goodbye(frame)),
+                    Kind::Event(_) | Kind::Metrics => {
+                        self.place.owe(frame);
+                        self.pay(line).await?;
+                    }
+                },
+            }
+        }
+        while let Some(received) = socket.recv().now_or_never() {
+            match received {
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(End::Gone),
+                // Whatever it says, it is there.
+                Some(Ok(_)) => self.unanswered = 0,
+            }
+        }
+        // The answer to a ping of the client's may be half-way; nothing else may be written into it.
+        in_time(SinkExt::flush(socket), self.place.cursor).await
+    }
+
+    async fn pay(&mut self, line: &Line) -> Result<(), End> {
+        let cursor = self.place.cursor;
+        in_time(line.pay(&mut self.place), cursor).await
+    }
+
+    async fn ping(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+        if self.unanswered >= 2 {
+            return Err(End::Gone);
+        }
+        if self.admission.key_ends.is_some_and(|end| end <= Utc::now()) {
+            let row = Code::AuthKeyExpired.row();
+            return Err(End::Close { code: close::POLICY, reason: format!("{}: {}", row.code, row.title) });
+        }
+        self.unanswered += 1;
+        in_time(socket.send(Message::Ping(bytes::Bytes::new())), self.place.cursor).await
+    }
+
+    /// Tells the client why, and waits a moment for it to hear.
+    async fn part(mut self, mut socket: WebSocket, line: Option<Arc<Line>>, end: End, overview: &Overview) {
+        let (code, reason) = match end {
+            End::Gone => return,
+            End::Close { code, reason } => (code, reason),
+            End::Goodbye(frame) => {
+                self.place.owe(frame);
+                (
+                    close::GOING_AWAY,
+                    format!("{}: botops is stopping; come back soon", Code::Stopping.row().code),
+                )
+            }
+        };
+        if code == close::TRY_AGAIN_LATER {
+            overview.shared.stream.closed_slow.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(
+                error.code = Code::StreamTooSlow.row().code,
+                "a stream client was closed: {reason}"
+            );
+        }
+        let frame = CloseFrame { code, reason: reason.into() };
+        let farewell = async {
+            // A close inside of half a frame would not be understood.
+            if let Some(line) = line
+                && line.pay(&mut self.place).await.is_err()
+            {
+                return;
+            }
+            if socket.send(Message::Close(Some(frame))).await.is_ok() {
+                while let Some(Ok(_)) = socket.recv().await {}
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_LIMIT, farewell).await;
+    }
+}
+
+async fn in_time<E>(sending: impl Future<Output = Result<(), E>>, cursor: u64) -> Result<(), End> {
+    // The timer is armed only when the socket does not take it at once.
+    match tokio::time::timeout(SEND_LIMIT, sending).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::Gone),
+        Err(_) => Err(End::too_slow(cursor)),
+    }
+}

@@ -1,0 +1,354 @@
+//! What goes to many clients at once, and the place each client has reached in it.
+//!
+//! A message is framed once and written by one task to every client's socket that takes it; waking a task for each
+//! client would cost more than the writes. A client that does not take a whole frame, has something to say, or must be
+//! looked at, is handed to its own task, which goes on from the same place until it has caught up and gives the line
+//! back. Exactly one of the two writes at a time. Deliberately absent: what the messages say.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Buf, Bytes};
+use tokio::sync::Notify;
+
+use botops_http::Wire;
+
+/// Frames a client may be behind. Beyond it, events count as missed.
+const QUEUE: usize = 1_024;
+
+/// Clients written to before other tasks get a turn.
+const TOGETHER: usize = 64;
+
+/// What every client gets. Cloning counts references.
+#[derive(Debug, Clone)]
+pub(super) struct Frame {
+    pub kind: Kind,
+    /// Event frames so far, this one included: tells whether a gap held events.
+    events: u64,
+    /// As it goes over the wire.
+    pub bytes: Bytes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The event with this number.
+    Event(u64),
+    /// Metrics as they are now.
+    Metrics,
+    /// Are you there?
+    Ping,
+    /// The server stops.
+    Goodbye,
+}
+
+/// How far a client is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Place {
+    /// The last event the client has.
+    pub cursor: u64,
+    /// The frame it gets next, counted since the start.
+    next: u64,
+    /// Event frames before that one.
+    events: u64,
+    /// What its socket has not taken of the frame before, and the event in it.
+    rest: Bytes,
+    rest_of: Option<u64>,
+}
+
+/// What a client gets next.
+#[derive(Debug)]
+pub(super) enum Next {
+    Frame(Frame),
+    /// It has everything.
+    Nothing,
+    /// Events are gone from the queue that it never had.
+    Missed,
+}
+
+/// One client's connection.
+#[derive(Debug)]
+pub(super) struct Line {
+    wire: Wire,
+    turn: Mutex<Turn>,
+    handed: Notify,
+}
+
+#[derive(Debug)]
+struct Turn {
+    /// The broadcast writes, not the client's own task.
+    is_shared: bool,
+    place: Place,
+}
+
+/// The frames of late, and everybody who gets the next ones.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    queue: Mutex<Queue>,
+    lines: Mutex<BTreeMap<u64, Arc<Line>>>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<Frame>,
+    /// The number of the frame after the last one.
+    end: u64,
+    events: u64,
+    /// The number of the newest metrics: older ones are not worth sending any more.
+    metrics: u64,
+    /// Names for clients.
+    clients: u64,
+}
+
+impl Lines {
+    /// A client that gets what comes from now on, by its own task at first. It is forgotten by [`leave`](Self::leave).
+    pub fn join(&self, wire: Wire, cursor: u64) -> (u64, Arc<Line>, Place) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.clients += 1;
+        let name = queue.clients;
+        let place = Place { cursor, next: queue.end, events: queue.events, ..Place::default() };
+        drop(queue);
+        let turn = Mutex::new(Turn { is_shared: false, place: Place::default() });
+        let line = Arc::new(Line { wire, turn, handed: Notify::new() });
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).insert(name, line.clone());
+        (name, line, place)
+    }
+
+    pub fn leave(&self, name: u64) {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Puts a frame into the queue and writes it to everybody who takes it at once.
+    pub async fn broadcast(&self, kind: Kind, bytes: Bytes) {
+        let (number, frame) = self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(kind, bytes);
+        let mut after = 0;
+        loop {
+            let some = self.some(after);
+            some.iter().for_each(|(_, line)| line.pass(number, &frame));
+            match some.last() {
+                Some((last, _)) if some.len() == TOGETHER => after = *last,
+                _ => return,
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn some(&self, after: u64) -> Vec<(u64, Arc<Line>)> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.range(after + 1..).take(TOGETHER).map(|(name, line)| (*name, line.clone())).collect()
+    }
+
+    /// The next frame of this place, which moves on behind it; outdated ones are passed over.
+    pub fn next(&self, place: &mut Place) -> Next {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let first = queue.end - u64::try_from(queue.frames.len()).unwrap_or(queue.end);
+            if place.next < first {
+                let before = queue.frames.front().map_or(queue.events, Frame::events_before);
+                if before != place.events {
+                    return Next::Missed;
+                }
+                place.next = first;
+            }
+            let index = usize::try_from(place.next - first).unwrap_or(usize::MAX);
+            let Some(frame) = queue.frames.get(index) else { return Next::Nothing };
+            let is_outdated = frame.kind == Kind::Metrics && place.next < queue.metrics;
+            if place.takes(frame) && !is_outdated {
+                place.pass(frame);
+                return Next::Frame(frame.clone());
+            }
+            place.pass(frame);
+        }
+    }
+
+    /// Gives the line to the broadcast. False when there is a newer frame already.
+    pub fn give(&self, line: &Line, place: &Place) -> bool {
+        let mut turn = line.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        // While the turn is held no frame can pass this line by: it is in the queue by now, or comes to the line later.
+        let is_newest = self.queue.lock().unwrap_or_else(PoisonError::into_inner).end == place.next;
+        if is_newest {
+            *turn = Turn { is_shared: true, place: place.clone() };
+        }
+        is_newest
+    }
+}
+
+impl Queue {
+    fn push(&mut self, kind: Kind, bytes: Bytes) -> (u64, Frame) {
+        self.events += u64::from(matches!(kind, Kind::Event(_)));
+        if kind == Kind::Metrics {
+            self.metrics = self.end;
+        }
+        let frame = Frame { kind, events: self.events, bytes };
+        if self.frames.len() == QUEUE {
+            self.frames.pop_front();
+        }
+        self.frames.push_back(frame.clone());
+        self.end += 1;
+        (self.end - 1, frame)
+    }
+}
+
+impl Frame {
+    fn events_before(&self) -> u64 {
+        self.events - u64::from(matches!(self.kind, Kind::Event(_)))
+    }
+}
+
+impl Place {
+    /// Whether the client is to get it: an event that it has already came out of the journal.
+    fn takes(&self, frame: &Frame) -> bool {
+        !matches!(frame.kind, Kind::Event(seq) if seq <= self.cursor)
+    }
+
+    fn pass(&mut self, frame: &Frame) {
+        self.next += 1;
+        self.events = frame.events;
+    }
+
+    /// The whole frame is on its way.
+    fn sent(&mut self, kind: Kind) {
+        if let Kind::Event(seq) = kind {
+            self.cursor = seq;
+        }
+    }
+
+    /// The frame is under way from here on.
+    pub fn owe(&mut self, frame: Frame) {
+        self.rest_of = if let Kind::Event(seq) = frame.kind { Some(seq) } else { None };
+        self.rest = frame.bytes;
+    }
+}
+
+impl Line {
+    /// Writes a frame if it is the broadcast's turn, and hands the line over when it cannot be done at once.
+    fn pass(&self, number: u64, frame: &Frame) {
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if !turn.is_shared || turn.place.next > number {
+            return;
+        }
+        let place = &mut turn.place;
+        // The others take a look at the client, which is its own task's.
+        let can_be_written = place.next == number && matches!(frame.kind, Kind::Event(_) | Kind::Metrics);
+        if can_be_written {
+            if !place.takes(frame) {
+                place.pass(frame);
+                return;
+            }
+            if let Ok(written) = self.wire.try_write(&frame.bytes) {
+                place.pass(frame);
+                if written == frame.bytes.len() {
+                    place.sent(frame.kind);
+                    return;
+                }
+                place.owe(frame.clone());
+                place.rest.advance(written);
+            }
+        }
+        turn.is_shared = false;
+        self.handed.notify_one();
+    }
+
+    /// Resolves when the client said something, left, or was handed over.
+    pub async fn disturbed(&self) {
+        tokio::select! {
+            // A connection that is gone is found out by reading.
+            _ = self.wire.readable() => {}
+            () = self.handed.notified() => {}
+        }
+    }
+
+    /// Takes the line from the broadcast, where it left it.
+    pub fn take(&self) -> Place {
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        turn.is_shared = false;
+        std::mem::take(&mut turn.place)
+    }
+
+    /// Writes what is owed of the last frame. What the socket took is noted even when this is given up half-way.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn pay(&self, place: &mut Place) -> io::Result<()> {
+        while !place.rest.is_empty() {
+            match self.wire.try_write(&place.rest) {
+                Ok(written) => place.rest.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wire.writable().await?,
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(seq) = place.rest_of.take() {
+            place.cursor = seq;
+        }
+        Ok(())
+    }
+}
+
+/// A text message as a server sends it: one frame, not masked (RFC 6455, 5.2).
+pub(super) fn text_frame(text: &str) -> Bytes {
+    let mut frame = Vec::with_capacity(text.len() + 10);
+    frame.push(0x81);
+    match (u8::try_from(text.len()), u16::try_from(text.len())) {
+        (Ok(length), _) if length < 126 => frame.push(length),
+        (_, Ok(length)) => {
+            frame.push(126);
+            frame.extend(length.to_be_bytes());
+        }
+        _ => {
+            frame.push(127);
+            frame.extend(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        }
+    }
+    frame.extend(text.as_bytes());
+    frame.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_says_its_length_as_the_protocol_has_it() {
+        let head = |length: usize| {
+            let frame = text_frame(&"x".repeat(length));
+            frame.get(..frame.len() - length).unwrap().to_vec()
+        };
+        assert_eq!(head(0), [0x81, 0]);
+        assert_eq!(head(125), [0x81, 125]);
+        assert_eq!(head(126), [0x81, 126, 0, 126]);
+        assert_eq!(head(65_535), [0x81, 126, 0xff, 0xff]);
+        assert_eq!(head(65_536), [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_gap_without_events_is_passed_over_and_one_with_events_is_told() {
+        let lines = Lines::default();
+        let push = |kind| lines.queue.lock().unwrap().push(kind, Bytes::new());
+        let mut fresh = Place::default();
+        let mut late = Place::default();
+        push(Kind::Event(1));
+        assert!(matches!(lines.next(&mut fresh), Next::Frame(Frame { kind: Kind::Event(1), .. })));
+        for _ in 0..=QUEUE {
+            push(Kind::Metrics);
+        }
+        // Of all these metrics only the newest is worth sending.
+        assert!(matches!(lines.next(&mut fresh), Next::Frame(Frame { kind: Kind::Metrics, .. })));
+        assert!(matches!(lines.next(&mut fresh), Next::Nothing));
+        assert!(matches!(lines.next(&mut late), Next::Missed));
+    }
+
+    #[test]
+    fn an_event_out_of_the_journal_is_not_sent_twice() {
+        let lines = Lines::default();
+        let mut place = Place { cursor: 7, ..Place::default() };
+        for seq in [6, 7, 8] {
+            lines.queue.lock().unwrap().push(Kind::Event(seq), Bytes::new());
+        }
+        assert!(matches!(lines.next(&mut place), Next::Frame(Frame { kind: Kind::Event(8), .. })));
+        assert!(matches!(lines.next(&mut place), Next::Nothing));
+    }
+}

@@ -1,0 +1,306 @@
+//! The judgement as a table, and the summary's bounds under hostile states.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use proptest::prelude::*;
+use rust_decimal::Decimal;
+
+use super::view::{ConfigSync, HealthState, Moment, StateView};
+use super::{Extras, RunningWorkflow, example, summary};
+use crate::bots::{FirstSeen, Presence, Seen};
+use botops_contract::{BotReport, BreakerState, Phase, SemanticError, SessionPhase, Severity};
+
+const TTL: Duration = Duration::from_secs(60);
+
+fn seen_with(change: impl FnOnce(&mut BotReport)) -> Seen {
+    let mut seen = example::seen();
+    change(Arc::make_mut(seen.report.as_mut().unwrap()));
+    seen
+}
+
+fn state(seen: &Seen, age: Option<u64>) -> StateView {
+    let extras = Extras::default();
+    StateView::of(&Moment {
+        seen,
+        extras: &extras,
+        ttl: TTL,
+        now: Utc::now(),
+        age: age.map(Duration::from_secs),
+    })
+}
+
+#[track_caller]
+fn check(seen: &Seen, age: Option<u64>, status: HealthState, warnings: &[&str]) {
+    let state = state(seen, age);
+    assert_eq!(state.health.status, status, "{}", state.health.reason);
+    assert!(state.health.reason.ends_with('.'), "no sentence: {}", state.health.reason);
+    assert!(!state.health.reason.contains(".."), "{}", state.health.reason);
+    let found: Vec<bool> =
+        warnings.iter().map(|start| state.warnings.iter().any(|text| text.starts_with(start))).collect();
+    assert_eq!(state.warnings.len(), warnings.len(), "{:?}", state.warnings);
+    assert!(found.iter().all(|found| *found), "{:?}", state.warnings);
+}
+
+fn away(presence: Presence, reason: &str) -> Seen {
+    Seen { presence, presence_reason: reason.to_owned(), ..example::seen() }
+}
+
+#[test]
+fn a_bot_on_time_is_healthy_and_warns_of_nothing() {
+    check(&example::seen(), Some(0), HealthState::Healthy, &[]);
+    check(&example::seen(), Some(60), HealthState::Healthy, &[]);
+}
+
+#[test]
+fn old_data_degrades_and_a_bot_that_answers_is_never_offline_for_it() {
+    check(&example::seen(), Some(61), HealthState::Degraded, &["Data is stale: 61 s"]);
+    check(&example::seen(), Some(300), HealthState::Degraded, &["Data is stale: 300 s"]);
+    check(
+        &example::seen(),
+        Some(1_080),
+        HealthState::Degraded,
+        &["DATA IS VERY OLD: everything below is 1080 s old"],
+    );
+    let silent = away(Presence::Reloading, "it is being restarted");
+    check(&silent, Some(301), HealthState::Offline, &["Bot offline", "DATA IS VERY OLD"]);
+}
+
+#[test]
+fn a_loop_that_stands_still_degrades_a_bot_that_answers() {
+    let ticked = |seconds: u64, interval: Option<f64>| {
+        let mut seen = seen_with(|report| report.loop_stats.expected_interval_s = interval);
+        let watched = Duration::from_secs(5);
+        let age = Duration::from_secs(seconds) - watched;
+        let at = std::time::Instant::now().checked_sub(watched).unwrap();
+        seen.tick_seen = Some(FirstSeen { at, age, ahead: Duration::ZERO });
+        seen
+    };
+    let told = "The bot's trading loop stands still: its last tick was";
+    check(&ticked(59, None), Some(0), HealthState::Healthy, &[]);
+    check(&ticked(61, None), Some(0), HealthState::Degraded, &[told]);
+    check(&ticked(5, Some(0.2)), Some(0), HealthState::Healthy, &[]);
+    check(&ticked(6, Some(0.2)), Some(0), HealthState::Degraded, &[told]);
+    check(&ticked(299, Some(300.0)), Some(0), HealthState::Healthy, &[]);
+    check(&ticked(306, Some(300.0)), Some(0), HealthState::Degraded, &[told]);
+    // An old time that has only just been seen may be a step of the clock.
+    let mut stepped = ticked(1_000, Some(0.2));
+    stepped.tick_seen = stepped.tick_seen.map(|tick| FirstSeen { at: std::time::Instant::now(), ..tick });
+    check(&stepped, Some(0), HealthState::Healthy, &[]);
+    for senseless in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        check(&ticked(59, Some(senseless)), Some(0), HealthState::Healthy, &[]);
+    }
+}
+
+#[test]
+fn a_lost_bot_is_offline_with_its_last_state() {
+    for presence in [Presence::Exited, Presence::Hung, Presence::Unreachable] {
+        let seen = away(presence, "its process is gone");
+        check(&seen, Some(3), HealthState::Offline, &["Bot offline: its process is gone."]);
+        assert!(state(&seen, Some(3)).account.is_some());
+    }
+    let stale = away(Presence::Exited, "its process is gone");
+    check(&stale, Some(100), HealthState::Offline, &["Bot offline", "Data is stale"]);
+}
+
+#[test]
+fn a_bot_that_never_was_is_offline_and_everything_is_null_with_a_reason() {
+    let mut seen = away(Presence::NeverSeen, "there is no socket at /run/bot.sock");
+    seen.report = None;
+    seen.hello = None;
+    check(&seen, None, HealthState::Offline, &["Bot offline: there is no socket at /run/bot.sock."]);
+    let state = state(&seen, None);
+    let json = serde_json::to_value(&state).unwrap();
+    for part in
+        ["mode", "account", "positions", "orders", "performance", "config", "market", "circuit_breaker"]
+    {
+        assert!(json[part].is_null(), "{part} is invented: {}", json[part]);
+        assert!(state.unknown.iter().any(|unknown| unknown.part == part), "{part} has no reason");
+    }
+    assert!(state.is_data_stale);
+    assert_eq!(json["data_age_seconds"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_slow_or_restarting_bot_is_degraded() {
+    check(&away(Presence::Slow, "its last answer took 3.0 s"), Some(3), HealthState::Degraded, &[]);
+    check(&away(Presence::Reloading, "it is being restarted"), Some(3), HealthState::Degraded, &[]);
+}
+
+#[test]
+fn what_keeps_the_bot_from_trading_degrades_it() {
+    let open = seen_with(|report| {
+        report.circuit_breaker.state = BreakerState::Open;
+        report.circuit_breaker.reason = Some("5 failed checks in 60 s.".to_owned());
+    });
+    check(&open, Some(0), HealthState::Degraded, &["The circuit breaker is open: 5 failed checks in 60 s."]);
+    let session = seen_with(|report| {
+        let session = report.session.as_mut().unwrap();
+        session.state = SessionPhase::HaltedCredential;
+        session.is_healthy = false;
+        session.needs_human = Some("renew_credentials".to_owned());
+    });
+    check(&session, Some(0), HealthState::Degraded, &["The broker session is halted", "The broker waits"]);
+    let errors = seen_with(|report| report.error_count_last_hour = 10);
+    check(&errors, Some(0), HealthState::Degraded, &["High error rate: 10"]);
+    let critical = seen_with(|report| report.worst_error_last_hour = Some(Severity::Critical));
+    check(&critical, Some(0), HealthState::Degraded, &["High error rate: 1"]);
+    let degraded = seen_with(|report| report.phase = Phase::Degraded);
+    check(&degraded, Some(0), HealthState::Degraded, &["The bot runs degraded"]);
+    let paused = seen_with(|report| report.phase = Phase::Paused);
+    check(&paused, Some(0), HealthState::Healthy, &["The bot is paused"]);
+}
+
+#[test]
+fn positions_come_highest_profit_first_and_unknown_last() {
+    let seen = seen_with(|report| {
+        let one = report.positions[0].clone();
+        let with = |symbol: &str, profit: Option<i64>| {
+            let mut position = one.clone();
+            position.symbol = symbol.to_owned();
+            position.unrealized_pl = profit.map(Decimal::from);
+            position
+        };
+        report.positions = vec![with("A", None), with("B", Some(-5)), with("C", Some(7))];
+    });
+    let symbols: Vec<String> =
+        state(&seen, Some(0)).positions.unwrap().into_iter().map(|position| position.symbol).collect();
+    assert_eq!(symbols, ["C", "B", "A"]);
+}
+
+#[test]
+fn a_usual_state_fits_without_shortening() {
+    let seen = seen_with(|report| {
+        let position = report.positions[0].clone();
+        report.positions = vec![position; 8];
+        let error = report.recent_errors[0].clone();
+        report.recent_errors = (0..3)
+            .map(|n| SemanticError { timestamp: error.timestamp + Duration::from_secs(n), ..error.clone() })
+            .collect();
+        report.error_count_last_hour = 12;
+    });
+    let summary = render(&seen, &Extras::default());
+    assert_eq!(summary["top_positions"].as_array().unwrap().len(), 5);
+    assert_eq!(summary["recent_errors"].as_array().unwrap().len(), 3);
+    let remediation = summary["recent_errors"][0]["remediation"].as_str().unwrap();
+    assert!(remediation.ends_with("closed."), "{remediation}");
+    let omitted: Vec<_> = summary["omitted"].as_array().unwrap().iter().map(|left| &left["what"]).collect();
+    assert_eq!(omitted, ["positions", "orders", "errors"]);
+}
+
+/// The summary as JSON, after holding both forms to the bounds.
+#[track_caller]
+fn render(seen: &Seen, extras: &Extras) -> serde_json::Value {
+    let moment = Moment { seen, extras, ttl: TTL, now: Utc::now(), age: Some(Duration::from_millis(1234)) };
+    let rendered = summary::render(&moment, &StateView::of(&moment), &[]);
+    for text in [&rendered.json, &rendered.markdown] {
+        let tokens = tiktoken_rs::o200k_base_singleton().encode_ordinary(text).len();
+        assert!(text.len() < summary::MAX_BYTES, "{} bytes", text.len());
+        assert!(tokens < summary::MAX_TOKENS, "{tokens} tokens: {text}");
+    }
+    serde_json::from_str(&rendered.json).unwrap()
+}
+
+fn hostile() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(String::new()),
+        any::<String>(),
+        "[!-~]{200,400}",
+        "[\\p{L}\\p{M}\\p{S}\\p{P}]{100,300}",
+        Just("\"\\".repeat(500)),
+        Just("|`<[]!*\\".repeat(200)),
+        Just("🏴‍☠️🧑🏽‍🚀".repeat(100)),
+        Just("𓀀𒀱㌀𪚥".repeat(200)),
+        Just("Z̴͎̈́a̷l̶g̵o".repeat(100)),
+        Just("\u{202e}\u{1b}[31m\u{0}".repeat(300)),
+        "[a-z]{1,12}( [a-z]{1,12}){0,60}",
+        "[0-9]{100,200}",
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_state_makes_the_summary_too_large(
+        texts in proptest::collection::vec(hostile(), 16),
+        positions in prop_oneof![Just(0_usize), Just(1), Just(7), Just(300)],
+        digits in prop_oneof![Just(Decimal::MAX), Just(Decimal::MIN), Just(Decimal::new(-1, 28)), Just(Decimal::ZERO)],
+        presence in prop_oneof![Just(Presence::Connected), Just(Presence::Exited), Just(Presence::Slow)],
+        warnings in 0_usize..40,
+    ) {
+        let text = |n: usize| texts[n % texts.len()].clone();
+        let mut seen = seen_with(|report| {
+            report.account.buying_power = digits;
+            report.account.account_balance = digits;
+            report.account.cash_balance = digits;
+            report.performance.daily_pl = digits;
+            let mut position = report.positions[0].clone();
+            position.quantity = digits;
+            position.current_price = Some(digits);
+            position.unrealized_pl = Some(digits);
+            report.positions = (0..positions)
+                .map(|n| {
+                    let mut position = position.clone();
+                    position.symbol = text(n);
+                    position
+                })
+                .collect();
+            let error = report.recent_errors[0].clone();
+            report.recent_errors = (0..5)
+                .map(|n| SemanticError {
+                    error_code: text(n),
+                    message: text(n + 1),
+                    cause: text(n + 2),
+                    impact: text(n + 3),
+                    remediation: text(n + 4),
+                    ..error.clone()
+                })
+                .collect();
+            report.error_count_last_hour = 100_000;
+            report.circuit_breaker.state = BreakerState::Open;
+            report.circuit_breaker.reason = Some(text(5));
+            report.phase = Phase::Degraded;
+            report.phase_reason = Some(text(6));
+            report.no_entry_reasons = (0..10).map(text).collect();
+            let session = report.session.as_mut().unwrap();
+            session.is_healthy = false;
+            session.state = SessionPhase::HaltedCredential;
+            session.reason = Some(text(7));
+            session.needs_human = Some(text(8));
+        });
+        seen.presence = presence;
+        seen.presence_reason = text(9);
+        let extras = Extras {
+            config_sync: Some(ConfigSync { status: text(10), reason: text(11) }),
+            system_health: Some(text(12)),
+            workflow: Some(RunningWorkflow {
+                workflow_id: text(13),
+                run_id: text(14),
+                state: text(15),
+                step: Some(text(0)),
+            }),
+            warnings: (0..warnings).map(text).collect(),
+        };
+        let summary = render(&seen, &extras);
+        prop_assert_eq!(&summary["mode"], "paper");
+        prop_assert!(summary["position_count"].as_u64() == Some(positions as u64));
+        prop_assert!(summary["omitted"].as_array().unwrap().iter().any(|left| left["what"] == "errors"));
+    }
+}
+
+#[test]
+fn ten_thousand_positions_and_a_megabyte_of_text_fit() {
+    let seen = seen_with(|report| {
+        let position = report.positions[0].clone();
+        report.positions = vec![position; 10_000];
+        report.recent_errors[0].message = "\u{202e}x\u{0}é漢".repeat(150_000);
+        report.error_count_last_hour = 100_000;
+    });
+    let summary = render(&seen, &Extras::default());
+    let omitted = summary["omitted"].as_array().unwrap();
+    assert_eq!(omitted[0]["count"], 9_995);
+    assert_eq!(omitted[0]["call"]["path"], "/api/v1/state?fields=positions");
+    assert!(omitted.iter().any(|left| left["what"] == "errors" && left["count"] == 99_999));
+}

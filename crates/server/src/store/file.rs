@@ -1,0 +1,140 @@
+//! The store's file: how it is opened, brought to the newest schema, checked, and put aside when it is damaged.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{salvage, unavailable};
+use botops_core::error::Error;
+
+/// What each schema version adds, in order. `PRAGMA user_version` counts them; a published entry never changes.
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/001_events.sql"),
+    include_str!("migrations/002_ops.sql"),
+    include_str!("migrations/003_performance.sql"),
+    include_str!("migrations/004_configs.sql"),
+    include_str!("migrations/005_definitions.sql"),
+    include_str!("migrations/006_health.sql"),
+    include_str!("migrations/007_failures.sql"),
+];
+
+/// Opens or makes the store at its newest schema. A damaged one is put aside, and a new one begins with what can be read
+/// of it.
+pub(super) fn open(path: &Path) -> Result<Connection, Error> {
+    let connection = match connect(path).and_then(|connection| check(&connection).map(|()| connection)) {
+        Ok(connection) => connection,
+        Err(error) if is_damage(&error) => {
+            let aside = put_aside(path).map_err(|error| unavailable(&error))?;
+            tracing::error!(store.aside = %aside.display(),
+                "the store was damaged and put aside as {}; a new one is started", aside.display());
+            let connection = connect(path).map_err(|error| unavailable(&error))?;
+            migrate(&connection).map_err(|error| unavailable(&error))?;
+            tell_saved(salvage::salvage(&connection, &aside));
+            connection
+        }
+        Err(error) => return Err(unavailable(&error)),
+    };
+    migrate(&connection).map_err(|error| unavailable(&error))?;
+    Ok(connection)
+}
+
+/// Which file this is, whatever its name: a deleted file lives on under nobody's name while it is open.
+pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// A connection that may write.
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// A connection that may not.
+pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_secs(2))?;
+    Ok(connection)
+}
+
+/// Reads the whole file; an error says that it is damaged.
+pub(super) fn check(connection: &Connection) -> rusqlite::Result<()> {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" {
+        return Ok(());
+    }
+    let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    Err(rusqlite::Error::SqliteFailure(damage, Some(verdict)))
+}
+
+fn migrate(connection: &Connection) -> rusqlite::Result<()> {
+    let done: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = usize::try_from(done).unwrap_or(usize::MAX);
+    for (index, sql) in MIGRATIONS.iter().enumerate().skip(done) {
+        let version = index + 1;
+        connection
+            .execute_batch(&format!("BEGIN IMMEDIATE; {sql}; PRAGMA user_version = {version}; COMMIT"))?;
+    }
+    Ok(())
+}
+
+/// The file is no longer what SQLite wrote.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// Renames the file and its log to `<name>.damaged-<time>`.
+pub(super) fn put_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let stamp = chrono::Utc::now().format("%Y%m%dT%H%M%SZ");
+    let aside = path.with_extension(format!("damaged-{stamp}"));
+    std::fs::rename(path, &aside)?;
+    // What was written last is in the log, which goes with its file.
+    match std::fs::rename(beside(path, "-wal"), beside(&aside, "-wal")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    remove_beside(path)?;
+    Ok(aside)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Removes the log and the index of a file that is no longer there.
+pub(super) fn remove_beside(path: &Path) -> std::io::Result<()> {
+    for suffix in ["-wal", "-shm"] {
+        match std::fs::remove_file(beside(path, suffix)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn tell_saved(saved: rusqlite::Result<salvage::Saved>) {
+    match saved {
+        Ok(saved) if saved.torn.is_empty() => {
+            tracing::warn!("all {} rows of the damaged store were saved", saved.rows);
+        }
+        Ok(saved) => {
+            let torn = saved.torn.join(", ");
+            tracing::error!(
+                store.torn = torn,
+                "{} rows of the damaged store were saved; a part is lost of: {torn}",
+                saved.rows
+            );
+        }
+        Err(error) => tracing::error!("nothing of the damaged store could be saved: {error}"),
+    }
+}

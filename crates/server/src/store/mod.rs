@@ -1,0 +1,367 @@
+//! The store: one SQLite file, one writer thread, a few read connections.
+//!
+//! Features hand in closures and hold their own SQL; this module keeps from them: the connection settings (WAL,
+//! `synchronous=FULL`, foreign keys), the group commit (closures that wait together share one commit), migrations,
+//! and what to do when the disk is full or the file is damaged or gone. A write returns after it is durable. Deliberately
+//! absent: a pool for writing (SQLite has one writer) and a query on the path of `summary`, `state` and `metrics`.
+
+mod file;
+mod room;
+mod salvage;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::{oneshot, watch};
+
+use self::writer::Order;
+use botops_core::error::{Code, Error};
+
+/// Waiting writes beyond which new ones are refused: the disk does not follow.
+const BACKLOG: usize = 20_000;
+
+/// Read connections kept open.
+const READERS: usize = 4;
+
+/// Why a write closure gives up; its changes are undone.
+#[derive(Debug)]
+pub enum Abort {
+    /// SQLite failed.
+    Sql(rusqlite::Error),
+    /// The feature refused.
+    Refused(Error),
+}
+
+impl From<rusqlite::Error> for Abort {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Error> for Abort {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<Abort> for Error {
+    fn from(abort: Abort) -> Self {
+        match abort {
+            Abort::Sql(error) => sql_error(&error),
+            Abort::Refused(error) => error,
+        }
+    }
+}
+
+/// Handle to the store; cloning is cheap. The writer thread ends with the last handle.
+#[derive(Debug, Clone)]
+pub struct Store {
+    jobs: mpsc::Sender<Order>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    readers: Mutex<Vec<Connection>>,
+    /// Counts how often the file was replaced: a reader of an older one is not kept.
+    replaced: AtomicUsize,
+    waiting: AtomicUsize,
+    /// Whether the last write, or the last try to write, went through.
+    writes: AtomicBool,
+    /// Why nothing can be recorded now.
+    trouble: watch::Sender<Option<String>>,
+    /// Somebody met damage since the file was last read whole.
+    suspect: AtomicBool,
+}
+
+impl Store {
+    /// Opens or makes `path`, brings it to the newest schema and starts the writer thread.
+    ///
+    /// A damaged file is put aside as `<name>.damaged-<time>` and a new one is started with what could still be read of
+    /// it: answers go on.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`] when the folder cannot be written.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let connection = file::open(path)?;
+        let (jobs, inbox) = mpsc::channel();
+        let shared = Arc::new(Shared {
+            path: path.to_owned(),
+            readers: Mutex::default(),
+            replaced: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            writes: AtomicBool::new(true),
+            trouble: watch::Sender::new(None),
+            suspect: AtomicBool::new(false),
+        });
+        let for_thread = shared.clone();
+        std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer::write_loop(connection, &inbox, &for_thread))
+            .map_err(|error| unavailable(&error))?;
+        Ok(Self { jobs, shared })
+    }
+
+    /// Runs `work` in a transaction and returns after it is durable. Nothing of a failed closure stays.
+    ///
+    /// # Errors
+    /// What `work` refused with, or [`Code::StoreUnavailable`].
+    pub async fn write<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Abort> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.submit(work, move |result| drop(reply.send(result)))?;
+        answer.await.map_err(|_| Error::new(Code::StoreUnavailable).caused_by("the writer thread is gone"))?
+    }
+
+    /// Queues `work` without waiting; a failure is logged. For the journal, where the memory copy serves meanwhile.
+    pub fn post<F>(&self, what: &'static str, work: F)
+    where
+        F: FnOnce(&Connection) -> Result<(), Abort> + Send + 'static,
+    {
+        let queued = self.submit(work, move |result| {
+            if let Err(error) = result {
+                tracing::error!(
+                    store.what = what,
+                    error.cause = error.cause_for_log(),
+                    "{what} could not be stored: {error}"
+                );
+            }
+        });
+        if let Err(error) = queued {
+            tracing::error!(store.what = what, "{what} could not be queued for the store: {error}");
+        }
+    }
+
+    /// Runs `work` on a read-only connection, away from the async threads.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`] when the file cannot be read.
+    pub async fn read<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Abort> + Send + 'static,
+    {
+        let shared = self.shared.clone();
+        let joined = tokio::task::spawn_blocking(move || shared.read(work)).await;
+        joined.map_err(|error| Error::new(Code::Internal).caused_by(error))?
+    }
+
+    /// Whether changes can be recorded: the last write went through, and the folder takes new files.
+    pub fn writable(&self) -> bool {
+        self.shared.trouble.borrow().is_none()
+    }
+
+    /// Why changes cannot be recorded, as it changes; `None` while they can.
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.shared.trouble.subscribe()
+    }
+
+    /// Writes that wait for the disk.
+    pub fn backlog(&self) -> usize {
+        self.shared.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody met damage since [`Store::read_whole`] was last called.
+    pub fn is_suspect(&self) -> bool {
+        self.shared.suspect.load(Ordering::Relaxed)
+    }
+
+    /// Reads the whole file for damage, on this thread: false when there is some, nothing when it cannot be read now.
+    pub fn read_whole(&self) -> Option<bool> {
+        self.shared.suspect.store(false, Ordering::Relaxed);
+        // A connection of its own: what others hold in memory says nothing about the file.
+        match file::connect_reader(&self.shared.path).and_then(|connection| file::check(&connection)) {
+            Ok(()) => Some(true),
+            Err(error) if file::is_damage(&error) => Some(false),
+            Err(_) => None,
+        }
+    }
+
+    /// Where the file lies.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Returns when everything queued before is durable.
+    pub async fn flush(&self) {
+        // A closure that changes nothing waits for those before it.
+        if let Err(error) = self.write(|_| Ok(())).await {
+            tracing::error!("the store could not be flushed: {error}");
+        }
+    }
+
+    /// Folds the log into the file; writes the file anew from what the writer still holds open when somebody deleted
+    /// or replaced it. Says what was done.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`] when the disk does not let it.
+    pub async fn mend(&self) -> Result<&'static str, Error> {
+        let gone = || Error::new(Code::StoreUnavailable).caused_by("the writer thread is gone");
+        let (reply, answer) = oneshot::channel();
+        self.jobs.send(Order::Mend(reply)).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// A store that was damaged and put aside, and still lies there.
+    pub fn aside(&self) -> Option<PathBuf> {
+        let prefix = format!("{}.damaged-", self.shared.path.file_stem()?.to_str()?);
+        let beside = std::fs::read_dir(self.shared.path.parent()?).ok()?;
+        let names = beside.filter_map(Result::ok).map(|entry| entry.path());
+        names
+            .filter(|path| {
+                path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
+                    name.starts_with(&prefix) && !name.ends_with("-wal") && !name.ends_with("-shm")
+                })
+            })
+            .max()
+    }
+
+    fn submit<T, F, R>(&self, work: F, reply: R) -> Result<(), Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Abort> + Send + 'static,
+        R: FnOnce(Result<T, Error>) + Send + 'static,
+    {
+        if self.backlog() >= BACKLOG {
+            return Err(Error::new(Code::StoreUnavailable).detail("too many writes wait for the disk"));
+        }
+        let job = writer::job(self.shared.clone(), work, reply);
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        self.jobs.send(Order::Write(job)).map_err(|_| {
+            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+            Error::new(Code::StoreUnavailable).caused_by("the writer thread is gone")
+        })
+    }
+}
+
+impl Shared {
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Abort>) -> Result<T, Error> {
+        let replaced = self.replaced.load(Ordering::Acquire);
+        let kept = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => file::connect_reader(&self.path).map_err(|error| unavailable(&error))?,
+        };
+        let result = work(&connection).inspect_err(|abort| self.note_damage(abort)).map_err(Error::from);
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() < READERS && self.replaced.load(Ordering::Acquire) == replaced {
+            readers.push(connection);
+        }
+        result
+    }
+
+    fn note_damage(&self, abort: &Abort) {
+        if matches!(abort, Abort::Sql(error) if file::is_damage(error)) {
+            self.suspect.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn unavailable(cause: &dyn std::fmt::Display) -> Error {
+    Error::new(Code::StoreUnavailable).caused_by(cause)
+}
+
+fn sql_error(error: &rusqlite::Error) -> Error {
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DiskFull
+            | ErrorCode::ReadOnly
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::PermissionDenied,
+        ) => unavailable(error),
+        _ => Error::new(Code::Internal).effect(botops_core::error::Effect::None).caused_by(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failed_closure_leaves_nothing_and_its_neighbours_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ops.db")).unwrap();
+        let put = |key: &'static str, fail: bool| {
+            store.write(move |connection| {
+                connection.execute("INSERT INTO meta(key, value) VALUES(?1, 'x')", [key])?;
+                if fail { Err(Error::new(Code::BotRefused).into()) } else { Ok(()) }
+            })
+        };
+        let (a, b, c) = tokio::join!(put("a", false), put("b", true), put("c", false));
+        assert!(a.is_ok() && c.is_ok());
+        assert_eq!(b.unwrap_err().code(), Code::BotRefused);
+        let keys: Vec<String> = store
+            .read(|connection| {
+                let mut statement =
+                    connection.prepare("SELECT key FROM meta WHERE value = 'x' ORDER BY key")?;
+                let keys = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+                Ok(keys)
+            })
+            .await
+            .unwrap();
+        assert_eq!(keys, ["a", "c"]);
+    }
+
+    #[test]
+    fn a_damaged_file_is_put_aside_and_answers_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ops.db");
+        std::fs::write(&path, b"this is no database, not even close to one, but long enough to look at")
+            .unwrap();
+        let store = Store::open(&path).unwrap();
+        assert!(store.writable());
+        let aside = std::fs::read_dir(folder.path())
+            .unwrap()
+            .filter_map(Result::ok)
+            .any(|entry| entry.file_name().to_string_lossy().contains("damaged"));
+        assert!(aside);
+        assert!(store.aside().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_deleted_file_is_written_anew_with_everything_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ops.db");
+        let store = Store::open(&path).unwrap();
+        let put = |key: &'static str| {
+            store.write(move |connection| {
+                connection.execute("INSERT INTO meta(key, value) VALUES(?1, 'x')", [key])?;
+                Ok(())
+            })
+        };
+        let count = async |store: &Store| {
+            let count = store.read(|connection| {
+                let count: i64 =
+                    connection
+                        .query_row("SELECT count(*) FROM meta WHERE value = 'x'", [], |row| row.get(0))?;
+                Ok(count)
+            });
+            count.await.unwrap()
+        };
+        put("a").await.unwrap();
+        assert_eq!(count(&store).await, 1);
+        assert_eq!(store.mend().await.unwrap(), "the log was folded into the file");
+        std::fs::remove_file(&path).unwrap();
+        put("b").await.unwrap();
+        assert_eq!(store.mend().await.unwrap(), "the file was gone and is written anew");
+        put("c").await.unwrap();
+        assert_eq!(count(&store).await, 3);
+        drop(store);
+        // The writer thread folds its log in at the end; another process sees all of it either way.
+        let store = Store::open(&path).unwrap();
+        assert_eq!(count(&store).await, 3);
+        assert!(store.aside().is_none());
+    }
+}

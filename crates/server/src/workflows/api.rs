@@ -1,0 +1,293 @@
+//! Routes of workflows and artifacts.
+#![expect(unused_qualifications, reason = "utoipa's macro repeats the query types of handlers")]
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use utoipa::{IntoParams, ToSchema};
+
+use super::view::{ListView, PlanView, RunPage, RunView, WorkflowView};
+use super::{Started, Workflows};
+use crate::ops_log::StoredActor;
+use botops_core::error::{Code, Error, Problem};
+use botops_http::{self, Actor, Idempotency, Json, Path, Query, Routes, json_with_status, routes};
+
+/// Longest wait of one request.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Runs of a page.
+const PAGE: u32 = 50;
+const PAGE_MAX: u32 = 200;
+
+/// What an execution takes.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ExecuteRequest {
+    /// As the workflow's schema says; left out, the defaults.
+    #[serde(default)]
+    #[schema(value_type = Object, example = json!({"samples": 1}))]
+    params: Value,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct ExecuteQuery {
+    /// Say what would happen, do nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct WaitQuery {
+    /// Answer when something has happened, at the latest after this (`30s`).
+    wait: Option<String>,
+    /// Something beyond this `seq`; left out, something new from now on.
+    after_seq: Option<u64>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct RunsQuery {
+    /// Older than this run: `next` of the page before.
+    after: Option<String>,
+    /// Runs of a page [50].
+    limit: Option<u32>,
+}
+
+/// A run that was begun.
+#[derive(Debug, Serialize, ToSchema)]
+struct ExecutedView {
+    /// How it stands.
+    #[serde(flatten)]
+    run: RunView,
+    /// True when this request came before and this is what it began.
+    replayed: bool,
+    /// True when the same work was under way and this is its run.
+    joined: bool,
+}
+
+/// The routes of workflows and artifacts.
+pub fn routes() -> Routes<Workflows> {
+    Routes::new([
+        routes!(list_workflows),
+        routes!(get_workflow),
+        routes!(execute_workflow),
+        routes!(get_workflow_status),
+        routes!(list_workflow_runs),
+        routes!(get_workflow_run),
+        routes!(cancel_workflow_run),
+        routes!(get_artifact),
+    ])
+}
+
+/// All workflows: what they do, what they take, how well they do
+#[utoipa::path(get, path = "/api/v1/workflows", tag = "workflows", security(("api_key" = ["read"])),
+    responses((status = 200, description = "The list, with faults of files that cannot be used", body = ListView,
+        example = json!({"items": [{"workflow_id": "check-health", "title": "Full health check with a verdict",
+            "description": null, "risk": "read", "params": {"type": "object", "additionalProperties": false,
+            "properties": {"samples": {"type": "integer", "minimum": 1, "maximum": 30, "default": 3}}},
+            "on_conflict": "join", "timeout_s": 60, "origin": "shipped", "definition_sha256": "3fa9…",
+            "success_rate": 1.0, "counted": 12, "succeeded": 12, "cancelled": 0, "duration_p50_ms": 2100,
+            "duration_p95_ms": 2400, "findings": []}], "next": null, "omitted": 0, "findings": []}))))]
+async fn list_workflows(State(workflows): State<Workflows>) -> Result<Response, Error> {
+    Ok(botops_http::json(&workflows.list().await?))
+}
+
+/// One workflow with its steps, its parameters and its newest runs
+#[utoipa::path(get, path = "/api/v1/workflows/{id}", tag = "workflows", security(("api_key" = ["read"])),
+    params(("id" = String, Path, description = "The workflow's id", example = "check-health")),
+    responses((status = 200, description = "The workflow", body = WorkflowView,
+        example = json!({"workflow_id": "restart-bot", "title": "Restart the bot without losing orders or config",
+            "risk": "disruptive", "params": {"type": "object"}, "steps": [{"step": "pause",
+            "uses": "bot.pause_trading", "says": "no new positions", "class": "mutate",
+            "undo": "bot.resume_trading", "pivot": false}], "last_runs": []})),
+        (status = 404, description = "WFL_001", body = Problem)))]
+async fn get_workflow(State(workflows): State<Workflows>, Path(id): Path<String>) -> Result<Response, Error> {
+    Ok(botops_http::json(&workflows.workflow(&id).await?))
+}
+
+/// Run a workflow
+///
+/// Answers as soon as the run is durable; it goes on by itself, also after a restart of botops. `Location` names the
+/// run. The same `Idempotency-Key` again returns the same run. With `?dry_run=true` nothing is done and each step's
+/// output is predicted.
+#[utoipa::path(post, path = "/api/v1/workflows/{id}/execute", tag = "workflows",
+    security(("api_key" = ["operate"])),
+    params(("id" = String, Path, description = "The workflow's id", example = "check-health"), ExecuteQuery,
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key again returns the same run (24 h)")),
+    request_body = ExecuteRequest,
+    responses((status = 202, description = "The run has begun, or waits its turn", body = ExecutedView,
+            headers(("Location" = String, description = "The run's own path")),
+            example = json!({"run_id": "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10", "workflow_id": "check-health",
+                "state": "running", "terminal": false, "progress": {"done": 0, "total": 3, "percent": 0,
+                "current_step": null}, "steps": [], "failed_step": null, "error": null, "outputs": null,
+                "next_poll_ms": 500, "seq": 2, "replayed": false, "joined": false})),
+        (status = 200, description = "A dry run (`PlanView`), or the run under way that was joined", body = PlanView,
+            example = json!({"workflow_id": "check-health", "dry_run": true, "risk": "read", "forecast": "pass",
+                "steps": [], "predicted_outputs": {"status": "healthy", "reasons": []}, "locks": []})),
+        (status = 404, description = "WFL_001", body = Problem),
+        (status = 409, description = "WFL_004: another run or config change holds the bot", body = Problem),
+        (status = 422, description = "WFL_003, API_011", body = Problem),
+        (status = 429, description = "WFL_005, API_009, AUTH_004", body = Problem),
+        (status = 503, description = "SRV_002, SRV_003", body = Problem)))]
+async fn execute_workflow(
+    State(workflows): State<Workflows>,
+    actor: Actor,
+    Path(id): Path<String>,
+    Query(query): Query<ExecuteQuery>,
+    Idempotency(key): Idempotency,
+    Json(request): Json<Option<ExecuteRequest>>,
+) -> Result<Response, Error> {
+    let params = request.unwrap_or_default().params;
+    if query.dry_run {
+        return Ok(botops_http::json(&workflows.plan(&id, params).await?));
+    }
+    let started = workflows.execute(&id, params, StoredActor::from(&actor), key).await?;
+    let (status, run, replayed, joined) = match started {
+        Started::New(run) => (StatusCode::ACCEPTED, run, false, false),
+        Started::Replayed(run) => (StatusCode::ACCEPTED, run, true, false),
+        Started::Joined(run) => (StatusCode::OK, run, false, true),
+    };
+    let location = format!("/api/v1/workflows/runs/{}", run.run_id);
+    let mut response = json_with_status(status, &ExecutedView { run, replayed, joined });
+    let location =
+        HeaderValue::from_str(&location).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
+}
+
+/// How the newest run of a workflow stands
+#[utoipa::path(get, path = "/api/v1/workflows/{id}/status", tag = "workflows", security(("api_key" = ["read"])),
+    params(("id" = String, Path, description = "The workflow's id", example = "check-health")),
+    responses((status = 200, description = "Its newest run", body = RunView, example = json!(finished())),
+        (status = 404, description = "WFL_001, WFL_002", body = Problem)))]
+async fn get_workflow_status(
+    State(workflows): State<Workflows>,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    Ok(botops_http::json(&workflows.latest(&id).await?))
+}
+
+/// Runs of a workflow, newest first
+#[utoipa::path(get, path = "/api/v1/workflows/{id}/runs", tag = "workflows", security(("api_key" = ["read"])),
+    params(("id" = String, Path, description = "The workflow's id", example = "check-health"), RunsQuery),
+    responses((status = 200, description = "A page of runs", body = RunPage,
+        example = json!({"items": [{"run_id": "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10", "workflow_id": "check-health",
+            "state": "succeeded", "terminal": true, "created_at": "2026-03-02T15:00:00Z",
+            "updated_at": "2026-03-02T15:00:02Z", "actor": "operator"}], "next": null, "omitted": 0})),
+        (status = 400, description = "API_007", body = Problem),
+        (status = 404, description = "WFL_001", body = Problem)))]
+async fn list_workflow_runs(
+    State(workflows): State<Workflows>,
+    Path(id): Path<String>,
+    Query(query): Query<RunsQuery>,
+) -> Result<Response, Error> {
+    let limit = query.limit.unwrap_or(PAGE);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        let expected = format!("a whole number from 1 to {PAGE_MAX}");
+        return Err(Error::new(Code::ArgumentInvalid)
+            .detail("`limit` is out of range")
+            .field("?limit", limit, expected));
+    }
+    Ok(botops_http::json(&workflows.runs(&id, query.after, limit).await?))
+}
+
+/// How a run stands, now or when something has happened
+#[utoipa::path(get, path = "/api/v1/workflows/runs/{run}", tag = "workflows", security(("api_key" = ["read"])),
+    params(("run" = String, Path, description = "The run's id", example = "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10"),
+        WaitQuery),
+    responses((status = 200, description = "The run", body = RunView, example = json!(finished())),
+        (status = 400, description = "API_007", body = Problem),
+        (status = 404, description = "WFL_002", body = Problem)))]
+async fn get_workflow_run(
+    State(workflows): State<Workflows>,
+    Path(run): Path<String>,
+    Query(query): Query<WaitQuery>,
+) -> Result<Response, Error> {
+    let Some(wait) = query.wait else { return Ok(botops_http::json(&workflows.run(&run).await?)) };
+    let wait = botops_core::text::duration(&wait).filter(|wait| *wait <= WAIT_MAX).ok_or_else(|| {
+        let got = botops_core::text::clean(&wait, 40);
+        Error::new(Code::ArgumentInvalid).detail("`wait` cannot be used").field(
+            "?wait",
+            got,
+            "a time up to 30s",
+        )
+    })?;
+    let after = match query.after_seq {
+        Some(after) => after,
+        None => workflows.run(&run).await?.seq,
+    };
+    Ok(botops_http::json(&workflows.wait(&run, after, wait).await?))
+}
+
+/// Tell a run to stop
+///
+/// It ends its step, takes back what it did, and is then `cancelled`. Past its pivot a run only goes forward.
+#[utoipa::path(post, path = "/api/v1/workflows/runs/{run}/cancel", tag = "workflows",
+    security(("api_key" = ["operate"])),
+    params(("run" = String, Path, description = "The run's id", example = "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10")),
+    responses((status = 202, description = "It will stop", body = RunView,
+            example = json!({"run_id": "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10", "workflow_id": "restart-bot",
+                "state": "cancelling", "terminal": false, "next_poll_ms": 500})),
+        (status = 404, description = "WFL_002", body = Problem),
+        (status = 409, description = "WFL_006: it is over. WFL_007: it is past its pivot", body = Problem)))]
+async fn cancel_workflow_run(
+    State(workflows): State<Workflows>,
+    actor: Actor,
+    Path(run): Path<String>,
+) -> Result<Response, Error> {
+    let view = workflows.cancel(&run, &StoredActor::from(&actor)).await?;
+    Ok(json_with_status(StatusCode::ACCEPTED, &view))
+}
+
+/// A file that a run left behind, such as a log bundle
+#[utoipa::path(get, path = "/api/v1/artifacts/{id}", tag = "workflows", security(("api_key" = ["read"])),
+    params(("id" = String, Path, description = "The artifact's id, as the run put it out",
+        example = "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10-collect")),
+    responses((status = 200, description = "The file: tar, compressed with zstd", content_type = "application/zstd"),
+        (status = 404, description = "WFL_011", body = Problem)))]
+async fn get_artifact(State(workflows): State<Workflows>, Path(id): Path<String>) -> Result<Response, Error> {
+    let (file, length) = workflows.artifact(&id)?;
+    let chunks = stream::unfold(tokio::fs::File::from_std(file), |mut file| async move {
+        let mut chunk = vec![0; 64 * 1024];
+        match file.read(&mut chunk).await {
+            Ok(0) => None,
+            Ok(count) => {
+                chunk.truncate(count);
+                Some((Ok(Bytes::from(chunk)), file))
+            }
+            Err(error) => Some((Err(error), file)),
+        }
+    });
+    let mut response = Response::new(Body::from_stream(chunks));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zstd"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    // The name was checked: letters, digits and `-`.
+    let disposition = format!("attachment; filename=\"{id}.tar.zst\"");
+    let disposition =
+        HeaderValue::from_str(&disposition).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
+    headers.insert(header::CONTENT_DISPOSITION, disposition);
+    Ok(response)
+}
+
+/// An example for the document.
+fn finished() -> Value {
+    json!({
+        "run_id": "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10", "workflow_id": "check-health", "state": "succeeded",
+        "terminal": true, "progress": {"done": 3, "total": 3, "percent": 100, "current_step": null},
+        "steps": [{"step": "bot", "uses": "bot.status", "state": "succeeded", "attempts": 1}],
+        "failed_step": null, "error": null, "outputs": {"status": "healthy", "reasons": []}, "next_poll_ms": null,
+        "seq": 9, "params": {"samples": 3}, "actor": "operator",
+    })
+}
