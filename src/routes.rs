@@ -3,6 +3,8 @@
 //! Handlers carry whole paths (nesting would rewrite each request's address). The document is finished here: what
 //! holds for every operation (the key, the refusals of the guard) is written once, not at each handler.
 
+use std::collections::BTreeMap;
+
 use axum::Router;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -146,7 +148,6 @@ fn finish(document: &mut Value) {
         }
         for operation in item.as_object_mut().into_iter().flat_map(|item| item.values_mut()) {
             finish_operation(operation);
-            finish_refusals(operation);
         }
     }
 }
@@ -184,9 +185,9 @@ fn shape(operation: &mut Value) {
             content[media] = json!({"schema": {"type": "string"}});
         }
     }
-    if operation["responses"].get("400").is_none() {
-        operation["responses"]["400"] = problem("API_007, API_010");
-    }
+    let codes = operation.as_object_mut().expect("it was read as one").entry("x-error-codes");
+    let codes = codes.or_insert_with(|| json!([])).as_array_mut().expect("codes are listed");
+    codes.push(json!(Code::FieldUnknown.row().code));
 }
 
 /// MCP is one path with a protocol of its own; the guard reads its scope here like any other.
@@ -203,6 +204,7 @@ fn mcp_operation() -> Value {
         "description": "Stateless, both eras of the protocol. `Accept` names `application/json` and `text/event-stream`. Tools are \
             listed and called by the key's scopes; refusals are JSON-RPC errors with the Problem as `data`.",
         "security": [{"api_key": ["read"]}],
+        "x-json-rpc": true,
         "requestBody": {"required": true, "content": content(&asked)},
         "responses": {
             "200": {"description": "The answer", "content": answers},
@@ -211,7 +213,26 @@ fn mcp_operation() -> Value {
     }})
 }
 
-/// The guard's own refusals, which any call can meet.
+/// What any request can meet.
+const ANY_REQUEST: &[Code] = &[Code::NotAcceptable, Code::Internal, Code::DeadlineExceeded];
+
+/// What any request that needs a key can meet.
+const ANY_KEY: &[Code] = &[
+    Code::AuthKeyInvalid,
+    Code::AuthKeyExpired,
+    Code::AuthScopeMissing,
+    Code::AuthThrottled,
+    Code::RateLimited,
+    Code::ArgumentInvalid,
+];
+
+/// What any request with arguments can meet.
+const ANY_ARGUMENT: &[Code] = &[Code::JsonInvalid, Code::ArgumentInvalid];
+
+/// What any request with a body can meet.
+const ANY_BODY: &[Code] = &[Code::RequestTimeout, Code::BodyTooLarge, Code::MediaTypeUnknown];
+
+/// The refusals of an operation, by status: its own codes and those that any such request can meet.
 fn finish_operation(operation: &mut Value) {
     let is_open = operation["security"]
         .as_array()
@@ -221,42 +242,26 @@ fn finish_operation(operation: &mut Value) {
     if let Some(scope) = scope.map(str::to_owned) {
         operation["x-scope"] = json!(scope);
     }
-    let always = [("406", "API_003"), ("500", "SRV_001"), ("504", "SRV_004")];
-    let keyed = [("401", "AUTH_001, AUTH_002"), ("403", "AUTH_003"), ("429", "API_009, AUTH_004")];
-    let keyed = keyed.into_iter().filter(|_| !is_open);
     // What the extractors refuse, before any handler.
     let has_body = operation.get("requestBody").is_some();
     let takes = has_body || operation["parameters"].as_array().is_some_and(|list| !list.is_empty());
-    let argument = [("400", "API_006, API_007")].into_iter().filter(|_| takes);
-    let body = [("408", "API_008"), ("413", "API_004"), ("415", "API_005")].into_iter().filter(|_| has_body);
-    for (status, codes) in always.into_iter().chain(keyed).chain(argument).chain(body) {
-        let responses = &mut operation["responses"];
-        if responses.get(status).is_none() {
-            responses[status] = problem(codes);
-        }
+    let sets = [(true, ANY_REQUEST), (!is_open, ANY_KEY), (takes, ANY_ARGUMENT), (has_body, ANY_BODY)];
+    let own = operation["x-error-codes"].take();
+    let is_own = |code: &Code| own.as_array().into_iter().flatten().any(|name| name == code.row().code);
+    let is_met = |code: &Code| sets.iter().any(|(applies, set)| *applies && set.contains(code));
+    let codes: Vec<Code> = Code::ALL.iter().copied().filter(|code| is_own(code) || is_met(code)).collect();
+    let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+    codes.iter().for_each(|code| by_status.entry(code.row().status).or_default().push(*code));
+    for (status, codes) in by_status {
+        operation["responses"][status.to_string()] = problem(&codes);
     }
+    operation["x-error-codes"] = codes.iter().map(|code| code.row().code).collect();
 }
 
-/// A refusal is `application/problem+json`, however its handler wrote it down.
-fn finish_refusals(operation: &mut Value) {
-    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
-        let is_refusal = status.starts_with('4') || status.starts_with('5');
-        let Some(content) = response.get_mut("content").and_then(Value::as_object_mut).filter(|_| is_refusal)
-        else {
-            continue;
-        };
-        let is_problem = content
-            .get("application/json")
-            .is_some_and(|plain| plain["schema"]["$ref"] == "#/components/schemas/Problem");
-        if is_problem && let Some(schema) = content.remove("application/json") {
-            content.insert("application/problem+json".to_owned(), schema);
-        }
-    }
-}
-
-fn problem(codes: &str) -> Value {
+fn problem(codes: &[Code]) -> Value {
+    let named: Vec<_> = codes.iter().map(|code| format!("{} ({})", code.row().code, code.row().title)).collect();
     json!({
-        "description": format!("Refused: {codes}"),
+        "description": format!("Refused: {}", named.join(", ")),
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     })
 }

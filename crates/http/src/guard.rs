@@ -29,9 +29,6 @@ use botops_core::error::{Code, Error, Problem, Severity};
 /// How long a handler may take; a long poll waits 30 s of it.
 const DEADLINE: Duration = Duration::from_secs(35);
 
-/// Where MCP lives: refusals there are JSON-RPC, with the problem as data.
-const MCP: &str = "/mcp";
-
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -104,7 +101,7 @@ impl Guard {
             return response;
         }
         let origin = self.cors.origin(request.headers());
-        let is_mcp = request.uri().path().starts_with(MCP);
+        let is_json_rpc = methods.is_some_and(Methods::is_json_rpc);
         let is_change = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let admitted = self.admit(&request, methods, operation, peer);
         let key_id = match &admitted {
@@ -119,7 +116,7 @@ impl Guard {
             Err(error) => (refusal(error), None),
         };
         if response.status().as_u16() >= 400 {
-            let place = Place { id: id.as_str(), operation, key_id, is_mcp, allow: methods };
+            let place = Place { id: id.as_str(), operation, key_id, is_json_rpc, allow: methods };
             response = place.finish(response);
         } else if is_change {
             let name = operation.map_or("unknown", |operation| &operation.id);
@@ -170,7 +167,8 @@ impl Guard {
                 check_form(operation, headers)?;
                 return Ok(Admitted { known: None, left: None });
             }
-            Some(Operation { ticket: true, .. }) if has_ticket(request) => {
+            Some(operation @ Operation { ticket: true, .. }) if has_ticket(request) => {
+                operation.check_query(request.uri().query().unwrap_or_default())?;
                 return Ok(Admitted { known: None, left: None });
             }
             Some(Operation { scope, .. }) => *scope,
@@ -193,6 +191,9 @@ impl Guard {
             return Err(method_unknown(methods));
         }
         check_form(operation, headers)?;
+        if let (Some(operation), Some(query)) = (operation, request.uri().query()) {
+            operation.check_query(query)?;
+        }
         Ok(Admitted { known: Some(known), left: Some(left) })
     }
 
@@ -256,7 +257,7 @@ struct Place<'a> {
     id: &'a str,
     operation: Option<&'a Operation>,
     key_id: Option<&'a str>,
-    is_mcp: bool,
+    is_json_rpc: bool,
     allow: Option<&'a Methods>,
 }
 
@@ -265,12 +266,14 @@ impl Place<'_> {
     fn finish(&self, mut response: Response) -> Response {
         let error = match response.extensions_mut().remove::<Error>() {
             Some(error) => error,
-            None if is_ours(&response, self.is_mcp) => return response,
+            None if is_ours(&response, self.is_json_rpc) => return response,
             None => self.of_status(response.status()),
         };
+        #[cfg(debug_assertions)]
+        let (error, response) = self.documented(error, response);
         let problem = error.problem(self.id, Utc::now());
         self.log(&error, &problem);
-        let mut finished = if self.is_mcp {
+        let mut finished = if self.is_json_rpc {
             let body = serde_json::json!({
                 "jsonrpc": "2.0",
                 "id": null,
@@ -302,10 +305,24 @@ impl Place<'_> {
         finished
     }
 
+    /// A failure that the API document does not know of its operation is a defect: a debug build turns it into one that
+    /// the tests cannot miss. What MCP passes on is documented at the operation that it calls.
+    #[cfg(debug_assertions)]
+    fn documented(&self, error: Error, response: Response) -> (Error, Response) {
+        let code = error.code().row().code;
+        let Some(operation) = self.operation.filter(|one| !one.json_rpc && !one.may_fail_with(code)) else {
+            return (error, response);
+        };
+        let error = Error::new(Code::Internal)
+            .detail(format!("`{}` failed with {code}, which its route does not list: {error}", operation.id));
+        let response = refusal(error.clone());
+        (error, response)
+    }
+
     /// What the framework refused by itself, in our words.
     fn of_status(&self, status: StatusCode) -> Error {
         match status.as_u16() {
-            403 if self.is_mcp => Error::new(Code::OriginRefused),
+            403 if self.is_json_rpc => Error::new(Code::OriginRefused),
             404 => Error::new(Code::PathUnknown),
             405 => method_unknown(self.allow),
             406 => Error::new(Code::NotAcceptable),
@@ -351,9 +368,9 @@ impl Place<'_> {
 }
 
 /// A failing answer whose form somebody else decided on purpose: health documents with 503, JSON-RPC from MCP.
-fn is_ours(response: &Response, is_mcp: bool) -> bool {
+fn is_ours(response: &Response, is_json_rpc: bool) -> bool {
     let media = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    media.is_some_and(|media| media.contains("json") || (is_mcp && media.starts_with("text/event-stream")))
+    media.is_some_and(|media| media.contains("json") || (is_json_rpc && media.starts_with("text/event-stream")))
 }
 
 fn refusal(error: Error) -> Response {
@@ -376,7 +393,7 @@ fn check_form(operation: Option<&Operation>, headers: &HeaderMap) -> Result<(), 
 
 /// Whose name the handler is told.
 fn actor_of<'guard>(admitted: &Admitted<'guard>, operation: Option<&Operation>) -> Option<&'guard Known> {
-    admitted.known.filter(|_| operation.is_none_or(|operation| operation.wants_actor))
+    admitted.known.filter(|_| operation.is_none_or(Operation::wants_actor))
 }
 
 fn method_unknown(methods: Option<&Methods>) -> Error {

@@ -20,7 +20,7 @@ use tower::Service;
 
 use super::auth::{Actor, Scope};
 use super::budget::Wish;
-use super::operations::Table;
+use super::operations::{Table, check_query};
 use botops_core::error::{Code, Effect, Error, Problem};
 
 /// Below the guard's own deadline, so that the answer says what happened.
@@ -42,11 +42,12 @@ struct Shared {
 }
 
 /// What the table says about one operation.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Known {
     scope: Option<Scope>,
     shapes: bool,
     own_fields: bool,
+    query: Vec<String>,
 }
 
 impl std::fmt::Debug for Inside {
@@ -106,7 +107,12 @@ impl Inside {
         let mut operations = matchit::Router::new();
         for (path, rows) in table.by_path() {
             let methods = rows.iter().map(|row| {
-                let known = Known { scope: row.scope, shapes: row.shapes, own_fields: row.own_fields };
+                let known = Known {
+                    scope: row.scope,
+                    shapes: row.shapes,
+                    own_fields: row.own_fields,
+                    query: row.query.clone(),
+                };
                 (row.method.clone(), known)
             });
             // The guard reads the same table and refuses one whose paths collide.
@@ -149,15 +155,18 @@ impl Inside {
         }
     }
 
-    fn permit(&self, actor: &Actor, call: &Call) -> Result<Known, Error> {
-        let path = call.path.split('?').next().unwrap_or_default();
+    fn permit(&self, actor: &Actor, call: &Call) -> Result<&Known, Error> {
+        let (path, query) = call.path.split_once('?').unwrap_or((&call.path, ""));
         let methods = self.shared.operations.at(path).ok().map(|found| found.value);
         let known = methods.and_then(|methods| methods.iter().find(|(method, _)| *method == call.method));
         let Some((_, known)) = known else { return Err(Error::new(Code::PathUnknown)) };
         if let Some(scope) = known.scope {
             actor.require(scope)?;
         }
-        Ok(*known)
+        if known.scope.is_some() {
+            check_query(query, &known.query)?;
+        }
+        Ok(known)
     }
 }
 

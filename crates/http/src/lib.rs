@@ -18,6 +18,8 @@ mod serve;
 mod socket;
 
 pub use crate::feature_routes as routes;
+#[doc(hidden)]
+pub use botops_core::error::Code;
 pub use auth::{Actor, KeyFile, KeyRecord, Keys, Scope, Scopes, new_key};
 pub use document::{Document, accepts, json, json_with_status};
 pub use extract::{Idempotency, Json, Path, Query};

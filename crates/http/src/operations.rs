@@ -12,6 +12,7 @@ use axum::response::Response;
 use serde_json::Value;
 
 use super::auth::Scope;
+use botops_core::error::{Code, Error};
 use botops_core::telemetry::{HttpMetrics, OperationMetrics};
 
 /// One documented operation.
@@ -25,12 +26,16 @@ pub struct Operation {
     pub ticket: bool,
     /// The media types of its 200 answer.
     pub media: Vec<String>,
-    /// Whether the handler wants to know who asks; a cached read answers everybody alike.
-    pub(super) wants_actor: bool,
+    /// Whether its failures are JSON-RPC errors, with the problem as their data.
+    pub(super) json_rpc: bool,
     /// Whether its answer can be cut to size and shown as a table.
     pub(super) shapes: bool,
     /// Whether it takes `fields` itself.
     pub(super) own_fields: bool,
+    /// The query parameters it takes, as documented.
+    query: Vec<String>,
+    /// The codes it may fail with, as documented.
+    codes: Vec<String>,
     pub(super) ready: Option<Ready>,
     pub(super) metrics: OperationMetrics,
 }
@@ -56,9 +61,6 @@ impl fmt::Debug for Ready {
     }
 }
 
-/// Reads that answer everybody alike, asked far more often than all others: nobody's name is put together for them.
-const ANSWER_ALIKE: &[&str] = &["get_summary", "get_state", "get_metrics"];
-
 /// The methods of one path.
 #[derive(Debug, Default)]
 pub(super) struct Methods {
@@ -73,6 +75,11 @@ impl Methods {
 
     pub(super) fn has_open(&self) -> bool {
         self.by_method.iter().any(|(_, operation)| operation.scope.is_none())
+    }
+
+    /// Whether failures at this path are JSON-RPC errors, those of unknown methods included.
+    pub(super) fn is_json_rpc(&self) -> bool {
+        self.by_method.iter().any(|(_, operation)| operation.json_rpc)
     }
 
     pub(super) fn allow(&self) -> String {
@@ -151,12 +158,34 @@ impl Operation {
             scope: row.scope,
             ticket: row.ticket,
             media: row.media.clone(),
-            wants_actor: !ANSWER_ALIKE.contains(&row.id.as_str()),
+            json_rpc: row.json_rpc,
             shapes: row.shapes,
             own_fields: row.own_fields,
+            query: row.query.clone(),
+            codes: row.codes.clone(),
             ready: None,
             metrics: metrics.operation(&row.id),
         }
+    }
+
+    /// Whether the handler is told who asks. What is rendered ahead answers everybody alike, and is asked far more often
+    /// than all else: nobody's name is put together for it.
+    pub(super) fn wants_actor(&self) -> bool {
+        self.ready.is_none()
+    }
+
+    /// Refuses a query parameter that the operation does not have. Open operations are not asked.
+    ///
+    /// # Errors
+    /// [`Code::ArgumentInvalid`] with the parameter and those that there are.
+    pub(super) fn check_query(&self, query: &str) -> Result<(), Error> {
+        check_query(query, &self.query)
+    }
+
+    /// Whether the API document says that the operation can fail so.
+    #[cfg(debug_assertions)]
+    pub(super) fn may_fail_with(&self, code: &str) -> bool {
+        self.codes.iter().any(|known| known == code)
     }
 
     /// Whether the request's `Accept` header can be met. No header means anything goes.
@@ -176,6 +205,32 @@ impl Operation {
     }
 }
 
+fn parameter_names(query: &str) -> impl Iterator<Item = &str> {
+    query.split('&').map(|pair| pair.split('=').next().unwrap_or_default()).filter(|name| !name.is_empty())
+}
+
+/// Refuses a query parameter that is not among the known ones.
+///
+/// # Errors
+/// [`Code::ArgumentInvalid`] with the parameter and those that there are.
+pub(super) fn check_query(query: &str, known: &[String]) -> Result<(), Error> {
+    match parameter_names(query).find(|name| !known.iter().any(|one| one == name)) {
+        Some(name) => Err(unknown_parameter(name, known)),
+        None => Ok(()),
+    }
+}
+
+fn unknown_parameter(name: &str, known: &[String]) -> Error {
+    let name = botops_core::text::clean(name, 60);
+    let expected = match known {
+        [] => "no query parameter".to_owned(),
+        known => format!("one of {}", known.join(", ")),
+    };
+    Error::new(Code::ArgumentInvalid)
+        .detail(format!("there is no query parameter `{name}` here; this call takes {expected}"))
+        .field(format!("?{name}"), name, expected)
+}
+
 /// What a start needs of the API document: one line per operation, sorted by path.
 #[derive(Debug)]
 pub struct Table {
@@ -183,7 +238,8 @@ pub struct Table {
 }
 
 /// One line: method, path, operation id, `open` or the scope (`+ticket` where one may stand in), how the answer can
-/// be shaped, its media types. A dash where there is none.
+/// be shaped (or `json-rpc`), its media types, its query parameters, the codes it may fail with. A dash where there is
+/// none.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) method: Method,
@@ -193,7 +249,10 @@ pub(super) struct Row {
     pub(super) ticket: bool,
     pub(super) shapes: bool,
     pub(super) own_fields: bool,
+    pub(super) json_rpc: bool,
     pub(super) media: Vec<String>,
+    pub(super) query: Vec<String>,
+    pub(super) codes: Vec<String>,
 }
 
 impl Table {
@@ -241,6 +300,9 @@ impl Row {
         let scope = named.and_then(|name| name.parse().ok()).unwrap_or(Scope::Admin);
         let media = operation.pointer("/responses/200/content").and_then(Value::as_object);
         let shapes = operation.get("x-shapes").and_then(Value::as_str);
+        let parameters = operation.get("parameters").and_then(Value::as_array);
+        let in_query = parameters.into_iter().flatten().filter(|parameter| parameter["in"] == "query");
+        let codes = operation.get("x-error-codes").and_then(Value::as_array);
         Some(Self {
             method: Method::from_bytes(method.to_uppercase().as_bytes()).ok()?,
             path: path.to_owned(),
@@ -249,14 +311,19 @@ impl Row {
             ticket: listed("ticket").is_some(),
             shapes: shapes.is_some(),
             own_fields: shapes == Some("own-fields"),
+            json_rpc: operation.get("x-json-rpc").is_some(),
             media: media.into_iter().flat_map(|content| content.keys().cloned()).collect(),
+            query: in_query.filter_map(|parameter| text(&parameter["name"])).collect(),
+            codes: codes.into_iter().flatten().filter_map(text).collect(),
         })
     }
 
     fn read(line: &str) -> Option<Self> {
         let mut words = line.split(' ');
         let (method, path, id) = (words.next()?, words.next()?, words.next()?);
-        let (key, shapes, media) = (words.next()?, words.next()?, words.next()?);
+        let (key, shapes) = (words.next()?, words.next()?);
+        let mut list = || Some(listed(words.next()?));
+        let (media, query, codes) = (list()?, list()?, list()?);
         let (scope, ticket) = match key.strip_suffix("+ticket") {
             Some(scope) => (scope, true),
             None => (key, false),
@@ -267,23 +334,44 @@ impl Row {
             id: id.to_owned(),
             scope: if scope == "open" { None } else { Some(scope.parse().ok()?) },
             ticket,
-            shapes: shapes != "-",
+            shapes: matches!(shapes, "all" | "own-fields"),
             own_fields: shapes == "own-fields",
-            media: media.split(',').filter(|media| *media != "-").map(str::to_owned).collect(),
+            json_rpc: shapes == "json-rpc",
+            media,
+            query,
+            codes,
         })
     }
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+/// What [`dashed`] wrote.
+fn listed(text: &str) -> Vec<String> {
+    text.split(',').filter(|one| *one != "-").map(str::to_owned).collect()
+}
+
+fn dashed(list: &[String]) -> String {
+    if list.is_empty() { "-".to_owned() } else { list.join(",") }
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scope = self.scope.map_or("open".to_owned(), |scope| scope.to_string());
         let ticket = if self.ticket { "+ticket" } else { "" };
-        let shapes = match (self.shapes, self.own_fields) {
-            (false, _) => "-",
-            (true, false) => "all",
-            (true, true) => "own-fields",
+        let shapes = match (self.shapes, self.own_fields, self.json_rpc) {
+            (_, _, true) => "json-rpc",
+            (false, _, _) => "-",
+            (true, false, _) => "all",
+            (true, true, _) => "own-fields",
         };
-        let media = if self.media.is_empty() { "-".to_owned() } else { self.media.join(",") };
-        write!(f, "{} {} {} {scope}{ticket} {shapes} {media}", self.method, self.path, self.id)
+        let [media, query, codes] = [&self.media, &self.query, &self.codes].map(|list| dashed(list));
+        write!(
+            f,
+            "{} {} {} {scope}{ticket} {shapes} {media} {query} {codes}",
+            self.method, self.path, self.id
+        )
     }
 }

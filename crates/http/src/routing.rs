@@ -2,21 +2,25 @@
 //!
 //! Describing every answer fills megabytes with schemas that a running server never looks at. A [`Route`] therefore
 //! keeps a function that can describe it, and only [`Routes::describe`] calls it: when the kept document is compared
-//! with the code, or printed. Deliberately absent: paths and methods written a second time; both come from the
-//! handler's annotation.
+//! with the code, or printed. Paths and methods come from the handler's annotation, what it refuses stands beside its
+//! name: the document's refusals, their statuses and texts are made from the codes.
 
 use axum::Router;
 use axum::routing::{MethodFilter, MethodRouter};
 use utoipa::openapi::OpenApi;
+use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::{HttpMethod, PathItem};
 use utoipa_axum::PathItemExt;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+
+use botops_core::error::Code;
 
 /// One path with its handlers.
 pub struct Route<S> {
     path: String,
     second: Option<SecondPath>,
     methods: MethodRouter<S>,
+    refusals: Vec<(Vec<HttpMethod>, &'static [Code])>,
     describe: fn() -> UtoipaMethodRouter<S>,
 }
 
@@ -30,28 +34,42 @@ pub struct Routes<S> {
     routes: Vec<Route<S>>,
 }
 
-/// One path and the handlers of its methods, by the names of the handlers.
+/// One path and the handlers of its methods, by the names of the handlers, each with the codes that it may fail with
+/// beside those that any request can meet: `routes!(add_item refuses [ItemInvalid, ItemExists], list_items)`.
 #[macro_export]
 macro_rules! feature_routes {
-    ($first:ident $(, $more:ident)* $(,)?) => {
+    ($first:ident $(refuses $codes:tt)? $(, $more:ident $(refuses $more_codes:tt)?)* $(,)?) => {
         $crate::Route::new(
             utoipa_axum::routes!(@path [path()] of $first),
             || utoipa_axum::routes!($first $(, $more)*),
         )
-        .on(&utoipa_axum::routes!(@path [methods()] of $first), $first)
-        $(.on(&utoipa_axum::routes!(@path [methods()] of $more), $more))*
+        .on(&utoipa_axum::routes!(@path [methods()] of $first), $first, $crate::feature_codes!($($codes)?))
+        $(.on(
+            &utoipa_axum::routes!(@path [methods()] of $more),
+            $more,
+            $crate::feature_codes!($($more_codes)?),
+        ))*
+    };
+}
+
+/// The codes of a route, by their names.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! feature_codes {
+    ($([$($code:ident),* $(,)?])?) => {
+        &[$($($crate::Code::$code),*)?]
     };
 }
 
 impl<S: Clone + Send + Sync + 'static> Route<S> {
     /// A path that answers nothing yet.
     pub fn new(path: String, describe: fn() -> UtoipaMethodRouter<S>) -> Self {
-        Self { path, second: None, methods: MethodRouter::new(), describe }
+        Self { path, second: None, methods: MethodRouter::new(), refusals: Vec::new(), describe }
     }
 
-    /// A handler for some methods.
+    /// A handler for some methods, and the codes of its own that it may fail with.
     #[must_use]
-    pub fn on<H, T>(mut self, methods: &[HttpMethod], handler: H) -> Self
+    pub fn on<H, T>(mut self, methods: &[HttpMethod], handler: H, refuses: &'static [Code]) -> Self
     where
         H: axum::handler::Handler<T, S>,
         T: 'static,
@@ -59,6 +77,7 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
         if let Some(filter) = methods.iter().map(HttpMethod::to_method_filter).reduce(MethodFilter::or) {
             self.methods = self.methods.on(filter, handler);
         }
+        self.refusals.push((methods.to_vec(), refuses));
         self
     }
 
@@ -76,12 +95,33 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
 
     fn described(self) -> UtoipaMethodRouter<S> {
         let (schemas, mut paths, methods) = (self.describe)();
+        if let Some(item) = paths.paths.get_mut(&self.path) {
+            for (methods, codes) in &self.refusals {
+                methods.iter().for_each(|method| list_codes(item, method, codes));
+            }
+        }
         if let Some(second) = self.second {
             let item = paths.paths.get(&self.path).cloned().unwrap_or_default();
             paths.paths.insert(second.path, renamed(item, second.id_ending));
         }
         (schemas, paths, methods)
     }
+}
+
+/// Names the codes at the operation; the program makes its responses from them and from those of the guard.
+fn list_codes(item: &mut PathItem, method: &HttpMethod, codes: &[Code]) {
+    let operation = match method {
+        HttpMethod::Get => &mut item.get,
+        HttpMethod::Put => &mut item.put,
+        HttpMethod::Post => &mut item.post,
+        HttpMethod::Delete => &mut item.delete,
+        // The features take no others.
+        _ => return,
+    };
+    let Some(operation) = operation.as_mut().filter(|_| !codes.is_empty()) else { return };
+    let names: Vec<_> = codes.iter().map(|code| code.row().code).collect();
+    let listed = Extensions::builder().add("x-error-codes", names).build();
+    operation.extensions.get_or_insert_default().merge(listed);
 }
 
 fn renamed(mut item: PathItem, ending: &str) -> PathItem {
