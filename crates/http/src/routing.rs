@@ -35,10 +35,10 @@ pub struct Routes<S> {
 }
 
 /// One path and the handlers of its methods, by the names of the handlers, each with the codes that it may fail with
-/// beside those that any request can meet: `routes!(add_item refuses [ItemInvalid, ItemExists], list_items)`.
+/// beside those that any request can meet: `routes!(add_item.refuses(ItemInvalid, ItemExists), list_items)`.
 #[macro_export]
 macro_rules! feature_routes {
-    ($first:ident $(refuses $codes:tt)? $(, $more:ident $(refuses $more_codes:tt)?)* $(,)?) => {
+    ($first:ident $(.refuses $codes:tt)? $(, $more:ident $(.refuses $more_codes:tt)?)* $(,)?) => {
         $crate::Route::new(
             utoipa_axum::routes!(@path [path()] of $first),
             || utoipa_axum::routes!($first $(, $more)*),
@@ -56,7 +56,7 @@ macro_rules! feature_routes {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! feature_codes {
-    ($([$($code:ident),* $(,)?])?) => {
+    ($(($($code:ident),* $(,)?))?) => {
         &[$($($crate::Code::$code),*)?]
     };
 }
