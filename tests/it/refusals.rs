@@ -278,7 +278,8 @@ async fn a_browser_of_a_listed_origin_may_read_and_no_other() {
 pub fn guard_around(router: axum::Router) -> botops_http::Guard {
     use botops_core::telemetry::{HttpMetrics, Metrics};
     use botops_http::{Cors, GuardOptions, KeyFile, Keys, Operations, Table};
-    let document = json!({"paths": {"/bad": {"get": {"operationId": "bad", "security": [{}]}}}});
+    let document = json!({"paths": {"/bad": {"get": {"operationId": "bad", "security": [{}],
+        "x-error-codes": ["SRV_001", "SRV_004", "API_005"]}}}});
     let options = GuardOptions {
         keys: Keys::new(KEY.to_owned().into(), &KeyFile::default(), 100),
         operations: Operations::new(&Table::of(&document), &HttpMetrics::new(&Metrics::new())),
@@ -317,6 +318,59 @@ async fn a_handler_that_panics_or_answers_bare_ends_in_the_one_form() {
         assert_eq!(status_line, if code == "SRV_001" { 500.max(status_line) } else { status });
         assert!(!body.to_string().contains(KEY));
     }
+}
+
+/// A code that the route does not list is a defect; the tests run a debug build, which does not let it pass.
+#[tokio::test]
+async fn a_code_that_a_route_does_not_list_is_refused_by_a_debug_build() {
+    use axum::http::Request;
+    async fn refuses() -> botops_core::error::Error {
+        botops_core::error::Error::new(botops_core::error::Code::ConfigStale)
+    }
+    let router = axum::Router::new().route("/bad", axum::routing::get(refuses));
+    let request = Request::get("/bad").body(axum::body::Body::empty()).unwrap();
+    let response = guard_around(router).handle(request, std::net::Ipv4Addr::LOCALHOST.into()).await;
+    let bytes = axum::body::to_bytes(response.into_body(), 100_000).await.unwrap();
+    let body: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(body["error_code"], "SRV_001", "{body:#}");
+    assert!(body["cause"].as_str().unwrap().contains("CFG_005"), "{body:#}");
+}
+
+/// Every operation that needs a key names a query parameter that it does not have, and those that it has.
+#[tokio::test]
+async fn an_unknown_query_parameter_is_refused_by_name_at_every_operation() {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[("BOT_API_RATE_LIMIT", "10000")]).await;
+    let document: Value = serde_json::from_str(include_str!("../../schemas/openapi.json")).unwrap();
+    let mut asked = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let keyed = operation["security"][0].get("api_key").is_some();
+            let address = path.replace(['{', '}'], "");
+            let url = format!("{address}?surely_unknown=1&limit=3");
+            let request = botops.request(method.to_uppercase().parse().unwrap(), &url);
+            let request = request.header("accept", "*/*").timeout(Duration::from_secs(20));
+            let response = request.send().await.unwrap();
+            if !keyed {
+                assert_ne!(response.status(), 400, "{method} {path} is open");
+                continue;
+            }
+            let status = response.status().as_u16();
+            let body: Value = response.json().await.unwrap();
+            let problem = if body["jsonrpc"] == "2.0" { &body["error"]["data"] } else { &body };
+            assert_problem(problem, 400, "API_007");
+            assert_eq!(status, 400, "{method} {path}");
+            assert_eq!(problem["errors"][0]["pointer"], "?surely_unknown", "{method} {path}: {problem:#}");
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            for known in parameters.iter().filter(|parameter| parameter["in"] == "query") {
+                let expected = problem["errors"][0]["expected"].as_str().unwrap();
+                assert!(expected.contains(known["name"].as_str().unwrap()), "{method} {path}: {expected}");
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked > 90, "{asked}");
+    botops.stop().await;
 }
 
 /// Every file below a folder, as bytes.

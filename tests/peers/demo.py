@@ -18,7 +18,7 @@ import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BOTOPS = os.environ.get("BOTOPS", str(ROOT / "target/debug/botops"))
+BOTOPS = os.environ.get("BOTOPS", str(ROOT / "target/release/botops"))
 # In memory where there is room: a disk that stalls under another's load would break promises about time.
 PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"
 

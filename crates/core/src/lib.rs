@@ -3,10 +3,13 @@
 //!
 //! Nothing here knows a feature or a setting. `ARCHITECTURE.md` says how the crates stand to each other.
 
+pub mod duration;
+pub mod durable_file;
 pub mod env_file;
 pub mod error;
 pub mod failpoints;
 pub mod redact;
+pub mod retry;
 pub mod signals;
 pub mod tasks;
 pub mod telemetry;
