@@ -21,7 +21,7 @@ mod document;
 mod effects;
 mod freshness;
 mod health;
-mod house;
+mod architecture;
 #[allow(dead_code, reason = "each feature uses its own part of the kit")]
 mod kit;
 mod mcp;
