@@ -25,6 +25,8 @@ mod architecture;
 #[allow(dead_code, reason = "each feature uses its own part of the kit")]
 mod kit;
 mod mcp;
+mod older_data;
+mod older_document;
 mod overview;
 mod paperbot;
 mod performance;
