@@ -160,6 +160,9 @@ impl<'ast> Visit<'ast> for UsedPaths {
         }
     }
 
+    /// `pub(super)` says who sees an item, not what it uses.
+    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
+
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
         let is_public = !matches!(item.vis, syn::Visibility::Inherited);
         self.tree(&item.tree, &[], is_public);
