@@ -16,7 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(40);
 
 /// What `botops ask` can be told.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct AskFlags {
+pub(crate) struct AskOptions {
     /// The question or request, in plain words
     #[arg(required = true, num_args = 1..)]
     text: Vec<String>,
@@ -36,7 +36,7 @@ pub(crate) struct AskFlags {
 
 /// Asks the server and prints what it says with `say`; failures go to `complain`.
 pub(crate) fn run(
-    flags: &AskFlags,
+    flags: &AskOptions,
     default_url: String,
     default_key: Option<SecretString>,
     say: impl Fn(&str),

@@ -30,7 +30,7 @@ use intents::{Plan, Request};
 use slots::World;
 
 pub use api::routes;
-pub(crate) use client::{AskFlags, run as run_client};
+pub(crate) use client::{AskOptions, run as run_client};
 
 /// Longest text that is read: a question, not a document.
 pub const TEXT_MAX: usize = 500;
