@@ -28,7 +28,7 @@ const FIRST_REPORT: Duration = Duration::from_secs(5);
 
 /// What a demo can be told.
 #[derive(Debug, Clone, Args)]
-pub struct DemoOptions {
+pub(crate) struct DemoOptions {
     /// Port of the API; 0 takes a free one [default: `BOT_API_PORT`, or 8000]
     #[arg(long)]
     port: Option<String>,
@@ -47,7 +47,7 @@ pub struct DemoOptions {
 }
 
 /// Runs the demo until a signal asks for the end.
-pub fn run(options: &DemoOptions) -> ExitCode {
+pub(crate) fn run(options: &DemoOptions) -> ExitCode {
     let folder = match DemoFolder::prepare(options.data_dir.as_deref()) {
         Ok(folder) => folder,
         Err(problem) => return report_refusal(&[format!("--data-dir: {problem}")]),

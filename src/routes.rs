@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::ask::{self, Ask};
+use crate::ask::{self, AskService};
 use crate::handles::FeatureHandles;
 use crate::manual;
 use crate::manual::Manual;
@@ -72,7 +72,7 @@ pub fn build(handles: &FeatureHandles, access: McpAccess) -> Result<(Router, Tab
         .merge(workflows::routes().serve(handles.workflows.clone()));
     // What is asked in plain words is answered through the features' own routes.
     let inside = Inside::new(router.clone(), &operations);
-    let router = router.merge(ask::routes().serve(Ask::new(inside)));
+    let router = router.merge(ask::routes().serve(AskService::new(inside)));
     let mcp = mcp::router(McpOptions {
         inside: Inside::new(router.clone(), &operations),
         bots: handles.bots.clone(),
@@ -135,7 +135,7 @@ fn finish(document: &mut Value) {
         "responses": {"200": {"description": "The part"}},
     }});
     let Some(paths) = document["paths"].as_object_mut() else { return };
-    paths.insert(mcp::PATH.to_owned(), mcp_operation());
+    paths.insert(mcp::MCP_PATH.to_owned(), mcp_operation());
     paths.insert(DOCS.to_owned(), docs.clone());
     paths.insert(format!("{DOCS}/"), docs);
     paths.insert(format!("{DOCS}/{{*asset}}"), asset);

@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::service::Ask;
+use super::service::AskService;
 use super::views::AskView;
 use botops_core::error::{Code, Error, Problem};
 use botops_http::{self, Actor, Json, Routes, routes};
@@ -24,7 +24,7 @@ struct AskRequest {
 }
 
 /// The routes of plain language.
-pub(crate) fn routes() -> Routes<Ask> {
+pub(crate) fn routes() -> Routes<AskService> {
     Routes::new([routes!(ask)])
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn routes() -> Routes<Ask> {
         (status = 413, description = "Refused: API_004", body = Problem),
         (status = 415, description = "Refused: API_005", body = Problem)))]
 async fn ask(
-    State(ask): State<Ask>,
+    State(ask): State<AskService>,
     actor: Actor,
     headers: HeaderMap,
     Json(request): Json<AskRequest>,

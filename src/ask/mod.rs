@@ -30,4 +30,4 @@ mod word_lists;
 
 pub(crate) use api::routes;
 pub(crate) use client::{AskOptions, run_client};
-pub(crate) use service::Ask;
+pub(crate) use service::AskService;

@@ -78,7 +78,7 @@ pub(super) fn find_refusal(text: &str) -> Option<AskRefusal> {
             return Some(AskRefusal::Secret);
         }
     }
-    if has_any(WordList::AdviceWishes) {
+    if has_any(WordList::AdviceRequests) {
         return Some(AskRefusal::Advice);
     }
     let question = WordList::LookOpeners.contains(first) && !gives_order_politely(&words);

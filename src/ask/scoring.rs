@@ -9,13 +9,13 @@ use super::intents::{IntentRule, RULES};
 use super::parsed_text::ParsedText;
 use super::word::{AskWord, SlotKind};
 
-/// From here on a reading is taken.
+/// From here on a match is taken.
 pub(super) const SURE: f64 = 0.62;
 
-/// From here on a reading is offered.
+/// From here on a match is offered.
 pub(super) const POSSIBLE: f64 = 0.42;
 
-/// Readings this close to each other cannot be told apart.
+/// Matches this close to each other cannot be told apart.
 pub(super) const MARGIN: f64 = 0.05;
 
 /// One reading of a text.

@@ -13,11 +13,11 @@ use super::views::AskView;
 
 /// Handle to plain language; cloning is cheap.
 #[derive(Debug, Clone)]
-pub(crate) struct Ask {
+pub(crate) struct AskService {
     inside: Inside,
 }
 
-impl Ask {
+impl AskService {
     /// Answers through this router.
     pub(crate) fn new(inside: Inside) -> Self {
         Self { inside }

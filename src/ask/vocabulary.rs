@@ -20,14 +20,14 @@ const VOCABULARY_FILE: &str = include_str!("vocabulary.txt");
 const UNKNOWN: f64 = 0.45;
 
 /// The stems of a phrase and what it stands for.
-type Phrase = (Vec<String>, Vec<WordConcept>);
+type StemPhrase = (Vec<String>, Vec<WordConcept>);
 
 struct AskVocabulary {
     words: BTreeMap<String, Vec<WordConcept>>,
     /// The same by stem.
     stems: HashMap<String, Vec<WordConcept>>,
     /// Phrases by their first word's stem, longest first.
-    phrases: HashMap<String, Vec<Phrase>>,
+    phrases: HashMap<String, Vec<StemPhrase>>,
     weights: HashMap<WordConcept, f64>,
     /// The stems of all words that phrases are made of.
     parts: BTreeSet<String>,

@@ -27,7 +27,7 @@ macro_rules! word_lists {
 
 word_lists! {
     Injections Secrets SecretStates ValueVerbs ShellCommands MoneyMoves TradeVerbs
-    HarmlessBesideTrade Destructions AdviceWishes LookOpeners PoliteWords Greetings LookVerbs
+    HarmlessBesideTrade Destructions AdviceRequests LookOpeners PoliteWords Greetings LookVerbs
     QuestionOpeners OpenQuestionOpeners KeyUnits NoSymbols BeforeSymbol
 }
 

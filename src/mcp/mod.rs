@@ -15,4 +15,4 @@ mod tasks;
 mod tool;
 mod tools;
 
-pub(crate) use server::{McpOptions, PATH, router};
+pub(crate) use server::{MCP_PATH, McpOptions, router};

@@ -31,7 +31,7 @@ use botops_server::bots::Bots;
 use botops_server::events::{Events, NewEvent};
 
 /// Where MCP lives.
-pub const PATH: &str = "/mcp";
+pub(crate) const MCP_PATH: &str = "/mcp";
 
 /// How long a client may keep the lists: they change with the program and the key only.
 const LIST_FRESH_MS: u64 = 300_000;
@@ -45,23 +45,23 @@ const TRIAGE: &str = "Find out how the trading bot is doing and what, if anythin
 
 /// What the MCP server is made of.
 #[derive(Debug, Clone)]
-pub struct McpOptions {
+pub(crate) struct McpOptions {
     /// Calls from inside.
-    pub inside: Inside,
+    pub(crate) inside: Inside,
     /// For the mode in the instructions.
-    pub bots: Bots,
+    pub(crate) bots: Bots,
     /// Where changes are recorded.
-    pub events: Events,
+    pub(crate) events: Events,
     /// Names of hosts, beside this machine's own, under which clients reach botops.
-    pub hosts: Vec<String>,
+    pub(crate) hosts: Vec<String>,
     /// Origins, beside this machine's own, from which browsers may come.
-    pub origins: Vec<String>,
+    pub(crate) origins: Vec<String>,
     /// Ends with the process.
-    pub stopping: CancellationToken,
+    pub(crate) stopping: CancellationToken,
 }
 
 /// The routes of MCP. Answers `/mcp` alone.
-pub fn router(options: McpOptions) -> Router {
+pub(crate) fn router(options: McpOptions) -> Router {
     let loopback = ["localhost", "127.0.0.1", "[::1]"];
     let mut config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
@@ -78,7 +78,7 @@ pub fn router(options: McpOptions) -> Router {
         Arc::new(NeverSessionManager::default()),
         config,
     );
-    Router::new().route_service(PATH, service)
+    Router::new().route_service(MCP_PATH, service)
 }
 
 /// The handler of one request; cloning is cheap.
