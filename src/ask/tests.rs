@@ -1,4 +1,4 @@
-//! The match_intents of plain texts, read without a server: what a text comes to, and that it stays so.
+//! What plain texts come to, read without a server, and that it stays so.
 
 use chrono::NaiveDate;
 use serde_json::json;
