@@ -50,18 +50,7 @@ pub(crate) fn serve_until_signal(
             Err(error) => return report_refusal(&[error.to_string()]),
         };
         ready(&app).await;
-        let code = loop {
-            tokio::select! {
-                asked = signals.next() => match asked {
-                    Asked::Stop => break ExitCode::SUCCESS,
-                    Asked::Reopen => {
-                        telemetry::reopen_logs();
-                        tracing::info!("the log files are opened anew");
-                    }
-                },
-                () = app.failed() => break ExitCode::FAILURE,
-            }
-        };
+        let code = wait_for_end(&app, &mut signals).await;
         last(&app).await;
         app.stop().await;
         code
@@ -69,4 +58,20 @@ pub(crate) fn serve_until_signal(
     runtime.shutdown_timeout(Duration::from_secs(1));
     drop(logging);
     code
+}
+
+/// Until a signal asks for the end or a part without which botops cannot work has failed.
+async fn wait_for_end(app: &App, signals: &mut Signals) -> ExitCode {
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Stop => return ExitCode::SUCCESS,
+                Asked::Reopen => {
+                    telemetry::reopen_logs();
+                    tracing::info!("the log files are opened anew");
+                }
+            },
+            () = app.failed() => return ExitCode::FAILURE,
+        }
+    }
 }

@@ -23,7 +23,7 @@ const MONTHS: [&str; 12] = [
     "december",
 ];
 
-/// DayStarts of the past that the text speaks of.
+/// Days of the past that the text speaks of.
 pub(super) fn read_period(words: &mut [AskWord], today: NaiveDate, slots: &mut SlotValues) {
     let texts: Vec<String> = words.iter().map(|word| word.lower.clone()).collect();
     let days = DayStarts::before(today);
