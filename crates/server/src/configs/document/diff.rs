@@ -2,7 +2,7 @@
 //!
 //! Lists with a key are matched by it (an item put at the head is one line, not a shift of all), equal numbers are
 //! equal however they are written, and values of secret fields appear as a keyed digest: whether they differ can be
-//! seen, what they are cannot. Deliberately absent: patches. A diff is for reading; documents travel whole.
+//! seen, what they are cannot. A diff is for reading only; documents travel whole.
 
 use std::cmp::Ordering;
 
@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::schema::{Schema, child, decimal};
+use super::schema::{ConfigSchema, child, decimal};
 
-/// What a line does.
+/// What a line of a diff does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum LineOp {
+pub enum DiffOp {
     /// It is new.
     Add,
     /// It is gone.
@@ -24,10 +24,10 @@ pub enum LineOp {
     Replace,
 }
 
-/// When a line takes effect.
+/// When a changed field takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Apply {
+pub enum ApplyTiming {
     /// At once.
     Hot,
     /// At the bot's next start.
@@ -39,7 +39,7 @@ pub enum Apply {
 /// Which way risk moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Direction {
+pub enum RiskDirection {
     /// Risk stays as it is.
     Neutral,
     /// More careful than before.
@@ -50,9 +50,9 @@ pub enum Direction {
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Line {
-    /// Add, remove or replace.
-    pub op: LineOp,
+pub struct DiffLine {
+    /// What the line does.
+    pub op: DiffOp,
     /// JSON pointer: into the new document, or into the old one for what was removed.
     pub path: String,
     /// The item's key, inside a list with keys.
@@ -66,18 +66,18 @@ pub struct Line {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub masked: bool,
     /// When it takes effect.
-    pub apply: Apply,
+    pub apply: ApplyTiming,
     /// Which way risk moves.
-    pub direction: Direction,
+    pub direction: RiskDirection,
     /// One sentence for people.
     pub text: String,
 }
 
 /// What a whole diff does to risk.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Risk {
+pub struct ChangeRisk {
     /// `increases` as soon as one line does.
-    pub direction: Direction,
+    pub direction: RiskDirection,
     /// `high` when a line that increases risk is about a limit that protects money; otherwise `low`.
     pub class: String,
     /// The lines that increase it, as pointers.
@@ -85,27 +85,38 @@ pub struct Risk {
 }
 
 /// Makes a digest of a secret value.
-pub(super) type Mask<'a> = &'a dyn Fn(&Value) -> Value;
+pub(crate) type SecretMask<'a> = &'a dyn Fn(&Value) -> Value;
 
 /// Every difference between two documents.
-pub(super) fn lines(schema: &Schema, old: &Value, new: &Value, mask: Mask<'_>) -> Vec<Line> {
-    let mut walk = Walk { mask, lines: Vec::new() };
-    walk.step(&Place { node: schema.root(), path: String::new(), name: String::new(), key: None }, old, new);
+pub(crate) fn diff_documents(
+    schema: &ConfigSchema,
+    old: &Value,
+    new: &Value,
+    mask: SecretMask<'_>,
+) -> Vec<DiffLine> {
+    let mut walk = DiffWalk { mask, lines: Vec::new() };
+    walk.compare(
+        &DiffPosition { node: schema.root(), path: String::new(), name: String::new(), key: None },
+        old,
+        new,
+    );
     walk.lines
 }
 
 /// What the lines do to risk together.
-pub(super) fn risk(schema: &Schema, lines: &[Line]) -> Risk {
-    let direction = lines.iter().map(|line| line.direction).max().unwrap_or(Direction::Neutral);
-    let rising: Vec<&Line> = lines.iter().filter(|line| line.direction == Direction::Increases).collect();
-    let is_high = |line: &&Line| schema.at(&line.path).is_some_and(|node| node["x-risk"]["class"] == "high");
+pub(crate) fn change_risk(schema: &ConfigSchema, lines: &[DiffLine]) -> ChangeRisk {
+    let direction = lines.iter().map(|line| line.direction).max().unwrap_or(RiskDirection::Neutral);
+    let rising: Vec<&DiffLine> =
+        lines.iter().filter(|line| line.direction == RiskDirection::Increases).collect();
+    let is_high =
+        |line: &&DiffLine| schema.at(&line.path).is_some_and(|node| node["x-risk"]["class"] == "high");
     let class = if rising.iter().any(is_high) { "high" } else { "low" };
     let reasons = rising.iter().map(|line| line.path.clone()).collect();
-    Risk { direction, class: class.to_owned(), reasons }
+    ChangeRisk { direction, class: class.to_owned(), reasons }
 }
 
-/// Where the walk stands.
-struct Place<'a> {
+/// Where the comparison of two documents is.
+struct DiffPosition<'a> {
     node: &'a Value,
     path: String,
     /// The path in words.
@@ -113,16 +124,16 @@ struct Place<'a> {
     key: Option<String>,
 }
 
-impl<'a> Place<'a> {
-    fn member(&self, key: &str) -> Place<'a> {
+impl<'a> DiffPosition<'a> {
+    fn member(&self, key: &str) -> DiffPosition<'a> {
         let name = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
         let node = &self.node["properties"][key];
-        Place { node, path: child(&self.path, key), name, key: self.key.clone() }
+        DiffPosition { node, path: child(&self.path, key), name, key: self.key.clone() }
     }
 
-    fn item(&self, index: usize, key: Option<&str>) -> Place<'a> {
+    fn item(&self, index: usize, key: Option<&str>) -> DiffPosition<'a> {
         let label = key.map_or_else(|| index.to_string(), str::to_owned);
-        Place {
+        DiffPosition {
             node: &self.node["items"],
             path: format!("{}/{index}", self.path),
             name: format!("{}[{label}]", self.name),
@@ -131,66 +142,66 @@ impl<'a> Place<'a> {
     }
 }
 
-struct Walk<'a> {
-    mask: Mask<'a>,
-    lines: Vec<Line>,
+struct DiffWalk<'a> {
+    mask: SecretMask<'a>,
+    lines: Vec<DiffLine>,
 }
 
-impl Walk<'_> {
-    fn step(&mut self, place: &Place<'_>, old: &Value, new: &Value) {
+impl DiffWalk<'_> {
+    fn compare(&mut self, position: &DiffPosition<'_>, old: &Value, new: &Value) {
         match (old, new) {
             (Value::Object(before), Value::Object(after)) => {
                 for (key, old) in before {
                     match after.get(key) {
-                        Some(new) => self.step(&place.member(key), old, new),
-                        None => self.line(LineOp::Remove, &place.member(key), old, &Value::Null),
+                        Some(new) => self.compare(&position.member(key), old, new),
+                        None => self.push_line(DiffOp::Remove, &position.member(key), old, &Value::Null),
                     }
                 }
                 for (key, new) in after.iter().filter(|(key, _)| !before.contains_key(*key)) {
-                    self.line(LineOp::Add, &place.member(key), &Value::Null, new);
+                    self.push_line(DiffOp::Add, &position.member(key), &Value::Null, new);
                 }
             }
-            (Value::Array(before), Value::Array(after)) => match place.node["x-list-key"].as_str() {
-                Some(key) => self.keyed(place, key, before, after),
+            (Value::Array(before), Value::Array(after)) => match position.node["x-list-key"].as_str() {
+                Some(key) => self.compare_keyed(position, key, before, after),
                 None if same(old, new) => {}
-                None => self.line(LineOp::Replace, place, old, new),
+                None => self.push_line(DiffOp::Replace, position, old, new),
             },
             _ if same(old, new) => {}
-            _ => self.line(LineOp::Replace, place, old, new),
+            _ => self.push_line(DiffOp::Replace, position, old, new),
         }
     }
 
-    fn keyed(&mut self, place: &Place<'_>, key: &str, before: &[Value], after: &[Value]) {
+    fn compare_keyed(&mut self, position: &DiffPosition<'_>, key: &str, before: &[Value], after: &[Value]) {
         let find = |items: &[Value], wanted: &Value| items.iter().position(|item| item[key] == *wanted);
         for (index, old) in before.iter().enumerate() {
             let name = old[key].as_str();
             match find(after, &old[key]) {
-                Some(now) => self.step(&place.item(now, name), old, &after[now]),
-                None => self.line(LineOp::Remove, &place.item(index, name), old, &Value::Null),
+                Some(now) => self.compare(&position.item(now, name), old, &after[now]),
+                None => self.push_line(DiffOp::Remove, &position.item(index, name), old, &Value::Null),
             }
         }
         for (index, new) in after.iter().enumerate() {
             if find(before, &new[key]).is_none() {
-                self.line(LineOp::Add, &place.item(index, new[key].as_str()), &Value::Null, new);
+                self.push_line(DiffOp::Add, &position.item(index, new[key].as_str()), &Value::Null, new);
             }
         }
     }
 
-    fn line(&mut self, op: LineOp, place: &Place<'_>, old: &Value, new: &Value) {
-        let direction = direction(place.node, op, old, new);
-        let apply = apply(place.node);
-        let masked = place.node["x-secret"].as_bool().unwrap_or_default();
+    fn push_line(&mut self, op: DiffOp, position: &DiffPosition<'_>, old: &Value, new: &Value) {
+        let direction = direction(position.node, op, old, new);
+        let apply = apply_timing(position.node);
+        let masked = position.node["x-secret"].as_bool().unwrap_or_default();
         let show = |value: &Value| match value {
             Value::Null => Value::Null,
             value if masked => (self.mask)(value),
             value => value.clone(),
         };
         let (old, new) = (show(old), show(new));
-        let text = sentence(place, op, &old, &new, apply, direction);
-        self.lines.push(Line {
+        let text = sentence(position, op, &old, &new, apply, direction);
+        self.lines.push(DiffLine {
             op,
-            path: place.path.clone(),
-            key: place.key.clone(),
+            path: position.path.clone(),
+            key: position.key.clone(),
             old,
             new,
             masked,
@@ -202,28 +213,28 @@ impl Walk<'_> {
 }
 
 fn sentence(
-    place: &Place<'_>,
-    op: LineOp,
+    position: &DiffPosition<'_>,
+    op: DiffOp,
     old: &Value,
     new: &Value,
-    apply: Apply,
-    direction: Direction,
+    apply: ApplyTiming,
+    direction: RiskDirection,
 ) -> String {
-    let unit = place.node["x-unit"].as_str().map(|unit| format!(" {unit}")).unwrap_or_default();
+    let unit = position.node["x-unit"].as_str().map(|unit| format!(" {unit}")).unwrap_or_default();
     let what = match op {
-        LineOp::Add => format!("{}: added {}", place.name, plain(new)),
-        LineOp::Remove => format!("{}: removed, was {}", place.name, plain(old)),
-        LineOp::Replace => format!("{}: {} → {}{unit}", place.name, plain(old), plain(new)),
+        DiffOp::Add => format!("{}: added {}", position.name, plain(new)),
+        DiffOp::Remove => format!("{}: removed, was {}", position.name, plain(old)),
+        DiffOp::Replace => format!("{}: {} → {}{unit}", position.name, plain(old), plain(new)),
     };
     let risk = match direction {
-        Direction::Increases => "; raises risk",
-        Direction::Decreases => "; lowers risk",
-        Direction::Neutral => "",
+        RiskDirection::Increases => "; raises risk",
+        RiskDirection::Decreases => "; lowers risk",
+        RiskDirection::Neutral => "",
     };
     let when = match apply {
-        Apply::Hot => "",
-        Apply::Restart => "; waits for a restart of the bot",
-        Apply::Never => "; cannot be changed",
+        ApplyTiming::Hot => "",
+        ApplyTiming::Restart => "; waits for a restart of the bot",
+        ApplyTiming::Never => "; cannot be changed",
     };
     format!("{what}{risk}{when}")
 }
@@ -236,24 +247,25 @@ fn plain(value: &Value) -> String {
     }
 }
 
-fn apply(node: &Value) -> Apply {
+fn apply_timing(node: &Value) -> ApplyTiming {
     match node["x-apply"].as_str() {
-        Some("restart") => Apply::Restart,
-        Some("never") => Apply::Never,
-        Some(_) => Apply::Hot,
+        Some("restart") => ApplyTiming::Restart,
+        Some("never") => ApplyTiming::Never,
+        Some(_) => ApplyTiming::Hot,
         // An item or an object: as late as its latest part.
         None => {
-            let parts = node["properties"].as_object().into_iter().flatten().map(|(_, part)| apply(part));
-            parts.fold(Apply::Hot, |late, part| match (late, part) {
-                (Apply::Never, _) | (_, Apply::Never) => Apply::Never,
-                (Apply::Restart, _) | (_, Apply::Restart) => Apply::Restart,
-                _ => Apply::Hot,
+            let parts =
+                node["properties"].as_object().into_iter().flatten().map(|(_, part)| apply_timing(part));
+            parts.fold(ApplyTiming::Hot, |late, part| match (late, part) {
+                (ApplyTiming::Never, _) | (_, ApplyTiming::Never) => ApplyTiming::Never,
+                (ApplyTiming::Restart, _) | (_, ApplyTiming::Restart) => ApplyTiming::Restart,
+                _ => ApplyTiming::Hot,
             })
         }
     }
 }
 
-fn direction(node: &Value, op: LineOp, old: &Value, new: &Value) -> Direction {
+fn direction(node: &Value, op: DiffOp, old: &Value, new: &Value) -> RiskDirection {
     let annotated = node["x-risk"]["direction"].as_str();
     if annotated.is_none() {
         // A whole item: a target that comes may take money, one that goes frees it.
@@ -261,19 +273,21 @@ fn direction(node: &Value, op: LineOp, old: &Value, new: &Value) -> Direction {
             part["x-risk"]["direction"].as_str().is_some_and(|direction| direction == "none")
         });
         return match op {
-            _ if parts_are_neutral && node["properties"].is_object() => Direction::Neutral,
-            LineOp::Remove if node["properties"]["weight"].is_object() => Direction::Decreases,
-            _ => Direction::Increases,
+            _ if parts_are_neutral && node["properties"].is_object() => RiskDirection::Neutral,
+            DiffOp::Remove if node["properties"]["weight"].is_object() => RiskDirection::Decreases,
+            _ => RiskDirection::Increases,
         };
     }
     if annotated == Some("none") {
-        return Direction::Neutral;
+        return RiskDirection::Neutral;
     }
     let moved = decimal(old).zip(decimal(new)).map(|(old, new)| new.cmp(&old));
     match (annotated, moved) {
-        (Some("up"), Some(Ordering::Less)) | (Some("down"), Some(Ordering::Greater)) => Direction::Decreases,
+        (Some("up"), Some(Ordering::Less)) | (Some("down"), Some(Ordering::Greater)) => {
+            RiskDirection::Decreases
+        }
         // Raised, or nobody can tell.
-        _ => Direction::Increases,
+        _ => RiskDirection::Increases,
     }
 }
 
@@ -294,22 +308,23 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::config_document::DEFAULT_DOCUMENT;
     use super::*;
 
-    static SCHEMA: std::sync::LazyLock<Schema> = std::sync::LazyLock::new(Schema::built_in);
+    static SCHEMA: std::sync::LazyLock<ConfigSchema> = std::sync::LazyLock::new(ConfigSchema::built_in);
 
     fn default_document() -> Value {
-        serde_json::from_str(super::super::history::DEFAULT).unwrap()
+        serde_json::from_str(DEFAULT_DOCUMENT).unwrap()
     }
 
-    fn diff(change: impl FnOnce(&mut Value)) -> Vec<Line> {
+    fn diff(change: impl FnOnce(&mut Value)) -> Vec<DiffLine> {
         let mut document = default_document();
         change(&mut document);
-        lines(&SCHEMA, &default_document(), &document, &|_| json!("hmac:0"))
+        diff_documents(&SCHEMA, &default_document(), &document, &|_| json!("hmac:0"))
     }
 
     #[track_caller]
-    fn moves(change: impl FnOnce(&mut Value), direction: Direction, text: &str) {
+    fn moves(change: impl FnOnce(&mut Value), direction: RiskDirection, text: &str) {
         let lines = diff(change);
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert_eq!(lines[0].direction, direction, "{lines:?}");
@@ -322,7 +337,7 @@ mod tests {
             d["targets"].as_array_mut().unwrap().insert(0, json!({"symbol": "TSLA", "weight": 0.01}));
         });
         assert_eq!(lines.len(), 1, "{lines:?}");
-        assert_eq!((lines[0].op, lines[0].path.as_str()), (LineOp::Add, "/targets/0"));
+        assert_eq!((lines[0].op, lines[0].path.as_str()), (DiffOp::Add, "/targets/0"));
         assert_eq!(lines[0].key.as_deref(), Some("TSLA"));
     }
 
@@ -335,32 +350,32 @@ mod tests {
     fn risk_moves_by_the_meaning_of_the_field() {
         moves(
             |d| d["risk_management"]["max_position_size"] = json!("4000.00"),
-            Direction::Decreases,
+            RiskDirection::Decreases,
             "risk_management.max_position_size: 5000 → 4000.00 USD; lowers risk",
         );
         moves(
             |d| d["risk_management"]["daily_loss_limit"] = json!(-900),
-            Direction::Increases,
+            RiskDirection::Increases,
             "risk_management.daily_loss_limit: -500.00 → -900 USD; raises risk",
         );
         moves(
             |d| d["targets"][0]["weight"] = json!(0.01),
-            Direction::Decreases,
+            RiskDirection::Decreases,
             "targets[SPY].weight: 0.05 → 0.01 part of equity; lowers risk",
         );
         moves(
             |d| d["performance_targets"]["win_rate_target"] = json!(55),
-            Direction::Neutral,
+            RiskDirection::Neutral,
             "performance_targets.win_rate_target: 60.0 → 55 %",
         );
         moves(
             |d| d["order_management"]["poll_interval_seconds"] = json!(5),
-            Direction::Increases,
+            RiskDirection::Increases,
             "order_management.poll_interval_seconds: 15 → 5 s; raises risk; waits for a restart of the bot",
         );
         moves(
             |d| d["mode"] = json!("live"),
-            Direction::Increases,
+            RiskDirection::Increases,
             "mode: paper → live; raises risk; cannot be changed",
         );
     }
@@ -377,8 +392,8 @@ mod tests {
             d["risk_management"]["max_position_size"] = json!(4000);
             d["risk_management"]["risk_per_trade"] = json!(0.03);
         });
-        let risk = risk(&SCHEMA, &lines);
-        assert_eq!((risk.direction, risk.class.as_str()), (Direction::Increases, "high"));
+        let risk = change_risk(&SCHEMA, &lines);
+        assert_eq!((risk.direction, risk.class.as_str()), (RiskDirection::Increases, "high"));
         assert_eq!(risk.reasons, ["/risk_management/risk_per_trade"]);
     }
 
@@ -392,8 +407,8 @@ mod tests {
                 document
             };
             let (old, new) = (document(&weights), document(&others));
-            let forth = lines(&SCHEMA, &old, &new, &|_| Value::Null);
-            let back = lines(&SCHEMA, &new, &old, &|_| Value::Null);
+            let forth = diff_documents(&SCHEMA, &old, &new, &|_| Value::Null);
+            let back = diff_documents(&SCHEMA, &new, &old, &|_| Value::Null);
             prop_assert_eq!(forth.is_empty(), weights == others);
             prop_assert_eq!(forth.len(), back.len());
         }

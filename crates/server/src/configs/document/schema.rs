@@ -1,115 +1,41 @@
-//! The schema of the bot's config: what a document must look like, and what each field means.
+//! The JSON Schema of the bot's config, and what it says about each field.
 //!
-//! Two of the three levels of a check begin here: the JSON Schema itself and the rules a schema cannot say
-//! (`rules.rs`). All findings come at once, each with a JSON pointer,
-//! what was sent, what is expected and how to fix it; values of secret fields are never shown. Kept from users: the
-//! validator and its messages, which would print values. Deliberately absent: the third level, the bot's own word.
+//! Findings carry a JSON pointer, what was sent, what is expected and how to fix it; values of secret fields are never
+//! shown, which is why the validator's own messages are not used: they print values.
 
 use std::str::FromStr;
 
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use utoipa::ToSchema;
 
-use super::document::sha256;
-use super::rules;
-use botops_contract::{BotReport, Violation};
-use botops_core::error::FieldError;
+use super::config_document::sha256;
+use super::finding::{ConfigFinding, ValidationLevel};
 
 /// The schema, as it is served.
-pub(super) const TEXT: &str = include_str!("../../../../schemas/bot-config.schema.json");
+pub(crate) const SCHEMA_TEXT: &str = include_str!("../../../../../schemas/bot-config.schema.json");
 
 /// Findings of one check, at most: the first ones suffice to see what is wrong.
-const MOST: usize = 100;
-
-/// Which level of the check found something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// The JSON Schema.
-    Schema,
-    /// The rules between fields, and against open positions.
-    Semantic,
-    /// The bot itself.
-    Bot,
-}
-
-/// One thing that is wrong with a document.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Finding {
-    /// JSON pointer into the document.
-    pub pointer: String,
-    /// Which level found it.
-    pub level: Level,
-    /// A stable word for it: the schema's keyword, or the rule's name.
-    pub rule: String,
-    /// What was sent; masked where it is secret, shortened where it is long.
-    pub got: Value,
-    /// What would be accepted.
-    pub expected: String,
-    /// How to put it right.
-    pub fix: String,
-}
-
-impl From<Finding> for FieldError {
-    fn from(finding: Finding) -> Self {
-        let expected = if finding.fix.is_empty() {
-            finding.expected
-        } else {
-            format!("{}. {}", finding.expected, finding.fix)
-        };
-        Self { pointer: finding.pointer, got: finding.got, expected }
-    }
-}
+pub(super) const MOST_FINDINGS: usize = 100;
 
 /// The compiled schema.
 #[derive(Debug)]
-pub(super) struct Schema {
+pub(crate) struct ConfigSchema {
     value: Value,
     validator: jsonschema::Validator,
     pub sha256: String,
 }
 
-/// What the rules compare a document with.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Facts {
-    /// Open positions: symbol and what it cost.
-    pub positions: Vec<(String, Decimal)>,
-    /// Profit and loss of today.
-    pub daily_pl: Option<Decimal>,
-}
-
-impl Facts {
-    /// From the bot's last report.
-    pub fn of(report: &BotReport) -> Self {
-        let cost = |position: &botops_contract::Position| {
-            let cost = position.quantity.checked_mul(position.entry_price).unwrap_or_default();
-            (position.symbol.clone(), cost.abs())
-        };
-        Self {
-            positions: report
-                .positions
-                .iter()
-                .filter(|position| !position.quantity.is_zero())
-                .map(cost)
-                .collect(),
-            daily_pl: Some(report.performance.daily_pl),
-        }
-    }
-}
-
-impl Schema {
+impl ConfigSchema {
     /// Compiles the schema that is built in.
     pub fn built_in() -> Self {
-        let value: Value = serde_json::from_str(TEXT).expect("a test reads the built-in schema");
+        let value: Value = serde_json::from_str(SCHEMA_TEXT).expect("a test reads the built-in schema");
         let validator = jsonschema::options()
             .with_draft(jsonschema::Draft::Draft202012)
             .should_validate_formats(true)
             .with_pattern_options(jsonschema::PatternOptions::regex())
             .build(&value)
             .expect("a test compiles the built-in schema");
-        Self { value, validator, sha256: sha256(TEXT.as_bytes()) }
+        Self { value, validator, sha256: sha256(SCHEMA_TEXT.as_bytes()) }
     }
 
     /// The schema node of a pointer: items of lists and members of objects resolved.
@@ -130,24 +56,15 @@ impl Schema {
         &self.value
     }
 
-    /// Everything that is wrong with a document by the schema, or else by the rules.
-    pub fn findings(&self, document: &Value, base: Option<&Value>, facts: &Facts) -> Vec<Finding> {
-        let mut findings = self.structure(document);
-        if findings.is_empty() {
-            findings = rules::broken(self, document, base, facts);
-        }
-        findings.truncate(MOST);
-        findings
-    }
-
-    fn structure(&self, document: &Value) -> Vec<Finding> {
+    /// Everything that the schema finds wrong with a document.
+    pub(super) fn structure(&self, document: &Value) -> Vec<ConfigFinding> {
         let mut findings = Vec::new();
-        for error in self.validator.iter_errors(document).take(MOST) {
+        for error in self.validator.iter_errors(document).take(MOST_FINDINGS) {
             let pointer = error.instance_path().as_str().to_owned();
             let rule = error.kind().keyword().to_owned();
             match error.kind() {
                 jsonschema::error::ValidationErrorKind::AdditionalProperties { unexpected } => {
-                    for name in unexpected.iter().take(MOST) {
+                    for name in unexpected.iter().take(MOST_FINDINGS) {
                         findings.push(self.unknown(&pointer, name));
                     }
                 }
@@ -156,9 +73,9 @@ impl Schema {
                     let pointer = child(&pointer, name);
                     let (expected, fix) = self.wanted(&pointer);
                     let fix = format!("Add `{name}`. {fix}");
-                    findings.push(Finding {
+                    findings.push(ConfigFinding {
                         pointer,
-                        level: Level::Schema,
+                        level: ValidationLevel::Schema,
                         rule,
                         got: Value::Null,
                         expected,
@@ -168,7 +85,14 @@ impl Schema {
                 _ => {
                     let (expected, fix) = self.wanted(&pointer);
                     let got = self.shown(&pointer, error.instance());
-                    findings.push(Finding { pointer, level: Level::Schema, rule, got, expected, fix });
+                    findings.push(ConfigFinding {
+                        pointer,
+                        level: ValidationLevel::Schema,
+                        rule,
+                        got,
+                        expected,
+                        fix,
+                    });
                 }
             }
         }
@@ -176,7 +100,7 @@ impl Schema {
     }
 
     /// A field that nobody knows. Its value is not shown: it may be a secret in the wrong place.
-    fn unknown(&self, parent: &str, name: &str) -> Finding {
+    fn unknown(&self, parent: &str, name: &str) -> ConfigFinding {
         let shown = botops_core::text::clean(name, 60);
         let known: Vec<&str> = self
             .at(parent)
@@ -193,9 +117,9 @@ impl Schema {
             Some((_, near)) => format!("Did you mean `{near}`? Otherwise remove it."),
             None => "Remove it.".to_owned(),
         };
-        Finding {
+        ConfigFinding {
             pointer: child(parent, &shown),
-            level: Level::Schema,
+            level: ValidationLevel::Schema,
             rule: "additionalProperties".to_owned(),
             got: Value::String("an unknown field".to_owned()),
             expected: format!("one of {}", known.join(", ")),
@@ -259,12 +183,12 @@ impl Schema {
     }
 
     /// Whether a field's values are never shown.
-    pub fn is_secret(&self, pointer: &str) -> bool {
+    fn is_secret(&self, pointer: &str) -> bool {
         self.at(pointer).is_some_and(|node| node["x-secret"].as_bool().unwrap_or_default())
     }
 
     /// What is allowed and yet worth a second look.
-    pub fn warnings(&self, document: &Value) -> Vec<Finding> {
+    pub fn warnings(&self, document: &Value) -> Vec<ConfigFinding> {
         let mut warnings = Vec::new();
         self.warn(self.root(), document, String::new(), &mut warnings);
         let number = |pointer: &str| document.pointer(pointer).and_then(decimal);
@@ -272,9 +196,9 @@ impl Schema {
             (number("/risk_management/risk_per_trade"), number("/risk_management/max_daily_loss_pct"))
             && risk * Decimal::ONE_HUNDRED > day
         {
-            warnings.push(Finding {
+            warnings.push(ConfigFinding {
                 pointer: "/risk_management/risk_per_trade".to_owned(),
-                level: Level::Semantic,
+                level: ValidationLevel::Semantic,
                 rule: "one_trade_above_day".to_owned(),
                 got: json!(risk),
                 expected: format!("at most {day} % of the equity, the loss of a whole day"),
@@ -284,7 +208,7 @@ impl Schema {
         warnings
     }
 
-    fn warn(&self, node: &Value, value: &Value, pointer: String, warnings: &mut Vec<Finding>) {
+    fn warn(&self, node: &Value, value: &Value, pointer: String, warnings: &mut Vec<ConfigFinding>) {
         if let Some(number) = decimal(value) {
             let above = node.get("x-warn-above").and_then(decimal).filter(|limit| number > *limit);
             let below = node.get("x-warn-below").and_then(decimal).filter(|limit| number < *limit);
@@ -295,7 +219,14 @@ impl Schema {
             };
             let fix = node["x-help"].as_str().unwrap_or_default().to_owned();
             let (rule, got) = (rule.to_owned(), self.shown(&pointer, value));
-            warnings.push(Finding { pointer, level: Level::Semantic, rule, got, expected, fix });
+            warnings.push(ConfigFinding {
+                pointer,
+                level: ValidationLevel::Semantic,
+                rule,
+                got,
+                expected,
+                fix,
+            });
             return;
         }
         for (key, value) in value.as_object().into_iter().flatten() {
@@ -307,28 +238,8 @@ impl Schema {
     }
 }
 
-/// What the bot found wrong, in our form.
-pub(super) fn of_violation(violation: Violation) -> Finding {
-    Finding {
-        pointer: violation.path,
-        level: Level::Bot,
-        rule: violation.code,
-        got: Value::Null,
-        expected: violation.message,
-        fix: violation.fix.unwrap_or_default(),
-    }
-}
-
-/// Symbols and weights.
-pub(super) fn targets(document: &Value) -> Vec<(String, Decimal)> {
-    let read = |target: &Value| {
-        Some((target["symbol"].as_str()?.to_owned(), decimal(&target["weight"]).unwrap_or_default()))
-    };
-    document["targets"].as_array().into_iter().flatten().filter_map(read).collect()
-}
-
 /// A number, or an amount as text.
-pub(super) fn decimal(value: &Value) -> Option<Decimal> {
+pub(crate) fn decimal(value: &Value) -> Option<Decimal> {
     match value {
         Value::Number(number) => {
             let text = number.to_string();
@@ -376,21 +287,6 @@ mod tests {
         "x-warn-below",
     ];
 
-    fn default_document() -> Value {
-        serde_json::from_str(super::super::history::DEFAULT).unwrap()
-    }
-
-    #[track_caller]
-    fn finds(change: impl FnOnce(&mut Value), pointer: &str, rule: &str) {
-        let mut document = default_document();
-        change(&mut document);
-        let findings = Schema::built_in().findings(&document, Some(&default_document()), &Facts::default());
-        assert!(
-            findings.iter().any(|finding| finding.pointer == pointer && finding.rule == rule),
-            "{findings:?}"
-        );
-    }
-
     fn lint(node: &Value, at: &str) {
         for key in node.as_object().unwrap().keys() {
             assert!(KEYWORDS.contains(&key.as_str()), "`{key}` at {at} is no keyword");
@@ -420,74 +316,8 @@ mod tests {
 
     #[test]
     fn the_schema_has_no_unknown_keyword_and_every_field_is_annotated() {
-        let schema = Schema::built_in();
+        let schema = ConfigSchema::built_in();
         jsonschema::meta::validate(schema.root()).unwrap();
         lint(schema.root(), "");
-    }
-
-    #[test]
-    fn the_default_document_is_valid() {
-        let findings = Schema::built_in().findings(&default_document(), None, &Facts::default());
-        assert_eq!(findings, vec![]);
-    }
-
-    #[test]
-    fn every_kind_of_mistake_is_found_at_its_place() {
-        finds(
-            |d| d["risk_management"]["risk_per_trade"] = json!(0.5),
-            "/risk_management/risk_per_trade",
-            "maximum",
-        );
-        finds(
-            |d| d["risk_management"]["risk_per_trade"] = json!("0.02"),
-            "/risk_management/risk_per_trade",
-            "type",
-        );
-        finds(
-            |d| d["risk_management"]["daily_loss_limit"] = json!("-0.50"),
-            "/risk_management/daily_loss_limit",
-            "maximum",
-        );
-        finds(|d| d["risk_managment"] = json!({}), "/risk_managment", "additionalProperties");
-        finds(|d| drop(d.as_object_mut().unwrap().remove("trading")), "/trading", "required");
-        finds(
-            |d| d["trading"]["hours"]["start_time"] = json!("23:59"),
-            "/trading/hours/start_time",
-            "hours_reversed",
-        );
-        finds(
-            |d| d["trading"]["hours"]["timezone"] = json!("Mars/Olympus"),
-            "/trading/hours/timezone",
-            "zone_unknown",
-        );
-        finds(
-            |d| d["risk_management"]["risk_reward_ratio"] = json!(0.9),
-            "/risk_management/risk_reward_ratio",
-            "stop_beyond_target",
-        );
-        finds(|d| d["targets"][0]["weight"] = json!(0.9), "/targets", "weights_above_one");
-        finds(|d| d["targets"][1]["symbol"] = json!("SPY"), "/targets/1/symbol", "symbol_twice");
-    }
-
-    #[test]
-    fn an_unknown_field_is_named_with_a_near_one_and_without_its_value() {
-        let mut document = default_document();
-        document["trading"]["max_trades_per_dya"] = json!("hunter2");
-        let findings = Schema::built_in().findings(&document, None, &Facts::default());
-        assert!(findings[0].fix.contains("max_trades_per_day"), "{findings:?}");
-        assert!(!format!("{findings:?}").contains("hunter2"));
-    }
-
-    #[test]
-    fn an_open_position_blocks_what_would_contradict_it() {
-        let base = default_document();
-        let mut document = base.clone();
-        document["risk_management"]["max_position_size"] = json!("1000");
-        document["targets"].as_array_mut().unwrap().remove(0);
-        let facts = Facts { positions: vec![("SPY".to_owned(), Decimal::from(4_900))], daily_pl: None };
-        let findings = Schema::built_in().findings(&document, Some(&base), &facts);
-        let rules: Vec<_> = findings.iter().map(|finding| finding.rule.as_str()).collect();
-        assert_eq!(rules, ["below_open_position", "positions_block"]);
-        assert_eq!(Schema::built_in().findings(&base, Some(&base), &facts), vec![]);
     }
 }

@@ -1,56 +1,32 @@
-//! Versions and `HEAD`: what the bot's config was, is, and boots from.
+//! The files of the config folder: versions and `HEAD`, which is what the bot boots from.
 //!
 //! A version is a file of its own that never changes; `HEAD` names the committed one, and replacing `HEAD` is the
 //! only commit point. Kept from users: the order of writes, syncs and renames that keeps this true when the process
-//! or the machine dies in between. Deliberately absent: any opinion about a document, and locks (one process owns
-//! the folder, and one task of it writes).
+//! or the machine dies in between. There are no locks: one process owns the folder, and one task of it writes.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-
-use super::disk::replace;
-use super::document::{Document, sha256};
+use crate::configs::disk::replace;
+use crate::configs::document::{ConfigDocument, sha256};
+use crate::configs::head::{VersionHead, version_file_name};
 use botops_contract::VersionRef;
-
-/// The document that becomes version 1 when there is none.
-pub(super) const DEFAULT: &str = include_str!("../../../../schemas/default-bot-config.json");
-
-/// `HEAD`: the version the bot boots from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Head {
-    pub version: u64,
-    pub sha256: String,
-    /// Below the config folder.
-    pub file: String,
-    /// The transaction that put it there.
-    pub txn: String,
-    pub at: DateTime<Utc>,
-}
-
-impl Head {
-    pub fn as_ref(&self) -> VersionRef {
-        VersionRef { version: self.version, sha256: self.sha256.clone() }
-    }
-}
 
 /// The config folder.
 #[derive(Debug, Clone)]
-pub(super) struct History {
+pub(crate) struct VersionFiles {
     folder: PathBuf,
 }
 
-impl History {
+impl VersionFiles {
     /// Opens or makes the folder and takes away what an unfinished write left.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let versions = folder.join("versions");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&versions)?;
-        for place in [folder, &versions] {
-            for entry in fs::read_dir(place)? {
+        for directory in [folder, &versions] {
+            for entry in fs::read_dir(directory)? {
                 let path = entry?.path();
                 if path.extension().is_some_and(|extension| extension == "tmp") {
                     fs::remove_file(path)?;
@@ -61,42 +37,43 @@ impl History {
     }
 
     /// Stores a version's file, durable on return, and returns its name below the folder.
-    pub fn store(&self, version: u64, document: &Document) -> io::Result<String> {
-        let name = file_name(version, &document.sha256);
+    pub fn store(&self, version: u64, document: &ConfigDocument) -> io::Result<String> {
+        let name = version_file_name(version, &document.sha256);
         let path = self.folder.join(&name);
         replace(&path, document.text.as_bytes(), 0o440, "config.version")?;
         Ok(name)
     }
 
     /// A version's document, if its file is there and holds what its name says.
-    pub fn load(&self, version: &VersionRef) -> Result<Document, String> {
-        self.load_file(&file_name(version.version, &version.sha256), &version.sha256)
+    pub fn load(&self, version: &VersionRef) -> Result<ConfigDocument, String> {
+        self.load_file(&version_file_name(version.version, &version.sha256), &version.sha256)
     }
 
     /// `HEAD` and its document. `Ok(None)` without a `HEAD`; an error when it does not hold.
-    pub fn head(&self) -> Result<Option<(Head, Document)>, String> {
+    pub fn head(&self) -> Result<Option<(VersionHead, ConfigDocument)>, String> {
         let path = self.folder.join("HEAD");
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(format!("HEAD cannot be read ({error})")),
         };
-        let head: Head = serde_json::from_slice(&bytes).map_err(|_| "HEAD is not readable".to_owned())?;
+        let head: VersionHead =
+            serde_json::from_slice(&bytes).map_err(|_| "HEAD is not readable".to_owned())?;
         let document = self.load_file(&head.file, &head.sha256)?;
         Ok(Some((head, document)))
     }
 
     /// Makes a version the one the bot boots from. The rename is the commit point.
-    pub fn commit(&self, head: &Head, document: &Document) -> io::Result<()> {
-        self.move_head(head, document, "config.head")
+    pub fn commit(&self, head: &VersionHead, document: &ConfigDocument) -> io::Result<()> {
+        self.write_head(head, document, "config.head")
     }
 
     /// The same for the version that was there before, when a commit failed halfway.
-    pub fn put_back(&self, head: &Head, document: &Document) -> io::Result<()> {
-        self.move_head(head, document, "config.restore")
+    pub fn put_back(&self, head: &VersionHead, document: &ConfigDocument) -> io::Result<()> {
+        self.write_head(head, document, "config.restore")
     }
 
-    fn move_head(&self, head: &Head, document: &Document, point: &str) -> io::Result<()> {
+    fn write_head(&self, head: &VersionHead, document: &ConfigDocument, point: &str) -> io::Result<()> {
         let bytes = serde_json::to_vec_pretty(head).map_err(io::Error::other)?;
         replace(&self.folder.join("HEAD"), &bytes, 0o640, point)?;
         // For bots that read one fixed path. It follows HEAD and decides nothing.
@@ -127,13 +104,13 @@ impl History {
 
     /// Takes a version's file away.
     pub fn remove(&self, version: &VersionRef) -> io::Result<()> {
-        match fs::remove_file(self.folder.join(file_name(version.version, &version.sha256))) {
+        match fs::remove_file(self.folder.join(version_file_name(version.version, &version.sha256))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
     }
 
-    fn load_file(&self, name: &str, sha: &str) -> Result<Document, String> {
+    fn load_file(&self, name: &str, sha: &str) -> Result<ConfigDocument, String> {
         let plain = Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)));
         if !plain {
             return Err("HEAD names a file outside its folder".to_owned());
@@ -143,7 +120,7 @@ impl History {
         if sha256(text.as_bytes()) != sha {
             return Err(format!("{name} does not have the hash it was stored with"));
         }
-        Document::read(text).map_err(|_| format!("{name} is not JSON"))
+        ConfigDocument::read(text).map_err(|_| format!("{name} is not JSON"))
     }
 
     fn files(&self) -> io::Result<Vec<(u64, PathBuf)>> {
@@ -161,95 +138,85 @@ impl History {
     }
 }
 
-/// `versions/000017-3fa9c1d2.json`.
-fn file_name(version: u64, sha: &str) -> String {
-    format!("versions/{version:06}-{}.json", short(sha))
-}
-
-/// The first eight digits of a hash.
-pub(super) fn short(sha: &str) -> &str {
-    sha.get(..8).unwrap_or(sha)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::disk;
-    use super::*;
+    use chrono::Utc;
 
-    fn head(version: u64, document: &Document, file: String) -> Head {
-        Head { version, sha256: document.sha256.clone(), file, txn: "t".to_owned(), at: Utc::now() }
+    use super::*;
+    use crate::configs::disk;
+    use crate::configs::document::DEFAULT_DOCUMENT;
+
+    fn head(version: u64, document: &ConfigDocument, file: String) -> VersionHead {
+        VersionHead { version, sha256: document.sha256.clone(), file, txn: "t".to_owned(), at: Utc::now() }
     }
 
     #[test]
     fn a_stored_version_comes_back_byte_for_byte_and_head_names_it() {
         let folder = tempfile::tempdir().unwrap();
-        let history = History::open(folder.path()).unwrap();
-        assert_eq!(history.head(), Ok(None));
-        let document = Document::read(DEFAULT.to_owned()).unwrap();
-        let file = history.store(1, &document).unwrap();
-        history.commit(&head(1, &document, file), &document).unwrap();
-        let (head, loaded) = history.head().unwrap().unwrap();
-        assert_eq!((head.version, loaded.text.as_str()), (1, DEFAULT));
-        assert_eq!(history.highest().unwrap(), 1);
+        let files = VersionFiles::open(folder.path()).unwrap();
+        assert_eq!(files.head(), Ok(None));
+        let document = ConfigDocument::read(DEFAULT_DOCUMENT.to_owned()).unwrap();
+        let file = files.store(1, &document).unwrap();
+        files.commit(&head(1, &document, file), &document).unwrap();
+        let (head, loaded) = files.head().unwrap().unwrap();
+        assert_eq!((head.version, loaded.text.as_str()), (1, DEFAULT_DOCUMENT));
+        assert_eq!(files.highest().unwrap(), 1);
     }
 
     #[test]
     fn a_changed_version_file_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
-        let history = History::open(folder.path()).unwrap();
-        let document = Document::read(DEFAULT.to_owned()).unwrap();
-        let file = history.store(1, &document).unwrap();
-        history.commit(&head(1, &document, file.clone()), &document).unwrap();
+        let files = VersionFiles::open(folder.path()).unwrap();
+        let document = ConfigDocument::read(DEFAULT_DOCUMENT.to_owned()).unwrap();
+        let file = files.store(1, &document).unwrap();
+        files.commit(&head(1, &document, file.clone()), &document).unwrap();
         let path = folder.path().join(file);
         fs::remove_file(&path).unwrap();
-        fs::write(&path, DEFAULT.replace("5000", "9000")).unwrap();
-        assert!(history.head().unwrap_err().contains("hash"));
+        fs::write(&path, DEFAULT_DOCUMENT.replace("5000", "9000")).unwrap();
+        assert!(files.head().unwrap_err().contains("hash"));
     }
 
     #[test]
     fn what_an_unfinished_write_left_is_taken_away() {
         let folder = tempfile::tempdir().unwrap();
-        let history = History::open(folder.path()).unwrap();
-        let document = Document::read(DEFAULT.to_owned()).unwrap();
-        history.store(1, &document).unwrap();
-        history.store(2, &document).unwrap();
+        let files = VersionFiles::open(folder.path()).unwrap();
+        let document = ConfigDocument::read(DEFAULT_DOCUMENT.to_owned()).unwrap();
+        files.store(1, &document).unwrap();
+        files.store(2, &document).unwrap();
         fs::write(folder.path().join("HEAD.tmp"), "half").unwrap();
-        History::open(folder.path()).unwrap();
+        VersionFiles::open(folder.path()).unwrap();
         assert!(!folder.path().join("HEAD.tmp").exists());
-        assert_eq!(history.collect_orphans(&[1]).unwrap(), 1);
-        assert_eq!(history.highest().unwrap(), 1);
+        assert_eq!(files.collect_orphans(&[1]).unwrap(), 1);
+        assert_eq!(files.highest().unwrap(), 1);
     }
 
     /// Every folder that the machine's power could leave behind in the middle of a commit, and what `HEAD` is there.
     fn heads_after_power_loss(without_sync: bool) -> Vec<(bool, Result<u64, String>)> {
         let folder = tempfile::tempdir().unwrap();
-        let history = History::open(folder.path()).unwrap();
-        let old = Document::read(DEFAULT.to_owned()).unwrap();
-        let file = history.store(1, &old).unwrap();
-        history.commit(&head(1, &old, file), &old).unwrap();
-        let new = Document::read(DEFAULT.replace("5000", "4000")).unwrap();
+        let files = VersionFiles::open(folder.path()).unwrap();
+        let old = ConfigDocument::read(DEFAULT_DOCUMENT.to_owned()).unwrap();
+        let file = files.store(1, &old).unwrap();
+        files.commit(&head(1, &old, file), &old).unwrap();
+        let new = ConfigDocument::read(DEFAULT_DOCUMENT.replace("5000", "4000")).unwrap();
         let (name, mut steps) = disk::watched(folder.path(), || {
-            let file = history.store(2, &new).unwrap();
-            history.commit(&head(2, &new, file.clone()), &new).unwrap();
+            let file = files.store(2, &new).unwrap();
+            files.commit(&head(2, &new, file.clone()), &new).unwrap();
             file
         });
         assert!(name.ends_with(".json"));
         if without_sync {
-            steps.retain(|step| !matches!(step, disk::Step::Synced(_)));
+            steps.retain(|step| !matches!(step, disk::DiskStep::Synced(_)));
         }
-        let look = |whole: bool, left: &Path| {
-            let history = History::open(left).unwrap();
-            (
-                whole,
-                history.head().and_then(|head| head.map(|(head, _)| head.version).ok_or("none".to_owned())),
-            )
+        let inspect = |whole: bool, left: &Path| {
+            let files = VersionFiles::open(left).unwrap();
+            (whole, files.head().and_then(|head| head.map(|(head, _)| head.version).ok_or("none".to_owned())))
         };
         // The folder before the commit is what the model begins with.
         let before = tempfile::tempdir().unwrap();
-        let history = History::open(before.path()).unwrap();
-        let file = history.store(1, &old).unwrap();
-        history.commit(&head(1, &old, file), &old).unwrap();
-        disk::after_power_loss(before.path(), &steps, look)
+        let files = VersionFiles::open(before.path()).unwrap();
+        let file = files.store(1, &old).unwrap();
+        files.commit(&head(1, &old, file), &old).unwrap();
+        disk::after_power_loss(before.path(), &steps, inspect)
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A line is one JSON object that ends in `,"mac":"<64 hex digits>"}`. The mac is
 //! `HMAC-SHA256(key, prev || "\n" || every byte of the line before that ending)`, where `prev` is the mac of the line
 //! before. It covers the exact bytes that were written, not a second rendering of them. The first line of a file is a
-//! header; its `prev` is the last mac of the file before it. Deliberately absent: files.
+//! header; its `prev` is the last mac of the file before it.
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretSlice};
@@ -44,9 +44,9 @@ pub struct AuditVerdict {
 
 /// The key of the chain.
 #[derive(Debug, Clone)]
-pub(super) struct Key(SecretSlice<u8>);
+pub(super) struct AuditKey(SecretSlice<u8>);
 
-impl Key {
+impl AuditKey {
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(SecretSlice::from(bytes))
     }
@@ -83,7 +83,7 @@ impl Key {
 }
 
 /// Makes the line that follows `before`, with its newline, and says where the chain ends then.
-pub(super) fn seal(key: &Key, before: &AuditHead, record: Map<String, Value>) -> (String, AuditHead) {
+pub(super) fn seal(key: &AuditKey, before: &AuditHead, record: Map<String, Value>) -> (String, AuditHead) {
     let seq = before.seq + 1;
     let mut line = Map::new();
     line.insert("seq".to_owned(), json!(seq));
@@ -100,7 +100,7 @@ pub(super) fn seal(key: &Key, before: &AuditHead, record: Map<String, Value>) ->
 
 /// What a walk over a file's bytes found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Walk {
+pub(super) struct ChainWalk {
     /// Where each good line begins.
     pub offsets: Vec<u64>,
     /// The number of the first line.
@@ -115,9 +115,17 @@ pub(super) struct Walk {
     pub torn: bool,
 }
 
+impl ChainWalk {
+    /// The number of the last good line; the one before the first when there is none.
+    pub fn last_seq(&self) -> u64 {
+        self.head.as_ref().map_or(self.first_seq - 1, |head| head.seq)
+    }
+}
+
 /// Reads lines until one does not hold.
-pub(super) fn walk(key: &Key, bytes: &[u8]) -> Walk {
-    let mut walk = Walk { offsets: Vec::new(), first_seq: 1, head: None, good: 0, bad: None, torn: false };
+pub(super) fn walk(key: &AuditKey, bytes: &[u8]) -> ChainWalk {
+    let mut walk =
+        ChainWalk { offsets: Vec::new(), first_seq: 1, head: None, good: 0, bad: None, torn: false };
     let mut at = 0;
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         let Some(length) = rest.iter().position(|byte| *byte == b'\n') else {
@@ -126,7 +134,7 @@ pub(super) fn walk(key: &Key, bytes: &[u8]) -> Walk {
             return walk;
         };
         let line = rest.get(..length).unwrap_or_default();
-        match check(key, walk.head.as_ref(), line) {
+        match check_line(key, walk.head.as_ref(), line) {
             Ok(head) => {
                 if walk.head.is_none() {
                     walk.first_seq = head.seq;
@@ -146,7 +154,7 @@ pub(super) fn walk(key: &Key, bytes: &[u8]) -> Walk {
 }
 
 /// The number and mac of a line, if it holds and follows `before`.
-fn check(key: &Key, before: Option<&AuditHead>, line: &[u8]) -> Result<AuditHead, &'static str> {
+fn check_line(key: &AuditKey, before: Option<&AuditHead>, line: &[u8]) -> Result<AuditHead, &'static str> {
     let line = std::str::from_utf8(line).map_err(|_| "the line is not text")?;
     let (content, mac) = line.rsplit_once(SEAL).ok_or("the line has no mac")?;
     let mac = mac.strip_suffix("\"}").ok_or("the line does not end with its mac")?;
@@ -167,9 +175,9 @@ fn check(key: &Key, before: Option<&AuditHead>, line: &[u8]) -> Result<AuditHead
     Ok(AuditHead { seq, mac: mac.to_owned() })
 }
 
-/// Judges a file's bytes against where the chain should end, if that is known.
-pub(super) fn judge(walk: &Walk, known: Option<&AuditHead>) -> AuditVerdict {
-    let reached = walk.head.as_ref().map_or(walk.first_seq - 1, |head| head.seq);
+/// What the bytes of a file are worth, held against where the chain should end, if that is known.
+pub(super) fn verdict_on(walk: &ChainWalk, known: Option<&AuditHead>) -> AuditVerdict {
+    let reached = walk.last_seq();
     let mut reason = walk.bad.clone();
     if let Some(known) = known.filter(|_| reason.is_none()) {
         if known.seq > reached {
@@ -195,8 +203,8 @@ mod tests {
 
     const LINES: u64 = 12;
 
-    fn key() -> Key {
-        Key::new(b"a key of thirty-two bytes, or so".to_vec())
+    fn key() -> AuditKey {
+        AuditKey::new(b"a key of thirty-two bytes, or so".to_vec())
     }
 
     fn record(event: &str, text: &str) -> Map<String, Value> {
@@ -222,7 +230,7 @@ mod tests {
     }
 
     fn verdict(bytes: &[u8], head: &AuditHead) -> AuditVerdict {
-        judge(&walk(&key(), bytes), Some(head))
+        verdict_on(&walk(&key(), bytes), Some(head))
     }
 
     #[track_caller]
@@ -254,8 +262,8 @@ mod tests {
         bad(&with(&|lines| drop(lines.remove(0))), &head, 1);
         bad(&with(&|lines| lines[5] = lines[5].replace("change 5", "change 6")), &head, 6);
         bad(&with(&|lines| lines.clear()), &head, 1);
-        let other = Key::new(b"another key".to_vec());
-        assert!(!judge(&walk(&other, lines.concat().as_bytes()), None).valid);
+        let other = AuditKey::new(b"another key".to_vec());
+        assert!(!verdict_on(&walk(&other, lines.concat().as_bytes()), None).valid);
     }
 
     proptest! {

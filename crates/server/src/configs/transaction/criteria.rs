@@ -1,8 +1,8 @@
 //! What a trial is watched for: is the bot worse off than before? Pure.
 //!
-//! A baseline is taken when the trial begins; each later report is judged against it. A criterion is `ok`, not ok
-//! (the trial does not confirm itself on such a sample), or breached (the trial is undone at once). Deliberately
-//! absent: judging profit. A minute of trading says nothing about it; only losses that limits exist for count.
+//! A baseline is taken when the trial begins; each later report is held against it. A criterion is `ok`, not ok
+//! (the trial does not confirm itself on such a sample), or breached (the trial is undone at once). Profit is no
+//! criterion: a minute of trading says nothing about it. Only losses that limits exist for count.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::schema::decimal;
 use crate::bots::Seen;
+use crate::configs::document::decimal;
 use botops_contract::{BotReport, BreakerState, OrderStatus, SemanticError, SessionPhase, Severity};
 
 /// Errors that a trial may see beyond what the hour before promises.
@@ -28,12 +28,15 @@ const MISSED_POLLS: u32 = 3;
 /// Silence shorter than this is a hiccup.
 const OLDEST: Duration = Duration::from_secs(5);
 
+/// Good samples that an automatic confirmation needs at least.
+pub(crate) const SAMPLES_NEEDED: u32 = 3;
+
 /// Samples in a row with a degraded session that count as a breach.
-pub(super) const STRIKES: u32 = 3;
+pub(crate) const STRIKES: u32 = 3;
 
 /// How things stood when the trial began.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Baseline {
+pub(crate) struct TrialBaseline {
     pub at: DateTime<Utc>,
     /// Errors that were there before: when, and which code. A clock that was set back makes a new one look old.
     #[serde(default)]
@@ -51,7 +54,7 @@ pub(super) struct Baseline {
 
 /// One thing a trial is watched for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Criterion {
+pub struct TrialCriterion {
     /// `heartbeat`, `errors`, `order_rejects`, `drawdown`, `session` or `breaker`.
     pub name: String,
     /// Whether it holds now.
@@ -68,7 +71,7 @@ pub struct Criterion {
     pub text: String,
 }
 
-impl Baseline {
+impl TrialBaseline {
     /// From the last report before the trial and both documents.
     pub fn take(report: &BotReport, base: &Value, candidate: &Value) -> Self {
         let tighter = |pointer: &str| {
@@ -92,8 +95,8 @@ impl Baseline {
         }
     }
 
-    /// Everything that is watched, as it stands so long after the beginning.
-    pub fn judge(&self, seen: &Seen, poll_interval: Duration, elapsed: Duration) -> Vec<Criterion> {
+    /// Every criterion, `elapsed` after the beginning of the trial.
+    pub fn evaluate(&self, seen: &Seen, poll_interval: Duration, elapsed: Duration) -> Vec<TrialCriterion> {
         let mut criteria = vec![heartbeat(seen, poll_interval), trading_loop(seen)];
         if let Some(report) = &seen.report {
             criteria.extend([
@@ -107,7 +110,7 @@ impl Baseline {
         criteria
     }
 
-    fn errors(&self, report: &BotReport, elapsed: Duration) -> Criterion {
+    fn errors(&self, report: &BotReport, elapsed: Duration) -> TrialCriterion {
         let new = report.recent_errors.iter().filter(|error| !self.known_errors.contains(&identity(error)));
         let critical = new.clone().find(|error| error.severity == Severity::Critical);
         let serious = new.filter(|error| error.severity >= Severity::Medium).count();
@@ -120,10 +123,10 @@ impl Baseline {
             None => format!("{count} new errors, {limit} allowed"),
         };
         let (value, limit) = (json!(count), json!(limit));
-        Criterion { name: "errors".to_owned(), ok: !breached, breached, value, limit, text }
+        TrialCriterion { name: "errors".to_owned(), ok: !breached, breached, value, limit, text }
     }
 
-    fn rejects(&self, report: &BotReport, elapsed: Duration) -> Criterion {
+    fn rejects(&self, report: &BotReport, elapsed: Duration) -> TrialCriterion {
         let grown = report.loop_stats.order_rejects_last_hour.saturating_sub(self.rejects_last_hour);
         let is_new_reject = |order: &&botops_contract::Order| {
             order.status == OrderStatus::Rejected && order.updated_at >= self.at
@@ -138,10 +141,10 @@ impl Baseline {
             text = format!("{text} (the last one: {})", botops_core::text::clean(why, 120));
         }
         let (value, limit) = (json!(count), json!(limit));
-        Criterion { name: "order_rejects".to_owned(), ok: !breached, breached, value, limit, text }
+        TrialCriterion { name: "order_rejects".to_owned(), ok: !breached, breached, value, limit, text }
     }
 
-    fn drawdown(&self, report: &BotReport) -> Criterion {
+    fn drawdown(&self, report: &BotReport) -> TrialCriterion {
         let lost = self.equity - report.account.account_balance;
         let part = lost.checked_div(self.equity).unwrap_or_default().max(Decimal::ZERO).round_dp(4);
         let day = self.day_limit.filter(|limit| report.performance.daily_pl <= *limit);
@@ -152,7 +155,7 @@ impl Baseline {
             }
             None => format!("equity fell by {part} as a part of it, {} allowed", self.loss_limit),
         };
-        Criterion {
+        TrialCriterion {
             name: "drawdown".to_owned(),
             ok: !breached,
             breached,
@@ -162,7 +165,7 @@ impl Baseline {
         }
     }
 
-    fn session(&self, report: &BotReport) -> Criterion {
+    fn session(&self, report: &BotReport) -> TrialCriterion {
         let state = report.session.as_ref().map(|session| session.state);
         let healthy = report.session.as_ref().is_none_or(|session| session.is_healthy);
         let halted = matches!(
@@ -179,7 +182,7 @@ impl Baseline {
             }
             (true, _) => "the broker session is healthy".to_owned(),
         };
-        Criterion {
+        TrialCriterion {
             name: "session".to_owned(),
             ok,
             breached: halted && self.session_was_healthy,
@@ -189,7 +192,7 @@ impl Baseline {
         }
     }
 
-    fn breaker(&self, report: &BotReport) -> Criterion {
+    fn breaker(&self, report: &BotReport) -> TrialCriterion {
         let breached = self.breaker_was_closed && report.circuit_breaker.state == BreakerState::Open;
         let source = report.circuit_breaker.source.as_deref().unwrap_or("an unnamed cause");
         let text = if breached {
@@ -197,7 +200,7 @@ impl Baseline {
         } else {
             "the circuit breaker did not open".to_owned()
         };
-        Criterion {
+        TrialCriterion {
             name: "breaker".to_owned(),
             ok: !breached,
             breached,
@@ -212,7 +215,7 @@ fn identity(error: &SemanticError) -> (DateTime<Utc>, String) {
     (error.timestamp, error.error_code.clone())
 }
 
-fn heartbeat(seen: &Seen, poll_interval: Duration) -> Criterion {
+fn heartbeat(seen: &Seen, poll_interval: Duration) -> TrialCriterion {
     let limit = (poll_interval * MISSED_POLLS).max(OLDEST);
     let age = seen.answer_age();
     let fresh = age.is_some_and(|age| age <= limit);
@@ -222,7 +225,7 @@ fn heartbeat(seen: &Seen, poll_interval: Duration) -> Criterion {
         Some(age) => format!("the bot answered {:.1} s ago", age.as_secs_f64()),
         None => "the bot has not answered yet".to_owned(),
     };
-    Criterion {
+    TrialCriterion {
         name: "heartbeat".to_owned(),
         ok,
         breached: !fresh || seen.presence.is_offline(),
@@ -233,14 +236,14 @@ fn heartbeat(seen: &Seen, poll_interval: Duration) -> Criterion {
 }
 
 /// A bot may answer in front of a loop that stands still. Of one that is silent nothing more is known.
-fn trading_loop(seen: &Seen) -> Criterion {
+fn trading_loop(seen: &Seen) -> TrialCriterion {
     let ticked = seen.loop_age().filter(|_| seen.presence.answers());
     let ok = !ticked.is_some_and(|ticked| ticked.stands_still());
     let text = match ticked {
         Some(ticked) => format!("the trading loop last went round {:.1} s ago", ticked.age.as_secs_f64()),
         None => "the bot does not say when its trading loop last went round".to_owned(),
     };
-    Criterion {
+    TrialCriterion {
         name: "loop".to_owned(),
         ok,
         breached: !ok,
@@ -251,7 +254,7 @@ fn trading_loop(seen: &Seen) -> Criterion {
 }
 
 /// Why a trial ends, in one sentence: every criterion that is breached. `None` when none is.
-pub(super) fn breach(watch: &[Criterion]) -> Option<String> {
+pub(crate) fn breach(watch: &[TrialCriterion]) -> Option<String> {
     let texts: Vec<&str> = watch
         .iter()
         .filter(|criterion| criterion.breached)

@@ -3,11 +3,10 @@
 //! A record is queued in the same store transaction as the transition it tells of, and reaches the file afterwards;
 //! what a crash kept from the file is written at the next start. Kept from users: the chain, the outbox, repairing a
 //! torn end, and what makes the difference between a torn end and a changed past. Whoever holds the key and the
-//! store can still rewrite history: note the head (`X-Audit-Head`) elsewhere. Deliberately absent: deleting.
+//! store can still rewrite history: keep the head (`X-Audit-Head`) elsewhere too.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,17 +18,18 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
-use super::chain::{self, AuditHead, AuditVerdict, HEADER, Key};
+use super::audit_chain::{self, AuditHead, AuditKey, AuditVerdict, ChainWalk, HEADER};
+use super::audit_file::{AuditFile, read_records};
 use crate::store::Store;
 use botops_core::error::{Code, Error};
 use botops_core::failpoints;
 
 /// Records of one page, at most.
-pub(super) const PAGE: usize = 500;
+pub(crate) const MOST_RECORDS: u32 = 500;
 
 /// Why the audit cannot be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Damage {
+pub struct AuditDamage {
     /// The first line that does not hold.
     pub first_bad_seq: u64,
     /// What is wrong with it.
@@ -38,32 +38,21 @@ pub struct Damage {
 
 /// Handle to the audit; cloning is cheap.
 #[derive(Debug, Clone)]
-pub(super) struct Audit {
-    inner: Arc<Inner>,
+pub(crate) struct ConfigAudit {
+    inner: Arc<AuditInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct AuditInner {
     path: PathBuf,
-    key: Key,
+    key: AuditKey,
     store: Store,
-    log: Arc<Mutex<Log>>,
-    damage: ArcSwapOption<Damage>,
+    file: Arc<Mutex<AuditFile>>,
+    damage: ArcSwapOption<AuditDamage>,
     head: ArcSwap<AuditHead>,
 }
 
-/// The open file.
-#[derive(Debug)]
-struct Log {
-    file: File,
-    length: u64,
-    /// The number of the last line in the file.
-    written: u64,
-    first_seq: u64,
-    offsets: Vec<u64>,
-}
-
-impl Audit {
+impl ConfigAudit {
     /// Opens the file, finishes what a crash interrupted, and looks whether the past is as it was written.
     pub async fn open(path: &Path, key_file: &Path, store: Store) -> Result<Self, Error> {
         let unavailable = |error: io::Error| Error::new(Code::ConfigAuditUnavailable).caused_by(error);
@@ -71,37 +60,20 @@ impl Audit {
         let key = read_or_make_key(key_file, is_new).map_err(unavailable)?;
         let (head, pending) =
             store.read(|connection| Ok((read_head(connection)?, outbox(connection)?))).await?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(unavailable)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(unavailable)?;
-        let walk = chain::walk(&key, &bytes);
-        let reached = walk.head.as_ref().map_or(walk.first_seq - 1, |head| head.seq);
-        let damage = damage(&walk, reached, &head, &pending);
-        let mut log = Log {
-            file,
-            length: bytes.len() as u64,
-            written: reached,
-            first_seq: walk.first_seq,
-            offsets: walk.offsets.clone(),
-        };
-        if damage.is_none() && walk.good < log.length {
-            log.cut(walk.good).map_err(unavailable)?;
+        let (mut file, walk) = AuditFile::open(path, &key).map_err(unavailable)?;
+        let reached = file.last_seq();
+        let damage = find_damage(&walk, reached, &head, &pending);
+        if damage.is_none() && file.cut_torn_end(walk.good).map_err(unavailable)? {
             tracing::warn!(
                 "the end of the audit file was torn; it was cut at line {reached} and is written again"
             );
         }
         let ahead = walk.head.clone().filter(|found| damage.is_none() && found.seq > head.seq);
-        let inner = Inner {
+        let inner = AuditInner {
             path: path.to_owned(),
             key,
             store,
-            log: Arc::new(Mutex::new(log)),
+            file: Arc::new(Mutex::new(file)),
             damage: ArcSwapOption::from_pointee(damage),
             head: ArcSwap::from_pointee(head),
         };
@@ -133,7 +105,7 @@ impl Audit {
     }
 
     /// What is wrong with the past, if something is.
-    pub fn damage(&self) -> Option<Arc<Damage>> {
+    pub fn damage(&self) -> Option<Arc<AuditDamage>> {
         self.inner.damage.load_full()
     }
 
@@ -155,7 +127,7 @@ impl Audit {
     /// # Errors
     /// [`Code::ConfigAuditUnavailable`] when the file cannot be written.
     pub async fn flush(&self) -> Result<(), Error> {
-        let mut log = self.inner.log.clone().lock_owned().await;
+        let mut file = self.inner.file.clone().lock_owned().await;
         let (head, pending) =
             self.inner.store.read(|connection| Ok((read_head(connection)?, outbox(connection)?))).await?;
         self.inner.head.store(Arc::new(head));
@@ -163,8 +135,8 @@ impl Audit {
             return Ok(());
         }
         let appended = tokio::task::spawn_blocking(move || {
-            log.append(&pending)?;
-            Ok::<_, io::Error>(log.written)
+            file.append(&pending)?;
+            Ok::<_, io::Error>(file.last_seq())
         });
         let written = appended
             .await
@@ -182,18 +154,19 @@ impl Audit {
     /// Reads the whole file and says whether it holds. What does not hold puts config writes into read-only.
     pub async fn verify(&self) -> Result<AuditVerdict, Error> {
         self.flush().await?;
-        let log = self.inner.log.lock().await;
+        let file = self.inner.file.lock().await;
         let known = self.head();
         let (path, key) = (self.inner.path.clone(), self.inner.key.clone());
         let read =
-            tokio::task::spawn_blocking(move || fs::read(path).map(|bytes| chain::walk(&key, &bytes))).await;
+            tokio::task::spawn_blocking(move || fs::read(path).map(|bytes| audit_chain::walk(&key, &bytes)))
+                .await;
         let walk = read
             .map_err(|error| Error::new(Code::Internal).caused_by(error))?
             .map_err(|error| Error::new(Code::ConfigAuditUnavailable).caused_by(error))?;
-        drop(log);
-        let verdict = chain::judge(&walk, Some(&known));
+        drop(file);
+        let verdict = audit_chain::verdict_on(&walk, Some(&known));
         if let (Some(first_bad_seq), Some(reason)) = (verdict.first_bad_seq, &verdict.reason) {
-            let damage = Damage { first_bad_seq, reason: reason.clone() };
+            let damage = AuditDamage { first_bad_seq, reason: reason.clone() };
             if self.damage().as_deref() != Some(&damage) {
                 tracing::error!(
                     error.code = "CFG_015",
@@ -205,31 +178,24 @@ impl Audit {
         Ok(verdict)
     }
 
-    /// Records with a number above `after`, oldest first. Those behind a damaged line are not shown.
-    pub async fn page(&self, after: u64, limit: usize) -> Result<(Vec<Value>, bool), Error> {
-        let log = self.inner.log.lock().await;
-        let skip = after.saturating_add(1).saturating_sub(log.first_seq);
-        let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(log.offsets.len());
-        let until = (skip + limit.min(PAGE)).min(log.offsets.len());
-        let (Some(from), Some(to)) = (log.offsets.get(skip).copied(), log.end_of(until)) else {
-            return Ok((Vec::new(), false));
-        };
-        let more = until < log.offsets.len();
+    /// At most `limit` records with a number above `after`, oldest first, and how many newer ones were left out. Those
+    /// behind a damaged line are neither shown nor counted.
+    pub async fn page(&self, after: u64, limit: u32) -> Result<(Vec<Value>, usize), Error> {
+        let file = self.inner.file.lock().await;
+        let Some(range) = file.lines_after(after, limit as usize) else { return Ok((Vec::new(), 0)) };
         let path = self.inner.path.clone();
-        drop(log);
-        let read = tokio::task::spawn_blocking(move || read_range(&path, from, to)).await;
-        let bytes = read
+        drop(file);
+        let read = tokio::task::spawn_blocking(move || read_records(&path, range)).await;
+        let records = read
             .map_err(|error| Error::new(Code::Internal).caused_by(error))?
             .map_err(|error| Error::new(Code::ConfigAuditUnavailable).caused_by(error))?;
-        let records =
-            bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
-        Ok((records, more))
+        Ok((records, range.lines_after))
     }
 
     /// Puts a damaged file aside and goes on in a new one that names it. The damage stays visible in both.
     pub async fn accept(&self, record: Map<String, Value>) -> Result<AuditHead, Error> {
         let unavailable = |error: io::Error| Error::new(Code::ConfigAuditUnavailable).caused_by(error);
-        let mut log = self.inner.log.clone().lock_owned().await;
+        let mut file = self.inner.file.clone().lock_owned().await;
         let Some(damage) = self.damage() else {
             return Err(
                 Error::new(Code::ArgumentInvalid).detail("the audit holds; there is nothing to accept")
@@ -239,20 +205,8 @@ impl Audit {
         let stamp = Utc::now().format("%Y%m%dT%H%M%S%3fZ");
         let aside = self.inner.path.with_file_name(format!("config_history.damaged-{stamp}.jsonl"));
         let name = aside.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (path, written) = (self.inner.path.clone(), self.head().seq);
-        let moved = tokio::task::spawn_blocking(move || {
-            for (_, line) in &pending {
-                log.file.write_all(line.as_bytes())?;
-            }
-            log.file.sync_data()?;
-            fs::rename(&path, &aside)?;
-            let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path)?;
-            if let Some(folder) = path.parent() {
-                File::open(folder)?.sync_all()?;
-            }
-            *log = Log { file, length: 0, written, first_seq: written + 1, offsets: Vec::new() };
-            Ok(())
-        });
+        let (path, last_seq) = (self.inner.path.clone(), self.head().seq);
+        let moved = tokio::task::spawn_blocking(move || file.put_aside(&path, &aside, &pending, last_seq));
         moved.await.map_err(|error| Error::new(Code::Internal).caused_by(error))?.map_err(unavailable)?;
         self.inner
             .store
@@ -271,7 +225,7 @@ impl Audit {
     }
 
     async fn write_header(&self, more: Map<String, Value>) -> Result<(), Error> {
-        let mut record = stamped(HEADER);
+        let mut record = stamped_record(HEADER);
         record.insert("key_id".to_owned(), json!(self.inner.key.id()));
         record.extend(more);
         let queue = self.queue();
@@ -293,8 +247,13 @@ impl Audit {
 }
 
 /// Whether a file that does not hold was cut off by a crash (`None`), or somebody changed it.
-fn damage(walk: &chain::Walk, reached: u64, head: &AuditHead, pending: &[(u64, String)]) -> Option<Damage> {
-    let verdict = chain::judge(walk, Some(head));
+fn find_damage(
+    walk: &ChainWalk,
+    reached: u64,
+    head: &AuditHead,
+    pending: &[(u64, String)],
+) -> Option<AuditDamage> {
+    let verdict = audit_chain::verdict_on(walk, Some(head));
     let rest_is_queued = (reached + 1..=head.seq).all(|seq| pending.iter().any(|(queued, _)| *queued == seq));
     let follows = pending.iter().find(|(seq, _)| *seq == reached + 1);
     // What was queued and never acknowledged may be cut off; a whole line that is not the queued one may not.
@@ -304,56 +263,11 @@ fn damage(walk: &chain::Walk, reached: u64, head: &AuditHead, pending: &[(u64, S
         return None;
     }
     let reason = verdict.reason.unwrap_or_default();
-    Some(Damage { first_bad_seq: verdict.first_bad_seq.unwrap_or(reached + 1), reason })
-}
-
-impl Log {
-    fn append(&mut self, pending: &[(u64, String)]) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        let mut offsets = Vec::new();
-        let mut last = self.written;
-        for (seq, line) in pending.iter().filter(|(seq, _)| *seq > self.written) {
-            offsets.push(self.length + bytes.len() as u64);
-            bytes.extend_from_slice(line.as_bytes());
-            last = *seq;
-        }
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let half = bytes.len() / 2;
-        let (first, second) = bytes.split_at(half);
-        let written = self.file.write_all(first).and_then(|()| {
-            failpoints::point("audit.half");
-            failpoints::write("audit.write")?;
-            self.file.write_all(second)?;
-            failpoints::write("audit.sync")?;
-            self.file.sync_data()
-        });
-        if let Err(error) = written {
-            // The next append, or the next start, finds a whole file again.
-            let _ = self.cut(self.length);
-            return Err(error);
-        }
-        self.length += bytes.len() as u64;
-        self.written = last;
-        self.offsets.extend(offsets);
-        Ok(())
-    }
-
-    fn cut(&mut self, length: u64) -> io::Result<()> {
-        self.file.set_len(length)?;
-        self.file.sync_data()?;
-        self.length = length;
-        Ok(())
-    }
-
-    fn end_of(&self, count: usize) -> Option<u64> {
-        if count == self.offsets.len() { Some(self.length) } else { self.offsets.get(count).copied() }
-    }
+    Some(AuditDamage { first_bad_seq: verdict.first_bad_seq.unwrap_or(reached + 1), reason })
 }
 
 /// A record with its time and event, to be filled.
-pub(super) fn stamped(event: &str) -> Map<String, Value> {
+pub(crate) fn stamped_record(event: &str) -> Map<String, Value> {
     let mut record = Map::new();
     record.insert("ts".to_owned(), json!(Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true)));
     record.insert("event".to_owned(), json!(event));
@@ -364,7 +278,7 @@ pub(super) fn stamped(event: &str) -> Map<String, Value> {
 ///
 /// # Errors
 /// Why the file or the key cannot be read.
-pub fn verify_file(
+pub fn verify_audit_file(
     file: &Path,
     key_file: Option<&Path>,
     known: Option<AuditHead>,
@@ -379,12 +293,12 @@ pub fn verify_file(
         let connection = Connection::open_with_flags(data_dir.join("ops.db"), flags).ok()?;
         read_head(&connection).ok().filter(|head| head.seq > 0)
     });
-    Ok(chain::judge(&chain::walk(&Key::new(key), &bytes), known.as_ref()))
+    Ok(audit_chain::verdict_on(&audit_chain::walk(&AuditKey::new(key), &bytes), known.as_ref()))
 }
 
-fn read_or_make_key(path: &Path, may_make: bool) -> io::Result<Key> {
+fn read_or_make_key(path: &Path, may_make: bool) -> io::Result<AuditKey> {
     match fs::read(path) {
-        Ok(bytes) if bytes.len() >= 32 => return Ok(Key::new(bytes)),
+        Ok(bytes) if bytes.len() >= 32 => return Ok(AuditKey::new(bytes)),
         Ok(_) => return Err(io::Error::other("the audit key is too short")),
         Err(error) if error.kind() == io::ErrorKind::NotFound && may_make => {}
         // Without its key the file cannot be verified; a new one would call it forged.
@@ -392,12 +306,12 @@ fn read_or_make_key(path: &Path, may_make: bool) -> io::Result<Key> {
     }
     let mut bytes = vec![0_u8; 32];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    super::disk::replace(path, &bytes, 0o600, "audit.key")?;
-    Ok(Key::new(bytes))
+    crate::configs::disk::replace(path, &bytes, 0o600, "audit.key")?;
+    Ok(AuditKey::new(bytes))
 }
 
-fn queue(connection: &Connection, key: &Key, record: Map<String, Value>) -> rusqlite::Result<()> {
-    let (line, head) = chain::seal(key, &read_head(connection)?, record);
+fn queue(connection: &Connection, key: &AuditKey, record: Map<String, Value>) -> rusqlite::Result<()> {
+    let (line, head) = audit_chain::seal(key, &read_head(connection)?, record);
     connection
         .prepare_cached("INSERT INTO audit_outbox(seq, line) VALUES(?1, ?2)")?
         .execute(params![as_i64(head.seq), line])?;
@@ -431,14 +345,6 @@ fn outbox(connection: &Connection) -> rusqlite::Result<Vec<(u64, String)>> {
             Ok((u64::try_from(seq).unwrap_or_default(), row.get(1)?))
         })?
         .collect()
-}
-
-fn read_range(path: &Path, from: u64, to: u64) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(from))?;
-    let mut bytes = Vec::new();
-    file.take(to.saturating_sub(from)).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn as_i64(number: u64) -> i64 {
