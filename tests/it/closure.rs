@@ -292,7 +292,7 @@ async fn config(closing: &mut Closing) {
     // What holds the bot is ended, then the same goes through.
     let (_, problem) = answer(put(&manual(careful(4_500), 30.0))).await;
     assert_eq!(problem["error_code"], "CFG_006", "{problem}");
-    world.settle(&live, "cancel").await;
+    world.end_trial(&live, "cancel").await;
     world.ended(&live).await;
     closing.raised.insert("CFG_006".to_owned());
     closing.performs(botops, "CFG_006", &problem["next_actions"][0]).await;
@@ -305,7 +305,7 @@ async fn config(closing: &mut Closing) {
     let keyed = |body: &Value| put(body).header("idempotency-key", "closure-1");
     let (status, body) = answer(keyed(&good)).await;
     assert!(status < 400, "{body}");
-    world.settle(body["txn"].as_str().unwrap(), "cancel").await;
+    world.end_trial(body["txn"].as_str().unwrap(), "cancel").await;
     world.ended(body["txn"].as_str().unwrap()).await;
     let other = keyed(&manual(careful(4_100), 30.0));
     closing.closes(botops, "API_011", other, Then::passes(keyed(&good))).await;

@@ -140,7 +140,7 @@ fn serves_on(log: &Path) -> Option<String> {
 }
 
 /// What a kill at a point must lead to.
-enum Settled {
+enum ExpectedEnd {
     /// As if it had never been asked for; asking again works.
     Nothing,
     /// The transaction ends as one of these.
@@ -149,9 +149,9 @@ enum Settled {
 
 #[tokio::test]
 async fn botops_killed_at_any_durable_point_ends_in_a_legal_state() {
-    use Settled::{As, Nothing};
+    use ExpectedEnd::{As, Nothing};
     // Point; what is done after the trial began; how it must end.
-    let points: [(&str, &str, Settled); 19] = [
+    let points: [(&str, &str, ExpectedEnd); 19] = [
         ("config.before_d1", "", Nothing),
         ("config.version.before_rename", "", Nothing),
         ("config.version.after_rename", "", Nothing),
@@ -173,7 +173,7 @@ async fn botops_killed_at_any_durable_point_ends_in_a_legal_state() {
         ("config.r2", "cancel", As(&["rolled_back"])),
     ];
     let mut pair = Pair::start().await;
-    for (number, (point, verb, settled)) in (1_u32..).zip(points) {
+    for (number, (point, verb, expected)) in (1_u32..).zip(points) {
         pair.kill_server();
         pair.serve(Some(point)).await;
         pair.until_quiet().await;
@@ -192,7 +192,7 @@ async fn botops_killed_at_any_durable_point_ends_in_a_legal_state() {
         assert!(!status.success(), "{point}");
         let restarted = chrono::Utc::now();
         pair.serve(None).await;
-        match settled {
+        match expected {
             Nothing => {
                 pair.until_quiet().await;
                 let txns = pair.get("/api/v1/config/versions").await;
@@ -208,7 +208,7 @@ async fn botops_killed_at_any_durable_point_ends_in_a_legal_state() {
                     let (_, txn) = pair.apply(size, &key, 30.0).await.unwrap_or_default();
                     txn["state"].as_str().is_some_and(|state| states.contains(&state))
                 };
-                until(&format!("{point} settles as {states:?}"), LIMIT, state).await;
+                until(&format!("{point} ends as {states:?}"), LIMIT, state).await;
                 let (_, txn) = pair.apply(size, &key, 30.0).await.unwrap();
                 if txn["state"] == "trial" {
                     // The deadline counts from when the trial began, not from the restart.

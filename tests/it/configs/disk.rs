@@ -23,7 +23,7 @@ async fn bot_runs(pair: &Pair) -> String {
     pair.bot.get::<ConfigState>("config").await.unwrap().running.sha256
 }
 
-async fn settle(pair: &Pair, txn: &Value, verb: &str) -> (u16, Value) {
+async fn end_trial(pair: &Pair, txn: &Value, verb: &str) -> (u16, Value) {
     let path = format!("/api/v1/config/txns/{}/{verb}", txn["txn"].as_str().unwrap());
     answer(pair.request(Method::POST, &path)).await
 }
@@ -61,7 +61,7 @@ async fn a_change_that_cannot_be_written_never_reaches_the_bot() {
     // With room again, changes are taken.
     let (status, txn) = pair.apply(8_000, "room again", 30.0).await.unwrap();
     assert_eq!(status, 202, "{txn:#}");
-    assert_eq!(settle(&pair, &txn, "confirm").await.0, 200);
+    assert_eq!(end_trial(&pair, &txn, "confirm").await.0, 200);
     pair.until_quiet().await;
     pair.assert_whole("room again").await;
 }
@@ -90,7 +90,7 @@ async fn a_confirmation_that_cannot_be_written_ends_on_one_side() {
         assert_eq!(status, 202, "{point}: {txn:#}");
         let candidate = txn["candidate"]["sha256"].as_str().unwrap();
         fail(&pair, points, kind);
-        let (status, answered) = settle(&pair, &txn, "confirm").await;
+        let (status, answered) = end_trial(&pair, &txn, "confirm").await;
         let expected = if permanent { candidate } else { before.as_str() };
         assert_eq!(bot_runs(&pair).await, expected, "{point}: {status} {answered:#}");
         fail(&pair, &[], "");
@@ -115,7 +115,7 @@ async fn a_trial_is_undone_although_nothing_can_be_written() {
         let all = ["store.commit", "audit.write", "config.head.write", "config.version.write"];
         fail(&pair, &all, "ENOSPC");
         if !verb.is_empty() {
-            settle(&pair, &txn, verb).await;
+            end_trial(&pair, &txn, verb).await;
         }
         let back = || async { bot_runs(&pair).await == before };
         until("the bot runs what is committed", LIMIT, back).await;

@@ -79,7 +79,7 @@ async fn a_bot_that_refuses_to_commit_for_ever_is_handed_to_a_person() {
     // Its own timer does not help either: it stays on trial.
     world.bot.script().config.patient = true;
     refuse(&world, "config/commit", StatusCode::CONFLICT, "not_recorded", false);
-    let (_, view) = world.settle(&id, "confirm").await;
+    let (_, view) = world.end_trial(&id, "confirm").await;
     assert_eq!(view["state"], "confirming", "{view:#}");
     let (_, summary) = world.botops.get("/api/v1/summary").await;
     assert!(!summary.to_string().contains("undone unless"), "it is confirmed: {summary:#}");
@@ -106,7 +106,7 @@ async fn a_bot_that_refuses_to_go_back_for_ever_is_handed_to_a_person() {
     let id = world.try_out(careful(4_000), 3.0).await;
     world.bot.script().config.patient = true;
     refuse(&world, "config/revert", StatusCode::CONFLICT, "not_recorded", false);
-    world.settle(&id, "cancel").await;
+    world.end_trial(&id, "cancel").await;
     let ended = world.ended(&id).await;
     assert_eq!(ended["state"], "failed_attention", "{ended:#}");
     let tries = world.bot.count("POST", "config/revert");
@@ -123,7 +123,7 @@ async fn a_refusal_that_ends_soon_leaves_the_change_committed() {
     let world = World::start().await;
     let id = world.try_out(careful(4_000), 30.0).await;
     refuse(&world, "config/commit", StatusCode::CONFLICT, "not_recorded", false);
-    world.settle(&id, "confirm").await;
+    world.end_trial(&id, "confirm").await;
     let tried = || async { world.bot.count("POST", "config/commit") >= 3 };
     kit::until("it is tried again", Duration::from_secs(10), tried).await;
     world.bot.script().refuse = None;

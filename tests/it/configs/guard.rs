@@ -31,11 +31,11 @@ async fn a_document_that_the_bot_died_over_is_tried_again_only_on_purpose() {
     assert!(plan["blocked_by"].as_str().unwrap().contains(&id), "{plan:#}");
     // Another document is free; the same one needs the word.
     let other = world.try_out(careful(4_100), 60.0).await;
-    assert_eq!(world.settle(&other, "cancel").await.0, 200);
+    assert_eq!(world.end_trial(&other, "cancel").await.0, 200);
     again["acknowledge"] = problem["context"]["acknowledge"].clone();
     let (status, txn) = world.apply_now(&again).await;
     assert_eq!(status, 202, "{txn:#}");
-    assert_eq!(world.settle(txn["txn"].as_str().unwrap(), "confirm").await.0, 200);
+    assert_eq!(world.end_trial(txn["txn"].as_str().unwrap(), "confirm").await.0, 200);
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_committed_config_that_a_newer_schema_refuses_runs_on_until_it_is_put_
     assert_eq!(problem["errors"][0]["pointer"], "/risk_management/max_position_size");
     // The fix passes, and the way back is closed.
     let id = world.try_out(careful(4_000), 60.0).await;
-    assert_eq!(world.settle(&id, "confirm").await.0, 200);
+    assert_eq!(world.end_trial(&id, "confirm").await.0, 200);
     assert_eq!(world.config().await["committed"]["fits_schema"], true);
     let (_, old) = world.botops.get("/api/v1/config/versions/v2").await;
     assert_eq!(old["rollbackable"], false, "{old:#}");

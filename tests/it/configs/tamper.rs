@@ -15,7 +15,7 @@ async fn with_history() -> World {
     let world = World::start().await;
     for size in [4_000, 3_000] {
         let id = world.try_out(careful(size), 30.0).await;
-        world.settle(&id, "confirm").await;
+        world.end_trial(&id, "confirm").await;
     }
     assert_eq!(world.verify().await["valid"], true);
     world
@@ -45,7 +45,7 @@ async fn a_changed_line_is_found_and_config_writes_wait_for_a_person() {
     let (status, head) = accept(7).await;
     assert_eq!(status, 200, "{head:#}");
     let id = world.try_out(careful(2_000), 30.0).await;
-    world.settle(&id, "confirm").await;
+    world.end_trial(&id, "confirm").await;
     assert_eq!(world.verify().await["valid"], true);
     let audit = world.botops.get("/api/v1/config/audit?limit=1").await.1;
     assert_eq!(audit["items"][0]["accepted"]["first_bad_seq"], 7, "{audit:#}");

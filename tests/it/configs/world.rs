@@ -87,7 +87,7 @@ impl World {
         self.botops.get(&format!("/api/v1/config/txns/{id}")).await.1
     }
 
-    pub async fn settle(&self, id: &str, verb: &str) -> (u16, Value) {
+    pub async fn end_trial(&self, id: &str, verb: &str) -> (u16, Value) {
         self.botops.send(Method::POST, &format!("/api/v1/config/txns/{id}/{verb}"), &json!({})).await
     }
 

@@ -91,7 +91,7 @@ pub struct ConfigValidationView {
     pub valid: bool,
     /// Everything that is wrong.
     pub errors: Vec<ConfigFinding>,
-    /// What is allowed and worth a second look.
+    /// What is allowed and may yet be a mistake.
     pub warnings: Vec<ConfigFinding>,
     /// The levels that were checked to the end.
     pub checked: Vec<ValidationLevel>,
@@ -133,7 +133,7 @@ pub(crate) struct ChangeAdmission {
 
 impl ChangeAdmission {
     /// Everything that a check reads.
-    pub fn new(
+    pub(crate) fn new(
         bots: Bots,
         store: Store,
         audit: ConfigAudit,
@@ -158,7 +158,7 @@ impl ChangeAdmission {
     }
 
     /// What the same request started before.
-    pub async fn find_earlier(
+    pub(crate) async fn find_earlier(
         &self,
         actor: &StoredActor,
         options: &ApplyOptions,
@@ -169,17 +169,17 @@ impl ChangeAdmission {
     }
 
     /// The differences, with secrets masked.
-    pub fn diff(&self, from: &Value, to: &Value) -> Vec<DiffLine> {
+    pub(crate) fn diff(&self, from: &Value, to: &Value) -> Vec<DiffLine> {
         diff_documents(&self.schema, from, to, &|value| self.audit.mask(value))
     }
 
     /// What the differences do to risk.
-    pub fn risk(&self, lines: &[DiffLine]) -> ChangeRisk {
+    pub(crate) fn risk(&self, lines: &[DiffLine]) -> ChangeRisk {
         change_risk(&self.schema, lines)
     }
 
     /// Checks a document or patch on up to three levels.
-    pub async fn validate(
+    pub(crate) async fn validate(
         &self,
         change: &ConfigChange,
         upto: ValidationLevel,
@@ -232,14 +232,18 @@ impl ChangeAdmission {
     }
 
     /// The bot's own check. It changes nothing, whatever becomes of the call.
-    pub async fn ask_bot(&self, document: &ConfigDocument) -> Result<CheckVerdict, CallError> {
+    pub(crate) async fn ask_bot(&self, document: &ConfigDocument) -> Result<CheckVerdict, CallError> {
         let mut verdict = self.bots.config_check(&Check { config: document.value.clone() }).await?;
         verdict.ok = verdict.ok && verdict.violations.is_empty();
         Ok(verdict)
     }
 
     /// What a change would do, with the bot's own answer.
-    pub async fn plan(&self, change: &ConfigChange, options: &ApplyOptions) -> Result<ChangePlanView, Error> {
+    pub(crate) async fn plan(
+        &self,
+        change: &ConfigChange,
+        options: &ApplyOptions,
+    ) -> Result<ChangePlanView, Error> {
         let base = self.based_on(options).await?;
         let document = self.versions.candidate(&base.document.value, change).await?;
         let verdict = self.validate_document(&document, Some(&base), ValidationLevel::Bot).await;
@@ -272,31 +276,11 @@ impl ChangeAdmission {
     }
 
     /// Everything that is checked before the bot is asked.
-    pub async fn prepare(&self, request: &ChangeRequest) -> Result<PreparedChange, Error> {
+    pub(crate) async fn prepare(&self, request: &ChangeRequest) -> Result<PreparedChange, Error> {
         self.check_writable()?;
         let base = self.based_on(&request.options).await?;
         let document = self.versions.candidate(&base.document.value, &request.change).await?;
-        let findings = check_document(
-            &self.schema,
-            &document.value,
-            Some(&base.document.value),
-            &self.current.rule_facts(),
-        );
-        if let Some(first) = findings.first() {
-            let code = match first.level {
-                ValidationLevel::Schema => Code::ConfigSchemaInvalid,
-                _ => Code::ConfigRuleBroken,
-            };
-            let detail = match findings.len() {
-                1 => format!("{} is wrong", shown_pointer(&first.pointer)),
-                count => {
-                    format!("{count} places are wrong, the first one at {}", shown_pointer(&first.pointer))
-                }
-            };
-            return Err(Error::new(code)
-                .detail(detail)
-                .fields(findings.into_iter().map(FieldError::from).collect()));
-        }
+        self.refuse_findings(&document, &base)?;
         let diff = self.diff(&base.document.value, &document.value);
         let fixed = self.findings_of_fixed_fields(&diff);
         if !fixed.is_empty() {
@@ -304,24 +288,10 @@ impl ChangeAdmission {
                 Error::new(Code::ConfigFieldFixed).fields(fixed.into_iter().map(FieldError::from).collect())
             );
         }
-        // What is committed may be brought back where the bot runs something else.
-        let drifted = self
-            .current
-            .running()
-            .is_some_and(|running| running.sha256 != base.head.sha256 && self.current.live().is_none());
-        if diff.is_empty() && !drifted {
-            return Err(
-                Error::new(Code::ConfigUnchanged).context("etag", version_etag(&base.head.version_ref()))
-            );
-        }
+        self.refuse_unchanged(&diff, &base)?;
         let (_, restart) = split_by_timing(&diff);
-        if !restart.is_empty() && !request.options.restart {
-            let fields = restart.iter().map(|pointer| FieldError {
-                pointer: pointer.clone(),
-                got: document.value.pointer(pointer).cloned().unwrap_or_default(),
-                expected: "left as it is, or sent with `restart: true`".to_owned(),
-            });
-            return Err(Error::new(Code::ConfigRestartRequired).fields(fields.collect()));
+        if !request.options.restart {
+            refuse_restart(&document, &restart)?;
         }
         self.refuse_crashed(&document, &request.options).await?;
         let seen = self.bots.seen();
@@ -335,6 +305,34 @@ impl ChangeAdmission {
             _ => None,
         };
         Ok(PreparedChange { base, document, diff, risk, restart, restored_from })
+    }
+
+    fn refuse_findings(&self, document: &ConfigDocument, base: &CommittedConfig) -> Result<(), Error> {
+        let (base, facts) = (Some(&base.document.value), self.current.rule_facts());
+        let findings = check_document(&self.schema, &document.value, base, &facts);
+        let Some(first) = findings.first() else { return Ok(()) };
+        let code = match first.level {
+            ValidationLevel::Schema => Code::ConfigSchemaInvalid,
+            _ => Code::ConfigRuleBroken,
+        };
+        let first = shown_pointer(&first.pointer);
+        let detail = match findings.len() {
+            1 => format!("{first} is wrong"),
+            count => format!("{count} places are wrong, the first one at {first}"),
+        };
+        Err(Error::new(code).detail(detail).fields(findings.into_iter().map(FieldError::from).collect()))
+    }
+
+    /// What is committed may be brought back where the bot runs something else; otherwise something has to change.
+    fn refuse_unchanged(&self, diff: &[DiffLine], base: &CommittedConfig) -> Result<(), Error> {
+        let drifted = self
+            .current
+            .running()
+            .is_some_and(|running| running.sha256 != base.head.sha256 && self.current.live().is_none());
+        if !diff.is_empty() || drifted {
+            return Ok(());
+        }
+        Err(Error::new(Code::ConfigUnchanged).context("etag", version_etag(&base.head.version_ref())))
     }
 
     /// A document that the bot died over lately is tried again only by somebody who says so. No loop of agent, change
@@ -402,7 +400,7 @@ impl ChangeAdmission {
     }
 
     /// The answer to a request that came before.
-    pub fn answer_again(&self, op: &Op) -> Result<TransactionView, Error> {
+    pub(crate) fn answer_again(&self, op: &Op) -> Result<TransactionView, Error> {
         let txn = ConfigTransaction::of(op).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
         if let Some(live) = self.current.live().filter(|live| live.txn == txn.id) {
             return Ok(TransactionView::clone(&live));
@@ -424,6 +422,19 @@ pub(crate) fn bot_busy(kind: &str, id: &str, actor: &StoredActor, state: &str) -
         .detail(format!("{kind} {id} of key `{}` is {state}", actor.key_id))
         .context("holder", json!({"kind": kind, "id": id, "actor": actor.key_id, "state": state}))
         .next(operation, "GET", path, None, Some("read"))
+}
+
+/// Refuses fields that wait for a restart of the bot, which the caller has not accepted.
+fn refuse_restart(document: &ConfigDocument, restart: &[String]) -> Result<(), Error> {
+    if restart.is_empty() {
+        return Ok(());
+    }
+    let fields = restart.iter().map(|pointer| FieldError {
+        pointer: pointer.clone(),
+        got: document.value.pointer(pointer).cloned().unwrap_or_default(),
+        expected: "left as it is, or sent with `restart: true`".to_owned(),
+    });
+    Err(Error::new(Code::ConfigRestartRequired).fields(fields.collect()))
 }
 
 /// Pointers that take effect at once, and those that wait for a restart.

@@ -262,7 +262,7 @@ async fn rollback_config(
 /// A config change, live or over
 #[utoipa::path(get, path = "/api/v1/config/txns/{txn}", tag = "config", security(("api_key" = ["read"])),
     params(("txn" = String, Path, description = "The transaction's id")),
-    responses((status = 200, description = "Where it stands", body = TransactionView,
+    responses((status = 200, description = "The transaction", body = TransactionView,
         example = json!({"txn": "0199…", "state": "committed", "terminal": true})),
         (status = 404, description = "CFG_011", body = Problem)))]
 async fn get_config_txn(State(configs): State<Configs>, Path(txn): Path<String>) -> Result<Response, Error> {
@@ -418,7 +418,7 @@ fn diff_view(configs: &Configs, from: String, to: String, diff: Vec<DiffLine>) -
     ConfigDiffView { from, to, no_changes: diff.is_empty(), diff, risk }
 }
 
-/// A document to look at: wrapped, patched or bare.
+/// The change in the body of a check: wrapped, patched, or the document itself.
 fn candidate_change(body: Value) -> Result<ConfigChange, Error> {
     let wrapped = |name: &str| body.get(name).cloned().map(StrictValue);
     let (config, merge_patch, json_patch) =
@@ -491,7 +491,7 @@ fn if_match(headers: &HeaderMap) -> Option<String> {
     headers.get(header::IF_MATCH).map(|value| value.to_str().unwrap_or("unreadable").to_owned())
 }
 
-/// Names the last audit record, so that a client that notes it can find out a file that was cut shorter.
+/// Names the last audit record, so that a client that keeps it can find out a file that was cut shorter.
 fn with_audit_head(configs: &Configs, mut response: Response) -> Response {
     let head = configs.audit_head();
     if let Ok(value) = HeaderValue::from_str(&format!("{}:{}", head.seq, head.mac)) {

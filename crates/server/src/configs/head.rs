@@ -20,7 +20,7 @@ pub(crate) struct VersionHead {
 
 impl VersionHead {
     /// `HEAD` as it would name this version from now on.
-    pub fn naming(version: &VersionRef, txn: &str) -> Self {
+    pub(crate) fn naming(version: &VersionRef, txn: &str) -> Self {
         Self {
             version: version.version,
             sha256: version.sha256.clone(),
@@ -31,7 +31,7 @@ impl VersionHead {
     }
 
     /// The version it names.
-    pub fn version_ref(&self) -> VersionRef {
+    pub(crate) fn version_ref(&self) -> VersionRef {
         VersionRef { version: self.version, sha256: self.sha256.clone() }
     }
 }

@@ -69,7 +69,7 @@ pub(super) enum VersionName {
 }
 
 impl VersionName {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Number(number) => number.to_string(),
             Self::Name(name) => name.clone(),

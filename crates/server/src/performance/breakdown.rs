@@ -26,7 +26,7 @@ pub(super) struct TradeBreakdown {
 
 impl TradeBreakdown {
     /// Of trades in the order they closed.
-    pub fn of(trades: &[Trade], by: Option<TradeGrouping>) -> Self {
+    pub(crate) fn of(trades: &[Trade], by: Option<TradeGrouping>) -> Self {
         let mut grouped: BTreeMap<String, Vec<&Trade>> = BTreeMap::new();
         if let Some(by) = by {
             for trade in trades {

@@ -49,7 +49,7 @@ pub(super) struct TradeMeasures {
     pub worst_trade: Option<Decimal>,
 }
 
-/// TradeMeasures trades given in the order they closed.
+/// Measures trades given in the order they closed.
 pub(super) fn measure_trades<'t, I: Iterator<Item = &'t Trade>>(trades: I) -> TradeMeasures {
     let mut sums = TradeSums::default();
     for trade in trades {

@@ -12,11 +12,11 @@ use serde_json::{Map, Value, json};
 use sha2::Sha256;
 use utoipa::ToSchema;
 
-/// What stands between a line's content and its mac.
+/// What separates a line's content from its mac.
 const SEAL: &str = ",\"mac\":\"";
 
 /// The event of a file's first line.
-pub(super) const HEADER: &str = "header";
+pub(super) const HEADER_EVENT: &str = "header";
 
 /// Where the chain ends: remember it, and a file that was cut shorter is found out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -47,18 +47,18 @@ pub struct AuditVerdict {
 pub(super) struct AuditKey(SecretSlice<u8>);
 
 impl AuditKey {
-    pub fn new(bytes: Vec<u8>) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
         Self(SecretSlice::from(bytes))
     }
 
     /// Names the key without giving it away.
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         let mac = self.mac(b"key id");
         mac.get(..16).unwrap_or_default().to_owned()
     }
 
     /// A digest of a secret value: equal values have equal digests, and nobody without the key can try values.
-    pub fn mask(&self, value: &Value) -> Value {
+    pub(crate) fn mask(&self, value: &Value) -> Value {
         let mac = self.mac(value.to_string().as_bytes());
         Value::String(format!("hmac:{}", mac.get(..12).unwrap_or_default()))
     }
@@ -83,7 +83,11 @@ impl AuditKey {
 }
 
 /// Makes the line that follows `before`, with its newline, and says where the chain ends then.
-pub(super) fn seal(key: &AuditKey, before: &AuditHead, record: Map<String, Value>) -> (String, AuditHead) {
+pub(super) fn seal_record(
+    key: &AuditKey,
+    before: &AuditHead,
+    record: Map<String, Value>,
+) -> (String, AuditHead) {
     let seq = before.seq + 1;
     let mut line = Map::new();
     line.insert("seq".to_owned(), json!(seq));
@@ -117,13 +121,13 @@ pub(super) struct ChainWalk {
 
 impl ChainWalk {
     /// The number of the last good line; the one before the first when there is none.
-    pub fn last_seq(&self) -> u64 {
+    pub(crate) fn last_seq(&self) -> u64 {
         self.head.as_ref().map_or(self.first_seq - 1, |head| head.seq)
     }
 }
 
 /// Reads lines until one does not hold.
-pub(super) fn walk(key: &AuditKey, bytes: &[u8]) -> ChainWalk {
+pub(super) fn walk_lines(key: &AuditKey, bytes: &[u8]) -> ChainWalk {
     let mut walk =
         ChainWalk { offsets: Vec::new(), first_seq: 1, head: None, good: 0, bad: None, torn: false };
     let mut at = 0;
@@ -165,7 +169,7 @@ fn check_line(key: &AuditKey, before: Option<&AuditHead>, line: &[u8]) -> Result
     match before {
         Some(before) if seq != before.seq + 1 => return Err("another line stands in its place"),
         Some(before) if prev != before.mac => return Err("the line follows another one"),
-        None if record["event"] != HEADER => return Err("the file does not begin with its header"),
+        None if record["event"] != HEADER_EVENT => return Err("the file does not begin with its header"),
         _ => {}
     }
     let bytes = data_encoding::HEXLOWER.decode(mac.as_bytes()).map_err(|_| "the mac is not one")?;
@@ -221,8 +225,9 @@ mod tests {
         let mut head = AuditHead::default();
         let mut lines = Vec::new();
         for n in 0..LINES {
-            let event = if n == 0 { HEADER } else { "committed" };
-            let (line, next) = seal(&key(), &head, record(event, &format!("change {n}, \"mac\":\"no\"")));
+            let event = if n == 0 { HEADER_EVENT } else { "committed" };
+            let (line, next) =
+                seal_record(&key(), &head, record(event, &format!("change {n}, \"mac\":\"no\"")));
             lines.push(line);
             head = next;
         }
@@ -230,7 +235,7 @@ mod tests {
     }
 
     fn verdict(bytes: &[u8], head: &AuditHead) -> AuditVerdict {
-        verdict_on(&walk(&key(), bytes), Some(head))
+        verdict_on(&walk_lines(&key(), bytes), Some(head))
     }
 
     #[track_caller]
@@ -263,7 +268,7 @@ mod tests {
         bad(&with(&|lines| lines[5] = lines[5].replace("change 5", "change 6")), &head, 6);
         bad(&with(&|lines| lines.clear()), &head, 1);
         let other = AuditKey::new(b"another key".to_vec());
-        assert!(!verdict_on(&walk(&other, lines.concat().as_bytes()), None).valid);
+        assert!(!verdict_on(&walk_lines(&other, lines.concat().as_bytes()), None).valid);
     }
 
     proptest! {

@@ -33,11 +33,11 @@ pub(super) struct AuditLineRange {
 
 impl AuditFile {
     /// Opens or makes the file, and says what it holds.
-    pub fn open(path: &Path, key: &AuditKey) -> io::Result<(Self, ChainWalk)> {
+    pub(crate) fn open(path: &Path, key: &AuditKey) -> io::Result<(Self, ChainWalk)> {
         let mut file = open_for_append(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let walk = audit_chain::walk(key, &bytes);
+        let walk = audit_chain::walk_lines(key, &bytes);
         let opened = Self {
             file,
             length: bytes.len() as u64,
@@ -49,12 +49,12 @@ impl AuditFile {
     }
 
     /// The number of the last line in the file.
-    pub fn last_seq(&self) -> u64 {
+    pub(crate) fn last_seq(&self) -> u64 {
         self.last_seq
     }
 
     /// Writes those of the lines that the file does not hold yet, durable on return.
-    pub fn append(&mut self, pending: &[(u64, String)]) -> io::Result<()> {
+    pub(crate) fn append(&mut self, pending: &[(u64, String)]) -> io::Result<()> {
         let mut bytes = Vec::new();
         let mut offsets = Vec::new();
         let mut last = self.last_seq;
@@ -87,7 +87,7 @@ impl AuditFile {
     }
 
     /// Cuts off what follows the last good line; false when there is nothing to cut.
-    pub fn cut_torn_end(&mut self, good: u64) -> io::Result<bool> {
+    pub(crate) fn cut_torn_end(&mut self, good: u64) -> io::Result<bool> {
         let is_torn = good < self.length;
         if is_torn {
             self.cut(good)?;
@@ -97,7 +97,7 @@ impl AuditFile {
 
     /// Renames the file, and goes on with an empty one in its place. `pending` is what was queued for the old one,
     /// and `last_seq` the number after which the new one goes on.
-    pub fn put_aside(
+    pub(crate) fn put_aside(
         &mut self,
         path: &Path,
         aside: &Path,
@@ -118,7 +118,7 @@ impl AuditFile {
     }
 
     /// Where at most `limit` lines with a number above `after` stand; `None` when there are none.
-    pub fn lines_after(&self, after: u64, limit: usize) -> Option<AuditLineRange> {
+    pub(crate) fn lines_after(&self, after: u64, limit: usize) -> Option<AuditLineRange> {
         let skip = after.saturating_add(1).saturating_sub(self.first_seq);
         let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(self.offsets.len());
         let until = skip.saturating_add(limit).min(self.offsets.len());

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
-use super::audit_chain::{self, AuditHead, AuditKey, AuditVerdict, ChainWalk, HEADER};
+use super::audit_chain::{self, AuditHead, AuditKey, AuditVerdict, ChainWalk, HEADER_EVENT};
 use super::audit_file::{AuditFile, read_records};
 use crate::store::Store;
 use botops_core::error::{Code, Error};
@@ -29,7 +29,7 @@ pub(crate) const MOST_RECORDS: u32 = 500;
 
 /// Why the audit cannot be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct AuditDamage {
+pub(crate) struct AuditDamage {
     /// The first line that does not hold.
     pub first_bad_seq: u64,
     /// What is wrong with it.
@@ -54,12 +54,12 @@ struct AuditInner {
 
 impl ConfigAudit {
     /// Opens the file, finishes what a crash interrupted, and looks whether the past is as it was written.
-    pub async fn open(path: &Path, key_file: &Path, store: Store) -> Result<Self, Error> {
+    pub(crate) async fn open(path: &Path, key_file: &Path, store: Store) -> Result<Self, Error> {
         let unavailable = |error: io::Error| Error::new(Code::ConfigAuditUnavailable).caused_by(error);
         let is_new = !path.exists();
         let key = read_or_make_key(key_file, is_new).map_err(unavailable)?;
         let (head, pending) =
-            store.read(|connection| Ok((read_head(connection)?, outbox(connection)?))).await?;
+            store.read(|connection| Ok((read_head(connection)?, read_outbox(connection)?))).await?;
         let (mut file, walk) = AuditFile::open(path, &key).map_err(unavailable)?;
         let reached = file.last_seq();
         let damage = find_damage(&walk, reached, &head, &pending);
@@ -100,36 +100,39 @@ impl ConfigAudit {
     }
 
     /// Where the chain ends.
-    pub fn head(&self) -> Arc<AuditHead> {
+    pub(crate) fn head(&self) -> Arc<AuditHead> {
         self.inner.head.load_full()
     }
 
     /// What is wrong with the past, if something is.
-    pub fn damage(&self) -> Option<Arc<AuditDamage>> {
+    pub(crate) fn damage(&self) -> Option<Arc<AuditDamage>> {
         self.inner.damage.load_full()
     }
 
     /// A digest of a secret value.
-    pub fn mask(&self, value: &Value) -> Value {
+    pub(crate) fn mask(&self, value: &Value) -> Value {
         self.inner.key.mask(value)
     }
 
     /// Makes the queueing function for a store closure: it must run in the transaction of what it tells of.
-    pub fn queue(
+    pub(crate) fn queue(
         &self,
     ) -> impl FnOnce(&Connection, Map<String, Value>) -> rusqlite::Result<()> + Send + use<> {
         let key = self.inner.key.clone();
-        move |connection, record| queue(connection, &key, record)
+        move |connection, record| queue_record(connection, &key, record)
     }
 
     /// Brings what is queued into the file, durable on return.
     ///
     /// # Errors
     /// [`Code::ConfigAuditUnavailable`] when the file cannot be written.
-    pub async fn flush(&self) -> Result<(), Error> {
+    pub(crate) async fn flush(&self) -> Result<(), Error> {
         let mut file = self.inner.file.clone().lock_owned().await;
-        let (head, pending) =
-            self.inner.store.read(|connection| Ok((read_head(connection)?, outbox(connection)?))).await?;
+        let (head, pending) = self
+            .inner
+            .store
+            .read(|connection| Ok((read_head(connection)?, read_outbox(connection)?)))
+            .await?;
         self.inner.head.store(Arc::new(head));
         if self.damage().is_some() || pending.is_empty() {
             return Ok(());
@@ -152,14 +155,15 @@ impl ConfigAudit {
     }
 
     /// Reads the whole file and says whether it holds. What does not hold puts config writes into read-only.
-    pub async fn verify(&self) -> Result<AuditVerdict, Error> {
+    pub(crate) async fn verify(&self) -> Result<AuditVerdict, Error> {
         self.flush().await?;
         let file = self.inner.file.lock().await;
         let known = self.head();
         let (path, key) = (self.inner.path.clone(), self.inner.key.clone());
-        let read =
-            tokio::task::spawn_blocking(move || fs::read(path).map(|bytes| audit_chain::walk(&key, &bytes)))
-                .await;
+        let read = tokio::task::spawn_blocking(move || {
+            fs::read(path).map(|bytes| audit_chain::walk_lines(&key, &bytes))
+        })
+        .await;
         let walk = read
             .map_err(|error| Error::new(Code::Internal).caused_by(error))?
             .map_err(|error| Error::new(Code::ConfigAuditUnavailable).caused_by(error))?;
@@ -180,7 +184,7 @@ impl ConfigAudit {
 
     /// At most `limit` records with a number above `after`, oldest first, and how many newer ones were left out. Those
     /// behind a damaged line are neither shown nor counted.
-    pub async fn page(&self, after: u64, limit: u32) -> Result<(Vec<Value>, usize), Error> {
+    pub(crate) async fn page(&self, after: u64, limit: u32) -> Result<(Vec<Value>, usize), Error> {
         let file = self.inner.file.lock().await;
         let Some(range) = file.lines_after(after, limit as usize) else { return Ok((Vec::new(), 0)) };
         let path = self.inner.path.clone();
@@ -193,7 +197,7 @@ impl ConfigAudit {
     }
 
     /// Puts a damaged file aside and goes on in a new one that names it. The damage stays visible in both.
-    pub async fn accept(&self, record: Map<String, Value>) -> Result<AuditHead, Error> {
+    pub(crate) async fn accept(&self, record: Map<String, Value>) -> Result<AuditHead, Error> {
         let unavailable = |error: io::Error| Error::new(Code::ConfigAuditUnavailable).caused_by(error);
         let mut file = self.inner.file.clone().lock_owned().await;
         let Some(damage) = self.damage() else {
@@ -201,7 +205,7 @@ impl ConfigAudit {
                 Error::new(Code::ArgumentInvalid).detail("the audit holds; there is nothing to accept")
             );
         };
-        let pending = self.inner.store.read(|connection| Ok(outbox(connection)?)).await?;
+        let pending = self.inner.store.read(|connection| Ok(read_outbox(connection)?)).await?;
         let stamp = Utc::now().format("%Y%m%dT%H%M%S%3fZ");
         let aside = self.inner.path.with_file_name(format!("config_history.damaged-{stamp}.jsonl"));
         let name = aside.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -225,7 +229,7 @@ impl ConfigAudit {
     }
 
     async fn write_header(&self, more: Map<String, Value>) -> Result<(), Error> {
-        let mut record = stamped_record(HEADER);
+        let mut record = stamped_record(HEADER_EVENT);
         record.insert("key_id".to_owned(), json!(self.inner.key.id()));
         record.extend(more);
         let queue = self.queue();
@@ -293,7 +297,7 @@ pub fn verify_audit_file(
         let connection = Connection::open_with_flags(data_dir.join("ops.db"), flags).ok()?;
         read_head(&connection).ok().filter(|head| head.seq > 0)
     });
-    Ok(audit_chain::verdict_on(&audit_chain::walk(&AuditKey::new(key), &bytes), known.as_ref()))
+    Ok(audit_chain::verdict_on(&audit_chain::walk_lines(&AuditKey::new(key), &bytes), known.as_ref()))
 }
 
 fn read_or_make_key(path: &Path, may_make: bool) -> io::Result<AuditKey> {
@@ -310,8 +314,8 @@ fn read_or_make_key(path: &Path, may_make: bool) -> io::Result<AuditKey> {
     Ok(AuditKey::new(bytes))
 }
 
-fn queue(connection: &Connection, key: &AuditKey, record: Map<String, Value>) -> rusqlite::Result<()> {
-    let (line, head) = audit_chain::seal(key, &read_head(connection)?, record);
+fn queue_record(connection: &Connection, key: &AuditKey, record: Map<String, Value>) -> rusqlite::Result<()> {
+    let (line, head) = audit_chain::seal_record(key, &read_head(connection)?, record);
     connection
         .prepare_cached("INSERT INTO audit_outbox(seq, line) VALUES(?1, ?2)")?
         .execute(params![as_i64(head.seq), line])?;
@@ -337,7 +341,7 @@ fn put_head(connection: &Connection, head: &AuditHead) -> rusqlite::Result<()> {
         .map(|_| ())
 }
 
-fn outbox(connection: &Connection) -> rusqlite::Result<Vec<(u64, String)>> {
+fn read_outbox(connection: &Connection) -> rusqlite::Result<Vec<(u64, String)>> {
     connection
         .prepare_cached("SELECT seq, line FROM audit_outbox ORDER BY seq")?
         .query_map([], |row| {

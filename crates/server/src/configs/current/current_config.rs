@@ -67,7 +67,7 @@ pub(crate) async fn follow_bot(current: Arc<CurrentConfig>, stopping: Cancellati
 
 impl CurrentConfig {
     /// Nothing is known yet.
-    pub fn new(bots: Bots, events: Events, audit: ConfigAudit, schema: Arc<ConfigSchema>) -> Self {
+    pub(crate) fn new(bots: Bots, events: Events, audit: ConfigAudit, schema: Arc<ConfigSchema>) -> Self {
         let view = Arc::new(CurrentConfigView::empty(bots.id().clone()));
         Self {
             bots,
@@ -85,17 +85,17 @@ impl CurrentConfig {
     }
 
     /// As it was rendered last.
-    pub fn view(&self) -> Arc<CurrentConfigView> {
+    pub(crate) fn view(&self) -> Arc<CurrentConfigView> {
         self.view.load_full()
     }
 
     /// Changes when the committed version, the sync or the live transaction does.
-    pub fn watch(&self) -> watch::Receiver<Arc<CurrentConfigView>> {
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<CurrentConfigView>> {
         self.changes.subscribe()
     }
 
     /// What `HEAD` names, if it holds.
-    pub fn head(&self) -> Option<Arc<CommittedConfig>> {
+    pub(crate) fn head(&self) -> Option<Arc<CommittedConfig>> {
         self.committed.load_full()
     }
 
@@ -103,19 +103,19 @@ impl CurrentConfig {
     ///
     /// # Errors
     /// [`Code::ConfigDamaged`] when it does not hold.
-    pub fn committed(&self) -> Result<Arc<CommittedConfig>, Error> {
+    pub(crate) fn committed(&self) -> Result<Arc<CommittedConfig>, Error> {
         self.head().ok_or_else(|| Error::new(Code::ConfigDamaged))
     }
 
     /// Whether `HEAD` names this very version.
-    pub fn is_committed(&self, version: &VersionRef) -> bool {
+    pub(crate) fn is_committed(&self, version: &VersionRef) -> bool {
         self.head().is_some_and(|committed| {
             committed.head.sha256 == version.sha256 && committed.head.version == version.version
         })
     }
 
     /// `HEAD` names this document now. Shown with the next [`Self::refresh`].
-    pub fn set_committed(&self, head: VersionHead, document: ConfigDocument) {
+    pub(crate) fn set_committed(&self, head: VersionHead, document: ConfigDocument) {
         let findings = check_document(&self.schema, &document.value, None, &RuleFacts::default()).len();
         if findings > 0 {
             tracing::warn!(
@@ -126,18 +126,18 @@ impl CurrentConfig {
     }
 
     /// The live transaction, as it was recorded last.
-    pub fn live(&self) -> Option<Arc<TransactionView>> {
+    pub(crate) fn live(&self) -> Option<Arc<TransactionView>> {
         self.live.load_full()
     }
 
     /// Shows the live transaction to readers.
-    pub fn show_live(&self, txn: &ConfigTransaction) {
+    pub(crate) fn show_live(&self, txn: &ConfigTransaction) {
         self.live.store(Some(Arc::new(TransactionView::of(txn))));
         self.refresh();
     }
 
     /// No transaction is live any more; this one was the last.
-    pub fn end_live(&self, txn: &ConfigTransaction) {
+    pub(crate) fn end_live(&self, txn: &ConfigTransaction) {
         if let Some(last) = RejectedChangeView::of(txn) {
             self.last_rejected.store(Some(Arc::new(last)));
         }
@@ -146,14 +146,14 @@ impl CurrentConfig {
     }
 
     /// Looks up the last change that was refused.
-    pub async fn load_last_rejected(&self, store: &Store) -> Result<(), Error> {
+    pub(crate) async fn load_last_rejected(&self, store: &Store) -> Result<(), Error> {
         let recent = newest_transactions(store).await?;
         self.last_rejected.store(recent.iter().find_map(RejectedChangeView::of).map(Arc::new));
         Ok(())
     }
 
     /// Remembers what the bot acknowledged.
-    pub fn record_acknowledged(&self, running: &VersionRef, boot_epoch: &str) {
+    pub(crate) fn record_acknowledged(&self, running: &VersionRef, boot_epoch: &str) {
         let acknowledged = AcknowledgedConfig {
             running: running.clone(),
             boot_epoch: boot_epoch.to_owned(),
@@ -163,12 +163,12 @@ impl CurrentConfig {
     }
 
     /// What the rules compare a document with.
-    pub fn rule_facts(&self) -> RuleFacts {
+    pub(crate) fn rule_facts(&self) -> RuleFacts {
         self.bots.seen().report.as_deref().map(RuleFacts::of).unwrap_or_default()
     }
 
     /// What the bot runs, by its last report or its last acknowledgement, whichever is newer.
-    pub fn running(&self) -> Option<RunningConfigView> {
+    pub(crate) fn running(&self) -> Option<RunningConfigView> {
         let seen = self.bots.seen();
         let reported = seen.report.as_ref().map(|report| RunningConfigView {
             version: report.config.running.version,
@@ -198,7 +198,7 @@ impl CurrentConfig {
     }
 
     /// Renders what is known now. Called after every change; cheap, and never waits.
-    pub fn refresh(&self) {
+    pub(crate) fn refresh(&self) {
         let _one_at_a_time = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.view.load_full();
         let mut view = self.read_now();

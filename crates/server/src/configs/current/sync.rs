@@ -6,7 +6,7 @@ use crate::configs::document::short_hash;
 use crate::configs::head::VersionHead;
 use crate::configs::transaction::{TransactionState, TransactionView};
 
-/// What the sync is told from.
+/// What the sync state is derived from.
 pub(super) struct SyncFacts<'a> {
     pub seen: &'a Seen,
     pub head: Option<&'a VersionHead>,

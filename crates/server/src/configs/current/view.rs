@@ -30,7 +30,7 @@ pub enum SyncState {
 }
 
 impl SyncState {
-    /// The word on the wire.
+    /// Its name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InSync => "in_sync",
@@ -50,7 +50,7 @@ pub struct RunningConfigView {
     pub version: u64,
     /// Its hash.
     pub sha256: String,
-    /// The life of the bot that runs it.
+    /// The process of the bot that runs it.
     pub boot_epoch: String,
     /// When the bot said so.
     pub as_of: Option<DateTime<Utc>>,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use botops_core::error::{Code, Error};
 
 /// A document, patched or not, may have this many bytes; the bot's own is about 1 KiB.
-pub(crate) const LARGEST: usize = 256 * 1024;
+const MOST_BYTES: usize = 256 * 1024;
 
 /// Operations of one JSON Patch; a document has fewer fields.
 const PATCH_OPERATIONS: usize = 500;
@@ -26,7 +26,7 @@ pub enum ConfigChange {
 }
 
 /// What a patch makes of a document.
-pub(crate) fn patched(base: &Value, change: &ConfigChange) -> Result<Value, Error> {
+pub(crate) fn apply_change(base: &Value, change: &ConfigChange) -> Result<Value, Error> {
     match change {
         ConfigChange::Config(value) => Ok(value.clone()),
         ConfigChange::MergePatch(patch) => {
@@ -34,14 +34,14 @@ pub(crate) fn patched(base: &Value, change: &ConfigChange) -> Result<Value, Erro
             json_patch::merge(&mut value, patch);
             Ok(value)
         }
-        ConfigChange::JsonPatch(patch) => json_patched(base, patch),
+        ConfigChange::JsonPatch(patch) => apply_json_patch(base, patch),
         ConfigChange::Version(version) => Err(Error::new(Code::ConfigVersionUnknown)
             .detail(format!("version {version} is not a patch"))
             .context("version", *version)),
     }
 }
 
-fn json_patched(base: &Value, patch: &Value) -> Result<Value, Error> {
+fn apply_json_patch(base: &Value, patch: &Value) -> Result<Value, Error> {
     let invalid = |detail: String, pointer: String, got: Value| {
         Error::new(Code::ConfigPatchInvalid).detail(detail).field(
             pointer,
@@ -72,9 +72,9 @@ fn json_patched(base: &Value, patch: &Value) -> Result<Value, Error> {
             invalid(format!("operation {index} does not apply: {what}"), pointer.clone(), Value::Null)
         })?;
         // `copy` can double a document each time: stop while it is small.
-        if size(&value) > LARGEST {
+        if json_size(&value) > MOST_BYTES {
             return Err(invalid(
-                format!("after operation {index} the document has more than {LARGEST} bytes"),
+                format!("after operation {index} the document has more than {MOST_BYTES} bytes"),
                 pointer,
                 Value::Null,
             ));
@@ -84,13 +84,13 @@ fn json_patched(base: &Value, patch: &Value) -> Result<Value, Error> {
 }
 
 /// About how many bytes a value takes as JSON.
-fn size(value: &Value) -> usize {
+fn json_size(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) => 5,
         Value::Number(_) => 8,
         Value::String(text) => text.len() + 3,
-        Value::Array(items) => items.iter().map(size).sum::<usize>() + 2,
-        Value::Object(members) => members.iter().map(|(key, value)| key.len() + 4 + size(value)).sum(),
+        Value::Array(items) => items.iter().map(json_size).sum::<usize>() + 2,
+        Value::Object(members) => members.iter().map(|(key, value)| key.len() + 4 + json_size(value)).sum(),
     }
 }
 
@@ -104,7 +104,8 @@ mod tests {
     fn a_patch_that_doubles_the_document_is_stopped() {
         let copies: Vec<_> =
             (0..60).map(|n| json!({"op": "copy", "from": "", "path": format!("/x{n}")})).collect();
-        let error = patched(&json!({"a": "b"}), &ConfigChange::JsonPatch(Value::Array(copies))).unwrap_err();
+        let error =
+            apply_change(&json!({"a": "b"}), &ConfigChange::JsonPatch(Value::Array(copies))).unwrap_err();
         assert_eq!(error.code(), Code::ConfigPatchInvalid);
     }
 
@@ -112,9 +113,9 @@ mod tests {
     fn a_patch_is_all_or_nothing() {
         let patch =
             json!([{"op": "replace", "path": "/a", "value": 2}, {"op": "test", "path": "/b", "value": 9}]);
-        assert!(patched(&json!({"a": 1, "b": 1}), &ConfigChange::JsonPatch(patch)).is_err());
+        assert!(apply_change(&json!({"a": 1, "b": 1}), &ConfigChange::JsonPatch(patch)).is_err());
         let merged =
-            patched(&json!({"a": 1, "b": 1}), &ConfigChange::MergePatch(json!({"b": null}))).unwrap();
+            apply_change(&json!({"a": 1, "b": 1}), &ConfigChange::MergePatch(json!({"b": null}))).unwrap();
         assert_eq!(merged, json!({"a": 1}));
     }
 }

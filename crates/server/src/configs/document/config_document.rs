@@ -11,7 +11,7 @@ pub(crate) const DEFAULT_DOCUMENT: &str = include_str!("../../../../../schemas/d
 
 /// A document with its one text.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ConfigDocument {
+pub(crate) struct ConfigDocument {
     /// The value.
     pub value: Value,
     /// The exact bytes that are stored and sent.

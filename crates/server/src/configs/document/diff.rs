@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::schema::{ConfigSchema, child, decimal};
+use super::schema::{ConfigSchema, child_pointer, read_decimal};
 
 /// What a line of a diff does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -128,7 +128,7 @@ impl<'a> DiffPosition<'a> {
     fn member(&self, key: &str) -> DiffPosition<'a> {
         let name = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
         let node = &self.node["properties"][key];
-        DiffPosition { node, path: child(&self.path, key), name, key: self.key.clone() }
+        DiffPosition { node, path: child_pointer(&self.path, key), name, key: self.key.clone() }
     }
 
     fn item(&self, index: usize, key: Option<&str>) -> DiffPosition<'a> {
@@ -163,10 +163,10 @@ impl DiffWalk<'_> {
             }
             (Value::Array(before), Value::Array(after)) => match position.node["x-list-key"].as_str() {
                 Some(key) => self.compare_keyed(position, key, before, after),
-                None if same(old, new) => {}
+                None if same_value(old, new) => {}
                 None => self.push_line(DiffOp::Replace, position, old, new),
             },
-            _ if same(old, new) => {}
+            _ if same_value(old, new) => {}
             _ => self.push_line(DiffOp::Replace, position, old, new),
         }
     }
@@ -188,7 +188,7 @@ impl DiffWalk<'_> {
     }
 
     fn push_line(&mut self, op: DiffOp, position: &DiffPosition<'_>, old: &Value, new: &Value) {
-        let direction = direction(position.node, op, old, new);
+        let direction = risk_direction(position.node, op, old, new);
         let apply = apply_timing(position.node);
         let masked = position.node["x-secret"].as_bool().unwrap_or_default();
         let show = |value: &Value| match value {
@@ -197,7 +197,7 @@ impl DiffWalk<'_> {
             value => value.clone(),
         };
         let (old, new) = (show(old), show(new));
-        let text = sentence(position, op, &old, &new, apply, direction);
+        let text = line_text(position, op, &old, &new, apply, direction);
         self.lines.push(DiffLine {
             op,
             path: position.path.clone(),
@@ -212,7 +212,7 @@ impl DiffWalk<'_> {
     }
 }
 
-fn sentence(
+fn line_text(
     position: &DiffPosition<'_>,
     op: DiffOp,
     old: &Value,
@@ -222,9 +222,9 @@ fn sentence(
 ) -> String {
     let unit = position.node["x-unit"].as_str().map(|unit| format!(" {unit}")).unwrap_or_default();
     let what = match op {
-        DiffOp::Add => format!("{}: added {}", position.name, plain(new)),
-        DiffOp::Remove => format!("{}: removed, was {}", position.name, plain(old)),
-        DiffOp::Replace => format!("{}: {} → {}{unit}", position.name, plain(old), plain(new)),
+        DiffOp::Add => format!("{}: added {}", position.name, shown_value(new)),
+        DiffOp::Remove => format!("{}: removed, was {}", position.name, shown_value(old)),
+        DiffOp::Replace => format!("{}: {} → {}{unit}", position.name, shown_value(old), shown_value(new)),
     };
     let risk = match direction {
         RiskDirection::Increases => "; raises risk",
@@ -240,7 +240,7 @@ fn sentence(
 }
 
 /// A value in a sentence.
-fn plain(value: &Value) -> String {
+fn shown_value(value: &Value) -> String {
     match value {
         Value::String(text) => botops_core::text::clean(text, 60),
         other => botops_core::text::clean(&other.to_string(), 120),
@@ -265,7 +265,7 @@ fn apply_timing(node: &Value) -> ApplyTiming {
     }
 }
 
-fn direction(node: &Value, op: DiffOp, old: &Value, new: &Value) -> RiskDirection {
+fn risk_direction(node: &Value, op: DiffOp, old: &Value, new: &Value) -> RiskDirection {
     let annotated = node["x-risk"]["direction"].as_str();
     if annotated.is_none() {
         // A whole item: a target that comes may take money, one that goes frees it.
@@ -281,7 +281,7 @@ fn direction(node: &Value, op: DiffOp, old: &Value, new: &Value) -> RiskDirectio
     if annotated == Some("none") {
         return RiskDirection::Neutral;
     }
-    let moved = decimal(old).zip(decimal(new)).map(|(old, new)| new.cmp(&old));
+    let moved = read_decimal(old).zip(read_decimal(new)).map(|(old, new)| new.cmp(&old));
     match (annotated, moved) {
         (Some("up"), Some(Ordering::Less)) | (Some("down"), Some(Ordering::Greater)) => {
             RiskDirection::Decreases
@@ -292,12 +292,12 @@ fn direction(node: &Value, op: DiffOp, old: &Value, new: &Value) -> RiskDirectio
 }
 
 /// Whether two values mean the same: `5` and `5.0` and, for amounts, `"5.00"`.
-fn same(old: &Value, new: &Value) -> bool {
+fn same_value(old: &Value, new: &Value) -> bool {
     if old == new {
         return true;
     }
     let amounts = !(old.is_string() && new.is_string());
-    match (decimal(old), decimal(new)) {
+    match (read_decimal(old), read_decimal(new)) {
         (Some(old), Some(new)) if amounts => old == new,
         _ => false,
     }

@@ -26,7 +26,7 @@ pub struct ConfigFinding {
     pub pointer: String,
     /// Which level found it.
     pub level: ValidationLevel,
-    /// A stable word for it: the schema's keyword, or the rule's name.
+    /// A stable name for it: the schema's keyword, or the rule's name.
     pub rule: String,
     /// What was sent; masked where it is secret, shortened where it is long.
     pub got: Value,

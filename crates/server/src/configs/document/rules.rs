@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::finding::{ConfigFinding, ValidationLevel};
-use super::schema::{ConfigSchema, MOST_FINDINGS, child, decimal};
+use super::schema::{ConfigSchema, MOST_FINDINGS, child_pointer, read_decimal};
 use botops_contract::BotReport;
 
 /// Everything that is wrong with a document by the schema, or else by the rules.
@@ -38,7 +38,7 @@ pub(crate) struct RuleFacts {
 
 impl RuleFacts {
     /// From the bot's last report.
-    pub fn of(report: &BotReport) -> Self {
+    pub(crate) fn of(report: &BotReport) -> Self {
         let cost = |position: &botops_contract::Position| {
             let cost = position.quantity.checked_mul(position.entry_price).unwrap_or_default();
             (position.symbol.clone(), cost.abs())
@@ -92,7 +92,7 @@ impl RuleCheck<'_> {
     }
 
     fn number(&self, pointer: &str) -> Option<Decimal> {
-        self.document.pointer(pointer).and_then(decimal)
+        self.document.pointer(pointer).and_then(read_decimal)
     }
 
     /// The range of an amount holds for text too.
@@ -100,8 +100,8 @@ impl RuleCheck<'_> {
         if let Value::String(text) = value {
             let takes_numbers = node["type"].as_array().is_some_and(|kinds| kinds.contains(&json!("number")));
             let Some(number) = Decimal::from_str(text).ok().filter(|_| takes_numbers) else { return };
-            let low = node.get("minimum").and_then(decimal).is_some_and(|limit| number < limit);
-            let high = node.get("maximum").and_then(decimal).is_some_and(|limit| number > limit);
+            let low = node.get("minimum").and_then(read_decimal).is_some_and(|limit| number < limit);
+            let high = node.get("maximum").and_then(read_decimal).is_some_and(|limit| number > limit);
             if low || high {
                 let (expected, fix) = self.schema.wanted(pointer);
                 self.add_finding(pointer, if low { "minimum" } else { "maximum" }, expected, &fix);
@@ -109,7 +109,7 @@ impl RuleCheck<'_> {
             return;
         }
         for (key, value) in value.as_object().into_iter().flatten() {
-            self.amounts(&node["properties"][key], value, &child(pointer, key));
+            self.amounts(&node["properties"][key], value, &child_pointer(pointer, key));
         }
         for (index, value) in value.as_array().into_iter().flatten().enumerate() {
             self.amounts(&node["items"], value, &format!("{pointer}/{index}"));
@@ -171,7 +171,8 @@ impl RuleCheck<'_> {
     fn open_positions(&mut self, base: Option<&Value>, facts: &RuleFacts) {
         let touched = |pointer: &str| {
             base.is_none_or(|base| {
-                base.pointer(pointer).and_then(decimal) != self.document.pointer(pointer).and_then(decimal)
+                base.pointer(pointer).and_then(read_decimal)
+                    != self.document.pointer(pointer).and_then(read_decimal)
             })
         };
         let (size, loss) = ("/risk_management/max_position_size", "/risk_management/daily_loss_limit");
@@ -221,7 +222,7 @@ impl RuleCheck<'_> {
 /// Symbols and weights.
 fn targets(document: &Value) -> Vec<(String, Decimal)> {
     let read = |target: &Value| {
-        Some((target["symbol"].as_str()?.to_owned(), decimal(&target["weight"]).unwrap_or_default()))
+        Some((target["symbol"].as_str()?.to_owned(), read_decimal(&target["weight"]).unwrap_or_default()))
     };
     document["targets"].as_array().into_iter().flatten().filter_map(read).collect()
 }

@@ -27,7 +27,7 @@ pub(crate) struct ConfigSchema {
 
 impl ConfigSchema {
     /// Compiles the schema that is built in.
-    pub fn built_in() -> Self {
+    pub(crate) fn built_in() -> Self {
         let value: Value = serde_json::from_str(SCHEMA_TEXT).expect("a test reads the built-in schema");
         let validator = jsonschema::options()
             .with_draft(jsonschema::Draft::Draft202012)
@@ -39,7 +39,7 @@ impl ConfigSchema {
     }
 
     /// The schema node of a pointer: items of lists and members of objects resolved.
-    pub fn at(&self, pointer: &str) -> Option<&Value> {
+    pub(crate) fn at(&self, pointer: &str) -> Option<&Value> {
         let mut node = &self.value;
         for part in pointer.split('/').skip(1) {
             let part = part.replace("~1", "/").replace("~0", "~");
@@ -52,7 +52,7 @@ impl ConfigSchema {
     }
 
     /// The root node.
-    pub fn root(&self) -> &Value {
+    pub(crate) fn root(&self) -> &Value {
         &self.value
     }
 
@@ -70,7 +70,7 @@ impl ConfigSchema {
                 }
                 jsonschema::error::ValidationErrorKind::Required { property } => {
                     let name = property.as_str().unwrap_or_default();
-                    let pointer = child(&pointer, name);
+                    let pointer = child_pointer(&pointer, name);
                     let (expected, fix) = self.wanted(&pointer);
                     let fix = format!("Add `{name}`. {fix}");
                     findings.push(ConfigFinding {
@@ -118,7 +118,7 @@ impl ConfigSchema {
             None => "Remove it.".to_owned(),
         };
         ConfigFinding {
-            pointer: child(parent, &shown),
+            pointer: child_pointer(parent, &shown),
             level: ValidationLevel::Schema,
             rule: "additionalProperties".to_owned(),
             got: Value::String("an unknown field".to_owned()),
@@ -187,11 +187,11 @@ impl ConfigSchema {
         self.at(pointer).is_some_and(|node| node["x-secret"].as_bool().unwrap_or_default())
     }
 
-    /// What is allowed and yet worth a second look.
-    pub fn warnings(&self, document: &Value) -> Vec<ConfigFinding> {
+    /// What is allowed and may yet be a mistake.
+    pub(crate) fn warnings(&self, document: &Value) -> Vec<ConfigFinding> {
         let mut warnings = Vec::new();
         self.warn(self.root(), document, String::new(), &mut warnings);
-        let number = |pointer: &str| document.pointer(pointer).and_then(decimal);
+        let number = |pointer: &str| document.pointer(pointer).and_then(read_decimal);
         if let (Some(risk), Some(day)) =
             (number("/risk_management/risk_per_trade"), number("/risk_management/max_daily_loss_pct"))
             && risk * Decimal::ONE_HUNDRED > day
@@ -209,9 +209,9 @@ impl ConfigSchema {
     }
 
     fn warn(&self, node: &Value, value: &Value, pointer: String, warnings: &mut Vec<ConfigFinding>) {
-        if let Some(number) = decimal(value) {
-            let above = node.get("x-warn-above").and_then(decimal).filter(|limit| number > *limit);
-            let below = node.get("x-warn-below").and_then(decimal).filter(|limit| number < *limit);
+        if let Some(number) = read_decimal(value) {
+            let above = node.get("x-warn-above").and_then(read_decimal).filter(|limit| number > *limit);
+            let below = node.get("x-warn-below").and_then(read_decimal).filter(|limit| number < *limit);
             let (rule, expected) = match (above, below) {
                 (Some(limit), _) => ("high", format!("rather not above {limit}")),
                 (None, Some(limit)) => ("low", format!("rather not below {limit}")),
@@ -230,7 +230,7 @@ impl ConfigSchema {
             return;
         }
         for (key, value) in value.as_object().into_iter().flatten() {
-            self.warn(&node["properties"][key], value, child(&pointer, key), warnings);
+            self.warn(&node["properties"][key], value, child_pointer(&pointer, key), warnings);
         }
         for (index, value) in value.as_array().into_iter().flatten().enumerate() {
             self.warn(&node["items"], value, format!("{pointer}/{index}"), warnings);
@@ -239,7 +239,7 @@ impl ConfigSchema {
 }
 
 /// A number, or an amount as text.
-pub(crate) fn decimal(value: &Value) -> Option<Decimal> {
+pub(crate) fn read_decimal(value: &Value) -> Option<Decimal> {
     match value {
         Value::Number(number) => {
             let text = number.to_string();
@@ -251,7 +251,7 @@ pub(crate) fn decimal(value: &Value) -> Option<Decimal> {
 }
 
 /// The pointer of a member.
-pub(super) fn child(parent: &str, name: &str) -> String {
+pub(super) fn child_pointer(parent: &str, name: &str) -> String {
     format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 

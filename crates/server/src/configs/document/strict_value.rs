@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 /// JSON read strictly: an object in which a key stands twice is refused, since nobody could say which one counts.
 #[derive(Debug, Clone, PartialEq, ToSchema)]
 #[schema(value_type = Object)]
-pub struct StrictValue(pub Value);
+pub(crate) struct StrictValue(pub Value);
 
 impl<'de> Deserialize<'de> for StrictValue {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

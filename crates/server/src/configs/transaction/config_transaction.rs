@@ -49,7 +49,7 @@ pub(crate) struct TransactionProgress {
     pub error: Option<StoredError>,
     pub deadline: Option<TrialDeadline>,
     pub baseline: Option<TrialBaseline>,
-    /// The life of the bot that runs the trial.
+    /// The process of the bot that runs the trial.
     pub boot_epoch: Option<String>,
     /// How long the bot took to check it.
     pub check_ms: Option<u64>,
@@ -57,7 +57,8 @@ pub(crate) struct TransactionProgress {
     #[serde(default)]
     pub watch: Vec<TrialCriterion>,
     pub settled_by: Option<StoredActor>,
-    /// The life of the bot that was asked to end, so that the next one reads its config: that one is ours to begin.
+    /// The process of the bot that was asked to end, so that the next one reads its config. The next one is ours to
+    /// start.
     #[serde(default)]
     pub ends_life: Option<String>,
 }
@@ -96,7 +97,7 @@ pub(crate) struct ConfigTransaction {
 
 impl ConfigTransaction {
     /// From its row.
-    pub fn of(op: &Op) -> Result<Self, serde_json::Error> {
+    pub(crate) fn of(op: &Op) -> Result<Self, serde_json::Error> {
         Ok(Self {
             id: op.op_id.clone(),
             state: serde_json::from_value(Value::String(op.state.clone()))?,
@@ -110,7 +111,7 @@ impl ConfigTransaction {
     }
 
     /// What its row becomes.
-    pub fn as_move(&self) -> Move {
+    pub(crate) fn as_move(&self) -> Move {
         Move {
             state: self.state.as_str().to_owned(),
             live: !self.state.is_terminal(),
@@ -120,12 +121,12 @@ impl ConfigTransaction {
     }
 
     /// How much of the trial is left.
-    pub fn left(&self) -> Duration {
+    pub(crate) fn left(&self) -> Duration {
         self.progress.deadline.as_ref().map(TrialDeadline::left).unwrap_or_default()
     }
 
-    /// What the audit keeps of this transition. The diff stands in the first and the last line alone.
-    pub fn record(&self) -> Map<String, Value> {
+    /// What the audit keeps of this transition. The diff is in its first and its last record only.
+    pub(crate) fn record(&self) -> Map<String, Value> {
         let mut record = stamped_record(self.state.as_str());
         let mut put = |key: &str, value: Value| {
             if !value.is_null() {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::bots::Seen;
-use crate::configs::document::decimal;
+use crate::configs::document::read_decimal;
 use botops_contract::{BotReport, BreakerState, OrderStatus, SemanticError, SessionPhase, Severity};
 
 /// Errors that a trial may see beyond what the hour before promises.
@@ -73,16 +73,16 @@ pub struct TrialCriterion {
 
 impl TrialBaseline {
     /// From the last report before the trial and both documents.
-    pub fn take(report: &BotReport, base: &Value, candidate: &Value) -> Self {
+    pub(crate) fn take(report: &BotReport, base: &Value, candidate: &Value) -> Self {
         let tighter = |pointer: &str| {
             let values = [base, candidate].into_iter().filter_map(|document| document.pointer(pointer));
             // Both are losses: the one nearer to zero is the tighter one.
-            values.filter_map(decimal).max()
+            values.filter_map(read_decimal).max()
         };
         let day_limit = tighter("/risk_management/daily_loss_limit");
         Self {
             at: Utc::now(),
-            known_errors: report.recent_errors.iter().map(identity).collect(),
+            known_errors: report.recent_errors.iter().map(error_identity).collect(),
             errors_last_hour: report.error_count_last_hour,
             rejects_last_hour: report.loop_stats.order_rejects_last_hour,
             equity: report.account.account_balance,
@@ -96,8 +96,13 @@ impl TrialBaseline {
     }
 
     /// Every criterion, `elapsed` after the beginning of the trial.
-    pub fn evaluate(&self, seen: &Seen, poll_interval: Duration, elapsed: Duration) -> Vec<TrialCriterion> {
-        let mut criteria = vec![heartbeat(seen, poll_interval), trading_loop(seen)];
+    pub(crate) fn evaluate(
+        &self,
+        seen: &Seen,
+        poll_interval: Duration,
+        elapsed: Duration,
+    ) -> Vec<TrialCriterion> {
+        let mut criteria = vec![heartbeat_criterion(seen, poll_interval), loop_criterion(seen)];
         if let Some(report) = &seen.report {
             criteria.extend([
                 self.rejects(report, elapsed),
@@ -111,12 +116,13 @@ impl TrialBaseline {
     }
 
     fn errors(&self, report: &BotReport, elapsed: Duration) -> TrialCriterion {
-        let new = report.recent_errors.iter().filter(|error| !self.known_errors.contains(&identity(error)));
+        let new =
+            report.recent_errors.iter().filter(|error| !self.known_errors.contains(&error_identity(error)));
         let critical = new.clone().find(|error| error.severity == Severity::Critical);
         let serious = new.filter(|error| error.severity >= Severity::Medium).count();
         let grown = report.error_count_last_hour.saturating_sub(self.errors_last_hour);
         let count = grown.max(u32::try_from(serious).unwrap_or(u32::MAX));
-        let limit = EXTRA_ERRORS + expected(self.errors_last_hour, elapsed);
+        let limit = EXTRA_ERRORS + expected_count(self.errors_last_hour, elapsed);
         let breached = critical.is_some() || count > limit;
         let text = match critical {
             Some(error) => format!("a critical error appeared: {}", error.error_code),
@@ -134,7 +140,7 @@ impl TrialBaseline {
         let listed = report.orders.iter().filter(is_new_reject);
         let last = listed.clone().max_by_key(|order| order.updated_at);
         let count = grown.max(u32::try_from(listed.count()).unwrap_or(u32::MAX));
-        let limit = EXTRA_REJECTS + expected(self.rejects_last_hour, elapsed);
+        let limit = EXTRA_REJECTS + expected_count(self.rejects_last_hour, elapsed);
         let breached = count > limit;
         let mut text = format!("{count} orders refused, {limit} allowed");
         if let Some(why) = last.and_then(|order| order.status_reason.as_deref()) {
@@ -211,11 +217,11 @@ impl TrialBaseline {
     }
 }
 
-fn identity(error: &SemanticError) -> (DateTime<Utc>, String) {
+fn error_identity(error: &SemanticError) -> (DateTime<Utc>, String) {
     (error.timestamp, error.error_code.clone())
 }
 
-fn heartbeat(seen: &Seen, poll_interval: Duration) -> TrialCriterion {
+fn heartbeat_criterion(seen: &Seen, poll_interval: Duration) -> TrialCriterion {
     let limit = (poll_interval * MISSED_POLLS).max(OLDEST);
     let age = seen.answer_age();
     let fresh = age.is_some_and(|age| age <= limit);
@@ -236,7 +242,7 @@ fn heartbeat(seen: &Seen, poll_interval: Duration) -> TrialCriterion {
 }
 
 /// A bot may answer in front of a loop that stands still. Of one that is silent nothing more is known.
-fn trading_loop(seen: &Seen) -> TrialCriterion {
+fn loop_criterion(seen: &Seen) -> TrialCriterion {
     let ticked = seen.loop_age().filter(|_| seen.presence.answers());
     let ok = !ticked.is_some_and(|ticked| ticked.stands_still());
     let text = match ticked {
@@ -254,7 +260,7 @@ fn trading_loop(seen: &Seen) -> TrialCriterion {
 }
 
 /// Why a trial ends, in one sentence: every criterion that is breached. `None` when none is.
-pub(crate) fn breach(watch: &[TrialCriterion]) -> Option<String> {
+pub(crate) fn breach_text(watch: &[TrialCriterion]) -> Option<String> {
     let texts: Vec<&str> = watch
         .iter()
         .filter(|criterion| criterion.breached)
@@ -264,7 +270,7 @@ pub(crate) fn breach(watch: &[TrialCriterion]) -> Option<String> {
 }
 
 /// How many of something to expect in a while, doubled, from how many the last hour had.
-fn expected(last_hour: u32, elapsed: Duration) -> u32 {
+fn expected_count(last_hour: u32, elapsed: Duration) -> u32 {
     let seconds = elapsed.as_secs().min(3_600);
     let twice = u64::from(last_hour) * 2 * seconds / 3_600;
     u32::try_from(twice).unwrap_or(u32::MAX)

@@ -18,7 +18,7 @@ pub(crate) struct TrialDeadline {
 }
 
 impl TrialDeadline {
-    pub fn after(window: Duration) -> Self {
+    pub(crate) fn after(window: Duration) -> Self {
         let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
         let now = Utc::now().timestamp_millis();
         Self {
@@ -30,7 +30,7 @@ impl TrialDeadline {
     }
 
     /// How much time is left; zero when it is over, and when nobody can tell because the clock went back.
-    pub fn left(&self) -> Duration {
+    pub(crate) fn left(&self) -> Duration {
         self.left_at(Utc::now().timestamp_millis(), uptime_ms(), &boot_id())
     }
 

@@ -9,10 +9,11 @@ mod rows;
 mod state;
 mod view;
 
-pub use config_transaction::StoredError;
-pub(crate) use config_transaction::{ConfigTransaction, TransactionPlan, TransactionProgress};
-pub(crate) use criteria::{SAMPLES_NEEDED, STRIKES, TrialBaseline, breach};
+pub(crate) use config_transaction::{ConfigTransaction, StoredError, TransactionPlan, TransactionProgress};
+pub(crate) use criteria::{SAMPLES_NEEDED, STRIKES, TrialBaseline, breach_text};
 pub(crate) use deadline::TrialDeadline;
 pub(crate) use rows::{load_transaction, newest_transactions};
-pub use state::{ConfigAction, ConfirmMode, EndedBy, TransactionState};
-pub use view::{ChangeEffects, TransactionView};
+pub(crate) use state::EndedBy;
+pub use state::{ConfigAction, ConfirmMode, TransactionState};
+pub(crate) use view::ChangeEffects;
+pub use view::TransactionView;

@@ -1,9 +1,9 @@
-//! Where a config transaction is, how it was asked for, and on whose account it ended.
+//! The state of a config transaction, how it was asked for, and on whose account it ended.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Where a transaction stands.
+/// The state of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TransactionState {
@@ -35,7 +35,7 @@ impl TransactionState {
         matches!(self, Self::Committed | Self::Rejected | Self::RolledBack | Self::FailedAttention)
     }
 
-    /// The word on the wire and in the table.
+    /// Its name on the wire and in the table.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Prepared => "prepared",

@@ -20,12 +20,12 @@ pub struct ChangeEffects {
     pub restart: Vec<String>,
 }
 
-/// A config change, from the first word to the last.
+/// A config change: what was asked for, and what came of it so far.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TransactionView {
     /// Its id.
     pub txn: String,
-    /// Where it stands.
+    /// Its state.
     pub state: TransactionState,
     /// Whether nothing follows.
     pub terminal: bool,
@@ -81,7 +81,7 @@ pub struct TransactionView {
     pub created_at: DateTime<Utc>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
-    /// When to look again; `null` at the end.
+    /// When to ask again; `null` at the end.
     pub next_poll_ms: Option<u64>,
 }
 

@@ -30,7 +30,7 @@ use botops_core::failpoints;
 #[derive(Debug)]
 pub(super) enum TrialStart {
     /// It had begun before: the answer it got then.
-    Repeated(TransactionView),
+    Repeated(Box<TransactionView>),
     /// The bot runs it, may run it, or is to be started with it; and the answer to whoever asked.
     Live(Box<LiveTrial>, Result<Box<TransactionView>, Error>),
     /// It was admitted, and the bot never ran it.
@@ -55,17 +55,20 @@ pub(super) struct TrialStarter {
 }
 
 impl TrialStarter {
-    pub fn new(services: Arc<TrialServices>) -> Self {
+    pub(crate) fn new(services: Arc<TrialServices>) -> Self {
         Self { services }
     }
 
     /// From a request to a trial, if no other transaction is live.
-    pub async fn start(&self, request: ChangeRequest) -> Result<TrialStart, Error> {
+    pub(crate) async fn start(&self, request: ChangeRequest) -> Result<TrialStart, Error> {
         let admission = &self.services.admission;
         let prepared = admission.prepare(&request).await?;
         let txn = match self.admit(request, &prepared).await? {
             Ok(txn) => txn,
-            Err(earlier) => return admission.answer_again(&earlier).map(TrialStart::Repeated),
+            Err(earlier) => {
+                let view = admission.answer_again(&earlier)?;
+                return Ok(TrialStart::Repeated(Box::new(view)));
+            }
         };
         failpoints::point("config.d1");
         let mut live = LiveTrial::new(txn, false);

@@ -25,12 +25,12 @@ pub(super) struct TrialDriver {
 }
 
 impl TrialDriver {
-    pub fn new(services: Arc<TrialServices>) -> Self {
+    pub(crate) fn new(services: Arc<TrialServices>) -> Self {
         Self { services, live: None }
     }
 
     /// Ends the live transaction; when that cannot be recorded now, it is tried again.
-    pub async fn end(&mut self, state: TransactionState, by: EndedBy, outcome: &str) {
+    pub(crate) async fn end(&mut self, state: TransactionState, by: EndedBy, outcome: &str) {
         let Some(mut live) = self.live.take() else { return };
         live.txn.progress.by = (state != TransactionState::Committed).then_some(by);
         live.txn.progress.outcome = Some(outcome.to_owned());
@@ -51,7 +51,7 @@ impl TrialDriver {
     }
 
     /// Ends a change that the bot never ran. Returns the error for whoever asked.
-    pub async fn reject(&mut self, mut live: LiveTrial, error: Error) -> Error {
+    pub(crate) async fn reject(&mut self, mut live: LiveTrial, error: Error) -> Error {
         let problem = error.problem("", Utc::now());
         live.txn.progress.error = Some(StoredError {
             error_code: problem.error_code,
@@ -73,7 +73,7 @@ impl TrialDriver {
     }
 
     /// D5, then `HEAD`, then the bot's commit, then D7.
-    pub async fn make_permanent(&mut self) {
+    pub(crate) async fn make_permanent(&mut self) {
         let Some(live) = &mut self.live else { return };
         let recorded = self.services.recorder.record_and_flush(live, TransactionState::Confirming).await;
         failpoints::point("config.d5");
@@ -82,6 +82,11 @@ impl TrialDriver {
             tracing::error!("config change {id} cannot be confirmed, since it cannot be recorded: {error}");
             return self.undo(EndedBy::Server, "the confirmation could not be recorded").await;
         }
+        self.move_head_and_commit().await;
+    }
+
+    /// D6 and what follows. When `HEAD` cannot be moved, the trial is undone.
+    pub(super) async fn move_head_and_commit(&mut self) {
         if self.move_head().await {
             failpoints::point("config.d6");
             self.send_commit().await;
@@ -89,7 +94,7 @@ impl TrialDriver {
     }
 
     /// D6: `HEAD` names the candidate. False when it could not be moved, and the trial is being undone.
-    pub async fn move_head(&mut self) -> bool {
+    async fn move_head(&mut self) -> bool {
         let Some(live) = &self.live else { return false };
         let candidate = live.txn.plan.candidate.clone();
         let head = VersionHead::naming(&candidate, &live.txn.id);
@@ -136,7 +141,7 @@ impl TrialDriver {
     }
 
     /// `HEAD` names the base again: the trial ended before it was moved, or moving it failed halfway.
-    pub async fn restore_base(&mut self) {
+    pub(crate) async fn restore_base(&mut self) {
         let Some(live) = &self.live else { return };
         let base = live.txn.plan.base.clone();
         let document = match self.services.versions.load(base.version).await {
@@ -151,7 +156,7 @@ impl TrialDriver {
     }
 
     /// Tells the bot that its trial is permanent. `HEAD` says so already.
-    pub async fn send_commit(&mut self) {
+    pub(crate) async fn send_commit(&mut self) {
         let Some(message) = self.end_message() else { return };
         let Some(live) = &self.live else { return };
         let candidate = live.txn.plan.candidate.clone();
@@ -168,7 +173,7 @@ impl TrialDriver {
     }
 
     /// What ends the live trial at the bot.
-    pub fn end_message(&self) -> Option<Settle> {
+    pub(crate) fn end_message(&self) -> Option<Settle> {
         let generation = self.services.recorder.generation();
         self.live.as_ref().map(|live| Settle { txn: live.txn.id.clone(), generation })
     }
@@ -186,7 +191,7 @@ impl TrialDriver {
     }
 
     /// The bot runs the candidate for good.
-    pub async fn end_committed(&mut self) {
+    pub(crate) async fn end_committed(&mut self) {
         let asked = self.live.as_ref().and_then(|live| live.txn.progress.settled_by.as_ref());
         let text = match asked {
             Some(actor) => format!("confirmed by {}", actor.key_id),
@@ -208,7 +213,7 @@ impl TrialDriver {
     }
 
     /// R1: it is to be undone. Works although nothing can be recorded.
-    pub async fn undo(&mut self, by: EndedBy, outcome: &str) {
+    pub(crate) async fn undo(&mut self, by: EndedBy, outcome: &str) {
         let Some(live) = &mut self.live else { return };
         live.txn.progress.by = Some(by);
         live.txn.progress.outcome = Some(outcome.to_owned());
@@ -221,7 +226,7 @@ impl TrialDriver {
     }
 
     /// Tells the bot to go back to `HEAD`. R2 when it did.
-    pub async fn send_revert(&mut self) {
+    pub(crate) async fn send_revert(&mut self) {
         let Some(message) = self.end_message() else { return };
         let answer = self.services.bots.config_revert(&message).await;
         failpoints::point("config.revert_acked");
@@ -241,7 +246,7 @@ impl TrialDriver {
 
     /// The bot took the change back. It must also run what is committed before the end is recorded, so a bot that still
     /// holds what it read at its start, or that was asked to end, is started once more.
-    pub async fn end_undone(&mut self, by: EndedBy, outcome: &str) {
+    pub(crate) async fn end_undone(&mut self, by: EndedBy, outcome: &str) {
         let Some(live) = self.live.as_ref() else { return };
         if !live.txn.plan.boot_once {
             return self.end(TransactionState::RolledBack, by, outcome).await;

@@ -55,7 +55,7 @@ pub(super) struct LiveTrial {
 }
 
 impl LiveTrial {
-    pub fn new(txn: ConfigTransaction, in_doubt: bool) -> Self {
+    pub(crate) fn new(txn: ConfigTransaction, in_doubt: bool) -> Self {
         let now = Instant::now();
         let left = txn.left();
         let window = Duration::from_millis(txn.plan.confirm_within_ms);
@@ -78,43 +78,43 @@ impl LiveTrial {
     }
 
     /// When it has to be looked after again, although nothing happens.
-    pub fn wakes_at(&self) -> Instant {
+    pub(crate) fn wakes_at(&self) -> Instant {
         let waits = self.in_doubt || self.ending.is_some() || self.txn.state != TransactionState::Trial;
         if waits { self.retry_at } else { self.ends_at.min(Instant::now() + TICK) }
     }
 
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         Instant::now() >= self.ends_at
     }
 
     /// What is left until its deadline.
-    pub fn left(&self) -> Duration {
+    pub(crate) fn left(&self) -> Duration {
         self.ends_at.saturating_duration_since(Instant::now())
     }
 
     /// Nothing was known of it for so long that it needs a person.
-    pub fn silence_needs_a_person(&self) -> bool {
+    pub(crate) fn silence_needs_a_person(&self) -> bool {
         Instant::now() >= self.ends_at + BOT_GRACE + GIVE_UP
     }
 
     /// The bot refused for so long that it needs a person.
-    pub fn refusals_need_a_person(&self) -> bool {
+    pub(crate) fn refusals_need_a_person(&self) -> bool {
         Instant::now() >= self.ends_at + BOT_GRACE + REFUSALS_END
     }
 
     /// It must be asked what the bot runs, at once.
-    pub fn doubt_now(&mut self) {
+    pub(crate) fn doubt_now(&mut self) {
         self.in_doubt = true;
         self.retry_at = Instant::now();
     }
 
     /// The next question to a bot that did not answer, or that is about to.
-    pub fn wait_for_an_answer(&mut self) {
+    pub(crate) fn wait_for_an_answer(&mut self) {
         self.wait(SILENCE_WAIT);
     }
 
     /// The next try with a bot that refused.
-    pub fn wait_after_refusal(&mut self) {
+    pub(crate) fn wait_after_refusal(&mut self) {
         self.wait(REFUSAL_WAIT);
     }
 
@@ -125,7 +125,7 @@ impl LiveTrial {
     }
 
     /// The bot has booted the candidate: the trial's time counts from now, and ends before the bot's own.
-    pub fn begin_now(&mut self, state: &ConfigState) {
+    pub(crate) fn begin_now(&mut self, state: &ConfigState) {
         let window = Duration::from_millis(self.txn.plan.confirm_within_ms);
         let of_bot = state.trial.as_ref().map(|trial| Duration::from_millis(trial.ttl_left_ms));
         let left = of_bot.map_or(window, |left| left.saturating_sub(BOT_GRACE)).min(window);
@@ -135,7 +135,7 @@ impl LiveTrial {
     }
 
     /// On whose account it is undone, as recorded before.
-    pub fn recorded_ending(&self) -> (EndedBy, String) {
+    pub(crate) fn recorded_ending(&self) -> (EndedBy, String) {
         let progress = &self.txn.progress;
         let by = progress.by.unwrap_or(EndedBy::Recovery);
         let outcome = progress.outcome.clone();
@@ -143,7 +143,7 @@ impl LiveTrial {
     }
 
     /// The same, now that the bot answers as this process: one that was missed and is another process now had died.
-    pub fn ending_as(&self, boot_epoch: &str) -> (EndedBy, String) {
+    pub(crate) fn ending_as(&self, boot_epoch: &str) -> (EndedBy, String) {
         let before = self.txn.progress.boot_epoch.as_deref().filter(|_| self.fell_silent());
         if before.is_some_and(|before| before != boot_epoch) {
             let text = "the bot died during the trial; it runs the committed config";
@@ -153,7 +153,7 @@ impl LiveTrial {
     }
 
     /// It is being undone because the bot was no longer heard, and for nothing else.
-    pub fn fell_silent(&self) -> bool {
+    pub(crate) fn fell_silent(&self) -> bool {
         let progress = &self.txn.progress;
         let mut breached = progress.watch.iter().filter(|criterion| criterion.breached).peekable();
         // A process that botops ended itself says nothing by falling silent.

@@ -32,7 +32,7 @@ impl TransitionRecorder {
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub async fn open(
+    pub(crate) async fn open(
         store: Store,
         audit: ConfigAudit,
         events: Events,

@@ -19,7 +19,7 @@ use botops_core::error::Error;
 
 impl TrialDriver {
     /// Takes up what an earlier process left live.
-    pub async fn take_up(&mut self) -> Result<(), Error> {
+    pub(crate) async fn take_up(&mut self) -> Result<(), Error> {
         if self.live.is_some() {
             return Ok(());
         }
@@ -59,7 +59,7 @@ impl TrialDriver {
     }
 
     /// Asks the bot what it runs and goes on from there.
-    pub async fn ask_bot_what_it_runs(&mut self) {
+    pub(crate) async fn ask_bot_what_it_runs(&mut self) {
         if self.live.is_none() {
             return;
         }
@@ -76,7 +76,7 @@ impl TrialDriver {
     }
 
     /// Asks again soon, or calls for a person when that was tried for long.
-    pub async fn ask_again_later(&mut self) {
+    pub(crate) async fn ask_again_later(&mut self) {
         let Some(live) = &mut self.live else { return };
         if !live.silence_needs_a_person() {
             return live.wait_for_an_answer();
@@ -86,7 +86,7 @@ impl TrialDriver {
     }
 
     /// A bot that is gone boots from `HEAD`.
-    pub async fn take_bot_as_gone(&mut self) {
+    pub(crate) async fn take_bot_as_gone(&mut self) {
         let over = self.live.as_ref().is_none_or(LiveTrial::silence_needs_a_person);
         if !over && self.start_next_process().await {
             // Whatever it boots, it says so.
@@ -137,11 +137,7 @@ impl TrialDriver {
         match live.txn.state {
             TransactionState::Reverting => self.try_refusing_bot_again().await,
             TransactionState::Confirming if head_is_moved => self.try_refusing_bot_again().await,
-            TransactionState::Confirming if left >= TOO_LATE => {
-                if self.move_head().await {
-                    self.send_commit().await;
-                }
-            }
+            TransactionState::Confirming if left >= TOO_LATE => self.move_head_and_commit().await,
             TransactionState::Confirming => {
                 let text = "botops was restarted while confirming, and too little time was left";
                 self.undo(EndedBy::Recovery, text).await;
@@ -227,7 +223,7 @@ impl TrialDriver {
     }
 
     /// Starts the bot again, so that it boots the candidate, and goes on from what it says then.
-    pub async fn boot_candidate(&mut self) {
+    pub(crate) async fn boot_candidate(&mut self) {
         let Some(live) = &mut self.live else { return };
         live.boots = false;
         let old = live.txn.progress.boot_epoch.clone().unwrap_or_default();
@@ -265,7 +261,7 @@ impl TrialDriver {
     }
 
     /// Writes down which process of the bot is about to be asked to end.
-    pub async fn record_ended_process(&mut self, boot_epoch: &str) -> Result<(), Error> {
+    pub(crate) async fn record_ended_process(&mut self, boot_epoch: &str) -> Result<(), Error> {
         let Some(live) = &mut self.live else { return Ok(()) };
         live.txn.progress.ends_life = Some(boot_epoch.to_owned());
         let (id, to) = (live.txn.id.clone(), live.txn.as_move());

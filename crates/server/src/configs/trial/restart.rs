@@ -37,7 +37,7 @@ pub(crate) struct BotRestart {
 
 impl BotRestart {
     /// By the supervisor that can start the bot.
-    pub fn new(bots: Bots, supervisor: Supervisor) -> Self {
+    pub(crate) fn new(bots: Bots, supervisor: Supervisor) -> Self {
         Self { bots, supervisor }
     }
 

@@ -14,7 +14,7 @@ use crate::bots::{Presence, Seen};
 use crate::configs::admission::{ChangeRequest, bot_busy};
 use crate::configs::current::REPORT_IN_FLIGHT;
 use crate::configs::transaction::{
-    ConfirmMode, EndedBy, SAMPLES_NEEDED, STRIKES, TransactionState, TransactionView, breach,
+    ConfirmMode, EndedBy, SAMPLES_NEEDED, STRIKES, TransactionState, TransactionView, breach_text,
     load_transaction,
 };
 use crate::ops_log::StoredActor;
@@ -77,7 +77,7 @@ struct TrialTask {
     driver: TrialDriver,
 }
 
-/// What a look at the trial calls for.
+/// What the last report of the bot calls for.
 #[derive(Debug, PartialEq, Eq)]
 enum WatchDecision {
     /// Nothing: the trial goes on.
@@ -132,7 +132,7 @@ impl TrialTask {
             return Err(bot_busy("config", &live.txn.id, &live.txn.actor, live.txn.state.as_str()));
         }
         match self.starter.start(request).await? {
-            TrialStart::Repeated(view) => Ok(view),
+            TrialStart::Repeated(view) => Ok(*view),
             TrialStart::Live(live, answer) => {
                 self.driver.live = Some(*live);
                 answer.map(|view| *view)
@@ -271,7 +271,7 @@ fn evaluate(live: &mut LiveTrial, seen: &Seen, poll_interval: Duration) -> Watch
     });
     let Some(baseline) = &live.txn.progress.baseline else { return WatchDecision::GoOn };
     let watch = baseline.evaluate(seen, poll_interval, live.began.elapsed());
-    let breached = breach(&watch);
+    let breached = breach_text(&watch);
     let all_hold = watch.iter().all(|criterion| criterion.ok);
     let session_holds = watch.iter().all(|criterion| criterion.ok || criterion.name != "session");
     live.txn.progress.watch = watch;

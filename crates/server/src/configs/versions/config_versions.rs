@@ -14,7 +14,7 @@ use super::version_rows::{
 use crate::configs::audit::{ConfigAudit, stamped_record};
 use crate::configs::current::CurrentConfig;
 use crate::configs::document::{
-    ConfigChange, ConfigDocument, ConfigSchema, DEFAULT_DOCUMENT, check_document, patched, version_etag,
+    ConfigChange, ConfigDocument, ConfigSchema, DEFAULT_DOCUMENT, apply_change, check_document, version_etag,
 };
 use crate::configs::head::VersionHead;
 use crate::store::Store;
@@ -22,7 +22,7 @@ use botops_core::error::{Code, Error};
 
 /// A version without its document.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct VersionSummaryView {
+pub(crate) struct VersionSummaryView {
     /// Its number.
     pub version: u64,
     /// Its ETag.
@@ -63,7 +63,7 @@ pub(crate) struct ConfigVersions {
 
 impl ConfigVersions {
     /// Over an open folder. [`Self::open_head`] comes next.
-    pub fn new(
+    pub(crate) fn new(
         store: Store,
         audit: ConfigAudit,
         schema: Arc<ConfigSchema>,
@@ -74,12 +74,12 @@ impl ConfigVersions {
     }
 
     /// The config folder.
-    pub fn files(&self) -> &VersionFiles {
+    pub(crate) fn files(&self) -> &VersionFiles {
         &self.files
     }
 
     /// Finds what is committed: `HEAD`, or what the store knows was `HEAD`, or version 1 from the default document.
-    pub async fn open_head(&self) -> Result<(), Error> {
+    pub(crate) async fn open_head(&self) -> Result<(), Error> {
         let row = self.store.read(|connection| Ok(last_committed(connection)?)).await?;
         match (self.files.head(), row) {
             (Ok(Some((head, document))), _) => {
@@ -182,7 +182,7 @@ impl ConfigVersions {
     }
 
     /// The next version number.
-    pub async fn next_version(&self) -> Result<u64, Error> {
+    pub(crate) async fn next_version(&self) -> Result<u64, Error> {
         let highest = self.store.read(|connection| Ok(highest_number(connection)?)).await?;
         let files =
             self.files.highest().map_err(|error| Error::new(Code::StoreUnavailable).caused_by(error))?;
@@ -190,7 +190,7 @@ impl ConfigVersions {
     }
 
     /// A document by name: `running`, `committed`, `trial`, `previous` or `v17`.
-    pub async fn resolve(&self, name: &str) -> Result<ConfigDocument, Error> {
+    pub(crate) async fn resolve(&self, name: &str) -> Result<ConfigDocument, Error> {
         let unknown = |detail: &str| {
             let name = botops_core::text::clean(name, 40);
             Error::new(Code::ConfigVersionUnknown).detail(detail.to_owned()).context("version", name)
@@ -222,7 +222,7 @@ impl ConfigVersions {
     }
 
     /// The number behind `v17`, `17`, `committed` or `previous`.
-    pub async fn number_of(&self, name: &str) -> Result<u64, Error> {
+    pub(crate) async fn number_of(&self, name: &str) -> Result<u64, Error> {
         match name {
             "committed" => Ok(self.current.committed()?.head.version),
             "previous" => {
@@ -242,7 +242,7 @@ impl ConfigVersions {
     }
 
     /// A version's document.
-    pub async fn load(&self, number: u64) -> Result<ConfigDocument, Error> {
+    pub(crate) async fn load(&self, number: u64) -> Result<ConfigDocument, Error> {
         let unknown = || Error::new(Code::ConfigVersionUnknown).context("version", number);
         let row = self.store.read(move |connection| Ok(row_by_number(connection, number)?)).await?;
         let row = row.ok_or_else(unknown)?;
@@ -250,26 +250,26 @@ impl ConfigVersions {
     }
 
     /// The document a change makes of another.
-    pub async fn candidate(
+    pub(crate) async fn candidate(
         &self,
         base: &serde_json::Value,
         change: &ConfigChange,
     ) -> Result<ConfigDocument, Error> {
         match change {
             ConfigChange::Version(number) => self.load(*number).await,
-            change => Ok(ConfigDocument::of(patched(base, change)?)),
+            change => Ok(ConfigDocument::of(apply_change(base, change)?)),
         }
     }
 
     /// At most `limit` versions below `below`, newest first, and how many older ones were left out.
-    pub async fn list(&self, below: u64, limit: u32) -> Result<(Vec<VersionSummaryView>, u64), Error> {
+    pub(crate) async fn list(&self, below: u64, limit: u32) -> Result<(Vec<VersionSummaryView>, u64), Error> {
         let (rows, omitted) =
             self.store.read(move |connection| Ok(page_of_rows(connection, below, limit)?)).await?;
         Ok((rows.iter().map(|row| self.summary(row)).collect(), omitted))
     }
 
     /// One version with its document.
-    pub async fn load_with_summary(
+    pub(crate) async fn load_with_summary(
         &self,
         number: u64,
     ) -> Result<(VersionSummaryView, ConfigDocument), Error> {
@@ -303,8 +303,8 @@ impl ConfigVersions {
             actor: row.actor.clone(),
             restored_from: row.restored_from,
             lines: row.lines,
-            created_at: time(row.created_ms),
-            committed_at: row.committed_ms.map(time),
+            created_at: time_of(row.created_ms),
+            committed_at: row.committed_ms.map(time_of),
             is_committed,
             rollbackable: problem.is_none(),
             not_rollbackable_because: problem,
@@ -312,6 +312,6 @@ impl ConfigVersions {
     }
 }
 
-fn time(ms: i64) -> DateTime<Utc> {
+fn time_of(ms: i64) -> DateTime<Utc> {
     Utc.timestamp_millis_opt(ms).single().unwrap_or_default()
 }

@@ -22,7 +22,7 @@ pub(crate) struct VersionFiles {
 
 impl VersionFiles {
     /// Opens or makes the folder and takes away what an unfinished write left.
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         let versions = folder.join("versions");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&versions)?;
         for directory in [folder, &versions] {
@@ -37,7 +37,7 @@ impl VersionFiles {
     }
 
     /// Stores a version's file, durable on return, and returns its name below the folder.
-    pub fn store(&self, version: u64, document: &ConfigDocument) -> io::Result<String> {
+    pub(crate) fn store(&self, version: u64, document: &ConfigDocument) -> io::Result<String> {
         let name = version_file_name(version, &document.sha256);
         let path = self.folder.join(&name);
         replace(&path, document.text.as_bytes(), 0o440, "config.version")?;
@@ -45,12 +45,12 @@ impl VersionFiles {
     }
 
     /// A version's document, if its file is there and holds what its name says.
-    pub fn load(&self, version: &VersionRef) -> Result<ConfigDocument, String> {
+    pub(crate) fn load(&self, version: &VersionRef) -> Result<ConfigDocument, String> {
         self.load_file(&version_file_name(version.version, &version.sha256), &version.sha256)
     }
 
     /// `HEAD` and its document. `Ok(None)` without a `HEAD`; an error when it does not hold.
-    pub fn head(&self) -> Result<Option<(VersionHead, ConfigDocument)>, String> {
+    pub(crate) fn head(&self) -> Result<Option<(VersionHead, ConfigDocument)>, String> {
         let path = self.folder.join("HEAD");
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -64,12 +64,12 @@ impl VersionFiles {
     }
 
     /// Makes a version the one the bot boots from. The rename is the commit point.
-    pub fn commit(&self, head: &VersionHead, document: &ConfigDocument) -> io::Result<()> {
+    pub(crate) fn commit(&self, head: &VersionHead, document: &ConfigDocument) -> io::Result<()> {
         self.write_head(head, document, "config.head")
     }
 
     /// The same for the version that was there before, when a commit failed halfway.
-    pub fn put_back(&self, head: &VersionHead, document: &ConfigDocument) -> io::Result<()> {
+    pub(crate) fn put_back(&self, head: &VersionHead, document: &ConfigDocument) -> io::Result<()> {
         self.write_head(head, document, "config.restore")
     }
 
@@ -86,12 +86,12 @@ impl VersionFiles {
     }
 
     /// The highest version a file was ever made for.
-    pub fn highest(&self) -> io::Result<u64> {
+    pub(crate) fn highest(&self) -> io::Result<u64> {
         Ok(self.files()?.into_iter().map(|(version, _)| version).max().unwrap_or(0))
     }
 
     /// Takes away files that no version in `known` stands for.
-    pub fn collect_orphans(&self, known: &[u64]) -> io::Result<usize> {
+    pub(crate) fn collect_orphans(&self, known: &[u64]) -> io::Result<usize> {
         let mut count = 0;
         for (version, path) in self.files()? {
             if !known.contains(&version) {
@@ -103,7 +103,7 @@ impl VersionFiles {
     }
 
     /// Takes a version's file away.
-    pub fn remove(&self, version: &VersionRef) -> io::Result<()> {
+    pub(crate) fn remove(&self, version: &VersionRef) -> io::Result<()> {
         match fs::remove_file(self.folder.join(version_file_name(version.version, &version.sha256))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
