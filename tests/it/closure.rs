@@ -34,11 +34,15 @@ const RAISED_THERE: &[(&str, &str, &str)] = &[
     ("API_018", "tests/it/refusals.rs", "what_is_no_request_is_refused_in_the_one_form_too"),
     ("API_019", "tests/it/refusals.rs", "what_is_no_request_is_refused_in_the_one_form_too"),
     ("CFG_007", "tests/it/configs/trial.rs", "a_confirmation_in_the_last_half_second_comes_too_late"),
-    ("CFG_015", "tests/it/configs/tamper.rs", "a_changed_line_is_found_and_config_writes_wait_for_a_person"),
+    (
+        "CFG_015",
+        "tests/it/configs/audit_tampering.rs",
+        "a_changed_line_is_found_and_config_writes_wait_for_a_person",
+    ),
     ("CFG_017", "tests/it/configs/trial.rs", "a_lost_answer_to_activate_is_looked_into"),
     (
         "CFG_019",
-        "tests/it/configs/guard.rs",
+        "tests/it/configs/crashed_documents.rs",
         "a_document_that_the_bot_died_over_is_tried_again_only_on_purpose",
     ),
     ("WFL_007", "tests/it/workflows/basics.rs", "a_run_past_its_pivot_is_not_stopped"),

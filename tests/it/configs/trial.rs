@@ -154,7 +154,7 @@ async fn a_lost_answer_to_activate_is_looked_into() {
 }
 
 #[tokio::test]
-async fn a_rollback_is_a_new_version_through_the_same_door() {
+async fn a_rollback_is_a_new_version_that_passes_the_same_checks() {
     let world = World::start().await;
     let id = world.try_out(careful(4_000), 30.0).await;
     world.end_trial(&id, "confirm").await;
@@ -268,7 +268,7 @@ async fn an_idempotency_key_acts_once_also_across_a_restart() {
 }
 
 #[tokio::test]
-async fn a_drift_is_told_and_what_is_committed_can_be_asserted_again() {
+async fn a_drift_is_published_and_what_is_committed_can_be_asserted_again() {
     let world = World::start().await;
     let sha = "0".repeat(64);
     {
@@ -278,14 +278,14 @@ async fn a_drift_is_told_and_what_is_committed_can_be_asserted_again() {
         assert_ne!(committed.sha256, sha);
     }
     kit::until("drift is seen", SOON, || async { world.config().await["sync"] == "drifted" }).await;
-    let told = || async {
+    let published = || async {
         let events = world.botops.get("/api/v1/events?kind=config&after=0").await.1;
         events["items"].as_array().unwrap().iter().any(|event| {
             event["message"].as_str().is_some_and(|message| message.contains("drift"))
                 && event["data"]["remedies"].as_array().is_some_and(|remedies| remedies.len() == 3)
         })
     };
-    kit::until("the drift is told", SOON, told).await;
+    kit::until("the drift is published", SOON, published).await;
     let etag = world.etag().await;
     let request = world.botops.request(Method::PUT, "/api/v1/config/rollback").header("if-match", &etag);
     let body = json!({"to": "committed", "reason": "assert again", "confirm_within_s": 12});

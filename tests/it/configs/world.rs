@@ -61,7 +61,7 @@ impl World {
         self.config().await["etag"].as_str().expect("an etag").to_owned()
     }
 
-    /// What the bot runs, by its own word.
+    /// What the bot says that it runs.
     pub fn running(&self) -> String {
         self.bot.script().config.state().running.sha256
     }

@@ -1,4 +1,4 @@
-//! A bot that does not say what it took, or refuses what it must not refuse: nothing is told as undone that is not, and
+//! A bot that does not say what it took, or refuses what it must not refuse: nothing is reported as undone that is not, and
 //! no change holds the lock for ever.
 
 use std::time::Duration;

@@ -29,7 +29,7 @@ async fn a_document_that_the_bot_died_over_is_tried_again_only_on_purpose() {
     let (_, plan) = answer(dry.header("if-match", &etag).json(&again)).await;
     assert_eq!(plan["would_apply"], false, "{plan:#}");
     assert!(plan["blocked_by"].as_str().unwrap().contains(&id), "{plan:#}");
-    // Another document is free; the same one needs the word.
+    // Another document is free; the same one needs the acknowledgement.
     let other = world.try_out(careful(4_100), 60.0).await;
     assert_eq!(world.end_trial(&other, "cancel").await.0, 200);
     again["acknowledge"] = problem["context"]["acknowledge"].clone();

@@ -5,7 +5,7 @@ use botops_contract::ConfigState;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::crash::{LIMIT, Pair};
+use super::kills::{LIMIT, Pair};
 use crate::kit::app::answer;
 use crate::kit::until;
 
