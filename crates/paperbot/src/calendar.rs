@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc, Weekday};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc, Weekday};
 use chrono_tz::America::New_York;
 use serde::Deserialize;
 
 /// The rules were checked against a public calendar up to this year; beyond it a warning is due.
-pub const LAST_VERIFIED_YEAR: i32 = 2040;
+const LAST_VERIFIED_YEAR: i32 = 2040;
 
 /// Closings by proclamation that no rule gives.
 const AD_HOC: &[(i32, u32, u32, &str)] = &[(2025, 1, 9, "national day of mourning")];
@@ -28,21 +28,6 @@ pub enum MarketPhase {
     Core,
     /// From the close to 20:00, or to 17:00 after an early close.
     Post,
-    /// The night session, 21:00 to 04:00, where a venue has one.
-    Overnight,
-}
-
-impl MarketPhase {
-    /// The phase's name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Pre => "pre",
-            Self::Core => "core",
-            Self::Post => "post",
-            Self::Overnight => "overnight",
-        }
-    }
 }
 
 /// One trading day, in UTC.
@@ -85,8 +70,6 @@ enum SpecialDay {
 #[derive(Debug, Clone, Default)]
 pub struct Calendar {
     special: BTreeMap<NaiveDate, SpecialDay>,
-    /// Whether the venue has a night session.
-    pub overnight: bool,
 }
 
 impl Calendar {
@@ -94,7 +77,7 @@ impl Calendar {
     pub fn new() -> Self {
         let ad_hoc =
             AD_HOC.iter().map(|(year, month, day, _)| (date(*year, *month, *day), SpecialDay::Closed));
-        Self { special: ad_hoc.collect(), overnight: false }
+        Self { special: ad_hoc.collect() }
     }
 
     /// The same, with what an override file says: a YAML or JSON list of `{date, closed: true}` or
@@ -164,23 +147,7 @@ impl Calendar {
                 }
             }
         }
-        if !self.overnight {
-            return MarketPhase::Closed;
-        }
-        let before_dawn = local.time() < time(4, 0) && today.is_some();
-        let tomorrow = local.date_naive().checked_add_days(Days::new(1)).and_then(|day| self.day(day));
-        let evening = local.time() >= time(21, 0) && tomorrow.is_some();
-        if before_dawn || evening { MarketPhase::Overnight } else { MarketPhase::Closed }
-    }
-
-    /// The first regular opening after an instant.
-    pub fn next_open(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.days_from(at).map(|day| day.open).find(|open| *open > at)
-    }
-
-    /// The first regular close after an instant.
-    pub fn next_close(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.days_from(at).map(|day| day.close).find(|close| *close > at)
+        MarketPhase::Closed
     }
 
     /// Whether an instant lies in a daily window of New York time on a trading day.
@@ -193,12 +160,6 @@ impl Calendar {
     /// The rules were not checked for this instant's year.
     pub fn is_unverified(at: DateTime<Utc>) -> bool {
         at.with_timezone(&New_York).year() > LAST_VERIFIED_YEAR
-    }
-
-    /// The market was never shut for longer than a few weeks: a month of days is enough to find the next one.
-    fn days_from(&self, at: DateTime<Utc>) -> impl Iterator<Item = TradingDay> + '_ {
-        let first = at.with_timezone(&New_York).date_naive();
-        first.iter_days().take(31).filter_map(|day| self.day(day))
     }
 }
 
@@ -356,36 +317,6 @@ mod tests {
         phase("2026-11-27T17:59:59Z", MarketPhase::Core);
         phase("2026-11-27T18:00:00Z", MarketPhase::Post);
         phase("2026-11-27T22:00:00Z", MarketPhase::Closed);
-    }
-
-    #[test]
-    fn the_night_session_exists_only_where_a_venue_has_one() {
-        let mut calendar = Calendar::new();
-        assert_eq!(calendar.phase_at(instant("2026-03-09T06:00:00Z")), MarketPhase::Closed);
-        calendar.overnight = true;
-        assert_eq!(calendar.phase_at(instant("2026-03-09T06:00:00Z")), MarketPhase::Overnight);
-        assert_eq!(
-            calendar.phase_at(instant("2026-03-09T02:00:00Z")),
-            MarketPhase::Overnight,
-            "Sunday night"
-        );
-        assert_eq!(calendar.phase_at(instant("2026-03-07T03:00:00Z")), MarketPhase::Closed, "Friday night");
-        assert_eq!(
-            calendar.phase_at(instant("2026-03-09T00:30:00Z")),
-            MarketPhase::Closed,
-            "20:30 on Sunday"
-        );
-    }
-
-    #[test]
-    fn the_next_open_and_close_skip_weekends_and_holidays() {
-        let calendar = Calendar::new();
-        let before_thanksgiving = instant("2026-11-25T22:00:00Z");
-        assert_eq!(calendar.next_open(before_thanksgiving), Some(instant("2026-11-27T14:30:00Z")));
-        assert_eq!(calendar.next_close(before_thanksgiving), Some(instant("2026-11-27T18:00:00Z")));
-        let at_the_bell = instant("2026-11-27T14:30:00Z");
-        assert_eq!(calendar.next_open(at_the_bell), Some(instant("2026-11-30T14:30:00Z")));
-        assert_eq!(calendar.next_close(at_the_bell), Some(instant("2026-11-27T18:00:00Z")));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 mod account;
 pub mod breaker;
 pub mod broker;
-pub mod calendar;
+mod calendar;
 pub mod clock;
 pub mod command_line;
 mod config;

@@ -21,7 +21,7 @@ use super::account::ledger::Ledger;
 use super::account::recorded_account::RecordedAccount;
 use super::config::slot::ConfigSlot;
 use super::data_folder::{lock_data_folder, make_private_folder, write_pid_file};
-use super::engine::{Engine, EngineParts};
+use super::engine::{EngineParts, TradingEngine};
 use super::identity::BotIdentity;
 use super::ipc::inbox::{INBOX_CAPACITY, IpcInbox, RequestDelivery};
 use super::ipc::journal::EventJournal;
@@ -171,7 +171,7 @@ fn prepare(
 
 /// A bot that is loaded and does not run yet.
 struct PreparedBot {
-    engine: Engine,
+    engine: TradingEngine,
     journal: EventJournal,
     /// What the recorder will read.
     items: mpsc::UnboundedReceiver<OutboxItem>,
@@ -214,7 +214,7 @@ impl PreparedBot {
         let hello = hello(options, boot_epoch.clone(), started_at, mode, commands.is_some());
         let journal = EventJournal::new(book.trades.clone());
         let (sender, items) = mpsc::unbounded_channel();
-        let mut engine = Engine::new(EngineParts {
+        let mut engine = TradingEngine::new(EngineParts {
             identity,
             market: MarketPrices::new(feed, book.last_prices.clone().into_iter().collect()),
             account: RecordedAccount::new(ledger, book),
@@ -268,7 +268,7 @@ impl PreparedBot {
 }
 
 fn spawn_loop(
-    engine: Engine,
+    engine: TradingEngine,
     queue: Receiver<RequestDelivery>,
     halt: CancellationToken,
     tasks: &Tasks,

@@ -20,49 +20,49 @@ pub(crate) struct SessionGate {
 
 impl SessionGate {
     /// The gate of a session, with the queue of what it reports.
-    pub fn of_session(session: SessionMonitor, notes: Receiver<Note>) -> Self {
+    pub(crate) fn of_session(session: SessionMonitor, notes: Receiver<Note>) -> Self {
         Self { connected: Some((session, notes)) }
     }
 
     /// The gate of a bot without a session.
-    pub fn without_session() -> Self {
+    pub(crate) fn without_session() -> Self {
         Self { connected: None }
     }
 
     /// The session, if the bot has one.
-    pub fn session(&self) -> Option<&SessionMonitor> {
+    pub(crate) fn session(&self) -> Option<&SessionMonitor> {
         self.connected.as_ref().map(|(session, _)| session)
     }
 
     /// Decides whether the session lets this order pass. The one place where orders ask; the session records it.
-    pub fn decide(&self, reducing: bool, symbol: &str) -> GateReason {
+    pub(crate) fn decide(&self, reducing: bool, symbol: &str) -> GateReason {
         let Some(session) = self.session() else { return GateReason::Ok };
         session.gate_now(Intent { reducing, symbol }).reason
     }
 
     /// What the gate would most likely say, for reports: asks nothing and records nothing.
-    pub fn expected_reason(&self) -> GateReason {
+    pub(crate) fn expected_reason(&self) -> GateReason {
         self.session().map_or(GateReason::Ok, |session| session.facts().gate)
     }
 
     /// Whether an order would pass at this moment. When that takes a check, the check is on its way: ask at the next
     /// tick.
-    pub fn may_send(&self, reducing: bool) -> bool {
+    pub(crate) fn may_send(&self, reducing: bool) -> bool {
         self.session().is_none_or(|session| session.is_open(reducing))
     }
 
     /// The next note that the session has reported and nobody has read.
-    pub fn next_note(&self) -> Option<Note> {
+    pub(crate) fn next_note(&self) -> Option<Note> {
         self.connected.as_ref().and_then(|(_, notes)| notes.try_recv().ok())
     }
 
     /// The session as the contract has it.
-    pub fn facts(&self) -> Option<Session> {
+    pub(crate) fn facts(&self) -> Option<Session> {
         self.session().map(SessionMonitor::facts)
     }
 
     /// The breaker that stands in the way: the one of the risk limits first, since it needs a human.
-    pub fn circuit_breaker(&self, risk: &RiskBreaker) -> Breaker {
+    pub(crate) fn circuit_breaker(&self, risk: &RiskBreaker) -> Breaker {
         let (source, reason) = risk.open.clone().unzip();
         let of_risk = Breaker {
             state: if risk.open.is_some() { BreakerState::Open } else { BreakerState::Closed },
@@ -84,7 +84,7 @@ impl SessionGate {
     }
 
     /// Writes a fill into the session's log, where the checks before it stand.
-    pub fn log_fill(&self, at: DateTime<Utc>, fill: &OrderFill) {
+    pub(crate) fn log_fill(&self, at: DateTime<Utc>, fill: &OrderFill) {
         let Some(session) = self.session() else { return };
         let fields: [(&str, Value); 5] = [
             ("symbol", json!(fill.symbol)),

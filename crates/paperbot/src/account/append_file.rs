@@ -31,7 +31,7 @@ pub(crate) struct FoundLines {
 
 impl AppendOnlyFile {
     /// Opens or creates the file, cuts off a torn tail, and returns its lines.
-    pub fn open(path: &Path) -> io::Result<(Self, FoundLines)> {
+    pub(crate) fn open(path: &Path) -> io::Result<(Self, FoundLines)> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
         let mut found = FoundLines::default();
         let mut good = 0;
@@ -62,7 +62,7 @@ impl AppendOnlyFile {
     }
 
     /// Takes back the last line that [`AppendOnlyFile::open`] found; its user could not read it.
-    pub fn cut_last(&mut self, line: &str) -> io::Result<()> {
+    pub(crate) fn cut_last(&mut self, line: &str) -> io::Result<()> {
         self.good -= u64::try_from(line.len()).unwrap_or(u64::MAX) + 1;
         self.dirty = true;
         self.cut_to_good_length()
@@ -70,7 +70,7 @@ impl AppendOnlyFile {
 
     /// Adds whole lines, each with its end, and returns when they are on disk. After a failure the file is as
     /// before, at once or, where even that fails, when the next append begins.
-    pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+    pub(crate) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         self.cut_to_good_length()?;
         self.dirty = true;
         if let Err(error) = self.file.write_all(lines).and_then(|()| self.file.sync_data()) {

@@ -86,12 +86,12 @@ pub(crate) struct OpenPosition {
 
 impl OpenPosition {
     /// The average price paid.
-    pub fn entry_price(&self) -> Decimal {
+    pub(crate) fn entry_price(&self) -> Decimal {
         (self.paid / self.bought).round_dp(6).normalize()
     }
 
     /// What the open shares cost.
-    pub fn cost(&self) -> Decimal {
+    pub(crate) fn cost(&self) -> Decimal {
         self.paid / self.bought * self.quantity
     }
 }
@@ -111,12 +111,12 @@ pub(crate) struct WorkingOrder {
 
 impl WorkingOrder {
     /// Shares that are still to be filled.
-    pub fn rest(&self) -> Decimal {
+    pub(crate) fn rest(&self) -> Decimal {
         self.placed.quantity - self.filled
     }
 
     /// The order as the contract has it.
-    pub fn order(&self, status: OrderStatus, reason: Option<String>) -> Order {
+    pub(crate) fn order(&self, status: OrderStatus, reason: Option<String>) -> Order {
         let average = (!self.filled.is_zero()).then(|| (self.value / self.filled).round_dp(6).normalize());
         Order {
             id: self.placed.order_id.clone(),
@@ -136,7 +136,7 @@ impl WorkingOrder {
     }
 
     /// The status of an order that still rests.
-    pub fn status(&self) -> OrderStatus {
+    pub(crate) fn status(&self) -> OrderStatus {
         if self.filled.is_zero() { OrderStatus::Pending } else { OrderStatus::PartiallyFilled }
     }
 
@@ -173,7 +173,7 @@ pub(crate) fn trading_day(at: DateTime<Utc>) -> NaiveDate {
 
 impl AccountBook {
     /// Adds a line that is on disk.
-    pub fn apply(&mut self, line: &LedgerLine) -> BookChange {
+    pub(crate) fn apply(&mut self, line: &LedgerLine) -> BookChange {
         let mut change = BookChange::default();
         match &line.entry {
             LedgerEntry::Opened { cash } => {
@@ -184,22 +184,7 @@ impl AccountBook {
             }
             LedgerEntry::Started { .. } => self.starts += 1,
             LedgerEntry::Stopped { .. } => {}
-            LedgerEntry::Placed(placed) => {
-                self.client_ids.insert(placed.client_order_id.clone());
-                self.last_market_at = Some(placed.market_at);
-                if placed.purpose == OrderPurpose::Entry {
-                    let day = trading_day(placed.market_at);
-                    self.entries = Some((day, self.entries_on(day) + 1));
-                }
-                if placed.purpose == OrderPurpose::Target
-                    && let Some(position) = self.positions.get_mut(&placed.symbol)
-                {
-                    position.targets_placed += 1;
-                }
-                let working = WorkingOrder::new(placed.clone(), line.at);
-                change.order = Some((working.order(OrderStatus::Pending, None), placed.clone()));
-                self.working.insert(placed.order_id.clone(), working);
-            }
+            LedgerEntry::Placed(placed) => self.place(line, placed, &mut change),
             LedgerEntry::Refused { order, reason, .. } => {
                 let refused = WorkingOrder::new(order.clone(), line.at);
                 let refused = refused.order(OrderStatus::Rejected, Some(reason.clone()));
@@ -239,7 +224,7 @@ impl AccountBook {
     }
 
     /// Cash and the market value of positions; a position without a price counts as what it cost.
-    pub fn equity(&self, prices: &SymbolPrices) -> Decimal {
+    pub(crate) fn equity(&self, prices: &SymbolPrices) -> Decimal {
         let value = |(symbol, position): (&String, &OpenPosition)| {
             prices.get(symbol).copied().unwrap_or_else(|| position.entry_price()) * position.quantity
         };
@@ -247,22 +232,22 @@ impl AccountBook {
     }
 
     /// Equity now against equity when the trading day began.
-    pub fn daily_pl(&self, prices: &SymbolPrices) -> Decimal {
+    pub(crate) fn daily_pl(&self, prices: &SymbolPrices) -> Decimal {
         self.day.map_or(Decimal::ZERO, |(_, equity)| self.equity(prices) - equity)
     }
 
     /// What may be spent on new positions.
-    pub fn buying_power(&self, prices: &SymbolPrices) -> Decimal {
+    pub(crate) fn buying_power(&self, prices: &SymbolPrices) -> Decimal {
         (self.cash - self.reserved_cash(prices)).max(Decimal::ZERO)
     }
 
     /// Entries placed on a trading day.
-    pub fn entries_on(&self, day: NaiveDate) -> u32 {
+    pub(crate) fn entries_on(&self, day: NaiveDate) -> u32 {
         self.entries.filter(|(of, _)| *of == day).map_or(0, |(_, count)| count)
     }
 
     /// Why the account would refuse an order: its client id was used, or it sells what is not held.
-    pub fn objection(&self, placed: &PlacedOrder) -> Option<(&'static str, String)> {
+    pub(crate) fn objection(&self, placed: &PlacedOrder) -> Option<(&'static str, String)> {
         if self.client_ids.contains(&placed.client_order_id) {
             let reason =
                 format!("an order with the client id {} was accepted before", placed.client_order_id);
@@ -284,11 +269,28 @@ impl AccountBook {
     }
 
     /// Shares of a symbol that no resting sell order speaks for.
-    pub fn free_quantity(&self, symbol: &str) -> Decimal {
+    pub(crate) fn free_quantity(&self, symbol: &str) -> Decimal {
         let held = self.positions.get(symbol).map_or(Decimal::ZERO, |position| position.quantity);
         let sells =
             self.working.values().filter(|o| o.placed.symbol == symbol && o.placed.side == Side::Sell);
         held - sells.map(WorkingOrder::rest).sum::<Decimal>()
+    }
+
+    fn place(&mut self, line: &LedgerLine, placed: &PlacedOrder, change: &mut BookChange) {
+        self.client_ids.insert(placed.client_order_id.clone());
+        self.last_market_at = Some(placed.market_at);
+        if placed.purpose == OrderPurpose::Entry {
+            let day = trading_day(placed.market_at);
+            self.entries = Some((day, self.entries_on(day) + 1));
+        }
+        if placed.purpose == OrderPurpose::Target
+            && let Some(position) = self.positions.get_mut(&placed.symbol)
+        {
+            position.targets_placed += 1;
+        }
+        let working = WorkingOrder::new(placed.clone(), line.at);
+        change.order = Some((working.order(OrderStatus::Pending, None), placed.clone()));
+        self.working.insert(placed.order_id.clone(), working);
     }
 
     fn fill(&mut self, line: &LedgerLine, fill: &OrderFill, change: &mut BookChange) {

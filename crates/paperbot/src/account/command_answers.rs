@@ -21,7 +21,7 @@ pub(crate) struct CommandAnswers {
 
 impl CommandAnswers {
     /// Keeps the answer to a command.
-    pub fn keep(&mut self, verb: Verb, result: CommandResult) {
+    pub(crate) fn keep(&mut self, verb: Verb, result: CommandResult) {
         self.oldest_first.push_back(result.command_id.clone());
         let by_id = Arc::make_mut(&mut self.by_id);
         by_id.insert(result.command_id.clone(), (verb, result));
@@ -33,12 +33,12 @@ impl CommandAnswers {
     }
 
     /// The first answer to a command, if it was given before.
-    pub fn get(&self, command_id: &str) -> Option<&(Verb, CommandResult)> {
+    pub(crate) fn get(&self, command_id: &str) -> Option<&(Verb, CommandResult)> {
         self.by_id.get(command_id)
     }
 
     /// All of them, as they are now.
-    pub fn snapshot(&self) -> Arc<AnswersById> {
+    pub(crate) fn snapshot(&self) -> Arc<AnswersById> {
         self.by_id.clone()
     }
 }

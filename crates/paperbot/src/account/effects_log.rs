@@ -17,13 +17,13 @@ pub(crate) struct EffectsLog {
 
 impl EffectsLog {
     /// Opens or creates the file.
-    pub fn open(path: &Path, boot_epoch: &str) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, boot_epoch: &str) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
         Ok(Self { file, boot_epoch: boot_epoch.to_owned() })
     }
 
     /// Writes one line. A failure is logged and changes nothing else.
-    pub fn record(&mut self, effect: &str, mut facts: Value) {
+    pub(crate) fn record(&mut self, effect: &str, mut facts: Value) {
         if let Some(facts) = facts.as_object_mut() {
             facts.insert("effect".to_owned(), json!(effect));
             facts.insert("at".to_owned(), json!(Utc::now()));

@@ -130,7 +130,7 @@ pub(crate) struct LedgerHistory {
 
 impl Ledger {
     /// Opens or creates the file for a new start of the process.
-    pub fn open(path: &Path, boot_epoch: &str) -> io::Result<(Self, LedgerHistory)> {
+    pub(crate) fn open(path: &Path, boot_epoch: &str) -> io::Result<(Self, LedgerHistory)> {
         let (mut file, found) = AppendOnlyFile::open(path)?;
         let mut repaired = !found.torn.is_empty();
         let mut lines: Vec<LedgerLine> = Vec::with_capacity(found.lines.len());
@@ -158,7 +158,11 @@ impl Ledger {
     }
 
     /// Writes what happened, all of it with one sync, and returns the lines once they are on disk.
-    pub fn write(&mut self, at: DateTime<Utc>, entries: Vec<LedgerEntry>) -> io::Result<Vec<LedgerLine>> {
+    pub(crate) fn write(
+        &mut self,
+        at: DateTime<Utc>,
+        entries: Vec<LedgerEntry>,
+    ) -> io::Result<Vec<LedgerLine>> {
         let mut lines = Vec::with_capacity(entries.len());
         let mut bytes = Vec::with_capacity(entries.len() * 512);
         for (n, entry) in (self.next..).zip(entries) {

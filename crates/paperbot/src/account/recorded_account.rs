@@ -32,22 +32,22 @@ pub(crate) struct RecordedAccount {
 
 impl RecordedAccount {
     /// An account whose earlier lines are in the book already.
-    pub fn new(ledger: Ledger, book: AccountBook) -> Self {
+    pub(crate) fn new(ledger: Ledger, book: AccountBook) -> Self {
         Self { ledger, book, write_fault: None }
     }
 
     /// The account.
-    pub fn book(&self) -> &AccountBook {
+    pub(crate) fn book(&self) -> &AccountBook {
         &self.book
     }
 
     /// Why the ledger cannot be written, while it cannot.
-    pub fn write_fault(&self) -> Option<&str> {
+    pub(crate) fn write_fault(&self) -> Option<&str> {
         self.write_fault.as_deref()
     }
 
     /// Puts entries on disk. They count once [`RecordedAccount::apply`] has had each line.
-    pub fn record(&mut self, entries: Vec<LedgerEntry>) -> Result<RecordedLines, LedgerUnwritable> {
+    pub(crate) fn record(&mut self, entries: Vec<LedgerEntry>) -> Result<RecordedLines, LedgerUnwritable> {
         match self.ledger.write(Utc::now(), entries) {
             Ok(lines) => Ok(RecordedLines { lines, recovered: self.write_fault.take().is_some() }),
             Err(error) => {
@@ -59,7 +59,7 @@ impl RecordedAccount {
     }
 
     /// Adds a recorded line to the account.
-    pub fn apply(&mut self, line: &LedgerLine) -> BookChange {
+    pub(crate) fn apply(&mut self, line: &LedgerLine) -> BookChange {
         self.book.apply(line)
     }
 }

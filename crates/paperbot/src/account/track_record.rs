@@ -26,7 +26,7 @@ pub(crate) struct TrackRecord {
 
 impl TrackRecord {
     /// Takes a closed trade in; `day` is the trading day it was closed on.
-    pub fn add(&mut self, trade: &Trade, day: NaiveDate) {
+    pub(crate) fn add(&mut self, trade: &Trade, day: NaiveDate) {
         self.closed += 1;
         self.boot_epochs.insert(trade.boot_epoch.clone());
         self.cumulative += trade.net_pl;
@@ -56,17 +56,17 @@ impl TrackRecord {
     }
 
     /// Losses in a row since the last win or [`TrackRecord::restart_loss_count`].
-    pub fn losses_in_a_row(&self) -> u32 {
+    pub(crate) fn losses_in_a_row(&self) -> u32 {
         self.losses_in_a_row
     }
 
     /// An operator reset the breaker: the count begins anew. The published streak does not.
-    pub fn restart_loss_count(&mut self) {
+    pub(crate) fn restart_loss_count(&mut self) {
         self.losses_in_a_row = 0;
     }
 
     /// The numbers as the contract has them.
-    pub fn report(
+    pub(crate) fn report(
         &self,
         today: NaiveDate,
         unrealized: Decimal,

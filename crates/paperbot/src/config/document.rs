@@ -182,7 +182,7 @@ pub(crate) struct TradingHours {
 
 impl TradingHours {
     /// Whether positions may be opened at this moment.
-    pub fn contain(&self, at: DateTime<Utc>) -> bool {
+    pub(crate) fn contain(&self, at: DateTime<Utc>) -> bool {
         let local = at.with_timezone(&self.timezone).time();
         let after_end = local >= self.end_time + chrono::TimeDelta::minutes(1) && !self.ends_at_midnight();
         local >= self.start_time && !after_end
@@ -241,7 +241,7 @@ pub(crate) enum OffsetMode {
 
 impl OrderConfig {
     /// An offset as money at this price.
-    pub fn offset(&self, offset: Decimal, price: Decimal) -> Decimal {
+    pub(crate) fn offset(&self, offset: Decimal, price: Decimal) -> Decimal {
         match self.offset_mode {
             OffsetMode::Bps => price * offset / Decimal::from(10_000),
             OffsetMode::Absolute => offset,
@@ -281,7 +281,7 @@ pub(crate) struct CheckFacts {
 
 impl BotConfig {
     /// Reads a document.
-    pub fn parse(text: &str) -> Result<Self, Violation> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Violation> {
         serde_json::from_str(text).map_err(|error| Violation {
             path: String::new(),
             code: "unreadable".to_owned(),
@@ -291,7 +291,7 @@ impl BotConfig {
     }
 
     /// A document with its restart-only fields as another one has them.
-    pub fn with_restart_only_fields_of(document: &Value, earlier: &Value) -> Option<Self> {
+    pub(crate) fn with_restart_only_fields_of(document: &Value, earlier: &Value) -> Option<Self> {
         let mut merged = document.clone();
         for pointer in restart_only() {
             if let (Some(field), Some(value)) = (merged.pointer_mut(pointer), earlier.pointer(pointer)) {
@@ -302,14 +302,14 @@ impl BotConfig {
     }
 
     /// The weight of a symbol; zero when it is no target.
-    pub fn weight(&self, symbol: &str) -> Decimal {
+    pub(crate) fn weight(&self, symbol: &str) -> Decimal {
         let target = self.targets.iter().find(|target| target.symbol == symbol);
         target.map_or(Decimal::ZERO, |target| target.weight)
     }
 
     /// A document whose targets name no symbol of the feed (a replay of other symbols) gives each of the feed's
     /// the same small weight, so that the bot has something to trade. No targets at all mean no trades.
-    pub fn fit_to_feed(&mut self, symbols: &[String]) {
+    pub(crate) fn fit_to_feed(&mut self, symbols: &[String]) {
         let meets_feed = self.targets.iter().any(|target| symbols.contains(&target.symbol));
         if meets_feed || self.targets.is_empty() || symbols.is_empty() {
             return;
@@ -320,7 +320,7 @@ impl BotConfig {
     }
 
     /// Everything that is wrong with the document at this moment.
-    pub fn violations(&self, facts: &CheckFacts) -> Vec<Violation> {
+    pub(crate) fn violations(&self, facts: &CheckFacts) -> Vec<Violation> {
         let mut found = ViolationList::default();
         self.check_mode_and_hours(&mut found);
         for field in FIELDS {

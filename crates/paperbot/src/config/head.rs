@@ -82,7 +82,7 @@ pub(super) struct HeadStamp {
 
 impl HeadStamp {
     /// The stamp now; `None` without a `HEAD`.
-    pub fn read(folder: &Path) -> Option<Self> {
+    pub(crate) fn read(folder: &Path) -> Option<Self> {
         let head = fs::metadata(folder.join("HEAD")).ok()?;
         Some(Self { inode: head.ino(), modified: (head.mtime(), head.mtime_nsec()), size: head.size() })
     }

@@ -43,7 +43,7 @@ impl OutcomesFile {
 
 impl TrialOutcomes {
     /// Reads the file, if there is one.
-    pub fn load(path: &Path) -> Result<Self, String> {
+    pub(crate) fn load(path: &Path) -> Result<Self, String> {
         let content = match fs::read(path) {
             Ok(bytes) => {
                 serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?
@@ -55,23 +55,23 @@ impl TrialOutcomes {
     }
 
     /// The highest generation that was seen.
-    pub fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.content.generation
     }
 
     /// The newest ending: transaction and how it ended.
-    pub fn last(&self) -> Option<(String, String)> {
+    pub(crate) fn last(&self) -> Option<(String, String)> {
         self.content.endings.back().cloned()
     }
 
     /// How a transaction ended, if it did.
-    pub fn ending(&self, txn: &str) -> Option<&str> {
+    pub(crate) fn ending(&self, txn: &str) -> Option<&str> {
         let mut newest_first = self.content.endings.iter().rev();
         newest_first.find(|(of, _)| of == txn).map(|(_, ending)| ending.as_str())
     }
 
     /// Puts a generation and an ending on disk before they count.
-    pub fn record(&mut self, generation: u64, ending: Option<(&str, &str)>) -> io::Result<()> {
+    pub(crate) fn record(&mut self, generation: u64, ending: Option<(&str, &str)>) -> io::Result<()> {
         if ending.is_none() && generation == self.content.generation && !self.unsaved {
             return Ok(());
         }
@@ -83,7 +83,7 @@ impl TrialOutcomes {
     }
 
     /// The same for what has happened anyway: going back must work on a full disk too.
-    pub fn record_anyway(&mut self, generation: u64, txn: &str, what: &str) {
+    pub(crate) fn record_anyway(&mut self, generation: u64, txn: &str, what: &str) {
         self.content = self.content.with(generation, Some((txn, what)));
         self.unsaved = true;
         if let Err(error) = self.save() {
@@ -92,7 +92,7 @@ impl TrialOutcomes {
     }
 
     /// Puts on disk what could not be put there when it happened.
-    pub fn save(&mut self) -> io::Result<()> {
+    pub(crate) fn save(&mut self) -> io::Result<()> {
         if self.unsaved {
             self.write(&self.content)?;
             self.unsaved = false;

@@ -60,7 +60,7 @@ pub(crate) struct TrialEvent {
 
 impl TrialEvent {
     /// One sentence for people.
-    pub fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         let (txn, version) = (&self.txn, self.running.version);
         match self.what {
             "activated" => format!("config v{version} runs on trial ({txn})"),
@@ -82,7 +82,7 @@ impl ConfigSlot {
     /// Boots from `HEAD`, or from the built-in document when there is none. A `HEAD` that does not hold is an
     /// error: a bot that cannot verify its limits must not trade. A candidate that was stored for this start is
     /// booted as a trial, once.
-    pub fn boot(
+    pub(crate) fn boot(
         folder: &Path,
         outcomes_path: &Path,
         boot_epoch: &str,
@@ -130,22 +130,22 @@ impl ConfigSlot {
     }
 
     /// The values in force.
-    pub fn settings(&self) -> &BotConfig {
+    pub(crate) fn settings(&self) -> &BotConfig {
         &self.running.settings
     }
 
     /// The document in force.
-    pub fn running(&self) -> &LoadedConfig {
+    pub(crate) fn running(&self) -> &LoadedConfig {
         &self.running
     }
 
     /// When the trial ends by itself, if one runs.
-    pub fn trial_deadline(&self) -> Option<Instant> {
+    pub(crate) fn trial_deadline(&self) -> Option<Instant> {
         self.trial.as_ref().map(|trial| trial.deadline)
     }
 
     /// Everything `GET config` says.
-    pub fn state(&self, now: Instant) -> ConfigState {
+    pub(crate) fn state(&self, now: Instant) -> ConfigState {
         ConfigState {
             boot_epoch: self.boot_epoch.clone(),
             running: self.running.version.clone(),
@@ -163,7 +163,12 @@ impl ConfigSlot {
     }
 
     /// Runs a document as a trial.
-    pub fn activate(&mut self, message: &Activate, facts: &CheckFacts, now: Instant) -> ConfigVerbResult {
+    pub(crate) fn activate(
+        &mut self,
+        message: &Activate,
+        facts: &CheckFacts,
+        now: Instant,
+    ) -> ConfigVerbResult {
         self.check_generation(message.generation)?;
         if self.trial.as_ref().is_some_and(|trial| trial.txn == message.txn) {
             return Ok((self.ack(&message.txn), None));
@@ -223,7 +228,7 @@ impl ConfigSlot {
     }
 
     /// Ends a trial for good: `HEAD` must name the candidate by now.
-    pub fn commit(&mut self, message: &Settle) -> ConfigVerbResult {
+    pub(crate) fn commit(&mut self, message: &Settle) -> ConfigVerbResult {
         self.check_generation(message.generation)?;
         if !self.in_trial(&message.txn) {
             return match self.outcomes.ending(&message.txn) {
@@ -246,7 +251,7 @@ impl ConfigSlot {
     }
 
     /// Ends a trial and goes back to `HEAD`.
-    pub fn revert(&mut self, message: &Settle) -> ConfigVerbResult {
+    pub(crate) fn revert(&mut self, message: &Settle) -> ConfigVerbResult {
         self.check_generation(message.generation)?;
         if !self.in_trial(&message.txn) {
             if self.trial.is_some() || self.outcomes.ending(&message.txn) == Some("committed") {
@@ -267,7 +272,7 @@ impl ConfigSlot {
     }
 
     /// Ends the trial when its time is over: back to `HEAD`, or to stay when `HEAD` names it meanwhile.
-    pub fn expire_trial(&mut self, now: Instant) -> Option<TrialEvent> {
+    pub(crate) fn expire_trial(&mut self, now: Instant) -> Option<TrialEvent> {
         let txn = self.trial.take_if(|trial| now >= trial.deadline)?.txn;
         let candidate = self.running.version.sha256.clone();
         self.return_to_head();
@@ -277,9 +282,9 @@ impl ConfigSlot {
         Some(self.event(what, &txn))
     }
 
-    /// Looks whether `HEAD` was replaced. What runs does not change by it, except for the number of the very same
+    /// Loads `HEAD` when it was replaced. What runs does not change by it, except for the number of the very same
     /// bytes; a difference shows as drift in the state.
-    pub fn refresh_head(&mut self) -> Result<(), String> {
+    pub(crate) fn refresh_head(&mut self) -> Result<(), String> {
         let stamp = HeadStamp::read(&self.folder);
         if stamp == self.head_seen {
             return Ok(());
@@ -308,7 +313,7 @@ impl ConfigSlot {
     }
 
     /// Puts on disk what could not be put there when it happened.
-    pub fn save_outcomes(&mut self) -> io::Result<()> {
+    pub(crate) fn save_outcomes(&mut self) -> io::Result<()> {
         self.outcomes.save()
     }
 

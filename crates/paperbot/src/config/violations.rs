@@ -12,7 +12,7 @@ pub(super) struct ViolationList {
 
 impl ViolationList {
     /// Adds a violation unless the rule holds.
-    pub fn require(&mut self, holds: bool, path: &str, code: &str, message: String, fix: &str) {
+    pub(crate) fn require(&mut self, holds: bool, path: &str, code: &str, message: String, fix: &str) {
         if !holds {
             let (path, code, fix) = (path.to_owned(), code.to_owned(), Some(fix.to_owned()));
             self.found.push(Violation { path, code, message, fix });
@@ -20,7 +20,7 @@ impl ViolationList {
     }
 
     /// All of them.
-    pub fn into_violations(self) -> Vec<Violation> {
+    pub(crate) fn into_violations(self) -> Vec<Violation> {
         self.found
     }
 }
@@ -47,7 +47,7 @@ pub(super) enum NumberRange {
 
 impl NumberRange {
     /// Adds a violation when the value lies outside.
-    pub fn check(self, path: &str, value: Decimal, found: &mut ViolationList) {
+    pub(crate) fn check(self, path: &str, value: Decimal, found: &mut ViolationList) {
         let mut require =
             |holds, message, fix: &str| found.require(holds, path, "out_of_range", message, fix);
         match self {

@@ -30,12 +30,12 @@ impl CommandPlan {
     }
 
     /// A command that is not carried out.
-    pub fn refused(code: &'static str, message: &str) -> Self {
+    pub(crate) fn refused(code: &'static str, message: &str) -> Self {
         Self { message: message.to_owned(), refused: Some(code), ..Self::default() }
     }
 
     /// What this command would do now.
-    pub fn new(
+    pub(crate) fn new(
         verb: Verb,
         request: &CommandRequest,
         planner: OrderPlanner<'_>,

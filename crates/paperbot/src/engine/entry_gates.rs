@@ -22,7 +22,7 @@ pub(super) struct EntryGates<'a> {
 
 impl EntryGates<'_> {
     /// The gates that are closed, by name; empty when a position may be opened.
-    pub fn closed(&self, at: DateTime<Utc>) -> Vec<String> {
+    pub(crate) fn closed(&self, at: DateTime<Utc>) -> Vec<String> {
         let book = self.account.book();
         let gates = [
             (self.account.write_fault().is_some(), "ledger_unwritable"),

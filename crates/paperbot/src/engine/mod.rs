@@ -11,4 +11,4 @@ mod risk_limits;
 mod tick_timing;
 mod trading_loop;
 
-pub(crate) use trading_loop::{Engine, EngineParts};
+pub(crate) use trading_loop::{EngineParts, TradingEngine};

@@ -19,13 +19,13 @@ pub(super) struct OrderIssuer {
 
 impl OrderIssuer {
     /// Begins with order 1 of this start of the process.
-    pub fn new(boot_epoch: &str) -> Self {
+    pub(crate) fn new(boot_epoch: &str) -> Self {
         Self { boot_epoch: boot_epoch.to_owned(), issued: 0 }
     }
 
     /// Turns a draft into the ledger entry that places the order, or that refuses it: for the reason already known, or
     /// because the account or the broker session does not let it pass.
-    pub fn issue(
+    pub(crate) fn issue(
         &mut self,
         draft: OrderDraft,
         refusal: Option<OrderRefusal>,

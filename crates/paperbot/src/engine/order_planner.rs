@@ -34,7 +34,7 @@ pub(super) struct OrderPlanner<'a> {
 
 impl<'a> OrderPlanner<'a> {
     /// An order that opens a position, as large as weight, limits and money allow.
-    pub fn plan_entry(&self, symbol: &str, reason: String) -> EntryPlan {
+    pub(crate) fn plan_entry(&self, symbol: &str, reason: String) -> EntryPlan {
         let Some(price) = self.prices.get(symbol).copied() else { return EntryPlan::NoPrice };
         let (risk, orders) = (&self.config.risk_management, &self.config.order_management);
         let equity = self.book.equity(self.prices);
@@ -96,7 +96,7 @@ impl<'a> OrderPlanner<'a> {
 
     /// What leaving a position takes: cancels first, so that no share is sold twice, then one order at the market for
     /// the rest.
-    pub fn plan_exit(&self, symbol: &str, reason: &str, purpose: OrderPurpose) -> Vec<PlannedLine> {
+    pub(crate) fn plan_exit(&self, symbol: &str, reason: &str, purpose: OrderPurpose) -> Vec<PlannedLine> {
         let is_closing =
             |order: &WorkingOrder| matches!(order.placed.purpose, OrderPurpose::Exit | OrderPurpose::Flatten);
         let of_symbol = || self.book.working.values().filter(|order| order.placed.symbol == symbol);
@@ -126,7 +126,7 @@ impl<'a> OrderPlanner<'a> {
 
     /// A resting profit-taking order for each position whose entry is complete and that has no selling order. Once an
     /// operator cancelled it, the strategy watches the target instead.
-    pub fn plan_targets(&self) -> Vec<OrderDraft> {
+    pub(crate) fn plan_targets(&self) -> Vec<OrderDraft> {
         let mut drafts = Vec::new();
         for position in self.book.positions.values() {
             let busy = self.book.working.values().any(|order| order.placed.symbol == position.symbol);
@@ -151,7 +151,11 @@ impl<'a> OrderPlanner<'a> {
     }
 
     /// Entries that rested too long without being filled.
-    pub fn overdue_entries(&self, exchange: &PaperExchange, at: DateTime<Utc>) -> Vec<&'a WorkingOrder> {
+    pub(crate) fn overdue_entries(
+        &self,
+        exchange: &PaperExchange,
+        at: DateTime<Utc>,
+    ) -> Vec<&'a WorkingOrder> {
         let seconds = i64::from(self.config.order_management.poll_interval_seconds);
         let limit = TimeDelta::try_seconds(seconds).unwrap_or(TimeDelta::MAX);
         let is_overdue = |order: &&WorkingOrder| {
@@ -163,7 +167,7 @@ impl<'a> OrderPlanner<'a> {
     }
 
     /// Cancels of all orders that would open a position.
-    pub fn cancel_entries(&self, reason: &str) -> Vec<LedgerEntry> {
+    pub(crate) fn cancel_entries(&self, reason: &str) -> Vec<LedgerEntry> {
         let entries = self.book.working.values();
         let entries = entries.filter(|order| order.placed.purpose == OrderPurpose::Entry);
         entries.map(|order| cancel_entry(order, reason)).collect()

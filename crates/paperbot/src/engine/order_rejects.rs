@@ -15,12 +15,12 @@ pub(super) struct OrderRejects {
 
 impl OrderRejects {
     /// Counts a refused order.
-    pub fn add(&mut self, at: DateTime<Utc>) {
+    pub(crate) fn add(&mut self, at: DateTime<Utc>) {
         self.times.push_back(at);
     }
 
     /// Forgets what is older than an hour.
-    pub fn prune(&mut self, now: DateTime<Utc>) {
+    pub(crate) fn prune(&mut self, now: DateTime<Utc>) {
         let hour_ago = now - TimeDelta::hours(1);
         while self.times.len() > COUNTED_TIMES || self.times.front().is_some_and(|at| *at < hour_ago) {
             self.times.pop_front();
@@ -28,7 +28,7 @@ impl OrderRejects {
     }
 
     /// How many there were in the last hour.
-    pub fn count_last_hour(&self) -> u32 {
+    pub(crate) fn count_last_hour(&self) -> u32 {
         u32::try_from(self.times.len()).unwrap_or(u32::MAX)
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::command_plan::{CommandPlan, clean_reason, exposure_of, phase_after};
-use super::trading_loop::Engine;
+use super::trading_loop::TradingEngine;
 use crate::account::ledger::LedgerEntry;
 use crate::account::recorded_account::LedgerUnwritable;
 use crate::config::slot::ConfigVerbResult;
@@ -22,7 +22,7 @@ use botops_contract::{
 };
 use botops_core::failpoints;
 
-impl Engine {
+impl TradingEngine {
     /// Carries out a request, unless it is not wanted any more.
     pub(super) fn handle_request(&mut self, delivery: RequestDelivery) {
         if !delivery.take() {

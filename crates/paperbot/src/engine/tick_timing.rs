@@ -22,7 +22,7 @@ pub(super) struct TickTiming {
 
 impl TickTiming {
     /// Counts a tick that begins now, so much later than it was due.
-    pub fn record_tick(&mut self, delay: Duration, now: DateTime<Utc>) {
+    pub(crate) fn record_tick(&mut self, delay: Duration, now: DateTime<Utc>) {
         self.ticks += 1;
         self.last_tick_at = Some(now);
         self.delays.push_back(delay);
@@ -43,12 +43,12 @@ impl TickTiming {
     }
 
     /// Ticks since the start.
-    pub fn ticks(&self) -> u64 {
+    pub(crate) fn ticks(&self) -> u64 {
         self.ticks
     }
 
     /// The numbers as the contract has them.
-    pub fn stats(&self, interval: Duration, order_rejects_last_hour: u32) -> LoopStats {
+    pub(crate) fn stats(&self, interval: Duration, order_rejects_last_hour: u32) -> LoopStats {
         LoopStats {
             ticks: self.ticks,
             tick_delay_p50_ms: self.quantiles.0,

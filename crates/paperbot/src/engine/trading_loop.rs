@@ -1,7 +1,7 @@
 //! The trading loop: one thread that owns the account, and an inbox that is read between ticks.
 //!
 //! A tick is: the market moves, resting orders fill, limits are checked, the strategy gives signals, orders go out, a
-//! snapshot is published. Everything that changes the account goes through [`Engine::commit`], which writes the ledger
+//! snapshot is published. Everything that changes the account goes through [`TradingEngine::commit`], which writes the ledger
 //! first. The loop waits for no reader and no server.
 
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub(crate) struct EngineParts {
 
 /// The loop and all it owns.
 #[derive(Debug)]
-pub(crate) struct Engine {
+pub(crate) struct TradingEngine {
     identity: BotIdentity,
     pub(super) account: RecordedAccount,
     pub(super) market: MarketPrices,
@@ -86,9 +86,9 @@ pub(crate) struct Engine {
     head_fault: Option<String>,
 }
 
-impl Engine {
+impl TradingEngine {
     /// A loop that has not begun.
-    pub fn new(parts: EngineParts) -> Self {
+    pub(crate) fn new(parts: EngineParts) -> Self {
         Self {
             order_issuer: OrderIssuer::new(&parts.identity.boot_epoch),
             identity: parts.identity,
@@ -111,13 +111,13 @@ impl Engine {
     }
 
     /// Publishes the first snapshot, and returns where readers find it and those after it.
-    pub fn open_snapshots(&mut self) -> Arc<ArcSwap<BotSnapshot>> {
+    pub(crate) fn open_snapshots(&mut self) -> Arc<ArcSwap<BotSnapshot>> {
         let first = self.snapshot();
         self.outbox.open_snapshots(first)
     }
 
     /// Runs until stopped, by the token or by a command.
-    pub fn run(mut self, requests: &Receiver<RequestDelivery>, stop: &CancellationToken) {
+    pub(crate) fn run(mut self, requests: &Receiver<RequestDelivery>, stop: &CancellationToken) {
         self.announce_start();
         let mut next_tick = Instant::now() + self.identity.tick;
         let mut next_head_check = Instant::now();

@@ -18,12 +18,12 @@ pub(super) struct DailyLogFile {
 
 impl DailyLogFile {
     /// A log in this folder; its files begin with this name.
-    pub fn new(folder: &Path, name: &'static str) -> Self {
+    pub(crate) fn new(folder: &Path, name: &'static str) -> Self {
         Self { folder: folder.to_owned(), name, open: None }
     }
 
     /// Writes a line into the file of today.
-    pub fn write(&mut self, line: &Value) -> io::Result<()> {
+    pub(crate) fn write(&mut self, line: &Value) -> io::Result<()> {
         let today = Utc::now().date_naive();
         if self.open.as_ref().is_none_or(|(day, _)| *day != today) {
             let path = self.folder.join(format!("{}-{today}.jsonl", self.name));

@@ -68,7 +68,7 @@ pub(crate) struct RequestDelivery {
 
 impl RequestDelivery {
     /// Takes it to carry it out. False when it was withdrawn, or waited longer than it was wanted.
-    pub fn take(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         if self.request.records() {
             return true;
         }
@@ -142,12 +142,12 @@ pub(crate) struct IpcInbox {
 
 impl IpcInbox {
     /// The sending side of this queue.
-    pub fn new(requests: SyncSender<RequestDelivery>) -> Self {
+    pub(crate) fn new(requests: SyncSender<RequestDelivery>) -> Self {
         Self { requests, deadline: DEADLINE, commands: Arc::default() }
     }
 
     /// Sends what `make_request` makes of an answer channel, and waits for the answer.
-    pub async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         make_request: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> IpcRequest,
     ) -> Result<T, Refusal> {
@@ -187,7 +187,7 @@ impl IpcInbox {
     }
 
     /// The state of a command while it is in the queue.
-    pub fn queued_command(&self, command_id: &str) -> Option<QueuedCommand> {
+    pub(crate) fn queued_command(&self, command_id: &str) -> Option<QueuedCommand> {
         let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         match commands.get(command_id)?.0.load(Ordering::Acquire) {
             WAITING | TAKEN => Some(QueuedCommand::Pending),

@@ -34,25 +34,25 @@ struct JournalContents {
 
 impl EventJournal {
     /// A journal that begins with the trades of earlier starts.
-    pub fn new(trades: Vec<Arc<Trade>>) -> Self {
+    pub(crate) fn new(trades: Vec<Arc<Trade>>) -> Self {
         let contents = JournalContents { events: VecDeque::new(), trades };
         Self { shared: Arc::new(Mutex::new(contents)), latest: watch::Sender::new(0) }
     }
 
     /// Kept events after this number, at most `limit`.
-    pub fn events_after(&self, seq: u64, limit: usize) -> Vec<Arc<BotEvent>> {
+    pub(crate) fn events_after(&self, seq: u64, limit: usize) -> Vec<Arc<BotEvent>> {
         let contents = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let first = contents.events.partition_point(|event| event.seq <= seq);
         contents.events.range(first..).take(limit).cloned().collect()
     }
 
     /// Resolves with every new event.
-    pub fn latest(&self) -> watch::Receiver<u64> {
+    pub(crate) fn latest(&self) -> watch::Receiver<u64> {
         self.latest.subscribe()
     }
 
     /// A page of closed trades, oldest first.
-    pub fn trades(
+    pub(crate) fn trades(
         &self,
         after: u64,
         from: Option<DateTime<Utc>>,
@@ -72,7 +72,7 @@ impl EventJournal {
     }
 
     /// Empties the queue until the loop has ended: the recorder's whole work.
-    pub fn run_recorder(&self, mut items: UnboundedReceiver<OutboxItem>, folder: &Path) {
+    pub(crate) fn run_recorder(&self, mut items: UnboundedReceiver<OutboxItem>, folder: &Path) {
         let mut trades = DailyLogFile::new(folder, "trades");
         let mut errors = DailyLogFile::new(folder, "errors");
         while let Some(item) = items.blocking_recv() {

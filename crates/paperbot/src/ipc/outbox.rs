@@ -40,32 +40,38 @@ pub(crate) struct BotOutbox {
 
 impl BotOutbox {
     /// A way out to the recorder.
-    pub fn new(boot_epoch: &str, items: UnboundedSender<OutboxItem>) -> Self {
+    pub(crate) fn new(boot_epoch: &str, items: UnboundedSender<OutboxItem>) -> Self {
         let errors = RecentErrors::default();
         Self { boot_epoch: boot_epoch.to_owned(), items, snapshot: None, event_seq: 0, errors }
     }
 
     /// Publishes the first snapshot, and returns where readers find it and those after it.
-    pub fn open_snapshots(&mut self, first: BotSnapshot) -> Arc<ArcSwap<BotSnapshot>> {
+    pub(crate) fn open_snapshots(&mut self, first: BotSnapshot) -> Arc<ArcSwap<BotSnapshot>> {
         let shared = Arc::new(ArcSwap::from_pointee(first));
         self.snapshot = Some(shared.clone());
         shared
     }
 
     /// Replaces the snapshot that readers see.
-    pub fn publish_snapshot(&self, snapshot: BotSnapshot) {
+    pub(crate) fn publish_snapshot(&self, snapshot: BotSnapshot) {
         if let Some(shared) = &self.snapshot {
             shared.store(Arc::new(snapshot));
         }
     }
 
     /// Publishes an event.
-    pub fn publish_event(&mut self, kind: EventKind, severity: Severity, message: String, data: Value) {
+    pub(crate) fn publish_event(
+        &mut self,
+        kind: EventKind,
+        severity: Severity,
+        message: String,
+        data: Value,
+    ) {
         self.send_event(kind, severity, message, None, data);
     }
 
     /// Publishes a failure: an event, and an entry in the state.
-    pub fn publish_failure(&mut self, code: Code, message: String, context: Value) {
+    pub(crate) fn publish_failure(&mut self, code: Code, message: String, context: Value) {
         let row = code.row();
         let error = SemanticError {
             error_code: row.code.to_owned(),
@@ -83,7 +89,7 @@ impl BotOutbox {
     }
 
     /// Publishes an event that somebody else composed, with the failure behind it if there is one.
-    pub fn forward_event(
+    pub(crate) fn forward_event(
         &mut self,
         kind: EventKind,
         severity: Severity,
@@ -98,22 +104,22 @@ impl BotOutbox {
     }
 
     /// Publishes a closed trade.
-    pub fn publish_trade(&self, trade: Arc<Trade>) {
+    pub(crate) fn publish_trade(&self, trade: Arc<Trade>) {
         self.send(OutboxItem::Trade(trade));
     }
 
     /// Writes a line into the trade log.
-    pub fn log_trade(&self, line: TradeLogLine) {
+    pub(crate) fn log_trade(&self, line: TradeLogLine) {
         self.send(OutboxItem::TradeLog(Box::new(line)));
     }
 
     /// The failures of the last while.
-    pub fn errors(&self) -> &RecentErrors {
+    pub(crate) fn errors(&self) -> &RecentErrors {
         &self.errors
     }
 
     /// Forgets failures that are older than an hour.
-    pub fn prune_errors(&mut self, now: DateTime<Utc>) {
+    pub(crate) fn prune_errors(&mut self, now: DateTime<Utc>) {
         self.errors.prune(now);
     }
 

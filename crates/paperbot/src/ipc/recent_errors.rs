@@ -20,14 +20,14 @@ pub(crate) struct RecentErrors {
 
 impl RecentErrors {
     /// Keeps a failure that happened now.
-    pub fn add(&mut self, error: SemanticError) {
+    pub(crate) fn add(&mut self, error: SemanticError) {
         self.last_hour.push_back((Utc::now(), error.severity));
         self.newest_first.push_front(error);
         self.newest_first.truncate(KEPT_ERRORS);
     }
 
     /// Forgets what is older than an hour.
-    pub fn prune(&mut self, now: DateTime<Utc>) {
+    pub(crate) fn prune(&mut self, now: DateTime<Utc>) {
         let hour_ago = now - TimeDelta::hours(1);
         while self.last_hour.len() > COUNTED_TIMES
             || self.last_hour.front().is_some_and(|(at, _)| *at < hour_ago)
@@ -37,17 +37,17 @@ impl RecentErrors {
     }
 
     /// The newest failures, newest first.
-    pub fn newest(&self) -> Vec<SemanticError> {
+    pub(crate) fn newest(&self) -> Vec<SemanticError> {
         self.newest_first.iter().cloned().collect()
     }
 
     /// How many there were in the last hour.
-    pub fn count_last_hour(&self) -> u32 {
+    pub(crate) fn count_last_hour(&self) -> u32 {
         u32::try_from(self.last_hour.len()).unwrap_or(u32::MAX)
     }
 
     /// How bad the worst one of the last hour was.
-    pub fn worst_last_hour(&self) -> Option<Severity> {
+    pub(crate) fn worst_last_hour(&self) -> Option<Severity> {
         self.last_hour.iter().map(|(_, severity)| *severity).max()
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct ReportSources<'a> {
 
 impl ReportSources<'_> {
     /// The state as the contract has it.
-    pub fn into_report(self) -> BotReport {
+    pub(crate) fn into_report(self) -> BotReport {
         let now = Utc::now();
         let (book, prices) = (self.account.book(), self.market.last());
         let today = trading_day(self.market.market_at().unwrap_or(now));

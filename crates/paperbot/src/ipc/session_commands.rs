@@ -28,17 +28,17 @@ pub(crate) struct SessionCommands {
 }
 
 impl SessionCommands {
-    pub fn new(session: SessionMonitor, tasks: Tasks) -> Self {
+    pub(crate) fn new(session: SessionMonitor, tasks: Tasks) -> Self {
         Self { session, tasks, running: Arc::default() }
     }
 
     /// Whether this command is being carried out.
-    pub fn is_running(&self, command_id: &str) -> bool {
+    pub(crate) fn is_running(&self, command_id: &str) -> bool {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).contains(command_id)
     }
 
     /// Whether this verb is about the session. An open breaker of the risk limits alone is reset by the loop.
-    pub fn handles(&self, verb: Verb) -> bool {
+    pub(crate) fn handles(&self, verb: Verb) -> bool {
         match verb {
             Verb::ProbeSession | Verb::Reauth | Verb::Halt => true,
             Verb::ResetBreaker => self.session.breaker().state != BreakerState::Closed,
@@ -48,7 +48,7 @@ impl SessionCommands {
 
     /// Acts once per command id, and has the loop record the outcome. It runs to its end although whoever asked has
     /// gone: what was begun at the broker is recorded.
-    pub async fn run_command(
+    pub(crate) async fn run_command(
         &self,
         inbox: &IpcInbox,
         verb: Verb,

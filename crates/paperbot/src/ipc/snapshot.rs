@@ -27,7 +27,7 @@ pub(crate) struct BotSnapshot {
 
 impl BotSnapshot {
     /// A snapshot of this moment.
-    pub fn new(
+    pub(crate) fn new(
         report: BotReport,
         config: ConfigState,
         running: Arc<Value>,
@@ -38,12 +38,12 @@ impl BotSnapshot {
     }
 
     /// The validator of the state.
-    pub fn etag(&self) -> String {
+    pub(crate) fn etag(&self) -> String {
         format!("\"{}-{}\"", self.report.boot_epoch, self.report.seq)
     }
 
     /// The state as JSON, written once however often it is read.
-    pub fn body(&self) -> Bytes {
+    pub(crate) fn body(&self) -> Bytes {
         let write = || serde_json::to_vec(&self.report).expect("a report has only JSON values").into();
         self.body.get_or_init(write).clone()
     }

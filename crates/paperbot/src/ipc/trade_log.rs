@@ -45,7 +45,7 @@ pub(crate) struct TradeLogLine {
 
 impl TradeLogLine {
     /// The log line of a filled order; with the trade's result when the fill closed one.
-    pub fn new(
+    pub(crate) fn new(
         order: &Order,
         placed: &PlacedOrder,
         change: &BookChange,

@@ -18,7 +18,7 @@ pub(crate) struct TradingStatus {
 
 impl TradingStatus {
     /// The status at this moment, after so many ticks.
-    pub fn new(
+    pub(crate) fn new(
         account: &RecordedAccount,
         market: &MarketPrices,
         session: &SessionGate,

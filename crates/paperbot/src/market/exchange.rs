@@ -27,18 +27,18 @@ pub(crate) struct PaperExchange {
 
 impl PaperExchange {
     /// An exchange whose latency, slippage and part fills follow the seed.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { random: SeededRandom::new(seed), sent: HashMap::new() }
     }
 
     /// Takes an order that is on its way from now on.
-    pub fn accept_order(&mut self, placed: &PlacedOrder) {
+    pub(crate) fn accept_order(&mut self, placed: &PlacedOrder) {
         let points = 1 + self.random.below(3);
         self.sent.insert(placed.order_id.clone(), (points, 0));
     }
 
     /// What happens to resting orders at these prices.
-    pub fn fill_orders(
+    pub(crate) fn fill_orders(
         &mut self,
         book: &AccountBook,
         prices: &[(String, Decimal)],
@@ -64,7 +64,7 @@ impl PaperExchange {
     }
 
     /// Whether an order has had a fair chance: it arrived and met some prices.
-    pub fn had_its_chance(&self, order_id: &str) -> bool {
+    pub(crate) fn had_its_chance(&self, order_id: &str) -> bool {
         self.sent.get(order_id).is_none_or(|(_, met)| *met >= 3)
     }
 

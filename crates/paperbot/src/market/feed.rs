@@ -21,7 +21,7 @@ pub(crate) enum MarketFeed {
 
 impl MarketFeed {
     /// The next moment, or `None` when a replay has ended.
-    pub fn step(&mut self, at: DateTime<Utc>, now: Instant) -> Option<MarketMoment> {
+    pub(crate) fn step(&mut self, at: DateTime<Utc>, now: Instant) -> Option<MarketMoment> {
         match self {
             Self::Simulated(walk) => Some(walk.step(at, now)),
             Self::Replayed(replay) => replay.step(),
@@ -29,7 +29,7 @@ impl MarketFeed {
     }
 
     /// `simulated` or `replay`.
-    pub fn source(&self) -> &'static str {
+    pub(crate) fn source(&self) -> &'static str {
         match self {
             Self::Simulated(_) => "simulated",
             Self::Replayed(_) => "replay",
@@ -37,7 +37,7 @@ impl MarketFeed {
     }
 
     /// The symbols it has prices for.
-    pub fn symbols(&self) -> Vec<String> {
+    pub(crate) fn symbols(&self) -> Vec<String> {
         match self {
             Self::Simulated(walk) => walk.symbols(),
             Self::Replayed(replay) => replay.symbols().to_vec(),

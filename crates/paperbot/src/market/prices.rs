@@ -34,12 +34,12 @@ pub(crate) struct MarketPrices {
 
 impl MarketPrices {
     /// A feed that has given nothing yet; `last` has the prices known from earlier.
-    pub fn new(feed: MarketFeed, last: SymbolPrices) -> Self {
+    pub(crate) fn new(feed: MarketFeed, last: SymbolPrices) -> Self {
         Self { feed, last, market_at: None, last_price_at: None, has_ended: false }
     }
 
     /// Goes on to the next moment of the market.
-    pub fn advance(&mut self, now: DateTime<Utc>, instant: Instant) -> MarketStep {
+    pub(crate) fn advance(&mut self, now: DateTime<Utc>, instant: Instant) -> MarketStep {
         let Some(moment) = self.feed.step(now, instant) else {
             let ended_before = std::mem::replace(&mut self.has_ended, true);
             return if ended_before { MarketStep::StillEnded } else { MarketStep::Ended };
@@ -51,42 +51,42 @@ impl MarketPrices {
     }
 
     /// The last price of each symbol.
-    pub fn last(&self) -> &SymbolPrices {
+    pub(crate) fn last(&self) -> &SymbolPrices {
         &self.last
     }
 
     /// The last price of a symbol.
-    pub fn price(&self, symbol: &str) -> Option<Decimal> {
+    pub(crate) fn price(&self, symbol: &str) -> Option<Decimal> {
         self.last.get(symbol).copied()
     }
 
     /// The market's own time; `None` before the first price.
-    pub fn market_at(&self) -> Option<DateTime<Utc>> {
+    pub(crate) fn market_at(&self) -> Option<DateTime<Utc>> {
         self.market_at
     }
 
     /// When the last price came, by the bot's clock.
-    pub fn last_price_at(&self) -> Option<DateTime<Utc>> {
+    pub(crate) fn last_price_at(&self) -> Option<DateTime<Utc>> {
         self.last_price_at
     }
 
     /// Whether a replay has no more moments.
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
     /// `simulated` or `replay`.
-    pub fn source(&self) -> &'static str {
+    pub(crate) fn source(&self) -> &'static str {
         self.feed.source()
     }
 
     /// The symbols that have prices.
-    pub fn symbols(&self) -> Vec<String> {
+    pub(crate) fn symbols(&self) -> Vec<String> {
         self.feed.symbols()
     }
 
     /// The market as the contract has it.
-    pub fn state(&self) -> MarketState {
+    pub(crate) fn state(&self) -> MarketState {
         let (status, phase) = match (&self.feed, self.has_ended) {
             (MarketFeed::Simulated(_), _) => (MarketStatus::Open, "simulated"),
             (MarketFeed::Replayed(_), false) => (MarketStatus::Open, "core"),

@@ -33,18 +33,18 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 
 impl RandomWalk {
     /// A walk over these symbols; `last` has the prices to go on from, where they are known.
-    pub fn new(seed: u64, symbols: &[String], last: impl Fn(&str) -> Option<Decimal>) -> Self {
+    pub(crate) fn new(seed: u64, symbols: &[String], last: impl Fn(&str) -> Option<Decimal>) -> Self {
         let assets = symbols.iter().map(|symbol| WalkAsset::new(symbol, last(symbol))).collect();
         Self { random: SeededRandom::new(seed), assets, last: None }
     }
 
     /// The symbols it has prices for.
-    pub fn symbols(&self) -> Vec<String> {
+    pub(crate) fn symbols(&self) -> Vec<String> {
         self.assets.iter().map(|asset| asset.symbol.clone()).collect()
     }
 
     /// The next moment.
-    pub fn step(&mut self, at: DateTime<Utc>, now: Instant) -> MarketMoment {
+    pub(crate) fn step(&mut self, at: DateTime<Utc>, now: Instant) -> MarketMoment {
         let mut moment = MarketMoment { at, ..MarketMoment::default() };
         let silence = self.last.replace(now).map_or(Duration::ZERO, |last| now - last);
         if silence > LONGEST_SILENCE {

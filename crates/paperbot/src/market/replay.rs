@@ -37,7 +37,7 @@ struct PriceBar {
 
 impl BarReplay {
     /// Reads the file. Moments up to `after` are skipped: a restarted bot goes on where it was.
-    pub fn read(path: &Path, after: Option<DateTime<Utc>>) -> Result<Self, String> {
+    pub(crate) fn read(path: &Path, after: Option<DateTime<Utc>>) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
         let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("REPLAY");
         Self::parse(&text, name, after)
@@ -62,12 +62,12 @@ impl BarReplay {
     }
 
     /// The symbols of the file.
-    pub fn symbols(&self) -> &[String] {
+    pub(crate) fn symbols(&self) -> &[String] {
         &self.symbols
     }
 
     /// The next moment, or `None` at the end.
-    pub fn step(&mut self) -> Option<MarketMoment> {
+    pub(crate) fn step(&mut self) -> Option<MarketMoment> {
         self.moments.next()
     }
 }

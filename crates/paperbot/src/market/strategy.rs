@@ -29,7 +29,7 @@ pub(crate) struct StrategyPace {
 
 impl StrategyPace {
     /// For the simulated market.
-    pub const SIMULATED: Self = Self {
+    pub(crate) const SIMULATED: Self = Self {
         fast: 16,
         slow: 64,
         min_hold: 240,
@@ -38,7 +38,7 @@ impl StrategyPace {
         wait_after_refusal: 40,
     };
     /// For daily bars.
-    pub const DAILY: Self =
+    pub(crate) const DAILY: Self =
         Self { fast: 4, slow: 14, min_hold: 7, max_hold: 70, rest_after_exit: 4, wait_after_refusal: 2 };
 }
 
@@ -94,12 +94,12 @@ impl SymbolMemory {
 
 impl MomentumStrategy {
     /// A strategy that has seen nothing.
-    pub fn new(pace: StrategyPace) -> Self {
+    pub(crate) fn new(pace: StrategyPace) -> Self {
         Self { pace, memory: BTreeMap::new() }
     }
 
     /// Takes new prices in.
-    pub fn add_prices(&mut self, prices: &[(String, Decimal)]) {
+    pub(crate) fn add_prices(&mut self, prices: &[(String, Decimal)]) {
         for (symbol, price) in prices {
             let pace = self.pace;
             self.memory.entry(symbol.clone()).or_default().add_price(*price, pace);
@@ -107,12 +107,12 @@ impl MomentumStrategy {
     }
 
     /// Whether any symbol has enough prices for a decision.
-    pub fn is_warm(&self) -> bool {
+    pub(crate) fn is_warm(&self) -> bool {
         self.memory.values().any(|memory| memory.prices.len() >= self.pace.slow)
     }
 
     /// Takes in a ledger line: after a refusal or an exit the symbol rests for a while.
-    pub fn observe(&mut self, line: &LedgerLine, book: &AccountBook) {
+    pub(crate) fn observe(&mut self, line: &LedgerLine, book: &AccountBook) {
         let (symbol, wait) = match &line.entry {
             LedgerEntry::Refused { order, .. } => (&order.symbol, self.pace.wait_after_refusal),
             LedgerEntry::Filled(fill) if !book.positions.contains_key(&fill.symbol) => {
@@ -125,14 +125,14 @@ impl MomentumStrategy {
     }
 
     /// An entry was cancelled unfilled, or could not be sized.
-    pub fn hold_off(&mut self, symbol: &str) {
+    pub(crate) fn hold_off(&mut self, symbol: &str) {
         let wait = self.pace.wait_after_refusal;
         let memory = self.memory.entry(symbol.to_owned()).or_default();
         memory.wait = memory.wait.max(wait);
     }
 
     /// What to do at these prices; exits first.
-    pub fn signals(
+    pub(crate) fn signals(
         &mut self,
         prices: &[(String, Decimal)],
         book: &AccountBook,
