@@ -25,7 +25,7 @@ use super::ledger::{Entry, Fill, Ledger, Line, Purpose};
 use super::mailbox::Delivery;
 use super::market::{Feed, Gap};
 use super::publish::{Outbox, Word};
-use super::session::{Note, SessionMonitor};
+use super::session::{SessionMonitor, SessionNote};
 use super::strategy::{Strategy, Wish};
 use botops_contract::{BotEvent, EventKind, Mode, OrderStatus, SemanticError, Severity, Side};
 use botops_core::error::Code;
@@ -76,7 +76,7 @@ pub(super) struct Engine {
     /// The broker session; a replay has none.
     pub session: Option<SessionMonitor>,
     /// What the session tells.
-    pub notes: Option<Receiver<Note>>,
+    pub notes: Option<Receiver<SessionNote>>,
 }
 
 /// Who the bot is in this life.

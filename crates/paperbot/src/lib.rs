@@ -6,19 +6,16 @@
 
 mod book;
 mod boot_once;
-pub mod breaker;
 pub mod broker;
 pub mod calendar;
 pub mod clock;
 pub mod command_line;
 mod commands;
-mod connect;
 mod desk;
 mod document;
 mod durable;
 mod engine;
 mod exchange;
-pub mod health_log;
 mod journal;
 mod ledger;
 mod life;
@@ -26,6 +23,7 @@ mod mailbox;
 mod market;
 mod performance;
 mod priority;
+mod private_file;
 mod publish;
 mod replay;
 mod report;
@@ -33,7 +31,7 @@ mod serve;
 pub mod session;
 mod standing;
 mod strategy;
-pub mod tokens;
 mod trading;
+mod yaml_records;
 
 pub use life::{Options, main, run};

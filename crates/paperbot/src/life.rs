@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::book::Book;
-use super::connect::BrokerOptions;
+use super::broker::BrokerOptions;
+use super::command_line::duration;
 use super::desk::Desk;
 use super::durable;
 use super::engine::{Engine, Identity, Pulse};
@@ -32,6 +33,7 @@ use super::priority;
 use super::publish::{Outbox, Picture};
 use super::replay::Replay;
 use super::serve::{self, Counter};
+use super::session::start_session;
 use super::standing::SessionCommands;
 use super::strategy::{Pace, Strategy};
 use botops_contract::{BOOT_ONCE, BotId, COMMAND_STATUS, Hello, Mode, VERSION, Verb};
@@ -93,16 +95,6 @@ pub struct Options {
     /// Which broker stands behind the bot.
     #[command(flatten)]
     pub session: BrokerOptions,
-}
-
-/// Durations as `5s`, `200ms` or bare seconds.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.strip_suffix("ms") {
-        Some(number) => (number, 0.001),
-        None => (text.strip_suffix('s').unwrap_or(text), 1.0),
-    };
-    let seconds = number.trim().parse::<f64>().map_err(|_| "use a time such as 250ms or 1s".to_owned())?;
-    Duration::try_from_secs_f64(seconds * unit).map_err(|_| "use a time such as 250ms or 1s".to_owned())
 }
 
 /// Starts a bot as this process's whole work: log, signals, exit code. 0 is a stop in order, 2 means it cannot
@@ -326,7 +318,8 @@ fn build(
         (None, None)
     } else {
         let (sender, notes) = std::sync::mpsc::channel();
-        let session = options.session.start(data, &options.logs(), tasks, sender).map_err(cannot_start)?;
+        let session =
+            start_session(&options.session, data, &options.logs(), tasks, sender).map_err(cannot_start)?;
         (Some(session), Some(notes))
     };
     let journal = Journal::new(book.trades.clone());

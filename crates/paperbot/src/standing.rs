@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::engine::{Engine, LedgerDown};
 use super::ledger::Entry;
 use super::mailbox::{Letter, Mailbox};
-use super::session::{CommandOutcome, Intent, SessionMonitor};
+use super::session::{CommandOutcome, GateQuestion, SessionMonitor};
 use botops_contract::{
     Breaker, BreakerState, CommandRequest, CommandResult, EventKind, Exposure, GateReason, Outcome, Refusal,
     Severity, Verb,
@@ -31,7 +31,7 @@ impl Engine {
     /// Whether the broker session lets this order pass. The one place where orders ask; the session records it.
     pub fn permission(&self, reducing: bool, symbol: &str) -> GateReason {
         let Some(session) = &self.session else { return GateReason::Ok };
-        session.gate_now(Intent { reducing, symbol }).reason
+        session.ask_gate(GateQuestion { reducing, symbol }).reason
     }
 
     /// What the gate would most likely say, for reports: asks nothing and records nothing.
