@@ -2,7 +2,7 @@
 
 mod answers;
 mod bot;
-mod rare;
+mod edge_cases;
 mod sign_in;
 mod waits;
 

@@ -320,7 +320,7 @@ async fn a_suspend_is_noticed_and_the_session_checked_at_once() {
 }
 
 #[tokio::test]
-async fn the_fault_script_tells_a_whole_story_without_any_network() {
+async fn the_fault_script_plays_a_whole_course_of_events_without_any_network() {
     let script = "
 - {do: ok, times: 2}
 - {do: 401}

@@ -1,8 +1,7 @@
 //! What a broker has to be able to do for the session.
 //!
-//! One file of this folder is one broker: it implements [`BrokerAdapter`] and brings its own command line options. A
-//! method with a body here fits brokers without the thing in question (tokens that end, questions to a human, a market
-//! clock).
+//! A method with a body here fits brokers without the thing in question: tokens that end, questions to a human, a
+//! market clock.
 
 use std::fmt;
 use std::time::Duration;

@@ -28,13 +28,13 @@ const LIVE_URL: &str = "https://api.alpaca.markets";
 
 /// The command line options of Alpaca.
 #[derive(Debug, Clone, Args)]
-pub struct AlpacaOptions {
+pub(super) struct AlpacaOptions {
     /// The Alpaca keys are of a live account, not of a paper account
     #[arg(long, env = "PAPERBOT_ALPACA_LIVE", hide_env_values = true)]
-    pub alpaca_live: bool,
+    alpaca_live: bool,
     /// A file with `APCA_API_KEY_ID` and `APCA_API_SECRET_KEY`, read again at each reauth
     #[arg(long, env = "PAPERBOT_ALPACA_KEY_FILE", hide_env_values = true, value_name = "FILE")]
-    pub alpaca_key_file: Option<PathBuf>,
+    alpaca_key_file: Option<PathBuf>,
     #[arg(long, env = "APCA_API_KEY_ID", hide = true, hide_env_values = true, value_parser = secret)]
     alpaca_key_id: Option<SecretString>,
     #[arg(long, env = "APCA_API_SECRET_KEY", hide = true, hide_env_values = true, value_parser = secret)]
@@ -82,7 +82,7 @@ pub enum AlpacaKeySource {
     File(PathBuf),
 }
 
-/// What the adapter needs.
+/// What [`AlpacaBroker`] needs.
 #[derive(Debug, Clone)]
 pub struct AlpacaSettings {
     /// How to reach it.
@@ -93,7 +93,7 @@ pub struct AlpacaSettings {
     pub mode: Mode,
 }
 
-/// The adapter.
+/// Alpaca as a broker of the session.
 #[derive(Debug)]
 pub struct AlpacaBroker {
     http: BrokerHttp,

@@ -56,13 +56,13 @@ impl HttpSettings {
 
 /// Where the broker's API is, when the usual place is not meant.
 #[derive(Debug, Clone, Args)]
-pub struct BrokerAddress {
+pub(super) struct BrokerAddress {
     /// Where the broker's API lives, if not at its usual place
     #[arg(long, env = "PAPERBOT_BROKER_URL", hide_env_values = true, value_name = "URL", value_parser = secret)]
-    pub broker_url: Option<SecretString>,
+    broker_url: Option<SecretString>,
     /// Trust only the certificates of this PEM file
     #[arg(long, env = "PAPERBOT_BROKER_CA_FILE", hide_env_values = true, value_name = "FILE")]
-    pub broker_ca_file: Option<PathBuf>,
+    broker_ca_file: Option<PathBuf>,
 }
 
 impl BrokerAddress {

@@ -124,7 +124,7 @@ impl SessionChecker {
                     ("session_valid", json!(true)),
                     ("health_check_count", json!(checks)),
                 ];
-                // What a reader of the text log looks for comes first: how long it holds, or that an order may go.
+                // First what a reader of the text log wants to know: how long the session holds, or that an order may pass.
                 if matches!(kind, CheckKind::PreTrade | CheckKind::Warm) {
                     fields.swap(0, 1);
                 }

@@ -214,7 +214,7 @@ impl SessionMonitor {
     }
 }
 
-/// A wait as people plan with it: whoever waits longer than 15 minutes looks again after them.
+/// A wait as people plan with it: after 15 minutes they ask again in any case.
 fn shown_wait(wait: Duration) -> f64 {
     wait.min(Duration::from_secs(900)).as_secs_f64()
 }

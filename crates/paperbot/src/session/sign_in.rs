@@ -51,7 +51,7 @@ impl SignInFlow {
         }
     }
 
-    /// One attempt and the check that proves its token. True when another one may follow at once.
+    /// One attempt and the check that proves its token. True when another attempt may follow at once.
     async fn attempt(&self, method: SignInMethod, operator: bool, code: Option<&str>) -> bool {
         let attempt = self.context.update(|machine, now| machine.begin_attempt(now, method, operator));
         if !self.context.store_state() {
@@ -147,7 +147,7 @@ impl SignInFlow {
         }
     }
 
-    /// Has a human answered?
+    /// Asks the broker whether a human has answered, and goes on where one has.
     pub(super) async fn poll(&self) {
         let Some(mut challenge) = self.challenge().clone() else { return };
         let late = Err(BrokerError::Transient { kind: TransientFailure::Timeout, status: None });
@@ -159,7 +159,7 @@ impl SignInFlow {
             Ok(ChallengeState::Approved) => self.complete_challenge(None).await,
             Ok(ChallengeState::Denied) => self.deny_challenge(),
             Ok(ChallengeState::Pending) => {
-                self.context.update(|machine, now| machine.challenge_pending(now, needs, false))
+                self.context.update(|machine, now| machine.challenge_pending(now, needs, false));
             }
             Err(error) => {
                 let slower = matches!(error, BrokerError::RateLimited { .. });
@@ -186,6 +186,7 @@ impl SignInFlow {
         }
     }
 
+    /// The broker took the challenge back.
     pub(super) fn deny_challenge(&self) {
         *self.challenge() = None;
         let reason = SessionReason::new(Code::BrokerApprovalNeeded, "the sign-in was not approved");

@@ -30,13 +30,13 @@ use fault_script::{FaultKind, FaultRoute, ScriptedFault};
 
 /// The command line options of the paper broker.
 #[derive(Debug, Clone, Args)]
-pub struct PaperOptions {
+pub(super) struct PaperOptions {
     /// Faults of the simulated broker session, as a script
     #[arg(long, env = "PAPERBOT_FAULT_SCRIPT", hide_env_values = true, value_name = "FILE")]
-    pub fault_script: Option<PathBuf>,
+    fault_script: Option<PathBuf>,
     /// How long a simulated token lives
     #[arg(long, env = "PAPERBOT_TOKEN_LIFETIME", hide_env_values = true, default_value = "86400", value_parser = duration)]
-    pub token_lifetime: Duration,
+    token_lifetime: Duration,
 }
 
 impl PaperOptions {

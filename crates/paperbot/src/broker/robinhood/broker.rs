@@ -39,7 +39,7 @@ pub struct PasswordGrant {
     pub mfa_secret: Option<SecretString>,
 }
 
-/// What the adapter needs.
+/// What [`RobinhoodBroker`] needs.
 #[derive(Debug, Clone)]
 pub struct RobinhoodSettings {
     /// How to reach it.
@@ -54,7 +54,7 @@ pub struct RobinhoodSettings {
     pub device_token: Option<SecretString>,
 }
 
-/// The adapter.
+/// Robinhood as a broker of the session.
 #[derive(Debug)]
 pub struct RobinhoodBroker {
     http: BrokerHttp,

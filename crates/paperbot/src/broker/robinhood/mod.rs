@@ -10,4 +10,4 @@ mod broker;
 mod options;
 
 pub use broker::{PasswordGrant, RobinhoodBroker, RobinhoodSettings};
-pub use options::RobinhoodOptions;
+pub(super) use options::RobinhoodOptions;

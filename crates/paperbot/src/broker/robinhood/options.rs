@@ -16,13 +16,13 @@ const API_URL: &str = "https://api.robinhood.com";
 
 /// The command line options of Robinhood.
 #[derive(Debug, Clone, Args)]
-pub struct RobinhoodOptions {
+pub(in crate::broker) struct RobinhoodOptions {
     /// Sign in to Robinhood with name and password when the token cannot be refreshed
     #[arg(long, env = "PAPERBOT_PASSWORD_SIGN_IN", hide_env_values = true)]
-    pub password_sign_in: bool,
+    password_sign_in: bool,
     /// One Robinhood account of several
     #[arg(long, env = "ROBINHOOD_ACCOUNT", hide_env_values = true, value_name = "NUMBER", value_parser = secret)]
-    pub robinhood_account: Option<SecretString>,
+    robinhood_account: Option<SecretString>,
     #[arg(long, env = "ROBINHOOD_USERNAME", hide = true, hide_env_values = true, value_parser = secret)]
     robinhood_username: Option<SecretString>,
     #[arg(long, env = "ROBINHOOD_PASSWORD", hide = true, hide_env_values = true, value_parser = secret)]

@@ -238,7 +238,7 @@ impl SessionMachine {
         Some(if slept { wall } else { mono })
     }
 
-    /// The keeper last_activity nothing for so long that it must be stuck.
+    /// The keeper has finished nothing for so long that it must be stuck.
     pub(in crate::session) fn is_unattended(&self, now: Now) -> bool {
         let silence = now.mono.saturating_sub(self.last_activity);
         let expects_work =
@@ -394,7 +394,7 @@ impl SessionMachine {
         }
     }
 
-    // Inner moves.
+    // Transitions.
 
     pub(super) fn record_check_end(&mut self, now: Now, started: Duration) {
         self.checks += 1;

@@ -101,7 +101,7 @@ impl SessionMachine {
         }
     }
 
-    /// An attempt failed. True when the next step may follow at once.
+    /// An attempt failed. True when another attempt may follow at once.
     pub(in crate::session) fn attempt_failed(
         &mut self,
         now: Now,

@@ -43,7 +43,7 @@ fn the_gate_opens_at_the_very_moment_a_wait_ends() {
 #[test]
 fn every_refusal_of_the_gate_says_how_long() {
     let retry =
-        |machine: &SessionMachine, now: f64| evaluate_gate(&machine, at(now), false, false).retry_after;
+        |machine: &SessionMachine, now: f64| evaluate_gate(machine, at(now), false, false).retry_after;
     let (machine, now) = halted_transient();
     assert_eq!(retry(&machine, now + 15.0), Some(seconds(45.0)), "until the breaker lets a check through");
     assert_eq!(retry(&signing_in(), 20.0), Some(seconds(15.0)), "until the next attempt");
@@ -380,7 +380,7 @@ fn three_attempts_in_a_row_are_enough_for_the_bot_and_not_for_a_human() {
 
 #[test]
 fn passwords_keep_five_minutes_between_them_and_three_a_day() {
-    let by_password = |step| step == SignInMethod::Password;
+    let by_password = |method| method == SignInMethod::Password;
     let mut machine = healthy();
     for n in 0..3 {
         let now = f64::from(n) * 300.0;
@@ -495,5 +495,5 @@ fn a_renewal_is_tried_three_times_and_a_store_that_fails_halts() {
     let mut machine = renewing();
     machine.renew_failed(at(800.0), &BrokerError::Protocol { what: "x" });
     assert_eq!((machine.renewal.due_at, machine.phase), (None, SessionPhase::Healthy), "it still holds");
-    assert!(machine.next_sign_in_method(at(801.0), false, |step| step == SignInMethod::Refresh).is_ok());
+    assert!(machine.next_sign_in_method(at(801.0), false, |method| method == SignInMethod::Refresh).is_ok());
 }

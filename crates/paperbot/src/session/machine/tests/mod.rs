@@ -73,7 +73,7 @@ fn halted_transient() -> (SessionMachine, f64) {
 
 #[track_caller]
 fn gate(machine: &SessionMachine, now: f64, reducing: bool, allowed: bool, reason: GateReason) {
-    let verdict = evaluate_gate(&machine, at(now), reducing, false);
+    let verdict = evaluate_gate(machine, at(now), reducing, false);
     assert_eq!((verdict.allowed, verdict.reason), (allowed, reason));
 }
 
@@ -265,11 +265,11 @@ fn failed_sign_ins_keep_their_distance_and_stop_after_three() {
         match machine.due_work(at(now)) {
             Some(SessionWork::SignIn) => {
                 times.push(now);
-                let step = machine
-                    .next_sign_in_method(at(now), false, |step| step == SignInMethod::Refresh)
+                let method = machine
+                    .next_sign_in_method(at(now), false, |method| method == SignInMethod::Refresh)
                     .unwrap();
-                machine.begin_attempt(at(now), step, false);
-                assert!(!machine.attempt_failed(at(now + 0.5), &unreachable_broker(), step));
+                machine.begin_attempt(at(now), method, false);
+                assert!(!machine.attempt_failed(at(now + 0.5), &unreachable_broker(), method));
             }
             _ => now = machine.next_wakeup(at(now)).as_secs_f64(),
         }
@@ -319,7 +319,7 @@ fn a_spent_refresh_is_followed_by_the_password_where_that_is_allowed() {
     machine.begin_attempt(at(5.0), SignInMethod::Refresh, false);
     assert!(machine.attempt_failed(at(5.1), &BrokerError::RefreshSpent, SignInMethod::Refresh));
     assert_eq!(machine.next_sign_in_method(at(5.1), false, |_| true), Ok(SignInMethod::Password));
-    assert!(machine.next_sign_in_method(at(5.1), false, |step| step == SignInMethod::Refresh).is_err());
+    assert!(machine.next_sign_in_method(at(5.1), false, |method| method == SignInMethod::Refresh).is_err());
     machine.begin_attempt(at(5.1), SignInMethod::Password, false);
     assert!(machine.next_sign_in_method(at(5.2), false, |_| true).is_err(), "five minutes between passwords");
 }
@@ -557,7 +557,9 @@ fn a_token_is_renewed_before_its_end() {
     assert_eq!(machine.due_work(at(110.0)), Some(SessionWork::Renew), "again after a while");
     machine.renew_failed(at(110.0), &BrokerError::RefreshSpent);
     assert_ne!(machine.due_work(at(1_000.0)), Some(SessionWork::Renew), "a refusal is not repeated");
-    assert!(machine.next_sign_in_method(at(1_000.0), false, |step| step == SignInMethod::Refresh).is_err());
+    assert!(
+        machine.next_sign_in_method(at(1_000.0), false, |method| method == SignInMethod::Refresh).is_err()
+    );
     let month = TokenLifetime { issued_at, expires_at: issued_at + TimeDelta::days(30) };
     machine.set_token_lifetime(at(0.0), Some(month));
     assert_eq!(machine.renewal.due_at, Some(Duration::from_secs(29 * 86_400)), "a day at most");
@@ -646,13 +648,13 @@ proptest! {
                     if operator { machine.operator_sign_in(); operator_acted = true; }
                     {
                         let allowed = (is_due || operator) && machine.parked_for(now).is_none();
-                        let step = allowed.then(|| machine.next_sign_in_method(now, operator, |_| true).ok()).flatten();
-                        if let Some(step) = step {
+                        let method = allowed.then(|| machine.next_sign_in_method(now, operator, |_| true).ok()).flatten();
+                        if let Some(method) = method {
                             if !operator { automatic.push(mono + slept); }
-                            machine.begin_attempt(now, step, operator);
+                            machine.begin_attempt(now, method, operator);
                             match n % 4 {
-                                0 => { machine.attempt_failed(now, &error(n / 4), step); }
-                                1 => { machine.challenge_opened(now, "approve_device", step); }
+                                0 => { machine.attempt_failed(now, &error(n / 4), method); }
+                                1 => { machine.challenge_opened(now, "approve_device", method); }
                                 2 => {
                                     machine.token_received(generation + 1);
                                     machine.token_unverified(now, now.mono, &error(n / 4));

@@ -35,7 +35,7 @@ async fn a_closed_answer_of_either_side_keeps_new_positions_out() {
 }
 
 #[tokio::test]
-async fn the_log_holds_a_picture_of_the_session_now_and_then() {
+async fn the_log_holds_a_snapshot_of_the_session_now_and_then() {
     let mut limits = short_limits();
     limits.snapshot_interval = Duration::from_millis(50);
     let rig = Rig::paper(limits, "[]").await;

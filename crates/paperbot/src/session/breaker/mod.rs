@@ -34,33 +34,33 @@ pub struct BreakerLimits {
 
 /// Why it is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BreakerTrip {
+pub(super) struct BreakerTrip {
     /// What tripped it: `session`, `operator`, …
-    pub source: String,
+    pub(super) source: String,
     /// One sentence; fixed text.
-    pub reason: String,
+    pub(super) reason: String,
     /// The `BRK_NNN` code.
-    pub code: String,
+    pub(super) code: String,
     /// When.
-    pub at: DateTime<Utc>,
+    pub(super) at: DateTime<Utc>,
     /// Failures inside the window at that moment.
-    pub failures: u32,
+    pub(super) failures: u32,
 }
 
 /// What survives a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedBreaker {
+pub(super) struct SavedBreaker {
     /// Why it is open; `None` when closed.
-    pub open: Option<BreakerTrip>,
+    pub(super) open: Option<BreakerTrip>,
     /// Recent automatic closings.
-    pub resumes: Vec<DateTime<Utc>>,
+    pub(super) resumes: Vec<DateTime<Utc>>,
     /// The wait before the next probe, in milliseconds.
-    pub wait_ms: u64,
+    pub(super) wait_ms: u64,
 }
 
 /// Who lets a probe through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProbeGrantor {
+pub(super) enum ProbeGrantor {
     /// The passing of time; needs two successes.
     Time,
     /// An operator; needs one success.
@@ -76,7 +76,7 @@ enum BreakerPhase {
 
 /// The breaker: closed, open, or half-open for a probe.
 #[derive(Debug, Clone)]
-pub struct CircuitBreaker {
+pub(super) struct CircuitBreaker {
     limits: BreakerLimits,
     phase: BreakerPhase,
     since: DateTime<Utc>,
@@ -87,7 +87,7 @@ pub struct CircuitBreaker {
 
 impl CircuitBreaker {
     /// A breaker that goes on where the stored one stood: what was open stays open.
-    pub fn new(limits: BreakerLimits, saved: &SavedBreaker, now: Now) -> Self {
+    pub(super) fn new(limits: BreakerLimits, saved: &SavedBreaker, now: Now) -> Self {
         let wait = Duration::from_millis(saved.wait_ms).max(limits.first_wait).min(limits.longest_wait);
         let mut breaker = Self {
             limits,
@@ -106,7 +106,7 @@ impl CircuitBreaker {
     }
 
     /// What has to survive a restart.
-    pub fn to_saved(&self) -> SavedBreaker {
+    pub(super) fn to_saved(&self) -> SavedBreaker {
         SavedBreaker {
             open: self.open_trip().cloned(),
             resumes: self.resumes.clone(),
@@ -115,17 +115,17 @@ impl CircuitBreaker {
     }
 
     /// Orders that add exposure pass.
-    pub fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.phase == BreakerPhase::Closed
     }
 
     /// A probe may be sent that decides.
-    pub fn is_half_open(&self) -> bool {
+    pub(super) fn is_half_open(&self) -> bool {
         matches!(self.phase, BreakerPhase::HalfOpen { .. })
     }
 
     /// Why it is not closed.
-    pub fn open_trip(&self) -> Option<&BreakerTrip> {
+    pub(super) fn open_trip(&self) -> Option<&BreakerTrip> {
         match &self.phase {
             BreakerPhase::Closed => None,
             BreakerPhase::Open { trip, .. } | BreakerPhase::HalfOpen { trip, .. } => Some(trip),
@@ -133,7 +133,7 @@ impl CircuitBreaker {
     }
 
     /// When the next probe is let through by itself, or the second one is due.
-    pub fn retry_at(&self) -> Option<Duration> {
+    pub(super) fn retry_at(&self) -> Option<Duration> {
         match &self.phase {
             BreakerPhase::Closed => None,
             BreakerPhase::Open { retry_at, .. } => *retry_at,
@@ -144,17 +144,17 @@ impl CircuitBreaker {
     }
 
     /// Automatic closings are used up, or were never allowed.
-    pub fn needs_operator(&self) -> bool {
+    pub(super) fn needs_operator(&self) -> bool {
         matches!(&self.phase, BreakerPhase::Open { retry_at: None, .. })
     }
 
     /// Failures that count at the moment.
-    pub fn failure_count(&self) -> u32 {
+    pub(super) fn failure_count(&self) -> u32 {
         u32::try_from(self.failures.len()).unwrap_or(u32::MAX)
     }
 
     /// A check failed. True when this opened the breaker, now or again.
-    pub fn record_failure(&mut self, now: Now, code: &str) -> bool {
+    pub(super) fn record_failure(&mut self, now: Now, code: &str) -> bool {
         self.expire_probe_permit(now);
         match &self.phase {
             BreakerPhase::Closed => {
@@ -184,7 +184,7 @@ impl CircuitBreaker {
     }
 
     /// A check succeeded. True when this closed the breaker.
-    pub fn record_success(&mut self, now: Now) -> bool {
+    pub(super) fn record_success(&mut self, now: Now) -> bool {
         self.expire_probe_permit(now);
         match &mut self.phase {
             BreakerPhase::Closed => {
@@ -212,7 +212,7 @@ impl CircuitBreaker {
     }
 
     /// Opens it at once for a reason other than counting. An open one keeps its first reason.
-    pub fn trip(&mut self, now: Now, source: &str, reason: &str, code: &str) -> bool {
+    pub(super) fn trip(&mut self, now: Now, source: &str, reason: &str, code: &str) -> bool {
         match &self.phase {
             BreakerPhase::Closed => {
                 self.open(now, source, reason, code);
@@ -228,7 +228,7 @@ impl CircuitBreaker {
     }
 
     /// Lets one probe through. False when it is not open, or its time has not come.
-    pub fn permit_probe(&mut self, now: Now, by: ProbeGrantor) -> bool {
+    pub(super) fn permit_probe(&mut self, now: Now, by: ProbeGrantor) -> bool {
         self.expire_probe_permit(now);
         if let BreakerPhase::HalfOpen { by: given, .. } = &mut self.phase
             && by == ProbeGrantor::Operator
@@ -247,7 +247,7 @@ impl CircuitBreaker {
     }
 
     /// Takes an unused permit back. True when there was one.
-    pub fn expire_probe_permit(&mut self, now: Now) -> bool {
+    pub(super) fn expire_probe_permit(&mut self, now: Now) -> bool {
         let BreakerPhase::HalfOpen { trip, until, .. } = &self.phase else { return false };
         if now.mono < *until {
             return false;
@@ -258,7 +258,7 @@ impl CircuitBreaker {
     }
 
     /// The breaker as the contract shows it.
-    pub fn view(&self, now: Now) -> botops_contract::Breaker {
+    pub(super) fn view(&self, now: Now) -> botops_contract::Breaker {
         let state = match &self.phase {
             BreakerPhase::Closed => botops_contract::BreakerState::Closed,
             BreakerPhase::Open { .. } => botops_contract::BreakerState::Open,
