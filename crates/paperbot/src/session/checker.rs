@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use super::context::SessionContext;
 use super::machine::CheckKind;
 use crate::broker::{BrokerError, ProbeReply, TransientFailure};
-use crate::calendar::Phase;
+use crate::calendar::MarketPhase;
 use botops_contract::SessionPhase;
 use botops_core::error::Code;
 
@@ -146,7 +146,7 @@ impl SessionChecker {
     async fn compare_market_hours(&self) {
         let Ok(Some(open)) = self.context.broker.market_open().await else { return };
         let now = self.context.clock.now();
-        let expected = self.context.settings.limits.calendar.phase_at(now.wall) == Phase::Core;
+        let expected = self.context.settings.limits.calendar.phase_at(now.wall) == MarketPhase::Core;
         if open != expected {
             tracing::warn!(
                 market.open = open,

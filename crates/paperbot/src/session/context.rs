@@ -11,7 +11,7 @@ use super::machine::{CheckKind, SessionMachine};
 use super::publisher::{ReportedState, SessionPublisher};
 use super::state_file::SessionStateFile;
 use crate::broker::BrokerAdapter;
-use crate::calendar::Phase;
+use crate::calendar::MarketPhase;
 use crate::clock::{Clock, Now};
 use botops_core::tasks::Tasks;
 
@@ -92,7 +92,7 @@ impl SessionContext {
         let broker_says = self.machine().broker_market_open;
         let broker_closed = broker_says
             .is_some_and(|(at, open)| !open && now.mono.saturating_sub(at) < MARKET_ANSWER_MAX_AGE);
-        broker_closed || self.settings.limits.calendar.phase_at(now.wall) != Phase::Core
+        broker_closed || self.settings.limits.calendar.phase_at(now.wall) != MarketPhase::Core
     }
 
     pub(super) fn log_event(&self, event: &str, kind: CheckKind, fields: &[(&str, Value)]) {

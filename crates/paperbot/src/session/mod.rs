@@ -26,4 +26,4 @@ pub use health_log::HealthLog;
 pub use limits::{SessionLimits, SessionSettings};
 pub use model::{CommandOutcome, GateDecision, GateQuestion, NoteSink, SessionNote};
 pub use monitor::SessionMonitor;
-pub(crate) use start::start_session;
+pub(crate) use start::connect_session;

@@ -14,7 +14,7 @@ use botops_core::tasks::Tasks;
 
 /// Connects the chosen broker and starts the session. What it reports goes into `notes`. Whatever the broker, orders
 /// stay on paper: the broker's session decides whether they would pass.
-pub(crate) fn start_session(
+pub(crate) fn connect_session(
     options: &BrokerOptions,
     data: &Path,
     logs: &Path,
