@@ -184,19 +184,19 @@ impl AccountBook {
             }
             LedgerEntry::Started { .. } => self.starts += 1,
             LedgerEntry::Stopped { .. } => {}
-            LedgerEntry::Placed(placed) => self.place(line, placed, &mut change),
+            LedgerEntry::Placed(placed) => self.apply_placed(line, placed, &mut change),
             LedgerEntry::Refused { order, reason, .. } => {
                 let refused = WorkingOrder::new(order.clone(), line.at);
                 let refused = refused.order(OrderStatus::Rejected, Some(reason.clone()));
-                self.finish(refused.clone());
+                self.keep_finished(refused.clone());
                 change.order = Some((refused, order.clone()));
             }
-            LedgerEntry::Filled(fill) => self.fill(line, fill, &mut change),
+            LedgerEntry::Filled(fill) => self.apply_fill(line, fill, &mut change),
             LedgerEntry::Cancelled { order_id, reason } => {
                 if let Some(mut working) = self.working.remove(order_id) {
                     working.updated_at = line.at;
                     let order = working.order(OrderStatus::Cancelled, Some(reason.clone()));
-                    self.finish(order.clone());
+                    self.keep_finished(order.clone());
                     change.order = Some((order, working.placed));
                     change.costs = (working.commission, working.slippage);
                 }
@@ -276,7 +276,7 @@ impl AccountBook {
         held - sells.map(WorkingOrder::rest).sum::<Decimal>()
     }
 
-    fn place(&mut self, line: &LedgerLine, placed: &PlacedOrder, change: &mut BookChange) {
+    fn apply_placed(&mut self, line: &LedgerLine, placed: &PlacedOrder, change: &mut BookChange) {
         self.client_ids.insert(placed.client_order_id.clone());
         self.last_market_at = Some(placed.market_at);
         if placed.purpose == OrderPurpose::Entry {
@@ -293,7 +293,7 @@ impl AccountBook {
         self.working.insert(placed.order_id.clone(), working);
     }
 
-    fn fill(&mut self, line: &LedgerLine, fill: &OrderFill, change: &mut BookChange) {
+    fn apply_fill(&mut self, line: &LedgerLine, fill: &OrderFill, change: &mut BookChange) {
         let Some(mut working) = self.working.remove(&fill.order_id) else { return };
         let value = fill.price * fill.quantity;
         working.filled += fill.quantity;
@@ -308,21 +308,21 @@ impl AccountBook {
         self.last_market_at = Some(fill.market_at);
         self.last_prices.insert(fill.symbol.clone(), fill.price);
         match fill.side {
-            Side::Buy => self.buy(fill, value, &working.placed),
-            Side::Sell => change.closed = self.sell(line, fill, value, &working.placed),
+            Side::Buy => self.apply_buy(fill, value, &working.placed),
+            Side::Sell => change.closed = self.apply_sell(line, fill, value, &working.placed),
         }
         let done = working.rest().is_zero();
         let status = if done { OrderStatus::Filled } else { working.status() };
         let order = working.order(status, None);
         change.order = Some((order.clone(), working.placed.clone()));
         if done {
-            self.finish(order);
+            self.keep_finished(order);
         } else {
             self.working.insert(fill.order_id.clone(), working);
         }
     }
 
-    fn buy(&mut self, fill: &OrderFill, value: Decimal, placed: &PlacedOrder) {
+    fn apply_buy(&mut self, fill: &OrderFill, value: Decimal, placed: &PlacedOrder) {
         self.cash -= value;
         let position = self.positions.entry(fill.symbol.clone()).or_insert_with(|| OpenPosition {
             symbol: fill.symbol.clone(),
@@ -346,7 +346,7 @@ impl AccountBook {
         position.updated_at = fill.market_at;
     }
 
-    fn sell(
+    fn apply_sell(
         &mut self,
         line: &LedgerLine,
         fill: &OrderFill,
@@ -397,7 +397,7 @@ impl AccountBook {
         Some(trade)
     }
 
-    fn finish(&mut self, order: Order) {
+    fn keep_finished(&mut self, order: Order) {
         self.finished.push_front(order);
         self.finished.truncate(RECENT_ORDERS);
     }

@@ -163,7 +163,7 @@ impl ConfigSlot {
     }
 
     /// Runs a document as a trial.
-    pub(crate) fn activate(
+    pub(crate) fn activate_trial(
         &mut self,
         message: &Activate,
         facts: &CheckFacts,
@@ -171,7 +171,7 @@ impl ConfigSlot {
     ) -> ConfigVerbResult {
         self.check_generation(message.generation)?;
         if self.trial.as_ref().is_some_and(|trial| trial.txn == message.txn) {
-            return Ok((self.ack(&message.txn), None));
+            return Ok((self.acknowledge(&message.txn), None));
         }
         if let Some(ending) = self.outcomes.ending(&message.txn) {
             let context = json!({"outcome": ending, "running": self.running.version});
@@ -206,7 +206,7 @@ impl ConfigSlot {
         let ttl = Duration::from_millis(message.ttl_ms).min(LONGEST_TRIAL);
         self.trial = Some(ConfigTrial { txn: message.txn.clone(), deadline: now + ttl });
         self.running = candidate;
-        Ok((self.ack(&message.txn), Some(self.event("activated", &message.txn))))
+        Ok((self.acknowledge(&message.txn), Some(self.trial_event("activated", &message.txn))))
     }
 
     /// Keeps a candidate for the next start; until then nothing changes.
@@ -218,7 +218,7 @@ impl ConfigSlot {
         boot_once::store_candidate(&self.candidate_path, message, Utc::now()).map_err(|error| {
             refuse("not_recorded", &format!("the bot cannot keep the candidate: {error}"), Value::Null)
         })?;
-        Ok((self.ack(&message.txn), None))
+        Ok((self.acknowledge(&message.txn), None))
     }
 
     fn remove_candidate(&self) {
@@ -228,11 +228,11 @@ impl ConfigSlot {
     }
 
     /// Ends a trial for good: `HEAD` must name the candidate by now.
-    pub(crate) fn commit(&mut self, message: &Settle) -> ConfigVerbResult {
+    pub(crate) fn commit_trial(&mut self, message: &Settle) -> ConfigVerbResult {
         self.check_generation(message.generation)?;
         if !self.in_trial(&message.txn) {
             return match self.outcomes.ending(&message.txn) {
-                Some("committed") => Ok((self.ack(&message.txn), None)),
+                Some("committed") => Ok((self.acknowledge(&message.txn), None)),
                 _ => Err(self.not_in_trial()),
             };
         }
@@ -247,11 +247,11 @@ impl ConfigSlot {
         self.trial = None;
         self.running.version = head.version.clone();
         self.committed = head;
-        Ok((self.ack(&message.txn), Some(self.event("committed", &message.txn))))
+        Ok((self.acknowledge(&message.txn), Some(self.trial_event("committed", &message.txn))))
     }
 
     /// Ends a trial and goes back to `HEAD`.
-    pub(crate) fn revert(&mut self, message: &Settle) -> ConfigVerbResult {
+    pub(crate) fn revert_trial(&mut self, message: &Settle) -> ConfigVerbResult {
         self.check_generation(message.generation)?;
         if !self.in_trial(&message.txn) {
             if self.trial.is_some() || self.outcomes.ending(&message.txn) == Some("committed") {
@@ -262,13 +262,13 @@ impl ConfigSlot {
             if self.outcomes.ending(&message.txn).is_none() {
                 self.record(message.generation, Some((&message.txn, "reverted")))?;
             }
-            return Ok((self.ack(&message.txn), None));
+            return Ok((self.acknowledge(&message.txn), None));
         }
         self.return_to_head();
         self.remove_candidate();
         self.trial = None;
         self.outcomes.record_anyway(message.generation, &message.txn, "reverted");
-        Ok((self.ack(&message.txn), Some(self.event("reverted", &message.txn))))
+        Ok((self.acknowledge(&message.txn), Some(self.trial_event("reverted", &message.txn))))
     }
 
     /// Ends the trial when its time is over: back to `HEAD`, or to stay when `HEAD` names it meanwhile.
@@ -279,7 +279,7 @@ impl ConfigSlot {
         self.remove_candidate();
         let what = if self.running.version.sha256 == candidate { "committed" } else { "trial_expired" };
         self.outcomes.record_anyway(self.outcomes.generation(), &txn, what);
-        Some(self.event(what, &txn))
+        Some(self.trial_event(what, &txn))
     }
 
     /// Loads `HEAD` when it was replaced. What runs does not change by it, except for the number of the very same
@@ -326,7 +326,7 @@ impl ConfigSlot {
         refuse("not_in_trial", "this transaction is not on trial", context)
     }
 
-    fn ack(&self, txn: &str) -> ConfigAck {
+    fn acknowledge(&self, txn: &str) -> ConfigAck {
         ConfigAck {
             txn: txn.to_owned(),
             running: self.running.version.clone(),
@@ -334,7 +334,7 @@ impl ConfigSlot {
         }
     }
 
-    fn event(&self, what: &'static str, txn: &str) -> TrialEvent {
+    fn trial_event(&self, what: &'static str, txn: &str) -> TrialEvent {
         TrialEvent { what, txn: txn.to_owned(), running: self.running.version.clone() }
     }
 
@@ -412,7 +412,7 @@ mod tests {
                 ttl_ms: 1_000,
                 boot_once: false,
             };
-            slot.activate(&message, &self.facts, now)
+            slot.activate_trial(&message, &self.facts, now)
         }
     }
 
@@ -435,7 +435,7 @@ mod tests {
         assert!(slot.expire_trial(now).is_none());
         let event = slot.expire_trial(now + Duration::from_secs(2)).unwrap();
         assert_eq!((event.what, event.running.version), ("trial_expired", 1));
-        assert_eq!(code(slot.commit(&end_trial("a", 1))), "not_in_trial");
+        assert_eq!(code(slot.commit_trial(&end_trial("a", 1))), "not_in_trial");
         assert_eq!(code(folder.activate(&mut slot, "a", &document(7), now)), "txn_over");
     }
 
@@ -447,7 +447,7 @@ mod tests {
         folder.activate(&mut slot, "a", &document(7), now).unwrap();
         folder.write_head(2, &document(7));
         assert_eq!(slot.expire_trial(now + Duration::from_secs(2)).unwrap().what, "committed");
-        assert!(slot.commit(&end_trial("a", 1)).is_ok());
+        assert!(slot.commit_trial(&end_trial("a", 1)).is_ok());
         assert_eq!(folder.boot().settings().trading.max_trades_per_day, 7);
     }
 
@@ -456,12 +456,12 @@ mod tests {
         let folder = SlotFolder::new();
         let mut slot = folder.boot();
         folder.activate(&mut slot, "a", &document(7), Instant::now()).unwrap();
-        assert_eq!(code(slot.commit(&end_trial("a", 1))), "head_mismatch");
+        assert_eq!(code(slot.commit_trial(&end_trial("a", 1))), "head_mismatch");
         folder.write_head(2, &document(7));
-        assert!(slot.commit(&end_trial("a", 1)).unwrap().1.is_some());
-        assert!(slot.commit(&end_trial("a", 1)).unwrap().1.is_none());
-        assert!(slot.commit(&end_trial("a", 2)).is_ok());
-        assert_eq!(code(slot.revert(&end_trial("a", 2))), "not_in_trial");
+        assert!(slot.commit_trial(&end_trial("a", 1)).unwrap().1.is_some());
+        assert!(slot.commit_trial(&end_trial("a", 1)).unwrap().1.is_none());
+        assert!(slot.commit_trial(&end_trial("a", 2)).is_ok());
+        assert_eq!(code(slot.revert_trial(&end_trial("a", 2))), "not_in_trial");
     }
 
     #[test]
@@ -472,16 +472,16 @@ mod tests {
         folder.activate(&mut slot, "a", &document(7), now).unwrap();
         assert_eq!(code(folder.activate(&mut slot, "b", &document(8), now)), "trial_live");
         assert!(folder.activate(&mut slot, "a", &document(7), now).unwrap().1.is_none());
-        slot.revert(&end_trial("a", 5)).unwrap();
-        assert_eq!(code(slot.revert(&end_trial("a", 4))), "older_generation");
-        assert_eq!(code(folder.boot().revert(&end_trial("a", 4))), "older_generation");
+        slot.revert_trial(&end_trial("a", 5)).unwrap();
+        assert_eq!(code(slot.revert_trial(&end_trial("a", 4))), "older_generation");
+        assert_eq!(code(folder.boot().revert_trial(&end_trial("a", 4))), "older_generation");
     }
 
     #[test]
     fn a_revert_that_overtakes_its_activation_wins() {
         let folder = SlotFolder::new();
         let mut slot = folder.boot();
-        slot.revert(&end_trial("a", 1)).unwrap();
+        slot.revert_trial(&end_trial("a", 1)).unwrap();
         assert_eq!(code(folder.activate(&mut slot, "a", &document(7), Instant::now())), "txn_over");
     }
 
@@ -516,7 +516,7 @@ mod tests {
             ttl_ms: 1_000,
             boot_once: true,
         };
-        slot.activate(&message, &folder.facts, Instant::now())
+        slot.activate_trial(&message, &folder.facts, Instant::now())
     }
 
     fn seconds(slot: &ConfigSlot) -> u32 {
@@ -546,7 +546,7 @@ mod tests {
         let folder = SlotFolder::new();
         let mut slot = folder.boot();
         store_candidate(&folder, &mut slot).unwrap();
-        slot.revert(&end_trial("a", 1)).unwrap();
+        slot.revert_trial(&end_trial("a", 1)).unwrap();
         assert_eq!(seconds(&folder.boot()), 15);
     }
 
@@ -581,7 +581,7 @@ mod tests {
         let mut slot = folder.boot();
         let text = BUILT_IN.replace("\"poll_interval_seconds\": 15", "\"poll_interval_seconds\": 60");
         folder.write_head(2, &text);
-        slot.commit(&end_trial("a", 1)).unwrap();
+        slot.commit_trial(&end_trial("a", 1)).unwrap();
         assert_eq!((seconds(&slot), seconds(&folder.boot())), (60, 60));
     }
 }

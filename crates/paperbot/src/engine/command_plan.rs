@@ -43,14 +43,14 @@ impl CommandPlan {
     ) -> Self {
         let reason = clean_reason(request);
         match verb {
-            Verb::Pause => Self::pause(planner, reason),
+            Verb::Pause => Self::plan_pause(planner, reason),
             Verb::Resume if planner.book.paused.is_none() => Self::done("it was not paused", Vec::new()),
             Verb::Resume => {
                 Self::done("new positions may be opened again", vec![LedgerEntry::Resumed { reason }])
             }
-            Verb::CancelOrders => Self::cancel_orders(planner, &request.args),
-            Verb::Flatten => Self::flatten(planner, session, &reason),
-            Verb::ResetBreaker => Self::reset_breaker(planner, session, reason),
+            Verb::CancelOrders => Self::plan_cancel_orders(planner, &request.args),
+            Verb::Flatten => Self::plan_flatten(planner, session, &reason),
+            Verb::ResetBreaker => Self::plan_reset_breaker(planner, session, reason),
             Verb::Shutdown => Self {
                 stops: true,
                 ..Self::done("the bot stops; positions and orders stay as they are", Vec::new())
@@ -68,7 +68,7 @@ impl CommandPlan {
         }
     }
 
-    fn pause(planner: OrderPlanner<'_>, reason: String) -> Self {
+    fn plan_pause(planner: OrderPlanner<'_>, reason: String) -> Self {
         if planner.book.paused.is_some() {
             return Self::done("it was paused already", Vec::new());
         }
@@ -77,7 +77,7 @@ impl CommandPlan {
         Self::done("no new positions are opened; exits go on", entries)
     }
 
-    fn cancel_orders(planner: OrderPlanner<'_>, args: &Value) -> Self {
+    fn plan_cancel_orders(planner: OrderPlanner<'_>, args: &Value) -> Self {
         let symbols = symbols_in(args);
         let meant = |symbol: &String| symbols.as_ref().is_none_or(|these| these.contains(symbol));
         let orders = planner.book.working.values().filter(|order| meant(&order.placed.symbol));
@@ -86,7 +86,7 @@ impl CommandPlan {
         Self::done(&format!("{} resting orders cancelled", entries.len()), entries)
     }
 
-    fn flatten(planner: OrderPlanner<'_>, session: &SessionGate, reason: &str) -> Self {
+    fn plan_flatten(planner: OrderPlanner<'_>, session: &SessionGate, reason: &str) -> Self {
         let book = planner.book;
         if !book.positions.is_empty() && !session.may_send(true) {
             return Self::refused(
@@ -114,7 +114,7 @@ impl CommandPlan {
         plan
     }
 
-    fn reset_breaker(planner: OrderPlanner<'_>, session: &SessionGate, reason: String) -> Self {
+    fn plan_reset_breaker(planner: OrderPlanner<'_>, session: &SessionGate, reason: String) -> Self {
         let (book, prices) = (planner.book, planner.prices);
         if session.circuit_breaker(&book.breaker).state == BreakerState::Closed {
             return Self::refused(

@@ -42,15 +42,15 @@ impl TradingEngine {
             }
             IpcRequest::Activate(message, reply) => {
                 let facts = self.check_facts();
-                let answer = self.config.activate(&message, &facts, Instant::now());
+                let answer = self.config.activate_trial(&message, &facts, Instant::now());
                 self.send_config_answer(reply, answer);
             }
             IpcRequest::Commit(message, reply) => {
-                let answer = self.config.commit(&message);
+                let answer = self.config.commit_trial(&message);
                 self.send_config_answer(reply, answer);
             }
             IpcRequest::Revert(message, reply) => {
-                let answer = self.config.revert(&message);
+                let answer = self.config.revert_trial(&message);
                 self.send_config_answer(reply, answer);
             }
         }
@@ -107,7 +107,7 @@ impl TradingEngine {
         if let Some(answer) = self.earlier_answer(verb, request)? {
             return Ok(answer);
         }
-        let plan = CommandPlan::new(verb, request, self.planner(), &self.session);
+        let plan = CommandPlan::new(verb, request, self.order_planner(), &self.session);
         self.execute_plan(verb, request, plan)
     }
 
@@ -147,7 +147,7 @@ impl TradingEngine {
             (result.phase, result.trading_enabled) = phase_after(self.account.book(), verb, stops);
         }
         entries.push(LedgerEntry::Command { verb, result: Box::new(result.clone()) });
-        self.commit(entries).map_err(|LedgerUnwritable { .. }| Refusal {
+        self.commit_entries(entries).map_err(|LedgerUnwritable { .. }| Refusal {
             code: "ledger_unwritable".to_owned(),
             message: "the bot cannot record the command, so it was not carried out".to_owned(),
             context: Value::Null,
@@ -172,7 +172,7 @@ impl TradingEngine {
         message: String,
         exposure: Exposure,
     ) -> CommandResult {
-        let status = self.status();
+        let status = self.trading_status();
         CommandResult {
             command_id: request.command_id.clone(),
             outcome,
@@ -208,7 +208,7 @@ impl TradingEngine {
         let mut result = self.command_result(request, done, outcome.message, exposure_of(book, &[]));
         result.reason_code = outcome.reason_code.map(str::to_owned);
         entries.push(LedgerEntry::Command { verb, result: Box::new(result.clone()) });
-        self.commit(entries).map_err(|LedgerUnwritable { .. }| Refusal {
+        self.commit_entries(entries).map_err(|LedgerUnwritable { .. }| Refusal {
             code: "acted_unrecorded".to_owned(),
             message: "the session acted, and the bot cannot record it".to_owned(),
             context: Value::Null,

@@ -1,8 +1,8 @@
 //! The trading loop: one thread that owns the account, and an inbox that is read between ticks.
 //!
 //! A tick is: the market moves, resting orders fill, limits are checked, the strategy gives signals, orders go out, a
-//! snapshot is published. Everything that changes the account goes through [`TradingEngine::commit`], which writes the ledger
-//! first. The loop waits for no reader and no server.
+//! snapshot is published. Everything that changes the account goes through [`TradingEngine::commit_entries`], which
+//! writes the ledger first. The loop waits for no reader and no server.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -112,7 +112,7 @@ impl TradingEngine {
 
     /// Publishes the first snapshot, and returns where readers find it and those after it.
     pub(crate) fn open_snapshots(&mut self) -> Arc<ArcSwap<BotSnapshot>> {
-        let first = self.snapshot();
+        let first = self.take_snapshot();
         self.outbox.open_snapshots(first)
     }
 
@@ -139,7 +139,7 @@ impl TradingEngine {
             }
             if now >= next_tick {
                 self.timing.record_tick(now - next_tick, Utc::now());
-                self.tick();
+                self.run_tick();
                 self.publish_snapshot();
                 next_tick += self.identity.tick;
                 // After a long stall the missed ticks are not made up for.
@@ -184,7 +184,7 @@ impl TradingEngine {
             seed: self.identity.seed,
             pid: std::process::id(),
         });
-        self.commit(entries)?;
+        self.commit_entries(entries)?;
         self.start_recorded = true;
         Ok(())
     }
@@ -194,11 +194,11 @@ impl TradingEngine {
         self.stopping = true;
         let message = format!("{} stops: {reason}", self.identity.id);
         self.outbox.publish_event(EventKind::Lifecycle, Severity::Low, message, Value::Null);
-        let _ = self.commit(vec![LedgerEntry::Stopped { reason: reason.to_owned() }]);
+        let _ = self.commit_entries(vec![LedgerEntry::Stopped { reason: reason.to_owned() }]);
         self.publish_snapshot();
     }
 
-    fn tick(&mut self) {
+    fn run_tick(&mut self) {
         let now = Utc::now();
         self.outbox.prune_errors(now);
         self.order_rejects.prune(now);
@@ -221,12 +221,12 @@ impl TradingEngine {
         }
         self.strategy.add_prices(&moment.prices);
         // A fill that cannot be recorded did not happen; the order meets the next price.
-        if self.trade(&moment.prices, moment.at).is_err() {
+        if self.trade_at(&moment.prices, moment.at).is_err() {
             self.no_entry = vec!["ledger_unwritable".to_owned()];
         }
     }
 
-    fn trade(&mut self, prices: &[(String, Decimal)], at: DateTime<Utc>) -> Result<(), LedgerUnwritable> {
+    fn trade_at(&mut self, prices: &[(String, Decimal)], at: DateTime<Utc>) -> Result<(), LedgerUnwritable> {
         self.record_start()?;
         self.record_day_and_peak(at)?;
         self.fill_and_cancel_orders(prices, at)?;
@@ -237,9 +237,9 @@ impl TradingEngine {
         for signal in signals {
             match signal {
                 TradeSignal::Leave { symbol, reason } if self.session.may_send(true) => {
-                    let lines = self.planner().plan_exit(&symbol, &reason, OrderPurpose::Exit);
+                    let lines = self.order_planner().plan_exit(&symbol, &reason, OrderPurpose::Exit);
                     let entries = self.issue_lines(lines, at);
-                    self.commit(entries)?;
+                    self.commit_entries(entries)?;
                 }
                 TradeSignal::Enter { symbol, reason }
                     if self.no_entry.is_empty() && self.session.may_send(false) =>
@@ -258,11 +258,11 @@ impl TradingEngine {
         let today = trading_day(at);
         let equity = self.account.book().equity(self.market.last());
         if self.account.book().day.is_none_or(|(day, _)| day != today) {
-            self.commit(vec![LedgerEntry::Day { day: today, equity }])?;
+            self.commit_entries(vec![LedgerEntry::Day { day: today, equity }])?;
         }
         // Every tenth of a percent is worth a line; a drawdown is measured in percents.
         if equity > self.account.book().peak * Decimal::new(1001, 3) {
-            self.commit(vec![LedgerEntry::Peak { equity }])?;
+            self.commit_entries(vec![LedgerEntry::Peak { equity }])?;
         }
         Ok(())
     }
@@ -275,23 +275,23 @@ impl TradingEngine {
         let orders = &self.config.settings().order_management;
         let mut entries = self.exchange.fill_orders(self.account.book(), prices, at, orders);
         let mut unfilled = Vec::new();
-        for order in self.planner().overdue_entries(&self.exchange, at) {
+        for order in self.order_planner().overdue_entries(&self.exchange, at) {
             unfilled.push(order.placed.symbol.clone());
             entries.push(cancel_entry(order, "not filled in time"));
         }
         for symbol in unfilled {
             self.strategy.hold_off(&symbol);
         }
-        self.commit(entries)
+        self.commit_entries(entries)
     }
 
     fn place_targets(&mut self, at: DateTime<Utc>) -> Result<(), LedgerUnwritable> {
         if !self.session.may_send(true) {
             return Ok(());
         }
-        let drafts = self.planner().plan_targets();
+        let drafts = self.order_planner().plan_targets();
         let entries = drafts.into_iter().map(|draft| self.issue_order(draft, None, at)).collect();
-        self.commit(entries)
+        self.commit_entries(entries)
     }
 
     /// Opens the breaker when losses have reached a limit.
@@ -303,8 +303,8 @@ impl TradingEngine {
         let crossed = crossed_limit(book, self.market.last(), self.config.settings(), at);
         let Some(CrossedLimit { source, reason }) = crossed else { return Ok(()) };
         let mut entries = vec![LedgerEntry::Tripped { source: source.to_owned(), reason: reason.clone() }];
-        entries.extend(self.planner().cancel_entries("the circuit breaker opened"));
-        self.commit(entries)?;
+        entries.extend(self.order_planner().cancel_entries("the circuit breaker opened"));
+        self.commit_entries(entries)?;
         let message = format!("the circuit breaker opened: {reason}");
         let data = json!({"source": source, "state": "open", "reason": reason});
         self.outbox.publish_event(EventKind::Breaker, Severity::Critical, message.clone(), data.clone());
@@ -318,7 +318,7 @@ impl TradingEngine {
         reason: String,
         at: DateTime<Utc>,
     ) -> Result<(), LedgerUnwritable> {
-        match self.planner().plan_entry(symbol, reason) {
+        match self.order_planner().plan_entry(symbol, reason) {
             EntryPlan::NoPrice => Ok(()),
             EntryPlan::WeightTooSmall => {
                 self.strategy.hold_off(symbol);
@@ -326,13 +326,13 @@ impl TradingEngine {
             }
             EntryPlan::Order(draft, refusal) => {
                 let entry = self.issue_order(draft, refusal, at);
-                self.commit(vec![entry])
+                self.commit_entries(vec![entry])
             }
         }
     }
 
     /// Plans orders from this moment.
-    pub(super) fn planner(&self) -> OrderPlanner<'_> {
+    pub(super) fn order_planner(&self) -> OrderPlanner<'_> {
         let (book, prices) = (self.account.book(), self.market.last());
         OrderPlanner { book, prices, config: self.config.settings() }
     }
@@ -369,7 +369,7 @@ impl TradingEngine {
     }
 
     /// Puts what happens on disk, then into the account, then publishes it. The only way to change the account.
-    pub(super) fn commit(&mut self, entries: Vec<LedgerEntry>) -> Result<(), LedgerUnwritable> {
+    pub(super) fn commit_entries(&mut self, entries: Vec<LedgerEntry>) -> Result<(), LedgerUnwritable> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -494,7 +494,7 @@ impl TradingEngine {
     }
 
     /// What the loop is doing.
-    pub(super) fn status(&self) -> TradingStatus {
+    pub(super) fn trading_status(&self) -> TradingStatus {
         let (account, market, session) = (&self.account, &self.market, &self.session);
         TradingStatus::new(account, market, session, self.timing.ticks(), self.stopping)
     }
@@ -502,14 +502,14 @@ impl TradingEngine {
     /// Replaces the snapshot that readers see.
     pub(super) fn publish_snapshot(&mut self) {
         self.snapshot_seq += 1;
-        self.outbox.publish_snapshot(self.snapshot());
+        self.outbox.publish_snapshot(self.take_snapshot());
     }
 
-    fn snapshot(&self) -> BotSnapshot {
+    fn take_snapshot(&self) -> BotSnapshot {
         let sources = ReportSources {
             seq: self.snapshot_seq,
             identity: &self.identity,
-            status: self.status(),
+            status: self.trading_status(),
             account: &self.account,
             market: &self.market,
             config: &self.config,

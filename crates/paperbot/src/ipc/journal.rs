@@ -47,12 +47,12 @@ impl EventJournal {
     }
 
     /// Resolves with every new event.
-    pub(crate) fn latest(&self) -> watch::Receiver<u64> {
+    pub(crate) fn watch_latest(&self) -> watch::Receiver<u64> {
         self.latest.subscribe()
     }
 
     /// A page of closed trades, oldest first.
-    pub(crate) fn trades(
+    pub(crate) fn trade_page(
         &self,
         after: u64,
         from: Option<DateTime<Utc>>,

@@ -100,7 +100,7 @@ async fn stream_events(
     let (epoch, seq) = last.rsplit_once('/').unwrap_or_default();
     // A reader that knew an earlier process gets everything that this one still holds.
     let seq = if epoch == server.hello.boot_epoch { seq.parse().unwrap_or(0) } else { 0 };
-    let latest = server.journal.latest();
+    let latest = server.journal.watch_latest();
     let begin = EventStreamReader { server, seq, latest, batch: Vec::new().into_iter() };
     let stream = stream::unfold(begin, async |mut reader| {
         let event = reader.next_event().await?;
@@ -157,7 +157,7 @@ async fn list_trades(
     match query {
         Ok(Query(query)) => {
             let limit = query.limit.unwrap_or(500).clamp(1, 5_000);
-            axum::Json(server.journal.trades(query.after, query.from, query.to, limit)).into_response()
+            axum::Json(server.journal.trade_page(query.after, query.from, query.to, limit)).into_response()
         }
         Err(wrong) => refusal_response(StatusCode::BAD_REQUEST, "invalid", &wrong.body_text()),
     }
