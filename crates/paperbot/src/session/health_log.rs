@@ -1,9 +1,9 @@
 //! The record of the broker session: `health_check.log`, one JSON object a line, and `trading_bot.log` for people.
 //!
 //! Lines are compact JSON with `event` first, so that `grep '"event":"health_check.executed"'` finds them. A line is
-//! one `write` on an append-mode file of mode 0600; files rotate by size, and begin anew when the process is told to. Everything passes the redaction. A write
-//! that fails is counted and never blocks trading. Deliberately absent: error payloads, URLs and headers; callers
-//! give kinds and fixed texts.
+//! one `write` on an append-mode file of mode 0600; files rotate by size, and begin anew when the process is
+//! told to. Everything passes the redaction. A write that fails is reported once and never blocks trading. Callers give kinds
+//! and fixed texts, never error payloads, URLs or headers.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -24,30 +24,30 @@ const KEPT: u32 = 3;
 /// Handle to both logs; cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct HealthLog {
-    inner: Arc<Mutex<Inner>>,
+    inner: Arc<Mutex<HealthLogInner>>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    records: Rotating,
-    text: Rotating,
+struct HealthLogInner {
+    records: RotatingFile,
+    text: RotatingFile,
     session_id: String,
     broker: String,
     seq: u64,
-    lost: u64,
+    loss_reported: bool,
 }
 
 impl HealthLog {
     /// Opens (or goes on with) the logs in a folder.
     pub fn open(folder: &Path, broker: &str, session_id: &str) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let inner = Inner {
-            records: Rotating::open(folder.join("health_check.log"), MAX_BYTES)?,
-            text: Rotating::open(folder.join("trading_bot.log"), MAX_BYTES)?,
+        let inner = HealthLogInner {
+            records: RotatingFile::open(folder.join("health_check.log"), MAX_BYTES)?,
+            text: RotatingFile::open(folder.join("trading_bot.log"), MAX_BYTES)?,
             session_id: session_id.to_owned(),
             broker: broker.to_owned(),
             seq: 0,
-            lost: 0,
+            loss_reported: false,
         };
         Ok(Self { inner: Arc::new(Mutex::new(inner)) })
     }
@@ -91,14 +91,14 @@ impl HealthLog {
         }
         line.push_str("}\n");
         let written = inner.records.append(&line);
-        inner.count(&written);
+        inner.report_loss(&written);
         // A question of the gate is on an order's path: one write, and nothing for people.
         if event == "trade_gate.decided" {
             return;
         }
         let text = text_line(at, "health", event, context, fields);
         let written = inner.text.append(&text);
-        inner.count(&written);
+        inner.report_loss(&written);
     }
 
     /// Writes one line for people alone, such as `TRADE EXECUTED` of component `bot`.
@@ -106,23 +106,18 @@ impl HealthLog {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let text = text_line(at, component, message, "", fields);
         let written = inner.text.append(&text);
-        inner.count(&written);
-    }
-
-    /// Lines that could not be written since start.
-    pub fn lost(&self) -> u64 {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).lost
+        inner.report_loss(&written);
     }
 }
 
-impl Inner {
-    /// The first loss of a row is told; a full disk would otherwise fill the other log as well.
-    fn count(&mut self, written: &io::Result<()>) {
-        if let Err(error) = written {
-            if self.lost == 0 {
-                tracing::error!(error.kind = %error.kind(), "the health log cannot be written: {}", error.kind());
-            }
-            self.lost += 1;
+impl HealthLogInner {
+    /// The first loss is reported; a full disk would otherwise fill the other log as well.
+    fn report_loss(&mut self, written: &io::Result<()>) {
+        if let Err(error) = written
+            && !self.loss_reported
+        {
+            tracing::error!(error.kind = %error.kind(), "the health log cannot be written: {}", error.kind());
+            self.loss_reported = true;
         }
     }
 }
@@ -160,13 +155,13 @@ fn text_line(
 
 /// A log file that moves aside when it is full.
 #[derive(Debug)]
-struct Rotating {
+struct RotatingFile {
     path: PathBuf,
     file: LogFile,
     max: u64,
 }
 
-impl Rotating {
+impl RotatingFile {
     fn open(path: PathBuf, max: u64) -> io::Result<Self> {
         Ok(Self { file: LogFile::open(path.clone())?, path, max })
     }
@@ -235,7 +230,7 @@ mod tests {
     fn a_full_file_moves_aside_and_three_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.log");
-        let mut file = Rotating::open(path.clone(), 10).unwrap();
+        let mut file = RotatingFile::open(path.clone(), 10).unwrap();
         for n in 0..8 {
             file.append(&format!("line {n}\n")).unwrap();
         }
@@ -251,6 +246,5 @@ mod tests {
         log.text(DateTime::UNIX_EPOCH, "bot", "TRADE EXECUTED", &[("symbol", "A\nB".into())]);
         let people = fs::read_to_string(folder.path().join("trading_bot.log")).unwrap();
         assert_eq!(people, "1970-01-01 00:00:00 UTC | INFO     | bot | TRADE EXECUTED | symbol=A B\n");
-        assert_eq!(log.lost(), 0);
     }
 }

@@ -1,23 +1,31 @@
-//! What is news about the session, and how it is told: to the health log, and as notes for the bot's journal.
+//! How changes of the session are published: to the health log, and as notes for the bot's journal.
 //!
-//! A change is seen by comparing two pictures of the machine, so that no way of changing it is forgotten. Texts are
-//! the catalogue's and fixed ones. Deliberately absent: what a broker wrote.
+//! A change is seen by comparing the reported state before and after, so that no way of changing it is forgotten. Texts
+//! are the catalogue's and fixed ones, never what a broker wrote.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::machine::{self, Machine, Reason};
-use super::{Inner, Note};
-use crate::breaker;
+use super::breaker::BreakerTrip;
+use super::health_log::HealthLog;
+use super::machine::{SessionMachine, SessionReason};
+use super::model::{NoteSink, SessionNote};
 use crate::clock::Now;
 use botops_contract::{BreakerState, EventKind, SemanticError, SessionPhase, Severity};
 use botops_core::error::Code;
 
-impl Inner {
-    /// Tells what differs between two pictures.
-    pub(super) fn tell(&self, now: Now, before: &Picture, after: &Picture) {
+/// Where the session's changes go.
+pub(super) struct SessionPublisher {
+    pub(super) log: HealthLog,
+    pub(super) sink: NoteSink,
+    pub(super) broker: &'static str,
+}
+
+impl SessionPublisher {
+    /// Publishes what differs between two states.
+    pub(super) fn publish_change(&self, now: Now, before: &ReportedState, after: &ReportedState) {
         if before.breaker != after.breaker {
-            self.tell_breaker(now, after);
+            self.publish_breaker(now, after);
         }
         let same = before.phase == after.phase
             && before.reason == after.reason
@@ -35,23 +43,23 @@ impl Inner {
         ];
         self.log.event(now.wall, "session.state_changed", after.generation, "", &fields);
         let error = after.reason.as_ref().and_then(|reason| {
-            semantic(
+            catalogue_error(
                 now.wall,
                 reason,
                 &json!({
-                    "broker": self.broker.name(), "state": after.phase, "needs_human": after.needs,
+                    "broker": self.broker, "state": after.phase, "needs_human": after.needs,
                 }),
             )
         });
-        // The same trouble in other words is told, and is no second failure.
+        // The same trouble in other words is published, and is no second failure.
         let same_trouble = before.phase == after.phase
             && before.needs == after.needs
             && before.reason.as_ref().map(|reason| &reason.code)
                 == after.reason.as_ref().map(|reason| &reason.code);
         let error = error.filter(|_| !same_trouble);
         let restricted = after.restricted.filter(|_| before.restricted != after.restricted);
-        let restricted = restricted.map(|text| machine::reason_of(Code::BrokerAccountRestricted, text));
-        let error = error.or_else(|| semantic(now.wall, restricted.as_ref()?, &json!({})));
+        let restricted = restricted.map(|text| SessionReason::new(Code::BrokerAccountRestricted, text));
+        let error = error.or_else(|| catalogue_error(now.wall, restricted.as_ref()?, &json!({})));
         let word = phase_word(after.phase);
         let message = match (&after.reason, after.restricted) {
             (Some(reason), _) => format!("broker session {word}: {}", reason.text),
@@ -63,10 +71,10 @@ impl Inner {
             "state": after.phase, "was": before.phase, "needs_human": after.needs,
             "generation": after.generation,
         });
-        (self.sink)(Note { kind: EventKind::Session, severity, message, error, data, at: now.wall });
+        (self.sink)(SessionNote { kind: EventKind::Session, severity, message, error, data, at: now.wall });
     }
 
-    fn tell_breaker(&self, now: Now, after: &Picture) {
+    fn publish_breaker(&self, now: Now, after: &ReportedState) {
         let trip = after.trip.as_ref();
         let (event, severity, message) = match after.breaker {
             BreakerState::Open => {
@@ -89,44 +97,51 @@ impl Inner {
         ];
         self.log.event(now.wall, event, after.generation, "", &fields);
         let error = trip.filter(|_| after.breaker == BreakerState::Open).and_then(|trip| {
-            let reason = machine::reason_of(Code::BrokerBreakerOpen, &trip.reason);
-            semantic(now.wall, &reason, &json!({"source": trip.source, "because": trip.code}))
+            let reason = SessionReason::new(Code::BrokerBreakerOpen, &trip.reason);
+            catalogue_error(now.wall, &reason, &json!({"source": trip.source, "because": trip.code}))
         });
         let data = json!({
             "state": after.breaker, "source": trip.map(|trip| &trip.source), "because": trip.map(|trip| &trip.code),
         });
-        (self.sink)(Note { kind: EventKind::Breaker, severity, message, error, data, at: now.wall });
+        (self.sink)(SessionNote { kind: EventKind::Breaker, severity, message, error, data, at: now.wall });
+    }
+
+    /// Something worth a warning that changes no state.
+    pub(super) fn publish_warning(&self, at: DateTime<Utc>, code: Code, text: &str, facts: Value) {
+        let error = catalogue_error(at, &SessionReason::new(code, text), &facts);
+        let (kind, message) = (EventKind::Error, text.to_owned());
+        (self.sink)(SessionNote { kind, severity: Severity::Medium, message, error, data: facts, at });
     }
 }
 
-/// The parts of the machine whose change is news.
-pub(super) struct Picture {
+/// The parts of the machine whose change is published.
+pub(super) struct ReportedState {
     phase: SessionPhase,
-    reason: Option<Reason>,
+    reason: Option<SessionReason>,
     restricted: Option<&'static str>,
     needs: Option<String>,
     breaker: BreakerState,
-    trip: Option<breaker::Trip>,
+    trip: Option<BreakerTrip>,
     generation: u64,
     failures: u32,
 }
 
-impl Picture {
-    pub(super) fn of(machine: &Machine, now: Now) -> Self {
+impl ReportedState {
+    pub(super) fn of(machine: &SessionMachine, now: Now) -> Self {
         Self {
             phase: machine.phase,
             reason: machine.reason.clone(),
             restricted: machine.restricted,
             needs: needs_human(machine),
             breaker: machine.breaker.view(now).state,
-            trip: machine.breaker.trip_reason().cloned(),
+            trip: machine.breaker.open_trip().cloned(),
             generation: machine.generation,
             failures: machine.failures,
         }
     }
 }
 
-pub(super) fn needs_human(machine: &Machine) -> Option<String> {
+pub(super) fn needs_human(machine: &SessionMachine) -> Option<String> {
     if let Some(awaiting) = &machine.awaiting {
         return Some(awaiting.needs.to_owned());
     }
@@ -143,7 +158,7 @@ pub(super) fn needs_human(machine: &Machine) -> Option<String> {
 }
 
 /// A failure that explains itself, from the catalogue.
-pub(super) fn semantic(at: DateTime<Utc>, reason: &Reason, context: &Value) -> Option<SemanticError> {
+fn catalogue_error(at: DateTime<Utc>, reason: &SessionReason, context: &Value) -> Option<SemanticError> {
     let code = Code::ALL.iter().find(|code| code.row().code == reason.code)?;
     let row = code.row();
     Some(SemanticError {

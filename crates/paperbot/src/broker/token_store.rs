@@ -1,25 +1,17 @@
-//! What the broker session keeps on disk: the token pair, and the small durable state that a restart must not forget.
-//!
-//! Both are written the same way: temporary file with mode 0600, fsync, rename, fsync of the folder. A reader sees
-//! the old document or the new one, never half of one, and a token pair is on disk before its first use. A file
-//! that cannot be read is reported and left alone, never emptied. Deliberately absent: logging out; a stop leaves
-//! everything as it is.
+//! The token pair of a broker, on disk before its first use.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-/// No token file is longer; more is not ours.
-const MAX_FILE: u64 = 64 * 1024;
+use crate::private_file::{read_private, replace_durably};
 
 /// A token pair and what is known about it. Secrets do not print.
 #[derive(Debug, Clone)]
-pub struct Tokens {
+pub struct TokenPair {
     /// Sent with every call.
     pub access: SecretString,
     /// Buys the next pair, once.
@@ -33,7 +25,7 @@ pub struct Tokens {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct StoredTokens {
     access_token: String,
     #[serde(default)]
     refresh_token: Option<String>,
@@ -56,12 +48,12 @@ impl TokenStore {
     }
 
     /// The stored pair; `None` when there is no file.
-    pub fn load(&self) -> io::Result<Option<Tokens>> {
+    pub fn load(&self) -> io::Result<Option<TokenPair>> {
         let Some(bytes) = read_private(&self.path)? else { return Ok(None) };
         // The error of the parser could quote the file; the place is enough.
-        let stored: Stored = serde_json::from_slice(&bytes)
+        let stored: StoredTokens = serde_json::from_slice(&bytes)
             .map_err(|error| io::Error::other(format!("not a token file (line {})", error.line())))?;
-        Ok(Some(Tokens {
+        Ok(Some(TokenPair {
             access: stored.access_token.into(),
             refresh: stored.refresh_token.map(Into::into),
             issued_at: stored.issued_at,
@@ -71,8 +63,8 @@ impl TokenStore {
     }
 
     /// Makes the pair durable. After `Ok` a power cut no longer loses it.
-    pub fn save(&self, tokens: &Tokens) -> io::Result<()> {
-        let stored = Stored {
+    pub fn save(&self, tokens: &TokenPair) -> io::Result<()> {
+        let stored = StoredTokens {
             access_token: tokens.access.expose_secret().to_owned(),
             refresh_token: tokens.refresh.as_ref().map(|token| token.expose_secret().to_owned()),
             issued_at: tokens.issued_at,
@@ -84,59 +76,15 @@ impl TokenStore {
     }
 }
 
-/// Replaces a private file so that a crash at any moment leaves the old content or the new.
-pub fn replace_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let name = path.file_name().ok_or_else(|| io::Error::other("no file name"))?.to_string_lossy();
-    let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-    let written = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // Best effort: the half-written file holds a secret and has no reader.
-        let _ = fs::remove_file(&temporary);
-    }
-    written?;
-    File::open(folder)?.sync_all()
-}
-
-/// A private file's bytes; `None` when there is none. A mode that lets others read is put right.
-pub fn read_private(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    if file.metadata()?.permissions().mode() & 0o077 != 0 {
-        tracing::warn!(file.path = %path.display(), "{} was readable by others; set to 0600", path.display());
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(io::Error::other("larger than such a file can be"));
-    }
-    Ok(Some(bytes))
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // What a killed process left behind under the same id is ours to replace.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
-    fn tokens(access: &str) -> Tokens {
-        Tokens {
+    fn tokens(access: &str) -> TokenPair {
+        TokenPair {
             access: access.to_owned().into(),
             refresh: Some("refresh-1".to_owned().into()),
             issued_at: DateTime::UNIX_EPOCH,
