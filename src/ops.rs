@@ -20,7 +20,7 @@ use botops_server::ops_log::StoredActor;
 use botops_server::overview::{ConfigSync, Overview, OverviewOptions};
 use botops_server::performance::PerformanceHistory;
 use botops_server::store::Store;
-use botops_server::workflows::{Started, WorkflowPeers, Workflows, WorkflowsOptions};
+use botops_server::workflows::{StartedRun, WorkflowPeers, Workflows, WorkflowsOptions};
 
 /// How often the word of health is passed on, how long one wait for a recovery's run lasts, and how soon a run that
 /// cannot be read is looked at again.
@@ -209,7 +209,7 @@ impl Ops {
             describe: Arc::new(move |id| {
                 let workflows = to_describe.clone();
                 Box::pin(async move {
-                    let (restarts_bot, longest) = workflows.reach(&id).await?;
+                    let (restarts_bot, longest) = workflows.restart_reach(&id).await?;
                     Some(WorkflowFact { restarts_bot, longest })
                 })
             }),
@@ -303,12 +303,12 @@ async fn recover(workflows: Workflows, recovery: RecoveryRun) -> HandlerEnd {
     };
     let started = workflows.execute(&id, json!({"reason": reason}), actor, Some(key)).await;
     let mut run = match started {
-        Ok(Started::New(run) | Started::Replayed(run) | Started::Joined(run)) => run,
+        Ok(StartedRun::New(run) | StartedRun::Replayed(run) | StartedRun::Joined(run)) => run,
         // Whatever the reason (a lock that is held, a store that is full), nothing was begun.
         Err(error) => return HandlerEnd::NotTried(error.to_string()),
     };
     while !run.terminal {
-        match workflows.wait(&run.run_id, run.seq, RUN_WAIT).await {
+        match workflows.wait_for_run(&run.run_id, run.seq, RUN_WAIT).await {
             Ok(now) => run = now,
             Err(_) => tokio::time::sleep(RUN_RETRY).await,
         }

@@ -31,27 +31,27 @@ const ENDING: &str = ".tar.zst";
 
 /// A family of log files, by the beginning of their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Source {
+pub(super) struct LogSource {
     pub name: &'static str,
     pub prefixes: &'static [&'static str],
 }
 
 /// Everything that can be asked for.
-pub(super) const SOURCES: [Source; 5] = [
-    Source { name: "trades", prefixes: &["trades"] },
-    Source { name: "errors", prefixes: &["errors"] },
-    Source { name: "health", prefixes: &["health"] },
-    Source { name: "api", prefixes: &["botops", "paperbot"] },
-    Source { name: "workflows", prefixes: &["workflow_execution_log"] },
+pub(super) const SOURCES: [LogSource; 5] = [
+    LogSource { name: "trades", prefixes: &["trades"] },
+    LogSource { name: "errors", prefixes: &["errors"] },
+    LogSource { name: "health", prefixes: &["health"] },
+    LogSource { name: "api", prefixes: &["botops", "paperbot"] },
+    LogSource { name: "workflows", prefixes: &["workflow_execution_log"] },
 ];
 
 /// What to pack.
 #[derive(Debug, Clone)]
-pub(super) struct Wish {
+pub(super) struct BundleRequest {
     pub name: String,
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
-    pub sources: Vec<Source>,
+    pub sources: Vec<LogSource>,
     pub folders: Vec<PathBuf>,
     pub max_bytes: u64,
     /// Goes into the manifest as it is.
@@ -60,7 +60,7 @@ pub(super) struct Wish {
 
 /// What was packed.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Packed {
+pub(super) struct PackedBundle {
     pub sha256: String,
     pub bytes: u64,
     pub lines: u64,
@@ -70,7 +70,7 @@ pub(super) struct Packed {
 
 /// What a bundle holds, read back.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Inspected {
+pub(super) struct InspectedBundle {
     pub sha256: String,
     pub files: u32,
     pub lines: u64,
@@ -80,7 +80,7 @@ pub(super) struct Inspected {
 
 /// Handle to the artifacts; cloning is cheap.
 #[derive(Debug, Clone)]
-pub struct Artifacts {
+pub struct ArtifactStore {
     folder: Arc<PathBuf>,
     own_logs: Arc<Vec<PathBuf>>,
     canaries: Arc<Vec<SecretString>>,
@@ -88,7 +88,7 @@ pub struct Artifacts {
 
 /// One file of a bundle, for its manifest.
 #[derive(Debug, Serialize)]
-struct Entry {
+struct BundleEntry {
     file: String,
     source: &'static str,
     lines: u64,
@@ -96,7 +96,7 @@ struct Entry {
     redacted_lines: u64,
 }
 
-impl Artifacts {
+impl ArtifactStore {
     /// Artifacts in `folder`. `own_logs` are botops' log folders; `canaries` must never turn up in a bundle.
     pub(super) fn new(folder: PathBuf, own_logs: Vec<PathBuf>, canaries: Vec<SecretString>) -> Self {
         Self { folder: Arc::new(folder), own_logs: Arc::new(own_logs), canaries: Arc::new(canaries) }
@@ -139,7 +139,7 @@ impl Artifacts {
     }
 
     /// Packs log lines of a time range. Gives up when `stop` is set.
-    pub(super) fn pack(&self, wish: &Wish, stop: &AtomicBool) -> io::Result<Packed> {
+    pub(super) fn pack(&self, wish: &BundleRequest, stop: &AtomicBool) -> io::Result<PackedBundle> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&*self.folder)?;
         self.prune()?;
         let part = self.folder.join(format!("{}.part", wish.name));
@@ -153,7 +153,13 @@ impl Artifacts {
         Ok(packed)
     }
 
-    fn pack_into(&self, wish: &Wish, part: &Path, spool: &Path, stop: &AtomicBool) -> io::Result<Packed> {
+    fn pack_into(
+        &self,
+        wish: &BundleRequest,
+        part: &Path,
+        spool: &Path,
+        stop: &AtomicBool,
+    ) -> io::Result<PackedBundle> {
         let out = private(part)?;
         let mut tar = tar::Builder::new(zstd::Encoder::new(out, 3)?);
         let mut entries = Vec::new();
@@ -168,8 +174,8 @@ impl Artifacts {
             }
             let name = format!("{}/{}", source.name, file_name(&path));
             append(&mut tar, &name, picked.bytes, File::open(spool)?)?;
-            let Picked { lines, bytes, redacted_lines, .. } = picked;
-            entries.push(Entry { file: name, source: source.name, lines, bytes, redacted_lines });
+            let PickedLines { lines, bytes, redacted_lines, .. } = picked;
+            entries.push(BundleEntry { file: name, source: source.name, lines, bytes, redacted_lines });
         }
         let lines = entries.iter().map(|entry| entry.lines).sum();
         let files = u32::try_from(entries.len()).unwrap_or(u32::MAX);
@@ -183,22 +189,22 @@ impl Artifacts {
         let out = tar.into_inner()?.finish()?;
         out.sync_all()?;
         let (sha256, bytes) = hash(&mut File::open(part)?)?;
-        Ok(Packed { sha256, bytes, lines, files, truncated })
+        Ok(PackedBundle { sha256, bytes, lines, files, truncated })
     }
 
     /// Copies the lines inside the range, redacted.
     fn filter(
         &self,
         path: &Path,
-        wish: &Wish,
+        wish: &BundleRequest,
         out: &mut File,
         left: &mut u64,
         stop: &AtomicBool,
-    ) -> io::Result<Picked> {
-        let Ok(file) = open_regular(path) else { return Ok(Picked::default()) };
+    ) -> io::Result<PickedLines> {
+        let Ok(file) = open_regular(path) else { return Ok(PickedLines::default()) };
         let mut reader = BufReader::with_capacity(256 * 1024, file);
         let mut writer = io::BufWriter::with_capacity(256 * 1024, out);
-        let mut picked = Picked::default();
+        let mut picked = PickedLines::default();
         let mut line = Vec::new();
         let mut inside = false;
         while next_line(&mut reader, &mut line)? {
@@ -251,12 +257,12 @@ impl Artifacts {
     }
 
     /// Reads a bundle back: hash, contents, and whether any line would still be redacted.
-    pub(super) fn inspect(&self, name: &str) -> io::Result<Inspected> {
+    pub(super) fn inspect(&self, name: &str) -> io::Result<InspectedBundle> {
         let (mut file, _) = self.open(name).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         let (sha256, _) = hash(&mut file)?;
         let (file, _) = self.open(name).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         let mut archive = tar::Archive::new(zstd::Decoder::new(file)?);
-        let mut inspected = Inspected { sha256, files: 0, lines: 0, secrets: 0 };
+        let mut inspected = InspectedBundle { sha256, files: 0, lines: 0, secrets: 0 };
         for entry in archive.entries()? {
             let entry = entry?;
             if entry.path_bytes().as_ref() == b"manifest.json" {
@@ -276,7 +282,7 @@ impl Artifacts {
     }
 
     /// Bytes of log files that a wish would look through.
-    pub(super) fn estimate(wish: &Wish) -> (u32, u64) {
+    pub(super) fn estimate(wish: &BundleRequest) -> (u32, u64) {
         let sizes: Vec<u64> =
             log_files(wish).iter().filter_map(|(_, path)| Some(fs::metadata(path).ok()?.len())).collect();
         (u32::try_from(sizes.len()).unwrap_or(u32::MAX), sizes.iter().sum())
@@ -295,7 +301,7 @@ impl Artifacts {
 }
 
 #[derive(Debug, Default)]
-struct Picked {
+struct PickedLines {
     lines: u64,
     bytes: u64,
     redacted_lines: u64,
@@ -303,7 +309,7 @@ struct Picked {
 }
 
 /// The log files of the wished families, oldest name first. Links are not followed, folders not entered.
-fn log_files(wish: &Wish) -> Vec<(Source, PathBuf)> {
+fn log_files(wish: &BundleRequest) -> Vec<(LogSource, PathBuf)> {
     let mut found = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     for folder in &wish.folders {
@@ -388,8 +394,8 @@ fn hash(file: &mut File) -> io::Result<(String, u64)> {
 mod tests {
     use super::*;
 
-    fn wish(folder: &Path) -> Wish {
-        Wish {
+    fn wish(folder: &Path) -> BundleRequest {
+        BundleRequest {
             name: "run-1-collect".to_owned(),
             from: "2026-01-01T10:00:00Z".parse().unwrap(),
             to: "2026-01-01T11:00:00Z".parse().unwrap(),
@@ -415,7 +421,7 @@ mod tests {
         fs::write(logs.join("secrets.env"), "password=hunter2").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", logs.join("errors-link.log")).unwrap();
         let canaries = vec![SecretString::from("canary-canary-canary".to_owned())];
-        let artifacts = Artifacts::new(folder.path().join("artifacts"), Vec::new(), canaries);
+        let artifacts = ArtifactStore::new(folder.path().join("artifacts"), Vec::new(), canaries);
         let packed = artifacts.pack(&wish(&logs), &AtomicBool::new(false)).unwrap();
         assert_eq!((packed.lines, packed.files, packed.truncated), (2, 1, false));
         let inspected = artifacts.inspect("run-1-collect").unwrap();
@@ -437,8 +443,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let line = format!("{{\"timestamp\":\"2026-01-01T10:00:00Z\",\"m\":\"{}\"}}\n", "x".repeat(100));
         fs::write(folder.path().join("trades.jsonl"), line.repeat(100)).unwrap();
-        let artifacts = Artifacts::new(folder.path().join("artifacts"), Vec::new(), Vec::new());
-        let small = Wish { max_bytes: 1_000, ..wish(folder.path()) };
+        let artifacts = ArtifactStore::new(folder.path().join("artifacts"), Vec::new(), Vec::new());
+        let small = BundleRequest { max_bytes: 1_000, ..wish(folder.path()) };
         let packed = artifacts.pack(&small, &AtomicBool::new(false)).unwrap();
         assert!(packed.truncated && packed.lines < 10);
     }
@@ -446,8 +452,8 @@ mod tests {
     #[test]
     fn a_name_is_no_path() {
         for name in ["../x", "a/b", "", "A", "a.b", "a\0", "ä"] {
-            assert!(!Artifacts::is_name(name), "{name}");
+            assert!(!ArtifactStore::is_name(name), "{name}");
         }
-        assert!(Artifacts::is_name("0190-abc-collect"));
+        assert!(ArtifactStore::is_name("0190-abc-collect"));
     }
 }
