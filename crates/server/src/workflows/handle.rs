@@ -100,13 +100,13 @@ impl Workflows {
         let launcher = Arc::new(RunLauncher::new(journal.clone(), world, tasks.clone()));
         let queue = Arc::new(RunQueue::new(launcher.clone(), library.clone()));
         let stopping = tasks.stopping();
-        let known = library.list().await.known;
+        let known = library.list_workflows().await.known;
         resume_runs(&launcher, &queue, &library).await?;
         for id in known.into_keys() {
             journal.refresh_success_ratio(id).await;
         }
         let to_serve = queue.clone();
-        tasks.supervise("workflow-queue", move || to_serve.clone().serve());
+        tasks.supervise("workflow-queue", move || to_serve.clone().serve_queue());
         let (to_add, stop) = (journal.clone(), stopping.clone());
         tasks.supervise("workflow-commands", move || {
             record_ended_commands(to_add.clone(), events.clone(), stop.clone())
@@ -119,7 +119,7 @@ impl Workflows {
     /// # Errors
     /// [`Code::StoreUnavailable`].
     pub async fn list_workflows(&self) -> Result<WorkflowListView, Error> {
-        let listing = self.library.list().await;
+        let listing = self.library.list_workflows().await;
         self.store.read(move |connection| Ok(views::list_view(connection, &listing)?)).await
     }
 
@@ -128,14 +128,14 @@ impl Workflows {
     /// # Errors
     /// [`Code::WorkflowUnknown`].
     pub async fn get_workflow(&self, id: &str) -> Result<WorkflowView, Error> {
-        let known = self.library.find(id).await?;
+        let known = self.library.find_workflow(id).await?;
         self.store.read(move |connection| Ok(views::workflow_view(connection, &known)?)).await
     }
 
     /// Whether a workflow restarts the bot, and within what time it is over, what it takes back included; `None` when
     /// there is no such workflow.
     pub async fn restart_reach(&self, id: &str) -> Option<(bool, Duration)> {
-        let known = self.library.find(id).await.ok()?;
+        let known = self.library.find_workflow(id).await.ok()?;
         let limit = Duration::from_secs(known.workflow.definition.policy.timeout_s);
         Some((known.workflow.restarts_bot(), limit + UNDO_ALLOWANCE))
     }
@@ -155,8 +155,8 @@ impl Workflows {
         if self.stopping.is_cancelled() {
             return Err(Error::new(Code::Stopping));
         }
-        let known = self.library.find(id).await?;
-        let params = known.workflow.accept(params)?;
+        let known = self.library.find_workflow(id).await?;
+        let params = known.workflow.accept_params(params)?;
         let digest = digest_of(&json!({"workflow": id, "params": params}));
         let lock_key = known.workflow.lock_key(self.launcher.world().bots.id());
         let new = NewOp {
@@ -182,9 +182,9 @@ impl Workflows {
             RunAdmission::New(op) => {
                 let progress = self.journal.publish_admission(&op, &known.workflow).await?;
                 if progress.state == WorkflowRunState::Queued {
-                    self.queue.add();
+                    self.queue.add_run();
                 } else {
-                    self.launcher.launch(op.clone(), known.workflow.clone(), progress);
+                    self.launcher.launch_run(op.clone(), known.workflow.clone(), progress);
                 }
                 self.view_run(op, &known.workflow).await.map(StartedRun::New)
             }
@@ -196,8 +196,8 @@ impl Workflows {
     /// # Errors
     /// [`Code::WorkflowUnknown`], [`Code::WorkflowParamsInvalid`].
     pub async fn plan_run(&self, id: &str, params: Value) -> Result<WorkflowPlanView, Error> {
-        let known = self.library.find(id).await?;
-        let params = known.workflow.accept(params)?;
+        let known = self.library.find_workflow(id).await?;
+        let params = known.workflow.accept_params(params)?;
         let run = Uuid::now_v7().to_string();
         let steps = plan_steps(&known.workflow, self.launcher.world(), &params, &run).await;
         let lock = known.workflow.lock_key(self.launcher.world().bots.id());
@@ -212,7 +212,7 @@ impl Workflows {
     /// [`Code::WorkflowRunUnknown`].
     pub async fn get_run(&self, run: &str) -> Result<WorkflowRunView, Error> {
         let op = self.find_run(run).await?;
-        let workflow = self.library.pinned(&op.def_sha).await?;
+        let workflow = self.library.pinned_definition(&op.def_sha).await?;
         self.view_run(op, &workflow).await
     }
 
@@ -251,7 +251,7 @@ impl Workflows {
     /// # Errors
     /// [`Code::WorkflowUnknown`]; [`Code::WorkflowRunUnknown`] when it never ran.
     pub async fn latest_run(&self, id: &str) -> Result<WorkflowRunView, Error> {
-        let known = self.library.find(id).await?;
+        let known = self.library.find_workflow(id).await?;
         let name = id.to_owned();
         let newest = self
             .store
@@ -260,7 +260,7 @@ impl Workflows {
         let Some(op) = newest.into_iter().next() else {
             return Err(Error::new(Code::WorkflowRunUnknown).detail(format!("`{id}` has not run yet")));
         };
-        let workflow = self.library.pinned(&op.def_sha).await.unwrap_or(known.workflow);
+        let workflow = self.library.pinned_definition(&op.def_sha).await.unwrap_or(known.workflow);
         self.view_run(op, &workflow).await
     }
 
@@ -269,7 +269,7 @@ impl Workflows {
     /// # Errors
     /// [`Code::WorkflowUnknown`].
     pub async fn list_runs(&self, id: &str, after: Option<String>, limit: u32) -> Result<RunPageView, Error> {
-        self.library.find(id).await?;
+        self.library.find_workflow(id).await?;
         let name = id.to_owned();
         self.store
             .read(move |connection| Ok(views::run_page(connection, &name, after.as_deref(), limit)?))
@@ -282,15 +282,15 @@ impl Workflows {
     /// [`Code::WorkflowRunUnknown`], [`Code::WorkflowRunOver`], [`Code::WorkflowPastPivot`].
     pub async fn cancel_run(&self, run: &str, actor: &StoredActor) -> Result<WorkflowRunView, Error> {
         let op = self.find_run(run).await?;
-        let workflow = self.library.pinned(&op.def_sha).await?;
+        let workflow = self.library.pinned_definition(&op.def_sha).await?;
         let by = actor.key_id.clone();
         let (id, definition) = (op.op_id.clone(), workflow.clone());
         let asked =
             self.store.write(move |connection| request_cancel(connection, &id, &definition, by)).await?;
         for (event, fact, state) in &asked {
-            self.journal.publish(&op, event.seq, event.at_ms, fact, *state);
+            self.journal.publish_fact(&op, event.seq, event.at_ms, fact, *state);
         }
-        self.launcher.cancel(&op.op_id);
+        self.launcher.cancel_run(&op.op_id);
         self.get_run(run).await
     }
 
@@ -299,7 +299,7 @@ impl Workflows {
     /// # Errors
     /// [`Code::ArtifactUnknown`].
     pub fn open_artifact(&self, id: &str) -> Result<(std::fs::File, u64), Error> {
-        self.launcher.world().artifacts.open(id).ok_or_else(|| Error::new(Code::ArtifactUnknown))
+        self.launcher.world().artifacts.open_artifact(id).ok_or_else(|| Error::new(Code::ArtifactUnknown))
     }
 
     async fn find_run(&self, run: &str) -> Result<Op, Error> {

@@ -45,7 +45,7 @@ impl WorkflowAction for DeleteArtifact {
         let name = input.artifact.unwrap_or_else(|| format!("{}-{}", call.run, call.step));
         let artifacts = world.artifacts.clone();
         let deleted =
-            do_file_work("the bundle could not be deleted", move || artifacts.delete(&name)).await?;
+            do_file_work("the bundle could not be deleted", move || artifacts.delete_artifact(&name)).await?;
         Ok(DeleteArtifactOutput { deleted })
     }
 

@@ -45,7 +45,7 @@ impl WorkflowAction for VerifyArtifact {
         let artifacts = world.artifacts.clone();
         let name = input.artifact;
         let inspected =
-            do_file_work("the bundle could not be read", move || artifacts.inspect(&name)).await?;
+            do_file_work("the bundle could not be read", move || artifacts.inspect_bundle(&name)).await?;
         Ok(VerifyArtifactOutput {
             matches: inspected.sha256 == input.sha256,
             secrets_found: inspected.secrets,

@@ -30,7 +30,7 @@ pub(super) struct RestartInput {
     #[serde(default = "one_minute_s")]
     #[schemars(range(min = 1, max = 300))]
     drain_s: u64,
-    /// The life that is to end. Another one means that it has ended already.
+    /// The boot epoch of the process that is to end. Another one means that it has ended already.
     expect_epoch: String,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct RestartOutput {
     old_epoch: String,
     /// The new process, where it is known.
     pid: Option<u32>,
-    /// True when the bot had begun a new life before it was asked to.
+    /// True when the bot had been started anew before it was asked to end.
     already: bool,
 }
 
@@ -123,7 +123,7 @@ impl WorkflowAction for RestartBot {
     }
 }
 
-/// What a bot that was asked to end came to.
+/// How a bot answers when it is asked to end.
 enum EndAnswer {
     /// It ends, or may be on its way out.
     Ends,
@@ -146,7 +146,7 @@ async fn ask_to_end(world: &ActionWorld, call: &ActionCall) -> EndAnswer {
     if cannot { EndAnswer::Cannot } else { EndAnswer::Refuses(ActionFailure::from(error)) }
 }
 
-/// From here on the old life is over or will be: whatever fails, the bot is not as it was.
+/// From here on the old process has ended or will: whatever fails, the bot is not as it was.
 async fn replace_process_and_wait(
     world: &ActionWorld,
     old: String,
@@ -181,7 +181,7 @@ async fn replace_process_and_wait(
     }
 }
 
-/// A life that began after `old`: by the bot's pid file where there is one, else as it last answered.
+/// The process that was started after `old`: by the bot's pid file where there is one, else as it last answered.
 fn find_newer_process(world: &ActionWorld, old: &str) -> Option<(String, Option<u32>)> {
     let by_file =
         world.supervisor.adopt().and_then(|alive| Some((alive.boot_epoch?, Some(alive.process.pid))));
@@ -193,7 +193,7 @@ fn find_newer_process(world: &ActionWorld, old: &str) -> Option<(String, Option<
     by_file.or_else(answering).filter(|(epoch, _)| epoch != old)
 }
 
-/// Waits until the link has seen this life.
+/// Waits until the link has seen the process with this boot epoch.
 async fn wait_for_epoch(world: &ActionWorld, epoch: &str, call: &ActionCall) -> Result<(), ActionFailure> {
     let mut changes = world.bots.watch();
     loop {

@@ -82,7 +82,8 @@ impl WorkflowAction for CollectLogs {
         let stop = Arc::new(AtomicBool::new(false));
         let _guard = StopOnDrop(stop.clone());
         let packed =
-            do_file_work("the bundle could not be written", move || artifacts.pack(&request, &stop)).await?;
+            do_file_work("the bundle could not be written", move || artifacts.pack_bundle(&request, &stop))
+                .await?;
         Ok(CollectLogsOutput {
             artifact,
             sha256: packed.sha256,
@@ -102,9 +103,10 @@ impl WorkflowAction for CollectLogs {
         let request = bundle_request(world, &input, call)?;
         let artifact = request.name.clone();
         let max = request.max_bytes;
-        let (files, bytes) =
-            do_file_work("the logs could not be looked at", move || Ok(ArtifactStore::estimate(&request)))
-                .await?;
+        let (files, bytes) = do_file_work("the logs could not be looked at", move || {
+            Ok(ArtifactStore::estimate_size(&request))
+        })
+        .await?;
         let bytes = bytes.clamp(1, max);
         Ok(CollectLogsOutput {
             artifact,

@@ -28,19 +28,19 @@ const FILES_MAX: usize = 200;
 /// A workflow and where it comes from.
 #[derive(Debug, Clone)]
 pub(crate) struct KnownWorkflow {
-    pub workflow: Arc<CheckedWorkflow>,
+    pub(crate) workflow: Arc<CheckedWorkflow>,
     /// `shipped` or `data`.
-    pub origin: &'static str,
-    pub findings: Vec<WorkflowFinding>,
+    pub(crate) origin: &'static str,
+    pub(crate) findings: Vec<WorkflowFinding>,
 }
 
 /// What was found at one look: the usable workflows, and faults of files that name none.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WorkflowListing {
-    pub known: BTreeMap<String, KnownWorkflow>,
-    pub strays: Vec<WorkflowFinding>,
+    pub(crate) known: BTreeMap<String, KnownWorkflow>,
+    pub(crate) strays: Vec<WorkflowFinding>,
     /// Good definitions that were read for the first time, to be kept.
-    pub fresh: Vec<(String, Arc<CheckedWorkflow>)>,
+    pub(crate) fresh: Vec<(String, Arc<CheckedWorkflow>)>,
 }
 
 /// A file as it was last looked at.
@@ -51,7 +51,7 @@ struct WorkflowFileState {
     faults: Vec<DefinitionFault>,
 }
 
-/// The known workflows; the folder is looked through at each [`WorkflowCatalogue::list`].
+/// The known workflows; the folder is looked through at each [`WorkflowCatalogue::list_files`].
 #[derive(Debug)]
 pub(crate) struct WorkflowCatalogue {
     folder: PathBuf,
@@ -61,10 +61,10 @@ pub(crate) struct WorkflowCatalogue {
 
 impl WorkflowCatalogue {
     /// Reads what is shipped. A shipped file with a fault is a defect that a test finds.
-    pub fn new(folder: PathBuf) -> Self {
+    pub(crate) fn new(folder: PathBuf) -> Self {
         let mut shipped = Vec::new();
         for (file, text) in SHIPPED {
-            match CheckedWorkflow::read(text) {
+            match CheckedWorkflow::from_text(text) {
                 Ok(workflow) => shipped.push(Arc::new(workflow)),
                 Err(faults) => {
                     let first = faults.first().map(ToString::to_string).unwrap_or_default();
@@ -76,7 +76,7 @@ impl WorkflowCatalogue {
     }
 
     /// Puts the last good definition of a file in place, as it was kept in the store.
-    pub fn restore_last_good(&self, file: String, workflow: CheckedWorkflow) {
+    pub(crate) fn restore_last_good(&self, file: String, workflow: CheckedWorkflow) {
         let mut read_files = self.read_files.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = (0, 0, 0, 0);
         read_files
@@ -84,7 +84,7 @@ impl WorkflowCatalogue {
     }
 
     /// Looks through the folder and lists what there is.
-    pub fn list(&self) -> WorkflowListing {
+    pub(crate) fn list_files(&self) -> WorkflowListing {
         let mut listing = WorkflowListing::default();
         for workflow in &self.shipped {
             let known = KnownWorkflow {
@@ -169,8 +169,10 @@ fn read_file(
     last_good: Option<Arc<CheckedWorkflow>>,
 ) -> WorkflowFileState {
     let fault = |message: String| vec![DefinitionFault { line: 1, column: 1, message }];
-    let compiled =
-        read_text(path).map_err(fault).and_then(|text| CheckedWorkflow::read(&text)).and_then(|workflow| {
+    let compiled = read_text(path)
+        .map_err(fault)
+        .and_then(|text| CheckedWorkflow::from_text(&text))
+        .and_then(|workflow| {
             let expected = format!("{}.yaml", workflow.definition.id);
             if expected == name {
                 Ok(workflow)
@@ -205,11 +207,11 @@ mod tests {
     #[test]
     fn what_is_shipped_can_be_used_without_a_doubt() {
         for (file, text) in SHIPPED {
-            let faults = CheckedWorkflow::read(text).map(|_| ()).err();
+            let faults = CheckedWorkflow::from_text(text).map(|_| ()).err();
             assert!(faults.is_none(), "{file}: {}", faults.unwrap_or_default()[0]);
         }
         let folder = tempfile::tempdir().unwrap();
-        let listing = WorkflowCatalogue::new(folder.path().to_owned()).list();
+        let listing = WorkflowCatalogue::new(folder.path().to_owned()).list_files();
         assert_eq!(listing.known.len(), SHIPPED.len());
         for (id, known) in listing.known {
             assert!(known.findings.is_empty(), "{id}: {:?}", known.findings);
@@ -222,25 +224,25 @@ mod tests {
         let file = folder.path().join("look.yaml");
         let catalogue = WorkflowCatalogue::new(folder.path().to_owned());
         fs::write(&file, GOOD).unwrap();
-        let first = catalogue.list();
+        let first = catalogue.list_files();
         assert_eq!(first.fresh.len(), 1);
         let sha256 = first.known["look"].workflow.sha256.clone();
         fs::write(&file, format!("{GOOD}  - {{id: bot, uses: bot.status}}\n")).unwrap();
-        let second = catalogue.list();
+        let second = catalogue.list_files();
         let known = &second.known["look"];
         assert_eq!(known.workflow.sha256, sha256);
         let finding = &known.findings[0];
         assert_eq!((finding.line, finding.severity), (9, "error"), "{finding:?}");
         assert!(finding.message.contains("stands twice"), "{finding:?}");
         fs::remove_file(&file).unwrap();
-        assert!(!catalogue.list().known.contains_key("look"));
+        assert!(!catalogue.list_files().known.contains_key("look"));
     }
 
     #[test]
     fn a_shipped_workflow_stays_when_its_replacement_is_broken() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("check-health.yaml"), "workflow: v2\n").unwrap();
-        let listing = WorkflowCatalogue::new(folder.path().to_owned()).list();
+        let listing = WorkflowCatalogue::new(folder.path().to_owned()).list_files();
         let known = &listing.known["check-health"];
         assert_eq!(known.origin, "shipped");
         assert!(known.findings.iter().any(|finding| finding.severity == "error"));

@@ -31,29 +31,29 @@ static META: LazyLock<Validator> = LazyLock::new(|| {
 /// A checked workflow, pinned by the hash of its file.
 #[derive(Debug)]
 pub(crate) struct CheckedWorkflow {
-    pub definition: WorkflowDefinition,
-    pub sha256: String,
+    pub(crate) definition: WorkflowDefinition,
+    pub(crate) sha256: String,
     /// The document as JSON, as it is pinned in the store.
-    pub document: Value,
+    pub(crate) document: Value,
     /// Doubts that do not keep it out.
-    pub warnings: Vec<DefinitionFault>,
+    pub(crate) warnings: Vec<DefinitionFault>,
     params: WorkflowParameters,
 }
 
 impl CheckedWorkflow {
     /// Reads and checks a file's text.
-    pub fn read(text: &str) -> Result<Self, Vec<DefinitionFault>> {
+    pub(crate) fn from_text(text: &str) -> Result<Self, Vec<DefinitionFault>> {
         let marked = read_strict_yaml(text).map_err(|fault| vec![fault])?;
         let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-        Self::compile(&marked, HEXLOWER.encode(&digest))
+        Self::check(&marked, HEXLOWER.encode(&digest))
     }
 
     /// Takes a document that was pinned when its run began.
-    pub fn pinned(document: Value, sha256: String) -> Result<Self, Vec<DefinitionFault>> {
-        Self::compile(&MarkedDocument::bare(document), sha256)
+    pub(crate) fn from_pinned(document: Value, sha256: String) -> Result<Self, Vec<DefinitionFault>> {
+        Self::check(&MarkedDocument::bare(document), sha256)
     }
 
-    fn compile(marked: &MarkedDocument, sha256: String) -> Result<Self, Vec<DefinitionFault>> {
+    fn check(marked: &MarkedDocument, sha256: String) -> Result<Self, Vec<DefinitionFault>> {
         let faults: Vec<DefinitionFault> =
             META.iter_errors(&marked.value).map(|error| schema_fault(marked, &error)).collect();
         if !faults.is_empty() {
@@ -75,27 +75,27 @@ impl CheckedWorkflow {
     }
 
     /// The parameters with defaults filled in, or everything that is wrong with them.
-    pub fn accept(&self, params: Value) -> Result<Value, Error> {
-        self.params.accept(&self.definition.id, params)
+    pub(crate) fn accept_params(&self, params: Value) -> Result<Value, Error> {
+        self.params.accept_params(&self.definition.id, params)
     }
 
     /// Whether a step of it ends the bot's process and starts it again.
-    pub fn restarts_bot(&self) -> bool {
+    pub(crate) fn restarts_bot(&self) -> bool {
         self.definition.steps.iter().any(|step| step.uses.spec().restarts_bot)
     }
 
     /// Where the pivot is, if there is one.
-    pub fn pivot(&self) -> Option<usize> {
+    pub(crate) fn pivot_index(&self) -> Option<usize> {
         self.definition.steps.iter().position(|step| step.pivot)
     }
 
     /// How long a run may take, in milliseconds.
-    pub fn time_limit_ms(&self) -> i64 {
+    pub(crate) fn time_limit_ms(&self) -> i64 {
         i64::try_from(self.definition.policy.timeout_s).unwrap_or(3_600) * 1_000
     }
 
     /// The key of the lock it takes, if it takes one.
-    pub fn lock_key(&self, bot: &BotId) -> Option<String> {
+    pub(crate) fn lock_key(&self, bot: &BotId) -> Option<String> {
         let WorkflowLock::Bot = self.definition.policy.locks.first()?;
         Some(crate::ops_log::bot_lock(bot))
     }
@@ -124,7 +124,7 @@ mod tests {
     /// The line (within the steps, from 1) and the words of the first fault.
     #[track_caller]
     fn refused(steps: &str, line: usize, words: &str) {
-        let faults = CheckedWorkflow::read(&format!("{HEAD}{steps}")).map(|_| ()).unwrap_err();
+        let faults = CheckedWorkflow::from_text(&format!("{HEAD}{steps}")).map(|_| ()).unwrap_err();
         let first = &faults[0];
         assert!(first.message.contains(words), "{first}");
         assert_eq!(first.line, HEAD.lines().count() + line, "{first}");
@@ -133,7 +133,7 @@ mod tests {
 
     #[track_caller]
     fn taken(steps: &str) {
-        if let Err(faults) = CheckedWorkflow::read(&format!("{HEAD}{steps}")) {
+        if let Err(faults) = CheckedWorkflow::from_text(&format!("{HEAD}{steps}")) {
             panic!("{}", faults[0]);
         }
     }

@@ -34,9 +34,9 @@ pub enum WorkflowOnConflict {
 }
 
 /// What happens to a run whose step was cut off by a crash and whose effect cannot be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum WorkflowOnCrash {
+pub(crate) enum WorkflowOnCrash {
     /// Go on where it can be told what happened; else undo, or ask for a human past the pivot.
     Resume,
     /// Undo, unless the pivot is behind.
@@ -50,34 +50,34 @@ pub enum WorkflowOnCrash {
 #[serde(deny_unknown_fields)]
 pub(crate) struct WorkflowDefinition {
     #[serde(rename = "workflow")]
-    pub _version: String,
-    pub id: String,
-    pub title: String,
+    pub(crate) _version: String,
+    pub(crate) id: String,
+    pub(crate) title: String,
     #[serde(default)]
-    pub description: Option<String>,
-    pub risk: WorkflowRisk,
-    pub params: Value,
-    pub policy: WorkflowPolicy,
-    pub steps: Vec<WorkflowStep>,
+    pub(crate) description: Option<String>,
+    pub(crate) risk: WorkflowRisk,
+    pub(crate) params: Value,
+    pub(crate) policy: WorkflowPolicy,
+    pub(crate) steps: Vec<WorkflowStep>,
     #[serde(default)]
-    pub on_failure_after_pivot: Option<AfterPivotRule>,
+    pub(crate) on_failure_after_pivot: Option<AfterPivotRule>,
     #[serde(default)]
-    pub outputs: BTreeMap<String, Value>,
+    pub(crate) outputs: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WorkflowPolicy {
-    pub locks: Vec<WorkflowLock>,
-    pub on_conflict: WorkflowOnConflict,
+    pub(crate) locks: Vec<WorkflowLock>,
+    pub(crate) on_conflict: WorkflowOnConflict,
     /// Runs that may wait.
     #[serde(default = "five")]
-    pub queue_max: u32,
+    pub(crate) queue_max: u32,
     /// Runs of this workflow at a time, where no lock limits them.
     #[serde(default = "five")]
-    pub max_parallel: u32,
-    pub timeout_s: u64,
-    pub on_crash: WorkflowOnCrash,
+    pub(crate) max_parallel: u32,
+    pub(crate) timeout_s: u64,
+    pub(crate) on_crash: WorkflowOnCrash,
 }
 
 fn five() -> u32 {
@@ -94,27 +94,27 @@ pub(crate) enum WorkflowLock {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WorkflowStep {
-    pub id: String,
-    pub uses: Action,
+    pub(crate) id: String,
+    pub(crate) uses: Action,
     #[serde(default)]
-    pub with: Map<String, Value>,
+    pub(crate) with: Map<String, Value>,
     #[serde(default)]
-    pub when: Vec<StepCondition>,
+    pub(crate) when: Vec<StepCondition>,
     /// One attempt may take this long; the action has a default.
     #[serde(default)]
-    pub timeout_s: Option<u64>,
+    pub(crate) timeout_s: Option<u64>,
     #[serde(default)]
-    pub retry: Option<RetryRule>,
+    pub(crate) retry: Option<RetryRule>,
     #[serde(default)]
-    pub expect: Vec<StepCondition>,
+    pub(crate) expect: Vec<StepCondition>,
     #[serde(default)]
-    pub until: Option<UntilCondition>,
+    pub(crate) until: Option<UntilCondition>,
     #[serde(default)]
-    pub undo: Option<UndoRule>,
+    pub(crate) undo: Option<UndoRule>,
     #[serde(default)]
-    pub pivot: bool,
+    pub(crate) pivot: bool,
     #[serde(default)]
-    pub on_error: StepOnError,
+    pub(crate) on_error: StepOnError,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -142,40 +142,40 @@ pub(crate) enum NoUndo {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StepUndo {
-    pub uses: Action,
+    pub(crate) uses: Action,
     #[serde(default)]
-    pub with: Map<String, Value>,
+    pub(crate) with: Map<String, Value>,
     #[serde(default)]
-    pub when: Vec<StepCondition>,
+    pub(crate) when: Vec<StepCondition>,
     #[serde(default)]
-    pub timeout_s: Option<u64>,
+    pub(crate) timeout_s: Option<u64>,
     #[serde(default)]
-    pub retry: Option<RetryRule>,
+    pub(crate) retry: Option<RetryRule>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RetryRule {
     /// Further attempts after the first.
-    pub max: u32,
-    pub base_ms: u64,
-    pub factor: f64,
-    pub cap_ms: u64,
+    pub(crate) max: u32,
+    pub(crate) base_ms: u64,
+    pub(crate) factor: f64,
+    pub(crate) cap_ms: u64,
     /// Full jitter is the only kind there is; it is written so that a reader sees it.
     #[serde(rename = "jitter", default)]
-    pub _jitter: Option<String>,
-    pub on: Vec<StepFailureClass>,
+    pub(crate) _jitter: Option<String>,
+    pub(crate) on: Vec<StepFailureClass>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UntilCondition {
-    pub every_ms: u64,
-    pub for_s: u64,
+    pub(crate) every_ms: u64,
+    pub(crate) for_s: u64,
     /// So many looks in a row must be good.
     #[serde(default = "one")]
-    pub stable: u32,
-    pub expect: Vec<StepCondition>,
+    pub(crate) stable: u32,
+    pub(crate) expect: Vec<StepCondition>,
 }
 
 fn one() -> u32 {
@@ -185,14 +185,14 @@ fn one() -> u32 {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StepCondition {
-    pub that: String,
-    pub is: ConditionOperator,
+    pub(crate) that: String,
+    pub(crate) is: ConditionOperator,
     #[serde(default)]
-    pub value: Option<Value>,
+    pub(crate) value: Option<Value>,
     #[serde(default)]
-    pub tolerance: Option<f64>,
+    pub(crate) tolerance: Option<f64>,
     #[serde(default)]
-    pub severity: ConditionSeverity,
+    pub(crate) severity: ConditionSeverity,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -235,9 +235,9 @@ pub enum ConditionOperator {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AfterPivotRule {
-    pub leave: SafePosture,
+    pub(crate) leave: SafePosture,
     #[serde(default)]
-    pub raise: Option<RaiseRule>,
+    pub(crate) raise: Option<RaiseRule>,
 }
 
 /// How a run that failed past its pivot leaves the bot.
@@ -251,8 +251,8 @@ pub(crate) enum SafePosture {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RaiseRule {
-    pub severity: Severity,
-    pub code: String,
+    pub(crate) severity: Severity,
+    pub(crate) code: String,
 }
 
 impl WorkflowStep {

@@ -36,8 +36,8 @@ impl WorkflowLibrary {
     }
 
     /// Looks through the folder, and keeps definitions that are new in the store.
-    pub(crate) async fn list(&self) -> WorkflowListing {
-        let listing = self.catalogue.list();
+    pub(crate) async fn list_workflows(&self) -> WorkflowListing {
+        let listing = self.catalogue.list_files();
         if !listing.fresh.is_empty() {
             let fresh = listing.fresh.clone();
             let kept = self.store.write(move |connection| {
@@ -57,8 +57,8 @@ impl WorkflowLibrary {
     ///
     /// # Errors
     /// [`Code::WorkflowUnknown`], with the ids that are known.
-    pub(crate) async fn find(&self, id: &str) -> Result<KnownWorkflow, Error> {
-        let listing = self.list().await;
+    pub(crate) async fn find_workflow(&self, id: &str) -> Result<KnownWorkflow, Error> {
+        let listing = self.list_workflows().await;
         if let Some(known) = listing.known.get(id) {
             return Ok(known.clone());
         }
@@ -73,7 +73,7 @@ impl WorkflowLibrary {
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`]; [`Code::Internal`] when it is not kept.
-    pub(crate) async fn pinned(&self, sha256: &str) -> Result<Arc<CheckedWorkflow>, Error> {
+    pub(crate) async fn pinned_definition(&self, sha256: &str) -> Result<Arc<CheckedWorkflow>, Error> {
         if let Some(known) = self.pinned.lock().unwrap_or_else(PoisonError::into_inner).get(sha256) {
             return Ok(known.clone());
         }

@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 /// What is wrong with a text, and where. Lines and columns count from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DefinitionFault {
-    pub line: usize,
-    pub column: usize,
-    pub message: String,
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+    pub(crate) message: String,
 }
 
 impl fmt::Display for DefinitionFault {
@@ -40,7 +40,7 @@ pub struct WorkflowFinding {
 /// A document and where each of its values stands, by JSON pointer.
 #[derive(Debug, Clone)]
 pub(crate) struct MarkedDocument {
-    pub value: Value,
+    pub(crate) value: Value,
     marks: BTreeMap<String, (usize, usize)>,
 }
 
@@ -51,12 +51,12 @@ impl MarkedDocument {
     }
 
     /// A document without places: it does not come from a file.
-    pub fn bare(value: Value) -> Self {
+    pub(crate) fn bare(value: Value) -> Self {
         Self { value, marks: BTreeMap::new() }
     }
 
     /// Where the value at `pointer` stands, or the nearest one around it.
-    pub fn place(&self, pointer: &str) -> (usize, usize) {
+    pub(crate) fn place(&self, pointer: &str) -> (usize, usize) {
         let mut pointer = pointer;
         loop {
             if let Some(place) = self.marks.get(pointer) {
@@ -70,7 +70,7 @@ impl MarkedDocument {
     }
 
     /// A fault at `pointer`.
-    pub fn fault(&self, pointer: &str, message: impl Into<String>) -> DefinitionFault {
+    pub(crate) fn fault(&self, pointer: &str, message: impl Into<String>) -> DefinitionFault {
         let (line, column) = self.place(pointer);
         DefinitionFault { line, column, message: message.into() }
     }

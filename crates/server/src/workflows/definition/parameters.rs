@@ -47,7 +47,7 @@ impl WorkflowParameters {
     }
 
     /// The parameters with defaults filled in, or everything that is wrong with them.
-    pub(crate) fn accept(&self, workflow_id: &str, params: Value) -> Result<Value, Error> {
+    pub(crate) fn accept_params(&self, workflow_id: &str, params: Value) -> Result<Value, Error> {
         let mut params = if params.is_null() { Value::Object(Map::new()) } else { params };
         if let (Some(given), Some(known)) = (params.as_object_mut(), self.schema["properties"].as_object()) {
             for (name, schema) in known {

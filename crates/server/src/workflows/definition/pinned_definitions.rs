@@ -37,7 +37,7 @@ pub(crate) fn load_pinned(
         .query_row([sha256], |row| row.get(0))
         .optional()?;
     let document = json.and_then(|json| serde_json::from_str::<Value>(&json).ok());
-    Ok(document.and_then(|document| CheckedWorkflow::pinned(document, sha256.to_owned()).ok()))
+    Ok(document.and_then(|document| CheckedWorkflow::from_pinned(document, sha256.to_owned()).ok()))
 }
 
 /// The newest kept definition of each file.
@@ -51,7 +51,7 @@ pub(crate) fn load_last_good(connection: &Connection) -> rusqlite::Result<Vec<(S
     for row in rows {
         let (file, json, sha256) = row?;
         let document = serde_json::from_str::<Value>(&json).unwrap_or_default();
-        if let Ok(workflow) = CheckedWorkflow::pinned(document, sha256) {
+        if let Ok(workflow) = CheckedWorkflow::from_pinned(document, sha256) {
             found.push((file, workflow));
         }
     }

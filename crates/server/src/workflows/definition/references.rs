@@ -16,7 +16,7 @@ pub(crate) enum ValueReference {
 
 impl ValueReference {
     /// `None` when the text is a literal (`$$` stands for a literal `$`).
-    pub fn parse(text: &str) -> Option<Result<Self, String>> {
+    pub(crate) fn parse(text: &str) -> Option<Result<Self, String>> {
         let body = text.strip_prefix('$').filter(|body| !body.starts_with('$'))?;
         let mut parts = body.split('.').map(str::to_owned);
         let root = parts.next().unwrap_or_default();
@@ -73,13 +73,13 @@ pub(crate) fn parse_pointer(text: &str) -> Option<Vec<String>> {
 /// What references of one run resolve to.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RunValues {
-    pub params: Value,
-    pub outputs: BTreeMap<String, Value>,
+    pub(crate) params: Value,
+    pub(crate) outputs: BTreeMap<String, Value>,
 }
 
 impl RunValues {
     /// The template with every reference replaced by its whole value; what is not there is `null`.
-    pub fn resolve(&self, template: &Value) -> Value {
+    pub(crate) fn resolve(&self, template: &Value) -> Value {
         match template {
             Value::String(text) => match ValueReference::parse(text) {
                 Some(Ok(reference)) => self.resolve_reference(&reference),
@@ -95,7 +95,7 @@ impl RunValues {
     }
 
     /// An action's input: members that came to `null` are left out.
-    pub fn input(&self, with: &serde_json::Map<String, Value>) -> Value {
+    pub(crate) fn resolve_input(&self, with: &serde_json::Map<String, Value>) -> Value {
         let resolved = with.iter().map(|(name, template)| (name.clone(), self.resolve(template)));
         Value::Object(resolved.filter(|(_, value)| !value.is_null()).collect())
     }

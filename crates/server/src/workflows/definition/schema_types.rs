@@ -1,7 +1,7 @@
 //! Types of references, read from JSON schemas: does a value of this schema fit where that schema is expected?
 //!
 //! Knows exactly the schemas that occur: parameter schemas (closed, known keywords) and those derived from the
-//! actions' Rust types. Deliberately absent: full schema inclusion. A reference that passes here is checked again as
+//! actions' Rust types; it is no full check of schema inclusion. A reference that passes here is checked again as
 //! a value when the step runs.
 
 use std::collections::BTreeSet;
@@ -11,16 +11,16 @@ use serde_json::{Value, json};
 /// A schema at some place, and whether there may be nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct SchemaType {
-    pub schema: Value,
-    pub may_be_absent: bool,
+    pub(crate) schema: Value,
+    pub(crate) may_be_absent: bool,
 }
 
 impl SchemaType {
-    pub fn of(schema: Value) -> Self {
+    pub(crate) fn of(schema: Value) -> Self {
         Self { schema, may_be_absent: false }
     }
 
-    pub fn of_literal(value: &Value) -> Self {
+    pub(crate) fn of_literal(value: &Value) -> Self {
         Self::of(json!({"const": value}))
     }
 }

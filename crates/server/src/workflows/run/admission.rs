@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::facts::RunFact;
-use super::journal::{WrittenFact, write_fact};
+use super::journal::{WrittenFact, insert_fact};
 use super::progress::RunProgress;
 use super::state::WorkflowRunState;
 use crate::ops_log::{self, Admission, NewOp, Op, OpEvent, OpKind, now_ms};
@@ -76,7 +76,7 @@ pub(crate) fn admit_run(
 
 /// The run's clock starts.
 fn start_clock(connection: &Connection, op_id: &str, workflow: &CheckedWorkflow) -> rusqlite::Result<()> {
-    write_fact(connection, op_id, 0, &RunFact::Started { deadline_ms: now_ms() + workflow.time_limit_ms() })
+    insert_fact(connection, op_id, 0, &RunFact::Started { deadline_ms: now_ms() + workflow.time_limit_ms() })
         .map(|_| ())
 }
 
@@ -130,7 +130,7 @@ pub(crate) fn request_cancel(
     }
     let mut all = Vec::new();
     for fact in facts {
-        let written = write_fact(connection, op_id, folded.seq, &fact)?;
+        let written = insert_fact(connection, op_id, folded.seq, &fact)?;
         if let Some(WrittenFact { mut events, state }) = written
             && let Some(own) = events.pop()
         {

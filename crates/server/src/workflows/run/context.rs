@@ -53,16 +53,16 @@ pub(crate) struct RunContext {
 
 impl RunContext {
     /// Makes a fact durable; what others wrote meanwhile (a cancel) is taken in as well.
-    pub(crate) async fn record(&mut self, fact: RunFact) -> Result<(), RunHalt> {
+    pub(crate) async fn record_fact(&mut self, fact: RunFact) -> Result<(), RunHalt> {
         loop {
-            match self.journal.write(&self.op.op_id, self.progress.seq, &fact).await {
+            match self.journal.write_fact(&self.op.op_id, self.progress.seq, &fact).await {
                 Ok(None) => return Err(RunHalt::Over),
                 Ok(Some(WrittenFact { events, state })) => {
                     for event in &events {
                         self.progress.apply_event(event);
                     }
                     let Some(own) = events.last() else { return Ok(()) };
-                    self.journal.publish(&self.op, own.seq, own.at_ms, &fact, state);
+                    self.journal.publish_fact(&self.op, own.seq, own.at_ms, &fact, state);
                     return if state.is_terminal() { Err(RunHalt::Over) } else { Ok(()) };
                 }
                 Err(error) => {
@@ -83,11 +83,11 @@ impl RunContext {
 
     /// Records that botops stops, so that the restart does not count as a crash.
     pub(crate) async fn suspend(&mut self) {
-        let written = self.journal.write(&self.op.op_id, self.progress.seq, &RunFact::Suspended).await;
+        let written = self.journal.write_fact(&self.op.op_id, self.progress.seq, &RunFact::Suspended).await;
         if let Ok(Some(WrittenFact { events, state })) = written
             && let Some(own) = events.last()
         {
-            self.journal.publish(&self.op, own.seq, own.at_ms, &RunFact::Suspended, state);
+            self.journal.publish_fact(&self.op, own.seq, own.at_ms, &RunFact::Suspended, state);
         }
     }
 

@@ -92,7 +92,7 @@ async fn plan(
     changed: bool,
 ) -> PlannedStepView {
     let spec = step.uses.spec();
-    let input = values.input(&step.with);
+    let input = values.resolve_input(&step.with);
     let runs = all_met(&evaluate_conditions(&step.when, values, &Value::Null));
     let mut planned = PlannedStepView {
         step: step.id.clone(),

@@ -31,7 +31,7 @@ pub(crate) async fn record_ended_commands(
             Err(RecvError::Closed) => return,
         };
         let Some((run, fact)) = parse_ended_command(&event) else { continue };
-        if let Err(error) = journal.append(&run, &fact).await {
+        if let Err(error) = journal.append_fact(&run, &fact).await {
             tracing::warn!(run.id = run, "how a command of run {run} ended is not in its journal: {error}");
         }
     }

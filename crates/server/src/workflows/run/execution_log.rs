@@ -26,7 +26,7 @@ pub(crate) struct ExecutionLog {
 
 impl ExecutionLog {
     /// Opens the log; without it, runs go on (the store has everything).
-    pub fn open(path: &Path) -> Self {
+    pub(crate) fn open(path: &Path) -> Self {
         let file = LogFile::open(path.to_owned()).map_err(|error| {
             tracing::error!("the workflow log {} cannot be written: {error}", path.display());
         });
@@ -34,7 +34,7 @@ impl ExecutionLog {
     }
 
     /// Writes the line of a fact that is in the store.
-    pub fn write(&self, op: &Op, seq: u64, at_ms: i64, fact: &RunFact, state: WorkflowRunState) {
+    pub(crate) fn write_line(&self, op: &Op, seq: u64, at_ms: i64, fact: &RunFact, state: WorkflowRunState) {
         let (kind, _) = fact.to_row();
         let at = DateTime::<Utc>::from_timestamp_millis(at_ms).unwrap_or_default();
         let error = fact.error();
@@ -53,7 +53,7 @@ impl ExecutionLog {
     }
 
     /// The highest number per run among the newest lines, to see what a crash kept out.
-    pub fn newest_seqs(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn newest_seqs(&self) -> BTreeMap<String, u64> {
         let mut found = BTreeMap::new();
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(file) = file.as_mut() else { return found };

@@ -99,14 +99,14 @@ pub(crate) enum RunFact {
 
 impl RunFact {
     /// Its kind and its data, as the table keeps them.
-    pub fn to_row(&self) -> (String, Value) {
+    pub(crate) fn to_row(&self) -> (String, Value) {
         let mut data = serde_json::to_value(self).expect("a fact is JSON");
         let kind = data.as_object_mut().and_then(|members| members.remove("is")).unwrap_or_default();
         (kind.as_str().unwrap_or_default().to_owned(), data)
     }
 
     /// A fact as it was kept; `None` for one of a newer botops.
-    pub fn from_row(event: &OpEvent) -> Option<Self> {
+    pub(crate) fn from_row(event: &OpEvent) -> Option<Self> {
         let mut data = event.data.clone();
         if data.is_null() {
             data = json!({});
@@ -116,7 +116,7 @@ impl RunFact {
     }
 
     /// The state of the run's row after this fact; `None` leaves it.
-    pub fn run_state(&self) -> Option<WorkflowRunState> {
+    pub(crate) fn run_state(&self) -> Option<WorkflowRunState> {
         match self {
             Self::Admitted { state } | Self::Finished { state, .. } => Some(*state),
             Self::Started { .. } | Self::StepStarted { .. } => Some(WorkflowRunState::Running),
@@ -134,7 +134,7 @@ impl RunFact {
     }
 
     /// The step it is about.
-    pub fn step(&self) -> Option<&str> {
+    pub(crate) fn step(&self) -> Option<&str> {
         match self {
             Self::StepStarted { step, .. }
             | Self::AttemptFailed { step, .. }
@@ -149,7 +149,7 @@ impl RunFact {
     }
 
     /// The failure it tells of.
-    pub fn error(&self) -> Option<&WorkflowRunError> {
+    pub(crate) fn error(&self) -> Option<&WorkflowRunError> {
         match self {
             Self::AttemptFailed { error, .. } | Self::UndoAttemptFailed { error, .. } => Some(error),
             Self::StepFinished { error, .. }
@@ -161,7 +161,7 @@ impl RunFact {
     }
 
     /// One sentence.
-    pub fn sentence(&self, workflow: &str) -> String {
+    pub(crate) fn sentence(&self, workflow: &str) -> String {
         let name = |state: &WorkflowStepState| json!(state).as_str().unwrap_or_default().to_owned();
         match self {
             Self::Admitted { state } => format!("{workflow}: admitted, {}", state.as_str()),

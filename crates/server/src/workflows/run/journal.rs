@@ -48,19 +48,26 @@ impl RunJournal {
     }
 
     /// Makes a fact durable; `None` when the run is over already. It is not published yet.
-    pub(crate) async fn write(
+    pub(crate) async fn write_fact(
         &self,
         op_id: &str,
         seen: u64,
         fact: &RunFact,
     ) -> Result<Option<WrittenFact>, Error> {
         let (op_id, fact) = (op_id.to_owned(), fact.clone());
-        self.store.write(move |connection| Ok(write_fact(connection, &op_id, seen, &fact)?)).await
+        self.store.write(move |connection| Ok(insert_fact(connection, &op_id, seen, &fact)?)).await
     }
 
     /// Publishes a fact that is in the store: log line, event, metrics, and those who wait for the run.
-    pub(crate) fn publish(&self, op: &Op, seq: u64, at_ms: i64, fact: &RunFact, state: WorkflowRunState) {
-        self.log.write(op, seq, at_ms, fact, state);
+    pub(crate) fn publish_fact(
+        &self,
+        op: &Op,
+        seq: u64,
+        at_ms: i64,
+        fact: &RunFact,
+        state: WorkflowRunState,
+    ) {
+        self.log.write_line(op, seq, at_ms, fact, state);
         let (kind, _) = fact.to_row();
         let severity = match fact {
             RunFact::Finished { state: WorkflowRunState::NeedsAttention, .. } => Severity::Critical,
@@ -93,14 +100,14 @@ impl RunJournal {
         let mut progress = RunProgress::new(workflow);
         for event in &events {
             if let Some(fact) = progress.apply_event(event) {
-                self.publish(op, event.seq, event.at_ms, &fact, progress.state);
+                self.publish_fact(op, event.seq, event.at_ms, &fact, progress.state);
             }
         }
         Ok(progress)
     }
 
     /// Adds a fact to a run's journal, also after its end; what the run itself came to stays.
-    pub(crate) async fn append(&self, op_id: &str, fact: &RunFact) -> Result<(), Error> {
+    pub(crate) async fn append_fact(&self, op_id: &str, fact: &RunFact) -> Result<(), Error> {
         let (id, (kind, data)) = (op_id.to_owned(), fact.to_row());
         let written = self.store.write(move |connection| {
             let Some(op) = ops_log::load(connection, &id)? else { return Ok(None) };
@@ -109,7 +116,7 @@ impl RunJournal {
         });
         if let Some((op, seq)) = written.await? {
             let state = WorkflowRunState::parse(&op.state).unwrap_or(WorkflowRunState::NeedsAttention);
-            self.log.write(&op, seq, now_ms(), fact, state);
+            self.log.write_line(&op, seq, now_ms(), fact, state);
             self.changed.send_modify(|count| *count += 1);
         }
         Ok(())
@@ -128,12 +135,12 @@ impl RunJournal {
 
 /// What a write left: the events after the one last seen, the fact's own last, and the row's state.
 pub(crate) struct WrittenFact {
-    pub events: Vec<OpEvent>,
-    pub state: WorkflowRunState,
+    pub(crate) events: Vec<OpEvent>,
+    pub(crate) state: WorkflowRunState,
 }
 
 /// Writes a fact into a run's row and journal, and returns every event after `seen`; `None` when the run is over.
-pub(crate) fn write_fact(
+pub(crate) fn insert_fact(
     connection: &Connection,
     op_id: &str,
     seen: u64,

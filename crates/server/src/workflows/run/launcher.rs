@@ -58,7 +58,12 @@ impl RunLauncher {
     }
 
     /// Gives a run a task, unless it has one.
-    pub(crate) fn launch(self: &Arc<Self>, op: Op, workflow: Arc<CheckedWorkflow>, progress: RunProgress) {
+    pub(crate) fn launch_run(
+        self: &Arc<Self>,
+        op: Op,
+        workflow: Arc<CheckedWorkflow>,
+        progress: RunProgress,
+    ) {
         let cancel = CancellationToken::new();
         if progress.cancel_by.is_some() {
             cancel.cancel();
@@ -73,7 +78,7 @@ impl RunLauncher {
     }
 
     /// Tells a run's task that the run is cancelled; the journal says so already.
-    pub(crate) fn cancel(&self, op_id: &str) {
+    pub(crate) fn cancel_run(&self, op_id: &str) {
         if let Some(token) = self.active().get(op_id) {
             token.cancel();
         }
@@ -85,7 +90,7 @@ impl RunLauncher {
 
     async fn run_to_end(&self, mut run: RunContext) {
         let (id, name) = (run.op.op_id.clone(), run.op.name.clone());
-        let driven = AssertUnwindSafe(self.drive(&mut run)).catch_unwind().await;
+        let driven = AssertUnwindSafe(self.recover_and_drive(&mut run)).catch_unwind().await;
         if driven.is_err() {
             tracing::error!(run.id = id, "run {id} panicked");
             abandon_run(&mut run).await;
@@ -97,7 +102,7 @@ impl RunLauncher {
         }
     }
 
-    async fn drive(&self, run: &mut RunContext) -> RunHalt {
+    async fn recover_and_drive(&self, run: &mut RunContext) -> RunHalt {
         self.wait_for_first_answer().await;
         match recover_run(run).await {
             Ok(()) => drive_run(run).await,

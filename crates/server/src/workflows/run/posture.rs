@@ -25,7 +25,7 @@ pub(crate) async fn reach_posture(run: &mut RunContext) -> Result<(), RunHalt> {
     if let Some(raise) = &after.raise {
         publish_raised(run, raise, leave, error.is_none());
     }
-    run.record(RunFact::PostureReached { leave: leave.to_owned(), error }).await
+    run.record_fact(RunFact::PostureReached { leave: leave.to_owned(), error }).await
 }
 
 /// `None` when trading is paused; why not, when the last try failed.

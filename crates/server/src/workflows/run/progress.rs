@@ -15,49 +15,49 @@ use crate::workflows::definition::{CheckedWorkflow, WorkflowCriterion};
 /// What is known of one step.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StepProgress {
-    pub id: String,
-    pub state: WorkflowStepState,
-    pub attempts: u32,
+    pub(crate) id: String,
+    pub(crate) state: WorkflowStepState,
+    pub(crate) attempts: u32,
     /// Attempts that failed; those that a crash cut off do not count.
-    pub failures: u32,
+    pub(crate) failures: u32,
     /// An attempt was begun and has no outcome; its revision of the action.
-    pub in_flight: Option<u32>,
+    pub(crate) in_flight: Option<u32>,
     /// Some attempt may have had an effect although it failed.
-    pub in_doubt: bool,
-    pub retry_at_ms: Option<i64>,
-    pub until_ms: Option<i64>,
-    pub input: Option<Value>,
-    pub output: Option<Value>,
-    pub criteria: Vec<WorkflowCriterion>,
-    pub error: Option<WorkflowRunError>,
+    pub(crate) in_doubt: bool,
+    pub(crate) retry_at_ms: Option<i64>,
+    pub(crate) until_ms: Option<i64>,
+    pub(crate) input: Option<Value>,
+    pub(crate) output: Option<Value>,
+    pub(crate) criteria: Vec<WorkflowCriterion>,
+    pub(crate) error: Option<WorkflowRunError>,
     /// What was learnt later of a command whose answer did not come.
-    pub later: Option<String>,
-    pub undo_attempts: u32,
-    pub undo_retry_at_ms: Option<i64>,
-    pub undo_ended: bool,
-    pub started_ms: Option<i64>,
-    pub finished_ms: Option<i64>,
+    pub(crate) later: Option<String>,
+    pub(crate) undo_attempts: u32,
+    pub(crate) undo_retry_at_ms: Option<i64>,
+    pub(crate) undo_ended: bool,
+    pub(crate) started_ms: Option<i64>,
+    pub(crate) finished_ms: Option<i64>,
 }
 
 /// What the facts of a run add up to.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RunProgress {
-    pub state: WorkflowRunState,
-    pub steps: Vec<StepProgress>,
-    pub started_ms: Option<i64>,
-    pub finished_ms: Option<i64>,
-    pub deadline_ms: Option<i64>,
-    pub cancel_by: Option<String>,
-    pub turned_back: Option<TurnBackReason>,
-    pub posture: Option<Result<(), WorkflowRunError>>,
-    pub outputs: Option<Value>,
-    pub error: Option<WorkflowRunError>,
-    pub suspended: bool,
-    pub seq: u64,
+    pub(crate) state: WorkflowRunState,
+    pub(crate) steps: Vec<StepProgress>,
+    pub(crate) started_ms: Option<i64>,
+    pub(crate) finished_ms: Option<i64>,
+    pub(crate) deadline_ms: Option<i64>,
+    pub(crate) cancel_by: Option<String>,
+    pub(crate) turned_back: Option<TurnBackReason>,
+    pub(crate) posture: Option<Result<(), WorkflowRunError>>,
+    pub(crate) outputs: Option<Value>,
+    pub(crate) error: Option<WorkflowRunError>,
+    pub(crate) suspended: bool,
+    pub(crate) seq: u64,
 }
 
 impl RunProgress {
-    pub fn new(workflow: &CheckedWorkflow) -> Self {
+    pub(crate) fn new(workflow: &CheckedWorkflow) -> Self {
         let steps = workflow.definition.steps.iter().map(|step| StepProgress {
             id: step.id.clone(),
             state: WorkflowStepState::Pending,
@@ -94,7 +94,7 @@ impl RunProgress {
         }
     }
 
-    pub fn of(workflow: &CheckedWorkflow, events: &[OpEvent]) -> Self {
+    pub(crate) fn of(workflow: &CheckedWorkflow, events: &[OpEvent]) -> Self {
         let mut progress = Self::new(workflow);
         for event in events {
             progress.apply_event(event);
@@ -103,7 +103,7 @@ impl RunProgress {
     }
 
     /// Adds an event of the run's journal; returns its fact, unless a newer botops wrote it.
-    pub fn apply_event(&mut self, event: &OpEvent) -> Option<RunFact> {
+    pub(crate) fn apply_event(&mut self, event: &OpEvent) -> Option<RunFact> {
         self.seq = event.seq;
         let fact = RunFact::from_row(event)?;
         self.apply(&fact, event.at_ms);
@@ -134,19 +134,19 @@ impl RunProgress {
     }
 
     /// The outputs of finished steps, by id.
-    pub fn step_outputs(&self) -> BTreeMap<String, Value> {
+    pub(crate) fn step_outputs(&self) -> BTreeMap<String, Value> {
         let with = self.steps.iter().filter_map(|step| Some((step.id.clone(), step.output.clone()?)));
         with.collect()
     }
 
     /// Whether the point of no return is, or may be, behind.
-    pub fn is_past_pivot(&self, workflow: &CheckedWorkflow) -> bool {
-        let pivot = workflow.pivot().and_then(|index| self.steps.get(index));
+    pub(crate) fn is_past_pivot(&self, workflow: &CheckedWorkflow) -> bool {
+        let pivot = workflow.pivot_index().and_then(|index| self.steps.get(index));
         pivot.is_some_and(|step| step.acted() || step.in_doubt || step.in_flight.is_some())
     }
 
     /// The step that made the run fail.
-    pub fn failed_step(&self) -> Option<&StepProgress> {
+    pub(crate) fn failed_step(&self) -> Option<&StepProgress> {
         self.steps.iter().find(|step| step.error.is_some() && step.state != WorkflowStepState::Succeeded)
     }
 }
@@ -200,7 +200,7 @@ impl StepProgress {
     }
 
     /// Whether it did, or may have done, something.
-    pub fn acted(&self) -> bool {
+    pub(crate) fn acted(&self) -> bool {
         self.output.is_some() || self.state == WorkflowStepState::Unknown
     }
 }

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use super::facts::RunFact;
-use super::journal::{WrittenFact, write_fact};
+use super::journal::{WrittenFact, insert_fact};
 use super::launcher::RunLauncher;
 use super::progress::RunProgress;
 use super::state::WorkflowRunState;
@@ -38,13 +38,13 @@ impl RunQueue {
     }
 
     /// Says that a run with the state `queued` is in the store.
-    pub(crate) fn add(&self) {
+    pub(crate) fn add_run(&self) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.added.notify_one();
     }
 
     /// Gives free locks to those who wait, first come, first served, until the stop.
-    pub(crate) async fn serve(self: Arc<Self>) {
+    pub(crate) async fn serve_queue(self: Arc<Self>) {
         loop {
             let idle = self.waiting.load(Ordering::Relaxed) == 0;
             tokio::select! {
@@ -69,7 +69,7 @@ impl RunQueue {
         let queued: Vec<Op> = live.into_iter().filter(is_queued).collect();
         self.waiting.store(queued.len(), Ordering::Relaxed);
         for op in queued {
-            let workflow = self.library.pinned(&op.def_sha).await?;
+            let workflow = self.library.pinned_definition(&op.def_sha).await?;
             let Some(lock) = workflow.lock_key(self.launcher.world().bots.id()) else { continue };
             let (waiting, definition) = (op.clone(), workflow.clone());
             let begun = store
@@ -78,11 +78,11 @@ impl RunQueue {
             let Some((WrittenFact { events, state }, fact)) = begun else { continue };
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             if let Some(own) = events.last() {
-                self.launcher.journal().publish(&op, own.seq, own.at_ms, &fact, state);
+                self.launcher.journal().publish_fact(&op, own.seq, own.at_ms, &fact, state);
             }
             if !state.is_terminal() {
                 let progress = RunProgress::of(&workflow, &events);
-                self.launcher.launch(op, workflow, progress);
+                self.launcher.launch_run(op, workflow, progress);
             }
         }
         Ok(())
@@ -104,5 +104,5 @@ fn begin_or_expire(
     } else {
         RunFact::Started { deadline_ms: now_ms() + workflow.time_limit_ms() }
     };
-    Ok(write_fact(connection, &op.op_id, 0, &fact)?.map(|written| (written, fact)))
+    Ok(insert_fact(connection, &op.op_id, 0, &fact)?.map(|written| (written, fact)))
 }

@@ -27,7 +27,7 @@ pub(crate) async fn resume_runs(
     }
     let logged = journal.log().newest_seqs();
     for op in live {
-        let Ok(workflow) = library.pinned(&op.def_sha).await else {
+        let Ok(workflow) = library.pinned_definition(&op.def_sha).await else {
             tracing::error!(run.id = op.op_id, "the definition of run {} is gone; it cannot go on", op.op_id);
             continue;
         };
@@ -49,14 +49,14 @@ pub(crate) async fn resume_runs(
         for event in &events {
             let Some(fact) = so_far.apply_event(event) else { continue };
             if event.seq > seen {
-                journal.log().write(&op, event.seq, event.at_ms, &fact, so_far.state);
+                journal.log().write_line(&op, event.seq, event.at_ms, &fact, so_far.state);
             }
         }
         if progress.state == WorkflowRunState::Queued {
-            queue.add();
+            queue.add_run();
         } else {
             tracing::info!(run.id = op.op_id, "run {} of {} is taken up again", op.op_id, op.name);
-            launcher.launch(op, workflow, progress);
+            launcher.launch_run(op, workflow, progress);
         }
     }
     Ok(())

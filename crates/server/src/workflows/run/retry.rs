@@ -15,7 +15,7 @@ pub(crate) struct RetrySchedule {
 }
 
 impl RetrySchedule {
-    pub fn new(action: Action, retry: Option<&RetryRule>, is_undo: bool) -> Self {
+    pub(crate) fn new(action: Action, retry: Option<&RetryRule>, is_undo: bool) -> Self {
         use StepFailureClass::{Busy, Io, Timeout, Transport};
         if let Some(retry) = retry {
             let (max, base_ms, factor, cap_ms) = (retry.max, retry.base_ms, retry.factor, retry.cap_ms);
@@ -31,7 +31,7 @@ impl RetrySchedule {
     }
 
     /// When to try again after so many failures, with full jitter; `None` when this was the last try.
-    pub fn next_at_ms(&self, failures: u32, class: StepFailureClass) -> Option<i64> {
+    pub(crate) fn next_at_ms(&self, failures: u32, class: StepFailureClass) -> Option<i64> {
         if failures > self.max || !self.on.contains(&class) {
             return None;
         }

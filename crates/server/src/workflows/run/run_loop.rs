@@ -30,7 +30,7 @@ pub(crate) async fn drive_run(run: &mut RunContext) -> RunHalt {
                 let workflow = run.workflow.clone();
                 StepRun { step: &workflow.definition.steps[index], index, run }.execute().await
             }
-            NextMove::TurnBack(why) => run.record(RunFact::Undoing { why }).await,
+            NextMove::TurnBack(why) => run.record_fact(RunFact::Undoing { why }).await,
             NextMove::Undo(index) => undo_step(run, index).await,
             NextMove::Posture => reach_posture(run).await,
             NextMove::Finish(state) => finish_run(run, state).await,
@@ -52,7 +52,7 @@ pub(crate) async fn recover_run(run: &mut RunContext) -> Result<(), RunHalt> {
         return finish_in_doubt(run, in_doubt(message)).await;
     }
     if recoveries > 0 && !run.progress.suspended {
-        run.record(RunFact::Recovered { recoveries }).await?;
+        run.record_fact(RunFact::Recovered { recoveries }).await?;
     }
     let mut steps = run.workflow.definition.steps.iter().zip(&run.progress.steps);
     let changed = steps.find(|(step, of_step)| {
@@ -67,7 +67,7 @@ pub(crate) async fn recover_run(run: &mut RunContext) -> Result<(), RunHalt> {
         criteria: Vec::new(),
         error: Some(unknown.clone()),
     };
-    run.record(fact).await?;
+    run.record_fact(fact).await?;
     if run.workflow.definition.policy.on_crash == WorkflowOnCrash::Halt {
         return finish_in_doubt(run, unknown).await;
     }
@@ -87,7 +87,7 @@ fn in_doubt(message: impl Into<String>) -> WorkflowRunError {
 
 async fn finish_in_doubt(run: &mut RunContext, error: WorkflowRunError) -> Result<(), RunHalt> {
     let state = WorkflowRunState::NeedsAttention;
-    run.record(RunFact::Finished { state, outputs: None, error: Some(error) }).await
+    run.record_fact(RunFact::Finished { state, outputs: None, error: Some(error) }).await
 }
 
 async fn finish_run(run: &mut RunContext, state: WorkflowRunState) -> Result<(), RunHalt> {
@@ -97,7 +97,7 @@ async fn finish_run(run: &mut RunContext, state: WorkflowRunState) -> Result<(),
     let outputs = templates.map(|(name, template)| (name.clone(), values.resolve(template)));
     let outputs: serde_json::Map<String, Value> = outputs.collect();
     let error = (state != WorkflowRunState::Succeeded).then(|| explain_end(run, state));
-    run.record(RunFact::Finished { state, outputs: Some(Value::Object(outputs)), error }).await?;
+    run.record_fact(RunFact::Finished { state, outputs: Some(Value::Object(outputs)), error }).await?;
     Err(RunHalt::Over)
 }
 

@@ -90,7 +90,7 @@ pub(crate) struct RunMetrics {
 }
 
 impl RunMetrics {
-    pub fn new(metrics: &Metrics) -> Self {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
         let ended = metrics.add(
             "workflow_runs",
             "CheckedWorkflow runs that ended, by final state",
@@ -101,12 +101,12 @@ impl RunMetrics {
         Self { ended, ratio }
     }
 
-    pub fn count_ended(&self, workflow: &str, state: WorkflowRunState) {
+    pub(crate) fn count_ended(&self, workflow: &str, state: WorkflowRunState) {
         let labels = RunStateLabels { workflow: workflow.to_owned(), state: state.as_str() };
         self.ended.get_or_create(&labels).inc();
     }
 
-    pub fn set_success_ratio(&self, workflow: &str, ratio: Option<f64>) {
+    pub(crate) fn set_success_ratio(&self, workflow: &str, ratio: Option<f64>) {
         if let Some(ratio) = ratio {
             self.ratio.get_or_create(&WorkflowLabels { workflow: workflow.to_owned() }).set(ratio);
         }

@@ -54,7 +54,7 @@ impl StepRun<'_> {
 
     async fn attempt(mut self) -> Result<(), RunHalt> {
         let spec = self.step.uses.spec();
-        let input = self.run.values().input(&self.step.with);
+        let input = self.run.values().resolve_input(&self.step.with);
         let key = self.key();
         let attempt = self.run.progress.steps[self.index].attempts + 1;
         failpoints::point("wf:step_starting");
@@ -66,9 +66,9 @@ impl StepRun<'_> {
             key: key.clone(),
             input: journal_input(&input),
         };
-        self.run.record(started).await?;
+        self.run.record_fact(started).await?;
         failpoints::point("wf:step_started");
-        let is_pivot = self.run.workflow.pivot() == Some(self.index);
+        let is_pivot = self.run.workflow.pivot_index() == Some(self.index);
         if attempt == 1 && self.run.progress.cancel_by.is_some() && !is_pivot {
             return self.end_interrupted(StepInterrupt::Cancelled, None).await;
         }
@@ -120,7 +120,7 @@ impl StepRun<'_> {
         if let Some(retry_at_ms) = schedule.next_at_ms(failures, failure.class).filter(|_| !stops) {
             let step = self.step.id.clone();
             let failed = RunFact::AttemptFailed { step, attempt, error, in_doubt, retry_at_ms };
-            return self.run.record(failed).await;
+            return self.run.record_fact(failed).await;
         }
         let state = if in_doubt { WorkflowStepState::Unknown } else { WorkflowStepState::Failed };
         self.finish(state, None, Vec::new(), Some(error)).await
@@ -202,7 +202,7 @@ impl StepRun<'_> {
         error: Option<WorkflowRunError>,
     ) -> Result<(), RunHalt> {
         let step = self.step.id.clone();
-        self.run.record(RunFact::StepFinished { step, state, output, criteria, error }).await?;
+        self.run.record_fact(RunFact::StepFinished { step, state, output, criteria, error }).await?;
         failpoints::point("wf:step_finished");
         Ok(())
     }

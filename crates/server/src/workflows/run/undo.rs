@@ -22,7 +22,7 @@ pub(crate) async fn undo_step(run: &mut RunContext, index: usize) -> Result<(), 
         let criteria = evaluate_conditions(&undo.when, &run.values(), &Value::Null);
         if !all_met(&criteria) {
             let (step, state) = (step.id.clone(), WorkflowStepState::Skipped);
-            return run.record(RunFact::UndoFinished { step, state, error: None }).await;
+            return run.record_fact(RunFact::UndoFinished { step, state, error: None }).await;
         }
     }
     if let Some(due) = run.progress.steps[index].undo_retry_at_ms {
@@ -33,13 +33,13 @@ pub(crate) async fn undo_step(run: &mut RunContext, index: usize) -> Result<(), 
 
 async fn attempt_undo(run: &mut RunContext, index: usize, id: &str, undo: &StepUndo) -> Result<(), RunHalt> {
     let spec = undo.uses.spec();
-    let input = run.values().input(&undo.with);
+    let input = run.values().resolve_input(&undo.with);
     let key = format!("{}/{id}/undo", run.op.op_id);
     let attempt = run.progress.steps[index].undo_attempts + 1;
     let (step, action) = (id.to_owned(), spec.name.to_owned());
     let started =
         RunFact::UndoStarted { step, attempt, action, key: key.clone(), input: journal_input(&input) };
-    run.record(started).await?;
+    run.record_fact(started).await?;
     failpoints::point("wf:undo_started");
     let limit = Duration::from_secs(undo.timeout_s.unwrap_or(spec.timeout_s));
     let call = run.action_call(id, key, limit);
@@ -66,7 +66,7 @@ async fn attempt_undo(run: &mut RunContext, index: usize, id: &str, undo: &StepU
             }
         }
     };
-    run.record(fact).await?;
+    run.record_fact(fact).await?;
     failpoints::point("wf:undo_finished");
     Ok(())
 }

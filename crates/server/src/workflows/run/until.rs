@@ -47,7 +47,7 @@ impl UntilWait<'_> {
             return Ok(stored);
         }
         let until_ms = now_ms() + i64::try_from(until.for_s).unwrap_or(300) * 1_000;
-        run.record(RunFact::UntilBegun { step: step.id.clone(), until_ms }).await?;
+        run.record_fact(RunFact::UntilBegun { step: step.id.clone(), until_ms }).await?;
         Ok(until_ms)
     }
 
