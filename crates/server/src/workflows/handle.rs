@@ -120,7 +120,7 @@ impl Workflows {
     /// [`Code::StoreUnavailable`].
     pub async fn list_workflows(&self) -> Result<WorkflowListView, Error> {
         let listing = self.library.list_workflows().await;
-        self.store.read(move |connection| Ok(views::list_view(connection, &listing)?)).await
+        self.store.read(move |connection| Ok(views::render_workflow_list(connection, &listing)?)).await
     }
 
     /// One workflow with its steps and its newest runs.
@@ -129,7 +129,7 @@ impl Workflows {
     /// [`Code::WorkflowUnknown`].
     pub async fn get_workflow(&self, id: &str) -> Result<WorkflowView, Error> {
         let known = self.library.find_workflow(id).await?;
-        self.store.read(move |connection| Ok(views::workflow_view(connection, &known)?)).await
+        self.store.read(move |connection| Ok(views::render_workflow(connection, &known)?)).await
     }
 
     /// Whether a workflow restarts the bot, and within what time it is over, what it takes back included; `None` when
@@ -202,7 +202,7 @@ impl Workflows {
         let steps = plan_steps(&known.workflow, self.launcher.world(), &params, &run).await;
         let lock = known.workflow.lock_key(self.launcher.world().bots.id());
         self.store
-            .read(move |connection| Ok(views::plan_view(connection, &known, &params, lock, steps)?))
+            .read(move |connection| Ok(views::render_plan(connection, &known, &params, lock, steps)?))
             .await
     }
 
@@ -272,7 +272,7 @@ impl Workflows {
         self.library.find_workflow(id).await?;
         let name = id.to_owned();
         self.store
-            .read(move |connection| Ok(views::run_page(connection, &name, after.as_deref(), limit)?))
+            .read(move |connection| Ok(views::load_run_page(connection, &name, after.as_deref(), limit)?))
             .await
     }
 
@@ -317,7 +317,7 @@ impl Workflows {
     async fn view_run(&self, op: Op, workflow: &Arc<CheckedWorkflow>) -> Result<WorkflowRunView, Error> {
         let workflow = workflow.clone();
         self.store
-            .read(move |connection| Ok(views::run_view(connection, &op.op_id, &workflow)?))
+            .read(move |connection| Ok(views::load_run_view(connection, &op.op_id, &workflow)?))
             .await?
             .ok_or_else(|| Error::new(Code::WorkflowRunUnknown))
     }

@@ -269,18 +269,18 @@ fn table_time(ms: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(ms).unwrap_or_default()
 }
 
-pub(super) fn list_view(
+pub(super) fn render_workflow_list(
     connection: &Connection,
     listing: &WorkflowListing,
 ) -> rusqlite::Result<WorkflowListView> {
     let mut items = Vec::new();
     for known in listing.known.values() {
-        items.push(brief_view(connection, known)?);
+        items.push(render_brief(connection, known)?);
     }
     Ok(WorkflowListView { items, next: None, omitted: 0, findings: listing.strays.clone() })
 }
 
-fn brief_view(connection: &Connection, known: &KnownWorkflow) -> rusqlite::Result<WorkflowBriefView> {
+fn render_brief(connection: &Connection, known: &KnownWorkflow) -> rusqlite::Result<WorkflowBriefView> {
     let definition = &known.workflow.definition;
     Ok(WorkflowBriefView {
         workflow_id: definition.id.clone(),
@@ -297,7 +297,7 @@ fn brief_view(connection: &Connection, known: &KnownWorkflow) -> rusqlite::Resul
     })
 }
 
-pub(super) fn workflow_view(
+pub(super) fn render_workflow(
     connection: &Connection,
     known: &KnownWorkflow,
 ) -> rusqlite::Result<WorkflowView> {
@@ -312,13 +312,13 @@ pub(super) fn workflow_view(
     let id = &known.workflow.definition.id;
     let last = ops_log::newest(connection, OpKind::Workflow, Some(id), LAST_RUNS)?;
     Ok(WorkflowView {
-        brief: brief_view(connection, known)?,
+        brief: render_brief(connection, known)?,
         steps: steps.collect(),
-        last_runs: last.iter().map(run_brief_view).collect(),
+        last_runs: last.iter().map(render_run_brief).collect(),
     })
 }
 
-fn run_brief_view(op: &Op) -> RunBriefView {
+fn render_run_brief(op: &Op) -> RunBriefView {
     let state = WorkflowRunState::parse(&op.state).unwrap_or(WorkflowRunState::NeedsAttention);
     RunBriefView {
         run_id: op.op_id.clone(),
@@ -332,7 +332,7 @@ fn run_brief_view(op: &Op) -> RunBriefView {
 }
 
 /// Run ids grow with time, so an id is a cursor.
-pub(super) fn run_page(
+pub(super) fn load_run_page(
     connection: &Connection,
     name: &str,
     after: Option<&str>,
@@ -349,7 +349,7 @@ pub(super) fn run_page(
     ids.truncate(limit as usize);
     let mut items = Vec::new();
     for id in &ids {
-        items.extend(ops_log::load(connection, id)?.as_ref().map(run_brief_view));
+        items.extend(ops_log::load(connection, id)?.as_ref().map(render_run_brief));
     }
     let next = ids.last().filter(|_| more).cloned();
     let omitted = match &next {
@@ -362,7 +362,7 @@ pub(super) fn run_page(
 }
 
 /// A run as its facts tell it.
-pub(super) fn run_view(
+pub(super) fn load_run_view(
     connection: &Connection,
     op_id: &str,
     workflow: &CheckedWorkflow,
@@ -372,7 +372,7 @@ pub(super) fn run_view(
     let progress = RunProgress::of(workflow, &events);
     let state = progress.state;
     let queue_position =
-        if state == WorkflowRunState::Queued { Some(queue_position_of(connection, &op)?) } else { None };
+        if state == WorkflowRunState::Queued { Some(count_runs_before(connection, &op)?) } else { None };
     let open = [
         WorkflowStepState::Pending,
         WorkflowStepState::Running,
@@ -391,7 +391,7 @@ pub(super) fn run_view(
         _ => Some(500),
     };
     let steps = workflow.definition.steps.iter().zip(&progress.steps);
-    let steps = steps.map(|(step, of_step)| run_step_view(step.uses.name(), of_step)).collect();
+    let steps = steps.map(|(step, of_step)| render_run_step(step.uses.name(), of_step)).collect();
     Ok(Some(WorkflowRunView {
         run_id: op.op_id,
         workflow_id: op.name,
@@ -422,7 +422,7 @@ pub(super) fn run_view(
     }))
 }
 
-fn queue_position_of(connection: &Connection, op: &Op) -> rusqlite::Result<u32> {
+fn count_runs_before(connection: &Connection, op: &Op) -> rusqlite::Result<u32> {
     connection
         .prepare_cached(
             "SELECT count(*) FROM ops WHERE kind = 'workflow' AND live = 1 AND state = 'queued'
@@ -431,7 +431,7 @@ fn queue_position_of(connection: &Connection, op: &Op) -> rusqlite::Result<u32> 
         .query_row(params![op.created_ms, op.op_id], |row| row.get(0))
 }
 
-fn run_step_view(uses: &str, step: &StepProgress) -> RunStepView {
+fn render_run_step(uses: &str, step: &StepProgress) -> RunStepView {
     RunStepView {
         step: step.id.clone(),
         uses: uses.to_owned(),
@@ -448,7 +448,7 @@ fn run_step_view(uses: &str, step: &StepProgress) -> RunStepView {
     }
 }
 
-pub(super) fn plan_view(
+pub(super) fn render_plan(
     connection: &Connection,
     known: &KnownWorkflow,
     params: &Value,

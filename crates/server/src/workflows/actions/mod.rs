@@ -2,7 +2,7 @@
 //!
 //! Each action is one file with everything about it: its name, typed input and output (their JSON schemas are what
 //! references are checked against when a file is read), what it touches, how it may be repeated after a crash, a
-//! prediction for dry runs, and the work itself. To add one: write the file, name it in [`Action::ALL`], and write the
+//! prediction for dry runs, and the work itself. To add one: write the file, name it in [`StepAction::ALL`], and write the
 //! list in `schemas/workflow.schema.json` anew (`UPDATE_DOCUMENTS=1 cargo test -p botops-server --lib workflows`).
 //! There is no shell, no HTTP call and no path from a parameter among them, and there should be none.
 
@@ -49,9 +49,9 @@ pub(crate) use spec::{ActionClass, ActionRepeat, ActionSpec};
 
 /// One of the list.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Action(&'static ActionRow);
+pub(crate) struct StepAction(&'static ActionRow);
 
-impl Action {
+impl StepAction {
     /// The closed list.
     const ALL: &[Self] = &[
         Self::of::<bot_status::BotStatus>(),
@@ -100,7 +100,7 @@ impl Action {
 
     fn schemas(self) -> &'static ActionSchemas {
         static SCHEMAS: LazyLock<BTreeMap<&str, ActionSchemas>> = LazyLock::new(|| {
-            Action::ALL.iter().map(|action| (action.name(), (action.0.schemas)())).collect()
+            StepAction::ALL.iter().map(|action| (action.name(), (action.0.schemas)())).collect()
         });
         SCHEMAS.get(self.name()).expect("every action is in ALL")
     }
@@ -138,7 +138,7 @@ impl Action {
     }
 }
 
-impl<'de> Deserialize<'de> for Action {
+impl<'de> Deserialize<'de> for StepAction {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         let known = Self::ALL.iter().find(|action| action.name() == name);
@@ -160,8 +160,8 @@ mod tests {
     /// The list as the schema file has it, lines filled up to the usual width.
     fn listed() -> String {
         let mut lines = vec![String::new()];
-        for (index, action) in Action::ALL.iter().enumerate() {
-            let comma = if index + 1 < Action::ALL.len() { "," } else { "" };
+        for (index, action) in StepAction::ALL.iter().enumerate() {
+            let comma = if index + 1 < StepAction::ALL.len() { "," } else { "" };
             let item = format!("\"{}\"{comma}", action.name());
             let line = lines.last_mut().unwrap();
             if line.is_empty() {
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn every_action_is_declared_whole_and_once() {
         let mut names = BTreeSet::new();
-        for action in Action::ALL {
+        for action in StepAction::ALL {
             assert!(names.insert(action.name()), "{action:?} stands twice");
             assert!(!action.spec().summary.is_empty(), "{action:?} does not say what it does");
             assert_eq!(action.input_schema()["type"], "object", "{action:?}");

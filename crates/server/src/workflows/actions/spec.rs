@@ -15,7 +15,7 @@ pub enum ActionClass {
     LocalWrite,
     /// It computes.
     Compute,
-    /// It tells.
+    /// It publishes an event.
     Event,
     /// It waits.
     Timer,

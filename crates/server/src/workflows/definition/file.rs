@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::workflows::actions::{Action, StepFailureClass};
+use crate::workflows::actions::{StepAction, StepFailureClass};
 use botops_core::error::Severity;
 
 /// What a workflow may do to the world.
@@ -45,7 +45,7 @@ pub(crate) enum WorkflowOnCrash {
     Halt,
 }
 
-/// A workflow as it stands in its file.
+/// A workflow as its file has it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WorkflowDefinition {
@@ -95,7 +95,7 @@ pub(crate) enum WorkflowLock {
 #[serde(deny_unknown_fields)]
 pub(crate) struct WorkflowStep {
     pub(crate) id: String,
-    pub(crate) uses: Action,
+    pub(crate) uses: StepAction,
     #[serde(default)]
     pub(crate) with: Map<String, Value>,
     #[serde(default)]
@@ -142,7 +142,7 @@ pub(crate) enum NoUndo {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StepUndo {
-    pub(crate) uses: Action,
+    pub(crate) uses: StepAction,
     #[serde(default)]
     pub(crate) with: Map<String, Value>,
     #[serde(default)]

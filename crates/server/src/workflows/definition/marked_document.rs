@@ -1,4 +1,4 @@
-//! A document whose values know where they stand in the file, and faults with that place.
+//! A document with line and column of each value, and faults at such a position.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -37,7 +37,7 @@ pub struct WorkflowFinding {
     pub message: String,
 }
 
-/// A document and where each of its values stands, by JSON pointer.
+/// A document with line and column of each value, by JSON pointer.
 #[derive(Debug, Clone)]
 pub(crate) struct MarkedDocument {
     pub(crate) value: Value,
@@ -45,22 +45,22 @@ pub(crate) struct MarkedDocument {
 }
 
 impl MarkedDocument {
-    /// A document and where its values stand.
+    /// A document with the positions of its values.
     pub(crate) fn new(value: Value, marks: BTreeMap<String, (usize, usize)>) -> Self {
         Self { value, marks }
     }
 
-    /// A document without places: it does not come from a file.
+    /// A document without positions: it does not come from a file.
     pub(crate) fn bare(value: Value) -> Self {
         Self { value, marks: BTreeMap::new() }
     }
 
-    /// Where the value at `pointer` stands, or the nearest one around it.
-    pub(crate) fn place(&self, pointer: &str) -> (usize, usize) {
+    /// Line and column of the value at `pointer`, or of the nearest one around it.
+    pub(crate) fn position(&self, pointer: &str) -> (usize, usize) {
         let mut pointer = pointer;
         loop {
-            if let Some(place) = self.marks.get(pointer) {
-                return *place;
+            if let Some(position) = self.marks.get(pointer) {
+                return *position;
             }
             match pointer.rsplit_once('/') {
                 Some((parent, _)) => pointer = parent,
@@ -71,7 +71,7 @@ impl MarkedDocument {
 
     /// A fault at `pointer`.
     pub(crate) fn fault(&self, pointer: &str, message: impl Into<String>) -> DefinitionFault {
-        let (line, column) = self.place(pointer);
+        let (line, column) = self.position(pointer);
         DefinitionFault { line, column, message: message.into() }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-/// A schema at some place, and whether there may be nothing.
+/// The schema of a value, and whether there may be nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct SchemaType {
     pub(crate) schema: Value,

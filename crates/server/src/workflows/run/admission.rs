@@ -112,25 +112,25 @@ pub(crate) fn request_cancel(
     by: String,
 ) -> Result<Vec<(OpEvent, RunFact, WorkflowRunState)>, Abort> {
     let events = ops_log::events(connection, op_id, 0)?;
-    let folded = RunProgress::of(workflow, &events);
+    let progress = RunProgress::of(workflow, &events);
     let over = |state: WorkflowRunState| Error::new(Code::WorkflowRunOver).context("state", state.as_str());
-    if folded.state.is_terminal() {
-        return Err(over(folded.state).context("run_id", op_id).into());
+    if progress.state.is_terminal() {
+        return Err(over(progress.state).context("run_id", op_id).into());
     }
-    if folded.cancel_by.is_some() || folded.turned_back.is_some() {
+    if progress.cancel_by.is_some() || progress.turned_back.is_some() {
         return Ok(Vec::new());
     }
-    if folded.is_past_pivot(workflow) {
+    if progress.is_past_pivot(workflow) {
         return Err(Error::new(Code::WorkflowPastPivot).context("run_id", op_id).into());
     }
     let mut facts = vec![RunFact::CancelRequested { by }];
-    if folded.state == WorkflowRunState::Queued {
+    if progress.state == WorkflowRunState::Queued {
         let error = None;
         facts.push(RunFact::Finished { state: WorkflowRunState::Cancelled, outputs: None, error });
     }
     let mut all = Vec::new();
     for fact in facts {
-        let written = insert_fact(connection, op_id, folded.seq, &fact)?;
+        let written = insert_fact(connection, op_id, progress.seq, &fact)?;
         if let Some(WrittenFact { mut events, state }) = written
             && let Some(own) = events.pop()
         {

@@ -10,7 +10,7 @@ use super::failure::to_run_error;
 use super::retry::RetrySchedule;
 use super::state::WorkflowRunError;
 use crate::events::NewEvent;
-use crate::workflows::actions::{Action, PauseTrading};
+use crate::workflows::actions::{PauseTrading, StepAction};
 use crate::workflows::definition::{RaiseRule, SafePosture};
 use botops_contract::EventKind;
 
@@ -30,7 +30,7 @@ pub(crate) async fn reach_posture(run: &mut RunContext) -> Result<(), RunHalt> {
 
 /// `None` when trading is paused; why not, when the last try failed.
 async fn pause_trading(run: &RunContext) -> Result<Option<WorkflowRunError>, RunHalt> {
-    const PAUSE: Action = Action::of::<PauseTrading>();
+    const PAUSE: StepAction = StepAction::of::<PauseTrading>();
     let schedule = RetrySchedule::new(PAUSE, None, true);
     let mut failures = 0;
     loop {

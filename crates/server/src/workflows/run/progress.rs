@@ -1,6 +1,6 @@
 //! What the facts of a run add up to.
 //!
-//! What a run is stands nowhere but in its facts: [`RunProgress`] is computed from them, while the run goes on and
+//! Only the facts say how far a run is: [`RunProgress`] is computed from them, while the run goes on and
 //! again after a crash, by the same code.
 
 use std::collections::BTreeMap;

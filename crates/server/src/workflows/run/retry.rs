@@ -1,7 +1,7 @@
 //! How attempts follow each other: which failures are tried again, how often, and after what wait.
 
 use crate::ops_log::now_ms;
-use crate::workflows::actions::{Action, ActionRepeat, StepFailureClass};
+use crate::workflows::actions::{ActionRepeat, StepAction, StepFailureClass};
 use crate::workflows::definition::RetryRule;
 
 /// How attempts follow each other.
@@ -15,7 +15,7 @@ pub(crate) struct RetrySchedule {
 }
 
 impl RetrySchedule {
-    pub(crate) fn new(action: Action, retry: Option<&RetryRule>, is_undo: bool) -> Self {
+    pub(crate) fn new(action: StepAction, retry: Option<&RetryRule>, is_undo: bool) -> Self {
         use StepFailureClass::{Busy, Io, Timeout, Transport};
         if let Some(retry) = retry {
             let (max, base_ms, factor, cap_ms) = (retry.max, retry.base_ms, retry.factor, retry.cap_ms);

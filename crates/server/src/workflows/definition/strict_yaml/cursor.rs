@@ -1,8 +1,8 @@
-//! Where a reader of strict YAML stands in its text, and what is seen from there.
+//! A position in the text of a file, and what stands there.
 
 use crate::workflows::definition::marked_document::DefinitionFault;
 
-/// A place in a text. Lines and columns count from 0 here, and from 1 in faults.
+/// A position in a text. Lines and columns count from 0 here, and from 1 in faults.
 pub(super) struct TextCursor {
     lines: Vec<Vec<char>>,
     pub(super) line: usize,
@@ -14,14 +14,14 @@ impl TextCursor {
         Self { lines: text.lines().map(|line| line.chars().collect()).collect(), line: 0, column: 0 }
     }
 
-    /// The place as people count, from 1.
-    pub(super) fn place(&self) -> (usize, usize) {
+    /// Line and column as people count, from 1.
+    pub(super) fn line_and_column(&self) -> (usize, usize) {
         (self.line + 1, self.column + 1)
     }
 
-    /// A fault that stands here.
+    /// A fault at this position.
     pub(super) fn fault(&self, message: impl Into<String>) -> DefinitionFault {
-        let (line, column) = self.place();
+        let (line, column) = self.line_and_column();
         DefinitionFault { line, column, message: message.into() }
     }
 
@@ -92,7 +92,7 @@ impl TextCursor {
         self.peek() == Some('-') && matches!(self.peek_at(1), None | Some(' '))
     }
 
-    /// Whether `key:` stands here.
+    /// Whether `key:` comes next.
     pub(super) fn at_key(&self) -> bool {
         let Some(line) = self.lines.get(self.line) else { return false };
         let mut at = self.column;

@@ -1,6 +1,6 @@
 //! The strict profile of YAML in which workflows are written.
 //!
-//! A small reader of its own, since no library tells where each value stands: block and flow collections, plain and
+//! A small reader of its own, since no library gives the line and column of each value: block and flow collections, plain and
 //! quoted scalars on one line, comments. Refused by construction, with line and column: anchors, aliases, merge keys,
 //! tags, directives, several documents, block scalars, tabs, duplicate keys, empty values, and every scalar that two
 //! YAML readers might take differently (`yes`, `0o17`, `.inf`). A second reader then reads the same text; what the two
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_profile_is_refused_with_its_place() {
+    fn what_is_not_in_the_profile_is_refused_with_line_and_column() {
         refused("a: &x 1\n", 1, 4, "anchors");
         refused("a: 1\nb: *a\n", 2, 4, "aliases");
         refused("a: !!str 1\n", 1, 4, "tags");
@@ -120,10 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn a_value_knows_its_place() {
+    fn a_value_knows_its_line_and_column() {
         let marked = read_strict_yaml("a: 1\nsteps:\n  - id: x\n    with: {b: 2}\n").unwrap();
-        assert_eq!(marked.place("/steps/0/with/b"), (4, 15));
-        assert_eq!(marked.place("/steps/0/with/b/none"), (4, 15));
-        assert_eq!(marked.place("/steps/0/with"), (4, 5));
+        assert_eq!(marked.position("/steps/0/with/b"), (4, 15));
+        assert_eq!(marked.position("/steps/0/with/b/none"), (4, 15));
+        assert_eq!(marked.position("/steps/0/with"), (4, 5));
     }
 }

@@ -1,4 +1,4 @@
-//! Collections of strict YAML: block and flow, with the place of every value.
+//! Collections of strict YAML: block and flow, with line and column of every value.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ impl StrictYamlReader {
         if depth > MAX_DEPTH {
             return Err(self.cursor.fault(format!("nested deeper than {MAX_DEPTH}")));
         }
-        self.marks.insert(pointer.to_owned(), self.cursor.place());
+        self.marks.insert(pointer.to_owned(), self.cursor.line_and_column());
         Ok(())
     }
 
@@ -71,7 +71,7 @@ impl StrictYamlReader {
         let indent = self.cursor.column;
         let mut members = Map::new();
         loop {
-            let at = self.cursor.place();
+            let at = self.cursor.line_and_column();
             let key = self.read_key(false)?;
             let child = format!("{pointer}/{}", escape_pointer(&key));
             let value = self.read_value_of(&child, depth, indent, true)?;

@@ -1,4 +1,4 @@
-//! Against a real paperbot that is really replaced.
+//! The workflows that come with the binary, against a real paperbot that is really replaced.
 
 use std::path::Path;
 use std::time::Duration;
