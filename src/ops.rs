@@ -301,7 +301,7 @@ async fn recover(workflows: Workflows, recovery: RecoveryRun) -> HandlerEnd {
         Some(by) => StoredActor { key_id: by, request_id: key.clone(), client: None },
         None => StoredActor::recovery(key.clone()),
     };
-    let started = workflows.execute(&id, json!({"reason": reason}), actor, Some(key)).await;
+    let started = workflows.execute_workflow(&id, json!({"reason": reason}), actor, Some(key)).await;
     let mut run = match started {
         Ok(StartedRun::New(run) | StartedRun::Replayed(run) | StartedRun::Joined(run)) => run,
         // Whatever the reason (a lock that is held, a store that is full), nothing was begun.

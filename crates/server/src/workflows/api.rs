@@ -151,7 +151,7 @@ async fn execute_workflow(
     if query.dry_run {
         return Ok(botops_http::json(&workflows.plan_run(&id, params).await?));
     }
-    let started = workflows.execute(&id, params, StoredActor::from(&actor), key).await?;
+    let started = workflows.execute_workflow(&id, params, StoredActor::from(&actor), key).await?;
     let (status, run, replayed, joined) = match started {
         StartedRun::New(run) => (StatusCode::ACCEPTED, run, false, false),
         StartedRun::Replayed(run) => (StatusCode::ACCEPTED, run, true, false),

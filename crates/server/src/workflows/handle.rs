@@ -145,7 +145,7 @@ impl Workflows {
     /// # Errors
     /// [`Code::WorkflowUnknown`], [`Code::WorkflowParamsInvalid`], [`Code::WorkflowConflict`],
     /// [`Code::WorkflowQueueFull`], [`Code::IdempotencyMismatch`], [`Code::Stopping`].
-    pub async fn execute(
+    pub async fn execute_workflow(
         &self,
         id: &str,
         params: Value,

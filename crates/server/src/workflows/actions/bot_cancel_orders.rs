@@ -56,7 +56,7 @@ impl WorkflowAction for CancelOrders {
         call: &ActionCall,
     ) -> Result<CancelOrdersOutput, ActionFailure> {
         let command = BotCommand::cancel_orders(input.symbols, input.reason);
-        let exposure = command.give(world, call).await?.exposure;
+        let exposure = command.give_command(world, call).await?.exposure;
         Ok(CancelOrdersOutput { cancelled: exposure.orders_cancelled, resting_orders: exposure.orders_left })
     }
 
@@ -67,7 +67,7 @@ impl WorkflowAction for CancelOrders {
         assumed: &mut AssumedChanges,
     ) -> Result<CancelOrdersOutput, ActionFailure> {
         let command = BotCommand::cancel_orders(input.symbols, input.reason);
-        let exposure = command.predict(world, call).await?.exposure;
+        let exposure = command.predict_command(world, call).await?.exposure;
         assumed.resting_orders = Some(exposure.orders_left);
         Ok(CancelOrdersOutput { cancelled: exposure.orders_cancelled, resting_orders: exposure.orders_left })
     }

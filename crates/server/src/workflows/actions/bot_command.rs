@@ -66,22 +66,26 @@ impl BotCommand {
     }
 
     /// Gives the command under the attempt's key.
-    pub(super) async fn give(self, world: &ActionWorld, call: &ActionCall) -> Result<CommandResult, Error> {
-        self.send(world, call, call.key.clone(), false).await
+    pub(super) async fn give_command(
+        self,
+        world: &ActionWorld,
+        call: &ActionCall,
+    ) -> Result<CommandResult, Error> {
+        self.send_command(world, call, call.key.clone(), false).await
     }
 
     /// Asks the bot for its own prediction, under a key of its own: it must not take the place of the answer under
     /// the real one.
-    pub(super) async fn predict(
+    pub(super) async fn predict_command(
         self,
         world: &ActionWorld,
         call: &ActionCall,
     ) -> Result<CommandResult, Error> {
         let key = format!("{}/dry", uuid::Uuid::now_v7());
-        self.send(world, call, key, true).await
+        self.send_command(world, call, key, true).await
     }
 
-    async fn send(
+    async fn send_command(
         self,
         world: &ActionWorld,
         call: &ActionCall,

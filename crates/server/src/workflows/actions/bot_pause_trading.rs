@@ -24,7 +24,7 @@ impl WorkflowAction for PauseTrading {
         input: TradingSwitchInput,
         call: &ActionCall,
     ) -> Result<TradingSwitchOutput, ActionFailure> {
-        let result = BotCommand::new(Verb::Pause, input.reason).give(world, call).await?;
+        let result = BotCommand::new(Verb::Pause, input.reason).give_command(world, call).await?;
         Ok(TradingSwitchOutput::of(&result))
     }
 
@@ -34,7 +34,7 @@ impl WorkflowAction for PauseTrading {
         call: &ActionCall,
         assumed: &mut AssumedChanges,
     ) -> Result<TradingSwitchOutput, ActionFailure> {
-        let result = BotCommand::new(Verb::Pause, input.reason).predict(world, call).await?;
+        let result = BotCommand::new(Verb::Pause, input.reason).predict_command(world, call).await?;
         assumed.trading_enabled = Some(false);
         assumed.resting_orders = Some(result.exposure.orders_left);
         let phase = "paused".to_owned();

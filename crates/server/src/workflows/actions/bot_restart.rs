@@ -86,9 +86,9 @@ impl WorkflowAction for RestartBot {
             let message = error.problem("", chrono::Utc::now()).cause;
             return Err(ActionFailure::new(StepFailureClass::Precondition, Code::BotNotStarted, message));
         }
-        world.bots.expect_restart(call.left());
+        world.bots.expect_restart(call.time_left());
         failpoints::point("wf:restart:begin");
-        let drain = Duration::from_secs(input.drain_s).min(call.left());
+        let drain = Duration::from_secs(input.drain_s).min(call.time_left());
         let answers = world.bots.seen().presence.answers();
         if input.mode == RestartMode::Graceful && answers && world.bots.still_runs(&old) {
             match ask_to_end(world, call).await {
@@ -134,7 +134,7 @@ enum EndAnswer {
 }
 
 async fn ask_to_end(world: &ActionWorld, call: &ActionCall) -> EndAnswer {
-    let Err(error) = BotCommand::new(Verb::Shutdown, None).give(world, call).await else {
+    let Err(error) = BotCommand::new(Verb::Shutdown, None).give_command(world, call).await else {
         return EndAnswer::Ends;
     };
     let problem = error.problem("", chrono::Utc::now());
@@ -152,7 +152,7 @@ async fn replace_process_and_wait(
     old: String,
     call: &ActionCall,
 ) -> Result<RestartOutput, ActionFailure> {
-    let pid = world.bots.replace_process(&old, GRACE.min(call.left())).await?;
+    let pid = world.bots.replace_process(&old, GRACE.min(call.time_left())).await?;
     failpoints::point("wf:restart:started");
     let mut changes = world.bots.watch();
     loop {
@@ -171,11 +171,11 @@ async fn replace_process_and_wait(
             let message = "the bot was started and ended again at once; its output file says why";
             return Err(ActionFailure::new(StepFailureClass::Transport, Code::BotNotStarted, message));
         }
-        if call.left().is_zero() {
+        if call.time_left().is_zero() {
             let message = format!("the bot was started but does not answer: {}", seen.presence_reason);
             return Err(ActionFailure::timeout(message, true));
         }
-        let pause = call.left().min(Duration::from_millis(200));
+        let pause = call.time_left().min(Duration::from_millis(200));
         // Either way, look again.
         let _ = tokio::time::timeout(pause, changes.changed()).await;
     }
@@ -202,7 +202,7 @@ async fn wait_for_epoch(world: &ActionWorld, epoch: &str, call: &ActionCall) -> 
         if is_it && seen.presence.answers() {
             return Ok(());
         }
-        if tokio::time::timeout(call.left(), changes.changed()).await.is_err() {
+        if tokio::time::timeout(call.time_left(), changes.changed()).await.is_err() {
             return Err(ActionFailure::timeout("the bot began a new life but does not answer", true));
         }
     }

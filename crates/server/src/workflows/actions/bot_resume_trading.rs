@@ -24,7 +24,7 @@ impl WorkflowAction for ResumeTrading {
         input: TradingSwitchInput,
         call: &ActionCall,
     ) -> Result<TradingSwitchOutput, ActionFailure> {
-        let result = BotCommand::new(Verb::Resume, input.reason).give(world, call).await?;
+        let result = BotCommand::new(Verb::Resume, input.reason).give_command(world, call).await?;
         Ok(TradingSwitchOutput::of(&result))
     }
 
@@ -34,7 +34,7 @@ impl WorkflowAction for ResumeTrading {
         call: &ActionCall,
         assumed: &mut AssumedChanges,
     ) -> Result<TradingSwitchOutput, ActionFailure> {
-        let result = BotCommand::new(Verb::Resume, input.reason).predict(world, call).await?;
+        let result = BotCommand::new(Verb::Resume, input.reason).predict_command(world, call).await?;
         assumed.trading_enabled = Some(true);
         let phase = "running".to_owned();
         Ok(TradingSwitchOutput { trading_enabled: true, phase, ..TradingSwitchOutput::of(&result) })

@@ -167,7 +167,7 @@ async fn wait_for_report(world: &ActionWorld, call: &ActionCall) -> Result<Arc<S
         if seen.presence.answers() && is_new {
             return Ok(seen);
         }
-        let limit = if seen.presence.answers() { call.left() } else { call.left().min(PATIENCE) };
+        let limit = if seen.presence.answers() { call.time_left() } else { call.time_left().min(PATIENCE) };
         let left = (begun + limit).saturating_duration_since(Instant::now());
         if left.is_zero() || tokio::time::timeout(left, changes.changed()).await.is_err() {
             if seen.presence.answers() {

@@ -38,7 +38,7 @@ pub(crate) struct ActionCall {
 
 impl ActionCall {
     /// Time left.
-    pub(super) fn left(&self) -> Duration {
+    pub(super) fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
 }

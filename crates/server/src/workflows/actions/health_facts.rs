@@ -65,24 +65,24 @@ pub(super) struct HealthFact {
 pub(super) fn read_fact(world: &ActionWorld, seen: &Seen, name: HealthFactName) -> HealthFact {
     let report = seen.report.as_deref().filter(|_| seen.presence.answers());
     match name {
-        HealthFactName::Heartbeat => heartbeat(seen),
-        HealthFactName::Disk => disk(&world.data_dir),
-        HealthFactName::AuditChain => audit_chain(world),
-        HealthFactName::BrokerSession => report.map_or_else(|| unknown("state"), broker_session),
-        HealthFactName::ErrorRate => report.map_or_else(|| unknown("errors/min"), error_rate),
-        HealthFactName::Drawdown => report.map_or_else(|| unknown("%"), drawdown),
-        HealthFactName::ClockSkew => report.map_or_else(|| unknown("s"), clock_skew),
-        HealthFactName::ConfigSync => report.map_or_else(|| unknown("state"), config_sync),
+        HealthFactName::Heartbeat => heartbeat_fact(seen),
+        HealthFactName::Disk => disk_fact(&world.data_dir),
+        HealthFactName::AuditChain => audit_chain_fact(world),
+        HealthFactName::BrokerSession => report.map_or_else(|| unknown_fact("state"), broker_session_fact),
+        HealthFactName::ErrorRate => report.map_or_else(|| unknown_fact("errors/min"), error_rate_fact),
+        HealthFactName::Drawdown => report.map_or_else(|| unknown_fact("%"), drawdown_fact),
+        HealthFactName::ClockSkew => report.map_or_else(|| unknown_fact("s"), clock_skew_fact),
+        HealthFactName::ConfigSync => report.map_or_else(|| unknown_fact("state"), config_sync_fact),
     }
 }
 
-fn unknown(unit: &str) -> HealthFact {
+fn unknown_fact(unit: &str) -> HealthFact {
     let detail = "the bot does not answer, so this is not known".to_owned();
     HealthFact { value: None, threshold: None, unit: unit.to_owned(), status: HealthGrade::Unknown, detail }
 }
 
 /// A number that is better when it is small.
-fn measured(value: f64, [warn, fail]: [f64; 2], unit: &str, detail: String) -> HealthFact {
+fn measured_fact(value: f64, [warn, fail]: [f64; 2], unit: &str, detail: String) -> HealthFact {
     let status = if value >= fail {
         HealthGrade::Fail
     } else if value >= warn {
@@ -93,7 +93,7 @@ fn measured(value: f64, [warn, fail]: [f64; 2], unit: &str, detail: String) -> H
     HealthFact { value: Some(value), threshold: Some(warn), unit: unit.to_owned(), status, detail }
 }
 
-fn heartbeat(seen: &Seen) -> HealthFact {
+fn heartbeat_fact(seen: &Seen) -> HealthFact {
     let Some(age) = seen.answer_age().filter(|_| seen.presence.answers()) else {
         let detail = format!("the bot is {}: {}", seen.presence, seen.presence_reason);
         return HealthFact {
@@ -105,13 +105,13 @@ fn heartbeat(seen: &Seen) -> HealthFact {
         };
     };
     let age = age.as_secs_f64() * 1_000.0;
-    measured(age, [2_000.0, 5_000.0], "ms", format!("the bot last answered {age:.0} ms ago"))
+    measured_fact(age, [2_000.0, 5_000.0], "ms", format!("the bot last answered {age:.0} ms ago"))
 }
 
-fn broker_session(report: &BotReport) -> HealthFact {
+fn broker_session_fact(report: &BotReport) -> HealthFact {
     const UNIT: &str = "failed checks in a row";
     let Some(session) = &report.session else {
-        return HealthFact { detail: "the bot has no broker session".to_owned(), ..unknown(UNIT) };
+        return HealthFact { detail: "the bot has no broker session".to_owned(), ..unknown_fact(UNIT) };
     };
     let status = match session.state {
         _ if report.circuit_breaker.state == BreakerState::Open => HealthGrade::Fail,
@@ -128,26 +128,26 @@ fn broker_session(report: &BotReport) -> HealthFact {
     HealthFact { value: Some(failures), threshold: Some(1.0), unit: UNIT.to_owned(), status, detail }
 }
 
-fn error_rate(report: &BotReport) -> HealthFact {
+fn error_rate_fact(report: &BotReport) -> HealthFact {
     let rate = f64::from(report.error_count_last_hour) / 60.0;
     let detail = format!("{} errors in the last hour", report.error_count_last_hour);
-    measured(rate, [0.5, 2.0], "errors/min", detail)
+    measured_fact(rate, [0.5, 2.0], "errors/min", detail)
 }
 
-fn drawdown(report: &BotReport) -> HealthFact {
+fn drawdown_fact(report: &BotReport) -> HealthFact {
     let balance = report.account.account_balance.to_f64().unwrap_or_default();
     let drawdown = report.performance.max_drawdown.to_f64().unwrap_or_default().abs();
     if balance <= 0.0 {
         return HealthFact {
             detail: "the account has no balance to compare with".to_owned(),
-            ..unknown("%")
+            ..unknown_fact("%")
         };
     }
     let share = drawdown / balance * 100.0;
-    measured(share, [10.0, 20.0], "%", format!("the deepest drawdown is {share:.2} % of the balance"))
+    measured_fact(share, [10.0, 20.0], "%", format!("the deepest drawdown is {share:.2} % of the balance"))
 }
 
-fn clock_skew(report: &BotReport) -> HealthFact {
+fn clock_skew_fact(report: &BotReport) -> HealthFact {
     let Some(skew) = report.session.as_ref().and_then(|session| session.clock_skew_seconds) else {
         let detail = "the broker has shown no clock; nothing speaks against ours".to_owned();
         return HealthFact {
@@ -158,10 +158,10 @@ fn clock_skew(report: &BotReport) -> HealthFact {
             detail,
         };
     };
-    measured(skew.abs(), [5.0, 30.0], "s", format!("the broker's clock differs by {skew:.1} s"))
+    measured_fact(skew.abs(), [5.0, 30.0], "s", format!("the broker's clock differs by {skew:.1} s"))
 }
 
-fn config_sync(report: &BotReport) -> HealthFact {
+fn config_sync_fact(report: &BotReport) -> HealthFact {
     let config = &report.config;
     let same = config.running.sha256 == config.committed.sha256;
     let (status, detail) = match &config.trial {
@@ -176,7 +176,7 @@ fn config_sync(report: &BotReport) -> HealthFact {
     HealthFact { value, threshold: Some(1.0), unit: "differs".to_owned(), status, detail }
 }
 
-fn audit_chain(world: &ActionWorld) -> HealthFact {
+fn audit_chain_fact(world: &ActionWorld) -> HealthFact {
     let holds = world.configs.current().writable;
     let (status, detail) = if holds {
         (HealthGrade::Ok, "the audit of config changes holds".to_owned())
@@ -190,12 +190,12 @@ fn audit_chain(world: &ActionWorld) -> HealthFact {
     HealthFact { value, threshold: Some(1.0), unit: "broken".to_owned(), status, detail }
 }
 
-fn disk(folder: &Path) -> HealthFact {
+fn disk_fact(folder: &Path) -> HealthFact {
     let Ok(disk) = rustix::fs::statvfs(folder) else {
         let detail = "the data folder cannot be looked at".to_owned();
-        return HealthFact { detail, status: HealthGrade::Fail, ..unknown("%") };
+        return HealthFact { detail, status: HealthGrade::Fail, ..unknown_fact("%") };
     };
     #[expect(clippy::cast_precision_loss, reason = "a share of a disk needs no more than 52 bits")]
     let used = 100.0 - disk.f_bavail as f64 / (disk.f_blocks.max(1)) as f64 * 100.0;
-    measured(used, [90.0, 97.0], "%", format!("{used:.1} % of the disk is used"))
+    measured_fact(used, [90.0, 97.0], "%", format!("{used:.1} % of the disk is used"))
 }

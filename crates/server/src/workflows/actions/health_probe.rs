@@ -24,12 +24,12 @@ pub(super) struct ProbeHealthInput {
     #[schemars(length(min = 1, max = 8))]
     checks: Vec<HealthFactName>,
     /// So many looks; the worst counts.
-    #[serde(default = "one")]
+    #[serde(default = "one_sample")]
     #[schemars(range(min = 1, max = 30))]
     samples: u32,
 }
 
-fn one() -> u32 {
+fn one_sample() -> u32 {
     1
 }
 
@@ -58,7 +58,7 @@ impl WorkflowAction for ProbeHealth {
         let mut checks: BTreeMap<String, HealthFact> = BTreeMap::new();
         for sample in 0..input.samples.max(1) {
             if sample > 0 {
-                if call.left() <= BETWEEN {
+                if call.time_left() <= BETWEEN {
                     return Err(ActionFailure::timeout("the samples take longer than the step may", false));
                 }
                 tokio::time::sleep(BETWEEN).await;

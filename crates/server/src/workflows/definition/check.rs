@@ -48,7 +48,7 @@ struct DefinitionChecker<'a> {
 
 impl<'a> DefinitionChecker<'a> {
     fn refuse(&mut self, pointer: &str, message: impl Into<String>) {
-        self.faults.push(self.marked.fault(pointer, message));
+        self.faults.push(self.marked.fault_at(pointer, message));
     }
 
     fn check_steps(&mut self) {

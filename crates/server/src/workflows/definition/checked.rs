@@ -45,15 +45,15 @@ impl CheckedWorkflow {
     pub(crate) fn from_text(text: &str) -> Result<Self, Vec<DefinitionFault>> {
         let marked = read_strict_yaml(text).map_err(|fault| vec![fault])?;
         let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-        Self::check(&marked, HEXLOWER.encode(&digest))
+        Self::from_document(&marked, HEXLOWER.encode(&digest))
     }
 
     /// Takes a document that was pinned when its run began.
     pub(crate) fn from_pinned(document: Value, sha256: String) -> Result<Self, Vec<DefinitionFault>> {
-        Self::check(&MarkedDocument::bare(document), sha256)
+        Self::from_document(&MarkedDocument::without_positions(document), sha256)
     }
 
-    fn check(marked: &MarkedDocument, sha256: String) -> Result<Self, Vec<DefinitionFault>> {
+    fn from_document(marked: &MarkedDocument, sha256: String) -> Result<Self, Vec<DefinitionFault>> {
         let faults: Vec<DefinitionFault> =
             META.iter_errors(&marked.value).map(|error| schema_fault(marked, &error)).collect();
         if !faults.is_empty() {
@@ -63,14 +63,16 @@ impl CheckedWorkflow {
             serde_path_to_error::deserialize(&marked.value).map_err(|error| {
                 let pointer =
                     format!("/{}", error.path().to_string().replace(['.', '['], "/").replace(']', ""));
-                vec![marked.fault(&pointer, botops_core::text::clean(&error.into_inner().to_string(), 200))]
+                vec![
+                    marked.fault_at(&pointer, botops_core::text::clean(&error.into_inner().to_string(), 200)),
+                ]
             })?;
         let DefinitionReport { faults, warnings } = check_definition(marked, &definition);
         if !faults.is_empty() {
             return Err(faults);
         }
         let params = WorkflowParameters::new(&definition.params)
-            .map_err(|message| vec![marked.fault("/params", message)])?;
+            .map_err(|message| vec![marked.fault_at("/params", message)])?;
         Ok(Self { definition, sha256, document: marked.value.clone(), warnings, params })
     }
 
@@ -103,7 +105,7 @@ impl CheckedWorkflow {
 
 fn schema_fault(marked: &MarkedDocument, error: &jsonschema::ValidationError<'_>) -> DefinitionFault {
     let pointer = error.instance_path().to_string();
-    marked.fault(
+    marked.fault_at(
         &pointer,
         format!("{}: {}", pointer_name(&pointer), botops_core::text::clean(&error.to_string(), 200)),
     )

@@ -71,16 +71,16 @@ pub(crate) struct WorkflowPolicy {
     pub(crate) locks: Vec<WorkflowLock>,
     pub(crate) on_conflict: WorkflowOnConflict,
     /// Runs that may wait.
-    #[serde(default = "five")]
+    #[serde(default = "default_runs")]
     pub(crate) queue_max: u32,
     /// Runs of this workflow at a time, where no lock limits them.
-    #[serde(default = "five")]
+    #[serde(default = "default_runs")]
     pub(crate) max_parallel: u32,
     pub(crate) timeout_s: u64,
     pub(crate) on_crash: WorkflowOnCrash,
 }
 
-fn five() -> u32 {
+fn default_runs() -> u32 {
     5
 }
 
@@ -173,12 +173,12 @@ pub(crate) struct UntilCondition {
     pub(crate) every_ms: u64,
     pub(crate) for_s: u64,
     /// So many looks in a row must be good.
-    #[serde(default = "one")]
+    #[serde(default = "default_stable")]
     pub(crate) stable: u32,
     pub(crate) expect: Vec<StepCondition>,
 }
 
-fn one() -> u32 {
+fn default_stable() -> u32 {
     1
 }
 

@@ -51,7 +51,7 @@ impl MarkedDocument {
     }
 
     /// A document without positions: it does not come from a file.
-    pub(crate) fn bare(value: Value) -> Self {
+    pub(crate) fn without_positions(value: Value) -> Self {
         Self { value, marks: BTreeMap::new() }
     }
 
@@ -70,7 +70,7 @@ impl MarkedDocument {
     }
 
     /// A fault at `pointer`.
-    pub(crate) fn fault(&self, pointer: &str, message: impl Into<String>) -> DefinitionFault {
+    pub(crate) fn fault_at(&self, pointer: &str, message: impl Into<String>) -> DefinitionFault {
         let (line, column) = self.position(pointer);
         DefinitionFault { line, column, message: message.into() }
     }

@@ -122,7 +122,7 @@ struct ParameterSchemaCheck<'a> {
 
 impl ParameterSchemaCheck<'_> {
     fn refuse(&mut self, pointer: &str, message: impl Into<String>) {
-        self.faults.push(self.marked.fault(pointer, message));
+        self.faults.push(self.marked.fault_at(pointer, message));
     }
 
     /// A closed schema out of known keywords, at any depth.

@@ -37,7 +37,7 @@ pub(crate) fn any_text() -> SchemaType {
 
 /// The schema of one member of an object.
 pub(crate) fn member_type(schema: &Value, name: &str) -> Result<SchemaType, String> {
-    let branches = branches(schema);
+    let branches = branches_of(schema);
     let mut nearest = None;
     for branch in &branches {
         if is_any(branch) {
@@ -70,7 +70,7 @@ pub(crate) fn type_at(schema: &Value, path: &[String]) -> Result<SchemaType, Str
     let mut shape = SchemaType::of(schema.clone());
     for name in path {
         let may_be_absent =
-            shape.may_be_absent || kinds(&shape.schema).is_some_and(|kinds| kinds.contains("null"));
+            shape.may_be_absent || kinds_of(&shape.schema).is_some_and(|kinds| kinds.contains("null"));
         shape = member_type(&shape.schema, name)?;
         shape.may_be_absent |= may_be_absent;
     }
@@ -79,7 +79,9 @@ pub(crate) fn type_at(schema: &Value, path: &[String]) -> Result<SchemaType, Str
 
 /// Whether every value of `source` may stand where `target` is expected.
 pub(crate) fn check_assignable(source: &SchemaType, target: &SchemaType) -> Result<(), String> {
-    let (Some(given), Some(wanted)) = (kinds(&source.schema), kinds(&target.schema)) else { return Ok(()) };
+    let (Some(given), Some(wanted)) = (kinds_of(&source.schema), kinds_of(&target.schema)) else {
+        return Ok(());
+    };
     for kind in &given {
         let fits = wanted.contains(kind)
             || (*kind == "integer" && wanted.contains("number"))
@@ -92,7 +94,7 @@ pub(crate) fn check_assignable(source: &SchemaType, target: &SchemaType) -> Resu
     if source.may_be_absent && !target.may_be_absent && !wanted.contains("null") {
         return Err("this may be missing when the step runs, but the input is required".to_owned());
     }
-    if let (Some(given), Some(wanted)) = (choices(&source.schema), choices(&target.schema))
+    if let (Some(given), Some(wanted)) = (choices_of(&source.schema), choices_of(&target.schema))
         && let Some(stranger) = given.iter().find(|choice| !wanted.contains(choice))
     {
         return Err(format!("this may be {stranger}, which is not among the values that are taken"));
@@ -102,14 +104,14 @@ pub(crate) fn check_assignable(source: &SchemaType, target: &SchemaType) -> Resu
 
 /// Whether some value could be on both sides of a comparison.
 pub(crate) fn check_comparable(left: &SchemaType, right: &SchemaType) -> Result<(), String> {
-    let (Some(a), Some(b)) = (kinds(&left.schema), kinds(&right.schema)) else { return Ok(()) };
+    let (Some(a), Some(b)) = (kinds_of(&left.schema), kinds_of(&right.schema)) else { return Ok(()) };
     let as_number = |kind: &'static str| if kind == "integer" { "number" } else { kind };
     let a_numbers: BTreeSet<_> = a.iter().map(|kind| as_number(kind)).collect();
     let meets = b.iter().any(|kind| a_numbers.contains(as_number(kind)));
     if !meets {
         return Err(format!("{} is compared with {}", join_kinds(&a), join_kinds(&b)));
     }
-    if let (Some(a), Some(b)) = (choices(&left.schema), choices(&right.schema))
+    if let (Some(a), Some(b)) = (choices_of(&left.schema), choices_of(&right.schema))
         && !b.iter().any(|choice| a.contains(choice))
     {
         let known: Vec<_> = a.iter().map(ToString::to_string).collect();
@@ -131,16 +133,16 @@ fn is_any(schema: &Value) -> bool {
 }
 
 /// The alternatives of a schema, without `null`.
-fn branches(schema: &Value) -> Vec<Value> {
+fn branches_of(schema: &Value) -> Vec<Value> {
     let alternatives = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array);
     match alternatives {
-        Some(list) => list.iter().filter(|one| one["type"] != "null").flat_map(branches).collect(),
+        Some(list) => list.iter().filter(|one| one["type"] != "null").flat_map(branches_of).collect(),
         None => vec![schema.clone()],
     }
 }
 
 /// The JSON types a schema allows; `None` for any.
-fn kinds(schema: &Value) -> Option<BTreeSet<&'static str>> {
+fn kinds_of(schema: &Value) -> Option<BTreeSet<&'static str>> {
     if is_any(schema) {
         return None;
     }
@@ -148,11 +150,11 @@ fn kinds(schema: &Value) -> Option<BTreeSet<&'static str>> {
     if let Some(list) = alternatives {
         let mut all = BTreeSet::new();
         for one in list {
-            all.extend(kinds(one)?);
+            all.extend(kinds_of(one)?);
         }
         return Some(all);
     }
-    if let Some(choices) = choices(schema) {
+    if let Some(choices) = choices_of(schema) {
         return Some(choices.iter().map(kind_of).collect());
     }
     let named = |name: &str| {
@@ -167,7 +169,7 @@ fn kinds(schema: &Value) -> Option<BTreeSet<&'static str>> {
     }
 }
 
-fn choices(schema: &Value) -> Option<Vec<Value>> {
+fn choices_of(schema: &Value) -> Option<Vec<Value>> {
     if let Some(constant) = schema.get("const") {
         return Some(vec![constant.clone()]);
     }
@@ -178,7 +180,7 @@ fn choices(schema: &Value) -> Option<Vec<Value>> {
     let alternatives = schema.get("oneOf").or_else(|| schema.get("anyOf"))?.as_array()?;
     let mut all = Vec::new();
     for one in alternatives {
-        all.extend(choices(one)?);
+        all.extend(choices_of(one)?);
     }
     Some(all)
 }

@@ -17,7 +17,7 @@ pub(crate) fn find_tight_limit(
     let budget = definition.policy.timeout_s;
     (worst > budget).then(|| {
         let message = format!("in the worst case the steps take {worst} s, more than timeout_s ({budget} s)");
-        marked.fault("/policy/timeout_s", message)
+        marked.fault_at("/policy/timeout_s", message)
     })
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn find_short_trial(
     let needed: u64 = steps.iter().take(last + 1).skip(index + 1).map(worst_case_s).sum();
     (needed >= shortest).then(|| {
         let message = format!("observing and confirming may take {needed} s, the trial only {shortest} s");
-        marked.fault(&format!("/steps/{index}/with/confirm_within_s"), message)
+        marked.fault_at(&format!("/steps/{index}/with/confirm_within_s"), message)
     })
 }
 

@@ -142,7 +142,7 @@ pub(crate) fn request_cancel(
 
 /// A digest that does not depend on the order of members.
 pub(crate) fn digest_of(value: &Value) -> String {
-    fn canonical(value: &Value, into: &mut String) {
+    fn write_canonical(value: &Value, into: &mut String) {
         match value {
             Value::Object(members) => {
                 let sorted: std::collections::BTreeMap<_, _> = members.iter().collect();
@@ -150,7 +150,7 @@ pub(crate) fn digest_of(value: &Value) -> String {
                 for (name, member) in sorted {
                     into.push_str(&Value::String(name.clone()).to_string());
                     into.push(':');
-                    canonical(member, into);
+                    write_canonical(member, into);
                     into.push(',');
                 }
                 into.push('}');
@@ -158,7 +158,7 @@ pub(crate) fn digest_of(value: &Value) -> String {
             Value::Array(items) => {
                 into.push('[');
                 for item in items {
-                    canonical(item, into);
+                    write_canonical(item, into);
                     into.push(',');
                 }
                 into.push(']');
@@ -167,7 +167,7 @@ pub(crate) fn digest_of(value: &Value) -> String {
         }
     }
     let mut text = String::new();
-    canonical(value, &mut text);
+    write_canonical(value, &mut text);
     let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
     HEXLOWER.encode(&digest)
 }

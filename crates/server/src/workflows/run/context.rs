@@ -82,7 +82,7 @@ impl RunContext {
     }
 
     /// Records that botops stops, so that the restart does not count as a crash.
-    pub(crate) async fn suspend(&mut self) {
+    pub(crate) async fn record_suspended(&mut self) {
         let written = self.journal.write_fact(&self.op.op_id, self.progress.seq, &RunFact::Suspended).await;
         if let Ok(Some(WrittenFact { events, state })) = written
             && let Some(own) = events.last()
@@ -137,7 +137,7 @@ impl RunContext {
                 let late = || ActionFailure::timeout(format!("no outcome within {} s", limit.as_secs()), changes);
                 return Ok(done.unwrap_or_else(|_| Err(late())));
             }
-            interrupt = self.interrupted() => interrupt,
+            interrupt = self.wait_for_interrupt() => interrupt,
         };
         if !changes {
             return Err(interrupt);
@@ -155,7 +155,7 @@ impl RunContext {
         }
     }
 
-    async fn interrupted(&self) -> StepInterrupt {
+    async fn wait_for_interrupt(&self) -> StepInterrupt {
         tokio::select! {
             () = self.stopping.cancelled() => StepInterrupt::Stopping,
             () = self.cancel.cancelled() => StepInterrupt::Cancelled,
@@ -167,7 +167,7 @@ impl RunContext {
     pub(crate) async fn sleep_until(&self, due_ms: i64) -> Result<(), StepInterrupt> {
         tokio::select! {
             () = tokio::time::sleep(time_until(due_ms)) => Ok(()),
-            interrupt = self.interrupted() => Err(interrupt),
+            interrupt = self.wait_for_interrupt() => Err(interrupt),
         }
     }
 

@@ -75,14 +75,14 @@ pub(crate) async fn plan_steps(
     let mut planned = Vec::new();
     let mut changed = false;
     for step in &workflow.definition.steps {
-        let one = plan(workflow, step, world, run, &mut values, &mut assumed, changed).await;
+        let one = plan_step(workflow, step, world, run, &mut values, &mut assumed, changed).await;
         changed |= one.runs && step.uses.spec().class == ActionClass::Mutate;
         planned.push(one);
     }
     planned
 }
 
-async fn plan(
+async fn plan_step(
     workflow: &CheckedWorkflow,
     step: &WorkflowStep,
     world: &ActionWorld,

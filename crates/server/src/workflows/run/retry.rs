@@ -39,12 +39,12 @@ impl RetrySchedule {
         #[expect(clippy::cast_precision_loss, reason = "milliseconds of a wait")]
         let bound = (self.base_ms as f64 * self.factor.powi(exponent)).min(self.cap_ms as f64);
         #[expect(clippy::cast_possible_truncation, reason = "bounded by cap_ms")]
-        Some(now_ms() + (bound * random()) as i64)
+        Some(now_ms() + (bound * random_share()) as i64)
     }
 }
 
 /// Evenly from 0 to 1.
-fn random() -> f64 {
+fn random_share() -> f64 {
     let mut bytes = [0; 4];
     // Without randomness, no jitter.
     if getrandom::fill(&mut bytes).is_err() {

@@ -28,7 +28,7 @@ pub(crate) async fn drive_run(run: &mut RunContext) -> RunHalt {
         let done = match NextMove::of(&run.workflow, &run.progress, run.time_left()) {
             NextMove::Step(index) => {
                 let workflow = run.workflow.clone();
-                StepRun { step: &workflow.definition.steps[index], index, run }.execute().await
+                StepRun { step: &workflow.definition.steps[index], index, run }.run_step().await
             }
             NextMove::TurnBack(why) => run.record_fact(RunFact::Undoing { why }).await,
             NextMove::Undo(index) => undo_step(run, index).await,
@@ -37,7 +37,7 @@ pub(crate) async fn drive_run(run: &mut RunContext) -> RunHalt {
         };
         if let Err(halt) = done {
             if halt == RunHalt::Stopping {
-                run.suspend().await;
+                run.record_suspended().await;
             }
             return halt;
         }

@@ -31,16 +31,16 @@ pub(crate) struct StepRun<'a> {
 
 impl StepRun<'_> {
     /// One attempt, with the wait before it and the wait for its condition.
-    pub(crate) async fn execute(mut self) -> Result<(), RunHalt> {
+    pub(crate) async fn run_step(mut self) -> Result<(), RunHalt> {
         if let Some(why) = self.recovery_refusal() {
             let failure = own_run_error(StepFailureClass::Precondition, Code::RecoveryRefused, why);
-            return self.finish(WorkflowStepState::Failed, None, Vec::new(), Some(failure)).await;
+            return self.finish_step(WorkflowStepState::Failed, None, Vec::new(), Some(failure)).await;
         }
         let is_new = self.run.progress.steps[self.index].attempts == 0;
         if is_new && !self.step.when.is_empty() {
             let criteria = evaluate_conditions(&self.step.when, &self.run.values(), &Value::Null);
             if !all_met(&criteria) {
-                return self.finish(WorkflowStepState::Skipped, None, criteria, None).await;
+                return self.finish_step(WorkflowStepState::Skipped, None, criteria, None).await;
             }
         }
         if let Some(due) = self.run.progress.steps[self.index].retry_at_ms {
@@ -49,13 +49,13 @@ impl StepRun<'_> {
                 return self.end_interrupted(interrupt, None).await;
             }
         }
-        self.attempt().await
+        self.begin_attempt().await
     }
 
-    async fn attempt(mut self) -> Result<(), RunHalt> {
+    async fn begin_attempt(mut self) -> Result<(), RunHalt> {
         let spec = self.step.uses.spec();
         let input = self.run.values().resolve_input(&self.step.with);
-        let key = self.key();
+        let key = self.effect_key();
         let attempt = self.run.progress.steps[self.index].attempts + 1;
         failpoints::point("wf:step_starting");
         let started = RunFact::StepStarted {
@@ -92,7 +92,7 @@ impl StepRun<'_> {
     }
 
     /// The same for every repetition of the step's effect.
-    fn key(&self) -> String {
+    fn effect_key(&self) -> String {
         format!("{}/{}", self.run.op.op_id, self.step.id)
     }
 
@@ -123,7 +123,7 @@ impl StepRun<'_> {
             return self.run.record_fact(failed).await;
         }
         let state = if in_doubt { WorkflowStepState::Unknown } else { WorkflowStepState::Failed };
-        self.finish(state, None, Vec::new(), Some(error)).await
+        self.finish_step(state, None, Vec::new(), Some(error)).await
     }
 
     async fn wait_until(
@@ -132,16 +132,16 @@ impl StepRun<'_> {
         input: Value,
         first: Option<Value>,
     ) -> Result<(), RunHalt> {
-        let until_ms = UntilWait::begin(self.run, self.index, self.step, until).await?;
-        let (key, limit) = (self.key(), self.attempt_limit());
+        let until_ms = UntilWait::begin_wait(self.run, self.index, self.step, until).await?;
+        let (key, limit) = (self.effect_key(), self.attempt_limit());
         let wait = UntilWait { run: self.run, step: self.step, until, until_ms, input, first, key, limit };
-        match wait.observe().await {
+        match wait.look_until_met().await {
             UntilOutcome::Met(output) => self.finish_with_output(output).await,
             UntilOutcome::Interrupted { interrupt, first } => self.end_interrupted(interrupt, first).await,
             UntilOutcome::NotMet { latest, failure: Some(failure) } => {
                 let output = (!latest.is_null()).then_some(latest);
                 let error = Some(to_run_error(&failure));
-                self.finish(WorkflowStepState::Failed, output, Vec::new(), error).await
+                self.finish_step(WorkflowStepState::Failed, output, Vec::new(), error).await
             }
             UntilOutcome::NotMet { latest, failure: None } => {
                 let criteria = evaluate_conditions(&until.expect, &self.run.values(), &latest);
@@ -157,11 +157,11 @@ impl StepRun<'_> {
             let message = format!("the output is larger than {} KiB", OUTPUT_MAX / 1024);
             let failure = own_run_error(StepFailureClass::Invalid, Code::WorkflowStepFailed, message);
             let note = Some(json!({"omitted": "too large"}));
-            return self.finish(WorkflowStepState::Failed, note, Vec::new(), Some(failure)).await;
+            return self.finish_step(WorkflowStepState::Failed, note, Vec::new(), Some(failure)).await;
         }
         let criteria = evaluate_conditions(&self.step.expect, &self.run.values(), &output);
         if all_met(&criteria) {
-            return self.finish(WorkflowStepState::Succeeded, Some(output), criteria, None).await;
+            return self.finish_step(WorkflowStepState::Succeeded, Some(output), criteria, None).await;
         }
         let why = describe_unmet(&criteria, "after the step");
         self.finish_unexpected(output, criteria, why).await
@@ -174,7 +174,7 @@ impl StepRun<'_> {
         why: String,
     ) -> Result<(), RunHalt> {
         let failure = own_run_error(StepFailureClass::Expectation, Code::WorkflowStepFailed, why);
-        self.finish(WorkflowStepState::Failed, Some(output), criteria, Some(failure)).await
+        self.finish_step(WorkflowStepState::Failed, Some(output), criteria, Some(failure)).await
     }
 
     /// The step was cut off before it could do (more) harm; what it has put out stays known.
@@ -191,10 +191,10 @@ impl StepRun<'_> {
         let failure = own_run_error(class, Code::WorkflowStepFailed, message);
         let in_doubt = self.run.progress.steps[self.index].in_doubt;
         let state = if in_doubt { WorkflowStepState::Unknown } else { WorkflowStepState::Failed };
-        self.finish(state, output, Vec::new(), Some(failure)).await
+        self.finish_step(state, output, Vec::new(), Some(failure)).await
     }
 
-    async fn finish(
+    async fn finish_step(
         &mut self,
         state: WorkflowStepState,
         output: Option<Value>,

@@ -37,7 +37,7 @@ pub(crate) struct UntilWait<'a> {
 
 impl UntilWait<'_> {
     /// When the wait ends; the same after a crash.
-    pub(crate) async fn begin(
+    pub(crate) async fn begin_wait(
         run: &mut RunContext,
         index: usize,
         step: &WorkflowStep,
@@ -52,7 +52,7 @@ impl UntilWait<'_> {
     }
 
     /// Looks again and again until the condition holds often enough, or its time is over.
-    pub(crate) async fn observe(self) -> UntilOutcome {
+    pub(crate) async fn look_until_met(self) -> UntilOutcome {
         failpoints::point("wf:until");
         let every_ms = clamp_ms(self.until.every_ms);
         let mut latest = self.first.clone().unwrap_or_default();
@@ -72,11 +72,11 @@ impl UntilWait<'_> {
                 return UntilOutcome::NotMet { latest, failure };
             }
             if looked && let Err(interrupt) = self.run.sleep_until(now_ms() + every_ms).await {
-                return self.interrupted(interrupt);
+                return self.end_interrupted(interrupt);
             }
             let left = Duration::from_millis(u64::try_from(self.until_ms - now_ms()).unwrap_or_default());
-            match self.look(left).await {
-                Err(interrupt) => return self.interrupted(interrupt),
+            match self.look_once(left).await {
+                Err(interrupt) => return self.end_interrupted(interrupt),
                 Ok(Ok(output)) => {
                     (latest, failure, looked) = (output, None, true);
                 }
@@ -93,14 +93,14 @@ impl UntilWait<'_> {
                     let took_ms = i64::try_from(look_began.elapsed().as_millis()).unwrap_or(i64::MAX / 4);
                     let pause = (every_ms - took_ms).max(0);
                     if let Err(interrupt) = self.run.sleep_until(now_ms() + pause).await {
-                        return self.interrupted(interrupt);
+                        return self.end_interrupted(interrupt);
                     }
                 }
             }
         }
     }
 
-    async fn look(&self, left: Duration) -> Result<Result<Value, ActionFailure>, StepInterrupt> {
+    async fn look_once(&self, left: Duration) -> Result<Result<Value, ActionFailure>, StepInterrupt> {
         let limit = self.limit.min(left);
         let call = self.run.action_call(&self.step.id, self.key.clone(), limit);
         let world = &self.run.world;
@@ -113,7 +113,7 @@ impl UntilWait<'_> {
         self.run.run_limited(look, limit, false).await
     }
 
-    fn interrupted(self, interrupt: StepInterrupt) -> UntilOutcome {
+    fn end_interrupted(self, interrupt: StepInterrupt) -> UntilOutcome {
         UntilOutcome::Interrupted { interrupt, first: self.first }
     }
 }

@@ -81,10 +81,10 @@ impl TextCursor {
 
     /// At one of the marks that begin and end a document.
     pub(super) fn at_document_mark(&self) -> bool {
-        self.column == 0 && (self.starts("---") || self.starts("..."))
+        self.column == 0 && (self.starts_with("---") || self.starts_with("..."))
     }
 
-    fn starts(&self, text: &str) -> bool {
+    fn starts_with(&self, text: &str) -> bool {
         text.chars().enumerate().all(|(ahead, c)| self.peek_at(ahead) == Some(c))
     }
 

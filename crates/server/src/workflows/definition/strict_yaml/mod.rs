@@ -33,7 +33,7 @@ fn check_second_reader(text: &str, marked: &MarkedDocument) -> Result<(), Defini
         .and_then(|value| serde_json::to_value(value).map_err(serde::ser::Error::custom));
     match seen {
         Ok(seen) if seen == marked.value => Ok(()),
-        Ok(_) => Err(marked.fault("", "the text can be read in two ways; quote the strings in it")),
+        Ok(_) => Err(marked.fault_at("", "the text can be read in two ways; quote the strings in it")),
         Err(error) => {
             let (line, column) = error.location().map_or((1, 1), |place| (place.line(), place.column()));
             Err(DefinitionFault { line, column, message: botops_core::text::clean(&error.to_string(), 200) })
