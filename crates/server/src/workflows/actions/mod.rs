@@ -2,8 +2,9 @@
 //!
 //! Each action is one file with everything about it: its name, typed input and output (their JSON schemas are what
 //! references are checked against when a file is read), what it touches, how it may be repeated after a crash, a
-//! prediction for dry runs, and the work itself. To add one: write the file, name it in [`StepAction::ALL`], and write the
-//! list in `schemas/workflow.schema.json` anew (`UPDATE_DOCUMENTS=1 cargo test -p botops-server --lib workflows`).
+//! prediction for dry runs, and the work itself. To add one: write the file, name it below (`mod`, and a row of
+//! [`StepAction::ALL`]), and write the list in `schemas/workflow.schema.json` anew with
+//! `UPDATE_DOCUMENTS=1 cargo test --workspace --lib workflows`.
 //! There is no shell, no HTTP call and no path from a parameter among them, and there should be none.
 
 mod action;
