@@ -18,7 +18,7 @@ use botops_server::health::{
 };
 use botops_server::ops_log::StoredActor;
 use botops_server::overview::ConfigSync;
-use botops_server::workflows::{Started, Workflows};
+use botops_server::workflows::{StartedRun, Workflows};
 
 /// How often the level of health is passed on.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
@@ -121,7 +121,7 @@ fn register_recovery_runner(handles: &FeatureHandles) {
         describe: Arc::new(move |id| {
             let workflows = to_describe.clone();
             Box::pin(async move {
-                let (restarts_bot, longest) = workflows.reach(&id).await?;
+                let (restarts_bot, longest) = workflows.restart_reach(&id).await?;
                 Some(WorkflowFact { restarts_bot, longest })
             })
         }),
@@ -195,14 +195,14 @@ async fn run_recovery(workflows: Workflows, recovery: RecoveryRun) -> HandlerEnd
         Some(by) => StoredActor { key_id: by, request_id: key.clone(), client: None },
         None => StoredActor::recovery(key.clone()),
     };
-    let started = workflows.execute(&id, json!({"reason": reason}), actor, Some(key)).await;
+    let started = workflows.execute_workflow(&id, json!({"reason": reason}), actor, Some(key)).await;
     let mut run = match started {
-        Ok(Started::New(run) | Started::Replayed(run) | Started::Joined(run)) => run,
+        Ok(StartedRun::New(run) | StartedRun::Replayed(run) | StartedRun::Joined(run)) => run,
         // Whatever the reason (a lock that is held, a store that is full), nothing was begun.
         Err(error) => return HandlerEnd::NotTried(error.to_string()),
     };
     while !run.terminal {
-        match workflows.wait(&run.run_id, run.seq, RUN_WAIT).await {
+        match workflows.wait_for_run(&run.run_id, run.seq, RUN_WAIT).await {
             Ok(now) => run = now,
             Err(_) => tokio::time::sleep(RUN_RETRY).await,
         }
