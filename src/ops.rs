@@ -14,7 +14,8 @@ use botops_server::bots::{Bots, BotsOptions, Control, Supervisor};
 use botops_server::configs::{Configs, ConfigsOptions, SyncState};
 use botops_server::events::{Events, NewEvent};
 use botops_server::health::{
-    Criticality, Fact, HandlerEnd, Health, HealthOptions, Level, RecoveryRun, WorkflowFact, WorkflowRunner,
+    Criticality, HandlerEnd, Health, HealthLevel, HealthOptions, RecoveryRun, SourceFact, WorkflowFact,
+    WorkflowRunner,
 };
 use botops_server::ops_log::StoredActor;
 use botops_server::overview::{ConfigSync, Overview, OverviewOptions};
@@ -160,7 +161,7 @@ impl Ops {
         tasks.spawn("health-in-overview", OnFailure::Log, async move {
             let mut told = None;
             loop {
-                let word = health.overall().word().to_owned();
+                let word = health.overall().as_str().to_owned();
                 if told.as_ref() != Some(&word) {
                     overview.note(|extras| extras.system_health = Some(word.clone()));
                     told = Some(word);
@@ -223,19 +224,21 @@ impl Ops {
         let sync = move || {
             let now = configs.current();
             let level = match now.sync {
-                SyncState::InSync | SyncState::Trial | SyncState::PendingRestart => Some(Level::Healthy),
-                SyncState::Drifted => Some(Level::Critical),
+                SyncState::InSync | SyncState::Trial | SyncState::PendingRestart => {
+                    Some(HealthLevel::Healthy)
+                }
+                SyncState::Drifted => Some(HealthLevel::Critical),
                 // The bot's absence is another check's word.
                 SyncState::BotOffline | SyncState::Unknown => None,
             };
-            Fact { level, reason: now.sync_reason.clone(), numbers: Vec::new() }
+            SourceFact { level, reason: now.sync_reason.clone(), numbers: Vec::new() }
         };
         self.health.add_source("config_sync", Criticality::Important, &["bot"], Arc::new(sync));
         let configs = self.configs.clone();
         let audit = move || {
-            let level = if configs.current().writable { Level::Healthy } else { Level::Critical };
+            let level = if configs.current().writable { HealthLevel::Healthy } else { HealthLevel::Critical };
             let reason = "the audit does not hold, or the config cannot be read: changes are refused";
-            Fact { level: Some(level), reason: reason.to_owned(), numbers: Vec::new() }
+            SourceFact { level: Some(level), reason: reason.to_owned(), numbers: Vec::new() }
         };
         self.health.add_source("audit_chain", Criticality::Important, &["store"], Arc::new(audit));
     }

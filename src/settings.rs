@@ -20,7 +20,7 @@ use botops_contract::BotId;
 use botops_core::env_file;
 use botops_http::KeyFile;
 use botops_server::bots::Driver;
-use botops_server::health::Allowed;
+use botops_server::health::AllowedAddress;
 
 /// Shortest operator key that is taken: 24 characters of a random key cannot be guessed.
 const TOKEN_MIN: usize = 24;
@@ -112,7 +112,7 @@ impl fmt::Debug for Settings {
 #[derive(Clone, Default)]
 pub struct HealthSettings {
     /// Hosts and networks that checks may reach besides public addresses.
-    pub allowed: Vec<Allowed>,
+    pub allowed: Vec<AllowedAddress>,
     /// Values of `BOT_CHECK_SECRET_*`, by name.
     pub secrets: BTreeMap<String, SecretString>,
     /// A webhook for alerts.
@@ -476,7 +476,7 @@ impl Reader<'_> {
         const SECRET: &str = "BOT_ALERT_WEBHOOK_SECRET";
         let mut allowed = Vec::new();
         for (number, entry) in entries(self.sources.get(ALLOW)) {
-            match entry.parse::<Allowed>() {
+            match entry.parse::<AllowedAddress>() {
                 Ok(parsed) => allowed.push(parsed),
                 Err(_) => self.refuse(
                     ALLOW,
