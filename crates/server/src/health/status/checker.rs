@@ -45,7 +45,7 @@ pub(crate) struct CheckerRequest {
     /// Limits that replace the check's own, by metric.
     #[serde(default)]
     pub(crate) thresholds: BTreeMap<String, MetricLimits>,
-    /// A workflow that mends it.
+    /// A workflow that recovers it.
     #[serde(default)]
     pub(crate) recovery_workflow: Option<String>,
 }

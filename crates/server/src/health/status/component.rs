@@ -1,4 +1,4 @@
-//! One watched component in memory: its samples become a status, its schedule says when to look again.
+//! One watched component in memory: its samples become a status, its schedule says when it is checked next.
 
 use std::collections::{BTreeMap, VecDeque};
 
