@@ -14,7 +14,7 @@ use botops_core::telemetry::Metrics;
 use botops_server::configs::SyncState;
 use botops_server::events::NewEvent;
 use botops_server::health::{
-    Criticality, Fact, HandlerEnd, Level, RecoveryRun, WorkflowFact, WorkflowRunner,
+    Criticality, SourceFact, HandlerEnd, HealthLevel, RecoveryRun, WorkflowFact, WorkflowRunner,
 };
 use botops_server::ops_log::StoredActor;
 use botops_server::overview::ConfigSync;
@@ -72,7 +72,7 @@ fn spawn_health_publishing(handles: &FeatureHandles, tasks: &Tasks) {
     tasks.spawn("health-in-overview", OnFailure::Log, async move {
         let mut published = None;
         loop {
-            let level = health.overall().word().to_owned();
+            let level = health.overall().as_str().to_owned();
             if published.as_ref() != Some(&level) {
                 overview.note(|extras| extras.system_health = Some(level.clone()));
                 published = Some(level);
@@ -135,19 +135,19 @@ fn register_health_sources(handles: &FeatureHandles) {
     let sync = move || {
         let now = configs.current();
         let level = match now.sync {
-            SyncState::InSync | SyncState::Trial | SyncState::PendingRestart => Some(Level::Healthy),
-            SyncState::Drifted => Some(Level::Critical),
+            SyncState::InSync | SyncState::Trial | SyncState::PendingRestart => Some(HealthLevel::Healthy),
+            SyncState::Drifted => Some(HealthLevel::Critical),
             // Another check reports that the bot is absent.
             SyncState::BotOffline | SyncState::Unknown => None,
         };
-        Fact { level, reason: now.sync_reason.clone(), numbers: Vec::new() }
+        SourceFact { level, reason: now.sync_reason.clone(), numbers: Vec::new() }
     };
     handles.health.add_source("config_sync", Criticality::Important, &["bot"], Arc::new(sync));
     let configs = handles.configs.clone();
     let audit = move || {
-        let level = if configs.current().writable { Level::Healthy } else { Level::Critical };
+        let level = if configs.current().writable { HealthLevel::Healthy } else { HealthLevel::Critical };
         let reason = "the audit does not hold, or the config cannot be read: changes are refused";
-        Fact { level: Some(level), reason: reason.to_owned(), numbers: Vec::new() }
+        SourceFact { level: Some(level), reason: reason.to_owned(), numbers: Vec::new() }
     };
     handles.health.add_source("audit_chain", Criticality::Important, &["store"], Arc::new(audit));
 }
