@@ -166,7 +166,7 @@ async fn first_picture(app: &App) {
 
 fn greet(app: &App, key: &str) {
     let base = format!("http://{}/api/v1", app.address());
-    let seen = app.ops().bots.seen();
+    let seen = app.ops().bots.snapshot();
     let bot = seen.hello.as_ref().map(|hello| format!(" (pid {})", hello.pid)).unwrap_or_default();
     process::say(&format!(
         "botops serves on http://{}, and a paper-trading bot runs beside it{bot}.\n\

@@ -19,7 +19,7 @@
 //! | [`web`] | everything between a socket and a handler |
 //! | [`store`] | one SQLite file with one writer |
 //! | [`events`] | what happened, numbered, across restarts |
-//! | [`ops_log`] | operations that take time, their lock and their idempotency keys |
+//! | [`operations_log`] | operations that take time, their lock and their idempotency keys |
 //! | [`bots`] | the only way to a bot |
 //! | [`health`], [`configs`], [`performance`] | checks, alerts and recovery; config as watched trials; closed trades |
 //! | [`workflows`] | procedures whose runs survive a kill |

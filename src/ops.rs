@@ -10,13 +10,13 @@ use botops_contract::{EventKind, Severity};
 use botops_core::error::{Code, Error};
 use botops_core::tasks::{OnFailure, Tasks};
 use botops_core::telemetry::Metrics;
-use botops_server::bots::{Bots, BotsOptions, Control, Supervisor};
+use botops_server::bots::{BotControl, Bots, BotsOptions, Supervisor};
 use botops_server::configs::{Configs, ConfigsOptions, SyncState};
 use botops_server::events::{Events, NewEvent};
 use botops_server::health::{
     Criticality, Fact, HandlerEnd, Health, HealthOptions, Level, RecoveryRun, WorkflowFact, WorkflowRunner,
 };
-use botops_server::ops_log::StoredActor;
+use botops_server::operations_log::StoredActor;
 use botops_server::overview::{ConfigSync, Overview, OverviewOptions};
 use botops_server::performance::PerformanceHistory;
 use botops_server::store::Store;
@@ -44,7 +44,7 @@ pub struct Ops {
     /// The way to the bot.
     pub bots: Bots,
     /// Commands to the bot.
-    pub control: Control,
+    pub control: BotControl,
     /// Who starts the bot again.
     pub supervisor: Supervisor,
     /// Workflows and their runs.
@@ -92,7 +92,7 @@ impl Ops {
         )
         .await?;
         let performance = PerformanceHistory::open(bots.clone(), store.clone(), tasks);
-        let control = Control::new(bots.clone(), events.clone());
+        let control = BotControl::new(bots.clone(), events.clone());
         let options = WorkflowsOptions {
             data_dir: settings.data_dir.clone(),
             log_dir: settings.log_dir.clone(),
@@ -111,7 +111,7 @@ impl Ops {
             stream_max_clients: settings.stream_max_clients,
         };
         let overview = Overview::start(options, bots.clone(), events.clone(), tasks)?;
-        overview.count(metrics);
+        overview.register_metrics(metrics);
         let ops = Self {
             store,
             events,
@@ -124,17 +124,17 @@ impl Ops {
             performance,
             overview,
         };
-        ops.keep_house(tasks);
+        ops.prune(tasks);
         ops.tell_of_config(tasks);
         ops.tell_of_health(tasks);
         ops.tell_of_store(tasks);
         ops.let_recovery_run();
-        ops.let_health_ask();
+        ops.register_health_sources();
         ops.count(metrics);
         Ok(ops)
     }
 
-    fn keep_house(&self, tasks: &Tasks) {
+    fn prune(&self, tasks: &Tasks) {
         let events = self.events.clone();
         let stopping = tasks.stopping();
         tasks.spawn("journal-prune", OnFailure::Log, async move {
@@ -162,7 +162,7 @@ impl Ops {
             loop {
                 let word = health.overall().word().to_owned();
                 if told.as_ref() != Some(&word) {
-                    overview.note(|extras| extras.system_health = Some(word.clone()));
+                    overview.update_extras(|extras| extras.system_health = Some(word.clone()));
                     told = Some(word);
                 }
                 tokio::select! {
@@ -190,7 +190,7 @@ impl Ops {
                     events.publish(NewEvent::own(EventKind::Lifecycle, Severity::Low, message, json!({})));
                 }
                 told = now.is_some();
-                overview.note(|extras| {
+                overview.update_extras(|extras| {
                     extras.warnings.retain(|warning| !warning.ends_with(NOT_RECORDED));
                     extras.warnings.extend(now.map(|what| format!("Since {what}, {NOT_RECORDED}")));
                 });
@@ -218,7 +218,7 @@ impl Ops {
     }
 
     /// Parts above health answer for themselves, from memory.
-    fn let_health_ask(&self) {
+    fn register_health_sources(&self) {
         let configs = self.configs.clone();
         let sync = move || {
             let now = configs.current();
@@ -249,7 +249,7 @@ impl Ops {
                 let now = config.borrow_and_update().clone();
                 let sync =
                     ConfigSync { status: now.sync.as_str().to_owned(), reason: now.sync_reason.clone() };
-                overview.note(|extras| extras.config_sync = Some(sync));
+                overview.update_extras(|extras| extras.config_sync = Some(sync));
                 tokio::select! {
                     () = stopping.cancelled() => return,
                     changed = config.changed() => if changed.is_err() { return },

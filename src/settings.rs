@@ -19,7 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use botops_contract::BotId;
 use botops_core::env_file;
 use botops_http::KeyFile;
-use botops_server::bots::Driver;
+use botops_server::bots::SupervisorDriver;
 use botops_server::health::Allowed;
 
 /// Shortest operator key that is taken: 24 characters of a random key cannot be guessed.
@@ -86,7 +86,7 @@ pub struct Settings {
     /// The shortest trial of a config change (`BOT_CONFIG_MIN_TRIAL`); tests shorten it.
     pub config_min_trial: Duration,
     /// Who starts the bot again when a workflow restarts it.
-    pub supervisor: Driver,
+    pub supervisor: SupervisorDriver,
     /// Where a test lets the process die (`KILL_AT`); a release build does not look at it.
     pub kill_at: Option<String>,
     /// Where a test says which writes fail (`FAIL_IN`); a release build does not look at it.
@@ -584,27 +584,27 @@ impl Reader<'_> {
     }
 
     /// Fixed here and nowhere else: no request can name a program.
-    fn supervisor(&mut self, data_dir: &Path, log_dir: &Path) -> Driver {
+    fn supervisor(&mut self, data_dir: &Path, log_dir: &Path) -> SupervisorDriver {
         const NAME: &str = "BOT_SUPERVISOR";
         const REMEDY: &str =
             "Use none, spawn, systemd:<unit>, systemd-user:<unit>, or command:[\"program\", …].";
         let text = self.sources.get(NAME).unwrap_or("none");
         let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
         match (kind, rest) {
-            ("none", "") => Driver::None,
+            ("none", "") => SupervisorDriver::None,
             ("spawn", "") => {
                 let argv = self.argv("BOT_SUPERVISOR_COMMAND", self.sources.get("BOT_SUPERVISOR_COMMAND"));
                 let pid_file = self.path("BOT_SUPERVISOR_PID_FILE");
                 let pid_file = pid_file.unwrap_or_else(|| data_dir.join("paperbot").join("paperbot.pid"));
-                Driver::Spawn { argv, pid_file, output: log_dir.join("bot-output.txt") }
+                SupervisorDriver::Spawn { argv, pid_file, output: log_dir.join("bot-output.txt") }
             }
             ("systemd" | "systemd-user", unit) if is_unit(unit) => {
-                Driver::Systemd { unit: unit.to_owned(), user: kind == "systemd-user" }
+                SupervisorDriver::Systemd { unit: unit.to_owned(), user: kind == "systemd-user" }
             }
-            ("command", json) => Driver::Command { argv: self.argv(NAME, Some(json)) },
+            ("command", json) => SupervisorDriver::Command { argv: self.argv(NAME, Some(json)) },
             _ => {
                 self.refuse(NAME, "it names no driver", REMEDY);
-                Driver::None
+                SupervisorDriver::None
             }
         }
     }

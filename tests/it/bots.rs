@@ -11,7 +11,9 @@ use botops_contract::{
 };
 use botops_core::error::{Code, Error};
 use botops_core::tasks::Tasks;
-use botops_server::bots::{Bots, BotsOptions, CallError, Driver, HoldReason, Presence, Seen, Supervisor};
+use botops_server::bots::{
+    BotSnapshot, Bots, BotsOptions, CallError, HoldReason, Presence, Supervisor, SupervisorDriver,
+};
 use botops_server::events::{Event, Events};
 use botops_server::store::Store;
 use chrono::Utc;
@@ -44,7 +46,7 @@ impl Life {
         let store = Store::open(&data.join("ops.db")).unwrap();
         let events = Events::open(store.clone()).await.unwrap();
         let tasks = Tasks::new();
-        let supervisor = Supervisor::new(Driver::None, data);
+        let supervisor = Supervisor::new(SupervisorDriver::None, data);
         let options = BotsOptions { id, socket: socket.to_owned(), poll_interval: INTERVAL, supervisor };
         let bots = Bots::open(options, store.clone(), events.clone(), &tasks).await.unwrap();
         Self { bots, events, store, tasks }
@@ -61,8 +63,8 @@ impl Life {
         &self,
         what: &str,
         limit: Duration,
-        condition: impl Fn(&Seen) -> bool + Send + 'static,
-    ) -> impl Future<Output = Arc<Seen>> {
+        condition: impl Fn(&BotSnapshot) -> bool + Send + 'static,
+    ) -> impl Future<Output = Arc<BotSnapshot>> {
         let mut watch = self.bots.watch();
         let what = what.to_owned();
         async move {
@@ -83,7 +85,7 @@ impl Life {
         }
     }
 
-    async fn is(&self, presence: Presence, limit: Duration) -> Arc<Seen> {
+    async fn is(&self, presence: Presence, limit: Duration) -> Arc<BotSnapshot> {
         self.sees(presence.as_str(), limit, move |seen| seen.presence == presence).await
     }
 
@@ -130,7 +132,7 @@ fn problem(error: &Error) -> Value {
 async fn a_healthy_bot_is_connected_and_asked_once_per_interval_whatever_is_read() {
     let bot = ScriptedBot::start();
     let (life, _data) = linked(&bot).await;
-    let seen = life.bots.seen();
+    let seen = life.bots.snapshot();
     assert_eq!(seen.hello.as_ref().unwrap().name, "Scripted bot");
     assert_eq!(seen.report.as_ref().unwrap().positions.len(), 2);
     let mut watch = life.bots.watch();
@@ -140,7 +142,7 @@ async fn a_healthy_bot_is_connected_and_asked_once_per_interval_whatever_is_read
         let asked: Vec<_> = bot.journal().into_iter().filter(|asked| asked.path == "state").collect();
         let answered = asked[asked.len().saturating_sub(2)].at;
         for _ in 0..1000 {
-            let age = life.bots.seen().answer_age().unwrap();
+            let age = life.bots.snapshot().answer_age().unwrap();
             assert!(age <= answered.elapsed(), "{age:?}");
         }
     }
@@ -166,7 +168,7 @@ async fn bad_day(behaviour: Behaviour, expected: Presence, word: &'static str) {
     let bot = ScriptedBot::start();
     let (life, _data) = linked(&bot).await;
     bot.behave(behaviour);
-    let told = move |seen: &Seen| seen.presence == expected && seen.presence_reason.contains(word);
+    let told = move |seen: &BotSnapshot| seen.presence == expected && seen.presence_reason.contains(word);
     let seen = life.sees(&format!("{behaviour:?}"), TOLD_WITHIN, told).await;
     assert_eq!(seen.report.as_ref().unwrap().positions.len(), 2, "the last good state stays");
     // Whatever it does on its socket, nothing may be done to it yet; what answers is left alone for good.
@@ -297,7 +299,7 @@ async fn an_older_contract_is_served_with_what_it_has() {
         script.missing_fields = vec!["loop", "no_entry_reasons", "session", "orders", "last_trade_at"];
     }
     let (life, _data) = linked(&bot).await;
-    let seen = life.bots.seen();
+    let seen = life.bots.snapshot();
     assert!(seen.presence_reason.contains("older contract 0"), "{}", seen.presence_reason);
     assert!(seen.report.as_ref().unwrap().session.is_none());
 }
@@ -370,7 +372,7 @@ async fn commands_act_once_and_every_failure_has_its_code() {
     let late = life.bots.command(Verb::Resume, order("c5")).await.unwrap_err();
     assert_eq!(late.code(), Code::BotTimeout);
     assert!((9..19).contains(&asked.elapsed().as_secs()), "the deadline is 10 s");
-    assert_eq!(life.bots.seen().presence, Presence::Connected, "a stuck command is not a stuck bot");
+    assert_eq!(life.bots.snapshot().presence, Presence::Connected, "a stuck command is not a stuck bot");
 }
 
 #[tokio::test]
@@ -460,11 +462,11 @@ async fn a_restart_of_botops_beside_a_dead_bot_still_knows_the_last_state_and_it
     let begun = Instant::now();
     let mut bot = ScriptedBot::start();
     let (life, data) = linked(&bot).await;
-    let known = life.bots.seen();
+    let known = life.bots.snapshot();
     life.end().await;
     bot.die();
     let life = Life::begin(data.path(), bot.id(), bot.socket()).await;
-    let seen = life.bots.seen();
+    let seen = life.bots.snapshot();
     assert_eq!(seen.report.as_ref().unwrap().as_of, known.report.as_ref().unwrap().as_of);
     assert!(seen.received_at.unwrap() >= known.received_at.unwrap());
     let age = seen.data_age().unwrap();

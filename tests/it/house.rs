@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["web"],
     &["store"],
     &["events"],
-    &["ops_log"],
+    &["operations_log"],
     &["bots"],
     &["health", "configs", "performance"],
     &["workflows"],
@@ -31,8 +31,17 @@ const FLOORS: &[&[&str]] = &[
 /// What the lowest crate holds, and the one above it; the third has the rest.
 const GROUND: &[&str] =
     &["text", "redact", "env_file", "kill", "contract", "error", "tasks", "telemetry", "signals", "web"];
-const FEATURES: &[&str] =
-    &["store", "events", "ops_log", "bots", "health", "configs", "performance", "workflows", "overview"];
+const FEATURES: &[&str] = &[
+    "store",
+    "events",
+    "operations_log",
+    "bots",
+    "health",
+    "configs",
+    "performance",
+    "workflows",
+    "overview",
+];
 
 /// The trading process stands beside the house: of the house it shares the vocabulary and nothing that serves.
 const PAPERBOT_USES: &[&str] =

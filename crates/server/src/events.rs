@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 use utoipa::ToSchema;
 
-use crate::store::{Abort, Store};
+use crate::store::{Store, StoreAbort};
 use botops_contract::{EventKind, SemanticError, Severity};
 use botops_core::error::{Code, Error};
 
@@ -107,14 +107,14 @@ impl NewEvent {
 
 /// Which events a reader wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum EventFilter {
     All,
     Kind(EventKind),
     /// Of any kind, when a failure stands behind it.
     Failures,
 }
 
-impl Wanted {
+impl EventFilter {
     fn of(kind: Option<EventKind>) -> Self {
         kind.map_or(Self::All, Self::Kind)
     }
@@ -146,7 +146,7 @@ impl Wanted {
 
 /// A page of the journal.
 #[derive(Debug, Clone)]
-pub struct Page {
+pub struct JournalPage {
     /// Events with a number above `after`, oldest first.
     pub items: Vec<Arc<Event>>,
     /// The newest number given out so far.
@@ -159,7 +159,7 @@ pub struct Page {
 
 /// A page of the journal, newest first.
 #[derive(Debug, Clone)]
-pub struct Backwards {
+pub struct JournalPageBackwards {
     /// The events.
     pub items: Vec<Arc<Event>>,
     /// The cursor of the next older page; `None` at the end.
@@ -173,19 +173,19 @@ pub struct Backwards {
 /// Handle to the journal; cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Events {
-    shared: Arc<Shared>,
+    shared: Arc<JournalInner>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct JournalInner {
     store: Store,
-    journal: Mutex<Journal>,
+    journal: Mutex<JournalState>,
     live: broadcast::Sender<Arc<Event>>,
     latest: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
-struct Journal {
+struct JournalState {
     ring: VecDeque<Arc<Event>>,
     next: u64,
     reserved: u64,
@@ -201,8 +201,8 @@ impl Events {
     pub async fn open(store: Store) -> Result<Self, Error> {
         let (next, oldest, recent) = store.write(|connection| Ok(resume(connection)?)).await?;
         let latest = next - 1;
-        let journal = Journal { ring: recent.into(), next, reserved: latest + BLOCK, oldest };
-        let shared = Shared {
+        let journal = JournalState { ring: recent.into(), next, reserved: latest + BLOCK, oldest };
+        let shared = JournalInner {
             store,
             journal: Mutex::new(journal),
             live: broadcast::Sender::new(SUBSCRIBER_QUEUE),
@@ -273,7 +273,12 @@ impl Events {
     ///
     /// # Errors
     /// [`Code::CursorExpired`] when events right after `after` have been deleted; [`Code::StoreUnavailable`].
-    pub async fn since(&self, after: u64, kind: Option<EventKind>, limit: usize) -> Result<Page, Error> {
+    pub async fn since(
+        &self,
+        after: u64,
+        kind: Option<EventKind>,
+        limit: usize,
+    ) -> Result<JournalPage, Error> {
         {
             let journal = self.lock();
             let latest = journal.next - 1;
@@ -309,19 +314,24 @@ impl Events {
         before: Option<u64>,
         kind: Option<EventKind>,
         limit: usize,
-    ) -> Result<Backwards, Error> {
-        self.backwards(before, Wanted::of(kind), limit).await
+    ) -> Result<JournalPageBackwards, Error> {
+        self.backwards(before, EventFilter::of(kind), limit).await
     }
 
     /// The same of the events that carry a failure, of whatever kind they are.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`].
-    pub async fn failures(&self, before: Option<u64>, limit: usize) -> Result<Backwards, Error> {
-        self.backwards(before, Wanted::Failures, limit).await
+    pub async fn failures(&self, before: Option<u64>, limit: usize) -> Result<JournalPageBackwards, Error> {
+        self.backwards(before, EventFilter::Failures, limit).await
     }
 
-    async fn backwards(&self, before: Option<u64>, wanted: Wanted, limit: usize) -> Result<Backwards, Error> {
+    async fn backwards(
+        &self,
+        before: Option<u64>,
+        wanted: EventFilter,
+        limit: usize,
+    ) -> Result<JournalPageBackwards, Error> {
         let before = before.unwrap_or(u64::MAX);
         let count = limit + COUNT_LEFT_OUT;
         let (mut items, below) = {
@@ -343,7 +353,7 @@ impl Events {
         let omitted = items.len().saturating_sub(limit);
         items.truncate(limit);
         let next = items.last().map(|event| event.seq).filter(|_| omitted > 0);
-        Ok(Backwards { items, next, omitted, latest: self.latest() })
+        Ok(JournalPageBackwards { items, next, omitted, latest: self.latest() })
     }
 
     /// The lowest number that may still be read.
@@ -411,7 +421,7 @@ impl Events {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Journal> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, JournalState> {
         self.shared.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -439,11 +449,11 @@ pub fn kind_name(kind: EventKind) -> String {
     }
 }
 
-fn page(mut items: Vec<Arc<Event>>, limit: usize, latest: u64) -> Page {
+fn page(mut items: Vec<Arc<Event>>, limit: usize, latest: u64) -> JournalPage {
     let more = items.len() > limit;
     items.truncate(limit);
     let next = if more { items.last().map_or(latest, |event| event.seq) } else { latest };
-    Page { items, latest, next, more }
+    JournalPage { items, latest, next, more }
 }
 
 fn resume(connection: &Connection) -> rusqlite::Result<(u64, u64, Vec<Arc<Event>>)> {
@@ -460,9 +470,9 @@ fn resume(connection: &Connection) -> rusqlite::Result<(u64, u64, Vec<Arc<Event>
     Ok((next, oldest, recent.into_iter().map(Arc::new).collect()))
 }
 
-fn insert(connection: &Connection, event: &Event) -> Result<(), Abort> {
+fn insert(connection: &Connection, event: &Event) -> Result<(), StoreAbort> {
     let body = serde_json::to_string(event)
-        .map_err(|error| Abort::Refused(Error::new(Code::Internal).caused_by(error)))?;
+        .map_err(|error| StoreAbort::Refused(Error::new(Code::Internal).caused_by(error)))?;
     let severity = format!("{:?}", event.severity).to_lowercase();
     connection
         .prepare_cached(
@@ -495,7 +505,7 @@ fn select(
 fn select_backwards(
     connection: &Connection,
     before: u64,
-    wanted: Wanted,
+    wanted: EventFilter,
     limit: usize,
 ) -> rusqlite::Result<Vec<Event>> {
     let condition = wanted.condition();
@@ -610,7 +620,7 @@ mod tests {
         assert_eq!((first, omitted), (vec![EventKind::Breaker, EventKind::Error], 1));
         assert_eq!(kinds(next, 2).await, (vec![EventKind::Session], None, 0));
         let plan = store.read(|connection| {
-            let condition = Wanted::Failures.condition();
+            let condition = EventFilter::Failures.condition();
             let query = format!(
                 "EXPLAIN QUERY PLAN SELECT body FROM events WHERE seq < ?1 AND {condition} ORDER BY seq DESC LIMIT ?3"
             );

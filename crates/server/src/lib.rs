@@ -8,7 +8,7 @@ pub mod bots;
 pub mod configs;
 pub mod events;
 pub mod health;
-pub mod ops_log;
+pub mod operations_log;
 pub mod overview;
 pub mod performance;
 pub mod store;

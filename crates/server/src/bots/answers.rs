@@ -4,7 +4,7 @@
 //! answer, one that cannot be read, one that contradicts the question or itself, a refusal that only says that the bot
 //! does not know) leaves the effect unknown. Nothing here guesses.
 
-use super::{CallError, Seen};
+use super::{BotSnapshot, CallError};
 use botops_contract::{BreakerState, CommandRequest, CommandResult, Outcome, Phase, Refusal, Verb};
 use botops_core::error::{Code, Effect, Error};
 
@@ -40,7 +40,7 @@ pub(super) fn is_reason(code: &str) -> bool {
 pub(super) fn judge(
     verb: Verb,
     request: &CommandRequest,
-    seen: &Seen,
+    snapshot: &BotSnapshot,
     answered: Result<CommandResult, CallError>,
 ) -> Result<Result<CommandResult, Error>, Error> {
     let result = match answered {
@@ -53,7 +53,7 @@ pub(super) fn judge(
         Err(error) if error.proves_nothing_done() => return Ok(Err(error.into())),
         Err(error) => return Err(error.into()),
     };
-    if let Some(contradiction) = contradiction(verb, request, seen, &result) {
+    if let Some(contradiction) = contradiction(verb, request, snapshot, &result) {
         let detail = botops_core::text::clean(&contradiction, 400);
         return Err(Error::new(Code::BotAnswerInvalid).detail(detail).effect(Effect::Unknown));
     }
@@ -84,7 +84,7 @@ pub(super) fn judge(
 fn contradiction(
     verb: Verb,
     request: &CommandRequest,
-    seen: &Seen,
+    snapshot: &BotSnapshot,
     result: &CommandResult,
 ) -> Option<String> {
     if result.command_id != request.command_id {
@@ -111,7 +111,7 @@ fn contradiction(
         && !result.trading_enabled
         && result.reason_code.is_none()
         && matches!(result.phase, Phase::Running | Phase::Paused)
-        && !keeps_entries_closed(seen);
+        && !keeps_entries_closed(snapshot);
     unexplained.then(|| {
         let phase = if result.phase == Phase::Paused { "paused" } else { "running" };
         format!(
@@ -121,8 +121,8 @@ fn contradiction(
 }
 
 /// Whether something that the bot told before explains that it opens nothing although it was resumed.
-fn keeps_entries_closed(seen: &Seen) -> bool {
-    seen.report.as_ref().is_some_and(|report| {
+fn keeps_entries_closed(snapshot: &BotSnapshot) -> bool {
+    snapshot.report.as_ref().is_some_and(|report| {
         report.circuit_breaker.state != BreakerState::Closed
             || report.session.as_ref().is_some_and(|session| !session.is_healthy)
             || report.no_entry_reasons.iter().any(|reason| reason != "paused")

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{Asker, Bots};
+use super::{Bots, CommandAsker};
 use crate::events::{Events, NewEvent};
 use botops_contract::{CommandRequest, EventKind, Exposure, Mode, Outcome, Phase, Severity, Verb};
 use botops_core::error::{Code, Effect, Error, Problem};
@@ -76,12 +76,12 @@ struct ControlView {
 
 /// What the control verbs work on.
 #[derive(Debug, Clone)]
-pub struct Control {
+pub struct BotControl {
     bots: Bots,
     events: Events,
 }
 
-impl Control {
+impl BotControl {
     /// Commands to this bot, recorded in this journal.
     pub fn new(bots: Bots, events: Events) -> Self {
         Self { bots, events }
@@ -113,7 +113,7 @@ impl Control {
             valid_for_ms,
             expires_at,
         };
-        let asker = Asker {
+        let asker = CommandAsker {
             actor: actor.key_id.to_string(),
             command_id: command_id.clone(),
             run_id: None,
@@ -122,7 +122,7 @@ impl Control {
         let answered = self.bots.command_for(verb, command, asker).await;
         self.record(verb, actor, &command_id, dry_run, &reason, answered.as_ref());
         let result = answered.map_err(|error| error.context("command_id", command_id.clone()))?;
-        let mode = self.bots.seen().report.as_ref().map(|report| report.mode);
+        let mode = self.bots.snapshot().report.as_ref().map(|report| report.mode);
         Ok(ControlView {
             verb,
             command_id,
@@ -200,7 +200,7 @@ fn check(verb: Verb, request: ControlRequest) -> Result<(String, Value), Error> 
 }
 
 /// The routes of the control verbs.
-pub fn routes() -> Routes<Control> {
+pub fn routes() -> Routes<BotControl> {
     Routes::new([
         routes!(pause),
         routes!(resume),
@@ -232,7 +232,7 @@ macro_rules! verb {
                 (status = 503, description = "BOT_001: nothing was delivered", body = Problem),
                 (status = 504, description = "BOT_002: it may have happened; a later `control` event says how it ended", body = Problem)))]
         async fn $name(
-            State(control): State<Control>,
+            State(control): State<BotControl>,
             actor: Actor,
             Query(query): Query<ControlQuery>,
             Idempotency(key): Idempotency,

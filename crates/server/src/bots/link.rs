@@ -21,12 +21,12 @@ use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::presence::{self, Facts, ON_TIME, Presence, Process, SILENCE};
+use super::presence::{self, ON_TIME, Presence, PresenceFacts, ProcessState, SILENCE};
 use super::process::{BotProcesses, ProcessId};
 use super::restart_proof::{DeathEvidence, HUNG_AFTER, LogActivity};
-use super::seen::{Dropped, FirstSeen, Seen};
-use super::transport::{self, Answer, Connection, Failure};
-use super::{BotsOptions, CallError, Stats, UnaskedRestart, sanitise};
+use super::snapshot::{BotSnapshot, DroppedItems, FirstSeen};
+use super::transport::{self, BotConnection, HttpAnswer, TransportFailure};
+use super::{BotLinkStats, BotsOptions, CallError, UnaskedRestart, sanitise};
 use crate::events::{Events, NewEvent};
 use crate::store::Store;
 use botops_contract::{self, BotReport, EventKind, Hello, Severity};
@@ -52,15 +52,15 @@ const LOG_FILES_MAX: usize = 2_000;
 
 /// What the handle, the poller and the event follower share.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct BotLink {
     pub options: BotsOptions,
     pub store: Store,
     pub events: Events,
-    pub seen: ArcSwap<Seen>,
-    pub changes: watch::Sender<Arc<Seen>>,
-    pub counters: Counters,
+    pub snapshot: ArcSwap<BotSnapshot>,
+    pub changes: watch::Sender<Arc<BotSnapshot>>,
+    pub counters: BotLinkCounters,
     /// To the peer that gave the last good answer.
-    pub connection: ArcSwapOption<Connection>,
+    pub connection: ArcSwapOption<BotConnection>,
     /// How many questions for the whole state may be open: the usual one, and one more in case that was lost.
     state_questions: Semaphore,
     restart_until: Mutex<Option<Instant>>,
@@ -72,9 +72,9 @@ pub(super) struct Link {
     last_sign: Mutex<Option<Instant>>,
 }
 
-/// See [`Stats`].
+/// See [`BotLinkStats`].
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(super) struct BotLinkCounters {
     pub polls: AtomicU64,
     pub poll_failures: AtomicU64,
     pub polls_unchanged: AtomicU64,
@@ -87,7 +87,7 @@ pub(super) struct Counters {
 
 /// The last good report as it is stored between runs of botops.
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept {
+struct SavedBotState {
     hello: Hello,
     report: BotReport,
     received_at: DateTime<Utc>,
@@ -100,29 +100,29 @@ struct Kept {
 
 /// What only the machine around the bot can tell.
 #[derive(Debug, Clone, Copy)]
-struct OutsideLook {
+struct OutsideEvidence {
     at: Instant,
     supervisor_says_stopped: Option<bool>,
     newest_log: Option<SystemTime>,
 }
 
 /// What a poll brought.
-struct Heard {
-    connection: Arc<Connection>,
+struct PollAnswer {
+    connection: Arc<BotConnection>,
     hello: Arc<Hello>,
     /// `None`: nothing changed since the last answer.
-    news: Option<News>,
+    news: Option<FreshReport>,
     latency: Duration,
 }
 
-struct News {
+struct FreshReport {
     report: Arc<BotReport>,
-    dropped: Dropped,
+    dropped: DroppedItems,
     etag: Option<String>,
     bytes: usize,
 }
 
-type Poll = Pin<Box<dyn Future<Output = Result<Heard, Failure>> + Send>>;
+type PendingPoll = Pin<Box<dyn Future<Output = Result<PollAnswer, TransportFailure>> + Send>>;
 
 /// CPU time (kernel ticks) of the bot's processes, since when it has not moved, and whether it did before.
 #[derive(Debug, Clone, Copy)]
@@ -132,9 +132,9 @@ struct CpuWatch {
     moved: bool,
 }
 
-type PendingLook = Pin<Box<dyn Future<Output = OutsideLook> + Send>>;
+type PendingEvidence = Pin<Box<dyn Future<Output = OutsideEvidence> + Send>>;
 
-impl Link {
+impl BotLink {
     /// Reads what an earlier run of botops knew.
     pub async fn open(options: BotsOptions, store: Store, events: Events) -> Result<Self, Error> {
         let key = kept_key(&options);
@@ -145,15 +145,15 @@ impl Link {
             })
             .await?;
         // What an older botops wrote and this one cannot read is as good as nothing.
-        let kept: Option<Kept> = kept.and_then(|text| serde_json::from_str(&text).ok());
-        let seen = Arc::new(first_sight(&options, kept.as_ref()));
+        let kept: Option<SavedBotState> = kept.and_then(|text| serde_json::from_str(&text).ok());
+        let snapshot = Arc::new(first_sight(&options, kept.as_ref()));
         Ok(Self {
             options,
             store,
             events,
-            changes: watch::Sender::new(seen.clone()),
-            seen: ArcSwap::new(seen),
-            counters: Counters::default(),
+            changes: watch::Sender::new(snapshot.clone()),
+            snapshot: ArcSwap::new(snapshot),
+            counters: BotLinkCounters::default(),
             connection: ArcSwapOption::empty(),
             state_questions: Semaphore::new(2),
             restart_until: Mutex::new(None),
@@ -164,13 +164,14 @@ impl Link {
     }
 
     /// A way to the bot for a call that wants `capability`, or why there is none.
-    pub fn connection_for_call(&self, capability: &str) -> Result<Arc<Connection>, CallError> {
-        let seen = self.seen.load();
-        let away = |reason: &str| CallError::NotDelivered(format!("the bot is {}: {reason}", seen.presence));
+    pub fn connection_for_call(&self, capability: &str) -> Result<Arc<BotConnection>, CallError> {
+        let snapshot = self.snapshot.load();
+        let away =
+            |reason: &str| CallError::NotDelivered(format!("the bot is {}: {reason}", snapshot.presence));
         // A command that waits in the socket of a hung bot would act at a time nobody chose.
-        let connection = self.connection.load_full().filter(|_| seen.presence.answers());
-        let (Some(connection), Some(hello)) = (connection, &seen.hello) else {
-            return Err(away(&seen.presence_reason));
+        let connection = self.connection.load_full().filter(|_| snapshot.presence.answers());
+        let (Some(connection), Some(hello)) = (connection, &snapshot.hello) else {
+            return Err(away(&snapshot.presence_reason));
         };
         if !hello.offers(capability) {
             return Err(CallError::NotCapable(capability.to_owned()));
@@ -178,7 +179,7 @@ impl Link {
         match transport::look(&self.options.socket) {
             Ok(file) if file == connection.file => Ok(connection),
             Ok(_) => Err(CallError::NotDelivered("its socket was replaced a moment ago".to_owned())),
-            Err(Failure::Away(reason)) => Err(CallError::NotDelivered(reason)),
+            Err(TransportFailure::Away(reason)) => Err(CallError::NotDelivered(reason)),
             Err(_) => Err(CallError::NotDelivered("its socket cannot be used".to_owned())),
         }
     }
@@ -202,10 +203,10 @@ impl Link {
         *lock(&self.restart_until) = Some(until);
     }
 
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> BotLinkStats {
         let counters = &self.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Stats {
+        BotLinkStats {
             polls: read(&counters.polls),
             poll_failures: read(&counters.poll_failures),
             polls_unchanged: read(&counters.polls_unchanged),
@@ -222,16 +223,16 @@ impl Link {
         until.checked_duration_since(Instant::now())
     }
 
-    fn show(&self, seen: Seen) {
-        let seen = Arc::new(seen);
-        self.seen.store(seen.clone());
-        self.changes.send_replace(seen);
+    fn show(&self, snapshot: BotSnapshot) {
+        let snapshot = Arc::new(snapshot);
+        self.snapshot.store(snapshot.clone());
+        self.changes.send_replace(snapshot);
     }
 }
 
 /// Asks the bot for its state, once per interval, until the stop.
-pub(super) async fn poll(link: Arc<Link>, stopping: CancellationToken) {
-    let mut poller = Poller::new(link);
+pub(super) async fn poll(link: Arc<BotLink>, stopping: CancellationToken) {
+    let mut poller = StatePoller::new(link);
     loop {
         tokio::select! {
             () = stopping.cancelled() => break,
@@ -247,7 +248,7 @@ pub(super) async fn poll(link: Arc<Link>, stopping: CancellationToken) {
     poller.save(true);
 }
 
-async fn next_look(pending: &mut Option<PendingLook>) -> OutsideLook {
+async fn next_look(pending: &mut Option<PendingEvidence>) -> OutsideEvidence {
     match pending {
         Some(look) => look.await,
         None => std::future::pending().await,
@@ -255,9 +256,9 @@ async fn next_look(pending: &mut Option<PendingLook>) -> OutsideLook {
 }
 
 /// The poller's own memory. It starts afresh after a panic; what readers see does not.
-struct Poller {
-    link: Arc<Link>,
-    open: FuturesUnordered<Poll>,
+struct StatePoller {
+    link: Arc<BotLink>,
+    open: FuturesUnordered<PendingPoll>,
     next_poll: Instant,
     ticked_at: Instant,
     newest_poll: Option<Instant>,
@@ -267,12 +268,12 @@ struct Poller {
     latency: Option<Duration>,
     failed: Option<String>,
     /// The poll that failed was answered all the same, with something else than this bot's contract.
-    failed_but_answered: Option<Failure>,
+    failed_but_answered: Option<TransportFailure>,
     /// Of the bot's processes, while it is away.
     cpu: Option<CpuWatch>,
-    looking: Option<PendingLook>,
-    looked: Option<OutsideLook>,
-    connection: Option<Arc<Connection>>,
+    looking: Option<PendingEvidence>,
+    looked: Option<OutsideEvidence>,
+    connection: Option<Arc<BotConnection>>,
     hello: Option<Arc<Hello>>,
     etag: Option<String>,
     bytes: usize,
@@ -287,8 +288,8 @@ struct Poller {
     lost: bool,
 }
 
-impl Poller {
-    fn new(link: Arc<Link>) -> Self {
+impl StatePoller {
+    fn new(link: Arc<BotLink>) -> Self {
         let now = Instant::now();
         Self {
             link,
@@ -327,28 +328,28 @@ impl Poller {
             || self.newest_poll.is_some_and(|started| now - started < RETRY);
         // Each try would leave one more dead connection in the queue of a process that cannot accept.
         let pointless =
-            self.link.seen.load().presence == Presence::Hung && self.process() == Process::Stopped;
+            self.link.snapshot.load().presence == Presence::Hung && self.process() == ProcessState::Stopped;
         if waits && (early || pointless) {
             return;
         }
         self.newest_poll = Some(now);
         self.asking_since.get_or_insert(now);
         self.link.counters.polls.fetch_add(1, Ordering::Relaxed);
-        let etag = self.etag.clone().filter(|_| self.link.seen.load().report.is_some());
+        let etag = self.etag.clone().filter(|_| self.link.snapshot.load().report.is_some());
         // A bot that owes an answer is asked the cheap question first: who it is.
         let known = self.connection.clone().zip(self.hello.clone()).filter(|_| !waits);
         let question = ask(self.link.clone(), known, etag);
         // A hung bot that is stopped gets one question that waits for it, however long.
         let limit = if pointless { Duration::from_secs(3600) } else { SILENCE };
         self.open.push(Box::pin(async move {
-            tokio::time::timeout(limit, question).await.unwrap_or(Err(Failure::Late))
+            tokio::time::timeout(limit, question).await.unwrap_or(Err(TransportFailure::Late))
         }));
     }
 
-    fn digest(&mut self, outcome: Result<Heard, Failure>) {
+    fn digest(&mut self, outcome: Result<PollAnswer, TransportFailure>) {
         self.heard_something = true;
         self.failed_but_answered = None;
-        if matches!(outcome, Ok(_) | Err(Failure::Nonsense(_) | Failure::AnotherBot(_))) {
+        if matches!(outcome, Ok(_) | Err(TransportFailure::Nonsense(_) | TransportFailure::AnotherBot(_))) {
             self.link.note_sign_of_life();
         }
         match outcome {
@@ -357,7 +358,7 @@ impl Poller {
         }
     }
 
-    fn take(&mut self, heard: Heard) {
+    fn take(&mut self, heard: PollAnswer) {
         let now = Instant::now();
         // Older questions have nothing to add.
         self.open.clear();
@@ -377,15 +378,15 @@ impl Poller {
         self.hello = Some(heard.hello.clone());
         self.connection = Some(heard.connection.clone());
         self.link.connection.store(Some(heard.connection));
-        let mut seen = Seen::clone(&self.link.seen.load());
+        let mut snapshot = BotSnapshot::clone(&self.link.snapshot.load());
         match heard.news {
             Some(news) => {
-                let before = seen.report.replace(news.report.clone());
-                let as_of = before.as_ref().map(|old| old.as_of).zip(seen.as_of_seen);
-                seen.as_of_seen = Some(FirstSeen::after(as_of, news.report.as_of));
-                let tick = before.and_then(|old| old.loop_stats.last_tick_at).zip(seen.tick_seen);
-                seen.tick_seen = news.report.loop_stats.last_tick_at.map(|at| FirstSeen::after(tick, at));
-                seen.dropped = news.dropped;
+                let before = snapshot.report.replace(news.report.clone());
+                let as_of = before.as_ref().map(|old| old.as_of).zip(snapshot.as_of_seen);
+                snapshot.as_of_seen = Some(FirstSeen::after(as_of, news.report.as_of));
+                let tick = before.and_then(|old| old.loop_stats.last_tick_at).zip(snapshot.tick_seen);
+                snapshot.tick_seen = news.report.loop_stats.last_tick_at.map(|at| FirstSeen::after(tick, at));
+                snapshot.dropped = news.dropped;
                 self.etag = news.etag;
                 self.bytes = news.bytes;
             }
@@ -393,26 +394,26 @@ impl Poller {
                 self.link.counters.polls_unchanged.fetch_add(1, Ordering::Relaxed);
             }
         }
-        seen.hello = Some(heard.hello);
-        seen.received = Some(now);
-        seen.received_at = Some(Utc::now());
-        seen.poll_latency = Some(heard.latency);
+        snapshot.hello = Some(heard.hello);
+        snapshot.received = Some(now);
+        snapshot.received_at = Some(Utc::now());
+        snapshot.poll_latency = Some(heard.latency);
         // Shown by `judge`, which follows at once.
-        self.link.seen.store(Arc::new(seen));
+        self.link.snapshot.store(Arc::new(snapshot));
         self.unsaved = true;
         self.save(false);
     }
 
-    fn fail(&mut self, failure: Failure) {
+    fn fail(&mut self, failure: TransportFailure) {
         self.link.counters.poll_failures.fetch_add(1, Ordering::Relaxed);
-        let answered = matches!(failure, Failure::Nonsense(_) | Failure::AnotherBot(_));
+        let answered = matches!(failure, TransportFailure::Nonsense(_) | TransportFailure::AnotherBot(_));
         self.failed_but_answered = answered.then(|| failure.clone());
         let reason = match failure {
             // Still waiting, as far as anybody can tell.
-            Failure::Late => return,
-            Failure::Away(reason) | Failure::AnotherBot(reason) => reason,
-            Failure::Cut => "it closed the connection without an answer".to_owned(),
-            Failure::Nonsense(reason) => {
+            TransportFailure::Late => return,
+            TransportFailure::Away(reason) | TransportFailure::AnotherBot(reason) => reason,
+            TransportFailure::Cut => "it closed the connection without an answer".to_owned(),
+            TransportFailure::Nonsense(reason) => {
                 format!("something answers, but not with the bot contract: {reason}")
             }
         };
@@ -429,13 +430,13 @@ impl Poller {
     /// Decides what presence is now, shows it, and tells of a change.
     fn judge(&mut self) {
         let now = Instant::now();
-        let before = self.link.seen.load_full();
+        let before = self.link.snapshot.load_full();
         let remark = self.hello.as_ref().and_then(|hello| remark_on(hello, &lock(&self.link.processes)));
-        let (presence, presence_reason) = presence::judge(&Facts {
+        let (presence, presence_reason) = presence::judge(&PresenceFacts {
             ever_seen: before.hello.is_some(),
             answered: self.latency.map(|latency| (latency, remark.as_deref())),
             failed: self.failed.as_deref(),
-            failed_unreadable: matches!(self.failed_but_answered, Some(Failure::Nonsense(_))),
+            failed_unreadable: matches!(self.failed_but_answered, Some(TransportFailure::Nonsense(_))),
             silent_for: self.silent_for(now),
             process: self.process_if_away(),
             restart_left: self.link.restart_left(),
@@ -448,18 +449,18 @@ impl Poller {
         }
         self.heard_something = false;
         self.shown_at = now;
-        let mut seen = Seen::clone(&before);
-        seen.presence = presence;
-        seen.presence_reason = presence_reason;
-        seen.next_poll = self.next_poll;
-        seen.polls = self.link.counters.polls.load(Ordering::Relaxed);
-        seen.unasked_restart = Arc::new(self.judge_unasked_restart(presence, seen.hello.as_deref()));
+        let mut snapshot = BotSnapshot::clone(&before);
+        snapshot.presence = presence;
+        snapshot.presence_reason = presence_reason;
+        snapshot.next_poll = self.next_poll;
+        snapshot.polls = self.link.counters.polls.load(Ordering::Relaxed);
+        snapshot.unasked_restart = Arc::new(self.judge_unasked_restart(presence, snapshot.hello.as_deref()));
         if changed {
-            seen.since = Utc::now();
-            self.tell_of_presence(&before, &seen);
+            snapshot.since = Utc::now();
+            self.tell_of_presence(&before, &snapshot);
         }
         let left = changed && before.presence.answers() && !presence.answers();
-        self.link.show(seen);
+        self.link.show(snapshot);
         if left {
             self.lost = true;
             self.save(true);
@@ -485,14 +486,14 @@ impl Poller {
     }
 
     /// The process table is read only when there is a doubt.
-    fn process_if_away(&self) -> Process {
+    fn process_if_away(&self) -> ProcessState {
         let doubt = self.failed.is_some()
             || self.asking_since.is_some_and(|since| since.elapsed() >= ON_TIME)
             || self.latency.is_none();
-        if doubt { self.process() } else { Process::Alive }
+        if doubt { self.process() } else { ProcessState::Alive }
     }
 
-    fn process(&self) -> Process {
+    fn process(&self) -> ProcessState {
         self.link.processes().with_listener(self.link.listener()).state()
     }
 
@@ -503,8 +504,8 @@ impl Poller {
             (self.cpu, self.looking, self.looked) = (None, None, None);
         }
         let processes = self.link.processes().with_listener(self.link.listener());
-        let process = if answers { Process::Alive } else { processes.state() };
-        let lives = !answers && matches!(process, Process::Alive | Process::Stopped);
+        let process = if answers { ProcessState::Alive } else { processes.state() };
+        let lives = !answers && matches!(process, ProcessState::Alive | ProcessState::Stopped);
         let (idle_for, cpu_moved) =
             if lives { self.watch_cpu(processes.cpu_ticks()) } else { (Duration::ZERO, false) };
         let silent_for = lock(&self.link.last_sign).unwrap_or(self.started_at).elapsed();
@@ -514,8 +515,8 @@ impl Poller {
         let supervisor = &self.link.options.supervisor;
         let log = match self.looked {
             None => LogActivity::NotLooked,
-            Some(OutsideLook { newest_log: None, .. }) => LogActivity::Invisible,
-            Some(OutsideLook { newest_log: Some(at), .. }) => {
+            Some(OutsideEvidence { newest_log: None, .. }) => LogActivity::Invisible,
+            Some(OutsideEvidence { newest_log: Some(at), .. }) => {
                 LogActivity::Wrote(at.elapsed().unwrap_or_default())
             }
         };
@@ -549,10 +550,10 @@ impl Poller {
 
     /// Begins a look at the log folder and at the supervisor where the answer can matter. A folder on a disk that hangs
     /// keeps this look, not the poll.
-    fn look_outside(&mut self, hello: Option<&Hello>, process: Process, silent_for: Duration) {
+    fn look_outside(&mut self, hello: Option<&Hello>, process: ProcessState, silent_for: Duration) {
         let is_recent = self.looked.is_some_and(|looked| looked.at.elapsed() < LOOK_OUTSIDE_EVERY);
-        let unseen = process == Process::Unknown;
-        let may_be_hung = process != Process::Gone && silent_for + LOOK_OUTSIDE_EVERY * 2 >= HUNG_AFTER;
+        let unseen = process == ProcessState::Unknown;
+        let may_be_hung = process != ProcessState::Gone && silent_for + LOOK_OUTSIDE_EVERY * 2 >= HUNG_AFTER;
         if self.looking.is_some() || is_recent || !(unseen || may_be_hung) {
             return;
         }
@@ -564,12 +565,12 @@ impl Poller {
                 None => None,
             };
             let supervisor_says_stopped = if unseen { supervisor.says_stopped().await } else { None };
-            OutsideLook { at: Instant::now(), supervisor_says_stopped, newest_log }
+            OutsideEvidence { at: Instant::now(), supervisor_says_stopped, newest_log }
         }));
     }
 
     fn tell_of_new_life(&self, hello: &Hello) {
-        let before = self.link.seen.load();
+        let before = self.link.snapshot.load();
         let Some(known) = before.hello.as_ref().filter(|known| known.boot_epoch != hello.boot_epoch) else {
             return;
         };
@@ -590,7 +591,7 @@ impl Poller {
         );
     }
 
-    fn tell_of_presence(&mut self, before: &Seen, now: &Seen) {
+    fn tell_of_presence(&mut self, before: &BotSnapshot, now: &BotSnapshot) {
         let id = &self.link.options.id;
         let (presence, reason) = (now.presence, &now.presence_reason);
         let between_slow_and_connected = presence.answers() && before.presence.answers();
@@ -633,12 +634,13 @@ impl Poller {
         if !self.unsaved || !(due || at_once) {
             return;
         }
-        let seen = self.link.seen.load();
-        let (Some(hello), Some(report), Some(received_at)) = (&seen.hello, &seen.report, seen.received_at)
+        let snapshot = self.link.snapshot.load();
+        let (Some(hello), Some(report), Some(received_at)) =
+            (&snapshot.hello, &snapshot.report, snapshot.received_at)
         else {
             return;
         };
-        let kept = Kept {
+        let kept = SavedBotState {
             hello: Hello::clone(hello),
             report: BotReport::clone(report),
             received_at,
@@ -660,10 +662,10 @@ impl Poller {
 
 /// One poll: check the socket, learn who is there if that is not known, read the state.
 async fn ask(
-    link: Arc<Link>,
-    known: Option<(Arc<Connection>, Arc<Hello>)>,
+    link: Arc<BotLink>,
+    known: Option<(Arc<BotConnection>, Arc<Hello>)>,
     etag: Option<String>,
-) -> Result<Heard, Failure> {
+) -> Result<PollAnswer, TransportFailure> {
     let started = Instant::now();
     let file = transport::look(&link.options.socket)?;
     let (connection, hello, etag) = match known.filter(|(connection, _)| connection.file == file) {
@@ -675,14 +677,14 @@ async fn ask(
             (connection, hello, None)
         }
     };
-    let Ok(_permit) = link.state_questions.acquire().await else { return Err(Failure::Late) };
+    let Ok(_permit) = link.state_questions.acquire().await else { return Err(TransportFailure::Late) };
     let mut request = connection.poll("state");
     if let Some(etag) = &etag {
         request = request.header(header::IF_NONE_MATCH, etag);
     }
     let answer = transport::read_whole(request).await?;
     if answer.status == StatusCode::NOT_MODIFIED && etag.is_some() {
-        return Ok(Heard { connection, hello, news: None, latency: started.elapsed() });
+        return Ok(PollAnswer { connection, hello, news: None, latency: started.elapsed() });
     }
     let latency = started.elapsed();
     let mut report: BotReport = parse(&answer)?;
@@ -690,30 +692,31 @@ async fn ask(
     let hello =
         if report.boot_epoch == hello.boot_epoch { hello } else { introduce(&link, &connection).await? };
     if report.boot_epoch != hello.boot_epoch {
-        return Err(Failure::Nonsense("state and hello name different lives".to_owned()));
+        return Err(TransportFailure::Nonsense("state and hello name different lives".to_owned()));
     }
-    let news = News { report: Arc::new(report), dropped, etag: answer.etag, bytes: answer.body.len() };
-    Ok(Heard { connection, hello, news: Some(news), latency })
+    let news = FreshReport { report: Arc::new(report), dropped, etag: answer.etag, bytes: answer.body.len() };
+    Ok(PollAnswer { connection, hello, news: Some(news), latency })
 }
 
-async fn introduce(link: &Link, connection: &Connection) -> Result<Arc<Hello>, Failure> {
+async fn introduce(link: &BotLink, connection: &BotConnection) -> Result<Arc<Hello>, TransportFailure> {
     let answer = transport::read_whole(connection.poll("hello")).await?;
     let mut hello: Hello = parse(&answer)?;
     sanitise::hello(&mut hello);
     if hello.bot_id != link.options.id {
         let (found, wanted) = (&hello.bot_id, &link.options.id);
-        return Err(Failure::AnotherBot(format!(
+        return Err(TransportFailure::AnotherBot(format!(
             "bot `{found}` answers on the socket of bot `{wanted}`; it is not used"
         )));
     }
     Ok(Arc::new(hello))
 }
 
-fn parse<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
+fn parse<T: serde::de::DeserializeOwned>(answer: &HttpAnswer) -> Result<T, TransportFailure> {
     if answer.status != StatusCode::OK {
-        return Err(Failure::Nonsense(format!("status {}", answer.status.as_u16())));
+        return Err(TransportFailure::Nonsense(format!("status {}", answer.status.as_u16())));
     }
-    serde_json::from_slice(&answer.body).map_err(|error| Failure::Nonsense(transport::not_json(&error)))
+    serde_json::from_slice(&answer.body)
+        .map_err(|error| TransportFailure::Nonsense(transport::not_json(&error)))
 }
 
 /// What is remarkable about a bot that answers well.
@@ -736,14 +739,14 @@ fn remark_on(hello: &Hello, processes: &BotProcesses) -> Option<String> {
     }
 }
 
-fn first_sight(options: &BotsOptions, kept: Option<&Kept>) -> Seen {
+fn first_sight(options: &BotsOptions, kept: Option<&SavedBotState>) -> BotSnapshot {
     let now = Instant::now();
     let age = kept.and_then(|kept| (Utc::now() - kept.received_at).to_std().ok());
-    Seen {
+    BotSnapshot {
         id: options.id.clone(),
         hello: kept.map(|kept| Arc::new(kept.hello.clone())),
         report: kept.map(|kept| Arc::new(kept.report.clone())),
-        dropped: Dropped::default(),
+        dropped: DroppedItems::default(),
         presence: if kept.is_some() { Presence::Unreachable } else { Presence::NeverSeen },
         presence_reason: "botops has only just started and has not asked it yet".to_owned(),
         since: Utc::now(),
@@ -758,7 +761,7 @@ fn first_sight(options: &BotsOptions, kept: Option<&Kept>) -> Seen {
     }
 }
 
-impl Kept {
+impl SavedBotState {
     fn known_processes(&self) -> BotProcesses {
         let mut processes = self.processes.clone();
         // It may be the bot's word alone, so it is never touched.

@@ -1,6 +1,6 @@
 //! The bots: the only way to a bot.
 //!
-//! [`Bots::seen`] is the last that is known, held in memory and read without waiting; [`Bots::command`] and the
+//! [`Bots::snapshot`] is the last that is known, held in memory and read without waiting; [`Bots::command`] and the
 //! config verbs are the few calls that reach the bot itself, each with a deadline. Hidden from users: the socket,
 //! who may be behind it, polling, retries, the event subscription, and what a bot can do wrong on a wire.
 //! Deliberately absent: a read that asks the bot. However many clients read, the bot is asked once per interval.
@@ -14,7 +14,7 @@ mod process;
 mod restart;
 mod restart_proof;
 mod sanitise;
-mod seen;
+mod snapshot;
 mod sse;
 mod supervisor;
 mod transport;
@@ -38,17 +38,17 @@ use botops_contract::{
 use botops_core::error::{Code, Effect, Error};
 use botops_core::tasks::Tasks;
 
-pub use api::{Control, routes};
-pub use open_commands::Asker;
+pub use api::{BotControl, routes};
+pub use open_commands::CommandAsker;
 pub use presence::Presence;
 pub use process::ProcessId;
 pub use restart_proof::{DeathProof, HoldReason, UnaskedRestart};
-pub use seen::{Dropped, FirstSeen, LoopAge, Seen};
-pub use supervisor::{Alive, Driver, Supervisor};
+pub use snapshot::{BotSnapshot, DroppedItems, FirstSeen, LoopAge};
+pub use supervisor::{SupervisedProcess, Supervisor, SupervisorDriver};
 pub use transport::install_tls_provider;
 
-use open_commands::{OpenCommands, UnderWay};
-use transport::Failure;
+use open_commands::{OpenCommands, PendingCommand};
+use transport::TransportFailure;
 
 /// A command that needs longer than this is stuck behind something; the caller is told that its effect is unknown.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
@@ -75,13 +75,13 @@ pub struct BotsOptions {
 /// Handle to the bot; cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Bots {
-    link: Arc<link::Link>,
+    link: Arc<link::BotLink>,
     open: Arc<OpenCommands>,
 }
 
 /// Plain numbers about the link since start, for telemetry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stats {
+pub struct BotLinkStats {
     /// Polls of the state that were started.
     pub polls: u64,
     /// Polls that brought nothing usable.
@@ -168,7 +168,7 @@ impl Bots {
         tasks: &Tasks,
     ) -> Result<Self, Error> {
         let open = Arc::new(OpenCommands::load(&options.id, store.clone(), events.clone()).await?);
-        let link = Arc::new(link::Link::open(options, store, events).await?);
+        let link = Arc::new(link::BotLink::open(options, store, events).await?);
         let polling = link.clone();
         let stopping = tasks.stopping();
         tasks.supervise("bot_link", move || link::poll(polling.clone(), stopping.clone()));
@@ -187,17 +187,17 @@ impl Bots {
     }
 
     /// The last that is known of the bot. Never waits.
-    pub fn seen(&self) -> Arc<Seen> {
-        self.link.seen.load_full()
+    pub fn snapshot(&self) -> Arc<BotSnapshot> {
+        self.link.snapshot.load_full()
     }
 
     /// Changes with each poll's outcome, with each change of presence, and each second while the bot is away.
-    pub fn watch(&self) -> watch::Receiver<Arc<Seen>> {
+    pub fn watch(&self) -> watch::Receiver<Arc<BotSnapshot>> {
         self.link.changes.subscribe()
     }
 
     /// Plain numbers about the link.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> BotLinkStats {
         self.link.stats()
     }
 
@@ -220,7 +220,7 @@ impl Bots {
         self.command_for(
             verb,
             request,
-            Asker { actor: "botops".to_owned(), command_id, run_id: None, step: None },
+            CommandAsker { actor: "botops".to_owned(), command_id, run_id: None, step: None },
         )
         .await
     }
@@ -236,18 +236,18 @@ impl Bots {
         &self,
         verb: Verb,
         mut request: CommandRequest,
-        asker: Asker,
+        asker: CommandAsker,
     ) -> Result<CommandResult, Error> {
         request.valid_for_ms.get_or_insert(u64::try_from(COMMAND_VALID.as_millis()).unwrap_or(u64::MAX));
         request.expires_at.get_or_insert(Utc::now() + COMMAND_VALID);
-        let seen = self.seen();
-        let under_way = UnderWay::new(self.open.clone(), verb, &request, asker, &seen);
+        let snapshot = self.snapshot();
+        let under_way = PendingCommand::new(self.open.clone(), verb, &request, asker, &snapshot);
         let path = format!("commands/{verb}");
         let answered = self.post(verb.as_str(), &path, &request).await;
         let place = |error: Error| {
             error.context("verb", verb.as_str()).context("command_id", request.command_id.clone())
         };
-        match answers::judge(verb, &request, &seen, answered) {
+        match answers::judge(verb, &request, &snapshot, answered) {
             Ok(answer) => under_way.known(answer).map_err(place),
             Err(doubt) => {
                 under_way.unknown();
@@ -350,16 +350,18 @@ impl Bots {
     async fn call<T: DeserializeOwned>(
         &self,
         capability: &str,
-        request: impl FnOnce(&transport::Connection) -> reqwest::RequestBuilder,
+        request: impl FnOnce(&transport::BotConnection) -> reqwest::RequestBuilder,
         deadline: Duration,
     ) -> Result<T, CallError> {
         let connection = self.link.connection_for_call(capability)?;
         self.link.counters.calls.fetch_add(1, Ordering::Relaxed);
         let sent = transport::exchange(request(&connection), deadline).await;
         let answer = sent.map_err(|failure| match failure {
-            Failure::Away(reason) => CallError::NotDelivered(reason),
-            Failure::Late | Failure::Cut => CallError::TimedOut,
-            Failure::Nonsense(reason) | Failure::AnotherBot(reason) => CallError::Invalid(reason),
+            TransportFailure::Away(reason) => CallError::NotDelivered(reason),
+            TransportFailure::Late | TransportFailure::Cut => CallError::TimedOut,
+            TransportFailure::Nonsense(reason) | TransportFailure::AnotherBot(reason) => {
+                CallError::Invalid(reason)
+            }
         })?;
         if !answer.status.is_success() {
             return Err(refusal(&answer, capability));
@@ -369,7 +371,7 @@ impl Bots {
 }
 
 /// A 4xx or 5xx of the bot: a refusal when it says so in the contract's form.
-fn refusal(answer: &transport::Answer, capability: &str) -> CallError {
+fn refusal(answer: &transport::HttpAnswer, capability: &str) -> CallError {
     let status = answer.status.as_u16();
     let Ok(mut refusal) = serde_json::from_slice::<Refusal>(&answer.body) else {
         return CallError::Invalid(format!("status {status} without a refusal in it"));

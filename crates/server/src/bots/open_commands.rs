@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Bots, CallError, Seen, answers};
+use super::{BotSnapshot, Bots, CallError, answers};
 use crate::events::{Events, NewEvent};
 use crate::store::Store;
 use botops_contract::{
@@ -40,7 +40,7 @@ const MOST: usize = 200;
 
 /// On whose account a command is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asker {
+pub struct CommandAsker {
     /// The key's name.
     pub actor: String,
     /// The command's id as the asker knows it.
@@ -57,7 +57,7 @@ pub(super) struct OpenCommand {
     pub verb: Verb,
     /// The id the bot knows it by.
     pub sent_id: String,
-    pub asker: Asker,
+    pub asker: CommandAsker,
     pub reason: String,
     pub given_at: DateTime<Utc>,
     /// No bot that can be asked begins it after this.
@@ -68,7 +68,7 @@ pub(super) struct OpenCommand {
 
 /// How an open command ended.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Ending {
+pub(super) enum CommandEnding {
     Done(Box<CommandResult>),
     /// Somebody sent it again, and the bot did it then.
     DoneNow(Box<CommandResult>),
@@ -86,12 +86,12 @@ pub(super) struct OpenCommands {
     key: String,
     store: Store,
     events: Events,
-    followed: Mutex<Vec<Followed>>,
+    followed: Mutex<Vec<FollowedCommand>>,
     added: Notify,
 }
 
 #[derive(Debug, Clone)]
-struct Followed {
+struct FollowedCommand {
     command: OpenCommand,
     since: Instant,
     looks: u32,
@@ -114,7 +114,8 @@ impl OpenCommands {
             kept.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         let now = Instant::now();
         let due = Some(now + FIRST_WAIT);
-        let followed = commands.into_iter().map(|command| Followed { command, since: now, looks: 0, due });
+        let followed =
+            commands.into_iter().map(|command| FollowedCommand { command, since: now, looks: 0, due });
         let followed = Mutex::new(followed.collect());
         Ok(Self { key, store, events, followed, added: Notify::new() })
     }
@@ -126,7 +127,7 @@ impl OpenCommands {
             if followed.iter().any(|one| one.command.sent_id == command.sent_id) {
                 return;
             }
-            followed.push(Followed { command, since: Instant::now(), looks: 0, due: None });
+            followed.push(FollowedCommand { command, since: Instant::now(), looks: 0, due: None });
         }
         self.keep();
     }
@@ -140,13 +141,13 @@ impl OpenCommands {
             match followed.iter_mut().find(|one| one.command.sent_id == command.sent_id) {
                 Some(one) if one.due.is_some() => {}
                 Some(one) => (one.since, one.due) = (now, due),
-                None => followed.push(Followed { command, since: now, looks: 0, due }),
+                None => followed.push(FollowedCommand { command, since: now, looks: 0, due }),
             }
             (followed.len() > MOST).then(|| followed.remove(0).command)
         };
         if let Some(command) = left_out {
             let why = format!("more than {MOST} commands are open at once");
-            self.publish(&command, &Ending::StillUnknown(why, Value::Null));
+            self.publish(&command, &CommandEnding::StillUnknown(why, Value::Null));
         }
         self.keep();
         self.added.notify_one();
@@ -162,7 +163,7 @@ impl OpenCommands {
     }
 
     /// It is known how a command ended; told when it was open.
-    fn end(&self, sent_id: &str, ending: &Ending) {
+    fn end(&self, sent_id: &str, ending: &CommandEnding) {
         let ended = {
             let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
             let index = followed.iter().position(|one| one.command.sent_id == sent_id && one.due.is_some());
@@ -185,7 +186,7 @@ impl OpenCommands {
     }
 
     /// Those to ask about now; each is due again after a longer wait.
-    fn take_due(&self) -> Vec<Followed> {
+    fn take_due(&self) -> Vec<FollowedCommand> {
         let now = Instant::now();
         let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         let due = followed.iter_mut().filter(|one| one.due.is_some_and(|due| due <= now));
@@ -215,28 +216,28 @@ impl OpenCommands {
         });
     }
 
-    fn publish(&self, command: &OpenCommand, ending: &Ending) {
+    fn publish(&self, command: &OpenCommand, ending: &CommandEnding) {
         let (verb, actor) = (command.verb, &command.asker.actor);
         let given = command.given_at.format("%H:%M:%S");
         let what = format!("{verb} of {actor}, given at {given} UTC without a clear answer");
         let (outcome, severity, message) = match ending {
-            Ending::Done(result) => {
+            CommandEnding::Done(result) => {
                 ("done", Severity::Medium, format!("{what}: the bot carried it out: {}", result.message))
             }
-            Ending::DoneNow(result) => (
+            CommandEnding::DoneNow(result) => (
                 "done",
                 Severity::Medium,
                 format!("{what}: it was sent again, and the bot carried it out then: {}", result.message),
             ),
-            Ending::Refused(code, text) => {
+            CommandEnding::Refused(code, text) => {
                 ("refused", Severity::Medium, format!("{what}: it was not carried out ({code}): {text}"))
             }
-            Ending::NotReceived => (
+            CommandEnding::NotReceived => (
                 "not_received",
                 Severity::Medium,
                 format!("{what}: the bot never got it, and it expired: nothing happened"),
             ),
-            Ending::StillUnknown(why, state) => {
+            CommandEnding::StillUnknown(why, state) => {
                 let shown = match state["as_asked"].as_bool() {
                     Some(true) => "the bot's state is as it would be after it, which proves nothing",
                     Some(false) => "the bot's state does not show it",
@@ -251,12 +252,12 @@ impl OpenCommands {
             }
         };
         let (result, reason_code, state) = match ending {
-            Ending::Done(result) | Ending::DoneNow(result) => {
+            CommandEnding::Done(result) | CommandEnding::DoneNow(result) => {
                 (Some(result), result.reason_code.as_deref(), Value::Null)
             }
-            Ending::Refused(code, _) => (None, Some(code.as_str()), Value::Null),
-            Ending::NotReceived => (None, None, Value::Null),
-            Ending::StillUnknown(_, state) => (None, None, state.clone()),
+            CommandEnding::Refused(code, _) => (None, Some(code.as_str()), Value::Null),
+            CommandEnding::NotReceived => (None, None, Value::Null),
+            CommandEnding::StillUnknown(_, state) => (None, None, state.clone()),
         };
         let data = json!({
             "verb": verb, "outcome": outcome, "follow_up": true, "dry_run": false,
@@ -284,18 +285,18 @@ impl OpenCommands {
 }
 
 /// A command under way. When its future is dropped before the answer, what it did is followed all the same.
-pub(super) struct UnderWay {
+pub(super) struct PendingCommand {
     open: Arc<OpenCommands>,
     command: Option<OpenCommand>,
 }
 
-impl UnderWay {
+impl PendingCommand {
     pub fn new(
         open: Arc<OpenCommands>,
         verb: Verb,
         request: &CommandRequest,
-        asker: Asker,
-        seen: &Seen,
+        asker: CommandAsker,
+        snapshot: &BotSnapshot,
     ) -> Self {
         let given_at = Utc::now();
         let command = OpenCommand {
@@ -305,7 +306,7 @@ impl UnderWay {
             reason: request.reason.clone(),
             given_at,
             expires_at: request.expires_at.unwrap_or(given_at),
-            boot_epoch: seen.hello.as_ref().map(|hello| hello.boot_epoch.clone()),
+            boot_epoch: snapshot.hello.as_ref().map(|hello| hello.boot_epoch.clone()),
         };
         // A dry run leaves nothing behind that could be followed.
         let command = (!request.dry_run).then_some(command);
@@ -322,7 +323,7 @@ impl UnderWay {
         self.open.forget(&command.sent_id);
         let error = match answer {
             Ok(result) => {
-                let ending = if result.replayed { Ending::Done } else { Ending::DoneNow };
+                let ending = if result.replayed { CommandEnding::Done } else { CommandEnding::DoneNow };
                 self.open.end(&command.sent_id, &ending(Box::new(result.clone())));
                 return Ok(result);
             }
@@ -330,7 +331,7 @@ impl UnderWay {
         };
         let problem = error.problem("", Utc::now());
         if problem.context.get("replayed") == Some(&Value::Bool(true)) {
-            self.open.end(&command.sent_id, &Ending::Refused(reason_of(&problem), problem.cause));
+            self.open.end(&command.sent_id, &CommandEnding::Refused(reason_of(&problem), problem.cause));
             return Err(error);
         }
         if !self.open.has(&command.sent_id) {
@@ -351,7 +352,7 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for PendingCommand {
     fn drop(&mut self) {
         if let Some(command) = self.command.take() {
             self.open.tell_abandoned(&command);
@@ -382,15 +383,15 @@ pub(super) async fn follow(bots: Bots, stopping: CancellationToken) {
 }
 
 /// How it ended, if that is known by now.
-async fn look(bots: &Bots, followed: &Followed) -> Option<Ending> {
+async fn look(bots: &Bots, followed: &FollowedCommand) -> Option<CommandEnding> {
     let command = &followed.command;
     let path = format!("commands/{}", encoded(&command.sent_id));
     let late = Utc::now() > command.given_at + GIVE_UP;
     let asked = match bots.command_status(&path).await {
-        Ok(status) => of_status(&bots.seen(), command, status),
+        Ok(status) => of_status(&bots.snapshot(), command, status),
         Err(CallError::NotCapable(_)) => {
             return by_state(
-                &bots.seen(),
+                &bots.snapshot(),
                 followed,
                 late,
                 "this bot cannot be asked what became of a command",
@@ -401,13 +402,13 @@ async fn look(bots: &Bots, followed: &Followed) -> Option<Ending> {
     match asked {
         None if late => {
             let why = "the bot did not say for an hour".to_owned();
-            Some(Ending::StillUnknown(why, state_shows(&bots.seen(), command)))
+            Some(CommandEnding::StillUnknown(why, state_shows(&bots.snapshot(), command)))
         }
         ending => ending,
     }
 }
 
-fn of_status(seen: &Seen, command: &OpenCommand, status: CommandStatus) -> Option<Ending> {
+fn of_status(snapshot: &BotSnapshot, command: &OpenCommand, status: CommandStatus) -> Option<CommandEnding> {
     if status.command_id != command.sent_id {
         return None;
     }
@@ -421,8 +422,8 @@ fn of_status(seen: &Seen, command: &OpenCommand, status: CommandStatus) -> Optio
                 valid_for_ms: None,
                 expires_at: None,
             };
-            match answers::judge(command.verb, &request, seen, Ok(result)) {
-                Ok(Ok(result)) => Some(Ending::Done(Box::new(result))),
+            match answers::judge(command.verb, &request, snapshot, Ok(result)) {
+                Ok(Ok(result)) => Some(CommandEnding::Done(Box::new(result))),
                 Ok(Err(error)) => {
                     let problem = error.problem("", Utc::now());
                     let code = problem
@@ -431,22 +432,22 @@ fn of_status(seen: &Seen, command: &OpenCommand, status: CommandStatus) -> Optio
                         .and_then(Value::as_str)
                         .unwrap_or("unnamed")
                         .to_owned();
-                    Some(Ending::Refused(code, problem.cause))
+                    Some(CommandEnding::Refused(code, problem.cause))
                 }
                 // Asking again would bring the same: it is what the bot keeps.
                 Err(error) if error.code() == Code::BotAnswerInvalid => {
                     let why = error.problem("", Utc::now()).cause;
-                    Some(Ending::StillUnknown(why, state_shows(seen, command)))
+                    Some(CommandEnding::StillUnknown(why, state_shows(snapshot, command)))
                 }
                 Err(_) => None,
             }
         }
         (Standing::Answered, None, Some(refusal)) if answers::is_reason(&refusal.code) => {
             let text = |text: &str, most| botops_core::text::clean(text, most);
-            Some(Ending::Refused(text(&refusal.code, 64), text(&refusal.message, 500)))
+            Some(CommandEnding::Refused(text(&refusal.code, 64), text(&refusal.message, 500)))
         }
         (Standing::Unknown, ..) if Utc::now() > command.expires_at + EXPIRY_MARGIN => {
-            Some(Ending::NotReceived)
+            Some(CommandEnding::NotReceived)
         }
         _ => None,
     }
@@ -457,18 +458,23 @@ fn reason_of(problem: &Problem) -> String {
 }
 
 /// The end for a bot that cannot be asked: once its state shows what was wanted, or was watched long enough.
-fn by_state(seen: &Seen, followed: &Followed, late: bool, why: &str) -> Option<Ending> {
+fn by_state(
+    snapshot: &BotSnapshot,
+    followed: &FollowedCommand,
+    late: bool,
+    why: &str,
+) -> Option<CommandEnding> {
     let command = &followed.command;
-    let fresh = seen.presence.answers() && seen.received.is_some_and(|at| at > followed.since);
-    let shown = state_shows(seen, command);
+    let fresh = snapshot.presence.answers() && snapshot.received.is_some_and(|at| at > followed.since);
+    let shown = state_shows(snapshot, command);
     let watched = Utc::now() > command.given_at + STATE_WATCH;
     let enough = late || (fresh && (watched || shown["as_asked"] == true));
-    enough.then(|| Ending::StillUnknown(why.to_owned(), shown))
+    enough.then(|| CommandEnding::StillUnknown(why.to_owned(), shown))
 }
 
 /// What the bot's last report says about it: facts, and whether they are as they would be after the command.
-fn state_shows(seen: &Seen, command: &OpenCommand) -> Value {
-    let Some(report) = &seen.report else { return Value::Null };
+fn state_shows(snapshot: &BotSnapshot, command: &OpenCommand) -> Value {
+    let Some(report) = &snapshot.report else { return Value::Null };
     let rests = |status| matches!(status, OrderStatus::Pending | OrderStatus::PartiallyFilled);
     let resting = report.orders.iter().filter(|order| rests(order.status)).count();
     let breaker_open = report.circuit_breaker.state != BreakerState::Closed;

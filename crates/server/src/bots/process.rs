@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
-use super::presence::Process;
-use super::transport::Connection;
+use super::presence::ProcessState;
+use super::transport::BotConnection;
 use botops_contract::Hello;
 
 /// How often processes that should end are looked at.
@@ -46,7 +46,7 @@ pub(super) struct BotProcesses {
 
 /// One line of the process table.
 #[derive(Debug, Clone, Copy)]
-struct Stat {
+struct ProcessStat {
     state: char,
     parent: u32,
     cpu_ticks: u64,
@@ -68,7 +68,7 @@ impl ProcessId {
 
     /// The process that the kernel says listens on this socket, when it really holds a socket of that name: a number
     /// alone may belong to somebody else by now.
-    pub(super) fn listening(connection: &Connection, socket: &Path) -> Option<Self> {
+    pub(super) fn listening(connection: &BotConnection, socket: &Path) -> Option<Self> {
         connection.peer_pid.and_then(Self::of_bot).filter(|process| holds_listener(process.pid, socket))
     }
 
@@ -77,12 +77,12 @@ impl ProcessId {
         Self::of(self.pid) == Some(self)
     }
 
-    fn state(self) -> Process {
+    fn state(self) -> ProcessState {
         match stat(self.pid) {
-            Some(stat) if is_over(stat.state) || stat.started != self.started => Process::Gone,
-            Some(stat) if matches!(stat.state, 'T' | 't') => Process::Stopped,
-            Some(_) => Process::Alive,
-            None => Process::Gone,
+            Some(stat) if is_over(stat.state) || stat.started != self.started => ProcessState::Gone,
+            Some(stat) if matches!(stat.state, 'T' | 't') => ProcessState::Stopped,
+            Some(_) => ProcessState::Alive,
+            None => ProcessState::Gone,
         }
     }
 
@@ -109,7 +109,7 @@ impl BotProcesses {
     /// The processes behind a hello: what listens on the socket, by the kernel's word, and what hello names where the
     /// supervisor's mark shows that it is of the same start. A bot that listens from inside another process namespace
     /// shows neither, and a number that it names then means somebody else here.
-    pub fn behind(hello: &Hello, connection: &Connection, socket: &Path) -> Self {
+    pub fn behind(hello: &Hello, connection: &BotConnection, socket: &Path) -> Self {
         if connection.peer_pid.is_none() {
             return Self::default();
         }
@@ -144,17 +144,21 @@ impl BotProcesses {
     }
 
     /// What the process table says of them all together: gone when none is left, stopped when all that are left are.
-    pub fn state(&self) -> Process {
+    pub fn state(&self) -> ProcessState {
         if self.known.is_empty() {
             // The bot's word alone can show that something lives, and never that the bot is gone.
-            return if self.claimed_living().is_some() { Process::Alive } else { Process::Unknown };
+            return if self.claimed_living().is_some() { ProcessState::Alive } else { ProcessState::Unknown };
         }
         let states = self.known.iter().chain(&self.claimed).map(|process| process.state());
-        let mut left = states.filter(|state| *state != Process::Gone).peekable();
+        let mut left = states.filter(|state| *state != ProcessState::Gone).peekable();
         if left.peek().is_none() {
-            return Process::Gone;
+            return ProcessState::Gone;
         }
-        if left.all(|state| state == Process::Stopped) { Process::Stopped } else { Process::Alive }
+        if left.all(|state| state == ProcessState::Stopped) {
+            ProcessState::Stopped
+        } else {
+            ProcessState::Alive
+        }
     }
 
     /// CPU time that they and all they started have used, in kernel ticks.
@@ -264,7 +268,7 @@ fn ourselves() -> Vec<u32> {
     own
 }
 
-fn table() -> BTreeMap<u32, Stat> {
+fn table() -> BTreeMap<u32, ProcessStat> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter_map(|pid| Some((pid, stat(pid)?))).filter(|(_, stat)| !is_over(stat.state)).collect()
@@ -274,14 +278,14 @@ fn is_over(state: char) -> bool {
     matches!(state, 'Z' | 'X')
 }
 
-fn stat(pid: u32) -> Option<Stat> {
+fn stat(pid: u32) -> Option<ProcessStat> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name stands in parentheses and may hold anything, parentheses too.
     let (_, rest) = text.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
     // Fields 3, 4, 14, 15 and 22 of the whole line (proc(5)).
-    Some(Stat {
+    Some(ProcessStat {
         state: fields.first()?.chars().next()?,
         parent: u32::try_from(number(1)?).ok()?,
         cpu_ticks: number(11)? + number(12)?,
@@ -307,7 +311,7 @@ mod tests {
         let all = bot.all_living();
         // A parent that is not waited for stays in the table as remains, which count as gone.
         assert_eq!(end(&all, Duration::from_secs(5)).await, []);
-        assert_eq!(bot.state(), Process::Gone);
+        assert_eq!(bot.state(), ProcessState::Gone);
         shell.wait().unwrap();
     }
 
@@ -328,10 +332,10 @@ mod tests {
         let own = ProcessId::of(std::process::id()).unwrap();
         let over = ProcessId { started: own.started - 1, ..own };
         let claims = |claimed| BotProcesses { claimed: Some(claimed), ..BotProcesses::default() };
-        assert_eq!(claims(own).state(), Process::Alive);
-        assert_eq!(claims(over).state(), Process::Unknown);
-        assert_eq!(BotProcesses { known: vec![over], ..claims(own) }.state(), Process::Alive);
-        assert_eq!(BotProcesses { known: vec![over], ..claims(over) }.state(), Process::Gone);
+        assert_eq!(claims(own).state(), ProcessState::Alive);
+        assert_eq!(claims(over).state(), ProcessState::Unknown);
+        assert_eq!(BotProcesses { known: vec![over], ..claims(own) }.state(), ProcessState::Alive);
+        assert_eq!(BotProcesses { known: vec![over], ..claims(over) }.state(), ProcessState::Gone);
         assert_eq!(claims(over).all_living(), []);
     }
 

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use super::Bots;
-use super::presence::Process;
+use super::presence::ProcessState;
 use super::process::{BotProcesses, ProcessId, wait_for_end};
 use botops_core::error::{Code, Effect, Error};
 use botops_core::failpoints;
 
 /// What is left of a life of the bot, and of newer ones that have not answered yet.
-struct Lives {
+struct EpochProcesses {
     /// A later life has answered since, so that this one is over unless a process of it is left.
     is_over: bool,
     old: BotProcesses,
@@ -27,9 +27,9 @@ impl Bots {
         if !lives.old_living.is_empty() {
             return true;
         }
-        let seen = self.seen();
-        let is_it = seen.report.as_ref().is_some_and(|report| report.boot_epoch == epoch);
-        !lives.is_over && lives.old.state() == Process::Unknown && is_it && seen.presence.answers()
+        let snapshot = self.snapshot();
+        let is_it = snapshot.report.as_ref().is_some_and(|report| report.boot_epoch == epoch);
+        !lives.is_over && lives.old.state() == ProcessState::Unknown && is_it && snapshot.presence.answers()
     }
 
     /// The process that listens on the bot's socket, by the kernel's word; `None` where it cannot be seen from here.
@@ -59,12 +59,12 @@ impl Bots {
     /// Waits until no process of the life `epoch` is left, or the time is over.
     pub async fn wait_for_end(&self, epoch: &str, limit: Duration) {
         let lives = self.lives(epoch);
-        if lives.is_over || lives.old.state() != Process::Unknown {
+        if lives.is_over || lives.old.state() != ProcessState::Unknown {
             wait_for_end(&lives.old_living, limit).await;
             return;
         }
         let mut changes = self.watch();
-        let ended = changes.wait_for(|seen| !seen.presence.answers());
+        let ended = changes.wait_for(|snapshot| !snapshot.presence.answers());
         // Either way the caller looks again.
         let _ = tokio::time::timeout(limit, ended).await;
     }
@@ -89,7 +89,7 @@ impl Bots {
         let supervisor = &self.link.options.supervisor;
         let refused = |what: String| Error::new(Code::BotNotStarted).detail(what).effect(Effect::Unknown);
         let lives = self.lives(old);
-        if !lives.is_over && lives.old.state() == Process::Unknown && lives.newer.is_empty() {
+        if !lives.is_over && lives.old.state() == ProcessState::Unknown && lives.newer.is_empty() {
             if supervisor.says_stopped().await == Some(true) {
                 return Ok(());
             }
@@ -113,11 +113,11 @@ impl Bots {
         )))
     }
 
-    fn lives(&self, epoch: &str) -> Lives {
+    fn lives(&self, epoch: &str) -> EpochProcesses {
         let supervisor = &self.link.options.supervisor;
-        let seen = self.seen();
+        let snapshot = self.snapshot();
         let last = self.link.processes();
-        let is_over = seen.hello.as_ref().is_some_and(|hello| hello.boot_epoch != epoch);
+        let is_over = snapshot.hello.as_ref().is_some_and(|hello| hello.boot_epoch != epoch);
         let mut newer = if is_over { last.all_living() } else { Vec::new() };
         let mut old = if is_over { BotProcesses::default() } else { last };
         if let Some(alive) = supervisor.adopt().filter(|alive| alive.boot_epoch.as_deref() == Some(epoch))
@@ -129,6 +129,6 @@ impl Bots {
         newer.extend(supervisor.started_processes());
         newer.extend(self.link.listener());
         newer.retain(|process| !old_living.contains(process));
-        Lives { is_over, old, old_living, newer }
+        EpochProcesses { is_over, old, old_living, newer }
     }
 }

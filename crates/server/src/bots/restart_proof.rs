@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::presence::Process;
+use super::presence::ProcessState;
 
 /// Silence, idle CPU and quiet logs of this length, all three together, are a hang.
 pub(super) const HUNG_AFTER: Duration = Duration::from_secs(30);
@@ -104,7 +104,7 @@ pub(super) struct DeathEvidence<'a> {
     pub driver: &'static str,
     pub can_start: bool,
     /// Its processes, all together.
-    pub process: Process,
+    pub process: ProcessState,
     /// The number to name in a sentence.
     pub pid: Option<u32>,
     /// A living process that the bot named as its own, and that nothing else shows to be the bot.
@@ -152,18 +152,18 @@ impl DeathEvidence<'_> {
                     self.claimed.unwrap_or_default()
                 ),
             )),
-            Process::Gone => Ok((DeathProof::ProcessGone, format!("The bot's process{named} is gone."))),
-            Process::Unknown if self.supervisor_says_stopped == Some(true) => {
+            ProcessState::Gone => Ok((DeathProof::ProcessGone, format!("The bot's process{named} is gone."))),
+            ProcessState::Unknown if self.supervisor_says_stopped == Some(true) => {
                 let driver = self.driver;
                 let sentence = format!("The supervisor ({driver}) says that the bot does not run.");
                 Ok((DeathProof::SupervisorSaysStopped, sentence))
             }
-            Process::Unknown => Err((
+            ProcessState::Unknown => Err((
                 Unseen,
                 "The bot is silent and its process cannot be seen: look whether it runs, and start it if not."
                     .to_owned(),
             )),
-            Process::Alive | Process::Stopped => self.judge_silence(&named),
+            ProcessState::Alive | ProcessState::Stopped => self.judge_silence(&named),
         };
         let (proof, sentence) = match death {
             Ok(death) => death,
@@ -201,7 +201,7 @@ impl DeathEvidence<'_> {
             );
             return Err((HoldReason::Writing, sentence));
         }
-        if self.process == Process::Stopped {
+        if self.process == ProcessState::Stopped {
             let sentence =
                 format!("The bot's process{named} is stopped and has not answered for {silent} s.");
             return Ok((DeathProof::Hung, sentence));
@@ -241,7 +241,7 @@ mod tests {
             is_restarting: false,
             driver: "spawn",
             can_start: true,
-            process: Process::Alive,
+            process: ProcessState::Alive,
             pid: Some(7),
             claimed: None,
             supervisor_says_stopped: None,
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_hang_is_proven_by_silence_idle_cpu_and_a_quiet_log_together() {
         check(&hung(), Ok(DeathProof::Hung));
-        check(&DeathEvidence { process: Process::Stopped, idle_for: S, ..hung() }, Ok(DeathProof::Hung));
+        check(&DeathEvidence { process: ProcessState::Stopped, idle_for: S, ..hung() }, Ok(DeathProof::Hung));
         check(&DeathEvidence { log: LogActivity::Wrote(300 * S), ..hung() }, Ok(DeathProof::Hung));
         check(&DeathEvidence { log: LogActivity::NotLooked, ..hung() }, Err(HoldReason::Watching));
         check(&DeathEvidence { silent_for: 29 * S, ..hung() }, Err(HoldReason::Watching));
@@ -271,13 +271,14 @@ mod tests {
         check(&DeathEvidence { idle_for: 29 * S, cpu_moved: true, ..hung() }, Err(HoldReason::Watching));
         check(&DeathEvidence { idle_for: 2 * S, cpu_moved: true, ..hung() }, Err(HoldReason::Working));
         check(&DeathEvidence { log: LogActivity::Wrote(4 * S), ..hung() }, Err(HoldReason::Writing));
-        let stopped = DeathEvidence { process: Process::Stopped, log: LogActivity::Wrote(4 * S), ..hung() };
+        let stopped =
+            DeathEvidence { process: ProcessState::Stopped, log: LogActivity::Wrote(4 * S), ..hung() };
         check(&stopped, Err(HoldReason::Writing));
     }
 
     #[test]
     fn a_process_that_is_gone_needs_no_silence() {
-        let gone = DeathEvidence { process: Process::Gone, silent_for: S, idle_for: S, ..hung() };
+        let gone = DeathEvidence { process: ProcessState::Gone, silent_for: S, idle_for: S, ..hung() };
         check(&gone, Ok(DeathProof::ProcessGone));
         check(&DeathEvidence { ever_seen: false, ..gone.clone() }, Err(HoldReason::NeverSeen));
         check(&DeathEvidence { is_restarting: true, ..gone.clone() }, Err(HoldReason::Restarting));
@@ -286,7 +287,8 @@ mod tests {
 
     #[test]
     fn whatever_answers_is_left_alone() {
-        for process in [Process::Gone, Process::Stopped, Process::Alive, Process::Unknown] {
+        for process in [ProcessState::Gone, ProcessState::Stopped, ProcessState::Alive, ProcessState::Unknown]
+        {
             let answering = DeathEvidence { answers: true, process, ..hung() };
             check(&answering, Err(HoldReason::Answers));
         }
@@ -294,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_process_that_cannot_be_seen_is_dead_only_by_the_word_of_its_supervisor() {
-        let unseen = DeathEvidence { process: Process::Unknown, ..hung() };
+        let unseen = DeathEvidence { process: ProcessState::Unknown, ..hung() };
         check(&unseen, Err(HoldReason::Unseen));
         check(
             &DeathEvidence { supervisor_says_stopped: Some(false), ..unseen.clone() },

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::Dropped;
+use super::DroppedItems;
 use botops_contract::{
     BotEvent, BotReport, CheckVerdict, CommandResult, ConfigAck, ConfigState, Hello, Order, Refusal,
     SemanticError, Session, Trade, TradePage, TrialState, VersionRef,
@@ -29,8 +29,8 @@ const MAX_ERRORS: usize = 200;
 const MAX_NAMES: usize = 200;
 
 /// Cleans a report in place and says what was cut off its lists.
-pub(super) fn report(report: &mut BotReport) -> Dropped {
-    let dropped = Dropped {
+pub(super) fn report(report: &mut BotReport) -> DroppedItems {
+    let dropped = DroppedItems {
         positions: cut(&mut report.positions, MAX_POSITIONS),
         orders: cut(&mut report.orders, MAX_ORDERS),
         errors: cut(&mut report.recent_errors, MAX_ERRORS),

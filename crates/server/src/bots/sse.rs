@@ -12,7 +12,7 @@ use reqwest::header::{self, HeaderValue};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::link::Link;
+use super::link::BotLink;
 use super::sanitise;
 use crate::events::NewEvent;
 use botops_contract::{BotEvent, EventKind, Severity};
@@ -31,20 +31,20 @@ const MAX_BACKLOG: usize = 2_048;
 
 /// The last event taken over: a life of the bot and a number in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct EventCursor {
     boot_epoch: String,
     seq: u64,
 }
 
 /// Follows the bot's event stream until the stop.
-pub(super) async fn follow(link: Arc<Link>, stopping: CancellationToken) {
+pub(super) async fn follow(link: Arc<BotLink>, stopping: CancellationToken) {
     let key = format!("bot_events:{}", link.options.id);
     let stored = link.events.bookmark(&key).await.unwrap_or_default();
     let place = stored.and_then(|text| {
         let (boot_epoch, seq) = text.rsplit_once('/')?;
-        Some(Place { boot_epoch: boot_epoch.to_owned(), seq: seq.parse().ok()? })
+        Some(EventCursor { boot_epoch: boot_epoch.to_owned(), seq: seq.parse().ok()? })
     });
-    let mut follower = Follower { link, key, place };
+    let mut follower = EventFollower { link, key, place };
     while !stopping.is_cancelled() {
         tokio::select! {
             () = stopping.cancelled() => return,
@@ -57,23 +57,24 @@ pub(super) async fn follow(link: Arc<Link>, stopping: CancellationToken) {
     }
 }
 
-struct Follower {
-    link: Arc<Link>,
+struct EventFollower {
+    link: Arc<BotLink>,
     key: String,
-    place: Option<Place>,
+    place: Option<EventCursor>,
 }
 
-impl Follower {
+impl EventFollower {
     /// Waits for the bot, then reads its stream until that ends, in whatever way.
     async fn read_one_stream(&mut self) {
         let mut changes = self.link.changes.subscribe();
         let here = changes
-            .wait_for(|seen| {
-                let capable = seen.hello.as_ref().is_some_and(|hello| hello.offers("events"));
-                seen.presence.answers() && capable
+            .wait_for(|snapshot| {
+                let capable = snapshot.hello.as_ref().is_some_and(|hello| hello.offers("events"));
+                snapshot.presence.answers() && capable
             })
             .await;
-        let Some(life) = here.ok().and_then(|seen| seen.hello.as_ref().map(|hello| hello.boot_epoch.clone()))
+        let Some(life) =
+            here.ok().and_then(|snapshot| snapshot.hello.as_ref().map(|hello| hello.boot_epoch.clone()))
         else {
             return;
         };
@@ -91,12 +92,12 @@ impl Follower {
             tracing::warn!(bot.id = %self.link.options.id, "the bot's event stream answered status {status}");
             return;
         }
-        let mut parser = Parser::default();
+        let mut parser = SseParser::default();
         loop {
             let chunk = tokio::select! {
                 chunk = tokio::time::timeout(IDLE_LIMIT, response.chunk()) => chunk,
                 // The stream of an earlier life may stay open without an end.
-                _ = changes.wait_for(|seen| seen.hello.as_ref().is_none_or(|hello| hello.boot_epoch != life)) => return,
+                _ = changes.wait_for(|snapshot| snapshot.hello.as_ref().is_none_or(|hello| hello.boot_epoch != life)) => return,
             };
             let Ok(Ok(Some(chunk))) = chunk else { return };
             self.link.note_sign_of_life();
@@ -110,7 +111,7 @@ impl Follower {
     }
 
     /// Puts one event of the bot into the journal.
-    fn take(&mut self, data: Result<Vec<u8>, TooLarge>) {
+    fn take(&mut self, data: Result<Vec<u8>, EventTooLarge>) {
         let event = data.ok().and_then(|data| serde_json::from_slice::<BotEvent>(&data).ok());
         let Some(mut event) = event else {
             // Its number is unknown; the next event shows that it is missing.
@@ -129,7 +130,7 @@ impl Follower {
             self.tell_of_gap(&event, missing);
         }
         let bookmark = (self.key.clone(), format!("{}/{}", event.boot_epoch, event.seq));
-        self.place = Some(Place { boot_epoch: event.boot_epoch, seq: event.seq });
+        self.place = Some(EventCursor { boot_epoch: event.boot_epoch, seq: event.seq });
         self.link.counters.events.fetch_add(1, Ordering::Relaxed);
         self.link.events.publish(NewEvent {
             at: event.at,
@@ -162,11 +163,11 @@ impl Follower {
 
 /// An event beyond [`MAX_EVENT`]; its bytes are gone.
 #[derive(Debug, PartialEq, Eq)]
-struct TooLarge;
+struct EventTooLarge;
 
 /// Takes a stream of server-sent events apart. Only `data` matters: our ids stand in the data as well.
 #[derive(Debug, Default)]
-struct Parser {
+struct SseParser {
     line: Vec<u8>,
     data: Vec<u8>,
     has_data: bool,
@@ -174,9 +175,9 @@ struct Parser {
     after_carriage_return: bool,
 }
 
-impl Parser {
+impl SseParser {
     /// Takes the next bytes; returns the events that are complete now.
-    fn push(&mut self, bytes: &[u8]) -> Vec<Result<Vec<u8>, TooLarge>> {
+    fn push(&mut self, bytes: &[u8]) -> Vec<Result<Vec<u8>, EventTooLarge>> {
         let mut complete = Vec::new();
         for &byte in bytes {
             let second_half = byte == b'\n' && self.after_carriage_return;
@@ -195,14 +196,14 @@ impl Parser {
         complete
     }
 
-    fn end_of_line(&mut self) -> Option<Result<Vec<u8>, TooLarge>> {
+    fn end_of_line(&mut self) -> Option<Result<Vec<u8>, EventTooLarge>> {
         let line = std::mem::take(&mut self.line);
         if line.is_empty() {
             let data = std::mem::take(&mut self.data);
             let (had_data, too_large) = (self.has_data, self.too_large);
             (self.has_data, self.too_large) = (false, false);
             if too_large {
-                return Some(Err(TooLarge));
+                return Some(Err(EventTooLarge));
             }
             return had_data.then_some(Ok(data));
         }
@@ -232,8 +233,8 @@ mod tests {
     #[track_caller]
     fn check(stream: &str, expected: &[&str]) {
         let expected: Vec<_> = expected.iter().map(|data| Ok(data.as_bytes().to_vec())).collect();
-        assert_eq!(Parser::default().push(stream.as_bytes()), expected, "in one piece");
-        let mut parser = Parser::default();
+        assert_eq!(SseParser::default().push(stream.as_bytes()), expected, "in one piece");
+        let mut parser = SseParser::default();
         let in_bytes: Vec<_> = stream.bytes().flat_map(|byte| parser.push(&[byte])).collect();
         assert_eq!(in_bytes, expected, "byte by byte");
     }
@@ -254,11 +255,11 @@ mod tests {
 
     #[test]
     fn an_event_that_is_too_large_is_dropped_and_the_next_one_is_read() {
-        let mut parser = Parser::default();
+        let mut parser = SseParser::default();
         let line = format!("data: {}\n\ndata: next\n\n", "x".repeat(2 * MAX_EVENT));
-        assert_eq!(parser.push(line.as_bytes()), [Err(TooLarge), Ok(b"next".to_vec())]);
+        assert_eq!(parser.push(line.as_bytes()), [Err(EventTooLarge), Ok(b"next".to_vec())]);
         let many = format!("{}\ndata: next\n\n", "data: 0123456789\n".repeat(MAX_EVENT / 10 + 1));
-        assert_eq!(parser.push(many.as_bytes()), [Err(TooLarge), Ok(b"next".to_vec())]);
+        assert_eq!(parser.push(many.as_bytes()), [Err(EventTooLarge), Ok(b"next".to_vec())]);
         assert!(parser.line.capacity() <= 2 * MAX_EVENT);
     }
 }

@@ -32,7 +32,7 @@ const NOT_INHERITED: &[&str] = &["BOT_API_AUTH_TOKEN", "BOT_API_KEYS_FILE", "KIL
 
 /// Who brings the bot back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Driver {
+pub enum SupervisorDriver {
     /// Nobody: a restart is refused before anything is stopped.
     None,
     /// botops starts the process itself.
@@ -60,7 +60,7 @@ pub enum Driver {
 
 /// A process that is the bot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alive {
+pub struct SupervisedProcess {
     /// Which process.
     pub process: ProcessId,
     /// Its life, if its pid file says so.
@@ -78,14 +78,14 @@ struct PidFile {
 /// Handle to the supervisor; cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
-    driver: Arc<Driver>,
+    driver: Arc<SupervisorDriver>,
     /// What `spawn` started last: bridges the moment until the bot writes its own pid file.
     record: Arc<PathBuf>,
 }
 
 impl Supervisor {
     /// A supervisor that keeps its record in `folder`. Starts nothing.
-    pub fn new(driver: Driver, folder: &Path) -> Self {
+    pub fn new(driver: SupervisorDriver, folder: &Path) -> Self {
         let record = folder.join("supervised.json");
         // A start's mark names this place, whatever folder the next botops is started in.
         let record = std::path::absolute(&record).unwrap_or(record);
@@ -95,26 +95,26 @@ impl Supervisor {
     /// The driver's name.
     pub fn driver(&self) -> &'static str {
         match *self.driver {
-            Driver::None => "none",
-            Driver::Spawn { .. } => "spawn",
-            Driver::Systemd { .. } => "systemd",
-            Driver::Command { .. } => "command",
+            SupervisorDriver::None => "none",
+            SupervisorDriver::Spawn { .. } => "spawn",
+            SupervisorDriver::Systemd { .. } => "systemd",
+            SupervisorDriver::Command { .. } => "command",
         }
     }
 
     /// Whether a bot that stops can be started again.
     pub fn can_start(&self) -> bool {
-        *self.driver != Driver::None
+        *self.driver != SupervisorDriver::None
     }
 
     /// Whether [`Supervisor::adopt`] can tell if the bot's process lives.
     pub fn sees_process(&self) -> bool {
-        matches!(*self.driver, Driver::Spawn { .. })
+        matches!(*self.driver, SupervisorDriver::Spawn { .. })
     }
 
     /// The running bot, if this supervisor (or its predecessor) started it and it still lives.
-    pub fn adopt(&self) -> Option<Alive> {
-        let Driver::Spawn { pid_file, .. } = &*self.driver else { return None };
+    pub fn adopt(&self) -> Option<SupervisedProcess> {
+        let SupervisorDriver::Spawn { pid_file, .. } = &*self.driver else { return None };
         living(pid_file).or_else(|| living(&self.record))
     }
 
@@ -131,11 +131,11 @@ impl Supervisor {
     /// manager takes to answer.
     pub async fn says_stopped(&self) -> Option<bool> {
         match &*self.driver {
-            Driver::None | Driver::Command { .. } => None,
+            SupervisorDriver::None | SupervisorDriver::Command { .. } => None,
             // Whatever was started without this supervisor is not known to it.
-            Driver::Spawn { .. } if !self.record.exists() => None,
-            Driver::Spawn { .. } => Some(self.started_processes().is_empty()),
-            Driver::Systemd { unit, user } => {
+            SupervisorDriver::Spawn { .. } if !self.record.exists() => None,
+            SupervisorDriver::Spawn { .. } => Some(self.started_processes().is_empty()),
+            SupervisorDriver::Systemd { unit, user } => {
                 let state =
                     output(&systemctl(*user, "show", &["--property=ActiveState", "--value"], unit)).await?;
                 match state.trim() {
@@ -156,12 +156,12 @@ impl Supervisor {
             return Ok(Some(running.pid));
         }
         match &*self.driver {
-            Driver::None => Err(Error::new(Code::SupervisorMissing)),
-            Driver::Spawn { argv, output, .. } => self.spawn(argv, output).map(Some),
-            Driver::Systemd { unit, user } => {
+            SupervisorDriver::None => Err(Error::new(Code::SupervisorMissing)),
+            SupervisorDriver::Spawn { argv, output, .. } => self.spawn(argv, output).map(Some),
+            SupervisorDriver::Systemd { unit, user } => {
                 helper(&systemctl(*user, "start", &[], unit), None).await.map(|()| None)
             }
-            Driver::Command { argv } => helper(argv, Some(&self.new_mark())).await.map(|()| None),
+            SupervisorDriver::Command { argv } => helper(argv, Some(&self.new_mark())).await.map(|()| None),
         }
     }
 
@@ -172,9 +172,11 @@ impl Supervisor {
     /// [`Code::SupervisorMissing`] where there is no supervisor; [`Code::BotNotStarted`] when its manager fails.
     pub async fn stop(&self, bot: &[ProcessId], grace: Duration) -> Result<bool, Error> {
         match &*self.driver {
-            Driver::None => Err(Error::new(Code::SupervisorMissing)),
-            Driver::Spawn { .. } | Driver::Command { .. } => Ok(process::end(bot, grace).await.is_empty()),
-            Driver::Systemd { unit, user } => {
+            SupervisorDriver::None => Err(Error::new(Code::SupervisorMissing)),
+            SupervisorDriver::Spawn { .. } | SupervisorDriver::Command { .. } => {
+                Ok(process::end(bot, grace).await.is_empty())
+            }
+            SupervisorDriver::Systemd { unit, user } => {
                 helper(&systemctl(*user, "stop", &[], unit), None).await?;
                 // What outlives its unit is not the unit's: it is left alone, and nothing is started beside it.
                 Ok(process::wait_for_end(bot, UNIT_LIMIT).await.is_empty())
@@ -272,11 +274,11 @@ async fn output(argv: &[String]) -> Option<String> {
 }
 
 /// The process a pid file names, if it is still that process.
-fn living(pid_file: &Path) -> Option<Alive> {
+fn living(pid_file: &Path) -> Option<SupervisedProcess> {
     let text = std::fs::read_to_string(pid_file).ok()?;
     let PidFile { pid, start_time, boot_epoch } = serde_json::from_str(&text).ok()?;
     let process = ProcessId { pid, started: start_time? };
-    process.lives().then_some(Alive { process, boot_epoch })
+    process.lives().then_some(SupervisedProcess { process, boot_epoch })
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
@@ -299,7 +301,7 @@ mod tests {
     use super::*;
 
     fn supervisor(folder: &Path, argv: &[&str]) -> Supervisor {
-        let driver = Driver::Spawn {
+        let driver = SupervisorDriver::Spawn {
             argv: argv.iter().map(|word| (*word).to_owned()).collect(),
             pid_file: folder.join("bot.pid"),
             output: folder.join("bot.out"),
@@ -338,7 +340,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = supervisor(folder.path(), &["/nowhere/bot"]).start().await.unwrap_err();
         assert_eq!(error.code(), Code::BotNotStarted);
-        let none = Supervisor::new(Driver::None, folder.path());
+        let none = Supervisor::new(SupervisorDriver::None, folder.path());
         assert_eq!(none.start().await.unwrap_err().code(), Code::SupervisorMissing);
     }
 }

@@ -1,7 +1,7 @@
 //! HTTP over the bot's Unix socket: who may be behind it, how long an answer may take, how large it may be.
 //!
 //! An answer is read whole under one deadline, so that a peer that sends a byte a second is cut like one that sends
-//! nothing, and never beyond [`MAX_BODY`]. Deliberately absent: retries and judgement. [`Failure`] says what was
+//! nothing, and never beyond [`MAX_BODY`]. Deliberately absent: retries and judgement. [`TransportFailure`] says what was
 //! seen; `link.rs` decides what it means.
 
 use std::error::Error as _;
@@ -23,7 +23,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 /// What went wrong between us and the bot.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Failure {
+pub(super) enum TransportFailure {
     /// Nothing was delivered; the text says why.
     Away(String),
     /// Delivered, as far as can be told, but not answered in time.
@@ -38,7 +38,7 @@ pub(super) enum Failure {
 
 /// A whole answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpAnswer {
     pub status: StatusCode,
     pub etag: Option<String>,
     pub body: Vec<u8>,
@@ -46,7 +46,7 @@ pub(super) struct Answer {
 
 /// One socket file. A file that was replaced is another one, even under the same inode number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SocketFile {
+pub(super) struct BotEndpoint {
     device: u64,
     inode: u64,
     changed: (i64, i64),
@@ -54,9 +54,9 @@ pub(super) struct SocketFile {
 
 /// Clients for one socket file whose peer was checked.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct BotConnection {
     /// The file this was made for.
-    pub file: SocketFile,
+    pub file: BotEndpoint,
     /// The process that listens, if the kernel says so.
     pub peer_pid: Option<u32>,
     polls: Client,
@@ -71,32 +71,37 @@ pub fn install_tls_provider() {
 }
 
 /// The socket file as it lies there, if it is a socket of our own user.
-pub(super) fn look(socket: &Path) -> Result<SocketFile, Failure> {
+pub(super) fn look(socket: &Path) -> Result<BotEndpoint, TransportFailure> {
     let shown = socket.display();
     let file = std::fs::metadata(socket).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Failure::Away(format!("there is no socket at {shown}")),
-        ErrorKind::PermissionDenied => Failure::Away(format!("botops may not look at {shown}")),
-        _ => Failure::Away(format!("the socket {shown} cannot be looked at")),
+        ErrorKind::NotFound => TransportFailure::Away(format!("there is no socket at {shown}")),
+        ErrorKind::PermissionDenied => TransportFailure::Away(format!("botops may not look at {shown}")),
+        _ => TransportFailure::Away(format!("the socket {shown} cannot be looked at")),
     })?;
     if !file.file_type().is_socket() {
-        return Err(Failure::Away(format!("{shown} is not a socket")));
+        return Err(TransportFailure::Away(format!("{shown} is not a socket")));
     }
     our_own(file.uid()).map_err(|owner| {
-        Failure::Away(format!("the socket {shown} belongs to another user ({owner}) and is not used"))
+        TransportFailure::Away(format!(
+            "the socket {shown} belongs to another user ({owner}) and is not used"
+        ))
     })?;
-    Ok(SocketFile { device: file.dev(), inode: file.ino(), changed: (file.ctime(), file.ctime_nsec()) })
+    Ok(BotEndpoint { device: file.dev(), inode: file.ino(), changed: (file.ctime(), file.ctime_nsec()) })
 }
 
 /// Connects once to learn who listens, and makes clients for this file.
-pub(super) async fn connect(socket: &Path, file: SocketFile) -> Result<Connection, Failure> {
+pub(super) async fn connect(socket: &Path, file: BotEndpoint) -> Result<BotConnection, TransportFailure> {
     let probe = tokio::time::timeout(CONNECT_LIMIT, UnixStream::connect(socket))
         .await
-        .map_err(|_| Failure::Late)?
+        .map_err(|_| TransportFailure::Late)?
         .map_err(|error| not_connected(error.kind()))?;
-    let peer =
-        probe.peer_cred().map_err(|_| Failure::Away("the kernel does not say who listens".to_owned()))?;
+    let peer = probe
+        .peer_cred()
+        .map_err(|_| TransportFailure::Away("the kernel does not say who listens".to_owned()))?;
     our_own(peer.uid()).map_err(|owner| {
-        Failure::Away(format!("a process of another user ({owner}) listens on the socket; it is not used"))
+        TransportFailure::Away(format!(
+            "a process of another user ({owner}) listens on the socket; it is not used"
+        ))
     })?;
     install_tls_provider();
     let client = |idle: usize| {
@@ -110,15 +115,15 @@ pub(super) async fn connect(socket: &Path, file: SocketFile) -> Result<Connectio
             .http1_only()
             .pool_max_idle_per_host(idle)
             .build()
-            .map_err(|_| Failure::Away("the HTTP client could not be made".to_owned()))
+            .map_err(|_| TransportFailure::Away("the HTTP client could not be made".to_owned()))
     };
     let peer_pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0);
     // A call uses a connection of its own: over a kept one that the bot has just closed, nobody could tell
     // whether it was delivered.
-    Ok(Connection { file, peer_pid, polls: client(1)?, calls: client(0)? })
+    Ok(BotConnection { file, peer_pid, polls: client(1)?, calls: client(0)? })
 }
 
-impl Connection {
+impl BotConnection {
     /// A request of the poll, over a kept connection.
     pub fn poll(&self, path: &str) -> RequestBuilder {
         self.polls.get(url(path))
@@ -136,14 +141,18 @@ impl Connection {
 }
 
 /// Sends a request and reads the whole answer; the deadline covers all of it.
-pub(super) async fn exchange(request: RequestBuilder, deadline: Duration) -> Result<Answer, Failure> {
-    tokio::time::timeout(deadline, read_whole(request)).await.unwrap_or(Err(Failure::Late))
+pub(super) async fn exchange(
+    request: RequestBuilder,
+    deadline: Duration,
+) -> Result<HttpAnswer, TransportFailure> {
+    tokio::time::timeout(deadline, read_whole(request)).await.unwrap_or(Err(TransportFailure::Late))
 }
 
 /// The same without a deadline: the caller has one.
-pub(super) async fn read_whole(request: RequestBuilder) -> Result<Answer, Failure> {
+pub(super) async fn read_whole(request: RequestBuilder) -> Result<HttpAnswer, TransportFailure> {
     let mut response = request.send().await.map_err(|error| failure(&error))?;
-    let too_large = || Failure::Nonsense(format!("an answer of more than {} MiB", MAX_BODY / 1024 / 1024));
+    let too_large =
+        || TransportFailure::Nonsense(format!("an answer of more than {} MiB", MAX_BODY / 1024 / 1024));
     if response.content_length().is_some_and(|length| length > MAX_BODY as u64) {
         return Err(too_large());
     }
@@ -157,11 +166,11 @@ pub(super) async fn read_whole(request: RequestBuilder) -> Result<Answer, Failur
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, etag, body })
+    Ok(HttpAnswer { status, etag, body })
 }
 
 /// What a failed request or read means. The library's own words stay out: they may quote the peer.
-pub(super) fn failure(error: &reqwest::Error) -> Failure {
+pub(super) fn failure(error: &reqwest::Error) -> TransportFailure {
     let mut io = None;
     let mut malformed = false;
     let mut source = error.source();
@@ -178,12 +187,12 @@ pub(super) fn failure(error: &reqwest::Error) -> Failure {
         return not_connected(io.unwrap_or(ErrorKind::Other));
     }
     if error.is_timeout() {
-        return Failure::Late;
+        return TransportFailure::Late;
     }
     if malformed {
-        return Failure::Nonsense("the answer is not HTTP".to_owned());
+        return TransportFailure::Nonsense("the answer is not HTTP".to_owned());
     }
-    Failure::Cut
+    TransportFailure::Cut
 }
 
 /// What is wrong with a document, without its values.
@@ -196,16 +205,16 @@ pub(super) fn not_json(error: &serde_json::Error) -> String {
     format!("the answer {what} (line {}, column {})", error.line(), error.column())
 }
 
-fn not_connected(kind: ErrorKind) -> Failure {
+fn not_connected(kind: ErrorKind) -> TransportFailure {
     let text = match kind {
         ErrorKind::ConnectionRefused => "nobody listens on its socket",
         ErrorKind::NotFound => "its socket is gone",
         ErrorKind::PermissionDenied => "botops may not connect to its socket",
         // The queue of waiting connections is full: somebody listens, but does not accept.
-        ErrorKind::WouldBlock => return Failure::Late,
+        ErrorKind::WouldBlock => return TransportFailure::Late,
         _ => "its socket does not take a connection",
     };
-    Failure::Away(text.to_owned())
+    TransportFailure::Away(text.to_owned())
 }
 
 fn our_own(owner: u32) -> Result<(), u32> {

@@ -21,7 +21,7 @@ use super::wire::{
     ConfigVersionsView, DryRun, FromTo, PageQuery, RollbackConfigRequest, UpTo,
 };
 use super::{Configs, audit, diff, schema};
-use crate::ops_log::StoredActor;
+use crate::operations_log::StoredActor;
 use botops_core::error::{Code, Error, Problem};
 use botops_http::{self, Actor, Idempotency, Json, Path, Query, Routes, Scope, routes};
 

@@ -16,7 +16,7 @@ use super::trial::{BOT_GRACE, Desk, Live, SAMPLES, busy};
 use super::txn::{By, Deadline, Plan, Progress, StoredError, Txn, TxnState, TxnView};
 use super::versions;
 use crate::bots::CallError;
-use crate::ops_log::{self, Admission, NewOp, Op, OpKind};
+use crate::operations_log::{self, NewOperation, OperationAdmission, OperationKind, OperationRow};
 use botops_contract::{Activate, EXPIRED};
 use botops_core::error::{Code, Effect, Error, FieldError};
 use botops_core::failpoints;
@@ -46,7 +46,7 @@ impl Desk {
     }
 
     /// D1: the version's file, then the row with the lock.
-    async fn admit(&self, wish: Wish, prepared: &Prepared) -> Result<Result<Txn, Box<Op>>, Error> {
+    async fn admit(&self, wish: Wish, prepared: &Prepared) -> Result<Result<Txn, Box<OperationRow>>, Error> {
         let shared = &self.shared;
         let version = shared.next_version().await?;
         failpoints::point("config.before_d1");
@@ -71,7 +71,7 @@ impl Desk {
             schema_sha256: shared.schema.sha256.clone(),
             boot_once: !prepared.restart.is_empty() && shared.can_boot_once(),
         };
-        let now = ops_log::now_ms();
+        let now = operations_log::now_ms();
         let txn = Txn {
             id: Uuid::now_v7().to_string(),
             state: TxnState::Prepared,
@@ -82,10 +82,10 @@ impl Desk {
             created_ms: now,
             updated_ms: now,
         };
-        let lock = ops_log::bot_lock(shared.bots.id());
-        let new = NewOp {
+        let lock = operations_log::bot_lock(shared.bots.id());
+        let new = NewOperation {
             op_id: txn.id.clone(),
-            kind: OpKind::Config,
+            kind: OperationKind::Config,
             name: txn.plan.action.as_str().to_owned(),
             def_sha: txn.plan.candidate.sha256.clone(),
             params: json!(txn.plan),
@@ -100,8 +100,8 @@ impl Desk {
         let admission = shared
             .store
             .write(move |connection| {
-                let admission = ops_log::admit(connection, &new)?;
-                if admission == Admission::Admitted {
+                let admission = operations_log::admit(connection, &new)?;
+                if admission == OperationAdmission::Admitted {
                     versions::insert_candidate(connection, &row.id, &row.plan, &row.actor)?;
                     queue(connection, record)?;
                 }
@@ -109,15 +109,15 @@ impl Desk {
             })
             .await?;
         match admission {
-            Admission::Admitted => {
+            OperationAdmission::Admitted => {
                 self.show(&txn);
                 Ok(Ok(txn))
             }
-            Admission::Replay(earlier) => {
+            OperationAdmission::Replay(earlier) => {
                 self.forget_file(&txn);
                 Ok(Err(earlier))
             }
-            Admission::Held(holder) => {
+            OperationAdmission::Held(holder) => {
                 self.forget_file(&txn);
                 Err(busy(holder.kind.as_str(), &holder.op_id, &holder.actor, &holder.state))
             }
@@ -150,7 +150,7 @@ impl Desk {
         };
         self.outrun(state.generation);
         let window = Duration::from_millis(live.txn.plan.confirm_within_ms);
-        let report = self.shared.bots.seen().report.clone();
+        let report = self.shared.bots.snapshot().report.clone();
         live.txn.progress.baseline = report
             .as_deref()
             .map(|report| Baseline::take(report, &prepared.base.document.value, &prepared.document.value));

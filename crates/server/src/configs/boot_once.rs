@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::Shared;
 use super::trial::{BOT_GRACE, Desk, Live};
 use super::txn::{By, Deadline, TxnState};
-use crate::ops_log;
+use crate::operations_log;
 use botops_contract::{BOOT_ONCE, CommandRequest, ConfigState, Verb};
 use botops_core::error::Error;
 use botops_core::failpoints;
@@ -48,7 +48,7 @@ impl Live {
 impl Shared {
     /// Whether the bot can try a change from its start, and somebody can start it.
     pub(super) fn can_boot_once(&self) -> bool {
-        let seen = self.bots.seen();
+        let seen = self.bots.snapshot();
         let capable = seen.hello.as_ref().is_some_and(|hello| hello.offers(BOOT_ONCE));
         capable && self.options.supervisor.can_start()
     }
@@ -81,7 +81,7 @@ impl Shared {
         let mut changes = self.bots.watch();
         let mut signed_in_by = None;
         loop {
-            let seen = self.bots.seen();
+            let seen = self.bots.snapshot();
             let report = seen.report.as_ref().filter(|_| seen.presence.answers());
             if let Some(report) = report.filter(|report| report.boot_epoch != old) {
                 let by = *signed_in_by.get_or_insert_with(|| Instant::now() + SIGN_IN);
@@ -152,7 +152,7 @@ impl Desk {
         live.txn.progress.ends_life = Some(life.to_owned());
         let (id, to) = (live.txn.id.clone(), live.txn.as_move());
         let write = move |connection: &rusqlite::Connection| {
-            Ok(ops_log::advance(connection, &id, &to, "starting_bot", &Value::Null)?)
+            Ok(operations_log::advance(connection, &id, &to, "starting_bot", &Value::Null)?)
         };
         self.shared.store.write(write).await.map(|_| ())
     }

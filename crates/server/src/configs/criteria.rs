@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::schema::decimal;
-use crate::bots::Seen;
+use crate::bots::BotSnapshot;
 use botops_contract::{BotReport, BreakerState, OrderStatus, SemanticError, SessionPhase, Severity};
 
 /// Errors that a trial may see beyond what the hour before promises.
@@ -93,7 +93,7 @@ impl Baseline {
     }
 
     /// Everything that is watched, as it stands so long after the beginning.
-    pub fn judge(&self, seen: &Seen, poll_interval: Duration, elapsed: Duration) -> Vec<Criterion> {
+    pub fn judge(&self, seen: &BotSnapshot, poll_interval: Duration, elapsed: Duration) -> Vec<Criterion> {
         let mut criteria = vec![heartbeat(seen, poll_interval), trading_loop(seen)];
         if let Some(report) = &seen.report {
             criteria.extend([
@@ -212,7 +212,7 @@ fn identity(error: &SemanticError) -> (DateTime<Utc>, String) {
     (error.timestamp, error.error_code.clone())
 }
 
-fn heartbeat(seen: &Seen, poll_interval: Duration) -> Criterion {
+fn heartbeat(seen: &BotSnapshot, poll_interval: Duration) -> Criterion {
     let limit = (poll_interval * MISSED_POLLS).max(OLDEST);
     let age = seen.answer_age();
     let fresh = age.is_some_and(|age| age <= limit);
@@ -233,7 +233,7 @@ fn heartbeat(seen: &Seen, poll_interval: Duration) -> Criterion {
 }
 
 /// A bot may answer in front of a loop that stands still. Of one that is silent nothing more is known.
-fn trading_loop(seen: &Seen) -> Criterion {
+fn trading_loop(seen: &BotSnapshot) -> Criterion {
     let ticked = seen.loop_age().filter(|_| seen.presence.answers());
     let ok = !ticked.is_some_and(|ticked| ticked.stands_still());
     let text = match ticked {

@@ -16,7 +16,7 @@ use super::snapshot::Committed;
 use super::txn::{Action, Confirm, Effects, Txn, TxnView, etag};
 use super::versions;
 use crate::bots::CallError;
-use crate::ops_log::{Op, StoredActor};
+use crate::operations_log::{OperationRow, StoredActor};
 use botops_contract::{Check, CheckVerdict};
 use botops_core::error::{Code, Error, FieldError};
 
@@ -242,7 +242,7 @@ impl Shared {
             return Err(Error::new(Code::ConfigRestartRequired).fields(fields.collect()));
         }
         self.guard(&document, &wish.options).await?;
-        let seen = self.bots.seen();
+        let seen = self.bots.snapshot();
         if !seen.presence.answers() {
             return Err(Error::new(Code::BotOffline)
                 .detail(format!("the bot is {}: {}", seen.presence, seen.presence_reason)));
@@ -321,7 +321,7 @@ impl Shared {
     }
 
     /// The answer to a request that came before.
-    pub(super) fn answer_again(&self, op: &Op) -> Result<TxnView, Error> {
+    pub(super) fn answer_again(&self, op: &OperationRow) -> Result<TxnView, Error> {
         let txn = Txn::of(op).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
         if let Some(live) = self.live.load_full().filter(|live| live.txn == txn.id) {
             return Ok(TxnView::clone(&live));

@@ -37,7 +37,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::bots::{Bots, Supervisor};
 use crate::events::Events;
-use crate::ops_log::{self, Op, OpKind, StoredActor};
+use crate::operations_log::{self, OperationKind, OperationRow, StoredActor};
 use crate::store::Store;
 use botops_core::error::{Code, Error};
 use botops_core::tasks::Tasks;
@@ -284,10 +284,14 @@ impl Shared {
     }
 
     /// What the same request started before.
-    async fn replay(&self, actor: &StoredActor, options: &ApplyOptions) -> Result<Option<Op>, Error> {
+    async fn replay(
+        &self,
+        actor: &StoredActor,
+        options: &ApplyOptions,
+    ) -> Result<Option<OperationRow>, Error> {
         let Some((key, digest)) = options.idempotency.clone() else { return Ok(None) };
         let key_id = actor.key_id.clone();
-        self.store.read(move |connection| ops_log::replay(connection, &key_id, &key, &digest)).await
+        self.store.read(move |connection| operations_log::replay(connection, &key_id, &key, &digest)).await
     }
 
     /// What `HEAD` names, or why there is nothing.
@@ -302,9 +306,9 @@ impl Shared {
 
     async fn stored_txn(&self, txn: &str) -> Result<TxnView, Error> {
         let id = txn.to_owned();
-        let op = self.store.read(move |connection| Ok(ops_log::load(connection, &id)?)).await?;
+        let op = self.store.read(move |connection| Ok(operations_log::load(connection, &id)?)).await?;
         let unknown = || Error::new(Code::ConfigTxnUnknown).context("txn", botops_core::text::clean(txn, 80));
-        let op = op.filter(|op| op.kind == OpKind::Config).ok_or_else(unknown)?;
+        let op = op.filter(|op| op.kind == OperationKind::Config).ok_or_else(unknown)?;
         let txn = txn::Txn::of(&op).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
         Ok(txn.view(trial::SAMPLES))
     }

@@ -11,7 +11,7 @@ use super::snapshot::Committed;
 use super::trial::{BOT_GRACE, Desk, GIVE_UP, Live, REFUSALS_END, TOO_LATE};
 use super::txn::{By, Txn, TxnState};
 use crate::bots::{CallError, Presence};
-use crate::ops_log::{self, OpKind};
+use crate::operations_log::{self, OperationKind};
 use botops_contract::{ConfigAck, ConfigState, Settle, VersionRef};
 use botops_core::error::Error;
 use botops_core::failpoints;
@@ -26,9 +26,9 @@ impl Desk {
             .shared
             .store
             .write(|connection| {
-                let rows = ops_log::live(connection, OpKind::Config)?;
+                let rows = operations_log::live(connection, OperationKind::Config)?;
                 for row in &rows {
-                    ops_log::note_recovery(connection, &row.op_id)?;
+                    operations_log::note_recovery(connection, &row.op_id)?;
                 }
                 Ok(rows)
             })
@@ -204,7 +204,7 @@ impl Desk {
     /// The bot's commit got no answer. `HEAD` decides: the bot keeps the candidate, or boots it.
     async fn doubt_commit(&mut self) {
         let Some(live) = &mut self.live else { return };
-        let gone = self.shared.bots.seen().presence == Presence::Exited;
+        let gone = self.shared.bots.snapshot().presence == Presence::Exited;
         let waited_enough = Instant::now() >= live.ends_at + BOT_GRACE + GIVE_UP;
         if gone || waited_enough {
             let text = "confirmed; the bot boots it from HEAD";
@@ -242,7 +242,7 @@ impl Desk {
                 self.undone(by, &outcome).await;
             }
             Ok(_) | Err(CallError::Refused(_) | CallError::NotCapable(_)) => self.doubt(&answer),
-            Err(_) if self.shared.bots.seen().presence == Presence::Exited => self.bot_is_gone().await,
+            Err(_) if self.shared.bots.snapshot().presence == Presence::Exited => self.bot_is_gone().await,
             Err(_) => self.keep_asking().await,
         }
     }
@@ -283,7 +283,7 @@ impl Desk {
         }
         match self.shared.bots.config_state().await {
             Ok(state) => self.go_on(&state).await,
-            Err(_) if self.shared.bots.seen().presence == Presence::Exited => self.bot_is_gone().await,
+            Err(_) if self.shared.bots.snapshot().presence == Presence::Exited => self.bot_is_gone().await,
             Err(_) => {
                 if let Some(live) = &mut self.live {
                     live.in_doubt = true;

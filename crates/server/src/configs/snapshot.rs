@@ -18,7 +18,7 @@ use super::schema::Facts;
 use super::txn::{StoredError, TxnView, etag};
 use super::{Shared, trial};
 use crate::events::NewEvent;
-use crate::ops_log::{self, OpKind};
+use crate::operations_log::{self, OperationKind};
 use botops_contract::{BotId, EventKind, Severity, VersionRef};
 use botops_core::error::Error;
 use botops_http::Document as Page;
@@ -205,7 +205,7 @@ impl Shared {
     }
 
     fn look(&self) -> Snapshot {
-        let seen = self.bots.seen();
+        let seen = self.bots.snapshot();
         let head = self.head.load_full();
         let live = self.live.load_full();
         let running = self.running();
@@ -236,7 +236,7 @@ impl Shared {
 
     /// What the bot runs, by whichever word of it is newer.
     pub(super) fn running(&self) -> Option<RunningView> {
-        let seen = self.bots.seen();
+        let seen = self.bots.snapshot();
         let reported = seen.report.as_ref().map(|report| RunningView {
             version: report.config.running.version,
             sha256: report.config.running.sha256.clone(),
@@ -263,7 +263,7 @@ impl Shared {
     }
 
     fn judge(&self, running: Option<&RunningView>, live: Option<&TxnView>) -> (SyncState, String) {
-        let seen = self.bots.seen();
+        let seen = self.bots.snapshot();
         let Some(head) = self.head.load_full() else {
             return (SyncState::Unknown, "the committed config cannot be read".to_owned());
         };
@@ -291,7 +291,7 @@ impl Shared {
     /// Without a trial.
     fn judge_quiet(
         &self,
-        seen: &crate::bots::Seen,
+        seen: &crate::bots::BotSnapshot,
         running: Option<&RunningView>,
         head: &Head,
     ) -> (SyncState, String) {
@@ -359,7 +359,7 @@ impl Shared {
 
     /// What the rules compare a document with.
     pub(super) fn facts(&self) -> Facts {
-        self.bots.seen().report.as_deref().map(Facts::of).unwrap_or_default()
+        self.bots.snapshot().report.as_deref().map(Facts::of).unwrap_or_default()
     }
 
     /// Remembers what the bot acknowledged.
@@ -370,8 +370,10 @@ impl Shared {
 
     /// Looks up the last change that was refused.
     pub(super) async fn load_last_rejected(&self) -> Result<(), Error> {
-        let recent =
-            self.store.read(|connection| Ok(ops_log::newest(connection, OpKind::Config, None, 50)?)).await?;
+        let recent = self
+            .store
+            .read(|connection| Ok(operations_log::newest(connection, OperationKind::Config, None, 50)?))
+            .await?;
         let last = recent.iter().filter_map(|op| super::txn::Txn::of(op).ok()).find_map(|txn| rejected(&txn));
         self.last_rejected.store(last.map(Arc::new));
         Ok(())

@@ -21,7 +21,7 @@ use super::snapshot::rejected;
 use super::txn::{By, Confirm, Txn, TxnState, TxnView};
 use super::{Shared, versions};
 use crate::events::NewEvent;
-use crate::ops_log::{self, StoredActor};
+use crate::operations_log::{self, StoredActor};
 use botops_contract::{EventKind, Severity};
 use botops_core::error::{Code, Error};
 use botops_core::failpoints;
@@ -300,7 +300,7 @@ impl Desk {
             };
             return self.undo(By::Deadline, text).await;
         }
-        let seen = self.shared.bots.seen();
+        let seen = self.shared.bots.snapshot();
         if seen.presence == crate::bots::Presence::Exited {
             let text = "the bot died during the trial; it starts from the committed config";
             return self.end(TxnState::RolledBack, By::BotCrash, text).await;
@@ -353,7 +353,7 @@ impl Desk {
             (live.tries, live.refused) = (0, None);
         }
         live.txn.state = state;
-        live.txn.updated_ms = ops_log::now_ms();
+        live.txn.updated_ms = operations_log::now_ms();
         let txn = live.txn.clone();
         let (queue, record) = (self.shared.audit.queue(), txn.record());
         let to = txn.as_move();
@@ -365,9 +365,9 @@ impl Desk {
         self.shared
             .store
             .write(move |connection| {
-                if ops_log::advance(connection, &id, &to, &to.state, &data)? {
+                if operations_log::advance(connection, &id, &to, &to.state, &data)? {
                     if is_committed {
-                        versions::mark_committed(connection, version, ops_log::now_ms())?;
+                        versions::mark_committed(connection, version, operations_log::now_ms())?;
                     }
                     queue(connection, record)?;
                 }

@@ -15,7 +15,7 @@ use super::audit::stamped;
 use super::criteria::{Baseline, Criterion};
 use super::diff::{Line, Risk};
 use super::history::short;
-use crate::ops_log::{Move, Op, StoredActor};
+use crate::operations_log::{OperationChange, OperationRow, StoredActor};
 use botops_contract::VersionRef;
 use botops_core::error::{Code, Error, FieldError};
 
@@ -248,7 +248,7 @@ pub(super) struct Txn {
 
 impl Txn {
     /// From its row.
-    pub fn of(op: &Op) -> Result<Self, serde_json::Error> {
+    pub fn of(op: &OperationRow) -> Result<Self, serde_json::Error> {
         Ok(Self {
             id: op.op_id.clone(),
             state: serde_json::from_value(Value::String(op.state.clone()))?,
@@ -262,8 +262,8 @@ impl Txn {
     }
 
     /// What its row becomes.
-    pub fn as_move(&self) -> Move {
-        Move {
+    pub fn as_move(&self) -> OperationChange {
+        OperationChange {
             state: self.state.as_str().to_owned(),
             live: !self.state.is_terminal(),
             result: Some(json!(self.progress)),

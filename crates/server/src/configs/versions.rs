@@ -12,8 +12,8 @@ use super::history::{DEFAULT, Head};
 use super::snapshot::Committed;
 use super::txn::{Plan, etag};
 use super::{Shared, audit};
-use crate::ops_log::{StoredActor, now_ms};
-use crate::store::Abort;
+use crate::operations_log::{StoredActor, now_ms};
+use crate::store::StoreAbort;
 use botops_contract::VersionRef;
 use botops_core::error::{Code, Error};
 
@@ -421,7 +421,7 @@ pub(super) fn crashed_lately(connection: &Connection, sha256: &str) -> rusqlite:
     connection.query_row(query, params![sha256, now_ms() - CRASH_MS], |row| row.get(0)).optional()
 }
 
-fn page(connection: &Connection, below: u64, limit: u32) -> Result<Vec<Kept>, Abort> {
+fn page(connection: &Connection, below: u64, limit: u32) -> Result<Vec<Kept>, StoreAbort> {
     let query =
         format!("SELECT {COLUMNS} FROM config_versions WHERE version < ?1 ORDER BY version DESC LIMIT ?2");
     let mut statement = connection.prepare_cached(&query)?;

@@ -16,7 +16,7 @@ use super::histogram::Histogram;
 use super::lookup::{self, Charts, spans};
 use super::slo::Span;
 use super::status::{Level, Now};
-use crate::store::{Abort, Store};
+use crate::store::{Store, StoreAbort};
 use botops_core::error::Error;
 
 /// Measurements that may wait for the disk; more are dropped.
@@ -344,7 +344,7 @@ fn put_latencies(connection: &Connection, latencies: &[(String, i64, f64)]) -> r
     Ok(())
 }
 
-fn put_row(connection: &Connection, row: &Row) -> Result<(), Abort> {
+fn put_row(connection: &Connection, row: &Row) -> Result<(), StoreAbort> {
     match row {
         Row::Transition { component, at, level, maintenance, reason } => {
             connection

@@ -109,7 +109,7 @@ async fn schedule(health: Health, places: Arc<Semaphore>, tasks: Tasks, stopping
                 engine.slept(slept, now);
             }
             let jobs = engine.take_due(now);
-            engine.unasked_restart = shared.reach.bots.seen().unasked_restart.clone();
+            engine.unasked_restart = shared.reach.bots.snapshot().unasked_restart.clone();
             engine.tick(now);
             if now.mono - super::DAY > ORPHANS {
                 engine.end_orphans(now);
@@ -344,7 +344,7 @@ async fn handle(health: &Health, attempt: &Attempt) -> HandlerEnd {
         (Handler::Workflow(_), None) => not_tried("no run was prepared"),
         (Handler::CheckpointStore, _) => {
             let limit = Duration::from_millis(u64::try_from(CHECKPOINT_MS).unwrap_or(30_000));
-            match tokio::time::timeout(limit, health.shared.store.mend()).await {
+            match tokio::time::timeout(limit, health.shared.store.checkpoint()).await {
                 Ok(Ok(words)) => HandlerEnd::Done(words.to_owned()),
                 Ok(Err(_)) => HandlerEnd::Failed("the disk does not let the store be mended".to_owned()),
                 Err(_) => HandlerEnd::Failed(format!("no end within {limit:?}")),

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::failures::{self, Failure};
+use super::failures::{self, ListedFailure};
 use super::metrics::MetricsView;
-use super::stream::{self, Admission, TicketView};
+use super::stream::{self, StreamAdmission, TicketView};
 use super::summary::{MAX_BYTES, MAX_TOKENS, SummaryView};
 use super::view::StateView;
 use super::{Overview, example};
@@ -365,20 +365,20 @@ async fn list_errors(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let limit = limit_of(query.limit)?;
-    let seen = overview.shared.bots.seen();
-    let in_state = seen.report.as_deref().map_or(&[][..], |report| &report.recent_errors);
+    let snapshot = overview.shared.bots.snapshot();
+    let in_state = snapshot.report.as_deref().map_or(&[][..], |report| &report.recent_errors);
     let page = failures::page(&overview.shared.events, in_state, query.after, limit).await?;
     let view = |failure| match failure {
-        Failure::Told(event) => Some(ErrorView {
+        ListedFailure::Told(event) => Some(ErrorView {
             seq: Some(event.seq),
             source: event.source.clone(),
             found_in: FoundIn::Events,
             untrusted: event.source != "botops",
             error: event.error.clone()?,
         }),
-        Failure::Reported(error) => Some(ErrorView {
+        ListedFailure::Reported(error) => Some(ErrorView {
             seq: None,
-            source: format!("bot:{}", seen.id),
+            source: format!("bot:{}", snapshot.id),
             found_in: FoundIn::State,
             untrusted: true,
             error,
@@ -404,17 +404,17 @@ async fn get_whoami(
     actor: Actor,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let seen = overview.shared.bots.seen();
-    let hello = seen.hello.as_deref();
+    let snapshot = overview.shared.bots.snapshot();
+    let hello = snapshot.hello.as_deref();
     let view = WhoamiView {
         key: actor.key_id.to_string(),
         scopes: actor.scopes.effective(),
         expires_at: actor.expires_at,
         mode: overview.shared.rendered.load().view.mode,
         bot: BotBrief {
-            id: seen.id.to_string(),
+            id: snapshot.id.to_string(),
             version: hello.map(|hello| hello.version.clone()),
-            presence: seen.presence,
+            presence: snapshot.presence,
             capabilities: hello.map(|hello| hello.capabilities.clone()).unwrap_or_default(),
         },
         limits: LimitsView {
@@ -491,7 +491,7 @@ async fn open_stream(
     })?;
     let admission = match (&query.ticket, actor) {
         (Some(ticket), _) => overview.shared.stream.redeem(ticket)?,
-        (None, actor) => Admission::from(&actor?),
+        (None, actor) => StreamAdmission::from(&actor?),
     };
     let Some(Extension(wire)) = wire else { return Err(Error::new(Code::UpgradeRequired)) };
     stream::open(&overview, upgrade, wire, admission, query.after)

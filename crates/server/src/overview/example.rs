@@ -8,12 +8,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::Extras;
+use super::OverviewExtras;
 use super::api::made_up;
 use super::metrics::{MetricsView, OpsNumbers};
 use super::summary;
-use super::view::{ConfigSync, Moment, StateView};
-use crate::bots::{Dropped, FirstSeen, Presence, Seen, UnaskedRestart};
+use super::view::{ConfigSync, StateMoment, StateView};
+use crate::bots::{BotSnapshot, DroppedItems, FirstSeen, Presence, UnaskedRestart};
 use botops_contract::{BotReport, Hello};
 
 /// The state of the made-up bot.
@@ -68,12 +68,12 @@ pub(super) fn whoami() -> serde_json::Value {
     })
 }
 
-fn with_moment<T>(make: impl FnOnce(&Moment<'_>) -> T) -> T {
-    let seen = seen();
+fn with_moment<T>(make: impl FnOnce(&StateMoment<'_>) -> T) -> T {
+    let snapshot = snapshot();
     let sync = ConfigSync { status: "in_sync".to_owned(), reason: "the bot runs version 3".to_owned() };
-    let extras = Extras { config_sync: Some(sync), ..Extras::default() };
-    make(&Moment {
-        seen: &seen,
+    let extras = OverviewExtras { config_sync: Some(sync), ..OverviewExtras::default() };
+    make(&StateMoment {
+        snapshot: &snapshot,
         extras: &extras,
         ttl: Duration::from_secs(60),
         now: at("2026-11-23T15:30:01.250Z"),
@@ -82,15 +82,15 @@ fn with_moment<T>(make: impl FnOnce(&Moment<'_>) -> T) -> T {
 }
 
 /// What is known of the made-up bot.
-pub(super) fn seen() -> Seen {
+pub(super) fn snapshot() -> BotSnapshot {
     let report = report();
-    Seen {
+    BotSnapshot {
         id: "paperbot".parse().expect("letters make a bot id"),
         hello: Some(Arc::new(hello())),
         presence: Presence::Connected,
         presence_reason: "it answers on time".to_owned(),
         since: at("2026-11-23T14:30:00Z"),
-        dropped: Dropped::default(),
+        dropped: DroppedItems::default(),
         received: None,
         received_at: Some(at("2026-11-23T15:30:01Z")),
         as_of_seen: Some(just_seen()),

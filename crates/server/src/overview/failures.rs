@@ -23,7 +23,7 @@ const STATE_BITS: u32 = 40;
 
 /// One failure of a page.
 #[derive(Debug, Clone)]
-pub(super) enum Failure {
+pub(super) enum ListedFailure {
     /// An event carried it.
     Told(Arc<Event>),
     /// It stands in the bot's state, and no event told of it.
@@ -34,7 +34,7 @@ pub(super) enum Failure {
 #[derive(Debug)]
 pub(super) struct FailurePage {
     /// The failures.
-    pub items: Vec<Failure>,
+    pub items: Vec<ListedFailure>,
     /// The cursor of the next older page; `None` at the end.
     pub next: Option<u64>,
     /// How many older ones there are beyond this page; those of the journal are counted up to 100.
@@ -70,10 +70,10 @@ pub(super) async fn page(
         };
         if is_reported {
             taken += 1;
-            items.extend(rest.next().cloned().map(Failure::Reported));
+            items.extend(rest.next().cloned().map(ListedFailure::Reported));
         } else if let Some(event) = told.next() {
             last_seq = Some(event.seq);
-            items.push(Failure::Told(event.clone()));
+            items.push(ListedFailure::Told(event.clone()));
         }
     }
     let omitted = journal.omitted + told.count() + rest.count();

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, SecondsFormat, Utc};
 use rust_decimal::Decimal;
 
-use super::summary::{SummaryView, Trouble};
+use super::summary::{SummaryView, TroubleBrief};
 use super::view::bare;
 
 /// The whole document.
@@ -30,7 +30,7 @@ pub(super) fn of(view: &SummaryView) -> String {
 }
 
 /// Where it stands; when that is not where it should be: why, by which row of the catalogue, and the way out.
-fn trouble(trouble: &Trouble) -> String {
+fn trouble(trouble: &TroubleBrief) -> String {
     let mut text = trouble.state.clone();
     let Some(reason) = &trouble.reason else { return text };
     let code = trouble.error_code.as_deref().map(|code| format!(" ({})", safe(code)));

@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use crate::bots::{Bots, Presence, Seen};
+use crate::bots::{BotSnapshot, Bots, Presence};
 use crate::events::Events;
 use botops_core::error::Error;
 use botops_core::tasks::Tasks;
@@ -39,10 +39,10 @@ use botops_http::Document;
 pub use api::{routes, with_ready};
 pub use metrics::MetricsView;
 pub use summary::{MAX_BYTES, MAX_TOKENS, SummaryView};
-pub use view::{ConfigSync, HealthState, StateView};
+pub use view::{BotHealthStatus, ConfigSync, StateView};
 
 use metrics::OpsNumbers;
-use view::Moment;
+use view::StateMoment;
 
 /// Ages in an answer are at most this old.
 const FRESH: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ const SELECTIONS_BYTES: u64 = 32 * 1024 * 1024;
 
 /// What other features know and the overview shows. All of it may be missing.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Extras {
+pub struct OverviewExtras {
     /// Whether the bot runs what botops has committed.
     pub config_sync: Option<ConfigSync>,
     /// Overall status of the system health checks.
@@ -98,18 +98,18 @@ struct Shared {
     options: OverviewOptions,
     bots: Bots,
     events: Events,
-    rendered: ArcSwap<Rendered>,
-    extras: watch::Sender<Extras>,
+    rendered: ArcSwap<RenderedOverview>,
+    extras: watch::Sender<OverviewExtras>,
     selections: moka::future::Cache<(String, String), Document>,
     selection_hits: AtomicU64,
     selection_misses: AtomicU64,
-    stream: stream::Hub,
+    stream: stream::StreamHub,
     stopping: CancellationToken,
 }
 
 /// One moment, in every form it is asked for.
 #[derive(Debug)]
-struct Rendered {
+struct RenderedOverview {
     view: StateView,
     /// The state as a value, made when the first selection wants it.
     value: OnceLock<Value>,
@@ -121,7 +121,7 @@ struct Rendered {
     next_poll: Instant,
 }
 
-impl Rendered {
+impl RenderedOverview {
     /// How long a client may keep the answer.
     fn max_age(&self) -> Duration {
         self.next_poll.saturating_duration_since(Instant::now())
@@ -134,8 +134,8 @@ impl Overview {
     /// # Errors
     /// [`botops_core::error::Code::Internal`] when the state cannot be rendered, which is a defect.
     pub fn start(options: OverviewOptions, bots: Bots, events: Events, tasks: &Tasks) -> Result<Self, Error> {
-        let hub = stream::Hub::new(options.stream_max_clients, events.latest());
-        let extras = watch::Sender::new(Extras::default());
+        let hub = stream::StreamHub::new(options.stream_max_clients, events.latest());
+        let extras = watch::Sender::new(OverviewExtras::default());
         let first = render(&options, &bots, &events, &extras.borrow(), OpsNumbers::default())?;
         let selections = moka::future::Cache::builder()
             .max_capacity(SELECTIONS_BYTES)
@@ -204,12 +204,12 @@ impl Overview {
     }
 
     /// Healthy, degraded or offline, as last rendered.
-    pub fn health_status(&self) -> HealthState {
+    pub fn health_status(&self) -> BotHealthStatus {
         self.shared.rendered.load().view.health.status
     }
 
     /// Changes what other features know; it is shown at once.
-    pub fn note(&self, change: impl FnOnce(&mut Extras)) {
+    pub fn update_extras(&self, change: impl FnOnce(&mut OverviewExtras)) {
         self.shared.extras.send_if_modified(|extras| {
             let before = extras.clone();
             change(extras);
@@ -218,23 +218,23 @@ impl Overview {
     }
 
     /// Registers what a scrape wants to know of the bot and of the readers.
-    pub fn count(&self, metrics: &telemetry::Metrics) {
+    pub fn register_metrics(&self, metrics: &telemetry::Metrics) {
         telemetry_of(self, metrics);
     }
 
     async fn keep_rendering(self) {
-        let mut seen = self.shared.bots.watch();
+        let mut snapshot = self.shared.bots.watch();
         let mut extras = self.shared.extras.subscribe();
         // What changed between the last rendering and the subscription is rendered at once.
         self.render();
         loop {
             tokio::select! {
-                changed = seen.changed() => if changed.is_err() { return },
+                changed = snapshot.changed() => if changed.is_err() { return },
                 changed = extras.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(FRESH) => {}
                 () = self.shared.stopping.cancelled() => return,
             }
-            seen.mark_unchanged();
+            snapshot.mark_unchanged();
             extras.mark_unchanged();
             self.render();
         }
@@ -267,45 +267,45 @@ fn render(
     options: &OverviewOptions,
     bots: &Bots,
     events: &Events,
-    extras: &Extras,
+    extras: &OverviewExtras,
     ops: OpsNumbers,
-) -> Result<Rendered, Error> {
-    let seen = bots.seen();
-    let moment = Moment::now(&seen, extras, options.stale_after);
+) -> Result<RenderedOverview, Error> {
+    let snapshot = bots.snapshot();
+    let moment = StateMoment::now(&snapshot, extras, options.stale_after);
     let view = StateView::of(&moment);
     let errors = events.recent_failures(Utc::now() - TimeDelta::hours(1), 3);
     let summary = summary::render(&moment, &view, &errors);
-    let ops = OpsNumbers { poll_latency_ms: poll_latency(&seen), ..ops.with_polls(bots.stats()) };
+    let ops = OpsNumbers { poll_latency_ms: poll_latency(&snapshot), ..ops.with_polls(bots.stats()) };
     let metrics = MetricsView::of(&view, ops, events.latest());
-    Ok(Rendered {
+    Ok(RenderedOverview {
         state: Document::of_json(&view)?,
         summary: Document::new(summary.json, "application/json"),
         summary_markdown: Document::new(summary.markdown, "text/markdown; charset=utf-8"),
         metrics: Document::of_json(&metrics)?,
         value: OnceLock::new(),
-        next_poll: seen.next_poll,
+        next_poll: snapshot.next_poll,
         view,
     })
 }
 
-fn poll_latency(seen: &Seen) -> Option<f64> {
-    seen.poll_latency.map(|latency| view::seconds(latency * 1000))
+fn poll_latency(snapshot: &BotSnapshot) -> Option<f64> {
+    snapshot.poll_latency.map(|latency| view::seconds(latency * 1000))
 }
 
 fn telemetry_of(overview: &Overview, metrics: &telemetry::Metrics) {
     use prometheus_client::metrics::counter::Counter;
     let bots = overview.shared.bots.clone();
-    let answers = move || if bots.seen().presence.answers() { 1.0 } else { 0.0 };
+    let answers = move || if bots.snapshot().presence.answers() { 1.0 } else { 0.0 };
     metrics.gauge("bot_up", "Whether the bot answers (1) or not (0)", answers);
     let bots = overview.shared.bots.clone();
-    let age = move || bots.seen().data_age().map_or(f64::NAN, |age| age.as_secs_f64());
+    let age = move || bots.snapshot().data_age().map_or(f64::NAN, |age| age.as_secs_f64());
     metrics.gauge(
         "bot_data_age_seconds",
         "Seconds since the bot knew what it reported, by its own as_of",
         age,
     );
     let bots = overview.shared.bots.clone();
-    let latency = move || bots.seen().poll_latency.map_or(f64::NAN, |latency| latency.as_secs_f64());
+    let latency = move || bots.snapshot().poll_latency.map_or(f64::NAN, |latency| latency.as_secs_f64());
     metrics.gauge("bot_poll_latency_seconds", "How long the last answered poll of the bot took", latency);
     presence_of(overview, metrics);
     type Read = fn(&Overview) -> u64;
@@ -358,7 +358,7 @@ fn presence_of(overview: &Overview, metrics: &telemetry::Metrics) {
     let family = metrics.add("bot_presence", "Presence of the bot: 1 for what holds", family);
     let bots = overview.shared.bots.clone();
     metrics.on_scrape(move || {
-        let now = bots.seen().presence;
+        let now = bots.snapshot().presence;
         for presence in ALL {
             let gauge = family.get_or_create(&vec![("presence", presence.as_str())]);
             gauge.set(i64::from(presence == now));

@@ -18,20 +18,20 @@ const LIMIT: usize = 2_000;
 const ALWAYS: [&str; 5] = ["mode", "timestamp", "as_of", "data_age_seconds", "is_data_stale"];
 
 /// Every valid name, as a tree.
-static KNOWN: LazyLock<Names> = LazyLock::new(|| {
+static KNOWN: LazyLock<FieldNames> = LazyLock::new(|| {
     let filled = serde_json::to_value(example::state()).expect("a state has string keys only");
     names_of(&filled)
 });
 
 /// Names below a name; none below a plain value.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Names(BTreeMap<String, Names>);
+pub(super) struct FieldNames(BTreeMap<String, FieldNames>);
 
 /// Reads a list of names.
 ///
 /// # Errors
 /// [`Code::FieldUnknown`] with the valid names at that place and the nearest one.
-pub(super) fn parse(fields: &str) -> Result<Names, Error> {
+pub(super) fn parse(fields: &str) -> Result<FieldNames, Error> {
     if fields.len() > LIMIT {
         return Err(Error::new(Code::ArgumentInvalid).field(
             "?fields",
@@ -39,7 +39,7 @@ pub(super) fn parse(fields: &str) -> Result<Names, Error> {
             "at most 2,000 characters",
         ));
     }
-    let mut wanted = Names::default();
+    let mut wanted = FieldNames::default();
     for name in fields.split(',').map(str::trim).filter(|name| !name.is_empty()) {
         add(&mut wanted, name)?;
     }
@@ -53,14 +53,15 @@ pub(super) fn parse(fields: &str) -> Result<Names, Error> {
 }
 
 /// The wanted parts of the state.
-pub(super) fn select(state: &Value, wanted: &Names) -> Value {
+pub(super) fn select(state: &Value, wanted: &FieldNames) -> Value {
     if wanted.0.is_empty() {
         return state.clone();
     }
     match state {
         Value::Object(members) => {
-            let part =
-                |(name, below): (&String, &Names)| Some((name.clone(), select(members.get(name)?, below)));
+            let part = |(name, below): (&String, &FieldNames)| {
+                Some((name.clone(), select(members.get(name)?, below)))
+            };
             Value::Object(wanted.0.iter().filter_map(part).collect::<Map<_, _>>())
         }
         Value::Array(items) => items.iter().map(|item| select(item, wanted)).collect(),
@@ -69,13 +70,13 @@ pub(super) fn select(state: &Value, wanted: &Names) -> Value {
 }
 
 /// The names in one canonical form: equal selections have equal keys.
-pub(super) fn key(wanted: &Names) -> String {
+pub(super) fn key(wanted: &FieldNames) -> String {
     let mut key = String::new();
     write_key(wanted, &mut key);
     key
 }
 
-fn write_key(names: &Names, key: &mut String) {
+fn write_key(names: &FieldNames, key: &mut String) {
     for (name, below) in &names.0 {
         key.push_str(name);
         if !below.0.is_empty() {
@@ -87,8 +88,8 @@ fn write_key(names: &Names, key: &mut String) {
     }
 }
 
-fn add(wanted: &mut Names, name: &str) -> Result<(), Error> {
-    let mut known: &Names = &KNOWN;
+fn add(wanted: &mut FieldNames, name: &str) -> Result<(), Error> {
+    let mut known: &FieldNames = &KNOWN;
     let mut place = wanted;
     let mut path = String::new();
     let mut is_new = false;
@@ -111,7 +112,7 @@ fn add(wanted: &mut Names, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn unknown(name: &str, path: &str, known: &Names) -> Error {
+fn unknown(name: &str, path: &str, known: &FieldNames) -> Error {
     let allowed: Vec<String> = known
         .0
         .keys()
@@ -136,13 +137,13 @@ fn unknown(name: &str, path: &str, known: &Names) -> Error {
         .next("get_state", "GET", format!("/api/v1/state?fields={fixed}"), None, Some("read"))
 }
 
-fn names_of(value: &Value) -> Names {
+fn names_of(value: &Value) -> FieldNames {
     match value {
         Value::Object(members) => {
-            Names(members.iter().map(|(name, member)| (name.clone(), names_of(member))).collect())
+            FieldNames(members.iter().map(|(name, member)| (name.clone(), names_of(member))).collect())
         }
         Value::Array(items) => items.first().map(names_of).unwrap_or_default(),
-        _ => Names::default(),
+        _ => FieldNames::default(),
     }
 }
 

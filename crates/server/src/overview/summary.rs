@@ -13,7 +13,7 @@ use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::view::{HealthState, Moment, StateView, bare, cents};
+use super::view::{BotHealthStatus, StateMoment, StateView, bare, cents};
 use super::{RunningWorkflow, failures, markdown, tokens};
 use crate::bots::Presence;
 use crate::events::Event;
@@ -31,7 +31,7 @@ pub const MAX_TOKENS: usize = 1_200;
 
 /// Where the call stands that returns what was left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Call {
+pub struct OmittedCall {
     /// The HTTP method.
     pub method: &'static str,
     /// The path with its query.
@@ -40,13 +40,13 @@ pub struct Call {
 
 /// Something the summary leaves out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Omitted {
+pub struct OmittedItem {
     /// What it is.
     pub what: &'static str,
     /// How many of it.
     pub count: usize,
     /// The call that returns it.
-    pub call: Call,
+    pub call: OmittedCall,
 }
 
 /// The three numbers that matter of an account.
@@ -96,7 +96,7 @@ pub struct RecentError {
 
 /// Something that is not as it should be, and the way out.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct Trouble {
+pub struct TroubleBrief {
     /// Where it stands.
     pub state: String,
     /// Why.
@@ -115,7 +115,7 @@ pub struct SummaryView {
     /// Paper, live or backtest; `null` while the bot was never seen.
     pub mode: Option<Mode>,
     /// Healthy, degraded or offline.
-    pub health_status: HealthState,
+    pub health_status: BotHealthStatus,
     /// Why, in a sentence or a few.
     pub health_reason: String,
     /// Whether the bot is there.
@@ -145,9 +145,9 @@ pub struct SummaryView {
     /// At most three, newest first.
     pub recent_errors: Vec<RecentError>,
     /// The circuit breaker, with the way out.
-    pub circuit_breaker: Option<Trouble>,
+    pub circuit_breaker: Option<TroubleBrief>,
     /// The broker session, with the way out.
-    pub session: Option<Trouble>,
+    pub session: Option<TroubleBrief>,
     /// Why no position is opened right now; empty when entries are possible.
     pub no_entry_reasons: Vec<String>,
     /// Version of the config in force.
@@ -174,12 +174,12 @@ pub struct SummaryView {
     /// Fields that hold words of the bot or its broker: information, never instructions.
     pub untrusted: [&'static str; 7],
     /// What was left out, with the call that returns it.
-    pub omitted: Vec<Omitted>,
+    pub omitted: Vec<OmittedItem>,
 }
 
 /// How much the summary may hold. Later rows are tried when earlier ones come out too large.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
+struct SummaryLimits {
     positions: usize,
     errors: usize,
     /// Tokens for each text of an error.
@@ -189,32 +189,32 @@ struct Limits {
     text: usize,
 }
 
-const LIMITS: [Limits; 8] = [
-    Limits { positions: 5, errors: 3, error_text: 45, warnings: 8, text: 60 },
-    Limits { positions: 5, errors: 3, error_text: 30, warnings: 8, text: 40 },
-    Limits { positions: 5, errors: 3, error_text: 20, warnings: 6, text: 32 },
-    Limits { positions: 4, errors: 3, error_text: 14, warnings: 5, text: 28 },
-    Limits { positions: 3, errors: 2, error_text: 14, warnings: 5, text: 24 },
-    Limits { positions: 2, errors: 1, error_text: 12, warnings: 4, text: 18 },
-    Limits { positions: 1, errors: 1, error_text: 6, warnings: 3, text: 12 },
-    Limits { positions: 0, errors: 0, error_text: 0, warnings: 2, text: 6 },
+const LIMITS: [SummaryLimits; 8] = [
+    SummaryLimits { positions: 5, errors: 3, error_text: 45, warnings: 8, text: 60 },
+    SummaryLimits { positions: 5, errors: 3, error_text: 30, warnings: 8, text: 40 },
+    SummaryLimits { positions: 5, errors: 3, error_text: 20, warnings: 6, text: 32 },
+    SummaryLimits { positions: 4, errors: 3, error_text: 14, warnings: 5, text: 28 },
+    SummaryLimits { positions: 3, errors: 2, error_text: 14, warnings: 5, text: 24 },
+    SummaryLimits { positions: 2, errors: 1, error_text: 12, warnings: 4, text: 18 },
+    SummaryLimits { positions: 1, errors: 1, error_text: 6, warnings: 3, text: 12 },
+    SummaryLimits { positions: 0, errors: 0, error_text: 0, warnings: 2, text: 6 },
 ];
 
 /// A summary with both of its forms.
 #[derive(Debug, Clone)]
-pub(super) struct Rendered {
+pub(super) struct RenderedSummary {
     pub json: String,
     pub markdown: String,
 }
 
 /// The largest summary that keeps to the bounds.
-pub(super) fn render(moment: &Moment<'_>, state: &StateView, errors: &[Arc<Event>]) -> Rendered {
-    let source = Source::of(moment, state, errors);
+pub(super) fn render(moment: &StateMoment<'_>, state: &StateView, errors: &[Arc<Event>]) -> RenderedSummary {
+    let source = SummarySource::of(moment, state, errors);
     let mut smallest = None;
     for limits in LIMITS {
         let view = source.view(limits);
         let json = serde_json::to_string(&view).expect("a summary has string keys only");
-        let rendered = Rendered { markdown: markdown::of(&view), json };
+        let rendered = RenderedSummary { markdown: markdown::of(&view), json };
         if fits(&rendered.json) && fits(&rendered.markdown) {
             return rendered;
         }
@@ -228,17 +228,17 @@ fn fits(text: &str) -> bool {
 }
 
 /// What the summary is cut from: computed once, whatever the number of tries.
-struct Source<'a> {
+struct SummarySource<'a> {
     state: &'a StateView,
-    moment: &'a Moment<'a>,
+    moment: &'a StateMoment<'a>,
     largest: Vec<PositionBrief>,
     errors: Vec<&'a SemanticError>,
     error_count: usize,
 }
 
-impl<'a> Source<'a> {
-    fn of(moment: &'a Moment<'a>, state: &'a StateView, events: &'a [Arc<Event>]) -> Self {
-        let report = moment.seen.report.as_deref();
+impl<'a> SummarySource<'a> {
+    fn of(moment: &'a StateMoment<'a>, state: &'a StateView, events: &'a [Arc<Event>]) -> Self {
+        let report = moment.snapshot.report.as_deref();
         let mut errors = newest_errors(report, events);
         let count = errors.len();
         // One trouble that two events tell of, as session and breaker do, takes one of the few places.
@@ -253,9 +253,9 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn view(&self, limits: Limits) -> SummaryView {
+    fn view(&self, limits: SummaryLimits) -> SummaryView {
         let state = self.state;
-        let mut clipper = Clipper { tokens: limits.text, cut: 0 };
+        let mut clipper = TextClipper { tokens: limits.text, cut: 0 };
         let warnings: Vec<String> =
             state.warnings.iter().take(limits.warnings).map(|warning| clipper.clip(warning)).collect();
         let top_positions: Vec<PositionBrief> = self.largest.iter().take(limits.positions).cloned().collect();
@@ -288,14 +288,14 @@ impl<'a> Source<'a> {
                 buying_power: account.part.buying_power,
                 cash_balance: account.part.cash_balance,
             }),
-            circuit_breaker: breaker.map(|breaker| Trouble {
+            circuit_breaker: breaker.map(|breaker| TroubleBrief {
                 state: breaker_state(breaker.state).to_owned(),
                 reason: breaker.reason.as_deref().map(|reason| clipper.clip(reason)),
                 error_code: breaker_code(breaker).map(str::to_owned),
                 since: breaker.since.trunc_subsecs(0),
                 remediation: breaker_remediation(breaker, session),
             }),
-            session: session.map(|session| Trouble {
+            session: session.map(|session| TroubleBrief {
                 state: session_state(session.state).to_owned(),
                 reason: session.reason.as_deref().map(|reason| clipper.clip(reason)),
                 error_code: session.error_code.as_deref().map(|code| tokens::clip(code, 8)),
@@ -335,8 +335,8 @@ impl<'a> Source<'a> {
         view
     }
 
-    fn omitted(&self, view: &SummaryView, cut: usize) -> Vec<Omitted> {
-        let positions = view.position_count.unwrap_or(0) + self.moment.seen.dropped.positions;
+    fn omitted(&self, view: &SummaryView, cut: usize) -> Vec<OmittedItem> {
+        let positions = view.position_count.unwrap_or(0) + self.moment.snapshot.dropped.positions;
         let orders = self.state.orders.as_ref().map_or(0, Vec::len);
         let reasons = self.state.no_entry_reasons.as_ref().map_or(0, Vec::len);
         let counts = [
@@ -361,18 +361,18 @@ impl<'a> Source<'a> {
         ];
         let left_out = counts.into_iter().filter(|(_, count, _)| *count > 0);
         left_out
-            .map(|(what, count, path)| Omitted { what, count, call: Call { method: "GET", path } })
+            .map(|(what, count, path)| OmittedItem { what, count, call: OmittedCall { method: "GET", path } })
             .collect()
     }
 }
 
 /// Clips texts and counts how many it had to.
-struct Clipper {
+struct TextClipper {
     tokens: usize,
     cut: usize,
 }
 
-impl Clipper {
+impl TextClipper {
     fn clip(&mut self, text: &str) -> String {
         let clipped = tokens::clip(text, self.tokens);
         self.cut += usize::from(clipped.len() != text.len());

@@ -42,19 +42,19 @@ pub fn clip(text: &str, budget: usize) -> String {
 }
 
 /// A part of the text that is tokenized by itself, and what it costs at most.
-struct Piece<'a> {
+struct TextPiece<'a> {
     text: &'a str,
     cost: usize,
 }
 
-fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
+fn pieces(text: &str) -> impl Iterator<Item = TextPiece<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let length = piece_length(rest.as_bytes())?;
         // Pieces end between ASCII characters, or take all of what is not ASCII.
         let (text, tail) = rest.split_at_checked(length)?;
         rest = tail;
-        Some(Piece { text, cost: cost(text) })
+        Some(TextPiece { text, cost: cost(text) })
     })
 }
 

@@ -11,8 +11,8 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Extras;
-use crate::bots::{LoopAge, Presence, Seen};
+use super::OverviewExtras;
+use crate::bots::{BotSnapshot, LoopAge, Presence};
 use botops_contract::{
     Account, BotReport, Breaker, BreakerState, ConfigSummary, LoopStats, MarketState, MarketStatus, Mode,
     Order, OrderStatus, Performance, Phase, Position, Session, SessionPhase, Severity, TrialState,
@@ -28,7 +28,7 @@ const MANY_ERRORS: u32 = 10;
 /// Whether the bot can be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum HealthState {
+pub enum BotHealthStatus {
     /// It trades by its rules.
     Healthy,
     /// It is there, but something is wrong or its data is old.
@@ -37,7 +37,7 @@ pub enum HealthState {
     Offline,
 }
 
-impl HealthState {
+impl BotHealthStatus {
     /// The name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -50,7 +50,7 @@ impl HealthState {
 
 /// A part of the state with the moment it describes.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct Part<T> {
+pub struct StatePart<T> {
     /// When the bot took this picture of the part.
     pub as_of: DateTime<Utc>,
     /// The part itself.
@@ -74,11 +74,11 @@ pub struct StateView {
     /// Whether new positions may be opened.
     pub trading_enabled: Option<bool>,
     /// The broker session.
-    pub session: Option<Part<Session>>,
+    pub session: Option<StatePart<Session>>,
     /// The circuit breaker.
-    pub circuit_breaker: Option<Part<Breaker>>,
+    pub circuit_breaker: Option<StatePart<Breaker>>,
     /// Money.
-    pub account: Option<Part<Account>>,
+    pub account: Option<StatePart<Account>>,
     /// Open positions, highest unrealized profit first.
     pub positions: Option<Vec<Position>>,
     /// Open and recent orders, newest first.
@@ -86,22 +86,22 @@ pub struct StateView {
     /// How trading went.
     pub performance: Option<Performance>,
     /// The few config values worth seeing beside the state.
-    pub config_summary: Option<Part<ConfigSummary>>,
+    pub config_summary: Option<StatePart<ConfigSummary>>,
     /// What config the bot runs.
-    pub config: Option<Part<ConfigView>>,
+    pub config: Option<StatePart<ConfigView>>,
     /// Whether the regular session is on.
     pub market_status: Option<MarketStatus>,
     /// The market and the feed.
-    pub market: Option<Part<MarketState>>,
+    pub market: Option<StatePart<MarketState>>,
     /// How the trading loop keeps its time.
     #[serde(rename = "loop")]
-    pub loop_stats: Option<Part<LoopStats>>,
+    pub loop_stats: Option<StatePart<LoopStats>>,
     /// Why no position is opened right now; empty when entries are possible.
     pub no_entry_reasons: Option<Vec<String>>,
     /// What deserves attention, worst first.
     pub warnings: Vec<String>,
     /// Every part that is `null` as a whole, with the reason.
-    pub unknown: Vec<Unknown>,
+    pub unknown: Vec<UnknownPart>,
     /// When this answer was made.
     pub timestamp: DateTime<Utc>,
     /// When the bot took the picture of itself that this answer shows.
@@ -141,7 +141,7 @@ pub struct BotView {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct HealthView {
     /// Healthy, degraded or offline.
-    pub status: HealthState,
+    pub status: BotHealthStatus,
     /// Why, in one sentence or a few.
     pub reason: String,
     /// True when the breaker keeps orders back; `null` when nothing is known.
@@ -186,7 +186,7 @@ pub struct ConfigSync {
 
 /// A part of the answer that is `null`, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Unknown {
+pub struct UnknownPart {
     /// The name of the part.
     pub part: String,
     /// Why nothing is known.
@@ -195,11 +195,11 @@ pub struct Unknown {
 
 /// What the judgement rests on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment<'a> {
+pub(super) struct StateMoment<'a> {
     /// The last that is known of the bot.
-    pub seen: &'a Seen,
+    pub snapshot: &'a BotSnapshot,
     /// What other features know.
-    pub extras: &'a Extras,
+    pub extras: &'a OverviewExtras,
     /// How old data may be before it counts as stale.
     pub ttl: Duration,
     /// The clock.
@@ -208,10 +208,16 @@ pub(super) struct Moment<'a> {
     pub age: Option<Duration>,
 }
 
-impl<'a> Moment<'a> {
+impl<'a> StateMoment<'a> {
     /// This moment.
-    pub fn now(seen: &'a Seen, extras: &'a Extras, ttl: Duration) -> Self {
-        Self { seen, extras, ttl, now: Utc::now(), age: seen.report.as_ref().and_then(|_| seen.data_age()) }
+    pub fn now(snapshot: &'a BotSnapshot, extras: &'a OverviewExtras, ttl: Duration) -> Self {
+        Self {
+            snapshot,
+            extras,
+            ttl,
+            now: Utc::now(),
+            age: snapshot.report.as_ref().and_then(|_| snapshot.data_age()),
+        }
     }
 
     fn is_stale(&self) -> bool {
@@ -225,19 +231,19 @@ impl<'a> Moment<'a> {
 
 impl StateView {
     /// The state at this moment.
-    pub(super) fn of(moment: &Moment<'_>) -> Self {
-        let seen = moment.seen;
-        let report = seen.report.as_deref();
-        let hello = seen.hello.as_deref();
+    pub(super) fn of(moment: &StateMoment<'_>) -> Self {
+        let snapshot = moment.snapshot;
+        let report = snapshot.report.as_deref();
+        let hello = snapshot.hello.as_deref();
         let mode = report.map(|report| report.mode).or(hello.map(|hello| hello.mode));
         let (status, reason) = judge(moment);
         let health = HealthView {
             status,
             reason,
             circuit_breaker_active: report.map(breaker_active),
-            last_heartbeat: seen.received_at,
+            last_heartbeat: snapshot.received_at,
             api_connected: report
-                .filter(|_| seen.presence.answers())
+                .filter(|_| snapshot.presence.answers())
                 .and_then(|report| report.session.as_ref())
                 .map(|session| session.is_healthy),
             last_trade_timestamp: report.and_then(|report| report.last_trade_at),
@@ -248,16 +254,16 @@ impl StateView {
         Self {
             mode,
             bot: BotView {
-                id: seen.id.to_string(),
+                id: snapshot.id.to_string(),
                 name: hello.map(|hello| hello.name.clone()),
                 version: hello.map(|hello| hello.version.clone()),
                 pid: hello.map(|hello| hello.pid),
                 boot_epoch: hello.map(|hello| hello.boot_epoch.clone()),
                 started_at: hello.map(|hello| hello.started_at),
                 mode,
-                presence: seen.presence,
-                presence_reason: seen.presence_reason.clone(),
-                since: seen.since,
+                presence: snapshot.presence,
+                presence_reason: snapshot.presence_reason.clone(),
+                since: snapshot.since,
             },
             health,
             phase: report.map(|report| report.phase),
@@ -276,7 +282,7 @@ impl StateView {
             loop_stats: report.and_then(|report| part(report, report.loop_stats.clone())),
             no_entry_reasons: report.map(|report| report.no_entry_reasons.clone()),
             warnings: warnings(moment),
-            unknown: unknown(seen),
+            unknown: unknown(snapshot),
             timestamp: moment.now,
             as_of: report.map(|report| report.as_of),
             data_age_seconds: moment.age.map(seconds),
@@ -291,28 +297,28 @@ impl StateView {
 }
 
 /// Healthy, degraded or offline, with the reason as whole sentences.
-fn judge(moment: &Moment<'_>) -> (HealthState, String) {
-    let seen = moment.seen;
-    if seen.presence.is_offline() {
+fn judge(moment: &StateMoment<'_>) -> (BotHealthStatus, String) {
+    let snapshot = moment.snapshot;
+    if snapshot.presence.is_offline() {
         return (
-            HealthState::Offline,
-            format!("The bot is {}: {}.", spoken(seen.presence), bare(&seen.presence_reason)),
+            BotHealthStatus::Offline,
+            format!("The bot is {}: {}.", spoken(snapshot.presence), bare(&snapshot.presence_reason)),
         );
     }
-    let Some(report) = seen.report.as_deref() else {
+    let Some(report) = snapshot.report.as_deref() else {
         return (
-            HealthState::Offline,
-            format!("Nothing is known of the bot yet: {}.", bare(&seen.presence_reason)),
+            BotHealthStatus::Offline,
+            format!("Nothing is known of the bot yet: {}.", bare(&snapshot.presence_reason)),
         );
     };
     // A bot that answers is there, however old what it tells is.
-    if moment.is_very_old() && !seen.presence.answers() {
+    if moment.is_very_old() && !snapshot.presence.answers() {
         let age = moment.age.map_or(0, |age| age.as_secs());
-        return (HealthState::Offline, format!("The bot has not been heard of for {age} s."));
+        return (BotHealthStatus::Offline, format!("The bot has not been heard of for {age} s."));
     }
     let faults = faults(moment, report);
     if !faults.is_empty() {
-        return (HealthState::Degraded, faults.join(" "));
+        return (BotHealthStatus::Degraded, faults.join(" "));
     }
     let reason = match report.phase {
         Phase::Paused => format!(
@@ -324,11 +330,11 @@ fn judge(moment: &Moment<'_>) -> (HealthState, String) {
         }
         _ => "The bot answers and trades by its rules.".to_owned(),
     };
-    (HealthState::Healthy, reason)
+    (BotHealthStatus::Healthy, reason)
 }
 
 /// Everything that makes a reachable bot degraded, one sentence each, worst first.
-fn faults(moment: &Moment<'_>, report: &BotReport) -> Vec<String> {
+fn faults(moment: &StateMoment<'_>, report: &BotReport) -> Vec<String> {
     let mut faults = Vec::new();
     if let Some(fault) = breaker_fault(&report.circuit_breaker) {
         faults.push(fault);
@@ -343,7 +349,7 @@ fn faults(moment: &Moment<'_>, report: &BotReport) -> Vec<String> {
         Phase::Stopping => faults.push(format!("The bot is stopping: {why}.")),
         Phase::Running | Phase::Paused => {}
     }
-    faults.extend(loop_fault(moment.seen));
+    faults.extend(loop_fault(moment.snapshot));
     if moment.is_stale() {
         faults.push(format!(
             "Its data is stale: {} s old, {} s is the limit.",
@@ -351,13 +357,15 @@ fn faults(moment: &Moment<'_>, report: &BotReport) -> Vec<String> {
             moment.ttl.as_secs()
         ));
     }
-    match moment.seen.presence {
-        Presence::Slow => faults.push(format!("The bot is slow: {}.", bare(&moment.seen.presence_reason))),
+    match moment.snapshot.presence {
+        Presence::Slow => {
+            faults.push(format!("The bot is slow: {}.", bare(&moment.snapshot.presence_reason)))
+        }
         Presence::Reloading => {
-            faults.push(format!("The bot is restarting: {}.", bare(&moment.seen.presence_reason)));
+            faults.push(format!("The bot is restarting: {}.", bare(&moment.snapshot.presence_reason)));
         }
         Presence::Incompatible => {
-            faults.push(format!("The bot is not understood: {}.", bare(&moment.seen.presence_reason)));
+            faults.push(format!("The bot is not understood: {}.", bare(&moment.snapshot.presence_reason)));
         }
         Presence::Connected
         | Presence::Hung
@@ -372,8 +380,8 @@ fn faults(moment: &Moment<'_>, report: &BotReport) -> Vec<String> {
 }
 
 /// A fresh answer in front of a dead loop is the failure that nobody sees.
-fn loop_fault(seen: &Seen) -> Option<String> {
-    let ticked = seen.loop_age().filter(LoopAge::stands_still)?;
+fn loop_fault(snapshot: &BotSnapshot) -> Option<String> {
+    let ticked = snapshot.loop_age().filter(LoopAge::stands_still)?;
     let whose = if ticked.declared { "by the interval that the bot declares" } else { "for any bot" };
     Some(format!(
         "The bot's trading loop stands still: its last tick was {} s ago, {} s is the limit {whose}.",
@@ -420,22 +428,22 @@ fn error_fault(report: &BotReport) -> Option<String> {
 }
 
 /// What deserves attention, worst first. Whole sentences; words of the bot stand after a colon.
-fn warnings(moment: &Moment<'_>) -> Vec<String> {
-    let seen = moment.seen;
+fn warnings(moment: &StateMoment<'_>) -> Vec<String> {
+    let snapshot = moment.snapshot;
     let mut warnings = Vec::new();
-    if judge(moment).0 == HealthState::Offline {
-        warnings.push(format!("Bot offline: {}.", bare(&seen.presence_reason)));
-        if seen.unasked_restart.needs_person() {
-            warnings.push(seen.unasked_restart.sentence.clone());
+    if judge(moment).0 == BotHealthStatus::Offline {
+        warnings.push(format!("Bot offline: {}.", bare(&snapshot.presence_reason)));
+        if snapshot.unasked_restart.needs_person() {
+            warnings.push(snapshot.unasked_restart.sentence.clone());
         }
     }
-    if seen.presence == Presence::Incompatible {
+    if snapshot.presence == Presence::Incompatible {
         warnings.push(format!(
             "The bot is there, but not understood: {}. What is shown is the last that was.",
-            bare(&seen.presence_reason)
+            bare(&snapshot.presence_reason)
         ));
     }
-    let Some(report) = seen.report.as_deref() else {
+    let Some(report) = snapshot.report.as_deref() else {
         warnings.extend(moment.extras.warnings.iter().cloned());
         return warnings;
     };
@@ -447,8 +455,8 @@ fn warnings(moment: &Moment<'_>) -> Vec<String> {
     } else if moment.is_stale() {
         warnings.push(format!("Data is stale: {age} s old, {} s is the limit.", moment.ttl.as_secs()));
     }
-    warnings.extend(loop_fault(seen));
-    if let Some(ahead) = seen.clock_ahead() {
+    warnings.extend(loop_fault(snapshot));
+    if let Some(ahead) = snapshot.clock_ahead() {
         warnings.push(format!(
             "The bot's clock is {} s ahead of this machine's: how old its data is cannot be told.",
             ahead.as_secs()
@@ -481,7 +489,7 @@ fn warnings(moment: &Moment<'_>) -> Vec<String> {
         let count = report.config.pending_restart.len();
         warnings.push(format!("{count} config values wait for a restart of the bot."));
     }
-    let dropped = seen.dropped;
+    let dropped = snapshot.dropped;
     if dropped.positions + dropped.orders > 0 {
         warnings.push(format!(
             "The bot reported more than botops keeps: {} positions and {} orders are not shown.",
@@ -492,7 +500,7 @@ fn warnings(moment: &Moment<'_>) -> Vec<String> {
     warnings
 }
 
-fn unknown(seen: &Seen) -> Vec<Unknown> {
+fn unknown(snapshot: &BotSnapshot) -> Vec<UnknownPart> {
     let all = [
         "mode",
         "account",
@@ -507,13 +515,14 @@ fn unknown(seen: &Seen) -> Vec<Unknown> {
         "loop",
         "no_entry_reasons",
     ];
-    let missing = |parts: &[&str], reason: &str| -> Vec<Unknown> {
-        let one = |part: &&str| Unknown { part: (*part).to_owned(), reason: reason.to_owned() };
+    let missing = |parts: &[&str], reason: &str| -> Vec<UnknownPart> {
+        let one = |part: &&str| UnknownPart { part: (*part).to_owned(), reason: reason.to_owned() };
         parts.iter().map(one).collect()
     };
-    match seen.report.as_deref() {
+    match snapshot.report.as_deref() {
         None => {
-            let reason = format!("no report of the bot was ever received: {}", bare(&seen.presence_reason));
+            let reason =
+                format!("no report of the bot was ever received: {}", bare(&snapshot.presence_reason));
             missing(&all, &reason)
         }
         Some(report) if report.session.is_none() => {
@@ -533,8 +542,8 @@ pub(super) fn is_open(order: &Order) -> bool {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "every caller is inside `and_then`")]
-fn part<T>(report: &BotReport, part: T) -> Option<Part<T>> {
-    Some(Part { as_of: report.as_of, part })
+fn part<T>(report: &BotReport, part: T) -> Option<StatePart<T>> {
+    Some(StatePart { as_of: report.as_of, part })
 }
 
 fn account(account: &Account) -> Account {
@@ -569,7 +578,7 @@ fn by_profit(positions: &[Position]) -> Vec<Position> {
     sorted
 }
 
-fn config(report: &BotReport, extras: &Extras) -> ConfigView {
+fn config(report: &BotReport, extras: &OverviewExtras) -> ConfigView {
     ConfigView {
         running: report.config.running.clone(),
         committed: report.config.committed.clone(),

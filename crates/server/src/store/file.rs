@@ -122,7 +122,7 @@ pub(super) fn remove_beside(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn tell_saved(saved: rusqlite::Result<salvage::Saved>) {
+fn tell_saved(saved: rusqlite::Result<salvage::SalvagedRows>) {
     match saved {
         Ok(saved) if saved.torn.is_empty() => {
             tracing::warn!("all {} rows of the damaged store were saved", saved.rows);

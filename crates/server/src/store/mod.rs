@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{oneshot, watch};
 
-use self::writer::Order;
+use self::writer::WriterRequest;
 use botops_core::error::{Code, Error};
 
 /// Waiting writes beyond which new ones are refused: the disk does not follow.
@@ -28,30 +28,30 @@ const READERS: usize = 4;
 
 /// Why a write closure gives up; its changes are undone.
 #[derive(Debug)]
-pub enum Abort {
+pub enum StoreAbort {
     /// SQLite failed.
     Sql(rusqlite::Error),
     /// The feature refused.
     Refused(Error),
 }
 
-impl From<rusqlite::Error> for Abort {
+impl From<rusqlite::Error> for StoreAbort {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sql(error)
     }
 }
 
-impl From<Error> for Abort {
+impl From<Error> for StoreAbort {
     fn from(error: Error) -> Self {
         Self::Refused(error)
     }
 }
 
-impl From<Abort> for Error {
-    fn from(abort: Abort) -> Self {
+impl From<StoreAbort> for Error {
+    fn from(abort: StoreAbort) -> Self {
         match abort {
-            Abort::Sql(error) => sql_error(&error),
-            Abort::Refused(error) => error,
+            StoreAbort::Sql(error) => sql_error(&error),
+            StoreAbort::Refused(error) => error,
         }
     }
 }
@@ -59,12 +59,12 @@ impl From<Abort> for Error {
 /// Handle to the store; cloning is cheap. The writer thread ends with the last handle.
 #[derive(Debug, Clone)]
 pub struct Store {
-    jobs: mpsc::Sender<Order>,
-    shared: Arc<Shared>,
+    jobs: mpsc::Sender<WriterRequest>,
+    shared: Arc<StoreInner>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct StoreInner {
     path: PathBuf,
     readers: Mutex<Vec<Connection>>,
     /// Counts how often the file was replaced: a reader of an older one is not kept.
@@ -89,7 +89,7 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let connection = file::open(path)?;
         let (jobs, inbox) = mpsc::channel();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(StoreInner {
             path: path.to_owned(),
             readers: Mutex::default(),
             replaced: AtomicUsize::new(0),
@@ -113,7 +113,7 @@ impl Store {
     pub async fn write<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, Abort> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreAbort> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         self.submit(work, move |result| drop(reply.send(result)))?;
@@ -123,7 +123,7 @@ impl Store {
     /// Queues `work` without waiting; a failure is logged. For the journal, where the memory copy serves meanwhile.
     pub fn post<F>(&self, what: &'static str, work: F)
     where
-        F: FnOnce(&Connection) -> Result<(), Abort> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<(), StoreAbort> + Send + 'static,
     {
         let queued = self.submit(work, move |result| {
             if let Err(error) = result {
@@ -146,7 +146,7 @@ impl Store {
     pub async fn read<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, Abort> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreAbort> + Send + 'static,
     {
         let shared = self.shared.clone();
         let joined = tokio::task::spawn_blocking(move || shared.read(work)).await;
@@ -202,10 +202,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`] when the disk does not let it.
-    pub async fn mend(&self) -> Result<&'static str, Error> {
+    pub async fn checkpoint(&self) -> Result<&'static str, Error> {
         let gone = || Error::new(Code::StoreUnavailable).caused_by("the writer thread is gone");
         let (reply, answer) = oneshot::channel();
-        self.jobs.send(Order::Mend(reply)).map_err(|_| gone())?;
+        self.jobs.send(WriterRequest::Checkpoint(reply)).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 
@@ -226,7 +226,7 @@ impl Store {
     fn submit<T, F, R>(&self, work: F, reply: R) -> Result<(), Error>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, Abort> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreAbort> + Send + 'static,
         R: FnOnce(Result<T, Error>) + Send + 'static,
     {
         if self.backlog() >= BACKLOG {
@@ -234,15 +234,15 @@ impl Store {
         }
         let job = writer::job(self.shared.clone(), work, reply);
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        self.jobs.send(Order::Write(job)).map_err(|_| {
+        self.jobs.send(WriterRequest::Write(job)).map_err(|_| {
             self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
             Error::new(Code::StoreUnavailable).caused_by("the writer thread is gone")
         })
     }
 }
 
-impl Shared {
-    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Abort>) -> Result<T, Error> {
+impl StoreInner {
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreAbort>) -> Result<T, Error> {
         let replaced = self.replaced.load(Ordering::Acquire);
         let kept = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match kept {
@@ -257,8 +257,8 @@ impl Shared {
         result
     }
 
-    fn note_damage(&self, abort: &Abort) {
-        if matches!(abort, Abort::Sql(error) if file::is_damage(error)) {
+    fn note_damage(&self, abort: &StoreAbort) {
+        if matches!(abort, StoreAbort::Sql(error) if file::is_damage(error)) {
             self.suspect.store(true, Ordering::Relaxed);
         }
     }
@@ -352,10 +352,10 @@ mod tests {
         };
         put("a").await.unwrap();
         assert_eq!(count(&store).await, 1);
-        assert_eq!(store.mend().await.unwrap(), "the log was folded into the file");
+        assert_eq!(store.checkpoint().await.unwrap(), "the log was folded into the file");
         std::fs::remove_file(&path).unwrap();
         put("b").await.unwrap();
-        assert_eq!(store.mend().await.unwrap(), "the file was gone and is written anew");
+        assert_eq!(store.checkpoint().await.unwrap(), "the file was gone and is written anew");
         put("c").await.unwrap();
         assert_eq!(count(&store).await, 3);
         drop(store);

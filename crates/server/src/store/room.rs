@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use super::Shared;
+use super::StoreInner;
 
 /// Bytes that a change may need: its document, the copy, the record and the log. With less, the disk counts as full.
 const ROOM: u64 = 1024 * 1024;
 
 /// Looks whether anything can be recorded, and tells when that has changed.
-pub(super) fn tell_trouble(shared: &Shared, failure: Option<&rusqlite::Error>) {
+pub(super) fn tell_trouble(shared: &StoreInner, failure: Option<&rusqlite::Error>) {
     let writes = shared.writes.load(Ordering::Relaxed);
     let folder = folder_trouble(&shared.path);
     let now = folder.or_else(|| (!writes).then(|| "the store cannot be written".to_owned()));

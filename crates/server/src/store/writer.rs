@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{Abort, Shared, file, room, unavailable};
+use super::{StoreAbort, StoreInner, file, room, unavailable};
 use botops_core::error::{Code, Error};
 use botops_core::failpoints;
 
@@ -22,20 +22,20 @@ const BATCH: usize = 64;
 
 type Reply = Box<dyn FnOnce(Result<(), Error>) + Send>;
 /// Given no connection, a job only takes the refusal: the transaction could not begin.
-pub(super) type Job = Box<dyn FnOnce(Option<&Connection>) -> Reply + Send>;
+pub(super) type WriteJob = Box<dyn FnOnce(Option<&Connection>) -> Reply + Send>;
 
 /// What the writer thread is asked for.
-pub(super) enum Order {
-    Write(Job),
-    /// See [`Store::mend`].
-    Mend(oneshot::Sender<Result<&'static str, Error>>),
+pub(super) enum WriterRequest {
+    Write(WriteJob),
+    /// See [`Store::checkpoint`].
+    Checkpoint(oneshot::Sender<Result<&'static str, Error>>),
 }
 
 /// A write as the writer thread takes it: its outcome goes to `reply` once it is durable.
-pub(super) fn job<T, F, R>(shared: Arc<Shared>, work: F, reply: R) -> Job
+pub(super) fn job<T, F, R>(shared: Arc<StoreInner>, work: F, reply: R) -> WriteJob
 where
     T: Send + 'static,
-    F: FnOnce(&Connection) -> Result<T, Abort> + Send + 'static,
+    F: FnOnce(&Connection) -> Result<T, StoreAbort> + Send + 'static,
     R: FnOnce(Result<T, Error>) + Send + 'static,
 {
     Box::new(move |connection| {
@@ -58,8 +58,8 @@ where
 
 fn in_savepoint<T>(
     connection: &Connection,
-    work: impl FnOnce(&Connection) -> Result<T, Abort>,
-) -> Result<T, Abort> {
+    work: impl FnOnce(&Connection) -> Result<T, StoreAbort>,
+) -> Result<T, StoreAbort> {
     let lost = || unavailable(&"a failure before it ended the transaction");
     // Outside of the transaction a savepoint would commit by itself.
     if connection.is_autocommit() {
@@ -77,7 +77,11 @@ fn in_savepoint<T>(
 }
 
 /// Runs until the last handle is gone.
-pub(super) fn write_loop(mut connection: Connection, inbox: &mpsc::Receiver<Order>, shared: &Shared) {
+pub(super) fn write_loop(
+    mut connection: Connection,
+    inbox: &mpsc::Receiver<WriterRequest>,
+    shared: &StoreInner,
+) {
     let mut opened = file::identity(&shared.path);
     let mut left_over = None;
     let mut looked = Instant::now();
@@ -91,8 +95,8 @@ pub(super) fn write_loop(mut connection: Connection, inbox: &mpsc::Receiver<Orde
             None => inbox.recv_timeout(RETRY),
         };
         let first = match order {
-            Ok(Order::Write(job)) => job,
-            Ok(Order::Mend(reply)) => {
+            Ok(WriterRequest::Write(job)) => job,
+            Ok(WriterRequest::Checkpoint(reply)) => {
                 let is_ours = opened.is_some() && opened == file::identity(&shared.path);
                 let done = if is_ours {
                     connection
@@ -118,7 +122,7 @@ pub(super) fn write_loop(mut connection: Connection, inbox: &mpsc::Receiver<Orde
         let mut batch = vec![first];
         while batch.len() < BATCH {
             match inbox.try_recv() {
-                Ok(Order::Write(job)) => batch.push(job),
+                Ok(WriterRequest::Write(job)) => batch.push(job),
                 Ok(other) => {
                     left_over = Some(other);
                     break;
@@ -135,7 +139,7 @@ pub(super) fn write_loop(mut connection: Connection, inbox: &mpsc::Receiver<Orde
 
 /// The open connection still holds everything that was ever committed: it goes into a new file under the old name.
 /// A stranger under that name is put aside.
-fn write_anew(connection: &mut Connection, shared: &Shared) -> Result<(), Error> {
+fn write_anew(connection: &mut Connection, shared: &StoreInner) -> Result<(), Error> {
     let path = &shared.path;
     let copy = path.with_extension("restored");
     match std::fs::remove_file(&copy) {
@@ -160,7 +164,7 @@ fn write_anew(connection: &mut Connection, shared: &Shared) -> Result<(), Error>
 }
 
 /// One transaction for the whole batch; each job is undone alone when it fails.
-fn run_batch(connection: &Connection, batch: Vec<Job>, shared: &Shared) {
+fn run_batch(connection: &Connection, batch: Vec<WriteJob>, shared: &StoreInner) {
     let count = batch.len();
     let before = connection.total_changes();
     let begun = connection.execute_batch("BEGIN IMMEDIATE");
@@ -184,7 +188,7 @@ fn run_batch(connection: &Connection, batch: Vec<Job>, shared: &Shared) {
     }
 }
 
-fn probe(connection: &Connection, shared: &Shared) {
+fn probe(connection: &Connection, shared: &StoreInner) {
     let tried = connection.execute_batch(
         "BEGIN IMMEDIATE; INSERT INTO meta(key, value) VALUES('probe', strftime('%s','now'))
          ON CONFLICT(key) DO UPDATE SET value = excluded.value; COMMIT",
@@ -195,7 +199,7 @@ fn probe(connection: &Connection, shared: &Shared) {
     note_writable(shared, tried.as_ref().err());
 }
 
-fn note_writable(shared: &Shared, failure: Option<&rusqlite::Error>) {
+fn note_writable(shared: &StoreInner, failure: Option<&rusqlite::Error>) {
     shared.writes.store(failure.is_none(), Ordering::Relaxed);
     if failure.is_some_and(file::is_damage) {
         shared.suspect.store(true, Ordering::Relaxed);

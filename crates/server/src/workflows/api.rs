@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::view::{ListView, PlanView, RunPage, RunView, WorkflowView};
 use super::{Started, Workflows};
-use crate::ops_log::StoredActor;
+use crate::operations_log::StoredActor;
 use botops_core::error::{Code, Error, Problem};
 use botops_http::{self, Actor, Idempotency, Json, Path, Query, Routes, json_with_status, routes};
 

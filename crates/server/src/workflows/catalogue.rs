@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::definition::{Finding, Workflow};
 use super::yaml::{Fault, MAX_BYTES};
-use crate::ops_log::now_ms;
+use crate::operations_log::now_ms;
 
 /// What comes with the binary.
 const SHIPPED: [(&str, &str); 4] = [

@@ -11,27 +11,31 @@ use super::definition::{OnConflict, Workflow};
 use super::journal::{Fact, Folded, RunState, Written, write_fact};
 use super::run::is_past_pivot;
 use super::{catalogue, view};
-use crate::ops_log::{self, Admission, NewOp, Op, OpKind, now_ms};
-use crate::store::Abort;
+use crate::operations_log::{self, NewOperation, OperationAdmission, OperationKind, OperationRow, now_ms};
+use crate::store::StoreAbort;
 use botops_core::error::{Code, Error};
 
 /// What the store said to a request to execute.
 pub(super) enum Admitted {
-    New(Op),
-    Replayed(Op),
-    Joined(Op),
+    New(OperationRow),
+    Replayed(OperationRow),
+    Joined(OperationRow),
 }
 
 /// Decides about a request inside one transaction: nobody else decides at the same time.
-pub(super) fn admit(connection: &Connection, mut new: NewOp, workflow: &Workflow) -> Result<Admitted, Abort> {
+pub(super) fn admit(
+    connection: &Connection,
+    mut new: NewOperation,
+    workflow: &Workflow,
+) -> Result<Admitted, StoreAbort> {
     if let Some((key, digest)) = &new.idempotency
-        && let Some(op) = ops_log::replay(connection, &new.actor.key_id, key, digest)?
+        && let Some(op) = operations_log::replay(connection, &new.actor.key_id, key, digest)?
     {
         return Ok(Admitted::Replayed(op));
     }
     let policy = &workflow.definition.policy;
-    let live = ops_log::live(connection, OpKind::Workflow)?;
-    let siblings: Vec<&Op> = live.iter().filter(|op| op.name == new.name).collect();
+    let live = operations_log::live(connection, OperationKind::Workflow)?;
+    let siblings: Vec<&OperationRow> = live.iter().filter(|op| op.name == new.name).collect();
     if policy.on_conflict == OnConflict::Join
         && let Some(same) = siblings.iter().find(|op| op.params == new.params && op.def_sha == new.def_sha)
     {
@@ -44,7 +48,7 @@ pub(super) fn admit(connection: &Connection, mut new: NewOp, workflow: &Workflow
     let queued = siblings.iter().filter(|op| op.state == RunState::Queued.as_str()).count();
     let wanted = new.lock_key.clone();
     let holder = match &wanted {
-        Some(lock) => ops_log::holder(connection, lock)?,
+        Some(lock) => operations_log::holder(connection, lock)?,
         None => None,
     };
     if policy.on_conflict == OnConflict::Queue && (holder.is_some() || queued > 0) {
@@ -56,14 +60,15 @@ pub(super) fn admit(connection: &Connection, mut new: NewOp, workflow: &Workflow
         RunState::Queued.as_str().clone_into(&mut new.state);
     }
     catalogue::pin(connection, "", workflow)?;
-    match ops_log::admit(connection, &new)? {
-        Admission::Replay(op) => Ok(Admitted::Replayed(*op)),
-        Admission::Held(holder) => Err(held(&holder).into()),
-        Admission::Admitted => {
+    match operations_log::admit(connection, &new)? {
+        OperationAdmission::Replay(op) => Ok(Admitted::Replayed(*op)),
+        OperationAdmission::Held(holder) => Err(held(&holder).into()),
+        OperationAdmission::Admitted => {
             if new.state == RunState::Running.as_str() {
                 begin(connection, &new.op_id, workflow)?;
             }
-            let op = ops_log::load(connection, &new.op_id)?.ok_or_else(|| Error::new(Code::Internal))?;
+            let op =
+                operations_log::load(connection, &new.op_id)?.ok_or_else(|| Error::new(Code::Internal))?;
             Ok(Admitted::New(op))
         }
     }
@@ -75,7 +80,7 @@ fn begin(connection: &Connection, op_id: &str, workflow: &Workflow) -> rusqlite:
     write_fact(connection, op_id, 0, &Fact::Started { deadline_ms: now_ms() + limit }).map(|_| ())
 }
 
-fn held(holder: &Op) -> Error {
+fn held(holder: &OperationRow) -> Error {
     let error = Error::new(Code::WorkflowConflict)
         .detail(format!("`{}` ({}) holds the bot and is {}", holder.name, holder.op_id, holder.state))
         .context("holder", holder.op_id.clone())
@@ -84,11 +89,11 @@ fn held(holder: &Op) -> Error {
         .context("holder_state", holder.state.clone())
         .context("holder_since", view::time(holder.created_ms).to_rfc3339());
     match holder.kind {
-        OpKind::Workflow => {
+        OperationKind::Workflow => {
             let path = format!("/api/v1/workflows/runs/{}?wait=30s", holder.op_id);
             error.next("get_workflow_run", "GET", path, None, Some("read"))
         }
-        OpKind::Config => {
+        OperationKind::Config => {
             let path = format!("/api/v1/config/txns/{}", holder.op_id);
             error.next("get_config_txn", "GET", path, None, Some("read"))
         }
@@ -96,7 +101,7 @@ fn held(holder: &Op) -> Error {
 }
 
 /// What was written, for those who are told.
-pub(super) type Told = Vec<(ops_log::OpEvent, Fact, RunState)>;
+pub(super) type Told = Vec<(operations_log::OperationEvent, Fact, RunState)>;
 
 /// Puts the wish to stop into the journal, if there is anything left to stop.
 pub(super) fn ask_to_stop(
@@ -104,8 +109,8 @@ pub(super) fn ask_to_stop(
     op_id: &str,
     workflow: &Workflow,
     by: String,
-) -> Result<Told, Abort> {
-    let events = ops_log::events(connection, op_id, 0)?;
+) -> Result<Told, StoreAbort> {
+    let events = operations_log::events(connection, op_id, 0)?;
     let folded = Folded::of(workflow, &events);
     let over = |state: RunState| Error::new(Code::WorkflowRunOver).context("state", state.as_str());
     if folded.state.is_terminal() {

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::definition::{FailureClass, Workflow};
 use super::values::Criterion;
-use crate::ops_log::{self, OpEvent};
+use crate::operations_log::{self, OperationEvent};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -231,7 +231,7 @@ impl Fact {
     }
 
     /// A fact as it was kept; `None` for one of a newer botops.
-    pub fn of(event: &OpEvent) -> Option<Self> {
+    pub fn of(event: &OperationEvent) -> Option<Self> {
         let mut data = event.data.clone();
         if data.is_null() {
             data = json!({});
@@ -409,7 +409,7 @@ impl Folded {
         }
     }
 
-    pub fn of(workflow: &Workflow, events: &[OpEvent]) -> Self {
+    pub fn of(workflow: &Workflow, events: &[OperationEvent]) -> Self {
         let mut folded = Self::new(workflow);
         for event in events {
             folded.seq = event.seq;
@@ -512,7 +512,7 @@ impl StepFold {
 
 /// What a write left: the events since the last look, the fact's own last, and the row's state.
 pub(super) struct Written {
-    pub events: Vec<OpEvent>,
+    pub events: Vec<OperationEvent>,
     pub state: RunState,
 }
 
@@ -528,23 +528,23 @@ pub(super) fn write_fact(
         Some(state) => state,
         // A cancel may have moved the row meanwhile.
         None => {
-            let known = ops_log::load(connection, op_id)?.and_then(|op| RunState::of(&op.state));
+            let known = operations_log::load(connection, op_id)?.and_then(|op| RunState::of(&op.state));
             known.unwrap_or(RunState::Running)
         }
     };
     let deadline_ms = if let Fact::Started { deadline_ms } = fact { Some(*deadline_ms) } else { None };
-    let to = ops_log::Move {
+    let to = operations_log::OperationChange {
         state: state.as_str().to_owned(),
         live: !state.is_terminal(),
         result: None,
         deadline_ms,
     };
-    if !ops_log::advance(connection, op_id, &to, &word, &data)? {
+    if !operations_log::advance(connection, op_id, &to, &word, &data)? {
         return Ok(None);
     }
     if let Fact::AttemptFailed { retry_at_ms, .. } | Fact::UndoAttemptFailed { retry_at_ms, .. } = fact {
-        ops_log::set_timer(connection, op_id, "retry", *retry_at_ms)?;
+        operations_log::set_timer(connection, op_id, "retry", *retry_at_ms)?;
     }
-    let events = ops_log::events(connection, op_id, seen)?;
+    let events = operations_log::events(connection, op_id, seen)?;
     Ok(Some(Written { events, state }))
 }

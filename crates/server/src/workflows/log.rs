@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::journal::{Fact, RunState};
-use crate::ops_log::Op;
+use crate::operations_log::OperationRow;
 use botops_core::telemetry::LogFile;
 
 /// How much of the log's end is looked at to see which lines are there after a crash.
@@ -33,7 +33,7 @@ impl ExecutionLog {
     }
 
     /// Writes the line of a fact that is in the store.
-    pub fn write(&self, op: &Op, seq: u64, at_ms: i64, fact: &Fact, state: RunState) {
+    pub fn write(&self, op: &OperationRow, seq: u64, at_ms: i64, fact: &Fact, state: RunState) {
         let (word, _) = fact.parts();
         let at = DateTime::<Utc>::from_timestamp_millis(at_ms).unwrap_or_default();
         let error = fact.error();

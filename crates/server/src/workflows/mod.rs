@@ -42,7 +42,7 @@ use uuid::Uuid;
 use crate::bots::{Bots, Supervisor};
 use crate::configs::Configs;
 use crate::events::{Events, NewEvent};
-use crate::ops_log::{self, NewOp, Op, OpKind, StoredActor, now_ms};
+use crate::operations_log::{self, NewOperation, OperationKind, OperationRow, StoredActor, now_ms};
 use crate::store::Store;
 use botops_contract::{EventKind, Severity};
 use botops_core::error::{Code, Error};
@@ -224,9 +224,9 @@ impl Workflows {
         let params = known.workflow.accept(params)?;
         let digest = digest(&json!({"workflow": id, "params": params}));
         let lock_key = plan::lock_key(&known.workflow, self.shared.world.bots.id());
-        let new = NewOp {
+        let new = NewOperation {
             op_id: Uuid::now_v7().to_string(),
-            kind: OpKind::Workflow,
+            kind: OperationKind::Workflow,
             name: id.to_owned(),
             def_sha: known.workflow.sha256.clone(),
             params,
@@ -318,7 +318,9 @@ impl Workflows {
         let newest = self
             .shared
             .store
-            .read(move |connection| Ok(ops_log::newest(connection, OpKind::Workflow, Some(&name), 1)?))
+            .read(move |connection| {
+                Ok(operations_log::newest(connection, OperationKind::Workflow, Some(&name), 1)?)
+            })
             .await?;
         let Some(op) = newest.into_iter().next() else {
             return Err(Error::new(Code::WorkflowRunUnknown).detail(format!("`{id}` has not run yet")));
@@ -398,19 +400,19 @@ impl Workflows {
             .context("known", ids))
     }
 
-    async fn op(&self, run: &str) -> Result<Op, Error> {
+    async fn op(&self, run: &str) -> Result<OperationRow, Error> {
         let id = run.to_owned();
         let found = if Uuid::try_parse(run).is_ok() {
-            self.shared.store.read(move |connection| Ok(ops_log::load(connection, &id)?)).await?
+            self.shared.store.read(move |connection| Ok(operations_log::load(connection, &id)?)).await?
         } else {
             None
         };
-        found.filter(|op| op.kind == OpKind::Workflow).ok_or_else(|| {
+        found.filter(|op| op.kind == OperationKind::Workflow).ok_or_else(|| {
             Error::new(Code::WorkflowRunUnknown).context("run_id", botops_core::text::clean(run, 60))
         })
     }
 
-    async fn view(&self, op: Op, workflow: &Arc<Workflow>) -> Result<RunView, Error> {
+    async fn view(&self, op: OperationRow, workflow: &Arc<Workflow>) -> Result<RunView, Error> {
         let workflow = workflow.clone();
         self.shared
             .store
@@ -421,8 +423,11 @@ impl Workflows {
 
     /// Takes up the runs of an earlier life, oldest first, before anybody can begin a new one.
     async fn recover(&self) -> Result<(), Error> {
-        let live =
-            self.shared.store.read(|connection| Ok(ops_log::live(connection, OpKind::Workflow)?)).await?;
+        let live = self
+            .shared
+            .store
+            .read(|connection| Ok(operations_log::live(connection, OperationKind::Workflow)?))
+            .await?;
         if live.is_empty() {
             return Ok(());
         }
@@ -441,12 +446,13 @@ impl Workflows {
                 .shared
                 .store
                 .write(move |connection| {
-                    let events = ops_log::events(connection, &id, 0)?;
+                    let events = operations_log::events(connection, &id, 0)?;
                     let folded = Folded::of(&definition, &events);
                     if folded.state != RunState::Queued && !folded.suspended {
-                        ops_log::note_recovery(connection, &id)?;
+                        operations_log::note_recovery(connection, &id)?;
                     }
-                    let op = ops_log::load(connection, &id)?.ok_or_else(|| Error::new(Code::Internal))?;
+                    let op =
+                        operations_log::load(connection, &id)?.ok_or_else(|| Error::new(Code::Internal))?;
                     Ok((op, folded, events))
                 })
                 .await?;
@@ -486,7 +492,7 @@ impl Shared {
     }
 
     /// Gives a run a task. It has at most one.
-    fn launch(self: &Arc<Self>, op: Op, workflow: Arc<Workflow>, folded: Folded) {
+    fn launch(self: &Arc<Self>, op: OperationRow, workflow: Arc<Workflow>, folded: Folded) {
         let cancel = CancellationToken::new();
         if folded.cancel_by.is_some() {
             cancel.cancel();
@@ -516,7 +522,7 @@ impl Shared {
         // After a start, the link has not looked at the bot yet; a step would fail for nothing.
         let mut changes = self.world.bots.watch();
         let looked = async {
-            while self.world.bots.seen().polls < 2 && !self.world.bots.seen().presence.answers() {
+            while self.world.bots.snapshot().polls < 2 && !self.world.bots.snapshot().presence.answers() {
                 if changes.changed().await.is_err() {
                     return;
                 }
@@ -537,7 +543,7 @@ impl Shared {
     }
 
     /// Tells everybody of a fact that is in the store.
-    fn tell(&self, op: &Op, seq: u64, at_ms: i64, fact: &Fact, state: RunState) {
+    fn tell(&self, op: &OperationRow, seq: u64, at_ms: i64, fact: &Fact, state: RunState) {
         self.log.write(op, seq, at_ms, fact, state);
         let (word, _) = fact.parts();
         let severity = match fact {
@@ -562,8 +568,8 @@ impl Shared {
     async fn add(&self, op_id: &str, fact: &Fact) -> Result<(), Error> {
         let (id, (word, data)) = (op_id.to_owned(), fact.parts());
         let written = self.store.write(move |connection| {
-            let Some(op) = ops_log::load(connection, &id)? else { return Ok(None) };
-            let seq = ops_log::append(connection, &id, &word, &data)?;
+            let Some(op) = operations_log::load(connection, &id)? else { return Ok(None) };
+            let seq = operations_log::append(connection, &id, &word, &data)?;
             Ok(Some((op, seq)))
         });
         if let Some((op, seq)) = written.await? {
@@ -575,9 +581,10 @@ impl Shared {
     }
 
     /// The facts written when a run was admitted.
-    async fn announce(&self, op: &Op, workflow: &Workflow) -> Result<Folded, Error> {
+    async fn announce(&self, op: &OperationRow, workflow: &Workflow) -> Result<Folded, Error> {
         let id = op.op_id.clone();
-        let events = self.store.read(move |connection| Ok(ops_log::events(connection, &id, 0)?)).await?;
+        let events =
+            self.store.read(move |connection| Ok(operations_log::events(connection, &id, 0)?)).await?;
         let mut folded = Folded::new(workflow);
         for event in &events {
             folded.seq = event.seq;
@@ -590,7 +597,7 @@ impl Shared {
     }
 
     /// The definition a run was begun with.
-    async fn definition(&self, op: &Op) -> Result<Arc<Workflow>, Error> {
+    async fn definition(&self, op: &OperationRow) -> Result<Arc<Workflow>, Error> {
         if let Some(known) = self.pinned.lock().unwrap_or_else(PoisonError::into_inner).get(&op.def_sha) {
             return Ok(known.clone());
         }

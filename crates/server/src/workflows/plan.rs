@@ -14,7 +14,7 @@ use super::definition::{Lock, Predicate, Step, UndoRule, Workflow};
 use super::journal::RunError;
 use super::outcome::kept;
 use super::values::{Criterion, Values, all_met};
-use crate::ops_log::StoredActor;
+use crate::operations_log::StoredActor;
 
 /// What one look of a dry run may take; the whole answer comes inside the request's time.
 const LOOK: Duration = Duration::from_secs(4);
@@ -147,7 +147,7 @@ async fn plan(
 /// The lock a workflow takes, by its key.
 pub(super) fn lock_key(workflow: &Workflow, bot: &botops_contract::BotId) -> Option<String> {
     let Lock::Bot = workflow.definition.policy.locks.first()?;
-    Some(crate::ops_log::bot_lock(bot))
+    Some(crate::operations_log::bot_lock(bot))
 }
 
 /// The outputs of a dry run, for the answer.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::journal::{Fact, Folded, RunState, Written, write_fact};
 use super::{Shared, plan};
-use crate::ops_log::{self, Op, OpKind, now_ms};
+use crate::operations_log::{self, OperationKind, OperationRow, now_ms};
 use botops_core::error::Error;
 
 /// How often a queue with somebody in it looks whether its lock is free.
@@ -35,8 +35,12 @@ pub(super) async fn serve_queue(shared: Arc<Shared>) {
 
 impl Shared {
     async fn admit_waiting(self: &Arc<Self>) -> Result<(), Error> {
-        let live = self.store.read(|connection| Ok(ops_log::live(connection, OpKind::Workflow)?)).await?;
-        let queued: Vec<Op> = live.into_iter().filter(|op| op.state == RunState::Queued.as_str()).collect();
+        let live = self
+            .store
+            .read(|connection| Ok(operations_log::live(connection, OperationKind::Workflow)?))
+            .await?;
+        let queued: Vec<OperationRow> =
+            live.into_iter().filter(|op| op.state == RunState::Queued.as_str()).collect();
         self.waiting.store(queued.len(), Ordering::Relaxed);
         for op in queued {
             let workflow = self.definition(&op).await?;
@@ -51,7 +55,7 @@ impl Shared {
                         let late = Fact::Finished { state: RunState::Cancelled, outputs: None, error };
                         return Ok(write_fact(connection, &id, 0, &late)?.map(|written| (written, late)));
                     }
-                    if ops_log::take_lock(connection, &id, &lock)?.is_some() {
+                    if operations_log::take_lock(connection, &id, &lock)?.is_some() {
                         return Ok(None);
                     }
                     let limit =

@@ -19,7 +19,7 @@ use super::outcome::{attention, error, kept, shown, unmet};
 use super::tries::Tries;
 use super::values::{Criterion, Values, all_met};
 use crate::events::NewEvent;
-use crate::ops_log::{Op, now_ms};
+use crate::operations_log::{OperationRow, now_ms};
 use botops_contract::EventKind;
 use botops_core::error::Code;
 use botops_core::failpoints;
@@ -69,7 +69,7 @@ enum Cut {
 /// One run and everything it needs.
 pub(super) struct Run {
     shared: Arc<Shared>,
-    op: Op,
+    op: OperationRow,
     workflow: Arc<Workflow>,
     folded: Folded,
     cancel: CancellationToken,
@@ -78,7 +78,7 @@ pub(super) struct Run {
 impl Run {
     pub fn new(
         shared: Arc<Shared>,
-        op: Op,
+        op: OperationRow,
         workflow: Arc<Workflow>,
         folded: Folded,
         cancel: CancellationToken,
@@ -308,7 +308,7 @@ impl Run {
     /// dead, or that has come back. Past the pivot the bot is going down already.
     fn left_alone(&self) -> Option<String> {
         let is_held = self.op.actor.is_recovery() && self.workflow.restarts_bot() && !self.past_pivot();
-        let restart = is_held.then(|| self.shared.world.bots.seen().unasked_restart.clone())?;
+        let restart = is_held.then(|| self.shared.world.bots.snapshot().unasked_restart.clone())?;
         (!restart.is_allowed()).then(|| restart.sentence.clone())
     }
 

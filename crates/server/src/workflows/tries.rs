@@ -2,7 +2,7 @@
 
 use super::actions::{Action, Repeat};
 use super::definition::{FailureClass, Retry};
-use crate::ops_log::now_ms;
+use crate::operations_log::now_ms;
 
 /// How attempts follow each other.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use super::journal::{Folded, RunError, RunState, StepFold, StepState};
 use super::plan::{self, Forecast, PlannedStep};
 use super::stats::{self, Stats};
 use super::values::Criterion;
-use crate::ops_log::{self, Op, OpKind};
+use crate::operations_log::{self, OperationKind, OperationRow};
 
 /// Runs shown with a workflow.
 const LAST_RUNS: u32 = 5;
@@ -309,7 +309,7 @@ pub(super) fn detail(connection: &Connection, known: &Known) -> rusqlite::Result
         pivot: step.pivot,
     });
     let id = &known.workflow.definition.id;
-    let last = ops_log::newest(connection, OpKind::Workflow, Some(id), LAST_RUNS)?;
+    let last = operations_log::newest(connection, OperationKind::Workflow, Some(id), LAST_RUNS)?;
     Ok(WorkflowView {
         brief: brief(connection, known)?,
         steps: steps.collect(),
@@ -317,7 +317,7 @@ pub(super) fn detail(connection: &Connection, known: &Known) -> rusqlite::Result
     })
 }
 
-fn run_brief(op: &Op) -> RunBrief {
+fn run_brief(op: &OperationRow) -> RunBrief {
     let state = RunState::of(&op.state).unwrap_or(RunState::NeedsAttention);
     RunBrief {
         run_id: op.op_id.clone(),
@@ -348,7 +348,7 @@ pub(super) fn runs(
     ids.truncate(limit as usize);
     let mut items = Vec::new();
     for id in &ids {
-        items.extend(ops_log::load(connection, id)?.as_ref().map(run_brief));
+        items.extend(operations_log::load(connection, id)?.as_ref().map(run_brief));
     }
     let next = ids.last().filter(|_| more).cloned();
     let omitted = match &next {
@@ -366,8 +366,8 @@ pub(super) fn run(
     op_id: &str,
     workflow: &Workflow,
 ) -> rusqlite::Result<Option<RunView>> {
-    let Some(op) = ops_log::load(connection, op_id)? else { return Ok(None) };
-    let events = ops_log::events(connection, op_id, 0)?;
+    let Some(op) = operations_log::load(connection, op_id)? else { return Ok(None) };
+    let events = operations_log::events(connection, op_id, 0)?;
     let folded = Folded::of(workflow, &events);
     let state = folded.state;
     let queue_position = if state == RunState::Queued { Some(position(connection, &op)?) } else { None };
@@ -415,7 +415,7 @@ pub(super) fn run(
     }))
 }
 
-fn position(connection: &Connection, op: &Op) -> rusqlite::Result<u32> {
+fn position(connection: &Connection, op: &OperationRow) -> rusqlite::Result<u32> {
     connection
         .prepare_cached(
             "SELECT count(*) FROM ops WHERE kind = 'workflow' AND live = 1 AND state = 'queued'
@@ -451,7 +451,7 @@ pub(super) fn planned(
     let definition = &known.workflow.definition;
     let mut locks = Vec::new();
     if let Some(key) = lock {
-        let holder = ops_log::holder(connection, &key)?.map(|op| op.op_id);
+        let holder = operations_log::holder(connection, &key)?.map(|op| op.op_id);
         locks.push(LockView { key, free: holder.is_none(), holder });
     }
     let Stats { duration_p50_ms, duration_p95_ms, .. } = stats::of(connection, &definition.id)?;

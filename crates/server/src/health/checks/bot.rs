@@ -1,7 +1,7 @@
 //! The bot and its broker session, from the last that is known of them. Never asks the bot.
 
 use super::{Measure, Outcome, Sample, wide};
-use crate::bots::{Presence, Seen};
+use crate::bots::{BotSnapshot, Presence};
 use crate::health::status::{Level, Limits};
 use botops_contract::{GateReason, SessionPhase};
 
@@ -11,7 +11,7 @@ const DATA_AGE: Limits = Limits::above(60.0, 300.0);
 /// A loop that has stood still for this much longer than its limit will hardly go on by itself.
 const LOOP_CRITICAL_AFTER: f64 = 60.0;
 
-pub(super) fn check(seen: &Seen) -> Sample {
+pub(super) fn check(seen: &BotSnapshot) -> Sample {
     let measures = measures(seen);
     let note = seen.presence_reason.clone();
     let sample = match seen.presence {
@@ -26,7 +26,7 @@ pub(super) fn check(seen: &Seen) -> Sample {
     Sample { measures, latency: seen.poll_latency, ..sample }
 }
 
-fn measures(seen: &Seen) -> Vec<Measure> {
+fn measures(seen: &BotSnapshot) -> Vec<Measure> {
     let mut measures = Vec::new();
     let mut add = |name, value: f64, unit, limits| measures.push(Measure { name, value, unit, limits });
     if let Some(age) = seen.data_age() {
@@ -60,7 +60,7 @@ fn measures(seen: &Seen) -> Vec<Measure> {
     measures
 }
 
-pub(super) fn check_session(seen: &Seen) -> Sample {
+pub(super) fn check_session(seen: &BotSnapshot) -> Sample {
     let Some(report) = &seen.report else {
         return Sample::failed(Outcome::Internal, "the bot has not reported a session yet");
     };

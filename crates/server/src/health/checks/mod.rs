@@ -258,8 +258,8 @@ pub(super) fn run(probe: Probe, reach: Arc<Reach>, timeout: Duration) -> Running
         Probe::ApiServer(config) => Box::pin(async move { http::check_api(&config, &reach).await }),
         Probe::SystemResources => Box::pin(async move { system::check(&reach).await }),
         Probe::ExternalApi(config) => Box::pin(async move { http::check_external(&config, &reach).await }),
-        Probe::Bot => Box::pin(async move { bot::check(&reach.bots.seen()) }),
-        Probe::BrokerSession => Box::pin(async move { bot::check_session(&reach.bots.seen()) }),
+        Probe::Bot => Box::pin(async move { bot::check(&reach.bots.snapshot()) }),
+        Probe::BrokerSession => Box::pin(async move { bot::check_session(&reach.bots.snapshot()) }),
         Probe::Outbox => Box::pin(async move { outbox(&reach.outbox) }),
         Probe::Source(name) => Box::pin(async move { source(&reach, &name) }),
     }

@@ -9,8 +9,8 @@ use chrono::Utc;
 use futures_util::{FutureExt, SinkExt};
 use serde_json::json;
 
-use super::line::{Frame, Kind, Line, Lines, Next, Place};
-use super::{Admission, Seat, messages};
+use super::line::{ClientConnection, ClientCursor, FrameKind, NextFrame, StreamBroadcast, StreamFrame};
+use super::{ClientSeat, StreamAdmission, messages};
 use crate::overview::Overview;
 use botops_core::error::Code;
 use botops_http::Wire;
@@ -33,16 +33,16 @@ mod close {
 }
 
 /// Why a client's stream ends.
-enum End {
+enum StreamEnd {
     /// The client left, or its connection broke.
     Gone,
     /// It is told why with a close frame.
     Close { code: u16, reason: String },
     /// The server stops: this text first, then the close.
-    Goodbye(Frame),
+    Goodbye(StreamFrame),
 }
 
-impl End {
+impl StreamEnd {
     fn too_slow(seq: u64) -> Self {
         let title = Code::StreamTooSlow.row().title;
         let code = Code::StreamTooSlow.row().code;
@@ -57,12 +57,12 @@ impl End {
 pub(super) async fn serve(
     mut socket: WebSocket,
     wire: Wire,
-    mut seat: Seat,
-    admission: Admission,
+    mut seat: ClientSeat,
+    admission: StreamAdmission,
     after: Option<u64>,
 ) {
     let overview = seat.overview.clone();
-    let mut client = Client { place: Place::default(), unanswered: 0, admission };
+    let mut client = StreamClient { place: ClientCursor::default(), unanswered: 0, admission };
     // Boxed, so that the idle client's task stays small.
     let greeted = Box::pin(client.greet(&mut socket, &mut seat, wire, after)).await;
     let (end, line) = match greeted {
@@ -73,22 +73,22 @@ pub(super) async fn serve(
     drop(seat);
 }
 
-struct Client {
-    place: Place,
+struct StreamClient {
+    place: ClientCursor,
     /// Pings since the client was last heard.
     unanswered: u32,
-    admission: Admission,
+    admission: StreamAdmission,
 }
 
-impl Client {
+impl StreamClient {
     /// Hello, snapshot, and what the journal holds after the client's place; then the live frames follow.
     async fn greet(
         &mut self,
         socket: &mut WebSocket,
-        seat: &mut Seat,
+        seat: &mut ClientSeat,
         wire: Wire,
         after: Option<u64>,
-    ) -> Result<Arc<Line>, End> {
+    ) -> Result<Arc<ClientConnection>, StreamEnd> {
         let overview = &seat.overview.clone();
         let events = &overview.shared.events;
         let latest = events.latest();
@@ -125,12 +125,12 @@ impl Client {
         Ok(line)
     }
 
-    async fn replay(&mut self, socket: &mut WebSocket, overview: &Overview) -> Result<(), End> {
+    async fn replay(&mut self, socket: &mut WebSocket, overview: &Overview) -> Result<(), StreamEnd> {
         loop {
             let page = overview.shared.events.since(self.place.cursor, None, REPLAY_PAGE).await;
             let page = page.map_err(|error| {
                 let code = error.code().row();
-                End::Close { code: close::INTERNAL, reason: format!("{}: {}", code.code, code.title) }
+                StreamEnd::Close { code: close::INTERNAL, reason: format!("{}: {}", code.code, code.title) }
             })?;
             for event in &page.items {
                 in_time(socket.send(Message::text(messages::event(event))), self.place.cursor).await?;
@@ -143,7 +143,12 @@ impl Client {
     }
 
     /// Passes frames on until either side ends it. While the client keeps up, the broadcast does it.
-    async fn follow(&mut self, socket: &mut WebSocket, lines: &Lines, line: &Line) -> End {
+    async fn follow(
+        &mut self,
+        socket: &mut WebSocket,
+        lines: &StreamBroadcast,
+        line: &ClientConnection,
+    ) -> StreamEnd {
         loop {
             if let Err(end) = self.catch_up(socket, lines, line).await {
                 return end;
@@ -156,16 +161,21 @@ impl Client {
     }
 
     /// Everything that is due, to the client and from it.
-    async fn catch_up(&mut self, socket: &mut WebSocket, lines: &Lines, line: &Line) -> Result<(), End> {
+    async fn catch_up(
+        &mut self,
+        socket: &mut WebSocket,
+        lines: &StreamBroadcast,
+        line: &ClientConnection,
+    ) -> Result<(), StreamEnd> {
         self.pay(line).await?;
         loop {
             match lines.next(&mut self.place) {
-                Next::Nothing => break,
-                Next::Missed => return Err(End::too_slow(self.place.cursor)),
-                Next::Frame(frame) => match frame.kind {
-                    Kind::Ping => self.ping(socket).await?,
-                    Kind::Goodbye => return Err(End::Goodbye(frame)),
-                    Kind::Event(_) | Kind::Metrics => {
+                NextFrame::Nothing => break,
+                NextFrame::Missed => return Err(StreamEnd::too_slow(self.place.cursor)),
+                NextFrame::StreamFrame(frame) => match frame.kind {
+                    FrameKind::Ping => self.ping(socket).await?,
+                    FrameKind::Goodbye => return Err(StreamEnd::Goodbye(frame)),
+                    FrameKind::Event(_) | FrameKind::Metrics => {
                         self.place.owe(frame);
                         self.pay(line).await?;
                     }
@@ -174,7 +184,7 @@ impl Client {
         }
         while let Some(received) = socket.recv().now_or_never() {
             match received {
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(End::Gone),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(StreamEnd::Gone),
                 // Whatever it says, it is there.
                 Some(Ok(_)) => self.unanswered = 0,
             }
@@ -183,29 +193,38 @@ impl Client {
         in_time(SinkExt::flush(socket), self.place.cursor).await
     }
 
-    async fn pay(&mut self, line: &Line) -> Result<(), End> {
+    async fn pay(&mut self, line: &ClientConnection) -> Result<(), StreamEnd> {
         let cursor = self.place.cursor;
         in_time(line.pay(&mut self.place), cursor).await
     }
 
-    async fn ping(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+    async fn ping(&mut self, socket: &mut WebSocket) -> Result<(), StreamEnd> {
         if self.unanswered >= 2 {
-            return Err(End::Gone);
+            return Err(StreamEnd::Gone);
         }
         if self.admission.key_ends.is_some_and(|end| end <= Utc::now()) {
             let row = Code::AuthKeyExpired.row();
-            return Err(End::Close { code: close::POLICY, reason: format!("{}: {}", row.code, row.title) });
+            return Err(StreamEnd::Close {
+                code: close::POLICY,
+                reason: format!("{}: {}", row.code, row.title),
+            });
         }
         self.unanswered += 1;
         in_time(socket.send(Message::Ping(bytes::Bytes::new())), self.place.cursor).await
     }
 
     /// Tells the client why, and waits a moment for it to hear.
-    async fn part(mut self, mut socket: WebSocket, line: Option<Arc<Line>>, end: End, overview: &Overview) {
+    async fn part(
+        mut self,
+        mut socket: WebSocket,
+        line: Option<Arc<ClientConnection>>,
+        end: StreamEnd,
+        overview: &Overview,
+    ) {
         let (code, reason) = match end {
-            End::Gone => return,
-            End::Close { code, reason } => (code, reason),
-            End::Goodbye(frame) => {
+            StreamEnd::Gone => return,
+            StreamEnd::Close { code, reason } => (code, reason),
+            StreamEnd::Goodbye(frame) => {
                 self.place.owe(frame);
                 (
                     close::GOING_AWAY,
@@ -236,11 +255,11 @@ impl Client {
     }
 }
 
-async fn in_time<E>(sending: impl Future<Output = Result<(), E>>, cursor: u64) -> Result<(), End> {
+async fn in_time<E>(sending: impl Future<Output = Result<(), E>>, cursor: u64) -> Result<(), StreamEnd> {
     // The timer is armed only when the socket does not take it at once.
     match tokio::time::timeout(SEND_LIMIT, sending).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(End::Gone),
-        Err(_) => Err(End::too_slow(cursor)),
+        Ok(Err(_)) => Err(StreamEnd::Gone),
+        Err(_) => Err(StreamEnd::too_slow(cursor)),
     }
 }

@@ -22,8 +22,8 @@ const TOGETHER: usize = 64;
 
 /// What every client gets. Cloning counts references.
 #[derive(Debug, Clone)]
-pub(super) struct Frame {
-    pub kind: Kind,
+pub(super) struct StreamFrame {
+    pub kind: FrameKind,
     /// Event frames so far, this one included: tells whether a gap held events.
     events: u64,
     /// As it goes over the wire.
@@ -31,7 +31,7 @@ pub(super) struct Frame {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FrameKind {
     /// The event with this number.
     Event(u64),
     /// Metrics as they are now.
@@ -44,7 +44,7 @@ pub(super) enum Kind {
 
 /// How far a client is.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Place {
+pub(super) struct ClientCursor {
     /// The last event the client has.
     pub cursor: u64,
     /// The frame it gets next, counted since the start.
@@ -58,8 +58,8 @@ pub(super) struct Place {
 
 /// What a client gets next.
 #[derive(Debug)]
-pub(super) enum Next {
-    Frame(Frame),
+pub(super) enum NextFrame {
+    StreamFrame(StreamFrame),
     /// It has everything.
     Nothing,
     /// Events are gone from the queue that it never had.
@@ -68,29 +68,29 @@ pub(super) enum Next {
 
 /// One client's connection.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct ClientConnection {
     wire: Wire,
-    turn: Mutex<Turn>,
+    turn: Mutex<WriteTurn>,
     handed: Notify,
 }
 
 #[derive(Debug)]
-struct Turn {
+struct WriteTurn {
     /// The broadcast writes, not the client's own task.
     is_shared: bool,
-    place: Place,
+    place: ClientCursor,
 }
 
 /// The frames of late, and everybody who gets the next ones.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
-    queue: Mutex<Queue>,
-    lines: Mutex<BTreeMap<u64, Arc<Line>>>,
+pub(super) struct StreamBroadcast {
+    queue: Mutex<FrameQueue>,
+    lines: Mutex<BTreeMap<u64, Arc<ClientConnection>>>,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
-    frames: VecDeque<Frame>,
+struct FrameQueue {
+    frames: VecDeque<StreamFrame>,
     /// The number of the frame after the last one.
     end: u64,
     events: u64,
@@ -100,16 +100,16 @@ struct Queue {
     clients: u64,
 }
 
-impl Lines {
+impl StreamBroadcast {
     /// A client that gets what comes from now on, by its own task at first. It is forgotten by [`leave`](Self::leave).
-    pub fn join(&self, wire: Wire, cursor: u64) -> (u64, Arc<Line>, Place) {
+    pub fn join(&self, wire: Wire, cursor: u64) -> (u64, Arc<ClientConnection>, ClientCursor) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.clients += 1;
         let name = queue.clients;
-        let place = Place { cursor, next: queue.end, events: queue.events, ..Place::default() };
+        let place = ClientCursor { cursor, next: queue.end, events: queue.events, ..ClientCursor::default() };
         drop(queue);
-        let turn = Mutex::new(Turn { is_shared: false, place: Place::default() });
-        let line = Arc::new(Line { wire, turn, handed: Notify::new() });
+        let turn = Mutex::new(WriteTurn { is_shared: false, place: ClientCursor::default() });
+        let line = Arc::new(ClientConnection { wire, turn, handed: Notify::new() });
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).insert(name, line.clone());
         (name, line, place)
     }
@@ -123,7 +123,7 @@ impl Lines {
     }
 
     /// Puts a frame into the queue and writes it to everybody who takes it at once.
-    pub async fn broadcast(&self, kind: Kind, bytes: Bytes) {
+    pub async fn broadcast(&self, kind: FrameKind, bytes: Bytes) {
         let (number, frame) = self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(kind, bytes);
         let mut after = 0;
         loop {
@@ -137,53 +137,53 @@ impl Lines {
         }
     }
 
-    fn some(&self, after: u64) -> Vec<(u64, Arc<Line>)> {
+    fn some(&self, after: u64) -> Vec<(u64, Arc<ClientConnection>)> {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.range(after + 1..).take(TOGETHER).map(|(name, line)| (*name, line.clone())).collect()
     }
 
     /// The next frame of this place, which moves on behind it; outdated ones are passed over.
-    pub fn next(&self, place: &mut Place) -> Next {
+    pub fn next(&self, place: &mut ClientCursor) -> NextFrame {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let first = queue.end - u64::try_from(queue.frames.len()).unwrap_or(queue.end);
             if place.next < first {
-                let before = queue.frames.front().map_or(queue.events, Frame::events_before);
+                let before = queue.frames.front().map_or(queue.events, StreamFrame::events_before);
                 if before != place.events {
-                    return Next::Missed;
+                    return NextFrame::Missed;
                 }
                 place.next = first;
             }
             let index = usize::try_from(place.next - first).unwrap_or(usize::MAX);
-            let Some(frame) = queue.frames.get(index) else { return Next::Nothing };
-            let is_outdated = frame.kind == Kind::Metrics && place.next < queue.metrics;
+            let Some(frame) = queue.frames.get(index) else { return NextFrame::Nothing };
+            let is_outdated = frame.kind == FrameKind::Metrics && place.next < queue.metrics;
             if place.takes(frame) && !is_outdated {
                 place.pass(frame);
-                return Next::Frame(frame.clone());
+                return NextFrame::StreamFrame(frame.clone());
             }
             place.pass(frame);
         }
     }
 
     /// Gives the line to the broadcast. False when there is a newer frame already.
-    pub fn give(&self, line: &Line, place: &Place) -> bool {
+    pub fn give(&self, line: &ClientConnection, place: &ClientCursor) -> bool {
         let mut turn = line.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // While the turn is held no frame can pass this line by: it is in the queue by now, or comes to the line later.
         let is_newest = self.queue.lock().unwrap_or_else(PoisonError::into_inner).end == place.next;
         if is_newest {
-            *turn = Turn { is_shared: true, place: place.clone() };
+            *turn = WriteTurn { is_shared: true, place: place.clone() };
         }
         is_newest
     }
 }
 
-impl Queue {
-    fn push(&mut self, kind: Kind, bytes: Bytes) -> (u64, Frame) {
-        self.events += u64::from(matches!(kind, Kind::Event(_)));
-        if kind == Kind::Metrics {
+impl FrameQueue {
+    fn push(&mut self, kind: FrameKind, bytes: Bytes) -> (u64, StreamFrame) {
+        self.events += u64::from(matches!(kind, FrameKind::Event(_)));
+        if kind == FrameKind::Metrics {
             self.metrics = self.end;
         }
-        let frame = Frame { kind, events: self.events, bytes };
+        let frame = StreamFrame { kind, events: self.events, bytes };
         if self.frames.len() == QUEUE {
             self.frames.pop_front();
         }
@@ -193,47 +193,48 @@ impl Queue {
     }
 }
 
-impl Frame {
+impl StreamFrame {
     fn events_before(&self) -> u64 {
-        self.events - u64::from(matches!(self.kind, Kind::Event(_)))
+        self.events - u64::from(matches!(self.kind, FrameKind::Event(_)))
     }
 }
 
-impl Place {
+impl ClientCursor {
     /// Whether the client is to get it: an event that it has already came out of the journal.
-    fn takes(&self, frame: &Frame) -> bool {
-        !matches!(frame.kind, Kind::Event(seq) if seq <= self.cursor)
+    fn takes(&self, frame: &StreamFrame) -> bool {
+        !matches!(frame.kind, FrameKind::Event(seq) if seq <= self.cursor)
     }
 
-    fn pass(&mut self, frame: &Frame) {
+    fn pass(&mut self, frame: &StreamFrame) {
         self.next += 1;
         self.events = frame.events;
     }
 
     /// The whole frame is on its way.
-    fn sent(&mut self, kind: Kind) {
-        if let Kind::Event(seq) = kind {
+    fn sent(&mut self, kind: FrameKind) {
+        if let FrameKind::Event(seq) = kind {
             self.cursor = seq;
         }
     }
 
     /// The frame is under way from here on.
-    pub fn owe(&mut self, frame: Frame) {
-        self.rest_of = if let Kind::Event(seq) = frame.kind { Some(seq) } else { None };
+    pub fn owe(&mut self, frame: StreamFrame) {
+        self.rest_of = if let FrameKind::Event(seq) = frame.kind { Some(seq) } else { None };
         self.rest = frame.bytes;
     }
 }
 
-impl Line {
+impl ClientConnection {
     /// Writes a frame if it is the broadcast's turn, and hands the line over when it cannot be done at once.
-    fn pass(&self, number: u64, frame: &Frame) {
+    fn pass(&self, number: u64, frame: &StreamFrame) {
         let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         if !turn.is_shared || turn.place.next > number {
             return;
         }
         let place = &mut turn.place;
         // The others take a look at the client, which is its own task's.
-        let can_be_written = place.next == number && matches!(frame.kind, Kind::Event(_) | Kind::Metrics);
+        let can_be_written =
+            place.next == number && matches!(frame.kind, FrameKind::Event(_) | FrameKind::Metrics);
         if can_be_written {
             if !place.takes(frame) {
                 place.pass(frame);
@@ -263,7 +264,7 @@ impl Line {
     }
 
     /// Takes the line from the broadcast, where it left it.
-    pub fn take(&self) -> Place {
+    pub fn take(&self) -> ClientCursor {
         let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         turn.is_shared = false;
         std::mem::take(&mut turn.place)
@@ -273,7 +274,7 @@ impl Line {
     ///
     /// # Errors
     /// The connection is gone.
-    pub async fn pay(&self, place: &mut Place) -> io::Result<()> {
+    pub async fn pay(&self, place: &mut ClientCursor) -> io::Result<()> {
         while !place.rest.is_empty() {
             match self.wire.try_write(&place.rest) {
                 Ok(written) => place.rest.advance(written),
@@ -326,29 +327,38 @@ mod tests {
 
     #[test]
     fn a_gap_without_events_is_passed_over_and_one_with_events_is_told() {
-        let lines = Lines::default();
+        let lines = StreamBroadcast::default();
         let push = |kind| lines.queue.lock().unwrap().push(kind, Bytes::new());
-        let mut fresh = Place::default();
-        let mut late = Place::default();
-        push(Kind::Event(1));
-        assert!(matches!(lines.next(&mut fresh), Next::Frame(Frame { kind: Kind::Event(1), .. })));
+        let mut fresh = ClientCursor::default();
+        let mut late = ClientCursor::default();
+        push(FrameKind::Event(1));
+        assert!(matches!(
+            lines.next(&mut fresh),
+            NextFrame::StreamFrame(StreamFrame { kind: FrameKind::Event(1), .. })
+        ));
         for _ in 0..=QUEUE {
-            push(Kind::Metrics);
+            push(FrameKind::Metrics);
         }
         // Of all these metrics only the newest is worth sending.
-        assert!(matches!(lines.next(&mut fresh), Next::Frame(Frame { kind: Kind::Metrics, .. })));
-        assert!(matches!(lines.next(&mut fresh), Next::Nothing));
-        assert!(matches!(lines.next(&mut late), Next::Missed));
+        assert!(matches!(
+            lines.next(&mut fresh),
+            NextFrame::StreamFrame(StreamFrame { kind: FrameKind::Metrics, .. })
+        ));
+        assert!(matches!(lines.next(&mut fresh), NextFrame::Nothing));
+        assert!(matches!(lines.next(&mut late), NextFrame::Missed));
     }
 
     #[test]
     fn an_event_out_of_the_journal_is_not_sent_twice() {
-        let lines = Lines::default();
-        let mut place = Place { cursor: 7, ..Place::default() };
+        let lines = StreamBroadcast::default();
+        let mut place = ClientCursor { cursor: 7, ..ClientCursor::default() };
         for seq in [6, 7, 8] {
-            lines.queue.lock().unwrap().push(Kind::Event(seq), Bytes::new());
+            lines.queue.lock().unwrap().push(FrameKind::Event(seq), Bytes::new());
         }
-        assert!(matches!(lines.next(&mut place), Next::Frame(Frame { kind: Kind::Event(8), .. })));
-        assert!(matches!(lines.next(&mut place), Next::Nothing));
+        assert!(matches!(
+            lines.next(&mut place),
+            NextFrame::StreamFrame(StreamFrame { kind: FrameKind::Event(8), .. })
+        ));
+        assert!(matches!(lines.next(&mut place), NextFrame::Nothing));
     }
 }

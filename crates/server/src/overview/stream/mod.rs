@@ -22,7 +22,7 @@ use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
 use utoipa::ToSchema;
 
-use self::line::{Kind, Line, Lines, Place, text_frame};
+use self::line::{ClientConnection, ClientCursor, FrameKind, StreamBroadcast, text_frame};
 use super::Overview;
 use crate::events::Event;
 use botops_core::error::{Code, Error};
@@ -45,8 +45,8 @@ const TICKETS: usize = 1_000;
 
 /// All stream clients, from the server's side.
 #[derive(Debug)]
-pub(super) struct Hub {
-    lines: Lines,
+pub(super) struct StreamHub {
+    lines: StreamBroadcast,
     /// The last event that was broadcast.
     seq: AtomicU64,
     clients: AtomicUsize,
@@ -54,11 +54,11 @@ pub(super) struct Hub {
     messages: AtomicU64,
     closed_slow: AtomicU64,
     refused: AtomicU64,
-    tickets: Mutex<HashMap<String, Ticket>>,
+    tickets: Mutex<HashMap<String, StreamTicket>>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Ticket {
+struct StreamTicket {
     until: Instant,
     /// When the key it stands for ends.
     key_ends: Option<DateTime<Utc>>,
@@ -79,21 +79,21 @@ pub struct TicketView {
 
 /// Who may open a stream, and until when.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Admission {
+pub(super) struct StreamAdmission {
     key_ends: Option<DateTime<Utc>>,
 }
 
-impl From<&Actor> for Admission {
+impl From<&Actor> for StreamAdmission {
     fn from(actor: &Actor) -> Self {
         Self { key_ends: actor.expires_at }
     }
 }
 
-impl Hub {
+impl StreamHub {
     /// No client yet; `seq` is where the journal stands.
     pub fn new(max_clients: usize, seq: u64) -> Self {
         Self {
-            lines: Lines::default(),
+            lines: StreamBroadcast::default(),
             seq: AtomicU64::new(seq),
             clients: AtomicUsize::new(0),
             max_clients,
@@ -141,7 +141,7 @@ impl Hub {
             let oldest = tickets.iter().min_by_key(|(_, ticket)| ticket.until).map(|(name, _)| name.clone());
             oldest.and_then(|name| tickets.remove(&name));
         }
-        tickets.insert(ticket.clone(), Ticket { until: now + TICKET_LIFE, key_ends: actor.expires_at });
+        tickets.insert(ticket.clone(), StreamTicket { until: now + TICKET_LIFE, key_ends: actor.expires_at });
         drop(tickets);
         let url = format!("/api/v1/stream?ticket={ticket}");
         Ok(TicketView { ticket, expires_at: Utc::now() + TICKET_LIFE, url })
@@ -151,7 +151,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`Code::AuthTicketInvalid`].
-    pub fn redeem(&self, ticket: &str) -> Result<Admission, Error> {
+    pub fn redeem(&self, ticket: &str) -> Result<StreamAdmission, Error> {
         // A random name of 160 bits is looked up by hash: the time tells nothing about other tickets.
         let found = self.tickets.lock().unwrap_or_else(PoisonError::into_inner).remove(ticket);
         let Some(found) = found else {
@@ -162,23 +162,23 @@ impl Hub {
         if found.until <= Instant::now() {
             return Err(Error::new(Code::AuthTicketInvalid).detail("this ticket is older than 30 s"));
         }
-        Ok(Admission { key_ends: found.key_ends })
+        Ok(StreamAdmission { key_ends: found.key_ends })
     }
 
-    async fn broadcast(&self, kind: Kind, bytes: Bytes) {
+    async fn broadcast(&self, kind: FrameKind, bytes: Bytes) {
         self.messages.fetch_add(1, Ordering::Relaxed);
         self.lines.broadcast(kind, bytes).await;
     }
 }
 
 /// A client's place among the others, given back when dropped.
-struct Seat {
+struct ClientSeat {
     overview: Overview,
     /// Its name among the lines, once it has one.
     line: Option<u64>,
 }
 
-impl Seat {
+impl ClientSeat {
     fn take(overview: &Overview) -> Result<Self, Error> {
         let hub = &overview.shared.stream;
         let taken = hub.clients.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |clients| {
@@ -192,14 +192,14 @@ impl Seat {
     }
 
     /// From here on the client gets what is broadcast.
-    fn join(&mut self, wire: Wire, cursor: u64) -> (Arc<Line>, Place) {
+    fn join(&mut self, wire: Wire, cursor: u64) -> (Arc<ClientConnection>, ClientCursor) {
         let (name, line, place) = self.overview.shared.stream.lines.join(wire, cursor);
         self.line = Some(name);
         (line, place)
     }
 }
 
-impl Drop for Seat {
+impl Drop for ClientSeat {
     fn drop(&mut self) {
         let hub = &self.overview.shared.stream;
         if let Some(name) = self.line {
@@ -217,13 +217,13 @@ pub(super) fn open(
     overview: &Overview,
     upgrade: WebSocketUpgrade,
     wire: Wire,
-    admission: Admission,
+    admission: StreamAdmission,
     after: Option<u64>,
 ) -> Result<Response, Error> {
     if overview.shared.stopping.is_cancelled() {
         return Err(Error::new(Code::Stopping));
     }
-    let seat = Seat::take(overview)?;
+    let seat = ClientSeat::take(overview)?;
     // Small buffers: with the default ones each client costs 136 KiB and every tick zeroes them.
     let upgrade = upgrade
         .read_buffer_size(4096)
@@ -252,10 +252,10 @@ pub(super) async fn run(overview: Overview) {
                 Err(RecvError::Closed) => return,
             },
             _ = metrics.tick() => if !hub.lines.is_empty() {
-                hub.broadcast(Kind::Metrics, text_frame(&messages::metrics(&overview))).await;
+                hub.broadcast(FrameKind::Metrics, text_frame(&messages::metrics(&overview))).await;
             },
             _ = pings.tick() => if !hub.lines.is_empty() {
-                hub.broadcast(Kind::Ping, Bytes::new()).await;
+                hub.broadcast(FrameKind::Ping, Bytes::new()).await;
             },
             () = shared.stopping.cancelled() => break,
         }
@@ -264,7 +264,7 @@ pub(super) async fn run(overview: Overview) {
         pass_on(hub, &event).await;
     }
     let goodbye = messages::goodbye(hub.seq.load(Ordering::Relaxed));
-    hub.broadcast(Kind::Goodbye, text_frame(&goodbye)).await;
+    hub.broadcast(FrameKind::Goodbye, text_frame(&goodbye)).await;
     // Clients are served by tasks of the framework: this one waits for them, so that the stop does.
     let patience = Instant::now() + FAREWELL;
     while hub.clients() > 0 && Instant::now() < patience {
@@ -272,12 +272,12 @@ pub(super) async fn run(overview: Overview) {
     }
 }
 
-async fn pass_on(hub: &Hub, event: &Event) {
+async fn pass_on(hub: &StreamHub, event: &Event) {
     if event.seq <= hub.seq.load(Ordering::Relaxed) {
         return;
     }
     hub.seq.store(event.seq, Ordering::Relaxed);
-    hub.broadcast(Kind::Event(event.seq), text_frame(&messages::event(event))).await;
+    hub.broadcast(FrameKind::Event(event.seq), text_frame(&messages::event(event))).await;
 }
 
 /// Passes on what was published while nobody took it over.

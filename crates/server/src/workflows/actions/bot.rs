@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Assumed, Call, Failure, World};
-use crate::bots::{Asker, Seen};
+use crate::bots::{BotSnapshot, CommandAsker};
 use crate::workflows::definition::FailureClass;
 use botops_contract::{CommandRequest, CommandResult, OrderStatus, Verb};
 use botops_core::error::{Code, Effect, Error};
@@ -152,7 +152,7 @@ fn word<T: Serialize>(value: &T) -> String {
 }
 
 impl Status {
-    fn of(seen: &Seen) -> Option<Self> {
+    fn of(seen: &BotSnapshot) -> Option<Self> {
         let report = seen.report.as_ref()?;
         let age = seen.answer_age()?;
         let rests = |status| matches!(status, OrderStatus::Pending | OrderStatus::PartiallyFilled);
@@ -183,11 +183,11 @@ impl Status {
 }
 
 /// The first report that is younger than this call. The bot itself is not asked: its next poll is waited for.
-async fn fresh(world: &World, call: &Call) -> Result<Arc<Seen>, Failure> {
+async fn fresh(world: &World, call: &Call) -> Result<Arc<BotSnapshot>, Failure> {
     let begun = Instant::now();
     let mut changes = world.bots.watch();
     loop {
-        let seen = world.bots.seen();
+        let seen = world.bots.snapshot();
         let is_new = seen.received.is_some_and(|received| received >= begun);
         if seen.presence.answers() && is_new {
             return Ok(seen);
@@ -215,10 +215,11 @@ pub(super) async fn status(world: &World, input: &Look, call: &Call) -> Result<S
             Failure::new(FailureClass::Transport, Code::BotOffline, message)
         }),
         Err(failure) if input.last_known => {
-            let mut status = Status::of(&world.bots.seen()).ok_or(failure)?;
+            let mut status = Status::of(&world.bots.snapshot()).ok_or(failure)?;
             // The last report may be older than the last commit; what the bot will boot is what `HEAD` names, if its
             // config is kept here.
-            let keeps_config = world.bots.seen().hello.as_ref().is_some_and(|hello| hello.offers("config"));
+            let keeps_config =
+                world.bots.snapshot().hello.as_ref().is_some_and(|hello| hello.offers("config"));
             let head = world.configs.current().committed.clone();
             if let Some(head) = head.filter(|_| !status.answers && keeps_config) {
                 status.running_config = ConfigRef { version: head.version, sha256: head.sha256 };
@@ -280,7 +281,7 @@ impl Order {
     ) -> Result<CommandResult, Error> {
         let reason = self.reason.unwrap_or_else(|| call.reason.clone());
         let (valid_for_ms, expires_at) = (None, None);
-        let asker = Asker {
+        let asker = CommandAsker {
             actor: call.actor.key_id.clone(),
             command_id: key.clone(),
             run_id: Some(call.run.clone()),
@@ -345,7 +346,7 @@ pub(super) async fn restart(world: &World, input: Restart, call: &Call) -> Resul
     world.bots.expect_restart(call.left());
     failpoints::point("wf:restart:begin");
     let drain = Duration::from_secs(input.drain_s).min(call.left());
-    let answers = world.bots.seen().presence.answers();
+    let answers = world.bots.snapshot().presence.answers();
     if input.mode == RestartMode::Graceful && answers && world.bots.still_runs(&old) {
         match ask_to_end(world, call).await {
             Asked::Ends => world.bots.wait_for_end(&old, drain).await,
@@ -394,7 +395,7 @@ async fn replace(world: &World, old: String, call: &Call) -> Result<Restarted, F
     failpoints::point("wf:restart:started");
     let mut changes = world.bots.watch();
     loop {
-        let seen = world.bots.seen();
+        let seen = world.bots.snapshot();
         let report = seen.report.as_ref().filter(|_| seen.presence.answers());
         if let Some(report) = report.filter(|report| report.boot_epoch != old) {
             let pid = world.bots.pid().or(pid);
@@ -424,7 +425,7 @@ fn newer_life(world: &World, old: &str) -> Option<(String, Option<u32>)> {
     let by_file =
         world.supervisor.adopt().and_then(|alive| Some((alive.boot_epoch?, Some(alive.process.pid))));
     let answering = || {
-        let seen = world.bots.seen();
+        let seen = world.bots.snapshot();
         let report = seen.report.as_ref().filter(|_| seen.presence.answers())?;
         Some((report.boot_epoch.clone(), world.bots.pid()))
     };
@@ -435,7 +436,7 @@ fn newer_life(world: &World, old: &str) -> Option<(String, Option<u32>)> {
 async fn answers_as(world: &World, epoch: &str, call: &Call) -> Result<(), Failure> {
     let mut changes = world.bots.watch();
     loop {
-        let seen = world.bots.seen();
+        let seen = world.bots.snapshot();
         let is_it = seen.report.as_ref().is_some_and(|report| report.boot_epoch == epoch);
         if is_it && seen.presence.answers() {
             return Ok(());

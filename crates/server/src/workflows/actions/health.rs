@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bot::Status;
 use super::{Call, Failure, World};
-use crate::bots::Seen;
+use crate::bots::BotSnapshot;
 use botops_contract::{BotReport, BreakerState, SessionPhase};
 
 /// Time between samples: about one poll of the bot.
@@ -133,7 +133,7 @@ pub(super) async fn probe(world: &World, input: &Probe, call: &Call) -> Result<P
             }
             tokio::time::sleep(BETWEEN).await;
         }
-        let seen = world.bots.seen();
+        let seen = world.bots.snapshot();
         for name in &input.checks {
             let fact = look(world, &seen, *name);
             let known = checks.get(name.as_str());
@@ -146,7 +146,7 @@ pub(super) async fn probe(world: &World, input: &Probe, call: &Call) -> Result<P
     Ok(Probed { worst, checks, samples: input.samples })
 }
 
-fn look(world: &World, seen: &Seen, name: CheckName) -> Fact {
+fn look(world: &World, seen: &BotSnapshot, name: CheckName) -> Fact {
     let report = seen.report.as_deref().filter(|_| seen.presence.answers());
     match name {
         CheckName::Heartbeat => heartbeat(seen),
@@ -177,7 +177,7 @@ fn measured(value: f64, [warn, fail]: [f64; 2], unit: &str, detail: String) -> F
     Fact { value: Some(value), threshold: Some(warn), unit: unit.to_owned(), status, detail }
 }
 
-fn heartbeat(seen: &Seen) -> Fact {
+fn heartbeat(seen: &BotSnapshot) -> Fact {
     let Some(age) = seen.answer_age().filter(|_| seen.presence.answers()) else {
         let detail = format!("the bot is {}: {}", seen.presence, seen.presence_reason);
         return Fact {

@@ -28,7 +28,7 @@ use super::definition::FailureClass;
 use crate::bots::{Bots, Supervisor};
 use crate::configs::Configs;
 use crate::events::Events;
-use crate::ops_log::StoredActor;
+use crate::operations_log::StoredActor;
 use botops_core::error::{Code, Effect, Error};
 
 /// What an action touches.

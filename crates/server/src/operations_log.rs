@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::store::Abort;
+use crate::store::StoreAbort;
 use botops_contract::BotId;
 use botops_core::error::{Code, Error};
 use botops_http::Actor;
@@ -30,14 +30,14 @@ const IDEMPOTENCY_MS: i64 = 24 * 3_600 * 1_000;
 /// What kind of operation a row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum OpKind {
+pub enum OperationKind {
     /// A config transaction.
     Config,
     /// A workflow run.
     Workflow,
 }
 
-impl OpKind {
+impl OperationKind {
     /// The word in the table.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl OpKind {
     }
 }
 
-impl fmt::Display for OpKind {
+impl fmt::Display for OperationKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -92,11 +92,11 @@ impl From<&Actor> for StoredActor {
 
 /// An operation that wants in.
 #[derive(Debug, Clone)]
-pub struct NewOp {
+pub struct NewOperation {
     /// Its id, new.
     pub op_id: String,
     /// Config or workflow.
-    pub kind: OpKind,
+    pub kind: OperationKind,
     /// The workflow's id, or `apply` and `rollback`.
     pub name: String,
     /// Hash of the definition it runs by; of the candidate document for config.
@@ -119,11 +119,11 @@ pub struct NewOp {
 
 /// A row.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Op {
+pub struct OperationRow {
     /// Its id.
     pub op_id: String,
     /// Config or workflow.
-    pub kind: OpKind,
+    pub kind: OperationKind,
     /// The workflow's id, or `apply` and `rollback`.
     pub name: String,
     /// Hash of the definition it runs by.
@@ -154,7 +154,7 @@ pub struct Op {
 
 /// One thing that happened to an operation.
 #[derive(Debug, Clone, PartialEq)]
-pub struct OpEvent {
+pub struct OperationEvent {
     /// Counts from 1 within the operation.
     pub seq: u64,
     /// When.
@@ -167,18 +167,18 @@ pub struct OpEvent {
 
 /// What became of a wish.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Admission {
+pub enum OperationAdmission {
     /// The row is written and holds its lock.
     Admitted,
     /// The same request came before; this is what it started.
-    Replay(Box<Op>),
+    Replay(Box<OperationRow>),
     /// Another operation holds the lock; nothing was written.
-    Held(Box<Op>),
+    Held(Box<OperationRow>),
 }
 
 /// A move of a row.
 #[derive(Debug, Clone)]
-pub struct Move {
+pub struct OperationChange {
     /// The new state.
     pub state: String,
     /// False when the new state is terminal: the lock is free.
@@ -203,16 +203,16 @@ pub fn now_ms() -> i64 {
 ///
 /// # Errors
 /// [`Code::IdempotencyMismatch`] when the key stands for another request.
-pub fn admit(connection: &Connection, new: &NewOp) -> Result<Admission, Abort> {
+pub fn admit(connection: &Connection, new: &NewOperation) -> Result<OperationAdmission, StoreAbort> {
     if let Some((key, digest)) = &new.idempotency
         && let Some(earlier) = replay(connection, &new.actor.key_id, key, digest)?
     {
-        return Ok(Admission::Replay(Box::new(earlier)));
+        return Ok(OperationAdmission::Replay(Box::new(earlier)));
     }
     if let Some(lock) = &new.lock_key
         && let Some(holder) = holder(connection, lock)?
     {
-        return Ok(Admission::Held(Box::new(holder)));
+        return Ok(OperationAdmission::Held(Box::new(holder)));
     }
     let now = now_ms();
     if let Some((key, _)) = &new.idempotency {
@@ -239,7 +239,7 @@ pub fn admit(connection: &Connection, new: &NewOp) -> Result<Admission, Abort> {
             ":deadline": new.deadline_ms, ":now": now,
         })?;
     append(connection, &new.op_id, "admitted", &serde_json::json!({"state": new.state}))?;
-    Ok(Admission::Admitted)
+    Ok(OperationAdmission::Admitted)
 }
 
 /// What an idempotency key started, if it did inside its time. Only reads.
@@ -251,7 +251,7 @@ pub fn replay(
     actor_key: &str,
     idem_key: &str,
     digest: &str,
-) -> Result<Option<Op>, Abort> {
+) -> Result<Option<OperationRow>, StoreAbort> {
     let found: Option<(String, String)> = connection
         .prepare_cached(
             "SELECT op_id, idem_digest FROM ops
@@ -274,7 +274,11 @@ pub fn replay(
 ///
 /// # Errors
 /// Only the store's.
-pub fn take_lock(connection: &Connection, op_id: &str, lock_key: &str) -> Result<Option<Op>, Abort> {
+pub fn take_lock(
+    connection: &Connection,
+    op_id: &str,
+    lock_key: &str,
+) -> Result<Option<OperationRow>, StoreAbort> {
     if let Some(holder) = holder(connection, lock_key)?
         && holder.op_id != op_id
     {
@@ -290,7 +294,7 @@ pub fn take_lock(connection: &Connection, op_id: &str, lock_key: &str) -> Result
 ///
 /// # Errors
 /// Only the store's.
-pub fn holder(connection: &Connection, lock_key: &str) -> rusqlite::Result<Option<Op>> {
+pub fn holder(connection: &Connection, lock_key: &str) -> rusqlite::Result<Option<OperationRow>> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM ops WHERE lock_key = ?1 AND live = 1"))?
         .query_row([lock_key], read)
@@ -304,7 +308,7 @@ pub fn holder(connection: &Connection, lock_key: &str) -> rusqlite::Result<Optio
 pub fn advance(
     connection: &Connection,
     op_id: &str,
-    to: &Move,
+    to: &OperationChange,
     event: &str,
     data: &Value,
 ) -> rusqlite::Result<bool> {
@@ -360,7 +364,7 @@ pub fn append(connection: &Connection, op_id: &str, event: &str, data: &Value) -
 ///
 /// # Errors
 /// Only the store's.
-pub fn events(connection: &Connection, op_id: &str, after: u64) -> rusqlite::Result<Vec<OpEvent>> {
+pub fn events(connection: &Connection, op_id: &str, after: u64) -> rusqlite::Result<Vec<OperationEvent>> {
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     connection
         .prepare_cached(
@@ -369,7 +373,7 @@ pub fn events(connection: &Connection, op_id: &str, after: u64) -> rusqlite::Res
         .query_map(params![op_id, after], |row| {
             let (seq, json): (i64, String) = (row.get(0)?, row.get(3)?);
             let seq = u64::try_from(seq).unwrap_or_default();
-            Ok(OpEvent { seq, at_ms: row.get(1)?, kind: row.get(2)?, data: value(&json) })
+            Ok(OperationEvent { seq, at_ms: row.get(1)?, kind: row.get(2)?, data: value(&json) })
         })?
         .collect()
 }
@@ -378,7 +382,7 @@ pub fn events(connection: &Connection, op_id: &str, after: u64) -> rusqlite::Res
 ///
 /// # Errors
 /// Only the store's.
-pub fn load(connection: &Connection, op_id: &str) -> rusqlite::Result<Option<Op>> {
+pub fn load(connection: &Connection, op_id: &str) -> rusqlite::Result<Option<OperationRow>> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM ops WHERE op_id = ?1"))?
         .query_row([op_id], read)
@@ -389,7 +393,7 @@ pub fn load(connection: &Connection, op_id: &str) -> rusqlite::Result<Option<Op>
 ///
 /// # Errors
 /// Only the store's.
-pub fn live(connection: &Connection, kind: OpKind) -> rusqlite::Result<Vec<Op>> {
+pub fn live(connection: &Connection, kind: OperationKind) -> rusqlite::Result<Vec<OperationRow>> {
     connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM ops WHERE live = 1 AND kind = ?1 ORDER BY created_ms, op_id"
@@ -404,10 +408,10 @@ pub fn live(connection: &Connection, kind: OpKind) -> rusqlite::Result<Vec<Op>> 
 /// Only the store's.
 pub fn newest(
     connection: &Connection,
-    kind: OpKind,
+    kind: OperationKind,
     name: Option<&str>,
     limit: u32,
-) -> rusqlite::Result<Vec<Op>> {
+) -> rusqlite::Result<Vec<OperationRow>> {
     connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM ops WHERE kind = ?1 AND (?2 IS NULL OR name = ?2)
@@ -456,7 +460,7 @@ pub fn clear_timer(connection: &Connection, op_id: &str, kind: &str) -> rusqlite
 const COLUMNS: &str = "op_id, kind, name, def_sha, params_json, state, live, lock_key, parent_op, actor_key,
     actor_json, request_id, deadline_ms, recoveries, created_ms, updated_ms, result_json";
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Op> {
+fn read(row: &Row<'_>) -> rusqlite::Result<OperationRow> {
     let kind: String = row.get(1)?;
     let (params, actor, result): (String, String, String) = (row.get(4)?, row.get(10)?, row.get(16)?);
     let actor = serde_json::from_str(&actor).unwrap_or(StoredActor {
@@ -464,9 +468,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Op> {
         request_id: row.get(11)?,
         client: None,
     });
-    Ok(Op {
+    Ok(OperationRow {
         op_id: row.get(0)?,
-        kind: if kind == "config" { OpKind::Config } else { OpKind::Workflow },
+        kind: if kind == "config" { OperationKind::Config } else { OperationKind::Workflow },
         name: row.get(2)?,
         def_sha: row.get(3)?,
         params: value(&params),
@@ -497,10 +501,10 @@ mod tests {
     use super::*;
     use crate::store::Store;
 
-    fn op(id: &str, lock: Option<&str>, idempotency: Option<(&str, &str)>) -> NewOp {
-        NewOp {
+    fn op(id: &str, lock: Option<&str>, idempotency: Option<(&str, &str)>) -> NewOperation {
+        NewOperation {
             op_id: id.to_owned(),
-            kind: OpKind::Config,
+            kind: OperationKind::Config,
             name: "apply".to_owned(),
             def_sha: "00".to_owned(),
             params: Value::Null,
@@ -513,12 +517,12 @@ mod tests {
         }
     }
 
-    fn ended() -> Move {
-        Move { state: "committed".to_owned(), live: false, result: None, deadline_ms: None }
+    fn ended() -> OperationChange {
+        OperationChange { state: "committed".to_owned(), live: false, result: None, deadline_ms: None }
     }
 
     async fn with_store<T: Send + 'static>(
-        work: impl FnOnce(&Connection) -> Result<T, Abort> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Result<T, StoreAbort> + Send + 'static,
     ) -> Result<T, Error> {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("ops.db")).unwrap();
@@ -528,11 +532,11 @@ mod tests {
     #[tokio::test]
     async fn a_lock_has_one_live_holder_and_is_free_when_its_row_ends() {
         with_store(|connection| {
-            assert_eq!(admit(connection, &op("a", Some("bot:x"), None))?, Admission::Admitted);
+            assert_eq!(admit(connection, &op("a", Some("bot:x"), None))?, OperationAdmission::Admitted);
             assert!(
-                matches!(admit(connection, &op("b", Some("bot:x"), None))?, Admission::Held(h) if h.op_id == "a")
+                matches!(admit(connection, &op("b", Some("bot:x"), None))?, OperationAdmission::Held(h) if h.op_id == "a")
             );
-            assert_eq!(admit(connection, &op("waits", None, None))?, Admission::Admitted);
+            assert_eq!(admit(connection, &op("waits", None, None))?, OperationAdmission::Admitted);
             assert_eq!(take_lock(connection, "waits", "bot:x")?.unwrap().op_id, "a");
             assert!(advance(connection, "a", &ended(), "done", &Value::Null)?);
             assert!(!advance(connection, "a", &ended(), "done", &Value::Null)?);
@@ -550,7 +554,7 @@ mod tests {
         let error = with_store(|connection| {
             admit(connection, &op("a", None, Some(("key", "d1"))))?;
             assert!(
-                matches!(admit(connection, &op("b", None, Some(("key", "d1"))))?, Admission::Replay(o) if o.op_id == "a")
+                matches!(admit(connection, &op("b", None, Some(("key", "d1"))))?, OperationAdmission::Replay(o) if o.op_id == "a")
             );
             admit(connection, &op("c", None, Some(("key", "d2"))))
         })
