@@ -329,9 +329,6 @@ pub fn advance(
     if changed == 0 {
         return Ok(false);
     }
-    if !to.live {
-        connection.prepare_cached("DELETE FROM timers WHERE op_id = ?1")?.execute([op_id])?;
-    }
     append(connection, op_id, event, data)?;
     Ok(true)
 }
@@ -419,42 +416,6 @@ pub fn newest(
         ))?
         .query_map(params![kind.as_str(), name, limit], read)?
         .collect()
-}
-
-/// Sets a durable timer; one per operation and kind.
-///
-/// # Errors
-/// Only the store's.
-pub fn set_timer(connection: &Connection, op_id: &str, kind: &str, due_ms: i64) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO timers(op_id, kind, due_ms) VALUES(?1, ?2, ?3)
-             ON CONFLICT(op_id, kind) DO UPDATE SET due_ms = excluded.due_ms",
-        )?
-        .execute(params![op_id, kind, due_ms])
-        .map(|_| ())
-}
-
-/// When a timer is due, if it is set.
-///
-/// # Errors
-/// Only the store's.
-pub fn timer(connection: &Connection, op_id: &str, kind: &str) -> rusqlite::Result<Option<i64>> {
-    connection
-        .prepare_cached("SELECT due_ms FROM timers WHERE op_id = ?1 AND kind = ?2")?
-        .query_row(params![op_id, kind], |row| row.get(0))
-        .optional()
-}
-
-/// Takes a timer away.
-///
-/// # Errors
-/// Only the store's.
-pub fn clear_timer(connection: &Connection, op_id: &str, kind: &str) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("DELETE FROM timers WHERE op_id = ?1 AND kind = ?2")?
-        .execute(params![op_id, kind])
-        .map(|_| ())
 }
 
 const COLUMNS: &str = "op_id, kind, name, def_sha, params_json, state, live, lock_key, parent_op, actor_key,

@@ -2,7 +2,7 @@
 //!
 //! Damage is usually a few pages: every table is read from its beginning up to the first damaged page, and from its
 //! end back to the last one. Rows between are lost, and so are rows that hang on a lost one. Nothing here changes the
-//! damaged file. Deliberately absent: guesses from free pages and from pages that no table leads to.
+//! damaged file, and nothing is guessed from free pages or from pages that no table leads to.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ const ORPHANS: &[&str] = &[
     "UPDATE ops SET parent_op = NULL WHERE parent_op NOT IN (SELECT op_id FROM ops)",
 ];
 
-/// What was saved.
+/// How much of the damaged store was saved.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct SalvagedRows {
     pub rows: usize,
@@ -33,7 +33,7 @@ pub(super) fn salvage(connection: &Connection, damaged: &Path) -> rusqlite::Resu
     old.pragma_update(None, "query_only", "ON")?;
     connection.pragma_update(None, "foreign_keys", "OFF")?;
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    let saved = copy_all(connection, &old).and_then(|saved| {
+    let saved = copy_tables(connection, &old).and_then(|saved| {
         for sql in ORPHANS {
             connection.execute(sql, [])?;
         }
@@ -44,21 +44,21 @@ pub(super) fn salvage(connection: &Connection, damaged: &Path) -> rusqlite::Resu
     saved
 }
 
-fn copy_all(new: &Connection, old: &Connection) -> rusqlite::Result<SalvagedRows> {
+fn copy_tables(new: &Connection, old: &Connection) -> rusqlite::Result<SalvagedRows> {
     let mut names =
         new.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")?;
     let tables = names.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
     let mut saved = SalvagedRows::default();
     for table in tables {
-        let columns = columns(new, old, &table)?;
+        let columns = common_columns(new, old, &table)?;
         if columns.is_empty() {
             saved.torn.push(table);
             continue;
         }
-        let forward = copy(new, old, &table, &columns, "ASC")?;
+        let forward = copy_rows(new, old, &table, &columns, "ASC")?;
         saved.rows += forward.rows;
         if !forward.is_whole {
-            saved.rows += copy(new, old, &table, &columns, "DESC")?.rows;
+            saved.rows += copy_rows(new, old, &table, &columns, "DESC")?.rows;
             saved.torn.push(table);
         }
     }
@@ -71,7 +71,7 @@ struct CopiedRows {
 }
 
 /// Reads one way until the end or the first damage. What was there already is left alone.
-fn copy(
+fn copy_rows(
     new: &Connection,
     old: &Connection,
     table: &str,
@@ -117,7 +117,7 @@ struct SalvageColumn {
 }
 
 /// The columns both files have: the damaged one may be of an earlier version.
-fn columns(new: &Connection, old: &Connection, table: &str) -> rusqlite::Result<Vec<SalvageColumn>> {
+fn common_columns(new: &Connection, old: &Connection, table: &str) -> rusqlite::Result<Vec<SalvageColumn>> {
     let read = |connection: &Connection| {
         let mut statement = connection.prepare("SELECT name, pk FROM pragma_table_info(?1)")?;
         let columns =

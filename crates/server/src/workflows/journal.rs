@@ -542,9 +542,6 @@ pub(super) fn write_fact(
     if !operations_log::advance(connection, op_id, &to, &word, &data)? {
         return Ok(None);
     }
-    if let Fact::AttemptFailed { retry_at_ms, .. } | Fact::UndoAttemptFailed { retry_at_ms, .. } = fact {
-        operations_log::set_timer(connection, op_id, "retry", *retry_at_ms)?;
-    }
     let events = operations_log::events(connection, op_id, seen)?;
     Ok(Some(Written { events, state }))
 }
