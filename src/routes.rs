@@ -16,7 +16,12 @@ use crate::mcp::{self, McpOptions};
 use crate::ops::Ops;
 use botops_core::error::{Code, Error, Problem};
 use botops_http::{self, Inside, Table};
-use botops_server::{bots, configs, health, overview, performance, workflows};
+use botops_server::errors::ErrorList;
+use botops_server::events::EventReader;
+use botops_server::whoami::Whoami;
+use botops_server::{
+    bots, configs, errors, events, health, healthz, overview, performance, whoami, workflows,
+};
 
 /// What the guard enforces, taken from the API document; a test holds it to [`document`].
 const OPERATIONS: &str = include_str!("../schemas/operations.txt");
@@ -65,7 +70,11 @@ pub fn build(ops: &Ops, reach: Reach) -> Result<(Router, Table), Error> {
     let router = Router::new()
         .merge(manual::routes().serve(Manual::new()?))
         .merge(health::routes().serve(ops.health.clone()))
+        .merge(healthz::routes().serve(()))
         .merge(overview::routes().serve(ops.overview.clone()))
+        .merge(events::routes().serve(EventReader::new(ops.events.clone(), reach.stopping.clone())))
+        .merge(errors::routes().serve(ErrorList::new(ops.bots.clone(), ops.events.clone())))
+        .merge(whoami::routes().serve(Whoami::new(ops.bots.clone(), ops.overview.clone())))
         .merge(performance::routes().serve(ops.performance.clone()))
         .merge(configs::routes().serve(ops.configs.clone()))
         .merge(bots::routes().serve(ops.control.clone()))
@@ -100,6 +109,10 @@ pub fn document() -> Value {
     api.merge(bots::routes().describe());
     api.merge(workflows::routes().describe());
     api.merge(overview::routes().describe());
+    api.merge(events::routes().describe());
+    api.merge(errors::routes().describe());
+    api.merge(whoami::routes().describe());
+    api.merge(healthz::routes().describe());
     api.merge(ask::routes().describe());
     api.merge(configs::routes().describe());
     let mut document = serde_json::to_value(&api).expect("the API document is plain data");

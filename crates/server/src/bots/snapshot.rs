@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::{Presence, UnaskedRestart};
-use botops_contract::{BotId, BotReport, Hello};
+use botops_contract::{BotId, BotReport, Hello, Mode};
 
 /// The last that is known of a bot. A value: it never changes, a newer one takes its place.
 #[derive(Debug, Clone)]
@@ -92,6 +92,12 @@ impl BotSnapshot {
     pub fn data_age(&self) -> Option<Duration> {
         let report = self.report.as_ref()?;
         Some(age_of(report.as_of, self.as_of_seen))
+    }
+
+    /// Paper, live or backtest; `None` while the bot was never seen.
+    pub fn mode(&self) -> Option<Mode> {
+        let of_report = self.report.as_ref().map(|report| report.mode);
+        of_report.or(self.hello.as_ref().map(|hello| hello.mode))
     }
 
     /// How far the bot's clock is ahead of this machine's, when that is more than a moment: how old its data is cannot be

@@ -9,7 +9,6 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::OverviewExtras;
-use super::api::made_up;
 use super::metrics::{MetricsView, OpsNumbers};
 use super::summary;
 use super::view::{ConfigSync, StateMoment, StateView};
@@ -44,28 +43,6 @@ pub(super) fn metrics() -> MetricsView {
         ..OpsNumbers::default()
     };
     MetricsView::of(&state(), ops, 1_058)
-}
-
-/// A page of its events.
-pub(super) fn events() -> serde_json::Value {
-    made_up::events(report().recent_errors.remove(0))
-}
-
-/// A page of its failures.
-pub(super) fn errors() -> serde_json::Value {
-    made_up::errors(report().recent_errors.remove(0))
-}
-
-/// What its operator's key may do.
-pub(super) fn whoami() -> serde_json::Value {
-    json!({
-        "key": "operator", "scopes": ["read", "operate", "config", "admin"], "expires_at": null, "mode": "paper",
-        "bot": {"id": "paperbot", "version": "0.1.0", "presence": "connected",
-            "capabilities": ["pause", "resume", "cancel-orders", "flatten", "shutdown", "events", "trades"]},
-        "limits": {"requests_per_minute": 100, "body_bytes": 262_144, "wait_seconds": 30, "summary_bytes": 10_240,
-            "summary_tokens": 1_200, "stream_clients": 12_000},
-        "version": "0.1.0",
-    })
 }
 
 fn with_moment<T>(make: impl FnOnce(&StateMoment<'_>) -> T) -> T {

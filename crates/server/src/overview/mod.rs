@@ -6,7 +6,6 @@
 
 mod api;
 mod example;
-mod failures;
 mod markdown;
 mod metrics;
 mod select;
@@ -38,7 +37,7 @@ use botops_http::Document;
 
 pub use api::{routes, with_ready};
 pub use metrics::MetricsView;
-pub use summary::{MAX_BYTES, MAX_TOKENS, SummaryView};
+pub use summary::{SUMMARY_MAX_BYTES, SUMMARY_MAX_TOKENS, SummaryView};
 pub use view::{BotHealthStatus, ConfigSync, StateView};
 
 use metrics::OpsNumbers;
@@ -206,6 +205,11 @@ impl Overview {
     /// Healthy, degraded or offline, as last rendered.
     pub fn health_status(&self) -> BotHealthStatus {
         self.shared.rendered.load().view.health.status
+    }
+
+    /// Stream clients at a time.
+    pub fn max_stream_clients(&self) -> usize {
+        self.shared.options.stream_max_clients
     }
 
     /// Changes what other features know; it is shown at once.

@@ -1,6 +1,6 @@
 //! The short form of the state: what an agent reads first.
 //!
-//! Whatever the state holds, the summary stays below [`MAX_BYTES`] and [`MAX_TOKENS`], as JSON and as Markdown. What
+//! Whatever the state holds, the summary stays below [`SUMMARY_MAX_BYTES`] and [`SUMMARY_MAX_TOKENS`], as JSON and as Markdown. What
 //! matters most comes first and is dropped last; what was left out is named in `omitted` with the call that returns
 //! it. Words of the bot are clipped by what they cost, so a hostile text shrinks and plain prose stays.
 
@@ -14,8 +14,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::view::{BotHealthStatus, StateMoment, StateView, bare, cents};
-use super::{RunningWorkflow, failures, markdown, tokens};
+use super::{RunningWorkflow, markdown, tokens};
 use crate::bots::Presence;
+use crate::errors::reported_only;
 use crate::events::Event;
 use botops_contract::{
     BotReport, Breaker, BreakerState, GateReason, Mode, Phase, Position, SemanticError, Session,
@@ -24,10 +25,10 @@ use botops_contract::{
 use botops_core::error::Code;
 
 /// The summary is smaller than this, whatever the state holds.
-pub const MAX_BYTES: usize = 10_240;
+pub const SUMMARY_MAX_BYTES: usize = 10_240;
 
 /// And has fewer o200k tokens than this.
-pub const MAX_TOKENS: usize = 1_200;
+pub const SUMMARY_MAX_TOKENS: usize = 1_200;
 
 /// Where the call stands that returns what was left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -224,7 +225,7 @@ pub(super) fn render(moment: &StateMoment<'_>, state: &StateView, errors: &[Arc<
 }
 
 fn fits(text: &str) -> bool {
-    text.len() < MAX_BYTES && tokens::at_most(text) < MAX_TOKENS
+    text.len() < SUMMARY_MAX_BYTES && tokens::at_most(text) < SUMMARY_MAX_TOKENS
 }
 
 /// What the summary is cut from: computed once, whatever the number of tries.
@@ -396,7 +397,7 @@ fn brief(error: &SemanticError, tokens: usize) -> RecentError {
 fn newest_errors<'a>(report: Option<&'a BotReport>, events: &'a [Arc<Event>]) -> Vec<&'a SemanticError> {
     let in_state = report.map_or(&[][..], |report| &report.recent_errors);
     let of_journal = || events.iter().filter_map(|event| event.error.as_ref());
-    let reported = failures::reported_only(in_state, of_journal());
+    let reported = reported_only(in_state, of_journal());
     let mut errors: Vec<&SemanticError> = reported.into_iter().chain(of_journal()).collect();
     errors.sort_by_key(|error| (Reverse(error.timestamp), &error.error_code, &error.message));
     errors

@@ -207,8 +207,8 @@ fn render(snapshot: &BotSnapshot, extras: &OverviewExtras) -> serde_json::Value 
     let rendered = summary::render(&moment, &StateView::of(&moment), &[]);
     for text in [&rendered.json, &rendered.markdown] {
         let tokens = tiktoken_rs::o200k_base_singleton().encode_ordinary(text).len();
-        assert!(text.len() < summary::MAX_BYTES, "{} bytes", text.len());
-        assert!(tokens < summary::MAX_TOKENS, "{tokens} tokens: {text}");
+        assert!(text.len() < summary::SUMMARY_MAX_BYTES, "{} bytes", text.len());
+        assert!(tokens < summary::SUMMARY_MAX_TOKENS, "{tokens} tokens: {text}");
     }
     serde_json::from_str(&rendered.json).unwrap()
 }

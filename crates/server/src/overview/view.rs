@@ -235,7 +235,7 @@ impl StateView {
         let snapshot = moment.snapshot;
         let report = snapshot.report.as_deref();
         let hello = snapshot.hello.as_deref();
-        let mode = report.map(|report| report.mode).or(hello.map(|hello| hello.mode));
+        let mode = snapshot.mode();
         let (status, reason) = judge(moment);
         let health = HealthView {
             status,

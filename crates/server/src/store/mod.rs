@@ -9,6 +9,7 @@ mod abort;
 mod disk_space;
 mod file;
 mod inner;
+mod meta;
 mod salvage;
 mod writer;
 
@@ -20,6 +21,7 @@ use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 pub use abort::StoreAbort;
+pub(crate) use meta::{get_value, put_value};
 
 use abort::unavailable;
 use inner::StoreInner;
