@@ -10,7 +10,7 @@ use botops_contract::{EventKind, Severity};
 use botops_core::error::{Code, Error};
 use botops_core::tasks::{OnFailure, Tasks};
 use botops_core::telemetry::Metrics;
-use botops_server::bots::{BotControl, Bots, BotsOptions, Supervisor};
+use botops_server::bots::{BotAddress, BotControl, Bots, BotsOptions, Supervisor};
 use botops_server::configs::{Configs, ConfigsOptions, SyncState};
 use botops_server::events::{Events, NewEvent};
 use botops_server::health::{
@@ -70,7 +70,7 @@ impl Ops {
         let supervisor = Supervisor::new(settings.supervisor.clone(), &settings.data_dir);
         let options = BotsOptions {
             id: settings.bot_id.clone(),
-            socket: settings.socket.clone(),
+            address: BotAddress::UnixSocket(settings.socket.clone()),
             poll_interval: settings.poll_interval,
             supervisor: supervisor.clone(),
         };

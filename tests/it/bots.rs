@@ -12,7 +12,7 @@ use botops_contract::{
 use botops_core::error::{Code, Error};
 use botops_core::tasks::Tasks;
 use botops_server::bots::{
-    BotSnapshot, Bots, BotsOptions, CallError, HoldReason, Presence, Supervisor, SupervisorDriver,
+    BotAddress, BotSnapshot, Bots, BotsOptions, CallError, HoldReason, Presence, Supervisor, SupervisorDriver,
 };
 use botops_server::events::{Event, Events};
 use botops_server::store::Store;
@@ -47,7 +47,12 @@ impl Life {
         let events = Events::open(store.clone()).await.unwrap();
         let tasks = Tasks::new();
         let supervisor = Supervisor::new(SupervisorDriver::None, data);
-        let options = BotsOptions { id, socket: socket.to_owned(), poll_interval: INTERVAL, supervisor };
+        let options = BotsOptions {
+            id,
+            address: BotAddress::UnixSocket(socket.to_owned()),
+            poll_interval: INTERVAL,
+            supervisor,
+        };
         let bots = Bots::open(options, store.clone(), events.clone(), &tasks).await.unwrap();
         Self { bots, events, store, tasks }
     }

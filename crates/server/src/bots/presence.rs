@@ -1,4 +1,4 @@
-//! Whether a bot is there: a pure judgement over what the link saw.
+//! Whether a bot is there: decided from what the link saw, without input or output of its own.
 
 use std::fmt;
 use std::time::Duration;
@@ -99,7 +99,7 @@ pub(super) struct PresenceFacts<'a> {
 }
 
 /// Presence and its reason.
-pub(super) fn judge(facts: &PresenceFacts<'_>) -> (Presence, String) {
+pub(super) fn decide_presence(facts: &PresenceFacts<'_>) -> (Presence, String) {
     let gone = facts.process == ProcessState::Gone;
     let silent = facts.silent_for.is_some_and(|silence| silence >= SILENCE);
     if silent {
@@ -166,7 +166,7 @@ mod tests {
 
     #[track_caller]
     fn check(facts: &PresenceFacts<'_>, expected: Presence) {
-        let (presence, reason) = judge(facts);
+        let (presence, reason) = decide_presence(facts);
         assert_eq!(presence, expected, "{reason}");
         assert!(!reason.is_empty());
     }
@@ -224,7 +224,8 @@ mod tests {
 
     #[test]
     fn a_remark_about_the_contract_is_the_reason_while_connected() {
-        let (_, reason) = judge(&PresenceFacts { answered: Some((MS, Some("an older contract"))), ..calm() });
+        let (_, reason) =
+            decide_presence(&PresenceFacts { answered: Some((MS, Some("an older contract"))), ..calm() });
         assert_eq!(reason, "an older contract");
     }
 

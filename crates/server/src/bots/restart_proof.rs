@@ -66,7 +66,7 @@ impl UnaskedRestart {
         matches!(self.verdict, Err(NeverSeen | NoSupervisor | Unseen | Working | Writing))
     }
 
-    /// What is said before the first look.
+    /// What is said before the first poll.
     pub(crate) fn not_asked_yet() -> Self {
         Self::held(HoldReason::Watching, "botops has only just started and has not asked the bot yet.")
     }
@@ -83,8 +83,8 @@ impl UnaskedRestart {
 /// What the bot's log folder shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LogActivity {
-    /// It was not looked at yet, or the look has not come back.
-    NotLooked,
+    /// It was not read yet, or reading it has not ended.
+    NotRead,
     /// No file in it can be seen.
     Invisible,
     /// The newest line was written so long ago.
@@ -124,7 +124,7 @@ pub(super) struct DeathEvidence<'a> {
 }
 
 impl DeathEvidence<'_> {
-    pub fn judge(&self) -> UnaskedRestart {
+    pub fn decide(&self) -> UnaskedRestart {
         use HoldReason::{Answers, NeverSeen, NoSupervisor, Restarting, Unseen};
         let address = self.address;
         if self.answers {
@@ -163,7 +163,7 @@ impl DeathEvidence<'_> {
                 "The bot is silent and its process cannot be seen: look whether it runs, and start it if not."
                     .to_owned(),
             )),
-            ProcessState::Alive | ProcessState::Stopped => self.judge_silence(&named),
+            ProcessState::Alive | ProcessState::Stopped => self.assess_silence(&named),
         };
         let (proof, sentence) = match death {
             Ok(death) => death,
@@ -179,7 +179,7 @@ impl DeathEvidence<'_> {
     }
 
     /// Of a process that lives and is silent: hung, or only slow.
-    fn judge_silence(&self, named: &str) -> Result<(DeathProof, String), (HoldReason, String)> {
+    fn assess_silence(&self, named: &str) -> Result<(DeathProof, String), (HoldReason, String)> {
         let (silent, idle) = (self.silent_for.as_secs(), self.idle_for.as_secs());
         let limit = HUNG_AFTER.as_secs();
         if self.silent_for < HUNG_AFTER {
@@ -187,7 +187,7 @@ impl DeathEvidence<'_> {
                 format!("The bot has been silent for {silent} s of the {limit} s that count as a hang.");
             return Err((HoldReason::Watching, sentence));
         }
-        if self.log == LogActivity::NotLooked {
+        if self.log == LogActivity::NotRead {
             let sentence =
                 format!("The bot has not answered for {silent} s; its log folder was not looked at yet.");
             return Err((HoldReason::Watching, sentence));
@@ -255,7 +255,7 @@ mod tests {
 
     #[track_caller]
     fn check(evidence: &DeathEvidence<'_>, expected: Result<DeathProof, HoldReason>) {
-        let found = evidence.judge();
+        let found = evidence.decide();
         assert_eq!(found.verdict, expected, "{}", found.sentence);
         assert!(found.sentence.ends_with('.') && !found.sentence.contains("  "), "{}", found.sentence);
     }
@@ -265,7 +265,7 @@ mod tests {
         check(&hung(), Ok(DeathProof::Hung));
         check(&DeathEvidence { process: ProcessState::Stopped, idle_for: S, ..hung() }, Ok(DeathProof::Hung));
         check(&DeathEvidence { log: LogActivity::Wrote(300 * S), ..hung() }, Ok(DeathProof::Hung));
-        check(&DeathEvidence { log: LogActivity::NotLooked, ..hung() }, Err(HoldReason::Watching));
+        check(&DeathEvidence { log: LogActivity::NotRead, ..hung() }, Err(HoldReason::Watching));
         check(&DeathEvidence { silent_for: 29 * S, ..hung() }, Err(HoldReason::Watching));
         check(&DeathEvidence { idle_for: 29 * S, ..hung() }, Err(HoldReason::Watching));
         check(&DeathEvidence { idle_for: 29 * S, cpu_moved: true, ..hung() }, Err(HoldReason::Watching));

@@ -1,11 +1,11 @@
-//! The door: everything a bot says is made harmless and bounded here, once, before it is kept.
+//! Everything a bot says is made harmless and bounded here, once, before it is kept.
 //!
 //! Texts lose control and bidi characters and are capped; lists are capped and say how much was cut; free-form JSON
 //! is capped in bytes. What passes is still untrusted in its meaning, but no longer in its form.
 
 use serde_json::{Value, json};
 
-use super::DroppedItems;
+use super::snapshot::DroppedItems;
 use botops_contract::{
     BotEvent, BotReport, CheckVerdict, CommandResult, ConfigAck, ConfigState, Hello, Order, Refusal,
     SemanticError, Session, Trade, TradePage, TrialState, VersionRef,

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::{Presence, UnaskedRestart};
+use super::presence::Presence;
+use super::restart_proof::UnaskedRestart;
 use botops_contract::{BotId, BotReport, Hello, Mode};
 
 /// The last that is known of a bot. A value: it never changes, a newer one takes its place.
@@ -17,7 +18,7 @@ pub struct BotSnapshot {
     pub hello: Option<Arc<Hello>>,
     /// The last good report, kept while the bot is away. `None`: there never was one.
     pub report: Option<Arc<BotReport>>,
-    /// What was cut from the report at the door.
+    /// What was cut from the report when it was received.
     pub dropped: DroppedItems,
     /// Whether the bot is there.
     pub presence: Presence,

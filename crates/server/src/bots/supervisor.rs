@@ -4,8 +4,8 @@
 //! botops, by its pid file and the kernel's start time of that pid, and by a variable that every process of a start
 //! inherits. A process whose start time differs is somebody else's and is never signalled. There is never a second
 //! bot: nothing is started while a process of an earlier start lives. Nothing a request carries ever reaches a command
-//! line. Deliberately absent: restarting a bot that ended by itself. Whether that is wanted is a decision, which a
-//! workflow or a health rule makes.
+//! line. A bot that ended by itself is not restarted here: whether that is wanted is decided by a workflow or a health
+//! rule.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -63,7 +63,7 @@ pub enum SupervisorDriver {
 pub struct SupervisedProcess {
     /// Which process.
     pub process: ProcessId,
-    /// Its life, if its pid file says so.
+    /// Its boot, if its pid file says so.
     pub boot_epoch: Option<String>,
 }
 
@@ -87,7 +87,7 @@ impl Supervisor {
     /// A supervisor that keeps its record in `folder`. Starts nothing.
     pub fn new(driver: SupervisorDriver, folder: &Path) -> Self {
         let record = folder.join("supervised.json");
-        // A start's mark names this place, whatever folder the next botops is started in.
+        // A start's mark names this path, whatever folder the next botops is started in.
         let record = std::path::absolute(&record).unwrap_or(record);
         Self { driver: Arc::new(driver), record: Arc::new(record) }
     }
@@ -115,12 +115,12 @@ impl Supervisor {
     /// The running bot, if this supervisor (or its predecessor) started it and it still lives.
     pub fn adopt(&self) -> Option<SupervisedProcess> {
         let SupervisorDriver::Spawn { pid_file, .. } = &*self.driver else { return None };
-        living(pid_file).or_else(|| living(&self.record))
+        read_pid_file(pid_file).or_else(|| read_pid_file(&self.record))
     }
 
     /// Every living process that a start of this supervisor left, whatever became of the one that it started.
     pub fn started_processes(&self) -> Vec<ProcessId> {
-        let mut all = process::marked(|mark| self.is_own(mark));
+        let mut all = process::find_marked(|mark| self.is_own(mark));
         all.extend(self.adopt().map(|alive| alive.process));
         all.sort_unstable();
         all.dedup();
@@ -137,7 +137,8 @@ impl Supervisor {
             SupervisorDriver::Spawn { .. } => Some(self.started_processes().is_empty()),
             SupervisorDriver::Systemd { unit, user } => {
                 let state =
-                    output(&systemctl(*user, "show", &["--property=ActiveState", "--value"], unit)).await?;
+                    read_output(&systemctl(*user, "show", &["--property=ActiveState", "--value"], unit))
+                        .await?;
                 match state.trim() {
                     "inactive" | "failed" => Some(true),
                     "" => None,
@@ -159,9 +160,11 @@ impl Supervisor {
             SupervisorDriver::None => Err(Error::new(Code::SupervisorMissing)),
             SupervisorDriver::Spawn { argv, output, .. } => self.spawn(argv, output).map(Some),
             SupervisorDriver::Systemd { unit, user } => {
-                helper(&systemctl(*user, "start", &[], unit), None).await.map(|()| None)
+                run_helper(&systemctl(*user, "start", &[], unit), None).await.map(|()| None)
             }
-            SupervisorDriver::Command { argv } => helper(argv, Some(&self.new_mark())).await.map(|()| None),
+            SupervisorDriver::Command { argv } => {
+                run_helper(argv, Some(&self.new_mark())).await.map(|()| None)
+            }
         }
     }
 
@@ -174,17 +177,17 @@ impl Supervisor {
         match &*self.driver {
             SupervisorDriver::None => Err(Error::new(Code::SupervisorMissing)),
             SupervisorDriver::Spawn { .. } | SupervisorDriver::Command { .. } => {
-                Ok(process::end(bot, grace).await.is_empty())
+                Ok(process::end_processes(bot, grace).await.is_empty())
             }
             SupervisorDriver::Systemd { unit, user } => {
-                helper(&systemctl(*user, "stop", &[], unit), None).await?;
+                run_helper(&systemctl(*user, "stop", &[], unit), None).await?;
                 // What outlives its unit is not the unit's: it is left alone, and nothing is started beside it.
                 Ok(process::wait_for_end(bot, UNIT_LIMIT).await.is_empty())
             }
         }
     }
 
-    /// Marks are told apart by the record's place, which is one botops' own, and each start has its own.
+    /// Marks are told apart by the record's path, which is one botops' own, and each start has its own.
     fn new_mark(&self) -> String {
         format!("{}#{}", self.record.display(), uuid::Uuid::now_v7())
     }
@@ -214,7 +217,7 @@ impl Supervisor {
         let pid = child.id().ok_or_else(|| failed("it ended at once".to_owned()))?;
         let start_time = ProcessId::of(pid).map(|process| process.started);
         let record = PidFile { pid, start_time, boot_epoch: None };
-        if let Err(error) = replace(&self.record, &record) {
+        if let Err(error) = replace_record(&self.record, &record) {
             tracing::warn!(
                 "the supervisor's record was not written ({error}); the bot's own pid file serves"
             );
@@ -230,7 +233,7 @@ fn systemctl(user: bool, verb: &str, options: &[&str], unit: &str) -> Vec<String
     words.chain(options.iter().copied()).chain(["--", unit]).map(str::to_owned).collect()
 }
 
-fn command(argv: &[String]) -> Result<Command, Error> {
+fn build_command(argv: &[String]) -> Result<Command, Error> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err(Error::new(Code::BotNotStarted).detail("no command is configured"));
     };
@@ -244,9 +247,9 @@ fn command(argv: &[String]) -> Result<Command, Error> {
 
 /// Runs a fixed command to its end. With a mark it starts a bot: then it runs in a group of its own, and is not ended
 /// when it takes too long, because it may have become the bot.
-async fn helper(argv: &[String], mark: Option<&str>) -> Result<(), Error> {
+async fn run_helper(argv: &[String], mark: Option<&str>) -> Result<(), Error> {
     let failed = |what: String| Error::new(Code::BotNotStarted).detail(what);
-    let mut command = command(argv)?;
+    let mut command = build_command(argv)?;
     command.stdout(Stdio::null()).kill_on_drop(mark.is_none());
     if let Some(mark) = mark {
         command.process_group(0).env(START_VARIABLE, mark);
@@ -267,14 +270,14 @@ async fn helper(argv: &[String], mark: Option<&str>) -> Result<(), Error> {
 }
 
 /// What a fixed command prints; `None` when it cannot be run or fails.
-async fn output(argv: &[String]) -> Option<String> {
-    let mut command = command(argv).ok()?;
+async fn read_output(argv: &[String]) -> Option<String> {
+    let mut command = build_command(argv).ok()?;
     let printed = tokio::time::timeout(HELPER_LIMIT, command.kill_on_drop(true).output()).await.ok()?.ok()?;
     printed.status.success().then(|| String::from_utf8_lossy(&printed.stdout).into_owned())
 }
 
 /// The process a pid file names, if it is still that process.
-fn living(pid_file: &Path) -> Option<SupervisedProcess> {
+fn read_pid_file(pid_file: &Path) -> Option<SupervisedProcess> {
     let text = std::fs::read_to_string(pid_file).ok()?;
     let PidFile { pid, start_time, boot_epoch } = serde_json::from_str(&text).ok()?;
     let process = ProcessId { pid, started: start_time? };
@@ -288,7 +291,7 @@ fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
-fn replace(path: &Path, record: &PidFile) -> io::Result<()> {
+fn replace_record(path: &Path, record: &PidFile) -> io::Result<()> {
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
     serde_json::to_writer(&mut file, record)?;

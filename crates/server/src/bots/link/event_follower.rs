@@ -1,6 +1,6 @@
 //! The bot's events, taken over into the journal: each once, in order, and what was lost is said.
 //!
-//! Follows `GET events` of the bot, whose ids are `<boot_epoch>/<seq>`. The place up to which events were taken over
+//! Follows `GET events` of the bot, whose ids are `<boot_epoch>/<seq>`. The event up to which they were taken over
 //! is stored together with each event, so that neither a restart of botops nor one of the bot repeats or skips any
 //! without a word. When the store is behind, nothing is read: the bot's own bounded buffer fills, not our memory.
 
@@ -12,13 +12,11 @@ use reqwest::header::{self, HeaderValue};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::link::BotLink;
-use super::sanitise;
+use super::bot_link::BotLink;
+use super::sse_parser::{EventTooLarge, SseParser};
+use crate::bots::sanitise;
 use crate::events::NewEvent;
 use botops_contract::{BotEvent, EventKind, Severity};
-
-/// The longest line, and the largest event, that is read; what is longer is counted as lost.
-const MAX_EVENT: usize = 256 * 1024;
 
 /// A stream without a byte for this long may be dead; resuming costs nothing.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
@@ -29,7 +27,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// More writes than this waiting for the disk: reading pauses.
 const MAX_BACKLOG: usize = 2_048;
 
-/// The last event taken over: a life of the bot and a number in it.
+/// The last event taken over: a boot of the bot and a number in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct EventCursor {
     boot_epoch: String,
@@ -37,14 +35,14 @@ struct EventCursor {
 }
 
 /// Follows the bot's event stream until the stop.
-pub(super) async fn follow(link: Arc<BotLink>, stopping: CancellationToken) {
+pub(in crate::bots) async fn follow_events(link: Arc<BotLink>, stopping: CancellationToken) {
     let key = format!("bot_events:{}", link.options.id);
     let stored = link.events.bookmark(&key).await.unwrap_or_default();
-    let place = stored.and_then(|text| {
+    let cursor = stored.and_then(|text| {
         let (boot_epoch, seq) = text.rsplit_once('/')?;
         Some(EventCursor { boot_epoch: boot_epoch.to_owned(), seq: seq.parse().ok()? })
     });
-    let mut follower = EventFollower { link, key, place };
+    let mut follower = EventFollower { link, key, cursor };
     while !stopping.is_cancelled() {
         tokio::select! {
             () = stopping.cancelled() => return,
@@ -60,7 +58,7 @@ pub(super) async fn follow(link: Arc<BotLink>, stopping: CancellationToken) {
 struct EventFollower {
     link: Arc<BotLink>,
     key: String,
-    place: Option<EventCursor>,
+    cursor: Option<EventCursor>,
 }
 
 impl EventFollower {
@@ -73,14 +71,14 @@ impl EventFollower {
                 snapshot.presence.answers() && capable
             })
             .await;
-        let Some(life) =
+        let Some(boot) =
             here.ok().and_then(|snapshot| snapshot.hello.as_ref().map(|hello| hello.boot_epoch.clone()))
         else {
             return;
         };
         let Ok(connection) = self.link.connection_for_call("events") else { return };
         let mut request = connection.get("events").header(header::ACCEPT, "text/event-stream");
-        let resume = self.place.as_ref().map(|place| format!("{}/{}", place.boot_epoch, place.seq));
+        let resume = self.cursor.as_ref().map(|cursor| format!("{}/{}", cursor.boot_epoch, cursor.seq));
         if let Some(id) = resume.and_then(|id| HeaderValue::from_str(&id).ok()) {
             request = request.header("last-event-id", id);
         }
@@ -96,13 +94,13 @@ impl EventFollower {
         loop {
             let chunk = tokio::select! {
                 chunk = tokio::time::timeout(IDLE_LIMIT, response.chunk()) => chunk,
-                // The stream of an earlier life may stay open without an end.
-                _ = changes.wait_for(|snapshot| snapshot.hello.as_ref().is_none_or(|hello| hello.boot_epoch != life)) => return,
+                // The stream of an earlier boot may stay open without an end.
+                _ = changes.wait_for(|snapshot| snapshot.hello.as_ref().is_none_or(|hello| hello.boot_epoch != boot)) => return,
             };
             let Ok(Ok(Some(chunk))) = chunk else { return };
-            self.link.note_sign_of_life();
+            self.link.record_contact();
             for data in parser.push(&chunk) {
-                self.take(data);
+                self.take_over(data);
             }
             while self.link.store.backlog() > MAX_BACKLOG {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -111,7 +109,7 @@ impl EventFollower {
     }
 
     /// Puts one event of the bot into the journal.
-    fn take(&mut self, data: Result<Vec<u8>, EventTooLarge>) {
+    fn take_over(&mut self, data: Result<Vec<u8>, EventTooLarge>) {
         let event = data.ok().and_then(|data| serde_json::from_slice::<BotEvent>(&data).ok());
         let Some(mut event) = event else {
             // Its number is unknown; the next event shows that it is missing.
@@ -119,18 +117,18 @@ impl EventFollower {
             return;
         };
         sanitise::event(&mut event);
-        let known = self.place.as_ref().filter(|place| place.boot_epoch == event.boot_epoch);
-        let before = known.map_or(0, |place| place.seq);
+        let known = self.cursor.as_ref().filter(|cursor| cursor.boot_epoch == event.boot_epoch);
+        let before = known.map_or(0, |cursor| cursor.seq);
         if event.seq <= before {
             return;
         }
         let missing = event.seq - before - 1;
         // Whoever never saw this bot lost nothing by coming late.
-        if missing > 0 && self.place.is_some() {
-            self.tell_of_gap(&event, missing);
+        if missing > 0 && self.cursor.is_some() {
+            self.publish_gap(&event, missing);
         }
         let bookmark = (self.key.clone(), format!("{}/{}", event.boot_epoch, event.seq));
-        self.place = Some(EventCursor { boot_epoch: event.boot_epoch, seq: event.seq });
+        self.cursor = Some(EventCursor { boot_epoch: event.boot_epoch, seq: event.seq });
         self.link.counters.events.fetch_add(1, Ordering::Relaxed);
         self.link.events.publish(NewEvent {
             at: event.at,
@@ -144,7 +142,7 @@ impl EventFollower {
         });
     }
 
-    fn tell_of_gap(&self, event: &BotEvent, missing: u64) {
+    fn publish_gap(&self, event: &BotEvent, missing: u64) {
         self.link.counters.events_lost.fetch_add(missing, Ordering::Relaxed);
         let id = &self.link.options.id;
         let message = format!(
@@ -158,108 +156,5 @@ impl EventFollower {
             "next_seq": event.seq,
         });
         self.link.events.publish(NewEvent::own(EventKind::Lifecycle, Severity::Medium, message, data));
-    }
-}
-
-/// An event beyond [`MAX_EVENT`]; its bytes are gone.
-#[derive(Debug, PartialEq, Eq)]
-struct EventTooLarge;
-
-/// Takes a stream of server-sent events apart. Only `data` matters: our ids stand in the data as well.
-#[derive(Debug, Default)]
-struct SseParser {
-    line: Vec<u8>,
-    data: Vec<u8>,
-    has_data: bool,
-    too_large: bool,
-    after_carriage_return: bool,
-}
-
-impl SseParser {
-    /// Takes the next bytes; returns the events that are complete now.
-    fn push(&mut self, bytes: &[u8]) -> Vec<Result<Vec<u8>, EventTooLarge>> {
-        let mut complete = Vec::new();
-        for &byte in bytes {
-            let second_half = byte == b'\n' && self.after_carriage_return;
-            self.after_carriage_return = byte == b'\r';
-            if second_half {
-                continue;
-            }
-            if byte == b'\n' || byte == b'\r' {
-                complete.extend(self.end_of_line());
-            } else if self.line.len() < MAX_EVENT {
-                self.line.push(byte);
-            } else {
-                self.too_large = true;
-            }
-        }
-        complete
-    }
-
-    fn end_of_line(&mut self) -> Option<Result<Vec<u8>, EventTooLarge>> {
-        let line = std::mem::take(&mut self.line);
-        if line.is_empty() {
-            let data = std::mem::take(&mut self.data);
-            let (had_data, too_large) = (self.has_data, self.too_large);
-            (self.has_data, self.too_large) = (false, false);
-            if too_large {
-                return Some(Err(EventTooLarge));
-            }
-            return had_data.then_some(Ok(data));
-        }
-        let value = match line.strip_prefix(b"data") {
-            Some([]) => &[][..],
-            Some([b':', b' ', value @ ..] | [b':', value @ ..]) => value,
-            // A comment, an id, or a field that is not ours.
-            _ => return None,
-        };
-        if self.data.len() + value.len() > MAX_EVENT {
-            self.too_large = true;
-            return None;
-        }
-        if self.has_data {
-            self.data.push(b'\n');
-        }
-        self.data.extend_from_slice(value);
-        self.has_data = true;
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(stream: &str, expected: &[&str]) {
-        let expected: Vec<_> = expected.iter().map(|data| Ok(data.as_bytes().to_vec())).collect();
-        assert_eq!(SseParser::default().push(stream.as_bytes()), expected, "in one piece");
-        let mut parser = SseParser::default();
-        let in_bytes: Vec<_> = stream.bytes().flat_map(|byte| parser.push(&[byte])).collect();
-        assert_eq!(in_bytes, expected, "byte by byte");
-    }
-
-    #[test]
-    fn events_end_at_an_empty_line_whatever_the_line_ends() {
-        check("id: a/1\ndata: {\"x\":1}\n\ndata:two\n\n", &["{\"x\":1}", "two"]);
-        check("data: one\r\n\r\ndata: two\r\rdata: three\n\n", &["one", "two", "three"]);
-        check("data: first\ndata: second\n\n", &["first\nsecond"]);
-        check("data\n\n", &[""]);
-    }
-
-    #[test]
-    fn comments_other_fields_and_unfinished_events_are_no_events() {
-        check(": keep-alive\n\nevent: fill\n\nretry: 5\n\n", &[]);
-        check("data: never finished\n", &[]);
-    }
-
-    #[test]
-    fn an_event_that_is_too_large_is_dropped_and_the_next_one_is_read() {
-        let mut parser = SseParser::default();
-        let line = format!("data: {}\n\ndata: next\n\n", "x".repeat(2 * MAX_EVENT));
-        assert_eq!(parser.push(line.as_bytes()), [Err(EventTooLarge), Ok(b"next".to_vec())]);
-        let many = format!("{}\ndata: next\n\n", "data: 0123456789\n".repeat(MAX_EVENT / 10 + 1));
-        assert_eq!(parser.push(many.as_bytes()), [Err(EventTooLarge), Ok(b"next".to_vec())]);
-        assert!(parser.line.capacity() <= 2 * MAX_EVENT);
     }
 }
