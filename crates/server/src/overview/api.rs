@@ -10,11 +10,12 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::example;
+use super::handle::Overview;
 use super::metrics::MetricsView;
-use super::stream::{self, StreamAdmission, TicketView};
-use super::summary::SummaryView;
-use super::view::StateView;
-use super::{Overview, example};
+use super::state_view::StateView;
+use super::stream::{StreamAdmission, StreamTicketView};
+use super::summary_view::SummaryView;
 use botops_core::error::{Code, Error, Problem};
 use botops_http::{Actor, Operations, Query, Ready, Routes, Wire, accepts, json_with_status, routes};
 
@@ -69,13 +70,13 @@ async fn get_state(
         None => Ok(state_as_rendered(&overview, headers)),
         Some(fields) => {
             let document = overview.state_fields(&fields).await?;
-            Ok(document.respond(headers, overview.shared.rendered.load().max_age()))
+            Ok(document.respond(headers, overview.inner.rendered.load().max_age()))
         }
     }
 }
 
 fn state_as_rendered(overview: &Overview, headers: &HeaderMap) -> Response {
-    let rendered = overview.shared.rendered.load();
+    let rendered = overview.inner.rendered.load();
     rendered.state.respond(headers, rendered.max_age())
 }
 
@@ -96,7 +97,7 @@ async fn get_summary(State(overview): State<Overview>, request: Request) -> Resp
 }
 
 fn summary_as_rendered(overview: &Overview, headers: &HeaderMap) -> Response {
-    let rendered = overview.shared.rendered.load();
+    let rendered = overview.inner.rendered.load();
     let markdown = accepts(headers, "text/markdown") && !accepts(headers, "application/json");
     let document = if markdown { &rendered.summary_markdown } else { &rendered.summary };
     let mut response = document.respond(headers, rendered.max_age());
@@ -114,7 +115,7 @@ fn summary_as_rendered(overview: &Overview, headers: &HeaderMap) -> Response {
             example = json!(example::metrics())),
         (status = 304, description = "Nothing changed since the `ETag` sent as `If-None-Match`")))]
 async fn get_metrics(State(overview): State<Overview>, request: Request) -> Response {
-    let rendered = overview.shared.rendered.load();
+    let rendered = overview.inner.rendered.load();
     rendered.metrics.respond(request.headers(), rendered.max_age())
 }
 
@@ -122,9 +123,9 @@ async fn get_metrics(State(overview): State<Overview>, request: Request) -> Resp
 ///
 /// For browsers, which cannot send the key with a WebSocket: the ticket stands for it once, within 30 seconds.
 #[utoipa::path(post, path = "/api/v1/stream/ticket", tag = "state", security(("api_key" = ["read"])),
-    responses((status = 201, description = "The ticket", body = TicketView)))]
+    responses((status = 201, description = "The ticket", body = StreamTicketView)))]
 async fn create_stream_ticket(State(overview): State<Overview>, actor: Actor) -> Result<Response, Error> {
-    let ticket = overview.shared.stream.ticket(&actor)?;
+    let ticket = overview.inner.stream.hub().tickets.issue(&actor)?;
     let mut response = json_with_status(StatusCode::CREATED, &ticket);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
@@ -169,9 +170,9 @@ async fn open_stream(
         Error::new(Code::UpgradeRequired).header("upgrade", "websocket").caused_by(rejection)
     })?;
     let admission = match (&query.ticket, actor) {
-        (Some(ticket), _) => overview.shared.stream.redeem(ticket)?,
+        (Some(ticket), _) => overview.inner.stream.hub().tickets.redeem(ticket)?,
         (None, actor) => StreamAdmission::from(&actor?),
     };
     let Some(Extension(wire)) = wire else { return Err(Error::new(Code::UpgradeRequired)) };
-    stream::open(&overview, upgrade, wire, admission, query.after)
+    overview.inner.stream.open(upgrade, wire, admission, query.after)
 }

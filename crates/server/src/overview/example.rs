@@ -8,10 +8,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::OverviewExtras;
 use super::metrics::{MetricsView, OpsNumbers};
-use super::summary;
-use super::view::{ConfigSync, StateMoment, StateView};
+use super::model::{ConfigSync, OverviewExtras};
+use super::moment::StateMoment;
+use super::state_view::StateView;
+use super::summary::render_summary;
 use crate::bots::{BotSnapshot, DroppedItems, FirstSeen, Presence, UnaskedRestart};
 use botops_contract::{BotReport, Hello};
 
@@ -23,14 +24,14 @@ pub(super) fn state() -> StateView {
 /// Its summary as JSON.
 pub(super) fn summary_json() -> serde_json::Value {
     with_moment(|moment| {
-        let rendered = summary::render(moment, &StateView::of(moment), &[]);
+        let rendered = render_summary(moment, &StateView::of(moment), &[]);
         serde_json::from_str(&rendered.json).expect("the summary is JSON")
     })
 }
 
 /// Its summary as Markdown.
 pub(super) fn summary_markdown() -> String {
-    with_moment(|moment| summary::render(moment, &StateView::of(moment), &[]).markdown)
+    with_moment(|moment| render_summary(moment, &StateView::of(moment), &[]).markdown)
 }
 
 /// Its metrics.

@@ -5,8 +5,9 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::bot_health::BotHealthStatus;
+use super::state_view::StateView;
 use super::tokens;
-use super::view::{BotHealthStatus, StateView};
 use crate::bots::{BotLinkStats, Presence};
 use botops_contract::{Mode, Phase};
 

@@ -1,4 +1,4 @@
-//! The judgement as a table, and the summary's bounds under hostile states.
+//! Whether the bot can be relied on, as a table, and the summary's bounds under hostile states.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +7,11 @@ use chrono::Utc;
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
-use super::view::{BotHealthStatus, ConfigSync, StateMoment, StateView};
-use super::{OverviewExtras, RunningWorkflow, example, summary};
+use super::bot_health::BotHealthStatus;
+use super::model::{ConfigSync, OverviewExtras, RunningWorkflow};
+use super::moment::StateMoment;
+use super::state_view::StateView;
+use super::{example, summary};
 use crate::bots::{BotSnapshot, FirstSeen, Presence};
 use botops_contract::{BotReport, BreakerState, Phase, SemanticError, SessionPhase, Severity};
 
@@ -204,7 +207,7 @@ fn a_usual_state_fits_without_shortening() {
 fn render(snapshot: &BotSnapshot, extras: &OverviewExtras) -> serde_json::Value {
     let moment =
         StateMoment { snapshot, extras, ttl: TTL, now: Utc::now(), age: Some(Duration::from_millis(1234)) };
-    let rendered = summary::render(&moment, &StateView::of(&moment), &[]);
+    let rendered = summary::render_summary(&moment, &StateView::of(&moment), &[]);
     for text in [&rendered.json, &rendered.markdown] {
         let tokens = tiktoken_rs::o200k_base_singleton().encode_ordinary(text).len();
         assert!(text.len() < summary::SUMMARY_MAX_BYTES, "{} bytes", text.len());

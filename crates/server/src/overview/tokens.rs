@@ -2,7 +2,7 @@
 //!
 //! The summary promises to stay under a number of o200k tokens for any state. Carrying the real vocabulary would
 //! cost eight megabytes, so this counts an upper bound instead: the text is cut where o200k cuts it first (words
-//! with one sign before them, three digits, runs of signs), a piece that stands in `words.txt` has its cost there,
+//! with one sign before them, three digits, runs of signs), a piece that stands in `data/o200k-costs.txt` has its cost there,
 //! and any other piece costs its bytes, which no tokenizer of bytes can exceed. Prose comes out a little too dear,
 //! hostile text at its worst case. Deliberately absent: exact numbers.
 
@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 /// Pieces that are frequent in what bots and botops say, and what each costs in o200k; a test holds each one to it.
 /// In the file those of one token come first, after an empty line those of two, then those of three.
 static WORDS: LazyLock<HashMap<&'static str, usize>> = LazyLock::new(|| {
-    let sections = include_str!("words.txt").split("\n\n").zip(1..);
+    let sections = include_str!("data/o200k-costs.txt").split("\n\n").zip(1..);
     sections.flat_map(|(section, cost)| section.lines().map(move |word| (word, cost))).collect()
 });
 

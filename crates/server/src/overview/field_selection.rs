@@ -31,7 +31,7 @@ pub(super) struct FieldNames(BTreeMap<String, FieldNames>);
 ///
 /// # Errors
 /// [`Code::FieldUnknown`] with the valid names at that place and the nearest one.
-pub(super) fn parse(fields: &str) -> Result<FieldNames, Error> {
+pub(super) fn parse_fields(fields: &str) -> Result<FieldNames, Error> {
     if fields.len() > LIMIT {
         return Err(Error::new(Code::ArgumentInvalid).field(
             "?fields",
@@ -70,7 +70,7 @@ pub(super) fn select(state: &Value, wanted: &FieldNames) -> Value {
 }
 
 /// The names in one canonical form: equal selections have equal keys.
-pub(super) fn key(wanted: &FieldNames) -> String {
+pub(super) fn cache_key(wanted: &FieldNames) -> String {
     let mut key = String::new();
     write_key(wanted, &mut key);
     key
@@ -90,17 +90,17 @@ fn write_key(names: &FieldNames, key: &mut String) {
 
 fn add(wanted: &mut FieldNames, name: &str) -> Result<(), Error> {
     let mut known: &FieldNames = &KNOWN;
-    let mut place = wanted;
+    let mut branch = wanted;
     let mut path = String::new();
     let mut is_new = false;
     for segment in name.split('.') {
         let Some(below) = known.0.get(segment) else { return Err(unknown(name, &path, known)) };
         // A whole part was asked for before: nothing narrower can be added to it.
-        if !path.is_empty() && !is_new && place.0.is_empty() {
+        if !path.is_empty() && !is_new && branch.0.is_empty() {
             return Ok(());
         }
-        is_new = !place.0.contains_key(segment);
-        place = place.0.entry(segment.to_owned()).or_default();
+        is_new = !branch.0.contains_key(segment);
+        branch = branch.0.entry(segment.to_owned()).or_default();
         known = below;
         if !path.is_empty() {
             path.push('.');
@@ -108,7 +108,7 @@ fn add(wanted: &mut FieldNames, name: &str) -> Result<(), Error> {
         path.push_str(segment);
     }
     // The whole part includes what was asked of it before.
-    place.0.clear();
+    branch.0.clear();
     Ok(())
 }
 
@@ -160,7 +160,7 @@ mod tests {
             "positions": [{"symbol": "A", "quantity": "1"}, {"symbol": "B", "quantity": "2"}],
             "performance": null,
         });
-        let mut chosen = select(&state, &parse(fields).unwrap());
+        let mut chosen = select(&state, &parse_fields(fields).unwrap());
         for name in ALWAYS {
             assert!(chosen.as_object_mut().unwrap().remove(name).is_some(), "{name} is missing");
         }
@@ -182,19 +182,22 @@ mod tests {
         for fields in ["account,account.cash_balance", "account.cash_balance,account"] {
             assert_eq!(chosen(fields), chosen("account"), "{fields}");
         }
-        let both = parse("account.buying_power,account.cash_balance").unwrap();
-        assert_eq!(key(&both), key(&parse("account.cash_balance,account.buying_power").unwrap()));
+        let both = parse_fields("account.buying_power,account.cash_balance").unwrap();
+        assert_eq!(
+            cache_key(&both),
+            cache_key(&parse_fields("account.cash_balance,account.buying_power").unwrap())
+        );
     }
 
     #[test]
     fn an_unknown_name_gets_the_valid_ones_and_the_nearest() {
-        let problem = parse("acount").unwrap_err().problem("id", chrono::Utc::now());
+        let problem = parse_fields("acount").unwrap_err().problem("id", chrono::Utc::now());
         assert_eq!(problem.context["nearest"], "account");
         assert!(problem.context["allowed"].as_array().unwrap().len() > 15);
-        let problem = parse("positions.simbol").unwrap_err().problem("id", chrono::Utc::now());
+        let problem = parse_fields("positions.simbol").unwrap_err().problem("id", chrono::Utc::now());
         assert_eq!(problem.context["nearest"], "positions.symbol");
         assert_eq!(problem.next_actions[0].path, "/api/v1/state?fields=positions.symbol");
-        assert!(parse(" , ").is_err());
-        assert!(parse("mode.paper").is_err());
+        assert!(parse_fields(" , ").is_err());
+        assert!(parse_fields("mode.paper").is_err());
     }
 }

@@ -1,9 +1,9 @@
-//! What goes to many clients at once, and the place each client has reached in it.
+//! What goes to many clients at once, and how far each client is.
 //!
 //! A message is framed once and written by one task to every client's socket that takes it; waking a task for each
 //! client would cost more than the writes. A client that does not take a whole frame, has something to say, or must be
-//! looked at, is handed to its own task, which goes on from the same place until it has caught up and gives the line
-//! back. Exactly one of the two writes at a time. Deliberately absent: what the messages say.
+//! checked, is handed to its own task, which goes on from the same frame until it has caught up and hands the connection
+//! back. Exactly one of the two writes at a time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -18,7 +18,7 @@ use botops_http::Wire;
 const QUEUE: usize = 1_024;
 
 /// Clients written to before other tasks get a turn.
-const TOGETHER: usize = 64;
+const CLIENTS_AT_ONCE: usize = 64;
 
 /// What every client gets. Cloning counts references.
 #[derive(Debug, Clone)]
@@ -46,20 +46,20 @@ pub(super) enum FrameKind {
 #[derive(Debug, Clone, Default)]
 pub(super) struct ClientCursor {
     /// The last event the client has.
-    pub cursor: u64,
+    pub last_event: u64,
     /// The frame it gets next, counted since the start.
     next: u64,
     /// Event frames before that one.
     events: u64,
     /// What its socket has not taken of the frame before, and the event in it.
-    rest: Bytes,
-    rest_of: Option<u64>,
+    unsent: Bytes,
+    unsent_event: Option<u64>,
 }
 
 /// What a client gets next.
 #[derive(Debug)]
 pub(super) enum NextFrame {
-    StreamFrame(StreamFrame),
+    Frame(StreamFrame),
     /// It has everything.
     Nothing,
     /// Events are gone from the queue that it never had.
@@ -78,14 +78,14 @@ pub(super) struct ClientConnection {
 struct WriteTurn {
     /// The broadcast writes, not the client's own task.
     is_shared: bool,
-    place: ClientCursor,
+    cursor: ClientCursor,
 }
 
 /// The frames of late, and everybody who gets the next ones.
 #[derive(Debug, Default)]
 pub(super) struct StreamBroadcast {
     queue: Mutex<FrameQueue>,
-    lines: Mutex<BTreeMap<u64, Arc<ClientConnection>>>,
+    clients: Mutex<BTreeMap<u64, Arc<ClientConnection>>>,
 }
 
 #[derive(Debug, Default)]
@@ -96,30 +96,31 @@ struct FrameQueue {
     events: u64,
     /// The number of the newest metrics: older ones are not worth sending any more.
     metrics: u64,
-    /// Names for clients.
-    clients: u64,
+    /// Ids given to clients so far.
+    last_id: u64,
 }
 
 impl StreamBroadcast {
     /// A client that gets what comes from now on, by its own task at first. It is forgotten by [`leave`](Self::leave).
-    pub fn join(&self, wire: Wire, cursor: u64) -> (u64, Arc<ClientConnection>, ClientCursor) {
+    pub fn join(&self, wire: Wire, last_event: u64) -> (u64, Arc<ClientConnection>, ClientCursor) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.clients += 1;
-        let name = queue.clients;
-        let place = ClientCursor { cursor, next: queue.end, events: queue.events, ..ClientCursor::default() };
+        queue.last_id += 1;
+        let id = queue.last_id;
+        let cursor =
+            ClientCursor { last_event, next: queue.end, events: queue.events, ..ClientCursor::default() };
         drop(queue);
-        let turn = Mutex::new(WriteTurn { is_shared: false, place: ClientCursor::default() });
-        let line = Arc::new(ClientConnection { wire, turn, handed: Notify::new() });
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).insert(name, line.clone());
-        (name, line, place)
+        let turn = Mutex::new(WriteTurn { is_shared: false, cursor: ClientCursor::default() });
+        let connection = Arc::new(ClientConnection { wire, turn, handed: Notify::new() });
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(id, connection.clone());
+        (id, connection, cursor)
     }
 
-    pub fn leave(&self, name: u64) {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+    pub fn leave(&self, id: u64) {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     pub fn is_empty(&self) -> bool {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Puts a frame into the queue and writes it to everybody who takes it at once.
@@ -127,51 +128,55 @@ impl StreamBroadcast {
         let (number, frame) = self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(kind, bytes);
         let mut after = 0;
         loop {
-            let some = self.some(after);
-            some.iter().for_each(|(_, line)| line.pass(number, &frame));
+            let some = self.next_clients(after);
+            some.iter().for_each(|(_, connection)| connection.write_frame(number, &frame));
             match some.last() {
-                Some((last, _)) if some.len() == TOGETHER => after = *last,
+                Some((last, _)) if some.len() == CLIENTS_AT_ONCE => after = *last,
                 _ => return,
             }
             tokio::task::yield_now().await;
         }
     }
 
-    fn some(&self, after: u64) -> Vec<(u64, Arc<ClientConnection>)> {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.range(after + 1..).take(TOGETHER).map(|(name, line)| (*name, line.clone())).collect()
+    fn next_clients(&self, after: u64) -> Vec<(u64, Arc<ClientConnection>)> {
+        let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients
+            .range(after + 1..)
+            .take(CLIENTS_AT_ONCE)
+            .map(|(id, connection)| (*id, connection.clone()))
+            .collect()
     }
 
-    /// The next frame of this place, which moves on behind it; outdated ones are passed over.
-    pub fn next(&self, place: &mut ClientCursor) -> NextFrame {
+    /// The next frame for this cursor, which moves on behind it; outdated ones are passed over.
+    pub fn next(&self, cursor: &mut ClientCursor) -> NextFrame {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let first = queue.end - u64::try_from(queue.frames.len()).unwrap_or(queue.end);
-            if place.next < first {
+            if cursor.next < first {
                 let before = queue.frames.front().map_or(queue.events, StreamFrame::events_before);
-                if before != place.events {
+                if before != cursor.events {
                     return NextFrame::Missed;
                 }
-                place.next = first;
+                cursor.next = first;
             }
-            let index = usize::try_from(place.next - first).unwrap_or(usize::MAX);
+            let index = usize::try_from(cursor.next - first).unwrap_or(usize::MAX);
             let Some(frame) = queue.frames.get(index) else { return NextFrame::Nothing };
-            let is_outdated = frame.kind == FrameKind::Metrics && place.next < queue.metrics;
-            if place.takes(frame) && !is_outdated {
-                place.pass(frame);
-                return NextFrame::StreamFrame(frame.clone());
+            let is_outdated = frame.kind == FrameKind::Metrics && cursor.next < queue.metrics;
+            if cursor.wants(frame) && !is_outdated {
+                cursor.advance(frame);
+                return NextFrame::Frame(frame.clone());
             }
-            place.pass(frame);
+            cursor.advance(frame);
         }
     }
 
-    /// Gives the line to the broadcast. False when there is a newer frame already.
-    pub fn give(&self, line: &ClientConnection, place: &ClientCursor) -> bool {
-        let mut turn = line.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        // While the turn is held no frame can pass this line by: it is in the queue by now, or comes to the line later.
-        let is_newest = self.queue.lock().unwrap_or_else(PoisonError::into_inner).end == place.next;
+    /// Leaves the connection to the broadcast. False when there is a newer frame already.
+    pub fn hand_to_broadcast(&self, connection: &ClientConnection, cursor: &ClientCursor) -> bool {
+        let mut turn = connection.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        // While the turn is held no frame can miss this connection: it is in the queue by now, or is written later.
+        let is_newest = self.queue.lock().unwrap_or_else(PoisonError::into_inner).end == cursor.next;
         if is_newest {
-            *turn = WriteTurn { is_shared: true, place: place.clone() };
+            *turn = WriteTurn { is_shared: true, cursor: cursor.clone() };
         }
         is_newest
     }
@@ -201,53 +206,53 @@ impl StreamFrame {
 
 impl ClientCursor {
     /// Whether the client is to get it: an event that it has already came out of the journal.
-    fn takes(&self, frame: &StreamFrame) -> bool {
-        !matches!(frame.kind, FrameKind::Event(seq) if seq <= self.cursor)
+    fn wants(&self, frame: &StreamFrame) -> bool {
+        !matches!(frame.kind, FrameKind::Event(seq) if seq <= self.last_event)
     }
 
-    fn pass(&mut self, frame: &StreamFrame) {
+    fn advance(&mut self, frame: &StreamFrame) {
         self.next += 1;
         self.events = frame.events;
     }
 
     /// The whole frame is on its way.
-    fn sent(&mut self, kind: FrameKind) {
+    fn record_sent(&mut self, kind: FrameKind) {
         if let FrameKind::Event(seq) = kind {
-            self.cursor = seq;
+            self.last_event = seq;
         }
     }
 
     /// The frame is under way from here on.
-    pub fn owe(&mut self, frame: StreamFrame) {
-        self.rest_of = if let FrameKind::Event(seq) = frame.kind { Some(seq) } else { None };
-        self.rest = frame.bytes;
+    pub fn set_unsent(&mut self, frame: StreamFrame) {
+        self.unsent_event = if let FrameKind::Event(seq) = frame.kind { Some(seq) } else { None };
+        self.unsent = frame.bytes;
     }
 }
 
 impl ClientConnection {
-    /// Writes a frame if it is the broadcast's turn, and hands the line over when it cannot be done at once.
-    fn pass(&self, number: u64, frame: &StreamFrame) {
+    /// Writes a frame if it is the broadcast's turn, and hands the connection to its own task when it cannot be done at once.
+    fn write_frame(&self, number: u64, frame: &StreamFrame) {
         let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        if !turn.is_shared || turn.place.next > number {
+        if !turn.is_shared || turn.cursor.next > number {
             return;
         }
-        let place = &mut turn.place;
-        // The others take a look at the client, which is its own task's.
+        let cursor = &mut turn.cursor;
+        // The other kinds check the client, which is its own task's.
         let can_be_written =
-            place.next == number && matches!(frame.kind, FrameKind::Event(_) | FrameKind::Metrics);
+            cursor.next == number && matches!(frame.kind, FrameKind::Event(_) | FrameKind::Metrics);
         if can_be_written {
-            if !place.takes(frame) {
-                place.pass(frame);
+            if !cursor.wants(frame) {
+                cursor.advance(frame);
                 return;
             }
             if let Ok(written) = self.wire.try_write(&frame.bytes) {
-                place.pass(frame);
+                cursor.advance(frame);
                 if written == frame.bytes.len() {
-                    place.sent(frame.kind);
+                    cursor.record_sent(frame.kind);
                     return;
                 }
-                place.owe(frame.clone());
-                place.rest.advance(written);
+                cursor.set_unsent(frame.clone());
+                cursor.unsent.advance(written);
             }
         }
         turn.is_shared = false;
@@ -255,7 +260,7 @@ impl ClientConnection {
     }
 
     /// Resolves when the client said something, left, or was handed over.
-    pub async fn disturbed(&self) {
+    pub async fn wait_for_turn(&self) {
         tokio::select! {
             // A connection that is gone is found out by reading.
             _ = self.wire.readable() => {}
@@ -263,27 +268,27 @@ impl ClientConnection {
         }
     }
 
-    /// Takes the line from the broadcast, where it left it.
-    pub fn take(&self) -> ClientCursor {
+    /// Takes the connection back from the broadcast, where that left it.
+    pub fn take_back(&self) -> ClientCursor {
         let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         turn.is_shared = false;
-        std::mem::take(&mut turn.place)
+        std::mem::take(&mut turn.cursor)
     }
 
-    /// Writes what is owed of the last frame. What the socket took is noted even when this is given up half-way.
+    /// Writes what is left of the last frame. What the socket took is noted even when this is given up half-way.
     ///
     /// # Errors
     /// The connection is gone.
-    pub async fn pay(&self, place: &mut ClientCursor) -> io::Result<()> {
-        while !place.rest.is_empty() {
-            match self.wire.try_write(&place.rest) {
-                Ok(written) => place.rest.advance(written),
+    pub async fn write_unsent(&self, cursor: &mut ClientCursor) -> io::Result<()> {
+        while !cursor.unsent.is_empty() {
+            match self.wire.try_write(&cursor.unsent) {
+                Ok(written) => cursor.unsent.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wire.writable().await?,
                 Err(error) => return Err(error),
             }
         }
-        if let Some(seq) = place.rest_of.take() {
-            place.cursor = seq;
+        if let Some(seq) = cursor.unsent_event.take() {
+            cursor.last_event = seq;
         }
         Ok(())
     }
@@ -327,38 +332,38 @@ mod tests {
 
     #[test]
     fn a_gap_without_events_is_passed_over_and_one_with_events_is_told() {
-        let lines = StreamBroadcast::default();
-        let push = |kind| lines.queue.lock().unwrap().push(kind, Bytes::new());
+        let clients = StreamBroadcast::default();
+        let push = |kind| clients.queue.lock().unwrap().push(kind, Bytes::new());
         let mut fresh = ClientCursor::default();
         let mut late = ClientCursor::default();
         push(FrameKind::Event(1));
         assert!(matches!(
-            lines.next(&mut fresh),
-            NextFrame::StreamFrame(StreamFrame { kind: FrameKind::Event(1), .. })
+            clients.next(&mut fresh),
+            NextFrame::Frame(StreamFrame { kind: FrameKind::Event(1), .. })
         ));
         for _ in 0..=QUEUE {
             push(FrameKind::Metrics);
         }
         // Of all these metrics only the newest is worth sending.
         assert!(matches!(
-            lines.next(&mut fresh),
-            NextFrame::StreamFrame(StreamFrame { kind: FrameKind::Metrics, .. })
+            clients.next(&mut fresh),
+            NextFrame::Frame(StreamFrame { kind: FrameKind::Metrics, .. })
         ));
-        assert!(matches!(lines.next(&mut fresh), NextFrame::Nothing));
-        assert!(matches!(lines.next(&mut late), NextFrame::Missed));
+        assert!(matches!(clients.next(&mut fresh), NextFrame::Nothing));
+        assert!(matches!(clients.next(&mut late), NextFrame::Missed));
     }
 
     #[test]
     fn an_event_out_of_the_journal_is_not_sent_twice() {
-        let lines = StreamBroadcast::default();
-        let mut place = ClientCursor { cursor: 7, ..ClientCursor::default() };
+        let clients = StreamBroadcast::default();
+        let mut cursor = ClientCursor { last_event: 7, ..ClientCursor::default() };
         for seq in [6, 7, 8] {
-            lines.queue.lock().unwrap().push(FrameKind::Event(seq), Bytes::new());
+            clients.queue.lock().unwrap().push(FrameKind::Event(seq), Bytes::new());
         }
         assert!(matches!(
-            lines.next(&mut place),
-            NextFrame::StreamFrame(StreamFrame { kind: FrameKind::Event(8), .. })
+            clients.next(&mut cursor),
+            NextFrame::Frame(StreamFrame { kind: FrameKind::Event(8), .. })
         ));
-        assert!(matches!(lines.next(&mut place), NextFrame::Nothing));
+        assert!(matches!(clients.next(&mut cursor), NextFrame::Nothing));
     }
 }
