@@ -28,7 +28,7 @@ impl Desk {
             .write(|connection| {
                 let rows = operations_log::live(connection, OperationKind::Config)?;
                 for row in &rows {
-                    operations_log::note_recovery(connection, &row.op_id)?;
+                    operations_log::count_recovery(connection, &row.op_id)?;
                 }
                 Ok(rows)
             })

@@ -81,7 +81,7 @@ pub(super) fn render_summary(
 }
 
 fn fits(text: &str) -> bool {
-    text.len() < SUMMARY_MAX_BYTES && tokens::at_most(text) < SUMMARY_MAX_TOKENS
+    text.len() < SUMMARY_MAX_BYTES && tokens::max_tokens(text) < SUMMARY_MAX_TOKENS
 }
 
 /// What the summary is cut from: computed once, whatever the number of tries.

@@ -449,7 +449,7 @@ impl Workflows {
                     let events = operations_log::events(connection, &id, 0)?;
                     let folded = Folded::of(&definition, &events);
                     if folded.state != RunState::Queued && !folded.suspended {
-                        operations_log::note_recovery(connection, &id)?;
+                        operations_log::count_recovery(connection, &id)?;
                     }
                     let op =
                         operations_log::load(connection, &id)?.ok_or_else(|| Error::new(Code::Internal))?;
