@@ -27,20 +27,24 @@ pub(super) struct BotCalls {
 }
 
 impl BotCalls {
-    pub fn new(link: Arc<BotLink>) -> Self {
+    pub(super) fn new(link: Arc<BotLink>) -> Self {
         Self { link }
     }
 
     /// What became of a command, asked of a bot that can say so.
-    pub async fn command_status(&self, path: &str) -> Result<CommandStatus, CallError> {
+    pub(super) async fn command_status(&self, path: &str) -> Result<CommandStatus, CallError> {
         self.get(COMMAND_STATUS, path).await
     }
 
-    pub async fn get<T: DeserializeOwned>(&self, capability: &str, path: &str) -> Result<T, CallError> {
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        capability: &str,
+        path: &str,
+    ) -> Result<T, CallError> {
         self.call(capability, |transport| transport.get(path), READ_DEADLINE).await
     }
 
-    pub async fn post<B: Serialize + Sync, T: DeserializeOwned>(
+    pub(super) async fn post<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
         capability: &str,
         path: &str,

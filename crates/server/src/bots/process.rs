@@ -108,7 +108,7 @@ impl BotProcesses {
     /// The processes behind a hello: what listens there, as the kernel says, and what hello names where the
     /// supervisor's mark shows that it is of the same start. A bot that listens from inside another process namespace
     /// shows neither, and a number that it names then means somebody else here.
-    pub fn behind(hello: &Hello, peer: Option<PeerProcess>) -> Self {
+    pub(super) fn behind(hello: &Hello, peer: Option<PeerProcess>) -> Self {
         let Some(peer) = peer else { return Self::default() };
         // Where the kernel and the bot name the same process, it needs no third witness.
         let agreed = || ProcessId::of_bot(hello.pid).filter(|named| peer.pid == named.pid);
@@ -130,18 +130,18 @@ impl BotProcesses {
     }
 
     /// The process that the bot names as its own without anything else that shows it, while it lives.
-    pub fn claimed_living(&self) -> Option<ProcessId> {
+    pub(super) fn claimed_living(&self) -> Option<ProcessId> {
         self.claimed.filter(|process| process.lives())
     }
 
     /// The same with the process that listens for the bot now. It may be another boot that has not answered yet.
-    pub fn with_listener(mut self, listener: Option<ProcessId>) -> Self {
+    pub(super) fn with_listener(mut self, listener: Option<ProcessId>) -> Self {
         self.known.extend(listener.filter(|listener| !self.known.contains(listener)));
         self
     }
 
     /// What the process table says of them all together: gone when none is left, stopped when all that are left are.
-    pub fn state(&self) -> ProcessState {
+    pub(super) fn state(&self) -> ProcessState {
         if self.known.is_empty() {
             // The bot alone can show that something lives, and never that the bot is gone.
             return if self.claimed_living().is_some() { ProcessState::Alive } else { ProcessState::Unknown };
@@ -159,12 +159,12 @@ impl BotProcesses {
     }
 
     /// CPU time that they and all they started have used, in kernel ticks.
-    pub fn cpu_ticks(&self) -> u64 {
+    pub(super) fn cpu_ticks(&self) -> u64 {
         self.all_living().into_iter().chain(self.claimed).map(ProcessId::cpu_ticks).sum()
     }
 
     /// Every living process of this boot: the known ones, what they started, and what carries their start's mark.
-    pub fn all_living(&self) -> Vec<ProcessId> {
+    pub(super) fn all_living(&self) -> Vec<ProcessId> {
         let mut all: Vec<ProcessId> = self.known.iter().copied().filter(|process| process.lives()).collect();
         all.extend(descendants(&all));
         all.extend(self.start.iter().flat_map(|start| find_marked(|found| found == start)));

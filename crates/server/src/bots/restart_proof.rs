@@ -109,7 +109,7 @@ pub(super) struct DeathEvidence<'a> {
     pub pid: Option<u32>,
     /// A living process that the bot named as its own, and that nothing else shows to be the bot.
     pub claimed: Option<u32>,
-    /// The supervisor's own word: `Some(true)` when it says that the bot does not run.
+    /// What the supervisor says: `Some(true)` when it says that the bot does not run.
     pub supervisor_says_stopped: Option<bool>,
     /// Since when nothing came from its socket, its event stream included.
     pub silent_for: Duration,
@@ -124,7 +124,7 @@ pub(super) struct DeathEvidence<'a> {
 }
 
 impl DeathEvidence<'_> {
-    pub fn decide(&self) -> UnaskedRestart {
+    pub(super) fn decide(&self) -> UnaskedRestart {
         use HoldReason::{Answers, NeverSeen, NoSupervisor, Restarting, Unseen};
         let address = self.address;
         if self.answers {

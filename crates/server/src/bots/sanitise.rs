@@ -14,7 +14,7 @@ use botops_core::text::clean;
 
 /// A sentence.
 const SENTENCE: usize = 500;
-/// An id: order, trade, transaction, life.
+/// An id: order, trade, transaction, boot.
 const ID: usize = 128;
 /// A word of a vocabulary: a code, a phase, a source.
 const WORD: usize = 64;

@@ -24,7 +24,7 @@ use botops_core::error::{Code, Error};
 /// How long a helper command (`systemctl`, the configured one) may take.
 const HELPER_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long the processes of a unit may outlive the word that it is stopped.
+/// How long the processes of a unit may outlive the report that it is stopped.
 const UNIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the bot must not inherit: the operator's key, and where a test lets botops die.

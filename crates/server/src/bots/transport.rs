@@ -111,12 +111,12 @@ impl fmt::Display for BotAddress {
 
 impl BotConnection {
     /// Whether it was made for this very endpoint.
-    pub fn is_to(&self, endpoint: BotEndpoint) -> bool {
+    pub(super) fn is_to(&self, endpoint: BotEndpoint) -> bool {
         self.endpoint == endpoint
     }
 
     /// Whether the endpoint that this was made for is still the one at its address; the error says why not.
-    pub fn check_endpoint(&self) -> Result<(), String> {
+    pub(super) fn check_endpoint(&self) -> Result<(), String> {
         match self.address.endpoint() {
             Ok(endpoint) if self.is_to(endpoint) => Ok(()),
             Ok(_) => Err("its socket was replaced a moment ago".to_owned()),
@@ -126,23 +126,23 @@ impl BotConnection {
     }
 
     /// The process at the other end; none where it cannot be seen from here.
-    pub fn peer(&self) -> Option<PeerProcess> {
+    pub(super) fn peer(&self) -> Option<PeerProcess> {
         let BotAddress::UnixSocket(socket) = &self.address;
         self.peer_pid.map(|pid| PeerProcess { pid, is_listener: holds_listener(pid, socket) })
     }
 
     /// A request of the poll, over a kept connection.
-    pub fn poll(&self, path: &str) -> RequestBuilder {
+    pub(super) fn poll(&self, path: &str) -> RequestBuilder {
         self.polls.get(url(path))
     }
 
     /// A read, over a connection of its own.
-    pub fn get(&self, path: &str) -> RequestBuilder {
+    pub(super) fn get(&self, path: &str) -> RequestBuilder {
         self.calls.get(url(path))
     }
 
     /// A command, over a connection of its own.
-    pub fn post(&self, path: &str) -> RequestBuilder {
+    pub(super) fn post(&self, path: &str) -> RequestBuilder {
         self.calls.post(url(path))
     }
 }

@@ -273,7 +273,7 @@ impl Events {
     }
 }
 
-/// What is known of a failure that came without its cause. `OTHER` is the word for what has no name of its own.
+/// What is known of a failure that came without its cause. `OTHER` stands for what has no name of its own.
 fn bare_failure(at: DateTime<Utc>, severity: Severity, message: &str) -> SemanticError {
     SemanticError {
         error_code: "OTHER".to_owned(),

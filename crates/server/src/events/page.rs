@@ -15,11 +15,11 @@ pub(super) enum EventFilter {
 }
 
 impl EventFilter {
-    pub fn of(kind: Option<EventKind>) -> Self {
+    pub(super) fn of(kind: Option<EventKind>) -> Self {
         kind.map_or(Self::All, Self::Kind)
     }
 
-    pub fn includes(self, event: &Event) -> bool {
+    pub(super) fn includes(self, event: &Event) -> bool {
         match self {
             Self::All => true,
             Self::Kind(kind) => event.kind == kind,
@@ -28,7 +28,7 @@ impl EventFilter {
     }
 
     /// Each with its own condition, so that what is rare is found through its index.
-    pub fn condition(self) -> &'static str {
+    pub(super) fn condition(self) -> &'static str {
         match self {
             Self::All => "?2 = ''",
             Self::Kind(_) => "kind = ?2",
@@ -39,7 +39,7 @@ impl EventFilter {
         }
     }
 
-    pub fn kind_name(self) -> String {
+    pub(super) fn kind_name(self) -> String {
         if let Self::Kind(kind) = self { kind_name(kind) } else { String::new() }
     }
 }

@@ -20,7 +20,7 @@ pub enum OperationKind {
 }
 
 impl OperationKind {
-    /// The word in the table.
+    /// The value in the table.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Config => "config",

@@ -27,7 +27,7 @@ pub(super) struct StateMoment<'a> {
 
 impl<'a> StateMoment<'a> {
     /// This moment.
-    pub fn now(snapshot: &'a BotSnapshot, extras: &'a OverviewExtras, ttl: Duration) -> Self {
+    pub(super) fn now(snapshot: &'a BotSnapshot, extras: &'a OverviewExtras, ttl: Duration) -> Self {
         Self {
             snapshot,
             extras,
@@ -38,12 +38,12 @@ impl<'a> StateMoment<'a> {
     }
 
     /// Whether the data is older than it should be, or there is none.
-    pub fn is_stale(&self) -> bool {
+    pub(super) fn is_stale(&self) -> bool {
         self.age.is_none_or(|age| age > self.ttl)
     }
 
     /// Whether nobody should act on the data.
-    pub fn is_very_old(&self) -> bool {
+    pub(super) fn is_very_old(&self) -> bool {
         self.age.is_none_or(|age| age > VERY_OLD)
     }
 }

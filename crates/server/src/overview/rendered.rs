@@ -33,7 +33,7 @@ pub(super) struct RenderedOverview {
 
 impl RenderedOverview {
     /// How long a client may keep the answer.
-    pub fn max_age(&self) -> Duration {
+    pub(super) fn max_age(&self) -> Duration {
         self.next_poll.saturating_duration_since(Instant::now())
     }
 }

@@ -17,12 +17,12 @@ static COSTS: LazyLock<HashMap<&'static str, usize>> = LazyLock::new(|| {
 });
 
 /// No text of these bytes has more o200k tokens than this.
-pub fn max_tokens(text: &str) -> usize {
+pub(super) fn max_tokens(text: &str) -> usize {
     pieces(text).map(|piece| piece.cost).sum()
 }
 
 /// The text as far as it stays within `budget` tokens once it stands in JSON; a cut ends in `…`.
-pub fn clip(text: &str, budget: usize) -> String {
+pub(super) fn clip(text: &str, budget: usize) -> String {
     let mut spent = 0;
     let mut end = 0;
     for piece in pieces(text) {

@@ -33,7 +33,10 @@ pub(super) struct StoreInner {
 
 impl StoreInner {
     /// Runs `work` on a kept connection, or on a new one.
-    pub fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreAbort>) -> Result<T, Error> {
+    pub(super) fn read<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreAbort>,
+    ) -> Result<T, Error> {
         let replaced = self.replaced.load(Ordering::Acquire);
         let kept = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match kept {
@@ -49,7 +52,7 @@ impl StoreInner {
     }
 
     /// Remembers that the file may be damaged, when this failure says so.
-    pub fn record_damage(&self, abort: &StoreAbort) {
+    pub(super) fn record_damage(&self, abort: &StoreAbort) {
         if matches!(abort, StoreAbort::Sql(error) if file::is_damage(error)) {
             self.suspect.store(true, Ordering::Relaxed);
         }

@@ -23,12 +23,12 @@ pub(in crate::bots) struct CommandFollower {
 }
 
 impl CommandFollower {
-    pub fn new(link: Arc<BotLink>, calls: BotCalls, open: Arc<OpenCommands>) -> Self {
+    pub(crate) fn new(link: Arc<BotLink>, calls: BotCalls, open: Arc<OpenCommands>) -> Self {
         Self { link, calls, open }
     }
 
     /// Asks about open commands as they come due, until the stop.
-    pub async fn run(self, stopping: CancellationToken) {
+    pub(crate) async fn run(self, stopping: CancellationToken) {
         loop {
             let due = self.open.next_due();
             tokio::select! {

@@ -42,7 +42,7 @@ pub(super) struct FollowedCommand {
 
 impl OpenCommands {
     /// Reads what an earlier run of botops left open.
-    pub async fn load(bot: &BotId, store: Store, events: Events) -> Result<Self, Error> {
+    pub(crate) async fn load(bot: &BotId, store: Store, events: Events) -> Result<Self, Error> {
         let key = format!("open_commands:{bot}");
         let asked = key.clone();
         let stored = store.read(move |connection| Ok(get_value(connection, &asked)?)).await?;

@@ -19,7 +19,7 @@ pub(in crate::bots) struct PendingCommand {
 }
 
 impl PendingCommand {
-    pub fn new(
+    pub(crate) fn new(
         open: Arc<OpenCommands>,
         verb: Verb,
         request: &CommandRequest,
@@ -46,7 +46,10 @@ impl PendingCommand {
 
     /// What this try did is known. It ends an earlier one of the same command when the bot speaks of that: by what it
     /// did, or by the answer that it kept. Otherwise the effect is as unknown as it was.
-    pub fn record_answer(mut self, answer: Result<CommandResult, Error>) -> Result<CommandResult, Error> {
+    pub(crate) fn record_answer(
+        mut self,
+        answer: Result<CommandResult, Error>,
+    ) -> Result<CommandResult, Error> {
         let Some(command) = self.command.take() else { return answer };
         self.open.forget(&command.sent_id);
         let error = match answer {
@@ -73,7 +76,7 @@ impl PendingCommand {
     }
 
     /// What it did is not known.
-    pub fn record_doubt(mut self) {
+    pub(crate) fn record_doubt(mut self) {
         if let Some(command) = self.command.take() {
             self.open.follow(command);
         }

@@ -41,7 +41,7 @@ pub(in crate::bots) struct BotLink {
 
 impl BotLink {
     /// Reads what an earlier run of botops knew.
-    pub async fn open(options: BotsOptions, store: Store, events: Events) -> Result<Self, Error> {
+    pub(crate) async fn open(options: BotsOptions, store: Store, events: Events) -> Result<Self, Error> {
         let saved = SavedBotState::load(&options.id, &store).await?;
         let snapshot = Arc::new(first_snapshot(&options.id, saved.as_ref()));
         Ok(Self {
@@ -61,7 +61,7 @@ impl BotLink {
     }
 
     /// A way to the bot for a call that wants `capability`, or why there is none.
-    pub fn connection_for_call(&self, capability: &str) -> Result<Arc<BotConnection>, CallError> {
+    pub(crate) fn connection_for_call(&self, capability: &str) -> Result<Arc<BotConnection>, CallError> {
         let snapshot = self.snapshot.load();
         let away =
             |reason: &str| CallError::NotDelivered(format!("the bot is {}: {reason}", snapshot.presence));
@@ -78,54 +78,54 @@ impl BotLink {
     }
 
     /// The processes of the boot that answered last.
-    pub fn processes(&self) -> BotProcesses {
+    pub(crate) fn processes(&self) -> BotProcesses {
         lock(&self.processes).clone()
     }
 
     /// The process that listens for the bot, whether it has answered or not.
-    pub fn listener(&self) -> Option<ProcessId> {
+    pub(crate) fn listener(&self) -> Option<ProcessId> {
         lock(&self.listener).filter(|listener| listener.lives())
     }
 
     /// The same together with what listens for the bot now.
-    pub fn current_processes(&self) -> BotProcesses {
+    pub(crate) fn current_processes(&self) -> BotProcesses {
         self.processes().with_listener(self.listener())
     }
 
     /// Remembers what listens at the other end of a new connection.
-    pub fn record_listener(&self, connection: &BotConnection) {
+    pub(crate) fn record_listener(&self, connection: &BotConnection) {
         *lock(&self.listener) = connection.peer().and_then(ProcessId::listening);
     }
 
     /// Another boot of the bot answered: these are its processes, and no restart is expected any more.
-    pub fn begin_boot(&self, processes: BotProcesses) {
+    pub(crate) fn begin_boot(&self, processes: BotProcesses) {
         *lock(&self.processes) = processes;
         *lock(&self.restart_until) = None;
     }
 
     /// Something came from the bot.
-    pub fn record_contact(&self) {
+    pub(crate) fn record_contact(&self) {
         *lock(&self.last_contact) = Some(Instant::now());
     }
 
     /// When anything last came from the bot in this run of botops.
-    pub fn last_contact(&self) -> Option<Instant> {
+    pub(crate) fn last_contact(&self) -> Option<Instant> {
         *lock(&self.last_contact)
     }
 
     /// Until then, a bot that is gone counts as being restarted.
-    pub fn expect_restart(&self, until: Instant) {
+    pub(crate) fn expect_restart(&self, until: Instant) {
         *lock(&self.restart_until) = Some(until);
     }
 
     /// How much longer a restart is expected to take.
-    pub fn restart_left(&self) -> Option<Duration> {
+    pub(crate) fn restart_left(&self) -> Option<Duration> {
         let until = (*lock(&self.restart_until))?;
         until.checked_duration_since(Instant::now())
     }
 
     /// What is known from now on, for every reader.
-    pub fn publish_snapshot(&self, snapshot: BotSnapshot) {
+    pub(crate) fn publish_snapshot(&self, snapshot: BotSnapshot) {
         let snapshot = Arc::new(snapshot);
         self.snapshot.store(snapshot.clone());
         self.changes.send_replace(snapshot);

@@ -38,7 +38,7 @@ pub(in crate::bots) struct BotLinkCounters {
 
 impl BotLinkCounters {
     /// The numbers now.
-    pub fn stats(&self) -> BotLinkStats {
+    pub(crate) fn stats(&self) -> BotLinkStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         BotLinkStats {
             polls: read(&self.polls),

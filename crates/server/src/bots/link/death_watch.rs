@@ -45,19 +45,24 @@ pub(super) struct DeathWatch {
 }
 
 impl DeathWatch {
-    pub fn new(link: Arc<BotLink>) -> Self {
+    pub(super) fn new(link: Arc<BotLink>) -> Self {
         Self { link, cpu: None, pending: None, outside: None, started_at: Instant::now() }
     }
 
     /// Resolves when evidence from outside has come; never while none is collected.
-    pub async fn wait_for_evidence(&mut self) {
+    pub(super) async fn wait_for_evidence(&mut self) {
         let Some(pending) = &mut self.pending else { return std::future::pending().await };
         self.outside = Some(pending.await);
         self.pending = None;
     }
 
     /// Collects what is known of a bot that does not answer, and decides whether it is proven dead.
-    pub fn decide(&mut self, presence: Presence, hello: Option<&Hello>, answers: bool) -> UnaskedRestart {
+    pub(super) fn decide(
+        &mut self,
+        presence: Presence,
+        hello: Option<&Hello>,
+        answers: bool,
+    ) -> UnaskedRestart {
         if answers {
             (self.cpu, self.pending, self.outside) = (None, None, None);
         }

@@ -2,7 +2,7 @@
 //!
 //! Follows `GET events` of the bot, whose ids are `<boot_epoch>/<seq>`. The event up to which they were taken over
 //! is stored together with each event, so that neither a restart of botops nor one of the bot repeats or skips any
-//! without a word. When the store is behind, nothing is read: the bot's own bounded buffer fills, not our memory.
+//! unnoticed. When the store is behind, nothing is read: the bot's own bounded buffer fills, not our memory.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -35,14 +35,14 @@ pub(super) struct SavedBotState {
 
 impl SavedBotState {
     /// Reads what an earlier run of botops stored.
-    pub async fn load(id: &BotId, store: &Store) -> Result<Option<Self>, Error> {
+    pub(super) async fn load(id: &BotId, store: &Store) -> Result<Option<Self>, Error> {
         let key = saved_key(id);
         let saved = store.read(move |connection| Ok(get_value(connection, &key)?)).await?;
         // What an older botops wrote and this one cannot read is as good as nothing.
         Ok(saved.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    pub fn known_processes(&self) -> BotProcesses {
+    pub(super) fn known_processes(&self) -> BotProcesses {
         let mut processes = self.processes.clone();
         // The bot alone may have said so, so it is never touched.
         processes.claimed = processes.claimed.or(self.process);
@@ -83,13 +83,19 @@ pub(super) struct ReportSaver {
 
 impl ReportSaver {
     /// There is something new to store: a report of this size, or a confirmation of the last one.
-    pub fn record_change(&mut self, report_bytes: Option<usize>) {
+    pub(super) fn record_change(&mut self, report_bytes: Option<usize>) {
         self.unsaved = true;
         self.bytes = report_bytes.unwrap_or(self.bytes);
     }
 
     /// Stores what is known when it is due, or at once.
-    pub fn save(&mut self, snapshot: &BotSnapshot, processes: BotProcesses, store: &Store, at_once: bool) {
+    pub(super) fn save(
+        &mut self,
+        snapshot: &BotSnapshot,
+        processes: BotProcesses,
+        store: &Store,
+        at_once: bool,
+    ) {
         let times = u32::try_from(self.bytes / SAVE_BYTES + 1).unwrap_or(u32::MAX);
         let due = self.saved_at.is_none_or(|at| at.elapsed() >= SAVE_EVERY.saturating_mul(times));
         if !self.unsaved || !(due || at_once) {

@@ -19,7 +19,7 @@ pub(super) struct SseParser {
 
 impl SseParser {
     /// Takes the next bytes; returns the events that are complete now.
-    pub fn push(&mut self, bytes: &[u8]) -> Vec<Result<Vec<u8>, EventTooLarge>> {
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<Result<Vec<u8>, EventTooLarge>> {
         let mut complete = Vec::new();
         for &byte in bytes {
             let second_half = byte == b'\n' && self.after_carriage_return;

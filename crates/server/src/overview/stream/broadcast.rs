@@ -102,7 +102,7 @@ struct FrameQueue {
 
 impl StreamBroadcast {
     /// A client that gets what comes from now on, by its own task at first. It is forgotten by [`leave`](Self::leave).
-    pub fn join(&self, wire: Wire, last_event: u64) -> (u64, Arc<ClientConnection>, ClientCursor) {
+    pub(super) fn join(&self, wire: Wire, last_event: u64) -> (u64, Arc<ClientConnection>, ClientCursor) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.last_id += 1;
         let id = queue.last_id;
@@ -115,16 +115,16 @@ impl StreamBroadcast {
         (id, connection, cursor)
     }
 
-    pub fn leave(&self, id: u64) {
+    pub(super) fn leave(&self, id: u64) {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Puts a frame into the queue and writes it to everybody who takes it at once.
-    pub async fn broadcast(&self, kind: FrameKind, bytes: Bytes) {
+    pub(super) async fn broadcast(&self, kind: FrameKind, bytes: Bytes) {
         let (number, frame) = self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(kind, bytes);
         let mut after = 0;
         loop {
@@ -148,7 +148,7 @@ impl StreamBroadcast {
     }
 
     /// The next frame for this cursor, which moves on behind it; outdated ones are passed over.
-    pub fn next(&self, cursor: &mut ClientCursor) -> NextFrame {
+    pub(super) fn next(&self, cursor: &mut ClientCursor) -> NextFrame {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let first = queue.end - u64::try_from(queue.frames.len()).unwrap_or(queue.end);
@@ -171,7 +171,7 @@ impl StreamBroadcast {
     }
 
     /// Leaves the connection to the broadcast. False when there is a newer frame already.
-    pub fn hand_to_broadcast(&self, connection: &ClientConnection, cursor: &ClientCursor) -> bool {
+    pub(super) fn hand_to_broadcast(&self, connection: &ClientConnection, cursor: &ClientCursor) -> bool {
         let mut turn = connection.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // While the turn is held no frame can miss this connection: it is in the queue by now, or is written later.
         let is_newest = self.queue.lock().unwrap_or_else(PoisonError::into_inner).end == cursor.next;
@@ -223,7 +223,7 @@ impl ClientCursor {
     }
 
     /// The frame is under way from here on.
-    pub fn set_unsent(&mut self, frame: StreamFrame) {
+    pub(super) fn set_unsent(&mut self, frame: StreamFrame) {
         self.unsent_event = if let FrameKind::Event(seq) = frame.kind { Some(seq) } else { None };
         self.unsent = frame.bytes;
     }
@@ -260,7 +260,7 @@ impl ClientConnection {
     }
 
     /// Resolves when the client said something, left, or was handed over.
-    pub async fn wait_for_turn(&self) {
+    pub(super) async fn wait_for_turn(&self) {
         tokio::select! {
             // A connection that is gone is found out by reading.
             _ = self.wire.readable() => {}
@@ -269,7 +269,7 @@ impl ClientConnection {
     }
 
     /// Takes the connection back from the broadcast, where that left it.
-    pub fn take_back(&self) -> ClientCursor {
+    pub(super) fn take_back(&self) -> ClientCursor {
         let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         turn.is_shared = false;
         std::mem::take(&mut turn.cursor)
@@ -279,7 +279,7 @@ impl ClientConnection {
     ///
     /// # Errors
     /// The connection is gone.
-    pub async fn write_unsent(&self, cursor: &mut ClientCursor) -> io::Result<()> {
+    pub(super) async fn write_unsent(&self, cursor: &mut ClientCursor) -> io::Result<()> {
         while !cursor.unsent.is_empty() {
             match self.wire.try_write(&cursor.unsent) {
                 Ok(written) => cursor.unsent.advance(written),

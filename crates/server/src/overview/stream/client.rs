@@ -27,10 +27,10 @@ const REPLAY_PAGE: usize = 200;
 
 /// Close codes of RFC 6455 that are used here.
 mod close_code {
-    pub const GOING_AWAY: u16 = 1001;
-    pub const POLICY: u16 = 1008;
-    pub const INTERNAL: u16 = 1011;
-    pub const TRY_AGAIN_LATER: u16 = 1013;
+    pub(super) const GOING_AWAY: u16 = 1001;
+    pub(super) const POLICY: u16 = 1008;
+    pub(super) const INTERNAL: u16 = 1011;
+    pub(super) const TRY_AGAIN_LATER: u16 = 1013;
 }
 
 /// Why a client's stream ends.

@@ -34,13 +34,13 @@ pub(super) struct ClientSeat {
 impl ClientSeat {
     /// # Errors
     /// [`botops_core::error::Code::StreamFull`].
-    pub fn take(context: &Arc<StreamContext>) -> Result<Self, Error> {
+    pub(super) fn take(context: &Arc<StreamContext>) -> Result<Self, Error> {
         context.hub.enter()?;
         Ok(Self { context: context.clone(), id: None })
     }
 
     /// From here on the client gets what is broadcast.
-    pub fn join(&mut self, wire: Wire, last_event: u64) -> (Arc<ClientConnection>, ClientCursor) {
+    pub(super) fn join(&mut self, wire: Wire, last_event: u64) -> (Arc<ClientConnection>, ClientCursor) {
         let (id, connection, cursor) = self.context.hub.clients.join(wire, last_event);
         self.id = Some(id);
         (connection, cursor)

@@ -24,7 +24,7 @@ pub(in crate::overview) struct StreamHub {
 
 impl StreamHub {
     /// No client yet; `seq` is where the journal stands.
-    pub fn new(max_clients: usize, seq: u64) -> Self {
+    pub(crate) fn new(max_clients: usize, seq: u64) -> Self {
         Self {
             clients: StreamBroadcast::default(),
             seq: AtomicU64::new(seq),
@@ -38,22 +38,22 @@ impl StreamHub {
     }
 
     /// Clients now.
-    pub fn clients(&self) -> usize {
+    pub(crate) fn clients(&self) -> usize {
         self.seats_taken.load(Ordering::Relaxed)
     }
 
     /// Frames broadcast since start.
-    pub fn messages(&self) -> u64 {
+    pub(crate) fn messages(&self) -> u64 {
         self.messages.load(Ordering::Relaxed)
     }
 
     /// Clients closed because they did not keep up.
-    pub fn closed_slow(&self) -> u64 {
+    pub(crate) fn closed_slow(&self) -> u64 {
         self.closed_slow.load(Ordering::Relaxed)
     }
 
     /// Clients refused because there was no room.
-    pub fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 

@@ -15,4 +15,4 @@ mod tickets;
 
 pub(super) use server::StreamServer;
 pub(super) use tickets::StreamAdmission;
-pub use tickets::StreamTicketView;
+pub(super) use tickets::StreamTicketView;

@@ -37,7 +37,7 @@ pub(in crate::overview) struct StreamServer {
 
 impl StreamServer {
     /// A stream of what is rendered and of this journal, without a client yet.
-    pub fn new(
+    pub(crate) fn new(
         options: &OverviewOptions,
         events: Events,
         rendered: Arc<ArcSwap<RenderedOverview>>,
@@ -49,7 +49,7 @@ impl StreamServer {
     }
 
     /// Its clients.
-    pub fn hub(&self) -> &StreamHub {
+    pub(crate) fn hub(&self) -> &StreamHub {
         &self.context.hub
     }
 
@@ -57,7 +57,7 @@ impl StreamServer {
     ///
     /// # Errors
     /// [`Code::StreamFull`], [`Code::Stopping`].
-    pub fn open(
+    pub(crate) fn open(
         &self,
         upgrade: WebSocketUpgrade,
         wire: Wire,
@@ -79,7 +79,7 @@ impl StreamServer {
     }
 
     /// Turns the journal and the clock into frames until the stop.
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         let context = &*self.context;
         let hub = &context.hub;
         let mut events = context.events.subscribe();

@@ -26,7 +26,7 @@ struct StreamTicket {
 
 /// `POST stream/ticket`: what a browser connects with instead of the key.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct StreamTicketView {
+pub(crate) struct StreamTicketView {
     /// Good for one connection.
     #[schema(example = "st_4kz7w3p2m5q6r8t9v0x1y2z3a4")]
     pub ticket: String,
@@ -60,7 +60,7 @@ impl StreamTickets {
     ///
     /// # Errors
     /// [`Code::Internal`] when the system has no randomness to give.
-    pub fn issue(&self, actor: &Actor) -> Result<StreamTicketView, Error> {
+    pub(crate) fn issue(&self, actor: &Actor) -> Result<StreamTicketView, Error> {
         let mut random = [0_u8; 20];
         getrandom::fill(&mut random).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
         let ticket = format!("st_{}", data_encoding::BASE32_NOPAD.encode(&random).to_lowercase());
@@ -83,7 +83,7 @@ impl StreamTickets {
     ///
     /// # Errors
     /// [`Code::AuthTicketInvalid`].
-    pub fn redeem(&self, ticket: &str) -> Result<StreamAdmission, Error> {
+    pub(crate) fn redeem(&self, ticket: &str) -> Result<StreamAdmission, Error> {
         // A random name of 160 bits is looked up by hash: the time tells nothing about other tickets.
         let found = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(ticket);
         let Some(found) = found else {
