@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::handle::{StartedRun, Workflows};
 use super::views::{RunPageView, WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};
-use crate::ops_log::StoredActor;
+use crate::operations_log::StoredActor;
 use botops_core::error::{Code, Error, Problem};
 use botops_http::{self, Actor, Idempotency, Json, Path, Query, Routes, json_with_status, routes};
 

@@ -148,7 +148,7 @@ struct MaintenanceView {
 /// Waits for the checks (a running one is joined; one a second old is taken) and answers with the new status.
 #[utoipa::path(post, path = "/api/v1/health/check", tag = "health", security(("api_key" = ["operate"])),
     request_body = CheckHealthRequest,
-    responses((status = 200, description = "Seen", content_type = "application/json", body = Object,
+    responses((status = 200, description = "BotSnapshot", content_type = "application/json", body = Object,
         example = json!({"success": true, "overall_status": "HEALTHY", "components": []})),
         (status = 404, description = "Refused: HLT_001", body = Problem),
         (status = 409, description = "Refused: HLT_011", body = Problem)))]
