@@ -16,7 +16,7 @@ use super::commands::CommandAsker;
 use super::handle::Bots;
 use crate::events::{Events, NewEvent};
 use botops_contract::{CommandRequest, EventKind, Exposure, Mode, Outcome, Phase, Severity, Verb};
-use botops_core::error::{Code, Effect, Error, Problem};
+use botops_core::error::{Code, Effect, Error};
 use botops_http::{self, Actor, Idempotency, Json, Query, Routes, routes};
 
 /// How long a reason is.
@@ -203,15 +203,78 @@ fn check_request(verb: Verb, request: ControlRequest) -> Result<(String, Value),
 /// The routes of the control verbs.
 pub fn routes() -> Routes<BotControl> {
     Routes::new([
-        routes!(pause),
-        routes!(resume),
-        routes!(cancel_orders),
-        routes!(flatten),
-        routes!(probe_session),
-        routes!(reauth),
-        routes!(reset_breaker),
-        routes!(halt),
-        routes!(shutdown),
+        routes!(pause.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
+        routes!(resume.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
+        routes!(cancel_orders.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
+        routes!(flatten.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
+        routes!(probe_session.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
+        routes!(reauth.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
+        routes!(reset_breaker.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
+        routes!(halt.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
+        routes!(shutdown.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
     ])
 }
 
@@ -226,12 +289,7 @@ macro_rules! verb {
             params(ControlQuery,
                 ("Idempotency-Key" = Option<String>, Header, description = "The command's id: it acts once")),
             request_body = ControlRequest,
-            responses((status = 200, description = "Done, or predicted", body = ControlView, example = json!(example_view())),
-                (status = 409, description = "BOT_003: the bot refused. BOT_004: it cannot do this", body = Problem),
-                (status = 422, description = "BOT_022: no reason", body = Problem),
-                (status = 502, description = "BOT_005: the answer proves nothing; it may have happened", body = Problem),
-                (status = 503, description = "BOT_001: nothing was delivered", body = Problem),
-                (status = 504, description = "BOT_002: it may have happened; a later `control` event says how it ended", body = Problem)))]
+            responses((status = 200, description = "Done, or predicted", body = ControlView, example = json!(example_view()))))]
         async fn $name(
             State(control): State<BotControl>,
             actor: Actor,

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::listing::{ErrorList, ListedError};
 use crate::events::{example_failure, page_limit};
 use botops_contract::SemanticError;
-use botops_core::error::{Error, Problem};
+use botops_core::error::Error;
 use botops_http::{Document, Query, Routes, routes};
 
 /// A page of failures, newest first.
@@ -56,7 +56,7 @@ struct FailureView {
 
 /// The routes of the list.
 pub fn routes() -> Routes<ErrorList> {
-    Routes::new([routes!(list_errors)])
+    Routes::new([routes!(list_errors.refuses(StoreUnavailable))])
 }
 
 /// Which failures.
@@ -76,11 +76,7 @@ struct ErrorQuery {
 /// Newest first, of the bot and of botops, each with code, cause, impact and remediation, whatever kind of event carried
 /// it; those that stand in the bot's state alone are among them. Send `next` as `after` for older ones.
 #[utoipa::path(get, path = "/api/v1/errors", tag = "state", security(("api_key" = ["read"])), params(ErrorQuery),
-    responses(
-        (status = 200, description = "A page", body = ErrorPageView, example = json!(example_page())),
-        (status = 400, description = "Refused: API_007", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Refused: SRV_002", body = Problem,
-            content_type = "application/problem+json")))]
+    responses((status = 200, description = "A page", body = ErrorPageView, example = json!(example_page()))))]
 async fn list_errors(
     State(errors): State<ErrorList>,
     Query(query): Query<ErrorQuery>,

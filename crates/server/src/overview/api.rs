@@ -16,17 +16,17 @@ use super::metrics::MetricsView;
 use super::state_view::StateView;
 use super::stream::{StreamAdmission, StreamTicketView};
 use super::summary_view::SummaryView;
-use botops_core::error::{Code, Error, Problem};
+use botops_core::error::{Code, Error};
 use botops_http::{Actor, Operations, Query, Ready, Routes, Wire, accepts, json_with_status, routes};
 
 /// The routes of the overview.
 pub fn routes() -> Routes<Overview> {
     Routes::new([
-        routes!(get_state),
+        routes!(get_state.refuses(FieldUnknown)),
         routes!(get_summary),
         routes!(get_metrics),
         routes!(create_stream_ticket),
-        routes!(open_stream),
+        routes!(open_stream.refuses(AuthTicketInvalid, UpgradeRequired, StreamFull, Stopping)),
     ])
 }
 
@@ -53,12 +53,8 @@ struct StateQuery {
 /// Everything that is known of the bot, with its age. Never asks the bot: the data is as old as `data_age_seconds`
 /// says, also while the bot is away. `fields=` narrows it; mode and age are always there.
 #[utoipa::path(get, path = "/api/v1/state", tag = "state", security(("api_key" = ["read"])), params(StateQuery),
-    responses(
-        (status = 200, description = "The state", body = StateView, headers(("ETag" = String, description = "Send it back as `If-None-Match`")),
-            example = json!(example::state())),
-        (status = 304, description = "Nothing changed since the `ETag` sent as `If-None-Match`"),
-        (status = 400, description = "Refused: API_010 (unknown field; `context.allowed` lists the valid ones), API_007",
-            body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, description = "The state", body = StateView, headers(("ETag" = String, description = "Send it back as `If-None-Match`")),
+            example = json!(example::state())), (status = 304, description = "Nothing changed since the `ETag` sent as `If-None-Match`")))]
 async fn get_state(
     State(overview): State<Overview>,
     Query(query): Query<StateQuery>,
@@ -150,15 +146,7 @@ struct StreamQuery {
 /// stops, a `goodbye` comes first and the code is 1001. Messages from the client are ignored.
 #[utoipa::path(get, path = "/api/v1/stream", tag = "state",
     security(("api_key" = ["read"]), ("ticket" = [])), params(StreamQuery),
-    responses(
-        (status = 101, description = "The stream begins"),
-        (status = 400, description = "Refused: API_007", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Refused: AUTH_001, AUTH_002, AUTH_005", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 426, description = "Refused: API_015 (no WebSocket handshake)", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 503, description = "Refused: API_014 (no room), SRV_003", body = Problem,
-            content_type = "application/problem+json")))]
+    responses((status = 101, description = "The stream begins")))]
 async fn open_stream(
     State(overview): State<Overview>,
     Query(query): Query<StreamQuery>,
