@@ -16,7 +16,7 @@ use botops_core::error::Error;
 use botops_core::failpoints;
 use botops_core::tasks::{OnFailure, Tasks};
 use botops_core::telemetry::{HttpMetrics, Metrics};
-use botops_http::{self, Cors, Guard, GuardOptions, Keys, Operations};
+use botops_http::{self, ApiKeys, CorsPolicy, GuardOptions, OperationIndex, RequestGuard};
 use botops_server::events::NewEvent;
 use botops_server::health::Health;
 use botops_server::{bots, overview};
@@ -91,13 +91,13 @@ impl App {
                 stopping: tasks.stopping(),
             },
         )?;
-        let operations = Operations::new(&operations, &HttpMetrics::new(&metrics));
+        let operations = OperationIndex::new(&operations, &HttpMetrics::new(&metrics));
         let options = GuardOptions {
-            keys: Keys::new(settings.token.clone(), &settings.keys, settings.rate_limit),
+            keys: ApiKeys::new(settings.token.clone(), &settings.keys, settings.rate_limit),
             operations: overview::with_ready(operations, &handles.overview),
-            cors: Cors::new(settings.cors_origins.clone()),
+            cors: CorsPolicy::new(settings.cors_origins.clone()),
         };
-        let guard = Arc::new(Guard::new(router, options));
+        let guard = Arc::new(RequestGuard::new(router, options));
         spawn_guard_pruning(guard.clone(), &tasks);
         let serving = botops_http::serve(listening, guard, tasks.clone(), connection_limit());
         tasks.spawn("listener", OnFailure::Stop, serving);
@@ -153,7 +153,7 @@ fn log_start(settings: &Settings, address: SocketAddr, handles: &FeatureHandles)
     ));
 }
 
-fn spawn_guard_pruning(guard: Arc<Guard>, tasks: &Tasks) {
+fn spawn_guard_pruning(guard: Arc<RequestGuard>, tasks: &Tasks) {
     let stopping = tasks.stopping();
     tasks.spawn("guard-housekeeping", OnFailure::Log, async move {
         loop {

@@ -17,7 +17,7 @@ use crate::settings::{
 };
 use crate::terminal::{print_line, report_failure, report_refusal};
 use crate::{ask, demo, routes};
-use botops_http::{KeyFile, Scope, new_key};
+use botops_http::{KeyFile, KeyScope, new_key};
 use botops_server::configs::{self, AuditHead};
 
 #[derive(Debug, Parser)]
@@ -75,7 +75,7 @@ enum KeyCommand {
         id: String,
         /// What it may do: read, operate, config, admin
         #[arg(long, value_delimiter = ',', default_value = "read")]
-        scopes: Vec<Scope>,
+        scopes: Vec<KeyScope>,
         /// When it ends, such as `90d`
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
@@ -178,7 +178,7 @@ fn verify_audit(file: &std::path::Path, key_file: Option<&std::path::Path>, head
 }
 
 fn print_random_key() -> ExitCode {
-    match new_key("random".to_owned(), [Scope::Read].into_iter().collect(), None) {
+    match new_key("random".to_owned(), [KeyScope::Read].into_iter().collect(), None) {
         Ok((key, _)) => {
             print_line(key.expose_secret());
             ExitCode::SUCCESS
@@ -187,7 +187,7 @@ fn print_random_key() -> ExitCode {
     }
 }
 
-fn add_key(id: String, scopes: Vec<Scope>, expires: Option<&str>, path: &std::path::Path) -> ExitCode {
+fn add_key(id: String, scopes: Vec<KeyScope>, expires: Option<&str>, path: &std::path::Path) -> ExitCode {
     let mut file = if path.exists() {
         match KeyFile::read(path) {
             Ok(file) => file,

@@ -17,7 +17,7 @@ use crate::settings::{
     BOT_SUPERVISOR_COMMAND, BOT_SUPERVISOR_PID_FILE, SettingError, SettingFlags, SettingSources, Settings,
 };
 use crate::terminal::{print_line, report_refusal};
-use botops_http::{Scope, new_key};
+use botops_http::{KeyScope, new_key};
 use botops_server::bots::Presence;
 
 /// How long the bot may take to end before it is killed.
@@ -125,7 +125,7 @@ fn demo_settings(options: &DemoOptions, folder: &DemoFolder) -> Result<Settings,
     let mut sources = SettingSources::read(&flags).map_err(lines)?;
     if sources.get(&BOT_API_AUTH_TOKEN).is_none() {
         let (key, _) =
-            new_key("demo".to_owned(), [Scope::Admin].into_iter().collect(), None).map_err(|e| vec![e])?;
+            new_key("demo".to_owned(), [KeyScope::Admin].into_iter().collect(), None).map_err(|e| vec![e])?;
         sources.set_default(&BOT_API_AUTH_TOKEN, key.expose_secret());
     }
     let bot = bot_command(options, folder, &sources).map_err(|problem| vec![problem])?;

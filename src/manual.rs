@@ -12,8 +12,8 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use botops_core::error::{Code, Effect, Error, Kind, NextAction, RetryClass, Severity};
-use botops_http::{Document, Path, Routes, accepts, routes};
+use botops_core::error::{Code, Effect, Error, ErrorType, NextAction, RetryClass, Severity};
+use botops_http::{FeatureRoutes, Path, RenderedDocument, accepts, routes};
 
 /// The texts change with the program only.
 const FRESH: Duration = Duration::from_secs(3_600);
@@ -29,7 +29,7 @@ pub(crate) struct ErrorCodeView {
     /// The HTTP status it travels with.
     status: u16,
     /// The class of failure.
-    error_type: Kind,
+    error_type: ErrorType,
     /// How much attention it wants.
     severity: Severity,
     /// Why it happens.
@@ -61,12 +61,12 @@ pub(crate) struct Manual {
 
 #[derive(Debug)]
 struct ManualPages {
-    api: OnceLock<Document>,
-    catalogue: Document,
-    catalogue_markdown: Document,
-    codes: BTreeMap<&'static str, (Document, Document)>,
-    llms: Document,
-    docs: BTreeMap<&'static str, Document>,
+    api: OnceLock<RenderedDocument>,
+    catalogue: RenderedDocument,
+    catalogue_markdown: RenderedDocument,
+    codes: BTreeMap<&'static str, (RenderedDocument, RenderedDocument)>,
+    llms: RenderedDocument,
+    docs: BTreeMap<&'static str, RenderedDocument>,
 }
 
 impl Manual {
@@ -79,22 +79,24 @@ impl Manual {
         let markdown: Vec<String> = views.iter().map(error_code_markdown).collect();
         let mut codes = BTreeMap::new();
         for ((code, view), text) in Code::ALL.iter().zip(&views).zip(&markdown) {
-            let pages =
-                (Document::of_json(view)?, Document::new(text.clone(), "text/markdown; charset=utf-8"));
+            let pages = (
+                RenderedDocument::of_json(view)?,
+                RenderedDocument::new(text.clone(), "text/markdown; charset=utf-8"),
+            );
             codes.insert(code.row().code, pages);
         }
         let pages = ManualPages {
             api: OnceLock::new(),
-            catalogue: Document::of_json(&ErrorCatalogueView { items: views })?,
-            catalogue_markdown: Document::new(
+            catalogue: RenderedDocument::of_json(&ErrorCatalogueView { items: views })?,
+            catalogue_markdown: RenderedDocument::new(
                 format!("# Error catalogue\n\n{}", markdown.join("\n")),
                 "text/markdown; charset=utf-8",
             ),
             codes,
-            llms: Document::new(LLMS, "text/plain; charset=utf-8"),
+            llms: RenderedDocument::new(LLMS, "text/plain; charset=utf-8"),
             docs: DOCS
                 .iter()
-                .map(|(name, text)| (*name, Document::new(*text, "text/markdown; charset=utf-8")))
+                .map(|(name, text)| (*name, RenderedDocument::new(*text, "text/markdown; charset=utf-8")))
                 .collect(),
         };
         Ok(Self { shared: Arc::new(pages) })
@@ -167,8 +169,8 @@ fn error_code_markdown(view: &ErrorCodeView) -> String {
 }
 
 /// The routes of the manual.
-pub(crate) fn routes() -> Routes<Manual> {
-    Routes::new([
+pub(crate) fn routes() -> FeatureRoutes<Manual> {
+    FeatureRoutes::new([
         routes!(list_error_codes),
         routes!(get_error_code.refuses(ErrorCodeUnknown)),
         routes!(get_error_code_short.refuses(ErrorCodeUnknown)),
@@ -233,7 +235,7 @@ fn respond_code_page(manual: &Manual, code: &str, headers: &HeaderMap) -> Result
 #[utoipa::path(get, path = "/api/openapi.json", tag = "manual", security(()),
     responses((status = 200, description = "This document", content_type = "application/json")))]
 async fn get_openapi(State(manual): State<Manual>, headers: HeaderMap) -> Response {
-    let api = manual.shared.api.get_or_init(|| Document::new(compact_json(API), "application/json"));
+    let api = manual.shared.api.get_or_init(|| RenderedDocument::new(compact_json(API), "application/json"));
     api.respond(&headers, FRESH)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::app::{App, StartError};
 use crate::settings::{BOT_DATA_DIR, BOT_LOG_DIR, Settings};
 use crate::terminal::{report_failure, report_refusal};
-use botops_core::signals::{Asked, Signals};
+use botops_core::signals::{SignalRequest, Signals};
 use botops_core::telemetry;
 
 /// Starts, calls `ready` once the API answers, serves until a signal asks for the end, calls `last` and stops.
@@ -65,8 +65,8 @@ async fn wait_for_end(app: &App, signals: &mut Signals) -> ExitCode {
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
-                Asked::Stop => return ExitCode::SUCCESS,
-                Asked::Reopen => {
+                SignalRequest::Stop => return ExitCode::SUCCESS,
+                SignalRequest::Reopen => {
                     telemetry::reopen_logs();
                     tracing::info!("the log files are opened anew");
                 }

@@ -17,7 +17,7 @@ use crate::manual;
 use crate::manual::Manual;
 use crate::mcp::{self, McpOptions};
 use botops_core::error::{Code, Error, Problem};
-use botops_http::{self, Inside, Table};
+use botops_http::{self, InternalCaller, OperationTable};
 use botops_server::errors::ErrorList;
 use botops_server::events::EventReader;
 use botops_server::whoami::Whoami;
@@ -67,8 +67,8 @@ pub struct McpAccess {
 ///
 /// # Errors
 /// [`Code::Internal`] when a page of the manual cannot be rendered, which is a defect.
-pub fn build(handles: &FeatureHandles, access: McpAccess) -> Result<(Router, Table), Error> {
-    let operations = Table::read(OPERATIONS);
+pub fn build(handles: &FeatureHandles, access: McpAccess) -> Result<(Router, OperationTable), Error> {
+    let operations = OperationTable::read(OPERATIONS);
     let router = Router::new()
         .merge(manual::routes().serve(Manual::new()?))
         .merge(health::routes().serve(handles.health.clone()))
@@ -82,10 +82,10 @@ pub fn build(handles: &FeatureHandles, access: McpAccess) -> Result<(Router, Tab
         .merge(bots::routes().serve(handles.control.clone()))
         .merge(workflows::routes().serve(handles.workflows.clone()));
     // What is asked in plain words is answered through the features' own routes.
-    let inside = Inside::new(router.clone(), &operations);
+    let inside = InternalCaller::new(router.clone(), &operations);
     let router = router.merge(ask::routes().serve(AskService::new(inside)));
     let mcp = mcp::router(McpOptions {
-        inside: Inside::new(router.clone(), &operations),
+        inside: InternalCaller::new(router.clone(), &operations),
         bots: handles.bots.clone(),
         events: handles.events.clone(),
         hosts: access.hosts,
@@ -179,7 +179,7 @@ fn shape(operation: &mut Value) {
     }
     let known = operation["parameters"].as_array_mut().expect("it was just made");
     let own_fields = known.iter().any(|parameter| parameter["name"] == "fields");
-    for parameter in botops_http::budget::parameters().as_array().into_iter().flatten() {
+    for parameter in botops_http::answer_shape::parameters().as_array().into_iter().flatten() {
         if !known.iter().any(|old| old["name"] == parameter["name"]) {
             known.push(parameter.clone());
         }
@@ -192,7 +192,7 @@ fn shape(operation: &mut Value) {
         }
     }
     operation["x-shapes"] = json!(if own_fields { "own-fields" } else { "all" });
-    for media in botops_http::budget::FORMS {
+    for media in botops_http::answer_shape::FORMS {
         let content = &mut operation["responses"]["200"]["content"];
         if content.get(media).is_none() {
             content[media] = json!({"schema": {"type": "string"}});

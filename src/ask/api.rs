@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::service::AskService;
 use super::views::AskView;
 use botops_core::error::{Code, Error};
-use botops_http::{self, Actor, Json, Routes, routes};
+use botops_http::{self, Actor, FeatureRoutes, Json, routes};
 
 /// Longest text that is read: a question, not a document.
 const TEXT_MAX: usize = 500;
@@ -24,8 +24,8 @@ struct AskRequest {
 }
 
 /// The routes of plain language.
-pub(crate) fn routes() -> Routes<AskService> {
-    Routes::new([routes!(ask)])
+pub(crate) fn routes() -> FeatureRoutes<AskService> {
+    FeatureRoutes::new([routes!(ask)])
 }
 
 /// Ask in plain words

@@ -4,7 +4,7 @@ use axum::http::Method;
 use chrono::{NaiveDate, Utc};
 use serde_json::Value;
 
-use botops_http::{Actor, Call, Inside};
+use botops_http::{Actor, InternalCall, InternalCaller};
 
 use super::context::AskContext;
 use super::refusals::find_refusal;
@@ -14,12 +14,12 @@ use super::views::AskView;
 /// Handle to plain language; cloning is cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct AskService {
-    inside: Inside,
+    inside: InternalCaller,
 }
 
 impl AskService {
     /// Answers through this router.
-    pub(crate) fn new(inside: Inside) -> Self {
+    pub(crate) fn new(inside: InternalCaller) -> Self {
         Self { inside }
     }
 
@@ -35,7 +35,7 @@ impl AskService {
         let is_read = view.effect.as_deref() == Some("read");
         let method = Method::from_bytes(call.method.as_bytes()).unwrap_or(Method::GET);
         let if_match = (method == Method::PUT).then(|| context.etag.clone()).flatten();
-        let made = Call::with_body(method, call.path, call.body).header("if-match", if_match);
+        let made = InternalCall::with_body(method, call.path, call.body).header("if-match", if_match);
         match self.inside.call(actor, made).await {
             Ok(answer) => view.answer = Some(answer.body),
             // A dry run that this key may not make is no failure: the command still says what to do.
@@ -46,7 +46,7 @@ impl AskService {
     }
 
     async fn read(&self, actor: &Actor, path: &str) -> Value {
-        self.inside.call(actor, Call::get(path)).await.map(|answer| answer.body).unwrap_or_default()
+        self.inside.call(actor, InternalCall::get(path)).await.map(|answer| answer.body).unwrap_or_default()
     }
 
     /// What can be named right now. A part that cannot be read is empty.

@@ -5,7 +5,7 @@ use rmcp::model::{CacheScope, ErrorCode, ReadResourceResult, Resource, ResourceC
 use serde_json::Value;
 
 use super::results::rpc_error;
-use botops_http::{Actor, Call, Inside};
+use botops_http::{Actor, InternalCall, InternalCaller};
 
 const JSON: &str = "application/json";
 
@@ -35,7 +35,7 @@ pub(super) fn resource_templates() -> Vec<ResourceTemplate> {
 }
 
 pub(super) async fn read_resource(
-    inside: &Inside,
+    inside: &InternalCaller,
     actor: &Actor,
     uri: &str,
 ) -> Result<ReadResourceResult, ErrorData> {
@@ -48,7 +48,7 @@ pub(super) async fn read_resource(
             Some(serde_json::json!({"uri": botops_core::text::clean(uri, 200)})),
         ));
     };
-    let answer = inside.call(actor, Call::get(path)).await.map_err(|problem| rpc_error(&problem))?;
+    let answer = inside.call(actor, InternalCall::get(path)).await.map_err(|problem| rpc_error(&problem))?;
     let text = match answer.body {
         Value::String(text) => text,
         body => body.to_string(),

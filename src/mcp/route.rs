@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::arguments::{ToolArguments, encoded, is_dry_run, members, query, required_text, text_of};
 use botops_core::error::Error;
-use botops_http::Call;
+use botops_http::InternalCall;
 
 /// One REST call that a tool can make. Of a tool's rows the first whose choice fits is taken.
 pub(super) struct ToolRoute {
@@ -95,12 +95,17 @@ impl ToolRoute {
     ///
     /// # Errors
     /// [`botops_core::error::Code::ArgumentInvalid`] when an argument is missing.
-    pub(super) fn call(&self, given: &ToolArguments, is_read: bool, checked: &[&str]) -> Result<Call, Error> {
+    pub(super) fn call(
+        &self,
+        given: &ToolArguments,
+        is_read: bool,
+        checked: &[&str],
+    ) -> Result<InternalCall, Error> {
         let is_dry = !is_read && is_dry_run(given);
         if let RouteDryRun::Read(path) = self.dry_run
             && is_dry
         {
-            return Ok(Call::get(filled(path, given, checked)?));
+            return Ok(InternalCall::get(filled(path, given, checked)?));
         }
         let path = filled(self.path, given, checked)?;
         let query = if is_dry { "?dry_run=true".to_owned() } else { query(given, self.query) };
@@ -110,7 +115,7 @@ impl ToolRoute {
             RouteBody::Built(build) => Some(build(given)?),
         };
         let header = |name: &str| Some(text_of(given, name).to_owned()).filter(|text| !text.is_empty());
-        let mut call = Call::with_body(self.method.into(), path + &query, body);
+        let mut call = InternalCall::with_body(self.method.into(), path + &query, body);
         if self.if_match {
             call = call.header("if-match", header("if_match"));
         }

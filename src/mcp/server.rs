@@ -26,7 +26,7 @@ use super::tools::TOOLS;
 use super::{resources, tasks};
 use botops_contract::{EventKind, Severity};
 use botops_core::error::{Code, Error, Problem};
-use botops_http::{Actor, BODY_LIMIT, Inside};
+use botops_http::{Actor, BODY_LIMIT, InternalCaller};
 use botops_server::bots::Bots;
 use botops_server::events::{Events, NewEvent};
 
@@ -47,7 +47,7 @@ const TRIAGE: &str = "Find out how the trading bot is doing and what, if anythin
 #[derive(Debug, Clone)]
 pub(crate) struct McpOptions {
     /// Calls from inside.
-    pub(crate) inside: Inside,
+    pub(crate) inside: InternalCaller,
     /// For the mode in the instructions.
     pub(crate) bots: Bots,
     /// Where changes are recorded.

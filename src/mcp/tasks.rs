@@ -9,7 +9,7 @@ use rmcp::model::{CreateTaskResult, DetailedTask, GetTaskResult, JsonObject, Tas
 use serde_json::{Value, json};
 
 use super::results::{completed_result, rpc_error};
-use botops_http::{Actor, Call, Inside};
+use botops_http::{Actor, InternalCall, InternalCaller};
 
 /// A run's answer as the task that was begun; `None` when the answer is no run.
 pub(super) fn begun_task(answer: &Value) -> Option<CreateTaskResult> {
@@ -42,9 +42,13 @@ fn task_of(run: &Value) -> Option<Task> {
 const RESULT_TOKENS: usize = 1_000;
 
 /// How a run stands, as a task.
-pub(super) async fn read_task(inside: &Inside, actor: &Actor, id: &str) -> Result<GetTaskResult, ErrorData> {
+pub(super) async fn read_task(
+    inside: &InternalCaller,
+    actor: &Actor,
+    id: &str,
+) -> Result<GetTaskResult, ErrorData> {
     let path = format!("{}?budget_tokens={RESULT_TOKENS}", run_path(id)?);
-    let run = inside.call(actor, Call::get(path)).await.map_err(|problem| rpc_error(&problem))?.body;
+    let run = inside.call(actor, InternalCall::get(path)).await.map_err(|problem| rpc_error(&problem))?.body;
     let Some(task) = task_of(&run) else {
         return Err(ErrorData::internal_error("the run cannot be read", None));
     };
@@ -69,9 +73,9 @@ fn task_payload(run: &Value) -> TaskPayload {
 }
 
 /// Asks a run to end.
-pub(super) async fn cancel_task(inside: &Inside, actor: &Actor, id: &str) -> Result<(), ErrorData> {
+pub(super) async fn cancel_task(inside: &InternalCaller, actor: &Actor, id: &str) -> Result<(), ErrorData> {
     let path = format!("{}/cancel", run_path(id)?);
-    let call = Call::with_body(Method::POST, path, None);
+    let call = InternalCall::with_body(Method::POST, path, None);
     inside.call(actor, call).await.map(|_| ()).map_err(|problem| rpc_error(&problem))
 }
 

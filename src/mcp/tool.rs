@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use super::arguments::{ToolArguments, is_dry_run, object};
 use super::route::ToolRoute;
 use botops_core::error::{Code, Error};
-use botops_http::{Call, Scope};
+use botops_http::{InternalCall, KeyScope};
 
 /// A tool and everything that is said and enforced about it.
 pub(super) struct McpTool {
     pub(super) name: &'static str,
     pub(super) description: &'static str,
     /// The scope without which the tool is neither listed nor called.
-    pub(super) scope: Scope,
+    pub(super) scope: KeyScope,
     /// Changes nothing.
     pub(super) reads: bool,
     /// May end or undo something that cannot be had back.
@@ -41,7 +41,7 @@ const BUDGET: &str = "budget_tokens";
 pub(super) const READ: McpTool = McpTool {
     name: "",
     description: "",
-    scope: Scope::Read,
+    scope: KeyScope::Read,
     reads: true,
     destroys: false,
     repeatable: true,
@@ -89,7 +89,7 @@ impl McpTool {
     ///
     /// # Errors
     /// [`Code::ArgumentInvalid`] when an argument is missing that this call needs.
-    pub(super) fn request(&self, given: &ToolArguments) -> Result<Call, Error> {
+    pub(super) fn request(&self, given: &ToolArguments) -> Result<InternalCall, Error> {
         let route = self.routes.iter().find(|route| route.is_chosen(given));
         let mut call = route.ok_or(Error::new(Code::Internal))?.call(given, self.reads, self.required)?;
         if let Some(budget) = given.get(BUDGET).filter(|_| call.method == Method::GET) {

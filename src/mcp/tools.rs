@@ -12,7 +12,7 @@ use super::route::RouteChoice::{Given, Is};
 use super::route::{GET, POST, RouteDryRun, RouteMethod, ToolRoute};
 use super::tool::{CHANGE, McpTool, READ};
 use botops_core::error::{Code, Error};
-use botops_http::Scope;
+use botops_http::KeyScope;
 
 fn text() -> Value {
     json!({"type": "string"})
@@ -150,7 +150,7 @@ pub(super) static TOOLS: &[McpTool] = &[
     McpTool {
         name: "change_config",
         description: "Apply a `merge_patch`, roll back `to` a version, confirm or cancel `txn`. Runs as a watched trial; dry_run first.",
-        scope: Scope::Config,
+        scope: KeyScope::Config,
         properties: || {
             json!({"action": {"enum": ["apply", "rollback", "confirm", "cancel"]}, "merge_patch": {"type": "object"},
                 "to": {"type": "string", "description": "previous or v15"}, "txn": text(),
@@ -193,7 +193,7 @@ pub(super) static TOOLS: &[McpTool] = &[
     McpTool {
         name: "run_workflow",
         description: "Start a workflow (dry_run first) or cancel `cancel_run`. Follow it with list_workflows run_id.",
-        scope: Scope::Operate,
+        scope: KeyScope::Operate,
         properties: || {
             json!({"workflow_id": text(), "params": {"type": "object"}, "cancel_run": text(), "dry_run": {"type": "boolean"},
                 "idempotency_key": key()})
@@ -212,7 +212,7 @@ pub(super) static TOOLS: &[McpTool] = &[
     McpTool {
         name: "control_bot",
         description: "One command to the bot, or silence an alert (`component`, `minutes`). dry_run tells the effect first.",
-        scope: Scope::Operate,
+        scope: KeyScope::Operate,
         properties: || {
             json!({"verb": {"enum": ["pause", "resume", "cancel-orders", "flatten", "probe-session", "reauth", "reset-breaker",
                 "halt", "shutdown", "silence"]}, "reason": {"type": "string", "minLength": 8}, "symbols": {"type": "array", "items": {"type": "string"}},

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use botops_contract::{
-    Activate, BotId, Check, CommandRequest, EventKind, Outcome, SemanticError, Settle, Severity, Verb,
-    VersionRef,
+    ActivateConfigRequest, BotId, CheckConfigRequest, CommandOutcome, CommandRequest, EndTrialRequest,
+    EventKind, SemanticError, Severity, Verb, VersionRef,
 };
 use botops_core::error::{Code, Error};
 use botops_core::tasks::Tasks;
@@ -350,12 +350,12 @@ async fn commands_act_once_and_every_failure_has_its_code() {
     let bot = ScriptedBot::start();
     let (link, _data) = linked(&bot).await;
     let done = link.bots.command(Verb::Pause, order("c1")).await.unwrap();
-    assert_eq!((done.outcome, done.replayed, done.trading_enabled), (Outcome::Done, false, false));
+    assert_eq!((done.outcome, done.replayed, done.trading_enabled), (CommandOutcome::Done, false, false));
     let again = link.bots.command(Verb::Pause, order("c1")).await.unwrap();
     assert!(again.replayed);
     let flat = CommandRequest { dry_run: true, ..order("c2") };
     let flat = link.bots.command(Verb::Flatten, flat).await.unwrap();
-    assert_eq!((flat.outcome, flat.exposure.orders_submitted), (Outcome::Predicted, 2));
+    assert_eq!((flat.outcome, flat.exposure.orders_submitted), (CommandOutcome::Predicted, 2));
 
     bot.script().refuse = Some(refusal("breaker_open", "not now\u{1b}"));
     let refused = link.bots.command(Verb::Resume, order("c3")).await.unwrap_err();
@@ -411,19 +411,26 @@ async fn config_verbs_and_trades_reach_the_bot() {
     assert_eq!((later.items.len(), later.items[0].seq, later.next), (1, 3, None));
 
     let before = bots.config_state().await.unwrap();
-    assert!(bots.config_check(&Check { config: json!({}) }).await.unwrap().ok);
-    assert!(!bots.config_check(&Check { config: json!(7) }).await.unwrap().ok);
+    assert!(bots.config_check(&CheckConfigRequest { config: json!({}) }).await.unwrap().ok);
+    assert!(!bots.config_check(&CheckConfigRequest { config: json!(7) }).await.unwrap().ok);
     let document = r#"{"a":1}"#.to_owned();
     let candidate = VersionRef { version: 2, sha256: sha256(document.as_bytes()) };
     let (txn, generation, base, ttl_ms) = ("t1".to_owned(), 1, before.running.clone(), 60_000);
-    let activate =
-        Activate { txn, generation, base, candidate: candidate.clone(), document, ttl_ms, boot_once: false };
+    let activate = ActivateConfigRequest {
+        txn,
+        generation,
+        base,
+        candidate: candidate.clone(),
+        document,
+        ttl_ms,
+        boot_once: false,
+    };
     assert_eq!(bots.config_activate(&activate).await.unwrap().running, candidate);
-    let settle = Settle { txn: "t1".to_owned(), generation: 1 };
+    let settle = EndTrialRequest { txn: "t1".to_owned(), generation: 1 };
     assert_eq!(bots.config_revert(&settle).await.unwrap().running, before.running);
     let Err(CallError::Refused(refusal)) = bots.config_commit(&settle).await else { panic!("not refused") };
     assert_eq!(refusal.code, "not_in_trial");
-    let old = Settle { txn: "t2".to_owned(), generation: 0 };
+    let old = EndTrialRequest { txn: "t2".to_owned(), generation: 0 };
     let Err(CallError::Refused(refusal)) = bots.config_commit(&old).await else { panic!("not refused") };
     assert_eq!(refusal.code, "older_generation");
 }

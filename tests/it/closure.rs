@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use botops_contract::{BotEvent, EventKind, Refusal, SemanticError, Severity};
+use botops_contract::{BotEvent, ContractRefusal, EventKind, SemanticError, Severity};
 use botops_core::error::{Code, RetryClass};
 use chrono::Utc;
 use reqwest::{Method, RequestBuilder};
@@ -313,7 +313,7 @@ async fn config(closing: &mut Closing) {
     world.ended(body["txn"].as_str().unwrap()).await;
     let other = keyed(&manual(careful(4_100), 30.0));
     closing.closes(botops, "API_011", other, Then::passes(keyed(&good))).await;
-    world.bot.script().config.violations = vec![botops_contract::Violation {
+    world.bot.script().config.violations = vec![botops_contract::ConfigViolation {
         path: "/targets/0/symbol".to_owned(),
         code: "unknown_symbol".to_owned(),
         message: "there are no prices for it".to_owned(),
@@ -436,13 +436,16 @@ async fn workflows_and_control(closing: &mut Closing) {
     let reason = json!({"reason": "a test of the advice"});
     let pause = |body: &Value| post("/api/v1/control/pause", body);
     closing.closes(&botops, "BOT_022", pause(&json!({})), Then::passes(pause(&reason))).await;
-    bot.script().refuse =
-        Some(Refusal { code: "busy".to_owned(), message: "not now".to_owned(), context: Value::Null });
+    bot.script().refuse = Some(ContractRefusal {
+        code: "busy".to_owned(),
+        message: "not now".to_owned(),
+        context: Value::Null,
+    });
     let (_, refused) = answer(pause(&reason)).await;
     assert_eq!(refused["error_code"], "BOT_003", "{refused}");
     bot.script().refuse = None;
     closing.closes_late("BOT_003", &botops, &refused, Then::passes(pause(&reason))).await;
-    bot.script().refuse = Some(Refusal {
+    bot.script().refuse = Some(ContractRefusal {
         code: "not_capable".to_owned(),
         message: "it cannot".to_owned(),
         context: Value::Null,

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use botops_contract::{
-    BOOT_ONCE, BotReport, COMMAND_STATUS, CommandProgress, CommandRequest, CommandResult, CommandStatus,
-    ConfigState, EXPIRED, Hello, Outcome, Phase, Refusal, TradePage, VERSION, Verb,
+    BOOT_ONCE, BotPhase, BotReport, COMMAND_STATUS, CommandOutcome, CommandProgress, CommandRequest,
+    CommandResult, CommandStatus, ConfigState, ContractRefusal, EXPIRED, Hello, TradePage, VERSION, Verb,
 };
 use reqwest::{Client, StatusCode, header};
 use serde::de::DeserializeOwned;
@@ -67,7 +67,7 @@ pub async fn keeps_the_contract(socket: &Path) {
         assert_eq!(config.boot_epoch, hello.boot_epoch);
         assert_eq!(config.running.sha256.len(), 64);
     } else {
-        let (status, refusal): (_, Refusal) = peer.read(peer.client.get(url("config"))).await;
+        let (status, refusal): (_, ContractRefusal) = peer.read(peer.client.get(url("config"))).await;
         assert!(!status.is_success());
         assert_eq!(refusal.code, "not_capable");
     }
@@ -103,14 +103,17 @@ impl Peer {
     async fn commands_act_once(&self, hello: &Hello) {
         let can = |verb: Verb| hello.capabilities.iter().any(|name| name == verb.as_str());
         if can(Verb::Pause) && can(Verb::Resume) {
-            let ready = async || self.get::<BotReport>("state").await.phase != Phase::Starting;
+            let ready = async || self.get::<BotReport>("state").await.phase != BotPhase::Starting;
             until("the bot is ready", Duration::from_secs(20), ready).await;
             let before: BotReport = self.get("state").await;
             let dry = self.command(Verb::Pause, &format!("{}-dry", hello.boot_epoch), true).await;
-            assert_eq!(dry.outcome, Outcome::Predicted);
+            assert_eq!(dry.outcome, CommandOutcome::Predicted);
             let id = format!("{}-pause", hello.boot_epoch);
             let first = self.command(Verb::Pause, &id, false).await;
-            assert_eq!((first.outcome, first.phase, first.replayed), (Outcome::Done, Phase::Paused, false));
+            assert_eq!(
+                (first.outcome, first.phase, first.replayed),
+                (CommandOutcome::Done, BotPhase::Paused, false)
+            );
             assert!(!first.trading_enabled);
             let again = self.command(Verb::Pause, &id, false).await;
             assert!(again.replayed);
@@ -120,10 +123,10 @@ impl Peer {
                 "the first answer, not a new one"
             );
             let paused: BotReport = self.get("state").await;
-            assert_eq!((paused.phase, paused.trading_enabled), (Phase::Paused, false));
+            assert_eq!((paused.phase, paused.trading_enabled), (BotPhase::Paused, false));
             assert!(paused.seq > before.seq);
             let resumed = self.command(Verb::Resume, &format!("{}-resume", hello.boot_epoch), false).await;
-            assert_eq!(resumed.outcome, Outcome::Done);
+            assert_eq!(resumed.outcome, CommandOutcome::Done);
         }
         for verb in Verb::ALL.into_iter().filter(|verb| !can(*verb)) {
             let body = request(&format!("{}-{verb}", hello.boot_epoch), false);
@@ -144,7 +147,7 @@ impl Peer {
         assert_eq!((never.progress, &never.result), (CommandProgress::Unknown, &None));
         let paused = status(&format!("{epoch}-pause")).await;
         assert_eq!(paused.progress, CommandProgress::Answered);
-        assert_eq!(paused.result.map(|result| result.outcome), Some(Outcome::Done));
+        assert_eq!(paused.result.map(|result| result.outcome), Some(CommandOutcome::Done));
         let late = format!("{epoch}/late");
         let expired = CommandRequest {
             expires_at: Some(chrono::Utc::now() - chrono::TimeDelta::seconds(1)),
@@ -174,7 +177,7 @@ impl Peer {
             self.client.post(url("commands/pause")).body("not json"),
         ];
         for call in calls {
-            let (status, refusal): (_, Refusal) = self.read(call).await;
+            let (status, refusal): (_, ContractRefusal) = self.read(call).await;
             assert!(status.is_client_error(), "{status}");
             assert!(!refusal.code.is_empty() && !refusal.message.is_empty());
         }

@@ -28,7 +28,7 @@ fn assert_kept(path: &str, now: &str) {
 fn the_api_document_is_the_kept_one() {
     let document = botops::routes::document();
     assert_kept("schemas/openapi.json", &format!("{}\n", serde_json::to_string_pretty(&document).unwrap()));
-    assert_kept("schemas/operations.txt", &botops_http::Table::of(&document).to_string());
+    assert_kept("schemas/operations.txt", &botops_http::OperationTable::of(&document).to_string());
 }
 
 #[test]

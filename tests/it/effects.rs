@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use botops_contract::Phase;
+use botops_contract::BotPhase;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -253,7 +253,7 @@ async fn a_caller_that_goes_away_leaves_a_record_of_how_it_ended() {
     bot.behave(Behaviour::Normal);
     let events = told_twice(&running, "gone").await;
     // Whether the bot got to it before the connection ended is the bot's word.
-    let acted = bot.script().report.phase == Phase::Paused;
+    let acted = bot.script().report.phase == BotPhase::Paused;
     let ending = if acted { "done" } else { "not_received" };
     assert_eq!(outcomes(&events), ["unknown", ending], "{events:#?}");
     running.stop().await;
@@ -305,7 +305,7 @@ async fn a_loop_that_stands_still_does_not_act_after_the_caller_gave_up() {
     let before = bot.state().await.loop_stats.ticks;
     bot.go_on("paperbot.loop");
     let report = bot.until("the loop goes on", |report| report.loop_stats.ticks > before + 5).await;
-    assert_ne!(report.phase, Phase::Paused, "flatten pauses: it was carried out late");
+    assert_ne!(report.phase, BotPhase::Paused, "flatten pauses: it was carried out late");
     // The first answer stands, also for the same key again.
     let (status, again) = give(&running, "flatten", "frozen").await;
     assert_eq!((status, again["context"]["reason_code"].as_str()), (409, Some("expired")), "{again:#}");
@@ -340,7 +340,7 @@ async fn the_same_key_says_nothing_happened_only_when_that_is_true_of_every_try(
     let (_, second) = give(&running, "pause", "twice").await;
     assert_eq!(second["effect"], "unknown", "the first try is still under way: {second:#}");
     bot.go_on("paperbot.request");
-    bot.until("the first try paused it", |report| report.phase == Phase::Paused).await;
+    bot.until("the first try paused it", |report| report.phase == BotPhase::Paused).await;
     running.stop().await;
 }
 
@@ -387,7 +387,7 @@ async fn a_process_that_was_stopped_drops_what_waited_in_its_socket() {
     assert!(matches!(outcomes(&events)[1], "refused" | "not_received"), "{events:#?}");
     let before = bot.state().await.loop_stats.ticks;
     let report = bot.until("the loop goes on", |report| report.loop_stats.ticks > before + 20).await;
-    assert_ne!(report.phase, Phase::Paused, "it was carried out when nobody wanted it any more");
+    assert_ne!(report.phase, BotPhase::Paused, "it was carried out when nobody wanted it any more");
     running.stop().await;
 }
 

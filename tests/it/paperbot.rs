@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use botops_contract::{
-    Activate, BotReport, BreakerState, CheckVerdict, CommandRequest, ConfigState, Order, OrderType, Outcome,
-    Phase, SessionPhase, Settle, Side, TradePage, Verb, VersionRef,
+    ActivateConfigRequest, BotPhase, BotReport, BreakerState, CheckVerdict, CommandOutcome, CommandRequest,
+    ConfigState, EndTrialRequest, Order, OrderType, SessionPhase, Side, TradePage, Verb, VersionRef,
 };
 use data_encoding::HEXLOWER;
 use rust_decimal::Decimal;
@@ -146,7 +146,7 @@ async fn fifty_kills_lose_no_fill_and_double_none() {
     bot.launch().await;
     // No order passes before the session was checked.
     bot.trades().await;
-    assert_eq!(bot.command_as(Verb::Flatten, "stand still").await.outcome, Outcome::Done);
+    assert_eq!(bot.command_as(Verb::Flatten, "stand still").await.outcome, CommandOutcome::Done);
     bot.until("everything is closed", |report| {
         report.positions.is_empty()
             && report
@@ -236,11 +236,11 @@ async fn a_command_acts_once_even_across_a_kill() {
         expires_at: None,
     };
     let predicted = bot.command_with(Verb::Flatten, &dry).await;
-    assert_eq!(predicted.outcome, Outcome::Predicted);
-    assert!(bot.state().await.phase != Phase::Paused, "it was a dry run");
+    assert_eq!(predicted.outcome, CommandOutcome::Predicted);
+    assert!(bot.state().await.phase != BotPhase::Paused, "it was a dry run");
 
     let first = bot.command_as(Verb::Flatten, "f").await;
-    assert_eq!((first.outcome, first.phase, first.replayed), (Outcome::Done, Phase::Paused, false));
+    assert_eq!((first.outcome, first.phase, first.replayed), (CommandOutcome::Done, BotPhase::Paused, false));
     assert!(!first.exposure.positions_closing.is_empty());
     bot.until("all is closed", |report| report.positions.is_empty()).await;
     bot.command_as(Verb::Resume, "r").await;
@@ -251,7 +251,7 @@ async fn a_command_acts_once_even_across_a_kill() {
     let again = bot.command_as(Verb::Flatten, "f").await;
     assert!(again.replayed);
     assert_eq!(again.at, first.at);
-    assert!(bot.state().await.phase != Phase::Paused, "the repeated command did nothing");
+    assert!(bot.state().await.phase != BotPhase::Paused, "the repeated command did nothing");
     bot.trades().await;
     let effects = lines(&bot.data().join("effects.jsonl"));
     assert_eq!(effects.iter().filter(|effect| effect["command_id"] == "f").count(), 1);
@@ -268,12 +268,12 @@ async fn a_pause_survives_a_kill_and_lets_no_position_open() {
     bot.launch().await;
     bot.until("the market has moved on", |report| report.loop_stats.ticks > 300).await;
     let report = bot.state().await;
-    assert_eq!((report.phase, report.trading_enabled), (Phase::Paused, false));
+    assert_eq!((report.phase, report.trading_enabled), (BotPhase::Paused, false));
     assert!(report.no_entry_reasons.contains(&"paused".to_owned()));
     let later = lines(&bot.data().join("ledger.jsonl"));
     let entries = later.iter().skip(opened).filter(|line| line["entry"]["purpose"] == "entry");
     assert_eq!(entries.count(), 0);
-    assert_eq!(bot.command_as(Verb::Resume, "r").await.phase, Phase::Running);
+    assert_eq!(bot.command_as(Verb::Resume, "r").await.phase, BotPhase::Running);
 }
 
 #[tokio::test]
@@ -294,7 +294,7 @@ async fn cancel_orders_takes_away_what_rests() {
 async fn it_stops_in_order_on_a_command_and_on_sigterm() {
     let mut bot = Paperbot::start(&["--tick", "5ms"]).await;
     let result = bot.command_as(Verb::Shutdown, "bye").await;
-    assert_eq!(result.phase, Phase::Stopping);
+    assert_eq!(result.phase, BotPhase::Stopping);
     let status = bot.process.take().unwrap().wait(Duration::from_secs(20));
     assert_eq!(status.code(), Some(0));
     bot.launch().await;
@@ -351,7 +351,7 @@ async fn config(bot: &Paperbot) -> ConfigState {
 }
 
 async fn activate(bot: &Paperbot, txn: &str, generation: u64, text: &str, ttl_ms: u64) -> (u16, Value) {
-    let message = Activate {
+    let message = ActivateConfigRequest {
         txn: txn.to_owned(),
         generation,
         base: config(bot).await.running,
@@ -395,7 +395,10 @@ async fn a_config_trial_changes_what_the_bot_does_and_ends_by_itself() {
         report.no_entry_reasons.contains(&"outside_hours".to_owned())
     })
     .await;
-    assert_eq!(bot.post("config/revert", &Settle { txn: "t0".to_owned(), generation: 1 }).await.0, 200);
+    assert_eq!(
+        bot.post("config/revert", &EndTrialRequest { txn: "t0".to_owned(), generation: 1 }).await.0,
+        200
+    );
     assert_eq!(activate(&bot, "t1", 2, &later, 300).await.0, 200);
     bot.until("HEAD's config is back", |report| {
         report.config.trial.is_none() && report.config.running.version == 0
@@ -403,7 +406,8 @@ async fn a_config_trial_changes_what_the_bot_does_and_ends_by_itself() {
     .await;
     bot.until("entries are possible again", |report| report.no_entry_reasons.is_empty()).await;
     assert_eq!(config(&bot).await.last_outcome, Some(("t1".to_owned(), "trial_expired".to_owned())));
-    let (status, refusal) = bot.post("config/commit", &Settle { txn: "t1".to_owned(), generation: 2 }).await;
+    let (status, refusal) =
+        bot.post("config/commit", &EndTrialRequest { txn: "t1".to_owned(), generation: 2 }).await;
     assert_eq!((status, &refusal["code"]), (409, &json!("not_in_trial")));
     let effects: Vec<Value> = lines(&bot.data().join("effects.jsonl"));
     for (txn, ending) in [("t0", "reverted"), ("t1", "trial_expired")] {
@@ -429,7 +433,7 @@ async fn a_kill_during_a_trial_boots_from_head() {
     assert_eq!((status, &refusal["code"]), (409, &json!("older_generation")));
 
     assert_eq!(activate(&bot, "u", 8, &candidate, 60_000).await.0, 200);
-    let commit = Settle { txn: "u".to_owned(), generation: 8 };
+    let commit = EndTrialRequest { txn: "u".to_owned(), generation: 8 };
     assert_eq!(bot.post("config/commit", &commit).await.1["code"], "head_mismatch");
     write_head(&bot, 5, &candidate);
     assert_eq!(bot.post("config/commit", &commit).await.0, 200);
@@ -493,7 +497,7 @@ async fn losses_open_the_breaker_which_stays_open_across_a_kill_until_it_is_rese
     bot.launch().await;
     assert_eq!(bot.state().await.circuit_breaker.state, BreakerState::Open);
     let reset = bot.command_as(Verb::ResetBreaker, "r").await;
-    assert_eq!(reset.outcome, Outcome::Done);
+    assert_eq!(reset.outcome, CommandOutcome::Done);
     bot.trades().await;
 }
 
@@ -554,14 +558,19 @@ async fn a_session_that_the_broker_rejects_stops_orders_and_says_so() {
     bot.until("the session is halted", halted).await;
     let named = "session_credentials_rejected".to_owned();
     bot.until("the snapshot follows", |report| {
-        !report.trading_enabled && report.phase == Phase::Degraded && report.no_entry_reasons.contains(&named)
+        !report.trading_enabled
+            && report.phase == BotPhase::Degraded
+            && report.no_entry_reasons.contains(&named)
     })
     .await;
     let flatten = bot.command_as(Verb::Flatten, "f").await;
-    assert_eq!((flatten.outcome, flatten.reason_code.as_deref()), (Outcome::Refused, Some("session_halted")));
+    assert_eq!(
+        (flatten.outcome, flatten.reason_code.as_deref()),
+        (CommandOutcome::Refused, Some("session_halted"))
+    );
 
     let signed_in = bot.command_as(Verb::Reauth, "again").await;
-    assert_eq!(signed_in.outcome, Outcome::Done, "{signed_in:?}");
+    assert_eq!(signed_in.outcome, CommandOutcome::Done, "{signed_in:?}");
     assert!(bot.command_as(Verb::Reauth, "again").await.replayed);
     // Not "trading is enabled": on a slow machine the market has had time to trip a risk limit meanwhile.
     let in_the_way =

@@ -275,17 +275,17 @@ async fn a_browser_of_a_listed_origin_may_read_and_no_other() {
 }
 
 /// The guard around handlers that misbehave.
-pub fn guard_around(router: axum::Router) -> botops_http::Guard {
+pub fn guard_around(router: axum::Router) -> botops_http::RequestGuard {
     use botops_core::telemetry::{HttpMetrics, Metrics};
-    use botops_http::{Cors, GuardOptions, KeyFile, Keys, Operations, Table};
+    use botops_http::{ApiKeys, CorsPolicy, GuardOptions, KeyFile, OperationIndex, OperationTable};
     let document = json!({"paths": {"/bad": {"get": {"operationId": "bad", "security": [{}],
         "x-error-codes": ["SRV_001", "SRV_004", "API_005"]}}}});
     let options = GuardOptions {
-        keys: Keys::new(KEY.to_owned().into(), &KeyFile::default(), 100),
-        operations: Operations::new(&Table::of(&document), &HttpMetrics::new(&Metrics::new())),
-        cors: Cors::default(),
+        keys: ApiKeys::new(KEY.to_owned().into(), &KeyFile::default(), 100),
+        operations: OperationIndex::new(&OperationTable::of(&document), &HttpMetrics::new(&Metrics::new())),
+        cors: CorsPolicy::default(),
     };
-    botops_http::Guard::new(router, options)
+    botops_http::RequestGuard::new(router, options)
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::{Phase, Refusal};
+use crate::{BotPhase, ContractRefusal};
 
 /// The verbs of `POST commands/{verb}`. The closed list: there is no verb that opens a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -113,7 +113,7 @@ pub const EXPIRED: &str = "expired";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum CommandOutcome {
     /// It was done (or was so already).
     Done,
     /// It was not done; `reason_code` says why.
@@ -155,14 +155,14 @@ pub struct CommandResult {
     /// The id of the request.
     pub command_id: String,
     /// Done, refused or predicted.
-    pub outcome: Outcome,
+    pub outcome: CommandOutcome,
     /// A stable reason when refused: `not_capable`, `already`, `breaker_closed`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason_code: Option<String>,
     /// One sentence for people.
     pub message: String,
     /// The bot's phase after the command.
-    pub phase: Phase,
+    pub phase: BotPhase,
     /// Whether new positions may be opened after the command.
     pub trading_enabled: bool,
     /// The effect on orders and positions.
@@ -204,5 +204,5 @@ pub struct CommandStatus {
     pub result: Option<CommandResult>,
     /// The refusal it got in place of an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<ContractRefusal>,
 }

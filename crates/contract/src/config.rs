@@ -53,7 +53,7 @@ pub struct ConfigState {
 
 /// `POST config/check`: would the bot take this document? Pure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Check {
+pub struct CheckConfigRequest {
     /// The whole candidate document.
     pub config: Value,
 }
@@ -61,7 +61,7 @@ pub struct Check {
 /// One reason why the bot would refuse a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Violation {
+pub struct ConfigViolation {
     /// JSON pointer into the candidate.
     pub path: String,
     /// A stable reason.
@@ -81,7 +81,7 @@ pub struct CheckVerdict {
     pub ok: bool,
     /// Everything that is wrong, at once.
     #[serde(default)]
-    pub violations: Vec<Violation>,
+    pub violations: Vec<ConfigViolation>,
     /// Pointers that would take effect at once.
     #[serde(default)]
     pub hot: Vec<String>,
@@ -92,7 +92,7 @@ pub struct CheckVerdict {
 
 /// `POST config/activate`: run this document as a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Activate {
+pub struct ActivateConfigRequest {
     /// The transaction; the same one again repeats the first answer.
     pub txn: String,
     /// The sender's generation.
@@ -117,7 +117,7 @@ pub const BOOT_ONCE: &str = "config-boot-once";
 
 /// `POST config/commit` and `POST config/revert`: end a trial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settle {
+pub struct EndTrialRequest {
     /// The transaction.
     pub txn: String,
     /// The sender's generation.

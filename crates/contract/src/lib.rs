@@ -20,18 +20,18 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use commands::{
-    COMMAND_STATUS, CommandProgress, CommandRequest, CommandResult, CommandStatus, EXPIRED, Exposure,
-    Outcome, Verb,
+    COMMAND_STATUS, CommandOutcome, CommandProgress, CommandRequest, CommandResult, CommandStatus, EXPIRED,
+    Exposure, Verb,
 };
 pub use config::{
-    Activate, BOOT_ONCE, Check, CheckVerdict, ConfigAck, ConfigState, Settle, TrialState, VersionRef,
-    Violation,
+    ActivateConfigRequest, BOOT_ONCE, CheckConfigRequest, CheckVerdict, ConfigAck, ConfigState,
+    ConfigViolation, EndTrialRequest, TrialState, VersionRef,
 };
 pub use events::{BotEvent, EventKind, SemanticError, Severity};
 pub use state::{
-    Account, BotReport, Breaker, BreakerState, ConfigSummary, GateReason, LoopStats, MarketState,
-    MarketStatus, Order, OrderStatus, OrderType, Performance, Phase, Position, RunningConfig, Session,
-    SessionPhase, Side, StreakType, Trade, TradeOutcome, TradePage,
+    Account, BotPhase, BotReport, Breaker, BreakerState, ConfigSummary, GateReason, LoopStats, MarketState,
+    MarketStatus, Order, OrderStatus, OrderType, Performance, Position, RunningConfig, Session, SessionPhase,
+    Side, StreakType, Trade, TradeOutcome, TradePage,
 };
 
 /// The contract version this crate speaks. A bot with a lower one is served with what it has.
@@ -90,7 +90,7 @@ impl From<BotId> for String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub enum TradingMode {
     /// Orders are simulated.
     Paper,
     /// Orders reach a broker and cost money.
@@ -99,7 +99,7 @@ pub enum Mode {
     Backtest,
 }
 
-impl fmt::Display for Mode {
+impl fmt::Display for TradingMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Paper => "paper",
@@ -127,7 +127,7 @@ pub struct Hello {
     /// When this life began.
     pub started_at: DateTime<Utc>,
     /// Paper, live or backtest.
-    pub mode: Mode,
+    pub mode: TradingMode,
     /// What the bot can do, by name: command verbs, `command-status`, `config`, `config-boot-once`, `session`, `events`,
     /// `trades`.
     #[serde(default)]
@@ -149,7 +149,7 @@ impl Hello {
 /// A bot that cannot say so answers with a status of 5xx, or with a code that says what it does not know: `no_answer`,
 /// `in_progress`, `internal`, anything with `timeout`, and whatever begins with `upstream_`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
+pub struct ContractRefusal {
     /// A stable reason: `not_capable`, `not_in_trial`, `older_generation`, `trial_live`, `base_mismatch`, …
     pub code: String,
     /// One sentence for people. Untrusted text for botops.

@@ -7,13 +7,13 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::{Mode, SemanticError, Severity, TrialState, VersionRef};
+use crate::{SemanticError, Severity, TradingMode, TrialState, VersionRef};
 
 /// What the bot's loop is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Phase {
+pub enum BotPhase {
     /// Not ready to trade yet.
     Starting,
     /// Trading by its rules.
@@ -375,7 +375,7 @@ pub struct Breaker {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ConfigSummary {
     /// Paper, live or backtest.
-    pub mode: Mode,
+    pub mode: TradingMode,
     /// Largest position as a percentage of equity.
     pub max_position_size_pct: f64,
     /// Where the bot stops for the day; at most 0.
@@ -433,9 +433,9 @@ pub struct BotReport {
     /// When the bot took this picture of itself.
     pub as_of: DateTime<Utc>,
     /// Paper, live or backtest.
-    pub mode: Mode,
+    pub mode: TradingMode,
     /// What the loop is doing.
-    pub phase: Phase,
+    pub phase: BotPhase,
     /// Why, when it is not simply running.
     #[serde(default)]
     pub phase_reason: Option<String>,

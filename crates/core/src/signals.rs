@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum SignalRequest {
     /// To end in order: SIGTERM, SIGINT, SIGQUIT, a failing power supply, used up processor time, or a terminal that
     /// is gone.
     Stop,
@@ -66,7 +66,7 @@ impl Signals {
     }
 
     /// Resolves with the next signal that asks for something.
-    pub async fn next(&mut self) -> Asked {
+    pub async fn next(&mut self) -> SignalRequest {
         let hung_up = std::future::poll_fn(|context| {
             if self.stop.iter_mut().any(|signal| signal.poll_recv(context).is_ready()) {
                 return Poll::Ready(false);
@@ -76,8 +76,8 @@ impl Signals {
         // A terminal that is closed sends the same signal as logrotate.
         let is_orphaned = |had_terminal: bool| had_terminal && !has_terminal();
         match hung_up.await {
-            true if !is_orphaned(self.had_terminal) => Asked::Reopen,
-            _ => Asked::Stop,
+            true if !is_orphaned(self.had_terminal) => SignalRequest::Reopen,
+            _ => SignalRequest::Stop,
         }
     }
 }

@@ -41,12 +41,12 @@ const BUCKETS: [f64; 12] = [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01
 
 /// Keeps the log's writer alive; dropping it writes out what is queued.
 #[derive(Debug)]
-pub struct Logging {
+pub struct LogOptions {
     _worker: WorkerGuard,
     lost: ErrorCounter,
 }
 
-impl Logging {
+impl LogOptions {
     /// Lines dropped because the disk did not follow.
     pub fn lost_lines(&self) -> usize {
         self.lost.dropped_lines()
@@ -65,9 +65,9 @@ pub fn start_logging(
     name: &'static str,
     filter: &str,
     secrets: &[SecretString],
-) -> io::Result<Logging> {
+) -> io::Result<LogOptions> {
     std::fs::create_dir_all(folder)?;
-    let secrets = Secrets::new(secrets);
+    let secrets = SecretForms::new(secrets);
     let file = RollingFile::open(folder.to_owned(), name, secrets.clone())?;
     let (writer, worker) = NonBlockingBuilder::default().lossy(true).finish(file);
     let lost = writer.error_counter();
@@ -80,12 +80,12 @@ pub fn start_logging(
         .with_writer(writer)
         .with_filter(filter());
     let terminal = io::stderr().is_terminal().then(|| {
-        let writer = move || Terminal(secrets.clone());
+        let writer = move || TerminalWriter(secrets.clone());
         tracing_subscriber::fmt::layer().compact().with_writer(writer).with_filter(filter())
     });
     // A second start in one process (tests) keeps the first log.
     let _ = tracing_subscriber::registry().with(json).with(terminal).try_init();
-    Ok(Logging { _worker: worker, lost })
+    Ok(LogOptions { _worker: worker, lost })
 }
 
 /// How often the log files were to be opened anew. A signal is the whole process's, and so is this.
@@ -187,11 +187,11 @@ struct RollingFile {
     folder: PathBuf,
     name: &'static str,
     file: LogFile,
-    secrets: Secrets,
+    secrets: SecretForms,
 }
 
 impl RollingFile {
-    fn open(folder: PathBuf, name: &'static str, secrets: Secrets) -> io::Result<Self> {
+    fn open(folder: PathBuf, name: &'static str, secrets: SecretForms) -> io::Result<Self> {
         let file = LogFile::open(folder.join(format!("{name}.log")))?;
         Ok(Self { folder, name, file, secrets })
     }
@@ -238,11 +238,11 @@ impl Write for RollingFile {
 
 /// The secrets that a process was given, in every form in which a log line could repeat them.
 #[derive(Clone)]
-struct Secrets {
+struct SecretForms {
     forms: Arc<[SecretString]>,
 }
 
-impl Secrets {
+impl SecretForms {
     fn new(secrets: &[SecretString]) -> Self {
         let mut forms: Vec<String> = Vec::new();
         for secret in secrets.iter().map(ExposeSecret::expose_secret) {
@@ -279,9 +279,9 @@ impl Secrets {
 }
 
 /// Standard error, with the same secrets blotted out.
-struct Terminal(Secrets);
+struct TerminalWriter(SecretForms);
 
-impl Write for Terminal {
+impl Write for TerminalWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         io::stderr().write_all(&self.0.blot_out(line))?;
         Ok(line.len())
@@ -458,7 +458,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_blotted_out_however_often_it_was_escaped() {
-        let secrets = Secrets::new(&["qu\"ote\\d".to_owned().into(), "abc".to_owned().into()]);
+        let secrets = SecretForms::new(&["qu\"ote\\d".to_owned().into(), "abc".to_owned().into()]);
         let once = serde_json::to_string("say qu\"ote\\d").unwrap();
         let twice = serde_json::to_string(&once).unwrap();
         for line in ["say qu\"ote\\d", &once, &twice, &format!("{twice:?}")] {

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 
-use super::limits::Rate;
+use super::limits::KeyRate;
 use botops_core::error::{Code, Error};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -30,7 +30,7 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// What a key may do. Each scope stands alone; `admin` includes all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Scope {
+pub enum KeyScope {
     /// Look at everything.
     Read,
     /// Run workflows and control verbs.
@@ -41,7 +41,7 @@ pub enum Scope {
     Admin,
 }
 
-impl Scope {
+impl KeyScope {
     /// Every scope.
     pub const ALL: [Self; 4] = [Self::Read, Self::Operate, Self::Config, Self::Admin];
 
@@ -56,13 +56,13 @@ impl Scope {
     }
 }
 
-impl fmt::Display for Scope {
+impl fmt::Display for KeyScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl FromStr for Scope {
+impl FromStr for KeyScope {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -74,27 +74,27 @@ impl FromStr for Scope {
 /// A set of scopes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
-pub struct Scopes(BTreeSet<Scope>);
+pub struct KeyScopes(BTreeSet<KeyScope>);
 
-impl Scopes {
+impl KeyScopes {
     /// Every scope.
     pub fn all() -> Self {
-        Self(Scope::ALL.into())
+        Self(KeyScope::ALL.into())
     }
 
     /// Whether this scope, or `admin`, is in the set.
-    pub fn allow(&self, scope: Scope) -> bool {
-        self.0.contains(&scope) || self.0.contains(&Scope::Admin)
+    pub fn allow(&self, scope: KeyScope) -> bool {
+        self.0.contains(&scope) || self.0.contains(&KeyScope::Admin)
     }
 
     /// The scopes a holder effectively has.
-    pub fn effective(&self) -> Vec<Scope> {
-        Scope::ALL.into_iter().filter(|scope| self.allow(*scope)).collect()
+    pub fn effective(&self) -> Vec<KeyScope> {
+        KeyScope::ALL.into_iter().filter(|scope| self.allow(*scope)).collect()
     }
 }
 
-impl FromIterator<Scope> for Scopes {
-    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+impl FromIterator<KeyScope> for KeyScopes {
+    fn from_iter<I: IntoIterator<Item = KeyScope>>(scopes: I) -> Self {
         Self(scopes.into_iter().collect())
     }
 }
@@ -105,7 +105,7 @@ pub struct Actor {
     /// The key's name, as in the audit and the log.
     pub key_id: Arc<str>,
     /// What the key may do.
-    pub scopes: Arc<Scopes>,
+    pub scopes: Arc<KeyScopes>,
     /// When the key ends.
     pub expires_at: Option<DateTime<Utc>>,
     /// Requests a minute this key may send.
@@ -121,11 +121,11 @@ impl Actor {
     ///
     /// # Errors
     /// [`Code::AuthScopeMissing`] naming the scope.
-    pub fn require(&self, scope: Scope) -> Result<(), Error> {
+    pub fn require(&self, scope: KeyScope) -> Result<(), Error> {
         if self.scopes.allow(scope) {
             return Ok(());
         }
-        let has: Vec<_> = self.scopes.effective().into_iter().map(Scope::as_str).collect();
+        let has: Vec<_> = self.scopes.effective().into_iter().map(KeyScope::as_str).collect();
         Err(Error::new(Code::AuthScopeMissing)
             .detail(format!(
                 "this needs the scope `{scope}`; the key `{}` has: {}",
@@ -155,7 +155,7 @@ pub struct KeyRecord {
     /// SHA-256 of the key, lower-case hex.
     pub sha256: String,
     /// What it may do.
-    pub scopes: Scopes,
+    pub scopes: KeyScopes,
     /// When it ends; never, when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime<Utc>>,
@@ -208,7 +208,7 @@ impl KeyFile {
 /// When the system has no randomness to give.
 pub fn new_key(
     id: String,
-    scopes: Scopes,
+    scopes: KeyScopes,
     expires_at: Option<DateTime<Utc>>,
 ) -> Result<(SecretString, KeyRecord), String> {
     let mut random = [0_u8; 32];
@@ -219,14 +219,14 @@ pub fn new_key(
 }
 
 /// One key as the guard knows it.
-pub(super) struct Known {
+pub(super) struct KnownKey {
     digest: [u8; 32],
     pub(super) actor: Actor,
-    pub(super) rate: Rate,
+    pub(super) rate: KeyRate,
 }
 
 /// Why nobody is let in.
-pub(super) struct Unidentified {
+pub(super) struct UnidentifiedRequest {
     /// [`Code::AuthKeyInvalid`] without a key or with a wrong one, [`Code::AuthKeyExpired`].
     pub(super) error: Error,
     /// A key was sent that botops does not know. Only this counts against an address: a browser that opens a page
@@ -235,21 +235,21 @@ pub(super) struct Unidentified {
 }
 
 /// All keys. Built at start.
-pub struct Keys {
+pub struct ApiKeys {
     operator: SecretString,
-    known: Vec<Known>,
+    known: Vec<KnownKey>,
 }
 
-impl fmt::Debug for Keys {
+impl fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Keys({} known)", self.known.len())
     }
 }
 
-impl Keys {
+impl ApiKeys {
     /// The operator's key plus the named ones, each with its own rate.
     pub fn new(operator: SecretString, file: &KeyFile, rate_limit: u32) -> Self {
-        let actor = |id: &str, scopes: Scopes, expires_at| Actor {
+        let actor = |id: &str, scopes: KeyScopes, expires_at| Actor {
             key_id: id.into(),
             scopes: Arc::new(scopes),
             expires_at,
@@ -258,12 +258,13 @@ impl Keys {
             client: None,
         };
         let digest = Sha256::digest(operator.expose_secret().as_bytes()).into();
-        let rate = || Rate::new(rate_limit);
-        let mut known = vec![Known { digest, actor: actor("operator", Scopes::all(), None), rate: rate() }];
+        let rate = || KeyRate::new(rate_limit);
+        let mut known =
+            vec![KnownKey { digest, actor: actor("operator", KeyScopes::all(), None), rate: rate() }];
         for key in &file.keys {
             let bytes = HEXLOWER.decode(key.sha256.as_bytes()).unwrap_or_default();
             let Ok(digest) = <[u8; 32]>::try_from(bytes) else { continue };
-            known.push(Known {
+            known.push(KnownKey {
                 digest,
                 actor: actor(&key.id, key.scopes.clone(), key.expires_at),
                 rate: rate(),
@@ -273,23 +274,23 @@ impl Keys {
     }
 
     /// Whose key the request carries.
-    pub(super) fn identify(&self, headers: &HeaderMap) -> Result<&Known, Unidentified> {
+    pub(super) fn identify(&self, headers: &HeaderMap) -> Result<&KnownKey, UnidentifiedRequest> {
         let Some(given) = given(headers) else {
             let error = Error::new(Code::AuthKeyInvalid).detail("the request carries no API key");
-            return Err(Unidentified { error, is_guess: false });
+            return Err(UnidentifiedRequest { error, is_guess: false });
         };
         let Some(known) = self.find(given) else {
             let error = Error::new(Code::AuthKeyInvalid).detail("botops does not know this API key");
-            return Err(Unidentified { error, is_guess: true });
+            return Err(UnidentifiedRequest { error, is_guess: true });
         };
         if known.actor.expires_at.is_some_and(|end| end <= Utc::now()) {
             let error = Error::new(Code::AuthKeyExpired).context("key", &*known.actor.key_id);
-            return Err(Unidentified { error, is_guess: false });
+            return Err(UnidentifiedRequest { error, is_guess: false });
         }
         Ok(known)
     }
 
-    fn find(&self, given: &[u8]) -> Option<&Known> {
+    fn find(&self, given: &[u8]) -> Option<&KnownKey> {
         // The operator's key is compared as it is: hashing it on every request would be the guard's largest cost.
         if is_same(given, self.operator.expose_secret().as_bytes()) {
             return self.known.first();

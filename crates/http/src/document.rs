@@ -1,4 +1,4 @@
-//! Answers: rendered ahead as [`Document`]s, or made on the spot.
+//! Answers: rendered ahead as [`RenderedDocument`]s, or made on the spot.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::LazyLock;
@@ -19,13 +19,13 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A body that was rendered before it was asked for, with its ETag. Cloning is cheap.
 #[derive(Debug, Clone)]
-pub struct Document {
+pub struct RenderedDocument {
     bytes: Bytes,
     etag: HeaderValue,
     content_type: HeaderValue,
 }
 
-impl Document {
+impl RenderedDocument {
     /// Renders a value as JSON.
     ///
     /// # Errors

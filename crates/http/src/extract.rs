@@ -147,9 +147,9 @@ where
 
 /// The `Idempotency-Key` header: 1 to 128 visible characters, with or without quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Idempotency(pub Option<String>);
+pub struct IdempotencyKey(pub Option<String>);
 
-impl<S: Send + Sync> FromRequestParts<S> for Idempotency {
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {

@@ -19,10 +19,10 @@ use chrono::Utc;
 use futures_util::FutureExt;
 use tower::Service;
 
-use super::auth::{Actor, Keys, Known};
-use super::budget::{self, Wish};
-use super::limits::{Cors, HeaderText, Left, WrongKeys};
-use super::operations::{Methods, Operation, Operations};
+use super::answer_shape::{self, ShapeRequest};
+use super::auth::{Actor, ApiKeys, KnownKey};
+use super::limits::{CorsPolicy, HeaderText, RateLeft, WrongKeys};
+use super::operations::{ApiOperation, OperationIndex, PathMethods};
 use super::{BODY_LIMIT, json_with_status};
 use botops_core::error::{Code, Error, Problem, Severity};
 
@@ -36,38 +36,38 @@ const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json"
 #[derive(Debug)]
 pub struct GuardOptions {
     /// All keys.
-    pub keys: Keys,
+    pub keys: ApiKeys,
     /// All documented operations.
-    pub operations: Operations,
+    pub operations: OperationIndex,
     /// Which origins may read.
-    pub cors: Cors,
+    pub cors: CorsPolicy,
 }
 
 /// The guard around a router. Shared by all connections.
-pub struct Guard {
+pub struct RequestGuard {
     router: Router,
-    keys: Keys,
-    operations: Operations,
-    cors: Cors,
+    keys: ApiKeys,
+    operations: OperationIndex,
+    cors: CorsPolicy,
     wrong_keys: WrongKeys,
     id_prefix: String,
     next_id: AtomicU64,
     deadline: Duration,
 }
 
-impl std::fmt::Debug for Guard {
+impl std::fmt::Debug for RequestGuard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Guard").field("keys", &self.keys).finish_non_exhaustive()
     }
 }
 
 /// A request that was let in.
-struct Admitted<'guard> {
-    known: Option<&'guard Known>,
-    left: Option<Left<'guard>>,
+struct AdmittedRequest<'guard> {
+    known: Option<&'guard KnownKey>,
+    left: Option<RateLeft<'guard>>,
 }
 
-impl Guard {
+impl RequestGuard {
     /// Puts the guard around a router.
     pub fn new(router: Router, options: GuardOptions) -> Self {
         let mut random = [0_u8; 4];
@@ -101,11 +101,11 @@ impl Guard {
             return response;
         }
         let origin = self.cors.origin(request.headers());
-        let is_json_rpc = methods.is_some_and(Methods::is_json_rpc);
+        let is_json_rpc = methods.is_some_and(PathMethods::is_json_rpc);
         let is_change = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let admitted = self.admit(&request, methods, operation, peer);
         let key_id = match &admitted {
-            Ok(Admitted { known: Some(known), .. }) => Some(&*known.actor.key_id),
+            Ok(AdmittedRequest { known: Some(known), .. }) => Some(&*known.actor.key_id),
             _ => None,
         };
         let (mut response, left) = match admitted {
@@ -116,7 +116,7 @@ impl Guard {
             Err(error) => (refusal(error), None),
         };
         if response.status().as_u16() >= 400 {
-            let place = Place { id: id.as_str(), operation, key_id, is_json_rpc, allow: methods };
+            let place = FailedRequest { id: id.as_str(), operation, key_id, is_json_rpc, allow: methods };
             response = place.finish(response);
         } else if is_change {
             let name = operation.map_or("unknown", |operation| &operation.id);
@@ -135,7 +135,7 @@ impl Guard {
             left.write(headers);
         }
         if let Some(origin) = origin {
-            Cors::allow(headers, origin);
+            CorsPolicy::allow(headers, origin);
         }
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(REQUEST_ID, id.value());
@@ -157,22 +157,22 @@ impl Guard {
     fn admit<'guard>(
         &'guard self,
         request: &Request<Body>,
-        methods: Option<&Methods>,
-        operation: Option<&'guard Operation>,
+        methods: Option<&PathMethods>,
+        operation: Option<&'guard ApiOperation>,
         peer: IpAddr,
-    ) -> Result<Admitted<'guard>, Error> {
+    ) -> Result<AdmittedRequest<'guard>, Error> {
         let headers = request.headers();
         let scope = match operation {
-            Some(Operation { scope: None, .. }) => {
+            Some(ApiOperation { scope: None, .. }) => {
                 check_form(operation, headers)?;
-                return Ok(Admitted { known: None, left: None });
+                return Ok(AdmittedRequest { known: None, left: None });
             }
-            Some(operation @ Operation { ticket: true, .. }) if has_ticket(request) => {
+            Some(operation @ ApiOperation { ticket: true, .. }) if has_ticket(request) => {
                 operation.check_query(request.uri().query().unwrap_or_default())?;
-                return Ok(Admitted { known: None, left: None });
+                return Ok(AdmittedRequest { known: None, left: None });
             }
-            Some(Operation { scope, .. }) => *scope,
-            None if methods.is_some_and(Methods::has_open) => return Err(method_unknown(methods)),
+            Some(ApiOperation { scope, .. }) => *scope,
+            None if methods.is_some_and(PathMethods::has_open) => return Err(method_unknown(methods)),
             // Clients look here for a sign-in flow; there is none, and a 401 would read as a broken one.
             None if request.uri().path().starts_with("/.well-known/") => {
                 return Err(Error::new(Code::PathUnknown));
@@ -194,19 +194,19 @@ impl Guard {
         if let (Some(operation), Some(query)) = (operation, request.uri().query()) {
             operation.check_query(query)?;
         }
-        Ok(Admitted { known: Some(known), left: Some(left) })
+        Ok(AdmittedRequest { known: Some(known), left: Some(left) })
     }
 
     async fn call(
         &self,
         mut request: Request<Body>,
         id: &str,
-        known: Option<&Known>,
+        known: Option<&KnownKey>,
         is_change: bool,
-        operation: Option<&Operation>,
+        operation: Option<&ApiOperation>,
     ) -> Response {
         let shapes = operation.filter(|operation| operation.shapes);
-        let wish = match shapes.map(|operation| Wish::take(&mut request, operation.own_fields)) {
+        let wish = match shapes.map(|operation| ShapeRequest::take(&mut request, operation.own_fields)) {
             Some(Err(error)) => return refusal(error),
             Some(Ok(wish)) => wish,
             None => None,
@@ -234,7 +234,7 @@ impl Guard {
             response = Box::pin(wish.shape(response)).await;
         }
         if shapes.is_some() {
-            budget::vary(response.headers_mut());
+            answer_shape::vary(response.headers_mut());
         }
         response
     }
@@ -253,15 +253,15 @@ impl Guard {
 }
 
 /// Where a failed request stood, for its problem and its log line.
-struct Place<'a> {
+struct FailedRequest<'a> {
     id: &'a str,
-    operation: Option<&'a Operation>,
+    operation: Option<&'a ApiOperation>,
     key_id: Option<&'a str>,
     is_json_rpc: bool,
-    allow: Option<&'a Methods>,
+    allow: Option<&'a PathMethods>,
 }
 
-impl Place<'_> {
+impl FailedRequest<'_> {
     /// Gives a failure the one form, logs it once, and keeps the headers that belong to it.
     fn finish(&self, mut response: Response) -> Response {
         let error = match response.extensions_mut().remove::<Error>() {
@@ -379,7 +379,7 @@ fn refusal(error: Error) -> Response {
     axum::response::IntoResponse::into_response(error)
 }
 
-fn check_form(operation: Option<&Operation>, headers: &HeaderMap) -> Result<(), Error> {
+fn check_form(operation: Option<&ApiOperation>, headers: &HeaderMap) -> Result<(), Error> {
     let length =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > BODY_LIMIT) {
@@ -394,12 +394,15 @@ fn check_form(operation: Option<&Operation>, headers: &HeaderMap) -> Result<(), 
 }
 
 /// Whose name the handler is told.
-fn actor_of<'guard>(admitted: &Admitted<'guard>, operation: Option<&Operation>) -> Option<&'guard Known> {
-    admitted.known.filter(|_| operation.is_none_or(Operation::wants_actor))
+fn actor_of<'guard>(
+    admitted: &AdmittedRequest<'guard>,
+    operation: Option<&ApiOperation>,
+) -> Option<&'guard KnownKey> {
+    admitted.known.filter(|_| operation.is_none_or(ApiOperation::wants_actor))
 }
 
-fn method_unknown(methods: Option<&Methods>) -> Error {
-    let allow = methods.map(Methods::allow).unwrap_or_default();
+fn method_unknown(methods: Option<&PathMethods>) -> Error {
+    let allow = methods.map(PathMethods::allow).unwrap_or_default();
     Error::new(Code::MethodUnknown)
         .detail(format!("this path takes {allow}"))
         .context("allow", allow.clone())

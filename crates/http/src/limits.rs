@@ -20,14 +20,14 @@ const WRONG_KEYS: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// The rate of one key (GCRA, requests a minute with a full minute's burst).
-pub(super) struct Rate {
+pub(super) struct KeyRate {
     // The monotonic clock of std: governor's default calibrates for some 15 ms at start.
     limiter: RateLimiter<NotKeyed, InMemoryState, MonotonicClock, StateInformationMiddleware>,
     policy: HeaderValue,
     per_minute: u32,
 }
 
-impl Rate {
+impl KeyRate {
     pub(super) fn new(per_minute: u32) -> Self {
         let burst = NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN);
         let limiter = RateLimiter::direct_with_clock(Quota::per_minute(burst), MonotonicClock)
@@ -38,9 +38,9 @@ impl Rate {
     }
 
     /// Takes one request out of the quota; what is left goes into the headers.
-    pub(super) fn take(&self) -> Result<Left<'_>, Error> {
+    pub(super) fn take(&self) -> Result<RateLeft<'_>, Error> {
         match self.limiter.check() {
-            Ok(snapshot) => Ok(Left { rate: self, remaining: snapshot.remaining_burst_capacity() }),
+            Ok(snapshot) => Ok(RateLeft { rate: self, remaining: snapshot.remaining_burst_capacity() }),
             Err(until) => {
                 let wait = until.wait_time_from(MonotonicClock.now());
                 Err(self.exhausted(wait))
@@ -63,12 +63,12 @@ impl Rate {
 }
 
 /// What is left of a quota after a request.
-pub(super) struct Left<'rate> {
-    rate: &'rate Rate,
+pub(super) struct RateLeft<'rate> {
+    rate: &'rate KeyRate,
     remaining: u32,
 }
 
-impl Left<'_> {
+impl RateLeft<'_> {
     pub(super) fn write(&self, headers: &mut HeaderMap) {
         let used = u64::from(self.rate.per_minute.saturating_sub(self.remaining));
         let full_in = (used * 60).div_ceil(u64::from(self.rate.per_minute));
@@ -162,11 +162,11 @@ impl WrongKeys {
 
 /// Which origins a browser's page may read answers from. None, unless configured.
 #[derive(Debug, Clone, Default)]
-pub struct Cors {
+pub struct CorsPolicy {
     origins: Vec<HeaderValue>,
 }
 
-impl Cors {
+impl CorsPolicy {
     /// These origins and no other; `*` is not among the things that can be said.
     pub fn new(origins: Vec<HeaderValue>) -> Self {
         Self { origins }

@@ -2,7 +2,7 @@
 //!
 //! A handler's annotation gives its operation id (also its name in the log and the metrics), the scope of its key and
 //! its media types. A path that is not documented is not served without a key. The document is two hundred times
-//! as long as what is needed of it, so a start reads a [`Table`] that is kept beside it.
+//! as long as what is needed of it, so a start reads a [`OperationTable`] that is kept beside it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,17 +11,17 @@ use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
 use serde_json::Value;
 
-use super::auth::Scope;
+use super::auth::KeyScope;
 use botops_core::error::{Code, Error};
 use botops_core::telemetry::{HttpMetrics, OperationMetrics};
 
 /// One documented operation.
 #[derive(Debug)]
-pub struct Operation {
+pub struct ApiOperation {
     /// The handler's name: operation id, tool name, log and metric name.
     pub id: String,
     /// The scope the key needs; `None` for open operations.
-    pub scope: Option<Scope>,
+    pub scope: Option<KeyScope>,
     /// Whether a stream ticket may stand in for the key.
     pub ticket: bool,
     /// The media types of its 200 answer.
@@ -36,15 +36,15 @@ pub struct Operation {
     query: Vec<String>,
     /// The codes it may fail with, as documented.
     codes: Vec<String>,
-    pub(super) ready: Option<Ready>,
+    pub(super) ready: Option<ReadyAnswer>,
     pub(super) metrics: OperationMetrics,
 }
 
 /// A plain read (no query, nothing special accepted) answered from what was rendered before: no waiting, no router.
 /// The handler of the same operation gives the same answer.
-pub struct Ready(Box<dyn Fn(&HeaderMap) -> Response + Send + Sync>);
+pub struct ReadyAnswer(Box<dyn Fn(&HeaderMap) -> Response + Send + Sync>);
 
-impl Ready {
+impl ReadyAnswer {
     /// Answers by this function, which gets the request's headers.
     pub fn new(answer: impl Fn(&HeaderMap) -> Response + Send + Sync + 'static) -> Self {
         Self(Box::new(answer))
@@ -55,7 +55,7 @@ impl Ready {
     }
 }
 
-impl fmt::Debug for Ready {
+impl fmt::Debug for ReadyAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Ready")
     }
@@ -63,12 +63,12 @@ impl fmt::Debug for Ready {
 
 /// The methods of one path.
 #[derive(Debug, Default)]
-pub(super) struct Methods {
-    by_method: Vec<(Method, Operation)>,
+pub(super) struct PathMethods {
+    by_method: Vec<(Method, ApiOperation)>,
 }
 
-impl Methods {
-    pub(super) fn get(&self, method: &Method) -> Option<&Operation> {
+impl PathMethods {
+    pub(super) fn get(&self, method: &Method) -> Option<&ApiOperation> {
         let wanted = if method == Method::HEAD { &Method::GET } else { method };
         self.by_method.iter().find(|(known, _)| known == wanted).map(|(_, operation)| operation)
     }
@@ -90,26 +90,26 @@ impl Methods {
 
 /// All documented operations, by path.
 #[derive(Debug)]
-pub struct Operations {
+pub struct OperationIndex {
     /// By length, then by text: most look-ups compare one text.
-    exact: Vec<(String, Methods)>,
-    with_parameters: matchit::Router<Methods>,
+    exact: Vec<(String, PathMethods)>,
+    with_parameters: matchit::Router<PathMethods>,
     /// What is counted under no operation: unknown paths and methods.
     pub(super) unknown: OperationMetrics,
 }
 
-impl Operations {
+impl OperationIndex {
     /// These operations.
     ///
     /// # Panics
     /// When two documented paths collide: a defect found at the first start.
-    pub fn new(table: &Table, metrics: &HttpMetrics) -> Self {
+    pub fn new(table: &OperationTable, metrics: &HttpMetrics) -> Self {
         let mut exact = Vec::new();
         let mut with_parameters = matchit::Router::new();
         for (path, rows) in table.by_path() {
             let by_method =
-                rows.iter().map(|row| (row.method.clone(), Operation::new(row, metrics))).collect();
-            let methods = Methods { by_method };
+                rows.iter().map(|row| (row.method.clone(), ApiOperation::new(row, metrics))).collect();
+            let methods = PathMethods { by_method };
             if path.contains('{') {
                 with_parameters.insert(path, methods).expect("documented paths do not collide");
             } else {
@@ -125,7 +125,7 @@ impl Operations {
     /// # Panics
     /// When there is no such operation: a defect found at the first start.
     #[must_use]
-    pub fn with_ready(mut self, id: &str, ready: Ready) -> Self {
+    pub fn with_ready(mut self, id: &str, ready: ReadyAnswer) -> Self {
         let all = self.exact.iter_mut().flat_map(|(_, methods)| &mut methods.by_method);
         let (_, operation) =
             all.into_iter().find(|(_, operation)| operation.id == id).expect("it is documented");
@@ -133,7 +133,7 @@ impl Operations {
         self
     }
 
-    pub(super) fn find(&self, path: &str) -> Option<&Methods> {
+    pub(super) fn find(&self, path: &str) -> Option<&PathMethods> {
         if let Ok(at) = self.exact.binary_search_by(|(known, _)| by_length(known, path)) {
             return self.exact.get(at).map(|(_, methods)| methods);
         }
@@ -141,7 +141,7 @@ impl Operations {
     }
 
     /// Every operation by id with its scope, for self-description.
-    pub fn scopes(&self) -> HashMap<String, Option<Scope>> {
+    pub fn scopes(&self) -> HashMap<String, Option<KeyScope>> {
         let exact = self.exact.iter().flat_map(|(_, methods)| &methods.by_method);
         exact.map(|(_, operation)| (operation.id.clone(), operation.scope)).collect()
     }
@@ -151,8 +151,8 @@ fn by_length(one: &str, other: &str) -> std::cmp::Ordering {
     one.len().cmp(&other.len()).then_with(|| one.cmp(other))
 }
 
-impl Operation {
-    fn new(row: &Row, metrics: &HttpMetrics) -> Self {
+impl ApiOperation {
+    fn new(row: &OperationTableRow, metrics: &HttpMetrics) -> Self {
         Self {
             id: row.id.clone(),
             scope: row.scope,
@@ -233,19 +233,19 @@ fn unknown_parameter(name: &str, known: &[String]) -> Error {
 
 /// What a start needs of the API document: one line per operation, sorted by path.
 #[derive(Debug)]
-pub struct Table {
-    rows: Vec<Row>,
+pub struct OperationTable {
+    rows: Vec<OperationTableRow>,
 }
 
 /// One line: method, path, operation id, `open` or the scope (`+ticket` where one may stand in), how the answer can
 /// be shaped (or `json-rpc`), its media types, its query parameters, the codes it may fail with. A dash where there is
 /// none.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct OperationTableRow {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) id: String,
-    pub(super) scope: Option<Scope>,
+    pub(super) scope: Option<KeyScope>,
     pub(super) ticket: bool,
     pub(super) shapes: bool,
     pub(super) own_fields: bool,
@@ -255,13 +255,15 @@ pub(super) struct Row {
     pub(super) codes: Vec<String>,
 }
 
-impl Table {
+impl OperationTable {
     /// Takes the operations out of an OpenAPI document.
     pub fn of(document: &Value) -> Self {
         let mut rows = Vec::new();
         for (path, item) in document.get("paths").and_then(Value::as_object).into_iter().flatten() {
             let operations = item.as_object().into_iter().flatten();
-            rows.extend(operations.filter_map(|(method, operation)| Row::of(path, method, operation)));
+            rows.extend(
+                operations.filter_map(|(method, operation)| OperationTableRow::of(path, method, operation)),
+            );
         }
         // Stable: the methods of a path keep the document's order, which `Allow` shows.
         rows.sort_by(|one, other| one.path.cmp(&other.path));
@@ -273,22 +275,24 @@ impl Table {
     /// # Panics
     /// When a line is none: a defect found at the first start.
     pub fn read(text: &str) -> Self {
-        let rows = text.lines().map(|line| Row::read(line).expect("a test holds the table to the document"));
+        let rows = text
+            .lines()
+            .map(|line| OperationTableRow::read(line).expect("a test holds the table to the document"));
         Self { rows: rows.collect() }
     }
 
-    pub(super) fn by_path(&self) -> impl Iterator<Item = (&str, &[Row])> {
+    pub(super) fn by_path(&self) -> impl Iterator<Item = (&str, &[OperationTableRow])> {
         self.rows.chunk_by(|one, other| one.path == other.path).map(|rows| (rows[0].path.as_str(), rows))
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for OperationTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.rows.iter().try_for_each(|row| writeln!(f, "{row}"))
     }
 }
 
-impl Row {
+impl OperationTableRow {
     fn of(path: &str, method: &str, operation: &Value) -> Option<Self> {
         let requirements = operation.get("security").and_then(Value::as_array);
         let listed =
@@ -297,7 +301,7 @@ impl Row {
             .is_some_and(|list| list.iter().all(|one| one.as_object().is_some_and(|o| o.is_empty())));
         let named = listed("api_key").and_then(|scopes| scopes.get(0)).and_then(Value::as_str);
         // Without a readable scope the strictest one holds.
-        let scope = named.and_then(|name| name.parse().ok()).unwrap_or(Scope::Admin);
+        let scope = named.and_then(|name| name.parse().ok()).unwrap_or(KeyScope::Admin);
         let media = operation.pointer("/responses/200/content").and_then(Value::as_object);
         let shapes = operation.get("x-shapes").and_then(Value::as_str);
         let parameters = operation.get("parameters").and_then(Value::as_array);
@@ -357,7 +361,7 @@ fn dashed(list: &[String]) -> String {
     if list.is_empty() { "-".to_owned() } else { list.join(",") }
 }
 
-impl fmt::Display for Row {
+impl fmt::Display for OperationTableRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scope = self.scope.map_or("open".to_owned(), |scope| scope.to_string());
         let ticket = if self.ticket { "+ticket" } else { "" };

@@ -1,7 +1,7 @@
 //! A feature's routes, each with what documents it, told apart: serving never builds the documentation.
 //!
-//! Describing every answer fills megabytes with schemas that a running server never looks at. A [`Route`] therefore
-//! keeps a function that can describe it, and only [`Routes::describe`] calls it: when the kept document is compared
+//! Describing every answer fills megabytes with schemas that a running server never looks at. A [`FeatureRoute`] therefore
+//! keeps a function that can describe it, and only [`FeatureRoutes::describe`] calls it: when the kept document is compared
 //! with the code, or printed. Paths and methods come from the handler's annotation, what it refuses stands beside its
 //! name: the document's refusals, their statuses and texts are made from the codes.
 
@@ -16,7 +16,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use botops_core::error::Code;
 
 /// One path with its handlers.
-pub struct Route<S> {
+pub struct FeatureRoute<S> {
     path: String,
     second: Option<SecondPath>,
     methods: MethodRouter<S>,
@@ -30,8 +30,8 @@ struct SecondPath {
 }
 
 /// The routes of one feature; `S` is its handle.
-pub struct Routes<S> {
-    routes: Vec<Route<S>>,
+pub struct FeatureRoutes<S> {
+    routes: Vec<FeatureRoute<S>>,
 }
 
 /// One path and the handlers of its methods, by the names of the handlers, each with the codes that it may fail with
@@ -39,7 +39,7 @@ pub struct Routes<S> {
 #[macro_export]
 macro_rules! feature_routes {
     ($first:ident $(.refuses $codes:tt)? $(, $more:ident $(.refuses $more_codes:tt)?)* $(,)?) => {
-        $crate::Route::new(
+        $crate::FeatureRoute::new(
             utoipa_axum::routes!(@path [path()] of $first),
             || utoipa_axum::routes!($first $(, $more)*),
         )
@@ -61,7 +61,7 @@ macro_rules! feature_codes {
     };
 }
 
-impl<S: Clone + Send + Sync + 'static> Route<S> {
+impl<S: Clone + Send + Sync + 'static> FeatureRoute<S> {
     /// A path that answers nothing yet.
     pub fn new(path: String, describe: fn() -> UtoipaMethodRouter<S>) -> Self {
         Self { path, second: None, methods: MethodRouter::new(), refusals: Vec::new(), describe }
@@ -132,9 +132,9 @@ fn renamed(mut item: PathItem, ending: &str) -> PathItem {
     item
 }
 
-impl<S: Clone + Send + Sync + 'static> Routes<S> {
+impl<S: Clone + Send + Sync + 'static> FeatureRoutes<S> {
     /// These routes.
-    pub fn new(routes: impl IntoIterator<Item = Route<S>>) -> Self {
+    pub fn new(routes: impl IntoIterator<Item = FeatureRoute<S>>) -> Self {
         Self { routes: routes.into_iter().collect() }
     }
 
@@ -152,7 +152,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 
     /// What the API document says about them.
     pub fn describe(self) -> OpenApi {
-        let routes = self.routes.into_iter().map(Route::described);
+        let routes = self.routes.into_iter().map(FeatureRoute::described);
         routes.fold(OpenApiRouter::new(), OpenApiRouter::routes).into_openapi()
     }
 }

@@ -13,8 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::guard::Guard;
-use super::socket::{Progress, Socket};
+use super::guard::RequestGuard;
+use super::socket::{ClientSocket, ConnectionProgress};
 use botops_core::error::Code;
 use botops_core::tasks::{OnFailure, Tasks};
 
@@ -26,12 +26,12 @@ const ACCEPT_QUEUE: u32 = 4_096;
 
 /// A bound listener.
 #[derive(Debug)]
-pub struct Listening {
+pub struct BoundListener {
     listener: TcpListener,
     address: SocketAddr,
 }
 
-impl Listening {
+impl BoundListener {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -42,7 +42,7 @@ impl Listening {
 ///
 /// # Errors
 /// The system's, such as an address in use.
-pub fn bind(address: SocketAddr) -> std::io::Result<Listening> {
+pub fn bind(address: SocketAddr) -> std::io::Result<BoundListener> {
     let socket = match address {
         SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
         SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
@@ -51,11 +51,11 @@ pub fn bind(address: SocketAddr) -> std::io::Result<Listening> {
     socket.bind(address)?;
     let listener = socket.listen(ACCEPT_QUEUE)?;
     let address = listener.local_addr()?;
-    Ok(Listening { listener, address })
+    Ok(BoundListener { listener, address })
 }
 
 /// Accepts until the stop, at most `connections` at a time; running requests finish after it.
-pub async fn serve(listening: Listening, guard: Arc<Guard>, tasks: Tasks, connections: usize) {
+pub async fn serve(listening: BoundListener, guard: Arc<RequestGuard>, tasks: Tasks, connections: usize) {
     let stopping = tasks.stopping();
     let room = Arc::new(Semaphore::new(connections));
     loop {
@@ -90,12 +90,12 @@ async fn accept(
 async fn converse(
     stream: TcpStream,
     peer: SocketAddr,
-    guard: Arc<Guard>,
+    guard: Arc<RequestGuard>,
     stopping: CancellationToken,
     permit: OwnedSemaphorePermit,
 ) {
-    let progress = Progress::default();
-    let socket = Socket::new(stream, progress.clone());
+    let progress = ConnectionProgress::default();
+    let socket = ClientSocket::new(stream, progress.clone());
     let wire = socket.wire();
     let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
         let (guard, progress) = (guard.clone(), progress.clone());
@@ -134,7 +134,7 @@ async fn converse(
         Some(Ok(())) => {}
         Some(Err(error)) => tracing::debug!(net.peer = %peer, "connection of {peer} ended: {error}"),
         None => {
-            let head_was_begun = |parts: &http1::Parts<Socket, _>| !parts.read_buf.is_empty();
+            let head_was_begun = |parts: &http1::Parts<ClientSocket, _>| !parts.read_buf.is_empty();
             if let Some(parts) = connection.into_parts().filter(head_was_begun) {
                 parts.io.refuse(Code::RequestTimeout).await;
             }

@@ -1,6 +1,6 @@
 //! A client's socket as hyper sees it, with two differences: hyper's own refusals of malformed requests (an empty
 //! `400`, `414` or `431`, written before any of our code runs) leave as a problem like every other failure, and whoever
-//! tells many clients the same can write to the socket itself ([`Wire`]).
+//! tells many clients the same can write to the socket itself ([`SocketWriter`]).
 
 use std::io;
 use std::pin::Pin;
@@ -21,19 +21,19 @@ use botops_core::error::{Code, Error};
 /// hyper's own limit on a slow head sets up and tears down a timer for every request; this looks at a counter now and
 /// then instead. What arrives does not count as progress, so a head that drips in byte by byte does not either.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Progress(Arc<Counters>);
+pub(super) struct ConnectionProgress(Arc<ProgressCounters>);
 
 #[derive(Debug, Default)]
-struct Counters {
+struct ProgressCounters {
     steps: AtomicU64,
     running: AtomicU64,
 }
 
-impl Progress {
+impl ConnectionProgress {
     /// A request runs until the result is dropped.
-    pub(super) fn run(&self) -> Running<'_> {
+    pub(super) fn run(&self) -> RunningRequest<'_> {
         self.0.running.fetch_add(1, Ordering::Relaxed);
-        Running(&self.0)
+        RunningRequest(&self.0)
     }
 
     /// Resolves when nothing has run and nothing has left for five looks: 10 s at least, 12 s at most.
@@ -55,9 +55,9 @@ impl Progress {
 }
 
 /// A request that runs.
-pub(super) struct Running<'a>(&'a Counters);
+pub(super) struct RunningRequest<'a>(&'a ProgressCounters);
 
-impl Drop for Running<'_> {
+impl Drop for RunningRequest<'_> {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::Relaxed);
         self.0.steps.fetch_add(1, Ordering::Relaxed);
@@ -74,9 +74,9 @@ const LOOKS: u32 = 5;
 ///
 /// Who holds it writes past the WebSocket of the same connection, so both must agree whose turn it is.
 #[derive(Debug, Clone)]
-pub struct Wire(Arc<OwnedWriteHalf>);
+pub struct SocketWriter(Arc<OwnedWriteHalf>);
 
-impl Wire {
+impl SocketWriter {
     /// Writes what the socket takes at once.
     ///
     /// # Errors
@@ -134,20 +134,20 @@ impl Wire {
 
 /// A TCP stream for hyper.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct ClientSocket {
     incoming: TokioIo<OwnedReadHalf>,
-    outgoing: Wire,
-    progress: Progress,
+    outgoing: SocketWriter,
+    progress: ConnectionProgress,
 }
 
-impl Socket {
-    pub(super) fn new(stream: TcpStream, progress: Progress) -> Self {
+impl ClientSocket {
+    pub(super) fn new(stream: TcpStream, progress: ConnectionProgress) -> Self {
         let (incoming, outgoing) = stream.into_split();
-        Self { incoming: TokioIo::new(incoming), outgoing: Wire(Arc::new(outgoing)), progress }
+        Self { incoming: TokioIo::new(incoming), outgoing: SocketWriter(Arc::new(outgoing)), progress }
     }
 
     /// The sending side, for a request that turns the connection into something else.
-    pub(super) fn wire(&self) -> Wire {
+    pub(super) fn wire(&self) -> SocketWriter {
         self.outgoing.clone()
     }
 
@@ -188,13 +188,13 @@ fn hyper_refusal(bytes: &[u8]) -> Option<Code> {
     }
 }
 
-impl Read for Socket {
+impl Read for ClientSocket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().incoming).poll_read(cx, buf)
     }
 }
 
-impl Write for Socket {
+impl Write for ClientSocket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.progress.step();
         let Some(code) = hyper_refusal(buf) else {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use botops_contract::Mode;
+use botops_contract::TradingMode;
 use rust_decimal::Decimal;
 
 /// What does not change until the process ends.
@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 pub(crate) struct BotIdentity {
     pub id: String,
     pub boot_epoch: String,
-    pub mode: Mode,
+    pub mode: TradingMode,
     /// The time between two price points.
     pub tick: Duration,
     /// Cash of a new account.

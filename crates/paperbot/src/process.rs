@@ -28,7 +28,7 @@ use super::ipc::journal::EventJournal;
 use super::ipc::outbox::{BotOutbox, OutboxItem};
 use super::ipc::server::{self, IpcServer};
 use super::ipc::session_commands::SessionCommands;
-use super::ipc::snapshot::BotSnapshot;
+use super::ipc::snapshot::PublishedSnapshot;
 use super::ipc::socket_file::{open_socket, remove_socket};
 use super::loop_priority;
 use super::market::exchange::PaperExchange;
@@ -40,10 +40,10 @@ use super::market::strategy::{MomentumStrategy, StrategyPace};
 use super::options::PaperbotOptions;
 use super::session::connect_session;
 use super::session_gate::SessionGate;
-use botops_contract::{BOOT_ONCE, COMMAND_STATUS, Hello, Mode, VERSION, Verb};
+use botops_contract::{BOOT_ONCE, COMMAND_STATUS, Hello, TradingMode, VERSION, Verb};
 use botops_core::error::{Code, Error};
 use botops_core::failpoints;
-use botops_core::signals::{Asked, Signals};
+use botops_core::signals::{SignalRequest, Signals};
 use botops_core::tasks::{OnFailure, Tasks};
 use botops_core::telemetry;
 
@@ -110,8 +110,8 @@ async fn run_until_signal(options: PaperbotOptions) -> Result<(), Error> {
         tokio::select! {
             outcome = &mut running => return outcome,
             asked = signals.next() => match asked {
-                Asked::Stop => stop.cancel(),
-                Asked::Reopen => {
+                SignalRequest::Stop => stop.cancel(),
+                SignalRequest::Reopen => {
                     telemetry::reopen_logs();
                     tracing::info!("the log files are opened anew");
                 }
@@ -175,7 +175,7 @@ struct PreparedBot {
     journal: EventJournal,
     /// What the recorder will read.
     items: mpsc::UnboundedReceiver<OutboxItem>,
-    snapshot: Arc<ArcSwap<BotSnapshot>>,
+    snapshot: Arc<ArcSwap<PublishedSnapshot>>,
     session: Option<SessionCommands>,
     hello: Hello,
 }
@@ -308,22 +308,22 @@ fn open_market(
     options: &PaperbotOptions,
     book: &AccountBook,
     seed: u64,
-) -> Result<(MarketFeed, Mode, StrategyPace), Error> {
+) -> Result<(MarketFeed, TradingMode, StrategyPace), Error> {
     if let Some(path) = &options.replay {
         let replay = BarReplay::read(path, book.last_market_at);
         let replay = replay.map_err(|error| cannot_start(format!("--replay: {error}")))?;
-        return Ok((MarketFeed::Replayed(replay), Mode::Backtest, StrategyPace::DAILY));
+        return Ok((MarketFeed::Replayed(replay), TradingMode::Backtest, StrategyPace::DAILY));
     }
     if options.symbols.is_empty() {
         return Err(cannot_start("--symbols names no symbol"));
     }
     let walk = RandomWalk::new(seed, &options.symbols, |symbol| book.last_prices.get(symbol).copied());
-    Ok((MarketFeed::Simulated(walk), Mode::Paper, StrategyPace::SIMULATED))
+    Ok((MarketFeed::Simulated(walk), TradingMode::Paper, StrategyPace::SIMULATED))
 }
 
 /// Starts the broker session; a replay has none, the past needs no broker.
-fn start_session(options: &PaperbotOptions, mode: Mode, tasks: &Tasks) -> Result<SessionGate, Error> {
-    if mode == Mode::Backtest {
+fn start_session(options: &PaperbotOptions, mode: TradingMode, tasks: &Tasks) -> Result<SessionGate, Error> {
+    if mode == TradingMode::Backtest {
         return Ok(SessionGate::without_session());
     }
     let (sender, notes) = std::sync::mpsc::channel();
@@ -336,7 +336,7 @@ fn hello(
     options: &PaperbotOptions,
     boot_epoch: String,
     started_at: DateTime<Utc>,
-    mode: Mode,
+    mode: TradingMode,
     has_session: bool,
 ) -> Hello {
     let of_session = |verb: &Verb| matches!(verb, Verb::ProbeSession | Verb::Reauth | Verb::Halt);

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use botops_http::{Routes, json, routes};
+use botops_http::{FeatureRoutes, json, routes};
 
 /// Whether the API answers.
 #[derive(Debug, Serialize, ToSchema)]
@@ -18,8 +18,8 @@ struct HealthzView {
 }
 
 /// The route.
-pub fn routes() -> Routes<()> {
-    Routes::new([routes!(get_healthz)])
+pub fn routes() -> FeatureRoutes<()> {
+    FeatureRoutes::new([routes!(get_healthz)])
 }
 
 /// Does the API answer?

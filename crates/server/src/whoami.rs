@@ -13,9 +13,9 @@ use utoipa::ToSchema;
 use crate::bots::{Bots, Presence};
 use crate::events::MAX_WAIT;
 use crate::overview::{Overview, SUMMARY_MAX_BYTES, SUMMARY_MAX_TOKENS};
-use botops_contract::Mode;
+use botops_contract::TradingMode;
 use botops_core::error::Error;
-use botops_http::{Actor, BODY_LIMIT, Document, Routes, Scope, routes};
+use botops_http::{Actor, BODY_LIMIT, FeatureRoutes, KeyScope, RenderedDocument, routes};
 
 /// What the route tells of.
 #[derive(Debug, Clone)]
@@ -38,11 +38,11 @@ struct WhoamiView {
     #[schema(example = "operator")]
     key: String,
     /// What the key may do.
-    scopes: Vec<Scope>,
+    scopes: Vec<KeyScope>,
     /// When the key ends; `null` when it does not.
     expires_at: Option<DateTime<Utc>>,
     /// Paper, live or backtest; `null` while the bot was never seen.
-    mode: Option<Mode>,
+    mode: Option<TradingMode>,
     /// The bot behind this server.
     bot: BotBriefView,
     /// What a call must keep to.
@@ -82,8 +82,8 @@ struct CallLimitsView {
 }
 
 /// The route.
-pub fn routes() -> Routes<Whoami> {
-    Routes::new([routes!(get_whoami)])
+pub fn routes() -> FeatureRoutes<Whoami> {
+    FeatureRoutes::new([routes!(get_whoami)])
 }
 
 /// What this key and this bot can do
@@ -120,7 +120,7 @@ async fn get_whoami(
         },
         version: env!("CARGO_PKG_VERSION"),
     };
-    Ok(Document::of_json(&view)?.respond(&headers, Duration::ZERO))
+    Ok(RenderedDocument::of_json(&view)?.respond(&headers, Duration::ZERO))
 }
 
 /// What an operator's key may do, for the API document.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use botops_contract::{
-    Activate, BotReport, Check, CheckVerdict, ConfigAck, ConfigState, Refusal, Settle, TrialState,
-    VersionRef, Violation,
+    ActivateConfigRequest, BotReport, CheckConfigRequest, CheckVerdict, ConfigAck, ConfigState,
+    ConfigViolation, ContractRefusal, EndTrialRequest, TrialState, VersionRef,
 };
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ pub struct Desk {
     /// Where `HEAD` lies; without it, a commit is what it says.
     pub folder: Option<PathBuf>,
     /// What `check` and `activate` find wrong.
-    pub violations: Vec<Violation>,
+    pub violations: Vec<ConfigViolation>,
     /// Its own timer never ends a trial.
     pub patient: bool,
     boot_epoch: String,
@@ -80,17 +80,17 @@ impl Desk {
         }
     }
 
-    pub fn check(&self, check: &Check) -> CheckVerdict {
+    pub fn check(&self, check: &CheckConfigRequest) -> CheckVerdict {
         let mut violations = self.violations.clone();
         if !check.config.is_object() {
             let (path, code) = (String::new(), "not_an_object".to_owned());
             let message = "a config is an object".to_owned();
-            violations.push(Violation { path, code, message, fix: None });
+            violations.push(ConfigViolation { path, code, message, fix: None });
         }
         CheckVerdict { ok: violations.is_empty(), violations, hot: Vec::new(), restart: Vec::new() }
     }
 
-    pub fn activate(&mut self, message: &Activate) -> Result<ConfigAck, Refusal> {
+    pub fn activate(&mut self, message: &ActivateConfigRequest) -> Result<ConfigAck, ContractRefusal> {
         self.fence(message.generation)?;
         if self.trial.as_ref().is_some_and(|(txn, ..)| *txn == message.txn) {
             return Ok(self.ack(&message.txn));
@@ -108,9 +108,9 @@ impl Desk {
             return Err(self.no("hash_mismatch", "the document does not have the candidate's hash"));
         }
         let config = serde_json::from_str(&message.document).unwrap_or(Value::Null);
-        let verdict = self.check(&Check { config });
+        let verdict = self.check(&CheckConfigRequest { config });
         if !verdict.ok {
-            return Err(Refusal {
+            return Err(ContractRefusal {
                 context: json!(verdict),
                 ..self.no("check_failed", "not with this document")
             });
@@ -121,7 +121,7 @@ impl Desk {
         Ok(self.ack(&message.txn))
     }
 
-    pub fn commit(&mut self, message: &Settle) -> Result<ConfigAck, Refusal> {
+    pub fn commit(&mut self, message: &EndTrialRequest) -> Result<ConfigAck, ContractRefusal> {
         self.fence(message.generation)?;
         if self.trial.as_ref().is_none_or(|(txn, ..)| *txn != message.txn) {
             return match self.ending(&message.txn) {
@@ -142,7 +142,7 @@ impl Desk {
         Ok(self.ack(&message.txn))
     }
 
-    pub fn revert(&mut self, message: &Settle) -> Result<ConfigAck, Refusal> {
+    pub fn revert(&mut self, message: &EndTrialRequest) -> Result<ConfigAck, ContractRefusal> {
         self.fence(message.generation)?;
         if self.trial.as_ref().is_some_and(|(txn, ..)| *txn == message.txn) {
             self.go_back("reverted");
@@ -168,7 +168,7 @@ impl Desk {
         }
     }
 
-    fn fence(&mut self, generation: u64) -> Result<(), Refusal> {
+    fn fence(&mut self, generation: u64) -> Result<(), ContractRefusal> {
         self.expire();
         if generation < self.generation {
             return Err(self.no("older_generation", "a newer server has spoken"));
@@ -185,8 +185,8 @@ impl Desk {
         ConfigAck { txn: txn.to_owned(), running: self.running.clone(), boot_epoch: self.boot_epoch.clone() }
     }
 
-    fn no(&self, code: &str, message: &str) -> Refusal {
-        Refusal { context: json!({ "running": self.running }), ..refusal(code, message) }
+    fn no(&self, code: &str, message: &str) -> ContractRefusal {
+        ContractRefusal { context: json!({ "running": self.running }), ..refusal(code, message) }
     }
 }
 
@@ -196,6 +196,6 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 /// A refusal without context.
-pub fn refusal(code: &str, message: &str) -> Refusal {
-    Refusal { code: code.to_owned(), message: message.to_owned(), context: Value::Null }
+pub fn refusal(code: &str, message: &str) -> ContractRefusal {
+    ContractRefusal { code: code.to_owned(), message: message.to_owned(), context: Value::Null }
 }

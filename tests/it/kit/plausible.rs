@@ -1,9 +1,9 @@
 //! Plausible things a bot may say, to start from.
 
 use botops_contract::{
-    Account, BotReport, Breaker, BreakerState, ConfigSummary, GateReason, Hello, LoopStats, MarketState,
-    MarketStatus, Mode, Order, OrderStatus, OrderType, Performance, Phase, Position, RunningConfig, Session,
-    SessionPhase, Side, StreakType, Trade, TradeOutcome, Verb, VersionRef,
+    Account, BotPhase, BotReport, Breaker, BreakerState, ConfigSummary, GateReason, Hello, LoopStats,
+    MarketState, MarketStatus, Order, OrderStatus, OrderType, Performance, Position, RunningConfig, Session,
+    SessionPhase, Side, StreakType, Trade, TradeOutcome, TradingMode, Verb, VersionRef,
 };
 use chrono::{TimeZone, Utc};
 use rust_decimal::Decimal;
@@ -36,8 +36,8 @@ pub fn report() -> BotReport {
         seq: 1,
         boot_epoch: "life-1".to_owned(),
         as_of: now,
-        mode: Mode::Paper,
-        phase: Phase::Running,
+        mode: TradingMode::Paper,
+        phase: BotPhase::Running,
         phase_reason: None,
         trading_enabled: true,
         account: Account {
@@ -115,7 +115,7 @@ pub fn report() -> BotReport {
             trial: None,
             pending_restart: Vec::new(),
             summary: ConfigSummary {
-                mode: Mode::Paper,
+                mode: TradingMode::Paper,
                 max_position_size_pct: 25.0,
                 daily_loss_limit: dec("-2000"),
             },

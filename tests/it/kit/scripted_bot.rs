@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::http::{Request, Response, StatusCode, header};
 use botops_contract::{
-    BotEvent, BotId, BotReport, BreakerState, CommandRequest, CommandResult, EventKind, Exposure, Hello,
-    OrderStatus, Outcome, Phase, Refusal, Severity, Trade, TradePage, Verb,
+    BotEvent, BotId, BotPhase, BotReport, BreakerState, CommandOutcome, CommandRequest, CommandResult,
+    ContractRefusal, EventKind, Exposure, Hello, OrderStatus, Severity, Trade, TradePage, Verb,
 };
 use chrono::{DateTime, Utc};
 use futures_util::stream;
@@ -104,7 +104,7 @@ pub struct Script {
     /// Removed from the top of the state's JSON, as a bot of an older contract would leave them out.
     pub missing_fields: Vec<&'static str>,
     /// Every command and config verb is refused with this.
-    pub refuse: Option<Refusal>,
+    pub refuse: Option<ContractRefusal>,
     /// The status of that refusal.
     pub refuse_status: StatusCode,
     /// Only calls whose path begins like this are refused.
@@ -476,7 +476,7 @@ impl Script {
     }
 
     /// What this call is refused with.
-    fn refusal_of(&self, path: &str) -> Option<Refusal> {
+    fn refusal_of(&self, path: &str) -> Option<ContractRefusal> {
         self.refuse.clone().filter(|_| path.starts_with(self.refuse_only))
     }
 
@@ -496,11 +496,11 @@ impl Script {
         ok(&json!({"command_id": id, "standing": standing, "result": result}))
     }
 
-    fn config_verb(&mut self, verb: &str, body: &Value) -> Result<Value, Refusal> {
+    fn config_verb(&mut self, verb: &str, body: &Value) -> Result<Value, ContractRefusal> {
         if let Some(refusal) = self.refusal_of(&format!("config/{verb}")).filter(|_| !self.act_anyway) {
             return Err(refusal);
         }
-        fn read<T: serde::de::DeserializeOwned>(body: &Value) -> Result<T, Refusal> {
+        fn read<T: serde::de::DeserializeOwned>(body: &Value) -> Result<T, ContractRefusal> {
             T::deserialize(body.clone()).map_err(|error| refusal("invalid", &error.to_string()))
         }
         let answer = match verb {
@@ -550,7 +550,7 @@ impl Script {
         }
         let result = CommandResult {
             command_id: request.command_id,
-            outcome: if request.dry_run { Outcome::Predicted } else { Outcome::Done },
+            outcome: if request.dry_run { CommandOutcome::Predicted } else { CommandOutcome::Done },
             reason_code: None,
             message: format!("{verb}: as you say"),
             phase: self.report.phase,
@@ -571,11 +571,11 @@ impl Script {
         let report = &mut self.report;
         report.seq += 1;
         match verb {
-            Verb::Pause => (report.phase, report.trading_enabled) = (Phase::Paused, false),
-            Verb::Resume => (report.phase, report.trading_enabled) = (Phase::Running, true),
+            Verb::Pause => (report.phase, report.trading_enabled) = (BotPhase::Paused, false),
+            Verb::Resume => (report.phase, report.trading_enabled) = (BotPhase::Running, true),
             Verb::Flatten => {
                 report.positions.clear();
-                (report.phase, report.trading_enabled) = (Phase::Paused, false);
+                (report.phase, report.trading_enabled) = (BotPhase::Paused, false);
             }
             Verb::CancelOrders => {
                 for order in &mut report.orders {
@@ -585,7 +585,7 @@ impl Script {
                 }
             }
             Verb::ResetBreaker => report.circuit_breaker.state = BreakerState::Closed,
-            Verb::Shutdown => report.phase = Phase::Stopping,
+            Verb::Shutdown => report.phase = BotPhase::Stopping,
             Verb::ProbeSession | Verb::Reauth => {}
             Verb::Halt => {
                 report.circuit_breaker.state = BreakerState::Open;
@@ -599,7 +599,7 @@ fn ok<T: Serialize>(value: &T) -> Response<Body> {
     json_response(StatusCode::OK, value)
 }
 
-fn refused(status: StatusCode, refusal: &Refusal) -> Response<Body> {
+fn refused(status: StatusCode, refusal: &ContractRefusal) -> Response<Body> {
     json_response(status, refusal)
 }
 

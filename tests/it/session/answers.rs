@@ -30,7 +30,7 @@ async fn probe_within(limit: Duration, act: Act) -> (String, BrokerStub) {
 async fn probe_alpaca(act: Act) -> String {
     let stub = BrokerStub::start().await;
     stub.always(ALPACA, act);
-    let broker = AlpacaBroker::new(&alpaca_settings(&stub.url(), Mode::Paper)).unwrap();
+    let broker = AlpacaBroker::new(&alpaca_settings(&stub.url(), TradingMode::Paper)).unwrap();
     outcome(&broker).await
 }
 
@@ -179,7 +179,7 @@ async fn a_broken_answer_is_told_from_a_wrong_one() {
 #[tokio::test]
 async fn a_closed_port_is_no_connection() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let broker = AlpacaBroker::new(&alpaca_settings(&format!("http://{port}"), Mode::Paper)).unwrap();
+    let broker = AlpacaBroker::new(&alpaca_settings(&format!("http://{port}"), TradingMode::Paper)).unwrap();
     assert_eq!(outcome(&broker).await, "connect");
 }
 
@@ -190,7 +190,7 @@ async fn a_name_that_does_not_resolve_is_no_connection_and_retried() {
     limits.attempt_timeout = Duration::from_secs(30);
     limits.check_timeout = Duration::from_secs(60);
     limits.confirm_interval = Duration::from_secs(60);
-    let broker = AlpacaBroker::new(&alpaca_settings("https://nosuch.invalid", Mode::Paper)).unwrap();
+    let broker = AlpacaBroker::new(&alpaca_settings("https://nosuch.invalid", TradingMode::Paper)).unwrap();
     let rig = Rig::run(folder, stub, Box::new(broker), limits, Clock::system());
     let checked = || !rig.events("health_check.failed").is_empty();
     // A machine without a name server may take its time to say so.
@@ -228,7 +228,7 @@ async fn a_full_accept_queue_is_no_connection_and_retried_until_there_is_room() 
     let folder = folder();
     let (listener, queued) = full_listener().await;
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let mut settings = alpaca_settings(&url, Mode::Paper);
+    let mut settings = alpaca_settings(&url, TradingMode::Paper);
     settings.http.connect = Duration::from_millis(150);
     let mut limits = short_limits();
     limits.attempt_timeout = Duration::from_secs(5);
@@ -256,7 +256,7 @@ async fn a_full_accept_queue_is_no_connection_and_retried_until_there_is_room() 
 async fn a_connection_that_the_peer_closed_between_calls_is_no_failure() {
     let stub = BrokerStub::start().await;
     stub.always(ALPACA, Act::CloseAfter(Box::new(alpaca_account())));
-    let broker = AlpacaBroker::new(&alpaca_settings(&stub.url(), Mode::Paper)).unwrap();
+    let broker = AlpacaBroker::new(&alpaca_settings(&stub.url(), TradingMode::Paper)).unwrap();
     for wait in [0, 5, 18, 20, 22, 40] {
         assert_eq!(outcome(&broker).await, "ok");
         tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -332,7 +332,8 @@ fn certificate(authority: &Authority, name: &str, expired: bool) -> TlsAcceptor 
 }
 
 fn tls_broker(folder: &Path, stub: &BrokerStub, trusted: Option<&Authority>) -> Box<dyn BrokerAdapter> {
-    let mut settings = alpaca_settings(&format!("https://127.0.0.1:{}", stub.addr.port()), Mode::Paper);
+    let mut settings =
+        alpaca_settings(&format!("https://127.0.0.1:{}", stub.addr.port()), TradingMode::Paper);
     if let Some(authority) = trusted {
         let path = folder.join("ca.pem");
         std::fs::write(&path, &authority.pem).unwrap();

@@ -1,6 +1,6 @@
 //! The session inside the real program: what a fault script does to a trading bot, as its socket tells it.
 
-use botops_contract::{BotReport, BreakerState, GateReason, Outcome, Phase, SessionPhase, Verb};
+use botops_contract::{BotPhase, BotReport, BreakerState, CommandOutcome, GateReason, SessionPhase, Verb};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -36,12 +36,12 @@ async fn a_bot_shows_its_session_and_obeys_the_operator() {
     assert!(log.contains("\"event\":\"trade_gate.decided\""), "{log}");
     let before = session(&bot.state().await).health_check_count;
     let probed = bot.command_as(Verb::ProbeSession, "p1").await;
-    assert_eq!((probed.outcome, probed.replayed), (Outcome::Done, false));
+    assert_eq!((probed.outcome, probed.replayed), (CommandOutcome::Done, false));
     let again = bot.command_as(Verb::ProbeSession, "p1").await;
     assert!(again.replayed, "the same id acts once");
     bot.until("the check", |report| session(report).health_check_count > before).await;
     let signed_in = bot.command_as(Verb::Reauth, "r1").await;
-    assert_eq!(signed_in.outcome, Outcome::Done, "{signed_in:?}");
+    assert_eq!(signed_in.outcome, CommandOutcome::Done, "{signed_in:?}");
     bot.until("the new session", |report| session(report).reauth_count == 1).await;
     let refused = bot.command_as(Verb::ResetBreaker, "b1").await;
     assert_eq!(refused.reason_code.as_deref(), Some("breaker_closed"));
@@ -96,7 +96,7 @@ async fn an_operators_halt_outlives_the_process_and_ends_by_the_operator() {
     let mut bot = bot_with("[]").await;
     bot.until("a healthy session", |report| session(report).state == SessionPhase::Healthy).await;
     let halted = bot.command_as(Verb::Halt, "h1").await;
-    assert_eq!((halted.outcome, halted.trading_enabled), (Outcome::Done, false), "{halted:?}");
+    assert_eq!((halted.outcome, halted.trading_enabled), (CommandOutcome::Done, false), "{halted:?}");
     assert!(bot.command_as(Verb::Halt, "h1").await.replayed);
     let stands = |report: &BotReport| {
         let session = session(report);
@@ -109,7 +109,7 @@ async fn an_operators_halt_outlives_the_process_and_ends_by_the_operator() {
     bot.launch().await;
     bot.until("the halt after the restart", stands).await;
     let reset = bot.command_as(Verb::ResetBreaker, "b1").await;
-    assert_eq!(reset.outcome, Outcome::Done, "{reset:?}");
+    assert_eq!(reset.outcome, CommandOutcome::Done, "{reset:?}");
     bot.until("trading again", |report| report.trading_enabled).await;
 }
 
@@ -121,7 +121,7 @@ async fn refused_credentials_stop_trading_until_an_operator_signs_in() {
     bot.until("the halt", |report| session(report).state == SessionPhase::HaltedCredential).await;
     let is_told = |report: &BotReport| report.recent_errors.iter().any(|error| error.error_code == "BRK_002");
     bot.until("the halt is told", is_told).await;
-    let report = bot.until("the picture follows", |report| report.phase == Phase::Degraded).await;
+    let report = bot.until("the picture follows", |report| report.phase == BotPhase::Degraded).await;
     assert!(!report.trading_enabled);
     assert_eq!(session(&report).error_code.as_deref(), Some("BRK_002"));
     assert_eq!(session(&report).needs_human.as_deref(), Some("renew_credentials"));
@@ -138,10 +138,10 @@ async fn refused_credentials_stop_trading_until_an_operator_signs_in() {
     bot.launch().await;
     bot.until("the halt again", |report| session(report).gate == GateReason::CredentialsRejected).await;
     let signed_in = bot.command_as(Verb::Reauth, "fixed").await;
-    assert_eq!(signed_in.outcome, Outcome::Refused, "the script refuses once in each life");
+    assert_eq!(signed_in.outcome, CommandOutcome::Refused, "the script refuses once in each life");
     let signed_in = bot.command_as(Verb::Reauth, "fixed again").await;
-    assert_eq!(signed_in.outcome, Outcome::Done, "{signed_in:?}");
-    bot.until("trading goes on", |report| report.trading_enabled && report.phase == Phase::Running).await;
+    assert_eq!(signed_in.outcome, CommandOutcome::Done, "{signed_in:?}");
+    bot.until("trading goes on", |report| report.trading_enabled && report.phase == BotPhase::Running).await;
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn the_breaker_opens_after_failures_and_is_reset_by_a_check_that_passes() 
     for n in 0..40 {
         let result = bot.command_as(Verb::ResetBreaker, &format!("reset-{n}")).await;
         outcomes.push((result.outcome, result.reason_code.clone()));
-        if result.outcome == Outcome::Done || result.reason_code.as_deref() == Some("breaker_closed") {
+        if result.outcome == CommandOutcome::Done || result.reason_code.as_deref() == Some("breaker_closed") {
             break;
         }
     }

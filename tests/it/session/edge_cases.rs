@@ -9,7 +9,7 @@ async fn at_market(wall: &str, open: bool) -> Rig {
     let stub = BrokerStub::start().await;
     stub.always(ALPACA, alpaca_account());
     stub.always("GET /v2/clock", Act::ok(format!(r#"{{"is_open":{open}}}"#)));
-    let broker = Box::new(AlpacaBroker::new(&alpaca_settings(&stub.url(), Mode::Paper)).unwrap());
+    let broker = Box::new(AlpacaBroker::new(&alpaca_settings(&stub.url(), TradingMode::Paper)).unwrap());
     let clock = Clock::simulated(wall.parse().unwrap());
     let rig = Rig::run_in(true, folder(), stub, broker, short_limits(), clock);
     rig.healthy().await;

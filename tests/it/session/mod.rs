@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use botops_contract::{BreakerState, GateReason, Mode, SessionPhase};
+use botops_contract::{BreakerState, GateReason, SessionPhase, TradingMode};
 use botops_core::tasks::Tasks;
 use botops_paperbot::broker::{
     AlpacaBroker, AlpacaKeySource, AlpacaSettings, BrokerAdapter, FaultScript, HttpSettings, PaperBroker,
@@ -152,7 +152,7 @@ fn store_pair_near_its_end(folder: &Path) {
     TokenStore::new(folder.join("tokens.json")).save(&old).unwrap();
 }
 
-fn alpaca_settings(url: &str, mode: Mode) -> AlpacaSettings {
+fn alpaca_settings(url: &str, mode: TradingMode) -> AlpacaSettings {
     let mut http = HttpSettings::new(url);
     http.total = PATIENT;
     let keys = AlpacaKeySource::Given {
@@ -189,7 +189,7 @@ impl Rig {
     async fn alpaca(limits: SessionLimits, prepare: impl FnOnce(&BrokerStub)) -> Self {
         let folder = folder();
         Self::with(folder, limits, prepare, |_, url| {
-            Box::new(AlpacaBroker::new(&alpaca_settings(url, Mode::Paper)).unwrap())
+            Box::new(AlpacaBroker::new(&alpaca_settings(url, TradingMode::Paper)).unwrap())
         })
         .await
     }

@@ -186,7 +186,7 @@ fn key_file(rig: &Path, n: u32) -> std::path::PathBuf {
 async fn with_key_file(prepare: impl FnOnce(&BrokerStub)) -> Rig {
     let folder = folder();
     Rig::with(folder, short_limits(), prepare, |folder, url| {
-        let mut settings = alpaca_settings(url, Mode::Paper);
+        let mut settings = alpaca_settings(url, TradingMode::Paper);
         settings.keys = AlpacaKeySource::File(key_file(folder, 1));
         Box::new(AlpacaBroker::new(&settings).unwrap())
     })
@@ -243,7 +243,7 @@ async fn a_paper_key_on_the_live_host_is_named() {
         |stub| {
             stub.always(ALPACA, unauthorized());
         },
-        |_, url| Box::new(AlpacaBroker::new(&alpaca_settings(url, Mode::Live)).unwrap()),
+        |_, url| Box::new(AlpacaBroker::new(&alpaca_settings(url, TradingMode::Live)).unwrap()),
     )
     .await;
     rig.phase(SessionPhase::HaltedCredential).await;

@@ -9,7 +9,7 @@ use super::{Effect, NextAction, RetryClass, Severity};
 
 /// The class of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub enum Kind {
+pub enum ErrorType {
     /// About orders, positions, the bot's own rules.
     TradingError,
     /// The request is wrong.
@@ -23,17 +23,17 @@ pub enum Kind {
 }
 
 /// A call that helps, as the catalogue names it: operation, method, path, scope (`""` for open paths).
-pub(super) type Next = (&'static str, &'static str, &'static str, &'static str);
+pub(super) type NextCall = (&'static str, &'static str, &'static str, &'static str);
 
 /// All there is to know about a code.
 #[derive(Debug)]
-pub struct Row {
+pub struct CatalogueRow {
     /// The code as text.
     pub code: &'static str,
     /// The HTTP status it travels with.
     pub status: u16,
     /// The class of failure.
-    pub kind: Kind,
+    pub kind: ErrorType,
     /// How much attention it wants.
     pub severity: Severity,
     /// How to go on.
@@ -50,13 +50,13 @@ pub struct Row {
     pub impact: &'static str,
     /// What to do next.
     pub remediation: &'static str,
-    next: &'static [Next],
+    next: &'static [NextCall],
 }
 
-impl Row {
+impl CatalogueRow {
     /// The calls that help, best first.
     pub fn next_actions(&self) -> Vec<NextAction> {
-        let action = |(operation, method, path, scope): &Next| NextAction {
+        let action = |(operation, method, path, scope): &NextCall| NextAction {
             operation: (*operation).to_owned(),
             method: (*method).to_owned(),
             path: (*path).to_owned(),
@@ -91,13 +91,13 @@ macro_rules! catalogue {
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
             /// What the catalogue says about this code.
-            pub fn row(self) -> &'static Row {
+            pub fn row(self) -> &'static CatalogueRow {
                 match self {
                     $(Self::$name => {
-                        const ROW: Row = Row {
+                        const ROW: CatalogueRow = CatalogueRow {
                             code: $code,
                             status: $status,
-                            kind: Kind::$kind,
+                            kind: ErrorType::$kind,
                             severity: Severity::$severity,
                             class: RetryClass::$class,
                             after_ms: catalogue!(@after $($after)?),
@@ -120,21 +120,21 @@ macro_rules! catalogue {
     (@effect $effect:ident) => { Effect::$effect };
 }
 
-const SUMMARY: Next = ("get_summary", "GET", "/api/v1/summary", "read");
-const WHOAMI: Next = ("get_whoami", "GET", "/api/v1/whoami", "read");
-const OPENAPI: Next = ("get_openapi", "GET", "/api/openapi.json", "");
-const READYZ: Next = ("readyz", "GET", "/readyz", "");
-const LIVEZ: Next = ("livez", "GET", "/livez", "");
-const PROBE: Next = ("probe_session", "POST", "/api/v1/control/probe-session", "operate");
-const REAUTH: Next = ("reauth", "POST", "/api/v1/control/reauth", "operate");
-const RESET_BREAKER: Next = ("reset_breaker", "POST", "/api/v1/control/reset-breaker", "operate");
-const CONFIG: Next = ("get_config", "GET", "/api/v1/config", "read");
-const CONFIG_SCHEMA: Next = ("get_config_schema", "GET", "/api/v1/config/schema", "read");
-const CONFIG_VERSIONS: Next = ("list_config_versions", "GET", "/api/v1/config/versions", "read");
-const CONFIG_AUDIT: Next = ("verify_config_audit", "GET", "/api/v1/config/audit/verify", "read");
-const WORKFLOWS: Next = ("list_workflows", "GET", "/api/v1/workflows", "read");
-const COMPONENTS: Next = ("list_health_components", "GET", "/api/v1/health/components", "read");
-const EVENTS: Next = ("list_events", "GET", "/api/v1/events", "read");
+const SUMMARY: NextCall = ("get_summary", "GET", "/api/v1/summary", "read");
+const WHOAMI: NextCall = ("get_whoami", "GET", "/api/v1/whoami", "read");
+const OPENAPI: NextCall = ("get_openapi", "GET", "/api/openapi.json", "");
+const READYZ: NextCall = ("readyz", "GET", "/readyz", "");
+const LIVEZ: NextCall = ("livez", "GET", "/livez", "");
+const PROBE: NextCall = ("probe_session", "POST", "/api/v1/control/probe-session", "operate");
+const REAUTH: NextCall = ("reauth", "POST", "/api/v1/control/reauth", "operate");
+const RESET_BREAKER: NextCall = ("reset_breaker", "POST", "/api/v1/control/reset-breaker", "operate");
+const CONFIG: NextCall = ("get_config", "GET", "/api/v1/config", "read");
+const CONFIG_SCHEMA: NextCall = ("get_config_schema", "GET", "/api/v1/config/schema", "read");
+const CONFIG_VERSIONS: NextCall = ("list_config_versions", "GET", "/api/v1/config/versions", "read");
+const CONFIG_AUDIT: NextCall = ("verify_config_audit", "GET", "/api/v1/config/audit/verify", "read");
+const WORKFLOWS: NextCall = ("list_workflows", "GET", "/api/v1/workflows", "read");
+const COMPONENTS: NextCall = ("list_health_components", "GET", "/api/v1/health/components", "read");
+const EVENTS: NextCall = ("list_events", "GET", "/api/v1/events", "read");
 
 catalogue! {
     // AUTH: who asks, and what the key may do.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-pub use catalogue::{Code, Kind, Row};
+pub use catalogue::{CatalogueRow, Code, ErrorType};
 
 use botops_contract::SemanticError;
 pub use botops_contract::Severity;
@@ -52,7 +52,7 @@ pub enum RetryClass {
 
 /// When and how to repeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Retry {
+pub struct RetryAdvice {
     /// How to go on.
     pub class: RetryClass,
     /// Milliseconds to wait first, where waiting helps.
@@ -88,10 +88,10 @@ pub struct FieldError {
 
 /// A failure with its code. Cheap to pass up: one pointer.
 #[derive(Debug, Clone)]
-pub struct Error(Box<Inner>);
+pub struct Error(Box<ErrorInner>);
 
 #[derive(Debug, Clone)]
-struct Inner {
+struct ErrorInner {
     code: Code,
     detail: Option<String>,
     errors: Vec<FieldError>,
@@ -106,7 +106,7 @@ struct Inner {
 impl Error {
     /// A failure of this kind, with nothing special about it yet.
     pub fn new(code: Code) -> Self {
-        Self(Box::new(Inner {
+        Self(Box::new(ErrorInner {
             code,
             detail: None,
             errors: Vec::new(),
@@ -260,7 +260,7 @@ impl Error {
             impact: row.impact.to_owned(),
             effect: self.0.effect.unwrap_or(row.effect),
             remediation: row.remediation.to_owned(),
-            retry: Retry { class: row.class, after_ms: self.retry_after_ms() },
+            retry: RetryAdvice { class: row.class, after_ms: self.retry_after_ms() },
             next_actions,
             errors: self.0.errors.clone(),
             context: self.0.context.clone(),
@@ -305,7 +305,7 @@ pub struct Problem {
     /// `AREA_NNN`; constant for ever.
     pub error_code: String,
     /// The class of failure.
-    pub error_type: Kind,
+    pub error_type: ErrorType,
     /// How much attention it wants.
     pub severity: Severity,
     /// Why it happened this time.
@@ -317,7 +317,7 @@ pub struct Problem {
     /// What to do next, in words.
     pub remediation: String,
     /// When and how to repeat.
-    pub retry: Retry,
+    pub retry: RetryAdvice,
     /// Calls that help, best first.
     pub next_actions: Vec<NextAction>,
     /// What is wrong with the request, all at once.

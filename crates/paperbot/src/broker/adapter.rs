@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, ready};
 
 use super::error::BrokerError;
 use super::model::{ChallengeState, NewSession, ProbeReply, SignInChallenge, SignInMethod, TokenLifetime};
-use botops_contract::Mode;
+use botops_contract::TradingMode;
 
 /// A call to a broker that is under way.
 pub type BrokerCall<'a, T> = BoxFuture<'a, Result<T, BrokerError>>;
@@ -23,7 +23,7 @@ pub trait BrokerAdapter: fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Whether money is real.
-    fn mode(&self) -> Mode;
+    fn mode(&self) -> TradingMode;
 
     /// The generation of the token in use.
     fn generation(&self) -> u64;

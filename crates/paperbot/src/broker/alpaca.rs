@@ -17,7 +17,7 @@ use super::error::BrokerError;
 use super::http::{BrokerAddress, BrokerAnswer, BrokerHttp, BrokerRequest, HttpSettings};
 use super::model::{NewSession, ProbeReply, SignInMethod};
 use crate::command_line::secret;
-use botops_contract::Mode;
+use botops_contract::TradingMode;
 use botops_core::{env_file, redact};
 
 /// Where the paper API lives.
@@ -44,7 +44,7 @@ pub(super) struct AlpacaOptions {
 impl AlpacaOptions {
     pub(super) fn connect(&self, address: &BrokerAddress) -> Result<Box<dyn BrokerAdapter>, String> {
         let url = if self.alpaca_live { LIVE_URL } else { PAPER_URL };
-        let mode = if self.alpaca_live { Mode::Live } else { Mode::Paper };
+        let mode = if self.alpaca_live { TradingMode::Live } else { TradingMode::Paper };
         let given = (self.alpaca_key_id.clone(), self.alpaca_secret_key.clone());
         let keys = match (&self.alpaca_key_file, given) {
             (Some(file), _) => AlpacaKeySource::File(file.clone()),
@@ -90,7 +90,7 @@ pub struct AlpacaSettings {
     /// The key pair.
     pub keys: AlpacaKeySource,
     /// Whether money is real. Keys of one world do not work in the other.
-    pub mode: Mode,
+    pub mode: TradingMode,
 }
 
 /// Alpaca as a broker of the session.
@@ -98,7 +98,7 @@ pub struct AlpacaSettings {
 pub struct AlpacaBroker {
     http: BrokerHttp,
     source: AlpacaKeySource,
-    mode: Mode,
+    mode: TradingMode,
     keys: RwLock<AlpacaKeys>,
 }
 
@@ -167,10 +167,10 @@ impl AlpacaBroker {
 
     fn mismatch_hint(&self) -> &'static str {
         match self.mode {
-            Mode::Live => {
+            TradingMode::Live => {
                 "the key is wrong or revoked, or it is a paper key on the live host (paper and live keys differ)"
             }
-            Mode::Paper | Mode::Backtest => {
+            TradingMode::Paper | TradingMode::Backtest => {
                 "the key is wrong or revoked, or it is a live key on the paper host (paper and live keys differ)"
             }
         }
@@ -186,7 +186,7 @@ impl BrokerAdapter for AlpacaBroker {
         "alpaca"
     }
 
-    fn mode(&self) -> Mode {
+    fn mode(&self) -> TradingMode {
         self.mode
     }
 

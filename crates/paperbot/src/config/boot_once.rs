@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
-use botops_contract::{Activate, VersionRef};
+use botops_contract::{ActivateConfigRequest, VersionRef};
 
 /// A candidate that waited longer than this for a start is not booted any more.
 const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(10);
@@ -33,7 +33,11 @@ pub(super) struct BootOnceCandidate {
 }
 
 /// Puts a candidate on disk, to be booted by the next start.
-pub(super) fn store_candidate(path: &Path, message: &Activate, now: DateTime<Utc>) -> io::Result<()> {
+pub(super) fn store_candidate(
+    path: &Path,
+    message: &ActivateConfigRequest,
+    now: DateTime<Utc>,
+) -> io::Result<()> {
     let candidate = BootOnceCandidate {
         txn: message.txn.clone(),
         base: message.base.clone(),

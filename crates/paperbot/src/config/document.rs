@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::read_values::{decimal, time_of_day, time_zone};
 use super::violations::{NumberRange, ViolationList};
-use botops_contract::Violation;
+use botops_contract::ConfigViolation;
 
 /// The document that runs when there is no `HEAD`: version 0.
 pub(crate) const BUILT_IN: &str = include_str!("../../../../schemas/default-bot-config.json");
@@ -281,8 +281,8 @@ pub(crate) struct CheckFacts {
 
 impl BotConfig {
     /// Reads a document.
-    pub(crate) fn parse(text: &str) -> Result<Self, Violation> {
-        serde_json::from_str(text).map_err(|error| Violation {
+    pub(crate) fn parse(text: &str) -> Result<Self, ConfigViolation> {
+        serde_json::from_str(text).map_err(|error| ConfigViolation {
             path: String::new(),
             code: "unreadable".to_owned(),
             message: botops_core::text::clean(&format!("the bot cannot read the document: {error}"), 300),
@@ -320,7 +320,7 @@ impl BotConfig {
     }
 
     /// Everything that is wrong with the document at this moment.
-    pub(crate) fn violations(&self, facts: &CheckFacts) -> Vec<Violation> {
+    pub(crate) fn violations(&self, facts: &CheckFacts) -> Vec<ConfigViolation> {
         let mut found = ViolationList::default();
         self.check_mode_and_hours(&mut found);
         for field in FIELDS {

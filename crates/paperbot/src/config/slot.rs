@@ -17,7 +17,9 @@ use super::check::{check_candidate, pending_restart};
 use super::document::{BotConfig, CheckFacts};
 use super::head::{HeadStamp, LoadedConfig, sha256_of};
 use super::outcomes::TrialOutcomes;
-use botops_contract::{Activate, ConfigAck, ConfigState, Refusal, Settle, TrialState, VersionRef};
+use botops_contract::{
+    ActivateConfigRequest, ConfigAck, ConfigState, ContractRefusal, EndTrialRequest, TrialState, VersionRef,
+};
 
 /// No trial lasts longer: whoever needs more commits.
 const LONGEST_TRIAL: Duration = Duration::from_secs(24 * 3600);
@@ -72,10 +74,10 @@ impl TrialEvent {
 }
 
 /// An answer to a config verb: acknowledged, perhaps with a change, or refused.
-pub(crate) type ConfigVerbResult = Result<(ConfigAck, Option<TrialEvent>), Refusal>;
+pub(crate) type ConfigVerbResult = Result<(ConfigAck, Option<TrialEvent>), ContractRefusal>;
 
-fn refuse(code: &str, message: &str, context: Value) -> Refusal {
-    Refusal { code: code.to_owned(), message: message.to_owned(), context }
+fn refuse(code: &str, message: &str, context: Value) -> ContractRefusal {
+    ContractRefusal { code: code.to_owned(), message: message.to_owned(), context }
 }
 
 impl ConfigSlot {
@@ -165,7 +167,7 @@ impl ConfigSlot {
     /// Runs a document as a trial.
     pub(crate) fn activate_trial(
         &mut self,
-        message: &Activate,
+        message: &ActivateConfigRequest,
         facts: &CheckFacts,
         now: Instant,
     ) -> ConfigVerbResult {
@@ -210,7 +212,7 @@ impl ConfigSlot {
     }
 
     /// Keeps a candidate for the next start; until then nothing changes.
-    fn store_candidate(&self, message: &Activate) -> ConfigVerbResult {
+    fn store_candidate(&self, message: &ActivateConfigRequest) -> ConfigVerbResult {
         if boot_once::was_tried(&self.candidate_path, &message.txn) {
             let context = json!({"running": self.running.version});
             return Err(refuse("txn_over", "this transaction was booted once already", context));
@@ -228,7 +230,7 @@ impl ConfigSlot {
     }
 
     /// Ends a trial for good: `HEAD` must name the candidate by now.
-    pub(crate) fn commit_trial(&mut self, message: &Settle) -> ConfigVerbResult {
+    pub(crate) fn commit_trial(&mut self, message: &EndTrialRequest) -> ConfigVerbResult {
         self.check_generation(message.generation)?;
         if !self.in_trial(&message.txn) {
             return match self.outcomes.ending(&message.txn) {
@@ -251,7 +253,7 @@ impl ConfigSlot {
     }
 
     /// Ends a trial and goes back to `HEAD`.
-    pub(crate) fn revert_trial(&mut self, message: &Settle) -> ConfigVerbResult {
+    pub(crate) fn revert_trial(&mut self, message: &EndTrialRequest) -> ConfigVerbResult {
         self.check_generation(message.generation)?;
         if !self.in_trial(&message.txn) {
             if self.trial.is_some() || self.outcomes.ending(&message.txn) == Some("committed") {
@@ -297,7 +299,7 @@ impl ConfigSlot {
         Ok(())
     }
 
-    fn check_generation(&self, generation: u64) -> Result<(), Refusal> {
+    fn check_generation(&self, generation: u64) -> Result<(), ContractRefusal> {
         if generation >= self.outcomes.generation() {
             return Ok(());
         }
@@ -306,7 +308,7 @@ impl ConfigSlot {
     }
 
     /// Puts a generation and an ending on disk before they count.
-    fn record(&mut self, generation: u64, ending: Option<(&str, &str)>) -> Result<(), Refusal> {
+    fn record(&mut self, generation: u64, ending: Option<(&str, &str)>) -> Result<(), ContractRefusal> {
         self.outcomes.record(generation, ending).map_err(|error| {
             refuse("not_recorded", &format!("the bot cannot record the outcome: {error}"), Value::Null)
         })
@@ -321,7 +323,7 @@ impl ConfigSlot {
         self.trial.as_ref().is_some_and(|trial| trial.txn == txn)
     }
 
-    fn not_in_trial(&self) -> Refusal {
+    fn not_in_trial(&self) -> ContractRefusal {
         let context = json!({"running": self.running.version});
         refuse("not_in_trial", "this transaction is not on trial", context)
     }
@@ -403,7 +405,7 @@ mod tests {
         }
 
         fn activate(&self, slot: &mut ConfigSlot, txn: &str, text: &str, now: Instant) -> ConfigVerbResult {
-            let message = Activate {
+            let message = ActivateConfigRequest {
                 txn: txn.to_owned(),
                 generation: 1,
                 base: slot.running().version.clone(),
@@ -416,8 +418,8 @@ mod tests {
         }
     }
 
-    fn end_trial(txn: &str, generation: u64) -> Settle {
-        Settle { txn: txn.to_owned(), generation }
+    fn end_trial(txn: &str, generation: u64) -> EndTrialRequest {
+        EndTrialRequest { txn: txn.to_owned(), generation }
     }
 
     fn code(answer: ConfigVerbResult) -> String {
@@ -507,7 +509,7 @@ mod tests {
     /// A candidate stored for the next start, with a slower poll interval.
     fn store_candidate(folder: &SlotFolder, slot: &mut ConfigSlot) -> ConfigVerbResult {
         let text = BUILT_IN.replace("\"poll_interval_seconds\": 15", "\"poll_interval_seconds\": 60");
-        let message = Activate {
+        let message = ActivateConfigRequest {
             txn: "a".to_owned(),
             generation: 1,
             base: slot.running().version.clone(),

@@ -2,12 +2,12 @@
 
 use rust_decimal::Decimal;
 
-use botops_contract::Violation;
+use botops_contract::ConfigViolation;
 
 /// Everything that is wrong, in the order in which it was found.
 #[derive(Debug, Default)]
 pub(super) struct ViolationList {
-    found: Vec<Violation>,
+    found: Vec<ConfigViolation>,
 }
 
 impl ViolationList {
@@ -15,12 +15,12 @@ impl ViolationList {
     pub(crate) fn require(&mut self, holds: bool, path: &str, code: &str, message: String, fix: &str) {
         if !holds {
             let (path, code, fix) = (path.to_owned(), code.to_owned(), Some(fix.to_owned()));
-            self.found.push(Violation { path, code, message, fix });
+            self.found.push(ConfigViolation { path, code, message, fix });
         }
     }
 
     /// All of them.
-    pub(crate) fn into_violations(self) -> Vec<Violation> {
+    pub(crate) fn into_violations(self) -> Vec<ConfigViolation> {
         self.found
     }
 }

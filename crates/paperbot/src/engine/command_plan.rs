@@ -10,7 +10,7 @@ use super::planned_line::{PlannedLine, cancel_entry};
 use crate::account::book::AccountBook;
 use crate::account::ledger::{LedgerEntry, OrderPurpose};
 use crate::session_gate::SessionGate;
-use botops_contract::{BreakerState, CommandRequest, Exposure, Phase, Verb};
+use botops_contract::{BotPhase, BreakerState, CommandRequest, Exposure, Verb};
 
 /// What a command would write, and what is answered.
 #[derive(Debug, Default)]
@@ -140,17 +140,17 @@ pub(super) fn clean_reason(request: &CommandRequest) -> String {
 }
 
 /// The phase and whether positions may be opened, once the command is carried out.
-pub(super) fn phase_after(book: &AccountBook, verb: Verb, stops: bool) -> (Phase, bool) {
+pub(super) fn phase_after(book: &AccountBook, verb: Verb, stops: bool) -> (BotPhase, bool) {
     let pauses = matches!(verb, Verb::Pause | Verb::Flatten);
     let paused = pauses || (book.paused.is_some() && verb != Verb::Resume);
     let open = book.breaker.open.is_some() && verb != Verb::ResetBreaker;
     let phase = match (stops, paused, open) {
-        (true, _, _) => Phase::Stopping,
-        (_, true, _) => Phase::Paused,
-        (_, _, true) => Phase::Degraded,
-        _ => Phase::Running,
+        (true, _, _) => BotPhase::Stopping,
+        (_, true, _) => BotPhase::Paused,
+        (_, _, true) => BotPhase::Degraded,
+        _ => BotPhase::Running,
     };
-    (phase, phase == Phase::Running)
+    (phase, phase == BotPhase::Running)
 }
 
 /// What entries do to the orders and positions of an account that does not have them yet.

@@ -16,9 +16,10 @@ use crate::account::ledger::LedgerEntry;
 use crate::account::recorded_account::LedgerUnwritable;
 use crate::config::slot::ConfigVerbResult;
 use crate::ipc::inbox::{IpcRequest, RequestDelivery, withdrawn_refusal};
-use crate::session::CommandOutcome;
+use crate::session::SessionCommandOutcome;
 use botops_contract::{
-    CommandRequest, CommandResult, ConfigAck, EXPIRED, EventKind, Exposure, Outcome, Refusal, Severity, Verb,
+    CommandOutcome, CommandRequest, CommandResult, ConfigAck, ContractRefusal, EXPIRED, EventKind, Exposure,
+    Severity, Verb,
 };
 use botops_core::failpoints;
 
@@ -83,7 +84,7 @@ impl TradingEngine {
 
     fn send_config_answer(
         &mut self,
-        reply: oneshot::Sender<Result<ConfigAck, Refusal>>,
+        reply: oneshot::Sender<Result<ConfigAck, ContractRefusal>>,
         answer: ConfigVerbResult,
     ) {
         let answer = answer.map(|(ack, event)| {
@@ -95,7 +96,11 @@ impl TradingEngine {
         self.send_answer(reply, answer);
     }
 
-    fn expire_command(&mut self, verb: Verb, request: &CommandRequest) -> Result<CommandResult, Refusal> {
+    fn expire_command(
+        &mut self,
+        verb: Verb,
+        request: &CommandRequest,
+    ) -> Result<CommandResult, ContractRefusal> {
         if let Some(answer) = self.earlier_answer(verb, request)? {
             return Ok(answer);
         }
@@ -103,7 +108,11 @@ impl TradingEngine {
         self.execute_plan(verb, request, CommandPlan::refused(EXPIRED, message))
     }
 
-    fn run_command(&mut self, verb: Verb, request: &CommandRequest) -> Result<CommandResult, Refusal> {
+    fn run_command(
+        &mut self,
+        verb: Verb,
+        request: &CommandRequest,
+    ) -> Result<CommandResult, ContractRefusal> {
         if let Some(answer) = self.earlier_answer(verb, request)? {
             return Ok(answer);
         }
@@ -112,14 +121,18 @@ impl TradingEngine {
     }
 
     /// The first answer to this command id, if it came before.
-    fn earlier_answer(&self, verb: Verb, request: &CommandRequest) -> Result<Option<CommandResult>, Refusal> {
+    fn earlier_answer(
+        &self,
+        verb: Verb,
+        request: &CommandRequest,
+    ) -> Result<Option<CommandResult>, ContractRefusal> {
         let Some((of, answer)) = self.account.book().answers.get(&request.command_id) else {
             return Ok(None);
         };
         if *of != verb {
             let message = format!("this command id was used for `{of}` before");
             let context = json!({"verb": of});
-            return Err(Refusal { code: "command_id_reused".to_owned(), message, context });
+            return Err(ContractRefusal { code: "command_id_reused".to_owned(), message, context });
         }
         Ok(Some(CommandResult { replayed: true, ..answer.clone() }))
     }
@@ -130,29 +143,30 @@ impl TradingEngine {
         verb: Verb,
         request: &CommandRequest,
         plan: CommandPlan,
-    ) -> Result<CommandResult, Refusal> {
+    ) -> Result<CommandResult, ContractRefusal> {
         let CommandPlan { lines, message, refused, stops } = plan;
         let at = self.market.market_at().unwrap_or_else(Utc::now);
         let mut entries = self.issue_lines(lines, at);
         let exposure = exposure_of(self.account.book(), &entries);
-        let mut result = self.command_result(request, Outcome::Done, message, exposure);
+        let mut result = self.command_result(request, CommandOutcome::Done, message, exposure);
         result.reason_code = refused.map(str::to_owned);
         if request.dry_run {
-            result.outcome = if refused.is_some() { Outcome::Refused } else { Outcome::Predicted };
+            result.outcome =
+                if refused.is_some() { CommandOutcome::Refused } else { CommandOutcome::Predicted };
             return Ok(result);
         }
         if refused.is_some() {
-            result.outcome = Outcome::Refused;
+            result.outcome = CommandOutcome::Refused;
         } else {
             (result.phase, result.trading_enabled) = phase_after(self.account.book(), verb, stops);
         }
         entries.push(LedgerEntry::Command { verb, result: Box::new(result.clone()) });
-        self.commit_entries(entries).map_err(|LedgerUnwritable { .. }| Refusal {
+        self.commit_entries(entries).map_err(|LedgerUnwritable { .. }| ContractRefusal {
             code: "ledger_unwritable".to_owned(),
             message: "the bot cannot record the command, so it was not carried out".to_owned(),
             context: Value::Null,
         })?;
-        if result.outcome == Outcome::Refused {
+        if result.outcome == CommandOutcome::Refused {
             return Ok(result);
         }
         self.effects.record("command", json!({"command_id": request.command_id, "verb": verb}));
@@ -168,7 +182,7 @@ impl TradingEngine {
     fn command_result(
         &self,
         request: &CommandRequest,
-        outcome: Outcome,
+        outcome: CommandOutcome,
         message: String,
         exposure: Exposure,
     ) -> CommandResult {
@@ -191,8 +205,8 @@ impl TradingEngine {
         &mut self,
         verb: Verb,
         request: &CommandRequest,
-        outcome: Option<CommandOutcome>,
-    ) -> Result<Option<CommandResult>, Refusal> {
+        outcome: Option<SessionCommandOutcome>,
+    ) -> Result<Option<CommandResult>, ContractRefusal> {
         if let Some(answer) = self.earlier_answer(verb, request)? {
             return Ok(Some(answer));
         }
@@ -204,11 +218,11 @@ impl TradingEngine {
             let (daily_pl, equity) = (book.daily_pl(prices), book.equity(prices));
             entries.push(LedgerEntry::Reset { reason: reason.clone(), daily_pl, equity });
         }
-        let done = if outcome.done { Outcome::Done } else { Outcome::Refused };
+        let done = if outcome.done { CommandOutcome::Done } else { CommandOutcome::Refused };
         let mut result = self.command_result(request, done, outcome.message, exposure_of(book, &[]));
         result.reason_code = outcome.reason_code.map(str::to_owned);
         entries.push(LedgerEntry::Command { verb, result: Box::new(result.clone()) });
-        self.commit_entries(entries).map_err(|LedgerUnwritable { .. }| Refusal {
+        self.commit_entries(entries).map_err(|LedgerUnwritable { .. }| ContractRefusal {
             code: "acted_unrecorded".to_owned(),
             message: "the session acted, and the bot cannot record it".to_owned(),
             context: Value::Null,

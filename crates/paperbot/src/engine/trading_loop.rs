@@ -31,7 +31,7 @@ use crate::identity::BotIdentity;
 use crate::ipc::inbox::RequestDelivery;
 use crate::ipc::outbox::BotOutbox;
 use crate::ipc::report::ReportSources;
-use crate::ipc::snapshot::BotSnapshot;
+use crate::ipc::snapshot::PublishedSnapshot;
 use crate::ipc::trade_log::TradeLogLine;
 use crate::ipc::trading_status::TradingStatus;
 use crate::market::exchange::PaperExchange;
@@ -111,7 +111,7 @@ impl TradingEngine {
     }
 
     /// Publishes the first snapshot, and returns where readers find it and those after it.
-    pub(crate) fn open_snapshots(&mut self) -> Arc<ArcSwap<BotSnapshot>> {
+    pub(crate) fn open_snapshots(&mut self) -> Arc<ArcSwap<PublishedSnapshot>> {
         let first = self.take_snapshot();
         self.outbox.open_snapshots(first)
     }
@@ -505,7 +505,7 @@ impl TradingEngine {
         self.outbox.publish_snapshot(self.take_snapshot());
     }
 
-    fn take_snapshot(&self) -> BotSnapshot {
+    fn take_snapshot(&self) -> PublishedSnapshot {
         let sources = ReportSources {
             seq: self.snapshot_seq,
             identity: &self.identity,
@@ -521,6 +521,6 @@ impl TradingEngine {
         let config = self.config.state(Instant::now());
         let running = self.config.running().value.clone();
         let answers = self.account.book().answers.snapshot();
-        BotSnapshot::new(sources.into_report(), config, running, self.check_facts(), answers)
+        PublishedSnapshot::new(sources.into_report(), config, running, self.check_facts(), answers)
     }
 }

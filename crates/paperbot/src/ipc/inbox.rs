@@ -14,8 +14,11 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use crate::session::CommandOutcome;
-use botops_contract::{Activate, CommandRequest, CommandResult, ConfigAck, EXPIRED, Refusal, Settle, Verb};
+use crate::session::SessionCommandOutcome;
+use botops_contract::{
+    ActivateConfigRequest, CommandRequest, CommandResult, ConfigAck, ContractRefusal, EXPIRED,
+    EndTrialRequest, Verb,
+};
 
 /// Requests that may wait at once.
 pub(crate) const INBOX_CAPACITY: usize = 64;
@@ -26,20 +29,20 @@ const DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) enum IpcRequest {
     /// A command of an operator.
-    Command(Verb, CommandRequest, oneshot::Sender<Result<CommandResult, Refusal>>),
+    Command(Verb, CommandRequest, oneshot::Sender<Result<CommandResult, ContractRefusal>>),
     /// A command of the broker session: look it up (no outcome yet), or record what came of it.
     Session(
         Verb,
         Box<CommandRequest>,
-        Option<CommandOutcome>,
-        oneshot::Sender<Result<Option<CommandResult>, Refusal>>,
+        Option<SessionCommandOutcome>,
+        oneshot::Sender<Result<Option<CommandResult>, ContractRefusal>>,
     ),
     /// Run a document as a trial.
-    Activate(Box<Activate>, oneshot::Sender<Result<ConfigAck, Refusal>>),
+    Activate(Box<ActivateConfigRequest>, oneshot::Sender<Result<ConfigAck, ContractRefusal>>),
     /// End a trial for good.
-    Commit(Settle, oneshot::Sender<Result<ConfigAck, Refusal>>),
+    Commit(EndTrialRequest, oneshot::Sender<Result<ConfigAck, ContractRefusal>>),
     /// End a trial and go back.
-    Revert(Settle, oneshot::Sender<Result<ConfigAck, Refusal>>),
+    Revert(EndTrialRequest, oneshot::Sender<Result<ConfigAck, ContractRefusal>>),
 }
 
 impl IpcRequest {
@@ -149,8 +152,8 @@ impl IpcInbox {
     /// Sends what `make_request` makes of an answer channel, and waits for the answer.
     pub(crate) async fn ask<T>(
         &self,
-        make_request: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> IpcRequest,
-    ) -> Result<T, Refusal> {
+        make_request: impl FnOnce(oneshot::Sender<Result<T, ContractRefusal>>) -> IpcRequest,
+    ) -> Result<T, ContractRefusal> {
         let (reply, answer) = oneshot::channel();
         let request = make_request(reply);
         let claim = Arc::new(RequestClaim(AtomicU8::new(WAITING)));
@@ -210,12 +213,12 @@ impl IpcInbox {
 }
 
 /// The answer to what the loop did not take in time.
-pub(crate) fn withdrawn_refusal() -> Refusal {
+pub(crate) fn withdrawn_refusal() -> ContractRefusal {
     refusal(EXPIRED, "the trading loop did not take it in time; it was withdrawn and is not carried out")
 }
 
-fn refusal(code: &str, message: &str) -> Refusal {
-    Refusal { code: code.to_owned(), message: message.to_owned(), context: Value::Null }
+fn refusal(code: &str, message: &str) -> ContractRefusal {
+    ContractRefusal { code: code.to_owned(), message: message.to_owned(), context: Value::Null }
 }
 
 #[cfg(test)]
@@ -223,7 +226,7 @@ mod tests {
     use super::*;
 
     fn pause(
-        reply: oneshot::Sender<Result<CommandResult, Refusal>>,
+        reply: oneshot::Sender<Result<CommandResult, ContractRefusal>>,
         valid_for_ms: Option<u64>,
     ) -> IpcRequest {
         let request = CommandRequest {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::recent_errors::RecentErrors;
-use super::snapshot::BotSnapshot;
+use super::snapshot::PublishedSnapshot;
 use super::trade_log::TradeLogLine;
 use botops_contract::{BotEvent, EventKind, SemanticError, Severity, Trade};
 use botops_core::error::Code;
@@ -33,7 +33,7 @@ pub(crate) struct BotOutbox {
     boot_epoch: String,
     items: UnboundedSender<OutboxItem>,
     /// Where readers find the snapshot; set as soon as there is a first one.
-    snapshot: Option<Arc<ArcSwap<BotSnapshot>>>,
+    snapshot: Option<Arc<ArcSwap<PublishedSnapshot>>>,
     event_seq: u64,
     errors: RecentErrors,
 }
@@ -46,14 +46,14 @@ impl BotOutbox {
     }
 
     /// Publishes the first snapshot, and returns where readers find it and those after it.
-    pub(crate) fn open_snapshots(&mut self, first: BotSnapshot) -> Arc<ArcSwap<BotSnapshot>> {
+    pub(crate) fn open_snapshots(&mut self, first: PublishedSnapshot) -> Arc<ArcSwap<PublishedSnapshot>> {
         let shared = Arc::new(ArcSwap::from_pointee(first));
         self.snapshot = Some(shared.clone());
         shared
     }
 
     /// Replaces the snapshot that readers see.
-    pub(crate) fn publish_snapshot(&self, snapshot: BotSnapshot) {
+    pub(crate) fn publish_snapshot(&self, snapshot: PublishedSnapshot) {
         if let Some(shared) = &self.snapshot {
             shared.store(Arc::new(snapshot));
         }

@@ -25,11 +25,11 @@ use tokio_util::sync::CancellationToken;
 use super::inbox::{IpcInbox, IpcRequest, QueuedCommand, withdrawn_refusal};
 use super::journal::EventJournal;
 use super::session_commands::SessionCommands;
-use super::snapshot::BotSnapshot;
+use super::snapshot::PublishedSnapshot;
 use crate::config::check::check_candidate;
 use botops_contract::{
-    Activate, BASE, BotEvent, Check, CommandProgress, CommandRequest, CommandStatus, Hello, Refusal, Settle,
-    Verb,
+    ActivateConfigRequest, BASE, BotEvent, CheckConfigRequest, CommandProgress, CommandRequest,
+    CommandStatus, ContractRefusal, EndTrialRequest, Hello, Verb,
 };
 
 /// A config document has at most 256 KiB; as a JSON string it may need twice that.
@@ -41,7 +41,7 @@ const EVENT_BATCH: usize = 200;
 #[derive(Debug, Clone)]
 pub(crate) struct IpcServer {
     pub hello: Arc<Hello>,
-    pub snapshot: Arc<ArcSwap<BotSnapshot>>,
+    pub snapshot: Arc<ArcSwap<PublishedSnapshot>>,
     pub journal: EventJournal,
     pub inbox: IpcInbox,
     pub session: Option<SessionCommands>,
@@ -210,7 +210,7 @@ async fn get_config(State(server): State<IpcServer>) -> Response {
 }
 
 async fn check_config(State(server): State<IpcServer>, body: Bytes) -> Response {
-    let check: Check = match read_body(&body) {
+    let check: CheckConfigRequest = match read_body(&body) {
         Ok(check) => check,
         Err(refused) => return refused,
     };
@@ -220,7 +220,7 @@ async fn check_config(State(server): State<IpcServer>, body: Bytes) -> Response 
 }
 
 async fn activate_config(State(server): State<IpcServer>, body: Bytes) -> Response {
-    match read_body::<Activate>(&body) {
+    match read_body::<ActivateConfigRequest>(&body) {
         Ok(message) => {
             command_response(server.inbox.ask(|reply| IpcRequest::Activate(Box::new(message), reply)).await)
         }
@@ -229,14 +229,14 @@ async fn activate_config(State(server): State<IpcServer>, body: Bytes) -> Respon
 }
 
 async fn commit_config(State(server): State<IpcServer>, body: Bytes) -> Response {
-    match read_body::<Settle>(&body) {
+    match read_body::<EndTrialRequest>(&body) {
         Ok(message) => command_response(server.inbox.ask(|reply| IpcRequest::Commit(message, reply)).await),
         Err(refused) => refused,
     }
 }
 
 async fn revert_config(State(server): State<IpcServer>, body: Bytes) -> Response {
-    match read_body::<Settle>(&body) {
+    match read_body::<EndTrialRequest>(&body) {
         Ok(message) => command_response(server.inbox.ask(|reply| IpcRequest::Revert(message, reply)).await),
         Err(refused) => refused,
     }
@@ -249,7 +249,7 @@ fn read_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Response> {
     })
 }
 
-fn command_response<T: serde::Serialize>(answer: Result<T, Refusal>) -> Response {
+fn command_response<T: serde::Serialize>(answer: Result<T, ContractRefusal>) -> Response {
     let refusal = match answer {
         Ok(answer) => return axum::Json(answer).into_response(),
         Err(refusal) => refusal,
@@ -267,6 +267,6 @@ fn command_response<T: serde::Serialize>(answer: Result<T, Refusal>) -> Response
 
 fn refusal_response(status: StatusCode, code: &str, message: &str) -> Response {
     let message = botops_core::text::clean(message, 300);
-    let refusal = Refusal { code: code.to_owned(), message, context: Value::Null };
+    let refusal = ContractRefusal { code: code.to_owned(), message, context: Value::Null };
     (status, axum::Json(json!(refusal))).into_response()
 }

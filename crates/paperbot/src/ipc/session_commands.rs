@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::inbox::{IpcInbox, IpcRequest};
-use crate::session::{CommandOutcome, SessionMonitor};
-use botops_contract::{BreakerState, CommandRequest, CommandResult, Refusal, Verb};
+use crate::session::{SessionCommandOutcome, SessionMonitor};
+use botops_contract::{BreakerState, CommandRequest, CommandResult, ContractRefusal, Verb};
 use botops_core::tasks::{OnFailure, Tasks};
 
 /// An answer comes within this, or says that the work goes on; the asking side waits a little longer.
@@ -53,7 +53,7 @@ impl SessionCommands {
         inbox: &IpcInbox,
         verb: Verb,
         request: CommandRequest,
-    ) -> Result<CommandResult, Refusal> {
+    ) -> Result<CommandResult, ContractRefusal> {
         let running = RunningCommand::begin(&self.running, &request.command_id)?;
         let (reply, answer) = oneshot::channel();
         let (session, inbox) = (self.clone(), inbox.clone());
@@ -71,7 +71,7 @@ impl SessionCommands {
         inbox: &IpcInbox,
         verb: Verb,
         request: CommandRequest,
-    ) -> Result<CommandResult, Refusal> {
+    ) -> Result<CommandResult, ContractRefusal> {
         let ask = |outcome| {
             let request = request.clone();
             inbox.ask(move |reply| IpcRequest::Session(verb, Box::new(request), outcome, reply))
@@ -80,7 +80,7 @@ impl SessionCommands {
             return Ok(known);
         }
         let outcome = timeout(LONGEST_WAIT, self.call_session(verb, &request)).await.unwrap_or_else(|_| {
-            CommandOutcome {
+            SessionCommandOutcome {
                 done: true,
                 reason_code: None,
                 message: "under way; `session.state` tells how it ends".to_owned(),
@@ -90,7 +90,7 @@ impl SessionCommands {
         recorded.ok_or_else(|| no_answer("the loop gave no answer"))
     }
 
-    async fn call_session(&self, verb: Verb, request: &CommandRequest) -> CommandOutcome {
+    async fn call_session(&self, verb: Verb, request: &CommandRequest) -> SessionCommandOutcome {
         match verb {
             Verb::Reauth => {
                 let code = request.args.get("code").and_then(Value::as_str).map(str::to_owned);
@@ -103,8 +103,8 @@ impl SessionCommands {
     }
 }
 
-fn no_answer(message: &str) -> Refusal {
-    Refusal { code: "no_answer".to_owned(), message: message.to_owned(), context: Value::Null }
+fn no_answer(message: &str) -> ContractRefusal {
+    ContractRefusal { code: "no_answer".to_owned(), message: message.to_owned(), context: Value::Null }
 }
 
 /// A command id that is being carried out; it is free again when this is dropped.
@@ -114,11 +114,11 @@ struct RunningCommand {
 }
 
 impl RunningCommand {
-    fn begin(all: &Arc<Mutex<BTreeSet<String>>>, id: &str) -> Result<Self, Refusal> {
+    fn begin(all: &Arc<Mutex<BTreeSet<String>>>, id: &str) -> Result<Self, ContractRefusal> {
         let is_new = all.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
         if !is_new {
             let message = "the same command is under way; ask again in a moment".to_owned();
-            return Err(Refusal { code: "in_progress".to_owned(), message, context: Value::Null });
+            return Err(ContractRefusal { code: "in_progress".to_owned(), message, context: Value::Null });
         }
         Ok(Self { all: all.clone(), id: id.to_owned() })
     }

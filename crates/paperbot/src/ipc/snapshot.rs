@@ -11,7 +11,7 @@ use botops_contract::{BotReport, ConfigState};
 
 /// One moment of the bot; it never changes.
 #[derive(Debug)]
-pub(crate) struct BotSnapshot {
+pub(crate) struct PublishedSnapshot {
     /// The state as the contract has it.
     pub report: BotReport,
     /// What `GET config` answers.
@@ -25,7 +25,7 @@ pub(crate) struct BotSnapshot {
     body: OnceLock<Bytes>,
 }
 
-impl BotSnapshot {
+impl PublishedSnapshot {
     /// A snapshot of this moment.
     pub(crate) fn new(
         report: BotReport,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::account::book::BookChange;
 use crate::account::ledger::{OrderPurpose, PlacedOrder};
 use crate::identity::BotIdentity;
-use botops_contract::{Mode, Order, OrderType, Side};
+use botops_contract::{Order, OrderType, Side, TradingMode};
 
 /// One line of the trade log.
 #[derive(Debug, Clone, Serialize)]
@@ -68,7 +68,7 @@ impl TradeLogLine {
             price,
             total_value: (price * order.filled_quantity).round_dp(2),
             order_id: order.id.clone(),
-            execution_mode: if identity.mode == Mode::Live { "LIVE" } else { "PAPER" },
+            execution_mode: if identity.mode == TradingMode::Live { "LIVE" } else { "PAPER" },
             account_id: identity.id.clone(),
             strategy_name: "momentum",
             entry_type: if order.order_type == OrderType::Limit { "limit" } else { "market" },

@@ -3,13 +3,13 @@
 use crate::account::recorded_account::RecordedAccount;
 use crate::market::prices::MarketPrices;
 use crate::session_gate::SessionGate;
-use botops_contract::{GateReason, Phase};
+use botops_contract::{BotPhase, GateReason};
 
 /// What the trading loop is doing.
 #[derive(Debug)]
 pub(crate) struct TradingStatus {
     /// Its phase.
-    pub phase: Phase,
+    pub phase: BotPhase,
     /// Why, when it is not simply running.
     pub reason: Option<String>,
     /// Whether new positions may be opened, the hours aside.
@@ -35,15 +35,15 @@ impl TradingStatus {
             && !stopping
             && gate == GateReason::Ok;
         let phase = if stopping {
-            Phase::Stopping
+            BotPhase::Stopping
         } else if ticks == 0 {
-            Phase::Starting
+            BotPhase::Starting
         } else if book.paused.is_some() {
-            Phase::Paused
+            BotPhase::Paused
         } else if trading_enabled {
-            Phase::Running
+            BotPhase::Running
         } else {
-            Phase::Degraded
+            BotPhase::Degraded
         };
         let reason = if let Some(fault) = account.write_fault() {
             Some(format!("the ledger cannot be written: {fault}"))

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use super::context::SessionContext;
-use super::machine::CheckKind;
+use super::machine::SessionCheckKind;
 use crate::broker::{BrokerError, ProbeReply, TransientFailure};
 use crate::calendar::MarketPhase;
 use botops_contract::SessionPhase;
@@ -24,7 +24,7 @@ impl SessionChecker {
     }
 
     /// One check, with retries where its kind has them. Reports to the machine and to the log.
-    pub(super) async fn check(&self, kind: CheckKind) -> Result<ProbeReply, BrokerError> {
+    pub(super) async fn check(&self, kind: SessionCheckKind) -> Result<ProbeReply, BrokerError> {
         let started = self.context.clock.mono();
         let (result, attempts) = self.probe_with_retries(kind).await;
         let found = result.inspect(|reply| self.warn_of_skew(reply));
@@ -44,11 +44,12 @@ impl SessionChecker {
 
     pub(super) async fn probe_with_retries(
         &self,
-        kind: CheckKind,
+        kind: SessionCheckKind,
     ) -> (Result<ProbeReply, BrokerError>, usize) {
         let limits = &self.context.settings.limits;
         let started = tokio::time::Instant::now();
-        let budget = if kind == CheckKind::PreTrade { limits.pre_trade_check } else { limits.check_timeout };
+        let budget =
+            if kind == SessionCheckKind::PreTrade { limits.pre_trade_check } else { limits.check_timeout };
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -97,7 +98,7 @@ impl SessionChecker {
 
     pub(super) fn record_check(
         &self,
-        kind: CheckKind,
+        kind: SessionCheckKind,
         attempts: usize,
         found: &Result<ProbeReply, BrokerError>,
     ) {
@@ -125,7 +126,7 @@ impl SessionChecker {
                     ("health_check_count", json!(checks)),
                 ];
                 // First what a reader of the text log wants to know: how long the session holds, or that an order may pass.
-                if matches!(kind, CheckKind::PreTrade | CheckKind::Warm) {
+                if matches!(kind, SessionCheckKind::PreTrade | SessionCheckKind::Warm) {
                     fields.swap(0, 1);
                 }
                 self.context.log_event("health_check.passed", kind, &fields);

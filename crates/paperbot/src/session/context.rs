@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::limits::SessionSettings;
-use super::machine::{CheckKind, SessionMachine};
+use super::machine::{SessionCheckKind, SessionMachine};
 use super::publisher::{ReportedState, SessionPublisher};
 use super::state_file::SessionStateFile;
 use crate::broker::BrokerAdapter;
@@ -95,7 +95,7 @@ impl SessionContext {
         broker_closed || self.settings.limits.calendar.phase_at(now.wall) != MarketPhase::Core
     }
 
-    pub(super) fn log_event(&self, event: &str, kind: CheckKind, fields: &[(&str, Value)]) {
+    pub(super) fn log_event(&self, event: &str, kind: SessionCheckKind, fields: &[(&str, Value)]) {
         let generation = self.machine().generation;
         self.publisher.log.event(self.clock.wall(), event, generation, kind.as_str(), fields);
     }

@@ -13,8 +13,8 @@ use tokio::time::{sleep, timeout};
 
 use super::checker::SessionChecker;
 use super::context::SessionContext;
-use super::machine::{CheckKind, SessionWork};
-use super::model::CommandOutcome;
+use super::machine::{SessionCheckKind, SessionWork};
+use super::model::SessionCommandOutcome;
 use super::sign_in::SignInFlow;
 use crate::broker::ChallengeState;
 use crate::calendar::Calendar;
@@ -37,7 +37,7 @@ pub(super) enum SessionCommandKind {
 /// A command, and where its outcome goes.
 pub(super) struct SessionCommand {
     pub(super) kind: SessionCommandKind,
-    pub(super) reply: oneshot::Sender<CommandOutcome>,
+    pub(super) reply: oneshot::Sender<SessionCommandOutcome>,
 }
 
 /// The keeper's task. It is restarted after a panic, so what it needs is behind a shared reference.
@@ -117,15 +117,15 @@ impl SessionKeeper {
         let stopping = self.context.tasks.stopping();
         let outcome = match command.kind {
             SessionCommandKind::Probe => tokio::select! {
-                () = stopping.cancelled() => CommandOutcome::stopping(),
+                () = stopping.cancelled() => SessionCommandOutcome::stopping(),
                 outcome = self.operator_probe() => outcome,
             },
             SessionCommandKind::ResetBreaker => tokio::select! {
-                () = stopping.cancelled() => CommandOutcome::stopping(),
+                () = stopping.cancelled() => SessionCommandOutcome::stopping(),
                 outcome = self.operator_reset() => outcome,
             },
             SessionCommandKind::SignIn(code) => {
-                let mut outcome = CommandOutcome::stopping();
+                let mut outcome = SessionCommandOutcome::stopping();
                 self.with_grace(async { outcome = self.operator_reauth(code).await }).await;
                 outcome
             }
@@ -146,7 +146,7 @@ impl SessionKeeper {
                 ("consecutive_failures", json!(machine.failures)),
             ]
         };
-        self.context.log_event("session.metrics_snapshot", CheckKind::Periodic, &fields);
+        self.context.log_event("session.metrics_snapshot", SessionCheckKind::Periodic, &fields);
     }
 
     fn detect_clock_jump(&self) {
@@ -158,7 +158,7 @@ impl SessionKeeper {
             );
             self.context.log_event(
                 "clock.jump",
-                CheckKind::Periodic,
+                SessionCheckKind::Periodic,
                 &[("seconds", json!(jump.num_seconds()))],
             );
             let facts = json!({"jump_seconds": jump.num_seconds()});
@@ -169,43 +169,44 @@ impl SessionKeeper {
 
     // The operator.
 
-    async fn operator_probe(&self) -> CommandOutcome {
+    async fn operator_probe(&self) -> SessionCommandOutcome {
         if let Some(refusal) = self.refusal_while_parked() {
             return refusal;
         }
         if self.context.machine().phase == SessionPhase::Reauthenticating {
-            return CommandOutcome::refused("reauthenticating", "a new sign-in is under way");
+            return SessionCommandOutcome::refused("reauthenticating", "a new sign-in is under way");
         }
-        match self.checker.check(CheckKind::Manual).await {
-            Ok(_) => CommandOutcome::done("the session answers"),
-            Err(error) => CommandOutcome::refused("check_failed", &error.to_string()),
+        match self.checker.check(SessionCheckKind::Manual).await {
+            Ok(_) => SessionCommandOutcome::done("the session answers"),
+            Err(error) => SessionCommandOutcome::refused("check_failed", &error.to_string()),
         }
     }
 
-    async fn operator_reset(&self) -> CommandOutcome {
+    async fn operator_reset(&self) -> SessionCommandOutcome {
         let state = self.context.machine().breaker_state(self.context.clock.now());
         if state == BreakerState::Closed {
-            return CommandOutcome::refused("breaker_closed", "the circuit breaker is closed");
+            return SessionCommandOutcome::refused("breaker_closed", "the circuit breaker is closed");
         }
         if let Some(refusal) = self.refusal_while_parked() {
             return refusal;
         }
         if self.context.machine().phase == SessionPhase::Reauthenticating {
-            return CommandOutcome::refused("reauthenticating", "a new sign-in is under way");
+            return SessionCommandOutcome::refused("reauthenticating", "a new sign-in is under way");
         }
         self.context.update(|machine, now| machine.operator_reset(now));
-        let result = self.checker.check(CheckKind::Startup).await;
+        let result = self.checker.check(SessionCheckKind::Startup).await;
         let code = Code::BrokerBreakerOpen.row().code;
         self.context.update(|machine, now| machine.reset_failed(now, code));
         match result {
-            Ok(_) => CommandOutcome::done("the check passed and the circuit breaker is closed"),
-            Err(error) => {
-                CommandOutcome::refused("check_failed", &format!("{error}; the circuit breaker stays open"))
-            }
+            Ok(_) => SessionCommandOutcome::done("the check passed and the circuit breaker is closed"),
+            Err(error) => SessionCommandOutcome::refused(
+                "check_failed",
+                &format!("{error}; the circuit breaker stays open"),
+            ),
         }
     }
 
-    async fn operator_reauth(&self, code: Option<String>) -> CommandOutcome {
+    async fn operator_reauth(&self, code: Option<String>) -> SessionCommandOutcome {
         if let Some(refusal) = self.refusal_while_parked() {
             return refusal;
         }
@@ -215,10 +216,13 @@ impl SessionKeeper {
                 match self.context.broker.answer_challenge(&challenge, &code).await {
                     Ok(ChallengeState::Approved) => self.sign_in.complete_challenge(Some(&code)).await,
                     Ok(ChallengeState::Pending) => {
-                        return CommandOutcome::refused("code_rejected", "the broker did not take the code");
+                        return SessionCommandOutcome::refused(
+                            "code_rejected",
+                            "the broker did not take the code",
+                        );
                     }
                     Ok(ChallengeState::Denied) => self.sign_in.deny_challenge(),
-                    Err(error) => return CommandOutcome::refused("code_rejected", &error.to_string()),
+                    Err(error) => return SessionCommandOutcome::refused("code_rejected", &error.to_string()),
                 }
             }
             (Some(_), None) => self.sign_in.poll().await,
@@ -230,18 +234,18 @@ impl SessionKeeper {
         let machine = self.context.machine();
         let text = machine.reason.as_ref().map_or("signed in", |reason| reason.text.as_str());
         match machine.phase {
-            SessionPhase::Healthy => CommandOutcome::done("signed in; a check passed"),
+            SessionPhase::Healthy => SessionCommandOutcome::done("signed in; a check passed"),
             SessionPhase::HaltedOperator => {
-                CommandOutcome::done("signed in; trading stays halted until the breaker is reset")
+                SessionCommandOutcome::done("signed in; trading stays halted until the breaker is reset")
             }
-            _ if machine.awaiting.is_some() => CommandOutcome::refused("awaiting_human", text),
-            _ => CommandOutcome::refused("reauth_failed", text),
+            _ if machine.awaiting.is_some() => SessionCommandOutcome::refused("awaiting_human", text),
+            _ => SessionCommandOutcome::refused("reauth_failed", text),
         }
     }
 
-    fn refusal_while_parked(&self) -> Option<CommandOutcome> {
+    fn refusal_while_parked(&self) -> Option<SessionCommandOutcome> {
         let wait = self.context.machine().parked_for(self.context.clock.now())?;
-        Some(CommandOutcome::refused(
+        Some(SessionCommandOutcome::refused(
             "rate_limited",
             &format!("the broker asked us to wait {} s more", wait.as_secs() + 1),
         ))

@@ -24,6 +24,6 @@ mod state_file;
 pub use breaker::BreakerLimits;
 pub use health_log::HealthLog;
 pub use limits::{SessionLimits, SessionSettings};
-pub use model::{CommandOutcome, GateDecision, GateQuestion, NoteSink, SessionNote};
+pub use model::{GateDecision, GateQuestion, NoteSink, SessionCommandOutcome, SessionNote};
 pub use monitor::SessionMonitor;
 pub(crate) use start::connect_session;

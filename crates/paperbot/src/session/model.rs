@@ -54,7 +54,7 @@ pub struct GateDecision {
 
 /// What became of an operator's command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommandOutcome {
+pub struct SessionCommandOutcome {
     /// It was carried out.
     pub done: bool,
     /// A stable reason when it was not.
@@ -63,7 +63,7 @@ pub struct CommandOutcome {
     pub message: String,
 }
 
-impl CommandOutcome {
+impl SessionCommandOutcome {
     pub(super) fn done(message: &str) -> Self {
         Self { done: true, reason_code: None, message: message.to_owned() }
     }

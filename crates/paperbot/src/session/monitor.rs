@@ -13,7 +13,7 @@ use super::health_log::HealthLog;
 use super::keeper::{SessionCommand, SessionCommandKind, SessionKeeper};
 use super::limits::SessionSettings;
 use super::machine::{GateVerdict, evaluate_gate};
-use super::model::{CommandOutcome, GateDecision, GateQuestion, NoteSink};
+use super::model::{GateDecision, GateQuestion, NoteSink, SessionCommandOutcome};
 use super::publisher::{SessionPublisher, needs_human};
 use crate::broker::BrokerAdapter;
 use crate::clock::{Clock, Now};
@@ -158,42 +158,42 @@ impl SessionMonitor {
     }
 
     /// Checks the session now.
-    pub async fn probe(&self) -> CommandOutcome {
+    pub async fn probe(&self) -> SessionCommandOutcome {
         self.command(SessionCommandKind::Probe).await
     }
 
     /// Signs in again, or hands in the code a human got.
-    pub async fn reauth(&self, code: Option<String>) -> CommandOutcome {
+    pub async fn reauth(&self, code: Option<String>) -> SessionCommandOutcome {
         self.command(SessionCommandKind::SignIn(code)).await
     }
 
     /// Lets one check decide whether an open breaker closes.
-    pub async fn reset_breaker(&self) -> CommandOutcome {
+    pub async fn reset_breaker(&self) -> SessionCommandOutcome {
         self.command(SessionCommandKind::ResetBreaker).await
     }
 
     /// Stops trading until `reset_breaker`. Durable before it returns.
-    pub fn halt(&self, reason: &str) -> CommandOutcome {
+    pub fn halt(&self, reason: &str) -> SessionCommandOutcome {
         let reason = botops_core::text::clean(reason, 200);
         self.context.update(|machine, now| machine.operator_halt(now, &reason));
         self.context.wake.notify_one();
-        CommandOutcome::done(
+        SessionCommandOutcome::done(
             "no order passes, exits included, until the circuit breaker is reset; resting orders stay",
         )
     }
 
-    async fn command(&self, kind: SessionCommandKind) -> CommandOutcome {
+    async fn command(&self, kind: SessionCommandKind) -> SessionCommandOutcome {
         let (reply, answer) = oneshot::channel();
         let is_sent = tokio::select! {
             sent = self.commands.send(SessionCommand { kind, reply }) => sent.is_ok(),
             () = self.context.tasks.stopping().cancelled_owned() => false,
         };
         if !is_sent {
-            return CommandOutcome::stopping();
+            return SessionCommandOutcome::stopping();
         }
         tokio::select! {
-            outcome = answer => outcome.unwrap_or_else(|_| CommandOutcome::stopping()),
-            () = self.context.tasks.stopping().cancelled_owned() => CommandOutcome::stopping(),
+            outcome = answer => outcome.unwrap_or_else(|_| SessionCommandOutcome::stopping()),
+            () = self.context.tasks.stopping().cancelled_owned() => SessionCommandOutcome::stopping(),
         }
     }
 

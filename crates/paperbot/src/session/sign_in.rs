@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::checker::{SessionChecker, milliseconds};
 use super::context::SessionContext;
-use super::machine::{CheckKind, SessionReason};
+use super::machine::{SessionCheckKind, SessionReason};
 use crate::broker::{
     BrokerError, ChallengeState, NewSession, SignInChallenge, SignInMethod, TransientFailure,
 };
@@ -62,7 +62,7 @@ impl SignInFlow {
             return false;
         }
         let fields = [("attempt", json!(attempt)), ("method", json!(method.as_str()))];
-        self.context.log_event("health_check.reauth_triggered", CheckKind::Verify, &fields);
+        self.context.log_event("health_check.reauth_triggered", SessionCheckKind::Verify, &fields);
         let started = self.context.clock.mono();
         let result = self.ask_for_token(method, operator, code).await;
         match result {
@@ -77,7 +77,7 @@ impl SignInFlow {
                 let fields = [("kind", json!(challenge.kind.as_str())), ("deadline", json!(deadline))];
                 *self.challenge() = Some(challenge);
                 self.context.update(|machine, now| machine.challenge_opened(now, needs, method));
-                self.context.log_event("health_check.challenge_required", CheckKind::Verify, &fields);
+                self.context.log_event("health_check.challenge_required", SessionCheckKind::Verify, &fields);
                 false
             }
             Err(error) => {
@@ -108,7 +108,7 @@ impl SignInFlow {
             machine.set_token_lifetime(now, lifetime);
         });
         let check_started = self.context.clock.mono();
-        let (result, attempts) = self.checker.probe_with_retries(CheckKind::Verify).await;
+        let (result, attempts) = self.checker.probe_with_retries(SessionCheckKind::Verify).await;
         let found = result.inspect(|reply| self.checker.warn_of_skew(reply));
         self.context.update(|machine, now| match &found {
             Ok(found) => machine.token_verified(now, check_started, found, operator),
@@ -122,20 +122,20 @@ impl SignInFlow {
                     ("method", json!(info.method)),
                     ("expires_at", json!(lifetime.map(|lifetime| lifetime.expires_at))),
                 ];
-                self.context.log_event("health_check.reauth_success", CheckKind::Verify, &fields);
+                self.context.log_event("health_check.reauth_success", SessionCheckKind::Verify, &fields);
             }
             Err(error) => {
                 let is_over = self.context.machine().is_halted();
                 self.log_failure(error.code().row().code, &error.to_string(), is_over);
             }
         }
-        self.checker.record_check(CheckKind::Verify, attempts, &found);
+        self.checker.record_check(SessionCheckKind::Verify, attempts, &found);
     }
 
     /// A new token before the old one ends. The old one still holds, so a failure stops nothing.
     pub(super) async fn renew(&self) {
         let fields = [("attempt", json!(1)), ("method", json!("renewal"))];
-        self.context.log_event("health_check.reauth_triggered", CheckKind::Periodic, &fields);
+        self.context.log_event("health_check.reauth_triggered", SessionCheckKind::Periodic, &fields);
         let started = self.context.clock.mono();
         match self.ask_for_token(SignInMethod::Refresh, false, None).await {
             Ok(info) => self.verify(&info, started, false).await,
@@ -173,7 +173,7 @@ impl SignInFlow {
         let method =
             self.context.machine().awaiting.map_or(SignInMethod::Refresh, |awaiting| awaiting.method);
         *self.challenge() = None;
-        self.context.log_event("health_check.challenge_resolved", CheckKind::Verify, &[]);
+        self.context.log_event("health_check.challenge_resolved", SessionCheckKind::Verify, &[]);
         self.context.update(|machine, now| machine.challenge_approved(now));
         let started = self.context.clock.mono();
         match self.ask_for_token(method, true, code).await {
@@ -200,7 +200,7 @@ impl SignInFlow {
             ("error_message", json!(text)),
             ("circuit_breaker_tripped", json!(is_over)),
         ];
-        self.context.log_event("health_check.reauth_failed", CheckKind::Verify, &fields);
+        self.context.log_event("health_check.reauth_failed", SessionCheckKind::Verify, &fields);
     }
 
     fn challenge(&self) -> MutexGuard<'_, Option<SignInChallenge>> {

@@ -9,7 +9,7 @@ use super::monitor::SessionMonitor;
 use crate::broker::BrokerOptions;
 use crate::calendar::Calendar;
 use crate::clock::Clock;
-use botops_contract::Mode;
+use botops_contract::TradingMode;
 use botops_core::tasks::Tasks;
 
 /// Connects the chosen broker and starts the session. What it reports goes into `notes`. Whatever the broker, orders
@@ -26,7 +26,7 @@ pub(crate) fn connect_session(
     }
     let clock = Clock::system();
     let broker = options.connect(data, clock.clone())?;
-    let live = broker.mode() == Mode::Live;
+    let live = broker.mode() == TradingMode::Live;
     let mut settings = SessionSettings::new(data, logs, live);
     settings.market_hours_only = options.market_hours_only;
     if let Some(file) = &options.calendar_file {

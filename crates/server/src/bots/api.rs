@@ -15,9 +15,11 @@ use uuid::Uuid;
 use super::commands::CommandAsker;
 use super::handle::Bots;
 use crate::events::{Events, NewEvent};
-use botops_contract::{CommandRequest, EventKind, Exposure, Mode, Outcome, Phase, Severity, Verb};
+use botops_contract::{
+    BotPhase, CommandOutcome, CommandRequest, EventKind, Exposure, Severity, TradingMode, Verb,
+};
 use botops_core::error::{Code, Effect, Error};
-use botops_http::{self, Actor, Idempotency, Json, Query, Routes, routes};
+use botops_http::{self, Actor, FeatureRoutes, IdempotencyKey, Json, Query, routes};
 
 /// How long a reason is.
 const REASON_LENGTH: std::ops::RangeInclusive<usize> = 8..=280;
@@ -54,7 +56,7 @@ struct ControlView {
     /// The command's id: the `Idempotency-Key`, or a new one.
     command_id: String,
     /// Done, or predicted.
-    outcome: Outcome,
+    outcome: CommandOutcome,
     /// True for a dry run.
     dry_run: bool,
     /// True when the command came before: this is what it did then, nothing was done now.
@@ -64,11 +66,11 @@ struct ControlView {
     /// The effect on orders and positions.
     exposure: Exposure,
     /// The bot's phase afterwards.
-    phase: Phase,
+    phase: BotPhase,
     /// Whether new positions may be opened afterwards.
     trading_enabled: bool,
     /// Whether money is real.
-    mode: Option<Mode>,
+    mode: Option<TradingMode>,
     /// The reason given.
     reason: String,
     /// When the bot carried it out.
@@ -201,8 +203,8 @@ fn check_request(verb: Verb, request: ControlRequest) -> Result<(String, Value),
 }
 
 /// The routes of the control verbs.
-pub fn routes() -> Routes<BotControl> {
-    Routes::new([
+pub fn routes() -> FeatureRoutes<BotControl> {
+    FeatureRoutes::new([
         routes!(pause.refuses(
             BotRefused,
             BotNotCapable,
@@ -294,7 +296,7 @@ macro_rules! verb {
             State(control): State<BotControl>,
             actor: Actor,
             Query(query): Query<ControlQuery>,
-            Idempotency(key): Idempotency,
+            IdempotencyKey(key): IdempotencyKey,
             Json(request): Json<Option<ControlRequest>>,
         ) -> Result<Response, Error> {
             let request = request.unwrap_or_default();

@@ -2,7 +2,7 @@
 //!
 //! A refusal proves that nothing happened only by a status and a reason that speak of the request.
 
-use botops_contract::Refusal;
+use botops_contract::ContractRefusal;
 use botops_core::error::{Code, Effect, Error};
 
 /// Why a call to the bot did not succeed.
@@ -13,9 +13,9 @@ pub enum CallError {
     /// It was sent, and the answer did not come (in time). It may have happened.
     TimedOut,
     /// The bot understood it and said no. Nothing happened.
-    Refused(Refusal),
+    Refused(ContractRefusal),
     /// The bot refused in a way that does not prove that nothing happened. It may have happened.
-    Unproven(Refusal),
+    Unproven(ContractRefusal),
     /// The answer is not the contract; the text says how. It may have happened.
     Invalid(String),
     /// The bot does not list this capability; nothing was sent, or the bot itself said so.
@@ -24,7 +24,7 @@ pub enum CallError {
 
 impl CallError {
     /// What a 4xx or 5xx of the bot with the contract's refusal in it means.
-    pub(super) fn of_refusal(status: u16, refusal: Refusal, capability: &str) -> Self {
+    pub(super) fn of_refusal(status: u16, refusal: ContractRefusal, capability: &str) -> Self {
         if !proves_nothing_done(status, &refusal.code) {
             return Self::Unproven(refusal);
         }

@@ -17,8 +17,8 @@ use super::snapshot::BotSnapshot;
 use crate::events::Events;
 use crate::store::Store;
 use botops_contract::{
-    Activate, BotId, Check, CheckVerdict, CommandRequest, CommandResult, ConfigAck, ConfigState, Settle,
-    TradePage, Verb,
+    ActivateConfigRequest, BotId, CheckConfigRequest, CheckVerdict, CommandRequest, CommandResult, ConfigAck,
+    ConfigState, EndTrialRequest, TradePage, Verb,
 };
 use botops_core::error::Error;
 use botops_core::tasks::Tasks;
@@ -149,7 +149,7 @@ impl Bots {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn config_check(&self, check: &Check) -> Result<CheckVerdict, CallError> {
+    pub async fn config_check(&self, check: &CheckConfigRequest) -> Result<CheckVerdict, CallError> {
         let mut verdict: CheckVerdict = self.calls.post("config", "config/check", check).await?;
         sanitise::verdict(&mut verdict);
         Ok(verdict)
@@ -159,7 +159,7 @@ impl Bots {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn config_activate(&self, activate: &Activate) -> Result<ConfigAck, CallError> {
+    pub async fn config_activate(&self, activate: &ActivateConfigRequest) -> Result<ConfigAck, CallError> {
         self.end_trial("config/activate", activate).await
     }
 
@@ -167,7 +167,7 @@ impl Bots {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn config_commit(&self, settle: &Settle) -> Result<ConfigAck, CallError> {
+    pub async fn config_commit(&self, settle: &EndTrialRequest) -> Result<ConfigAck, CallError> {
         self.end_trial("config/commit", settle).await
     }
 
@@ -175,7 +175,7 @@ impl Bots {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn config_revert(&self, settle: &Settle) -> Result<ConfigAck, CallError> {
+    pub async fn config_revert(&self, settle: &EndTrialRequest) -> Result<ConfigAck, CallError> {
         self.end_trial("config/revert", settle).await
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::snapshot::DroppedItems;
 use botops_contract::{
-    BotEvent, BotReport, CheckVerdict, CommandResult, ConfigAck, ConfigState, Hello, Order, Refusal,
+    BotEvent, BotReport, CheckVerdict, CommandResult, ConfigAck, ConfigState, ContractRefusal, Hello, Order,
     SemanticError, Session, Trade, TradePage, TrialState, VersionRef,
 };
 use botops_core::text::clean;
@@ -89,7 +89,7 @@ pub(super) fn command_result(result: &mut CommandResult) {
 }
 
 /// Cleans a refusal.
-pub(super) fn refusal(refusal: &mut Refusal) {
+pub(super) fn refusal(refusal: &mut ContractRefusal) {
     text(&mut refusal.code, WORD);
     text(&mut refusal.message, SENTENCE);
     free_form(&mut refusal.context);
@@ -245,7 +245,8 @@ mod tests {
 
     #[test]
     fn a_refusal_of_a_mebibyte_becomes_a_sentence() {
-        let mut found = Refusal { code: "x\n".into(), message: "é".repeat(1 << 20), context: Value::Null };
+        let mut found =
+            ContractRefusal { code: "x\n".into(), message: "é".repeat(1 << 20), context: Value::Null };
         refusal(&mut found);
         assert_eq!(found.message.chars().count(), SENTENCE);
         assert_eq!(found.code, "x ");

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::presence::Presence;
 use super::restart_proof::UnaskedRestart;
-use botops_contract::{BotId, BotReport, Hello, Mode};
+use botops_contract::{BotId, BotReport, Hello, TradingMode};
 
 /// The last that is known of a bot. A value: it never changes, a newer one takes its place.
 #[derive(Debug, Clone)]
@@ -96,7 +96,7 @@ impl BotSnapshot {
     }
 
     /// Paper, live or backtest; `None` while the bot was never seen.
-    pub fn mode(&self) -> Option<Mode> {
+    pub fn mode(&self) -> Option<TradingMode> {
         let of_report = self.report.as_ref().map(|report| report.mode);
         of_report.or(self.hello.as_ref().map(|hello| hello.mode))
     }

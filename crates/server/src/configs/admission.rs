@@ -23,7 +23,7 @@ use super::versions::{ConfigVersions, crashed_lately};
 use crate::bots::{Bots, CallError};
 use crate::operations_log::{self, OperationRow, StoredActor};
 use crate::store::Store;
-use botops_contract::{Check, CheckVerdict};
+use botops_contract::{CheckConfigRequest, CheckVerdict};
 use botops_core::error::{Code, Error, FieldError};
 
 /// The longest trial that may be asked for.
@@ -233,7 +233,8 @@ impl ChangeAdmission {
 
     /// The bot's own check. It changes nothing, whatever becomes of the call.
     pub(crate) async fn ask_bot(&self, document: &ConfigDocument) -> Result<CheckVerdict, CallError> {
-        let mut verdict = self.bots.config_check(&Check { config: document.value.clone() }).await?;
+        let mut verdict =
+            self.bots.config_check(&CheckConfigRequest { config: document.value.clone() }).await?;
         verdict.ok = verdict.ok && verdict.violations.is_empty();
         Ok(verdict)
     }

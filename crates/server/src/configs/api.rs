@@ -22,7 +22,7 @@ use super::wire::{
 };
 use crate::operations_log::StoredActor;
 use botops_core::error::{Code, Error};
-use botops_http::{self, Actor, Idempotency, Json, Path, Query, Routes, Scope, routes};
+use botops_http::{self, Actor, FeatureRoutes, IdempotencyKey, Json, KeyScope, Path, Query, routes};
 
 /// A trial takes this long unless the caller says otherwise.
 const USUAL_TRIAL_S: f64 = 60.0;
@@ -36,8 +36,8 @@ const RECORDS: u32 = 100;
 const AUDIT_HEAD: &str = "x-audit-head";
 
 /// The routes of the config.
-pub fn routes() -> Routes<Configs> {
-    Routes::new([
+pub fn routes() -> FeatureRoutes<Configs> {
+    FeatureRoutes::new([
         routes!(get_config),
         routes!(get_config_schema),
         routes!(validate_config.refuses(ConfigPatchInvalid)),
@@ -143,7 +143,7 @@ async fn get_config(State(configs): State<Configs>, headers: HeaderMap) -> Resul
     responses((status = 200, description = "The schema", body = Value, content_type = "application/json",
         example = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}))))]
 async fn get_config_schema(headers: HeaderMap) -> Result<Response, Error> {
-    let page = botops_http::Document::new(SCHEMA_TEXT.as_bytes(), "application/json");
+    let page = botops_http::RenderedDocument::new(SCHEMA_TEXT.as_bytes(), "application/json");
     Ok(page.respond(&headers, Duration::from_secs(60)))
 }
 
@@ -218,7 +218,7 @@ async fn apply_config(
     actor: Actor,
     headers: HeaderMap,
     Query(query): Query<ConfigDryRunQuery>,
-    Idempotency(key): Idempotency,
+    IdempotencyKey(key): IdempotencyKey,
     Json(body): Json<ApplyConfigRequest>,
 ) -> Result<Response, Error> {
     let shown = json!({
@@ -258,7 +258,7 @@ async fn rollback_config(
     actor: Actor,
     headers: HeaderMap,
     Query(query): Query<ConfigDryRunQuery>,
-    Idempotency(key): Idempotency,
+    IdempotencyKey(key): IdempotencyKey,
     Json(body): Json<RollbackConfigRequest>,
 ) -> Result<Response, Error> {
     let to = body.to.text();
@@ -389,7 +389,7 @@ async fn accept_config_audit(
     actor: Actor,
     Json(body): Json<AcceptAuditRequest>,
 ) -> Result<Response, Error> {
-    actor.require(Scope::Admin)?;
+    actor.require(KeyScope::Admin)?;
     let bad = configs.first_bad_seq();
     if bad != Some(body.first_bad_seq) {
         return Err(Error::new(Code::ArgumentInvalid)

@@ -13,7 +13,7 @@ use super::listing::{ErrorList, ListedError};
 use crate::events::{example_failure, page_limit};
 use botops_contract::SemanticError;
 use botops_core::error::Error;
-use botops_http::{Document, Query, Routes, routes};
+use botops_http::{FeatureRoutes, Query, RenderedDocument, routes};
 
 /// A page of failures, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -55,8 +55,8 @@ struct FailureView {
 }
 
 /// The routes of the list.
-pub fn routes() -> Routes<ErrorList> {
-    Routes::new([routes!(list_errors.refuses(StoreUnavailable))])
+pub fn routes() -> FeatureRoutes<ErrorList> {
+    FeatureRoutes::new([routes!(list_errors.refuses(StoreUnavailable))])
 }
 
 /// Which failures.
@@ -106,7 +106,7 @@ async fn list_errors(
         omitted: page.omitted,
         latest: page.latest,
     };
-    Ok(Document::of_json(&page)?.respond(&headers, Duration::ZERO))
+    Ok(RenderedDocument::of_json(&page)?.respond(&headers, Duration::ZERO))
 }
 
 /// A page of one failure, for the API document.

@@ -15,7 +15,7 @@ use super::journal::Events;
 use super::model::{Event, kind_name};
 use botops_contract::{EventKind, SemanticError, Severity};
 use botops_core::error::{Code, Error};
-use botops_http::{Document, Query, Routes, routes};
+use botops_http::{FeatureRoutes, Query, RenderedDocument, routes};
 
 /// Items of a page, unless asked otherwise.
 const PAGE: usize = 50;
@@ -54,8 +54,8 @@ struct EventPageView {
 }
 
 /// The routes of the journal.
-pub fn routes() -> Routes<EventReader> {
-    Routes::new([routes!(list_events.refuses(CursorExpired, StoreUnavailable))])
+pub fn routes() -> FeatureRoutes<EventReader> {
+    FeatureRoutes::new([routes!(list_events.refuses(CursorExpired, StoreUnavailable))])
 }
 
 /// Which events.
@@ -139,7 +139,7 @@ async fn newest_page(events: &Events, kind: Option<EventKind>, limit: usize) -> 
 
 /// An answer made now, which a client that has it already need not get again.
 fn respond(page: &EventPageView, headers: &HeaderMap) -> Result<Response, Error> {
-    Ok(Document::of_json(page)?.respond(headers, Duration::ZERO))
+    Ok(RenderedDocument::of_json(page)?.respond(headers, Duration::ZERO))
 }
 
 fn parse_kind(text: &str) -> Result<EventKind, Error> {

@@ -17,11 +17,13 @@ use super::state_view::StateView;
 use super::stream::{StreamAdmission, StreamTicketView};
 use super::summary_view::SummaryView;
 use botops_core::error::{Code, Error};
-use botops_http::{Actor, Operations, Query, Ready, Routes, Wire, accepts, json_with_status, routes};
+use botops_http::{
+    Actor, FeatureRoutes, OperationIndex, Query, ReadyAnswer, SocketWriter, accepts, json_with_status, routes,
+};
 
 /// The routes of the overview.
-pub fn routes() -> Routes<Overview> {
-    Routes::new([
+pub fn routes() -> FeatureRoutes<Overview> {
+    FeatureRoutes::new([
         routes!(get_state.refuses(FieldUnknown)),
         routes!(get_summary),
         routes!(get_metrics),
@@ -31,11 +33,11 @@ pub fn routes() -> Routes<Overview> {
 }
 
 /// The reads that are asked most, answered without the router: `operations` with them.
-pub fn with_ready(operations: Operations, overview: &Overview) -> Operations {
+pub fn with_ready(operations: OperationIndex, overview: &Overview) -> OperationIndex {
     let (state, summary) = (overview.clone(), overview.clone());
     operations
-        .with_ready("get_state", Ready::new(move |headers| state_as_rendered(&state, headers)))
-        .with_ready("get_summary", Ready::new(move |headers| summary_as_rendered(&summary, headers)))
+        .with_ready("get_state", ReadyAnswer::new(move |headers| state_as_rendered(&state, headers)))
+        .with_ready("get_summary", ReadyAnswer::new(move |headers| summary_as_rendered(&summary, headers)))
 }
 
 /// What to show of the state.
@@ -151,7 +153,7 @@ async fn open_stream(
     State(overview): State<Overview>,
     Query(query): Query<StreamQuery>,
     actor: Result<Actor, Error>,
-    wire: Option<Extension<Wire>>,
+    wire: Option<Extension<SocketWriter>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Error> {
     let upgrade = upgrade.map_err(|rejection| {

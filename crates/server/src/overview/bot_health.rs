@@ -7,7 +7,7 @@ use super::moment::StateMoment;
 use super::wording::without_full_stop;
 use crate::bots::{BotSnapshot, LoopAge, Presence};
 use botops_contract::{
-    BotReport, Breaker, BreakerState, MarketStatus, Phase, Session, SessionPhase, Severity,
+    BotPhase, BotReport, Breaker, BreakerState, MarketStatus, Session, SessionPhase, Severity,
 };
 
 /// This many failures in an hour are a fault of their own.
@@ -65,7 +65,7 @@ pub(super) fn decide_health(moment: &StateMoment<'_>) -> (BotHealthStatus, Strin
         return (BotHealthStatus::Degraded, faults.join(" "));
     }
     let reason = match report.phase {
-        Phase::Paused => format!(
+        BotPhase::Paused => format!(
             "The bot answers and is paused: exits only{}.",
             report
                 .phase_reason
@@ -92,10 +92,10 @@ fn collect_faults(moment: &StateMoment<'_>, report: &BotReport) -> Vec<String> {
     }
     let why = report.phase_reason.as_deref().map_or("it gives no reason", without_full_stop);
     match report.phase {
-        Phase::Degraded => faults.push(format!("The bot runs degraded: {why}.")),
-        Phase::Starting => faults.push(format!("The bot is starting: {why}.")),
-        Phase::Stopping => faults.push(format!("The bot is stopping: {why}.")),
-        Phase::Running | Phase::Paused => {}
+        BotPhase::Degraded => faults.push(format!("The bot runs degraded: {why}.")),
+        BotPhase::Starting => faults.push(format!("The bot is starting: {why}.")),
+        BotPhase::Stopping => faults.push(format!("The bot is stopping: {why}.")),
+        BotPhase::Running | BotPhase::Paused => {}
     }
     faults.extend(loop_fault(moment.snapshot));
     if moment.is_stale() {

@@ -18,7 +18,7 @@ use crate::bots::Bots;
 use crate::events::Events;
 use botops_core::error::Error;
 use botops_core::tasks::Tasks;
-use botops_http::Document;
+use botops_http::RenderedDocument;
 
 /// Ages in an answer are at most this old.
 const FRESH: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ pub(super) struct OverviewInner {
     events: Events,
     pub rendered: Arc<ArcSwap<RenderedOverview>>,
     extras: watch::Sender<OverviewExtras>,
-    selections: moka::future::Cache<(String, String), Document>,
+    selections: moka::future::Cache<(String, String), RenderedDocument>,
     pub selection_hits: AtomicU64,
     pub selection_misses: AtomicU64,
     pub stream: StreamServer,
@@ -56,7 +56,9 @@ impl Overview {
         let first = render_overview(&options, &bots, &events, &extras.borrow(), OpsNumbers::default())?;
         let selections = moka::future::Cache::builder()
             .max_capacity(SELECTIONS_BYTES)
-            .weigher(|_, document: &Document| u32::try_from(document.bytes().len()).unwrap_or(u32::MAX))
+            .weigher(|_, document: &RenderedDocument| {
+                u32::try_from(document.bytes().len()).unwrap_or(u32::MAX)
+            })
             .time_to_live(FRESH * 10)
             .build();
         let rendered = Arc::new(ArcSwap::from_pointee(first));
@@ -81,22 +83,22 @@ impl Overview {
     }
 
     /// The whole state as it was last rendered.
-    pub fn state(&self) -> Document {
+    pub fn state(&self) -> RenderedDocument {
         self.inner.rendered.load().state.clone()
     }
 
     /// The summary as it was last rendered.
-    pub fn summary(&self) -> Document {
+    pub fn summary(&self) -> RenderedDocument {
         self.inner.rendered.load().summary.clone()
     }
 
     /// The summary as Markdown.
-    pub fn summary_markdown(&self) -> Document {
+    pub fn summary_markdown(&self) -> RenderedDocument {
         self.inner.rendered.load().summary_markdown.clone()
     }
 
     /// The metrics as they were last rendered.
-    pub fn metrics(&self) -> Document {
+    pub fn metrics(&self) -> RenderedDocument {
         self.inner.rendered.load().metrics.clone()
     }
 
@@ -104,7 +106,7 @@ impl Overview {
     ///
     /// # Errors
     /// [`botops_core::error::Code::FieldUnknown`] with the valid names.
-    pub async fn state_fields(&self, fields: &str) -> Result<Document, Error> {
+    pub async fn state_fields(&self, fields: &str) -> Result<RenderedDocument, Error> {
         let wanted = field_selection::parse_fields(fields)?;
         let rendered = self.inner.rendered.load_full();
         let key = (rendered.state.etag().to_owned(), field_selection::cache_key(&wanted));
@@ -116,7 +118,7 @@ impl Overview {
         let state = rendered
             .value
             .get_or_init(|| serde_json::to_value(&rendered.view).expect("a state has string keys only"));
-        let document = Document::of_json(&field_selection::select(state, &wanted))?;
+        let document = RenderedDocument::of_json(&field_selection::select(state, &wanted))?;
         self.inner.selections.insert(key, document.clone()).await;
         Ok(document)
     }

@@ -9,7 +9,7 @@ use super::bot_health::BotHealthStatus;
 use super::state_view::StateView;
 use super::tokens;
 use crate::bots::{BotLinkStats, Presence};
-use botops_contract::{Mode, Phase};
+use botops_contract::{BotPhase, TradingMode};
 
 /// Tokens a reason may cost here: a stream message stays near 1 KiB.
 const REASON: usize = 40;
@@ -18,13 +18,13 @@ const REASON: usize = 40;
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct MetricsView {
     /// Paper, live or backtest; `null` while the bot was never seen.
-    pub mode: Option<Mode>,
+    pub mode: Option<TradingMode>,
     /// Whether the bot can be relied on.
     pub health: HealthBrief,
     /// Whether the bot is there.
     pub presence: Presence,
     /// What the trading loop is doing.
-    pub phase: Option<Phase>,
+    pub phase: Option<BotPhase>,
     /// Open positions.
     pub position_count: Option<usize>,
     /// Orders that may still fill.

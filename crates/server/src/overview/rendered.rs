@@ -15,7 +15,7 @@ use super::wording::to_seconds;
 use crate::bots::{BotSnapshot, Bots};
 use crate::events::Events;
 use botops_core::error::Error;
-use botops_http::Document;
+use botops_http::RenderedDocument;
 
 /// One moment, in every form it is asked for.
 #[derive(Debug)]
@@ -23,10 +23,10 @@ pub(super) struct RenderedOverview {
     pub view: StateView,
     /// The state as a value, made when the first selection wants it.
     pub value: OnceLock<Value>,
-    pub state: Document,
-    pub summary: Document,
-    pub summary_markdown: Document,
-    pub metrics: Document,
+    pub state: RenderedDocument,
+    pub summary: RenderedDocument,
+    pub summary_markdown: RenderedDocument,
+    pub metrics: RenderedDocument,
     /// When the bot will be asked next: until then nothing newer can be known.
     pub next_poll: Instant,
 }
@@ -54,10 +54,10 @@ pub(super) fn render_overview(
     let ops = OpsNumbers { poll_latency_ms: poll_latency_ms(&snapshot), ..ops.with_polls(bots.stats()) };
     let metrics = MetricsView::of(&view, ops, events.latest());
     Ok(RenderedOverview {
-        state: Document::of_json(&view)?,
-        summary: Document::new(summary.json, "application/json"),
-        summary_markdown: Document::new(summary.markdown, "text/markdown; charset=utf-8"),
-        metrics: Document::of_json(&metrics)?,
+        state: RenderedDocument::of_json(&view)?,
+        summary: RenderedDocument::new(summary.json, "application/json"),
+        summary_markdown: RenderedDocument::new(summary.markdown, "text/markdown; charset=utf-8"),
+        metrics: RenderedDocument::of_json(&metrics)?,
         value: OnceLock::new(),
         next_poll: snapshot.next_poll,
         view,

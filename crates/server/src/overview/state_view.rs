@@ -15,8 +15,8 @@ use super::warnings::collect_warnings;
 use super::wording::{to_cents, to_seconds, without_full_stop};
 use crate::bots::{BotSnapshot, Presence};
 use botops_contract::{
-    Account, BotReport, Breaker, BreakerState, ConfigSummary, LoopStats, MarketState, MarketStatus, Mode,
-    Order, OrderStatus, Performance, Phase, Position, Session, Severity, TrialState, VersionRef,
+    Account, BotPhase, BotReport, Breaker, BreakerState, ConfigSummary, LoopStats, MarketState, MarketStatus,
+    Order, OrderStatus, Performance, Position, Session, Severity, TradingMode, TrialState, VersionRef,
 };
 
 /// A part of the state with the moment it describes.
@@ -33,13 +33,13 @@ pub struct StatePart<T> {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct StateView {
     /// Paper, live or backtest; `null` while the bot was never seen.
-    pub mode: Option<Mode>,
+    pub mode: Option<TradingMode>,
     /// Which bot, and whether it is there.
     pub bot: BotView,
     /// Whether the bot can be relied on, and why (not).
     pub health: HealthView,
     /// What the trading loop is doing.
-    pub phase: Option<Phase>,
+    pub phase: Option<BotPhase>,
     /// Why, when it is not simply running. The bot's words.
     pub phase_reason: Option<String>,
     /// Whether new positions may be opened.
@@ -99,7 +99,7 @@ pub struct BotView {
     /// When that life began.
     pub started_at: Option<DateTime<Utc>>,
     /// Paper, live or backtest.
-    pub mode: Option<Mode>,
+    pub mode: Option<TradingMode>,
     /// Whether the bot is there.
     pub presence: Presence,
     /// Why presence is what it is.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::bot_health::BotHealthStatus;
 use super::model::RunningWorkflow;
 use crate::bots::Presence;
-use botops_contract::{Mode, Phase, Severity};
+use botops_contract::{BotPhase, Severity, TradingMode};
 
 /// Where the call stands that returns what was left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -94,7 +94,7 @@ pub struct TroubleBrief {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct SummaryView {
     /// Paper, live or backtest; `null` while the bot was never seen.
-    pub mode: Option<Mode>,
+    pub mode: Option<TradingMode>,
     /// Healthy, degraded or offline.
     pub health_status: BotHealthStatus,
     /// Why, in a sentence or a few.
@@ -114,7 +114,7 @@ pub struct SummaryView {
     /// Orders that may still fill.
     pub open_order_count: Option<usize>,
     /// What the trading loop is doing.
-    pub phase: Option<Phase>,
+    pub phase: Option<BotPhase>,
     /// Whether new positions may be opened.
     pub trading_enabled: Option<bool>,
     /// Money.

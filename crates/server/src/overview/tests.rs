@@ -13,7 +13,7 @@ use super::moment::StateMoment;
 use super::state_view::StateView;
 use super::{example, summary};
 use crate::bots::{BotSnapshot, FirstSeen, Presence};
-use botops_contract::{BotReport, BreakerState, Phase, SemanticError, SessionPhase, Severity};
+use botops_contract::{BotPhase, BotReport, BreakerState, SemanticError, SessionPhase, Severity};
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -159,9 +159,9 @@ fn what_keeps_the_bot_from_trading_degrades_it() {
     check(&errors, Some(0), BotHealthStatus::Degraded, &["High error rate: 10"]);
     let critical = seen_with(|report| report.worst_error_last_hour = Some(Severity::Critical));
     check(&critical, Some(0), BotHealthStatus::Degraded, &["High error rate: 1"]);
-    let degraded = seen_with(|report| report.phase = Phase::Degraded);
+    let degraded = seen_with(|report| report.phase = BotPhase::Degraded);
     check(&degraded, Some(0), BotHealthStatus::Degraded, &["The bot runs degraded"]);
-    let paused = seen_with(|report| report.phase = Phase::Paused);
+    let paused = seen_with(|report| report.phase = BotPhase::Paused);
     check(&paused, Some(0), BotHealthStatus::Healthy, &["The bot is paused"]);
 }
 
@@ -275,7 +275,7 @@ proptest! {
             report.error_count_last_hour = 100_000;
             report.circuit_breaker.state = BreakerState::Open;
             report.circuit_breaker.reason = Some(text(5));
-            report.phase = Phase::Degraded;
+            report.phase = BotPhase::Degraded;
             report.phase_reason = Some(text(6));
             report.no_entry_reasons = (0..10).map(text).collect();
             let session = report.session.as_mut().unwrap();

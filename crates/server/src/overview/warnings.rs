@@ -6,7 +6,7 @@ use super::bot_health::{
 use super::moment::StateMoment;
 use super::wording::without_full_stop;
 use crate::bots::Presence;
-use botops_contract::{MarketStatus, Phase};
+use botops_contract::{BotPhase, MarketStatus};
 
 /// What deserves attention, worst first. Whole sentences; words of the bot stand after a colon.
 pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
@@ -49,10 +49,10 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
         warnings.push(format!("The broker waits for a person: {}.", without_full_stop(needs)));
     }
     match report.phase {
-        Phase::Paused => warnings.push("The bot is paused: it opens no positions.".to_owned()),
-        Phase::Degraded => warnings.push("The bot runs degraded: it opens no positions.".to_owned()),
-        Phase::Stopping => warnings.push("The bot is stopping.".to_owned()),
-        Phase::Starting | Phase::Running => {}
+        BotPhase::Paused => warnings.push("The bot is paused: it opens no positions.".to_owned()),
+        BotPhase::Degraded => warnings.push("The bot runs degraded: it opens no positions.".to_owned()),
+        BotPhase::Stopping => warnings.push("The bot is stopping.".to_owned()),
+        BotPhase::Starting | BotPhase::Running => {}
     }
     warnings.extend(error_fault(report));
     if report.market.status == MarketStatus::Open && report.market.last_price_at.is_none() {

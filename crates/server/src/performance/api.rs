@@ -10,9 +10,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::history::PerformanceHistory;
 use super::measure::{TradeMeasures, cents};
 use super::window::{PerformanceWindow, TradeGrouping, TradeRange, lower_bound, upper_bound};
-use botops_contract::Mode;
+use botops_contract::TradingMode;
 use botops_core::error::{Code, Error, NextAction};
-use botops_http::{Query, Routes, json, routes};
+use botops_http::{FeatureRoutes, Query, json, routes};
 
 /// Groups in one answer; older ones are counted in `omitted` and named in `omitted_parts`.
 const GROUPS: usize = 100;
@@ -36,7 +36,7 @@ struct PerformanceQuery {
 #[derive(Debug, Serialize, ToSchema)]
 struct PerformanceView {
     /// Whether the money was real.
-    mode: Option<Mode>,
+    mode: Option<TradingMode>,
     /// The window asked for, or `range`.
     #[schema(example = "month")]
     window: String,
@@ -93,8 +93,8 @@ struct OmittedPartView {
 }
 
 /// The routes of the performance history.
-pub fn routes() -> Routes<PerformanceHistory> {
-    Routes::new([routes!(get_performance.refuses(StoreUnavailable))])
+pub fn routes() -> FeatureRoutes<PerformanceHistory> {
+    FeatureRoutes::new([routes!(get_performance.refuses(StoreUnavailable))])
 }
 
 /// How trading went

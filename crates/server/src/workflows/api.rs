@@ -18,7 +18,7 @@ use super::handle::{StartedRun, Workflows};
 use super::views::{RunPageView, WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};
 use crate::operations_log::StoredActor;
 use botops_core::error::{Code, Error};
-use botops_http::{self, Actor, Idempotency, Json, Path, Query, Routes, json_with_status, routes};
+use botops_http::{self, Actor, FeatureRoutes, IdempotencyKey, Json, Path, Query, json_with_status, routes};
 
 /// Longest wait of one request.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -76,8 +76,8 @@ struct ExecutedRunView {
 }
 
 /// The routes of workflows and artifacts.
-pub fn routes() -> Routes<Workflows> {
-    Routes::new([
+pub fn routes() -> FeatureRoutes<Workflows> {
+    FeatureRoutes::new([
         routes!(list_workflows),
         routes!(get_workflow.refuses(WorkflowUnknown)),
         routes!(execute_workflow.refuses(
@@ -145,7 +145,7 @@ async fn execute_workflow(
     actor: Actor,
     Path(id): Path<String>,
     Query(query): Query<ExecuteWorkflowQuery>,
-    Idempotency(key): Idempotency,
+    IdempotencyKey(key): IdempotencyKey,
     Json(request): Json<Option<ExecuteWorkflowRequest>>,
 ) -> Result<Response, Error> {
     let params = request.unwrap_or_default().params;

@@ -23,7 +23,7 @@ use super::model::{
 };
 use crate::clock::Clock;
 use crate::command_line::duration;
-use botops_contract::Mode;
+use botops_contract::TradingMode;
 
 pub use fault_script::FaultScript;
 use fault_script::{FaultKind, FaultRoute, ScriptedFault};
@@ -243,8 +243,8 @@ impl BrokerAdapter for PaperBroker {
         "paper"
     }
 
-    fn mode(&self) -> Mode {
-        Mode::Paper
+    fn mode(&self) -> TradingMode {
+        TradingMode::Paper
     }
 
     fn generation(&self) -> u64 {

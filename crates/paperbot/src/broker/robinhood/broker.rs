@@ -19,7 +19,7 @@ use crate::broker::model::{
     ChallengeKind, ChallengeState, NewSession, ProbeReply, SignInChallenge, SignInMethod, TokenLifetime,
 };
 use crate::broker::token_store::{TokenPair, TokenStore};
-use botops_contract::Mode;
+use botops_contract::TradingMode;
 use botops_core::redact;
 
 /// The public web client's id; it is in every open client and no secret.
@@ -401,8 +401,8 @@ impl BrokerAdapter for RobinhoodBroker {
         "robinhood"
     }
 
-    fn mode(&self) -> Mode {
-        Mode::Live
+    fn mode(&self) -> TradingMode {
+        TradingMode::Live
     }
 
     fn generation(&self) -> u64 {

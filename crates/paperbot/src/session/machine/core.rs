@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::model::{CheckKind, HumanWait, SavedSession, SessionReason, SessionWork, time_left};
+use super::model::{HumanWait, SavedSession, SessionCheckKind, SessionReason, SessionWork, time_left};
 use super::renewal::TokenRenewal;
 use super::sign_in_budget::SignInBudget;
 use crate::broker::{BrokerError, ProbeReply};
@@ -138,27 +138,27 @@ impl SessionMachine {
         if self.phase == SessionPhase::Healthy {
             let is_stale = self.evidence_age(now).is_none_or(|age| age > self.limits.evidence_max_age);
             if std::mem::take(&mut self.pre_trade_wanted) && is_stale {
-                return Some(SessionWork::Check(CheckKind::PreTrade));
+                return Some(SessionWork::Check(SessionCheckKind::PreTrade));
             }
             if self.renewal.due_at.is_some_and(|at| now.mono >= at) {
                 return Some(SessionWork::Renew);
             }
             if self.next_warm_check(now).is_some_and(|at| now.mono >= at) {
-                return Some(SessionWork::Check(CheckKind::Warm));
+                return Some(SessionWork::Check(SessionCheckKind::Warm));
             }
         }
         if self.next_check.is_none_or(|at| now.mono < at) {
             return None;
         }
         let context = match self.phase {
-            SessionPhase::Starting | SessionPhase::Unknown => CheckKind::Startup,
-            SessionPhase::Degraded => CheckKind::Confirm,
-            SessionPhase::HaltedTransient if self.breaker.is_half_open() => CheckKind::HalfOpen,
+            SessionPhase::Starting | SessionPhase::Unknown => SessionCheckKind::Startup,
+            SessionPhase::Degraded => SessionCheckKind::Confirm,
+            SessionPhase::HaltedTransient if self.breaker.is_half_open() => SessionCheckKind::HalfOpen,
             SessionPhase::HaltedTransient if self.breaker.permit_probe(now, ProbeGrantor::Time) => {
-                CheckKind::HalfOpen
+                SessionCheckKind::HalfOpen
             }
-            SessionPhase::HaltedTransient | SessionPhase::HaltedOperator => CheckKind::Confirm,
-            SessionPhase::Healthy => CheckKind::Periodic,
+            SessionPhase::HaltedTransient | SessionPhase::HaltedOperator => SessionCheckKind::Confirm,
+            SessionPhase::Healthy => SessionCheckKind::Periodic,
             SessionPhase::Reauthenticating | SessionPhase::HaltedCredential => return None,
         };
         Some(SessionWork::Check(context))

@@ -9,7 +9,7 @@ mod sign_in_budget;
 
 pub(super) use core::SessionMachine;
 pub(super) use gate::evaluate_gate;
-pub(super) use model::{CheckKind, GateVerdict, SavedSession, SessionReason, SessionWork};
+pub(super) use model::{GateVerdict, SavedSession, SessionCheckKind, SessionReason, SessionWork};
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use botops_core::error::Code;
 
 /// Which kind of check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::session) enum CheckKind {
+pub(in crate::session) enum SessionCheckKind {
     Startup,
     Periodic,
     /// After a failed check, every few seconds.
@@ -28,7 +28,7 @@ pub(in crate::session) enum CheckKind {
     Verify,
 }
 
-impl CheckKind {
+impl SessionCheckKind {
     pub(in crate::session) fn as_str(self) -> &'static str {
         match self {
             Self::Startup => "startup",
@@ -50,7 +50,7 @@ impl CheckKind {
 /// What the keeper has to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::session) enum SessionWork {
-    Check(CheckKind),
+    Check(SessionCheckKind),
     /// Sign in again after a refusal.
     SignIn,
     /// Renew the token before it ends.

@@ -7,7 +7,7 @@
 use crate::bots::call_error::{CallError, is_reason};
 use crate::bots::sanitise;
 use crate::bots::snapshot::BotSnapshot;
-use botops_contract::{BreakerState, CommandRequest, CommandResult, Outcome, Phase, Verb};
+use botops_contract::{BotPhase, BreakerState, CommandOutcome, CommandRequest, CommandResult, Verb};
 use botops_core::error::{Code, Effect, Error};
 
 /// What is known after a call: `Ok` with what the bot did or why it did not, `Err` when the effect is unknown.
@@ -33,12 +33,12 @@ pub(in crate::bots) fn assess_answer(
     }
     let doubt = |what: String| Error::new(Code::BotTimeout).detail(what).effect(Effect::Unknown);
     match result.outcome {
-        Outcome::Done | Outcome::Predicted => Ok(Ok(result)),
-        Outcome::Unconfirmed => Err(doubt(format!(
+        CommandOutcome::Done | CommandOutcome::Predicted => Ok(Ok(result)),
+        CommandOutcome::Unconfirmed => Err(doubt(format!(
             "the bot took it and has not seen its effect (`unconfirmed`): {}",
             result.message
         ))),
-        Outcome::Refused => {
+        CommandOutcome::Refused => {
             let reason_code = result.reason_code.unwrap_or_else(|| "unnamed".to_owned());
             if !is_reason(&reason_code) {
                 let what = format!("the bot answered `{reason_code}`: {}", result.message);
@@ -68,13 +68,13 @@ fn find_contradiction(
         ));
     }
     match (result.outcome, request.dry_run) {
-        (Outcome::Done, true) => {
+        (CommandOutcome::Done, true) => {
             return Some(format!("the bot was asked what {verb} would do (`dry_run`) and answered `done`"));
         }
-        (Outcome::Predicted, false) => {
+        (CommandOutcome::Predicted, false) => {
             return Some(format!("the bot was told to {verb} and answered `predicted`, as to a dry run"));
         }
-        (Outcome::Done, false) => {}
+        (CommandOutcome::Done, false) => {}
         _ => return None,
     }
     let closes = matches!(verb, Verb::Pause | Verb::Halt | Verb::Flatten);
@@ -84,10 +84,10 @@ fn find_contradiction(
     let unexplained = verb == Verb::Resume
         && !result.trading_enabled
         && result.reason_code.is_none()
-        && matches!(result.phase, Phase::Running | Phase::Paused)
+        && matches!(result.phase, BotPhase::Running | BotPhase::Paused)
         && !keeps_entries_closed(snapshot);
     unexplained.then(|| {
-        let phase = if result.phase == Phase::Paused { "paused" } else { "running" };
+        let phase = if result.phase == BotPhase::Paused { "paused" } else { "running" };
         format!(
             "the bot answered `done` to resume, and `trading_enabled: false` beside it (phase {phase}); nothing says why"
         )

@@ -22,7 +22,7 @@ use crate::events::{Events, NewEvent};
 use crate::store::Store;
 use botops_contract::{EventKind, Severity, VersionRef};
 use botops_core::error::{Code, Error};
-use botops_http::Document as Page;
+use botops_http::RenderedDocument as Page;
 
 /// A report that was on its way when the bot acknowledged something arrives within this time.
 pub(crate) const REPORT_IN_FLIGHT: Duration = Duration::from_millis(200);

@@ -9,7 +9,7 @@ use crate::configs::document::version_etag;
 use crate::configs::head::CommittedConfig;
 use crate::configs::transaction::{ConfigTransaction, StoredError, TransactionState, TransactionView};
 use botops_contract::BotId;
-use botops_http::Document as Page;
+use botops_http::RenderedDocument as Page;
 
 /// Whether the bot runs what is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use botops_contract::Violation;
+use botops_contract::ConfigViolation;
 use botops_core::error::FieldError;
 
 /// Which level of the check found something.
@@ -38,7 +38,7 @@ pub struct ConfigFinding {
 
 impl ConfigFinding {
     /// What the bot found wrong, in our form.
-    pub(crate) fn of_violation(violation: Violation) -> Self {
+    pub(crate) fn of_violation(violation: ConfigViolation) -> Self {
         Self {
             pointer: violation.path,
             level: ValidationLevel::Bot,

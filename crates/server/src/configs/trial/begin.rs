@@ -24,7 +24,7 @@ use crate::configs::versions::{NewVersionRow, insert_version};
 use crate::operations_log::{
     self, NewOperation, OperationAdmission, OperationKind, OperationRow, StoredActor,
 };
-use botops_contract::{Activate, ConfigAck, ConfigState, EXPIRED};
+use botops_contract::{ActivateConfigRequest, ConfigAck, ConfigState, EXPIRED};
 use botops_core::error::{Code, Effect, Error, FieldError};
 use botops_core::failpoints;
 
@@ -187,7 +187,7 @@ impl TrialStarter {
         }
         failpoints::point("config.d3");
         let window = Duration::from_millis(live.txn.plan.confirm_within_ms);
-        let message = Activate {
+        let message = ActivateConfigRequest {
             txn: live.txn.id.clone(),
             generation: services.recorder.generation(),
             base: state.running,

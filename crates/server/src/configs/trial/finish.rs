@@ -13,7 +13,7 @@ use super::services::TrialServices;
 use crate::bots::{CallError, Presence};
 use crate::configs::head::VersionHead;
 use crate::configs::transaction::{EndedBy, StoredError, TransactionState};
-use botops_contract::{ConfigAck, Settle, VersionRef};
+use botops_contract::{ConfigAck, EndTrialRequest, VersionRef};
 use botops_core::error::{Code, Error};
 use botops_core::failpoints;
 
@@ -173,9 +173,9 @@ impl TrialDriver {
     }
 
     /// What ends the live trial at the bot.
-    pub(crate) fn end_message(&self) -> Option<Settle> {
+    pub(crate) fn end_message(&self) -> Option<EndTrialRequest> {
         let generation = self.services.recorder.generation();
-        self.live.as_ref().map(|live| Settle { txn: live.txn.id.clone(), generation })
+        self.live.as_ref().map(|live| EndTrialRequest { txn: live.txn.id.clone(), generation })
     }
 
     /// The bot's answer leaves open what it runs: it is asked that at once.

@@ -9,7 +9,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use botops_core::error::Error;
-use botops_http::{Actor, Json, Path, Route, json, json_with_status, routes};
+use botops_http::{Actor, FeatureRoute, Json, Path, json, json_with_status, routes};
 
 use crate::health::alerts::{AlertView, Silence, SilenceMatcher};
 use crate::health::handle::Health;
@@ -19,7 +19,7 @@ use crate::health::render::{ComponentView, RecoveryView};
 use crate::health::status::{CheckerRequest, MaintenanceWindow, MonitoringConfig};
 use crate::health::units::time;
 
-pub(crate) fn routes() -> Vec<Route<Health>> {
+pub(crate) fn routes() -> Vec<FeatureRoute<Health>> {
     vec![
         routes!(check_health.refuses(ComponentUnknown, MonitoringStopped)),
         routes!(test_health),

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use botops_http::{Route, Routes, json_with_status, routes};
+use botops_http::{FeatureRoute, FeatureRoutes, json_with_status, routes};
 
 use super::handle::Health;
 
@@ -54,14 +54,14 @@ struct ReadyView {
 }
 
 /// The routes of health.
-pub fn routes() -> Routes<Health> {
+pub fn routes() -> FeatureRoutes<Health> {
     let open = [routes!(livez), routes!(readyz), routes!(get_prometheus)];
     let at_both = read::routes().into_iter().chain(change::routes()).map(at_both);
-    Routes::new(open.into_iter().chain(at_both))
+    FeatureRoutes::new(open.into_iter().chain(at_both))
 }
 
 /// The same handlers at both addresses; the second one's operation ids say so.
-fn at_both(route: Route<Health>) -> Route<Health> {
+fn at_both(route: FeatureRoute<Health>) -> FeatureRoute<Health> {
     match route.path().strip_prefix(BASE).map(|rest| format!("{ALIAS}{rest}")) {
         Some(second) => route.also_at(second, ALIAS_ID),
         None => route,

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::events::Event;
 use botops_contract::Severity;
 use botops_core::error::{Code, Error};
-use botops_http::{Document, Path, Query, Route, accepts, json, routes};
+use botops_http::{FeatureRoute, Path, Query, RenderedDocument, accepts, json, routes};
 
 use crate::health::alerts::{AlertState, AlertView};
 use crate::health::handle::{AlertFilter, Health, HealthEventFilter, TransitionFilter};
@@ -29,7 +29,7 @@ const FRESH: Duration = Duration::from_secs(1);
 
 const HEALTH_JSON: &str = "application/health+json";
 
-pub(crate) fn routes() -> Vec<Route<Health>> {
+pub(crate) fn routes() -> Vec<FeatureRoute<Health>> {
     vec![
         routes!(get_health_status),
         routes!(get_health_current),
@@ -141,7 +141,7 @@ struct ComponentMetricsPage {
 }
 
 /// The answer with its age, and 503 for a health checker when it fails.
-fn respond_with_age(snapshot: &HealthSnapshot, document: &Document, headers: &HeaderMap) -> Response {
+fn respond_with_age(snapshot: &HealthSnapshot, document: &RenderedDocument, headers: &HeaderMap) -> Response {
     let mut response = if accepts(headers, HEALTH_JSON) {
         let mut response = snapshot.short.respond(headers, FRESH);
         let is_bad = !matches!(snapshot.current_status, HealthStatus::Healthy | HealthStatus::Warning);
@@ -208,7 +208,7 @@ async fn get_health_dashboard(
     // Both parts are rendered already: the list becomes the object's last member.
     let object = document.bytes().strip_suffix(b"}").ok_or_else(|| Error::new(Code::Internal))?;
     let whole = [object, b",\"series\":", &series, b"}"].concat();
-    Ok(Document::new(whole, "application/json").respond(&headers, FRESH))
+    Ok(RenderedDocument::new(whole, "application/json").respond(&headers, FRESH))
 }
 
 /// Components that are watched
@@ -230,7 +230,7 @@ async fn get_health_component(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    Ok(Document::of_json(&health.component(&id)?)?.respond(&headers, FRESH))
+    Ok(RenderedDocument::of_json(&health.component(&id)?)?.respond(&headers, FRESH))
 }
 
 /// A component's metrics, now and over time

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::events::Event;
 use botops_contract::Severity;
 use botops_core::error::Error;
-use botops_http::Document;
+use botops_http::RenderedDocument;
 
 use super::views::{
     ComponentMetricsView, ComponentView, CurrentHealthView, DashboardComponentView, HealthDashboardView,
@@ -37,15 +37,15 @@ const RECENT: usize = 10;
 /// Everything rendered, at one moment.
 #[derive(Debug)]
 pub(crate) struct HealthSnapshot {
-    pub(crate) status: Document,
-    pub(crate) current: Document,
+    pub(crate) status: RenderedDocument,
+    pub(crate) current: RenderedDocument,
     pub(crate) current_status: HealthStatus,
-    pub(crate) short: Document,
-    pub(crate) statistics: Document,
-    pub(crate) dashboard: Document,
-    pub(crate) components: Document,
-    pub(crate) metrics_summary: Document,
-    pub(crate) monitoring: Document,
+    pub(crate) short: RenderedDocument,
+    pub(crate) statistics: RenderedDocument,
+    pub(crate) dashboard: RenderedDocument,
+    pub(crate) components: RenderedDocument,
+    pub(crate) metrics_summary: RenderedDocument,
+    pub(crate) monitoring: RenderedDocument,
     pub(crate) by_id: BTreeMap<String, ComponentView>,
     pub(crate) recovery: BTreeMap<String, RecoveryView>,
     pub(crate) alerts: Vec<AlertView>,
@@ -81,15 +81,15 @@ impl HealthSnapshot {
             (id, view)
         });
         Ok(Self {
-            status: Document::of_json(&status)?,
-            current: Document::of_json(&current_view(&status))?,
+            status: RenderedDocument::of_json(&status)?,
+            current: RenderedDocument::of_json(&current_view(&status))?,
             current_status: status.overall_status,
             short: short_document(&status),
-            statistics: Document::of_json(&statistics)?,
-            dashboard: Document::of_json(&dashboard)?,
-            components: Document::of_json(&component_list(&status))?,
-            metrics_summary: Document::of_json(&metrics_summary(&status))?,
-            monitoring: Document::of_json(&monitoring)?,
+            statistics: RenderedDocument::of_json(&statistics)?,
+            dashboard: RenderedDocument::of_json(&dashboard)?,
+            components: RenderedDocument::of_json(&component_list(&status))?,
+            metrics_summary: RenderedDocument::of_json(&metrics_summary(&status))?,
+            monitoring: RenderedDocument::of_json(&monitoring)?,
             recovery: recovery.collect(),
             alerts,
             summary: Arc::new(summary),
@@ -160,7 +160,7 @@ fn summary_of(status: &HealthStatusView, firing_alerts: usize, now: ClockReading
 }
 
 /// The answer in the form of `application/health+json`.
-fn short_document(status: &HealthStatusView) -> Document {
+fn short_document(status: &HealthStatusView) -> RenderedDocument {
     let short = json!({
         "status": short_status(status.overall_status),
         "version": "1",
@@ -169,7 +169,7 @@ fn short_document(status: &HealthStatusView) -> Document {
         "output": status.caused_by.join(", "),
         "checks": short_checks(status),
     });
-    Document::new(serde_json::to_vec(&short).unwrap_or_default(), "application/health+json")
+    RenderedDocument::new(serde_json::to_vec(&short).unwrap_or_default(), "application/health+json")
 }
 
 fn component_list(status: &HealthStatusView) -> serde_json::Value {

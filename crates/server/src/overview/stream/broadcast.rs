@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{Buf, Bytes};
 use tokio::sync::Notify;
 
-use botops_http::Wire;
+use botops_http::SocketWriter;
 
 /// Frames a client may be behind. Beyond it, events count as missed.
 const QUEUE: usize = 1_024;
@@ -69,7 +69,7 @@ pub(super) enum NextFrame {
 /// One client's connection.
 #[derive(Debug)]
 pub(super) struct ClientConnection {
-    wire: Wire,
+    wire: SocketWriter,
     turn: Mutex<WriteTurn>,
     handed: Notify,
 }
@@ -102,7 +102,11 @@ struct FrameQueue {
 
 impl StreamBroadcast {
     /// A client that gets what comes from now on, by its own task at first. It is forgotten by [`leave`](Self::leave).
-    pub(super) fn join(&self, wire: Wire, last_event: u64) -> (u64, Arc<ClientConnection>, ClientCursor) {
+    pub(super) fn join(
+        &self,
+        wire: SocketWriter,
+        last_event: u64,
+    ) -> (u64, Arc<ClientConnection>, ClientCursor) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.last_id += 1;
         let id = queue.last_id;

@@ -14,7 +14,7 @@ use super::context::{ClientSeat, StreamContext};
 use super::messages;
 use super::tickets::StreamAdmission;
 use botops_core::error::Code;
-use botops_http::Wire;
+use botops_http::SocketWriter;
 
 /// A client whose socket does not take a frame for this long is given up.
 const SEND_LIMIT: Duration = Duration::from_secs(10);
@@ -57,7 +57,7 @@ impl StreamEnd {
 /// One client, from its handshake to its close.
 pub(super) async fn serve(
     mut socket: WebSocket,
-    wire: Wire,
+    wire: SocketWriter,
     mut seat: ClientSeat,
     admission: StreamAdmission,
     after: Option<u64>,
@@ -89,7 +89,7 @@ impl StreamClient {
         &mut self,
         socket: &mut WebSocket,
         seat: &mut ClientSeat,
-        wire: Wire,
+        wire: SocketWriter,
         after: Option<u64>,
     ) -> Result<Arc<ClientConnection>, StreamEnd> {
         let context = &*seat.context.clone();

@@ -11,7 +11,7 @@ use super::hub::StreamHub;
 use crate::events::Events;
 use crate::overview::rendered::RenderedOverview;
 use botops_core::error::Error;
-use botops_http::Wire;
+use botops_http::SocketWriter;
 
 /// What the stream's tasks share.
 #[derive(Debug)]
@@ -40,7 +40,11 @@ impl ClientSeat {
     }
 
     /// From here on the client gets what is broadcast.
-    pub(super) fn join(&mut self, wire: Wire, last_event: u64) -> (Arc<ClientConnection>, ClientCursor) {
+    pub(super) fn join(
+        &mut self,
+        wire: SocketWriter,
+        last_event: u64,
+    ) -> (Arc<ClientConnection>, ClientCursor) {
         let (id, connection, cursor) = self.context.hub.clients.join(wire, last_event);
         self.id = Some(id);
         (connection, cursor)

@@ -21,7 +21,7 @@ use crate::events::{Event, Events};
 use crate::overview::model::OverviewOptions;
 use crate::overview::rendered::RenderedOverview;
 use botops_core::error::{Code, Error};
-use botops_http::Wire;
+use botops_http::SocketWriter;
 
 /// Events read from the journal at a time when some were missed.
 const CATCH_UP_PAGE: usize = 200;
@@ -60,7 +60,7 @@ impl StreamServer {
     pub(crate) fn open(
         &self,
         upgrade: WebSocketUpgrade,
-        wire: Wire,
+        wire: SocketWriter,
         admission: StreamAdmission,
         after: Option<u64>,
     ) -> Result<Response, Error> {

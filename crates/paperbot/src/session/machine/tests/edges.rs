@@ -90,13 +90,17 @@ fn orders_that_ask_in_one_moment_want_one_check() {
     machine.record_gate_question(at(10.2), true);
     machine.record_gate_question(at(10.2), true);
     machine.record_gate_question(at(10.2), false);
-    assert_eq!(machine.due_work(at(10.2)), Some(SessionWork::Check(CheckKind::PreTrade)));
-    assert_ne!(machine.due_work(at(10.2)), Some(SessionWork::Check(CheckKind::PreTrade)), "asked for once");
+    assert_eq!(machine.due_work(at(10.2)), Some(SessionWork::Check(SessionCheckKind::PreTrade)));
+    assert_ne!(
+        machine.due_work(at(10.2)),
+        Some(SessionWork::Check(SessionCheckKind::PreTrade)),
+        "asked for once"
+    );
     let mut fresh = healthy();
     fresh.record_gate_question(at(10.1), true);
     assert_eq!(
         fresh.due_work(at(10.1)),
-        Some(SessionWork::Check(CheckKind::Warm)),
+        Some(SessionWork::Check(SessionCheckKind::Warm)),
         "fresh to the last moment"
     );
 }
@@ -106,14 +110,14 @@ fn orders_that_ask_in_one_moment_want_one_check() {
 #[test]
 fn a_check_is_retried_where_nobody_waits_for_it_and_named_as_the_log_queries_expect() {
     let contexts = [
-        (CheckKind::Startup, true, "startup"),
-        (CheckKind::Periodic, true, "periodic"),
-        (CheckKind::Verify, true, "verify"),
-        (CheckKind::Confirm, false, "confirm"),
-        (CheckKind::HalfOpen, false, "half_open"),
-        (CheckKind::PreTrade, false, "pre_trade"),
-        (CheckKind::Warm, false, "pre_trade"),
-        (CheckKind::Manual, false, "manual"),
+        (SessionCheckKind::Startup, true, "startup"),
+        (SessionCheckKind::Periodic, true, "periodic"),
+        (SessionCheckKind::Verify, true, "verify"),
+        (SessionCheckKind::Confirm, false, "confirm"),
+        (SessionCheckKind::HalfOpen, false, "half_open"),
+        (SessionCheckKind::PreTrade, false, "pre_trade"),
+        (SessionCheckKind::Warm, false, "pre_trade"),
+        (SessionCheckKind::Manual, false, "manual"),
     ];
     for (context, is_retried, name) in contexts {
         assert_eq!((context.is_retried(), context.as_str()), (is_retried, name));
@@ -161,20 +165,20 @@ fn the_keeper_sleeps_until_the_next_thing_and_no_longer() {
 fn evidence_is_kept_warm_for_a_minute_and_never_against_the_quota() {
     let mut machine = healthy();
     machine.record_gate_question(at(5.0), false);
-    assert_eq!(machine.clone().due_work(at(64.999)), Some(SessionWork::Check(CheckKind::Warm)));
+    assert_eq!(machine.clone().due_work(at(64.999)), Some(SessionWork::Check(SessionCheckKind::Warm)));
     assert_eq!(machine.due_work(at(65.0)), None, "nobody has asked for a minute");
     let mut machine = healthy();
     let used_up = ProbeReply { quota_wait: Some(seconds(15.0)), ..found(1) };
     machine.check_passed(at(1.0), seconds(1.0), &used_up);
     machine.record_gate_question(at(5.0), false);
     assert_eq!(machine.due_work(at(15.9)), None, "the quota is used up");
-    assert_eq!(machine.due_work(at(16.0)), Some(SessionWork::Check(CheckKind::Warm)));
+    assert_eq!(machine.due_work(at(16.0)), Some(SessionWork::Check(SessionCheckKind::Warm)));
 }
 
 #[test]
 fn a_permit_that_nobody_used_ends_and_leaves_an_operators_halt_its_rhythm() {
     let (mut machine, now) = halted_transient();
-    assert_eq!(machine.due_work(at(now + 60.0)), Some(SessionWork::Check(CheckKind::HalfOpen)));
+    assert_eq!(machine.due_work(at(now + 60.0)), Some(SessionWork::Check(SessionCheckKind::HalfOpen)));
     assert_eq!(machine.due_work(at(now + 90.0)), None, "taken back");
     assert_eq!(machine.next_wakeup(at(now + 90.0)), seconds(now + 210.0), "and the wait has doubled");
 
@@ -184,7 +188,7 @@ fn a_permit_that_nobody_used_ends_and_leaves_an_operators_halt_its_rhythm() {
     assert_eq!(machine.due_work(at(36.0)), None);
     assert!(!machine.breaker.is_half_open());
     assert_eq!(machine.next_wakeup(at(36.0)), seconds(305.0));
-    assert_eq!(machine.due_work(at(305.0)), Some(SessionWork::Check(CheckKind::Confirm)));
+    assert_eq!(machine.due_work(at(305.0)), Some(SessionWork::Check(SessionCheckKind::Confirm)));
 }
 
 #[test]
@@ -315,7 +319,7 @@ fn a_reset_of_a_closed_breaker_is_refused_and_one_that_never_came_counts_nothing
 fn a_halt_goes_on_with_its_checks_after_a_restart() {
     let mut transient = restarted(&halted_transient().0, 1_000.0);
     assert_eq!(transient.next_wakeup(at(1_000.0)), seconds(1_060.0));
-    assert_eq!(transient.due_work(at(1_060.0)), Some(SessionWork::Check(CheckKind::HalfOpen)));
+    assert_eq!(transient.due_work(at(1_060.0)), Some(SessionWork::Check(SessionCheckKind::HalfOpen)));
     let mut operator = healthy();
     operator.operator_halt(at(5.0), "maintenance");
     assert_eq!(restarted(&operator, 1_000.0).next_wakeup(at(1_000.0)), seconds(1_300.0));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta};
 use proptest::prelude::*;
 
-use super::{CheckKind, SavedSession, SessionMachine, SessionReason, SessionWork, evaluate_gate};
+use super::{SavedSession, SessionCheckKind, SessionMachine, SessionReason, SessionWork, evaluate_gate};
 use crate::broker::{
     BrokerError, ChallengeKind, ProbeReply, SignInChallenge, SignInMethod, TokenLifetime, TransientFailure,
 };
@@ -40,7 +40,7 @@ fn unreachable_broker() -> BrokerError {
 
 fn healthy() -> SessionMachine {
     let mut machine = machine();
-    assert_eq!(machine.due_work(at(0.0)), Some(SessionWork::Check(CheckKind::Startup)));
+    assert_eq!(machine.due_work(at(0.0)), Some(SessionWork::Check(SessionCheckKind::Startup)));
     machine.check_passed(at(0.1), Duration::ZERO, &found(1));
     assert_eq!(machine.phase, SessionPhase::Healthy);
     machine
@@ -111,14 +111,14 @@ fn a_failed_check_degrades_and_is_confirmed_every_ten_seconds() {
     assert_eq!(machine.due_work(at(19.9)), None);
     assert_eq!(
         machine.due_work(at(20.0)),
-        Some(SessionWork::Check(CheckKind::Confirm)),
+        Some(SessionWork::Check(SessionCheckKind::Confirm)),
         "ten seconds after the start"
     );
     machine.check_failed(at(29.8), Duration::from_secs(20), &unreachable_broker());
     assert_eq!(machine.due_work(at(30.7)), None);
     assert_eq!(
         machine.due_work(at(30.8)),
-        Some(SessionWork::Check(CheckKind::Confirm)),
+        Some(SessionWork::Check(SessionCheckKind::Confirm)),
         "but a second after the end"
     );
     machine.check_passed(at(31.0), Duration::from_secs(30), &found(1));
@@ -170,12 +170,12 @@ fn half_open_needs_two_successes_ten_seconds_apart() {
     let (mut machine, now) = halted_transient();
     let probe = machine.next_wakeup(at(now)).as_secs_f64();
     assert!((probe - now - 60.0).abs() < 0.01);
-    assert_eq!(machine.due_work(at(probe)), Some(SessionWork::Check(CheckKind::HalfOpen)));
+    assert_eq!(machine.due_work(at(probe)), Some(SessionWork::Check(SessionCheckKind::HalfOpen)));
     machine.check_passed(at(probe + 0.1), Duration::from_secs_f64(probe), &found(1));
     assert_eq!(machine.phase, SessionPhase::HaltedTransient);
     gate(&machine, probe + 0.2, false, false, GateReason::BreakerOpen);
     assert_eq!(machine.due_work(at(probe + 10.0)), None);
-    assert_eq!(machine.due_work(at(probe + 10.1)), Some(SessionWork::Check(CheckKind::HalfOpen)));
+    assert_eq!(machine.due_work(at(probe + 10.1)), Some(SessionWork::Check(SessionCheckKind::HalfOpen)));
     machine.check_passed(at(probe + 10.2), Duration::from_secs_f64(probe + 10.1), &found(1));
     assert_eq!(machine.phase, SessionPhase::Healthy);
     gate(&machine, probe + 10.3, false, true, GateReason::Ok);
@@ -190,7 +190,7 @@ fn after_three_resumes_in_a_day_an_operator_has_to() {
         now = run_failing(&mut machine, now, SessionMachine::is_halted);
         for _ in 0..2 {
             now = machine.next_wakeup(at(now)).as_secs_f64() + 0.01;
-            assert_eq!(machine.due_work(at(now)), Some(SessionWork::Check(CheckKind::HalfOpen)));
+            assert_eq!(machine.due_work(at(now)), Some(SessionWork::Check(SessionCheckKind::HalfOpen)));
             machine.check_passed(at(now), Duration::from_secs_f64(now), &found(1));
         }
         assert_eq!(machine.phase, SessionPhase::Healthy);
@@ -366,7 +366,7 @@ fn a_new_token_that_cannot_be_checked_is_degraded_and_checked_again() {
     machine.token_received(2);
     machine.token_unverified(at(5.5), Duration::from_secs(5), &unreachable_broker());
     assert_eq!(machine.phase, SessionPhase::Degraded);
-    assert_eq!(machine.due_work(at(15.0)), Some(SessionWork::Check(CheckKind::Confirm)));
+    assert_eq!(machine.due_work(at(15.0)), Some(SessionWork::Check(SessionCheckKind::Confirm)));
 }
 
 #[test]
@@ -403,7 +403,7 @@ fn a_wait_of_the_broker_parks_everything() {
         assert!(matches!(work, None | Some(SessionWork::Snapshot)), "{work:?}");
     }
     assert_eq!(machine.due_work(at(3_610.0)), Some(SessionWork::Snapshot));
-    assert_eq!(machine.due_work(at(3_610.0)), Some(SessionWork::Check(CheckKind::Confirm)));
+    assert_eq!(machine.due_work(at(3_610.0)), Some(SessionWork::Check(SessionCheckKind::Confirm)));
 }
 
 #[test]
@@ -428,7 +428,7 @@ fn a_used_up_quota_moves_the_next_periodic_check() {
     machine.check_passed(at(1.0), Duration::from_secs(1), &found);
     machine.apply_jitter(at(1.0), -0.1);
     assert_eq!(machine.due_work(at(400.0)), None);
-    assert_eq!(machine.due_work(at(401.0)), Some(SessionWork::Check(CheckKind::Periodic)));
+    assert_eq!(machine.due_work(at(401.0)), Some(SessionWork::Check(SessionCheckKind::Periodic)));
 }
 
 #[test]
@@ -510,7 +510,7 @@ fn a_suspend_makes_the_evidence_worthless() {
     assert!(machine.detect_clock_jump(slept).unwrap() > TimeDelta::seconds(3_000));
     assert_eq!(
         machine.due_work(slept),
-        Some(SessionWork::Check(CheckKind::Periodic)),
+        Some(SessionWork::Check(SessionCheckKind::Periodic)),
         "and it is checked at once"
     );
     assert_eq!(machine.detect_clock_jump(slept), None);
@@ -530,11 +530,11 @@ fn evidence_is_kept_warm_while_orders_are_decided() {
     let mut machine = healthy();
     machine.record_gate_question(at(5.0), false);
     assert_eq!(machine.due_work(at(7.5)), None);
-    assert_eq!(machine.due_work(at(7.6)), Some(SessionWork::Check(CheckKind::Warm)));
+    assert_eq!(machine.due_work(at(7.6)), Some(SessionWork::Check(SessionCheckKind::Warm)));
     let mut checks = 0;
     let mut now = 7.6;
     while now < 130.0 {
-        if machine.due_work(at(now)) == Some(SessionWork::Check(CheckKind::Warm)) {
+        if machine.due_work(at(now)) == Some(SessionWork::Check(SessionCheckKind::Warm)) {
             checks += 1;
             machine.check_passed(at(now + 0.05), Duration::from_secs_f64(now), &found(1));
         }

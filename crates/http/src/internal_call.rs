@@ -18,9 +18,9 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::Service;
 
-use super::auth::{Actor, Scope};
-use super::budget::Wish;
-use super::operations::{Table, check_query};
+use super::answer_shape::ShapeRequest;
+use super::auth::{Actor, KeyScope};
+use super::operations::{OperationTable, check_query};
 use botops_core::error::{Code, Effect, Error, Problem};
 
 /// Below the guard's own deadline, so that the answer says what happened.
@@ -31,26 +31,26 @@ const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
 
 /// The router, callable from inside; cloning is cheap.
 #[derive(Clone)]
-pub struct Inside {
-    shared: Arc<Shared>,
+pub struct InternalCaller {
+    shared: Arc<InternalCallerInner>,
 }
 
-struct Shared {
+struct InternalCallerInner {
     router: Router,
-    operations: matchit::Router<Vec<(Method, Known)>>,
+    operations: matchit::Router<Vec<(Method, OperationRules)>>,
     deadline: Duration,
 }
 
 /// What the table says about one operation.
 #[derive(Debug)]
-struct Known {
-    scope: Option<Scope>,
+struct OperationRules {
+    scope: Option<KeyScope>,
     shapes: bool,
     own_fields: bool,
     query: Vec<String>,
 }
 
-impl std::fmt::Debug for Inside {
+impl std::fmt::Debug for InternalCaller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Inside")
     }
@@ -58,7 +58,7 @@ impl std::fmt::Debug for Inside {
 
 /// One call.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub struct InternalCall {
     /// The method.
     pub method: Method,
     /// The path with its query.
@@ -69,7 +69,7 @@ pub struct Call {
     pub headers: Vec<(&'static str, String)>,
 }
 
-impl Call {
+impl InternalCall {
     /// A read.
     pub fn get(path: impl Into<String>) -> Self {
         Self { method: Method::GET, path: path.into(), body: None, headers: Vec::new() }
@@ -90,7 +90,7 @@ impl Call {
 
 /// What came back.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct InternalAnswer {
     /// The HTTP status it would have had.
     pub status: u16,
     /// The body: JSON as it is, any other text as a string.
@@ -101,13 +101,13 @@ pub struct Answer {
     pub etag: Option<String>,
 }
 
-impl Inside {
+impl InternalCaller {
     /// Wraps the features' router. `table` says which scope each path needs.
-    pub fn new(router: Router, table: &Table) -> Self {
+    pub fn new(router: Router, table: &OperationTable) -> Self {
         let mut operations = matchit::Router::new();
         for (path, rows) in table.by_path() {
             let methods = rows.iter().map(|row| {
-                let known = Known {
+                let known = OperationRules {
                     scope: row.scope,
                     shapes: row.shapes,
                     own_fields: row.own_fields,
@@ -118,20 +118,23 @@ impl Inside {
             // The guard reads the same table and refuses one whose paths collide.
             let _ = operations.insert(path, methods.collect());
         }
-        Self { shared: Arc::new(Shared { router, operations, deadline: DEADLINE }) }
+        Self { shared: Arc::new(InternalCallerInner { router, operations, deadline: DEADLINE }) }
     }
 
     /// Performs a call as this actor.
     ///
     /// # Errors
     /// The problem a REST client would have got, boxed since it is large.
-    pub async fn call(&self, actor: &Actor, call: Call) -> Result<Answer, Box<Problem>> {
+    pub async fn call(&self, actor: &Actor, call: InternalCall) -> Result<InternalAnswer, Box<Problem>> {
         let is_change = call.method != Method::GET;
         let refused = |error: Error| Box::new(error.problem(&actor.request_id, Utc::now()));
         let known = self.permit(actor, &call).map_err(refused)?;
         let mut request = request(actor, call).map_err(refused)?;
-        let wish =
-            if known.shapes { Wish::take(&mut request, known.own_fields).map_err(refused)? } else { None };
+        let wish = if known.shapes {
+            ShapeRequest::take(&mut request, known.own_fields).map_err(refused)?
+        } else {
+            None
+        };
         let mut router = self.shared.router.clone();
         let handled = AssertUnwindSafe(async move {
             let response = match router.call(request).await {
@@ -155,7 +158,7 @@ impl Inside {
         }
     }
 
-    fn permit(&self, actor: &Actor, call: &Call) -> Result<&Known, Error> {
+    fn permit(&self, actor: &Actor, call: &InternalCall) -> Result<&OperationRules, Error> {
         let (path, query) = call.path.split_once('?').unwrap_or((&call.path, ""));
         let methods = self.shared.operations.at(path).ok().map(|found| found.value);
         let known = methods.and_then(|methods| methods.iter().find(|(method, _)| *method == call.method));
@@ -175,7 +178,7 @@ fn effect_of(code: Code, is_change: bool) -> Error {
     Error::new(code).effect(if is_change { Effect::Unknown } else { Effect::None })
 }
 
-fn request(actor: &Actor, call: Call) -> Result<Request<Body>, Error> {
+fn request(actor: &Actor, call: InternalCall) -> Result<Request<Body>, Error> {
     let invalid = |what: &dyn std::fmt::Display| {
         Error::new(Code::ArgumentInvalid).detail("an argument cannot be part of a request").caused_by(what)
     };
@@ -197,7 +200,7 @@ fn request(actor: &Actor, call: Call) -> Result<Request<Body>, Error> {
     Ok(request)
 }
 
-async fn read(mut response: Response) -> Result<Answer, Error> {
+async fn read(mut response: Response) -> Result<InternalAnswer, Error> {
     if let Some(error) = response.extensions_mut().remove::<Error>() {
         return Err(error);
     }
@@ -224,7 +227,7 @@ async fn read(mut response: Response) -> Result<Answer, Error> {
     } else {
         Value::String(String::from_utf8_lossy(&bytes).into_owned())
     };
-    Ok(Answer { status: status.as_u16(), body, location, etag })
+    Ok(InternalAnswer { status: status.as_u16(), body, location, etag })
 }
 
 #[cfg(test)]
@@ -233,12 +236,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::Scopes;
+    use crate::KeyScopes;
 
     fn reader() -> Actor {
         Actor {
             key_id: "a-test".into(),
-            scopes: Arc::new(Scopes::from_iter([Scope::Read])),
+            scopes: Arc::new(KeyScopes::from_iter([KeyScope::Read])),
             expires_at: None,
             rate_limit: 100,
             request_id: "a-request".into(),
@@ -246,7 +249,7 @@ mod tests {
         }
     }
 
-    fn around(router: Router) -> Inside {
+    fn around(router: Router) -> InternalCaller {
         let operation =
             |id: &str, scope: &str| json!({"operationId": id, "security": [{"api_key": [scope]}]});
         let paths = json!({
@@ -254,7 +257,7 @@ mod tests {
             "/slow": {"get": operation("slow", "read"), "post": operation("slow_change", "read")},
             "/kept": {"post": operation("kept", "operate")},
         });
-        let mut inside = Inside::new(router, &Table::of(&json!({"paths": paths})));
+        let mut inside = InternalCaller::new(router, &OperationTable::of(&json!({"paths": paths})));
         let shared = Arc::get_mut(&mut inside.shared).expect("nobody else has it yet");
         shared.deadline = Duration::from_millis(50);
         inside
@@ -281,7 +284,7 @@ mod tests {
             (Method::POST, "/kept", "AUTH_003", Effect::None),
             (Method::GET, "/nowhere", "API_001", Effect::None),
         ] {
-            let call = Call::with_body(method.clone(), path, None);
+            let call = InternalCall::with_body(method.clone(), path, None);
             let problem = inside.call(&reader(), call).await.expect_err("it cannot succeed");
             assert_eq!((problem.error_code.as_str(), problem.effect), (code, effect), "{method} {path}");
             assert!(!problem.cause.contains("on purpose"), "{}", problem.cause);

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 
-use super::document::{Document, accepts};
+use super::document::{RenderedDocument, accepts};
 use botops_core::error::{Code, Error};
 
 /// Bytes that are surely one token of numeric JSON: measured 2.7 to 2.9, so counting fewer errs on the small side.
@@ -44,7 +44,7 @@ pub fn parameters() -> Value {
 
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum AnswerForm {
     Json,
     Markdown,
     Tsv,
@@ -52,17 +52,17 @@ enum Form {
 
 /// What a request asks of the form of its answer.
 #[derive(Debug)]
-pub(super) struct Wish {
+pub(super) struct ShapeRequest {
     budget: Option<usize>,
     concise: bool,
     fields: Option<String>,
-    form: Form,
+    form: AnswerForm,
     /// The request's path and query without what is asked here.
     path: String,
     if_none_match: Option<HeaderValue>,
 }
 
-impl Wish {
+impl ShapeRequest {
     /// Takes the wish out of a request; the handler sees the rest. `own_fields`: the handler knows `fields` itself.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl Wish {
         let form = form(request.headers());
         let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
         let shaped = has("budget_tokens") || has("detail") || (has("fields") && !own_fields);
-        if !shaped && form == Form::Json {
+        if !shaped && form == AnswerForm::Json {
             return Ok(None);
         }
         let mut wish = Self {
@@ -134,7 +134,7 @@ impl Wish {
         match self.render(&bytes) {
             Ok((bytes, media)) => {
                 let estimate = bytes.len() * BYTES_PER_TOKEN.1 / BYTES_PER_TOKEN.0;
-                let document = Document::new(bytes, media);
+                let document = RenderedDocument::new(bytes, media);
                 let mut asked = HeaderMap::new();
                 asked.extend(self.if_none_match.map(|tags| (header::IF_NONE_MATCH, tags)));
                 let mut response = document.respond(&asked, Duration::ZERO);
@@ -163,18 +163,18 @@ impl Wish {
             shorten(&mut value);
         }
         let text = |value: &Value| match self.form {
-            Form::Json => value.to_string(),
-            Form::Markdown => markdown(value),
-            Form::Tsv => tsv(value),
+            AnswerForm::Json => value.to_string(),
+            AnswerForm::Markdown => markdown(value),
+            AnswerForm::Tsv => tsv(value),
         };
         if let Some(budget) = self.budget {
             let limit = budget * BYTES_PER_TOKEN.0 / BYTES_PER_TOKEN.1;
             trim(&mut value, limit, &self.path, &text);
         }
         let media = match self.form {
-            Form::Json => "application/json",
-            Form::Markdown => "text/markdown; charset=utf-8",
-            Form::Tsv => "text/tab-separated-values; charset=utf-8",
+            AnswerForm::Json => "application/json",
+            AnswerForm::Markdown => "text/markdown; charset=utf-8",
+            AnswerForm::Tsv => "text/tab-separated-values; charset=utf-8",
         };
         Ok((text(&value).into_bytes(), media))
     }
@@ -191,15 +191,15 @@ fn wrong(pointer: &str, got: &str, expected: &str) -> Error {
 }
 
 /// JSON unless a table is asked for by name and JSON is not.
-fn form(headers: &HeaderMap) -> Form {
+fn form(headers: &HeaderMap) -> AnswerForm {
     if !headers.contains_key(header::ACCEPT) || accepts(headers, "application/json") {
-        Form::Json
+        AnswerForm::Json
     } else if accepts(headers, TSV) {
-        Form::Tsv
+        AnswerForm::Tsv
     } else if accepts(headers, MARKDOWN) {
-        Form::Markdown
+        AnswerForm::Markdown
     } else {
-        Form::Json
+        AnswerForm::Json
     }
 }
 
