@@ -2,11 +2,11 @@
 
 mod bench;
 mod boot_once;
-mod crash;
-mod disk;
+pub mod crash;
+pub mod disk;
 mod doubt;
-mod guard;
+pub mod guard;
 mod refusals;
-mod tamper;
-mod trial;
+pub mod tamper;
+pub mod trial;
 pub mod world;

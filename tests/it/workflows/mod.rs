@@ -1,8 +1,8 @@
 //! Workflows through a real server: against a scripted bot for what a bot can do wrong, against a real paperbot that
 //! is really replaced, and with botops killed at every point that matters.
 
-mod basics;
-mod drivers;
+pub mod basics;
+pub mod drivers;
 mod kills;
 mod many;
 pub mod pair;
