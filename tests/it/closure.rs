@@ -412,15 +412,7 @@ async fn workflows_and_control(closing: &mut Closing) {
     let folder = kit::folder();
     let wait = "  - {id: wait, uses: wait.for, with: {seconds: 30}}\n";
     define(folder.path(), "holder", &holding("holder", "reject", wait));
-    let bot =
-        kit::scripted_bot::ScriptedBot::at(&folder.path().join("bot.sock"), kit::scripted_bot::report());
-    bot.script().alive = true;
-    let id = bot.id().to_string();
-    let botops = Running::start(folder.path(), &[("BOT_ID", &id)]).await;
-    kit::until("the bot is seen", Duration::from_secs(20), || async {
-        botops.get("/api/v1/summary").await.1["health_status"] != "offline"
-    })
-    .await;
+    let (bot, botops) = workflows::basics::with_bot(folder.path()).await;
     let post = |path: &str, body: &Value| botops.request(Method::POST, path).json(body);
     let run = |id: &str, params: Value| {
         botops
