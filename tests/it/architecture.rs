@@ -20,11 +20,13 @@ const SERVER: &[&[&str]] = &[
 /// The modules of the program, likewise.
 const PROGRAM: &[&[&str]] = &[
     &["settings"],
-    &["ops"],
+    &["handles"],
+    &["wiring"],
     &["manual"],
     &["mcp", "ask"],
     &["routes"],
     &["app"],
+    &["terminal"],
     &["process"],
     &["demo"],
     &["cli"],

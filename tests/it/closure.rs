@@ -40,7 +40,7 @@ impl Served for Running {
     }
 }
 
-impl Served for configs::crash::Pair {
+impl Served for configs::kills::Pair {
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.request(method, path)
     }
@@ -356,7 +356,7 @@ async fn config(closing: &mut Closing) {
         .await;
     // What holds the bot is ended, then the same goes through.
     let (_, problem) = answer(put(&manual(careful(4_500), 30.0))).await;
-    world.settle(&live, "cancel").await;
+    world.end_trial(&live, "cancel").await;
     world.ended(&live).await;
     closing.closes_problem(botops, "CFG_006", &problem, dry(&manual(careful(4_500), 30.0))).await;
     let over = botops.request(Method::POST, &format!("/api/v1/config/txns/{live}/confirm")).json(&json!({}));
@@ -364,7 +364,7 @@ async fn config(closing: &mut Closing) {
     let keyed = |body: &Value| put(body).header("idempotency-key", "closure-1");
     let (status, body) = answer(keyed(&good)).await;
     assert!(status < 400, "{body}");
-    world.settle(body["txn"].as_str().unwrap(), "cancel").await;
+    world.end_trial(body["txn"].as_str().unwrap(), "cancel").await;
     world.ended(body["txn"].as_str().unwrap()).await;
     let other = keyed(&manual(careful(4_100), 30.0));
     closing.closes(botops, "API_011", other, Then::passes(keyed(&good))).await;
@@ -736,7 +736,7 @@ async fn trials(closing: &mut Closing) {
     world.bot.behave(Behaviour::Normal);
     closing.closes_problem(&world.botops, "CFG_017", &problem, dry(&world, &etag, &longer)).await;
 
-    let problem = configs::guard::raise_bot_died_over_it(&mut world).await;
+    let problem = configs::crashed_documents::raise_bot_died_over_it(&mut world).await;
     let mut again = manual(careful(4_000), 60.0);
     again["acknowledge"] = problem["context"]["acknowledge"].clone();
     let again = Then::passes(world.apply(&again, &world.etag().await));
@@ -745,15 +745,15 @@ async fn trials(closing: &mut Closing) {
 }
 
 async fn changed_audit(closing: &mut Closing) {
-    let (world, problem) = configs::tamper::raise_audit_changed().await;
+    let (world, problem) = configs::audit_tampering::raise_audit_changed().await;
     closing.closes_problem(&world.botops, "CFG_015", &problem, Then::Ends).await;
     world.botops.stop().await;
 }
 
 /// The disk is full under a botops of its own process, and there is room again.
 async fn unwritable_store(closing: &mut Closing) {
-    let pair = configs::crash::Pair::start().await;
-    let problem = configs::disk::raise_unwritable(&pair, "store.commit", "ENOSPC", 9_000).await;
+    let pair = configs::kills::Pair::start().await;
+    let problem = configs::disk_faults::raise_unwritable(&pair, "store.commit", "ENOSPC", 9_000).await;
     let ready = || async { answer(Served::request(&pair, Method::GET, "/readyz")).await.0 == 200 };
     kit::until("it is ready again", Duration::from_secs(30), ready).await;
     closing.closes_problem(&pair, "SRV_002", &problem, Then::Ends).await;

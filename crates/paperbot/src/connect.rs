@@ -18,7 +18,7 @@ use super::broker::{
 };
 use super::calendar::Calendar;
 use super::clock::Clock;
-use super::life::duration;
+use super::command_line::duration;
 use super::session::{Note, SessionMonitor, SessionSettings};
 use super::tokens::TokenStore;
 use botops_contract::Mode;

@@ -361,7 +361,7 @@ async fn workflows_and_config_changes_exclude_each_other() {
     assert_eq!(world.botops.get(problem["next_actions"][0]["path"].as_str().unwrap()).await.0, 200);
     let (status, queued) = execute(&world.botops, "patient", json!({})).await;
     assert_eq!((status, &queued["state"]), (202, &json!("queued")), "{queued:#}");
-    assert_eq!(world.settle(&txn, "confirm").await.0, 200);
+    assert_eq!(world.end_trial(&txn, "confirm").await.0, 200);
     let view = ended(&world.botops, queued["run_id"].as_str().unwrap(), Duration::from_secs(30)).await;
     assert_eq!(view["state"], "succeeded", "{view:#}");
     world.botops.stop().await;

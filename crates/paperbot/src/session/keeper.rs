@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::machine::{Context, Found, Work};
 use super::{Command, CommandKind, CommandOutcome, Inner};
 use crate::broker::{BrokerError, ChallengeState, ProbeOk, Reply, SessionInfo, Step, Transient};
-use crate::calendar::{Calendar, Phase};
+use crate::calendar::{Calendar, MarketPhase};
 use botops_contract::{BreakerState, EventKind, SessionPhase, Severity};
 use botops_core::error::Code;
 
@@ -218,7 +218,7 @@ impl Inner {
     async fn compare_market(&self) {
         let Ok(Some(open)) = self.broker.market_open().await else { return };
         let now = self.clock.now();
-        let expected = self.settings.limits.calendar.phase_at(now.wall) == Phase::Core;
+        let expected = self.settings.limits.calendar.phase_at(now.wall) == MarketPhase::Core;
         if open != expected {
             tracing::warn!(
                 market.open = open,

@@ -22,7 +22,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::broker::Broker;
-use crate::calendar::Phase;
+use crate::calendar::MarketPhase;
 use crate::clock::{Clock, Now};
 use crate::health_log::HealthLog;
 use crate::tokens::{read_private, replace_durably};
@@ -360,7 +360,7 @@ impl Inner {
         let broker_says = self.machine().broker_market_open;
         let broker_closed = broker_says
             .is_some_and(|(at, open)| !open && now.mono.saturating_sub(at) < Duration::from_secs(900));
-        broker_closed || self.settings.limits.calendar.phase_at(now.wall) != Phase::Core
+        broker_closed || self.settings.limits.calendar.phase_at(now.wall) != MarketPhase::Core
     }
 
     fn decide(&self, intent: Intent<'_>, verdict: Verdict, now: Now, source: &'static str) -> Decision {

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Call, Failure, World};
-use crate::configs::{Action, ApplyOptions, Change, Confirm, TxnState, TxnView};
+use crate::configs::{
+    ApplyOptions, ConfigAction, ConfigChange, ConfirmMode, TransactionState, TransactionView,
+};
 use crate::workflows::definition::FailureClass;
 use botops_core::error::{Code, Error};
 
@@ -98,15 +100,15 @@ pub(super) struct Trial {
     pub etag: Option<String>,
 }
 
-fn change(path: &str, replace: &Value) -> Change {
-    Change::JsonPatch(json!([{"op": "add", "path": path, "value": replace}]))
+fn change(path: &str, replace: &Value) -> ConfigChange {
+    ConfigChange::JsonPatch(json!([{"op": "add", "path": path, "value": replace}]))
 }
 
 fn options(base: Option<String>, reason: Option<String>, within_s: u64, call: &Call) -> ApplyOptions {
     ApplyOptions {
-        action: Action::Apply,
+        action: ConfigAction::Apply,
         reason: reason.unwrap_or_else(|| call.reason.clone()),
-        confirm: Confirm::Manual,
+        confirm: ConfirmMode::Manual,
         confirm_within: Duration::from_secs(within_s),
         restart: false,
         acknowledge: None,
@@ -122,7 +124,7 @@ fn word<T: Serialize>(value: &T) -> String {
 }
 
 impl Trial {
-    fn of(view: &TxnView) -> Self {
+    fn of(view: &TransactionView) -> Self {
         Self {
             txn: Some(view.txn.clone()),
             state: view.state.as_str().to_owned(),
@@ -177,7 +179,7 @@ pub(super) async fn confirm(world: &World, input: Settle, call: &Call) -> Result
     };
     match world.configs.confirm(&txn, call.actor.clone()).await {
         Ok(view) => Ok(Trial::of(&view)),
-        Err(error) => settled(world, &txn, TxnState::Committed, error).await,
+        Err(error) => settled(world, &txn, TransactionState::Committed, error).await,
     }
 }
 
@@ -188,18 +190,18 @@ pub(super) async fn revert(world: &World, input: Settle, call: &Call) -> Result<
     };
     match world.configs.cancel(&txn, call.actor.clone()).await {
         Ok(view) => Ok(Trial::of(&view)),
-        Err(error) => settled(world, &txn, TxnState::RolledBack, error).await,
+        Err(error) => settled(world, &txn, TransactionState::RolledBack, error).await,
     }
 }
 
 /// A transaction that is over already, the way that was wanted, is no failure.
-async fn settled(world: &World, txn: &str, wanted: TxnState, error: Error) -> Result<Trial, Failure> {
+async fn settled(world: &World, txn: &str, wanted: TransactionState, error: Error) -> Result<Trial, Failure> {
     if error.code() != Code::ConfigTxnOver {
         return Err(error.into());
     }
     let view = world.configs.txn(txn).await?;
-    let as_wanted =
-        view.state == wanted || (wanted == TxnState::RolledBack && view.state == TxnState::Rejected);
+    let as_wanted = view.state == wanted
+        || (wanted == TransactionState::RolledBack && view.state == TransactionState::Rejected);
     if as_wanted {
         return Ok(Trial::of(&view));
     }
