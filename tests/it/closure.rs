@@ -412,7 +412,7 @@ async fn workflows_and_control(closing: &mut Closing) {
     let folder = kit::folder();
     let wait = "  - {id: wait, uses: wait.for, with: {seconds: 30}}\n";
     define(folder.path(), "holder", &holding("holder", "reject", wait));
-    let (bot, botops) = workflows::basics::with_bot(folder.path()).await;
+    let (bot, botops) = workflows::requests::with_bot(folder.path()).await;
     let post = |path: &str, body: &Value| botops.request(Method::POST, path).json(body);
     let run = |id: &str, params: Value| {
         botops
@@ -772,14 +772,14 @@ async fn runs(closing: &mut Closing) {
     let wait = "  - {id: wait, uses: wait.for, with: {seconds: 30}}\n";
     define(folder.path(), "holder", &holding("holder", "reject", wait));
     define(folder.path(), "patient", &holding("patient", "queue", ""));
-    let (bot, botops) = workflows::basics::with_bot(folder.path()).await;
+    let (bot, botops) = workflows::requests::with_bot(folder.path()).await;
     let execution = |id: &str| {
         let request = botops.request(Method::POST, &format!("/api/v1/workflows/{id}/execute"));
         Then::passes(request.json(&json!({"params": {}})))
     };
 
     let (_, holder) = execute(&botops, "holder", json!({})).await;
-    let (mut all, problem) = workflows::basics::raise_queue_full(&botops).await;
+    let (mut all, problem) = workflows::requests::raise_queue_full(&botops).await;
     all.push(holder["run_id"].as_str().unwrap().to_owned());
     for run in &all {
         let path = format!("/api/v1/workflows/runs/{run}/cancel");
@@ -790,13 +790,13 @@ async fn runs(closing: &mut Closing) {
     closing.closes_problem(&botops, "WFL_005", &problem, execution("patient")).await;
     newest_ended(&botops, "patient").await;
 
-    let problem = workflows::basics::raise_past_pivot(folder.path(), &bot, &botops).await;
+    let problem = workflows::requests::raise_past_pivot(folder.path(), &bot, &botops).await;
     bot.behave(Behaviour::Normal);
     assert_eq!(newest_ended(&botops, "onward").await["state"], "succeeded");
     closing.closes_problem(&botops, "WFL_007", &problem, execution("onward")).await;
     newest_ended(&botops, "onward").await;
 
-    let view = workflows::basics::raise_step_failed(folder.path(), &botops).await;
+    let view = workflows::requests::raise_step_failed(folder.path(), &botops).await;
     define(folder.path(), "fails", &holding("fails", "reject", ""));
     closing.closes_told(&botops, "WFL_008", &view["error"], execution("fails")).await;
     botops.stop().await;
@@ -806,8 +806,8 @@ async fn runs(closing: &mut Closing) {
 /// `BOT_021` is the error of the run's step and `WFL_009` that of the run, as `GET workflows/runs/{run}` shows them.
 async fn bots_that_do_not_start(closing: &mut Closing) {
     let (said, mut pair) =
-        tokio::join!(session::bot::raise_cannot_start(), workflows::drivers::driven_by_a_command());
-    let view = workflows::drivers::raise_bot_not_started(&mut pair).await;
+        tokio::join!(session::bot::raise_cannot_start(), workflows::restart_drivers::driven_by_a_command());
+    let view = workflows::restart_drivers::raise_bot_not_started(&mut pair).await;
     assert_eq!(view["state"], "needs_attention", "{view}");
     closing.closes_told(&pair, "BOT_011", &said, Then::Ends).await;
     closing.closes_told(&pair, "BOT_021", step_error(&view, "restart"), Then::Ends).await;

@@ -90,7 +90,7 @@ impl Calendar {
     }
 
     fn add(&mut self, text: &str) -> Result<(), String> {
-        let entries: Vec<Override> = crate::broker::list_of_records(text)?;
+        let entries: Vec<Override> = crate::yaml_records::list_of_records(text)?;
         for entry in entries {
             let special = match (entry.closed, &entry.open, &entry.close) {
                 (true, None, None) => SpecialDay::Closed,

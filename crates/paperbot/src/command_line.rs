@@ -4,11 +4,13 @@
 //! that stands in the wrong place: what is printed ends up in a service manager's journal. So the option is named, what
 //! it takes is said, and the value is left out.
 
+use std::convert::Infallible;
 use std::error::Error as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use secrecy::SecretString;
 
 /// Durations as `5s`, `200ms` or bare seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -18,6 +20,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     };
     let seconds = number.trim().parse::<f64>().map_err(|_| "use a time such as 250ms or 1s".to_owned())?;
     Duration::try_from_secs_f64(seconds * unit).map_err(|_| "use a time such as 250ms or 1s".to_owned())
+}
+
+/// A value that no log shows.
+#[expect(clippy::unnecessary_wraps, reason = "the form that a value parser has")]
+pub(crate) fn secret(text: &str) -> Result<SecretString, Infallible> {
+    Ok(text.to_owned().into())
 }
 
 /// Prints what clap wants to say and ends: help and version with 0, anything wrong with 2.

@@ -6,26 +6,24 @@
 //! the server is used here.
 
 mod account;
-pub mod breaker;
 pub mod broker;
 mod calendar;
 pub mod clock;
 pub mod command_line;
 mod config;
-mod connect;
 mod data_folder;
 mod durable;
 mod engine;
-pub mod health_log;
 mod identity;
 mod ipc;
 mod loop_priority;
 mod market;
 mod options;
+mod private_file;
 mod process;
 pub mod session;
 mod session_gate;
-pub mod tokens;
+mod yaml_records;
 
 pub use options::PaperbotOptions;
 pub use process::main;

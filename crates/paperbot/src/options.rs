@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use rust_decimal::Decimal;
 
+use super::broker::BrokerOptions;
 use super::command_line::duration;
-use super::connect::BrokerOptions;
 use botops_contract::BotId;
 
 /// How a paperbot is started.

@@ -38,7 +38,7 @@ use super::market::random_walk::RandomWalk;
 use super::market::replay::BarReplay;
 use super::market::strategy::{MomentumStrategy, StrategyPace};
 use super::options::PaperbotOptions;
-use super::session::SessionMonitor;
+use super::session::connect_session;
 use super::session_gate::SessionGate;
 use botops_contract::{BOOT_ONCE, COMMAND_STATUS, Hello, Mode, VERSION, Verb};
 use botops_core::error::{Code, Error};
@@ -327,9 +327,7 @@ fn start_session(options: &PaperbotOptions, mode: Mode, tasks: &Tasks) -> Result
         return Ok(SessionGate::without_session());
     }
     let (sender, notes) = std::sync::mpsc::channel();
-    let session: SessionMonitor = options
-        .session
-        .start(&options.data_dir, &options.log_folder(), tasks, sender)
+    let session = connect_session(&options.session, &options.data_dir, &options.log_folder(), tasks, sender)
         .map_err(cannot_start)?;
     Ok(SessionGate::of_session(session, notes))
 }

@@ -9,18 +9,18 @@ use serde_json::{Value, json};
 
 use crate::account::book::RiskBreaker;
 use crate::account::ledger::OrderFill;
-use crate::session::{Intent, Note, SessionMonitor};
+use crate::session::{GateQuestion, SessionMonitor, SessionNote};
 use botops_contract::{Breaker, BreakerState, GateReason, Session};
 
 /// The session of this bot, or none: a replay asks no broker, and every order passes.
 #[derive(Debug)]
 pub(crate) struct SessionGate {
-    connected: Option<(SessionMonitor, Receiver<Note>)>,
+    connected: Option<(SessionMonitor, Receiver<SessionNote>)>,
 }
 
 impl SessionGate {
     /// The gate of a session, with the queue of what it reports.
-    pub(crate) fn of_session(session: SessionMonitor, notes: Receiver<Note>) -> Self {
+    pub(crate) fn of_session(session: SessionMonitor, notes: Receiver<SessionNote>) -> Self {
         Self { connected: Some((session, notes)) }
     }
 
@@ -37,7 +37,7 @@ impl SessionGate {
     /// Decides whether the session lets this order pass. The one place where orders ask; the session records it.
     pub(crate) fn decide(&self, reducing: bool, symbol: &str) -> GateReason {
         let Some(session) = self.session() else { return GateReason::Ok };
-        session.gate_now(Intent { reducing, symbol }).reason
+        session.ask_gate(GateQuestion { reducing, symbol }).reason
     }
 
     /// What the gate would most likely say, for reports: asks nothing and records nothing.
@@ -52,7 +52,7 @@ impl SessionGate {
     }
 
     /// The next note that the session has reported and nobody has read.
-    pub(crate) fn next_note(&self) -> Option<Note> {
+    pub(crate) fn next_note(&self) -> Option<SessionNote> {
         self.connected.as_ref().and_then(|(_, notes)| notes.try_recv().ok())
     }
 

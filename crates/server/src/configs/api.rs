@@ -20,7 +20,7 @@ use super::wire::{
     ConfigPageQuery, ConfigVersionView, ConfigVersionsView, DiffConfigQuery, RollbackConfigRequest,
     ValidateConfigQuery,
 };
-use crate::ops_log::StoredActor;
+use crate::operations_log::StoredActor;
 use botops_core::error::{Code, Error, Problem};
 use botops_http::{self, Actor, Idempotency, Json, Path, Query, Routes, Scope, routes};
 

@@ -128,7 +128,7 @@ async fn get_performance(
     State(history): State<PerformanceHistory>,
     Query(query): Query<PerformanceQuery>,
 ) -> Result<Response, Error> {
-    let seen = history.bots().seen();
+    let seen = history.bots().snapshot();
     let report = seen.report.as_deref();
     let market_now =
         report.filter(|report| report.market.source == "replay").and_then(|report| report.market.market_time);

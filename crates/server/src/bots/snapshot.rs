@@ -1,0 +1,164 @@
+//! What is known of a bot at one moment: the last good report, how old it is, and whether the bot is there.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+use super::presence::Presence;
+use super::restart_proof::UnaskedRestart;
+use botops_contract::{BotId, BotReport, Hello, Mode};
+
+/// The last that is known of a bot. A value: it never changes, a newer one takes its place.
+#[derive(Debug, Clone)]
+pub struct BotSnapshot {
+    /// The bot.
+    pub id: BotId,
+    /// Who answered last; of an earlier run of botops until the bot answers this one. `None`: nobody ever did.
+    pub hello: Option<Arc<Hello>>,
+    /// The last good report, kept while the bot is away. `None`: there never was one.
+    pub report: Option<Arc<BotReport>>,
+    /// What was cut from the report when it was received.
+    pub dropped: DroppedItems,
+    /// Whether the bot is there.
+    pub presence: Presence,
+    /// Why presence is what it is, in one sentence.
+    pub presence_reason: String,
+    /// Since when presence is what it is.
+    pub since: DateTime<Utc>,
+    /// When the report was last received or confirmed as unchanged, on the monotonic clock. `None` when that was
+    /// before this boot of the machine, or never.
+    pub received: Option<Instant>,
+    /// The same on the wall clock.
+    pub received_at: Option<DateTime<Utc>>,
+    /// When this `as_of` of the report was first received; an answer that repeats it does not move it.
+    pub as_of_seen: Option<FirstSeen>,
+    /// The same of the loop's last tick.
+    pub tick_seen: Option<FirstSeen>,
+    /// When the bot will be asked next.
+    pub next_poll: Instant,
+    /// How long the last answered poll took.
+    pub poll_latency: Option<Duration>,
+    /// Polls started in this run of botops.
+    pub polls: u64,
+    /// Whether it may be started or restarted without anybody asking for it.
+    pub unasked_restart: Arc<UnaskedRestart>,
+}
+
+/// A trading loop without an interval of its own is told of when it stands still for longer than this.
+const LOOP_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a loop may be late beyond the interval that the bot declares before it counts as standing still.
+const LOOP_SLACK: Duration = Duration::from_secs(5);
+
+/// Clocks that differ by no more than this agree.
+const CLOCKS_AGREE: Duration = Duration::from_secs(5);
+
+/// A moment that a report names, as it was when it was first received. One that lies ahead and does not move grows old from
+/// then on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstSeen {
+    /// When it was first received.
+    pub at: Instant,
+    /// How long ago it was then.
+    pub age: Duration,
+    /// How far it lay ahead of this machine's clock then.
+    pub ahead: Duration,
+}
+
+/// How long ago the bot's trading loop last went round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LoopAge {
+    /// Since its last tick.
+    pub age: Duration,
+    /// Beyond this it stands still.
+    pub limit: Duration,
+    /// True when the bot declared its interval; without one, a standstill is a warning and no more.
+    pub declared: bool,
+    /// For how long it has been seen not to move.
+    pub watched: Duration,
+}
+
+impl LoopAge {
+    /// True when the loop stands still, although the bot may answer: its last tick is old, and was not seen to move. An old
+    /// time alone may be the clock's.
+    pub fn stands_still(&self) -> bool {
+        self.age > self.limit && self.watched >= LOOP_SLACK
+    }
+}
+
+impl BotSnapshot {
+    /// How long ago the bot knew what its report says: by the report's own `as_of`, whoever confirmed it since. A step of
+    /// the wall clock after it was received does not change it.
+    pub fn data_age(&self) -> Option<Duration> {
+        let report = self.report.as_ref()?;
+        Some(age_of(report.as_of, self.as_of_seen))
+    }
+
+    /// Paper, live or backtest; `None` while the bot was never seen.
+    pub fn mode(&self) -> Option<Mode> {
+        let of_report = self.report.as_ref().map(|report| report.mode);
+        of_report.or(self.hello.as_ref().map(|hello| hello.mode))
+    }
+
+    /// How far the bot's clock is ahead of this machine's, when that is more than a moment: how old its data is cannot be
+    /// told then.
+    pub fn clock_ahead(&self) -> Option<Duration> {
+        self.as_of_seen.map(|snapshot| snapshot.ahead).filter(|ahead| *ahead > CLOCKS_AGREE)
+    }
+
+    /// How long ago the bot last answered, with whatever age of data.
+    pub fn answer_age(&self) -> Option<Duration> {
+        if let Some(received) = self.received {
+            return Some(received.elapsed());
+        }
+        // Received before the machine started: the wall clock is all there is.
+        self.received_at.map(|at| (Utc::now() - at).to_std().unwrap_or_default())
+    }
+
+    /// How long ago the trading loop last went round, as far as the bot says.
+    pub fn loop_age(&self) -> Option<LoopAge> {
+        let ticks = &self.report.as_ref()?.loop_stats;
+        let age = age_of(ticks.last_tick_at?, self.tick_seen);
+        let declared = ticks.expected_interval_s.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+        let interval = declared.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let limit = interval.map_or(LOOP_LIMIT, |interval| interval + LOOP_SLACK);
+        let watched = self.tick_seen.map_or(Duration::ZERO, |snapshot| snapshot.at.elapsed());
+        Some(LoopAge { age, limit, declared: interval.is_some(), watched })
+    }
+}
+
+/// How long ago a moment was that the report names.
+fn age_of(moment: DateTime<Utc>, snapshot: Option<FirstSeen>) -> Duration {
+    snapshot.map_or_else(|| (Utc::now() - moment).to_std().unwrap_or_default(), FirstSeen::age_now)
+}
+
+impl FirstSeen {
+    /// `moment` was received now, after `before` with what was known of it.
+    pub(super) fn after(before: Option<(DateTime<Utc>, Self)>, moment: DateTime<Utc>) -> Self {
+        if let Some((_, known)) = before.filter(|(earlier, _)| *earlier == moment) {
+            return known;
+        }
+        let wall = Utc::now();
+        let by_the_clock = (wall - moment).to_std().unwrap_or_default();
+        // What is newer than something cannot be older than that, whatever step the wall clock made between.
+        let bound = before.filter(|(earlier, _)| *earlier < moment).map(|(_, known)| known.age_now());
+        let age = bound.map_or(by_the_clock, |bound| by_the_clock.min(bound));
+        Self { at: Instant::now(), age, ahead: (moment - wall).to_std().unwrap_or_default() }
+    }
+
+    fn age_now(self) -> Duration {
+        self.age + self.at.elapsed()
+    }
+}
+
+/// How many items of a report were cut off, because no honest bot has so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DroppedItems {
+    /// Positions beyond the first 20,000.
+    pub positions: usize,
+    /// Orders beyond the first 2,000.
+    pub orders: usize,
+    /// Recent errors beyond the first 200.
+    pub errors: usize,
+}

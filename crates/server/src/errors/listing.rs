@@ -1,0 +1,148 @@
+//! Failures of the journal and of the bot's state, merged into pages.
+//!
+//! A bot with an event stream tells of each failure as an event, of whatever kind, and lists the newest in its state
+//! again; one without has the list alone. The list of the state is the last report's: what it no longer holds, and no event told, is gone.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::bots::Bots;
+use crate::events::{Event, Events};
+use botops_contract::SemanticError;
+use botops_core::error::Error;
+
+/// The newest failures of the journal among which those of the state are looked for: a bot lists at most 200.
+const COMPARED: usize = 2_000;
+
+/// A cursor holds a number of the journal and, above this bit, how many failures of the state came before. A million
+/// million events fit below it, and the whole stays an integer that JavaScript can hold.
+const STATE_BITS: u32 = 40;
+
+/// One failure of a page.
+#[derive(Debug, Clone)]
+pub(super) enum ListedError {
+    /// An event carried it.
+    Told(Arc<Event>),
+    /// It stands in the bot's state, and no event told of it.
+    Reported(SemanticError),
+}
+
+/// A page of failures, newest first.
+#[derive(Debug)]
+pub(super) struct ErrorListPage {
+    /// The failures.
+    pub items: Vec<ListedError>,
+    /// The cursor of the next older page; `None` at the end.
+    pub next: Option<u64>,
+    /// How many older ones there are beyond this page; those of the journal are counted up to 100.
+    pub omitted: usize,
+    /// The newest number of the journal.
+    pub latest: u64,
+}
+
+/// The failures of a bot and of botops; cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct ErrorList {
+    bots: Bots,
+    events: Events,
+}
+
+impl ErrorList {
+    /// The failures that this journal and this bot's state hold.
+    pub fn new(bots: Bots, events: Events) -> Self {
+        Self { bots, events }
+    }
+
+    /// The page after `cursor` (without it: the first).
+    pub(super) async fn page(&self, cursor: Option<u64>, limit: usize) -> Result<ErrorListPage, Error> {
+        let snapshot = self.bots.snapshot();
+        let in_state = snapshot.report.as_deref().map_or(&[][..], |report| &report.recent_errors);
+        merge(&self.events, in_state, cursor, limit).await
+    }
+
+    /// What the bot is called as a source of failures.
+    pub(super) fn bot_source(&self) -> String {
+        format!("bot:{}", self.bots.id())
+    }
+}
+
+async fn merge(
+    events: &Events,
+    in_state: &[SemanticError],
+    cursor: Option<u64>,
+    limit: usize,
+) -> Result<ErrorListPage, Error> {
+    let (before, skipped) = cursor.map_or((None, 0), split_cursor);
+    let mut reported = Vec::new();
+    if !in_state.is_empty() {
+        let told = events.failures(None, COMPARED).await?;
+        let told = told.items.iter().filter_map(|event| event.error.as_ref());
+        reported = reported_only(in_state, told).into_iter().skip(skipped).cloned().collect();
+    }
+    let journal = events.failures(before, limit).await?;
+    let mut told = journal.items.iter().peekable();
+    let mut rest = reported.iter().peekable();
+    let mut items = Vec::new();
+    let (mut last_seq, mut taken) = (before, skipped);
+    while items.len() < limit {
+        let is_reported = match (rest.peek(), told.peek()) {
+            (None, None) => break,
+            (Some(error), Some(event)) => error.timestamp >= failed_at(event),
+            (error, _) => error.is_some(),
+        };
+        if is_reported {
+            taken += 1;
+            items.extend(rest.next().cloned().map(ListedError::Reported));
+        } else if let Some(event) = told.next() {
+            last_seq = Some(event.seq);
+            items.push(ListedError::Told(event.clone()));
+        }
+    }
+    let omitted = journal.omitted + told.count() + rest.count();
+    let next = (omitted > 0).then(|| join_cursor(last_seq, taken));
+    Ok(ErrorListPage { items, next, omitted, latest: journal.latest })
+}
+
+/// The failures of a state that no event told of, newest first. Two are the same when code and time are: the words
+/// may differ. Where several of one code came in one moment, as many are left as were not told.
+pub(crate) fn reported_only<'a>(
+    in_state: &'a [SemanticError],
+    told: impl Iterator<Item = &'a SemanticError>,
+) -> Vec<&'a SemanticError> {
+    let mut messages_told: HashMap<(&str, DateTime<Utc>), Vec<&str>> = HashMap::new();
+    for error in told {
+        messages_told.entry((&error.error_code, error.timestamp)).or_default().push(&error.message);
+    }
+    let mut take = |error: &'a SemanticError, exactly: bool| {
+        let messages = messages_told.get_mut(&(error.error_code.as_str(), error.timestamp));
+        let Some(messages) = messages else { return false };
+        let index = messages.iter().position(|message| !exactly || *message == error.message);
+        index.is_some_and(|index| {
+            messages.swap_remove(index);
+            true
+        })
+    };
+    // The same words first: they say which of several it is.
+    let mut left: Vec<&'a SemanticError> = in_state.iter().filter(|error| !take(error, true)).collect();
+    left.retain(|error| !take(error, false));
+    left.sort_by_key(|error| Reverse(error.timestamp));
+    left
+}
+
+fn failed_at(event: &Event) -> DateTime<Utc> {
+    event.error.as_ref().map_or(event.at, |error| error.timestamp)
+}
+
+fn split_cursor(cursor: u64) -> (Option<u64>, usize) {
+    let seq = cursor & ((1 << STATE_BITS) - 1);
+    let skipped = usize::try_from(cursor >> STATE_BITS).unwrap_or(usize::MAX);
+    // No event has the number 0: with some of the state before it, it is the beginning of the journal's part.
+    (Some(seq).filter(|seq| *seq > 0 || skipped == 0), skipped)
+}
+
+fn join_cursor(seq: Option<u64>, skipped: usize) -> u64 {
+    seq.unwrap_or(0) | (u64::try_from(skipped).unwrap_or(u64::MAX) << STATE_BITS)
+}

@@ -1,0 +1,396 @@
+//! The handle to the journal: numbers, memory, subscribers and the store.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio::sync::{broadcast, watch};
+
+use super::model::{Event, NewEvent, kind_name};
+use super::page::{EventFilter, JournalPage, JournalPageBackwards};
+use super::rows::{BLOCK, RING, delete_oldest, insert, resume, select, select_backwards};
+use crate::store::{Store, get_value, put_value};
+use botops_contract::{EventKind, SemanticError, Severity};
+use botops_core::error::{Code, Error};
+
+/// Events a subscriber may be behind before it is told that it lost some.
+const SUBSCRIBER_QUEUE: usize = 1_024;
+
+/// How far events that a backward page leaves out are counted.
+const COUNT_LEFT_OUT: usize = 100;
+
+/// Events the store keeps.
+const KEEP_ROWS: u64 = 200_000;
+
+/// How long the store keeps them.
+const KEEP_DAYS: i64 = 90;
+
+/// Handle to the journal; cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Events {
+    inner: Arc<JournalInner>,
+}
+
+#[derive(Debug)]
+struct JournalInner {
+    store: Store,
+    journal: Mutex<JournalState>,
+    live: broadcast::Sender<Arc<Event>>,
+    latest: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct JournalState {
+    ring: VecDeque<Arc<Event>>,
+    next: u64,
+    reserved: u64,
+    /// The lowest number that the store may still hold.
+    oldest: u64,
+}
+
+impl Events {
+    /// Reads where the journal stands and reserves the next block of numbers.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`] when the store cannot be written.
+    pub async fn open(store: Store) -> Result<Self, Error> {
+        let start = store.write(|connection| Ok(resume(connection)?)).await?;
+        let latest = start.next - 1;
+        let journal = JournalState {
+            ring: start.recent.into(),
+            next: start.next,
+            reserved: latest + BLOCK,
+            oldest: start.oldest,
+        };
+        let inner = JournalInner {
+            store,
+            journal: Mutex::new(journal),
+            live: broadcast::Sender::new(SUBSCRIBER_QUEUE),
+            latest: watch::Sender::new(latest),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Puts an event into the journal and returns its number. Never waits.
+    pub fn publish(&self, new: NewEvent) -> u64 {
+        let NewEvent { at, kind, severity, source, message, error, data, bookmark } = new;
+        // A bot that says no more than that something failed is among the failures all the same.
+        let error =
+            error.or_else(|| (kind == EventKind::Error).then(|| bare_failure(at, severity, &message)));
+        let mut journal = self.lock();
+        let seq = journal.next;
+        journal.next += 1;
+        let reserve = (seq + BLOCK / 2 > journal.reserved).then_some(seq + BLOCK);
+        if let Some(reserved) = reserve {
+            journal.reserved = reserved;
+        }
+        let event = Arc::new(Event { seq, at, kind, severity, source, message, error, data });
+        journal.ring.push_back(event.clone());
+        if journal.ring.len() > RING {
+            journal.ring.pop_front();
+        }
+        // Still under the lock, so that the store and every subscriber see the order of the numbers.
+        let row = event.clone();
+        self.inner.store.post("an event", move |connection| {
+            insert(connection, &row)?;
+            if let Some(reserved) = reserve {
+                put_value(connection, "events_reserved", &reserved.to_string())?;
+            }
+            if let Some((key, value)) = bookmark {
+                put_value(connection, &key, &value)?;
+            }
+            Ok(())
+        });
+        // Nobody listening is fine.
+        let _ = self.inner.live.send(event);
+        drop(journal);
+        self.inner.latest.send_if_modified(|latest| {
+            let newer = seq > *latest;
+            *latest = seq.max(*latest);
+            newer
+        });
+        seq
+    }
+
+    /// Events as they happen. A subscriber that lags is told how many it lost and reads them with [`Events::since`].
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.inner.live.subscribe()
+    }
+
+    /// The newest number given out.
+    pub fn latest(&self) -> u64 {
+        *self.inner.latest.borrow()
+    }
+
+    /// Resolves when a number above `after` has been given out.
+    pub async fn wait_beyond(&self, after: u64) {
+        let mut latest = self.inner.latest.subscribe();
+        // The sender lives as long as `self`.
+        let _ = latest.wait_for(|latest| *latest > after).await;
+    }
+
+    /// At most `limit` events with a number above `after`, of one kind or of all, oldest first.
+    ///
+    /// # Errors
+    /// [`Code::CursorExpired`] when events right after `after` have been deleted; [`Code::StoreUnavailable`].
+    pub async fn since(
+        &self,
+        after: u64,
+        kind: Option<EventKind>,
+        limit: usize,
+    ) -> Result<JournalPage, Error> {
+        {
+            let journal = self.lock();
+            let latest = journal.next - 1;
+            if after + 1 < journal.oldest {
+                return Err(Error::new(Code::CursorExpired)
+                    .context("oldest", journal.oldest)
+                    .context("latest", latest));
+            }
+            let in_memory =
+                journal.ring.front().is_none_or(|event| event.seq <= after + 1) || after >= latest;
+            if in_memory {
+                let behind = journal.ring.iter().filter(|event| event.seq > after);
+                let matching = behind.filter(|event| kind.is_none_or(|kind| event.kind == kind)).cloned();
+                return Ok(JournalPage::of(matching.take(limit + 1).collect(), limit, latest));
+            }
+        }
+        let latest = self.latest();
+        let kind_name = kind.map(kind_name);
+        let items = self
+            .inner
+            .store
+            .read(move |connection| Ok(select(connection, after, kind_name.as_deref(), limit + 1)?))
+            .await?;
+        Ok(JournalPage::of(items.into_iter().map(Arc::new).collect(), limit, latest))
+    }
+
+    /// At most `limit` events with a number below `before` (without it: all), of one kind or of all, newest first.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`].
+    pub async fn newest(
+        &self,
+        before: Option<u64>,
+        kind: Option<EventKind>,
+        limit: usize,
+    ) -> Result<JournalPageBackwards, Error> {
+        self.backwards(before, EventFilter::of(kind), limit).await
+    }
+
+    /// The same of the events that carry a failure, of whatever kind they are.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`].
+    pub async fn failures(&self, before: Option<u64>, limit: usize) -> Result<JournalPageBackwards, Error> {
+        self.backwards(before, EventFilter::Failures, limit).await
+    }
+
+    async fn backwards(
+        &self,
+        before: Option<u64>,
+        wanted: EventFilter,
+        limit: usize,
+    ) -> Result<JournalPageBackwards, Error> {
+        let before = before.unwrap_or(u64::MAX);
+        let count = limit + COUNT_LEFT_OUT;
+        let (mut items, below) = {
+            let journal = self.lock();
+            let matching = journal.ring.iter().rev().filter(|event| event.seq < before);
+            let matching = matching.filter(|event| wanted.includes(event));
+            let items: Vec<_> = matching.take(count).cloned().collect();
+            let held_from = journal.ring.front().map_or(journal.next, |event| event.seq);
+            (items, held_from.min(before))
+        };
+        if items.len() < count && below > 1 {
+            let missing = count - items.len();
+            let older = self
+                .inner
+                .store
+                .read(move |connection| Ok(select_backwards(connection, below, wanted, missing)?));
+            items.extend(older.await?.into_iter().map(Arc::new));
+        }
+        let omitted = items.len().saturating_sub(limit);
+        items.truncate(limit);
+        let next = items.last().map(|event| event.seq).filter(|_| omitted > 0);
+        Ok(JournalPageBackwards { items, next, omitted, latest: self.latest() })
+    }
+
+    /// The lowest number that may still be read.
+    pub fn oldest(&self) -> u64 {
+        self.lock().oldest
+    }
+
+    /// The newest events of one kind held in memory, newest first.
+    pub fn recent(&self, kind: EventKind, limit: usize) -> Vec<Arc<Event>> {
+        let journal = self.lock();
+        journal.ring.iter().rev().filter(|event| event.kind == kind).take(limit).cloned().collect()
+    }
+
+    /// The events held in memory that carry a failure, newest first: all since `since`, and `at_least` in any case.
+    pub fn recent_failures(&self, since: DateTime<Utc>, at_least: usize) -> Vec<Arc<Event>> {
+        let journal = self.lock();
+        let failures = journal.ring.iter().rev().filter(|event| event.error.is_some());
+        let wanted = failures.enumerate().take_while(|(index, event)| *index < at_least || event.at >= since);
+        wanted.map(|(_, event)| event.clone()).collect()
+    }
+
+    /// A reader's stored place, written earlier with [`NewEvent::bookmark`].
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`].
+    pub async fn bookmark(&self, key: &str) -> Result<Option<String>, Error> {
+        let key = key.to_owned();
+        self.inner.store.read(move |connection| Ok(get_value(connection, &key)?)).await
+    }
+
+    /// Deletes what is older than the retention, in small bites.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`].
+    pub async fn prune(&self) -> Result<(), Error> {
+        let horizon = (Utc::now() - chrono::Duration::days(KEEP_DAYS)).timestamp_micros();
+        let keep_from = i64::try_from(self.latest().saturating_sub(KEEP_ROWS)).unwrap_or(i64::MAX);
+        loop {
+            let (deleted, oldest) = self
+                .inner
+                .store
+                .write(move |connection| Ok(delete_oldest(connection, horizon, keep_from)?))
+                .await?;
+            if deleted == 0 {
+                return Ok(());
+            }
+            if let Some(oldest) = oldest.and_then(|oldest| u64::try_from(oldest).ok()) {
+                self.lock().oldest = oldest;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, JournalState> {
+        self.inner.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is known of a failure that came without its cause. `OTHER` stands for what has no name of its own.
+fn bare_failure(at: DateTime<Utc>, severity: Severity, message: &str) -> SemanticError {
+    SemanticError {
+        error_code: "OTHER".to_owned(),
+        error_type: "OTHER".to_owned(),
+        severity,
+        message: message.to_owned(),
+        cause: "the bot did not say why".to_owned(),
+        impact: String::new(),
+        remediation: "Look into the bot's own log around this time.".to_owned(),
+        context: Value::Null,
+        timestamp: at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::params;
+
+    use super::*;
+
+    fn lifecycle(message: &str) -> NewEvent {
+        NewEvent::own(EventKind::Lifecycle, Severity::Low, message, Value::Null)
+    }
+
+    #[tokio::test]
+    async fn numbers_go_on_after_a_restart_and_never_repeat() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ops.db");
+        let first = {
+            let store = Store::open(&path).unwrap();
+            let events = Events::open(store.clone()).await.unwrap();
+            events.publish(lifecycle("one"));
+            let last = events.publish(lifecycle("two"));
+            store.flush().await;
+            last
+        };
+        let events = Events::open(Store::open(&path).unwrap()).await.unwrap();
+        let page = events.since(0, None, 10).await.unwrap();
+        assert_eq!(page.items.len(), 2);
+        let next = events.publish(lifecycle("three"));
+        assert!(next > first);
+        assert_eq!(events.since(first, None, 10).await.unwrap().items[0].message, "three");
+    }
+
+    #[tokio::test]
+    async fn newest_first_goes_on_below_what_memory_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ops.db");
+        {
+            let store = Store::open(&path).unwrap();
+            let events = Events::open(store.clone()).await.unwrap();
+            for n in 0..RING + 10 {
+                events.publish(lifecycle(&n.to_string()));
+            }
+            store.flush().await;
+        }
+        let events = Events::open(Store::open(&path).unwrap()).await.unwrap();
+        let first = events.newest(None, Some(EventKind::Lifecycle), RING + 3).await.unwrap();
+        assert_eq!(first.items.len(), RING + 3);
+        assert_eq!((first.items[0].message.as_str(), first.omitted), ("2057", 7));
+        let rest = events.newest(first.next, Some(EventKind::Lifecycle), 50).await.unwrap();
+        let messages: Vec<_> = rest.items.iter().map(|event| event.message.as_str()).collect();
+        assert_eq!(messages, ["6", "5", "4", "3", "2", "1", "0"]);
+        assert_eq!((rest.next, rest.omitted), (None, 0));
+        assert!(events.newest(None, Some(EventKind::Fill), 5).await.unwrap().items.is_empty());
+    }
+
+    #[tokio::test]
+    async fn failures_of_a_full_store_are_found_through_their_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ops.db")).unwrap();
+        let events = Events::open(store.clone()).await.unwrap();
+        for (n, kind) in [EventKind::Session, EventKind::Error, EventKind::Breaker].into_iter().enumerate() {
+            let error = bare_failure(Utc::now(), Severity::Low, "it failed");
+            events.publish(NewEvent {
+                kind,
+                error: (n != 1).then_some(error),
+                data: serde_json::json!({"error": {}}),
+                ..lifecycle("it failed")
+            });
+        }
+        for n in 0..RING {
+            let data = serde_json::json!({"error": {"of": "another kind"}});
+            events.publish(NewEvent { data, ..lifecycle(&n.to_string()) });
+        }
+        store.flush().await;
+        let kinds = async |before, limit| {
+            let page = events.failures(before, limit).await.unwrap();
+            (page.items.iter().map(|event| event.kind).collect::<Vec<_>>(), page.next, page.omitted)
+        };
+        let (first, next, omitted) = kinds(None, 2).await;
+        assert_eq!((first, omitted), (vec![EventKind::Breaker, EventKind::Error], 1));
+        assert_eq!(kinds(next, 2).await, (vec![EventKind::Session], None, 0));
+        let plan = store.read(|connection| {
+            let condition = EventFilter::Failures.condition();
+            let query = format!(
+                "EXPLAIN QUERY PLAN SELECT body FROM events WHERE seq < ?1 AND {condition} ORDER BY seq DESC LIMIT ?3"
+            );
+            let plan = connection.query_row(&query, params![9, "", 9], |row| row.get::<_, String>(3))?;
+            Ok(plan)
+        });
+        let plan = plan.await.unwrap();
+        assert!(plan.contains("events_with_failure"), "{plan}");
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_not_the_last_says_where_to_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let events = Events::open(Store::open(&folder.path().join("ops.db")).unwrap()).await.unwrap();
+        for n in 0..5 {
+            events.publish(lifecycle(&n.to_string()));
+        }
+        let start = events.latest() - 5;
+        let first = events.since(start, None, 2).await.unwrap();
+        assert!(first.more);
+        let rest = events.since(first.next, None, 10).await.unwrap();
+        assert_eq!(rest.items.len(), 3);
+        assert!(!rest.more);
+    }
+}
