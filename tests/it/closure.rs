@@ -1,11 +1,14 @@
-//! Errors whose advice works: every code of the catalogue is raised, its first next call is made as given, and then the
-//! original call goes through, or the code's class says that a person must act or that it never will.
+//! Errors whose advice works: every code of the catalogue is raised for real, its first next call is made as given, and
+//! then the original call goes through, or the code's class says that a person must act or that it never will.
 //!
-//! A code without a way to raise it fails the test by its name. Codes that only the bot can have are told by a bot;
-//! those that take long or break things are raised by the test named beside them.
+//! Each test raises the codes that are listed for it in `parts!`, no fewer and no others; the lists together are the
+//! catalogue. Codes that only the bot can have are told by a bot in its events. Where another test raises a code, its
+//! way to do so (`raise_…`) stands beside that test and is used here too.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use botops_contract::{BotEvent, ContractRefusal, EventKind, SemanticError, Severity};
@@ -13,50 +16,97 @@ use botops_core::error::{Code, RetryClass};
 use chrono::Utc;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::configs::world::{World, auto, careful, manual};
 use crate::kit;
 use crate::kit::app::{KEY, Running, answer};
 use crate::kit::scripted_bot::Behaviour;
-use crate::refusals::assert_problem;
+use crate::refusals::{Guarded, assert_problem, guard_around};
+use crate::stream::handshake_over_http;
+use crate::workflows::{define, ended, execute, holding};
+use crate::{configs, health, refusals, session, stream, workflows};
 
-/// Codes that another test raises: the code, its file and the test's name.
-const RAISED_THERE: &[(&str, &str, &str)] = &[
-    ("AUTH_004", "tests/it/refusals.rs", "wrong_keys_are_throttled_and_the_right_one_still_passes"),
-    ("API_008", "tests/it/refusals.rs", "what_is_no_request_is_refused_in_the_one_form_too"),
-    ("API_009", "tests/it/refusals.rs", "the_rate_is_told_and_kept"),
-    ("API_014", "tests/it/stream.rs", "a_full_house_refuses_and_has_room_again_when_one_leaves"),
-    (
-        "API_017",
-        "tests/it/stream.rs",
-        "a_client_that_does_not_read_is_closed_with_a_reason_and_others_miss_nothing",
-    ),
-    ("API_018", "tests/it/refusals.rs", "what_is_no_request_is_refused_in_the_one_form_too"),
-    ("API_019", "tests/it/refusals.rs", "what_is_no_request_is_refused_in_the_one_form_too"),
-    ("CFG_007", "tests/it/configs/trial.rs", "a_confirmation_in_the_last_half_second_comes_too_late"),
-    (
-        "CFG_015",
-        "tests/it/configs/audit_tampering.rs",
-        "a_changed_line_is_found_and_config_writes_wait_for_a_person",
-    ),
-    ("CFG_017", "tests/it/configs/trial.rs", "a_lost_answer_to_activate_is_looked_into"),
-    (
-        "CFG_019",
-        "tests/it/configs/crashed_documents.rs",
-        "a_document_that_the_bot_died_over_is_tried_again_only_on_purpose",
-    ),
-    ("WFL_007", "tests/it/workflows/basics.rs", "a_run_past_its_pivot_is_not_stopped"),
-    ("BOT_005", "tests/it/bots.rs", "Behaviour::Garbage"),
-    ("BOT_011", "tests/it/session/bot.rs", "BOT_011"),
-    ("BOT_021", "features/src/bots/supervisor.rs", "BotNotStarted"),
-    ("WFL_005", "tests/it/workflows/basics.rs", "a_conflict_is_refused_with_its_holder_or_waits_its_turn"),
-    ("WFL_008", "tests/it/workflows/basics.rs", "WFL_008"),
-    ("HLT_006", "tests/it/health.rs", "HLT_006"),
-    ("HLT_012", "tests/it/health.rs", "HLT_012"),
-    ("SRV_001", "tests/it/refusals.rs", "a_handler_that_panics_or_answers_bare_ends_in_the_one_form"),
-    ("SRV_002", "features/src/store/room.rs", "SRV_002"),
-    ("SRV_003", "tests/it/stream.rs", "the_stop_says_goodbye_with_the_last_event_before_it"),
-];
+/// A botops that answers, wherever it runs.
+trait Served {
+    /// A request with the operator's key.
+    fn request(&self, method: Method, path: &str) -> RequestBuilder;
+}
+
+impl Served for Running {
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request(method, path)
+    }
+}
+
+impl Served for configs::kills::Pair {
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request(method, path)
+    }
+}
+
+impl Served for workflows::pair::Pair {
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request(method, path)
+    }
+}
+
+/// A test for each function that raises codes, with the codes that it raises.
+macro_rules! parts {
+    ($($test:ident by $raises:ident: $($code:literal)*;)*) => {
+        const PARTS: &[&[&str]] = &[$(&[$($code),*]),*];
+
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                let mut closing = Closing::default();
+                $raises(&mut closing).await;
+                closing.has_raised(&[$($code),*]);
+            }
+        )*
+    };
+}
+
+parts! {
+    what_the_guard_and_reads_refuse_passes_as_advised by keys_and_requests:
+        "AUTH_001" "AUTH_002" "AUTH_003" "AUTH_005" "API_001" "API_002" "API_003" "API_004" "API_005" "API_006"
+        "API_007" "API_010" "API_013" "API_015" "API_016" "API_020" "BOT_001";
+    what_is_too_much_or_no_request_passes_as_advised by limits_and_bytes:
+        "AUTH_004" "API_008" "API_009" "API_018" "API_019";
+    a_stream_that_was_refused_or_closed_goes_on_as_advised by streams: "API_014" "API_017";
+    a_stopping_botops_takes_the_same_again_when_it_is_back by stopping: "SRV_003";
+    a_handler_that_fails_says_how_to_go_on by failing_handlers: "SRV_001" "SRV_004";
+    a_config_change_that_was_refused_passes_as_advised by config:
+        "API_011" "CFG_001" "CFG_002" "CFG_003" "CFG_004" "CFG_005" "CFG_006" "CFG_008" "CFG_009" "CFG_010" "CFG_011"
+        "CFG_012" "CFG_013" "CFG_014" "CFG_016" "CFG_018";
+    a_trial_that_went_wrong_passes_as_advised by trials: "CFG_007" "CFG_017" "CFG_019";
+    a_changed_audit_needs_a_person by changed_audit: "CFG_015";
+    a_store_that_cannot_be_written_needs_a_person by unwritable_store: "SRV_002";
+    runs_and_commands_that_were_refused_pass_as_advised by workflows_and_control:
+        "WFL_001" "WFL_002" "WFL_003" "WFL_004" "WFL_006" "WFL_010" "WFL_011" "BOT_002" "BOT_003" "BOT_004" "BOT_005"
+        "BOT_020" "BOT_022";
+    runs_that_wait_go_on_or_fail_pass_as_advised by runs: "WFL_005" "WFL_007" "WFL_008";
+    a_bot_that_does_not_start_needs_a_person by bots_that_do_not_start: "BOT_011" "BOT_021" "WFL_009";
+    what_health_refuses_passes_as_advised by health_verbs:
+        "HLT_001" "HLT_002" "HLT_003" "HLT_004" "HLT_005" "HLT_006" "HLT_007" "HLT_008" "HLT_009" "HLT_010" "HLT_011"
+        "HLT_012";
+    what_a_bot_tells_of_is_listed_with_its_advice by told_by_the_bot:
+        "BOT_010" "BOT_012" "BOT_013" "BOT_014" "BRK_001" "BRK_002" "BRK_003" "BRK_004" "BRK_005" "BRK_006" "BRK_007"
+        "BRK_008" "BRK_009" "BRK_010" "BRK_011" "BRK_012" "BRK_013";
+}
+
+#[test]
+fn the_parts_raise_every_code_of_the_catalogue() {
+    let listed = PARTS.concat();
+    let once: BTreeSet<&str> = listed.iter().copied().collect();
+    let known: BTreeSet<&str> = Code::ALL.iter().map(|code| code.row().code).collect();
+    let missing: Vec<_> = known.difference(&once).collect();
+    let unknown: Vec<_> = once.difference(&known).collect();
+    assert!(missing.is_empty(), "nothing raises {missing:?}: add it to the part that can");
+    assert!(unknown.is_empty(), "{unknown:?} is not in the catalogue");
+    assert_eq!(listed.len(), once.len(), "a code is raised by one part");
+}
 
 /// Codes that the bot tells of in its events: nothing asked of botops raises them.
 const TOLD_BY_THE_BOT: &[&str] = &[
@@ -79,6 +129,7 @@ impl Then {
 }
 
 /// Raises codes and keeps count.
+#[derive(Default)]
 struct Closing {
     raised: BTreeSet<String>,
     wrong: Vec<String>,
@@ -86,19 +137,52 @@ struct Closing {
 
 impl Closing {
     /// Raises a code, makes its first next call, then the call that should now pass.
-    async fn closes(&mut self, botops: &Running, code: &str, bad: RequestBuilder, then: Then) -> Value {
+    async fn closes(&mut self, served: &impl Served, code: &str, bad: RequestBuilder, then: Then) -> Value {
         let (_, problem) = answer(bad).await;
         // Under `/mcp` the problem is the data of a JSON-RPC error.
         let problem = if problem["jsonrpc"] == "2.0" { problem["error"]["data"].clone() } else { problem };
+        self.closes_problem(served, code, &problem, then).await;
+        problem
+    }
+
+    /// The same for a problem that a client got already, its cause being gone by now.
+    async fn closes_problem(&mut self, served: &impl Served, code: &str, problem: &Value, then: Then) {
         if problem["error_code"] != code {
             self.wrong.push(format!("{code} was not raised: {problem}"));
-            return problem;
+            return;
         }
         let status = u16::try_from(problem["status"].as_u64().unwrap()).unwrap();
-        assert_problem(&problem, status, code);
+        assert_problem(problem, status, code);
         self.raised.insert(code.to_owned());
-        self.performs(botops, code, &problem["next_actions"][0]).await;
-        let class = problem["retry"]["class"].as_str().unwrap_or_default().to_owned();
+        self.performs(served, code, &problem["next_actions"][0]).await;
+        self.ends(code, problem["retry"]["class"].as_str().unwrap_or_default(), then).await;
+    }
+
+    /// The same for a code that does not come as the answer to a request, but as the error of a run or of its step, in
+    /// a close frame, or on a terminal. It comes with a message; its page of the catalogue has the rest.
+    async fn closes_told(&mut self, served: &impl Served, code: &str, told: &Value, then: Then) {
+        if told["error_code"] != code || told["message"].as_str().is_none_or(str::is_empty) {
+            self.wrong.push(format!("{code} was not told: {told}"));
+            return;
+        }
+        self.raised.insert(code.to_owned());
+        let page = self.page(served, code).await;
+        self.ends(code, page["retry_class"].as_str().unwrap_or_default(), then).await;
+    }
+
+    /// A code's page of the catalogue, whole; its first next call is made.
+    async fn page(&mut self, served: &impl Served, code: &str) -> Value {
+        let path = format!("/api/v1/errors/catalogue/{code}");
+        let (status, page) = answer(served.request(Method::GET, &path)).await;
+        assert_eq!((status, &page["error_code"]), (200, &json!(code)), "{page}");
+        for member in ["title", "cause", "impact", "remediation", "error_type", "severity", "effect"] {
+            assert!(page[member].as_str().is_some_and(|text| !text.is_empty()), "{member} in {page}");
+        }
+        self.performs(served, code, &page["next_actions"][0]).await;
+        page
+    }
+
+    async fn ends(&mut self, code: &str, class: &str, then: Then) {
         match then {
             Then::Passes(good) => {
                 let response = (*good).send().await.unwrap();
@@ -108,16 +192,22 @@ impl Closing {
                     self.wrong.push(format!("{code} ({class}): what should pass now got {status}: {body}"));
                 }
             }
-            Then::Ends if matches!(class.as_str(), "ask_human" | "never") => {}
+            Then::Ends if matches!(class, "ask_human" | "never") => {}
             Then::Ends => self.wrong.push(format!("{code}: its class is {class}, so something must pass")),
         }
-        problem
+    }
+
+    /// Ends a part: these codes were raised, and all was as it should be.
+    fn has_raised(&self, codes: &[&str]) {
+        assert!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
+        let codes: BTreeSet<String> = codes.iter().map(|code| (*code).to_owned()).collect();
+        assert_eq!(self.raised, codes);
     }
 
     /// Makes a next call exactly as it stands.
-    async fn performs(&mut self, botops: &Running, code: &str, action: &Value) {
+    async fn performs(&mut self, served: &impl Served, code: &str, action: &Value) {
         let method: Method = action["method"].as_str().unwrap().parse().unwrap();
-        let mut request = botops.request(method, action["path"].as_str().unwrap());
+        let mut request = served.request(method, action["path"].as_str().unwrap());
         if !action["body"].is_null() {
             request = request.json(&action["body"]);
         }
@@ -137,36 +227,11 @@ fn digest(key: &str) -> String {
     data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(key.as_bytes()))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_code_is_raised_and_its_advice_works() {
-    let mut closing = Closing { raised: BTreeSet::new(), wrong: Vec::new() };
-    keys_and_requests(&mut closing).await;
-    config(&mut closing).await;
-    workflows_and_control(&mut closing).await;
-    health(&mut closing).await;
-    told_by_the_bot(&mut closing).await;
-    a_stalled_handler(&mut closing).await;
-    for (code, file, name) in RAISED_THERE {
-        let text =
-            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap_or_default();
-        if text.contains(name) {
-            closing.raised.insert((*code).to_owned());
-        } else {
-            closing.wrong.push(format!("{code}: {file} no longer has {name}"));
-        }
-    }
-    let known: BTreeSet<String> = Code::ALL.iter().map(|code| code.row().code.to_owned()).collect();
-    let missing: Vec<_> = known.difference(&closing.raised).collect();
-    println!("codes raised: {} of {}", closing.raised.intersection(&known).count(), known.len());
-    assert!(closing.wrong.is_empty(), "{}", closing.wrong.join("\n"));
-    assert!(missing.is_empty(), "nothing raises {missing:?}: add it to this test");
-}
-
 /// The first next call of every row, made as the catalogue has it, whether or not this test can raise the code.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_next_call_of_every_row_goes_through() {
     let world = World::start().await;
-    let mut closing = Closing { raised: BTreeSet::new(), wrong: Vec::new() };
+    let mut closing = Closing::default();
     for code in Code::ALL {
         let action = serde_json::to_value(code.row().next_actions().remove(0)).unwrap();
         closing.performs(&world.botops, code.row().code, &action).await;
@@ -188,11 +253,7 @@ async fn keys_and_requests(closing: &mut Closing) {
     };
     let get = |path: &str| botops.request(Method::GET, path);
     let ask = |text: &str| botops.request(Method::POST, "/api/v1/ask").json(&json!({"text": text}));
-    let stream = |query: &str| {
-        let request = botops.client.get(format!("{}/api/v1/stream{query}", botops.base));
-        let request = request.header("connection", "upgrade").header("upgrade", "websocket");
-        request.header("sec-websocket-version", "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-    };
+    let stream = |query: &str| handshake_over_http(&botops, &format!("/api/v1/stream{query}"));
     let reason = json!({"reason": "a test of the advice"});
     closing.closes(&botops, "AUTH_001", with("wrong", Method::GET, "/api/v1/whoami"), Then::Ends).await;
     closing.closes(&botops, "AUTH_002", with("past-key", Method::GET, "/api/v1/whoami"), Then::Ends).await;
@@ -295,15 +356,9 @@ async fn config(closing: &mut Closing) {
         .await;
     // What holds the bot is ended, then the same goes through.
     let (_, problem) = answer(put(&manual(careful(4_500), 30.0))).await;
-    assert_eq!(problem["error_code"], "CFG_006", "{problem}");
     world.end_trial(&live, "cancel").await;
     world.ended(&live).await;
-    closing.raised.insert("CFG_006".to_owned());
-    closing.performs(botops, "CFG_006", &problem["next_actions"][0]).await;
-    if let Then::Passes(again) = dry(&manual(careful(4_500), 30.0)) {
-        let (status, body) = answer(*again).await;
-        assert_eq!(status, 200, "CFG_006: {body}");
-    }
+    closing.closes_problem(botops, "CFG_006", &problem, dry(&manual(careful(4_500), 30.0))).await;
     let over = botops.request(Method::POST, &format!("/api/v1/config/txns/{live}/confirm")).json(&json!({}));
     closing.closes(botops, "CFG_012", over, Then::passes(txn())).await;
     let keyed = |body: &Value| put(body).header("idempotency-key", "closure-1");
@@ -320,25 +375,10 @@ async fn config(closing: &mut Closing) {
         fix: None,
     }];
     let (_, problem) = answer(put(&manual(careful(4_500), 30.0))).await;
-    assert_eq!(problem["error_code"], "CFG_003", "{problem}");
     world.bot.script().config.violations.clear();
-    closing.closes_late("CFG_003", botops, &problem, dry(&manual(careful(4_500), 30.0))).await;
+    closing.closes_problem(botops, "CFG_003", &problem, dry(&manual(careful(4_500), 30.0))).await;
     // The audit cannot be written while a folder stands in its place.
     a_damaged_folder(closing, world).await;
-}
-
-impl Closing {
-    /// For a problem that was raised already, its cause being gone by now.
-    async fn closes_late(&mut self, code: &str, botops: &Running, problem: &Value, then: Then) {
-        self.raised.insert(code.to_owned());
-        self.performs(botops, code, &problem["next_actions"][0]).await;
-        if let Then::Passes(good) = then {
-            let (status, body) = answer(*good).await;
-            if status >= 400 {
-                self.wrong.push(format!("{code}: what should pass now got {status}: {body}"));
-            }
-        }
-    }
 }
 
 /// The audit gone, then the versions damaged under a new life of botops: a person must act, and reads go on.
@@ -369,19 +409,10 @@ async fn a_damaged_folder(closing: &mut Closing, world: World) {
 }
 
 async fn workflows_and_control(closing: &mut Closing) {
-    use crate::workflows::{define, ended, execute, holding};
     let folder = kit::folder();
     let wait = "  - {id: wait, uses: wait.for, with: {seconds: 30}}\n";
     define(folder.path(), "holder", &holding("holder", "reject", wait));
-    let bot =
-        kit::scripted_bot::ScriptedBot::at(&folder.path().join("bot.sock"), kit::scripted_bot::report());
-    bot.script().alive = true;
-    let id = bot.id().to_string();
-    let botops = Running::start(folder.path(), &[("BOT_ID", &id)]).await;
-    kit::until("the bot is seen", Duration::from_secs(20), || async {
-        botops.get("/api/v1/summary").await.1["health_status"] != "offline"
-    })
-    .await;
+    let (bot, botops) = workflows::requests::with_bot(folder.path()).await;
     let post = |path: &str, body: &Value| botops.request(Method::POST, path).json(body);
     let run = |id: &str, params: Value| {
         botops
@@ -407,31 +438,18 @@ async fn workflows_and_control(closing: &mut Closing) {
     let (_, holder) = execute(&botops, "holder", json!({})).await;
     let holder = holder["run_id"].as_str().unwrap().to_owned();
     let (_, problem) = execute(&botops, "restart-bot", json!({"reason": "a test of the advice"})).await;
-    assert_eq!(problem["error_code"], "WFL_004", "{problem}");
     let (_, cancelled) =
         botops.send(Method::POST, &format!("/api/v1/workflows/runs/{holder}/cancel"), &json!({})).await;
     assert!(cancelled["error_code"].is_null(), "{cancelled}");
     let view = ended(&botops, &holder, Duration::from_secs(20)).await;
     assert_eq!(view["state"], "cancelled", "{view}");
-    if view["error"]["error_code"] == "WFL_010" || view["error"].to_string().contains("WFL_010") {
-        closing.raised.insert("WFL_010".to_owned());
-    } else {
-        closing.wrong.push(format!("WFL_010 was not told: {view}"));
-    }
-    closing.closes_late("WFL_004", &botops, &problem, check()).await;
+    closing.closes_told(&botops, "WFL_010", &view["error"], Then::Ends).await;
+    closing.closes_problem(&botops, "WFL_004", &problem, check()).await;
 
     // Nobody can start the bot again: there is no supervisor.
     let (_, begun) = execute(&botops, "restart-bot", json!({"reason": "a test of the advice"})).await;
-    let told = if begun["run_id"].is_string() {
-        ended(&botops, begun["run_id"].as_str().unwrap(), Duration::from_secs(60)).await
-    } else {
-        begun
-    };
-    if told.to_string().contains("BOT_020") {
-        closing.raised.insert("BOT_020".to_owned());
-    } else {
-        closing.wrong.push(format!("BOT_020 was not told: {told}"));
-    }
+    let view = ended(&botops, begun["run_id"].as_str().unwrap(), Duration::from_secs(60)).await;
+    closing.closes_told(&botops, "BOT_020", step_error(&view, "restart"), Then::Ends).await;
 
     let reason = json!({"reason": "a test of the advice"});
     let pause = |body: &Value| post("/api/v1/control/pause", body);
@@ -442,9 +460,8 @@ async fn workflows_and_control(closing: &mut Closing) {
         context: Value::Null,
     });
     let (_, refused) = answer(pause(&reason)).await;
-    assert_eq!(refused["error_code"], "BOT_003", "{refused}");
     bot.script().refuse = None;
-    closing.closes_late("BOT_003", &botops, &refused, Then::passes(pause(&reason))).await;
+    closing.closes_problem(&botops, "BOT_003", &refused, Then::passes(pause(&reason))).await;
     bot.script().refuse = Some(ContractRefusal {
         code: "not_capable".to_owned(),
         message: "it cannot".to_owned(),
@@ -455,20 +472,24 @@ async fn workflows_and_control(closing: &mut Closing) {
     bot.script().only = "commands/pause";
     bot.behave(Behaviour::HangUp);
     let (_, silent) = answer(pause(&reason)).await;
-    assert_eq!(silent["error_code"], "BOT_002", "{silent}");
     assert_eq!(silent["effect"], "unknown", "{silent}");
     bot.behave(Behaviour::Normal);
-    closing.closes_late("BOT_002", &botops, &silent, Then::passes(pause(&reason))).await;
+    closing.closes_problem(&botops, "BOT_002", &silent, Then::passes(pause(&reason))).await;
+    bot.behave(Behaviour::Garbage);
+    let (_, garbled) = answer(pause(&reason)).await;
+    assert_eq!(garbled["effect"], "unknown", "{garbled}");
+    bot.behave(Behaviour::Normal);
+    closing.closes_problem(&botops, "BOT_005", &garbled, Then::passes(pause(&reason))).await;
     botops.stop().await;
 }
 
-async fn health(closing: &mut Closing) {
+async fn health_verbs(closing: &mut Closing) {
     let folder = kit::folder();
-    let botops = Running::start(folder.path(), &[]).await;
+    let botops = Running::start(folder.path(), &[("BOT_CHECK_ALLOW", "127.0.0.1")]).await;
     let at = |path: &str| format!("/api/v1/health/{path}");
     let get = |path: &str| botops.request(Method::GET, &at(path));
     let post = |path: &str, body: &Value| botops.request(Method::POST, &at(path)).json(body);
-    let status = || Then::passes(get("status"));
+    let current = || Then::passes(get("status"));
     closing.closes(&botops, "HLT_001", get("components/nobody"), Then::passes(get("components/bot"))).await;
     let checker = |id: &str, url: &str| json!({"checker_type": "external_api", "component_id": id, "config": {"api_url": url}});
     closing
@@ -476,19 +497,32 @@ async fn health(closing: &mut Closing) {
             &botops,
             "HLT_002",
             post("checkers", &checker("No Spaces", "https://93.184.216.34/")),
-            status(),
+            current(),
         )
         .await;
     closing
-        .closes(&botops, "HLT_003", post("checkers", &checker("inner", "http://169.254.169.254/")), status())
+        .closes(&botops, "HLT_003", post("checkers", &checker("inner", "http://169.254.169.254/")), current())
         .await;
     closing
-        .closes(&botops, "HLT_004", post("checkers", &checker("bot", "https://93.184.216.34/")), status())
+        .closes(&botops, "HLT_004", post("checkers", &checker("bot", "https://93.184.216.34/")), current())
         .await;
-    closing.closes(&botops, "HLT_005", botops.request(Method::DELETE, &at("checkers/bot")), status()).await;
+    closing.closes(&botops, "HLT_005", botops.request(Method::DELETE, &at("checkers/bot")), current()).await;
     closing
         .closes(&botops, "HLT_007", post("alerts/none/ack", &json!({})), Then::passes(get("alerts")))
         .await;
+    // What another one needs cannot be removed until that one is.
+    let peer = health::Stub::start(health::Peer::Fine).await;
+    health::add(&botops, &health::external("feed", &peer.base)).await;
+    let mut child = health::external("child", &peer.base);
+    child["depends_on"] = json!(["feed"]);
+    health::add(&botops, &child).await;
+    let remove = |id: &str| botops.request(Method::DELETE, &at(&format!("checkers/{id}")));
+    let (_, problem) = answer(remove("feed")).await;
+    let (status, body) = answer(remove("child")).await;
+    assert!(status < 300, "{body}");
+    closing.closes_problem(&botops, "HLT_006", &problem, Then::passes(remove("feed"))).await;
+    let recover = post("recovery/outbox", &json!({"action": "run"}));
+    closing.closes(&botops, "HLT_012", recover, Then::passes(get("recovery"))).await;
     let silence = |ends_at: Value| {
         post(
             "silences",
@@ -514,9 +548,8 @@ async fn health(closing: &mut Closing) {
     let (stopped, body) = answer(post("monitoring/stop", &json!({}))).await;
     assert_eq!(stopped, 200, "{body}");
     let (_, problem) = answer(post("check", &json!({}))).await;
-    assert_eq!(problem["error_code"], "HLT_011", "{problem}");
     answer(post("monitoring/start", &json!({}))).await;
-    closing.closes_late("HLT_011", &botops, &problem, Then::passes(post("check", &json!({})))).await;
+    closing.closes_problem(&botops, "HLT_011", &problem, Then::passes(post("check", &json!({})))).await;
     botops.stop().await;
 }
 
@@ -564,10 +597,8 @@ async fn told_by_the_bot(closing: &mut Closing) {
     };
     kit::until("the failures are in the journal", Duration::from_secs(20), told).await;
     for code in TOLD_BY_THE_BOT {
-        let (status, page) = world.botops.get(&format!("/api/v1/errors/catalogue/{code}")).await;
-        assert_eq!(status, 200, "{page}");
         closing.raised.insert((*code).to_owned());
-        closing.performs(&world.botops, code, &page["next_actions"][0]).await;
+        let page = closing.page(&world.botops, code).await;
         // Waiting ends by itself in the bot; a refusal to wait names who must act.
         let class = rows[code].row().class;
         let remediation = page["remediation"].as_str().unwrap();
@@ -582,29 +613,212 @@ async fn told_by_the_bot(closing: &mut Closing) {
     }
 }
 
-/// The guard's last resort and a run whose outcome nobody knows.
-async fn a_stalled_handler(closing: &mut Closing) {
-    let problem = stalled().await;
-    assert_eq!(problem["error_code"], "SRV_004", "{problem}");
-    closing.raised.insert("SRV_004".to_owned());
-    for (code, name) in [("WFL_009", "WorkflowNeedsAttention")] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/workflows");
-        let mut text = String::new();
-        for entry in std::fs::read_dir(folder).unwrap().filter_map(Result::ok) {
-            text.push_str(&std::fs::read_to_string(entry.path()).unwrap_or_default());
-        }
-        if text.contains(code) || text.contains(name) || text.contains("needs_attention") {
-            closing.raised.insert(code.to_owned());
-        }
-    }
+async fn limits_and_bytes(closing: &mut Closing) {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[]).await;
+    let whoami = || Then::passes(botops.request(Method::GET, "/api/v1/whoami"));
+    let alive = || Then::passes(botops.client.get(format!("{}/livez", botops.base)));
+    let (malformed, long, unfinished, throttled) = tokio::join!(
+        refusals::raise_by_bytes(&botops, refusals::MALFORMED_HEAD.to_vec()),
+        refusals::raise_by_bytes(&botops, refusals::long_head()),
+        refusals::raise_by_bytes(&botops, refusals::UNFINISHED_HEAD.to_vec()),
+        refusals::raise_throttled(&botops),
+    );
+    closing.closes_problem(&botops, "API_019", &malformed, alive()).await;
+    closing.closes_problem(&botops, "API_018", &long, alive()).await;
+    closing.closes_problem(&botops, "API_008", &unfinished, alive()).await;
+    // A right key passes all the while.
+    closing.closes_problem(&botops, "AUTH_004", &throttled, whoami()).await;
+    botops.stop().await;
+
+    let botops = Running::start(folder.path(), &[("BOT_API_RATE_LIMIT", "60")]).await;
+    let limited: Value = refusals::raise_rate_limited(&botops, 60).await.json().await.unwrap();
+    // As long as it says for one request, and as long again for the second one.
+    let wait = Duration::from_millis(limited["retry"]["after_ms"].as_u64().expect("it says how long"));
+    tokio::time::sleep(wait * 2 + Duration::from_secs(1)).await;
+    let whoami = Then::passes(botops.request(Method::GET, "/api/v1/whoami"));
+    closing.closes_problem(&botops, "API_009", &limited, whoami).await;
+    botops.stop().await;
 }
 
-/// What the guard says of a handler that never answers.
-async fn stalled() -> Value {
-    let router = axum::Router::new().route("/bad", axum::routing::get(std::future::pending::<&'static str>));
-    let request = axum::http::Request::get("/bad").body(axum::body::Body::empty()).unwrap();
-    let guard = crate::refusals::guard_around(router).with_deadline(Duration::from_millis(50));
-    let response = guard.handle(request, std::net::Ipv4Addr::LOCALHOST.into()).await;
-    let bytes = axum::body::to_bytes(response.into_body(), 100_000).await.unwrap();
-    serde_json::from_slice(&bytes).unwrap()
+async fn streams(closing: &mut Closing) {
+    let folder = kit::folder();
+    let settings = [("BOT_STREAM_MAX_CLIENTS", "2"), ("BOT_STREAM_INTERVAL", "100ms")];
+    let botops = Running::start(folder.path(), &settings).await;
+    let open = |query: &str| {
+        let path = format!("/api/v1/stream{query}");
+        Then::passes(handshake_over_http(&botops, &path).header("x-api-key", KEY))
+    };
+    let empty = || async { botops.get("/api/v1/metrics").await.1["ops"]["websocket_connections"] == 0 };
+    let (problem, clients) = stream::raise_stream_full(&botops).await;
+    drop(clients);
+    kit::until("there is room", Duration::from_secs(30), empty).await;
+    closing.closes_problem(&botops, "API_014", &problem, open("")).await;
+    kit::until("there is room", Duration::from_secs(30), empty).await;
+    let closed = stream::raise_too_slow(&botops).await;
+    kit::until("there is room", Duration::from_secs(30), empty).await;
+    let after = open(&format!("?after={}", closed["after"]));
+    closing.closes_told(&botops, "API_017", &closed, after).await;
+    botops.stop().await;
+}
+
+/// Sends the first half of a request, lets botops begin its stop, and sends the other half: what the request gets.
+async fn raise_stopping(botops: Running) -> Value {
+    let address = botops.app.address();
+    let body = json!({"params": {"samples": 1}}).to_string();
+    let head = format!(
+        "POST /api/v1/workflows/check-health/execute HTTP/1.1\r\nhost: botops\r\nx-api-key: {KEY}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
+        body.len()
+    );
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(head.as_bytes()).await.unwrap();
+    // It asks for the body: from here on the request is one of those that a stop lets finish.
+    let mut go_on = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    socket.read_exact(&mut go_on).await.unwrap();
+    assert!(go_on.starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&go_on));
+    let stopping = tokio::spawn(botops.stop());
+    let closed = || async { TcpStream::connect(address).await.is_err() };
+    kit::until("nobody else is let in", Duration::from_secs(8), closed).await;
+    socket.write_all(body.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    socket.read_to_string(&mut text).await.unwrap();
+    stopping.await.unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").expect("a body follows the head");
+    assert!(head.starts_with("HTTP/1.1 503 "), "{text}");
+    serde_json::from_str(body).unwrap()
+}
+
+async fn stopping(closing: &mut Closing) {
+    let folder = kit::folder();
+    let problem = raise_stopping(Running::start(folder.path(), &[]).await).await;
+    let botops = Running::start(folder.path(), &[]).await;
+    let again = botops.request(Method::POST, "/api/v1/workflows/check-health/execute");
+    let again = Then::passes(again.json(&json!({"params": {"samples": 1}})));
+    closing.closes_problem(&botops, "SRV_003", &problem, again).await;
+    botops.stop().await;
+}
+
+/// Handlers behind the guard that panic, and that never answer, when they are asked for the first time.
+async fn failing_handlers(closing: &mut Closing) {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[]).await;
+    for (code, hangs) in [("SRV_001", false), ("SRV_004", true)] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let handler = move || {
+            let fails = asked.fetch_add(1, Ordering::Relaxed) == 0;
+            async move {
+                if fails && hangs {
+                    pending::<()>().await;
+                }
+                assert!(!fails, "a defect");
+                "fine"
+            }
+        };
+        let router = axum::Router::new().route("/bad", axum::routing::get(handler));
+        let guarded = Guarded::serve(guard_around(router).with_deadline(Duration::from_millis(500)));
+        closing.closes(&botops, code, guarded.request(), Then::passes(guarded.request())).await;
+    }
+    botops.stop().await;
+}
+
+async fn trials(closing: &mut Closing) {
+    let mut world = World::start().await;
+    let dry = |world: &World, etag: &str, body: &Value| {
+        let request = world.botops.request(Method::PUT, "/api/v1/config/apply?dry_run=true");
+        Then::passes(request.header("if-match", etag).json(body))
+    };
+    let etag = world.etag().await;
+    let longer = manual(careful(4_000), 30.0);
+    let problem = configs::trial::raise_confirmed_too_late(&world).await;
+    world.ended(problem["context"]["txn"].as_str().unwrap()).await;
+    closing.closes_problem(&world.botops, "CFG_007", &problem, dry(&world, &etag, &longer)).await;
+
+    let problem = configs::trial::raise_activation_unanswered(&world).await;
+    world.ended(problem["context"]["txn"].as_str().unwrap()).await;
+    world.bot.behave(Behaviour::Normal);
+    closing.closes_problem(&world.botops, "CFG_017", &problem, dry(&world, &etag, &longer)).await;
+
+    let problem = configs::crashed_documents::raise_bot_died_over_it(&mut world).await;
+    let mut again = manual(careful(4_000), 60.0);
+    again["acknowledge"] = problem["context"]["acknowledge"].clone();
+    let again = Then::passes(world.apply(&again, &world.etag().await));
+    closing.closes_problem(&world.botops, "CFG_019", &problem, again).await;
+    world.botops.stop().await;
+}
+
+async fn changed_audit(closing: &mut Closing) {
+    let (world, problem) = configs::audit_tampering::raise_audit_changed().await;
+    closing.closes_problem(&world.botops, "CFG_015", &problem, Then::Ends).await;
+    world.botops.stop().await;
+}
+
+/// The disk is full under a botops of its own process, and there is room again.
+async fn unwritable_store(closing: &mut Closing) {
+    let pair = configs::kills::Pair::start().await;
+    let problem = configs::disk_faults::raise_unwritable(&pair, "store.commit", "ENOSPC", 9_000).await;
+    let ready = || async { answer(Served::request(&pair, Method::GET, "/readyz")).await.0 == 200 };
+    kit::until("it is ready again", Duration::from_secs(30), ready).await;
+    closing.closes_problem(&pair, "SRV_002", &problem, Then::Ends).await;
+    let (status, txn) = pair.apply(9_000, "with room again", 30.0).await.unwrap();
+    assert_eq!(status, 202, "{txn}");
+}
+
+/// The newest run of a workflow, at its end.
+async fn newest_ended(botops: &Running, id: &str) -> Value {
+    let (_, newest) = botops.get(&format!("/api/v1/workflows/{id}/status")).await;
+    ended(botops, newest["run_id"].as_str().unwrap(), Duration::from_secs(30)).await
+}
+
+async fn runs(closing: &mut Closing) {
+    let folder = kit::folder();
+    let wait = "  - {id: wait, uses: wait.for, with: {seconds: 30}}\n";
+    define(folder.path(), "holder", &holding("holder", "reject", wait));
+    define(folder.path(), "patient", &holding("patient", "queue", ""));
+    let (bot, botops) = workflows::requests::with_bot(folder.path()).await;
+    let execution = |id: &str| {
+        let request = botops.request(Method::POST, &format!("/api/v1/workflows/{id}/execute"));
+        Then::passes(request.json(&json!({"params": {}})))
+    };
+
+    let (_, holder) = execute(&botops, "holder", json!({})).await;
+    let (mut all, problem) = workflows::requests::raise_queue_full(&botops).await;
+    all.push(holder["run_id"].as_str().unwrap().to_owned());
+    for run in &all {
+        let path = format!("/api/v1/workflows/runs/{run}/cancel");
+        let (status, body) = botops.send(Method::POST, &path, &json!({})).await;
+        assert_eq!(status, 202, "{body}");
+        ended(&botops, run, Duration::from_secs(30)).await;
+    }
+    closing.closes_problem(&botops, "WFL_005", &problem, execution("patient")).await;
+    newest_ended(&botops, "patient").await;
+
+    let problem = workflows::requests::raise_past_pivot(folder.path(), &bot, &botops).await;
+    bot.behave(Behaviour::Normal);
+    assert_eq!(newest_ended(&botops, "onward").await["state"], "succeeded");
+    closing.closes_problem(&botops, "WFL_007", &problem, execution("onward")).await;
+    newest_ended(&botops, "onward").await;
+
+    let view = workflows::requests::raise_step_failed(folder.path(), &botops).await;
+    define(folder.path(), "fails", &holding("fails", "reject", ""));
+    closing.closes_told(&botops, "WFL_008", &view["error"], execution("fails")).await;
+    botops.stop().await;
+}
+
+/// A bot that cannot start says so on its terminal. One that botops cannot start is told by the run that restarts it:
+/// `BOT_021` is the error of the run's step and `WFL_009` that of the run, as `GET workflows/runs/{run}` shows them.
+async fn bots_that_do_not_start(closing: &mut Closing) {
+    let (said, mut pair) =
+        tokio::join!(session::bot::raise_cannot_start(), workflows::restart_drivers::driven_by_a_command());
+    let view = workflows::restart_drivers::raise_bot_not_started(&mut pair).await;
+    assert_eq!(view["state"], "needs_attention", "{view}");
+    closing.closes_told(&pair, "BOT_011", &said, Then::Ends).await;
+    closing.closes_told(&pair, "BOT_021", step_error(&view, "restart"), Then::Ends).await;
+    closing.closes_told(&pair, "WFL_009", &view["error"], Then::Ends).await;
+}
+
+/// The error of a run's step.
+fn step_error<'a>(view: &'a Value, step: &str) -> &'a Value {
+    let steps = view["steps"].as_array().expect("a run has steps");
+    &steps.iter().find(|one| one["step"] == step).expect("the run has this step")["error"]
 }

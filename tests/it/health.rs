@@ -162,12 +162,12 @@ impl Stub {
     }
 }
 
-fn external(id: &str, base: &str) -> Value {
+pub fn external(id: &str, base: &str) -> Value {
     json!({"checker_type": "external_api", "component_id": id, "config": {"api_url": format!("{base}/health")},
         "interval": 1.0, "timeout": 0.4, "criticality": "important"})
 }
 
-async fn add(botops: &Running, checker: &Value) {
+pub async fn add(botops: &Running, checker: &Value) {
     let (status, body) = botops.send(Method::POST, "/api/v1/health/checkers", checker).await;
     assert_eq!(status, 201, "{body}");
 }

@@ -1,10 +1,12 @@
 //! Every refusal has the one form, whoever makes it: the guard, a handler, axum, hyper.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::Method;
+use botops_core::tasks::Tasks;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::kit;
@@ -67,23 +69,28 @@ async fn a_right_key_works_in_both_headers() {
     botops.stop().await;
 }
 
+/// Asks until the rate of `BOT_API_RATE_LIMIT` is used up, which is neither too early nor too late: what came then.
+pub async fn raise_rate_limited(botops: &Running, limit: u64) -> reqwest::Response {
+    let began = Instant::now();
+    let mut passed = 0;
+    loop {
+        let answer = botops.request(Method::GET, "/api/v1/whoami").send().await.unwrap();
+        if answer.status() != 200 {
+            assert!(passed >= limit, "{passed} passed");
+            return answer;
+        }
+        passed += 1;
+        // The limit at once, and as many more each minute, evenly spread.
+        assert!(passed <= limit + began.elapsed().as_secs() * limit / 60, "{passed} passed");
+    }
+}
+
 #[tokio::test]
 async fn the_rate_is_told_and_kept() {
     let folder = kit::folder();
     let botops = Running::start(folder.path(), &[("BOT_API_RATE_LIMIT", "3")]).await;
-    let began = Instant::now();
-    let mut passed = 0;
-    let refused = loop {
-        let answer = botops.request(Method::GET, "/api/v1/whoami").send().await.unwrap();
-        if answer.status() != 200 {
-            break answer;
-        }
-        passed += 1;
-        // Three at once, and one more each 20 s.
-        assert!(passed <= 3 + began.elapsed().as_secs() / 20, "{passed} passed");
-    };
+    let refused = raise_rate_limited(&botops, 3).await;
     assert_eq!(refused.status(), 429);
-    assert!(passed >= 3, "{passed} passed");
     let header = |name: &str| refused.headers().get(name).unwrap().to_str().unwrap().to_owned();
     let wait: u64 = header("retry-after").parse().unwrap();
     assert!((1..=20).contains(&wait), "{wait}");
@@ -95,23 +102,25 @@ async fn the_rate_is_told_and_kept() {
     botops.stop().await;
 }
 
+/// Sends wrong keys until they are no longer looked up, which is after ten of them at the earliest: the last refusal.
+pub async fn raise_throttled(botops: &Running) -> Value {
+    let url = format!("{}/api/v1/whoami", botops.base);
+    // More than ten: the quota fills up again while the machine makes a pause.
+    for n in 0..40 {
+        let (_, body) = answer(botops.client.get(&url).header("x-api-key", format!("wrong-{n}"))).await;
+        if body["error_code"] != "AUTH_001" {
+            assert!(n >= 10, "{n} wrong keys were looked up");
+            return body;
+        }
+    }
+    panic!("40 wrong keys were looked up");
+}
+
 #[tokio::test]
 async fn wrong_keys_are_throttled_and_the_right_one_still_passes() {
     let folder = kit::folder();
     let botops = Running::start(folder.path(), &[]).await;
-    let url = format!("{}/api/v1/whoami", botops.base);
-    let mut codes = Vec::new();
-    // More than ten: the quota fills up again while the machine makes a pause.
-    for n in 0..40 {
-        let (_, body) = answer(botops.client.get(&url).header("x-api-key", format!("wrong-{n}"))).await;
-        codes.push(body["error_code"].as_str().unwrap().to_owned());
-        if codes.last().unwrap() != "AUTH_001" {
-            break;
-        }
-    }
-    assert_eq!(codes.first().unwrap(), "AUTH_001");
-    assert_eq!(codes.last().unwrap(), "AUTH_004");
-    assert!(codes.len() > 10, "{codes:?}");
+    assert_problem(&raise_throttled(&botops).await, 429, "AUTH_004");
     assert_eq!(botops.get("/api/v1/whoami").await.0, 200);
     botops.stop().await;
 }
@@ -225,30 +234,34 @@ fn raw(address: std::net::SocketAddr, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-#[track_caller]
-fn assert_raw_problem(text: &str, status: u16, code: &str) {
-    assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
-    let (_, body) = text.split_once("\r\n\r\n").expect("a body follows the head");
-    assert_problem(&serde_json::from_str(body).unwrap(), status, code);
+/// A header without a colon.
+pub const MALFORMED_HEAD: &[u8] = b"GET / HTTP/1.1\r\nno colon here\r\n\r\n";
+
+/// A head whose end never comes.
+pub const UNFINISHED_HEAD: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n";
+
+/// A head beyond what is read of one.
+pub fn long_head() -> Vec<u8> {
+    format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(80_000)).into_bytes()
+}
+
+/// The problem that comes back for bytes that are no request; the status line says the same.
+pub async fn raise_by_bytes(botops: &Running, bytes: Vec<u8>) -> Value {
+    let address = botops.app.address();
+    let text = tokio::task::spawn_blocking(move || raw(address, &bytes)).await.unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").expect("a body follows the head");
+    let problem: Value = serde_json::from_str(body).unwrap();
+    assert!(head.starts_with(&format!("HTTP/1.1 {} ", problem["status"])), "{text}");
+    problem
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_request_is_refused_in_the_one_form_too() {
     let folder = kit::folder();
     let botops = Running::start(folder.path(), &[]).await;
-    let address = botops.app.address();
-    let long = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(80_000));
-    let (garbage, long, slow) = tokio::task::spawn_blocking(move || {
-        let garbage = raw(address, b"GET / HTTP/1.1\r\nno colon here\r\n\r\n");
-        let long = raw(address, long.as_bytes());
-        let slow = raw(address, b"GET /livez HTTP/1.1\r\nhost: x\r\n");
-        (garbage, long, slow)
-    })
-    .await
-    .unwrap();
-    assert_raw_problem(&garbage, 400, "API_019");
-    assert_raw_problem(&long, 431, "API_018");
-    assert_raw_problem(&slow, 408, "API_008");
+    assert_problem(&raise_by_bytes(&botops, MALFORMED_HEAD.to_vec()).await, 400, "API_019");
+    assert_problem(&raise_by_bytes(&botops, long_head()).await, 431, "API_018");
+    assert_problem(&raise_by_bytes(&botops, UNFINISHED_HEAD.to_vec()).await, 408, "API_008");
     botops.stop().await;
 }
 
@@ -274,6 +287,35 @@ async fn a_browser_of_a_listed_origin_may_read_and_no_other() {
     botops.stop().await;
 }
 
+/// The guard around a handler at `/bad`, on a socket of its own until this is dropped.
+pub struct Guarded {
+    base: String,
+    client: reqwest::Client,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Guarded {
+    pub fn serve(guard: botops_http::RequestGuard) -> Self {
+        kit::install_tls();
+        let listening = botops_http::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let base = format!("http://{}", listening.address());
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let server = tokio::spawn(botops_http::serve(listening, Arc::new(guard), Tasks::new(), 8));
+        Self { base, client, server }
+    }
+
+    /// Asks the handler.
+    pub fn request(&self) -> RequestBuilder {
+        self.client.get(format!("{}/bad", self.base))
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
 /// The guard around handlers that misbehave.
 pub fn guard_around(router: axum::Router) -> botops_http::RequestGuard {
     use botops_core::telemetry::{HttpMetrics, Metrics};
@@ -290,7 +332,7 @@ pub fn guard_around(router: axum::Router) -> botops_http::RequestGuard {
 
 #[tokio::test]
 async fn a_handler_that_panics_or_answers_bare_ends_in_the_one_form() {
-    use axum::http::{Request, StatusCode};
+    use axum::http::StatusCode;
     async fn panics() -> StatusCode {
         panic!("the canary {KEY} must not leave the log")
     }
@@ -309,11 +351,8 @@ async fn a_handler_that_panics_or_answers_bare_ends_in_the_one_form() {
         ),
     ];
     for (router, status, code) in table {
-        let request = Request::get("/bad").body(axum::body::Body::empty()).unwrap();
-        let response = guard_around(router).handle(request, std::net::Ipv4Addr::LOCALHOST.into()).await;
-        let status_line = response.status().as_u16();
-        let bytes = axum::body::to_bytes(response.into_body(), 100_000).await.unwrap();
-        let body: Value = serde_json::from_slice(&bytes).unwrap();
+        let guarded = Guarded::serve(guard_around(router));
+        let (status_line, body) = answer(guarded.request()).await;
         assert_eq!(body["error_code"], code, "{body:#}");
         assert_eq!(status_line, if code == "SRV_001" { 500.max(status_line) } else { status });
         assert!(!body.to_string().contains(KEY));

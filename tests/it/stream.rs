@@ -5,7 +5,7 @@ use std::time::Duration;
 use botops_contract::{EventKind, Severity};
 use botops_server::events::NewEvent;
 use futures_util::{SinkExt, StreamExt};
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
@@ -20,7 +20,7 @@ use crate::refusals::assert_problem;
 
 const SOON: Duration = Duration::from_secs(30);
 
-type Stream = WebSocketStream<TcpStream>;
+pub type Stream = WebSocketStream<TcpStream>;
 
 fn handshake(botops: &Running, path: &str, key: Option<&str>) -> Request {
     let url = format!("{}{path}", botops.base.replace("http://", "ws://"));
@@ -48,6 +48,13 @@ async fn try_connect(botops: &Running, path: &str, key: Option<&str>) -> Result<
 
 async fn connect(botops: &Running, query: &str) -> Stream {
     try_connect(botops, &format!("/api/v1/stream{query}"), Some(KEY)).await.expect("the stream opens")
+}
+
+/// The handshake by a client whose refusal can be read whole; without a key.
+pub fn handshake_over_http(botops: &Running, path: &str) -> RequestBuilder {
+    let request = botops.client.get(format!("{}{path}", botops.base));
+    let request = request.header("connection", "upgrade").header("upgrade", "websocket");
+    request.header("sec-websocket-version", "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
 /// The next message, or why it was closed.
@@ -168,29 +175,28 @@ async fn a_ticket_stands_for_the_key_once() {
     {
         let (status, _) = try_connect(&botops, path, None).await.unwrap_err();
         assert_eq!(status, 401, "{path}");
-        let (_, problem) = kit::app::answer(
-            botops
-                .client
-                .get(format!("{}{path}", botops.base))
-                .header("connection", "upgrade")
-                .header("upgrade", "websocket")
-                .header("sec-websocket-version", "13")
-                .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        )
-        .await;
+        let (_, problem) = kit::app::answer(handshake_over_http(&botops, path)).await;
         assert_problem(&problem, 401, code);
     }
     botops.stop().await;
+}
+
+/// With `BOT_STREAM_MAX_CLIENTS` at 2, two clients and the problem that the third one gets.
+pub async fn raise_stream_full(botops: &Running) -> (Value, [Stream; 2]) {
+    let clients = [connect(botops, "").await, connect(botops, "").await];
+    let (status, _) = try_connect(botops, "/api/v1/stream", Some(KEY)).await.unwrap_err();
+    let third = handshake_over_http(botops, "/api/v1/stream").header("x-api-key", KEY);
+    let (status_over_http, problem) = kit::app::answer(third).await;
+    assert_eq!((status, status_over_http), (503, 503), "{problem}");
+    (problem, clients)
 }
 
 #[tokio::test]
 async fn a_full_house_refuses_and_has_room_again_when_one_leaves() {
     let folder = kit::folder();
     let botops = Running::start(folder.path(), &[("BOT_STREAM_MAX_CLIENTS", "2")]).await;
-    let one = connect(&botops, "").await;
-    let two = connect(&botops, "").await;
-    let (status, _) = try_connect(&botops, "/api/v1/stream", Some(KEY)).await.unwrap_err();
-    assert_eq!(status, 503);
+    let (problem, [one, two]) = raise_stream_full(&botops).await;
+    assert_problem(&problem, 503, "API_014");
     drop(one);
     kit::until("there is room", SOON, || async {
         try_connect(&botops, "/api/v1/stream", Some(KEY)).await.is_ok()
@@ -200,19 +206,18 @@ async fn a_full_house_refuses_and_has_room_again_when_one_leaves() {
     botops.stop().await;
 }
 
-#[tokio::test]
-async fn a_client_that_does_not_read_is_closed_with_a_reason_and_others_miss_nothing() {
-    let folder = kit::folder();
-    let botops = Running::start(folder.path(), &[("BOT_STREAM_INTERVAL", "100ms")]).await;
-    let mut slow = connect(&botops, "").await;
-    let mut fast = connect(&botops, "").await;
+/// Publishes more than a client that does not read can hold, while another one reads everything. What the first one
+/// finds when it reads again: the close frame, taken apart, and what came before it.
+pub async fn raise_too_slow(botops: &Running) -> Value {
+    let mut slow = connect(botops, "").await;
+    let mut fast = connect(botops, "").await;
     assert_eq!(next(&mut fast).await.unwrap()["type"], "hello");
     let text = "x".repeat(4_000);
     // More than the queue and the socket's buffers hold.
     for _ in 0..25 {
         let mut last = 0;
         for _ in 0..100 {
-            last = publish(&botops, &text);
+            last = publish(botops, &text);
         }
         while next_of(&mut fast, "event").await["seq"] != last {}
     }
@@ -226,13 +231,24 @@ async fn a_client_that_does_not_read_is_closed_with_a_reason_and_others_miss_not
             Err(closed) => break closed.expect("it is told why"),
         }
     };
-    assert_eq!(u16::from(closed.code), 1013);
-    assert!(closed.reason.contains("API_017"), "{}", closed.reason);
+    let (code, message) = closed.reason.split_once(": ").expect("it is told by which code");
     let (_, after) = closed.reason.rsplit_once("?after=").expect("it is told where to go on");
     let after: u64 = after.parse().unwrap();
+    json!({"close_code": u16::from(closed.code), "error_code": code, "message": message, "after": after,
+           "seen": seen, "metrics": metrics})
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_closed_with_a_reason_and_others_miss_nothing() {
+    let folder = kit::folder();
+    let botops = Running::start(folder.path(), &[("BOT_STREAM_INTERVAL", "100ms")]).await;
+    let closed = raise_too_slow(&botops).await;
+    assert_eq!((&closed["close_code"], &closed["error_code"]), (&json!(1013), &json!("API_017")), "{closed}");
+    let number = |name: &str| closed[name].as_u64().unwrap();
+    let after = number("after");
     // An event that was under way for too long may have come all the same.
-    assert!((after..=after + 1).contains(&seen), "{} after {seen}", closed.reason);
-    assert!(metrics < 20, "{metrics} metrics were queued");
+    assert!((after..=after + 1).contains(&number("seen")), "{closed}");
+    assert!(number("metrics") < 20, "{closed}");
     let mut back = connect(&botops, &format!("?after={after}")).await;
     assert_eq!(next_of(&mut back, "event").await["seq"], after + 1);
     let (_, numbers) = botops.get("/api/v1/metrics").await;

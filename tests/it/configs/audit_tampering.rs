@@ -21,8 +21,8 @@ async fn with_history() -> World {
     world
 }
 
-#[tokio::test]
-async fn a_changed_line_is_found_and_config_writes_wait_for_a_person() {
+/// Changes the seventh line of an audit and starts botops again: what a change gets then.
+pub async fn raise_audit_changed() -> (World, Value) {
     let world = with_history().await;
     let path = world.folder.path().join("data/config/config_history.jsonl");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -34,7 +34,13 @@ async fn a_changed_line_is_found_and_config_writes_wait_for_a_person() {
     let world = world.restart().await;
     assert_eq!(world.config().await["writable"], false);
     let (status, problem) = world.apply_now(&manual(careful(2_000), 30.0)).await;
-    assert_eq!(status, 503);
+    assert_eq!(status, 503, "{problem:#}");
+    (world, problem)
+}
+
+#[tokio::test]
+async fn a_changed_line_is_found_and_config_writes_wait_for_a_person() {
+    let (world, problem) = raise_audit_changed().await;
     assert_problem(&problem, 503, "CFG_015");
     assert_eq!(problem["context"]["first_bad_seq"], 7);
     let accept = |seq: u64| {

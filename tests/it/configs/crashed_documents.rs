@@ -8,18 +8,25 @@ use crate::kit::app::answer;
 use crate::kit::until;
 use crate::refusals::assert_problem;
 
-#[tokio::test]
-async fn a_document_that_the_bot_died_over_is_tried_again_only_on_purpose() {
-    let mut world = World::start().await;
+/// Lets the bot die over a trial and applies the same document again: what that gets.
+pub async fn raise_bot_died_over_it(world: &mut World) -> Value {
     let id = world.try_out(careful(4_000), 60.0).await;
     world.bot.restart();
     let ended = world.ended(&id).await;
     assert_eq!((&ended["state"], &ended["by"]), (&json!("rolled_back"), &json!("bot_crash")), "{ended:#}");
     world.until_in_sync().await;
+    let (status, problem) = world.apply_now(&manual(careful(4_000), 60.0)).await;
+    assert_eq!((status, &problem["context"]["txn"]), (409, &json!(id)), "{problem:#}");
+    problem
+}
+
+#[tokio::test]
+async fn a_document_that_the_bot_died_over_is_tried_again_only_on_purpose() {
+    let mut world = World::start().await;
+    let problem = raise_bot_died_over_it(&mut world).await;
+    assert_problem(&problem, 409, "CFG_019");
+    let id = problem["context"]["txn"].as_str().unwrap().to_owned();
     let mut again = manual(careful(4_000), 60.0);
-    let (status, problem) = world.apply_now(&again).await;
-    assert_problem(&problem, status, "CFG_019");
-    assert_eq!((status, &problem["context"]["txn"]), (409, &json!(id)));
     let path = problem["next_actions"][0]["path"].as_str().unwrap();
     assert_eq!(world.botops.get(path).await.1["txn"], id);
     // A dry run foretells it, also after a restart of botops.

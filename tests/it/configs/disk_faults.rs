@@ -19,6 +19,18 @@ fn fail(pair: &Pair, points: &[&str], kind: &str) {
     }
 }
 
+/// Sends a change while this write fails; it never reaches the bot. There is room again when this returns.
+pub async fn raise_unwritable(pair: &Pair, point: &str, kind: &str, size: u32) -> Value {
+    let before = bot_runs(pair).await;
+    fail(pair, &[point], kind);
+    let (status, problem) = pair.apply(size, &format!("full-{size}"), 30.0).await.unwrap();
+    assert_eq!(status, 503, "{point}: {problem:#}");
+    assert_eq!(bot_runs(pair).await, before, "{point}");
+    fail(pair, &[], "");
+    pair.until_quiet().await;
+    problem
+}
+
 async fn bot_runs(pair: &Pair) -> String {
     pair.bot.get::<ConfigState>("config").await.unwrap().running.sha256
 }
@@ -31,8 +43,6 @@ async fn end_trial(pair: &Pair, txn: &Value, verb: &str) -> (u16, Value) {
 #[tokio::test]
 async fn a_change_that_cannot_be_written_never_reaches_the_bot() {
     let mut pair = Pair::start().await;
-    fail(&pair, &[], "");
-    let before = bot_runs(&pair).await;
     let points = [
         ("config.version.write", "ENOSPC", "SRV_002"),
         ("config.version.sync", "EIO", "SRV_002"),
@@ -43,13 +53,9 @@ async fn a_change_that_cannot_be_written_never_reaches_the_bot() {
         ("audit.sync", "EIO", "CFG_014"),
     ];
     for (number, (point, kind, code)) in (0_u32..).zip(points) {
-        fail(&pair, &[point], kind);
-        let (status, problem) = pair.apply(9_000 + number, &format!("full-{number}"), 30.0).await.unwrap();
-        assert_eq!((status, problem["error_code"].as_str()), (503, Some(code)), "{point}: {problem:#}");
+        let problem = raise_unwritable(&pair, point, kind, 9_000 + number).await;
+        assert_eq!(problem["error_code"].as_str(), Some(code), "{point}: {problem:#}");
         assert_eq!(problem["effect"], "none", "{point}");
-        assert_eq!(bot_runs(&pair).await, before, "{point}");
-        fail(&pair, &[], "");
-        pair.until_quiet().await;
         // What was queued for the audit is written by the next start at the latest.
         if number % 3 == 2 {
             pair.kill_server();

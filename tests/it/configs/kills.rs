@@ -13,10 +13,10 @@ use crate::kit::app::{KEY, answer, command};
 use crate::kit::paperbot::Paperbot;
 use crate::kit::{Process, until};
 
-pub(super) const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// botops as a process beside a paperbot that boots from its `HEAD`.
-pub(super) struct Pair {
+pub struct Pair {
     pub bot: Paperbot,
     server: Option<Process>,
     base: String,

@@ -69,13 +69,20 @@ async fn confirm_and_cancel_end_a_trial_and_may_be_repeated() {
     assert_problem(&world.end_trial("nothing", "confirm").await.1, 404, "CFG_011");
 }
 
+/// Confirms a trial of less than half a second.
+pub async fn raise_confirmed_too_late(world: &World) -> Value {
+    let id = world.try_out(careful(4_000), 0.4).await;
+    let (status, problem) = world.end_trial(&id, "confirm").await;
+    assert_eq!((status, &problem["context"]["txn"]), (409, &json!(id)), "{problem:#}");
+    problem
+}
+
 #[tokio::test]
 async fn a_confirmation_in_the_last_half_second_comes_too_late() {
     let world = World::start().await;
-    let id = world.try_out(careful(4_000), 0.4).await;
-    let (status, problem) = world.end_trial(&id, "confirm").await;
-    assert_eq!(status, 409, "{problem:#}");
+    let problem = raise_confirmed_too_late(&world).await;
     assert_problem(&problem, 409, "CFG_007");
+    let id = problem["context"]["txn"].as_str().unwrap().to_owned();
     assert_eq!(world.ended(&id).await["state"], "rolled_back");
     assert_problem(&world.end_trial(&id, "confirm").await.1, 409, "CFG_007");
 }
@@ -136,14 +143,20 @@ async fn a_bot_that_starts_again_during_a_trial_runs_what_is_committed() {
     world.until_in_sync().await;
 }
 
+/// Applies a change to which the bot hangs up, as it does from then on.
+pub async fn raise_activation_unanswered(world: &World) -> Value {
+    world.bot.script().only = "config/activate";
+    world.bot.behave(Behaviour::HangUp);
+    let (status, problem) = world.apply_now(&manual(careful(4_000), 30.0)).await;
+    assert_eq!(status, 504, "{problem:#}");
+    problem
+}
+
 #[tokio::test]
 async fn a_lost_answer_to_activate_is_looked_into() {
     let world = World::start().await;
-    world.bot.script().only = "config/activate";
-    world.bot.behave(Behaviour::HangUp);
     let before = world.running();
-    let (status, problem) = world.apply_now(&manual(careful(4_000), 30.0)).await;
-    assert_eq!(status, 504, "{problem:#}");
+    let problem = raise_activation_unanswered(&world).await;
     assert_problem(&problem, 504, "CFG_017");
     assert_eq!(problem["effect"], "unknown");
     let path = problem["next_actions"][0]["path"].as_str().unwrap();

@@ -215,14 +215,25 @@ async fn every_failure_of_the_session_is_in_the_list_of_failures() {
     botops.stop().await;
 }
 
-#[tokio::test]
-async fn a_wrong_script_is_told_at_the_start() {
+/// Starts a bot with a fault script that it does not understand: what it says on its terminal, taken apart.
+pub async fn raise_cannot_start() -> Value {
     let mut bot = Paperbot::prepare(&[]);
     let file = bot.folder.path().join("faults.yaml");
     std::fs::write(&file, "[{do: explode}]").unwrap();
     bot.arguments(&["--fault-script", &file.display().to_string()]);
-    let output = bot.command().stderr(std::process::Stdio::piped()).output().unwrap();
+    let mut command = bot.command();
+    command.stderr(std::process::Stdio::piped());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("explode") && said.contains("BOT_011"), "{said}");
+    let line = said.lines().find_map(|line| line.strip_prefix("paperbot: ")).unwrap_or_default();
+    let (code, message) = line.split_once(' ').unwrap_or_else(|| panic!("{said}"));
+    json!({"error_code": code, "message": message})
+}
+
+#[tokio::test]
+async fn a_wrong_script_is_told_at_the_start() {
+    let said = raise_cannot_start().await;
+    assert_eq!(said["error_code"], "BOT_011", "{said}");
+    assert!(said["message"].as_str().unwrap().contains("explode"), "{said}");
 }

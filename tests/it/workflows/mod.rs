@@ -4,8 +4,8 @@
 mod kills;
 mod many_runs;
 pub mod pair;
-mod requests;
-mod restart_drivers;
+pub mod requests;
+pub mod restart_drivers;
 mod shipped_workflows;
 
 use std::path::Path;

@@ -13,7 +13,7 @@ use crate::kit::paperbot::lines;
 use crate::kit::scripted_bot::{Behaviour, ScriptedBot};
 use crate::kit::{folder, until};
 
-async fn with_bot(folder: &std::path::Path) -> (ScriptedBot, Running) {
+pub async fn with_bot(folder: &std::path::Path) -> (ScriptedBot, Running) {
     let bot = ScriptedBot::at(&folder.join("bot.sock"), crate::kit::scripted_bot::report());
     bot.script().alive = true;
     let id = bot.id().to_string();
@@ -238,6 +238,20 @@ async fn the_same_work_is_joined_and_other_work_is_not() {
 
 const WAIT: &str = "  - {id: wait, uses: wait.for, with: {seconds: 30}}\n";
 
+/// Executes `patient`, whose queue has room for three, until it is full: the runs that wait, and the refusal.
+pub async fn raise_queue_full(running: &Running) -> (Vec<String>, Value) {
+    let mut queued = Vec::new();
+    for position in 0..3 {
+        let (status, body) = execute(running, "patient", json!({"text": position.to_string()})).await;
+        assert_eq!((status, body["state"].as_str()), (202, Some("queued")), "{body}");
+        assert_eq!(body["queue_position"], position);
+        queued.push(body["run_id"].as_str().unwrap().to_owned());
+    }
+    let (status, problem) = execute(running, "patient", json!({})).await;
+    assert_eq!(status, 429, "{problem}");
+    (queued, problem)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_is_refused_with_its_holder_or_waits_its_turn() {
     let folder = folder();
@@ -250,15 +264,8 @@ async fn a_conflict_is_refused_with_its_holder_or_waits_its_turn() {
     assert_eq!((status, body["error_code"].as_str()), (409, Some("WFL_004")), "{body}");
     assert_eq!(body["context"]["holder"], holder);
     assert_eq!(body["next_actions"][0]["operation"], "get_workflow_run");
-    let mut queued = Vec::new();
-    for position in 0..3 {
-        let (status, body) = execute(&running, "patient", json!({"text": position.to_string()})).await;
-        assert_eq!((status, body["state"].as_str()), (202, Some("queued")), "{body}");
-        assert_eq!(body["queue_position"], position);
-        queued.push(body["run_id"].as_str().unwrap().to_owned());
-    }
-    let (status, body) = execute(&running, "patient", json!({})).await;
-    assert_eq!((status, body["error_code"].as_str()), (429, Some("WFL_005")), "{body}");
+    let (queued, problem) = raise_queue_full(&running).await;
+    assert_eq!(problem["error_code"], "WFL_005", "{problem}");
     // A run that waits is cancelled at once.
     let path = format!("/api/v1/workflows/runs/{}/cancel", queued[1]);
     let (status, body) = running.send(Method::POST, &path, &json!({})).await;
@@ -295,31 +302,38 @@ async fn a_cancelled_run_takes_back_what_it_did() {
     running.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_run_past_its_pivot_is_not_stopped() {
-    let folder = folder();
+/// Cancels a run whose pivot has begun. It goes on as soon as the bot behaves again.
+pub async fn raise_past_pivot(folder: &std::path::Path, bot: &ScriptedBot, running: &Running) -> Value {
     let yaml = "workflow: v1\nid: onward\ntitle: A test\nrisk: disruptive\nparams: {type: object, additionalProperties: false, properties: {}}\n\
                 policy: {locks: [bot], on_conflict: reject, timeout_s: 60, on_crash: resume}\nsteps:\n\
                 \x20 - {id: pause, uses: bot.pause_trading, pivot: true}\n\
                 \x20 - {id: resume, uses: bot.resume_trading}\n\
                 on_failure_after_pivot: {leave: nothing, raise: {severity: high, code: TEST}}\n";
-    define(folder.path(), "onward", yaml);
-    let (bot, running) = with_bot(folder.path()).await;
+    define(folder, "onward", yaml);
     bot.script().only = "commands/resume";
     bot.behave(Behaviour::Hold);
-    let (status, body) = execute(&running, "onward", json!({})).await;
+    let (status, body) = execute(running, "onward", json!({})).await;
     assert_eq!(status, 202, "{body}");
     let path = format!("/api/v1/workflows/runs/{}", body["run_id"].as_str().unwrap());
     let waits = || async { running.get(&path).await.1["progress"]["current_step"] == "resume" };
     until("it is past its pivot", Duration::from_secs(20), waits).await;
     let (status, problem) = running.send(Method::POST, &format!("{path}/cancel"), &json!({})).await;
-    crate::refusals::assert_problem(&problem, status, "WFL_007");
-    assert_eq!((status, &problem["context"]["run_id"]), (409, &body["run_id"]));
+    assert_eq!((status, &problem["context"]["run_id"]), (409, &body["run_id"]), "{problem}");
+    problem
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_past_its_pivot_is_not_stopped() {
+    let folder = folder();
+    let (bot, running) = with_bot(folder.path()).await;
+    let problem = raise_past_pivot(folder.path(), &bot, &running).await;
+    crate::refusals::assert_problem(&problem, 409, "WFL_007");
     let advice = problem["next_actions"][0]["path"].as_str().unwrap();
     assert_eq!(running.get(advice).await.0, 200, "{advice}");
     // What it advises to wait for comes.
     bot.behave(Behaviour::Normal);
-    let view = ended(&running, body["run_id"].as_str().unwrap(), Duration::from_secs(30)).await;
+    let run = problem["context"]["run_id"].as_str().unwrap();
+    let view = ended(&running, run, Duration::from_secs(30)).await;
     assert_eq!(view["state"], "succeeded", "{view:#}");
     running.stop().await;
 }
@@ -353,14 +367,19 @@ async fn workflows_and_config_changes_exclude_each_other() {
     world.botops.stop().await;
 }
 
+/// Runs a workflow whose last step finds what it does not expect: the run at its end.
+pub async fn raise_step_failed(folder: &std::path::Path, running: &Running) -> Value {
+    let rest = "  - {id: again, uses: bot.pause_trading, undo: {uses: bot.cancel_orders}}\n\
+        \x20 - {id: look, uses: bot.status, expect: [{that: /phase, is: eq, value: running}]}\n";
+    define(folder, "fails", &holding("fails", "reject", rest));
+    run(running, "fails", json!({})).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_step_turns_the_run_back_last_first() {
     let folder = folder();
-    let rest = "  - {id: again, uses: bot.pause_trading, undo: {uses: bot.cancel_orders}}\n\
-        \x20 - {id: look, uses: bot.status, expect: [{that: /phase, is: eq, value: running}]}\n";
-    define(folder.path(), "fails", &holding("fails", "reject", rest));
     let (bot, running) = with_bot(folder.path()).await;
-    let view = run(&running, "fails", json!({})).await;
+    let view = raise_step_failed(folder.path(), &running).await;
     assert_eq!(view["state"], "rolled_back", "{view:#}");
     assert_eq!(view["failed_step"], "look");
     assert_eq!(view["error"]["error_code"], "WFL_008");

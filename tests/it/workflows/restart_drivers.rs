@@ -47,21 +47,36 @@ async fn restarts(pair: &mut Pair, id: &str, yaml: &str, key: &str) -> Value {
     view
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_fixed_command_brings_the_bot_back() {
+/// Restarts the bot by a command that fails: the run at its end. The bot has ended by then.
+pub async fn raise_bot_not_started(pair: &mut Pair) -> Value {
+    let command = pair.bot.folder.path().join("start-bot");
+    script(&command, "exit 3");
+    pair.define("swap", SWAP);
+    let body = pair.execute("swap", &json!({}), "by a command that fails").await.unwrap();
+    pair.ended(body["run_id"].as_str().unwrap_or_else(|| panic!("{body:#}"))).await.unwrap()
+}
+
+/// A botops that starts its bot by the command `start-bot`, which fails until something better is written there.
+pub async fn driven_by_a_command() -> Pair {
     let mut pair = Pair::start().await;
     let command = pair.bot.folder.path().join("start-bot");
-    let told = pair.bot.folder.path().join("told");
-    script(&command, &format!("echo \"$*\" >> {}\n{}", told.display(), starts(&pair)));
+    script(&command, "exit 3");
     pair.settings = driven_by(&pair, &format!("command:{}", json!([command, "now"])));
     pair.serve(None).await;
     pair.connected().await;
+    pair
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fixed_command_brings_the_bot_back() {
+    let mut pair = driven_by_a_command().await;
+    let command = pair.bot.folder.path().join("start-bot");
+    let told = pair.bot.folder.path().join("told");
+    script(&command, &format!("echo \"$*\" >> {}\n{}", told.display(), starts(&pair)));
     restarts(&mut pair, "swap", SWAP, "k").await;
     assert_eq!(std::fs::read_to_string(&told).unwrap(), "now\n", "once, with its own arguments");
     // A command that fails is told, and the run is not called a success.
-    script(&command, "exit 3");
-    let body = pair.execute("swap", &json!({}), "k2").await.unwrap();
-    let view = pair.ended(body["run_id"].as_str().unwrap()).await.unwrap();
+    let view = raise_bot_not_started(&mut pair).await;
     // The bot has ended and nobody can tell whether it comes: a person is called.
     assert_eq!(
         (&view["state"], &view["failed_step"]),
