@@ -121,7 +121,7 @@ fn every_next_action_of_the_catalogue_is_a_documented_call() {
 }
 
 #[test]
-fn every_setting_stands_in_the_example_and_in_the_readme() {
+fn every_setting_stands_in_the_example_and_in_its_page() {
     let text = std::fs::read_to_string(at("src/settings.rs")).unwrap();
     let code = text.split("#[cfg(test)]").next().unwrap();
     let mut names = BTreeSet::new();
@@ -131,12 +131,12 @@ fn every_setting_stands_in_the_example_and_in_the_readme() {
         names.insert(name);
     }
     let example = std::fs::read_to_string(at(".env.example")).unwrap();
-    let readme = std::fs::read_to_string(at("README.md")).unwrap();
+    let page = std::fs::read_to_string(at("docs/settings.md")).unwrap();
     let missing: Vec<_> = names
         .iter()
-        .filter(|name| !example.contains(name.as_str()) || !readme.contains(name.as_str()))
+        .filter(|name| !example.contains(name.as_str()) || !page.contains(name.as_str()))
         .collect();
-    assert!(missing.is_empty(), "not in .env.example or README.md: {missing:?}");
+    assert!(missing.is_empty(), "not in .env.example or docs/settings.md: {missing:?}");
 }
 
 /// utoipa keeps one schema a name: of two types with one name the document would show either.
