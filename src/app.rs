@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::ops::Ops;
-use crate::routes;
-use crate::settings::Settings;
+use crate::handles::FeatureHandles;
+use crate::settings::{BOT_API_PORT, BOT_DATA_DIR, Settings};
+use crate::{routes, wiring};
 use botops_contract::{EventKind, Severity};
 use botops_core::error::Error;
 use botops_core::failpoints;
@@ -49,7 +49,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct App {
     address: SocketAddr,
-    ops: Ops,
+    handles: FeatureHandles,
     tasks: Tasks,
     // Held until the end: one botops per data folder.
     _lock: File,
@@ -70,17 +70,18 @@ impl App {
         bots::install_tls_provider();
         let lock = take_data_dir(&settings.data_dir)?;
         let listening = botops_http::bind(settings.address).map_err(|error| StartError::Setting {
-            setting: "BOT_API_PORT",
+            setting: BOT_API_PORT.name,
             problem: format!("{} cannot be bound ({error})", settings.address),
             remedy: "Stop whatever holds the port, or choose another one.".to_owned(),
         })?;
         let address = listening.address();
         let tasks = Tasks::new();
         let metrics = Metrics::new();
-        let ops = Ops::open(&settings, &metrics, &tasks).await?;
+        let handles = FeatureHandles::open(&settings, &metrics, &tasks).await?;
+        wiring::connect(&handles, &metrics, &tasks);
         let (router, operations) = routes::build(
-            &ops,
-            routes::Reach {
+            &handles,
+            routes::McpAccess {
                 hosts: settings.allowed_hosts.clone(),
                 origins: settings
                     .cors_origins
@@ -93,17 +94,17 @@ impl App {
         let operations = Operations::new(&operations, &HttpMetrics::new(&metrics));
         let options = GuardOptions {
             keys: Keys::new(settings.token.clone(), &settings.keys, settings.rate_limit),
-            operations: overview::with_ready(operations, &ops.overview),
+            operations: overview::with_ready(operations, &handles.overview),
             cors: Cors::new(settings.cors_origins.clone()),
         };
         let guard = Arc::new(Guard::new(router, options));
-        keep_guard(guard.clone(), &tasks);
-        let serving = botops_http::serve(listening, guard, tasks.clone(), connections());
+        spawn_guard_pruning(guard.clone(), &tasks);
+        let serving = botops_http::serve(listening, guard, tasks.clone(), connection_limit());
         tasks.spawn("listener", OnFailure::Stop, serving);
-        ops.health.watch_api(address);
-        announce(&settings, address, &ops);
-        notify_systemd(&tasks, ops.health.clone());
-        Ok(Self { address, ops, tasks, _lock: lock })
+        handles.health.watch_api(address);
+        log_start(&settings, address, &handles);
+        notify_systemd(&tasks, handles.health.clone());
+        Ok(Self { address, handles, tasks, _lock: lock })
     }
 
     /// Where the API listens.
@@ -112,8 +113,8 @@ impl App {
     }
 
     /// What the process can do, for callers inside it.
-    pub fn ops(&self) -> &Ops {
-        &self.ops
+    pub fn handles(&self) -> &FeatureHandles {
+        &self.handles
     }
 
     /// Resolves when a part without which botops cannot work has failed.
@@ -125,7 +126,7 @@ impl App {
     pub async fn stop(self) {
         // Without systemd there is nobody to tell.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-        self.ops.events.publish(NewEvent::own(
+        self.handles.events.publish(NewEvent::own(
             EventKind::Lifecycle,
             Severity::Low,
             "botops stops",
@@ -134,17 +135,17 @@ impl App {
         if !self.tasks.finish(DRAIN).await {
             tracing::warn!("some work did not end within {DRAIN:?}");
         }
-        self.ops.store.flush().await;
+        self.handles.store.flush().await;
         tracing::info!("botops has stopped");
     }
 }
 
-fn announce(settings: &Settings, address: SocketAddr, ops: &Ops) {
+fn log_start(settings: &Settings, address: SocketAddr, handles: &FeatureHandles) {
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
     }
     tracing::info!(net.address = %address, "botops serves on {address}");
-    ops.events.publish(NewEvent::own(
+    handles.events.publish(NewEvent::own(
         EventKind::Lifecycle,
         Severity::Low,
         format!("botops serves on {address}"),
@@ -152,7 +153,7 @@ fn announce(settings: &Settings, address: SocketAddr, ops: &Ops) {
     ));
 }
 
-fn keep_guard(guard: Arc<Guard>, tasks: &Tasks) {
+fn spawn_guard_pruning(guard: Arc<Guard>, tasks: &Tasks) {
     let stopping = tasks.stopping();
     tasks.spawn("guard-housekeeping", OnFailure::Log, async move {
         loop {
@@ -187,7 +188,7 @@ fn notify_systemd(tasks: &Tasks, health: Health) {
 }
 
 /// As many connections as files allow, so that the bot's socket and the store always find one.
-fn connections() -> usize {
+fn connection_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum {
@@ -204,7 +205,7 @@ fn connections() -> usize {
 fn take_data_dir(folder: &Path) -> Result<File, StartError> {
     use std::os::unix::fs::DirBuilderExt;
     let unusable = |problem: String| StartError::Setting {
-        setting: "BOT_DATA_DIR",
+        setting: BOT_DATA_DIR.name,
         problem: format!("the folder cannot be used ({problem})"),
         remedy: "Name a folder that this user can write.".to_owned(),
     };
@@ -217,7 +218,7 @@ fn take_data_dir(folder: &Path) -> Result<File, StartError> {
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(std::fs::TryLockError::WouldBlock) => Err(StartError::Setting {
-            setting: "BOT_DATA_DIR",
+            setting: BOT_DATA_DIR.name,
             problem: "another botops uses this folder".to_owned(),
             remedy: "Stop it, or give this one its own folder.".to_owned(),
         }),

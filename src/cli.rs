@@ -11,34 +11,37 @@ use chrono::Utc;
 use clap::{Parser, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::process::{fail, refuse, say, serve_until_signal};
-use crate::settings::{Flags, SettingError, Settings, Sources, parse_duration};
+use crate::process::serve_until_signal;
+use crate::settings::{
+    BOT_API_AUTH_TOKEN, BOT_API_KEYS_FILE, SettingError, SettingFlags, SettingSources, Settings,
+};
+use crate::terminal::{print_line, report_failure, report_refusal};
 use crate::{ask, demo, routes};
 use botops_http::{KeyFile, Scope, new_key};
 use botops_server::configs::{self, AuditHead};
 
 #[derive(Debug, Parser)]
 #[command(name = "botops", version, about = "The operations API that stands beside a trading bot")]
-struct Cli {
+struct BotopsCommandLine {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<BotopsCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum BotopsCommand {
     /// Serve the API beside a running bot (the default)
-    Serve(Flags),
+    Serve(SettingFlags),
     /// Start a paper-trading bot and serve beside it, in a throw-away folder
-    Demo(demo::Options),
+    Demo(demo::DemoOptions),
     /// Run the paper-trading bot itself
     Paperbot(Box<botops_paperbot::Options>),
     /// Make keys
     #[command(subcommand)]
     Key(KeyCommand),
     /// Say whether the settings can be used, then end
-    Check(Flags),
+    Check(SettingFlags),
     /// Ask the running server in plain words; nothing is ever changed by it
-    Ask(ask::AskFlags),
+    Ask(ask::AskOptions),
     /// Look at the audit of config changes
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -77,79 +80,79 @@ enum KeyCommand {
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
         /// The keys file; made when it is missing
-        #[arg(long, env = "BOT_API_KEYS_FILE", hide_env_values = true)]
+        #[arg(long, env = BOT_API_KEYS_FILE.name, hide_env_values = true)]
         file: PathBuf,
     },
 }
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    let given = match Cli::try_parse() {
+    let given = match BotopsCommandLine::try_parse() {
         Ok(given) => given,
         Err(error) => return botops_paperbot::command_line::end_with(&error, "botops"),
     };
-    match given.command.unwrap_or(Command::Serve(Flags::default())) {
-        Command::Serve(flags) => serve(&flags),
-        Command::Demo(options) => demo::run(&options),
-        Command::Paperbot(options) => botops_paperbot::main(*options),
-        Command::Key(KeyCommand::Random) => print_random_key(),
-        Command::Key(KeyCommand::New { id, scopes, expires, file }) => {
+    match given.command.unwrap_or(BotopsCommand::Serve(SettingFlags::default())) {
+        BotopsCommand::Serve(flags) => serve(&flags),
+        BotopsCommand::Demo(options) => demo::run(&options),
+        BotopsCommand::Paperbot(options) => botops_paperbot::main(*options),
+        BotopsCommand::Key(KeyCommand::Random) => print_random_key(),
+        BotopsCommand::Key(KeyCommand::New { id, scopes, expires, file }) => {
             add_key(id, scopes, expires.as_deref(), &file)
         }
-        Command::Check(flags) => check(&flags),
-        Command::Audit(AuditCommand::Verify { file, key_file, head }) => {
+        BotopsCommand::Check(flags) => check_settings(&flags),
+        BotopsCommand::Audit(AuditCommand::Verify { file, key_file, head }) => {
             verify_audit(&file, key_file.as_deref(), head.as_deref())
         }
-        Command::Ask(flags) => ask_server(&flags),
-        Command::Openapi => {
+        BotopsCommand::Ask(flags) => ask_server(&flags),
+        BotopsCommand::Openapi => {
             let text = serde_json::to_string_pretty(&routes::document()).unwrap_or_default();
-            say(&text);
+            print_line(&text);
             ExitCode::SUCCESS
         }
     }
 }
 
-fn serve(flags: &Flags) -> ExitCode {
-    match load(flags) {
+fn serve(flags: &SettingFlags) -> ExitCode {
+    match load_settings(flags) {
         Ok(settings) => serve_until_signal(settings, async |_| {}, async |_| {}),
-        Err(wrong) => refuse(&lines(&wrong)),
+        Err(wrong) => report_refusal(&error_lines(&wrong)),
     }
 }
 
-fn check(flags: &Flags) -> ExitCode {
-    match load(flags) {
+fn check_settings(flags: &SettingFlags) -> ExitCode {
+    match load_settings(flags) {
         Ok(settings) => {
             for warning in settings.warnings() {
-                say(&format!("warning: {warning}"));
+                print_line(&format!("warning: {warning}"));
             }
-            say("the settings can be used");
+            print_line("the settings can be used");
             ExitCode::SUCCESS
         }
-        Err(wrong) => refuse(&lines(&wrong)),
+        Err(wrong) => report_refusal(&error_lines(&wrong)),
     }
 }
 
 /// Where the server is and which key to send come from the same places as the server's own settings.
-fn ask_server(flags: &ask::AskFlags) -> ExitCode {
-    let read = Sources::read(&Flags::default())
+fn ask_server(flags: &ask::AskOptions) -> ExitCode {
+    let read = SettingSources::read(&SettingFlags::default())
         .and_then(|sources| Settings::address_of(&sources).map(|address| (sources, address)));
     let (sources, mut address) = match read {
         Ok(read) => read,
-        Err(wrong) => return refuse(&lines(&wrong)),
+        Err(wrong) => return report_refusal(&error_lines(&wrong)),
     };
     if address.ip().is_unspecified() {
         address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
     let url = format!("http://{address}");
-    let key = sources.get("BOT_API_AUTH_TOKEN").map(|key| SecretString::from(key.to_owned()));
-    ask::run_client(flags, url, key, say, |text| {
+    let key = sources.get(&BOT_API_AUTH_TOKEN).map(|key| SecretString::from(key.to_owned()));
+    ask::run_client(flags, url, key, print_line, |text| {
         // Nobody is left to tell when standard error is closed.
         let _ = writeln!(std::io::stderr(), "{text}");
     })
 }
 
-fn load(flags: &Flags) -> Result<Settings, Vec<SettingError>> {
-    Settings::check(&Sources::read(flags)?)
+fn load_settings(flags: &SettingFlags) -> Result<Settings, Vec<SettingError>> {
+    Settings::check(&SettingSources::read(flags)?)
 }
 
 /// Prints the verdict as JSON; ends with 0 when the file is as it was written, with 1 when it is not.
@@ -160,27 +163,27 @@ fn verify_audit(file: &std::path::Path, key_file: Option<&std::path::Path>, head
             let parsed = pair.and_then(|(seq, mac)| Some((seq.parse().ok()?, mac.to_owned())));
             let Some((seq, mac)) = parsed else {
                 let problem = "--head: it is no head; give it as an X-Audit-Head says, SEQ:MAC";
-                return refuse(&[problem.to_owned()]);
+                return report_refusal(&[problem.to_owned()]);
             };
             Some(AuditHead { seq, mac })
         }
     };
     match configs::verify_audit_file(file, key_file, known) {
         Ok(verdict) => {
-            say(&serde_json::to_string_pretty(&verdict).unwrap_or_default());
+            print_line(&serde_json::to_string_pretty(&verdict).unwrap_or_default());
             if verdict.valid { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        Err(problem) => refuse(&[problem]),
+        Err(problem) => report_refusal(&[problem]),
     }
 }
 
 fn print_random_key() -> ExitCode {
     match new_key("random".to_owned(), [Scope::Read].into_iter().collect(), None) {
         Ok((key, _)) => {
-            say(key.expose_secret());
+            print_line(key.expose_secret());
             ExitCode::SUCCESS
         }
-        Err(problem) => fail(&problem),
+        Err(problem) => report_failure(&problem),
     }
 }
 
@@ -188,28 +191,28 @@ fn add_key(id: String, scopes: Vec<Scope>, expires: Option<&str>, path: &std::pa
     let mut file = if path.exists() {
         match KeyFile::read(path) {
             Ok(file) => file,
-            Err(problem) => return fail(&format!("the keys file cannot be used: {problem}")),
+            Err(problem) => return report_failure(&format!("the keys file cannot be used: {problem}")),
         }
     } else {
         KeyFile::default()
     };
     if file.keys.iter().any(|key| key.id == id) {
-        return fail("a key of this id is there already; choose another --id");
+        return report_failure("a key of this id is there already; choose another --id");
     }
-    let expires_at = match expires.map(parse_duration) {
+    let expires_at = match expires.map(botops_core::text::duration) {
         None => None,
         Some(Some(time)) => Some(Utc::now() + time),
-        Some(None) => return fail("--expires: it is no time; use one such as 90d"),
+        Some(None) => return report_failure("--expires: it is no time; use one such as 90d"),
     };
     let (key, record) = match new_key(id, scopes.into_iter().collect(), expires_at) {
         Ok(made) => made,
-        Err(problem) => return fail(&problem),
+        Err(problem) => return report_failure(&problem),
     };
     file.keys.push(record);
     if let Err(error) = write_private(path, &file) {
-        return fail(&format!("the keys file cannot be written: {error}"));
+        return report_failure(&format!("the keys file cannot be written: {error}"));
     }
-    say(key.expose_secret());
+    print_line(key.expose_secret());
     ExitCode::SUCCESS
 }
 
@@ -225,6 +228,6 @@ fn write_private(path: &std::path::Path, file: &KeyFile) -> std::io::Result<()> 
     std::fs::rename(&beside, path)
 }
 
-fn lines(wrong: &[SettingError]) -> Vec<String> {
+fn error_lines(wrong: &[SettingError]) -> Vec<String> {
     wrong.iter().map(ToString::to_string).collect()
 }

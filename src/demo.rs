@@ -12,19 +12,23 @@ use secrecy::ExposeSecret;
 
 use crate::app::App;
 use crate::process;
-use crate::settings::{Flags, SettingError, Settings, Sources};
+use crate::settings::{
+    BOT_API_AUTH_TOKEN, BOT_API_PORT, BOT_DATA_DIR, BOT_IPC_SOCKET, BOT_LOG_DIR, BOT_SUPERVISOR,
+    BOT_SUPERVISOR_COMMAND, BOT_SUPERVISOR_PID_FILE, SettingError, SettingFlags, SettingSources, Settings,
+};
+use crate::terminal::{print_line, report_refusal};
 use botops_http::{Scope, new_key};
 use botops_server::bots::Presence;
 
 /// How long the bot may take to end before it is killed.
 const BOT_GRACE: Duration = Duration::from_secs(5);
 
-/// How long the first picture of the bot may take before the demo prints its lines without one.
-const FIRST_PICTURE: Duration = Duration::from_secs(5);
+/// How long the first report of the bot may take before the demo prints its lines without one.
+const FIRST_REPORT: Duration = Duration::from_secs(5);
 
 /// What a demo can be told.
 #[derive(Debug, Clone, Args)]
-pub struct Options {
+pub(crate) struct DemoOptions {
     /// Port of the API; 0 takes a free one [default: `BOT_API_PORT`, or 8000]
     #[arg(long)]
     port: Option<String>,
@@ -43,16 +47,16 @@ pub struct Options {
 }
 
 /// Runs the demo until a signal asks for the end.
-pub fn run(options: &Options) -> ExitCode {
-    let folder = match Folder::prepare(options.data_dir.as_deref()) {
+pub(crate) fn run(options: &DemoOptions) -> ExitCode {
+    let folder = match DemoFolder::prepare(options.data_dir.as_deref()) {
         Ok(folder) => folder,
-        Err(problem) => return process::refuse(&[format!("--data-dir: {problem}")]),
+        Err(problem) => return report_refusal(&[format!("--data-dir: {problem}")]),
     };
-    let settings = match settings(options, &folder) {
+    let settings = match demo_settings(options, &folder) {
         Ok(settings) => settings,
         Err(lines) => {
-            folder.leave();
-            return process::refuse(&lines);
+            folder.remove();
+            return report_refusal(&lines);
         }
     };
     let key = settings.token.clone();
@@ -60,33 +64,33 @@ pub fn run(options: &Options) -> ExitCode {
     let code = process::serve_until_signal(
         settings,
         async move |app: &App| {
-            if let Err(error) = app.ops().supervisor.start().await {
-                process::say(&format!("The bot could not be started: {error}"));
+            if let Err(error) = app.handles().supervisor.start().await {
+                print_line(&format!("The bot could not be started: {error}"));
             }
-            first_picture(app).await;
-            greet(app, key.expose_secret());
+            wait_for_first_report(app).await;
+            print_greeting(app, key.expose_secret());
         },
         async move |app: &App| {
             // What was only for show ends with the demo; in a named folder the bot trades on.
-            let supervisor = &app.ops().supervisor;
+            let supervisor = &app.handles().supervisor;
             if throw_away
                 && let Err(error) = supervisor.stop(&supervisor.started_processes(), BOT_GRACE).await
             {
-                process::say(&format!("The bot could not be ended: {error}"));
+                print_line(&format!("The bot could not be ended: {error}"));
             }
         },
     );
-    folder.leave();
+    folder.remove();
     code
 }
 
 /// Where the demo keeps its files.
-struct Folder {
+struct DemoFolder {
     path: PathBuf,
     throw_away: bool,
 }
 
-impl Folder {
+impl DemoFolder {
     fn prepare(named: Option<&Path>) -> Result<Self, String> {
         use std::os::unix::fs::DirBuilderExt;
         let path = match named {
@@ -99,7 +103,7 @@ impl Folder {
     }
 
     /// Ends what was only for show. In a named folder the bot trades on.
-    fn leave(self) {
+    fn remove(self) {
         if !self.throw_away {
             return;
         }
@@ -108,40 +112,44 @@ impl Folder {
     }
 }
 
-fn settings(options: &Options, folder: &Folder) -> Result<Settings, Vec<String>> {
-    let data_dir = folder.path.join("botops");
-    let flags = Flags {
-        port: options.port.clone(),
-        data_dir: Some(data_dir.display().to_string()),
-        socket: Some(folder.path.join("ipc").join("bot.sock").display().to_string()),
-        log_dir: Some(folder.path.join("logs").display().to_string()),
-        host: None,
-    };
+fn demo_settings(options: &DemoOptions, folder: &DemoFolder) -> Result<Settings, Vec<String>> {
+    let path = |path: PathBuf| path.display().to_string();
+    let mut flags = SettingFlags::default()
+        .with(&BOT_DATA_DIR, path(folder.path.join("botops")))
+        .with(&BOT_IPC_SOCKET, path(folder.path.join("ipc").join("bot.sock")))
+        .with(&BOT_LOG_DIR, path(folder.path.join("logs")));
+    if let Some(port) = &options.port {
+        flags = flags.with(&BOT_API_PORT, port);
+    }
     let lines = |wrong: Vec<SettingError>| wrong.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let mut sources = Sources::read(&flags).map_err(lines)?;
-    if sources.get("BOT_API_AUTH_TOKEN").is_none() {
+    let mut sources = SettingSources::read(&flags).map_err(lines)?;
+    if sources.get(&BOT_API_AUTH_TOKEN).is_none() {
         let (key, _) =
             new_key("demo".to_owned(), [Scope::Admin].into_iter().collect(), None).map_err(|e| vec![e])?;
-        sources.set_default("BOT_API_AUTH_TOKEN", key.expose_secret());
+        sources.set_default(&BOT_API_AUTH_TOKEN, key.expose_secret());
     }
     let bot = bot_command(options, folder, &sources).map_err(|problem| vec![problem])?;
-    sources.set_default("BOT_SUPERVISOR", "spawn");
-    sources.set_default("BOT_SUPERVISOR_COMMAND", bot);
+    sources.set_default(&BOT_SUPERVISOR, "spawn");
+    sources.set_default(&BOT_SUPERVISOR_COMMAND, bot);
     sources.set_default(
-        "BOT_SUPERVISOR_PID_FILE",
+        &BOT_SUPERVISOR_PID_FILE,
         folder.path.join("paperbot/paperbot.pid").display().to_string(),
     );
     Settings::check(&sources).map_err(lines)
 }
 
 /// The bot's command line: this executable, as `paperbot`.
-fn bot_command(options: &Options, folder: &Folder, sources: &Sources) -> Result<String, String> {
+fn bot_command(
+    options: &DemoOptions,
+    folder: &DemoFolder,
+    sources: &SettingSources,
+) -> Result<String, String> {
     let executable =
         std::env::current_exe().map_err(|error| format!("this executable cannot be found ({error})"))?;
     let path = |part: &str| folder.path.join(part).display().to_string();
     let mut command = vec![executable.display().to_string(), "paperbot".to_owned()];
     let mut add = |name: &str, value: String| command.extend([name.to_owned(), value]);
-    add("--socket", sources.get("BOT_IPC_SOCKET").unwrap_or_default().to_owned());
+    add("--socket", sources.get(&BOT_IPC_SOCKET).unwrap_or_default().to_owned());
     add("--data-dir", path("paperbot"));
     add("--log-dir", path("logs"));
     add("--config-dir", path("botops/config"));
@@ -156,19 +164,19 @@ fn bot_command(options: &Options, folder: &Folder, sources: &Sources) -> Result<
     serde_json::to_string(&command).map_err(|error| error.to_string())
 }
 
-async fn first_picture(app: &App) {
-    let mut seen = app.ops().bots.watch();
+async fn wait_for_first_report(app: &App) {
+    let mut seen = app.handles().bots.watch();
     let connected = seen.wait_for(|seen| seen.presence == Presence::Connected && seen.report.is_some());
-    if tokio::time::timeout(FIRST_PICTURE, connected).await.is_err() {
-        process::say("The bot has not answered yet; the summary says why.");
+    if tokio::time::timeout(FIRST_REPORT, connected).await.is_err() {
+        print_line("The bot has not answered yet; the summary says why.");
     }
 }
 
-fn greet(app: &App, key: &str) {
+fn print_greeting(app: &App, key: &str) {
     let base = format!("http://{}/api/v1", app.address());
-    let seen = app.ops().bots.seen();
+    let seen = app.handles().bots.seen();
     let bot = seen.hello.as_ref().map(|hello| format!(" (pid {})", hello.pid)).unwrap_or_default();
-    process::say(&format!(
+    print_line(&format!(
         "botops serves on http://{}, and a paper-trading bot runs beside it{bot}.\n\
          Key: {key}\n\n\
          curl -s -H 'X-API-Key: {key}' {base}/summary\n\

@@ -20,7 +20,7 @@ const FRESH: Duration = Duration::from_secs(3_600);
 
 /// A page of the catalogue.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct CodeView {
+pub(crate) struct ErrorCodeView {
     /// The code.
     #[schema(example = "AUTH_001")]
     error_code: String,
@@ -48,19 +48,19 @@ pub struct CodeView {
 
 /// The whole catalogue.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct CatalogueView {
+pub(crate) struct ErrorCatalogueView {
     /// One page per code, by area.
-    items: Vec<CodeView>,
+    items: Vec<ErrorCodeView>,
 }
 
 /// The manual, rendered once at start; cloning is cheap.
 #[derive(Debug, Clone)]
-pub struct Manual {
-    shared: Arc<Pages>,
+pub(crate) struct Manual {
+    shared: Arc<ManualPages>,
 }
 
 #[derive(Debug)]
-struct Pages {
+struct ManualPages {
     api: OnceLock<Document>,
     catalogue: Document,
     catalogue_markdown: Document,
@@ -74,18 +74,18 @@ impl Manual {
     ///
     /// # Errors
     /// [`Code::Internal`] when a page cannot be rendered, which is a defect.
-    pub fn new() -> Result<Self, Error> {
-        let views: Vec<CodeView> = Code::ALL.iter().copied().map(view).collect();
-        let markdown: Vec<String> = views.iter().map(page).collect();
+    pub(crate) fn new() -> Result<Self, Error> {
+        let views: Vec<ErrorCodeView> = Code::ALL.iter().copied().map(error_code_view).collect();
+        let markdown: Vec<String> = views.iter().map(error_code_markdown).collect();
         let mut codes = BTreeMap::new();
         for ((code, view), text) in Code::ALL.iter().zip(&views).zip(&markdown) {
             let pages =
                 (Document::of_json(view)?, Document::new(text.clone(), "text/markdown; charset=utf-8"));
             codes.insert(code.row().code, pages);
         }
-        let pages = Pages {
+        let pages = ManualPages {
             api: OnceLock::new(),
-            catalogue: Document::of_json(&CatalogueView { items: views })?,
+            catalogue: Document::of_json(&ErrorCatalogueView { items: views })?,
             catalogue_markdown: Document::new(
                 format!("# Error catalogue\n\n{}", markdown.join("\n")),
                 "text/markdown; charset=utf-8",
@@ -116,7 +116,7 @@ const API: &str = include_str!("../schemas/openapi.json");
 const LLMS: &str = include_str!("llms.txt");
 
 /// JSON without the white space that lets people read its changes.
-fn compact(pretty: &str) -> String {
+fn compact_json(pretty: &str) -> String {
     let (mut in_string, mut escaped) = (false, false);
     let kept = pretty.chars().filter(|&c| {
         let is_layout = !in_string && c.is_ascii_whitespace();
@@ -129,9 +129,9 @@ fn compact(pretty: &str) -> String {
     kept.collect()
 }
 
-fn view(code: Code) -> CodeView {
+fn error_code_view(code: Code) -> ErrorCodeView {
     let row = code.row();
-    CodeView {
+    ErrorCodeView {
         error_code: row.code.to_owned(),
         title: row.title.to_owned(),
         status: row.status,
@@ -146,7 +146,7 @@ fn view(code: Code) -> CodeView {
     }
 }
 
-fn page(view: &CodeView) -> String {
+fn error_code_markdown(view: &ErrorCodeView) -> String {
     let mut text = format!(
         "## {} {}\n\n- HTTP status: {}\n- Cause: {}\n- Impact: {}\n- Remediation: {}\n- Retry: {}\n",
         view.error_code,
@@ -167,7 +167,7 @@ fn page(view: &CodeView) -> String {
 }
 
 /// The routes of the manual.
-pub fn routes() -> Routes<Manual> {
+pub(crate) fn routes() -> Routes<Manual> {
     Routes::new([
         routes!(list_error_codes),
         routes!(get_error_code),
@@ -183,7 +183,7 @@ pub fn routes() -> Routes<Manual> {
 /// Every code with its cause, impact, remediation and next calls, as JSON or Markdown.
 #[utoipa::path(get, path = "/api/v1/errors/catalogue", tag = "manual", security(()),
     responses((status = 200, description = "The catalogue", content(
-        (CatalogueView = "application/json"), (String = "text/markdown")))))]
+        (ErrorCatalogueView = "application/json"), (String = "text/markdown")))))]
 async fn list_error_codes(State(manual): State<Manual>, headers: HeaderMap) -> Response {
     let pages = &manual.shared;
     let document =
@@ -196,14 +196,14 @@ async fn list_error_codes(State(manual): State<Manual>, headers: HeaderMap) -> R
     params(("code" = String, Path, example = "AUTH_001")),
     responses(
         (status = 200, description = "The page of the code", content(
-            (CodeView = "application/json"), (String = "text/markdown"))),
+            (ErrorCodeView = "application/json"), (String = "text/markdown"))),
         (status = 404, description = "Refused: API_016", body = botops_core::error::Problem)))]
 async fn get_error_code(
     State(manual): State<Manual>,
     Path(code): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    code_page(&manual, &code, &headers)
+    respond_code_page(&manual, &code, &headers)
 }
 
 /// One error code, by its short address
@@ -211,17 +211,17 @@ async fn get_error_code(
     params(("code" = String, Path, example = "AUTH_001")),
     responses(
         (status = 200, description = "The page of the code", content(
-            (CodeView = "application/json"), (String = "text/markdown"))),
+            (ErrorCodeView = "application/json"), (String = "text/markdown"))),
         (status = 404, description = "Refused: API_016", body = botops_core::error::Problem)))]
 async fn get_error_code_short(
     State(manual): State<Manual>,
     Path(code): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    code_page(&manual, &code, &headers)
+    respond_code_page(&manual, &code, &headers)
 }
 
-fn code_page(manual: &Manual, code: &str, headers: &HeaderMap) -> Result<Response, Error> {
+fn respond_code_page(manual: &Manual, code: &str, headers: &HeaderMap) -> Result<Response, Error> {
     let Some((json, markdown)) = manual.shared.codes.get(code.to_ascii_uppercase().as_str()) else {
         return Err(Error::new(Code::ErrorCodeUnknown).field(
             "code",
@@ -237,7 +237,7 @@ fn code_page(manual: &Manual, code: &str, headers: &HeaderMap) -> Result<Respons
 #[utoipa::path(get, path = "/api/openapi.json", tag = "manual", security(()),
     responses((status = 200, description = "This document", content_type = "application/json")))]
 async fn get_openapi(State(manual): State<Manual>, headers: HeaderMap) -> Response {
-    let api = manual.shared.api.get_or_init(|| Document::new(compact(API), "application/json"));
+    let api = manual.shared.api.get_or_init(|| Document::new(compact_json(API), "application/json"));
     api.respond(&headers, FRESH)
 }
 
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn the_served_document_is_the_kept_one_without_its_layout() {
         let kept: serde_json::Value = serde_json::from_str(API).unwrap();
-        assert_eq!(compact(API), serde_json::to_string(&kept).unwrap());
-        assert_eq!(compact(r#"{ "a \" b" : [ "\\" , 1 ] }"#), r#"{"a \" b":["\\",1]}"#);
+        assert_eq!(compact_json(API), serde_json::to_string(&kept).unwrap());
+        assert_eq!(compact_json(r#"{ "a \" b" : [ "\\" , 1 ] }"#), r#"{"a \" b":["\\",1]}"#);
     }
 }

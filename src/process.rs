@@ -1,11 +1,11 @@
-//! The process around the app: its log, its threads, its signals, and what it says in a terminal.
+//! The process around the app: its log, its threads, its signals.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::app::{App, StartError};
-use crate::settings::Settings;
+use crate::settings::{BOT_DATA_DIR, BOT_LOG_DIR, Settings};
+use crate::terminal::{report_failure, report_refusal};
 use botops_core::signals::{Asked, Signals};
 use botops_core::telemetry;
 
@@ -23,9 +23,9 @@ pub(crate) fn serve_until_signal(
     ) {
         Ok(logging) => logging,
         Err(error) => {
-            let setting =
-                if settings.log_dir.starts_with(&settings.data_dir) { "BOT_DATA_DIR" } else { "BOT_LOG_DIR" };
-            return refuse(&[format!(
+            let is_inside = settings.log_dir.starts_with(&settings.data_dir);
+            let setting = if is_inside { BOT_DATA_DIR.name } else { BOT_LOG_DIR.name };
+            return report_refusal(&[format!(
                 "{setting}: the folder cannot be used ({error}). Name a folder that this user can write."
             )]);
         }
@@ -34,34 +34,23 @@ pub(crate) fn serve_until_signal(
     let Ok(runtime) =
         tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()
     else {
-        return fail("the runtime could not be started");
+        return report_failure("the runtime could not be started");
     };
     let code = runtime.block_on(async {
         let mut signals = match Signals::catch() {
             Ok(signals) => signals,
-            Err(error) => return fail(&format!("signals cannot be caught ({error})")),
+            Err(error) => return report_failure(&format!("signals cannot be caught ({error})")),
         };
         let app = match App::start(settings).await {
             Ok(app) => app,
             Err(StartError::Part(error)) => {
                 let cause = error.cause_for_log().unwrap_or_default();
-                return refuse(&[format!("{error} ({cause})")]);
+                return report_refusal(&[format!("{error} ({cause})")]);
             }
-            Err(error) => return refuse(&[error.to_string()]),
+            Err(error) => return report_refusal(&[error.to_string()]),
         };
         ready(&app).await;
-        let code = loop {
-            tokio::select! {
-                asked = signals.next() => match asked {
-                    Asked::Stop => break ExitCode::SUCCESS,
-                    Asked::Reopen => {
-                        telemetry::reopen_logs();
-                        tracing::info!("the log files are opened anew");
-                    }
-                },
-                () = app.failed() => break ExitCode::FAILURE,
-            }
-        };
+        let code = wait_for_end(&app, &mut signals).await;
         last(&app).await;
         app.stop().await;
         code
@@ -71,19 +60,18 @@ pub(crate) fn serve_until_signal(
     code
 }
 
-/// A line on stdout; a closed pipe is the reader's choice.
-pub(crate) fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-pub(crate) fn fail(text: &str) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "botops: {text}");
-    ExitCode::FAILURE
-}
-
-pub(crate) fn refuse(lines: &[String]) -> ExitCode {
-    for line in lines {
-        let _ = writeln!(std::io::stderr(), "botops: {line}");
+/// Until a signal asks for the end or a part without which botops cannot work has failed.
+async fn wait_for_end(app: &App, signals: &mut Signals) -> ExitCode {
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Stop => return ExitCode::SUCCESS,
+                Asked::Reopen => {
+                    telemetry::reopen_logs();
+                    tracing::info!("the log files are opened anew");
+                }
+            },
+            () = app.failed() => return ExitCode::FAILURE,
+        }
     }
-    ExitCode::from(2)
 }

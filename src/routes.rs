@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::ask::{self, Ask};
+use crate::ask::{self, AskService};
+use crate::handles::FeatureHandles;
 use crate::manual;
 use crate::manual::Manual;
 use crate::mcp::{self, McpOptions};
-use crate::ops::Ops;
 use botops_core::error::{Code, Error, Problem};
 use botops_http::{self, Inside, Table};
 use botops_server::{bots, configs, health, overview, performance, workflows};
@@ -45,11 +45,11 @@ const DOCS: &str = "/api/docs";
         (name = "manual", description = "Open pages: this document and the error catalogue."),
     ),
 )]
-struct Api;
+struct ApiDocument;
 
 /// From where MCP clients may come, beside this machine, and when they have to go.
 #[derive(Debug)]
-pub struct Reach {
+pub struct McpAccess {
     /// Host names.
     pub hosts: Vec<String>,
     /// Origins of pages.
@@ -62,26 +62,26 @@ pub struct Reach {
 ///
 /// # Errors
 /// [`Code::Internal`] when a page of the manual cannot be rendered, which is a defect.
-pub fn build(ops: &Ops, reach: Reach) -> Result<(Router, Table), Error> {
+pub fn build(handles: &FeatureHandles, access: McpAccess) -> Result<(Router, Table), Error> {
     let operations = Table::read(OPERATIONS);
     let router = Router::new()
         .merge(manual::routes().serve(Manual::new()?))
-        .merge(health::routes().serve(ops.health.clone()))
-        .merge(overview::routes().serve(ops.overview.clone()))
-        .merge(performance::routes().serve(ops.performance.clone()))
-        .merge(configs::routes().serve(ops.configs.clone()))
-        .merge(bots::routes().serve(ops.control.clone()))
-        .merge(workflows::routes().serve(ops.workflows.clone()));
+        .merge(health::routes().serve(handles.health.clone()))
+        .merge(overview::routes().serve(handles.overview.clone()))
+        .merge(performance::routes().serve(handles.performance.clone()))
+        .merge(configs::routes().serve(handles.configs.clone()))
+        .merge(bots::routes().serve(handles.control.clone()))
+        .merge(workflows::routes().serve(handles.workflows.clone()));
     // What is asked in plain words is answered through the features' own routes.
     let inside = Inside::new(router.clone(), &operations);
-    let router = router.merge(ask::routes().serve(Ask::new(inside)));
+    let router = router.merge(ask::routes().serve(AskService::new(inside)));
     let mcp = mcp::router(McpOptions {
         inside: Inside::new(router.clone(), &operations),
-        bots: ops.bots.clone(),
-        events: ops.events.clone(),
-        hosts: reach.hosts,
-        origins: reach.origins,
-        stopping: reach.stopping,
+        bots: handles.bots.clone(),
+        events: handles.events.clone(),
+        hosts: access.hosts,
+        origins: access.origins,
+        stopping: access.stopping,
     });
     let router = router.merge(mcp);
     let docs = SwaggerUi::new(DOCS).config(Config::from("/api/openapi.json"));
@@ -95,7 +95,7 @@ pub fn build(ops: &Ops, reach: Reach) -> Result<(Router, Table), Error> {
 /// The finished API document (OpenAPI 3.1). Needs no handle and is the same for every start, so it is kept as a file
 /// and served from there: this is what the file is held to.
 pub fn document() -> Value {
-    let mut api = Api::openapi();
+    let mut api = ApiDocument::openapi();
     api.merge(manual::routes().describe());
     api.merge(health::routes().describe());
     api.merge(performance::routes().describe());
@@ -137,7 +137,7 @@ fn finish(document: &mut Value) {
         "responses": {"200": {"description": "The part"}},
     }});
     let Some(paths) = document["paths"].as_object_mut() else { return };
-    paths.insert(mcp::PATH.to_owned(), mcp_operation());
+    paths.insert(mcp::MCP_PATH.to_owned(), mcp_operation());
     paths.insert(DOCS.to_owned(), docs.clone());
     paths.insert(format!("{DOCS}/"), docs);
     paths.insert(format!("{DOCS}/{{*asset}}"), asset);

@@ -6,9 +6,13 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Ask, AskView, TEXT_MAX};
+use super::service::AskService;
+use super::views::AskView;
 use botops_core::error::{Code, Error, Problem};
 use botops_http::{self, Actor, Json, Routes, routes};
+
+/// Longest text that is read: a question, not a document.
+const TEXT_MAX: usize = 500;
 
 /// A question or a request in plain words.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -20,7 +24,7 @@ struct AskRequest {
 }
 
 /// The routes of plain language.
-pub fn routes() -> Routes<Ask> {
+pub(crate) fn routes() -> Routes<AskService> {
     Routes::new([routes!(ask)])
 }
 
@@ -45,18 +49,18 @@ pub fn routes() -> Routes<Ask> {
         (status = 413, description = "Refused: API_004", body = Problem),
         (status = 415, description = "Refused: API_005", body = Problem)))]
 async fn ask(
-    State(ask): State<Ask>,
+    State(ask): State<AskService>,
     actor: Actor,
     headers: HeaderMap,
     Json(request): Json<AskRequest>,
 ) -> Result<Response, Error> {
-    let text = checked(&request.text)?;
-    let view = Box::pin(ask.ask(&actor, &text, host(&headers))).await;
+    let text = check_text(&request.text)?;
+    let view = Box::pin(ask.ask(&actor, &text, host_of(&headers))).await;
     Ok(botops_http::json(&view))
 }
 
 /// The text without anything invisible, when it has a length that can be a question.
-pub(super) fn checked(text: &str) -> Result<String, Error> {
+fn check_text(text: &str) -> Result<String, Error> {
     let clean = botops_core::text::clean(text.trim(), TEXT_MAX + 1);
     let count = clean.chars().count();
     if clean.trim().is_empty() || count > TEXT_MAX {
@@ -70,7 +74,7 @@ pub(super) fn checked(text: &str) -> Result<String, Error> {
 }
 
 /// Where the asker reached botops, for the commands; never anything that could be more than a host.
-fn host(headers: &HeaderMap) -> &str {
+fn host_of(headers: &HeaderMap) -> &str {
     let given = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_plain =
         given.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-' | '[' | ']'));

@@ -9,14 +9,15 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::{AskView, spoken};
+use super::spoken;
+use super::views::AskView;
 
 /// Above the server's own deadline, so that its answer is what is read.
 const DEADLINE: Duration = Duration::from_secs(40);
 
 /// What `botops ask` can be told.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct AskFlags {
+pub(crate) struct AskOptions {
     /// The question or request, in plain words
     #[arg(required = true, num_args = 1..)]
     text: Vec<String>,
@@ -35,8 +36,8 @@ pub(crate) struct AskFlags {
 }
 
 /// Asks the server and prints what it says with `say`; failures go to `complain`.
-pub(crate) fn run(
-    flags: &AskFlags,
+pub(crate) fn run_client(
+    flags: &AskOptions,
     default_url: String,
     default_key: Option<SecretString>,
     say: impl Fn(&str),
@@ -51,7 +52,7 @@ pub(crate) fn run(
         complain("The runtime could not be started.");
         return ExitCode::FAILURE;
     };
-    let body = match runtime.block_on(send(&url, &key, &flags.text.join(" "))) {
+    let body = match runtime.block_on(post_question(&url, &key, &flags.text.join(" "))) {
         Ok(body) => body,
         Err(problem) => {
             complain(&problem);
@@ -62,11 +63,11 @@ pub(crate) fn run(
         say(&serde_json::to_string_pretty(&body).unwrap_or_default());
     }
     let Ok(view) = serde_json::from_value::<AskView>(body) else {
-        complain(&format!("{} did not answer as botops does; check --url.", shown(&url)));
+        complain(&format!("{} did not answer as botops does; check --url.", shown_server(&url)));
         return ExitCode::FAILURE;
     };
     if !flags.json {
-        say(&rendered(&view, flags.explain));
+        say(&rendered_answer(&view, flags.explain));
     }
     if view.refused.is_some() {
         ExitCode::from(4)
@@ -79,7 +80,7 @@ pub(crate) fn run(
     }
 }
 
-async fn send(url: &str, key: &SecretString, text: &str) -> Result<Value, String> {
+async fn post_question(url: &str, key: &SecretString, text: &str) -> Result<Value, String> {
     botops_server::bots::install_tls_provider();
     let client = reqwest::Client::builder()
         .timeout(DEADLINE)
@@ -94,7 +95,7 @@ async fn send(url: &str, key: &SecretString, text: &str) -> Result<Value, String
         .json(&json!({"text": text}))
         .send()
         .await;
-    let shown = shown(url);
+    let shown = shown_server(url);
     let response = sent.map_err(|error| {
         let what = if error.is_connect() { "nothing listens there" } else { "no answer came" };
         format!("{shown}: {what}. Start botops (`botops demo` or `botops serve`), or give --url.")
@@ -110,7 +111,7 @@ async fn send(url: &str, key: &SecretString, text: &str) -> Result<Value, String
 }
 
 /// A server by its host and port; what else stands in an address may be a password.
-fn shown(url: &str) -> String {
+fn shown_server(url: &str) -> String {
     let host = url.parse::<reqwest::Url>().ok().and_then(|url| {
         let port = url.port_or_known_default()?;
         Some(format!("{}:{port}", url.host_str()?))
@@ -118,7 +119,7 @@ fn shown(url: &str) -> String {
     host.unwrap_or_else(|| "The server".to_owned())
 }
 
-fn rendered(view: &AskView, explain: bool) -> String {
+fn rendered_answer(view: &AskView, explain: bool) -> String {
     let mut text = String::new();
     let mut line = |part: &str| {
         text.push_str(part);
@@ -152,7 +153,7 @@ fn rendered(view: &AskView, explain: bool) -> String {
         line(&format!("{} {}", problem.error_code, problem.cause));
         line(&problem.remediation);
     }
-    if let Some(said) = spoken::line(view) {
+    if let Some(said) = spoken::first_line(view) {
         line(&said);
         line("");
     }

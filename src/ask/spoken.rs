@@ -1,16 +1,16 @@
 //! The one line a person wants first, made from an answer: how it is, and why it does not trade.
 //!
-//! Every word of it stands in the answer below it. Deliberately absent: a judgement of its own.
+//! Every word of it stands in the answer below it.
 
 use serde_json::Value;
 
-use super::AskView;
+use super::views::AskView;
 
 /// Longest line; reasons come from the bot and may be of any length.
 const LINE_MAX: usize = 600;
 
 /// The line, for the questions that have one.
-pub(super) fn line(view: &AskView) -> Option<String> {
+pub(super) fn first_line(view: &AskView) -> Option<String> {
     let answer = view.answer.as_ref()?;
     let said = match view.intent.as_deref()? {
         "summary" => summary(answer)?,
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     fn said(intent: &str, answer: Value) -> Option<String> {
-        line(&AskView { intent: Some(intent.to_owned()), answer: Some(answer), ..AskView::default() })
+        first_line(&AskView { intent: Some(intent.to_owned()), answer: Some(answer), ..AskView::default() })
     }
 
     #[test]

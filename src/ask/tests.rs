@@ -1,32 +1,36 @@
-//! The readings of plain texts, judged without a server: what a text comes to, and that it stays so.
+//! What plain texts come to, read without a server, and that it stays so.
 
 use chrono::NaiveDate;
 use serde_json::json;
 
-use super::*;
+use super::context::AskContext;
+use super::service::{SHIPPED_WORKFLOWS, collect_leaves};
+use super::shell_command::quoted;
+use super::understanding::understand;
+use super::views::AskView;
 
-fn world() -> World {
+fn context() -> AskContext {
     let config = json!({
         "trading": {"mode": "paper", "hours": {"start_time": "09:30", "end_time": "16:00", "timezone": "America/New_York"}},
         "risk_management": {"max_position_pct": 5.0, "max_daily_loss_pct": 3.0, "max_consecutive_losses": 3, "stop_loss_pct": 2.0, "risk_reward_ratio": 2.0},
         "order_management": {"max_slippage_pct": 0.5, "poll_interval_seconds": 15},
     });
-    let mut world = World {
+    let mut context = AskContext {
         workflows: SHIPPED_WORKFLOWS.map(str::to_owned).into(),
         components: ["bot", "broker_session", "store", "config_sync", "audit_chain"]
             .map(str::to_owned)
             .into(),
         etag: Some("\"v17-3fa9c1d2\"".to_owned()),
         symbols: ["SPY", "TSLA"].map(str::to_owned).into(),
-        ..World::default()
+        ..AskContext::default()
     };
-    leaves(&config, String::new(), &mut world.config);
-    world
+    collect_leaves(&config, String::new(), &mut context.config);
+    context
 }
 
 fn reading(text: &str) -> AskView {
     let wednesday = NaiveDate::from_ymd_opt(2025, 11, 19).expect("it is a date");
-    understand(text, &world(), wednesday, "127.0.0.1:8000")
+    understand(text, &context(), wednesday, "127.0.0.1:8000")
 }
 
 /// `intent`, `?` for ambiguous, `!` for refused.

@@ -6,13 +6,13 @@ use clap::Parser;
 
 #[derive(Debug, Parser)]
 #[command(name = "paperbot", version, about = "A small trading process on paper, beside which botops stands")]
-struct CommandLine {
+struct PaperbotCommandLine {
     #[command(flatten)]
     options: botops_paperbot::Options,
 }
 
 fn main() -> ExitCode {
-    match CommandLine::try_parse() {
+    match PaperbotCommandLine::try_parse() {
         Ok(given) => botops_paperbot::main(given.options),
         Err(error) => botops_paperbot::command_line::end_with(&error, "paperbot"),
     }

@@ -4,7 +4,7 @@ use rmcp::ErrorData;
 use rmcp::model::{CacheScope, ErrorCode, ReadResourceResult, Resource, ResourceContents, ResourceTemplate};
 use serde_json::Value;
 
-use super::rpc;
+use super::results::rpc_error;
 use botops_http::{Actor, Call, Inside};
 
 const JSON: &str = "application/json";
@@ -12,7 +12,7 @@ const JSON: &str = "application/json";
 /// What a client may keep a read for: the state is new every second.
 const FRESH_MS: u64 = 1_000;
 
-pub(super) fn fixed() -> Vec<Resource> {
+pub(super) fn fixed_resources() -> Vec<Resource> {
     vec![
         Resource::new("bot://summary", "summary")
             .with_description("The bot at a glance, most important first")
@@ -23,7 +23,7 @@ pub(super) fn fixed() -> Vec<Resource> {
     ]
 }
 
-pub(super) fn templates() -> Vec<ResourceTemplate> {
+pub(super) fn resource_templates() -> Vec<ResourceTemplate> {
     let template = |uri: &str, name: &str, what: &str| {
         ResourceTemplate::new(uri, name).with_description(what).with_mime_type(JSON)
     };
@@ -34,8 +34,12 @@ pub(super) fn templates() -> Vec<ResourceTemplate> {
     ]
 }
 
-pub(super) async fn read(inside: &Inside, actor: &Actor, uri: &str) -> Result<ReadResourceResult, ErrorData> {
-    let Some(path) = path(uri) else {
+pub(super) async fn read_resource(
+    inside: &Inside,
+    actor: &Actor,
+    uri: &str,
+) -> Result<ReadResourceResult, ErrorData> {
+    let Some(path) = path_of(uri) else {
         let known =
             "bot://summary, bot://whoami, bot://state/{section}, bot://errors/{code}, bot://workflows/{id}";
         return Err(ErrorData::new(
@@ -44,7 +48,7 @@ pub(super) async fn read(inside: &Inside, actor: &Actor, uri: &str) -> Result<Re
             Some(serde_json::json!({"uri": botops_core::text::clean(uri, 200)})),
         ));
     };
-    let answer = inside.call(actor, Call::get(path)).await.map_err(|problem| rpc(&problem))?;
+    let answer = inside.call(actor, Call::get(path)).await.map_err(|problem| rpc_error(&problem))?;
     let text = match answer.body {
         Value::String(text) => text,
         body => body.to_string(),
@@ -54,7 +58,7 @@ pub(super) async fn read(inside: &Inside, actor: &Actor, uri: &str) -> Result<Re
 }
 
 /// The read behind a name; a name's part is one plain word, so it cannot leave its place in the path.
-fn path(uri: &str) -> Option<String> {
+fn path_of(uri: &str) -> Option<String> {
     let rest = uri.strip_prefix("bot://")?;
     match rest.split_once('/') {
         None if rest == "summary" => Some("/api/v1/summary".to_owned()),
@@ -82,8 +86,8 @@ mod tests {
 
     #[test]
     fn names_become_reads_and_nothing_else() {
-        assert_eq!(path("bot://state/positions").as_deref(), Some("/api/v1/state?fields=positions"));
-        assert_eq!(path("bot://errors/AUTH_001").as_deref(), Some("/api/v1/errors/catalogue/AUTH_001"));
+        assert_eq!(path_of("bot://state/positions").as_deref(), Some("/api/v1/state?fields=positions"));
+        assert_eq!(path_of("bot://errors/AUTH_001").as_deref(), Some("/api/v1/errors/catalogue/AUTH_001"));
         for uri in [
             "bot://",
             "bot://other",
@@ -92,7 +96,7 @@ mod tests {
             "bot://workflows/..",
             "file:///etc/passwd",
         ] {
-            assert_eq!(path(uri), None, "{uri}");
+            assert_eq!(path_of(uri), None, "{uri}");
         }
     }
 }

@@ -8,15 +8,15 @@ use rmcp::ErrorData;
 use rmcp::model::{CreateTaskResult, DetailedTask, GetTaskResult, JsonObject, Task, TaskPayload, TaskStatus};
 use serde_json::{Value, json};
 
-use super::{completed, rpc};
+use super::results::{completed_result, rpc_error};
 use botops_http::{Actor, Call, Inside};
 
 /// A run's answer as the task that was begun; `None` when the answer is no run.
-pub(super) fn begun(answer: &Value) -> Option<CreateTaskResult> {
-    Some(CreateTaskResult::new(task(answer)?))
+pub(super) fn begun_task(answer: &Value) -> Option<CreateTaskResult> {
+    Some(CreateTaskResult::new(task_of(answer)?))
 }
 
-fn task(run: &Value) -> Option<Task> {
+fn task_of(run: &Value) -> Option<Task> {
     let id = run["run_id"].as_str()?;
     let time = |names: &[&str]| {
         let found = names.iter().find_map(|name| run[*name].as_str());
@@ -42,24 +42,24 @@ fn task(run: &Value) -> Option<Task> {
 const RESULT_TOKENS: usize = 1_000;
 
 /// How a run stands, as a task.
-pub(super) async fn get(inside: &Inside, actor: &Actor, id: &str) -> Result<GetTaskResult, ErrorData> {
+pub(super) async fn read_task(inside: &Inside, actor: &Actor, id: &str) -> Result<GetTaskResult, ErrorData> {
     let path = format!("{}?budget_tokens={RESULT_TOKENS}", run_path(id)?);
-    let run = inside.call(actor, Call::get(path)).await.map_err(|problem| rpc(&problem))?.body;
-    let Some(task) = task(&run) else {
+    let run = inside.call(actor, Call::get(path)).await.map_err(|problem| rpc_error(&problem))?.body;
+    let Some(task) = task_of(&run) else {
         return Err(ErrorData::internal_error("the run cannot be read", None));
     };
-    Ok(GetTaskResult::new(DetailedTask::new(task, payload(&run))))
+    Ok(GetTaskResult::new(DetailedTask::new(task, task_payload(&run))))
 }
 
 /// A run that ended badly is a completed task whose result is an error: the agent must see why.
-fn payload(run: &Value) -> TaskPayload {
+fn task_payload(run: &Value) -> TaskPayload {
     if run["terminal"] != Value::Bool(true) {
         return TaskPayload::Working;
     }
     if run["state"] == json!("cancelled") {
         return TaskPayload::Cancelled;
     }
-    let mut result = completed(run.clone());
+    let mut result = completed_result(run.clone());
     result.is_error = Some(run["state"] != json!("succeeded"));
     let result = match serde_json::to_value(result) {
         Ok(Value::Object(result)) => result,
@@ -69,10 +69,10 @@ fn payload(run: &Value) -> TaskPayload {
 }
 
 /// Asks a run to end.
-pub(super) async fn cancel(inside: &Inside, actor: &Actor, id: &str) -> Result<(), ErrorData> {
+pub(super) async fn cancel_task(inside: &Inside, actor: &Actor, id: &str) -> Result<(), ErrorData> {
     let path = format!("{}/cancel", run_path(id)?);
     let call = Call::with_body(Method::POST, path, None);
-    inside.call(actor, call).await.map(|_| ()).map_err(|problem| rpc(&problem))
+    inside.call(actor, call).await.map(|_| ()).map_err(|problem| rpc_error(&problem))
 }
 
 /// Ids are plain; anything else is no task of ours.

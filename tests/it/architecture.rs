@@ -20,11 +20,13 @@ const SERVER: &[&[&str]] = &[
 /// The modules of the program, likewise.
 const PROGRAM: &[&[&str]] = &[
     &["settings"],
-    &["ops"],
+    &["handles"],
+    &["wiring"],
     &["manual"],
     &["mcp", "ask"],
     &["routes"],
     &["app"],
+    &["terminal"],
     &["process"],
     &["demo"],
     &["cli"],
@@ -159,6 +161,9 @@ impl<'ast> Visit<'ast> for UsedPaths {
             syn::visit::visit_item(self, item);
         }
     }
+
+    /// `pub(super)` says who sees an item, not what it uses.
+    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
         let is_public = !matches!(item.vis, syn::Visibility::Inherited);

@@ -121,22 +121,14 @@ fn every_next_action_of_the_catalogue_is_a_documented_call() {
 }
 
 #[test]
-fn every_setting_stands_in_the_example_and_in_its_page() {
-    let text = std::fs::read_to_string(at("src/settings.rs")).unwrap();
-    let code = text.split("#[cfg(test)]").next().unwrap();
-    let mut names = BTreeSet::new();
-    for (index, _) in code.match_indices("\"BOT_") {
-        let name: String =
-            code[index + 1..].chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
-        names.insert(name);
-    }
-    let example = std::fs::read_to_string(at(".env.example")).unwrap();
+fn the_documents_of_the_settings_are_the_kept_ones() {
+    assert_kept(".env.example", &botops::settings::env_example());
+    let (begin, end) = ("<!-- settings: begin -->\n", "<!-- settings: end -->\n");
     let page = std::fs::read_to_string(at("docs/settings.md")).unwrap();
-    let missing: Vec<_> = names
-        .iter()
-        .filter(|name| !example.contains(name.as_str()) || !page.contains(name.as_str()))
-        .collect();
-    assert!(missing.is_empty(), "not in .env.example or docs/settings.md: {missing:?}");
+    let (head, rest) = page.split_once(begin).expect("the page has a place for the table");
+    let (_, tail) = rest.split_once(end).expect("the place has an end");
+    let table = botops::settings::settings_table();
+    assert_kept("docs/settings.md", &format!("{head}{begin}{table}{end}{tail}"));
 }
 
 /// utoipa keeps one schema a name: of two types with one name the document would show either.

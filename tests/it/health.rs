@@ -321,7 +321,7 @@ async fn hanging_panicking_and_endless_checks_move_nobody_elses_clock() {
         add(&botops, &external(&format!("hangs-{index}"), &hanging.base)).await;
     }
     add(&botops, &external("endless", &endless.base)).await;
-    let health = &botops.app.ops().health;
+    let health = &botops.app.handles().health;
     health.add_source("panics", Criticality::Optional, &[], Arc::new(|| panic!("a defect in a check")));
     let runs: Arc<Mutex<Vec<Instant>>> = Arc::default();
     let noted = runs.clone();
@@ -615,7 +615,7 @@ async fn recovery_runs_the_workflow_and_the_check_has_the_last_word() {
     let botops = beside(&bot, &folder, &[]).await;
     let ran: Arc<Mutex<Vec<String>>> = Arc::default();
     let log = ran.clone();
-    botops.app.ops().health.set_runner(WorkflowRunner {
+    botops.app.handles().health.set_runner(WorkflowRunner {
         describe: Arc::new(|_| Box::pin(async { None })),
         run: Arc::new(move |run| {
             log.lock().unwrap().push(run.workflow);

@@ -62,7 +62,7 @@ fn publish_failure(botops: &Running, message: &str) -> u64 {
         source: "bot:scripted".to_owned(),
         ..NewEvent::own(EventKind::Error, Severity::Medium, message, Value::Null)
     };
-    botops.app.ops().events.publish(event)
+    botops.app.handles().events.publish(event)
 }
 
 #[tokio::test]
@@ -318,7 +318,7 @@ async fn events_are_read_on_from_a_cursor_and_waited_for() {
     let path = format!("/api/v1/events?after={cursor}&wait=20s&kind=error");
     let (waited, seq) = tokio::join!(botops.get(&path), async {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        botops.app.ops().events.publish(NewEvent::own(
+        botops.app.handles().events.publish(NewEvent::own(
             EventKind::Order,
             Severity::Low,
             "not it",

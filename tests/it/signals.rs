@@ -125,7 +125,7 @@ async fn a_bot_opens_all_its_logs_anew_at_hup_and_trades_on() {
     let again =
         || async { aside.iter().all(|(file, _)| std::fs::metadata(file).is_ok_and(|file| file.len() > 0)) };
     until("all logs go on under their names", Duration::from_secs(60), again).await;
-    assert_eq!(bot.state().await.boot_epoch, started, "it is the same life");
+    assert_eq!(bot.state().await.boot_epoch, started, "it is the same process");
     // No line was lost or written twice at the change: the numbers go on.
     let health = bot.data().join("logs/health_check.log");
     let numbers =

@@ -85,7 +85,7 @@ async fn event_of(stream: &mut Stream, message: &str) -> Value {
 
 fn publish(botops: &Running, message: &str) -> u64 {
     let event = NewEvent::own(EventKind::Lifecycle, Severity::Low, message, Value::Null);
-    botops.app.ops().events.publish(event)
+    botops.app.handles().events.publish(event)
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use botops::app::App;
-use botops::settings::{Settings, Sources};
+use botops::settings::{SettingSources, Settings};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ impl Running {
             ("BOT_IPC_SOCKET".to_owned(), folder.join("bot.sock").display().to_string()),
         ];
         values.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let settings = Settings::check(&Sources::of(values)).expect("the test's settings can be used");
+        let settings = Settings::check(&SettingSources::of(values)).expect("the test's settings can be used");
         let app = App::start(settings).await.expect("botops starts");
         let base = format!("http://{}", app.address());
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());

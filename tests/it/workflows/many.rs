@@ -59,7 +59,7 @@ async fn a_lock_is_free_after_every_run_however_it_ends() {
     // Nothing is left that is not over.
     let counted = running
         .app
-        .ops()
+        .handles()
         .store
         .read(|connection| {
             Ok(connection

@@ -1,0 +1,77 @@
+//! What concepts alone cannot say of a text: the `when` of rules.
+
+use crate::ask::concept::WordConcept as C;
+use crate::ask::parsed_text::ParsedText;
+
+/// Whether the text speaks of "today" and not of what is over.
+pub(super) fn is_about_now(asked: &ParsedText) -> bool {
+    let today =
+        asked.slots.period.is_none_or(|period| period.from == asked.today && period.to == asked.today);
+    today && !asked.words.iter().any(|word| word.lower == "did" || word.lower.contains("did "))
+}
+
+pub(super) fn is_about_past(asked: &ParsedText) -> bool {
+    asked.slots.period.is_some() && !is_about_now(asked)
+}
+
+pub(super) fn is_question(asked: &ParsedText) -> bool {
+    asked.is_question
+}
+
+pub(super) fn is_order(asked: &ParsedText) -> bool {
+    !asked.is_question
+}
+
+/// "Why was TSLA sold": about one deal that was done, not about deals that are not.
+pub(super) fn asks_about_a_deal(asked: &ParsedText) -> bool {
+    !asked.slots.symbols.is_empty()
+        && !asked.has(C::Not)
+        && asked.words.iter().any(|word| matches!(word.lower.as_str(), "sold" | "bought" | "buy" | "sell"))
+        && asked.has(C::Past)
+        && asked.is_question
+}
+
+/// "How is trading today": wants to know how it went.
+pub(super) fn asks_how(asked: &ParsedText) -> bool {
+    asked.is_question
+        && asked.words.first().is_some_and(|word| matches!(word.lower.as_str(), "how" | "how is"))
+}
+
+pub(super) fn asks_since_when(asked: &ParsedText) -> bool {
+    asked.words.iter().any(|word| word.lower == "uptime")
+}
+
+/// About the bot as a whole, as it is now.
+pub(super) fn asks_about_it_all(asked: &ParsedText) -> bool {
+    let why_no_trade = asked.has(C::Trade) && asked.has(C::Why);
+    is_about_now(asked) && !why_no_trade && !asks_since_when(asked) && !is_about_a_part(asked)
+}
+
+/// About a component other than the bot itself.
+pub(super) fn is_about_a_part(asked: &ParsedText) -> bool {
+    asked.slots.component.as_deref().is_some_and(|id| !matches!(id, "bot" | "api_server"))
+}
+
+/// Whether a word says that something is in the way, not just "why".
+pub(super) fn hinders(asked: &ParsedText) -> bool {
+    const PLAIN: &[&str] = &["why", "how come", "reason", "cause", "because", "what for"];
+    asked.words.iter().any(|word| word.is(C::Why) && !PLAIN.contains(&word.lower.as_str()))
+}
+
+pub(super) fn has_key(asked: &ParsedText) -> bool {
+    !asked.slots.keys.is_empty()
+}
+
+pub(super) fn has_component(asked: &ParsedText) -> bool {
+    asked.slots.component.is_some()
+}
+
+pub(super) fn has_workflow(asked: &ParsedText) -> bool {
+    asked.slots.workflow.is_some()
+}
+
+/// "export the logs" is its workflow; "check health" is a look unless the workflow is meant by its id.
+pub(super) fn names_workflow(asked: &ParsedText) -> bool {
+    let is_check = asked.slots.workflow.as_deref() == Some("check-health");
+    asked.slots.workflow.is_some() && (!is_check || asked.slots.workflow_is_exact) && !asked.is_question
+}

@@ -1,0 +1,45 @@
+//! Commands to the bot, and requests that may mean several of them.
+
+use serde_json::{Map, Value, json};
+
+use super::config_calls::end_trial;
+use super::workflow_calls::cancel_workflow;
+use crate::ask::context::AskContext;
+use crate::ask::parsed_text::ParsedText;
+use crate::ask::plan::{AskPlan, planned_call};
+
+pub(super) fn control_call(verb: &str, asked: &ParsedText, symbols: &[String]) -> AskPlan {
+    let mut body = Map::from_iter([("reason".to_owned(), json!(asked.reason()))]);
+    if !symbols.is_empty() {
+        body.insert("symbols".to_owned(), json!(symbols));
+    }
+    let call = |suffix: &str| {
+        planned_call("POST", format!("/api/v1/control/{verb}{suffix}"), Some(Value::Object(body.clone())))
+    };
+    AskPlan::Change { preview: call("?dry_run=true"), real: call("") }
+}
+
+pub(super) fn choose_stop(asked: &ParsedText, _: &AskContext) -> AskPlan {
+    AskPlan::Choose(vec![
+        ("pause", "open no new positions; exits go on", control_call("pause", asked, &[])),
+        ("flatten", "close every position at the market and open none", control_call("flatten", asked, &[])),
+        (
+            "shutdown",
+            "end the bot's process; positions and orders stay",
+            control_call("shutdown", asked, &[]),
+        ),
+    ])
+}
+
+pub(super) fn choose_cancel(asked: &ParsedText, context: &AskContext) -> AskPlan {
+    let mut options =
+        vec![("cancel_orders", "cancel the open orders", control_call("cancel-orders", asked, &[]))];
+    if context.trial.is_some() {
+        options.push(("config_cancel", "end the config trial and go back", end_trial("cancel", context)));
+    }
+    if context.running.is_some() {
+        options.push(("workflow_cancel", "cancel the workflow that runs", cancel_workflow(asked, context)));
+    }
+    options.push(("pause", "open no new positions", control_call("pause", asked, &[])));
+    AskPlan::Choose(options)
+}

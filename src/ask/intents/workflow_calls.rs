@@ -1,0 +1,90 @@
+//! Running, following and cancelling workflows.
+
+use chrono::{DateTime, Duration, NaiveDate, Utc};
+use serde_json::{Map, json};
+
+use crate::ask::concept::WordConcept as C;
+use crate::ask::context::AskContext;
+use crate::ask::parsed_text::ParsedText;
+use crate::ask::plan::{AskPlan, planned_call, read_call};
+use crate::ask::slots::AskedPeriod;
+
+pub(super) fn run_workflow(asked: &ParsedText, context: &AskContext) -> AskPlan {
+    match &asked.slots.workflow {
+        Some(id) => execute_workflow(id, asked, context),
+        None => AskPlan::Choose(vec![
+            ("workflow_run", "restart the bot and check it", execute_workflow("restart-bot", asked, context)),
+            (
+                "workflow_run",
+                "find out whether everything works",
+                execute_workflow("check-health", asked, context),
+            ),
+            ("workflow_run", "bundle the logs", execute_workflow("export-logs", asked, context)),
+            ("workflows_list", "see every workflow first", read_call("/api/v1/workflows")),
+        ]),
+    }
+}
+
+pub(super) fn execute_workflow(id: &str, asked: &ParsedText, context: &AskContext) -> AskPlan {
+    let mut params = Map::new();
+    let takes = |name: &str| {
+        context.parameters.iter().any(|(known, names)| known == id && names.iter().any(|known| known == name))
+    };
+    // What the text itself says; anything else a workflow wants is named by the dry run.
+    if takes("reason") {
+        params.insert("reason".to_owned(), json!(asked.reason()));
+    }
+    if takes("from") && takes("to") {
+        let (from, to) = period_range(asked, context);
+        params.insert("from".to_owned(), json!(from));
+        params.insert("to".to_owned(), json!(to));
+    }
+    let body = json!({"params": params});
+    let call = |suffix: &str| {
+        planned_call("POST", format!("/api/v1/workflows/{id}/execute{suffix}"), Some(body.clone()))
+    };
+    AskPlan::Change { preview: call("?dry_run=true"), real: call("") }
+}
+
+/// The period of the text as instants; the day up to now when it names none.
+pub(super) fn period_range(asked: &ParsedText, context: &AskContext) -> (DateTime<Utc>, DateTime<Utc>) {
+    let midnight = |day: NaiveDate| day.and_hms_opt(0, 0, 0).map(|time| time.and_utc());
+    match asked.slots.period {
+        Some(AskedPeriod { hours: Some(hours), .. }) => {
+            (context.now - Duration::hours(i64::from(hours)), context.now)
+        }
+        Some(AskedPeriod { from, to, .. }) => {
+            let end = to.succ_opt().and_then(midnight).unwrap_or(context.now);
+            (midnight(from).unwrap_or(context.now), end.min(context.now))
+        }
+        None => (context.now - Duration::hours(24), context.now),
+    }
+}
+
+pub(super) fn workflow_status(asked: &ParsedText, context: &AskContext) -> AskPlan {
+    if let Some(run) = &asked.slots.id {
+        return read_call(format!("/api/v1/workflows/runs/{run}"));
+    }
+    let spoken_of = [(C::Restart, "restart-bot"), (C::Export, "export-logs")]
+        .into_iter()
+        .find(|(concept, id)| asked.has(*concept) && context.workflows.iter().any(|known| known == id));
+    if let Some(id) = asked.slots.workflow.as_deref().or(spoken_of.map(|(_, id)| id)) {
+        return read_call(format!("/api/v1/workflows/{id}/status"));
+    }
+    match &context.running {
+        Some(run) => read_call(format!("/api/v1/workflows/runs/{run}")),
+        None => read_call("/api/v1/workflows"),
+    }
+}
+
+pub(super) fn cancel_workflow(asked: &ParsedText, context: &AskContext) -> AskPlan {
+    let Some(run) = asked.slots.id.as_ref().or(context.running.as_ref()) else {
+        return AskPlan::Impossible(
+            "No workflow runs right now. `show the workflows` lists them with their last runs.",
+        );
+    };
+    AskPlan::Change {
+        preview: planned_call("GET", format!("/api/v1/workflows/runs/{run}"), None),
+        real: planned_call("POST", format!("/api/v1/workflows/runs/{run}/cancel"), None),
+    }
+}

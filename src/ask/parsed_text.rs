@@ -1,0 +1,134 @@
+//! A text, taken apart: its words, its values, and whether it asks or tells.
+
+use chrono::NaiveDate;
+
+use super::concept::WordConcept;
+use super::context::AskContext;
+use super::slots::{SlotValues, read_slots};
+use super::spelling::split_pieces;
+use super::vocabulary::read_words;
+use super::word::AskWord;
+use super::word_lists::WordList;
+
+/// A text, taken apart.
+#[derive(Debug, Clone)]
+pub(super) struct ParsedText {
+    pub(super) text: String,
+    pub(super) words: Vec<AskWord>,
+    pub(super) slots: SlotValues,
+    pub(super) is_question: bool,
+    pub(super) today: NaiveDate,
+}
+
+impl ParsedText {
+    /// Takes a text apart.
+    pub(super) fn parse(text: &str, context: &AskContext, today: NaiveDate) -> Self {
+        let pieces = split_pieces(text);
+        let mut words = read_words(&pieces);
+        let slots = read_slots(&mut words, context, today);
+        let is_question = is_question(text, &pieces, &words);
+        Self { text: text.to_owned(), words, slots, is_question, today }
+    }
+
+    /// Whether a word that is no value may stand for the concept.
+    pub(super) fn has(&self, concept: WordConcept) -> bool {
+        self.words.iter().any(|word| word.is(concept))
+    }
+
+    /// "is it …", "are we …": a question for yes or no.
+    pub(super) fn opens_with_be(&self) -> bool {
+        let first = self.words.first().map(|word| word.lower.as_str()).unwrap_or_default();
+        let second = self.words.get(1).map(|word| word.lower.as_str()).unwrap_or_default();
+        let asks_ability = matches!(first, "can" | "could") && matches!(second, "it" | "the" | "bot");
+        asks_ability
+            || matches!(first, "is" | "are" | "was" | "were" | "does" | "do" | "did" | "has" | "have" | "am")
+    }
+
+    /// "what …", "which …": a question that no order would open with.
+    pub(super) fn asks_openly(&self) -> bool {
+        let first = self
+            .words
+            .iter()
+            .map(|word| word.lower.as_str())
+            .find(|word| !matches!(*word, "and" | "so" | "ok" | "hey" | "then" | "but"));
+        let first = first.and_then(|first| first.split(' ').next()).unwrap_or_default();
+        WordList::OpenQuestionOpeners.contains(first)
+            || (first == "how"
+                && !self.words.iter().any(|word| matches!(word.lower.as_str(), "do" | "can" | "to")))
+    }
+
+    /// What a change that the text asks for gives as its reason.
+    pub(super) fn reason(&self) -> String {
+        format!("asked: {}", botops_core::text::clean(self.text.trim(), 160))
+    }
+}
+
+/// Whether the text asks rather than tells. "Could you pause" tells; so does "how do I pause".
+fn is_question(text: &str, pieces: &[String], words: &[AskWord]) -> bool {
+    let lower: Vec<String> = pieces.iter().map(|piece| piece.to_lowercase()).collect();
+    let mut rest = lower.iter().map(String::as_str).skip_while(|word| WordList::Greetings.contains(word));
+    let first = rest.next().unwrap_or_default();
+    let second = rest.next().unwrap_or_default();
+    let third = rest.next().unwrap_or_default();
+    if let Some(asks) = asks_by_opening(first, second, third, &lower) {
+        return asks;
+    }
+    if WordList::QuestionOpeners.contains(first) {
+        return true;
+    }
+    // Without a verb that acts it can only be a look.
+    text.trim_end().ends_with('?') || !words.iter().any(acts)
+}
+
+/// What the first three words say on whether the text asks; `None` when they leave it open.
+fn asks_by_opening(first: &str, second: &str, third: &str, lower: &[String]) -> Option<bool> {
+    if matches!(first, "can" | "could" | "would" | "will" | "shall" | "should" | "may") {
+        let looks = WordList::LookVerbs.contains(third);
+        return Some(
+            (matches!(second, "you" | "we" | "i" | "u") && looks)
+                || !matches!(second, "you" | "we" | "i" | "u" | "the"),
+        );
+    }
+    if first == "how"
+        && matches!(second, "do" | "can" | "to" | "would")
+        && matches!(third, "i" | "we" | "you" | "pause" | "restart" | "run")
+    {
+        // "How do we look" asks; "how do I restart it" wants the way to do it.
+        return Some(lower.iter().any(|word| matches!(word.as_str(), "look" | "stand" | "fare")));
+    }
+    if first == "do" && matches!(second, "a" | "an" | "the" | "it" | "not") {
+        return Some(false);
+    }
+    if matches!(first, "i" | "we") && matches!(second, "want" | "need" | "would") {
+        return Some(
+            lower.iter().any(|word| matches!(word.as_str(), "know" | "see" | "understand" | "hear")),
+        );
+    }
+    None
+}
+
+/// Whether a word tells to do something.
+fn acts(word: &AskWord) -> bool {
+    use WordConcept as C;
+    const ACTS: &[WordConcept] = &[
+        C::Change,
+        C::Undo,
+        C::Run,
+        C::Cancel,
+        C::Stop,
+        C::Pause,
+        C::Resume,
+        C::Restart,
+        C::Flatten,
+        C::Close,
+        C::SignIn,
+        C::Reset,
+        C::Silence,
+        C::Acknowledge,
+        C::Confirm,
+        C::Export,
+        C::Shutdown,
+        C::Probe,
+    ];
+    word.concepts.iter().any(|concept| ACTS.contains(concept))
+}

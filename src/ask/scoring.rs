@@ -1,0 +1,121 @@
+//! From words to intents: how well each rule explains the whole text.
+//!
+//! A rule's score is the share of the text's weight that it explains: concepts it asks for, values it takes. What it
+//! cannot explain counts against it, so a longer rule that explains more wins over a shorter one, and gibberish
+//! around a known word makes everything less certain. The same text gives the same scores, always.
+
+use super::concept::WordConcept;
+use super::intents::{IntentRule, RULES};
+use super::parsed_text::ParsedText;
+use super::word::{AskWord, SlotKind};
+
+/// From here on a match is taken.
+pub(super) const SURE: f64 = 0.62;
+
+/// From here on a match is offered.
+pub(super) const POSSIBLE: f64 = 0.42;
+
+/// Matches this close to each other cannot be told apart.
+pub(super) const MARGIN: f64 = 0.05;
+
+/// One reading of a text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct IntentMatch {
+    pub(super) rule: &'static IntentRule,
+    pub(super) score: f64,
+}
+
+/// Every reading that is possible, best first, one per intent.
+pub(super) fn match_intents(asked: &ParsedText) -> Vec<IntentMatch> {
+    let mut match_intents: Vec<IntentMatch> = Vec::new();
+    for rule in RULES {
+        let Some(score) = score_rule(rule, asked) else { continue };
+        match match_intents.iter_mut().find(|known| known.rule.intent == rule.intent) {
+            Some(known) if known.score < score => *known = IntentMatch { rule, score },
+            Some(_) => {}
+            None => match_intents.push(IntentMatch { rule, score }),
+        }
+    }
+    // Stable: equal scores keep the order of the page.
+    match_intents.sort_by(|a, b| b.score.total_cmp(&a.score));
+    match_intents
+}
+
+/// Words that fit into any rule.
+const ANYWHERE: &[WordConcept] = &[
+    WordConcept::Show,
+    WordConcept::Bot,
+    WordConcept::All,
+    WordConcept::Last,
+    WordConcept::Now,
+    WordConcept::Past,
+    WordConcept::New,
+    WordConcept::Active,
+    WordConcept::Filler,
+];
+
+fn score_rule(rule: &IntentRule, asked: &ParsedText) -> Option<f64> {
+    if rule.never.iter().any(|concept| is_ruled_out(asked, *concept, rule)) || !(rule.when)(asked) {
+        return None;
+    }
+    if !groups_hold(rule.needs, asked) {
+        return None;
+    }
+    let mut explained = 0.0;
+    let mut total = 0.0;
+    let mut counted = 0;
+    for word in &asked.words {
+        total += word.weight;
+        counted += usize::from(word.weight > 0.3);
+        let by_slot = word.slot.is_some_and(|slot| rule.slots.contains(&slot));
+        let by_need = rule.needs.iter().any(|group| group.iter().any(|concept| word.is(*concept)));
+        let by_also = rule.also.iter().any(|concept| word.is(*concept));
+        let anywhere = word.concepts.iter().any(|concept| ANYWHERE.contains(concept));
+        if by_slot || by_need {
+            explained += word.weight * word.certainty;
+        } else if by_also {
+            // What merely fits in counts a little less than what was asked for.
+            explained += word.weight * word.certainty * 0.9;
+        } else if anywhere {
+            explained += word.weight.min(0.1) + (word.weight - 0.1).max(0.0) * 0.5;
+        }
+    }
+    if total <= 0.0 || counted == 0 {
+        return None;
+    }
+    let slots_taken =
+        asked.words.iter().filter_map(|word| word.slot).filter(|slot| rule.slots.contains(slot)).count();
+    let groups = f64::from(u8::try_from(rule.needs.len().min(3)).unwrap_or(3));
+    let values = if slots_taken > 0 { 0.03 } else { 0.0 };
+    Some((explained / total + groups * 0.03 + values - 0.03).max(0.0))
+}
+
+/// A word that rules an intent out, unless the rule itself asked for that word.
+fn is_ruled_out(asked: &ParsedText, concept: WordConcept, rule: &IntentRule) -> bool {
+    asked.words.iter().any(|word| {
+        let is_needed = rule.needs.iter().any(|group| group.iter().any(|wanted| word.is(*wanted)));
+        let is_value = word.slot.is_some_and(|slot| rule.slots.contains(&slot));
+        word.is(concept) && !is_needed && !is_value
+    })
+}
+
+/// Whether every group finds a word of its own.
+fn groups_hold(groups: &[&[WordConcept]], asked: &ParsedText) -> bool {
+    fn hold(groups: &[&[WordConcept]], words: &[AskWord], used: &mut Vec<usize>) -> bool {
+        let Some((group, rest)) = groups.split_first() else { return true };
+        for (at, word) in words.iter().enumerate() {
+            let is_value =
+                word.slot.is_some_and(|slot| slot != SlotKind::Workflow && slot != SlotKind::Component);
+            if used.contains(&at) || is_value || !group.iter().any(|concept| word.is(*concept)) {
+                continue;
+            }
+            used.push(at);
+            if hold(rest, words, used) {
+                return true;
+            }
+            used.pop();
+        }
+        false
+    }
+    hold(groups, &asked.words, &mut Vec::new())
+}

@@ -1,0 +1,112 @@
+//! The handle to plain language: reads what can be named, understands the text, performs the read it asks for.
+
+use axum::http::Method;
+use chrono::{NaiveDate, Utc};
+use serde_json::Value;
+
+use botops_http::{Actor, Call, Inside};
+
+use super::context::AskContext;
+use super::refusals::find_refusal;
+use super::understanding::{refused_view, understand};
+use super::views::AskView;
+
+/// Handle to plain language; cloning is cheap.
+#[derive(Debug, Clone)]
+pub(crate) struct AskService {
+    inside: Inside,
+}
+
+impl AskService {
+    /// Answers through this router.
+    pub(crate) fn new(inside: Inside) -> Self {
+        Self { inside }
+    }
+
+    /// Understands a text and performs the read it asks for. `host` is where the asker reached botops.
+    pub(super) async fn ask(&self, actor: &Actor, text: &str, host: &str) -> AskView {
+        // Refused texts cost nothing and learn nothing.
+        if let Some(refusal) = find_refusal(text) {
+            return refused_view(refusal.reason());
+        }
+        let context = self.read_context(actor).await;
+        let mut view = understand(text, &context, today(), host);
+        let Some(call) = view.call.clone() else { return view };
+        let is_read = view.effect.as_deref() == Some("read");
+        let method = Method::from_bytes(call.method.as_bytes()).unwrap_or(Method::GET);
+        let if_match = (method == Method::PUT).then(|| context.etag.clone()).flatten();
+        let made = Call::with_body(method, call.path, call.body).header("if-match", if_match);
+        match self.inside.call(actor, made).await {
+            Ok(answer) => view.answer = Some(answer.body),
+            // A dry run that this key may not make is no failure: the command still says what to do.
+            Err(problem) if !is_read && problem.status == 403 => {}
+            Err(problem) => view.problem = Some(*problem),
+        }
+        view
+    }
+
+    async fn read(&self, actor: &Actor, path: &str) -> Value {
+        self.inside.call(actor, Call::get(path)).await.map(|answer| answer.body).unwrap_or_default()
+    }
+
+    /// What can be named right now. A part that cannot be read is empty.
+    async fn read_context(&self, actor: &Actor) -> AskContext {
+        let config = self.read(actor, "/api/v1/config").await;
+        let workflows = self.read(actor, "/api/v1/workflows").await;
+        let health = self.read(actor, "/api/v1/health/status").await;
+        let state = self.read(actor, "/api/v1/state?fields=positions,orders").await;
+        let summary = self.read(actor, "/api/v1/summary").await;
+        let mut context = AskContext {
+            workflows: names_of(&workflows["items"], &["id", "workflow_id"]),
+            components: names_of(&health["components"], &["component_id"]),
+            etag: config["etag"].as_str().map(str::to_owned),
+            now: Utc::now(),
+            trial: config["trial"]["txn"].as_str().map(str::to_owned),
+            running: summary["workflow"]["run_id"].as_str().map(str::to_owned),
+            ..AskContext::default()
+        };
+        for item in workflows["items"].as_array().into_iter().flatten() {
+            let names = item["params"]["properties"].as_object().into_iter().flatten();
+            let names = names.map(|(name, _)| name.clone()).collect();
+            context.parameters.push((item["workflow_id"].as_str().unwrap_or_default().to_owned(), names));
+        }
+        if context.workflows.is_empty() {
+            context.workflows = SHIPPED_WORKFLOWS.map(str::to_owned).into();
+        }
+        collect_leaves(&config["config"], String::new(), &mut context.config);
+        for part in ["positions", "orders"] {
+            context.symbols.extend(names_of(&state[part], &["symbol"]));
+        }
+        context.symbols.sort();
+        context.symbols.dedup();
+        context
+    }
+}
+
+/// Known even when the list cannot be read.
+pub(super) const SHIPPED_WORKFLOWS: [&str; 4] =
+    ["check-health", "export-logs", "restart-bot", "update-targets"];
+
+fn names_of(items: &Value, members: &[&str]) -> Vec<String> {
+    let name = |item: &Value| members.iter().find_map(|member| item[*member].as_str().map(str::to_owned));
+    items.as_array().into_iter().flatten().filter_map(name).collect()
+}
+
+/// Every leaf of a document with its dotted path. A list is a leaf: it is changed as a whole.
+pub(super) fn collect_leaves(value: &Value, path: String, found: &mut Vec<(String, Value)>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                collect_leaves(member, path, found);
+            }
+        }
+        Value::Null if path.is_empty() => {}
+        leaf => found.push((path, leaf.clone())),
+    }
+}
+
+/// The trading day: New York's.
+fn today() -> NaiveDate {
+    Utc::now().with_timezone(&chrono_tz::America::New_York).date_naive()
+}

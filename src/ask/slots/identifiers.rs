@@ -1,0 +1,85 @@
+//! Ids, config versions and error codes.
+
+use super::values::SlotValues;
+use crate::ask::concept::WordConcept;
+use crate::ask::word::{AskWord, SlotKind, mark_slot};
+
+pub(super) fn read_ids(words: &mut [AskWord], slots: &mut SlotValues) {
+    for at in 0..words.len() {
+        let text = words.get(at).map(|word| word.lower.clone()).unwrap_or_default();
+        let bare = text.rsplit_once('_').map_or(text.as_str(), |(_, tail)| tail);
+        let is_uuid = bare.len() == 36 && uuid::Uuid::parse_str(bare).is_ok();
+        let is_hex = bare.len() >= 16 && bare.chars().all(|c| c.is_ascii_hexdigit());
+        let is_named = ["run-", "run_", "txn-", "txn_", "alert-", "alr_", "wfr_", "sil_", "alert_"]
+            .iter()
+            .any(|prefix| {
+                text.strip_prefix(prefix).is_some_and(|rest| rest.chars().any(|c| c.is_ascii_digit()))
+            });
+        if is_uuid || is_hex || is_named {
+            slots.id = words.get(at).map(|word| word.raw.clone());
+            mark_slot(words, at, SlotKind::Id);
+        }
+    }
+}
+
+/// `v17`, `version 17`, `v17-3fa9c1d2`, `#17`.
+pub(super) fn read_versions(words: &mut [AskWord], slots: &mut SlotValues) {
+    for at in 0..words.len() {
+        let Some(word) = words.get(at) else { continue };
+        let lower = word.lower.trim_start_matches('#').to_owned();
+        let after_name = at > 0
+            && words.get(at - 1).is_some_and(|before| {
+                before.is(WordConcept::Version) && !before.lower.starts_with('p')
+                    || before.slot == Some(SlotKind::Version)
+            });
+        let joined = at > 1
+            && words
+                .get(at - 1)
+                .is_some_and(|word| matches!(word.lower.as_str(), "and" | "to" | "with" | "vs" | "versus"))
+            && words.get(at - 2).is_some_and(|word| word.slot == Some(SlotKind::Version));
+        let number = lower.strip_prefix('v').unwrap_or(&lower);
+        let digits = number.split('-').next().unwrap_or_default();
+        let is_number = !digits.is_empty() && digits.len() <= 9 && digits.chars().all(|c| c.is_ascii_digit());
+        let is_named = lower.starts_with('v') || word.lower.starts_with('#');
+        if is_number && (is_named || after_name || joined) {
+            slots.versions.push(format!("v{digits}"));
+            mark_slot(words, at, SlotKind::Version);
+        }
+    }
+}
+
+/// `CFG_012`, `cfg012`, `CFG-012`, `cfg 12`.
+pub(super) fn read_codes(words: &mut [AskWord], slots: &mut SlotValues) {
+    const AREAS: [&str; 8] = ["auth", "api", "bot", "brk", "cfg", "hlt", "wfl", "srv"];
+    for at in 0..words.len() {
+        let lower = words.get(at).map(|word| word.lower.clone()).unwrap_or_default();
+        let letters: String = lower.chars().take_while(char::is_ascii_alphabetic).collect();
+        let rest = lower.get(letters.len()..).unwrap_or_default();
+        let is_area = AREAS.contains(&letters.as_str());
+        let digits = rest.trim_start_matches(['_', '-']);
+        let is_number =
+            |text: &str| (1..=3).contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit());
+        if is_area && is_number(digits) {
+            slots.code = Some(format!("{}_{digits:0>3}", letters.to_uppercase()));
+            mark_slot(words, at, SlotKind::Code);
+        } else if is_area && rest.is_empty() {
+            let next = words.get(at + 1).map(|word| word.lower.clone()).unwrap_or_default();
+            // "bot 1" and "api 2" are no codes unless they are written in full.
+            let is_full = next.len() == 3 || !matches!(letters.as_str(), "bot" | "api");
+            if is_full && is_number(&next) {
+                slots.code = Some(format!("{}_{next:0>3}", letters.to_uppercase()));
+                mark_slot(words, at, SlotKind::Code);
+                mark_slot(words, at + 1, SlotKind::Code);
+            }
+        } else if !letters.is_empty()
+            && letters.len() <= 6
+            && rest.starts_with('_')
+            && digits.len() == 3
+            && is_number(digits)
+        {
+            // An area nobody knows: the catalogue itself says so.
+            slots.code = Some(lower.to_uppercase());
+            mark_slot(words, at, SlotKind::Code);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Names of workflows and components.
+
+use super::values::SlotValues;
+use crate::ask::concept::WordConcept;
+use crate::ask::context::AskContext;
+use crate::ask::spelling::{is_same_word, stem};
+use crate::ask::word::{AskWord, SlotKind, mark_slot};
+
+/// By its id letter by letter, or by the id's parts in order with small words between: "restart the bot".
+pub(super) fn read_workflow(words: &mut [AskWord], context: &AskContext, slots: &mut SlotValues) {
+    for at in 0..words.len() {
+        let lower = words.get(at).map(|word| word.lower.replace('_', "-")).unwrap_or_default();
+        let near = |id: &&String| {
+            ***id == lower || (lower.contains('-') && id.len() >= 8 && strsim::osa_distance(id, &lower) <= 2)
+        };
+        if let Some(id) = context.workflows.iter().find(near) {
+            slots.workflow = Some(id.clone());
+            slots.workflow_is_exact = true;
+            mark_slot(words, at, SlotKind::Workflow);
+            return;
+        }
+    }
+    for id in &context.workflows {
+        let parts: Vec<String> = id.split('-').map(stem).collect();
+        if let Some(places) = find_in_order(words, &parts) {
+            slots.workflow = Some(id.clone());
+            // The words keep their concepts: "check health" may also just mean health.
+            for at in places {
+                if let Some(word) = words.get_mut(at) {
+                    word.slot = Some(SlotKind::Workflow);
+                }
+            }
+            return;
+        }
+    }
+}
+
+/// Where the parts stand, when they stand in this order with nothing but small words between them.
+fn find_in_order(words: &[AskWord], parts: &[String]) -> Option<Vec<usize>> {
+    let texts: Vec<String> = words.iter().map(|word| stem(&word.lower.replace(' ', "-"))).collect();
+    let first = parts.first()?;
+    for start in 0..texts.len() {
+        if !is_same_word(texts.get(start)?, first) {
+            continue;
+        }
+        let mut places = vec![start];
+        let mut at = start + 1;
+        for part in parts.iter().skip(1) {
+            while words.get(at).is_some_and(|word| {
+                word.is(WordConcept::Filler) || word.is(WordConcept::All) || word.is(WordConcept::Bot)
+            }) && !texts.get(at).is_some_and(|text| is_same_word(text, part))
+            {
+                at += 1;
+            }
+            if !texts.get(at).is_some_and(|text| is_same_word(text, part)) {
+                break;
+            }
+            places.push(at);
+            at += 1;
+        }
+        if places.len() == parts.len() {
+            return Some(places);
+        }
+    }
+    None
+}
+
+/// Components by what people call them.
+const COMPONENT_NICKNAMES: &[(&str, &str)] = &[
+    ("cpu", "system_resources"),
+    ("memory", "system_resources"),
+    ("ram", "system_resources"),
+    ("disk", "system_resources"),
+    ("database", "store"),
+    ("db", "store"),
+];
+
+pub(super) fn read_component(words: &mut [AskWord], context: &AskContext, slots: &mut SlotValues) {
+    for at in 0..words.len() {
+        let called = COMPONENT_NICKNAMES
+            .iter()
+            .find(|(name, _)| words.get(at).is_some_and(|word| word.lower == *name));
+        if let Some((_, id)) = called.filter(|(_, id)| context.components.iter().any(|known| known == id)) {
+            slots.component = Some((*id).to_owned());
+            mark_slot(words, at, SlotKind::Component);
+            return;
+        }
+    }
+    for id in &context.components {
+        let parts: Vec<String> = id.split(['_', '-', '.', ':']).map(stem).collect();
+        let whole = words.iter().position(|word| word.slot.is_none() && word.lower == *id);
+        if let Some(at) = whole {
+            slots.component = Some(id.clone());
+            // "bot" is a component and also just what everybody says.
+            if !matches!(id.as_str(), "bot" | "api") {
+                mark_slot(words, at, SlotKind::Component);
+            }
+            return;
+        }
+        if parts.len() > 1
+            && let Some(places) = find_in_order(words, &parts)
+        {
+            slots.component = Some(id.clone());
+            for at in places {
+                if let Some(word) = words.get_mut(at).filter(|word| word.slot.is_none()) {
+                    word.slot = Some(SlotKind::Component);
+                }
+            }
+            return;
+        }
+    }
+}

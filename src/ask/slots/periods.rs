@@ -1,0 +1,272 @@
+//! Times inside a text: days of the past ("last week", "since monday") and times to come ("for two hours").
+//!
+//! The day is given, so the same text on the same day is always the same period.
+
+use chrono::{Datelike, Days, NaiveDate, Weekday};
+
+use super::values::{AskedPeriod, SlotValues};
+use crate::ask::word::{AskWord, SlotKind, mark_slot};
+
+/// Their first three letters name them as well.
+const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
+
+/// Days of the past that the text speaks of.
+pub(super) fn read_period(words: &mut [AskWord], today: NaiveDate, slots: &mut SlotValues) {
+    let texts: Vec<String> = words.iter().map(|word| word.lower.clone()).collect();
+    let days = DayStarts::before(today);
+    let mut dates: Vec<(usize, usize, NaiveDate)> = Vec::new();
+    for at in 0..texts.len() {
+        if words.get(at).is_some_and(|word| word.slot.is_some()) {
+            continue;
+        }
+        let found = days.of_one_word(&texts, at).or_else(|| days.of_two_words(&texts, at));
+        let Some((period, length)) = found.or_else(|| days.of_a_count(&texts, at)) else {
+            if let Some((date, length)) = read_date(&texts, at, today) {
+                dates.push((at, length, date));
+            }
+            continue;
+        };
+        slots.period.get_or_insert(period);
+        mark_all(words, at, length, SlotKind::Period);
+    }
+    let (Some(first), Some(last)) = (dates.first(), dates.last()) else { return };
+    let open_end = first.0 > 0 && matches!(text_at(&texts, first.0 - 1), "since" | "from" | "after");
+    let to = if dates.len() > 1 || !open_end { last.2 } else { today };
+    slots.period.get_or_insert(AskedPeriod { from: first.2.min(to), to: to.max(first.2), hours: None });
+    for (at, length, _) in dates {
+        mark_all(words, at, length, SlotKind::Period);
+    }
+}
+
+fn text_at(texts: &[String], at: usize) -> &str {
+    texts.get(at).map_or("", String::as_str)
+}
+
+fn mark_all(words: &mut [AskWord], at: usize, length: usize, slot: SlotKind) {
+    for place in at..at + length {
+        mark_slot(words, place, slot);
+    }
+}
+
+/// The days from which periods are counted.
+struct DayStarts {
+    today: NaiveDate,
+    /// The first day of this week, of this month and of this year.
+    monday: NaiveDate,
+    month: NaiveDate,
+    year: NaiveDate,
+}
+
+/// A period, and over how many words it was named.
+type FoundPeriod = (AskedPeriod, usize);
+
+fn days(from: NaiveDate, to: NaiveDate) -> AskedPeriod {
+    AskedPeriod { from, to, hours: None }
+}
+
+impl DayStarts {
+    fn before(today: NaiveDate) -> Self {
+        let monday = today.week(Weekday::Mon).first_day();
+        let month = today.with_day(1).unwrap_or(today);
+        Self { today, monday, month, year: today.with_ordinal(1).unwrap_or(today) }
+    }
+
+    fn ago(&self, days: u64) -> NaiveDate {
+        self.today.checked_sub_days(Days::new(days)).unwrap_or(self.today)
+    }
+
+    /// "yesterday", "for the week".
+    fn of_one_word(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
+        let after_the = at > 0 && matches!(text_at(texts, at - 1), "the" | "for");
+        let from_to = match text_at(texts, at) {
+            "today" | "intraday" | "daily" | "tonight" => (self.today, self.today),
+            "yesterday" | "overnight" => (self.ago(1), self.ago(1)),
+            "weekly" => (self.monday, self.today),
+            "monthly" | "mtd" => (self.month, self.today),
+            "ytd" => (self.year, self.today),
+            "week" | "week's" if after_the => (self.monday, self.today),
+            "month" | "month's" if after_the => (self.month, self.today),
+            _ => return None,
+        };
+        Some((days(from_to.0, from_to.1), 1))
+    }
+
+    /// "this week", "last month".
+    fn of_two_words(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
+        let today = self.today;
+        let recent = matches!(text_at(texts, at), "last" | "past" | "previous" | "recent" | "prior");
+        let current = matches!(text_at(texts, at), "this" | "current");
+        let period = match text_at(texts, at + 1).trim_end_matches('s') {
+            "week" if current => days(self.monday, today),
+            "month" if current => days(self.month, today),
+            "quarter" if current || recent => days(self.ago(91), today),
+            "year" if current => days(self.year, today),
+            "week" if recent => {
+                let since_monday = u64::from(today.weekday().num_days_from_monday());
+                days(self.ago(7 + since_monday), self.monday.pred_opt().unwrap_or(today))
+            }
+            "month" if recent => {
+                let end = self.month.pred_opt().unwrap_or(today);
+                days(end.with_day(1).unwrap_or(end), end)
+            }
+            "year" if recent => days(self.ago(365), today),
+            "night" if recent => AskedPeriod { from: self.ago(1), to: today, hours: Some(16) },
+            "hour" if recent => AskedPeriod { from: today, to: today, hours: Some(1) },
+            "day" if recent => days(self.ago(1), self.ago(1)),
+            _ => return None,
+        };
+        Some((period, 2))
+    }
+
+    /// "the last 3 days", but not "for 3 days": that is a duration to come.
+    fn of_a_count(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
+        let text = |at: usize| text_at(texts, at);
+        let (seconds, length) = read_span(text(at), text(at + 1), text(at + 2))?;
+        if at == 0 || matches!(text(at - 1), "for" | "within") || !is_past(texts, at, length) {
+            return None;
+        }
+        let whole = seconds / 86_400;
+        let hours = (seconds < 86_400).then(|| u32::try_from(seconds.div_ceil(3_600)).unwrap_or(24));
+        let reaches_yesterday = whole == 0 && hours.unwrap_or(0) > 12;
+        let back = whole.saturating_sub(1).max(u64::from(whole > 0)) + u64::from(reaches_yesterday);
+        Some((AskedPeriod { from: self.ago(back), to: self.today, hours }, length))
+    }
+}
+
+/// A small number in digits or in words.
+fn read_number(word: &str) -> Option<u32> {
+    const NAMES: [&str; 13] = [
+        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+        "twelve",
+    ];
+    if let Ok(number) = word.parse() {
+        return Some(number);
+    }
+    let named = NAMES.iter().position(|name| *name == word).and_then(|place| u32::try_from(place).ok());
+    named.or(match word {
+        "a" | "an" => Some(1),
+        "couple" => Some(2),
+        "few" => Some(3),
+        "fifteen" => Some(15),
+        "twenty" => Some(20),
+        "thirty" => Some(30),
+        "forty-five" => Some(45),
+        "ninety" => Some(90),
+        _ => None,
+    })
+}
+
+/// Seconds in a unit of time.
+fn unit_seconds(word: &str) -> Option<u64> {
+    match word.trim_end_matches('s') {
+        "" if word == "s" => Some(1),
+        "sec" | "second" => Some(1),
+        "m" | "min" | "minute" => Some(60),
+        "h" | "hr" | "hour" => Some(3_600),
+        "d" | "day" => Some(86_400),
+        "w" | "wk" | "week" => Some(604_800),
+        "month" => Some(30 * 86_400),
+        "quarter" => Some(91 * 86_400),
+        "year" => Some(365 * 86_400),
+        _ => None,
+    }
+}
+
+/// `2h`, `90min`: a number and its unit in one word.
+fn read_compact(word: &str) -> Option<u64> {
+    let digits: String = word.chars().take_while(char::is_ascii_digit).collect();
+    let rest = word.get(digits.len()..)?.trim_start_matches('-');
+    if digits.is_empty() || rest.is_empty() {
+        return None;
+    }
+    digits.parse::<u64>().ok()?.checked_mul(unit_seconds(rest)?)
+}
+
+/// "3 days", "a couple of hours", "24h": seconds, and over how many words.
+fn read_span(first: &str, second: &str, third: &str) -> Option<(u64, usize)> {
+    if let Some(seconds) = read_compact(first) {
+        return Some((seconds, 1));
+    }
+    if first == "half" && second == "an" && third.starts_with("hour") {
+        return Some((1_800, 3));
+    }
+    let count = u64::from(read_number(first)?);
+    if let Some(seconds) = unit_seconds(second)
+        .filter(|_| !matches!(second, "m" | "s" | "d" | "w" | "h") || first.parse::<u32>().is_ok())
+    {
+        return Some((count.checked_mul(seconds)?, 2));
+    }
+    if second == "of" {
+        return unit_seconds(third).and_then(|seconds| Some((count.checked_mul(seconds)?, 3)));
+    }
+    None
+}
+
+fn is_past(texts: &[String], at: usize, length: usize) -> bool {
+    let text = |at: usize| text_at(texts, at);
+    let before = [at.checked_sub(1), at.checked_sub(2)].into_iter().flatten().map(text);
+    let mut before = before.into_iter();
+    before.any(|word| matches!(word, "last" | "past" | "previous" | "recent" | "in" | "over" | "since"))
+        || text(at + length) == "ago"
+}
+
+fn read_date(texts: &[String], at: usize, today: NaiveDate) -> Option<(NaiveDate, usize)> {
+    let text = |at: usize| text_at(texts, at);
+    if let Ok(date) = NaiveDate::parse_from_str(text(at), "%Y-%m-%d") {
+        return Some((date, 1));
+    }
+    let month_of = |word: &str| {
+        let place = MONTHS.iter().position(|name| *name == word || name.get(..3) == Some(word))?;
+        u32::try_from(place + 1).ok()
+    };
+    let day_of = |word: &str| {
+        word.trim_end_matches(|c: char| c.is_ascii_alphabetic())
+            .parse::<u32>()
+            .ok()
+            .filter(|day| (1..=31).contains(day))
+    };
+    let in_this_or_last_year = |month: u32, day: u32| {
+        let date = NaiveDate::from_ymd_opt(today.year(), month, day)?;
+        if date > today { NaiveDate::from_ymd_opt(today.year() - 1, month, day) } else { Some(date) }
+    };
+    if let (Some(month), Some(day)) = (month_of(text(at)), day_of(text(at + 1))) {
+        return in_this_or_last_year(month, day).map(|date| (date, 2));
+    }
+    if let (Some(day), Some(month)) = (day_of(text(at)), month_of(text(at + 1))) {
+        return in_this_or_last_year(month, day).map(|date| (date, 2));
+    }
+    let weekday: Weekday = text(at).trim_end_matches("'s").parse().ok().filter(|_| text(at).len() >= 6)?;
+    let mut day = today.pred_opt()?;
+    while day.weekday() != weekday {
+        day = day.pred_opt()?;
+    }
+    Some((day, 1))
+}
+
+/// A time to come, such as "for 2 hours".
+pub(super) fn read_duration(words: &mut [AskWord], slots: &mut SlotValues) {
+    let texts: Vec<String> = words.iter().map(|word| word.lower.clone()).collect();
+    let text = |at: usize| text_at(&texts, at);
+    for at in 0..texts.len() {
+        if words.get(at).is_some_and(|word| word.slot.is_some()) {
+            continue;
+        }
+        let Some((seconds, length)) = read_span(text(at), text(at + 1), text(at + 2)) else { continue };
+        slots.seconds = Some(seconds);
+        mark_all(words, at, length, SlotKind::Duration);
+        return;
+    }
+}

@@ -1,0 +1,131 @@
+//! Spelling, without meaning: a text becomes pieces, a word its stem.
+
+/// Short forms and slips of the pen, and what they stand for.
+const CONTRACTIONS: &[(&str, &str)] = &[
+    ("can't", "can not"),
+    ("won't", "will not"),
+    ("n't", " not"),
+    ("what's", "what is"),
+    ("what're", "what are"),
+    ("how's", "how is"),
+    ("where's", "where is"),
+    ("who's", "who is"),
+    ("it's", "it is"),
+    ("let's", "let us"),
+    ("i'm", "i am"),
+    ("we're", "we are"),
+    ("that's", "that is"),
+    ("there's", "there is"),
+    ("why's", "why is"),
+    ("we've", "we have"),
+    ("'s", " "),
+    ("cannot", "can not"),
+    ("isnt", "is not"),
+    ("didnt", "did not"),
+    ("doesnt", "does not"),
+    ("wasnt", "was not"),
+    ("arent", "are not"),
+    ("dont", "do not"),
+    ("hasnt", "has not"),
+    ("whats", "what is"),
+    ("hows", "how is"),
+    ("tl;dr", "tldr"),
+    ("2day", "today"),
+    ("todays", "today"),
+    ("yesterdays", "yesterday"),
+];
+
+/// The pieces of a text, as written, before their meaning is looked up.
+pub(super) fn split_pieces(text: &str) -> Vec<String> {
+    let mut text = text.replace(['\u{2018}', '\u{2019}', '`'], "'");
+    for (short, long) in CONTRACTIONS {
+        text = replace_caseless(&text, short, long);
+    }
+    let mut pieces = Vec::new();
+    for part in text.split(|c: char| {
+        c.is_whitespace() || matches!(c, '?' | '!' | ';' | '(' | ')' | '"' | '[' | ']' | '{' | '}')
+    }) {
+        let part = part.trim_matches(|c: char| matches!(c, ',' | '.' | ':' | '\'' | '…' | '-'));
+        for piece in part.split(',') {
+            let piece = piece.trim_matches(|c: char| matches!(c, '.' | ':' | '\''));
+            if !piece.is_empty() {
+                pieces.push(piece.to_owned());
+            }
+        }
+    }
+    pieces
+}
+
+fn replace_caseless(text: &str, from: &str, to: &str) -> String {
+    // ASCII alone changes length under lower-casing here, so byte offsets agree.
+    let lower = text.to_ascii_lowercase();
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(found) = lower.get(at..).and_then(|rest| rest.find(from)) {
+        let start = at + found;
+        let end = start + from.len();
+        let whole_word =
+            from.starts_with('\'') || from.starts_with("n't") || is_whole_word(&lower, start, end);
+        out.push_str(text.get(at..start).unwrap_or_default());
+        out.push_str(if whole_word { to } else { text.get(start..end).unwrap_or_default() });
+        at = end;
+    }
+    out.push_str(text.get(at..).unwrap_or_default());
+    out
+}
+
+fn is_whole_word(text: &str, start: usize, end: usize) -> bool {
+    let before = text.get(..start).and_then(|head| head.chars().next_back());
+    let after = text.get(end..).and_then(|tail| tail.chars().next());
+    !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
+}
+
+/// A word without its ending. Crude on purpose: both sides go through it.
+pub(super) fn stem(word: &str) -> String {
+    let mut stem = word.to_owned();
+    if let Some(rest) = stem.strip_suffix("ies").filter(|rest| rest.len() >= 3) {
+        stem = format!("{rest}y");
+    } else if !["ss", "us", "is"].iter().any(|ending| stem.ends_with(ending))
+        && let Some(rest) = stem.strip_suffix('s').filter(|rest| rest.len() >= 3)
+    {
+        stem = rest.to_owned();
+    }
+    for ending in ["ing", "ed"] {
+        if let Some(rest) = stem.strip_suffix(ending).filter(|rest| rest.len() >= 4) {
+            let mut rest = rest.to_owned();
+            let doubled = rest.chars().rev().take(2).collect::<Vec<_>>();
+            if let [a, b] = doubled.as_slice()
+                && a == b
+                && !matches!(a, 'l' | 's' | 'e' | 'o')
+            {
+                rest.pop();
+            }
+            stem = rest;
+            break;
+        }
+    }
+    if stem.len() >= 4
+        && let Some(rest) = stem.strip_suffix('e')
+    {
+        stem = rest.to_owned();
+    }
+    stem
+}
+
+/// Whether two stems are the same word, a slip in a long one forgiven.
+pub(super) fn is_same_word(given: &str, wanted: &str) -> bool {
+    given == wanted || (wanted.len() >= 5 && strsim::osa_distance(given, wanted) <= 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contractions_are_taken_apart() {
+        assert_eq!(
+            split_pieces("What's wrong, why isn't it?"),
+            ["what", "is", "wrong", "why", "is", "not", "it"]
+        );
+    }
+}

@@ -1,0 +1,182 @@
+//! What a text means, without performing anything.
+
+use chrono::NaiveDate;
+
+use super::context::AskContext;
+use super::parsed_text::ParsedText;
+use super::plan::AskPlan;
+use super::refusals::find_refusal;
+use super::scoring::{IntentMatch, MARGIN, POSSIBLE, SURE, match_intents};
+use super::shell_command::CommandWriter;
+use super::views::{AskCallView, AskOptionView, AskView};
+
+/// Most options that are offered.
+const OPTIONS_MAX: usize = 5;
+
+/// What a text means, without performing anything.
+pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, host: &str) -> AskView {
+    if let Some(refusal) = find_refusal(text) {
+        return refused_view(refusal.reason());
+    }
+    let asked = ParsedText::parse(text, context, today);
+    let candidates = match_intents(&asked);
+    let commands = CommandWriter { host, etag: context.etag.as_deref() };
+    if let Some(view) = understand_two_requests(text, context, today, &commands) {
+        return view;
+    }
+    let Some(best) = candidates.first().copied().filter(|best| best.score >= POSSIBLE) else {
+        return unknown_view(&candidates);
+    };
+    let rivals: Vec<&IntentMatch> =
+        candidates.iter().take_while(|candidate| candidate.score > best.score - MARGIN).collect();
+    if best.score >= SURE && rivals.len() == 1 {
+        return decide(&best, (best.rule.build)(&asked, context), &commands);
+    }
+    let mut options = Vec::new();
+    let near = if best.score >= SURE { best.score - MARGIN } else { POSSIBLE };
+    for candidate in candidates.iter().filter(|candidate| candidate.score >= near) {
+        add_option(
+            candidate.rule.intent,
+            candidate.rule.title,
+            &(candidate.rule.build)(&asked, context),
+            &commands,
+            &mut options,
+        );
+    }
+    ambiguous_view(best.score, options, &candidates)
+}
+
+/// "Pause the bot and export the logs": two requests. One call is made per question, so both are offered.
+fn understand_two_requests(
+    text: &str,
+    context: &AskContext,
+    today: NaiveDate,
+    commands: &CommandWriter<'_>,
+) -> Option<AskView> {
+    let lower = text.to_lowercase();
+    let (first, second) =
+        [" and then ", "; ", ", then ", " then ", " and also ", " and ", ". "].iter().find_map(|joint| {
+            let at = lower.find(joint)?;
+            Some((text.get(..at)?, text.get(at + joint.len()..)?))
+        })?;
+    let mut options = Vec::new();
+    let mut scores = Vec::new();
+    for part in [first, second] {
+        let asked = ParsedText::parse(part, context, today);
+        let candidates = match_intents(&asked);
+        let best = candidates.first().filter(|best| best.score >= SURE)?;
+        let is_vague = asked.words.iter().filter(|word| word.weight > 0.3).count() == 0;
+        if is_vague || options.iter().any(|known: &AskOptionView| known.intent == best.rule.intent) {
+            return None;
+        }
+        add_option(
+            best.rule.intent,
+            best.rule.title,
+            &(best.rule.build)(&asked, context),
+            commands,
+            &mut options,
+        );
+        scores.push((best.score, is_change(&(best.rule.build)(&asked, context))));
+    }
+    // Two looks joined by "and" are usually one question; two acts never are.
+    let acts = scores.iter().filter(|(_, is_change)| *is_change).count();
+    (acts > 0 && options.len() >= 2).then(|| AskView { confidence: 0.5, options, ..AskView::default() })
+}
+
+fn is_change(plan: &AskPlan) -> bool {
+    matches!(plan, AskPlan::Change { .. })
+}
+
+fn decide(best: &IntentMatch, plan: AskPlan, commands: &CommandWriter<'_>) -> AskView {
+    let confidence = rounded(best.score);
+    let intent = Some(best.rule.intent.to_owned());
+    match plan {
+        AskPlan::Read(call) => AskView {
+            intent,
+            confidence,
+            effect: Some("read".to_owned()),
+            command: Some(commands.command(&call)),
+            call: Some(AskCallView::of(&call)),
+            ..AskView::default()
+        },
+        AskPlan::Change { preview, real } => {
+            let command = commands.command(&real);
+            let option = AskOptionView {
+                intent: best.rule.intent.to_owned(),
+                why: "makes the change; look at the dry run first".to_owned(),
+                call: AskCallView::of(&real),
+                command: command.clone(),
+            };
+            AskView {
+                intent,
+                confidence,
+                effect: Some("change".to_owned()),
+                call: Some(AskCallView::of(&preview)),
+                command: Some(command),
+                options: vec![option],
+                ..AskView::default()
+            }
+        }
+        AskPlan::Choose(choices) => {
+            let mut options = Vec::new();
+            for (intent, why, plan) in &choices {
+                add_option(intent, why, plan, commands, &mut options);
+            }
+            AskView { confidence: rounded(confidence.min(0.5)), options, ..AskView::default() }
+        }
+        AskPlan::Impossible(why) => refused_view(why),
+    }
+}
+
+/// Adds what a plan comes to, once.
+fn add_option(
+    intent: &str,
+    why: &str,
+    plan: &AskPlan,
+    commands: &CommandWriter<'_>,
+    options: &mut Vec<AskOptionView>,
+) {
+    let real = match plan {
+        AskPlan::Read(call) => call,
+        AskPlan::Change { real, .. } => real,
+        AskPlan::Choose(choices) => {
+            choices.iter().for_each(|(intent, why, plan)| add_option(intent, why, plan, commands, options));
+            return;
+        }
+        AskPlan::Impossible(_) => return,
+    };
+    let call = AskCallView::of(real);
+    if options.len() < OPTIONS_MAX && !options.iter().any(|known| known.call == call) {
+        let command = commands.command(real);
+        options.push(AskOptionView { intent: intent.to_owned(), why: why.to_owned(), call, command });
+    }
+}
+
+/// Several candidates; with fewer than two options it is no choice but a guess, and guesses are not made.
+fn ambiguous_view(score: f64, options: Vec<AskOptionView>, candidates: &[IntentMatch]) -> AskView {
+    if options.len() < 2 {
+        return unknown_view(candidates);
+    }
+    AskView { confidence: rounded(score.min(0.6)), options, ..AskView::default() }
+}
+
+pub(super) fn refused_view(reason: &str) -> AskView {
+    AskView { refused: Some(reason.to_owned()), ..AskView::default() }
+}
+
+/// Not understood: says so, and what is possible.
+fn unknown_view(candidates: &[IntentMatch]) -> AskView {
+    let near: Vec<_> = candidates.iter().take(2).map(|candidate| candidate.rule.title).collect();
+    let near = if near.is_empty() { String::new() } else { format!(" Perhaps: {}.", near.join("; ")) };
+    refused_view(&format!(
+        "This is not understood.{near} Possible are questions about the summary, health, positions, orders, account, \
+         performance, errors and their codes, events, metrics, alerts, the market, the broker session, config (read, \
+         compare, history, validate), workflows and what your key may do; and, as a dry run, changing or rolling back \
+         the config, running a workflow, pausing, resuming, cancelling orders, closing positions, silencing alerts. \
+         For instance: `how are we doing`, `why did it stop trading`, `undo the last config change`."
+    ))
+}
+
+fn rounded(score: f64) -> f64 {
+    (score.min(1.0) * 100.0).round() / 100.0
+}

@@ -1,0 +1,70 @@
+//! The arguments of a tool call, taken apart.
+
+use rmcp::model::JsonObject;
+use serde_json::{Map, Value};
+
+use botops_core::error::{Code, Error};
+
+/// What a client gave.
+pub(super) type ToolArguments = Map<String, Value>;
+
+pub(super) fn object(value: Value) -> JsonObject {
+    match value {
+        Value::Object(members) => members,
+        _ => JsonObject::new(),
+    }
+}
+
+/// An argument as text; empty when it is missing.
+pub(super) fn text_of<'a>(given: &'a ToolArguments, name: &str) -> &'a str {
+    given.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Whether the caller asked only what would happen.
+pub(super) fn is_dry_run(given: &ToolArguments) -> bool {
+    given.get("dry_run") == Some(&Value::Bool(true))
+}
+
+/// A path segment or query value in which nothing can end it.
+pub(super) fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b',') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// The arguments of these names as a query with its `?`; empty when none was given.
+pub(super) fn query(given: &ToolArguments, names: &[&str]) -> String {
+    let value = |name: &&str| match given.get(*name)? {
+        Value::String(text) => Some(format!("{name}={}", encoded(text))),
+        Value::Null => None,
+        other => Some(format!("{name}={}", encoded(&other.to_string()))),
+    };
+    let pairs: Vec<String> = names.iter().filter_map(value).collect();
+    if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
+}
+
+/// The members of the arguments that belong into the body.
+pub(super) fn members(given: &ToolArguments, names: &[&str]) -> Value {
+    let members = names.iter().filter_map(|name| Some(((*name).to_owned(), given.get(*name)?.clone())));
+    Value::Object(members.collect())
+}
+
+/// # Errors
+/// [`Code::ArgumentInvalid`] when the argument is missing or empty.
+pub(super) fn required_text<'a>(given: &'a ToolArguments, name: &str) -> Result<&'a str, Error> {
+    let value = text_of(given, name);
+    if value.is_empty() {
+        return Err(Error::new(Code::ArgumentInvalid).detail(format!("`{name}` is missing")).field(
+            format!("/{name}"),
+            Value::Null,
+            "a value",
+        ));
+    }
+    Ok(value)
+}

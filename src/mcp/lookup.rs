@@ -1,0 +1,193 @@
+//! Tools by name, by their arguments, and by the REST call they make.
+
+use std::sync::LazyLock;
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+use super::arguments::ToolArguments;
+use super::tool::McpTool;
+use super::tools::TOOLS;
+use botops_core::error::{Code, Error, FieldError};
+
+/// The tool by its name.
+pub(super) fn find_tool(name: &str) -> Option<&'static McpTool> {
+    TOOLS.iter().find(|tool| tool.name == name)
+}
+
+static VALIDATORS: LazyLock<Vec<Validator>> = LazyLock::new(|| {
+    let build = |tool: &McpTool| {
+        jsonschema::validator_for(&tool.input_schema())
+            .expect("the tools' schemas are fixed and a test builds them")
+    };
+    TOOLS.iter().map(build).collect()
+});
+
+/// Refuses arguments that the tool's schema does not take, all at once.
+///
+/// # Errors
+/// [`Code::ArgumentInvalid`] with one field for each of them.
+pub(super) fn check_arguments(tool: &McpTool, given: &ToolArguments) -> Result<(), Error> {
+    let place = TOOLS.iter().position(|known| known.name == tool.name).unwrap_or_default();
+    let Some(validator) = VALIDATORS.get(place) else { return Ok(()) };
+    let value = Value::Object(given.clone());
+    let wrong: Vec<FieldError> = validator
+        .iter_errors(&value)
+        .map(|error| {
+            let pointer = error.instance_path().to_string();
+            // The masked text: an argument may hold something that belongs in no error.
+            let expected = botops_core::text::clean(&error.masked().to_string(), 200);
+            FieldError { pointer, got: Value::Null, expected }
+        })
+        .collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(Code::ArgumentInvalid)
+        .detail(format!("the arguments of {} do not fit its schema", tool.name))
+        .fields(wrong))
+}
+
+/// The tool and its arguments that make this REST call, for a client that has nothing but tools.
+pub(super) fn tool_of_call(method: &str, path: &str) -> Option<(&'static str, Value)> {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let mut given = ToolArguments::new();
+    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        let value = value.parse::<u64>().map_or_else(|_| json!(value), |number| json!(number));
+        given.insert(name.to_owned(), value);
+    }
+    let is_dry = given.remove("dry_run").is_some();
+    let routes = TOOLS.iter().flat_map(|tool| tool.routes.iter().map(move |route| (tool.name, route)));
+    let found = routes.into_iter().find_map(|(tool, route)| Some((tool, route.arguments_of(method, path)?)));
+    let (tool, arguments) = found?;
+    given.extend(arguments);
+    if is_dry {
+        given.insert("dry_run".to_owned(), json!(true));
+    }
+    Some((tool, Value::Object(given)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::arguments::object;
+    use super::super::route::RouteChoice;
+    use super::*;
+
+    #[test]
+    fn every_schema_builds_and_no_tool_is_named_twice() {
+        assert_eq!(VALIDATORS.len(), TOOLS.len());
+        assert!(TOOLS.len() <= 12);
+        for (place, tool) in TOOLS.iter().enumerate() {
+            assert!(TOOLS.iter().skip(place + 1).all(|other| other.name != tool.name), "{}", tool.name);
+        }
+    }
+
+    /// A row that names an argument which the schema does not take could never be chosen or filled.
+    #[test]
+    fn every_row_names_arguments_of_its_tool_and_some_row_is_always_chosen() {
+        for tool in TOOLS {
+            let properties = object((tool.properties)());
+            for route in tool.routes {
+                let in_path = route.path.split(['{', '}']).skip(1).step_by(2);
+                let chosen_by = match route.choice {
+                    RouteChoice::Always => None,
+                    RouteChoice::Given(name) | RouteChoice::Is(name, _) => Some(name),
+                };
+                for name in in_path.chain(chosen_by).chain(route.query.iter().copied()) {
+                    assert!(properties.contains_key(name), "{} {}: {name}", tool.name, route.path);
+                }
+            }
+            let some_is_chosen = match tool.routes.last().unwrap().choice {
+                RouteChoice::Always => true,
+                RouteChoice::Given(name) | RouteChoice::Is(name, _) => tool.required.contains(&name),
+            };
+            assert!(some_is_chosen, "{}", tool.name);
+        }
+    }
+
+    #[test]
+    fn the_list_of_tools_fits_two_thousand_tokens() {
+        let list: Vec<_> = TOOLS.iter().map(McpTool::described).collect();
+        let text = serde_json::to_string(&list).unwrap();
+        let tokens = tiktoken_rs::o200k_base_singleton().encode_ordinary(&text).len();
+        println!("tools/list: {} tools, {} bytes, {tokens} tokens", list.len(), text.len());
+        assert!(tokens <= 2_000, "{tokens} tokens");
+    }
+
+    #[test]
+    fn arguments_cannot_leave_their_place_in_a_path() {
+        let given = object(json!({"run_id": "../../control/flatten?x=1#"}));
+        let call = find_tool("list_workflows").unwrap().request(&given).unwrap();
+        assert_eq!(call.path, "/api/v1/workflows/runs/..%2F..%2Fcontrol%2Fflatten%3Fx%3D1%23");
+    }
+
+    #[test]
+    fn a_rest_call_is_found_among_the_tools_and_comes_out_the_same() {
+        for (method, path) in [
+            ("GET", "/api/v1/summary"),
+            ("GET", "/api/v1/state?fields=positions"),
+            ("GET", "/api/v1/events?after=7"),
+            ("GET", "/api/v1/errors/catalogue/BRK_008"),
+            ("GET", "/api/v1/whoami"),
+            ("GET", "/api/v1/config"),
+            ("GET", "/api/v1/config/versions"),
+            ("GET", "/api/v1/config/txns/7"),
+            ("POST", "/api/v1/config/validate"),
+            ("PUT", "/api/v1/config/apply?dry_run=true"),
+            ("POST", "/api/v1/config/txns/7/cancel"),
+            ("GET", "/api/v1/workflows/restart-bot"),
+            ("GET", "/api/v1/workflows/runs/0198"),
+            ("POST", "/api/v1/workflows/runs/0198/cancel"),
+            ("POST", "/api/v1/control/reset-breaker?dry_run=true"),
+            ("POST", "/api/v1/workflows/restart-bot/execute"),
+            ("GET", "/api/v1/health/status"),
+            ("GET", "/api/v1/health/alerts"),
+            ("GET", "/api/v1/health/components/bot"),
+        ] {
+            let (name, given) = tool_of_call(method, path).unwrap_or_else(|| panic!("{method} {path}"));
+            let call = find_tool(name).unwrap().request(&object(given)).unwrap();
+            assert_eq!((call.method.as_str(), call.path.as_str()), (method, path));
+        }
+    }
+
+    #[test]
+    fn other_addresses_of_a_read_lead_to_its_tool() {
+        let check = |path: &str, tool: &'static str, arguments: Value| {
+            assert_eq!(tool_of_call("GET", path), Some((tool, arguments)), "{path}");
+        };
+        check("/api/v1/errors/BRK_008", "explain", json!({"topic": "BRK_008"}));
+        check("/api/v1/workflows/restart-bot/runs", "list_workflows", json!({"workflow_id": "restart-bot"}));
+        check("/api/v1/health/status", "get_health", json!({"view": "status"}));
+        assert_eq!(tool_of_call("GET", "/readyz"), None);
+        assert_eq!(tool_of_call("DELETE", "/api/v1/summary"), None);
+    }
+
+    #[test]
+    fn what_has_no_dry_run_is_shown_by_a_read() {
+        let check = |tool: &str, arguments: Value, path: &str| {
+            let call = find_tool(tool).unwrap().request(&object(arguments)).unwrap();
+            assert_eq!((call.method.as_str(), call.path.as_str()), ("GET", path));
+            assert!(call.headers.is_empty());
+        };
+        let confirm = json!({"action": "confirm", "txn": "7", "dry_run": true, "idempotency_key": "k"});
+        check("change_config", confirm, "/api/v1/config/txns/7");
+        check("run_workflow", json!({"cancel_run": "9", "dry_run": true}), "/api/v1/workflows/runs/9");
+        check("control_bot", json!({"verb": "silence", "dry_run": true}), "/api/v1/health/alerts");
+    }
+
+    #[test]
+    fn wrong_arguments_are_named_all_at_once() {
+        let tool = find_tool("control_bot").unwrap();
+        let error = check_arguments(tool, &object(json!({"verb": "buy", "extra": 1}))).unwrap_err();
+        let problem = error.problem("r", chrono::Utc::now());
+        assert!(problem.errors.len() >= 3, "{:?}", problem.errors);
+    }
+
+    #[test]
+    fn a_change_without_a_dry_run_counts_as_a_change() {
+        let tool = find_tool("control_bot").unwrap();
+        assert!(tool.is_change(&object(json!({}))));
+        assert!(!tool.is_change(&object(json!({"dry_run": true}))));
+        assert!(!find_tool("get_state").unwrap().is_change(&object(json!({}))));
+    }
+}

@@ -1,0 +1,170 @@
+//! The REST calls of a tool, as rows that are read both ways: from arguments to the call that they come to, and from a
+//! call to the arguments that make it.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use super::arguments::{ToolArguments, encoded, is_dry_run, members, query, required_text, text_of};
+use botops_core::error::Error;
+use botops_http::Call;
+
+/// One REST call that a tool can make. Of a tool's rows the first whose choice fits is taken.
+pub(super) struct ToolRoute {
+    pub(super) choice: RouteChoice,
+    pub(super) method: RouteMethod,
+    /// `{name}` stands for the argument of that name.
+    pub(super) path: &'static str,
+    /// More addresses for which this row is the answer when a call is looked up; `..` stands for any rest.
+    pub(super) also: &'static [&'static str],
+    /// Arguments that go into the query.
+    pub(super) query: &'static [&'static str],
+    pub(super) body: RouteBody,
+    /// Whether the argument `if_match` becomes the header.
+    pub(super) if_match: bool,
+    pub(super) dry_run: RouteDryRun,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RouteMethod {
+    Get,
+    Post,
+    Put,
+}
+
+/// When a row is taken.
+pub(super) enum RouteChoice {
+    Always,
+    /// The argument was given and is not empty.
+    Given(&'static str),
+    /// The argument has this value.
+    Is(&'static str, &'static str),
+}
+
+/// What a call carries.
+pub(super) enum RouteBody {
+    Nothing,
+    /// The arguments of these names, as they were given.
+    Members(&'static [&'static str]),
+    Built(fn(&ToolArguments) -> Result<Value, Error>),
+}
+
+/// How a change is tried out. Of no use to a read.
+pub(super) enum RouteDryRun {
+    /// The same call with `?dry_run=true`.
+    Query,
+    /// The call has no dry run: this read shows what it would touch.
+    Read(&'static str),
+}
+
+/// A read that is always taken.
+pub(super) const GET: ToolRoute = ToolRoute {
+    choice: RouteChoice::Always,
+    method: RouteMethod::Get,
+    path: "",
+    also: &[],
+    query: &[],
+    body: RouteBody::Nothing,
+    if_match: false,
+    dry_run: RouteDryRun::Query,
+};
+
+/// A change that is always taken.
+pub(super) const POST: ToolRoute = ToolRoute { method: RouteMethod::Post, ..GET };
+
+impl From<RouteMethod> for Method {
+    fn from(method: RouteMethod) -> Self {
+        match method {
+            RouteMethod::Get => Self::GET,
+            RouteMethod::Post => Self::POST,
+            RouteMethod::Put => Self::PUT,
+        }
+    }
+}
+
+impl ToolRoute {
+    /// Whether these arguments ask for this call.
+    pub(super) fn is_chosen(&self, given: &ToolArguments) -> bool {
+        match self.choice {
+            RouteChoice::Always => true,
+            RouteChoice::Given(name) => !text_of(given, name).is_empty(),
+            RouteChoice::Is(name, value) => text_of(given, name) == value,
+        }
+    }
+
+    /// The call that the arguments come to. `checked` names those that the tool's schema has already asked for.
+    ///
+    /// # Errors
+    /// [`botops_core::error::Code::ArgumentInvalid`] when an argument is missing.
+    pub(super) fn call(&self, given: &ToolArguments, is_read: bool, checked: &[&str]) -> Result<Call, Error> {
+        let is_dry = !is_read && is_dry_run(given);
+        if let RouteDryRun::Read(path) = self.dry_run
+            && is_dry
+        {
+            return Ok(Call::get(filled(path, given, checked)?));
+        }
+        let path = filled(self.path, given, checked)?;
+        let query = if is_dry { "?dry_run=true".to_owned() } else { query(given, self.query) };
+        let body = match self.body {
+            RouteBody::Nothing => None,
+            RouteBody::Members(names) => Some(members(given, names)),
+            RouteBody::Built(build) => Some(build(given)?),
+        };
+        let header = |name: &str| Some(text_of(given, name).to_owned()).filter(|text| !text.is_empty());
+        let mut call = Call::with_body(self.method.into(), path + &query, body);
+        if self.if_match {
+            call = call.header("if-match", header("if_match"));
+        }
+        if !is_read {
+            call = call.header("idempotency-key", header("idempotency_key"));
+        }
+        Ok(call)
+    }
+
+    /// The arguments that make this call, when it is this row's.
+    pub(super) fn arguments_of(&self, method: &str, path: &str) -> Option<ToolArguments> {
+        if Method::from(self.method) != *method {
+            return None;
+        }
+        let paths = std::iter::once(&self.path).chain(self.also);
+        let in_path = paths.into_iter().find_map(|template| parameters(template, path))?;
+        let mut arguments = ToolArguments::new();
+        if let RouteChoice::Is(name, value) = self.choice {
+            arguments.insert(name.to_owned(), json!(value));
+        }
+        arguments.extend(in_path.into_iter().map(|(name, value)| (name.to_owned(), json!(value))));
+        Some(arguments)
+    }
+}
+
+/// The name in a `{name}` segment.
+fn parameter(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
+/// The path with its arguments in place.
+fn filled(template: &str, given: &ToolArguments, checked: &[&str]) -> Result<String, Error> {
+    let segments = template.split('/').map(|segment| match parameter(segment) {
+        None => Ok(segment.to_owned()),
+        Some(name) if checked.contains(&name) => Ok(encoded(text_of(given, name))),
+        Some(name) => required_text(given, name).map(encoded),
+    });
+    Ok(segments.collect::<Result<Vec<_>, _>>()?.join("/"))
+}
+
+/// The parameters of a path that fits the template.
+fn parameters<'a>(template: &'static str, path: &'a str) -> Option<Vec<(&'static str, &'a str)>> {
+    let mut found = Vec::new();
+    let mut given = path.split('/');
+    for segment in template.split('/') {
+        if segment == ".." {
+            return Some(found);
+        }
+        let value = given.next()?;
+        match parameter(segment) {
+            Some(name) => found.push((name, value)),
+            None if segment != value => return None,
+            None => {}
+        }
+    }
+    given.next().is_none().then_some(found)
+}

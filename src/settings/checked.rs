@@ -1,0 +1,199 @@
+//! Everything botops can be told from outside, as plain values.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use secrecy::SecretString;
+
+use botops_contract::BotId;
+use botops_http::KeyFile;
+use botops_server::bots::Driver;
+
+use super::access;
+use super::error::SettingError;
+use super::health::{HealthSettings, read_health};
+use super::reader::SettingsReader;
+use super::sources::SettingSources;
+use super::supervisor::read_supervisor;
+use super::table;
+
+/// Longest path of a Unix socket on Linux (`sun_path` less the closing zero).
+const SOCKET_PATH_MAX: usize = 107;
+
+/// Everything botops can be told from outside, checked.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where the API listens.
+    pub address: SocketAddr,
+    /// The operator's key.
+    pub token: SecretString,
+    /// Named keys.
+    pub keys: KeyFile,
+    /// Origins that browsers may read from.
+    pub cors_origins: Vec<HeaderValue>,
+    /// Names, beside this machine's own, under which MCP clients reach botops.
+    pub allowed_hosts: Vec<String>,
+    /// Requests a minute per key.
+    pub rate_limit: u32,
+    /// Threads that answer.
+    pub workers: usize,
+    /// Age beyond which a snapshot is stale.
+    pub cache_ttl: Duration,
+    /// How often the bot's state is read.
+    pub poll_interval: Duration,
+    /// How often metrics go to stream clients.
+    pub stream_interval: Duration,
+    /// Stream clients at a time.
+    pub stream_max_clients: usize,
+    /// The bot's id.
+    pub bot_id: BotId,
+    /// The bot's socket.
+    pub socket: PathBuf,
+    /// The store, the config versions, the audit.
+    pub data_dir: PathBuf,
+    /// botops' own log.
+    pub log_dir: PathBuf,
+    /// What the log takes in.
+    pub log_filter: String,
+    /// The shortest trial of a config change; tests shorten it.
+    pub config_min_trial: Duration,
+    /// Who starts the bot again when a workflow restarts it.
+    pub supervisor: Driver,
+    /// Where a test lets the process die; a release build does not look at it.
+    pub kill_at: Option<String>,
+    /// Where a test says which writes fail; a release build does not look at it.
+    pub fail_in: Option<String>,
+    /// Checks and alerts.
+    pub health: HealthSettings,
+}
+
+/// What was chosen for a bot's command line may hold its password, so it is not among what can be printed.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("address", &self.address)
+            .field("bot_id", &self.bot_id)
+            .field("data_dir", &self.data_dir)
+            .field("log_dir", &self.log_dir)
+            .field("health", &self.health)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn check(sources: &SettingSources) -> Result<Self, Vec<SettingError>> {
+        let mut reader = SettingsReader::new(sources);
+        let settings = Self::read(&mut reader);
+        reader.finish().map(|()| settings)
+    }
+
+    /// Reads every setting; where one is refused, some value stands in for it.
+    fn read(reader: &mut SettingsReader<'_>) -> Self {
+        reader.refuse_unknown();
+        let address = access::read_address(reader);
+        let token = access::read_operator_key(reader);
+        let keys = access::read_named_keys(reader);
+        let cors_origins = access::read_origins(reader);
+        let allowed_hosts = access::read_allowed_hosts(reader);
+        let rate_limit = reader.number(&table::BOT_API_RATE_LIMIT, 1);
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let workers = reader.number(&table::BOT_API_WORKERS, cores);
+        let cache_ttl = reader.duration(&table::BOT_STATE_CACHE_TTL);
+        let poll_interval = reader.duration(&table::BOT_POLL_INTERVAL);
+        let stream_interval = reader.duration(&table::BOT_STREAM_INTERVAL);
+        let config_min_trial = reader.duration(&table::BOT_CONFIG_MIN_TRIAL);
+        let stream_max_clients = reader.number(&table::BOT_STREAM_MAX_CLIENTS, 1);
+        let any_bot = BotId::from_str("bot").expect("it is valid");
+        let bot_id = reader.parsed(&table::BOT_ID, any_bot, |text| text.parse().ok());
+        let data_dir = reader.path(&table::BOT_DATA_DIR).unwrap_or_default();
+        let log_dir = reader.path(&table::BOT_LOG_DIR).unwrap_or_else(|| data_dir.join("logs"));
+        let socket = read_socket(reader, &data_dir);
+        let supervisor = read_supervisor(reader, &data_dir, &log_dir);
+        let owned = |row| reader.text(row).map(str::to_owned);
+        let log_filter = owned(&table::RUST_LOG).unwrap_or_default();
+        let (kill_at, fail_in) = (owned(&table::KILL_AT), owned(&table::FAIL_IN));
+        Self {
+            address,
+            token,
+            keys,
+            cors_origins,
+            allowed_hosts,
+            rate_limit,
+            workers,
+            cache_ttl,
+            poll_interval,
+            stream_interval,
+            stream_max_clients,
+            bot_id,
+            socket,
+            data_dir,
+            log_dir,
+            log_filter,
+            config_min_trial,
+            supervisor,
+            kill_at,
+            fail_in,
+            health: read_health(reader),
+        }
+    }
+
+    /// Where the API listens, and nothing else: all that a client of a running server needs besides a key.
+    ///
+    /// # Errors
+    /// What is wrong with either of the two settings.
+    pub(crate) fn address_of(sources: &SettingSources) -> Result<SocketAddr, Vec<SettingError>> {
+        let mut reader = SettingsReader::new(sources);
+        let address = access::read_address(&mut reader);
+        reader.finish().map(|()| address)
+    }
+
+    /// Everything that must turn up in no log.
+    pub(crate) fn secrets(&self) -> Vec<SecretString> {
+        let of_health = self.health.secrets.values().chain(&self.health.webhook_secret);
+        std::iter::once(&self.token).chain(of_health).cloned().collect()
+    }
+
+    /// What is looser than it need be, one sentence each; said at start.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.address.ip().is_loopback() {
+            warnings.push(format!(
+                "BOT_API_HOST is {}: the API can be reached from other machines without TLS; put a TLS proxy in front \
+                 or bind 127.0.0.1",
+                self.address.ip()
+            ));
+        }
+        if !self.cors_origins.is_empty() {
+            warnings.push("BOT_API_CORS_ORIGINS is set: pages of those origins can read answers".to_owned());
+        }
+        if self.rate_limit > 100_000 {
+            warnings.push(format!("BOT_API_RATE_LIMIT is {}: in effect there is no limit", self.rate_limit));
+        }
+        let endless = self.keys.keys.iter().filter(|key| key.expires_at.is_none()).count();
+        if endless > 0 {
+            warnings.push(format!(
+                "{endless} named key(s) never expire; `botops key new --expires 90d` makes one that does"
+            ));
+        }
+        warnings
+    }
+}
+
+fn read_socket(reader: &mut SettingsReader<'_>, data_dir: &Path) -> PathBuf {
+    let row = &table::BOT_IPC_SOCKET;
+    let path = reader.path(row).unwrap_or_else(|| data_dir.join("ipc").join("bot.sock"));
+    let length = path.as_os_str().len();
+    if length > SOCKET_PATH_MAX {
+        let problem = format!("the socket path has {length} bytes, more than the system's {SOCKET_PATH_MAX}");
+        reader.refuse(row, problem, "Use a shorter path, such as /run/botops/bot.sock.");
+    }
+    path
+}

@@ -1,0 +1,33 @@
+//! Settings: the command line, the environment and `.env`, checked once and passed on as plain values.
+//!
+//! The only reader of the environment. A flag wins over the environment, the environment over `.env`. Everything that
+//! is wrong is said at once, one line each, with the setting's name and the remedy; the process then ends with code 2.
+//! Secrets are kept in a type that cannot be printed.
+//!
+//! `table` has one row for each setting. The flags of the command line, the check, `.env.example` and the table in
+//! `docs/settings.md` follow from it: a new setting is a row there and the member of [`Settings`] that it becomes.
+
+mod access;
+mod checked;
+mod documents;
+mod error;
+mod flags;
+mod health;
+mod reader;
+mod row;
+mod sources;
+mod supervisor;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use checked::Settings;
+pub use documents::{env_example, settings_table};
+pub use error::SettingError;
+pub use flags::SettingFlags;
+pub use health::HealthSettings;
+pub use sources::SettingSources;
+pub(crate) use table::{
+    BOT_API_AUTH_TOKEN, BOT_API_KEYS_FILE, BOT_API_PORT, BOT_DATA_DIR, BOT_IPC_SOCKET, BOT_LOG_DIR,
+    BOT_SUPERVISOR, BOT_SUPERVISOR_COMMAND, BOT_SUPERVISOR_PID_FILE,
+};

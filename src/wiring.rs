@@ -1,0 +1,218 @@
+//! What connects features to each other: loops that pass on what one knows to another, and what health asks of
+//! features above it. The features themselves do not know of each other here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::handles::FeatureHandles;
+use botops_contract::{EventKind, Severity};
+use botops_core::error::{Code, Error};
+use botops_core::tasks::{OnFailure, Tasks};
+use botops_core::telemetry::Metrics;
+use botops_server::configs::SyncState;
+use botops_server::events::NewEvent;
+use botops_server::health::{
+    Criticality, Fact, HandlerEnd, Level, RecoveryRun, WorkflowFact, WorkflowRunner,
+};
+use botops_server::ops_log::StoredActor;
+use botops_server::overview::ConfigSync;
+use botops_server::workflows::{Started, Workflows};
+
+/// How often the level of health is passed on.
+const HEALTH_EVERY: Duration = Duration::from_secs(1);
+
+/// How long one wait for a recovery's run lasts.
+const RUN_WAIT: Duration = Duration::from_secs(30);
+
+/// How soon a run that cannot be read is read again.
+const RUN_RETRY: Duration = Duration::from_secs(1);
+
+/// How often the journal is pruned.
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+
+/// What a warning says while nothing can be recorded.
+const NOT_RECORDED: &str = "changes are refused (SRV_002); reads go on.";
+
+/// Connects the features to each other and to the metrics; the loops end with `tasks`.
+pub(crate) fn connect(handles: &FeatureHandles, metrics: &Metrics, tasks: &Tasks) {
+    spawn_journal_pruning(handles, tasks);
+    spawn_config_publishing(handles, tasks);
+    spawn_health_publishing(handles, tasks);
+    spawn_store_publishing(handles, tasks);
+    register_recovery_runner(handles);
+    register_health_sources(handles);
+    register_metrics(handles, metrics);
+}
+
+fn spawn_journal_pruning(handles: &FeatureHandles, tasks: &Tasks) {
+    let events = handles.events.clone();
+    let stopping = tasks.stopping();
+    tasks.spawn("journal-prune", OnFailure::Log, async move {
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = tokio::time::sleep(PRUNE_EVERY) => {}
+            }
+            if let Err(error) = events.prune().await {
+                tracing::warn!(
+                    error.cause = error.cause_for_log(),
+                    "the journal could not be pruned: {error}"
+                );
+            }
+        }
+    });
+}
+
+/// The state and the summary carry the level of system health.
+fn spawn_health_publishing(handles: &FeatureHandles, tasks: &Tasks) {
+    let (overview, health) = (handles.overview.clone(), handles.health.clone());
+    let stopping = tasks.stopping();
+    tasks.spawn("health-in-overview", OnFailure::Log, async move {
+        let mut published = None;
+        loop {
+            let level = health.overall().word().to_owned();
+            if published.as_ref() != Some(&level) {
+                overview.note(|extras| extras.system_health = Some(level.clone()));
+                published = Some(level);
+            }
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = tokio::time::sleep(HEALTH_EVERY) => {}
+            }
+        }
+    });
+}
+
+/// Nothing can be recorded, or can again: an event with its semantic error, and a warning as long as it lasts.
+fn spawn_store_publishing(handles: &FeatureHandles, tasks: &Tasks) {
+    let (overview, events, mut trouble) =
+        (handles.overview.clone(), handles.events.clone(), handles.store.trouble());
+    let stopping = tasks.stopping();
+    tasks.spawn("store-in-overview", OnFailure::Log, async move {
+        let mut published = false;
+        loop {
+            let now = trouble.borrow_and_update().clone();
+            if let Some(what) = &now {
+                let error = Error::new(Code::StoreUnavailable).detail(what.clone());
+                events.publish(NewEvent::failure(&error));
+            } else if published {
+                let message = "changes can be recorded again";
+                events.publish(NewEvent::own(EventKind::Lifecycle, Severity::Low, message, json!({})));
+            }
+            published = now.is_some();
+            overview.note(|extras| {
+                extras.warnings.retain(|warning| !warning.ends_with(NOT_RECORDED));
+                extras.warnings.extend(now.map(|what| format!("Since {what}, {NOT_RECORDED}")));
+            });
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                changed = trouble.changed() => if changed.is_err() { return },
+            }
+        }
+    });
+}
+
+/// Recovery acts through workflows: one executor, one audit trail.
+fn register_recovery_runner(handles: &FeatureHandles) {
+    let (to_describe, to_run) = (handles.workflows.clone(), handles.workflows.clone());
+    handles.health.set_runner(WorkflowRunner {
+        describe: Arc::new(move |id| {
+            let workflows = to_describe.clone();
+            Box::pin(async move {
+                let (restarts_bot, longest) = workflows.reach(&id).await?;
+                Some(WorkflowFact { restarts_bot, longest })
+            })
+        }),
+        run: Arc::new(move |run| Box::pin(run_recovery(to_run.clone(), run))),
+    });
+}
+
+/// Features above health report their own level, from memory.
+fn register_health_sources(handles: &FeatureHandles) {
+    let configs = handles.configs.clone();
+    let sync = move || {
+        let now = configs.current();
+        let level = match now.sync {
+            SyncState::InSync | SyncState::Trial | SyncState::PendingRestart => Some(Level::Healthy),
+            SyncState::Drifted => Some(Level::Critical),
+            // Another check reports that the bot is absent.
+            SyncState::BotOffline | SyncState::Unknown => None,
+        };
+        Fact { level, reason: now.sync_reason.clone(), numbers: Vec::new() }
+    };
+    handles.health.add_source("config_sync", Criticality::Important, &["bot"], Arc::new(sync));
+    let configs = handles.configs.clone();
+    let audit = move || {
+        let level = if configs.current().writable { Level::Healthy } else { Level::Critical };
+        let reason = "the audit does not hold, or the config cannot be read: changes are refused";
+        Fact { level: Some(level), reason: reason.to_owned(), numbers: Vec::new() }
+    };
+    handles.health.add_source("audit_chain", Criticality::Important, &["store"], Arc::new(audit));
+}
+
+/// The state and the summary say whether the bot runs what is committed.
+fn spawn_config_publishing(handles: &FeatureHandles, tasks: &Tasks) {
+    let (overview, mut config) = (handles.overview.clone(), handles.configs.watch());
+    let stopping = tasks.stopping();
+    tasks.spawn("config-in-overview", OnFailure::Log, async move {
+        loop {
+            let now = config.borrow_and_update().clone();
+            let sync = ConfigSync { status: now.sync.as_str().to_owned(), reason: now.sync_reason.clone() };
+            overview.note(|extras| extras.config_sync = Some(sync));
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                changed = config.changed() => if changed.is_err() { return },
+            }
+        }
+    });
+}
+
+fn register_metrics(handles: &FeatureHandles, metrics: &Metrics) {
+    let store = handles.store.clone();
+    let writable = move || if store.writable() { 1.0 } else { 0.0 };
+    metrics.gauge("store_writable", "Whether changes can be recorded (1) or not (0)", writable);
+    let store = handles.store.clone();
+    metrics
+        .gauge("store_backlog", "Writes that wait for the disk", move || gauge_value(store.backlog() as u64));
+    let events = handles.events.clone();
+    metrics
+        .gauge("events_latest_seq", "The newest number of the journal", move || gauge_value(events.latest()));
+}
+
+/// A count as a metric's value; beyond 2^53 the last digits are lost, which no graph shows.
+fn gauge_value(number: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a metric's value is a float by the format")]
+    let value = number as f64;
+    value
+}
+
+/// Runs a workflow for a recovery and waits for its end, however long that takes: the run has its own deadline.
+async fn run_recovery(workflows: Workflows, recovery: RecoveryRun) -> HandlerEnd {
+    let RecoveryRun { workflow: id, key, reason, asked_by } = recovery;
+    let actor = match asked_by {
+        Some(by) => StoredActor { key_id: by, request_id: key.clone(), client: None },
+        None => StoredActor::recovery(key.clone()),
+    };
+    let started = workflows.execute(&id, json!({"reason": reason}), actor, Some(key)).await;
+    let mut run = match started {
+        Ok(Started::New(run) | Started::Replayed(run) | Started::Joined(run)) => run,
+        // Whatever the reason (a lock that is held, a store that is full), nothing was begun.
+        Err(error) => return HandlerEnd::NotTried(error.to_string()),
+    };
+    while !run.terminal {
+        match workflows.wait(&run.run_id, run.seq, RUN_WAIT).await {
+            Ok(now) => run = now,
+            Err(_) => tokio::time::sleep(RUN_RETRY).await,
+        }
+    }
+    let summary = format!("run {} of {id} ended {}", run.run_id, run.state.as_str());
+    match &run.error {
+        None => HandlerEnd::Done(summary),
+        Some(error) if error.error_code == Code::RecoveryRefused.row().code => {
+            HandlerEnd::NotTried(error.message.clone())
+        }
+        Some(error) => HandlerEnd::Failed(format!("{summary}: {}", error.message)),
+    }
+}
