@@ -34,7 +34,7 @@ enum BotopsCommand {
     /// Start a paper-trading bot and serve beside it, in a throw-away folder
     Demo(demo::DemoOptions),
     /// Run the paper-trading bot itself
-    Paperbot(Box<botops_paperbot::Options>),
+    Paperbot(Box<botops_paperbot::PaperbotOptions>),
     /// Make keys
     #[command(subcommand)]
     Key(KeyCommand),

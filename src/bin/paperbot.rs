@@ -8,7 +8,7 @@ use clap::Parser;
 #[command(name = "paperbot", version, about = "A small trading process on paper, beside which botops stands")]
 struct PaperbotCommandLine {
     #[command(flatten)]
-    options: botops_paperbot::Options,
+    options: botops_paperbot::PaperbotOptions,
 }
 
 fn main() -> ExitCode {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use botops_server::health::Allowed;
+use botops_server::health::AllowedAddress;
 
 use super::reader::SettingsReader;
 use super::table::{
@@ -17,7 +17,7 @@ use super::table::{
 #[derive(Clone, Default)]
 pub struct HealthSettings {
     /// Hosts and networks that checks may reach besides public addresses.
-    pub allowed: Vec<Allowed>,
+    pub allowed: Vec<AllowedAddress>,
     /// Values of `BOT_CHECK_SECRET_*`, by name.
     pub secrets: BTreeMap<String, SecretString>,
     /// A webhook for alerts.

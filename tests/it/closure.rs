@@ -34,11 +34,15 @@ const RAISED_THERE: &[(&str, &str, &str)] = &[
     ("API_018", "tests/it/refusals.rs", "what_is_no_request_is_refused_in_the_one_form_too"),
     ("API_019", "tests/it/refusals.rs", "what_is_no_request_is_refused_in_the_one_form_too"),
     ("CFG_007", "tests/it/configs/trial.rs", "a_confirmation_in_the_last_half_second_comes_too_late"),
-    ("CFG_015", "tests/it/configs/tamper.rs", "a_changed_line_is_found_and_config_writes_wait_for_a_person"),
+    (
+        "CFG_015",
+        "tests/it/configs/audit_tampering.rs",
+        "a_changed_line_is_found_and_config_writes_wait_for_a_person",
+    ),
     ("CFG_017", "tests/it/configs/trial.rs", "a_lost_answer_to_activate_is_looked_into"),
     (
         "CFG_019",
-        "tests/it/configs/guard.rs",
+        "tests/it/configs/crashed_documents.rs",
         "a_document_that_the_bot_died_over_is_tried_again_only_on_purpose",
     ),
     ("WFL_007", "tests/it/workflows/basics.rs", "a_run_past_its_pivot_is_not_stopped"),
@@ -292,7 +296,7 @@ async fn config(closing: &mut Closing) {
     // What holds the bot is ended, then the same goes through.
     let (_, problem) = answer(put(&manual(careful(4_500), 30.0))).await;
     assert_eq!(problem["error_code"], "CFG_006", "{problem}");
-    world.settle(&live, "cancel").await;
+    world.end_trial(&live, "cancel").await;
     world.ended(&live).await;
     closing.raised.insert("CFG_006".to_owned());
     closing.performs(botops, "CFG_006", &problem["next_actions"][0]).await;
@@ -305,7 +309,7 @@ async fn config(closing: &mut Closing) {
     let keyed = |body: &Value| put(body).header("idempotency-key", "closure-1");
     let (status, body) = answer(keyed(&good)).await;
     assert!(status < 400, "{body}");
-    world.settle(body["txn"].as_str().unwrap(), "cancel").await;
+    world.end_trial(body["txn"].as_str().unwrap(), "cancel").await;
     world.ended(body["txn"].as_str().unwrap()).await;
     let other = keyed(&manual(careful(4_100), 30.0));
     closing.closes(botops, "API_011", other, Then::passes(keyed(&good))).await;

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use botops_contract::{
-    BOOT_ONCE, BotReport, COMMAND_STATUS, CommandRequest, CommandResult, CommandStatus, ConfigState, EXPIRED,
-    Hello, Outcome, Phase, Refusal, Standing, TradePage, VERSION, Verb,
+    BOOT_ONCE, BotReport, COMMAND_STATUS, CommandProgress, CommandRequest, CommandResult, CommandStatus,
+    ConfigState, EXPIRED, Hello, Outcome, Phase, Refusal, TradePage, VERSION, Verb,
 };
 use reqwest::{Client, StatusCode, header};
 use serde::de::DeserializeOwned;
@@ -141,9 +141,9 @@ impl Peer {
             self.get(&format!("commands/{}", id.replace('/', "%2F"))).await
         };
         let never = status(&format!("{epoch}/never-sent")).await;
-        assert_eq!((never.standing, &never.result), (Standing::Unknown, &None));
+        assert_eq!((never.progress, &never.result), (CommandProgress::Unknown, &None));
         let paused = status(&format!("{epoch}-pause")).await;
-        assert_eq!(paused.standing, Standing::Answered);
+        assert_eq!(paused.progress, CommandProgress::Answered);
         assert_eq!(paused.result.map(|result| result.outcome), Some(Outcome::Done));
         let late = format!("{epoch}/late");
         let expired = CommandRequest {
@@ -161,7 +161,7 @@ impl Peer {
         let after: BotReport = self.get("state").await;
         assert_eq!(after.trading_enabled, before.trading_enabled, "what expired is not begun");
         let kept = status(&late).await;
-        assert_eq!((kept.command_id, kept.standing), (late, Standing::Answered));
+        assert_eq!((kept.command_id, kept.progress), (late, CommandProgress::Answered));
         let code =
             kept.result.and_then(|result| result.reason_code).or(kept.refusal.map(|refusal| refusal.code));
         assert_eq!(code.as_deref(), Some(EXPIRED));

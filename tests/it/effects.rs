@@ -263,14 +263,14 @@ async fn a_caller_that_goes_away_leaves_a_record_of_how_it_ended() {
 async fn a_botops_that_is_killed_over_a_command_tells_in_its_next_life_how_it_ended() {
     let mut pair = Pair::start().await;
     pair.bot.trades().await;
-    pair.bot.stall("paperbot.letter");
+    pair.bot.stall("paperbot.request");
     let request = pair.request(Method::POST, "/api/v1/control/pause").header("idempotency-key", "killed");
     let request = request.json(&json!({"reason": "a test of effects"})).timeout(Duration::from_secs(4));
     let sent = tokio::spawn(request.send());
-    pair.bot.stands("paperbot.letter").await;
+    pair.bot.stands("paperbot.request").await;
     pair.end();
     assert!(sent.await.unwrap().is_err());
-    pair.bot.go_on("paperbot.letter");
+    pair.bot.go_on("paperbot.request");
     pair.serve(None).await;
     pair.connected().await;
     let ended = || async {
@@ -317,13 +317,13 @@ async fn a_loop_that_stands_still_does_not_act_after_the_caller_gave_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loop_that_hangs_over_a_command_is_asked_until_it_says_what_it_did() {
     let (bot, running) = beside_paperbot().await;
-    bot.stall("paperbot.letter");
+    bot.stall("paperbot.request");
     let (status, problem) = give(&running, "pause", "taken").await;
     assert_eq!((status, problem["error_code"].as_str()), (504, Some("BOT_002")), "{problem:#}");
     assert_eq!(problem["effect"], "unknown");
     assert_eq!(problem["context"]["reason_code"], "no_answer");
     assert_eq!(outcomes(&told(&running, "taken").await), ["unknown"]);
-    bot.go_on("paperbot.letter");
+    bot.go_on("paperbot.request");
     let events = told_twice(&running, "taken").await;
     assert_eq!(outcomes(&events), ["unknown", "done"], "{events:#?}");
     let (status, view) = give(&running, "pause", "taken").await;
@@ -334,12 +334,12 @@ async fn a_loop_that_hangs_over_a_command_is_asked_until_it_says_what_it_did() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_key_says_nothing_happened_only_when_that_is_true_of_every_try() {
     let (bot, running) = beside_paperbot().await;
-    bot.stall("paperbot.letter");
+    bot.stall("paperbot.request");
     let (_, first) = give(&running, "pause", "twice").await;
     assert_eq!(first["effect"], "unknown", "{first:#}");
     let (_, second) = give(&running, "pause", "twice").await;
     assert_eq!(second["effect"], "unknown", "the first try is still under way: {second:#}");
-    bot.go_on("paperbot.letter");
+    bot.go_on("paperbot.request");
     bot.until("the first try paused it", |report| report.phase == Phase::Paused).await;
     running.stop().await;
 }
@@ -347,7 +347,7 @@ async fn the_same_key_says_nothing_happened_only_when_that_is_true_of_every_try(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_could_not_tell_what_its_step_did_is_told_later() {
     let (bot, running) = beside_paperbot().await;
-    bot.stall("paperbot.letter");
+    bot.stall("paperbot.request");
     let body = json!({"params": {"reason": "a test of effects"}});
     let (status, run) = running.send(Method::POST, "/api/v1/workflows/restart-bot/execute", &body).await;
     assert_eq!(status, 202, "{run:#}");
@@ -360,7 +360,7 @@ async fn a_run_that_could_not_tell_what_its_step_did_is_told_later() {
         view["steps"].as_array().unwrap().iter().find(|step| step["step"] == "pause").cloned().unwrap()
     };
     assert!(pause(&view)["later"].is_null(), "{view:#}");
-    bot.go_on("paperbot.letter");
+    bot.go_on("paperbot.request");
     let told = || async { pause(&running.get(&path).await.1)["later"].is_string() };
     until("the run is told what its step did", Duration::from_secs(90), told).await;
     let (_, view) = running.get(&path).await;
@@ -443,12 +443,12 @@ async fn a_loop_that_stands_still_never_runs_a_change_that_was_told_as_refused()
 async fn a_change_that_the_loop_hangs_over_is_watched_once_it_runs() {
     let (bot, running) = in_sync_with_paperbot().await;
     let before = bot.state().await.config.running.sha256;
-    bot.stall("paperbot.letter");
+    bot.stall("paperbot.request");
     let (status, problem) = apply(&running, 12).await;
     assert_eq!((status, problem["error_code"].as_str()), (504, Some("CFG_017")), "{problem:#}");
     assert_eq!(problem["effect"], "unknown");
     let path = format!("/api/v1/config/txns/{}", problem["context"]["txn"].as_str().unwrap());
-    bot.go_on("paperbot.letter");
+    bot.go_on("paperbot.request");
     let ended = || async { running.get(&path).await.1["terminal"] == true };
     until("it ends", SOON, ended).await;
     let (_, view) = running.get(&path).await;

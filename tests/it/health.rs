@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use botops_server::health::{Criticality, Fact, HandlerEnd, Level, WorkflowRunner};
+use botops_server::health::{Criticality, HandlerEnd, HealthLevel, SourceFact, WorkflowRunner};
 use futures_util::stream;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -331,7 +331,7 @@ async fn hanging_panicking_and_endless_checks_move_nobody_elses_clock() {
         &[],
         Arc::new(move || {
             noted.lock().unwrap().push(Instant::now());
-            Fact { level: Some(Level::Healthy), reason: String::new(), numbers: Vec::new() }
+            SourceFact { level: Some(HealthLevel::Healthy), reason: String::new(), numbers: Vec::new() }
         }),
     );
     component_is(&botops, "hangs-19", "DOWN").await;

@@ -1,4 +1,4 @@
-//! The trading process itself: its ledger under kills, its commands, its config desk, its indifference to readers.
+//! The trading process itself: its ledger under kills, its commands, its config trials, and that readers do not slow it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -52,7 +52,7 @@ async fn its_trading_loop_alone_goes_before_ordinary_work_where_that_is_allowed(
 
 /// What an account must be after these ledger lines, computed without the bot's own code.
 #[derive(Debug, Default, PartialEq)]
-struct Account {
+struct RebuiltAccount {
     cash: Decimal,
     positions: BTreeMap<String, Decimal>,
     fills: BTreeMap<String, Value>,
@@ -65,8 +65,8 @@ fn decimal(value: &Value) -> Decimal {
         .unwrap_or_else(|| panic!("{value} is no decimal string"))
 }
 
-fn rebuild(ledger: &Path) -> Account {
-    let mut account = Account::default();
+fn rebuild_account(ledger: &Path) -> RebuiltAccount {
+    let mut account = RebuiltAccount::default();
     let mut orders: BTreeMap<String, Decimal> = BTreeMap::new();
     for (index, line) in lines(ledger).into_iter().enumerate() {
         assert_eq!(line["n"], index + 1, "a line is missing");
@@ -96,13 +96,13 @@ fn rebuild(ledger: &Path) -> Account {
     account
 }
 
-fn shown(report: &BotReport) -> (Decimal, BTreeMap<String, Decimal>) {
+fn reported_holdings(report: &BotReport) -> (Decimal, BTreeMap<String, Decimal>) {
     let positions = report.positions.iter().map(|position| (position.symbol.clone(), position.quantity));
     (report.account.cash_balance, positions.collect())
 }
 
-/// Collects the ids of fills that the bot told the world about, until its life ends.
-async fn fills_told(bot: &Paperbot) -> tokio::task::JoinHandle<Vec<String>> {
+/// Collects the ids of fills that the bot published as events, until the process ends.
+async fn collect_fill_events(bot: &Paperbot) -> tokio::task::JoinHandle<Vec<String>> {
     let mut stream = bot.client.get(url("events")).send().await.expect("the stream opens");
     tokio::spawn(async move {
         let mut text = String::new();
@@ -121,26 +121,26 @@ async fn fifty_kills_lose_no_fill_and_double_none() {
     let mut bot = Paperbot::prepare(&["--tick", "1ms"]);
     let ledger = bot.data().join("ledger.jsonl");
     let mut random = 0x5eed_u64;
-    for life in 0..50 {
+    for start in 0..50 {
         bot.launch().await;
-        let told = fills_told(&bot).await;
+        let published = collect_fill_events(&bot).await;
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        // Enough ticks for entries; every other life closes what the one before it opened.
+        // Enough ticks for entries; every other start closes what the one before it opened.
         let ticks = 70 + (random >> 33) % 60;
         bot.until("it has traded a while", |report| report.loop_stats.ticks > ticks).await;
-        if life % 2 == 1 {
-            bot.command_as(Verb::Flatten, &format!("flatten {life}")).await;
-            bot.command_as(Verb::Resume, &format!("resume {life}")).await;
+        if start % 2 == 1 {
+            bot.command_as(Verb::Flatten, &format!("flatten {start}")).await;
+            bot.command_as(Verb::Resume, &format!("resume {start}")).await;
         }
         tokio::time::sleep(Duration::from_micros((random >> 20) % 15_000)).await;
         bot.kill();
-        let told = told.await.unwrap();
-        let account = rebuild(&ledger);
-        for fill in told {
-            assert!(account.fills.contains_key(&fill), "{fill} was told and is not in the ledger");
+        let published = published.await.unwrap();
+        let account = rebuild_account(&ledger);
+        for fill in published {
+            assert!(account.fills.contains_key(&fill), "{fill} was published and is not in the ledger");
         }
     }
-    let account = rebuild(&ledger);
+    let account = rebuild_account(&ledger);
     assert!(account.fills.len() > 40, "only {} fills were put to the test", account.fills.len());
 
     bot.launch().await;
@@ -155,8 +155,8 @@ async fn fifty_kills_lose_no_fill_and_double_none() {
                 .all(|order| order.filled_quantity == order.quantity || order.status_is_final())
     })
     .await;
-    let account = rebuild(&ledger);
-    assert_eq!(shown(&bot.state().await), (account.cash.round_dp(2), account.positions));
+    let account = rebuild_account(&ledger);
+    assert_eq!(reported_holdings(&bot.state().await), (account.cash.round_dp(2), account.positions));
     let trades: TradePage = bot.get("trades?limit=5000").await.unwrap();
     let seqs: Vec<u64> = trades.items.iter().map(|trade| trade.seq).collect();
     assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
@@ -237,7 +237,7 @@ async fn a_command_acts_once_even_across_a_kill() {
     };
     let predicted = bot.command_with(Verb::Flatten, &dry).await;
     assert_eq!(predicted.outcome, Outcome::Predicted);
-    assert!(bot.state().await.phase != Phase::Paused, "it was only told");
+    assert!(bot.state().await.phase != Phase::Paused, "it was a dry run");
 
     let first = bot.command_as(Verb::Flatten, "f").await;
     assert_eq!((first.outcome, first.phase, first.replayed), (Outcome::Done, Phase::Paused, false));
@@ -298,7 +298,10 @@ async fn it_stops_in_order_on_a_command_and_on_sigterm() {
     let status = bot.process.take().unwrap().wait(Duration::from_secs(20));
     assert_eq!(status.code(), Some(0));
     bot.launch().await;
-    assert!(bot.command_as(Verb::Shutdown, "bye").await.replayed, "an old command does not stop a new life");
+    assert!(
+        bot.command_as(Verb::Shutdown, "bye").await.replayed,
+        "an old command does not stop a new process"
+    );
     bot.process.as_ref().unwrap().terminate();
     assert_eq!(bot.process.take().unwrap().wait(Duration::from_secs(20)).code(), Some(0));
     assert!(!bot.socket().exists());
@@ -383,7 +386,7 @@ async fn a_config_trial_changes_what_the_bot_does_and_ends_by_itself() {
     let to = from.replace(":00", ":59");
     document["trading"]["hours"] = json!({"start_time": from, "end_time": to, "timezone": "UTC"});
     let later = document.to_string();
-    // First as long as it takes to look at it.
+    // First as long as it takes to read it.
     let (status, ack) = activate(&bot, "t0", 1, &later, 60_000).await;
     assert_eq!((status, &ack["running"]["sha256"]), (200, &json!(sha(&later))));
     let report = bot.state().await;
@@ -542,15 +545,15 @@ async fn a_session_that_the_broker_rejects_stops_orders_and_says_so() {
     let healthy = |report: &BotReport| report.session.as_ref().is_some_and(|session| session.is_healthy);
     bot.until("the session is proven", healthy).await;
     bot.until("a position is open", |report| !report.positions.is_empty()).await;
-    for look in 0..5 {
-        bot.command_as(Verb::ProbeSession, &format!("look {look}")).await;
+    for check in 0..5 {
+        bot.command_as(Verb::ProbeSession, &format!("check {check}")).await;
     }
     let halted = |report: &BotReport| {
         report.session.as_ref().is_some_and(|session| session.state == SessionPhase::HaltedCredential)
     };
     bot.until("the session is halted", halted).await;
     let named = "session_credentials_rejected".to_owned();
-    bot.until("the picture follows", |report| {
+    bot.until("the snapshot follows", |report| {
         !report.trading_enabled && report.phase == Phase::Degraded && report.no_entry_reasons.contains(&named)
     })
     .await;

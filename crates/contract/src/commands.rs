@@ -179,10 +179,10 @@ pub struct CommandResult {
 /// it expired.
 pub const COMMAND_STATUS: &str = "command-status";
 
-/// Where a command stands.
+/// How far a command is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub enum CommandProgress {
     /// It has its answer: `result` or `refusal`.
     Answered,
     /// It waits, or is being carried out.
@@ -196,8 +196,9 @@ pub enum Standing {
 pub struct CommandStatus {
     /// The id asked about.
     pub command_id: String,
-    /// Where it stands.
-    pub standing: Standing,
+    /// How far it is.
+    #[serde(rename = "standing")]
+    pub progress: CommandProgress,
     /// The answer it got, or would have got had the caller waited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<CommandResult>,

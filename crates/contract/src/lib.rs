@@ -20,7 +20,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use commands::{
-    COMMAND_STATUS, CommandRequest, CommandResult, CommandStatus, EXPIRED, Exposure, Outcome, Standing, Verb,
+    COMMAND_STATUS, CommandProgress, CommandRequest, CommandResult, CommandStatus, EXPIRED, Exposure,
+    Outcome, Verb,
 };
 pub use config::{
     Activate, BOOT_ONCE, Check, CheckVerdict, ConfigAck, ConfigState, Settle, TrialState, VersionRef,

@@ -2,24 +2,24 @@
 //!
 //! Holidays come from rules, closings nobody could foresee from a list and an override file. Zone data is compiled
 //! in, so daylight saving is right in an image without any. All intervals are half-open, `[open, close)`.
-//! Deliberately absent: other markets, and any call to a broker (who has a broker's clock compares with this one).
+//! No broker is asked: who has a broker's clock compares it with this one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc, Weekday};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc, Weekday};
 use chrono_tz::America::New_York;
 use serde::Deserialize;
 
 /// The rules were checked against a public calendar up to this year; beyond it a warning is due.
-pub const LAST_VERIFIED_YEAR: i32 = 2040;
+const LAST_VERIFIED_YEAR: i32 = 2040;
 
 /// Closings by proclamation that no rule gives.
 const AD_HOC: &[(i32, u32, u32, &str)] = &[(2025, 1, 9, "national day of mourning")];
 
 /// The phases of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum MarketPhase {
     /// Nothing trades.
     Closed,
     /// 04:00 to the opening.
@@ -28,21 +28,6 @@ pub enum Phase {
     Core,
     /// From the close to 20:00, or to 17:00 after an early close.
     Post,
-    /// The night session, 21:00 to 04:00, where a venue has one.
-    Overnight,
-}
-
-impl Phase {
-    /// The phase's name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Pre => "pre",
-            Self::Core => "core",
-            Self::Post => "post",
-            Self::Overnight => "overnight",
-        }
-    }
 }
 
 /// One trading day, in UTC.
@@ -76,7 +61,7 @@ struct Override {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Special {
+enum SpecialDay {
     Closed,
     Hours(NaiveTime, NaiveTime),
 }
@@ -84,16 +69,15 @@ enum Special {
 /// The calendar; rules plus what the override file adds.
 #[derive(Debug, Clone, Default)]
 pub struct Calendar {
-    special: BTreeMap<NaiveDate, Special>,
-    /// Whether the venue has a night session.
-    pub overnight: bool,
+    special: BTreeMap<NaiveDate, SpecialDay>,
 }
 
 impl Calendar {
     /// The rules and the known ad-hoc closings.
     pub fn new() -> Self {
-        let ad_hoc = AD_HOC.iter().map(|(year, month, day, _)| (date(*year, *month, *day), Special::Closed));
-        Self { special: ad_hoc.collect(), overnight: false }
+        let ad_hoc =
+            AD_HOC.iter().map(|(year, month, day, _)| (date(*year, *month, *day), SpecialDay::Closed));
+        Self { special: ad_hoc.collect() }
     }
 
     /// The same, with what an override file says: a YAML or JSON list of `{date, closed: true}` or
@@ -106,10 +90,10 @@ impl Calendar {
     }
 
     fn add(&mut self, text: &str) -> Result<(), String> {
-        let entries: Vec<Override> = crate::broker::list_of_records(text)?;
+        let entries: Vec<Override> = crate::yaml_records::list_of_records(text)?;
         for entry in entries {
             let special = match (entry.closed, &entry.open, &entry.close) {
-                (true, None, None) => Special::Closed,
+                (true, None, None) => SpecialDay::Closed,
                 (false, open, close) if open.is_some() || close.is_some() => {
                     let open = clock_time(open.as_deref().unwrap_or("09:30"))?;
                     let close = clock_time(close.as_deref().unwrap_or("16:00"))?;
@@ -119,7 +103,7 @@ impl Calendar {
                             entry.date
                         ));
                     }
-                    Special::Hours(open, close)
+                    SpecialDay::Hours(open, close)
                 }
                 _ => return Err(format!("{}: say either `closed: true` or hours", entry.date)),
             };
@@ -131,8 +115,8 @@ impl Calendar {
     /// The trading day of a New York date; `None` when the market stays shut.
     pub fn day(&self, day: NaiveDate) -> Option<TradingDay> {
         let (open, close) = match self.special.get(&day) {
-            Some(Special::Closed) => return None,
-            Some(Special::Hours(open, close)) => (*open, *close),
+            Some(SpecialDay::Closed) => return None,
+            Some(SpecialDay::Hours(open, close)) => (*open, *close),
             None if is_weekend(day) || is_holiday(day) => return None,
             None if is_early_close(day) => (time(9, 30), time(13, 0)),
             None => (time(9, 30), time(16, 0)),
@@ -148,14 +132,14 @@ impl Calendar {
     }
 
     /// The phase at an instant.
-    pub fn phase_at(&self, at: DateTime<Utc>) -> Phase {
+    pub fn phase_at(&self, at: DateTime<Utc>) -> MarketPhase {
         let local = at.with_timezone(&New_York);
         let today = self.day(local.date_naive());
         if let Some(day) = today {
             let phases = [
-                (day.pre_open, day.open, Phase::Pre),
-                (day.open, day.close, Phase::Core),
-                (day.close, day.post_close, Phase::Post),
+                (day.pre_open, day.open, MarketPhase::Pre),
+                (day.open, day.close, MarketPhase::Core),
+                (day.close, day.post_close, MarketPhase::Post),
             ];
             for (from, to, phase) in phases {
                 if from <= at && at < to {
@@ -163,23 +147,7 @@ impl Calendar {
                 }
             }
         }
-        if !self.overnight {
-            return Phase::Closed;
-        }
-        let before_dawn = local.time() < time(4, 0) && today.is_some();
-        let tomorrow = local.date_naive().checked_add_days(Days::new(1)).and_then(|day| self.day(day));
-        let evening = local.time() >= time(21, 0) && tomorrow.is_some();
-        if before_dawn || evening { Phase::Overnight } else { Phase::Closed }
-    }
-
-    /// The first regular opening after an instant.
-    pub fn next_open(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.days_from(at).map(|day| day.open).find(|open| *open > at)
-    }
-
-    /// The first regular close after an instant.
-    pub fn next_close(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.days_from(at).map(|day| day.close).find(|close| *close > at)
+        MarketPhase::Closed
     }
 
     /// Whether an instant lies in a daily window of New York time on a trading day.
@@ -192,12 +160,6 @@ impl Calendar {
     /// The rules were not checked for this instant's year.
     pub fn is_unverified(at: DateTime<Utc>) -> bool {
         at.with_timezone(&New_York).year() > LAST_VERIFIED_YEAR
-    }
-
-    /// The market was never shut for longer than a few weeks: a month of days is enough to find the next one.
-    fn days_from(&self, at: DateTime<Utc>) -> impl Iterator<Item = TradingDay> + '_ {
-        let first = at.with_timezone(&New_York).date_naive();
-        first.iter_days().take(31).filter_map(|day| self.day(day))
     }
 }
 
@@ -329,54 +291,32 @@ mod tests {
     }
 
     #[track_caller]
-    fn phase(at: &str, expected: Phase) {
+    fn phase(at: &str, expected: MarketPhase) {
         assert_eq!(Calendar::new().phase_at(instant(at)), expected, "{at}");
     }
 
     #[test]
     fn phases_are_half_open_and_follow_daylight_saving() {
         // Winter: 14:30 to 21:00 UTC.
-        phase("2026-03-06T08:59:59Z", Phase::Closed);
-        phase("2026-03-06T09:00:00Z", Phase::Pre);
-        phase("2026-03-06T14:29:59Z", Phase::Pre);
-        phase("2026-03-06T14:30:00Z", Phase::Core);
-        phase("2026-03-06T20:59:59Z", Phase::Core);
-        phase("2026-03-06T21:00:00Z", Phase::Post);
-        phase("2026-03-07T01:00:00Z", Phase::Closed);
+        phase("2026-03-06T08:59:59Z", MarketPhase::Closed);
+        phase("2026-03-06T09:00:00Z", MarketPhase::Pre);
+        phase("2026-03-06T14:29:59Z", MarketPhase::Pre);
+        phase("2026-03-06T14:30:00Z", MarketPhase::Core);
+        phase("2026-03-06T20:59:59Z", MarketPhase::Core);
+        phase("2026-03-06T21:00:00Z", MarketPhase::Post);
+        phase("2026-03-07T01:00:00Z", MarketPhase::Closed);
         // Summer began on 8 March: 13:30 to 20:00 UTC; it ended on 1 November.
-        phase("2026-03-09T13:30:00Z", Phase::Core);
-        phase("2026-03-09T20:00:00Z", Phase::Post);
-        phase("2026-10-30T13:30:00Z", Phase::Core);
-        phase("2026-11-02T13:30:00Z", Phase::Pre);
-        phase("2026-11-02T14:30:00Z", Phase::Core);
+        phase("2026-03-09T13:30:00Z", MarketPhase::Core);
+        phase("2026-03-09T20:00:00Z", MarketPhase::Post);
+        phase("2026-10-30T13:30:00Z", MarketPhase::Core);
+        phase("2026-11-02T13:30:00Z", MarketPhase::Pre);
+        phase("2026-11-02T14:30:00Z", MarketPhase::Core);
         // A Saturday, a holiday, an early close.
-        phase("2026-03-07T15:00:00Z", Phase::Closed);
-        phase("2026-07-03T15:00:00Z", Phase::Closed);
-        phase("2026-11-27T17:59:59Z", Phase::Core);
-        phase("2026-11-27T18:00:00Z", Phase::Post);
-        phase("2026-11-27T22:00:00Z", Phase::Closed);
-    }
-
-    #[test]
-    fn the_night_session_exists_only_where_a_venue_has_one() {
-        let mut calendar = Calendar::new();
-        assert_eq!(calendar.phase_at(instant("2026-03-09T06:00:00Z")), Phase::Closed);
-        calendar.overnight = true;
-        assert_eq!(calendar.phase_at(instant("2026-03-09T06:00:00Z")), Phase::Overnight);
-        assert_eq!(calendar.phase_at(instant("2026-03-09T02:00:00Z")), Phase::Overnight, "Sunday night");
-        assert_eq!(calendar.phase_at(instant("2026-03-07T03:00:00Z")), Phase::Closed, "Friday night");
-        assert_eq!(calendar.phase_at(instant("2026-03-09T00:30:00Z")), Phase::Closed, "20:30 on Sunday");
-    }
-
-    #[test]
-    fn the_next_open_and_close_skip_weekends_and_holidays() {
-        let calendar = Calendar::new();
-        let before_thanksgiving = instant("2026-11-25T22:00:00Z");
-        assert_eq!(calendar.next_open(before_thanksgiving), Some(instant("2026-11-27T14:30:00Z")));
-        assert_eq!(calendar.next_close(before_thanksgiving), Some(instant("2026-11-27T18:00:00Z")));
-        let at_the_bell = instant("2026-11-27T14:30:00Z");
-        assert_eq!(calendar.next_open(at_the_bell), Some(instant("2026-11-30T14:30:00Z")));
-        assert_eq!(calendar.next_close(at_the_bell), Some(instant("2026-11-27T18:00:00Z")));
+        phase("2026-03-07T15:00:00Z", MarketPhase::Closed);
+        phase("2026-07-03T15:00:00Z", MarketPhase::Closed);
+        phase("2026-11-27T17:59:59Z", MarketPhase::Core);
+        phase("2026-11-27T18:00:00Z", MarketPhase::Post);
+        phase("2026-11-27T22:00:00Z", MarketPhase::Closed);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Durations, windows and ages use [`Clock::mono`]; [`Clock::wall`] is only for stored timestamps, calendar windows
 //! and comparison with other machines. A simulated clock lets a test move the wall apart from the monotonic time,
-//! as a suspended laptop does. Deliberately absent: sleeping. Who waits uses `tokio::time`.
+//! as a suspended laptop does. Nothing here sleeps; whoever waits uses `tokio::time`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,11 +15,11 @@ use tokio::time::Instant;
 #[derive(Debug, Clone)]
 pub struct Clock {
     origin: Instant,
-    wall: Wall,
+    wall: WallClock,
 }
 
 #[derive(Debug, Clone)]
-enum Wall {
+enum WallClock {
     System,
     Simulated { base: DateTime<Utc>, offset_ms: Arc<AtomicI64> },
 }
@@ -36,12 +36,12 @@ pub struct Now {
 impl Clock {
     /// The machine's clocks.
     pub fn system() -> Self {
-        Self { origin: Instant::now(), wall: Wall::System }
+        Self { origin: Instant::now(), wall: WallClock::System }
     }
 
     /// A wall that starts at `base` and follows the monotonic time until [`Clock::jump`] moves it.
     pub fn simulated(base: DateTime<Utc>) -> Self {
-        Self { origin: Instant::now(), wall: Wall::Simulated { base, offset_ms: Arc::default() } }
+        Self { origin: Instant::now(), wall: WallClock::Simulated { base, offset_ms: Arc::default() } }
     }
 
     /// Time since the clock was made.
@@ -58,8 +58,8 @@ impl Clock {
     pub fn now(&self) -> Now {
         let mono = self.mono();
         let wall = match &self.wall {
-            Wall::System => Utc::now(),
-            Wall::Simulated { base, offset_ms } => {
+            WallClock::System => Utc::now(),
+            WallClock::Simulated { base, offset_ms } => {
                 let elapsed = TimeDelta::from_std(mono).unwrap_or(TimeDelta::MAX);
                 *base + elapsed + TimeDelta::milliseconds(offset_ms.load(Ordering::Relaxed))
             }
@@ -69,7 +69,7 @@ impl Clock {
 
     /// Moves a simulated wall against the monotonic time; the machine's clock stays as it is.
     pub fn jump(&self, by: TimeDelta) {
-        if let Wall::Simulated { offset_ms, .. } = &self.wall {
+        if let WallClock::Simulated { offset_ms, .. } = &self.wall {
             offset_ms.fetch_add(by.num_milliseconds(), Ordering::Relaxed);
         }
     }

@@ -1,13 +1,32 @@
-//! What is said of a command line that cannot be used, without anything that was given.
+//! How values of a command line are read, and what is said of one that cannot be used, without anything that was given.
 //!
 //! clap quotes the argument it stumbled over, also where it came from the environment, and such a value may be a secret
 //! that stands in the wrong place: what is printed ends up in a service manager's journal. So the option is named, what
 //! it takes is said, and the value is left out.
 
+use std::convert::Infallible;
 use std::error::Error as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use secrecy::SecretString;
+
+/// Durations as `5s`, `200ms` or bare seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 0.001),
+        None => (text.strip_suffix('s').unwrap_or(text), 1.0),
+    };
+    let seconds = number.trim().parse::<f64>().map_err(|_| "use a time such as 250ms or 1s".to_owned())?;
+    Duration::try_from_secs_f64(seconds * unit).map_err(|_| "use a time such as 250ms or 1s".to_owned())
+}
+
+/// A value that no log shows.
+#[expect(clippy::unnecessary_wraps, reason = "the form that a value parser has")]
+pub(crate) fn secret(text: &str) -> Result<SecretString, Infallible> {
+    Ok(text.to_owned().into())
+}
 
 /// Prints what clap wants to say and ends: help and version with 0, anything wrong with 2.
 pub fn end_with(error: &clap::Error, program: &str) -> ExitCode {

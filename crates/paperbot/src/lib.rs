@@ -2,38 +2,28 @@
 //!
 //! A market (simulated or replayed), a strategy, a ledger that is on disk before it counts, a paper exchange, limits
 //! that bind, and the bot contract on a Unix socket. The trading loop owns the account on a thread of its own and
-//! waits for nobody. Deliberately absent: any import of the server's modules, and real money.
+//! waits for nobody. Orders are always simulated; a broker's session only decides whether they would pass. Nothing of
+//! the server is used here.
 
-mod book;
-mod boot_once;
-pub mod breaker;
+mod account;
 pub mod broker;
-pub mod calendar;
+mod calendar;
 pub mod clock;
 pub mod command_line;
-mod commands;
-mod connect;
-mod desk;
-mod document;
+mod config;
+mod data_folder;
 mod durable;
 mod engine;
-mod exchange;
-pub mod health_log;
-mod journal;
-mod ledger;
-mod life;
-mod mailbox;
+mod identity;
+mod ipc;
+mod loop_priority;
 mod market;
-mod performance;
-mod priority;
-mod publish;
-mod replay;
-mod report;
-mod serve;
+mod options;
+mod private_file;
+mod process;
 pub mod session;
-mod standing;
-mod strategy;
-pub mod tokens;
-mod trading;
+mod session_gate;
+mod yaml_records;
 
-pub use life::{Options, main, run};
+pub use options::PaperbotOptions;
+pub use process::main;

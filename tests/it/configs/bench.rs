@@ -43,7 +43,7 @@ async fn figures_of_the_config() {
         let (status, txn) = answer(request).await;
         times.push(began.elapsed());
         assert_eq!(status, 202, "{txn:#}");
-        world.settle(txn["txn"].as_str().unwrap(), "cancel").await;
+        world.end_trial(txn["txn"].as_str().unwrap(), "cancel").await;
     }
     println!("apply to trial p95: {:?}", p95(times));
     for n in 0..20 {

@@ -52,7 +52,7 @@ async fn reaches(pair: &Pair, txn: &Value, state: &str) -> Value {
     pair.get(&path).await
 }
 
-async fn settle(pair: &Pair, txn: &Value, verb: &str) -> (u16, Value) {
+async fn end_trial(pair: &Pair, txn: &Value, verb: &str) -> (u16, Value) {
     let path = format!("/api/v1/config/txns/{}/{verb}", txn["txn"].as_str().unwrap());
     answer(pair.request(Method::POST, &path)).await
 }
@@ -88,13 +88,13 @@ async fn a_change_read_at_the_start_is_tried_by_a_start_and_kept_or_taken_back()
     assert_eq!(state.config.running.sha256, txn["candidate"]["sha256"].as_str().unwrap());
     assert_eq!(state.config.pending_restart, Vec::<String>::new(), "it really booted it");
     assert_eq!((pair.lives_begun().await, &config(&pair).await["version"]), (lives + 1, &before["version"]));
-    assert_eq!(settle(&pair, &txn, "confirm").await.1["state"], "committed");
+    assert_eq!(end_trial(&pair, &txn, "confirm").await.1["state"], "committed");
     assert_runs_head(&pair).await;
     assert_eq!(pair.lives_begun().await, lives + 1, "kept without another start");
 
     let txn = slower(&pair, 30).await.unwrap();
     reaches(&pair, &txn, "trial").await;
-    settle(&pair, &txn, "cancel").await;
+    end_trial(&pair, &txn, "cancel").await;
     let ended = reaches(&pair, &txn, "rolled_back").await;
     assert_eq!(ended["by"], "operator", "{ended:#}");
     assert_runs_head(&pair).await;
@@ -135,7 +135,7 @@ async fn botops_killed_around_the_start_leaves_one_try_at_most() {
         let taken_back = || async {
             let config = config(&pair).await;
             if config["trial"]["state"] == "trial" {
-                settle(&pair, &config["trial"], "cancel").await;
+                end_trial(&pair, &config["trial"], "cancel").await;
             }
             config["sync"] == "in_sync" && config["trial"].is_null()
         };

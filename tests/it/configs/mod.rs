@@ -1,12 +1,12 @@
 //! The config through the wire: checked, tried, undone, audited; beside a scripted bot and beside the real one.
 
+mod audit_tampering;
 mod bench;
 mod boot_once;
-mod crash;
-mod disk;
-mod doubt;
-mod guard;
+mod crashed_documents;
+mod disk_faults;
+mod kills;
 mod refusals;
-mod tamper;
 mod trial;
+mod unproven_answers;
 pub mod world;

@@ -74,7 +74,7 @@ async fn every_refusal_has_its_code_and_a_call_that_helps() {
     let live = world.try_out(careful(4_000), 30.0).await;
     let problem = refused(&world, put(manual(careful(4_500), 30.0)), 409, "CFG_006").await;
     assert_eq!(problem["context"]["holder"]["id"], live);
-    world.settle(&live, "cancel").await;
+    world.end_trial(&live, "cancel").await;
     world.bot.script().config.violations = vec![botops_contract::Violation {
         path: "/targets/0/symbol".to_owned(),
         code: "unknown_symbol".to_owned(),

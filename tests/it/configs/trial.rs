@@ -50,34 +50,34 @@ async fn a_trial_that_nobody_confirms_is_undone_at_its_deadline() {
 }
 
 #[tokio::test]
-async fn confirm_and_cancel_settle_a_trial_and_may_be_repeated() {
+async fn confirm_and_cancel_end_a_trial_and_may_be_repeated() {
     let world = World::start().await;
     let id = world.try_out(careful(4_000), 30.0).await;
     for _ in 0..2 {
-        let (status, txn) = world.settle(&id, "confirm").await;
+        let (status, txn) = world.end_trial(&id, "confirm").await;
         assert_eq!((status, txn["state"].as_str()), (200, Some("committed")), "{txn:#}");
     }
-    let (status, problem) = world.settle(&id, "cancel").await;
+    let (status, problem) = world.end_trial(&id, "cancel").await;
     assert_eq!(status, 409);
     assert_problem(&problem, 409, "CFG_012");
     let id = world.try_out(careful(3_000), 30.0).await;
     for _ in 0..2 {
-        let (status, txn) = world.settle(&id, "cancel").await;
+        let (status, txn) = world.end_trial(&id, "cancel").await;
         assert_eq!((status, txn["by"].as_str()), (200, Some("operator")), "{txn:#}");
     }
     assert_eq!(world.config().await["config"]["risk_management"]["max_position_size"], 4_000);
-    assert_problem(&world.settle("nothing", "confirm").await.1, 404, "CFG_011");
+    assert_problem(&world.end_trial("nothing", "confirm").await.1, 404, "CFG_011");
 }
 
 #[tokio::test]
 async fn a_confirmation_in_the_last_half_second_comes_too_late() {
     let world = World::start().await;
     let id = world.try_out(careful(4_000), 0.4).await;
-    let (status, problem) = world.settle(&id, "confirm").await;
+    let (status, problem) = world.end_trial(&id, "confirm").await;
     assert_eq!(status, 409, "{problem:#}");
     assert_problem(&problem, 409, "CFG_007");
     assert_eq!(world.ended(&id).await["state"], "rolled_back");
-    assert_problem(&world.settle(&id, "confirm").await.1, 409, "CFG_007");
+    assert_problem(&world.end_trial(&id, "confirm").await.1, 409, "CFG_007");
 }
 
 async fn breach(name: &str, change: impl Fn(&mut BotReport)) {
@@ -154,27 +154,67 @@ async fn a_lost_answer_to_activate_is_looked_into() {
 }
 
 #[tokio::test]
-async fn a_rollback_is_a_new_version_through_the_same_door() {
+async fn a_rollback_is_a_new_version_that_passes_the_same_checks() {
     let world = World::start().await;
     let id = world.try_out(careful(4_000), 30.0).await;
-    world.settle(&id, "confirm").await;
+    world.end_trial(&id, "confirm").await;
     let etag = world.etag().await;
     let body = json!({"to": "previous", "reason": "back again", "confirm": "manual", "confirm_within_s": 30});
     let request = world.botops.request(Method::PUT, "/api/v1/config/rollback").header("if-match", &etag);
     let (status, txn) = kit::app::answer(request.json(&body)).await;
     assert_eq!(status, 202, "{txn:#}");
     assert_eq!((&txn["version"], &txn["restored_from"]), (&json!(3), &json!(1)));
-    world.settle(txn["txn"].as_str().unwrap(), "confirm").await;
+    world.end_trial(txn["txn"].as_str().unwrap(), "confirm").await;
     let config = world.config().await;
     assert_eq!(config["config"]["risk_management"]["max_position_size"], 5_000);
     let versions = world.botops.get("/api/v1/config/versions").await.1;
     let numbers: Vec<_> =
         versions["items"].as_array().unwrap().iter().map(|v| v["version"].clone()).collect();
     assert_eq!(numbers, [3, 2, 1]);
+    assert_eq!((&versions["next"], &versions["omitted"]), (&Value::Null, &json!(0)));
     let (_, diff) = world.botops.get("/api/v1/config/diff?from=v1&to=v3").await;
     assert_eq!(diff["no_changes"], true, "{diff:#}");
     let (_, diff) = world.botops.get("/api/v1/config/diff?from=v2&to=running").await;
     assert_eq!(diff["risk"]["direction"], "increases", "{diff:#}");
+}
+
+/// The pages of a list, each of two items: what they hold of `member`, and what they say was left out.
+async fn pages_of_two(world: &World, path: &str, member: &str) -> (Vec<u64>, Vec<u64>) {
+    let (mut found, mut omitted, mut after) = (Vec::new(), Vec::new(), String::new());
+    loop {
+        let (status, page) = world.botops.get(&format!("{path}?limit=2{after}")).await;
+        assert_eq!(status, 200, "{page:#}");
+        found.extend(page["items"].as_array().unwrap().iter().map(|item| item[member].as_u64().unwrap()));
+        omitted.push(page["omitted"].as_u64().unwrap());
+        let Some(next) = page["next"].as_u64() else { return (found, omitted) };
+        after = format!("&after={next}");
+    }
+}
+
+#[tokio::test]
+async fn lists_count_what_their_limit_leaves_out_and_refuse_a_limit_above_the_most() {
+    let world = World::start().await;
+    for size in [4_000, 3_000] {
+        let id = world.try_out(careful(size), 30.0).await;
+        assert_eq!(world.end_trial(&id, "confirm").await.0, 200);
+    }
+    let versions = "/api/v1/config/versions";
+    assert_eq!(pages_of_two(&world, versions, "version").await, (vec![3, 2, 1], vec![1, 0]));
+    let (found, omitted) = pages_of_two(&world, "/api/v1/config/audit", "seq").await;
+    let records = world.verify().await["records"].as_u64().unwrap();
+    assert_eq!(found, (1..=records).collect::<Vec<_>>());
+    let expected: Vec<u64> = (1..=records.div_ceil(2)).map(|page| records.saturating_sub(2 * page)).collect();
+    assert_eq!(omitted, expected);
+    for (path, most) in [(versions, 50), ("/api/v1/config/audit", 500)] {
+        assert_eq!(world.botops.get(&format!("{path}?limit={most}")).await.0, 200);
+        for limit in [0, most + 1, 100_000] {
+            let (status, problem) = world.botops.get(&format!("{path}?limit={limit}")).await;
+            assert_problem(&problem, status, "API_007");
+            let error = &problem["errors"][0];
+            assert_eq!((&error["pointer"], &error["got"]), (&json!("?limit"), &json!(limit)), "{problem:#}");
+            assert_eq!((status, &error["expected"]), (400, &json!(format!("1 to {most}"))));
+        }
+    }
 }
 
 #[tokio::test]
@@ -202,7 +242,7 @@ async fn of_fifty_changes_on_one_base_exactly_one_wins() {
     assert_eq!(won.len(), 1);
     assert!(answers.iter().all(|(status, _)| matches!(status, 202 | 409 | 412)));
     assert_eq!(world.bot.count("POST", "config/activate"), 1);
-    world.settle(won[0].1["txn"].as_str().unwrap(), "confirm").await;
+    world.end_trial(won[0].1["txn"].as_str().unwrap(), "confirm").await;
     let stale = kit::app::answer(world.apply(&manual(careful(4_500), 30.0), &etag)).await;
     assert_problem(&stale.1, 412, "CFG_005");
     assert_eq!(stale.1["context"]["diff"].as_array().unwrap().len(), 1, "{:#}", stale.1);
@@ -220,7 +260,7 @@ async fn an_idempotency_key_acts_once_also_across_a_restart() {
     let (status, again) = send(&world, manual(careful(4_000), 30.0)).await;
     assert_eq!((status, &again["txn"]), (202, &first["txn"]));
     assert_problem(&send(&world, manual(careful(4_100), 30.0)).await.1, 422, "API_011");
-    world.settle(first["txn"].as_str().unwrap(), "confirm").await;
+    world.end_trial(first["txn"].as_str().unwrap(), "confirm").await;
     let world = world.restart().await;
     let (status, again) = send(&world, manual(careful(4_000), 30.0)).await;
     assert_eq!((status, &again["txn"], &again["state"]), (202, &first["txn"], &json!("committed")));
@@ -228,7 +268,7 @@ async fn an_idempotency_key_acts_once_also_across_a_restart() {
 }
 
 #[tokio::test]
-async fn a_drift_is_told_and_what_is_committed_can_be_asserted_again() {
+async fn a_drift_is_published_and_what_is_committed_can_be_asserted_again() {
     let world = World::start().await;
     let sha = "0".repeat(64);
     {
@@ -238,14 +278,14 @@ async fn a_drift_is_told_and_what_is_committed_can_be_asserted_again() {
         assert_ne!(committed.sha256, sha);
     }
     kit::until("drift is seen", SOON, || async { world.config().await["sync"] == "drifted" }).await;
-    let told = || async {
+    let published = || async {
         let events = world.botops.get("/api/v1/events?kind=config&after=0").await.1;
         events["items"].as_array().unwrap().iter().any(|event| {
             event["message"].as_str().is_some_and(|message| message.contains("drift"))
                 && event["data"]["remedies"].as_array().is_some_and(|remedies| remedies.len() == 3)
         })
     };
-    kit::until("the drift is told", SOON, told).await;
+    kit::until("the drift is published", SOON, published).await;
     let etag = world.etag().await;
     let request = world.botops.request(Method::PUT, "/api/v1/config/rollback").header("if-match", &etag);
     let body = json!({"to": "committed", "reason": "assert again", "confirm_within_s": 12});

@@ -61,7 +61,7 @@ impl World {
         self.config().await["etag"].as_str().expect("an etag").to_owned()
     }
 
-    /// What the bot runs, by its own word.
+    /// What the bot says that it runs.
     pub fn running(&self) -> String {
         self.bot.script().config.state().running.sha256
     }
@@ -87,7 +87,7 @@ impl World {
         self.botops.get(&format!("/api/v1/config/txns/{id}")).await.1
     }
 
-    pub async fn settle(&self, id: &str, verb: &str) -> (u16, Value) {
+    pub async fn end_trial(&self, id: &str, verb: &str) -> (u16, Value) {
         self.botops.send(Method::POST, &format!("/api/v1/config/txns/{id}/{verb}"), &json!({})).await
     }
 

@@ -79,8 +79,8 @@ impl Paperbot {
         self.folder.path().join("faults")
     }
 
-    /// From now on this place of the bot stands still: `paperbot.loop` between two looks, `paperbot.letter` over what
-    /// it took out of its mailbox.
+    /// From now on this part of the bot stands still: `paperbot.loop` between two requests, `paperbot.request` over one that
+    /// it took out of its inbox.
     pub fn stall(&self, place: &str) {
         std::fs::create_dir_all(self.faults()).unwrap();
         std::fs::write(self.faults().join(place), "").unwrap();

@@ -3,11 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use botops_contract::{GateReason, OrderType, Side};
-use botops_paperbot::broker::OrderIntent;
-use botops_paperbot::session::SubmitError;
+use botops_contract::GateReason;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rust_decimal::Decimal;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -26,28 +23,27 @@ async fn probe_within(limit: Duration, act: Act) -> (String, BrokerStub) {
     store_pair(folder.path(), 1);
     let stub = BrokerStub::start().await;
     stub.always(ACCOUNTS, act);
-    let broker = Robinhood::new(&robinhood_settings(folder.path(), &stub.url())).unwrap();
-    let broker = Broker::Robinhood(Box::new(broker));
+    let broker = RobinhoodBroker::new(&robinhood_settings(folder.path(), &stub.url())).unwrap();
     (outcome_within(limit, &broker).await, stub)
 }
 
 async fn probe_alpaca(act: Act) -> String {
     let stub = BrokerStub::start().await;
     stub.always(ALPACA, act);
-    let broker = Broker::Alpaca(Alpaca::new(&alpaca_settings(&stub.url(), Mode::Paper)).unwrap());
+    let broker = AlpacaBroker::new(&alpaca_settings(&stub.url(), Mode::Paper)).unwrap();
     outcome(&broker).await
 }
 
 /// `ok`, `ok (restriction)` or the kind of error; never a word of the server.
-async fn outcome(broker: &Broker) -> String {
+async fn outcome(broker: &dyn BrokerAdapter) -> String {
     outcome_within(PATIENT, broker).await
 }
 
-async fn outcome_within(limit: Duration, broker: &Broker) -> String {
+async fn outcome_within(limit: Duration, broker: &dyn BrokerAdapter) -> String {
     let outcome = match broker.probe(limit).await {
         Ok(reply) => {
-            assert!(reply.value.account.starts_with("***"), "{:?}", reply.value);
-            reply.value.restricted.map_or("ok".to_owned(), |text| format!("ok ({text})"))
+            assert!(reply.account.starts_with("***"), "{:?}", reply);
+            reply.restricted.map_or("ok".to_owned(), |text| format!("ok ({text})"))
         }
         Err(error) => {
             let shown = format!("{error} {error:?}");
@@ -60,7 +56,7 @@ async fn outcome_within(limit: Duration, broker: &Broker) -> String {
 }
 
 #[tokio::test]
-async fn a1_a_valid_profile_is_healthy_after_one_call() {
+async fn a_valid_profile_is_healthy_after_one_call() {
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.always(ACCOUNTS, profile());
     })
@@ -79,7 +75,7 @@ async fn a1_a_valid_profile_is_healthy_after_one_call() {
 }
 
 #[tokio::test]
-async fn a2_an_answer_without_an_account_is_not_healthy() {
+async fn an_answer_without_an_account_is_not_healthy() {
     for body in [
         r#"{"results":[]}"#,
         r#"{"next":null}"#,
@@ -98,7 +94,7 @@ async fn a2_an_answer_without_an_account_is_not_healthy() {
 }
 
 #[tokio::test]
-async fn a3_unknown_fields_numbers_and_nulls_are_accepted() {
+async fn unknown_fields_numbers_and_nulls_are_accepted() {
     let body = r#"{"results":[{"account_number":"canary-account-1","cash":12.5,"buying_power":null,"new":{"a":[1]}}]}"#;
     assert_eq!(probe_robinhood(Act::ok(body)).await.0, "ok");
     let body =
@@ -107,7 +103,7 @@ async fn a3_unknown_fields_numbers_and_nulls_are_accepted() {
 }
 
 #[tokio::test]
-async fn a4_a_locked_account_is_a_valid_session_that_may_not_trade() {
+async fn a_locked_account_is_a_valid_session_that_may_not_trade() {
     let locked = r#"{"results":[{"account_number":"canary-account-5678","locked":true}]}"#;
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.always(ACCOUNTS, Act::ok(locked));
@@ -129,20 +125,7 @@ async fn a4_a_locked_account_is_a_valid_session_that_may_not_trade() {
 }
 
 #[tokio::test]
-async fn a5_retired_day_trade_fields_are_not_missed() {
-    let rig = Rig::alpaca(short_limits(), |stub| {
-        stub.always(ALPACA, alpaca_account());
-    })
-    .await;
-    rig.healthy().await;
-    let account = rig.monitor.account().await.unwrap();
-    assert_eq!(account.day_trade_count, None);
-    assert_eq!(account.account_balance.to_string(), "2000.10");
-    rig.finish().await;
-}
-
-#[tokio::test]
-async fn c_refusals_are_told_apart() {
+async fn refusals_are_told_apart() {
     let permission = r#"{"error_code":"INSUFFICIENT_PERMISSIONS","detail":"You do not have permission"}"#;
     assert_eq!(probe_robinhood(refused(403, permission)).await.0, "forbidden");
     let token = r#"{"detail":"Invalid Token canary-server-text"}"#;
@@ -155,7 +138,7 @@ async fn c_refusals_are_told_apart() {
 }
 
 #[tokio::test]
-async fn c1_a_missing_permission_restricts_and_starts_no_sign_in() {
+async fn a_missing_permission_restricts_and_starts_no_sign_in() {
     let body = r#"{"error_code":"INSUFFICIENT_PERMISSIONS","detail":"You do not have permission"}"#;
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.always(ACCOUNTS, refused(403, body));
@@ -167,35 +150,8 @@ async fn c1_a_missing_permission_restricts_and_starts_no_sign_in() {
     rig.finish().await;
 }
 
-fn order(id: &str) -> OrderIntent {
-    OrderIntent {
-        client_order_id: id.to_owned(),
-        symbol: "SPY".to_owned(),
-        side: Side::Buy,
-        order_type: OrderType::Market,
-        quantity: Decimal::ONE,
-        limit_price: None,
-    }
-}
-
 #[tokio::test]
-async fn c4_a_refused_order_leaves_the_session_alone() {
-    let rig = Rig::alpaca(short_limits(), |stub| {
-        let body = r#"{"code":40310000,"message":"insufficient buying power canary-server-text","buying_power":"0"}"#;
-        stub.always(ALPACA, alpaca_account()).always("POST /v2/orders", refused(403, body));
-    })
-    .await;
-    rig.healthy().await;
-    let error = rig.monitor.submit(&order("one"), false).await.unwrap_err();
-    assert_eq!(error.to_string(), "the broker refused the order (40310000)");
-    assert_eq!(error.code().row().code, "BRK_010");
-    assert!(rig.monitor.facts().is_healthy);
-    assert_eq!(rig.stub.sent("POST /v2/orders").len(), 1);
-    rig.finish().await;
-}
-
-#[tokio::test]
-async fn e4_server_errors_are_alike_whatever_their_body() {
+async fn server_errors_are_alike_whatever_their_body() {
     for status in [500, 502, 503, 504] {
         let act = refused(status, "<html>canary-server-text</html>").header("content-type", "text/html");
         assert_eq!(probe_robinhood(act).await.0, "server_error");
@@ -203,7 +159,7 @@ async fn e4_server_errors_are_alike_whatever_their_body() {
 }
 
 #[tokio::test]
-async fn f1_f2_a_hang_and_a_drip_are_cut_by_the_deadline() {
+async fn a_hang_and_a_drip_are_cut_by_the_deadline() {
     for act in [Act::Hang, Act::DripHead, Act::DripBody] {
         let started = Instant::now();
         let limit = Duration::from_millis(700);
@@ -214,28 +170,28 @@ async fn f1_f2_a_hang_and_a_drip_are_cut_by_the_deadline() {
 }
 
 #[tokio::test]
-async fn f3_a_broken_answer_is_told_from_a_wrong_one() {
+async fn a_broken_answer_is_told_from_a_wrong_one() {
     assert_eq!(probe_robinhood(Act::Truncated).await.0, "truncated");
     assert_eq!(probe_robinhood(Act::ResetInBody).await.0, "truncated");
     assert_eq!(probe_robinhood(Act::Reset).await.0, "reset");
 }
 
 #[tokio::test]
-async fn f4_a_closed_port_is_no_connection() {
+async fn a_closed_port_is_no_connection() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let broker = Alpaca::new(&alpaca_settings(&format!("http://{port}"), Mode::Paper)).unwrap();
-    assert_eq!(outcome(&Broker::Alpaca(broker)).await, "connect");
+    let broker = AlpacaBroker::new(&alpaca_settings(&format!("http://{port}"), Mode::Paper)).unwrap();
+    assert_eq!(outcome(&broker).await, "connect");
 }
 
 #[tokio::test]
-async fn f4_a_name_that_does_not_resolve_is_no_connection_and_retried() {
+async fn a_name_that_does_not_resolve_is_no_connection_and_retried() {
     let folder = folder();
     let (stub, mut limits) = (BrokerStub::start().await, short_limits());
-    limits.attempt = Duration::from_secs(30);
-    limits.check = Duration::from_secs(60);
-    limits.confirm = Duration::from_secs(60);
-    let broker = Alpaca::new(&alpaca_settings("https://nosuch.invalid", Mode::Paper)).unwrap();
-    let rig = Rig::run(folder, stub, Broker::Alpaca(broker), limits, Clock::system());
+    limits.attempt_timeout = Duration::from_secs(30);
+    limits.check_timeout = Duration::from_secs(60);
+    limits.confirm_interval = Duration::from_secs(60);
+    let broker = AlpacaBroker::new(&alpaca_settings("https://nosuch.invalid", Mode::Paper)).unwrap();
+    let rig = Rig::run(folder, stub, Box::new(broker), limits, Clock::system());
     let checked = || !rig.events("health_check.failed").is_empty();
     // A machine without a name server may take its time to say so.
     crate::kit::until("the check", Duration::from_secs(60), || async { checked() }).await;
@@ -247,8 +203,6 @@ async fn f4_a_name_that_does_not_resolve_is_no_connection_and_retried() {
     assert_eq!(rig.events("health_check.executed")[0]["attempts"], 4);
     assert_eq!(rig.events("retry.attempt").len(), 3);
     assert_eq!(rig.monitor.breaker().failure_count, 1, "one failed check");
-    let error = rig.monitor.submit(&order("one"), true).await.unwrap_err();
-    assert!(matches!(error, SubmitError::Failed(_)), "no order exists: {error:?}");
     assert!(rig.stub.journal().is_empty());
     rig.finish().await;
 }
@@ -270,17 +224,17 @@ async fn full_listener() -> (TcpListener, Vec<TcpStream>) {
 }
 
 #[tokio::test]
-async fn f4_a_full_accept_queue_is_no_connection_and_retried_until_there_is_room() {
+async fn a_full_accept_queue_is_no_connection_and_retried_until_there_is_room() {
     let folder = folder();
     let (listener, queued) = full_listener().await;
     let url = format!("http://{}", listener.local_addr().unwrap());
     let mut settings = alpaca_settings(&url, Mode::Paper);
     settings.http.connect = Duration::from_millis(150);
     let mut limits = short_limits();
-    limits.attempt = Duration::from_secs(5);
-    limits.check = Duration::from_secs(20);
-    limits.breaker.threshold = 1_000;
-    let broker = Broker::Alpaca(Alpaca::new(&settings).unwrap());
+    limits.attempt_timeout = Duration::from_secs(5);
+    limits.check_timeout = Duration::from_secs(20);
+    limits.breaker.failure_threshold = 1_000;
+    let broker = Box::new(AlpacaBroker::new(&settings).unwrap());
     let stub = BrokerStub::start().await;
     let mut rig = Rig::run(folder, stub, broker, limits, Clock::system());
     rig.phase(SessionPhase::Degraded).await;
@@ -290,8 +244,6 @@ async fn f4_a_full_accept_queue_is_no_connection_and_retried_until_there_is_room
     assert_eq!(rig.events("health_check.executed")[0]["attempts"], 4);
     assert_eq!(rig.events("retry.attempt").len(), 3);
     rig.gate_is(GateReason::SessionDegraded);
-    let error = rig.monitor.submit(&order("one"), true).await.unwrap_err();
-    assert!(matches!(error, SubmitError::Failed(_)), "nothing was sent, so no order exists: {error:?}");
     // Somebody accepts again.
     drop(queued);
     rig.stub = BrokerStub::serve_on(listener, None);
@@ -301,10 +253,10 @@ async fn f4_a_full_accept_queue_is_no_connection_and_retried_until_there_is_room
 }
 
 #[tokio::test]
-async fn f5_a_connection_that_the_peer_closed_between_calls_is_no_failure() {
+async fn a_connection_that_the_peer_closed_between_calls_is_no_failure() {
     let stub = BrokerStub::start().await;
     stub.always(ALPACA, Act::CloseAfter(Box::new(alpaca_account())));
-    let broker = Broker::Alpaca(Alpaca::new(&alpaca_settings(&stub.url(), Mode::Paper)).unwrap());
+    let broker = AlpacaBroker::new(&alpaca_settings(&stub.url(), Mode::Paper)).unwrap();
     for wait in [0, 5, 18, 20, 22, 40] {
         assert_eq!(outcome(&broker).await, "ok");
         tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -312,7 +264,7 @@ async fn f5_a_connection_that_the_peer_closed_between_calls_is_no_failure() {
 }
 
 #[tokio::test]
-async fn g1_nonsense_is_refused_with_bounded_effort() {
+async fn nonsense_is_refused_with_bounded_effort() {
     let deep = "[".repeat(100_000);
     let huge = format!(r#"{{"results":[{{"account_number":"{}"}}]}}"#, "x".repeat(2 * 1024 * 1024));
     let twice = r#"{"results":[{"account_number":"a","account_number":"b"}]}"#;
@@ -332,7 +284,7 @@ async fn g1_nonsense_is_refused_with_bounded_effort() {
 }
 
 #[tokio::test]
-async fn g2_redirects_and_part_answers_are_refused_and_nobody_else_is_called() {
+async fn redirects_and_part_answers_are_refused_and_nobody_else_is_called() {
     let other = BrokerStub::start().await;
     for status in [301, 302, 307, 308] {
         let act = refused(status, "").header("location", format!("{}/v2/account", other.url()));
@@ -344,7 +296,7 @@ async fn g2_redirects_and_part_answers_are_refused_and_nobody_else_is_called() {
 }
 
 #[tokio::test]
-async fn g3_an_encoding_nobody_asked_for_is_refused() {
+async fn an_encoding_nobody_asked_for_is_refused() {
     assert_eq!(probe_alpaca(alpaca_account().header("content-encoding", "gzip")).await, "protocol");
 }
 
@@ -379,18 +331,18 @@ fn certificate(authority: &Authority, name: &str, expired: bool) -> TlsAcceptor 
     TlsAcceptor::from(Arc::new(config))
 }
 
-fn tls_broker(folder: &Path, stub: &BrokerStub, trusted: Option<&Authority>) -> Broker {
+fn tls_broker(folder: &Path, stub: &BrokerStub, trusted: Option<&Authority>) -> Box<dyn BrokerAdapter> {
     let mut settings = alpaca_settings(&format!("https://127.0.0.1:{}", stub.addr.port()), Mode::Paper);
     if let Some(authority) = trusted {
         let path = folder.join("ca.pem");
         std::fs::write(&path, &authority.pem).unwrap();
         settings.http.ca_file = Some(path);
     }
-    Broker::Alpaca(Alpaca::new(&settings).unwrap())
+    Box::new(AlpacaBroker::new(&settings).unwrap())
 }
 
 #[tokio::test]
-async fn h1_a_certificate_that_cannot_be_trusted_is_told_and_never_worked_around() {
+async fn a_certificate_that_cannot_be_trusted_is_told_and_never_worked_around() {
     let folder = folder();
     let (ours, theirs) = (authority("ours"), authority("theirs"));
     for (acceptor, why) in [
@@ -410,13 +362,13 @@ async fn h1_a_certificate_that_cannot_be_trusted_is_told_and_never_worked_around
 }
 
 #[tokio::test]
-async fn h1_a_tls_failure_is_not_retried_inside_a_check() {
+async fn a_tls_failure_is_not_retried_inside_a_check() {
     let folder = folder();
     let (ours, theirs) = (authority("ours"), authority("theirs"));
     let stub = BrokerStub::start_with(Some(certificate(&theirs, "127.0.0.1", false))).await;
     let broker = tls_broker(folder.path(), &stub, Some(&ours));
     let mut limits = short_limits();
-    limits.confirm = Duration::from_secs(60);
+    limits.confirm_interval = Duration::from_secs(60);
     let rig = Rig::run(folder, stub, broker, limits, Clock::system());
     rig.phase(SessionPhase::Degraded).await;
     assert_eq!(rig.code(), "BRK_007");
@@ -427,79 +379,14 @@ async fn h1_a_tls_failure_is_not_retried_inside_a_check() {
 }
 
 #[tokio::test]
-async fn h2_a_certificate_replaced_by_a_valid_one_goes_on() {
+async fn a_certificate_replaced_by_a_valid_one_goes_on() {
     let folder = folder();
     let ours = authority("ours");
     let stub = BrokerStub::start_with(Some(certificate(&ours, "127.0.0.1", false))).await;
     stub.always(ALPACA, Act::CloseAfter(Box::new(alpaca_account())));
     let broker = tls_broker(folder.path(), &stub, Some(&ours));
-    assert_eq!(outcome(&broker).await, "ok");
+    assert_eq!(outcome(broker.as_ref()).await, "ok");
     stub.use_tls(certificate(&ours, "127.0.0.1", false));
     tokio::time::sleep(Duration::from_millis(40)).await;
-    assert_eq!(outcome(&broker).await, "ok");
-}
-
-#[tokio::test]
-async fn m1_pages_stay_on_the_same_origin_and_end() {
-    let other = BrokerStub::start().await;
-    let page = |next: &str| {
-        let body = format!(
-            r#"{{"results":[{{"instrument":"/instruments/abc/","quantity":"2.0000","average_buy_price":"10.50"}}],
-            "next":{next}}}"#
-        );
-        Act::ok(body)
-    };
-    let rig = Rig::robinhood(short_limits(), |stub| {
-        stub.always(ACCOUNTS, profile())
-            .always("GET /instruments/abc/", Act::ok(r#"{"symbol":"SPY"}"#))
-            .always(
-                "GET /quotes/",
-                Act::ok(r#"{"results":[{"symbol":"SPY","last_trade_price":"12.50"},null]}"#),
-            )
-            .next("GET /positions/", page("null"))
-            .next("GET /positions/", page(&format!("\"{}/positions/?cursor=1\"", other.url())))
-            .always("GET /positions/", page("\"/positions/?cursor=1\""));
-    })
-    .await;
-    rig.healthy().await;
-    let positions = rig.monitor.positions().await.unwrap();
-    assert_eq!(positions.len(), 1);
-    assert_eq!(positions[0].symbol, "SPY");
-    assert_eq!(positions[0].unrealized_pl.unwrap().to_string(), "4.000000");
-    assert_eq!(rig.monitor.positions().await.unwrap_err().kind(), "protocol");
-    assert!(other.journal().is_empty());
-    let before = rig.stub.sent("GET /positions/").len();
-    assert_eq!(rig.monitor.positions().await.unwrap_err().kind(), "protocol");
-    assert_eq!(rig.stub.sent("GET /positions/").len() - before, 20);
-    assert_eq!(rig.stub.sent("GET /instruments/abc/").len(), 1, "an instrument's name is asked for once");
-    rig.finish().await;
-}
-
-#[tokio::test]
-async fn alpaca_orders_and_positions_are_read_into_the_contracts_terms() {
-    let rig = Rig::alpaca(short_limits(), |stub| {
-        let positions = r#"[{"symbol":"SPY","qty":"3","side":"short","avg_entry_price":"10","current_price":"9",
-            "unrealized_pl":"3","unrealized_plpc":"0.1"}]"#;
-        let orders = r#"[{"id":"o1","client_order_id":"c1","symbol":"SPY","qty":"5","filled_qty":"2","type":"limit",
-            "side":"sell","limit_price":"11","status":"held"}]"#;
-        stub.always(ALPACA, alpaca_account())
-            .always("GET /v2/positions", Act::ok(positions))
-            .always("GET /v2/orders", Act::ok(orders))
-            .always("DELETE /v2/orders/o1", refused(204, ""));
-    })
-    .await;
-    rig.healthy().await;
-    let position = rig.monitor.positions().await.unwrap().remove(0);
-    assert_eq!(position.quantity.to_string(), "-3");
-    assert_eq!(position.unrealized_pl_pct.unwrap(), Decimal::TEN);
-    let order = rig.monitor.open_orders().await.unwrap().remove(0);
-    assert_eq!(order.status, botops_contract::OrderStatus::PartiallyFilled);
-    rig.monitor.cancel("o1").await.unwrap();
-    let sent = rig.stub.sent("GET /v2/positions");
-    assert_eq!(sent[0].header("apca-api-key-id"), "canary-key");
-    rig.finish().await;
-}
-
-pub(super) fn spy_order(id: &str) -> OrderIntent {
-    order(id)
+    assert_eq!(outcome(broker.as_ref()).await, "ok");
 }

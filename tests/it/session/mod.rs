@@ -2,7 +2,7 @@
 
 mod answers;
 mod bot;
-mod rare;
+mod edge_cases;
 mod sign_in;
 mod waits;
 
@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 use botops_contract::{BreakerState, GateReason, Mode, SessionPhase};
 use botops_core::tasks::Tasks;
 use botops_paperbot::broker::{
-    Alpaca, AlpacaSettings, Broker, FaultScript, HttpSettings, KeySource, Paper, PaperSettings,
-    PasswordGrant, Robinhood, RobinhoodSettings,
+    AlpacaBroker, AlpacaKeySource, AlpacaSettings, BrokerAdapter, FaultScript, HttpSettings, PaperBroker,
+    PaperSettings, PasswordGrant, RobinhoodBroker, RobinhoodSettings, TokenPair, TokenStore,
 };
 use botops_paperbot::clock::Clock;
-use botops_paperbot::session::{Decision, Intent, Limits, Note, SessionMonitor, SessionSettings};
-use botops_paperbot::tokens::{TokenStore, Tokens};
+use botops_paperbot::session::{
+    GateDecision, GateQuestion, SessionLimits, SessionMonitor, SessionNote, SessionSettings,
+};
 use chrono::{TimeDelta, Utc};
 use tempfile::TempDir;
 
@@ -79,22 +80,22 @@ fn unavailable() -> Act {
 const PATIENT: Duration = Duration::from_secs(20);
 
 /// The rules of the design with waits that a test can afford. Deadlines stay long; a test of one sets its own.
-fn short_limits() -> Limits {
-    let mut limits = Limits::new(false);
+fn short_limits() -> SessionLimits {
+    let mut limits = SessionLimits::new(false);
     let ms = Duration::from_millis;
-    limits.attempt = PATIENT;
-    limits.check = PATIENT * 3;
+    limits.attempt_timeout = PATIENT;
+    limits.check_timeout = PATIENT * 3;
     limits.retry_waits = vec![ms(50), ms(100), ms(200)];
-    limits.confirm = ms(150);
-    limits.gate = PATIENT;
-    limits.reauth = PATIENT;
-    limits.reauth_waits = vec![Duration::ZERO, ms(100), ms(200)];
+    limits.confirm_interval = ms(150);
+    limits.pre_trade_check = PATIENT;
+    limits.sign_in_timeout = PATIENT;
+    limits.sign_in_waits = vec![Duration::ZERO, ms(100), ms(200)];
     limits.breaker.first_wait = ms(400);
     limits.breaker.longest_wait = ms(800);
-    limits.breaker.permit = PATIENT * 3;
-    limits.breaker.gap = ms(100);
-    limits.challenge = PATIENT * 3;
-    limits.challenge_poll = ms(40);
+    limits.breaker.permit_lifetime = PATIENT * 3;
+    limits.breaker.success_gap = ms(100);
+    limits.challenge_deadline = PATIENT * 3;
+    limits.challenge_poll_interval = ms(40);
     limits
 }
 
@@ -105,8 +106,8 @@ struct Rig {
     monitor: SessionMonitor,
     tasks: Tasks,
     clock: Clock,
-    limits: Limits,
-    notes: Arc<Mutex<Vec<Note>>>,
+    limits: SessionLimits,
+    notes: Arc<Mutex<Vec<SessionNote>>>,
 }
 
 fn robinhood_settings(folder: &Path, url: &str) -> RobinhoodSettings {
@@ -129,9 +130,9 @@ fn password_grant() -> PasswordGrant {
     }
 }
 
-fn pair(n: u32, lifetime: Option<TimeDelta>) -> Tokens {
+fn pair(n: u32, lifetime: Option<TimeDelta>) -> TokenPair {
     let issued_at = Utc::now();
-    Tokens {
+    TokenPair {
         access: format!("canary-access-{n}").into(),
         refresh: Some(format!("canary-refresh-{n}").into()),
         issued_at,
@@ -154,66 +155,59 @@ fn store_pair_near_its_end(folder: &Path) {
 fn alpaca_settings(url: &str, mode: Mode) -> AlpacaSettings {
     let mut http = HttpSettings::new(url);
     http.total = PATIENT;
-    let keys =
-        KeySource::Given { id: "canary-key".to_owned().into(), secret: "canary-secret".to_owned().into() };
+    let keys = AlpacaKeySource::Given {
+        id: "canary-key".to_owned().into(),
+        secret: "canary-secret".to_owned().into(),
+    };
     AlpacaSettings { http, keys, mode }
 }
 
 impl Rig {
     /// A Robinhood session with a stored token pair.
-    async fn robinhood(limits: Limits, prepare: impl FnOnce(&BrokerStub)) -> Self {
+    async fn robinhood(limits: SessionLimits, prepare: impl FnOnce(&BrokerStub)) -> Self {
         let folder = folder();
         store_pair(folder.path(), 1);
         Self::with(folder, limits, prepare, |folder, url| {
-            let broker = Robinhood::new(&robinhood_settings(folder, url)).unwrap();
-            Broker::Robinhood(Box::new(broker))
+            let broker = RobinhoodBroker::new(&robinhood_settings(folder, url)).unwrap();
+            Box::new(broker)
         })
         .await
     }
 
     /// The same with the password grant switched on.
-    async fn with_password(limits: Limits, prepare: impl FnOnce(&BrokerStub)) -> Self {
+    async fn with_password(limits: SessionLimits, prepare: impl FnOnce(&BrokerStub)) -> Self {
         let folder = folder();
         Self::with(folder, limits, prepare, |folder, url| {
             let mut settings = robinhood_settings(folder, url);
             settings.password = Some(password_grant());
             settings.device_token = Some("canary-device".to_owned().into());
-            Broker::Robinhood(Box::new(Robinhood::new(&settings).unwrap()))
+            Box::new(RobinhoodBroker::new(&settings).unwrap())
         })
         .await
     }
 
-    async fn alpaca(limits: Limits, prepare: impl FnOnce(&BrokerStub)) -> Self {
+    async fn alpaca(limits: SessionLimits, prepare: impl FnOnce(&BrokerStub)) -> Self {
         let folder = folder();
         Self::with(folder, limits, prepare, |_, url| {
-            Broker::Alpaca(Alpaca::new(&alpaca_settings(url, Mode::Paper)).unwrap())
+            Box::new(AlpacaBroker::new(&alpaca_settings(url, Mode::Paper)).unwrap())
         })
         .await
     }
 
-    /// The same, with this deadline for every request.
-    async fn alpaca_within(total: Duration, prepare: impl FnOnce(&BrokerStub)) -> Self {
-        Self::with(folder(), short_limits(), prepare, |_, url| {
-            let mut settings = alpaca_settings(url, Mode::Paper);
-            settings.http.total = total;
-            Broker::Alpaca(Alpaca::new(&settings).unwrap())
-        })
-        .await
-    }
-
-    async fn paper(limits: Limits, script: &str) -> Self {
+    async fn paper(limits: SessionLimits, script: &str) -> Self {
         let folder = folder();
         let script = FaultScript::parse(script).unwrap();
         let settings =
             PaperSettings { script, latency: Duration::from_millis(1), ..PaperSettings::default() };
-        Self::with(folder, limits, |_| {}, |_, _| Broker::Paper(Paper::new(&settings, Clock::system()))).await
+        Self::with(folder, limits, |_| {}, |_, _| Box::new(PaperBroker::new(&settings, Clock::system())))
+            .await
     }
 
     async fn with(
         folder: TempDir,
-        limits: Limits,
+        limits: SessionLimits,
         prepare: impl FnOnce(&BrokerStub),
-        broker: impl FnOnce(&Path, &str) -> Broker,
+        broker: impl FnOnce(&Path, &str) -> Box<dyn BrokerAdapter>,
     ) -> Self {
         let stub = BrokerStub::start().await;
         prepare(&stub);
@@ -222,7 +216,13 @@ impl Rig {
         Self::run(folder, stub, broker, limits, clock)
     }
 
-    fn run(folder: TempDir, stub: BrokerStub, broker: Broker, limits: Limits, clock: Clock) -> Self {
+    fn run(
+        folder: TempDir,
+        stub: BrokerStub,
+        broker: Box<dyn BrokerAdapter>,
+        limits: SessionLimits,
+        clock: Clock,
+    ) -> Self {
         Self::run_in(false, folder, stub, broker, limits, clock)
     }
 
@@ -231,8 +231,8 @@ impl Rig {
         market_hours_only: bool,
         folder: TempDir,
         stub: BrokerStub,
-        broker: Broker,
-        limits: Limits,
+        broker: Box<dyn BrokerAdapter>,
+        limits: SessionLimits,
         clock: Clock,
     ) -> Self {
         let logs = folder.path().join("logs");
@@ -248,7 +248,7 @@ impl Rig {
     }
 
     /// Ends the session as a crash would and starts another on the same folder and stub.
-    async fn restart(self, broker: impl FnOnce(&Path, &str) -> Broker) -> Self {
+    async fn restart(self, broker: impl FnOnce(&Path, &str) -> Box<dyn BrokerAdapter>) -> Self {
         let Self { folder, stub, monitor, tasks, clock, limits, .. } = self;
         assert!(tasks.finish(PATIENT).await);
         drop(monitor);
@@ -269,17 +269,32 @@ impl Rig {
         self.phase(SessionPhase::Healthy).await;
     }
 
-    async fn buy(&self) -> Decision {
-        self.monitor.gate(Intent { reducing: false, symbol: "SPY" }).await
+    /// What the gate says to a purchase once no check is wanted any more.
+    async fn buy(&self) -> GateDecision {
+        self.ask_until_checked(false).await
     }
 
-    async fn sell(&self) -> Decision {
-        self.monitor.gate(Intent { reducing: true, symbol: "SPY" }).await
+    /// The same of a sale that makes a position smaller.
+    async fn sell(&self) -> GateDecision {
+        self.ask_until_checked(true).await
+    }
+
+    async fn ask_until_checked(&self, reducing: bool) -> GateDecision {
+        let started = Instant::now();
+        loop {
+            let decision = self.monitor.ask_gate(GateQuestion { reducing, symbol: "SPY" });
+            let wants_check =
+                matches!(decision.reason, GateReason::EvidenceStale | GateReason::SessionStarting);
+            if !wants_check || started.elapsed() > PATIENT {
+                return decision;
+            }
+            tokio::time::sleep(Duration::from_millis(4)).await;
+        }
     }
 
     #[track_caller]
     fn gate_is(&self, reason: GateReason) {
-        let decision = self.monitor.gate_now(Intent { reducing: false, symbol: "SPY" });
+        let decision = self.monitor.ask_gate(GateQuestion { reducing: false, symbol: "SPY" });
         assert_eq!(decision.reason, reason, "{:?}", self.monitor.facts());
     }
 

@@ -1,11 +1,8 @@
 //! Signing in again: once for everybody, never with what was refused, with a human where the broker wants one.
 
 use botops_contract::{BreakerState, GateReason};
-use botops_paperbot::session::SubmitError;
 use data_encoding::BASE64URL_NOPAD;
-use tokio::sync::Notify;
 
-use super::answers::spy_order;
 use super::*;
 
 const WORKFLOW: &str =
@@ -23,7 +20,7 @@ fn wrong_password() -> Act {
 }
 
 #[tokio::test]
-async fn b1_a_refused_token_is_refreshed_once_and_trading_goes_on() {
+async fn a_refused_token_is_refreshed_once_and_trading_goes_on() {
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.next(ACCOUNTS, unauthorized()).always(ACCOUNTS, profile()).next(TOKEN, token(2));
     })
@@ -45,65 +42,29 @@ async fn b1_a_refused_token_is_refreshed_once_and_trading_goes_on() {
     rig.finish().await;
 }
 
-/// The first token is refused; any other gets this.
-fn old_refused(act: Act) -> Act {
-    Act::ByToken("canary-access-1", Box::new(unauthorized()), Box::new(act))
-}
-
 #[tokio::test]
-async fn b2_a_hundred_refused_calls_cause_one_refresh() {
-    let all_have_asked = Arc::new(Notify::new());
+async fn a_hundred_operators_who_ask_for_a_check_cause_one_refresh() {
     let rig = Rig::robinhood(short_limits(), |stub| {
-        stub.always(ACCOUNTS, profile()).always("GET /quotes/", Act::ok(r#"{"results":[]}"#));
-        stub.always("GET /positions/", old_refused(Act::ok(r#"{"results":[]}"#)));
-        stub.next(TOKEN, Act::Held(all_have_asked.clone(), Box::new(token(2))));
+        let refused = Act::ByToken("canary-access-1", Box::new(unauthorized()), Box::new(profile()));
+        stub.next(ACCOUNTS, profile()).always(ACCOUNTS, refused).next(TOKEN, token(2));
     })
     .await;
     rig.healthy().await;
-    let calls = (0..100).map(|_| {
+    let probes = (0..100).map(|_| {
         let monitor = rig.monitor.clone();
-        tokio::spawn(async move { monitor.positions().await })
+        tokio::spawn(async move { monitor.probe().await })
     });
-    let calls: Vec<_> = calls.collect();
-    until("all calls", || rig.stub.sent("GET /positions/").len() == 100, || rig.log()).await;
-    all_have_asked.notify_one();
-    for call in calls {
-        assert!(call.await.unwrap().unwrap().is_empty());
+    for probe in probes.collect::<Vec<_>>() {
+        probe.await.unwrap();
     }
+    rig.healthy().await;
     assert_eq!(rig.stub.sent(TOKEN).len(), 1);
     assert_eq!(rig.monitor.facts().reauth_count, 1);
     rig.finish().await;
 }
 
 #[tokio::test]
-async fn b3_a_late_refusal_of_the_old_token_causes_nothing() {
-    let signed_in = Arc::new(Notify::new());
-    let rig = Rig::robinhood(short_limits(), |stub| {
-        stub.next(ACCOUNTS, profile())
-            .next(ACCOUNTS, unauthorized())
-            .always(ACCOUNTS, profile())
-            .next("GET /positions/", Act::Held(signed_in.clone(), Box::new(unauthorized())))
-            .always("GET /positions/", Act::ok(r#"{"results":[]}"#))
-            .next(TOKEN, token(2));
-    })
-    .await;
-    rig.healthy().await;
-    let late = tokio::spawn({
-        let monitor = rig.monitor.clone();
-        async move { monitor.positions().await }
-    });
-    until("the slow call", || rig.stub.sent("GET /positions/").len() == 1, String::new).await;
-    assert!(!rig.monitor.probe().await.done);
-    rig.healthy().await;
-    signed_in.notify_one();
-    assert!(late.await.unwrap().unwrap().is_empty());
-    assert_eq!(rig.stub.sent(TOKEN).len(), 1);
-    assert_eq!(rig.stub.sent("GET /positions/")[1].header("authorization"), "Bearer canary-access-2");
-    rig.finish().await;
-}
-
-#[tokio::test]
-async fn b4_a_new_token_that_is_refused_ends_in_a_halt_and_no_loop() {
+async fn a_new_token_that_is_refused_ends_in_a_halt_and_no_loop() {
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.always(ACCOUNTS, unauthorized()).always(TOKEN, token(2));
     })
@@ -117,7 +78,7 @@ async fn b4_a_new_token_that_is_refused_ends_in_a_halt_and_no_loop() {
 }
 
 #[tokio::test]
-async fn b5_a_pair_that_another_process_stored_is_adopted() {
+async fn a_pair_that_another_process_stored_is_adopted() {
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.next(ACCOUNTS, profile()).next(ACCOUNTS, unauthorized()).always(ACCOUNTS, profile());
         stub.next(TOKEN, Act::Slow(Duration::from_millis(100), Box::new(spent())));
@@ -133,7 +94,7 @@ async fn b5_a_pair_that_another_process_stored_is_adopted() {
 }
 
 #[tokio::test]
-async fn b6_a_spent_refresh_without_a_password_calls_a_human() {
+async fn a_spent_refresh_without_a_password_calls_a_human() {
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.always(ACCOUNTS, unauthorized()).always(TOKEN, spent());
     })
@@ -149,7 +110,7 @@ async fn b6_a_spent_refresh_without_a_password_calls_a_human() {
 }
 
 #[tokio::test]
-async fn b7_an_answer_without_a_refresh_token_keeps_the_old_one() {
+async fn an_answer_without_a_refresh_token_keeps_the_old_one() {
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.next(ACCOUNTS, unauthorized()).always(ACCOUNTS, profile());
         stub.next(TOKEN, Act::ok(r#"{"access_token":"canary-access-2","expires_in":1000}"#));
@@ -162,7 +123,7 @@ async fn b7_an_answer_without_a_refresh_token_keeps_the_old_one() {
 }
 
 #[tokio::test]
-async fn b8_a_pair_that_cannot_be_stored_halts_and_is_stored_when_that_works_again() {
+async fn a_pair_that_cannot_be_stored_halts_and_is_stored_when_that_works_again() {
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.next(ACCOUNTS, profile()).next(ACCOUNTS, unauthorized()).always(ACCOUNTS, profile());
         stub.next(TOKEN, token(2));
@@ -187,7 +148,7 @@ async fn b8_a_pair_that_cannot_be_stored_halts_and_is_stored_when_that_works_aga
 }
 
 #[tokio::test]
-async fn b9_after_a_crash_between_rotation_and_first_use_the_new_pair_works() {
+async fn after_a_crash_between_rotation_and_first_use_the_new_pair_works() {
     // The check that would use the new pair never comes back: the process dies in it.
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.next(ACCOUNTS, unauthorized()).next(ACCOUNTS, Act::Hang).always(ACCOUNTS, profile());
@@ -205,7 +166,7 @@ async fn b9_after_a_crash_between_rotation_and_first_use_the_new_pair_works() {
         |stub| {
             stub.always(ACCOUNTS, profile());
         },
-        |folder, url| Broker::Robinhood(Box::new(Robinhood::new(&robinhood_settings(folder, url)).unwrap())),
+        |folder, url| Box::new(RobinhoodBroker::new(&robinhood_settings(folder, url)).unwrap()),
     )
     .await;
     again.healthy().await;
@@ -226,49 +187,14 @@ async fn with_key_file(prepare: impl FnOnce(&BrokerStub)) -> Rig {
     let folder = folder();
     Rig::with(folder, short_limits(), prepare, |folder, url| {
         let mut settings = alpaca_settings(url, Mode::Paper);
-        settings.keys = KeySource::File(key_file(folder, 1));
-        Broker::Alpaca(Alpaca::new(&settings).unwrap())
+        settings.keys = AlpacaKeySource::File(key_file(folder, 1));
+        Box::new(AlpacaBroker::new(&settings).unwrap())
     })
     .await
 }
 
-const ORDERS: &str = "POST /v2/orders";
-const LOOKUP: &str = "GET /v2/orders:by_client_order_id";
-
-fn placed(id: &str) -> Act {
-    Act::ok(format!(
-        r#"{{"id":"order-1","client_order_id":"{id}","symbol":"SPY","qty":"1","side":"buy","type":"market",
-        "status":"accepted"}}"#
-    ))
-}
-
 #[tokio::test]
-async fn b10_an_order_refused_for_its_token_is_looked_up_before_it_is_sent_again() {
-    let rig = with_key_file(|stub| {
-        stub.always(ALPACA, alpaca_account())
-            .next(ORDERS, unauthorized())
-            .next(ORDERS, placed("one"))
-            .always(LOOKUP, refused(404, "{}"));
-    })
-    .await;
-    rig.healthy().await;
-    key_file(rig.folder.path(), 2);
-    let order = rig.monitor.submit(&spy_order("one"), false).await.unwrap();
-    assert_eq!(order.client_order_id, "one");
-    let routes: Vec<String> =
-        rig.stub.journal().iter().map(|seen| format!("{} {}", seen.method, seen.path)).collect();
-    let first = routes.iter().position(|route| route == ORDERS).unwrap();
-    let lookup = routes.iter().position(|route| route == LOOKUP).unwrap();
-    let second = routes.iter().rposition(|route| route == ORDERS).unwrap();
-    assert!(first < lookup && lookup < second, "{routes:?}");
-    let sent = rig.stub.sent(ORDERS);
-    assert_eq!(sent.len(), 2);
-    assert_eq!(sent[0].body, sent[1].body, "the same client id");
-    rig.finish().await;
-}
-
-#[tokio::test]
-async fn c3_a_refusal_page_of_alpaca_is_about_the_keys() {
+async fn a_refusal_page_of_alpaca_is_about_the_keys() {
     let page =
         refused(403, "<html>403 Forbidden canary-server-text</html>").header("content-type", "text/html");
     let rig = Rig::alpaca(short_limits(), |stub| {
@@ -282,7 +208,7 @@ async fn c3_a_refusal_page_of_alpaca_is_about_the_keys() {
 }
 
 #[tokio::test]
-async fn j1_changed_credentials_are_tried_once() {
+async fn changed_credentials_are_tried_once() {
     let rig = Rig::with_password(short_limits(), |stub| {
         stub.always(TOKEN, wrong_password());
     })
@@ -299,7 +225,7 @@ async fn j1_changed_credentials_are_tried_once() {
         .restart(|folder, url| {
             let mut settings = robinhood_settings(folder, url);
             settings.password = Some(password_grant());
-            Broker::Robinhood(Box::new(Robinhood::new(&settings).unwrap()))
+            Box::new(RobinhoodBroker::new(&settings).unwrap())
         })
         .await;
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -309,7 +235,7 @@ async fn j1_changed_credentials_are_tried_once() {
 }
 
 #[tokio::test]
-async fn j2_a_paper_key_on_the_live_host_is_named() {
+async fn a_paper_key_on_the_live_host_is_named() {
     let folder = folder();
     let rig = Rig::with(
         folder,
@@ -317,7 +243,7 @@ async fn j2_a_paper_key_on_the_live_host_is_named() {
         |stub| {
             stub.always(ALPACA, unauthorized());
         },
-        |_, url| Broker::Alpaca(Alpaca::new(&alpaca_settings(url, Mode::Live)).unwrap()),
+        |_, url| Box::new(AlpacaBroker::new(&alpaca_settings(url, Mode::Live)).unwrap()),
     )
     .await;
     rig.phase(SessionPhase::HaltedCredential).await;
@@ -327,7 +253,7 @@ async fn j2_a_paper_key_on_the_live_host_is_named() {
 }
 
 #[tokio::test]
-async fn j3_a_replaced_key_file_is_used_after_the_operators_word() {
+async fn a_replaced_key_file_is_used_after_the_operators_word() {
     let rig = with_key_file(|stub| {
         stub.next(ALPACA, unauthorized()).always(ALPACA, alpaca_account());
     })
@@ -360,7 +286,7 @@ fn device_workflow(stub: &BrokerStub) {
 }
 
 #[tokio::test]
-async fn i1_an_approved_prompt_gives_a_session_with_the_same_device() {
+async fn an_approved_prompt_gives_a_session_with_the_same_device() {
     let rig = Rig::with_password(short_limits(), |stub| {
         device_workflow(stub);
         stub.next(PROMPT, Act::ok(r#"{"challenge_status":"issued"}"#))
@@ -386,9 +312,9 @@ async fn i1_an_approved_prompt_gives_a_session_with_the_same_device() {
 }
 
 #[tokio::test]
-async fn i2_a_prompt_that_nobody_approves_ends_in_a_halt_after_one_request() {
+async fn a_prompt_that_nobody_approves_ends_in_a_halt_after_one_request() {
     let mut limits = short_limits();
-    limits.challenge = Duration::from_millis(1_500);
+    limits.challenge_deadline = Duration::from_millis(1_500);
     let rig = Rig::with_password(limits, device_workflow).await;
     until("the wait", || rig.monitor.facts().needs_human.is_some(), || rig.log()).await;
     assert_eq!(rig.monitor.facts().needs_human.as_deref(), Some("approve_device"));
@@ -402,7 +328,7 @@ async fn i2_a_prompt_that_nobody_approves_ends_in_a_halt_after_one_request() {
 }
 
 #[tokio::test]
-async fn i3_an_authenticator_code_is_sent_once_and_not_twice_the_same() {
+async fn an_authenticator_code_is_sent_once_and_not_twice_the_same() {
     let folder = folder();
     let mfa = r#"{"mfa_required":true,"mfa_type":"app"}"#;
     let rig = Rig::with(
@@ -419,7 +345,7 @@ async fn i3_an_authenticator_code_is_sent_once_and_not_twice_the_same() {
             let mut grant = password_grant();
             grant.mfa_secret = Some("JBSWY3DPEHPK3PXP".to_owned().into());
             settings.password = Some(grant);
-            Broker::Robinhood(Box::new(Robinhood::new(&settings).unwrap()))
+            Box::new(RobinhoodBroker::new(&settings).unwrap())
         },
     )
     .await;
@@ -433,7 +359,7 @@ async fn i3_an_authenticator_code_is_sent_once_and_not_twice_the_same() {
 }
 
 #[tokio::test]
-async fn i4_a_code_by_message_comes_through_the_operator() {
+async fn a_code_by_message_comes_through_the_operator() {
     let rig = Rig::with_password(short_limits(), |stub| {
         stub.next(TOKEN, Act::ok(r#"{"mfa_required":true,"mfa_type":"sms"}"#))
             .next(TOKEN, token(1))
@@ -450,7 +376,7 @@ async fn i4_a_code_by_message_comes_through_the_operator() {
 }
 
 #[tokio::test]
-async fn i5_a_workflow_that_stumbles_goes_on() {
+async fn a_workflow_that_stumbles_goes_on() {
     let rig = Rig::with_password(short_limits(), |stub| {
         device_workflow(stub);
         stub.next(MACHINE, unavailable())
@@ -465,7 +391,7 @@ async fn i5_a_workflow_that_stumbles_goes_on() {
 }
 
 #[tokio::test]
-async fn d5_a_wait_on_the_sign_in_delays_it_and_polling_widens() {
+async fn a_wait_on_the_sign_in_delays_it_and_polling_widens() {
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.next(ACCOUNTS, unauthorized()).always(ACCOUNTS, profile());
         stub.next(TOKEN, refused(429, "{}").header("retry-after", "1")).next(TOKEN, token(2));
@@ -500,7 +426,7 @@ fn web_token(end: chrono::DateTime<Utc>) -> String {
 }
 
 #[tokio::test]
-async fn k1_a_clock_that_is_off_is_told_and_allowed_for() {
+async fn a_clock_that_is_off_is_told_and_allowed_for() {
     let ahead = || Utc::now() + TimeDelta::minutes(5);
     let date = || ahead().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
     let rig = Rig::robinhood(short_limits(), |stub| {
@@ -516,7 +442,7 @@ async fn k1_a_clock_that_is_off_is_told_and_allowed_for() {
     let skew = rig.monitor.facts().clock_skew_seconds.unwrap();
     // The date is the test's, from before the session began: every pause since makes it seem less far ahead.
     assert!((240.0..=302.0).contains(&skew), "{skew}");
-    let warned = |note: &Note| note.error.as_ref().is_some_and(|error| error.error_code == "BRK_013");
+    let warned = |note: &SessionNote| note.error.as_ref().is_some_and(|error| error.error_code == "BRK_013");
     until("the warning", || rig.notes.lock().unwrap().iter().any(warned), String::new).await;
     rig.monitor.probe().await;
     rig.healthy().await;
@@ -526,7 +452,7 @@ async fn k1_a_clock_that_is_off_is_told_and_allowed_for() {
 }
 
 #[tokio::test]
-async fn k2_a_token_near_its_end_is_renewed_and_trading_goes_on() {
+async fn a_token_near_its_end_is_renewed_and_trading_goes_on() {
     let folder = folder();
     store_pair_near_its_end(folder.path());
     let rig = Rig::with(
@@ -537,7 +463,7 @@ async fn k2_a_token_near_its_end_is_renewed_and_trading_goes_on() {
             stub.always(ACCOUNTS, profile());
             stub.next(TOKEN, Act::Slow(Duration::from_millis(200), Box::new(Act::ok(body))));
         },
-        |folder, url| Broker::Robinhood(Box::new(Robinhood::new(&robinhood_settings(folder, url)).unwrap())),
+        |folder, url| Box::new(RobinhoodBroker::new(&robinhood_settings(folder, url)).unwrap()),
     )
     .await;
     rig.healthy().await;
@@ -550,7 +476,7 @@ async fn k2_a_token_near_its_end_is_renewed_and_trading_goes_on() {
 }
 
 #[tokio::test]
-async fn k3_an_opaque_token_lives_as_long_as_it_was_said() {
+async fn an_opaque_token_lives_as_long_as_it_was_said() {
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.next(ACCOUNTS, unauthorized()).always(ACCOUNTS, profile()).next(TOKEN, token(2));
     })
@@ -562,37 +488,7 @@ async fn k3_an_opaque_token_lives_as_long_as_it_was_said() {
 }
 
 #[tokio::test]
-async fn l3_an_order_whose_answer_was_lost_is_found_by_its_client_id() {
-    let rig = Rig::alpaca_within(Duration::from_secs(3), |stub| {
-        stub.always(ALPACA, alpaca_account()).next(ORDERS, Act::Hang).next(LOOKUP, unavailable());
-        stub.always(LOOKUP, placed("lost"));
-    })
-    .await;
-    rig.healthy().await;
-    let order = rig.monitor.submit(&spy_order("lost"), false).await.unwrap();
-    assert_eq!(order.id, "order-1");
-    assert_eq!(rig.stub.sent(ORDERS).len(), 1, "it was sent once");
-    assert_eq!(rig.stub.sent(LOOKUP)[0].query, "client_order_id=lost");
-    rig.finish().await;
-}
-
-#[tokio::test]
-async fn l3_an_order_that_is_nowhere_to_be_found_is_unknown_and_not_sent_again() {
-    let rig = Rig::alpaca(short_limits(), |stub| {
-        stub.always(ALPACA, alpaca_account()).always(ORDERS, Act::Reset).always(LOOKUP, refused(404, "{}"));
-    })
-    .await;
-    rig.healthy().await;
-    let error = rig.monitor.submit(&spy_order("gone"), false).await.unwrap_err();
-    assert_eq!(error, SubmitError::Unknown { client_order_id: "gone".to_owned() });
-    assert_eq!(error.code().row().code, "BRK_011");
-    assert_eq!(rig.stub.sent(ORDERS).len(), 1);
-    assert!(rig.stub.sent(LOOKUP).len() >= 3);
-    rig.finish().await;
-}
-
-#[tokio::test]
-async fn n2_a_stop_in_the_middle_of_a_rotation_keeps_the_new_pair() {
+async fn a_stop_in_the_middle_of_a_rotation_keeps_the_new_pair() {
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.next(ACCOUNTS, unauthorized()).always(ACCOUNTS, profile());
         stub.next(TOKEN, Act::Slow(Duration::from_millis(300), Box::new(token(2))));

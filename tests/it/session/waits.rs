@@ -1,6 +1,7 @@
 //! Waiting and giving up: rate limits, retries, the breaker, the gate's speed, stops, and the fault script.
 
 use botops_contract::{BreakerState, EventKind, GateReason};
+use tokio::sync::Notify;
 
 use super::*;
 
@@ -9,7 +10,7 @@ fn limited(seconds: &str) -> Act {
 }
 
 #[tokio::test]
-async fn d1_a_short_wait_is_waited_for_and_costs_nothing() {
+async fn a_short_wait_is_waited_for_and_costs_nothing() {
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.next(ACCOUNTS, limited("1")).always(ACCOUNTS, profile());
     })
@@ -23,7 +24,7 @@ async fn d1_a_short_wait_is_waited_for_and_costs_nothing() {
 }
 
 #[tokio::test]
-async fn d2_d3_d4_a_long_wait_parks_the_session_and_nothing_is_called() {
+async fn a_long_wait_parks_the_session_and_nothing_is_called() {
     let reset = (Utc::now() + TimeDelta::seconds(700)).timestamp().to_string();
     // Each is looked at a while after it began, and they are far enough apart to be told from each other.
     for (act, shown) in [
@@ -54,10 +55,10 @@ async fn d2_d3_d4_a_long_wait_parks_the_session_and_nothing_is_called() {
 }
 
 #[tokio::test]
-async fn d6_a_used_up_quota_defers_the_next_periodic_check() {
+async fn a_used_up_quota_defers_the_next_periodic_check() {
     let mut limits = short_limits();
-    limits.in_window = Duration::from_millis(200);
-    limits.outside = Duration::from_millis(200);
+    limits.interval_in_window = Duration::from_millis(200);
+    limits.interval_outside_window = Duration::from_millis(200);
     let reset = (Utc::now() + TimeDelta::seconds(3)).timestamp();
     let until_reset = chrono::DateTime::from_timestamp(reset, 0).unwrap() - Utc::now();
     let not_before = Instant::now() + until_reset.to_std().unwrap();
@@ -75,7 +76,7 @@ async fn d6_a_used_up_quota_defers_the_next_periodic_check() {
 }
 
 #[tokio::test]
-async fn e1_two_server_errors_are_retried_with_growing_waits() {
+async fn two_server_errors_are_retried_with_growing_waits() {
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.next(ACCOUNTS, unavailable()).next(ACCOUNTS, unavailable()).always(ACCOUNTS, profile());
     })
@@ -92,9 +93,9 @@ async fn e1_two_server_errors_are_retried_with_growing_waits() {
 }
 
 #[tokio::test]
-async fn e2_an_exhausted_check_is_one_failure() {
+async fn an_exhausted_check_is_one_failure() {
     let mut limits = short_limits();
-    limits.confirm = Duration::from_secs(60);
+    limits.confirm_interval = Duration::from_secs(60);
     let rig = Rig::robinhood(limits, |stub| {
         stub.always(ACCOUNTS, unavailable());
     })
@@ -110,7 +111,7 @@ async fn e2_an_exhausted_check_is_one_failure() {
 }
 
 #[tokio::test]
-async fn e3_five_failed_checks_trip_once_and_the_trip_outlives_a_restart() {
+async fn five_failed_checks_trip_once_and_the_trip_outlives_a_restart() {
     let mut limits = short_limits();
     limits.breaker.first_wait = Duration::from_secs(60);
     let rig = Rig::robinhood(limits, |stub| {
@@ -129,9 +130,7 @@ async fn e3_five_failed_checks_trip_once_and_the_trip_outlives_a_restart() {
     assert_eq!(notes.iter().filter(|note| note.kind == EventKind::Breaker).count(), 1);
     rig.stub.always(ACCOUNTS, profile());
     let rig = rig
-        .restart(|folder, url| {
-            Broker::Robinhood(Box::new(Robinhood::new(&robinhood_settings(folder, url)).unwrap()))
-        })
+        .restart(|folder, url| Box::new(RobinhoodBroker::new(&robinhood_settings(folder, url)).unwrap()))
         .await;
     rig.breaker_is(BreakerState::Open);
     rig.gate_is(GateReason::BreakerOpen);
@@ -180,51 +179,50 @@ async fn a_failed_reset_stays_open_and_says_why() {
 
 /// The last success is from longer ago than an order may rely on, and too little for a suspend.
 fn let_evidence_age(rig: &Rig) {
-    rig.clock.jump(TimeDelta::from_std(rig.limits.fresh * 2).unwrap());
-    assert!(TimeDelta::from_std(rig.limits.fresh * 2).unwrap() < rig.limits.jump);
+    rig.clock.jump(TimeDelta::from_std(rig.limits.evidence_max_age * 2).unwrap());
+    assert!(TimeDelta::from_std(rig.limits.evidence_max_age * 2).unwrap() < rig.limits.clock_jump);
 }
 
 #[tokio::test]
-async fn l1_twenty_orders_at_once_cost_one_check() {
+async fn twenty_orders_at_once_are_refused_at_once_and_cost_one_check() {
     let mut limits = short_limits();
     limits.warm_for = Duration::ZERO;
+    let answer_check = Arc::new(Notify::new());
     let rig = Rig::robinhood(limits, |stub| {
-        stub.always(ACCOUNTS, Act::Slow(Duration::from_millis(50), Box::new(profile())));
+        stub.next(ACCOUNTS, profile());
+        stub.next(ACCOUNTS, Act::Held(answer_check.clone(), Box::new(profile())));
+        stub.always(ACCOUNTS, profile());
     })
     .await;
     rig.healthy().await;
     let_evidence_age(&rig);
-    let before = rig.stub.sent(ACCOUNTS).len();
-    let orders = (0..20).map(|_| {
-        let monitor = rig.monitor.clone();
-        tokio::spawn(async move { monitor.gate(Intent { reducing: false, symbol: "SPY" }).await })
-    });
-    for order in orders.collect::<Vec<_>>() {
-        let decision = order.await.unwrap();
-        assert!(decision.allowed, "{decision:?}");
-        assert_eq!(decision.source, "probe");
+    for _ in 0..20 {
+        rig.gate_is(GateReason::EvidenceStale);
     }
-    assert_eq!(rig.stub.sent(ACCOUNTS).len() - before, 1);
+    until("the check", || rig.stub.sent(ACCOUNTS).len() == 2, || rig.log()).await;
+    rig.gate_is(GateReason::EvidenceStale);
+    answer_check.notify_one();
+    assert!(rig.buy().await.allowed);
+    assert_eq!(rig.stub.sent(ACCOUNTS).len(), 2);
     rig.finish().await;
 }
 
 #[tokio::test]
-async fn l2_an_order_waits_no_longer_than_it_may_and_fails_closed() {
+async fn the_check_that_an_order_asked_for_has_its_own_deadline_and_orders_stay_refused() {
     let mut limits = short_limits();
-    let gate = Duration::from_millis(500);
-    limits.gate = gate;
+    limits.pre_trade_check = Duration::from_millis(500);
+    limits.confirm_interval = Duration::from_secs(60);
     let rig = Rig::robinhood(limits, |stub| {
         stub.next(ACCOUNTS, profile()).always(ACCOUNTS, Act::Hang);
     })
     .await;
     rig.healthy().await;
     let_evidence_age(&rig);
-    let started = Instant::now();
     let decision = rig.buy().await;
-    let waited = started.elapsed();
-    assert!(!decision.allowed, "{decision:?}");
-    assert!(waited >= gate / 2 && waited < PATIENT / 2, "{waited:?} is how long the broker may take");
+    assert_eq!((decision.allowed, decision.reason), (false, GateReason::SessionDegraded));
     assert!(decision.retry_after_s.is_some());
+    until("the record", || !rig.events("health_check.failed").is_empty(), || rig.log()).await;
+    assert_eq!(rig.events("health_check.failed")[0]["context"], "pre_trade");
     rig.finish().await;
 }
 
@@ -235,7 +233,7 @@ async fn the_gate_answers_from_memory_and_the_loop_never_waits() {
     let mut times: Vec<Duration> = (0..1_000)
         .map(|_| {
             let started = Instant::now();
-            let decision = rig.monitor.gate_now(Intent { reducing: false, symbol: "SPY" });
+            let decision = rig.monitor.ask_gate(GateQuestion { reducing: false, symbol: "SPY" });
             let elapsed = started.elapsed();
             assert!(decision.allowed && decision.evidence_age_ms.unwrap() <= 10_000);
             elapsed
@@ -283,7 +281,7 @@ async fn a_stored_state_that_cannot_be_read_keeps_trading_halted() {
         folder,
         short_limits(),
         |_| {},
-        |_, _| Broker::Paper(Paper::new(&settings, Clock::system())),
+        |_, _| Box::new(PaperBroker::new(&settings, Clock::system())),
     )
     .await;
     rig.phase(SessionPhase::HaltedOperator).await;
@@ -296,8 +294,8 @@ async fn a_stored_state_that_cannot_be_read_keeps_trading_halted() {
 #[tokio::test]
 async fn a_panic_of_the_keeper_is_survived() {
     let mut limits = short_limits();
-    limits.in_window = Duration::from_millis(200);
-    limits.outside = Duration::from_millis(200);
+    limits.interval_in_window = Duration::from_millis(200);
+    limits.interval_outside_window = Duration::from_millis(200);
     let rig = Rig::paper(limits, "[{do: ok}, {do: panic}]").await;
     rig.healthy().await;
     let before = rig.monitor.facts().health_check_count;
@@ -313,7 +311,7 @@ async fn a_suspend_is_noticed_and_the_session_checked_at_once() {
     rig.healthy().await;
     let before = rig.monitor.facts().health_check_count;
     rig.clock.jump(TimeDelta::hours(2));
-    assert!(!rig.monitor.gate_now(Intent { reducing: false, symbol: "SPY" }).allowed);
+    assert!(!rig.monitor.ask_gate(GateQuestion { reducing: false, symbol: "SPY" }).allowed);
     until("the check", || rig.monitor.facts().health_check_count > before, || rig.log()).await;
     assert_eq!(rig.events("clock.jump")[0]["seconds"], 7200);
     rig.healthy().await;
@@ -322,7 +320,7 @@ async fn a_suspend_is_noticed_and_the_session_checked_at_once() {
 }
 
 #[tokio::test]
-async fn the_fault_script_tells_a_whole_story_without_any_network() {
+async fn the_fault_script_plays_a_whole_course_of_events_without_any_network() {
     let script = "
 - {do: ok, times: 2}
 - {do: 401}
@@ -335,12 +333,12 @@ async fn the_fault_script_tells_a_whole_story_without_any_network() {
 - {on: reauth, do: credentials_rejected}
 ";
     let mut limits = short_limits();
-    limits.in_window = Duration::from_millis(50);
-    limits.outside = Duration::from_millis(50);
+    limits.interval_in_window = Duration::from_millis(50);
+    limits.interval_outside_window = Duration::from_millis(50);
     limits.short_wait = Duration::ZERO;
     let rig = Rig::paper(limits, script).await;
     until("the refresh", || rig.monitor.facts().reauth_count == 1, || rig.log()).await;
-    let limited = |note: &Note| note.error.as_ref().is_some_and(|error| error.error_code == "BRK_004");
+    let limited = |note: &SessionNote| note.error.as_ref().is_some_and(|error| error.error_code == "BRK_004");
     until("the wait", || rig.notes.lock().unwrap().iter().any(limited), || rig.log()).await;
     rig.phase(SessionPhase::HaltedCredential).await;
     assert_eq!(rig.monitor.facts().gate, GateReason::CredentialsRejected);
@@ -359,9 +357,9 @@ async fn a_human_who_approves_late_enough_is_waited_for() {
 }
 
 #[tokio::test]
-async fn n2_a_stop_ends_a_check_and_a_wait_for_a_human_at_once() {
+async fn a_stop_ends_a_check_and_a_wait_for_a_human_at_once() {
     let mut limits = short_limits();
-    limits.attempt = PATIENT * 3;
+    limits.attempt_timeout = PATIENT * 3;
     let rig = Rig::paper(limits, "[{do: hang}]").await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     let started = Instant::now();
@@ -379,8 +377,8 @@ async fn n2_a_stop_ends_a_check_and_a_wait_for_a_human_at_once() {
 #[tokio::test]
 async fn the_printed_log_queries_run() {
     let mut limits = short_limits();
-    limits.in_window = Duration::from_millis(30);
-    limits.outside = Duration::from_millis(30);
+    limits.interval_in_window = Duration::from_millis(30);
+    limits.interval_outside_window = Duration::from_millis(30);
     let rig = Rig::paper(limits, "[]").await;
     until("some checks", || rig.events("health_check.executed").len() > 25, || rig.log()).await;
     let text = std::fs::read_to_string(rig.folder.path().join("logs/trading_bot.log")).unwrap();

@@ -1,12 +1,12 @@
 //! Workflows through a real server: against a scripted bot for what a bot can do wrong, against a real paperbot that
 //! is really replaced, and with botops killed at every point that matters.
 
-mod basics;
-mod drivers;
 mod kills;
-mod many;
+mod many_runs;
 pub mod pair;
-mod real;
+mod requests;
+mod restart_drivers;
+mod shipped_workflows;
 
 use std::path::Path;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use botops_contract::Hello;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use super::real::{Sweep, supervised};
+use super::shipped_workflows::{Sweep, supervised};
 use crate::kit::app::{KEY, answer, command};
 use crate::kit::paperbot::Paperbot;
 use crate::kit::{Process, until};

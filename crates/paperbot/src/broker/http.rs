@@ -2,7 +2,7 @@
 //!
 //! Total and connect deadlines, no redirects, no proxy, https only (plain HTTP for loopback), a body cap, bytes read
 //! before anything is parsed. Library errors become [`BrokerError`]s here and their texts go nowhere: they quote URLs
-//! and server text. Deliberately absent: retries of anything but a read on a connection that the peer had closed.
+//! and server text. Nothing is repeated but a read on a connection that the peer had closed.
 
 use std::error::Error as StdError;
 use std::io;
@@ -11,16 +11,19 @@ use std::sync::Once;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use clap::Args;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url, redirect};
+use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 
-use super::{BrokerError, Meta, Transient};
+use super::error::{BrokerError, TransientFailure};
+use crate::command_line::secret;
 
 /// How long an answer may be.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// The broker is believed up to a day; a wait above that is a typing error or a joke.
+/// The broker is believed up to a day; a longer wait is a mistake of the sender.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// What we wait when the broker does not say.
@@ -51,9 +54,29 @@ impl HttpSettings {
     }
 }
 
+/// Where the broker's API is, when the usual place is not meant.
+#[derive(Debug, Clone, Args)]
+pub(super) struct BrokerAddress {
+    /// Where the broker's API lives, if not at its usual place
+    #[arg(long, env = "PAPERBOT_BROKER_URL", hide_env_values = true, value_name = "URL", value_parser = secret)]
+    broker_url: Option<SecretString>,
+    /// Trust only the certificates of this PEM file
+    #[arg(long, env = "PAPERBOT_BROKER_CA_FILE", hide_env_values = true, value_name = "FILE")]
+    broker_ca_file: Option<PathBuf>,
+}
+
+impl BrokerAddress {
+    pub(super) fn http_settings(&self, usual: &str) -> HttpSettings {
+        let given = self.broker_url.as_ref().map(ExposeSecret::expose_secret);
+        let mut http = HttpSettings::new(given.unwrap_or(usual));
+        http.ca_file.clone_from(&self.broker_ca_file);
+        http
+    }
+}
+
 /// A client for one origin.
 #[derive(Debug)]
-pub(super) struct Http {
+pub(super) struct BrokerHttp {
     client: Client,
     base: Url,
     total: Duration,
@@ -61,7 +84,7 @@ pub(super) struct Http {
 
 /// One request.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) struct BrokerRequest {
     pub(super) method: Method,
     /// Path and query, or a full URL of the same origin.
     pub(super) path: String,
@@ -70,7 +93,7 @@ pub(super) struct Ask {
     pub(super) limit: Duration,
 }
 
-impl Ask {
+impl BrokerRequest {
     pub(super) fn get(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path)
     }
@@ -109,16 +132,25 @@ impl Ask {
     }
 }
 
+/// What the headers of an answer say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnswerMeta {
+    /// The broker's clock minus ours.
+    pub(super) skew: Option<TimeDelta>,
+    /// The quota is used up for this long.
+    pub(super) quota_wait: Option<Duration>,
+}
+
 /// An answer, whole and in memory.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct BrokerAnswer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
     pub(super) received_at: DateTime<Utc>,
 }
 
-impl Http {
+impl BrokerHttp {
     pub(super) fn new(settings: &HttpSettings) -> Result<Self, BrokerError> {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| {
@@ -153,19 +185,19 @@ impl Http {
     }
 
     /// Sends a request and reads the whole answer.
-    pub(super) async fn send(&self, ask: &Ask) -> Result<Answer, BrokerError> {
+    pub(super) async fn send(&self, ask: &BrokerRequest) -> Result<BrokerAnswer, BrokerError> {
         let started = tokio::time::Instant::now();
         let first = self.exchange(ask).await;
         // A pooled connection may die between two calls; the peer saw nothing of a read that failed that way.
-        let died_in_pool = ask.method == Method::GET
-            && first
-                .as_ref()
-                .is_err_and(|error| matches!(error, BrokerError::Transient { kind: Transient::Reset, .. }))
+        let connection_had_died = ask.method == Method::GET
+            && first.as_ref().is_err_and(|error| {
+                matches!(error, BrokerError::Transient { kind: TransientFailure::Reset, .. })
+            })
             && started.elapsed() < Duration::from_millis(100);
-        if died_in_pool { self.exchange(ask).await } else { first }
+        if connection_had_died { self.exchange(ask).await } else { first }
     }
 
-    async fn exchange(&self, ask: &Ask) -> Result<Answer, BrokerError> {
+    async fn exchange(&self, ask: &BrokerRequest) -> Result<BrokerAnswer, BrokerError> {
         let url = self.base.join(&ask.path).map_err(|_| BrokerError::Protocol { what: "not a URL" })?;
         if url.origin() != self.base.origin() {
             return Err(BrokerError::Protocol { what: "a link to another origin" });
@@ -191,16 +223,18 @@ impl Http {
             body.extend_from_slice(&chunk);
         }
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Answer { status, headers, body, received_at: Utc::now() })
+        Ok(BrokerAnswer { status, headers, body, received_at: Utc::now() })
     }
 }
 
-impl Answer {
+impl BrokerAnswer {
     /// The errors that mean the same with every broker; what is left is for the adapter.
     pub(super) fn check(self) -> Result<Self, BrokerError> {
         match self.status {
             429 => Err(BrokerError::RateLimited { wait: self.wait() }),
-            500..=599 => Err(BrokerError::Transient { kind: Transient::Server, status: Some(self.status) }),
+            500..=599 => {
+                Err(BrokerError::Transient { kind: TransientFailure::Server, status: Some(self.status) })
+            }
             300..=399 => Err(BrokerError::Protocol { what: "a redirect" }),
             206 => Err(BrokerError::Protocol { what: "a part of an answer" }),
             _ => Ok(self),
@@ -217,14 +251,14 @@ impl Answer {
     }
 
     /// What the headers say about clock and quota.
-    pub(super) fn meta(&self, generation: u64) -> Meta {
+    pub(super) fn meta(&self) -> AnswerMeta {
         let skew = self.header("date").and_then(http_date).map(|date| {
             // The header has whole seconds; half of one is the best guess for the rest.
             date + TimeDelta::milliseconds(500) - self.received_at
         });
         let used_up = self.header("x-ratelimit-remaining").is_some_and(|left| left.trim() == "0");
         let quota_wait = if used_up { self.reset_wait() } else { None };
-        Meta { generation, skew, quota_wait }
+        AnswerMeta { skew, quota_wait }
     }
 
     /// `Retry-After`, else `X-RateLimit-Reset`, else a number in the text, else a minute.
@@ -286,19 +320,23 @@ fn classify(error: &reqwest::Error, in_body: bool) -> BrokerError {
     let transient = |kind| BrokerError::Transient { kind, status: None };
     // A connection that never came about is none, however long it took: nothing was sent.
     if error.is_timeout() {
-        return transient(if error.is_connect() { Transient::Connect } else { Transient::Timeout });
+        return transient(if error.is_connect() {
+            TransientFailure::Connect
+        } else {
+            TransientFailure::Timeout
+        });
     }
     if let Some(tls) = find_tls(error) {
         return BrokerError::Tls { what: tls_reason(tls) };
     }
     if error.is_connect() {
         let is_dns = chain(error).any(|cause| cause.to_string().starts_with("dns error"));
-        return transient(if is_dns { Transient::Dns } else { Transient::Connect });
+        return transient(if is_dns { TransientFailure::Dns } else { TransientFailure::Connect });
     }
     if chain(error).any(|cause| cause.to_string().contains("invalid HTTP")) {
         return BrokerError::Protocol { what: "not HTTP" };
     }
-    transient(if in_body { Transient::Truncated } else { Transient::Reset })
+    transient(if in_body { TransientFailure::Truncated } else { TransientFailure::Reset })
 }
 
 /// The causes, looking into I/O errors as well: they hide theirs.
@@ -334,11 +372,11 @@ fn tls_reason(error: &rustls::Error) -> &'static str {
 mod tests {
     use super::*;
 
-    fn answer(headers: &[(&'static str, &str)], body: &str) -> Answer {
+    fn answer(headers: &[(&'static str, &str)], body: &str) -> BrokerAnswer {
         let headers = headers
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
-        Answer {
+        BrokerAnswer {
             status: 429,
             headers: headers.collect(),
             body: body.into(),
@@ -371,20 +409,20 @@ mod tests {
     #[test]
     fn a_used_up_quota_is_noticed_on_a_good_answer() {
         let headers = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1772798407")];
-        assert_eq!(answer(&headers, "").meta(1).quota_wait, Some(Duration::from_secs(7)));
+        assert_eq!(answer(&headers, "").meta().quota_wait, Some(Duration::from_secs(7)));
         let headers = [("x-ratelimit-remaining", "1"), ("x-ratelimit-reset", "1772798407")];
-        assert_eq!(answer(&headers, "").meta(1).quota_wait, None);
+        assert_eq!(answer(&headers, "").meta().quota_wait, None);
     }
 
     #[test]
     fn the_date_header_shows_a_skewed_clock() {
-        let meta = answer(&[("date", "Fri, 06 Mar 2026 12:05:00 GMT")], "").meta(1);
+        let meta = answer(&[("date", "Fri, 06 Mar 2026 12:05:00 GMT")], "").meta();
         assert_eq!(meta.skew.unwrap().num_seconds(), 300);
     }
 
     #[test]
     fn plain_http_is_for_loopback_alone() {
-        let allowed = |url: &str| Http::new(&HttpSettings::new(url)).is_ok();
+        let allowed = |url: &str| BrokerHttp::new(&HttpSettings::new(url)).is_ok();
         for url in ["https://api.example.org", "http://127.0.0.1:9", "http://[::1]:9", "http://localhost:9"] {
             assert!(allowed(url), "{url}");
         }
@@ -402,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_form_is_encoded() {
-        let ask = Ask::new(Method::POST, "/").form(&[("a b", "c&d"), ("e", "ü")]);
+        let ask = BrokerRequest::new(Method::POST, "/").form(&[("a b", "c&d"), ("e", "ü")]);
         assert_eq!(ask.body.unwrap().1, b"a+b=c%26d&e=%C3%BC");
     }
 }

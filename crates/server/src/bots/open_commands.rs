@@ -20,8 +20,8 @@ use super::{Bots, CallError, Seen, answers};
 use crate::events::{Events, NewEvent};
 use crate::store::Store;
 use botops_contract::{
-    BotId, BreakerState, CommandRequest, CommandResult, CommandStatus, EventKind, OrderStatus, Severity,
-    Standing, Verb,
+    BotId, BreakerState, CommandProgress, CommandRequest, CommandResult, CommandStatus, EventKind,
+    OrderStatus, Severity, Verb,
 };
 use botops_core::error::{Code, Effect, Error, Problem};
 
@@ -411,8 +411,8 @@ fn of_status(seen: &Seen, command: &OpenCommand, status: CommandStatus) -> Optio
     if status.command_id != command.sent_id {
         return None;
     }
-    match (status.standing, status.result, status.refusal) {
-        (Standing::Answered, Some(result), _) => {
+    match (status.progress, status.result, status.refusal) {
+        (CommandProgress::Answered, Some(result), _) => {
             let request = CommandRequest {
                 command_id: command.sent_id.clone(),
                 reason: String::new(),
@@ -441,11 +441,11 @@ fn of_status(seen: &Seen, command: &OpenCommand, status: CommandStatus) -> Optio
                 Err(_) => None,
             }
         }
-        (Standing::Answered, None, Some(refusal)) if answers::is_reason(&refusal.code) => {
+        (CommandProgress::Answered, None, Some(refusal)) if answers::is_reason(&refusal.code) => {
             let text = |text: &str, most| botops_core::text::clean(text, most);
             Some(Ending::Refused(text(&refusal.code, 64), text(&refusal.message, 500)))
         }
-        (Standing::Unknown, ..) if Utc::now() > command.expires_at + EXPIRY_MARGIN => {
+        (CommandProgress::Unknown, ..) if Utc::now() > command.expires_at + EXPIRY_MARGIN => {
             Some(Ending::NotReceived)
         }
         _ => None,

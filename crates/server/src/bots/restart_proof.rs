@@ -45,6 +45,22 @@ pub enum HoldReason {
     Unseen,
 }
 
+impl HoldReason {
+    /// The name in events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answers => "answers",
+            Self::NeverSeen => "never_seen",
+            Self::Restarting => "restarting",
+            Self::NoSupervisor => "no_supervisor",
+            Self::Watching => "watching",
+            Self::Working => "working",
+            Self::Writing => "writing",
+            Self::Unseen => "unseen",
+        }
+    }
+}
+
 /// Whether the bot may be started or restarted without being asked, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnaskedRestart {

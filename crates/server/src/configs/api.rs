@@ -9,18 +9,17 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::chain::{AuditHead, AuditVerdict};
-use super::diff::Line;
-use super::document::{Change, StrictValue, sha256};
-use super::door::{ApplyOptions, LONGEST_TRIAL, PlanView, Verdict};
-use super::schema::Level;
-use super::snapshot::Snapshot;
-use super::txn::{Action, TxnState, TxnView};
+use super::admission::{ApplyOptions, ChangePlanView, ConfigValidationView, LONGEST_TRIAL};
+use super::audit::{AuditHead, AuditVerdict, MOST_RECORDS};
+use super::current::{CurrentConfigView, SyncState};
+use super::document::{ConfigChange, DiffLine, SCHEMA_TEXT, StrictValue, ValidationLevel, sha256};
+use super::handle::Configs;
+use super::transaction::{ConfigAction, TransactionState, TransactionView};
 use super::wire::{
-    AcceptAuditRequest, ApplyConfigRequest, ConfigAuditView, ConfigDiffView, ConfigVersionView,
-    ConfigVersionsView, DryRun, FromTo, PageQuery, RollbackConfigRequest, UpTo,
+    AcceptAuditRequest, ApplyConfigRequest, ConfigAuditView, ConfigDiffView, ConfigDryRunQuery,
+    ConfigPageQuery, ConfigVersionView, ConfigVersionsView, DiffConfigQuery, RollbackConfigRequest,
+    ValidateConfigQuery,
 };
-use super::{Configs, audit, diff, schema};
 use crate::ops_log::StoredActor;
 use botops_core::error::{Code, Error, Problem};
 use botops_http::{self, Actor, Idempotency, Json, Path, Query, Routes, Scope, routes};
@@ -28,11 +27,11 @@ use botops_http::{self, Actor, Idempotency, Json, Path, Query, Routes, Scope, ro
 /// A trial takes this long unless the caller says otherwise.
 const USUAL_TRIAL_S: f64 = 60.0;
 
-/// Versions of one page.
-const VERSIONS: u32 = 50;
+/// Versions of one page, unless the caller asks for fewer; each takes the read of a file.
+const MOST_VERSIONS: u32 = 50;
 
-/// Audit records of one page.
-const RECORDS: usize = 100;
+/// Audit records of one page, unless the caller says otherwise.
+const RECORDS: u32 = 100;
 
 const AUDIT_HEAD: &str = "x-audit-head";
 
@@ -60,17 +59,17 @@ pub fn routes() -> Routes<Configs> {
 ///
 /// `etag` is what a change must send as `If-Match`. `sync` says whether the bot runs what is committed.
 #[utoipa::path(get, path = "/api/v1/config", tag = "config", security(("api_key" = ["read"])),
-    responses((status = 200, description = "The config; `X-Audit-Head` names the last audit record", body = Snapshot,
+    responses((status = 200, description = "The config; `X-Audit-Head` names the last audit record", body = CurrentConfigView,
         example = json!({"version": 17, "etag": "\"v17-3fa9c1d2\"", "sync": "in_sync", "writable": true,
             "sync_reason": "the bot runs the committed version 17", "trial": null, "last_rejected": null})),
         (status = 304, description = "The same version, in sync, as the `If-None-Match` names")))]
 async fn get_config(State(configs): State<Configs>, headers: HeaderMap) -> Result<Response, Error> {
-    let snapshot = configs.current();
-    let mut response = match &snapshot.page {
+    let current = configs.current();
+    let mut response = match &current.page {
         Some(page) => {
             let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-            let settled = snapshot.sync == super::SyncState::InSync && snapshot.trial.is_none();
-            if settled && known.is_some_and(|known| known.split(',').any(|one| one.trim() == snapshot.etag)) {
+            let is_quiet = current.sync == SyncState::InSync && current.trial.is_none();
+            if is_quiet && known.is_some_and(|known| known.split(',').any(|one| one.trim() == current.etag)) {
                 let mut response = Response::default();
                 *response.status_mut() = StatusCode::NOT_MODIFIED;
                 response
@@ -78,13 +77,13 @@ async fn get_config(State(configs): State<Configs>, headers: HeaderMap) -> Resul
                 page.respond(&HeaderMap::new(), Duration::ZERO)
             }
         }
-        None => botops_http::json(&*snapshot),
+        None => botops_http::json(&*current),
     };
     // The validator of the config is its version, which is what a change is based on.
-    if let Ok(etag) = HeaderValue::from_str(&snapshot.etag) {
+    if let Ok(etag) = HeaderValue::from_str(&current.etag) {
         response.headers_mut().insert(header::ETAG, etag);
     }
-    Ok(with_head(&configs, response))
+    Ok(with_audit_head(&configs, response))
 }
 
 /// The schema of the config
@@ -94,7 +93,7 @@ async fn get_config(State(configs): State<Configs>, headers: HeaderMap) -> Resul
     responses((status = 200, description = "The schema", body = Value, content_type = "application/json",
         example = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}))))]
 async fn get_config_schema(headers: HeaderMap) -> Result<Response, Error> {
-    let page = botops_http::Document::new(schema::TEXT.as_bytes(), "application/json");
+    let page = botops_http::Document::new(SCHEMA_TEXT.as_bytes(), "application/json");
     Ok(page.respond(&headers, Duration::from_secs(60)))
 }
 
@@ -102,10 +101,10 @@ async fn get_config_schema(headers: HeaderMap) -> Result<Response, Error> {
 ///
 /// Checks a document (or a patch of the committed one) by the schema, the rules and the bot, and changes nothing. The
 /// body is `{config}`, `{merge_patch}`, `{json_patch}`, or the document itself.
-#[utoipa::path(post, path = "/api/v1/config/validate", tag = "config", security(("api_key" = ["read"])), params(UpTo),
+#[utoipa::path(post, path = "/api/v1/config/validate", tag = "config", security(("api_key" = ["read"])), params(ValidateConfigQuery),
     request_body(content = Value, description = "A document or a patch", content_type = "application/json",
         example = json!({"merge_patch": {"risk_management": {"risk_per_trade": 0.5}}})),
-    responses((status = 200, description = "The verdict: `valid: false` is an answer, not a failure", body = Verdict,
+    responses((status = 200, description = "The verdict: `valid: false` is an answer, not a failure", body = ConfigValidationView,
         example = json!({"valid": false, "errors": [{"pointer": "/risk_management/risk_per_trade", "level": "schema",
             "rule": "maximum", "got": 0.5, "expected": "a number from 0.01 to 0.05 (part of equity)",
             "fix": "0.02 means 2 % of the equity."}], "warnings": [], "checked": ["schema"],
@@ -114,21 +113,24 @@ async fn get_config_schema(headers: HeaderMap) -> Result<Response, Error> {
         (status = 422, description = "The patch does not apply: CFG_016", body = Problem)))]
 async fn validate_config(
     State(configs): State<Configs>,
-    Query(upto): Query<UpTo>,
+    Query(upto): Query<ValidateConfigQuery>,
     Json(body): Json<StrictValue>,
 ) -> Result<Response, Error> {
-    let change = candidate(body.0)?;
-    let verdict = configs.validate(&change, upto.level.unwrap_or(Level::Bot)).await?;
+    let change = candidate_change(body.0)?;
+    let verdict = configs.validate(&change, upto.level.unwrap_or(ValidationLevel::Bot)).await?;
     Ok(botops_http::json(&verdict))
 }
 
 /// What differs between two configs
-#[utoipa::path(get, path = "/api/v1/config/diff", tag = "config", security(("api_key" = ["read"])), params(FromTo),
+#[utoipa::path(get, path = "/api/v1/config/diff", tag = "config", security(("api_key" = ["read"])), params(DiffConfigQuery),
     responses((status = 200, description = "The differences", body = ConfigDiffView,
         example = json!({"from": "v16", "to": "committed", "no_changes": false, "diff": [], "risk":
             {"direction": "neutral", "class": "low", "reasons": []}})),
         (status = 404, description = "No such version: CFG_010", body = Problem)))]
-async fn diff_config(State(configs): State<Configs>, Query(names): Query<FromTo>) -> Result<Response, Error> {
+async fn diff_config(
+    State(configs): State<Configs>,
+    Query(names): Query<DiffConfigQuery>,
+) -> Result<Response, Error> {
     let from = names.from.unwrap_or_else(|| "committed".to_owned());
     let to = names.to.unwrap_or_else(|| "running".to_owned());
     let lines = configs.diff(&from, &to).await?;
@@ -136,7 +138,7 @@ async fn diff_config(State(configs): State<Configs>, Query(names): Query<FromTo>
 }
 
 /// What would a candidate change?
-#[utoipa::path(post, path = "/api/v1/config/diff", tag = "config", security(("api_key" = ["read"])), params(FromTo),
+#[utoipa::path(post, path = "/api/v1/config/diff", tag = "config", security(("api_key" = ["read"])), params(DiffConfigQuery),
     request_body(content = Value, description = "A document or a patch", content_type = "application/json",
         example = json!({"merge_patch": {"risk_management": {"risk_per_trade": 0.01}}})),
     responses((status = 200, description = "The differences", body = ConfigDiffView,
@@ -147,11 +149,11 @@ async fn diff_config(State(configs): State<Configs>, Query(names): Query<FromTo>
         (status = 422, description = "The patch does not apply: CFG_016", body = Problem)))]
 async fn diff_config_with(
     State(configs): State<Configs>,
-    Query(names): Query<FromTo>,
+    Query(names): Query<DiffConfigQuery>,
     Json(body): Json<StrictValue>,
 ) -> Result<Response, Error> {
     let from = names.from.unwrap_or_else(|| "committed".to_owned());
-    let lines = configs.diff_to(&from, &candidate(body.0)?).await?;
+    let lines = configs.diff_to(&from, &candidate_change(body.0)?).await?;
     Ok(botops_http::json(&diff_view(&configs, from, "candidate".to_owned(), lines)))
 }
 
@@ -159,15 +161,15 @@ async fn diff_config_with(
 ///
 /// Answers 202 once the bot runs it. Unless it is confirmed (by itself, or by you with `confirm: manual`) it is
 /// undone at `confirm_by`. `If-Match` must name the committed version; `Idempotency-Key` makes a repetition safe.
-#[utoipa::path(put, path = "/api/v1/config/apply", tag = "config", security(("api_key" = ["config"])), params(DryRun,
+#[utoipa::path(put, path = "/api/v1/config/apply", tag = "config", security(("api_key" = ["config"])), params(ConfigDryRunQuery,
         ("If-Match" = Option<String>, Header, description = "The `etag` the change is based on; 428 without"),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 characters, kept for 24 hours")),
     request_body(content = ApplyConfigRequest, example = json!({"reason": "calm before the rate decision",
         "merge_patch": {"risk_management": {"max_position_size": 4000}}})),
     responses(
-        (status = 200, description = "With `dry_run=true`: what would happen", body = PlanView,
+        (status = 200, description = "With `dry_run=true`: what would happen", body = ChangePlanView,
             example = json!({"dry_run": true, "base": "\"v17-3fa9c1d2\"", "would_apply": true, "blocked_by": null})),
-        (status = 202, description = "On trial; `Location` is the transaction", body = TxnView,
+        (status = 202, description = "On trial; `Location` is the transaction", body = TransactionView,
             example = json!({"txn": "0199…", "state": "trial", "terminal": false, "confirm": "auto", "version": 18})),
         (status = 400, description = "API_006, API_007", body = Problem),
         (status = 409, description = "CFG_006 another change is live, CFG_008 restart needed, CFG_009 field fixed, CFG_019 the bot died over it", body = Problem),
@@ -180,7 +182,7 @@ async fn apply_config(
     State(configs): State<Configs>,
     actor: Actor,
     headers: HeaderMap,
-    Query(query): Query<DryRun>,
+    Query(query): Query<ConfigDryRunQuery>,
     Idempotency(key): Idempotency,
     Json(body): Json<ApplyConfigRequest>,
 ) -> Result<Response, Error> {
@@ -191,12 +193,12 @@ async fn apply_config(
         "reason": body.reason, "confirm": body.confirm, "within": body.confirm_within_s, "restart": body.restart,
         "acknowledge": body.acknowledge,
     });
-    let change = one_of(body.config, body.merge_patch, body.json_patch)?;
+    let change = change_of(body.config, body.merge_patch, body.json_patch)?;
     let options = ApplyOptions {
-        action: Action::Apply,
-        reason: reason(&body.reason)?,
+        action: ConfigAction::Apply,
+        reason: checked_reason(&body.reason)?,
         confirm: body.confirm,
-        confirm_within: window(&configs, body.confirm_within_s)?,
+        confirm_within: trial_window(&configs, body.confirm_within_s)?,
         restart: body.restart,
         acknowledge: body.acknowledge,
         if_match: if_match(&headers),
@@ -208,15 +210,15 @@ async fn apply_config(
 
 /// Go back to an earlier version
 ///
-/// The old document becomes a new version through the same door: checked, on trial, undone unless it proves good.
-#[utoipa::path(put, path = "/api/v1/config/rollback", tag = "config", security(("api_key" = ["config"])), params(DryRun,
+/// The old document becomes a new version the same way: checked, on trial, undone unless it proves good.
+#[utoipa::path(put, path = "/api/v1/config/rollback", tag = "config", security(("api_key" = ["config"])), params(ConfigDryRunQuery,
         ("If-Match" = Option<String>, Header, description = "The `etag` of the committed version; 428 without"),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 characters, kept for 24 hours")),
     request_body(content = RollbackConfigRequest, example = json!({"to": "previous", "reason": "more refused orders since v16"})),
     responses(
-        (status = 200, description = "With `dry_run=true`: what would happen", body = PlanView,
+        (status = 200, description = "With `dry_run=true`: what would happen", body = ChangePlanView,
             example = json!({"dry_run": true, "base": "\"v17-3fa9c1d2\"", "would_apply": true, "blocked_by": null})),
-        (status = 202, description = "On trial; `Location` is the transaction", body = TxnView,
+        (status = 202, description = "On trial; `Location` is the transaction", body = TransactionView,
             example = json!({"txn": "0199…", "state": "trial", "terminal": false, "restored_from": 15, "version": 18})),
         (status = 400, description = "API_006, API_007", body = Problem),
         (status = 404, description = "CFG_010 no such version", body = Problem),
@@ -230,7 +232,7 @@ async fn rollback_config(
     State(configs): State<Configs>,
     actor: Actor,
     headers: HeaderMap,
-    Query(query): Query<DryRun>,
+    Query(query): Query<ConfigDryRunQuery>,
     Idempotency(key): Idempotency,
     Json(body): Json<RollbackConfigRequest>,
 ) -> Result<Response, Error> {
@@ -243,35 +245,35 @@ async fn rollback_config(
         .as_bytes(),
     );
     let options = ApplyOptions {
-        action: Action::Rollback,
-        reason: reason(&body.reason)?,
+        action: ConfigAction::Rollback,
+        reason: checked_reason(&body.reason)?,
         confirm: body.confirm,
-        confirm_within: window(&configs, body.confirm_within_s)?,
+        confirm_within: trial_window(&configs, body.confirm_within_s)?,
         restart: body.restart,
         acknowledge: body.acknowledge,
         if_match: if_match(&headers),
         idempotency: key.map(|key| (key, digest)),
         parent_op: None,
     };
-    let change = Change::Version(configs.shared.number(&to).await?);
+    let change = ConfigChange::Version(configs.version_number(&to).await?);
     change_config(&configs, &actor, change, options, query.dry_run).await
 }
 
 /// A config change, live or over
 #[utoipa::path(get, path = "/api/v1/config/txns/{txn}", tag = "config", security(("api_key" = ["read"])),
     params(("txn" = String, Path, description = "The transaction's id")),
-    responses((status = 200, description = "Where it stands", body = TxnView,
+    responses((status = 200, description = "The transaction", body = TransactionView,
         example = json!({"txn": "0199…", "state": "committed", "terminal": true})),
         (status = 404, description = "CFG_011", body = Problem)))]
 async fn get_config_txn(State(configs): State<Configs>, Path(txn): Path<String>) -> Result<Response, Error> {
     let view = configs.txn(&txn).await?;
-    Ok(with_head(&configs, botops_http::json(&view)))
+    Ok(with_audit_head(&configs, botops_http::json(&view)))
 }
 
 /// Make a trial permanent
 #[utoipa::path(post, path = "/api/v1/config/txns/{txn}/confirm", tag = "config", security(("api_key" = ["config"])),
     params(("txn" = String, Path, description = "The transaction's id")),
-    responses((status = 200, description = "It is permanent; the same again changes nothing", body = TxnView,
+    responses((status = 200, description = "It is permanent; the same again changes nothing", body = TransactionView,
         example = json!({"txn": "0199…", "state": "committed", "terminal": true})),
         (status = 404, description = "CFG_011", body = Problem),
         (status = 409, description = "CFG_006, CFG_007 too late, CFG_012 it ended differently", body = Problem)))]
@@ -281,13 +283,13 @@ async fn confirm_config_txn(
     Path(txn): Path<String>,
 ) -> Result<Response, Error> {
     let view = configs.confirm(&txn, StoredActor::from(&actor)).await?;
-    Ok(with_head(&configs, botops_http::json(&view)))
+    Ok(with_audit_head(&configs, botops_http::json(&view)))
 }
 
 /// Undo a trial
 #[utoipa::path(post, path = "/api/v1/config/txns/{txn}/cancel", tag = "config", security(("api_key" = ["config"])),
     params(("txn" = String, Path, description = "The transaction's id")),
-    responses((status = 200, description = "It is undone; the same again changes nothing", body = TxnView,
+    responses((status = 200, description = "It is undone; the same again changes nothing", body = TransactionView,
         example = json!({"txn": "0199…", "state": "rolled_back", "by": "operator", "terminal": true})),
         (status = 404, description = "CFG_011", body = Problem),
         (status = 409, description = "CFG_012 it ended differently", body = Problem)))]
@@ -297,21 +299,22 @@ async fn cancel_config_txn(
     Path(txn): Path<String>,
 ) -> Result<Response, Error> {
     let view = configs.cancel(&txn, StoredActor::from(&actor)).await?;
-    Ok(with_head(&configs, botops_http::json(&view)))
+    Ok(with_audit_head(&configs, botops_http::json(&view)))
 }
 
 /// Earlier versions, newest first
-#[utoipa::path(get, path = "/api/v1/config/versions", tag = "config", security(("api_key" = ["read"])), params(PageQuery),
+#[utoipa::path(get, path = "/api/v1/config/versions", tag = "config", security(("api_key" = ["read"])), params(ConfigPageQuery),
     responses((status = 200, description = "The versions, and whether each could come back", body = ConfigVersionsView,
-        example = json!({"items": [], "next": null, "omitted": false}))))]
+        example = json!({"items": [], "next": null, "omitted": 0})),
+        (status = 400, description = "API_007: `limit` is out of range", body = Problem)))]
 async fn list_config_versions(
     State(configs): State<Configs>,
-    Query(page): Query<PageQuery>,
+    Query(page): Query<ConfigPageQuery>,
 ) -> Result<Response, Error> {
-    let limit = page.limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(VERSIONS).clamp(1, VERSIONS);
-    let (items, more) = configs.shared.versions(page.after.unwrap_or(i64::MAX as u64), limit).await?;
-    let next = items.last().filter(|_| more).map(|last| last.version);
-    Ok(botops_http::json(&ConfigVersionsView { items, next, omitted: more }))
+    let limit = page_limit(page.limit, MOST_VERSIONS, MOST_VERSIONS)?;
+    let (items, omitted) = configs.list_versions(page.after.unwrap_or(i64::MAX as u64), limit).await?;
+    let next = items.last().filter(|_| omitted > 0).map(|last| last.version);
+    Ok(botops_http::json(&ConfigVersionsView { items, next, omitted }))
 }
 
 /// One version with its document
@@ -324,24 +327,25 @@ async fn get_config_version(
     State(configs): State<Configs>,
     Path(version): Path<String>,
 ) -> Result<Response, Error> {
-    let number = configs.shared.number(&version).await?;
-    let (version, document) = configs.shared.version(number).await?;
+    let number = configs.version_number(&version).await?;
+    let (version, document) = configs.version(number).await?;
     Ok(botops_http::json(&ConfigVersionView { version, config: document.value }))
 }
 
 /// The audit, oldest first
-#[utoipa::path(get, path = "/api/v1/config/audit", tag = "config", security(("api_key" = ["read"])), params(PageQuery),
+#[utoipa::path(get, path = "/api/v1/config/audit", tag = "config", security(("api_key" = ["read"])), params(ConfigPageQuery),
     responses((status = 200, description = "Records as they were written", body = ConfigAuditView,
-        example = json!({"items": [], "next": null, "omitted": false, "head": {"seq": 0, "mac": ""}}))))]
+        example = json!({"items": [], "next": null, "omitted": 0, "head": {"seq": 0, "mac": ""}})),
+        (status = 400, description = "API_007: `limit` is out of range", body = Problem)))]
 async fn list_config_audit(
     State(configs): State<Configs>,
-    Query(page): Query<PageQuery>,
+    Query(page): Query<ConfigPageQuery>,
 ) -> Result<Response, Error> {
-    let limit = page.limit.unwrap_or(RECORDS).clamp(1, audit::PAGE);
-    let (items, omitted) = configs.shared.audit.page(page.after.unwrap_or(0), limit).await?;
-    let next = items.last().filter(|_| omitted).and_then(|last| last["seq"].as_u64());
-    let head = AuditHead::clone(&configs.shared.audit.head());
-    Ok(with_head(&configs, botops_http::json(&ConfigAuditView { items, next, omitted, head })))
+    let limit = page_limit(page.limit, RECORDS, MOST_RECORDS)?;
+    let (items, omitted) = configs.list_audit(page.after.unwrap_or(0), limit).await?;
+    let next = items.last().filter(|_| omitted > 0).and_then(|last| last["seq"].as_u64());
+    let head = AuditHead::clone(&configs.audit_head());
+    Ok(with_audit_head(&configs, botops_http::json(&ConfigAuditView { items, next, omitted, head })))
 }
 
 /// Is the audit as it was written?
@@ -352,9 +356,8 @@ async fn list_config_audit(
     responses((status = 200, description = "The verdict", body = AuditVerdict,
         example = json!({"valid": true, "records": 42, "head": {"seq": 42, "mac": "…"}, "first_bad_seq": null, "reason": null}))))]
 async fn verify_config_audit(State(configs): State<Configs>) -> Result<Response, Error> {
-    let verdict = configs.shared.audit.verify().await?;
-    configs.shared.refresh();
-    Ok(with_head(&configs, botops_http::json(&verdict)))
+    let verdict = configs.verify_audit().await?;
+    Ok(with_audit_head(&configs, botops_http::json(&verdict)))
 }
 
 /// Go on after the audit was changed
@@ -371,7 +374,7 @@ async fn accept_config_audit(
     Json(body): Json<AcceptAuditRequest>,
 ) -> Result<Response, Error> {
     actor.require(Scope::Admin)?;
-    let bad = configs.shared.audit.damage().map(|damage| damage.first_bad_seq);
+    let bad = configs.first_bad_seq();
     if bad != Some(body.first_bad_seq) {
         return Err(Error::new(Code::ArgumentInvalid)
             .detail("the audit holds, or another line is the first bad one")
@@ -383,16 +386,15 @@ async fn accept_config_audit(
     }
     let mut record = serde_json::Map::new();
     record.insert("actor".to_owned(), json!(StoredActor::from(&actor)));
-    record.insert("reason".to_owned(), json!(reason(&body.reason)?));
-    let head = configs.shared.audit.accept(record).await?;
-    configs.shared.refresh();
-    Ok(with_head(&configs, botops_http::json(&head)))
+    record.insert("reason".to_owned(), json!(checked_reason(&body.reason)?));
+    let head = configs.accept_audit(record).await?;
+    Ok(with_audit_head(&configs, botops_http::json(&head)))
 }
 
 async fn change_config(
     configs: &Configs,
     actor: &Actor,
-    change: Change,
+    change: ConfigChange,
     options: ApplyOptions,
     dry_run: bool,
 ) -> Result<Response, Error> {
@@ -405,37 +407,37 @@ async fn change_config(
     if let Ok(location) = HeaderValue::from_str(&format!("/api/v1/config/txns/{}", view.txn)) {
         headers.insert(header::LOCATION, location);
     }
-    if view.state == TxnState::Trial {
+    if view.state == TransactionState::Trial {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    Ok(with_head(configs, response))
+    Ok(with_audit_head(configs, response))
 }
 
-fn diff_view(configs: &Configs, from: String, to: String, diff: Vec<Line>) -> ConfigDiffView {
-    let risk = diff::risk(&configs.shared.schema, &diff);
+fn diff_view(configs: &Configs, from: String, to: String, diff: Vec<DiffLine>) -> ConfigDiffView {
+    let risk = configs.risk(&diff);
     ConfigDiffView { from, to, no_changes: diff.is_empty(), diff, risk }
 }
 
-/// A document to look at: wrapped, patched or bare.
-fn candidate(body: Value) -> Result<Change, Error> {
+/// The change in the body of a check: wrapped, patched, or the document itself.
+fn candidate_change(body: Value) -> Result<ConfigChange, Error> {
     let wrapped = |name: &str| body.get(name).cloned().map(StrictValue);
     let (config, merge_patch, json_patch) =
         (wrapped("config"), wrapped("merge_patch"), wrapped("json_patch"));
     if config.is_none() && merge_patch.is_none() && json_patch.is_none() {
-        return Ok(Change::Config(body));
+        return Ok(ConfigChange::Config(body));
     }
-    one_of(config, merge_patch, json_patch)
+    change_of(config, merge_patch, json_patch)
 }
 
-fn one_of(
+fn change_of(
     config: Option<StrictValue>,
     merge_patch: Option<StrictValue>,
     json_patch: Option<StrictValue>,
-) -> Result<Change, Error> {
+) -> Result<ConfigChange, Error> {
     match (config, merge_patch, json_patch) {
-        (Some(config), None, None) => Ok(Change::Config(config.0)),
-        (None, Some(patch), None) => Ok(Change::MergePatch(patch.0)),
-        (None, None, Some(patch)) => Ok(Change::JsonPatch(patch.0)),
+        (Some(config), None, None) => Ok(ConfigChange::Config(config.0)),
+        (None, Some(patch), None) => Ok(ConfigChange::MergePatch(patch.0)),
+        (None, None, Some(patch)) => Ok(ConfigChange::JsonPatch(patch.0)),
         (config, merge_patch, json_patch) => {
             let count = [config, merge_patch, json_patch].iter().flatten().count();
             Err(Error::new(Code::ArgumentInvalid).detail("exactly one form of the change is needed").field(
@@ -447,7 +449,19 @@ fn one_of(
     }
 }
 
-fn reason(text: &str) -> Result<String, Error> {
+fn page_limit(asked: Option<u32>, usual: u32, most: u32) -> Result<u32, Error> {
+    match asked {
+        None => Ok(usual),
+        Some(limit) if (1..=most).contains(&limit) => Ok(limit),
+        Some(limit) => Err(Error::new(Code::ArgumentInvalid).detail("`limit` is out of range").field(
+            "?limit",
+            limit,
+            format!("1 to {most}"),
+        )),
+    }
+}
+
+fn checked_reason(text: &str) -> Result<String, Error> {
     let cleaned = botops_core::text::clean(text.trim(), 501);
     let count = cleaned.chars().count();
     if (3..=500).contains(&count) {
@@ -460,8 +474,8 @@ fn reason(text: &str) -> Result<String, Error> {
     ))
 }
 
-fn window(configs: &Configs, seconds: Option<f64>) -> Result<Duration, Error> {
-    let shortest = configs.shared.options.min_trial;
+fn trial_window(configs: &Configs, seconds: Option<f64>) -> Result<Duration, Error> {
+    let shortest = configs.min_trial();
     let seconds = seconds.unwrap_or(USUAL_TRIAL_S);
     let window = Duration::try_from_secs_f64(seconds).ok();
     window.filter(|window| (shortest..=LONGEST_TRIAL).contains(window)).ok_or_else(|| {
@@ -477,9 +491,9 @@ fn if_match(headers: &HeaderMap) -> Option<String> {
     headers.get(header::IF_MATCH).map(|value| value.to_str().unwrap_or("unreadable").to_owned())
 }
 
-/// Names the last audit record, so that a client that notes it can find out a file that was cut shorter.
-fn with_head(configs: &Configs, mut response: Response) -> Response {
-    let head = configs.shared.audit.head();
+/// Names the last audit record, so that a client that keeps it can find out a file that was cut shorter.
+fn with_audit_head(configs: &Configs, mut response: Response) -> Response {
+    let head = configs.audit_head();
     if let Ok(value) = HeaderValue::from_str(&format!("{}:{}", head.seq, head.mac)) {
         response.headers_mut().insert(AUDIT_HEAD, value);
     }

@@ -1,7 +1,7 @@
 //! Replacing a file so that neither a kill nor a loss of power leaves half of it.
 //!
-//! Kept from users: the order of write, sync, rename and the sync of the folder. Deliberately absent: a file system of
-//! its own. A test takes down what was really done and plays every way in which unsynced parts of it can be lost.
+//! Written beside it, synced, renamed, the folder synced, in this order. A test takes down what was really done and plays
+//! every way in which unsynced parts of it can be lost.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use botops_core::failpoints;
 
 /// Replaces a file as a whole: beside it, synced, renamed, the folder synced. Before the rename the old file is
 /// there, after it the new one; never half of either. `point` names it for tests.
-pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32, point: &str) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32, point: &str) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
@@ -41,34 +41,34 @@ fn put(beside: &Path, path: &Path, bytes: &[u8], mode: u32, point: &str) -> io::
 fn write(file: &mut File, path: &Path, bytes: &[u8], point: &str) -> io::Result<()> {
     failpoints::write(&format!("{point}.write"))?;
     file.write_all(bytes)?;
-    note(|| Step::Written(path.to_owned(), bytes.to_owned()));
+    record_step(|| DiskStep::Written(path.to_owned(), bytes.to_owned()));
     Ok(())
 }
 
 fn sync(file: &File, path: &Path, point: &str) -> io::Result<()> {
     failpoints::write(&format!("{point}.sync"))?;
     file.sync_all()?;
-    note(|| Step::Synced(path.to_owned()));
+    record_step(|| DiskStep::Synced(path.to_owned()));
     Ok(())
 }
 
 fn rename(from: &Path, to: &Path, point: &str) -> io::Result<()> {
     failpoints::write(&format!("{point}.rename"))?;
     fs::rename(from, to)?;
-    note(|| Step::Renamed(from.to_owned(), to.to_owned()));
+    record_step(|| DiskStep::Renamed(from.to_owned(), to.to_owned()));
     Ok(())
 }
 
 fn sync_folder(folder: &Path, point: &str) -> io::Result<()> {
     failpoints::write(&format!("{point}.sync_folder"))?;
     File::open(folder)?.sync_all()?;
-    note(|| Step::FolderSynced(folder.to_owned()));
+    record_step(|| DiskStep::FolderSynced(folder.to_owned()));
     Ok(())
 }
 
 /// What [`replace`] did, for a test that takes it down.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum DiskStep {
     Written(PathBuf, Vec<u8>),
     Synced(PathBuf),
     Renamed(PathBuf, PathBuf),
@@ -77,13 +77,13 @@ pub(super) enum Step {
 
 #[cfg(not(test))]
 #[inline(always)]
-fn note(_: impl FnOnce() -> Step) {}
+fn record_step(_: impl FnOnce() -> DiskStep) {}
 
 #[cfg(test)]
-pub(super) use model::{after_power_loss, watched};
+pub(crate) use model::{after_power_loss, watched};
 
 #[cfg(test)]
-use model::note;
+use model::record_step;
 
 /// A disk that loses what was not synced.
 #[cfg(test)]
@@ -93,13 +93,13 @@ mod model {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    use super::Step;
+    use super::DiskStep;
 
     thread_local! {
-        static STEPS: RefCell<Option<Vec<Step>>> = const { RefCell::new(None) };
+        static STEPS: RefCell<Option<Vec<DiskStep>>> = const { RefCell::new(None) };
     }
 
-    pub fn note(step: impl FnOnce() -> Step) {
+    pub fn record_step(step: impl FnOnce() -> DiskStep) {
         STEPS.with_borrow_mut(|steps| {
             if let Some(steps) = steps {
                 steps.push(step());
@@ -108,22 +108,22 @@ mod model {
     }
 
     /// Takes down every step that `work` takes below `root`.
-    pub fn watched<T>(root: &Path, work: impl FnOnce() -> T) -> (T, Vec<Step>) {
+    pub fn watched<T>(root: &Path, work: impl FnOnce() -> T) -> (T, Vec<DiskStep>) {
         STEPS.set(Some(Vec::new()));
         let value = work();
         let below = |path: PathBuf| path.strip_prefix(root).unwrap().to_owned();
         let steps = STEPS.take().unwrap().into_iter().map(|step| match step {
-            Step::Written(path, bytes) => Step::Written(below(path), bytes),
-            Step::Synced(path) => Step::Synced(below(path)),
-            Step::Renamed(from, to) => Step::Renamed(below(from), below(to)),
-            Step::FolderSynced(path) => Step::FolderSynced(below(path)),
+            DiskStep::Written(path, bytes) => DiskStep::Written(below(path), bytes),
+            DiskStep::Synced(path) => DiskStep::Synced(below(path)),
+            DiskStep::Renamed(from, to) => DiskStep::Renamed(below(from), below(to)),
+            DiskStep::FolderSynced(path) => DiskStep::FolderSynced(below(path)),
         });
         (value, steps.collect())
     }
 
     /// The files and names of a disk, with what is safe of them.
     #[derive(Debug, Clone, Default)]
-    struct Disk {
+    struct DiskModel {
         /// Content by number of the file, and whether it is synced.
         contents: Vec<(Vec<u8>, bool)>,
         /// Names that are on disk.
@@ -132,7 +132,7 @@ mod model {
         pending: Vec<(Option<PathBuf>, PathBuf, usize)>,
     }
 
-    impl Disk {
+    impl DiskModel {
         fn of(folder: &Path) -> Self {
             let mut disk = Self::default();
             for place in [folder.to_owned(), folder.join("versions")] {
@@ -153,21 +153,21 @@ mod model {
             newest.or_else(|| self.safe.get(path).copied()).unwrap()
         }
 
-        fn take(&mut self, step: &Step) {
+        fn apply_step(&mut self, step: &DiskStep) {
             match step {
-                Step::Written(path, bytes) => {
+                DiskStep::Written(path, bytes) => {
                     self.pending.push((None, path.clone(), self.contents.len()));
                     self.contents.push((bytes.clone(), false));
                 }
-                Step::Synced(path) => {
+                DiskStep::Synced(path) => {
                     let number = self.number(path);
                     self.contents[number].1 = true;
                 }
-                Step::Renamed(from, to) => {
+                DiskStep::Renamed(from, to) => {
                     let number = self.number(from);
                     self.pending.push((Some(from.clone()), to.clone(), number));
                 }
-                Step::FolderSynced(folder) => {
+                DiskStep::FolderSynced(folder) => {
                     let (now, later) = std::mem::take(&mut self.pending)
                         .into_iter()
                         .partition(|(_, to, _)| to.parent() == Some(folder.as_path()));
@@ -202,20 +202,24 @@ mod model {
     }
 
     /// Looks at every folder that a loss of power can leave after any number of steps: names since the last sync of
-    /// their folder may be lost from some point on, unsynced contents are empty, half there, or whole. `look` is told
+    /// their folder may be lost from some point on, unsynced contents are empty, half there, or whole. `inspect` is told
     /// whether all steps were taken.
-    pub fn after_power_loss<T>(before: &Path, steps: &[Step], look: impl Fn(bool, &Path) -> T) -> Vec<T> {
-        let mut disk = Disk::of(before);
+    pub fn after_power_loss<T>(
+        before: &Path,
+        steps: &[DiskStep],
+        inspect: impl Fn(bool, &Path) -> T,
+    ) -> Vec<T> {
+        let mut disk = DiskModel::of(before);
         let mut found = Vec::new();
         for taken in 0..=steps.len() {
             if let Some(step) = taken.checked_sub(1).and_then(|last| steps.get(last)) {
-                disk.take(step);
+                disk.apply_step(step);
             }
             for kept in 0..=disk.pending.len() {
                 for part in 0..=2 {
                     let folder = tempfile::tempdir().unwrap();
                     disk.left(kept, part, folder.path());
-                    found.push(look(taken == steps.len(), folder.path()));
+                    found.push(inspect(taken == steps.len(), folder.path()));
                 }
             }
         }

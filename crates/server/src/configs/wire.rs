@@ -1,17 +1,13 @@
 //! What goes over the wire of the config's routes and is not a view of the feature itself: requests, queries, pages.
-//!
-//! Deliberately absent: meaning. The handlers take these apart.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::chain::AuditHead;
-use super::diff::{Line, Risk};
-use super::document::StrictValue;
-use super::schema::Level;
-use super::txn::Confirm;
-use super::versions::VersionView;
+use super::audit::AuditHead;
+use super::document::{ChangeRisk, DiffLine, StrictValue, ValidationLevel};
+use super::transaction::ConfirmMode;
+use super::versions::VersionSummaryView;
 
 /// A change: exactly one of `config`, `merge_patch` and `json_patch`.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -28,7 +24,7 @@ pub(super) struct ApplyConfigRequest {
     pub reason: String,
     /// Who makes it permanent: `auto` when all criteria held, `manual` with confirm.
     #[serde(default)]
-    pub confirm: Confirm,
+    pub confirm: ConfirmMode,
     /// How long the trial may take, in seconds: 15 to 900.
     #[schema(minimum = 15, maximum = 900, default = 60)]
     pub confirm_within_s: Option<f64>,
@@ -52,7 +48,7 @@ pub(super) struct RollbackConfigRequest {
     pub reason: String,
     /// Who makes it permanent.
     #[serde(default)]
-    pub confirm: Confirm,
+    pub confirm: ConfirmMode,
     /// How long the trial may take, in seconds: 15 to 900.
     #[schema(minimum = 15, maximum = 900, default = 60)]
     pub confirm_within_s: Option<f64>,
@@ -73,7 +69,7 @@ pub(super) enum VersionName {
 }
 
 impl VersionName {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Number(number) => number.to_string(),
             Self::Name(name) => name.clone(),
@@ -85,7 +81,7 @@ impl VersionName {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct DryRun {
+pub(super) struct ConfigDryRunQuery {
     /// Say what would happen, and change nothing.
     #[serde(default)]
     pub dry_run: bool,
@@ -95,16 +91,16 @@ pub(super) struct DryRun {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct UpTo {
+pub(super) struct ValidateConfigQuery {
     /// How far to check: `schema`, `semantic`, or `bot` (the default).
-    pub level: Option<Level>,
+    pub level: Option<ValidationLevel>,
 }
 
 /// `?from=&to=`
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct FromTo {
+pub(super) struct DiffConfigQuery {
     /// `committed` (the default), `running`, `trial`, `previous` or a version such as `v15`.
     pub from: Option<String>,
     /// The same; `running` is the default.
@@ -115,11 +111,11 @@ pub(super) struct FromTo {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct PageQuery {
+pub(super) struct ConfigPageQuery {
     /// The `next` of the page before.
     pub after: Option<u64>,
-    /// Items of a page.
-    pub limit: Option<usize>,
+    /// Items of a page, 1 to 50 versions [50] or 1 to 500 audit records [100]; more is refused.
+    pub limit: Option<u32>,
 }
 
 /// What differs.
@@ -132,20 +128,20 @@ pub(super) struct ConfigDiffView {
     /// True when nothing differs.
     pub no_changes: bool,
     /// Every difference.
-    pub diff: Vec<Line>,
+    pub diff: Vec<DiffLine>,
     /// What the differences do to risk.
-    pub risk: Risk,
+    pub risk: ChangeRisk,
 }
 
 /// A page of versions, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ConfigVersionsView {
     /// The versions.
-    pub items: Vec<VersionView>,
+    pub items: Vec<VersionSummaryView>,
     /// The cursor of the next page; `null` at the end.
     pub next: Option<u64>,
-    /// Whether older ones were left out.
-    pub omitted: bool,
+    /// How many older ones were left out.
+    pub omitted: u64,
 }
 
 /// A version with its document.
@@ -153,7 +149,7 @@ pub(super) struct ConfigVersionsView {
 pub(super) struct ConfigVersionView {
     /// What is known of it.
     #[serde(flatten)]
-    pub version: VersionView,
+    pub version: VersionSummaryView,
     /// The document.
     #[schema(value_type = Object)]
     pub config: Value,
@@ -167,8 +163,8 @@ pub(super) struct ConfigAuditView {
     pub items: Vec<Value>,
     /// The cursor of the next page; `null` at the end.
     pub next: Option<u64>,
-    /// Whether newer ones were left out.
-    pub omitted: bool,
+    /// How many newer ones were left out.
+    pub omitted: usize,
     /// Where the chain ends.
     pub head: AuditHead,
 }

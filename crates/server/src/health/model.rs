@@ -1,139 +1,369 @@
-//! A receiver as a model: over random schedules of outages, silences, maintenance, parents and restarts it hears of
-//! every firing it was told about exactly one end, and of nothing that ended before it was told.
+//! What the parts of health speak about: levels and statuses, limits, moments, spans, what recovers a component.
 
-use std::collections::HashMap;
+use std::time::Instant;
 
-use super::alerts::{Alert, Change, Condition, Labels, Look, Notice, Overlay, Timing, step};
-use super::status::{Level, Now, Rules, Tracker};
+use botops_contract::Severity;
+use chrono::Utc;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-/// A small generator of our own: a schedule is its seed.
-struct Dice(u64);
+/// How far inside the limit a value must return before the level is left: 5 % of the limit.
+const CLEAR: f64 = 0.05;
 
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
+/// One moment on both clocks. Durations are taken from `mono` alone; `wall` is for people and calendars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClockReading {
+    /// Milliseconds on a clock that never jumps; its zero means nothing.
+    pub(crate) mono: i64,
+    /// Milliseconds since 1970.
+    pub(crate) wall: i64,
+}
+
+impl ClockReading {
+    /// What to add to `mono` to get `wall`. Stored marks are moved by the difference of two such offsets.
+    pub(crate) fn offset(self) -> i64 {
+        self.wall - self.mono
     }
 }
 
-#[derive(Default)]
-struct Receiver {
-    /// By start of the alert: how many firings and ends.
-    heard: HashMap<(String, i64), (u32, u32)>,
+/// How bad something is; the order is the meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum HealthLevel {
+    /// As it should be.
+    Healthy,
+    /// Works, needs a look.
+    Warning,
+    /// Reachable but not working.
+    Critical,
+    /// Not reachable.
+    Down,
 }
 
-impl Receiver {
-    fn hear(&mut self, alert: &Alert, notice: Notice) {
-        let entry = self.heard.entry((alert.fingerprint.clone(), alert.starts_at)).or_default();
-        match notice {
-            Notice::Firing => {
-                assert_eq!(*entry, (0, 0), "told twice of one firing");
-                entry.0 += 1;
-            }
-            Notice::Resolved => {
-                assert_eq!(*entry, (1, 0), "an end without a firing, or a second end");
-                entry.1 += 1;
-            }
-            Notice::Rise | Notice::Reminder => assert_eq!(*entry, (1, 0), "more about something not open"),
+impl HealthLevel {
+    /// Every level, best first.
+    pub const ALL: [Self; 4] = [Self::Healthy, Self::Warning, Self::Critical, Self::Down];
+
+    /// CRITICAL counts as down for availability.
+    pub fn is_up(self) -> bool {
+        self <= Self::Warning
+    }
+
+    /// How much attention it wants.
+    pub(crate) fn severity(self) -> Severity {
+        match self {
+            Self::Healthy => Severity::Low,
+            Self::Warning => Severity::Medium,
+            Self::Critical => Severity::High,
+            Self::Down => Severity::Critical,
+        }
+    }
+
+    /// The number it is stored as.
+    pub fn number(self) -> i64 {
+        self as i64
+    }
+}
+
+/// What a component or the system is, on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum HealthStatus {
+    /// As it should be.
+    Healthy,
+    /// Works, needs a look.
+    Warning,
+    /// Reachable but not working.
+    Critical,
+    /// Not reachable.
+    Down,
+    /// Nothing valid is known: starting, stale, or suspended as a whole.
+    Unknown,
+}
+
+impl HealthStatus {
+    /// Every status, best first, `UNKNOWN` last.
+    pub const ALL: [Self; 5] = [Self::Healthy, Self::Warning, Self::Critical, Self::Down, Self::Unknown];
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "HEALTHY",
+            Self::Warning => "WARNING",
+            Self::Critical => "CRITICAL",
+            Self::Down => "DOWN",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+
+    /// The level, when it is known.
+    pub(crate) fn level(self) -> Option<HealthLevel> {
+        HealthLevel::ALL.into_iter().find(|level| Self::from(*level) == self)
+    }
+}
+
+impl From<HealthLevel> for HealthStatus {
+    fn from(level: HealthLevel) -> Self {
+        match level {
+            HealthLevel::Healthy => Self::Healthy,
+            HealthLevel::Warning => Self::Warning,
+            HealthLevel::Critical => Self::Critical,
+            HealthLevel::Down => Self::Down,
         }
     }
 }
 
-/// One schedule: outages in the first part, then quiet, so that all that was told must end.
-fn run(seed: u64) {
-    let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let mut tracker = Tracker::default();
-    let mut slot: Option<Alert> = None;
-    let mut receiver = Receiver::default();
-    let timing = Timing::default();
-    let (mut mono, mut wall) = (0_i64, 1_700_000_000_000_i64);
-    let (mut down_until, mut silenced_until, mut maintained_until, mut parent_until) = (0, 0, 0, 0);
-    let (mut level, mut next_id, mut next_sample) = (Level::Down, 0, 0);
-    for tick in 0..3_000_i64 {
-        mono += 1_000;
-        wall += 1_000;
-        let now = Now { mono, wall };
-        if tick < 2_000 && tick >= down_until && dice.roll(60) == 0 {
-            down_until = tick + i64::try_from(dice.roll(400)).unwrap();
-            level = Level::ALL[1 + usize::try_from(dice.roll(3)).unwrap()];
-        }
-        for until in [&mut silenced_until, &mut maintained_until, &mut parent_until] {
-            if dice.roll(300) == 0 {
-                *until = tick + i64::try_from(dice.roll(300)).unwrap();
-            }
-        }
-        if tick >= next_sample {
-            let raw = if tick < down_until { Some(level) } else { Some(Level::Healthy) };
-            let raw = if dice.roll(20) == 0 { None } else { raw };
-            tracker.sample(raw, Rules::default(), now);
-            next_sample = tick + if tracker.is_unsettled() { 5 } else { 30 };
-        }
-        if dice.roll(500) == 0 {
-            // A restart: what is stored is read back on another monotonic clock, later.
-            let offset = now.offset();
-            mono = i64::try_from(dice.roll(1_000_000)).unwrap();
-            wall += i64::try_from(dice.roll(600_000)).unwrap();
-            let now = Now { mono, wall };
-            if let Some(alert) = &mut slot {
-                alert.offset = offset;
-                let text = serde_json::to_string(alert).unwrap();
-                *alert = serde_json::from_str(&text).unwrap();
-                alert.resume(now);
-            }
-            let text = serde_json::to_string(&tracker).unwrap();
-            tracker = serde_json::from_str(&text).unwrap();
-            tracker.shift(offset - now.offset());
-            continue;
-        }
-        let standing = tracker.standing(now, 100_000);
-        let condition = match standing.level() {
-            Some(Level::Healthy) => Condition::False,
-            Some(level) => Condition::True(level),
-            None => Condition::Unknown,
-        };
-        let mut overlays = Vec::new();
-        for (until, overlay) in [
-            (silenced_until, Overlay::Silenced),
-            (maintained_until, Overlay::Maintenance),
-            (parent_until, Overlay::Parent),
-        ] {
-            if tick < until {
-                overlays.push(overlay);
-            }
-        }
-        if tracker.is_flapping() {
-            overlays.push(Overlay::Flapping);
-        }
-        let look = Look {
-            condition,
-            overlays: &overlays,
-            may_fire: true,
-            is_urgent: level == Level::Down,
-            summary: "",
-        };
-        next_id += 1;
-        let birth = || Alert::new(format!("a{next_id}"), Labels::new(), String::new());
-        let changes = step(&mut slot, birth, &look, &timing, now);
-        for change in &changes {
-            if let (Change::Notice(notice), Some(alert)) = (change, &slot) {
-                receiver.hear(alert, *notice);
-            }
-        }
-        if changes.contains(&Change::Cancelled) || changes.contains(&Change::Resolved) {
-            slot = None;
+/// A component's confirmed status with the reason it may be unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum ConfirmedStatus {
+    /// Confirmed by enough samples.
+    Known(HealthLevel),
+    /// No valid sample yet, or not enough of them to believe a bad start.
+    Starting,
+    /// The last valid sample is too old to say anything.
+    Stale,
+}
+
+impl ConfirmedStatus {
+    /// The level, when it is known.
+    pub(crate) fn level(self) -> Option<HealthLevel> {
+        match self {
+            Self::Known(level) => Some(level),
+            Self::Starting | Self::Stale => None,
         }
     }
-    assert!(slot.is_none(), "seed {seed}: the quiet at the end resolves everything");
-    for (alert, heard) in receiver.heard {
-        assert_eq!(heard, (1, 1), "seed {seed}: {alert:?}");
+
+    /// The status on the wire.
+    pub(crate) fn status(self) -> HealthStatus {
+        self.level().map_or(HealthStatus::Unknown, HealthStatus::from)
+    }
+
+    /// Why it is unknown, in one word.
+    pub(crate) fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Known(_) => None,
+            Self::Starting => Some("starting"),
+            Self::Stale => Some("stale"),
+        }
     }
 }
 
-#[test]
-fn a_receiver_hears_exactly_one_firing_and_one_end_over_a_thousand_schedules() {
-    for seed in 1..=1_000 {
-        run(seed);
+/// Which way a metric gets worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ThresholdDirection {
+    /// A higher value is worse: latency, use, age.
+    HigherIsWorse,
+    /// A lower value is worse: availability, free space, quota left.
+    LowerIsWorse,
+}
+
+/// The limits of one metric. Without both limits a metric is shown and never judged.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MetricLimits {
+    /// Which way is worse.
+    #[serde(default = "higher")]
+    pub(crate) direction: ThresholdDirection,
+    /// From here on WARNING.
+    #[serde(default)]
+    pub(crate) warning: Option<f64>,
+    /// From here on CRITICAL.
+    #[serde(default)]
+    pub(crate) critical: Option<f64>,
+}
+
+fn higher() -> ThresholdDirection {
+    ThresholdDirection::HigherIsWorse
+}
+
+impl MetricLimits {
+    /// Shown, never judged.
+    pub(crate) const NONE: Self =
+        Self { direction: ThresholdDirection::HigherIsWorse, warning: None, critical: None };
+
+    /// Limits of a metric where higher is worse.
+    pub(crate) const fn above(warning: f64, critical: f64) -> Self {
+        Self {
+            direction: ThresholdDirection::HigherIsWorse,
+            warning: Some(warning),
+            critical: Some(critical),
+        }
+    }
+
+    /// Limits of a metric where lower is worse.
+    pub(crate) const fn below(warning: f64, critical: f64) -> Self {
+        Self { direction: ThresholdDirection::LowerIsWorse, warning: Some(warning), critical: Some(critical) }
+    }
+
+    /// What is wrong with them: the member's name and what it should be.
+    pub(crate) fn defects(&self) -> Vec<(&'static str, &'static str)> {
+        let mut defects = Vec::new();
+        for (name, limit) in [("warning", self.warning), ("critical", self.critical)] {
+            if limit.is_some_and(|limit| !limit.is_finite() || limit < 0.0) {
+                defects.push((name, "a finite number that is not negative"));
+            }
+        }
+        if let (Some(warning), Some(critical)) = (self.warning, self.critical) {
+            let in_order = match self.direction {
+                ThresholdDirection::HigherIsWorse => warning <= critical,
+                ThresholdDirection::LowerIsWorse => warning >= critical,
+            };
+            if !in_order {
+                defects.push(("critical", "a limit at least as bad as `warning`"));
+            }
+        }
+        defects
+    }
+
+    /// The level of a value, given the level the metric held before. `None` for a value that is no number.
+    pub(crate) fn level(&self, value: f64, held: HealthLevel) -> Option<HealthLevel> {
+        if !value.is_finite() {
+            return None;
+        }
+        for (level, limit) in [(HealthLevel::Critical, self.critical), (HealthLevel::Warning, self.warning)] {
+            let Some(limit) = limit else { continue };
+            let inside = limit.abs() * CLEAR;
+            let (entered, kept) = match self.direction {
+                ThresholdDirection::HigherIsWorse => (value >= limit, value > limit - inside),
+                ThresholdDirection::LowerIsWorse => (value <= limit, value < limit + inside),
+            };
+            if entered || (held >= level && kept) {
+                return Some(level);
+            }
+        }
+        Some(HealthLevel::Healthy)
+    }
+}
+
+/// How far a component's trouble reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Criticality {
+    /// Shown; never counts.
+    Informational,
+    /// At worst a WARNING for the system.
+    Optional,
+    /// At worst CRITICAL for the system.
+    Important,
+    /// The system is as bad as this component.
+    Required,
+}
+
+impl Criticality {
+    /// The worst that it can be for the system.
+    pub(crate) fn cap(self) -> HealthLevel {
+        match self {
+            Self::Required => HealthLevel::Down,
+            Self::Important => HealthLevel::Critical,
+            Self::Optional => HealthLevel::Warning,
+            Self::Informational => HealthLevel::Healthy,
+        }
+    }
+
+    /// What an unknown status counts as.
+    pub(crate) fn of_unknown(self) -> HealthLevel {
+        match self {
+            Self::Required => HealthLevel::Critical,
+            Self::Important | Self::Optional => HealthLevel::Warning,
+            Self::Informational => HealthLevel::Healthy,
+        }
+    }
+}
+
+/// What recovers a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RecoveryHandler {
+    /// A workflow of the workflow engine, by id.
+    Workflow(String),
+    /// Fold the store's log into its file.
+    CheckpointStore,
+}
+
+impl RecoveryHandler {
+    /// The workflow's id, where it is one.
+    pub(crate) fn workflow(&self) -> Option<&str> {
+        match self {
+            Self::Workflow(id) => Some(id),
+            Self::CheckpointStore => None,
+        }
+    }
+
+    /// The name on the wire.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Workflow(id) => format!("workflow:{id}"),
+            Self::CheckpointStore => "checkpoint_store".to_owned(),
+        }
+    }
+}
+
+/// From this moment on a component had this status, until the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StatusSpan {
+    /// Wall milliseconds.
+    pub(crate) from: i64,
+    /// `None`: not known.
+    pub(crate) level: Option<HealthLevel>,
+    /// In maintenance: counted apart.
+    pub(crate) in_maintenance: bool,
+}
+
+/// Both clocks.
+#[derive(Debug)]
+pub(crate) struct HealthClock {
+    started: Instant,
+}
+
+/// Where the monotonic clock begins: a mark of an earlier run, moved to this one, is still positive.
+const BEGINNING: i64 = 86_400_000;
+
+impl HealthClock {
+    /// Begins now.
+    pub(crate) fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    pub(crate) fn read(&self) -> ClockReading {
+        let elapsed = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        ClockReading { mono: elapsed + BEGINNING, wall: Utc::now().timestamp_millis() }
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn elapsed_ms(now: ClockReading) -> i64 {
+        now.mono - BEGINNING
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_enters_at_its_limit_and_leaves_inside_it() {
+        let limits = MetricLimits::above(70.0, 90.0);
+        assert_eq!(limits.level(70.0, HealthLevel::Healthy), Some(HealthLevel::Warning));
+        assert_eq!(limits.level(69.0, HealthLevel::Healthy), Some(HealthLevel::Healthy));
+        assert_eq!(limits.level(69.0, HealthLevel::Warning), Some(HealthLevel::Warning));
+        assert_eq!(limits.level(66.5, HealthLevel::Warning), Some(HealthLevel::Healthy));
+        assert_eq!(limits.level(89.0, HealthLevel::Critical), Some(HealthLevel::Critical));
+        assert_eq!(limits.level(85.5, HealthLevel::Critical), Some(HealthLevel::Warning));
+        let limits = MetricLimits::below(90.0, 50.0);
+        assert_eq!(limits.level(100.0, HealthLevel::Healthy), Some(HealthLevel::Healthy));
+        assert_eq!(limits.level(90.0, HealthLevel::Healthy), Some(HealthLevel::Warning));
+        assert_eq!(limits.level(92.0, HealthLevel::Warning), Some(HealthLevel::Warning));
+        assert_eq!(limits.level(50.0, HealthLevel::Healthy), Some(HealthLevel::Critical));
+        assert_eq!(limits.level(0.0, HealthLevel::Healthy), Some(HealthLevel::Critical));
+        assert_eq!(limits.level(f64::NAN, HealthLevel::Healthy), None);
+        assert_eq!(limits.level(f64::INFINITY, HealthLevel::Critical), None);
+    }
+
+    #[test]
+    fn limits_in_the_wrong_order_are_named() {
+        assert_eq!(MetricLimits::above(90.0, 70.0).defects()[0].0, "critical");
+        assert_eq!(MetricLimits::below(50.0, 90.0).defects()[0].0, "critical");
+        assert_eq!(MetricLimits::above(-1.0, 70.0).defects()[0].0, "warning");
+        assert!(MetricLimits::below(90.0, 50.0).defects().is_empty());
     }
 }

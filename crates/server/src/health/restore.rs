@@ -1,76 +1,99 @@
 //! Going on after a restart: streaks, open alerts, silences, budgets, and the gap in which nobody watched.
 
-use super::alerts::Alert;
-use super::component::{AlertKind, Component};
-use super::engine::{Engine, OutboxRow, Row};
-use super::history::Left;
-use super::recovery::{Budget, Recovery};
-use super::silence::{Maintenance, Silence};
-use super::slo::Span;
-use super::spec::{MonitoringConfig, Spec};
-use super::status::Now;
+use std::collections::VecDeque;
 
-/// Longer than this between the last sign of life and now, and nobody knows what was.
+use super::alerts::{Alert, Silence};
+use super::changes::{HealthRow, OutboxRow};
+use super::history::EarlierRun;
+use super::memory::HealthMemory;
+use super::model::{ClockReading, HealthLevel, StatusSpan};
+use super::recovery::{RecoveryBudget, RecoveryMachine};
+use super::status::{ComponentSpec, MaintenanceWindow, MonitoringConfig, StatusEngine, WatchedComponent};
+
+/// Longer than this between the last sign of life and now, in milliseconds, and nobody knows what was.
 const GAP: i64 = 5_000;
 
-/// The engine as the last run left it, and the notices that are still to be delivered.
-pub(super) fn engine(left: Left, receivers: Vec<String>, now: Now) -> (Engine, Vec<OutboxRow>) {
-    let things = |kind: &'static str| {
-        left.things
-            .iter()
-            .filter(move |(of, _, _)| of == kind)
-            .map(|(_, id, body)| (id.as_str(), body.as_str()))
-    };
+/// The memory as the last run left it, and the notices that are still to be delivered.
+pub(crate) fn restore_memory(
+    left: EarlierRun,
+    receivers: Vec<String>,
+    now: ClockReading,
+) -> (HealthMemory, Vec<OutboxRow>) {
     let config: Option<MonitoringConfig> =
-        things("config").find_map(|(_, body)| serde_json::from_str(body).ok());
-    let config = config.filter(|config: &MonitoringConfig| config.defects().is_empty()).unwrap_or_default();
-    let mut engine = Engine::new(config, receivers);
+        left.things("config").find_map(|(_, body)| serde_json::from_str(body).ok());
+    let config = config.filter(|config| config.defects().is_empty()).unwrap_or_default();
+    let mut memory = HealthMemory::new(config, receivers);
     let mut seed = [0_u8; 8];
     // Without randomness the spread of waits is the same in every run; nothing else depends on it.
     let _ = getrandom::fill(&mut seed);
-    engine.seed(u64::from_le_bytes(seed));
-    let added = left.specs.iter().filter_map(|(_, spec)| serde_json::from_str::<Spec>(spec).ok());
-    for spec in Spec::all_built_in().into_iter().chain(added) {
-        engine.add(spec, now);
+    memory.recovery.seed(u64::from_le_bytes(seed));
+    let added = left.specs.iter().filter_map(|(_, spec)| serde_json::from_str::<ComponentSpec>(spec).ok());
+    for spec in ComponentSpec::all_built_in().into_iter().chain(added) {
+        memory.add_component(spec, now);
     }
-    for (_, body) in things("silence") {
-        if let Ok(silence) = serde_json::from_str::<Silence>(body) {
-            engine.silences.insert(silence.id.clone(), silence);
-        }
-    }
-    for (_, body) in things("maintenance") {
-        if let Ok(window) = serde_json::from_str::<Maintenance>(body) {
-            engine.maintenance.insert(window.id.clone(), window);
-        }
-    }
-    for (_, body) in things("recovery_budget") {
-        if let Some((offset, mut budget)) = stored::<Budget>(body, "budget") {
-            budget.recent.iter_mut().for_each(|at| *at += offset - now.offset());
-            engine.budget = Budget { is_busy: false, ..budget };
-        }
-    }
+    restore_quiet_times(&mut memory, &left);
+    restore_statuses(&mut memory.status, &left, now);
+    restore_recovery(&mut memory, &left, now);
+    let spans = left.spans.get("system").into_iter().flatten().copied();
+    memory.status.system_spans.extend(spans);
     let gap = left.alive.filter(|alive| now.wall - alive > GAP);
-    engine.states = left.states.clone();
-    for (id, component) in &mut engine.components {
-        if let Some(state) = engine.states.remove(id) {
-            component.resume(state, &engine.config, now);
+    if let Some(alive) = gap {
+        record_gap(&mut memory, alive);
+    }
+    restore_alerts(&mut memory, &left, now);
+    memory.status.system_since = memory.status.system_spans.back().map_or(now.wall, |last| last.from);
+    (memory, left.outbox)
+}
+
+/// Silences and maintenance windows.
+fn restore_quiet_times(memory: &mut HealthMemory, left: &EarlierRun) {
+    for (_, body) in left.things("silence") {
+        if let Ok(silence) = serde_json::from_str::<Silence>(body) {
+            memory.alerts.silences.insert(silence.id.clone(), silence);
+        }
+    }
+    for (_, body) in left.things("maintenance") {
+        if let Ok(window) = serde_json::from_str::<MaintenanceWindow>(body) {
+            memory.status.maintenance.insert(window.id.clone(), window);
+        }
+    }
+}
+
+fn restore_statuses(status: &mut StatusEngine, left: &EarlierRun, now: ClockReading) {
+    status.left_states = left.states.clone();
+    for (id, component) in &mut status.components {
+        if let Some(state) = status.left_states.remove(id) {
+            component.resume(state, &status.config, now);
         }
         component.spans.extend(left.spans.get(id).into_iter().flatten().copied());
         resume_recorded(component, now);
     }
-    for (id, body) in things("recovery") {
-        if let (Some(component), Some((offset, mut recovery))) =
-            (engine.components.get_mut(id), stored::<Recovery>(body, "recovery"))
-        {
-            recovery.resume(offset - now.offset(), now.mono);
-            component.recovery = recovery;
+}
+
+fn resume_recorded(component: &mut WatchedComponent, now: ClockReading) {
+    if let Some(last) = component.spans.back() {
+        component.recorded = Some((last.level, last.in_maintenance));
+        component.status_since = last.from;
+        if last.level.is_some_and(HealthLevel::is_up) {
+            component.up_since = Some(now.mono);
         }
     }
-    engine.take_up_attempts();
-    engine.whole_spans.extend(left.spans.get("system").into_iter().flatten().copied());
-    note_gap(&mut engine, gap);
-    take_alerts(&mut engine, &left, now);
-    (engine, left.outbox)
+}
+
+fn restore_recovery(memory: &mut HealthMemory, left: &EarlierRun, now: ClockReading) {
+    for (_, body) in left.things("recovery_budget") {
+        if let Some((offset, budget)) = stored::<RecoveryBudget>(body, "budget") {
+            memory.recovery.restore_budget(budget, offset - now.offset());
+        }
+    }
+    for (id, body) in left.things("recovery") {
+        if let Some((offset, machine)) = stored::<RecoveryMachine>(body, "recovery")
+            && memory.status.components.contains_key(id)
+        {
+            memory.recovery.restore_machine(id, machine, offset - now.offset(), now);
+        }
+    }
+    memory.recovery.resume_attempts(&memory.status);
 }
 
 fn stored<T: serde::de::DeserializeOwned>(body: &str, member: &str) -> Option<(i64, T)> {
@@ -79,62 +102,49 @@ fn stored<T: serde::de::DeserializeOwned>(body: &str, member: &str) -> Option<(i
     serde_json::from_value(body[member].take()).ok().map(|value| (offset, value))
 }
 
-fn resume_recorded(component: &mut Component, now: Now) {
-    if let Some(last) = component.spans.back() {
-        component.recorded = Some((last.level, last.in_maintenance));
-        component.status_since = last.from;
-        if last.level.is_some_and(super::status::Level::is_up) {
-            component.up_since = Some(now.mono);
+/// The time in which botops did not run is unknown time, for each component and for the system.
+fn record_gap(memory: &mut HealthMemory, alive: i64) {
+    let status = &mut memory.status;
+    for (id, component) in &mut status.components {
+        if end_in_gap(&mut component.spans, alive) {
+            component.recorded = Some((None, false));
+            memory.changes.store(unknown_since(id, alive));
         }
+    }
+    if end_in_gap(&mut status.system_spans, alive) {
+        memory.changes.store(unknown_since("system", alive));
     }
 }
 
-/// The time in which botops did not run is unknown time, for each component and for the whole.
-fn note_gap(engine: &mut Engine, gap: Option<i64>) {
-    let Some(alive) = gap else { return };
-    let unknown = Span { from: alive, level: None, in_maintenance: false };
-    let row = |component: &str| Row::Transition {
+/// Ends the last span where the gap began. False when nothing was known then anyway.
+fn end_in_gap(spans: &mut VecDeque<StatusSpan>, alive: i64) -> bool {
+    let was_known = spans.back().is_some_and(|last| last.level.is_some());
+    if was_known {
+        spans.push_back(StatusSpan { from: alive, level: None, in_maintenance: false });
+    }
+    was_known
+}
+
+fn unknown_since(component: &str, alive: i64) -> HealthRow {
+    HealthRow::Transition {
         component: component.to_owned(),
         at: alive,
         level: None,
         maintenance: false,
         reason: Some("botops did not run".to_owned()),
-    };
-    let mut rows = Vec::new();
-    for (id, component) in &mut engine.components {
-        if component.spans.back().is_some_and(|last| last.level.is_some()) {
-            component.spans.push_back(unknown);
-            component.recorded = Some((None, false));
-            rows.push(row(id));
-        }
     }
-    if engine.whole_spans.back().is_some_and(|last| last.level.is_some()) {
-        engine.whole_spans.push_back(unknown);
-        rows.push(row("system"));
-    }
-    rows.into_iter().for_each(|row| engine.put(row));
 }
 
-fn take_alerts(engine: &mut Engine, left: &Left, now: Now) {
+fn restore_alerts(memory: &mut HealthMemory, left: &EarlierRun, now: ClockReading) {
     for body in &left.alerts {
         let Ok(mut alert) = serde_json::from_str::<Alert>(body) else { continue };
         alert.resume(now);
-        let kind = AlertKind::ALL
-            .into_iter()
-            .find(|kind| alert.labels.get("alertname").is_some_and(|name| name == kind.name()));
-        let component = alert.labels.get("component").and_then(|id| engine.components.get_mut(id));
-        match (kind, component) {
-            (Some(kind), Some(component)) => {
-                component.alerts.insert(kind, Some(alert));
-            }
-            // Its component may still be plugged in.
-            _ => engine.orphans.push(alert),
-        }
+        let components = &memory.status.components;
+        memory.alerts.restore_open(alert, |id| components.contains_key(id));
     }
     for body in left.resolved.iter().rev() {
         if let Ok(alert) = serde_json::from_str::<Alert>(body) {
-            engine.resolved.push_back(alert);
+            memory.alerts.restore_resolved(alert);
         }
     }
-    engine.whole_since = engine.whole_spans.back().map_or(now.wall, |last| last.from);
 }

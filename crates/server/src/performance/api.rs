@@ -7,14 +7,14 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::measure::cents;
-use super::window::{By, Range, Window, lower, upper};
-use super::{Measures, PerformanceHistory};
+use super::history::PerformanceHistory;
+use super::measure::{TradeMeasures, cents};
+use super::window::{PerformanceWindow, TradeGrouping, TradeRange, lower_bound, upper_bound};
 use botops_contract::Mode;
 use botops_core::error::{Code, Error, NextAction, Problem};
 use botops_http::{Query, Routes, json, routes};
 
-/// Groups in one answer; more are named in `omitted`.
+/// Groups in one answer; older ones are counted in `omitted` and named in `omitted_parts`.
 const GROUPS: usize = 100;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -48,7 +48,7 @@ struct PerformanceView {
     symbol: Option<String>,
     /// The measures of all closed trades in the range.
     #[serde(flatten)]
-    measures: Measures,
+    measures: TradeMeasures,
     /// Profit and loss of positions that are open now; `null` for a range that has ended, or when it is unknown.
     unrealized_pnl: Option<Decimal>,
     /// Realized plus unrealized; `null` when unrealized is.
@@ -58,9 +58,11 @@ struct PerformanceView {
     /// Close of the last trade in the range.
     last_trade_at: Option<DateTime<Utc>>,
     /// The groups asked for with `by`, in order of their key.
-    groups: Vec<GroupView>,
+    groups: Vec<PerformanceGroupView>,
+    /// How many groups were left out.
+    omitted: usize,
     /// What was left out, with the call that returns it.
-    omitted: Vec<OmittedView>,
+    omitted_parts: Vec<OmittedPartView>,
     /// Where the numbers come from: the bot's trade journal, copied here.
     source: &'static str,
     /// When the copy was last level with the bot's journal; `null` when the bot was not reached since botops started.
@@ -69,19 +71,19 @@ struct PerformanceView {
     generated_at: DateTime<Utc>,
 }
 
-/// One group.
+/// One group of trades.
 #[derive(Debug, Serialize, ToSchema)]
-struct GroupView {
+struct PerformanceGroupView {
     /// `2026-03-02`, `2026-W10`, `2026-03`, or a symbol.
     key: String,
     /// The measures of the group; streak and drawdown count within it.
     #[serde(flatten)]
-    measures: Measures,
+    measures: TradeMeasures,
 }
 
 /// Something that did not fit.
 #[derive(Debug, Serialize, ToSchema)]
-struct OmittedView {
+struct OmittedPartView {
     /// What.
     what: String,
     /// How many.
@@ -118,7 +120,7 @@ pub fn routes() -> Routes<PerformanceHistory> {
             "avg_risk_reward_ratio": 2.0, "current_streak": 1, "streak_type": "WIN", "max_drawdown": "-12.00",
             "best_trade": "10.00", "worst_trade": "-8.00", "unrealized_pnl": "1.20", "total_pnl": "5.20",
             "first_trade_at": "2026-03-02T15:00:00Z", "last_trade_at": "2026-03-06T19:30:00Z", "groups": [],
-            "omitted": [], "source": "trade journal of the bot", "as_of": "2026-03-07T12:00:00Z",
+            "omitted": 0, "omitted_parts": [], "source": "trade journal of the bot", "as_of": "2026-03-07T12:00:00Z",
             "generated_at": "2026-03-07T12:00:01Z"})),
         (status = 400, description = "An argument is wrong: API_007", body = Problem),
         (status = 503, description = "The store cannot be read: SRV_002", body = Problem)))]
@@ -131,10 +133,10 @@ async fn get_performance(
     let market_now =
         report.filter(|report| report.market.source == "replay").and_then(|report| report.market.market_time);
     let now = market_now.unwrap_or_else(Utc::now);
-    let (name, range) = range(&query, now)?;
-    let by = query.by.as_deref().map(|text| parse("by", text, By::NAMES)).transpose()?;
+    let (name, range) = asked_range(&query, now)?;
+    let by = query.by.as_deref().map(|text| parse_choice("by", text, TradeGrouping::NAMES)).transpose()?;
     let symbol = query.symbol.as_deref().map(str::to_ascii_uppercase);
-    let mut found = history.measure(range, symbol.clone(), by).await?;
+    let mut breakdown = history.measure(range, symbol.clone(), by).await?;
     let is_open_ended = range.to.is_none_or(|to| to > now);
     let unrealized = report.filter(|_| is_open_ended).and_then(|report| {
         let of_symbol =
@@ -142,9 +144,9 @@ async fn get_performance(
         // One unknown price makes the sum unknown.
         of_symbol.map(|position| position.unrealized_pl).sum::<Option<Decimal>>().map(cents)
     });
-    let beyond = found.groups.len().saturating_sub(GROUPS);
+    let beyond = breakdown.groups.len().saturating_sub(GROUPS);
     // The newest groups are kept: keys sort by time.
-    found.groups.drain(..beyond);
+    breakdown.groups.drain(..beyond);
     let view = PerformanceView {
         mode: report.map(|report| report.mode),
         window: name.to_owned(),
@@ -152,16 +154,17 @@ async fn get_performance(
         to: range.to,
         symbol,
         unrealized_pnl: unrealized,
-        total_pnl: unrealized.map(|unrealized| unrealized + found.whole.realized_pnl),
-        measures: found.whole,
-        first_trade_at: found.first,
-        last_trade_at: found.last,
-        groups: found
+        total_pnl: unrealized.map(|unrealized| unrealized + breakdown.whole.realized_pnl),
+        measures: breakdown.whole,
+        first_trade_at: breakdown.first,
+        last_trade_at: breakdown.last,
+        groups: breakdown
             .groups
             .into_iter()
-            .map(|group| GroupView { key: group.key, measures: group.measures })
+            .map(|group| PerformanceGroupView { key: group.key, measures: group.measures })
             .collect(),
-        omitted: omitted(beyond),
+        omitted: beyond,
+        omitted_parts: omitted_parts(beyond),
         source: "trade journal of the bot",
         as_of: history.level_at(),
         generated_at: Utc::now(),
@@ -169,31 +172,38 @@ async fn get_performance(
     Ok(json(&view))
 }
 
-fn range(query: &PerformanceQuery, now: DateTime<Utc>) -> Result<(&'static str, Range), Error> {
+fn asked_range(query: &PerformanceQuery, now: DateTime<Utc>) -> Result<(&'static str, TradeRange), Error> {
     if query.from.is_none() && query.to.is_none() {
         let window = query.window.as_deref().unwrap_or("month");
-        let window: Window = parse("window", window, Window::NAMES)?;
+        let window: PerformanceWindow = parse_choice("window", window, PerformanceWindow::NAMES)?;
         return Ok((window.as_str(), window.range(now)));
     }
     let bound = |name: &str, text: &Option<String>, read: fn(&str) -> Option<DateTime<Utc>>| {
         let Some(text) = text else { return Ok(None) };
-        read(text)
-            .map(Some)
-            .ok_or_else(|| wrong(name, text, "a day (2026-03-02), a month (2026-03) or an RFC 3339 time"))
+        read(text).map(Some).ok_or_else(|| {
+            invalid_argument(name, text, "a day (2026-03-02), a month (2026-03) or an RFC 3339 time")
+        })
     };
-    let range = Range { from: bound("from", &query.from, lower)?, to: bound("to", &query.to, upper)? };
+    let range = TradeRange {
+        from: bound("from", &query.from, lower_bound)?,
+        to: bound("to", &query.to, upper_bound)?,
+    };
     let is_backwards = range.from.zip(range.to).is_some_and(|(from, to)| from >= to);
     if is_backwards {
-        return Err(wrong("from", query.from.as_deref().unwrap_or_default(), "a time before `to`"));
+        return Err(invalid_argument(
+            "from",
+            query.from.as_deref().unwrap_or_default(),
+            "a time before `to`",
+        ));
     }
     Ok(("range", range))
 }
 
-fn parse<T: std::str::FromStr>(name: &str, text: &str, names: &str) -> Result<T, Error> {
-    text.parse().map_err(|_| wrong(name, text, names))
+fn parse_choice<T: std::str::FromStr>(name: &str, text: &str, names: &str) -> Result<T, Error> {
+    text.parse().map_err(|_| invalid_argument(name, text, names))
 }
 
-fn wrong(name: &str, text: &str, expected: &str) -> Error {
+fn invalid_argument(name: &str, text: &str, expected: &str) -> Error {
     let got = botops_core::text::clean(text, 60);
     Error::new(Code::ArgumentInvalid)
         .detail(format!("`{name}` takes {expected}"))
@@ -201,11 +211,11 @@ fn wrong(name: &str, text: &str, expected: &str) -> Error {
         .next("get_performance", "GET", "/api/v1/performance", None, Some("read"))
 }
 
-fn omitted(beyond: usize) -> Vec<OmittedView> {
+fn omitted_parts(beyond: usize) -> Vec<OmittedPartView> {
     if beyond == 0 {
         return Vec::new();
     }
-    vec![OmittedView {
+    vec![OmittedPartView {
         what: "older groups".to_owned(),
         count: beyond,
         call: NextAction {

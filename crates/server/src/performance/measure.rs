@@ -10,7 +10,7 @@ use botops_contract::{StreakType, Trade, TradeOutcome};
 
 /// How a set of closed trades went. Ratios are 0 to 1; what cannot be computed is `null`.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct Measures {
+pub(super) struct TradeMeasures {
     /// Closed trades.
     pub total_trades: u64,
     /// Trades with a net profit above zero.
@@ -50,8 +50,8 @@ pub struct Measures {
 }
 
 /// Measures trades given in the order they closed.
-pub(super) fn measure<'t, I: Iterator<Item = &'t Trade>>(trades: I) -> Measures {
-    let mut sums = Sums::default();
+pub(super) fn measure_trades<'t, I: Iterator<Item = &'t Trade>>(trades: I) -> TradeMeasures {
+    let mut sums = TradeSums::default();
     for trade in trades {
         sums.add(trade);
     }
@@ -59,7 +59,7 @@ pub(super) fn measure<'t, I: Iterator<Item = &'t Trade>>(trades: I) -> Measures 
 }
 
 #[derive(Default)]
-struct Sums {
+struct TradeSums {
     wins: u64,
     losses: u64,
     breakeven: u64,
@@ -77,7 +77,7 @@ struct Sums {
     streak_type: Option<StreakType>,
 }
 
-impl Sums {
+impl TradeSums {
     fn add(&mut self, trade: &Trade) {
         let net = trade.net_pl;
         self.net += net;
@@ -88,32 +88,32 @@ impl Sums {
         self.best = Some(self.best.map_or(net, |best| best.max(net)));
         self.worst = Some(self.worst.map_or(net, |worst| worst.min(net)));
         self.risk_rewards.extend(risk_reward(trade));
-        match outcome(net) {
+        match outcome_of(net) {
             TradeOutcome::Win => {
                 self.wins += 1;
                 self.won += net;
-                self.go_on(StreakType::Win);
+                self.continue_streak(StreakType::Win);
             }
             TradeOutcome::Loss => {
                 self.losses += 1;
                 self.lost += net;
-                self.go_on(StreakType::Loss);
+                self.continue_streak(StreakType::Loss);
             }
             TradeOutcome::Breakeven => self.breakeven += 1,
         }
     }
 
-    fn go_on(&mut self, way: StreakType) {
+    fn continue_streak(&mut self, way: StreakType) {
         self.streak = if self.streak_type == Some(way) { self.streak + 1 } else { 1 };
         self.streak_type = Some(way);
     }
 
-    fn finish(self) -> Measures {
+    fn finish(self) -> TradeMeasures {
         let total = self.wins + self.losses + self.breakeven;
         let mean = |sum: Decimal, count: u64| (count > 0).then(|| cents(sum / Decimal::from(count)));
         let ratio = |part: Decimal, whole: Decimal| (!whole.is_zero()).then(|| float(part / whole)).flatten();
         let risk_reward: Decimal = self.risk_rewards.iter().sum();
-        Measures {
+        TradeMeasures {
             total_trades: total,
             total_wins: self.wins,
             total_losses: self.losses,
@@ -136,8 +136,8 @@ impl Sums {
     }
 }
 
-/// Judged by the money, not by what the peer called it.
-fn outcome(net: Decimal) -> TradeOutcome {
+/// By the money, not by what the peer called it.
+fn outcome_of(net: Decimal) -> TradeOutcome {
     match net.cmp(&Decimal::ZERO) {
         std::cmp::Ordering::Greater => TradeOutcome::Win,
         std::cmp::Ordering::Less => TradeOutcome::Loss,
@@ -210,7 +210,7 @@ mod tests {
             trade("-8.00", 100, 90, 110),
             trade("6.00", 100, 98, 106),
         ];
-        let measures = measure(trades.iter());
+        let measures = measure_trades(trades.iter());
         assert_eq!(measures.total_trades, 5);
         assert_eq!((measures.total_wins, measures.total_losses, measures.total_breakeven), (2, 2, 1));
         assert_eq!(measures.win_rate, Some(0.4));
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn nothing_traded_is_null_and_not_zero_percent() {
-        let measures = measure([].iter());
+        let measures = measure_trades([].iter());
         assert_eq!(measures.win_rate, None);
         assert_eq!(measures.profit_factor, None);
         assert_eq!(measures.expectancy, None);
@@ -240,7 +240,7 @@ mod tests {
     fn a_streak_passes_over_breakeven() {
         let trades =
             [trade("1", 10, 9, 12), trade("-1", 10, 9, 12), trade("0", 10, 9, 12), trade("-2", 10, 9, 12)];
-        let measures = measure(trades.iter());
+        let measures = measure_trades(trades.iter());
         assert_eq!((measures.current_streak, measures.streak_type), (2, StreakType::Loss));
     }
 }

@@ -7,14 +7,14 @@ use chrono_tz::America::New_York;
 
 /// From its first instant to just before its last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Range {
+pub(super) struct TradeRange {
     pub(super) from: Option<DateTime<Utc>>,
     pub(super) to: Option<DateTime<Utc>>,
 }
 
 /// A named window that ends now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Window {
+pub(super) enum PerformanceWindow {
     Day,
     Week,
     Month,
@@ -22,7 +22,7 @@ pub(super) enum Window {
     All,
 }
 
-impl Window {
+impl PerformanceWindow {
     pub(super) const NAMES: &'static str = "day, week, month, year or all";
 
     pub(super) fn as_str(self) -> &'static str {
@@ -36,7 +36,7 @@ impl Window {
     }
 
     /// The calendar day, week (from Monday), month or year that `now` lies in.
-    pub(super) fn range(self, now: DateTime<Utc>) -> Range {
+    pub(super) fn range(self, now: DateTime<Utc>) -> TradeRange {
         let today = trading_day(now);
         let first = match self {
             Self::Day => Some(today),
@@ -47,11 +47,11 @@ impl Window {
             Self::Year => today.with_day(1).and_then(|day| day.with_month(1)),
             Self::All => None,
         };
-        Range { from: first.map(midnight), to: None }
+        TradeRange { from: first.map(midnight), to: None }
     }
 }
 
-impl FromStr for Window {
+impl FromStr for PerformanceWindow {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -68,14 +68,14 @@ impl FromStr for Window {
 
 /// What a group of trades shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum By {
+pub(super) enum TradeGrouping {
     Day,
     Week,
     Month,
     Symbol,
 }
 
-impl By {
+impl TradeGrouping {
     pub(super) const NAMES: &'static str = "day, week, month or symbol";
 
     /// The group's name: `2026-03-02`, `2026-W10`, `2026-03`, or the symbol.
@@ -90,7 +90,7 @@ impl By {
     }
 }
 
-impl FromStr for By {
+impl FromStr for TradeGrouping {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -110,13 +110,13 @@ pub(super) fn trading_day(at: DateTime<Utc>) -> NaiveDate {
 }
 
 /// The start of a bound: a day's midnight in New York, a month's first, or an instant as given.
-pub(super) fn lower(text: &str) -> Option<DateTime<Utc>> {
-    day(text).map(midnight).or_else(|| instant(text))
+pub(super) fn lower_bound(text: &str) -> Option<DateTime<Utc>> {
+    day_or_month(text).map(midnight).or_else(|| instant(text))
 }
 
 /// The end of a bound, not included: the midnight after a day, the first of the next month, or an instant.
-pub(super) fn upper(text: &str) -> Option<DateTime<Utc>> {
-    let Some(first) = day(text) else { return instant(text) };
+pub(super) fn upper_bound(text: &str) -> Option<DateTime<Utc>> {
+    let Some(first) = day_or_month(text) else { return instant(text) };
     let after = if text.len() == "2026-03".len() {
         first.checked_add_months(Months::new(1))
     } else {
@@ -125,7 +125,7 @@ pub(super) fn upper(text: &str) -> Option<DateTime<Utc>> {
     after.map(midnight)
 }
 
-fn day(text: &str) -> Option<NaiveDate> {
+fn day_or_month(text: &str) -> Option<NaiveDate> {
     text.parse().ok().or_else(|| format!("{text}-01").parse().ok())
 }
 
@@ -155,17 +155,26 @@ mod tests {
     fn a_day_is_new_yorks_and_follows_its_clock() {
         // 03:00 UTC is still the evening before in New York.
         assert_eq!(trading_day(at("2026-03-10T03:00:00Z")).to_string(), "2026-03-09");
-        assert_eq!(Window::Day.range(at("2026-01-15T12:00:00Z")).from, Some(at("2026-01-15T05:00:00Z")));
-        assert_eq!(Window::Day.range(at("2026-07-15T12:00:00Z")).from, Some(at("2026-07-15T04:00:00Z")));
-        assert_eq!(Window::Week.range(at("2026-03-11T12:00:00Z")).from, Some(at("2026-03-09T04:00:00Z")));
+        assert_eq!(
+            PerformanceWindow::Day.range(at("2026-01-15T12:00:00Z")).from,
+            Some(at("2026-01-15T05:00:00Z"))
+        );
+        assert_eq!(
+            PerformanceWindow::Day.range(at("2026-07-15T12:00:00Z")).from,
+            Some(at("2026-07-15T04:00:00Z"))
+        );
+        assert_eq!(
+            PerformanceWindow::Week.range(at("2026-03-11T12:00:00Z")).from,
+            Some(at("2026-03-09T04:00:00Z"))
+        );
     }
 
     #[test]
     fn bounds_are_days_months_or_instants() {
-        assert_eq!(lower("2026-03-01"), Some(at("2026-03-01T05:00:00Z")));
-        assert_eq!(upper("2026-03-31"), Some(at("2026-04-01T04:00:00Z")));
-        assert_eq!(upper("2026-03"), Some(at("2026-04-01T04:00:00Z")));
-        assert_eq!(lower("2026-03-01T00:00:00Z"), Some(at("2026-03-01T00:00:00Z")));
-        assert_eq!(lower("yesterday"), None);
+        assert_eq!(lower_bound("2026-03-01"), Some(at("2026-03-01T05:00:00Z")));
+        assert_eq!(upper_bound("2026-03-31"), Some(at("2026-04-01T04:00:00Z")));
+        assert_eq!(upper_bound("2026-03"), Some(at("2026-04-01T04:00:00Z")));
+        assert_eq!(lower_bound("2026-03-01T00:00:00Z"), Some(at("2026-03-01T00:00:00Z")));
+        assert_eq!(lower_bound("yesterday"), None);
     }
 }

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use utoipa::{IntoParams, ToSchema};
 
-use super::view::{ListView, PlanView, RunPage, RunView, WorkflowView};
-use super::{Started, Workflows};
+use super::handle::{StartedRun, Workflows};
+use super::views::{RunPageView, WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};
 use crate::ops_log::StoredActor;
 use botops_core::error::{Code, Error, Problem};
 use botops_http::{self, Actor, Idempotency, Json, Path, Query, Routes, json_with_status, routes};
@@ -30,7 +30,7 @@ const PAGE_MAX: u32 = 200;
 /// What an execution takes.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ExecuteRequest {
+struct ExecuteWorkflowRequest {
     /// As the workflow's schema says; left out, the defaults.
     #[serde(default)]
     #[schema(value_type = Object, example = json!({"samples": 1}))]
@@ -39,7 +39,7 @@ struct ExecuteRequest {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct ExecuteQuery {
+struct ExecuteWorkflowQuery {
     /// Say what would happen, do nothing.
     #[serde(default)]
     dry_run: bool,
@@ -47,7 +47,7 @@ struct ExecuteQuery {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct WaitQuery {
+struct RunWaitQuery {
     /// Answer when something has happened, at the latest after this (`30s`).
     wait: Option<String>,
     /// Something beyond this `seq`; left out, something new from now on.
@@ -56,7 +56,7 @@ struct WaitQuery {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct RunsQuery {
+struct WorkflowRunsQuery {
     /// Older than this run: `next` of the page before.
     after: Option<String>,
     /// Runs of a page [50].
@@ -65,10 +65,10 @@ struct RunsQuery {
 
 /// A run that was begun.
 #[derive(Debug, Serialize, ToSchema)]
-struct ExecutedView {
+struct ExecutedRunView {
     /// How it stands.
     #[serde(flatten)]
-    run: RunView,
+    run: WorkflowRunView,
     /// True when this request came before and this is what it began.
     replayed: bool,
     /// True when the same work was under way and this is its run.
@@ -91,7 +91,7 @@ pub fn routes() -> Routes<Workflows> {
 
 /// All workflows: what they do, what they take, how well they do
 #[utoipa::path(get, path = "/api/v1/workflows", tag = "workflows", security(("api_key" = ["read"])),
-    responses((status = 200, description = "The list, with faults of files that cannot be used", body = ListView,
+    responses((status = 200, description = "The list, with faults of files that cannot be used", body = WorkflowListView,
         example = json!({"items": [{"workflow_id": "check-health", "title": "Full health check with a verdict",
             "description": null, "risk": "read", "params": {"type": "object", "additionalProperties": false,
             "properties": {"samples": {"type": "integer", "minimum": 1, "maximum": 30, "default": 3}}},
@@ -99,7 +99,7 @@ pub fn routes() -> Routes<Workflows> {
             "success_rate": 1.0, "counted": 12, "succeeded": 12, "cancelled": 0, "duration_p50_ms": 2100,
             "duration_p95_ms": 2400, "findings": []}], "next": null, "omitted": 0, "findings": []}))))]
 async fn list_workflows(State(workflows): State<Workflows>) -> Result<Response, Error> {
-    Ok(botops_http::json(&workflows.list().await?))
+    Ok(botops_http::json(&workflows.list_workflows().await?))
 }
 
 /// One workflow with its steps, its parameters and its newest runs
@@ -112,7 +112,7 @@ async fn list_workflows(State(workflows): State<Workflows>) -> Result<Response, 
             "undo": "bot.resume_trading", "pivot": false}], "last_runs": []})),
         (status = 404, description = "WFL_001", body = Problem)))]
 async fn get_workflow(State(workflows): State<Workflows>, Path(id): Path<String>) -> Result<Response, Error> {
-    Ok(botops_http::json(&workflows.workflow(&id).await?))
+    Ok(botops_http::json(&workflows.get_workflow(&id).await?))
 }
 
 /// Run a workflow
@@ -122,16 +122,16 @@ async fn get_workflow(State(workflows): State<Workflows>, Path(id): Path<String>
 /// output is predicted.
 #[utoipa::path(post, path = "/api/v1/workflows/{id}/execute", tag = "workflows",
     security(("api_key" = ["operate"])),
-    params(("id" = String, Path, description = "The workflow's id", example = "check-health"), ExecuteQuery,
+    params(("id" = String, Path, description = "The workflow's id", example = "check-health"), ExecuteWorkflowQuery,
         ("Idempotency-Key" = Option<String>, Header, description = "The same key again returns the same run (24 h)")),
-    request_body = ExecuteRequest,
-    responses((status = 202, description = "The run has begun, or waits its turn", body = ExecutedView,
+    request_body = ExecuteWorkflowRequest,
+    responses((status = 202, description = "The run has begun, or waits its turn", body = ExecutedRunView,
             headers(("Location" = String, description = "The run's own path")),
             example = json!({"run_id": "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10", "workflow_id": "check-health",
                 "state": "running", "terminal": false, "progress": {"done": 0, "total": 3, "percent": 0,
                 "current_step": null}, "steps": [], "failed_step": null, "error": null, "outputs": null,
                 "next_poll_ms": 500, "seq": 2, "replayed": false, "joined": false})),
-        (status = 200, description = "A dry run (`PlanView`), or the run under way that was joined", body = PlanView,
+        (status = 200, description = "A dry run (`WorkflowPlanView`), or the run under way that was joined", body = WorkflowPlanView,
             example = json!({"workflow_id": "check-health", "dry_run": true, "risk": "read", "forecast": "pass",
                 "steps": [], "predicted_outputs": {"status": "healthy", "reasons": []}, "locks": []})),
         (status = 404, description = "WFL_001", body = Problem),
@@ -143,22 +143,22 @@ async fn execute_workflow(
     State(workflows): State<Workflows>,
     actor: Actor,
     Path(id): Path<String>,
-    Query(query): Query<ExecuteQuery>,
+    Query(query): Query<ExecuteWorkflowQuery>,
     Idempotency(key): Idempotency,
-    Json(request): Json<Option<ExecuteRequest>>,
+    Json(request): Json<Option<ExecuteWorkflowRequest>>,
 ) -> Result<Response, Error> {
     let params = request.unwrap_or_default().params;
     if query.dry_run {
-        return Ok(botops_http::json(&workflows.plan(&id, params).await?));
+        return Ok(botops_http::json(&workflows.plan_run(&id, params).await?));
     }
-    let started = workflows.execute(&id, params, StoredActor::from(&actor), key).await?;
+    let started = workflows.execute_workflow(&id, params, StoredActor::from(&actor), key).await?;
     let (status, run, replayed, joined) = match started {
-        Started::New(run) => (StatusCode::ACCEPTED, run, false, false),
-        Started::Replayed(run) => (StatusCode::ACCEPTED, run, true, false),
-        Started::Joined(run) => (StatusCode::OK, run, false, true),
+        StartedRun::New(run) => (StatusCode::ACCEPTED, run, false, false),
+        StartedRun::Replayed(run) => (StatusCode::ACCEPTED, run, true, false),
+        StartedRun::Joined(run) => (StatusCode::OK, run, false, true),
     };
     let location = format!("/api/v1/workflows/runs/{}", run.run_id);
-    let mut response = json_with_status(status, &ExecutedView { run, replayed, joined });
+    let mut response = json_with_status(status, &ExecutedRunView { run, replayed, joined });
     let location =
         HeaderValue::from_str(&location).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
     response.headers_mut().insert(header::LOCATION, location);
@@ -168,19 +168,19 @@ async fn execute_workflow(
 /// How the newest run of a workflow stands
 #[utoipa::path(get, path = "/api/v1/workflows/{id}/status", tag = "workflows", security(("api_key" = ["read"])),
     params(("id" = String, Path, description = "The workflow's id", example = "check-health")),
-    responses((status = 200, description = "Its newest run", body = RunView, example = json!(finished())),
+    responses((status = 200, description = "Its newest run", body = WorkflowRunView, example = json!(finished_run_example())),
         (status = 404, description = "WFL_001, WFL_002", body = Problem)))]
 async fn get_workflow_status(
     State(workflows): State<Workflows>,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
-    Ok(botops_http::json(&workflows.latest(&id).await?))
+    Ok(botops_http::json(&workflows.latest_run(&id).await?))
 }
 
 /// Runs of a workflow, newest first
 #[utoipa::path(get, path = "/api/v1/workflows/{id}/runs", tag = "workflows", security(("api_key" = ["read"])),
-    params(("id" = String, Path, description = "The workflow's id", example = "check-health"), RunsQuery),
-    responses((status = 200, description = "A page of runs", body = RunPage,
+    params(("id" = String, Path, description = "The workflow's id", example = "check-health"), WorkflowRunsQuery),
+    responses((status = 200, description = "A page of runs", body = RunPageView,
         example = json!({"items": [{"run_id": "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10", "workflow_id": "check-health",
             "state": "succeeded", "terminal": true, "created_at": "2026-03-02T15:00:00Z",
             "updated_at": "2026-03-02T15:00:02Z", "actor": "operator"}], "next": null, "omitted": 0})),
@@ -189,7 +189,7 @@ async fn get_workflow_status(
 async fn list_workflow_runs(
     State(workflows): State<Workflows>,
     Path(id): Path<String>,
-    Query(query): Query<RunsQuery>,
+    Query(query): Query<WorkflowRunsQuery>,
 ) -> Result<Response, Error> {
     let limit = query.limit.unwrap_or(PAGE);
     if !(1..=PAGE_MAX).contains(&limit) {
@@ -198,22 +198,22 @@ async fn list_workflow_runs(
             .detail("`limit` is out of range")
             .field("?limit", limit, expected));
     }
-    Ok(botops_http::json(&workflows.runs(&id, query.after, limit).await?))
+    Ok(botops_http::json(&workflows.list_runs(&id, query.after, limit).await?))
 }
 
 /// How a run stands, now or when something has happened
 #[utoipa::path(get, path = "/api/v1/workflows/runs/{run}", tag = "workflows", security(("api_key" = ["read"])),
     params(("run" = String, Path, description = "The run's id", example = "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10"),
-        WaitQuery),
-    responses((status = 200, description = "The run", body = RunView, example = json!(finished())),
+        RunWaitQuery),
+    responses((status = 200, description = "The run", body = WorkflowRunView, example = json!(finished_run_example())),
         (status = 400, description = "API_007", body = Problem),
         (status = 404, description = "WFL_002", body = Problem)))]
 async fn get_workflow_run(
     State(workflows): State<Workflows>,
     Path(run): Path<String>,
-    Query(query): Query<WaitQuery>,
+    Query(query): Query<RunWaitQuery>,
 ) -> Result<Response, Error> {
-    let Some(wait) = query.wait else { return Ok(botops_http::json(&workflows.run(&run).await?)) };
+    let Some(wait) = query.wait else { return Ok(botops_http::json(&workflows.get_run(&run).await?)) };
     let wait = botops_core::text::duration(&wait).filter(|wait| *wait <= WAIT_MAX).ok_or_else(|| {
         let got = botops_core::text::clean(&wait, 40);
         Error::new(Code::ArgumentInvalid).detail("`wait` cannot be used").field(
@@ -224,9 +224,9 @@ async fn get_workflow_run(
     })?;
     let after = match query.after_seq {
         Some(after) => after,
-        None => workflows.run(&run).await?.seq,
+        None => workflows.get_run(&run).await?.seq,
     };
-    Ok(botops_http::json(&workflows.wait(&run, after, wait).await?))
+    Ok(botops_http::json(&workflows.wait_for_run(&run, after, wait).await?))
 }
 
 /// Tell a run to stop
@@ -235,7 +235,7 @@ async fn get_workflow_run(
 #[utoipa::path(post, path = "/api/v1/workflows/runs/{run}/cancel", tag = "workflows",
     security(("api_key" = ["operate"])),
     params(("run" = String, Path, description = "The run's id", example = "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10")),
-    responses((status = 202, description = "It will stop", body = RunView,
+    responses((status = 202, description = "It will stop", body = WorkflowRunView,
             example = json!({"run_id": "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10", "workflow_id": "restart-bot",
                 "state": "cancelling", "terminal": false, "next_poll_ms": 500})),
         (status = 404, description = "WFL_002", body = Problem),
@@ -245,7 +245,7 @@ async fn cancel_workflow_run(
     actor: Actor,
     Path(run): Path<String>,
 ) -> Result<Response, Error> {
-    let view = workflows.cancel(&run, &StoredActor::from(&actor)).await?;
+    let view = workflows.cancel_run(&run, &StoredActor::from(&actor)).await?;
     Ok(json_with_status(StatusCode::ACCEPTED, &view))
 }
 
@@ -256,7 +256,7 @@ async fn cancel_workflow_run(
     responses((status = 200, description = "The file: tar, compressed with zstd", content_type = "application/zstd"),
         (status = 404, description = "WFL_011", body = Problem)))]
 async fn get_artifact(State(workflows): State<Workflows>, Path(id): Path<String>) -> Result<Response, Error> {
-    let (file, length) = workflows.artifact(&id)?;
+    let (file, length) = workflows.open_artifact(&id)?;
     let chunks = stream::unfold(tokio::fs::File::from_std(file), |mut file| async move {
         let mut chunk = vec![0; 64 * 1024];
         match file.read(&mut chunk).await {
@@ -281,8 +281,8 @@ async fn get_artifact(State(workflows): State<Workflows>, Path(id): Path<String>
     Ok(response)
 }
 
-/// An example for the document.
-fn finished() -> Value {
+/// An example for the API document.
+fn finished_run_example() -> Value {
     json!({
         "run_id": "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10", "workflow_id": "check-health", "state": "succeeded",
         "terminal": true, "progress": {"done": 3, "total": 3, "percent": 100, "current_step": null},

@@ -1,8 +1,8 @@
 //! Artifacts: files that a run leaves behind, such as a log bundle.
 //!
 //! An artifact's name is its run's id and its step's id, so that the same step writes the same file twice rather than
-//! two files. A file appears whole or not at all. Kept from users: where it lies, how log lines are found, redacted
-//! and packed. Deliberately absent: paths. Nobody outside names a folder or a file.
+//! two files. A file appears whole or not at all. Hidden from users: where it is kept, and how log lines are found, redacted
+//! and packed. Nobody outside names a folder or a file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -31,56 +31,56 @@ const ENDING: &str = ".tar.zst";
 
 /// A family of log files, by the beginning of their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Source {
-    pub name: &'static str,
-    pub prefixes: &'static [&'static str],
+pub(crate) struct LogSource {
+    pub(crate) name: &'static str,
+    pub(crate) prefixes: &'static [&'static str],
 }
 
 /// Everything that can be asked for.
-pub(super) const SOURCES: [Source; 5] = [
-    Source { name: "trades", prefixes: &["trades"] },
-    Source { name: "errors", prefixes: &["errors"] },
-    Source { name: "health", prefixes: &["health"] },
-    Source { name: "api", prefixes: &["botops", "paperbot"] },
-    Source { name: "workflows", prefixes: &["workflow_execution_log"] },
+pub(crate) const SOURCES: [LogSource; 5] = [
+    LogSource { name: "trades", prefixes: &["trades"] },
+    LogSource { name: "errors", prefixes: &["errors"] },
+    LogSource { name: "health", prefixes: &["health"] },
+    LogSource { name: "api", prefixes: &["botops", "paperbot"] },
+    LogSource { name: "workflows", prefixes: &["workflow_execution_log"] },
 ];
 
 /// What to pack.
 #[derive(Debug, Clone)]
-pub(super) struct Wish {
-    pub name: String,
-    pub from: DateTime<Utc>,
-    pub to: DateTime<Utc>,
-    pub sources: Vec<Source>,
-    pub folders: Vec<PathBuf>,
-    pub max_bytes: u64,
+pub(crate) struct BundleRequest {
+    pub(crate) name: String,
+    pub(crate) from: DateTime<Utc>,
+    pub(crate) to: DateTime<Utc>,
+    pub(crate) sources: Vec<LogSource>,
+    pub(crate) folders: Vec<PathBuf>,
+    pub(crate) max_bytes: u64,
     /// Goes into the manifest as it is.
-    pub about: Value,
+    pub(crate) about: Value,
 }
 
 /// What was packed.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Packed {
-    pub sha256: String,
-    pub bytes: u64,
-    pub lines: u64,
-    pub files: u32,
-    pub truncated: bool,
+pub(crate) struct PackedBundle {
+    pub(crate) sha256: String,
+    pub(crate) bytes: u64,
+    pub(crate) lines: u64,
+    pub(crate) files: u32,
+    pub(crate) truncated: bool,
 }
 
 /// What a bundle holds, read back.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Inspected {
-    pub sha256: String,
-    pub files: u32,
-    pub lines: u64,
+pub(crate) struct InspectedBundle {
+    pub(crate) sha256: String,
+    pub(crate) files: u32,
+    pub(crate) lines: u64,
     /// Lines that still hold something that looks like a secret, or a known one.
-    pub secrets: u64,
+    pub(crate) secrets: u64,
 }
 
 /// Handle to the artifacts; cloning is cheap.
 #[derive(Debug, Clone)]
-pub struct Artifacts {
+pub(crate) struct ArtifactStore {
     folder: Arc<PathBuf>,
     own_logs: Arc<Vec<PathBuf>>,
     canaries: Arc<Vec<SecretString>>,
@@ -88,7 +88,7 @@ pub struct Artifacts {
 
 /// One file of a bundle, for its manifest.
 #[derive(Debug, Serialize)]
-struct Entry {
+struct BundleEntry {
     file: String,
     source: &'static str,
     lines: u64,
@@ -96,125 +96,130 @@ struct Entry {
     redacted_lines: u64,
 }
 
-impl Artifacts {
+impl ArtifactStore {
     /// Artifacts in `folder`. `own_logs` are botops' log folders; `canaries` must never turn up in a bundle.
-    pub(super) fn new(folder: PathBuf, own_logs: Vec<PathBuf>, canaries: Vec<SecretString>) -> Self {
+    pub(crate) fn new(folder: PathBuf, own_logs: Vec<PathBuf>, canaries: Vec<SecretString>) -> Self {
         Self { folder: Arc::new(folder), own_logs: Arc::new(own_logs), canaries: Arc::new(canaries) }
     }
 
     /// botops' own log folders.
-    pub(super) fn own_logs(&self) -> &[PathBuf] {
+    pub(crate) fn own_logs(&self) -> &[PathBuf] {
         &self.own_logs
     }
 
     /// Whether a text could name an artifact at all.
-    pub fn is_name(name: &str) -> bool {
+    pub(crate) fn is_name(name: &str) -> bool {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         (1..=110).contains(&name.len()) && name.chars().all(plain)
     }
 
     /// The file behind a name, with its length.
-    pub fn open(&self, name: &str) -> Option<(File, u64)> {
+    pub(crate) fn open_artifact(&self, name: &str) -> Option<(File, u64)> {
         if !Self::is_name(name) {
             return None;
         }
-        let file = open_regular(&self.path(name)).ok()?;
+        let file = open_regular(&self.path_of(name)).ok()?;
         let length = file.metadata().ok()?.len();
         Some((file, length))
     }
 
     /// Deletes an artifact; true when there is none afterwards.
-    pub(super) fn delete(&self, name: &str) -> io::Result<bool> {
+    pub(crate) fn delete_artifact(&self, name: &str) -> io::Result<bool> {
         if !Self::is_name(name) {
             return Ok(false);
         }
-        match fs::remove_file(self.path(name)) {
+        match fs::remove_file(self.path_of(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(true),
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    fn path_of(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}{ENDING}"))
     }
 
     /// Packs log lines of a time range. Gives up when `stop` is set.
-    pub(super) fn pack(&self, wish: &Wish, stop: &AtomicBool) -> io::Result<Packed> {
+    pub(crate) fn pack_bundle(&self, request: &BundleRequest, stop: &AtomicBool) -> io::Result<PackedBundle> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&*self.folder)?;
-        self.prune()?;
-        let part = self.folder.join(format!("{}.part", wish.name));
-        let spool = self.folder.join(format!("{}.spool", wish.name));
-        let packed = self.pack_into(wish, &part, &spool, stop);
+        self.prune_bundles()?;
+        let part = self.folder.join(format!("{}.part", request.name));
+        let spool = self.folder.join(format!("{}.spool", request.name));
+        let packed = self.pack_into(request, &part, &spool, stop);
         // The spool is empty or gone on; it is of no use either way.
         let _ = fs::remove_file(&spool);
         let packed = packed.inspect_err(|_| drop(fs::remove_file(&part)))?;
-        fs::rename(&part, self.path(&wish.name))?;
-        File::open(&*self.folder)?.sync_all()?;
+        put_in_place(&part, &self.path_of(&request.name))?;
         Ok(packed)
     }
 
-    fn pack_into(&self, wish: &Wish, part: &Path, spool: &Path, stop: &AtomicBool) -> io::Result<Packed> {
-        let out = private(part)?;
+    fn pack_into(
+        &self,
+        request: &BundleRequest,
+        part: &Path,
+        spool: &Path,
+        stop: &AtomicBool,
+    ) -> io::Result<PackedBundle> {
+        let out = create_private(part)?;
         let mut tar = tar::Builder::new(zstd::Encoder::new(out, 3)?);
         let mut entries = Vec::new();
-        let mut left = wish.max_bytes;
+        let mut left = request.max_bytes;
         let mut truncated = false;
-        for (source, path) in log_files(wish) {
-            let mut filtered = private(spool)?;
-            let picked = self.filter(&path, wish, &mut filtered, &mut left, stop)?;
+        for (source, path) in log_files(request) {
+            let mut filtered = create_private(spool)?;
+            let picked = self.filter_lines(&path, request, &mut filtered, &mut left, stop)?;
             truncated |= picked.truncated;
             if picked.lines == 0 {
                 continue;
             }
             let name = format!("{}/{}", source.name, file_name(&path));
-            append(&mut tar, &name, picked.bytes, File::open(spool)?)?;
-            let Picked { lines, bytes, redacted_lines, .. } = picked;
-            entries.push(Entry { file: name, source: source.name, lines, bytes, redacted_lines });
+            append_file(&mut tar, &name, picked.bytes, File::open(spool)?)?;
+            let PickedLines { lines, bytes, redacted_lines, .. } = picked;
+            entries.push(BundleEntry { file: name, source: source.name, lines, bytes, redacted_lines });
         }
         let lines = entries.iter().map(|entry| entry.lines).sum();
         let files = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         let manifest = json!({
-            "format": 1, "about": wish.about, "from": wish.from, "to": wish.to, "created_at": Utc::now(),
-            "sources": wish.sources.iter().map(|source| source.name).collect::<Vec<_>>(),
+            "format": 1, "about": request.about, "from": request.from, "to": request.to, "created_at": Utc::now(),
+            "sources": request.sources.iter().map(|source| source.name).collect::<Vec<_>>(),
             "files": entries, "truncated": truncated, "redacted": true,
         });
         let manifest = serde_json::to_vec_pretty(&manifest)?;
-        append(&mut tar, "manifest.json", manifest.len() as u64, manifest.as_slice())?;
+        append_file(&mut tar, "manifest.json", manifest.len() as u64, manifest.as_slice())?;
         let out = tar.into_inner()?.finish()?;
         out.sync_all()?;
-        let (sha256, bytes) = hash(&mut File::open(part)?)?;
-        Ok(Packed { sha256, bytes, lines, files, truncated })
+        let (sha256, bytes) = hash_file(&mut File::open(part)?)?;
+        Ok(PackedBundle { sha256, bytes, lines, files, truncated })
     }
 
     /// Copies the lines inside the range, redacted.
-    fn filter(
+    fn filter_lines(
         &self,
         path: &Path,
-        wish: &Wish,
+        request: &BundleRequest,
         out: &mut File,
         left: &mut u64,
         stop: &AtomicBool,
-    ) -> io::Result<Picked> {
-        let Ok(file) = open_regular(path) else { return Ok(Picked::default()) };
+    ) -> io::Result<PickedLines> {
+        let Ok(file) = open_regular(path) else { return Ok(PickedLines::default()) };
         let mut reader = BufReader::with_capacity(256 * 1024, file);
         let mut writer = io::BufWriter::with_capacity(256 * 1024, out);
-        let mut picked = Picked::default();
+        let mut picked = PickedLines::default();
         let mut line = Vec::new();
         let mut inside = false;
-        while next_line(&mut reader, &mut line)? {
+        while read_line(&mut reader, &mut line)? {
             if stop.load(Ordering::Relaxed) {
                 return Err(io::Error::from(io::ErrorKind::Interrupted));
             }
             let text = String::from_utf8_lossy(&line);
             let parsed = serde_json::from_str::<Value>(&text).ok();
             // A line without a time belongs to the one before it.
-            if let Some(at) = parsed.as_ref().and_then(time_of) {
-                inside = at >= wish.from && at < wish.to;
+            if let Some(at) = parsed.as_ref().and_then(time_of_line) {
+                inside = at >= request.from && at < request.to;
             }
             if !inside {
                 continue;
             }
-            let (clean, changed) = self.redact(&text, parsed);
+            let (clean, changed) = self.redact_line(&text, parsed);
             let size = clean.len() as u64 + 1;
             if size > *left {
                 picked.truncated = true;
@@ -232,7 +237,7 @@ impl Artifacts {
     }
 
     /// The line without secrets, and whether there were any.
-    fn redact(&self, text: &str, parsed: Option<Value>) -> (String, bool) {
+    fn redact_line(&self, text: &str, parsed: Option<Value>) -> (String, bool) {
         let mut clean = match parsed {
             Some(mut value @ (Value::Object(_) | Value::Array(_))) => {
                 let before = value.clone();
@@ -251,12 +256,13 @@ impl Artifacts {
     }
 
     /// Reads a bundle back: hash, contents, and whether any line would still be redacted.
-    pub(super) fn inspect(&self, name: &str) -> io::Result<Inspected> {
-        let (mut file, _) = self.open(name).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        let (sha256, _) = hash(&mut file)?;
-        let (file, _) = self.open(name).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    pub(crate) fn inspect_bundle(&self, name: &str) -> io::Result<InspectedBundle> {
+        let (mut file, _) =
+            self.open_artifact(name).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let (sha256, _) = hash_file(&mut file)?;
+        let (file, _) = self.open_artifact(name).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         let mut archive = tar::Archive::new(zstd::Decoder::new(file)?);
-        let mut inspected = Inspected { sha256, files: 0, lines: 0, secrets: 0 };
+        let mut inspected = InspectedBundle { sha256, files: 0, lines: 0, secrets: 0 };
         for entry in archive.entries()? {
             let entry = entry?;
             if entry.path_bytes().as_ref() == b"manifest.json" {
@@ -265,24 +271,24 @@ impl Artifacts {
             inspected.files += 1;
             let mut reader = BufReader::with_capacity(256 * 1024, entry);
             let mut line = Vec::new();
-            while next_line(&mut reader, &mut line)? {
+            while read_line(&mut reader, &mut line)? {
                 let text = String::from_utf8_lossy(&line);
                 let parsed = serde_json::from_str(&text).ok();
                 inspected.lines += 1;
-                inspected.secrets += u64::from(self.redact(&text, parsed).1);
+                inspected.secrets += u64::from(self.redact_line(&text, parsed).1);
             }
         }
         Ok(inspected)
     }
 
-    /// Bytes of log files that a wish would look through.
-    pub(super) fn estimate(wish: &Wish) -> (u32, u64) {
+    /// Bytes of log files that a request would look through.
+    pub(crate) fn estimate_size(request: &BundleRequest) -> (u32, u64) {
         let sizes: Vec<u64> =
-            log_files(wish).iter().filter_map(|(_, path)| Some(fs::metadata(path).ok()?.len())).collect();
+            log_files(request).iter().filter_map(|(_, path)| Some(fs::metadata(path).ok()?.len())).collect();
         (u32::try_from(sizes.len()).unwrap_or(u32::MAX), sizes.iter().sum())
     }
 
-    fn prune(&self) -> io::Result<()> {
+    fn prune_bundles(&self) -> io::Result<()> {
         let mut kept: Vec<(i64, PathBuf)> = fs::read_dir(&*self.folder)?
             .filter_map(Result::ok)
             .filter(|entry| entry.file_name().to_string_lossy().ends_with(ENDING))
@@ -295,18 +301,18 @@ impl Artifacts {
 }
 
 #[derive(Debug, Default)]
-struct Picked {
+struct PickedLines {
     lines: u64,
     bytes: u64,
     redacted_lines: u64,
     truncated: bool,
 }
 
-/// The log files of the wished families, oldest name first. Links are not followed, folders not entered.
-fn log_files(wish: &Wish) -> Vec<(Source, PathBuf)> {
+/// The log files of the families asked for, oldest name first. Links are not followed, folders not entered.
+fn log_files(request: &BundleRequest) -> Vec<(LogSource, PathBuf)> {
     let mut found = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
-    for folder in &wish.folders {
+    for folder in &request.folders {
         let Ok(listing) = fs::read_dir(folder) else { continue };
         let mut paths: Vec<PathBuf> = listing.filter_map(Result::ok).map(|entry| entry.path()).collect();
         paths.sort();
@@ -314,7 +320,7 @@ fn log_files(wish: &Wish) -> Vec<(Source, PathBuf)> {
             let name = file_name(&path);
             let is_log = [".jsonl", ".log"].iter().any(|ending| name.ends_with(ending));
             let source =
-                wish.sources.iter().find(|source| source.prefixes.iter().any(|p| name.starts_with(p)));
+                request.sources.iter().find(|source| source.prefixes.iter().any(|p| name.starts_with(p)));
             let Some(source) = source.filter(|_| is_log) else { continue };
             let Ok(meta) = fs::symlink_metadata(&path) else { continue };
             if meta.is_file() && seen.insert((meta.dev(), meta.ino())) {
@@ -332,7 +338,7 @@ fn open_regular(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::from(io::ErrorKind::InvalidInput)) }
 }
 
-fn private(path: &Path) -> io::Result<File> {
+fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)
 }
 
@@ -340,7 +346,12 @@ fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn append<W: Write>(tar: &mut tar::Builder<W>, name: &str, size: u64, data: impl Read) -> io::Result<()> {
+fn append_file<W: Write>(
+    tar: &mut tar::Builder<W>,
+    name: &str,
+    size: u64,
+    data: impl Read,
+) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_size(size);
     header.set_mode(0o600);
@@ -348,8 +359,14 @@ fn append<W: Write>(tar: &mut tar::Builder<W>, name: &str, size: u64, data: impl
     tar.append_data(&mut header, name, data)
 }
 
+/// Gives a file that was written and synced its name, so that the name survives a power cut as well.
+fn put_in_place(part: &Path, target: &Path) -> io::Result<()> {
+    fs::rename(part, target)?;
+    target.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
 /// The next line without its end, at most [`LINE_MAX`] bytes of it. False at the end of the file.
-fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let count = reader.by_ref().take(LINE_MAX).read_until(b'\n', line)?;
     if count == 0 {
@@ -364,12 +381,12 @@ fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> 
     Ok(true)
 }
 
-fn time_of(line: &Value) -> Option<DateTime<Utc>> {
+fn time_of_line(line: &Value) -> Option<DateTime<Utc>> {
     let text = TIME_KEYS.iter().find_map(|key| line.get(key)?.as_str())?;
     Some(DateTime::parse_from_rfc3339(text).ok()?.to_utc())
 }
 
-fn hash(file: &mut File) -> io::Result<(String, u64)> {
+fn hash_file(file: &mut File) -> io::Result<(String, u64)> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
     let mut bytes = 0;
@@ -388,8 +405,8 @@ fn hash(file: &mut File) -> io::Result<(String, u64)> {
 mod tests {
     use super::*;
 
-    fn wish(folder: &Path) -> Wish {
-        Wish {
+    fn request(folder: &Path) -> BundleRequest {
+        BundleRequest {
             name: "run-1-collect".to_owned(),
             from: "2026-01-01T10:00:00Z".parse().unwrap(),
             to: "2026-01-01T11:00:00Z".parse().unwrap(),
@@ -415,39 +432,39 @@ mod tests {
         fs::write(logs.join("secrets.env"), "password=hunter2").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", logs.join("errors-link.log")).unwrap();
         let canaries = vec![SecretString::from("canary-canary-canary".to_owned())];
-        let artifacts = Artifacts::new(folder.path().join("artifacts"), Vec::new(), canaries);
-        let packed = artifacts.pack(&wish(&logs), &AtomicBool::new(false)).unwrap();
+        let artifacts = ArtifactStore::new(folder.path().join("artifacts"), Vec::new(), canaries);
+        let packed = artifacts.pack_bundle(&request(&logs), &AtomicBool::new(false)).unwrap();
         assert_eq!((packed.lines, packed.files, packed.truncated), (2, 1, false));
-        let inspected = artifacts.inspect("run-1-collect").unwrap();
+        let inspected = artifacts.inspect_bundle("run-1-collect").unwrap();
         assert_eq!((inspected.lines, inspected.secrets), (2, 0));
         assert_eq!(inspected.sha256, packed.sha256);
-        let (file, _) = artifacts.open("run-1-collect").unwrap();
+        let (file, _) = artifacts.open_artifact("run-1-collect").unwrap();
         let mut whole = Vec::new();
         zstd::Decoder::new(file).unwrap().read_to_end(&mut whole).unwrap();
         let whole = String::from_utf8_lossy(&whole);
         for secret in ["hunter2", "canary-canary", "before", "after", "root:"] {
             assert!(!whole.contains(secret), "{secret} is in the bundle");
         }
-        assert!(artifacts.delete("run-1-collect").unwrap());
-        assert!(artifacts.open("run-1-collect").is_none());
+        assert!(artifacts.delete_artifact("run-1-collect").unwrap());
+        assert!(artifacts.open_artifact("run-1-collect").is_none());
     }
 
     #[test]
-    fn a_cap_is_kept_and_told() {
+    fn a_bundle_over_its_limit_is_cut_and_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let line = format!("{{\"timestamp\":\"2026-01-01T10:00:00Z\",\"m\":\"{}\"}}\n", "x".repeat(100));
         fs::write(folder.path().join("trades.jsonl"), line.repeat(100)).unwrap();
-        let artifacts = Artifacts::new(folder.path().join("artifacts"), Vec::new(), Vec::new());
-        let small = Wish { max_bytes: 1_000, ..wish(folder.path()) };
-        let packed = artifacts.pack(&small, &AtomicBool::new(false)).unwrap();
+        let artifacts = ArtifactStore::new(folder.path().join("artifacts"), Vec::new(), Vec::new());
+        let small = BundleRequest { max_bytes: 1_000, ..request(folder.path()) };
+        let packed = artifacts.pack_bundle(&small, &AtomicBool::new(false)).unwrap();
         assert!(packed.truncated && packed.lines < 10);
     }
 
     #[test]
     fn a_name_is_no_path() {
         for name in ["../x", "a/b", "", "A", "a.b", "a\0", "ä"] {
-            assert!(!Artifacts::is_name(name), "{name}");
+            assert!(!ArtifactStore::is_name(name), "{name}");
         }
-        assert!(Artifacts::is_name("0190-abc-collect"));
+        assert!(ArtifactStore::is_name("0190-abc-collect"));
     }
 }

@@ -1,23 +1,20 @@
-//! What Robinhood answers: token answers, refusals, accounts, positions, quotes.
+//! What Robinhood answers: token answers, refusals, accounts; and which of its ids are safe in a path.
 //!
-//! The body decides what a token answer means, its status hardly does. Deliberately absent: calls.
+//! The body decides what a token answer means, its status hardly does.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::http::Answer;
-use super::super::{BrokerError, Challenge, ChallengeKind, lenient, lenient_required};
-use super::text_at;
-use botops_contract::Position;
+use crate::broker::error::BrokerError;
+use crate::broker::http::BrokerAnswer;
+use crate::broker::model::{ChallengeKind, SignInChallenge};
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Grant {
+pub(super) struct TokenGrant {
     pub(super) access_token: SecretString,
     #[serde(default)]
     pub(super) expires_in: Option<i64>,
@@ -26,11 +23,11 @@ pub(super) struct Grant {
 }
 
 /// The body decides what a token answer means; its status is 200, 400, 401 or 403.
-pub(super) fn read_grant(answer: &Answer) -> Result<Grant, BrokerError> {
+pub(super) fn read_grant(answer: &BrokerAnswer) -> Result<TokenGrant, BrokerError> {
     let body: Value = answer.parse()?;
     let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
     let challenge = |kind, workflow| {
-        Err(BrokerError::ChallengeRequired(Challenge { kind, workflow, inquiry: None, id: None }))
+        Err(BrokerError::ChallengeRequired(SignInChallenge { kind, workflow, inquiry: None, id: None }))
     };
     if let Some(workflow) = body.get("verification_workflow") {
         return challenge(ChallengeKind::Device, Some(text_at(workflow, "/id")?));
@@ -43,7 +40,12 @@ pub(super) fn read_grant(answer: &Answer) -> Result<Grant, BrokerError> {
         let is_email = legacy.get("type").and_then(Value::as_str) == Some("email");
         let kind = if is_email { ChallengeKind::Email } else { ChallengeKind::Sms };
         let id = Some(text_at(legacy, "/id")?);
-        return Err(BrokerError::ChallengeRequired(Challenge { kind, workflow: None, inquiry: None, id }));
+        return Err(BrokerError::ChallengeRequired(SignInChallenge {
+            kind,
+            workflow: None,
+            inquiry: None,
+            id,
+        }));
     }
     let detail = text("detail").to_ascii_lowercase();
     if detail.contains("challenge type required") {
@@ -71,7 +73,7 @@ pub(super) fn read_grant(answer: &Answer) -> Result<Grant, BrokerError> {
 }
 
 /// A 403 on a read is about permissions, about the token, or a soft block after too many calls.
-pub(super) fn refused_read(answer: &Answer, generation: u64) -> BrokerError {
+pub(super) fn refused_read(answer: &BrokerAnswer, generation: u64) -> BrokerError {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
     let detail = text("detail");
@@ -93,22 +95,14 @@ pub(super) fn jwt_end(token: &str) -> Option<DateTime<Utc>> {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Page<T> {
+pub(super) struct ResultPage<T> {
     pub(super) results: Vec<T>,
-    #[serde(default)]
-    pub(super) next: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct AccountBody {
+pub(super) struct RobinhoodAccount {
     #[serde(default)]
     pub(super) account_number: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
-    pub(super) buying_power: Option<Decimal>,
-    #[serde(default, deserialize_with = "lenient")]
-    pub(super) cash: Option<Decimal>,
-    #[serde(default, deserialize_with = "lenient")]
-    pub(super) portfolio_cash: Option<Decimal>,
     #[serde(default)]
     pub(super) locked: bool,
     #[serde(default)]
@@ -119,7 +113,7 @@ pub(super) struct AccountBody {
     pub(super) only_position_closing_trades: bool,
 }
 
-impl AccountBody {
+impl RobinhoodAccount {
     pub(super) fn number(&self) -> Result<&str, BrokerError> {
         let number = self.account_number.as_deref().filter(|number| !number.is_empty());
         number.ok_or(BrokerError::Protocol { what: "an account without a number" })
@@ -136,56 +130,38 @@ impl AccountBody {
     }
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct PortfolioBody {
-    #[serde(default, deserialize_with = "lenient")]
-    pub(super) equity: Option<Decimal>,
-    #[serde(default, deserialize_with = "lenient")]
-    pub(super) extended_hours_equity: Option<Decimal>,
+/// An id of the broker that is safe in a path.
+pub(super) fn text_at(value: &Value, place: &str) -> Result<String, BrokerError> {
+    let text = value.pointer(place).and_then(Value::as_str).ok_or(BrokerError::Protocol { what: "no id" })?;
+    id_for_path(text).map(str::to_owned)
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct PositionBody {
-    pub(super) instrument: String,
-    #[serde(deserialize_with = "lenient_required")]
-    pub(super) quantity: Decimal,
-    #[serde(default, deserialize_with = "lenient")]
-    pub(super) average_buy_price: Option<Decimal>,
+pub(super) fn id_for_path(id: &str) -> Result<&str, BrokerError> {
+    let plain = id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if id.is_empty() || id.len() > 80 || !plain || id.contains("..") {
+        return Err(BrokerError::Protocol { what: "an id that is none" });
+    }
+    Ok(id)
 }
 
-impl PositionBody {
-    pub(super) fn into_position(
-        self,
-        symbol: String,
-        prices: &BTreeMap<String, Decimal>,
-        at: DateTime<Utc>,
-    ) -> Position {
-        let entry = self.average_buy_price.unwrap_or_default();
-        let price = prices.get(&symbol).copied();
-        let profit = price.and_then(|price| (price - entry).checked_mul(self.quantity));
-        let cost = entry.checked_mul(self.quantity).map(|cost| cost.abs()).filter(|cost| !cost.is_zero());
-        let percent = profit
-            .zip(cost)
-            .and_then(|(profit, cost)| profit.checked_div(cost)?.checked_mul(Decimal::ONE_HUNDRED));
-        Position {
-            symbol,
-            quantity: self.quantity,
-            entry_price: entry,
-            current_price: price,
-            unrealized_pl: profit,
-            unrealized_pl_pct: percent,
-            stop_price: None,
-            target_price: None,
-            last_updated: at,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_web_token_is_read_and_of_an_opaque_one_not() {
+        let payload = data_encoding::BASE64URL_NOPAD.encode(br#"{"exp":1772798400}"#);
+        assert_eq!(jwt_end(&format!("eyJh.{payload}.sig")).unwrap().timestamp(), 1_772_798_400);
+        for token in ["opaque", "a.b.c", "", "..", "eyJh.eyJhIjoxfQ.sig"] {
+            assert_eq!(jwt_end(token), None, "{token}");
         }
     }
-}
 
-#[derive(Debug, Deserialize)]
-pub(super) struct QuoteBody {
-    pub(super) symbol: String,
-    #[serde(default, deserialize_with = "lenient")]
-    pub(super) last_trade_price: Option<Decimal>,
-    #[serde(default, deserialize_with = "lenient")]
-    pub(super) last_extended_hours_trade_price: Option<Decimal>,
+    #[test]
+    fn an_id_cannot_leave_its_path() {
+        for id in ["../x", "a/b", "", "a?b", "a%2f", "a..b"] {
+            assert!(id_for_path(id).is_err(), "{id}");
+        }
+        assert!(id_for_path("5QR-123_4.B").is_ok());
+    }
 }

@@ -1,195 +1,166 @@
-//! Signing in again: which step, how often, what a refusal ends, and renewing a token ahead of its end.
+//! Signing in again: what an attempt, a new token, a challenge and a renewal lead to.
 //!
-//! A refused credential is never repeated by itself, attempts keep their distance, and a budget outlives restarts.
-//! Deliberately absent: the requests themselves.
+//! A refused credential is never repeated by itself.
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
-
-use super::{Awaiting, Found, Incident, Machine, Reason, reason_from, reason_of};
-use crate::breaker::By;
-use crate::broker::{BrokerError, Lifetime, Step};
+use super::core::SessionMachine;
+use super::model::{HumanWait, SessionReason};
+use super::renewal::TokenRenewal;
+use crate::broker::{BrokerError, ProbeReply, SignInMethod, TokenLifetime};
 use crate::clock::Now;
+use crate::session::breaker::ProbeGrantor;
 use botops_contract::SessionPhase;
 use botops_core::error::Code;
 
-impl Machine {
+impl SessionMachine {
     /// A human asks for a sign-in: what was refused before may be asked once more.
-    pub(in crate::session) fn operator_signs_in(&mut self) {
-        self.incident = Incident::default();
-        self.refresh_refused = false;
+    pub(in crate::session) fn operator_sign_in(&mut self) {
+        self.sign_in_budget.end_incident();
+        self.sign_in_budget.refresh_refused = false;
     }
 
-    /// The next attempt's step, or why there is none.
-    pub(in crate::session) fn next_step(
+    /// The next attempt's method, or why there is none.
+    pub(in crate::session) fn next_sign_in_method(
         &mut self,
         now: Now,
         operator: bool,
-        can: impl Fn(Step) -> bool,
-    ) -> Result<Step, Reason> {
-        let day_ago = now.wall - TimeDelta::days(1);
-        self.reauths.retain(|at| *at > day_ago);
-        self.passwords.retain(|at| *at > day_ago);
-        // A human may go on where the bot has to stop, but not for ever: brokers lock accounts.
-        let budget = if operator { self.limits.reauths_per_day * 2 } else { self.limits.reauths_per_day };
-        if self.reauths.len() >= budget {
-            let text = format!("the budget of {budget} sign-in attempts in 24 hours is used up");
-            return Err(reason_of(Code::BrokerCredentialsRejected, &text));
-        }
-        if !operator && self.incident.attempts >= self.limits.reauth_waits.len() {
-            let text = format!("{} sign-in attempts in a row failed", self.incident.attempts);
-            return Err(reason_of(Code::BrokerSessionInvalid, &text));
-        }
-        if can(Step::Refresh) && !self.refresh_refused {
-            return Ok(Step::Refresh);
-        }
-        if !can(Step::Password) {
-            let text = if self.refresh_refused {
-                "the refresh was refused and the password sign-in is not switched on"
-            } else {
-                "there is no token to refresh and the password sign-in is not switched on"
-            };
-            return Err(reason_of(Code::BrokerCredentialsRejected, text));
-        }
-        let gap = TimeDelta::from_std(self.limits.password_gap).unwrap_or(TimeDelta::MAX);
-        let too_soon = self.passwords.last().is_some_and(|last| now.wall - *last < gap);
-        if too_soon || self.passwords.len() >= self.limits.passwords_per_day {
-            let text = "password sign-ins are limited, so that the broker does not lock the account";
-            return Err(reason_of(Code::BrokerCredentialsRejected, text));
-        }
-        Ok(Step::Password)
+        offers: impl Fn(SignInMethod) -> bool,
+    ) -> Result<SignInMethod, SessionReason> {
+        self.sign_in_budget.next_method(&self.limits, now, operator, offers)
     }
 
-    /// An attempt begins; it counts before it is made. Returns its number.
-    pub(in crate::session) fn attempt(&mut self, now: Now, step: Step, operator: bool) -> usize {
-        self.reauths.push(now.wall);
-        if step == Step::Password {
-            self.passwords.push(now.wall);
-        }
+    /// An attempt begins; it counts before it is made. Returns its number in the incident.
+    pub(in crate::session) fn begin_attempt(
+        &mut self,
+        now: Now,
+        method: SignInMethod,
+        operator: bool,
+    ) -> usize {
         self.awaiting = None;
-        self.incident.attempts += 1;
-        // Should the keeper die in the attempt, the next one keeps its distance.
-        self.incident.next_at = Some(now.mono + self.distance());
+        let number = self.sign_in_budget.record_attempt(&self.limits, now, method);
         if !self.is_halted() || operator {
-            let text = "a new sign-in is under way";
-            self.enter(
-                now,
-                SessionPhase::Reauthenticating,
-                Some(reason_of(Code::BrokerSessionInvalid, text)),
-            );
+            let reason = SessionReason::new(Code::BrokerSessionInvalid, "a new sign-in is under way");
+            self.enter_phase(now, SessionPhase::Reauthenticating, Some(reason));
         }
-        self.incident.attempts
-    }
-
-    fn distance(&self) -> Duration {
-        self.limits.reauth_waits.get(self.incident.attempts).copied().unwrap_or(self.limits.confirm)
+        number
     }
 
     /// The broker gave a token; the check that proves it comes next.
-    pub(in crate::session) fn signed_in(&mut self, generation: u64) {
+    pub(in crate::session) fn token_received(&mut self, generation: u64) {
         self.generation = generation;
-        self.refresh_refused = false;
+        self.sign_in_budget.refresh_refused = false;
     }
 
     /// The token was proved by a check.
-    pub(in crate::session) fn verified(
+    pub(in crate::session) fn token_verified(
         &mut self,
         now: Now,
         started: Duration,
-        found: &Found,
+        found: &ProbeReply,
         operator: bool,
     ) {
-        self.signed_in += 1;
-        self.incident = Incident::default();
+        self.sign_ins += 1;
+        self.sign_in_budget.end_incident();
         self.awaiting = None;
-        // A sign-in mends the session; what an operator halted, an operator resets.
-        let trip = self.breaker.trip_reason();
+        // A sign-in ends the trouble of the session; what an operator halted, an operator resets.
+        let trip = self.breaker.open_trip();
         let operator_halt = trip.filter(|trip| trip.source == "operator").map(|trip| trip.reason.clone());
         if operator && operator_halt.is_none() && trip.is_some() {
-            self.breaker.half_open(now, By::Operator);
+            self.breaker.permit_probe(now, ProbeGrantor::Operator);
         }
         self.phase = SessionPhase::Reauthenticating;
-        self.passed(now, started, found);
+        self.check_passed(now, started, found);
         match operator_halt {
             Some(text) => {
-                let reason = reason_of(Code::BrokerBreakerOpen, &text);
-                self.halt(now, SessionPhase::HaltedOperator, reason);
+                let reason = SessionReason::new(Code::BrokerBreakerOpen, &text);
+                self.enter_halt(now, SessionPhase::HaltedOperator, reason);
             }
             None if !self.breaker.is_closed() => self.halt_transient(now),
             None => return,
         }
-        self.schedule(now, started);
+        self.schedule_check(now, started);
     }
 
     /// The token was given, and the check that should prove it failed.
-    pub(in crate::session) fn unverified(&mut self, now: Now, started: Duration, error: &BrokerError) {
+    pub(in crate::session) fn token_unverified(&mut self, now: Now, started: Duration, error: &BrokerError) {
         let is_refused =
             matches!(error, BrokerError::SessionInvalid { .. } | BrokerError::CredentialsRejected { .. });
         if is_refused {
-            self.checked(now, started);
+            self.record_check_end(now, started);
             self.failures += 1;
             let text = "the broker gave a new token and refuses it";
-            self.reject(now, reason_of(Code::BrokerCredentialsRejected, text));
+            self.halt_credential(now, SessionReason::new(Code::BrokerCredentialsRejected, text));
             return;
         }
-        self.incident = Incident::default();
+        self.sign_in_budget.end_incident();
         self.phase = SessionPhase::Degraded;
-        self.failed(now, started, error);
+        self.check_failed(now, started, error);
         if !self.breaker.is_closed() && !self.is_halted() {
             self.halt_transient(now);
         }
     }
 
-    /// An attempt failed. True when the next step may follow at once.
-    pub(in crate::session) fn attempt_failed(&mut self, now: Now, error: &BrokerError, step: Step) -> bool {
+    /// An attempt failed. True when another attempt may follow at once.
+    pub(in crate::session) fn attempt_failed(
+        &mut self,
+        now: Now,
+        error: &BrokerError,
+        method: SignInMethod,
+    ) -> bool {
         match error {
-            BrokerError::RefreshSpent if step == Step::Refresh => {
-                self.refresh_refused = true;
-                self.incident.next_at = Some(now.mono);
+            BrokerError::RefreshSpent if method == SignInMethod::Refresh => {
+                self.sign_in_budget.refresh_refused = true;
+                self.sign_in_budget.next_at = Some(now.mono);
                 true
             }
             BrokerError::RateLimited { wait } => {
                 self.park(now, *wait);
-                self.incident.next_at = Some(now.mono + *wait);
+                self.sign_in_budget.next_at = Some(now.mono + *wait);
                 false
             }
             BrokerError::Transient { .. } | BrokerError::Protocol { .. } | BrokerError::Tls { .. } => {
-                self.incident.next_at = Some(now.mono + self.distance());
-                if self.incident.attempts >= self.limits.reauth_waits.len() {
-                    let text = format!("{} sign-in attempts in a row failed", self.incident.attempts);
-                    self.reject(now, reason_of(error.code(), &text));
+                self.sign_in_budget.next_at =
+                    Some(now.mono + self.sign_in_budget.wait_before_next(&self.limits));
+                if self.sign_in_budget.is_incident_used_up(&self.limits) {
+                    let text =
+                        format!("{} sign-in attempts in a row failed", self.sign_in_budget.attempts_in_a_row);
+                    self.halt_credential(now, SessionReason::new(error.code(), &text));
                 }
                 false
             }
             _ => {
-                self.reject(now, reason_from(error));
+                self.halt_credential(now, SessionReason::of_error(error));
                 false
             }
         }
     }
 
-    /// No attempt is possible any more.
-    pub(in crate::session) fn give_up(&mut self, now: Now, reason: Reason) {
-        self.reject(now, reason);
-    }
-
     /// The broker wants a human.
-    pub(in crate::session) fn challenged(&mut self, now: Now, needs: &'static str, step: Step) {
-        self.awaiting = Some(Awaiting {
+    pub(in crate::session) fn challenge_opened(
+        &mut self,
+        now: Now,
+        needs: &'static str,
+        method: SignInMethod,
+    ) {
+        self.awaiting = Some(HumanWait {
             needs,
-            deadline: now.mono + self.limits.challenge,
+            deadline: now.mono + self.limits.challenge_deadline,
             next_poll: now.mono,
-            interval: self.limits.challenge_poll,
-            step,
+            interval: self.limits.challenge_poll_interval,
+            method,
         });
-        self.incident.next_at = None;
+        self.sign_in_budget.next_at = None;
         let text = "a human must approve the sign-in";
-        self.enter(now, SessionPhase::Reauthenticating, Some(reason_of(Code::BrokerApprovalNeeded, text)));
+        self.enter_phase(
+            now,
+            SessionPhase::Reauthenticating,
+            Some(SessionReason::new(Code::BrokerApprovalNeeded, text)),
+        );
     }
 
     /// Nobody has answered yet; `slower` after the broker complained about the polling.
-    pub(in crate::session) fn polled(&mut self, now: Now, needs: &'static str, slower: bool) {
+    pub(in crate::session) fn challenge_pending(&mut self, now: Now, needs: &'static str, slower: bool) {
         if let Some(awaiting) = &mut self.awaiting {
             if slower {
                 awaiting.interval *= 2;
@@ -200,46 +171,33 @@ impl Machine {
     }
 
     /// The challenge was answered; the token comes with one more request, at once and outside the waits.
-    pub(in crate::session) fn approved(&mut self, now: Now) {
+    pub(in crate::session) fn challenge_approved(&mut self, now: Now) {
         self.awaiting = None;
-        self.incident.next_at = Some(now.mono + self.limits.confirm);
+        self.sign_in_budget.next_at = Some(now.mono + self.limits.confirm_interval);
     }
 
     // Renewing ahead of the end.
 
     /// What is known about the token in use.
-    pub(in crate::session) fn set_lifetime(&mut self, now: Now, lifetime: Option<Lifetime>) {
-        self.token_end = lifetime.map(|lifetime| lifetime.expires_at);
-        self.renew_failures = 0;
-        self.renew_at = lifetime.map(|lifetime| {
-            let whole = (lifetime.expires_at - lifetime.issued_at).to_std().unwrap_or_default();
-            let margin = (whole / 5).min(Duration::from_secs(24 * 3600));
-            let rest = (lifetime.expires_at - now.wall).to_std().unwrap_or_default();
-            now.mono + rest.saturating_sub(margin)
-        });
+    pub(in crate::session) fn set_token_lifetime(&mut self, now: Now, lifetime: Option<TokenLifetime>) {
+        self.renewal = TokenRenewal::of_token(now, lifetime);
     }
 
     /// The token could not be renewed ahead of its end; it still holds, so trading goes on.
     pub(in crate::session) fn renew_failed(&mut self, now: Now, error: &BrokerError) {
-        self.renew_failures += 1;
         let may_repeat = matches!(error, BrokerError::Transient { .. } | BrokerError::RateLimited { .. });
         if matches!(error, BrokerError::RefreshSpent) {
-            self.refresh_refused = true;
+            self.sign_in_budget.refresh_refused = true;
         }
-        self.renew_at = match self.limits.reauth_waits.get(self.renew_failures) {
-            Some(wait) if may_repeat => Some(now.mono + *wait),
-            _ => None,
-        };
+        self.renewal.record_failure(&self.limits, now, may_repeat);
         match error {
-            BrokerError::TokenStore => self.reject(now, reason_from(error)),
+            BrokerError::TokenStore => self.halt_credential(now, SessionReason::of_error(error)),
             BrokerError::RateLimited { wait } => self.park(now, *wait),
             _ => {}
         }
     }
 
-    pub(in crate::session) fn budget_left(&self, now: Now) -> u32 {
-        let day_ago = now.wall - TimeDelta::days(1);
-        let used = self.reauths.iter().filter(|at| **at > day_ago).count();
-        u32::try_from(self.limits.reauths_per_day.saturating_sub(used)).unwrap_or(u32::MAX)
+    pub(in crate::session) fn sign_ins_left(&self, now: Now) -> u32 {
+        self.sign_in_budget.left(&self.limits, now)
     }
 }

@@ -1,7 +1,5 @@
 //! Changing what health does.
 
-use std::time::Instant;
-
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -10,16 +8,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::read::{MaintenanceView, SilenceView};
-use crate::health::Health;
-use crate::health::aggregate::aggregate;
-use crate::health::silence::{Maintenance, Matcher, Silence};
-use crate::health::spec::{CheckerRequest, MonitoringConfig};
-use crate::health::views::{AlertView, ComponentView, RecoveryView};
 use botops_core::error::{Error, Problem};
 use botops_http::{Actor, Json, Path, Route, json, json_with_status, routes};
 
-pub(super) fn routes() -> Vec<Route<Health>> {
+use crate::health::alerts::{AlertView, Silence, SilenceMatcher};
+use crate::health::handle::Health;
+use crate::health::operator_verbs::SelfTestView;
+use crate::health::recovery::RecoveryAction;
+use crate::health::render::{ComponentView, RecoveryView};
+use crate::health::status::{CheckerRequest, MaintenanceWindow, MonitoringConfig};
+use crate::health::units::time;
+
+pub(crate) fn routes() -> Vec<Route<Health>> {
     vec![
         routes!(check_health),
         routes!(test_health),
@@ -40,7 +40,7 @@ pub(super) fn routes() -> Vec<Route<Health>> {
 /// What to look at.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-struct CheckRequest {
+struct CheckHealthRequest {
     /// One component alone; all when absent.
     component_id: Option<String>,
 }
@@ -48,31 +48,18 @@ struct CheckRequest {
 /// What to try.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-struct TestRequest {
+struct TestHealthRequest {
     /// Also send a test notice to every receiver.
     notify: bool,
 }
 
-/// One test of monitoring itself.
-#[derive(Debug, Serialize, ToSchema)]
-struct TestView {
-    /// What was tried.
-    name: &'static str,
-    /// Whether it worked.
-    passed: bool,
-    /// What was seen.
-    detail: String,
-    /// How long it took.
-    duration_ms: f64,
-}
-
 /// What came of all tests.
 #[derive(Debug, Serialize, ToSchema)]
-struct TestsView {
+struct SelfTestsView {
     /// Whether all worked.
     success: bool,
     /// Each one.
-    tests: Vec<TestView>,
+    tests: Vec<SelfTestView>,
     /// When.
     timestamp: DateTime<Utc>,
 }
@@ -80,7 +67,7 @@ struct TestsView {
 /// A few words.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-struct AcknowledgeRequest {
+struct AcknowledgeAlertRequest {
     /// Why, or what is being done.
     note: Option<String>,
 }
@@ -90,7 +77,7 @@ struct AcknowledgeRequest {
 #[serde(deny_unknown_fields)]
 struct SilenceRequest {
     /// All must match; 1 to 20.
-    matchers: Vec<Matcher>,
+    matchers: Vec<SilenceMatcher>,
     /// Why.
     comment: String,
     /// From when; now when absent.
@@ -129,42 +116,48 @@ struct MaintenanceRequest {
 }
 
 /// What to do about a component's recovery.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum RecoveryAct {
-    /// Try now, past waits and the attempts of this incident.
-    Run,
-    /// No automatic attempts until `release`.
-    Hold,
-    /// Automatic attempts again.
-    Release,
-    /// Forget all attempts and rests.
-    Reset,
-}
-
-/// What to do about a component's recovery.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RecoveryRequest {
     /// What to do.
-    action: RecoveryAct,
+    action: RecoveryAction,
+}
+
+/// A silence with its state.
+#[derive(Debug, Serialize, ToSchema)]
+struct SilenceView {
+    /// The silence.
+    #[serde(flatten)]
+    silence: Silence,
+    /// `pending`, `active` or `expired`.
+    state: &'static str,
+}
+
+/// A window and whether it is open.
+#[derive(Debug, Serialize, ToSchema)]
+struct MaintenanceView {
+    /// The window.
+    #[serde(flatten)]
+    window: MaintenanceWindow,
+    /// Whether it is open now.
+    open: bool,
 }
 
 /// Look now
 ///
 /// Waits for the checks (a running one is joined; one a second old is taken) and answers with the new status.
 #[utoipa::path(post, path = "/api/v1/health/check", tag = "health", security(("api_key" = ["operate"])),
-    request_body = CheckRequest,
+    request_body = CheckHealthRequest,
     responses((status = 200, description = "Seen", content_type = "application/json", body = Object,
         example = json!({"success": true, "overall_status": "HEALTHY", "components": []})),
         (status = 404, description = "Refused: HLT_001", body = Problem),
         (status = 409, description = "Refused: HLT_011", body = Problem)))]
 async fn check_health(
     State(health): State<Health>,
-    Json(request): Json<CheckRequest>,
+    Json(request): Json<CheckHealthRequest>,
 ) -> Result<Response, Error> {
     health.check_now(request.component_id.as_deref()).await?;
-    let snapshot = health.shared.snapshot.load();
+    let snapshot = health.snapshot();
     let wanted = |id: &String| request.component_id.as_ref().is_none_or(|wanted| wanted == id);
     let components: Vec<&ComponentView> =
         snapshot.by_id.iter().filter(|(id, _)| wanted(id)).map(|(_, view)| view).collect();
@@ -176,61 +169,15 @@ async fn check_health(
 /// Whether the scheduler moves on, the store keeps what it is given, the whole follows from its parts, and receivers
 /// take notices. With `notify` every receiver is sent one test notice.
 #[utoipa::path(post, path = "/api/v1/health/test", tag = "health", security(("api_key" = ["operate"])),
-    request_body = TestRequest,
-    responses((status = 200, description = "What came of it", body = TestsView)))]
+    request_body = TestHealthRequest,
+    responses((status = 200, description = "What came of it", body = SelfTestsView)))]
 async fn test_health(
     State(health): State<Health>,
-    Json(request): Json<TestRequest>,
+    Json(request): Json<TestHealthRequest>,
 ) -> Result<Response, Error> {
-    let mut tests = Vec::new();
-    let mut add = |name, started: Instant, passed, detail: String| {
-        let duration_ms = crate::health::views::tidy(started.elapsed().as_secs_f64() * 1000.0);
-        tests.push(TestView { name, passed, detail, duration_ms });
-    };
-    let started = Instant::now();
-    let moves = health.makes_progress();
-    add("scheduler_and_writer_move_on", started, moves, format!("moves on: {moves}"));
-    let started = Instant::now();
-    let kept = health
-        .shared
-        .store
-        .write(|connection| {
-            connection.execute(
-                "INSERT INTO meta(key, value) VALUES('health_test', '1') ON CONFLICT(key) DO UPDATE SET value = '1'",
-                [],
-            )?;
-            Ok(())
-        })
-        .await;
-    add(
-        "store_keeps_what_it_is_given",
-        started,
-        kept.is_ok(),
-        kept.err().map_or("written".to_owned(), |error| error.to_string()),
-    );
-    let started = Instant::now();
-    let (same, count) = {
-        let now = health.shared.clock.now();
-        let engine = health.lock();
-        let parts: Vec<_> =
-            engine.components.values().map(|component| component.part(&engine.config, now)).collect();
-        let fresh = aggregate(&parts);
-        let stored = engine.whole.as_ref().map(|whole| whole.status);
-        (stored == Some(fresh.status) || !engine.config.enable_monitoring, parts.len())
-    };
-    add("the_whole_follows_from_its_parts", started, same, format!("{count} components"));
-    let started = Instant::now();
-    if request.notify {
-        health.send_test_notices();
-    }
-    let limit = std::time::Duration::from_secs(if request.notify { 10 } else { 0 });
-    while health.shared.outbox.read().waiting > 0 && started.elapsed() < limit {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    let waiting = health.shared.outbox.read().waiting;
-    add("receivers_take_notices", started, waiting == 0, format!("{waiting} notices wait"));
+    let tests = health.test_monitoring(request.notify).await;
     let success = tests.iter().all(|test| test.passed);
-    Ok(json(&TestsView { success, tests, timestamp: Utc::now() }))
+    Ok(json(&SelfTestsView { success, tests, timestamp: Utc::now() }))
 }
 
 /// Watch one more component
@@ -276,7 +223,7 @@ async fn remove_health_checker(
     responses((status = 200, description = "Checks run", body = Object,
         example = json!({"success": true, "monitoring_active": true}))))]
 async fn start_health_monitoring(State(health): State<Health>, actor: Actor) -> Result<Response, Error> {
-    health.switch(true, &actor.key_id).await?;
+    health.switch_monitoring(true, &actor.key_id).await?;
     Ok(json(&json!({"success": true, "monitoring_active": true})))
 }
 
@@ -287,7 +234,7 @@ async fn start_health_monitoring(State(health): State<Health>, actor: Actor) -> 
     responses((status = 200, description = "No check runs", body = Object,
         example = json!({"success": true, "monitoring_active": false}))))]
 async fn stop_health_monitoring(State(health): State<Health>, actor: Actor) -> Result<Response, Error> {
-    health.switch(false, &actor.key_id).await?;
+    health.switch_monitoring(false, &actor.key_id).await?;
     Ok(json(&json!({"success": true, "monitoring_active": false})))
 }
 
@@ -312,16 +259,16 @@ async fn configure_health_monitoring(
 ///
 /// Reminders stop. A rise and the end are still told.
 #[utoipa::path(post, path = "/api/v1/health/alerts/{id}/ack", tag = "health", security(("api_key" = ["operate"])),
-    params(("id" = String, Path, description = "`alert_id`")), request_body = AcknowledgeRequest,
+    params(("id" = String, Path, description = "`alert_id`")), request_body = AcknowledgeAlertRequest,
     responses((status = 200, description = "Noted", body = AlertView),
         (status = 404, description = "Refused: HLT_007", body = Problem)))]
 async fn acknowledge_health_alert(
     State(health): State<Health>,
     actor: Actor,
     Path(id): Path<String>,
-    Json(request): Json<AcknowledgeRequest>,
+    Json(request): Json<AcknowledgeAlertRequest>,
 ) -> Result<Response, Error> {
-    Ok(json(&health.acknowledge(&id, &actor.key_id, request.note).await?))
+    Ok(json(&health.acknowledge_alert(&id, &actor.key_id, request.note).await?))
 }
 
 /// Silences, also those that are over since a week or less
@@ -330,9 +277,11 @@ async fn acknowledge_health_alert(
         example = json!({"items": [], "next": null, "omitted": 0}))))]
 async fn list_health_silences(State(health): State<Health>) -> Response {
     let now = Utc::now();
-    let silences: Vec<Silence> = health.lock().silences.values().cloned().collect();
-    let items: Vec<SilenceView> =
-        silences.into_iter().map(|silence| SilenceView { state: silence.state(now), silence }).collect();
+    let items: Vec<SilenceView> = health
+        .silences()
+        .into_iter()
+        .map(|silence| SilenceView { state: silence.state(now), silence })
+        .collect();
     json(&json!({"items": items, "next": null, "omitted": 0}))
 }
 
@@ -349,7 +298,7 @@ async fn add_health_silence(
     Json(request): Json<SilenceRequest>,
 ) -> Result<Response, Error> {
     // To the millisecond, as the engine counts: one that begins now has begun.
-    let now = crate::health::views::time(Utc::now().timestamp_millis());
+    let now = time(Utc::now().timestamp_millis());
     let silence = Silence {
         id: uuid::Uuid::now_v7().to_string(),
         matchers: request.matchers,
@@ -358,7 +307,7 @@ async fn add_health_silence(
         starts_at: request.starts_at.unwrap_or(now),
         ends_at: request.ends_at,
     };
-    let silence = health.silence(silence).await?;
+    let silence = health.add_silence(silence).await?;
     Ok(json_with_status(StatusCode::CREATED, &SilenceView { state: silence.state(Utc::now()), silence }))
 }
 
@@ -382,9 +331,11 @@ async fn end_health_silence(
         example = json!({"items": [], "next": null, "omitted": 0}))))]
 async fn list_health_maintenance(State(health): State<Health>) -> Response {
     let now = Utc::now();
-    let windows: Vec<Maintenance> = health.lock().maintenance.values().cloned().collect();
-    let items: Vec<MaintenanceView> =
-        windows.into_iter().map(|window| MaintenanceView { open: window.is_open(now), window }).collect();
+    let items: Vec<MaintenanceView> = health
+        .maintenance_windows()
+        .into_iter()
+        .map(|window| MaintenanceView { open: window.is_open(now), window })
+        .collect();
     json(&json!({"items": items, "next": null, "omitted": 0}))
 }
 
@@ -400,7 +351,7 @@ async fn add_health_maintenance(
     actor: Actor,
     Json(request): Json<MaintenanceRequest>,
 ) -> Result<Response, Error> {
-    let window = Maintenance {
+    let window = MaintenanceWindow {
         id: uuid::Uuid::now_v7().to_string(),
         components: request.components,
         zone: request.zone,
@@ -412,7 +363,7 @@ async fn add_health_maintenance(
         comment: botops_core::text::clean(&request.comment, 501),
         created_by: actor.key_id.to_string(),
     };
-    let window = health.maintain(window).await?;
+    let window = health.add_maintenance(window).await?;
     Ok(json_with_status(StatusCode::CREATED, &MaintenanceView { open: window.is_open(Utc::now()), window }))
 }
 
@@ -426,7 +377,7 @@ async fn remove_health_maintenance(
     actor: Actor,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
-    health.end_maintenance(&id, &actor.key_id).await?;
+    health.remove_maintenance(&id, &actor.key_id).await?;
     Ok(json(&json!({"success": true})))
 }
 
@@ -444,11 +395,5 @@ async fn recover_health_component(
     Path(component): Path<String>,
     Json(request): Json<RecoveryRequest>,
 ) -> Result<Response, Error> {
-    let act = match request.action {
-        RecoveryAct::Run => "run",
-        RecoveryAct::Hold => "hold",
-        RecoveryAct::Release => "release",
-        RecoveryAct::Reset => "reset",
-    };
-    Ok(json(&health.act_on_recovery(&component, act, &actor.key_id).await?))
+    Ok(json(&health.act_on_recovery(&component, request.action, &actor.key_id).await?))
 }

@@ -2,7 +2,7 @@
 //! under `/api/trading-engine/health`.
 //!
 //! Reads answer with what was rendered at the last change; history, charts and availability are the only ones that
-//! read the disk. Handlers are thin: `read.rs` looks, `change.rs` changes.
+//! read the disk. Handlers are thin: `read.rs` reads, `change.rs` changes.
 
 mod change;
 mod read;
@@ -14,8 +14,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Health;
 use botops_http::{Route, Routes, json_with_status, routes};
+
+use super::handle::Health;
 
 /// Where the routes are.
 const BASE: &str = "/api/v1/health";
@@ -101,6 +102,6 @@ async fn readyz(State(health): State<Health>) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "health", security(("api_key" = ["read"])),
     responses((status = 200, description = "Prometheus text, version 0.0.4", content_type = "text/plain")))]
 async fn get_prometheus(State(health): State<Health>) -> Response {
-    let text = health.shared.metrics.render();
+    let text = health.prometheus_text();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

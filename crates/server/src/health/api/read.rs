@@ -1,6 +1,5 @@
-//! Looking at health.
+//! Reading health.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -12,28 +11,25 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::events::Event;
-use crate::health::Health;
-use crate::health::alerts::AlertState;
-use crate::health::lookup::{SeriesView, TransitionView};
-use crate::health::silence::{Maintenance, Silence};
-use crate::health::slo::{self, Burn, Span, WINDOWS, add_up};
-use crate::health::snapshot::Snapshot;
-use crate::health::status::Status;
-use crate::health::views::{
-    AlertView, ComponentView, CurrentView, DashboardView, MetricsSummaryView, MonitoringView, RecoveryView,
-    StatisticsView, StatusView, percent, tidy, time,
-};
-use botops_contract::{EventKind, Severity};
+use botops_contract::Severity;
 use botops_core::error::{Code, Error, Problem};
 use botops_http::{Document, Path, Query, Route, accepts, json, routes};
-use std::sync::Arc;
+
+use crate::health::alerts::{AlertState, AlertView};
+use crate::health::handle::{AlertFilter, Health, HealthEventFilter, TransitionFilter};
+use crate::health::history::{AvailabilityView, ChartWindow, ObjectiveView, SeriesView, TransitionView};
+use crate::health::model::HealthStatus;
+use crate::health::render::{
+    ComponentView, CurrentHealthView, HealthDashboardView, HealthSnapshot, HealthStatisticsView,
+    HealthStatusView, MetricView, MetricsSummaryView, MonitoringView, RecoveryView,
+};
 
 /// Answers change at most this often.
 const FRESH: Duration = Duration::from_secs(1);
 
 const HEALTH_JSON: &str = "application/health+json";
 
-pub(super) fn routes() -> Vec<Route<Health>> {
+pub(crate) fn routes() -> Vec<Route<Health>> {
     vec![
         routes!(get_health_status),
         routes!(get_health_current),
@@ -56,7 +52,7 @@ pub(super) fn routes() -> Vec<Route<Health>> {
 
 /// A list: what matched, where it goes on, how much was left out.
 #[derive(Debug, Serialize, ToSchema)]
-struct ListView<T> {
+struct HealthListView<T> {
     /// What matched.
     items: Vec<T>,
     /// The cursor of the next page; `null` at the end.
@@ -81,7 +77,7 @@ struct SeriesQuery {
 /// Which changes of status.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct HistoryQuery {
+struct HealthHistoryQuery {
     /// How many hours back; 24 when absent, at most 2160.
     hours: Option<f64>,
     /// One component alone, or `system`.
@@ -95,7 +91,7 @@ struct HistoryQuery {
 /// Which events.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct EventsQuery {
+struct HealthEventsQuery {
     /// How many hours back; 24 when absent, at most 2160.
     hours: Option<f64>,
     /// One component alone.
@@ -134,66 +130,21 @@ struct ComponentMetricsPage {
     /// The component.
     component_id: String,
     /// Its status.
-    status: Status,
+    status: HealthStatus,
     /// Its metrics now.
-    metrics: Vec<crate::health::views::MetricView>,
-    /// When it was last looked at.
+    metrics: Vec<MetricView>,
+    /// When it was last checked.
     last_check: Option<DateTime<Utc>>,
     /// Its metrics over time, when a window was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     series: Option<Vec<SeriesView>>,
 }
 
-/// Availability over one window.
-#[derive(Debug, Serialize, ToSchema)]
-struct WindowView {
-    /// Time up ÷ time known; `null` when nothing is known.
-    availability_pct: Option<f64>,
-    /// Time known ÷ (window less maintenance), counted from when the component was first watched.
-    coverage_pct: Option<f64>,
-    /// Seconds CRITICAL or DOWN.
-    down_seconds: f64,
-    /// Seconds of which nothing is known: botops was away, or nothing valid was seen.
-    unknown_seconds: f64,
-    /// Seconds in maintenance, left out of both.
-    maintenance_seconds: f64,
-    /// Latency of checks that succeeded: median; `null` without one.
-    latency_p50_ms: Option<f64>,
-    /// 95th percentile, nearest rank, within 1 %.
-    latency_p95_ms: Option<f64>,
-    /// 99th percentile.
-    latency_p99_ms: Option<f64>,
-}
-
-/// Availability of one component.
-#[derive(Debug, Serialize, ToSchema)]
-struct AvailabilityView {
-    /// The component, or `system`.
-    component_id: String,
-    /// By window: `1h`, `24h`, `7d`, `30d`, `90d`.
-    windows: BTreeMap<&'static str, WindowView>,
-}
-
-/// An objective and how fast its error budget burns.
-#[derive(Debug, Serialize, ToSchema)]
-struct SloView {
-    /// The component, or `system`.
-    component_id: String,
-    /// Availability aimed at.
-    objective_pct: f64,
-    /// Availability over 30 days.
-    availability_30d_pct: Option<f64>,
-    /// Share of the 30 days' error budget that is left; negative when overspent.
-    budget_left_pct: Option<f64>,
-    /// The three pairs of windows.
-    burns: Vec<Burn>,
-}
-
 /// The answer with its age, and 503 for a health checker when it fails.
-fn answer(snapshot: &Snapshot, document: &Document, headers: &HeaderMap) -> Response {
+fn respond_with_age(snapshot: &HealthSnapshot, document: &Document, headers: &HeaderMap) -> Response {
     let mut response = if accepts(headers, HEALTH_JSON) {
         let mut response = snapshot.short.respond(headers, FRESH);
-        let is_bad = !matches!(snapshot.current_status, Status::Healthy | Status::Warning);
+        let is_bad = !matches!(snapshot.current_status, HealthStatus::Healthy | HealthStatus::Warning);
         if is_bad && response.status() == StatusCode::OK {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         }
@@ -212,11 +163,11 @@ fn answer(snapshot: &Snapshot, document: &Document, headers: &HeaderMap) -> Resp
 /// a short form whose HTTP status a load balancer understands: 200 for pass and warn, 503 for fail.
 #[utoipa::path(get, path = "/api/v1/health/status", tag = "health", security(("api_key" = ["read"])),
     responses((status = 200, description = "What is known", content(
-        (StatusView = "application/json"), (Object = "application/health+json"))),
+        (HealthStatusView = "application/json"), (Object = "application/health+json"))),
         (status = 503, description = "The short form says `fail`", content_type = "application/health+json")))]
 async fn get_health_status(State(health): State<Health>, headers: HeaderMap) -> Response {
-    let snapshot = health.shared.snapshot.load();
-    answer(&snapshot, &snapshot.status, &headers)
+    let snapshot = health.snapshot();
+    respond_with_age(&snapshot, &snapshot.status, &headers)
 }
 
 /// Health of the system alone
@@ -224,18 +175,18 @@ async fn get_health_status(State(health): State<Health>, headers: HeaderMap) -> 
 /// The cached system answer: status, what decides it, counts, and one line for each component that is not HEALTHY.
 #[utoipa::path(get, path = "/api/v1/health/current", tag = "health", security(("api_key" = ["read"])),
     responses((status = 200, description = "What is known", content(
-        (CurrentView = "application/json"), (Object = "application/health+json"))),
+        (CurrentHealthView = "application/json"), (Object = "application/health+json"))),
         (status = 503, description = "The short form says `fail`", content_type = "application/health+json")))]
 async fn get_health_current(State(health): State<Health>, headers: HeaderMap) -> Response {
-    let snapshot = health.shared.snapshot.load();
-    answer(&snapshot, &snapshot.current, &headers)
+    let snapshot = health.snapshot();
+    respond_with_age(&snapshot, &snapshot.current, &headers)
 }
 
 /// Health in numbers
 #[utoipa::path(get, path = "/api/v1/health/statistics", tag = "health", security(("api_key" = ["read"])),
-    responses((status = 200, description = "The numbers", body = StatisticsView)))]
+    responses((status = 200, description = "The numbers", body = HealthStatisticsView)))]
 async fn get_health_statistics(State(health): State<Health>, headers: HeaderMap) -> Response {
-    health.shared.snapshot.load().statistics.respond(&headers, FRESH)
+    health.snapshot().statistics.respond(&headers, FRESH)
 }
 
 /// Everything a dashboard shows
@@ -244,19 +195,17 @@ async fn get_health_statistics(State(health): State<Health>, headers: HeaderMap)
 /// otherwise.
 #[utoipa::path(get, path = "/api/v1/health/dashboard", tag = "health", security(("api_key" = ["read"])),
     params(SeriesQuery),
-    responses((status = 200, description = "The dashboard", body = DashboardView),
+    responses((status = 200, description = "The dashboard", body = HealthDashboardView),
         (status = 400, description = "Refused: API_007", body = Problem)))]
 async fn get_health_dashboard(
     State(health): State<Health>,
     Query(query): Query<SeriesQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let document = health.shared.snapshot.load().dashboard.clone();
+    let document = health.snapshot().dashboard.clone();
     let Some(window) = &query.window else { return Ok(document.respond(&headers, FRESH)) };
     let metric = query.metric.clone().unwrap_or_else(|| "check_latency".to_owned());
-    let (window_ms, points) = frame(window, query.points)?;
-    let now = health.shared.clock.now().wall;
-    let series = health.shared.history.chart(metric, window_ms, points, now, LINES).await?;
+    let series = health.chart(metric, parse_chart(window, query.points)?).await?;
     // Both parts are rendered already: the list becomes the object's last member.
     let object = document.bytes().strip_suffix(b"}").ok_or_else(|| Error::new(Code::Internal))?;
     let whole = [object, b",\"series\":", &series, b"}"].concat();
@@ -270,7 +219,7 @@ async fn get_health_dashboard(
             "criticality": "required", "reason": null, "last_check": "2026-01-05T10:00:00Z", "built_in": true}],
             "next": null, "omitted": 0}))))]
 async fn list_health_components(State(health): State<Health>, headers: HeaderMap) -> Response {
-    health.shared.snapshot.load().components.respond(&headers, FRESH)
+    health.snapshot().components.respond(&headers, FRESH)
 }
 
 /// One component
@@ -304,7 +253,9 @@ async fn get_health_component_metrics(
         metrics.retain(|metric| metric.name == *name);
     }
     let series = match &query.window {
-        Some(window) => Some(series(&health, Some(id), query.metric.clone(), window, query.points).await?),
+        Some(window) => {
+            Some(health.series(id, query.metric.clone(), parse_chart(window, query.points)?).await?)
+        }
         None => None,
     };
     Ok(json(&ComponentMetricsPage {
@@ -316,23 +267,8 @@ async fn get_health_component_metrics(
     }))
 }
 
-/// Lines in one chart.
-const LINES: i64 = 200;
-
-async fn series(
-    health: &Health,
-    component: Option<String>,
-    metric: Option<String>,
-    window: &str,
-    points: Option<i64>,
-) -> Result<Vec<SeriesView>, Error> {
-    let (window_ms, points) = frame(window, points)?;
-    let now = health.shared.clock.now().wall;
-    health.shared.history.series(component, metric, window_ms, points, now, LINES).await
-}
-
-/// The window in milliseconds and how many points it is cut into.
-fn frame(window: &str, points: Option<i64>) -> Result<(i64, i64), Error> {
+/// How far back a chart reaches and how many points it is cut into.
+fn parse_chart(window: &str, points: Option<i64>) -> Result<ChartWindow, Error> {
     let window_ms = parse_window(window).ok_or_else(|| {
         let got = botops_core::text::clean(window, 40);
         Error::new(Code::ArgumentInvalid).field("?window", got, "a time such as 30m, 6h or 7d, at most 730d")
@@ -341,7 +277,7 @@ fn frame(window: &str, points: Option<i64>) -> Result<(i64, i64), Error> {
     if !(2..=1_000).contains(&points) {
         return Err(Error::new(Code::ArgumentInvalid).field("?points", points, "2 to 1000"));
     }
-    Ok((window_ms, points))
+    Ok(ChartWindow { window_ms, points })
 }
 
 /// `30m`, `6h`, `7d` in milliseconds.
@@ -357,109 +293,104 @@ fn parse_window(text: &str) -> Option<i64> {
     (60_000..=730 * 86_400_000).contains(&window).then_some(window)
 }
 
-fn hours_back(health: &Health, hours: Option<f64>) -> Result<i64, Error> {
+/// How many at most: 1 to `most`, 100 when absent.
+fn parse_limit<N>(limit: Option<N>, most: usize) -> Result<usize, Error>
+where
+    N: Copy + TryInto<usize> + Into<serde_json::Value>,
+{
+    let Some(asked) = limit else { return Ok(100) };
+    asked
+        .try_into()
+        .ok()
+        .filter(|limit| (1..=most).contains(limit))
+        .ok_or_else(|| Error::new(Code::ArgumentInvalid).field("?limit", asked, format!("1 to {most}")))
+}
+
+/// Hours back in milliseconds.
+fn parse_hours(hours: Option<f64>) -> Result<i64, Error> {
     let hours = hours.unwrap_or(24.0);
     if !(hours.is_finite() && hours > 0.0 && hours <= 2_160.0) {
         let got = if hours.is_finite() { json!(hours) } else { json!(null) };
         return Err(Error::new(Code::ArgumentInvalid).field("?hours", got, "more than 0, at most 2160"));
     }
     #[expect(clippy::cast_possible_truncation, reason = "at most 2160 hours")]
-    let back = (hours * 3_600_000.0) as i64;
-    Ok(health.shared.clock.now().wall - back)
+    let back_ms = (hours * 3_600_000.0) as i64;
+    Ok(back_ms)
 }
 
 /// Changes of status, newest first
 #[utoipa::path(get, path = "/api/v1/health/history", tag = "health", security(("api_key" = ["read"])),
-    params(HistoryQuery),
-    responses((status = 200, description = "The changes", body = ListView<TransitionView>),
+    params(HealthHistoryQuery),
+    responses((status = 200, description = "The changes", body = HealthListView<TransitionView>),
         (status = 400, description = "Refused: API_007", body = Problem)))]
 async fn list_health_history(
     State(health): State<Health>,
-    Query(query): Query<HistoryQuery>,
+    Query(query): Query<HealthHistoryQuery>,
 ) -> Result<Response, Error> {
-    let from = hours_back(&health, query.hours)?;
-    let limit = query.limit.unwrap_or(100);
-    if !(1..=1_000).contains(&limit) {
-        return Err(Error::new(Code::ArgumentInvalid).field("?limit", limit, "1 to 1000"));
-    }
-    let mut items =
-        health.shared.history.transitions(query.component_id, from, query.after, limit + 1).await?;
+    let back_ms = parse_hours(query.hours)?;
+    let limit = parse_limit(query.limit, 1_000)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let (component, before) = (query.component_id, query.after);
+    let filter = TransitionFilter { component, before, back_ms, limit: limit + 1 };
+    let mut items = health.transitions(filter).await?;
     let has_more = i64::try_from(items.len()).unwrap_or(0) > limit;
     if has_more {
         items.pop();
     }
     let next = if has_more { items.last().map(|item| item.seq) } else { None };
-    Ok(json(&ListView { items, next, omitted: usize::from(has_more) }))
+    Ok(json(&HealthListView { items, next, omitted: usize::from(has_more) }))
 }
 
 /// Events of health, newest first
 ///
 /// The newest ones the journal holds in memory; `GET /api/v1/events?kind=health&after=` reads on from a number.
 #[utoipa::path(get, path = "/api/v1/health/events", tag = "health", security(("api_key" = ["read"])),
-    params(EventsQuery),
-    responses((status = 200, description = "The events", body = ListView<Event>),
+    params(HealthEventsQuery),
+    responses((status = 200, description = "The events", body = HealthListView<Event>),
         (status = 400, description = "Refused: API_007", body = Problem)))]
 async fn list_health_events(
     State(health): State<Health>,
-    Query(query): Query<EventsQuery>,
+    Query(query): Query<HealthEventsQuery>,
 ) -> Result<Response, Error> {
-    let from = time(hours_back(&health, query.hours)?);
-    let limit = query.limit.unwrap_or(100);
-    if !(1..=1_000).contains(&limit) {
-        return Err(Error::new(Code::ArgumentInvalid).field("?limit", limit, "1 to 1000"));
-    }
-    let mut items: Vec<Arc<Event>> = health.shared.events.recent(EventKind::Health, 2_048);
-    items.retain(|event| {
-        event.at >= from
-            && query.severity.is_none_or(|severity| event.severity >= severity)
-            && query.component_id.as_ref().is_none_or(|id| event.data["component_id"] == **id)
+    let (items, omitted) = health.events(&HealthEventFilter {
+        back_ms: parse_hours(query.hours)?,
+        limit: parse_limit(query.limit, 1_000)?,
+        component: query.component_id,
+        severity: query.severity,
     });
-    let omitted = items.len().saturating_sub(limit);
-    items.truncate(limit);
     Ok(json(&json!({"items": items, "next": null, "omitted": omitted})))
 }
 
 /// Alerts: open ones first, then what was resolved, newest first
 #[utoipa::path(get, path = "/api/v1/health/alerts", tag = "health", security(("api_key" = ["read"])),
     params(AlertsQuery),
-    responses((status = 200, description = "The alerts", body = ListView<AlertView>),
+    responses((status = 200, description = "The alerts", body = HealthListView<AlertView>),
         (status = 400, description = "Refused: API_007", body = Problem)))]
 async fn list_health_alerts(
     State(health): State<Health>,
     Query(query): Query<AlertsQuery>,
 ) -> Result<Response, Error> {
-    let limit = query.limit.unwrap_or(100);
-    if !(1..=500).contains(&limit) {
-        return Err(Error::new(Code::ArgumentInvalid).field("?limit", limit, "1 to 500"));
-    }
-    let snapshot = health.shared.snapshot.load();
-    let mut items: Vec<AlertView> = snapshot
-        .alerts
-        .iter()
-        .filter(|alert| {
-            query.state.is_none_or(|state| alert.state == state)
-                && query.severity.is_none_or(|severity| alert.severity >= severity)
-                && query.component_id.as_ref().is_none_or(|id| alert.component_id == *id)
-        })
-        .cloned()
-        .collect();
-    let omitted = items.len().saturating_sub(limit);
-    items.truncate(limit);
-    Ok(json(&ListView { items, next: None, omitted }))
+    let (items, omitted) = health.alerts(&AlertFilter {
+        state: query.state,
+        component: query.component_id,
+        severity: query.severity,
+        limit: parse_limit(query.limit, 500)?,
+    });
+    Ok(json(&HealthListView { items, next: None, omitted }))
 }
 
 /// All metrics in numbers
 #[utoipa::path(get, path = "/api/v1/health/metrics/summary", tag = "health", security(("api_key" = ["read"])),
     responses((status = 200, description = "The numbers", body = MetricsSummaryView)))]
 async fn get_health_metrics_summary(State(health): State<Health>, headers: HeaderMap) -> Response {
-    health.shared.snapshot.load().metrics_summary.respond(&headers, FRESH)
+    health.snapshot().metrics_summary.respond(&headers, FRESH)
 }
 
 /// How monitoring itself does, and everything that can be set
 #[utoipa::path(get, path = "/api/v1/health/monitoring/status", tag = "health", security(("api_key" = ["read"])),
     responses((status = 200, description = "The monitoring", body = MonitoringView)))]
 async fn get_health_monitoring(State(health): State<Health>, headers: HeaderMap) -> Response {
-    health.shared.snapshot.load().monitoring.respond(&headers, FRESH)
+    health.snapshot().monitoring.respond(&headers, FRESH)
 }
 
 /// Availability, coverage and latencies by window
@@ -467,40 +398,13 @@ async fn get_health_monitoring(State(health): State<Health>, headers: HeaderMap)
 /// From transitions, exact to the millisecond. HEALTHY and WARNING are up. What is not known is neither up nor down.
 #[utoipa::path(get, path = "/api/v1/health/availability", tag = "health", security(("api_key" = ["read"])),
     params(ComponentQuery),
-    responses((status = 200, description = "By component", body = ListView<AvailabilityView>)))]
+    responses((status = 200, description = "By component", body = HealthListView<AvailabilityView>)))]
 async fn get_health_availability(
     State(health): State<Health>,
     Query(query): Query<ComponentQuery>,
 ) -> Result<Response, Error> {
-    let now = health.shared.clock.now().wall;
-    let longest = WINDOWS.iter().map(|(_, window)| *window).max().unwrap_or(0);
-    let spans = health.shared.history.spans(query.component_id.clone(), now - longest).await?;
-    let since = WINDOWS.iter().map(|(_, window)| (now - window).div_euclid(3_600_000) * 3_600).collect();
-    let latencies = health.shared.history.latencies(query.component_id.clone(), since).await?;
-    let items = spans
-        .into_iter()
-        .map(|(component_id, spans)| {
-            let view = |(index, (name, window)): (usize, (&'static str, i64))| {
-                let latency = latencies.get(&component_id).and_then(|windows| windows.get(index));
-                let percentile = |percent| latency.and_then(|latency| latency.percentile(percent)).map(tidy);
-                let time = add_up(&spans, now - window, now);
-                let view = WindowView {
-                    availability_pct: time.availability().map(percent),
-                    coverage_pct: time.coverage().map(percent),
-                    down_seconds: crate::health::views::seconds(time.down),
-                    unknown_seconds: crate::health::views::seconds(time.unknown),
-                    maintenance_seconds: crate::health::views::seconds(time.maintenance),
-                    latency_p50_ms: percentile(50),
-                    latency_p95_ms: percentile(95),
-                    latency_p99_ms: percentile(99),
-                };
-                (name, view)
-            };
-            let windows = WINDOWS.into_iter().enumerate().map(view).collect();
-            AvailabilityView { component_id, windows }
-        })
-        .collect();
-    Ok(json(&ListView { items, next: None, omitted: 0 }))
+    let items = health.availability(query.component_id).await?;
+    Ok(json(&HealthListView { items, next: None, omitted: 0 }))
 }
 
 /// Objectives and how fast their error budgets burn
@@ -508,37 +412,22 @@ async fn get_health_availability(
 /// Burns are judged over two windows at once and need two separate outages, so one blip never counts.
 #[utoipa::path(get, path = "/api/v1/health/slo", tag = "health", security(("api_key" = ["read"])),
     params(ComponentQuery),
-    responses((status = 200, description = "By component", body = ListView<SloView>)))]
+    responses((status = 200, description = "By component", body = HealthListView<ObjectiveView>)))]
 async fn get_health_slo(
     State(health): State<Health>,
     Query(query): Query<ComponentQuery>,
 ) -> Result<Response, Error> {
-    const MONTH: i64 = 30 * 86_400_000;
-    let now = health.shared.clock.now().wall;
-    let objective_pct = health.lock().config.objective_pct;
-    let spans = health.shared.history.spans(query.component_id, now - MONTH).await?;
-    let view = |(component_id, spans): (String, Vec<Span>)| {
-        let availability = add_up(&spans, now - MONTH, now).availability();
-        let budget = 100.0 - objective_pct;
-        SloView {
-            component_id,
-            objective_pct,
-            availability_30d_pct: availability.map(percent),
-            budget_left_pct: availability.map(|ratio| tidy(100.0 * (1.0 - 100.0 * (1.0 - ratio) / budget))),
-            burns: slo::burns(&spans, objective_pct / 100.0, now),
-        }
-    };
-    let items = spans.into_iter().map(view).collect();
-    Ok(json(&ListView { items, next: None, omitted: 0 }))
+    let items = health.objectives(query.component_id).await?;
+    Ok(json(&HealthListView { items, next: None, omitted: 0 }))
 }
 
 /// Recovery of every component
 #[utoipa::path(get, path = "/api/v1/health/recovery", tag = "health", security(("api_key" = ["read"])),
-    responses((status = 200, description = "By component", body = ListView<RecoveryView>)))]
+    responses((status = 200, description = "By component", body = HealthListView<RecoveryView>)))]
 async fn list_health_recovery(State(health): State<Health>) -> Response {
-    let snapshot = health.shared.snapshot.load();
+    let snapshot = health.snapshot();
     let items: Vec<RecoveryView> = snapshot.recovery.values().cloned().collect();
-    json(&ListView { items, next: None, omitted: 0 })
+    json(&HealthListView { items, next: None, omitted: 0 })
 }
 
 /// Recovery of one component
@@ -551,24 +440,4 @@ async fn get_health_recovery(
     Path(component): Path<String>,
 ) -> Result<Response, Error> {
     Ok(json(&health.recovery(&component)?))
-}
-
-/// A silence with its state.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct SilenceView {
-    /// The silence.
-    #[serde(flatten)]
-    pub silence: Silence,
-    /// `pending`, `active` or `expired`.
-    pub state: &'static str,
-}
-
-/// A window and whether it is open.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct MaintenanceView {
-    /// The window.
-    #[serde(flatten)]
-    pub window: Maintenance,
-    /// Whether it is open now.
-    pub open: bool,
 }

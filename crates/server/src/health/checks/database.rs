@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
@@ -11,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::NoTls;
 use utoipa::ToSchema;
 
-use super::{Measure, Outcome, Reach, Sample, wide};
-use crate::health::status::Limits;
+use super::review::CheckerReview;
+use super::sample::{CheckMeasure, CheckOutcome, CheckSample, wide};
+use super::targets::CheckTargets;
+use crate::health::model::MetricLimits;
 
 /// Tables whose largest row id is looked up.
 const TABLES: usize = 200;
@@ -20,37 +23,68 @@ const TABLES: usize = 200;
 /// Which database: exactly one of both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct DatabaseConfig {
+pub(crate) struct DatabaseConfig {
     /// Absolute path of an SQLite file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub db_path: Option<PathBuf>,
+    pub(crate) db_path: Option<PathBuf>,
     /// Name of an environment variable (`BOT_CHECK_SECRET_*`) that holds a PostgreSQL URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url_env: Option<String>,
+    pub(crate) url_env: Option<String>,
 }
 
-pub(super) async fn check(config: &DatabaseConfig, reach: &Reach, timeout: Duration) -> Sample {
-    if let Some(path) = config.db_path.clone() {
-        let looked = tokio::task::spawn_blocking(move || sqlite(&path, timeout)).await;
-        return looked.unwrap_or_else(|_| Sample::failed(Outcome::Internal, "the check broke off"));
-    }
-    let url = config.url_env.as_ref().and_then(|name| reach.secrets.get(name));
-    let Some(url) = url else {
-        return Sample::failed(Outcome::Internal, "the environment variable with the URL is not set");
-    };
-    match tokio_postgres::Config::from_str(url.expose_secret()) {
-        Ok(mut config) => postgres(config.connect_timeout(timeout)).await,
-        Err(_) => {
-            Sample::failed(Outcome::Internal, "the environment variable does not hold a PostgreSQL URL")
+impl DatabaseConfig {
+    /// One of both, and one that can be used.
+    pub(crate) fn review(&self, review: &mut CheckerReview<'_>) {
+        match (&self.db_path, &self.url_env) {
+            (Some(path), None) => {
+                if !path.is_absolute() || !path.is_file() {
+                    let got = botops_core::text::clean(&path.display().to_string(), 120);
+                    review.defects.wrong("/config/db_path", got, "the absolute path of an existing file");
+                }
+            }
+            (None, Some(name)) => review.review_secret("/config/url_env", name),
+            _ => {
+                let got = serde_json::to_value(self).unwrap_or_default();
+                review.defects.wrong("/config", got, "either `db_path` or `url_env`");
+            }
         }
     }
 }
 
-fn sqlite(path: &Path, timeout: Duration) -> Sample {
+pub(crate) async fn check_database(
+    config: DatabaseConfig,
+    targets: Arc<CheckTargets>,
+    timeout: Duration,
+) -> CheckSample {
+    if let Some(path) = config.db_path {
+        let checked = tokio::task::spawn_blocking(move || sqlite(&path, timeout)).await;
+        return checked
+            .unwrap_or_else(|_| CheckSample::failed(CheckOutcome::Internal, "the check broke off"));
+    }
+    let url = config.url_env.as_ref().and_then(|name| targets.secrets.get(name));
+    let Some(url) = url else {
+        return CheckSample::failed(
+            CheckOutcome::Internal,
+            "the environment variable with the URL is not set",
+        );
+    };
+    match tokio_postgres::Config::from_str(url.expose_secret()) {
+        Ok(mut config) => postgres(config.connect_timeout(timeout)).await,
+        Err(_) => CheckSample::failed(
+            CheckOutcome::Internal,
+            "the environment variable does not hold a PostgreSQL URL",
+        ),
+    }
+}
+
+fn sqlite(path: &Path, timeout: Duration) -> CheckSample {
     let started = Instant::now();
     let Ok(file) = std::fs::metadata(path) else {
-        return Sample::failed(Outcome::Unreachable, "the database file is not there, or may not be read");
+        return CheckSample::failed(
+            CheckOutcome::Unreachable,
+            "the database file is not there, or may not be read",
+        );
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
@@ -65,12 +99,12 @@ fn sqlite(path: &Path, timeout: Duration) -> Sample {
         Err(error) => {
             return match error.sqlite_error_code() {
                 Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
-                    Sample::failed(Outcome::Timeout, "the database is locked")
+                    CheckSample::failed(CheckOutcome::Timeout, "the database is locked")
                 }
                 Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
-                    Sample::failed(Outcome::Protocol, "the file is no database, or is damaged")
+                    CheckSample::failed(CheckOutcome::Protocol, "the file is no database, or is damaged")
                 }
-                _ => Sample::failed(Outcome::Unreachable, "the database does not open"),
+                _ => CheckSample::failed(CheckOutcome::Unreachable, "the database does not open"),
             };
         }
     };
@@ -104,7 +138,7 @@ fn rows_of(connection: &Connection) -> Option<i64> {
     Some(names.iter().map(largest).fold(0, i64::saturating_add))
 }
 
-async fn postgres(config: &tokio_postgres::Config) -> Sample {
+async fn postgres(config: &tokio_postgres::Config) -> CheckSample {
     let started = Instant::now();
     let (client, connection) = match config.connect(NoTls).await {
         Ok(connected) => connected,
@@ -125,14 +159,14 @@ async fn postgres(config: &tokio_postgres::Config) -> Sample {
         row = work => row,
         ended = connection => match ended {
             Err(error) => return postgres_failure(&error),
-            Ok(()) => return Sample::failed(Outcome::Protocol, "the server closed the connection"),
+            Ok(()) => return CheckSample::failed(CheckOutcome::Protocol, "the server closed the connection"),
         },
     };
     match row {
         Ok(row) => {
             let numbers: Result<Vec<i64>, _> = (0..3).map(|index| row.try_get(index)).collect();
             let Ok(numbers) = numbers else {
-                return Sample::failed(Outcome::Protocol, "the server's answer makes no sense");
+                return CheckSample::failed(CheckOutcome::Protocol, "the server's answer makes no sense");
             };
             let query_ms = asked.elapsed().as_secs_f64() * 1000.0;
             let size = wide(numbers[0].unsigned_abs()) / 1e6;
@@ -142,48 +176,65 @@ async fn postgres(config: &tokio_postgres::Config) -> Sample {
     }
 }
 
-fn postgres_failure(error: &tokio_postgres::Error) -> Sample {
+fn postgres_failure(error: &tokio_postgres::Error) -> CheckSample {
     use tokio_postgres::error::SqlState;
     if let Some(state) = error.code() {
         return match *state {
             SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-                Sample::failed(Outcome::Auth, "the server refused the credentials")
+                CheckSample::failed(CheckOutcome::Auth, "the server refused the credentials")
             }
             SqlState::TOO_MANY_CONNECTIONS => {
-                Sample::failed(Outcome::RateLimited, "the server has no connection left")
+                CheckSample::failed(CheckOutcome::RateLimited, "the server has no connection left")
             }
             SqlState::CANNOT_CONNECT_NOW => {
-                Sample::failed(Outcome::Refused, "the server is starting or stopping")
+                CheckSample::failed(CheckOutcome::Refused, "the server is starting or stopping")
             }
-            _ => Sample::failed(Outcome::Protocol, "the server answered with an error"),
+            _ => CheckSample::failed(CheckOutcome::Protocol, "the server answered with an error"),
         };
     }
     let io = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
     match io.map(std::io::Error::kind) {
         Some(std::io::ErrorKind::ConnectionRefused) => {
-            Sample::failed(Outcome::Refused, "nothing listens there")
+            CheckSample::failed(CheckOutcome::Refused, "nothing listens there")
         }
-        Some(std::io::ErrorKind::TimedOut) => Sample::failed(Outcome::Timeout, "the server does not answer"),
-        _ => Sample::failed(Outcome::Unreachable, "the server cannot be reached"),
+        Some(std::io::ErrorKind::TimedOut) => {
+            CheckSample::failed(CheckOutcome::Timeout, "the server does not answer")
+        }
+        _ => CheckSample::failed(CheckOutcome::Unreachable, "the server cannot be reached"),
     }
 }
 
-fn measured(open_ms: f64, size_mb: f64, tables: i64, rows: Option<i64>, query_ms: f64) -> Sample {
+fn measured(open_ms: f64, size_mb: f64, tables: i64, rows: Option<i64>, query_ms: f64) -> CheckSample {
     let number = |number: i64| wide(number.unsigned_abs());
     let mut measures = vec![
-        Measure { name: "connection_time", value: open_ms, unit: "ms", limits: Limits::above(100.0, 500.0) },
-        Measure { name: "database_size", value: size_mb, unit: "MB", limits: Limits::above(500.0, 1_000.0) },
-        Measure {
+        CheckMeasure {
+            name: "connection_time",
+            value: open_ms,
+            unit: "ms",
+            limits: MetricLimits::above(100.0, 500.0),
+        },
+        CheckMeasure {
+            name: "database_size",
+            value: size_mb,
+            unit: "MB",
+            limits: MetricLimits::above(500.0, 1_000.0),
+        },
+        CheckMeasure {
             name: "table_count",
             value: number(tables),
             unit: "tables",
-            limits: Limits::above(20.0, 50.0),
+            limits: MetricLimits::above(20.0, 50.0),
         },
-        Measure { name: "query_time", value: query_ms, unit: "ms", limits: Limits::above(100.0, 1_000.0) },
+        CheckMeasure {
+            name: "query_time",
+            value: query_ms,
+            unit: "ms",
+            limits: MetricLimits::above(100.0, 1_000.0),
+        },
     ];
     if let Some(rows) = rows {
-        let limits = Limits::above(100_000.0, 500_000.0);
-        measures.push(Measure { name: "total_rows", value: number(rows), unit: "rows", limits });
+        let limits = MetricLimits::above(100_000.0, 500_000.0);
+        measures.push(CheckMeasure { name: "total_rows", value: number(rows), unit: "rows", limits });
     }
-    Sample::ok(measures)
+    CheckSample::ok(measures)
 }

@@ -2,6 +2,7 @@
 //! followed, and of a body only a little is read and nothing kept.
 
 use std::error::Error as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Response, StatusCode, Url, header};
@@ -9,10 +10,12 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Measure, Outcome, Reach, Sample, count};
-use crate::health::certificate;
-use crate::health::ssrf::Refused;
-use crate::health::status::Limits;
+use super::address_guard::RefusedAddress;
+use super::certificate::certificate_days_left;
+use super::review::CheckerReview;
+use super::sample::{CheckMeasure, CheckOutcome, CheckSample, count};
+use super::targets::CheckTargets;
+use crate::health::model::MetricLimits;
 
 /// As much of a body is read; a longer one is cut off with its connection.
 const BODY: usize = 64 * 1024;
@@ -20,12 +23,12 @@ const BODY: usize = 64 * 1024;
 /// An API of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ApiConfig {
+pub(crate) struct ApiConfig {
     /// Where it is, such as `https://bot.example.com`.
-    pub base_url: String,
+    pub(crate) base_url: String,
     /// Paths that must answer; at most 20.
     #[serde(default = "root")]
-    pub endpoints: Vec<String>,
+    pub(crate) endpoints: Vec<String>,
 }
 
 fn root() -> Vec<String> {
@@ -35,21 +38,21 @@ fn root() -> Vec<String> {
 /// An API of somebody else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ExternalConfig {
+pub(crate) struct ExternalConfig {
     /// What to ask for.
-    pub api_url: String,
+    pub(crate) api_url: String,
     /// Statuses that count as good; any 2xx when empty.
     #[serde(default)]
-    pub expected_status: Vec<u16>,
+    pub(crate) expected_status: Vec<u16>,
     /// Name of an environment variable (`BOT_CHECK_SECRET_*`) that holds the key. The key itself is never taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub api_key_env: Option<String>,
+    pub(crate) api_key_env: Option<String>,
     /// The header the key goes into.
     #[serde(default = "authorization")]
-    pub api_key_header: String,
+    pub(crate) api_key_header: String,
     /// What stands before the key in the header.
     #[serde(default = "bearer")]
-    pub api_key_prefix: String,
+    pub(crate) api_key_prefix: String,
 }
 
 fn authorization() -> String {
@@ -60,34 +63,82 @@ fn bearer() -> String {
     "Bearer ".to_owned()
 }
 
+impl ApiConfig {
+    /// An address that may be asked, and paths below it.
+    pub(crate) fn review(&self, review: &mut CheckerReview<'_>) {
+        review.review_url("/config/base_url", &self.base_url);
+        if self.endpoints.is_empty() || self.endpoints.len() > 20 {
+            review.defects.wrong("/config/endpoints", self.endpoints.len(), "1 to 20 paths");
+        }
+        for (index, path) in self.endpoints.iter().enumerate() {
+            let is_path = path.starts_with('/') && !path.starts_with("//") && !path.starts_with("/\\");
+            if !is_path || path.len() > 500 {
+                let got = botops_core::text::clean(path, 80);
+                let pointer = format!("/config/endpoints/{index}");
+                review.defects.wrong(pointer, got, "a path that begins with one /");
+            }
+        }
+    }
+}
+
+impl ExternalConfig {
+    /// An address that may be asked; a key that is there, goes into a header, and over TLS.
+    pub(crate) fn review(&self, review: &mut CheckerReview<'_>) {
+        review.review_url("/config/api_url", &self.api_url);
+        if let Some(name) = &self.api_key_env {
+            review.review_secret("/config/api_key_env", name);
+            let is_open = self.api_url.starts_with("http://");
+            let is_local = ["http://127.", "http://localhost", "http://[::1]"]
+                .iter()
+                .any(|start| self.api_url.starts_with(start));
+            if is_open && !is_local {
+                review.defects.wrong("/config/api_url", "http", "https, since a key is sent");
+            }
+        }
+        let is_header = header::HeaderName::from_bytes(self.api_key_header.as_bytes()).is_ok();
+        if !is_header {
+            let got = botops_core::text::clean(&self.api_key_header, 60);
+            review.defects.wrong("/config/api_key_header", got, "the name of a header");
+        }
+        let is_prefix = self.api_key_prefix.chars().all(|c| c == ' ' || c.is_ascii_graphic());
+        if self.api_key_prefix.len() > 40 || !is_prefix {
+            review.defects.wrong("/config/api_key_prefix", "", "at most 40 visible ASCII characters");
+        }
+        if self.expected_status.iter().any(|status| !(100..600).contains(status)) {
+            let got = serde_json::json!(self.expected_status);
+            review.defects.wrong("/config/expected_status", got, "HTTP statuses");
+        }
+    }
+}
+
 /// botops asks itself, over the network: what a client would see.
-pub(super) async fn check_own(reach: &Reach) -> Sample {
-    let Some(address) = reach.own_address.get() else {
-        return Sample::failed(Outcome::Internal, "the API is not bound yet");
+pub(crate) async fn check_own_api(targets: Arc<CheckTargets>) -> CheckSample {
+    let Some(address) = targets.own_address.get() else {
+        return CheckSample::failed(CheckOutcome::Internal, "the API is not bound yet");
     };
     let urls: Vec<Url> = ["livez", "readyz", "llms.txt"]
         .into_iter()
         .filter_map(|path| format!("http://{address}/{path}").parse().ok())
         .collect();
     // `readyz` says 503 while the store cannot be written: that is the store's trouble, and an answer.
-    endpoints(&reach.own_http, &urls, |status| status.is_success() || status.as_u16() == 503).await
+    endpoints(&targets.own_http, &urls, |status| status.is_success() || status.as_u16() == 503).await
 }
 
-pub(super) async fn check_api(config: &ApiConfig, reach: &Reach) -> Sample {
+pub(crate) async fn check_api(config: ApiConfig, targets: Arc<CheckTargets>) -> CheckSample {
     let Ok(base) = config.base_url.parse::<Url>() else {
-        return Sample::failed(Outcome::Internal, "the base URL is none");
+        return CheckSample::failed(CheckOutcome::Internal, "the base URL is none");
     };
     let urls: Vec<Url> = config.endpoints.iter().filter_map(|path| base.join(path).ok()).collect();
     // An endpoint like `//elsewhere/` would leave the host.
-    if urls.iter().any(|url| url.host_str() != base.host_str() || reach.guard.check_url(url).is_err()) {
-        return Sample::failed(Outcome::Internal, "an endpoint may not be asked");
+    if urls.iter().any(|url| url.host_str() != base.host_str() || targets.guard.check_url(url).is_err()) {
+        return CheckSample::failed(CheckOutcome::Internal, "an endpoint may not be asked");
     }
-    endpoints(&reach.http, &urls, |status| status.is_success()).await
+    endpoints(&targets.http, &urls, |status| status.is_success()).await
 }
 
-async fn endpoints(client: &Client, urls: &[Url], is_good: impl Fn(StatusCode) -> bool) -> Sample {
+async fn endpoints(client: &Client, urls: &[Url], is_good: impl Fn(StatusCode) -> bool) -> CheckSample {
     let (mut good, mut answered, mut total_ms) = (0, 0, 0.0);
-    let mut failure: Option<Sample> = None;
+    let mut failure: Option<CheckSample> = None;
     for url in urls {
         let started = Instant::now();
         match ask(client.get(url.clone())).await {
@@ -98,7 +149,7 @@ async fn endpoints(client: &Client, urls: &[Url], is_good: impl Fn(StatusCode) -
                     good += 1;
                 } else {
                     let note = format!("an endpoint answers {}", answer.status().as_u16());
-                    failure.get_or_insert_with(|| Sample::failed(Outcome::HttpStatus, note));
+                    failure.get_or_insert_with(|| CheckSample::failed(CheckOutcome::HttpStatus, note));
                 }
                 drain(answer).await;
             }
@@ -107,40 +158,48 @@ async fn endpoints(client: &Client, urls: &[Url], is_good: impl Fn(StatusCode) -
     }
     let share = 100.0 * count(good) / count(urls.len().max(1));
     let mut measures = vec![
-        Measure { name: "endpoint_availability", value: share, unit: "%", limits: Limits::below(90.0, 50.0) },
-        Measure {
+        CheckMeasure {
+            name: "endpoint_availability",
+            value: share,
+            unit: "%",
+            limits: MetricLimits::below(90.0, 50.0),
+        },
+        CheckMeasure {
             name: "port_open",
             value: if answered > 0 { 1.0 } else { 0.0 },
             unit: "bool",
-            limits: Limits::NONE,
+            limits: MetricLimits::NONE,
         },
     ];
     if answered > 0 {
         let value = total_ms / count(answered);
-        let limits = Limits::above(1_000.0, 5_000.0);
-        measures.push(Measure { name: "avg_response_time", value, unit: "ms", limits });
+        let limits = MetricLimits::above(1_000.0, 5_000.0);
+        measures.push(CheckMeasure { name: "avg_response_time", value, unit: "ms", limits });
     }
     match failure {
-        Some(sample) if answered == 0 => Sample { measures, ..sample },
+        Some(sample) if answered == 0 => CheckSample { measures, ..sample },
         // Some answer: the share of good ones decides, the note says what is wrong.
-        Some(sample) => Sample { note: sample.note, ..Sample::ok(measures) },
-        None => Sample::ok(measures),
+        Some(sample) => CheckSample { note: sample.note, ..CheckSample::ok(measures) },
+        None => CheckSample::ok(measures),
     }
 }
 
-pub(super) async fn check_external(config: &ExternalConfig, reach: &Reach) -> Sample {
-    let Some(url) = config.api_url.parse::<Url>().ok().filter(|url| reach.guard.check_url(url).is_ok())
+pub(crate) async fn check_external(config: ExternalConfig, targets: Arc<CheckTargets>) -> CheckSample {
+    let Some(url) = config.api_url.parse::<Url>().ok().filter(|url| targets.guard.check_url(url).is_ok())
     else {
-        return Sample::failed(Outcome::Internal, "the URL may not be asked");
+        return CheckSample::failed(CheckOutcome::Internal, "the URL may not be asked");
     };
-    let mut request = reach.http.get(url);
+    let mut request = targets.http.get(url);
     if let Some(name) = &config.api_key_env {
-        let Some(key) = reach.secrets.get(name) else {
-            return Sample::failed(Outcome::Internal, "the environment variable with the key is not set");
+        let Some(key) = targets.secrets.get(name) else {
+            return CheckSample::failed(
+                CheckOutcome::Internal,
+                "the environment variable with the key is not set",
+            );
         };
         let value = format!("{}{}", config.api_key_prefix, key.expose_secret());
         let Ok(mut value) = header::HeaderValue::from_str(&value) else {
-            return Sample::failed(Outcome::Internal, "the key cannot be sent as a header");
+            return CheckSample::failed(CheckOutcome::Internal, "the key cannot be sent as a header");
         };
         value.set_sensitive(true);
         request = request.header(config.api_key_header.as_str(), value);
@@ -152,27 +211,27 @@ pub(super) async fn check_external(config: &ExternalConfig, reach: &Reach) -> Sa
     };
     let took = started.elapsed();
     let status = answer.status();
-    let mut measures = vec![Measure {
+    let mut measures = vec![CheckMeasure {
         name: "response_time",
         value: took.as_secs_f64() * 1000.0,
         unit: "ms",
-        limits: Limits::above(2_000.0, 10_000.0),
+        limits: MetricLimits::above(2_000.0, 10_000.0),
     }];
     let expires = answer.extensions().get::<reqwest::tls::TlsInfo>().and_then(|info| info.peer_certificate());
-    if let Some(days) = expires.and_then(certificate::days_left) {
-        measures.push(Measure {
+    if let Some(days) = expires.and_then(certificate_days_left) {
+        measures.push(CheckMeasure {
             name: "tls_expires_in",
             value: days,
             unit: "days",
-            limits: Limits::below(14.0, 3.0),
+            limits: MetricLimits::below(14.0, 3.0),
         });
     }
     if let Some(used) = rate_limit_used(answer.headers()) {
-        measures.push(Measure {
+        measures.push(CheckMeasure {
             name: "rate_limit_usage",
             value: used,
             unit: "%",
-            limits: Limits::above(80.0, 95.0),
+            limits: MetricLimits::above(80.0, 95.0),
         });
     }
     let retry_after = retry_after(answer.headers());
@@ -183,15 +242,15 @@ pub(super) async fn check_external(config: &ExternalConfig, reach: &Reach) -> Sa
     };
     let code = status.as_u16();
     let sample = match code {
-        _ if expected => Sample::ok(Vec::new()),
-        401 | 403 => Sample::failed(Outcome::Auth, format!("it refuses the credentials ({code})")),
-        429 => Sample::failed(Outcome::RateLimited, "it asks to wait (429)"),
-        _ => Sample::failed(Outcome::HttpStatus, format!("it answers {code}")),
+        _ if expected => CheckSample::ok(Vec::new()),
+        401 | 403 => CheckSample::failed(CheckOutcome::Auth, format!("it refuses the credentials ({code})")),
+        429 => CheckSample::failed(CheckOutcome::RateLimited, "it asks to wait (429)"),
+        _ => CheckSample::failed(CheckOutcome::HttpStatus, format!("it answers {code}")),
     };
-    Sample { measures, latency: Some(took), retry_after, ..sample }
+    CheckSample { measures, latency: Some(took), retry_after, ..sample }
 }
 
-async fn ask(request: reqwest::RequestBuilder) -> Result<Response, Sample> {
+async fn ask(request: reqwest::RequestBuilder) -> Result<Response, CheckSample> {
     request.send().await.map_err(|error| failure(&error))
 }
 
@@ -206,53 +265,56 @@ async fn drain(mut answer: Response) {
     }
 }
 
-fn failure(error: &reqwest::Error) -> Sample {
+fn failure(error: &reqwest::Error) -> CheckSample {
     if error.is_timeout() {
-        return Sample::failed(Outcome::Timeout, "it does not answer in time");
+        return CheckSample::failed(CheckOutcome::Timeout, "it does not answer in time");
     }
     let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
     while let Some(inner) = cause {
-        if inner.is::<Refused>() {
-            return Sample::failed(Outcome::Dns, "its name resolves to an address that may not be reached");
+        if inner.is::<RefusedAddress>() {
+            return CheckSample::failed(
+                CheckOutcome::Dns,
+                "its name resolves to an address that may not be reached",
+            );
         }
         if inner.is::<rustls::Error>() {
-            return Sample::failed(
-                Outcome::Tls,
+            return CheckSample::failed(
+                CheckOutcome::Tls,
                 "its certificate cannot be trusted, or the handshake failed",
             );
         }
         if let Some(io) = inner.downcast_ref::<std::io::Error>() {
             if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-                return Sample::failed(
-                    Outcome::Tls,
+                return CheckSample::failed(
+                    CheckOutcome::Tls,
                     "its certificate cannot be trusted, or the handshake failed",
                 );
             }
             match io.kind() {
                 std::io::ErrorKind::ConnectionRefused => {
-                    return Sample::failed(Outcome::Refused, "nothing listens there");
+                    return CheckSample::failed(CheckOutcome::Refused, "nothing listens there");
                 }
                 std::io::ErrorKind::TimedOut => {
-                    return Sample::failed(Outcome::Timeout, "it does not answer in time");
+                    return CheckSample::failed(CheckOutcome::Timeout, "it does not answer in time");
                 }
                 _ => {}
             }
         }
         if inner.to_string() == "dns error" {
-            let refused = inner.source().is_some_and(|source| source.is::<Refused>());
+            let refused = inner.source().is_some_and(|source| source.is::<RefusedAddress>());
             let note = if refused {
                 "its name resolves to an address that may not be reached"
             } else {
                 "its name does not resolve"
             };
-            return Sample::failed(Outcome::Dns, note);
+            return CheckSample::failed(CheckOutcome::Dns, note);
         }
         cause = inner.source();
     }
     if error.is_connect() {
-        return Sample::failed(Outcome::Unreachable, "it cannot be reached");
+        return CheckSample::failed(CheckOutcome::Unreachable, "it cannot be reached");
     }
-    Sample::failed(Outcome::Protocol, "its answer is no HTTP, or broke off")
+    CheckSample::failed(CheckOutcome::Protocol, "its answer is no HTTP, or broke off")
 }
 
 fn number(headers: &header::HeaderMap, names: &[&str]) -> Option<f64> {

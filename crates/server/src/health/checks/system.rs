@@ -2,44 +2,46 @@
 //!
 //! `sysinfo` gives CPU and memory; the rest is read from /proc by hand, since a full refresh walks every process.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sysinfo::System;
 
-use super::{Measure, Outcome, Reach, Sample, count, wide};
-use crate::health::status::Limits;
+use super::sample::{CheckMeasure, CheckOutcome, CheckSample, count, wide};
+use crate::health::model::MetricLimits;
 
 /// CPU use needs two readings at least this far apart.
 const APART: Duration = Duration::from_millis(250);
 
 /// Kept between runs, so that CPU use covers the time between them.
-pub(in crate::health) struct Machine {
+pub(crate) struct MachineReadings {
     system: System,
     read_at: Instant,
 }
 
-pub(super) async fn check(reach: &Reach) -> Sample {
-    let machine = reach.machine.clone();
-    let folder = reach.store.path().parent().map(Path::to_owned).unwrap_or_default();
-    let looked = tokio::task::spawn_blocking(move || {
+pub(crate) async fn check_machine(
+    readings: Arc<Mutex<Option<MachineReadings>>>,
+    folder: PathBuf,
+) -> CheckSample {
+    let checked = tokio::task::spawn_blocking(move || {
         // Only this check uses it, and one of them runs at a time.
-        let mut kept = machine.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        look(&mut kept, &folder)
+        let mut kept = readings.lock().unwrap_or_else(PoisonError::into_inner);
+        read_machine(&mut kept, &folder)
     });
-    looked.await.unwrap_or_else(|_| Sample::failed(Outcome::Internal, "the check broke off"))
+    checked.await.unwrap_or_else(|_| CheckSample::failed(CheckOutcome::Internal, "the check broke off"))
 }
 
-fn look(kept: &mut Option<Machine>, folder: &Path) -> Sample {
+fn read_machine(kept: &mut Option<MachineReadings>, folder: &Path) -> CheckSample {
     let machine = match kept {
         Some(machine) => machine,
         None => {
             let Ok(mut system) = System::new() else {
-                return Sample::failed(Outcome::Internal, "this machine cannot be measured");
+                return CheckSample::failed(CheckOutcome::Internal, "this machine cannot be measured");
             };
             // The first reading covers the time since the machine started; it is thrown away.
             system.refresh_cpu_usage();
-            kept.insert(Machine { system, read_at: Instant::now() })
+            kept.insert(MachineReadings { system, read_at: Instant::now() })
         }
     };
     std::thread::sleep(APART.saturating_sub(machine.read_at.elapsed()));
@@ -47,46 +49,51 @@ fn look(kept: &mut Option<Machine>, folder: &Path) -> Sample {
     machine.system.refresh_memory();
     machine.read_at = Instant::now();
     let mut measures = Vec::new();
-    let mut add = |name, value: f64, unit, limits| measures.push(Measure { name, value, unit, limits });
-    add("cpu_usage", f64::from(machine.system.global_cpu_usage()), "%", Limits::above(70.0, 90.0));
+    let mut add = |name, value: f64, unit, limits| measures.push(CheckMeasure { name, value, unit, limits });
+    add("cpu_usage", f64::from(machine.system.global_cpu_usage()), "%", MetricLimits::above(70.0, 90.0));
     let (total, available) = (machine.system.total_memory(), machine.system.available_memory());
     if total > 0 {
         let used = 100.0 * wide(total.saturating_sub(available)) / wide(total);
-        add("memory_usage", used, "%", Limits::above(80.0, 95.0));
+        add("memory_usage", used, "%", MetricLimits::above(80.0, 95.0));
     }
     if let Some((used, limit)) = cgroup_memory() {
-        add("cgroup_memory_usage", 100.0 * wide(used) / wide(limit), "%", Limits::above(80.0, 95.0));
+        add("cgroup_memory_usage", 100.0 * wide(used) / wide(limit), "%", MetricLimits::above(80.0, 95.0));
     }
     if let Ok(disk) = rustix::fs::statvfs(folder) {
         let used = 100.0 * wide(disk.f_blocks.saturating_sub(disk.f_bavail)) / wide(disk.f_blocks.max(1));
-        add("disk_usage", used, "%", Limits::above(80.0, 95.0));
-        add("disk_free", wide(disk.f_bavail) * wide(disk.f_frsize) / 1e6, "MB", Limits::below(500.0, 100.0));
+        add("disk_usage", used, "%", MetricLimits::above(80.0, 95.0));
+        add(
+            "disk_free",
+            wide(disk.f_bavail) * wide(disk.f_frsize) / 1e6,
+            "MB",
+            MetricLimits::below(500.0, 100.0),
+        );
     }
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     if let Some(load) = first_number("/proc/loadavg", "") {
-        add("load_average", load, "tasks", Limits::above(0.7 * count(cores) + 1.0, 4.0 * count(cores)));
+        add("load_average", load, "tasks", MetricLimits::above(0.7 * count(cores) + 1.0, 4.0 * count(cores)));
     }
     if let Some(processes) = entries("/proc", |name| name.bytes().all(|byte| byte.is_ascii_digit())) {
-        add("process_count", count(processes), "processes", Limits::above(2_000.0, 10_000.0));
+        add("process_count", count(processes), "processes", MetricLimits::above(2_000.0, 10_000.0));
     }
     if let Some(connections) = connections() {
-        add("network_connections", connections, "connections", Limits::above(10_000.0, 50_000.0));
+        add("network_connections", connections, "connections", MetricLimits::above(10_000.0, 50_000.0));
     }
     if let Some(files) = entries("/proc/self/fd", |_| true) {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-        add("open_files", count(files), "files", Limits::NONE);
-        add("open_files_usage", 100.0 * count(files) / wide(limit), "%", Limits::above(80.0, 95.0));
+        add("open_files", count(files), "files", MetricLimits::NONE);
+        add("open_files_usage", 100.0 * count(files) / wide(limit), "%", MetricLimits::above(80.0, 95.0));
     }
     for (name, path, limits) in [
-        ("cpu_pressure", "/proc/pressure/cpu", Limits::above(60.0, 95.0)),
-        ("memory_pressure", "/proc/pressure/memory", Limits::above(20.0, 60.0)),
-        ("io_pressure", "/proc/pressure/io", Limits::above(60.0, 95.0)),
+        ("cpu_pressure", "/proc/pressure/cpu", MetricLimits::above(60.0, 95.0)),
+        ("memory_pressure", "/proc/pressure/memory", MetricLimits::above(20.0, 60.0)),
+        ("io_pressure", "/proc/pressure/io", MetricLimits::above(60.0, 95.0)),
     ] {
         if let Some(stalled) = first_number(path, "some avg10=") {
             add(name, stalled, "%", limits);
         }
     }
-    Sample::ok(measures)
+    CheckSample::ok(measures)
 }
 
 /// The first number after `mark` on the file's first line that begins with it.

@@ -15,15 +15,15 @@ fn wait(seconds: u64) -> BrokerError {
 }
 
 /// A session whose token was refused, in its first attempt to get another one.
-fn signing_in() -> Machine {
+fn signing_in() -> SessionMachine {
     let mut machine = healthy();
-    machine.counter_evidence(at(5.0), &invalid(1));
-    assert_eq!(machine.attempt(at(5.0), Step::Refresh, false), 1);
+    machine.check_failed(at(5.0), seconds(5.0), &invalid(1));
+    assert_eq!(machine.begin_attempt(at(5.0), SignInMethod::Refresh, false), 1);
     machine
 }
 
-fn restarted(machine: &Machine, now: f64) -> Machine {
-    Machine::new(Limits::new(false), &machine.saved(), at(now))
+fn restarted(machine: &SessionMachine, now: f64) -> SessionMachine {
+    SessionMachine::new(SessionLimits::new(false), &machine.saved(), at(now))
 }
 
 // The gate.
@@ -31,27 +31,28 @@ fn restarted(machine: &Machine, now: f64) -> Machine {
 #[test]
 fn the_gate_opens_at_the_very_moment_a_wait_ends() {
     let mut machine = healthy();
-    machine.counter_evidence(at(10.0), &wait(100));
-    machine.counter_evidence(at(11.0), &wait(1));
-    assert_eq!(machine.parked(at(109.0)), Some(seconds(1.0)), "a shorter wait shortens nothing");
+    machine.check_failed(at(10.0), seconds(10.0), &wait(100));
+    machine.check_failed(at(11.0), seconds(11.0), &wait(1));
+    assert_eq!(machine.parked_for(at(109.0)), Some(seconds(1.0)), "a shorter wait shortens nothing");
     gate(&machine, 109.9, false, false, GateReason::RateLimited);
-    assert_eq!(machine.parked(at(110.0)), None);
+    assert_eq!(machine.parked_for(at(110.0)), None);
     gate(&machine, 110.0, false, false, GateReason::SessionDegraded);
     gate(&machine, 110.0, true, true, GateReason::ReducingAllowed);
 }
 
 #[test]
 fn every_refusal_of_the_gate_says_how_long() {
-    let retry = |machine: &Machine, now: f64| machine.gate(at(now), false, false).retry_after;
+    let retry =
+        |machine: &SessionMachine, now: f64| evaluate_gate(machine, at(now), false, false).retry_after;
     let (machine, now) = halted_transient();
     assert_eq!(retry(&machine, now + 15.0), Some(seconds(45.0)), "until the breaker lets a check through");
     assert_eq!(retry(&signing_in(), 20.0), Some(seconds(15.0)), "until the next attempt");
     assert_eq!(retry(&signing_in(), 34.9), Some(seconds(1.0)), "a second at least");
     let mut degraded = healthy();
-    degraded.failed(at(17.0), seconds(10.0), &unreachable_broker());
+    degraded.check_failed(at(17.0), seconds(10.0), &unreachable_broker());
     assert_eq!(retry(&degraded, 18.0), Some(seconds(2.0)), "until the next check");
     let mut refused = healthy();
-    refused.failed(at(5.0), seconds(5.0), &BrokerError::LoginLocked);
+    refused.check_failed(at(5.0), seconds(5.0), &BrokerError::LoginLocked);
     assert_eq!(retry(&refused, 6.0), None, "no time heals it");
 }
 
@@ -72,28 +73,32 @@ fn evidence_has_the_monotonic_age_unless_the_wall_says_clearly_more() {
 fn a_keeper_without_work_is_not_a_stuck_one() {
     assert!(!healthy().is_unattended(at(620.1)), "the last moment in time");
     let mut refused = healthy();
-    refused.failed(at(5.0), seconds(5.0), &BrokerError::LoginLocked);
+    refused.check_failed(at(5.0), seconds(5.0), &BrokerError::LoginLocked);
     assert!(!refused.is_unattended(at(100_000.0)), "nothing is to be done until somebody acts");
     let mut parked = healthy();
-    parked.counter_evidence(at(5.0), &wait(3_600));
+    parked.check_failed(at(5.0), seconds(5.0), &wait(3_600));
     assert!(!parked.is_unattended(at(3_000.0)), "it waits because it was asked to");
-    parked.due(at(6.0));
+    parked.due_work(at(6.0));
     gate(&parked, 7.0, false, false, GateReason::RateLimited);
-    parked.due(at(3_605.0));
+    parked.due_work(at(3_605.0));
     assert!(!parked.is_unattended(at(3_606.0)), "its time begins when the wait is over");
 }
 
 #[test]
 fn orders_that_ask_in_one_moment_want_one_check() {
     let mut machine = healthy();
-    machine.gate_asked(at(10.2), true);
-    machine.gate_asked(at(10.2), true);
-    machine.gate_asked(at(10.2), false);
-    assert_eq!(machine.due(at(10.2)), Some(Work::Check(Context::PreTrade)));
-    assert_ne!(machine.due(at(10.2)), Some(Work::Check(Context::PreTrade)), "asked for once");
+    machine.record_gate_question(at(10.2), true);
+    machine.record_gate_question(at(10.2), true);
+    machine.record_gate_question(at(10.2), false);
+    assert_eq!(machine.due_work(at(10.2)), Some(SessionWork::Check(CheckKind::PreTrade)));
+    assert_ne!(machine.due_work(at(10.2)), Some(SessionWork::Check(CheckKind::PreTrade)), "asked for once");
     let mut fresh = healthy();
-    fresh.gate_asked(at(10.1), true);
-    assert_eq!(fresh.due(at(10.1)), Some(Work::Check(Context::Warm)), "fresh to the last moment");
+    fresh.record_gate_question(at(10.1), true);
+    assert_eq!(
+        fresh.due_work(at(10.1)),
+        Some(SessionWork::Check(CheckKind::Warm)),
+        "fresh to the last moment"
+    );
 }
 
 // When what is due.
@@ -101,128 +106,128 @@ fn orders_that_ask_in_one_moment_want_one_check() {
 #[test]
 fn a_check_is_retried_where_nobody_waits_for_it_and_named_as_the_log_queries_expect() {
     let contexts = [
-        (Context::Startup, true, "startup"),
-        (Context::Periodic, true, "periodic"),
-        (Context::Verify, true, "verify"),
-        (Context::Confirm, false, "confirm"),
-        (Context::HalfOpen, false, "half_open"),
-        (Context::PreTrade, false, "pre_trade"),
-        (Context::Warm, false, "pre_trade"),
-        (Context::Manual, false, "manual"),
+        (CheckKind::Startup, true, "startup"),
+        (CheckKind::Periodic, true, "periodic"),
+        (CheckKind::Verify, true, "verify"),
+        (CheckKind::Confirm, false, "confirm"),
+        (CheckKind::HalfOpen, false, "half_open"),
+        (CheckKind::PreTrade, false, "pre_trade"),
+        (CheckKind::Warm, false, "pre_trade"),
+        (CheckKind::Manual, false, "manual"),
     ];
-    for (context, is_full, name) in contexts {
-        assert_eq!((context.is_full(), context.as_str()), (is_full, name));
+    for (context, is_retried, name) in contexts {
+        assert_eq!((context.is_retried(), context.as_str()), (is_retried, name));
     }
 }
 
 #[test]
 fn the_keeper_sleeps_until_the_next_thing_and_no_longer() {
     let mut machine = healthy();
-    assert_eq!(machine.next_at(at(1.0)), seconds(300.1), "the periodic check");
+    assert_eq!(machine.next_wakeup(at(1.0)), seconds(300.1), "the periodic check");
     assert_eq!(machine.next_check_at(at(1.0)), Some(at(300.1).wall));
     let issued_at = at(0.0).wall;
     let expires_at = issued_at + TimeDelta::seconds(100);
-    machine.set_lifetime(at(0.0), Some(Lifetime { issued_at, expires_at }));
-    assert_eq!(machine.next_at(at(1.0)), seconds(80.0), "the renewal");
-    machine.gate_asked(at(5.0), false);
-    assert_eq!(machine.next_at(at(5.0)), seconds(7.6), "the check that keeps the evidence warm");
-    machine.failed(at(6.0), seconds(6.0), &unreachable_broker());
+    machine.set_token_lifetime(at(0.0), Some(TokenLifetime { issued_at, expires_at }));
+    assert_eq!(machine.next_wakeup(at(1.0)), seconds(80.0), "the renewal");
+    machine.record_gate_question(at(5.0), false);
+    assert_eq!(machine.next_wakeup(at(5.0)), seconds(7.6), "the check that keeps the evidence warm");
+    machine.check_failed(at(6.0), seconds(6.0), &unreachable_broker());
     assert_eq!(
-        machine.next_at(at(6.0)),
+        machine.next_wakeup(at(6.0)),
         seconds(16.0),
         "the confirming check, and nothing of a healthy session"
     );
-    machine.counter_evidence(at(7.0), &wait(50));
-    assert_eq!(machine.next_at(at(7.0)), seconds(57.0), "the end of the wait");
+    machine.check_failed(at(7.0), seconds(7.0), &wait(50));
+    assert_eq!(machine.next_wakeup(at(7.0)), seconds(57.0), "the end of the wait");
     assert_eq!(machine.next_check_at(at(7.0)), Some(at(57.0).wall));
 
     let mut machine = signing_in();
-    assert_eq!(machine.next_at(at(5.0)), seconds(35.0), "the next attempt, should this one never end");
-    assert_eq!(machine.due(at(35.0)), Some(Work::Reauth));
-    machine.challenged(at(40.0), "approve_device", Step::Refresh);
-    machine.polled(at(40.0), "approve_device", false);
-    assert_eq!(machine.next_at(at(40.0)), seconds(48.0), "the next look");
-    machine.polled(at(155.0), "enter_code", false);
+    assert_eq!(machine.next_wakeup(at(5.0)), seconds(35.0), "the next attempt, should this one never end");
+    assert_eq!(machine.due_work(at(35.0)), Some(SessionWork::SignIn));
+    machine.challenge_opened(at(40.0), "approve_device", SignInMethod::Refresh);
+    machine.challenge_pending(at(40.0), "approve_device", false);
+    assert_eq!(machine.next_wakeup(at(40.0)), seconds(48.0), "the next look");
+    machine.challenge_pending(at(155.0), "enter_code", false);
     assert_eq!(machine.awaiting.unwrap().needs, "enter_code");
-    assert_eq!(machine.next_at(at(155.0)), seconds(160.0), "the deadline");
+    assert_eq!(machine.next_wakeup(at(155.0)), seconds(160.0), "the deadline");
 
     let mut machine = healthy();
-    machine.failed(at(5.0), seconds(5.0), &BrokerError::LoginLocked);
-    assert_eq!(machine.next_at(at(6.0)), seconds(900.0), "the snapshot alone");
+    machine.check_failed(at(5.0), seconds(5.0), &BrokerError::LoginLocked);
+    assert_eq!(machine.next_wakeup(at(6.0)), seconds(900.0), "the snapshot alone");
     assert_eq!(machine.next_check_at(at(6.0)), None);
 }
 
 #[test]
 fn evidence_is_kept_warm_for_a_minute_and_never_against_the_quota() {
     let mut machine = healthy();
-    machine.gate_asked(at(5.0), false);
-    assert_eq!(machine.clone().due(at(64.999)), Some(Work::Check(Context::Warm)));
-    assert_eq!(machine.due(at(65.0)), None, "nobody has asked for a minute");
+    machine.record_gate_question(at(5.0), false);
+    assert_eq!(machine.clone().due_work(at(64.999)), Some(SessionWork::Check(CheckKind::Warm)));
+    assert_eq!(machine.due_work(at(65.0)), None, "nobody has asked for a minute");
     let mut machine = healthy();
-    let used_up = Found { quota_wait: Some(seconds(15.0)), ..found(1) };
-    machine.passed(at(1.0), seconds(1.0), &used_up);
-    machine.gate_asked(at(5.0), false);
-    assert_eq!(machine.due(at(15.9)), None, "the quota is used up");
-    assert_eq!(machine.due(at(16.0)), Some(Work::Check(Context::Warm)));
+    let used_up = ProbeReply { quota_wait: Some(seconds(15.0)), ..found(1) };
+    machine.check_passed(at(1.0), seconds(1.0), &used_up);
+    machine.record_gate_question(at(5.0), false);
+    assert_eq!(machine.due_work(at(15.9)), None, "the quota is used up");
+    assert_eq!(machine.due_work(at(16.0)), Some(SessionWork::Check(CheckKind::Warm)));
 }
 
 #[test]
 fn a_permit_that_nobody_used_ends_and_leaves_an_operators_halt_its_rhythm() {
     let (mut machine, now) = halted_transient();
-    assert_eq!(machine.due(at(now + 60.0)), Some(Work::Check(Context::HalfOpen)));
-    assert_eq!(machine.due(at(now + 90.0)), None, "taken back");
-    assert_eq!(machine.next_at(at(now + 90.0)), seconds(now + 210.0), "and the wait has doubled");
+    assert_eq!(machine.due_work(at(now + 60.0)), Some(SessionWork::Check(CheckKind::HalfOpen)));
+    assert_eq!(machine.due_work(at(now + 90.0)), None, "taken back");
+    assert_eq!(machine.next_wakeup(at(now + 90.0)), seconds(now + 210.0), "and the wait has doubled");
 
     let mut machine = healthy();
     machine.operator_halt(at(5.0), "maintenance");
     assert!(machine.operator_reset(at(6.0)));
-    assert_eq!(machine.due(at(36.0)), None);
+    assert_eq!(machine.due_work(at(36.0)), None);
     assert!(!machine.breaker.is_half_open());
-    assert_eq!(machine.next_at(at(36.0)), seconds(305.0));
-    assert_eq!(machine.due(at(305.0)), Some(Work::Check(Context::Confirm)));
+    assert_eq!(machine.next_wakeup(at(36.0)), seconds(305.0));
+    assert_eq!(machine.due_work(at(305.0)), Some(SessionWork::Check(CheckKind::Confirm)));
 }
 
 #[test]
 fn only_a_wall_that_moves_by_more_than_a_minute_is_a_jump() {
     let mut machine = healthy();
     let moved = |mono: f64, wall: f64| Now { mono: at(mono).mono, wall: at(wall).wall };
-    assert_eq!(machine.tick(at(3_600.0)), None, "an hour is an hour");
-    assert_eq!(machine.tick(moved(3_700.0, 3_760.0)), None, "sixty seconds");
-    assert_eq!(machine.tick(moved(3_700.0, 3_821.0)), Some(TimeDelta::seconds(61)));
-    assert_eq!(machine.tick(moved(3_700.0, 3_760.0)), Some(TimeDelta::seconds(-61)), "and back");
+    assert_eq!(machine.detect_clock_jump(at(3_600.0)), None, "an hour is an hour");
+    assert_eq!(machine.detect_clock_jump(moved(3_700.0, 3_760.0)), None, "sixty seconds");
+    assert_eq!(machine.detect_clock_jump(moved(3_700.0, 3_821.0)), Some(TimeDelta::seconds(61)));
+    assert_eq!(machine.detect_clock_jump(moved(3_700.0, 3_760.0)), Some(TimeDelta::seconds(-61)), "and back");
     let mut refused = healthy();
-    refused.failed(at(5.0), seconds(5.0), &BrokerError::LoginLocked);
-    assert!(refused.tick(moved(10.0, 3_600.0)).is_some());
-    assert_eq!(refused.due(at(10.0)), None, "a jump wakes no session that must rest");
+    refused.check_failed(at(5.0), seconds(5.0), &BrokerError::LoginLocked);
+    assert!(refused.detect_clock_jump(moved(10.0, 3_600.0)).is_some());
+    assert_eq!(refused.due_work(at(10.0)), None, "a jump wakes no session that must rest");
 }
 
 #[test]
 fn the_periodic_check_moves_by_a_tenth_at_most_and_a_confirming_one_not_at_all() {
     for (part, expected) in [(0.1, 330.1), (0.05, 315.1), (-0.1, 270.1), (0.9, 330.1), (-0.9, 270.1)] {
         let mut machine = healthy();
-        machine.jitter(at(0.1), part);
-        let next = machine.next_at(at(0.1)).as_secs_f64();
+        machine.apply_jitter(at(0.1), part);
+        let next = machine.next_wakeup(at(0.1)).as_secs_f64();
         assert!((next - expected).abs() < 1e-6, "{part}: {next}");
     }
     let mut machine = healthy();
-    machine.failed(at(17.0), seconds(10.0), &unreachable_broker());
-    machine.jitter(at(17.0), 0.1);
-    assert_eq!(machine.next_at(at(17.0)), seconds(20.0));
+    machine.check_failed(at(17.0), seconds(10.0), &unreachable_broker());
+    machine.apply_jitter(at(17.0), 0.1);
+    assert_eq!(machine.next_wakeup(at(17.0)), seconds(20.0));
 }
 
 #[test]
 fn a_live_halt_is_checked_ever_more_seldom_until_a_check_passes() {
-    let mut machine = Machine::new(Limits::new(true), &Saved::default(), at(0.0));
-    machine.signed_in(1);
-    let mut now = run_failing(&mut machine, 0.0, Machine::is_halted);
+    let mut machine = SessionMachine::new(SessionLimits::new(true), &SavedSession::default(), at(0.0));
+    machine.token_received(1);
+    let mut now = run_failing(&mut machine, 0.0, SessionMachine::is_halted);
     for wait in [60.0, 120.0, 240.0, 480.0, 600.0, 600.0] {
         let next = machine.next_check_at(at(now)).unwrap();
         assert_eq!(next, at(now + wait).wall);
         now += wait;
-        while machine.due(at(now)) == Some(Work::Snapshot) {}
-        machine.failed(at(now), seconds(now), &unreachable_broker());
+        while machine.due_work(at(now)) == Some(SessionWork::Snapshot) {}
+        machine.check_failed(at(now), seconds(now), &unreachable_broker());
     }
-    machine.passed(at(now), seconds(now), &found(1));
+    machine.check_passed(at(now), seconds(now), &found(1));
     assert_eq!(machine.next_check_at(at(now)), Some(at(now + 60.0).wall));
 }
 
@@ -233,13 +238,13 @@ fn a_check_counts_once_whatever_comes_of_it() {
     let failures = [unreachable_broker(), invalid(1), BrokerError::RefreshSpent];
     for error in failures {
         let mut machine = healthy();
-        machine.failed(at(5.25), seconds(5.0), &error);
+        machine.check_failed(at(5.25), seconds(5.0), &error);
         assert_eq!((machine.checks, machine.failures), (2, 1), "{error:?}");
         assert_eq!(machine.last_latency, Some(seconds(0.25)));
     }
     for error in [BrokerError::Forbidden, wait(5)] {
         let mut machine = healthy();
-        machine.failed(at(5.25), seconds(5.0), &error);
+        machine.check_failed(at(5.25), seconds(5.0), &error);
         assert_eq!((machine.checks, machine.failures), (2, 0), "{error:?}");
     }
 }
@@ -247,73 +252,47 @@ fn a_check_counts_once_whatever_comes_of_it() {
 #[test]
 fn since_is_when_the_state_began_not_when_it_was_last_seen() {
     let mut machine = healthy();
-    machine.failed(at(17.0), seconds(10.0), &unreachable_broker());
-    machine.failed(at(30.0), seconds(20.0), &unreachable_broker());
+    machine.check_failed(at(17.0), seconds(10.0), &unreachable_broker());
+    machine.check_failed(at(30.0), seconds(20.0), &unreachable_broker());
     assert_eq!(machine.since, at(17.0).wall);
 }
 
 #[test]
 fn a_check_with_the_old_token_ends_no_sign_in() {
     let mut machine = signing_in();
-    machine.signed_in(2);
-    machine.passed(at(5.2), seconds(5.0), &found(1));
+    machine.token_received(2);
+    machine.check_passed(at(5.2), seconds(5.0), &found(1));
     assert_eq!((machine.phase, machine.generation), (SessionPhase::Reauthenticating, 2));
-    machine.passed(at(5.3), seconds(5.2), &found(2));
+    machine.check_passed(at(5.3), seconds(5.2), &found(2));
     assert_eq!(machine.phase, SessionPhase::Healthy);
 }
 
 #[test]
-fn an_ordinary_call_that_worked_mends_a_degraded_session_and_no_halt() {
-    let mut machine = healthy();
-    machine.failed(at(17.0), seconds(10.0), &unreachable_broker());
-    machine.evidence(at(18.0), 0);
-    assert_eq!(machine.phase, SessionPhase::Degraded, "an answer to an older token");
-    machine.evidence(at(18.0), 1);
-    assert_eq!((machine.phase, machine.failures), (SessionPhase::Healthy, 0));
-    assert_eq!(machine.next_at(at(18.0)), seconds(318.0));
-    machine.evidence(at(20.0), 1);
-    assert_eq!(machine.next_at(at(20.0)), seconds(318.0), "evidence replaces no periodic check");
-    gate(&machine, 30.0, false, true, GateReason::Ok);
-    let (mut halted, now) = halted_transient();
-    halted.evidence(at(now + 1.0), 1);
-    assert_eq!((halted.phase, halted.last_ok), (SessionPhase::HaltedTransient, None));
-}
-
-#[test]
-fn an_ordinary_call_that_failed_brings_a_check_and_no_verdict() {
-    let mut machine = healthy();
-    machine.counter_evidence(at(5.0), &unreachable_broker());
-    assert_eq!(machine.phase, SessionPhase::Healthy);
-    assert_eq!(machine.due(at(5.0)), Some(Work::Check(Context::Periodic)));
-    machine.failed(at(17.0), seconds(10.0), &unreachable_broker());
-    machine.counter_evidence(at(18.0), &unreachable_broker());
-    assert_eq!(machine.next_at(at(18.0)), seconds(20.0), "a degraded session is checked often enough");
-    machine.counter_evidence(at(18.0), &BrokerError::Refused { code: "1".to_owned() });
-    assert_eq!(machine.phase, SessionPhase::Degraded, "a refused order says nothing about the session");
-    machine.counter_evidence(at(18.0), &BrokerError::CredentialsRejected { hint: "x" });
-    assert_eq!(machine.phase, SessionPhase::HaltedCredential);
-    machine.counter_evidence(at(19.0), &invalid(1));
-    assert_eq!(machine.phase, SessionPhase::HaltedCredential, "and no late answer leads out of it");
+fn a_token_refused_before_the_first_success_is_renewed_and_one_refused_in_a_firm_halt_is_not() {
     let mut starting = super::machine();
-    starting.counter_evidence(at(0.1), &invalid(1));
+    starting.check_failed(at(0.1), seconds(0.0), &invalid(1));
     assert_eq!(starting.phase, SessionPhase::Reauthenticating);
+    let mut halted = healthy();
+    halted.check_failed(at(18.0), seconds(18.0), &BrokerError::CredentialsRejected { hint: "x" });
+    halted.check_failed(at(19.0), seconds(19.0), &invalid(1));
+    assert_eq!(halted.phase, SessionPhase::HaltedCredential);
 }
 
 #[test]
 fn a_token_refused_in_a_halt_is_renewed_where_a_check_may_end_the_halt() {
     let (mut machine, now) = halted_transient();
-    machine.failed(at(now + 60.0), seconds(now + 60.0), &invalid(1));
+    machine.check_failed(at(now + 60.0), seconds(now + 60.0), &invalid(1));
     assert_eq!(machine.phase, SessionPhase::Reauthenticating);
-    machine.attempt(at(now + 60.0), Step::Refresh, false);
-    machine.signed_in(2);
-    machine.verified(at(now + 61.0), seconds(now + 60.5), &found(2), false);
+    machine.begin_attempt(at(now + 60.0), SignInMethod::Refresh, false);
+    machine.token_received(2);
+    machine.token_verified(at(now + 61.0), seconds(now + 60.5), &found(2), false);
     assert_eq!(machine.phase, SessionPhase::HaltedTransient, "a new token closes no breaker");
     assert!(machine.next_check_at(at(now + 61.0)).is_some(), "and the checks go on");
 
     let mut machine = healthy();
     machine.operator_halt(at(5.0), "maintenance");
     assert!(machine.operator_reset(at(6.0)));
-    machine.failed(at(7.0), seconds(6.0), &invalid(1));
+    machine.check_failed(at(7.0), seconds(6.0), &invalid(1));
     assert_eq!(machine.phase, SessionPhase::HaltedOperator);
     assert!(!machine.breaker.is_half_open(), "the check of the reset has decided");
 }
@@ -326,7 +305,7 @@ fn a_reset_of_a_closed_breaker_is_refused_and_one_that_never_came_counts_nothing
     assert_eq!(machine.breaker.failure_count(), 0);
     machine.operator_halt(at(5.0), "maintenance");
     assert!(machine.operator_reset(at(6.0)));
-    machine.failed(at(7.0), seconds(6.0), &wait(30));
+    machine.check_failed(at(7.0), seconds(6.0), &wait(30));
     assert!(machine.breaker.is_half_open(), "a broker that asks for patience decides nothing");
     machine.reset_failed(at(7.0), "BRK_008");
     assert!(!machine.breaker.is_half_open(), "so the reset does, and takes its permit back");
@@ -335,23 +314,23 @@ fn a_reset_of_a_closed_breaker_is_refused_and_one_that_never_came_counts_nothing
 #[test]
 fn a_halt_goes_on_with_its_checks_after_a_restart() {
     let mut transient = restarted(&halted_transient().0, 1_000.0);
-    assert_eq!(transient.next_at(at(1_000.0)), seconds(1_060.0));
-    assert_eq!(transient.due(at(1_060.0)), Some(Work::Check(Context::HalfOpen)));
+    assert_eq!(transient.next_wakeup(at(1_000.0)), seconds(1_060.0));
+    assert_eq!(transient.due_work(at(1_060.0)), Some(SessionWork::Check(CheckKind::HalfOpen)));
     let mut operator = healthy();
     operator.operator_halt(at(5.0), "maintenance");
-    assert_eq!(restarted(&operator, 1_000.0).next_at(at(1_000.0)), seconds(1_300.0));
+    assert_eq!(restarted(&operator, 1_000.0).next_wakeup(at(1_000.0)), seconds(1_300.0));
     let mut refused = healthy();
-    refused.failed(at(5.0), seconds(5.0), &BrokerError::LoginLocked);
+    refused.check_failed(at(5.0), seconds(5.0), &BrokerError::LoginLocked);
     assert_eq!(restarted(&refused, 1_000.0).next_check_at(at(1_000.0)), None);
 }
 
 #[test]
 fn a_failed_look_at_refused_credentials_stays_about_the_credentials() {
-    let used_up = breaker::Saved { resumes: vec![at(0.0).wall; 3], ..breaker::Saved::default() };
-    let saved = Saved { breaker: used_up, ..Saved::default() };
-    let mut machine = Machine::new(Limits::new(false), &saved, at(0.0));
-    machine.failed(at(1.0), seconds(1.0), &BrokerError::LoginLocked);
-    machine.failed(at(2.0), seconds(2.0), &unreachable_broker());
+    let used_up = SavedBreaker { resumes: vec![at(0.0).wall; 3], ..SavedBreaker::default() };
+    let saved = SavedSession { breaker: used_up, ..SavedSession::default() };
+    let mut machine = SessionMachine::new(SessionLimits::new(false), &saved, at(0.0));
+    machine.check_failed(at(1.0), seconds(1.0), &BrokerError::LoginLocked);
+    machine.check_failed(at(2.0), seconds(2.0), &unreachable_broker());
     assert_eq!(machine.phase, SessionPhase::HaltedCredential);
 }
 
@@ -361,104 +340,108 @@ fn a_failed_look_at_refused_credentials_stays_about_the_credentials() {
 fn a_human_gets_twelve_attempts_a_day_and_the_bot_six() {
     let mut machine = healthy();
     for n in 0..12 {
-        assert_eq!(machine.next_step(at(f64::from(n)), true, |_| true), Ok(Step::Refresh), "attempt {n}");
-        machine.attempt(at(f64::from(n)), Step::Refresh, true);
+        assert_eq!(
+            machine.next_sign_in_method(at(f64::from(n)), true, |_| true),
+            Ok(SignInMethod::Refresh),
+            "attempt {n}"
+        );
+        machine.begin_attempt(at(f64::from(n)), SignInMethod::Refresh, true);
     }
-    let refusal = machine.next_step(at(12.0), true, |_| true).unwrap_err();
+    let refusal = machine.next_sign_in_method(at(12.0), true, |_| true).unwrap_err();
     assert_eq!(refusal.code, "BRK_002");
     assert!(refusal.text.contains("12 sign-in attempts"), "{}", refusal.text);
-    assert_eq!(machine.budget_left(at(12.0)), 0);
+    assert_eq!(machine.sign_ins_left(at(12.0)), 0);
 }
 
 #[test]
 fn an_attempt_of_exactly_a_day_ago_is_forgotten() {
     let mut machine = healthy();
     for _ in 0..6 {
-        machine.attempt(at(0.0), Step::Refresh, false);
+        machine.begin_attempt(at(0.0), SignInMethod::Refresh, false);
     }
-    machine.operator_signs_in();
-    assert_eq!((machine.budget_left(at(86_399.9)), machine.budget_left(at(86_400.0))), (0, 6));
-    assert!(machine.clone().next_step(at(86_399.9), false, |_| true).is_err());
-    assert_eq!(machine.next_step(at(86_400.0), false, |_| true), Ok(Step::Refresh));
+    machine.operator_sign_in();
+    assert_eq!((machine.sign_ins_left(at(86_399.9)), machine.sign_ins_left(at(86_400.0))), (0, 6));
+    assert!(machine.clone().next_sign_in_method(at(86_399.9), false, |_| true).is_err());
+    assert_eq!(machine.next_sign_in_method(at(86_400.0), false, |_| true), Ok(SignInMethod::Refresh));
 }
 
 #[test]
 fn three_attempts_in_a_row_are_enough_for_the_bot_and_not_for_a_human() {
     let mut machine = signing_in();
     for _ in 0..2 {
-        assert!(machine.next_step(at(6.0), false, |_| true).is_ok());
-        machine.attempt(at(6.0), Step::Refresh, false);
+        assert!(machine.next_sign_in_method(at(6.0), false, |_| true).is_ok());
+        machine.begin_attempt(at(6.0), SignInMethod::Refresh, false);
     }
-    assert_eq!(machine.next_step(at(7.0), false, |_| true).unwrap_err().code, "BRK_001");
-    assert!(machine.next_step(at(7.0), true, |_| true).is_ok());
-    machine.give_up(at(7.0), reason_of(Code::BrokerSessionInvalid, "three failed"));
+    assert_eq!(machine.next_sign_in_method(at(7.0), false, |_| true).unwrap_err().code, "BRK_001");
+    assert!(machine.next_sign_in_method(at(7.0), true, |_| true).is_ok());
+    machine.halt_credential(at(7.0), SessionReason::new(Code::BrokerSessionInvalid, "three failed"));
     assert_eq!(machine.phase, SessionPhase::HaltedCredential);
 }
 
 #[test]
 fn passwords_keep_five_minutes_between_them_and_three_a_day() {
-    let by_password = |step| step == Step::Password;
+    let by_password = |method| method == SignInMethod::Password;
     let mut machine = healthy();
     for n in 0..3 {
         let now = f64::from(n) * 300.0;
-        assert_eq!(machine.next_step(at(now), true, by_password), Ok(Step::Password));
-        machine.attempt(at(now), Step::Password, true);
-        assert!(machine.next_step(at(now + 299.9), true, by_password).is_err());
+        assert_eq!(machine.next_sign_in_method(at(now), true, by_password), Ok(SignInMethod::Password));
+        machine.begin_attempt(at(now), SignInMethod::Password, true);
+        assert!(machine.next_sign_in_method(at(now + 299.9), true, by_password).is_err());
     }
-    assert!(machine.next_step(at(900.0), true, by_password).is_err(), "a fourth one");
-    assert!(machine.clone().next_step(at(86_399.9), true, by_password).is_err());
-    assert_eq!(machine.next_step(at(86_400.0), true, by_password), Ok(Step::Password));
-    assert!(machine.next_step(at(86_400.0), true, |_| false).is_err(), "no way in");
+    assert!(machine.next_sign_in_method(at(900.0), true, by_password).is_err(), "a fourth one");
+    assert!(machine.clone().next_sign_in_method(at(86_399.9), true, by_password).is_err());
+    assert_eq!(machine.next_sign_in_method(at(86_400.0), true, by_password), Ok(SignInMethod::Password));
+    assert!(machine.next_sign_in_method(at(86_400.0), true, |_| false).is_err(), "no way in");
 }
 
 #[test]
 fn only_an_operators_attempt_leaves_a_halt() {
     let (mut machine, now) = halted_transient();
-    machine.attempt(at(now), Step::Refresh, false);
+    machine.begin_attempt(at(now), SignInMethod::Refresh, false);
     assert_eq!(machine.phase, SessionPhase::HaltedTransient);
-    machine.attempt(at(now), Step::Refresh, true);
+    machine.begin_attempt(at(now), SignInMethod::Refresh, true);
     assert_eq!(machine.phase, SessionPhase::Reauthenticating);
     let mut machine = healthy();
-    machine.attempt(at(1.0), Step::Refresh, false);
+    machine.begin_attempt(at(1.0), SignInMethod::Refresh, false);
     assert_eq!(machine.phase, SessionPhase::Reauthenticating);
 }
 
 #[test]
 fn a_spent_refresh_goes_on_at_once_and_a_refused_password_ends_it() {
     let mut machine = signing_in();
-    assert!(machine.attempt_failed(at(5.5), &BrokerError::RefreshSpent, Step::Refresh));
+    assert!(machine.attempt_failed(at(5.5), &BrokerError::RefreshSpent, SignInMethod::Refresh));
     assert_eq!(machine.phase, SessionPhase::Reauthenticating);
-    assert_eq!(machine.due(at(5.5)), Some(Work::Reauth));
-    assert!(!machine.attempt_failed(at(6.0), &BrokerError::RefreshSpent, Step::Password));
+    assert_eq!(machine.due_work(at(5.5)), Some(SessionWork::SignIn));
+    assert!(!machine.attempt_failed(at(6.0), &BrokerError::RefreshSpent, SignInMethod::Password));
     assert_eq!(machine.phase, SessionPhase::HaltedCredential);
     let mut machine = signing_in();
-    machine.attempt_failed(at(6.0), &unreachable_broker(), Step::Refresh);
-    assert_eq!(machine.next_at(at(6.0)), seconds(36.0), "half a minute after the failure");
+    machine.attempt_failed(at(6.0), &unreachable_broker(), SignInMethod::Refresh);
+    assert_eq!(machine.next_wakeup(at(6.0)), seconds(36.0), "half a minute after the failure");
 }
 
 #[test]
 fn an_approval_is_followed_by_one_request_and_the_next_keeps_its_distance() {
     let mut machine = signing_in();
-    machine.challenged(at(5.0), "approve_device", Step::Password);
+    machine.challenge_opened(at(5.0), "approve_device", SignInMethod::Password);
     assert_eq!(machine.awaiting.map(|awaiting| awaiting.deadline), Some(seconds(125.0)));
-    machine.approved(at(20.0));
+    machine.challenge_approved(at(20.0));
     assert_eq!(machine.awaiting, None);
-    assert_eq!(machine.due(at(29.9)), None);
-    assert_eq!(machine.due(at(30.0)), Some(Work::Reauth));
+    assert_eq!(machine.due_work(at(29.9)), None);
+    assert_eq!(machine.due_work(at(30.0)), Some(SessionWork::SignIn));
 }
 
 #[test]
 fn an_operators_sign_in_ends_a_transient_halt_as_well() {
     let (mut machine, now) = halted_transient();
-    machine.operator_signs_in();
-    machine.attempt(at(now + 1.0), Step::Refresh, true);
-    machine.signed_in(2);
-    machine.verified(at(now + 2.0), seconds(now + 1.0), &found(2), true);
-    assert_eq!((machine.phase, machine.signed_in), (SessionPhase::Healthy, 1));
+    machine.operator_sign_in();
+    machine.begin_attempt(at(now + 1.0), SignInMethod::Refresh, true);
+    machine.token_received(2);
+    machine.token_verified(at(now + 2.0), seconds(now + 1.0), &found(2), true);
+    assert_eq!((machine.phase, machine.sign_ins), (SessionPhase::Healthy, 1));
     let mut machine = healthy();
-    machine.attempt(at(1.0), Step::Refresh, true);
-    machine.signed_in(2);
-    machine.verified(at(2.0), seconds(1.0), &found(2), true);
+    machine.begin_attempt(at(1.0), SignInMethod::Refresh, true);
+    machine.token_received(2);
+    machine.token_verified(at(2.0), seconds(1.0), &found(2), true);
     assert_eq!(machine.phase, SessionPhase::Healthy, "with nothing to close");
 }
 
@@ -466,20 +449,20 @@ fn an_operators_sign_in_ends_a_transient_halt_as_well() {
 fn a_new_token_that_cannot_be_checked_closes_no_breaker() {
     for error in [wait(30), BrokerError::Forbidden, unreachable_broker()] {
         let (mut machine, now) = halted_transient();
-        machine.failed(at(now + 60.0), seconds(now + 60.0), &invalid(1));
-        machine.attempt(at(now + 60.0), Step::Refresh, false);
-        machine.signed_in(2);
-        machine.unverified(at(now + 61.0), seconds(now + 60.5), &error);
+        machine.check_failed(at(now + 60.0), seconds(now + 60.0), &invalid(1));
+        machine.begin_attempt(at(now + 60.0), SignInMethod::Refresh, false);
+        machine.token_received(2);
+        machine.token_unverified(at(now + 61.0), seconds(now + 60.5), &error);
         assert_eq!(machine.phase, SessionPhase::HaltedTransient, "{error:?}");
     }
     let mut machine = signing_in();
-    machine.signed_in(2);
-    machine.unverified(at(5.5), seconds(5.2), &BrokerError::Forbidden);
+    machine.token_received(2);
+    machine.token_unverified(at(5.5), seconds(5.2), &BrokerError::Forbidden);
     assert_eq!(machine.phase, SessionPhase::Healthy, "a restricted account is a session all the same");
     let mut machine = signing_in();
-    machine.signed_in(2);
-    machine.unverified(at(5.5), seconds(5.2), &invalid(2));
-    assert_eq!((machine.checks, machine.failures), (2, 1));
+    machine.token_received(2);
+    machine.token_unverified(at(5.5), seconds(5.2), &invalid(2));
+    assert_eq!((machine.checks, machine.failures), (3, 2));
 }
 
 #[test]
@@ -488,29 +471,29 @@ fn a_renewal_is_tried_three_times_and_a_store_that_fails_halts() {
         let mut machine = healthy();
         let issued_at = at(0.0).wall;
         let expires_at = issued_at + TimeDelta::seconds(1_000);
-        machine.set_lifetime(at(0.0), Some(Lifetime { issued_at, expires_at }));
-        machine.passed(at(799.0), seconds(799.0), &found(1));
-        assert_eq!(machine.due(at(800.0)), Some(Work::Renew));
+        machine.set_token_lifetime(at(0.0), Some(TokenLifetime { issued_at, expires_at }));
+        machine.check_passed(at(799.0), seconds(799.0), &found(1));
+        assert_eq!(machine.due_work(at(800.0)), Some(SessionWork::Renew));
         machine
     };
     let mut machine = renewing();
     machine.renew_failed(at(800.0), &unreachable_broker());
-    assert_eq!(machine.next_at(at(800.0)), seconds(830.0));
+    assert_eq!(machine.next_wakeup(at(800.0)), seconds(830.0));
     machine.renew_failed(at(830.0), &unreachable_broker());
-    assert_eq!(machine.renew_at, Some(seconds(950.0)));
+    assert_eq!(machine.renewal.due_at, Some(seconds(950.0)));
     machine.renew_failed(at(950.0), &unreachable_broker());
-    assert_eq!(machine.renew_at, None);
-    machine.set_lifetime(at(960.0), None);
-    assert_eq!((machine.renew_at, machine.token_end), (None, None));
+    assert_eq!(machine.renewal.due_at, None);
+    machine.set_token_lifetime(at(960.0), None);
+    assert_eq!((machine.renewal.due_at, machine.renewal.token_end), (None, None));
 
     let mut machine = renewing();
     machine.renew_failed(at(800.0), &BrokerError::TokenStore);
     assert_eq!(machine.phase, SessionPhase::HaltedCredential);
     let mut machine = renewing();
     machine.renew_failed(at(800.0), &wait(40));
-    assert_eq!(machine.parked(at(800.0)), Some(seconds(40.0)));
+    assert_eq!(machine.parked_for(at(800.0)), Some(seconds(40.0)));
     let mut machine = renewing();
     machine.renew_failed(at(800.0), &BrokerError::Protocol { what: "x" });
-    assert_eq!((machine.renew_at, machine.phase), (None, SessionPhase::Healthy), "it still holds");
-    assert!(machine.next_step(at(801.0), false, |step| step == Step::Refresh).is_ok());
+    assert_eq!((machine.renewal.due_at, machine.phase), (None, SessionPhase::Healthy), "it still holds");
+    assert!(machine.next_sign_in_method(at(801.0), false, |method| method == SignInMethod::Refresh).is_ok());
 }

@@ -1,0 +1,404 @@
+//! The account that the ledger adds up to: cash, positions, orders, trades, pauses, the breaker, answered commands.
+//!
+//! [`AccountBook::apply`] is the only way in, and its argument is a ledger line that is already on disk, so the account of a
+//! restarted bot equals the account of the one that was killed. Nothing here decides, reads a clock or touches a file.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::America::New_York;
+use rust_decimal::Decimal;
+
+use super::command_answers::CommandAnswers;
+use super::ledger::{LedgerEntry, LedgerLine, OrderFill, OrderPurpose, PlacedOrder};
+use super::track_record::TrackRecord;
+use botops_contract::{Order, OrderStatus, Side, Trade, TradeOutcome};
+
+/// Finished orders kept for the state.
+const RECENT_ORDERS: usize = 50;
+
+/// The last known price of each symbol.
+pub(crate) type SymbolPrices = BTreeMap<String, Decimal>;
+
+/// The account as the sum of its ledger.
+#[derive(Debug, Default)]
+pub(crate) struct AccountBook {
+    /// Whether the account was ever opened.
+    pub opened: bool,
+    pub cash: Decimal,
+    pub positions: BTreeMap<String, OpenPosition>,
+    /// Resting orders by id; ids grow with time.
+    pub working: BTreeMap<String, WorkingOrder>,
+    /// Finished orders, newest first.
+    pub finished: VecDeque<Order>,
+    pub trades: Vec<Arc<Trade>>,
+    pub track: TrackRecord,
+    /// Why and since when no positions are opened.
+    pub paused: Option<(String, DateTime<Utc>)>,
+    pub breaker: RiskBreaker,
+    /// The trading day and the equity it began with.
+    pub day: Option<(NaiveDate, Decimal)>,
+    /// Highest equity since the start or the last reset.
+    pub peak: Decimal,
+    /// The last price of each symbol of which a fill is known.
+    pub last_prices: HashMap<String, Decimal>,
+    /// The market's time of the last order or fill.
+    pub last_market_at: Option<DateTime<Utc>>,
+    pub last_fill_at: Option<DateTime<Utc>>,
+    /// Entries placed on the trading day.
+    pub entries: Option<(NaiveDate, u32)>,
+    /// How often the process started on this account.
+    pub starts: u64,
+    client_ids: HashSet<String>,
+    pub answers: CommandAnswers,
+}
+
+/// The breaker that risk limits open.
+#[derive(Debug, Default)]
+pub(crate) struct RiskBreaker {
+    /// What opened it and why, while it is open.
+    pub open: Option<(String, String)>,
+    /// When it last opened or closed.
+    pub since: DateTime<Utc>,
+    /// The day and its profit at the last reset: only what is lost beyond it counts.
+    pub reset_at: Option<(NaiveDate, Decimal)>,
+}
+
+/// An open position with what its trade will need.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenPosition {
+    pub symbol: String,
+    pub quantity: Decimal,
+    pub stop_price: Option<Decimal>,
+    pub target_price: Option<Decimal>,
+    pub opened_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    /// How often a profit-taking order was placed for it.
+    pub targets_placed: u32,
+    bought: Decimal,
+    paid: Decimal,
+    received: Decimal,
+    commission: Decimal,
+    reason: String,
+    config_sha256: String,
+}
+
+impl OpenPosition {
+    /// The average price paid.
+    pub(crate) fn entry_price(&self) -> Decimal {
+        (self.paid / self.bought).round_dp(6).normalize()
+    }
+
+    /// What the open shares cost.
+    pub(crate) fn cost(&self) -> Decimal {
+        self.paid / self.bought * self.quantity
+    }
+}
+
+/// A resting order.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkingOrder {
+    pub placed: PlacedOrder,
+    pub filled: Decimal,
+    pub fills: u32,
+    pub created_at: DateTime<Utc>,
+    value: Decimal,
+    slippage: Decimal,
+    commission: Decimal,
+    updated_at: DateTime<Utc>,
+}
+
+impl WorkingOrder {
+    /// Shares that are still to be filled.
+    pub(crate) fn rest(&self) -> Decimal {
+        self.placed.quantity - self.filled
+    }
+
+    /// The order as the contract has it.
+    pub(crate) fn order(&self, status: OrderStatus, reason: Option<String>) -> Order {
+        let average = (!self.filled.is_zero()).then(|| (self.value / self.filled).round_dp(6).normalize());
+        Order {
+            id: self.placed.order_id.clone(),
+            client_order_id: self.placed.client_order_id.clone(),
+            symbol: self.placed.symbol.clone(),
+            side: self.placed.side,
+            order_type: self.placed.order_type,
+            quantity: self.placed.quantity,
+            filled_quantity: self.filled,
+            limit_price: self.placed.limit_price,
+            average_fill_price: average,
+            status,
+            status_reason: reason,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+
+    /// The status of an order that still rests.
+    pub(crate) fn status(&self) -> OrderStatus {
+        if self.filled.is_zero() { OrderStatus::Pending } else { OrderStatus::PartiallyFilled }
+    }
+
+    fn new(placed: PlacedOrder, at: DateTime<Utc>) -> Self {
+        let zero = Decimal::ZERO;
+        Self {
+            placed,
+            filled: zero,
+            fills: 0,
+            created_at: at,
+            value: zero,
+            slippage: zero,
+            commission: zero,
+            updated_at: at,
+        }
+    }
+}
+
+/// What a line changed, for events and logs.
+#[derive(Debug, Default)]
+pub(crate) struct BookChange {
+    /// The order the line is about, as it stands now.
+    pub order: Option<(Order, PlacedOrder)>,
+    /// Commission and slippage of the order so far.
+    pub costs: (Decimal, Decimal),
+    /// The trade that a fill closed.
+    pub closed: Option<Arc<Trade>>,
+}
+
+/// The New York day of a moment.
+pub(crate) fn trading_day(at: DateTime<Utc>) -> NaiveDate {
+    at.with_timezone(&New_York).date_naive()
+}
+
+impl AccountBook {
+    /// Adds a line that is on disk.
+    pub(crate) fn apply(&mut self, line: &LedgerLine) -> BookChange {
+        let mut change = BookChange::default();
+        match &line.entry {
+            LedgerEntry::Opened { cash } => {
+                self.opened = true;
+                self.cash = *cash;
+                self.peak = *cash;
+                self.breaker.since = line.at;
+            }
+            LedgerEntry::Started { .. } => self.starts += 1,
+            LedgerEntry::Stopped { .. } => {}
+            LedgerEntry::Placed(placed) => self.apply_placed(line, placed, &mut change),
+            LedgerEntry::Refused { order, reason, .. } => {
+                let refused = WorkingOrder::new(order.clone(), line.at);
+                let refused = refused.order(OrderStatus::Rejected, Some(reason.clone()));
+                self.keep_finished(refused.clone());
+                change.order = Some((refused, order.clone()));
+            }
+            LedgerEntry::Filled(fill) => self.apply_fill(line, fill, &mut change),
+            LedgerEntry::Cancelled { order_id, reason } => {
+                if let Some(mut working) = self.working.remove(order_id) {
+                    working.updated_at = line.at;
+                    let order = working.order(OrderStatus::Cancelled, Some(reason.clone()));
+                    self.keep_finished(order.clone());
+                    change.order = Some((order, working.placed));
+                    change.costs = (working.commission, working.slippage);
+                }
+            }
+            LedgerEntry::Day { day, equity } => self.day = Some((*day, *equity)),
+            LedgerEntry::Peak { equity } => self.peak = *equity,
+            LedgerEntry::Paused { reason } => self.paused = Some((reason.clone(), line.at)),
+            LedgerEntry::Resumed { .. } => self.paused = None,
+            LedgerEntry::Tripped { source, reason } => {
+                self.breaker.open = Some((source.clone(), reason.clone()));
+                self.breaker.since = line.at;
+            }
+            LedgerEntry::Reset { daily_pl, equity, .. } => {
+                self.breaker.open = None;
+                self.breaker.since = line.at;
+                self.breaker.reset_at = self.day.map(|(day, _)| (day, *daily_pl));
+                self.peak = *equity;
+                self.track.restart_loss_count();
+            }
+            LedgerEntry::Command { verb, result } => {
+                self.answers.keep(*verb, (**result).clone());
+            }
+        }
+        change
+    }
+
+    /// Cash and the market value of positions; a position without a price counts as what it cost.
+    pub(crate) fn equity(&self, prices: &SymbolPrices) -> Decimal {
+        let value = |(symbol, position): (&String, &OpenPosition)| {
+            prices.get(symbol).copied().unwrap_or_else(|| position.entry_price()) * position.quantity
+        };
+        self.cash + self.positions.iter().map(value).sum::<Decimal>()
+    }
+
+    /// Equity now against equity when the trading day began.
+    pub(crate) fn daily_pl(&self, prices: &SymbolPrices) -> Decimal {
+        self.day.map_or(Decimal::ZERO, |(_, equity)| self.equity(prices) - equity)
+    }
+
+    /// What may be spent on new positions.
+    pub(crate) fn buying_power(&self, prices: &SymbolPrices) -> Decimal {
+        (self.cash - self.reserved_cash(prices)).max(Decimal::ZERO)
+    }
+
+    /// Entries placed on a trading day.
+    pub(crate) fn entries_on(&self, day: NaiveDate) -> u32 {
+        self.entries.filter(|(of, _)| *of == day).map_or(0, |(_, count)| count)
+    }
+
+    /// Why the account would refuse an order: its client id was used, or it sells what is not held.
+    pub(crate) fn objection(&self, placed: &PlacedOrder) -> Option<(&'static str, String)> {
+        if self.client_ids.contains(&placed.client_order_id) {
+            let reason =
+                format!("an order with the client id {} was accepted before", placed.client_order_id);
+            return Some(("duplicate_client_order_id", reason));
+        }
+        let held = self.positions.get(&placed.symbol).map_or(Decimal::ZERO, |position| position.quantity);
+        (placed.side == Side::Sell && placed.quantity > held)
+            .then(|| ("would_sell_short", format!("{held} shares are held")))
+    }
+
+    /// Cash that resting buy orders may still need; those without a limit are valued at the price.
+    fn reserved_cash(&self, prices: &SymbolPrices) -> Decimal {
+        let buys = self.working.values().filter(|order| order.placed.side == Side::Buy);
+        buys.map(|order| {
+            let each = order.placed.limit_price.or_else(|| prices.get(&order.placed.symbol).copied());
+            each.unwrap_or(order.placed.decided_price) * order.rest()
+        })
+        .sum()
+    }
+
+    /// Shares of a symbol that no resting sell order speaks for.
+    pub(crate) fn free_quantity(&self, symbol: &str) -> Decimal {
+        let held = self.positions.get(symbol).map_or(Decimal::ZERO, |position| position.quantity);
+        let sells =
+            self.working.values().filter(|o| o.placed.symbol == symbol && o.placed.side == Side::Sell);
+        held - sells.map(WorkingOrder::rest).sum::<Decimal>()
+    }
+
+    fn apply_placed(&mut self, line: &LedgerLine, placed: &PlacedOrder, change: &mut BookChange) {
+        self.client_ids.insert(placed.client_order_id.clone());
+        self.last_market_at = Some(placed.market_at);
+        if placed.purpose == OrderPurpose::Entry {
+            let day = trading_day(placed.market_at);
+            self.entries = Some((day, self.entries_on(day) + 1));
+        }
+        if placed.purpose == OrderPurpose::Target
+            && let Some(position) = self.positions.get_mut(&placed.symbol)
+        {
+            position.targets_placed += 1;
+        }
+        let working = WorkingOrder::new(placed.clone(), line.at);
+        change.order = Some((working.order(OrderStatus::Pending, None), placed.clone()));
+        self.working.insert(placed.order_id.clone(), working);
+    }
+
+    fn apply_fill(&mut self, line: &LedgerLine, fill: &OrderFill, change: &mut BookChange) {
+        let Some(mut working) = self.working.remove(&fill.order_id) else { return };
+        let value = fill.price * fill.quantity;
+        working.filled += fill.quantity;
+        working.fills += 1;
+        working.value += value;
+        working.slippage += fill.slippage;
+        working.commission += fill.commission;
+        working.updated_at = line.at;
+        change.costs = (working.commission, working.slippage);
+        self.cash -= fill.commission;
+        self.last_fill_at = Some(fill.market_at);
+        self.last_market_at = Some(fill.market_at);
+        self.last_prices.insert(fill.symbol.clone(), fill.price);
+        match fill.side {
+            Side::Buy => self.apply_buy(fill, value, &working.placed),
+            Side::Sell => change.closed = self.apply_sell(line, fill, value, &working.placed),
+        }
+        let done = working.rest().is_zero();
+        let status = if done { OrderStatus::Filled } else { working.status() };
+        let order = working.order(status, None);
+        change.order = Some((order.clone(), working.placed.clone()));
+        if done {
+            self.keep_finished(order);
+        } else {
+            self.working.insert(fill.order_id.clone(), working);
+        }
+    }
+
+    fn apply_buy(&mut self, fill: &OrderFill, value: Decimal, placed: &PlacedOrder) {
+        self.cash -= value;
+        let position = self.positions.entry(fill.symbol.clone()).or_insert_with(|| OpenPosition {
+            symbol: fill.symbol.clone(),
+            quantity: Decimal::ZERO,
+            stop_price: placed.stop_price,
+            target_price: placed.target_price,
+            opened_at: fill.market_at,
+            updated_at: fill.market_at,
+            targets_placed: 0,
+            bought: Decimal::ZERO,
+            paid: Decimal::ZERO,
+            received: Decimal::ZERO,
+            commission: Decimal::ZERO,
+            reason: placed.reason.clone(),
+            config_sha256: placed.config_sha256.clone(),
+        });
+        position.quantity += fill.quantity;
+        position.bought += fill.quantity;
+        position.paid += value;
+        position.commission += fill.commission;
+        position.updated_at = fill.market_at;
+    }
+
+    fn apply_sell(
+        &mut self,
+        line: &LedgerLine,
+        fill: &OrderFill,
+        value: Decimal,
+        placed: &PlacedOrder,
+    ) -> Option<Arc<Trade>> {
+        self.cash += value;
+        let position = self.positions.get_mut(&fill.symbol)?;
+        position.quantity -= fill.quantity;
+        position.received += value;
+        position.commission += fill.commission;
+        position.updated_at = fill.market_at;
+        if position.quantity > Decimal::ZERO {
+            return None;
+        }
+        let position = self.positions.remove(&fill.symbol)?;
+        let gross = position.received - position.paid;
+        let net = gross - position.commission;
+        let outcome = match net {
+            net if net > Decimal::ZERO => TradeOutcome::Win,
+            net if net < Decimal::ZERO => TradeOutcome::Loss,
+            _ => TradeOutcome::Breakeven,
+        };
+        let trade = Trade {
+            seq: u64::try_from(self.trades.len()).unwrap_or(u64::MAX) + 1,
+            id: format!("{}-trade", fill.fill_id),
+            symbol: position.symbol.clone(),
+            side: Side::Buy,
+            quantity: position.bought,
+            entry_price: position.entry_price(),
+            exit_price: (position.received / position.bought).round_dp(6).normalize(),
+            opened_at: position.opened_at,
+            closed_at: fill.market_at,
+            stop_price: position.stop_price,
+            target_price: position.target_price,
+            gross_pl: gross,
+            commission: position.commission,
+            net_pl: net,
+            outcome,
+            entry_reason: position.reason,
+            exit_reason: placed.reason.clone(),
+            boot_epoch: line.boot_epoch.clone(),
+            config_sha256: position.config_sha256,
+        };
+        let trade = Arc::new(trade);
+        self.track.add(&trade, trading_day(fill.market_at));
+        self.trades.push(trade.clone());
+        Some(trade)
+    }
+
+    fn keep_finished(&mut self, order: Order) {
+        self.finished.push_front(order);
+        self.finished.truncate(RECENT_ORDERS);
+    }
+}

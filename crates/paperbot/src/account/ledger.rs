@@ -1,0 +1,237 @@
+//! The ledger: everything that ever happened to the account, one JSON line each, on disk before it counts.
+//!
+//! The account in memory ([`super::book::AccountBook`]) is the sum of these lines and is summed up again at each start.
+//! A torn last line is cut off; damage in the middle refuses the start, because a bot that lost a fill must not trade.
+//! Lines are never changed or removed.
+
+use std::io;
+use std::path::Path;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::append_file::AppendOnlyFile;
+use botops_contract::{CommandResult, OrderType, Side, Verb};
+
+/// One line of the file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LedgerLine {
+    /// Grows by one per line, so that a missing line shows.
+    pub n: u64,
+    /// When it was written.
+    pub at: DateTime<Utc>,
+    /// The start of the process that wrote it.
+    pub boot_epoch: String,
+    /// What happened.
+    pub entry: LedgerEntry,
+}
+
+/// What can happen to the account.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum LedgerEntry {
+    /// The account was opened with this cash; the first line.
+    Opened { cash: Decimal },
+    /// The process started.
+    Started { version: String, source: String, seed: u64, pid: u32 },
+    /// The process stopped in order.
+    Stopped { reason: String },
+    /// An order was accepted.
+    Placed(PlacedOrder),
+    /// An order was refused.
+    Refused { order: PlacedOrder, code: String, reason: String },
+    /// Some or all of an order was filled.
+    Filled(OrderFill),
+    /// The rest of an order was cancelled.
+    Cancelled { order_id: String, reason: String },
+    /// A trading day began with this equity.
+    Day { day: NaiveDate, equity: Decimal },
+    /// The equity reached a new peak worth remembering.
+    Peak { equity: Decimal },
+    /// No new positions until resumed.
+    Paused { reason: String },
+    /// New positions again.
+    Resumed { reason: String },
+    /// A limit was crossed: the breaker opened.
+    Tripped { source: String, reason: String },
+    /// The breaker was closed by hand; losses count from here.
+    Reset { reason: String, daily_pl: Decimal, equity: Decimal },
+    /// A command was carried out, with its answer for whoever repeats it.
+    Command { verb: Verb, result: Box<CommandResult> },
+}
+
+/// What an order is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OrderPurpose {
+    /// Opens a position.
+    Entry,
+    /// Takes the profit of a position at its target.
+    Target,
+    /// Gives a position up.
+    Exit,
+    /// Closes a position because an operator said so.
+    Flatten,
+}
+
+/// An order as it was sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PlacedOrder {
+    pub order_id: String,
+    pub client_order_id: String,
+    pub symbol: String,
+    pub side: Side,
+    pub order_type: OrderType,
+    pub quantity: Decimal,
+    pub limit_price: Option<Decimal>,
+    pub purpose: OrderPurpose,
+    /// What the strategy or the operator said.
+    pub reason: String,
+    /// The price when it was decided.
+    pub decided_price: Decimal,
+    pub stop_price: Option<Decimal>,
+    pub target_price: Option<Decimal>,
+    pub config_sha256: String,
+    pub market_at: DateTime<Utc>,
+}
+
+/// A fill. Its id is the order's id and a number, so that a doubled fill shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OrderFill {
+    pub fill_id: String,
+    pub order_id: String,
+    pub symbol: String,
+    pub side: Side,
+    pub quantity: Decimal,
+    pub price: Decimal,
+    pub commission: Decimal,
+    /// How much worse than the price of the moment, in account currency.
+    pub slippage: Decimal,
+    pub market_at: DateTime<Utc>,
+}
+
+/// The open ledger file.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    file: AppendOnlyFile,
+    next: u64,
+    boot_epoch: String,
+}
+
+/// What the file held when it was opened.
+#[derive(Debug)]
+pub(crate) struct LedgerHistory {
+    /// Every line, oldest first.
+    pub lines: Vec<LedgerLine>,
+    /// Whether a torn tail was cut off.
+    pub repaired: bool,
+}
+
+impl Ledger {
+    /// Opens or creates the file for a new start of the process.
+    pub(crate) fn open(path: &Path, boot_epoch: &str) -> io::Result<(Self, LedgerHistory)> {
+        let (mut file, found) = AppendOnlyFile::open(path)?;
+        let mut repaired = !found.torn.is_empty();
+        let mut lines: Vec<LedgerLine> = Vec::with_capacity(found.lines.len());
+        for (index, text) in found.lines.iter().enumerate() {
+            let expected = lines.last().map_or(1, |line| line.n + 1);
+            let is_last = index + 1 == found.lines.len();
+            match serde_json::from_str::<LedgerLine>(text) {
+                Ok(line) if line.n == expected => lines.push(line),
+                Err(_) if is_last => {
+                    file.cut_last(text)?;
+                    repaired = true;
+                }
+                Ok(line) => {
+                    let what = format!("line {} has number {}, not {expected}", index + 1, line.n);
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+                }
+                Err(error) => {
+                    let what = format!("line {} cannot be read: {error}", index + 1);
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+                }
+            }
+        }
+        let next = lines.last().map_or(1, |line| line.n + 1);
+        Ok((Self { file, next, boot_epoch: boot_epoch.to_owned() }, LedgerHistory { lines, repaired }))
+    }
+
+    /// Writes what happened, all of it with one sync, and returns the lines once they are on disk.
+    pub(crate) fn write(
+        &mut self,
+        at: DateTime<Utc>,
+        entries: Vec<LedgerEntry>,
+    ) -> io::Result<Vec<LedgerLine>> {
+        let mut lines = Vec::with_capacity(entries.len());
+        let mut bytes = Vec::with_capacity(entries.len() * 512);
+        for (n, entry) in (self.next..).zip(entries) {
+            let line = LedgerLine { n, at, boot_epoch: self.boot_epoch.clone(), entry };
+            serde_json::to_writer(&mut bytes, &line)?;
+            bytes.push(b'\n');
+            lines.push(line);
+        }
+        self.file.append(&bytes)?;
+        self.next = lines.last().map_or(self.next, |line| line.n + 1);
+        Ok(lines)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn opened() -> LedgerEntry {
+        LedgerEntry::Opened { cash: Decimal::from(100_000) }
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let (mut ledger, _) = Ledger::open(&path, "a").unwrap();
+        let now = Utc::now();
+        ledger.write(now, vec![opened(), LedgerEntry::Paused { reason: "why".to_owned() }]).unwrap();
+        ledger.write(now, vec![LedgerEntry::Resumed { reason: "why not".to_owned() }]).unwrap();
+        let (_, history) = Ledger::open(&path, "b").unwrap();
+        assert_eq!(history.lines.iter().map(|line| line.n).collect::<Vec<_>>(), [1, 2, 3]);
+        assert!(!history.repaired);
+    }
+
+    #[test]
+    fn a_torn_tail_is_repaired_and_damage_in_the_middle_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let (mut ledger, _) = Ledger::open(&path, "a").unwrap();
+        for _ in 0..3 {
+            ledger.write(Utc::now(), vec![opened()]).unwrap();
+        }
+        let whole = fs::read_to_string(&path).unwrap();
+
+        fs::write(&path, format!("{whole}{{\"n\":4,\"at\"")).unwrap();
+        let (_, history) = Ledger::open(&path, "b").unwrap();
+        assert_eq!((history.lines.len(), history.repaired), (3, true));
+
+        fs::write(&path, format!("{whole}{{\"n\":4,\"at\"\n")).unwrap();
+        let (_, history) = Ledger::open(&path, "b").unwrap();
+        assert_eq!((history.lines.len(), history.repaired), (3, true));
+
+        let mut spoiled: Vec<&str> = whole.lines().collect();
+        spoiled[1] = "{\"n\":2,";
+        fs::write(&path, spoiled.join("\n") + "\n").unwrap();
+        assert!(Ledger::open(&path, "b").unwrap_err().to_string().contains("line 2 cannot be read"));
+
+        fs::write(
+            &path,
+            whole
+                .lines()
+                .enumerate()
+                .filter(|(index, _)| *index != 1)
+                .fold(String::new(), |text, (_, line)| text + line + "\n"),
+        )
+        .unwrap();
+        assert!(Ledger::open(&path, "b").unwrap_err().to_string().contains("number 3"));
+    }
+}

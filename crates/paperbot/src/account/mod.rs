@@ -1,0 +1,9 @@
+//! The account: a ledger on disk, and what it adds up to.
+
+pub(crate) mod append_file;
+pub(crate) mod book;
+pub(crate) mod command_answers;
+pub(crate) mod effects_log;
+pub(crate) mod ledger;
+pub(crate) mod recorded_account;
+pub(crate) mod track_record;

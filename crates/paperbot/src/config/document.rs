@@ -1,0 +1,543 @@
+//! The bot's config document: its fields, how each is read, what it may be and when a change takes effect.
+//!
+//! A field of the bot is one line in its section and one line in [`FIELDS`]; `schemas/default-bot-config.json` has its
+//! value before anybody changed it, `schemas/bot-config.schema.json` tells botops about it, and a test holds that the
+//! three agree. The schema is checked by whoever sends a document; here stands what the bot itself cannot work with, and
+//! what only the bot knows: which symbols it has prices for, how large its positions are, what it has lost today. There
+//! are no defaults for missing fields: a field that is not written is not known, and the document is refused.
+
+use chrono::{DateTime, NaiveTime, Utc};
+use chrono_tz::Tz;
+use rust_decimal::Decimal;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::read_values::{decimal, time_of_day, time_zone};
+use super::violations::{NumberRange, ViolationList};
+use botops_contract::Violation;
+
+/// The document that runs when there is no `HEAD`: version 0.
+pub(crate) const BUILT_IN: &str = include_str!("../../../../schemas/default-bot-config.json");
+
+/// When a changed field takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FieldApply {
+    /// At once.
+    Hot,
+    /// When the bot starts again.
+    Restart,
+    /// It cannot be changed.
+    Never,
+}
+
+/// One field, without its type.
+#[derive(Debug)]
+struct ConfigField {
+    /// Where it stands in the document; `*` is any entry of a list.
+    pointer: &'static str,
+    apply: FieldApply,
+    /// Its value and what the bot can do with it, where it is a number and stands alone.
+    number: Option<(fn(&BotConfig) -> Decimal, NumberRange)>,
+}
+
+/// A number that the bot's own range binds.
+const fn number(
+    pointer: &'static str,
+    apply: FieldApply,
+    value: fn(&BotConfig) -> Decimal,
+    range: NumberRange,
+) -> ConfigField {
+    ConfigField { pointer, apply, number: Some((value, range)) }
+}
+
+/// A field that its type or a rule over several fields checks.
+const fn field(pointer: &'static str, apply: FieldApply) -> ConfigField {
+    ConfigField { pointer, apply, number: None }
+}
+
+/// Every field that the bot trades by.
+const FIELDS: &[ConfigField] = {
+    use FieldApply::{Hot, Never, Restart};
+    use NumberRange::{AboveZeroTo, Any, Loss, LossPart, OneOrMore};
+    &[
+        field("/mode", Never),
+        field("/trading/hours/start_time", Hot),
+        field("/trading/hours/end_time", Hot),
+        field("/trading/hours/timezone", Hot),
+        number(
+            "/trading/max_trades_per_day",
+            Hot,
+            |c| c.trading.max_trades_per_day.into(),
+            OneOrMore {
+                zero_means: "no trade a day would be allowed",
+                fix: "use 1 or more; to stop trading, pause the bot",
+            },
+        ),
+        number("/risk_management/risk_per_trade", Hot, |c| c.risk_management.risk_per_trade, AboveZeroTo(1)),
+        number(
+            "/risk_management/max_position_pct",
+            Hot,
+            |c| c.risk_management.max_position_pct,
+            AboveZeroTo(100),
+        ),
+        number(
+            "/risk_management/max_position_size",
+            Hot,
+            |c| c.risk_management.max_position_size,
+            AboveZeroTo(10_000_000),
+        ),
+        number(
+            "/risk_management/max_daily_loss_pct",
+            Hot,
+            |c| c.risk_management.max_daily_loss_pct,
+            AboveZeroTo(100),
+        ),
+        number("/risk_management/stop_loss_pct", Hot, |c| c.risk_management.stop_loss_pct, AboveZeroTo(50)),
+        number(
+            "/risk_management/risk_reward_ratio",
+            Hot,
+            |c| c.risk_management.risk_reward_ratio,
+            AboveZeroTo(100),
+        ),
+        number(
+            "/risk_management/max_consecutive_losses",
+            Hot,
+            |c| c.risk_management.max_consecutive_losses.into(),
+            AboveZeroTo(10_000),
+        ),
+        field("/order_management/offset_mode", Hot),
+        number("/order_management/buy_offset", Hot, |c| c.order_management.buy_offset, Any),
+        number("/order_management/sell_offset", Hot, |c| c.order_management.sell_offset, Any),
+        number(
+            "/order_management/max_slippage_pct",
+            Hot,
+            |c| c.order_management.max_slippage_pct,
+            AboveZeroTo(100),
+        ),
+        number(
+            "/order_management/poll_interval_seconds",
+            Restart,
+            |c| c.order_management.poll_interval_seconds.into(),
+            OneOrMore { zero_means: "orders would be looked at every 0 seconds", fix: "use 1 or more" },
+        ),
+        number(
+            "/circuit_breaker_thresholds/daily_loss",
+            Hot,
+            |c| c.circuit_breaker_thresholds.daily_loss,
+            LossPart,
+        ),
+        number(
+            "/circuit_breaker_thresholds/max_drawdown",
+            Hot,
+            |c| c.circuit_breaker_thresholds.max_drawdown,
+            LossPart,
+        ),
+        number("/risk_management/daily_loss_limit", Hot, |c| c.risk_management.daily_loss_limit, Loss),
+        field("/targets/*/symbol", Hot),
+        field("/targets/*/weight", Hot),
+    ]
+};
+
+/// The fields that are read once at the start, as JSON pointers.
+pub(super) fn restart_only() -> impl Iterator<Item = &'static str> {
+    let fields = FIELDS.iter().filter(|field| field.apply == FieldApply::Restart);
+    fields.map(|field| field.pointer)
+}
+
+/// The whole document.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BotConfig {
+    pub mode: String,
+    pub trading: TradingConfig,
+    pub risk_management: RiskConfig,
+    pub order_management: OrderConfig,
+    pub circuit_breaker_thresholds: BreakerThresholds,
+    #[serde(default)]
+    pub targets: Vec<TargetWeight>,
+    /// What the operator hopes for. The bot reports against it and never trades by it.
+    #[serde(default, rename = "performance_targets")]
+    _performance_targets: Value,
+}
+
+/// When and how often positions are opened.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TradingConfig {
+    pub hours: TradingHours,
+    pub max_trades_per_day: u32,
+}
+
+/// The part of the day in which positions are opened, in market time; the last minute is inside.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TradingHours {
+    #[serde(deserialize_with = "time_of_day")]
+    pub start_time: NaiveTime,
+    #[serde(deserialize_with = "time_of_day")]
+    pub end_time: NaiveTime,
+    #[serde(deserialize_with = "time_zone")]
+    pub timezone: Tz,
+}
+
+impl TradingHours {
+    /// Whether positions may be opened at this moment.
+    pub(crate) fn contain(&self, at: DateTime<Utc>) -> bool {
+        let local = at.with_timezone(&self.timezone).time();
+        let after_end = local >= self.end_time + chrono::TimeDelta::minutes(1) && !self.ends_at_midnight();
+        local >= self.start_time && !after_end
+    }
+
+    fn ends_at_midnight(&self) -> bool {
+        self.end_time + chrono::TimeDelta::minutes(1) < self.end_time
+    }
+}
+
+/// Limits that bind orders.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RiskConfig {
+    #[serde(deserialize_with = "decimal")]
+    pub risk_per_trade: Decimal,
+    #[serde(deserialize_with = "decimal")]
+    pub max_position_pct: Decimal,
+    #[serde(deserialize_with = "decimal")]
+    pub max_position_size: Decimal,
+    #[serde(deserialize_with = "decimal")]
+    pub max_daily_loss_pct: Decimal,
+    #[serde(deserialize_with = "decimal")]
+    pub daily_loss_limit: Decimal,
+    pub max_consecutive_losses: u32,
+    #[serde(deserialize_with = "decimal")]
+    pub stop_loss_pct: Decimal,
+    #[serde(deserialize_with = "decimal")]
+    pub risk_reward_ratio: Decimal,
+}
+
+/// How orders are priced.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OrderConfig {
+    pub offset_mode: OffsetMode,
+    #[serde(deserialize_with = "decimal")]
+    pub buy_offset: Decimal,
+    #[serde(deserialize_with = "decimal")]
+    pub sell_offset: Decimal,
+    #[serde(deserialize_with = "decimal")]
+    pub max_slippage_pct: Decimal,
+    /// An entry that is not filled is looked at this often, and cancelled when it still is not.
+    pub poll_interval_seconds: u32,
+}
+
+/// What an offset means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OffsetMode {
+    /// Hundredths of a percent of the price.
+    Bps,
+    /// Account currency.
+    Absolute,
+}
+
+impl OrderConfig {
+    /// An offset as money at this price.
+    pub(crate) fn offset(&self, offset: Decimal, price: Decimal) -> Decimal {
+        match self.offset_mode {
+            OffsetMode::Bps => price * offset / Decimal::from(10_000),
+            OffsetMode::Absolute => offset,
+        }
+    }
+}
+
+/// Where the breaker opens, as parts of equity; below zero.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BreakerThresholds {
+    #[serde(deserialize_with = "decimal")]
+    pub daily_loss: Decimal,
+    #[serde(deserialize_with = "decimal")]
+    pub max_drawdown: Decimal,
+}
+
+/// How much of the equity a symbol may have.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TargetWeight {
+    pub symbol: String,
+    #[serde(deserialize_with = "decimal")]
+    pub weight: Decimal,
+}
+
+/// What the bot knows at this moment and a document must fit.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CheckFacts {
+    /// Symbols with prices, and those that are targets already.
+    pub symbols: Vec<String>,
+    /// Open positions: symbol and what it cost.
+    pub positions: Vec<(String, Decimal)>,
+    pub equity: Decimal,
+    pub daily_pl: Decimal,
+}
+
+impl BotConfig {
+    /// Reads a document.
+    pub(crate) fn parse(text: &str) -> Result<Self, Violation> {
+        serde_json::from_str(text).map_err(|error| Violation {
+            path: String::new(),
+            code: "unreadable".to_owned(),
+            message: botops_core::text::clean(&format!("the bot cannot read the document: {error}"), 300),
+            fix: Some("send a whole document that follows the schema".to_owned()),
+        })
+    }
+
+    /// A document with its restart-only fields as another one has them.
+    pub(crate) fn with_restart_only_fields_of(document: &Value, earlier: &Value) -> Option<Self> {
+        let mut merged = document.clone();
+        for pointer in restart_only() {
+            if let (Some(field), Some(value)) = (merged.pointer_mut(pointer), earlier.pointer(pointer)) {
+                field.clone_from(value);
+            }
+        }
+        serde_json::from_value(merged).ok()
+    }
+
+    /// The weight of a symbol; zero when it is no target.
+    pub(crate) fn weight(&self, symbol: &str) -> Decimal {
+        let target = self.targets.iter().find(|target| target.symbol == symbol);
+        target.map_or(Decimal::ZERO, |target| target.weight)
+    }
+
+    /// A document whose targets name no symbol of the feed (a replay of other symbols) gives each of the feed's
+    /// the same small weight, so that the bot has something to trade. No targets at all mean no trades.
+    pub(crate) fn fit_to_feed(&mut self, symbols: &[String]) {
+        let meets_feed = self.targets.iter().any(|target| symbols.contains(&target.symbol));
+        if meets_feed || self.targets.is_empty() || symbols.is_empty() {
+            return;
+        }
+        let weight = Decimal::new(5, 2).min(Decimal::ONE / Decimal::from(symbols.len()));
+        let target = |symbol: &String| TargetWeight { symbol: symbol.clone(), weight };
+        self.targets.extend(symbols.iter().map(target));
+    }
+
+    /// Everything that is wrong with the document at this moment.
+    pub(crate) fn violations(&self, facts: &CheckFacts) -> Vec<Violation> {
+        let mut found = ViolationList::default();
+        self.check_mode_and_hours(&mut found);
+        for field in FIELDS {
+            if let Some((value, range)) = field.number {
+                range.check(field.pointer, value(self), &mut found);
+            }
+        }
+        self.check_against_account(facts, &mut found);
+        self.check_targets(facts, &mut found);
+        found.into_violations()
+    }
+
+    fn check_mode_and_hours(&self, found: &mut ViolationList) {
+        found.require(
+            self.mode == "paper",
+            "/mode",
+            "mode_fixed",
+            "this bot trades on paper only".to_owned(),
+            "use \"paper\"",
+        );
+        let hours = &self.trading.hours;
+        found.require(
+            hours.start_time < hours.end_time,
+            "/trading/hours",
+            "hours_reversed",
+            format!("trading would start at {} and end at {}", hours.start_time, hours.end_time),
+            "let start_time be before end_time",
+        );
+    }
+
+    /// Limits that today's loss or an open position has passed already.
+    fn check_against_account(&self, facts: &CheckFacts, found: &mut ViolationList) {
+        let risk = &self.risk_management;
+        let (zero, hundred) = (Decimal::ZERO, Decimal::ONE_HUNDRED);
+        found.require(
+            risk.daily_loss_limit >= zero || facts.daily_pl > risk.daily_loss_limit,
+            "/risk_management/daily_loss_limit",
+            "would_trip_breaker",
+            format!("today's profit and loss is {} already: the breaker would open at once", facts.daily_pl),
+            "use a lower limit, or wait for the next trading day",
+        );
+        let fix = "use a larger limit, or close the position first";
+        for (symbol, cost) in &facts.positions {
+            found.require(
+                *cost <= risk.max_position_size,
+                "/risk_management/max_position_size",
+                "below_open_position",
+                format!("the open position in {symbol} cost {}", cost.round_dp(2)),
+                fix,
+            );
+            let share = if facts.equity > zero { cost * hundred / facts.equity } else { zero };
+            found.require(
+                share <= risk.max_position_pct * Decimal::new(11, 1),
+                "/risk_management/max_position_pct",
+                "below_open_position",
+                format!("the open position in {symbol} is {} % of the equity", share.round_dp(2)),
+                fix,
+            );
+        }
+    }
+
+    fn check_targets(&self, facts: &CheckFacts, found: &mut ViolationList) {
+        for (index, target) in self.targets.iter().enumerate() {
+            found.require(
+                facts.symbols.contains(&target.symbol),
+                &format!("/targets/{index}/symbol"),
+                "unknown_symbol",
+                format!("there are no prices for `{}`", botops_core::text::clean(&target.symbol, 20)),
+                &format!("use one of {}", facts.symbols.join(", ")),
+            );
+            found.require(
+                target.weight >= Decimal::ZERO && target.weight <= Decimal::ONE,
+                &format!("/targets/{index}/weight"),
+                "out_of_range",
+                format!("{} is no part of the equity", target.weight),
+                "use a number from 0 to 1",
+            );
+            found.require(
+                !self.targets.iter().take(index).any(|earlier| earlier.symbol == target.symbol),
+                &format!("/targets/{index}/symbol"),
+                "duplicate_symbol",
+                "the symbol stands twice".to_owned(),
+                "keep one of them",
+            );
+        }
+        let sum: Decimal = self.targets.iter().map(|target| target.weight).sum();
+        found.require(
+            sum <= Decimal::ONE,
+            "/targets",
+            "weights_above_one",
+            format!("the weights add up to {sum}"),
+            "let the weights add up to at most 1",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn facts() -> CheckFacts {
+        let symbols = ["SPY", "QQQ", "AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META"];
+        CheckFacts {
+            symbols: symbols.map(str::to_owned).to_vec(),
+            equity: Decimal::from(100_000),
+            ..CheckFacts::default()
+        }
+    }
+
+    #[track_caller]
+    fn check(pointer: &str, value: Value, expected: &[(&str, &str)]) {
+        let mut document: Value = serde_json::from_str(BUILT_IN).unwrap();
+        *document.pointer_mut(pointer).unwrap() = value;
+        let settings = BotConfig::parse(&document.to_string()).unwrap();
+        let found = settings.violations(&facts());
+        let found: Vec<_> = found.iter().map(|v| (v.path.as_str(), v.code.as_str())).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_built_in_document_is_good() {
+        check("/mode", json!("paper"), &[]);
+    }
+
+    #[test]
+    fn a_feed_of_other_symbols_is_traded_with_small_weights() {
+        let mut settings = BotConfig::parse(BUILT_IN).unwrap();
+        settings.fit_to_feed(&["COKE".to_owned()]);
+        assert_eq!(settings.weight("COKE"), Decimal::new(5, 2));
+        let mut settings = BotConfig::parse(BUILT_IN).unwrap();
+        settings.fit_to_feed(&["COKE".to_owned(), "SPY".to_owned()]);
+        assert_eq!(settings.weight("COKE"), Decimal::ZERO);
+    }
+
+    #[test]
+    fn each_rule_names_its_field() {
+        check("/mode", json!("live"), &[("/mode", "mode_fixed")]);
+        check("/trading/hours/end_time", json!("00:00"), &[("/trading/hours", "hours_reversed")]);
+        check("/targets/1/symbol", json!("SPY"), &[("/targets/1/symbol", "duplicate_symbol")]);
+        check("/targets/0/symbol", json!("ZZZ"), &[("/targets/0/symbol", "unknown_symbol")]);
+        check("/targets/0/weight", json!(0.9), &[("/targets", "weights_above_one")]);
+        let limit = "/risk_management/daily_loss_limit";
+        check(limit, json!("5"), &[(limit, "out_of_range")]);
+    }
+
+    #[test]
+    fn a_document_must_fit_what_is_open_now() {
+        let settings = BotConfig::parse(BUILT_IN).unwrap();
+        let mut facts = facts();
+        facts.positions.push(("SPY".to_owned(), Decimal::from(6_000)));
+        facts.daily_pl = Decimal::from(-600);
+        let codes: Vec<String> = settings.violations(&facts).into_iter().map(|v| v.code).collect();
+        assert_eq!(codes, ["would_trip_breaker", "below_open_position", "below_open_position"]);
+    }
+
+    #[test]
+    fn hours_hold_in_their_own_zone_with_the_last_minute_inside() {
+        let mut hours = BotConfig::parse(BUILT_IN).unwrap().trading.hours;
+        let at = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
+        assert!(hours.contain(at("2026-01-05T04:59:59Z")));
+        hours.start_time = NaiveTime::from_hms_opt(9, 30, 0).unwrap();
+        hours.end_time = NaiveTime::from_hms_opt(16, 0, 0).unwrap();
+        assert!(!hours.contain(at("2026-01-05T14:29:59Z")));
+        assert!(hours.contain(at("2026-01-05T14:30:00Z")));
+        assert!(hours.contain(at("2026-01-05T21:00:30Z")));
+        assert!(!hours.contain(at("2026-01-05T21:01:00Z")));
+    }
+
+    /// The schema's leaves: pointer and node, with `*` for the entries of a list.
+    fn leaves(node: &Value, at: &str, found: &mut Vec<(String, Value)>) {
+        if let Some(properties) = node["properties"].as_object() {
+            for (name, child) in properties {
+                leaves(child, &format!("{at}/{name}"), found);
+            }
+        } else if node["items"].is_object() {
+            leaves(&node["items"], &format!("{at}/*"), found);
+        } else {
+            found.push((at.to_owned(), node.clone()));
+        }
+    }
+
+    #[test]
+    fn fields_schema_and_built_in_document_agree() {
+        let schema: Value =
+            serde_json::from_str(include_str!("../../../../schemas/bot-config.schema.json")).unwrap();
+        let built_in: Value = serde_json::from_str(BUILT_IN).unwrap();
+        let mut described = Vec::new();
+        leaves(&schema, "", &mut described);
+        // What the operator hopes for is no field of the bot: it never trades by it.
+        described.retain(|(pointer, _)| !pointer.starts_with("/performance_targets/"));
+        let mut known: Vec<&str> = FIELDS.iter().map(|field| field.pointer).collect();
+        let mut in_schema: Vec<&str> = described.iter().map(|(pointer, _)| pointer.as_str()).collect();
+        known.sort_unstable();
+        in_schema.sort_unstable();
+        assert_eq!(known, in_schema);
+        for field in FIELDS {
+            let pointer = field.pointer;
+            assert!(built_in.pointer(&pointer.replace('*', "0")).is_some(), "{pointer} has no default");
+            let (_, node) = described.iter().find(|(of, _)| of == pointer).unwrap();
+            let apply = match field.apply {
+                FieldApply::Hot => "hot",
+                FieldApply::Restart => "restart",
+                FieldApply::Never => "never",
+            };
+            assert_eq!(node["x-apply"], apply, "{pointer}");
+            // Whatever the schema lets pass, the bot can use.
+            let Some((_, range)) = field.number else { continue };
+            for bound in ["minimum", "maximum"] {
+                let value = Decimal::from_str(&node[bound].to_string()).unwrap();
+                let mut found = ViolationList::default();
+                range.check(pointer, value, &mut found);
+                assert_eq!(found.into_violations(), [], "{pointer} at its {bound}");
+            }
+        }
+    }
+}

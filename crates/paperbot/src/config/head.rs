@@ -1,0 +1,94 @@
+//! `HEAD` and the document it names, as botops writes them. The bot reads both and writes neither.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path};
+use std::sync::Arc;
+
+use data_encoding::HEXLOWER;
+use serde::Deserialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::document::{BUILT_IN, BotConfig};
+use botops_contract::VersionRef;
+
+/// A document that was read and verified.
+#[derive(Debug, Clone)]
+pub(crate) struct LoadedConfig {
+    /// Its number and hash.
+    pub version: VersionRef,
+    /// Its values.
+    pub settings: BotConfig,
+    /// The document itself, for comparison.
+    pub value: Arc<Value>,
+}
+
+impl LoadedConfig {
+    /// Reads a document's text; the hash is of exactly these bytes.
+    pub(super) fn new(version: u64, text: &str) -> Result<Self, String> {
+        let settings = BotConfig::parse(text).map_err(|violation| violation.message)?;
+        let value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let version = VersionRef { version, sha256: sha256_of(text) };
+        Ok(Self { version, settings, value: Arc::new(value) })
+    }
+
+    fn built_in() -> Self {
+        Self::new(0, BUILT_IN).expect("a test reads the built-in document")
+    }
+
+    /// The document that `HEAD` names, verified; the built-in one without a `HEAD`.
+    pub(super) fn from_head(folder: &Path) -> Result<Self, String> {
+        let path = folder.join("HEAD");
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::built_in()),
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+        };
+        let head: HeadFile =
+            serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+        let named = Path::new(&head.file);
+        if !named.components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(format!("{} names a file outside its folder", path.display()));
+        }
+        let has_folder = named.components().count() > 1;
+        let file = if has_folder { folder.join(named) } else { folder.join("versions").join(named) };
+        let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let loaded =
+            Self::new(head.version, &text).map_err(|error| format!("{}: {error}", file.display()))?;
+        if loaded.version.sha256 != head.sha256.to_ascii_lowercase() {
+            return Err(format!("{} does not have the hash that HEAD says", file.display()));
+        }
+        Ok(loaded)
+    }
+}
+
+/// The content of `HEAD`.
+#[derive(Debug, Deserialize)]
+struct HeadFile {
+    version: u64,
+    sha256: String,
+    file: String,
+}
+
+/// What shows that `HEAD` was replaced, without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HeadStamp {
+    inode: u64,
+    modified: (i64, i64),
+    size: u64,
+}
+
+impl HeadStamp {
+    /// The stamp now; `None` without a `HEAD`.
+    pub(crate) fn read(folder: &Path) -> Option<Self> {
+        let head = fs::metadata(folder.join("HEAD")).ok()?;
+        Some(Self { inode: head.ino(), modified: (head.mtime(), head.mtime_nsec()), size: head.size() })
+    }
+}
+
+/// The hash that names a document: of its exact bytes, lower-case hex.
+pub(super) fn sha256_of(text: &str) -> String {
+    HEXLOWER.encode(&Sha256::digest(text.as_bytes()))
+}

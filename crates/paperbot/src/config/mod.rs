@@ -1,0 +1,10 @@
+//! The config: the document's fields and rules, which version runs, and the one trial there may be.
+
+pub(crate) mod boot_once;
+pub(crate) mod check;
+pub(crate) mod document;
+mod head;
+mod outcomes;
+mod read_values;
+pub(crate) mod slot;
+mod violations;

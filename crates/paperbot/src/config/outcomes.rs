@@ -1,0 +1,106 @@
+//! How config transactions ended, on disk, so that a repeated message gets the first answer.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+
+/// How many endings are remembered.
+const KEPT_ENDINGS: usize = 256;
+
+/// The endings and the highest generation, with their file.
+#[derive(Debug)]
+pub(super) struct TrialOutcomes {
+    path: PathBuf,
+    content: OutcomesFile,
+    /// Something is not on disk yet.
+    unsaved: bool,
+}
+
+/// The content of the file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct OutcomesFile {
+    #[serde(rename = "gen")]
+    generation: u64,
+    /// Transaction and how it ended: `committed`, `reverted`, `trial_expired`.
+    endings: VecDeque<(String, String)>,
+}
+
+impl OutcomesFile {
+    fn with(&self, generation: u64, ending: Option<(&str, &str)>) -> Self {
+        let mut endings = self.endings.clone();
+        endings.extend(ending.map(|(txn, what)| (txn.to_owned(), what.to_owned())));
+        while endings.len() > KEPT_ENDINGS {
+            endings.pop_front();
+        }
+        Self { generation: generation.max(self.generation), endings }
+    }
+}
+
+impl TrialOutcomes {
+    /// Reads the file, if there is one.
+    pub(crate) fn load(path: &Path) -> Result<Self, String> {
+        let content = match fs::read(path) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", path.display()))?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => OutcomesFile::default(),
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+        };
+        Ok(Self { path: path.to_owned(), content, unsaved: false })
+    }
+
+    /// The highest generation that was seen.
+    pub(crate) fn generation(&self) -> u64 {
+        self.content.generation
+    }
+
+    /// The newest ending: transaction and how it ended.
+    pub(crate) fn last(&self) -> Option<(String, String)> {
+        self.content.endings.back().cloned()
+    }
+
+    /// How a transaction ended, if it did.
+    pub(crate) fn ending(&self, txn: &str) -> Option<&str> {
+        let mut newest_first = self.content.endings.iter().rev();
+        newest_first.find(|(of, _)| of == txn).map(|(_, ending)| ending.as_str())
+    }
+
+    /// Puts a generation and an ending on disk before they count.
+    pub(crate) fn record(&mut self, generation: u64, ending: Option<(&str, &str)>) -> io::Result<()> {
+        if ending.is_none() && generation == self.content.generation && !self.unsaved {
+            return Ok(());
+        }
+        let next = self.content.with(generation, ending);
+        self.write(&next)?;
+        self.content = next;
+        self.unsaved = false;
+        Ok(())
+    }
+
+    /// The same for what has happened anyway: going back must work on a full disk too.
+    pub(crate) fn record_anyway(&mut self, generation: u64, txn: &str, what: &str) {
+        self.content = self.content.with(generation, Some((txn, what)));
+        self.unsaved = true;
+        if let Err(error) = self.save() {
+            tracing::warn!("config transaction {txn} ended as {what}, not recorded yet: {error}");
+        }
+    }
+
+    /// Puts on disk what could not be put there when it happened.
+    pub(crate) fn save(&mut self) -> io::Result<()> {
+        if self.unsaved {
+            self.write(&self.content)?;
+            self.unsaved = false;
+        }
+        Ok(())
+    }
+
+    fn write(&self, content: &OutcomesFile) -> io::Result<()> {
+        durable::replace_file(&self.path, &serde_json::to_vec(content)?)
+    }
+}

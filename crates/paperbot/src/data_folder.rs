@@ -1,0 +1,38 @@
+//! The data folder: made private, locked by one bot at a time, with a file that says which process has it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use serde_json::json;
+
+use super::durable;
+
+/// Makes a folder that only its owner can open, where there is none.
+pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Locks the data folder for as long as the file is open: one bot per folder.
+pub(crate) fn lock_data_folder(data: &Path) -> Result<File, String> {
+    let path = data.join("paperbot.lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(|error| format!("{}: {error}", path.display()))?;
+    let locked = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+    match locked {
+        Ok(()) => Ok(file),
+        Err(_) => Err(format!("another bot uses {}; stop it, or choose another --data-dir", data.display())),
+    }
+}
+
+/// Writes which process this is, when it started, and where it serves.
+pub(crate) fn write_pid_file(path: &Path, boot_epoch: &str, socket: &Path) -> io::Result<()> {
+    // Field 22, counted after the name, which may itself hold spaces and brackets.
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+    let start_time = after_name.split_whitespace().nth(19).and_then(|text| text.parse::<u64>().ok());
+    let socket = fs::canonicalize(socket).unwrap_or_else(|_| socket.to_owned());
+    let content = json!({"pid": std::process::id(), "start_time": start_time, "boot_epoch": boot_epoch, "socket": socket});
+    durable::replace_file(path, content.to_string().as_bytes())
+}

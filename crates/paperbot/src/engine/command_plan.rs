@@ -1,0 +1,189 @@
+//! What an operator's command would do. Nothing is done here.
+//!
+//! There is no command that opens a position.
+
+use rust_decimal::Decimal;
+use serde_json::Value;
+
+use super::order_planner::OrderPlanner;
+use super::planned_line::{PlannedLine, cancel_entry};
+use crate::account::book::AccountBook;
+use crate::account::ledger::{LedgerEntry, OrderPurpose};
+use crate::session_gate::SessionGate;
+use botops_contract::{BreakerState, CommandRequest, Exposure, Phase, Verb};
+
+/// What a command would write, and what is answered.
+#[derive(Debug, Default)]
+pub(super) struct CommandPlan {
+    pub lines: Vec<PlannedLine>,
+    pub message: String,
+    /// Why it is not done.
+    pub refused: Option<&'static str>,
+    /// The bot stops after it.
+    pub stops: bool,
+}
+
+impl CommandPlan {
+    fn done(message: &str, entries: Vec<LedgerEntry>) -> Self {
+        let lines = entries.into_iter().map(PlannedLine::Entry).collect();
+        Self { lines, message: message.to_owned(), ..Self::default() }
+    }
+
+    /// A command that is not carried out.
+    pub(crate) fn refused(code: &'static str, message: &str) -> Self {
+        Self { message: message.to_owned(), refused: Some(code), ..Self::default() }
+    }
+
+    /// What this command would do now.
+    pub(crate) fn new(
+        verb: Verb,
+        request: &CommandRequest,
+        planner: OrderPlanner<'_>,
+        session: &SessionGate,
+    ) -> Self {
+        let reason = clean_reason(request);
+        match verb {
+            Verb::Pause => Self::plan_pause(planner, reason),
+            Verb::Resume if planner.book.paused.is_none() => Self::done("it was not paused", Vec::new()),
+            Verb::Resume => {
+                Self::done("new positions may be opened again", vec![LedgerEntry::Resumed { reason }])
+            }
+            Verb::CancelOrders => Self::plan_cancel_orders(planner, &request.args),
+            Verb::Flatten => Self::plan_flatten(planner, session, &reason),
+            Verb::ResetBreaker => Self::plan_reset_breaker(planner, session, reason),
+            Verb::Shutdown => Self {
+                stops: true,
+                ..Self::done("the bot stops; positions and orders stay as they are", Vec::new())
+            },
+            Verb::ProbeSession | Verb::Reauth | Verb::Halt if session.session().is_none() => {
+                Self::refused("not_capable", "this bot replays the past and has no broker session")
+            }
+            // Only a dry run comes here; what acts goes to the session itself.
+            Verb::ProbeSession => Self::done("the broker session would be checked now", Vec::new()),
+            Verb::Reauth => Self::done("the bot would sign in to the broker again", Vec::new()),
+            Verb::Halt => Self::done(
+                "no order would pass, exits included, until the circuit breaker is reset",
+                Vec::new(),
+            ),
+        }
+    }
+
+    fn plan_pause(planner: OrderPlanner<'_>, reason: String) -> Self {
+        if planner.book.paused.is_some() {
+            return Self::done("it was paused already", Vec::new());
+        }
+        let mut entries = vec![LedgerEntry::Paused { reason }];
+        entries.extend(planner.cancel_entries("paused by an operator"));
+        Self::done("no new positions are opened; exits go on", entries)
+    }
+
+    fn plan_cancel_orders(planner: OrderPlanner<'_>, args: &Value) -> Self {
+        let symbols = symbols_in(args);
+        let meant = |symbol: &String| symbols.as_ref().is_none_or(|these| these.contains(symbol));
+        let orders = planner.book.working.values().filter(|order| meant(&order.placed.symbol));
+        let entries: Vec<LedgerEntry> =
+            orders.map(|order| cancel_entry(order, "cancelled by an operator")).collect();
+        Self::done(&format!("{} resting orders cancelled", entries.len()), entries)
+    }
+
+    fn plan_flatten(planner: OrderPlanner<'_>, session: &SessionGate, reason: &str) -> Self {
+        let book = planner.book;
+        if !book.positions.is_empty() && !session.may_send(true) {
+            return Self::refused(
+                "session_halted",
+                "the broker session lets no order pass, exits included; see `session.gate`",
+            );
+        }
+        let mut entries = Vec::new();
+        if book.paused.is_none() {
+            entries.push(LedgerEntry::Paused { reason: format!("flatten: {reason}") });
+        }
+        entries.extend(planner.cancel_entries("flattened by an operator"));
+        let cancelled: Vec<String> = entries.iter().filter_map(cancelled_order).cloned().collect();
+        let held = book.positions.len();
+        let message = format!("{held} positions are being closed; none is opened until resumed");
+        let mut plan = Self::done(&message, entries);
+        for symbol in book.positions.keys() {
+            let exit = planner.plan_exit(symbol, "flattened by an operator", OrderPurpose::Flatten);
+            let is_new = |line: &PlannedLine| match line {
+                PlannedLine::Entry(entry) => cancelled_order(entry).is_none_or(|id| !cancelled.contains(id)),
+                PlannedLine::Order(_) => true,
+            };
+            plan.lines.extend(exit.into_iter().filter(is_new));
+        }
+        plan
+    }
+
+    fn plan_reset_breaker(planner: OrderPlanner<'_>, session: &SessionGate, reason: String) -> Self {
+        let (book, prices) = (planner.book, planner.prices);
+        if session.circuit_breaker(&book.breaker).state == BreakerState::Closed {
+            return Self::refused(
+                "breaker_closed",
+                "the circuit breaker is closed; there is nothing to reset",
+            );
+        }
+        if book.breaker.open.is_none() {
+            return Self::done(
+                "one check of the session would decide whether the circuit breaker closes",
+                Vec::new(),
+            );
+        }
+        let entry =
+            LedgerEntry::Reset { reason, daily_pl: book.daily_pl(prices), equity: book.equity(prices) };
+        Self::done("the circuit breaker is closed; losses count from here", vec![entry])
+    }
+}
+
+/// The operator's reason, fit for logs and the ledger.
+pub(super) fn clean_reason(request: &CommandRequest) -> String {
+    botops_core::text::clean(&request.reason, 200)
+}
+
+/// The phase and whether positions may be opened, once the command is carried out.
+pub(super) fn phase_after(book: &AccountBook, verb: Verb, stops: bool) -> (Phase, bool) {
+    let pauses = matches!(verb, Verb::Pause | Verb::Flatten);
+    let paused = pauses || (book.paused.is_some() && verb != Verb::Resume);
+    let open = book.breaker.open.is_some() && verb != Verb::ResetBreaker;
+    let phase = match (stops, paused, open) {
+        (true, _, _) => Phase::Stopping,
+        (_, true, _) => Phase::Paused,
+        (_, _, true) => Phase::Degraded,
+        _ => Phase::Running,
+    };
+    (phase, phase == Phase::Running)
+}
+
+/// What entries do to the orders and positions of an account that does not have them yet.
+pub(super) fn exposure_of(book: &AccountBook, entries: &[LedgerEntry]) -> Exposure {
+    let mut exposure = Exposure::default();
+    for entry in entries {
+        match entry {
+            LedgerEntry::Cancelled { .. } => exposure.orders_cancelled += 1,
+            LedgerEntry::Placed(placed) => {
+                exposure.orders_submitted += 1;
+                exposure.positions_closing.push(placed.symbol.clone());
+                exposure.notional += placed.decided_price * placed.quantity;
+            }
+            _ => {}
+        }
+    }
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let closing = count(exposure.positions_closing.len());
+    exposure.notional = exposure.notional.max(Decimal::ZERO).round_dp(2);
+    exposure.positions_left = count(book.positions.len()).saturating_sub(closing);
+    exposure.orders_left = count(book.working.len()).saturating_sub(exposure.orders_cancelled);
+    exposure
+}
+
+fn cancelled_order(entry: &LedgerEntry) -> Option<&String> {
+    match entry {
+        LedgerEntry::Cancelled { order_id, .. } => Some(order_id),
+        _ => None,
+    }
+}
+
+/// The symbols a command is narrowed to.
+fn symbols_in(args: &Value) -> Option<Vec<String>> {
+    let symbols = args.get("symbols")?.as_array()?;
+    Some(symbols.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+}

@@ -1,0 +1,43 @@
+//! Why no position may be opened now.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use crate::account::book::trading_day;
+use crate::account::recorded_account::RecordedAccount;
+use crate::config::document::TradingConfig;
+use botops_contract::GateReason;
+
+/// What the gates look at, apart from the account.
+#[derive(Debug)]
+pub(super) struct EntryGates<'a> {
+    pub account: &'a RecordedAccount,
+    pub config: &'a TradingConfig,
+    pub market_ended: bool,
+    /// The strategy has seen enough prices.
+    pub strategy_is_warm: bool,
+    /// What the broker session would most likely say.
+    pub session: GateReason,
+}
+
+impl EntryGates<'_> {
+    /// The gates that are closed, by name; empty when a position may be opened.
+    pub(crate) fn closed(&self, at: DateTime<Utc>) -> Vec<String> {
+        let book = self.account.book();
+        let gates = [
+            (self.account.write_fault().is_some(), "ledger_unwritable"),
+            (book.paused.is_some(), "paused"),
+            (book.breaker.open.is_some(), "breaker_open"),
+            (self.market_ended, "market_closed"),
+            (!self.config.hours.contain(at), "outside_hours"),
+            (book.entries_on(trading_day(at)) >= self.config.max_trades_per_day, "max_trades_per_day"),
+            (!self.strategy_is_warm, "warming_up"),
+        ];
+        let closed = gates.into_iter().filter(|(closed, _)| *closed);
+        let mut names: Vec<String> = closed.map(|(_, name)| name.to_owned()).collect();
+        if self.session != GateReason::Ok {
+            names.push(format!("session_{}", json!(self.session).as_str().unwrap_or_default()));
+        }
+        names
+    }
+}

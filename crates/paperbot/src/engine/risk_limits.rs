@@ -1,0 +1,80 @@
+//! The limits on losses, at which the circuit breaker opens.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+
+use crate::account::book::{AccountBook, SymbolPrices, trading_day};
+use crate::config::document::BotConfig;
+
+/// A limit that losses have reached.
+#[derive(Debug)]
+pub(super) struct CrossedLimit {
+    /// `daily_loss`, `max_drawdown` or `consecutive_losses`.
+    pub source: &'static str,
+    /// One sentence for people.
+    pub reason: String,
+}
+
+/// The first limit that losses have reached, if any.
+pub(super) fn crossed_limit(
+    book: &AccountBook,
+    prices: &SymbolPrices,
+    config: &BotConfig,
+    at: DateTime<Utc>,
+) -> Option<CrossedLimit> {
+    // Losses are measured from the first price of the first day.
+    book.day?;
+    crossed_daily_loss(book, prices, config, at)
+        .or_else(|| crossed_drawdown(book, prices, config))
+        .or_else(|| crossed_consecutive_losses(book, config))
+}
+
+fn percent(part: Decimal) -> Decimal {
+    (part * Decimal::ONE_HUNDRED).round_dp(2)
+}
+
+fn crossed_daily_loss(
+    book: &AccountBook,
+    prices: &SymbolPrices,
+    config: &BotConfig,
+    at: DateTime<Utc>,
+) -> Option<CrossedLimit> {
+    let risk = &config.risk_management;
+    let (_, began_with) = book.day?;
+    let before_reset = book.breaker.reset_at.filter(|(day, _)| *day == trading_day(at));
+    let before_reset = before_reset.map_or(Decimal::ZERO, |(_, daily)| daily.min(Decimal::ZERO));
+    let loss = book.daily_pl(prices) - before_reset;
+    let share = if began_with.is_zero() { Decimal::ZERO } else { loss / began_with };
+    let source = "daily_loss";
+    if loss <= risk.daily_loss_limit {
+        let (loss, limit) = (loss.round_dp(2), risk.daily_loss_limit);
+        return Some(CrossedLimit {
+            source,
+            reason: format!("today's loss of {loss} reached the limit of {limit}"),
+        });
+    }
+    let most =
+        (-risk.max_daily_loss_pct / Decimal::ONE_HUNDRED).max(config.circuit_breaker_thresholds.daily_loss);
+    (share <= most).then(|| CrossedLimit {
+        source,
+        reason: format!("today's loss of {} % reached {} %", percent(share), percent(most)),
+    })
+}
+
+fn crossed_drawdown(book: &AccountBook, prices: &SymbolPrices, config: &BotConfig) -> Option<CrossedLimit> {
+    let peak = book.peak;
+    let drawdown = if peak.is_zero() { Decimal::ZERO } else { (book.equity(prices) - peak) / peak };
+    let most = config.circuit_breaker_thresholds.max_drawdown;
+    (drawdown <= most).then(|| CrossedLimit {
+        source: "max_drawdown",
+        reason: format!("the drawdown of {} % reached {} %", percent(drawdown), percent(most)),
+    })
+}
+
+fn crossed_consecutive_losses(book: &AccountBook, config: &BotConfig) -> Option<CrossedLimit> {
+    let losses = book.track.losses_in_a_row();
+    (losses >= config.risk_management.max_consecutive_losses).then(|| CrossedLimit {
+        source: "consecutive_losses",
+        reason: format!("{losses} trades in a row lost money"),
+    })
+}

@@ -1,0 +1,526 @@
+//! The trading loop: one thread that owns the account, and an inbox that is read between ticks.
+//!
+//! A tick is: the market moves, resting orders fill, limits are checked, the strategy gives signals, orders go out, a
+//! snapshot is published. Everything that changes the account goes through [`TradingEngine::commit_entries`], which
+//! writes the ledger first. The loop waits for no reader and no server.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::entry_gates::EntryGates;
+use super::order_issuer::OrderIssuer;
+use super::order_planner::{EntryPlan, OrderPlanner};
+use super::order_rejects::OrderRejects;
+use super::planned_line::{OrderDraft, OrderRefusal, PlannedLine, cancel_entry};
+use super::risk_limits::{CrossedLimit, crossed_limit};
+use super::tick_timing::TickTiming;
+use crate::account::book::{BookChange, trading_day};
+use crate::account::effects_log::EffectsLog;
+use crate::account::ledger::{LedgerEntry, LedgerLine, OrderPurpose};
+use crate::account::recorded_account::{LedgerUnwritable, RecordedAccount};
+use crate::config::document::CheckFacts;
+use crate::config::slot::{ConfigSlot, TrialEvent};
+use crate::identity::BotIdentity;
+use crate::ipc::inbox::RequestDelivery;
+use crate::ipc::outbox::BotOutbox;
+use crate::ipc::report::ReportSources;
+use crate::ipc::snapshot::BotSnapshot;
+use crate::ipc::trade_log::TradeLogLine;
+use crate::ipc::trading_status::TradingStatus;
+use crate::market::exchange::PaperExchange;
+use crate::market::prices::{MarketPrices, MarketStep};
+use crate::market::strategy::{MomentumStrategy, TradeSignal};
+use crate::session_gate::SessionGate;
+use botops_contract::{EventKind, OrderStatus, Severity, Side};
+use botops_core::error::Code;
+use botops_core::failpoints;
+
+/// The loop sees a stop within this.
+const LONGEST_NAP: Duration = Duration::from_millis(100);
+/// How often it is checked whether `HEAD` was replaced.
+const HEAD_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the loop is made of.
+#[derive(Debug)]
+pub(crate) struct EngineParts {
+    pub identity: BotIdentity,
+    pub account: RecordedAccount,
+    pub market: MarketPrices,
+    pub exchange: PaperExchange,
+    pub strategy: MomentumStrategy,
+    pub config: ConfigSlot,
+    pub session: SessionGate,
+    pub outbox: BotOutbox,
+    pub effects: EffectsLog,
+}
+
+/// The loop and all it owns.
+#[derive(Debug)]
+pub(crate) struct TradingEngine {
+    identity: BotIdentity,
+    pub(super) account: RecordedAccount,
+    pub(super) market: MarketPrices,
+    exchange: PaperExchange,
+    strategy: MomentumStrategy,
+    pub(super) config: ConfigSlot,
+    pub(super) session: SessionGate,
+    pub(super) outbox: BotOutbox,
+    pub(super) effects: EffectsLog,
+    order_issuer: OrderIssuer,
+    order_rejects: OrderRejects,
+    timing: TickTiming,
+    /// The ledger has the first lines of this process.
+    start_recorded: bool,
+    pub(super) stopping: bool,
+    snapshot_seq: u64,
+    /// Why no position was opened at the last tick.
+    no_entry: Vec<String>,
+    /// Why `HEAD` cannot be loaded, while it cannot.
+    head_fault: Option<String>,
+}
+
+impl TradingEngine {
+    /// A loop that has not begun.
+    pub(crate) fn new(parts: EngineParts) -> Self {
+        Self {
+            order_issuer: OrderIssuer::new(&parts.identity.boot_epoch),
+            identity: parts.identity,
+            account: parts.account,
+            market: parts.market,
+            exchange: parts.exchange,
+            strategy: parts.strategy,
+            config: parts.config,
+            session: parts.session,
+            outbox: parts.outbox,
+            effects: parts.effects,
+            order_rejects: OrderRejects::default(),
+            timing: TickTiming::default(),
+            start_recorded: false,
+            stopping: false,
+            snapshot_seq: 0,
+            no_entry: Vec::new(),
+            head_fault: None,
+        }
+    }
+
+    /// Publishes the first snapshot, and returns where readers find it and those after it.
+    pub(crate) fn open_snapshots(&mut self) -> Arc<ArcSwap<BotSnapshot>> {
+        let first = self.take_snapshot();
+        self.outbox.open_snapshots(first)
+    }
+
+    /// Runs until stopped, by the token or by a command.
+    pub(crate) fn run(mut self, requests: &Receiver<RequestDelivery>, stop: &CancellationToken) {
+        self.announce_start();
+        let mut next_tick = Instant::now() + self.identity.tick;
+        let mut next_head_check = Instant::now();
+        while !self.stopping && !stop.is_cancelled() {
+            failpoints::stall("paperbot.loop");
+            match requests.recv_timeout(self.longest_wait(next_tick)) {
+                Ok(delivery) => self.handle_request(delivery),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.expire_trial();
+            self.forward_session_notes();
+            let now = Instant::now();
+            if now >= next_head_check {
+                self.refresh_head();
+                // An ending that a full disk did not take is tried again until it does; a failure was logged once.
+                let _ = self.config.save_outcomes();
+                next_head_check = now + HEAD_INTERVAL;
+            }
+            if now >= next_tick {
+                self.timing.record_tick(now - next_tick, Utc::now());
+                self.run_tick();
+                self.publish_snapshot();
+                next_tick += self.identity.tick;
+                // After a long stall the missed ticks are not made up for.
+                if Instant::now() > next_tick + self.identity.tick * 10 {
+                    next_tick = Instant::now() + self.identity.tick;
+                }
+            }
+        }
+        self.record_stop();
+    }
+
+    fn longest_wait(&self, next_tick: Instant) -> Duration {
+        let mut wake = next_tick.min(Instant::now() + LONGEST_NAP);
+        wake = self.config.trial_deadline().map_or(wake, |deadline| wake.min(deadline));
+        wake.saturating_duration_since(Instant::now())
+    }
+
+    fn announce_start(&mut self) {
+        // The next tick tries again.
+        let _ = self.record_start();
+        let repaired = if self.identity.repaired { "; a torn ledger line was cut off" } else { "" };
+        let book = self.account.book();
+        let positions = book.positions.len();
+        let message = format!("{} started with {positions} open positions{repaired}", self.identity.id);
+        let data = json!({"lives": book.starts, "ledger_repaired": self.identity.repaired});
+        self.outbox.publish_event(EventKind::Lifecycle, Severity::Low, message, data);
+        self.publish_snapshot();
+    }
+
+    /// The first lines of this process. Without room for them it trades as little as without room for any other.
+    fn record_start(&mut self) -> Result<(), LedgerUnwritable> {
+        if self.start_recorded {
+            return Ok(());
+        }
+        let mut entries = Vec::new();
+        if !self.account.book().opened {
+            entries.push(LedgerEntry::Opened { cash: self.identity.cash });
+        }
+        entries.push(LedgerEntry::Started {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            source: self.market.source().to_owned(),
+            seed: self.identity.seed,
+            pid: std::process::id(),
+        });
+        self.commit_entries(entries)?;
+        self.start_recorded = true;
+        Ok(())
+    }
+
+    fn record_stop(&mut self) {
+        let reason = if self.stopping { "told to by a command" } else { "told to by a signal" };
+        self.stopping = true;
+        let message = format!("{} stops: {reason}", self.identity.id);
+        self.outbox.publish_event(EventKind::Lifecycle, Severity::Low, message, Value::Null);
+        let _ = self.commit_entries(vec![LedgerEntry::Stopped { reason: reason.to_owned() }]);
+        self.publish_snapshot();
+    }
+
+    fn run_tick(&mut self) {
+        let now = Utc::now();
+        self.outbox.prune_errors(now);
+        self.order_rejects.prune(now);
+        let moment = match self.market.advance(now, Instant::now()) {
+            MarketStep::Moment(moment) => moment,
+            step @ (MarketStep::Ended | MarketStep::StillEnded) => {
+                if matches!(step, MarketStep::Ended) {
+                    let message = "the replay has ended; open positions stay as they are".to_owned();
+                    self.outbox.publish_event(EventKind::Lifecycle, Severity::Low, message, Value::Null);
+                }
+                self.no_entry = vec!["market_closed".to_owned()];
+                return;
+            }
+        };
+        for gap in &moment.gaps {
+            let symbol = gap.symbol.as_deref().unwrap_or("every symbol");
+            let message = format!("gap in the feed of {symbol}: {}", gap.what);
+            let context = json!({"symbol": gap.symbol, "market_time": moment.at});
+            self.outbox.publish_failure(Code::BotFeedGap, message, context);
+        }
+        self.strategy.add_prices(&moment.prices);
+        // A fill that cannot be recorded did not happen; the order meets the next price.
+        if self.trade_at(&moment.prices, moment.at).is_err() {
+            self.no_entry = vec!["ledger_unwritable".to_owned()];
+        }
+    }
+
+    fn trade_at(&mut self, prices: &[(String, Decimal)], at: DateTime<Utc>) -> Result<(), LedgerUnwritable> {
+        self.record_start()?;
+        self.record_day_and_peak(at)?;
+        self.fill_and_cancel_orders(prices, at)?;
+        self.place_targets(at)?;
+        self.check_limits(at)?;
+        self.no_entry = self.closed_gates(at);
+        let signals = self.strategy.signals(prices, self.account.book(), self.config.settings());
+        for signal in signals {
+            match signal {
+                TradeSignal::Leave { symbol, reason } if self.session.may_send(true) => {
+                    let lines = self.order_planner().plan_exit(&symbol, &reason, OrderPurpose::Exit);
+                    let entries = self.issue_lines(lines, at);
+                    self.commit_entries(entries)?;
+                }
+                TradeSignal::Enter { symbol, reason }
+                    if self.no_entry.is_empty() && self.session.may_send(false) =>
+                {
+                    self.enter_position(&symbol, reason, at)?;
+                    self.no_entry = self.closed_gates(at);
+                }
+                // A signal that may not be followed now comes again with the next price.
+                TradeSignal::Enter { .. } | TradeSignal::Leave { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn record_day_and_peak(&mut self, at: DateTime<Utc>) -> Result<(), LedgerUnwritable> {
+        let today = trading_day(at);
+        let equity = self.account.book().equity(self.market.last());
+        if self.account.book().day.is_none_or(|(day, _)| day != today) {
+            self.commit_entries(vec![LedgerEntry::Day { day: today, equity }])?;
+        }
+        // Every tenth of a percent is worth a line; a drawdown is measured in percents.
+        if equity > self.account.book().peak * Decimal::new(1001, 3) {
+            self.commit_entries(vec![LedgerEntry::Peak { equity }])?;
+        }
+        Ok(())
+    }
+
+    fn fill_and_cancel_orders(
+        &mut self,
+        prices: &[(String, Decimal)],
+        at: DateTime<Utc>,
+    ) -> Result<(), LedgerUnwritable> {
+        let orders = &self.config.settings().order_management;
+        let mut entries = self.exchange.fill_orders(self.account.book(), prices, at, orders);
+        let mut unfilled = Vec::new();
+        for order in self.order_planner().overdue_entries(&self.exchange, at) {
+            unfilled.push(order.placed.symbol.clone());
+            entries.push(cancel_entry(order, "not filled in time"));
+        }
+        for symbol in unfilled {
+            self.strategy.hold_off(&symbol);
+        }
+        self.commit_entries(entries)
+    }
+
+    fn place_targets(&mut self, at: DateTime<Utc>) -> Result<(), LedgerUnwritable> {
+        if !self.session.may_send(true) {
+            return Ok(());
+        }
+        let drafts = self.order_planner().plan_targets();
+        let entries = drafts.into_iter().map(|draft| self.issue_order(draft, None, at)).collect();
+        self.commit_entries(entries)
+    }
+
+    /// Opens the breaker when losses have reached a limit.
+    fn check_limits(&mut self, at: DateTime<Utc>) -> Result<(), LedgerUnwritable> {
+        let book = self.account.book();
+        if book.breaker.open.is_some() {
+            return Ok(());
+        }
+        let crossed = crossed_limit(book, self.market.last(), self.config.settings(), at);
+        let Some(CrossedLimit { source, reason }) = crossed else { return Ok(()) };
+        let mut entries = vec![LedgerEntry::Tripped { source: source.to_owned(), reason: reason.clone() }];
+        entries.extend(self.order_planner().cancel_entries("the circuit breaker opened"));
+        self.commit_entries(entries)?;
+        let message = format!("the circuit breaker opened: {reason}");
+        let data = json!({"source": source, "state": "open", "reason": reason});
+        self.outbox.publish_event(EventKind::Breaker, Severity::Critical, message.clone(), data.clone());
+        self.outbox.publish_failure(Code::BotLimitCrossed, message, data);
+        Ok(())
+    }
+
+    fn enter_position(
+        &mut self,
+        symbol: &str,
+        reason: String,
+        at: DateTime<Utc>,
+    ) -> Result<(), LedgerUnwritable> {
+        match self.order_planner().plan_entry(symbol, reason) {
+            EntryPlan::NoPrice => Ok(()),
+            EntryPlan::WeightTooSmall => {
+                self.strategy.hold_off(symbol);
+                Ok(())
+            }
+            EntryPlan::Order(draft, refusal) => {
+                let entry = self.issue_order(draft, refusal, at);
+                self.commit_entries(vec![entry])
+            }
+        }
+    }
+
+    /// Plans orders from this moment.
+    pub(super) fn order_planner(&self) -> OrderPlanner<'_> {
+        let (book, prices) = (self.account.book(), self.market.last());
+        OrderPlanner { book, prices, config: self.config.settings() }
+    }
+
+    /// Gives a draft its ids; the entry places the order, or refuses it.
+    fn issue_order(
+        &mut self,
+        draft: OrderDraft,
+        refusal: Option<OrderRefusal>,
+        at: DateTime<Utc>,
+    ) -> LedgerEntry {
+        let sha256 = &self.config.running().version.sha256;
+        self.order_issuer.issue(draft, refusal, (self.account.book(), &self.session), sha256, at)
+    }
+
+    /// Turns planned lines into entries.
+    pub(super) fn issue_lines(&mut self, lines: Vec<PlannedLine>, at: DateTime<Utc>) -> Vec<LedgerEntry> {
+        let issue = |line| match line {
+            PlannedLine::Entry(entry) => entry,
+            PlannedLine::Order(draft) => self.issue_order(draft, None, at),
+        };
+        lines.into_iter().map(issue).collect()
+    }
+
+    fn closed_gates(&self, at: DateTime<Utc>) -> Vec<String> {
+        let gates = EntryGates {
+            account: &self.account,
+            config: &self.config.settings().trading,
+            market_ended: self.market.has_ended(),
+            strategy_is_warm: self.strategy.is_warm(),
+            session: self.session.expected_reason(),
+        };
+        gates.closed(at)
+    }
+
+    /// Puts what happens on disk, then into the account, then publishes it. The only way to change the account.
+    pub(super) fn commit_entries(&mut self, entries: Vec<LedgerEntry>) -> Result<(), LedgerUnwritable> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let recorded = self.account.record(entries).inspect_err(|failed| {
+            if let Some(fault) = &failed.new_fault {
+                let message = "the ledger cannot be written; nothing is traded until it can".to_owned();
+                self.outbox.publish_failure(Code::BotLedgerUnwritable, message, json!({"error": fault}));
+            }
+        })?;
+        if recorded.recovered {
+            let message = "the ledger can be written again".to_owned();
+            self.outbox.publish_event(EventKind::Lifecycle, Severity::Low, message, Value::Null);
+        }
+        let mut orders = Vec::new();
+        for line in &recorded.lines {
+            let change = self.account.apply(line);
+            self.strategy.observe(line, self.account.book());
+            if let LedgerEntry::Placed(placed) = &line.entry {
+                self.exchange.accept_order(placed);
+                orders.push(placed.order_id.clone());
+            }
+            self.publish_change(line, &change);
+        }
+        if !orders.is_empty() {
+            self.effects.record("orders", json!({"orders": orders}));
+        }
+        Ok(())
+    }
+
+    fn publish_change(&mut self, line: &LedgerLine, change: &BookChange) {
+        let Some((order, placed)) = &change.order else { return };
+        let side = if order.side == Side::Buy { "buy" } else { "sell" };
+        let what = format!("{side} {} {}", order.quantity, order.symbol);
+        match &line.entry {
+            LedgerEntry::Filled(fill) => {
+                self.session.log_fill(line.at, fill);
+                let message = format!("{what}: {} filled at {}", fill.quantity, fill.price);
+                self.outbox.publish_event(EventKind::Fill, Severity::Low, message, json!(fill));
+            }
+            LedgerEntry::Refused { code, reason, .. } => {
+                self.order_rejects.add(line.at);
+                let context = json!({"order_id": order.id, "symbol": order.symbol, "reason_code": code,
+                    "quantity": order.quantity, "limit_price": order.limit_price});
+                let message = format!("{what} refused: {reason}");
+                self.outbox.publish_failure(Code::BrokerOrderRefused, message, context);
+            }
+            LedgerEntry::Cancelled { reason, .. } => {
+                let message = format!("{what} cancelled: {reason}");
+                self.outbox.publish_event(EventKind::Order, Severity::Low, message, json!(order));
+            }
+            _ => {
+                let message = format!("{what} placed: {}", placed.reason);
+                self.outbox.publish_event(EventKind::Order, Severity::Low, message, json!(order));
+            }
+        }
+        if order.status == OrderStatus::Filled {
+            let at = self.market.market_at().unwrap_or(line.at);
+            self.outbox.log_trade(TradeLogLine::new(order, placed, change, &self.identity, at));
+        }
+        if let Some(trade) = &change.closed {
+            self.outbox.publish_trade(trade.clone());
+        }
+    }
+
+    fn expire_trial(&mut self) {
+        if let Some(event) = self.config.expire_trial(Instant::now()) {
+            self.publish_trial_event(&event);
+            self.publish_snapshot();
+        }
+    }
+
+    /// Publishes what happened to the config, and records it as an effect.
+    pub(super) fn publish_trial_event(&mut self, event: &TrialEvent) {
+        let severity = if event.what == "trial_expired" { Severity::Medium } else { Severity::Low };
+        let data = json!({"what": event.what, "txn": event.txn, "running": event.running});
+        self.outbox.publish_event(EventKind::Config, severity, event.message(), data);
+        let sha256 = &event.running.sha256;
+        self.effects.record("config", json!({"verb": event.what, "txn": event.txn, "sha256": sha256}));
+    }
+
+    fn refresh_head(&mut self) {
+        match self.config.refresh_head() {
+            Ok(()) => self.head_fault = None,
+            Err(fault) if self.head_fault.as_ref() != Some(&fault) => {
+                let message = "the committed config cannot be loaded; the last good one goes on".to_owned();
+                self.outbox.publish_failure(Code::BotConfigInvalid, message, json!({"error": fault}));
+                self.head_fault = Some(fault);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Publishes what the broker session has reported since the last time.
+    fn forward_session_notes(&mut self) {
+        let mut changed = false;
+        while let Some(note) = self.session.next_note() {
+            changed = true;
+            self.outbox.forward_event(note.kind, note.severity, note.message, note.error, note.data);
+        }
+        if changed {
+            self.no_entry = self.market.market_at().map_or_else(Vec::new, |at| self.closed_gates(at));
+            self.publish_snapshot();
+        }
+    }
+
+    /// What a config document must fit now.
+    pub(super) fn check_facts(&self) -> CheckFacts {
+        let (book, prices) = (self.account.book(), self.market.last());
+        let mut symbols = self.market.symbols();
+        for target in &self.config.settings().targets {
+            if !symbols.contains(&target.symbol) {
+                symbols.push(target.symbol.clone());
+            }
+        }
+        let positions = book.positions.values();
+        CheckFacts {
+            symbols,
+            positions: positions.map(|position| (position.symbol.clone(), position.cost())).collect(),
+            equity: book.equity(prices),
+            daily_pl: book.daily_pl(prices),
+        }
+    }
+
+    /// What the loop is doing.
+    pub(super) fn trading_status(&self) -> TradingStatus {
+        let (account, market, session) = (&self.account, &self.market, &self.session);
+        TradingStatus::new(account, market, session, self.timing.ticks(), self.stopping)
+    }
+
+    /// Replaces the snapshot that readers see.
+    pub(super) fn publish_snapshot(&mut self) {
+        self.snapshot_seq += 1;
+        self.outbox.publish_snapshot(self.take_snapshot());
+    }
+
+    fn take_snapshot(&self) -> BotSnapshot {
+        let sources = ReportSources {
+            seq: self.snapshot_seq,
+            identity: &self.identity,
+            status: self.trading_status(),
+            account: &self.account,
+            market: &self.market,
+            config: &self.config,
+            session: &self.session,
+            errors: self.outbox.errors(),
+            no_entry_reasons: &self.no_entry,
+            loop_stats: self.timing.stats(self.identity.tick, self.order_rejects.count_last_hour()),
+        };
+        let config = self.config.state(Instant::now());
+        let running = self.config.running().value.clone();
+        let answers = self.account.book().answers.snapshot();
+        BotSnapshot::new(sources.into_report(), config, running, self.check_facts(), answers)
+    }
+}

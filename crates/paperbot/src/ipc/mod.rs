@@ -1,0 +1,14 @@
+//! The bot's side of its socket: what comes in, what goes out, and what readers are answered from.
+
+mod daily_log;
+pub(crate) mod inbox;
+pub(crate) mod journal;
+pub(crate) mod outbox;
+mod recent_errors;
+pub(crate) mod report;
+pub(crate) mod server;
+pub(crate) mod session_commands;
+pub(crate) mod snapshot;
+pub(crate) mod socket_file;
+pub(crate) mod trade_log;
+pub(crate) mod trading_status;

@@ -1,0 +1,152 @@
+//! What leaves the trading loop, without the loop ever waiting for a reader.
+//!
+//! The state is a snapshot that is swapped in whole; events and trades go into a queue that a recorder empties. The
+//! loop holds no lock that a reader of either could hold.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::recent_errors::RecentErrors;
+use super::snapshot::BotSnapshot;
+use super::trade_log::TradeLogLine;
+use botops_contract::{BotEvent, EventKind, SemanticError, Severity, Trade};
+use botops_core::error::Code;
+
+/// Something for the recorder.
+#[derive(Debug)]
+pub(crate) enum OutboxItem {
+    /// For the event stream and the log.
+    Event(Arc<BotEvent>),
+    /// For `GET trades`.
+    Trade(Arc<Trade>),
+    /// For the trade log.
+    TradeLog(Box<TradeLogLine>),
+}
+
+/// The loop's way out: events and trades to the recorder, snapshots to readers.
+#[derive(Debug)]
+pub(crate) struct BotOutbox {
+    boot_epoch: String,
+    items: UnboundedSender<OutboxItem>,
+    /// Where readers find the snapshot; set as soon as there is a first one.
+    snapshot: Option<Arc<ArcSwap<BotSnapshot>>>,
+    event_seq: u64,
+    errors: RecentErrors,
+}
+
+impl BotOutbox {
+    /// A way out to the recorder.
+    pub(crate) fn new(boot_epoch: &str, items: UnboundedSender<OutboxItem>) -> Self {
+        let errors = RecentErrors::default();
+        Self { boot_epoch: boot_epoch.to_owned(), items, snapshot: None, event_seq: 0, errors }
+    }
+
+    /// Publishes the first snapshot, and returns where readers find it and those after it.
+    pub(crate) fn open_snapshots(&mut self, first: BotSnapshot) -> Arc<ArcSwap<BotSnapshot>> {
+        let shared = Arc::new(ArcSwap::from_pointee(first));
+        self.snapshot = Some(shared.clone());
+        shared
+    }
+
+    /// Replaces the snapshot that readers see.
+    pub(crate) fn publish_snapshot(&self, snapshot: BotSnapshot) {
+        if let Some(shared) = &self.snapshot {
+            shared.store(Arc::new(snapshot));
+        }
+    }
+
+    /// Publishes an event.
+    pub(crate) fn publish_event(
+        &mut self,
+        kind: EventKind,
+        severity: Severity,
+        message: String,
+        data: Value,
+    ) {
+        self.send_event(kind, severity, message, None, data);
+    }
+
+    /// Publishes a failure: an event, and an entry in the state.
+    pub(crate) fn publish_failure(&mut self, code: Code, message: String, context: Value) {
+        let row = code.row();
+        let error = SemanticError {
+            error_code: row.code.to_owned(),
+            error_type: format!("{:?}", row.kind),
+            severity: row.severity,
+            message: message.clone(),
+            cause: row.cause.to_owned(),
+            impact: row.impact.to_owned(),
+            remediation: row.remediation.to_owned(),
+            context,
+            timestamp: Utc::now(),
+        };
+        self.errors.add(error.clone());
+        self.send_event(EventKind::Error, row.severity, message, Some(error), Value::Null);
+    }
+
+    /// Publishes an event that somebody else composed, with the failure behind it if there is one.
+    pub(crate) fn forward_event(
+        &mut self,
+        kind: EventKind,
+        severity: Severity,
+        message: String,
+        error: Option<SemanticError>,
+        data: Value,
+    ) {
+        if let Some(error) = &error {
+            self.errors.add(error.clone());
+        }
+        self.send_event(kind, severity, message, error, data);
+    }
+
+    /// Publishes a closed trade.
+    pub(crate) fn publish_trade(&self, trade: Arc<Trade>) {
+        self.send(OutboxItem::Trade(trade));
+    }
+
+    /// Writes a line into the trade log.
+    pub(crate) fn log_trade(&self, line: TradeLogLine) {
+        self.send(OutboxItem::TradeLog(Box::new(line)));
+    }
+
+    /// The failures of the last while.
+    pub(crate) fn errors(&self) -> &RecentErrors {
+        &self.errors
+    }
+
+    /// Forgets failures that are older than an hour.
+    pub(crate) fn prune_errors(&mut self, now: DateTime<Utc>) {
+        self.errors.prune(now);
+    }
+
+    fn send_event(
+        &mut self,
+        kind: EventKind,
+        severity: Severity,
+        message: String,
+        error: Option<SemanticError>,
+        data: Value,
+    ) {
+        self.event_seq += 1;
+        let event = BotEvent {
+            seq: self.event_seq,
+            boot_epoch: self.boot_epoch.clone(),
+            at: Utc::now(),
+            kind,
+            severity,
+            message,
+            error,
+            data,
+        };
+        self.send(OutboxItem::Event(Arc::new(event)));
+    }
+
+    /// Queues an item; after the recorder's end it is dropped.
+    fn send(&self, item: OutboxItem) {
+        let _ = self.items.send(item);
+    }
+}

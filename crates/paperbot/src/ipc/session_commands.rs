@@ -1,0 +1,131 @@
+//! Commands that make the broker session call its broker.
+//!
+//! They run beside the trading loop, which never waits for a broker; the loop only records their outcome, once per
+//! command id.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::inbox::{IpcInbox, IpcRequest};
+use crate::session::{CommandOutcome, SessionMonitor};
+use botops_contract::{BreakerState, CommandRequest, CommandResult, Refusal, Verb};
+use botops_core::tasks::{OnFailure, Tasks};
+
+/// An answer comes within this, or says that the work goes on; the asking side waits a little longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
+
+/// Carries out the commands that make the session call its broker.
+#[derive(Debug, Clone)]
+pub(crate) struct SessionCommands {
+    session: SessionMonitor,
+    tasks: Tasks,
+    running: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl SessionCommands {
+    pub(crate) fn new(session: SessionMonitor, tasks: Tasks) -> Self {
+        Self { session, tasks, running: Arc::default() }
+    }
+
+    /// Whether this command is being carried out.
+    pub(crate) fn is_running(&self, command_id: &str) -> bool {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).contains(command_id)
+    }
+
+    /// Whether this verb is about the session. An open breaker of the risk limits alone is reset by the loop.
+    pub(crate) fn handles(&self, verb: Verb) -> bool {
+        match verb {
+            Verb::ProbeSession | Verb::Reauth | Verb::Halt => true,
+            Verb::ResetBreaker => self.session.breaker().state != BreakerState::Closed,
+            _ => false,
+        }
+    }
+
+    /// Acts once per command id, and has the loop record the outcome. It runs to its end although whoever asked has
+    /// gone: what was begun at the broker is recorded.
+    pub(crate) async fn run_command(
+        &self,
+        inbox: &IpcInbox,
+        verb: Verb,
+        request: CommandRequest,
+    ) -> Result<CommandResult, Refusal> {
+        let running = RunningCommand::begin(&self.running, &request.command_id)?;
+        let (reply, answer) = oneshot::channel();
+        let (session, inbox) = (self.clone(), inbox.clone());
+        self.tasks.spawn("session command", OnFailure::Log, async move {
+            let answer = session.run_and_record(&inbox, verb, request).await;
+            drop(running);
+            // Whoever asked may have gone.
+            let _ = reply.send(answer);
+        });
+        answer.await.unwrap_or_else(|_| Err(no_answer("the bot stopped over it")))
+    }
+
+    async fn run_and_record(
+        &self,
+        inbox: &IpcInbox,
+        verb: Verb,
+        request: CommandRequest,
+    ) -> Result<CommandResult, Refusal> {
+        let ask = |outcome| {
+            let request = request.clone();
+            inbox.ask(move |reply| IpcRequest::Session(verb, Box::new(request), outcome, reply))
+        };
+        if let Some(known) = ask(None).await? {
+            return Ok(known);
+        }
+        let outcome = timeout(LONGEST_WAIT, self.call_session(verb, &request)).await.unwrap_or_else(|_| {
+            CommandOutcome {
+                done: true,
+                reason_code: None,
+                message: "under way; `session.state` tells how it ends".to_owned(),
+            }
+        });
+        let recorded = ask(Some(outcome)).await?;
+        recorded.ok_or_else(|| no_answer("the loop gave no answer"))
+    }
+
+    async fn call_session(&self, verb: Verb, request: &CommandRequest) -> CommandOutcome {
+        match verb {
+            Verb::Reauth => {
+                let code = request.args.get("code").and_then(Value::as_str).map(str::to_owned);
+                self.session.reauth(code).await
+            }
+            Verb::ResetBreaker => self.session.reset_breaker().await,
+            Verb::Halt => self.session.halt(&request.reason),
+            _ => self.session.probe().await,
+        }
+    }
+}
+
+fn no_answer(message: &str) -> Refusal {
+    Refusal { code: "no_answer".to_owned(), message: message.to_owned(), context: Value::Null }
+}
+
+/// A command id that is being carried out; it is free again when this is dropped.
+struct RunningCommand {
+    all: Arc<Mutex<BTreeSet<String>>>,
+    id: String,
+}
+
+impl RunningCommand {
+    fn begin(all: &Arc<Mutex<BTreeSet<String>>>, id: &str) -> Result<Self, Refusal> {
+        let is_new = all.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
+        if !is_new {
+            let message = "the same command is under way; ask again in a moment".to_owned();
+            return Err(Refusal { code: "in_progress".to_owned(), message, context: Value::Null });
+        }
+        Ok(Self { all: all.clone(), id: id.to_owned() })
+    }
+}
+
+impl Drop for RunningCommand {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}

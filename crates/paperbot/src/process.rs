@@ -1,0 +1,361 @@
+//! From options to a running bot and back: check, lock, load, run, stop.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::account::book::AccountBook;
+use super::account::effects_log::EffectsLog;
+use super::account::ledger::Ledger;
+use super::account::recorded_account::RecordedAccount;
+use super::config::slot::ConfigSlot;
+use super::data_folder::{lock_data_folder, make_private_folder, write_pid_file};
+use super::engine::{EngineParts, TradingEngine};
+use super::identity::BotIdentity;
+use super::ipc::inbox::{INBOX_CAPACITY, IpcInbox, RequestDelivery};
+use super::ipc::journal::EventJournal;
+use super::ipc::outbox::{BotOutbox, OutboxItem};
+use super::ipc::server::{self, IpcServer};
+use super::ipc::session_commands::SessionCommands;
+use super::ipc::snapshot::BotSnapshot;
+use super::ipc::socket_file::{open_socket, remove_socket};
+use super::loop_priority;
+use super::market::exchange::PaperExchange;
+use super::market::feed::MarketFeed;
+use super::market::prices::MarketPrices;
+use super::market::random_walk::RandomWalk;
+use super::market::replay::BarReplay;
+use super::market::strategy::{MomentumStrategy, StrategyPace};
+use super::options::PaperbotOptions;
+use super::session::connect_session;
+use super::session_gate::SessionGate;
+use botops_contract::{BOOT_ONCE, COMMAND_STATUS, Hello, Mode, VERSION, Verb};
+use botops_core::error::{Code, Error};
+use botops_core::failpoints;
+use botops_core::signals::{Asked, Signals};
+use botops_core::tasks::{OnFailure, Tasks};
+use botops_core::telemetry;
+
+/// A sign-in that was handed a token has this long to store it.
+const LONGEST_END: Duration = Duration::from_secs(6);
+
+/// Starts a bot as this process's whole work: log, signals, exit code. 0 is a stop in order, 2 means it cannot
+/// start with these options (one line on stderr), 1 anything else.
+pub fn main(options: PaperbotOptions) -> ExitCode {
+    if let Ok(folder) = std::env::var("FAIL_IN") {
+        failpoints::fail_in(&folder);
+    }
+    if let Err(error) = make_folders(&options) {
+        return complain(&error.to_string(), 2);
+    }
+    let secrets = options.session.secrets();
+    let _log = match telemetry::start_logging(&options.log_folder(), "paperbot", "info", &secrets) {
+        Ok(log) => log,
+        Err(error) => return complain(&format!("--log-dir: the folder cannot be used: {error}"), 2),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let Ok(runtime) = runtime else { return complain("the runtime could not be started", 1) };
+    let outcome = runtime.block_on(run_until_signal(options));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&error.to_string(), if error.code() == Code::BotCannotStart { 2 } else { 1 }),
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the last line of a process that cannot go on belongs on its terminal"
+)]
+fn complain(what: &str, code: u8) -> ExitCode {
+    eprintln!("paperbot: {what}");
+    ExitCode::from(code)
+}
+
+fn cannot_start(what: impl fmt::Display) -> Error {
+    Error::new(Code::BotCannotStart).detail(what.to_string())
+}
+
+fn cannot_use(path: &Path, error: &dyn fmt::Display) -> Error {
+    cannot_start(format!("{}: {error}", path.display()))
+}
+
+fn make_folders(options: &PaperbotOptions) -> Result<(), Error> {
+    for (flag, folder) in [("--data-dir", &options.data_dir), ("--log-dir", &options.log_folder())] {
+        make_private_folder(folder)
+            .map_err(|error| cannot_start(format!("{flag}: the folder cannot be made: {error}")))?;
+    }
+    Ok(())
+}
+
+async fn run_until_signal(options: PaperbotOptions) -> Result<(), Error> {
+    // Before anything is loaded: a signal that comes meanwhile is not lost.
+    let mut signals =
+        Signals::catch().map_err(|error| cannot_start(format!("signals cannot be caught: {error}")))?;
+    let stop = CancellationToken::new();
+    let running = run(options, stop.clone());
+    tokio::pin!(running);
+    loop {
+        tokio::select! {
+            outcome = &mut running => return outcome,
+            asked = signals.next() => match asked {
+                Asked::Stop => stop.cancel(),
+                Asked::Reopen => {
+                    telemetry::reopen_logs();
+                    tracing::info!("the log files are opened anew");
+                }
+            },
+        }
+    }
+}
+
+/// Runs a bot until `shutdown` or its own `shutdown` command.
+///
+/// # Errors
+/// `BOT_011` when it cannot start as told; the detail says why and what to change.
+async fn run(options: PaperbotOptions, shutdown: CancellationToken) -> Result<(), Error> {
+    let socket = options.socket_path();
+    make_folders(&options)?;
+    let _lock: File = lock_data_folder(&options.data_dir).map_err(cannot_start)?;
+    let tasks = Tasks::new();
+    let (bot, listener) = match prepare(&options, &socket, &tasks) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            tasks.finish(Duration::from_secs(1)).await;
+            return Err(error);
+        }
+    };
+    let pid_file = options.data_dir.join("paperbot.pid");
+    write_pid_file(&pid_file, &bot.hello.boot_epoch, &socket)
+        .map_err(|error| cannot_use(&pid_file, &error))?;
+    let mut running = bot.spawn(&options, listener, &tasks, &shutdown);
+    let failed = running.wait_for_end(&shutdown, &tasks).await;
+    running.halt.cancel();
+    // Whoever asked for the stop may still be reading the answer.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    running.closing.cancel();
+    remove_socket(&socket);
+    tasks.finish(LONGEST_END).await;
+    // Last, while the lock is still held: whoever finds no pid file may start the next bot.
+    let _ = fs::remove_file(&pid_file);
+    if failed {
+        Err(Error::new(Code::Internal).detail("a part of the bot failed; its log says which"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Loads everything, and opens the socket last: whoever sees it finds a bot behind it.
+fn prepare(
+    options: &PaperbotOptions,
+    socket: &Path,
+    tasks: &Tasks,
+) -> Result<(PreparedBot, UnixListener), Error> {
+    let bot = PreparedBot::load(options, tasks)?;
+    // A setting is named and not repeated, as everywhere.
+    let named = |problem: String| problem.replace(&socket.display().to_string(), "the address of --socket");
+    let listener = open_socket(socket).map_err(|problem| cannot_start(named(problem)))?;
+    Ok((bot, listener))
+}
+
+/// A bot that is loaded and does not run yet.
+struct PreparedBot {
+    engine: TradingEngine,
+    journal: EventJournal,
+    /// What the recorder will read.
+    items: mpsc::UnboundedReceiver<OutboxItem>,
+    snapshot: Arc<ArcSwap<BotSnapshot>>,
+    session: Option<SessionCommands>,
+    hello: Hello,
+}
+
+impl PreparedBot {
+    fn load(options: &PaperbotOptions, tasks: &Tasks) -> Result<Self, Error> {
+        let started_at = Utc::now();
+        let boot_epoch = Uuid::now_v7().to_string();
+        let data = &options.data_dir;
+        let ledger_path = data.join("ledger.jsonl");
+        let (ledger, history) =
+            Ledger::open(&ledger_path, &boot_epoch).map_err(|error| cannot_use(&ledger_path, &error))?;
+        let mut book = AccountBook::default();
+        for line in &history.lines {
+            book.apply(line);
+        }
+        // A restarted market does not repeat itself.
+        let seed = options.seed.wrapping_add(book.starts.wrapping_mul(0x0100_0003));
+        let (feed, mode, pace) = open_market(options, &book, seed)?;
+        let outcomes = data.join("config-outcomes.json");
+        let config = ConfigSlot::boot(&options.config_folder(), &outcomes, &boot_epoch, &feed.symbols())
+            .map_err(cannot_start)?;
+        let effects_path = data.join("effects.jsonl");
+        let effects = EffectsLog::open(&effects_path, &boot_epoch);
+        let identity = BotIdentity {
+            id: options.id.to_string(),
+            boot_epoch: boot_epoch.clone(),
+            mode,
+            tick: options.tick_interval().map_err(cannot_start)?,
+            cash: options.cash,
+            seed: options.seed,
+            repaired: history.repaired,
+        };
+        let session = start_session(options, mode, tasks)?;
+        let commands = session.session().map(|session| SessionCommands::new(session.clone(), tasks.clone()));
+        let hello = hello(options, boot_epoch.clone(), started_at, mode, commands.is_some());
+        let journal = EventJournal::new(book.trades.clone());
+        let (sender, items) = mpsc::unbounded_channel();
+        let mut engine = TradingEngine::new(EngineParts {
+            identity,
+            market: MarketPrices::new(feed, book.last_prices.clone().into_iter().collect()),
+            account: RecordedAccount::new(ledger, book),
+            exchange: PaperExchange::new(seed),
+            strategy: MomentumStrategy::new(pace),
+            config,
+            session,
+            outbox: BotOutbox::new(&boot_epoch, sender),
+            effects: effects.map_err(|error| cannot_use(&effects_path, &error))?,
+        });
+        let snapshot = engine.open_snapshots();
+        Ok(Self { engine, journal, items, snapshot, session: commands, hello })
+    }
+
+    /// Starts the recorder, the trading loop and the server, in this order: the recorder's queue must be read as long
+    /// as the loop lives.
+    fn spawn(
+        self,
+        options: &PaperbotOptions,
+        listener: UnixListener,
+        tasks: &Tasks,
+        shutdown: &CancellationToken,
+    ) -> RunningBot {
+        let logs = options.log_folder();
+        let (journal, items) = (self.journal.clone(), self.items);
+        tasks.spawn_thread("recorder", OnFailure::Stop, move || journal.run_recorder(items, &logs));
+        let (requests, queue) = std::sync::mpsc::sync_channel(INBOX_CAPACITY);
+        let halt = shutdown.child_token();
+        let loop_end = spawn_loop(self.engine, queue, halt.clone(), tasks);
+        let closing = CancellationToken::new();
+        let boot_epoch = self.hello.boot_epoch.clone();
+        let server = IpcServer {
+            hello: Arc::new(self.hello),
+            snapshot: self.snapshot,
+            journal: self.journal,
+            inbox: IpcInbox::new(requests),
+            session: self.session,
+            stopping: closing.clone(),
+        };
+        let server = axum::serve(listener, server::routes(server))
+            .with_graceful_shutdown(closing.clone().cancelled_owned());
+        tasks.spawn("server", OnFailure::Stop, async move {
+            if let Err(error) = server.await {
+                tracing::error!("the socket is no longer served: {error}");
+            }
+        });
+        let socket: PathBuf = options.socket_path();
+        tracing::info!(bot.boot_epoch = boot_epoch, "{} serves on {}", options.id, socket.display());
+        RunningBot { halt, closing, loop_end }
+    }
+}
+
+fn spawn_loop(
+    engine: TradingEngine,
+    queue: Receiver<RequestDelivery>,
+    halt: CancellationToken,
+    tasks: &Tasks,
+) -> oneshot::Receiver<()> {
+    let (ended, loop_end) = oneshot::channel::<()>();
+    tasks.spawn_thread("trading loop", OnFailure::Stop, move || {
+        loop_priority::raise_priority();
+        engine.run(&queue, &halt);
+        let _ = ended.send(());
+    });
+    loop_end
+}
+
+/// A bot whose threads and server run.
+struct RunningBot {
+    /// Ends the trading loop.
+    halt: CancellationToken,
+    /// Ends the server.
+    closing: CancellationToken,
+    loop_end: oneshot::Receiver<()>,
+}
+
+impl RunningBot {
+    /// Waits until the bot has to stop. True when a part of it failed.
+    async fn wait_for_end(&mut self, shutdown: &CancellationToken, tasks: &Tasks) -> bool {
+        let failure = tasks.stopping();
+        tokio::select! {
+            () = shutdown.cancelled() => false,
+            () = failure.cancelled() => true,
+            ended = &mut self.loop_end => ended.is_err(),
+        }
+    }
+}
+
+/// The feed, the mode it means, and the pace of a strategy on it.
+fn open_market(
+    options: &PaperbotOptions,
+    book: &AccountBook,
+    seed: u64,
+) -> Result<(MarketFeed, Mode, StrategyPace), Error> {
+    if let Some(path) = &options.replay {
+        let replay = BarReplay::read(path, book.last_market_at);
+        let replay = replay.map_err(|error| cannot_start(format!("--replay: {error}")))?;
+        return Ok((MarketFeed::Replayed(replay), Mode::Backtest, StrategyPace::DAILY));
+    }
+    if options.symbols.is_empty() {
+        return Err(cannot_start("--symbols names no symbol"));
+    }
+    let walk = RandomWalk::new(seed, &options.symbols, |symbol| book.last_prices.get(symbol).copied());
+    Ok((MarketFeed::Simulated(walk), Mode::Paper, StrategyPace::SIMULATED))
+}
+
+/// Starts the broker session; a replay has none, the past needs no broker.
+fn start_session(options: &PaperbotOptions, mode: Mode, tasks: &Tasks) -> Result<SessionGate, Error> {
+    if mode == Mode::Backtest {
+        return Ok(SessionGate::without_session());
+    }
+    let (sender, notes) = std::sync::mpsc::channel();
+    let session = connect_session(&options.session, &options.data_dir, &options.log_folder(), tasks, sender)
+        .map_err(cannot_start)?;
+    Ok(SessionGate::of_session(session, notes))
+}
+
+fn hello(
+    options: &PaperbotOptions,
+    boot_epoch: String,
+    started_at: DateTime<Utc>,
+    mode: Mode,
+    has_session: bool,
+) -> Hello {
+    let of_session = |verb: &Verb| matches!(verb, Verb::ProbeSession | Verb::Reauth | Verb::Halt);
+    let verbs = Verb::ALL.into_iter().filter(|verb| has_session || !of_session(verb));
+    let parts = ["config", BOOT_ONCE, COMMAND_STATUS, "events", "trades"]
+        .into_iter()
+        .chain(has_session.then_some("session"));
+    let parts = parts.map(str::to_owned);
+    let logs = options.log_folder();
+    Hello {
+        contract: VERSION,
+        bot_id: options.id.clone(),
+        name: "paperbot".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        boot_epoch,
+        started_at,
+        mode,
+        capabilities: verbs.map(|verb| verb.to_string()).chain(parts).collect(),
+        log_dir: Some(fs::canonicalize(&logs).unwrap_or(logs).display().to_string()),
+    }
+}

@@ -1,0 +1,320 @@
+//! The circuit breaker of one failure domain: a small pure state machine.
+//!
+//! Closed counts failed checks; five without a success between them, inside 60 s, open it. Open is latched: time
+//! alone never closes it. It closes when two probes at least 10 s apart succeed after a half-open permit, or when one
+//! succeeds that an operator asked for. Every call takes the time as an argument, so the same inputs always give the
+//! same state. The session stores [`CircuitBreaker::to_saved`].
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Now;
+
+/// How many failures open the breaker, and how it closes again.
+#[derive(Debug, Clone)]
+pub struct BreakerLimits {
+    /// Failed checks in a row that open it.
+    pub failure_threshold: usize,
+    /// All of them have to fall inside this.
+    pub failure_window: Duration,
+    /// First wait before a probe is let through.
+    pub first_wait: Duration,
+    /// The wait doubles up to this.
+    pub longest_wait: Duration,
+    /// A half-open permit that is not used in this time is taken back.
+    pub permit_lifetime: Duration,
+    /// Distance between the two successes that close it.
+    pub success_gap: Duration,
+    /// Automatic closings in 24 hours; 0 means that only an operator closes it.
+    pub resumes_per_day: usize,
+}
+
+/// Why it is open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct BreakerTrip {
+    /// What tripped it: `session`, `operator`, …
+    pub(super) source: String,
+    /// One sentence; fixed text.
+    pub(super) reason: String,
+    /// The `BRK_NNN` code.
+    pub(super) code: String,
+    /// When.
+    pub(super) at: DateTime<Utc>,
+    /// Failures inside the window at that moment.
+    pub(super) failures: u32,
+}
+
+/// What survives a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SavedBreaker {
+    /// Why it is open; `None` when closed.
+    pub(super) open: Option<BreakerTrip>,
+    /// Recent automatic closings.
+    pub(super) resumes: Vec<DateTime<Utc>>,
+    /// The wait before the next probe, in milliseconds.
+    pub(super) wait_ms: u64,
+}
+
+/// Who lets a probe through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProbeGrantor {
+    /// The passing of time; needs two successes.
+    Time,
+    /// An operator; needs one success.
+    Operator,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum BreakerPhase {
+    Closed,
+    Open { trip: BreakerTrip, retry_at: Option<Duration> },
+    HalfOpen { trip: BreakerTrip, by: ProbeGrantor, until: Duration, first_ok: Option<Duration> },
+}
+
+/// The breaker: closed, open, or half-open for a probe.
+#[derive(Debug, Clone)]
+pub(super) struct CircuitBreaker {
+    limits: BreakerLimits,
+    phase: BreakerPhase,
+    since: DateTime<Utc>,
+    failures: VecDeque<Duration>,
+    wait: Duration,
+    resumes: Vec<DateTime<Utc>>,
+}
+
+impl CircuitBreaker {
+    /// A breaker that goes on where the stored one stood: what was open stays open.
+    pub(super) fn new(limits: BreakerLimits, saved: &SavedBreaker, now: Now) -> Self {
+        let wait = Duration::from_millis(saved.wait_ms).max(limits.first_wait).min(limits.longest_wait);
+        let mut breaker = Self {
+            limits,
+            phase: BreakerPhase::Closed,
+            since: now.wall,
+            failures: VecDeque::new(),
+            wait,
+            resumes: saved.resumes.clone(),
+        };
+        if let Some(trip) = &saved.open {
+            breaker.since = trip.at;
+            let retry_at = breaker.next_retry(now);
+            breaker.phase = BreakerPhase::Open { trip: trip.clone(), retry_at };
+        }
+        breaker
+    }
+
+    /// What has to survive a restart.
+    pub(super) fn to_saved(&self) -> SavedBreaker {
+        SavedBreaker {
+            open: self.open_trip().cloned(),
+            resumes: self.resumes.clone(),
+            wait_ms: u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Orders that add exposure pass.
+    pub(super) fn is_closed(&self) -> bool {
+        self.phase == BreakerPhase::Closed
+    }
+
+    /// A probe may be sent that decides.
+    pub(super) fn is_half_open(&self) -> bool {
+        matches!(self.phase, BreakerPhase::HalfOpen { .. })
+    }
+
+    /// Why it is not closed.
+    pub(super) fn open_trip(&self) -> Option<&BreakerTrip> {
+        match &self.phase {
+            BreakerPhase::Closed => None,
+            BreakerPhase::Open { trip, .. } | BreakerPhase::HalfOpen { trip, .. } => Some(trip),
+        }
+    }
+
+    /// When the next probe is let through by itself, or the second one is due.
+    pub(super) fn retry_at(&self) -> Option<Duration> {
+        match &self.phase {
+            BreakerPhase::Closed => None,
+            BreakerPhase::Open { retry_at, .. } => *retry_at,
+            BreakerPhase::HalfOpen { first_ok, until, .. } => {
+                Some(first_ok.map_or(*until, |first| (first + self.limits.success_gap).min(*until)))
+            }
+        }
+    }
+
+    /// Automatic closings are used up, or were never allowed.
+    pub(super) fn needs_operator(&self) -> bool {
+        matches!(&self.phase, BreakerPhase::Open { retry_at: None, .. })
+    }
+
+    /// Failures that count at the moment.
+    pub(super) fn failure_count(&self) -> u32 {
+        u32::try_from(self.failures.len()).unwrap_or(u32::MAX)
+    }
+
+    /// A check failed. True when this opened the breaker, now or again.
+    pub(super) fn record_failure(&mut self, now: Now, code: &str) -> bool {
+        self.expire_probe_permit(now);
+        match &self.phase {
+            BreakerPhase::Closed => {
+                self.failures.push_back(now.mono);
+                let from = now.mono.saturating_sub(self.limits.failure_window);
+                while self.failures.front().is_some_and(|at| *at < from) {
+                    self.failures.pop_front();
+                }
+                if self.failures.len() < self.limits.failure_threshold {
+                    return false;
+                }
+                let reason = format!(
+                    "{} checks failed in a row inside {} s",
+                    self.failures.len(),
+                    self.limits.failure_window.as_secs_f64()
+                );
+                self.open(now, "session", &reason, code);
+                true
+            }
+            BreakerPhase::HalfOpen { trip, .. } => {
+                let trip = trip.clone();
+                self.reopen(now, trip);
+                true
+            }
+            BreakerPhase::Open { .. } => false,
+        }
+    }
+
+    /// A check succeeded. True when this closed the breaker.
+    pub(super) fn record_success(&mut self, now: Now) -> bool {
+        self.expire_probe_permit(now);
+        match &mut self.phase {
+            BreakerPhase::Closed => {
+                self.failures.clear();
+                false
+            }
+            BreakerPhase::Open { .. } => false,
+            BreakerPhase::HalfOpen { by: ProbeGrantor::Operator, .. } => {
+                self.close(now);
+                true
+            }
+            BreakerPhase::HalfOpen { by: ProbeGrantor::Time, first_ok, .. } => {
+                let Some(first) = *first_ok else {
+                    *first_ok = Some(now.mono);
+                    return false;
+                };
+                if now.mono < first + self.limits.success_gap {
+                    return false;
+                }
+                self.resumes.push(now.wall);
+                self.close(now);
+                true
+            }
+        }
+    }
+
+    /// Opens it at once for a reason other than counting. An open one keeps its first reason.
+    pub(super) fn trip(&mut self, now: Now, source: &str, reason: &str, code: &str) -> bool {
+        match &self.phase {
+            BreakerPhase::Closed => {
+                self.open(now, source, reason, code);
+                true
+            }
+            BreakerPhase::HalfOpen { trip, .. } => {
+                let trip = BreakerTrip { reason: reason.to_owned(), code: code.to_owned(), ..trip.clone() };
+                self.reopen(now, trip);
+                true
+            }
+            BreakerPhase::Open { .. } => false,
+        }
+    }
+
+    /// Lets one probe through. False when it is not open, or its time has not come.
+    pub(super) fn permit_probe(&mut self, now: Now, by: ProbeGrantor) -> bool {
+        self.expire_probe_permit(now);
+        if let BreakerPhase::HalfOpen { by: given, .. } = &mut self.phase
+            && by == ProbeGrantor::Operator
+        {
+            *given = ProbeGrantor::Operator;
+            return true;
+        }
+        let BreakerPhase::Open { trip, retry_at } = &self.phase else { return false };
+        if by == ProbeGrantor::Time && retry_at.is_none_or(|at| now.mono < at) {
+            return false;
+        }
+        let until = now.mono + self.limits.permit_lifetime;
+        self.phase = BreakerPhase::HalfOpen { trip: trip.clone(), by, until, first_ok: None };
+        self.since = now.wall;
+        true
+    }
+
+    /// Takes an unused permit back. True when there was one.
+    pub(super) fn expire_probe_permit(&mut self, now: Now) -> bool {
+        let BreakerPhase::HalfOpen { trip, until, .. } = &self.phase else { return false };
+        if now.mono < *until {
+            return false;
+        }
+        let trip = trip.clone();
+        self.reopen(now, trip);
+        true
+    }
+
+    /// The breaker as the contract shows it.
+    pub(super) fn view(&self, now: Now) -> botops_contract::Breaker {
+        let state = match &self.phase {
+            BreakerPhase::Closed => botops_contract::BreakerState::Closed,
+            BreakerPhase::Open { .. } => botops_contract::BreakerState::Open,
+            BreakerPhase::HalfOpen { .. } => botops_contract::BreakerState::HalfOpen,
+        };
+        let trip = self.open_trip();
+        let retry_at = self.retry_at().map(|at| {
+            let wait = at.saturating_sub(now.mono);
+            now.wall + chrono::TimeDelta::from_std(wait).unwrap_or_default()
+        });
+        botops_contract::Breaker {
+            state,
+            reason: trip.map(|trip| trip.reason.clone()),
+            since: self.since,
+            source: trip.map(|trip| trip.source.clone()),
+            failure_count: trip.map_or_else(|| self.failure_count(), |trip| trip.failures),
+            retry_at,
+        }
+    }
+
+    fn open(&mut self, now: Now, source: &str, reason: &str, code: &str) {
+        let trip = BreakerTrip {
+            source: source.to_owned(),
+            reason: reason.to_owned(),
+            code: code.to_owned(),
+            at: now.wall,
+            failures: self.failure_count(),
+        };
+        self.failures.clear();
+        self.wait = self.limits.first_wait;
+        self.since = now.wall;
+        let retry_at = self.next_retry(now);
+        self.phase = BreakerPhase::Open { trip, retry_at };
+    }
+
+    fn reopen(&mut self, now: Now, trip: BreakerTrip) {
+        self.wait = (self.wait * 2).min(self.limits.longest_wait);
+        self.since = now.wall;
+        let retry_at = self.next_retry(now);
+        self.phase = BreakerPhase::Open { trip, retry_at };
+    }
+
+    fn close(&mut self, now: Now) {
+        self.phase = BreakerPhase::Closed;
+        self.failures.clear();
+        self.wait = self.limits.first_wait;
+        self.since = now.wall;
+    }
+
+    /// Times in the future (the wall was set back) count as recent: in doubt an operator decides.
+    fn next_retry(&mut self, now: Now) -> Option<Duration> {
+        let day_ago = now.wall - chrono::TimeDelta::days(1);
+        self.resumes.retain(|at| *at > day_ago);
+        (self.resumes.len() < self.limits.resumes_per_day).then(|| now.mono + self.wait)
+    }
+}
+
+#[cfg(test)]
+mod tests;

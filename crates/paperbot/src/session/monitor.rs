@@ -1,0 +1,220 @@
+//! The handle to the session: its gate, its facts, and the operator's commands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::context::SessionContext;
+use super::gate_log::DenialThrottle;
+use super::health_log::HealthLog;
+use super::keeper::{SessionCommand, SessionCommandKind, SessionKeeper};
+use super::limits::SessionSettings;
+use super::machine::{GateVerdict, evaluate_gate};
+use super::model::{CommandOutcome, GateDecision, GateQuestion, NoteSink};
+use super::publisher::{SessionPublisher, needs_human};
+use crate::broker::BrokerAdapter;
+use crate::clock::{Clock, Now};
+use botops_contract::{GateReason, SessionPhase};
+use botops_core::error::Code;
+use botops_core::tasks::Tasks;
+
+/// Commands that wait for the keeper; more wait at their sender.
+const QUEUED_COMMANDS: usize = 16;
+
+/// Handle to the session; cloning is cheap.
+#[derive(Clone)]
+pub struct SessionMonitor {
+    context: Arc<SessionContext>,
+    commands: mpsc::Sender<SessionCommand>,
+    denials: Arc<DenialThrottle>,
+}
+
+impl std::fmt::Debug for SessionMonitor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionMonitor").field("broker", &self.context.broker.name()).finish_non_exhaustive()
+    }
+}
+
+impl SessionMonitor {
+    /// Reads the stored state, opens the log and starts the keeper. The first check begins at once.
+    ///
+    /// # Errors
+    /// When the log cannot be opened.
+    pub fn start(
+        broker: Box<dyn BrokerAdapter>,
+        settings: SessionSettings,
+        clock: Clock,
+        tasks: &Tasks,
+        sink: NoteSink,
+    ) -> std::io::Result<Self> {
+        let session_id = Uuid::now_v7().to_string();
+        let log = HealthLog::open(&settings.log_dir, broker.name(), &session_id)?;
+        let publisher = SessionPublisher { log, sink, broker: broker.name() };
+        let context = Arc::new(SessionContext::new(broker, settings, clock, tasks.clone(), publisher));
+        let (commands, inbox) = mpsc::channel(QUEUED_COMMANDS);
+        let keeper = Arc::new(SessionKeeper::new(context.clone(), inbox));
+        tasks.supervise("session", move || keeper.clone().run());
+        Ok(Self { context, commands, denials: Arc::default() })
+    }
+
+    /// May this order be sent? Answers from memory and never waits: when it takes a check, the answer is no for now
+    /// and the check is on its way. Every answer is recorded.
+    pub fn ask_gate(&self, question: GateQuestion<'_>) -> GateDecision {
+        let (verdict, now) = self.evaluate_gate(question.reducing);
+        let (age, generation, phase) = {
+            let machine = self.context.machine();
+            (machine.evidence_age(now), machine.generation, machine.phase)
+        };
+        let decision = GateDecision {
+            allowed: verdict.allowed,
+            reason: verdict.reason,
+            evidence_age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            retry_after_s: verdict.retry_after.map(shown_wait),
+            decision_id: Uuid::now_v7(),
+        };
+        if let Some(left_out) = self.denials.admit(&decision, now) {
+            let mut fields = vec![
+                ("allowed", json!(decision.allowed)),
+                ("reason", json!(decision.reason)),
+                ("state", json!(phase)),
+                ("cached", json!(true)),
+                ("evidence_age_ms", json!(decision.evidence_age_ms)),
+                ("retry_after_s", json!(decision.retry_after_s)),
+                ("decision_id", json!(decision.decision_id)),
+                ("reducing", json!(question.reducing)),
+                ("symbol", json!(botops_core::text::clean(question.symbol, 40))),
+                ("session_valid", json!(phase == SessionPhase::Healthy)),
+            ];
+            if left_out > 0 {
+                fields.push(("left_out", json!(left_out)));
+            }
+            self.log().event(now.wall, "trade_gate.decided", generation, "pre_trade", &fields);
+        }
+        decision
+    }
+
+    /// Whether an order would pass now, without a record. When that takes a check, it is on its way.
+    pub fn is_open(&self, reducing: bool) -> bool {
+        self.evaluate_gate(reducing).0.allowed
+    }
+
+    /// The session as the contract shows it.
+    pub fn facts(&self) -> botops_contract::Session {
+        let context = &self.context;
+        let now = context.clock.now();
+        let market_closed = context.is_market_closed(now);
+        let machine = context.machine();
+        let verdict = evaluate_gate(&machine, now, false, market_closed);
+        let uptime = now.mono.saturating_sub(context.started.mono);
+        let in_order = machine.phase == SessionPhase::Healthy && machine.restricted.is_none();
+        let unattended = machine.is_unattended(now);
+        // Stale evidence in a healthy session is no lasting refusal: the next order's question has it renewed.
+        let gate = match verdict.reason {
+            GateReason::EvidenceStale => GateReason::Ok,
+            reason => reason,
+        };
+        let reason = machine.reason.as_ref().map(|reason| reason.text.clone());
+        let restricted = machine.restricted.map(|text| format!("{text}; no new positions"));
+        let stuck = unattended.then(|| "the session's keeper stopped reporting".to_owned());
+        let code = machine.reason.as_ref().map(|reason| reason.code.clone());
+        let restricted_code = machine.restricted.map(|_| Code::BrokerAccountRestricted.row().code.to_owned());
+        botops_contract::Session {
+            broker: context.broker.name().to_owned(),
+            state: machine.phase,
+            reason: reason.or(restricted).or(stuck),
+            error_code: code.or(restricted_code),
+            is_healthy: in_order && machine.breaker.is_closed() && !unattended,
+            since: machine.since,
+            gate,
+            retry_after_s: if gate == GateReason::Ok { None } else { verdict.retry_after.map(shown_wait) },
+            session_start_time: context.started.wall,
+            session_uptime_seconds: uptime.as_secs_f64(),
+            last_health_check: machine.last_check.map(|check| check.wall),
+            last_ok: machine.last_ok.map(|ok| ok.wall),
+            last_latency_ms: machine.last_latency.map(|latency| latency.as_secs_f64() * 1_000.0),
+            health_check_count: machine.checks,
+            reauth_count: machine.sign_ins,
+            consecutive_failures: machine.failures,
+            reauth_budget_left: Some(machine.sign_ins_left(now)),
+            token_expires_at: machine.renewal.token_end,
+            next_check_at: machine.next_check_at(now),
+            clock_skew_seconds: machine.skew.map(|skew| skew.as_seconds_f64()),
+            needs_human: needs_human(&machine),
+        }
+    }
+
+    /// The session's breaker as the contract shows it.
+    pub fn breaker(&self) -> botops_contract::Breaker {
+        let now = self.context.clock.now();
+        self.context.machine().breaker.view(now)
+    }
+
+    /// The log of this session.
+    pub fn log(&self) -> &HealthLog {
+        &self.context.publisher.log
+    }
+
+    /// Checks the session now.
+    pub async fn probe(&self) -> CommandOutcome {
+        self.command(SessionCommandKind::Probe).await
+    }
+
+    /// Signs in again, or hands in the code a human got.
+    pub async fn reauth(&self, code: Option<String>) -> CommandOutcome {
+        self.command(SessionCommandKind::SignIn(code)).await
+    }
+
+    /// Lets one check decide whether an open breaker closes.
+    pub async fn reset_breaker(&self) -> CommandOutcome {
+        self.command(SessionCommandKind::ResetBreaker).await
+    }
+
+    /// Stops trading until `reset_breaker`. Durable before it returns.
+    pub fn halt(&self, reason: &str) -> CommandOutcome {
+        let reason = botops_core::text::clean(reason, 200);
+        self.context.update(|machine, now| machine.operator_halt(now, &reason));
+        self.context.wake.notify_one();
+        CommandOutcome::done(
+            "no order passes, exits included, until the circuit breaker is reset; resting orders stay",
+        )
+    }
+
+    async fn command(&self, kind: SessionCommandKind) -> CommandOutcome {
+        let (reply, answer) = oneshot::channel();
+        let is_sent = tokio::select! {
+            sent = self.commands.send(SessionCommand { kind, reply }) => sent.is_ok(),
+            () = self.context.tasks.stopping().cancelled_owned() => false,
+        };
+        if !is_sent {
+            return CommandOutcome::stopping();
+        }
+        tokio::select! {
+            outcome = answer => outcome.unwrap_or_else(|_| CommandOutcome::stopping()),
+            () = self.context.tasks.stopping().cancelled_owned() => CommandOutcome::stopping(),
+        }
+    }
+
+    /// The gate's answer from memory; wakes the keeper where a check is wanted.
+    fn evaluate_gate(&self, reducing: bool) -> (GateVerdict, Now) {
+        let now = self.context.clock.now();
+        let market_closed = self.context.is_market_closed(now);
+        let verdict = {
+            let mut machine = self.context.machine();
+            let verdict = evaluate_gate(&machine, now, reducing, market_closed);
+            machine.record_gate_question(now, verdict.wants_check);
+            verdict
+        };
+        if verdict.wants_check {
+            self.context.wake.notify_one();
+        }
+        (verdict, now)
+    }
+}
+
+/// A wait as people plan with it: after 15 minutes they ask again in any case.
+fn shown_wait(wait: Duration) -> f64 {
+    wait.min(Duration::from_secs(900)).as_secs_f64()
+}

@@ -1,0 +1,59 @@
+//! The session's durable state: what a restart must not forget.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::machine::{SavedSession, SessionReason};
+use crate::private_file::{read_private, replace_durably};
+use botops_contract::SessionPhase;
+use botops_core::error::Code;
+
+/// The state file, and what is in it.
+#[derive(Debug)]
+pub(super) struct SessionStateFile {
+    path: PathBuf,
+    /// What is in the file; held while it is written, so that states are written in their order.
+    stored: Mutex<SavedSession>,
+}
+
+impl SessionStateFile {
+    /// Reads the file. One that cannot be read might hold an open breaker: the state is then a halt until an operator
+    /// decided.
+    pub(super) fn open(path: &Path) -> (Self, SavedSession) {
+        let unreadable = |what: String| {
+            tracing::error!(file.path = %path.display(), "the session's stored state cannot be used: {what}");
+            let text = "the stored session state cannot be read";
+            SavedSession {
+                halted: Some(SessionPhase::HaltedOperator),
+                reason: Some(SessionReason::new(Code::BrokerBreakerOpen, text)),
+                ..SavedSession::default()
+            }
+        };
+        let saved = match read_private(path) {
+            Ok(None) => SavedSession::default(),
+            Ok(Some(bytes)) => serde_json::from_slice(&bytes)
+                .unwrap_or_else(|error| unreadable(format!("line {}", error.line()))),
+            Err(error) => unreadable(error.kind().to_string()),
+        };
+        (Self { path: path.to_owned(), stored: Mutex::new(saved.clone()) }, saved)
+    }
+
+    /// Writes the state that `current` gives when it differs from the stored one. False when that failed.
+    pub(super) fn store(&self, current: impl FnOnce() -> SavedSession) -> bool {
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = current();
+        if *stored == wanted {
+            return true;
+        }
+        let bytes = serde_json::to_vec_pretty(&wanted).expect("names and times serialize");
+        let is_written = replace_durably(&self.path, &bytes).is_ok();
+        if is_written {
+            *stored = wanted;
+        }
+        is_written
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}

@@ -1,0 +1,274 @@
+//! What is known of the config now: rendered after every change, read without waiting.
+//!
+//! Kept from users: putting together the bot's last report, its last acknowledgement (which may be newer), `HEAD` and
+//! the live transaction. A drift is published as an event with its remedies; nothing is ever changed because of one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::sync::{SyncFacts, evaluate_sync};
+use super::view::{CommittedConfigView, CurrentConfigView, RejectedChangeView, RunningConfigView, SyncState};
+use crate::bots::Bots;
+use crate::configs::audit::ConfigAudit;
+use crate::configs::document::{ConfigDocument, ConfigSchema, RuleFacts, check_document};
+use crate::configs::head::{CommittedConfig, VersionHead};
+use crate::configs::transaction::{ConfigTransaction, TransactionView, newest_transactions};
+use crate::events::{Events, NewEvent};
+use crate::store::Store;
+use botops_contract::{EventKind, Severity, VersionRef};
+use botops_core::error::{Code, Error};
+use botops_http::Document as Page;
+
+/// A report that was on its way when the bot acknowledged something arrives within this time.
+pub(crate) const REPORT_IN_FLIGHT: Duration = Duration::from_millis(200);
+
+/// What the bot acknowledged, and when.
+#[derive(Debug, Clone)]
+struct AcknowledgedConfig {
+    running: VersionRef,
+    boot_epoch: String,
+    at: Instant,
+}
+
+/// What is known of the config now. Shared by the handle, the trial task and the sync task.
+#[derive(Debug)]
+pub(crate) struct CurrentConfig {
+    bots: Bots,
+    events: Events,
+    audit: ConfigAudit,
+    schema: Arc<ConfigSchema>,
+    /// What `HEAD` names; `None` when it does not hold.
+    committed: ArcSwapOption<CommittedConfig>,
+    live: ArcSwapOption<TransactionView>,
+    last_rejected: ArcSwapOption<RejectedChangeView>,
+    /// What the bot acknowledged last, which may be newer than its last report.
+    acknowledged: ArcSwapOption<AcknowledgedConfig>,
+    view: ArcSwap<CurrentConfigView>,
+    changes: watch::Sender<Arc<CurrentConfigView>>,
+    refreshing: Mutex<()>,
+}
+
+/// Keeps what is shown up to date with the bot, until the stop.
+pub(crate) async fn follow_bot(current: Arc<CurrentConfig>, stopping: CancellationToken) {
+    let mut seen = current.bots.watch();
+    loop {
+        current.refresh();
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            changed = seen.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+impl CurrentConfig {
+    /// Nothing is known yet.
+    pub(crate) fn new(bots: Bots, events: Events, audit: ConfigAudit, schema: Arc<ConfigSchema>) -> Self {
+        let view = Arc::new(CurrentConfigView::empty(bots.id().clone()));
+        Self {
+            bots,
+            events,
+            audit,
+            schema,
+            committed: ArcSwapOption::empty(),
+            live: ArcSwapOption::empty(),
+            last_rejected: ArcSwapOption::empty(),
+            acknowledged: ArcSwapOption::empty(),
+            view: ArcSwap::new(view.clone()),
+            changes: watch::Sender::new(view),
+            refreshing: Mutex::new(()),
+        }
+    }
+
+    /// As it was rendered last.
+    pub(crate) fn view(&self) -> Arc<CurrentConfigView> {
+        self.view.load_full()
+    }
+
+    /// Changes when the committed version, the sync or the live transaction does.
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<CurrentConfigView>> {
+        self.changes.subscribe()
+    }
+
+    /// What `HEAD` names, if it holds.
+    pub(crate) fn head(&self) -> Option<Arc<CommittedConfig>> {
+        self.committed.load_full()
+    }
+
+    /// What `HEAD` names.
+    ///
+    /// # Errors
+    /// [`Code::ConfigDamaged`] when it does not hold.
+    pub(crate) fn committed(&self) -> Result<Arc<CommittedConfig>, Error> {
+        self.head().ok_or_else(|| Error::new(Code::ConfigDamaged))
+    }
+
+    /// Whether `HEAD` names this very version.
+    pub(crate) fn is_committed(&self, version: &VersionRef) -> bool {
+        self.head().is_some_and(|committed| {
+            committed.head.sha256 == version.sha256 && committed.head.version == version.version
+        })
+    }
+
+    /// `HEAD` names this document now. Shown with the next [`Self::refresh`].
+    pub(crate) fn set_committed(&self, head: VersionHead, document: ConfigDocument) {
+        let findings = check_document(&self.schema, &document.value, None, &RuleFacts::default()).len();
+        if findings > 0 {
+            tracing::warn!(
+                "the committed config does not fit the schema of this botops in {findings} places"
+            );
+        }
+        self.committed.store(Some(Arc::new(CommittedConfig { head, document, findings })));
+    }
+
+    /// The live transaction, as it was recorded last.
+    pub(crate) fn live(&self) -> Option<Arc<TransactionView>> {
+        self.live.load_full()
+    }
+
+    /// Shows the live transaction to readers.
+    pub(crate) fn show_live(&self, txn: &ConfigTransaction) {
+        self.live.store(Some(Arc::new(TransactionView::of(txn))));
+        self.refresh();
+    }
+
+    /// No transaction is live any more; this one was the last.
+    pub(crate) fn end_live(&self, txn: &ConfigTransaction) {
+        if let Some(last) = RejectedChangeView::of(txn) {
+            self.last_rejected.store(Some(Arc::new(last)));
+        }
+        self.live.store(None);
+        self.refresh();
+    }
+
+    /// Looks up the last change that was refused.
+    pub(crate) async fn load_last_rejected(&self, store: &Store) -> Result<(), Error> {
+        let recent = newest_transactions(store).await?;
+        self.last_rejected.store(recent.iter().find_map(RejectedChangeView::of).map(Arc::new));
+        Ok(())
+    }
+
+    /// Remembers what the bot acknowledged.
+    pub(crate) fn record_acknowledged(&self, running: &VersionRef, boot_epoch: &str) {
+        let acknowledged = AcknowledgedConfig {
+            running: running.clone(),
+            boot_epoch: boot_epoch.to_owned(),
+            at: Instant::now(),
+        };
+        self.acknowledged.store(Some(Arc::new(acknowledged)));
+    }
+
+    /// What the rules compare a document with.
+    pub(crate) fn rule_facts(&self) -> RuleFacts {
+        self.bots.seen().report.as_deref().map(RuleFacts::of).unwrap_or_default()
+    }
+
+    /// What the bot runs, by its last report or its last acknowledgement, whichever is newer.
+    pub(crate) fn running(&self) -> Option<RunningConfigView> {
+        let seen = self.bots.seen();
+        let reported = seen.report.as_ref().map(|report| RunningConfigView {
+            version: report.config.running.version,
+            sha256: report.config.running.sha256.clone(),
+            boot_epoch: report.boot_epoch.clone(),
+            as_of: Some(report.as_of),
+            pending_restart: report.config.pending_restart.clone(),
+        });
+        let acknowledged = self.acknowledged.load_full().filter(|acknowledged| {
+            // A report that was asked for before the acknowledgement may arrive after it.
+            let is_newer =
+                seen.received.is_some_and(|received| received > acknowledged.at + REPORT_IN_FLIGHT);
+            let same_life =
+                reported.as_ref().is_none_or(|running| running.boot_epoch == acknowledged.boot_epoch);
+            same_life && !is_newer
+        });
+        match acknowledged {
+            Some(acknowledged) => Some(RunningConfigView {
+                version: acknowledged.running.version,
+                sha256: acknowledged.running.sha256.clone(),
+                boot_epoch: acknowledged.boot_epoch.clone(),
+                as_of: None,
+                pending_restart: reported.map(|running| running.pending_restart).unwrap_or_default(),
+            }),
+            None => reported,
+        }
+    }
+
+    /// Renders what is known now. Called after every change; cheap, and never waits.
+    pub(crate) fn refresh(&self) {
+        let _one_at_a_time = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.view.load_full();
+        let mut view = self.read_now();
+        view.page = Page::of_json(&view).ok();
+        let view = Arc::new(view);
+        self.view.store(view.clone());
+        if before.sync != view.sync {
+            self.publish_drift(&before, &view);
+        }
+        let key = |view: &CurrentConfigView| {
+            let trial = view.trial.as_ref().map(|trial| (trial.txn.clone(), trial.state, trial.samples));
+            (view.version, view.sync, trial, view.writable)
+        };
+        self.changes.send_if_modified(|shown| {
+            let changed = key(shown) != key(&view);
+            *shown = view.clone();
+            changed
+        });
+    }
+
+    fn read_now(&self) -> CurrentConfigView {
+        let seen = self.bots.seen();
+        let head = self.head();
+        let live = self.live();
+        let running = self.running();
+        let (sync, sync_reason) = evaluate_sync(&SyncFacts {
+            seen: &seen,
+            head: head.as_deref().map(|committed| &committed.head),
+            running: running.as_ref(),
+            live: live.as_deref(),
+            was_acknowledged: self.acknowledged.load().is_some(),
+        });
+        let committed = head.as_deref().map(CommittedConfigView::of);
+        CurrentConfigView {
+            bot_id: seen.id.clone(),
+            version: committed.as_ref().map_or(0, |committed| committed.version),
+            etag: committed.as_ref().map(|committed| committed.etag.clone()).unwrap_or_default(),
+            config: head.as_ref().map(|head| head.document.value.clone()).unwrap_or_default(),
+            sync,
+            sync_reason,
+            running,
+            committed,
+            trial: live.map(|live| TransactionView::clone(&live)),
+            last_rejected: self.last_rejected.load_full().map(|last| RejectedChangeView::clone(&last)),
+            writable: head.is_some() && self.audit.damage().is_none(),
+            page: None,
+        }
+    }
+
+    fn publish_drift(&self, before: &CurrentConfigView, now: &CurrentConfigView) {
+        let drifted = now.sync == SyncState::Drifted;
+        if !drifted && before.sync != SyncState::Drifted {
+            return;
+        }
+        let severity = if drifted { Severity::High } else { Severity::Low };
+        let message = if drifted {
+            format!("config drift: {}", now.sync_reason)
+        } else {
+            format!("config drift is over: {}", now.sync_reason)
+        };
+        tracing::warn!(config.sync = now.sync.as_str(), "{message}");
+        let remedies = json!([
+            {"remedy": "adopt", "how": "PUT /api/v1/config/apply with what the bot runs (GET /api/v1/config/diff?from=committed&to=running)"},
+            {"remedy": "re-assert", "how": "PUT /api/v1/config/rollback {\"to\": \"committed\", \"reason\": \"…\"}"},
+            {"remedy": "restart", "how": "POST /api/v1/workflows/restart-bot/execute: the bot boots from the committed version"},
+        ]);
+        let data = json!({
+            "sync": now.sync, "previous": before.sync, "running": now.running, "committed": now.committed,
+            "remedies": if drifted { remedies } else { Value::Null },
+        });
+        self.events.publish(NewEvent::own(EventKind::Config, severity, message, data));
+    }
+}

@@ -1,0 +1,79 @@
+//! Whether the bot runs what is committed. Pure.
+
+use super::view::{RunningConfigView, SyncState};
+use crate::bots::Seen;
+use crate::configs::document::short_hash;
+use crate::configs::head::VersionHead;
+use crate::configs::transaction::{TransactionState, TransactionView};
+
+/// What the sync state is derived from.
+pub(super) struct SyncFacts<'a> {
+    pub seen: &'a Seen,
+    pub head: Option<&'a VersionHead>,
+    pub running: Option<&'a RunningConfigView>,
+    pub live: Option<&'a TransactionView>,
+    /// Whether the bot has acknowledged anything since botops started: a trial it reports then is one of ours.
+    pub was_acknowledged: bool,
+}
+
+/// Whether the bot runs what is committed, and why one can say so, in one sentence.
+pub(super) fn evaluate_sync(facts: &SyncFacts<'_>) -> (SyncState, String) {
+    let Some(head) = facts.head else {
+        return (SyncState::Unknown, "the committed config cannot be read".to_owned());
+    };
+    if let Some(live) = facts.live {
+        let text = match live.state {
+            TransactionState::Trial => {
+                format!("change {} is on trial; it is undone unless it is confirmed", live.txn)
+            }
+            TransactionState::Confirming => {
+                format!("change {} is confirmed; the bot has not said yet that it keeps it", live.txn)
+            }
+            _ => format!("change {} is {}", live.txn, live.state.as_str()),
+        };
+        return match live.state {
+            TransactionState::Trial | TransactionState::Confirming => (SyncState::Trial, text),
+            TransactionState::Prepared | TransactionState::Checked => sync_without_trial(facts, head),
+            _ => (SyncState::Unknown, text),
+        };
+    }
+    sync_without_trial(facts, head)
+}
+
+/// The same while the bot has heard of no change that is under way.
+fn sync_without_trial(facts: &SyncFacts<'_>, head: &VersionHead) -> (SyncState, String) {
+    let seen = facts.seen;
+    if !seen.presence.answers() {
+        return (SyncState::BotOffline, format!("the bot is {}: {}", seen.presence, seen.presence_reason));
+    }
+    let Some(running) = facts.running else {
+        return (SyncState::Unknown, "the bot has not said what it runs".to_owned());
+    };
+    let foreign_trial = seen.report.as_ref().and_then(|report| report.config.trial.as_ref());
+    if running.sha256 != head.sha256 {
+        return match foreign_trial {
+            Some(trial) if !facts.was_acknowledged => (
+                SyncState::Unknown,
+                format!(
+                    "the bot runs trial {}, which botops does not lead; the bot's own timer ends it",
+                    trial.txn
+                ),
+            ),
+            _ => (
+                SyncState::Drifted,
+                format!(
+                    "the bot runs version {} ({}), committed is version {} ({})",
+                    running.version,
+                    short_hash(&running.sha256),
+                    head.version,
+                    short_hash(&head.sha256)
+                ),
+            ),
+        };
+    }
+    if running.pending_restart.is_empty() {
+        return (SyncState::InSync, format!("the bot runs the committed version {}", head.version));
+    }
+    let fields = running.pending_restart.join(", ");
+    (SyncState::PendingRestart, format!("these fields wait for a restart of the bot: {fields}"))
+}

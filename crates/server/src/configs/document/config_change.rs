@@ -1,0 +1,121 @@
+//! A change of the config as it is asked for, and the document that a patch makes of another.
+//!
+//! A patch cannot grow a document without bound, and applies as a whole or not at all.
+
+use serde_json::Value;
+
+use botops_core::error::{Code, Error};
+
+/// A document, patched or not, may have this many bytes; the bot's own is about 1 KiB.
+const MOST_BYTES: usize = 256 * 1024;
+
+/// Operations of one JSON Patch; a document has fewer fields.
+const PATCH_OPERATIONS: usize = 500;
+
+/// A change of the config, as it is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConfigChange {
+    /// The whole new document.
+    Config(Value),
+    /// RFC 7396: members to replace; `null` removes.
+    MergePatch(Value),
+    /// RFC 6902: operations in order, all or none; `test` guards them.
+    JsonPatch(Value),
+    /// An earlier version, by number.
+    Version(u64),
+}
+
+/// What a patch makes of a document.
+pub(crate) fn apply_change(base: &Value, change: &ConfigChange) -> Result<Value, Error> {
+    match change {
+        ConfigChange::Config(value) => Ok(value.clone()),
+        ConfigChange::MergePatch(patch) => {
+            let mut value = base.clone();
+            json_patch::merge(&mut value, patch);
+            Ok(value)
+        }
+        ConfigChange::JsonPatch(patch) => apply_json_patch(base, patch),
+        ConfigChange::Version(version) => Err(Error::new(Code::ConfigVersionUnknown)
+            .detail(format!("version {version} is not a patch"))
+            .context("version", *version)),
+    }
+}
+
+fn apply_json_patch(base: &Value, patch: &Value) -> Result<Value, Error> {
+    let invalid = |detail: String, pointer: String, got: Value| {
+        Error::new(Code::ConfigPatchInvalid).detail(detail).field(
+            pointer,
+            got,
+            "RFC 6902 operations that fit the current document",
+        )
+    };
+    let operations: json_patch::Patch = serde_json::from_value(patch.clone()).map_err(|_| {
+        invalid(
+            "the patch is not a list of RFC 6902 operations".to_owned(),
+            "/json_patch".to_owned(),
+            Value::Null,
+        )
+    })?;
+    if operations.0.len() > PATCH_OPERATIONS {
+        let count = operations.0.len();
+        return Err(invalid(
+            format!("{count} operations; {PATCH_OPERATIONS} is the most"),
+            "/json_patch".to_owned(),
+            count.into(),
+        ));
+    }
+    let mut value = base.clone();
+    for (index, operation) in operations.0.iter().enumerate() {
+        let pointer = format!("/json_patch/{index}");
+        json_patch::patch(&mut value, std::slice::from_ref(operation)).map_err(|error| {
+            let what = botops_core::text::clean(&error.kind.to_string(), 120);
+            invalid(format!("operation {index} does not apply: {what}"), pointer.clone(), Value::Null)
+        })?;
+        // `copy` can double a document each time: stop while it is small.
+        if json_size(&value) > MOST_BYTES {
+            return Err(invalid(
+                format!("after operation {index} the document has more than {MOST_BYTES} bytes"),
+                pointer,
+                Value::Null,
+            ));
+        }
+    }
+    Ok(value)
+}
+
+/// About how many bytes a value takes as JSON.
+fn json_size(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 5,
+        Value::Number(_) => 8,
+        Value::String(text) => text.len() + 3,
+        Value::Array(items) => items.iter().map(json_size).sum::<usize>() + 2,
+        Value::Object(members) => members.iter().map(|(key, value)| key.len() + 4 + json_size(value)).sum(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_patch_that_doubles_the_document_is_stopped() {
+        let copies: Vec<_> =
+            (0..60).map(|n| json!({"op": "copy", "from": "", "path": format!("/x{n}")})).collect();
+        let error =
+            apply_change(&json!({"a": "b"}), &ConfigChange::JsonPatch(Value::Array(copies))).unwrap_err();
+        assert_eq!(error.code(), Code::ConfigPatchInvalid);
+    }
+
+    #[test]
+    fn a_patch_is_all_or_nothing() {
+        let patch =
+            json!([{"op": "replace", "path": "/a", "value": 2}, {"op": "test", "path": "/b", "value": 9}]);
+        assert!(apply_change(&json!({"a": 1, "b": 1}), &ConfigChange::JsonPatch(patch)).is_err());
+        let merged =
+            apply_change(&json!({"a": 1, "b": 1}), &ConfigChange::MergePatch(json!({"b": null}))).unwrap();
+        assert_eq!(merged, json!({"a": 1}));
+    }
+}

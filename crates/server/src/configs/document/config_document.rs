@@ -1,0 +1,58 @@
+//! A config document with the one text that is stored and sent, and the hash and names that stand for it.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::strict_value::StrictValue;
+use botops_contract::VersionRef;
+
+/// The document that becomes version 1 when there is none.
+pub(crate) const DEFAULT_DOCUMENT: &str = include_str!("../../../../../schemas/default-bot-config.json");
+
+/// A document with its one text.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ConfigDocument {
+    /// The value.
+    pub value: Value,
+    /// The exact bytes that are stored and sent.
+    pub text: String,
+    /// SHA-256 of the text, lower-case hex.
+    pub sha256: String,
+}
+
+impl ConfigDocument {
+    /// The document for a value, in the form that is stored.
+    pub(crate) fn of(value: Value) -> Self {
+        let mut text = serde_json::to_string_pretty(&value).expect("a JSON value is JSON");
+        text.push('\n');
+        let sha256 = sha256(text.as_bytes());
+        Self { value, text, sha256 }
+    }
+
+    /// Reads a stored text.
+    pub(crate) fn read(text: String) -> Result<Self, String> {
+        let StrictValue(value) = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        let sha256 = sha256(text.as_bytes());
+        Ok(Self { value, text, sha256 })
+    }
+
+    /// The reference of this document as a version.
+    pub(crate) fn as_version(&self, version: u64) -> VersionRef {
+        VersionRef { version, sha256: self.sha256.clone() }
+    }
+}
+
+/// Lower-case hex of a SHA-256.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
+}
+
+/// The first eight digits of a hash.
+pub(crate) fn short_hash(sha256: &str) -> &str {
+    sha256.get(..8).unwrap_or(sha256)
+}
+
+/// `"v17-3fa9c1d2"`: the number makes it immune to a change back and forth, the hash names the content.
+pub(crate) fn version_etag(version: &VersionRef) -> String {
+    format!("\"v{}-{}\"", version.version, short_hash(&version.sha256))
+}

@@ -1,0 +1,416 @@
+//! What differs between two documents, line by line, with what each line means.
+//!
+//! Lists with a key are matched by it (an item put at the head is one line, not a shift of all), equal numbers are
+//! equal however they are written, and values of secret fields appear as a keyed digest: whether they differ can be
+//! seen, what they are cannot. A diff is for reading only; documents travel whole.
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::schema::{ConfigSchema, child_pointer, read_decimal};
+
+/// What a line of a diff does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DiffOp {
+    /// It is new.
+    Add,
+    /// It is gone.
+    Remove,
+    /// It has another value.
+    Replace,
+}
+
+/// When a changed field takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ApplyTiming {
+    /// At once.
+    Hot,
+    /// At the bot's next start.
+    Restart,
+    /// The field cannot be changed.
+    Never,
+}
+
+/// Which way risk moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RiskDirection {
+    /// Risk stays as it is.
+    Neutral,
+    /// More careful than before.
+    Decreases,
+    /// More is at risk than before; also said when it cannot be told.
+    Increases,
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DiffLine {
+    /// What the line does.
+    pub op: DiffOp,
+    /// JSON pointer: into the new document, or into the old one for what was removed.
+    pub path: String,
+    /// The item's key, inside a list with keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The value before; `null` when there was none.
+    pub old: Value,
+    /// The value after; `null` when there is none.
+    pub new: Value,
+    /// True when the values are shown as digests.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub masked: bool,
+    /// When it takes effect.
+    pub apply: ApplyTiming,
+    /// Which way risk moves.
+    pub direction: RiskDirection,
+    /// One sentence for people.
+    pub text: String,
+}
+
+/// What a whole diff does to risk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ChangeRisk {
+    /// `increases` as soon as one line does.
+    pub direction: RiskDirection,
+    /// `high` when a line that increases risk is about a limit that protects money; otherwise `low`.
+    pub class: String,
+    /// The lines that increase it, as pointers.
+    pub reasons: Vec<String>,
+}
+
+/// Makes a digest of a secret value.
+pub(crate) type SecretMask<'a> = &'a dyn Fn(&Value) -> Value;
+
+/// Every difference between two documents.
+pub(crate) fn diff_documents(
+    schema: &ConfigSchema,
+    old: &Value,
+    new: &Value,
+    mask: SecretMask<'_>,
+) -> Vec<DiffLine> {
+    let mut walk = DiffWalk { mask, lines: Vec::new() };
+    walk.compare(
+        &DiffPosition { node: schema.root(), path: String::new(), name: String::new(), key: None },
+        old,
+        new,
+    );
+    walk.lines
+}
+
+/// What the lines do to risk together.
+pub(crate) fn change_risk(schema: &ConfigSchema, lines: &[DiffLine]) -> ChangeRisk {
+    let direction = lines.iter().map(|line| line.direction).max().unwrap_or(RiskDirection::Neutral);
+    let rising: Vec<&DiffLine> =
+        lines.iter().filter(|line| line.direction == RiskDirection::Increases).collect();
+    let is_high =
+        |line: &&DiffLine| schema.at(&line.path).is_some_and(|node| node["x-risk"]["class"] == "high");
+    let class = if rising.iter().any(is_high) { "high" } else { "low" };
+    let reasons = rising.iter().map(|line| line.path.clone()).collect();
+    ChangeRisk { direction, class: class.to_owned(), reasons }
+}
+
+/// Where the comparison of two documents is.
+struct DiffPosition<'a> {
+    node: &'a Value,
+    path: String,
+    /// The path in words.
+    name: String,
+    key: Option<String>,
+}
+
+impl<'a> DiffPosition<'a> {
+    fn member(&self, key: &str) -> DiffPosition<'a> {
+        let name = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
+        let node = &self.node["properties"][key];
+        DiffPosition { node, path: child_pointer(&self.path, key), name, key: self.key.clone() }
+    }
+
+    fn item(&self, index: usize, key: Option<&str>) -> DiffPosition<'a> {
+        let label = key.map_or_else(|| index.to_string(), str::to_owned);
+        DiffPosition {
+            node: &self.node["items"],
+            path: format!("{}/{index}", self.path),
+            name: format!("{}[{label}]", self.name),
+            key: key.map(str::to_owned).or_else(|| self.key.clone()),
+        }
+    }
+}
+
+struct DiffWalk<'a> {
+    mask: SecretMask<'a>,
+    lines: Vec<DiffLine>,
+}
+
+impl DiffWalk<'_> {
+    fn compare(&mut self, position: &DiffPosition<'_>, old: &Value, new: &Value) {
+        match (old, new) {
+            (Value::Object(before), Value::Object(after)) => {
+                for (key, old) in before {
+                    match after.get(key) {
+                        Some(new) => self.compare(&position.member(key), old, new),
+                        None => self.push_line(DiffOp::Remove, &position.member(key), old, &Value::Null),
+                    }
+                }
+                for (key, new) in after.iter().filter(|(key, _)| !before.contains_key(*key)) {
+                    self.push_line(DiffOp::Add, &position.member(key), &Value::Null, new);
+                }
+            }
+            (Value::Array(before), Value::Array(after)) => match position.node["x-list-key"].as_str() {
+                Some(key) => self.compare_keyed(position, key, before, after),
+                None if same_value(old, new) => {}
+                None => self.push_line(DiffOp::Replace, position, old, new),
+            },
+            _ if same_value(old, new) => {}
+            _ => self.push_line(DiffOp::Replace, position, old, new),
+        }
+    }
+
+    fn compare_keyed(&mut self, position: &DiffPosition<'_>, key: &str, before: &[Value], after: &[Value]) {
+        let find = |items: &[Value], wanted: &Value| items.iter().position(|item| item[key] == *wanted);
+        for (index, old) in before.iter().enumerate() {
+            let name = old[key].as_str();
+            match find(after, &old[key]) {
+                Some(now) => self.compare(&position.item(now, name), old, &after[now]),
+                None => self.push_line(DiffOp::Remove, &position.item(index, name), old, &Value::Null),
+            }
+        }
+        for (index, new) in after.iter().enumerate() {
+            if find(before, &new[key]).is_none() {
+                self.push_line(DiffOp::Add, &position.item(index, new[key].as_str()), &Value::Null, new);
+            }
+        }
+    }
+
+    fn push_line(&mut self, op: DiffOp, position: &DiffPosition<'_>, old: &Value, new: &Value) {
+        let direction = risk_direction(position.node, op, old, new);
+        let apply = apply_timing(position.node);
+        let masked = position.node["x-secret"].as_bool().unwrap_or_default();
+        let show = |value: &Value| match value {
+            Value::Null => Value::Null,
+            value if masked => (self.mask)(value),
+            value => value.clone(),
+        };
+        let (old, new) = (show(old), show(new));
+        let text = line_text(position, op, &old, &new, apply, direction);
+        self.lines.push(DiffLine {
+            op,
+            path: position.path.clone(),
+            key: position.key.clone(),
+            old,
+            new,
+            masked,
+            apply,
+            direction,
+            text,
+        });
+    }
+}
+
+fn line_text(
+    position: &DiffPosition<'_>,
+    op: DiffOp,
+    old: &Value,
+    new: &Value,
+    apply: ApplyTiming,
+    direction: RiskDirection,
+) -> String {
+    let unit = position.node["x-unit"].as_str().map(|unit| format!(" {unit}")).unwrap_or_default();
+    let what = match op {
+        DiffOp::Add => format!("{}: added {}", position.name, shown_value(new)),
+        DiffOp::Remove => format!("{}: removed, was {}", position.name, shown_value(old)),
+        DiffOp::Replace => format!("{}: {} → {}{unit}", position.name, shown_value(old), shown_value(new)),
+    };
+    let risk = match direction {
+        RiskDirection::Increases => "; raises risk",
+        RiskDirection::Decreases => "; lowers risk",
+        RiskDirection::Neutral => "",
+    };
+    let when = match apply {
+        ApplyTiming::Hot => "",
+        ApplyTiming::Restart => "; waits for a restart of the bot",
+        ApplyTiming::Never => "; cannot be changed",
+    };
+    format!("{what}{risk}{when}")
+}
+
+/// A value in a sentence.
+fn shown_value(value: &Value) -> String {
+    match value {
+        Value::String(text) => botops_core::text::clean(text, 60),
+        other => botops_core::text::clean(&other.to_string(), 120),
+    }
+}
+
+fn apply_timing(node: &Value) -> ApplyTiming {
+    match node["x-apply"].as_str() {
+        Some("restart") => ApplyTiming::Restart,
+        Some("never") => ApplyTiming::Never,
+        Some(_) => ApplyTiming::Hot,
+        // An item or an object: as late as its latest part.
+        None => {
+            let parts =
+                node["properties"].as_object().into_iter().flatten().map(|(_, part)| apply_timing(part));
+            parts.fold(ApplyTiming::Hot, |late, part| match (late, part) {
+                (ApplyTiming::Never, _) | (_, ApplyTiming::Never) => ApplyTiming::Never,
+                (ApplyTiming::Restart, _) | (_, ApplyTiming::Restart) => ApplyTiming::Restart,
+                _ => ApplyTiming::Hot,
+            })
+        }
+    }
+}
+
+fn risk_direction(node: &Value, op: DiffOp, old: &Value, new: &Value) -> RiskDirection {
+    let annotated = node["x-risk"]["direction"].as_str();
+    if annotated.is_none() {
+        // A whole item: a target that comes may take money, one that goes frees it.
+        let parts_are_neutral = node["properties"].as_object().into_iter().flatten().all(|(_, part)| {
+            part["x-risk"]["direction"].as_str().is_some_and(|direction| direction == "none")
+        });
+        return match op {
+            _ if parts_are_neutral && node["properties"].is_object() => RiskDirection::Neutral,
+            DiffOp::Remove if node["properties"]["weight"].is_object() => RiskDirection::Decreases,
+            _ => RiskDirection::Increases,
+        };
+    }
+    if annotated == Some("none") {
+        return RiskDirection::Neutral;
+    }
+    let moved = read_decimal(old).zip(read_decimal(new)).map(|(old, new)| new.cmp(&old));
+    match (annotated, moved) {
+        (Some("up"), Some(Ordering::Less)) | (Some("down"), Some(Ordering::Greater)) => {
+            RiskDirection::Decreases
+        }
+        // Raised, or nobody can tell.
+        _ => RiskDirection::Increases,
+    }
+}
+
+/// Whether two values mean the same: `5` and `5.0` and, for amounts, `"5.00"`.
+fn same_value(old: &Value, new: &Value) -> bool {
+    if old == new {
+        return true;
+    }
+    let amounts = !(old.is_string() && new.is_string());
+    match (read_decimal(old), read_decimal(new)) {
+        (Some(old), Some(new)) if amounts => old == new,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::config_document::DEFAULT_DOCUMENT;
+    use super::*;
+
+    static SCHEMA: std::sync::LazyLock<ConfigSchema> = std::sync::LazyLock::new(ConfigSchema::built_in);
+
+    fn default_document() -> Value {
+        serde_json::from_str(DEFAULT_DOCUMENT).unwrap()
+    }
+
+    fn diff(change: impl FnOnce(&mut Value)) -> Vec<DiffLine> {
+        let mut document = default_document();
+        change(&mut document);
+        diff_documents(&SCHEMA, &default_document(), &document, &|_| json!("hmac:0"))
+    }
+
+    #[track_caller]
+    fn moves(change: impl FnOnce(&mut Value), direction: RiskDirection, text: &str) {
+        let lines = diff(change);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert_eq!(lines[0].direction, direction, "{lines:?}");
+        assert_eq!(lines[0].text, text);
+    }
+
+    #[test]
+    fn a_target_at_the_head_is_one_line() {
+        let lines = diff(|d| {
+            d["targets"].as_array_mut().unwrap().insert(0, json!({"symbol": "TSLA", "weight": 0.01}));
+        });
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert_eq!((lines[0].op, lines[0].path.as_str()), (DiffOp::Add, "/targets/0"));
+        assert_eq!(lines[0].key.as_deref(), Some("TSLA"));
+    }
+
+    #[test]
+    fn the_order_of_targets_means_nothing() {
+        assert_eq!(diff(|d| d["targets"].as_array_mut().unwrap().reverse()), vec![]);
+    }
+
+    #[test]
+    fn risk_moves_by_the_meaning_of_the_field() {
+        moves(
+            |d| d["risk_management"]["max_position_size"] = json!("4000.00"),
+            RiskDirection::Decreases,
+            "risk_management.max_position_size: 5000 → 4000.00 USD; lowers risk",
+        );
+        moves(
+            |d| d["risk_management"]["daily_loss_limit"] = json!(-900),
+            RiskDirection::Increases,
+            "risk_management.daily_loss_limit: -500.00 → -900 USD; raises risk",
+        );
+        moves(
+            |d| d["targets"][0]["weight"] = json!(0.01),
+            RiskDirection::Decreases,
+            "targets[SPY].weight: 0.05 → 0.01 part of equity; lowers risk",
+        );
+        moves(
+            |d| d["performance_targets"]["win_rate_target"] = json!(55),
+            RiskDirection::Neutral,
+            "performance_targets.win_rate_target: 60.0 → 55 %",
+        );
+        moves(
+            |d| d["order_management"]["poll_interval_seconds"] = json!(5),
+            RiskDirection::Increases,
+            "order_management.poll_interval_seconds: 15 → 5 s; raises risk; waits for a restart of the bot",
+        );
+        moves(
+            |d| d["mode"] = json!("live"),
+            RiskDirection::Increases,
+            "mode: paper → live; raises risk; cannot be changed",
+        );
+    }
+
+    #[test]
+    fn equal_amounts_are_equal_however_they_are_written() {
+        assert_eq!(diff(|d| d["risk_management"]["max_position_size"] = json!("5000.00")), vec![]);
+        assert_eq!(diff(|d| d["risk_management"]["stop_loss_pct"] = json!(2)), vec![]);
+    }
+
+    #[test]
+    fn a_rise_anywhere_is_a_rise() {
+        let lines = diff(|d| {
+            d["risk_management"]["max_position_size"] = json!(4000);
+            d["risk_management"]["risk_per_trade"] = json!(0.03);
+        });
+        let risk = change_risk(&SCHEMA, &lines);
+        assert_eq!((risk.direction, risk.class.as_str()), (RiskDirection::Increases, "high"));
+        assert_eq!(risk.reasons, ["/risk_management/risk_per_trade"]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_diff_is_empty_exactly_when_nothing_differs(weights in prop::collection::btree_map("[A-Z]{1,4}", 0_u8..10, 0..8),
+                                                        others in prop::collection::btree_map("[A-Z]{1,4}", 0_u8..10, 0..8)) {
+            let document = |weights: &std::collections::BTreeMap<String, u8>| {
+                let mut document = default_document();
+                document["targets"] = weights.iter().map(|(symbol, weight)| json!({"symbol": symbol, "weight": f64::from(*weight) / 100.0})).collect();
+                document
+            };
+            let (old, new) = (document(&weights), document(&others));
+            let forth = diff_documents(&SCHEMA, &old, &new, &|_| Value::Null);
+            let back = diff_documents(&SCHEMA, &new, &old, &|_| Value::Null);
+            prop_assert_eq!(forth.is_empty(), weights == others);
+            prop_assert_eq!(forth.len(), back.len());
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The handle to the config: its verbs, and how the parts behind them are put together.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+
+use super::admission::{
+    ApplyOptions, ChangeAdmission, ChangePlanView, ChangeRequest, ConfigValidationView, bot_busy,
+};
+use super::audit::{AuditHead, AuditVerdict, ConfigAudit};
+use super::current::{CurrentConfig, CurrentConfigView, SyncState, follow_bot};
+use super::document::{ChangeRisk, ConfigChange, ConfigDocument, ConfigSchema, DiffLine, ValidationLevel};
+use super::transaction::{TransactionView, load_transaction};
+use super::trial::{BotRestart, TransitionRecorder, TrialCommand, TrialReply, TrialServices, run_trials};
+use super::versions::{ConfigVersions, VersionFiles, VersionSummaryView};
+use crate::bots::{Bots, Supervisor};
+use crate::events::Events;
+use crate::ops_log::StoredActor;
+use crate::store::Store;
+use botops_core::error::{Code, Error};
+use botops_core::tasks::Tasks;
+
+/// Changes that wait for their turn; more are refused at once.
+const QUEUE: usize = 128;
+
+/// What the config feature needs to know.
+#[derive(Debug, Clone)]
+pub struct ConfigsOptions {
+    /// Where the folder `config` and the audit's key lie.
+    pub data_dir: PathBuf,
+    /// How often the bot's state is read, which is how often a trial is evaluated.
+    pub poll_interval: Duration,
+    /// The shortest trial that may be asked for.
+    pub min_trial: Duration,
+    /// Who starts the bot again for a change that it only reads at its start.
+    pub supervisor: Supervisor,
+}
+
+/// Handle to the config; cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Configs {
+    inner: Arc<ConfigsInner>,
+}
+
+/// What the handle gives access to.
+#[derive(Debug)]
+struct ConfigsInner {
+    min_trial: Duration,
+    store: Store,
+    audit: ConfigAudit,
+    current: Arc<CurrentConfig>,
+    versions: Arc<ConfigVersions>,
+    admission: Arc<ChangeAdmission>,
+    commands: mpsc::Sender<TrialCommand>,
+}
+
+impl Configs {
+    /// Opens the folder and the audit, makes version 1 when there is none, and takes up what a crash interrupted.
+    ///
+    /// # Errors
+    /// When the folder, the audit or the store cannot be used.
+    pub async fn open(
+        options: ConfigsOptions,
+        store: Store,
+        events: Events,
+        bots: Bots,
+        tasks: &Tasks,
+    ) -> Result<Self, Error> {
+        let folder = options.data_dir.join("config");
+        let files = VersionFiles::open(&folder)
+            .map_err(|error| Error::new(Code::StoreUnavailable).caused_by(error))?;
+        let key_file = options.data_dir.join("audit.key");
+        let audit = ConfigAudit::open(&folder.join("config_history.jsonl"), &key_file, store.clone()).await?;
+        let schema = Arc::new(ConfigSchema::built_in());
+        let current =
+            Arc::new(CurrentConfig::new(bots.clone(), events.clone(), audit.clone(), schema.clone()));
+        let recorder =
+            TransitionRecorder::open(store.clone(), audit.clone(), events, current.clone()).await?;
+        let versions = Arc::new(ConfigVersions::new(
+            store.clone(),
+            audit.clone(),
+            schema.clone(),
+            files,
+            current.clone(),
+        ));
+        let admission = Arc::new(ChangeAdmission::new(
+            bots.clone(),
+            store.clone(),
+            audit.clone(),
+            schema.clone(),
+            current.clone(),
+            versions.clone(),
+        ));
+        versions.open_head().await?;
+        current.load_last_rejected(&store).await?;
+        current.refresh();
+        let (commands, inbox) = mpsc::channel(QUEUE);
+        let services = Arc::new(TrialServices {
+            restart: BotRestart::new(bots.clone(), options.supervisor),
+            bots,
+            store: store.clone(),
+            audit: audit.clone(),
+            current: current.clone(),
+            versions: versions.clone(),
+            admission: admission.clone(),
+            recorder,
+            schema_sha256: schema.sha256.clone(),
+            poll_interval: options.poll_interval,
+        });
+        spawn_tasks(tasks, services, inbox);
+        let min_trial = options.min_trial;
+        let inner = ConfigsInner { min_trial, store, audit, current, versions, admission, commands };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What runs, what is committed, and whether the two are the same. Never waits.
+    pub fn current(&self) -> Arc<CurrentConfigView> {
+        self.inner.current.view()
+    }
+
+    /// Whether the bot runs what is committed. Never waits.
+    pub fn sync(&self) -> SyncState {
+        self.current().sync
+    }
+
+    /// Changes when the committed version, the sync or the live transaction does.
+    pub fn watch(&self) -> watch::Receiver<Arc<CurrentConfigView>> {
+        self.inner.current.watch()
+    }
+
+    /// Checks a document or patch on up to three levels. Never changes anything.
+    ///
+    /// # Errors
+    /// [`Code::ConfigPatchInvalid`], [`Code::ConfigVersionUnknown`], [`Code::ConfigDamaged`].
+    pub(crate) async fn validate(
+        &self,
+        change: &ConfigChange,
+        upto: ValidationLevel,
+    ) -> Result<ConfigValidationView, Error> {
+        self.inner.admission.validate(change, upto).await
+    }
+
+    /// The differences between two documents, each `running`, `committed`, `trial`, `previous` or `v17`.
+    ///
+    /// # Errors
+    /// [`Code::ConfigVersionUnknown`].
+    pub(crate) async fn diff(&self, from: &str, to: &str) -> Result<Vec<DiffLine>, Error> {
+        let versions = &self.inner.versions;
+        let (from, to) = (versions.resolve(from).await?, versions.resolve(to).await?);
+        Ok(self.inner.admission.diff(&from.value, &to.value))
+    }
+
+    /// The differences between a document by name and a candidate.
+    ///
+    /// # Errors
+    /// [`Code::ConfigVersionUnknown`], [`Code::ConfigPatchInvalid`].
+    pub(crate) async fn diff_to(&self, from: &str, change: &ConfigChange) -> Result<Vec<DiffLine>, Error> {
+        let from = self.inner.versions.resolve(from).await?;
+        let to = self.inner.versions.candidate(&from.value, change).await?;
+        Ok(self.inner.admission.diff(&from.value, &to.value))
+    }
+
+    /// What differences do to risk together.
+    pub(crate) fn risk(&self, lines: &[DiffLine]) -> ChangeRisk {
+        self.inner.admission.risk(lines)
+    }
+
+    /// What a change would do, with the bot's own answer. Changes nothing.
+    ///
+    /// # Errors
+    /// Those of [`Configs::apply`] that do not depend on the moment.
+    pub async fn plan(&self, change: &ConfigChange, options: &ApplyOptions) -> Result<ChangePlanView, Error> {
+        self.inner.admission.plan(change, options).await
+    }
+
+    /// Applies a change as a trial. Returns once the bot runs it, or with why it does not.
+    ///
+    /// # Errors
+    /// Every code of the area `CFG`, [`Code::BotOffline`], [`Code::IdempotencyMismatch`].
+    pub async fn apply(
+        &self,
+        change: ConfigChange,
+        actor: StoredActor,
+        options: ApplyOptions,
+    ) -> Result<TransactionView, Error> {
+        if let Some(earlier) = self.inner.admission.find_earlier(&actor, &options).await? {
+            return self.inner.admission.answer_again(&earlier);
+        }
+        if let Some(live) = self.inner.current.live().filter(|_| options.if_match.is_some()) {
+            return Err(bot_busy("config", &live.txn, &live.actor, live.state.as_str()));
+        }
+        let request = ChangeRequest { change, actor, options };
+        self.command(|reply| TrialCommand::Begin(Box::new(request), reply)).await
+    }
+
+    /// Makes a trial permanent.
+    ///
+    /// # Errors
+    /// [`Code::ConfigTxnUnknown`], [`Code::ConfigTxnOver`], [`Code::ConfigConfirmTooLate`].
+    pub async fn confirm(&self, txn: &str, actor: StoredActor) -> Result<TransactionView, Error> {
+        let id = txn.to_owned();
+        self.command(|reply| TrialCommand::Confirm(id, actor, reply)).await
+    }
+
+    /// Undoes a trial.
+    ///
+    /// # Errors
+    /// [`Code::ConfigTxnUnknown`], [`Code::ConfigTxnOver`].
+    pub async fn cancel(&self, txn: &str, actor: StoredActor) -> Result<TransactionView, Error> {
+        let id = txn.to_owned();
+        self.command(|reply| TrialCommand::Cancel(id, actor, reply)).await
+    }
+
+    /// A transaction, live or over.
+    ///
+    /// # Errors
+    /// [`Code::ConfigTxnUnknown`].
+    pub async fn txn(&self, txn: &str) -> Result<TransactionView, Error> {
+        if let Some(live) = self.inner.current.live().filter(|live| live.txn == txn) {
+            return Ok(TransactionView::clone(&live));
+        }
+        Ok(TransactionView::of(&load_transaction(&self.inner.store, txn).await?))
+    }
+
+    /// The number of a version by its name: `committed`, `previous`, `v17` or `17`.
+    ///
+    /// # Errors
+    /// [`Code::ConfigVersionUnknown`].
+    pub(crate) async fn version_number(&self, name: &str) -> Result<u64, Error> {
+        self.inner.versions.number_of(name).await
+    }
+
+    /// One version with its document.
+    ///
+    /// # Errors
+    /// [`Code::ConfigVersionUnknown`].
+    pub(crate) async fn version(&self, number: u64) -> Result<(VersionSummaryView, ConfigDocument), Error> {
+        self.inner.versions.load_with_summary(number).await
+    }
+
+    /// At most `limit` versions below `below`, newest first, and how many older ones were left out.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`].
+    pub(crate) async fn list_versions(
+        &self,
+        below: u64,
+        limit: u32,
+    ) -> Result<(Vec<VersionSummaryView>, u64), Error> {
+        self.inner.versions.list(below, limit).await
+    }
+
+    /// At most `limit` audit records above `after`, oldest first, and how many newer ones were left out.
+    ///
+    /// # Errors
+    /// [`Code::ConfigAuditUnavailable`].
+    pub(crate) async fn list_audit(&self, after: u64, limit: u32) -> Result<(Vec<Value>, usize), Error> {
+        self.inner.audit.page(after, limit).await
+    }
+
+    /// Where the audit's chain ends.
+    pub(crate) fn audit_head(&self) -> Arc<AuditHead> {
+        self.inner.audit.head()
+    }
+
+    /// The first line of the audit that does not hold, if there is one.
+    pub(crate) fn first_bad_seq(&self) -> Option<u64> {
+        self.inner.audit.damage().map(|damage| damage.first_bad_seq)
+    }
+
+    /// Reads the whole audit and says whether it holds.
+    ///
+    /// # Errors
+    /// [`Code::ConfigAuditUnavailable`].
+    pub(crate) async fn verify_audit(&self) -> Result<AuditVerdict, Error> {
+        let verdict = self.inner.audit.verify().await?;
+        self.inner.current.refresh();
+        Ok(verdict)
+    }
+
+    /// Puts a damaged audit file aside and goes on in a new one, which begins with this record.
+    ///
+    /// # Errors
+    /// [`Code::ArgumentInvalid`] when it holds; [`Code::ConfigAuditUnavailable`].
+    pub(crate) async fn accept_audit(&self, record: Map<String, Value>) -> Result<AuditHead, Error> {
+        let head = self.inner.audit.accept(record).await?;
+        self.inner.current.refresh();
+        Ok(head)
+    }
+
+    /// The shortest trial that may be asked for.
+    pub(crate) fn min_trial(&self) -> Duration {
+        self.inner.min_trial
+    }
+
+    async fn command(
+        &self,
+        command: impl FnOnce(TrialReply) -> TrialCommand,
+    ) -> Result<TransactionView, Error> {
+        let (reply, answer) = oneshot::channel();
+        let busy = |_| Error::new(Code::ConfigBusy).detail("too many changes wait for their turn");
+        self.inner.commands.try_send(command(reply)).map_err(busy)?;
+        answer.await.map_err(|_| Error::new(Code::Stopping))?
+    }
+}
+
+fn spawn_tasks(tasks: &Tasks, services: Arc<TrialServices>, inbox: mpsc::Receiver<TrialCommand>) {
+    let inbox = Arc::new(Mutex::new(inbox));
+    let (current, stopping) = (services.current.clone(), tasks.stopping());
+    tasks.supervise("config_trial", move || run_trials(services.clone(), inbox.clone(), stopping.clone()));
+    let stopping = tasks.stopping();
+    tasks.supervise("config_sync", move || follow_bot(current.clone(), stopping.clone()));
+}

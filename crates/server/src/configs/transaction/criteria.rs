@@ -1,0 +1,277 @@
+//! What a trial is watched for: is the bot worse off than before? Pure.
+//!
+//! A baseline is taken when the trial begins; each later report is held against it. A criterion is `ok`, not ok
+//! (the trial does not confirm itself on such a sample), or breached (the trial is undone at once). Profit is no
+//! criterion: a minute of trading says nothing about it. Only losses that limits exist for count.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::bots::Seen;
+use crate::configs::document::read_decimal;
+use botops_contract::{BotReport, BreakerState, OrderStatus, SemanticError, SessionPhase, Severity};
+
+/// Errors that a trial may see beyond what the hour before promises.
+const EXTRA_ERRORS: u32 = 3;
+
+/// Refused orders that a trial may see beyond what the hour before promises.
+const EXTRA_REJECTS: u32 = 2;
+
+/// An answer that is older than this many polls, and than [`OLDEST`], is silence.
+const MISSED_POLLS: u32 = 3;
+
+/// Silence shorter than this is a hiccup.
+const OLDEST: Duration = Duration::from_secs(5);
+
+/// Good samples that an automatic confirmation needs at least.
+pub(crate) const SAMPLES_NEEDED: u32 = 3;
+
+/// Samples in a row with a degraded session that count as a breach.
+pub(crate) const STRIKES: u32 = 3;
+
+/// How things stood when the trial began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TrialBaseline {
+    pub at: DateTime<Utc>,
+    /// Errors that were there before: when, and which code. A clock that was set back makes a new one look old.
+    #[serde(default)]
+    pub known_errors: Vec<(DateTime<Utc>, String)>,
+    pub errors_last_hour: u32,
+    pub rejects_last_hour: u32,
+    pub equity: Decimal,
+    pub session_was_healthy: bool,
+    pub breaker_was_closed: bool,
+    /// The largest loss of equity during the trial, as a part; from the tighter of both documents.
+    pub loss_limit: Decimal,
+    /// The day's loss limit, from the tighter of both documents; not looked at when it was exceeded before.
+    pub day_limit: Option<Decimal>,
+}
+
+/// One thing a trial is watched for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TrialCriterion {
+    /// `heartbeat`, `errors`, `order_rejects`, `drawdown`, `session` or `breaker`.
+    pub name: String,
+    /// Whether it holds now.
+    pub ok: bool,
+    /// True when it ends the trial.
+    pub breached: bool,
+    /// What was seen.
+    #[schema(value_type = Object)]
+    pub value: Value,
+    /// What is allowed.
+    #[schema(value_type = Object)]
+    pub limit: Value,
+    /// One sentence.
+    pub text: String,
+}
+
+impl TrialBaseline {
+    /// From the last report before the trial and both documents.
+    pub(crate) fn take(report: &BotReport, base: &Value, candidate: &Value) -> Self {
+        let tighter = |pointer: &str| {
+            let values = [base, candidate].into_iter().filter_map(|document| document.pointer(pointer));
+            // Both are losses: the one nearer to zero is the tighter one.
+            values.filter_map(read_decimal).max()
+        };
+        let day_limit = tighter("/risk_management/daily_loss_limit");
+        Self {
+            at: Utc::now(),
+            known_errors: report.recent_errors.iter().map(error_identity).collect(),
+            errors_last_hour: report.error_count_last_hour,
+            rejects_last_hour: report.loop_stats.order_rejects_last_hour,
+            equity: report.account.account_balance,
+            session_was_healthy: report.session.as_ref().is_some_and(|session| session.is_healthy),
+            breaker_was_closed: report.circuit_breaker.state == BreakerState::Closed,
+            loss_limit: tighter("/circuit_breaker_thresholds/daily_loss")
+                .unwrap_or(Decimal::NEGATIVE_ONE)
+                .abs(),
+            day_limit: day_limit.filter(|limit| report.performance.daily_pl > *limit),
+        }
+    }
+
+    /// Every criterion, `elapsed` after the beginning of the trial.
+    pub(crate) fn evaluate(
+        &self,
+        seen: &Seen,
+        poll_interval: Duration,
+        elapsed: Duration,
+    ) -> Vec<TrialCriterion> {
+        let mut criteria = vec![heartbeat_criterion(seen, poll_interval), loop_criterion(seen)];
+        if let Some(report) = &seen.report {
+            criteria.extend([
+                self.rejects(report, elapsed),
+                self.errors(report, elapsed),
+                self.drawdown(report),
+                self.session(report),
+                self.breaker(report),
+            ]);
+        }
+        criteria
+    }
+
+    fn errors(&self, report: &BotReport, elapsed: Duration) -> TrialCriterion {
+        let new =
+            report.recent_errors.iter().filter(|error| !self.known_errors.contains(&error_identity(error)));
+        let critical = new.clone().find(|error| error.severity == Severity::Critical);
+        let serious = new.filter(|error| error.severity >= Severity::Medium).count();
+        let grown = report.error_count_last_hour.saturating_sub(self.errors_last_hour);
+        let count = grown.max(u32::try_from(serious).unwrap_or(u32::MAX));
+        let limit = EXTRA_ERRORS + expected_count(self.errors_last_hour, elapsed);
+        let breached = critical.is_some() || count > limit;
+        let text = match critical {
+            Some(error) => format!("a critical error appeared: {}", error.error_code),
+            None => format!("{count} new errors, {limit} allowed"),
+        };
+        let (value, limit) = (json!(count), json!(limit));
+        TrialCriterion { name: "errors".to_owned(), ok: !breached, breached, value, limit, text }
+    }
+
+    fn rejects(&self, report: &BotReport, elapsed: Duration) -> TrialCriterion {
+        let grown = report.loop_stats.order_rejects_last_hour.saturating_sub(self.rejects_last_hour);
+        let is_new_reject = |order: &&botops_contract::Order| {
+            order.status == OrderStatus::Rejected && order.updated_at >= self.at
+        };
+        let listed = report.orders.iter().filter(is_new_reject);
+        let last = listed.clone().max_by_key(|order| order.updated_at);
+        let count = grown.max(u32::try_from(listed.count()).unwrap_or(u32::MAX));
+        let limit = EXTRA_REJECTS + expected_count(self.rejects_last_hour, elapsed);
+        let breached = count > limit;
+        let mut text = format!("{count} orders refused, {limit} allowed");
+        if let Some(why) = last.and_then(|order| order.status_reason.as_deref()) {
+            text = format!("{text} (the last one: {})", botops_core::text::clean(why, 120));
+        }
+        let (value, limit) = (json!(count), json!(limit));
+        TrialCriterion { name: "order_rejects".to_owned(), ok: !breached, breached, value, limit, text }
+    }
+
+    fn drawdown(&self, report: &BotReport) -> TrialCriterion {
+        let lost = self.equity - report.account.account_balance;
+        let part = lost.checked_div(self.equity).unwrap_or_default().max(Decimal::ZERO).round_dp(4);
+        let day = self.day_limit.filter(|limit| report.performance.daily_pl <= *limit);
+        let breached = part >= self.loss_limit || day.is_some();
+        let text = match day {
+            Some(limit) => {
+                format!("the day's result {} has reached the limit {limit}", report.performance.daily_pl)
+            }
+            None => format!("equity fell by {part} as a part of it, {} allowed", self.loss_limit),
+        };
+        TrialCriterion {
+            name: "drawdown".to_owned(),
+            ok: !breached,
+            breached,
+            value: json!(part),
+            limit: json!(self.loss_limit),
+            text,
+        }
+    }
+
+    fn session(&self, report: &BotReport) -> TrialCriterion {
+        let state = report.session.as_ref().map(|session| session.state);
+        let healthy = report.session.as_ref().is_none_or(|session| session.is_healthy);
+        let halted = matches!(
+            state,
+            Some(
+                SessionPhase::HaltedTransient | SessionPhase::HaltedCredential | SessionPhase::HaltedOperator
+            )
+        );
+        let ok = healthy || !self.session_was_healthy;
+        let text = match (ok, self.session_was_healthy) {
+            (false, _) => "the broker session was healthy before the trial and is not now".to_owned(),
+            (true, false) if !healthy => {
+                "the broker session was not healthy before the trial either".to_owned()
+            }
+            (true, _) => "the broker session is healthy".to_owned(),
+        };
+        TrialCriterion {
+            name: "session".to_owned(),
+            ok,
+            breached: halted && self.session_was_healthy,
+            value: json!(state),
+            limit: json!("healthy"),
+            text,
+        }
+    }
+
+    fn breaker(&self, report: &BotReport) -> TrialCriterion {
+        let breached = self.breaker_was_closed && report.circuit_breaker.state == BreakerState::Open;
+        let source = report.circuit_breaker.source.as_deref().unwrap_or("an unnamed cause");
+        let text = if breached {
+            format!("the circuit breaker opened ({source})")
+        } else {
+            "the circuit breaker did not open".to_owned()
+        };
+        TrialCriterion {
+            name: "breaker".to_owned(),
+            ok: !breached,
+            breached,
+            value: json!(report.circuit_breaker.state),
+            limit: json!(BreakerState::Closed),
+            text,
+        }
+    }
+}
+
+fn error_identity(error: &SemanticError) -> (DateTime<Utc>, String) {
+    (error.timestamp, error.error_code.clone())
+}
+
+fn heartbeat_criterion(seen: &Seen, poll_interval: Duration) -> TrialCriterion {
+    let limit = (poll_interval * MISSED_POLLS).max(OLDEST);
+    let age = seen.answer_age();
+    let fresh = age.is_some_and(|age| age <= limit);
+    let ok = fresh && seen.presence.answers();
+    let text = match age {
+        _ if !seen.presence.answers() => format!("the bot is {}", seen.presence),
+        Some(age) => format!("the bot answered {:.1} s ago", age.as_secs_f64()),
+        None => "the bot has not answered yet".to_owned(),
+    };
+    TrialCriterion {
+        name: "heartbeat".to_owned(),
+        ok,
+        breached: !fresh || seen.presence.is_offline(),
+        value: json!(age.map(|age| age.as_secs_f64())),
+        limit: json!(limit.as_secs_f64()),
+        text,
+    }
+}
+
+/// A bot may answer in front of a loop that stands still. Of one that is silent nothing more is known.
+fn loop_criterion(seen: &Seen) -> TrialCriterion {
+    let ticked = seen.loop_age().filter(|_| seen.presence.answers());
+    let ok = !ticked.is_some_and(|ticked| ticked.stands_still());
+    let text = match ticked {
+        Some(ticked) => format!("the trading loop last went round {:.1} s ago", ticked.age.as_secs_f64()),
+        None => "the bot does not say when its trading loop last went round".to_owned(),
+    };
+    TrialCriterion {
+        name: "loop".to_owned(),
+        ok,
+        breached: !ok,
+        value: json!(ticked.map(|ticked| ticked.age.as_secs_f64())),
+        limit: json!(ticked.map(|ticked| ticked.limit.as_secs_f64())),
+        text,
+    }
+}
+
+/// Why a trial ends, in one sentence: every criterion that is breached. `None` when none is.
+pub(crate) fn breach_text(watch: &[TrialCriterion]) -> Option<String> {
+    let texts: Vec<&str> = watch
+        .iter()
+        .filter(|criterion| criterion.breached)
+        .map(|criterion| criterion.text.as_str())
+        .collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
+}
+
+/// How many of something to expect in a while, doubled, from how many the last hour had.
+fn expected_count(last_hour: u32, elapsed: Duration) -> u32 {
+    let seconds = elapsed.as_secs().min(3_600);
+    let twice = u64::from(last_hour) * 2 * seconds / 3_600;
+    u32::try_from(twice).unwrap_or(u32::MAX)
+}

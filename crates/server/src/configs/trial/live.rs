@@ -1,0 +1,165 @@
+//! The live transaction with what is known of it in this process only: its clocks, waits and counters.
+
+use std::time::{Duration, Instant};
+
+use crate::configs::transaction::{ConfigTransaction, EndedBy, TransactionState, TrialDeadline};
+use botops_contract::ConfigState;
+
+/// A confirmation with less time left than this might meet the bot's own timer.
+pub(super) const TOO_LATE: Duration = Duration::from_millis(500);
+
+/// The bot's timer runs this much longer than ours, so that ours normally decides.
+pub(super) const BOT_GRACE: Duration = Duration::from_secs(2);
+
+/// How soon the bot is asked again; the wait doubles with each try in the same state.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// The longest wait for a bot that does not answer: it may come back at any moment.
+const SILENCE_WAIT: Duration = Duration::from_secs(2);
+
+/// The longest wait for a bot that answers and refuses: its next answer is seldom another one.
+const REFUSAL_WAIT: Duration = Duration::from_secs(30);
+
+/// A trial is evaluated this often even when no report comes.
+const TICK: Duration = Duration::from_millis(250);
+
+/// A transaction that nothing is known about this long after its deadline needs a person.
+const GIVE_UP: Duration = Duration::from_secs(60);
+
+/// A bot that still refuses to keep a change or to go back, this long after its own timer should have ended the trial,
+/// needs a person.
+const REFUSALS_END: Duration = Duration::from_secs(15);
+
+/// The live transaction with what is known of it in this process only.
+#[derive(Debug)]
+pub(super) struct LiveTrial {
+    pub txn: ConfigTransaction,
+    /// True while it must be asked what the bot runs.
+    pub in_doubt: bool,
+    /// When to ask again while something is awaited.
+    pub retry_at: Instant,
+    /// When the trial began, as far as this process saw.
+    pub began: Instant,
+    pub ends_at: Instant,
+    /// Tries in this state that did not bring it to its end.
+    pub tries: u32,
+    /// What the bot refused last, and why.
+    pub refused: Option<String>,
+    pub last_sample: Option<Instant>,
+    /// Samples in a row with a degraded session.
+    pub strikes: u32,
+    /// The bot is to be started again, to boot the candidate once.
+    pub boots: bool,
+    /// An ending that could not be recorded yet.
+    pub ending: Option<(TransactionState, EndedBy, String)>,
+}
+
+impl LiveTrial {
+    pub(crate) fn new(txn: ConfigTransaction, in_doubt: bool) -> Self {
+        let now = Instant::now();
+        let left = txn.left();
+        let window = Duration::from_millis(txn.plan.confirm_within_ms);
+        // A trial that is taken up after a restart began when it began.
+        let began = now.checked_sub(window.saturating_sub(left)).filter(|_| !left.is_zero()).unwrap_or(now);
+        let (retry_at, ends_at) = (now, now + left);
+        Self {
+            txn,
+            in_doubt,
+            retry_at,
+            began,
+            ends_at,
+            tries: 0,
+            refused: None,
+            last_sample: None,
+            strikes: 0,
+            boots: false,
+            ending: None,
+        }
+    }
+
+    /// When it has to be looked after again, although nothing happens.
+    pub(crate) fn wakes_at(&self) -> Instant {
+        let waits = self.in_doubt || self.ending.is_some() || self.txn.state != TransactionState::Trial;
+        if waits { self.retry_at } else { self.ends_at.min(Instant::now() + TICK) }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() >= self.ends_at
+    }
+
+    /// What is left until its deadline.
+    pub(crate) fn left(&self) -> Duration {
+        self.ends_at.saturating_duration_since(Instant::now())
+    }
+
+    /// Nothing was known of it for so long that it needs a person.
+    pub(crate) fn silence_needs_a_person(&self) -> bool {
+        Instant::now() >= self.ends_at + BOT_GRACE + GIVE_UP
+    }
+
+    /// The bot refused for so long that it needs a person.
+    pub(crate) fn refusals_need_a_person(&self) -> bool {
+        Instant::now() >= self.ends_at + BOT_GRACE + REFUSALS_END
+    }
+
+    /// It must be asked what the bot runs, at once.
+    pub(crate) fn doubt_now(&mut self) {
+        self.in_doubt = true;
+        self.retry_at = Instant::now();
+    }
+
+    /// The next question to a bot that did not answer, or that is about to.
+    pub(crate) fn wait_for_an_answer(&mut self) {
+        self.wait(SILENCE_WAIT);
+    }
+
+    /// The next try with a bot that refused.
+    pub(crate) fn wait_after_refusal(&mut self) {
+        self.wait(REFUSAL_WAIT);
+    }
+
+    fn wait(&mut self, longest: Duration) {
+        let wait = (RETRY * 2_u32.pow(self.tries.min(8))).min(longest);
+        self.tries += 1;
+        self.retry_at = Instant::now() + wait;
+    }
+
+    /// The bot has booted the candidate: the trial's time counts from now, and ends before the bot's own.
+    pub(crate) fn begin_now(&mut self, state: &ConfigState) {
+        let window = Duration::from_millis(self.txn.plan.confirm_within_ms);
+        let of_bot = state.trial.as_ref().map(|trial| Duration::from_millis(trial.ttl_left_ms));
+        let left = of_bot.map_or(window, |left| left.saturating_sub(BOT_GRACE)).min(window);
+        self.txn.progress.deadline = Some(TrialDeadline::after(left));
+        self.began = Instant::now();
+        self.ends_at = self.began + left;
+    }
+
+    /// On whose account it is undone, as recorded before.
+    pub(crate) fn recorded_ending(&self) -> (EndedBy, String) {
+        let progress = &self.txn.progress;
+        let by = progress.by.unwrap_or(EndedBy::Recovery);
+        let outcome = progress.outcome.clone();
+        (by, outcome.unwrap_or_else(|| "undone after a restart of botops".to_owned()))
+    }
+
+    /// The same, now that the bot answers as this process: one that was missed and is another process now had died.
+    pub(crate) fn ending_as(&self, boot_epoch: &str) -> (EndedBy, String) {
+        let before = self.txn.progress.boot_epoch.as_deref().filter(|_| self.fell_silent());
+        if before.is_some_and(|before| before != boot_epoch) {
+            let text = "the bot died during the trial; it runs the committed config";
+            return (EndedBy::BotCrash, text.to_owned());
+        }
+        self.recorded_ending()
+    }
+
+    /// It is being undone because the bot was no longer heard, and for nothing else.
+    pub(crate) fn fell_silent(&self) -> bool {
+        let progress = &self.txn.progress;
+        let mut breached = progress.watch.iter().filter(|criterion| criterion.breached).peekable();
+        // A process that botops ended itself says nothing by falling silent.
+        progress.by == Some(EndedBy::Criteria)
+            && progress.ends_life.is_none()
+            && breached.peek().is_some()
+            && breached.all(|criterion| criterion.name == "heartbeat")
+    }
+}

@@ -1,0 +1,317 @@
+//! The versions by name and number: found, read, listed, and `HEAD` opened at the start.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeZone, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::version_files::VersionFiles;
+use super::version_rows::{
+    NewVersionRow, VersionRow, all_numbers, committed_before, highest_number, insert_version, last_committed,
+    mark_committed, outlived_versions, page_of_rows, row_by_hash, row_by_number,
+};
+use crate::configs::audit::{ConfigAudit, stamped_record};
+use crate::configs::current::CurrentConfig;
+use crate::configs::document::{
+    ConfigChange, ConfigDocument, ConfigSchema, DEFAULT_DOCUMENT, apply_change, check_document, version_etag,
+};
+use crate::configs::head::VersionHead;
+use crate::store::Store;
+use botops_core::error::{Code, Error};
+
+/// A version without its document.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct VersionSummaryView {
+    /// Its number.
+    pub version: u64,
+    /// Its ETag.
+    pub etag: String,
+    /// SHA-256 of its exact bytes.
+    pub sha256: String,
+    /// The transaction that made it.
+    pub txn: String,
+    /// Why.
+    pub reason: String,
+    /// The key that asked for it.
+    pub actor: String,
+    /// The earlier version it brought back.
+    pub restored_from: Option<u64>,
+    /// How many lines differ from the version before.
+    pub lines: u64,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was committed; `null` for a candidate that was not.
+    pub committed_at: Option<DateTime<Utc>>,
+    /// Whether it is the committed one now.
+    pub is_committed: bool,
+    /// Whether a rollback to it would pass schema and rules now.
+    pub rollbackable: bool,
+    /// Why not.
+    pub not_rollbackable_because: Option<String>,
+}
+
+/// The versions of the config: those on disk, with what the store knows of them.
+#[derive(Debug)]
+pub(crate) struct ConfigVersions {
+    store: Store,
+    audit: ConfigAudit,
+    schema: Arc<ConfigSchema>,
+    files: VersionFiles,
+    current: Arc<CurrentConfig>,
+}
+
+impl ConfigVersions {
+    /// Over an open folder. [`Self::open_head`] comes next.
+    pub(crate) fn new(
+        store: Store,
+        audit: ConfigAudit,
+        schema: Arc<ConfigSchema>,
+        files: VersionFiles,
+        current: Arc<CurrentConfig>,
+    ) -> Self {
+        Self { store, audit, schema, files, current }
+    }
+
+    /// The config folder.
+    pub(crate) fn files(&self) -> &VersionFiles {
+        &self.files
+    }
+
+    /// Finds what is committed: `HEAD`, or what the store knows was `HEAD`, or version 1 from the default document.
+    pub(crate) async fn open_head(&self) -> Result<(), Error> {
+        let row = self.store.read(|connection| Ok(last_committed(connection)?)).await?;
+        match (self.files.head(), row) {
+            (Ok(Some((head, document))), _) => {
+                self.current.set_committed(head.clone(), document);
+                self.record_commit(head).await?;
+            }
+            (Ok(None), None) => self.make_first_version().await?,
+            (found, Some(row)) => self.restore_head(found.err(), &row).await?,
+            (Err(problem), None) => {
+                tracing::error!(error.code = "CFG_018", "the committed config cannot be read: {problem}");
+            }
+        }
+        self.prune().await
+    }
+
+    /// `HEAD` is gone or does not hold, and the store knows what it named.
+    async fn restore_head(&self, problem: Option<String>, row: &VersionRow) -> Result<(), Error> {
+        let problem = problem.unwrap_or_else(|| "HEAD is missing".to_owned());
+        let document = match self.files.load(&row.reference) {
+            Ok(document) => document,
+            Err(also) => {
+                tracing::error!(
+                    error.code = "CFG_018",
+                    "the committed config cannot be read: {problem}; {also}"
+                );
+                return Ok(());
+            }
+        };
+        let head = VersionHead::naming(&row.reference, &row.txn);
+        self.files
+            .commit(&head, &document)
+            .map_err(|error| Error::new(Code::StoreUnavailable).caused_by(error))?;
+        tracing::warn!("{problem}; it names version {} again, as the store knows", head.version);
+        let mut record = stamped_record("head_restored");
+        record.insert("new".to_owned(), serde_json::json!(row.reference));
+        record.insert("outcome".to_owned(), serde_json::json!(problem));
+        let queue = self.audit.queue();
+        self.store.write(move |connection| Ok(queue(connection, record)?)).await?;
+        self.current.set_committed(head, document);
+        Ok(())
+    }
+
+    /// Version 1 from the default document, byte for byte: a bot that runs its built-in default is in sync with it.
+    async fn make_first_version(&self) -> Result<(), Error> {
+        let unavailable = |error: std::io::Error| Error::new(Code::StoreUnavailable).caused_by(error);
+        let document = ConfigDocument::read(DEFAULT_DOCUMENT.to_owned())
+            .map_err(|error| Error::new(Code::Internal).caused_by(error))?;
+        let version = self.files.highest().map_err(unavailable)? + 1;
+        let reference = document.as_version(version);
+        self.files.store(version, &document).map_err(unavailable)?;
+        let head = VersionHead::naming(&reference, "first-start");
+        self.files.commit(&head, &document).map_err(unavailable)?;
+        let mut record = stamped_record("first_version");
+        record.insert("new".to_owned(), serde_json::json!(reference));
+        record.insert("reason".to_owned(), serde_json::json!("the default document, at the first start"));
+        let queue = self.audit.queue();
+        self.store.write(move |connection| Ok(queue(connection, record)?)).await?;
+        self.current.set_committed(head.clone(), document);
+        self.record_commit(head).await?;
+        self.audit.flush().await
+    }
+
+    /// Makes sure the store knows what `HEAD` names.
+    async fn record_commit(&self, head: VersionHead) -> Result<(), Error> {
+        let row = NewVersionRow {
+            reference: head.version_ref(),
+            file: head.file.clone(),
+            txn: head.txn.clone(),
+            reason: String::new(),
+            actor: "botops".to_owned(),
+            restored_from: None,
+            lines: 0,
+        };
+        self.store
+            .write(move |connection| {
+                insert_version(connection, &row)?;
+                Ok(mark_committed(connection, head.version, head.at.timestamp_millis())?)
+            })
+            .await
+    }
+
+    /// Removes files without a row, and versions that are old and many.
+    async fn prune(&self) -> Result<(), Error> {
+        let (known, old) = self
+            .store
+            .read(|connection| Ok((all_numbers(connection)?, outlived_versions(connection)?)))
+            .await?;
+        let committed = self.current.head().map(|committed| committed.head.version);
+        let mut known = known;
+        known.extend(committed);
+        let collected = self.files.collect_orphans(&known);
+        let removed: std::io::Result<()> = old
+            .iter()
+            .filter(|version| Some(version.version) != committed)
+            .try_for_each(|version| self.files.remove(version));
+        if let Err(error) = collected.map(drop).and(removed) {
+            tracing::warn!("old config versions could not be removed: {error}");
+        }
+        Ok(())
+    }
+
+    /// The next version number.
+    pub(crate) async fn next_version(&self) -> Result<u64, Error> {
+        let highest = self.store.read(|connection| Ok(highest_number(connection)?)).await?;
+        let files =
+            self.files.highest().map_err(|error| Error::new(Code::StoreUnavailable).caused_by(error))?;
+        Ok(files.max(highest) + 1)
+    }
+
+    /// A document by name: `running`, `committed`, `trial`, `previous` or `v17`.
+    pub(crate) async fn resolve(&self, name: &str) -> Result<ConfigDocument, Error> {
+        let unknown = |detail: &str| {
+            let name = botops_core::text::clean(name, 40);
+            Error::new(Code::ConfigVersionUnknown).detail(detail.to_owned()).context("version", name)
+        };
+        match name {
+            "committed" => Ok(self.current.committed()?.document.clone()),
+            "running" => {
+                let running =
+                    self.current.running().ok_or_else(|| unknown("the bot has not said what it runs"))?;
+                let committed = self.current.head();
+                if let Some(committed) = committed.filter(|head| head.head.sha256 == running.sha256) {
+                    return Ok(committed.document.clone());
+                }
+                let sha256 = running.sha256;
+                let row = self.store.read(move |connection| Ok(row_by_hash(connection, &sha256)?)).await?;
+                let row =
+                    row.ok_or_else(|| unknown("what the bot runs is not among the versions kept here"))?;
+                self.files.load(&row.reference).map_err(|problem| unknown(&problem))
+            }
+            "trial" => {
+                let live = self.current.live().ok_or_else(|| unknown("no trial runs"))?;
+                self.files.load(&live.candidate).map_err(|problem| unknown(&problem))
+            }
+            _ => {
+                let number = self.number_of(name).await?;
+                self.load(number).await
+            }
+        }
+    }
+
+    /// The number behind `v17`, `17`, `committed` or `previous`.
+    pub(crate) async fn number_of(&self, name: &str) -> Result<u64, Error> {
+        match name {
+            "committed" => Ok(self.current.committed()?.head.version),
+            "previous" => {
+                let current = self.current.committed()?.head.version;
+                let previous =
+                    self.store.read(move |connection| Ok(committed_before(connection, current)?)).await?;
+                previous.ok_or_else(|| {
+                    Error::new(Code::ConfigVersionUnknown).detail("nothing was committed before")
+                })
+            }
+            _ => name.strip_prefix('v').unwrap_or(name).parse().map_err(|_| {
+                Error::new(Code::ConfigVersionUnknown)
+                    .detail("no such version")
+                    .context("version", botops_core::text::clean(name, 40))
+            }),
+        }
+    }
+
+    /// A version's document.
+    pub(crate) async fn load(&self, number: u64) -> Result<ConfigDocument, Error> {
+        let unknown = || Error::new(Code::ConfigVersionUnknown).context("version", number);
+        let row = self.store.read(move |connection| Ok(row_by_number(connection, number)?)).await?;
+        let row = row.ok_or_else(unknown)?;
+        self.files.load(&row.reference).map_err(|problem| unknown().detail(problem))
+    }
+
+    /// The document a change makes of another.
+    pub(crate) async fn candidate(
+        &self,
+        base: &serde_json::Value,
+        change: &ConfigChange,
+    ) -> Result<ConfigDocument, Error> {
+        match change {
+            ConfigChange::Version(number) => self.load(*number).await,
+            change => Ok(ConfigDocument::of(apply_change(base, change)?)),
+        }
+    }
+
+    /// At most `limit` versions below `below`, newest first, and how many older ones were left out.
+    pub(crate) async fn list(&self, below: u64, limit: u32) -> Result<(Vec<VersionSummaryView>, u64), Error> {
+        let (rows, omitted) =
+            self.store.read(move |connection| Ok(page_of_rows(connection, below, limit)?)).await?;
+        Ok((rows.iter().map(|row| self.summary(row)).collect(), omitted))
+    }
+
+    /// One version with its document.
+    pub(crate) async fn load_with_summary(
+        &self,
+        number: u64,
+    ) -> Result<(VersionSummaryView, ConfigDocument), Error> {
+        let unknown = || Error::new(Code::ConfigVersionUnknown).context("version", number);
+        let row = self.store.read(move |connection| Ok(row_by_number(connection, number)?)).await?;
+        let row = row.ok_or_else(unknown)?;
+        let document = self.files.load(&row.reference).map_err(|problem| unknown().detail(problem))?;
+        Ok((self.summary(&row), document))
+    }
+
+    fn summary(&self, row: &VersionRow) -> VersionSummaryView {
+        let committed = self.current.head();
+        let base = committed.as_ref().map(|committed| &committed.document.value);
+        let is_committed =
+            committed.as_ref().is_some_and(|committed| committed.head.version == row.reference.version);
+        let problem = match self.files.load(&row.reference) {
+            Err(problem) => Some(problem),
+            Ok(document) => {
+                let findings =
+                    check_document(&self.schema, &document.value, base, &self.current.rule_facts());
+                findings.first().map(|finding| format!("{}: {}", finding.pointer, finding.expected))
+            }
+        };
+        let problem = if is_committed { Some("it is the committed one".to_owned()) } else { problem };
+        VersionSummaryView {
+            version: row.reference.version,
+            etag: version_etag(&row.reference),
+            sha256: row.reference.sha256.clone(),
+            txn: row.txn.clone(),
+            reason: row.reason.clone(),
+            actor: row.actor.clone(),
+            restored_from: row.restored_from,
+            lines: row.lines,
+            created_at: time_of(row.created_ms),
+            committed_at: row.committed_ms.map(time_of),
+            is_committed,
+            rollbackable: problem.is_none(),
+            not_rollbackable_because: problem,
+        }
+    }
+}
+
+fn time_of(ms: i64) -> DateTime<Utc> {
+    Utc.timestamp_millis_opt(ms).single().unwrap_or_default()
+}

@@ -1,0 +1,9 @@
+//! The versions of the config: their files, their rows, and both together by name and number.
+
+mod config_versions;
+mod version_files;
+mod version_rows;
+
+pub(crate) use config_versions::{ConfigVersions, VersionSummaryView};
+pub(crate) use version_files::VersionFiles;
+pub(crate) use version_rows::{NewVersionRow, crashed_lately, insert_version, mark_committed};

@@ -1,0 +1,237 @@
+//! The files of the config folder: versions and `HEAD`, which is what the bot boots from.
+//!
+//! A version is a file of its own that never changes; `HEAD` names the committed one, and replacing `HEAD` is the
+//! only commit point. Kept from users: the order of writes, syncs and renames that keeps this true when the process
+//! or the machine dies in between. There are no locks: one process owns the folder, and one task of it writes.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::configs::disk::replace;
+use crate::configs::document::{ConfigDocument, sha256};
+use crate::configs::head::{VersionHead, version_file_name};
+use botops_contract::VersionRef;
+
+/// The config folder.
+#[derive(Debug, Clone)]
+pub(crate) struct VersionFiles {
+    folder: PathBuf,
+}
+
+impl VersionFiles {
+    /// Opens or makes the folder and takes away what an unfinished write left.
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+        let versions = folder.join("versions");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&versions)?;
+        for directory in [folder, &versions] {
+            for entry in fs::read_dir(directory)? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|extension| extension == "tmp") {
+                    fs::remove_file(path)?;
+                }
+            }
+        }
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    /// Stores a version's file, durable on return, and returns its name below the folder.
+    pub(crate) fn store(&self, version: u64, document: &ConfigDocument) -> io::Result<String> {
+        let name = version_file_name(version, &document.sha256);
+        let path = self.folder.join(&name);
+        replace(&path, document.text.as_bytes(), 0o440, "config.version")?;
+        Ok(name)
+    }
+
+    /// A version's document, if its file is there and holds what its name says.
+    pub(crate) fn load(&self, version: &VersionRef) -> Result<ConfigDocument, String> {
+        self.load_file(&version_file_name(version.version, &version.sha256), &version.sha256)
+    }
+
+    /// `HEAD` and its document. `Ok(None)` without a `HEAD`; an error when it does not hold.
+    pub(crate) fn head(&self) -> Result<Option<(VersionHead, ConfigDocument)>, String> {
+        let path = self.folder.join("HEAD");
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(format!("HEAD cannot be read ({error})")),
+        };
+        let head: VersionHead =
+            serde_json::from_slice(&bytes).map_err(|_| "HEAD is not readable".to_owned())?;
+        let document = self.load_file(&head.file, &head.sha256)?;
+        Ok(Some((head, document)))
+    }
+
+    /// Makes a version the one the bot boots from. The rename is the commit point.
+    pub(crate) fn commit(&self, head: &VersionHead, document: &ConfigDocument) -> io::Result<()> {
+        self.write_head(head, document, "config.head")
+    }
+
+    /// The same for the version that was there before, when a commit failed halfway.
+    pub(crate) fn put_back(&self, head: &VersionHead, document: &ConfigDocument) -> io::Result<()> {
+        self.write_head(head, document, "config.restore")
+    }
+
+    fn write_head(&self, head: &VersionHead, document: &ConfigDocument, point: &str) -> io::Result<()> {
+        let bytes = serde_json::to_vec_pretty(head).map_err(io::Error::other)?;
+        replace(&self.folder.join("HEAD"), &bytes, 0o640, point)?;
+        // For bots that read one fixed path. It follows HEAD and decides nothing.
+        if let Err(error) =
+            replace(&self.folder.join("current.json"), document.text.as_bytes(), 0o640, "config.current")
+        {
+            tracing::warn!("config/current.json could not follow HEAD: {error}");
+        }
+        Ok(())
+    }
+
+    /// The highest version a file was ever made for.
+    pub(crate) fn highest(&self) -> io::Result<u64> {
+        Ok(self.files()?.into_iter().map(|(version, _)| version).max().unwrap_or(0))
+    }
+
+    /// Takes away files that no version in `known` stands for.
+    pub(crate) fn collect_orphans(&self, known: &[u64]) -> io::Result<usize> {
+        let mut count = 0;
+        for (version, path) in self.files()? {
+            if !known.contains(&version) {
+                fs::remove_file(path)?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Takes a version's file away.
+    pub(crate) fn remove(&self, version: &VersionRef) -> io::Result<()> {
+        match fs::remove_file(self.folder.join(version_file_name(version.version, &version.sha256))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn load_file(&self, name: &str, sha: &str) -> Result<ConfigDocument, String> {
+        let plain = Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        if !plain {
+            return Err("HEAD names a file outside its folder".to_owned());
+        }
+        let text = fs::read_to_string(self.folder.join(name))
+            .map_err(|error| format!("{name} cannot be read ({})", error.kind()))?;
+        if sha256(text.as_bytes()) != sha {
+            return Err(format!("{name} does not have the hash it was stored with"));
+        }
+        ConfigDocument::read(text).map_err(|_| format!("{name} is not JSON"))
+    }
+
+    fn files(&self) -> io::Result<Vec<(u64, PathBuf)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(self.folder.join("versions"))? {
+            let path = entry?.path();
+            let version = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .and_then(|name| name.split_once('-'))
+                .and_then(|(number, _)| number.parse().ok());
+            files.extend(version.map(|version| (version, path)));
+        }
+        Ok(files)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+
+    use super::*;
+    use crate::configs::disk;
+    use crate::configs::document::DEFAULT_DOCUMENT;
+
+    fn head(version: u64, document: &ConfigDocument, file: String) -> VersionHead {
+        VersionHead { version, sha256: document.sha256.clone(), file, txn: "t".to_owned(), at: Utc::now() }
+    }
+
+    #[test]
+    fn a_stored_version_comes_back_byte_for_byte_and_head_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = VersionFiles::open(folder.path()).unwrap();
+        assert_eq!(files.head(), Ok(None));
+        let document = ConfigDocument::read(DEFAULT_DOCUMENT.to_owned()).unwrap();
+        let file = files.store(1, &document).unwrap();
+        files.commit(&head(1, &document, file), &document).unwrap();
+        let (head, loaded) = files.head().unwrap().unwrap();
+        assert_eq!((head.version, loaded.text.as_str()), (1, DEFAULT_DOCUMENT));
+        assert_eq!(files.highest().unwrap(), 1);
+    }
+
+    #[test]
+    fn a_changed_version_file_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = VersionFiles::open(folder.path()).unwrap();
+        let document = ConfigDocument::read(DEFAULT_DOCUMENT.to_owned()).unwrap();
+        let file = files.store(1, &document).unwrap();
+        files.commit(&head(1, &document, file.clone()), &document).unwrap();
+        let path = folder.path().join(file);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, DEFAULT_DOCUMENT.replace("5000", "9000")).unwrap();
+        assert!(files.head().unwrap_err().contains("hash"));
+    }
+
+    #[test]
+    fn what_an_unfinished_write_left_is_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = VersionFiles::open(folder.path()).unwrap();
+        let document = ConfigDocument::read(DEFAULT_DOCUMENT.to_owned()).unwrap();
+        files.store(1, &document).unwrap();
+        files.store(2, &document).unwrap();
+        fs::write(folder.path().join("HEAD.tmp"), "half").unwrap();
+        VersionFiles::open(folder.path()).unwrap();
+        assert!(!folder.path().join("HEAD.tmp").exists());
+        assert_eq!(files.collect_orphans(&[1]).unwrap(), 1);
+        assert_eq!(files.highest().unwrap(), 1);
+    }
+
+    /// Every folder that the machine's power could leave behind in the middle of a commit, and what `HEAD` is there.
+    fn heads_after_power_loss(without_sync: bool) -> Vec<(bool, Result<u64, String>)> {
+        let folder = tempfile::tempdir().unwrap();
+        let files = VersionFiles::open(folder.path()).unwrap();
+        let old = ConfigDocument::read(DEFAULT_DOCUMENT.to_owned()).unwrap();
+        let file = files.store(1, &old).unwrap();
+        files.commit(&head(1, &old, file), &old).unwrap();
+        let new = ConfigDocument::read(DEFAULT_DOCUMENT.replace("5000", "4000")).unwrap();
+        let (name, mut steps) = disk::watched(folder.path(), || {
+            let file = files.store(2, &new).unwrap();
+            files.commit(&head(2, &new, file.clone()), &new).unwrap();
+            file
+        });
+        assert!(name.ends_with(".json"));
+        if without_sync {
+            steps.retain(|step| !matches!(step, disk::DiskStep::Synced(_)));
+        }
+        let inspect = |whole: bool, left: &Path| {
+            let files = VersionFiles::open(left).unwrap();
+            (whole, files.head().and_then(|head| head.map(|(head, _)| head.version).ok_or("none".to_owned())))
+        };
+        // The folder before the commit is what the model begins with.
+        let before = tempfile::tempdir().unwrap();
+        let files = VersionFiles::open(before.path()).unwrap();
+        let file = files.store(1, &old).unwrap();
+        files.commit(&head(1, &old, file), &old).unwrap();
+        disk::after_power_loss(before.path(), &steps, inspect)
+    }
+
+    #[test]
+    fn a_loss_of_power_leaves_the_old_head_or_the_new_one_and_never_half_of_either() {
+        let heads = heads_after_power_loss(false);
+        assert!(heads.len() > 40, "{}", heads.len());
+        for (whole, head) in &heads {
+            let version = head.as_ref().unwrap();
+            assert!(matches!(version, 1 | 2), "{version}");
+            assert!(!whole || *version == 2, "what was acknowledged is there");
+        }
+        for version in [1, 2] {
+            assert!(heads.iter().any(|(_, head)| head == &Ok(version)), "both sides are seen");
+        }
+        // The model is worth something: it finds what a missing sync of a file would do.
+        assert!(heads_after_power_loss(true).iter().any(|(_, head)| head.is_err()));
+    }
+}

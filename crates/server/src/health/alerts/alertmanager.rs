@@ -1,0 +1,77 @@
+//! Alertmanager, which is sent the present state instead of notices: at each change, and once a minute.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use reqwest::Url;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::receivers::{DEADLINE, describe_failure};
+use super::view::{AlertView, severity_name};
+
+/// How often Alertmanager is told the present state.
+const PUSH_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a pushed alert holds without another push.
+const PUSH_HOLDS: chrono::Duration = chrono::Duration::seconds(180);
+
+/// How long the end of an alert is pushed.
+const PUSH_END: chrono::Duration = chrono::Duration::seconds(300);
+
+/// Pushes to Alertmanager the present state: at each change, and once a minute.
+pub(crate) async fn push_to_alertmanager(
+    url: Url,
+    read: impl Fn() -> Vec<AlertView> + Send,
+    changed: Arc<Notify>,
+    http: reqwest::Client,
+    stopping: CancellationToken,
+) {
+    let mut is_away = false;
+    loop {
+        let alerts: Vec<Value> = read().iter().filter_map(pushed_alert).collect();
+        if !alerts.is_empty() || is_away {
+            let sent = http.post(url.clone()).timeout(DEADLINE).json(&alerts).send().await;
+            let problem = match sent {
+                Ok(answer) if answer.status().is_success() => None,
+                Ok(answer) => Some(format!("it answers {}", answer.status().as_u16())),
+                Err(error) => Some(describe_failure(&error).to_owned()),
+            };
+            if let Some(problem) = &problem
+                && !is_away
+            {
+                tracing::warn!("Alertmanager cannot be told: {problem}; it is tried again");
+            }
+            is_away = problem.is_some();
+        }
+        let again = if is_away { Duration::from_secs(5) } else { PUSH_EVERY };
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = changed.notified() => {}
+            () = tokio::time::sleep(again) => {}
+        }
+    }
+}
+
+/// An alert in Alertmanager's form; one nobody was told of is not pushed.
+fn pushed_alert(alert: &AlertView) -> Option<Value> {
+    if alert.notified.is_empty() {
+        return None;
+    }
+    let ends_at = match alert.ends_at {
+        None => Utc::now() + PUSH_HOLDS,
+        Some(ended) if Utc::now() - ended < PUSH_END => ended,
+        Some(_) => return None,
+    };
+    let mut labels = alert.labels.clone();
+    labels.insert("severity".to_owned(), severity_name(alert.severity).to_owned());
+    labels.insert("service".to_owned(), "botops".to_owned());
+    Some(json!({
+        "labels": labels,
+        "annotations": {"summary": alert.summary, "alert_id": alert.alert_id},
+        "startsAt": alert.starts_at,
+        "endsAt": ends_at,
+    }))
+}

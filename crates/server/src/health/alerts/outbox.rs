@@ -1,0 +1,341 @@
+//! The outbox: a queue of notices per receiver, delivered in order, at least once, each notice with its key.
+//!
+//! A notice enters after the transition it tells of was stored (or could not be: a store that is full must be told of
+//! too). Delivery never touches a check. A receiver that is away holds up only its own queue: it is tried again with
+//! full jitter up to five minutes apart; what is a day old becomes a dead letter. Many at once become one digest.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use data_encoding::HEXLOWER;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::receivers::{AlertReceiver, send_message};
+use crate::health::changes::OutboxRow;
+use crate::health::checks::OutboxBacklog;
+use crate::store::Store;
+
+/// The first wait after a failure; it doubles.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// The longest wait between tries.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// Age at which a notice is given up: what it says is no news any more.
+const DEAD_AFTER: i64 = 86_400_000;
+
+/// Messages a receiver is sent in a row; then one each [`REFILL`], as a digest of all that waits.
+const IN_A_ROW: f64 = 10.0;
+
+/// Ten a minute in the long run.
+const REFILL: Duration = Duration::from_secs(6);
+
+/// Alerts in one message.
+const TOGETHER: usize = 20;
+
+/// Alerts in one digest.
+const DIGEST: usize = 200;
+
+/// All queues, and what became of their notices.
+#[derive(Debug, Default)]
+pub(crate) struct NoticeOutbox {
+    queues: Mutex<BTreeMap<String, VecDeque<QueuedNotice>>>,
+    dead: Mutex<VecDeque<Instant>>,
+    delivered: AtomicU64,
+    failed: AtomicU64,
+    added: Notify,
+}
+
+#[derive(Debug)]
+struct QueuedNotice {
+    row: OutboxRow,
+    since: Instant,
+}
+
+impl NoticeOutbox {
+    /// Puts notices into their queues.
+    pub(crate) fn add(&self, rows: Vec<OutboxRow>) {
+        if rows.is_empty() {
+            return;
+        }
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        for row in rows {
+            queues
+                .entry(row.receiver.clone())
+                .or_default()
+                .push_back(QueuedNotice { row, since: Instant::now() });
+        }
+        drop(queues);
+        self.added.notify_waiters();
+    }
+
+    /// What waits and what was given up in the last day.
+    pub(crate) fn backlog(&self) -> OutboxBacklog {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = queues.values().map(VecDeque::len).sum();
+        let oldest =
+            queues.values().filter_map(|queue| queue.front()).map(|queued| queued.since.elapsed()).max();
+        let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        dead.retain(|at| at.elapsed() < Duration::from_secs(86_400));
+        OutboxBacklog { waiting, oldest_waiting: oldest.unwrap_or_default(), dead: dead.len() }
+    }
+
+    /// Messages delivered and tries that failed, since start.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.delivered.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    }
+
+    /// The next message of a receiver: notices of one group, or a digest of all that waits.
+    fn front(&self, receiver: &str, as_digest: bool) -> Vec<OutboxRow> {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(queue) = queues.get(receiver) else { return Vec::new() };
+        let Some(first) = queue.front() else { return Vec::new() };
+        let together = queue
+            .iter()
+            .take_while(|queued| as_digest || queued.row.group == first.row.group)
+            .take(if as_digest { DIGEST } else { TOGETHER });
+        together.map(|queued| queued.row.clone()).collect()
+    }
+
+    fn end_delivered(&self, receiver: &str, rows: &[OutboxRow], store: &Store) {
+        self.drop_front(receiver, rows.len());
+        self.delivered.fetch_add(1, Ordering::Relaxed);
+        mark_rows(store, rows, "delivered_ms");
+    }
+
+    fn end_dead(&self, receiver: &str, rows: &[OutboxRow], store: &Store) {
+        self.drop_front(receiver, rows.len());
+        let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        dead.extend(rows.iter().map(|_| Instant::now()));
+        drop(dead);
+        mark_rows(store, rows, "dead_ms");
+    }
+
+    fn drop_front(&self, receiver: &str, count: usize) {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = queues.get_mut(receiver) {
+            queue.drain(..count.min(queue.len()));
+        }
+    }
+}
+
+/// Delivers one receiver's queue, in order, until the stop.
+pub(crate) async fn deliver_notices(
+    receiver: AlertReceiver,
+    outbox: Arc<NoticeOutbox>,
+    store: Store,
+    http: reqwest::Client,
+    stopping: CancellationToken,
+) {
+    let name = receiver.name();
+    let mut pace = DeliveryPace::new();
+    let mut failures = 0_u32;
+    loop {
+        let added = outbox.added.notified();
+        let pause = pace.pause();
+        let is_storm = !pause.is_zero();
+        if is_storm && wait(pause, &stopping).await {
+            return;
+        }
+        let rows = outbox.front(name, is_storm);
+        if rows.is_empty() {
+            // Asking again after a while closes the gap between the question above and the wait.
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = added => {}
+                () = tokio::time::sleep(Duration::from_secs(5)) => {}
+            }
+            continue;
+        }
+        let message = compose_message(name, &rows, is_storm);
+        match send_message(&receiver, &message, &http).await {
+            Ok(()) => {
+                failures = 0;
+                pace.take();
+                outbox.end_delivered(name, &rows, &store);
+            }
+            Err(why) if is_dead(&rows) => {
+                tracing::error!(
+                    alert.receiver = name,
+                    "{} notices for {name} are given up after a day: {why}",
+                    rows.len()
+                );
+                outbox.end_dead(name, &rows, &store);
+            }
+            Err(why) => {
+                if failures == 0 {
+                    tracing::warn!(
+                        alert.receiver = name,
+                        "the receiver {name} cannot be told: {why}; it is tried again"
+                    );
+                }
+                failures = failures.saturating_add(1);
+                outbox.failed.fetch_add(1, Ordering::Relaxed);
+                if wait(retry_pause(failures), &stopping).await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// How many messages may still leave in a row: a bucket of tokens that fills with time.
+struct DeliveryPace {
+    tokens: f64,
+    filled: Instant,
+}
+
+impl DeliveryPace {
+    fn new() -> Self {
+        Self { tokens: IN_A_ROW, filled: Instant::now() }
+    }
+
+    /// How long the next message has to wait.
+    fn pause(&mut self) -> Duration {
+        let filled = self.filled.elapsed().as_secs_f64() / REFILL.as_secs_f64();
+        self.tokens = (self.tokens + filled).min(IN_A_ROW);
+        self.filled = Instant::now();
+        if self.tokens < 1.0 { REFILL.mul_f64(1.0 - self.tokens) } else { Duration::ZERO }
+    }
+
+    /// A message left.
+    fn take(&mut self) {
+        self.tokens = (self.tokens - 1.0).max(0.0);
+    }
+}
+
+/// Whether the oldest of these notices has waited for too long.
+fn is_dead(rows: &[OutboxRow]) -> bool {
+    let oldest = rows.iter().map(|row| row.created).min().unwrap_or(0);
+    Utc::now().timestamp_millis() - oldest > DEAD_AFTER
+}
+
+/// True when the stop came first.
+async fn wait(time: Duration, stopping: &CancellationToken) -> bool {
+    tokio::select! {
+        () = stopping.cancelled() => true,
+        () = tokio::time::sleep(time) => false,
+    }
+}
+
+/// Anything from nothing to the full wait, so that many senders do not meet again.
+fn retry_pause(failures: u32) -> Duration {
+    let full = FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(9)).min(LONGEST_WAIT);
+    let mut random = [0_u8; 4];
+    // Without randomness everybody waits the full time.
+    let share = getrandom::fill(&mut random)
+        .map_or(1.0, |()| f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX));
+    full.mul_f64(share).max(Duration::from_millis(100))
+}
+
+fn mark_rows(store: &Store, rows: &[OutboxRow], column: &'static str) {
+    let keys: Vec<String> = rows.iter().map(|row| row.key.clone()).collect();
+    store.post("a notice's delivery", move |connection| {
+        for key in &keys {
+            connection
+                .prepare_cached(&format!("UPDATE health_outbox SET {column} = ?2 WHERE key = ?1"))?
+                .execute(rusqlite::params![key, Utc::now().timestamp_millis()])?;
+        }
+        Ok(())
+    });
+}
+
+fn compose_message(receiver: &str, rows: &[OutboxRow], is_digest: bool) -> Value {
+    let alerts: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            let mut alert = row.body.clone();
+            alert["key"] = json!(row.key);
+            alert
+        })
+        .collect();
+    let of = |status: &str| alerts.iter().filter(|alert| alert["status"] == status).count();
+    let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+    let key = match keys.as_slice() {
+        [one] => (*one).to_owned(),
+        many => format!("{receiver}/{}", HEXLOWER.encode(&Sha256::digest(many.join("\n")))),
+    };
+    json!({
+        "version": "1",
+        "kind": if is_digest { "digest" } else { "alerts" },
+        "key": key,
+        "receiver": receiver,
+        "group": if is_digest { None } else { rows.first().map(|row| row.group.clone()) },
+        "counts": {"firing": of("firing"), "resolved": of("resolved")},
+        "alerts": alerts,
+        "sent_at": Utc::now(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(key: &str, group: &str) -> OutboxRow {
+        OutboxRow {
+            key: key.to_owned(),
+            receiver: "jsonl".to_owned(),
+            group: group.to_owned(),
+            created: Utc::now().timestamp_millis(),
+            body: json!({"status": "firing"}),
+        }
+    }
+
+    #[test]
+    fn notices_of_one_group_leave_together_and_in_order() {
+        let outbox = NoticeOutbox::default();
+        outbox.add(vec![row("1", "bot"), row("2", "bot"), row("3", "store"), row("4", "bot")]);
+        let keys = |digest| outbox.front("jsonl", digest).into_iter().map(|row| row.key).collect::<Vec<_>>();
+        assert_eq!(keys(false), ["1", "2"]);
+        assert_eq!(keys(true), ["1", "2", "3", "4"]);
+        outbox.drop_front("jsonl", 2);
+        assert_eq!(keys(false), ["3"]);
+        assert_eq!(outbox.backlog().waiting, 2);
+    }
+
+    #[test]
+    fn a_message_of_many_has_a_key_of_its_own_that_stays_the_same() {
+        let rows = [row("1", "bot"), row("2", "bot")];
+        let one = compose_message("jsonl", &rows, false);
+        assert_eq!(one["key"], compose_message("jsonl", &rows, false)["key"]);
+        assert_eq!(compose_message("jsonl", &rows[..1], false)["key"], "1");
+        assert_eq!(one["counts"]["firing"], 2);
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_comes_back_is_told_in_order_and_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let away = folder.path().join("away");
+        let file = away.join("alerts.jsonl");
+        let store = Store::open(&folder.path().join("ops.db")).unwrap();
+        let outbox = Arc::new(NoticeOutbox::default());
+        let stopping = CancellationToken::new();
+        crate::bots::install_tls_provider();
+        let http = reqwest::Client::new();
+        let delivery =
+            deliver_notices(AlertReceiver::File(file.clone()), outbox.clone(), store, http, stopping.clone());
+        let test = async {
+            outbox.add(vec![row("1", "bot"), row("2", "store")]);
+            while outbox.counts().1 == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            // The folder appears: the receiver is back.
+            std::fs::create_dir(&away).unwrap();
+            while outbox.backlog().waiting > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            stopping.cancel();
+        };
+        tokio::join!(delivery, test);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let keys: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["key"].clone()).collect();
+        assert_eq!(keys, ["1", "2"]);
+    }
+}

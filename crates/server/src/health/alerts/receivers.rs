@@ -1,0 +1,124 @@
+//! Who is told of alerts: a webhook (signed) or a JSONL file.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::Utc;
+use data_encoding::HEXLOWER;
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use sha2::Sha256;
+
+/// How long a receiver may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A file of alerts this large is put aside as `<name>.1`; the one before is forgotten.
+const FILE_LIMIT: u64 = 32 * 1024 * 1024;
+
+/// One receiver of notices.
+#[derive(Debug, Clone)]
+pub(crate) enum AlertReceiver {
+    /// `POST`s JSON, signed with HMAC-SHA256.
+    Webhook {
+        /// Where to.
+        url: Url,
+        /// What it is signed with.
+        secret: Option<SecretString>,
+    },
+    /// Appends a line to a file.
+    File(PathBuf),
+}
+
+impl AlertReceiver {
+    /// The receiver's name in the outbox and in answers.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Webhook { .. } => "webhook",
+            Self::File(_) => "jsonl",
+        }
+    }
+}
+
+/// Sends one message.
+///
+/// # Errors
+/// What went wrong, for the log.
+pub(crate) async fn send_message(
+    receiver: &AlertReceiver,
+    message: &Value,
+    http: &reqwest::Client,
+) -> Result<(), String> {
+    match receiver {
+        AlertReceiver::Webhook { url, secret } => {
+            let body = message.to_string();
+            let mut request = http
+                .post(url.clone())
+                .timeout(DEADLINE)
+                .header("Content-Type", "application/json")
+                .header("Idempotency-Key", message["key"].as_str().unwrap_or_default());
+            if let Some(secret) = secret {
+                request =
+                    request.header("X-Botops-Signature", signature(secret, &body, Utc::now().timestamp()));
+            }
+            let answer =
+                request.body(body).send().await.map_err(|error| describe_failure(&error).to_owned())?;
+            let status = answer.status();
+            if status.is_success() { Ok(()) } else { Err(format!("it answers {}", status.as_u16())) }
+        }
+        AlertReceiver::File(path) => {
+            let (path, line) = (path.clone(), message.to_string());
+            let written = tokio::task::spawn_blocking(move || append_line(&path, &line)).await;
+            written.map_err(|_| "the write broke off".to_owned())?.map_err(|error| error.to_string())
+        }
+    }
+}
+
+/// `t=<unix seconds>,v1=<hex HMAC-SHA256 of "<t>.<body>">`: the time is signed too, so an old message cannot be replayed.
+fn signature(secret: &SecretString, body: &str, at: i64) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
+        .expect("HMAC takes a key of any length");
+    mac.update(format!("{at}.{body}").as_bytes());
+    format!("t={at},v1={}", HEXLOWER.encode(&mac.finalize().into_bytes()))
+}
+
+/// What a failed exchange is called in the log.
+pub(crate) fn describe_failure(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        "it does not answer in time"
+    } else if error.is_connect() {
+        "it cannot be reached"
+    } else {
+        "the exchange broke off"
+    }
+}
+
+fn append_line(path: &std::path::Path, line: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    if std::fs::metadata(path).is_ok_and(|file| file.len() >= FILE_LIMIT) {
+        std::fs::rename(path, path.with_extension("jsonl.1"))?;
+    }
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let before = file.metadata()?.len();
+    let written = file.write_all(format!("{line}\n").as_bytes()).and_then(|()| file.sync_data());
+    if written.is_err() {
+        // A disk that became full within the line: the next try would go on behind half of one.
+        file.set_len(before)?;
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signature_is_over_time_and_body() {
+        let secret = SecretString::from("k");
+        assert_eq!(signature(&secret, "{}", 1), signature(&secret, "{}", 1));
+        assert_ne!(signature(&secret, "{}", 1), signature(&secret, "{}", 2));
+        assert!(signature(&secret, "{}", 1).starts_with("t=1,v1="));
+    }
+}

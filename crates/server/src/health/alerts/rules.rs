@@ -1,0 +1,354 @@
+//! The alerts of all components: which conditions hold, what holds notices back, who is told.
+//!
+//! Keyed by component, beside the engine of statuses, which it reads. What happened goes into [`HealthChanges`].
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::machine::{
+    Alert, AlertChange, AlertCondition, AlertEvaluation, AlertKind, AlertLabels, AlertNotice, AlertOverlay,
+    AlertState, advance_alert, idempotency_key,
+};
+use super::silence::Silence;
+use super::view::{alert_event, notice_body, severity_name};
+use crate::health::changes::{HealthChanges, HealthRow, OutboxRow};
+use crate::health::model::{ClockReading, ConfirmedStatus, Criticality, HealthLevel};
+use crate::health::status::{AlertTiming, MonitoringConfig, StatusEngine, WatchedComponent};
+use crate::health::units::time;
+
+/// Resolved alerts kept in memory.
+const RESOLVED: usize = 200;
+
+/// How long an alert waits for its parents to be checked, in milliseconds.
+const PARENT_WAIT: i64 = 15_000;
+
+/// All alerts and silences.
+#[derive(Debug, Default)]
+pub(crate) struct AlertBook {
+    /// Pending and firing ones, by component and kind.
+    open: BTreeMap<(String, AlertKind), Alert>,
+    /// Oldest first.
+    resolved: VecDeque<Alert>,
+    pub(crate) silences: BTreeMap<String, Silence>,
+    /// Who is told of alerts.
+    pub(crate) receivers: Vec<String>,
+    /// Open alerts that an earlier run left, of components that are not plugged in yet.
+    orphans: Vec<Alert>,
+}
+
+impl AlertBook {
+    pub(crate) fn new(receivers: Vec<String>) -> Self {
+        Self { receivers, ..Self::default() }
+    }
+
+    /// Takes up an alert that an earlier run left open. `is_watched`: whether its component is there.
+    pub(crate) fn restore_open(&mut self, alert: Alert, is_watched: impl Fn(&str) -> bool) {
+        match alert.component().zip(AlertKind::of(&alert)) {
+            Some((component, kind)) if is_watched(component) => {
+                self.open.insert((component.to_owned(), kind), alert);
+            }
+            // Its component may still be plugged in.
+            _ => self.orphans.push(alert),
+        }
+    }
+
+    /// Takes up an alert that ended in an earlier run; the newest last.
+    pub(crate) fn restore_resolved(&mut self, alert: Alert) {
+        self.resolved.push_back(alert);
+    }
+
+    /// A component is watched again: its alerts of an earlier run go on.
+    pub(crate) fn adopt_orphans(&mut self, id: &str) {
+        for alert in self.orphans.extract_if(.., |alert| alert.component() == Some(id)) {
+            if let Some(kind) = AlertKind::of(&alert) {
+                self.open.insert((id.to_owned(), kind), alert);
+            }
+        }
+    }
+
+    /// Alerts of components that nobody plugged in again end; whoever was told of them is told so.
+    pub(crate) fn end_orphans(
+        &mut self,
+        timing: &AlertTiming,
+        now: ClockReading,
+        changes: &mut HealthChanges,
+    ) {
+        for alert in std::mem::take(&mut self.orphans) {
+            self.end_removed(alert, timing, now, changes);
+        }
+    }
+
+    /// A component is no longer watched: its open alerts end.
+    pub(crate) fn end_component(
+        &mut self,
+        id: &str,
+        timing: &AlertTiming,
+        now: ClockReading,
+        changes: &mut HealthChanges,
+    ) {
+        for kind in AlertKind::ALL {
+            if let Some(alert) = self.open.remove(&(id.to_owned(), kind)) {
+                self.end_removed(alert, timing, now, changes);
+            }
+        }
+    }
+
+    fn end_removed(
+        &mut self,
+        alert: Alert,
+        timing: &AlertTiming,
+        now: ClockReading,
+        changes: &mut HealthChanges,
+    ) {
+        let spare = alert.clone();
+        let mut slot = Some(alert);
+        let happened = advance_alert(&mut slot, || spare, &AlertEvaluation::REMOVED, timing, now);
+        self.record_changes(slot, &happened, now, changes);
+    }
+
+    /// Evaluates all alerts of one component.
+    pub(crate) fn evaluate(
+        &mut self,
+        id: &str,
+        status: &mut StatusEngine,
+        recovery_exhausted: bool,
+        now: ClockReading,
+        changes: &mut HealthChanges,
+    ) {
+        let may_fire = may_fire(id, status, now);
+        let Some(component) = status.components.get(id) else { return };
+        let overlays = overlays_of(component, status, now);
+        let timing = status.config.alerting;
+        for kind in AlertKind::ALL {
+            let condition = condition_of(kind, component, &status.config, recovery_exhausted, now);
+            let key = (id.to_owned(), kind);
+            if !self.open.contains_key(&key) && !matches!(condition, AlertCondition::True(_)) {
+                continue;
+            }
+            let labels = labels_of(kind, component);
+            let level =
+                if let AlertCondition::True(level) = condition { level } else { HealthLevel::Warning };
+            let mut overlays = overlays.clone();
+            if kind == AlertKind::Flapping {
+                overlays.retain(|overlay| *overlay != AlertOverlay::Flapping);
+            }
+            if self.is_silenced(&labels, level, now) {
+                overlays.push(AlertOverlay::Silenced);
+            }
+            let is_required = component.spec.criticality == Criticality::Required;
+            let evaluation = AlertEvaluation {
+                condition,
+                overlays: &overlays,
+                may_fire,
+                is_urgent: level == HealthLevel::Down && is_required,
+                summary: &summary_of(kind, component, &status.config, now),
+            };
+            let mut slot = self.open.remove(&key);
+            let birth = || self.new_alert(labels, status.root(id));
+            let happened = advance_alert(&mut slot, birth, &evaluation, &timing, now);
+            if let Some(alert) = self.record_changes(slot, &happened, now, changes) {
+                self.open.insert(key, alert);
+            }
+        }
+    }
+
+    fn new_alert(&self, labels: AlertLabels, group: String) -> Alert {
+        let mut alert = Alert::new(uuid::Uuid::now_v7().to_string(), labels, group);
+        let mut before = self.resolved.iter().rev();
+        let previous = before.find(|other| other.fingerprint == alert.fingerprint);
+        alert.previous = previous.map(|other| other.id.clone());
+        alert
+    }
+
+    fn is_silenced(&self, labels: &AlertLabels, level: HealthLevel, now: ClockReading) -> bool {
+        let severity = severity_name(level.severity());
+        self.silences.values().any(|silence| silence.matches(labels, severity, time(now.wall)))
+    }
+
+    /// Stores, publishes and sends what happened to an alert, and returns it while it is open.
+    fn record_changes(
+        &mut self,
+        slot: Option<Alert>,
+        happened: &[AlertChange],
+        now: ClockReading,
+        changes: &mut HealthChanges,
+    ) -> Option<Alert> {
+        let mut alert = slot?;
+        if happened.is_empty() {
+            return Some(alert);
+        }
+        if happened.contains(&AlertChange::Cancelled) {
+            // It ended before it fired. What was stored of it goes too: it would stand in the next one's way.
+            changes.store(HealthRow::Forgotten { alert: alert.id });
+            return None;
+        }
+        alert.offset = now.offset();
+        let mut notices = Vec::new();
+        for change in happened {
+            if let AlertChange::Notice(notice) = change {
+                if *notice == AlertNotice::Firing {
+                    alert.told_to.clone_from(&self.receivers);
+                }
+                notices.extend(outbox_rows(&alert, *notice, now));
+            }
+            changes.events.extend(alert_event(&alert, *change));
+        }
+        changes.store(HealthRow::Alert(alert.row()));
+        changes.rows.extend(notices.into_iter().map(HealthRow::Outbox));
+        if alert.state != AlertState::Resolved {
+            return Some(alert);
+        }
+        self.resolved.push_back(alert);
+        if self.resolved.len() > RESOLVED {
+            self.resolved.pop_front();
+        }
+        None
+    }
+
+    /// Pending and firing alerts, by component and kind.
+    pub(crate) fn open_alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.open.values()
+    }
+
+    /// Resolved alerts, the newest first.
+    pub(crate) fn resolved_alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.resolved.iter().rev()
+    }
+
+    /// Silences in force.
+    pub(crate) fn active_silences(&self, now: ClockReading) -> usize {
+        let wall = time(now.wall);
+        self.silences.values().filter(|silence| silence.state(wall) == "active").count()
+    }
+
+    /// Somebody takes note of an alert, open or resolved. `None`: there is none with this id.
+    pub(crate) fn acknowledge(
+        &mut self,
+        id: &str,
+        by: &str,
+        note: Option<String>,
+        now: ClockReading,
+    ) -> Option<&Alert> {
+        let mut all = self.open.values_mut().chain(self.resolved.iter_mut());
+        let alert = all.find(|alert| alert.id == id)?;
+        alert.acked_by = Some(by.to_owned());
+        alert.acked_at = Some(now.wall);
+        alert.ack_note = note;
+        Some(alert)
+    }
+}
+
+/// Whether an alert of the component may fire now: not within the grace after its start, and not before its parents were
+/// checked, which is asked for here.
+fn may_fire(id: &str, status: &mut StatusEngine, now: ClockReading) -> bool {
+    let Some(component) = status.components.get(id) else { return false };
+    if component.in_grace(&status.config, now) {
+        return false;
+    }
+    let Some(failing) = component.failing_since else { return true };
+    if now.mono - failing > PARENT_WAIT {
+        return true;
+    }
+    let mut all_checked = true;
+    for id in component.spec.depends_on.clone() {
+        let Some(parent) = status.components.get(&id) else { continue };
+        let was_checked =
+            parent.last_start.is_some_and(|start| start >= failing) && !parent.tracker.is_unconfirmed();
+        if !was_checked {
+            all_checked = false;
+            let is_quiet = parent.last_start.is_none_or(|start| now.mono - start >= 1_000);
+            if !parent.in_flight && is_quiet {
+                status.check_soon(&id, now);
+            }
+        }
+    }
+    all_checked
+}
+
+fn overlays_of(component: &WatchedComponent, status: &StatusEngine, now: ClockReading) -> Vec<AlertOverlay> {
+    let mut overlays = Vec::new();
+    if component.in_maintenance {
+        overlays.push(AlertOverlay::Maintenance);
+    }
+    if status.is_parent_down(&component.spec.id, now) {
+        overlays.push(AlertOverlay::Parent);
+    }
+    if component.tracker.is_flapping() {
+        overlays.push(AlertOverlay::Flapping);
+    }
+    overlays
+}
+
+fn condition_of(
+    kind: AlertKind,
+    component: &WatchedComponent,
+    config: &MonitoringConfig,
+    recovery_exhausted: bool,
+    now: ClockReading,
+) -> AlertCondition {
+    let criticality = component.spec.criticality;
+    if criticality == Criticality::Informational {
+        return AlertCondition::False;
+    }
+    let holds =
+        |is_true: bool, level| if is_true { AlertCondition::True(level) } else { AlertCondition::False };
+    let confirmed = component.confirmed_status(config, now);
+    match (kind, confirmed) {
+        (AlertKind::Unhealthy, ConfirmedStatus::Known(level)) => {
+            holds(level != HealthLevel::Healthy, level.min(criticality.cap()))
+        }
+        (AlertKind::Unhealthy, _) => AlertCondition::Unknown,
+        (AlertKind::Flapping, _) => holds(component.tracker.is_flapping(), HealthLevel::Warning),
+        (AlertKind::Unchecked, ConfirmedStatus::Known(_)) => AlertCondition::False,
+        (AlertKind::Unchecked, _) => {
+            let is_late = now.mono - component.added > component.spec.stale_ms(config);
+            let is_starting = confirmed == ConfirmedStatus::Starting && !is_late;
+            if !config.enable_monitoring || component.in_grace(config, now) || is_starting {
+                AlertCondition::Unknown
+            } else {
+                holds(criticality >= Criticality::Important, HealthLevel::Warning)
+            }
+        }
+        (AlertKind::RecoveryExhausted, _) => holds(recovery_exhausted, HealthLevel::Critical),
+    }
+}
+
+fn summary_of(
+    kind: AlertKind,
+    component: &WatchedComponent,
+    config: &MonitoringConfig,
+    now: ClockReading,
+) -> String {
+    let id = &component.spec.id;
+    let note = component.reason().unwrap_or("no reason was given");
+    match kind {
+        AlertKind::Unhealthy => {
+            let status = component.confirmed_status(config, now).status();
+            format!("{id} is {}: {note}", status.as_str())
+        }
+        AlertKind::Flapping => format!("{id} changes too often to be believed"),
+        AlertKind::Unchecked => format!("{id} cannot be judged: {note}"),
+        AlertKind::RecoveryExhausted => format!("{id} did not recover, and the attempts are used up"),
+    }
+}
+
+fn labels_of(kind: AlertKind, component: &WatchedComponent) -> AlertLabels {
+    [
+        ("alertname".to_owned(), kind.name().to_owned()),
+        ("component".to_owned(), component.spec.id.clone()),
+        ("component_type".to_owned(), component.spec.check.component_type().to_owned()),
+    ]
+    .into()
+}
+
+/// One row for each receiver that is told.
+fn outbox_rows(alert: &Alert, notice: AlertNotice, now: ClockReading) -> Vec<OutboxRow> {
+    let body = notice_body(alert, notice);
+    let row = |receiver: &String| OutboxRow {
+        key: idempotency_key(alert, notice, receiver),
+        receiver: receiver.clone(),
+        group: alert.group.clone(),
+        created: now.wall,
+        body: body.clone(),
+    };
+    alert.told_to.iter().map(row).collect()
+}

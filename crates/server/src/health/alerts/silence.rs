@@ -1,0 +1,210 @@
+//! Silences: matchers on labels that hold notices back for a while.
+//!
+//! A silence stops no check, and always ends.
+
+use chrono::{DateTime, Duration, Utc};
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use botops_core::error::FieldError;
+
+use super::machine::AlertLabels;
+
+/// Longest a silence may last.
+const LONGEST: Duration = Duration::days(30);
+
+/// Matchers of one silence at most.
+const MATCHERS: usize = 20;
+
+/// How a matcher compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) enum MatcherOperator {
+    /// Equal.
+    #[serde(rename = "=")]
+    Equal,
+    /// Not equal.
+    #[serde(rename = "!=")]
+    NotEqual,
+    /// The whole value matches the regular expression.
+    #[serde(rename = "=~")]
+    Like,
+    /// It does not.
+    #[serde(rename = "!~")]
+    NotLike,
+}
+
+/// One condition on a label. A missing label counts as empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SilenceMatcher {
+    /// The label: `alertname`, `component`, `severity`.
+    pub(crate) name: String,
+    /// How to compare.
+    #[serde(default = "equal")]
+    pub(crate) op: MatcherOperator,
+    /// What to compare with.
+    pub(crate) value: String,
+}
+
+fn equal() -> MatcherOperator {
+    MatcherOperator::Equal
+}
+
+impl SilenceMatcher {
+    fn matches(&self, labels: &AlertLabels, severity: &str) -> bool {
+        let value = if self.name == "severity" {
+            severity
+        } else {
+            labels.get(&self.name).map_or("", String::as_str)
+        };
+        let like = || whole(&self.value).is_ok_and(|expression| expression.is_match(value));
+        match self.op {
+            MatcherOperator::Equal => value == self.value,
+            MatcherOperator::NotEqual => value != self.value,
+            MatcherOperator::Like => like(),
+            MatcherOperator::NotLike => !like(),
+        }
+    }
+}
+
+/// Anchored at both ends, as Alertmanager reads it; small, so that nobody can make it slow.
+fn whole(expression: &str) -> Result<Regex, regex::Error> {
+    regex::RegexBuilder::new(&format!("^(?:{expression})$")).size_limit(100_000).build()
+}
+
+/// A silence: who, why, until when, for what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Silence {
+    /// Its id.
+    pub(crate) id: String,
+    /// All must match.
+    pub(crate) matchers: Vec<SilenceMatcher>,
+    /// The key that made it.
+    pub(crate) created_by: String,
+    /// Why.
+    pub(crate) comment: String,
+    /// From when.
+    pub(crate) starts_at: DateTime<Utc>,
+    /// Until when.
+    pub(crate) ends_at: DateTime<Utc>,
+}
+
+impl Silence {
+    /// `pending`, `active` or `expired`.
+    pub(crate) fn state(&self, now: DateTime<Utc>) -> &'static str {
+        if now < self.starts_at {
+            "pending"
+        } else if now < self.ends_at {
+            "active"
+        } else {
+            "expired"
+        }
+    }
+
+    /// Whether it holds back notices about an alert with these labels.
+    pub(crate) fn matches(&self, labels: &AlertLabels, severity: &str, now: DateTime<Utc>) -> bool {
+        self.state(now) == "active" && self.matchers.iter().all(|matcher| matcher.matches(labels, severity))
+    }
+
+    /// What is wrong with it.
+    pub(crate) fn defects(&self, now: DateTime<Utc>) -> Vec<FieldError> {
+        let mut defects = Vec::new();
+        let mut wrong = |pointer: String, got: serde_json::Value, expected: &str| {
+            defects.push(FieldError { pointer, got, expected: expected.to_owned() });
+        };
+        if self.matchers.is_empty() || self.matchers.len() > MATCHERS {
+            wrong("/matchers".to_owned(), self.matchers.len().into(), "1 to 20 matchers");
+        }
+        for (index, matcher) in self.matchers.iter().enumerate() {
+            if matcher.name.is_empty() || matcher.name.len() > 64 {
+                wrong(format!("/matchers/{index}/name"), matcher.name.clone().into(), "the name of a label");
+            }
+            let is_pattern = matches!(matcher.op, MatcherOperator::Like | MatcherOperator::NotLike);
+            if matcher.value.len() > 256 || (is_pattern && whole(&matcher.value).is_err()) {
+                let got = botops_core::text::clean(&matcher.value, 80);
+                wrong(
+                    format!("/matchers/{index}/value"),
+                    got.into(),
+                    "at most 256 characters, a valid pattern for =~",
+                );
+            }
+        }
+        if self.comment.trim().is_empty() || self.comment.len() > 500 {
+            wrong(
+                "/comment".to_owned(),
+                botops_core::text::clean(&self.comment, 80).into(),
+                "why, 1 to 500 characters",
+            );
+        }
+        if self.ends_at <= self.starts_at || self.ends_at <= now {
+            wrong(
+                "/ends_at".to_owned(),
+                self.ends_at.to_rfc3339().into(),
+                "a time after `starts_at` and after now",
+            );
+        } else if self.ends_at - self.starts_at > LONGEST {
+            wrong(
+                "/ends_at".to_owned(),
+                self.ends_at.to_rfc3339().into(),
+                "at most 30 days after `starts_at`",
+            );
+        }
+        defects
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn silence(matchers: Vec<SilenceMatcher>) -> Silence {
+        Silence {
+            id: "s1".to_owned(),
+            matchers,
+            created_by: "operator".to_owned(),
+            comment: "known".to_owned(),
+            starts_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            ends_at: "2026-01-02T00:00:00Z".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_silence_matches_whole_values_while_it_is_active() {
+        let labels: AlertLabels = [("component".to_owned(), "feed-2".to_owned())].into();
+        let now = "2026-01-01T12:00:00Z".parse().unwrap();
+        let matches = |op, value: &str| {
+            let matcher = SilenceMatcher { name: "component".to_owned(), op, value: value.to_owned() };
+            silence(vec![matcher]).matches(&labels, "high", now)
+        };
+        assert!(matches(MatcherOperator::Equal, "feed-2"));
+        assert!(matches(MatcherOperator::Like, "feed-.*"));
+        assert!(!matches(MatcherOperator::Like, "feed"));
+        assert!(matches(MatcherOperator::NotLike, "feed"));
+        assert!(!matches(MatcherOperator::NotEqual, "feed-2"));
+        let severity = SilenceMatcher {
+            name: "severity".to_owned(),
+            op: MatcherOperator::Equal,
+            value: "high".to_owned(),
+        };
+        assert!(silence(vec![severity.clone()]).matches(&labels, "high", now));
+        assert!(!silence(vec![severity.clone()]).matches(&labels, "critical", now));
+        assert!(!silence(vec![severity]).matches(&labels, "high", "2026-01-02T00:00:00Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_silence_without_end_comment_or_valid_pattern_is_refused() {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let good = SilenceMatcher {
+            name: "component".to_owned(),
+            op: MatcherOperator::Like,
+            value: "a.*".to_owned(),
+        };
+        assert!(silence(vec![good.clone()]).defects(now).is_empty());
+        let bad = SilenceMatcher { value: "(".to_owned(), ..good.clone() };
+        assert_eq!(silence(vec![bad]).defects(now)[0].pointer, "/matchers/0/value");
+        assert_eq!(silence(vec![]).defects(now)[0].pointer, "/matchers");
+        let long = Silence { ends_at: "2026-03-01T00:00:00Z".parse().unwrap(), ..silence(vec![good]) };
+        assert_eq!(long.defects(now)[0].pointer, "/ends_at");
+    }
+}

@@ -1,0 +1,79 @@
+//! What changes in memory leave to be stored and published.
+
+use botops_contract::{EventKind, Severity};
+
+use super::model::HealthLevel;
+use crate::events::NewEvent;
+
+/// Something to store.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum HealthRow {
+    Transition {
+        component: String,
+        at: i64,
+        level: Option<HealthLevel>,
+        maintenance: bool,
+        reason: Option<String>,
+    },
+    Alert(AlertRow),
+    /// An alert that ended before it fired.
+    Forgotten {
+        alert: String,
+    },
+    Outbox(OutboxRow),
+    /// A small thing by kind and id; `None` deletes it.
+    Thing {
+        kind: &'static str,
+        id: String,
+        body: Option<String>,
+    },
+    /// A checker that was added or removed.
+    Checker {
+        id: String,
+        spec: Option<String>,
+    },
+}
+
+/// An alert as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AlertRow {
+    pub(crate) id: String,
+    pub(crate) fingerprint: String,
+    pub(crate) opened: i64,
+    pub(crate) closed: Option<i64>,
+    /// As JSON.
+    pub(crate) body: String,
+}
+
+/// A notice on its way to one receiver.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct OutboxRow {
+    pub(crate) key: String,
+    pub(crate) receiver: String,
+    pub(crate) group: String,
+    pub(crate) created: i64,
+    pub(crate) body: serde_json::Value,
+}
+
+/// What must be stored and published.
+#[derive(Debug, Default)]
+pub(crate) struct HealthChanges {
+    pub(crate) rows: Vec<HealthRow>,
+    pub(crate) events: Vec<NewEvent>,
+}
+
+impl HealthChanges {
+    /// Stores a row, after those before it.
+    pub(crate) fn store(&mut self, row: HealthRow) {
+        self.rows.push(row);
+    }
+
+    /// Publishes an event of health.
+    pub(crate) fn publish(&mut self, severity: Severity, message: String, data: serde_json::Value) {
+        self.events.push(NewEvent::own(EventKind::Health, severity, message, data));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.events.is_empty()
+    }
+}

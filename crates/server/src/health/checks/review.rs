@@ -1,0 +1,58 @@
+//! Collects what is wrong with the config of a checker that is to be added.
+
+use std::collections::BTreeSet;
+
+use botops_core::text::clean;
+use serde_json::Value;
+
+use super::address_guard::AddressGuard;
+use crate::health::defects::FieldDefects;
+
+/// A variable that a checker may name begins so: the API must not be a way to send any other secret anywhere.
+const SECRET_PREFIX: &str = "BOT_CHECK_SECRET_";
+
+/// A checker under review: what it is measured against, and what was found.
+#[derive(Debug)]
+pub(crate) struct CheckerReview<'a> {
+    guard: &'a AddressGuard,
+    /// Names of the secrets there are.
+    secrets: &'a BTreeSet<String>,
+    pub(crate) defects: FieldDefects,
+    /// An address that only `BOT_CHECK_ALLOW` opens is among the defects.
+    pub(crate) address_closed: bool,
+}
+
+impl<'a> CheckerReview<'a> {
+    pub(crate) fn new(guard: &'a AddressGuard, secrets: &'a BTreeSet<String>) -> Self {
+        Self { guard, secrets, defects: FieldDefects::default(), address_closed: false }
+    }
+
+    /// The name of a variable with a secret: one of those that checkers may use, and set.
+    pub(crate) fn review_secret(&mut self, pointer: &str, name: &str) {
+        let plain = name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+        if !plain || !name.starts_with(SECRET_PREFIX) || name.len() > 100 {
+            // Perhaps somebody sent the secret itself: it is not repeated.
+            let expected = "the NAME of an environment variable that begins with BOT_CHECK_SECRET_";
+            self.defects.wrong(pointer, Value::Null, expected);
+        } else if !self.secrets.contains(name) {
+            self.defects.wrong(pointer, name, "a variable that is set in botops' environment");
+        }
+    }
+
+    /// An address that the check will ask.
+    pub(crate) fn review_url(&mut self, pointer: &str, text: &str) {
+        let shown = || clean(text.split(['?', '#']).next().unwrap_or_default(), 120);
+        match text.parse::<reqwest::Url>() {
+            Err(_) => self.defects.wrong(pointer, shown(), "an http or https URL"),
+            Ok(_) if text.len() > 1_000 => self.defects.wrong(pointer, shown(), "at most 1000 characters"),
+            Ok(url) => {
+                if let Err(expected) = self.guard.check_url(&url) {
+                    self.address_closed |= expected.contains("address");
+                    // User and password are not repeated.
+                    let host = url.host_str().unwrap_or_default().to_owned();
+                    self.defects.wrong(pointer, format!("{}://{host}", url.scheme()), expected);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The table of checks: one row each.
+//!
+//! A check from memory or of something botops always watches is a row with the component it makes; a check that
+//! operators add for a component of theirs is a row with the config it takes. A row names the function that runs it, in
+//! the file of what it looks at.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::database::{self, DatabaseConfig};
+use super::http::{self, ApiConfig, ExternalConfig};
+use super::review::CheckerReview;
+use super::sample::CheckSample;
+use super::targets::CheckTargets;
+use super::{bot, outbox, source, store, system};
+use crate::health::model::{Criticality, RecoveryHandler};
+
+/// A component that botops watches from the start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BuiltInCheck {
+    pub(crate) id: &'static str,
+    pub(crate) component_type: &'static str,
+    pub(crate) criticality: Criticality,
+    pub(crate) depends_on: &'static [&'static str],
+    pub(crate) recovery: Option<BuiltInRecovery>,
+}
+
+/// How a built-in component is recovered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum BuiltInRecovery {
+    Workflow(&'static str),
+    CheckpointStore,
+}
+
+impl From<BuiltInRecovery> for RecoveryHandler {
+    fn from(recovery: BuiltInRecovery) -> Self {
+        match recovery {
+            BuiltInRecovery::Workflow(id) => Self::Workflow(id.to_owned()),
+            BuiltInRecovery::CheckpointStore => Self::CheckpointStore,
+        }
+    }
+}
+
+/// Parts of botops that plug themselves in and have a type of their own; any other one is `INTERNAL`.
+const SOURCE_TYPES: &[(&str, &str)] = &[("config_sync", "CONFIG_SYNC"), ("audit_chain", "AUDIT_CHAIN")];
+
+type RunningCheck = Pin<Box<dyn Future<Output = CheckSample> + Send>>;
+
+macro_rules! check_table {
+    (
+        from_memory { $($(#[$memory_doc:meta])* $memory:ident = $memory_row:expr, $from_memory:expr;)* }
+        probes { $($(#[$probe_doc:meta])* $probe:ident = $probe_row:expr, $run_probe:expr;)* }
+        addable { $($(#[$added_doc:meta])* $added:ident($config:ty) = $added_type:literal, $run_added:expr;)* }
+    ) => {
+        /// What is looked at.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "checker_type", content = "config", rename_all = "snake_case")]
+        pub(crate) enum CheckKind {
+            $($(#[$memory_doc])* $memory,)*
+            $($(#[$probe_doc])* $probe,)*
+            $($(#[$added_doc])* $added($config),)*
+            /// A part of botops that answers from memory, by its name.
+            Source(String),
+        }
+
+        /// What a checker may be asked to look at.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+        #[serde(rename_all = "snake_case")]
+        pub(crate) enum CheckerType {
+            $($(#[$added_doc])* $added,)*
+        }
+
+        impl CheckKind {
+            /// The type of its component, on the wire.
+            pub(crate) fn component_type(&self) -> &'static str {
+                match self {
+                    $(Self::$memory => $memory_row.component_type,)*
+                    $(Self::$probe => $probe_row.component_type,)*
+                    $(Self::$added(_) => $added_type,)*
+                    Self::Source(name) => source_type(name),
+                }
+            }
+
+            /// Whether it answers from memory: no need to be sparing.
+            pub(crate) fn is_from_memory(&self) -> bool {
+                matches!(self, $(Self::$memory |)* Self::Source(_))
+            }
+        }
+
+        impl CheckerType {
+            /// Reads and reviews the config of a checker; what is wrong with it goes into the review.
+            pub(crate) fn read_config(self, config: &Value, review: &mut CheckerReview<'_>) -> Option<CheckKind> {
+                match self {
+                    $(Self::$added => {
+                        let config: $config = review.defects.parse(config)?;
+                        config.review(review);
+                        Some(CheckKind::$added(config))
+                    })*
+                }
+            }
+        }
+
+        /// What botops watches from the start.
+        pub(crate) fn built_in_checks() -> Vec<(CheckKind, BuiltInCheck)> {
+            vec![
+                $((CheckKind::$memory, $memory_row),)*
+                $((CheckKind::$probe, $probe_row),)*
+            ]
+        }
+
+        /// Runs one check. The caller sets the limit of time and catches panics.
+        pub(crate) fn run_check(kind: CheckKind, targets: Arc<CheckTargets>, timeout: Duration) -> RunningCheck {
+            match kind {
+                $(CheckKind::$memory => {
+                    let check: fn(&CheckTargets) -> CheckSample = $from_memory;
+                    Box::pin(async move { check(&targets) })
+                })*
+                $(CheckKind::$probe => {
+                    let check: fn(Arc<CheckTargets>, Duration) -> RunningCheck = $run_probe;
+                    check(targets, timeout)
+                })*
+                $(CheckKind::$added(config) => {
+                    let check: fn($config, Arc<CheckTargets>, Duration) -> RunningCheck = $run_added;
+                    check(config, targets, timeout)
+                })*
+                CheckKind::Source(name) => Box::pin(async move { source::check_source(&targets, &name) }),
+            }
+        }
+    };
+}
+
+check_table! {
+    from_memory {
+        /// The bot.
+        Bot = BuiltInCheck {
+            id: "bot",
+            component_type: "BOT",
+            criticality: Criticality::Required,
+            depends_on: &[],
+            recovery: Some(BuiltInRecovery::Workflow("restart-bot")),
+        }, |targets| bot::check_bot(&targets.bots.seen());
+        /// The bot's broker session.
+        BrokerSession = BuiltInCheck {
+            id: "broker_session",
+            component_type: "BROKER_SESSION",
+            criticality: Criticality::Important,
+            depends_on: &["bot"],
+            recovery: None,
+        }, |targets| bot::check_session(&targets.bots.seen());
+        /// Notices that wait for their receivers.
+        Outbox = BuiltInCheck {
+            id: "outbox",
+            component_type: "OUTBOX",
+            criticality: Criticality::Optional,
+            depends_on: &[],
+            recovery: None,
+        }, |targets| outbox::check_outbox((targets.outbox_backlog)());
+    }
+    probes {
+        /// botops' own store.
+        Store = BuiltInCheck {
+            id: "store",
+            component_type: "STORE",
+            criticality: Criticality::Important,
+            depends_on: &[],
+            recovery: Some(BuiltInRecovery::CheckpointStore),
+        }, |targets, timeout| {
+            Box::pin(store::check_store(targets.store.clone(), targets.soundness.clone(), timeout))
+        };
+        /// botops' own API.
+        OwnApi = BuiltInCheck {
+            id: "api_server",
+            component_type: "API_SERVER",
+            criticality: Criticality::Important,
+            depends_on: &[],
+            recovery: None,
+        }, |targets, _| Box::pin(http::check_own_api(targets));
+        /// The machine.
+        SystemResources = BuiltInCheck {
+            id: "system_resources",
+            component_type: "SYSTEM_RESOURCES",
+            criticality: Criticality::Optional,
+            depends_on: &[],
+            recovery: None,
+        }, |targets, _| Box::pin(system::check_machine(targets.machine.clone(), targets.data_folder()));
+    }
+    addable {
+        /// A database, an SQLite file or a PostgreSQL server: `{db_path}` or `{url_env}`.
+        Database(DatabaseConfig) = "DATABASE",
+            |config, targets, timeout| Box::pin(database::check_database(config, targets, timeout));
+        /// An API of ours: `{base_url, endpoints}`.
+        ApiServer(ApiConfig) = "API_SERVER", |config, targets, _| Box::pin(http::check_api(config, targets));
+        /// An API of somebody else: `{api_url, expected_status, api_key_env, …}`.
+        ExternalApi(ExternalConfig) = "EXTERNAL_API",
+            |config, targets, _| Box::pin(http::check_external(config, targets));
+    }
+}
+
+fn source_type(name: &str) -> &'static str {
+    SOURCE_TYPES.iter().find(|(source, _)| *source == name).map_or("INTERNAL", |(_, known)| known)
+}

@@ -1,0 +1,100 @@
+//! Everything a check may touch.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use botops_core::error::{Code, Error};
+use secrecy::SecretString;
+
+use super::address_guard::AddressGuard;
+use super::sample::HealthSource;
+use super::soundness::StoreSoundness;
+use super::system::MachineReadings;
+use crate::bots::Bots;
+use crate::store::Store;
+
+/// How many notices wait, for how long the oldest one has, and how many were given up in the last day.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct OutboxBacklog {
+    pub(crate) waiting: usize,
+    pub(crate) oldest_waiting: Duration,
+    pub(crate) dead: usize,
+}
+
+/// Reads the outbox, which lies above the checks.
+type ReadOutboxBacklog = Box<dyn Fn() -> OutboxBacklog + Send + Sync>;
+
+/// Everything a check may touch.
+pub(crate) struct CheckTargets {
+    pub(crate) store: Store,
+    pub(crate) bots: Bots,
+    pub(crate) guard: AddressGuard,
+    /// Values of `BOT_CHECK_SECRET_*`, by name.
+    pub(crate) secrets: BTreeMap<String, SecretString>,
+    pub(crate) own_address: OnceLock<SocketAddr>,
+    sources: Mutex<BTreeMap<String, HealthSource>>,
+    pub(crate) outbox_backlog: ReadOutboxBacklog,
+    /// Asks guarded addresses.
+    pub(crate) http: reqwest::Client,
+    /// Asks botops itself.
+    pub(crate) own_http: reqwest::Client,
+    pub(crate) machine: Arc<Mutex<Option<MachineReadings>>>,
+    pub(crate) soundness: Arc<Mutex<StoreSoundness>>,
+}
+
+impl CheckTargets {
+    pub(crate) fn new(
+        store: Store,
+        bots: Bots,
+        guard: AddressGuard,
+        secrets: BTreeMap<String, SecretString>,
+        outbox_backlog: ReadOutboxBacklog,
+    ) -> Result<Self, Error> {
+        crate::bots::install_tls_provider();
+        let client = || {
+            reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .pool_max_idle_per_host(0)
+                .connect_timeout(Duration::from_secs(10))
+                .timeout(Duration::from_secs(60))
+                .user_agent(concat!("botops/", env!("CARGO_PKG_VERSION")))
+                .tls_info(true)
+        };
+        let built = |builder: reqwest::ClientBuilder| {
+            builder.build().map_err(|error| Error::new(Code::Internal).caused_by(error))
+        };
+        let http = built(client().dns_resolver(Arc::new(guard.clone())))?;
+        let own_http = built(client())?;
+        Ok(Self {
+            store,
+            bots,
+            guard,
+            secrets,
+            own_address: OnceLock::new(),
+            sources: Mutex::default(),
+            outbox_backlog,
+            http,
+            own_http,
+            machine: Arc::default(),
+            soundness: Arc::default(),
+        })
+    }
+    /// Lets a part of botops answer for itself under this name.
+    pub(crate) fn add_source(&self, name: &str, source: HealthSource) {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), source);
+    }
+
+    /// The part of botops that answers under this name.
+    pub(crate) fn source(&self, name: &str) -> Option<HealthSource> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The folder the store lies in.
+    pub(crate) fn data_folder(&self) -> PathBuf {
+        self.store.path().parent().map(Path::to_owned).unwrap_or_default()
+    }
+}

@@ -1,0 +1,230 @@
+//! What the handle and the loops share: the memory under its lock, its rendering, and the ways out of it.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::bots::Bots;
+use crate::events::Events;
+use crate::store::Store;
+use botops_core::error::Error;
+use botops_core::telemetry::Metrics;
+
+use super::alerts::NoticeOutbox;
+use super::changes::HealthRow;
+use super::checks::{AddressGuard, CheckTargets};
+use super::history::{HistoryReader, HistoryWriter};
+use super::memory::HealthMemory;
+use super::model::{ClockReading, HealthClock};
+use super::options::HealthOptions;
+use super::recovery::{RecoveryAttempt, WorkflowRunner};
+use super::render::{HealthSnapshot, SnapshotContext};
+use super::restore::restore_memory;
+
+/// Measurements reach readers this late at most.
+const RENDER_EVERY: Duration = Duration::from_millis(250);
+
+/// How long a change waits for the store. A store that cannot be written is reported by its own check.
+const STORED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Everything health consists of.
+pub(crate) struct HealthInner {
+    pub(crate) store: Store,
+    pub(crate) events: Events,
+    pub(crate) metrics: Metrics,
+    pub(crate) targets: Arc<CheckTargets>,
+    pub(crate) reader: HistoryReader,
+    pub(crate) writer: HistoryWriter,
+    pub(crate) outbox: Arc<NoticeOutbox>,
+    memory: Mutex<HealthMemory>,
+    clock: HealthClock,
+    snapshot: ArcSwap<HealthSnapshot>,
+    /// Rows that wait for the store, in order; the number says how many sets were handed over.
+    rows: mpsc::UnboundedSender<Vec<HealthRow>>,
+    handed_over: AtomicU64,
+    /// How many of these sets are stored.
+    pub(crate) stored: watch::Sender<u64>,
+    pub(crate) runner: watch::Sender<Option<WorkflowRunner>>,
+    attempts: mpsc::UnboundedSender<RecoveryAttempt>,
+    /// Something is due earlier than was thought.
+    pub(crate) wake: Notify,
+    /// Counts checks that ended.
+    pub(crate) finished: watch::Sender<u64>,
+    /// An alert changed.
+    pub(crate) alerted: Arc<Notify>,
+    pub(crate) progress: LoopProgress,
+}
+
+/// When scheduler and writer last moved on (monotonic milliseconds).
+#[derive(Debug, Default)]
+pub(crate) struct LoopProgress {
+    pub(crate) scheduler: AtomicI64,
+    pub(crate) writer: AtomicI64,
+}
+
+/// What the loops take from.
+pub(crate) struct HealthInboxes {
+    pub(crate) rows: mpsc::UnboundedReceiver<Vec<HealthRow>>,
+    pub(crate) attempts: mpsc::UnboundedReceiver<RecoveryAttempt>,
+}
+
+impl std::fmt::Debug for HealthInner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Health").finish_non_exhaustive()
+    }
+}
+
+impl HealthInner {
+    /// Reads what an earlier run left. Nothing runs yet.
+    ///
+    /// # Errors
+    /// When the store cannot be read or an HTTP client cannot be built.
+    pub(crate) async fn open(
+        options: &HealthOptions,
+        store: Store,
+        events: Events,
+        bots: Bots,
+        metrics: &Metrics,
+    ) -> Result<(Self, HealthInboxes), Error> {
+        let clock = HealthClock::start();
+        let now = clock.read();
+        let reader = HistoryReader::new(store.clone());
+        let receivers = options.receivers().iter().map(|receiver| receiver.name().to_owned()).collect();
+        let left = reader.load_earlier_run(now.wall).await?;
+        let (memory, waiting) = restore_memory(left, receivers, now);
+        let outbox = Arc::new(NoticeOutbox::default());
+        outbox.add(waiting);
+        let backlog = outbox.clone();
+        let targets = CheckTargets::new(
+            store.clone(),
+            bots,
+            AddressGuard::new(options.allowed.clone()),
+            options.secrets.clone(),
+            Box::new(move || backlog.backlog()),
+        )?;
+        let context = SnapshotContext { recent_events: Vec::new(), makes_progress: true };
+        let snapshot = HealthSnapshot::render(&memory, context, now)?;
+        let (rows, rows_inbox) = mpsc::unbounded_channel();
+        let (attempts, attempts_inbox) = mpsc::unbounded_channel();
+        let inner = Self {
+            writer: HistoryWriter::new(store.clone()),
+            store,
+            events,
+            metrics: metrics.clone(),
+            targets: Arc::new(targets),
+            reader,
+            outbox,
+            memory: Mutex::new(memory),
+            clock,
+            snapshot: ArcSwap::from_pointee(snapshot),
+            rows,
+            handed_over: AtomicU64::new(0),
+            stored: watch::Sender::new(0),
+            runner: watch::Sender::new(None),
+            attempts,
+            wake: Notify::new(),
+            finished: watch::Sender::new(0),
+            alerted: Arc::default(),
+            progress: LoopProgress { scheduler: AtomicI64::new(now.mono), writer: AtomicI64::new(now.mono) },
+        };
+        inner.hand_over_changes(&mut inner.lock());
+        Ok((inner, HealthInboxes { rows: rows_inbox, attempts: attempts_inbox }))
+    }
+
+    /// Both clocks now.
+    pub(crate) fn now(&self) -> ClockReading {
+        self.clock.read()
+    }
+
+    /// The memory. Never held over an await.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, HealthMemory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What readers are answered with.
+    pub(crate) fn snapshot(&self) -> Arc<HealthSnapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Changes the memory, hands over what must be stored, published and started, and returns when it is stored.
+    ///
+    /// # Errors
+    /// Those of the change, which then must have changed nothing.
+    pub(crate) async fn change<T>(
+        &self,
+        change: impl FnOnce(&mut HealthMemory, ClockReading) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let now = self.now();
+        let (value, ticket) = {
+            let mut memory = self.lock();
+            let value = change(&mut memory, now)?;
+            (value, self.hand_over_changes(&mut memory))
+        };
+        self.wake.notify_one();
+        self.wait_until_stored(ticket).await;
+        Ok(value)
+    }
+
+    /// Hands over what must be stored, published and started, and renders anew. Returns the number to wait for until it
+    /// is stored.
+    pub(crate) fn hand_over_changes(&self, memory: &mut HealthMemory) -> u64 {
+        let changes = std::mem::take(&mut memory.changes);
+        let has_alerts = changes.rows.iter().any(|row| matches!(row, HealthRow::Alert(_)));
+        for event in changes.events {
+            self.events.publish(event);
+        }
+        for attempt in std::mem::take(&mut memory.recovery.attempts) {
+            // The receiver lives as long as the tasks; at the stop nothing starts any more.
+            let _ = self.attempts.send(attempt);
+        }
+        let mut ticket = self.handed_over.load(Ordering::Relaxed);
+        if !changes.rows.is_empty() {
+            ticket = self.handed_over.fetch_add(1, Ordering::Relaxed) + 1;
+            let _ = self.rows.send(changes.rows);
+        }
+        self.render(memory);
+        if has_alerts {
+            self.alerted.notify_one();
+        }
+        ticket
+    }
+
+    /// The same, unless there is nothing that a reader waits for and the last rendering is fresh: many checks that end
+    /// together are rendered once.
+    pub(crate) fn hand_over_news(&self, memory: &mut HealthMemory) {
+        if memory.has_changes() || self.snapshot.load().made.elapsed() >= RENDER_EVERY {
+            self.hand_over_changes(memory);
+        }
+    }
+
+    fn render(&self, memory: &HealthMemory) {
+        let context = SnapshotContext {
+            recent_events: self.events.recent(botops_contract::EventKind::Health, 200),
+            makes_progress: self.makes_progress(),
+        };
+        match HealthSnapshot::render(memory, context, self.now()) {
+            Ok(snapshot) => self.snapshot.store(Arc::new(snapshot)),
+            Err(error) => tracing::error!("health could not be rendered: {error}"),
+        }
+    }
+
+    /// Waits until everything handed over up to `ticket` is stored.
+    async fn wait_until_stored(&self, ticket: u64) {
+        let mut stored = self.stored.subscribe();
+        // The sender lives as long as `self`.
+        let waited = stored.wait_for(|done| *done >= ticket);
+        let _ = tokio::time::timeout(STORED_WITHIN, waited).await;
+    }
+
+    /// Whether scheduler and writer have moved on lately: what a watchdog wants to know.
+    pub(crate) fn makes_progress(&self) -> bool {
+        let now = self.now().mono;
+        let scheduler = now - self.progress.scheduler.load(Ordering::Relaxed);
+        let writer = now - self.progress.writer.load(Ordering::Relaxed);
+        // The scheduler turns twice a second; the writer may wait for a locked store without being stuck.
+        scheduler < 10_000 && writer < 60_000
+    }
+}

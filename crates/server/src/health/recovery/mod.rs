@@ -1,0 +1,11 @@
+//! Trying to bring components back: one machine per component, one budget for the process, handlers that are workflows.
+
+mod machine;
+mod rules;
+mod runner;
+
+pub use machine::HandlerEnd;
+pub use runner::{RecoveryRun, WorkflowFact, WorkflowRunner};
+
+pub(crate) use machine::{RecoveryBudget, RecoveryMachine, RecoveryPhase};
+pub(crate) use rules::{CHECKPOINT_MS, ComponentRecovery, RecoveryAction, RecoveryAttempt, RecoveryBook};

@@ -1,0 +1,437 @@
+//! The recovery of all components: when a handler starts, what it came to, what operators do about it.
+//!
+//! Keyed by component, beside the engine of statuses, which it reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use botops_contract::Severity;
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::machine::{
+    AttemptRun, HandlerEnd, RecoveryBudget, RecoveryInput, RecoveryMachine, RecoveryPhase, RecoveryStep,
+};
+use super::runner::WorkflowFact;
+use crate::bots::UnaskedRestart;
+use crate::health::changes::{HealthChanges, HealthRow};
+use crate::health::model::{ClockReading, RecoveryHandler};
+use crate::health::status::{StatusEngine, WatchedComponent};
+
+/// An hour in milliseconds, for a workflow that is not known.
+const HOUR: i64 = 3_600_000;
+
+/// How long folding the store's log may take, in milliseconds.
+pub(crate) const CHECKPOINT_MS: i64 = 30_000;
+
+/// What to do about a component's recovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RecoveryAction {
+    /// Try now, past waits and the attempts of this incident.
+    Run,
+    /// No automatic attempts until `release`.
+    Hold,
+    /// Automatic attempts again.
+    Release,
+    /// Forget all attempts and rests.
+    Reset,
+}
+
+impl RecoveryAction {
+    /// The name on the wire.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Hold => "hold",
+            Self::Release => "release",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+/// A handler to run.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RecoveryAttempt {
+    pub(crate) component: String,
+    pub(crate) handler: RecoveryHandler,
+    /// The workflow run that it is, where it is one.
+    pub(crate) run: Option<AttemptRun>,
+}
+
+/// The recovery of one component.
+#[derive(Debug, Default)]
+pub(crate) struct ComponentRecovery {
+    pub(crate) machine: RecoveryMachine,
+    /// Why recovery is left to a person, while it is.
+    pub(crate) left_to_person: Option<String>,
+}
+
+/// The recovery of all components.
+#[derive(Debug)]
+pub(crate) struct RecoveryBook {
+    components: BTreeMap<String, ComponentRecovery>,
+    budget: RecoveryBudget,
+    /// Whether somebody can run workflows.
+    pub(crate) has_runner: bool,
+    /// What is known of the workflows that recover components.
+    pub(crate) workflow_facts: BTreeMap<String, WorkflowFact>,
+    /// Whether the bot may be started or restarted without anybody asking for it.
+    pub(crate) unasked_restart: Arc<UnaskedRestart>,
+    dice: u64,
+    /// Handlers that must be started.
+    pub(crate) attempts: Vec<RecoveryAttempt>,
+}
+
+impl Default for RecoveryBook {
+    fn default() -> Self {
+        Self {
+            components: BTreeMap::new(),
+            budget: RecoveryBudget::default(),
+            has_runner: false,
+            workflow_facts: BTreeMap::new(),
+            unasked_restart: Arc::new(UnaskedRestart::not_asked_yet()),
+            dice: 0x9E37_79B9_7F4A_7C15,
+            attempts: Vec::new(),
+        }
+    }
+}
+
+impl RecoveryBook {
+    /// The recovery of a component; `None` while nothing ever happened to it.
+    pub(crate) fn of(&self, id: &str) -> Option<&ComponentRecovery> {
+        self.components.get(id)
+    }
+
+    /// Whether the attempts of the component are used up.
+    pub(crate) fn is_exhausted(&self, id: &str) -> bool {
+        self.of(id).is_some_and(|recovery| recovery.machine.is_exhausted())
+    }
+
+    /// Workflows that may soon have to recover a component.
+    pub(crate) fn workflows_in_demand(&self, status: &StatusEngine) -> BTreeSet<String> {
+        let bad = self.components.iter().filter(|(_, recovery)| recovery.machine.bad_since.is_some());
+        let handlers = bad.filter_map(|(id, _)| status.components.get(id)?.spec.recovery.as_ref());
+        handlers.filter_map(RecoveryHandler::workflow).map(str::to_owned).collect()
+    }
+
+    /// Decides whether the component needs an attempt, and whether one ended.
+    pub(crate) fn evaluate(
+        &mut self,
+        id: &str,
+        status: &StatusEngine,
+        now: ClockReading,
+        changes: &mut HealthChanges,
+    ) {
+        let Some(component) = status.components.get(id) else { return };
+        let Some(handler) = component.spec.recovery.clone() else { return };
+        let mut recovery = self.components.remove(id).unwrap_or_default();
+        let blocked = self.blocking_reason(component, &handler, status, now);
+        self.leave_to_person(&mut recovery, component, blocked, now, changes);
+        let input = RecoveryInput {
+            confirmed: component.confirmed_status(&status.config, now),
+            blocked,
+            handler_ms: self.limit_ms(&handler),
+            jitter: self.roll(),
+        };
+        let before = recovery.machine.at;
+        let step = recovery.machine.advance(&input, &mut self.budget, now.mono);
+        if let Some(RecoveryStep::Start { .. }) = step {
+            let reason = component.note.clone().unwrap_or_else(|| "it is not working".to_owned());
+            self.begin_attempt(&mut recovery, id, handler, &reason, None, changes);
+        }
+        if step.is_some() || (recovery.machine.at != before && before != RecoveryPhase::Idle) {
+            self.store(id, &recovery, now, changes);
+        }
+        if let Some(step) = step {
+            publish_step(id, &step, changes);
+        }
+        self.components.insert(id.to_owned(), recovery);
+    }
+
+    /// Why no attempt may start by itself.
+    fn blocking_reason(
+        &self,
+        component: &WatchedComponent,
+        handler: &RecoveryHandler,
+        status: &StatusEngine,
+        now: ClockReading,
+    ) -> Option<&'static str> {
+        if !self.can_run(handler) {
+            Some("no_handler")
+        } else if !status.config.enable_recovery {
+            Some("disabled")
+        } else if component.in_maintenance || !status.config.enable_monitoring {
+            Some("suspended")
+        } else if component.tracker.is_flapping() {
+            Some("flapping")
+        } else if status.is_parent_down(&component.spec.id, now) {
+            Some("parent_down")
+        } else if self.restarts_bot(handler) && !self.unasked_restart.is_allowed() {
+            Some(BOT_NOT_PROVEN_DEAD)
+        } else {
+            None
+        }
+    }
+
+    /// Where only the missing proof of the bot's death holds recovery back, a person may have to act: one plain
+    /// sentence, once for each reason.
+    fn leave_to_person(
+        &self,
+        recovery: &mut ComponentRecovery,
+        component: &WatchedComponent,
+        blocked: Option<&'static str>,
+        now: ClockReading,
+        changes: &mut HealthChanges,
+    ) {
+        let restart = &self.unasked_restart;
+        let machine = &mut recovery.machine;
+        let is_held_back = blocked == Some(BOT_NOT_PROVEN_DEAD) && machine.held_by.is_none();
+        if !is_held_back || !restart.needs_person() {
+            recovery.left_to_person = None;
+            return;
+        }
+        recovery.left_to_person = Some(restart.sentence.clone());
+        let reason = restart.verdict.err().map(|reason| reason.as_str().to_owned());
+        if reason.is_none() || !machine.is_due(now.mono) || machine.announced_hold == reason {
+            return;
+        }
+        machine.announced_hold = reason;
+        let id = &component.spec.id;
+        let message = format!("recovery of {id} is left to a person: {}", restart.sentence);
+        let data = json!({"event_type": "recovery.left_to_person", "component_id": id,
+            "reason": machine.announced_hold});
+        changes.publish(Severity::High, message, data);
+        self.store(id, recovery, now, changes);
+    }
+
+    /// Hands the attempt that the component's recovery has just begun to whoever runs handlers. One that could not begin
+    /// before is not published again.
+    fn begin_attempt(
+        &mut self,
+        recovery: &mut ComponentRecovery,
+        id: &str,
+        handler: RecoveryHandler,
+        reason: &str,
+        asked_by: Option<String>,
+        changes: &mut HealthChanges,
+    ) {
+        let attempt = recovery.machine.attempts;
+        if recovery.machine.untried == 0 {
+            let message = format!("recovery of {id}: attempt {attempt} runs {}", handler.name());
+            let data = json!({"event_type": "recovery.started", "component_id": id, "attempt": attempt,
+                "handler": handler.name(), "reason": reason});
+            changes.publish(Severity::High, message, data);
+        }
+        let run = || AttemptRun {
+            key: format!("recovery-{id}-{}", uuid::Uuid::now_v7()),
+            reason: format!("recovery of {id}: {reason}"),
+            asked_by,
+        };
+        recovery.machine.run = handler.workflow().is_some().then(run);
+        let (component, run) = (id.to_owned(), recovery.machine.run.clone());
+        self.attempts.push(RecoveryAttempt { component, handler, run });
+    }
+
+    /// A handler came back. The component should be checked soon, which is the caller's part.
+    pub(crate) fn end_attempt(
+        &mut self,
+        id: &str,
+        end: &HandlerEnd,
+        took_ms: u64,
+        now: ClockReading,
+        changes: &mut HealthChanges,
+    ) {
+        let Some(recovery) = self.components.get_mut(id) else {
+            self.budget.is_busy = false;
+            return;
+        };
+        let step = recovery.machine.end_attempt(end, &mut self.budget, now.mono);
+        let attempt = recovery.machine.attempts;
+        if let HandlerEnd::Done(words) | HandlerEnd::Failed(words) = end {
+            let said_ok = matches!(end, HandlerEnd::Done(_));
+            let ended = if said_ok { "ended; its check decides" } else { "failed" };
+            let message = format!("recovery of {id}: the handler {ended} ({words})");
+            let data = json!({"event_type": "recovery.handler_ended", "component_id": id, "ok": said_ok,
+                "detail": words, "attempt": attempt, "duration_ms": took_ms});
+            changes.publish(Severity::Medium, message, data);
+        }
+        if let Some(recovery) = self.components.get(id) {
+            self.store(id, recovery, now, changes);
+        }
+        publish_step(id, &step, changes);
+    }
+
+    /// An operator acts on a component's recovery.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn act(
+        &mut self,
+        component: &WatchedComponent,
+        action: RecoveryAction,
+        by: &str,
+        now: ClockReading,
+        changes: &mut HealthChanges,
+    ) -> Result<(), &'static str> {
+        let id = &component.spec.id;
+        let mut recovery = self.components.remove(id).unwrap_or_default();
+        let acted = match action {
+            RecoveryAction::Run => self.run_now(&mut recovery, component, by, now, changes),
+            RecoveryAction::Hold => {
+                recovery.machine.held_by = Some(by.to_owned());
+                Ok(())
+            }
+            RecoveryAction::Release => {
+                recovery.machine.held_by = None;
+                Ok(())
+            }
+            RecoveryAction::Reset => {
+                recovery.machine.reset();
+                Ok(())
+            }
+        };
+        self.store(id, &recovery, now, changes);
+        self.components.insert(id.clone(), recovery);
+        acted?;
+        let action = action.as_str();
+        let message = format!("recovery of {id}: {action} by {by}");
+        let data = json!({"event_type": format!("recovery.{action}"), "component_id": id, "by": by});
+        changes.publish(Severity::Medium, message, data);
+        Ok(())
+    }
+
+    fn run_now(
+        &mut self,
+        recovery: &mut ComponentRecovery,
+        component: &WatchedComponent,
+        by: &str,
+        now: ClockReading,
+        changes: &mut HealthChanges,
+    ) -> Result<(), &'static str> {
+        let handler = component.spec.recovery.clone().filter(|handler| self.can_run(handler));
+        let Some(handler) = handler else {
+            return Err("the component has no handler that can run");
+        };
+        let limit_ms = self.limit_ms(&handler);
+        recovery.machine.run_now(limit_ms, &mut self.budget, now.mono)?;
+        let (id, reason) = (&component.spec.id, format!("started by {by}"));
+        self.begin_attempt(recovery, id, handler, &reason, Some(by.to_owned()), changes);
+        Ok(())
+    }
+
+    /// Forgets a component that is no longer watched.
+    pub(crate) fn remove(&mut self, id: &str, changes: &mut HealthChanges) {
+        self.components.remove(id);
+        changes.store(HealthRow::Thing { kind: "recovery", id: id.to_owned(), body: None });
+    }
+
+    /// Takes up the budget of an earlier run, whose clock was `by` milliseconds off.
+    pub(crate) fn restore_budget(&mut self, mut budget: RecoveryBudget, by: i64) {
+        budget.recent.iter_mut().for_each(|at| *at += by);
+        self.budget = RecoveryBudget { is_busy: false, ..budget };
+    }
+
+    /// Takes up the recovery of a component as an earlier run left it, whose clock was `by` milliseconds off.
+    pub(crate) fn restore_machine(
+        &mut self,
+        id: &str,
+        mut machine: RecoveryMachine,
+        by: i64,
+        now: ClockReading,
+    ) {
+        machine.resume(by, now.mono);
+        self.components.insert(id.to_owned(), ComponentRecovery { machine, left_to_person: None });
+    }
+
+    /// Goes on with the runs that attempts were when botops ended.
+    pub(crate) fn resume_attempts(&mut self, status: &StatusEngine) {
+        for (id, recovery) in &self.components {
+            let machine = &recovery.machine;
+            let (RecoveryPhase::Running { .. }, Some(run)) = (machine.at, &machine.run) else { continue };
+            let handler = status.components.get(id).and_then(|component| component.spec.recovery.clone());
+            let Some(handler) = handler else { continue };
+            self.budget.is_busy = true;
+            let component = id.clone();
+            self.attempts.push(RecoveryAttempt { component, handler, run: Some(run.clone()) });
+        }
+    }
+
+    fn store(&self, id: &str, recovery: &ComponentRecovery, now: ClockReading, changes: &mut HealthChanges) {
+        let body = json!({"offset": now.offset(), "recovery": recovery.machine});
+        let id = id.to_owned();
+        changes.store(HealthRow::Thing { kind: "recovery", id, body: Some(body.to_string()) });
+        let body = json!({"offset": now.offset(), "budget": self.budget});
+        let id = "process".to_owned();
+        changes.store(HealthRow::Thing { kind: "recovery_budget", id, body: Some(body.to_string()) });
+    }
+
+    /// How long the handler may take: a workflow has its own deadline, and this is only for one that never comes back.
+    fn limit_ms(&self, handler: &RecoveryHandler) -> i64 {
+        match handler {
+            RecoveryHandler::Workflow(id) => {
+                let longest = self.workflow_facts.get(id).map(|fact| fact.longest.as_millis());
+                longest.map_or(HOUR, |longest| i64::try_from(longest).unwrap_or(i64::MAX / 4))
+            }
+            RecoveryHandler::CheckpointStore => CHECKPOINT_MS,
+        }
+    }
+
+    /// Whether it restarts the bot; a workflow that is not known (yet) may.
+    fn restarts_bot(&self, handler: &RecoveryHandler) -> bool {
+        let facts = |id| self.workflow_facts.get(id).is_none_or(|fact| fact.restarts_bot);
+        handler.workflow().is_some_and(facts)
+    }
+
+    fn can_run(&self, handler: &RecoveryHandler) -> bool {
+        self.has_runner || *handler == RecoveryHandler::CheckpointStore
+    }
+
+    /// From 0 to 1; spreads waits, so its quality hardly matters.
+    fn roll(&mut self) -> f64 {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        f64::from(u32::try_from(self.dice >> 32).unwrap_or(0)) / f64::from(u32::MAX)
+    }
+
+    /// Seeds what is left to chance.
+    pub(crate) fn seed(&mut self, seed: u64) {
+        self.dice = seed | 1;
+    }
+}
+
+/// The reason that a person may have to lift.
+const BOT_NOT_PROVEN_DEAD: &str = "bot_not_proven_dead";
+
+fn publish_step(id: &str, step: &RecoveryStep, changes: &mut HealthChanges) {
+    let (severity, kind, attempt, message) = match step {
+        RecoveryStep::Recovered { attempt } => (
+            Severity::Low,
+            "recovery.succeeded",
+            *attempt,
+            format!("recovery of {id}: its check confirms that it works"),
+        ),
+        RecoveryStep::Failed { attempt, why } => (
+            Severity::High,
+            "recovery.failed",
+            *attempt,
+            format!("recovery of {id}: attempt {attempt} did not help, {why}"),
+        ),
+        RecoveryStep::Exhausted => (
+            Severity::Critical,
+            "recovery.exhausted",
+            0,
+            format!("recovery of {id}: the attempts are used up"),
+        ),
+        RecoveryStep::NotTried { why, is_news: true } => (
+            Severity::Medium,
+            "recovery.not_tried",
+            0,
+            format!("recovery of {id}: no attempt could begin, {why}"),
+        ),
+        RecoveryStep::NotTried { .. } | RecoveryStep::Start { .. } | RecoveryStep::Planned => return,
+    };
+    changes.publish(severity, message, json!({"event_type": kind, "component_id": id, "attempt": attempt}));
+}

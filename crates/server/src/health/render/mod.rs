@@ -1,0 +1,12 @@
+//! What readers are answered with, rendered ahead.
+
+mod snapshot;
+mod views;
+
+pub use views::HealthSummary;
+
+pub(crate) use snapshot::{HealthSnapshot, SnapshotContext, recovery_view};
+pub(crate) use views::{
+    ComponentView, CurrentHealthView, HealthDashboardView, HealthStatisticsView, HealthStatusView,
+    MetricView, MetricsSummaryView, MonitoringView, RecoveryView,
+};

@@ -1,0 +1,432 @@
+//! Everything that readers are answered with, rendered once per change.
+//!
+//! Each answer is a finished document; a read clones it. Nothing here reads the disk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::events::Event;
+use botops_contract::Severity;
+use botops_core::error::Error;
+use botops_http::Document;
+
+use super::views::{
+    ComponentMetricsView, ComponentView, CurrentHealthView, DashboardComponentView, HealthDashboardView,
+    HealthStatisticsView, HealthStatusView, HealthSummary, MetricView, MetricsSummaryView, MonitoringView,
+    RecoveryView, TroubleView, TroubledMetricView,
+};
+use crate::health::alerts::{AlertState, AlertView, alert_view};
+use crate::health::history::add_up;
+use crate::health::memory::HealthMemory;
+use crate::health::model::{ClockReading, HealthLevel, HealthStatus, RecoveryHandler};
+use crate::health::recovery::{ComponentRecovery, RecoveryPhase};
+use crate::health::status::{MEMORY, MeasuredMetric, StatusEngine, WatchedComponent};
+use crate::health::units::{percent, seconds, tidy, time};
+
+/// Metrics shown per component on the dashboard.
+const KEY_METRICS: usize = 3;
+
+/// Firing alerts shown on the dashboard.
+const DASHBOARD_ALERTS: usize = 50;
+
+/// Events shown on the dashboard.
+const RECENT: usize = 10;
+
+/// Everything rendered, at one moment.
+#[derive(Debug)]
+pub(crate) struct HealthSnapshot {
+    pub(crate) status: Document,
+    pub(crate) current: Document,
+    pub(crate) current_status: HealthStatus,
+    pub(crate) short: Document,
+    pub(crate) statistics: Document,
+    pub(crate) dashboard: Document,
+    pub(crate) components: Document,
+    pub(crate) metrics_summary: Document,
+    pub(crate) monitoring: Document,
+    pub(crate) by_id: BTreeMap<String, ComponentView>,
+    pub(crate) recovery: BTreeMap<String, RecoveryView>,
+    pub(crate) alerts: Vec<AlertView>,
+    pub(crate) summary: Arc<HealthSummary>,
+    pub(crate) made: std::time::Instant,
+}
+
+/// What the engine does not know itself.
+pub(crate) struct SnapshotContext {
+    pub(crate) recent_events: Vec<Arc<Event>>,
+    pub(crate) makes_progress: bool,
+}
+
+impl HealthSnapshot {
+    pub(crate) fn render(
+        memory: &HealthMemory,
+        context: SnapshotContext,
+        now: ClockReading,
+    ) -> Result<Self, Error> {
+        let status = status_view(memory, now);
+        let alerts = alert_views(memory);
+        let firing: Vec<AlertView> =
+            alerts.iter().filter(|alert| alert.state == AlertState::Firing).cloned().collect();
+        let statistics = statistics_view(memory, &status, &context.recent_events, now);
+        let monitoring = monitoring_view(memory, &statistics, context.makes_progress, now);
+        let summary = summary_of(&status, firing.len(), now);
+        let dashboard =
+            dashboard_view(memory, &status, statistics.clone(), firing, context.recent_events, now);
+        let components = memory.status.components.values();
+        let recovery = components.map(|component| {
+            let id = component.spec.id.clone();
+            let view = recovery_view(component, memory.recovery.of(&id), now);
+            (id, view)
+        });
+        Ok(Self {
+            status: Document::of_json(&status)?,
+            current: Document::of_json(&current_view(&status))?,
+            current_status: status.overall_status,
+            short: short_document(&status),
+            statistics: Document::of_json(&statistics)?,
+            dashboard: Document::of_json(&dashboard)?,
+            components: Document::of_json(&component_list(&status))?,
+            metrics_summary: Document::of_json(&metrics_summary(&status))?,
+            monitoring: Document::of_json(&monitoring)?,
+            recovery: recovery.collect(),
+            alerts,
+            summary: Arc::new(summary),
+            made: std::time::Instant::now(),
+            by_id: status
+                .components
+                .into_iter()
+                .map(|component| (component.component_id.clone(), component))
+                .collect(),
+        })
+    }
+}
+
+fn monitoring_view(
+    memory: &HealthMemory,
+    statistics: &HealthStatisticsView,
+    makes_progress: bool,
+    now: ClockReading,
+) -> MonitoringView {
+    let StatusEngine { config, components, .. } = &memory.status;
+    MonitoringView {
+        monitoring_active: config.enable_monitoring,
+        check_interval: config.check_interval,
+        components: components.len(),
+        checks_run: statistics.checks_run,
+        checks_skipped: statistics.checks_skipped,
+        checks_in_flight: components.values().filter(|component| component.in_flight).count(),
+        makes_progress,
+        receivers: memory.alerts.receivers.clone(),
+        config: config.clone(),
+        timestamp: time(now.wall),
+    }
+}
+
+fn dashboard_view(
+    memory: &HealthMemory,
+    status: &HealthStatusView,
+    statistics: HealthStatisticsView,
+    mut firing_alerts: Vec<AlertView>,
+    recent_events: Vec<Arc<Event>>,
+    now: ClockReading,
+) -> HealthDashboardView {
+    firing_alerts.truncate(DASHBOARD_ALERTS);
+    HealthDashboardView {
+        overall_status: status.overall_status,
+        caused_by: status.caused_by.clone(),
+        components: dashboard_components(memory, status, now),
+        recent_events: recent_events.into_iter().take(RECENT).collect(),
+        firing_alerts,
+        monitoring_active: status.monitoring_active,
+        timestamp: time(now.wall),
+        statistics,
+    }
+}
+
+fn summary_of(status: &HealthStatusView, firing_alerts: usize, now: ClockReading) -> HealthSummary {
+    let by_id = |id: &String| status.components.iter().find(|component| component.component_id == *id);
+    let cause = |one: &ComponentView| (one.component_id.clone(), one.status, one.reason.clone());
+    HealthSummary {
+        status: status.overall_status,
+        reason: status.reason,
+        caused_by: status.caused_by.iter().filter_map(by_id).map(cause).collect(),
+        counts: status.counts,
+        firing_alerts,
+        since: status.since,
+        as_of: time(now.wall),
+    }
+}
+
+/// The answer in the form of `application/health+json`.
+fn short_document(status: &HealthStatusView) -> Document {
+    let short = json!({
+        "status": short_status(status.overall_status),
+        "version": "1",
+        "releaseId": env!("CARGO_PKG_VERSION"),
+        "serviceId": "botops",
+        "output": status.caused_by.join(", "),
+        "checks": short_checks(status),
+    });
+    Document::new(serde_json::to_vec(&short).unwrap_or_default(), "application/health+json")
+}
+
+fn component_list(status: &HealthStatusView) -> serde_json::Value {
+    let short = |component: &ComponentView| {
+        json!({
+            "component_id": component.component_id,
+            "component_type": component.component_type,
+            "status": component.status,
+            "criticality": component.criticality,
+            "reason": component.reason,
+            "last_check": component.last_check,
+            "built_in": component.built_in,
+        })
+    };
+    let items: Vec<_> = status.components.iter().map(short).collect();
+    json!({"items": items, "next": null, "omitted": 0})
+}
+
+/// A status as `application/health+json` has it.
+fn short_status(status: HealthStatus) -> &'static str {
+    match status {
+        HealthStatus::Healthy => "pass",
+        HealthStatus::Warning => "warn",
+        HealthStatus::Critical | HealthStatus::Down | HealthStatus::Unknown => "fail",
+    }
+}
+
+fn short_checks(status: &HealthStatusView) -> serde_json::Value {
+    let checks = status.components.iter().map(|component| {
+        let check = json!([{
+            "componentId": component.component_id,
+            "componentType": component.component_type.to_lowercase(),
+            "status": short_status(component.status),
+            "time": component.last_check,
+            "output": component.reason,
+        }]);
+        (format!("{}:status", component.component_id), check)
+    });
+    serde_json::Value::Object(checks.collect())
+}
+
+fn status_view(memory: &HealthMemory, now: ClockReading) -> HealthStatusView {
+    let engine = &memory.status;
+    let components = engine.components.values().map(|component| component_view(component, memory, now));
+    let system = engine.system.as_ref();
+    HealthStatusView {
+        overall_status: system.map_or(HealthStatus::Unknown, |system| system.status),
+        reason: system.map_or(Some("starting"), |system| system.reason),
+        caused_by: system.map(|system| system.caused_by.clone()).unwrap_or_default(),
+        since: time(engine.system_since),
+        worst_raw_status: system.map_or(HealthStatus::Unknown, |system| system.worst_raw),
+        counts: system.map(|system| system.counts).unwrap_or_default(),
+        components: components.collect(),
+        suspended: system.map(|system| system.suspended.clone()).unwrap_or_default(),
+        active_silences: memory.alerts.active_silences(now),
+        firing_alerts: memory.alerts.open_alerts().filter(|alert| alert.is_firing()).count(),
+        monitoring_active: engine.config.enable_monitoring,
+        timestamp: time(now.wall),
+    }
+}
+
+fn current_view(status: &HealthStatusView) -> CurrentHealthView {
+    let troubled = status.components.iter().filter(|component| component.status != HealthStatus::Healthy);
+    CurrentHealthView {
+        overall_status: status.overall_status,
+        reason: status.reason,
+        caused_by: status.caused_by.clone(),
+        since: status.since,
+        counts: status.counts,
+        troubled: troubled
+            .map(|component| TroubleView {
+                component_id: component.component_id.clone(),
+                status: component.status,
+                reason: component.reason.clone(),
+                since: component.since,
+            })
+            .collect(),
+        firing_alerts: status.firing_alerts,
+        monitoring_active: status.monitoring_active,
+        timestamp: status.timestamp,
+    }
+}
+
+fn component_view(component: &WatchedComponent, memory: &HealthMemory, now: ClockReading) -> ComponentView {
+    let config = &memory.status.config;
+    let confirmed = component.confirmed_status(config, now);
+    let recovery = memory.recovery.of(&component.spec.id);
+    let why = confirmed.reason().map(|reason| match component.reason() {
+        Some(note) => format!("{reason}: {note}"),
+        None => reason.to_owned(),
+    });
+    ComponentView {
+        component_id: component.spec.id.clone(),
+        component_type: component.spec.check.component_type(),
+        status: confirmed.status(),
+        raw_status: component.tracker.raw().map_or(HealthStatus::Unknown, HealthStatus::from),
+        reason: why.or_else(|| {
+            component.reason().filter(|_| confirmed.level() != Some(HealthLevel::Healthy)).map(str::to_owned)
+        }),
+        since: time(component.status_since),
+        criticality: component.spec.criticality,
+        metrics: component.metrics.iter().map(metric_view).collect(),
+        last_check: component.last_check.map(time),
+        age_seconds: component.last_check.map(|at| seconds(now.wall - at).max(0.0)),
+        outcome: component.outcome,
+        latency_ms: component.latency_ms.map(tidy),
+        uptime_seconds: component.up_since.map_or(0.0, |since| seconds(now.mono - since)),
+        error_count: component.errors,
+        consecutive_failures: component.errors_in_a_row,
+        last_error: component.last_error.clone(),
+        recovery_attempts: recovery.map_or(0, |recovery| recovery.machine.attempts),
+        flapping: component.tracker.is_flapping(),
+        suspended: component.in_maintenance || !config.enable_monitoring,
+        depends_on: component.spec.depends_on.clone(),
+        group: component.spec.group.clone(),
+        interval_seconds: seconds(component.spec.interval_ms(config)),
+        next_check_seconds: seconds((component.next_due - now.mono).max(0)),
+        skipped: component.skipped,
+        built_in: component.spec.built_in,
+    }
+}
+
+fn metric_view(metric: &MeasuredMetric) -> MetricView {
+    MetricView {
+        name: metric.name.to_owned(),
+        value: metric.value.is_finite().then(|| tidy(metric.value)),
+        unit: metric.unit.to_owned(),
+        status: metric.level.map_or(HealthStatus::Unknown, HealthStatus::from),
+        threshold_warning: metric.limits.warning,
+        threshold_critical: metric.limits.critical,
+        direction: metric.limits.direction,
+        timestamp: time(metric.at),
+    }
+}
+
+/// How recovery of a component stands; `None`: nothing ever happened to it.
+pub(crate) fn recovery_view(
+    component: &WatchedComponent,
+    recovery: Option<&ComponentRecovery>,
+    now: ClockReading,
+) -> RecoveryView {
+    let nothing = ComponentRecovery::default();
+    let ComponentRecovery { machine, left_to_person } = recovery.unwrap_or(&nothing);
+    let is_held = machine.held_by.is_some() && !matches!(machine.at, RecoveryPhase::Running { .. });
+    RecoveryView {
+        component_id: component.spec.id.clone(),
+        state: if is_held { "held".to_owned() } else { machine.at.as_str().to_owned() },
+        handler: component.spec.recovery.as_ref().map(RecoveryHandler::name),
+        attempts: machine.attempts,
+        attempts_last_hour: machine.recent.len(),
+        until: machine.at.ends().map(|mono| time(mono + now.offset())),
+        held_by: machine.held_by.clone(),
+        last_outcome: machine.last_outcome.clone(),
+        left_to_person: left_to_person.clone().filter(|_| machine.bad_since.is_some()),
+    }
+}
+
+/// Open alerts, then resolved ones, the newest first.
+fn alert_views(memory: &HealthMemory) -> Vec<AlertView> {
+    memory.alerts.open_alerts().chain(memory.alerts.resolved_alerts()).map(alert_view).collect()
+}
+
+fn statistics_view(
+    memory: &HealthMemory,
+    status: &HealthStatusView,
+    events: &[Arc<Event>],
+    now: ClockReading,
+) -> HealthStatisticsView {
+    let engine = &memory.status;
+    let spans: Vec<_> = engine.system_spans.iter().copied().collect();
+    let day = add_up(&spans, now.wall - MEMORY, now.wall);
+    let recent = time(now.wall - MEMORY);
+    let critical = events.iter().filter(|event| event.severity == Severity::Critical && event.at >= recent);
+    let counts = status.counts;
+    HealthStatisticsView {
+        total_components: counts.total,
+        healthy_components: counts.healthy,
+        warning_components: counts.warning,
+        critical_components: counts.critical,
+        down_components: counts.down,
+        unknown_components: counts.unknown,
+        uptime_percentage_24h: day.availability().map(percent),
+        coverage_percentage_24h: day.coverage().map(percent),
+        recent_critical_events: critical.count(),
+        checks_run: engine.components.values().map(|component| component.runs).sum(),
+        checks_skipped: engine.components.values().map(|component| component.skipped).sum(),
+        last_check: status.components.iter().filter_map(|component| component.last_check).max(),
+        timestamp: time(now.wall),
+    }
+}
+
+fn dashboard_components(
+    memory: &HealthMemory,
+    status: &HealthStatusView,
+    now: ClockReading,
+) -> Vec<DashboardComponentView> {
+    let mut views: Vec<DashboardComponentView> = status
+        .components
+        .iter()
+        .map(|component| {
+            let mut metrics = component.metrics.clone();
+            metrics.sort_by_key(|metric| std::cmp::Reverse(rank(metric.status)));
+            metrics.truncate(KEY_METRICS);
+            let spans =
+                memory.status.components.get(&component.component_id).map(|component| &component.spans);
+            let spans: Vec<_> = spans.into_iter().flatten().copied().collect();
+            let day = add_up(&spans, now.wall - MEMORY, now.wall);
+            DashboardComponentView {
+                component_id: component.component_id.clone(),
+                component_type: component.component_type,
+                status: component.status,
+                reason: component.reason.clone(),
+                key_metrics: metrics,
+                last_check: component.last_check,
+                uptime_percentage_24h: day.availability().map(percent),
+            }
+        })
+        .collect();
+    views.sort_by_key(|view| std::cmp::Reverse(rank(view.status)));
+    views
+}
+
+fn metrics_summary(status: &HealthStatusView) -> MetricsSummaryView {
+    let mut by_status: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let mut troubled = Vec::new();
+    for component in &status.components {
+        for metric in &component.metrics {
+            *by_status.entry(metric.status.as_str()).or_default() += 1;
+            if metric.status != HealthStatus::Healthy {
+                let component_id = component.component_id.clone();
+                troubled.push(TroubledMetricView { component_id, metric: metric.clone() });
+            }
+        }
+    }
+    troubled.sort_by_key(|troubled| std::cmp::Reverse(rank(troubled.metric.status)));
+    troubled.truncate(50);
+    let components = status.components.iter().map(|component| {
+        let view =
+            ComponentMetricsView { metrics: component.metrics.len(), latency_ms: component.latency_ms };
+        (component.component_id.clone(), view)
+    });
+    MetricsSummaryView {
+        total_metrics: by_status.values().sum(),
+        by_status,
+        troubled,
+        components: components.collect(),
+        timestamp: status.timestamp,
+    }
+}
+
+/// Worse is higher; unknown stands between WARNING and CRITICAL.
+fn rank(status: HealthStatus) -> u8 {
+    match status {
+        HealthStatus::Healthy => 0,
+        HealthStatus::Warning => 1,
+        HealthStatus::Unknown => 2,
+        HealthStatus::Critical => 3,
+        HealthStatus::Down => 4,
+    }
+}

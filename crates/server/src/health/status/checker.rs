@@ -1,0 +1,160 @@
+//! A checker that is to be added: what may be wrong with it, and the component it becomes.
+
+use std::collections::BTreeMap;
+
+use botops_core::text::clean;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::config::{COMPONENTS, ComponentSpec, MonitoringConfig};
+use crate::health::checks::{CheckerReview, CheckerType};
+use crate::health::defects::FieldDefects;
+use crate::health::model::{Criticality, MetricLimits, RecoveryHandler};
+
+/// A checker to add.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CheckerRequest {
+    /// What kind of check.
+    pub(crate) checker_type: CheckerType,
+    /// The new component's id: 1 to 64 of `a-z 0-9 - _`.
+    #[schema(example = "market_data")]
+    pub(crate) component_id: String,
+    /// What the check needs to know, by type.
+    #[schema(value_type = Object)]
+    pub(crate) config: Value,
+    /// How far its trouble reaches.
+    #[serde(default = "optional")]
+    pub(crate) criticality: Criticality,
+    /// Seconds between checks.
+    #[serde(default)]
+    pub(crate) interval: Option<f64>,
+    /// Seconds a check may take; less than the interval.
+    #[serde(default)]
+    pub(crate) timeout: Option<f64>,
+    /// Components it needs.
+    #[serde(default)]
+    pub(crate) depends_on: Vec<String>,
+    /// A redundancy group it belongs to.
+    #[serde(default)]
+    pub(crate) group: Option<String>,
+    /// How many members of the group must work.
+    #[serde(default)]
+    pub(crate) quorum: Option<usize>,
+    /// Limits that replace the check's own, by metric.
+    #[serde(default)]
+    pub(crate) thresholds: BTreeMap<String, MetricLimits>,
+    /// A workflow that recovers it.
+    #[serde(default)]
+    pub(crate) recovery_workflow: Option<String>,
+}
+
+fn optional() -> Criticality {
+    Criticality::Optional
+}
+
+/// What surrounds a new checker.
+pub(crate) struct CheckerSurroundings<'a> {
+    /// Known components and what they need.
+    pub(crate) known: &'a BTreeMap<String, Vec<String>>,
+    pub(crate) config: &'a MonitoringConfig,
+}
+
+impl CheckerRequest {
+    /// Checks everything and makes a specification of it. `None`: the review says what is wrong, all at once.
+    pub(crate) fn specify(
+        &self,
+        around: &CheckerSurroundings<'_>,
+        review: &mut CheckerReview<'_>,
+    ) -> Option<ComponentSpec> {
+        let id = &self.component_id;
+        review_name("/component_id", id, NAME, &mut review.defects);
+        let check = self.checker_type.read_config(&self.config, review);
+        self.review_times(around.config, &mut review.defects);
+        self.review_dependencies(around.known, &mut review.defects);
+        self.review_group(&mut review.defects);
+        self.review_thresholds(&mut review.defects);
+        if let Some(workflow) = &self.recovery_workflow {
+            review_name("/recovery_workflow", workflow, "the id of a workflow", &mut review.defects);
+        }
+        let check = check.filter(|_| review.defects.0.is_empty())?;
+        Some(ComponentSpec {
+            id: id.clone(),
+            check,
+            criticality: self.criticality,
+            interval: self.interval,
+            timeout: self.timeout,
+            depends_on: self.depends_on.clone(),
+            group: self.group.clone(),
+            quorum: self.group.as_ref().map(|_| self.quorum.unwrap_or(1)),
+            thresholds: self.thresholds.clone(),
+            recovery: self.recovery_workflow.clone().map(RecoveryHandler::Workflow),
+            built_in: false,
+        })
+    }
+
+    fn review_times(&self, config: &MonitoringConfig, defects: &mut FieldDefects) {
+        defects.seconds("/interval", self.interval, 1.0, 3_600.0);
+        defects.seconds("/timeout", self.timeout, 0.1, 300.0);
+        let interval = self.interval.unwrap_or(config.check_interval);
+        if self.timeout.is_some_and(|timeout| timeout >= interval) {
+            defects.wrong("/timeout", self.timeout, "less than the interval");
+        }
+    }
+
+    fn review_dependencies(&self, known: &BTreeMap<String, Vec<String>>, defects: &mut FieldDefects) {
+        for (index, parent) in self.depends_on.iter().enumerate() {
+            let pointer = format!("/depends_on/{index}");
+            if !known.contains_key(parent) {
+                defects.wrong(pointer, clean(parent, 80), "a component that is watched");
+            } else if *parent == self.component_id || needs(known, parent, &self.component_id, COMPONENTS) {
+                defects.wrong(pointer, parent.clone(), "no circle of dependencies");
+            }
+        }
+    }
+
+    fn review_group(&self, defects: &mut FieldDefects) {
+        if let Some(group) = &self.group {
+            review_name("/group", group, NAME, defects);
+        }
+        let is_out_of_range = self.quorum.is_some_and(|quorum| quorum == 0 || quorum > COMPONENTS);
+        if is_out_of_range || (self.quorum.is_some() && self.group.is_none()) {
+            defects.wrong("/quorum", self.quorum, "1 or more, together with `group`");
+        }
+    }
+
+    fn review_thresholds(&self, defects: &mut FieldDefects) {
+        for (metric, limits) in &self.thresholds {
+            for (member, expected) in limits.defects() {
+                let pointer =
+                    format!("/thresholds/{}/{member}", metric.replace('~', "~0").replace('/', "~1"));
+                let got = if member == "warning" { limits.warning } else { limits.critical };
+                defects.wrong(pointer, got, expected);
+            }
+        }
+        if self.thresholds.len() > 50 {
+            defects.wrong("/thresholds", self.thresholds.len(), "at most 50");
+        }
+    }
+}
+
+/// What a name may consist of.
+const NAME: &str = "1 to 64 of a-z, 0-9, - and _";
+
+fn review_name(pointer: &str, name: &str, expected: &str, defects: &mut FieldDefects) {
+    if !is_name(name) {
+        defects.wrong(pointer, clean(name, 80), expected);
+    }
+}
+
+/// Whether `from` needs `to`, directly or through others.
+fn needs(known: &BTreeMap<String, Vec<String>>, from: &str, to: &str, limit: usize) -> bool {
+    let parents = known.get(from).map(Vec::as_slice).unwrap_or_default();
+    limit > 0 && parents.iter().any(|parent| parent == to || needs(known, parent, to, limit - 1))
+}
+
+fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    (1..=64).contains(&text.len()) && text.chars().all(plain)
+}

@@ -1,0 +1,273 @@
+//! One watched component in memory: its samples become a status, its schedule says when it is checked next.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::aggregate::SystemPart;
+use super::config::{ComponentSpec, MonitoringConfig};
+use super::tracker::StatusTracker;
+use crate::health::checks::{CheckOutcome, CheckSample};
+use crate::health::model::{ClockReading, ConfirmedStatus, HealthLevel, MetricLimits, StatusSpan};
+use crate::health::units::milliseconds;
+
+/// Longest wait that a target may ask for.
+const LONGEST_WAIT: i64 = 600_000;
+
+/// How long transitions are kept in memory, for the answers that must not read the disk.
+pub(crate) const MEMORY: i64 = 86_400_000;
+
+/// The last value of one metric.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct MeasuredMetric {
+    pub(crate) name: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) value: f64,
+    pub(crate) level: Option<HealthLevel>,
+    pub(crate) limits: MetricLimits,
+    /// When it was measured (wall).
+    pub(crate) at: i64,
+}
+
+/// What of a component survives a restart.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct StoredComponent {
+    pub(crate) tracker: StatusTracker,
+    /// Wall minus mono of the run that stored it.
+    pub(crate) offset: i64,
+    /// When the next check is due, on that run's clock.
+    pub(crate) next_due: i64,
+    pub(crate) note: Option<String>,
+}
+
+/// One watched component.
+#[derive(Debug)]
+pub(crate) struct WatchedComponent {
+    pub(crate) spec: ComponentSpec,
+    pub(crate) tracker: StatusTracker,
+    pub(crate) held: BTreeMap<&'static str, HealthLevel>,
+    pub(crate) metrics: Vec<MeasuredMetric>,
+    pub(crate) outcome: Option<CheckOutcome>,
+    /// What the last sample said; `None`: nothing valid.
+    pub(crate) last_sample: Option<HealthLevel>,
+    pub(crate) note: Option<String>,
+    pub(crate) latency_ms: Option<f64>,
+    /// When the last check ended (wall).
+    pub(crate) last_check: Option<i64>,
+    /// When the last check began (mono).
+    pub(crate) last_start: Option<i64>,
+    pub(crate) in_flight: bool,
+    pub(crate) next_due: i64,
+    /// Runs that were left out because one was still in flight.
+    pub(crate) skipped: u64,
+    pub(crate) runs: u64,
+    pub(crate) errors: u64,
+    pub(crate) errors_in_a_row: u32,
+    pub(crate) last_error: Option<String>,
+    /// Since when samples are bad without a break (mono).
+    pub(crate) failing_since: Option<i64>,
+    pub(crate) added: i64,
+    /// What was recorded last: status and whether in maintenance.
+    pub(crate) recorded: Option<(Option<HealthLevel>, bool)>,
+    pub(crate) status_since: i64,
+    pub(crate) up_since: Option<i64>,
+    /// Transitions of the last day.
+    pub(crate) spans: VecDeque<StatusSpan>,
+    pub(crate) in_maintenance: bool,
+}
+
+impl WatchedComponent {
+    pub(crate) fn new(spec: ComponentSpec, config: &MonitoringConfig, now: ClockReading) -> Self {
+        let spread = spec.interval_ms(config).clamp(1, 10_000);
+        let next_due = now.mono + hash(&spec.id) % spread;
+        Self {
+            spec,
+            tracker: StatusTracker::default(),
+            held: BTreeMap::new(),
+            metrics: Vec::new(),
+            outcome: None,
+            last_sample: None,
+            note: None,
+            latency_ms: None,
+            last_check: None,
+            last_start: None,
+            in_flight: false,
+            next_due,
+            skipped: 0,
+            runs: 0,
+            errors: 0,
+            errors_in_a_row: 0,
+            last_error: None,
+            failing_since: None,
+            added: now.mono,
+            recorded: None,
+            status_since: now.wall,
+            up_since: None,
+            spans: VecDeque::new(),
+            in_maintenance: false,
+        }
+    }
+
+    /// Goes on where an earlier run stopped. What is overdue is spread, so that not everything starts at once.
+    pub(crate) fn resume(&mut self, stored: StoredComponent, config: &MonitoringConfig, now: ClockReading) {
+        let by = stored.offset - now.offset();
+        self.tracker = stored.tracker;
+        self.tracker.shift(by);
+        self.note = stored.note;
+        let due = stored.next_due + by;
+        let interval = self.spec.interval_ms(config);
+        if due > now.mono && due <= now.mono + interval {
+            self.next_due = due;
+        }
+    }
+
+    pub(crate) fn stored(&self, now: ClockReading) -> StoredComponent {
+        StoredComponent {
+            tracker: self.tracker.clone(),
+            offset: now.offset(),
+            next_due: self.next_due,
+            note: self.note.clone(),
+        }
+    }
+
+    pub(crate) fn confirmed_status(&self, config: &MonitoringConfig, now: ClockReading) -> ConfirmedStatus {
+        self.tracker.confirmed_status(now, self.spec.stale_ms(config))
+    }
+
+    pub(crate) fn in_grace(&self, config: &MonitoringConfig, now: ClockReading) -> bool {
+        now.mono - self.added < milliseconds(config.startup_grace)
+    }
+
+    pub(crate) fn as_part(&self, config: &MonitoringConfig, now: ClockReading) -> SystemPart {
+        SystemPart {
+            id: self.spec.id.clone(),
+            confirmed: self.confirmed_status(config, now),
+            criticality: self.spec.criticality,
+            suspended: self.in_maintenance || !config.enable_monitoring,
+            in_grace: self.in_grace(config, now),
+            group: self.spec.group.clone().map(|group| (group, self.spec.quorum.unwrap_or(1))),
+            depends_on: self.spec.depends_on.clone(),
+        }
+    }
+
+    /// A check begins. The next one is due an interval later, whatever this one does.
+    pub(crate) fn begin(&mut self, config: &MonitoringConfig, now: ClockReading) {
+        let interval = self.spec.interval_ms(config);
+        self.in_flight = true;
+        self.last_start = Some(now.mono);
+        // Along the same grid; what was missed is left out, not made up for.
+        while self.next_due <= now.mono {
+            self.next_due += interval;
+        }
+    }
+
+    /// A check ended: levels, status, schedule.
+    pub(crate) fn finish(
+        &mut self,
+        sample: CheckSample,
+        took_ms: f64,
+        config: &MonitoringConfig,
+        now: ClockReading,
+    ) {
+        self.in_flight = false;
+        self.runs += 1;
+        self.last_check = Some(now.wall);
+        let latency = sample.latency.map_or(took_ms, |latency| latency.as_secs_f64() * 1000.0);
+        self.latency_ms = Some(latency);
+        let mut worst = sample.outcome.level();
+        let is_known = worst.is_some();
+        let mut reason = sample.note.clone();
+        if let Some(stated) = sample.stated_level {
+            worst = worst.max(Some(stated));
+        }
+        self.metrics.clear();
+        for measure in sample.measures {
+            let limits = self.spec.thresholds.get(measure.name).copied().unwrap_or(measure.limits);
+            let held = self.held.get(measure.name).copied().unwrap_or(HealthLevel::Healthy);
+            let level = limits.level(measure.value, held);
+            if let Some(level) = level {
+                self.held.insert(measure.name, level);
+            }
+            // A number that is none says nothing about the target, and hides nothing else that was measured.
+            if is_known && level > worst {
+                worst = level;
+                let value = round(measure.value);
+                reason = Some(format!("{} is {value} {}", measure.name, measure.unit));
+            }
+            let (name, unit, value, at) = (measure.name, measure.unit, measure.value, now.wall);
+            self.metrics.push(MeasuredMetric { name, unit, value, level, limits, at });
+        }
+        let all_numbers = self.metrics.iter().all(|metric| metric.value.is_finite());
+        let raw = if is_known && (all_numbers || worst > Some(HealthLevel::Healthy)) { worst } else { None };
+        self.outcome = Some(sample.outcome);
+        self.last_sample = raw;
+        let is_good = raw == Some(HealthLevel::Healthy);
+        self.note = if is_good { None } else { reason };
+        if is_good {
+            self.errors_in_a_row = 0;
+            self.failing_since = None;
+        } else {
+            self.errors += 1;
+            self.errors_in_a_row += 1;
+            self.last_error.clone_from(&self.note);
+            self.failing_since.get_or_insert(now.mono);
+        }
+        self.tracker.take_sample(raw, config.rules, now);
+        let asked =
+            sample.retry_after.map_or(0, |wait| i64::try_from(wait.as_millis()).unwrap_or(LONGEST_WAIT));
+        if asked > 0 {
+            self.next_due = self.next_due.max(now.mono + asked.min(LONGEST_WAIT));
+        } else if raw.is_some() && self.tracker.is_unconfirmed() {
+            self.next_due = self.next_due.min(now.mono + self.spec.confirm_ms(config));
+        }
+    }
+
+    /// Records a change of status. True when there is one.
+    pub(crate) fn record_status(&mut self, confirmed: ConfirmedStatus, now: ClockReading) -> bool {
+        let current = (confirmed.level(), self.in_maintenance);
+        if self.recorded == Some(current) {
+            return false;
+        }
+        if self.recorded.map(|(level, _)| level) != Some(current.0) {
+            self.status_since = now.wall;
+        }
+        match current.0 {
+            Some(level) if level.is_up() => {
+                self.up_since.get_or_insert(now.mono);
+            }
+            _ => self.up_since = None,
+        }
+        self.recorded = Some(current);
+        remember_span(
+            &mut self.spans,
+            StatusSpan { from: now.wall, level: current.0, in_maintenance: current.1 },
+        );
+        true
+    }
+
+    /// Why it is not HEALTHY: what the last sample said, or, while a recovery is being confirmed, the last bad one.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        self.note.as_deref().or(self.last_error.as_deref())
+    }
+}
+
+/// Keeps the spans of the last day, and the one that reaches into it.
+pub(crate) fn remember_span(spans: &mut VecDeque<StatusSpan>, span: StatusSpan) {
+    spans.push_back(span);
+    while spans.get(1).is_some_and(|second| second.from < span.from - MEMORY) || spans.len() > 5_000 {
+        spans.pop_front();
+    }
+}
+
+/// Three significant digits are enough for a sentence.
+pub(crate) fn round(value: f64) -> String {
+    if value.abs() >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") }
+}
+
+/// The same number for the same id in every run (FNV-1a).
+fn hash(id: &str) -> i64 {
+    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    i64::try_from(hash >> 1).unwrap_or(0)
+}

@@ -1,0 +1,238 @@
+//! What is watched and how: the specification of a component, the built-in ones, the monitoring config, and what may
+//! be wrong with them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use botops_core::error::FieldError;
+
+use super::tracker::DebounceRules;
+use crate::health::checks::{CheckKind, built_in_checks};
+use crate::health::defects::FieldDefects;
+use crate::health::model::{Criticality, MetricLimits, RecoveryHandler};
+use crate::health::units::milliseconds;
+
+/// Components at most: more than any one machine needs, few enough to render in a moment.
+pub(crate) const COMPONENTS: usize = 500;
+
+/// Checks of what lies in memory are run this often.
+const CHEAP_INTERVAL: f64 = 2.0;
+
+/// A component as it is watched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ComponentSpec {
+    /// Its id.
+    pub(crate) id: String,
+    /// What is looked at.
+    #[serde(flatten)]
+    pub(crate) check: CheckKind,
+    /// How far its trouble reaches.
+    pub(crate) criticality: Criticality,
+    /// Seconds between checks; the monitoring config's when absent.
+    #[serde(default)]
+    pub(crate) interval: Option<f64>,
+    /// Seconds a check may take; the monitoring config's when absent.
+    #[serde(default)]
+    pub(crate) timeout: Option<f64>,
+    /// What it needs.
+    #[serde(default)]
+    pub(crate) depends_on: Vec<String>,
+    /// A redundancy group it belongs to.
+    #[serde(default)]
+    pub(crate) group: Option<String>,
+    /// How many members of the group must work.
+    #[serde(default)]
+    pub(crate) quorum: Option<usize>,
+    /// Limits that replace the check's own, by metric.
+    #[serde(default)]
+    pub(crate) thresholds: BTreeMap<String, MetricLimits>,
+    /// What recovers it.
+    #[serde(default)]
+    pub(crate) recovery: Option<RecoveryHandler>,
+    /// Part of botops: cannot be removed.
+    #[serde(default)]
+    pub(crate) built_in: bool,
+}
+
+impl ComponentSpec {
+    /// A part that botops always watches.
+    pub(crate) fn built_in(
+        id: &str,
+        check: CheckKind,
+        criticality: Criticality,
+        depends_on: &[&str],
+    ) -> Self {
+        Self {
+            id: id.to_owned(),
+            check,
+            criticality,
+            interval: None,
+            timeout: None,
+            depends_on: depends_on.iter().map(|id| (*id).to_owned()).collect(),
+            group: None,
+            quorum: None,
+            thresholds: BTreeMap::new(),
+            recovery: None,
+            built_in: true,
+        }
+    }
+
+    /// What botops watches from the start.
+    pub(crate) fn all_built_in() -> Vec<Self> {
+        built_in_checks()
+            .into_iter()
+            .map(|(check, row)| {
+                let recovery = row.recovery.map(RecoveryHandler::from);
+                Self { recovery, ..Self::built_in(row.id, check, row.criticality, row.depends_on) }
+            })
+            .collect()
+    }
+
+    /// Milliseconds between checks.
+    pub(crate) fn interval_ms(&self, config: &MonitoringConfig) -> i64 {
+        let general = if self.check.is_from_memory() {
+            config.check_interval.min(CHEAP_INTERVAL)
+        } else {
+            config.check_interval
+        };
+        milliseconds(self.interval.unwrap_or(general))
+    }
+
+    /// Milliseconds a check may take: always less than its interval.
+    pub(crate) fn timeout_ms(&self, config: &MonitoringConfig) -> i64 {
+        let interval = self.interval_ms(config);
+        milliseconds(self.timeout.unwrap_or(config.timeout)).min(interval * 9 / 10).max(50)
+    }
+
+    /// Milliseconds to the next check while the last one differs from what is confirmed.
+    pub(crate) fn confirm_ms(&self, config: &MonitoringConfig) -> i64 {
+        let half = if self.check.is_from_memory() { self.interval_ms(config) / 2 } else { i64::MAX };
+        milliseconds(config.confirm_interval).min(self.interval_ms(config)).min(half)
+    }
+
+    /// Age beyond which the last valid sample says nothing.
+    pub(crate) fn stale_ms(&self, config: &MonitoringConfig) -> i64 {
+        3 * self.interval_ms(config) + self.timeout_ms(config)
+    }
+}
+
+/// How long things take. Milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AlertTiming {
+    /// How long a WARNING holds before it fires.
+    pub(crate) for_warning_ms: i64,
+    /// How long a CRITICAL holds before it fires.
+    pub(crate) for_critical_ms: i64,
+    /// How long a DOWN holds before it fires.
+    pub(crate) for_down_ms: i64,
+    /// How long it must be over before it is resolved.
+    pub(crate) keep_firing_for_ms: i64,
+    /// How long the first notice waits for others of its group; not for the DOWN of a required component.
+    pub(crate) group_wait_ms: i64,
+    /// Least time between two notices about one alert.
+    pub(crate) change_gap_ms: i64,
+    /// Time between reminders.
+    pub(crate) reminder_ms: i64,
+}
+
+impl Default for AlertTiming {
+    fn default() -> Self {
+        Self {
+            for_warning_ms: 60_000,
+            for_critical_ms: 0,
+            for_down_ms: 0,
+            keep_firing_for_ms: 60_000,
+            group_wait_ms: 10_000,
+            change_gap_ms: 60_000,
+            reminder_ms: 4 * 3_600_000,
+        }
+    }
+}
+
+/// How everything is watched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct MonitoringConfig {
+    /// Whether checks run.
+    pub(crate) enable_monitoring: bool,
+    /// Seconds between checks; parts that lie in memory are looked at at least every two.
+    pub(crate) check_interval: f64,
+    /// Seconds a check may take; less than `check_interval`.
+    pub(crate) timeout: f64,
+    /// Seconds to the next check while a change is being confirmed.
+    pub(crate) confirm_interval: f64,
+    /// Seconds after a start in which nothing fires.
+    pub(crate) startup_grace: f64,
+    /// How many samples change a status.
+    pub(crate) rules: DebounceRules,
+    /// When alerts fire and are told.
+    pub(crate) alerting: AlertTiming,
+    /// Whether recovery starts by itself.
+    pub(crate) enable_recovery: bool,
+    /// Availability aimed at, in per cent.
+    pub(crate) objective_pct: f64,
+}
+
+impl Default for MonitoringConfig {
+    fn default() -> Self {
+        Self {
+            enable_monitoring: true,
+            check_interval: 30.0,
+            timeout: 10.0,
+            confirm_interval: 5.0,
+            startup_grace: 60.0,
+            rules: DebounceRules::default(),
+            alerting: AlertTiming::default(),
+            enable_recovery: true,
+            objective_pct: 99.5,
+        }
+    }
+}
+
+impl MonitoringConfig {
+    /// What is wrong with it.
+    pub(crate) fn defects(&self) -> Vec<FieldError> {
+        let mut defects = FieldDefects::default();
+        defects.seconds("/check_interval", Some(self.check_interval), 0.2, 3_600.0);
+        defects.seconds("/timeout", Some(self.timeout), 0.05, 300.0);
+        defects.seconds("/confirm_interval", Some(self.confirm_interval), 0.1, 300.0);
+        defects.seconds("/startup_grace", Some(self.startup_grace), 0.0, 3_600.0);
+        if self.timeout >= self.check_interval {
+            defects.wrong("/timeout", self.timeout, "less than `check_interval`");
+        }
+        if !(self.objective_pct.is_finite() && (50.0..100.0).contains(&self.objective_pct)) {
+            defects.wrong("/objective_pct", self.objective_pct, "50 up to, but not, 100");
+        }
+        let rules = self.rules;
+        for (name, count) in [
+            ("warning_after", rules.warning_after),
+            ("critical_after", rules.critical_after),
+            ("down_after", rules.down_after),
+            ("ok_after", rules.ok_after),
+        ] {
+            if count == 0 || count > DebounceRules::MOST {
+                defects.wrong(format!("/rules/{name}"), count, "1 to 10");
+            }
+        }
+        let timing = self.alerting;
+        for (name, wait) in [
+            ("for_warning_ms", timing.for_warning_ms),
+            ("for_critical_ms", timing.for_critical_ms),
+            ("for_down_ms", timing.for_down_ms),
+            ("keep_firing_for_ms", timing.keep_firing_for_ms),
+            ("group_wait_ms", timing.group_wait_ms),
+            ("change_gap_ms", timing.change_gap_ms),
+        ] {
+            if !(0..=86_400_000).contains(&wait) {
+                defects.wrong(format!("/alerting/{name}"), wait, "0 to 86400000");
+            }
+        }
+        if !(60_000..=7 * 86_400_000).contains(&timing.reminder_ms) {
+            defects.wrong("/alerting/reminder_ms", timing.reminder_ms, "60000 to 604800000");
+        }
+        defects.0
+    }
+}

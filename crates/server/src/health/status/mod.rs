@@ -1,0 +1,20 @@
+//! From checks to statuses: of each component over time, and of the system.
+
+mod aggregate;
+mod checker;
+mod component;
+mod config;
+mod engine;
+mod maintenance;
+mod tracker;
+
+pub use aggregate::StatusCounts;
+
+pub(crate) use checker::{CheckerRequest, CheckerSurroundings};
+pub(crate) use component::{MEMORY, MeasuredMetric, StoredComponent, WatchedComponent};
+pub(crate) use config::{AlertTiming, COMPONENTS, ComponentSpec, MonitoringConfig};
+pub(crate) use engine::{DueCheck, StatusEngine};
+pub(crate) use maintenance::MaintenanceWindow;
+
+#[cfg(test)]
+pub(crate) use tracker::{DebounceRules, StatusTracker};

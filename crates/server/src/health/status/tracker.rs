@@ -1,0 +1,331 @@
+//! From samples to a status: levels with clear limits, debounce, staleness, flapping.
+//!
+//! Pure: time comes in, nothing goes out. Users need not know how many samples a change needs and what flapping
+//! does to it.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::health::model::{ClockReading, ConfirmedStatus, HealthLevel};
+
+/// Neighbouring pairs of samples that are looked at for flapping.
+const FLAP_WINDOW: usize = 20;
+
+/// Changes inside the window at which flapping begins. One blip makes two, two blips four, three make six.
+const FLAP_START: usize = 6;
+
+/// Changes at which it ends.
+const FLAP_STOP: usize = 2;
+
+/// How many samples in a row change a status; the N-th one does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct DebounceRules {
+    /// Samples at WARNING or worse that make a WARNING.
+    pub(crate) warning_after: u32,
+    /// Samples at CRITICAL or worse that make a CRITICAL.
+    pub(crate) critical_after: u32,
+    /// Samples that make a DOWN.
+    pub(crate) down_after: u32,
+    /// Better samples that end a status.
+    pub(crate) ok_after: u32,
+}
+
+impl Default for DebounceRules {
+    fn default() -> Self {
+        Self { warning_after: 3, critical_after: 2, down_after: 2, ok_after: 2 }
+    }
+}
+
+impl DebounceRules {
+    /// Largest count a rule may have.
+    pub(crate) const MOST: u32 = 10;
+
+    fn rise_after(self, level: HealthLevel) -> usize {
+        let count = match level {
+            HealthLevel::Healthy => self.ok_after,
+            HealthLevel::Warning => self.warning_after,
+            HealthLevel::Critical => self.critical_after,
+            HealthLevel::Down => self.down_after,
+        };
+        usize::try_from(count.max(1)).unwrap_or(1)
+    }
+}
+
+/// Turns a component's samples into its status.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct StatusTracker {
+    /// The last valid samples, newest last; as many as the longest rule needs.
+    recent: VecDeque<HealthLevel>,
+    confirmed: Option<HealthLevel>,
+    /// Whether the last valid samples were bad, newest last.
+    flaps: VecDeque<bool>,
+    /// While flapping: the status that may rise and may not fall.
+    held: Option<HealthLevel>,
+    /// When the last valid sample came, on the monotonic clock of this run.
+    last_valid: Option<i64>,
+}
+
+impl StatusTracker {
+    /// Takes a sample. `None` (unknown) changes no counter.
+    pub(crate) fn take_sample(&mut self, raw: Option<HealthLevel>, rules: DebounceRules, now: ClockReading) {
+        let Some(raw) = raw else { return };
+        self.last_valid = Some(now.mono);
+        self.recent.push_back(raw);
+        while self.recent.len() > DebounceRules::MOST as usize {
+            self.recent.pop_front();
+        }
+        self.confirm(raw, rules);
+        self.count_changes(raw);
+    }
+
+    /// What is confirmed now.
+    pub(crate) fn confirmed_status(&self, now: ClockReading, stale_after_ms: i64) -> ConfirmedStatus {
+        let Some(confirmed) = self.shown() else { return ConfirmedStatus::Starting };
+        match self.last_valid {
+            Some(last) if now.mono - last <= stale_after_ms => ConfirmedStatus::Known(confirmed),
+            _ => ConfirmedStatus::Stale,
+        }
+    }
+
+    /// Whether the component changes too often to be believed.
+    pub(crate) fn is_flapping(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Whether the last sample differs from what is confirmed: the next one should come soon.
+    pub(crate) fn is_unconfirmed(&self) -> bool {
+        self.recent.back().copied() != self.confirmed
+    }
+
+    /// The last valid sample.
+    pub(crate) fn raw(&self) -> Option<HealthLevel> {
+        self.recent.back().copied()
+    }
+
+    /// Moves the marks to this run's monotonic clock.
+    pub(crate) fn shift(&mut self, by: i64) {
+        self.last_valid = self.last_valid.map(|mark| mark + by);
+    }
+
+    fn shown(&self) -> Option<HealthLevel> {
+        self.held.or(self.confirmed)
+    }
+
+    fn confirm(&mut self, raw: HealthLevel, rules: DebounceRules) {
+        let worse = [HealthLevel::Down, HealthLevel::Critical, HealthLevel::Warning];
+        let rise = worse
+            .into_iter()
+            .take_while(|level| self.confirmed.is_none_or(|confirmed| *level > confirmed))
+            .find(|level| self.last_all(rules.rise_after(*level), |sample| sample >= *level));
+        if let Some(level) = rise {
+            self.confirmed = Some(level);
+            return;
+        }
+        let Some(confirmed) = self.confirmed else {
+            self.confirmed = (raw == HealthLevel::Healthy).then_some(HealthLevel::Healthy);
+            return;
+        };
+        let count = rules.rise_after(HealthLevel::Healthy);
+        if self.last_all(count, |sample| sample < confirmed) {
+            self.confirmed = self.recent.iter().rev().take(count).copied().max();
+        }
+    }
+
+    fn last_all(&self, count: usize, holds: impl Fn(HealthLevel) -> bool) -> bool {
+        self.recent.len() >= count && self.recent.iter().rev().take(count).all(|sample| holds(*sample))
+    }
+
+    fn count_changes(&mut self, raw: HealthLevel) {
+        self.flaps.push_back(!raw.is_up());
+        while self.flaps.len() > FLAP_WINDOW + 1 {
+            self.flaps.pop_front();
+        }
+        let changes = self
+            .flaps
+            .iter()
+            .zip(self.flaps.iter().skip(1))
+            .filter(|(before, after)| before != after)
+            .count();
+        let begins = self.held.is_none() && changes >= FLAP_START;
+        let ends = self.held.is_some() && changes <= FLAP_STOP;
+        if ends {
+            self.held = None;
+        } else if begins || self.held.is_some() {
+            self.held = self.held.max(self.confirmed).max(Some(HealthLevel::Warning));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(mono: i64) -> ClockReading {
+        ClockReading { mono, wall: 1_700_000_000_000 + mono }
+    }
+
+    fn after(samples: &[Option<HealthLevel>]) -> StatusTracker {
+        let mut tracker = StatusTracker::default();
+        for (index, sample) in samples.iter().enumerate() {
+            tracker.take_sample(*sample, DebounceRules::default(), at(i64::try_from(index).unwrap() * 1000));
+        }
+        tracker
+    }
+
+    fn levels(text: &str) -> Vec<Option<HealthLevel>> {
+        text.chars()
+            .map(|code| match code {
+                'h' => Some(HealthLevel::Healthy),
+                'w' => Some(HealthLevel::Warning),
+                'c' => Some(HealthLevel::Critical),
+                'd' => Some(HealthLevel::Down),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[track_caller]
+    fn check(samples: &str, expected: ConfirmedStatus) {
+        assert_eq!(after(&levels(samples)).confirmed_status(at(60_000), 100_000), expected, "{samples}");
+    }
+
+    #[test]
+    fn the_nth_sample_in_a_row_changes_the_status() {
+        check("", ConfirmedStatus::Starting);
+        check("h", ConfirmedStatus::Known(HealthLevel::Healthy));
+        check("w", ConfirmedStatus::Starting);
+        check("hww", ConfirmedStatus::Known(HealthLevel::Healthy));
+        check("hwww", ConfirmedStatus::Known(HealthLevel::Warning));
+        check("hd", ConfirmedStatus::Known(HealthLevel::Healthy));
+        check("hdd", ConfirmedStatus::Known(HealthLevel::Down));
+        check("hdc", ConfirmedStatus::Known(HealthLevel::Critical));
+        check("hdcw", ConfirmedStatus::Known(HealthLevel::Critical));
+        check("hddh", ConfirmedStatus::Known(HealthLevel::Down));
+        check("hddhh", ConfirmedStatus::Known(HealthLevel::Healthy));
+        check("hddch", ConfirmedStatus::Known(HealthLevel::Critical));
+        check("hdhdhd", ConfirmedStatus::Known(HealthLevel::Healthy));
+    }
+
+    #[test]
+    fn unknown_samples_change_no_counter() {
+        check("?", ConfirmedStatus::Starting);
+        check("hd?d", ConfirmedStatus::Known(HealthLevel::Down));
+        check("hdd?h?", ConfirmedStatus::Known(HealthLevel::Down));
+        check("hdd?h?h", ConfirmedStatus::Known(HealthLevel::Healthy));
+    }
+
+    #[test]
+    fn an_old_sample_says_nothing() {
+        let tracker = after(&levels("h"));
+        assert_eq!(
+            tracker.confirmed_status(at(100_000), 100_000),
+            ConfirmedStatus::Known(HealthLevel::Healthy)
+        );
+        assert_eq!(tracker.confirmed_status(at(100_001), 100_000), ConfirmedStatus::Stale);
+    }
+
+    #[test]
+    fn one_blip_or_one_outage_is_not_flapping_and_three_blips_are() {
+        assert!(!after(&levels("hhhdhhhh")).is_flapping());
+        assert!(!after(&levels("hhddddddddhhhh")).is_flapping());
+        assert!(!after(&levels("hhdhhdhhh")).is_flapping());
+        assert!(after(&levels("hhdhhdhhdh")).is_flapping());
+    }
+
+    #[test]
+    fn while_flapping_a_status_may_rise_and_may_not_fall() {
+        let mut samples = levels("hdhdhdh");
+        check("hdhdhdh", ConfirmedStatus::Known(HealthLevel::Warning));
+        samples.extend(levels("dd"));
+        assert_eq!(
+            after(&samples).confirmed_status(at(9000), 100_000),
+            ConfirmedStatus::Known(HealthLevel::Down)
+        );
+        samples.extend(levels("hhhh"));
+        assert_eq!(
+            after(&samples).confirmed_status(at(9000), 100_000),
+            ConfirmedStatus::Known(HealthLevel::Down)
+        );
+        samples.extend(levels("hhhhhhhhhhhhhhhhh"));
+        let settled = after(&samples);
+        assert!(!settled.is_flapping());
+        assert_eq!(
+            settled.confirmed_status(at(30_000), 100_000),
+            ConfirmedStatus::Known(HealthLevel::Healthy)
+        );
+    }
+
+    #[test]
+    fn a_worse_sample_never_makes_the_result_better_for_all_sequences_up_to_six() {
+        let rank = |samples: &[Option<HealthLevel>]| {
+            after(samples).confirmed_status(at(10_000), 100_000).level().unwrap_or(HealthLevel::Healthy)
+        };
+        for length in 1..=6_u32 {
+            for number in 0..4_usize.pow(length) {
+                let mut samples: Vec<_> = (0..length)
+                    .map(|place| Some(HealthLevel::ALL[number / 4_usize.pow(place) % 4]))
+                    .collect();
+                let before = rank(&samples);
+                for place in 0..samples.len() {
+                    let kept = samples[place];
+                    if let Some(worse) = kept.and_then(|level| HealthLevel::ALL.get(level as usize + 1)) {
+                        samples[place] = Some(*worse);
+                        assert!(
+                            rank(&samples) >= before,
+                            "{samples:?} is better than with {kept:?} at {place}"
+                        );
+                        samples[place] = kept;
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_blip_shorter_than_the_rule_never_shows(before in 2_usize..30, after_it in 2_usize..30) {
+            let mut samples = vec![Some(HealthLevel::Healthy); before];
+            samples.push(Some(HealthLevel::Down));
+            let mut tracker = StatusTracker::default();
+            samples.extend(vec![Some(HealthLevel::Healthy); after_it]);
+            for sample in samples {
+                tracker.take_sample(sample, DebounceRules::default(), at(0));
+                prop_assert_eq!(tracker.confirmed_status(at(0), 1), ConfirmedStatus::Known(HealthLevel::Healthy));
+            }
+        }
+
+        #[test]
+        fn after_ok_after_equal_samples_outside_flapping_that_is_the_status(
+            samples in prop::collection::vec(0_usize..4, 0..40), last in 0_usize..4)
+        {
+            let mut tracker = StatusTracker::default();
+            for sample in samples.iter().copied().chain([last; 40]) {
+                tracker.take_sample(Some(HealthLevel::ALL[sample]), DebounceRules::default(), at(0));
+            }
+            prop_assert!(!tracker.is_flapping());
+            prop_assert_eq!(tracker.confirmed_status(at(0), 1), ConfirmedStatus::Known(HealthLevel::ALL[last]));
+        }
+
+        #[test]
+        fn stored_and_read_back_it_goes_on_as_before(
+            samples in prop::collection::vec(0_usize..4, 0..30), rest in prop::collection::vec(0_usize..4, 0..10))
+        {
+            let mut tracker = StatusTracker::default();
+            for sample in samples {
+                tracker.take_sample(Some(HealthLevel::ALL[sample]), DebounceRules::default(), at(0));
+            }
+            let text = serde_json::to_string(&tracker).unwrap();
+            let mut stored: StatusTracker = serde_json::from_str(&text).unwrap();
+            for sample in rest {
+                tracker.take_sample(Some(HealthLevel::ALL[sample]), DebounceRules::default(), at(0));
+                stored.take_sample(Some(HealthLevel::ALL[sample]), DebounceRules::default(), at(0));
+            }
+            prop_assert_eq!(tracker, stored);
+        }
+    }
+}

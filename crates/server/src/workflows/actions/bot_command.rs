@@ -1,0 +1,107 @@
+//! Commands to the bot, as several actions give them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::bot_status::{BotStatusOutput, wire_name};
+use super::context::{ActionCall, ActionWorld};
+use super::failure::ActionFailure;
+use crate::bots::Asker;
+use botops_contract::{CommandRequest, CommandResult, Verb};
+use botops_core::error::Error;
+
+/// A reason for the bot's record; the run's own when left out.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TradingSwitchInput {
+    #[serde(default)]
+    pub(super) reason: Option<String>,
+}
+
+/// What pausing and resuming put out.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct TradingSwitchOutput {
+    pub(super) trading_enabled: bool,
+    #[schemars(extend("enum" = ["starting", "running", "degraded", "paused", "stopping"]))]
+    pub(super) phase: String,
+    pub(super) open_positions: u32,
+    pub(super) resting_orders: u32,
+}
+
+impl TradingSwitchOutput {
+    pub(super) fn of(result: &CommandResult) -> Self {
+        Self {
+            trading_enabled: result.trading_enabled,
+            phase: wire_name(&result.phase),
+            open_positions: result.exposure.positions_left,
+            resting_orders: result.exposure.orders_left,
+        }
+    }
+
+    /// As the bot's next report has it.
+    pub(super) async fn read_now(world: &ActionWorld, call: &ActionCall) -> Result<Self, ActionFailure> {
+        let status = BotStatusOutput::read_fresh(world, call).await?;
+        let BotStatusOutput { trading_enabled, phase, open_positions, resting_orders, .. } = status;
+        Ok(Self { trading_enabled, phase, open_positions, resting_orders })
+    }
+}
+
+/// What distinguishes one command from another.
+pub(super) struct BotCommand {
+    verb: Verb,
+    reason: Option<String>,
+    args: Value,
+}
+
+impl BotCommand {
+    pub(super) fn new(verb: Verb, reason: Option<String>) -> Self {
+        Self { verb, reason, args: Value::Null }
+    }
+
+    /// Cancels resting orders, those of all instruments when none are named.
+    pub(super) fn cancel_orders(symbols: Option<Vec<String>>, reason: Option<String>) -> Self {
+        let args = symbols.map_or(Value::Null, |symbols| json!({"symbols": symbols}));
+        Self { verb: Verb::CancelOrders, reason, args }
+    }
+
+    /// Gives the command under the attempt's key.
+    pub(super) async fn give_command(
+        self,
+        world: &ActionWorld,
+        call: &ActionCall,
+    ) -> Result<CommandResult, Error> {
+        self.send_command(world, call, call.key.clone(), false).await
+    }
+
+    /// Asks the bot for its own prediction, under a key of its own: it must not take the place of the answer under
+    /// the real one.
+    pub(super) async fn predict_command(
+        self,
+        world: &ActionWorld,
+        call: &ActionCall,
+    ) -> Result<CommandResult, Error> {
+        let key = format!("{}/dry", uuid::Uuid::now_v7());
+        self.send_command(world, call, key, true).await
+    }
+
+    async fn send_command(
+        self,
+        world: &ActionWorld,
+        call: &ActionCall,
+        key: String,
+        dry_run: bool,
+    ) -> Result<CommandResult, Error> {
+        let reason = self.reason.unwrap_or_else(|| call.reason.clone());
+        let (valid_for_ms, expires_at) = (None, None);
+        let asker = Asker {
+            actor: call.actor.key_id.clone(),
+            command_id: key.clone(),
+            run_id: Some(call.run.clone()),
+            step: Some(call.step.clone()),
+        };
+        let request =
+            CommandRequest { command_id: key, reason, args: self.args, dry_run, valid_for_ms, expires_at };
+        world.bots.command_for(self.verb, request, asker).await
+    }
+}

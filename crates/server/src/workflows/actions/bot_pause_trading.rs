@@ -1,0 +1,52 @@
+//! `bot.pause_trading`: no new positions.
+
+use super::action::WorkflowAction;
+use super::bot_command::{BotCommand, TradingSwitchInput, TradingSwitchOutput};
+use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::failure::ActionFailure;
+use super::spec::{ActionClass, ActionRepeat, ActionSpec};
+use botops_contract::Verb;
+
+pub(crate) struct PauseTrading;
+
+impl WorkflowAction for PauseTrading {
+    const SPEC: ActionSpec = ActionSpec {
+        timeout_s: 10,
+        observable: true,
+        summary: "no new positions",
+        ..ActionSpec::new("bot.pause_trading", ActionClass::Mutate, ActionRepeat::Keyed)
+    };
+    type Input = TradingSwitchInput;
+    type Output = TradingSwitchOutput;
+
+    async fn perform(
+        world: &ActionWorld,
+        input: TradingSwitchInput,
+        call: &ActionCall,
+    ) -> Result<TradingSwitchOutput, ActionFailure> {
+        let result = BotCommand::new(Verb::Pause, input.reason).give_command(world, call).await?;
+        Ok(TradingSwitchOutput::of(&result))
+    }
+
+    async fn predict(
+        world: &ActionWorld,
+        input: TradingSwitchInput,
+        call: &ActionCall,
+        assumed: &mut AssumedChanges,
+    ) -> Result<TradingSwitchOutput, ActionFailure> {
+        let result = BotCommand::new(Verb::Pause, input.reason).predict_command(world, call).await?;
+        assumed.trading_enabled = Some(false);
+        assumed.resting_orders = Some(result.exposure.orders_left);
+        let phase = "paused".to_owned();
+        Ok(TradingSwitchOutput { trading_enabled: false, phase, ..TradingSwitchOutput::of(&result) })
+    }
+
+    async fn observe(
+        world: &ActionWorld,
+        _input: TradingSwitchInput,
+        _first: TradingSwitchOutput,
+        call: &ActionCall,
+    ) -> Result<TradingSwitchOutput, ActionFailure> {
+        TradingSwitchOutput::read_now(world, call).await
+    }
+}

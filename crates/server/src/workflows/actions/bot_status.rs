@@ -1,0 +1,182 @@
+//! `bot.status`: what the bot does now.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::action::WorkflowAction;
+use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::failure::{ActionFailure, StepFailureClass};
+use super::spec::{ActionClass, ActionRepeat, ActionSpec};
+use crate::bots::Seen;
+use botops_contract::OrderStatus;
+use botops_core::error::Code;
+
+/// How long a bot that does not answer is waited for before a look counts as failed: the link may just have begun.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+pub(super) struct BotStatus;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BotStatusInput {
+    /// With a bot that does not answer, put out what was last known instead of failing.
+    #[serde(default)]
+    last_known: bool,
+}
+
+/// The bot's state.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub(super) struct BotStatusOutput {
+    /// Whether the bot answers; otherwise the rest is what was last known.
+    pub(super) answers: bool,
+    /// What the loop is doing.
+    #[schemars(extend("enum" = ["starting", "running", "degraded", "paused", "stopping", "offline"]))]
+    pub(super) phase: String,
+    /// Why, when it is not simply running.
+    pub(super) phase_reason: Option<String>,
+    /// The id of the bot's process, new with each start.
+    pub(super) boot_epoch: String,
+    /// How long ago it last answered.
+    pub(super) heartbeat_age_ms: u64,
+    /// Whether new positions may be opened.
+    pub(super) trading_enabled: bool,
+    /// Open positions.
+    pub(super) open_positions: u32,
+    /// Orders that rest in the market.
+    pub(super) resting_orders: u32,
+    /// The config in force.
+    pub(super) running_config: ConfigVersionRef,
+    /// The transaction of a live config trial.
+    pub(super) config_trial: Option<String>,
+    /// `paper`, `live` or `backtest`.
+    #[schemars(extend("enum" = ["paper", "live", "backtest"]))]
+    pub(super) mode: String,
+}
+
+/// A config version.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub(super) struct ConfigVersionRef {
+    pub(super) version: u64,
+    pub(super) sha256: String,
+}
+
+impl WorkflowAction for BotStatus {
+    const SPEC: ActionSpec = ActionSpec {
+        timeout_s: 5,
+        summary: "what the bot does now",
+        ..ActionSpec::new("bot.status", ActionClass::Read, ActionRepeat::Pure)
+    };
+    type Input = BotStatusInput;
+    type Output = BotStatusOutput;
+
+    async fn perform(
+        world: &ActionWorld,
+        input: BotStatusInput,
+        call: &ActionCall,
+    ) -> Result<BotStatusOutput, ActionFailure> {
+        match BotStatusOutput::read_fresh(world, call).await {
+            Err(failure) if input.last_known => last_known_status(world).ok_or(failure),
+            fresh => fresh,
+        }
+    }
+
+    async fn predict(
+        world: &ActionWorld,
+        input: BotStatusInput,
+        call: &ActionCall,
+        assumed: &mut AssumedChanges,
+    ) -> Result<BotStatusOutput, ActionFailure> {
+        let mut status = Self::perform(world, input, call).await?;
+        if let Some(epoch) = &assumed.boot_epoch {
+            status.boot_epoch.clone_from(epoch);
+        }
+        status.trading_enabled = assumed.trading_enabled.unwrap_or(status.trading_enabled);
+        status.resting_orders = assumed.resting_orders.unwrap_or(status.resting_orders);
+        Ok(status)
+    }
+}
+
+impl BotStatusOutput {
+    /// From the first report that is younger than this call.
+    pub(super) async fn read_fresh(world: &ActionWorld, call: &ActionCall) -> Result<Self, ActionFailure> {
+        let seen = wait_for_report(world, call).await?;
+        Self::of(&seen).ok_or_else(|| {
+            let message = "the bot has not reported its state yet";
+            ActionFailure::new(StepFailureClass::Transport, Code::BotOffline, message)
+        })
+    }
+
+    fn of(seen: &Seen) -> Option<Self> {
+        let report = seen.report.as_ref()?;
+        let age = seen.answer_age()?;
+        let rests = |status| matches!(status, OrderStatus::Pending | OrderStatus::PartiallyFilled);
+        let resting = report.orders.iter().filter(|order| rests(order.status)).count();
+        let answers = seen.presence.answers();
+        // A bot that starts anew runs what is committed.
+        let config = if answers { &report.config.running } else { &report.config.committed };
+        let trial = report.config.trial.as_ref().filter(|_| answers);
+        let (phase, reason) = if answers {
+            (wire_name(&report.phase), report.phase_reason.clone())
+        } else {
+            ("offline".to_owned(), Some(seen.presence_reason.clone()))
+        };
+        Some(Self {
+            answers,
+            phase,
+            phase_reason: reason,
+            boot_epoch: report.boot_epoch.clone(),
+            heartbeat_age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            trading_enabled: report.trading_enabled,
+            open_positions: u32::try_from(report.positions.len()).unwrap_or(u32::MAX),
+            resting_orders: u32::try_from(resting).unwrap_or(u32::MAX),
+            running_config: ConfigVersionRef { version: config.version, sha256: config.sha256.clone() },
+            config_trial: trial.map(|trial| trial.txn.clone()),
+            mode: report.mode.to_string(),
+        })
+    }
+}
+
+/// How an enum's value is written in JSON.
+pub(super) fn wire_name<T: Serialize>(value: &T) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// The state as it was before the bot stopped answering.
+fn last_known_status(world: &ActionWorld) -> Option<BotStatusOutput> {
+    let mut status = BotStatusOutput::of(&world.bots.seen())?;
+    // The last report may be older than the last commit; what the bot will boot is what `HEAD` names, if its config
+    // is kept here.
+    let keeps_config = world.bots.seen().hello.as_ref().is_some_and(|hello| hello.offers("config"));
+    let head = world.configs.current().committed.clone();
+    if let Some(head) = head.filter(|_| !status.answers && keeps_config) {
+        status.running_config = ConfigVersionRef { version: head.version, sha256: head.sha256 };
+    }
+    Some(status)
+}
+
+/// The first report that is younger than this call. The bot itself is not asked: its next poll is waited for.
+async fn wait_for_report(world: &ActionWorld, call: &ActionCall) -> Result<Arc<Seen>, ActionFailure> {
+    let begun = Instant::now();
+    let mut changes = world.bots.watch();
+    loop {
+        let seen = world.bots.seen();
+        let is_new = seen.received.is_some_and(|received| received >= begun);
+        if seen.presence.answers() && is_new {
+            return Ok(seen);
+        }
+        let limit = if seen.presence.answers() { call.time_left() } else { call.time_left().min(PATIENCE) };
+        let left = (begun + limit).saturating_duration_since(Instant::now());
+        if left.is_zero() || tokio::time::timeout(left, changes.changed()).await.is_err() {
+            if seen.presence.answers() {
+                let waited = begun.elapsed().as_secs_f64();
+                let message = format!("no report of the bot came within {waited:.1} s");
+                return Err(ActionFailure::timeout(message, false));
+            }
+            let message = format!("the bot does not answer: {} ({})", seen.presence_reason, seen.presence);
+            return Err(ActionFailure::new(StepFailureClass::Transport, Code::BotOffline, message));
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `config.apply`: begin a config trial.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::action::WorkflowAction;
+use super::config_trial::{ConfigTrialOutput, change_at, trial_options};
+use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::failure::{ActionFailure, StepFailureClass};
+use super::spec::{ActionClass, ActionRepeat, ActionSpec};
+use botops_core::error::Code;
+
+pub(crate) struct ApplyConfig;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ApplyConfigInput {
+    /// What `config.plan` put out as `base`.
+    base: String,
+    /// The part of the config that is replaced, as a JSON pointer.
+    #[schemars(regex(pattern = r"^/[a-z_]+(/[a-z0-9_]+)*$"))]
+    path: String,
+    /// By this.
+    replace: Value,
+    #[serde(default)]
+    reason: Option<String>,
+    /// The bot goes back by itself when nobody confirms for so long.
+    #[schemars(range(min = 1, max = 900))]
+    confirm_within_s: u64,
+    /// A run confirms itself, when it has seen enough.
+    #[serde(default)]
+    #[expect(dead_code, reason = "it is written so that a reader of the file sees it")]
+    confirm: ConfirmedByRun,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum ConfirmedByRun {
+    #[default]
+    Manual,
+}
+
+impl WorkflowAction for ApplyConfig {
+    const SPEC: ActionSpec = ActionSpec {
+        timeout_s: 30,
+        summary: "begin a config trial",
+        ..ActionSpec::new("config.apply", ActionClass::Mutate, ActionRepeat::Keyed)
+    };
+    type Input = ApplyConfigInput;
+    type Output = ConfigTrialOutput;
+
+    async fn perform(
+        world: &ActionWorld,
+        input: ApplyConfigInput,
+        call: &ActionCall,
+    ) -> Result<ConfigTrialOutput, ActionFailure> {
+        let confirm_within = Duration::from_secs(input.confirm_within_s);
+        let options = trial_options(input.base, input.reason, confirm_within, call);
+        let change = change_at(&input.path, &input.replace);
+        let view = world.configs.apply(change, call.actor.clone(), options).await?;
+        Ok(ConfigTrialOutput::of(&view))
+    }
+
+    async fn predict(
+        world: &ActionWorld,
+        input: ApplyConfigInput,
+        _call: &ActionCall,
+        _assumed: &mut AssumedChanges,
+    ) -> Result<ConfigTrialOutput, ActionFailure> {
+        let current = world.configs.current();
+        if current.etag != input.base {
+            let message = "something else is committed by now";
+            return Err(ActionFailure::new(StepFailureClass::Rejected, Code::ConfigStale, message));
+        }
+        let txn = Some("a new transaction".to_owned());
+        Ok(ConfigTrialOutput {
+            txn,
+            state: "trial".to_owned(),
+            version: Some(current.version + 1),
+            etag: None,
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! `config.plan`: what a config change would do.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::action::WorkflowAction;
+use super::bot_status::wire_name;
+use super::config_trial::{change_at, trial_options};
+use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::failure::ActionFailure;
+use super::spec::{ActionClass, ActionRepeat, ActionSpec};
+use crate::configs::ApplyOptions;
+
+pub(super) struct PlanConfig;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PlanConfigInput {
+    /// The part of the config that is replaced, as a JSON pointer.
+    #[schemars(regex(pattern = r"^/[a-z_]+(/[a-z0-9_]+)*$"))]
+    path: String,
+    /// By this.
+    replace: Value,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub(super) struct PlanConfigOutput {
+    /// What the change is based on: `config.apply` takes it, and refuses when something else is committed by then.
+    base: String,
+    /// Whether schema, rules and bot have nothing against it.
+    valid: bool,
+    /// What the bot itself says.
+    #[schemars(extend("enum" = ["accepted", "rejected", "not_asked"]))]
+    bot_verdict: String,
+    /// Whether a part of it waits for the bot's next start.
+    requires_restart: bool,
+    #[schemars(extend("enum" = ["neutral", "decreases", "increases"]))]
+    risk_direction: String,
+    /// How many differences there are.
+    changes: u32,
+    /// Every difference.
+    diff: Value,
+    /// What is wrong with it.
+    errors: Value,
+    /// Why it could not be applied now.
+    blocked_by: Option<String>,
+}
+
+impl WorkflowAction for PlanConfig {
+    const SPEC: ActionSpec = ActionSpec {
+        timeout_s: 15,
+        summary: "what a config change would do",
+        ..ActionSpec::new("config.plan", ActionClass::Read, ActionRepeat::Pure)
+    };
+    type Input = PlanConfigInput;
+    type Output = PlanConfigOutput;
+
+    async fn perform(
+        world: &ActionWorld,
+        input: PlanConfigInput,
+        call: &ActionCall,
+    ) -> Result<PlanConfigOutput, ActionFailure> {
+        let base = world.configs.current().etag.clone();
+        let options = ApplyOptions {
+            idempotency: None,
+            parent_op: None,
+            ..trial_options(base, input.reason, Duration::from_secs(60), call)
+        };
+        let plan = world.configs.plan(&change_at(&input.path, &input.replace), &options).await?;
+        let bot_verdict = match plan.verdict.bot.ok {
+            Some(true) => "accepted",
+            Some(false) => "rejected",
+            None => "not_asked",
+        };
+        Ok(PlanConfigOutput {
+            base: plan.base,
+            valid: plan.verdict.valid,
+            bot_verdict: bot_verdict.to_owned(),
+            requires_restart: !plan.effects.restart.is_empty(),
+            risk_direction: wire_name(&plan.risk.direction),
+            changes: u32::try_from(plan.diff.len()).unwrap_or(u32::MAX),
+            diff: json!(plan.diff),
+            errors: json!(plan.verdict.errors),
+            blocked_by: plan.blocked_by,
+        })
+    }
+
+    async fn predict(
+        world: &ActionWorld,
+        input: PlanConfigInput,
+        call: &ActionCall,
+        _assumed: &mut AssumedChanges,
+    ) -> Result<PlanConfigOutput, ActionFailure> {
+        Self::perform(world, input, call).await
+    }
+}

@@ -1,0 +1,201 @@
+//! Named facts about the bot's health, each with its number, its limit and what it means.
+
+use std::path::Path;
+
+use rust_decimal::prelude::ToPrimitive;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::context::ActionWorld;
+use crate::bots::Seen;
+use botops_contract::{BotReport, BreakerState, SessionPhase};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum HealthFactName {
+    Heartbeat,
+    BrokerSession,
+    ErrorRate,
+    Drawdown,
+    Disk,
+    ClockSkew,
+    AuditChain,
+    ConfigSync,
+}
+
+impl HealthFactName {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Heartbeat => "heartbeat",
+            Self::BrokerSession => "broker_session",
+            Self::ErrorRate => "error_rate",
+            Self::Drawdown => "drawdown",
+            Self::Disk => "disk",
+            Self::ClockSkew => "clock_skew",
+            Self::AuditChain => "audit_chain",
+            Self::ConfigSync => "config_sync",
+        }
+    }
+}
+
+/// How good a fact is; the order is the order of concern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum HealthGrade {
+    Ok,
+    Warn,
+    Unknown,
+    Fail,
+}
+
+/// One fact.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub(super) struct HealthFact {
+    /// The number behind it; `null` when it is not known.
+    pub(super) value: Option<f64>,
+    /// Where it begins to be a worry.
+    pub(super) threshold: Option<f64>,
+    pub(super) unit: String,
+    pub(super) status: HealthGrade,
+    /// What it means, in one sentence.
+    pub(super) detail: String,
+}
+
+/// The fact as the bot's last report and botops' own files have it.
+pub(super) fn read_fact(world: &ActionWorld, seen: &Seen, name: HealthFactName) -> HealthFact {
+    let report = seen.report.as_deref().filter(|_| seen.presence.answers());
+    match name {
+        HealthFactName::Heartbeat => heartbeat_fact(seen),
+        HealthFactName::Disk => disk_fact(&world.data_dir),
+        HealthFactName::AuditChain => audit_chain_fact(world),
+        HealthFactName::BrokerSession => report.map_or_else(|| unknown_fact("state"), broker_session_fact),
+        HealthFactName::ErrorRate => report.map_or_else(|| unknown_fact("errors/min"), error_rate_fact),
+        HealthFactName::Drawdown => report.map_or_else(|| unknown_fact("%"), drawdown_fact),
+        HealthFactName::ClockSkew => report.map_or_else(|| unknown_fact("s"), clock_skew_fact),
+        HealthFactName::ConfigSync => report.map_or_else(|| unknown_fact("state"), config_sync_fact),
+    }
+}
+
+fn unknown_fact(unit: &str) -> HealthFact {
+    let detail = "the bot does not answer, so this is not known".to_owned();
+    HealthFact { value: None, threshold: None, unit: unit.to_owned(), status: HealthGrade::Unknown, detail }
+}
+
+/// A number that is better when it is small.
+fn measured_fact(value: f64, [warn, fail]: [f64; 2], unit: &str, detail: String) -> HealthFact {
+    let status = if value >= fail {
+        HealthGrade::Fail
+    } else if value >= warn {
+        HealthGrade::Warn
+    } else {
+        HealthGrade::Ok
+    };
+    HealthFact { value: Some(value), threshold: Some(warn), unit: unit.to_owned(), status, detail }
+}
+
+fn heartbeat_fact(seen: &Seen) -> HealthFact {
+    let Some(age) = seen.answer_age().filter(|_| seen.presence.answers()) else {
+        let detail = format!("the bot is {}: {}", seen.presence, seen.presence_reason);
+        return HealthFact {
+            value: None,
+            threshold: Some(2_000.0),
+            unit: "ms".to_owned(),
+            status: HealthGrade::Fail,
+            detail,
+        };
+    };
+    let age = age.as_secs_f64() * 1_000.0;
+    measured_fact(age, [2_000.0, 5_000.0], "ms", format!("the bot last answered {age:.0} ms ago"))
+}
+
+fn broker_session_fact(report: &BotReport) -> HealthFact {
+    const UNIT: &str = "failed checks in a row";
+    let Some(session) = &report.session else {
+        return HealthFact { detail: "the bot has no broker session".to_owned(), ..unknown_fact(UNIT) };
+    };
+    let status = match session.state {
+        _ if report.circuit_breaker.state == BreakerState::Open => HealthGrade::Fail,
+        SessionPhase::Healthy => HealthGrade::Ok,
+        SessionPhase::Starting | SessionPhase::Degraded | SessionPhase::Reauthenticating => HealthGrade::Warn,
+        SessionPhase::HaltedTransient | SessionPhase::HaltedCredential | SessionPhase::HaltedOperator => {
+            HealthGrade::Fail
+        }
+        SessionPhase::Unknown => HealthGrade::Unknown,
+    };
+    let reason = session.reason.clone().or_else(|| report.circuit_breaker.reason.clone());
+    let failures = f64::from(session.consecutive_failures);
+    let detail = reason.unwrap_or_else(|| "the broker session is good".to_owned());
+    HealthFact { value: Some(failures), threshold: Some(1.0), unit: UNIT.to_owned(), status, detail }
+}
+
+fn error_rate_fact(report: &BotReport) -> HealthFact {
+    let rate = f64::from(report.error_count_last_hour) / 60.0;
+    let detail = format!("{} errors in the last hour", report.error_count_last_hour);
+    measured_fact(rate, [0.5, 2.0], "errors/min", detail)
+}
+
+fn drawdown_fact(report: &BotReport) -> HealthFact {
+    let balance = report.account.account_balance.to_f64().unwrap_or_default();
+    let drawdown = report.performance.max_drawdown.to_f64().unwrap_or_default().abs();
+    if balance <= 0.0 {
+        return HealthFact {
+            detail: "the account has no balance to compare with".to_owned(),
+            ..unknown_fact("%")
+        };
+    }
+    let share = drawdown / balance * 100.0;
+    measured_fact(share, [10.0, 20.0], "%", format!("the deepest drawdown is {share:.2} % of the balance"))
+}
+
+fn clock_skew_fact(report: &BotReport) -> HealthFact {
+    let Some(skew) = report.session.as_ref().and_then(|session| session.clock_skew_seconds) else {
+        let detail = "the broker has shown no clock; nothing speaks against ours".to_owned();
+        return HealthFact {
+            value: None,
+            threshold: Some(5.0),
+            unit: "s".to_owned(),
+            status: HealthGrade::Ok,
+            detail,
+        };
+    };
+    measured_fact(skew.abs(), [5.0, 30.0], "s", format!("the broker's clock differs by {skew:.1} s"))
+}
+
+fn config_sync_fact(report: &BotReport) -> HealthFact {
+    let config = &report.config;
+    let same = config.running.sha256 == config.committed.sha256;
+    let (status, detail) = match &config.trial {
+        Some(trial) => (HealthGrade::Warn, format!("the config trial {} runs", trial.txn)),
+        None if !same => (HealthGrade::Fail, "the bot runs something else than what is committed".to_owned()),
+        None if !config.pending_restart.is_empty() => {
+            (HealthGrade::Warn, format!("{} fields wait for a restart", config.pending_restart.len()))
+        }
+        None => (HealthGrade::Ok, "the bot runs what is committed".to_owned()),
+    };
+    let value = Some(f64::from(u8::from(!same)));
+    HealthFact { value, threshold: Some(1.0), unit: "differs".to_owned(), status, detail }
+}
+
+fn audit_chain_fact(world: &ActionWorld) -> HealthFact {
+    let holds = world.configs.current().writable;
+    let (status, detail) = if holds {
+        (HealthGrade::Ok, "the audit of config changes holds".to_owned())
+    } else {
+        (
+            HealthGrade::Fail,
+            "the audit does not hold or the config cannot be read: changes are refused".to_owned(),
+        )
+    };
+    let value = Some(f64::from(u8::from(!holds)));
+    HealthFact { value, threshold: Some(1.0), unit: "broken".to_owned(), status, detail }
+}
+
+fn disk_fact(folder: &Path) -> HealthFact {
+    let Ok(disk) = rustix::fs::statvfs(folder) else {
+        let detail = "the data folder cannot be looked at".to_owned();
+        return HealthFact { detail, status: HealthGrade::Fail, ..unknown_fact("%") };
+    };
+    #[expect(clippy::cast_precision_loss, reason = "a share of a disk needs no more than 52 bits")]
+    let used = 100.0 - disk.f_bavail as f64 / (disk.f_blocks.max(1)) as f64 * 100.0;
+    measured_fact(used, [90.0, 97.0], "%", format!("{used:.1} % of the disk is used"))
+}

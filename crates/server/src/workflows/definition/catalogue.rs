@@ -1,0 +1,250 @@
+//! The known workflows: shipped with the binary, and from the folder `workflows` in the data folder.
+//!
+//! A file of the folder takes the place of a shipped workflow of the same id. The folder is looked through at each
+//! list and each execution (a handful of `stat` calls), so there is no watcher to miss a rename. A file that cannot be
+//! used never hides the good one before it, also across a restart; its faults are told with line and column.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::checked::CheckedWorkflow;
+use super::marked_document::{DefinitionFault, WorkflowFinding};
+use super::strict_yaml::MAX_BYTES;
+
+/// What comes with the binary.
+const SHIPPED: [(&str, &str); 4] = [
+    ("check-health.yaml", include_str!("../../../../../workflows/check-health.yaml")),
+    ("export-logs.yaml", include_str!("../../../../../workflows/export-logs.yaml")),
+    ("restart-bot.yaml", include_str!("../../../../../workflows/restart-bot.yaml")),
+    ("update-targets.yaml", include_str!("../../../../../workflows/update-targets.yaml")),
+];
+
+/// Files looked at; more are not a list anybody reviewed.
+const FILES_MAX: usize = 200;
+
+/// A workflow and where it comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownWorkflow {
+    pub(crate) workflow: Arc<CheckedWorkflow>,
+    /// `shipped` or `data`.
+    pub(crate) origin: &'static str,
+    pub(crate) findings: Vec<WorkflowFinding>,
+}
+
+/// What was found at one look: the usable workflows, and faults of files that name none.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WorkflowListing {
+    pub(crate) known: BTreeMap<String, KnownWorkflow>,
+    pub(crate) strays: Vec<WorkflowFinding>,
+    /// Good definitions that were read for the first time, to be kept.
+    pub(crate) fresh: Vec<(String, Arc<CheckedWorkflow>)>,
+}
+
+/// A file as it was last looked at.
+#[derive(Debug)]
+struct WorkflowFileState {
+    stamp: (u64, u64, i64, i64),
+    good: Option<Arc<CheckedWorkflow>>,
+    faults: Vec<DefinitionFault>,
+}
+
+/// The known workflows; the folder is looked through at each [`WorkflowCatalogue::list_files`].
+#[derive(Debug)]
+pub(crate) struct WorkflowCatalogue {
+    folder: PathBuf,
+    shipped: Vec<Arc<CheckedWorkflow>>,
+    read_files: Mutex<BTreeMap<String, WorkflowFileState>>,
+}
+
+impl WorkflowCatalogue {
+    /// Reads what is shipped. A shipped file with a fault is a defect that a test finds.
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        let mut shipped = Vec::new();
+        for (file, text) in SHIPPED {
+            match CheckedWorkflow::from_text(text) {
+                Ok(workflow) => shipped.push(Arc::new(workflow)),
+                Err(faults) => {
+                    let first = faults.first().map(ToString::to_string).unwrap_or_default();
+                    tracing::error!("the shipped workflow {file} cannot be used: {first}");
+                }
+            }
+        }
+        Self { folder, shipped, read_files: Mutex::default() }
+    }
+
+    /// Puts the last good definition of a file in place, as it was kept in the store.
+    pub(crate) fn restore_last_good(&self, file: String, workflow: CheckedWorkflow) {
+        let mut read_files = self.read_files.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = (0, 0, 0, 0);
+        read_files
+            .insert(file, WorkflowFileState { stamp, good: Some(Arc::new(workflow)), faults: Vec::new() });
+    }
+
+    /// Looks through the folder and lists what there is.
+    pub(crate) fn list_files(&self) -> WorkflowListing {
+        let mut listing = WorkflowListing::default();
+        for workflow in &self.shipped {
+            let known = KnownWorkflow {
+                workflow: workflow.clone(),
+                origin: "shipped",
+                findings: warnings_of(workflow),
+            };
+            listing.known.insert(workflow.definition.id.clone(), known);
+        }
+        let mut read_files = self.read_files.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = find_files(&self.folder);
+        read_files.retain(|name, _| files.contains_key(name));
+        for (name, path) in files {
+            let Some(stamp) = file_stamp(&path) else { continue };
+            let before = read_files.remove(&name);
+            let entry = match before {
+                Some(before) if before.stamp == stamp => before,
+                before => {
+                    let last_good = before.and_then(|before| before.good);
+                    let entry = read_file(&name, &path, stamp, last_good);
+                    if let (Some(good), true) = (&entry.good, entry.faults.is_empty()) {
+                        listing.fresh.push((name.clone(), good.clone()));
+                    }
+                    entry
+                }
+            };
+            add_file(&mut listing, &name, &entry);
+            read_files.insert(name, entry);
+        }
+        listing
+    }
+}
+
+fn add_file(listing: &mut WorkflowListing, file: &str, entry: &WorkflowFileState) {
+    let mut faults: Vec<WorkflowFinding> =
+        entry.faults.iter().map(|fault| finding_of("error", file, fault)).collect();
+    match &entry.good {
+        Some(workflow) => {
+            faults.extend(warnings_of(workflow));
+            let known = KnownWorkflow { workflow: workflow.clone(), origin: "data", findings: faults };
+            listing.known.insert(workflow.definition.id.clone(), known);
+        }
+        // The file was never good; if a shipped workflow has its name, that one stays and tells.
+        None => match listing.known.get_mut(file.trim_end_matches(".yaml")) {
+            Some(shipped) => shipped.findings.extend(faults),
+            None => listing.strays.extend(faults),
+        },
+    }
+}
+
+fn warnings_of(workflow: &CheckedWorkflow) -> Vec<WorkflowFinding> {
+    let file = format!("{}.yaml", workflow.definition.id);
+    workflow.warnings.iter().map(|fault| finding_of("warning", &file, fault)).collect()
+}
+
+fn finding_of(severity: &'static str, file: &str, fault: &DefinitionFault) -> WorkflowFinding {
+    let DefinitionFault { line, column, message } = fault.clone();
+    WorkflowFinding { severity, file: botops_core::text::clean(file, 80), line, column, message }
+}
+
+fn find_files(folder: &Path) -> BTreeMap<String, PathBuf> {
+    let Ok(listing) = fs::read_dir(folder) else { return BTreeMap::new() };
+    let paths = listing.filter_map(Result::ok).map(|entry| entry.path());
+    let named = paths.filter_map(|path| {
+        let name = path.file_name()?.to_str()?.to_owned();
+        (name.ends_with(".yaml") && !name.starts_with('.')).then_some((name, path))
+    });
+    named.take(FILES_MAX).collect()
+}
+
+/// What tells one state of a file from another, also after a rename into place.
+fn file_stamp(path: &Path) -> Option<(u64, u64, i64, i64)> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some((meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
+}
+
+fn read_file(
+    name: &str,
+    path: &Path,
+    stamp: (u64, u64, i64, i64),
+    last_good: Option<Arc<CheckedWorkflow>>,
+) -> WorkflowFileState {
+    let fault = |message: String| vec![DefinitionFault { line: 1, column: 1, message }];
+    let compiled = read_text(path)
+        .map_err(fault)
+        .and_then(|text| CheckedWorkflow::from_text(&text))
+        .and_then(|workflow| {
+            let expected = format!("{}.yaml", workflow.definition.id);
+            if expected == name {
+                Ok(workflow)
+            } else {
+                Err(fault(format!("a file with this id must be named {expected}")))
+            }
+        });
+    match compiled {
+        Ok(workflow) => WorkflowFileState { stamp, good: Some(Arc::new(workflow)), faults: Vec::new() },
+        Err(faults) => {
+            let first = faults.first().map(ToString::to_string).unwrap_or_default();
+            tracing::warn!("the workflow file {name} cannot be used ({first}); the last good one stays");
+            WorkflowFileState { stamp, good: last_good, faults }
+        }
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(|error| format!("the file cannot be read ({})", error.kind()))?;
+    let read = file.take(MAX_BYTES as u64 + 1).read_to_string(&mut text);
+    read.map(|_| text).map_err(|error| format!("the file cannot be read ({})", error.kind()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "workflow: v1\nid: look\ntitle: Look\nrisk: read\nparams: {type: object, additionalProperties: false}\n\
+        policy: {locks: [], on_conflict: join, timeout_s: 60, on_crash: resume}\nsteps:\n  - {id: bot, uses: bot.status}\n";
+
+    #[test]
+    fn what_is_shipped_can_be_used_without_a_doubt() {
+        for (file, text) in SHIPPED {
+            let faults = CheckedWorkflow::from_text(text).map(|_| ()).err();
+            assert!(faults.is_none(), "{file}: {}", faults.unwrap_or_default()[0]);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let listing = WorkflowCatalogue::new(folder.path().to_owned()).list_files();
+        assert_eq!(listing.known.len(), SHIPPED.len());
+        for (id, known) in listing.known {
+            assert!(known.findings.is_empty(), "{id}: {:?}", known.findings);
+        }
+    }
+
+    #[test]
+    fn a_bad_file_never_hides_the_good_one_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("look.yaml");
+        let catalogue = WorkflowCatalogue::new(folder.path().to_owned());
+        fs::write(&file, GOOD).unwrap();
+        let first = catalogue.list_files();
+        assert_eq!(first.fresh.len(), 1);
+        let sha256 = first.known["look"].workflow.sha256.clone();
+        fs::write(&file, format!("{GOOD}  - {{id: bot, uses: bot.status}}\n")).unwrap();
+        let second = catalogue.list_files();
+        let known = &second.known["look"];
+        assert_eq!(known.workflow.sha256, sha256);
+        let finding = &known.findings[0];
+        assert_eq!((finding.line, finding.severity), (9, "error"), "{finding:?}");
+        assert!(finding.message.contains("stands twice"), "{finding:?}");
+        fs::remove_file(&file).unwrap();
+        assert!(!catalogue.list_files().known.contains_key("look"));
+    }
+
+    #[test]
+    fn a_shipped_workflow_stays_when_its_replacement_is_broken() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("check-health.yaml"), "workflow: v2\n").unwrap();
+        let listing = WorkflowCatalogue::new(folder.path().to_owned()).list_files();
+        let known = &listing.known["check-health"];
+        assert_eq!(known.origin, "shipped");
+        assert!(known.findings.iter().any(|finding| finding.severity == "error"));
+    }
+}

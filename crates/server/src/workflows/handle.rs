@@ -1,0 +1,324 @@
+//! The handle to workflows: its verbs, and how the parts below it are put together.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::actions::ActionWorld;
+use super::artifacts::ArtifactStore;
+use super::definition::{CheckedWorkflow, WorkflowLibrary};
+use super::run::{
+    ExecutionLog, RunAdmission, RunJournal, RunLauncher, RunMetrics, RunQueue, WorkflowRunState, admit_run,
+    digest_of, plan_steps, record_ended_commands, request_cancel, resume_runs,
+};
+use super::views::{self, RunPageView, WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};
+use crate::bots::{Bots, Supervisor};
+use crate::configs::Configs;
+use crate::events::Events;
+use crate::ops_log::{self, NewOp, Op, OpKind, StoredActor};
+use crate::store::Store;
+use botops_core::error::{Code, Error};
+use botops_core::failpoints;
+use botops_core::tasks::Tasks;
+use botops_core::telemetry::Metrics;
+
+/// What workflows need to know.
+#[derive(Debug, Clone)]
+pub struct WorkflowsOptions {
+    /// The data folder: it holds `workflows` and `artifacts`.
+    pub data_dir: PathBuf,
+    /// botops' own log folder.
+    pub log_dir: PathBuf,
+    /// Texts that must never turn up in a log bundle.
+    pub canaries: Vec<SecretString>,
+}
+
+/// What workflows work with.
+#[derive(Debug, Clone)]
+pub struct WorkflowPeers {
+    /// The way to the bot.
+    pub bots: Bots,
+    /// Its config.
+    pub configs: Configs,
+    /// What starts it again.
+    pub supervisor: Supervisor,
+    /// The journal.
+    pub events: Events,
+}
+
+/// What a run may take beyond its own deadline to take back what it did.
+const UNDO_ALLOWANCE: Duration = Duration::from_secs(600);
+
+/// Handle to the workflows; cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Workflows {
+    store: Store,
+    library: Arc<WorkflowLibrary>,
+    journal: Arc<RunJournal>,
+    launcher: Arc<RunLauncher>,
+    queue: Arc<RunQueue>,
+    stopping: CancellationToken,
+}
+
+/// What became of a request to execute.
+#[derive(Debug)]
+pub enum StartedRun {
+    /// A new run.
+    New(WorkflowRunView),
+    /// The same request came before; this is its run.
+    Replayed(WorkflowRunView),
+    /// The same work is under way already.
+    Joined(WorkflowRunView),
+}
+
+impl Workflows {
+    /// Loads what there is and takes up the runs of an earlier process.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`].
+    pub async fn open(
+        options: WorkflowsOptions,
+        peers: WorkflowPeers,
+        store: Store,
+        metrics: &Metrics,
+        tasks: &Tasks,
+    ) -> Result<Self, Error> {
+        let WorkflowsOptions { data_dir, log_dir, canaries } = options;
+        let WorkflowPeers { bots, configs, supervisor, events } = peers;
+        let own_logs = vec![log_dir, data_dir.join("logs")];
+        let artifacts = ArtifactStore::new(data_dir.join("artifacts"), own_logs, canaries);
+        let library = Arc::new(WorkflowLibrary::open(data_dir.join("workflows"), store.clone()).await?);
+        let log = ExecutionLog::open(&data_dir.join("logs").join("workflow_execution_log.jsonl"));
+        let metrics = RunMetrics::new(metrics);
+        let journal = Arc::new(RunJournal::new(store.clone(), log, events.clone(), metrics));
+        let world = ActionWorld { bots, configs, supervisor, events: events.clone(), artifacts, data_dir };
+        let launcher = Arc::new(RunLauncher::new(journal.clone(), world, tasks.clone()));
+        let queue = Arc::new(RunQueue::new(launcher.clone(), library.clone()));
+        let stopping = tasks.stopping();
+        let known = library.list_workflows().await.known;
+        resume_runs(&launcher, &queue, &library).await?;
+        for id in known.into_keys() {
+            journal.refresh_success_ratio(id).await;
+        }
+        let to_serve = queue.clone();
+        tasks.supervise("workflow-queue", move || to_serve.clone().serve_queue());
+        let (to_add, stop) = (journal.clone(), stopping.clone());
+        tasks.supervise("workflow-commands", move || {
+            record_ended_commands(to_add.clone(), events.clone(), stop.clone())
+        });
+        Ok(Self { store, library, journal, launcher, queue, stopping })
+    }
+
+    /// Everything that can be executed, and files that cannot.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`].
+    pub async fn list_workflows(&self) -> Result<WorkflowListView, Error> {
+        let listing = self.library.list_workflows().await;
+        self.store.read(move |connection| Ok(views::render_workflow_list(connection, &listing)?)).await
+    }
+
+    /// One workflow with its steps and its newest runs.
+    ///
+    /// # Errors
+    /// [`Code::WorkflowUnknown`].
+    pub async fn get_workflow(&self, id: &str) -> Result<WorkflowView, Error> {
+        let known = self.library.find_workflow(id).await?;
+        self.store.read(move |connection| Ok(views::render_workflow(connection, &known)?)).await
+    }
+
+    /// Whether a workflow restarts the bot, and within what time it is over, what it takes back included; `None` when
+    /// there is no such workflow.
+    pub async fn restart_reach(&self, id: &str) -> Option<(bool, Duration)> {
+        let known = self.library.find_workflow(id).await.ok()?;
+        let limit = Duration::from_secs(known.workflow.definition.policy.timeout_s);
+        Some((known.workflow.restarts_bot(), limit + UNDO_ALLOWANCE))
+    }
+
+    /// Begins a run. Durable when this returns; the run goes on by itself.
+    ///
+    /// # Errors
+    /// [`Code::WorkflowUnknown`], [`Code::WorkflowParamsInvalid`], [`Code::WorkflowConflict`],
+    /// [`Code::WorkflowQueueFull`], [`Code::IdempotencyMismatch`], [`Code::Stopping`].
+    pub async fn execute_workflow(
+        &self,
+        id: &str,
+        params: Value,
+        actor: StoredActor,
+        idempotency: Option<String>,
+    ) -> Result<StartedRun, Error> {
+        if self.stopping.is_cancelled() {
+            return Err(Error::new(Code::Stopping));
+        }
+        let known = self.library.find_workflow(id).await?;
+        let params = known.workflow.accept_params(params)?;
+        let digest = digest_of(&json!({"workflow": id, "params": params}));
+        let lock_key = known.workflow.lock_key(self.launcher.world().bots.id());
+        let new = NewOp {
+            op_id: Uuid::now_v7().to_string(),
+            kind: OpKind::Workflow,
+            name: id.to_owned(),
+            def_sha: known.workflow.sha256.clone(),
+            params,
+            state: WorkflowRunState::Running.as_str().to_owned(),
+            lock_key,
+            parent_op: None,
+            actor,
+            idempotency: idempotency.map(|key| (key, digest)),
+            deadline_ms: None,
+        };
+        let workflow = known.workflow.clone();
+        failpoints::point("wf:before_admit");
+        let admitted = self.store.write(move |connection| admit_run(connection, new, &workflow)).await?;
+        failpoints::point("wf:admitted");
+        match admitted {
+            RunAdmission::Replayed(op) => self.view_run(op, &known.workflow).await.map(StartedRun::Replayed),
+            RunAdmission::Joined(op) => self.view_run(op, &known.workflow).await.map(StartedRun::Joined),
+            RunAdmission::New(op) => {
+                let progress = self.journal.publish_admission(&op, &known.workflow).await?;
+                if progress.state == WorkflowRunState::Queued {
+                    self.queue.add_run();
+                } else {
+                    self.launcher.launch_run(op.clone(), known.workflow.clone(), progress);
+                }
+                self.view_run(op, &known.workflow).await.map(StartedRun::New)
+            }
+        }
+    }
+
+    /// What an execution would do. Nothing is done.
+    ///
+    /// # Errors
+    /// [`Code::WorkflowUnknown`], [`Code::WorkflowParamsInvalid`].
+    pub async fn plan_run(&self, id: &str, params: Value) -> Result<WorkflowPlanView, Error> {
+        let known = self.library.find_workflow(id).await?;
+        let params = known.workflow.accept_params(params)?;
+        let run = Uuid::now_v7().to_string();
+        let steps = plan_steps(&known.workflow, self.launcher.world(), &params, &run).await;
+        let lock = known.workflow.lock_key(self.launcher.world().bots.id());
+        self.store
+            .read(move |connection| Ok(views::render_plan(connection, &known, &params, lock, steps)?))
+            .await
+    }
+
+    /// How far a run is.
+    ///
+    /// # Errors
+    /// [`Code::WorkflowRunUnknown`].
+    pub async fn get_run(&self, run: &str) -> Result<WorkflowRunView, Error> {
+        let op = self.find_run(run).await?;
+        let workflow = self.library.pinned_definition(&op.def_sha).await?;
+        self.view_run(op, &workflow).await
+    }
+
+    /// The same, as soon as it has a fact beyond `after` or is over, at the latest after `wait`.
+    ///
+    /// # Errors
+    /// [`Code::WorkflowRunUnknown`].
+    pub async fn wait_for_run(
+        &self,
+        run: &str,
+        after: u64,
+        wait: Duration,
+    ) -> Result<WorkflowRunView, Error> {
+        let end = Instant::now() + wait;
+        let mut changes = self.journal.subscribe();
+        loop {
+            changes.mark_unchanged();
+            let view = self.get_run(run).await?;
+            let left = end.saturating_duration_since(Instant::now());
+            if view.terminal || view.seq > after || left.is_zero() {
+                return Ok(view);
+            }
+            tokio::select! {
+                changed = tokio::time::timeout(left, changes.changed()) => {
+                    if changed.is_err() {
+                        return self.get_run(run).await;
+                    }
+                }
+                () = self.stopping.cancelled() => return Ok(view),
+            }
+        }
+    }
+
+    /// The newest run of a workflow.
+    ///
+    /// # Errors
+    /// [`Code::WorkflowUnknown`]; [`Code::WorkflowRunUnknown`] when it never ran.
+    pub async fn latest_run(&self, id: &str) -> Result<WorkflowRunView, Error> {
+        let known = self.library.find_workflow(id).await?;
+        let name = id.to_owned();
+        let newest = self
+            .store
+            .read(move |connection| Ok(ops_log::newest(connection, OpKind::Workflow, Some(&name), 1)?))
+            .await?;
+        let Some(op) = newest.into_iter().next() else {
+            return Err(Error::new(Code::WorkflowRunUnknown).detail(format!("`{id}` has not run yet")));
+        };
+        let workflow = self.library.pinned_definition(&op.def_sha).await.unwrap_or(known.workflow);
+        self.view_run(op, &workflow).await
+    }
+
+    /// The newest runs of a workflow, newest first.
+    ///
+    /// # Errors
+    /// [`Code::WorkflowUnknown`].
+    pub async fn list_runs(&self, id: &str, after: Option<String>, limit: u32) -> Result<RunPageView, Error> {
+        self.library.find_workflow(id).await?;
+        let name = id.to_owned();
+        self.store
+            .read(move |connection| Ok(views::load_run_page(connection, &name, after.as_deref(), limit)?))
+            .await
+    }
+
+    /// Has a run stop: it ends its step, takes back what it did, and is cancelled. Again changes nothing.
+    ///
+    /// # Errors
+    /// [`Code::WorkflowRunUnknown`], [`Code::WorkflowRunOver`], [`Code::WorkflowPastPivot`].
+    pub async fn cancel_run(&self, run: &str, actor: &StoredActor) -> Result<WorkflowRunView, Error> {
+        let op = self.find_run(run).await?;
+        let workflow = self.library.pinned_definition(&op.def_sha).await?;
+        let by = actor.key_id.clone();
+        let (id, definition) = (op.op_id.clone(), workflow.clone());
+        let asked =
+            self.store.write(move |connection| request_cancel(connection, &id, &definition, by)).await?;
+        for (event, fact, state) in &asked {
+            self.journal.publish_fact(&op, event.seq, event.at_ms, fact, *state);
+        }
+        self.launcher.cancel_run(&op.op_id);
+        self.get_run(run).await
+    }
+
+    /// A file a run left behind.
+    ///
+    /// # Errors
+    /// [`Code::ArtifactUnknown`].
+    pub fn open_artifact(&self, id: &str) -> Result<(std::fs::File, u64), Error> {
+        self.launcher.world().artifacts.open_artifact(id).ok_or_else(|| Error::new(Code::ArtifactUnknown))
+    }
+
+    async fn find_run(&self, run: &str) -> Result<Op, Error> {
+        let id = run.to_owned();
+        let found = if Uuid::try_parse(run).is_ok() {
+            self.store.read(move |connection| Ok(ops_log::load(connection, &id)?)).await?
+        } else {
+            None
+        };
+        found.filter(|op| op.kind == OpKind::Workflow).ok_or_else(|| {
+            Error::new(Code::WorkflowRunUnknown).context("run_id", botops_core::text::clean(run, 60))
+        })
+    }
+
+    async fn view_run(&self, op: Op, workflow: &Arc<CheckedWorkflow>) -> Result<WorkflowRunView, Error> {
+        let workflow = workflow.clone();
+        self.store
+            .read(move |connection| Ok(views::load_run_view(connection, &op.op_id, &workflow)?))
+            .await?
+            .ok_or_else(|| Error::new(Code::WorkflowRunUnknown))
+    }
+}

@@ -1,0 +1,173 @@
+//! Admission: who may begin a run, who waits, who is told to come back, and who may stop one.
+//!
+//! Each decision is made inside one transaction of the store's only writer, so nobody else decides at the same time.
+
+use data_encoding::HEXLOWER;
+use rusqlite::Connection;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::facts::RunFact;
+use super::journal::{WrittenFact, insert_fact};
+use super::progress::RunProgress;
+use super::state::WorkflowRunState;
+use crate::ops_log::{self, Admission, NewOp, Op, OpEvent, OpKind, now_ms};
+use crate::store::Abort;
+use crate::workflows::definition::{CheckedWorkflow, WorkflowOnConflict, pin_definition};
+use botops_core::error::{Code, Error};
+
+/// What the store said to a request to execute.
+pub(crate) enum RunAdmission {
+    New(Op),
+    Replayed(Op),
+    Joined(Op),
+}
+
+/// Decides about a request inside one transaction: nobody else decides at the same time.
+pub(crate) fn admit_run(
+    connection: &Connection,
+    mut new: NewOp,
+    workflow: &CheckedWorkflow,
+) -> Result<RunAdmission, Abort> {
+    if let Some((key, digest)) = &new.idempotency
+        && let Some(op) = ops_log::replay(connection, &new.actor.key_id, key, digest)?
+    {
+        return Ok(RunAdmission::Replayed(op));
+    }
+    let policy = &workflow.definition.policy;
+    let live = ops_log::live(connection, OpKind::Workflow)?;
+    let siblings: Vec<&Op> = live.iter().filter(|op| op.name == new.name).collect();
+    if policy.on_conflict == WorkflowOnConflict::Join
+        && let Some(same) = siblings.iter().find(|op| op.params == new.params && op.def_sha == new.def_sha)
+    {
+        return Ok(RunAdmission::Joined((*same).clone()));
+    }
+    if new.lock_key.is_none() && siblings.len() >= policy.max_parallel as usize {
+        let detail = format!("{} runs of `{}` are under way, as many as it allows", siblings.len(), new.name);
+        return Err(Error::new(Code::WorkflowQueueFull).detail(detail).into());
+    }
+    let queued = siblings.iter().filter(|op| op.state == WorkflowRunState::Queued.as_str()).count();
+    let wanted = new.lock_key.clone();
+    let holder = match &wanted {
+        Some(lock) => ops_log::holder(connection, lock)?,
+        None => None,
+    };
+    if policy.on_conflict == WorkflowOnConflict::Queue && (holder.is_some() || queued > 0) {
+        if queued >= policy.queue_max as usize {
+            let detail = format!("{queued} runs of `{}` wait already", new.name);
+            return Err(Error::new(Code::WorkflowQueueFull).detail(detail).into());
+        }
+        new.lock_key = None;
+        WorkflowRunState::Queued.as_str().clone_into(&mut new.state);
+    }
+    pin_definition(connection, "", workflow)?;
+    match ops_log::admit(connection, &new)? {
+        Admission::Replay(op) => Ok(RunAdmission::Replayed(*op)),
+        Admission::Held(holder) => Err(lock_held(&holder).into()),
+        Admission::Admitted => {
+            if new.state == WorkflowRunState::Running.as_str() {
+                start_clock(connection, &new.op_id, workflow)?;
+            }
+            let op = ops_log::load(connection, &new.op_id)?.ok_or_else(|| Error::new(Code::Internal))?;
+            Ok(RunAdmission::New(op))
+        }
+    }
+}
+
+/// The run's clock starts.
+fn start_clock(connection: &Connection, op_id: &str, workflow: &CheckedWorkflow) -> rusqlite::Result<()> {
+    insert_fact(connection, op_id, 0, &RunFact::Started { deadline_ms: now_ms() + workflow.time_limit_ms() })
+        .map(|_| ())
+}
+
+fn lock_held(holder: &Op) -> Error {
+    let error = Error::new(Code::WorkflowConflict)
+        .detail(format!("`{}` ({}) holds the bot and is {}", holder.name, holder.op_id, holder.state))
+        .context("holder", holder.op_id.clone())
+        .context("holder_kind", holder.kind.as_str())
+        .context("holder_name", holder.name.clone())
+        .context("holder_state", holder.state.clone())
+        .context(
+            "holder_since",
+            chrono::DateTime::from_timestamp_millis(holder.created_ms).unwrap_or_default().to_rfc3339(),
+        );
+    match holder.kind {
+        OpKind::Workflow => {
+            let path = format!("/api/v1/workflows/runs/{}?wait=30s", holder.op_id);
+            error.next("get_workflow_run", "GET", path, None, Some("read"))
+        }
+        OpKind::Config => {
+            let path = format!("/api/v1/config/txns/{}", holder.op_id);
+            error.next("get_config_txn", "GET", path, None, Some("read"))
+        }
+    }
+}
+
+/// Records that somebody wants the run to stop, if there is anything left to stop. Returns what was written, to be
+/// published.
+pub(crate) fn request_cancel(
+    connection: &Connection,
+    op_id: &str,
+    workflow: &CheckedWorkflow,
+    by: String,
+) -> Result<Vec<(OpEvent, RunFact, WorkflowRunState)>, Abort> {
+    let events = ops_log::events(connection, op_id, 0)?;
+    let progress = RunProgress::of(workflow, &events);
+    let over = |state: WorkflowRunState| Error::new(Code::WorkflowRunOver).context("state", state.as_str());
+    if progress.state.is_terminal() {
+        return Err(over(progress.state).context("run_id", op_id).into());
+    }
+    if progress.cancel_by.is_some() || progress.turned_back.is_some() {
+        return Ok(Vec::new());
+    }
+    if progress.is_past_pivot(workflow) {
+        return Err(Error::new(Code::WorkflowPastPivot).context("run_id", op_id).into());
+    }
+    let mut facts = vec![RunFact::CancelRequested { by }];
+    if progress.state == WorkflowRunState::Queued {
+        let error = None;
+        facts.push(RunFact::Finished { state: WorkflowRunState::Cancelled, outputs: None, error });
+    }
+    let mut all = Vec::new();
+    for fact in facts {
+        let written = insert_fact(connection, op_id, progress.seq, &fact)?;
+        if let Some(WrittenFact { mut events, state }) = written
+            && let Some(own) = events.pop()
+        {
+            all.push((own, fact, state));
+        }
+    }
+    Ok(all)
+}
+
+/// A digest that does not depend on the order of members.
+pub(crate) fn digest_of(value: &Value) -> String {
+    fn write_canonical(value: &Value, into: &mut String) {
+        match value {
+            Value::Object(members) => {
+                let sorted: std::collections::BTreeMap<_, _> = members.iter().collect();
+                into.push('{');
+                for (name, member) in sorted {
+                    into.push_str(&Value::String(name.clone()).to_string());
+                    into.push(':');
+                    write_canonical(member, into);
+                    into.push(',');
+                }
+                into.push('}');
+            }
+            Value::Array(items) => {
+                into.push('[');
+                for item in items {
+                    write_canonical(item, into);
+                    into.push(',');
+                }
+                into.push(']');
+            }
+            plain => into.push_str(&plain.to_string()),
+        }
+    }
+    let mut text = String::new();
+    write_canonical(value, &mut text);
+    let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+    HEXLOWER.encode(&digest)
+}

@@ -1,0 +1,191 @@
+//! One run that is under way: what is known of it, writing its facts, and everything that can interrupt it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::facts::RunFact;
+use super::journal::{RunJournal, WrittenFact};
+use super::progress::RunProgress;
+use crate::ops_log::{Op, now_ms};
+use crate::workflows::actions::{ActionCall, ActionFailure, ActionWorld, StepFailureClass};
+use crate::workflows::definition::{CheckedWorkflow, RunValues};
+use botops_core::error::Code;
+
+/// How long an effect that is under way may go on after a cancel.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same when botops stops, also for an undo: inside what the process as a whole may take.
+const STOP_PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long a store that cannot be written is waited for before the next try.
+const STORE_WAIT: Duration = Duration::from_millis(500);
+
+/// Why a run's task ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunHalt {
+    /// botops stops; the run goes on when it is back.
+    Stopping,
+    /// The run is over.
+    Over,
+}
+
+/// What cut a step off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StepInterrupt {
+    Cancelled,
+    Deadline,
+    Stopping,
+}
+
+/// One run that is under way. It holds nothing that a crash could lose.
+pub(crate) struct RunContext {
+    pub(crate) journal: Arc<RunJournal>,
+    pub(crate) world: ActionWorld,
+    pub(crate) op: Op,
+    pub(crate) workflow: Arc<CheckedWorkflow>,
+    pub(crate) progress: RunProgress,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) stopping: CancellationToken,
+}
+
+impl RunContext {
+    /// Makes a fact durable; what others wrote meanwhile (a cancel) is taken in as well.
+    pub(crate) async fn record_fact(&mut self, fact: RunFact) -> Result<(), RunHalt> {
+        loop {
+            match self.journal.write_fact(&self.op.op_id, self.progress.seq, &fact).await {
+                Ok(None) => return Err(RunHalt::Over),
+                Ok(Some(WrittenFact { events, state })) => {
+                    for event in &events {
+                        self.progress.apply_event(event);
+                    }
+                    let Some(own) = events.last() else { return Ok(()) };
+                    self.journal.publish_fact(&self.op, own.seq, own.at_ms, &fact, state);
+                    return if state.is_terminal() { Err(RunHalt::Over) } else { Ok(()) };
+                }
+                Err(error) => {
+                    tracing::error!(
+                        run.id = self.op.op_id,
+                        error.cause = error.cause_for_log(),
+                        "run {} waits for the store: {error}",
+                        self.op.op_id
+                    );
+                    tokio::select! {
+                        () = tokio::time::sleep(STORE_WAIT) => {}
+                        () = self.stopping.cancelled() => return Err(RunHalt::Stopping),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Records that botops stops, so that the restart does not count as a crash.
+    pub(crate) async fn record_suspended(&mut self) {
+        let written = self.journal.write_fact(&self.op.op_id, self.progress.seq, &RunFact::Suspended).await;
+        if let Ok(Some(WrittenFact { events, state })) = written
+            && let Some(own) = events.last()
+        {
+            self.journal.publish_fact(&self.op, own.seq, own.at_ms, &RunFact::Suspended, state);
+        }
+    }
+
+    /// What references of the definition resolve to now.
+    pub(crate) fn values(&self) -> RunValues {
+        RunValues { params: self.op.params.clone(), outputs: self.progress.step_outputs() }
+    }
+
+    /// Whether the point of no return is, or may be, behind.
+    pub(crate) fn is_past_pivot(&self) -> bool {
+        self.progress.is_past_pivot(&self.workflow)
+    }
+
+    /// Time until the run's deadline.
+    pub(crate) fn time_left(&self) -> Duration {
+        let left = self.progress.deadline_ms.map_or(i64::MAX, |deadline| deadline - now_ms());
+        Duration::from_millis(u64::try_from(left).unwrap_or_default())
+    }
+
+    /// The circumstances of an attempt at `step` under `key`.
+    pub(crate) fn action_call(&self, step: &str, key: String, limit: Duration) -> ActionCall {
+        let said = self.op.params.get("reason").and_then(Value::as_str);
+        let name = &self.op.name;
+        let reason =
+            said.map_or_else(|| format!("workflow {name}"), |said| format!("workflow {name}: {said}"));
+        ActionCall {
+            run: self.op.op_id.clone(),
+            workflow: name.clone(),
+            step: step.to_owned(),
+            key,
+            reason: botops_core::text::clean(&reason, 280),
+            actor: self.op.actor.clone(),
+            deadline: Instant::now() + limit,
+        }
+    }
+
+    /// Runs `work` with its limit; a cancel or a deadline lets an effect that is under way come to its end first.
+    pub(crate) async fn run_limited(
+        &self,
+        work: impl Future<Output = Result<Value, ActionFailure>>,
+        limit: Duration,
+        changes: bool,
+    ) -> Result<Result<Value, ActionFailure>, StepInterrupt> {
+        tokio::pin!(work);
+        let interrupt = tokio::select! {
+            done = tokio::time::timeout(limit, &mut work) => {
+                let late = || ActionFailure::timeout(format!("no outcome within {} s", limit.as_secs()), changes);
+                return Ok(done.unwrap_or_else(|_| Err(late())));
+            }
+            interrupt = self.wait_for_interrupt() => interrupt,
+        };
+        if !changes {
+            return Err(interrupt);
+        }
+        let patience = if interrupt == StepInterrupt::Stopping { STOP_PATIENCE } else { CANCEL_PATIENCE };
+        match tokio::time::timeout(patience, work).await {
+            Ok(done) => Ok(done),
+            // It stays under way; after the restart the step looks what became of it.
+            Err(_) if interrupt == StepInterrupt::Stopping => Err(interrupt),
+            Err(_) => {
+                let message = "the step was cut off while it acted";
+                let code = Code::WorkflowNeedsAttention;
+                Ok(Err(ActionFailure::new(StepFailureClass::Unknown, code, message)))
+            }
+        }
+    }
+
+    async fn wait_for_interrupt(&self) -> StepInterrupt {
+        tokio::select! {
+            () = self.stopping.cancelled() => StepInterrupt::Stopping,
+            () = self.cancel.cancelled() => StepInterrupt::Cancelled,
+            () = tokio::time::sleep(self.time_left()) => StepInterrupt::Deadline,
+        }
+    }
+
+    /// Sleeps until a time of the table's clock, unless the run is interrupted.
+    pub(crate) async fn sleep_until(&self, due_ms: i64) -> Result<(), StepInterrupt> {
+        tokio::select! {
+            () = tokio::time::sleep(time_until(due_ms)) => Ok(()),
+            interrupt = self.wait_for_interrupt() => Err(interrupt),
+        }
+    }
+
+    /// The same, where only the end of botops interrupts.
+    pub(crate) async fn sleep_until_or_stop(&self, due_ms: i64) -> Result<(), RunHalt> {
+        tokio::select! {
+            () = tokio::time::sleep(time_until(due_ms)) => Ok(()),
+            () = self.stopping.cancelled() => Err(RunHalt::Stopping),
+        }
+    }
+
+    /// Resolves when a stop has waited long enough for an undo.
+    pub(crate) async fn stopping_late(&self) {
+        self.stopping.cancelled().await;
+        tokio::time::sleep(STOP_PATIENCE).await;
+    }
+}
+
+fn time_until(due_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(due_ms - now_ms()).unwrap_or_default())
+}

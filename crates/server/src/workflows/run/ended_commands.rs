@@ -1,0 +1,48 @@
+//! Commands of runs whose answer did not come: how they ended is added to the run's journal when it is known.
+//!
+//! The bot is asked elsewhere; here its answer arrives as an event. What the run itself came to stays as it was.
+
+use std::sync::Arc;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use super::facts::RunFact;
+use super::journal::RunJournal;
+use crate::events::{Event, Events};
+use botops_contract::EventKind;
+
+/// Follows the events for ended commands, until the stop.
+pub(crate) async fn record_ended_commands(
+    journal: Arc<RunJournal>,
+    events: Events,
+    stopping: CancellationToken,
+) {
+    let mut arriving = events.subscribe();
+    loop {
+        let event = tokio::select! {
+            () = stopping.cancelled() => return,
+            event = arriving.recv() => event,
+        };
+        let event = match event {
+            Ok(event) => event,
+            // The event itself is in the journal all the same.
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        let Some((run, fact)) = parse_ended_command(&event) else { continue };
+        if let Err(error) = journal.append_fact(&run, &fact).await {
+            tracing::warn!(run.id = run, "how a command of run {run} ended is not in its journal: {error}");
+        }
+    }
+}
+
+fn parse_ended_command(event: &Event) -> Option<(String, RunFact)> {
+    let text = |name: &str| event.data[name].as_str().map(str::to_owned);
+    if event.kind != EventKind::Control || event.data["follow_up"] != true {
+        return None;
+    }
+    let fact =
+        RunFact::CommandEnded { step: text("step")?, outcome: text("outcome")?, says: event.message.clone() };
+    Some((text("run_id")?, fact))
+}

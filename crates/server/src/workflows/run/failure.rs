@@ -1,0 +1,57 @@
+//! Failures and inputs as the journal keeps them: readable, bounded, without secrets.
+
+use serde_json::{Value, json};
+
+use super::state::WorkflowRunError;
+use crate::workflows::actions::{ActionFailure, StepFailureClass};
+use crate::workflows::definition::WorkflowCriterion;
+use botops_core::error::Code;
+
+/// A failure as it is kept.
+pub(crate) fn to_run_error(failure: &ActionFailure) -> WorkflowRunError {
+    let row = Code::ALL.iter().map(|code| code.row()).find(|row| row.code == failure.code);
+    WorkflowRunError {
+        class: failure.class,
+        error_code: failure.code.to_owned(),
+        message: failure.message.clone(),
+        remediation: row.map(|row| row.remediation.to_owned()).unwrap_or_default(),
+    }
+}
+
+/// A failure that no action reported: the run loop found it.
+pub(crate) fn own_run_error(
+    class: StepFailureClass,
+    code: Code,
+    message: impl Into<String>,
+) -> WorkflowRunError {
+    to_run_error(&ActionFailure::new(class, code, message))
+}
+
+/// The same, as something a person has to look at.
+pub(crate) fn needs_attention(error: &WorkflowRunError) -> WorkflowRunError {
+    let row = Code::WorkflowNeedsAttention.row();
+    WorkflowRunError {
+        error_code: row.code.to_owned(),
+        remediation: row.remediation.to_owned(),
+        ..error.clone()
+    }
+}
+
+/// What was expected and what was there, in one sentence.
+pub(crate) fn describe_unmet(criteria: &[WorkflowCriterion], when: &str) -> String {
+    let missed = criteria.iter().filter(|one| one.hard && !one.met).map(|one| {
+        let is = serde_json::to_value(one.is)
+            .ok()
+            .and_then(|is| is.as_str().map(str::to_owned))
+            .unwrap_or_default();
+        format!("{} {is} {} expected, {} found", one.that, one.expected, one.actual)
+    });
+    botops_core::text::clean(&format!("{when}: {}", missed.collect::<Vec<_>>().join("; ")), 400)
+}
+
+/// An input as the journal keeps it.
+pub(crate) fn journal_input(input: &Value) -> Value {
+    let mut shown = input.clone();
+    botops_core::redact::json(&mut shown);
+    if shown.to_string().len() > 8 * 1024 { json!({"omitted": "too large"}) } else { shown }
+}

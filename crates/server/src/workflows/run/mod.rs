@@ -1,0 +1,36 @@
+//! Runs: the journal of their facts, the loop that drives each one, locks and queue, and how they are taken up after a
+//! restart.
+
+mod admission;
+mod context;
+mod dry_run;
+mod ended_commands;
+mod execution_log;
+mod facts;
+mod failure;
+mod journal;
+mod launcher;
+mod next_move;
+mod posture;
+mod progress;
+mod queue;
+mod resume;
+mod retry;
+mod run_loop;
+mod state;
+mod statistics;
+mod step;
+mod undo;
+mod until;
+
+pub(crate) use admission::{RunAdmission, admit_run, digest_of, request_cancel};
+pub(crate) use dry_run::{PlannedStepView, WorkflowForecast, plan_steps, predict_outputs};
+pub(crate) use ended_commands::record_ended_commands;
+pub(crate) use execution_log::ExecutionLog;
+pub(crate) use journal::RunJournal;
+pub(crate) use launcher::RunLauncher;
+pub(crate) use progress::{RunProgress, StepProgress};
+pub(crate) use queue::RunQueue;
+pub(crate) use resume::resume_runs;
+pub(crate) use state::{WorkflowRunError, WorkflowRunState, WorkflowStepState};
+pub(crate) use statistics::{RunMetrics, WorkflowStats};

@@ -1,0 +1,206 @@
+//! What the facts of a run add up to.
+//!
+//! Only the facts say how far a run is: [`RunProgress`] is computed from them, while the run goes on and
+//! again after a crash, by the same code.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::facts::RunFact;
+use super::state::{TurnBackReason, WorkflowRunError, WorkflowRunState, WorkflowStepState};
+use crate::ops_log::OpEvent;
+use crate::workflows::definition::{CheckedWorkflow, WorkflowCriterion};
+
+/// What is known of one step.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StepProgress {
+    pub(crate) id: String,
+    pub(crate) state: WorkflowStepState,
+    pub(crate) attempts: u32,
+    /// Attempts that failed; those that a crash cut off do not count.
+    pub(crate) failures: u32,
+    /// An attempt was begun and has no outcome; its revision of the action.
+    pub(crate) in_flight: Option<u32>,
+    /// Some attempt may have had an effect although it failed.
+    pub(crate) in_doubt: bool,
+    pub(crate) retry_at_ms: Option<i64>,
+    pub(crate) until_ms: Option<i64>,
+    pub(crate) input: Option<Value>,
+    pub(crate) output: Option<Value>,
+    pub(crate) criteria: Vec<WorkflowCriterion>,
+    pub(crate) error: Option<WorkflowRunError>,
+    /// What was learnt later of a command whose answer did not come.
+    pub(crate) later: Option<String>,
+    pub(crate) undo_attempts: u32,
+    pub(crate) undo_retry_at_ms: Option<i64>,
+    pub(crate) undo_ended: bool,
+    pub(crate) started_ms: Option<i64>,
+    pub(crate) finished_ms: Option<i64>,
+}
+
+/// What the facts of a run add up to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RunProgress {
+    pub(crate) state: WorkflowRunState,
+    pub(crate) steps: Vec<StepProgress>,
+    pub(crate) started_ms: Option<i64>,
+    pub(crate) finished_ms: Option<i64>,
+    pub(crate) deadline_ms: Option<i64>,
+    pub(crate) cancel_by: Option<String>,
+    pub(crate) turned_back: Option<TurnBackReason>,
+    pub(crate) posture: Option<Result<(), WorkflowRunError>>,
+    pub(crate) outputs: Option<Value>,
+    pub(crate) error: Option<WorkflowRunError>,
+    pub(crate) suspended: bool,
+    pub(crate) seq: u64,
+}
+
+impl RunProgress {
+    pub(crate) fn new(workflow: &CheckedWorkflow) -> Self {
+        let steps = workflow.definition.steps.iter().map(|step| StepProgress {
+            id: step.id.clone(),
+            state: WorkflowStepState::Pending,
+            attempts: 0,
+            failures: 0,
+            in_flight: None,
+            in_doubt: false,
+            retry_at_ms: None,
+            until_ms: None,
+            input: None,
+            output: None,
+            criteria: Vec::new(),
+            error: None,
+            later: None,
+            undo_attempts: 0,
+            undo_retry_at_ms: None,
+            undo_ended: false,
+            started_ms: None,
+            finished_ms: None,
+        });
+        Self {
+            state: WorkflowRunState::Queued,
+            steps: steps.collect(),
+            started_ms: None,
+            finished_ms: None,
+            deadline_ms: None,
+            cancel_by: None,
+            turned_back: None,
+            posture: None,
+            outputs: None,
+            error: None,
+            suspended: false,
+            seq: 0,
+        }
+    }
+
+    pub(crate) fn of(workflow: &CheckedWorkflow, events: &[OpEvent]) -> Self {
+        let mut progress = Self::new(workflow);
+        for event in events {
+            progress.apply_event(event);
+        }
+        progress
+    }
+
+    /// Adds an event of the run's journal; returns its fact, unless a newer botops wrote it.
+    pub(crate) fn apply_event(&mut self, event: &OpEvent) -> Option<RunFact> {
+        self.seq = event.seq;
+        let fact = RunFact::from_row(event)?;
+        self.apply(&fact, event.at_ms);
+        Some(fact)
+    }
+
+    fn apply(&mut self, fact: &RunFact, at_ms: i64) {
+        self.state = fact.run_state().unwrap_or(self.state);
+        self.suspended = matches!(fact, RunFact::Suspended);
+        if let Some(step) = fact.step().and_then(|id| self.steps.iter_mut().find(|step| step.id == id)) {
+            step.apply(fact, at_ms);
+        }
+        match fact {
+            RunFact::Started { deadline_ms } => {
+                self.started_ms = Some(at_ms);
+                self.deadline_ms = Some(*deadline_ms);
+            }
+            RunFact::CancelRequested { by } => self.cancel_by = Some(by.clone()),
+            RunFact::Undoing { why } => self.turned_back = Some(*why),
+            RunFact::PostureReached { error, .. } => self.posture = Some(error.clone().map_or(Ok(()), Err)),
+            RunFact::Finished { outputs, error, .. } => {
+                self.finished_ms = Some(at_ms);
+                self.outputs.clone_from(outputs);
+                self.error.clone_from(error);
+            }
+            _ => {}
+        }
+    }
+
+    /// The outputs of finished steps, by id.
+    pub(crate) fn step_outputs(&self) -> BTreeMap<String, Value> {
+        let with = self.steps.iter().filter_map(|step| Some((step.id.clone(), step.output.clone()?)));
+        with.collect()
+    }
+
+    /// Whether the point of no return is, or may be, behind.
+    pub(crate) fn is_past_pivot(&self, workflow: &CheckedWorkflow) -> bool {
+        let pivot = workflow.pivot_index().and_then(|index| self.steps.get(index));
+        pivot.is_some_and(|step| step.acted() || step.in_doubt || step.in_flight.is_some())
+    }
+
+    /// The step that made the run fail.
+    pub(crate) fn failed_step(&self) -> Option<&StepProgress> {
+        self.steps.iter().find(|step| step.error.is_some() && step.state != WorkflowStepState::Succeeded)
+    }
+}
+
+impl StepProgress {
+    fn apply(&mut self, fact: &RunFact, at_ms: i64) {
+        match fact {
+            RunFact::StepStarted { attempt, revision, input, .. } => {
+                self.state = WorkflowStepState::Running;
+                self.attempts = *attempt;
+                self.in_flight = Some(*revision);
+                self.retry_at_ms = None;
+                self.input = Some(input.clone());
+                self.started_ms = self.started_ms.or(Some(at_ms));
+            }
+            RunFact::AttemptFailed { in_doubt, retry_at_ms, error, .. } => {
+                self.state = WorkflowStepState::Retrying;
+                self.failures += 1;
+                self.in_flight = None;
+                self.in_doubt |= in_doubt;
+                self.retry_at_ms = Some(*retry_at_ms);
+                self.error = Some(error.clone());
+            }
+            RunFact::UntilBegun { until_ms, .. } => self.until_ms = Some(*until_ms),
+            RunFact::StepFinished { state, output, criteria, error, .. } => {
+                self.state = *state;
+                self.in_flight = None;
+                self.output.clone_from(output);
+                self.criteria.clone_from(criteria);
+                self.error.clone_from(error);
+                self.finished_ms = Some(at_ms);
+            }
+            RunFact::UndoStarted { attempt, .. } => {
+                self.state = WorkflowStepState::Undoing;
+                self.undo_attempts = *attempt;
+                self.undo_retry_at_ms = None;
+            }
+            RunFact::UndoAttemptFailed { retry_at_ms, .. } => self.undo_retry_at_ms = Some(*retry_at_ms),
+            RunFact::CommandEnded { says, .. } => self.later = Some(says.clone()),
+            RunFact::UndoFinished { state, error, .. } => {
+                self.undo_ended = true;
+                if *state != WorkflowStepState::Skipped {
+                    self.state = *state;
+                }
+                if error.is_some() {
+                    self.error.clone_from(error);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether it did, or may have done, something.
+    pub(crate) fn acted(&self) -> bool {
+        self.output.is_some() || self.state == WorkflowStepState::Unknown
+    }
+}

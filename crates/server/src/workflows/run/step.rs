@@ -1,0 +1,209 @@
+//! One step of a run: its attempts, and what it puts out against what is expected.
+//!
+//! Intent into the store, act, outcome into the store.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::context::{RunContext, RunHalt, StepInterrupt};
+use super::facts::RunFact;
+use super::failure::{describe_unmet, journal_input, own_run_error, to_run_error};
+use super::retry::RetrySchedule;
+use super::state::{WorkflowRunError, WorkflowStepState};
+use super::until::{UntilOutcome, UntilWait};
+use crate::workflows::actions::{ActionClass, ActionFailure, StepFailureClass};
+use crate::workflows::definition::{
+    UntilCondition, WorkflowCriterion, WorkflowStep, all_met, evaluate_conditions,
+};
+use botops_core::error::Code;
+use botops_core::failpoints;
+
+/// What a step may put out, in bytes of JSON.
+const OUTPUT_MAX: usize = 64 * 1024;
+
+/// A step that is begun or goes on.
+pub(crate) struct StepRun<'a> {
+    pub(crate) run: &'a mut RunContext,
+    pub(crate) index: usize,
+    pub(crate) step: &'a WorkflowStep,
+}
+
+impl StepRun<'_> {
+    /// One attempt, with the wait before it and the wait for its condition.
+    pub(crate) async fn run_step(mut self) -> Result<(), RunHalt> {
+        if let Some(why) = self.recovery_refusal() {
+            let failure = own_run_error(StepFailureClass::Precondition, Code::RecoveryRefused, why);
+            return self.finish_step(WorkflowStepState::Failed, None, Vec::new(), Some(failure)).await;
+        }
+        let is_new = self.run.progress.steps[self.index].attempts == 0;
+        if is_new && !self.step.when.is_empty() {
+            let criteria = evaluate_conditions(&self.step.when, &self.run.values(), &Value::Null);
+            if !all_met(&criteria) {
+                return self.finish_step(WorkflowStepState::Skipped, None, criteria, None).await;
+            }
+        }
+        if let Some(due) = self.run.progress.steps[self.index].retry_at_ms {
+            failpoints::point("wf:retry_wait");
+            if let Err(interrupt) = self.run.sleep_until(due).await {
+                return self.end_interrupted(interrupt, None).await;
+            }
+        }
+        self.begin_attempt().await
+    }
+
+    async fn begin_attempt(mut self) -> Result<(), RunHalt> {
+        let spec = self.step.uses.spec();
+        let input = self.run.values().resolve_input(&self.step.with);
+        let key = self.effect_key();
+        let attempt = self.run.progress.steps[self.index].attempts + 1;
+        failpoints::point("wf:step_starting");
+        let started = RunFact::StepStarted {
+            step: self.step.id.clone(),
+            attempt,
+            action: spec.name.to_owned(),
+            revision: spec.revision,
+            key: key.clone(),
+            input: journal_input(&input),
+        };
+        self.run.record_fact(started).await?;
+        failpoints::point("wf:step_started");
+        let is_pivot = self.run.workflow.pivot_index() == Some(self.index);
+        if attempt == 1 && self.run.progress.cancel_by.is_some() && !is_pivot {
+            return self.end_interrupted(StepInterrupt::Cancelled, None).await;
+        }
+        if let Some(until) = self.step.until.as_ref().filter(|_| spec.class == ActionClass::Read) {
+            // A look that is repeated until it is good needs no first look of its own.
+            return self.wait_until(until, input, None).await;
+        }
+        let limit = self.attempt_limit();
+        let call = self.run.action_call(&self.step.id, key, limit);
+        let work = self.step.uses.perform(&self.run.world, &input, &call);
+        let acted = self.run.run_limited(work, limit, spec.changes()).await;
+        failpoints::point("wf:acted");
+        match acted {
+            Err(interrupt) => self.end_interrupted(interrupt, None).await,
+            Ok(Ok(output)) => match &self.step.until {
+                Some(until) => self.wait_until(until, input, Some(output)).await,
+                None => self.finish_with_output(output).await,
+            },
+            Ok(Err(failure)) => self.end_attempt(&failure).await,
+        }
+    }
+
+    /// The same for every repetition of the step's effect.
+    fn effect_key(&self) -> String {
+        format!("{}/{}", self.run.op.op_id, self.step.id)
+    }
+
+    fn attempt_limit(&self) -> Duration {
+        Duration::from_secs(self.step.timeout_s.unwrap_or(self.step.uses.spec().timeout_s))
+    }
+
+    /// Why a run that nobody asked for does not touch the bot (any further): it would restart a bot that is not proven
+    /// dead, or that has come back. Past the pivot the bot is going down already.
+    fn recovery_refusal(&self) -> Option<String> {
+        let run = &self.run;
+        let is_held = run.op.actor.is_recovery() && run.workflow.restarts_bot() && !run.is_past_pivot();
+        let restart = is_held.then(|| run.world.bots.seen().unasked_restart.clone())?;
+        (!restart.is_allowed()).then(|| restart.sentence.clone())
+    }
+
+    /// An attempt failed: once more, or that was it.
+    async fn end_attempt(&mut self, failure: &ActionFailure) -> Result<(), RunHalt> {
+        let progress = &self.run.progress.steps[self.index];
+        let (failures, attempt) = (progress.failures + 1, progress.attempts);
+        let in_doubt = (failure.in_doubt && self.step.uses.spec().changes()) || progress.in_doubt;
+        let schedule = RetrySchedule::new(self.step.uses, self.step.retry.as_ref(), false);
+        let error = to_run_error(failure);
+        let stops = self.run.progress.cancel_by.is_some() || self.run.time_left().is_zero();
+        if let Some(retry_at_ms) = schedule.next_at_ms(failures, failure.class).filter(|_| !stops) {
+            let step = self.step.id.clone();
+            let failed = RunFact::AttemptFailed { step, attempt, error, in_doubt, retry_at_ms };
+            return self.run.record_fact(failed).await;
+        }
+        let state = if in_doubt { WorkflowStepState::Unknown } else { WorkflowStepState::Failed };
+        self.finish_step(state, None, Vec::new(), Some(error)).await
+    }
+
+    async fn wait_until(
+        &mut self,
+        until: &UntilCondition,
+        input: Value,
+        first: Option<Value>,
+    ) -> Result<(), RunHalt> {
+        let until_ms = UntilWait::begin_wait(self.run, self.index, self.step, until).await?;
+        let (key, limit) = (self.effect_key(), self.attempt_limit());
+        let wait = UntilWait { run: self.run, step: self.step, until, until_ms, input, first, key, limit };
+        match wait.look_until_met().await {
+            UntilOutcome::Met(output) => self.finish_with_output(output).await,
+            UntilOutcome::Interrupted { interrupt, first } => self.end_interrupted(interrupt, first).await,
+            UntilOutcome::NotMet { latest, failure: Some(failure) } => {
+                let output = (!latest.is_null()).then_some(latest);
+                let error = Some(to_run_error(&failure));
+                self.finish_step(WorkflowStepState::Failed, output, Vec::new(), error).await
+            }
+            UntilOutcome::NotMet { latest, failure: None } => {
+                let criteria = evaluate_conditions(&until.expect, &self.run.values(), &latest);
+                let why = describe_unmet(&criteria, &format!("within {} s", until.for_s));
+                self.finish_unexpected(latest, criteria, why).await
+            }
+        }
+    }
+
+    /// The step put something out: is it what was expected?
+    async fn finish_with_output(&mut self, output: Value) -> Result<(), RunHalt> {
+        if output.to_string().len() > OUTPUT_MAX {
+            let message = format!("the output is larger than {} KiB", OUTPUT_MAX / 1024);
+            let failure = own_run_error(StepFailureClass::Invalid, Code::WorkflowStepFailed, message);
+            let note = Some(json!({"omitted": "too large"}));
+            return self.finish_step(WorkflowStepState::Failed, note, Vec::new(), Some(failure)).await;
+        }
+        let criteria = evaluate_conditions(&self.step.expect, &self.run.values(), &output);
+        if all_met(&criteria) {
+            return self.finish_step(WorkflowStepState::Succeeded, Some(output), criteria, None).await;
+        }
+        let why = describe_unmet(&criteria, "after the step");
+        self.finish_unexpected(output, criteria, why).await
+    }
+
+    async fn finish_unexpected(
+        &mut self,
+        output: Value,
+        criteria: Vec<WorkflowCriterion>,
+        why: String,
+    ) -> Result<(), RunHalt> {
+        let failure = own_run_error(StepFailureClass::Expectation, Code::WorkflowStepFailed, why);
+        self.finish_step(WorkflowStepState::Failed, Some(output), criteria, Some(failure)).await
+    }
+
+    /// The step was cut off before it could do (more) harm; what it has put out stays known.
+    async fn end_interrupted(
+        &mut self,
+        interrupt: StepInterrupt,
+        output: Option<Value>,
+    ) -> Result<(), RunHalt> {
+        let (class, message) = match interrupt {
+            StepInterrupt::Stopping => return Err(RunHalt::Stopping),
+            StepInterrupt::Cancelled => (StepFailureClass::Precondition, "the run was cancelled"),
+            StepInterrupt::Deadline => (StepFailureClass::Timeout, "the run's time is over"),
+        };
+        let failure = own_run_error(class, Code::WorkflowStepFailed, message);
+        let in_doubt = self.run.progress.steps[self.index].in_doubt;
+        let state = if in_doubt { WorkflowStepState::Unknown } else { WorkflowStepState::Failed };
+        self.finish_step(state, output, Vec::new(), Some(failure)).await
+    }
+
+    async fn finish_step(
+        &mut self,
+        state: WorkflowStepState,
+        output: Option<Value>,
+        criteria: Vec<WorkflowCriterion>,
+        error: Option<WorkflowRunError>,
+    ) -> Result<(), RunHalt> {
+        let step = self.step.id.clone();
+        self.run.record_fact(RunFact::StepFinished { step, state, output, criteria, error }).await?;
+        failpoints::point("wf:step_finished");
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! Taking back what a step did.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::context::{RunContext, RunHalt};
+use super::facts::RunFact;
+use super::failure::{journal_input, to_run_error};
+use super::retry::RetrySchedule;
+use super::state::WorkflowStepState;
+use crate::workflows::actions::ActionFailure;
+use crate::workflows::definition::{StepUndo, UndoRule, all_met, evaluate_conditions};
+use botops_core::failpoints;
+
+/// Takes back the step at `index`, with one attempt.
+pub(crate) async fn undo_step(run: &mut RunContext, index: usize) -> Result<(), RunHalt> {
+    let workflow = run.workflow.clone();
+    let step = &workflow.definition.steps[index];
+    let Some(UndoRule::With(undo)) = &step.undo else { return Ok(()) };
+    if run.progress.steps[index].undo_attempts == 0 {
+        let criteria = evaluate_conditions(&undo.when, &run.values(), &Value::Null);
+        if !all_met(&criteria) {
+            let (step, state) = (step.id.clone(), WorkflowStepState::Skipped);
+            return run.record_fact(RunFact::UndoFinished { step, state, error: None }).await;
+        }
+    }
+    if let Some(due) = run.progress.steps[index].undo_retry_at_ms {
+        run.sleep_until_or_stop(due).await?;
+    }
+    attempt_undo(run, index, &step.id, undo).await
+}
+
+async fn attempt_undo(run: &mut RunContext, index: usize, id: &str, undo: &StepUndo) -> Result<(), RunHalt> {
+    let spec = undo.uses.spec();
+    let input = run.values().resolve_input(&undo.with);
+    let key = format!("{}/{id}/undo", run.op.op_id);
+    let attempt = run.progress.steps[index].undo_attempts + 1;
+    let (step, action) = (id.to_owned(), spec.name.to_owned());
+    let started =
+        RunFact::UndoStarted { step, attempt, action, key: key.clone(), input: journal_input(&input) };
+    run.record_fact(started).await?;
+    failpoints::point("wf:undo_started");
+    let limit = Duration::from_secs(undo.timeout_s.unwrap_or(spec.timeout_s));
+    let call = run.action_call(id, key, limit);
+    let work = undo.uses.perform(&run.world, &input, &call);
+    // An undo is not cancelled; only the end of botops cuts it off.
+    let acted = tokio::select! {
+        acted = tokio::time::timeout(limit, work) => acted,
+        () = run.stopping_late() => return Err(RunHalt::Stopping),
+    };
+    failpoints::point("wf:undo_acted");
+    let acted = acted.unwrap_or_else(|_| Err(ActionFailure::timeout("the undo took too long", true)));
+    let step = id.to_owned();
+    let fact = match acted {
+        Ok(_) => RunFact::UndoFinished { step, state: WorkflowStepState::Undone, error: None },
+        Err(failure) => {
+            let schedule = RetrySchedule::new(undo.uses, undo.retry.as_ref(), true);
+            let error = to_run_error(&failure);
+            match schedule.next_at_ms(attempt, failure.class) {
+                Some(retry_at_ms) => RunFact::UndoAttemptFailed { step, attempt, error, retry_at_ms },
+                None => {
+                    let state = WorkflowStepState::UndoFailed;
+                    RunFact::UndoFinished { step, state, error: Some(error) }
+                }
+            }
+        }
+    };
+    run.record_fact(fact).await?;
+    failpoints::point("wf:undo_finished");
+    Ok(())
+}

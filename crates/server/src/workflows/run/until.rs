@@ -1,0 +1,123 @@
+//! Waiting for a condition: a step is looked at again and again, without acting again.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::context::{RunContext, RunHalt, StepInterrupt};
+use super::facts::RunFact;
+use crate::ops_log::now_ms;
+use crate::workflows::actions::{ActionFailure, StepFailureClass};
+use crate::workflows::definition::{UntilCondition, WorkflowStep, all_met, evaluate_conditions};
+use botops_core::failpoints;
+
+/// What a wait came to.
+pub(crate) enum UntilOutcome {
+    /// The condition held often enough; what the last look put out.
+    Met(Value),
+    /// The time is over; what was seen last, and why the last look failed if it did.
+    NotMet { latest: Value, failure: Option<ActionFailure> },
+    /// Something cut it off; what the step had put out when it acted.
+    Interrupted { interrupt: StepInterrupt, first: Option<Value> },
+}
+
+/// One wait for a condition.
+pub(crate) struct UntilWait<'a> {
+    pub(crate) run: &'a RunContext,
+    pub(crate) step: &'a WorkflowStep,
+    pub(crate) until: &'a UntilCondition,
+    pub(crate) until_ms: i64,
+    pub(crate) input: Value,
+    /// What the step put out when it acted; `None` for a step that only looks.
+    pub(crate) first: Option<Value>,
+    pub(crate) key: String,
+    /// What one look may take.
+    pub(crate) limit: Duration,
+}
+
+impl UntilWait<'_> {
+    /// When the wait ends; the same after a crash.
+    pub(crate) async fn begin_wait(
+        run: &mut RunContext,
+        index: usize,
+        step: &WorkflowStep,
+        until: &UntilCondition,
+    ) -> Result<i64, RunHalt> {
+        if let Some(stored) = run.progress.steps[index].until_ms {
+            return Ok(stored);
+        }
+        let until_ms = now_ms() + i64::try_from(until.for_s).unwrap_or(300) * 1_000;
+        run.record_fact(RunFact::UntilBegun { step: step.id.clone(), until_ms }).await?;
+        Ok(until_ms)
+    }
+
+    /// Looks again and again until the condition holds often enough, or its time is over.
+    pub(crate) async fn look_until_met(self) -> UntilOutcome {
+        failpoints::point("wf:until");
+        let every_ms = clamp_ms(self.until.every_ms);
+        let mut latest = self.first.clone().unwrap_or_default();
+        let mut failure = None;
+        let mut good = 0;
+        let mut looked = self.first.is_some();
+        loop {
+            let look_began = Instant::now();
+            if looked {
+                let met = all_met(&evaluate_conditions(&self.until.expect, &self.run.values(), &latest));
+                good = if met { good + 1 } else { 0 };
+                if good >= self.until.stable {
+                    return UntilOutcome::Met(latest);
+                }
+            }
+            if now_ms() >= self.until_ms {
+                return UntilOutcome::NotMet { latest, failure };
+            }
+            if looked && let Err(interrupt) = self.run.sleep_until(now_ms() + every_ms).await {
+                return self.end_interrupted(interrupt);
+            }
+            let left = Duration::from_millis(u64::try_from(self.until_ms - now_ms()).unwrap_or_default());
+            match self.look_once(left).await {
+                Err(interrupt) => return self.end_interrupted(interrupt),
+                Ok(Ok(output)) => {
+                    (latest, failure, looked) = (output, None, true);
+                }
+                // The end of its time cut this look short: what was seen before is what counts.
+                Ok(Err(cut_short))
+                    if left < self.limit
+                        && cut_short.class == StepFailureClass::Timeout
+                        && (failure.is_some() || !latest.is_null()) =>
+                {
+                    return UntilOutcome::NotMet { latest, failure };
+                }
+                Ok(Err(failed)) => {
+                    (failure, looked, good) = (Some(failed), false, 0);
+                    let took_ms = i64::try_from(look_began.elapsed().as_millis()).unwrap_or(i64::MAX / 4);
+                    let pause = (every_ms - took_ms).max(0);
+                    if let Err(interrupt) = self.run.sleep_until(now_ms() + pause).await {
+                        return self.end_interrupted(interrupt);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn look_once(&self, left: Duration) -> Result<Result<Value, ActionFailure>, StepInterrupt> {
+        let limit = self.limit.min(left);
+        let call = self.run.action_call(&self.step.id, self.key.clone(), limit);
+        let world = &self.run.world;
+        let look = async {
+            match &self.first {
+                Some(first) => self.step.uses.observe(world, &self.input, first, &call).await,
+                None => self.step.uses.perform(world, &self.input, &call).await,
+            }
+        };
+        self.run.run_limited(look, limit, false).await
+    }
+
+    fn end_interrupted(self, interrupt: StepInterrupt) -> UntilOutcome {
+        UntilOutcome::Interrupted { interrupt, first: self.first }
+    }
+}
+
+fn clamp_ms(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX / 4)
+}

@@ -1,0 +1,184 @@
+//! The workflows that come with the binary, against a real paperbot that is really replaced.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::pair::Pair;
+use super::run;
+use crate::kit::app::{KEY, Running};
+use crate::kit::paperbot::{Paperbot, lines};
+use crate::kit::until;
+
+/// Settings that let botops start this bot.
+pub fn supervised(bot: &Paperbot) -> Vec<(&'static str, String)> {
+    let command = bot.command();
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let argv: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+    vec![
+        ("BOT_SUPERVISOR", "spawn".to_owned()),
+        ("BOT_SUPERVISOR_COMMAND", json!(argv).to_string()),
+        ("BOT_SUPERVISOR_PID_FILE", bot.data().join("paperbot.pid").display().to_string()),
+        ("BOT_IPC_SOCKET", bot.socket().display().to_string()),
+    ]
+}
+
+/// Ends whatever process the pid file names, so that no bot outlives its test.
+pub struct Sweep(pub std::path::PathBuf);
+
+impl Drop for Sweep {
+    fn drop(&mut self) {
+        if let Some(pid) = pid(&self.0) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+fn pid(file: &Path) -> Option<rustix::process::Pid> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let value: Value = serde_json::from_str(&text).ok()?;
+    rustix::process::Pid::from_raw(i32::try_from(value["pid"].as_i64()?).ok()?)
+}
+
+async fn seen(running: &Running) {
+    let connected = || async { running.get("/api/v1/state").await.1["bot"]["presence"] == "connected" };
+    until("botops sees the bot", Duration::from_secs(30), connected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restart_bot_replaces_the_process_and_keeps_the_account() {
+    let mut bot = Paperbot::start(&["--tick", "20ms"]).await;
+    let _sweep = Sweep(bot.data().join("paperbot.pid"));
+    bot.until("it holds something", |report| !report.positions.is_empty()).await;
+    let settings = supervised(&bot);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let running = Running::start(bot.folder.path(), &settings).await;
+    seen(&running).await;
+    // botops starts the next process itself; the child of this test is only the first.
+    let before = bot.state().await;
+    let ledger = bot.data().join("ledger.jsonl");
+    let booked = lines(&ledger);
+    let view = run(&running, "restart-bot", json!({"reason": "a test of the restart"})).await;
+    assert_eq!(view["state"], "succeeded", "{view:#}");
+    let after = bot.state().await;
+    assert_ne!(before.boot_epoch, after.boot_epoch);
+    assert_eq!(view["outputs"]["old_epoch"], before.boot_epoch);
+    assert_eq!(view["outputs"]["new_epoch"], after.boot_epoch);
+    bot.trades().await;
+    assert_eq!(lines(&ledger).get(..booked.len()), Some(booked.as_slice()), "the account is the same");
+    drop(bot.process.take());
+    running.stop().await;
+    // The bot outlives botops.
+    assert!(bot.get::<botops_contract::Hello>("hello").await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restart_bot_starts_a_bot_that_is_gone() {
+    let mut bot = Paperbot::start(&["--tick", "50ms"]).await;
+    let _sweep = Sweep(bot.data().join("paperbot.pid"));
+    let settings = supervised(&bot);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let running = Running::start(bot.folder.path(), &settings).await;
+    seen(&running).await;
+    bot.kill();
+    let view = run(&running, "restart-bot", json!({"reason": "it was killed"})).await;
+    assert_eq!(view["state"], "succeeded", "{view:#}");
+    assert_eq!(view["steps"][1]["state"], "skipped");
+    assert!(bot.get::<botops_contract::Hello>("hello").await.is_some());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn update_targets_goes_through_a_trial() {
+    let mut pair = Pair::start().await;
+    let now = pair.get("/api/v1/config").await;
+    let mut targets = now["config"]["targets"].clone();
+    targets[0]["weight"] = json!(0.03);
+    let params = json!({"reason": "less of the first", "targets": targets});
+    let began = std::time::Instant::now();
+    let body = pair.execute("update-targets", &params, "k").await.unwrap();
+    let run = body["run_id"].as_str().unwrap_or_else(|| panic!("{body:#}")).to_owned();
+    // A direct change is kept out meanwhile.
+    let in_trial = || async { !pair.get("/api/v1/config").await["trial"].is_null() };
+    until("the trial runs", Duration::from_secs(30), in_trial).await;
+    let restart =
+        pair.execute("restart-bot", &json!({"reason": "a conflict, on purpose"}), "k2").await.unwrap();
+    assert_eq!(restart["error_code"], "WFL_004", "{restart}");
+    let view = pair.ended(&run).await.unwrap();
+    assert_eq!(view["state"], "succeeded", "{view:#}");
+    let then = pair.get("/api/v1/config").await;
+    assert_eq!(then["config"]["targets"][0]["weight"], 0.03);
+    assert_eq!(then["version"], view["outputs"]["version"]);
+    assert!(began.elapsed() > Duration::from_secs(5), "it was watched");
+    // What breaks a rule fails before anything changes.
+    let wrong = json!({"reason": "not a thing to do", "targets": [{"symbol": "SPY", "weight": 1.0}, {"symbol": "SPY", "weight": 1.0}]});
+    let body = pair.execute("update-targets", &wrong, "k3").await.unwrap();
+    let view = pair.ended(body["run_id"].as_str().unwrap()).await.unwrap();
+    assert_eq!(
+        (view["state"].as_str(), view["failed_step"].as_str()),
+        (Some("failed"), Some("plan")),
+        "{view:#}"
+    );
+    assert_eq!(pair.get("/api/v1/config").await["version"], then["version"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_update_reverts_its_trial() {
+    let mut pair = Pair::start().await;
+    let now = pair.get("/api/v1/config").await;
+    let mut targets = now["config"]["targets"].clone();
+    targets[1]["weight"] = json!(0.02);
+    let params = json!({"reason": "less of the second", "targets": targets});
+    let body = pair.execute("update-targets", &params, "k").await.unwrap();
+    let run = body["run_id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/workflows/runs/{run}");
+    let watched = || async { pair.get(&path).await["progress"]["current_step"] == "observe" };
+    until("the trial is watched", Duration::from_secs(30), watched).await;
+    // botops dies and comes back: the trial is the run's, and is taken up.
+    pair.end();
+    pair.serve(None).await;
+    let answer = pair.request(reqwest::Method::POST, &format!("{path}/cancel")).send().await.unwrap();
+    assert_eq!(answer.status(), 202);
+    let view = pair.ended(&run).await.unwrap();
+    assert_eq!(view["state"], "cancelled", "{view:#}");
+    let then = pair.get("/api/v1/config").await;
+    assert_eq!(then["version"], now["version"]);
+    let running = pair.bot.state().await.config.running.sha256;
+    assert_eq!(running, then["committed"]["sha256"].as_str().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn export_logs_gives_a_bundle_without_a_canary() {
+    let pair = Pair::start().await;
+    let logs = pair.bot.data().join("logs");
+    let at = chrono::Utc::now().to_rfc3339();
+    let line =
+        json!({"timestamp": at, "message": format!("sent {KEY}"), "access_token": "canary-token-value"});
+    std::fs::write(
+        logs.join("errors-canary.jsonl"),
+        format!("{line}\nAuthorization: Bearer canary.bearer.value\n"),
+    )
+    .unwrap();
+    let from = (chrono::Utc::now() - chrono::Duration::hours(1)).to_rfc3339();
+    let to = (chrono::Utc::now() + chrono::Duration::hours(1)).to_rfc3339();
+    let params =
+        json!({"from": from, "to": to, "sources": ["trades", "errors", "health", "api", "workflows"]});
+    let mut pair = pair;
+    let body = pair.execute("export-logs", &params, "k").await.unwrap();
+    let view = pair.ended(body["run_id"].as_str().unwrap()).await.unwrap();
+    assert_eq!(view["state"], "succeeded", "{view:#}");
+    assert!(view["outputs"]["lines"].as_u64().unwrap() > 3, "{view:#}");
+    let id = view["outputs"]["artifact"].as_str().unwrap();
+    let response =
+        pair.request(reqwest::Method::GET, &format!("/api/v1/artifacts/{id}")).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let bytes = response.bytes().await.unwrap();
+    assert_eq!(bytes.len() as u64, view["outputs"]["bytes"].as_u64().unwrap());
+    let whole = zstd::decode_all(&bytes[..]).unwrap();
+    let text = String::from_utf8_lossy(&whole);
+    assert!(text.contains("manifest.json") && text.contains("errors-canary.jsonl"));
+    for canary in [KEY, "canary-token-value", "canary.bearer.value"] {
+        assert!(!text.contains(canary), "{canary} is in the bundle");
+    }
+}
