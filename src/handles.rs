@@ -4,7 +4,7 @@ use crate::settings::Settings;
 use botops_core::error::Error;
 use botops_core::tasks::Tasks;
 use botops_core::telemetry::Metrics;
-use botops_server::bots::{Bots, BotsOptions, Control, Supervisor};
+use botops_server::bots::{BotAddress, BotControl, Bots, BotsOptions, Supervisor};
 use botops_server::configs::{Configs, ConfigsOptions};
 use botops_server::events::Events;
 use botops_server::health::{Health, HealthOptions};
@@ -23,7 +23,7 @@ pub struct FeatureHandles {
     /// The way to the bot.
     pub bots: Bots,
     /// Commands to the bot.
-    pub control: Control,
+    pub control: BotControl,
     /// Who starts the bot again.
     pub supervisor: Supervisor,
     /// Workflows and their runs.
@@ -49,7 +49,7 @@ impl FeatureHandles {
         let supervisor = Supervisor::new(settings.supervisor.clone(), &settings.data_dir);
         let options = BotsOptions {
             id: settings.bot_id.clone(),
-            socket: settings.socket.clone(),
+            address: BotAddress::UnixSocket(settings.socket.clone()),
             poll_interval: settings.poll_interval,
             supervisor: supervisor.clone(),
         };
@@ -71,7 +71,7 @@ impl FeatureHandles {
         )
         .await?;
         let performance = PerformanceHistory::open(bots.clone(), store.clone(), tasks);
-        let control = Control::new(bots.clone(), events.clone());
+        let control = BotControl::new(bots.clone(), events.clone());
         let peers = WorkflowPeers {
             bots: bots.clone(),
             configs: configs.clone(),
@@ -81,7 +81,7 @@ impl FeatureHandles {
         let workflows =
             Workflows::open(workflows_options(settings), peers, store.clone(), metrics, tasks).await?;
         let overview = Overview::start(overview_options(settings), bots.clone(), events.clone(), tasks)?;
-        overview.count(metrics);
+        overview.register_metrics(metrics);
         Ok(Self {
             store,
             events,

@@ -170,11 +170,11 @@ fn error_code_markdown(view: &ErrorCodeView) -> String {
 pub(crate) fn routes() -> Routes<Manual> {
     Routes::new([
         routes!(list_error_codes),
-        routes!(get_error_code),
-        routes!(get_error_code_short),
+        routes!(get_error_code.refuses(ErrorCodeUnknown)),
+        routes!(get_error_code_short.refuses(ErrorCodeUnknown)),
         routes!(get_openapi),
         routes!(get_llms_txt),
-        routes!(get_page),
+        routes!(get_page.refuses(PathUnknown)),
     ])
 }
 
@@ -194,10 +194,8 @@ async fn list_error_codes(State(manual): State<Manual>, headers: HeaderMap) -> R
 /// One error code
 #[utoipa::path(get, path = "/api/v1/errors/catalogue/{code}", tag = "manual", security(()),
     params(("code" = String, Path, example = "AUTH_001")),
-    responses(
-        (status = 200, description = "The page of the code", content(
-            (ErrorCodeView = "application/json"), (String = "text/markdown"))),
-        (status = 404, description = "Refused: API_016", body = botops_core::error::Problem)))]
+    responses((status = 200, description = "The page of the code", content(
+            (ErrorCodeView = "application/json"), (String = "text/markdown")))))]
 async fn get_error_code(
     State(manual): State<Manual>,
     Path(code): Path<String>,
@@ -209,10 +207,8 @@ async fn get_error_code(
 /// One error code, by its short address
 #[utoipa::path(get, path = "/api/v1/errors/{code}", tag = "manual", security(()),
     params(("code" = String, Path, example = "AUTH_001")),
-    responses(
-        (status = 200, description = "The page of the code", content(
-            (ErrorCodeView = "application/json"), (String = "text/markdown"))),
-        (status = 404, description = "Refused: API_016", body = botops_core::error::Problem)))]
+    responses((status = 200, description = "The page of the code", content(
+            (ErrorCodeView = "application/json"), (String = "text/markdown")))))]
 async fn get_error_code_short(
     State(manual): State<Manual>,
     Path(code): Path<String>,
@@ -253,9 +249,7 @@ async fn get_llms_txt(State(manual): State<Manual>, headers: HeaderMap) -> Respo
 /// `agents.md`, `config.md`, `workflows.md` or `health.md`, as Markdown.
 #[utoipa::path(get, path = "/docs/{page}", tag = "manual", security(()),
     params(("page" = String, Path, example = "agents.md")),
-    responses((status = 200, description = "The page", body = String, content_type = "text/markdown"),
-              (status = 404, description = "Refused: API_001", body = botops_core::error::Problem,
-               content_type = "application/problem+json")))]
+    responses((status = 200, description = "The page", body = String, content_type = "text/markdown")))]
 async fn get_page(
     State(manual): State<Manual>,
     Path(page): Path<String>,

@@ -18,7 +18,12 @@ use crate::manual::Manual;
 use crate::mcp::{self, McpOptions};
 use botops_core::error::{Code, Error, Problem};
 use botops_http::{self, Inside, Table};
-use botops_server::{bots, configs, health, overview, performance, workflows};
+use botops_server::errors::ErrorList;
+use botops_server::events::EventReader;
+use botops_server::whoami::Whoami;
+use botops_server::{
+    bots, configs, errors, events, health, healthz, overview, performance, whoami, workflows,
+};
 
 /// What the guard enforces, taken from the API document; a test holds it to [`document`].
 const OPERATIONS: &str = include_str!("../schemas/operations.txt");
@@ -67,7 +72,11 @@ pub fn build(handles: &FeatureHandles, access: McpAccess) -> Result<(Router, Tab
     let router = Router::new()
         .merge(manual::routes().serve(Manual::new()?))
         .merge(health::routes().serve(handles.health.clone()))
+        .merge(healthz::routes().serve(()))
         .merge(overview::routes().serve(handles.overview.clone()))
+        .merge(events::routes().serve(EventReader::new(handles.events.clone(), access.stopping.clone())))
+        .merge(errors::routes().serve(ErrorList::new(handles.bots.clone(), handles.events.clone())))
+        .merge(whoami::routes().serve(Whoami::new(handles.bots.clone(), handles.overview.clone())))
         .merge(performance::routes().serve(handles.performance.clone()))
         .merge(configs::routes().serve(handles.configs.clone()))
         .merge(bots::routes().serve(handles.control.clone()))
@@ -102,6 +111,10 @@ pub fn document() -> Value {
     api.merge(bots::routes().describe());
     api.merge(workflows::routes().describe());
     api.merge(overview::routes().describe());
+    api.merge(events::routes().describe());
+    api.merge(errors::routes().describe());
+    api.merge(whoami::routes().describe());
+    api.merge(healthz::routes().describe());
     api.merge(ask::routes().describe());
     api.merge(configs::routes().describe());
     let mut document = serde_json::to_value(&api).expect("the API document is plain data");
@@ -259,7 +272,8 @@ fn finish_operation(operation: &mut Value) {
 }
 
 fn problem(codes: &[Code]) -> Value {
-    let named: Vec<_> = codes.iter().map(|code| format!("{} ({})", code.row().code, code.row().title)).collect();
+    let named: Vec<_> =
+        codes.iter().map(|code| format!("{} ({})", code.row().code, code.row().title)).collect();
     json!({
         "description": format!("Refused: {}", named.join(", ")),
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},

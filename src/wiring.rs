@@ -14,9 +14,9 @@ use botops_core::telemetry::Metrics;
 use botops_server::configs::SyncState;
 use botops_server::events::NewEvent;
 use botops_server::health::{
-    Criticality, SourceFact, HandlerEnd, HealthLevel, RecoveryRun, WorkflowFact, WorkflowRunner,
+    Criticality, HandlerEnd, HealthLevel, RecoveryRun, SourceFact, WorkflowFact, WorkflowRunner,
 };
-use botops_server::ops_log::StoredActor;
+use botops_server::operations_log::StoredActor;
 use botops_server::overview::ConfigSync;
 use botops_server::workflows::{StartedRun, Workflows};
 
@@ -74,7 +74,7 @@ fn spawn_health_publishing(handles: &FeatureHandles, tasks: &Tasks) {
         loop {
             let level = health.overall().as_str().to_owned();
             if published.as_ref() != Some(&level) {
-                overview.note(|extras| extras.system_health = Some(level.clone()));
+                overview.update_extras(|extras| extras.system_health = Some(level.clone()));
                 published = Some(level);
             }
             tokio::select! {
@@ -102,7 +102,7 @@ fn spawn_store_publishing(handles: &FeatureHandles, tasks: &Tasks) {
                 events.publish(NewEvent::own(EventKind::Lifecycle, Severity::Low, message, json!({})));
             }
             published = now.is_some();
-            overview.note(|extras| {
+            overview.update_extras(|extras| {
                 extras.warnings.retain(|warning| !warning.ends_with(NOT_RECORDED));
                 extras.warnings.extend(now.map(|what| format!("Since {what}, {NOT_RECORDED}")));
             });
@@ -160,7 +160,7 @@ fn spawn_config_publishing(handles: &FeatureHandles, tasks: &Tasks) {
         loop {
             let now = config.borrow_and_update().clone();
             let sync = ConfigSync { status: now.sync.as_str().to_owned(), reason: now.sync_reason.clone() };
-            overview.note(|extras| extras.config_sync = Some(sync));
+            overview.update_extras(|extras| extras.config_sync = Some(sync));
             tokio::select! {
                 () = stopping.cancelled() => return,
                 changed = config.changed() => if changed.is_err() { return },

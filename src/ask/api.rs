@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::service::AskService;
 use super::views::AskView;
-use botops_core::error::{Code, Error, Problem};
+use botops_core::error::{Code, Error};
 use botops_http::{self, Actor, Json, Routes, routes};
 
 /// Longest text that is read: a question, not a document.
@@ -38,16 +38,12 @@ pub(crate) fn routes() -> Routes<AskService> {
         ("summary" = (value = json!({"text": "how are we doing"}))),
         ("why" = (value = json!({"text": "why did it stop trading"}))),
         ("undo" = (value = json!({"text": "undo the last config change"}))))),
-    responses(
-        (status = 200, description = "What the text came to", body = AskView, example = json!({
+    responses((status = 200, description = "What the text came to", body = AskView, example = json!({
             "intent": "market", "confidence": 1.0, "effect": "read",
             "call": {"method": "GET", "path": "/api/v1/state?fields=market_status,market"},
             "answer": {"market_status": "OPEN"},
             "command": "curl -sS -H \"X-API-Key: $BOT_API_AUTH_TOKEN\" 'http://127.0.0.1:8000/api/v1/state?fields=market_status,market'",
-            "options": []})),
-        (status = 400, description = "Refused: API_006, API_007", body = Problem),
-        (status = 413, description = "Refused: API_004", body = Problem),
-        (status = 415, description = "Refused: API_005", body = Problem)))]
+            "options": []}))))]
 async fn ask(
     State(ask): State<AskService>,
     actor: Actor,

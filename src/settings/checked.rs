@@ -11,7 +11,7 @@ use secrecy::SecretString;
 
 use botops_contract::BotId;
 use botops_http::KeyFile;
-use botops_server::bots::Driver;
+use botops_server::bots::SupervisorDriver;
 
 use super::access;
 use super::error::SettingError;
@@ -62,7 +62,7 @@ pub struct Settings {
     /// The shortest trial of a config change; tests shorten it.
     pub config_min_trial: Duration,
     /// Who starts the bot again when a workflow restarts it.
-    pub supervisor: Driver,
+    pub supervisor: SupervisorDriver,
     /// Where a test lets the process die; a release build does not look at it.
     pub kill_at: Option<String>,
     /// Where a test says which writes fail; a release build does not look at it.

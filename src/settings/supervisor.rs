@@ -2,32 +2,38 @@
 
 use std::path::Path;
 
-use botops_server::bots::Driver;
+use botops_server::bots::SupervisorDriver;
 
 use super::reader::SettingsReader;
 use super::row::SettingRow;
 use super::table::{BOT_SUPERVISOR, BOT_SUPERVISOR_COMMAND, BOT_SUPERVISOR_PID_FILE};
 
-pub(super) fn read_supervisor(reader: &mut SettingsReader<'_>, data_dir: &Path, log_dir: &Path) -> Driver {
+pub(super) fn read_supervisor(
+    reader: &mut SettingsReader<'_>,
+    data_dir: &Path,
+    log_dir: &Path,
+) -> SupervisorDriver {
     const REMEDY: &str = "Use none, spawn, systemd:<unit>, systemd-user:<unit>, or command:[\"program\", …].";
     let text = reader.text(&BOT_SUPERVISOR).unwrap_or_default();
     let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
     match (kind, rest) {
-        ("none", "") => Driver::None,
+        ("none", "") => SupervisorDriver::None,
         ("spawn", "") => {
             let json = reader.text(&BOT_SUPERVISOR_COMMAND);
             let argv = read_argv(reader, &BOT_SUPERVISOR_COMMAND, json);
             let pid_file = reader.path(&BOT_SUPERVISOR_PID_FILE);
             let pid_file = pid_file.unwrap_or_else(|| data_dir.join("paperbot").join("paperbot.pid"));
-            Driver::Spawn { argv, pid_file, output: log_dir.join("bot-output.txt") }
+            SupervisorDriver::Spawn { argv, pid_file, output: log_dir.join("bot-output.txt") }
         }
         ("systemd" | "systemd-user", unit) if is_unit(unit) => {
-            Driver::Systemd { unit: unit.to_owned(), user: kind == "systemd-user" }
+            SupervisorDriver::Systemd { unit: unit.to_owned(), user: kind == "systemd-user" }
         }
-        ("command", json) => Driver::Command { argv: read_argv(reader, &BOT_SUPERVISOR, Some(json)) },
+        ("command", json) => {
+            SupervisorDriver::Command { argv: read_argv(reader, &BOT_SUPERVISOR, Some(json)) }
+        }
         _ => {
             reader.refuse(&BOT_SUPERVISOR, "it names no driver", REMEDY);
-            Driver::None
+            SupervisorDriver::None
         }
     }
 }

@@ -10,11 +10,12 @@ use syn::visit::Visit;
 const SERVER: &[&[&str]] = &[
     &["store"],
     &["events"],
-    &["ops_log"],
+    &["operations_log"],
     &["bots"],
-    &["health", "configs", "performance"],
+    &["errors", "health", "configs", "performance"],
     &["workflows"],
     &["overview"],
+    &["healthz", "whoami"],
 ];
 
 /// The modules of the program, likewise.
@@ -33,8 +34,14 @@ const PROGRAM: &[&[&str]] = &[
 ];
 
 /// The sources of every crate.
-const CRATES: &[&str] =
-    &["src", "crates/contract/src", "crates/core/src", "crates/http/src", "crates/server/src", "crates/paperbot/src"];
+const CRATES: &[&str] = &[
+    "src",
+    "crates/contract/src",
+    "crates/core/src",
+    "crates/http/src",
+    "crates/server/src",
+    "crates/paperbot/src",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -80,7 +87,8 @@ impl SourceFile {
             module.pop();
         }
         let file = syn::parse_file(text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let mut paths = UsedPaths { module: module.clone(), uses: BTreeSet::new(), passed_on: BTreeMap::new() };
+        let mut paths =
+            UsedPaths { module: module.clone(), uses: BTreeSet::new(), passed_on: BTreeMap::new() };
         paths.visit_file(&file);
         Self { path, module, uses: paths.uses, passed_on: paths.passed_on }
     }
@@ -118,7 +126,9 @@ impl UsedPaths {
         let with = |name: &syn::Ident| [before, &[name.to_string()]].concat();
         match tree {
             syn::UseTree::Path(path) => self.tree(&path.tree, &with(&path.ident), is_public),
-            syn::UseTree::Group(group) => group.items.iter().for_each(|one| self.tree(one, before, is_public)),
+            syn::UseTree::Group(group) => {
+                group.items.iter().for_each(|one| self.tree(one, before, is_public))
+            }
             syn::UseTree::Name(name) => self.leaf(with(&name.ident), &name.ident.to_string(), is_public),
             syn::UseTree::Rename(name) => self.leaf(with(&name.ident), &name.rename.to_string(), is_public),
             syn::UseTree::Glob(_) => self.leaf(before.to_vec(), "*", is_public),
@@ -186,7 +196,8 @@ impl<'ast> Visit<'ast> for UsedPaths {
         self.visit_path(&used.path);
         let text = used.tokens.to_string().replace(" :: ", "::").replace(":: ", "::");
         for word in text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')) {
-            let names: Vec<String> = word.split("::").filter(|name| !name.is_empty()).map(str::to_owned).collect();
+            let names: Vec<String> =
+                word.split("::").filter(|name| !name.is_empty()).map(str::to_owned).collect();
             if names.len() > 1 && word.contains("::") {
                 match self.absolute(&names) {
                     Some(absolute) => self.uses.insert(absolute),
@@ -222,7 +233,8 @@ fn edges(files: &[SourceFile], inside: &[String]) -> BTreeMap<String, BTreeMap<S
         let from = file.module.get(inside.len()).cloned().unwrap_or_else(|| "mod".to_owned());
         for used in &file.uses {
             if let Some(to) = node(used).filter(|to| *to != from) {
-                let why = format!("{} uses {}", file.path.strip_prefix(root()).unwrap().display(), used.join("::"));
+                let why =
+                    format!("{} uses {}", file.path.strip_prefix(root()).unwrap().display(), used.join("::"));
                 found.entry(from.clone()).or_default().entry(to).or_insert(why);
             }
         }
@@ -240,7 +252,8 @@ fn circle(edges: &BTreeMap<String, BTreeMap<String, String>>) -> Option<Vec<Stri
     ) -> Option<Vec<String>> {
         for (to, why) in edges.get(at).into_iter().flatten() {
             if let Some(begin) = way.iter().position(|(node, _)| node == to) {
-                let mut uses: Vec<String> = way[begin + 1..].iter().map(|(_, why)| (*why).to_owned()).collect();
+                let mut uses: Vec<String> =
+                    way[begin + 1..].iter().map(|(_, why)| (*why).to_owned()).collect();
                 uses.push(why.clone());
                 return Some(uses);
             }
@@ -292,7 +305,9 @@ fn the_files_of_a_module_form_no_circle() {
     for sources_of in CRATES {
         let files = crate_files(sources_of);
         let mut folders: BTreeSet<&[String]> = BTreeSet::from([&[][..]]);
-        folders.extend(files.iter().flat_map(|file| (1..file.module.len()).map(|length| &file.module[..length])));
+        folders.extend(
+            files.iter().flat_map(|file| (1..file.module.len()).map(|length| &file.module[..length])),
+        );
         for folder in folders {
             if let Some(uses) = circle(&edges(&files, folder)) {
                 wrong.push(format!("{sources_of}/{}:\n    {}", folder.join("/"), uses.join("\n    ")));

@@ -132,7 +132,7 @@ async fn a_store_that_is_damaged_meanwhile_is_one_alert_and_answers_go_on() {
     component_is(&botops, "api_server", "HEALTHY").await;
     let before = statuses(&botops).await;
     // What lies in the log would hide the damage.
-    botops.app.handles().store.mend().await.unwrap();
+    botops.app.handles().store.checkpoint().await.unwrap();
     let path = folder.path().join("data/ops.db");
     let kept = damage(&path);
     kit::until("the receiver hears of the store", LIMIT, || async {

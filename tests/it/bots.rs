@@ -11,7 +11,9 @@ use botops_contract::{
 };
 use botops_core::error::{Code, Error};
 use botops_core::tasks::Tasks;
-use botops_server::bots::{Bots, BotsOptions, CallError, Driver, HoldReason, Presence, Seen, Supervisor};
+use botops_server::bots::{
+    BotAddress, BotSnapshot, Bots, BotsOptions, CallError, HoldReason, Presence, Supervisor, SupervisorDriver,
+};
 use botops_server::events::{Event, Events};
 use botops_server::store::Store;
 use chrono::Utc;
@@ -23,7 +25,7 @@ use crate::kit::{Process, folder, until};
 
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// What the issue allows until presence tells of a bad day, and until a bot that is back is seen. Held against the time
+/// What is allowed until presence tells of a bad day, and until a bot that is back is seen. Held against the time
 /// in which this process gets to run: the rest is not the link's.
 const TOLD_WITHIN: Duration = Duration::from_secs(6);
 const BACK_WITHIN: Duration = Duration::from_secs(2);
@@ -31,21 +33,26 @@ const BACK_WITHIN: Duration = Duration::from_secs(2);
 /// How long a wait looks at once; when it takes more than twice that, this process did not get to run.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// One life of botops as far as the link needs it.
-struct Life {
+/// One run of botops as far as the link needs it.
+struct RunningLink {
     bots: Bots,
     events: Events,
     store: Store,
     tasks: Tasks,
 }
 
-impl Life {
+impl RunningLink {
     async fn begin(data: &Path, id: BotId, socket: &Path) -> Self {
         let store = Store::open(&data.join("ops.db")).unwrap();
         let events = Events::open(store.clone()).await.unwrap();
         let tasks = Tasks::new();
-        let supervisor = Supervisor::new(Driver::None, data);
-        let options = BotsOptions { id, socket: socket.to_owned(), poll_interval: INTERVAL, supervisor };
+        let supervisor = Supervisor::new(SupervisorDriver::None, data);
+        let options = BotsOptions {
+            id,
+            address: BotAddress::UnixSocket(socket.to_owned()),
+            poll_interval: INTERVAL,
+            supervisor,
+        };
         let bots = Bots::open(options, store.clone(), events.clone(), &tasks).await.unwrap();
         Self { bots, events, store, tasks }
     }
@@ -61,8 +68,8 @@ impl Life {
         &self,
         what: &str,
         limit: Duration,
-        condition: impl Fn(&Seen) -> bool + Send + 'static,
-    ) -> impl Future<Output = Arc<Seen>> {
+        condition: impl Fn(&BotSnapshot) -> bool + Send + 'static,
+    ) -> impl Future<Output = Arc<BotSnapshot>> {
         let mut watch = self.bots.watch();
         let what = what.to_owned();
         async move {
@@ -83,7 +90,7 @@ impl Life {
         }
     }
 
-    async fn is(&self, presence: Presence, limit: Duration) -> Arc<Seen> {
+    async fn is(&self, presence: Presence, limit: Duration) -> Arc<BotSnapshot> {
         self.sees(presence.as_str(), limit, move |seen| seen.presence == presence).await
     }
 
@@ -110,11 +117,11 @@ impl Life {
     }
 }
 
-async fn linked(bot: &ScriptedBot) -> (Life, TempDir) {
+async fn linked(bot: &ScriptedBot) -> (RunningLink, TempDir) {
     let data = folder();
-    let life = Life::begin(data.path(), bot.id(), bot.socket()).await;
-    life.is(Presence::Connected, TOLD_WITHIN).await;
-    (life, data)
+    let link = RunningLink::begin(data.path(), bot.id(), bot.socket()).await;
+    link.is(Presence::Connected, TOLD_WITHIN).await;
+    (link, data)
 }
 
 fn order(id: &str) -> CommandRequest {
@@ -129,18 +136,18 @@ fn problem(error: &Error) -> Value {
 #[tokio::test]
 async fn a_healthy_bot_is_connected_and_asked_once_per_interval_whatever_is_read() {
     let bot = ScriptedBot::start();
-    let (life, _data) = linked(&bot).await;
-    let seen = life.bots.seen();
+    let (link, _data) = linked(&bot).await;
+    let seen = link.bots.snapshot();
     assert_eq!(seen.hello.as_ref().unwrap().name, "Scripted bot");
     assert_eq!(seen.report.as_ref().unwrap().positions.len(), 2);
-    let mut watch = life.bots.watch();
+    let mut watch = link.bots.watch();
     for _ in 0..8 {
         watch.changed().await.unwrap();
         // The newest question may not be answered yet; the answer to the one before it is there.
         let asked: Vec<_> = bot.journal().into_iter().filter(|asked| asked.path == "state").collect();
         let answered = asked[asked.len().saturating_sub(2)].at;
         for _ in 0..1000 {
-            let age = life.bots.seen().answer_age().unwrap();
+            let age = link.bots.snapshot().answer_age().unwrap();
             assert!(age <= answered.elapsed(), "{age:?}");
         }
     }
@@ -153,34 +160,34 @@ async fn a_healthy_bot_is_connected_and_asked_once_per_interval_whatever_is_read
     );
     let first_to_last = polls.last().unwrap().at - polls.first().unwrap().at;
     assert!(first_to_last > INTERVAL * (u32::try_from(polls.len()).unwrap() - 1) * 9 / 10);
-    let stats = life.bots.stats();
+    let stats = link.bots.stats();
     assert_eq!(stats.poll_failures, 0);
     assert!(stats.polls_unchanged >= 7 && stats.poll_latency_us_sum > 0);
     bot.change(|report| report.trading_enabled = false);
-    life.sees("the change", BACK_WITHIN, |seen| !seen.report.as_ref().unwrap().trading_enabled).await;
+    link.sees("the change", BACK_WITHIN, |seen| !seen.report.as_ref().unwrap().trading_enabled).await;
 }
 
 /// The table of bad days: whatever the bot does, presence says so in time, the last good state stays, its age
 /// grows, and a bot that behaves again is seen at once.
 async fn bad_day(behaviour: Behaviour, expected: Presence, word: &'static str) {
     let bot = ScriptedBot::start();
-    let (life, _data) = linked(&bot).await;
+    let (link, _data) = linked(&bot).await;
     bot.behave(behaviour);
-    let told = move |seen: &Seen| seen.presence == expected && seen.presence_reason.contains(word);
-    let seen = life.sees(&format!("{behaviour:?}"), TOLD_WITHIN, told).await;
+    let told = move |seen: &BotSnapshot| seen.presence == expected && seen.presence_reason.contains(word);
+    let seen = link.sees(&format!("{behaviour:?}"), TOLD_WITHIN, told).await;
     assert_eq!(seen.report.as_ref().unwrap().positions.len(), 2, "the last good state stays");
     // Whatever it does on its socket, nothing may be done to it yet; what answers is left alone for good.
     let held = seen.unasked_restart.verdict.unwrap_err();
     assert_eq!(held == HoldReason::Answers, !expected.is_offline(), "{held:?}");
     let age = seen.data_age().unwrap();
-    life.sees("an older state", BACK_WITHIN, move |seen| seen.data_age().unwrap() > age).await;
+    link.sees("an older state", BACK_WITHIN, move |seen| seen.data_age().unwrap() > age).await;
     let told =
-        life.journal_has("presence", EventKind::Lifecycle, |event| event.data["presence"] == json!(expected));
+        link.journal_has("presence", EventKind::Lifecycle, |event| event.data["presence"] == json!(expected));
     let severity = if expected.is_offline() { Severity::High } else { Severity::Medium };
     assert_eq!(told.await.severity, severity);
     bot.behave(Behaviour::Normal);
-    life.is(Presence::Connected, BACK_WITHIN).await;
-    life.end().await;
+    link.is(Presence::Connected, BACK_WITHIN).await;
+    link.end().await;
 }
 
 #[tokio::test]
@@ -201,9 +208,9 @@ async fn a_bot_that_answers_after_three_seconds_is_slow() {
 #[tokio::test]
 async fn a_bot_that_struggles_is_not_buried_in_questions() {
     let bot = ScriptedBot::start();
-    let (life, _data) = linked(&bot).await;
+    let (link, _data) = linked(&bot).await;
     bot.behave(Behaviour::Stall);
-    life.is(Presence::Hung, TOLD_WITHIN).await;
+    link.is(Presence::Hung, TOLD_WITHIN).await;
     let before = (bot.count("GET", "state"), bot.count("GET", "hello"));
     let begun = Instant::now();
     let asked_thrice = || async { bot.count("GET", "hello") >= before.1 + 3 };
@@ -238,38 +245,38 @@ async fn a_bot_that_hangs_up_is_unreachable() {
 #[tokio::test]
 async fn a_bot_whose_socket_nobody_serves_or_is_deleted_is_unreachable_until_it_is_back() {
     let mut bot = ScriptedBot::start();
-    let (life, _data) = linked(&bot).await;
+    let (link, _data) = linked(&bot).await;
     bot.die();
     let seen =
-        life.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("nobody listens")).await;
+        link.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("nobody listens")).await;
     assert_eq!(seen.presence, Presence::Unreachable);
     bot.revive();
-    life.is(Presence::Connected, BACK_WITHIN).await;
+    link.is(Presence::Connected, BACK_WITHIN).await;
     std::fs::remove_file(bot.socket()).unwrap();
-    let seen = life.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("no socket")).await;
+    let seen = link.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("no socket")).await;
     assert_eq!(seen.presence, Presence::Unreachable);
     bot.revive();
-    life.is(Presence::Connected, BACK_WITHIN).await;
-    assert_eq!(life.bots.stats().recoveries, 2);
+    link.is(Presence::Connected, BACK_WITHIN).await;
+    assert_eq!(link.bots.stats().recoveries, 2);
 }
 
 #[tokio::test]
 async fn a_bot_that_was_never_there_is_never_seen_and_then_connected() {
     let (data, place) = (folder(), folder());
     let socket = place.path().join("bot.sock");
-    let life = Life::begin(data.path(), "scripted".parse().unwrap(), &socket).await;
-    let seen = life.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("no socket")).await;
+    let link = RunningLink::begin(data.path(), "scripted".parse().unwrap(), &socket).await;
+    let seen = link.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("no socket")).await;
     assert_eq!(seen.presence, Presence::NeverSeen);
     assert!(seen.report.is_none() && seen.data_age().is_none());
     let _bot = ScriptedBot::at(&socket, report());
-    life.is(Presence::Connected, BACK_WITHIN).await;
+    link.is(Presence::Connected, BACK_WITHIN).await;
 }
 
 #[tokio::test]
 async fn another_bots_socket_is_refused() {
     let (data, bot) = (folder(), ScriptedBot::start());
-    let life = Life::begin(data.path(), "main-account".parse().unwrap(), bot.socket()).await;
-    let seen = life.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("`scripted`")).await;
+    let link = RunningLink::begin(data.path(), "main-account".parse().unwrap(), bot.socket()).await;
+    let seen = link.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("`scripted`")).await;
     assert_eq!(seen.presence, Presence::NeverSeen);
     assert_eq!(bot.count("GET", "state"), 0, "it is not asked anything more");
 }
@@ -282,8 +289,8 @@ async fn another_users_socket_is_refused() {
         return;
     }
     let data = folder();
-    let life = Life::begin(data.path(), bot.id(), bot.socket()).await;
-    let seen = life.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("another user")).await;
+    let link = RunningLink::begin(data.path(), bot.id(), bot.socket()).await;
+    let seen = link.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("another user")).await;
     assert!(seen.presence_reason.contains("4242") && seen.presence.is_offline());
     assert!(bot.journal().is_empty());
 }
@@ -296,8 +303,8 @@ async fn an_older_contract_is_served_with_what_it_has() {
         script.hello.contract = 0;
         script.missing_fields = vec!["loop", "no_entry_reasons", "session", "orders", "last_trade_at"];
     }
-    let (life, _data) = linked(&bot).await;
-    let seen = life.bots.seen();
+    let (link, _data) = linked(&bot).await;
+    let seen = link.bots.snapshot();
     assert!(seen.presence_reason.contains("older contract 0"), "{}", seen.presence_reason);
     assert!(seen.report.as_ref().unwrap().session.is_none());
 }
@@ -326,9 +333,9 @@ async fn hostile_texts_and_lists_are_bounded_at_the_door() {
         report.recent_errors[1].context = json!({ "dump": "x".repeat(100_000) });
     });
     let data = folder();
-    let life = Life::begin(data.path(), bot.id(), bot.socket()).await;
+    let link = RunningLink::begin(data.path(), bot.id(), bot.socket()).await;
     // A megabyte takes its time in a debug build, on both sides; each answer has 5 s.
-    let seen = life.sees("a report", Duration::from_secs(30), |seen| seen.report.is_some()).await;
+    let seen = link.sees("a report", Duration::from_secs(30), |seen| seen.report.is_some()).await;
     let report = seen.report.as_ref().unwrap();
     assert_eq!((report.orders.len(), seen.dropped.orders), (2_000, 7));
     assert_eq!((report.recent_errors.len(), seen.dropped.errors), (200, 100));
@@ -341,17 +348,17 @@ async fn hostile_texts_and_lists_are_bounded_at_the_door() {
 #[tokio::test]
 async fn commands_act_once_and_every_failure_has_its_code() {
     let bot = ScriptedBot::start();
-    let (life, _data) = linked(&bot).await;
-    let done = life.bots.command(Verb::Pause, order("c1")).await.unwrap();
+    let (link, _data) = linked(&bot).await;
+    let done = link.bots.command(Verb::Pause, order("c1")).await.unwrap();
     assert_eq!((done.outcome, done.replayed, done.trading_enabled), (Outcome::Done, false, false));
-    let again = life.bots.command(Verb::Pause, order("c1")).await.unwrap();
+    let again = link.bots.command(Verb::Pause, order("c1")).await.unwrap();
     assert!(again.replayed);
     let flat = CommandRequest { dry_run: true, ..order("c2") };
-    let flat = life.bots.command(Verb::Flatten, flat).await.unwrap();
+    let flat = link.bots.command(Verb::Flatten, flat).await.unwrap();
     assert_eq!((flat.outcome, flat.exposure.orders_submitted), (Outcome::Predicted, 2));
 
     bot.script().refuse = Some(refusal("breaker_open", "not now\u{1b}"));
-    let refused = life.bots.command(Verb::Resume, order("c3")).await.unwrap_err();
+    let refused = link.bots.command(Verb::Resume, order("c3")).await.unwrap_err();
     assert_eq!(refused.code(), Code::BotRefused);
     assert_eq!(problem(&refused)["context"]["reason_code"], "breaker_open");
     assert_eq!(problem(&refused)["effect"], "none");
@@ -362,30 +369,30 @@ async fn commands_act_once_and_every_failure_has_its_code() {
         [(Behaviour::HangUp, Code::BotTimeout), (Behaviour::Garbage, Code::BotAnswerInvalid)]
     {
         bot.behave(behaviour);
-        let failed = life.bots.command(Verb::Resume, order("c4")).await.unwrap_err();
+        let failed = link.bots.command(Verb::Resume, order("c4")).await.unwrap_err();
         assert_eq!((failed.code(), problem(&failed)["effect"].as_str()), (code, Some("unknown")));
     }
     bot.behave(Behaviour::Stall);
     let asked = Instant::now();
-    let late = life.bots.command(Verb::Resume, order("c5")).await.unwrap_err();
+    let late = link.bots.command(Verb::Resume, order("c5")).await.unwrap_err();
     assert_eq!(late.code(), Code::BotTimeout);
     assert!((9..19).contains(&asked.elapsed().as_secs()), "the deadline is 10 s");
-    assert_eq!(life.bots.seen().presence, Presence::Connected, "a stuck command is not a stuck bot");
+    assert_eq!(link.bots.snapshot().presence, Presence::Connected, "a stuck command is not a stuck bot");
 }
 
 #[tokio::test]
 async fn what_a_bot_cannot_do_and_what_cannot_reach_it_is_not_sent() {
     let mut bot = ScriptedBot::start();
     bot.script().hello.capabilities = vec!["pause".to_owned()];
-    let (life, _data) = linked(&bot).await;
-    let not_capable = life.bots.command(Verb::Flatten, order("c1")).await.unwrap_err();
+    let (link, _data) = linked(&bot).await;
+    let not_capable = link.bots.command(Verb::Flatten, order("c1")).await.unwrap_err();
     assert_eq!(not_capable.code(), Code::BotNotCapable);
-    assert_eq!(life.bots.config_state().await, Err(CallError::NotCapable("config".to_owned())));
+    assert_eq!(link.bots.config_state().await, Err(CallError::NotCapable("config".to_owned())));
     bot.die();
-    let lost = life.bots.command(Verb::Pause, order("c2")).await.unwrap_err();
+    let lost = link.bots.command(Verb::Pause, order("c2")).await.unwrap_err();
     assert_eq!(lost.code(), Code::BotOffline);
-    life.is(Presence::Unreachable, TOLD_WITHIN).await;
-    let away = life.bots.command(Verb::Pause, order("c3")).await.unwrap_err();
+    link.is(Presence::Unreachable, TOLD_WITHIN).await;
+    let away = link.bots.command(Verb::Pause, order("c3")).await.unwrap_err();
     assert_eq!((away.code(), problem(&away)["effect"].as_str()), (Code::BotOffline, Some("none")));
     assert_eq!(bot.journal().iter().filter(|asked| asked.method == "POST").count(), 0);
 }
@@ -394,8 +401,8 @@ async fn what_a_bot_cannot_do_and_what_cannot_reach_it_is_not_sent() {
 async fn config_verbs_and_trades_reach_the_bot() {
     let bot = ScriptedBot::start();
     bot.script().trades = (1..=5).map(|seq| trade(seq, "12.50")).collect();
-    let (life, _data) = linked(&bot).await;
-    let bots = &life.bots;
+    let (link, _data) = linked(&bot).await;
+    let bots = &link.bots;
     let page = bots.trades(1, None, None, 2).await.unwrap();
     assert_eq!(page.items.iter().map(|trade| trade.seq).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(page.next, Some(3));
@@ -427,69 +434,69 @@ async fn events_are_taken_over_once_and_what_was_lost_is_said() {
     for number in 1..=3 {
         bot.emit(EventKind::Fill, Severity::Low, &format!("fill {number}\u{202e}"));
     }
-    let (life, data) = linked(&bot).await;
-    let third = life.journal_has("the third", EventKind::Fill, |event| event.message == "fill 3").await;
+    let (link, data) = linked(&bot).await;
+    let third = link.journal_has("the third", EventKind::Fill, |event| event.message == "fill 3").await;
     assert_eq!(third.source, "bot:scripted");
     bot.emit(EventKind::Fill, Severity::Low, "fill 4");
-    life.journal_has("the fourth", EventKind::Fill, |event| event.message == "fill 4").await;
-    life.end().await;
+    link.journal_has("the fourth", EventKind::Fill, |event| event.message == "fill 4").await;
+    link.end().await;
 
     // While botops is away, 5 to 9 happen, and the bot forgets 5 to 7.
     for number in 5..=9 {
         bot.emit(EventKind::Fill, Severity::Low, &format!("fill {number}"));
     }
     bot.script().events.drain(..7);
-    let life = Life::begin(data.path(), bot.id(), bot.socket()).await;
-    life.journal_has("the ninth", EventKind::Fill, |event| event.message == "fill 9").await;
-    let fills: Vec<_> = life.journal(EventKind::Fill).await.iter().map(|fill| fill.message.clone()).collect();
+    let link = RunningLink::begin(data.path(), bot.id(), bot.socket()).await;
+    link.journal_has("the ninth", EventKind::Fill, |event| event.message == "fill 9").await;
+    let fills: Vec<_> = link.journal(EventKind::Fill).await.iter().map(|fill| fill.message.clone()).collect();
     assert_eq!(fills, ["fill 1", "fill 2", "fill 3", "fill 4", "fill 8", "fill 9"]);
-    let gap = life.journal_has("the gap", EventKind::Lifecycle, |event| event.data["lost"] == 3).await;
+    let gap = link.journal_has("the gap", EventKind::Lifecycle, |event| event.data["lost"] == 3).await;
     assert!(gap.message.contains("3 events"), "{}", gap.message);
-    assert_eq!(life.bots.stats().events_lost, 3);
+    assert_eq!(link.bots.stats().events_lost, 3);
 
-    // A new life numbers its events from one again.
+    // A new boot numbers its events from one again.
     bot.restart();
     bot.emit(EventKind::Fill, Severity::Low, "fill of the new life");
-    life.journal_has("the new life", EventKind::Fill, |event| event.message == "fill of the new life").await;
-    life.journal_has("the start", EventKind::Lifecycle, |event| event.data["boot_epoch"] == "life-1+").await;
-    assert_eq!(life.journal(EventKind::Fill).await.len(), 7);
+    link.journal_has("the new life", EventKind::Fill, |event| event.message == "fill of the new life").await;
+    link.journal_has("the start", EventKind::Lifecycle, |event| event.data["boot_epoch"] == "life-1+").await;
+    assert_eq!(link.journal(EventKind::Fill).await.len(), 7);
 }
 
 #[tokio::test]
 async fn a_restart_of_botops_beside_a_dead_bot_still_knows_the_last_state_and_its_age() {
     let begun = Instant::now();
     let mut bot = ScriptedBot::start();
-    let (life, data) = linked(&bot).await;
-    let known = life.bots.seen();
-    life.end().await;
+    let (link, data) = linked(&bot).await;
+    let known = link.bots.snapshot();
+    link.end().await;
     bot.die();
-    let life = Life::begin(data.path(), bot.id(), bot.socket()).await;
-    let seen = life.bots.seen();
+    let link = RunningLink::begin(data.path(), bot.id(), bot.socket()).await;
+    let seen = link.bots.snapshot();
     assert_eq!(seen.report.as_ref().unwrap().as_of, known.report.as_ref().unwrap().as_of);
     assert!(seen.received_at.unwrap() >= known.received_at.unwrap());
     let age = seen.data_age().unwrap();
     assert!(age > Duration::ZERO && age < begun.elapsed() + Duration::from_secs(2), "{age:?}");
     assert_eq!(seen.presence, Presence::Unreachable);
-    let seen = life.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("nobody")).await;
+    let seen = link.sees("a reason", TOLD_WITHIN, |seen| seen.presence_reason.contains("nobody")).await;
     assert!(seen.data_age().unwrap() > age && seen.report.is_some());
 }
 
 #[tokio::test]
 async fn an_expected_restart_is_reloading_and_then_connected() {
     let mut bot = ScriptedBot::start();
-    let (life, _data) = linked(&bot).await;
-    life.bots.expect_restart(Duration::from_secs(20));
+    let (link, _data) = linked(&bot).await;
+    link.bots.expect_restart(Duration::from_secs(20));
     bot.die();
-    life.is(Presence::Reloading, TOLD_WITHIN).await;
+    link.is(Presence::Reloading, TOLD_WITHIN).await;
     bot.restart();
-    life.is(Presence::Connected, BACK_WITHIN).await;
+    link.is(Presence::Connected, BACK_WITHIN).await;
     // The restart has happened: the next absence is one.
     bot.die();
-    life.is(Presence::Unreachable, TOLD_WITHIN).await;
+    link.is(Presence::Unreachable, TOLD_WITHIN).await;
     bot.revive();
-    life.bots.expect_restart(Duration::from_millis(300));
+    link.bots.expect_restart(Duration::from_millis(300));
     bot.die();
-    life.is(Presence::Unreachable, TOLD_WITHIN).await;
+    link.is(Presence::Unreachable, TOLD_WITHIN).await;
 }
 
 #[tokio::test]
@@ -497,26 +504,26 @@ async fn a_process_that_is_stopped_is_hung_and_one_that_is_killed_has_exited() {
     let (data, place) = (folder(), folder());
     let socket = place.path().join("bot.sock");
     let mut process = scripted_process(&socket);
-    let life = Life::begin(data.path(), "scripted".parse().unwrap(), &socket).await;
-    life.is(Presence::Connected, Duration::from_secs(10)).await;
+    let link = RunningLink::begin(data.path(), "scripted".parse().unwrap(), &socket).await;
+    link.is(Presence::Connected, Duration::from_secs(10)).await;
 
     process.freeze();
-    let seen = life.is(Presence::Hung, TOLD_WITHIN).await;
+    let seen = link.is(Presence::Hung, TOLD_WITHIN).await;
     assert!(seen.presence_reason.contains("stopped"), "{}", seen.presence_reason);
-    let refused = life.bots.command(Verb::Flatten, order("c1")).await.unwrap_err();
+    let refused = link.bots.command(Verb::Flatten, order("c1")).await.unwrap_err();
     assert_eq!(refused.code(), Code::BotOffline, "a command must not wait in a hung bot's socket");
     // Long enough for every question asked before to be over.
     tokio::time::sleep(Duration::from_secs(6)).await;
     process.thaw();
-    life.is(Presence::Connected, BACK_WITHIN).await;
+    link.is(Presence::Connected, BACK_WITHIN).await;
 
     process.kill();
-    let seen = life.is(Presence::Exited, TOLD_WITHIN).await;
+    let seen = link.is(Presence::Exited, TOLD_WITHIN).await;
     assert!(seen.presence_reason.contains("gone"), "{}", seen.presence_reason);
     assert!(seen.report.is_some());
     let begun = Instant::now();
     let _process = scripted_process(&socket);
-    let back = life.is(Presence::Connected, Duration::from_secs(10)).await;
+    let back = link.is(Presence::Connected, Duration::from_secs(10)).await;
     assert!(back.data_age().unwrap() < begun.elapsed(), "what is seen is the new process's");
 }
 

@@ -220,7 +220,7 @@ async fn a_bot_that_cannot_be_asked_leaves_it_to_a_person_with_what_the_state_sh
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_command_is_followed_by_the_next_life_of_botops() {
+async fn an_open_command_is_followed_by_the_next_run_of_botops() {
     let folder = folder();
     let (bot, running) = with_bot_that(folder.path(), STATUS).await;
     {
@@ -260,7 +260,7 @@ async fn a_caller_that_goes_away_leaves_a_record_of_how_it_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_botops_that_is_killed_over_a_command_tells_in_its_next_life_how_it_ended() {
+async fn a_botops_that_is_killed_over_a_command_tells_in_its_next_run_how_it_ended() {
     let mut pair = Pair::start().await;
     pair.bot.trades().await;
     pair.bot.stall("paperbot.request");

@@ -9,6 +9,7 @@
     reason = "tests are written to be read; what they cut and cast they made themselves"
 )]
 
+mod architecture;
 mod ask;
 mod bad_days;
 mod bad_store;
@@ -22,7 +23,6 @@ mod documents;
 mod effects;
 mod freshness;
 mod health;
-mod architecture;
 #[allow(dead_code, reason = "each feature uses its own part of the kit")]
 mod kit;
 mod mcp;

@@ -73,7 +73,7 @@ async fn next_of(stream: &mut Stream, kind: &str) -> Value {
     }
 }
 
-/// The next event with this message; what else happens in a life of botops is passed over.
+/// The next event with this message; what else happens in a run of botops is passed over.
 async fn event_of(stream: &mut Stream, message: &str) -> Value {
     loop {
         let event = next_of(stream, "event").await;

@@ -3,8 +3,8 @@
 //!
 //! Nothing here knows a feature or a setting. `ARCHITECTURE.md` says how the crates stand to each other.
 
-pub mod duration;
 pub mod durable_file;
+pub mod duration;
 pub mod env_file;
 pub mod error;
 pub mod failpoints;

@@ -370,7 +370,9 @@ impl Place<'_> {
 /// A failing answer whose form somebody else decided on purpose: health documents with 503, JSON-RPC from MCP.
 fn is_ours(response: &Response, is_json_rpc: bool) -> bool {
     let media = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    media.is_some_and(|media| media.contains("json") || (is_json_rpc && media.starts_with("text/event-stream")))
+    media.is_some_and(|media| {
+        media.contains("json") || (is_json_rpc && media.starts_with("text/event-stream"))
+    })
 }
 
 fn refusal(error: Error) -> Response {

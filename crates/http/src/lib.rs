@@ -18,9 +18,9 @@ mod serve;
 mod socket;
 
 pub use crate::feature_routes as routes;
+pub use auth::{Actor, KeyFile, KeyRecord, Keys, Scope, Scopes, new_key};
 #[doc(hidden)]
 pub use botops_core::error::Code;
-pub use auth::{Actor, KeyFile, KeyRecord, Keys, Scope, Scopes, new_key};
 pub use document::{Document, accepts, json, json_with_status};
 pub use extract::{Idempotency, Json, Path, Query};
 pub use guard::{Guard, GuardOptions};

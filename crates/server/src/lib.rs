@@ -6,10 +6,13 @@
 
 pub mod bots;
 pub mod configs;
+pub mod errors;
 pub mod events;
 pub mod health;
-pub mod ops_log;
+pub mod healthz;
+pub mod operations_log;
 pub mod overview;
 pub mod performance;
 pub mod store;
+pub mod whoami;
 pub mod workflows;

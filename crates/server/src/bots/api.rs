@@ -1,6 +1,6 @@
 //! Control verbs: single commands to the bot, each with a reason, told beforehand on request, recorded for ever.
 //!
-//! Deliberately absent: a verb that opens a position, and a retry. The caller's `Idempotency-Key` is the command's id,
+//! No verb opens a position, and none is tried again. The caller's `Idempotency-Key` is the command's id,
 //! so sending the same again acts once and says what the first one did. What an answer does not prove is `unknown`, in the
 //! problem and in the journal; a second event with the same command id says how it ended.
 
@@ -12,14 +12,15 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{Asker, Bots};
+use super::commands::CommandAsker;
+use super::handle::Bots;
 use crate::events::{Events, NewEvent};
 use botops_contract::{CommandRequest, EventKind, Exposure, Mode, Outcome, Phase, Severity, Verb};
-use botops_core::error::{Code, Effect, Error, Problem};
+use botops_core::error::{Code, Effect, Error};
 use botops_http::{self, Actor, Idempotency, Json, Query, Routes, routes};
 
 /// How long a reason is.
-const REASON: std::ops::RangeInclusive<usize> = 8..=280;
+const REASON_LENGTH: std::ops::RangeInclusive<usize> = 8..=280;
 
 /// Symbols that `cancel-orders` may name.
 const SYMBOLS_MAX: usize = 200;
@@ -76,18 +77,18 @@ struct ControlView {
 
 /// What the control verbs work on.
 #[derive(Debug, Clone)]
-pub struct Control {
+pub struct BotControl {
     bots: Bots,
     events: Events,
 }
 
-impl Control {
+impl BotControl {
     /// Commands to this bot, recorded in this journal.
     pub fn new(bots: Bots, events: Events) -> Self {
         Self { bots, events }
     }
 
-    async fn give(
+    async fn give_command(
         &self,
         verb: Verb,
         actor: &Actor,
@@ -95,7 +96,7 @@ impl Control {
         dry_run: bool,
         request: ControlRequest,
     ) -> Result<ControlView, Error> {
-        let (reason, args) = check(verb, request)?;
+        let (reason, args) = check_request(verb, request)?;
         let command_id = key.unwrap_or_else(|| Uuid::now_v7().to_string());
         // The bot keeps the first answer under an id: a prediction must not take the real one's place, and keys of
         // different callers must not meet.
@@ -113,16 +114,16 @@ impl Control {
             valid_for_ms,
             expires_at,
         };
-        let asker = Asker {
+        let asker = CommandAsker {
             actor: actor.key_id.to_string(),
             command_id: command_id.clone(),
             run_id: None,
             step: None,
         };
         let answered = self.bots.command_for(verb, command, asker).await;
-        self.record(verb, actor, &command_id, dry_run, &reason, answered.as_ref());
+        self.publish_command(verb, actor, &command_id, dry_run, &reason, answered.as_ref());
         let result = answered.map_err(|error| error.context("command_id", command_id.clone()))?;
-        let mode = self.bots.seen().report.as_ref().map(|report| report.mode);
+        let mode = self.bots.snapshot().report.as_ref().map(|report| report.mode);
         Ok(ControlView {
             verb,
             command_id,
@@ -140,7 +141,7 @@ impl Control {
     }
 
     /// Every call is an event, the refused ones included.
-    fn record(
+    fn publish_command(
         &self,
         verb: Verb,
         actor: &Actor,
@@ -175,10 +176,10 @@ impl Control {
     }
 }
 
-fn check(verb: Verb, request: ControlRequest) -> Result<(String, Value), Error> {
-    let reason = botops_core::text::clean(request.reason.trim(), *REASON.end() + 1);
+fn check_request(verb: Verb, request: ControlRequest) -> Result<(String, Value), Error> {
+    let reason = botops_core::text::clean(request.reason.trim(), *REASON_LENGTH.end() + 1);
     let length = reason.chars().count();
-    if !REASON.contains(&length) {
+    if !REASON_LENGTH.contains(&length) {
         let expected = "a sentence of 8 to 280 characters";
         return Err(Error::new(Code::ControlReasonMissing).field("/reason", reason, expected));
     }
@@ -200,17 +201,80 @@ fn check(verb: Verb, request: ControlRequest) -> Result<(String, Value), Error> 
 }
 
 /// The routes of the control verbs.
-pub fn routes() -> Routes<Control> {
+pub fn routes() -> Routes<BotControl> {
     Routes::new([
-        routes!(pause),
-        routes!(resume),
-        routes!(cancel_orders),
-        routes!(flatten),
-        routes!(probe_session),
-        routes!(reauth),
-        routes!(reset_breaker),
-        routes!(halt),
-        routes!(shutdown),
+        routes!(pause.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
+        routes!(resume.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
+        routes!(cancel_orders.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
+        routes!(flatten.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
+        routes!(probe_session.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
+        routes!(reauth.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
+        routes!(reset_breaker.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
+        routes!(halt.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
+        routes!(shutdown.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        )),
     ])
 }
 
@@ -225,21 +289,16 @@ macro_rules! verb {
             params(ControlQuery,
                 ("Idempotency-Key" = Option<String>, Header, description = "The command's id: it acts once")),
             request_body = ControlRequest,
-            responses((status = 200, description = "Done, or predicted", body = ControlView, example = json!(done())),
-                (status = 409, description = "BOT_003: the bot refused. BOT_004: it cannot do this", body = Problem),
-                (status = 422, description = "BOT_022: no reason", body = Problem),
-                (status = 502, description = "BOT_005: the answer proves nothing; it may have happened", body = Problem),
-                (status = 503, description = "BOT_001: nothing was delivered", body = Problem),
-                (status = 504, description = "BOT_002: it may have happened; a later `control` event says how it ended", body = Problem)))]
+            responses((status = 200, description = "Done, or predicted", body = ControlView, example = json!(example_view()))))]
         async fn $name(
-            State(control): State<Control>,
+            State(control): State<BotControl>,
             actor: Actor,
             Query(query): Query<ControlQuery>,
             Idempotency(key): Idempotency,
             Json(request): Json<Option<ControlRequest>>,
         ) -> Result<Response, Error> {
             let request = request.unwrap_or_default();
-            let view = control.give(Verb::$verb, &actor, key, query.dry_run, request).await?;
+            let view = control.give_command(Verb::$verb, &actor, key, query.dry_run, request).await?;
             Ok(botops_http::json(&view))
         }
     };
@@ -265,7 +324,7 @@ verb!(shutdown, "/api/v1/control/shutdown", Shutdown, /// Stop the bot's process
 );
 
 /// An example for the document.
-fn done() -> Value {
+fn example_view() -> Value {
     json!({
         "verb": "pause", "command_id": "pause-2026-03-02", "outcome": "done", "dry_run": false, "replayed": false,
         "message": "no new positions are opened; exits go on",

@@ -1,4 +1,4 @@
-//! Whether a bot is there: a pure judgement over what the link saw.
+//! Whether a bot is there: decided from what the link saw, without input or output of its own.
 
 use std::fmt;
 use std::time::Duration;
@@ -68,7 +68,7 @@ impl fmt::Display for Presence {
 
 /// What the process table says about the bot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Process {
+pub(super) enum ProcessState {
     /// The process that answered last still runs.
     Alive,
     /// It runs, but is stopped (SIGSTOP or a debugger).
@@ -81,7 +81,7 @@ pub(super) enum Process {
 
 /// What the link saw.
 #[derive(Debug, Clone)]
-pub(super) struct Facts<'a> {
+pub(super) struct PresenceFacts<'a> {
     /// The bot answered once, in this run of botops or an earlier one.
     pub ever_seen: bool,
     /// How long the last answer took, and what is remarkable about it.
@@ -93,14 +93,14 @@ pub(super) struct Facts<'a> {
     /// How long an answer has been missing, when a poll is under way.
     pub silent_for: Option<Duration>,
     /// The process.
-    pub process: Process,
+    pub process: ProcessState,
     /// How much longer a restart is expected to take.
     pub restart_left: Option<Duration>,
 }
 
 /// Presence and its reason.
-pub(super) fn judge(facts: &Facts<'_>) -> (Presence, String) {
-    let gone = facts.process == Process::Gone;
+pub(super) fn decide_presence(facts: &PresenceFacts<'_>) -> (Presence, String) {
+    let gone = facts.process == ProcessState::Gone;
     let silent = facts.silent_for.is_some_and(|silence| silence >= SILENCE);
     if silent {
         let seconds = facts.silent_for.unwrap_or_default().as_secs();
@@ -108,9 +108,9 @@ pub(super) fn judge(facts: &Facts<'_>) -> (Presence, String) {
             return (Presence::Exited, format!("its process is gone; no answer for {seconds} s"));
         }
         let why = match facts.process {
-            Process::Stopped => "its process is stopped (SIGSTOP or a debugger) and",
-            Process::Alive => "its process lives and its socket accepts, but it",
-            Process::Gone | Process::Unknown => "its socket accepts, but it",
+            ProcessState::Stopped => "its process is stopped (SIGSTOP or a debugger) and",
+            ProcessState::Alive => "its process lives and its socket accepts, but it",
+            ProcessState::Gone | ProcessState::Unknown => "its socket accepts, but it",
         };
         return (Presence::Hung, format!("{why} has not answered for more than {} s", SILENCE.as_secs()));
     }
@@ -152,21 +152,21 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn calm() -> Facts<'static> {
-        Facts {
+    fn calm() -> PresenceFacts<'static> {
+        PresenceFacts {
             ever_seen: true,
             answered: Some((3 * MS, None)),
             failed: None,
             failed_unreadable: false,
             silent_for: None,
-            process: Process::Alive,
+            process: ProcessState::Alive,
             restart_left: None,
         }
     }
 
     #[track_caller]
-    fn check(facts: &Facts<'_>, expected: Presence) {
-        let (presence, reason) = judge(facts);
+    fn check(facts: &PresenceFacts<'_>, expected: Presence) {
+        let (presence, reason) = decide_presence(facts);
         assert_eq!(presence, expected, "{reason}");
         assert!(!reason.is_empty());
     }
@@ -174,48 +174,58 @@ mod tests {
     #[test]
     fn an_answer_on_time_is_connected_and_a_late_one_slow() {
         check(&calm(), Presence::Connected);
-        check(&Facts { answered: Some((3000 * MS, None)), ..calm() }, Presence::Slow);
-        check(&Facts { silent_for: Some(1900 * MS), ..calm() }, Presence::Connected);
-        check(&Facts { silent_for: Some(3000 * MS), ..calm() }, Presence::Slow);
+        check(&PresenceFacts { answered: Some((3000 * MS, None)), ..calm() }, Presence::Slow);
+        check(&PresenceFacts { silent_for: Some(1900 * MS), ..calm() }, Presence::Connected);
+        check(&PresenceFacts { silent_for: Some(3000 * MS), ..calm() }, Presence::Slow);
     }
 
     #[test]
     fn silence_is_hung_while_the_process_lives() {
-        check(&Facts { silent_for: Some(5000 * MS), ..calm() }, Presence::Hung);
-        check(&Facts { silent_for: Some(5000 * MS), process: Process::Stopped, ..calm() }, Presence::Hung);
-        check(&Facts { silent_for: Some(5000 * MS), process: Process::Unknown, ..calm() }, Presence::Hung);
-        check(&Facts { silent_for: Some(5000 * MS), process: Process::Gone, ..calm() }, Presence::Exited);
-        let never = Facts { ever_seen: false, answered: None, ..calm() };
-        check(&Facts { silent_for: Some(5000 * MS), ..never }, Presence::Hung);
+        check(&PresenceFacts { silent_for: Some(5000 * MS), ..calm() }, Presence::Hung);
+        check(
+            &PresenceFacts { silent_for: Some(5000 * MS), process: ProcessState::Stopped, ..calm() },
+            Presence::Hung,
+        );
+        check(
+            &PresenceFacts { silent_for: Some(5000 * MS), process: ProcessState::Unknown, ..calm() },
+            Presence::Hung,
+        );
+        check(
+            &PresenceFacts { silent_for: Some(5000 * MS), process: ProcessState::Gone, ..calm() },
+            Presence::Exited,
+        );
+        let never = PresenceFacts { ever_seen: false, answered: None, ..calm() };
+        check(&PresenceFacts { silent_for: Some(5000 * MS), ..never }, Presence::Hung);
     }
 
     #[test]
     fn a_failed_poll_is_exited_unreachable_or_never_seen() {
-        let failed = Facts { failed: Some("nobody listens on the socket"), ..calm() };
+        let failed = PresenceFacts { failed: Some("nobody listens on the socket"), ..calm() };
         check(&failed, Presence::Unreachable);
-        check(&Facts { process: Process::Gone, ..failed.clone() }, Presence::Exited);
-        check(&Facts { ever_seen: false, answered: None, ..failed }, Presence::NeverSeen);
+        check(&PresenceFacts { process: ProcessState::Gone, ..failed.clone() }, Presence::Exited);
+        check(&PresenceFacts { ever_seen: false, answered: None, ..failed }, Presence::NeverSeen);
     }
 
     #[test]
     fn what_answers_with_something_else_is_there_and_not_understood() {
-        let nonsense = Facts { failed: Some("not JSON"), failed_unreadable: true, ..calm() };
+        let nonsense = PresenceFacts { failed: Some("not JSON"), failed_unreadable: true, ..calm() };
         check(&nonsense, Presence::Incompatible);
-        check(&Facts { process: Process::Gone, ..nonsense.clone() }, Presence::Incompatible);
-        check(&Facts { ever_seen: false, answered: None, ..nonsense }, Presence::Incompatible);
+        check(&PresenceFacts { process: ProcessState::Gone, ..nonsense.clone() }, Presence::Incompatible);
+        check(&PresenceFacts { ever_seen: false, answered: None, ..nonsense }, Presence::Incompatible);
     }
 
     #[test]
     fn an_expected_restart_is_reloading_until_its_time_is_over() {
-        let gone = Facts { failed: Some("nobody listens"), process: Process::Gone, ..calm() };
-        check(&Facts { restart_left: Some(3000 * MS), ..gone.clone() }, Presence::Reloading);
+        let gone = PresenceFacts { failed: Some("nobody listens"), process: ProcessState::Gone, ..calm() };
+        check(&PresenceFacts { restart_left: Some(3000 * MS), ..gone.clone() }, Presence::Reloading);
         check(&gone, Presence::Exited);
-        check(&Facts { restart_left: Some(3000 * MS), ..calm() }, Presence::Connected);
+        check(&PresenceFacts { restart_left: Some(3000 * MS), ..calm() }, Presence::Connected);
     }
 
     #[test]
     fn a_remark_about_the_contract_is_the_reason_while_connected() {
-        let (_, reason) = judge(&Facts { answered: Some((MS, Some("an older contract"))), ..calm() });
+        let (_, reason) =
+            decide_presence(&PresenceFacts { answered: Some((MS, Some("an older contract"))), ..calm() });
         assert_eq!(reason, "an older contract");
     }
 

@@ -1,21 +1,20 @@
 //! Processes as the kernel shows them: which belong to the bot, whether they live, whether they work, how they end.
 //!
 //! A process is named by its number and its start time, which together are never used twice on one boot of the
-//! machine. Deliberately absent: what follows from it. `restart_proof.rs` decides that.
+//! machine. What follows from it is decided by `restart_proof.rs`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
-use super::presence::Process;
-use super::transport::Connection;
+use super::presence::ProcessState;
+use super::transport::PeerProcess;
 use botops_contract::Hello;
 
-/// How often processes that should end are looked at.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often processes that should end are checked.
+const CHECK_EVERY: Duration = Duration::from_millis(20);
 
 /// Every process that a supervisor starts inherits a variable of this name, and so do all that it starts itself: a bot
 /// that forks, or leaves its group, is found again by it.
@@ -30,10 +29,10 @@ pub struct ProcessId {
     pub started: u64,
 }
 
-/// The processes of one life of the bot.
+/// The processes of one boot of the bot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct BotProcesses {
-    /// Those that the kernel shows to be the bot: what listens on its socket, and what the supervisor's start left. Only
+    /// Those that the kernel shows to be the bot: what listens for it, and what the supervisor's start left. Only
     /// these are ever ended. Empty: none can be seen from here (another namespace).
     pub known: Vec<ProcessId>,
     /// Another process that lives here and that the bot names as its own, without anything else that shows it. It counts
@@ -46,7 +45,7 @@ pub(super) struct BotProcesses {
 
 /// One line of the process table.
 #[derive(Debug, Clone, Copy)]
-struct Stat {
+struct ProcessStat {
     state: char,
     parent: u32,
     cpu_ticks: u64,
@@ -56,7 +55,7 @@ struct Stat {
 impl ProcessId {
     /// The process that has this number now, unless only its remains do.
     pub fn of(pid: u32) -> Option<Self> {
-        let stat = stat(pid)?;
+        let stat = read_stat(pid)?;
         (!is_over(stat.state)).then_some(Self { pid, started: stat.started })
     }
 
@@ -66,10 +65,10 @@ impl ProcessId {
         Self::of(pid).filter(|process| process.pid > 1 && !ourselves().contains(&process.pid))
     }
 
-    /// The process that the kernel says listens on this socket, when it really holds a socket of that name: a number
-    /// alone may belong to somebody else by now.
-    pub(super) fn listening(connection: &Connection, socket: &Path) -> Option<Self> {
-        connection.peer_pid.and_then(Self::of_bot).filter(|process| holds_listener(process.pid, socket))
+    /// The process at the other end of a connection, when it is shown to listen there: a number alone may belong to
+    /// somebody else by now.
+    pub(super) fn listening(peer: PeerProcess) -> Option<Self> {
+        Self::of_bot(peer.pid).filter(|_| peer.is_listener)
     }
 
     /// Whether this very process lives.
@@ -77,17 +76,17 @@ impl ProcessId {
         Self::of(self.pid) == Some(self)
     }
 
-    fn state(self) -> Process {
-        match stat(self.pid) {
-            Some(stat) if is_over(stat.state) || stat.started != self.started => Process::Gone,
-            Some(stat) if matches!(stat.state, 'T' | 't') => Process::Stopped,
-            Some(_) => Process::Alive,
-            None => Process::Gone,
+    fn state(self) -> ProcessState {
+        match read_stat(self.pid) {
+            Some(stat) if is_over(stat.state) || stat.started != self.started => ProcessState::Gone,
+            Some(stat) if matches!(stat.state, 'T' | 't') => ProcessState::Stopped,
+            Some(_) => ProcessState::Alive,
+            None => ProcessState::Gone,
         }
     }
 
     fn cpu_ticks(self) -> u64 {
-        stat(self.pid).filter(|stat| stat.started == self.started).map_or(0, |stat| stat.cpu_ticks)
+        read_stat(self.pid).filter(|stat| stat.started == self.started).map_or(0, |stat| stat.cpu_ticks)
     }
 
     fn signal(self, signal: Signal) {
@@ -106,23 +105,21 @@ impl ProcessId {
 }
 
 impl BotProcesses {
-    /// The processes behind a hello: what listens on the socket, by the kernel's word, and what hello names where the
+    /// The processes behind a hello: what listens there, as the kernel says, and what hello names where the
     /// supervisor's mark shows that it is of the same start. A bot that listens from inside another process namespace
     /// shows neither, and a number that it names then means somebody else here.
-    pub fn behind(hello: &Hello, connection: &Connection, socket: &Path) -> Self {
-        if connection.peer_pid.is_none() {
-            return Self::default();
-        }
+    pub(super) fn behind(hello: &Hello, peer: Option<PeerProcess>) -> Self {
+        let Some(peer) = peer else { return Self::default() };
         // Where the kernel and the bot name the same process, it needs no third witness.
-        let agreed = || ProcessId::of_bot(hello.pid).filter(|named| connection.peer_pid == Some(named.pid));
-        let listening = ProcessId::listening(connection, socket).or_else(agreed);
+        let agreed = || ProcessId::of_bot(hello.pid).filter(|named| peer.pid == named.pid);
+        let listening = ProcessId::listening(peer).or_else(agreed);
         let mut known: Vec<ProcessId> = listening.into_iter().collect();
-        let mut start = known.iter().find_map(|process| start_of(process.pid));
+        let mut start = known.iter().find_map(|process| start_mark_of(process.pid));
         let named = ProcessId::of_bot(hello.pid).filter(|named| !known.contains(named));
         // By the number that it has in its own namespace, or as a child of what listens, it is no other process.
         let is_same = known.iter().any(|process| own_numbers(process.pid).contains(&hello.pid));
         let named = named.filter(|named| !is_same && !descendants(&known).contains(named));
-        let mark = named.and_then(|named| start_of(named.pid));
+        let mark = named.and_then(|named| start_mark_of(named.pid));
         let is_marked = mark.is_some() && (start.is_none() || start == mark);
         if is_marked && known.is_empty() {
             start = mark;
@@ -133,40 +130,44 @@ impl BotProcesses {
     }
 
     /// The process that the bot names as its own without anything else that shows it, while it lives.
-    pub fn claimed_living(&self) -> Option<ProcessId> {
+    pub(super) fn claimed_living(&self) -> Option<ProcessId> {
         self.claimed.filter(|process| process.lives())
     }
 
-    /// The same with the process that listens on the socket now. It may be another life that has not answered yet.
-    pub fn with_listener(mut self, listener: Option<ProcessId>) -> Self {
+    /// The same with the process that listens for the bot now. It may be another boot that has not answered yet.
+    pub(super) fn with_listener(mut self, listener: Option<ProcessId>) -> Self {
         self.known.extend(listener.filter(|listener| !self.known.contains(listener)));
         self
     }
 
     /// What the process table says of them all together: gone when none is left, stopped when all that are left are.
-    pub fn state(&self) -> Process {
+    pub(super) fn state(&self) -> ProcessState {
         if self.known.is_empty() {
-            // The bot's word alone can show that something lives, and never that the bot is gone.
-            return if self.claimed_living().is_some() { Process::Alive } else { Process::Unknown };
+            // The bot alone can show that something lives, and never that the bot is gone.
+            return if self.claimed_living().is_some() { ProcessState::Alive } else { ProcessState::Unknown };
         }
         let states = self.known.iter().chain(&self.claimed).map(|process| process.state());
-        let mut left = states.filter(|state| *state != Process::Gone).peekable();
+        let mut left = states.filter(|state| *state != ProcessState::Gone).peekable();
         if left.peek().is_none() {
-            return Process::Gone;
+            return ProcessState::Gone;
         }
-        if left.all(|state| state == Process::Stopped) { Process::Stopped } else { Process::Alive }
+        if left.all(|state| state == ProcessState::Stopped) {
+            ProcessState::Stopped
+        } else {
+            ProcessState::Alive
+        }
     }
 
     /// CPU time that they and all they started have used, in kernel ticks.
-    pub fn cpu_ticks(&self) -> u64 {
+    pub(super) fn cpu_ticks(&self) -> u64 {
         self.all_living().into_iter().chain(self.claimed).map(ProcessId::cpu_ticks).sum()
     }
 
-    /// Every living process of this life: the known ones, what they started, and what carries their start's mark.
-    pub fn all_living(&self) -> Vec<ProcessId> {
+    /// Every living process of this boot: the known ones, what they started, and what carries their start's mark.
+    pub(super) fn all_living(&self) -> Vec<ProcessId> {
         let mut all: Vec<ProcessId> = self.known.iter().copied().filter(|process| process.lives()).collect();
         all.extend(descendants(&all));
-        all.extend(self.start.iter().flat_map(|start| marked(|found| found == start)));
+        all.extend(self.start.iter().flat_map(|start| find_marked(|found| found == start)));
         all.sort_unstable();
         all.dedup();
         all
@@ -174,14 +175,14 @@ impl BotProcesses {
 }
 
 /// Every living process that a supervisor's start with such a mark left.
-pub(super) fn marked(is_its: impl Fn(&str) -> bool) -> Vec<ProcessId> {
+pub(super) fn find_marked(is_its: impl Fn(&str) -> bool) -> Vec<ProcessId> {
     let own = ourselves();
-    let carries = |pid: &u32| !own.contains(pid) && start_of(*pid).is_some_and(|mark| is_its(&mark));
-    table().into_keys().filter(carries).filter_map(ProcessId::of).collect()
+    let carries = |pid: &u32| !own.contains(pid) && start_mark_of(*pid).is_some_and(|mark| is_its(&mark));
+    read_table().into_keys().filter(carries).filter_map(ProcessId::of).collect()
 }
 
 /// Asks these processes to end, and after `grace` ends them. Returns those that live on all the same.
-pub(super) async fn end(processes: &[ProcessId], grace: Duration) -> Vec<ProcessId> {
+pub(super) async fn end_processes(processes: &[ProcessId], grace: Duration) -> Vec<ProcessId> {
     processes.iter().for_each(|process| process.signal(Signal::TERM));
     let left = wait_for_end(processes, grace).await;
     if left.is_empty() {
@@ -201,13 +202,13 @@ pub(super) async fn wait_for_end(processes: &[ProcessId], limit: Duration) -> Ve
         if left.is_empty() || Instant::now() >= end {
             return left;
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(CHECK_EVERY).await;
     }
 }
 
 /// Living processes that these ones started, directly or not.
 fn descendants(of: &[ProcessId]) -> Vec<ProcessId> {
-    let table = table();
+    let table = read_table();
     let own = ourselves();
     let mut found: Vec<u32> = of.iter().map(|process| process.pid).collect();
     let mut next = 0;
@@ -221,7 +222,7 @@ fn descendants(of: &[ProcessId]) -> Vec<ProcessId> {
 }
 
 /// The mark that a process inherited from a supervisor's start.
-fn start_of(pid: u32) -> Option<String> {
+fn start_mark_of(pid: u32) -> Option<String> {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
     let value = environment.split(|byte| *byte == 0).find_map(|variable| {
         variable.strip_prefix(START_VARIABLE.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec)
@@ -236,52 +237,33 @@ fn own_numbers(pid: u32) -> Vec<u32> {
     line.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 
-/// Whether a process holds a listening Unix socket of this name or folder. The kernel knows the path that was bound: the
-/// folder may be called otherwise from where the bot runs, and a file may have been renamed into its place.
-fn holds_listener(pid: u32, socket: &Path) -> bool {
-    /// `__SO_ACCEPTCON`, as `/proc/net/unix` shows it among the flags.
-    const LISTENS: u32 = 0x1_0000;
-    let Ok(table) = std::fs::read_to_string(format!("/proc/{pid}/net/unix")) else { return false };
-    let inode = |line: &str| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let flags = u32::from_str_radix(fields.get(3)?, 16).ok()?;
-        let bound = Path::new(fields.get(7)?);
-        let is_it = bound.file_name() == socket.file_name() || bound.parent() == socket.parent();
-        (flags & LISTENS != 0 && is_it).then(|| fields.get(6).map(|inode| format!("socket:[{inode}]")))?
-    };
-    let inodes: Vec<String> = table.lines().filter_map(inode).collect();
-    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(Result::ok);
-    let mut targets = files.filter_map(|file| std::fs::read_link(file.path()).ok());
-    targets.any(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
-}
-
 /// This process and whatever started it: never the bot, whatever mark they carry.
 fn ourselves() -> Vec<u32> {
     let mut own = vec![std::process::id()];
-    while let Some(stat) = own.last().copied().and_then(stat).filter(|stat| stat.parent > 1) {
+    while let Some(stat) = own.last().copied().and_then(read_stat).filter(|stat| stat.parent > 1) {
         own.push(stat.parent);
     }
     own
 }
 
-fn table() -> BTreeMap<u32, Stat> {
+fn read_table() -> BTreeMap<u32, ProcessStat> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter_map(|pid| Some((pid, stat(pid)?))).filter(|(_, stat)| !is_over(stat.state)).collect()
+    pids.filter_map(|pid| Some((pid, read_stat(pid)?))).filter(|(_, stat)| !is_over(stat.state)).collect()
 }
 
 fn is_over(state: char) -> bool {
     matches!(state, 'Z' | 'X')
 }
 
-fn stat(pid: u32) -> Option<Stat> {
+fn read_stat(pid: u32) -> Option<ProcessStat> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name stands in parentheses and may hold anything, parentheses too.
     let (_, rest) = text.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
     // Fields 3, 4, 14, 15 and 22 of the whole line (proc(5)).
-    Some(Stat {
+    Some(ProcessStat {
         state: fields.first()?.chars().next()?,
         parent: u32::try_from(number(1)?).ok()?,
         cpu_ticks: number(11)? + number(12)?,
@@ -302,12 +284,12 @@ mod tests {
         let mut shell = std::process::Command::new("sh").args(["-c", "sleep 60 & sleep 60"]).spawn().unwrap();
         let bot = named(&shell);
         while bot.all_living().len() < 3 {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(CHECK_EVERY).await;
         }
         let all = bot.all_living();
         // A parent that is not waited for stays in the table as remains, which count as gone.
-        assert_eq!(end(&all, Duration::from_secs(5)).await, []);
-        assert_eq!(bot.state(), Process::Gone);
+        assert_eq!(end_processes(&all, Duration::from_secs(5)).await, []);
+        assert_eq!(bot.state(), ProcessState::Gone);
         shell.wait().unwrap();
     }
 
@@ -317,10 +299,10 @@ mod tests {
         let mut command = std::process::Command::new("sh");
         command.args(["-c", "setsid sleep 60 & exit 0"]).env(START_VARIABLE, &mark);
         assert!(command.status().unwrap().success());
-        let found = marked(|found| found == mark);
+        let found = find_marked(|found| found == mark);
         assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!(end(&found, Duration::from_secs(5)).await, []);
-        assert_eq!(marked(|found| found == mark), []);
+        assert_eq!(end_processes(&found, Duration::from_secs(5)).await, []);
+        assert_eq!(find_marked(|found| found == mark), []);
     }
 
     #[test]
@@ -328,10 +310,10 @@ mod tests {
         let own = ProcessId::of(std::process::id()).unwrap();
         let over = ProcessId { started: own.started - 1, ..own };
         let claims = |claimed| BotProcesses { claimed: Some(claimed), ..BotProcesses::default() };
-        assert_eq!(claims(own).state(), Process::Alive);
-        assert_eq!(claims(over).state(), Process::Unknown);
-        assert_eq!(BotProcesses { known: vec![over], ..claims(own) }.state(), Process::Alive);
-        assert_eq!(BotProcesses { known: vec![over], ..claims(over) }.state(), Process::Gone);
+        assert_eq!(claims(own).state(), ProcessState::Alive);
+        assert_eq!(claims(over).state(), ProcessState::Unknown);
+        assert_eq!(BotProcesses { known: vec![over], ..claims(own) }.state(), ProcessState::Alive);
+        assert_eq!(BotProcesses { known: vec![over], ..claims(over) }.state(), ProcessState::Gone);
         assert_eq!(claims(over).all_living(), []);
     }
 

@@ -1,38 +1,37 @@
-//! One life of the bot after another, never two at once: the old one is ended and seen to be gone before the next one
-//! is started. Every part may be repeated after a crash of botops: each looks first.
+//! One boot of the bot after another, never two at once: the old one is ended and seen to be gone before the next one
+//! is started. Every part may be repeated after a crash of botops: each reads the process table first.
 
 use std::time::Duration;
 
-use super::Bots;
-use super::presence::Process;
+use super::handle::Bots;
+use super::presence::ProcessState;
 use super::process::{BotProcesses, ProcessId, wait_for_end};
 use botops_core::error::{Code, Effect, Error};
 use botops_core::failpoints;
 
-/// What is left of a life of the bot, and of newer ones that have not answered yet.
-struct Lives {
-    /// A later life has answered since, so that this one is over unless a process of it is left.
-    is_over: bool,
-    old: BotProcesses,
-    /// Living processes of the old life.
-    old_living: Vec<ProcessId>,
+/// What is left of one boot of the bot, and of newer ones that have not answered yet.
+struct EpochProcesses {
+    /// Whether it lives cannot be told from the process table.
+    is_unseen: bool,
+    /// Its living processes.
+    living: Vec<ProcessId>,
     /// Living processes of a later start.
     newer: Vec<ProcessId>,
 }
 
 impl Bots {
-    /// Whether a process of the life `epoch` lives; where none can be seen, whether that life answers.
+    /// Whether a process of the boot `epoch` lives; where none can be seen, whether that boot answers.
     pub fn still_runs(&self, epoch: &str) -> bool {
-        let lives = self.lives(epoch);
-        if !lives.old_living.is_empty() {
+        let processes = self.processes_of(epoch);
+        if !processes.living.is_empty() {
             return true;
         }
-        let seen = self.seen();
-        let is_it = seen.report.as_ref().is_some_and(|report| report.boot_epoch == epoch);
-        !lives.is_over && lives.old.state() == Process::Unknown && is_it && seen.presence.answers()
+        let snapshot = self.snapshot();
+        let is_it = snapshot.report.as_ref().is_some_and(|report| report.boot_epoch == epoch);
+        processes.is_unseen && is_it && snapshot.presence.answers()
     }
 
-    /// The process that listens on the bot's socket, by the kernel's word; `None` where it cannot be seen from here.
+    /// The process that listens for the bot, as the kernel says; `None` where it cannot be seen from here.
     pub fn pid(&self) -> Option<u32> {
         self.link.processes().known.first().map(|process| process.pid)
     }
@@ -56,21 +55,21 @@ impl Bots {
         )))
     }
 
-    /// Waits until no process of the life `epoch` is left, or the time is over.
+    /// Waits until no process of the boot `epoch` is left, or the time is over.
     pub async fn wait_for_end(&self, epoch: &str, limit: Duration) {
-        let lives = self.lives(epoch);
-        if lives.is_over || lives.old.state() != Process::Unknown {
-            wait_for_end(&lives.old_living, limit).await;
+        let processes = self.processes_of(epoch);
+        if !processes.is_unseen {
+            wait_for_end(&processes.living, limit).await;
             return;
         }
         let mut changes = self.watch();
-        let ended = changes.wait_for(|seen| !seen.presence.answers());
-        // Either way the caller looks again.
+        let ended = changes.wait_for(|snapshot| !snapshot.presence.answers());
+        // Either way the caller checks again.
         let _ = tokio::time::timeout(limit, ended).await;
     }
 
-    /// Ends what is left of the life `old`, sees that it is gone, and starts the bot; returns the new process where it
-    /// is known. A later life that was started already is left to begin.
+    /// Ends what is left of the boot `old`, sees that it is gone, and starts the bot; returns the new process where it
+    /// is known. A later boot that was started already is left to begin.
     ///
     /// # Errors
     /// [`Code::SupervisorMissing`]; [`Code::BotNotStarted`] when the old process does not end or cannot be seen to have
@@ -79,7 +78,7 @@ impl Bots {
         self.check_identity()?;
         self.end_process(old, grace).await?;
         failpoints::point("bot.process.ended");
-        if let Some(process) = self.lives(old).newer.first() {
+        if let Some(process) = self.processes_of(old).newer.first() {
             return Ok(Some(process.pid));
         }
         self.link.options.supervisor.start().await
@@ -88,8 +87,8 @@ impl Bots {
     async fn end_process(&self, old: &str, grace: Duration) -> Result<(), Error> {
         let supervisor = &self.link.options.supervisor;
         let refused = |what: String| Error::new(Code::BotNotStarted).detail(what).effect(Effect::Unknown);
-        let lives = self.lives(old);
-        if !lives.is_over && lives.old.state() == Process::Unknown && lives.newer.is_empty() {
+        let processes = self.processes_of(old);
+        if processes.is_unseen && processes.newer.is_empty() {
             if supervisor.says_stopped().await == Some(true) {
                 return Ok(());
             }
@@ -103,32 +102,36 @@ impl Bots {
                 supervisor.driver()
             )));
         }
-        if lives.old_living.is_empty() || supervisor.stop(&lives.old_living, grace).await? {
+        if processes.living.is_empty() || supervisor.stop(&processes.living, grace).await? {
             return Ok(());
         }
-        let left: Vec<String> = self.lives(old).old_living.iter().map(|left| left.pid.to_string()).collect();
+        let left: Vec<String> =
+            self.processes_of(old).living.iter().map(|left| left.pid.to_string()).collect();
         Err(refused(format!(
             "the old process ({}) does not end; nothing was started beside it",
             left.join(", ")
         )))
     }
 
-    fn lives(&self, epoch: &str) -> Lives {
+    /// Reads the process table: the only place that sorts its processes by the boot that they belong to.
+    fn processes_of(&self, epoch: &str) -> EpochProcesses {
         let supervisor = &self.link.options.supervisor;
-        let seen = self.seen();
+        let snapshot = self.snapshot();
         let last = self.link.processes();
-        let is_over = seen.hello.as_ref().is_some_and(|hello| hello.boot_epoch != epoch);
+        // A later boot has answered since, so that this one is over unless a process of it is left.
+        let is_over = snapshot.hello.as_ref().is_some_and(|hello| hello.boot_epoch != epoch);
         let mut newer = if is_over { last.all_living() } else { Vec::new() };
         let mut old = if is_over { BotProcesses::default() } else { last };
-        if let Some(alive) = supervisor.adopt().filter(|alive| alive.boot_epoch.as_deref() == Some(epoch))
-            && !old.known.contains(&alive.process)
+        if let Some(adopted) =
+            supervisor.adopt().filter(|adopted| adopted.boot_epoch.as_deref() == Some(epoch))
+            && !old.known.contains(&adopted.process)
         {
-            old.known.push(alive.process);
+            old.known.push(adopted.process);
         }
-        let old_living = old.all_living();
+        let living = old.all_living();
         newer.extend(supervisor.started_processes());
         newer.extend(self.link.listener());
-        newer.retain(|process| !old_living.contains(process));
-        Lives { is_over, old, old_living, newer }
+        newer.retain(|process| !living.contains(process));
+        EpochProcesses { is_unseen: !is_over && old.state() == ProcessState::Unknown, living, newer }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::presence::Process;
+use super::presence::ProcessState;
 
 /// Silence, idle CPU and quiet logs of this length, all three together, are a hang.
 pub(super) const HUNG_AFTER: Duration = Duration::from_secs(30);
@@ -82,7 +82,7 @@ impl UnaskedRestart {
         matches!(self.verdict, Err(NeverSeen | NoSupervisor | Unseen | Working | Writing))
     }
 
-    /// What is said before the first look.
+    /// What is said before the first poll.
     pub(crate) fn not_asked_yet() -> Self {
         Self::held(HoldReason::Watching, "botops has only just started and has not asked the bot yet.")
     }
@@ -99,8 +99,8 @@ impl UnaskedRestart {
 /// What the bot's log folder shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LogActivity {
-    /// It was not looked at yet, or the look has not come back.
-    NotLooked,
+    /// It was not read yet, or reading it has not ended.
+    NotRead,
     /// No file in it can be seen.
     Invisible,
     /// The newest line was written so long ago.
@@ -120,12 +120,12 @@ pub(super) struct DeathEvidence<'a> {
     pub driver: &'static str,
     pub can_start: bool,
     /// Its processes, all together.
-    pub process: Process,
+    pub process: ProcessState,
     /// The number to name in a sentence.
     pub pid: Option<u32>,
     /// A living process that the bot named as its own, and that nothing else shows to be the bot.
     pub claimed: Option<u32>,
-    /// The supervisor's own word: `Some(true)` when it says that the bot does not run.
+    /// What the supervisor says: `Some(true)` when it says that the bot does not run.
     pub supervisor_says_stopped: Option<bool>,
     /// Since when nothing came from its socket, its event stream included.
     pub silent_for: Duration,
@@ -140,7 +140,7 @@ pub(super) struct DeathEvidence<'a> {
 }
 
 impl DeathEvidence<'_> {
-    pub fn judge(&self) -> UnaskedRestart {
+    pub(super) fn decide(&self) -> UnaskedRestart {
         use HoldReason::{Answers, NeverSeen, NoSupervisor, Restarting, Unseen};
         let address = self.address;
         if self.answers {
@@ -168,18 +168,18 @@ impl DeathEvidence<'_> {
                     self.claimed.unwrap_or_default()
                 ),
             )),
-            Process::Gone => Ok((DeathProof::ProcessGone, format!("The bot's process{named} is gone."))),
-            Process::Unknown if self.supervisor_says_stopped == Some(true) => {
+            ProcessState::Gone => Ok((DeathProof::ProcessGone, format!("The bot's process{named} is gone."))),
+            ProcessState::Unknown if self.supervisor_says_stopped == Some(true) => {
                 let driver = self.driver;
                 let sentence = format!("The supervisor ({driver}) says that the bot does not run.");
                 Ok((DeathProof::SupervisorSaysStopped, sentence))
             }
-            Process::Unknown => Err((
+            ProcessState::Unknown => Err((
                 Unseen,
                 "The bot is silent and its process cannot be seen: look whether it runs, and start it if not."
                     .to_owned(),
             )),
-            Process::Alive | Process::Stopped => self.judge_silence(&named),
+            ProcessState::Alive | ProcessState::Stopped => self.assess_silence(&named),
         };
         let (proof, sentence) = match death {
             Ok(death) => death,
@@ -195,7 +195,7 @@ impl DeathEvidence<'_> {
     }
 
     /// Of a process that lives and is silent: hung, or only slow.
-    fn judge_silence(&self, named: &str) -> Result<(DeathProof, String), (HoldReason, String)> {
+    fn assess_silence(&self, named: &str) -> Result<(DeathProof, String), (HoldReason, String)> {
         let (silent, idle) = (self.silent_for.as_secs(), self.idle_for.as_secs());
         let limit = HUNG_AFTER.as_secs();
         if self.silent_for < HUNG_AFTER {
@@ -203,7 +203,7 @@ impl DeathEvidence<'_> {
                 format!("The bot has been silent for {silent} s of the {limit} s that count as a hang.");
             return Err((HoldReason::Watching, sentence));
         }
-        if self.log == LogActivity::NotLooked {
+        if self.log == LogActivity::NotRead {
             let sentence =
                 format!("The bot has not answered for {silent} s; its log folder was not looked at yet.");
             return Err((HoldReason::Watching, sentence));
@@ -217,7 +217,7 @@ impl DeathEvidence<'_> {
             );
             return Err((HoldReason::Writing, sentence));
         }
-        if self.process == Process::Stopped {
+        if self.process == ProcessState::Stopped {
             let sentence =
                 format!("The bot's process{named} is stopped and has not answered for {silent} s.");
             return Ok((DeathProof::Hung, sentence));
@@ -257,7 +257,7 @@ mod tests {
             is_restarting: false,
             driver: "spawn",
             can_start: true,
-            process: Process::Alive,
+            process: ProcessState::Alive,
             pid: Some(7),
             claimed: None,
             supervisor_says_stopped: None,
@@ -271,7 +271,7 @@ mod tests {
 
     #[track_caller]
     fn check(evidence: &DeathEvidence<'_>, expected: Result<DeathProof, HoldReason>) {
-        let found = evidence.judge();
+        let found = evidence.decide();
         assert_eq!(found.verdict, expected, "{}", found.sentence);
         assert!(found.sentence.ends_with('.') && !found.sentence.contains("  "), "{}", found.sentence);
     }
@@ -279,21 +279,22 @@ mod tests {
     #[test]
     fn a_hang_is_proven_by_silence_idle_cpu_and_a_quiet_log_together() {
         check(&hung(), Ok(DeathProof::Hung));
-        check(&DeathEvidence { process: Process::Stopped, idle_for: S, ..hung() }, Ok(DeathProof::Hung));
+        check(&DeathEvidence { process: ProcessState::Stopped, idle_for: S, ..hung() }, Ok(DeathProof::Hung));
         check(&DeathEvidence { log: LogActivity::Wrote(300 * S), ..hung() }, Ok(DeathProof::Hung));
-        check(&DeathEvidence { log: LogActivity::NotLooked, ..hung() }, Err(HoldReason::Watching));
+        check(&DeathEvidence { log: LogActivity::NotRead, ..hung() }, Err(HoldReason::Watching));
         check(&DeathEvidence { silent_for: 29 * S, ..hung() }, Err(HoldReason::Watching));
         check(&DeathEvidence { idle_for: 29 * S, ..hung() }, Err(HoldReason::Watching));
         check(&DeathEvidence { idle_for: 29 * S, cpu_moved: true, ..hung() }, Err(HoldReason::Watching));
         check(&DeathEvidence { idle_for: 2 * S, cpu_moved: true, ..hung() }, Err(HoldReason::Working));
         check(&DeathEvidence { log: LogActivity::Wrote(4 * S), ..hung() }, Err(HoldReason::Writing));
-        let stopped = DeathEvidence { process: Process::Stopped, log: LogActivity::Wrote(4 * S), ..hung() };
+        let stopped =
+            DeathEvidence { process: ProcessState::Stopped, log: LogActivity::Wrote(4 * S), ..hung() };
         check(&stopped, Err(HoldReason::Writing));
     }
 
     #[test]
     fn a_process_that_is_gone_needs_no_silence() {
-        let gone = DeathEvidence { process: Process::Gone, silent_for: S, idle_for: S, ..hung() };
+        let gone = DeathEvidence { process: ProcessState::Gone, silent_for: S, idle_for: S, ..hung() };
         check(&gone, Ok(DeathProof::ProcessGone));
         check(&DeathEvidence { ever_seen: false, ..gone.clone() }, Err(HoldReason::NeverSeen));
         check(&DeathEvidence { is_restarting: true, ..gone.clone() }, Err(HoldReason::Restarting));
@@ -302,7 +303,8 @@ mod tests {
 
     #[test]
     fn whatever_answers_is_left_alone() {
-        for process in [Process::Gone, Process::Stopped, Process::Alive, Process::Unknown] {
+        for process in [ProcessState::Gone, ProcessState::Stopped, ProcessState::Alive, ProcessState::Unknown]
+        {
             let answering = DeathEvidence { answers: true, process, ..hung() };
             check(&answering, Err(HoldReason::Answers));
         }
@@ -310,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_process_that_cannot_be_seen_is_dead_only_by_the_word_of_its_supervisor() {
-        let unseen = DeathEvidence { process: Process::Unknown, ..hung() };
+        let unseen = DeathEvidence { process: ProcessState::Unknown, ..hung() };
         check(&unseen, Err(HoldReason::Unseen));
         check(
             &DeathEvidence { supervisor_says_stopped: Some(false), ..unseen.clone() },

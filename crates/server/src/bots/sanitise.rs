@@ -1,11 +1,11 @@
-//! The door: everything a bot says is made harmless and bounded here, once, before it is kept.
+//! Everything a bot says is made harmless and bounded here, once, before it is kept.
 //!
 //! Texts lose control and bidi characters and are capped; lists are capped and say how much was cut; free-form JSON
 //! is capped in bytes. What passes is still untrusted in its meaning, but no longer in its form.
 
 use serde_json::{Value, json};
 
-use super::Dropped;
+use super::snapshot::DroppedItems;
 use botops_contract::{
     BotEvent, BotReport, CheckVerdict, CommandResult, ConfigAck, ConfigState, Hello, Order, Refusal,
     SemanticError, Session, Trade, TradePage, TrialState, VersionRef,
@@ -14,7 +14,7 @@ use botops_core::text::clean;
 
 /// A sentence.
 const SENTENCE: usize = 500;
-/// An id: order, trade, transaction, life.
+/// An id: order, trade, transaction, boot.
 const ID: usize = 128;
 /// A word of a vocabulary: a code, a phase, a source.
 const WORD: usize = 64;
@@ -29,8 +29,8 @@ const MAX_ERRORS: usize = 200;
 const MAX_NAMES: usize = 200;
 
 /// Cleans a report in place and says what was cut off its lists.
-pub(super) fn report(report: &mut BotReport) -> Dropped {
-    let dropped = Dropped {
+pub(super) fn report(report: &mut BotReport) -> DroppedItems {
+    let dropped = DroppedItems {
         positions: cut(&mut report.positions, MAX_POSITIONS),
         orders: cut(&mut report.orders, MAX_ORDERS),
         errors: cut(&mut report.recent_errors, MAX_ERRORS),

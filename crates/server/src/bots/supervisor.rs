@@ -4,8 +4,8 @@
 //! botops, by its pid file and the kernel's start time of that pid, and by a variable that every process of a start
 //! inherits. A process whose start time differs is somebody else's and is never signalled. There is never a second
 //! bot: nothing is started while a process of an earlier start lives. Nothing a request carries ever reaches a command
-//! line. Deliberately absent: restarting a bot that ended by itself. Whether that is wanted is a decision, which a
-//! workflow or a health rule makes.
+//! line. A bot that ended by itself is not restarted here: whether that is wanted is decided by a workflow or a health
+//! rule.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -24,7 +24,7 @@ use botops_core::error::{Code, Error};
 /// How long a helper command (`systemctl`, the configured one) may take.
 const HELPER_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long the processes of a unit may outlive the word that it is stopped.
+/// How long the processes of a unit may outlive the report that it is stopped.
 const UNIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the bot must not inherit: the operator's key, and where a test lets botops die.
@@ -32,7 +32,7 @@ const NOT_INHERITED: &[&str] = &["BOT_API_AUTH_TOKEN", "BOT_API_KEYS_FILE", "KIL
 
 /// Who brings the bot back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Driver {
+pub enum SupervisorDriver {
     /// Nobody: a restart is refused before anything is stopped.
     None,
     /// botops starts the process itself.
@@ -60,10 +60,10 @@ pub enum Driver {
 
 /// A process that is the bot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alive {
+pub struct SupervisedProcess {
     /// Which process.
     pub process: ProcessId,
-    /// Its life, if its pid file says so.
+    /// Its boot, if its pid file says so.
     pub boot_epoch: Option<String>,
 }
 
@@ -78,16 +78,16 @@ struct PidFile {
 /// Handle to the supervisor; cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
-    driver: Arc<Driver>,
+    driver: Arc<SupervisorDriver>,
     /// What `spawn` started last: bridges the moment until the bot writes its own pid file.
     record: Arc<PathBuf>,
 }
 
 impl Supervisor {
     /// A supervisor that keeps its record in `folder`. Starts nothing.
-    pub fn new(driver: Driver, folder: &Path) -> Self {
+    pub fn new(driver: SupervisorDriver, folder: &Path) -> Self {
         let record = folder.join("supervised.json");
-        // A start's mark names this place, whatever folder the next botops is started in.
+        // A start's mark names this path, whatever folder the next botops is started in.
         let record = std::path::absolute(&record).unwrap_or(record);
         Self { driver: Arc::new(driver), record: Arc::new(record) }
     }
@@ -95,32 +95,32 @@ impl Supervisor {
     /// The driver's name.
     pub fn driver(&self) -> &'static str {
         match *self.driver {
-            Driver::None => "none",
-            Driver::Spawn { .. } => "spawn",
-            Driver::Systemd { .. } => "systemd",
-            Driver::Command { .. } => "command",
+            SupervisorDriver::None => "none",
+            SupervisorDriver::Spawn { .. } => "spawn",
+            SupervisorDriver::Systemd { .. } => "systemd",
+            SupervisorDriver::Command { .. } => "command",
         }
     }
 
     /// Whether a bot that stops can be started again.
     pub fn can_start(&self) -> bool {
-        *self.driver != Driver::None
+        *self.driver != SupervisorDriver::None
     }
 
     /// Whether [`Supervisor::adopt`] can tell if the bot's process lives.
     pub fn sees_process(&self) -> bool {
-        matches!(*self.driver, Driver::Spawn { .. })
+        matches!(*self.driver, SupervisorDriver::Spawn { .. })
     }
 
     /// The running bot, if this supervisor (or its predecessor) started it and it still lives.
-    pub fn adopt(&self) -> Option<Alive> {
-        let Driver::Spawn { pid_file, .. } = &*self.driver else { return None };
-        living(pid_file).or_else(|| living(&self.record))
+    pub fn adopt(&self) -> Option<SupervisedProcess> {
+        let SupervisorDriver::Spawn { pid_file, .. } = &*self.driver else { return None };
+        read_pid_file(pid_file).or_else(|| read_pid_file(&self.record))
     }
 
     /// Every living process that a start of this supervisor left, whatever became of the one that it started.
     pub fn started_processes(&self) -> Vec<ProcessId> {
-        let mut all = process::marked(|mark| self.is_own(mark));
+        let mut all = process::find_marked(|mark| self.is_own(mark));
         all.extend(self.adopt().map(|alive| alive.process));
         all.sort_unstable();
         all.dedup();
@@ -131,13 +131,14 @@ impl Supervisor {
     /// manager takes to answer.
     pub async fn says_stopped(&self) -> Option<bool> {
         match &*self.driver {
-            Driver::None | Driver::Command { .. } => None,
+            SupervisorDriver::None | SupervisorDriver::Command { .. } => None,
             // Whatever was started without this supervisor is not known to it.
-            Driver::Spawn { .. } if !self.record.exists() => None,
-            Driver::Spawn { .. } => Some(self.started_processes().is_empty()),
-            Driver::Systemd { unit, user } => {
+            SupervisorDriver::Spawn { .. } if !self.record.exists() => None,
+            SupervisorDriver::Spawn { .. } => Some(self.started_processes().is_empty()),
+            SupervisorDriver::Systemd { unit, user } => {
                 let state =
-                    output(&systemctl(*user, "show", &["--property=ActiveState", "--value"], unit)).await?;
+                    read_output(&systemctl(*user, "show", &["--property=ActiveState", "--value"], unit))
+                        .await?;
                 match state.trim() {
                     "inactive" | "failed" => Some(true),
                     "" => None,
@@ -156,12 +157,14 @@ impl Supervisor {
             return Ok(Some(running.pid));
         }
         match &*self.driver {
-            Driver::None => Err(Error::new(Code::SupervisorMissing)),
-            Driver::Spawn { argv, output, .. } => self.spawn(argv, output).map(Some),
-            Driver::Systemd { unit, user } => {
-                helper(&systemctl(*user, "start", &[], unit), None).await.map(|()| None)
+            SupervisorDriver::None => Err(Error::new(Code::SupervisorMissing)),
+            SupervisorDriver::Spawn { argv, output, .. } => self.spawn(argv, output).map(Some),
+            SupervisorDriver::Systemd { unit, user } => {
+                run_helper(&systemctl(*user, "start", &[], unit), None).await.map(|()| None)
             }
-            Driver::Command { argv } => helper(argv, Some(&self.new_mark())).await.map(|()| None),
+            SupervisorDriver::Command { argv } => {
+                run_helper(argv, Some(&self.new_mark())).await.map(|()| None)
+            }
         }
     }
 
@@ -172,17 +175,19 @@ impl Supervisor {
     /// [`Code::SupervisorMissing`] where there is no supervisor; [`Code::BotNotStarted`] when its manager fails.
     pub async fn stop(&self, bot: &[ProcessId], grace: Duration) -> Result<bool, Error> {
         match &*self.driver {
-            Driver::None => Err(Error::new(Code::SupervisorMissing)),
-            Driver::Spawn { .. } | Driver::Command { .. } => Ok(process::end(bot, grace).await.is_empty()),
-            Driver::Systemd { unit, user } => {
-                helper(&systemctl(*user, "stop", &[], unit), None).await?;
+            SupervisorDriver::None => Err(Error::new(Code::SupervisorMissing)),
+            SupervisorDriver::Spawn { .. } | SupervisorDriver::Command { .. } => {
+                Ok(process::end_processes(bot, grace).await.is_empty())
+            }
+            SupervisorDriver::Systemd { unit, user } => {
+                run_helper(&systemctl(*user, "stop", &[], unit), None).await?;
                 // What outlives its unit is not the unit's: it is left alone, and nothing is started beside it.
                 Ok(process::wait_for_end(bot, UNIT_LIMIT).await.is_empty())
             }
         }
     }
 
-    /// Marks are told apart by the record's place, which is one botops' own, and each start has its own.
+    /// Marks are told apart by the record's path, which is one botops' own, and each start has its own.
     fn new_mark(&self) -> String {
         format!("{}#{}", self.record.display(), uuid::Uuid::now_v7())
     }
@@ -212,7 +217,7 @@ impl Supervisor {
         let pid = child.id().ok_or_else(|| failed("it ended at once".to_owned()))?;
         let start_time = ProcessId::of(pid).map(|process| process.started);
         let record = PidFile { pid, start_time, boot_epoch: None };
-        if let Err(error) = replace(&self.record, &record) {
+        if let Err(error) = replace_record(&self.record, &record) {
             tracing::warn!(
                 "the supervisor's record was not written ({error}); the bot's own pid file serves"
             );
@@ -228,7 +233,7 @@ fn systemctl(user: bool, verb: &str, options: &[&str], unit: &str) -> Vec<String
     words.chain(options.iter().copied()).chain(["--", unit]).map(str::to_owned).collect()
 }
 
-fn command(argv: &[String]) -> Result<Command, Error> {
+fn build_command(argv: &[String]) -> Result<Command, Error> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err(Error::new(Code::BotNotStarted).detail("no command is configured"));
     };
@@ -242,9 +247,9 @@ fn command(argv: &[String]) -> Result<Command, Error> {
 
 /// Runs a fixed command to its end. With a mark it starts a bot: then it runs in a group of its own, and is not ended
 /// when it takes too long, because it may have become the bot.
-async fn helper(argv: &[String], mark: Option<&str>) -> Result<(), Error> {
+async fn run_helper(argv: &[String], mark: Option<&str>) -> Result<(), Error> {
     let failed = |what: String| Error::new(Code::BotNotStarted).detail(what);
-    let mut command = command(argv)?;
+    let mut command = build_command(argv)?;
     command.stdout(Stdio::null()).kill_on_drop(mark.is_none());
     if let Some(mark) = mark {
         command.process_group(0).env(START_VARIABLE, mark);
@@ -265,18 +270,18 @@ async fn helper(argv: &[String], mark: Option<&str>) -> Result<(), Error> {
 }
 
 /// What a fixed command prints; `None` when it cannot be run or fails.
-async fn output(argv: &[String]) -> Option<String> {
-    let mut command = command(argv).ok()?;
+async fn read_output(argv: &[String]) -> Option<String> {
+    let mut command = build_command(argv).ok()?;
     let printed = tokio::time::timeout(HELPER_LIMIT, command.kill_on_drop(true).output()).await.ok()?.ok()?;
     printed.status.success().then(|| String::from_utf8_lossy(&printed.stdout).into_owned())
 }
 
 /// The process a pid file names, if it is still that process.
-fn living(pid_file: &Path) -> Option<Alive> {
+fn read_pid_file(pid_file: &Path) -> Option<SupervisedProcess> {
     let text = std::fs::read_to_string(pid_file).ok()?;
     let PidFile { pid, start_time, boot_epoch } = serde_json::from_str(&text).ok()?;
     let process = ProcessId { pid, started: start_time? };
-    process.lives().then_some(Alive { process, boot_epoch })
+    process.lives().then_some(SupervisedProcess { process, boot_epoch })
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
@@ -286,7 +291,7 @@ fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
-fn replace(path: &Path, record: &PidFile) -> io::Result<()> {
+fn replace_record(path: &Path, record: &PidFile) -> io::Result<()> {
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
     serde_json::to_writer(&mut file, record)?;
@@ -299,7 +304,7 @@ mod tests {
     use super::*;
 
     fn supervisor(folder: &Path, argv: &[&str]) -> Supervisor {
-        let driver = Driver::Spawn {
+        let driver = SupervisorDriver::Spawn {
             argv: argv.iter().map(|word| (*word).to_owned()).collect(),
             pid_file: folder.join("bot.pid"),
             output: folder.join("bot.out"),
@@ -338,7 +343,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = supervisor(folder.path(), &["/nowhere/bot"]).start().await.unwrap_err();
         assert_eq!(error.code(), Code::BotNotStarted);
-        let none = Supervisor::new(Driver::None, folder.path());
+        let none = Supervisor::new(SupervisorDriver::None, folder.path());
         assert_eq!(none.start().await.unwrap_err().code(), Code::SupervisorMissing);
     }
 }

@@ -21,7 +21,7 @@ use super::transaction::{
 };
 use super::versions::{ConfigVersions, crashed_lately};
 use crate::bots::{Bots, CallError};
-use crate::ops_log::{self, Op, StoredActor};
+use crate::operations_log::{self, OperationRow, StoredActor};
 use crate::store::Store;
 use botops_contract::{Check, CheckVerdict};
 use botops_core::error::{Code, Error, FieldError};
@@ -162,10 +162,10 @@ impl ChangeAdmission {
         &self,
         actor: &StoredActor,
         options: &ApplyOptions,
-    ) -> Result<Option<Op>, Error> {
+    ) -> Result<Option<OperationRow>, Error> {
         let Some((key, digest)) = options.idempotency.clone() else { return Ok(None) };
         let key_id = actor.key_id.clone();
-        self.store.read(move |connection| ops_log::replay(connection, &key_id, &key, &digest)).await
+        self.store.read(move |connection| operations_log::replay(connection, &key_id, &key, &digest)).await
     }
 
     /// The differences, with secrets masked.
@@ -294,7 +294,7 @@ impl ChangeAdmission {
             refuse_restart(&document, &restart)?;
         }
         self.refuse_crashed(&document, &request.options).await?;
-        let seen = self.bots.seen();
+        let seen = self.bots.snapshot();
         if !seen.presence.answers() {
             return Err(Error::new(Code::BotOffline)
                 .detail(format!("the bot is {}: {}", seen.presence, seen.presence_reason)));
@@ -400,7 +400,7 @@ impl ChangeAdmission {
     }
 
     /// The answer to a request that came before.
-    pub(crate) fn answer_again(&self, op: &Op) -> Result<TransactionView, Error> {
+    pub(crate) fn answer_again(&self, op: &OperationRow) -> Result<TransactionView, Error> {
         let txn = ConfigTransaction::of(op).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
         if let Some(live) = self.current.live().filter(|live| live.txn == txn.id) {
             return Ok(TransactionView::clone(&live));

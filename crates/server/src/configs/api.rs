@@ -20,8 +20,8 @@ use super::wire::{
     ConfigPageQuery, ConfigVersionView, ConfigVersionsView, DiffConfigQuery, RollbackConfigRequest,
     ValidateConfigQuery,
 };
-use crate::ops_log::StoredActor;
-use botops_core::error::{Code, Error, Problem};
+use crate::operations_log::StoredActor;
+use botops_core::error::{Code, Error};
 use botops_http::{self, Actor, Idempotency, Json, Path, Query, Routes, Scope, routes};
 
 /// A trial takes this long unless the caller says otherwise.
@@ -40,17 +40,67 @@ pub fn routes() -> Routes<Configs> {
     Routes::new([
         routes!(get_config),
         routes!(get_config_schema),
-        routes!(validate_config),
-        routes!(diff_config, diff_config_with),
-        routes!(apply_config),
-        routes!(rollback_config),
-        routes!(get_config_txn),
-        routes!(confirm_config_txn),
-        routes!(cancel_config_txn),
+        routes!(validate_config.refuses(ConfigPatchInvalid)),
+        routes!(
+            diff_config.refuses(ConfigVersionUnknown),
+            diff_config_with.refuses(ConfigVersionUnknown, ConfigPatchInvalid)
+        ),
+        routes!(apply_config.refuses(
+            ConfigBusy,
+            ConfigRestartRequired,
+            ConfigFieldFixed,
+            ConfigCrashedBefore,
+            ConfigStale,
+            ConfigSchemaInvalid,
+            ConfigRuleBroken,
+            ConfigBotRejected,
+            ConfigUnchanged,
+            ConfigPatchInvalid,
+            IdempotencyMismatch,
+            ConfigMatchRequired,
+            BotOffline,
+            ConfigAuditUnavailable,
+            ConfigAuditDamaged,
+            ConfigDamaged,
+            StoreUnavailable,
+            ConfigOutcomeUnknown,
+            BotTimeout,
+            BotRefused
+        )),
+        routes!(rollback_config.refuses(
+            ConfigVersionUnknown,
+            ConfigBusy,
+            ConfigRestartRequired,
+            ConfigFieldFixed,
+            ConfigCrashedBefore,
+            ConfigStale,
+            ConfigSchemaInvalid,
+            ConfigRuleBroken,
+            ConfigBotRejected,
+            ConfigUnchanged,
+            IdempotencyMismatch,
+            ConfigMatchRequired,
+            BotOffline,
+            ConfigAuditUnavailable,
+            ConfigAuditDamaged,
+            ConfigDamaged,
+            StoreUnavailable,
+            ConfigOutcomeUnknown,
+            BotTimeout,
+            BotRefused
+        )),
+        routes!(get_config_txn.refuses(ConfigTxnUnknown)),
+        routes!(confirm_config_txn.refuses(
+            ConfigTxnUnknown,
+            ConfigBusy,
+            ConfigConfirmTooLate,
+            ConfigTxnOver
+        )),
+        routes!(cancel_config_txn.refuses(ConfigTxnUnknown, ConfigTxnOver)),
         routes!(list_config_versions),
-        routes!(get_config_version),
+        routes!(get_config_version.refuses(ConfigVersionUnknown)),
         routes!(list_config_audit),
-        routes!(verify_config_audit),
+        routes!(verify_config_audit.refuses(ConfigAuditUnavailable)),
         routes!(accept_config_audit),
     ])
 }
@@ -108,9 +158,7 @@ async fn get_config_schema(headers: HeaderMap) -> Result<Response, Error> {
         example = json!({"valid": false, "errors": [{"pointer": "/risk_management/risk_per_trade", "level": "schema",
             "rule": "maximum", "got": 0.5, "expected": "a number from 0.01 to 0.05 (part of equity)",
             "fix": "0.02 means 2 % of the equity."}], "warnings": [], "checked": ["schema"],
-            "bot": {"asked": false, "ok": null, "reason": null, "ms": null}})),
-        (status = 400, description = "Not JSON: API_006", body = Problem),
-        (status = 422, description = "The patch does not apply: CFG_016", body = Problem)))]
+            "bot": {"asked": false, "ok": null, "reason": null, "ms": null}}))))]
 async fn validate_config(
     State(configs): State<Configs>,
     Query(upto): Query<ValidateConfigQuery>,
@@ -125,8 +173,7 @@ async fn validate_config(
 #[utoipa::path(get, path = "/api/v1/config/diff", tag = "config", security(("api_key" = ["read"])), params(DiffConfigQuery),
     responses((status = 200, description = "The differences", body = ConfigDiffView,
         example = json!({"from": "v16", "to": "committed", "no_changes": false, "diff": [], "risk":
-            {"direction": "neutral", "class": "low", "reasons": []}})),
-        (status = 404, description = "No such version: CFG_010", body = Problem)))]
+            {"direction": "neutral", "class": "low", "reasons": []}}))))]
 async fn diff_config(
     State(configs): State<Configs>,
     Query(names): Query<DiffConfigQuery>,
@@ -143,10 +190,7 @@ async fn diff_config(
         example = json!({"merge_patch": {"risk_management": {"risk_per_trade": 0.01}}})),
     responses((status = 200, description = "The differences", body = ConfigDiffView,
         example = json!({"from": "committed", "to": "candidate", "no_changes": true, "diff": [], "risk":
-            {"direction": "neutral", "class": "low", "reasons": []}})),
-        (status = 400, description = "Not JSON: API_006", body = Problem),
-        (status = 404, description = "No such version: CFG_010", body = Problem),
-        (status = 422, description = "The patch does not apply: CFG_016", body = Problem)))]
+            {"direction": "neutral", "class": "low", "reasons": []}}))))]
 async fn diff_config_with(
     State(configs): State<Configs>,
     Query(names): Query<DiffConfigQuery>,
@@ -166,18 +210,9 @@ async fn diff_config_with(
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 characters, kept for 24 hours")),
     request_body(content = ApplyConfigRequest, example = json!({"reason": "calm before the rate decision",
         "merge_patch": {"risk_management": {"max_position_size": 4000}}})),
-    responses(
-        (status = 200, description = "With `dry_run=true`: what would happen", body = ChangePlanView,
-            example = json!({"dry_run": true, "base": "\"v17-3fa9c1d2\"", "would_apply": true, "blocked_by": null})),
-        (status = 202, description = "On trial; `Location` is the transaction", body = TransactionView,
-            example = json!({"txn": "0199…", "state": "trial", "terminal": false, "confirm": "auto", "version": 18})),
-        (status = 400, description = "API_006, API_007", body = Problem),
-        (status = 409, description = "CFG_006 another change is live, CFG_008 restart needed, CFG_009 field fixed, CFG_019 the bot died over it", body = Problem),
-        (status = 412, description = "CFG_005 changed meanwhile, with the diff", body = Problem),
-        (status = 422, description = "CFG_001, CFG_002, CFG_003 with every place; CFG_013, CFG_016, API_011", body = Problem),
-        (status = 428, description = "CFG_004 no If-Match", body = Problem),
-        (status = 503, description = "BOT_001, CFG_014, CFG_015, CFG_018, SRV_002", body = Problem),
-        (status = 504, description = "CFG_017, BOT_002; SRV_004", body = Problem)))]
+    responses((status = 200, description = "With `dry_run=true`: what would happen", body = ChangePlanView,
+            example = json!({"dry_run": true, "base": "\"v17-3fa9c1d2\"", "would_apply": true, "blocked_by": null})), (status = 202, description = "On trial; `Location` is the transaction", body = TransactionView,
+            example = json!({"txn": "0199…", "state": "trial", "terminal": false, "confirm": "auto", "version": 18}))))]
 async fn apply_config(
     State(configs): State<Configs>,
     actor: Actor,
@@ -215,19 +250,9 @@ async fn apply_config(
         ("If-Match" = Option<String>, Header, description = "The `etag` of the committed version; 428 without"),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 characters, kept for 24 hours")),
     request_body(content = RollbackConfigRequest, example = json!({"to": "previous", "reason": "more refused orders since v16"})),
-    responses(
-        (status = 200, description = "With `dry_run=true`: what would happen", body = ChangePlanView,
-            example = json!({"dry_run": true, "base": "\"v17-3fa9c1d2\"", "would_apply": true, "blocked_by": null})),
-        (status = 202, description = "On trial; `Location` is the transaction", body = TransactionView,
-            example = json!({"txn": "0199…", "state": "trial", "terminal": false, "restored_from": 15, "version": 18})),
-        (status = 400, description = "API_006, API_007", body = Problem),
-        (status = 404, description = "CFG_010 no such version", body = Problem),
-        (status = 409, description = "CFG_006, CFG_008, CFG_009, CFG_019", body = Problem),
-        (status = 412, description = "CFG_005 changed meanwhile, with the diff", body = Problem),
-        (status = 422, description = "CFG_001, CFG_002, CFG_003: the old version no longer fits; CFG_013, API_011", body = Problem),
-        (status = 428, description = "CFG_004 no If-Match", body = Problem),
-        (status = 503, description = "BOT_001, CFG_014, CFG_015, CFG_018, SRV_002", body = Problem),
-        (status = 504, description = "CFG_017, BOT_002; SRV_004", body = Problem)))]
+    responses((status = 200, description = "With `dry_run=true`: what would happen", body = ChangePlanView,
+            example = json!({"dry_run": true, "base": "\"v17-3fa9c1d2\"", "would_apply": true, "blocked_by": null})), (status = 202, description = "On trial; `Location` is the transaction", body = TransactionView,
+            example = json!({"txn": "0199…", "state": "trial", "terminal": false, "restored_from": 15, "version": 18}))))]
 async fn rollback_config(
     State(configs): State<Configs>,
     actor: Actor,
@@ -263,8 +288,7 @@ async fn rollback_config(
 #[utoipa::path(get, path = "/api/v1/config/txns/{txn}", tag = "config", security(("api_key" = ["read"])),
     params(("txn" = String, Path, description = "The transaction's id")),
     responses((status = 200, description = "The transaction", body = TransactionView,
-        example = json!({"txn": "0199…", "state": "committed", "terminal": true})),
-        (status = 404, description = "CFG_011", body = Problem)))]
+        example = json!({"txn": "0199…", "state": "committed", "terminal": true}))))]
 async fn get_config_txn(State(configs): State<Configs>, Path(txn): Path<String>) -> Result<Response, Error> {
     let view = configs.txn(&txn).await?;
     Ok(with_audit_head(&configs, botops_http::json(&view)))
@@ -274,9 +298,7 @@ async fn get_config_txn(State(configs): State<Configs>, Path(txn): Path<String>)
 #[utoipa::path(post, path = "/api/v1/config/txns/{txn}/confirm", tag = "config", security(("api_key" = ["config"])),
     params(("txn" = String, Path, description = "The transaction's id")),
     responses((status = 200, description = "It is permanent; the same again changes nothing", body = TransactionView,
-        example = json!({"txn": "0199…", "state": "committed", "terminal": true})),
-        (status = 404, description = "CFG_011", body = Problem),
-        (status = 409, description = "CFG_006, CFG_007 too late, CFG_012 it ended differently", body = Problem)))]
+        example = json!({"txn": "0199…", "state": "committed", "terminal": true}))))]
 async fn confirm_config_txn(
     State(configs): State<Configs>,
     actor: Actor,
@@ -290,9 +312,7 @@ async fn confirm_config_txn(
 #[utoipa::path(post, path = "/api/v1/config/txns/{txn}/cancel", tag = "config", security(("api_key" = ["config"])),
     params(("txn" = String, Path, description = "The transaction's id")),
     responses((status = 200, description = "It is undone; the same again changes nothing", body = TransactionView,
-        example = json!({"txn": "0199…", "state": "rolled_back", "by": "operator", "terminal": true})),
-        (status = 404, description = "CFG_011", body = Problem),
-        (status = 409, description = "CFG_012 it ended differently", body = Problem)))]
+        example = json!({"txn": "0199…", "state": "rolled_back", "by": "operator", "terminal": true}))))]
 async fn cancel_config_txn(
     State(configs): State<Configs>,
     actor: Actor,
@@ -305,8 +325,7 @@ async fn cancel_config_txn(
 /// Earlier versions, newest first
 #[utoipa::path(get, path = "/api/v1/config/versions", tag = "config", security(("api_key" = ["read"])), params(ConfigPageQuery),
     responses((status = 200, description = "The versions, and whether each could come back", body = ConfigVersionsView,
-        example = json!({"items": [], "next": null, "omitted": 0})),
-        (status = 400, description = "API_007: `limit` is out of range", body = Problem)))]
+        example = json!({"items": [], "next": null, "omitted": 0}))))]
 async fn list_config_versions(
     State(configs): State<Configs>,
     Query(page): Query<ConfigPageQuery>,
@@ -321,8 +340,7 @@ async fn list_config_versions(
 #[utoipa::path(get, path = "/api/v1/config/versions/{version}", tag = "config", security(("api_key" = ["read"])),
     params(("version" = String, Path, description = "`v15`, `committed` or `previous`")),
     responses((status = 200, description = "The version", body = ConfigVersionView,
-        example = json!({"version": 15, "etag": "\"v15-0badcafe\"", "rollbackable": true})),
-        (status = 404, description = "CFG_010", body = Problem)))]
+        example = json!({"version": 15, "etag": "\"v15-0badcafe\"", "rollbackable": true}))))]
 async fn get_config_version(
     State(configs): State<Configs>,
     Path(version): Path<String>,
@@ -335,8 +353,7 @@ async fn get_config_version(
 /// The audit, oldest first
 #[utoipa::path(get, path = "/api/v1/config/audit", tag = "config", security(("api_key" = ["read"])), params(ConfigPageQuery),
     responses((status = 200, description = "Records as they were written", body = ConfigAuditView,
-        example = json!({"items": [], "next": null, "omitted": 0, "head": {"seq": 0, "mac": ""}})),
-        (status = 400, description = "API_007: `limit` is out of range", body = Problem)))]
+        example = json!({"items": [], "next": null, "omitted": 0, "head": {"seq": 0, "mac": ""}}))))]
 async fn list_config_audit(
     State(configs): State<Configs>,
     Query(page): Query<ConfigPageQuery>,
@@ -366,8 +383,7 @@ async fn verify_config_audit(State(configs): State<Configs>) -> Result<Response,
 #[utoipa::path(post, path = "/api/v1/config/audit/accept", tag = "config", security(("api_key" = ["admin"])),
     request_body(content = AcceptAuditRequest, example = json!({"first_bad_seq": 7, "reason": "disk fault, see ticket 81"})),
     responses((status = 200, description = "Config changes are taken again; where the chain ends now", body = AuditHead,
-        example = json!({"seq": 43, "mac": "…"})),
-        (status = 400, description = "API_007: the audit holds, or another line is the first bad one", body = Problem)))]
+        example = json!({"seq": 43, "mac": "…"}))))]
 async fn accept_config_audit(
     State(configs): State<Configs>,
     actor: Actor,

@@ -18,7 +18,7 @@ use super::trial::{BotRestart, TransitionRecorder, TrialCommand, TrialReply, Tri
 use super::versions::{ConfigVersions, VersionFiles, VersionSummaryView};
 use crate::bots::{Bots, Supervisor};
 use crate::events::Events;
-use crate::ops_log::StoredActor;
+use crate::operations_log::StoredActor;
 use crate::store::Store;
 use botops_core::error::{Code, Error};
 use botops_core::tasks::Tasks;

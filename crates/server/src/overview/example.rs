@@ -8,12 +8,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::Extras;
-use super::api::made_up;
 use super::metrics::{MetricsView, OpsNumbers};
-use super::summary;
-use super::view::{ConfigSync, Moment, StateView};
-use crate::bots::{Dropped, FirstSeen, Presence, Seen, UnaskedRestart};
+use super::model::{ConfigSync, OverviewExtras};
+use super::moment::StateMoment;
+use super::state_view::StateView;
+use super::summary::render_summary;
+use crate::bots::{BotSnapshot, DroppedItems, FirstSeen, Presence, UnaskedRestart};
 use botops_contract::{BotReport, Hello};
 
 /// The state of the made-up bot.
@@ -24,14 +24,14 @@ pub(super) fn state() -> StateView {
 /// Its summary as JSON.
 pub(super) fn summary_json() -> serde_json::Value {
     with_moment(|moment| {
-        let rendered = summary::render(moment, &StateView::of(moment), &[]);
+        let rendered = render_summary(moment, &StateView::of(moment), &[]);
         serde_json::from_str(&rendered.json).expect("the summary is JSON")
     })
 }
 
 /// Its summary as Markdown.
 pub(super) fn summary_markdown() -> String {
-    with_moment(|moment| summary::render(moment, &StateView::of(moment), &[]).markdown)
+    with_moment(|moment| render_summary(moment, &StateView::of(moment), &[]).markdown)
 }
 
 /// Its metrics.
@@ -46,34 +46,12 @@ pub(super) fn metrics() -> MetricsView {
     MetricsView::of(&state(), ops, 1_058)
 }
 
-/// A page of its events.
-pub(super) fn events() -> serde_json::Value {
-    made_up::events(report().recent_errors.remove(0))
-}
-
-/// A page of its failures.
-pub(super) fn errors() -> serde_json::Value {
-    made_up::errors(report().recent_errors.remove(0))
-}
-
-/// What its operator's key may do.
-pub(super) fn whoami() -> serde_json::Value {
-    json!({
-        "key": "operator", "scopes": ["read", "operate", "config", "admin"], "expires_at": null, "mode": "paper",
-        "bot": {"id": "paperbot", "version": "0.1.0", "presence": "connected",
-            "capabilities": ["pause", "resume", "cancel-orders", "flatten", "shutdown", "events", "trades"]},
-        "limits": {"requests_per_minute": 100, "body_bytes": 262_144, "wait_seconds": 30, "summary_bytes": 10_240,
-            "summary_tokens": 1_200, "stream_clients": 12_000},
-        "version": "0.1.0",
-    })
-}
-
-fn with_moment<T>(make: impl FnOnce(&Moment<'_>) -> T) -> T {
-    let seen = seen();
+fn with_moment<T>(make: impl FnOnce(&StateMoment<'_>) -> T) -> T {
+    let snapshot = snapshot();
     let sync = ConfigSync { status: "in_sync".to_owned(), reason: "the bot runs version 3".to_owned() };
-    let extras = Extras { config_sync: Some(sync), ..Extras::default() };
-    make(&Moment {
-        seen: &seen,
+    let extras = OverviewExtras { config_sync: Some(sync), ..OverviewExtras::default() };
+    make(&StateMoment {
+        snapshot: &snapshot,
         extras: &extras,
         ttl: Duration::from_secs(60),
         now: at("2026-11-23T15:30:01.250Z"),
@@ -82,15 +60,15 @@ fn with_moment<T>(make: impl FnOnce(&Moment<'_>) -> T) -> T {
 }
 
 /// What is known of the made-up bot.
-pub(super) fn seen() -> Seen {
+pub(super) fn snapshot() -> BotSnapshot {
     let report = report();
-    Seen {
+    BotSnapshot {
         id: "paperbot".parse().expect("letters make a bot id"),
         hello: Some(Arc::new(hello())),
         presence: Presence::Connected,
         presence_reason: "it answers on time".to_owned(),
         since: at("2026-11-23T14:30:00Z"),
-        dropped: Dropped::default(),
+        dropped: DroppedItems::default(),
         received: None,
         received_at: Some(at("2026-11-23T15:30:01Z")),
         as_of_seen: Some(just_seen()),

@@ -1,18 +1,18 @@
 //! The summary as Markdown, for readers and agents that prefer it.
 //!
 //! Made from the same [`SummaryView`] as the JSON, so both say the same. Words of the bot cannot break out of their
-//! place: signs that mean something in Markdown are escaped.
+//! cell or line: signs that mean something in Markdown are escaped.
 
 use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use rust_decimal::Decimal;
 
-use super::summary::{SummaryView, Trouble};
-use super::view::bare;
+use super::summary_view::{SummaryView, TroubleBrief};
+use super::wording::without_full_stop;
 
 /// The whole document.
-pub(super) fn of(view: &SummaryView) -> String {
+pub(super) fn render_markdown(view: &SummaryView) -> String {
     let mut page = String::with_capacity(4096);
     let mode = view.mode.map_or("mode unknown".to_owned(), |mode| mode.to_string());
     let _ = writeln!(page, "# Bot {} ({mode})\n", view.health_status.as_str());
@@ -30,11 +30,11 @@ pub(super) fn of(view: &SummaryView) -> String {
 }
 
 /// Where it stands; when that is not where it should be: why, by which row of the catalogue, and the way out.
-fn trouble(trouble: &Trouble) -> String {
+fn trouble(trouble: &TroubleBrief) -> String {
     let mut text = trouble.state.clone();
     let Some(reason) = &trouble.reason else { return text };
     let code = trouble.error_code.as_deref().map(|code| format!(" ({})", safe(code)));
-    let _ = write!(text, ": {}{}.", bare(&safe(reason)), code.unwrap_or_default());
+    let _ = write!(text, ": {}{}.", without_full_stop(&safe(reason)), code.unwrap_or_default());
     if let Some(remedy) = &trouble.remediation {
         let _ = write!(text, " {}", safe(remedy));
     }

@@ -5,9 +5,10 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::bot_health::BotHealthStatus;
+use super::state_view::StateView;
 use super::tokens;
-use super::view::{HealthState, StateView};
-use crate::bots::{Presence, Stats};
+use crate::bots::{BotLinkStats, Presence};
 use botops_contract::{Mode, Phase};
 
 /// Tokens a reason may cost here: a stream message stays near 1 KiB.
@@ -64,7 +65,7 @@ pub struct MetricsView {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct HealthBrief {
     /// Healthy, degraded or offline.
-    pub status: HealthState,
+    pub status: BotHealthStatus,
     /// Why.
     pub reason: String,
     /// True when the breaker keeps orders back.
@@ -96,7 +97,7 @@ pub struct OpsNumbers {
 
 impl OpsNumbers {
     /// Takes over what the link counted.
-    pub(super) fn with_polls(mut self, stats: Stats) -> Self {
+    pub(super) fn with_polls(mut self, stats: BotLinkStats) -> Self {
         self.polls = stats.polls;
         self.poll_failures = stats.poll_failures;
         self

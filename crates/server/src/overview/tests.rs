@@ -1,4 +1,4 @@
-//! The judgement as a table, and the summary's bounds under hostile states.
+//! Whether the bot can be relied on, as a table, and the summary's bounds under hostile states.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,23 +7,26 @@ use chrono::Utc;
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
-use super::view::{ConfigSync, HealthState, Moment, StateView};
-use super::{Extras, RunningWorkflow, example, summary};
-use crate::bots::{FirstSeen, Presence, Seen};
+use super::bot_health::BotHealthStatus;
+use super::model::{ConfigSync, OverviewExtras, RunningWorkflow};
+use super::moment::StateMoment;
+use super::state_view::StateView;
+use super::{example, summary};
+use crate::bots::{BotSnapshot, FirstSeen, Presence};
 use botops_contract::{BotReport, BreakerState, Phase, SemanticError, SessionPhase, Severity};
 
 const TTL: Duration = Duration::from_secs(60);
 
-fn seen_with(change: impl FnOnce(&mut BotReport)) -> Seen {
-    let mut seen = example::seen();
-    change(Arc::make_mut(seen.report.as_mut().unwrap()));
-    seen
+fn seen_with(change: impl FnOnce(&mut BotReport)) -> BotSnapshot {
+    let mut snapshot = example::snapshot();
+    change(Arc::make_mut(snapshot.report.as_mut().unwrap()));
+    snapshot
 }
 
-fn state(seen: &Seen, age: Option<u64>) -> StateView {
-    let extras = Extras::default();
-    StateView::of(&Moment {
-        seen,
+fn state(snapshot: &BotSnapshot, age: Option<u64>) -> StateView {
+    let extras = OverviewExtras::default();
+    StateView::of(&StateMoment {
+        snapshot,
         extras: &extras,
         ttl: TTL,
         now: Utc::now(),
@@ -32,8 +35,8 @@ fn state(seen: &Seen, age: Option<u64>) -> StateView {
 }
 
 #[track_caller]
-fn check(seen: &Seen, age: Option<u64>, status: HealthState, warnings: &[&str]) {
-    let state = state(seen, age);
+fn check(snapshot: &BotSnapshot, age: Option<u64>, status: BotHealthStatus, warnings: &[&str]) {
+    let state = state(snapshot, age);
     assert_eq!(state.health.status, status, "{}", state.health.reason);
     assert!(state.health.reason.ends_with('.'), "no sentence: {}", state.health.reason);
     assert!(!state.health.reason.contains(".."), "{}", state.health.reason);
@@ -43,74 +46,74 @@ fn check(seen: &Seen, age: Option<u64>, status: HealthState, warnings: &[&str]) 
     assert!(found.iter().all(|found| *found), "{:?}", state.warnings);
 }
 
-fn away(presence: Presence, reason: &str) -> Seen {
-    Seen { presence, presence_reason: reason.to_owned(), ..example::seen() }
+fn away(presence: Presence, reason: &str) -> BotSnapshot {
+    BotSnapshot { presence, presence_reason: reason.to_owned(), ..example::snapshot() }
 }
 
 #[test]
 fn a_bot_on_time_is_healthy_and_warns_of_nothing() {
-    check(&example::seen(), Some(0), HealthState::Healthy, &[]);
-    check(&example::seen(), Some(60), HealthState::Healthy, &[]);
+    check(&example::snapshot(), Some(0), BotHealthStatus::Healthy, &[]);
+    check(&example::snapshot(), Some(60), BotHealthStatus::Healthy, &[]);
 }
 
 #[test]
 fn old_data_degrades_and_a_bot_that_answers_is_never_offline_for_it() {
-    check(&example::seen(), Some(61), HealthState::Degraded, &["Data is stale: 61 s"]);
-    check(&example::seen(), Some(300), HealthState::Degraded, &["Data is stale: 300 s"]);
+    check(&example::snapshot(), Some(61), BotHealthStatus::Degraded, &["Data is stale: 61 s"]);
+    check(&example::snapshot(), Some(300), BotHealthStatus::Degraded, &["Data is stale: 300 s"]);
     check(
-        &example::seen(),
+        &example::snapshot(),
         Some(1_080),
-        HealthState::Degraded,
+        BotHealthStatus::Degraded,
         &["DATA IS VERY OLD: everything below is 1080 s old"],
     );
     let silent = away(Presence::Reloading, "it is being restarted");
-    check(&silent, Some(301), HealthState::Offline, &["Bot offline", "DATA IS VERY OLD"]);
+    check(&silent, Some(301), BotHealthStatus::Offline, &["Bot offline", "DATA IS VERY OLD"]);
 }
 
 #[test]
 fn a_loop_that_stands_still_degrades_a_bot_that_answers() {
     let ticked = |seconds: u64, interval: Option<f64>| {
-        let mut seen = seen_with(|report| report.loop_stats.expected_interval_s = interval);
+        let mut snapshot = seen_with(|report| report.loop_stats.expected_interval_s = interval);
         let watched = Duration::from_secs(5);
         let age = Duration::from_secs(seconds) - watched;
         let at = std::time::Instant::now().checked_sub(watched).unwrap();
-        seen.tick_seen = Some(FirstSeen { at, age, ahead: Duration::ZERO });
-        seen
+        snapshot.tick_seen = Some(FirstSeen { at, age, ahead: Duration::ZERO });
+        snapshot
     };
     let told = "The bot's trading loop stands still: its last tick was";
-    check(&ticked(59, None), Some(0), HealthState::Healthy, &[]);
-    check(&ticked(61, None), Some(0), HealthState::Degraded, &[told]);
-    check(&ticked(5, Some(0.2)), Some(0), HealthState::Healthy, &[]);
-    check(&ticked(6, Some(0.2)), Some(0), HealthState::Degraded, &[told]);
-    check(&ticked(299, Some(300.0)), Some(0), HealthState::Healthy, &[]);
-    check(&ticked(306, Some(300.0)), Some(0), HealthState::Degraded, &[told]);
+    check(&ticked(59, None), Some(0), BotHealthStatus::Healthy, &[]);
+    check(&ticked(61, None), Some(0), BotHealthStatus::Degraded, &[told]);
+    check(&ticked(5, Some(0.2)), Some(0), BotHealthStatus::Healthy, &[]);
+    check(&ticked(6, Some(0.2)), Some(0), BotHealthStatus::Degraded, &[told]);
+    check(&ticked(299, Some(300.0)), Some(0), BotHealthStatus::Healthy, &[]);
+    check(&ticked(306, Some(300.0)), Some(0), BotHealthStatus::Degraded, &[told]);
     // An old time that has only just been seen may be a step of the clock.
     let mut stepped = ticked(1_000, Some(0.2));
     stepped.tick_seen = stepped.tick_seen.map(|tick| FirstSeen { at: std::time::Instant::now(), ..tick });
-    check(&stepped, Some(0), HealthState::Healthy, &[]);
+    check(&stepped, Some(0), BotHealthStatus::Healthy, &[]);
     for senseless in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        check(&ticked(59, Some(senseless)), Some(0), HealthState::Healthy, &[]);
+        check(&ticked(59, Some(senseless)), Some(0), BotHealthStatus::Healthy, &[]);
     }
 }
 
 #[test]
 fn a_lost_bot_is_offline_with_its_last_state() {
     for presence in [Presence::Exited, Presence::Hung, Presence::Unreachable] {
-        let seen = away(presence, "its process is gone");
-        check(&seen, Some(3), HealthState::Offline, &["Bot offline: its process is gone."]);
-        assert!(state(&seen, Some(3)).account.is_some());
+        let snapshot = away(presence, "its process is gone");
+        check(&snapshot, Some(3), BotHealthStatus::Offline, &["Bot offline: its process is gone."]);
+        assert!(state(&snapshot, Some(3)).account.is_some());
     }
     let stale = away(Presence::Exited, "its process is gone");
-    check(&stale, Some(100), HealthState::Offline, &["Bot offline", "Data is stale"]);
+    check(&stale, Some(100), BotHealthStatus::Offline, &["Bot offline", "Data is stale"]);
 }
 
 #[test]
 fn a_bot_that_never_was_is_offline_and_everything_is_null_with_a_reason() {
-    let mut seen = away(Presence::NeverSeen, "there is no socket at /run/bot.sock");
-    seen.report = None;
-    seen.hello = None;
-    check(&seen, None, HealthState::Offline, &["Bot offline: there is no socket at /run/bot.sock."]);
-    let state = state(&seen, None);
+    let mut snapshot = away(Presence::NeverSeen, "there is no socket at /run/bot.sock");
+    snapshot.report = None;
+    snapshot.hello = None;
+    check(&snapshot, None, BotHealthStatus::Offline, &["Bot offline: there is no socket at /run/bot.sock."]);
+    let state = state(&snapshot, None);
     let json = serde_json::to_value(&state).unwrap();
     for part in
         ["mode", "account", "positions", "orders", "performance", "config", "market", "circuit_breaker"]
@@ -124,8 +127,8 @@ fn a_bot_that_never_was_is_offline_and_everything_is_null_with_a_reason() {
 
 #[test]
 fn a_slow_or_restarting_bot_is_degraded() {
-    check(&away(Presence::Slow, "its last answer took 3.0 s"), Some(3), HealthState::Degraded, &[]);
-    check(&away(Presence::Reloading, "it is being restarted"), Some(3), HealthState::Degraded, &[]);
+    check(&away(Presence::Slow, "its last answer took 3.0 s"), Some(3), BotHealthStatus::Degraded, &[]);
+    check(&away(Presence::Reloading, "it is being restarted"), Some(3), BotHealthStatus::Degraded, &[]);
 }
 
 #[test]
@@ -134,27 +137,37 @@ fn what_keeps_the_bot_from_trading_degrades_it() {
         report.circuit_breaker.state = BreakerState::Open;
         report.circuit_breaker.reason = Some("5 failed checks in 60 s.".to_owned());
     });
-    check(&open, Some(0), HealthState::Degraded, &["The circuit breaker is open: 5 failed checks in 60 s."]);
+    check(
+        &open,
+        Some(0),
+        BotHealthStatus::Degraded,
+        &["The circuit breaker is open: 5 failed checks in 60 s."],
+    );
     let session = seen_with(|report| {
         let session = report.session.as_mut().unwrap();
         session.state = SessionPhase::HaltedCredential;
         session.is_healthy = false;
         session.needs_human = Some("renew_credentials".to_owned());
     });
-    check(&session, Some(0), HealthState::Degraded, &["The broker session is halted", "The broker waits"]);
+    check(
+        &session,
+        Some(0),
+        BotHealthStatus::Degraded,
+        &["The broker session is halted", "The broker waits"],
+    );
     let errors = seen_with(|report| report.error_count_last_hour = 10);
-    check(&errors, Some(0), HealthState::Degraded, &["High error rate: 10"]);
+    check(&errors, Some(0), BotHealthStatus::Degraded, &["High error rate: 10"]);
     let critical = seen_with(|report| report.worst_error_last_hour = Some(Severity::Critical));
-    check(&critical, Some(0), HealthState::Degraded, &["High error rate: 1"]);
+    check(&critical, Some(0), BotHealthStatus::Degraded, &["High error rate: 1"]);
     let degraded = seen_with(|report| report.phase = Phase::Degraded);
-    check(&degraded, Some(0), HealthState::Degraded, &["The bot runs degraded"]);
+    check(&degraded, Some(0), BotHealthStatus::Degraded, &["The bot runs degraded"]);
     let paused = seen_with(|report| report.phase = Phase::Paused);
-    check(&paused, Some(0), HealthState::Healthy, &["The bot is paused"]);
+    check(&paused, Some(0), BotHealthStatus::Healthy, &["The bot is paused"]);
 }
 
 #[test]
 fn positions_come_highest_profit_first_and_unknown_last() {
-    let seen = seen_with(|report| {
+    let snapshot = seen_with(|report| {
         let one = report.positions[0].clone();
         let with = |symbol: &str, profit: Option<i64>| {
             let mut position = one.clone();
@@ -165,13 +178,13 @@ fn positions_come_highest_profit_first_and_unknown_last() {
         report.positions = vec![with("A", None), with("B", Some(-5)), with("C", Some(7))];
     });
     let symbols: Vec<String> =
-        state(&seen, Some(0)).positions.unwrap().into_iter().map(|position| position.symbol).collect();
+        state(&snapshot, Some(0)).positions.unwrap().into_iter().map(|position| position.symbol).collect();
     assert_eq!(symbols, ["C", "B", "A"]);
 }
 
 #[test]
 fn a_usual_state_fits_without_shortening() {
-    let seen = seen_with(|report| {
+    let snapshot = seen_with(|report| {
         let position = report.positions[0].clone();
         report.positions = vec![position; 8];
         let error = report.recent_errors[0].clone();
@@ -180,7 +193,7 @@ fn a_usual_state_fits_without_shortening() {
             .collect();
         report.error_count_last_hour = 12;
     });
-    let summary = render(&seen, &Extras::default());
+    let summary = render(&snapshot, &OverviewExtras::default());
     assert_eq!(summary["top_positions"].as_array().unwrap().len(), 5);
     assert_eq!(summary["recent_errors"].as_array().unwrap().len(), 3);
     let remediation = summary["recent_errors"][0]["remediation"].as_str().unwrap();
@@ -191,13 +204,14 @@ fn a_usual_state_fits_without_shortening() {
 
 /// The summary as JSON, after holding both forms to the bounds.
 #[track_caller]
-fn render(seen: &Seen, extras: &Extras) -> serde_json::Value {
-    let moment = Moment { seen, extras, ttl: TTL, now: Utc::now(), age: Some(Duration::from_millis(1234)) };
-    let rendered = summary::render(&moment, &StateView::of(&moment), &[]);
+fn render(snapshot: &BotSnapshot, extras: &OverviewExtras) -> serde_json::Value {
+    let moment =
+        StateMoment { snapshot, extras, ttl: TTL, now: Utc::now(), age: Some(Duration::from_millis(1234)) };
+    let rendered = summary::render_summary(&moment, &StateView::of(&moment), &[]);
     for text in [&rendered.json, &rendered.markdown] {
         let tokens = tiktoken_rs::o200k_base_singleton().encode_ordinary(text).len();
-        assert!(text.len() < summary::MAX_BYTES, "{} bytes", text.len());
-        assert!(tokens < summary::MAX_TOKENS, "{tokens} tokens: {text}");
+        assert!(text.len() < summary::SUMMARY_MAX_BYTES, "{} bytes", text.len());
+        assert!(tokens < summary::SUMMARY_MAX_TOKENS, "{tokens} tokens: {text}");
     }
     serde_json::from_str(&rendered.json).unwrap()
 }
@@ -231,7 +245,7 @@ proptest! {
         warnings in 0_usize..40,
     ) {
         let text = |n: usize| texts[n % texts.len()].clone();
-        let mut seen = seen_with(|report| {
+        let mut snapshot = seen_with(|report| {
             report.account.buying_power = digits;
             report.account.account_balance = digits;
             report.account.cash_balance = digits;
@@ -270,9 +284,9 @@ proptest! {
             session.reason = Some(text(7));
             session.needs_human = Some(text(8));
         });
-        seen.presence = presence;
-        seen.presence_reason = text(9);
-        let extras = Extras {
+        snapshot.presence = presence;
+        snapshot.presence_reason = text(9);
+        let extras = OverviewExtras {
             config_sync: Some(ConfigSync { status: text(10), reason: text(11) }),
             system_health: Some(text(12)),
             workflow: Some(RunningWorkflow {
@@ -283,7 +297,7 @@ proptest! {
             }),
             warnings: (0..warnings).map(text).collect(),
         };
-        let summary = render(&seen, &extras);
+        let summary = render(&snapshot, &extras);
         prop_assert_eq!(&summary["mode"], "paper");
         prop_assert!(summary["position_count"].as_u64() == Some(positions as u64));
         prop_assert!(summary["omitted"].as_array().unwrap().iter().any(|left| left["what"] == "errors"));
@@ -292,13 +306,13 @@ proptest! {
 
 #[test]
 fn ten_thousand_positions_and_a_megabyte_of_text_fit() {
-    let seen = seen_with(|report| {
+    let snapshot = seen_with(|report| {
         let position = report.positions[0].clone();
         report.positions = vec![position; 10_000];
         report.recent_errors[0].message = "\u{202e}x\u{0}é漢".repeat(150_000);
         report.error_count_last_hour = 100_000;
     });
-    let summary = render(&seen, &Extras::default());
+    let summary = render(&snapshot, &OverviewExtras::default());
     let omitted = summary["omitted"].as_array().unwrap();
     assert_eq!(omitted[0]["count"], 9_995);
     assert_eq!(omitted[0]["call"]["path"], "/api/v1/state?fields=positions");

@@ -11,7 +11,7 @@ use super::history::PerformanceHistory;
 use super::measure::{TradeMeasures, cents};
 use super::window::{PerformanceWindow, TradeGrouping, TradeRange, lower_bound, upper_bound};
 use botops_contract::Mode;
-use botops_core::error::{Code, Error, NextAction, Problem};
+use botops_core::error::{Code, Error, NextAction};
 use botops_http::{Query, Routes, json, routes};
 
 /// Groups in one answer; older ones are counted in `omitted` and named in `omitted_parts`.
@@ -94,7 +94,7 @@ struct OmittedPartView {
 
 /// The routes of the performance history.
 pub fn routes() -> Routes<PerformanceHistory> {
-    Routes::new([routes!(get_performance)])
+    Routes::new([routes!(get_performance.refuses(StoreUnavailable))])
 }
 
 /// How trading went
@@ -111,8 +111,7 @@ pub fn routes() -> Routes<PerformanceHistory> {
 /// - `max_drawdown` = lowest (cumulative − running peak) of net profit in time order, the peak starting at 0.
 #[utoipa::path(get, path = "/api/v1/performance", tag = "performance", security(("api_key" = ["read"])),
     params(PerformanceQuery),
-    responses(
-        (status = 200, description = "The measures", body = PerformanceView, example = json!({
+    responses((status = 200, description = "The measures", body = PerformanceView, example = json!({
             "mode": "paper", "window": "month", "from": "2026-03-01T05:00:00Z", "to": null, "symbol": null,
             "total_trades": 5, "total_wins": 2, "total_losses": 2, "total_breakeven": 1, "win_rate": 0.4,
             "realized_pnl": "4.00", "gross_pnl": "4.00", "commission": "0.00", "avg_profit_per_win": "8.00",
@@ -121,14 +120,12 @@ pub fn routes() -> Routes<PerformanceHistory> {
             "best_trade": "10.00", "worst_trade": "-8.00", "unrealized_pnl": "1.20", "total_pnl": "5.20",
             "first_trade_at": "2026-03-02T15:00:00Z", "last_trade_at": "2026-03-06T19:30:00Z", "groups": [],
             "omitted": 0, "omitted_parts": [], "source": "trade journal of the bot", "as_of": "2026-03-07T12:00:00Z",
-            "generated_at": "2026-03-07T12:00:01Z"})),
-        (status = 400, description = "An argument is wrong: API_007", body = Problem),
-        (status = 503, description = "The store cannot be read: SRV_002", body = Problem)))]
+            "generated_at": "2026-03-07T12:00:01Z"}))))]
 async fn get_performance(
     State(history): State<PerformanceHistory>,
     Query(query): Query<PerformanceQuery>,
 ) -> Result<Response, Error> {
-    let seen = history.bots().seen();
+    let seen = history.bots().snapshot();
     let report = seen.report.as_deref();
     let market_now =
         report.filter(|report| report.market.source == "replay").and_then(|report| report.market.market_time);

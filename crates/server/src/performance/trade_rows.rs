@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, params};
 
 use super::window::TradeRange;
-use crate::store::Abort;
+use crate::store::StoreAbort;
 use botops_contract::Trade;
 use botops_core::error::{Code, Error};
 
@@ -16,7 +16,7 @@ pub(super) fn newest_trade_seq(connection: &Connection, bot: &str) -> rusqlite::
 }
 
 /// Keeps trades. One that is there already stays as it is: the bot's own sequence number is the key.
-pub(super) fn insert_trades(connection: &Connection, bot: &str, trades: &[Trade]) -> Result<(), Abort> {
+pub(super) fn insert_trades(connection: &Connection, bot: &str, trades: &[Trade]) -> Result<(), StoreAbort> {
     let mut statement = connection.prepare_cached(
         "INSERT OR IGNORE INTO trades(bot_id, seq, symbol, closed_us, body) VALUES(?1, ?2, ?3, ?4, ?5)",
     )?;
@@ -36,7 +36,7 @@ pub(super) fn select_trades(
     bot: &str,
     range: TradeRange,
     symbol: Option<&str>,
-) -> Result<Vec<Trade>, Abort> {
+) -> Result<Vec<Trade>, StoreAbort> {
     let micros = |bound: Option<DateTime<Utc>>, open: i64| bound.map_or(open, |at| at.timestamp_micros());
     let (from, to) = (micros(range.from, i64::MIN), micros(range.to, i64::MAX));
     let mut statement = connection.prepare_cached(

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{salvage, unavailable};
+use super::abort::unavailable;
+use super::salvage;
 use botops_core::error::Error;
 
 /// What each schema version adds, in order. `PRAGMA user_version` counts them; a published entry never changes.
+///
+/// Nothing uses the table `timers` of the second entry any more. It stays, because an earlier release deletes from it
+/// whenever an operation ends: without it, nobody could go back to that release.
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/001_events.sql"),
     include_str!("migrations/002_ops.sql"),
@@ -30,7 +34,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
                 "the store was damaged and put aside as {}; a new one is started", aside.display());
             let connection = connect(path).map_err(|error| unavailable(&error))?;
             migrate(&connection).map_err(|error| unavailable(&error))?;
-            tell_saved(salvage::salvage(&connection, &aside));
+            log_salvage(salvage::salvage(&connection, &aside));
             connection
         }
         Err(error) => return Err(unavailable(&error)),
@@ -122,7 +126,7 @@ pub(super) fn remove_beside(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn tell_saved(saved: rusqlite::Result<salvage::Saved>) {
+fn log_salvage(saved: rusqlite::Result<salvage::SalvagedRows>) {
     match saved {
         Ok(saved) if saved.torn.is_empty() => {
             tracing::warn!("all {} rows of the damaged store were saved", saved.rows);

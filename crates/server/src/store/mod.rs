@@ -2,80 +2,41 @@
 //!
 //! Features hand in closures and hold their own SQL; this module keeps from them: the connection settings (WAL,
 //! `synchronous=FULL`, foreign keys), the group commit (closures that wait together share one commit), migrations,
-//! and what to do when the disk is full or the file is damaged or gone. A write returns after it is durable. Deliberately
-//! absent: a pool for writing (SQLite has one writer) and a query on the path of `summary`, `state` and `metrics`.
+//! and what to do when the disk is full or the file is damaged or gone. A write returns after it is durable. There is no
+//! pool for writing (SQLite has one writer), and no query on the path of `summary`, `state` and `metrics`.
 
+mod abort;
+mod disk_space;
 mod file;
-mod room;
+mod inner;
+mod meta;
 mod salvage;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
-use self::writer::Order;
+pub use abort::StoreAbort;
+pub(crate) use meta::{get_value, put_value};
+
+use abort::unavailable;
+use inner::StoreInner;
+use writer::WriterRequest;
+
 use botops_core::error::{Code, Error};
 
 /// Waiting writes beyond which new ones are refused: the disk does not follow.
 const BACKLOG: usize = 20_000;
 
-/// Read connections kept open.
-const READERS: usize = 4;
-
-/// Why a write closure gives up; its changes are undone.
-#[derive(Debug)]
-pub enum Abort {
-    /// SQLite failed.
-    Sql(rusqlite::Error),
-    /// The feature refused.
-    Refused(Error),
-}
-
-impl From<rusqlite::Error> for Abort {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
-impl From<Error> for Abort {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
-}
-
-impl From<Abort> for Error {
-    fn from(abort: Abort) -> Self {
-        match abort {
-            Abort::Sql(error) => sql_error(&error),
-            Abort::Refused(error) => error,
-        }
-    }
-}
-
 /// Handle to the store; cloning is cheap. The writer thread ends with the last handle.
 #[derive(Debug, Clone)]
 pub struct Store {
-    jobs: mpsc::Sender<Order>,
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    path: PathBuf,
-    readers: Mutex<Vec<Connection>>,
-    /// Counts how often the file was replaced: a reader of an older one is not kept.
-    replaced: AtomicUsize,
-    waiting: AtomicUsize,
-    /// Whether the last write, or the last try to write, went through.
-    writes: AtomicBool,
-    /// Why nothing can be recorded now.
-    trouble: watch::Sender<Option<String>>,
-    /// Somebody met damage since the file was last read whole.
-    suspect: AtomicBool,
+    requests: mpsc::Sender<WriterRequest>,
+    inner: Arc<StoreInner>,
 }
 
 impl Store {
@@ -88,8 +49,8 @@ impl Store {
     /// [`Code::StoreUnavailable`] when the folder cannot be written.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let connection = file::open(path)?;
-        let (jobs, inbox) = mpsc::channel();
-        let shared = Arc::new(Shared {
+        let (requests, inbox) = mpsc::channel();
+        let inner = Arc::new(StoreInner {
             path: path.to_owned(),
             readers: Mutex::default(),
             replaced: AtomicUsize::new(0),
@@ -98,12 +59,12 @@ impl Store {
             trouble: watch::Sender::new(None),
             suspect: AtomicBool::new(false),
         });
-        let for_thread = shared.clone();
+        let for_thread = inner.clone();
         std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer::write_loop(connection, &inbox, &for_thread))
             .map_err(|error| unavailable(&error))?;
-        Ok(Self { jobs, shared })
+        Ok(Self { requests, inner })
     }
 
     /// Runs `work` in a transaction and returns after it is durable. Nothing of a failed closure stays.
@@ -113,7 +74,7 @@ impl Store {
     pub async fn write<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, Abort> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreAbort> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         self.submit(work, move |result| drop(reply.send(result)))?;
@@ -123,7 +84,7 @@ impl Store {
     /// Queues `work` without waiting; a failure is logged. For the journal, where the memory copy serves meanwhile.
     pub fn post<F>(&self, what: &'static str, work: F)
     where
-        F: FnOnce(&Connection) -> Result<(), Abort> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<(), StoreAbort> + Send + 'static,
     {
         let queued = self.submit(work, move |result| {
             if let Err(error) = result {
@@ -146,38 +107,38 @@ impl Store {
     pub async fn read<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, Abort> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreAbort> + Send + 'static,
     {
-        let shared = self.shared.clone();
-        let joined = tokio::task::spawn_blocking(move || shared.read(work)).await;
+        let inner = self.inner.clone();
+        let joined = tokio::task::spawn_blocking(move || inner.read(work)).await;
         joined.map_err(|error| Error::new(Code::Internal).caused_by(error))?
     }
 
     /// Whether changes can be recorded: the last write went through, and the folder takes new files.
     pub fn writable(&self) -> bool {
-        self.shared.trouble.borrow().is_none()
+        self.inner.trouble.borrow().is_none()
     }
 
     /// Why changes cannot be recorded, as it changes; `None` while they can.
     pub fn trouble(&self) -> watch::Receiver<Option<String>> {
-        self.shared.trouble.subscribe()
+        self.inner.trouble.subscribe()
     }
 
     /// Writes that wait for the disk.
     pub fn backlog(&self) -> usize {
-        self.shared.waiting.load(Ordering::Relaxed)
+        self.inner.waiting.load(Ordering::Relaxed)
     }
 
     /// Whether somebody met damage since [`Store::read_whole`] was last called.
     pub fn is_suspect(&self) -> bool {
-        self.shared.suspect.load(Ordering::Relaxed)
+        self.inner.suspect.load(Ordering::Relaxed)
     }
 
     /// Reads the whole file for damage, on this thread: false when there is some, nothing when it cannot be read now.
     pub fn read_whole(&self) -> Option<bool> {
-        self.shared.suspect.store(false, Ordering::Relaxed);
+        self.inner.suspect.store(false, Ordering::Relaxed);
         // A connection of its own: what others hold in memory says nothing about the file.
-        match file::connect_reader(&self.shared.path).and_then(|connection| file::check(&connection)) {
+        match file::connect_reader(&self.inner.path).and_then(|connection| file::check(&connection)) {
             Ok(()) => Some(true),
             Err(error) if file::is_damage(&error) => Some(false),
             Err(_) => None,
@@ -186,7 +147,7 @@ impl Store {
 
     /// Where the file lies.
     pub fn path(&self) -> &Path {
-        &self.shared.path
+        &self.inner.path
     }
 
     /// Returns when everything queued before is durable.
@@ -202,17 +163,17 @@ impl Store {
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`] when the disk does not let it.
-    pub async fn mend(&self) -> Result<&'static str, Error> {
+    pub async fn checkpoint(&self) -> Result<&'static str, Error> {
         let gone = || Error::new(Code::StoreUnavailable).caused_by("the writer thread is gone");
         let (reply, answer) = oneshot::channel();
-        self.jobs.send(Order::Mend(reply)).map_err(|_| gone())?;
+        self.requests.send(WriterRequest::Checkpoint(reply)).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 
     /// A store that was damaged and put aside, and still lies there.
     pub fn aside(&self) -> Option<PathBuf> {
-        let prefix = format!("{}.damaged-", self.shared.path.file_stem()?.to_str()?);
-        let beside = std::fs::read_dir(self.shared.path.parent()?).ok()?;
+        let prefix = format!("{}.damaged-", self.inner.path.file_stem()?.to_str()?);
+        let beside = std::fs::read_dir(self.inner.path.parent()?).ok()?;
         let names = beside.filter_map(Result::ok).map(|entry| entry.path());
         names
             .filter(|path| {
@@ -226,62 +187,18 @@ impl Store {
     fn submit<T, F, R>(&self, work: F, reply: R) -> Result<(), Error>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, Abort> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreAbort> + Send + 'static,
         R: FnOnce(Result<T, Error>) + Send + 'static,
     {
         if self.backlog() >= BACKLOG {
             return Err(Error::new(Code::StoreUnavailable).detail("too many writes wait for the disk"));
         }
-        let job = writer::job(self.shared.clone(), work, reply);
-        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        self.jobs.send(Order::Write(job)).map_err(|_| {
-            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        let job = writer::job(self.inner.clone(), work, reply);
+        self.inner.waiting.fetch_add(1, Ordering::Relaxed);
+        self.requests.send(WriterRequest::Write(job)).map_err(|_| {
+            self.inner.waiting.fetch_sub(1, Ordering::Relaxed);
             Error::new(Code::StoreUnavailable).caused_by("the writer thread is gone")
         })
-    }
-}
-
-impl Shared {
-    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Abort>) -> Result<T, Error> {
-        let replaced = self.replaced.load(Ordering::Acquire);
-        let kept = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match kept {
-            Some(connection) => connection,
-            None => file::connect_reader(&self.path).map_err(|error| unavailable(&error))?,
-        };
-        let result = work(&connection).inspect_err(|abort| self.note_damage(abort)).map_err(Error::from);
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        if readers.len() < READERS && self.replaced.load(Ordering::Acquire) == replaced {
-            readers.push(connection);
-        }
-        result
-    }
-
-    fn note_damage(&self, abort: &Abort) {
-        if matches!(abort, Abort::Sql(error) if file::is_damage(error)) {
-            self.suspect.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
-fn unavailable(cause: &dyn std::fmt::Display) -> Error {
-    Error::new(Code::StoreUnavailable).caused_by(cause)
-}
-
-fn sql_error(error: &rusqlite::Error) -> Error {
-    match error.sqlite_error_code() {
-        Some(
-            ErrorCode::DiskFull
-            | ErrorCode::ReadOnly
-            | ErrorCode::SystemIoFailure
-            | ErrorCode::CannotOpen
-            | ErrorCode::DatabaseBusy
-            | ErrorCode::DatabaseLocked
-            | ErrorCode::DatabaseCorrupt
-            | ErrorCode::NotADatabase
-            | ErrorCode::PermissionDenied,
-        ) => unavailable(error),
-        _ => Error::new(Code::Internal).effect(botops_core::error::Effect::None).caused_by(error),
     }
 }
 
@@ -352,10 +269,10 @@ mod tests {
         };
         put("a").await.unwrap();
         assert_eq!(count(&store).await, 1);
-        assert_eq!(store.mend().await.unwrap(), "the log was folded into the file");
+        assert_eq!(store.checkpoint().await.unwrap(), "the log was folded into the file");
         std::fs::remove_file(&path).unwrap();
         put("b").await.unwrap();
-        assert_eq!(store.mend().await.unwrap(), "the file was gone and is written anew");
+        assert_eq!(store.checkpoint().await.unwrap(), "the file was gone and is written anew");
         put("c").await.unwrap();
         assert_eq!(count(&store).await, 3);
         drop(store);

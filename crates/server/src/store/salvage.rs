@@ -2,7 +2,7 @@
 //!
 //! Damage is usually a few pages: every table is read from its beginning up to the first damaged page, and from its
 //! end back to the last one. Rows between are lost, and so are rows that hang on a lost one. Nothing here changes the
-//! damaged file. Deliberately absent: guesses from free pages and from pages that no table leads to.
+//! damaged file, and nothing is guessed from free pages or from pages that no table leads to.
 
 use std::path::Path;
 
@@ -16,16 +16,16 @@ const ORPHANS: &[&str] = &[
     "UPDATE ops SET parent_op = NULL WHERE parent_op NOT IN (SELECT op_id FROM ops)",
 ];
 
-/// What was saved.
+/// How much of the damaged store was saved.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Saved {
+pub(super) struct SalvagedRows {
     pub rows: usize,
     /// Tables of which a part, or all, is lost.
     pub torn: Vec<String>,
 }
 
 /// Copies what can be read from the damaged file into this store, in one transaction.
-pub(super) fn salvage(connection: &Connection, damaged: &Path) -> rusqlite::Result<Saved> {
+pub(super) fn salvage(connection: &Connection, damaged: &Path) -> rusqlite::Result<SalvagedRows> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let old = Connection::open_with_flags(damaged, flags)?;
     // The log that lies beside the file is read with it, and stays as it is.
@@ -33,7 +33,7 @@ pub(super) fn salvage(connection: &Connection, damaged: &Path) -> rusqlite::Resu
     old.pragma_update(None, "query_only", "ON")?;
     connection.pragma_update(None, "foreign_keys", "OFF")?;
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    let saved = copy_all(connection, &old).and_then(|saved| {
+    let saved = copy_tables(connection, &old).and_then(|saved| {
         for sql in ORPHANS {
             connection.execute(sql, [])?;
         }
@@ -44,49 +44,49 @@ pub(super) fn salvage(connection: &Connection, damaged: &Path) -> rusqlite::Resu
     saved
 }
 
-fn copy_all(new: &Connection, old: &Connection) -> rusqlite::Result<Saved> {
+fn copy_tables(new: &Connection, old: &Connection) -> rusqlite::Result<SalvagedRows> {
     let mut names =
         new.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")?;
     let tables = names.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
-    let mut saved = Saved::default();
+    let mut saved = SalvagedRows::default();
     for table in tables {
-        let columns = columns(new, old, &table)?;
+        let columns = common_columns(new, old, &table)?;
         if columns.is_empty() {
             saved.torn.push(table);
             continue;
         }
-        let forward = copy(new, old, &table, &columns, "ASC")?;
+        let forward = copy_rows(new, old, &table, &columns, "ASC")?;
         saved.rows += forward.rows;
         if !forward.is_whole {
-            saved.rows += copy(new, old, &table, &columns, "DESC")?.rows;
+            saved.rows += copy_rows(new, old, &table, &columns, "DESC")?.rows;
             saved.torn.push(table);
         }
     }
     Ok(saved)
 }
 
-struct Copied {
+struct CopiedRows {
     rows: usize,
     is_whole: bool,
 }
 
 /// Reads one way until the end or the first damage. What was there already is left alone.
-fn copy(
+fn copy_rows(
     new: &Connection,
     old: &Connection,
     table: &str,
-    columns: &[Column],
+    columns: &[SalvageColumn],
     way: &str,
-) -> rusqlite::Result<Copied> {
+) -> rusqlite::Result<CopiedRows> {
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let places = vec!["?"; names.len()].join(", ");
     let names = names.join(", ");
-    let mut keys: Vec<&Column> = columns.iter().filter(|column| column.key > 0).collect();
+    let mut keys: Vec<&SalvageColumn> = columns.iter().filter(|column| column.key > 0).collect();
     keys.sort_by_key(|column| column.key);
     let order: Vec<String> = keys.iter().map(|key| format!("{} {way}", key.name)).collect();
     let order = if order.is_empty() { format!("rowid {way}") } else { order.join(", ") };
     let mut insert = new.prepare(&format!("INSERT OR IGNORE INTO {table}({names}) VALUES({places})"))?;
-    let mut copied = Copied { rows: 0, is_whole: false };
+    let mut copied = CopiedRows { rows: 0, is_whole: false };
     // From here on an error of the old file is no error: it is where the damage begins.
     let Ok(mut select) = old.prepare(&format!("SELECT {names} FROM {table} NOT INDEXED ORDER BY {order}"))
     else {
@@ -110,18 +110,18 @@ fn copy(
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Column {
+struct SalvageColumn {
     name: String,
     /// Its place in the primary key, from 1; 0 when it is not in it.
     key: i64,
 }
 
 /// The columns both files have: the damaged one may be of an earlier version.
-fn columns(new: &Connection, old: &Connection, table: &str) -> rusqlite::Result<Vec<Column>> {
+fn common_columns(new: &Connection, old: &Connection, table: &str) -> rusqlite::Result<Vec<SalvageColumn>> {
     let read = |connection: &Connection| {
         let mut statement = connection.prepare("SELECT name, pk FROM pragma_table_info(?1)")?;
         let columns =
-            statement.query_map([table], |row| Ok(Column { name: row.get(0)?, key: row.get(1)? }))?;
+            statement.query_map([table], |row| Ok(SalvageColumn { name: row.get(0)?, key: row.get(1)? }))?;
         columns.collect::<Result<Vec<_>, rusqlite::Error>>()
     };
     let mut columns = read(new)?;
@@ -152,7 +152,7 @@ mod tests {
             Ok(())
         });
         filled.await.unwrap();
-        store.mend().await.unwrap();
+        store.checkpoint().await.unwrap();
         assert_eq!(store.read_whole(), Some(true));
         let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
         let middle = file.metadata().unwrap().len() / 4096 / 2;

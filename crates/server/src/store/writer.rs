@@ -1,7 +1,6 @@
 //! The writer thread: closures that wait together share one commit, and each is undone alone when it fails.
 //!
-//! While nothing can be written it tries again by itself, and it alone replaces the file. Deliberately absent: SQL of
-//! the features.
+//! While nothing can be written it tries again by itself, and it alone replaces the file.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, mpsc};
@@ -10,11 +9,13 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{Abort, Shared, file, room, unavailable};
+use super::abort::{StoreAbort, unavailable};
+use super::inner::StoreInner;
+use super::{disk_space, file};
 use botops_core::error::{Code, Error};
 use botops_core::failpoints;
 
-/// How often an unwritable store is tried again, and how often the folder is looked at.
+/// How often an unwritable store is tried again, and how often the folder is checked.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Closures that share one commit at most.
@@ -22,20 +23,20 @@ const BATCH: usize = 64;
 
 type Reply = Box<dyn FnOnce(Result<(), Error>) + Send>;
 /// Given no connection, a job only takes the refusal: the transaction could not begin.
-pub(super) type Job = Box<dyn FnOnce(Option<&Connection>) -> Reply + Send>;
+pub(super) type WriteJob = Box<dyn FnOnce(Option<&Connection>) -> Reply + Send>;
 
 /// What the writer thread is asked for.
-pub(super) enum Order {
-    Write(Job),
-    /// See [`Store::mend`].
-    Mend(oneshot::Sender<Result<&'static str, Error>>),
+pub(super) enum WriterRequest {
+    Write(WriteJob),
+    /// See [`Store::checkpoint`].
+    Checkpoint(oneshot::Sender<Result<&'static str, Error>>),
 }
 
 /// A write as the writer thread takes it: its outcome goes to `reply` once it is durable.
-pub(super) fn job<T, F, R>(shared: Arc<Shared>, work: F, reply: R) -> Job
+pub(super) fn job<T, F, R>(inner: Arc<StoreInner>, work: F, reply: R) -> WriteJob
 where
     T: Send + 'static,
-    F: FnOnce(&Connection) -> Result<T, Abort> + Send + 'static,
+    F: FnOnce(&Connection) -> Result<T, StoreAbort> + Send + 'static,
     R: FnOnce(Result<T, Error>) + Send + 'static,
 {
     Box::new(move |connection| {
@@ -48,7 +49,7 @@ where
         match in_savepoint(connection, work) {
             Ok(value) => Box::new(move |committed| reply(committed.map(|()| value))),
             Err(abort) => {
-                shared.note_damage(&abort);
+                inner.record_damage(&abort);
                 let error = Error::from(abort);
                 Box::new(move |_| reply(Err(error)))
             }
@@ -58,8 +59,8 @@ where
 
 fn in_savepoint<T>(
     connection: &Connection,
-    work: impl FnOnce(&Connection) -> Result<T, Abort>,
-) -> Result<T, Abort> {
+    work: impl FnOnce(&Connection) -> Result<T, StoreAbort>,
+) -> Result<T, StoreAbort> {
     let lost = || unavailable(&"a failure before it ended the transaction");
     // Outside of the transaction a savepoint would commit by itself.
     if connection.is_autocommit() {
@@ -77,39 +78,43 @@ fn in_savepoint<T>(
 }
 
 /// Runs until the last handle is gone.
-pub(super) fn write_loop(mut connection: Connection, inbox: &mpsc::Receiver<Order>, shared: &Shared) {
-    let mut opened = file::identity(&shared.path);
+pub(super) fn write_loop(
+    mut connection: Connection,
+    inbox: &mpsc::Receiver<WriterRequest>,
+    inner: &StoreInner,
+) {
+    let mut opened = file::identity(&inner.path);
     let mut left_over = None;
-    let mut looked = Instant::now();
+    let mut checked_at = Instant::now();
     loop {
-        if looked.elapsed() >= RETRY {
-            looked = Instant::now();
-            room::tell_trouble(shared, None);
+        if checked_at.elapsed() >= RETRY {
+            checked_at = Instant::now();
+            disk_space::publish_trouble(inner, None);
         }
         let order = match left_over.take() {
             Some(order) => Ok(order),
             None => inbox.recv_timeout(RETRY),
         };
         let first = match order {
-            Ok(Order::Write(job)) => job,
-            Ok(Order::Mend(reply)) => {
-                let is_ours = opened.is_some() && opened == file::identity(&shared.path);
+            Ok(WriterRequest::Write(job)) => job,
+            Ok(WriterRequest::Checkpoint(reply)) => {
+                let is_ours = opened.is_some() && opened == file::identity(&inner.path);
                 let done = if is_ours {
                     connection
                         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
                         .map(|()| "the log was folded into the file")
                         .map_err(|error| unavailable(&error))
                 } else {
-                    write_anew(&mut connection, shared).map(|()| "the file was gone and is written anew")
+                    write_anew(&mut connection, inner).map(|()| "the file was gone and is written anew")
                 };
-                opened = if done.is_ok() { file::identity(&shared.path) } else { opened };
+                opened = if done.is_ok() { file::identity(&inner.path) } else { opened };
                 // Whoever asked may have given up waiting.
                 let _ = reply.send(done);
                 continue;
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                if !shared.writes.load(Ordering::Relaxed) {
-                    probe(&connection, shared);
+                if !inner.writes.load(Ordering::Relaxed) {
+                    probe(&connection, inner);
                 }
                 continue;
             }
@@ -118,7 +123,7 @@ pub(super) fn write_loop(mut connection: Connection, inbox: &mpsc::Receiver<Orde
         let mut batch = vec![first];
         while batch.len() < BATCH {
             match inbox.try_recv() {
-                Ok(Order::Write(job)) => batch.push(job),
+                Ok(WriterRequest::Write(job)) => batch.push(job),
                 Ok(other) => {
                     left_over = Some(other);
                     break;
@@ -126,7 +131,7 @@ pub(super) fn write_loop(mut connection: Connection, inbox: &mpsc::Receiver<Orde
                 Err(_) => break,
             }
         }
-        run_batch(&connection, batch, shared);
+        run_batch(&connection, batch, inner);
     }
     if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
         tracing::warn!("the store's log was not folded in at the end: {error}");
@@ -135,8 +140,8 @@ pub(super) fn write_loop(mut connection: Connection, inbox: &mpsc::Receiver<Orde
 
 /// The open connection still holds everything that was ever committed: it goes into a new file under the old name.
 /// A stranger under that name is put aside.
-fn write_anew(connection: &mut Connection, shared: &Shared) -> Result<(), Error> {
-    let path = &shared.path;
+fn write_anew(connection: &mut Connection, inner: &StoreInner) -> Result<(), Error> {
+    let path = &inner.path;
     let copy = path.with_extension("restored");
     match std::fs::remove_file(&copy) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(unavailable(&error)),
@@ -152,15 +157,15 @@ fn write_anew(connection: &mut Connection, shared: &Shared) -> Result<(), Error>
     std::fs::rename(&copy, path).map_err(|error| unavailable(&error))?;
     // Until the new file is open, the old connection stays: it alone holds everything.
     *connection = file::connect(path).map_err(|error| unavailable(&error))?;
-    shared.replaced.fetch_add(1, Ordering::Release);
-    shared.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    note_writable(shared, None);
+    inner.replaced.fetch_add(1, Ordering::Release);
+    inner.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    record_writability(inner, None);
     tracing::warn!("the store's file was gone; it is written anew, with everything in it");
     Ok(())
 }
 
 /// One transaction for the whole batch; each job is undone alone when it fails.
-fn run_batch(connection: &Connection, batch: Vec<Job>, shared: &Shared) {
+fn run_batch(connection: &Connection, batch: Vec<WriteJob>, inner: &StoreInner) {
     let count = batch.len();
     let before = connection.total_changes();
     let begun = connection.execute_batch("BEGIN IMMEDIATE");
@@ -176,15 +181,15 @@ fn run_batch(connection: &Connection, batch: Vec<Job>, shared: &Shared) {
     }
     // An empty commit writes nothing, so it does not show that the disk can be written again.
     if committed.is_err() || connection.total_changes() != before {
-        note_writable(shared, committed.as_ref().err());
+        record_writability(inner, committed.as_ref().err());
     }
-    shared.waiting.fetch_sub(count, Ordering::Relaxed);
+    inner.waiting.fetch_sub(count, Ordering::Relaxed);
     for reply in replies {
         reply(committed.as_ref().map_err(|error| unavailable(error)).copied());
     }
 }
 
-fn probe(connection: &Connection, shared: &Shared) {
+fn probe(connection: &Connection, inner: &StoreInner) {
     let tried = connection.execute_batch(
         "BEGIN IMMEDIATE; INSERT INTO meta(key, value) VALUES('probe', strftime('%s','now'))
          ON CONFLICT(key) DO UPDATE SET value = excluded.value; COMMIT",
@@ -192,17 +197,17 @@ fn probe(connection: &Connection, shared: &Shared) {
     if tried.is_err() && !connection.is_autocommit() {
         drop(connection.execute_batch("ROLLBACK"));
     }
-    note_writable(shared, tried.as_ref().err());
+    record_writability(inner, tried.as_ref().err());
 }
 
-fn note_writable(shared: &Shared, failure: Option<&rusqlite::Error>) {
-    shared.writes.store(failure.is_none(), Ordering::Relaxed);
+fn record_writability(inner: &StoreInner, failure: Option<&rusqlite::Error>) {
+    inner.writes.store(failure.is_none(), Ordering::Relaxed);
     if failure.is_some_and(file::is_damage) {
-        shared.suspect.store(true, Ordering::Relaxed);
+        inner.suspect.store(true, Ordering::Relaxed);
     }
     // A write that went through says nothing of the folder: the log has room of its own.
-    let changed = shared.trouble.borrow().is_some() || failure.is_some();
+    let changed = inner.trouble.borrow().is_some() || failure.is_some();
     if changed {
-        room::tell_trouble(shared, failure);
+        disk_space::publish_trouble(inner, failure);
     }
 }

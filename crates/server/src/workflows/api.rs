@@ -16,8 +16,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::handle::{StartedRun, Workflows};
 use super::views::{RunPageView, WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};
-use crate::ops_log::StoredActor;
-use botops_core::error::{Code, Error, Problem};
+use crate::operations_log::StoredActor;
+use botops_core::error::{Code, Error};
 use botops_http::{self, Actor, Idempotency, Json, Path, Query, Routes, json_with_status, routes};
 
 /// Longest wait of one request.
@@ -79,13 +79,21 @@ struct ExecutedRunView {
 pub fn routes() -> Routes<Workflows> {
     Routes::new([
         routes!(list_workflows),
-        routes!(get_workflow),
-        routes!(execute_workflow),
-        routes!(get_workflow_status),
-        routes!(list_workflow_runs),
-        routes!(get_workflow_run),
-        routes!(cancel_workflow_run),
-        routes!(get_artifact),
+        routes!(get_workflow.refuses(WorkflowUnknown)),
+        routes!(execute_workflow.refuses(
+            WorkflowUnknown,
+            WorkflowConflict,
+            WorkflowParamsInvalid,
+            IdempotencyMismatch,
+            WorkflowQueueFull,
+            StoreUnavailable,
+            Stopping
+        )),
+        routes!(get_workflow_status.refuses(WorkflowUnknown, WorkflowRunUnknown)),
+        routes!(list_workflow_runs.refuses(WorkflowUnknown)),
+        routes!(get_workflow_run.refuses(WorkflowRunUnknown)),
+        routes!(cancel_workflow_run.refuses(WorkflowRunUnknown, WorkflowRunOver, WorkflowPastPivot)),
+        routes!(get_artifact.refuses(ArtifactUnknown)),
     ])
 }
 
@@ -109,8 +117,7 @@ async fn list_workflows(State(workflows): State<Workflows>) -> Result<Response, 
         example = json!({"workflow_id": "restart-bot", "title": "Restart the bot without losing orders or config",
             "risk": "disruptive", "params": {"type": "object"}, "steps": [{"step": "pause",
             "uses": "bot.pause_trading", "says": "no new positions", "class": "mutate",
-            "undo": "bot.resume_trading", "pivot": false}], "last_runs": []})),
-        (status = 404, description = "WFL_001", body = Problem)))]
+            "undo": "bot.resume_trading", "pivot": false}], "last_runs": []}))))]
 async fn get_workflow(State(workflows): State<Workflows>, Path(id): Path<String>) -> Result<Response, Error> {
     Ok(botops_http::json(&workflows.get_workflow(&id).await?))
 }
@@ -130,15 +137,9 @@ async fn get_workflow(State(workflows): State<Workflows>, Path(id): Path<String>
             example = json!({"run_id": "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10", "workflow_id": "check-health",
                 "state": "running", "terminal": false, "progress": {"done": 0, "total": 3, "percent": 0,
                 "current_step": null}, "steps": [], "failed_step": null, "error": null, "outputs": null,
-                "next_poll_ms": 500, "seq": 2, "replayed": false, "joined": false})),
-        (status = 200, description = "A dry run (`WorkflowPlanView`), or the run under way that was joined", body = WorkflowPlanView,
+                "next_poll_ms": 500, "seq": 2, "replayed": false, "joined": false})), (status = 200, description = "A dry run (`WorkflowPlanView`), or the run under way that was joined", body = WorkflowPlanView,
             example = json!({"workflow_id": "check-health", "dry_run": true, "risk": "read", "forecast": "pass",
-                "steps": [], "predicted_outputs": {"status": "healthy", "reasons": []}, "locks": []})),
-        (status = 404, description = "WFL_001", body = Problem),
-        (status = 409, description = "WFL_004: another run or config change holds the bot", body = Problem),
-        (status = 422, description = "WFL_003, API_011", body = Problem),
-        (status = 429, description = "WFL_005, API_009, AUTH_004", body = Problem),
-        (status = 503, description = "SRV_002, SRV_003", body = Problem)))]
+                "steps": [], "predicted_outputs": {"status": "healthy", "reasons": []}, "locks": []}))))]
 async fn execute_workflow(
     State(workflows): State<Workflows>,
     actor: Actor,
@@ -168,8 +169,7 @@ async fn execute_workflow(
 /// How the newest run of a workflow stands
 #[utoipa::path(get, path = "/api/v1/workflows/{id}/status", tag = "workflows", security(("api_key" = ["read"])),
     params(("id" = String, Path, description = "The workflow's id", example = "check-health")),
-    responses((status = 200, description = "Its newest run", body = WorkflowRunView, example = json!(finished_run_example())),
-        (status = 404, description = "WFL_001, WFL_002", body = Problem)))]
+    responses((status = 200, description = "Its newest run", body = WorkflowRunView, example = json!(finished_run_example()))))]
 async fn get_workflow_status(
     State(workflows): State<Workflows>,
     Path(id): Path<String>,
@@ -183,9 +183,7 @@ async fn get_workflow_status(
     responses((status = 200, description = "A page of runs", body = RunPageView,
         example = json!({"items": [{"run_id": "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10", "workflow_id": "check-health",
             "state": "succeeded", "terminal": true, "created_at": "2026-03-02T15:00:00Z",
-            "updated_at": "2026-03-02T15:00:02Z", "actor": "operator"}], "next": null, "omitted": 0})),
-        (status = 400, description = "API_007", body = Problem),
-        (status = 404, description = "WFL_001", body = Problem)))]
+            "updated_at": "2026-03-02T15:00:02Z", "actor": "operator"}], "next": null, "omitted": 0}))))]
 async fn list_workflow_runs(
     State(workflows): State<Workflows>,
     Path(id): Path<String>,
@@ -205,9 +203,7 @@ async fn list_workflow_runs(
 #[utoipa::path(get, path = "/api/v1/workflows/runs/{run}", tag = "workflows", security(("api_key" = ["read"])),
     params(("run" = String, Path, description = "The run's id", example = "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10"),
         RunWaitQuery),
-    responses((status = 200, description = "The run", body = WorkflowRunView, example = json!(finished_run_example())),
-        (status = 400, description = "API_007", body = Problem),
-        (status = 404, description = "WFL_002", body = Problem)))]
+    responses((status = 200, description = "The run", body = WorkflowRunView, example = json!(finished_run_example()))))]
 async fn get_workflow_run(
     State(workflows): State<Workflows>,
     Path(run): Path<String>,
@@ -237,9 +233,7 @@ async fn get_workflow_run(
     params(("run" = String, Path, description = "The run's id", example = "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10")),
     responses((status = 202, description = "It will stop", body = WorkflowRunView,
             example = json!({"run_id": "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10", "workflow_id": "restart-bot",
-                "state": "cancelling", "terminal": false, "next_poll_ms": 500})),
-        (status = 404, description = "WFL_002", body = Problem),
-        (status = 409, description = "WFL_006: it is over. WFL_007: it is past its pivot", body = Problem)))]
+                "state": "cancelling", "terminal": false, "next_poll_ms": 500}))))]
 async fn cancel_workflow_run(
     State(workflows): State<Workflows>,
     actor: Actor,
@@ -253,8 +247,7 @@ async fn cancel_workflow_run(
 #[utoipa::path(get, path = "/api/v1/artifacts/{id}", tag = "workflows", security(("api_key" = ["read"])),
     params(("id" = String, Path, description = "The artifact's id, as the run put it out",
         example = "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10-collect")),
-    responses((status = 200, description = "The file: tar, compressed with zstd", content_type = "application/zstd"),
-        (status = 404, description = "WFL_011", body = Problem)))]
+    responses((status = 200, description = "The file: tar, compressed with zstd", content_type = "application/zstd")))]
 async fn get_artifact(State(workflows): State<Workflows>, Path(id): Path<String>) -> Result<Response, Error> {
     let (file, length) = workflows.open_artifact(&id)?;
     let chunks = stream::unfold(tokio::fs::File::from_std(file), |mut file| async move {

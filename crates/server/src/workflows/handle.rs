@@ -20,7 +20,7 @@ use super::views::{self, RunPageView, WorkflowListView, WorkflowPlanView, Workfl
 use crate::bots::{Bots, Supervisor};
 use crate::configs::Configs;
 use crate::events::Events;
-use crate::ops_log::{self, NewOp, Op, OpKind, StoredActor};
+use crate::operations_log::{self, NewOperation, OperationKind, OperationRow, StoredActor};
 use crate::store::Store;
 use botops_core::error::{Code, Error};
 use botops_core::failpoints;
@@ -159,9 +159,9 @@ impl Workflows {
         let params = known.workflow.accept_params(params)?;
         let digest = digest_of(&json!({"workflow": id, "params": params}));
         let lock_key = known.workflow.lock_key(self.launcher.world().bots.id());
-        let new = NewOp {
+        let new = NewOperation {
             op_id: Uuid::now_v7().to_string(),
-            kind: OpKind::Workflow,
+            kind: OperationKind::Workflow,
             name: id.to_owned(),
             def_sha: known.workflow.sha256.clone(),
             params,
@@ -255,7 +255,9 @@ impl Workflows {
         let name = id.to_owned();
         let newest = self
             .store
-            .read(move |connection| Ok(ops_log::newest(connection, OpKind::Workflow, Some(&name), 1)?))
+            .read(move |connection| {
+                Ok(operations_log::newest(connection, OperationKind::Workflow, Some(&name), 1)?)
+            })
             .await?;
         let Some(op) = newest.into_iter().next() else {
             return Err(Error::new(Code::WorkflowRunUnknown).detail(format!("`{id}` has not run yet")));
@@ -302,19 +304,23 @@ impl Workflows {
         self.launcher.world().artifacts.open_artifact(id).ok_or_else(|| Error::new(Code::ArtifactUnknown))
     }
 
-    async fn find_run(&self, run: &str) -> Result<Op, Error> {
+    async fn find_run(&self, run: &str) -> Result<OperationRow, Error> {
         let id = run.to_owned();
         let found = if Uuid::try_parse(run).is_ok() {
-            self.store.read(move |connection| Ok(ops_log::load(connection, &id)?)).await?
+            self.store.read(move |connection| Ok(operations_log::load(connection, &id)?)).await?
         } else {
             None
         };
-        found.filter(|op| op.kind == OpKind::Workflow).ok_or_else(|| {
+        found.filter(|op| op.kind == OperationKind::Workflow).ok_or_else(|| {
             Error::new(Code::WorkflowRunUnknown).context("run_id", botops_core::text::clean(run, 60))
         })
     }
 
-    async fn view_run(&self, op: Op, workflow: &Arc<CheckedWorkflow>) -> Result<WorkflowRunView, Error> {
+    async fn view_run(
+        &self,
+        op: OperationRow,
+        workflow: &Arc<CheckedWorkflow>,
+    ) -> Result<WorkflowRunView, Error> {
         let workflow = workflow.clone();
         self.store
             .read(move |connection| Ok(views::load_run_view(connection, &op.op_id, &workflow)?))

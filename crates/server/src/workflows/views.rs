@@ -15,7 +15,7 @@ use super::run::{
     PlannedStepView, RunProgress, StepProgress, WorkflowForecast, WorkflowRunError, WorkflowRunState,
     WorkflowStats, WorkflowStepState, predict_outputs,
 };
-use crate::ops_log::{self, Op, OpKind};
+use crate::operations_log::{self, OperationKind, OperationRow};
 
 /// Runs shown with a workflow.
 const LAST_RUNS: u32 = 5;
@@ -310,7 +310,7 @@ pub(super) fn render_workflow(
         pivot: step.pivot,
     });
     let id = &known.workflow.definition.id;
-    let last = ops_log::newest(connection, OpKind::Workflow, Some(id), LAST_RUNS)?;
+    let last = operations_log::newest(connection, OperationKind::Workflow, Some(id), LAST_RUNS)?;
     Ok(WorkflowView {
         brief: render_brief(connection, known)?,
         steps: steps.collect(),
@@ -318,7 +318,7 @@ pub(super) fn render_workflow(
     })
 }
 
-fn render_run_brief(op: &Op) -> RunBriefView {
+fn render_run_brief(op: &OperationRow) -> RunBriefView {
     let state = WorkflowRunState::parse(&op.state).unwrap_or(WorkflowRunState::NeedsAttention);
     RunBriefView {
         run_id: op.op_id.clone(),
@@ -349,7 +349,7 @@ pub(super) fn load_run_page(
     ids.truncate(limit as usize);
     let mut items = Vec::new();
     for id in &ids {
-        items.extend(ops_log::load(connection, id)?.as_ref().map(render_run_brief));
+        items.extend(operations_log::load(connection, id)?.as_ref().map(render_run_brief));
     }
     let next = ids.last().filter(|_| more).cloned();
     let omitted = match &next {
@@ -367,8 +367,8 @@ pub(super) fn load_run_view(
     op_id: &str,
     workflow: &CheckedWorkflow,
 ) -> rusqlite::Result<Option<WorkflowRunView>> {
-    let Some(op) = ops_log::load(connection, op_id)? else { return Ok(None) };
-    let events = ops_log::events(connection, op_id, 0)?;
+    let Some(op) = operations_log::load(connection, op_id)? else { return Ok(None) };
+    let events = operations_log::events(connection, op_id, 0)?;
     let progress = RunProgress::of(workflow, &events);
     let state = progress.state;
     let queue_position =
@@ -422,7 +422,7 @@ pub(super) fn load_run_view(
     }))
 }
 
-fn count_runs_before(connection: &Connection, op: &Op) -> rusqlite::Result<u32> {
+fn count_runs_before(connection: &Connection, op: &OperationRow) -> rusqlite::Result<u32> {
     connection
         .prepare_cached(
             "SELECT count(*) FROM ops WHERE kind = 'workflow' AND live = 1 AND state = 'queued'
@@ -458,7 +458,7 @@ pub(super) fn render_plan(
     let definition = &known.workflow.definition;
     let mut locks = Vec::new();
     if let Some(key) = lock {
-        let holder = ops_log::holder(connection, &key)?.map(|op| op.op_id);
+        let holder = operations_log::holder(connection, &key)?.map(|op| op.op_id);
         locks.push(WorkflowLockView { key, free: holder.is_none(), holder });
     }
     let WorkflowStats { duration_p50_ms, duration_p95_ms, .. } =

@@ -164,12 +164,12 @@ impl CurrentConfig {
 
     /// What the rules compare a document with.
     pub(crate) fn rule_facts(&self) -> RuleFacts {
-        self.bots.seen().report.as_deref().map(RuleFacts::of).unwrap_or_default()
+        self.bots.snapshot().report.as_deref().map(RuleFacts::of).unwrap_or_default()
     }
 
     /// What the bot runs, by its last report or its last acknowledgement, whichever is newer.
     pub(crate) fn running(&self) -> Option<RunningConfigView> {
-        let seen = self.bots.seen();
+        let seen = self.bots.snapshot();
         let reported = seen.report.as_ref().map(|report| RunningConfigView {
             version: report.config.running.version,
             sha256: report.config.running.sha256.clone(),
@@ -220,7 +220,7 @@ impl CurrentConfig {
     }
 
     fn read_now(&self) -> CurrentConfigView {
-        let seen = self.bots.seen();
+        let seen = self.bots.snapshot();
         let head = self.head();
         let live = self.live();
         let running = self.running();

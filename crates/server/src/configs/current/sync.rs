@@ -1,14 +1,14 @@
 //! Whether the bot runs what is committed. Pure.
 
 use super::view::{RunningConfigView, SyncState};
-use crate::bots::Seen;
+use crate::bots::BotSnapshot;
 use crate::configs::document::short_hash;
 use crate::configs::head::VersionHead;
 use crate::configs::transaction::{TransactionState, TransactionView};
 
 /// What the sync state is derived from.
 pub(super) struct SyncFacts<'a> {
-    pub seen: &'a Seen,
+    pub seen: &'a BotSnapshot,
     pub head: Option<&'a VersionHead>,
     pub running: Option<&'a RunningConfigView>,
     pub live: Option<&'a TransactionView>,

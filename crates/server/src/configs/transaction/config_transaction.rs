@@ -15,7 +15,7 @@ use super::deadline::TrialDeadline;
 use super::state::{ConfigAction, ConfirmMode, EndedBy, TransactionState};
 use crate::configs::audit::stamped_record;
 use crate::configs::document::{ChangeRisk, DiffLine};
-use crate::ops_log::{Move, Op, StoredActor};
+use crate::operations_log::{OperationChange, OperationRow, StoredActor};
 use botops_contract::VersionRef;
 use botops_core::error::{Code, Error, FieldError};
 
@@ -97,7 +97,7 @@ pub(crate) struct ConfigTransaction {
 
 impl ConfigTransaction {
     /// From its row.
-    pub(crate) fn of(op: &Op) -> Result<Self, serde_json::Error> {
+    pub(crate) fn of(op: &OperationRow) -> Result<Self, serde_json::Error> {
         Ok(Self {
             id: op.op_id.clone(),
             state: serde_json::from_value(Value::String(op.state.clone()))?,
@@ -111,8 +111,8 @@ impl ConfigTransaction {
     }
 
     /// What its row becomes.
-    pub(crate) fn as_move(&self) -> Move {
-        Move {
+    pub(crate) fn as_move(&self) -> OperationChange {
+        OperationChange {
             state: self.state.as_str().to_owned(),
             live: !self.state.is_terminal(),
             result: Some(json!(self.progress)),

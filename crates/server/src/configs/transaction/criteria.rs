@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::bots::Seen;
+use crate::bots::BotSnapshot;
 use crate::configs::document::read_decimal;
 use botops_contract::{BotReport, BreakerState, OrderStatus, SemanticError, SessionPhase, Severity};
 
@@ -98,7 +98,7 @@ impl TrialBaseline {
     /// Every criterion, `elapsed` after the beginning of the trial.
     pub(crate) fn evaluate(
         &self,
-        seen: &Seen,
+        seen: &BotSnapshot,
         poll_interval: Duration,
         elapsed: Duration,
     ) -> Vec<TrialCriterion> {
@@ -221,7 +221,7 @@ fn error_identity(error: &SemanticError) -> (DateTime<Utc>, String) {
     (error.timestamp, error.error_code.clone())
 }
 
-fn heartbeat_criterion(seen: &Seen, poll_interval: Duration) -> TrialCriterion {
+fn heartbeat_criterion(seen: &BotSnapshot, poll_interval: Duration) -> TrialCriterion {
     let limit = (poll_interval * MISSED_POLLS).max(OLDEST);
     let age = seen.answer_age();
     let fresh = age.is_some_and(|age| age <= limit);
@@ -242,7 +242,7 @@ fn heartbeat_criterion(seen: &Seen, poll_interval: Duration) -> TrialCriterion {
 }
 
 /// A bot may answer in front of a loop that stands still. Of one that is silent nothing more is known.
-fn loop_criterion(seen: &Seen) -> TrialCriterion {
+fn loop_criterion(seen: &BotSnapshot) -> TrialCriterion {
     let ticked = seen.loop_age().filter(|_| seen.presence.answers());
     let ok = !ticked.is_some_and(|ticked| ticked.stands_still());
     let text = match ticked {

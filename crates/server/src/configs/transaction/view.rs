@@ -8,7 +8,7 @@ use super::config_transaction::{ConfigTransaction, StoredError, time_of};
 use super::criteria::{SAMPLES_NEEDED, TrialCriterion};
 use super::state::{ConfigAction, ConfirmMode, EndedBy, TransactionState};
 use crate::configs::document::{ChangeRisk, DiffLine, version_etag};
-use crate::ops_log::StoredActor;
+use crate::operations_log::StoredActor;
 use botops_contract::VersionRef;
 
 /// When the lines of a change take effect.

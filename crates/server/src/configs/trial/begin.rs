@@ -21,7 +21,9 @@ use crate::configs::transaction::{
     TrialBaseline, TrialDeadline,
 };
 use crate::configs::versions::{NewVersionRow, insert_version};
-use crate::ops_log::{self, Admission, NewOp, Op, OpKind, StoredActor};
+use crate::operations_log::{
+    self, NewOperation, OperationAdmission, OperationKind, OperationRow, StoredActor,
+};
 use botops_contract::{Activate, ConfigAck, ConfigState, EXPIRED};
 use botops_core::error::{Code, Effect, Error, FieldError};
 use botops_core::failpoints;
@@ -84,7 +86,7 @@ impl TrialStarter {
         &self,
         request: ChangeRequest,
         prepared: &PreparedChange,
-    ) -> Result<Result<ConfigTransaction, Box<Op>>, Error> {
+    ) -> Result<Result<ConfigTransaction, Box<OperationRow>>, Error> {
         let services = &self.services;
         let version = services.versions.next_version().await?;
         failpoints::point("config.before_d1");
@@ -95,14 +97,14 @@ impl TrialStarter {
             .map_err(|error| Error::new(Code::StoreUnavailable).caused_by(error))?;
         let plan = self.plan_of(&request.options, prepared, version, file);
         let txn = new_transaction(plan, request.actor, request.options.parent_op.clone());
-        let lock = ops_log::bot_lock(services.bots.id());
+        let lock = operations_log::bot_lock(services.bots.id());
         let (new, version_row) = (new_op(&txn, request.options, lock), new_version_row(&txn));
         let (queue, record) = (services.audit.queue(), txn.record());
         let admission = services
             .store
             .write(move |connection| {
-                let admission = ops_log::admit(connection, &new)?;
-                if admission == Admission::Admitted {
+                let admission = operations_log::admit(connection, &new)?;
+                if admission == OperationAdmission::Admitted {
                     insert_version(connection, &version_row)?;
                     queue(connection, record)?;
                 }
@@ -110,15 +112,15 @@ impl TrialStarter {
             })
             .await?;
         match admission {
-            Admission::Admitted => {
+            OperationAdmission::Admitted => {
                 services.current.show_live(&txn);
                 Ok(Ok(txn))
             }
-            Admission::Replay(earlier) => {
+            OperationAdmission::Replay(earlier) => {
                 self.remove_file(&txn);
                 Ok(Err(earlier))
             }
-            Admission::Held(holder) => {
+            OperationAdmission::Held(holder) => {
                 self.remove_file(&txn);
                 Err(bot_busy(holder.kind.as_str(), &holder.op_id, &holder.actor, &holder.state))
             }
@@ -201,7 +203,7 @@ impl TrialStarter {
 
     fn set_deadline(&self, live: &mut LiveTrial, prepared: &PreparedChange, state: &ConfigState) {
         let window = Duration::from_millis(live.txn.plan.confirm_within_ms);
-        let report = self.services.bots.seen().report.clone();
+        let report = self.services.bots.snapshot().report.clone();
         live.txn.progress.baseline = report.as_deref().map(|report| {
             TrialBaseline::take(report, &prepared.base.document.value, &prepared.document.value)
         });
@@ -281,7 +283,7 @@ fn new_transaction(
     actor: StoredActor,
     parent_op: Option<String>,
 ) -> ConfigTransaction {
-    let now = ops_log::now_ms();
+    let now = operations_log::now_ms();
     ConfigTransaction {
         id: Uuid::now_v7().to_string(),
         state: TransactionState::Prepared,
@@ -294,10 +296,10 @@ fn new_transaction(
     }
 }
 
-fn new_op(txn: &ConfigTransaction, options: ApplyOptions, lock: String) -> NewOp {
-    NewOp {
+fn new_op(txn: &ConfigTransaction, options: ApplyOptions, lock: String) -> NewOperation {
+    NewOperation {
         op_id: txn.id.clone(),
-        kind: OpKind::Config,
+        kind: OperationKind::Config,
         name: txn.plan.action.as_str().to_owned(),
         def_sha: txn.plan.candidate.sha256.clone(),
         params: json!(txn.plan),

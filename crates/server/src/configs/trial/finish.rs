@@ -203,7 +203,7 @@ impl TrialDriver {
     /// The bot's commit got no answer. `HEAD` decides: the bot keeps the candidate, or boots it.
     async fn doubt_commit(&mut self) {
         let Some(live) = &mut self.live else { return };
-        let is_gone = self.services.bots.seen().presence == Presence::Exited;
+        let is_gone = self.services.bots.snapshot().presence == Presence::Exited;
         if is_gone || live.silence_needs_a_person() {
             let text = "confirmed; the bot boots it from HEAD";
             return self.end(TransactionState::Committed, EndedBy::Operator, text).await;
@@ -239,7 +239,9 @@ impl TrialDriver {
                 self.end_undone(by, &outcome).await;
             }
             Ok(_) | Err(CallError::Refused(_) | CallError::NotCapable(_)) => self.doubt_answer(&answer),
-            Err(_) if self.services.bots.seen().presence == Presence::Exited => self.take_bot_as_gone().await,
+            Err(_) if self.services.bots.snapshot().presence == Presence::Exited => {
+                self.take_bot_as_gone().await
+            }
             Err(_) => self.ask_again_later().await,
         }
     }

@@ -11,7 +11,7 @@ use crate::configs::current::CurrentConfig;
 use crate::configs::transaction::{ConfigTransaction, EndedBy, TransactionState};
 use crate::configs::versions::mark_committed;
 use crate::events::{Events, NewEvent};
-use crate::ops_log;
+use crate::operations_log;
 use crate::store::Store;
 use botops_contract::{EventKind, Severity};
 use botops_core::error::Error;
@@ -48,7 +48,7 @@ impl TransitionRecorder {
             (live.tries, live.refused) = (0, None);
         }
         live.txn.state = state;
-        live.txn.updated_ms = ops_log::now_ms();
+        live.txn.updated_ms = operations_log::now_ms();
         let txn = live.txn.clone();
         let (queue, record) = (self.audit.queue(), txn.record());
         let to = txn.as_move();
@@ -59,9 +59,9 @@ impl TransitionRecorder {
             || (state == TransactionState::FailedAttention && self.current.is_committed(&txn.plan.candidate));
         self.store
             .write(move |connection| {
-                if ops_log::advance(connection, &id, &to, &to.state, &data)? {
+                if operations_log::advance(connection, &id, &to, &to.state, &data)? {
                     if is_committed {
-                        mark_committed(connection, version, ops_log::now_ms())?;
+                        mark_committed(connection, version, operations_log::now_ms())?;
                     }
                     queue(connection, record)?;
                 }

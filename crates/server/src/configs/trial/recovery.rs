@@ -13,7 +13,7 @@ use super::live::{LiveTrial, TOO_LATE};
 use super::restart::START_PAUSE;
 use crate::bots::Presence;
 use crate::configs::transaction::{ConfigTransaction, EndedBy, TransactionState};
-use crate::ops_log::{self, OpKind};
+use crate::operations_log::{self, OperationKind};
 use botops_contract::ConfigState;
 use botops_core::error::Error;
 
@@ -27,9 +27,9 @@ impl TrialDriver {
             .services
             .store
             .write(|connection| {
-                let rows = ops_log::live(connection, OpKind::Config)?;
+                let rows = operations_log::live(connection, OperationKind::Config)?;
                 for row in &rows {
-                    ops_log::note_recovery(connection, &row.op_id)?;
+                    operations_log::count_recovery(connection, &row.op_id)?;
                 }
                 Ok(rows)
             })
@@ -65,7 +65,9 @@ impl TrialDriver {
         }
         match self.services.bots.config_state().await {
             Ok(state) => self.go_on_from(&state).await,
-            Err(_) if self.services.bots.seen().presence == Presence::Exited => self.take_bot_as_gone().await,
+            Err(_) if self.services.bots.snapshot().presence == Presence::Exited => {
+                self.take_bot_as_gone().await
+            }
             Err(_) => {
                 if let Some(live) = &mut self.live {
                     live.in_doubt = true;
@@ -266,7 +268,7 @@ impl TrialDriver {
         live.txn.progress.ends_life = Some(boot_epoch.to_owned());
         let (id, to) = (live.txn.id.clone(), live.txn.as_move());
         let write = move |connection: &rusqlite::Connection| {
-            Ok(ops_log::advance(connection, &id, &to, "starting_bot", &Value::Null)?)
+            Ok(operations_log::advance(connection, &id, &to, "starting_bot", &Value::Null)?)
         };
         self.services.store.write(write).await.map(|_| ())
     }

@@ -43,7 +43,7 @@ impl BotRestart {
 
     /// Whether the bot can try a change from its start, and somebody can start it.
     pub(super) fn can_boot_once(&self) -> bool {
-        let seen = self.bots.seen();
+        let seen = self.bots.snapshot();
         let capable = seen.hello.as_ref().is_some_and(|hello| hello.offers(BOOT_ONCE));
         capable && self.supervisor.can_start()
     }
@@ -94,7 +94,7 @@ impl BotRestart {
         let mut changes = self.bots.watch();
         let mut signed_in_by = None;
         loop {
-            let seen = self.bots.seen();
+            let seen = self.bots.snapshot();
             let report = seen.report.as_ref().filter(|_| seen.presence.answers());
             if let Some(report) = report.filter(|report| report.boot_epoch != old) {
                 let by = *signed_in_by.get_or_insert_with(|| Instant::now() + SIGN_IN);

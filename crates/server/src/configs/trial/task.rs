@@ -10,14 +10,14 @@ use super::begin::{TrialStart, TrialStarter};
 use super::finish::TrialDriver;
 use super::live::{LiveTrial, TOO_LATE};
 use super::services::TrialServices;
-use crate::bots::{Presence, Seen};
+use crate::bots::{BotSnapshot, Presence};
 use crate::configs::admission::{ChangeRequest, bot_busy};
 use crate::configs::current::REPORT_IN_FLIGHT;
 use crate::configs::transaction::{
     ConfirmMode, EndedBy, SAMPLES_NEEDED, STRIKES, TransactionState, TransactionView, breach_text,
     load_transaction,
 };
-use crate::ops_log::StoredActor;
+use crate::operations_log::StoredActor;
 use botops_core::error::{Code, Error};
 
 pub(crate) type TrialReply = oneshot::Sender<Result<TransactionView, Error>>;
@@ -237,7 +237,7 @@ impl TrialTask {
     /// Evaluates the trial by the bot's last report.
     async fn watch(&mut self) {
         let Some(live) = &mut self.driver.live else { return };
-        match evaluate(live, &self.services.bots.seen(), self.services.poll_interval) {
+        match evaluate(live, &self.services.bots.snapshot(), self.services.poll_interval) {
             WatchDecision::GoOn => {}
             WatchDecision::Sampled => self.services.current.show_live(&live.txn),
             WatchDecision::AskBot => {
@@ -255,7 +255,7 @@ impl TrialTask {
 }
 
 /// What the bot's last report means for the trial. Counts a sample when the report is a new one.
-fn evaluate(live: &mut LiveTrial, seen: &Seen, poll_interval: Duration) -> WatchDecision {
+fn evaluate(live: &mut LiveTrial, seen: &BotSnapshot, poll_interval: Duration) -> WatchDecision {
     if live.is_over() {
         let text = match live.txn.plan.confirm {
             ConfirmMode::Manual => "nobody confirmed it in time",

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::ops_log::now_ms;
+use crate::operations_log::now_ms;
 use botops_contract::VersionRef;
 
 /// Versions that are kept whatever their age.

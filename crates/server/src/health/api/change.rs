@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use botops_core::error::{Error, Problem};
+use botops_core::error::Error;
 use botops_http::{Actor, Json, Path, Route, json, json_with_status, routes};
 
 use crate::health::alerts::{AlertView, Silence, SilenceMatcher};
@@ -21,19 +21,19 @@ use crate::health::units::time;
 
 pub(crate) fn routes() -> Vec<Route<Health>> {
     vec![
-        routes!(check_health),
+        routes!(check_health.refuses(ComponentUnknown, MonitoringStopped)),
         routes!(test_health),
-        routes!(add_health_checker),
-        routes!(remove_health_checker),
+        routes!(add_health_checker.refuses(CheckerExists, CheckerInvalid, CheckerAddressClosed)),
+        routes!(remove_health_checker.refuses(ComponentUnknown, CheckerBuiltIn, CheckerNeeded)),
         routes!(start_health_monitoring),
         routes!(stop_health_monitoring),
-        routes!(configure_health_monitoring),
-        routes!(acknowledge_health_alert),
-        routes!(list_health_silences, add_health_silence),
-        routes!(end_health_silence),
-        routes!(list_health_maintenance, add_health_maintenance),
-        routes!(remove_health_maintenance),
-        routes!(recover_health_component),
+        routes!(configure_health_monitoring.refuses(MonitoringConfigInvalid)),
+        routes!(acknowledge_health_alert.refuses(AlertUnknown)),
+        routes!(list_health_silences, add_health_silence.refuses(SilenceInvalid)),
+        routes!(end_health_silence.refuses(SilenceUnknown)),
+        routes!(list_health_maintenance, add_health_maintenance.refuses(SilenceInvalid)),
+        routes!(remove_health_maintenance.refuses(SilenceUnknown)),
+        routes!(recover_health_component.refuses(ComponentUnknown, RecoveryRefused)),
     ]
 }
 
@@ -148,10 +148,8 @@ struct MaintenanceView {
 /// Waits for the checks (a running one is joined; one a second old is taken) and answers with the new status.
 #[utoipa::path(post, path = "/api/v1/health/check", tag = "health", security(("api_key" = ["operate"])),
     request_body = CheckHealthRequest,
-    responses((status = 200, description = "Seen", content_type = "application/json", body = Object,
-        example = json!({"success": true, "overall_status": "HEALTHY", "components": []})),
-        (status = 404, description = "Refused: HLT_001", body = Problem),
-        (status = 409, description = "Refused: HLT_011", body = Problem)))]
+    responses((status = 200, description = "BotSnapshot", content_type = "application/json", body = Object,
+        example = json!({"success": true, "overall_status": "HEALTHY", "components": []}))))]
 async fn check_health(
     State(health): State<Health>,
     Json(request): Json<CheckHealthRequest>,
@@ -188,9 +186,7 @@ async fn test_health(
     request_body(content = CheckerRequest, example = json!({"checker_type": "external_api",
         "component_id": "market_data", "config": {"api_url": "https://api.example.com/health"},
         "criticality": "important", "interval": 30})),
-    responses((status = 201, description = "It is watched", body = ComponentView),
-        (status = 409, description = "Refused: HLT_004", body = Problem),
-        (status = 422, description = "Refused: HLT_002, HLT_003", body = Problem)))]
+    responses((status = 201, description = "It is watched", body = ComponentView)))]
 async fn add_health_checker(
     State(health): State<Health>,
     actor: Actor,
@@ -206,9 +202,7 @@ async fn add_health_checker(
 #[utoipa::path(delete, path = "/api/v1/health/checkers/{id}", tag = "health", security(("api_key" = ["admin"])),
     params(("id" = String, Path, description = "The component")),
     responses((status = 200, description = "It is no longer watched", body = Object,
-        example = json!({"success": true, "component_id": "market_data"})),
-        (status = 404, description = "Refused: HLT_001", body = Problem),
-        (status = 409, description = "Refused: HLT_005, HLT_006", body = Problem)))]
+        example = json!({"success": true, "component_id": "market_data"}))))]
 async fn remove_health_checker(
     State(health): State<Health>,
     actor: Actor,
@@ -244,8 +238,7 @@ async fn stop_health_monitoring(State(health): State<Health>, actor: Actor) -> R
 #[utoipa::path(put, path = "/api/v1/health/monitoring/config", tag = "health", security(("api_key" = ["admin"])),
     request_body(content = MonitoringConfig, example = json!({"check_interval": 30, "enable_monitoring": true})),
     responses((status = 200, description = "It holds now", body = Object,
-        example = json!({"success": true, "config": {"check_interval": 30.0, "enable_monitoring": true}})),
-        (status = 422, description = "Refused: HLT_010", body = Problem)))]
+        example = json!({"success": true, "config": {"check_interval": 30.0, "enable_monitoring": true}}))))]
 async fn configure_health_monitoring(
     State(health): State<Health>,
     actor: Actor,
@@ -260,8 +253,7 @@ async fn configure_health_monitoring(
 /// Reminders stop. A rise and the end are still told.
 #[utoipa::path(post, path = "/api/v1/health/alerts/{id}/ack", tag = "health", security(("api_key" = ["operate"])),
     params(("id" = String, Path, description = "`alert_id`")), request_body = AcknowledgeAlertRequest,
-    responses((status = 200, description = "Noted", body = AlertView),
-        (status = 404, description = "Refused: HLT_007", body = Problem)))]
+    responses((status = 200, description = "Noted", body = AlertView)))]
 async fn acknowledge_health_alert(
     State(health): State<Health>,
     actor: Actor,
@@ -290,8 +282,7 @@ async fn list_health_silences(State(health): State<Health>) -> Response {
 /// First notices and reminders are held back. What was told of before is told of to its end all the same.
 #[utoipa::path(post, path = "/api/v1/health/silences", tag = "health", security(("api_key" = ["operate"])),
     request_body = SilenceRequest,
-    responses((status = 201, description = "It holds", body = SilenceView),
-        (status = 422, description = "Refused: HLT_008", body = Problem)))]
+    responses((status = 201, description = "It holds", body = SilenceView)))]
 async fn add_health_silence(
     State(health): State<Health>,
     actor: Actor,
@@ -314,8 +305,7 @@ async fn add_health_silence(
 /// End a silence now
 #[utoipa::path(delete, path = "/api/v1/health/silences/{id}", tag = "health", security(("api_key" = ["operate"])),
     params(("id" = String, Path, description = "The silence")),
-    responses((status = 200, description = "It is over", body = SilenceView),
-        (status = 404, description = "Refused: HLT_009", body = Problem)))]
+    responses((status = 200, description = "It is over", body = SilenceView)))]
 async fn end_health_silence(
     State(health): State<Health>,
     actor: Actor,
@@ -344,8 +334,7 @@ async fn list_health_maintenance(State(health): State<Health>) -> Response {
 /// They are still looked at and recorded, and left out of the whole, of availability and of first notices.
 #[utoipa::path(post, path = "/api/v1/health/maintenance", tag = "health", security(("api_key" = ["operate"])),
     request_body = MaintenanceRequest,
-    responses((status = 201, description = "It holds", body = MaintenanceView),
-        (status = 422, description = "Refused: HLT_008", body = Problem)))]
+    responses((status = 201, description = "It holds", body = MaintenanceView)))]
 async fn add_health_maintenance(
     State(health): State<Health>,
     actor: Actor,
@@ -370,8 +359,7 @@ async fn add_health_maintenance(
 /// Remove a maintenance window
 #[utoipa::path(delete, path = "/api/v1/health/maintenance/{id}", tag = "health", security(("api_key" = ["operate"])),
     params(("id" = String, Path, description = "The window")),
-    responses((status = 200, description = "It is gone", body = Object, example = json!({"success": true})),
-        (status = 404, description = "Refused: HLT_009", body = Problem)))]
+    responses((status = 200, description = "It is gone", body = Object, example = json!({"success": true}))))]
 async fn remove_health_maintenance(
     State(health): State<Health>,
     actor: Actor,
@@ -386,9 +374,7 @@ async fn remove_health_maintenance(
     security(("api_key" = ["operate"])),
     params(("component" = String, Path, description = "The component", example = "bot")),
     request_body(content = RecoveryRequest, example = json!({"action": "hold"})),
-    responses((status = 200, description = "How it stands now", body = RecoveryView),
-        (status = 404, description = "Refused: HLT_001", body = Problem),
-        (status = 409, description = "Refused: HLT_012", body = Problem)))]
+    responses((status = 200, description = "How it stands now", body = RecoveryView)))]
 async fn recover_health_component(
     State(health): State<Health>,
     actor: Actor,

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::events::Event;
 use botops_contract::Severity;
-use botops_core::error::{Code, Error, Problem};
+use botops_core::error::{Code, Error};
 use botops_http::{Document, Path, Query, Route, accepts, json, routes};
 
 use crate::health::alerts::{AlertState, AlertView};
@@ -36,17 +36,17 @@ pub(crate) fn routes() -> Vec<Route<Health>> {
         routes!(get_health_statistics),
         routes!(get_health_dashboard),
         routes!(list_health_components),
-        routes!(get_health_component),
-        routes!(get_health_component_metrics),
-        routes!(list_health_history),
+        routes!(get_health_component.refuses(ComponentUnknown)),
+        routes!(get_health_component_metrics.refuses(ComponentUnknown)),
+        routes!(list_health_history.refuses(StoreUnavailable)),
         routes!(list_health_events),
         routes!(list_health_alerts),
         routes!(get_health_metrics_summary),
         routes!(get_health_monitoring),
-        routes!(get_health_availability),
+        routes!(get_health_availability.refuses(StoreUnavailable)),
         routes!(get_health_slo),
         routes!(list_health_recovery),
-        routes!(get_health_recovery),
+        routes!(get_health_recovery.refuses(ComponentUnknown)),
     ]
 }
 
@@ -195,8 +195,7 @@ async fn get_health_statistics(State(health): State<Health>, headers: HeaderMap)
 /// otherwise.
 #[utoipa::path(get, path = "/api/v1/health/dashboard", tag = "health", security(("api_key" = ["read"])),
     params(SeriesQuery),
-    responses((status = 200, description = "The dashboard", body = HealthDashboardView),
-        (status = 400, description = "Refused: API_007", body = Problem)))]
+    responses((status = 200, description = "The dashboard", body = HealthDashboardView)))]
 async fn get_health_dashboard(
     State(health): State<Health>,
     Query(query): Query<SeriesQuery>,
@@ -225,8 +224,7 @@ async fn list_health_components(State(health): State<Health>, headers: HeaderMap
 /// One component
 #[utoipa::path(get, path = "/api/v1/health/components/{id}", tag = "health", security(("api_key" = ["read"])),
     params(("id" = String, Path, description = "The component", example = "bot")),
-    responses((status = 200, description = "The component", body = ComponentView),
-        (status = 404, description = "Refused: HLT_001", body = Problem)))]
+    responses((status = 200, description = "The component", body = ComponentView)))]
 async fn get_health_component(
     State(health): State<Health>,
     Path(id): Path<String>,
@@ -239,9 +237,7 @@ async fn get_health_component(
 #[utoipa::path(get, path = "/api/v1/health/components/{id}/metrics", tag = "health",
     security(("api_key" = ["read"])),
     params(("id" = String, Path, description = "The component", example = "bot"), SeriesQuery),
-    responses((status = 200, description = "The metrics", body = ComponentMetricsPage),
-        (status = 400, description = "Refused: API_007", body = Problem),
-        (status = 404, description = "Refused: HLT_001", body = Problem)))]
+    responses((status = 200, description = "The metrics", body = ComponentMetricsPage)))]
 async fn get_health_component_metrics(
     State(health): State<Health>,
     Path(id): Path<String>,
@@ -321,8 +317,7 @@ fn parse_hours(hours: Option<f64>) -> Result<i64, Error> {
 /// Changes of status, newest first
 #[utoipa::path(get, path = "/api/v1/health/history", tag = "health", security(("api_key" = ["read"])),
     params(HealthHistoryQuery),
-    responses((status = 200, description = "The changes", body = HealthListView<TransitionView>),
-        (status = 400, description = "Refused: API_007", body = Problem)))]
+    responses((status = 200, description = "The changes", body = HealthListView<TransitionView>)))]
 async fn list_health_history(
     State(health): State<Health>,
     Query(query): Query<HealthHistoryQuery>,
@@ -346,8 +341,7 @@ async fn list_health_history(
 /// The newest ones the journal holds in memory; `GET /api/v1/events?kind=health&after=` reads on from a number.
 #[utoipa::path(get, path = "/api/v1/health/events", tag = "health", security(("api_key" = ["read"])),
     params(HealthEventsQuery),
-    responses((status = 200, description = "The events", body = HealthListView<Event>),
-        (status = 400, description = "Refused: API_007", body = Problem)))]
+    responses((status = 200, description = "The events", body = HealthListView<Event>)))]
 async fn list_health_events(
     State(health): State<Health>,
     Query(query): Query<HealthEventsQuery>,
@@ -364,8 +358,7 @@ async fn list_health_events(
 /// Alerts: open ones first, then what was resolved, newest first
 #[utoipa::path(get, path = "/api/v1/health/alerts", tag = "health", security(("api_key" = ["read"])),
     params(AlertsQuery),
-    responses((status = 200, description = "The alerts", body = HealthListView<AlertView>),
-        (status = 400, description = "Refused: API_007", body = Problem)))]
+    responses((status = 200, description = "The alerts", body = HealthListView<AlertView>)))]
 async fn list_health_alerts(
     State(health): State<Health>,
     Query(query): Query<AlertsQuery>,
@@ -433,8 +426,7 @@ async fn list_health_recovery(State(health): State<Health>) -> Response {
 /// Recovery of one component
 #[utoipa::path(get, path = "/api/v1/health/recovery/{component}", tag = "health", security(("api_key" = ["read"])),
     params(("component" = String, Path, description = "The component", example = "bot")),
-    responses((status = 200, description = "How it stands", body = RecoveryView),
-        (status = 404, description = "Refused: HLT_001", body = Problem)))]
+    responses((status = 200, description = "How it stands", body = RecoveryView)))]
 async fn get_health_recovery(
     State(health): State<Health>,
     Path(component): Path<String>,

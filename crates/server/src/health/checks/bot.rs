@@ -1,6 +1,6 @@
 //! The bot and its broker session, from the last that is known of them. Never asks the bot.
 
-use crate::bots::{Presence, Seen};
+use crate::bots::{BotSnapshot, Presence};
 use botops_contract::{GateReason, SessionPhase};
 
 use super::sample::{CheckMeasure, CheckOutcome, CheckSample, wide};
@@ -12,7 +12,7 @@ const DATA_AGE: MetricLimits = MetricLimits::above(60.0, 300.0);
 /// A loop that has stood still for this much longer than its limit will hardly go on by itself.
 const LOOP_CRITICAL_AFTER: f64 = 60.0;
 
-pub(crate) fn check_bot(seen: &Seen) -> CheckSample {
+pub(crate) fn check_bot(seen: &BotSnapshot) -> CheckSample {
     let measures = measures(seen);
     let note = seen.presence_reason.clone();
     let sample = match seen.presence {
@@ -27,7 +27,7 @@ pub(crate) fn check_bot(seen: &Seen) -> CheckSample {
     CheckSample { measures, latency: seen.poll_latency, ..sample }
 }
 
-fn measures(seen: &Seen) -> Vec<CheckMeasure> {
+fn measures(seen: &BotSnapshot) -> Vec<CheckMeasure> {
     let mut measures = Vec::new();
     let mut add = |name, value: f64, unit, limits| measures.push(CheckMeasure { name, value, unit, limits });
     if let Some(age) = seen.data_age() {
@@ -64,7 +64,7 @@ fn measures(seen: &Seen) -> Vec<CheckMeasure> {
     measures
 }
 
-pub(crate) fn check_session(seen: &Seen) -> CheckSample {
+pub(crate) fn check_session(seen: &BotSnapshot) -> CheckSample {
     let Some(report) = &seen.report else {
         return CheckSample::failed(CheckOutcome::Internal, "the bot has not reported a session yet");
     };

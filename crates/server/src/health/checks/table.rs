@@ -144,7 +144,7 @@ check_table! {
             criticality: Criticality::Required,
             depends_on: &[],
             recovery: Some(BuiltInRecovery::Workflow("restart-bot")),
-        }, |targets| bot::check_bot(&targets.bots.seen());
+        }, |targets| bot::check_bot(&targets.bots.snapshot());
         /// The bot's broker session.
         BrokerSession = BuiltInCheck {
             id: "broker_session",
@@ -152,7 +152,7 @@ check_table! {
             criticality: Criticality::Important,
             depends_on: &["bot"],
             recovery: None,
-        }, |targets| bot::check_session(&targets.bots.seen());
+        }, |targets| bot::check_session(&targets.bots.snapshot());
         /// Notices that wait for their receivers.
         Outbox = BuiltInCheck {
             id: "outbox",

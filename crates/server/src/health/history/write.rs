@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::store::{Abort, Store};
+use crate::store::{Store, StoreAbort};
 use botops_core::error::Error;
 
 use super::histogram::LatencyHistogram;
@@ -332,7 +332,7 @@ fn write_latencies(connection: &Connection, latencies: &[(String, i64, f64)]) ->
     Ok(())
 }
 
-fn write_row(connection: &Connection, row: &HealthRow) -> Result<(), Abort> {
+fn write_row(connection: &Connection, row: &HealthRow) -> Result<(), StoreAbort> {
     match row {
         HealthRow::Transition { component, at, level, maintenance, reason } => {
             connection

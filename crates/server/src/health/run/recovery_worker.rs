@@ -100,7 +100,7 @@ async fn run_handler(inner: &HealthInner, attempt: &RecoveryAttempt) -> HandlerE
         (RecoveryHandler::Workflow(_), None) => not_tried("no run was prepared"),
         (RecoveryHandler::CheckpointStore, _) => {
             let limit = Duration::from_millis(u64::try_from(CHECKPOINT_MS).unwrap_or(30_000));
-            match tokio::time::timeout(limit, inner.store.mend()).await {
+            match tokio::time::timeout(limit, inner.store.checkpoint()).await {
                 Ok(Ok(words)) => HandlerEnd::Done(words.to_owned()),
                 Ok(Err(_)) => HandlerEnd::Failed("the disk does not let the store be mended".to_owned()),
                 Err(_) => HandlerEnd::Failed(format!("no end within {limit:?}")),

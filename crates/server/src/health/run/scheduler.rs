@@ -53,7 +53,7 @@ pub(crate) async fn schedule_checks(
                 status.resume_after_sleep(slept, now, changes);
             }
             let due = status.take_due(now);
-            memory.recovery.unasked_restart = inner.targets.bots.seen().unasked_restart.clone();
+            memory.recovery.unasked_restart = inner.targets.bots.snapshot().unasked_restart.clone();
             memory.advance(now);
             if HealthClock::elapsed_ms(now) > ORPHANS {
                 memory.end_orphans(now);

@@ -1,4 +1,4 @@
-//! One client of the stream: its greeting, its turns beside the broadcast, and its end.
+//! One client of the stream: its greeting, what its own task does beside the broadcast, and its end.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,9 +9,10 @@ use chrono::Utc;
 use futures_util::{FutureExt, SinkExt};
 use serde_json::json;
 
-use super::line::{Frame, Kind, Line, Lines, Next, Place};
-use super::{Admission, Seat, messages};
-use crate::overview::Overview;
+use super::broadcast::{ClientConnection, ClientCursor, FrameKind, NextFrame, StreamBroadcast, StreamFrame};
+use super::context::{ClientSeat, StreamContext};
+use super::messages;
+use super::tickets::StreamAdmission;
 use botops_core::error::Code;
 use botops_http::Wire;
 
@@ -25,29 +26,29 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 const REPLAY_PAGE: usize = 200;
 
 /// Close codes of RFC 6455 that are used here.
-mod close {
-    pub const GOING_AWAY: u16 = 1001;
-    pub const POLICY: u16 = 1008;
-    pub const INTERNAL: u16 = 1011;
-    pub const TRY_AGAIN_LATER: u16 = 1013;
+mod close_code {
+    pub(super) const GOING_AWAY: u16 = 1001;
+    pub(super) const POLICY: u16 = 1008;
+    pub(super) const INTERNAL: u16 = 1011;
+    pub(super) const TRY_AGAIN_LATER: u16 = 1013;
 }
 
 /// Why a client's stream ends.
-enum End {
+enum StreamEnd {
     /// The client left, or its connection broke.
     Gone,
     /// It is told why with a close frame.
     Close { code: u16, reason: String },
     /// The server stops: this text first, then the close.
-    Goodbye(Frame),
+    Goodbye(StreamFrame),
 }
 
-impl End {
+impl StreamEnd {
     fn too_slow(seq: u64) -> Self {
         let title = Code::StreamTooSlow.row().title;
         let code = Code::StreamTooSlow.row().code;
         Self::Close {
-            code: close::TRY_AGAIN_LATER,
+            code: close_code::TRY_AGAIN_LATER,
             reason: format!("{code}: {title}; come back with ?after={seq}"),
         }
     }
@@ -57,44 +58,46 @@ impl End {
 pub(super) async fn serve(
     mut socket: WebSocket,
     wire: Wire,
-    mut seat: Seat,
-    admission: Admission,
+    mut seat: ClientSeat,
+    admission: StreamAdmission,
     after: Option<u64>,
 ) {
-    let overview = seat.overview.clone();
-    let mut client = Client { place: Place::default(), unanswered: 0, admission };
+    let context = seat.context.clone();
+    let mut client = StreamClient { cursor: ClientCursor::default(), unanswered: 0, admission };
     // Boxed, so that the idle client's task stays small.
     let greeted = Box::pin(client.greet(&mut socket, &mut seat, wire, after)).await;
-    let (end, line) = match greeted {
-        Ok(line) => (client.follow(&mut socket, &overview.shared.stream.lines, &line).await, Some(line)),
+    let (end, connection) = match greeted {
+        Ok(connection) => {
+            (client.follow(&mut socket, &context.hub.clients, &connection).await, Some(connection))
+        }
         Err(end) => (end, None),
     };
-    Box::pin(client.part(socket, line, end, &overview)).await;
+    Box::pin(client.close(socket, connection, end, &context)).await;
     drop(seat);
 }
 
-struct Client {
-    place: Place,
+struct StreamClient {
+    cursor: ClientCursor,
     /// Pings since the client was last heard.
     unanswered: u32,
-    admission: Admission,
+    admission: StreamAdmission,
 }
 
-impl Client {
-    /// Hello, snapshot, and what the journal holds after the client's place; then the live frames follow.
+impl StreamClient {
+    /// Hello, snapshot, and what the journal holds after the client's last event; then the live frames follow.
     async fn greet(
         &mut self,
         socket: &mut WebSocket,
-        seat: &mut Seat,
+        seat: &mut ClientSeat,
         wire: Wire,
         after: Option<u64>,
-    ) -> Result<Arc<Line>, End> {
-        let overview = &seat.overview.clone();
-        let events = &overview.shared.events;
+    ) -> Result<Arc<ClientConnection>, StreamEnd> {
+        let context = &*seat.context.clone();
+        let events = &context.events;
         let latest = events.latest();
         let oldest = events.oldest();
         let mut lost = None;
-        self.place.cursor = match after {
+        self.cursor.last_event = match after {
             None => latest,
             Some(after) if after > latest => {
                 lost = Some(
@@ -110,31 +113,34 @@ impl Client {
             }
             Some(after) => after,
         };
-        let hello = messages::hello(overview, self.place.cursor, after, lost.as_ref());
-        in_time(socket.send(Message::text(hello)), self.place.cursor).await?;
+        let hello = messages::hello(context, self.cursor.last_event, after, lost.as_ref());
+        in_time(socket.send(Message::text(hello)), self.cursor.last_event).await?;
         in_time(
-            socket.send(Message::text(messages::snapshot(overview, self.place.cursor))),
-            self.place.cursor,
+            socket.send(Message::text(messages::snapshot(context, self.cursor.last_event))),
+            self.cursor.last_event,
         )
         .await?;
-        self.replay(socket, overview).await?;
-        let (line, place) = seat.join(wire, self.place.cursor);
-        self.place = place;
-        // What was published between the last page and the place in the queue.
-        self.replay(socket, overview).await?;
-        Ok(line)
+        self.replay(socket, context).await?;
+        let (connection, cursor) = seat.join(wire, self.cursor.last_event);
+        self.cursor = cursor;
+        // What was published between the last page and the joining of the broadcast.
+        self.replay(socket, context).await?;
+        Ok(connection)
     }
 
-    async fn replay(&mut self, socket: &mut WebSocket, overview: &Overview) -> Result<(), End> {
+    async fn replay(&mut self, socket: &mut WebSocket, context: &StreamContext) -> Result<(), StreamEnd> {
         loop {
-            let page = overview.shared.events.since(self.place.cursor, None, REPLAY_PAGE).await;
+            let page = context.events.since(self.cursor.last_event, None, REPLAY_PAGE).await;
             let page = page.map_err(|error| {
                 let code = error.code().row();
-                End::Close { code: close::INTERNAL, reason: format!("{}: {}", code.code, code.title) }
+                StreamEnd::Close {
+                    code: close_code::INTERNAL,
+                    reason: format!("{}: {}", code.code, code.title),
+                }
             })?;
             for event in &page.items {
-                in_time(socket.send(Message::text(messages::event(event))), self.place.cursor).await?;
-                self.place.cursor = event.seq;
+                in_time(socket.send(Message::text(messages::event(event))), self.cursor.last_event).await?;
+                self.cursor.last_event = event.seq;
             }
             if !page.more {
                 return Ok(());
@@ -143,78 +149,97 @@ impl Client {
     }
 
     /// Passes frames on until either side ends it. While the client keeps up, the broadcast does it.
-    async fn follow(&mut self, socket: &mut WebSocket, lines: &Lines, line: &Line) -> End {
+    async fn follow(
+        &mut self,
+        socket: &mut WebSocket,
+        clients: &StreamBroadcast,
+        connection: &ClientConnection,
+    ) -> StreamEnd {
         loop {
-            if let Err(end) = self.catch_up(socket, lines, line).await {
+            if let Err(end) = self.catch_up(socket, clients, connection).await {
                 return end;
             }
-            if lines.give(line, &self.place) {
-                line.disturbed().await;
-                self.place = line.take();
+            if clients.hand_to_broadcast(connection, &self.cursor) {
+                connection.wait_for_turn().await;
+                self.cursor = connection.take_back();
             }
         }
     }
 
     /// Everything that is due, to the client and from it.
-    async fn catch_up(&mut self, socket: &mut WebSocket, lines: &Lines, line: &Line) -> Result<(), End> {
-        self.pay(line).await?;
+    async fn catch_up(
+        &mut self,
+        socket: &mut WebSocket,
+        clients: &StreamBroadcast,
+        connection: &ClientConnection,
+    ) -> Result<(), StreamEnd> {
+        self.write_unsent(connection).await?;
         loop {
-            match lines.next(&mut self.place) {
-                Next::Nothing => break,
-                Next::Missed => return Err(End::too_slow(self.place.cursor)),
-                Next::Frame(frame) => match frame.kind {
-                    Kind::Ping => self.ping(socket).await?,
-                    Kind::Goodbye => return Err(End::Goodbye(frame)),
-                    Kind::Event(_) | Kind::Metrics => {
-                        self.place.owe(frame);
-                        self.pay(line).await?;
+            match clients.next(&mut self.cursor) {
+                NextFrame::Nothing => break,
+                NextFrame::Missed => return Err(StreamEnd::too_slow(self.cursor.last_event)),
+                NextFrame::Frame(frame) => match frame.kind {
+                    FrameKind::Ping => self.ping(socket).await?,
+                    FrameKind::Goodbye => return Err(StreamEnd::Goodbye(frame)),
+                    FrameKind::Event(_) | FrameKind::Metrics => {
+                        self.cursor.set_unsent(frame);
+                        self.write_unsent(connection).await?;
                     }
                 },
             }
         }
         while let Some(received) = socket.recv().now_or_never() {
             match received {
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(End::Gone),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(StreamEnd::Gone),
                 // Whatever it says, it is there.
                 Some(Ok(_)) => self.unanswered = 0,
             }
         }
         // The answer to a ping of the client's may be half-way; nothing else may be written into it.
-        in_time(SinkExt::flush(socket), self.place.cursor).await
+        in_time(SinkExt::flush(socket), self.cursor.last_event).await
     }
 
-    async fn pay(&mut self, line: &Line) -> Result<(), End> {
-        let cursor = self.place.cursor;
-        in_time(line.pay(&mut self.place), cursor).await
+    async fn write_unsent(&mut self, connection: &ClientConnection) -> Result<(), StreamEnd> {
+        let cursor = self.cursor.last_event;
+        in_time(connection.write_unsent(&mut self.cursor), cursor).await
     }
 
-    async fn ping(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+    async fn ping(&mut self, socket: &mut WebSocket) -> Result<(), StreamEnd> {
         if self.unanswered >= 2 {
-            return Err(End::Gone);
+            return Err(StreamEnd::Gone);
         }
         if self.admission.key_ends.is_some_and(|end| end <= Utc::now()) {
             let row = Code::AuthKeyExpired.row();
-            return Err(End::Close { code: close::POLICY, reason: format!("{}: {}", row.code, row.title) });
+            return Err(StreamEnd::Close {
+                code: close_code::POLICY,
+                reason: format!("{}: {}", row.code, row.title),
+            });
         }
         self.unanswered += 1;
-        in_time(socket.send(Message::Ping(bytes::Bytes::new())), self.place.cursor).await
+        in_time(socket.send(Message::Ping(bytes::Bytes::new())), self.cursor.last_event).await
     }
 
     /// Tells the client why, and waits a moment for it to hear.
-    async fn part(mut self, mut socket: WebSocket, line: Option<Arc<Line>>, end: End, overview: &Overview) {
+    async fn close(
+        mut self,
+        mut socket: WebSocket,
+        connection: Option<Arc<ClientConnection>>,
+        end: StreamEnd,
+        context: &StreamContext,
+    ) {
         let (code, reason) = match end {
-            End::Gone => return,
-            End::Close { code, reason } => (code, reason),
-            End::Goodbye(frame) => {
-                self.place.owe(frame);
+            StreamEnd::Gone => return,
+            StreamEnd::Close { code, reason } => (code, reason),
+            StreamEnd::Goodbye(frame) => {
+                self.cursor.set_unsent(frame);
                 (
-                    close::GOING_AWAY,
+                    close_code::GOING_AWAY,
                     format!("{}: botops is stopping; come back soon", Code::Stopping.row().code),
                 )
             }
         };
-        if code == close::TRY_AGAIN_LATER {
-            overview.shared.stream.closed_slow.fetch_add(1, Ordering::Relaxed);
+        if code == close_code::TRY_AGAIN_LATER {
+            context.hub.closed_slow.fetch_add(1, Ordering::Relaxed);
             tracing::info!(
                 error.code = Code::StreamTooSlow.row().code,
                 "a stream client was closed: {reason}"
@@ -223,8 +248,8 @@ impl Client {
         let frame = CloseFrame { code, reason: reason.into() };
         let farewell = async {
             // A close inside of half a frame would not be understood.
-            if let Some(line) = line
-                && line.pay(&mut self.place).await.is_err()
+            if let Some(connection) = connection
+                && connection.write_unsent(&mut self.cursor).await.is_err()
             {
                 return;
             }
@@ -236,11 +261,11 @@ impl Client {
     }
 }
 
-async fn in_time<E>(sending: impl Future<Output = Result<(), E>>, cursor: u64) -> Result<(), End> {
+async fn in_time<E>(sending: impl Future<Output = Result<(), E>>, cursor: u64) -> Result<(), StreamEnd> {
     // The timer is armed only when the socket does not take it at once.
     match tokio::time::timeout(SEND_LIMIT, sending).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(End::Gone),
-        Err(_) => Err(End::too_slow(cursor)),
+        Ok(Err(_)) => Err(StreamEnd::Gone),
+        Err(_) => Err(StreamEnd::too_slow(cursor)),
     }
 }

@@ -1,30 +1,33 @@
 //! What is said on the stream, message by message.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use chrono::{SecondsFormat, Utc};
 use serde_json::json;
 
-use super::PING_EVERY;
+use super::context::StreamContext;
 use crate::events::Event;
-use crate::overview::Overview;
+use crate::overview::wording::to_seconds;
 use botops_core::error::Code;
+
+/// How often clients are asked whether they are there; two unanswered questions are enough.
+pub(super) const PING_EVERY: Duration = Duration::from_secs(20);
 
 fn now() -> String {
     Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 pub(super) fn hello(
-    overview: &Overview,
+    context: &StreamContext,
     cursor: u64,
     after: Option<u64>,
     lost: Option<&serde_json::Value>,
 ) -> String {
-    let rendered = overview.shared.rendered.load();
-    let options = &overview.shared.options;
-    let replay = after.map(|after| {
-        json!({"after": after, "from": cursor + 1, "to": overview.shared.events.latest(), "lost": lost})
-    });
+    let rendered = context.rendered.load();
+    let replay = after.map(
+        |after| json!({"after": after, "from": cursor + 1, "to": context.events.latest(), "lost": lost}),
+    );
     json!({
         "type": "hello",
         "seq": cursor,
@@ -35,7 +38,7 @@ pub(super) fn hello(
             "presence": rendered.view.bot.presence,
             "boot_epoch": rendered.view.bot.boot_epoch,
         },
-        "interval_seconds": crate::overview::view::seconds(options.stream_interval),
+        "interval_seconds": to_seconds(context.interval),
         "ping_seconds": PING_EVERY.as_secs(),
         "replay": replay,
         "server": {"name": "botops", "version": env!("CARGO_PKG_VERSION")},
@@ -43,13 +46,13 @@ pub(super) fn hello(
     .to_string()
 }
 
-pub(super) fn snapshot(overview: &Overview, cursor: u64) -> String {
-    message("snapshot", cursor, "summary", text_of(overview.summary().bytes()))
+pub(super) fn snapshot(context: &StreamContext, cursor: u64) -> String {
+    message("snapshot", cursor, "summary", text_of(context.rendered.load().summary.bytes()))
 }
 
-pub(super) fn metrics(overview: &Overview) -> String {
-    let seq = overview.shared.stream.seq.load(Ordering::Relaxed);
-    message("metrics", seq, "metrics", text_of(overview.metrics().bytes()))
+pub(super) fn metrics(context: &StreamContext) -> String {
+    let seq = context.hub.seq.load(Ordering::Relaxed);
+    message("metrics", seq, "metrics", text_of(context.rendered.load().metrics.bytes()))
 }
 
 pub(super) fn event(event: &Event) -> String {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::bot_status::{BotStatusOutput, wire_name};
 use super::context::{ActionCall, ActionWorld};
 use super::failure::ActionFailure;
-use crate::bots::Asker;
+use crate::bots::CommandAsker;
 use botops_contract::{CommandRequest, CommandResult, Verb};
 use botops_core::error::Error;
 
@@ -94,7 +94,7 @@ impl BotCommand {
     ) -> Result<CommandResult, Error> {
         let reason = self.reason.unwrap_or_else(|| call.reason.clone());
         let (valid_for_ms, expires_at) = (None, None);
-        let asker = Asker {
+        let asker = CommandAsker {
             actor: call.actor.key_id.clone(),
             command_id: key.clone(),
             run_id: Some(call.run.clone()),

@@ -89,7 +89,7 @@ impl WorkflowAction for RestartBot {
         world.bots.expect_restart(call.time_left());
         failpoints::point("wf:restart:begin");
         let drain = Duration::from_secs(input.drain_s).min(call.time_left());
-        let answers = world.bots.seen().presence.answers();
+        let answers = world.bots.snapshot().presence.answers();
         if input.mode == RestartMode::Graceful && answers && world.bots.still_runs(&old) {
             match ask_to_end(world, call).await {
                 EndAnswer::Ends => world.bots.wait_for_end(&old, drain).await,
@@ -156,7 +156,7 @@ async fn replace_process_and_wait(
     failpoints::point("wf:restart:started");
     let mut changes = world.bots.watch();
     loop {
-        let seen = world.bots.seen();
+        let seen = world.bots.snapshot();
         let report = seen.report.as_ref().filter(|_| seen.presence.answers());
         if let Some(report) = report.filter(|report| report.boot_epoch != old) {
             let pid = world.bots.pid().or(pid);
@@ -186,7 +186,7 @@ fn find_newer_process(world: &ActionWorld, old: &str) -> Option<(String, Option<
     let by_file =
         world.supervisor.adopt().and_then(|alive| Some((alive.boot_epoch?, Some(alive.process.pid))));
     let answering = || {
-        let seen = world.bots.seen();
+        let seen = world.bots.snapshot();
         let report = seen.report.as_ref().filter(|_| seen.presence.answers())?;
         Some((report.boot_epoch.clone(), world.bots.pid()))
     };
@@ -197,7 +197,7 @@ fn find_newer_process(world: &ActionWorld, old: &str) -> Option<(String, Option<
 async fn wait_for_epoch(world: &ActionWorld, epoch: &str, call: &ActionCall) -> Result<(), ActionFailure> {
     let mut changes = world.bots.watch();
     loop {
-        let seen = world.bots.seen();
+        let seen = world.bots.snapshot();
         let is_it = seen.report.as_ref().is_some_and(|report| report.boot_epoch == epoch);
         if is_it && seen.presence.answers() {
             return Ok(());

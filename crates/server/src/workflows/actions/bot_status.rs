@@ -10,7 +10,7 @@ use super::action::WorkflowAction;
 use super::context::{ActionCall, ActionWorld, AssumedChanges};
 use super::failure::{ActionFailure, StepFailureClass};
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
-use crate::bots::Seen;
+use crate::bots::BotSnapshot;
 use botops_contract::OrderStatus;
 use botops_core::error::Code;
 
@@ -109,7 +109,7 @@ impl BotStatusOutput {
         })
     }
 
-    fn of(seen: &Seen) -> Option<Self> {
+    fn of(seen: &BotSnapshot) -> Option<Self> {
         let report = seen.report.as_ref()?;
         let age = seen.answer_age()?;
         let rests = |status| matches!(status, OrderStatus::Pending | OrderStatus::PartiallyFilled);
@@ -146,10 +146,10 @@ pub(super) fn wire_name<T: Serialize>(value: &T) -> String {
 
 /// The state as it was before the bot stopped answering.
 fn last_known_status(world: &ActionWorld) -> Option<BotStatusOutput> {
-    let mut status = BotStatusOutput::of(&world.bots.seen())?;
+    let mut status = BotStatusOutput::of(&world.bots.snapshot())?;
     // The last report may be older than the last commit; what the bot will boot is what `HEAD` names, if its config
     // is kept here.
-    let keeps_config = world.bots.seen().hello.as_ref().is_some_and(|hello| hello.offers("config"));
+    let keeps_config = world.bots.snapshot().hello.as_ref().is_some_and(|hello| hello.offers("config"));
     let head = world.configs.current().committed.clone();
     if let Some(head) = head.filter(|_| !status.answers && keeps_config) {
         status.running_config = ConfigVersionRef { version: head.version, sha256: head.sha256 };
@@ -158,11 +158,11 @@ fn last_known_status(world: &ActionWorld) -> Option<BotStatusOutput> {
 }
 
 /// The first report that is younger than this call. The bot itself is not asked: its next poll is waited for.
-async fn wait_for_report(world: &ActionWorld, call: &ActionCall) -> Result<Arc<Seen>, ActionFailure> {
+async fn wait_for_report(world: &ActionWorld, call: &ActionCall) -> Result<Arc<BotSnapshot>, ActionFailure> {
     let begun = Instant::now();
     let mut changes = world.bots.watch();
     loop {
-        let seen = world.bots.seen();
+        let seen = world.bots.snapshot();
         let is_new = seen.received.is_some_and(|received| received >= begun);
         if seen.presence.answers() && is_new {
             return Ok(seen);

@@ -28,7 +28,9 @@ impl WorkflowAction for ConfirmConfig {
         };
         match world.configs.confirm(&txn, call.actor.clone()).await {
             Ok(view) => Ok(ConfigTrialOutput::of(&view)),
-            Err(error) => ConfigTrialOutput::accept_ended(world, &txn, TransactionState::Committed, error).await,
+            Err(error) => {
+                ConfigTrialOutput::accept_ended(world, &txn, TransactionState::Committed, error).await
+            }
         }
     }
 

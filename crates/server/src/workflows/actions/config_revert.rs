@@ -29,7 +29,9 @@ impl WorkflowAction for RevertConfig {
         };
         match world.configs.cancel(&txn, call.actor.clone()).await {
             Ok(view) => Ok(ConfigTrialOutput::of(&view)),
-            Err(error) => ConfigTrialOutput::accept_ended(world, &txn, TransactionState::RolledBack, error).await,
+            Err(error) => {
+                ConfigTrialOutput::accept_ended(world, &txn, TransactionState::RolledBack, error).await
+            }
         }
     }
 

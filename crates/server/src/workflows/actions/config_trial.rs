@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 
 use super::context::{ActionCall, ActionWorld};
 use super::failure::{ActionFailure, StepFailureClass};
-use crate::configs::{ConfigAction, ApplyOptions, ConfigChange, ConfirmMode, TransactionState, TransactionView};
+use crate::configs::{
+    ApplyOptions, ConfigAction, ConfigChange, ConfirmMode, TransactionState, TransactionView,
+};
 use botops_core::error::{Code, Error};
 
 /// Which trial is to be ended.
@@ -74,8 +76,8 @@ impl ConfigTrialOutput {
             return Err(error.into());
         }
         let view = world.configs.txn(txn).await?;
-        let as_wanted =
-            view.state == wanted || (wanted == TransactionState::RolledBack && view.state == TransactionState::Rejected);
+        let as_wanted = view.state == wanted
+            || (wanted == TransactionState::RolledBack && view.state == TransactionState::Rejected);
         if as_wanted {
             return Ok(Self::of(&view));
         }

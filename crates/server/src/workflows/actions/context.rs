@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::bots::{Bots, Supervisor};
 use crate::configs::Configs;
 use crate::events::Events;
-use crate::ops_log::StoredActor;
+use crate::operations_log::StoredActor;
 use crate::workflows::artifacts::ArtifactStore;
 
 /// The handles that actions work with.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::context::ActionWorld;
-use crate::bots::Seen;
+use crate::bots::BotSnapshot;
 use botops_contract::{BotReport, BreakerState, SessionPhase};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -62,7 +62,7 @@ pub(super) struct HealthFact {
 }
 
 /// The fact as the bot's last report and botops' own files have it.
-pub(super) fn read_fact(world: &ActionWorld, seen: &Seen, name: HealthFactName) -> HealthFact {
+pub(super) fn read_fact(world: &ActionWorld, seen: &BotSnapshot, name: HealthFactName) -> HealthFact {
     let report = seen.report.as_deref().filter(|_| seen.presence.answers());
     match name {
         HealthFactName::Heartbeat => heartbeat_fact(seen),
@@ -93,7 +93,7 @@ fn measured_fact(value: f64, [warn, fail]: [f64; 2], unit: &str, detail: String)
     HealthFact { value: Some(value), threshold: Some(warn), unit: unit.to_owned(), status, detail }
 }
 
-fn heartbeat_fact(seen: &Seen) -> HealthFact {
+fn heartbeat_fact(seen: &BotSnapshot) -> HealthFact {
     let Some(age) = seen.answer_age().filter(|_| seen.presence.answers()) else {
         let detail = format!("the bot is {}: {}", seen.presence, seen.presence_reason);
         return HealthFact {

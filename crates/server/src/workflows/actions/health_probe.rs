@@ -63,7 +63,7 @@ impl WorkflowAction for ProbeHealth {
                 }
                 tokio::time::sleep(BETWEEN).await;
             }
-            let seen = world.bots.seen();
+            let seen = world.bots.snapshot();
             for name in &input.checks {
                 let fact = read_fact(world, &seen, *name);
                 let known = checks.get(name.as_str());

@@ -128,7 +128,7 @@ fn bundle_request(
         let message = "`from` must be before `to`";
         return Err(ActionFailure::new(StepFailureClass::Invalid, Code::WorkflowStepFailed, message));
     }
-    let seen = world.bots.seen();
+    let seen = world.bots.snapshot();
     let bot_logs = seen.hello.as_ref().and_then(|hello| hello.log_dir.clone()).map(PathBuf::from);
     let folders = world.artifacts.own_logs().iter().cloned().chain(bot_logs).collect();
     let name = |source: &LogSourceName| serde_json::to_value(source).unwrap_or_default();

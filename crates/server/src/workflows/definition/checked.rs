@@ -99,7 +99,7 @@ impl CheckedWorkflow {
     /// The key of the lock it takes, if it takes one.
     pub(crate) fn lock_key(&self, bot: &BotId) -> Option<String> {
         let WorkflowLock::Bot = self.definition.policy.locks.first()?;
-        Some(crate::ops_log::bot_lock(bot))
+        Some(crate::operations_log::bot_lock(bot))
     }
 }
 

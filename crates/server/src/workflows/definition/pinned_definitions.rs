@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 
 use super::checked::CheckedWorkflow;
-use crate::ops_log::now_ms;
+use crate::operations_log::now_ms;
 
 /// Keeps a definition, so that runs can be taken up whatever becomes of its file.
 pub(crate) fn pin_definition(

@@ -1,4 +1,4 @@
-//! Admission: who may begin a run, who waits, who is told to come back, and who may stop one.
+//! OperationAdmission: who may begin a run, who waits, who is told to come back, and who may stop one.
 //!
 //! Each decision is made inside one transaction of the store's only writer, so nobody else decides at the same time.
 
@@ -11,32 +11,34 @@ use super::facts::RunFact;
 use super::journal::{WrittenFact, insert_fact};
 use super::progress::RunProgress;
 use super::state::WorkflowRunState;
-use crate::ops_log::{self, Admission, NewOp, Op, OpEvent, OpKind, now_ms};
-use crate::store::Abort;
+use crate::operations_log::{
+    self, NewOperation, OperationAdmission, OperationEvent, OperationKind, OperationRow, now_ms,
+};
+use crate::store::StoreAbort;
 use crate::workflows::definition::{CheckedWorkflow, WorkflowOnConflict, pin_definition};
 use botops_core::error::{Code, Error};
 
 /// What the store said to a request to execute.
 pub(crate) enum RunAdmission {
-    New(Op),
-    Replayed(Op),
-    Joined(Op),
+    New(OperationRow),
+    Replayed(OperationRow),
+    Joined(OperationRow),
 }
 
 /// Decides about a request inside one transaction: nobody else decides at the same time.
 pub(crate) fn admit_run(
     connection: &Connection,
-    mut new: NewOp,
+    mut new: NewOperation,
     workflow: &CheckedWorkflow,
-) -> Result<RunAdmission, Abort> {
+) -> Result<RunAdmission, StoreAbort> {
     if let Some((key, digest)) = &new.idempotency
-        && let Some(op) = ops_log::replay(connection, &new.actor.key_id, key, digest)?
+        && let Some(op) = operations_log::replay(connection, &new.actor.key_id, key, digest)?
     {
         return Ok(RunAdmission::Replayed(op));
     }
     let policy = &workflow.definition.policy;
-    let live = ops_log::live(connection, OpKind::Workflow)?;
-    let siblings: Vec<&Op> = live.iter().filter(|op| op.name == new.name).collect();
+    let live = operations_log::live(connection, OperationKind::Workflow)?;
+    let siblings: Vec<&OperationRow> = live.iter().filter(|op| op.name == new.name).collect();
     if policy.on_conflict == WorkflowOnConflict::Join
         && let Some(same) = siblings.iter().find(|op| op.params == new.params && op.def_sha == new.def_sha)
     {
@@ -49,7 +51,7 @@ pub(crate) fn admit_run(
     let queued = siblings.iter().filter(|op| op.state == WorkflowRunState::Queued.as_str()).count();
     let wanted = new.lock_key.clone();
     let holder = match &wanted {
-        Some(lock) => ops_log::holder(connection, lock)?,
+        Some(lock) => operations_log::holder(connection, lock)?,
         None => None,
     };
     if policy.on_conflict == WorkflowOnConflict::Queue && (holder.is_some() || queued > 0) {
@@ -61,14 +63,15 @@ pub(crate) fn admit_run(
         WorkflowRunState::Queued.as_str().clone_into(&mut new.state);
     }
     pin_definition(connection, "", workflow)?;
-    match ops_log::admit(connection, &new)? {
-        Admission::Replay(op) => Ok(RunAdmission::Replayed(*op)),
-        Admission::Held(holder) => Err(lock_held(&holder).into()),
-        Admission::Admitted => {
+    match operations_log::admit(connection, &new)? {
+        OperationAdmission::Replay(op) => Ok(RunAdmission::Replayed(*op)),
+        OperationAdmission::Held(holder) => Err(lock_held(&holder).into()),
+        OperationAdmission::Admitted => {
             if new.state == WorkflowRunState::Running.as_str() {
                 start_clock(connection, &new.op_id, workflow)?;
             }
-            let op = ops_log::load(connection, &new.op_id)?.ok_or_else(|| Error::new(Code::Internal))?;
+            let op =
+                operations_log::load(connection, &new.op_id)?.ok_or_else(|| Error::new(Code::Internal))?;
             Ok(RunAdmission::New(op))
         }
     }
@@ -80,7 +83,7 @@ fn start_clock(connection: &Connection, op_id: &str, workflow: &CheckedWorkflow)
         .map(|_| ())
 }
 
-fn lock_held(holder: &Op) -> Error {
+fn lock_held(holder: &OperationRow) -> Error {
     let error = Error::new(Code::WorkflowConflict)
         .detail(format!("`{}` ({}) holds the bot and is {}", holder.name, holder.op_id, holder.state))
         .context("holder", holder.op_id.clone())
@@ -92,11 +95,11 @@ fn lock_held(holder: &Op) -> Error {
             chrono::DateTime::from_timestamp_millis(holder.created_ms).unwrap_or_default().to_rfc3339(),
         );
     match holder.kind {
-        OpKind::Workflow => {
+        OperationKind::Workflow => {
             let path = format!("/api/v1/workflows/runs/{}?wait=30s", holder.op_id);
             error.next("get_workflow_run", "GET", path, None, Some("read"))
         }
-        OpKind::Config => {
+        OperationKind::Config => {
             let path = format!("/api/v1/config/txns/{}", holder.op_id);
             error.next("get_config_txn", "GET", path, None, Some("read"))
         }
@@ -110,8 +113,8 @@ pub(crate) fn request_cancel(
     op_id: &str,
     workflow: &CheckedWorkflow,
     by: String,
-) -> Result<Vec<(OpEvent, RunFact, WorkflowRunState)>, Abort> {
-    let events = ops_log::events(connection, op_id, 0)?;
+) -> Result<Vec<(OperationEvent, RunFact, WorkflowRunState)>, StoreAbort> {
+    let events = operations_log::events(connection, op_id, 0)?;
     let progress = RunProgress::of(workflow, &events);
     let over = |state: WorkflowRunState| Error::new(Code::WorkflowRunOver).context("state", state.as_str());
     if progress.state.is_terminal() {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::facts::RunFact;
 use super::journal::{RunJournal, WrittenFact};
 use super::progress::RunProgress;
-use crate::ops_log::{Op, now_ms};
+use crate::operations_log::{OperationRow, now_ms};
 use crate::workflows::actions::{ActionCall, ActionFailure, ActionWorld, StepFailureClass};
 use crate::workflows::definition::{CheckedWorkflow, RunValues};
 use botops_core::error::Code;
@@ -44,7 +44,7 @@ pub(crate) enum StepInterrupt {
 pub(crate) struct RunContext {
     pub(crate) journal: Arc<RunJournal>,
     pub(crate) world: ActionWorld,
-    pub(crate) op: Op,
+    pub(crate) op: OperationRow,
     pub(crate) workflow: Arc<CheckedWorkflow>,
     pub(crate) progress: RunProgress,
     pub(crate) cancel: CancellationToken,

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::failure::to_run_error;
 use super::state::WorkflowRunError;
-use crate::ops_log::StoredActor;
+use crate::operations_log::StoredActor;
 use crate::workflows::actions::{ActionCall, ActionClass, ActionRepeat, ActionWorld, AssumedChanges};
 use crate::workflows::definition::{
     CheckedWorkflow, RunValues, StepCondition, WorkflowCriterion, WorkflowStep, all_met, evaluate_conditions,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::facts::RunFact;
 use super::state::WorkflowRunState;
-use crate::ops_log::Op;
+use crate::operations_log::OperationRow;
 use botops_core::telemetry::LogFile;
 
 /// How much of the log's end is looked at to see which lines are there after a crash.
@@ -34,7 +34,14 @@ impl ExecutionLog {
     }
 
     /// Writes the line of a fact that is in the store.
-    pub(crate) fn write_line(&self, op: &Op, seq: u64, at_ms: i64, fact: &RunFact, state: WorkflowRunState) {
+    pub(crate) fn write_line(
+        &self,
+        op: &OperationRow,
+        seq: u64,
+        at_ms: i64,
+        fact: &RunFact,
+        state: WorkflowRunState,
+    ) {
         let (kind, _) = fact.to_row();
         let at = DateTime::<Utc>::from_timestamp_millis(at_ms).unwrap_or_default();
         let error = fact.error();

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::state::{TurnBackReason, WorkflowRunError, WorkflowRunState, WorkflowStepState};
-use crate::ops_log::OpEvent;
+use crate::operations_log::OperationEvent;
 use crate::workflows::definition::WorkflowCriterion;
 
 /// What can happen to a run.
@@ -106,7 +106,7 @@ impl RunFact {
     }
 
     /// A fact as it was kept; `None` for one of a newer botops.
-    pub(crate) fn from_row(event: &OpEvent) -> Option<Self> {
+    pub(crate) fn from_row(event: &OperationEvent) -> Option<Self> {
         let mut data = event.data.clone();
         if data.is_null() {
             data = json!({});

@@ -12,7 +12,7 @@ use super::progress::RunProgress;
 use super::state::WorkflowRunState;
 use super::statistics::{RunMetrics, WorkflowStats};
 use crate::events::{Events, NewEvent};
-use crate::ops_log::{self, Op, OpEvent, now_ms};
+use crate::operations_log::{self, OperationEvent, OperationRow, now_ms};
 use crate::store::Store;
 use crate::workflows::definition::CheckedWorkflow;
 use botops_contract::{EventKind, Severity};
@@ -61,7 +61,7 @@ impl RunJournal {
     /// Publishes a fact that is in the store: log line, event, metrics, and those who wait for the run.
     pub(crate) fn publish_fact(
         &self,
-        op: &Op,
+        op: &OperationRow,
         seq: u64,
         at_ms: i64,
         fact: &RunFact,
@@ -92,11 +92,12 @@ impl RunJournal {
     /// Publishes the facts that were written when a run was admitted.
     pub(crate) async fn publish_admission(
         &self,
-        op: &Op,
+        op: &OperationRow,
         workflow: &CheckedWorkflow,
     ) -> Result<RunProgress, Error> {
         let id = op.op_id.clone();
-        let events = self.store.read(move |connection| Ok(ops_log::events(connection, &id, 0)?)).await?;
+        let events =
+            self.store.read(move |connection| Ok(operations_log::events(connection, &id, 0)?)).await?;
         let mut progress = RunProgress::new(workflow);
         for event in &events {
             if let Some(fact) = progress.apply_event(event) {
@@ -110,8 +111,8 @@ impl RunJournal {
     pub(crate) async fn append_fact(&self, op_id: &str, fact: &RunFact) -> Result<(), Error> {
         let (id, (kind, data)) = (op_id.to_owned(), fact.to_row());
         let written = self.store.write(move |connection| {
-            let Some(op) = ops_log::load(connection, &id)? else { return Ok(None) };
-            let seq = ops_log::append(connection, &id, &kind, &data)?;
+            let Some(op) = operations_log::load(connection, &id)? else { return Ok(None) };
+            let seq = operations_log::append(connection, &id, &kind, &data)?;
             Ok(Some((op, seq)))
         });
         if let Some((op, seq)) = written.await? {
@@ -135,7 +136,7 @@ impl RunJournal {
 
 /// What a write left: the events after the one last seen, the fact's own last, and the row's state.
 pub(crate) struct WrittenFact {
-    pub(crate) events: Vec<OpEvent>,
+    pub(crate) events: Vec<OperationEvent>,
     pub(crate) state: WorkflowRunState,
 }
 
@@ -151,20 +152,21 @@ pub(crate) fn insert_fact(
         Some(state) => state,
         // A cancel may have moved the row meanwhile.
         None => {
-            let known = ops_log::load(connection, op_id)?.and_then(|op| WorkflowRunState::parse(&op.state));
+            let known =
+                operations_log::load(connection, op_id)?.and_then(|op| WorkflowRunState::parse(&op.state));
             known.unwrap_or(WorkflowRunState::Running)
         }
     };
     let deadline_ms = if let RunFact::Started { deadline_ms } = fact { Some(*deadline_ms) } else { None };
-    let to = ops_log::Move {
+    let to = operations_log::OperationChange {
         state: state.as_str().to_owned(),
         live: !state.is_terminal(),
         result: None,
         deadline_ms,
     };
-    if !ops_log::advance(connection, op_id, &to, &kind, &data)? {
+    if !operations_log::advance(connection, op_id, &to, &kind, &data)? {
         return Ok(None);
     }
-    let events = ops_log::events(connection, op_id, seen)?;
+    let events = operations_log::events(connection, op_id, seen)?;
     Ok(Some(WrittenFact { events, state }))
 }

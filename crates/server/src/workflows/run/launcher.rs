@@ -13,7 +13,7 @@ use super::context::{RunContext, RunHalt};
 use super::journal::RunJournal;
 use super::progress::RunProgress;
 use super::run_loop::{abandon_run, drive_run, recover_run};
-use crate::ops_log::Op;
+use crate::operations_log::OperationRow;
 use crate::workflows::actions::ActionWorld;
 use crate::workflows::definition::CheckedWorkflow;
 use botops_core::tasks::{OnFailure, Tasks};
@@ -60,7 +60,7 @@ impl RunLauncher {
     /// Gives a run a task, unless it has one.
     pub(crate) fn launch_run(
         self: &Arc<Self>,
-        op: Op,
+        op: OperationRow,
         workflow: Arc<CheckedWorkflow>,
         progress: RunProgress,
     ) {
@@ -116,7 +116,7 @@ impl RunLauncher {
         let bots = &self.world.bots;
         let mut changes = bots.watch();
         let looked = async {
-            while bots.seen().polls < 2 && !bots.seen().presence.answers() {
+            while bots.snapshot().polls < 2 && !bots.snapshot().presence.answers() {
                 if changes.changed().await.is_err() {
                     return;
                 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::facts::RunFact;
 use super::state::{TurnBackReason, WorkflowRunError, WorkflowRunState, WorkflowStepState};
-use crate::ops_log::OpEvent;
+use crate::operations_log::OperationEvent;
 use crate::workflows::definition::{CheckedWorkflow, WorkflowCriterion};
 
 /// What is known of one step.
@@ -94,7 +94,7 @@ impl RunProgress {
         }
     }
 
-    pub(crate) fn of(workflow: &CheckedWorkflow, events: &[OpEvent]) -> Self {
+    pub(crate) fn of(workflow: &CheckedWorkflow, events: &[OperationEvent]) -> Self {
         let mut progress = Self::new(workflow);
         for event in events {
             progress.apply_event(event);
@@ -103,7 +103,7 @@ impl RunProgress {
     }
 
     /// Adds an event of the run's journal; returns its fact, unless a newer botops wrote it.
-    pub(crate) fn apply_event(&mut self, event: &OpEvent) -> Option<RunFact> {
+    pub(crate) fn apply_event(&mut self, event: &OperationEvent) -> Option<RunFact> {
         self.seq = event.seq;
         let fact = RunFact::from_row(event)?;
         self.apply(&fact, event.at_ms);

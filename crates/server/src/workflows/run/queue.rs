@@ -12,8 +12,8 @@ use super::journal::{WrittenFact, insert_fact};
 use super::launcher::RunLauncher;
 use super::progress::RunProgress;
 use super::state::WorkflowRunState;
-use crate::ops_log::{self, Op, OpKind, now_ms};
-use crate::store::Abort;
+use crate::operations_log::{self, OperationKind, OperationRow, now_ms};
+use crate::store::StoreAbort;
 use crate::workflows::definition::{CheckedWorkflow, WorkflowLibrary};
 use botops_core::error::Error;
 
@@ -64,9 +64,10 @@ impl RunQueue {
 
     async fn admit_waiting(&self) -> Result<(), Error> {
         let store = self.launcher.journal().store();
-        let live = store.read(|connection| Ok(ops_log::live(connection, OpKind::Workflow)?)).await?;
-        let is_queued = |op: &Op| op.state == WorkflowRunState::Queued.as_str();
-        let queued: Vec<Op> = live.into_iter().filter(is_queued).collect();
+        let live =
+            store.read(|connection| Ok(operations_log::live(connection, OperationKind::Workflow)?)).await?;
+        let is_queued = |op: &OperationRow| op.state == WorkflowRunState::Queued.as_str();
+        let queued: Vec<OperationRow> = live.into_iter().filter(is_queued).collect();
         self.waiting.store(queued.len(), Ordering::Relaxed);
         for op in queued {
             let workflow = self.library.pinned_definition(&op.def_sha).await?;
@@ -92,14 +93,14 @@ impl RunQueue {
 /// Takes the lock and starts the run's clock; ends a run that has waited too long. `None` when the lock is held.
 fn begin_or_expire(
     connection: &Connection,
-    op: &Op,
+    op: &OperationRow,
     workflow: &CheckedWorkflow,
     lock: &str,
-) -> Result<Option<(WrittenFact, RunFact)>, Abort> {
+) -> Result<Option<(WrittenFact, RunFact)>, StoreAbort> {
     let is_too_old = now_ms() - op.created_ms > WAIT_MAX_MS;
     let fact = if is_too_old {
         RunFact::Finished { state: WorkflowRunState::Cancelled, outputs: None, error: None }
-    } else if ops_log::take_lock(connection, &op.op_id, lock)?.is_some() {
+    } else if operations_log::take_lock(connection, &op.op_id, lock)?.is_some() {
         return Ok(None);
     } else {
         RunFact::Started { deadline_ms: now_ms() + workflow.time_limit_ms() }

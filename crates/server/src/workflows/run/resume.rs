@@ -4,7 +4,7 @@ use super::launcher::RunLauncher;
 use super::progress::RunProgress;
 use super::queue::RunQueue;
 use super::state::WorkflowRunState;
-use crate::ops_log::{self, OpKind};
+use crate::operations_log::{self, OperationKind};
 use crate::workflows::definition::WorkflowLibrary;
 use botops_core::error::{Code, Error};
 
@@ -21,7 +21,10 @@ pub(crate) async fn resume_runs(
     library: &WorkflowLibrary,
 ) -> Result<(), Error> {
     let journal = launcher.journal();
-    let live = journal.store().read(|connection| Ok(ops_log::live(connection, OpKind::Workflow)?)).await?;
+    let live = journal
+        .store()
+        .read(|connection| Ok(operations_log::live(connection, OperationKind::Workflow)?))
+        .await?;
     if live.is_empty() {
         return Ok(());
     }
@@ -35,12 +38,12 @@ pub(crate) async fn resume_runs(
         let (op, progress, events) = journal
             .store()
             .write(move |connection| {
-                let events = ops_log::events(connection, &id, 0)?;
+                let events = operations_log::events(connection, &id, 0)?;
                 let progress = RunProgress::of(&definition, &events);
                 if progress.state != WorkflowRunState::Queued && !progress.suspended {
-                    ops_log::note_recovery(connection, &id)?;
+                    operations_log::count_recovery(connection, &id)?;
                 }
-                let op = ops_log::load(connection, &id)?.ok_or_else(|| Error::new(Code::Internal))?;
+                let op = operations_log::load(connection, &id)?.ok_or_else(|| Error::new(Code::Internal))?;
                 Ok((op, progress, events))
             })
             .await?;

@@ -1,6 +1,6 @@
 //! How attempts follow each other: which failures are tried again, how often, and after what wait.
 
-use crate::ops_log::now_ms;
+use crate::operations_log::now_ms;
 use crate::workflows::actions::{ActionRepeat, StepAction, StepFailureClass};
 use crate::workflows::definition::RetryRule;
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::state::WorkflowRunState;
-use crate::ops_log::now_ms;
+use crate::operations_log::now_ms;
 use botops_core::telemetry::Metrics;
 
 /// The window of the ratio: so many runs, so many days.

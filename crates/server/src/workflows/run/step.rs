@@ -105,7 +105,7 @@ impl StepRun<'_> {
     fn recovery_refusal(&self) -> Option<String> {
         let run = &self.run;
         let is_held = run.op.actor.is_recovery() && run.workflow.restarts_bot() && !run.is_past_pivot();
-        let restart = is_held.then(|| run.world.bots.seen().unasked_restart.clone())?;
+        let restart = is_held.then(|| run.world.bots.snapshot().unasked_restart.clone())?;
         (!restart.is_allowed()).then(|| restart.sentence.clone())
     }
 

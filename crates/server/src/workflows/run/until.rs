@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::context::{RunContext, RunHalt, StepInterrupt};
 use super::facts::RunFact;
-use crate::ops_log::now_ms;
+use crate::operations_log::now_ms;
 use crate::workflows::actions::{ActionFailure, StepFailureClass};
 use crate::workflows::definition::{UntilCondition, WorkflowStep, all_met, evaluate_conditions};
 use botops_core::failpoints;

@@ -1,26 +1,18 @@
-//! The event journal: what happened, in order, with sequence numbers that survive restarts.
-//!
-//! [`Events::publish`] gives an event its number, keeps it in memory, tells subscribers and queues it for the store;
-//! [`Events::since`] reads on from a number. A number is never used twice, even after a kill: numbers are reserved
-//! in the store in blocks ahead of use, so a number whose event was lost stays a hole. Deliberately absent: topics
-//! and acknowledgements. A reader keeps its own place.
+//! The handle to the journal: numbers, memory, subscribers and the store.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, params};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{broadcast, watch};
-use utoipa::ToSchema;
 
-use crate::store::{Abort, Store};
+use super::model::{Event, NewEvent, kind_name};
+use super::page::{EventFilter, JournalPage, JournalPageBackwards};
+use super::rows::{BLOCK, RING, delete_oldest, insert, resume, select, select_backwards};
+use crate::store::{Store, get_value, put_value};
 use botops_contract::{EventKind, SemanticError, Severity};
 use botops_core::error::{Code, Error};
-
-/// Events kept in memory, so that a usual poll does not touch the disk.
-const RING: usize = 2_048;
 
 /// Events a subscriber may be behind before it is told that it lost some.
 const SUBSCRIBER_QUEUE: usize = 1_024;
@@ -28,164 +20,28 @@ const SUBSCRIBER_QUEUE: usize = 1_024;
 /// How far events that a backward page leaves out are counted.
 const COUNT_LEFT_OUT: usize = 100;
 
-/// Numbers reserved at a time.
-const BLOCK: u64 = 1_000;
-
 /// Events the store keeps.
 const KEEP_ROWS: u64 = 200_000;
 
 /// How long the store keeps them.
 const KEEP_DAYS: i64 = 90;
 
-/// One thing that happened. Its texts are untrusted when `source` is the bot.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Event {
-    /// The place in the journal: grows, survives restarts, may have holes.
-    pub seq: u64,
-    /// When it happened, by its source's clock.
-    pub at: DateTime<Utc>,
-    /// What it is about.
-    pub kind: EventKind,
-    /// How much attention it wants.
-    pub severity: Severity,
-    /// `botops`, or `bot:<id>`: then message, error and data are the bot's words, cleaned but untrusted.
-    pub source: String,
-    /// One sentence for people.
-    pub message: String,
-    /// The failure, when there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<SemanticError>,
-    /// The facts, by kind.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    #[schema(value_type = Object)]
-    pub data: Value,
-}
-
-/// An event before it has a number.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NewEvent {
-    /// When it happened.
-    pub at: DateTime<Utc>,
-    /// What it is about.
-    pub kind: EventKind,
-    /// How much attention it wants.
-    pub severity: Severity,
-    /// `botops`, or `bot:<id>`.
-    pub source: String,
-    /// One sentence for people.
-    pub message: String,
-    /// The failure, when there is one.
-    pub error: Option<SemanticError>,
-    /// The facts, by kind.
-    pub data: Value,
-    /// A reader's place in another journal, stored together with the event: key and value.
-    pub bookmark: Option<(String, String)>,
-}
-
-impl NewEvent {
-    /// A failure of botops itself, happening now.
-    pub fn failure(error: &Error) -> Self {
-        let error = error.semantic(Utc::now());
-        let event = Self::own(EventKind::Error, error.severity, error.message.clone(), Value::Null);
-        Self { error: Some(error), ..event }
-    }
-
-    /// An event of botops itself, happening now.
-    pub fn own(kind: EventKind, severity: Severity, message: impl Into<String>, data: Value) -> Self {
-        Self {
-            at: Utc::now(),
-            kind,
-            severity,
-            source: "botops".to_owned(),
-            message: message.into(),
-            error: None,
-            data,
-            bookmark: None,
-        }
-    }
-}
-
-/// Which events a reader wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    All,
-    Kind(EventKind),
-    /// Of any kind, when a failure stands behind it.
-    Failures,
-}
-
-impl Wanted {
-    fn of(kind: Option<EventKind>) -> Self {
-        kind.map_or(Self::All, Self::Kind)
-    }
-
-    fn includes(self, event: &Event) -> bool {
-        match self {
-            Self::All => true,
-            Self::Kind(kind) => event.kind == kind,
-            Self::Failures => event.error.is_some(),
-        }
-    }
-
-    /// Each with its own condition, so that what is rare is found through its index.
-    fn condition(self) -> &'static str {
-        match self {
-            Self::All => "?2 = ''",
-            Self::Kind(_) => "kind = ?2",
-            // Word for word the condition of the index.
-            Self::Failures => {
-                "?2 = '' AND CASE WHEN json_valid(body) THEN json_type(body, '$.error') END = 'object'"
-            }
-        }
-    }
-
-    fn kind_name(self) -> String {
-        if let Self::Kind(kind) = self { kind_name(kind) } else { String::new() }
-    }
-}
-
-/// A page of the journal.
-#[derive(Debug, Clone)]
-pub struct Page {
-    /// Events with a number above `after`, oldest first.
-    pub items: Vec<Arc<Event>>,
-    /// The newest number given out so far.
-    pub latest: u64,
-    /// The cursor of the next page: the last item's number, or the number up to which nothing matched.
-    pub next: u64,
-    /// True when more events match beyond this page.
-    pub more: bool,
-}
-
-/// A page of the journal, newest first.
-#[derive(Debug, Clone)]
-pub struct Backwards {
-    /// The events.
-    pub items: Vec<Arc<Event>>,
-    /// The cursor of the next older page; `None` at the end.
-    pub next: Option<u64>,
-    /// How many older events match beyond this page, counted up to 100.
-    pub omitted: usize,
-    /// The newest number given out so far.
-    pub latest: u64,
-}
-
 /// Handle to the journal; cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Events {
-    shared: Arc<Shared>,
+    inner: Arc<JournalInner>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct JournalInner {
     store: Store,
-    journal: Mutex<Journal>,
+    journal: Mutex<JournalState>,
     live: broadcast::Sender<Arc<Event>>,
     latest: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
-struct Journal {
+struct JournalState {
     ring: VecDeque<Arc<Event>>,
     next: u64,
     reserved: u64,
@@ -199,16 +55,21 @@ impl Events {
     /// # Errors
     /// [`Code::StoreUnavailable`] when the store cannot be written.
     pub async fn open(store: Store) -> Result<Self, Error> {
-        let (next, oldest, recent) = store.write(|connection| Ok(resume(connection)?)).await?;
-        let latest = next - 1;
-        let journal = Journal { ring: recent.into(), next, reserved: latest + BLOCK, oldest };
-        let shared = Shared {
+        let start = store.write(|connection| Ok(resume(connection)?)).await?;
+        let latest = start.next - 1;
+        let journal = JournalState {
+            ring: start.recent.into(),
+            next: start.next,
+            reserved: latest + BLOCK,
+            oldest: start.oldest,
+        };
+        let inner = JournalInner {
             store,
             journal: Mutex::new(journal),
             live: broadcast::Sender::new(SUBSCRIBER_QUEUE),
             latest: watch::Sender::new(latest),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Puts an event into the journal and returns its number. Never waits.
@@ -231,20 +92,20 @@ impl Events {
         }
         // Still under the lock, so that the store and every subscriber see the order of the numbers.
         let row = event.clone();
-        self.shared.store.post("an event", move |connection| {
+        self.inner.store.post("an event", move |connection| {
             insert(connection, &row)?;
             if let Some(reserved) = reserve {
-                put_meta(connection, "events_reserved", &reserved.to_string())?;
+                put_value(connection, "events_reserved", &reserved.to_string())?;
             }
             if let Some((key, value)) = bookmark {
-                put_meta(connection, &key, &value)?;
+                put_value(connection, &key, &value)?;
             }
             Ok(())
         });
         // Nobody listening is fine.
-        let _ = self.shared.live.send(event);
+        let _ = self.inner.live.send(event);
         drop(journal);
-        self.shared.latest.send_if_modified(|latest| {
+        self.inner.latest.send_if_modified(|latest| {
             let newer = seq > *latest;
             *latest = seq.max(*latest);
             newer
@@ -254,17 +115,17 @@ impl Events {
 
     /// Events as they happen. A subscriber that lags is told how many it lost and reads them with [`Events::since`].
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
-        self.shared.live.subscribe()
+        self.inner.live.subscribe()
     }
 
     /// The newest number given out.
     pub fn latest(&self) -> u64 {
-        *self.shared.latest.borrow()
+        *self.inner.latest.borrow()
     }
 
     /// Resolves when a number above `after` has been given out.
     pub async fn wait_beyond(&self, after: u64) {
-        let mut latest = self.shared.latest.subscribe();
+        let mut latest = self.inner.latest.subscribe();
         // The sender lives as long as `self`.
         let _ = latest.wait_for(|latest| *latest > after).await;
     }
@@ -273,7 +134,12 @@ impl Events {
     ///
     /// # Errors
     /// [`Code::CursorExpired`] when events right after `after` have been deleted; [`Code::StoreUnavailable`].
-    pub async fn since(&self, after: u64, kind: Option<EventKind>, limit: usize) -> Result<Page, Error> {
+    pub async fn since(
+        &self,
+        after: u64,
+        kind: Option<EventKind>,
+        limit: usize,
+    ) -> Result<JournalPage, Error> {
         {
             let journal = self.lock();
             let latest = journal.next - 1;
@@ -287,17 +153,17 @@ impl Events {
             if in_memory {
                 let behind = journal.ring.iter().filter(|event| event.seq > after);
                 let matching = behind.filter(|event| kind.is_none_or(|kind| event.kind == kind)).cloned();
-                return Ok(page(matching.take(limit + 1).collect(), limit, latest));
+                return Ok(JournalPage::of(matching.take(limit + 1).collect(), limit, latest));
             }
         }
         let latest = self.latest();
         let kind_name = kind.map(kind_name);
         let items = self
-            .shared
+            .inner
             .store
             .read(move |connection| Ok(select(connection, after, kind_name.as_deref(), limit + 1)?))
             .await?;
-        Ok(page(items.into_iter().map(Arc::new).collect(), limit, latest))
+        Ok(JournalPage::of(items.into_iter().map(Arc::new).collect(), limit, latest))
     }
 
     /// At most `limit` events with a number below `before` (without it: all), of one kind or of all, newest first.
@@ -309,19 +175,24 @@ impl Events {
         before: Option<u64>,
         kind: Option<EventKind>,
         limit: usize,
-    ) -> Result<Backwards, Error> {
-        self.backwards(before, Wanted::of(kind), limit).await
+    ) -> Result<JournalPageBackwards, Error> {
+        self.backwards(before, EventFilter::of(kind), limit).await
     }
 
     /// The same of the events that carry a failure, of whatever kind they are.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`].
-    pub async fn failures(&self, before: Option<u64>, limit: usize) -> Result<Backwards, Error> {
-        self.backwards(before, Wanted::Failures, limit).await
+    pub async fn failures(&self, before: Option<u64>, limit: usize) -> Result<JournalPageBackwards, Error> {
+        self.backwards(before, EventFilter::Failures, limit).await
     }
 
-    async fn backwards(&self, before: Option<u64>, wanted: Wanted, limit: usize) -> Result<Backwards, Error> {
+    async fn backwards(
+        &self,
+        before: Option<u64>,
+        wanted: EventFilter,
+        limit: usize,
+    ) -> Result<JournalPageBackwards, Error> {
         let before = before.unwrap_or(u64::MAX);
         let count = limit + COUNT_LEFT_OUT;
         let (mut items, below) = {
@@ -335,7 +206,7 @@ impl Events {
         if items.len() < count && below > 1 {
             let missing = count - items.len();
             let older = self
-                .shared
+                .inner
                 .store
                 .read(move |connection| Ok(select_backwards(connection, below, wanted, missing)?));
             items.extend(older.await?.into_iter().map(Arc::new));
@@ -343,7 +214,7 @@ impl Events {
         let omitted = items.len().saturating_sub(limit);
         items.truncate(limit);
         let next = items.last().map(|event| event.seq).filter(|_| omitted > 0);
-        Ok(Backwards { items, next, omitted, latest: self.latest() })
+        Ok(JournalPageBackwards { items, next, omitted, latest: self.latest() })
     }
 
     /// The lowest number that may still be read.
@@ -371,7 +242,7 @@ impl Events {
     /// [`Code::StoreUnavailable`].
     pub async fn bookmark(&self, key: &str) -> Result<Option<String>, Error> {
         let key = key.to_owned();
-        self.shared.store.read(move |connection| Ok(get_meta(connection, &key)?)).await
+        self.inner.store.read(move |connection| Ok(get_value(connection, &key)?)).await
     }
 
     /// Deletes what is older than the retention, in small bites.
@@ -383,23 +254,9 @@ impl Events {
         let keep_from = i64::try_from(self.latest().saturating_sub(KEEP_ROWS)).unwrap_or(i64::MAX);
         loop {
             let (deleted, oldest) = self
-                .shared
+                .inner
                 .store
-                .write(move |connection| {
-                    let deleted = connection.execute(
-                        "DELETE FROM events WHERE seq IN (SELECT seq FROM events
-                         WHERE at_us < ?1 OR seq < ?2 ORDER BY seq LIMIT 1000)",
-                        params![horizon, keep_from],
-                    )?;
-                    let oldest: Option<i64> =
-                        connection.query_row("SELECT min(seq) FROM events", [], |row| row.get(0))?;
-                    if deleted > 0
-                        && let Some(oldest) = oldest
-                    {
-                        put_meta(connection, "events_oldest", &oldest.to_string())?;
-                    }
-                    Ok((deleted, oldest))
-                })
+                .write(move |connection| Ok(delete_oldest(connection, horizon, keep_from)?))
                 .await?;
             if deleted == 0 {
                 return Ok(());
@@ -411,12 +268,12 @@ impl Events {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Journal> {
-        self.shared.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, JournalState> {
+        self.inner.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What is known of a failure that came without its cause. `OTHER` is the word for what has no name of its own.
+/// What is known of a failure that came without its cause. `OTHER` stands for what has no name of its own.
 fn bare_failure(at: DateTime<Utc>, severity: Severity, message: &str) -> SemanticError {
     SemanticError {
         error_code: "OTHER".to_owned(),
@@ -431,112 +288,13 @@ fn bare_failure(at: DateTime<Utc>, severity: Severity, message: &str) -> Semanti
     }
 }
 
-/// The name of a kind on the wire.
-pub fn kind_name(kind: EventKind) -> String {
-    match serde_json::to_value(kind) {
-        Ok(Value::String(name)) => name,
-        _ => "other".to_owned(),
-    }
-}
-
-fn page(mut items: Vec<Arc<Event>>, limit: usize, latest: u64) -> Page {
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = if more { items.last().map_or(latest, |event| event.seq) } else { latest };
-    Page { items, latest, next, more }
-}
-
-fn resume(connection: &Connection) -> rusqlite::Result<(u64, u64, Vec<Arc<Event>>)> {
-    let newest: Option<i64> = connection.query_row("SELECT max(seq) FROM events", [], |row| row.get(0))?;
-    let newest = newest.and_then(|seq| u64::try_from(seq).ok()).unwrap_or(0);
-    let number = |key: &str| -> rusqlite::Result<u64> {
-        Ok(get_meta(connection, key)?.and_then(|text| text.parse().ok()).unwrap_or(0))
-    };
-    let next = number("events_reserved")?.max(newest) + 1;
-    let oldest = number("events_oldest")?.max(1);
-    put_meta(connection, "events_reserved", &(next - 1 + BLOCK).to_string())?;
-    let from = newest.saturating_sub(RING as u64);
-    let recent = select(connection, from, None, RING)?;
-    Ok((next, oldest, recent.into_iter().map(Arc::new).collect()))
-}
-
-fn insert(connection: &Connection, event: &Event) -> Result<(), Abort> {
-    let body = serde_json::to_string(event)
-        .map_err(|error| Abort::Refused(Error::new(Code::Internal).caused_by(error)))?;
-    let severity = format!("{:?}", event.severity).to_lowercase();
-    connection
-        .prepare_cached(
-            "INSERT OR IGNORE INTO events(seq, at_us, kind, severity, body) VALUES(?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![
-            i64::try_from(event.seq).unwrap_or(i64::MAX),
-            event.at.timestamp_micros(),
-            kind_name(event.kind),
-            severity,
-            body
-        ])?;
-    Ok(())
-}
-
-fn select(
-    connection: &Connection,
-    after: u64,
-    kind: Option<&str>,
-    limit: usize,
-) -> rusqlite::Result<Vec<Event>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT body FROM events WHERE seq > ?1 AND (?2 IS NULL OR kind = ?2) ORDER BY seq LIMIT ?3",
-    )?;
-    let after = i64::try_from(after).unwrap_or(i64::MAX);
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    readable(statement.query_map(params![after, kind, limit], |row| row.get::<_, String>(0))?)
-}
-
-fn select_backwards(
-    connection: &Connection,
-    before: u64,
-    wanted: Wanted,
-    limit: usize,
-) -> rusqlite::Result<Vec<Event>> {
-    let condition = wanted.condition();
-    let query = format!("SELECT body FROM events WHERE seq < ?1 AND {condition} ORDER BY seq DESC LIMIT ?3");
-    let mut statement = connection.prepare_cached(&query)?;
-    let before = i64::try_from(before).unwrap_or(i64::MAX);
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows =
-        statement.query_map(params![before, wanted.kind_name(), limit], |row| row.get::<_, String>(0))?;
-    readable(rows)
-}
-
-fn readable(bodies: impl Iterator<Item = rusqlite::Result<String>>) -> rusqlite::Result<Vec<Event>> {
-    let mut events = Vec::new();
-    for body in bodies {
-        // A row from a newer version that this one cannot read is left out, not fatal.
-        if let Ok(event) = serde_json::from_str(&body?) {
-            events.push(event);
-        }
-    }
-    Ok(events)
-}
-
-fn put_meta(connection: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO meta(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
-        )?
-        .execute([key, value])?;
-    Ok(())
-}
-
-fn get_meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
-    connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()
-}
-
 #[cfg(test)]
 mod tests {
+    use rusqlite::params;
+
     use super::*;
 
-    fn note(message: &str) -> NewEvent {
+    fn lifecycle(message: &str) -> NewEvent {
         NewEvent::own(EventKind::Lifecycle, Severity::Low, message, Value::Null)
     }
 
@@ -547,15 +305,15 @@ mod tests {
         let first = {
             let store = Store::open(&path).unwrap();
             let events = Events::open(store.clone()).await.unwrap();
-            events.publish(note("one"));
-            let last = events.publish(note("two"));
+            events.publish(lifecycle("one"));
+            let last = events.publish(lifecycle("two"));
             store.flush().await;
             last
         };
         let events = Events::open(Store::open(&path).unwrap()).await.unwrap();
         let page = events.since(0, None, 10).await.unwrap();
         assert_eq!(page.items.len(), 2);
-        let next = events.publish(note("three"));
+        let next = events.publish(lifecycle("three"));
         assert!(next > first);
         assert_eq!(events.since(first, None, 10).await.unwrap().items[0].message, "three");
     }
@@ -568,7 +326,7 @@ mod tests {
             let store = Store::open(&path).unwrap();
             let events = Events::open(store.clone()).await.unwrap();
             for n in 0..RING + 10 {
-                events.publish(note(&n.to_string()));
+                events.publish(lifecycle(&n.to_string()));
             }
             store.flush().await;
         }
@@ -594,12 +352,12 @@ mod tests {
                 kind,
                 error: (n != 1).then_some(error),
                 data: serde_json::json!({"error": {}}),
-                ..note("it failed")
+                ..lifecycle("it failed")
             });
         }
         for n in 0..RING {
             let data = serde_json::json!({"error": {"of": "another kind"}});
-            events.publish(NewEvent { data, ..note(&n.to_string()) });
+            events.publish(NewEvent { data, ..lifecycle(&n.to_string()) });
         }
         store.flush().await;
         let kinds = async |before, limit| {
@@ -610,7 +368,7 @@ mod tests {
         assert_eq!((first, omitted), (vec![EventKind::Breaker, EventKind::Error], 1));
         assert_eq!(kinds(next, 2).await, (vec![EventKind::Session], None, 0));
         let plan = store.read(|connection| {
-            let condition = Wanted::Failures.condition();
+            let condition = EventFilter::Failures.condition();
             let query = format!(
                 "EXPLAIN QUERY PLAN SELECT body FROM events WHERE seq < ?1 AND {condition} ORDER BY seq DESC LIMIT ?3"
             );
@@ -626,7 +384,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let events = Events::open(Store::open(&folder.path().join("ops.db")).unwrap()).await.unwrap();
         for n in 0..5 {
-            events.publish(note(&n.to_string()));
+            events.publish(lifecycle(&n.to_string()));
         }
         let start = events.latest() - 5;
         let first = events.since(start, None, 2).await.unwrap();

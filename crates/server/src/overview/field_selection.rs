@@ -18,20 +18,20 @@ const LIMIT: usize = 2_000;
 const ALWAYS: [&str; 5] = ["mode", "timestamp", "as_of", "data_age_seconds", "is_data_stale"];
 
 /// Every valid name, as a tree.
-static KNOWN: LazyLock<Names> = LazyLock::new(|| {
+static KNOWN: LazyLock<FieldNames> = LazyLock::new(|| {
     let filled = serde_json::to_value(example::state()).expect("a state has string keys only");
     names_of(&filled)
 });
 
 /// Names below a name; none below a plain value.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Names(BTreeMap<String, Names>);
+pub(super) struct FieldNames(BTreeMap<String, FieldNames>);
 
 /// Reads a list of names.
 ///
 /// # Errors
 /// [`Code::FieldUnknown`] with the valid names at that place and the nearest one.
-pub(super) fn parse(fields: &str) -> Result<Names, Error> {
+pub(super) fn parse_fields(fields: &str) -> Result<FieldNames, Error> {
     if fields.len() > LIMIT {
         return Err(Error::new(Code::ArgumentInvalid).field(
             "?fields",
@@ -39,7 +39,7 @@ pub(super) fn parse(fields: &str) -> Result<Names, Error> {
             "at most 2,000 characters",
         ));
     }
-    let mut wanted = Names::default();
+    let mut wanted = FieldNames::default();
     for name in fields.split(',').map(str::trim).filter(|name| !name.is_empty()) {
         add(&mut wanted, name)?;
     }
@@ -53,14 +53,15 @@ pub(super) fn parse(fields: &str) -> Result<Names, Error> {
 }
 
 /// The wanted parts of the state.
-pub(super) fn select(state: &Value, wanted: &Names) -> Value {
+pub(super) fn select(state: &Value, wanted: &FieldNames) -> Value {
     if wanted.0.is_empty() {
         return state.clone();
     }
     match state {
         Value::Object(members) => {
-            let part =
-                |(name, below): (&String, &Names)| Some((name.clone(), select(members.get(name)?, below)));
+            let part = |(name, below): (&String, &FieldNames)| {
+                Some((name.clone(), select(members.get(name)?, below)))
+            };
             Value::Object(wanted.0.iter().filter_map(part).collect::<Map<_, _>>())
         }
         Value::Array(items) => items.iter().map(|item| select(item, wanted)).collect(),
@@ -69,13 +70,13 @@ pub(super) fn select(state: &Value, wanted: &Names) -> Value {
 }
 
 /// The names in one canonical form: equal selections have equal keys.
-pub(super) fn key(wanted: &Names) -> String {
+pub(super) fn cache_key(wanted: &FieldNames) -> String {
     let mut key = String::new();
     write_key(wanted, &mut key);
     key
 }
 
-fn write_key(names: &Names, key: &mut String) {
+fn write_key(names: &FieldNames, key: &mut String) {
     for (name, below) in &names.0 {
         key.push_str(name);
         if !below.0.is_empty() {
@@ -87,19 +88,19 @@ fn write_key(names: &Names, key: &mut String) {
     }
 }
 
-fn add(wanted: &mut Names, name: &str) -> Result<(), Error> {
-    let mut known: &Names = &KNOWN;
-    let mut place = wanted;
+fn add(wanted: &mut FieldNames, name: &str) -> Result<(), Error> {
+    let mut known: &FieldNames = &KNOWN;
+    let mut branch = wanted;
     let mut path = String::new();
     let mut is_new = false;
     for segment in name.split('.') {
         let Some(below) = known.0.get(segment) else { return Err(unknown(name, &path, known)) };
         // A whole part was asked for before: nothing narrower can be added to it.
-        if !path.is_empty() && !is_new && place.0.is_empty() {
+        if !path.is_empty() && !is_new && branch.0.is_empty() {
             return Ok(());
         }
-        is_new = !place.0.contains_key(segment);
-        place = place.0.entry(segment.to_owned()).or_default();
+        is_new = !branch.0.contains_key(segment);
+        branch = branch.0.entry(segment.to_owned()).or_default();
         known = below;
         if !path.is_empty() {
             path.push('.');
@@ -107,11 +108,11 @@ fn add(wanted: &mut Names, name: &str) -> Result<(), Error> {
         path.push_str(segment);
     }
     // The whole part includes what was asked of it before.
-    place.0.clear();
+    branch.0.clear();
     Ok(())
 }
 
-fn unknown(name: &str, path: &str, known: &Names) -> Error {
+fn unknown(name: &str, path: &str, known: &FieldNames) -> Error {
     let allowed: Vec<String> = known
         .0
         .keys()
@@ -136,13 +137,13 @@ fn unknown(name: &str, path: &str, known: &Names) -> Error {
         .next("get_state", "GET", format!("/api/v1/state?fields={fixed}"), None, Some("read"))
 }
 
-fn names_of(value: &Value) -> Names {
+fn names_of(value: &Value) -> FieldNames {
     match value {
         Value::Object(members) => {
-            Names(members.iter().map(|(name, member)| (name.clone(), names_of(member))).collect())
+            FieldNames(members.iter().map(|(name, member)| (name.clone(), names_of(member))).collect())
         }
         Value::Array(items) => items.first().map(names_of).unwrap_or_default(),
-        _ => Names::default(),
+        _ => FieldNames::default(),
     }
 }
 
@@ -159,7 +160,7 @@ mod tests {
             "positions": [{"symbol": "A", "quantity": "1"}, {"symbol": "B", "quantity": "2"}],
             "performance": null,
         });
-        let mut chosen = select(&state, &parse(fields).unwrap());
+        let mut chosen = select(&state, &parse_fields(fields).unwrap());
         for name in ALWAYS {
             assert!(chosen.as_object_mut().unwrap().remove(name).is_some(), "{name} is missing");
         }
@@ -181,19 +182,22 @@ mod tests {
         for fields in ["account,account.cash_balance", "account.cash_balance,account"] {
             assert_eq!(chosen(fields), chosen("account"), "{fields}");
         }
-        let both = parse("account.buying_power,account.cash_balance").unwrap();
-        assert_eq!(key(&both), key(&parse("account.cash_balance,account.buying_power").unwrap()));
+        let both = parse_fields("account.buying_power,account.cash_balance").unwrap();
+        assert_eq!(
+            cache_key(&both),
+            cache_key(&parse_fields("account.cash_balance,account.buying_power").unwrap())
+        );
     }
 
     #[test]
     fn an_unknown_name_gets_the_valid_ones_and_the_nearest() {
-        let problem = parse("acount").unwrap_err().problem("id", chrono::Utc::now());
+        let problem = parse_fields("acount").unwrap_err().problem("id", chrono::Utc::now());
         assert_eq!(problem.context["nearest"], "account");
         assert!(problem.context["allowed"].as_array().unwrap().len() > 15);
-        let problem = parse("positions.simbol").unwrap_err().problem("id", chrono::Utc::now());
+        let problem = parse_fields("positions.simbol").unwrap_err().problem("id", chrono::Utc::now());
         assert_eq!(problem.context["nearest"], "positions.symbol");
         assert_eq!(problem.next_actions[0].path, "/api/v1/state?fields=positions.symbol");
-        assert!(parse(" , ").is_err());
-        assert!(parse("mode.paper").is_err());
+        assert!(parse_fields(" , ").is_err());
+        assert!(parse_fields("mode.paper").is_err());
     }
 }

@@ -1,8 +1,7 @@
-//! The list of failures: those that events carried and those that stand in the bot's state alone, newest first.
+//! Failures of the journal and of the bot's state, merged into pages.
 //!
 //! A bot with an event stream tells of each failure as an event, of whatever kind, and lists the newest in its state
-//! again; one without has the list alone. Keeps from its users how the two are told apart and merged into pages. The
-//! list of the state is the last report's: what it no longer holds, and no event told, is gone.
+//! again; one without has the list alone. The list of the state is the last report's: what it no longer holds, and no event told, is gone.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -10,12 +9,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use crate::bots::Bots;
 use crate::events::{Event, Events};
 use botops_contract::SemanticError;
 use botops_core::error::Error;
 
 /// The newest failures of the journal among which those of the state are looked for: a bot lists at most 200.
-const LOOKED_THROUGH: usize = 2_000;
+const COMPARED: usize = 2_000;
 
 /// A cursor holds a number of the journal and, above this bit, how many failures of the state came before. A million
 /// million events fit below it, and the whole stays an integer that JavaScript can hold.
@@ -23,7 +23,7 @@ const STATE_BITS: u32 = 40;
 
 /// One failure of a page.
 #[derive(Debug, Clone)]
-pub(super) enum Failure {
+pub(super) enum ListedError {
     /// An event carried it.
     Told(Arc<Event>),
     /// It stands in the bot's state, and no event told of it.
@@ -32,9 +32,9 @@ pub(super) enum Failure {
 
 /// A page of failures, newest first.
 #[derive(Debug)]
-pub(super) struct FailurePage {
+pub(super) struct ErrorListPage {
     /// The failures.
-    pub items: Vec<Failure>,
+    pub items: Vec<ListedError>,
     /// The cursor of the next older page; `None` at the end.
     pub next: Option<u64>,
     /// How many older ones there are beyond this page; those of the journal are counted up to 100.
@@ -43,17 +43,42 @@ pub(super) struct FailurePage {
     pub latest: u64,
 }
 
-/// The page after `cursor` (without it: the first).
-pub(super) async fn page(
+/// The failures of a bot and of botops; cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct ErrorList {
+    bots: Bots,
+    events: Events,
+}
+
+impl ErrorList {
+    /// The failures that this journal and this bot's state hold.
+    pub fn new(bots: Bots, events: Events) -> Self {
+        Self { bots, events }
+    }
+
+    /// The page after `cursor` (without it: the first).
+    pub(super) async fn page(&self, cursor: Option<u64>, limit: usize) -> Result<ErrorListPage, Error> {
+        let snapshot = self.bots.snapshot();
+        let in_state = snapshot.report.as_deref().map_or(&[][..], |report| &report.recent_errors);
+        merge(&self.events, in_state, cursor, limit).await
+    }
+
+    /// What the bot is called as a source of failures.
+    pub(super) fn bot_source(&self) -> String {
+        format!("bot:{}", self.bots.id())
+    }
+}
+
+async fn merge(
     events: &Events,
     in_state: &[SemanticError],
     cursor: Option<u64>,
     limit: usize,
-) -> Result<FailurePage, Error> {
-    let (before, skipped) = cursor.map_or((None, 0), split);
+) -> Result<ErrorListPage, Error> {
+    let (before, skipped) = cursor.map_or((None, 0), split_cursor);
     let mut reported = Vec::new();
     if !in_state.is_empty() {
-        let told = events.failures(None, LOOKED_THROUGH).await?;
+        let told = events.failures(None, COMPARED).await?;
         let told = told.items.iter().filter_map(|event| event.error.as_ref());
         reported = reported_only(in_state, told).into_iter().skip(skipped).cloned().collect();
     }
@@ -65,25 +90,25 @@ pub(super) async fn page(
     while items.len() < limit {
         let is_reported = match (rest.peek(), told.peek()) {
             (None, None) => break,
-            (Some(error), Some(event)) => error.timestamp >= happened(event),
+            (Some(error), Some(event)) => error.timestamp >= failed_at(event),
             (error, _) => error.is_some(),
         };
         if is_reported {
             taken += 1;
-            items.extend(rest.next().cloned().map(Failure::Reported));
+            items.extend(rest.next().cloned().map(ListedError::Reported));
         } else if let Some(event) = told.next() {
             last_seq = Some(event.seq);
-            items.push(Failure::Told(event.clone()));
+            items.push(ListedError::Told(event.clone()));
         }
     }
     let omitted = journal.omitted + told.count() + rest.count();
-    let next = (omitted > 0).then(|| join(last_seq, taken));
-    Ok(FailurePage { items, next, omitted, latest: journal.latest })
+    let next = (omitted > 0).then(|| join_cursor(last_seq, taken));
+    Ok(ErrorListPage { items, next, omitted, latest: journal.latest })
 }
 
 /// The failures of a state that no event told of, newest first. Two are the same when code and time are: the words
 /// may differ. Where several of one code came in one moment, as many are left as were not told.
-pub(super) fn reported_only<'a>(
+pub(crate) fn reported_only<'a>(
     in_state: &'a [SemanticError],
     told: impl Iterator<Item = &'a SemanticError>,
 ) -> Vec<&'a SemanticError> {
@@ -94,9 +119,9 @@ pub(super) fn reported_only<'a>(
     let mut take = |error: &'a SemanticError, exactly: bool| {
         let messages = messages_told.get_mut(&(error.error_code.as_str(), error.timestamp));
         let Some(messages) = messages else { return false };
-        let place = messages.iter().position(|message| !exactly || *message == error.message);
-        place.is_some_and(|place| {
-            messages.swap_remove(place);
+        let index = messages.iter().position(|message| !exactly || *message == error.message);
+        index.is_some_and(|index| {
+            messages.swap_remove(index);
             true
         })
     };
@@ -107,17 +132,17 @@ pub(super) fn reported_only<'a>(
     left
 }
 
-fn happened(event: &Event) -> DateTime<Utc> {
+fn failed_at(event: &Event) -> DateTime<Utc> {
     event.error.as_ref().map_or(event.at, |error| error.timestamp)
 }
 
-fn split(cursor: u64) -> (Option<u64>, usize) {
+fn split_cursor(cursor: u64) -> (Option<u64>, usize) {
     let seq = cursor & ((1 << STATE_BITS) - 1);
     let skipped = usize::try_from(cursor >> STATE_BITS).unwrap_or(usize::MAX);
     // No event has the number 0: with some of the state before it, it is the beginning of the journal's part.
     (Some(seq).filter(|seq| *seq > 0 || skipped == 0), skipped)
 }
 
-fn join(seq: Option<u64>, skipped: usize) -> u64 {
+fn join_cursor(seq: Option<u64>, skipped: usize) -> u64 {
     seq.unwrap_or(0) | (u64::try_from(skipped).unwrap_or(u64::MAX) << STATE_BITS)
 }

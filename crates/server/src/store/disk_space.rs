@@ -1,20 +1,20 @@
-//! Whether the disk has room for another change, looked at before a write fails.
+//! Whether the disk has room for another change, known before a write fails.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use super::Shared;
+use super::inner::StoreInner;
 
 /// Bytes that a change may need: its document, the copy, the record and the log. With less, the disk counts as full.
-const ROOM: u64 = 1024 * 1024;
+const MIN_FREE_BYTES: u64 = 1024 * 1024;
 
-/// Looks whether anything can be recorded, and tells when that has changed.
-pub(super) fn tell_trouble(shared: &Shared, failure: Option<&rusqlite::Error>) {
-    let writes = shared.writes.load(Ordering::Relaxed);
-    let folder = folder_trouble(&shared.path);
+/// Checks whether anything can be recorded, and publishes it when that has changed.
+pub(super) fn publish_trouble(inner: &StoreInner, failure: Option<&rusqlite::Error>) {
+    let writes = inner.writes.load(Ordering::Relaxed);
+    let folder = folder_trouble(&inner.path);
     let now = folder.or_else(|| (!writes).then(|| "the store cannot be written".to_owned()));
-    shared.trouble.send_if_modified(|told| {
-        let changed = told.is_some() != now.is_some();
+    inner.trouble.send_if_modified(|published| {
+        let changed = published.is_some() != now.is_some();
         match (&now, failure) {
             (Some(trouble), Some(error)) if changed => {
                 tracing::error!(error.code = "SRV_002", "nothing can be recorded: {trouble}: {error}");
@@ -25,7 +25,7 @@ pub(super) fn tell_trouble(shared: &Shared, failure: Option<&rusqlite::Error>) {
             (None, _) if changed => tracing::info!("changes can be recorded again"),
             _ => {}
         }
-        *told = now;
+        *published = now;
         changed
     });
 }
@@ -42,7 +42,7 @@ fn folder_trouble(path: &Path) -> Option<String> {
     let blocks = if is_root { disk.f_bfree } else { disk.f_bavail };
     let files = if is_root { disk.f_ffree } else { disk.f_favail };
     // A file system without a fixed number of blocks or files says 0 of 0.
-    let no_room = disk.f_blocks > 0 && blocks.saturating_mul(disk.f_frsize) < ROOM;
+    let no_room = disk.f_blocks > 0 && blocks.saturating_mul(disk.f_frsize) < MIN_FREE_BYTES;
     let no_files = disk.f_files > 0 && files == 0;
     (no_room || no_files).then(|| "the disk of the data folder is full".to_owned())
 }

@@ -4,56 +4,30 @@
 //! answer, one that cannot be read, one that contradicts the question or itself, a refusal that only says that the bot
 //! does not know) leaves the effect unknown. Nothing here guesses.
 
-use super::{CallError, Seen};
-use botops_contract::{BreakerState, CommandRequest, CommandResult, Outcome, Phase, Refusal, Verb};
+use crate::bots::call_error::{CallError, is_reason};
+use crate::bots::sanitise;
+use crate::bots::snapshot::BotSnapshot;
+use botops_contract::{BreakerState, CommandRequest, CommandResult, Outcome, Phase, Verb};
 use botops_core::error::{Code, Effect, Error};
 
-/// Whether a refusal with this status and code says that nothing was done.
-pub(super) fn proves_nothing_done(status: u16, code: &str) -> bool {
-    // 501 is the one 5xx that speaks of the request: the bot has no such call.
-    let by_status = !matches!(status, 408 | 425 | 499) && ((400..500).contains(&status) || status == 501);
-    by_status && is_reason(code)
-}
-
-/// Whether a code names a reason, and not that the bot itself does not know.
-pub(super) fn is_reason(code: &str) -> bool {
-    const DOUBTS: &[&str] = &[
-        "no_answer",
-        "no_response",
-        "timeout",
-        "timed_out",
-        "deadline",
-        "unconfirmed",
-        "unspecified",
-        "in_progress",
-        "in_flight",
-        "pending",
-        "internal",
-        "upstream_",
-    ];
-    let code = code.to_ascii_lowercase().replace('-', "_");
-    !matches!(code.as_str(), "" | "unknown" | "error" | "failed" | "panic")
-        && !DOUBTS.iter().any(|doubt| code.contains(doubt))
-}
-
 /// What is known after a call: `Ok` with what the bot did or why it did not, `Err` when the effect is unknown.
-pub(super) fn judge(
+pub(in crate::bots) fn assess_answer(
     verb: Verb,
     request: &CommandRequest,
-    seen: &Seen,
+    snapshot: &BotSnapshot,
     answered: Result<CommandResult, CallError>,
 ) -> Result<Result<CommandResult, Error>, Error> {
     let result = match answered {
         Ok(mut result) => {
             // An id is compared as it came; what is shown of the rest is made harmless first.
             let command_id = std::mem::take(&mut result.command_id);
-            super::sanitise::command_result(&mut result);
+            sanitise::command_result(&mut result);
             CommandResult { command_id, ..result }
         }
         Err(error) if error.proves_nothing_done() => return Ok(Err(error.into())),
         Err(error) => return Err(error.into()),
     };
-    if let Some(contradiction) = contradiction(verb, request, seen, &result) {
+    if let Some(contradiction) = find_contradiction(verb, request, snapshot, &result) {
         let detail = botops_core::text::clean(&contradiction, 400);
         return Err(Error::new(Code::BotAnswerInvalid).detail(detail).effect(Effect::Unknown));
     }
@@ -81,10 +55,10 @@ pub(super) fn judge(
 }
 
 /// What in an answer does not go together with the question; both facts are named.
-fn contradiction(
+fn find_contradiction(
     verb: Verb,
     request: &CommandRequest,
-    seen: &Seen,
+    snapshot: &BotSnapshot,
     result: &CommandResult,
 ) -> Option<String> {
     if result.command_id != request.command_id {
@@ -111,7 +85,7 @@ fn contradiction(
         && !result.trading_enabled
         && result.reason_code.is_none()
         && matches!(result.phase, Phase::Running | Phase::Paused)
-        && !keeps_entries_closed(seen);
+        && !keeps_entries_closed(snapshot);
     unexplained.then(|| {
         let phase = if result.phase == Phase::Paused { "paused" } else { "running" };
         format!(
@@ -121,49 +95,10 @@ fn contradiction(
 }
 
 /// Whether something that the bot told before explains that it opens nothing although it was resumed.
-fn keeps_entries_closed(seen: &Seen) -> bool {
-    seen.report.as_ref().is_some_and(|report| {
+fn keeps_entries_closed(snapshot: &BotSnapshot) -> bool {
+    snapshot.report.as_ref().is_some_and(|report| {
         report.circuit_breaker.state != BreakerState::Closed
             || report.session.as_ref().is_some_and(|session| !session.is_healthy)
             || report.no_entry_reasons.iter().any(|reason| reason != "paused")
     })
-}
-
-/// A 4xx or 5xx of the bot with the contract's refusal in it.
-pub(super) fn of_refusal(status: u16, refusal: Refusal, capability: &str) -> CallError {
-    if !proves_nothing_done(status, &refusal.code) {
-        return CallError::Unproven(refusal);
-    }
-    if refusal.code == "not_capable" {
-        return CallError::NotCapable(capability.to_owned());
-    }
-    CallError::Refused(refusal)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refusal_proves_something_only_by_a_reason_and_a_status_that_speak_of_the_request() {
-        for (status, code) in
-            [(409, "session_halted"), (404, "unknown_verb"), (429, "busy"), (501, "not_capable")]
-        {
-            assert!(proves_nothing_done(status, code), "{status} {code}");
-        }
-        for (status, code) in [
-            (504, "no_answer"),
-            (409, "no_answer"),
-            (409, "No-Answer"),
-            (500, "session_halted"),
-            (503, "busy"),
-            (408, "slow"),
-            (409, "upstream_timeout"),
-            (301, "moved"),
-            (409, "unknown"),
-            (400, "internal_error"),
-        ] {
-            assert!(!proves_nothing_done(status, code), "{status} {code}");
-        }
-    }
 }

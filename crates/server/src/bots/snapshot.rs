@@ -5,20 +5,21 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::{Presence, UnaskedRestart};
-use botops_contract::{BotId, BotReport, Hello};
+use super::presence::Presence;
+use super::restart_proof::UnaskedRestart;
+use botops_contract::{BotId, BotReport, Hello, Mode};
 
 /// The last that is known of a bot. A value: it never changes, a newer one takes its place.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct BotSnapshot {
     /// The bot.
     pub id: BotId,
     /// Who answered last; of an earlier run of botops until the bot answers this one. `None`: nobody ever did.
     pub hello: Option<Arc<Hello>>,
     /// The last good report, kept while the bot is away. `None`: there never was one.
     pub report: Option<Arc<BotReport>>,
-    /// What was cut from the report at the door.
-    pub dropped: Dropped,
+    /// What was cut from the report when it was received.
+    pub dropped: DroppedItems,
     /// Whether the bot is there.
     pub presence: Presence,
     /// Why presence is what it is, in one sentence.
@@ -86,7 +87,7 @@ impl LoopAge {
     }
 }
 
-impl Seen {
+impl BotSnapshot {
     /// How long ago the bot knew what its report says: by the report's own `as_of`, whoever confirmed it since. A step of
     /// the wall clock after it was received does not change it.
     pub fn data_age(&self) -> Option<Duration> {
@@ -94,10 +95,16 @@ impl Seen {
         Some(age_of(report.as_of, self.as_of_seen))
     }
 
+    /// Paper, live or backtest; `None` while the bot was never seen.
+    pub fn mode(&self) -> Option<Mode> {
+        let of_report = self.report.as_ref().map(|report| report.mode);
+        of_report.or(self.hello.as_ref().map(|hello| hello.mode))
+    }
+
     /// How far the bot's clock is ahead of this machine's, when that is more than a moment: how old its data is cannot be
     /// told then.
     pub fn clock_ahead(&self) -> Option<Duration> {
-        self.as_of_seen.map(|seen| seen.ahead).filter(|ahead| *ahead > CLOCKS_AGREE)
+        self.as_of_seen.map(|snapshot| snapshot.ahead).filter(|ahead| *ahead > CLOCKS_AGREE)
     }
 
     /// How long ago the bot last answered, with whatever age of data.
@@ -116,14 +123,14 @@ impl Seen {
         let declared = ticks.expected_interval_s.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
         let interval = declared.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let limit = interval.map_or(LOOP_LIMIT, |interval| interval + LOOP_SLACK);
-        let watched = self.tick_seen.map_or(Duration::ZERO, |seen| seen.at.elapsed());
+        let watched = self.tick_seen.map_or(Duration::ZERO, |snapshot| snapshot.at.elapsed());
         Some(LoopAge { age, limit, declared: interval.is_some(), watched })
     }
 }
 
 /// How long ago a moment was that the report names.
-fn age_of(moment: DateTime<Utc>, seen: Option<FirstSeen>) -> Duration {
-    seen.map_or_else(|| (Utc::now() - moment).to_std().unwrap_or_default(), FirstSeen::age_now)
+fn age_of(moment: DateTime<Utc>, snapshot: Option<FirstSeen>) -> Duration {
+    snapshot.map_or_else(|| (Utc::now() - moment).to_std().unwrap_or_default(), FirstSeen::age_now)
 }
 
 impl FirstSeen {
@@ -147,7 +154,7 @@ impl FirstSeen {
 
 /// How many items of a report were cut off, because no honest bot has so many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Dropped {
+pub struct DroppedItems {
     /// Positions beyond the first 20,000.
     pub positions: usize,
     /// Orders beyond the first 2,000.

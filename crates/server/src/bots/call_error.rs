@@ -1,0 +1,129 @@
+//! Why a call to the bot did not succeed, and what that proves.
+//!
+//! A refusal proves that nothing happened only by a status and a reason that speak of the request.
+
+use botops_contract::Refusal;
+use botops_core::error::{Code, Effect, Error};
+
+/// Why a call to the bot did not succeed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CallError {
+    /// The bot never got it; the text says why. Nothing happened.
+    NotDelivered(String),
+    /// It was sent, and the answer did not come (in time). It may have happened.
+    TimedOut,
+    /// The bot understood it and said no. Nothing happened.
+    Refused(Refusal),
+    /// The bot refused in a way that does not prove that nothing happened. It may have happened.
+    Unproven(Refusal),
+    /// The answer is not the contract; the text says how. It may have happened.
+    Invalid(String),
+    /// The bot does not list this capability; nothing was sent, or the bot itself said so.
+    NotCapable(String),
+}
+
+impl CallError {
+    /// What a 4xx or 5xx of the bot with the contract's refusal in it means.
+    pub(super) fn of_refusal(status: u16, refusal: Refusal, capability: &str) -> Self {
+        if !proves_nothing_done(status, &refusal.code) {
+            return Self::Unproven(refusal);
+        }
+        if refusal.code == "not_capable" {
+            return Self::NotCapable(capability.to_owned());
+        }
+        Self::Refused(refusal)
+    }
+
+    /// The error for a call that only reads: whatever happened, nothing changed.
+    pub fn of_a_read(self) -> Error {
+        Error::from(self).effect(Effect::None)
+    }
+
+    /// Whether it is certain that the bot did nothing.
+    pub fn proves_nothing_done(&self) -> bool {
+        match self {
+            Self::NotDelivered(_) | Self::Refused(_) | Self::NotCapable(_) => true,
+            Self::TimedOut | Self::Unproven(_) | Self::Invalid(_) => false,
+        }
+    }
+}
+
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::NotDelivered(reason) => Self::new(Code::BotOffline).detail(reason),
+            CallError::TimedOut => Self::new(Code::BotTimeout),
+            CallError::Refused(refusal) => Self::new(Code::BotRefused)
+                .detail(format!("the bot says: {}", refusal.message))
+                .context("reason_code", refusal.code)
+                .context("bot_context", refusal.context),
+            CallError::Unproven(refusal) => Self::new(Code::BotTimeout)
+                .detail(format!(
+                    "the bot answered `{}`, which does not say that nothing happened: {}",
+                    refusal.code, refusal.message
+                ))
+                .context("reason_code", refusal.code)
+                .context("bot_context", refusal.context),
+            CallError::Invalid(reason) => Self::new(Code::BotAnswerInvalid).detail(reason),
+            CallError::NotCapable(what) => Self::new(Code::BotNotCapable)
+                .detail(format!("the bot has no capability `{what}`"))
+                .context("capability", what),
+        }
+    }
+}
+
+/// Whether a refusal with this status and code says that nothing was done.
+fn proves_nothing_done(status: u16, code: &str) -> bool {
+    // 501 is the one 5xx that speaks of the request: the bot has no such call.
+    let by_status = !matches!(status, 408 | 425 | 499) && ((400..500).contains(&status) || status == 501);
+    by_status && is_reason(code)
+}
+
+/// Whether a code names a reason, and not that the bot itself does not know.
+pub(super) fn is_reason(code: &str) -> bool {
+    const DOUBTS: &[&str] = &[
+        "no_answer",
+        "no_response",
+        "timeout",
+        "timed_out",
+        "deadline",
+        "unconfirmed",
+        "unspecified",
+        "in_progress",
+        "in_flight",
+        "pending",
+        "internal",
+        "upstream_",
+    ];
+    let code = code.to_ascii_lowercase().replace('-', "_");
+    !matches!(code.as_str(), "" | "unknown" | "error" | "failed" | "panic")
+        && !DOUBTS.iter().any(|doubt| code.contains(doubt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_proves_something_only_by_a_reason_and_a_status_that_speak_of_the_request() {
+        for (status, code) in
+            [(409, "session_halted"), (404, "unknown_verb"), (429, "busy"), (501, "not_capable")]
+        {
+            assert!(proves_nothing_done(status, code), "{status} {code}");
+        }
+        for (status, code) in [
+            (504, "no_answer"),
+            (409, "no_answer"),
+            (409, "No-Answer"),
+            (500, "session_halted"),
+            (503, "busy"),
+            (408, "slow"),
+            (409, "upstream_timeout"),
+            (301, "moved"),
+            (409, "unknown"),
+            (400, "internal_error"),
+        ] {
+            assert!(!proves_nothing_done(status, code), "{status} {code}");
+        }
+    }
+}

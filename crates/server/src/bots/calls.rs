@@ -1,0 +1,87 @@
+//! Single calls to the bot, each with a deadline and over a connection of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::call_error::CallError;
+use super::exchange::{self, HttpAnswer, TransportFailure};
+use super::link::BotLink;
+use super::sanitise;
+use super::transport::BotConnection;
+use botops_contract::{COMMAND_STATUS, CommandStatus, Refusal};
+
+/// A command that needs longer than this is stuck behind something; the caller is told that its effect is unknown.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Reads beside the poll (trades, config) answer from the bot's memory.
+const READ_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Calls over the link; cloning is cheap.
+#[derive(Debug, Clone)]
+pub(super) struct BotCalls {
+    link: Arc<BotLink>,
+}
+
+impl BotCalls {
+    pub(super) fn new(link: Arc<BotLink>) -> Self {
+        Self { link }
+    }
+
+    /// What became of a command, asked of a bot that can say so.
+    pub(super) async fn command_status(&self, path: &str) -> Result<CommandStatus, CallError> {
+        self.get(COMMAND_STATUS, path).await
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        capability: &str,
+        path: &str,
+    ) -> Result<T, CallError> {
+        self.call(capability, |transport| transport.get(path), READ_DEADLINE).await
+    }
+
+    pub(super) async fn post<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        capability: &str,
+        path: &str,
+        body: &B,
+    ) -> Result<T, CallError> {
+        self.call(capability, |transport| transport.post(path).json(body), COMMAND_DEADLINE).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        capability: &str,
+        request: impl FnOnce(&BotConnection) -> reqwest::RequestBuilder,
+        deadline: Duration,
+    ) -> Result<T, CallError> {
+        let connection = self.link.connection_for_call(capability)?;
+        self.link.counters.calls.fetch_add(1, Ordering::Relaxed);
+        let sent = exchange::exchange(request(&connection), deadline).await;
+        let answer = sent.map_err(|failure| match failure {
+            TransportFailure::Away(reason) => CallError::NotDelivered(reason),
+            TransportFailure::Late | TransportFailure::Cut => CallError::TimedOut,
+            TransportFailure::Nonsense(reason) | TransportFailure::AnotherBot(reason) => {
+                CallError::Invalid(reason)
+            }
+        })?;
+        if !answer.status.is_success() {
+            return Err(refusal(&answer, capability));
+        }
+        serde_json::from_slice(&answer.body).map_err(|error| CallError::Invalid(exchange::not_json(&error)))
+    }
+}
+
+/// A 4xx or 5xx of the bot: a refusal when it says so in the contract's form.
+fn refusal(answer: &HttpAnswer, capability: &str) -> CallError {
+    let status = answer.status.as_u16();
+    let Ok(mut refusal) = serde_json::from_slice::<Refusal>(&answer.body) else {
+        return CallError::Invalid(format!("status {status} without a refusal in it"));
+    };
+    sanitise::refusal(&mut refusal);
+    CallError::of_refusal(status, refusal, capability)
+}

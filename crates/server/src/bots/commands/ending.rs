@@ -1,0 +1,128 @@
+//! How a command of unknown effect ended: by what the bot says of it, or by what its state shows.
+
+use std::time::Instant;
+
+use chrono::{TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use super::answer::assess_answer;
+use super::model::OpenCommand;
+use crate::bots::call_error::is_reason;
+use crate::bots::snapshot::BotSnapshot;
+use botops_contract::{
+    BreakerState, CommandProgress, CommandRequest, CommandResult, CommandStatus, OrderStatus, Verb,
+};
+use botops_core::error::{Code, Problem};
+
+/// Clocks are read at different moments on both sides.
+const EXPIRY_MARGIN: TimeDelta = TimeDelta::seconds(1);
+/// How long the state of a bot that cannot be asked is watched for what was wanted.
+const STATE_WATCH: TimeDelta = TimeDelta::seconds(20);
+/// Why a command stays unknown when the bot has no capability to tell.
+const NOT_CAPABLE: &str = "this bot cannot be asked what became of a command";
+
+/// How an open command ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::bots) enum CommandEnding {
+    Done(Box<CommandResult>),
+    /// Somebody sent it again, and the bot did it then.
+    DoneNow(Box<CommandResult>),
+    /// Not done, with code and sentence.
+    Refused(String, String),
+    /// It did not arrive, and can have no effect any more.
+    NotReceived,
+    /// A person has to look; why, and what the state shows.
+    StillUnknown(String, Value),
+}
+
+/// The ending that the bot itself tells of; none while it does not know.
+pub(super) fn ending_by_status(
+    snapshot: &BotSnapshot,
+    command: &OpenCommand,
+    status: CommandStatus,
+) -> Option<CommandEnding> {
+    if status.command_id != command.sent_id {
+        return None;
+    }
+    match (status.progress, status.result, status.refusal) {
+        (CommandProgress::Answered, Some(result), _) => {
+            let request = CommandRequest {
+                command_id: command.sent_id.clone(),
+                reason: String::new(),
+                args: Value::Null,
+                dry_run: false,
+                valid_for_ms: None,
+                expires_at: None,
+            };
+            match assess_answer(command.verb, &request, snapshot, Ok(result)) {
+                Ok(Ok(result)) => Some(CommandEnding::Done(Box::new(result))),
+                Ok(Err(error)) => {
+                    let problem = error.problem("", Utc::now());
+                    let code = problem
+                        .context
+                        .get("reason_code")
+                        .and_then(Value::as_str)
+                        .unwrap_or("unnamed")
+                        .to_owned();
+                    Some(CommandEnding::Refused(code, problem.cause))
+                }
+                // Asking again would bring the same: it is what the bot keeps.
+                Err(error) if error.code() == Code::BotAnswerInvalid => {
+                    let why = error.problem("", Utc::now()).cause;
+                    Some(CommandEnding::StillUnknown(why, state_shows(snapshot, command)))
+                }
+                Err(_) => None,
+            }
+        }
+        (CommandProgress::Answered, None, Some(refusal)) if is_reason(&refusal.code) => {
+            let text = |text: &str, most| botops_core::text::clean(text, most);
+            Some(CommandEnding::Refused(text(&refusal.code, 64), text(&refusal.message, 500)))
+        }
+        (CommandProgress::Unknown, ..) if Utc::now() > command.expires_at + EXPIRY_MARGIN => {
+            Some(CommandEnding::NotReceived)
+        }
+        _ => None,
+    }
+}
+
+/// The bot's own code for a refusal.
+pub(super) fn reason_code_of(problem: &Problem) -> String {
+    problem.context.get("reason_code").and_then(Value::as_str).unwrap_or("unnamed").to_owned()
+}
+
+/// The end for a bot that cannot be asked: once its state shows what was wanted, or was watched long enough.
+pub(super) fn ending_by_state(
+    snapshot: &BotSnapshot,
+    command: &OpenCommand,
+    followed_since: Instant,
+    late: bool,
+) -> Option<CommandEnding> {
+    let fresh = snapshot.presence.answers() && snapshot.received.is_some_and(|at| at > followed_since);
+    let shown = state_shows(snapshot, command);
+    let watched = Utc::now() > command.given_at + STATE_WATCH;
+    let enough = late || (fresh && (watched || shown["as_asked"] == true));
+    enough.then(|| CommandEnding::StillUnknown(NOT_CAPABLE.to_owned(), shown))
+}
+
+/// What the bot's last report says about it: facts, and whether they are as they would be after the command.
+pub(super) fn state_shows(snapshot: &BotSnapshot, command: &OpenCommand) -> Value {
+    let Some(report) = &snapshot.report else { return Value::Null };
+    let rests = |status| matches!(status, OrderStatus::Pending | OrderStatus::PartiallyFilled);
+    let resting = report.orders.iter().filter(|order| rests(order.status)).count();
+    let breaker_open = report.circuit_breaker.state != BreakerState::Closed;
+    let as_asked = match command.verb {
+        Verb::Pause => Some(!report.trading_enabled),
+        Verb::Resume => Some(report.trading_enabled),
+        Verb::CancelOrders => Some(resting == 0),
+        Verb::Flatten => Some(report.positions.is_empty() && !report.trading_enabled),
+        Verb::ResetBreaker => Some(!breaker_open),
+        Verb::Halt => Some(breaker_open && !report.trading_enabled),
+        Verb::Shutdown => Some(command.boot_epoch.as_ref() != Some(&report.boot_epoch)),
+        Verb::ProbeSession | Verb::Reauth => None,
+    };
+    json!({
+        "as_asked": as_asked, "trading_enabled": report.trading_enabled, "phase": report.phase,
+        "open_positions": report.positions.len(), "resting_orders": resting,
+        "circuit_breaker": report.circuit_breaker.state, "as_of": report.as_of,
+    })
+}

@@ -1,0 +1,84 @@
+//! Asks the bot what became of commands whose effect is not known.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{TimeDelta, Utc};
+use tokio_util::sync::CancellationToken;
+
+use super::ending::{CommandEnding, ending_by_state, ending_by_status, state_shows};
+use super::open_commands::{FollowedCommand, OpenCommands};
+use crate::bots::call_error::CallError;
+use crate::bots::calls::BotCalls;
+use crate::bots::link::BotLink;
+
+/// Nobody asks any longer than this.
+const GIVE_UP: TimeDelta = TimeDelta::hours(1);
+/// Follows the open commands of one bot; cloning is cheap.
+#[derive(Debug, Clone)]
+pub(in crate::bots) struct CommandFollower {
+    link: Arc<BotLink>,
+    calls: BotCalls,
+    open: Arc<OpenCommands>,
+}
+
+impl CommandFollower {
+    pub(crate) fn new(link: Arc<BotLink>, calls: BotCalls, open: Arc<OpenCommands>) -> Self {
+        Self { link, calls, open }
+    }
+
+    /// Asks about open commands as they come due, until the stop.
+    pub(crate) async fn run(self, stopping: CancellationToken) {
+        loop {
+            let due = self.open.next_due();
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = self.open.wait_for_more() => continue,
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {}
+            }
+            for followed in self.open.take_due() {
+                let ending = tokio::select! {
+                    () = stopping.cancelled() => return,
+                    ending = self.ask(&followed) => ending,
+                };
+                if let Some(ending) = ending {
+                    self.open.end(&followed.command.sent_id, &ending);
+                }
+            }
+        }
+    }
+
+    /// How it ended, if that is known by now.
+    async fn ask(&self, followed: &FollowedCommand) -> Option<CommandEnding> {
+        let command = &followed.command;
+        let path = format!("commands/{}", path_segment(&command.sent_id));
+        let late = Utc::now() > command.given_at + GIVE_UP;
+        let status = self.calls.command_status(&path).await;
+        let snapshot = self.link.snapshot.load();
+        let ending = match status {
+            Ok(status) => ending_by_status(&snapshot, command, status),
+            Err(CallError::NotCapable(_)) => {
+                return ending_by_state(&snapshot, command, followed.since, late);
+            }
+            Err(_) => None,
+        };
+        if ending.is_none() && late {
+            let why = "the bot did not say for an hour".to_owned();
+            return Some(CommandEnding::StillUnknown(why, state_shows(&snapshot, command)));
+        }
+        ending
+    }
+}
+
+/// An id as one segment of a path.
+fn path_segment(id: &str) -> String {
+    let mut segment = String::new();
+    for byte in id.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_".contains(&byte) {
+            segment.push(char::from(byte));
+        } else {
+            segment.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    segment
+}

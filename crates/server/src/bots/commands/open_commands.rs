@@ -1,0 +1,162 @@
+//! The commands of one bot whose effect is not known, kept over a restart of botops.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use super::ending::CommandEnding;
+use super::ending_event::{abandoned_event, ending_event};
+use super::model::OpenCommand;
+use crate::events::Events;
+use crate::store::{Store, get_value, put_value};
+use botops_contract::BotId;
+use botops_core::error::Error;
+
+/// The first wait before the bot is asked; it doubles with each.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The longest.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// More open commands than these are not followed: the oldest is left to a person.
+const MAX_OPEN: usize = 200;
+
+/// The open commands of one bot.
+#[derive(Debug)]
+pub(in crate::bots) struct OpenCommands {
+    key: String,
+    store: Store,
+    events: Events,
+    followed: Mutex<Vec<FollowedCommand>>,
+    added: Notify,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct FollowedCommand {
+    pub command: OpenCommand,
+    pub since: Instant,
+    tries: u32,
+    /// When the bot is asked; nothing while the command itself is under way.
+    due: Option<Instant>,
+}
+
+impl OpenCommands {
+    /// Reads what an earlier run of botops left open.
+    pub(crate) async fn load(bot: &BotId, store: Store, events: Events) -> Result<Self, Error> {
+        let key = format!("open_commands:{bot}");
+        let asked = key.clone();
+        let stored = store.read(move |connection| Ok(get_value(connection, &asked)?)).await?;
+        let commands: Vec<OpenCommand> =
+            stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let now = Instant::now();
+        let due = Some(now + FIRST_WAIT);
+        let followed =
+            commands.into_iter().map(|command| FollowedCommand { command, since: now, tries: 0, due });
+        let followed = Mutex::new(followed.collect());
+        Ok(Self { key, store, events, followed, added: Notify::new() })
+    }
+
+    /// A command is about to be given: should botops be killed over it, its next run follows it.
+    pub(super) fn begin(&self, command: OpenCommand) {
+        {
+            let mut followed = self.lock();
+            if followed.iter().any(|one| one.command.sent_id == command.sent_id) {
+                return;
+            }
+            followed.push(FollowedCommand { command, since: Instant::now(), tries: 0, due: None });
+        }
+        self.store_all();
+    }
+
+    /// What this command did is not known: from now on it is followed.
+    pub(super) fn follow(&self, command: OpenCommand) {
+        let left_out = {
+            let mut followed = self.lock();
+            let now = Instant::now();
+            let due = Some(now + FIRST_WAIT);
+            match followed.iter_mut().find(|one| one.command.sent_id == command.sent_id) {
+                Some(one) if one.due.is_some() => {}
+                Some(one) => (one.since, one.due) = (now, due),
+                None => followed.push(FollowedCommand { command, since: now, tries: 0, due }),
+            }
+            (followed.len() > MAX_OPEN).then(|| followed.remove(0).command)
+        };
+        if let Some(command) = left_out {
+            let why = format!("more than {MAX_OPEN} commands are open at once");
+            let ending = CommandEnding::StillUnknown(why, Value::Null);
+            self.events.publish(ending_event(&command, &ending));
+        }
+        self.store_all();
+        self.added.notify_one();
+    }
+
+    /// A command that was given and answered.
+    pub(super) fn forget(&self, sent_id: &str) {
+        self.lock().retain(|one| one.command.sent_id != sent_id || one.due.is_some());
+        self.store_all();
+    }
+
+    /// It is known how a command ended; told when it was open.
+    pub(super) fn end(&self, sent_id: &str, ending: &CommandEnding) {
+        let ended = {
+            let mut followed = self.lock();
+            let index = followed.iter().position(|one| one.command.sent_id == sent_id && one.due.is_some());
+            index.map(|index| followed.remove(index).command)
+        };
+        if let Some(command) = ended {
+            self.events.publish(ending_event(&command, ending));
+            self.store_all();
+        }
+    }
+
+    /// Whether a command is open.
+    pub(super) fn has(&self, sent_id: &str) -> bool {
+        let followed = self.lock();
+        followed.iter().any(|one| one.command.sent_id == sent_id && one.due.is_some())
+    }
+
+    /// When the bot is asked next.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let followed = self.lock();
+        followed.iter().filter_map(|one| one.due).min()
+    }
+
+    /// Those to ask about now; each is due again after a longer wait.
+    pub(super) fn take_due(&self) -> Vec<FollowedCommand> {
+        let now = Instant::now();
+        let mut followed = self.lock();
+        let due = followed.iter_mut().filter(|one| one.due.is_some_and(|due| due <= now));
+        due.map(|one| {
+            one.tries += 1;
+            let wait = (FIRST_WAIT * 2_u32.saturating_pow(one.tries.min(10))).min(LONGEST_WAIT);
+            one.due = Some(now + wait);
+            one.clone()
+        })
+        .collect()
+    }
+
+    /// Queued: an answer never waits for the disk.
+    fn store_all(&self) {
+        let text = {
+            let followed = self.lock();
+            let commands: Vec<_> = followed.iter().map(|one| &one.command).collect();
+            serde_json::to_string(&commands).unwrap_or_default()
+        };
+        let key = self.key.clone();
+        self.store.post("the open commands", move |connection| Ok(put_value(connection, &key, &text)?));
+    }
+
+    /// The asker of a command is not there any more to hear the answer.
+    pub(super) fn publish_abandoned(&self, command: &OpenCommand) {
+        self.events.publish(abandoned_event(command));
+    }
+
+    /// Resolves when another command has to be followed.
+    pub(super) async fn wait_for_more(&self) {
+        self.added.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<FollowedCommand>> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

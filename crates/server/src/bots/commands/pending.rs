@@ -1,0 +1,93 @@
+//! A command that was sent and is not answered yet.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+use serde_json::Value;
+
+use super::ending::{CommandEnding, reason_code_of};
+use super::model::{CommandAsker, OpenCommand};
+use super::open_commands::OpenCommands;
+use crate::bots::snapshot::BotSnapshot;
+use botops_contract::{CommandRequest, CommandResult, Verb};
+use botops_core::error::{Effect, Error};
+
+/// A command that was sent and is not answered yet. When its future is dropped before the answer, what it did is followed all the same.
+pub(in crate::bots) struct PendingCommand {
+    open: Arc<OpenCommands>,
+    command: Option<OpenCommand>,
+}
+
+impl PendingCommand {
+    pub(crate) fn new(
+        open: Arc<OpenCommands>,
+        verb: Verb,
+        request: &CommandRequest,
+        asker: CommandAsker,
+        snapshot: &BotSnapshot,
+    ) -> Self {
+        let given_at = Utc::now();
+        let command = OpenCommand {
+            verb,
+            sent_id: request.command_id.clone(),
+            asker,
+            reason: request.reason.clone(),
+            given_at,
+            expires_at: request.expires_at.unwrap_or(given_at),
+            boot_epoch: snapshot.hello.as_ref().map(|hello| hello.boot_epoch.clone()),
+        };
+        // A dry run leaves nothing behind that could be followed.
+        let command = (!request.dry_run).then_some(command);
+        if let Some(command) = &command {
+            open.begin(command.clone());
+        }
+        Self { open, command }
+    }
+
+    /// What this try did is known. It ends an earlier one of the same command when the bot speaks of that: by what it
+    /// did, or by the answer that it kept. Otherwise the effect is as unknown as it was.
+    pub(crate) fn record_answer(
+        mut self,
+        answer: Result<CommandResult, Error>,
+    ) -> Result<CommandResult, Error> {
+        let Some(command) = self.command.take() else { return answer };
+        self.open.forget(&command.sent_id);
+        let error = match answer {
+            Ok(result) => {
+                let ending = if result.replayed { CommandEnding::Done } else { CommandEnding::DoneNow };
+                self.open.end(&command.sent_id, &ending(Box::new(result.clone())));
+                return Ok(result);
+            }
+            Err(error) => error,
+        };
+        let problem = error.problem("", Utc::now());
+        if problem.context.get("replayed") == Some(&Value::Bool(true)) {
+            self.open.end(&command.sent_id, &CommandEnding::Refused(reason_code_of(&problem), problem.cause));
+            return Err(error);
+        }
+        if !self.open.has(&command.sent_id) {
+            return Err(error);
+        }
+        let detail = format!(
+            "{}. This says nothing of an earlier try of the same command, which may still have acted",
+            problem.cause.trim_end_matches('.')
+        );
+        Err(error.detail(detail).effect(Effect::Unknown))
+    }
+
+    /// What it did is not known.
+    pub(crate) fn record_doubt(mut self) {
+        if let Some(command) = self.command.take() {
+            self.open.follow(command);
+        }
+    }
+}
+
+impl Drop for PendingCommand {
+    fn drop(&mut self) {
+        if let Some(command) = self.command.take() {
+            self.open.publish_abandoned(&command);
+            self.open.follow(command);
+        }
+    }
+}

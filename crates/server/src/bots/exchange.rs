@@ -1,0 +1,114 @@
+//! One HTTP request to a bot and its whole answer: how long it may take, how large it may be.
+//!
+//! An answer is read whole under one deadline, so that a peer that sends a byte a second is cut like one that sends
+//! nothing, and never beyond [`MAX_BODY`]. [`TransportFailure`] says what happened; the link decides what it means.
+
+use std::error::Error as _;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use reqwest::{RequestBuilder, StatusCode, header};
+
+/// The largest answer a bot may give: 10,000 positions take under 4 MiB.
+const MAX_BODY: usize = 8 * 1024 * 1024;
+
+/// What went wrong between us and the bot.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum TransportFailure {
+    /// Nothing was delivered; the text says why.
+    Away(String),
+    /// Delivered, as far as can be told, but not answered in time.
+    Late,
+    /// The connection ended before the answer did.
+    Cut,
+    /// What came is not the contract; the text says why.
+    Nonsense(String),
+    /// Another bot answers on this address; the text says which. It is not used.
+    AnotherBot(String),
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(super) struct HttpAnswer {
+    pub status: StatusCode,
+    pub etag: Option<String>,
+    pub body: Vec<u8>,
+}
+
+/// Sends a request and reads the whole answer; the deadline covers all of it.
+pub(super) async fn exchange(
+    request: RequestBuilder,
+    deadline: Duration,
+) -> Result<HttpAnswer, TransportFailure> {
+    tokio::time::timeout(deadline, read_whole(request)).await.unwrap_or(Err(TransportFailure::Late))
+}
+
+/// The same without a deadline: the caller has one.
+pub(super) async fn read_whole(request: RequestBuilder) -> Result<HttpAnswer, TransportFailure> {
+    let mut response = request.send().await.map_err(|error| failure_of(&error))?;
+    let too_large =
+        || TransportFailure::Nonsense(format!("an answer of more than {} MiB", MAX_BODY / 1024 / 1024));
+    if response.content_length().is_some_and(|length| length > MAX_BODY as u64) {
+        return Err(too_large());
+    }
+    let status = response.status();
+    let etag = response.headers().get(header::ETAG);
+    let etag = etag.and_then(|value| value.to_str().ok()).filter(|etag| etag.len() <= 128).map(str::to_owned);
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| failure_of(&error))? {
+        if body.len() + chunk.len() > MAX_BODY {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(HttpAnswer { status, etag, body })
+}
+
+/// What a failed request or read means. The library's own words stay out: they may quote the peer.
+fn failure_of(error: &reqwest::Error) -> TransportFailure {
+    let mut io = None;
+    let mut malformed = false;
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(cause) = cause.downcast_ref::<std::io::Error>() {
+            io = io.or(Some(cause.kind()));
+        }
+        if let Some(cause) = cause.downcast_ref::<hyper::Error>() {
+            malformed |= cause.is_parse() || cause.is_parse_too_large();
+        }
+        source = cause.source();
+    }
+    if error.is_connect() {
+        return not_connected(io.unwrap_or(ErrorKind::Other));
+    }
+    if error.is_timeout() {
+        return TransportFailure::Late;
+    }
+    if malformed {
+        return TransportFailure::Nonsense("the answer is not HTTP".to_owned());
+    }
+    TransportFailure::Cut
+}
+
+/// What is wrong with a document, without its values.
+pub(super) fn not_json(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "has a missing or wrong field",
+        serde_json::error::Category::Eof => "ends too early",
+        serde_json::error::Category::Io | serde_json::error::Category::Syntax => "is not JSON",
+    };
+    format!("the answer {what} (line {}, column {})", error.line(), error.column())
+}
+
+/// What it means that no connection came about.
+pub(super) fn not_connected(kind: ErrorKind) -> TransportFailure {
+    let text = match kind {
+        ErrorKind::ConnectionRefused => "nobody listens on its socket",
+        ErrorKind::NotFound => "its socket is gone",
+        ErrorKind::PermissionDenied => "botops may not connect to its socket",
+        // The queue of waiting connections is full: somebody listens, but does not accept.
+        ErrorKind::WouldBlock => return TransportFailure::Late,
+        _ => "its socket does not take a connection",
+    };
+    TransportFailure::Away(text.to_owned())
+}

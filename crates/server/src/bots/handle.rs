@@ -1,0 +1,210 @@
+//! The handle to the bot and its verbs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::call_error::CallError;
+use super::calls::BotCalls;
+use super::commands::{self, CommandAsker, CommandFollower, OpenCommands, PendingCommand};
+use super::link::{self, BotLink, BotLinkStats};
+use super::options::BotsOptions;
+use super::sanitise;
+use super::snapshot::BotSnapshot;
+use crate::events::Events;
+use crate::store::Store;
+use botops_contract::{
+    Activate, BotId, Check, CheckVerdict, CommandRequest, CommandResult, ConfigAck, ConfigState, Settle,
+    TradePage, Verb,
+};
+use botops_core::error::Error;
+use botops_core::tasks::Tasks;
+
+/// How long the bot may wait before it begins a command: what it begins then, it still answers in time.
+const COMMAND_VALID: Duration = Duration::from_secs(8);
+
+/// Handle to the bot; cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Bots {
+    pub(super) link: Arc<BotLink>,
+    calls: BotCalls,
+    open: Arc<OpenCommands>,
+}
+
+impl Bots {
+    /// Starts the link to the bot. Returns at once, whether or not the bot is there.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`](botops_core::error::Code::StoreUnavailable) when the last known state cannot be looked up.
+    pub async fn open(
+        options: BotsOptions,
+        store: Store,
+        events: Events,
+        tasks: &Tasks,
+    ) -> Result<Self, Error> {
+        let open = Arc::new(OpenCommands::load(&options.id, store.clone(), events.clone()).await?);
+        let link = Arc::new(BotLink::open(options, store, events).await?);
+        let polling = link.clone();
+        let stopping = tasks.stopping();
+        tasks.supervise("bot_link", move || link::poll(polling.clone(), stopping.clone()));
+        let listening = link.clone();
+        let stopping = tasks.stopping();
+        tasks.supervise("bot_events", move || link::follow_events(listening.clone(), stopping.clone()));
+        let calls = BotCalls::new(link.clone());
+        let follower = CommandFollower::new(link.clone(), calls.clone(), open.clone());
+        let stopping = tasks.stopping();
+        tasks.supervise("open_commands", move || follower.clone().run(stopping.clone()));
+        Ok(Self { link, calls, open })
+    }
+
+    /// The bot's id.
+    pub fn id(&self) -> &BotId {
+        &self.link.options.id
+    }
+
+    /// The last that is known of the bot. Never waits.
+    pub fn snapshot(&self) -> Arc<BotSnapshot> {
+        self.link.snapshot.load_full()
+    }
+
+    /// Changes with each poll's outcome, with each change of presence, and each second while the bot is away.
+    pub fn watch(&self) -> watch::Receiver<Arc<BotSnapshot>> {
+        self.link.changes.subscribe()
+    }
+
+    /// Plain numbers about the link.
+    pub fn stats(&self) -> BotLinkStats {
+        self.link.counters.stats()
+    }
+
+    /// From now on and for `window`, a bot that is gone counts as reloading: somebody restarts it on purpose.
+    pub fn expect_restart(&self, window: Duration) {
+        self.link.expect_restart(Instant::now() + window);
+    }
+
+    /// The restart that was expected is over without another boot of the bot: from now on a bot that is gone is gone.
+    pub fn expect_no_restart(&self) {
+        self.link.expect_restart(Instant::now());
+    }
+
+    /// Tells the bot to do something, and returns what it did. The same `command_id` acts once.
+    ///
+    /// # Errors
+    /// See [`Bots::command_for`].
+    pub async fn command(&self, verb: Verb, request: CommandRequest) -> Result<CommandResult, Error> {
+        let command_id = request.command_id.clone();
+        self.command_for(
+            verb,
+            request,
+            CommandAsker { actor: "botops".to_owned(), command_id, run_id: None, step: None },
+        )
+        .await
+    }
+
+    /// The same on somebody's account. The bot is told how long the command is wanted. When it cannot be told what it
+    /// did, the command is followed, and a later `control` event names the asker's command id and how it ended.
+    ///
+    /// # Errors
+    /// With nothing done: [`Code::BotOffline`](botops_core::error::Code::BotOffline) (not delivered), [`Code::BotRefused`](botops_core::error::Code::BotRefused) with `reason_code`,
+    /// [`Code::BotNotCapable`](botops_core::error::Code::BotNotCapable). With an unknown effect: [`Code::BotTimeout`](botops_core::error::Code::BotTimeout) (no answer, or one that proves nothing),
+    /// [`Code::BotAnswerInvalid`](botops_core::error::Code::BotAnswerInvalid) (one that cannot be read, or that contradicts the question).
+    pub async fn command_for(
+        &self,
+        verb: Verb,
+        mut request: CommandRequest,
+        asker: CommandAsker,
+    ) -> Result<CommandResult, Error> {
+        request.valid_for_ms.get_or_insert(u64::try_from(COMMAND_VALID.as_millis()).unwrap_or(u64::MAX));
+        request.expires_at.get_or_insert(Utc::now() + COMMAND_VALID);
+        let snapshot = self.snapshot();
+        let pending = PendingCommand::new(self.open.clone(), verb, &request, asker, &snapshot);
+        let path = format!("commands/{verb}");
+        let answered = self.calls.post(verb.as_str(), &path, &request).await;
+        let with_command = |error: Error| {
+            error.context("verb", verb.as_str()).context("command_id", request.command_id.clone())
+        };
+        match commands::assess_answer(verb, &request, &snapshot, answered) {
+            Ok(answer) => pending.record_answer(answer).map_err(with_command),
+            Err(doubt) => {
+                pending.record_doubt();
+                Err(with_command(doubt))
+            }
+        }
+    }
+
+    /// What config the bot runs, asked of the bot itself.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn config_state(&self) -> Result<ConfigState, CallError> {
+        let mut state: ConfigState = self.calls.get("config", "config").await?;
+        sanitise::config_state(&mut state);
+        Ok(state)
+    }
+
+    /// Would the bot take this document?
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn config_check(&self, check: &Check) -> Result<CheckVerdict, CallError> {
+        let mut verdict: CheckVerdict = self.calls.post("config", "config/check", check).await?;
+        sanitise::verdict(&mut verdict);
+        Ok(verdict)
+    }
+
+    /// Run this document as a trial.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn config_activate(&self, activate: &Activate) -> Result<ConfigAck, CallError> {
+        self.end_trial("config/activate", activate).await
+    }
+
+    /// Keep what the trial runs.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn config_commit(&self, settle: &Settle) -> Result<ConfigAck, CallError> {
+        self.end_trial("config/commit", settle).await
+    }
+
+    /// Go back to what ran before the trial.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn config_revert(&self, settle: &Settle) -> Result<ConfigAck, CallError> {
+        self.end_trial("config/revert", settle).await
+    }
+
+    /// A page of closed trades with a number above `after`, oldest first.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn trades(
+        &self,
+        after: u64,
+        from: Option<DateTime<Utc>>,
+        to: Option<DateTime<Utc>>,
+        limit: usize,
+    ) -> Result<TradePage, CallError> {
+        let rfc3339 = |at: DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+        let mut path = format!("trades?after={after}&limit={limit}");
+        for (name, bound) in [("from", from), ("to", to)] {
+            if let Some(at) = bound {
+                path.push_str(&format!("&{name}={}", rfc3339(at)));
+            }
+        }
+        let mut page: TradePage = self.calls.get("trades", &path).await?;
+        sanitise::trades(&mut page);
+        Ok(page)
+    }
+
+    async fn end_trial<B: Serialize + Sync>(&self, path: &str, body: &B) -> Result<ConfigAck, CallError> {
+        let mut ack: ConfigAck = self.calls.post("config", path, body).await?;
+        sanitise::config_ack(&mut ack);
+        Ok(ack)
+    }
+}

@@ -1,0 +1,137 @@
+//! What the handle, the poller and the event follower share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{Semaphore, watch};
+
+use super::counters::BotLinkCounters;
+use super::saved_state::{SavedBotState, first_snapshot};
+use crate::bots::call_error::CallError;
+use crate::bots::options::BotsOptions;
+use crate::bots::process::{BotProcesses, ProcessId};
+use crate::bots::snapshot::BotSnapshot;
+use crate::bots::transport::BotConnection;
+use crate::events::Events;
+use crate::store::Store;
+use botops_core::error::Error;
+
+/// What the handle, the poller and the event follower share.
+#[derive(Debug)]
+pub(in crate::bots) struct BotLink {
+    pub options: BotsOptions,
+    pub store: Store,
+    pub events: Events,
+    pub snapshot: ArcSwap<BotSnapshot>,
+    pub changes: watch::Sender<Arc<BotSnapshot>>,
+    pub counters: BotLinkCounters,
+    /// To the peer that gave the last good answer.
+    pub connection: ArcSwapOption<BotConnection>,
+    /// How many questions for the whole state may be open: the usual one, and one more in case that was lost.
+    pub state_questions: Semaphore,
+    restart_until: Mutex<Option<Instant>>,
+    /// The processes of the boot that answered last.
+    processes: Mutex<BotProcesses>,
+    /// The process that listens for the bot, as the kernel said at the last connection.
+    listener: Mutex<Option<ProcessId>>,
+    /// When anything last came from the bot: an answer of whatever kind, or a byte of its event stream.
+    last_contact: Mutex<Option<Instant>>,
+}
+
+impl BotLink {
+    /// Reads what an earlier run of botops knew.
+    pub(crate) async fn open(options: BotsOptions, store: Store, events: Events) -> Result<Self, Error> {
+        let saved = SavedBotState::load(&options.id, &store).await?;
+        let snapshot = Arc::new(first_snapshot(&options.id, saved.as_ref()));
+        Ok(Self {
+            options,
+            store,
+            events,
+            changes: watch::Sender::new(snapshot.clone()),
+            snapshot: ArcSwap::new(snapshot),
+            counters: BotLinkCounters::default(),
+            connection: ArcSwapOption::empty(),
+            state_questions: Semaphore::new(2),
+            restart_until: Mutex::new(None),
+            processes: Mutex::new(saved.map(|saved| saved.known_processes()).unwrap_or_default()),
+            listener: Mutex::default(),
+            last_contact: Mutex::default(),
+        })
+    }
+
+    /// A way to the bot for a call that wants `capability`, or why there is none.
+    pub(crate) fn connection_for_call(&self, capability: &str) -> Result<Arc<BotConnection>, CallError> {
+        let snapshot = self.snapshot.load();
+        let away =
+            |reason: &str| CallError::NotDelivered(format!("the bot is {}: {reason}", snapshot.presence));
+        // A command that waits in the socket of a hung bot would act at a time nobody chose.
+        let connection = self.connection.load_full().filter(|_| snapshot.presence.answers());
+        let (Some(connection), Some(hello)) = (connection, &snapshot.hello) else {
+            return Err(away(&snapshot.presence_reason));
+        };
+        if !hello.offers(capability) {
+            return Err(CallError::NotCapable(capability.to_owned()));
+        }
+        connection.check_endpoint().map_err(CallError::NotDelivered)?;
+        Ok(connection)
+    }
+
+    /// The processes of the boot that answered last.
+    pub(crate) fn processes(&self) -> BotProcesses {
+        lock(&self.processes).clone()
+    }
+
+    /// The process that listens for the bot, whether it has answered or not.
+    pub(crate) fn listener(&self) -> Option<ProcessId> {
+        lock(&self.listener).filter(|listener| listener.lives())
+    }
+
+    /// The same together with what listens for the bot now.
+    pub(crate) fn current_processes(&self) -> BotProcesses {
+        self.processes().with_listener(self.listener())
+    }
+
+    /// Remembers what listens at the other end of a new connection.
+    pub(crate) fn record_listener(&self, connection: &BotConnection) {
+        *lock(&self.listener) = connection.peer().and_then(ProcessId::listening);
+    }
+
+    /// Another boot of the bot answered: these are its processes, and no restart is expected any more.
+    pub(crate) fn begin_boot(&self, processes: BotProcesses) {
+        *lock(&self.processes) = processes;
+        *lock(&self.restart_until) = None;
+    }
+
+    /// Something came from the bot.
+    pub(crate) fn record_contact(&self) {
+        *lock(&self.last_contact) = Some(Instant::now());
+    }
+
+    /// When anything last came from the bot in this run of botops.
+    pub(crate) fn last_contact(&self) -> Option<Instant> {
+        *lock(&self.last_contact)
+    }
+
+    /// Until then, a bot that is gone counts as being restarted.
+    pub(crate) fn expect_restart(&self, until: Instant) {
+        *lock(&self.restart_until) = Some(until);
+    }
+
+    /// How much longer a restart is expected to take.
+    pub(crate) fn restart_left(&self) -> Option<Duration> {
+        let until = (*lock(&self.restart_until))?;
+        until.checked_duration_since(Instant::now())
+    }
+
+    /// What is known from now on, for every reader.
+    pub(crate) fn publish_snapshot(&self, snapshot: BotSnapshot) {
+        let snapshot = Arc::new(snapshot);
+        self.snapshot.store(snapshot.clone());
+        self.changes.send_replace(snapshot);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,160 @@
+//! The bot's events, taken over into the journal: each once, in order, and what was lost is said.
+//!
+//! Follows `GET events` of the bot, whose ids are `<boot_epoch>/<seq>`. The event up to which they were taken over
+//! is stored together with each event, so that neither a restart of botops nor one of the bot repeats or skips any
+//! unnoticed. When the store is behind, nothing is read: the bot's own bounded buffer fills, not our memory.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use reqwest::header::{self, HeaderValue};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::bot_link::BotLink;
+use super::sse_parser::{EventTooLarge, SseParser};
+use crate::bots::sanitise;
+use crate::events::NewEvent;
+use botops_contract::{BotEvent, EventKind, Severity};
+
+/// A stream without a byte for this long may be dead; resuming costs nothing.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Between two tries.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// More writes than this waiting for the disk: reading pauses.
+const MAX_BACKLOG: usize = 2_048;
+
+/// The last event taken over: a boot of the bot and a number in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct EventCursor {
+    boot_epoch: String,
+    seq: u64,
+}
+
+/// Follows the bot's event stream until the stop.
+pub(in crate::bots) async fn follow_events(link: Arc<BotLink>, stopping: CancellationToken) {
+    let key = format!("bot_events:{}", link.options.id);
+    let stored = link.events.bookmark(&key).await.unwrap_or_default();
+    let cursor = stored.and_then(|text| {
+        let (boot_epoch, seq) = text.rsplit_once('/')?;
+        Some(EventCursor { boot_epoch: boot_epoch.to_owned(), seq: seq.parse().ok()? })
+    });
+    let mut follower = EventFollower { link, key, cursor };
+    while !stopping.is_cancelled() {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = follower.read_one_stream() => {}
+        }
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(RETRY) => {}
+        }
+    }
+}
+
+struct EventFollower {
+    link: Arc<BotLink>,
+    key: String,
+    cursor: Option<EventCursor>,
+}
+
+impl EventFollower {
+    /// Waits for the bot, then reads its stream until that ends, in whatever way.
+    async fn read_one_stream(&mut self) {
+        let mut changes = self.link.changes.subscribe();
+        let here = changes
+            .wait_for(|snapshot| {
+                let capable = snapshot.hello.as_ref().is_some_and(|hello| hello.offers("events"));
+                snapshot.presence.answers() && capable
+            })
+            .await;
+        let Some(boot) =
+            here.ok().and_then(|snapshot| snapshot.hello.as_ref().map(|hello| hello.boot_epoch.clone()))
+        else {
+            return;
+        };
+        let Ok(connection) = self.link.connection_for_call("events") else { return };
+        let mut request = connection.get("events").header(header::ACCEPT, "text/event-stream");
+        let resume = self.cursor.as_ref().map(|cursor| format!("{}/{}", cursor.boot_epoch, cursor.seq));
+        if let Some(id) = resume.and_then(|id| HeaderValue::from_str(&id).ok()) {
+            request = request.header("last-event-id", id);
+        }
+        let Ok(Ok(mut response)) = tokio::time::timeout(IDLE_LIMIT, request.send()).await else { return };
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let is_stream = kind.is_some_and(|kind| kind.starts_with("text/event-stream"));
+        if !response.status().is_success() || !is_stream {
+            let status = response.status().as_u16();
+            tracing::warn!(bot.id = %self.link.options.id, "the bot's event stream answered status {status}");
+            return;
+        }
+        let mut parser = SseParser::default();
+        loop {
+            let chunk = tokio::select! {
+                chunk = tokio::time::timeout(IDLE_LIMIT, response.chunk()) => chunk,
+                // The stream of an earlier boot may stay open without an end.
+                _ = changes.wait_for(|snapshot| snapshot.hello.as_ref().is_none_or(|hello| hello.boot_epoch != boot)) => return,
+            };
+            let Ok(Ok(Some(chunk))) = chunk else { return };
+            self.link.record_contact();
+            for data in parser.push(&chunk) {
+                self.take_over(data);
+            }
+            while self.link.store.backlog() > MAX_BACKLOG {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    /// Puts one event of the bot into the journal.
+    fn take_over(&mut self, data: Result<Vec<u8>, EventTooLarge>) {
+        let event = data.ok().and_then(|data| serde_json::from_slice::<BotEvent>(&data).ok());
+        let Some(mut event) = event else {
+            // Its number is unknown; the next event shows that it is missing.
+            tracing::warn!(bot.id = %self.link.options.id, "an event of the bot could not be read");
+            return;
+        };
+        sanitise::event(&mut event);
+        let known = self.cursor.as_ref().filter(|cursor| cursor.boot_epoch == event.boot_epoch);
+        let before = known.map_or(0, |cursor| cursor.seq);
+        if event.seq <= before {
+            return;
+        }
+        let missing = event.seq - before - 1;
+        // Whoever never saw this bot lost nothing by coming late.
+        if missing > 0 && self.cursor.is_some() {
+            self.publish_gap(&event, missing);
+        }
+        let bookmark = (self.key.clone(), format!("{}/{}", event.boot_epoch, event.seq));
+        self.cursor = Some(EventCursor { boot_epoch: event.boot_epoch, seq: event.seq });
+        self.link.counters.events.fetch_add(1, Ordering::Relaxed);
+        self.link.events.publish(NewEvent {
+            at: event.at,
+            kind: event.kind,
+            severity: event.severity,
+            source: format!("bot:{}", self.link.options.id),
+            message: event.message,
+            error: event.error,
+            data: event.data,
+            bookmark: Some(bookmark),
+        });
+    }
+
+    fn publish_gap(&self, event: &BotEvent, missing: u64) {
+        self.link.counters.events_lost.fetch_add(missing, Ordering::Relaxed);
+        let id = &self.link.options.id;
+        let message = format!(
+            "{missing} events of bot {id} were lost: it no longer held them, or they were unreadable"
+        );
+        tracing::warn!(bot.id = %id, "{message}");
+        let data = json!({
+            "bot_id": id,
+            "lost": missing,
+            "boot_epoch": event.boot_epoch,
+            "next_seq": event.seq,
+        });
+        self.link.events.publish(NewEvent::own(EventKind::Lifecycle, Severity::Medium, message, data));
+    }
+}

@@ -1,0 +1,15 @@
+//! The link to one bot: polls its state, decides whether it is there, keeps the last good report, takes over its events.
+
+mod bot_link;
+mod counters;
+mod death_watch;
+mod event_follower;
+mod poll_question;
+mod poller;
+mod saved_state;
+mod sse_parser;
+
+pub(super) use bot_link::BotLink;
+pub use counters::BotLinkStats;
+pub(super) use event_follower::follow_events;
+pub(super) use poller::poll;

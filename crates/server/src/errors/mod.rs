@@ -1,0 +1,9 @@
+//! The list of failures: those that events carried and those that stand in the bot's state alone, newest first.
+
+mod api;
+mod listing;
+
+pub use api::routes;
+pub use listing::ErrorList;
+
+pub(crate) use listing::reported_only;

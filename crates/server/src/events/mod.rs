@@ -1,0 +1,19 @@
+//! The event journal: what happened, in order, with sequence numbers that survive restarts.
+//!
+//! [`Events::publish`] gives an event its number, keeps it in memory, tells subscribers and queues it for the store;
+//! [`Events::since`] reads on from a number. A number is never used twice, even after a kill: numbers are reserved
+//! in the store in blocks ahead of use, so a number whose event was lost stays a hole. A reader keeps its own cursor:
+//! there are no acknowledgements.
+
+mod api;
+mod journal;
+mod model;
+mod page;
+mod rows;
+
+pub use api::{EventReader, routes};
+pub use journal::Events;
+pub use model::{Event, NewEvent, kind_name};
+pub use page::{JournalPage, JournalPageBackwards};
+
+pub(crate) use api::{MAX_WAIT, example_failure, page_limit};

@@ -1,0 +1,81 @@
+//! Which events a reader wants, and the pages it gets them in.
+
+use std::sync::Arc;
+
+use super::model::{Event, kind_name};
+use botops_contract::EventKind;
+
+/// Which events a reader wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EventFilter {
+    All,
+    Kind(EventKind),
+    /// Of any kind, when a failure stands behind it.
+    Failures,
+}
+
+impl EventFilter {
+    pub(super) fn of(kind: Option<EventKind>) -> Self {
+        kind.map_or(Self::All, Self::Kind)
+    }
+
+    pub(super) fn includes(self, event: &Event) -> bool {
+        match self {
+            Self::All => true,
+            Self::Kind(kind) => event.kind == kind,
+            Self::Failures => event.error.is_some(),
+        }
+    }
+
+    /// Each with its own condition, so that what is rare is found through its index.
+    pub(super) fn condition(self) -> &'static str {
+        match self {
+            Self::All => "?2 = ''",
+            Self::Kind(_) => "kind = ?2",
+            // Word for word the condition of the index.
+            Self::Failures => {
+                "?2 = '' AND CASE WHEN json_valid(body) THEN json_type(body, '$.error') END = 'object'"
+            }
+        }
+    }
+
+    pub(super) fn kind_name(self) -> String {
+        if let Self::Kind(kind) = self { kind_name(kind) } else { String::new() }
+    }
+}
+
+/// A page of the journal.
+#[derive(Debug, Clone)]
+pub struct JournalPage {
+    /// Events with a number above `after`, oldest first.
+    pub items: Vec<Arc<Event>>,
+    /// The newest number given out so far.
+    pub latest: u64,
+    /// The cursor of the next page: the last item's number, or the number up to which nothing matched.
+    pub next: u64,
+    /// True when more events match beyond this page.
+    pub more: bool,
+}
+
+/// A page of the journal, newest first.
+#[derive(Debug, Clone)]
+pub struct JournalPageBackwards {
+    /// The events.
+    pub items: Vec<Arc<Event>>,
+    /// The cursor of the next older page; `None` at the end.
+    pub next: Option<u64>,
+    /// How many older events match beyond this page, counted up to 100.
+    pub omitted: usize,
+    /// The newest number given out so far.
+    pub latest: u64,
+}
+
+impl JournalPage {
+    /// The page that these events make, of which one more than `limit` may have been read.
+    pub(super) fn of(mut items: Vec<Arc<Event>>, limit: usize, latest: u64) -> Self {
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = if more { items.last().map_or(latest, |event| event.seq) } else { latest };
+        Self { items, latest, next, more }
+    }
+}

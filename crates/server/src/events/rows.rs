@@ -1,0 +1,120 @@
+//! The journal's rows in the store.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+
+use super::model::{Event, kind_name};
+use super::page::EventFilter;
+use crate::store::{StoreAbort, get_value, put_value};
+use botops_core::error::{Code, Error};
+
+/// Events kept in memory, so that a usual poll does not touch the disk.
+pub(super) const RING: usize = 2_048;
+
+/// Numbers reserved at a time.
+pub(super) const BLOCK: u64 = 1_000;
+
+/// Where the journal goes on after a start.
+pub(super) struct JournalStart {
+    /// The first number to give out.
+    pub next: u64,
+    /// The lowest number that the store may still hold.
+    pub oldest: u64,
+    pub recent: Vec<Arc<Event>>,
+}
+
+/// Reads where the journal stands and reserves the next block of numbers.
+pub(super) fn resume(connection: &Connection) -> rusqlite::Result<JournalStart> {
+    let newest: Option<i64> = connection.query_row("SELECT max(seq) FROM events", [], |row| row.get(0))?;
+    let newest = newest.and_then(|seq| u64::try_from(seq).ok()).unwrap_or(0);
+    let number = |key: &str| -> rusqlite::Result<u64> {
+        Ok(get_value(connection, key)?.and_then(|text| text.parse().ok()).unwrap_or(0))
+    };
+    let next = number("events_reserved")?.max(newest) + 1;
+    let oldest = number("events_oldest")?.max(1);
+    put_value(connection, "events_reserved", &(next - 1 + BLOCK).to_string())?;
+    let from = newest.saturating_sub(RING as u64);
+    let recent = select(connection, from, None, RING)?;
+    Ok(JournalStart { next, oldest, recent: recent.into_iter().map(Arc::new).collect() })
+}
+
+pub(super) fn insert(connection: &Connection, event: &Event) -> Result<(), StoreAbort> {
+    let body = serde_json::to_string(event)
+        .map_err(|error| StoreAbort::Refused(Error::new(Code::Internal).caused_by(error)))?;
+    let severity = format!("{:?}", event.severity).to_lowercase();
+    connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO events(seq, at_us, kind, severity, body) VALUES(?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            i64::try_from(event.seq).unwrap_or(i64::MAX),
+            event.at.timestamp_micros(),
+            kind_name(event.kind),
+            severity,
+            body
+        ])?;
+    Ok(())
+}
+
+pub(super) fn select(
+    connection: &Connection,
+    after: u64,
+    kind: Option<&str>,
+    limit: usize,
+) -> rusqlite::Result<Vec<Event>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT body FROM events WHERE seq > ?1 AND (?2 IS NULL OR kind = ?2) ORDER BY seq LIMIT ?3",
+    )?;
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    readable(statement.query_map(params![after, kind, limit], |row| row.get::<_, String>(0))?)
+}
+
+pub(super) fn select_backwards(
+    connection: &Connection,
+    before: u64,
+    wanted: EventFilter,
+    limit: usize,
+) -> rusqlite::Result<Vec<Event>> {
+    let condition = wanted.condition();
+    let query = format!("SELECT body FROM events WHERE seq < ?1 AND {condition} ORDER BY seq DESC LIMIT ?3");
+    let mut statement = connection.prepare_cached(&query)?;
+    let before = i64::try_from(before).unwrap_or(i64::MAX);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows =
+        statement.query_map(params![before, wanted.kind_name(), limit], |row| row.get::<_, String>(0))?;
+    readable(rows)
+}
+
+fn readable(bodies: impl Iterator<Item = rusqlite::Result<String>>) -> rusqlite::Result<Vec<Event>> {
+    let mut events = Vec::new();
+    for body in bodies {
+        // A row from a newer version that this one cannot read is left out, not fatal.
+        if let Ok(event) = serde_json::from_str(&body?) {
+            events.push(event);
+        }
+    }
+    Ok(events)
+}
+
+/// Deletes up to a thousand of the oldest events that are older than `horizon` or below `keep_from`; returns how many,
+/// and the lowest number that is left.
+pub(super) fn delete_oldest(
+    connection: &Connection,
+    horizon: i64,
+    keep_from: i64,
+) -> rusqlite::Result<(usize, Option<i64>)> {
+    let deleted = connection.execute(
+        "DELETE FROM events WHERE seq IN (SELECT seq FROM events
+         WHERE at_us < ?1 OR seq < ?2 ORDER BY seq LIMIT 1000)",
+        params![horizon, keep_from],
+    )?;
+    let oldest: Option<i64> = connection.query_row("SELECT min(seq) FROM events", [], |row| row.get(0))?;
+    if deleted > 0
+        && let Some(oldest) = oldest
+    {
+        put_value(connection, "events_oldest", &oldest.to_string())?;
+    }
+    Ok((deleted, oldest))
+}

@@ -1,0 +1,32 @@
+//! `GET health/healthz`: does the API answer? Depends on neither the bot nor the store.
+
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use botops_http::{Routes, json, routes};
+
+/// Whether the API answers.
+#[derive(Debug, Serialize, ToSchema)]
+struct HealthzView {
+    /// Always `healthy`: a server that is not does not answer. The bot's health stands in the summary.
+    #[schema(example = "healthy")]
+    status: &'static str,
+    /// Now.
+    timestamp: DateTime<Utc>,
+}
+
+/// The route.
+pub fn routes() -> Routes<()> {
+    Routes::new([routes!(get_healthz)])
+}
+
+/// Does the API answer?
+///
+/// Open, and says nothing but that and the time. Depends on neither the bot nor the store.
+#[utoipa::path(get, path = "/api/v1/health/healthz", tag = "health", security(()),
+    responses((status = 200, description = "It does", body = HealthzView)))]
+async fn get_healthz() -> Response {
+    json(&HealthzView { status: "healthy", timestamp: Utc::now() })
+}

@@ -1,0 +1,174 @@
+//! Which operation may begin: idempotency keys and locks.
+
+use rusqlite::{Connection, OptionalExtension, named_params, params};
+
+use super::model::{NewOperation, OperationAdmission, OperationRow, now_ms};
+use super::rows::{actor_json, append, holder, load};
+use crate::store::StoreAbort;
+use botops_core::error::{Code, Error};
+
+/// How long an idempotency key names its operation.
+const IDEMPOTENCY_MS: i64 = 24 * 3_600 * 1_000;
+
+/// Writes the row, unless its idempotency key was used or its lock is held. Its first event is `admitted`.
+///
+/// # Errors
+/// [`Code::IdempotencyMismatch`] when the key stands for another request.
+pub fn admit(connection: &Connection, new: &NewOperation) -> Result<OperationAdmission, StoreAbort> {
+    if let Some((key, digest)) = &new.idempotency
+        && let Some(earlier) = replay(connection, &new.actor.key_id, key, digest)?
+    {
+        return Ok(OperationAdmission::Replay(Box::new(earlier)));
+    }
+    if let Some(lock) = &new.lock_key
+        && let Some(holder) = holder(connection, lock)?
+    {
+        return Ok(OperationAdmission::Held(Box::new(holder)));
+    }
+    let now = now_ms();
+    if let Some((key, _)) = &new.idempotency {
+        // An old use of the key has had its time.
+        connection
+            .prepare_cached(
+                "UPDATE ops SET idem_key = NULL, idem_digest = NULL WHERE actor_key = ?1 AND idem_key = ?2",
+            )?
+            .execute(params![new.actor.key_id, key])?;
+    }
+    let (idem_key, idem_digest) = new.idempotency.clone().unzip();
+    connection
+        .prepare_cached(
+            "INSERT INTO ops(op_id, kind, name, def_sha, params_json, state, live, lock_key, parent_op, actor_key,
+                             actor_json, request_id, idem_key, idem_digest, deadline_ms, created_ms, updated_ms)
+             VALUES(:op_id, :kind, :name, :def_sha, :params, :state, 1, :lock_key, :parent_op, :actor_key,
+                    :actor, :request_id, :idem_key, :idem_digest, :deadline, :now, :now)",
+        )?
+        .execute(named_params! {
+            ":op_id": new.op_id, ":kind": new.kind.as_str(), ":name": new.name, ":def_sha": new.def_sha,
+            ":params": new.params.to_string(), ":state": new.state, ":lock_key": new.lock_key,
+            ":parent_op": new.parent_op, ":actor_key": new.actor.key_id, ":actor": actor_json(&new.actor),
+            ":request_id": new.actor.request_id, ":idem_key": idem_key, ":idem_digest": idem_digest,
+            ":deadline": new.deadline_ms, ":now": now,
+        })?;
+    append(connection, &new.op_id, "admitted", &serde_json::json!({"state": new.state}))?;
+    Ok(OperationAdmission::Admitted)
+}
+
+/// What an idempotency key started, if it did inside its time. Only reads.
+///
+/// # Errors
+/// [`Code::IdempotencyMismatch`] when the key stands for another request.
+pub fn replay(
+    connection: &Connection,
+    actor_key: &str,
+    idem_key: &str,
+    digest: &str,
+) -> Result<Option<OperationRow>, StoreAbort> {
+    let found: Option<(String, String)> = connection
+        .prepare_cached(
+            "SELECT op_id, idem_digest FROM ops
+             WHERE actor_key = ?1 AND idem_key = ?2 AND (live = 1 OR created_ms >= ?3)",
+        )?
+        .query_row(params![actor_key, idem_key, now_ms() - IDEMPOTENCY_MS], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    match found {
+        None => Ok(None),
+        Some((op_id, known)) if known == digest => Ok(load(connection, &op_id)?),
+        Some((op_id, _)) => {
+            Err(Error::new(Code::IdempotencyMismatch).context("first_operation", op_id).into())
+        }
+    }
+}
+
+/// Gives a waiting row its lock, or says who holds it.
+///
+/// # Errors
+/// Only the store's.
+pub fn take_lock(
+    connection: &Connection,
+    op_id: &str,
+    lock_key: &str,
+) -> Result<Option<OperationRow>, StoreAbort> {
+    if let Some(holder) = holder(connection, lock_key)?
+        && holder.op_id != op_id
+    {
+        return Ok(Some(holder));
+    }
+    connection
+        .prepare_cached("UPDATE ops SET lock_key = ?2, updated_ms = ?3 WHERE op_id = ?1 AND live = 1")?
+        .execute(params![op_id, lock_key, now_ms()])?;
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::model::{OperationChange, OperationKind, StoredActor};
+    use super::super::rows::{advance, events};
+    use super::*;
+    use crate::store::Store;
+
+    fn op(id: &str, lock: Option<&str>, idempotency: Option<(&str, &str)>) -> NewOperation {
+        NewOperation {
+            op_id: id.to_owned(),
+            kind: OperationKind::Config,
+            name: "apply".to_owned(),
+            def_sha: "00".to_owned(),
+            params: Value::Null,
+            state: "prepared".to_owned(),
+            lock_key: lock.map(str::to_owned),
+            parent_op: None,
+            actor: StoredActor { key_id: "k".to_owned(), request_id: "r".to_owned(), client: None },
+            idempotency: idempotency.map(|(key, digest)| (key.to_owned(), digest.to_owned())),
+            deadline_ms: None,
+        }
+    }
+
+    fn ended() -> OperationChange {
+        OperationChange { state: "committed".to_owned(), live: false, result: None, deadline_ms: None }
+    }
+
+    async fn with_store<T: Send + 'static>(
+        work: impl FnOnce(&Connection) -> Result<T, StoreAbort> + Send + 'static,
+    ) -> Result<T, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ops.db")).unwrap();
+        store.write(work).await
+    }
+
+    #[tokio::test]
+    async fn a_lock_has_one_live_holder_and_is_free_when_its_row_ends() {
+        with_store(|connection| {
+            assert_eq!(admit(connection, &op("a", Some("bot:x"), None))?, OperationAdmission::Admitted);
+            assert!(
+                matches!(admit(connection, &op("b", Some("bot:x"), None))?, OperationAdmission::Held(h) if h.op_id == "a")
+            );
+            assert_eq!(admit(connection, &op("waits", None, None))?, OperationAdmission::Admitted);
+            assert_eq!(take_lock(connection, "waits", "bot:x")?.unwrap().op_id, "a");
+            assert!(advance(connection, "a", &ended(), "done", &Value::Null)?);
+            assert!(!advance(connection, "a", &ended(), "done", &Value::Null)?);
+            assert_eq!(take_lock(connection, "waits", "bot:x")?, None);
+            assert_eq!(holder(connection, "bot:x")?.unwrap().op_id, "waits");
+            assert_eq!(events(connection, "a", 0)?.len(), 2);
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_idempotency_key_stands_for_one_request_only() {
+        let error = with_store(|connection| {
+            admit(connection, &op("a", None, Some(("key", "d1"))))?;
+            assert!(
+                matches!(admit(connection, &op("b", None, Some(("key", "d1"))))?, OperationAdmission::Replay(o) if o.op_id == "a")
+            );
+            admit(connection, &op("c", None, Some(("key", "d2"))))
+        })
+        .await
+        .unwrap_err();
+        assert_eq!(error.code(), Code::IdempotencyMismatch);
+    }
+}

@@ -1,0 +1,24 @@
+//! The log of operations that take time: config transactions and workflow runs, rows of one table.
+//!
+//! Every function works inside one store closure (`store.write(|connection| …)`), so that a feature can change a row,
+//! append its event and queue an audit line in one durable step. Kept from users: the SQL, the order of events, and
+//! two promises that hold for both kinds together:
+//!
+//! - **Lock.** At most one live row holds a lock key (a partial unique index, nothing to release). A row that waits
+//!   in a queue holds none until [`take_lock`]; a transaction started by a workflow carries `parent_op` and no lock:
+//!   its parent holds it. A row that is no longer live holds nothing.
+//! - **Idempotency.** A key of an actor names one operation for 24 hours, across restarts. The same digest replays
+//!   the row, another digest is refused.
+//!
+//! What a state means is each kind's own; here a row is live or it is not.
+
+mod admission;
+mod model;
+mod rows;
+
+pub use admission::{admit, replay, take_lock};
+pub use model::{
+    NewOperation, OperationAdmission, OperationChange, OperationEvent, OperationKind, OperationRow,
+    StoredActor, bot_lock, now_ms,
+};
+pub use rows::{advance, append, count_recovery, events, holder, live, load, newest};

@@ -1,0 +1,82 @@
+//! What deserves attention.
+
+use super::bot_health::{
+    BotHealthStatus, breaker_fault, decide_health, error_fault, loop_fault, session_fault,
+};
+use super::moment::StateMoment;
+use super::wording::without_full_stop;
+use crate::bots::Presence;
+use botops_contract::{MarketStatus, Phase};
+
+/// What deserves attention, worst first. Whole sentences; words of the bot stand after a colon.
+pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
+    let snapshot = moment.snapshot;
+    let mut warnings = Vec::new();
+    if decide_health(moment).0 == BotHealthStatus::Offline {
+        warnings.push(format!("Bot offline: {}.", without_full_stop(&snapshot.presence_reason)));
+        if snapshot.unasked_restart.needs_person() {
+            warnings.push(snapshot.unasked_restart.sentence.clone());
+        }
+    }
+    if snapshot.presence == Presence::Incompatible {
+        warnings.push(format!(
+            "The bot is there, but not understood: {}. What is shown is the last that was.",
+            without_full_stop(&snapshot.presence_reason)
+        ));
+    }
+    let Some(report) = snapshot.report.as_deref() else {
+        warnings.extend(moment.extras.warnings.iter().cloned());
+        return warnings;
+    };
+    let age = moment.age.map_or(0, |age| age.as_secs());
+    if moment.is_very_old() {
+        warnings.push(format!(
+            "DATA IS VERY OLD: everything below is {age} s old. Do not act on it; positions and orders may have changed."
+        ));
+    } else if moment.is_stale() {
+        warnings.push(format!("Data is stale: {age} s old, {} s is the limit.", moment.ttl.as_secs()));
+    }
+    warnings.extend(loop_fault(snapshot));
+    if let Some(ahead) = snapshot.clock_ahead() {
+        warnings.push(format!(
+            "The bot's clock is {} s ahead of this machine's: how old its data is cannot be told.",
+            ahead.as_secs()
+        ));
+    }
+    warnings.extend(breaker_fault(&report.circuit_breaker));
+    warnings.extend(report.session.as_ref().and_then(session_fault));
+    if let Some(needs) = report.session.as_ref().and_then(|session| session.needs_human.as_deref()) {
+        warnings.push(format!("The broker waits for a person: {}.", without_full_stop(needs)));
+    }
+    match report.phase {
+        Phase::Paused => warnings.push("The bot is paused: it opens no positions.".to_owned()),
+        Phase::Degraded => warnings.push("The bot runs degraded: it opens no positions.".to_owned()),
+        Phase::Stopping => warnings.push("The bot is stopping.".to_owned()),
+        Phase::Starting | Phase::Running => {}
+    }
+    warnings.extend(error_fault(report));
+    if report.market.status == MarketStatus::Open && report.market.last_price_at.is_none() {
+        warnings.push("The market is open, but the bot has no price yet.".to_owned());
+    }
+    if report.config.trial.is_some() {
+        // What becomes of it is known where it is led from; the bot itself only knows that it runs.
+        let led = moment.extras.config_sync.as_ref().map(|sync| sync.reason.as_str());
+        warnings.push(match led {
+            Some(reason) => format!("A config change runs as a trial: {}.", without_full_stop(reason)),
+            None => "A config change runs as a trial.".to_owned(),
+        });
+    }
+    if !report.config.pending_restart.is_empty() {
+        let count = report.config.pending_restart.len();
+        warnings.push(format!("{count} config values wait for a restart of the bot."));
+    }
+    let dropped = snapshot.dropped;
+    if dropped.positions + dropped.orders > 0 {
+        warnings.push(format!(
+            "The bot reported more than botops keeps: {} positions and {} orders are not shown.",
+            dropped.positions, dropped.orders
+        ));
+    }
+    warnings.extend(moment.extras.warnings.iter().cloned());
+    warnings
+}

@@ -1,0 +1,24 @@
+//! Small values under a key, in the table `meta`: where a reader stands, what a bot last said.
+
+use rusqlite::{Connection, OptionalExtension};
+
+/// Writes the value, in place of an earlier one.
+///
+/// # Errors
+/// Only the store's.
+pub(crate) fn put_value(connection: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO meta(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+        )?
+        .execute([key, value])?;
+    Ok(())
+}
+
+/// The value, if there is one.
+///
+/// # Errors
+/// Only the store's.
+pub(crate) fn get_value(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()
+}
