@@ -19,6 +19,7 @@ mod configs;
 mod contract;
 mod control;
 mod document;
+mod documents;
 mod effects;
 mod freshness;
 mod health;
