@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use botops_core::durable_file;
 use chrono::Utc;
 use clap::{Parser, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
@@ -199,7 +200,7 @@ fn add_key(id: String, scopes: Vec<KeyScope>, expires: Option<&str>, path: &std:
     if file.keys.iter().any(|key| key.id == id) {
         return report_failure("a key of this id is there already; choose another --id");
     }
-    let expires_at = match expires.map(botops_core::text::duration) {
+    let expires_at = match expires.map(botops_core::duration::parse_duration) {
         None => None,
         Some(Some(time)) => Some(Utc::now() + time),
         Some(None) => return report_failure("--expires: it is no time; use one such as 90d"),
@@ -218,14 +219,8 @@ fn add_key(id: String, scopes: Vec<KeyScope>, expires: Option<&str>, path: &std:
 
 /// Replaces the keys file as a whole, readable by its owner alone.
 fn write_private(path: &std::path::Path, file: &KeyFile) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let beside = path.with_extension("new");
     let text = serde_json::to_string_pretty(file).map_err(std::io::Error::other)?;
-    let mut out =
-        std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
-    out.write_all(text.as_bytes())?;
-    out.sync_all()?;
-    std::fs::rename(&beside, path)
+    durable_file::replace(path, text.as_bytes(), durable_file::PRIVATE, "keys")
 }
 
 fn error_lines(wrong: &[SettingError]) -> Vec<String> {

@@ -84,7 +84,7 @@ impl<'a> SettingsReader<'a> {
     pub(super) fn duration(&mut self, row: &SettingRow) -> Duration {
         let range = row.duration_range();
         self.parsed(row, *range.start(), |text| {
-            botops_core::text::duration(text).filter(|time| range.contains(time))
+            botops_core::duration::parse_duration(text).filter(|time| range.contains(time))
         })
     }
 

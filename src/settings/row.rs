@@ -91,7 +91,7 @@ impl SettingRow {
 
     /// The bounds of a duration; a row of another kind has none.
     pub(super) fn duration_range(&self) -> RangeInclusive<Duration> {
-        let bound = |text: &str| botops_core::text::duration(text).unwrap_or_default();
+        let bound = |text: &str| botops_core::duration::parse_duration(text).unwrap_or_default();
         match self.kind {
             SettingKind::Duration { min, max } => bound(min)..=bound(max),
             _ => Duration::ZERO..=Duration::MAX,

@@ -103,7 +103,7 @@ fn every_default_and_every_example_of_the_table_can_be_used() {
             assert!(default.is_none_or(|value| row.number_range().contains(&value)), "{}", row.name);
         }
         if let SettingKind::Duration { .. } = row.kind {
-            let default = botops_core::text::duration(row.default_value().unwrap()).unwrap();
+            let default = botops_core::duration::parse_duration(row.default_value().unwrap()).unwrap();
             assert!(row.duration_range().contains(&default), "{}", row.name);
         }
     }
@@ -112,7 +112,11 @@ fn every_default_and_every_example_of_the_table_can_be_used() {
 #[test]
 fn durations_are_read_with_and_without_a_unit() {
     let check = |text: &str, milliseconds: Option<u64>| {
-        assert_eq!(botops_core::text::duration(text), milliseconds.map(Duration::from_millis), "{text}");
+        assert_eq!(
+            botops_core::duration::parse_duration(text),
+            milliseconds.map(Duration::from_millis),
+            "{text}"
+        );
     };
     check("5", Some(5_000));
     check("200ms", Some(200));

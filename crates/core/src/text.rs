@@ -24,23 +24,6 @@ pub fn clean(text: &str, max: usize) -> String {
     kept
 }
 
-/// `5s`, `200ms`, `2m`, `1h`, `30d` or bare seconds.
-pub fn duration(text: &str) -> Option<std::time::Duration> {
-    let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(split)?;
-    let number: f64 = number.parse().ok()?;
-    let seconds = match unit.trim() {
-        "" | "s" => number,
-        "ms" => number / 1_000.0,
-        "m" | "min" => number * 60.0,
-        "h" => number * 3_600.0,
-        "d" => number * 86_400.0,
-        _ => return None,
-    };
-    std::time::Duration::try_from_secs_f64(seconds).ok()
-}
-
 /// Controls, bidi marks and overrides, zero-width and other invisible characters, and private-use ones.
 fn is_hidden(c: char) -> bool {
     c.is_control()

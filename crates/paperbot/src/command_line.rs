@@ -9,17 +9,13 @@ use std::error::Error as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use botops_core::duration::parse_duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use secrecy::SecretString;
 
-/// Durations as `5s`, `200ms` or bare seconds.
+/// Durations as `5s`, `200ms`, `2m` or bare seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.strip_suffix("ms") {
-        Some(number) => (number, 0.001),
-        None => (text.strip_suffix('s').unwrap_or(text), 1.0),
-    };
-    let seconds = number.trim().parse::<f64>().map_err(|_| "use a time such as 250ms or 1s".to_owned())?;
-    Duration::try_from_secs_f64(seconds * unit).map_err(|_| "use a time such as 250ms or 1s".to_owned())
+    parse_duration(text).ok_or_else(|| "use a time such as 250ms or 1s".to_owned())
 }
 
 /// A value that no log shows.

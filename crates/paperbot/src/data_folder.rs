@@ -5,9 +5,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+use botops_core::durable_file;
 use serde_json::json;
-
-use super::durable;
 
 /// Makes a folder that only its owner can open, where there is none.
 pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
@@ -34,5 +33,5 @@ pub(crate) fn write_pid_file(path: &Path, boot_epoch: &str, socket: &Path) -> io
     let start_time = after_name.split_whitespace().nth(19).and_then(|text| text.parse::<u64>().ok());
     let socket = fs::canonicalize(socket).unwrap_or_else(|_| socket.to_owned());
     let content = json!({"pid": std::process::id(), "start_time": start_time, "boot_epoch": boot_epoch, "socket": socket});
-    durable::replace_file(path, content.to_string().as_bytes())
+    durable_file::replace(path, content.to_string().as_bytes(), durable_file::PRIVATE, "paperbot")
 }

@@ -12,7 +12,6 @@ pub mod clock;
 pub mod command_line;
 mod config;
 mod data_folder;
-mod durable;
 mod engine;
 mod identity;
 mod ipc;

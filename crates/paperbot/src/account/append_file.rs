@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::durable::sync_folder;
+use botops_core::durable_file::sync_folder_of;
 
 /// A file of lines that only grows.
 #[derive(Debug)]
@@ -55,9 +55,7 @@ impl AppendOnlyFile {
         }
         let mut appender = Self { file, good, dirty: !found.torn.is_empty() };
         appender.cut_to_good_length()?;
-        if let Some(folder) = path.parent() {
-            sync_folder(folder)?;
-        }
+        sync_folder_of(path)?;
         Ok((appender, found))
     }
 

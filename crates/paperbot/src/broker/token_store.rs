@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use crate::private_file::{read_private, replace_durably};
+use crate::private_file::read_private;
+use botops_core::durable_file;
 
 /// A token pair and what is known about it. Secrets do not print.
 #[derive(Debug, Clone)]
@@ -72,7 +73,7 @@ impl TokenStore {
             device_token: tokens.device.expose_secret().to_owned(),
         };
         let bytes = serde_json::to_vec_pretty(&stored).expect("strings and times serialize");
-        replace_durably(&self.path, &bytes)
+        durable_file::replace(&self.path, &bytes, durable_file::PRIVATE, "session")
     }
 }
 

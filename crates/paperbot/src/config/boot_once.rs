@@ -6,10 +6,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use botops_core::durable_file;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::durable;
 use botops_contract::{ActivateConfigRequest, VersionRef};
 
 /// A candidate that waited longer than this for a start is not booted any more.
@@ -47,7 +47,7 @@ pub(super) fn store_candidate(
         at: now,
         tries: 1,
     };
-    durable::replace_file(path, &serde_json::to_vec(&candidate)?)
+    durable_file::replace(path, &serde_json::to_vec(&candidate)?, durable_file::PRIVATE, "paperbot")
 }
 
 /// The candidate to boot now, its try spent; `None` without one, or when it was tried, waited too long, or the clock
@@ -63,7 +63,7 @@ pub(super) fn spend_try(
         return Ok(None);
     }
     candidate.tries -= 1;
-    durable::replace_file(path, &serde_json::to_vec(&candidate)?)?;
+    durable_file::replace(path, &serde_json::to_vec(&candidate)?, durable_file::PRIVATE, "paperbot")?;
     Ok(Some(candidate))
 }
 

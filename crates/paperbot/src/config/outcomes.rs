@@ -5,9 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use botops_core::durable_file;
 use serde::{Deserialize, Serialize};
-
-use crate::durable;
 
 /// How many endings are remembered.
 const KEPT_ENDINGS: usize = 256;
@@ -101,6 +100,6 @@ impl TrialOutcomes {
     }
 
     fn write(&self, content: &OutcomesFile) -> io::Result<()> {
-        durable::replace_file(&self.path, &serde_json::to_vec(content)?)
+        durable_file::replace(&self.path, &serde_json::to_vec(content)?, durable_file::PRIVATE, "paperbot")
     }
 }

@@ -12,6 +12,7 @@ use crate::broker::{BrokerError, ProbeReply, TransientFailure};
 use crate::calendar::MarketPhase;
 use botops_contract::SessionPhase;
 use botops_core::error::Code;
+use botops_core::retry::random_share;
 
 /// Checks the session.
 pub(super) struct SessionChecker {
@@ -162,9 +163,7 @@ pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Between −0.1 and 0.1. Without a source of randomness all bots call at once, which is no reason to fail.
+/// Between −0.1 and 0.1.
 fn random_part() -> f64 {
-    let word = getrandom::u64().unwrap_or(u64::MAX / 2);
-    let part = f64::from(u32::try_from(word >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX);
-    (part - 0.5) * 0.2
+    (random_share() - 0.5) * 0.2
 }

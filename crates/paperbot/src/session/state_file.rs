@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::machine::{SavedSession, SessionReason};
-use crate::private_file::{read_private, replace_durably};
+use crate::private_file::read_private;
 use botops_contract::SessionPhase;
+use botops_core::durable_file;
 use botops_core::error::Code;
 
 /// The state file, and what is in it.
@@ -46,7 +47,7 @@ impl SessionStateFile {
             return true;
         }
         let bytes = serde_json::to_vec_pretty(&wanted).expect("names and times serialize");
-        let is_written = replace_durably(&self.path, &bytes).is_ok();
+        let is_written = durable_file::replace(&self.path, &bytes, durable_file::PRIVATE, "session").is_ok();
         if is_written {
             *stored = wanted;
         }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
 use super::process::{self, ProcessId, START_VARIABLE};
+use botops_core::durable_file;
 use botops_core::error::{Code, Error};
 
 /// How long a helper command (`systemctl`, the configured one) may take.
@@ -292,11 +293,7 @@ fn append_to(path: &Path) -> io::Result<File> {
 }
 
 fn replace_record(path: &Path, record: &PidFile) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
-    serde_json::to_writer(&mut file, record)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)
+    durable_file::replace(path, &serde_json::to_vec(record)?, durable_file::PRIVATE, "supervised")
 }
 
 #[cfg(test)]

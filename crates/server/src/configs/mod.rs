@@ -7,9 +7,8 @@
 //!
 //! | file or folder | what it holds | uses |
 //! |---|---|---|
-//! | `disk` | a file replaced durably | |
 //! | `document/` | documents, patches, schema and rules, differences | |
-//! | `audit/` | the record of every transition, chained | `disk` |
+//! | `audit/` | the record of every transition, chained | |
 //! | `head` | which version is committed | `document` |
 //! | `transaction/` | a change as it is kept and shown, and what a trial is watched for | `audit`, `document` |
 //! | `current/` | what runs, what is committed, and whether the two are the same | the above |
@@ -23,7 +22,6 @@ mod admission;
 mod api;
 mod audit;
 mod current;
-mod disk;
 mod document;
 mod handle;
 mod head;

@@ -210,14 +210,15 @@ async fn get_workflow_run(
     Query(query): Query<RunWaitQuery>,
 ) -> Result<Response, Error> {
     let Some(wait) = query.wait else { return Ok(botops_http::json(&workflows.get_run(&run).await?)) };
-    let wait = botops_core::text::duration(&wait).filter(|wait| *wait <= WAIT_MAX).ok_or_else(|| {
-        let got = botops_core::text::clean(&wait, 40);
-        Error::new(Code::ArgumentInvalid).detail("`wait` cannot be used").field(
-            "?wait",
-            got,
-            "a time up to 30s",
-        )
-    })?;
+    let wait =
+        botops_core::duration::parse_duration(&wait).filter(|wait| *wait <= WAIT_MAX).ok_or_else(|| {
+            let got = botops_core::text::clean(&wait, 40);
+            Error::new(Code::ArgumentInvalid).detail("`wait` cannot be used").field(
+                "?wait",
+                got,
+                "a time up to 30s",
+            )
+        })?;
     let after = match query.after_seq {
         Some(after) => after,
         None => workflows.get_run(&run).await?.seq,

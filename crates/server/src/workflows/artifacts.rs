@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use botops_core::durable_file;
 use chrono::{DateTime, Utc};
 use data_encoding::HEXLOWER;
 use secrecy::{ExposeSecret, SecretString};
@@ -148,7 +149,7 @@ impl ArtifactStore {
         // The spool is empty or gone on; it is of no use either way.
         let _ = fs::remove_file(&spool);
         let packed = packed.inspect_err(|_| drop(fs::remove_file(&part)))?;
-        put_in_place(&part, &self.path_of(&request.name))?;
+        durable_file::put_in_place(&part, &self.path_of(&request.name))?;
         Ok(packed)
     }
 
@@ -357,12 +358,6 @@ fn append_file<W: Write>(
     header.set_mode(0o600);
     header.set_cksum();
     tar.append_data(&mut header, name, data)
-}
-
-/// Gives a file that was written and synced its name, so that the name survives a power cut as well.
-fn put_in_place(part: &Path, target: &Path) -> io::Result<()> {
-    fs::rename(part, target)?;
-    target.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 /// The next line without its end, at most [`LINE_MAX`] bytes of it. False at the end of the file.

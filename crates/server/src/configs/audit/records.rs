@@ -21,6 +21,7 @@ use utoipa::ToSchema;
 use super::audit_chain::{self, AuditHead, AuditKey, AuditVerdict, ChainWalk, HEADER_EVENT};
 use super::audit_file::{AuditFile, read_records};
 use crate::store::Store;
+use botops_core::durable_file;
 use botops_core::error::{Code, Error};
 use botops_core::failpoints;
 
@@ -310,7 +311,7 @@ fn read_or_make_key(path: &Path, may_make: bool) -> io::Result<AuditKey> {
     }
     let mut bytes = vec![0_u8; 32];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    crate::configs::disk::replace(path, &bytes, 0o600, "audit.key")?;
+    durable_file::replace(path, &bytes, durable_file::PRIVATE, "audit.key")?;
     Ok(AuditKey::new(bytes))
 }
 

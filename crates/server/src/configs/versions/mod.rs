@@ -1,6 +1,8 @@
 //! The versions of the config: their files, their rows, and both together by name and number.
 
 mod config_versions;
+#[cfg(test)]
+mod power_loss;
 mod version_files;
 mod version_rows;
 

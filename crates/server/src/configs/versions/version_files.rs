@@ -9,10 +9,10 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::configs::disk::replace;
 use crate::configs::document::{ConfigDocument, sha256};
 use crate::configs::head::{VersionHead, version_file_name};
 use botops_contract::VersionRef;
+use botops_core::durable_file::replace;
 
 /// The config folder.
 #[derive(Debug, Clone)]
@@ -143,8 +143,9 @@ mod tests {
     use chrono::Utc;
 
     use super::*;
-    use crate::configs::disk;
     use crate::configs::document::DEFAULT_DOCUMENT;
+    use crate::configs::versions::power_loss::after_power_loss;
+    use botops_core::durable_file;
 
     fn head(version: u64, document: &ConfigDocument, file: String) -> VersionHead {
         VersionHead { version, sha256: document.sha256.clone(), file, txn: "t".to_owned(), at: Utc::now() }
@@ -198,14 +199,14 @@ mod tests {
         let file = files.store(1, &old).unwrap();
         files.commit(&head(1, &old, file), &old).unwrap();
         let new = ConfigDocument::read(DEFAULT_DOCUMENT.replace("5000", "4000")).unwrap();
-        let (name, mut steps) = disk::watched(folder.path(), || {
+        let (name, mut steps) = durable_file::recorded(folder.path(), || {
             let file = files.store(2, &new).unwrap();
             files.commit(&head(2, &new, file.clone()), &new).unwrap();
             file
         });
         assert!(name.ends_with(".json"));
         if without_sync {
-            steps.retain(|step| !matches!(step, disk::DiskStep::Synced(_)));
+            steps.retain(|step| !matches!(step, durable_file::FileStep::Synced(_)));
         }
         let inspect = |whole: bool, left: &Path| {
             let files = VersionFiles::open(left).unwrap();
@@ -216,7 +217,7 @@ mod tests {
         let files = VersionFiles::open(before.path()).unwrap();
         let file = files.store(1, &old).unwrap();
         files.commit(&head(1, &old, file), &old).unwrap();
-        disk::after_power_loss(before.path(), &steps, inspect)
+        after_power_loss(before.path(), &steps, inspect)
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::receivers::{AlertReceiver, send_message};
 use crate::health::changes::OutboxRow;
 use crate::health::checks::OutboxBacklog;
 use crate::store::Store;
+use botops_core::retry::{Backoff, Jitter, random_share};
 
 /// The first wait after a failure; it doubles.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -226,12 +227,8 @@ async fn wait(time: Duration, stopping: &CancellationToken) -> bool {
 
 /// Anything from nothing to the full wait, so that many senders do not meet again.
 fn retry_pause(failures: u32) -> Duration {
-    let full = FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(9)).min(LONGEST_WAIT);
-    let mut random = [0_u8; 4];
-    // Without randomness everybody waits the full time.
-    let share = getrandom::fill(&mut random)
-        .map_or(1.0, |()| f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX));
-    full.mul_f64(share).max(Duration::from_millis(100))
+    let backoff = Backoff { first: FIRST_WAIT, factor: 2.0, longest: LONGEST_WAIT };
+    backoff.wait(failures, Jitter::Full, random_share()).max(Duration::from_millis(100))
 }
 
 fn mark_rows(store: &Store, rows: &[OutboxRow], column: &'static str) {

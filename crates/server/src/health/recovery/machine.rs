@@ -4,6 +4,9 @@
 //! only the component's own check ends an attempt. Marks are on the monotonic clock and are moved when they are read
 //! back from the store.
 
+use std::time::Duration;
+
+use botops_core::retry::{Backoff, Jitter};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -411,13 +414,12 @@ impl RecoveryMachine {
     }
 }
 
-/// Half of the wait is fixed, half is spread, so a wait is never zero.
+/// Waits of recovery: half of each is fixed, half is spread, so a wait is never zero.
+const BACKOFF: Backoff =
+    Backoff { first: Duration::from_secs(5), factor: 2.0, longest: Duration::from_secs(300) };
+
 fn wait(attempt: u32, jitter: f64) -> i64 {
-    let full = (5_000_i64 << (attempt.saturating_sub(1)).min(6)).min(300_000);
-    #[expect(clippy::cast_possible_truncation, reason = "a jitter from 0 to 1 of at most 150,000")]
-    #[expect(clippy::cast_precision_loss, reason = "a few minutes in milliseconds are exact")]
-    let spread = (jitter.clamp(0.0, 1.0) * (full / 2) as f64) as i64;
-    full / 2 + spread
+    i64::try_from(BACKOFF.wait(attempt, Jitter::Half, jitter).as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

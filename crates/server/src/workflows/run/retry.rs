@@ -1,5 +1,9 @@
 //! How attempts follow each other: which failures are tried again, how often, and after what wait.
 
+use std::time::Duration;
+
+use botops_core::retry::{Backoff, Jitter, random_share};
+
 use crate::operations_log::now_ms;
 use crate::workflows::actions::{ActionRepeat, StepAction, StepFailureClass};
 use crate::workflows::definition::RetryRule;
@@ -35,20 +39,13 @@ impl RetrySchedule {
         if failures > self.max || !self.on.contains(&class) {
             return None;
         }
-        let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX).min(30);
-        #[expect(clippy::cast_precision_loss, reason = "milliseconds of a wait")]
-        let bound = (self.base_ms as f64 * self.factor.powi(exponent)).min(self.cap_ms as f64);
-        #[expect(clippy::cast_possible_truncation, reason = "bounded by cap_ms")]
-        Some(now_ms() + (bound * random_share()) as i64)
+        let milliseconds = Duration::from_millis;
+        let backoff = Backoff {
+            first: milliseconds(self.base_ms),
+            factor: self.factor,
+            longest: milliseconds(self.cap_ms),
+        };
+        let wait = backoff.wait(failures, Jitter::Full, random_share());
+        Some(now_ms() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
     }
-}
-
-/// Evenly from 0 to 1.
-fn random_share() -> f64 {
-    let mut bytes = [0; 4];
-    // Without randomness, no jitter.
-    if getrandom::fill(&mut bytes).is_err() {
-        return 1.0;
-    }
-    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
 }
