@@ -39,7 +39,7 @@ async fn paperbot_keeps_the_contract() {
 }
 
 /// Everything a bot must do, whoever it is. Ends with trading as it was.
-pub async fn keeps_the_contract(socket: &Path) {
+pub(crate) async fn keeps_the_contract(socket: &Path) {
     let peer = Peer { client: socket_client(socket) };
     let hello: Hello = peer.get("hello").await;
     assert_eq!(hello.contract, VERSION);

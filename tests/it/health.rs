@@ -20,10 +20,10 @@ use crate::kit::app::{Running, answer};
 use crate::kit::scripted_bot::{Behaviour, ScriptedBot};
 use crate::refusals::assert_problem;
 
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Everything as fast as it goes, so that a test waits for conditions and hardly for time.
-pub fn hasty() -> Value {
+pub(crate) fn hasty() -> Value {
     json!({
         "check_interval": 0.3, "timeout": 0.25, "confirm_interval": 0.1, "startup_grace": 0,
         "alerting": {"for_warning_ms": 0, "group_wait_ms": 0, "keep_firing_for_ms": 300, "change_gap_ms": 0},
@@ -31,7 +31,7 @@ pub fn hasty() -> Value {
 }
 
 /// botops beside a scripted bot, hasty.
-pub async fn beside(bot: &ScriptedBot, folder: &TempDir, more: &[(&str, &str)]) -> Running {
+pub(crate) async fn beside(bot: &ScriptedBot, folder: &TempDir, more: &[(&str, &str)]) -> Running {
     let socket = bot.socket().display().to_string();
     let id = bot.id();
     let mut settings = vec![("BOT_IPC_SOCKET", socket.as_str()), ("BOT_ID", id.as_str())];
@@ -43,13 +43,13 @@ pub async fn beside(bot: &ScriptedBot, folder: &TempDir, more: &[(&str, &str)]) 
     botops
 }
 
-pub async fn get(botops: &Running, path: &str) -> Value {
+pub(crate) async fn get(botops: &Running, path: &str) -> Value {
     let (status, body) = botops.get(path).await;
     assert_eq!(status, 200, "{path}: {body}");
     body
 }
 
-pub async fn component_is(botops: &Running, id: &str, status: &str) -> Value {
+pub(crate) async fn component_is(botops: &Running, id: &str, status: &str) -> Value {
     component_until(botops, id, status, |view| view["status"] == status).await
 }
 
@@ -69,7 +69,7 @@ async fn component_until(botops: &Running, id: &str, what: &str, wish: impl Fn(&
 
 /// What a peer did last time it was asked.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Peer {
+pub(crate) enum Peer {
     Fine,
     Slow(u64),
     Hangs,
@@ -81,7 +81,7 @@ pub enum Peer {
 
 /// An HTTP server that behaves as told, with a journal of the bodies it was sent.
 #[derive(Clone)]
-pub struct Stub {
+pub(crate) struct Stub {
     pub base: String,
     peer: Arc<Mutex<Peer>>,
     journal: Arc<Mutex<Vec<(HeaderMap, Value)>>>,
@@ -89,7 +89,7 @@ pub struct Stub {
 }
 
 impl Stub {
-    pub async fn start(peer: Peer) -> Self {
+    pub(crate) async fn start(peer: Peer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let stub =
@@ -157,17 +157,17 @@ impl Stub {
             .collect()
     }
 
-    pub fn statuses(&self, component: &str) -> Vec<String> {
+    pub(crate) fn statuses(&self, component: &str) -> Vec<String> {
         self.notices(component).into_iter().map(|(_, status)| status).collect()
     }
 }
 
-pub fn external(id: &str, base: &str) -> Value {
+pub(crate) fn external(id: &str, base: &str) -> Value {
     json!({"checker_type": "external_api", "component_id": id, "config": {"api_url": format!("{base}/health")},
         "interval": 1.0, "timeout": 0.4, "criticality": "important"})
 }
 
-pub async fn add(botops: &Running, checker: &Value) {
+pub(crate) async fn add(botops: &Running, checker: &Value) {
     let (status, body) = botops.send(Method::POST, "/api/v1/health/checkers", checker).await;
     assert_eq!(status, 201, "{body}");
 }

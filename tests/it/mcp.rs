@@ -10,9 +10,9 @@ use crate::kit::app::{KEY, Running, answer};
 use crate::kit::scripted_bot::ScriptedBot;
 
 /// A key that may only read, and the file that knows it.
-pub const READER: &str = "reader-key-0123456789-0123456789";
+pub(crate) const READER: &str = "reader-key-0123456789-0123456789";
 
-pub fn keys_file(folder: &std::path::Path) -> String {
+pub(crate) fn keys_file(folder: &std::path::Path) -> String {
     use sha2::{Digest, Sha256};
     let digest = data_encoding::HEXLOWER.encode(&Sha256::digest(READER));
     let path = folder.join("keys.json");
@@ -22,7 +22,7 @@ pub fn keys_file(folder: &std::path::Path) -> String {
 }
 
 /// One JSON-RPC call as a client of 2025 sends it.
-pub async fn rpc(running: &Running, key: &str, method: &str, params: Value) -> (u16, Value) {
+pub(crate) async fn rpc(running: &Running, key: &str, method: &str, params: Value) -> (u16, Value) {
     let body = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
     answer(request(running, key).json(&body)).await
 }
@@ -59,14 +59,14 @@ async fn modern(running: &Running, method: &str, mut params: Value) -> (u16, Val
 }
 
 /// Calls a tool; its result.
-pub async fn call(running: &Running, key: &str, name: &str, arguments: Value) -> Value {
+pub(crate) async fn call(running: &Running, key: &str, name: &str, arguments: Value) -> Value {
     let (status, body) = rpc(running, key, "tools/call", json!({"name": name, "arguments": arguments})).await;
     assert_eq!(status, 200, "{body}");
     body["result"].clone()
 }
 
 /// botops beside a scripted bot, with a key that may only read.
-pub async fn beside(bot: &ScriptedBot) -> (tempfile::TempDir, Running) {
+pub(crate) async fn beside(bot: &ScriptedBot) -> (tempfile::TempDir, Running) {
     let folder = kit::folder();
     let keys = keys_file(folder.path());
     let socket = bot.socket().display().to_string();

@@ -14,7 +14,7 @@ use crate::kit::app::{KEY, Running, answer};
 
 /// All members that a problem must have, with texts where texts belong.
 #[track_caller]
-pub fn assert_problem(body: &Value, status: u16, code: &str) {
+pub(crate) fn assert_problem(body: &Value, status: u16, code: &str) {
     assert_eq!(body["error_code"], code, "{body:#}");
     assert_eq!(body["status"], status, "{body:#}");
     for member in ["type", "title", "cause", "impact", "remediation", "request_id", "timestamp"] {
@@ -70,7 +70,7 @@ async fn a_right_key_works_in_both_headers() {
 }
 
 /// Asks until the rate of `BOT_API_RATE_LIMIT` is used up, which is neither too early nor too late: what came then.
-pub async fn raise_rate_limited(botops: &Running, limit: u64) -> reqwest::Response {
+pub(crate) async fn raise_rate_limited(botops: &Running, limit: u64) -> reqwest::Response {
     let began = Instant::now();
     let mut passed = 0;
     loop {
@@ -103,7 +103,7 @@ async fn the_rate_is_told_and_kept() {
 }
 
 /// Sends wrong keys until they are no longer looked up, which is after ten of them at the earliest: the last refusal.
-pub async fn raise_throttled(botops: &Running) -> Value {
+pub(crate) async fn raise_throttled(botops: &Running) -> Value {
     let url = format!("{}/api/v1/whoami", botops.base);
     // More than ten: the quota fills up again while the machine makes a pause.
     for n in 0..40 {
@@ -235,18 +235,18 @@ fn raw(address: std::net::SocketAddr, bytes: &[u8]) -> String {
 }
 
 /// A header without a colon.
-pub const MALFORMED_HEAD: &[u8] = b"GET / HTTP/1.1\r\nno colon here\r\n\r\n";
+pub(crate) const MALFORMED_HEAD: &[u8] = b"GET / HTTP/1.1\r\nno colon here\r\n\r\n";
 
 /// A head whose end never comes.
-pub const UNFINISHED_HEAD: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n";
+pub(crate) const UNFINISHED_HEAD: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n";
 
 /// A head beyond what is read of one.
-pub fn long_head() -> Vec<u8> {
+pub(crate) fn long_head() -> Vec<u8> {
     format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(80_000)).into_bytes()
 }
 
 /// The problem that comes back for bytes that are no request; the status line says the same.
-pub async fn raise_by_bytes(botops: &Running, bytes: Vec<u8>) -> Value {
+pub(crate) async fn raise_by_bytes(botops: &Running, bytes: Vec<u8>) -> Value {
     let address = botops.app.address();
     let text = tokio::task::spawn_blocking(move || raw(address, &bytes)).await.unwrap();
     let (head, body) = text.split_once("\r\n\r\n").expect("a body follows the head");
@@ -288,14 +288,14 @@ async fn a_browser_of_a_listed_origin_may_read_and_no_other() {
 }
 
 /// The guard around a handler at `/bad`, on a socket of its own until this is dropped.
-pub struct Guarded {
+pub(crate) struct Guarded {
     base: String,
     client: reqwest::Client,
     server: tokio::task::JoinHandle<()>,
 }
 
 impl Guarded {
-    pub fn serve(guard: botops_http::RequestGuard) -> Self {
+    pub(crate) fn serve(guard: botops_http::RequestGuard) -> Self {
         kit::install_tls();
         let listening = botops_http::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let base = format!("http://{}", listening.address());
@@ -305,7 +305,7 @@ impl Guarded {
     }
 
     /// Asks the handler.
-    pub fn request(&self) -> RequestBuilder {
+    pub(crate) fn request(&self) -> RequestBuilder {
         self.client.get(format!("{}/bad", self.base))
     }
 }
@@ -317,7 +317,7 @@ impl Drop for Guarded {
 }
 
 /// The guard around handlers that misbehave.
-pub fn guard_around(router: axum::Router) -> botops_http::RequestGuard {
+pub(crate) fn guard_around(router: axum::Router) -> botops_http::RequestGuard {
     use botops_core::telemetry::{HttpMetrics, Metrics};
     use botops_http::{ApiKeys, CorsPolicy, GuardOptions, KeyFile, OperationIndex, OperationTable};
     let document = json!({"paths": {"/bad": {"get": {"operationId": "bad", "security": [{}],

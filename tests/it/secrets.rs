@@ -130,7 +130,7 @@ async fn a_key_with_a_dollar_sign_in_env_is_the_whole_key() {
 }
 
 /// Where the log says that it serves.
-pub fn served_on(log: &Path) -> String {
+pub(crate) fn served_on(log: &Path) -> String {
     let served = || {
         let text = std::fs::read_to_string(log).ok()?;
         text.split("botops serves on ").nth(1)?.split(['"', ' ']).next().map(str::to_owned)

@@ -20,7 +20,7 @@ use crate::refusals::assert_problem;
 
 const SOON: Duration = Duration::from_secs(30);
 
-pub type Stream = WebSocketStream<TcpStream>;
+pub(crate) type Stream = WebSocketStream<TcpStream>;
 
 fn handshake(botops: &Running, path: &str, key: Option<&str>) -> Request {
     let url = format!("{}{path}", botops.base.replace("http://", "ws://"));
@@ -51,7 +51,7 @@ async fn connect(botops: &Running, query: &str) -> Stream {
 }
 
 /// The handshake by a client whose refusal can be read whole; without a key.
-pub fn handshake_over_http(botops: &Running, path: &str) -> RequestBuilder {
+pub(crate) fn handshake_over_http(botops: &Running, path: &str) -> RequestBuilder {
     let request = botops.client.get(format!("{}{path}", botops.base));
     let request = request.header("connection", "upgrade").header("upgrade", "websocket");
     request.header("sec-websocket-version", "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
@@ -182,7 +182,7 @@ async fn a_ticket_stands_for_the_key_once() {
 }
 
 /// With `BOT_STREAM_MAX_CLIENTS` at 2, two clients and the problem that the third one gets.
-pub async fn raise_stream_full(botops: &Running) -> (Value, [Stream; 2]) {
+pub(crate) async fn raise_stream_full(botops: &Running) -> (Value, [Stream; 2]) {
     let clients = [connect(botops, "").await, connect(botops, "").await];
     let (status, _) = try_connect(botops, "/api/v1/stream", Some(KEY)).await.unwrap_err();
     let third = handshake_over_http(botops, "/api/v1/stream").header("x-api-key", KEY);
@@ -208,7 +208,7 @@ async fn a_full_house_refuses_and_has_room_again_when_one_leaves() {
 
 /// Publishes more than a client that does not read can hold, while another one reads everything. What the first one
 /// finds when it reads again: the close frame, taken apart, and what came before it.
-pub async fn raise_too_slow(botops: &Running) -> Value {
+pub(crate) async fn raise_too_slow(botops: &Running) -> Value {
     let mut slow = connect(botops, "").await;
     let mut fast = connect(botops, "").await;
     assert_eq!(next(&mut fast).await.unwrap()["type"], "hello");

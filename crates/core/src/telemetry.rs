@@ -1,7 +1,7 @@
 //! What botops says about itself: the JSONL log and the Prometheus registry.
 //!
 //! The log file rotates by day and by size, keeps a bounded number of files, and never makes a request wait: when the
-//! disk does not follow, lines are dropped and counted (what must not be lost goes into the audit or the journal, not
+//! disk does not follow, lines are dropped (what must not be lost goes into the audit or the journal, not
 //! here). [`reopen_logs`] lets every log file begin anew under its name. On a terminal the same lines are readable. Metric handles are resolved at start; a request only adds to them.
 
 use std::borrow::Cow;
@@ -22,7 +22,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::atomic::{AtomicU64, Ordering};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -41,16 +41,8 @@ const BUCKETS: [f64; 12] = [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01
 
 /// Keeps the log's writer alive; dropping it writes out what is queued.
 #[derive(Debug)]
-pub struct LogOptions {
+pub struct LogGuard {
     _worker: WorkerGuard,
-    lost: ErrorCounter,
-}
-
-impl LogOptions {
-    /// Lines dropped because the disk did not follow.
-    pub fn lost_lines(&self) -> usize {
-        self.lost.dropped_lines()
-    }
 }
 
 /// Starts the log: `<folder>/<name>.log` as JSONL, and readable lines on stderr when that is a terminal.
@@ -65,12 +57,11 @@ pub fn start_logging(
     name: &'static str,
     filter: &str,
     secrets: &[SecretString],
-) -> io::Result<LogOptions> {
+) -> io::Result<LogGuard> {
     std::fs::create_dir_all(folder)?;
     let secrets = SecretForms::new(secrets);
     let file = RollingFile::open(folder.to_owned(), name, secrets.clone())?;
     let (writer, worker) = NonBlockingBuilder::default().lossy(true).finish(file);
-    let lost = writer.error_counter();
     let filter = || EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let json = tracing_subscriber::fmt::layer()
         .json()
@@ -85,7 +76,7 @@ pub fn start_logging(
     });
     // A second start in one process (tests) keeps the first log.
     let _ = tracing_subscriber::registry().with(json).with(terminal).try_init();
-    Ok(LogOptions { _worker: worker, lost })
+    Ok(LogGuard { _worker: worker })
 }
 
 /// How often the log files were to be opened anew. A signal is the whole process's, and so is this.

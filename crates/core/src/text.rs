@@ -3,6 +3,8 @@
 //! Broker messages, log lines and error texts of a bot may carry terminal escapes, bidirectional overrides, or a
 //! megabyte of anything. Everything that enters botops from a peer passes through here once, at the door.
 
+use sha2::{Digest, Sha256};
+
 /// The text without control, bidi and invisible format characters, at most `max` characters; a cut ends in `…`.
 pub fn clean(text: &str, max: usize) -> String {
     let mut kept = String::with_capacity(text.len().min(max * 4));
@@ -22,6 +24,11 @@ pub fn clean(text: &str, max: usize) -> String {
         count += 1;
     }
     kept
+}
+
+/// SHA-256 of these bytes, in lower-case hexadecimal digits.
+pub fn sha256_hex(bytes: impl AsRef<[u8]>) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
 /// Controls, bidi marks and overrides, zero-width and other invisible characters, and private-use ones.

@@ -14,6 +14,7 @@ use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
+use botops_core::text::sha256_hex;
 use chrono::{DateTime, Utc};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use secrecy::{ExposeSecret, SecretString};
@@ -214,7 +215,7 @@ pub fn new_key(
     let mut random = [0_u8; 32];
     getrandom::fill(&mut random).map_err(|error| error.to_string())?;
     let key = format!("bo_{}", BASE64URL_NOPAD.encode(&random));
-    let sha256 = HEXLOWER.encode(&Sha256::digest(key.as_bytes()));
+    let sha256 = sha256_hex(key.as_bytes());
     Ok((SecretString::from(key), KeyRecord { id, sha256, scopes, expires_at }))
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::Response;
+use botops_core::duration::milliseconds;
 use governor::clock::{Clock, MonotonicClock};
 use governor::middleware::{NoOpMiddleware, StateInformationMiddleware};
 use governor::state::keyed::DashMapStateStore;
@@ -51,7 +52,7 @@ impl KeyRate {
     fn exhausted(&self, wait: Duration) -> Error {
         // Rounded up: a client that waits exactly this long is let through.
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let after_ms = milliseconds(wait).saturating_add(1);
         Error::new(Code::RateLimited)
             .detail(format!("this key may send {} requests a minute", self.per_minute))
             .after_ms(after_ms)

@@ -22,7 +22,7 @@ async fn with_history() -> World {
 }
 
 /// Changes the seventh line of an audit and starts botops again: what a change gets then.
-pub async fn raise_audit_changed() -> (World, Value) {
+pub(crate) async fn raise_audit_changed() -> (World, Value) {
     let world = with_history().await;
     let path = world.folder.path().join("data/config/config_history.jsonl");
     let text = std::fs::read_to_string(&path).unwrap();

@@ -9,7 +9,7 @@ use crate::kit::until;
 use crate::refusals::assert_problem;
 
 /// Lets the bot die over a trial and applies the same document again: what that gets.
-pub async fn raise_bot_died_over_it(world: &mut World) -> Value {
+pub(crate) async fn raise_bot_died_over_it(world: &mut World) -> Value {
     let id = world.try_out(careful(4_000), 60.0).await;
     world.bot.restart();
     let ended = world.ended(&id).await;

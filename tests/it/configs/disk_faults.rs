@@ -20,7 +20,7 @@ fn fail(pair: &Pair, points: &[&str], kind: &str) {
 }
 
 /// Sends a change while this write fails; it never reaches the bot. There is room again when this returns.
-pub async fn raise_unwritable(pair: &Pair, point: &str, kind: &str, size: u32) -> Value {
+pub(crate) async fn raise_unwritable(pair: &Pair, point: &str, kind: &str, size: u32) -> Value {
     let before = bot_runs(pair).await;
     fail(pair, &[point], kind);
     let (status, problem) = pair.apply(size, &format!("full-{size}"), 30.0).await.unwrap();

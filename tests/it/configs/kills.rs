@@ -13,10 +13,10 @@ use crate::kit::app::{KEY, answer, command};
 use crate::kit::paperbot::Paperbot;
 use crate::kit::{Process, until};
 
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// botops as a process beside a paperbot that boots from its `HEAD`.
-pub struct Pair {
+pub(crate) struct Pair {
     pub bot: Paperbot,
     server: Option<Process>,
     base: String,
@@ -25,7 +25,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut bot = Paperbot::prepare(&[]);
         let folder = bot.folder.path().join("botops/config");
         bot.arguments(&["--config-dir", folder.to_str().unwrap()]);
@@ -37,17 +37,17 @@ impl Pair {
         pair
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.bot.folder.path().join("botops")
     }
 
     /// A write fails while this folder holds a file of its name.
-    pub fn faults(&self) -> PathBuf {
+    pub(crate) fn faults(&self) -> PathBuf {
         self.bot.folder.path().join("faults")
     }
 
     /// Starts botops, perhaps to die at a point.
-    pub async fn serve(&mut self, kill_at: Option<&str>) {
+    pub(crate) async fn serve(&mut self, kill_at: Option<&str>) {
         self.starts += 1;
         let logs = self.bot.folder.path().join(format!("logs-{}", self.starts));
         let mut command = command(&["serve"]);
@@ -72,22 +72,22 @@ impl Pair {
         self.base = format!("http://{}", address().unwrap());
     }
 
-    pub fn kill_server(&mut self) {
+    pub(crate) fn kill_server(&mut self) {
         if let Some(mut server) = self.server.take() {
             server.kill();
         }
     }
 
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base)).header("x-api-key", KEY)
     }
 
-    pub async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         answer(self.request(Method::GET, path)).await.1
     }
 
     /// In sync, with no transaction under way.
-    pub async fn until_quiet(&self) {
+    pub(crate) async fn until_quiet(&self) {
         let quiet = || async {
             let config = self.get(CONFIG).await;
             config["sync"] == "in_sync" && config["trial"].is_null()
@@ -96,7 +96,7 @@ impl Pair {
     }
 
     /// Sends a change; `None` when botops died over it.
-    pub async fn apply(&self, size: u32, key: &str, seconds: f64) -> Option<(u16, Value)> {
+    pub(crate) async fn apply(&self, size: u32, key: &str, seconds: f64) -> Option<(u16, Value)> {
         let etag = self.get(CONFIG).await["etag"].as_str().unwrap().to_owned();
         let body = json!({"reason": "a crash test", "merge_patch": careful(size), "confirm": "manual",
                           "confirm_within_s": seconds});
@@ -107,7 +107,7 @@ impl Pair {
     }
 
     /// What must hold whenever nothing is under way.
-    pub async fn assert_whole(&self, point: &str) {
+    pub(crate) async fn assert_whole(&self, point: &str) {
         let config_dir = self.data().join("config");
         let head: Value = serde_json::from_slice(&std::fs::read(config_dir.join("HEAD")).unwrap()).unwrap();
         let bytes = std::fs::read(config_dir.join(head["file"].as_str().unwrap())).unwrap();

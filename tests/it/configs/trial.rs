@@ -70,7 +70,7 @@ async fn confirm_and_cancel_end_a_trial_and_may_be_repeated() {
 }
 
 /// Confirms a trial of less than half a second.
-pub async fn raise_confirmed_too_late(world: &World) -> Value {
+pub(crate) async fn raise_confirmed_too_late(world: &World) -> Value {
     let id = world.try_out(careful(4_000), 0.4).await;
     let (status, problem) = world.end_trial(&id, "confirm").await;
     assert_eq!((status, &problem["context"]["txn"]), (409, &json!(id)), "{problem:#}");
@@ -144,7 +144,7 @@ async fn a_bot_that_starts_again_during_a_trial_runs_what_is_committed() {
 }
 
 /// Applies a change to which the bot hangs up, as it does from then on.
-pub async fn raise_activation_unanswered(world: &World) -> Value {
+pub(crate) async fn raise_activation_unanswered(world: &World) -> Value {
     world.bot.script().only = "config/activate";
     world.bot.behave(Behaviour::HangUp);
     let (status, problem) = world.apply_now(&manual(careful(4_000), 30.0)).await;

@@ -10,19 +10,19 @@ use crate::kit;
 use crate::kit::app::Running;
 use crate::kit::scripted_bot::ScriptedBot;
 
-pub const SOON: Duration = Duration::from_secs(45);
+pub(crate) const SOON: Duration = Duration::from_secs(45);
 
-pub const CONFIG: &str = "/api/v1/config";
+pub(crate) const CONFIG: &str = "/api/v1/config";
 
 /// botops in this process beside a scripted bot.
-pub struct World {
+pub(crate) struct World {
     pub bot: ScriptedBot,
     pub botops: Running,
     pub folder: TempDir,
 }
 
 impl World {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let bot = ScriptedBot::start();
         bot.script().alive = true;
         // An open position would bind the limits that the tests move.
@@ -37,67 +37,67 @@ impl World {
     }
 
     /// Another life of botops on the same folder.
-    pub async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         self.restart_after(|_| {}).await
     }
 
     /// The same, after something was done to the config folder while nobody ran.
-    pub async fn restart_after(self, change: impl FnOnce(&std::path::Path)) -> Self {
+    pub(crate) async fn restart_after(self, change: impl FnOnce(&std::path::Path)) -> Self {
         self.botops.stop().await;
         change(&self.folder.path().join("data/config"));
         let botops = begin(&self.bot, &self.folder).await;
         Self { bot: self.bot, botops, folder: self.folder }
     }
 
-    pub async fn until_in_sync(&self) {
+    pub(crate) async fn until_in_sync(&self) {
         kit::until("in sync", SOON, || async { self.config().await["sync"] == "in_sync" }).await;
     }
 
-    pub async fn config(&self) -> Value {
+    pub(crate) async fn config(&self) -> Value {
         self.botops.get(CONFIG).await.1
     }
 
-    pub async fn etag(&self) -> String {
+    pub(crate) async fn etag(&self) -> String {
         self.config().await["etag"].as_str().expect("an etag").to_owned()
     }
 
     /// What the bot says that it runs.
-    pub fn running(&self) -> String {
+    pub(crate) fn running(&self) -> String {
         self.bot.script().config.state().running.sha256
     }
 
-    pub fn apply(&self, body: &Value, etag: &str) -> RequestBuilder {
+    pub(crate) fn apply(&self, body: &Value, etag: &str) -> RequestBuilder {
         self.botops.request(Method::PUT, "/api/v1/config/apply").header("if-match", etag).json(body)
     }
 
     /// Applies on what is committed now.
-    pub async fn apply_now(&self, body: &Value) -> (u16, Value) {
+    pub(crate) async fn apply_now(&self, body: &Value) -> (u16, Value) {
         let etag = self.etag().await;
         kit::app::answer(self.apply(body, &etag)).await
     }
 
     /// Begins a manual trial and returns its id.
-    pub async fn try_out(&self, patch: Value, seconds: f64) -> String {
+    pub(crate) async fn try_out(&self, patch: Value, seconds: f64) -> String {
         let (status, txn) = self.apply_now(&manual(patch, seconds)).await;
         assert_eq!((status, txn["state"].as_str()), (202, Some("trial")), "{txn:#}");
         txn["txn"].as_str().unwrap().to_owned()
     }
 
-    pub async fn txn(&self, id: &str) -> Value {
+    pub(crate) async fn txn(&self, id: &str) -> Value {
         self.botops.get(&format!("/api/v1/config/txns/{id}")).await.1
     }
 
-    pub async fn end_trial(&self, id: &str, verb: &str) -> (u16, Value) {
+    pub(crate) async fn end_trial(&self, id: &str, verb: &str) -> (u16, Value) {
         self.botops.send(Method::POST, &format!("/api/v1/config/txns/{id}/{verb}"), &json!({})).await
     }
 
     /// Waits for the end of a transaction.
-    pub async fn ended(&self, id: &str) -> Value {
+    pub(crate) async fn ended(&self, id: &str) -> Value {
         kit::until("the transaction ends", SOON, || async { self.txn(id).await["terminal"] == true }).await;
         self.txn(id).await
     }
 
-    pub async fn verify(&self) -> Value {
+    pub(crate) async fn verify(&self) -> Value {
         self.botops.get("/api/v1/config/audit/verify").await.1
     }
 }
@@ -121,17 +121,17 @@ async fn begin(bot: &ScriptedBot, folder: &TempDir) -> Running {
 }
 
 /// A careful change: smaller positions.
-pub fn careful(size: u32) -> Value {
+pub(crate) fn careful(size: u32) -> Value {
     json!({"risk_management": {"max_position_size": size}})
 }
 
-pub fn auto(patch: Value, seconds: f64) -> Value {
+pub(crate) fn auto(patch: Value, seconds: f64) -> Value {
     let mut body = json!({"reason": "a test", "confirm_within_s": seconds});
     body["merge_patch"] = patch;
     body
 }
 
-pub fn manual(patch: Value, seconds: f64) -> Value {
+pub(crate) fn manual(patch: Value, seconds: f64) -> Value {
     let mut body = auto(patch, seconds);
     body["confirm"] = json!("manual");
     body

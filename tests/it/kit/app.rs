@@ -11,10 +11,10 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
 /// The operator's key in tests. A canary as well: it must turn up in no sink.
-pub const KEY: &str = "operator-canary-key-0123456789";
+pub(crate) const KEY: &str = "operator-canary-key-0123456789";
 
 /// botops inside this process, on a free port.
-pub struct Running {
+pub(crate) struct Running {
     pub app: App,
     pub base: String,
     pub client: reqwest::Client,
@@ -22,7 +22,7 @@ pub struct Running {
 
 impl Running {
     /// Starts with these settings on top of a folder, a socket in it, and [`KEY`].
-    pub async fn start(folder: &Path, more: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(folder: &Path, more: &[(&str, &str)]) -> Self {
         let mut values = vec![
             ("BOT_API_AUTH_TOKEN".to_owned(), KEY.to_owned()),
             ("BOT_API_PORT".to_owned(), "0".to_owned()),
@@ -40,27 +40,27 @@ impl Running {
     }
 
     /// A request with the operator's key.
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base)).header("x-api-key", KEY)
     }
 
     /// `GET` as JSON, whatever the status.
-    pub async fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         answer(self.request(Method::GET, path)).await
     }
 
     /// A request with a JSON body, answered as JSON.
-    pub async fn send(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) async fn send(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
         answer(self.request(method, path).json(body)).await
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.app.stop().await;
     }
 }
 
 /// Status and JSON body.
-pub async fn answer(request: RequestBuilder) -> (u16, Value) {
+pub(crate) async fn answer(request: RequestBuilder) -> (u16, Value) {
     let response = request.send().await.expect("botops answers");
     let status = response.status().as_u16();
     let bytes = response.bytes().await.unwrap();
@@ -70,7 +70,7 @@ pub async fn answer(request: RequestBuilder) -> (u16, Value) {
 }
 
 /// The botops binary, ready to be given a command and settings; nothing of this process's own settings leaks in.
-pub fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_botops"));
     let foreign =
         |name: &str| name.starts_with("BOT_") || name.starts_with("PAPERBOT_") || name == "RUST_LOG";
@@ -82,7 +82,7 @@ pub fn command(arguments: &[&str]) -> Command {
 }
 
 /// Reads a child's standard output until a line satisfies `wanted`; returns all lines so far.
-pub fn read_until(child: &mut Child, limit: Duration, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+pub(crate) fn read_until(child: &mut Child, limit: Duration, wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let stdout = child.stdout.take().expect("stdout is a pipe");
     let (lines, inbox) = std::sync::mpsc::channel();
     std::thread::spawn(move || {

@@ -17,7 +17,7 @@ use tokio_rustls::server::TlsStream;
 
 /// What the stub does with one request.
 #[derive(Debug, Clone)]
-pub enum Act {
+pub(crate) enum Act {
     /// Answers. `Content-Length` and `Content-Type: application/json` are added unless given.
     Reply { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
     /// Answers after a while.
@@ -43,15 +43,15 @@ pub enum Act {
 }
 
 impl Act {
-    pub fn json(status: u16, body: impl Into<String>) -> Self {
+    pub(crate) fn json(status: u16, body: impl Into<String>) -> Self {
         Self::Reply { status, headers: Vec::new(), body: body.into().into_bytes() }
     }
 
-    pub fn ok(body: impl Into<String>) -> Self {
+    pub(crate) fn ok(body: impl Into<String>) -> Self {
         Self::json(200, body)
     }
 
-    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         if let Self::Reply { headers, .. } = &mut self {
             headers.push((name.to_owned(), value.into()));
         }
@@ -61,7 +61,7 @@ impl Act {
 
 /// One request as it came in.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub(crate) struct Seen {
     pub method: String,
     pub path: String,
     pub query: String,
@@ -71,12 +71,12 @@ pub struct Seen {
 }
 
 impl Seen {
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 
     /// A field of a form body, still encoded.
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.body.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
 }
@@ -89,7 +89,7 @@ struct Script {
 }
 
 /// The stub; it stops when it is dropped.
-pub struct BrokerStub {
+pub(crate) struct BrokerStub {
     pub addr: SocketAddr,
     script: Arc<Mutex<Script>>,
     tls: Arc<Mutex<Option<TlsAcceptor>>>,
@@ -103,16 +103,16 @@ impl Drop for BrokerStub {
 }
 
 impl BrokerStub {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(None).await
     }
 
-    pub async fn start_with(tls: Option<TlsAcceptor>) -> Self {
+    pub(crate) async fn start_with(tls: Option<TlsAcceptor>) -> Self {
         Self::serve_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), tls)
     }
 
     /// Serves on a listener that was there before.
-    pub fn serve_on(listener: TcpListener, tls: Option<TlsAcceptor>) -> Self {
+    pub(crate) fn serve_on(listener: TcpListener, tls: Option<TlsAcceptor>) -> Self {
         let addr = listener.local_addr().unwrap();
         let script = Arc::new(Mutex::new(Script::default()));
         let tls = Arc::new(Mutex::new(tls));
@@ -135,34 +135,34 @@ impl BrokerStub {
         Self { addr, script, tls, task }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
 
     /// New connections get this certificate.
-    pub fn use_tls(&self, acceptor: TlsAcceptor) {
+    pub(crate) fn use_tls(&self, acceptor: TlsAcceptor) {
         *self.tls.lock().unwrap() = Some(acceptor);
     }
 
     /// The next request to `METHOD /path` gets this, once.
-    pub fn next(&self, route: &str, act: Act) -> &Self {
+    pub(crate) fn next(&self, route: &str, act: Act) -> &Self {
         self.script.lock().unwrap().queues.entry(route.to_owned()).or_default().push_back(act);
         self
     }
 
     /// Requests to `METHOD /path` get this when the queue is empty.
-    pub fn always(&self, route: &str, act: Act) -> &Self {
+    pub(crate) fn always(&self, route: &str, act: Act) -> &Self {
         self.script.lock().unwrap().defaults.insert(route.to_owned(), act);
         self
     }
 
     /// Everything that was sent so far.
-    pub fn journal(&self) -> Vec<Seen> {
+    pub(crate) fn journal(&self) -> Vec<Seen> {
         self.script.lock().unwrap().journal.clone()
     }
 
     /// What was sent to one route.
-    pub fn sent(&self, route: &str) -> Vec<Seen> {
+    pub(crate) fn sent(&self, route: &str) -> Vec<Seen> {
         let journal = self.journal();
         journal.into_iter().filter(|seen| format!("{} {}", seen.method, seen.path) == route).collect()
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// The bot's side of a config change. With `folder` it reads `HEAD` there, as a real bot does.
-pub struct Desk {
+pub(crate) struct Desk {
     /// Where `HEAD` lies; without it, a commit is what it says.
     pub folder: Option<PathBuf>,
     /// What `check` and `activate` find wrong.
@@ -28,7 +28,7 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub fn new(report: &BotReport) -> Self {
+    pub(crate) fn new(report: &BotReport) -> Self {
         Self {
             folder: None,
             violations: Vec::new(),
@@ -43,11 +43,11 @@ impl Desk {
     }
 
     /// Runs something that nobody asked for.
-    pub fn drift(&mut self, running: VersionRef) {
+    pub(crate) fn drift(&mut self, running: VersionRef) {
         self.running = running;
     }
 
-    pub fn boot(&mut self, boot_epoch: String) {
+    pub(crate) fn boot(&mut self, boot_epoch: String) {
         self.boot_epoch = boot_epoch;
         self.trial = None;
         self.look_at_head();
@@ -61,7 +61,7 @@ impl Desk {
         }
     }
 
-    pub fn state(&mut self) -> ConfigState {
+    pub(crate) fn state(&mut self) -> ConfigState {
         self.expire();
         self.look_at_head();
         let trial = self.trial.as_ref().map(|(txn, candidate, until)| TrialState {
@@ -80,7 +80,7 @@ impl Desk {
         }
     }
 
-    pub fn check(&self, check: &CheckConfigRequest) -> CheckVerdict {
+    pub(crate) fn check(&self, check: &CheckConfigRequest) -> CheckVerdict {
         let mut violations = self.violations.clone();
         if !check.config.is_object() {
             let (path, code) = (String::new(), "not_an_object".to_owned());
@@ -90,7 +90,7 @@ impl Desk {
         CheckVerdict { ok: violations.is_empty(), violations, hot: Vec::new(), restart: Vec::new() }
     }
 
-    pub fn activate(&mut self, message: &ActivateConfigRequest) -> Result<ConfigAck, ContractRefusal> {
+    pub(crate) fn activate(&mut self, message: &ActivateConfigRequest) -> Result<ConfigAck, ContractRefusal> {
         self.fence(message.generation)?;
         if self.trial.as_ref().is_some_and(|(txn, ..)| *txn == message.txn) {
             return Ok(self.ack(&message.txn));
@@ -121,7 +121,7 @@ impl Desk {
         Ok(self.ack(&message.txn))
     }
 
-    pub fn commit(&mut self, message: &EndTrialRequest) -> Result<ConfigAck, ContractRefusal> {
+    pub(crate) fn commit(&mut self, message: &EndTrialRequest) -> Result<ConfigAck, ContractRefusal> {
         self.fence(message.generation)?;
         if self.trial.as_ref().is_none_or(|(txn, ..)| *txn != message.txn) {
             return match self.ending(&message.txn) {
@@ -142,7 +142,7 @@ impl Desk {
         Ok(self.ack(&message.txn))
     }
 
-    pub fn revert(&mut self, message: &EndTrialRequest) -> Result<ConfigAck, ContractRefusal> {
+    pub(crate) fn revert(&mut self, message: &EndTrialRequest) -> Result<ConfigAck, ContractRefusal> {
         self.fence(message.generation)?;
         if self.trial.as_ref().is_some_and(|(txn, ..)| *txn == message.txn) {
             self.go_back("reverted");
@@ -191,11 +191,11 @@ impl Desk {
 }
 
 /// Lower-case hex of a SHA-256.
-pub fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
 /// A refusal without context.
-pub fn refusal(code: &str, message: &str) -> ContractRefusal {
+pub(crate) fn refusal(code: &str, message: &str) -> ContractRefusal {
     ContractRefusal { code: code.to_owned(), message: message.to_owned(), context: Value::Null }
 }

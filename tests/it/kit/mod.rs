@@ -1,11 +1,11 @@
 //! What the tests share: peers on real sockets, child processes, waiting for a condition.
 
-pub mod app;
-pub mod broker_stub;
-pub mod desk;
-pub mod paperbot;
-pub mod plausible;
-pub mod scripted_bot;
+pub(crate) mod app;
+pub(crate) mod broker_stub;
+pub(crate) mod desk;
+pub(crate) mod paperbot;
+pub(crate) mod plausible;
+pub(crate) mod scripted_bot;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -15,20 +15,20 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Gives the test process its TLS provider, without which `reqwest` builds no client.
-pub fn install_tls() {
+pub(crate) fn install_tls() {
     botops_server::bots::install_tls_provider();
 }
 
 /// A short folder of one's own: a socket path has room for 107 bytes only. In memory where there is room, because a disk
 /// that stalls under another's load would break promises about time; no test here turns the machine's power off.
-pub fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     let make = |place| tempfile::Builder::new().prefix("bo").tempdir_in(place);
     make("/dev/shm").or_else(|_| make("/tmp")).expect("/tmp can be written")
 }
 
 /// Waits until `condition` holds, looking every 5 ms; panics after `limit`.
 #[track_caller]
-pub fn wait_until(what: &str, limit: Duration, condition: impl FnMut() -> bool) -> Duration {
+pub(crate) fn wait_until(what: &str, limit: Duration, condition: impl FnMut() -> bool) -> Duration {
     let caller = std::panic::Location::caller();
     let mut condition = condition;
     let started = Instant::now();
@@ -40,7 +40,7 @@ pub fn wait_until(what: &str, limit: Duration, condition: impl FnMut() -> bool) 
 }
 
 /// The same inside a runtime: other tasks go on meanwhile.
-pub async fn until<F, W>(what: &str, limit: Duration, mut condition: F) -> Duration
+pub(crate) async fn until<F, W>(what: &str, limit: Duration, mut condition: F) -> Duration
 where
     F: FnMut() -> W,
     W: Future<Output = bool>,
@@ -54,62 +54,62 @@ where
 }
 
 /// A client for one Unix socket.
-pub fn socket_client(socket: &Path) -> reqwest::Client {
+pub(crate) fn socket_client(socket: &Path) -> reqwest::Client {
     install_tls();
     let client = reqwest::Client::builder().unix_socket(socket.to_owned()).no_proxy();
     client.redirect(reqwest::redirect::Policy::none()).timeout(Duration::from_secs(20)).build().unwrap()
 }
 
 /// A child process that is killed, not asked, when it is dropped.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
 }
 
 impl Process {
     /// Starts `program`; its standard input is a pipe that ends with this value.
-    pub fn start(program: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn start(program: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         Self::spawn(&mut command)
     }
 
     /// Starts what was prepared.
-    pub fn spawn(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         Self { child: command.spawn().expect("the program starts") }
     }
 
-    pub fn child(&mut self) -> &mut Child {
+    pub(crate) fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// SIGSTOP: lives, but does nothing.
-    pub fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         self.signal(rustix::process::Signal::STOP);
     }
 
     /// SIGCONT.
-    pub fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         self.signal(rustix::process::Signal::CONT);
     }
 
     /// SIGTERM.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         self.signal(rustix::process::Signal::TERM);
     }
 
     /// SIGKILL, and waits for the end.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
     /// Waits for the process to end by itself.
     #[track_caller]
-    pub fn wait(&mut self, limit: Duration) -> std::process::ExitStatus {
+    pub(crate) fn wait(&mut self, limit: Duration) -> std::process::ExitStatus {
         let mut status = None;
         wait_until("the process ends", limit, || {
             status = self.child.try_wait().expect("the child is ours");
@@ -132,6 +132,6 @@ impl Drop for Process {
 }
 
 /// A program of this package.
-pub fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     assert_cmd::cargo::cargo_bin(name)
 }

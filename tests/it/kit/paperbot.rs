@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::{Process, folder, program, socket_client, until};
 
 /// A paperbot, killed when it is dropped. The folder outlives kills and restarts.
-pub struct Paperbot {
+pub(crate) struct Paperbot {
     pub folder: TempDir,
     pub process: Option<Process>,
     pub client: Client,
@@ -23,7 +23,7 @@ pub struct Paperbot {
 
 impl Paperbot {
     /// A folder for a bot with these arguments; nothing is started.
-    pub fn prepare(arguments: &[&str]) -> Self {
+    pub(crate) fn prepare(arguments: &[&str]) -> Self {
         let folder = folder();
         let client = socket_client(&folder.path().join("bot.sock"));
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
@@ -31,19 +31,19 @@ impl Paperbot {
     }
 
     /// More arguments, before a launch.
-    pub fn arguments(&mut self, arguments: &[&str]) {
+    pub(crate) fn arguments(&mut self, arguments: &[&str]) {
         self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
     }
 
     /// A bot that answers.
-    pub async fn start(arguments: &[&str]) -> Self {
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
         let mut bot = Self::prepare(arguments);
         bot.launch().await;
         bot
     }
 
     /// Starts the process, again after a kill, and waits for its first answer.
-    pub async fn launch(&mut self) -> Hello {
+    pub(crate) async fn launch(&mut self) -> Hello {
         self.process = Some(Process::spawn(&mut self.command()));
         let hello = || async { self.get::<Hello>("hello").await.is_some() };
         until("paperbot answers", Duration::from_secs(20), hello).await;
@@ -51,7 +51,7 @@ impl Paperbot {
     }
 
     /// The command that would start it.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(program("paperbot"));
         command.arg("--socket").arg(self.socket()).arg("--data-dir").arg(self.data());
         command.args(&self.arguments).env("FAIL_IN", self.faults());
@@ -60,56 +60,56 @@ impl Paperbot {
     }
 
     /// SIGKILL.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill();
         }
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("bot.sock")
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
     /// Where a test says which thread stands still.
-    pub fn faults(&self) -> PathBuf {
+    pub(crate) fn faults(&self) -> PathBuf {
         self.folder.path().join("faults")
     }
 
     /// From now on this part of the bot stands still: `paperbot.loop` between two requests, `paperbot.request` over one that
     /// it took out of its inbox.
-    pub fn stall(&self, place: &str) {
+    pub(crate) fn stall(&self, place: &str) {
         std::fs::create_dir_all(self.faults()).unwrap();
         std::fs::write(self.faults().join(place), "").unwrap();
     }
 
     /// Waits until it stands.
-    pub async fn stands(&self, place: &str) {
+    pub(crate) async fn stands(&self, place: &str) {
         let mark = self.faults().join(format!("{place}.stands"));
         until("it stands still", Duration::from_secs(20), || async { mark.exists() }).await;
     }
 
     /// It goes on.
-    pub fn go_on(&self, place: &str) {
+    pub(crate) fn go_on(&self, place: &str) {
         std::fs::remove_file(self.faults().join(place)).unwrap();
     }
 
     /// `GET`, or `None` while it does not answer in form.
-    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
         self.client.get(url(path)).send().await.ok()?.json().await.ok()
     }
 
     /// The state of a bot that is known to answer.
-    pub async fn state(&self) -> BotReport {
+    pub(crate) async fn state(&self) -> BotReport {
         self.get("state").await.expect("the bot answers with its state")
     }
 
     /// Waits until the state is as wished, and returns that state: a moment later it may be another. What it was last
     /// is told when it never is.
-    pub async fn until(&self, what: &str, wish: impl Fn(&BotReport) -> bool) -> BotReport {
+    pub(crate) async fn until(&self, what: &str, wish: impl Fn(&BotReport) -> bool) -> BotReport {
         let last = std::sync::Mutex::new(None);
         let seen = || async {
             let report: Option<BotReport> = self.get("state").await;
@@ -124,25 +124,25 @@ impl Paperbot {
     }
 
     /// Waits until new positions may be opened: after a start, the session is first checked a moment later.
-    pub async fn trades(&self) {
+    pub(crate) async fn trades(&self) {
         self.until("new positions may be opened", |report| report.trading_enabled).await;
     }
 
     /// `POST`: the status and the body.
-    pub async fn post(&self, path: &str, body: &impl Serialize) -> (u16, Value) {
+    pub(crate) async fn post(&self, path: &str, body: &impl Serialize) -> (u16, Value) {
         let answer = self.client.post(url(path)).json(body).send().await.expect("the bot answers");
         (answer.status().as_u16(), answer.json().await.expect("it answers with JSON"))
     }
 
     /// A command that is answered with a result.
-    pub async fn command_with(&self, verb: Verb, request: &CommandRequest) -> CommandResult {
+    pub(crate) async fn command_with(&self, verb: Verb, request: &CommandRequest) -> CommandResult {
         let (status, body) = self.post(&format!("commands/{verb}"), request).await;
         assert_eq!(status, 200, "{body}");
         serde_json::from_value(body).expect("the contract's form")
     }
 
     /// A command under this id.
-    pub async fn command_as(&self, verb: Verb, command_id: &str) -> CommandResult {
+    pub(crate) async fn command_as(&self, verb: Verb, command_id: &str) -> CommandResult {
         let request = CommandRequest {
             command_id: command_id.to_owned(),
             reason: "a test".to_owned(),
@@ -156,12 +156,12 @@ impl Paperbot {
 }
 
 /// A path of the contract.
-pub fn url(path: &str) -> String {
+pub(crate) fn url(path: &str) -> String {
     format!("http://bot/ipc/v1/{path}")
 }
 
 /// The lines of a JSONL file; a torn last one is left out.
-pub fn lines(path: &Path) -> Vec<Value> {
+pub(crate) fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let whole = text.rfind('\n').map_or("", |end| text.get(..end).expect("a line end is a boundary"));
     whole.lines().map(|line| serde_json::from_str(line).expect("a whole line is JSON")).collect()

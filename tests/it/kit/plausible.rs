@@ -11,7 +11,7 @@ use rust_decimal::Decimal;
 use super::desk::sha256;
 
 /// Who answers for this state.
-pub fn hello(report: &BotReport) -> Hello {
+pub(crate) fn hello(report: &BotReport) -> Hello {
     let mut capabilities: Vec<_> = Verb::ALL.iter().map(|verb| verb.as_str().to_owned()).collect();
     capabilities.extend(["config", "session", "events", "trades"].map(str::to_owned));
     Hello {
@@ -29,7 +29,7 @@ pub fn hello(report: &BotReport) -> Hello {
 }
 
 /// A complete and plausible state: a paper account of 100,000 with two positions, an open order and a filled one.
-pub fn report() -> BotReport {
+pub(crate) fn report() -> BotReport {
     let now = Utc::now();
     let config = VersionRef { version: 1, sha256: sha256(b"{}") };
     BotReport {
@@ -138,7 +138,7 @@ pub fn report() -> BotReport {
 }
 
 /// An open position; `quantity` is negative for a short one.
-pub fn position(symbol: &str, quantity: &str, entry: &str, current: &str) -> Position {
+pub(crate) fn position(symbol: &str, quantity: &str, entry: &str, current: &str) -> Position {
     let (quantity, entry, current) = (dec(quantity), dec(entry), dec(current));
     let unrealized = (current - entry) * quantity;
     Position {
@@ -155,7 +155,7 @@ pub fn position(symbol: &str, quantity: &str, entry: &str, current: &str) -> Pos
 }
 
 /// An order for 10 shares.
-pub fn order(id: &str, symbol: &str, side: Side, order_type: OrderType, status: OrderStatus) -> Order {
+pub(crate) fn order(id: &str, symbol: &str, side: Side, order_type: OrderType, status: OrderStatus) -> Order {
     let filled = status == OrderStatus::Filled;
     Order {
         id: id.to_owned(),
@@ -175,7 +175,7 @@ pub fn order(id: &str, symbol: &str, side: Side, order_type: OrderType, status: 
 }
 
 /// The closed trade with this number, one per minute since the start of 2026.
-pub fn trade(seq: u64, net_pl: &str) -> Trade {
+pub(crate) fn trade(seq: u64, net_pl: &str) -> Trade {
     let net_pl = dec(net_pl);
     let start = Utc.with_ymd_and_hms(2026, 1, 5, 15, 0, 0).unwrap();
     let closed_at = start + chrono::Duration::minutes(i64::try_from(seq).unwrap());
@@ -208,6 +208,6 @@ pub fn trade(seq: u64, net_pl: &str) -> Trade {
 
 /// A decimal from its text.
 #[track_caller]
-pub fn dec(text: &str) -> Decimal {
+pub(crate) fn dec(text: &str) -> Decimal {
     text.parse().unwrap()
 }

@@ -30,13 +30,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
-pub use super::desk::{Desk, refusal, sha256};
+pub(crate) use super::desk::{Desk, refusal, sha256};
 use super::plausible::hello;
-pub use super::plausible::{position, report, trade};
+pub(crate) use super::plausible::{position, report, trade};
 
 /// How the bot behaves on every path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Behaviour {
+pub(crate) enum Behaviour {
     /// By the contract.
     Normal,
     /// Accepts and never answers.
@@ -63,7 +63,7 @@ pub enum Behaviour {
 
 /// One request the bot got.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub(crate) struct Asked {
     pub method: String,
     /// Path and query below the base.
     pub path: String,
@@ -74,7 +74,7 @@ pub struct Asked {
 }
 
 /// A bot on a socket; gone when dropped.
-pub struct ScriptedBot {
+pub(crate) struct ScriptedBot {
     folder: Option<TempDir>,
     socket: PathBuf,
     inner: Arc<Inner>,
@@ -93,7 +93,7 @@ struct Inner {
 }
 
 /// What the bot answers from.
-pub struct Script {
+pub(crate) struct Script {
     pub hello: Hello,
     pub report: BotReport,
     pub behaviour: Behaviour,
@@ -125,7 +125,7 @@ pub struct Script {
 
 impl ScriptedBot {
     /// Starts a healthy bot named `scripted` in a folder of its own.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = super::folder();
         let mut bot = Self::at(&folder.path().join("bot.sock"), report());
         bot.folder = Some(folder);
@@ -133,7 +133,7 @@ impl ScriptedBot {
     }
 
     /// Starts a bot on this socket with this state.
-    pub fn at(socket: &Path, report: BotReport) -> Self {
+    pub(crate) fn at(socket: &Path, report: BotReport) -> Self {
         let hello = hello(&report);
         let script = Script {
             hello,
@@ -160,27 +160,27 @@ impl ScriptedBot {
         bot
     }
 
-    pub fn id(&self) -> BotId {
+    pub(crate) fn id(&self) -> BotId {
         self.script().hello.bot_id.clone()
     }
 
-    pub fn socket(&self) -> &Path {
+    pub(crate) fn socket(&self) -> &Path {
         &self.socket
     }
 
     /// What it answers from, to read and to change.
-    pub fn script(&self) -> MutexGuard<'_, Script> {
+    pub(crate) fn script(&self) -> MutexGuard<'_, Script> {
         self.inner.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on it behaves like this; answers under way keep their ways, new requests do not.
-    pub fn behave(&self, behaviour: Behaviour) {
+    pub(crate) fn behave(&self, behaviour: Behaviour) {
         self.script().behaviour = behaviour;
         self.wake();
     }
 
     /// Changes the state; the next answer has a new `seq`.
-    pub fn change(&self, change: impl FnOnce(&mut BotReport)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut BotReport)) {
         let mut script = self.script();
         change(&mut script.report);
         script.report.seq += 1;
@@ -188,7 +188,7 @@ impl ScriptedBot {
     }
 
     /// Emits an event with the next number.
-    pub fn emit(&self, kind: EventKind, severity: Severity, message: &str) -> u64 {
+    pub(crate) fn emit(&self, kind: EventKind, severity: Severity, message: &str) -> u64 {
         let seq = {
             let mut script = self.script();
             let seq = script.events.last().map_or(0, |event| event.seq) + 1;
@@ -212,7 +212,7 @@ impl ScriptedBot {
     }
 
     /// The process goes away: the socket file stays, nobody listens.
-    pub fn die(&mut self) {
+    pub(crate) fn die(&mut self) {
         if let Some(server) = self.server.take() {
             server.stop.send_replace(true);
             server.thread.join().expect("the bot's thread does not panic");
@@ -220,7 +220,7 @@ impl ScriptedBot {
     }
 
     /// Listens again, in the same life.
-    pub fn revive(&mut self) {
+    pub(crate) fn revive(&mut self) {
         self.die();
         let _ = std::fs::remove_file(&self.socket);
         let listener = std::os::unix::net::UnixListener::bind(&self.socket).expect("the socket path is free");
@@ -235,7 +235,7 @@ impl ScriptedBot {
     }
 
     /// Starts again as a new life: new epoch, event numbers from one, the committed config.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.die();
         {
             let mut script = self.script();
@@ -253,12 +253,12 @@ impl ScriptedBot {
     }
 
     /// What it was asked so far.
-    pub fn journal(&self) -> Vec<Asked> {
+    pub(crate) fn journal(&self) -> Vec<Asked> {
         self.script().journal.clone()
     }
 
     /// How often this method and path (without query) was asked.
-    pub fn count(&self, method: &str, path: &str) -> usize {
+    pub(crate) fn count(&self, method: &str, path: &str) -> usize {
         let script = self.script();
         let matches = |asked: &&Asked| {
             asked.method == method && asked.path.split('?').next().is_some_and(|asked| asked == path)

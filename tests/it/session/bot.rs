@@ -216,7 +216,7 @@ async fn every_failure_of_the_session_is_in_the_list_of_failures() {
 }
 
 /// Starts a bot with a fault script that it does not understand: what it says on its terminal, taken apart.
-pub async fn raise_cannot_start() -> Value {
+pub(crate) async fn raise_cannot_start() -> Value {
     let mut bot = Paperbot::prepare(&[]);
     let file = bot.folder.path().join("faults.yaml");
     std::fs::write(&file, "[{do: explode}]").unwrap();

@@ -1,7 +1,7 @@
 //! The broker session against a real stub broker: every behaviour that brokers are known for, and what must happen.
 
 mod answers;
-pub mod bot;
+pub(crate) mod bot;
 mod edge_cases;
 mod sign_in;
 mod waits;

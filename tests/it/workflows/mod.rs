@@ -3,9 +3,9 @@
 
 mod kills;
 mod many_runs;
-pub mod pair;
-pub mod requests;
-pub mod restart_drivers;
+pub(crate) mod pair;
+pub(crate) mod requests;
+pub(crate) mod restart_drivers;
 mod shipped_workflows;
 
 use std::path::Path;
@@ -17,12 +17,12 @@ use serde_json::{Value, json};
 use crate::kit::app::Running;
 
 /// Executes and returns status and body.
-pub async fn execute(running: &Running, id: &str, params: Value) -> (u16, Value) {
+pub(crate) async fn execute(running: &Running, id: &str, params: Value) -> (u16, Value) {
     running.send(Method::POST, &format!("/api/v1/workflows/{id}/execute"), &json!({"params": params})).await
 }
 
 /// Waits for a run to end.
-pub async fn ended(running: &Running, run: &str, limit: Duration) -> Value {
+pub(crate) async fn ended(running: &Running, run: &str, limit: Duration) -> Value {
     let end = std::time::Instant::now() + limit;
     let mut after = 0;
     loop {
@@ -38,14 +38,14 @@ pub async fn ended(running: &Running, run: &str, limit: Duration) -> Value {
 }
 
 /// Executes, expects 202, waits for the end.
-pub async fn run(running: &Running, id: &str, params: Value) -> Value {
+pub(crate) async fn run(running: &Running, id: &str, params: Value) -> Value {
     let (status, body) = execute(running, id, params).await;
     assert_eq!(status, 202, "{body}");
     ended(running, body["run_id"].as_str().unwrap(), Duration::from_secs(60)).await
 }
 
 /// Puts a workflow of the operator's own into the data folder.
-pub fn define(folder: &Path, id: &str, yaml: &str) {
+pub(crate) fn define(folder: &Path, id: &str, yaml: &str) {
     let workflows = folder.join("data").join("workflows");
     std::fs::create_dir_all(&workflows).unwrap();
     // Renamed into place, as an editor does.
@@ -54,7 +54,7 @@ pub fn define(folder: &Path, id: &str, yaml: &str) {
 }
 
 /// A workflow that holds the bot: pauses (with undo), then does `rest`.
-pub fn holding(id: &str, on_conflict: &str, rest: &str) -> String {
+pub(crate) fn holding(id: &str, on_conflict: &str, rest: &str) -> String {
     format!(
         "workflow: v1\nid: {id}\ntitle: A test\nrisk: disruptive\nparams:\n  type: object\n  additionalProperties: false\n\
          \x20 properties: {{text: {{type: string}}}}\n\

@@ -15,7 +15,7 @@ use crate::kit::{Process, until};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A bot, perhaps a botops, and a folder for both.
-pub struct Pair {
+pub(crate) struct Pair {
     // First, so that it is dropped while the pid file is still there.
     _sweep: Sweep,
     pub bot: Paperbot,
@@ -29,7 +29,7 @@ pub struct Pair {
 
 impl Pair {
     /// A bot that answers; botops is not started yet.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut bot = Paperbot::prepare(&["--tick", "50ms"]);
         let config = bot.folder.path().join("data-botops/config");
         bot.arguments(&["--config-dir", config.to_str().unwrap()]);
@@ -45,12 +45,12 @@ impl Pair {
         pair
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.bot.folder.path().join("data-botops")
     }
 
     /// Starts botops, perhaps to die at a point, and waits until it serves.
-    pub async fn serve(&mut self, kill_at: Option<&str>) {
+    pub(crate) async fn serve(&mut self, kill_at: Option<&str>) {
         let logs = self.launch(kill_at);
         let log = logs.join("botops.log");
         let mut address = None;
@@ -66,7 +66,7 @@ impl Pair {
     }
 
     /// Starts botops, perhaps to die at a point; returns its log folder.
-    pub fn launch(&mut self, kill_at: Option<&str>) -> PathBuf {
+    pub(crate) fn launch(&mut self, kill_at: Option<&str>) -> PathBuf {
         self.end();
         self.starts += 1;
         let logs = self.bot.folder.path().join(format!("logs-{}", self.starts));
@@ -91,38 +91,38 @@ impl Pair {
     }
 
     /// SIGKILL.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if let Some(mut server) = self.server.take() {
             server.kill();
         }
     }
 
     /// Waits until botops has killed itself.
-    pub fn died(&mut self) {
+    pub(crate) fn died(&mut self) {
         let mut server = self.server.take().expect("it was started");
         server.wait(LIMIT);
     }
 
     /// Whether botops still lives.
-    pub fn lives(&mut self) -> bool {
+    pub(crate) fn lives(&mut self) -> bool {
         self.server.as_mut().is_some_and(|server| server.child().try_wait().unwrap().is_none())
     }
 
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base)).header("x-api-key", KEY)
     }
 
-    pub async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         answer(self.request(Method::GET, path)).await.1
     }
 
-    pub async fn connected(&self) {
+    pub(crate) async fn connected(&self) {
         let seen = || async { self.get("/api/v1/state").await["bot"]["presence"] == "connected" };
         until("botops sees the bot", LIMIT, seen).await;
     }
 
     /// Executes with a key; `None` when botops died over it.
-    pub async fn execute(&self, id: &str, params: &Value, key: &str) -> Option<Value> {
+    pub(crate) async fn execute(&self, id: &str, params: &Value, key: &str) -> Option<Value> {
         let request = self.request(Method::POST, &format!("/api/v1/workflows/{id}/execute"));
         let response =
             request.header("idempotency-key", key).json(&json!({"params": params})).send().await.ok()?;
@@ -130,7 +130,7 @@ impl Pair {
     }
 
     /// Waits until the run is over; `None` when botops died meanwhile.
-    pub async fn ended(&mut self, run: &str) -> Option<Value> {
+    pub(crate) async fn ended(&mut self, run: &str) -> Option<Value> {
         let end = Instant::now() + Duration::from_secs(90);
         loop {
             assert!(Instant::now() < end, "the run {run} does not end");
@@ -150,7 +150,7 @@ impl Pair {
     }
 
     /// How often each command id had an effect, by the bot's own account.
-    pub fn effects(&self, of: &str) -> Vec<(String, usize)> {
+    pub(crate) fn effects(&self, of: &str) -> Vec<(String, usize)> {
         let text = std::fs::read_to_string(self.bot.data().join("effects.jsonl")).unwrap_or_default();
         let mut counts = std::collections::BTreeMap::new();
         for line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
@@ -162,7 +162,7 @@ impl Pair {
     }
 
     /// How many lives the bot has begun, by its own log.
-    pub async fn lives_begun(&self) -> usize {
+    pub(crate) async fn lives_begun(&self) -> usize {
         // The log is written beside everything else: it may be a moment behind the life that answers.
         let living: Option<Hello> = self.bot.get("hello").await;
         let epoch = living.map(|hello| hello.boot_epoch).unwrap_or_default();
@@ -185,7 +185,7 @@ impl Pair {
     }
 
     /// A workflow of the operator's own.
-    pub fn define(&self, id: &str, yaml: &str) {
+    pub(crate) fn define(&self, id: &str, yaml: &str) {
         let folder = self.data().join("workflows");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(format!("{id}.yaml")), yaml).unwrap();
@@ -193,7 +193,7 @@ impl Pair {
 }
 
 /// Everything restart-bot does, with less waiting.
-pub const SWAP: &str = "\
+pub(crate) const SWAP: &str = "\
 workflow: v1
 id: swap
 title: Restart, quickly

@@ -13,7 +13,7 @@ use crate::kit::paperbot::lines;
 use crate::kit::scripted_bot::{Behaviour, ScriptedBot};
 use crate::kit::{folder, until};
 
-pub async fn with_bot(folder: &std::path::Path) -> (ScriptedBot, Running) {
+pub(crate) async fn with_bot(folder: &std::path::Path) -> (ScriptedBot, Running) {
     let bot = ScriptedBot::at(&folder.join("bot.sock"), crate::kit::scripted_bot::report());
     bot.script().alive = true;
     let id = bot.id().to_string();
@@ -239,7 +239,7 @@ async fn the_same_work_is_joined_and_other_work_is_not() {
 const WAIT: &str = "  - {id: wait, uses: wait.for, with: {seconds: 30}}\n";
 
 /// Executes `patient`, whose queue has room for three, until it is full: the runs that wait, and the refusal.
-pub async fn raise_queue_full(running: &Running) -> (Vec<String>, Value) {
+pub(crate) async fn raise_queue_full(running: &Running) -> (Vec<String>, Value) {
     let mut queued = Vec::new();
     for position in 0..3 {
         let (status, body) = execute(running, "patient", json!({"text": position.to_string()})).await;
@@ -303,7 +303,11 @@ async fn a_cancelled_run_takes_back_what_it_did() {
 }
 
 /// Cancels a run whose pivot has begun. It goes on as soon as the bot behaves again.
-pub async fn raise_past_pivot(folder: &std::path::Path, bot: &ScriptedBot, running: &Running) -> Value {
+pub(crate) async fn raise_past_pivot(
+    folder: &std::path::Path,
+    bot: &ScriptedBot,
+    running: &Running,
+) -> Value {
     let yaml = "workflow: v1\nid: onward\ntitle: A test\nrisk: disruptive\nparams: {type: object, additionalProperties: false, properties: {}}\n\
                 policy: {locks: [bot], on_conflict: reject, timeout_s: 60, on_crash: resume}\nsteps:\n\
                 \x20 - {id: pause, uses: bot.pause_trading, pivot: true}\n\
@@ -368,7 +372,7 @@ async fn workflows_and_config_changes_exclude_each_other() {
 }
 
 /// Runs a workflow whose last step finds what it does not expect: the run at its end.
-pub async fn raise_step_failed(folder: &std::path::Path, running: &Running) -> Value {
+pub(crate) async fn raise_step_failed(folder: &std::path::Path, running: &Running) -> Value {
     let rest = "  - {id: again, uses: bot.pause_trading, undo: {uses: bot.cancel_orders}}\n\
         \x20 - {id: look, uses: bot.status, expect: [{that: /phase, is: eq, value: running}]}\n";
     define(folder, "fails", &holding("fails", "reject", rest));

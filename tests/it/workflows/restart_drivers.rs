@@ -48,7 +48,7 @@ async fn restarts(pair: &mut Pair, id: &str, yaml: &str, key: &str) -> Value {
 }
 
 /// Restarts the bot by a command that fails: the run at its end. The bot has ended by then.
-pub async fn raise_bot_not_started(pair: &mut Pair) -> Value {
+pub(crate) async fn raise_bot_not_started(pair: &mut Pair) -> Value {
     let command = pair.bot.folder.path().join("start-bot");
     script(&command, "exit 3");
     pair.define("swap", SWAP);
@@ -57,7 +57,7 @@ pub async fn raise_bot_not_started(pair: &mut Pair) -> Value {
 }
 
 /// A botops that starts its bot by the command `start-bot`, which fails until something better is written there.
-pub async fn driven_by_a_command() -> Pair {
+pub(crate) async fn driven_by_a_command() -> Pair {
     let mut pair = Pair::start().await;
     let command = pair.bot.folder.path().join("start-bot");
     script(&command, "exit 3");

@@ -12,7 +12,7 @@ use crate::kit::paperbot::{Paperbot, lines};
 use crate::kit::until;
 
 /// Settings that let botops start this bot.
-pub fn supervised(bot: &Paperbot) -> Vec<(&'static str, String)> {
+pub(super) fn supervised(bot: &Paperbot) -> Vec<(&'static str, String)> {
     let command = bot.command();
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let argv: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
@@ -25,7 +25,7 @@ pub fn supervised(bot: &Paperbot) -> Vec<(&'static str, String)> {
 }
 
 /// Ends whatever process the pid file names, so that no bot outlives its test.
-pub struct Sweep(pub std::path::PathBuf);
+pub(super) struct Sweep(pub std::path::PathBuf);
 
 impl Drop for Sweep {
     fn drop(&mut self) {

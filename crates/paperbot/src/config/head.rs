@@ -6,10 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use data_encoding::HEXLOWER;
+use botops_core::text::sha256_hex;
 use serde::Deserialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::document::{BUILT_IN, BotConfig};
 use botops_contract::VersionRef;
@@ -30,7 +29,7 @@ impl LoadedConfig {
     pub(super) fn new(version: u64, text: &str) -> Result<Self, String> {
         let settings = BotConfig::parse(text).map_err(|violation| violation.message)?;
         let value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let version = VersionRef { version, sha256: sha256_of(text) };
+        let version = VersionRef { version, sha256: sha256_hex(text) };
         Ok(Self { version, settings, value: Arc::new(value) })
     }
 
@@ -86,9 +85,4 @@ impl HeadStamp {
         let head = fs::metadata(folder.join("HEAD")).ok()?;
         Some(Self { inode: head.ino(), modified: (head.mtime(), head.mtime_nsec()), size: head.size() })
     }
-}
-
-/// The hash that names a document: of its exact bytes, lower-case hex.
-pub(super) fn sha256_of(text: &str) -> String {
-    HEXLOWER.encode(&Sha256::digest(text.as_bytes()))
 }

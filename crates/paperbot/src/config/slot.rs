@@ -15,11 +15,12 @@ use serde_json::{Value, json};
 use super::boot_once;
 use super::check::{check_candidate, pending_restart};
 use super::document::{BotConfig, CheckFacts};
-use super::head::{HeadStamp, LoadedConfig, sha256_of};
+use super::head::{HeadStamp, LoadedConfig};
 use super::outcomes::TrialOutcomes;
 use botops_contract::{
     ActivateConfigRequest, ConfigAck, ConfigState, ContractRefusal, EndTrialRequest, TrialState, VersionRef,
 };
+use botops_core::text::sha256_hex;
 
 /// No trial lasts longer: whoever needs more commits.
 const LONGEST_TRIAL: Duration = Duration::from_secs(24 * 3600);
@@ -187,7 +188,7 @@ impl ConfigSlot {
             let context = json!({"running": self.running.version});
             return Err(refuse("base_mismatch", "something else runs than the change is based on", context));
         }
-        if sha256_of(&message.document) != message.candidate.sha256 {
+        if sha256_hex(&message.document) != message.candidate.sha256 {
             let context = json!({"running": self.running.version});
             return Err(refuse("hash_mismatch", "the document does not have the candidate's hash", context));
         }
@@ -377,7 +378,7 @@ mod tests {
     }
 
     fn version(number: u64, text: &str) -> VersionRef {
-        VersionRef { version: number, sha256: sha256_of(text) }
+        VersionRef { version: number, sha256: sha256_hex(text) }
     }
 
     impl SlotFolder {
@@ -400,7 +401,7 @@ mod tests {
         fn write_head(&self, number: u64, text: &str) {
             fs::create_dir_all(self.path.path().join("versions")).unwrap();
             fs::write(self.path.path().join("versions/v.json"), text).unwrap();
-            let head = json!({"version": number, "sha256": sha256_of(text), "file": "v.json"});
+            let head = json!({"version": number, "sha256": sha256_hex(text), "file": "v.json"});
             fs::write(self.path.path().join("HEAD"), head.to_string()).unwrap();
         }
 

@@ -1,8 +1,8 @@
 //! Checks of the session: one probe of the broker, with retries where its kind has them, reported and recorded.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use botops_core::duration::milliseconds;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
@@ -157,10 +157,6 @@ impl SessionChecker {
         }
         self.context.machine().broker_market_open = Some((now.mono, open));
     }
-}
-
-pub(super) fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Between −0.1 and 0.1.

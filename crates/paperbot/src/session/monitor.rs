@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use botops_core::duration::milliseconds;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -71,7 +72,7 @@ impl SessionMonitor {
         let decision = GateDecision {
             allowed: verdict.allowed,
             reason: verdict.reason,
-            evidence_age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            evidence_age_ms: age.map(|age| milliseconds(age)),
             retry_after_s: verdict.retry_after.map(shown_wait),
             decision_id: Uuid::now_v7(),
         };

@@ -6,12 +6,13 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::checker::{SessionChecker, milliseconds};
+use super::checker::SessionChecker;
 use super::context::SessionContext;
 use super::machine::{SessionCheckKind, SessionReason};
 use crate::broker::{
     BrokerError, ChallengeState, NewSession, SignInChallenge, SignInMethod, TransientFailure,
 };
+use botops_core::duration::milliseconds;
 use botops_core::error::Code;
 
 /// Gets new sessions. The open challenge outlives a restart of the keeper's task.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use botops_core::duration::milliseconds;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -117,7 +118,7 @@ impl Bots {
         mut request: CommandRequest,
         asker: CommandAsker,
     ) -> Result<CommandResult, Error> {
-        request.valid_for_ms.get_or_insert(u64::try_from(COMMAND_VALID.as_millis()).unwrap_or(u64::MAX));
+        request.valid_for_ms.get_or_insert(milliseconds(COMMAND_VALID));
         request.expires_at.get_or_insert(Utc::now() + COMMAND_VALID);
         let snapshot = self.snapshot();
         let pending = PendingCommand::new(self.open.clone(), verb, &request, asker, &snapshot);

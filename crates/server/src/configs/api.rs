@@ -7,12 +7,13 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use botops_core::text::sha256_hex;
 use serde_json::{Value, json};
 
 use super::admission::{ApplyOptions, ChangePlanView, ConfigValidationView, LONGEST_TRIAL};
 use super::audit::{AuditHead, AuditVerdict, MOST_RECORDS};
 use super::current::{CurrentConfigView, SyncState};
-use super::document::{ConfigChange, DiffLine, SCHEMA_TEXT, StrictValue, ValidationLevel, sha256};
+use super::document::{ConfigChange, DiffLine, SCHEMA_TEXT, StrictValue, ValidationLevel};
 use super::handle::Configs;
 use super::transaction::{ConfigAction, TransactionState, TransactionView};
 use super::wire::{
@@ -237,7 +238,7 @@ async fn apply_config(
         restart: body.restart,
         acknowledge: body.acknowledge,
         if_match: if_match(&headers),
-        idempotency: key.map(|key| (key, sha256(format!("apply {shown}").as_bytes()))),
+        idempotency: key.map(|key| (key, sha256_hex(format!("apply {shown}").as_bytes()))),
         parent_op: None,
     };
     change_config(&configs, &actor, change, options, query.dry_run).await
@@ -262,7 +263,7 @@ async fn rollback_config(
     Json(body): Json<RollbackConfigRequest>,
 ) -> Result<Response, Error> {
     let to = body.to.text();
-    let digest = sha256(
+    let digest = sha256_hex(
         format!(
             "rollback {to} {} {:?} {:?} {} {:?}",
             body.reason, body.confirm, body.confirm_within_s, body.restart, body.acknowledge

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use botops_core::duration::milliseconds;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +111,7 @@ impl CircuitBreaker {
         SavedBreaker {
             open: self.open_trip().cloned(),
             resumes: self.resumes.clone(),
-            wait_ms: u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX),
+            wait_ms: milliseconds(self.wait),
         }
     }
 

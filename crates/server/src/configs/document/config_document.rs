@@ -1,7 +1,7 @@
 //! A config document with the one text that is stored and sent, and the hash and names that stand for it.
 
+use botops_core::text::sha256_hex;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::strict_value::StrictValue;
 use botops_contract::VersionRef;
@@ -25,14 +25,14 @@ impl ConfigDocument {
     pub(crate) fn of(value: Value) -> Self {
         let mut text = serde_json::to_string_pretty(&value).expect("a JSON value is JSON");
         text.push('\n');
-        let sha256 = sha256(text.as_bytes());
+        let sha256 = sha256_hex(text.as_bytes());
         Self { value, text, sha256 }
     }
 
     /// Reads a stored text.
     pub(crate) fn read(text: String) -> Result<Self, String> {
         let StrictValue(value) = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-        let sha256 = sha256(text.as_bytes());
+        let sha256 = sha256_hex(text.as_bytes());
         Ok(Self { value, text, sha256 })
     }
 
@@ -40,11 +40,6 @@ impl ConfigDocument {
     pub(crate) fn as_version(&self, version: u64) -> VersionRef {
         VersionRef { version, sha256: self.sha256.clone() }
     }
-}
-
-/// Lower-case hex of a SHA-256.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
 /// The first eight digits of a hash.

@@ -10,7 +10,7 @@ mod strict_value;
 
 pub use config_change::ConfigChange;
 pub(crate) use config_change::apply_change;
-pub(crate) use config_document::{ConfigDocument, DEFAULT_DOCUMENT, sha256, short_hash, version_etag};
+pub(crate) use config_document::{ConfigDocument, DEFAULT_DOCUMENT, short_hash, version_etag};
 pub(crate) use diff::{ApplyTiming, ChangeRisk, DiffLine, change_risk, diff_documents};
 pub(crate) use finding::{ConfigFinding, ValidationLevel};
 pub(crate) use rules::{RuleFacts, check_document};

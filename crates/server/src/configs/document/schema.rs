@@ -5,10 +5,10 @@
 
 use std::str::FromStr;
 
+use botops_core::text::sha256_hex;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::config_document::sha256;
 use super::finding::{ConfigFinding, ValidationLevel};
 
 /// The schema, as it is served.
@@ -35,7 +35,7 @@ impl ConfigSchema {
             .with_pattern_options(jsonschema::PatternOptions::regex())
             .build(&value)
             .expect("a test compiles the built-in schema");
-        Self { value, validator, sha256: sha256(SCHEMA_TEXT.as_bytes()) }
+        Self { value, validator, sha256: sha256_hex(SCHEMA_TEXT.as_bytes()) }
     }
 
     /// The schema node of a pointer: items of lists and members of objects resolved.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use botops_core::duration::milliseconds;
 use chrono::Utc;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,7 @@ pub(crate) struct TrialDeadline {
 
 impl TrialDeadline {
     pub(crate) fn after(window: Duration) -> Self {
-        let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        let window_ms = milliseconds(window);
         let now = Utc::now().timestamp_millis();
         Self {
             wall_ms: now.saturating_add_unsigned(window_ms),
@@ -49,7 +50,7 @@ fn uptime_ms() -> u64 {
     let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
     let seconds = text.split_ascii_whitespace().next().and_then(|text| text.parse::<f64>().ok());
     let uptime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default();
-    u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)
+    milliseconds(uptime)
 }
 
 fn boot_id() -> String {

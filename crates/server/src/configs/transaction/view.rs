@@ -1,5 +1,6 @@
 //! A config transaction as users see it.
 
+use botops_core::duration::milliseconds;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -117,7 +118,7 @@ impl TransactionView {
             #[expect(clippy::cast_precision_loss, reason = "at most 900,000")]
             confirm_within_s: txn.plan.confirm_within_ms as f64 / 1_000.0,
             confirm_by,
-            confirm_left_ms: in_trial.then(|| u64::try_from(txn.left().as_millis()).unwrap_or(u64::MAX)),
+            confirm_left_ms: in_trial.then(|| milliseconds(txn.left())),
             samples: progress.samples,
             samples_needed: SAMPLES_NEEDED,
             watch: progress.watch.clone(),

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use botops_core::duration::milliseconds;
 use chrono::Utc;
 use serde_json::json;
 use uuid::Uuid;
@@ -138,7 +139,7 @@ impl TrialStarter {
             action: options.action,
             reason: options.reason.clone(),
             confirm: options.confirm,
-            confirm_within_ms: u64::try_from(options.confirm_within.as_millis()).unwrap_or(u64::MAX),
+            confirm_within_ms: milliseconds(options.confirm_within),
             base: prepared.base.head.version_ref(),
             candidate: prepared.document.as_version(version),
             file,
@@ -193,7 +194,7 @@ impl TrialStarter {
             base: state.running,
             candidate: live.txn.plan.candidate.clone(),
             document: prepared.document.text.clone(),
-            ttl_ms: u64::try_from((window + BOT_GRACE).as_millis()).unwrap_or(u64::MAX),
+            ttl_ms: milliseconds(window + BOT_GRACE),
             boot_once: live.txn.plan.boot_once,
         };
         let answer = services.bots.config_activate(&message).await;

@@ -9,10 +9,11 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::configs::document::{ConfigDocument, sha256};
+use crate::configs::document::ConfigDocument;
 use crate::configs::head::{VersionHead, version_file_name};
 use botops_contract::VersionRef;
 use botops_core::durable_file::replace;
+use botops_core::text::sha256_hex;
 
 /// The config folder.
 #[derive(Debug, Clone)]
@@ -117,7 +118,7 @@ impl VersionFiles {
         }
         let text = fs::read_to_string(self.folder.join(name))
             .map_err(|error| format!("{name} cannot be read ({})", error.kind()))?;
-        if sha256(text.as_bytes()) != sha {
+        if sha256_hex(text.as_bytes()) != sha {
             return Err(format!("{name} does not have the hash it was stored with"));
         }
         ConfigDocument::read(text).map_err(|_| format!("{name} is not JSON"))

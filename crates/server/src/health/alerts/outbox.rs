@@ -9,10 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use botops_core::text::sha256_hex;
 use chrono::Utc;
-use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -256,7 +255,7 @@ fn compose_message(receiver: &str, rows: &[OutboxRow], is_digest: bool) -> Value
     let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
     let key = match keys.as_slice() {
         [one] => (*one).to_owned(),
-        many => format!("{receiver}/{}", HEXLOWER.encode(&Sha256::digest(many.join("\n")))),
+        many => format!("{receiver}/{}", sha256_hex(many.join("\n"))),
     };
     json!({
         "version": "1",

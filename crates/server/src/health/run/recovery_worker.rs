@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use botops_contract::EventKind;
+use botops_core::duration::milliseconds;
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -72,7 +73,7 @@ pub(crate) async fn run_recovery(
                 outcome.unwrap_or_else(|_| HandlerEnd::Failed("the handler panicked".to_owned()))
             }
         };
-        let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let took = milliseconds(started.elapsed());
         let now = inner.now();
         let mut memory = inner.lock();
         let HealthMemory { status, recovery, changes, .. } = &mut *memory;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use botops_core::duration::milliseconds;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -128,7 +129,7 @@ impl BotStatusOutput {
             phase,
             phase_reason: reason,
             boot_epoch: report.boot_epoch.clone(),
-            heartbeat_age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            heartbeat_age_ms: milliseconds(age),
             trading_enabled: report.trading_enabled,
             open_positions: u32::try_from(report.positions.len()).unwrap_or(u32::MAX),
             resting_orders: u32::try_from(resting).unwrap_or(u32::MAX),
