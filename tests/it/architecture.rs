@@ -127,7 +127,7 @@ impl UsedPaths {
         match tree {
             syn::UseTree::Path(path) => self.tree(&path.tree, &with(&path.ident), is_public),
             syn::UseTree::Group(group) => {
-                group.items.iter().for_each(|one| self.tree(one, before, is_public))
+                group.items.iter().for_each(|one| self.tree(one, before, is_public));
             }
             syn::UseTree::Name(name) => self.leaf(with(&name.ident), &name.ident.to_string(), is_public),
             syn::UseTree::Rename(name) => self.leaf(with(&name.ident), &name.rename.to_string(), is_public),

@@ -14,8 +14,10 @@ use crate::failpoints;
 /// Readable and writable by the owner alone.
 pub const PRIVATE: u32 = 0o600;
 
-/// Replaces a file as a whole, with this mode. Before the rename the old content is there, after it the new one, never
-/// half of either; after `Ok` a loss of power does not take it back. `failpoint` is the prefix of its failpoints.
+/// Replaces a file as a whole, with this mode.
+///
+/// Before the rename the old content is there, after it the new one, never half of either; after `Ok` a loss of power does
+/// not take it back. `failpoint` is the prefix of its failpoints.
 ///
 /// # Errors
 /// The file system's. The old content is still there, or, where only the folder could not be synced, the new one.

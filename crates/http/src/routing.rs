@@ -34,8 +34,10 @@ pub struct FeatureRoutes<S> {
     routes: Vec<FeatureRoute<S>>,
 }
 
-/// One path and the handlers of its methods, by the names of the handlers, each with the codes that it may fail with
-/// beside those that any request can meet: `routes!(add_item.refuses(ItemInvalid, ItemExists), list_items)`.
+/// One path and the handlers of its methods, by the names of the handlers.
+///
+/// Each names the codes that it may fail with beside those that any request can meet:
+/// `routes!(add_item.refuses(ItemInvalid, ItemExists), list_items)`.
 #[macro_export]
 macro_rules! feature_routes {
     ($first:ident $(.refuses $codes:tt)? $(, $more:ident $(.refuses $more_codes:tt)?)* $(,)?) => {

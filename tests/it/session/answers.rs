@@ -42,7 +42,7 @@ async fn outcome(broker: &dyn BrokerAdapter) -> String {
 async fn outcome_within(limit: Duration, broker: &dyn BrokerAdapter) -> String {
     let outcome = match broker.probe(limit).await {
         Ok(reply) => {
-            assert!(reply.account.starts_with("***"), "{:?}", reply);
+            assert!(reply.account.starts_with("***"), "{reply:?}");
             reply.restricted.map_or("ok".to_owned(), |text| format!("ok ({text})"))
         }
         Err(error) => {

@@ -37,14 +37,17 @@ struct ConfigField {
     pointer: &'static str,
     apply: FieldApply,
     /// Its value and what the bot can do with it, where it is a number and stands alone.
-    number: Option<(fn(&BotConfig) -> Decimal, NumberRange)>,
+    number: Option<(NumberOf, NumberRange)>,
 }
+
+/// Reads one number out of a config.
+type NumberOf = fn(&BotConfig) -> Decimal;
 
 /// A number that the bot's own range binds.
 const fn number(
     pointer: &'static str,
     apply: FieldApply,
-    value: fn(&BotConfig) -> Decimal,
+    value: NumberOf,
     range: NumberRange,
 ) -> ConfigField {
     ConfigField { pointer, apply, number: Some((value, range)) }

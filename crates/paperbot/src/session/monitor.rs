@@ -72,7 +72,7 @@ impl SessionMonitor {
         let decision = GateDecision {
             allowed: verdict.allowed,
             reason: verdict.reason,
-            evidence_age_ms: age.map(|age| milliseconds(age)),
+            evidence_age_ms: age.map(milliseconds),
             retry_after_s: verdict.retry_after.map(shown_wait),
             decision_id: Uuid::now_v7(),
         };

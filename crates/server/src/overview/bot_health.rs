@@ -107,7 +107,7 @@ fn collect_faults(moment: &StateMoment<'_>, report: &BotReport) -> Vec<String> {
     }
     match moment.snapshot.presence {
         Presence::Slow => {
-            faults.push(format!("The bot is slow: {}.", without_full_stop(&moment.snapshot.presence_reason)))
+            faults.push(format!("The bot is slow: {}.", without_full_stop(&moment.snapshot.presence_reason)));
         }
         Presence::Reloading => {
             faults.push(format!(

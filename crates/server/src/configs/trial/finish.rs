@@ -240,7 +240,7 @@ impl TrialDriver {
             }
             Ok(_) | Err(CallError::Refused(_) | CallError::NotCapable(_)) => self.doubt_answer(&answer),
             Err(_) if self.services.bots.snapshot().presence == Presence::Exited => {
-                self.take_bot_as_gone().await
+                self.take_bot_as_gone().await;
             }
             Err(_) => self.ask_again_later().await,
         }

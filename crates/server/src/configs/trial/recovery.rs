@@ -66,7 +66,7 @@ impl TrialDriver {
         match self.services.bots.config_state().await {
             Ok(state) => self.go_on_from(&state).await,
             Err(_) if self.services.bots.snapshot().presence == Presence::Exited => {
-                self.take_bot_as_gone().await
+                self.take_bot_as_gone().await;
             }
             Err(_) => {
                 if let Some(live) = &mut self.live {

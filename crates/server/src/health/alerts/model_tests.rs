@@ -41,7 +41,7 @@ impl ModelReceiver {
                 entry.1 += 1;
             }
             AlertNotice::Rise | AlertNotice::Reminder => {
-                assert_eq!(*entry, (1, 0), "more about something not open")
+                assert_eq!(*entry, (1, 0), "more about something not open");
             }
         }
     }

@@ -258,7 +258,7 @@ impl StatusEngine {
             });
             let is_first = before.is_none() && confirmed == ConfirmedStatus::Starting;
             if before != Some(confirmed.level()) && !is_first {
-                publish_status(component, confirmed, before.flatten(), reason, changes);
+                publish_status(component, confirmed, before.flatten(), reason.as_deref(), changes);
             }
         }
     }
@@ -300,13 +300,13 @@ fn publish_status(
     component: &WatchedComponent,
     confirmed: ConfirmedStatus,
     before: Option<HealthLevel>,
-    reason: Option<String>,
+    reason: Option<&str>,
     changes: &mut HealthChanges,
 ) {
     let id = &component.spec.id;
     let status = confirmed.status();
     let previous = before.map_or(HealthStatus::Unknown, HealthStatus::from);
-    let why = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
     let message = format!("{id} is {}{why}", status.as_str());
     let data = json!({"event_type": "component.status_changed", "component_id": id,
         "component_type": component.spec.check.component_type(), "status": status,

@@ -1,4 +1,4 @@
-//! OperationAdmission: who may begin a run, who waits, who is told to come back, and who may stop one.
+//! Admission: who may begin a run, who waits, who is told to come back, and who may stop one.
 //!
 //! Each decision is made inside one transaction of the store's only writer, so nobody else decides at the same time.
 
