@@ -118,7 +118,7 @@ impl McpServer {
             );
             return Err(refused(error));
         };
-        actor.require(tool.scope).map_err(refused)?;
+        actor.require_scope(tool.scope).map_err(refused)?;
         check_arguments(tool, given).map_err(refused)?;
         let call = tool.request(given).map_err(refused)?;
         let is_change = tool.is_change(given);

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::kit;
 use crate::kit::app::Running;
-use crate::kit::desk::sha256;
 use crate::kit::paperbot::Paperbot;
+use crate::kit::scripted_config::sha256;
 
 /// The first checks are done by then, on a busy machine too.
 const LIMIT: Duration = Duration::from_secs(60);

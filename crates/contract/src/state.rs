@@ -34,7 +34,7 @@ pub struct Account {
     pub buying_power: Decimal,
     /// Equity: cash plus the market value of positions.
     pub account_balance: Decimal,
-    /// Cash.
+    /// Cash of the account, in its currency.
     pub cash_balance: Decimal,
     /// Day trades in the last five days; `null` where the broker no longer reports them.
     pub day_trade_count: Option<u32>,

@@ -3,7 +3,7 @@
 //! A value is what stands there: no variable is filled in, nothing is cut at a `$`. `export`, a byte order mark, line ends
 //! of Windows, whole-line notes and quotes around a value are understood. What different programs would read
 //! differently is refused rather than guessed at, and a refusal names the line and never quotes it: it holds a secret
-//! more often than not. Deliberately absent: values of several lines, and escapes other than `\"`, `\\`, `\$` and
+//! more often than not. It knows no values of several lines, and escapes other than `\"`, `\\`, `\$` and
 //! `` \` ``.
 
 /// A line that cannot be used.

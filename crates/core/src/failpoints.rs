@@ -4,7 +4,7 @@
 //! A debug build that is started with `KILL_AT=point:nth` sends itself SIGKILL when it passes the named point for the
 //! nth time; the crash tests sweep over all points with real processes. In a release build [`point`] is nothing.
 //! With `FAIL_IN=folder`, a write named `name` fails while that folder holds a file `name` (ENOSPC, or EIO when the file
-//! says so), and a thread stands still at [`stall`] for as long. Deliberately absent: other faults.
+//! says so), and a thread stands still at [`stall`] for as long.
 
 use std::io;
 #[cfg(debug_assertions)]

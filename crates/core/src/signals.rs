@@ -2,7 +2,7 @@
 //!
 //! Every signal that can be caught and would end the process without a word is caught from the moment [`Signals`]
 //! exists, so that one that comes during the start is not lost. Caught, not ignored: an ignored signal would stay so in
-//! the programs that are started. Deliberately absent: job control, and the signals of faults (SIGSEGV and its kin),
+//! the programs that are started. Left alone are job control and the signals of faults (SIGSEGV and its kin),
 //! after which nothing can be trusted.
 
 use std::io::{self, IsTerminal};

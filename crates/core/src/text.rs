@@ -1,7 +1,7 @@
 //! Text from outside: made harmless before it is kept or shown.
 //!
 //! Broker messages, log lines and error texts of a bot may carry terminal escapes, bidirectional overrides, or a
-//! megabyte of anything. Everything that enters botops from a peer passes through here once, at the door.
+//! megabyte of anything. Everything that enters botops from a peer passes through here once, where it enters.
 
 use sha2::{Digest, Sha256};
 

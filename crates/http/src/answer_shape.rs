@@ -2,7 +2,7 @@
 //!
 //! A read is made whole and shaped afterwards, so no handler knows of it. What fits is the largest honest prefix:
 //! lists lose their tail, `omitted` says how much and `continue` is the call that goes on. A request that asks for
-//! none of this passes by untouched. Deliberately absent: "too large" as an error.
+//! none of this passes by untouched.
 
 use std::time::Duration;
 
@@ -63,13 +63,13 @@ pub(super) struct ShapeRequest {
 }
 
 impl ShapeRequest {
-    /// Takes the wish out of a request; the handler sees the rest. `own_fields`: the handler knows `fields` itself.
+    /// Takes what is asked of the form out of a request; the handler sees the rest. `own_fields`: the handler knows `fields` itself.
     ///
     /// # Errors
     /// [`Code::ArgumentInvalid`] for a budget or a detail that is none.
     pub(super) fn take<B>(request: &mut Request<B>, own_fields: bool) -> Result<Option<Self>, Error> {
         let query = request.uri().query().unwrap_or_default();
-        // Most requests wish for nothing, and this is asked of each of them.
+        // Most requests shape for nothing, and this is asked of each of them.
         if query.is_empty() && !request.headers().contains_key(header::ACCEPT) {
             return Ok(None);
         }
@@ -79,7 +79,7 @@ impl ShapeRequest {
         if !shaped && form == AnswerForm::Json {
             return Ok(None);
         }
-        let mut wish = Self {
+        let mut shape = Self {
             budget: None,
             concise: false,
             fields: None,
@@ -95,25 +95,25 @@ impl ShapeRequest {
                     let budget = value.parse::<u64>().ok().filter(|budget| *budget >= BUDGET_MIN);
                     let budget =
                         budget.ok_or_else(|| wrong("?budget_tokens", value, "a whole number, 50 or more"))?;
-                    wish.budget = Some(usize::try_from(budget).unwrap_or(usize::MAX));
+                    shape.budget = Some(usize::try_from(budget).unwrap_or(usize::MAX));
                 }
                 "detail" => match value {
-                    "concise" => wish.concise = true,
+                    "concise" => shape.concise = true,
                     "full" => {}
                     _ => return Err(wrong("?detail", value, "concise or full")),
                 },
-                "fields" if !own_fields => wish.fields = Some(value.replace("%2C", ",").replace("%2c", ",")),
+                "fields" if !own_fields => shape.fields = Some(value.replace("%2C", ",").replace("%2c", ",")),
                 _ => kept.push(pair),
             }
         }
         let path = request.uri().path();
-        wish.path = if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) };
-        if let Ok(uri) = wish.path.parse::<Uri>() {
+        shape.path = if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) };
+        if let Ok(uri) = shape.path.parse::<Uri>() {
             *request.uri_mut() = uri;
         }
         // The handler's validator is that of the whole answer: only ours fits this form.
-        wish.if_none_match = request.headers_mut().remove(header::IF_NONE_MATCH);
-        Ok(Some(wish))
+        shape.if_none_match = request.headers_mut().remove(header::IF_NONE_MATCH);
+        Ok(Some(shape))
     }
 
     /// Gives a good JSON answer the form that was asked for. Anything else passes.
@@ -343,15 +343,15 @@ fn trim(value: &mut Value, limit: usize, path: &str, text: &dyn Fn(&Value) -> St
         if let Some(members) = value.as_object_mut() {
             members.remove(&name);
         }
-        note(value, &name, 1, path);
+        record_omitted(value, &name, 1, path);
     }
     if text(value).len() > limit {
-        *value = least(&whole, limit, path, text);
+        *value = smallest_answer(&whole, limit, path, text);
     }
 }
 
 /// The least there is: where to get the whole, and of what is kept longest as much as fits.
-fn least(whole: &Value, limit: usize, path: &str, text: &dyn Fn(&Value) -> String) -> Value {
+fn smallest_answer(whole: &Value, limit: usize, path: &str, text: &dyn Fn(&Value) -> String) -> Value {
     let mut least = json!({"truncated": true, "continue": {"method": "GET", "path": path}});
     for name in KEPT {
         let Some(member) = whole.get(name).filter(|member| !member.is_array() && !member.is_object()) else {
@@ -390,15 +390,15 @@ fn cut_longest_list(value: &mut Value, excess: usize, path: &str) -> bool {
         dropped += 1;
     }
     let last = items.last().cloned();
-    note(value, &name, dropped, path);
+    record_omitted(value, &name, dropped, path);
     if name == "items" {
-        go_on(value, last.as_ref(), path);
+        set_continuation(value, last.as_ref(), path);
     }
     true
 }
 
 /// Says that something was left out. Where `omitted` is a count it counts on; where it is a list it gains an entry.
-fn note(value: &mut Value, what: &str, count: usize, path: &str) {
+fn record_omitted(value: &mut Value, what: &str, count: usize, path: &str) {
     match &mut value["omitted"] {
         Value::Number(known) if what == "items" => {
             let sum = known.as_u64().unwrap_or_default() + u64::try_from(count).unwrap_or_default();
@@ -439,7 +439,7 @@ fn entry(what: &str, count: usize, path: &str) -> Value {
 const CURSORS: [&str; 3] = ["seq", "version", "run_id"];
 
 /// Where a cut list goes on: after the last item that is still there.
-fn go_on(value: &mut Value, last: Option<&Value>, path: &str) {
+fn set_continuation(value: &mut Value, last: Option<&Value>, path: &str) {
     let cursor = last.and_then(|item| CURSORS.iter().find_map(|name| item.get(*name))).cloned();
     let (base, query) = path.split_once('?').unwrap_or((path, ""));
     let others: Vec<&str> =
@@ -485,7 +485,7 @@ fn cell(value: Option<&Value>) -> String {
 }
 
 /// Everything beside the list, as names and values.
-fn beside(value: &Value) -> Vec<(String, String)> {
+fn fields_outside_items(value: &Value) -> Vec<(String, String)> {
     let members = value.as_object().into_iter().flatten();
     members
         .filter(|(name, _)| *name != "items")
@@ -499,7 +499,7 @@ fn tsv(value: &Value) -> String {
     };
     let mut out = String::new();
     let Some(rows) = rows(value) else {
-        for (name, member) in beside(value) {
+        for (name, member) in fields_outside_items(value) {
             out.push_str(&format!("{name}\t{}\n", plain(member)));
         }
         return out;
@@ -512,7 +512,7 @@ fn tsv(value: &Value) -> String {
         out.push_str(&cells.join("\t"));
         out.push('\n');
     }
-    for (name, member) in beside(value) {
+    for (name, member) in fields_outside_items(value) {
         out.push_str(&format!("# {name}\t{}\n", plain(member)));
     }
     out
@@ -531,7 +531,7 @@ fn markdown(value: &Value) -> String {
         out
     };
     let mut out = String::new();
-    for (name, member) in beside(value) {
+    for (name, member) in fields_outside_items(value) {
         out.push_str(&format!("- {name}: {}\n", plain(member)));
     }
     let Some(rows) = rows(value) else { return out };

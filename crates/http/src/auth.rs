@@ -122,7 +122,7 @@ impl Actor {
     ///
     /// # Errors
     /// [`Code::AuthScopeMissing`] naming the scope.
-    pub fn require(&self, scope: KeyScope) -> Result<(), Error> {
+    pub fn require_scope(&self, scope: KeyScope) -> Result<(), Error> {
         if self.scopes.allow(scope) {
             return Ok(());
         }

@@ -21,7 +21,7 @@ use tower::Service;
 
 use super::answer_shape::{self, ShapeRequest};
 use super::auth::{Actor, ApiKeys, KnownKey};
-use super::limits::{CorsPolicy, HeaderText, RateLeft, WrongKeys};
+use super::limits::{CorsPolicy, HeaderText, RateLeft, WrongKeyThrottle};
 use super::operations::{ApiOperation, OperationIndex, PathMethods};
 use super::{BODY_LIMIT, json_with_status};
 use botops_core::error::{Code, Error, Problem, Severity};
@@ -49,7 +49,7 @@ pub struct RequestGuard {
     keys: ApiKeys,
     operations: OperationIndex,
     cors: CorsPolicy,
-    wrong_keys: WrongKeys,
+    wrong_keys: WrongKeyThrottle,
     id_prefix: String,
     next_id: AtomicU64,
     deadline: Duration,
@@ -78,7 +78,7 @@ impl RequestGuard {
             keys: options.keys,
             operations: options.operations,
             cors: options.cors,
-            wrong_keys: WrongKeys::new(),
+            wrong_keys: WrongKeyThrottle::new(),
             id_prefix: format!("{}-", data_encoding::HEXLOWER.encode(&random)),
             next_id: AtomicU64::new(1),
             deadline: DEADLINE,
@@ -180,12 +180,12 @@ impl RequestGuard {
             None => None,
         };
         let known = self.keys.identify(headers).map_err(|unidentified| match unidentified.is_guess {
-            true => self.wrong_keys.note(peer, unidentified.error),
+            true => self.wrong_keys.throttle(peer, unidentified.error),
             false => unidentified.error,
         })?;
         let left = known.rate.take()?;
         if let Some(scope) = scope {
-            known.actor.require(scope)?;
+            known.actor.require_scope(scope)?;
         }
         if operation.is_none() && methods.is_some() {
             return Err(method_unknown(methods));
@@ -206,12 +206,12 @@ impl RequestGuard {
         operation: Option<&ApiOperation>,
     ) -> Response {
         let shapes = operation.filter(|operation| operation.shapes);
-        let wish = match shapes.map(|operation| ShapeRequest::take(&mut request, operation.own_fields)) {
+        let shape = match shapes.map(|operation| ShapeRequest::take(&mut request, operation.own_fields)) {
             Some(Err(error)) => return refusal(error),
-            Some(Ok(wish)) => wish,
+            Some(Ok(shape)) => shape,
             None => None,
         };
-        let is_plain = wish.is_none() && request.method() == Method::GET && request.uri().query().is_none();
+        let is_plain = shape.is_none() && request.method() == Method::GET && request.uri().query().is_none();
         let ready = operation.and_then(|operation| operation.ready.as_ref()).filter(|_| is_plain);
         let mut response = match ready {
             Some(ready) => {
@@ -230,8 +230,8 @@ impl RequestGuard {
                 Box::pin(self.route(request)).await.unwrap_or_else(refusal)
             }
         };
-        if let Some(wish) = wish {
-            response = Box::pin(wish.shape(response)).await;
+        if let Some(shape) = shape {
+            response = Box::pin(shape.shape(response)).await;
         }
         if shapes.is_some() {
             answer_shape::vary(response.headers_mut());

@@ -2,7 +2,7 @@
 //!
 //! The body an inside caller gets is the body a REST client would get, by construction. The guard did the key and the
 //! rate already; what it would still refuse for this path (the scope) is refused here, from the same table. A
-//! panic or a stall ends in an answer, never in silence. Deliberately absent: a second way to any feature.
+//! panic or a stall ends in an answer, never in silence.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -130,7 +130,7 @@ impl InternalCaller {
         let refused = |error: Error| Box::new(error.problem(&actor.request_id, Utc::now()));
         let known = self.permit(actor, &call).map_err(refused)?;
         let mut request = request(actor, call).map_err(refused)?;
-        let wish = if known.shapes {
+        let shape = if known.shapes {
             ShapeRequest::take(&mut request, known.own_fields).map_err(refused)?
         } else {
             None
@@ -141,8 +141,8 @@ impl InternalCaller {
                 Ok(response) => response,
                 Err(never) => match never {},
             };
-            let response = match wish {
-                Some(wish) => wish.shape(response).await,
+            let response = match shape {
+                Some(shape) => shape.shape(response).await,
                 None => response,
             };
             read(response).await
@@ -164,7 +164,7 @@ impl InternalCaller {
         let known = methods.and_then(|methods| methods.iter().find(|(method, _)| *method == call.method));
         let Some((_, known)) = known else { return Err(Error::new(Code::PathUnknown)) };
         if let Some(scope) = known.scope {
-            actor.require(scope)?;
+            actor.require_scope(scope)?;
         }
         if known.scope.is_some() {
             check_query(query, &known.query)?;

@@ -3,7 +3,7 @@
 //! A request passes one guard (`guard.rs`): request id, key, scope, rate, size, time, panic, counters, log, and the
 //! one form of every failure. Handlers see extractors that already speak our errors, and answer with [`RenderedDocument`]s
 //! that were rendered before anybody asked, or with [`json`]. What a request needs (its scope, its media types) is
-//! read from the API document, so what is documented is what is enforced. Deliberately absent: stacked middleware.
+//! read from the API document, so what is documented is what is enforced.
 
 pub mod answer_shape;
 mod auth;

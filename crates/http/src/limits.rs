@@ -131,19 +131,19 @@ impl HeaderText {
 }
 
 /// Wrong keys by address. A right key always passes, so nobody can lock the operator out.
-pub(super) struct WrongKeys {
+pub(super) struct WrongKeyThrottle {
     limiter:
         RateLimiter<IpAddr, DashMapStateStore<IpAddr>, MonotonicClock, NoOpMiddleware<std::time::Instant>>,
 }
 
-impl WrongKeys {
+impl WrongKeyThrottle {
     pub(super) fn new() -> Self {
         let quota = Quota::per_minute(WRONG_KEYS);
         Self { limiter: RateLimiter::new(quota, DashMapStateStore::default(), MonotonicClock) }
     }
 
     /// Counts one wrong key; beyond the quota the refusal changes.
-    pub(super) fn note(&self, address: IpAddr, refusal: Error) -> Error {
+    pub(super) fn throttle(&self, address: IpAddr, refusal: Error) -> Error {
         match self.limiter.check_key(&address) {
             Ok(()) => refusal,
             Err(until) => {

@@ -18,13 +18,13 @@ use botops_core::error::Code;
 /// One path with its handlers.
 pub struct FeatureRoute<S> {
     path: String,
-    second: Option<SecondPath>,
+    second: Option<AliasPath>,
     methods: MethodRouter<S>,
     refusals: Vec<(Vec<HttpMethod>, &'static [Code])>,
     describe: fn() -> UtoipaMethodRouter<S>,
 }
 
-struct SecondPath {
+struct AliasPath {
     path: String,
     id_ending: &'static str,
 }
@@ -91,7 +91,7 @@ impl<S: Clone + Send + Sync + 'static> FeatureRoute<S> {
     /// The same handlers at a second path; the operation ids there end in `id_ending`.
     #[must_use]
     pub fn also_at(mut self, path: String, id_ending: &'static str) -> Self {
-        self.second = Some(SecondPath { path, id_ending });
+        self.second = Some(AliasPath { path, id_ending });
         self
     }
 

@@ -34,13 +34,13 @@ pub fn end_with(error: &clap::Error, program: &str) -> ExitCode {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let _ = error.print();
     } else {
-        complain(program, &explain(error));
+        report_failure(program, &explain(error));
     }
     ExitCode::from(2)
 }
 
 #[expect(clippy::print_stderr, reason = "a process that cannot start says why on its terminal")]
-fn complain(program: &str, what: &str) {
+fn report_failure(program: &str, what: &str) {
     eprintln!("{program}: {what}");
 }
 

@@ -57,20 +57,22 @@ pub fn main(options: PaperbotOptions) -> ExitCode {
         failpoints::fail_in(&folder);
     }
     if let Err(error) = make_folders(&options) {
-        return complain(&error.to_string(), 2);
+        return report_failure(&error.to_string(), 2);
     }
     let secrets = options.session.secrets();
     let _log = match telemetry::start_logging(&options.log_folder(), "paperbot", "info", &secrets) {
         Ok(log) => log,
-        Err(error) => return complain(&format!("--log-dir: the folder cannot be used: {error}"), 2),
+        Err(error) => return report_failure(&format!("--log-dir: the folder cannot be used: {error}"), 2),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let Ok(runtime) = runtime else { return complain("the runtime could not be started", 1) };
+    let Ok(runtime) = runtime else { return report_failure("the runtime could not be started", 1) };
     let outcome = runtime.block_on(run_until_signal(options));
     runtime.shutdown_timeout(Duration::from_secs(1));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&error.to_string(), if error.code() == Code::BotCannotStart { 2 } else { 1 }),
+        Err(error) => {
+            report_failure(&error.to_string(), if error.code() == Code::BotCannotStart { 2 } else { 1 })
+        }
     }
 }
 
@@ -78,7 +80,7 @@ pub fn main(options: PaperbotOptions) -> ExitCode {
     clippy::print_stderr,
     reason = "the last line of a process that cannot go on belongs on its terminal"
 )]
-fn complain(what: &str, code: u8) -> ExitCode {
+fn report_failure(what: &str, code: u8) -> ExitCode {
     eprintln!("paperbot: {what}");
     ExitCode::from(code)
 }

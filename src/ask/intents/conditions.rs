@@ -53,7 +53,7 @@ pub(super) fn is_about_a_part(asked: &ParsedText) -> bool {
 }
 
 /// Whether a word says that something is in the way, not just "why".
-pub(super) fn hinders(asked: &ParsedText) -> bool {
+pub(super) fn names_a_hindrance(asked: &ParsedText) -> bool {
     const PLAIN: &[&str] = &["why", "how come", "reason", "cause", "because", "what for"];
     asked.words.iter().any(|word| word.is(C::Why) && !PLAIN.contains(&word.lower.as_str()))
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::conditions::{
     asks_about_a_deal, asks_about_it_all, asks_how, asks_since_when, has_component, has_key, has_workflow,
-    hinders, is_about_past, is_order, is_question, names_workflow,
+    is_about_past, is_order, is_question, names_a_hindrance, names_workflow,
 };
 use super::config_calls::{config_change, diff_config, end_trial, set_config, validate_config};
 use super::control_calls::{choose_cancel, choose_stop, control_call};
@@ -46,7 +46,7 @@ pub(crate) const RULES: &[IntentRule] = &[
         when: |asked| asked.is_question && asked.opens_with_be(),
         |_, _| read_state("no_entry_reasons,phase,phase_reason,trading_enabled,circuit_breaker,session,market_status,bot,health")),
     rule!("why_no_trade", "why the bot opens no positions, and whether it trades", [[C::Why]], also: [C::Doing, C::Trade, C::Alive, C::Stop, C::Explain], never: [C::Position, C::Order, C::Config, C::Workflow],
-        slots: [SlotKind::Period, SlotKind::Symbol], when: |asked| is_question(asked) && hinders(asked),
+        slots: [SlotKind::Period, SlotKind::Symbol], when: |asked| is_question(asked) && names_a_hindrance(asked),
         |_, _| read_state("no_entry_reasons,phase,phase_reason,trading_enabled,circuit_breaker,session,market_status,bot,health")),
     rule!("freshness", "how old the data is", [[C::Age]], also: [C::Summary, C::Alive, C::Doing, C::Metric, C::Position, C::Account, C::Okay, C::Not], never: [C::Config, C::Version], slots: [], when: is_question,
         |_, _| read_state("as_of,data_age_seconds,is_data_stale,bot")),

@@ -1,7 +1,7 @@
 //! A broker on a real loopback port: a scripted queue per route, and a journal of what it was sent.
 //!
 //! It speaks HTTP/1.1 by hand, because most of what it has to do no server library lets one do: hang, drip, break
-//! off, reset. Deliberately absent: any knowledge of brokers. The tests bring the bodies.
+//! off, reset. The tests bring the bodies.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

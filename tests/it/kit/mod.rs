@@ -2,10 +2,10 @@
 
 pub(crate) mod app;
 pub(crate) mod broker_stub;
-pub(crate) mod desk;
 pub(crate) mod paperbot;
 pub(crate) mod plausible;
 pub(crate) mod scripted_bot;
+pub(crate) mod scripted_config;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

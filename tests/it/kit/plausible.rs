@@ -8,7 +8,7 @@ use botops_contract::{
 use chrono::{TimeZone, Utc};
 use rust_decimal::Decimal;
 
-use super::desk::sha256;
+use super::scripted_config::sha256;
 
 /// Who answers for this state.
 pub(crate) fn hello(report: &BotReport) -> Hello {

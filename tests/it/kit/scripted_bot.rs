@@ -30,9 +30,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
-pub(crate) use super::desk::{Desk, refusal, sha256};
 use super::plausible::hello;
 pub(crate) use super::plausible::{position, report, trade};
+pub(crate) use super::scripted_config::{ScriptedConfig, refusal, sha256};
 
 /// How the bot behaves on every path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +118,7 @@ pub(crate) struct Script {
     pub trades: Vec<Trade>,
     /// Events it still holds; a test may cut the front off.
     pub events: Vec<BotEvent>,
-    pub config: Desk,
+    pub config: ScriptedConfig,
     pub journal: Vec<Asked>,
     answered: HashMap<String, (Verb, CommandResult)>,
 }
@@ -137,7 +137,7 @@ impl ScriptedBot {
         let hello = hello(&report);
         let script = Script {
             hello,
-            config: Desk::new(&report),
+            config: ScriptedConfig::new(&report),
             report,
             behaviour: Behaviour::Normal,
             only: "",

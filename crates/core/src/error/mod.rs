@@ -3,7 +3,7 @@
 //! Code that fails makes an [`Error`]: a [`Code`] from the catalogue plus what was special this time. Whoever
 //! carries it out of the process (REST, WebSocket close, MCP, command line) renders it as one [`Problem`]. The texts
 //! that explain a code live in `catalogue.rs` alone, one row each; `detail` goes to the client, `caused_by` only to
-//! the log. Deliberately absent: conversions from library errors by `?`. The spot that fails says what it means.
+//! the log. Library errors are not converted by `?`: the spot that fails says what it means.
 
 mod catalogue;
 

@@ -202,81 +202,32 @@ fn check_request(verb: Verb, request: ControlRequest) -> Result<(String, Value),
     Err(Error::new(Code::JsonInvalid).detail("`symbols` cannot be used").field("/symbols", got, problem))
 }
 
+/// The route of one verb. All verbs may be refused for the same reasons.
+macro_rules! verb_route {
+    ($name:ident) => {
+        routes!($name.refuses(
+            BotRefused,
+            BotNotCapable,
+            ControlReasonMissing,
+            BotAnswerInvalid,
+            BotOffline,
+            BotTimeout
+        ))
+    };
+}
+
 /// The routes of the control verbs.
 pub fn routes() -> FeatureRoutes<BotControl> {
     FeatureRoutes::new([
-        routes!(pause.refuses(
-            BotRefused,
-            BotNotCapable,
-            ControlReasonMissing,
-            BotAnswerInvalid,
-            BotOffline,
-            BotTimeout
-        )),
-        routes!(resume.refuses(
-            BotRefused,
-            BotNotCapable,
-            ControlReasonMissing,
-            BotAnswerInvalid,
-            BotOffline,
-            BotTimeout
-        )),
-        routes!(cancel_orders.refuses(
-            BotRefused,
-            BotNotCapable,
-            ControlReasonMissing,
-            BotAnswerInvalid,
-            BotOffline,
-            BotTimeout
-        )),
-        routes!(flatten.refuses(
-            BotRefused,
-            BotNotCapable,
-            ControlReasonMissing,
-            BotAnswerInvalid,
-            BotOffline,
-            BotTimeout
-        )),
-        routes!(probe_session.refuses(
-            BotRefused,
-            BotNotCapable,
-            ControlReasonMissing,
-            BotAnswerInvalid,
-            BotOffline,
-            BotTimeout
-        )),
-        routes!(reauth.refuses(
-            BotRefused,
-            BotNotCapable,
-            ControlReasonMissing,
-            BotAnswerInvalid,
-            BotOffline,
-            BotTimeout
-        )),
-        routes!(reset_breaker.refuses(
-            BotRefused,
-            BotNotCapable,
-            ControlReasonMissing,
-            BotAnswerInvalid,
-            BotOffline,
-            BotTimeout
-        )),
-        routes!(halt.refuses(
-            BotRefused,
-            BotNotCapable,
-            ControlReasonMissing,
-            BotAnswerInvalid,
-            BotOffline,
-            BotTimeout
-        )),
-        routes!(shutdown.refuses(
-            BotRefused,
-            BotNotCapable,
-            ControlReasonMissing,
-            BotAnswerInvalid,
-            BotOffline,
-            BotTimeout
-        )),
+        verb_route!(pause),
+        verb_route!(resume),
+        verb_route!(cancel_orders),
+        verb_route!(flatten),
+        verb_route!(probe_session),
+        verb_route!(reauth),
+        verb_route!(reset_breaker),
+        verb_route!(halt),
+        verb_route!(shutdown),
     ])
 }
 

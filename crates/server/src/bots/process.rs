@@ -62,7 +62,7 @@ impl ProcessId {
     /// The same for a number that may be the bot's: never the first process of the machine, never botops itself or what
     /// started it.
     fn of_bot(pid: u32) -> Option<Self> {
-        Self::of(pid).filter(|process| process.pid > 1 && !ourselves().contains(&process.pid))
+        Self::of(pid).filter(|process| process.pid > 1 && !own_process_chain().contains(&process.pid))
     }
 
     /// The process at the other end of a connection, when it is shown to listen there: a number alone may belong to
@@ -91,7 +91,7 @@ impl ProcessId {
 
     fn signal(self, signal: Signal) {
         // Whatever led here: these are never the bot.
-        if self.pid <= 1 || ourselves().contains(&self.pid) {
+        if self.pid <= 1 || own_process_chain().contains(&self.pid) {
             return;
         }
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
@@ -176,7 +176,7 @@ impl BotProcesses {
 
 /// Every living process that a supervisor's start with such a mark left.
 pub(super) fn find_marked(is_its: impl Fn(&str) -> bool) -> Vec<ProcessId> {
-    let own = ourselves();
+    let own = own_process_chain();
     let carries = |pid: &u32| !own.contains(pid) && start_mark_of(*pid).is_some_and(|mark| is_its(&mark));
     read_table().into_keys().filter(carries).filter_map(ProcessId::of).collect()
 }
@@ -209,7 +209,7 @@ pub(super) async fn wait_for_end(processes: &[ProcessId], limit: Duration) -> Ve
 /// Living processes that these ones started, directly or not.
 fn descendants(of: &[ProcessId]) -> Vec<ProcessId> {
     let table = read_table();
-    let own = ourselves();
+    let own = own_process_chain();
     let mut found: Vec<u32> = of.iter().map(|process| process.pid).collect();
     let mut next = 0;
     while let Some(parent) = found.get(next).copied() {
@@ -238,7 +238,7 @@ fn own_numbers(pid: u32) -> Vec<u32> {
 }
 
 /// This process and whatever started it: never the bot, whatever mark they carry.
-fn ourselves() -> Vec<u32> {
+fn own_process_chain() -> Vec<u32> {
     let mut own = vec![std::process::id()];
     while let Some(stat) = own.last().copied().and_then(read_stat).filter(|stat| stat.parent > 1) {
         own.push(stat.parent);
@@ -323,6 +323,6 @@ mod tests {
         assert!(own.lives());
         let earlier = ProcessId { started: own.started - 1, ..own };
         assert!(!earlier.lives());
-        assert!(ourselves().contains(&own.pid));
+        assert!(own_process_chain().contains(&own.pid));
     }
 }

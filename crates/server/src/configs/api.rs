@@ -390,7 +390,7 @@ async fn accept_config_audit(
     actor: Actor,
     Json(body): Json<AcceptAuditRequest>,
 ) -> Result<Response, Error> {
-    actor.require(KeyScope::Admin)?;
+    actor.require_scope(KeyScope::Admin)?;
     let bad = configs.first_bad_seq();
     if bad != Some(body.first_bad_seq) {
         return Err(Error::new(Code::ArgumentInvalid)

@@ -116,7 +116,7 @@ impl Health {
         if !memory.status.components.contains_key(id) {
             let check = CheckKind::Source(id.to_owned());
             memory.add_component(ComponentSpec::built_in(id, check, criticality, depends_on), now);
-            self.inner.hand_over_changes(&mut memory);
+            self.inner.publish_changes(&mut memory);
         }
     }
 

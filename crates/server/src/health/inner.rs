@@ -130,7 +130,7 @@ impl HealthInner {
             alerted: Arc::default(),
             progress: LoopProgress { scheduler: AtomicI64::new(now.mono), writer: AtomicI64::new(now.mono) },
         };
-        inner.hand_over_changes(&mut inner.lock());
+        inner.publish_changes(&mut inner.lock());
         Ok((inner, HealthInboxes { rows: rows_inbox, attempts: attempts_inbox }))
     }
 
@@ -161,7 +161,7 @@ impl HealthInner {
         let (value, ticket) = {
             let mut memory = self.lock();
             let value = change(&mut memory, now)?;
-            (value, self.hand_over_changes(&mut memory))
+            (value, self.publish_changes(&mut memory))
         };
         self.wake.notify_one();
         self.wait_until_stored(ticket).await;
@@ -170,7 +170,7 @@ impl HealthInner {
 
     /// Hands over what must be stored, published and started, and renders anew. Returns the number to wait for until it
     /// is stored.
-    pub(crate) fn hand_over_changes(&self, memory: &mut HealthMemory) -> u64 {
+    pub(crate) fn publish_changes(&self, memory: &mut HealthMemory) -> u64 {
         let changes = std::mem::take(&mut memory.changes);
         let has_alerts = changes.rows.iter().any(|row| matches!(row, HealthRow::Alert(_)));
         for event in changes.events {
@@ -194,9 +194,9 @@ impl HealthInner {
 
     /// The same, unless there is nothing that a reader waits for and the last rendering is fresh: many checks that end
     /// together are rendered once.
-    pub(crate) fn hand_over_news(&self, memory: &mut HealthMemory) {
+    pub(crate) fn publish_if_due(&self, memory: &mut HealthMemory) {
         if memory.has_changes() || self.snapshot.load().made.elapsed() >= RENDER_EVERY {
-            self.hand_over_changes(memory);
+            self.publish_changes(memory);
         }
     }
 

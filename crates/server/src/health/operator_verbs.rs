@@ -89,7 +89,7 @@ impl Health {
         let _ = waited.await;
         let mut memory = inner.lock();
         memory.advance(inner.now());
-        inner.hand_over_changes(&mut memory);
+        inner.publish_changes(&mut memory);
         Ok(())
     }
 
@@ -392,7 +392,7 @@ impl Health {
             let group = "test".to_owned();
             memory.changes.store(HealthRow::Outbox(OutboxRow { key, receiver, group, created, body }));
         }
-        self.inner.hand_over_changes(&mut memory);
+        self.inner.publish_changes(&mut memory);
     }
 }
 

@@ -105,7 +105,7 @@ pub(super) fn write_loop(
                         .map(|()| "the log was folded into the file")
                         .map_err(|error| unavailable(&error))
                 } else {
-                    write_anew(&mut connection, inner).map(|()| "the file was gone and is written anew")
+                    rewrite_store(&mut connection, inner).map(|()| "the file was gone and is written anew")
                 };
                 opened = if done.is_ok() { file::identity(&inner.path) } else { opened };
                 // Whoever asked may have given up waiting.
@@ -140,7 +140,7 @@ pub(super) fn write_loop(
 
 /// The open connection still holds everything that was ever committed: it goes into a new file under the old name.
 /// A stranger under that name is put aside.
-fn write_anew(connection: &mut Connection, inner: &StoreInner) -> Result<(), Error> {
+fn rewrite_store(connection: &mut Connection, inner: &StoreInner) -> Result<(), Error> {
     let path = &inner.path;
     let copy = path.with_extension("restored");
     match std::fs::remove_file(&copy) {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::actions::ActionWorld;
+use super::actions::ActionServices;
 use super::artifacts::ArtifactStore;
 use super::definition::{CheckedWorkflow, WorkflowLibrary};
 use super::run::{
@@ -96,7 +96,7 @@ impl Workflows {
         let log = ExecutionLog::open(&data_dir.join("logs").join("workflow_execution_log.jsonl"));
         let metrics = RunMetrics::new(metrics);
         let journal = Arc::new(RunJournal::new(store.clone(), log, events.clone(), metrics));
-        let world = ActionWorld { bots, configs, supervisor, events: events.clone(), artifacts, data_dir };
+        let world = ActionServices { bots, configs, supervisor, events: events.clone(), artifacts, data_dir };
         let launcher = Arc::new(RunLauncher::new(journal.clone(), world, tasks.clone()));
         let queue = Arc::new(RunQueue::new(launcher.clone(), library.clone()));
         let stopping = tasks.stopping();

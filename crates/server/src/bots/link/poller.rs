@@ -215,7 +215,7 @@ impl StatePoller {
     fn update_presence(&mut self) {
         let now = Instant::now();
         let before = self.link.snapshot.load_full();
-        let remark = self.hello.as_ref().and_then(|hello| remark_on(hello, &self.link.processes()));
+        let remark = self.hello.as_ref().and_then(|hello| contract_remark(hello, &self.link.processes()));
         let (presence, presence_reason) = presence::decide_presence(&PresenceFacts {
             ever_seen: before.hello.is_some(),
             answered: self.latency.map(|latency| (latency, remark.as_deref())),
@@ -344,7 +344,7 @@ impl StatePoller {
 }
 
 /// What is remarkable about a bot that answers well.
-fn remark_on(hello: &Hello, processes: &BotProcesses) -> Option<String> {
+fn contract_remark(hello: &Hello, processes: &BotProcesses) -> Option<String> {
     if let Some(claimed) = processes.claimed {
         return Some(format!(
             "it answers on time; it names process {} as its own, which is not the one that listens on its socket",

@@ -250,18 +250,18 @@ impl TrialStarter {
             Ok(ack) => {
                 let what =
                     format!("the bot acknowledged transaction {}, running {}", ack.txn, ack.running.sha256);
-                self.doubt_activation(live, what).await
+                self.mark_activation_unproven(live, what).await
             }
             Err(error @ (CallError::TimedOut | CallError::Invalid(_) | CallError::Unproven(_))) => {
                 let what = Error::from(error).problem("", Utc::now()).cause;
-                self.doubt_activation(live, what).await
+                self.mark_activation_unproven(live, what).await
             }
         }
     }
 
     /// The bot may run it, or may come to run it: it is not over, and is watched or undone once that is known.
-    async fn doubt_activation(&self, mut live: LiveTrial, what: String) -> TrialStart {
-        live.doubt_now();
+    async fn mark_activation_unproven(&self, mut live: LiveTrial, what: String) -> TrialStart {
+        live.mark_unproven_now();
         let what = botops_core::text::clean(&what, 400);
         live.txn.progress.outcome = Some(format!("unknown whether the bot took it: {what}"));
         if let Err(error) = self.services.recorder.record(&mut live, TransactionState::Activating).await {

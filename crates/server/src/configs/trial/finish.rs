@@ -80,7 +80,7 @@ impl TrialDriver {
         if let Err(error) = recorded {
             let id = &live.txn.id;
             tracing::error!("config change {id} cannot be confirmed, since it cannot be recorded: {error}");
-            return self.undo(EndedBy::Server, "the confirmation could not be recorded").await;
+            return self.roll_back_trial(EndedBy::Server, "the confirmation could not be recorded").await;
         }
         self.move_head_and_commit().await;
     }
@@ -121,7 +121,7 @@ impl TrialDriver {
                 if self.head_was_moved(&candidate) {
                     return true;
                 }
-                self.undo(EndedBy::Server, "HEAD could not be written").await;
+                self.roll_back_trial(EndedBy::Server, "HEAD could not be written").await;
                 false
             }
         }
@@ -167,8 +167,10 @@ impl TrialDriver {
                 self.services.current.record_acknowledged(&ack.running, &ack.boot_epoch);
                 self.end_committed().await;
             }
-            Ok(_) | Err(CallError::Refused(_) | CallError::NotCapable(_)) => self.doubt_answer(&answer),
-            Err(_) => self.doubt_commit().await,
+            Ok(_) | Err(CallError::Refused(_) | CallError::NotCapable(_)) => {
+                self.mark_answer_unproven(&answer)
+            }
+            Err(_) => self.mark_commit_unproven().await,
         }
     }
 
@@ -179,14 +181,14 @@ impl TrialDriver {
     }
 
     /// The bot's answer leaves open what it runs: it is asked that at once.
-    fn doubt_answer(&mut self, answer: &Result<ConfigAck, CallError>) {
+    fn mark_answer_unproven(&mut self, answer: &Result<ConfigAck, CallError>) {
         if let Some(live) = &mut self.live {
             live.refused = Some(match answer {
                 Ok(ack) => format!("it acknowledged transaction {} running {}", ack.txn, ack.running.sha256),
                 Err(CallError::Refused(refusal)) => format!("{}: {}", refusal.code, refusal.message),
                 Err(error) => Error::from(error.clone()).problem("", Utc::now()).cause,
             });
-            live.doubt_now();
+            live.mark_unproven_now();
         }
     }
 
@@ -201,7 +203,7 @@ impl TrialDriver {
     }
 
     /// The bot's commit got no answer. `HEAD` decides: the bot keeps the candidate, or boots it.
-    async fn doubt_commit(&mut self) {
+    async fn mark_commit_unproven(&mut self) {
         let Some(live) = &mut self.live else { return };
         let is_gone = self.services.bots.snapshot().presence == Presence::Exited;
         if is_gone || live.silence_needs_a_person() {
@@ -213,7 +215,7 @@ impl TrialDriver {
     }
 
     /// R1: it is to be undone. Works although nothing can be recorded.
-    pub(crate) async fn undo(&mut self, by: EndedBy, outcome: &str) {
+    pub(crate) async fn roll_back_trial(&mut self, by: EndedBy, outcome: &str) {
         let Some(live) = &mut self.live else { return };
         live.txn.progress.by = Some(by);
         live.txn.progress.outcome = Some(outcome.to_owned());
@@ -236,11 +238,13 @@ impl TrialDriver {
             Ok(ack) if ack.txn == message.txn && Some(&ack.running.sha256) == head.as_ref() => {
                 self.services.current.record_acknowledged(&ack.running, &ack.boot_epoch);
                 let (by, outcome) = live.ending_as(&ack.boot_epoch);
-                self.end_undone(by, &outcome).await;
+                self.end_rolled_back(by, &outcome).await;
             }
-            Ok(_) | Err(CallError::Refused(_) | CallError::NotCapable(_)) => self.doubt_answer(&answer),
+            Ok(_) | Err(CallError::Refused(_) | CallError::NotCapable(_)) => {
+                self.mark_answer_unproven(&answer)
+            }
             Err(_) if self.services.bots.snapshot().presence == Presence::Exited => {
-                self.take_bot_as_gone().await;
+                self.treat_bot_as_exited().await;
             }
             Err(_) => self.ask_again_later().await,
         }
@@ -248,7 +252,7 @@ impl TrialDriver {
 
     /// The bot took the change back. It must also run what is committed before the end is recorded, so a bot that still
     /// holds what it read at its start, or that was asked to end, is started once more.
-    pub(crate) async fn end_undone(&mut self, by: EndedBy, outcome: &str) {
+    pub(crate) async fn end_rolled_back(&mut self, by: EndedBy, outcome: &str) {
         let Some(live) = self.live.as_ref() else { return };
         if !live.txn.plan.boot_once {
             return self.end(TransactionState::RolledBack, by, outcome).await;

@@ -78,7 +78,7 @@ impl LiveTrial {
     }
 
     /// When it has to be looked after again, although nothing happens.
-    pub(crate) fn wakes_at(&self) -> Instant {
+    pub(crate) fn next_wakeup(&self) -> Instant {
         let waits = self.in_doubt || self.ending.is_some() || self.txn.state != TransactionState::Trial;
         if waits { self.retry_at } else { self.ends_at.min(Instant::now() + TICK) }
     }
@@ -103,7 +103,7 @@ impl LiveTrial {
     }
 
     /// It must be asked what the bot runs, at once.
-    pub(crate) fn doubt_now(&mut self) {
+    pub(crate) fn mark_unproven_now(&mut self) {
         self.in_doubt = true;
         self.retry_at = Instant::now();
     }
@@ -144,7 +144,7 @@ impl LiveTrial {
 
     /// The same, now that the bot answers as this process: one that was missed and is another process now had died.
     pub(crate) fn ending_as(&self, boot_epoch: &str) -> (EndedBy, String) {
-        let before = self.txn.progress.boot_epoch.as_deref().filter(|_| self.fell_silent());
+        let before = self.txn.progress.boot_epoch.as_deref().filter(|_| self.is_undone_for_heartbeat());
         if before.is_some_and(|before| before != boot_epoch) {
             let text = "the bot died during the trial; it runs the committed config";
             return (EndedBy::BotCrash, text.to_owned());
@@ -153,7 +153,7 @@ impl LiveTrial {
     }
 
     /// It is being undone because the bot was no longer heard, and for nothing else.
-    pub(crate) fn fell_silent(&self) -> bool {
+    pub(crate) fn is_undone_for_heartbeat(&self) -> bool {
         let progress = &self.txn.progress;
         let mut breached = progress.watch.iter().filter(|criterion| criterion.breached).peekable();
         // A process that botops ended itself says nothing by falling silent.

@@ -19,7 +19,7 @@ use botops_core::error::Error;
 
 impl TrialDriver {
     /// Takes up what an earlier process left live.
-    pub(crate) async fn take_up(&mut self) -> Result<(), Error> {
+    pub(crate) async fn resume_transaction(&mut self) -> Result<(), Error> {
         if self.live.is_some() {
             return Ok(());
         }
@@ -64,9 +64,9 @@ impl TrialDriver {
             return;
         }
         match self.services.bots.config_state().await {
-            Ok(state) => self.go_on_from(&state).await,
+            Ok(state) => self.reconcile_with_bot(&state).await,
             Err(_) if self.services.bots.snapshot().presence == Presence::Exited => {
-                self.take_bot_as_gone().await;
+                self.treat_bot_as_exited().await;
             }
             Err(_) => {
                 if let Some(live) = &mut self.live {
@@ -88,7 +88,7 @@ impl TrialDriver {
     }
 
     /// A bot that is gone boots from `HEAD`.
-    pub(crate) async fn take_bot_as_gone(&mut self) {
+    pub(crate) async fn treat_bot_as_exited(&mut self) {
         let over = self.live.as_ref().is_none_or(LiveTrial::silence_needs_a_person);
         if !over && self.start_next_process().await {
             // Whatever it boots, it says so.
@@ -100,14 +100,14 @@ impl TrialDriver {
             return self.end(TransactionState::Committed, EndedBy::Operator, text).await;
         }
         let (by, text) = match live.txn.state {
-            TransactionState::Reverting if !live.fell_silent() => live.recorded_ending(),
+            TransactionState::Reverting if !live.is_undone_for_heartbeat() => live.recorded_ending(),
             _ => (EndedBy::BotCrash, "the bot died; it starts from the committed config".to_owned()),
         };
         self.end(TransactionState::RolledBack, by, &text).await;
     }
 
     /// What the bot says decides.
-    async fn go_on_from(&mut self, state: &ConfigState) {
+    async fn reconcile_with_bot(&mut self, state: &ConfigState) {
         self.services.recorder.exceed_generation(state.generation);
         let Some(live) = &self.live else { return };
         let candidate = &live.txn.plan.candidate;
@@ -116,7 +116,7 @@ impl TrialDriver {
         let head_is_moved = self.services.current.is_committed(candidate);
         self.services.current.record_acknowledged(&state.running, &state.boot_epoch);
         if on_trial && runs_candidate {
-            return self.go_on_in_trial(state, head_is_moved).await;
+            return self.reconcile_in_trial(state, head_is_moved).await;
         }
         if head_is_moved && runs_candidate {
             return self.end_committed().await;
@@ -127,11 +127,11 @@ impl TrialDriver {
             let text = "the bot went back by its own timer before the confirmation reached it";
             return self.end(TransactionState::RolledBack, EndedBy::BotTimer, text).await;
         }
-        self.go_on_without_trial(state).await;
+        self.reconcile_without_trial(state).await;
     }
 
     /// The bot runs the candidate and waits to hear what becomes of it.
-    async fn go_on_in_trial(&mut self, state: &ConfigState, head_is_moved: bool) {
+    async fn reconcile_in_trial(&mut self, state: &ConfigState, head_is_moved: bool) {
         let Some(live) = &mut self.live else { return };
         live.in_doubt = false;
         live.txn.progress.boot_epoch = Some(state.boot_epoch.clone());
@@ -142,10 +142,10 @@ impl TrialDriver {
             TransactionState::Confirming if left >= TOO_LATE => self.move_head_and_commit().await,
             TransactionState::Confirming => {
                 let text = "botops was restarted while confirming, and too little time was left";
-                self.undo(EndedBy::Recovery, text).await;
+                self.roll_back_trial(EndedBy::Recovery, text).await;
             }
             _ if left == Duration::ZERO => {
-                self.undo(EndedBy::Deadline, "nobody confirmed it in time").await;
+                self.roll_back_trial(EndedBy::Deadline, "nobody confirmed it in time").await;
             }
             TransactionState::Activating => {
                 if live.txn.plan.boot_once {
@@ -185,7 +185,7 @@ impl TrialDriver {
     }
 
     /// The bot does not run this trial (any more), and `HEAD` was not moved.
-    async fn go_on_without_trial(&mut self, state: &ConfigState) {
+    async fn reconcile_without_trial(&mut self, state: &ConfigState) {
         let Some(live) = &self.live else { return };
         let head = self.services.current.head().map(|committed| committed.head.sha256.clone());
         if Some(&state.running.sha256) != head.as_ref() {
@@ -201,7 +201,7 @@ impl TrialDriver {
         let (by, text) = match live.txn.state {
             TransactionState::Reverting => {
                 let (by, outcome) = live.ending_as(&state.boot_epoch);
-                return self.end_undone(by, &outcome).await;
+                return self.end_rolled_back(by, &outcome).await;
             }
             TransactionState::Activating => {
                 // An activation that is still on its way must not start it any more: the bot remembers a revert.
@@ -221,7 +221,7 @@ impl TrialDriver {
             _ if expired => (EndedBy::BotTimer, "the bot went back by its own timer"),
             _ => (EndedBy::Recovery, "the bot runs the committed config again"),
         };
-        self.end_undone(by, text).await;
+        self.end_rolled_back(by, text).await;
     }
 
     /// Starts the bot again, so that it boots the candidate, and goes on from what it says then.
@@ -232,7 +232,7 @@ impl TrialDriver {
         let command_id = format!("config-{}-end-{old}", live.txn.id);
         if let Err(error) = self.record_ended_process(&old).await {
             tracing::error!("a config change that takes a start of the bot cannot be recorded: {error}");
-            return self.undo(EndedBy::Server, "the start of the bot could not be recorded").await;
+            return self.roll_back_trial(EndedBy::Server, "the start of the bot could not be recorded").await;
         }
         if let Err(problem) = self.services.restart.restart(command_id, &old).await {
             tracing::error!("the bot could not be started with a config change: {problem}");
@@ -240,10 +240,12 @@ impl TrialDriver {
             if let Err(also) = self.services.restart.start_and_wait(&old).await {
                 tracing::error!("nor with the committed config: {also}");
             }
-            return self.undo(EndedBy::BotCrash, &format!("the bot did not start with it: {problem}")).await;
+            return self
+                .roll_back_trial(EndedBy::BotCrash, &format!("the bot did not start with it: {problem}"))
+                .await;
         }
         if let Some(live) = &mut self.live {
-            live.doubt_now();
+            live.mark_unproven_now();
         }
         self.ask_bot_what_it_runs().await;
     }

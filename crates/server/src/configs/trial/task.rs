@@ -40,7 +40,7 @@ pub(crate) async fn run_trials(
     let mut inbox = inbox.lock().await;
     let mut seen = services.bots.watch();
     let mut task = TrialTask::new(services);
-    while let Err(error) = task.driver.take_up().await {
+    while let Err(error) = task.driver.resume_transaction().await {
         tracing::error!("config transactions cannot be taken up: {error}");
         tokio::select! {
             () = stopping.cancelled() => return,
@@ -49,7 +49,7 @@ pub(crate) async fn run_trials(
     }
     loop {
         let live = task.driver.live.as_ref();
-        let (is_live, wake) = (live.is_some(), live.map(LiveTrial::wakes_at));
+        let (is_live, wake) = (live.is_some(), live.map(LiveTrial::next_wakeup));
         tokio::select! {
             () = stopping.cancelled() => return,
             command = inbox.recv() => match command {
@@ -87,7 +87,7 @@ enum WatchDecision {
     /// The bot does not say that it runs the candidate.
     AskBot,
     MakePermanent,
-    Undo(EndedBy, String),
+    RollBack(EndedBy, String),
     /// The bot died.
     BotDied,
 }
@@ -184,7 +184,7 @@ impl TrialTask {
         if live.txn.state != TransactionState::Reverting {
             let text = format!("cancelled by {}", actor.key_id);
             live.txn.progress.settled_by = Some(actor);
-            self.driver.undo(EndedBy::Operator, &text).await;
+            self.driver.roll_back_trial(EndedBy::Operator, &text).await;
         }
         match &self.driver.live {
             Some(live) => Ok(TransactionView::of(&live.txn)),
@@ -241,11 +241,11 @@ impl TrialTask {
             WatchDecision::GoOn => {}
             WatchDecision::Sampled => self.services.current.show_live(&live.txn),
             WatchDecision::AskBot => {
-                live.doubt_now();
+                live.mark_unproven_now();
                 self.driver.ask_bot_what_it_runs().await;
             }
             WatchDecision::MakePermanent => self.driver.make_permanent().await,
-            WatchDecision::Undo(by, why) => self.driver.undo(by, &why).await,
+            WatchDecision::RollBack(by, why) => self.driver.roll_back_trial(by, &why).await,
             WatchDecision::BotDied => {
                 let text = "the bot died during the trial; it starts from the committed config";
                 self.driver.end(TransactionState::RolledBack, EndedBy::BotCrash, text).await;
@@ -261,7 +261,7 @@ fn evaluate(live: &mut LiveTrial, seen: &BotSnapshot, poll_interval: Duration) -
             ConfirmMode::Manual => "nobody confirmed it in time",
             ConfirmMode::Auto => "the criteria did not hold long enough",
         };
-        return WatchDecision::Undo(EndedBy::Deadline, text.to_owned());
+        return WatchDecision::RollBack(EndedBy::Deadline, text.to_owned());
     }
     if seen.presence == Presence::Exited {
         return WatchDecision::BotDied;
@@ -276,7 +276,7 @@ fn evaluate(live: &mut LiveTrial, seen: &BotSnapshot, poll_interval: Duration) -
     let session_holds = watch.iter().all(|criterion| criterion.ok || criterion.name != "session");
     live.txn.progress.watch = watch;
     if let Some(text) = breached {
-        return WatchDecision::Undo(EndedBy::Criteria, text);
+        return WatchDecision::RollBack(EndedBy::Criteria, text);
     }
     if !is_fresh {
         return WatchDecision::GoOn;
@@ -293,7 +293,7 @@ fn evaluate(live: &mut LiveTrial, seen: &BotSnapshot, poll_interval: Duration) -
     live.txn.progress.samples = if all_hold { live.txn.progress.samples + 1 } else { 0 };
     if live.strikes >= STRIKES {
         let text = "the broker session degraded during the trial";
-        return WatchDecision::Undo(EndedBy::Criteria, text.to_owned());
+        return WatchDecision::RollBack(EndedBy::Criteria, text.to_owned());
     }
     if confirms_itself(live) { WatchDecision::MakePermanent } else { WatchDecision::Sampled }
 }

@@ -25,5 +25,5 @@ pub use sample::{HealthSource, SourceFact};
 pub(crate) use address_guard::AddressGuard;
 pub(crate) use review::CheckerReview;
 pub(crate) use sample::{CheckOutcome, CheckSample};
-pub(crate) use table::{CheckKind, CheckerType, built_in_checks, run_check};
+pub(crate) use table::{CheckKind, CheckerType, built_in_health_checks, run_health_check};
 pub(crate) use targets::{CheckTargets, OutboxBacklog};

@@ -23,7 +23,7 @@ use crate::health::model::{Criticality, RecoveryHandler};
 
 /// A component that botops watches from the start.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct BuiltInCheck {
+pub(crate) struct BuiltInHealthCheck {
     pub(crate) id: &'static str,
     pub(crate) component_type: &'static str,
     pub(crate) criticality: Criticality,
@@ -107,7 +107,7 @@ macro_rules! check_table {
         }
 
         /// What botops watches from the start.
-        pub(crate) fn built_in_checks() -> Vec<(CheckKind, BuiltInCheck)> {
+        pub(crate) fn built_in_health_checks() -> Vec<(CheckKind, BuiltInHealthCheck)> {
             vec![
                 $((CheckKind::$memory, $memory_row),)*
                 $((CheckKind::$probe, $probe_row),)*
@@ -115,7 +115,7 @@ macro_rules! check_table {
         }
 
         /// Runs one check. The caller sets the limit of time and catches panics.
-        pub(crate) fn run_check(kind: CheckKind, targets: Arc<CheckTargets>, timeout: Duration) -> RunningCheck {
+        pub(crate) fn run_health_check(kind: CheckKind, targets: Arc<CheckTargets>, timeout: Duration) -> RunningCheck {
             match kind {
                 $(CheckKind::$memory => {
                     let check: fn(&CheckTargets) -> CheckSample = $from_memory;
@@ -138,7 +138,7 @@ macro_rules! check_table {
 check_table! {
     from_memory {
         /// The bot.
-        Bot = BuiltInCheck {
+        Bot = BuiltInHealthCheck {
             id: "bot",
             component_type: "BOT",
             criticality: Criticality::Required,
@@ -146,7 +146,7 @@ check_table! {
             recovery: Some(BuiltInRecovery::Workflow("restart-bot")),
         }, |targets| bot::check_bot(&targets.bots.snapshot());
         /// The bot's broker session.
-        BrokerSession = BuiltInCheck {
+        BrokerSession = BuiltInHealthCheck {
             id: "broker_session",
             component_type: "BROKER_SESSION",
             criticality: Criticality::Important,
@@ -154,7 +154,7 @@ check_table! {
             recovery: None,
         }, |targets| bot::check_session(&targets.bots.snapshot());
         /// Notices that wait for their receivers.
-        Outbox = BuiltInCheck {
+        Outbox = BuiltInHealthCheck {
             id: "outbox",
             component_type: "OUTBOX",
             criticality: Criticality::Optional,
@@ -164,7 +164,7 @@ check_table! {
     }
     probes {
         /// botops' own store.
-        Store = BuiltInCheck {
+        Store = BuiltInHealthCheck {
             id: "store",
             component_type: "STORE",
             criticality: Criticality::Important,
@@ -174,7 +174,7 @@ check_table! {
             Box::pin(store::check_store(targets.store.clone(), targets.soundness.clone(), timeout))
         };
         /// botops' own API.
-        OwnApi = BuiltInCheck {
+        OwnApi = BuiltInHealthCheck {
             id: "api_server",
             component_type: "API_SERVER",
             criticality: Criticality::Important,
@@ -182,7 +182,7 @@ check_table! {
             recovery: None,
         }, |targets, _| Box::pin(http::check_own_api(targets));
         /// The machine.
-        SystemResources = BuiltInCheck {
+        SystemResources = BuiltInHealthCheck {
             id: "system_resources",
             component_type: "SYSTEM_RESOURCES",
             criticality: Criticality::Optional,

@@ -79,7 +79,7 @@ pub(crate) async fn run_recovery(
         let HealthMemory { status, recovery, changes, .. } = &mut *memory;
         recovery.end_attempt(&attempt.component, &outcome, took, now, changes);
         status.check_soon(&attempt.component, now);
-        inner.hand_over_changes(&mut memory);
+        inner.publish_changes(&mut memory);
         drop(memory);
         inner.wake.notify_one();
     }
@@ -147,7 +147,7 @@ fn act_on_bot(inner: &HealthInner, action: RecoveryAction) {
     if let Err(problem) = recovery.act(bot, action, HOLDER, now, changes) {
         tracing::warn!("recovery of {BOT}: {} did nothing: {problem}", action.as_str());
     }
-    inner.hand_over_changes(&mut memory);
+    inner.publish_changes(&mut memory);
 }
 
 fn is_shutdown(event: &Event) -> bool {

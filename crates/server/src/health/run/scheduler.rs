@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::health::checks::{CheckOutcome, CheckSample, run_check};
+use crate::health::checks::{CheckOutcome, CheckSample, run_health_check};
 use crate::health::inner::HealthInner;
 use crate::health::memory::HealthMemory;
 use crate::health::model::HealthClock;
@@ -59,7 +59,7 @@ pub(crate) async fn schedule_checks(
                 memory.end_orphans(now);
             }
             let next = memory.status.next_due();
-            inner.hand_over_news(&mut memory);
+            inner.publish_if_due(&mut memory);
             (due, next)
         };
         inner.progress.scheduler.store(now.mono, Ordering::Relaxed);
@@ -99,7 +99,8 @@ async fn run_due_check(
     let permit = if due.check.is_from_memory() { None } else { permits.acquire_owned().await.ok() };
     let started = Instant::now();
     let limit = Duration::from_millis(u64::try_from(due.timeout_ms).unwrap_or(10_000));
-    let check = AssertUnwindSafe(run_check(due.check.clone(), inner.targets.clone(), limit)).catch_unwind();
+    let check =
+        AssertUnwindSafe(run_health_check(due.check.clone(), inner.targets.clone(), limit)).catch_unwind();
     let check = tokio::time::timeout(limit, check);
     tokio::pin!(check);
     let result = tokio::select! {

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use botops_core::error::FieldError;
 
 use super::tracker::DebounceRules;
-use crate::health::checks::{CheckKind, built_in_checks};
+use crate::health::checks::{CheckKind, built_in_health_checks};
 use crate::health::defects::FieldDefects;
 use crate::health::model::{Criticality, MetricLimits, RecoveryHandler};
 use crate::health::units::milliseconds;
@@ -81,7 +81,7 @@ impl ComponentSpec {
 
     /// What botops watches from the start.
     pub(crate) fn all_built_in() -> Vec<Self> {
-        built_in_checks()
+        built_in_health_checks()
             .into_iter()
             .map(|(check, row)| {
                 let recovery = row.recovery.map(RecoveryHandler::from);

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::{ActionFailure, StepFailureClass};
 use super::spec::ActionSpec;
 use botops_core::error::Code;
@@ -27,7 +27,7 @@ pub(crate) trait WorkflowAction {
 
     /// Does it, once as far as the world can tell: `call.key` is the same for every repetition.
     fn perform(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: Self::Input,
         call: &ActionCall,
     ) -> impl Future<Output = Result<Self::Output, ActionFailure>> + Send;
@@ -35,7 +35,7 @@ pub(crate) trait WorkflowAction {
     /// What it would put out, with nothing done. Reads really look; changes ask the bot for a dry run where it has
     /// one, and note in `assumed` what the steps after them will find.
     fn predict(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: Self::Input,
         call: &ActionCall,
         assumed: &mut AssumedChanges,
@@ -43,7 +43,7 @@ pub(crate) trait WorkflowAction {
 
     /// Looks again at what it reported first, without acting. An action that changes something has to say how.
     fn observe(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: Self::Input,
         _first: Self::Output,
         call: &ActionCall,
@@ -58,9 +58,10 @@ pub(crate) trait WorkflowAction {
 }
 
 type Outcome<'a> = BoxFuture<'a, Result<Value, ActionFailure>>;
-type Perform = for<'a> fn(&'a ActionWorld, &'a Value, &'a ActionCall) -> Outcome<'a>;
-type Observe = for<'a> fn(&'a ActionWorld, &'a Value, &'a Value, &'a ActionCall) -> Outcome<'a>;
-type Predict = for<'a> fn(&'a ActionWorld, &'a Value, &'a ActionCall, &'a mut AssumedChanges) -> Outcome<'a>;
+type Perform = for<'a> fn(&'a ActionServices, &'a Value, &'a ActionCall) -> Outcome<'a>;
+type Observe = for<'a> fn(&'a ActionServices, &'a Value, &'a Value, &'a ActionCall) -> Outcome<'a>;
+type Predict =
+    for<'a> fn(&'a ActionServices, &'a Value, &'a ActionCall, &'a mut AssumedChanges) -> Outcome<'a>;
 
 /// An action as the list has it: one [`WorkflowAction`] with JSON for input and output.
 pub(crate) struct ActionRow {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::action::WorkflowAction;
-use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
 use super::file_work::do_file_work;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
@@ -34,7 +34,7 @@ impl WorkflowAction for DeleteArtifact {
     type Output = DeleteArtifactOutput;
 
     async fn perform(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: DeleteArtifactInput,
         call: &ActionCall,
     ) -> Result<DeleteArtifactOutput, ActionFailure> {
@@ -50,7 +50,7 @@ impl WorkflowAction for DeleteArtifact {
     }
 
     async fn predict(
-        _world: &ActionWorld,
+        _world: &ActionServices,
         _input: DeleteArtifactInput,
         _call: &ActionCall,
         _assumed: &mut AssumedChanges,

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::action::WorkflowAction;
-use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
 use super::file_work::do_file_work;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
@@ -38,7 +38,7 @@ impl WorkflowAction for VerifyArtifact {
     type Output = VerifyArtifactOutput;
 
     async fn perform(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: VerifyArtifactInput,
         _call: &ActionCall,
     ) -> Result<VerifyArtifactOutput, ActionFailure> {
@@ -55,7 +55,7 @@ impl WorkflowAction for VerifyArtifact {
     }
 
     async fn predict(
-        _world: &ActionWorld,
+        _world: &ActionServices,
         _input: VerifyArtifactInput,
         _call: &ActionCall,
         _assumed: &mut AssumedChanges,

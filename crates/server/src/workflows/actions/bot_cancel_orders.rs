@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::action::WorkflowAction;
 use super::bot_command::BotCommand;
 use super::bot_status::BotStatusOutput;
-use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 
@@ -51,7 +51,7 @@ impl WorkflowAction for CancelOrders {
     type Output = CancelOrdersOutput;
 
     async fn perform(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: CancelOrdersInput,
         call: &ActionCall,
     ) -> Result<CancelOrdersOutput, ActionFailure> {
@@ -61,7 +61,7 @@ impl WorkflowAction for CancelOrders {
     }
 
     async fn predict(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: CancelOrdersInput,
         call: &ActionCall,
         assumed: &mut AssumedChanges,
@@ -74,7 +74,7 @@ impl WorkflowAction for CancelOrders {
 
     /// What was cancelled stays; how many orders rest is read from the bot's next report.
     async fn observe(
-        world: &ActionWorld,
+        world: &ActionServices,
         _input: CancelOrdersInput,
         first: CancelOrdersOutput,
         call: &ActionCall,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::bot_status::{BotStatusOutput, wire_name};
-use super::context::{ActionCall, ActionWorld};
+use super::context::{ActionCall, ActionServices};
 use super::failure::ActionFailure;
 use crate::bots::CommandAsker;
 use botops_contract::{CommandRequest, CommandResult, Verb};
@@ -40,7 +40,7 @@ impl TradingSwitchOutput {
     }
 
     /// As the bot's next report has it.
-    pub(super) async fn read_now(world: &ActionWorld, call: &ActionCall) -> Result<Self, ActionFailure> {
+    pub(super) async fn read_now(world: &ActionServices, call: &ActionCall) -> Result<Self, ActionFailure> {
         let status = BotStatusOutput::read_fresh(world, call).await?;
         let BotStatusOutput { trading_enabled, phase, open_positions, resting_orders, .. } = status;
         Ok(Self { trading_enabled, phase, open_positions, resting_orders })
@@ -68,7 +68,7 @@ impl BotCommand {
     /// Gives the command under the attempt's key.
     pub(super) async fn give_command(
         self,
-        world: &ActionWorld,
+        world: &ActionServices,
         call: &ActionCall,
     ) -> Result<CommandResult, Error> {
         self.send_command(world, call, call.key.clone(), false).await
@@ -78,7 +78,7 @@ impl BotCommand {
     /// the real one.
     pub(super) async fn predict_command(
         self,
-        world: &ActionWorld,
+        world: &ActionServices,
         call: &ActionCall,
     ) -> Result<CommandResult, Error> {
         let key = format!("{}/dry", uuid::Uuid::now_v7());
@@ -87,7 +87,7 @@ impl BotCommand {
 
     async fn send_command(
         self,
-        world: &ActionWorld,
+        world: &ActionServices,
         call: &ActionCall,
         key: String,
         dry_run: bool,

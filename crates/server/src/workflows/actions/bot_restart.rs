@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::action::WorkflowAction;
 use super::bot_command::BotCommand;
-use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::{ActionFailure, StepFailureClass};
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 use botops_contract::Verb;
@@ -70,7 +70,7 @@ impl WorkflowAction for RestartBot {
 
     /// Ends the old process and starts a new one. Every part may be repeated: each looks first.
     async fn perform(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: RestartInput,
         call: &ActionCall,
     ) -> Result<RestartOutput, ActionFailure> {
@@ -109,7 +109,7 @@ impl WorkflowAction for RestartBot {
     }
 
     async fn predict(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: RestartInput,
         _call: &ActionCall,
         assumed: &mut AssumedChanges,
@@ -133,7 +133,7 @@ enum EndAnswer {
     Refuses(ActionFailure),
 }
 
-async fn ask_to_end(world: &ActionWorld, call: &ActionCall) -> EndAnswer {
+async fn ask_to_end(world: &ActionServices, call: &ActionCall) -> EndAnswer {
     let Err(error) = BotCommand::new(Verb::Shutdown, None).give_command(world, call).await else {
         return EndAnswer::Ends;
     };
@@ -148,7 +148,7 @@ async fn ask_to_end(world: &ActionWorld, call: &ActionCall) -> EndAnswer {
 
 /// From here on the old process has ended or will: whatever fails, the bot is not as it was.
 async fn replace_process_and_wait(
-    world: &ActionWorld,
+    world: &ActionServices,
     old: String,
     call: &ActionCall,
 ) -> Result<RestartOutput, ActionFailure> {
@@ -182,7 +182,7 @@ async fn replace_process_and_wait(
 }
 
 /// The process that was started after `old`: by the bot's pid file where there is one, else as it last answered.
-fn find_newer_process(world: &ActionWorld, old: &str) -> Option<(String, Option<u32>)> {
+fn find_newer_process(world: &ActionServices, old: &str) -> Option<(String, Option<u32>)> {
     let by_file =
         world.supervisor.adopt().and_then(|alive| Some((alive.boot_epoch?, Some(alive.process.pid))));
     let answering = || {
@@ -194,7 +194,7 @@ fn find_newer_process(world: &ActionWorld, old: &str) -> Option<(String, Option<
 }
 
 /// Waits until the link has seen the process with this boot epoch.
-async fn wait_for_epoch(world: &ActionWorld, epoch: &str, call: &ActionCall) -> Result<(), ActionFailure> {
+async fn wait_for_epoch(world: &ActionServices, epoch: &str, call: &ActionCall) -> Result<(), ActionFailure> {
     let mut changes = world.bots.watch();
     loop {
         let seen = world.bots.snapshot();

@@ -2,7 +2,7 @@
 
 use super::action::WorkflowAction;
 use super::bot_command::{BotCommand, TradingSwitchInput, TradingSwitchOutput};
-use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 use botops_contract::Verb;
@@ -20,7 +20,7 @@ impl WorkflowAction for ResumeTrading {
     type Output = TradingSwitchOutput;
 
     async fn perform(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: TradingSwitchInput,
         call: &ActionCall,
     ) -> Result<TradingSwitchOutput, ActionFailure> {
@@ -29,7 +29,7 @@ impl WorkflowAction for ResumeTrading {
     }
 
     async fn predict(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: TradingSwitchInput,
         call: &ActionCall,
         assumed: &mut AssumedChanges,
@@ -41,7 +41,7 @@ impl WorkflowAction for ResumeTrading {
     }
 
     async fn observe(
-        world: &ActionWorld,
+        world: &ActionServices,
         _input: TradingSwitchInput,
         _first: TradingSwitchOutput,
         call: &ActionCall,

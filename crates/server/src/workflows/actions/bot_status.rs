@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::action::WorkflowAction;
-use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::{ActionFailure, StepFailureClass};
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 use crate::bots::BotSnapshot;
@@ -74,7 +74,7 @@ impl WorkflowAction for BotStatus {
     type Output = BotStatusOutput;
 
     async fn perform(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: BotStatusInput,
         call: &ActionCall,
     ) -> Result<BotStatusOutput, ActionFailure> {
@@ -85,7 +85,7 @@ impl WorkflowAction for BotStatus {
     }
 
     async fn predict(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: BotStatusInput,
         call: &ActionCall,
         assumed: &mut AssumedChanges,
@@ -102,7 +102,7 @@ impl WorkflowAction for BotStatus {
 
 impl BotStatusOutput {
     /// From the first report that is younger than this call.
-    pub(super) async fn read_fresh(world: &ActionWorld, call: &ActionCall) -> Result<Self, ActionFailure> {
+    pub(super) async fn read_fresh(world: &ActionServices, call: &ActionCall) -> Result<Self, ActionFailure> {
         let seen = wait_for_report(world, call).await?;
         Self::of(&seen).ok_or_else(|| {
             let message = "the bot has not reported its state yet";
@@ -146,7 +146,7 @@ pub(super) fn wire_name<T: Serialize>(value: &T) -> String {
 }
 
 /// The state as it was before the bot stopped answering.
-fn last_known_status(world: &ActionWorld) -> Option<BotStatusOutput> {
+fn last_known_status(world: &ActionServices) -> Option<BotStatusOutput> {
     let mut status = BotStatusOutput::of(&world.bots.snapshot())?;
     // The last report may be older than the last commit; what the bot will boot is what `HEAD` names, if its config
     // is kept here.
@@ -159,7 +159,10 @@ fn last_known_status(world: &ActionWorld) -> Option<BotStatusOutput> {
 }
 
 /// The first report that is younger than this call. The bot itself is not asked: its next poll is waited for.
-async fn wait_for_report(world: &ActionWorld, call: &ActionCall) -> Result<Arc<BotSnapshot>, ActionFailure> {
+async fn wait_for_report(
+    world: &ActionServices,
+    call: &ActionCall,
+) -> Result<Arc<BotSnapshot>, ActionFailure> {
     let begun = Instant::now();
     let mut changes = world.bots.watch();
     loop {

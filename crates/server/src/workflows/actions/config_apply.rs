@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::action::WorkflowAction;
 use super::config_trial::{ConfigTrialOutput, change_at, trial_options};
-use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::{ActionFailure, StepFailureClass};
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 use botops_core::error::Code;
@@ -53,7 +53,7 @@ impl WorkflowAction for ApplyConfig {
     type Output = ConfigTrialOutput;
 
     async fn perform(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: ApplyConfigInput,
         call: &ActionCall,
     ) -> Result<ConfigTrialOutput, ActionFailure> {
@@ -65,7 +65,7 @@ impl WorkflowAction for ApplyConfig {
     }
 
     async fn predict(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: ApplyConfigInput,
         _call: &ActionCall,
         _assumed: &mut AssumedChanges,

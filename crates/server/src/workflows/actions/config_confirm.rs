@@ -2,7 +2,7 @@
 
 use super::action::WorkflowAction;
 use super::config_trial::{ConfigTrialOutput, EndTrialInput};
-use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 use crate::configs::TransactionState;
@@ -19,7 +19,7 @@ impl WorkflowAction for ConfirmConfig {
     type Output = ConfigTrialOutput;
 
     async fn perform(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: EndTrialInput,
         call: &ActionCall,
     ) -> Result<ConfigTrialOutput, ActionFailure> {
@@ -35,7 +35,7 @@ impl WorkflowAction for ConfirmConfig {
     }
 
     async fn predict(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: EndTrialInput,
         _call: &ActionCall,
         _assumed: &mut AssumedChanges,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::action::WorkflowAction;
 use super::bot_status::wire_name;
 use super::config_trial::{change_at, trial_options};
-use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 use crate::configs::ApplyOptions;
@@ -61,7 +61,7 @@ impl WorkflowAction for PlanConfig {
     type Output = PlanConfigOutput;
 
     async fn perform(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: PlanConfigInput,
         call: &ActionCall,
     ) -> Result<PlanConfigOutput, ActionFailure> {
@@ -91,7 +91,7 @@ impl WorkflowAction for PlanConfig {
     }
 
     async fn predict(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: PlanConfigInput,
         call: &ActionCall,
         _assumed: &mut AssumedChanges,

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::context::{ActionCall, ActionWorld};
+use super::context::{ActionCall, ActionServices};
 use super::failure::{ActionFailure, StepFailureClass};
 use crate::configs::{
     ApplyOptions, ConfigAction, ConfigChange, ConfirmMode, TransactionState, TransactionView,
@@ -27,7 +27,7 @@ pub(crate) struct EndTrialInput {
 
 impl EndTrialInput {
     /// The transaction meant: the one named, or the live one that this run began.
-    pub(super) fn find_txn(self, world: &ActionWorld, call: &ActionCall) -> Option<String> {
+    pub(super) fn find_txn(self, world: &ActionServices, call: &ActionCall) -> Option<String> {
         self.txn.or_else(|| {
             let current = world.configs.current();
             let own = current.trial.as_ref().filter(|trial| trial.run_id.as_deref() == Some(&call.run));
@@ -60,14 +60,14 @@ impl ConfigTrialOutput {
     }
 
     /// What ending a trial would come to.
-    pub(super) fn predict_end(world: &ActionWorld, input: EndTrialInput, state: TransactionState) -> Self {
+    pub(super) fn predict_end(world: &ActionServices, input: EndTrialInput, state: TransactionState) -> Self {
         let version = Some(world.configs.current().version + 1);
         Self { txn: input.txn, state: state.as_str().to_owned(), version, etag: None }
     }
 
     /// What a refusal to end a trial means: one that is over already, the way that was wanted, is no failure.
     pub(super) async fn accept_ended(
-        world: &ActionWorld,
+        world: &ActionServices,
         txn: &str,
         wanted: TransactionState,
         error: Error,

@@ -11,7 +11,7 @@ use crate::workflows::artifacts::ArtifactStore;
 
 /// The handles that actions work with.
 #[derive(Debug, Clone)]
-pub(crate) struct ActionWorld {
+pub(crate) struct ActionServices {
     pub(crate) bots: Bots,
     pub(crate) configs: Configs,
     pub(crate) supervisor: Supervisor,

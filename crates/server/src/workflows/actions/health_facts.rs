@@ -6,7 +6,7 @@ use rust_decimal::prelude::ToPrimitive;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::context::ActionWorld;
+use super::context::ActionServices;
 use crate::bots::BotSnapshot;
 use botops_contract::{BotReport, BreakerState, SessionPhase};
 
@@ -62,7 +62,7 @@ pub(super) struct HealthFact {
 }
 
 /// The fact as the bot's last report and botops' own files have it.
-pub(super) fn read_fact(world: &ActionWorld, seen: &BotSnapshot, name: HealthFactName) -> HealthFact {
+pub(super) fn read_fact(world: &ActionServices, seen: &BotSnapshot, name: HealthFactName) -> HealthFact {
     let report = seen.report.as_deref().filter(|_| seen.presence.answers());
     match name {
         HealthFactName::Heartbeat => heartbeat_fact(seen),
@@ -176,7 +176,7 @@ fn config_sync_fact(report: &BotReport) -> HealthFact {
     HealthFact { value, threshold: Some(1.0), unit: "differs".to_owned(), status, detail }
 }
 
-fn audit_chain_fact(world: &ActionWorld) -> HealthFact {
+fn audit_chain_fact(world: &ActionServices) -> HealthFact {
     let holds = world.configs.current().writable;
     let (status, detail) = if holds {
         (HealthGrade::Ok, "the audit of config changes holds".to_owned())

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::action::WorkflowAction;
-use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
 use super::health_facts::{HealthFact, HealthFactName, HealthGrade, read_fact};
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
@@ -51,7 +51,7 @@ impl WorkflowAction for ProbeHealth {
     type Output = ProbeHealthOutput;
 
     async fn perform(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: ProbeHealthInput,
         call: &ActionCall,
     ) -> Result<ProbeHealthOutput, ActionFailure> {
@@ -78,7 +78,7 @@ impl WorkflowAction for ProbeHealth {
 
     /// A dry run takes one sample.
     async fn predict(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: ProbeHealthInput,
         call: &ActionCall,
         _assumed: &mut AssumedChanges,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::WorkflowAction;
 use super::bot_status::BotStatusOutput;
-use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
 use super::health_facts::{HealthFact, HealthGrade};
 use super::health_probe::ProbeHealthOutput;
@@ -49,7 +49,7 @@ impl WorkflowAction for HealthVerdict {
     type Output = HealthVerdictOutput;
 
     async fn perform(
-        _world: &ActionWorld,
+        _world: &ActionServices,
         input: HealthVerdictInput,
         _call: &ActionCall,
     ) -> Result<HealthVerdictOutput, ActionFailure> {
@@ -57,7 +57,7 @@ impl WorkflowAction for HealthVerdict {
     }
 
     async fn predict(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: HealthVerdictInput,
         call: &ActionCall,
         _assumed: &mut AssumedChanges,

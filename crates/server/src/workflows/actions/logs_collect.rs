@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::action::WorkflowAction;
-use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::{ActionFailure, StepFailureClass};
 use super::file_work::do_file_work;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
@@ -72,7 +72,7 @@ impl WorkflowAction for CollectLogs {
     type Output = CollectLogsOutput;
 
     async fn perform(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: CollectLogsInput,
         call: &ActionCall,
     ) -> Result<CollectLogsOutput, ActionFailure> {
@@ -95,7 +95,7 @@ impl WorkflowAction for CollectLogs {
     }
 
     async fn predict(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: CollectLogsInput,
         call: &ActionCall,
         _assumed: &mut AssumedChanges,
@@ -120,7 +120,7 @@ impl WorkflowAction for CollectLogs {
 }
 
 fn bundle_request(
-    world: &ActionWorld,
+    world: &ActionServices,
     input: &CollectLogsInput,
     call: &ActionCall,
 ) -> Result<BundleRequest, ActionFailure> {

@@ -44,7 +44,7 @@ use action::{ActionRow, ActionSchemas, WorkflowAction};
 pub(crate) use bot_pause_trading::PauseTrading;
 pub(crate) use config_apply::ApplyConfig;
 pub(crate) use config_confirm::ConfirmConfig;
-pub(crate) use context::{ActionCall, ActionWorld, AssumedChanges};
+pub(crate) use context::{ActionCall, ActionServices, AssumedChanges};
 pub(crate) use failure::{ActionFailure, StepFailureClass};
 pub(crate) use spec::{ActionClass, ActionRepeat, ActionSpec};
 
@@ -109,7 +109,7 @@ impl StepAction {
     /// See [`WorkflowAction::perform`].
     pub(crate) async fn perform(
         self,
-        world: &ActionWorld,
+        world: &ActionServices,
         input: &Value,
         call: &ActionCall,
     ) -> Result<Value, ActionFailure> {
@@ -119,7 +119,7 @@ impl StepAction {
     /// See [`WorkflowAction::observe`].
     pub(crate) async fn observe(
         self,
-        world: &ActionWorld,
+        world: &ActionServices,
         input: &Value,
         first: &Value,
         call: &ActionCall,
@@ -130,7 +130,7 @@ impl StepAction {
     /// See [`WorkflowAction::predict`].
     pub(crate) async fn predict(
         self,
-        world: &ActionWorld,
+        world: &ActionServices,
         input: &Value,
         call: &ActionCall,
         assumed: &mut AssumedChanges,

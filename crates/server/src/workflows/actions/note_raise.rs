@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::action::WorkflowAction;
-use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 use crate::events::NewEvent;
@@ -42,7 +42,7 @@ impl WorkflowAction for RaiseNote {
     type Output = RaiseNoteOutput;
 
     async fn perform(
-        world: &ActionWorld,
+        world: &ActionServices,
         input: RaiseNoteInput,
         call: &ActionCall,
     ) -> Result<RaiseNoteOutput, ActionFailure> {
@@ -53,7 +53,7 @@ impl WorkflowAction for RaiseNote {
     }
 
     async fn predict(
-        _world: &ActionWorld,
+        _world: &ActionServices,
         _input: RaiseNoteInput,
         _call: &ActionCall,
         _assumed: &mut AssumedChanges,

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::action::WorkflowAction;
-use super::context::{ActionCall, ActionWorld, AssumedChanges};
+use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 
@@ -34,7 +34,7 @@ impl WorkflowAction for WaitFor {
     type Output = WaitForOutput;
 
     async fn perform(
-        _world: &ActionWorld,
+        _world: &ActionServices,
         input: WaitForInput,
         call: &ActionCall,
     ) -> Result<WaitForOutput, ActionFailure> {
@@ -47,7 +47,7 @@ impl WorkflowAction for WaitFor {
     }
 
     async fn predict(
-        _world: &ActionWorld,
+        _world: &ActionServices,
         input: WaitForInput,
         _call: &ActionCall,
         _assumed: &mut AssumedChanges,

@@ -10,7 +10,7 @@ use super::facts::RunFact;
 use super::journal::{RunJournal, WrittenFact};
 use super::progress::RunProgress;
 use crate::operations_log::{OperationRow, now_ms};
-use crate::workflows::actions::{ActionCall, ActionFailure, ActionWorld, StepFailureClass};
+use crate::workflows::actions::{ActionCall, ActionFailure, ActionServices, StepFailureClass};
 use crate::workflows::definition::{CheckedWorkflow, RunValues};
 use botops_core::error::Code;
 
@@ -43,7 +43,7 @@ pub(crate) enum StepInterrupt {
 /// One run that is under way. It holds nothing that a crash could lose.
 pub(crate) struct RunContext {
     pub(crate) journal: Arc<RunJournal>,
-    pub(crate) world: ActionWorld,
+    pub(crate) world: ActionServices,
     pub(crate) op: OperationRow,
     pub(crate) workflow: Arc<CheckedWorkflow>,
     pub(crate) progress: RunProgress,

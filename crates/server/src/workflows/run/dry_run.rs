@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::failure::to_run_error;
 use super::state::WorkflowRunError;
 use crate::operations_log::StoredActor;
-use crate::workflows::actions::{ActionCall, ActionClass, ActionRepeat, ActionWorld, AssumedChanges};
+use crate::workflows::actions::{ActionCall, ActionClass, ActionRepeat, ActionServices, AssumedChanges};
 use crate::workflows::definition::{
     CheckedWorkflow, RunValues, StepCondition, WorkflowCriterion, WorkflowStep, all_met, evaluate_conditions,
 };
@@ -66,7 +66,7 @@ pub struct PlannedStepView {
 /// Goes through all steps without doing anything.
 pub(crate) async fn plan_steps(
     workflow: &CheckedWorkflow,
-    world: &ActionWorld,
+    world: &ActionServices,
     params: &Value,
     run: &str,
 ) -> Vec<PlannedStepView> {
@@ -85,7 +85,7 @@ pub(crate) async fn plan_steps(
 async fn plan_step(
     workflow: &CheckedWorkflow,
     step: &WorkflowStep,
-    world: &ActionWorld,
+    world: &ActionServices,
     run: &str,
     values: &mut RunValues,
     assumed: &mut AssumedChanges,

@@ -14,7 +14,7 @@ use super::journal::RunJournal;
 use super::progress::RunProgress;
 use super::run_loop::{abandon_run, drive_run, recover_run};
 use crate::operations_log::OperationRow;
-use crate::workflows::actions::ActionWorld;
+use crate::workflows::actions::ActionServices;
 use crate::workflows::definition::CheckedWorkflow;
 use botops_core::tasks::{OnFailure, Tasks};
 
@@ -25,7 +25,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) struct RunLauncher {
     journal: Arc<RunJournal>,
-    world: ActionWorld,
+    world: ActionServices,
     tasks: Tasks,
     stopping: CancellationToken,
     /// Runs that have a task, with what cancels them.
@@ -35,7 +35,7 @@ pub(crate) struct RunLauncher {
 }
 
 impl RunLauncher {
-    pub(crate) fn new(journal: Arc<RunJournal>, world: ActionWorld, tasks: Tasks) -> Self {
+    pub(crate) fn new(journal: Arc<RunJournal>, world: ActionServices, tasks: Tasks) -> Self {
         let stopping = tasks.stopping();
         Self { journal, world, tasks, stopping, active: Mutex::default(), ended: Notify::new() }
     }
@@ -44,7 +44,7 @@ impl RunLauncher {
         &self.journal
     }
 
-    pub(crate) fn world(&self) -> &ActionWorld {
+    pub(crate) fn world(&self) -> &ActionServices {
         &self.world
     }
 

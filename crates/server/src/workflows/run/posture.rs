@@ -15,7 +15,7 @@ use crate::workflows::definition::{RaiseRule, SafePosture};
 use botops_contract::EventKind;
 
 /// Brings the bot into the posture that the definition names, raises its event, and records both.
-pub(crate) async fn reach_posture(run: &mut RunContext) -> Result<(), RunHalt> {
+pub(crate) async fn apply_safe_posture(run: &mut RunContext) -> Result<(), RunHalt> {
     let workflow = run.workflow.clone();
     let Some(after) = &workflow.definition.on_failure_after_pivot else { return Ok(()) };
     let (leave, error) = match after.leave {

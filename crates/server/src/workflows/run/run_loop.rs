@@ -10,7 +10,7 @@ use super::context::{RunContext, RunHalt};
 use super::facts::RunFact;
 use super::failure::{needs_attention, own_run_error};
 use super::next_move::NextMove;
-use super::posture::reach_posture;
+use super::posture::apply_safe_posture;
 use super::state::{TurnBackReason, WorkflowRunError, WorkflowRunState, WorkflowStepState};
 use super::step::StepRun;
 use super::undo::undo_step;
@@ -32,7 +32,7 @@ pub(crate) async fn drive_run(run: &mut RunContext) -> RunHalt {
             }
             NextMove::TurnBack(why) => run.record_fact(RunFact::Undoing { why }).await,
             NextMove::Undo(index) => undo_step(run, index).await,
-            NextMove::Posture => reach_posture(run).await,
+            NextMove::Posture => apply_safe_posture(run).await,
             NextMove::Finish(state) => finish_run(run, state).await,
         };
         if let Err(halt) = done {

@@ -135,7 +135,7 @@ impl StepRun<'_> {
         let until_ms = UntilWait::begin_wait(self.run, self.index, self.step, until).await?;
         let (key, limit) = (self.effect_key(), self.attempt_limit());
         let wait = UntilWait { run: self.run, step: self.step, until, until_ms, input, first, key, limit };
-        match wait.look_until_met().await {
+        match wait.poll_until_met().await {
             UntilOutcome::Met(output) => self.finish_with_output(output).await,
             UntilOutcome::Interrupted { interrupt, first } => self.end_interrupted(interrupt, first).await,
             UntilOutcome::NotMet { latest, failure: Some(failure) } => {

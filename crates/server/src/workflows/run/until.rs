@@ -52,7 +52,7 @@ impl UntilWait<'_> {
     }
 
     /// Looks again and again until the condition holds often enough, or its time is over.
-    pub(crate) async fn look_until_met(self) -> UntilOutcome {
+    pub(crate) async fn poll_until_met(self) -> UntilOutcome {
         failpoints::point("wf:until");
         let every_ms = clamp_ms(self.until.every_ms);
         let mut latest = self.first.clone().unwrap_or_default();
@@ -75,7 +75,7 @@ impl UntilWait<'_> {
                 return self.end_interrupted(interrupt);
             }
             let left = Duration::from_millis(u64::try_from(self.until_ms - now_ms()).unwrap_or_default());
-            match self.look_once(left).await {
+            match self.poll_once(left).await {
                 Err(interrupt) => return self.end_interrupted(interrupt),
                 Ok(Ok(output)) => {
                     (latest, failure, looked) = (output, None, true);
@@ -100,7 +100,7 @@ impl UntilWait<'_> {
         }
     }
 
-    async fn look_once(&self, left: Duration) -> Result<Result<Value, ActionFailure>, StepInterrupt> {
+    async fn poll_once(&self, left: Duration) -> Result<Result<Value, ActionFailure>, StepInterrupt> {
         let limit = self.limit.min(left);
         let call = self.run.action_call(&self.step.id, self.key.clone(), limit);
         let world = &self.run.world;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// The bot's side of a config change. With `folder` it reads `HEAD` there, as a real bot does.
-pub(crate) struct Desk {
+pub(crate) struct ScriptedConfig {
     /// Where `HEAD` lies; without it, a commit is what it says.
     pub folder: Option<PathBuf>,
     /// What `check` and `activate` find wrong.
@@ -27,7 +27,7 @@ pub(crate) struct Desk {
     generation: u64,
 }
 
-impl Desk {
+impl ScriptedConfig {
     pub(crate) fn new(report: &BotReport) -> Self {
         Self {
             folder: None,
@@ -50,11 +50,11 @@ impl Desk {
     pub(crate) fn boot(&mut self, boot_epoch: String) {
         self.boot_epoch = boot_epoch;
         self.trial = None;
-        self.look_at_head();
+        self.read_head();
         self.running = self.committed.clone();
     }
 
-    fn look_at_head(&mut self) {
+    fn read_head(&mut self) {
         let head = self.folder.as_ref().and_then(|folder| std::fs::read(folder.join("HEAD")).ok());
         if let Some(head) = head.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
             self.committed = head;
@@ -63,7 +63,7 @@ impl Desk {
 
     pub(crate) fn state(&mut self) -> ConfigState {
         self.expire();
-        self.look_at_head();
+        self.read_head();
         let trial = self.trial.as_ref().map(|(txn, candidate, until)| TrialState {
             txn: txn.clone(),
             candidate: candidate.clone(),
@@ -132,7 +132,7 @@ impl Desk {
         if self.folder.is_none() {
             self.committed = self.running.clone();
         }
-        self.look_at_head();
+        self.read_head();
         if self.committed.sha256 != self.running.sha256 {
             return Err(self.no("head_mismatch", "HEAD does not name the document on trial"));
         }
@@ -162,7 +162,7 @@ impl Desk {
 
     fn go_back(&mut self, how: &str) {
         if let Some((txn, ..)) = self.trial.take() {
-            self.look_at_head();
+            self.read_head();
             self.running = self.committed.clone();
             self.endings.push((txn, how.to_owned()));
         }
