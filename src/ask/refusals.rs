@@ -23,7 +23,7 @@ impl AskRefusal {
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Injection => {
-                "The text tries to change the rules this door works by. They are fixed: one plain question or request \
+                "The text tries to change the rules that this interface works by. They are fixed: one plain question or request \
                  about the bot at a time. Ask, for instance, `how are we doing`."
             }
             Self::Secret => {

@@ -1,4 +1,4 @@
-//! Bad days at the agent's door: a bot that stalls in the middle of a change, a client that hangs up, far too many
+//! Bad days for an agent: a bot that stalls in the middle of a change, a client that hangs up, far too many
 //! arguments, a broker whose texts give orders. Each ends in a Problem with the true `effect`, and nothing leaks.
 
 use std::collections::BTreeSet;
@@ -97,7 +97,7 @@ async fn a_client_that_hangs_up_in_a_change_learns_how_it_ended_and_nothing_is_d
 async fn ten_mebibytes_of_arguments_are_refused_before_they_are_read() {
     let folder = kit::folder();
     let running = Running::start(folder.path(), &[]).await;
-    // By hand: a client that writes on against a closed door would fail on its own side.
+    // By hand: a client that goes on writing to a closed connection would fail on its own side.
     let mut socket = TcpStream::connect(running.app.address()).await.unwrap();
     let length = 10 * 1024 * 1024;
     let head = format!(

@@ -54,12 +54,17 @@ pub(crate) async fn component_is(botops: &Running, id: &str, status: &str) -> Va
 }
 
 /// Waits until a component's view is as wished; the very view that was.
-async fn component_until(botops: &Running, id: &str, what: &str, wish: impl Fn(&Value) -> bool) -> Value {
+async fn component_until(
+    botops: &Running,
+    id: &str,
+    what: &str,
+    condition: impl Fn(&Value) -> bool,
+) -> Value {
     let path = format!("/api/v1/health/components/{id}");
     let seen = Mutex::new(Value::Null);
     kit::until(&format!("{id}: {what}"), LIMIT, || async {
         let view = botops.get(&path).await.1;
-        let fits = wish(&view);
+        let fits = condition(&view);
         *seen.lock().unwrap() = view;
         fits
     })
@@ -303,8 +308,8 @@ async fn a_slow_api_shows_in_its_component_only_and_each_failure_has_its_name() 
         (Peer::Limited, "rate_limited", "WARNING"),
     ] {
         peer.set(behaviour);
-        let wish = |feed: &Value| feed["outcome"] == outcome && feed["raw_status"] == wanted;
-        feed = component_until(&botops, "feed", outcome, wish).await;
+        let condition = |feed: &Value| feed["outcome"] == outcome && feed["raw_status"] == wanted;
+        feed = component_until(&botops, "feed", outcome, condition).await;
     }
     // The rate limit shows as used quota; the wait that was asked for is kept.
     let used = feed["metrics"].as_array().unwrap().iter().find(|metric| metric["name"] == "rate_limit_usage");

@@ -271,19 +271,19 @@ fn small_document(page: &str, request: &str) -> Value {
 #[test]
 fn whatever_a_client_would_stumble_over_is_one_line() {
     let before = small_document("Page", "Request");
-    let mut now = small_document("Sheet", "Wish");
+    let mut now = small_document("Sheet", "ChangeRequest");
     assert_eq!(differences(&before, &now), [""; 0], "names and texts do not count");
 
     now["paths"]["/new"] = now["paths"]["/list"].clone();
     now["paths"]["/list"]["get"]["responses"]["503"] = json!({"description": "not now"});
     let schemas = &mut now["components"]["schemas"];
     schemas["Sheet"]["properties"]["next"] = json!({"type": "integer"});
-    schemas["Wish"]["properties"]["mode"]["enum"] = json!(["auto", "manual", "never"]);
-    schemas["Wish"]["properties"]["note"] = json!({"type": "string"});
+    schemas["ChangeRequest"]["properties"]["mode"]["enum"] = json!(["auto", "manual", "never"]);
+    schemas["ChangeRequest"]["properties"]["note"] = json!({"type": "string"});
     assert_eq!(differences(&before, &now), [""; 0], "additions are allowed");
 
     let schemas = &mut now["components"]["schemas"];
-    schemas["Wish"]["required"] = json!(["note"]);
+    schemas["ChangeRequest"]["required"] = json!(["note"]);
     let item = &mut schemas["Sheet"]["properties"]["items"]["items"];
     item["required"] = json!([]);
     item["properties"]["seq"] = json!({"type": ["string", "null"]});

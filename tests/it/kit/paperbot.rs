@@ -109,11 +109,11 @@ impl Paperbot {
 
     /// Waits until the state is as wished, and returns that state: a moment later it may be another. What it was last
     /// is told when it never is.
-    pub(crate) async fn until(&self, what: &str, wish: impl Fn(&BotReport) -> bool) -> BotReport {
+    pub(crate) async fn until(&self, what: &str, condition: impl Fn(&BotReport) -> bool) -> BotReport {
         let last = std::sync::Mutex::new(None);
         let seen = || async {
             let report: Option<BotReport> = self.get("state").await;
-            let fits = report.as_ref().is_some_and(&wish);
+            let fits = report.as_ref().is_some_and(&condition);
             *last.lock().unwrap() = report;
             fits
         };
