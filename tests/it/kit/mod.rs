@@ -135,3 +135,8 @@ impl Drop for Process {
 pub(crate) fn program(name: &str) -> PathBuf {
     assert_cmd::cargo::cargo_bin(name)
 }
+
+/// Whether sweeps take all that they could (`BOTOPS_LONG=1`) instead of what fits into every run.
+pub(crate) fn is_long_run() -> bool {
+    std::env::var_os("BOTOPS_LONG").is_some()
+}

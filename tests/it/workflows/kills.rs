@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::pair::{Pair, SWAP};
 use crate::kit::paperbot::lines;
-use crate::kit::until;
+use crate::kit::{is_long_run, until};
 
-/// Points on the way of `swap`, by how often they are passed before the kill. `WORKFLOW_KILLS=all` takes all.
+/// Points on the way of `swap`, by how often they are passed before the kill. `BOTOPS_LONG=1` takes all.
 fn points() -> Vec<String> {
     let few = [
         "wf:before_admit:1",
@@ -26,7 +26,7 @@ fn points() -> Vec<String> {
         "wf:finishing:1",
     ];
     let mut points: Vec<String> = few.map(str::to_owned).to_vec();
-    if std::env::var("WORKFLOW_KILLS").is_ok_and(|value| value == "all") {
+    if is_long_run() {
         for name in ["wf:step_starting", "wf:step_started", "wf:step_finished"] {
             points.extend((1..=6).map(|nth| format!("{name}:{nth}")));
         }

@@ -15,11 +15,13 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::{define, ended, execute, holding};
 use crate::kit::app::Running;
-use crate::kit::folder;
 use crate::kit::paperbot::Paperbot;
 use crate::kit::scripted_bot::{ScriptedBot, report};
+use crate::kit::{folder, is_long_run};
 
+/// How often, unless the setting of this name says otherwise: ten times as often in a long run.
 fn length(name: &str, usual: usize) -> usize {
+    let usual = if is_long_run() { usual * 10 } else { usual };
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
