@@ -13,11 +13,11 @@ struct HealthzView {
     /// Always `healthy`: a server that is not does not answer. The bot's health stands in the summary.
     #[schema(example = "healthy")]
     status: &'static str,
-    /// Now.
+    /// The time of the answer (UTC).
     timestamp: DateTime<Utc>,
 }
 
-/// The route.
+/// The route `GET health/healthz`.
 pub fn routes() -> FeatureRoutes<()> {
     FeatureRoutes::new([routes!(get_healthz)])
 }

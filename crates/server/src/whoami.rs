@@ -17,7 +17,7 @@ use botops_contract::TradingMode;
 use botops_core::error::Error;
 use botops_http::{Actor, BODY_LIMIT, FeatureRoutes, KeyScope, RenderedDocument, routes};
 
-/// What the route tells of.
+/// What `GET whoami` reads from.
 #[derive(Debug, Clone)]
 pub struct Whoami {
     bots: Bots,
@@ -25,7 +25,7 @@ pub struct Whoami {
 }
 
 impl Whoami {
-    /// Tells of this bot and of the limits of its overview.
+    /// Answers about this bot, with the limits of its overview.
     pub fn new(bots: Bots, overview: Overview) -> Self {
         Self { bots, overview }
     }
@@ -34,54 +34,54 @@ impl Whoami {
 /// What this key and this bot can do.
 #[derive(Debug, Serialize, ToSchema)]
 struct WhoamiView {
-    /// The key's name.
+    /// The name of the key that sent this request.
     #[schema(example = "operator")]
     key: String,
-    /// What the key may do.
+    /// What the key may do; `admin` includes every other scope.
     scopes: Vec<KeyScope>,
-    /// When the key ends; `null` when it does not.
+    /// When the key expires; `null` when it does not.
     expires_at: Option<DateTime<Utc>>,
     /// Paper, live or backtest; `null` while the bot was never seen.
     mode: Option<TradingMode>,
-    /// The bot behind this server.
+    /// The bot that this server manages.
     bot: BotBriefView,
-    /// What a call must keep to.
+    /// Limits that a call must keep to.
     limits: CallLimitsView,
-    /// This server's version.
+    /// The version of botops that answers.
     version: &'static str,
 }
 
-/// The bot in short.
+/// The bot, with what it can do.
 #[derive(Debug, Serialize, ToSchema)]
 struct BotBriefView {
     /// The bot's id.
     id: String,
-    /// The bot's own version.
+    /// The bot's own version; `null` while the bot was never seen.
     version: Option<String>,
-    /// Whether it is there.
+    /// Whether the bot answers; if not, what its process and socket show.
     presence: Presence,
     /// What it can do, by name; empty while the bot was never seen.
     capabilities: Vec<String>,
 }
 
-/// What a call must keep to.
+/// Limits that a call must keep to.
 #[derive(Debug, Serialize, ToSchema)]
 struct CallLimitsView {
-    /// Requests a minute for this key.
+    /// Requests that this key may send in a minute.
     requests_per_minute: u32,
-    /// Largest request body.
+    /// Largest request body, in bytes.
     body_bytes: usize,
     /// Longest `wait` of `GET events`, in seconds.
     wait_seconds: u64,
-    /// The summary is smaller than this.
+    /// The summary always has fewer bytes than this.
     summary_bytes: usize,
-    /// And costs fewer o200k tokens than this.
+    /// The summary always has fewer o200k tokens than this.
     summary_tokens: usize,
-    /// Stream clients at a time.
+    /// Most stream clients that may be connected at a time.
     stream_clients: usize,
 }
 
-/// The route.
+/// The route `GET whoami`.
 pub fn routes() -> FeatureRoutes<Whoami> {
     FeatureRoutes::new([routes!(get_whoami)])
 }

@@ -12,12 +12,12 @@ use reqwest::{RequestBuilder, StatusCode, header};
 /// The largest answer a bot may give: 10,000 positions take under 4 MiB.
 const MAX_BODY: usize = 8 * 1024 * 1024;
 
-/// What went wrong between us and the bot.
+/// What went wrong between botops and the bot.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum TransportFailure {
     /// Nothing was delivered; the text says why.
     Away(String),
-    /// Delivered, as far as can be told, but not answered in time.
+    /// Delivered, or possibly so, but not answered in time.
     Late,
     /// The connection ended before the answer did.
     Cut,
@@ -27,7 +27,7 @@ pub(super) enum TransportFailure {
     AnotherBot(String),
 }
 
-/// A whole answer.
+/// A whole answer: its body was read to the end and is within [`MAX_BODY`].
 #[derive(Debug)]
 pub(super) struct HttpAnswer {
     pub status: StatusCode,
@@ -43,7 +43,7 @@ pub(super) async fn exchange(
     tokio::time::timeout(deadline, read_whole(request)).await.unwrap_or(Err(TransportFailure::Late))
 }
 
-/// The same without a deadline: the caller has one.
+/// As [`exchange`], without a deadline: the caller has one.
 pub(super) async fn read_whole(request: RequestBuilder) -> Result<HttpAnswer, TransportFailure> {
     let mut response = request.send().await.map_err(|error| failure_of(&error))?;
     let too_large =
@@ -64,7 +64,7 @@ pub(super) async fn read_whole(request: RequestBuilder) -> Result<HttpAnswer, Tr
     Ok(HttpAnswer { status, etag, body })
 }
 
-/// What a failed request or read means. The library's own words stay out: they may quote the peer.
+/// What a failed request or read means. The library's own message is left out: it may quote the peer.
 fn failure_of(error: &reqwest::Error) -> TransportFailure {
     let mut io = None;
     let mut malformed = false;

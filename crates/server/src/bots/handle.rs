@@ -76,7 +76,7 @@ impl Bots {
         self.link.changes.subscribe()
     }
 
-    /// Plain numbers about the link.
+    /// Counts about the link since start.
     pub fn stats(&self) -> BotLinkStats {
         self.link.counters.stats()
     }
@@ -105,8 +105,10 @@ impl Bots {
         .await
     }
 
-    /// The same on somebody's account. The bot is told how long the command is wanted. When it cannot be told what it
-    /// did, the command is followed, and a later `control` event names the asker's command id and how it ended.
+    /// As [`Bots::command`], on behalf of `asker`. The bot is told how long the command is wanted.
+    ///
+    /// When the effect stays unknown, the command is followed, and a later `control` event names the asker's command
+    /// id and how it ended.
     ///
     /// # Errors
     /// With nothing done: [`Code::BotOffline`](botops_core::error::Code::BotOffline) (not delivered), [`Code::BotRefused`](botops_core::error::Code::BotRefused) with `reason_code`,
@@ -146,7 +148,7 @@ impl Bots {
         Ok(state)
     }
 
-    /// Would the bot take this document?
+    /// Asks the bot whether it would accept this document. Changes nothing.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -156,7 +158,7 @@ impl Bots {
         Ok(verdict)
     }
 
-    /// Run this document as a trial.
+    /// Tells the bot to run this document as a trial.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -164,7 +166,7 @@ impl Bots {
         self.end_trial("config/activate", activate).await
     }
 
-    /// Keep what the trial runs.
+    /// Tells the bot to keep the config that its trial runs.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -172,7 +174,7 @@ impl Bots {
         self.end_trial("config/commit", settle).await
     }
 
-    /// Go back to what ran before the trial.
+    /// Tells the bot to go back to what ran before the trial.
     ///
     /// # Errors
     /// See [`CallError`].

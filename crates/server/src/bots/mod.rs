@@ -1,4 +1,4 @@
-//! The bots: the only way to a bot.
+//! The link to the bot: everything that botops reads from it or sends to it passes here.
 //!
 //! [`Bots::snapshot`] is the last that is known, held in memory and read without waiting; [`Bots::command`] and the
 //! config verbs are the few calls that reach the bot itself, each with a deadline. Hidden from users: the transport,

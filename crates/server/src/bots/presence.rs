@@ -1,4 +1,4 @@
-//! Whether a bot is there: decided from what the link saw, without input or output of its own.
+//! Whether a bot is there: decided from what the link saw, without any I/O.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +12,7 @@ pub(super) const ON_TIME: Duration = Duration::from_secs(2);
 /// Silence of this length is no longer slowness.
 pub(super) const SILENCE: Duration = Duration::from_secs(5);
 
-/// Whether the bot is there.
+/// Whether the bot answers; if it does not, what its process and socket show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
@@ -26,7 +26,7 @@ pub enum Presence {
     Exited,
     /// Nothing answers on its socket.
     Unreachable,
-    /// It answers, but not with what botops can read: it is there, and nothing is done to it.
+    /// It answers, but not in a form that botops can read: it is there, and it is left alone.
     Incompatible,
     /// It is being restarted on purpose.
     Reloading,
@@ -35,7 +35,7 @@ pub enum Presence {
 }
 
 impl Presence {
-    /// The name on the wire.
+    /// The name in the API and in events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connected => "connected",
@@ -75,11 +75,11 @@ pub(super) enum ProcessState {
     Stopped,
     /// It is gone, or its number belongs to another process now.
     Gone,
-    /// It cannot be told: another namespace, or it never answered.
+    /// It is not known: the process is in another namespace, or the bot never answered.
     Unknown,
 }
 
-/// What the link saw.
+/// What the link saw of the bot.
 #[derive(Debug, Clone)]
 pub(super) struct PresenceFacts<'a> {
     /// The bot answered once, in this run of botops or an earlier one.
@@ -88,11 +88,11 @@ pub(super) struct PresenceFacts<'a> {
     pub answered: Option<(Duration, Option<&'a str>)>,
     /// Why the last poll brought nothing, if it failed after the last answer.
     pub failed: Option<&'a str>,
-    /// That poll was answered all the same, with something that is not the contract.
+    /// That poll was answered, but with something that is not the contract.
     pub failed_unreadable: bool,
     /// How long an answer has been missing, when a poll is under way.
     pub silent_for: Option<Duration>,
-    /// The process.
+    /// What the process table says.
     pub process: ProcessState,
     /// How much longer a restart is expected to take.
     pub restart_left: Option<Duration>,

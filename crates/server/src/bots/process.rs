@@ -23,9 +23,9 @@ pub(super) const START_VARIABLE: &str = "BOTOPS_BOT_START";
 /// A process and its start time (kernel ticks since the machine's boot).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProcessId {
-    /// Its number.
+    /// Process number in the namespace of botops.
     pub pid: u32,
-    /// When it started.
+    /// Start time, in kernel ticks since the machine's boot.
     pub started: u64,
 }
 
@@ -35,15 +35,15 @@ pub(super) struct BotProcesses {
     /// Those that the kernel shows to be the bot: what listens for it, and what the supervisor's start left. Only
     /// these are ever ended. Empty: none can be seen from here (another namespace).
     pub known: Vec<ProcessId>,
-    /// Another process that lives here and that the bot names as its own, without anything else that shows it. It counts
-    /// as a sign of life and is never touched: a bot may name whatever it likes, the first process of the machine too.
+    /// Another process that lives here and that the bot names as its own, without anything else that shows it. It
+    /// counts as alive and is never touched: a bot may name any process, the first process of the machine too.
     #[serde(default)]
     pub claimed: Option<ProcessId>,
     /// What the supervisor marked its start with, if a supervisor did start it.
     pub start: Option<String>,
 }
 
-/// One line of the process table.
+/// What is read of `/proc/<pid>/stat`.
 #[derive(Debug, Clone, Copy)]
 struct ProcessStat {
     state: char,
@@ -53,14 +53,14 @@ struct ProcessStat {
 }
 
 impl ProcessId {
-    /// The process that has this number now, unless only its remains do.
+    /// The process that has this number now; a zombie does not count.
     pub fn of(pid: u32) -> Option<Self> {
         let stat = read_stat(pid)?;
         (!is_over(stat.state)).then_some(Self { pid, started: stat.started })
     }
 
-    /// The same for a number that may be the bot's: never the first process of the machine, never botops itself or what
-    /// started it.
+    /// As [`ProcessId::of`], for a number that may be the bot's: never the first process of the machine, never botops
+    /// itself or what started it.
     fn of_bot(pid: u32) -> Option<Self> {
         Self::of(pid).filter(|process| process.pid > 1 && !own_process_chain().contains(&process.pid))
     }
@@ -90,7 +90,7 @@ impl ProcessId {
     }
 
     fn signal(self, signal: Signal) {
-        // Whatever led here: these are never the bot.
+        // Whatever led here: the first process, botops and what started it are never the bot.
         if self.pid <= 1 || own_process_chain().contains(&self.pid) {
             return;
         }
@@ -105,12 +105,14 @@ impl ProcessId {
 }
 
 impl BotProcesses {
-    /// The processes behind a hello: what listens there, as the kernel says, and what hello names where the
-    /// supervisor's mark shows that it is of the same start. A bot that listens from inside another process namespace
-    /// shows neither, and a number that it names then means somebody else here.
+    /// The processes behind a `hello`: what listens there, as the kernel says, and what `hello` names where the
+    /// supervisor's mark shows that it is of the same start.
+    ///
+    /// A bot that listens from inside another process namespace shows neither, and a number that it names then means
+    /// another process here.
     pub(super) fn behind(hello: &Hello, peer: Option<PeerProcess>) -> Self {
         let Some(peer) = peer else { return Self::default() };
-        // Where the kernel and the bot name the same process, it needs no third witness.
+        // Where the kernel and the bot name the same process, no further proof is needed.
         let agreed = || ProcessId::of_bot(hello.pid).filter(|named| peer.pid == named.pid);
         let listening = ProcessId::listening(peer).or_else(agreed);
         let mut known: Vec<ProcessId> = listening.into_iter().collect();
@@ -134,7 +136,7 @@ impl BotProcesses {
         self.claimed.filter(|process| process.lives())
     }
 
-    /// The same with the process that listens for the bot now. It may be another boot that has not answered yet.
+    /// These processes and the one that listens for the bot now. It may be another boot that has not answered yet.
     pub(super) fn with_listener(mut self, listener: Option<ProcessId>) -> Self {
         self.known.extend(listener.filter(|listener| !self.known.contains(listener)));
         self
@@ -181,7 +183,7 @@ pub(super) fn find_marked(is_its: impl Fn(&str) -> bool) -> Vec<ProcessId> {
     read_table().into_keys().filter(carries).filter_map(ProcessId::of).collect()
 }
 
-/// Asks these processes to end, and after `grace` ends them. Returns those that live on all the same.
+/// Asks these processes to end, and after `grace` ends them. Returns those that are still alive.
 pub(super) async fn end_processes(processes: &[ProcessId], grace: Duration) -> Vec<ProcessId> {
     processes.iter().for_each(|process| process.signal(Signal::TERM));
     let left = wait_for_end(processes, grace).await;
@@ -287,7 +289,7 @@ mod tests {
             tokio::time::sleep(CHECK_EVERY).await;
         }
         let all = bot.all_living();
-        // A parent that is not waited for stays in the table as remains, which count as gone.
+        // A process that is not waited for stays in the table as a zombie, which counts as gone.
         assert_eq!(end_processes(&all, Duration::from_secs(5)).await, []);
         assert_eq!(bot.state(), ProcessState::Gone);
         shell.wait().unwrap();

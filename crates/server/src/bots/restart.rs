@@ -1,5 +1,7 @@
 //! One boot of the bot after another, never two at once: the old one is ended and seen to be gone before the next one
-//! is started. Every part may be repeated after a crash of botops: each reads the process table first.
+//! is started.
+//!
+//! Every part may be repeated after a crash of botops: each reads the process table first.
 
 use std::time::Duration;
 
@@ -11,9 +13,9 @@ use botops_core::failpoints;
 
 /// What is left of one boot of the bot, and of newer ones that have not answered yet.
 struct EpochProcesses {
-    /// Whether it lives cannot be told from the process table.
+    /// Whether the processes cannot be seen from here, so that nothing is known about them.
     is_unseen: bool,
-    /// Its living processes.
+    /// The living processes of this boot.
     living: Vec<ProcessId>,
     /// Living processes of a later start.
     newer: Vec<ProcessId>,
@@ -36,8 +38,10 @@ impl Bots {
         self.link.processes().known.first().map(|process| process.pid)
     }
 
-    /// Refuses a restart that could end the wrong process, or leave the right one running: the bot names a process as its
-    /// own that neither the kernel nor the supervisor shows to be the bot. Nothing was done then.
+    /// Refuses a restart that could end the wrong process, or leave the right one running. Nothing was done then.
+    ///
+    /// That is so when the bot names a process as its own that neither the kernel nor the supervisor shows to be the
+    /// bot.
     ///
     /// # Errors
     /// [`Code::BotNotStarted`], with the numbers of both.

@@ -66,7 +66,7 @@ impl HoldReason {
 pub struct UnaskedRestart {
     /// The proof, or the reason to leave it alone.
     pub verdict: Result<DeathProof, HoldReason>,
-    /// The same for people, and what they must do where botops may not act.
+    /// The verdict as one sentence for people, with what they must do where botops may not act.
     pub sentence: String,
 }
 
@@ -82,7 +82,7 @@ impl UnaskedRestart {
         matches!(self.verdict, Err(NeverSeen | NoSupervisor | Unseen | Working | Writing))
     }
 
-    /// What is said before the first poll.
+    /// The verdict before the first poll.
     pub(crate) fn not_asked_yet() -> Self {
         Self::held(HoldReason::Watching, "botops has only just started and has not asked the bot yet.")
     }
@@ -114,12 +114,12 @@ pub(super) struct DeathEvidence<'a> {
     pub answers: bool,
     /// It answered with the contract once, in this run of botops or an earlier one.
     pub ever_seen: bool,
-    /// Somebody restarts it on purpose.
+    /// A restart that somebody asked for is under way.
     pub is_restarting: bool,
     /// The supervisor's driver, and whether it can start a bot.
     pub driver: &'static str,
     pub can_start: bool,
-    /// Its processes, all together.
+    /// The state of its processes taken together.
     pub process: ProcessState,
     /// The number to name in a sentence.
     pub pid: Option<u32>,
@@ -131,7 +131,7 @@ pub(super) struct DeathEvidence<'a> {
     pub silent_for: Duration,
     /// Since when its CPU time has not moved, as far as that was watched.
     pub idle_for: Duration,
-    /// It moved at least once since its silence is watched.
+    /// Its CPU time moved at least once since the silence is watched.
     pub cpu_moved: bool,
     /// What its log folder shows.
     pub log: LogActivity,

@@ -1,4 +1,4 @@
-//! Everything a bot says is made harmless and bounded here, once, before it is kept.
+//! Everything a bot says is cleaned and bounded here, once, before it is kept.
 //!
 //! Texts lose control and bidi characters and are capped; lists are capped and say how much was cut; free-form JSON
 //! is capped in bytes. What passes is still untrusted in its meaning, but no longer in its form.
@@ -12,15 +12,15 @@ use botops_contract::{
 };
 use botops_core::text::clean;
 
-/// A sentence.
+/// Longest sentence.
 const SENTENCE: usize = 500;
-/// An id: order, trade, transaction, boot.
+/// Longest id: order, trade, transaction, boot.
 const ID: usize = 128;
-/// A word of a vocabulary: a code, a phase, a source.
+/// Longest word of a vocabulary: a code, a phase, a source.
 const WORD: usize = 64;
-/// A symbol; option symbols have 21 characters.
+/// Longest symbol; option symbols have 21 characters.
 const SYMBOL: usize = 32;
-/// Free-form JSON, in bytes as it is written.
+/// Largest free-form JSON, in bytes as it is written.
 const FREE_FORM: usize = 8 * 1024;
 
 const MAX_POSITIONS: usize = 20_000;
@@ -59,7 +59,7 @@ pub(super) fn report(report: &mut BotReport) -> DroppedItems {
     dropped
 }
 
-/// Cleans who answered.
+/// Cleans the `hello` of whoever answered.
 pub(super) fn hello(hello: &mut Hello) {
     text(&mut hello.name, WORD);
     text(&mut hello.version, WORD);
@@ -95,7 +95,7 @@ pub(super) fn refusal(refusal: &mut ContractRefusal) {
     free_form(&mut refusal.context);
 }
 
-/// Cleans what the bot says about a candidate.
+/// Cleans the verdict of the bot's check of a document.
 pub(super) fn verdict(verdict: &mut CheckVerdict) {
     cut(&mut verdict.violations, MAX_ERRORS);
     for violation in &mut verdict.violations {
@@ -108,7 +108,7 @@ pub(super) fn verdict(verdict: &mut CheckVerdict) {
     names(&mut verdict.restart);
 }
 
-/// Cleans what the bot says it runs.
+/// Cleans the state of the config that the bot reports.
 pub(super) fn config_state(state: &mut ConfigState) {
     text(&mut state.boot_epoch, ID);
     version(&mut state.running);
@@ -123,7 +123,7 @@ pub(super) fn config_state(state: &mut ConfigState) {
     }
 }
 
-/// Cleans an acknowledgement.
+/// Cleans the acknowledgement of an activation, a commit or a revert.
 pub(super) fn config_ack(ack: &mut ConfigAck) {
     text(&mut ack.txn, ID);
     version(&mut ack.running);
@@ -199,7 +199,7 @@ fn optional(value: &mut Option<String>, max: usize) {
 fn cut<T>(items: &mut Vec<T>, max: usize) -> usize {
     let dropped = items.len().saturating_sub(max);
     items.truncate(max);
-    // The room of what was cut is given back.
+    // Give the memory of what was cut back.
     if dropped > 0 {
         items.shrink_to_fit();
     }

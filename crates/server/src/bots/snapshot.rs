@@ -9,18 +9,18 @@ use super::presence::Presence;
 use super::restart_proof::UnaskedRestart;
 use botops_contract::{BotId, BotReport, Hello, TradingMode};
 
-/// The last that is known of a bot. A value: it never changes, a newer one takes its place.
+/// What is known of a bot. Immutable: a newer snapshot replaces it.
 #[derive(Debug, Clone)]
 pub struct BotSnapshot {
-    /// The bot.
+    /// Id of the bot that this is about.
     pub id: BotId,
-    /// Who answered last; of an earlier run of botops until the bot answers this one. `None`: nobody ever did.
+    /// The last `hello`; from an earlier run of botops until the bot answers this one. `None`: it never answered.
     pub hello: Option<Arc<Hello>>,
     /// The last good report, kept while the bot is away. `None`: there never was one.
     pub report: Option<Arc<BotReport>>,
     /// What was cut from the report when it was received.
     pub dropped: DroppedItems,
-    /// Whether the bot is there.
+    /// Whether the bot answers, and if not, what is known about that.
     pub presence: Presence,
     /// Why presence is what it is, in one sentence.
     pub presence_reason: String,
@@ -29,11 +29,11 @@ pub struct BotSnapshot {
     /// When the report was last received or confirmed as unchanged, on the monotonic clock. `None` when that was
     /// before this boot of the machine, or never.
     pub received: Option<Instant>,
-    /// The same on the wall clock.
+    /// When that was, by the wall clock; also known for a report of an earlier run of botops.
     pub received_at: Option<DateTime<Utc>>,
     /// When this `as_of` of the report was first received; an answer that repeats it does not move it.
     pub as_of_seen: Option<FirstSeen>,
-    /// The same of the loop's last tick.
+    /// When the current last tick of the trading loop was first received; a report that repeats it does not move it.
     pub tick_seen: Option<FirstSeen>,
     /// When the bot will be asked next.
     pub next_poll: Instant,
@@ -45,7 +45,7 @@ pub struct BotSnapshot {
     pub unasked_restart: Arc<UnaskedRestart>,
 }
 
-/// A trading loop without an interval of its own is told of when it stands still for longer than this.
+/// A standstill of the trading loop is reported after this time when the bot declares no interval.
 const LOOP_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a loop may be late beyond the interval that the bot declares before it counts as standing still.
@@ -54,8 +54,9 @@ const LOOP_SLACK: Duration = Duration::from_secs(5);
 /// Clocks that differ by no more than this agree.
 const CLOCKS_AGREE: Duration = Duration::from_secs(5);
 
-/// A moment that a report names, as it was when it was first received. One that lies ahead and does not move grows old from
-/// then on.
+/// A moment that a report names, as it was when it was first received.
+///
+/// One that lies ahead of the clock and does not move grows old from then on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FirstSeen {
     /// When it was first received.
@@ -66,12 +67,12 @@ pub struct FirstSeen {
     pub ahead: Duration,
 }
 
-/// How long ago the bot's trading loop last went round.
+/// How long ago the bot's trading loop last finished a tick.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LoopAge {
-    /// Since its last tick.
+    /// Time since its last tick.
     pub age: Duration,
-    /// Beyond this it stands still.
+    /// Beyond this age the loop counts as standing still.
     pub limit: Duration,
     /// True when the bot declared its interval; without one, a standstill is a warning and no more.
     pub declared: bool,
@@ -80,16 +81,18 @@ pub struct LoopAge {
 }
 
 impl LoopAge {
-    /// True when the loop stands still, although the bot may answer: its last tick is old, and was not seen to move. An old
-    /// time alone may be the clock's.
+    /// True when the loop stands still, although the bot may answer: its last tick is old, and was not seen to move.
+    ///
+    /// An old time alone may come from a step of the clock.
     pub fn stands_still(&self) -> bool {
         self.age > self.limit && self.watched >= LOOP_SLACK
     }
 }
 
 impl BotSnapshot {
-    /// How long ago the bot knew what its report says: by the report's own `as_of`, whoever confirmed it since. A step of
-    /// the wall clock after it was received does not change it.
+    /// How long ago the bot knew what its report says: by the report's own `as_of`, whoever confirmed it since.
+    ///
+    /// A step of the wall clock after it was received does not change it.
     pub fn data_age(&self) -> Option<Duration> {
         let report = self.report.as_ref()?;
         Some(age_of(report.as_of, self.as_of_seen))
@@ -101,7 +104,7 @@ impl BotSnapshot {
         of_report.or(self.hello.as_ref().map(|hello| hello.mode))
     }
 
-    /// How far the bot's clock is ahead of this machine's, when that is more than a moment: how old its data is cannot be
+    /// How far the bot's clock is ahead of this machine's, when that is more than 5 s: how old its data is cannot be
     /// told then.
     pub fn clock_ahead(&self) -> Option<Duration> {
         self.as_of_seen.map(|snapshot| snapshot.ahead).filter(|ahead| *ahead > CLOCKS_AGREE)
@@ -116,7 +119,7 @@ impl BotSnapshot {
         self.received_at.map(|at| (Utc::now() - at).to_std().unwrap_or_default())
     }
 
-    /// How long ago the trading loop last went round, as far as the bot says.
+    /// How long ago the trading loop last finished a tick; `None` when the bot does not report it.
     pub fn loop_age(&self) -> Option<LoopAge> {
         let ticks = &self.report.as_ref()?.loop_stats;
         let age = age_of(ticks.last_tick_at?, self.tick_seen);
@@ -152,7 +155,7 @@ impl FirstSeen {
     }
 }
 
-/// How many items of a report were cut off, because no honest bot has so many.
+/// How many items of a report were cut off: no real bot has so many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DroppedItems {
     /// Positions beyond the first 20,000.

@@ -31,40 +31,40 @@ const UNIT_LIMIT: Duration = Duration::from_secs(5);
 /// What the bot must not inherit: the operator's key, and where a test lets botops die.
 const NOT_INHERITED: &[&str] = &["BOT_API_AUTH_TOKEN", "BOT_API_KEYS_FILE", "KILL_AT", "FAIL_IN"];
 
-/// Who brings the bot back.
+/// How the bot is started and stopped, as the settings say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SupervisorDriver {
-    /// Nobody: a restart is refused before anything is stopped.
+    /// No supervisor: a restart is refused before anything is stopped.
     None,
     /// botops starts the process itself.
     Spawn {
-        /// The bot's command line.
+        /// Program and arguments of the bot; no shell reads them.
         argv: Vec<String>,
         /// Where the bot writes `{pid, start_time, boot_epoch}`.
         pid_file: PathBuf,
-        /// Where its output goes.
+        /// File that the bot's stdout and stderr are written to.
         output: PathBuf,
     },
-    /// A service manager does.
+    /// A service manager starts and stops it: `systemctl` with this unit.
     Systemd {
-        /// The unit.
+        /// Name of the unit.
         unit: String,
-        /// A unit of the user's own manager.
+        /// True for a unit of the user's own manager (`systemctl --user`).
         user: bool,
     },
-    /// A fixed command does.
+    /// A configured command starts it.
     Command {
-        /// Program and arguments.
+        /// Program and arguments, run without a shell; nothing of a request is added.
         argv: Vec<String>,
     },
 }
 
-/// A process that is the bot.
+/// A living process that the supervisor knows to be the bot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SupervisedProcess {
-    /// Which process.
+    /// Its number and start time; together they name one process.
     pub process: ProcessId,
-    /// Its boot, if its pid file says so.
+    /// The `boot_epoch` in its pid file; `None` when the file names none.
     pub boot_epoch: Option<String>,
 }
 
@@ -93,7 +93,7 @@ impl Supervisor {
         Self { driver: Arc::new(driver), record: Arc::new(record) }
     }
 
-    /// The driver's name.
+    /// The driver's name, as settings and messages give it.
     pub fn driver(&self) -> &'static str {
         match *self.driver {
             SupervisorDriver::None => "none",
@@ -182,13 +182,14 @@ impl Supervisor {
             }
             SupervisorDriver::Systemd { unit, user } => {
                 run_helper(&systemctl(*user, "stop", &[], unit), None).await?;
-                // What outlives its unit is not the unit's: it is left alone, and nothing is started beside it.
+                // What outlives its unit was not started by it: it is left alone, and nothing is started beside it.
                 Ok(process::wait_for_end(bot, UNIT_LIMIT).await.is_empty())
             }
         }
     }
 
-    /// Marks are told apart by the record's path, which is one botops' own, and each start has its own.
+    /// A mark begins with the record's path, which only one botops has, and ends with a part of its own for each
+    /// start.
     fn new_mark(&self) -> String {
         format!("{}#{}", self.record.display(), uuid::Uuid::now_v7())
     }

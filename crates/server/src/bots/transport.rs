@@ -1,4 +1,4 @@
-//! How a bot is reached: over a Unix socket, and the only file that knows it.
+//! How a bot is reached: over a Unix socket. No other file depends on that.
 //!
 //! A [`BotAddress`] says where a bot answers, a [`BotEndpoint`] what lies there now, a [`BotConnection`] carries the
 //! requests and tells which process is at the other end. Another transport is another variant here.
@@ -25,7 +25,9 @@ pub enum BotAddress {
     UnixSocket(PathBuf),
 }
 
-/// What lies at an address: one socket file. A file that was replaced is another one, even under the same inode number.
+/// What lies at an address now: one socket file.
+///
+/// A file that was replaced is another endpoint, even under the same inode number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BotEndpoint {
     device: u64,
@@ -33,7 +35,7 @@ pub(super) struct BotEndpoint {
     changed: (i64, i64),
 }
 
-/// Clients for one endpoint whose peer was checked.
+/// HTTP clients for one endpoint whose peer was checked.
 #[derive(Debug)]
 pub(super) struct BotConnection {
     address: BotAddress,
@@ -60,7 +62,7 @@ pub fn install_tls_provider() {
 }
 
 impl BotAddress {
-    /// What lies there now, if it can be used.
+    /// The endpoint at this address now, if it can be used.
     pub(super) fn endpoint(&self) -> Result<BotEndpoint, TransportFailure> {
         let Self::UnixSocket(socket) = self;
         socket_file(socket)
@@ -85,7 +87,7 @@ impl BotAddress {
         let client = |idle: usize| {
             Client::builder()
                 .unix_socket(socket.clone())
-                // No certificate is ever looked at on a Unix socket; reading the system's costs milliseconds a client.
+                // No certificate is checked on a Unix socket; reading the system's costs milliseconds a client.
                 .tls_certs_only([])
                 .no_proxy()
                 .redirect(reqwest::redirect::Policy::none())
@@ -96,8 +98,8 @@ impl BotAddress {
                 .map_err(|_| TransportFailure::Away("the HTTP client could not be made".to_owned()))
         };
         let peer_pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0);
-        // A call uses a connection of its own: over a kept one that the bot has just closed, nobody could tell
-        // whether it was delivered.
+        // A call uses a connection of its own: when a kept one has just been closed by the bot, whether the call was
+        // delivered cannot be known.
         Ok(BotConnection { address: self.clone(), endpoint, peer_pid, polls: client(1)?, calls: client(0)? })
     }
 }
@@ -110,7 +112,7 @@ impl fmt::Display for BotAddress {
 }
 
 impl BotConnection {
-    /// Whether it was made for this very endpoint.
+    /// Whether this connection was made for this very endpoint.
     pub(super) fn is_to(&self, endpoint: BotEndpoint) -> bool {
         self.endpoint == endpoint
     }
@@ -166,8 +168,10 @@ fn socket_file(socket: &Path) -> Result<BotEndpoint, TransportFailure> {
     Ok(BotEndpoint { device: file.dev(), inode: file.ino(), changed: (file.ctime(), file.ctime_nsec()) })
 }
 
-/// Whether a process holds a listening Unix socket of this name or folder. The kernel knows the path that was bound: the
-/// folder may be called otherwise from where the bot runs, and a file may have been renamed into its place.
+/// Whether a process holds a listening Unix socket of this name or folder.
+///
+/// The kernel knows the path that was bound: the folder may be called otherwise from where the bot runs, and a file
+/// may have been renamed into its place.
 fn holds_listener(pid: u32, socket: &Path) -> bool {
     /// `__SO_ACCEPTCON`, as `/proc/net/unix` shows it among the flags.
     const LISTENS: u32 = 0x1_0000;
@@ -185,12 +189,12 @@ fn holds_listener(pid: u32, socket: &Path) -> bool {
     targets.any(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
 }
 
-/// An error names the owner when it is another user.
+/// Whether this user owns the socket file; an error names the owner when another one does.
 fn check_owner(owner: u32) -> Result<(), u32> {
     if owner == rustix::process::geteuid().as_raw() { Ok(()) } else { Err(owner) }
 }
 
-/// The host is a formality: the socket is the address.
+/// The host name is a placeholder that HTTP requires; requests go to the socket whatever it says.
 fn url(path: &str) -> String {
     format!("http://bot{BASE}/{path}")
 }

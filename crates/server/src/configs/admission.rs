@@ -1,4 +1,4 @@
-//! What a change has to pass before the bot hears of it: one way for apply, rollback, plan and validate alike.
+//! What a change has to pass before the bot is told of it: the same way for apply, rollback, plan and validate.
 //!
 //! Nothing here changes anything.
 
@@ -32,21 +32,21 @@ pub(crate) const LONGEST_TRIAL: Duration = Duration::from_secs(900);
 /// How a change is to be made.
 #[derive(Debug, Clone)]
 pub struct ApplyOptions {
-    /// Apply or rollback.
+    /// Whether a change or an earlier version is applied.
     pub action: ConfigAction,
-    /// Why; kept in the audit.
+    /// Why it is made; kept in the audit.
     pub reason: String,
-    /// Who makes it permanent.
+    /// Who makes it permanent: botops or the caller.
     pub confirm: ConfirmMode,
     /// How long the trial may take.
     pub confirm_within: Duration,
     /// Accept that some fields take effect only at the bot's next start.
     pub restart: bool,
-    /// Try a document again although the bot died over it: its hash.
+    /// The hash of the document, to try it again although the bot died over it.
     pub acknowledge: Option<String>,
     /// The ETag the change is based on.
     pub if_match: Option<String>,
-    /// The caller's idempotency key and the digest of the request.
+    /// The caller's idempotency key, and the digest of the request.
     pub idempotency: Option<(String, String)>,
     /// The workflow run that asks, which holds the bot's lock for this change.
     pub parent_op: Option<String>,
@@ -71,56 +71,56 @@ pub(crate) struct PreparedChange {
     pub restored_from: Option<u64>,
 }
 
-/// What the bot says about a document.
+/// The bot's own check of a document.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct BotValidationView {
     /// Whether the bot was asked; it is not when an earlier level failed.
     pub asked: bool,
-    /// Its answer; `null` when it gave none.
+    /// Whether the bot would accept it; `null` when it gave no answer.
     pub ok: Option<bool>,
-    /// Why there is no answer.
+    /// Why there is no answer; `null` when there is one or none was wanted.
     pub reason: Option<String>,
-    /// How long it took.
+    /// How long the bot's check took, in milliseconds; `null` when the bot was not asked.
     pub ms: Option<u64>,
 }
 
-/// The outcome of a check.
+/// What is wrong with a document, by level.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ConfigValidationView {
     /// True when nothing is wrong on any level that was checked.
     pub valid: bool,
-    /// Everything that is wrong.
+    /// Everything that is wrong, in the order of the levels.
     pub errors: Vec<ConfigFinding>,
     /// What is allowed and may yet be a mistake.
     pub warnings: Vec<ConfigFinding>,
     /// The levels that were checked to the end.
     pub checked: Vec<ValidationLevel>,
-    /// The bot's part.
+    /// The bot's own check.
     pub bot: BotValidationView,
 }
 
-/// What a change would do.
+/// What a change would do, for a dry run.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ChangePlanView {
     /// Always true: nothing was changed.
     pub dry_run: bool,
-    /// What the change is based on.
+    /// The ETag of the version that the change is based on.
     pub base: String,
-    /// Every difference.
+    /// Every difference between the base and the candidate.
     pub diff: Vec<DiffLine>,
-    /// When they take effect.
+    /// When the differences take effect.
     pub effects: ChangeEffects,
-    /// What they do to risk.
+    /// What the differences do to risk.
     pub risk: ChangeRisk,
-    /// What the bot and the rules say.
+    /// What schema, rules and bot say about the candidate.
     pub verdict: ConfigValidationView,
     /// Whether apply would begin a trial as things are.
     pub would_apply: bool,
-    /// Why not.
+    /// Why it would not; `null` when it would.
     pub blocked_by: Option<String>,
 }
 
-/// What a change has to pass before the bot hears of it.
+/// The checks that a change has to pass before the bot is told of it.
 #[derive(Debug)]
 pub(crate) struct ChangeAdmission {
     bots: Bots,
@@ -132,7 +132,7 @@ pub(crate) struct ChangeAdmission {
 }
 
 impl ChangeAdmission {
-    /// Everything that a check reads.
+    /// An admission that reads from these.
     pub(crate) fn new(
         bots: Bots,
         store: Store,

@@ -285,7 +285,7 @@ async fn rollback_config(
     change_config(&configs, &actor, change, options, query.dry_run).await
 }
 
-/// A config change, live or over
+/// A config change, under way or ended
 #[utoipa::path(get, path = "/api/v1/config/txns/{txn}", tag = "config", security(("api_key" = ["read"])),
     params(("txn" = String, Path, description = "The transaction's id")),
     responses((status = 200, description = "The transaction", body = TransactionView,

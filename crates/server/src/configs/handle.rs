@@ -39,7 +39,7 @@ pub struct ConfigsOptions {
     pub supervisor: Supervisor,
 }
 
-/// Handle to the config; cloning is cheap.
+/// Handle to the config of the bot; cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Configs {
     inner: Arc<ConfigsInner>,
@@ -261,7 +261,7 @@ impl Configs {
         self.inner.audit.page(after, limit).await
     }
 
-    /// Where the audit's chain ends.
+    /// The last line of the audit and its MAC.
     pub(crate) fn audit_head(&self) -> Arc<AuditHead> {
         self.inner.audit.head()
     }

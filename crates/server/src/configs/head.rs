@@ -11,9 +11,9 @@ use botops_contract::VersionRef;
 pub(crate) struct VersionHead {
     pub version: u64,
     pub sha256: String,
-    /// Below the config folder.
+    /// The path of the version's file, relative to the config folder.
     pub file: String,
-    /// The transaction that put it there.
+    /// The id of the transaction that committed it.
     pub txn: String,
     pub at: DateTime<Utc>,
 }
@@ -30,7 +30,7 @@ impl VersionHead {
         }
     }
 
-    /// The version it names.
+    /// The reference of the version that it names.
     pub(crate) fn version_ref(&self) -> VersionRef {
         VersionRef { version: self.version, sha256: self.sha256.clone() }
     }
@@ -45,7 +45,7 @@ pub(crate) struct CommittedConfig {
     pub findings: usize,
 }
 
-/// `versions/000017-3fa9c1d2.json`.
+/// The name of a version's file below the config folder: `versions/000017-3fa9c1d2.json`.
 pub(crate) fn version_file_name(version: u64, sha256: &str) -> String {
     format!("versions/{version:06}-{}.json", short_hash(sha256))
 }

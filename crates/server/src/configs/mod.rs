@@ -1,7 +1,7 @@
 //! The bot's config: checked, applied as a watched trial, undone by itself unless it proved good, audited.
 //!
 //! [`Configs::current`] is what runs and what is committed, without I/O. [`Configs::apply`] checks a change on three
-//! levels and puts it before the bot as a trial with a deadline on both sides; it becomes permanent when `HEAD` is
+//! levels and sends it to the bot as a trial with a deadline on both sides; it becomes permanent when `HEAD` is
 //! replaced, and only then. Kept from users: the protocol with the bot and its durable points, files, the audit's
 //! chain, recovery after a kill.
 //!
@@ -13,10 +13,10 @@
 //! | `transaction/` | a change as it is kept and shown, and what a trial is watched for | `audit`, `document` |
 //! | `current/` | what runs, what is committed, and whether the two are the same | the above |
 //! | `versions/` | versions by name and number, their files and rows | the above |
-//! | `admission` | what a change has to pass before the bot hears of it | the above |
+//! | `admission` | what a change has to pass before the bot is told of it | the above |
 //! | `trial/` | the task by which the config changes, with the table of its durable steps | the above |
 //! | `handle` | [`Configs`]: the verbs | the above |
-//! | `api`, `wire` | routes, and what goes over the wire | the above |
+//! | `api`, `wire` | routes, with their requests and answers | the above |
 
 mod admission;
 mod api;

@@ -1,4 +1,4 @@
-//! What goes over the wire of the config's routes and is not a view of the feature itself: requests, queries, pages.
+//! What the config's routes take and answer beside the views of the feature itself: requests, queries, pages.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -46,7 +46,7 @@ pub(super) struct RollbackConfigRequest {
     /// Why, for the audit: 3 to 500 characters.
     #[schema(min_length = 3, max_length = 500, example = "more refused orders since v16")]
     pub reason: String,
-    /// Who makes it permanent.
+    /// Who makes it permanent: `auto` when all criteria held, `manual` with confirm.
     #[serde(default)]
     pub confirm: ConfirmMode,
     /// How long the trial may take, in seconds: 15 to 900.
@@ -77,7 +77,7 @@ impl VersionName {
     }
 }
 
-/// `?dry_run=true`
+/// Query of the routes that can say what they would do: `?dry_run=true`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -87,7 +87,7 @@ pub(super) struct ConfigDryRunQuery {
     pub dry_run: bool,
 }
 
-/// `?level=`
+/// Query of the check: `?level=`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -96,18 +96,18 @@ pub(super) struct ValidateConfigQuery {
     pub level: Option<ValidationLevel>,
 }
 
-/// `?from=&to=`
+/// Query of the differences: `?from=&to=`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct DiffConfigQuery {
     /// `committed` (the default), `running`, `trial`, `previous` or a version such as `v15`.
     pub from: Option<String>,
-    /// The same; `running` is the default.
+    /// What to compare it with, by the same names; `running` is the default.
     pub to: Option<String>,
 }
 
-/// `?after=&limit=`
+/// Query of lists: `?after=&limit=`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -118,12 +118,12 @@ pub(super) struct ConfigPageQuery {
     pub limit: Option<u32>,
 }
 
-/// What differs.
+/// The differences between two configs.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ConfigDiffView {
-    /// The left side.
+    /// The name of the config that is compared, such as `committed`.
     pub from: String,
-    /// The right side.
+    /// The name of the config that it is compared with, or of the candidate.
     pub to: String,
     /// True when nothing differs.
     pub no_changes: bool,
@@ -133,10 +133,10 @@ pub(super) struct ConfigDiffView {
     pub risk: ChangeRisk,
 }
 
-/// A page of versions, newest first.
+/// A page of versions.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ConfigVersionsView {
-    /// The versions.
+    /// Versions without their documents, newest first.
     pub items: Vec<VersionSummaryView>,
     /// The cursor of the next page; `null` at the end.
     pub next: Option<u64>,
@@ -147,35 +147,35 @@ pub(super) struct ConfigVersionsView {
 /// A version with its document.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ConfigVersionView {
-    /// What is known of it.
+    /// The version without its document.
     #[serde(flatten)]
     pub version: VersionSummaryView,
-    /// The document.
+    /// The document of the version.
     #[schema(value_type = Object)]
     pub config: Value,
 }
 
-/// A page of the audit, oldest first.
+/// A page of the audit.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ConfigAuditView {
-    /// The records, as they were written.
+    /// The records as they were written, oldest first.
     #[schema(value_type = Vec<Object>)]
     pub items: Vec<Value>,
     /// The cursor of the next page; `null` at the end.
     pub next: Option<u64>,
     /// How many newer ones were left out.
     pub omitted: usize,
-    /// Where the chain ends.
+    /// The last line of the audit file and its MAC, at the time of this answer.
     pub head: AuditHead,
 }
 
-/// Go on after the audit was changed behind botops' back.
+/// Confirms that a person looked at an audit file that was changed by something other than botops.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AcceptAuditRequest {
-    /// The first bad line, as `verify` says: proof that it was looked at.
+    /// The number of the first bad line, as `verify` says: proof that it was looked at.
     pub first_bad_seq: u64,
-    /// What was found out: 3 to 500 characters.
+    /// What was found out about the change, for the audit: 3 to 500 characters.
     #[schema(min_length = 3, max_length = 500)]
     pub reason: String,
 }

@@ -1,7 +1,8 @@
 //! Failures of the journal and of the bot's state, merged into pages.
 //!
-//! A bot with an event stream tells of each failure as an event, of whatever kind, and lists the newest in its state
-//! again; one without has the list alone. The list of the state is the last report's: what it no longer holds, and no event told, is gone.
+//! A bot with an event stream reports each failure as an event, of whatever kind, and lists the newest in its state
+//! again; one without has the list alone. The list of the state is the last report's: a failure that it no longer
+//! holds, and that no event carried, is gone.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -21,25 +22,25 @@ const COMPARED: usize = 2_000;
 /// million events fit below it, and the whole stays an integer that JavaScript can hold.
 const STATE_BITS: u32 = 40;
 
-/// One failure of a page.
+/// One failure of a page, with where it was found.
 #[derive(Debug, Clone)]
 pub(super) enum ListedError {
     /// An event carried it.
     Told(Arc<Event>),
-    /// It stands in the bot's state, and no event told of it.
+    /// It stands in the bot's state, and no event carried it.
     Reported(SemanticError),
 }
 
 /// A page of failures, newest first.
 #[derive(Debug)]
 pub(super) struct ErrorListPage {
-    /// The failures.
+    /// At most `limit` of them, newest first.
     pub items: Vec<ListedError>,
     /// The cursor of the next older page; `None` at the end.
     pub next: Option<u64>,
     /// How many older ones there are beyond this page; those of the journal are counted up to 100.
     pub omitted: usize,
-    /// The newest number of the journal.
+    /// The number of the journal's newest event.
     pub latest: u64,
 }
 
@@ -51,7 +52,7 @@ pub struct ErrorList {
 }
 
 impl ErrorList {
-    /// The failures that this journal and this bot's state hold.
+    /// Lists the failures that this journal and this bot's state hold.
     pub fn new(bots: Bots, events: Events) -> Self {
         Self { bots, events }
     }
@@ -63,7 +64,7 @@ impl ErrorList {
         merge(&self.events, in_state, cursor, limit).await
     }
 
-    /// What the bot is called as a source of failures.
+    /// The bot's name as a source of failures: `bot:<id>`.
     pub(super) fn bot_source(&self) -> String {
         format!("bot:{}", self.bots.id())
     }
@@ -106,8 +107,9 @@ async fn merge(
     Ok(ErrorListPage { items, next, omitted, latest: journal.latest })
 }
 
-/// The failures of a state that no event told of, newest first. Two are the same when code and time are: the words
-/// may differ. Where several of one code came in one moment, as many are left as were not told.
+/// The failures of a state that no event carried, newest first. Two are the same when code and time are.
+///
+/// Their texts may differ. Where several of one code came in one moment, as many are left as no event carried.
 pub(crate) fn reported_only<'a>(
     in_state: &'a [SemanticError],
     told: impl Iterator<Item = &'a SemanticError>,
@@ -125,7 +127,7 @@ pub(crate) fn reported_only<'a>(
             true
         })
     };
-    // The same words first: they say which of several it is.
+    // Equal texts are matched first: they say which of several it is.
     let mut left: Vec<&'a SemanticError> = in_state.iter().filter(|error| !take(error, true)).collect();
     left.retain(|error| !take(error, false));
     left.sort_by_key(|error| Reverse(error.timestamp));

@@ -10,23 +10,23 @@ use botops_contract::{
     BotPhase, BotReport, Breaker, BreakerState, MarketStatus, Session, SessionPhase, Severity,
 };
 
-/// This many failures in an hour are a fault of their own.
+/// From this many failures in an hour, their number is a fault of its own.
 const MANY_ERRORS: u32 = 10;
 
 /// Whether the bot can be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BotHealthStatus {
-    /// It trades by its rules.
+    /// It answers, its data is fresh, and nothing is wrong.
     Healthy,
-    /// It is there, but something is wrong or its data is old.
+    /// It answers or did so lately, but something is wrong or its data is old.
     Degraded,
-    /// It cannot be reached.
+    /// It cannot be reached, or nothing is known of it yet.
     Offline,
 }
 
 impl BotHealthStatus {
-    /// The name on the wire.
+    /// The name in the API and in events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
@@ -55,7 +55,7 @@ pub(super) fn decide_health(moment: &StateMoment<'_>) -> (BotHealthStatus, Strin
             format!("Nothing is known of the bot yet: {}.", without_full_stop(&snapshot.presence_reason)),
         );
     };
-    // A bot that answers is there, however old what it tells is.
+    // A bot that answers is there, however old its data is.
     if moment.is_very_old() && !snapshot.presence.answers() {
         let age = moment.age.map_or(0, |age| age.as_secs());
         return (BotHealthStatus::Offline, format!("The bot has not been heard of for {age} s."));
@@ -133,7 +133,7 @@ fn collect_faults(moment: &StateMoment<'_>, report: &BotReport) -> Vec<String> {
     faults
 }
 
-/// A fresh answer in front of a dead loop is the failure that nobody sees.
+/// The fault of a trading loop that stands still. The bot may answer nevertheless, and then nothing else shows it.
 pub(super) fn loop_fault(snapshot: &BotSnapshot) -> Option<String> {
     let ticked = snapshot.loop_age().filter(LoopAge::stands_still)?;
     let whose = if ticked.declared { "by the interval that the bot declares" } else { "for any bot" };

@@ -1,4 +1,4 @@
-//! A made-up bot, from which the examples of the API document are made by the real code.
+//! A made-up bot: the real code makes the examples of the API document from it.
 //!
 //! The names of all fields that `fields=` may ask for come from here too, so every part is filled.
 
@@ -21,7 +21,7 @@ pub(super) fn state() -> StateView {
     with_moment(StateView::of)
 }
 
-/// Its summary as JSON.
+/// The summary of the made-up bot as JSON.
 pub(super) fn summary_json() -> serde_json::Value {
     with_moment(|moment| {
         let rendered = render_summary(moment, &StateView::of(moment), &[]);
@@ -29,12 +29,12 @@ pub(super) fn summary_json() -> serde_json::Value {
     })
 }
 
-/// Its summary as Markdown.
+/// The summary of the made-up bot as Markdown.
 pub(super) fn summary_markdown() -> String {
     with_moment(|moment| render_summary(moment, &StateView::of(moment), &[]).markdown)
 }
 
-/// Its metrics.
+/// The metrics of the made-up bot.
 pub(super) fn metrics() -> MetricsView {
     let ops = OpsNumbers {
         websocket_connections: 2,

@@ -11,10 +11,10 @@ use serde_json::{Map, Value};
 use super::example;
 use botops_core::error::{Code, Error};
 
-/// Longest list of names that is read.
+/// Longest list of names that is read, in bytes.
 const LIMIT: usize = 2_000;
 
-/// Parts of every answer.
+/// Parts that every answer has, whatever was asked for.
 const ALWAYS: [&str; 5] = ["mode", "timestamp", "as_of", "data_age_seconds", "is_data_stale"];
 
 /// Every valid name, as a tree.
@@ -52,7 +52,7 @@ pub(super) fn parse_fields(fields: &str) -> Result<FieldNames, Error> {
     Ok(wanted)
 }
 
-/// The wanted parts of the state.
+/// The wanted parts of a state.
 pub(super) fn select(state: &Value, wanted: &FieldNames) -> Value {
     if wanted.0.is_empty() {
         return state.clone();

@@ -128,7 +128,7 @@ impl Overview {
         self.inner.rendered.load().view.health.status
     }
 
-    /// Stream clients at a time.
+    /// Most stream clients at a time.
     pub fn max_stream_clients(&self) -> usize {
         self.inner.options.stream_max_clients
     }

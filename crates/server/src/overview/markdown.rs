@@ -1,6 +1,6 @@
 //! The summary as Markdown, for readers and agents that prefer it.
 //!
-//! Made from the same [`SummaryView`] as the JSON, so both say the same. Words of the bot cannot break out of their
+//! Made from the same [`SummaryView`] as the JSON, so both say the same. Texts of the bot cannot break out of their
 //! cell or line: signs that mean something in Markdown are escaped.
 
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use rust_decimal::Decimal;
 use super::summary_view::{SummaryView, TroubleBrief};
 use super::wording::without_full_stop;
 
-/// The whole document.
+/// The whole summary as Markdown.
 pub(super) fn render_markdown(view: &SummaryView) -> String {
     let mut page = String::with_capacity(4096);
     let mode = view.mode.map_or("mode unknown".to_owned(), |mode| mode.to_string());
@@ -29,7 +29,7 @@ pub(super) fn render_markdown(view: &SummaryView) -> String {
     page
 }
 
-/// Where it stands; when that is not where it should be: why, by which row of the catalogue, and the way out.
+/// The state of breaker or session; when it is not normal, also why, the code of the catalogue, and the remedy.
 fn trouble(trouble: &TroubleBrief) -> String {
     let mut text = trouble.state.clone();
     let Some(reason) = &trouble.reason else { return text };
@@ -145,7 +145,7 @@ fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Text that cannot open a table cell, a link, code, or HTML.
+/// The text with every sign escaped that could open a table cell, a link, code, or HTML.
 fn safe(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {

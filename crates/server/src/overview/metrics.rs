@@ -19,15 +19,15 @@ const REASON: usize = 40;
 pub struct MetricsView {
     /// Paper, live or backtest; `null` while the bot was never seen.
     pub mode: Option<TradingMode>,
-    /// Whether the bot can be relied on.
+    /// Whether the bot can be relied on, in short.
     pub health: HealthBrief,
-    /// Whether the bot is there.
+    /// Whether the bot answers; if not, what its process and socket show.
     pub presence: Presence,
-    /// What the trading loop is doing.
+    /// What the trading loop is doing; `null` while no report was ever received.
     pub phase: Option<BotPhase>,
-    /// Open positions.
+    /// How many positions are open.
     pub position_count: Option<usize>,
-    /// Orders that may still fill.
+    /// How many orders may still fill.
     pub open_order_count: Option<usize>,
     /// Realized today plus the change of unrealized, New York day.
     pub daily_pnl: Option<Decimal>,
@@ -35,49 +35,49 @@ pub struct MetricsView {
     pub total_realized_pl: Option<Decimal>,
     /// Sum of open positions' profit and loss.
     pub total_unrealized_pl: Option<Decimal>,
-    /// Equity.
+    /// Equity: cash plus the market value of positions.
     pub account_balance: Option<Decimal>,
     /// What may be spent on new positions.
     pub buying_power: Option<Decimal>,
     /// Trades closed on the New York trading day.
     pub trades_today: Option<u32>,
-    /// Wins ÷ closed trades, 0 to 1.
+    /// Wins ÷ closed trades, 0 to 1; `null` without a closed trade.
     pub win_rate: Option<f64>,
-    /// Failures in the last hour.
+    /// Failures that the bot counted in the hour before its report.
     pub error_count_last_hour: Option<u32>,
-    /// How late the trading loop's ticks begin, 99th percentile.
+    /// How late the trading loop's ticks begin, in milliseconds, 99th percentile.
     pub tick_delay_p99_ms: Option<f64>,
-    /// How botops itself is doing.
+    /// Counts of botops itself.
     pub ops: OpsNumbers,
     /// The newest number of the event journal.
     pub latest_event: u64,
-    /// When these numbers were taken.
+    /// When these numbers were taken (UTC).
     pub timestamp: DateTime<Utc>,
-    /// When the bot took the picture of itself that they rest on.
+    /// When the bot recorded the state that they are made from (UTC).
     pub as_of: Option<DateTime<Utc>>,
-    /// Seconds since the bot knew this, by its own `as_of`.
+    /// The age of the data in seconds, by the bot's own `as_of`; `null` without data.
     pub data_age_seconds: Option<f64>,
     /// True when the data is older than `BOT_STATE_CACHE_TTL`, or there is none.
     pub is_data_stale: bool,
 }
 
-/// Health in short.
+/// The bot's health in short.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct HealthBrief {
     /// Healthy, degraded or offline.
     pub status: BotHealthStatus,
-    /// Why.
+    /// Why the bot is healthy, degraded or offline; shortened to keep stream messages small.
     pub reason: String,
-    /// True when the breaker keeps orders back.
+    /// True when the breaker keeps orders back; `null` while no report was ever received.
     pub circuit_breaker_active: Option<bool>,
-    /// When the bot last answered.
+    /// When the bot last answered (UTC); `null` when it never did.
     pub last_heartbeat: Option<DateTime<Utc>>,
 }
 
-/// How botops itself is doing.
+/// Counts of botops itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct OpsNumbers {
-    /// Stream clients now.
+    /// Stream clients that are connected now.
     pub websocket_connections: usize,
     /// Frames given to the stream since start, each counted once whatever the number of clients.
     pub stream_messages: u64,
@@ -87,7 +87,7 @@ pub struct OpsNumbers {
     pub polls: u64,
     /// Polls that brought nothing usable.
     pub poll_failures: u64,
-    /// How long the last answered poll took.
+    /// How long the last answered poll took, in milliseconds; `null` before the first.
     pub poll_latency_ms: Option<f64>,
     /// Reads with `fields=` answered from the cache.
     pub selection_hits: u64,
@@ -105,7 +105,7 @@ impl OpsNumbers {
 }
 
 impl MetricsView {
-    /// The numbers of a state.
+    /// The numbers of a state that was made already.
     pub(super) fn of(state: &StateView, ops: OpsNumbers, latest_event: u64) -> Self {
         let performance = state.performance.as_ref();
         let account = state.account.as_ref().map(|account| &account.part);

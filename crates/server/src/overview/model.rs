@@ -1,18 +1,18 @@
-//! What the overview is told: at start, and by other features.
+//! What the overview gets from the settings at start, and from other features later.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What the overview is told at start.
+/// What the overview gets from the settings.
 #[derive(Debug, Clone, Copy)]
 pub struct OverviewOptions {
-    /// Age beyond which data is stale.
+    /// Age beyond which data is reported as stale.
     pub stale_after: Duration,
     /// How often metrics go to stream clients.
     pub stream_interval: Duration,
-    /// Stream clients at a time.
+    /// Most stream clients at a time.
     pub stream_max_clients: usize,
 }
 
@@ -32,13 +32,13 @@ pub struct OverviewExtras {
 /// A workflow run in progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RunningWorkflow {
-    /// Which workflow.
+    /// The id of the workflow.
     pub workflow_id: String,
-    /// Which run of it.
+    /// The id of the run.
     pub run_id: String,
-    /// Where it stands.
+    /// The state of the run.
     pub state: String,
-    /// The step it is at.
+    /// The step that the run is at; `null` when it is at none.
     pub step: Option<String>,
 }
 
@@ -47,6 +47,6 @@ pub struct RunningWorkflow {
 pub struct ConfigSync {
     /// `in_sync`, `trial`, `pending_restart`, `drifted`, `bot_offline` or `unknown`.
     pub status: String,
-    /// Why, in one sentence.
+    /// Why `status` is what it is, in one sentence.
     pub reason: String,
 }

@@ -1,4 +1,4 @@
-//! One moment: what is known of the bot, the clock and the limits.
+//! One moment: what is known of the bot, the time, and the limits.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use chrono::{DateTime, Utc};
 use super::model::OverviewExtras;
 use crate::bots::BotSnapshot;
 
-/// Data older than this is no base for any decision.
+/// Data older than this is too old to decide anything by.
 const VERY_OLD: Duration = Duration::from_secs(300);
 
-/// What every rendering of one moment rests on.
+/// What every rendering of one moment is made from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StateMoment<'a> {
     /// The last that is known of the bot.
@@ -19,14 +19,14 @@ pub(super) struct StateMoment<'a> {
     pub extras: &'a OverviewExtras,
     /// How old data may be before it counts as stale.
     pub ttl: Duration,
-    /// The clock.
+    /// The time of the rendering.
     pub now: DateTime<Utc>,
     /// How long ago the bot knew what it reported.
     pub age: Option<Duration>,
 }
 
 impl<'a> StateMoment<'a> {
-    /// This moment.
+    /// What is known now, with the time.
     pub(super) fn now(snapshot: &'a BotSnapshot, extras: &'a OverviewExtras, ttl: Duration) -> Self {
         Self {
             snapshot,

@@ -1,11 +1,11 @@
-//! The way out of an open circuit breaker and of an unusable broker session.
+//! The remedies for an open circuit breaker and for an unusable broker session.
 
 use super::tokens;
 use super::wording::without_full_stop;
 use botops_contract::{Breaker, BreakerState, GateReason, Session, SessionPhase};
 use botops_core::error::Code;
 
-/// The breaker's position as a word.
+/// The name of the breaker's state.
 pub(super) fn breaker_state(state: BreakerState) -> &'static str {
     match state {
         BreakerState::Closed => "closed",
@@ -14,7 +14,7 @@ pub(super) fn breaker_state(state: BreakerState) -> &'static str {
     }
 }
 
-/// Whose row of the catalogue explains the breaker: the session's, or that of the risk limits.
+/// The code that explains the breaker: that of the session, or that of the risk limits.
 pub(super) fn breaker_code(breaker: &Breaker) -> Option<&'static str> {
     match (breaker.state, breaker.source.as_deref()) {
         (BreakerState::Closed, _) => None,
@@ -26,7 +26,7 @@ pub(super) fn breaker_code(breaker: &Breaker) -> Option<&'static str> {
     }
 }
 
-/// One way out for one trouble: what the session opened, the session's remedy closes.
+/// The remedy for a breaker that is not closed. Where the session opened it, that is the session's remedy.
 pub(super) fn breaker_remediation(breaker: &Breaker, session: Option<&Session>) -> Option<String> {
     let text = match (breaker.state, breaker.source.as_deref()) {
         (BreakerState::Closed, _) => return None,

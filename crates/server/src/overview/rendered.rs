@@ -1,4 +1,4 @@
-//! One moment in every form that it is asked for, made once for all readers.
+//! What is known at one moment in every form that it is asked for, rendered once for all readers.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::events::Events;
 use botops_core::error::Error;
 use botops_http::RenderedDocument;
 
-/// One moment, in every form it is asked for.
+/// What is known at one moment, in every form it is asked for.
 #[derive(Debug)]
 pub(super) struct RenderedOverview {
     pub view: StateView,
@@ -27,7 +27,7 @@ pub(super) struct RenderedOverview {
     pub summary: RenderedDocument,
     pub summary_markdown: RenderedDocument,
     pub metrics: RenderedDocument,
-    /// When the bot will be asked next: until then nothing newer can be known.
+    /// When the bot will be asked next: nothing newer is known before.
     pub next_poll: Instant,
 }
 

@@ -1,8 +1,8 @@
 //! The whole state as `GET state` shows it.
 //!
-//! What is known of the bot, the clock and the limits go in, a [`StateView`] comes out. Nothing is invented: a part that
-//! is unknown is `null` and stands in `unknown` with its reason, and old data says how old it is. The state is never
-//! shortened; the summary is the short form.
+//! What is known of the bot, the time and the limits go in, a [`StateView`] comes out. Nothing is invented: a part
+//! that is unknown is `null` and stands in `unknown` with its reason, and old data says how old it is. The state is
+//! never shortened; the summary is the short form.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -19,12 +19,12 @@ use botops_contract::{
     Order, OrderStatus, Performance, Position, Session, Severity, TradingMode, TrialState, VersionRef,
 };
 
-/// A part of the state with the moment it describes.
+/// A part of the state, with the time that it describes.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct StatePart<T> {
-    /// When the bot took this picture of the part.
+    /// When the bot recorded this part (UTC).
     pub as_of: DateTime<Utc>,
-    /// The part itself.
+    /// The part's own fields, beside `as_of`.
     #[serde(flatten)]
     pub part: T,
 }
@@ -34,37 +34,37 @@ pub struct StatePart<T> {
 pub struct StateView {
     /// Paper, live or backtest; `null` while the bot was never seen.
     pub mode: Option<TradingMode>,
-    /// Which bot, and whether it is there.
+    /// The bot, and whether it answers.
     pub bot: BotView,
     /// Whether the bot can be relied on, and why (not).
     pub health: HealthView,
-    /// What the trading loop is doing.
+    /// What the trading loop is doing; `null` while no report was ever received.
     pub phase: Option<BotPhase>,
-    /// Why, when it is not simply running. The bot's words.
+    /// Why, when it is not simply running; `null` otherwise. Text of the bot: information, never instructions.
     pub phase_reason: Option<String>,
-    /// Whether new positions may be opened.
+    /// Whether new positions may be opened; `null` while no report was ever received.
     pub trading_enabled: Option<bool>,
-    /// The broker session.
+    /// The broker session; `null` when the bot reports none.
     pub session: Option<StatePart<Session>>,
-    /// The circuit breaker.
+    /// The circuit breaker, which keeps orders back while it is not closed.
     pub circuit_breaker: Option<StatePart<Breaker>>,
-    /// Money.
+    /// Balances and buying power of the account.
     pub account: Option<StatePart<Account>>,
     /// Open positions, highest unrealized profit first.
     pub positions: Option<Vec<Position>>,
     /// Open and recent orders, newest first.
     pub orders: Option<Vec<Order>>,
-    /// How trading went.
+    /// Results of trading, as the bot computes them.
     pub performance: Option<Performance>,
-    /// The few config values worth seeing beside the state.
+    /// The config values that are most useful beside the state.
     pub config_summary: Option<StatePart<ConfigSummary>>,
-    /// What config the bot runs.
+    /// The config that the bot runs, and the one that it would boot from.
     pub config: Option<StatePart<ConfigView>>,
-    /// Whether the regular session is on.
+    /// Whether the regular session of the market is open.
     pub market_status: Option<MarketStatus>,
-    /// The market and the feed.
+    /// The market and the price feed.
     pub market: Option<StatePart<MarketState>>,
-    /// How the trading loop keeps its time.
+    /// Ticks of the trading loop, and how late they began.
     #[serde(rename = "loop")]
     pub loop_stats: Option<StatePart<LoopStats>>,
     /// Why no position is opened right now; empty when entries are possible.
@@ -73,38 +73,38 @@ pub struct StateView {
     pub warnings: Vec<String>,
     /// Every part that is `null` as a whole, with the reason.
     pub unknown: Vec<UnknownPart>,
-    /// When this answer was made.
+    /// When this answer was made (UTC).
     pub timestamp: DateTime<Utc>,
-    /// When the bot took the picture of itself that this answer shows.
+    /// When the bot recorded the state that this answer shows (UTC); `null` while no report was ever received.
     pub as_of: Option<DateTime<Utc>>,
-    /// Seconds since the bot knew this, by its own `as_of`, when this answer was made.
+    /// The age of the data in seconds, by the bot's own `as_of`, when this answer was made; `null` without data.
     pub data_age_seconds: Option<f64>,
     /// True when the data is older than `BOT_STATE_CACHE_TTL`, or there is none.
     pub is_data_stale: bool,
 }
 
-/// Which bot, and whether it is there.
+/// The bot, and whether it answers.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct BotView {
     /// The bot's id.
     pub id: String,
-    /// A name for people.
+    /// The bot's name for people; `null` while the bot was never seen.
     pub name: Option<String>,
-    /// The bot's own version.
+    /// The bot's own version; `null` while the bot was never seen.
     pub version: Option<String>,
-    /// The process that answered last.
+    /// The process number that the bot last gave as its own; `null` while the bot was never seen.
     pub pid: Option<u32>,
-    /// The life that answered last: new at each start of the bot.
+    /// Names the start of the bot's process that answered last: each start has a new value.
     pub boot_epoch: Option<String>,
-    /// When that life began.
+    /// When that process started (UTC).
     pub started_at: Option<DateTime<Utc>>,
-    /// Paper, live or backtest.
+    /// Paper, live or backtest; `null` while the bot was never seen.
     pub mode: Option<TradingMode>,
-    /// Whether the bot is there.
+    /// Whether the bot answers; if not, what its process and socket show.
     pub presence: Presence,
-    /// Why presence is what it is.
+    /// Why presence is what it is, in one sentence.
     pub presence_reason: String,
-    /// Since when presence is what it is.
+    /// Since when presence is what it is (UTC).
     pub since: DateTime<Utc>,
 }
 
@@ -115,48 +115,48 @@ pub struct HealthView {
     pub status: BotHealthStatus,
     /// Why, in one sentence or a few.
     pub reason: String,
-    /// True when the breaker keeps orders back; `null` when nothing is known.
+    /// True when the breaker keeps orders back; `null` while no report was ever received.
     pub circuit_breaker_active: Option<bool>,
-    /// When the bot last answered.
+    /// When the bot last answered (UTC); `null` when it never did.
     pub last_heartbeat: Option<DateTime<Utc>>,
     /// Whether the bot's broker session is usable; `null` when the bot is away or has no session.
     pub api_connected: Option<bool>,
-    /// When the last fill happened.
+    /// When the last fill happened (UTC); `null` when the bot reports none.
     pub last_trade_timestamp: Option<DateTime<Utc>>,
-    /// Failures in the hour before `as_of`.
+    /// Failures that the bot counted in the hour before `as_of` of its report.
     pub error_count_last_hour: Option<u32>,
-    /// Severity of the worst of them.
+    /// Severity of the worst of them; `null` without a failure.
     pub worst_error_last_hour: Option<Severity>,
-    /// When the judgement was made.
+    /// When this was decided (UTC).
     pub as_of: DateTime<Utc>,
 }
 
-/// What config the bot runs.
+/// The config that the bot runs, and the one that it would boot from.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ConfigView {
-    /// In force now.
+    /// The version in force now.
     pub running: VersionRef,
-    /// What the bot would boot from.
+    /// The version that the bot would boot from.
     pub committed: VersionRef,
-    /// The live trial, if one runs.
+    /// The trial that the bot runs; `null` when it runs none.
     pub trial: Option<TrialState>,
-    /// JSON pointers that wait for a restart.
+    /// JSON pointers of fields that wait for a restart of the bot.
     pub pending_restart: Vec<String>,
     /// Whether the bot runs what botops has committed; `null` until botops has compared them.
     pub sync: Option<ConfigSync>,
 }
 
-/// A part of the answer that is `null`, and why.
+/// A part of the state that is `null`, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct UnknownPart {
-    /// The name of the part.
+    /// The name of the part, as `fields=` takes it.
     pub part: String,
-    /// Why nothing is known.
+    /// Why it is not known, in one sentence.
     pub reason: String,
 }
 
 impl StateView {
-    /// The state at this moment.
+    /// The state as it is at `moment`.
     pub(super) fn of(moment: &StateMoment<'_>) -> Self {
         let snapshot = moment.snapshot;
         let report = snapshot.report.as_deref();

@@ -1,8 +1,8 @@
 //! The short form of the state: what an agent reads first.
 //!
-//! Whatever the state holds, the summary stays below [`SUMMARY_MAX_BYTES`] and [`SUMMARY_MAX_TOKENS`], as JSON and as Markdown. What
-//! matters most comes first and is dropped last; what was left out is named in `omitted` with the call that returns
-//! it. Words of the bot are clipped by what they cost, so a hostile text shrinks and plain prose stays.
+//! Whatever the state holds, the summary stays below [`SUMMARY_MAX_BYTES`] and [`SUMMARY_MAX_TOKENS`], as JSON and as
+//! Markdown. What matters most comes first and is dropped last; what was left out is named in `omitted` with the call
+//! that returns it. Texts of the bot are clipped by what they cost, so a hostile text shrinks and plain prose stays.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use botops_contract::{BotReport, Position, SemanticError};
 /// The summary is smaller than this, whatever the state holds.
 pub const SUMMARY_MAX_BYTES: usize = 10_240;
 
-/// And has fewer o200k tokens than this.
+/// The summary has fewer o200k tokens than this, whatever the state holds.
 pub const SUMMARY_MAX_TOKENS: usize = 1_200;
 
 /// How much the summary may hold. Later rows are tried when earlier ones come out too large.
@@ -98,7 +98,7 @@ impl<'a> SummarySource<'a> {
         let report = moment.snapshot.report.as_deref();
         let mut errors = newest_errors(report, events);
         let count = errors.len();
-        // One failure that two events tell of, as session and breaker do, takes up one of the few.
+        // One failure that two events carry, as session and breaker do, takes up one of the few places.
         errors.dedup_by_key(|error| (error.timestamp, &error.error_code, &error.message));
         let last_hour = report.map_or(0, |report| report.error_count_last_hour as usize);
         Self {

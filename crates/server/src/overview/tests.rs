@@ -1,4 +1,4 @@
-//! Whether the bot can be relied on, as a table, and the summary's bounds under hostile states.
+//! Tests of the bot's health, as a table, and of the summary's bounds under hostile states.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,15 +1,16 @@
 //! How many tokens a text costs at most, without a tokenizer.
 //!
-//! The summary promises to stay under a number of o200k tokens for any state. Carrying the real vocabulary would
-//! cost eight megabytes, so this counts an upper bound instead: the text is cut where o200k cuts it first (words
-//! with one sign before them, three digits, runs of signs), a piece that stands in `data/o200k-costs.txt` has its cost there,
-//! and any other piece costs its bytes, which no tokenizer of bytes can exceed. Prose comes out a little too dear,
+//! The summary promises to stay under a number of o200k tokens for any state. Carrying the real vocabulary would cost
+//! eight megabytes, so this counts an upper bound instead: the text is cut where o200k cuts it first (words with one
+//! sign before them, three digits, runs of signs), a piece that stands in `data/o200k-costs.txt` has its cost there,
+//! and any other piece costs its bytes, which no tokenizer of bytes can exceed. Prose is counted a little too high,
 //! hostile text at its worst case.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// Pieces that are frequent in what bots and botops say, and what each costs in o200k; a test holds each one to it.
+/// Pieces that are frequent in what bots and botops say, and what each costs in o200k; a test checks each cost.
+///
 /// In the file those of one token come first, after an empty line those of two, then those of three.
 static COSTS: LazyLock<HashMap<&'static str, usize>> = LazyLock::new(|| {
     let sections = include_str!("data/o200k-costs.txt").split("\n\n").zip(1..);

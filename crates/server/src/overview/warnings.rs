@@ -1,4 +1,4 @@
-//! What deserves attention.
+//! The warnings of the state: what deserves attention.
 
 use super::bot_health::{
     BotHealthStatus, breaker_fault, decide_health, error_fault, loop_fault, session_fault,
@@ -8,7 +8,7 @@ use super::wording::without_full_stop;
 use crate::bots::Presence;
 use botops_contract::{BotPhase, MarketStatus};
 
-/// What deserves attention, worst first. Whole sentences; words of the bot stand after a colon.
+/// What deserves attention, worst first. Whole sentences; a text of the bot follows a colon.
 pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
     let snapshot = moment.snapshot;
     let mut warnings = Vec::new();
@@ -59,7 +59,7 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
         warnings.push("The market is open, but the bot has no price yet.".to_owned());
     }
     if report.config.trial.is_some() {
-        // What becomes of it is known where it is led from; the bot itself only knows that it runs.
+        // What becomes of the trial is known to botops, if it leads it; the bot itself only knows that one runs.
         let led = moment.extras.config_sync.as_ref().map(|sync| sync.reason.as_str());
         warnings.push(match led {
             Some(reason) => format!("A config change runs as a trial: {}.", without_full_stop(reason)),

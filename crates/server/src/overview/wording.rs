@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rust_decimal::{Decimal, RoundingStrategy};
 
-/// Two digits after the point, halves to even: only here, at the edge.
+/// Two digits after the point, halves to even. Amounts are rounded only when they are shown.
 pub(super) fn to_cents(amount: Decimal) -> Decimal {
     let mut cents = amount.round_dp_with_strategy(2, RoundingStrategy::MidpointNearestEven);
     cents.rescale(2);

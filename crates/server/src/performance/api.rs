@@ -28,23 +28,23 @@ struct PerformanceQuery {
     to: Option<String>,
     /// Break the answer down by `day`, `week`, `month` or `symbol`.
     by: Option<String>,
-    /// One symbol only.
+    /// Only trades of this symbol; upper and lower case are the same.
     symbol: Option<String>,
 }
 
 /// How trading went in a range.
 #[derive(Debug, Serialize, ToSchema)]
 struct PerformanceView {
-    /// Whether the money was real.
+    /// Paper, live or backtest, by the last report; `null` while no report was ever received.
     mode: Option<TradingMode>,
-    /// The window asked for, or `range`.
+    /// `day`, `week`, `month`, `year` or `all`; `range` when `from` or `to` was given.
     #[schema(example = "month")]
     window: String,
     /// The first instant of the range; `null` for no bound.
     from: Option<DateTime<Utc>>,
     /// The end of the range, not included; `null` for no bound.
     to: Option<DateTime<Utc>>,
-    /// The symbol asked for.
+    /// The symbol asked for, in capitals; `null` for all symbols.
     symbol: Option<String>,
     /// The measures of all closed trades in the range.
     #[serde(flatten)]
@@ -53,21 +53,22 @@ struct PerformanceView {
     unrealized_pnl: Option<Decimal>,
     /// Realized plus unrealized; `null` when unrealized is.
     total_pnl: Option<Decimal>,
-    /// Close of the first trade in the range.
+    /// When the first trade of the range closed; `null` without a trade.
     first_trade_at: Option<DateTime<Utc>>,
-    /// Close of the last trade in the range.
+    /// When the last trade of the range closed; `null` without a trade.
     last_trade_at: Option<DateTime<Utc>>,
     /// The groups asked for with `by`, in order of their key.
     groups: Vec<PerformanceGroupView>,
-    /// How many groups were left out.
+    /// How many groups were left out: those whose keys sort first, the oldest ones unless `by=symbol`.
     omitted: usize,
-    /// What was left out, with the call that returns it.
+    /// What was left out, with the call that returns it; empty when nothing was.
     omitted_parts: Vec<OmittedPartView>,
     /// Where the numbers come from: the bot's trade journal, copied here.
     source: &'static str,
-    /// When the copy was last level with the bot's journal; `null` when the bot was not reached since botops started.
+    /// When the copy last held every trade of the bot's journal; `null` when the bot was not reached since botops
+    /// started.
     as_of: Option<DateTime<Utc>>,
-    /// When this answer was made.
+    /// When this answer was made (UTC).
     generated_at: DateTime<Utc>,
 }
 
@@ -81,14 +82,14 @@ struct PerformanceGroupView {
     measures: TradeMeasures,
 }
 
-/// Something that did not fit.
+/// A part of the answer that was left out because there were too many items.
 #[derive(Debug, Serialize, ToSchema)]
 struct OmittedPartView {
-    /// What.
+    /// Which items were left out.
     what: String,
-    /// How many.
+    /// How many items were left out.
     count: usize,
-    /// The call that returns it.
+    /// A call that returns them.
     call: NextAction,
 }
 

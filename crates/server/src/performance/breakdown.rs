@@ -8,7 +8,7 @@ use super::measure::{TradeMeasures, measure_trades};
 use super::window::TradeGrouping;
 use botops_contract::Trade;
 
-/// Measures of one group of trades.
+/// The measures of one group of trades.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct TradeGroup {
     pub key: String,
@@ -25,7 +25,7 @@ pub(super) struct TradeBreakdown {
 }
 
 impl TradeBreakdown {
-    /// Of trades in the order they closed.
+    /// Measures trades that are given in the order they closed.
     pub(crate) fn of(trades: &[Trade], by: Option<TradeGrouping>) -> Self {
         let mut grouped: BTreeMap<String, Vec<&Trade>> = BTreeMap::new();
         if let Some(by) = by {

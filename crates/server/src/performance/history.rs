@@ -27,12 +27,12 @@ const PULL_PAGE: usize = 500;
 pub struct PerformanceHistory {
     bots: Bots,
     store: Store,
-    /// When the copy was last level with the bot's journal, in epoch milliseconds; 0 for never in this process.
+    /// When the copy last held every trade of the bot's journal, in epoch milliseconds; 0 for never in this process.
     level_at_ms: Arc<AtomicI64>,
 }
 
 impl PerformanceHistory {
-    /// Starts pulling.
+    /// Starts pulling trades from the bot, in a task of its own.
     pub fn open(bots: Bots, store: Store, tasks: &Tasks) -> Self {
         let history = Self { bots, store, level_at_ms: Arc::default() };
         let pulling = history.clone();
@@ -52,7 +52,7 @@ impl PerformanceHistory {
         history
     }
 
-    /// When the copy was last level with the bot's journal.
+    /// When the copy last held every trade of the bot's journal.
     pub(super) fn level_at(&self) -> Option<DateTime<Utc>> {
         let at = self.level_at_ms.load(Ordering::Relaxed);
         (at > 0).then(|| DateTime::from_timestamp_millis(at)).flatten()
@@ -91,7 +91,7 @@ impl PerformanceHistory {
         }
     }
 
-    /// Brings the copy level with the bot's journal.
+    /// Pulls until the copy holds every trade of the bot's journal.
     async fn pull(&self) -> Result<(), PullError> {
         let bot = self.bots.id().as_str().to_owned();
         let newest = {
@@ -107,7 +107,7 @@ impl PerformanceHistory {
                 .write(move |connection| insert_trades(connection, &bot, &trades))
                 .await
                 .map_err(PullError::Store)?;
-            // A bot that repeats itself must not keep us here for ever.
+            // A bot that repeats itself must not make this loop endless.
             if page.next.is_none() || newest <= after {
                 return Ok(());
             }

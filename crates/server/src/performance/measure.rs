@@ -11,7 +11,7 @@ use botops_contract::{StreakType, Trade, TradeOutcome};
 /// How a set of closed trades went. Ratios are 0 to 1; what cannot be computed is `null`.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(super) struct TradeMeasures {
-    /// Closed trades.
+    /// How many trades closed.
     pub total_trades: u64,
     /// Trades with a net profit above zero.
     pub total_wins: u64,
@@ -23,9 +23,9 @@ pub(super) struct TradeMeasures {
     pub win_rate: Option<f64>,
     /// Sum of net profit and loss (after commission).
     pub realized_pnl: Decimal,
-    /// Sum before commission.
+    /// Sum of profit and loss before commission.
     pub gross_pnl: Decimal,
-    /// Sum of commissions.
+    /// Sum of the commissions of these trades.
     pub commission: Decimal,
     /// Mean net profit of the wins.
     pub avg_profit_per_win: Option<Decimal>,
@@ -136,7 +136,7 @@ impl TradeSums {
     }
 }
 
-/// By the money, not by what the peer called it.
+/// Decided by the amount, whatever the bot calls it.
 fn outcome_of(net: Decimal) -> TradeOutcome {
     match net.cmp(&Decimal::ZERO) {
         std::cmp::Ordering::Greater => TradeOutcome::Win,
@@ -151,11 +151,11 @@ fn risk_reward(trade: &Trade) -> Option<Decimal> {
     (!risk.is_zero()).then(|| (target - trade.entry_price) / risk)
 }
 
-/// Cents, half to even.
+/// Rounds to cents, half to even.
 pub(super) fn cents(amount: Decimal) -> Decimal {
     let mut rounded = amount.round_dp_with_strategy(2, RoundingStrategy::MidpointNearestEven);
     rounded.rescale(2);
-    // Minus zero is no amount of money.
+    // Minus zero is shown as zero.
     if rounded.is_zero() { Decimal::new(0, 2) } else { rounded }
 }
 

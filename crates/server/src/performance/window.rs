@@ -5,7 +5,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, TimeZone, Utc};
 use chrono_tz::America::New_York;
 
-/// From its first instant to just before its last.
+/// A half-open range of time: from its first instant to just before its last; `None` is no bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TradeRange {
     pub(super) from: Option<DateTime<Utc>>,

@@ -1,8 +1,8 @@
 //! What a bot's answer to a command proves.
 //!
-//! A refusal proves that nothing happened, and an answer that fits the question proves what it says. Everything else (no
-//! answer, one that cannot be read, one that contradicts the question or itself, a refusal that only says that the bot
-//! does not know) leaves the effect unknown. Nothing here guesses.
+//! A refusal proves that nothing happened, and an answer that fits the question proves what it says. Everything else
+//! (no answer, one that cannot be read, one that contradicts the question or itself, a refusal that only says that
+//! the bot does not know) leaves the effect unknown. Nothing here guesses.
 
 use crate::bots::call_error::{CallError, is_reason};
 use crate::bots::sanitise;
@@ -94,7 +94,7 @@ fn find_contradiction(
     })
 }
 
-/// Whether something that the bot told before explains that it opens nothing although it was resumed.
+/// Whether the last report explains that the bot opens nothing although it was resumed.
 fn keeps_entries_closed(snapshot: &BotSnapshot) -> bool {
     snapshot.report.as_ref().is_some_and(|report| {
         report.circuit_breaker.state != BreakerState::Closed

@@ -35,7 +35,7 @@ pub(in crate::bots) enum CommandEnding {
     StillUnknown(String, Value),
 }
 
-/// The ending that the bot itself tells of; none while it does not know.
+/// The ending that the bot itself reports; `None` while it does not know.
 pub(super) fn ending_by_status(
     snapshot: &BotSnapshot,
     command: &OpenCommand,

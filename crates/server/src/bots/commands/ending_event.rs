@@ -7,7 +7,7 @@ use super::model::OpenCommand;
 use crate::events::NewEvent;
 use botops_contract::{EventKind, Severity};
 
-/// The event that tells how a command ended.
+/// The event that says how a command ended.
 pub(super) fn ending_event(command: &OpenCommand, ending: &CommandEnding) -> NewEvent {
     let (verb, actor) = (command.verb, &command.asker.actor);
     let given = command.given_at.format("%H:%M:%S");

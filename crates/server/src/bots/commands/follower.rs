@@ -12,7 +12,7 @@ use crate::bots::call_error::CallError;
 use crate::bots::calls::BotCalls;
 use crate::bots::link::BotLink;
 
-/// Nobody asks any longer than this.
+/// A command is followed for this long; then a person has to look.
 const GIVE_UP: TimeDelta = TimeDelta::hours(1);
 /// Follows the open commands of one bot; cloning is cheap.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ impl CommandFollower {
         }
     }
 
-    /// How it ended, if that is known by now.
+    /// How the command ended, if that is known by now.
     async fn ask(&self, followed: &FollowedCommand) -> Option<CommandEnding> {
         let command = &followed.command;
         let path = format!("commands/{}", path_segment(&command.sent_id));

@@ -1,24 +1,24 @@
-//! A command that was given, and on whose account.
+//! A command that was given, and for whom.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use botops_contract::Verb;
 
-/// On whose account a command is given.
+/// For whom a command is given: the events about it name them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandAsker {
-    /// The key's name.
+    /// The name of the API key, or `botops` for a command of its own.
     pub actor: String,
     /// The command's id as the asker knows it.
     pub command_id: String,
-    /// The workflow run that gives it.
+    /// The workflow run that gives it; `None` for a command of an API key.
     pub run_id: Option<String>,
     /// The step of that run.
     pub step: Option<String>,
 }
 
-/// A command that may have been carried out.
+/// A command that was given and whose effect may be unknown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(in crate::bots) struct OpenCommand {
     pub verb: Verb,
@@ -29,6 +29,6 @@ pub(in crate::bots) struct OpenCommand {
     pub given_at: DateTime<Utc>,
     /// No bot that can be asked begins it after this.
     pub expires_at: DateTime<Utc>,
-    /// The bot's boot when it was given.
+    /// The `boot_epoch` of the bot that it was given to; `None` when it was not known.
     pub boot_epoch: Option<String>,
 }

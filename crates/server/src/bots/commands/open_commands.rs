@@ -14,9 +14,9 @@ use crate::store::{Store, get_value, put_value};
 use botops_contract::BotId;
 use botops_core::error::Error;
 
-/// The first wait before the bot is asked; it doubles with each.
+/// The wait before the bot is first asked; it doubles with each question.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// The longest.
+/// The longest wait between two questions.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// More open commands than these are not followed: the oldest is left to a person.
 const MAX_OPEN: usize = 200;
@@ -56,7 +56,7 @@ impl OpenCommands {
         Ok(Self { key, store, events, followed, added: Notify::new() })
     }
 
-    /// A command is about to be given: should botops be killed over it, its next run follows it.
+    /// A command is about to be given. It is stored, so that the next run of botops follows it if this one is killed.
     pub(super) fn begin(&self, command: OpenCommand) {
         {
             let mut followed = self.lock();
@@ -90,13 +90,13 @@ impl OpenCommands {
         self.added.notify_one();
     }
 
-    /// A command that was given and answered.
+    /// The command is answered: it is not followed, unless an earlier try of it already is.
     pub(super) fn forget(&self, sent_id: &str) {
         self.lock().retain(|one| one.command.sent_id != sent_id || one.due.is_some());
         self.store_all();
     }
 
-    /// It is known how a command ended; told when it was open.
+    /// How a command ended is known: publishes that if it was followed, and follows it no longer.
     pub(super) fn end(&self, sent_id: &str, ending: &CommandEnding) {
         let ended = {
             let mut followed = self.lock();
@@ -109,13 +109,13 @@ impl OpenCommands {
         }
     }
 
-    /// Whether a command is open.
+    /// Whether a command is followed.
     pub(super) fn has(&self, sent_id: &str) -> bool {
         let followed = self.lock();
         followed.iter().any(|one| one.command.sent_id == sent_id && one.due.is_some())
     }
 
-    /// When the bot is asked next.
+    /// When the bot is to be asked next; `None` while no command is followed.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let followed = self.lock();
         followed.iter().filter_map(|one| one.due).min()
@@ -135,7 +135,7 @@ impl OpenCommands {
         .collect()
     }
 
-    /// Queued: an answer never waits for the disk.
+    /// Queues the write of all open commands: an answer never waits for the disk.
     fn store_all(&self) {
         let text = {
             let followed = self.lock();
@@ -146,7 +146,7 @@ impl OpenCommands {
         self.store.post("the open commands", move |connection| Ok(put_value(connection, &key, &text)?));
     }
 
-    /// The asker of a command is not there any more to hear the answer.
+    /// Publishes that the asker of a command went away before the answer.
     pub(super) fn publish_abandoned(&self, command: &OpenCommand) {
         self.events.publish(abandoned_event(command));
     }

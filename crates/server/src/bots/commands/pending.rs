@@ -12,7 +12,9 @@ use crate::bots::snapshot::BotSnapshot;
 use botops_contract::{CommandRequest, CommandResult, Verb};
 use botops_core::error::{Effect, Error};
 
-/// A command that was sent and is not answered yet. When its future is dropped before the answer, what it did is followed all the same.
+/// A command that was sent and is not answered yet.
+///
+/// When its future is dropped before the answer, the command is followed, so that its effect becomes known.
 pub(in crate::bots) struct PendingCommand {
     open: Arc<OpenCommands>,
     command: Option<OpenCommand>,
@@ -44,8 +46,10 @@ impl PendingCommand {
         Self { open, command }
     }
 
-    /// What this try did is known. It ends an earlier one of the same command when the bot speaks of that: by what it
-    /// did, or by the answer that it kept. Otherwise the effect is as unknown as it was.
+    /// What this try did is known.
+    ///
+    /// It ends an earlier one of the same command when the bot's answer covers that: by what it did, or by the answer
+    /// that it kept. Otherwise the effect of the earlier one stays unknown.
     pub(crate) fn record_answer(
         mut self,
         answer: Result<CommandResult, Error>,

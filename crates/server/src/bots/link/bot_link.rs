@@ -1,4 +1,4 @@
-//! What the handle, the poller and the event follower share.
+//! The state of one link to a bot, shared by the handle, the poller and the event follower.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::events::Events;
 use crate::store::Store;
 use botops_core::error::Error;
 
-/// What the handle, the poller and the event follower share.
+/// The state of one link to a bot, shared by the handle, the poller and the event follower.
 #[derive(Debug)]
 pub(in crate::bots) struct BotLink {
     pub options: BotsOptions,
@@ -26,7 +26,7 @@ pub(in crate::bots) struct BotLink {
     pub snapshot: ArcSwap<BotSnapshot>,
     pub changes: watch::Sender<Arc<BotSnapshot>>,
     pub counters: BotLinkCounters,
-    /// To the peer that gave the last good answer.
+    /// The connection to the peer that gave the last good answer.
     pub connection: ArcSwapOption<BotConnection>,
     /// How many questions for the whole state may be open: the usual one, and one more in case that was lost.
     pub state_questions: Semaphore,
@@ -60,7 +60,7 @@ impl BotLink {
         })
     }
 
-    /// A way to the bot for a call that wants `capability`, or why there is none.
+    /// The connection for a call that wants `capability`, or why there is none.
     pub(crate) fn connection_for_call(&self, capability: &str) -> Result<Arc<BotConnection>, CallError> {
         let snapshot = self.snapshot.load();
         let away =
@@ -87,7 +87,7 @@ impl BotLink {
         lock(&self.listener).filter(|listener| listener.lives())
     }
 
-    /// The same together with what listens for the bot now.
+    /// The processes of the boot that answered last, and the one that listens for the bot now.
     pub(crate) fn current_processes(&self) -> BotProcesses {
         self.processes().with_listener(self.listener())
     }
@@ -103,7 +103,7 @@ impl BotLink {
         *lock(&self.restart_until) = None;
     }
 
-    /// Something came from the bot.
+    /// Notes that something came from the bot, whatever it was.
     pub(crate) fn record_contact(&self) {
         *lock(&self.last_contact) = Some(Instant::now());
     }
@@ -113,7 +113,7 @@ impl BotLink {
         *lock(&self.last_contact)
     }
 
-    /// Until then, a bot that is gone counts as being restarted.
+    /// Until then, a bot that is gone counts as being restarted instead of offline.
     pub(crate) fn expect_restart(&self, until: Instant) {
         *lock(&self.restart_until) = Some(until);
     }
@@ -124,7 +124,7 @@ impl BotLink {
         until.checked_duration_since(Instant::now())
     }
 
-    /// What is known from now on, for every reader.
+    /// Replaces what every reader sees, and wakes those that watch for changes.
     pub(crate) fn publish_snapshot(&self, snapshot: BotSnapshot) {
         let snapshot = Arc::new(snapshot);
         self.snapshot.store(snapshot.clone());

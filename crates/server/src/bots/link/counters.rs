@@ -23,7 +23,7 @@ pub struct BotLinkStats {
     pub events_lost: u64,
 }
 
-/// See [`BotLinkStats`].
+/// The counters behind [`BotLinkStats`], whose fields say what each one counts.
 #[derive(Debug, Default)]
 pub(in crate::bots) struct BotLinkCounters {
     pub polls: AtomicU64,
@@ -37,7 +37,7 @@ pub(in crate::bots) struct BotLinkCounters {
 }
 
 impl BotLinkCounters {
-    /// The numbers now.
+    /// The counts at this moment; each is read by itself.
     pub(crate) fn stats(&self) -> BotLinkStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         BotLinkStats {

@@ -16,7 +16,7 @@ const OUTSIDE_EVERY: Duration = Duration::from_secs(2);
 /// Files of a log folder that are read; a folder with more has its newest ones among any so many.
 const LOG_FILES_MAX: usize = 2_000;
 
-/// What only the machine around the bot can tell.
+/// What only the machine shows: the log folder, and what the supervisor says.
 #[derive(Debug, Clone, Copy)]
 struct OutsideEvidence {
     at: Instant,

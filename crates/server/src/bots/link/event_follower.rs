@@ -1,4 +1,4 @@
-//! The bot's events, taken over into the journal: each once, in order, and what was lost is said.
+//! The bot's events, taken over into the journal: each once, in order, and lost ones are reported.
 //!
 //! Follows `GET events` of the bot, whose ids are `<boot_epoch>/<seq>`. The event up to which they were taken over
 //! is stored together with each event, so that neither a restart of botops nor one of the bot repeats or skips any
@@ -21,7 +21,7 @@ use botops_contract::{BotEvent, EventKind, Severity};
 /// A stream without a byte for this long may be dead; resuming costs nothing.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Between two tries.
+/// The wait between the end of one stream and the next try.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// More writes than this waiting for the disk: reading pauses.
@@ -123,7 +123,7 @@ impl EventFollower {
             return;
         }
         let missing = event.seq - before - 1;
-        // Whoever never saw this bot lost nothing by coming late.
+        // Before the first event of this bot there is no cursor: what came earlier is not a loss.
         if missing > 0 && self.cursor.is_some() {
             self.publish_gap(&event, missing);
         }

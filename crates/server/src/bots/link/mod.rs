@@ -1,4 +1,5 @@
-//! The link to one bot: polls its state, decides whether it is there, keeps the last good report, takes over its events.
+//! The link to one bot: polls its state, decides whether it is there, keeps the last good report, and takes over its
+//! events.
 
 mod bot_link;
 mod counters;

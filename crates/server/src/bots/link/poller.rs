@@ -1,8 +1,8 @@
 //! Polls the bot's state and decides whether the bot is there.
 //!
 //! One task asks once per interval, whatever the number of readers. A question that is not answered stays open for
-//! 5 s; after the first 2 s the bot is asked each second who it is, which costs it nothing, so that a bot that comes
-//! back is seen at once, one that needs 3 s is still understood, and one that struggles is not buried in questions.
+//! 5 s; after the first 2 s the bot is asked each second for its `hello`, which costs it nothing. So a bot that comes
+//! back is seen at once, one that needs 3 s is still understood, and one that is overloaded is not sent more work.
 //! Changes of presence are published as events; others act on them.
 
 use std::future::Future;
@@ -32,7 +32,7 @@ use botops_contract::{EventKind, Hello, Severity};
 /// While the bot is away, and while a question is open, it is asked this often, so that its return is seen soon.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A bot at the edge of slowness is reported by an event once in this time.
+/// A bot whose answers are late now and then is reported by an event at most once in this time.
 const SLOW_EVENT_EVERY: Duration = Duration::from_secs(60);
 
 type PendingPoll = Pin<Box<dyn Future<Output = Result<PollAnswer, TransportFailure>> + Send>>;
@@ -52,7 +52,7 @@ pub(in crate::bots) async fn poll(link: Arc<BotLink>, stopping: CancellationToke
     poller.save(true);
 }
 
-/// The poller's own memory. It starts afresh after a panic; what readers see does not.
+/// What only the poller's task needs. It starts afresh after a panic; what readers see does not.
 struct StatePoller {
     link: Arc<BotLink>,
     open: FuturesUnordered<PendingPoll>,
@@ -64,7 +64,7 @@ struct StatePoller {
     answered_at: Option<Instant>,
     latency: Option<Duration>,
     failed: Option<String>,
-    /// The poll that failed was answered all the same, with something else than this bot's contract.
+    /// The poll that failed was answered, but not with this bot's contract.
     failed_but_answered: Option<TransportFailure>,
     death_watch: DeathWatch,
     connection: Option<Arc<BotConnection>>,
@@ -74,7 +74,7 @@ struct StatePoller {
     slow_published_at: Option<Instant>,
     shown_at: Instant,
     has_outcome: bool,
-    /// It answered this run of botops once, and then went away.
+    /// True when it answered this run of botops once, and went away since.
     lost: bool,
 }
 
@@ -193,7 +193,7 @@ impl StatePoller {
         let answered = matches!(failure, TransportFailure::Nonsense(_) | TransportFailure::AnotherBot(_));
         self.failed_but_answered = answered.then(|| failure.clone());
         let reason = match failure {
-            // Still waiting, as far as anybody can tell.
+            // Late, but an answer may still come.
             TransportFailure::Late => return,
             TransportFailure::Away(reason) | TransportFailure::AnotherBot(reason) => reason,
             TransportFailure::Cut => "it closed the connection without an answer".to_owned(),
@@ -211,7 +211,7 @@ impl StatePoller {
         self.etag = None;
     }
 
-    /// Decides what presence is now, shows it, and publishes a change.
+    /// Decides what presence is now, shows it to readers, and publishes a change.
     fn update_presence(&mut self) {
         let now = Instant::now();
         let before = self.link.snapshot.load_full();
@@ -263,8 +263,8 @@ impl StatePoller {
         self.next_poll = self.ticked_at + if doubt { interval.min(RETRY) } else { interval };
     }
 
-    /// How long an answer has been missing. The time between the last answer and the question counts too, up to
-    /// one interval, so that silence is measured from when the bot was last answer.
+    /// How long an answer has been missing. The time between the last answer and the question counts too, up to one
+    /// interval, so that silence is measured from the moment the bot last answered.
     fn silent_for(&self, now: Instant) -> Option<Duration> {
         let asking_since = self.asking_since?;
         let gap = self.answered_at.filter(|_| self.failed.is_none()).map(|at| asking_since - at);
@@ -343,7 +343,8 @@ impl StatePoller {
     }
 }
 
-/// What is remarkable about a bot that answers well.
+/// What a reader should know about a bot although it answers on time: a process that is not its own, or another
+/// contract.
 fn contract_remark(hello: &Hello, processes: &BotProcesses) -> Option<String> {
     if let Some(claimed) = processes.claimed {
         return Some(format!(

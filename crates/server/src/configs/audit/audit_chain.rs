@@ -18,12 +18,12 @@ const SEAL: &str = ",\"mac\":\"";
 /// The event of a file's first line.
 pub(super) const HEADER_EVENT: &str = "header";
 
-/// Where the chain ends: remember it, and a file that was cut shorter is found out.
+/// Where the chain ends. A client that keeps it can find out later that the file was cut shorter.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct AuditHead {
     /// The number of the last line.
     pub seq: u64,
-    /// Its mac.
+    /// The MAC of that line, as hex digits.
     pub mac: String,
 }
 
@@ -32,17 +32,18 @@ pub struct AuditHead {
 pub struct AuditVerdict {
     /// True when every line is as it was written and none is missing.
     pub valid: bool,
-    /// Good lines from the start of the file.
+    /// Good lines, counted from the start of the file.
     pub records: u64,
-    /// The last good line.
+    /// The last good line; `null` when no line is good.
     pub head: Option<AuditHead>,
-    /// The number of the first line that is changed, missing, moved or not ours.
+    /// The number of the first line that is changed, missing, moved or not written by botops; `null` when there is
+    /// none.
     pub first_bad_seq: Option<u64>,
-    /// What is wrong with it.
+    /// What is wrong with that line; `null` when `valid` is true.
     pub reason: Option<String>,
 }
 
-/// The key of the chain.
+/// The secret key of the chain.
 #[derive(Debug, Clone)]
 pub(super) struct AuditKey(SecretSlice<u8>);
 
@@ -51,7 +52,7 @@ impl AuditKey {
         Self(SecretSlice::from(bytes))
     }
 
-    /// Names the key without giving it away.
+    /// A name for the key that does not reveal it.
     pub(crate) fn id(&self) -> String {
         let mac = self.mac(b"key id");
         mac.get(..16).unwrap_or_default().to_owned()

@@ -1,9 +1,9 @@
-//! The audit file: every transition of the config, in order, such that nobody changes the past unnoticed.
+//! The audit file: every transition of the config, in order, so that a later change of the file is found.
 //!
-//! A record is queued in the same store transaction as the transition it tells of, and reaches the file afterwards;
-//! what a crash kept from the file is written at the next start. Kept from users: the chain, the outbox, repairing a
-//! torn end, and what makes the difference between a torn end and a changed past. Whoever holds the key and the
-//! store can still rewrite history: keep the head (`X-Audit-Head`) elsewhere too.
+//! A record is queued in the same store transaction as the transition that it records, and reaches the file
+//! afterwards; what a crash kept from the file is written at the next start. Kept from users: the chain, the outbox,
+//! repairing a torn end, and what makes the difference between a torn end and a changed past. Whoever holds the key
+//! and the store can still rewrite history: keep the head (`X-Audit-Head`) elsewhere too.
 
 use std::fs;
 use std::io;
@@ -33,7 +33,7 @@ pub(crate) const MOST_RECORDS: u32 = 500;
 pub(crate) struct AuditDamage {
     /// The first line that does not hold.
     pub first_bad_seq: u64,
-    /// What is wrong with it.
+    /// What is wrong with that line.
     pub reason: String,
 }
 
@@ -54,7 +54,7 @@ struct AuditInner {
 }
 
 impl ConfigAudit {
-    /// Opens the file, finishes what a crash interrupted, and looks whether the past is as it was written.
+    /// Opens the file, finishes what a crash interrupted, and verifies what the file holds.
     pub(crate) async fn open(path: &Path, key_file: &Path, store: Store) -> Result<Self, Error> {
         let unavailable = |error: io::Error| Error::new(Code::ConfigAuditUnavailable).caused_by(error);
         let is_new = !path.exists();
@@ -100,7 +100,7 @@ impl ConfigAudit {
         Ok(audit)
     }
 
-    /// Where the chain ends.
+    /// The last line and its MAC.
     pub(crate) fn head(&self) -> Arc<AuditHead> {
         self.inner.head.load_full()
     }
@@ -115,7 +115,9 @@ impl ConfigAudit {
         self.inner.key.mask(value)
     }
 
-    /// Makes the queueing function for a store closure: it must run in the transaction of what it tells of.
+    /// Makes the function that queues a record in a store closure.
+    ///
+    /// It must run in the store transaction of the transition that it records.
     pub(crate) fn queue(
         &self,
     ) -> impl FnOnce(&Connection, Map<String, Value>) -> rusqlite::Result<()> + Send + use<> {

@@ -42,7 +42,7 @@ pub(crate) struct CurrentConfig {
     events: Events,
     audit: ConfigAudit,
     schema: Arc<ConfigSchema>,
-    /// What `HEAD` names; `None` when it does not hold.
+    /// The version that `HEAD` names; `None` when it does not hold.
     committed: ArcSwapOption<CommittedConfig>,
     live: ArcSwapOption<TransactionView>,
     last_rejected: ArcSwapOption<RejectedChangeView>,
@@ -66,7 +66,7 @@ pub(crate) async fn follow_bot(current: Arc<CurrentConfig>, stopping: Cancellati
 }
 
 impl CurrentConfig {
-    /// Nothing is known yet.
+    /// The config before anything is known.
     pub(crate) fn new(bots: Bots, events: Events, audit: ConfigAudit, schema: Arc<ConfigSchema>) -> Self {
         let view = Arc::new(CurrentConfigView::empty(bots.id().clone()));
         Self {
@@ -84,7 +84,7 @@ impl CurrentConfig {
         }
     }
 
-    /// As it was rendered last.
+    /// The view as it was rendered last.
     pub(crate) fn view(&self) -> Arc<CurrentConfigView> {
         self.view.load_full()
     }
@@ -94,12 +94,12 @@ impl CurrentConfig {
         self.changes.subscribe()
     }
 
-    /// What `HEAD` names, if it holds.
+    /// The version that `HEAD` names, if it holds.
     pub(crate) fn head(&self) -> Option<Arc<CommittedConfig>> {
         self.committed.load_full()
     }
 
-    /// What `HEAD` names.
+    /// The version that `HEAD` names.
     ///
     /// # Errors
     /// [`Code::ConfigDamaged`] when it does not hold.

@@ -40,7 +40,7 @@ pub(super) fn evaluate_sync(facts: &SyncFacts<'_>) -> (SyncState, String) {
     sync_without_trial(facts, head)
 }
 
-/// The same while the bot has heard of no change that is under way.
+/// The sync state while the bot was told of no change that is under way.
 fn sync_without_trial(facts: &SyncFacts<'_>, head: &VersionHead) -> (SyncState, String) {
     let seen = facts.seen;
     if !seen.presence.answers() {

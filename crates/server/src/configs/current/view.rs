@@ -15,22 +15,22 @@ use botops_http::RenderedDocument as Page;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncState {
-    /// It does.
+    /// The bot runs the committed version.
     InSync,
-    /// It runs a trial.
+    /// The bot runs a trial.
     Trial,
-    /// It does, except for fields that wait for its next start.
+    /// The bot runs the committed version, except for fields that wait for its next start.
     PendingRestart,
-    /// It runs something else, and no trial explains it.
+    /// The bot runs another version than the committed one, and no trial explains it.
     Drifted,
-    /// It is not there.
+    /// The bot does not answer.
     BotOffline,
-    /// It cannot be told at the moment.
+    /// What the bot runs is not known at the moment.
     Unknown,
 }
 
 impl SyncState {
-    /// Its name on the wire.
+    /// Its name in the API and in events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InSync => "in_sync",
@@ -43,33 +43,33 @@ impl SyncState {
     }
 }
 
-/// What the bot runs.
+/// The config that the bot runs.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct RunningConfigView {
-    /// The version, 0 when the bot runs its built-in one.
+    /// The number of the version; 0 when the bot runs its built-in default.
     pub version: u64,
-    /// Its hash.
+    /// SHA-256 of the document, lower-case hex.
     pub sha256: String,
-    /// The process of the bot that runs it.
+    /// The process start of the bot that runs it.
     pub boot_epoch: String,
-    /// When the bot said so.
+    /// When the bot reported it; `null` when it is known from an acknowledgement that is newer than the last report.
     pub as_of: Option<DateTime<Utc>>,
-    /// Pointers that wait for the bot's next start.
+    /// JSON pointers that wait for the bot's next start.
     pub pending_restart: Vec<String>,
 }
 
-/// What is committed.
+/// The committed version: the one that the bot boots from.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct CommittedConfigView {
-    /// The version.
+    /// The number of the version.
     pub version: u64,
-    /// Its hash.
+    /// SHA-256 of the document, lower-case hex.
     pub sha256: String,
-    /// Its ETag.
+    /// The ETag of the version, quotes included.
     pub etag: String,
-    /// The transaction that committed it.
+    /// The id of the transaction that committed it.
     pub txn: String,
-    /// When.
+    /// When it was committed (UTC).
     pub at: DateTime<Utc>,
     /// False when it does not fit the schema of this botops: it runs on, and any change must put it right.
     pub fits_schema: bool,
@@ -78,44 +78,44 @@ pub struct CommittedConfigView {
 /// The last change that was refused after it was admitted.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct RejectedChangeView {
-    /// The transaction.
+    /// The id of the transaction.
     pub txn: String,
-    /// When.
+    /// When it was refused (UTC).
     pub at: DateTime<Utc>,
-    /// Why it was asked for.
+    /// The reason that the caller gave for the change.
     pub reason: String,
-    /// Why it was refused.
+    /// Why it was refused, with a code of the error catalogue.
     pub error: Option<StoredError>,
 }
 
-/// `GET config`.
+/// `GET config`: what runs, what is committed, and whether they are the same.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct CurrentConfigView {
-    /// The bot.
+    /// The id of the bot.
     #[schema(value_type = String)]
     pub bot_id: BotId,
     /// The committed version; 0 when it cannot be read.
     pub version: u64,
-    /// What a change must name in `If-Match`, quotes included.
+    /// What a change must name in `If-Match`, quotes included; empty when the committed version cannot be read.
     pub etag: String,
     /// The committed document; `null` when it cannot be read.
     #[schema(value_type = Object)]
     pub config: Value,
-    /// Whether the bot runs it.
+    /// Whether the bot runs the committed version.
     pub sync: SyncState,
-    /// Why, in one sentence.
+    /// Why `sync` is what it is, in one sentence.
     pub sync_reason: String,
     /// What the bot runs; `null` when it never said.
     pub running: Option<RunningConfigView>,
     /// What is committed; `null` when it cannot be read.
     pub committed: Option<CommittedConfigView>,
-    /// The live transaction.
+    /// The change that is under way; `null` when there is none.
     pub trial: Option<TransactionView>,
-    /// The last change that was refused.
+    /// The last change that was refused after it was admitted; `null` when none is known.
     pub last_rejected: Option<RejectedChangeView>,
     /// Whether changes are taken; `false` while the audit does not hold or the config cannot be read.
     pub writable: bool,
-    /// The same, as it is served.
+    /// This view as JSON with its headers, made once per change; a request only clones it.
     #[serde(skip)]
     pub(crate) page: Option<Page>,
 }
@@ -134,7 +134,7 @@ impl CommittedConfigView {
 }
 
 impl RejectedChangeView {
-    /// Of a change that was refused; `None` for any other.
+    /// The view of a change that was refused; `None` for any other.
     pub(super) fn of(txn: &ConfigTransaction) -> Option<Self> {
         let view = TransactionView::of(txn);
         (view.state == TransactionState::Rejected).then_some(Self {
@@ -147,7 +147,7 @@ impl RejectedChangeView {
 }
 
 impl CurrentConfigView {
-    /// Nothing is known yet.
+    /// The view before anything is known.
     pub(super) fn empty(bot_id: BotId) -> Self {
         Self {
             bot_id,

@@ -9,10 +9,10 @@ use botops_contract::VersionRef;
 /// The document that becomes version 1 when there is none.
 pub(crate) const DEFAULT_DOCUMENT: &str = include_str!("../../../../../schemas/default-bot-config.json");
 
-/// A document with its one text.
+/// A document with the exact text that is stored and sent.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ConfigDocument {
-    /// The value.
+    /// The parsed text.
     pub value: Value,
     /// The exact bytes that are stored and sent.
     pub text: String,
@@ -42,7 +42,7 @@ impl ConfigDocument {
     }
 }
 
-/// The first eight digits of a hash.
+/// The first eight digits of a hash, as names of files and ETags have them.
 pub(crate) fn short_hash(sha256: &str) -> &str {
     sha256.get(..8).unwrap_or(sha256)
 }

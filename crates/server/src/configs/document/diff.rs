@@ -12,23 +12,23 @@ use utoipa::ToSchema;
 
 use super::schema::{ConfigSchema, child_pointer, read_decimal};
 
-/// What a line of a diff does.
+/// What happened to a value between two documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DiffOp {
-    /// It is new.
+    /// The new document has a value that the old one does not have.
     Add,
-    /// It is gone.
+    /// The new document no longer has the value.
     Remove,
-    /// It has another value.
+    /// Both documents have a value, and the two differ.
     Replace,
 }
 
-/// When a changed field takes effect.
+/// When the change of a field takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ApplyTiming {
-    /// At once.
+    /// It takes effect at once.
     Hot,
     /// At the bot's next start.
     Restart,
@@ -44,43 +44,43 @@ pub enum RiskDirection {
     Neutral,
     /// More careful than before.
     Decreases,
-    /// More is at risk than before; also said when it cannot be told.
+    /// More is at risk than before; also said when the direction is not known.
     Increases,
 }
 
-/// One difference.
+/// One difference between two documents.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DiffLine {
-    /// What the line does.
+    /// Whether the value was added, removed or replaced.
     pub op: DiffOp,
     /// JSON pointer: into the new document, or into the old one for what was removed.
     pub path: String,
-    /// The item's key, inside a list with keys.
+    /// The key of the list item that the difference is in; `null` outside of lists with keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The value before; `null` when there was none.
     pub old: Value,
     /// The value after; `null` when there is none.
     pub new: Value,
-    /// True when the values are shown as digests.
+    /// True when `old` and `new` are digests of secret values.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub masked: bool,
-    /// When it takes effect.
+    /// When the change takes effect.
     pub apply: ApplyTiming,
-    /// Which way risk moves.
+    /// Which way the change moves risk.
     pub direction: RiskDirection,
-    /// One sentence for people.
+    /// The difference as one sentence.
     pub text: String,
 }
 
-/// What a whole diff does to risk.
+/// What all differences together do to risk.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChangeRisk {
-    /// `increases` as soon as one line does.
+    /// `increases` as soon as one line does; otherwise `decreases` when one line does.
     pub direction: RiskDirection,
     /// `high` when a line that increases risk is about a limit that protects money; otherwise `low`.
     pub class: String,
-    /// The lines that increase it, as pointers.
+    /// JSON pointers of the lines that increase risk.
     pub reasons: Vec<String>,
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn change_risk(schema: &ConfigSchema, lines: &[DiffLine]) -> ChangeRi
     ChangeRisk { direction, class: class.to_owned(), reasons }
 }
 
-/// Where the comparison of two documents is.
+/// A place in both documents that is compared.
 struct DiffPosition<'a> {
     node: &'a Value,
     path: String,
@@ -239,7 +239,7 @@ fn line_text(
     format!("{what}{risk}{when}")
 }
 
-/// A value in a sentence.
+/// A value as a sentence shows it.
 fn shown_value(value: &Value) -> String {
     match value {
         Value::String(text) => botops_core::text::clean(text, 60),
@@ -286,7 +286,7 @@ fn risk_direction(node: &Value, op: DiffOp, old: &Value, new: &Value) -> RiskDir
         (Some("up"), Some(Ordering::Less)) | (Some("down"), Some(Ordering::Greater)) => {
             RiskDirection::Decreases
         }
-        // Raised, or nobody can tell.
+        // Raised, or the direction is not known.
         _ => RiskDirection::Increases,
     }
 }

@@ -11,11 +11,11 @@ use botops_core::error::FieldError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ValidationLevel {
-    /// The JSON Schema.
+    /// Structure: the document against the JSON Schema.
     Schema,
     /// The rules between fields, and against open positions.
     Semantic,
-    /// The bot itself.
+    /// The bot's own check.
     Bot,
 }
 
@@ -30,14 +30,14 @@ pub struct ConfigFinding {
     pub rule: String,
     /// What was sent; masked where it is secret, shortened where it is long.
     pub got: Value,
-    /// What would be accepted.
+    /// What would be accepted, in words.
     pub expected: String,
-    /// How to put it right.
+    /// What to change so that the document passes.
     pub fix: String,
 }
 
 impl ConfigFinding {
-    /// What the bot found wrong, in our form.
+    /// A violation that the bot found, as a finding.
     pub(crate) fn of_violation(violation: ConfigViolation) -> Self {
         Self {
             pointer: violation.path,

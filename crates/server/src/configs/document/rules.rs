@@ -1,5 +1,5 @@
-//! The rules a schema cannot say (hours in order, weights that add up, nothing below an open position), and the check of
-//! a document by schema and rules together.
+//! The rules that a schema cannot express (hours in order, weights that add up, nothing below an open position), and
+//! the check of a document by schema and rules together.
 //!
 //! The rules are asked only about a document that fits the schema.
 
@@ -219,7 +219,7 @@ impl RuleCheck<'_> {
     }
 }
 
-/// Symbols and weights.
+/// Symbols and their weights.
 fn targets(document: &Value) -> Vec<(String, Decimal)> {
     let read = |target: &Value| {
         Some((target["symbol"].as_str()?.to_owned(), read_decimal(&target["weight"]).unwrap_or_default()))

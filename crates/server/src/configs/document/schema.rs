@@ -17,7 +17,7 @@ pub(crate) const SCHEMA_TEXT: &str = include_str!("../../../../../schemas/bot-co
 /// Findings of one check, at most: the first ones suffice to see what is wrong.
 pub(super) const MOST_FINDINGS: usize = 100;
 
-/// The compiled schema.
+/// The schema, as a value that describes each field and as a compiled validator.
 #[derive(Debug)]
 pub(crate) struct ConfigSchema {
     value: Value,
@@ -51,7 +51,6 @@ impl ConfigSchema {
         Some(node)
     }
 
-    /// The root node.
     pub(crate) fn root(&self) -> &Value {
         &self.value
     }
@@ -169,7 +168,7 @@ impl ConfigSchema {
         (text, help)
     }
 
-    /// A value as it may be shown.
+    /// A value as findings may show it: masked when secret, shortened when long.
     pub(super) fn shown(&self, pointer: &str, value: &Value) -> Value {
         if self.is_secret(pointer) {
             return Value::String(botops_core::redact::MASK.to_owned());
@@ -250,7 +249,7 @@ pub(crate) fn read_decimal(value: &Value) -> Option<Decimal> {
     }
 }
 
-/// The pointer of a member.
+/// The JSON pointer of a member of `parent`.
 pub(super) fn child_pointer(parent: &str, name: &str) -> String {
     format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"))
 }

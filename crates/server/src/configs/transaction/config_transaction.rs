@@ -19,7 +19,7 @@ use crate::operations_log::{OperationChange, OperationRow, StoredActor};
 use botops_contract::VersionRef;
 use botops_core::error::{Code, Error, FieldError};
 
-/// What was asked for.
+/// What was asked for, fixed at admission.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TransactionPlan {
     pub action: ConfigAction,
@@ -33,15 +33,15 @@ pub(crate) struct TransactionPlan {
     pub restored_from: Option<u64>,
     pub diff: Vec<DiffLine>,
     pub risk: ChangeRisk,
-    /// Pointers that wait for a restart of the bot.
+    /// JSON pointers that wait for a restart of the bot.
     pub restart: Vec<String>,
     pub schema_sha256: String,
-    /// The bot is started again to try it.
+    /// True when the bot is started again to try it.
     #[serde(default)]
     pub boot_once: bool,
 }
 
-/// What came of it so far.
+/// What came of it so far, up to the last recorded transition.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TransactionProgress {
     pub by: Option<EndedBy>,
@@ -49,16 +49,16 @@ pub(crate) struct TransactionProgress {
     pub error: Option<StoredError>,
     pub deadline: Option<TrialDeadline>,
     pub baseline: Option<TrialBaseline>,
-    /// The process of the bot that runs the trial.
+    /// The process start of the bot that runs the trial.
     pub boot_epoch: Option<String>,
-    /// How long the bot took to check it.
+    /// How long the bot took to check it, in milliseconds.
     pub check_ms: Option<u64>,
     pub samples: u32,
     #[serde(default)]
     pub watch: Vec<TrialCriterion>,
     pub settled_by: Option<StoredActor>,
-    /// The process of the bot that was asked to end, so that the next one reads its config. The next one is ours to
-    /// start.
+    /// The `boot_epoch` of the bot that was asked to end, so that its next start reads the config. Starting it again
+    /// is the task of botops.
     #[serde(default)]
     pub ends_life: Option<String>,
 }
@@ -66,11 +66,11 @@ pub(crate) struct TransactionProgress {
 /// A failure as it is kept, so that a repeated request gets the same answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StoredError {
-    /// The catalogue's code.
+    /// The code of the error catalogue, such as `CFG_019`.
     pub error_code: String,
-    /// What was special this time.
+    /// What caused it in this case, in one sentence.
     pub cause: String,
-    /// What is wrong with the request.
+    /// The fields of the request that were wrong; left out when none were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
 }
@@ -82,7 +82,7 @@ impl StoredError {
     }
 }
 
-/// A transaction.
+/// A config transaction: what was asked for, by whom, and what came of it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ConfigTransaction {
     pub id: String,
@@ -96,7 +96,7 @@ pub(crate) struct ConfigTransaction {
 }
 
 impl ConfigTransaction {
-    /// From its row.
+    /// Reads a transaction from its row in the operations log.
     pub(crate) fn of(op: &OperationRow) -> Result<Self, serde_json::Error> {
         Ok(Self {
             id: op.op_id.clone(),
@@ -110,7 +110,7 @@ impl ConfigTransaction {
         })
     }
 
-    /// What its row becomes.
+    /// The change of its row that records what it is now.
     pub(crate) fn as_move(&self) -> OperationChange {
         OperationChange {
             state: self.state.as_str().to_owned(),
@@ -160,7 +160,7 @@ impl ConfigTransaction {
     }
 }
 
-/// A time from epoch milliseconds.
+/// A time from epoch milliseconds; `None` outside of the calendar.
 pub(super) fn time_of(ms: i64) -> Option<DateTime<Utc>> {
     Utc.timestamp_millis_opt(ms).single()
 }

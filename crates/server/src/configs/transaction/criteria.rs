@@ -16,16 +16,16 @@ use crate::bots::BotSnapshot;
 use crate::configs::document::read_decimal;
 use botops_contract::{BotReport, BreakerState, OrderStatus, SemanticError, SessionPhase, Severity};
 
-/// Errors that a trial may see beyond what the hour before promises.
+/// Errors that a trial may see beyond what the hour before lets expect.
 const EXTRA_ERRORS: u32 = 3;
 
-/// Refused orders that a trial may see beyond what the hour before promises.
+/// Refused orders that a trial may see beyond what the hour before lets expect.
 const EXTRA_REJECTS: u32 = 2;
 
 /// An answer that is older than this many polls, and than [`OLDEST`], is silence.
 const MISSED_POLLS: u32 = 3;
 
-/// Silence shorter than this is a hiccup.
+/// Silence shorter than this is never a breach.
 const OLDEST: Duration = Duration::from_secs(5);
 
 /// Good samples that an automatic confirmation needs at least.
@@ -34,7 +34,7 @@ pub(crate) const SAMPLES_NEEDED: u32 = 3;
 /// Samples in a row with a degraded session that count as a breach.
 pub(crate) const STRIKES: u32 = 3;
 
-/// How things stood when the trial began.
+/// The state of the bot when the trial began, which later reports are compared with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TrialBaseline {
     pub at: DateTime<Utc>,
@@ -48,7 +48,7 @@ pub(crate) struct TrialBaseline {
     pub breaker_was_closed: bool,
     /// The largest loss of equity during the trial, as a part; from the tighter of both documents.
     pub loss_limit: Decimal,
-    /// The day's loss limit, from the tighter of both documents; not looked at when it was exceeded before.
+    /// The day's loss limit, from the tighter of both documents; not evaluated when it was exceeded before.
     pub day_limit: Option<Decimal>,
 }
 
@@ -61,18 +61,18 @@ pub struct TrialCriterion {
     pub ok: bool,
     /// True when it ends the trial.
     pub breached: bool,
-    /// What was seen.
+    /// What was seen; its type depends on the criterion.
     #[schema(value_type = Object)]
     pub value: Value,
-    /// What is allowed.
+    /// What is allowed; its type depends on the criterion.
     #[schema(value_type = Object)]
     pub limit: Value,
-    /// One sentence.
+    /// What was seen and what is allowed, in one sentence.
     pub text: String,
 }
 
 impl TrialBaseline {
-    /// From the last report before the trial and both documents.
+    /// Takes the baseline from the last report before the trial and from both documents.
     pub(crate) fn take(report: &BotReport, base: &Value, candidate: &Value) -> Self {
         let tighter = |pointer: &str| {
             let values = [base, candidate].into_iter().filter_map(|document| document.pointer(pointer));
@@ -241,7 +241,7 @@ fn heartbeat_criterion(seen: &BotSnapshot, poll_interval: Duration) -> TrialCrit
     }
 }
 
-/// A bot may answer in front of a loop that stands still. Of one that is silent nothing more is known.
+/// A bot may answer although its trading loop stands still. Of a bot that is silent nothing more is known.
 fn loop_criterion(seen: &BotSnapshot) -> TrialCriterion {
     let ticked = seen.loop_age().filter(|_| seen.presence.answers());
     let ok = !ticked.is_some_and(|ticked| ticked.stands_still());

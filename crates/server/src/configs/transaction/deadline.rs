@@ -30,7 +30,7 @@ impl TrialDeadline {
         }
     }
 
-    /// How much time is left; zero when it is over, and when nobody can tell because the clock went back.
+    /// How much time is left; zero when it is over, and when that is not known because the clock went back.
     pub(crate) fn left(&self) -> Duration {
         self.left_at(Utc::now().timestamp_millis(), uptime_ms(), &boot_id())
     }

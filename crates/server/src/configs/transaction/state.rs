@@ -1,15 +1,15 @@
-//! The state of a config transaction, how it was asked for, and on whose account it ended.
+//! The state of a config transaction, how it was asked for, and who or what ended it.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The state of a transaction.
+/// How far a config transaction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TransactionState {
-    /// Written down; the bot has not heard of it.
+    /// Admitted and recorded; the bot was not told yet.
     Prepared,
-    /// The bot would take it.
+    /// The bot would accept it.
     Checked,
     /// Sent to the bot; its answer is awaited.
     Activating,
@@ -19,23 +19,23 @@ pub enum TransactionState {
     Confirming,
     /// It did not prove good and is being undone.
     Reverting,
-    /// Permanent. Terminal.
+    /// The candidate is permanent. Terminal.
     Committed,
     /// Refused before the bot ran it. Terminal.
     Rejected,
-    /// Undone; `by` says on whose account. Terminal.
+    /// Undone; `by` says by whom or what. Terminal.
     RolledBack,
-    /// It cannot be told what the bot runs. Terminal.
+    /// It is not known what the bot runs, so a person has to look. Terminal.
     FailedAttention,
 }
 
 impl TransactionState {
-    /// Whether nothing follows.
+    /// Whether the state is final.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Committed | Self::Rejected | Self::RolledBack | Self::FailedAttention)
     }
 
-    /// Its name on the wire and in the table.
+    /// Its name in the API and in the table.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Prepared => "prepared",
@@ -52,11 +52,11 @@ impl TransactionState {
     }
 }
 
-/// On whose account a trial was undone or a change refused.
+/// Who or what undid a trial or refused a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedBy {
-    /// Somebody cancelled it.
+    /// The caller or another key cancelled it.
     Operator,
     /// Nobody confirmed it in time.
     Deadline,
@@ -74,13 +74,13 @@ pub enum EndedBy {
     Server,
 }
 
-/// Apply a change, or an earlier version.
+/// What a transaction was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConfigAction {
-    /// `PUT config/apply`.
+    /// A change of the document: `PUT config/apply`.
     Apply,
-    /// `PUT config/rollback`.
+    /// Back to an earlier version: `PUT config/rollback`.
     Rollback,
 }
 

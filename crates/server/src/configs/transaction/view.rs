@@ -12,49 +12,49 @@ use crate::configs::document::{ChangeRisk, DiffLine, version_etag};
 use crate::operations_log::StoredActor;
 use botops_contract::VersionRef;
 
-/// When the lines of a change take effect.
+/// When the differences take effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChangeEffects {
-    /// Pointers that take effect at once.
+    /// JSON pointers that take effect at once.
     pub hot: Vec<String>,
-    /// Pointers that wait for the bot's next start.
+    /// JSON pointers that wait for the bot's next start.
     pub restart: Vec<String>,
 }
 
 /// A config change: what was asked for, and what came of it so far.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TransactionView {
-    /// Its id.
+    /// The id of the transaction, as `config/txns/{txn}` takes it.
     pub txn: String,
-    /// Its state.
+    /// How far the change is.
     pub state: TransactionState,
-    /// Whether nothing follows.
+    /// True when the state is final.
     pub terminal: bool,
-    /// Apply or rollback.
+    /// Whether a change or an earlier version was asked for.
     pub action: ConfigAction,
-    /// On whose account it was undone or refused.
+    /// Who or what undid or refused it; `null` for a change that is under way or committed.
     pub by: Option<EndedBy>,
-    /// How it ended, in one sentence.
+    /// How it ended or why it is in doubt, in one sentence; `null` while there is nothing to say.
     pub outcome: Option<String>,
-    /// Why it was asked for.
+    /// The reason that the caller gave.
     pub reason: String,
-    /// Who asked for it.
+    /// The key that asked for it.
     pub actor: StoredActor,
-    /// Who confirmed or cancelled it.
+    /// The key that confirmed or cancelled it; `null` when none did.
     pub settled_by: Option<StoredActor>,
-    /// The workflow run that asked for it.
+    /// The workflow run that asked for it; `null` for a call of a key.
     pub run_id: Option<String>,
-    /// What was committed when it began.
+    /// The version that was committed when it was admitted.
     pub base: VersionRef,
-    /// What it would make permanent.
+    /// The version that it would make permanent.
     pub candidate: VersionRef,
     /// The candidate's version number.
     pub version: u64,
     /// The candidate's ETag, good for `If-Match` once it is committed.
     pub etag: String,
-    /// The earlier version that a rollback brings back.
+    /// The earlier version that a rollback brings back; `null` for other changes.
     pub restored_from: Option<u64>,
-    /// Every difference.
+    /// Every difference between `base` and `candidate`.
     pub diff: Vec<DiffLine>,
     /// What the differences do to risk.
     pub risk: ChangeRisk,
@@ -62,32 +62,32 @@ pub struct TransactionView {
     pub effects: ChangeEffects,
     /// True when the bot is started again to try it: it boots the candidate once, and after that what is committed.
     pub boot_once: bool,
-    /// Who makes it permanent.
+    /// Who makes it permanent: `auto` when all criteria held, `manual` with confirm.
     pub confirm: ConfirmMode,
-    /// How long the trial may take.
+    /// How long the trial may take, in seconds.
     pub confirm_within_s: f64,
-    /// When the trial is undone unless it is confirmed.
+    /// When the trial is undone unless it is confirmed (UTC); `null` until the bot is asked to run it.
     pub confirm_by: Option<DateTime<Utc>>,
-    /// What is left of it.
+    /// Milliseconds until then; `null` except in the state `trial`.
     pub confirm_left_ms: Option<u64>,
-    /// Good samples in a row.
+    /// Good samples in a row so far.
     pub samples: u32,
     /// Good samples that an automatic confirmation needs at least.
     pub samples_needed: u32,
-    /// What the trial is watched for, as last seen.
+    /// What the trial is watched for, as last evaluated; empty before the trial.
     pub watch: Vec<TrialCriterion>,
-    /// Why it was refused or undone.
+    /// Why it was refused or undone, with a code of the error catalogue; `null` when it was not.
     pub error: Option<StoredError>,
-    /// When it was admitted.
+    /// When it was admitted (UTC).
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// When it last changed (UTC).
     pub updated_at: DateTime<Utc>,
-    /// When to ask again; `null` at the end.
+    /// Milliseconds to wait before asking again; `null` once the state is final.
     pub next_poll_ms: Option<u64>,
 }
 
 impl TransactionView {
-    /// A transaction as users see it.
+    /// The view of a transaction at this moment.
     pub(crate) fn of(txn: &ConfigTransaction) -> Self {
         let progress = &txn.progress;
         let in_trial = txn.state == TransactionState::Trial;

@@ -1,7 +1,9 @@
-//! From a request to a trial: admitted (D1), checked by the bot (D2), put before it (D3), run by it (D4).
+//! From a request to a trial: admitted (D1), checked by the bot (D2), sent to it (D3), run by it (D4).
 //!
-//! Until the bot was told, every failure ends as `rejected` with nothing changed; from then on, what is not known is asked
-//! of the bot.
+//! The table of these steps is in `mod.rs`.
+//!
+//! Until the bot was told, every failure ends as `rejected` with nothing changed; from then on, the bot is asked
+//! about what is not known.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +31,7 @@ use botops_contract::{ActivateConfigRequest, ConfigAck, ConfigState, EXPIRED};
 use botops_core::error::{Code, Effect, Error, FieldError};
 use botops_core::failpoints;
 
-/// What became of a request that was not refused out of hand.
+/// What became of a request that was not refused at once.
 #[derive(Debug)]
 pub(super) enum TrialStart {
     /// It had begun before: the answer it got then.
@@ -152,14 +154,14 @@ impl TrialStarter {
         }
     }
 
-    /// Takes the file of a candidate away that was not admitted.
+    /// Removes the file of a candidate that was not admitted.
     fn remove_file(&self, txn: &ConfigTransaction) {
         if let Err(error) = self.services.versions.files().remove(&txn.plan.candidate) {
             tracing::warn!("a candidate's file could not be removed: {error}");
         }
     }
 
-    /// D2: the bot would take it.
+    /// D2: asks the bot whether it would accept the document.
     async fn check_by_bot(&self, live: &mut LiveTrial, prepared: &PreparedChange) -> Result<(), Error> {
         let started = Instant::now();
         let asked = self.services.admission.ask_bot(&prepared.document).await;
@@ -172,7 +174,7 @@ impl TrialStarter {
         self.services.recorder.record(live, TransactionState::Checked).await
     }
 
-    /// D3: from here on the bot may run it.
+    /// D3: tells the bot; from here on it may run the candidate.
     async fn activate(&self, mut live: LiveTrial, prepared: &PreparedChange) -> TrialStart {
         let services = &self.services;
         let state = match services.bots.config_state().await {
@@ -215,7 +217,7 @@ impl TrialStarter {
         live.ends_at = Instant::now() + time;
     }
 
-    /// D4 when the bot says that it runs it.
+    /// D4, when the bot says that it runs the candidate.
     async fn take_answer(&self, mut live: LiveTrial, answer: Result<ConfigAck, CallError>) -> TrialStart {
         match answer {
             Ok(ack) if live.txn.plan.boot_once && ack.txn == live.txn.id => {

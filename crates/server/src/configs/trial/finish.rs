@@ -1,7 +1,7 @@
-//! How a transaction ends: made permanent (D5 to D7) or undone (R1, R2).
+//! How a transaction ends: made permanent (D5 to D7) or undone (R1, R2). The table of these steps is in `mod.rs`.
 //!
-//! What the bot says decides. Whenever it boots, its timer fires or it is in doubt, it loads `HEAD`; so a bot that is gone
-//! runs `HEAD` when it comes back, and that is known without asking it.
+//! What the bot reports decides. Whenever it boots, its timer fires or it is in doubt, it loads `HEAD`; so a bot that
+//! is gone runs `HEAD` when it comes back, and that is known without asking it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -72,7 +72,7 @@ impl TrialDriver {
         error.context("txn", id)
     }
 
-    /// D5, then `HEAD`, then the bot's commit, then D7.
+    /// D5, then D6 (`HEAD`), then the bot's commit, then D7.
     pub(crate) async fn make_permanent(&mut self) {
         let Some(live) = &mut self.live else { return };
         let recorded = self.services.recorder.record_and_flush(live, TransactionState::Confirming).await;
@@ -127,8 +127,10 @@ impl TrialDriver {
         }
     }
 
-    /// Whether `HEAD` names the candidate although moving it failed and it could not be put back either, as when the
-    /// disk fails right after the rename. What the bot would boot from counts, so the change is committed then.
+    /// Whether `HEAD` names the candidate although moving it failed and it could not be put back either.
+    ///
+    /// That happens when the disk fails right after the rename. What the bot would boot from counts, so the change is
+    /// committed then.
     fn head_was_moved(&self, candidate: &VersionRef) -> bool {
         match self.services.versions.files().head() {
             Ok(Some((head, document))) if head.version_ref() == *candidate => {
@@ -140,7 +142,7 @@ impl TrialDriver {
         }
     }
 
-    /// `HEAD` names the base again: the trial ended before it was moved, or moving it failed halfway.
+    /// Makes `HEAD` name the base again: the trial ended before it was moved, or moving it failed halfway.
     pub(crate) async fn restore_base(&mut self) {
         let Some(live) = &self.live else { return };
         let base = live.txn.plan.base.clone();
@@ -192,7 +194,7 @@ impl TrialDriver {
         }
     }
 
-    /// The bot runs the candidate for good.
+    /// D7: the bot keeps the candidate.
     pub(crate) async fn end_committed(&mut self) {
         let asked = self.live.as_ref().and_then(|live| live.txn.progress.settled_by.as_ref());
         let text = match asked {
@@ -214,7 +216,7 @@ impl TrialDriver {
         live.wait_for_an_answer();
     }
 
-    /// R1: it is to be undone. Works although nothing can be recorded.
+    /// R1: the trial is to be undone. Works although nothing can be recorded.
     pub(crate) async fn roll_back_trial(&mut self, by: EndedBy, outcome: &str) {
         let Some(live) = &mut self.live else { return };
         live.txn.progress.by = Some(by);

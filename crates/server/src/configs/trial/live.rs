@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::configs::transaction::{ConfigTransaction, EndedBy, TransactionState, TrialDeadline};
 use botops_contract::ConfigState;
 
-/// A confirmation with less time left than this might meet the bot's own timer.
+/// A confirmation with less time left than this could arrive after the bot's own timer.
 pub(super) const TOO_LATE: Duration = Duration::from_millis(500);
 
 /// The bot's timer runs this much longer than ours, so that ours normally decides.
@@ -77,7 +77,7 @@ impl LiveTrial {
         }
     }
 
-    /// When it has to be looked after again, although nothing happens.
+    /// When it has to be looked after next, although nothing happens until then.
     pub(crate) fn next_wakeup(&self) -> Instant {
         let waits = self.in_doubt || self.ending.is_some() || self.txn.state != TransactionState::Trial;
         if waits { self.retry_at } else { self.ends_at.min(Instant::now() + TICK) }
@@ -102,7 +102,7 @@ impl LiveTrial {
         Instant::now() >= self.ends_at + BOT_GRACE + REFUSALS_END
     }
 
-    /// It must be asked what the bot runs, at once.
+    /// What the bot runs is not known: it is asked at once.
     pub(crate) fn mark_unproven_now(&mut self) {
         self.in_doubt = true;
         self.retry_at = Instant::now();
@@ -142,7 +142,8 @@ impl LiveTrial {
         (by, outcome.unwrap_or_else(|| "undone after a restart of botops".to_owned()))
     }
 
-    /// The same, now that the bot answers as this process: one that was missed and is another process now had died.
+    /// As [`Self::recorded_ending`], now that the process `boot_epoch` answers. If it is another one than that of the
+    /// trial, that one died.
     pub(crate) fn ending_as(&self, boot_epoch: &str) -> (EndedBy, String) {
         let before = self.txn.progress.boot_epoch.as_deref().filter(|_| self.is_undone_for_heartbeat());
         if before.is_some_and(|before| before != boot_epoch) {
@@ -152,7 +153,7 @@ impl LiveTrial {
         self.recorded_ending()
     }
 
-    /// It is being undone because the bot was no longer heard, and for nothing else.
+    /// True when it is being undone only because the bot was no longer heard.
     pub(crate) fn is_undone_for_heartbeat(&self) -> bool {
         let progress = &self.txn.progress;
         let mut breached = progress.watch.iter().filter(|criterion| criterion.breached).peekable();

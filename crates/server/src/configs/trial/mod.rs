@@ -1,7 +1,7 @@
-//! The trial: one task that takes changes, puts them before the bot, watches, and makes them permanent or undoes them.
+//! The trial: one task that takes changes, sends them to the bot, watches, and makes them permanent or undoes them.
 //!
-//! All transitions of the config happen in this task, one at a time, so no two of them race. Each is durable (row, event
-//! and audit record in one store transaction) before the next step is taken:
+//! All transitions of the config happen in this task, one at a time, so no two of them race. Each is durable (row,
+//! event and audit record in one store transaction) before the next step is taken:
 //!
 //! | step | failpoint | what is durable by then |
 //! |---|---|---|

@@ -16,7 +16,7 @@ use crate::store::Store;
 use botops_contract::{EventKind, Severity};
 use botops_core::error::Error;
 
-/// Writes transitions down, and keeps the generation by which the bot tells the newest botops from older ones.
+/// Records transitions, and keeps the generation by which the bot distinguishes the newest botops from older ones.
 #[derive(Debug)]
 pub(crate) struct TransitionRecorder {
     store: Store,
@@ -75,7 +75,7 @@ impl TransitionRecorder {
         Ok(())
     }
 
-    /// The same, with the audit record in its file on return.
+    /// As [`Self::record`], with the audit record in its file on return.
     pub(super) async fn record_and_flush(
         &self,
         live: &mut LiveTrial,
@@ -112,7 +112,7 @@ impl TransitionRecorder {
         self.generation.load(Ordering::Relaxed)
     }
 
-    /// Goes beyond a generation that the bot has heard of, which is higher than ours when the store came from a backup.
+    /// Exceeds a generation that the bot has seen, which is higher than ours when the store came from a backup.
     pub(super) fn exceed_generation(&self, of_bot: u64) {
         if of_bot <= self.generation() {
             return;

@@ -1,5 +1,6 @@
-//! Going on with a transaction after a lost answer, a crash of either side, or a start of the bot: it is asked what the
-//! bot runs, and that decides.
+//! Goes on with a transaction after a lost answer, a crash of either side, or a start of the bot.
+//!
+//! The bot is asked what it runs, and its answer decides.
 //!
 //! Which process of the bot was asked to end is written down before it is asked: whoever takes the change up after a
 //! restart of botops starts the next one, so no bot stays down over a change.
@@ -18,7 +19,7 @@ use botops_contract::ConfigState;
 use botops_core::error::Error;
 
 impl TrialDriver {
-    /// Takes up what an earlier process left live.
+    /// Continues the transaction that an earlier process of botops left live.
     pub(crate) async fn resume_transaction(&mut self) -> Result<(), Error> {
         if self.live.is_some() {
             return Ok(());
@@ -130,7 +131,7 @@ impl TrialDriver {
         self.reconcile_without_trial(state).await;
     }
 
-    /// The bot runs the candidate and waits to hear what becomes of it.
+    /// The bot runs the candidate and waits to be told to keep it or to go back.
     async fn reconcile_in_trial(&mut self, state: &ConfigState, head_is_moved: bool) {
         let Some(live) = &mut self.live else { return };
         live.in_doubt = false;

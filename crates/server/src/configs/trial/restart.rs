@@ -1,9 +1,9 @@
 //! Starting the bot again for a change that it only reads at its start.
 //!
-//! The bot keeps the promise of booting a candidate once by itself (it spends the try on disk before it loads the
+//! The bot itself ensures that a candidate is booted only once (it spends the try on disk before it loads the
 //! candidate), so a kill of either side at any moment leads back to `HEAD`. Kept from users: asking the bot to end,
-//! making sure that it ended, starting it, waiting for it. Trading is not paused first: what the bot holds, its ledger
-//! keeps.
+//! making sure that it ended, starting it, waiting for it. Trading is not paused first: positions and orders are kept
+//! in the bot's ledger.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// How long it may take to end when it was told to.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How long its broker session may take to be as it was.
+/// How long its broker session may take to be as usable as before.
 const SIGN_IN: Duration = Duration::from_secs(15);
 
 /// Ends the process of the bot and starts another. A process is named by its boot epoch.
@@ -36,7 +36,7 @@ pub(crate) struct BotRestart {
 }
 
 impl BotRestart {
-    /// By the supervisor that can start the bot.
+    /// `supervisor` is what can start the bot.
     pub(crate) fn new(bots: Bots, supervisor: Supervisor) -> Self {
         Self { bots, supervisor }
     }
@@ -76,8 +76,9 @@ impl BotRestart {
         self.bots.replace_process(old, GRACE).await.is_ok()
     }
 
-    /// The same, and waits for it. An error says why what was started does not answer; nothing is waited for when nothing
-    /// could be started.
+    /// As [`Self::start_after`], and waits until the new process answers. An error says why it does not.
+    ///
+    /// Nothing is waited for when nothing could be started.
     pub(super) async fn start_and_wait(&self, old: &str) -> Result<(), String> {
         if !self.start_after(old).await {
             return Ok(());

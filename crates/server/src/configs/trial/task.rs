@@ -22,7 +22,7 @@ use botops_core::error::{Code, Error};
 
 pub(crate) type TrialReply = oneshot::Sender<Result<TransactionView, Error>>;
 
-/// What the task is asked to do.
+/// What the task is asked to do, with where the answer goes.
 #[derive(Debug)]
 pub(crate) enum TrialCommand {
     Begin(Box<ChangeRequest>, TrialReply),
@@ -82,13 +82,13 @@ struct TrialTask {
 enum WatchDecision {
     /// Nothing: the trial goes on.
     GoOn,
-    /// The same, and a sample was counted that readers may see.
+    /// Nothing: the trial goes on, and a sample was counted that readers may see.
     Sampled,
     /// The bot does not say that it runs the candidate.
     AskBot,
     MakePermanent,
     RollBack(EndedBy, String),
-    /// The bot died.
+    /// The process of the bot that ran the candidate has died.
     BotDied,
 }
 
@@ -192,7 +192,7 @@ impl TrialTask {
         }
     }
 
-    /// The answer to a confirm or cancel of a transaction that has ended: fine when it ended as wanted.
+    /// The answer to a confirm or cancel of a transaction that has ended: its view when it ended as wanted.
     async fn answer_ended(&self, id: &str, wanted: TransactionState) -> Result<TransactionView, Error> {
         let view = TransactionView::of(&load_transaction(&self.services.store, id).await?);
         if view.state == wanted {

@@ -23,31 +23,31 @@ use botops_core::error::{Code, Error};
 /// A version without its document.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct VersionSummaryView {
-    /// Its number.
+    /// The number of the version; it grows with each candidate.
     pub version: u64,
-    /// Its ETag.
+    /// The ETag of the version, quotes included.
     pub etag: String,
-    /// SHA-256 of its exact bytes.
+    /// SHA-256 of the document's exact bytes, lower-case hex.
     pub sha256: String,
-    /// The transaction that made it.
+    /// The id of the transaction that made it.
     pub txn: String,
-    /// Why.
+    /// The reason that was given for the change.
     pub reason: String,
-    /// The key that asked for it.
+    /// The name of the key that asked for it.
     pub actor: String,
-    /// The earlier version it brought back.
+    /// The earlier version that a rollback brought back; `null` for other changes.
     pub restored_from: Option<u64>,
-    /// How many lines differ from the version before.
+    /// How many differences it has to the version before.
     pub lines: u64,
-    /// When it was made.
+    /// When it was made (UTC).
     pub created_at: DateTime<Utc>,
     /// When it was committed; `null` for a candidate that was not.
     pub committed_at: Option<DateTime<Utc>>,
-    /// Whether it is the committed one now.
+    /// True for the version that is committed now.
     pub is_committed: bool,
     /// Whether a rollback to it would pass schema and rules now.
     pub rollbackable: bool,
-    /// Why not.
+    /// Why such a rollback would be refused; `null` when it would pass.
     pub not_rollbackable_because: Option<String>,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct ConfigVersions {
 }
 
 impl ConfigVersions {
-    /// Over an open folder. [`Self::open_head`] comes next.
+    /// Works on an open folder. [`Self::open_head`] must be called before anything else.
     pub(crate) fn new(
         store: Store,
         audit: ConfigAudit,
@@ -73,7 +73,6 @@ impl ConfigVersions {
         Self { store, audit, schema, files, current }
     }
 
-    /// The config folder.
     pub(crate) fn files(&self) -> &VersionFiles {
         &self.files
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use botops_core::durable_file::FileStep;
 
-/// The files and names of a disk, with what is safe of them.
+/// The files and names of a disk, with what of them survives a loss of power.
 #[derive(Debug, Clone, Default)]
 struct DiskModel {
     /// Content by number of the file, and whether it is synced.
@@ -85,9 +85,10 @@ impl DiskModel {
     }
 }
 
-/// Looks at every folder that a loss of power can leave after any number of steps: names since the last sync of
-/// their folder may be lost from some point on, unsynced contents are empty, half there, or whole. `inspect` is told
-/// whether all steps were taken.
+/// Inspects every folder that a loss of power can leave after any number of steps.
+///
+/// Names since the last sync of their folder may be lost from some point on; unsynced contents are empty, half there,
+/// or whole. `inspect` is told whether all steps were taken.
 pub(super) fn after_power_loss<T>(
     before: &Path,
     steps: &[FileStep],

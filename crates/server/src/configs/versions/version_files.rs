@@ -22,7 +22,7 @@ pub(crate) struct VersionFiles {
 }
 
 impl VersionFiles {
-    /// Opens or makes the folder and takes away what an unfinished write left.
+    /// Opens or makes the folder and removes what an unfinished write left.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         let versions = folder.join("versions");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&versions)?;
@@ -69,7 +69,7 @@ impl VersionFiles {
         self.write_head(head, document, "config.head")
     }
 
-    /// The same for the version that was there before, when a commit failed halfway.
+    /// As [`Self::commit`], for the version that was there before, when a commit failed halfway.
     pub(crate) fn put_back(&self, head: &VersionHead, document: &ConfigDocument) -> io::Result<()> {
         self.write_head(head, document, "config.restore")
     }
@@ -91,7 +91,7 @@ impl VersionFiles {
         Ok(self.files()?.into_iter().map(|(version, _)| version).max().unwrap_or(0))
     }
 
-    /// Takes away files that no version in `known` stands for.
+    /// Removes files of versions that are not in `known`.
     pub(crate) fn collect_orphans(&self, known: &[u64]) -> io::Result<usize> {
         let mut count = 0;
         for (version, path) in self.files()? {
@@ -103,7 +103,7 @@ impl VersionFiles {
         Ok(count)
     }
 
-    /// Takes a version's file away.
+    /// Removes a version's file.
     pub(crate) fn remove(&self, version: &VersionRef) -> io::Result<()> {
         match fs::remove_file(self.folder.join(version_file_name(version.version, &version.sha256))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -233,7 +233,7 @@ mod tests {
         for version in [1, 2] {
             assert!(heads.iter().any(|(_, head)| head == &Ok(version)), "both sides are seen");
         }
-        // The model is worth something: it finds what a missing sync of a file would do.
+        // The model would find a missing sync of a file.
         assert!(heads_after_power_loss(true).iter().any(|(_, head)| head.is_err()));
     }
 }

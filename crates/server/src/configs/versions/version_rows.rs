@@ -31,11 +31,11 @@ pub(super) struct VersionRow {
 #[derive(Debug, Clone)]
 pub(crate) struct NewVersionRow {
     pub reference: VersionRef,
-    /// Below the config folder.
+    /// The path of the version's file, relative to the config folder.
     pub file: String,
     pub txn: String,
     pub reason: String,
-    /// The key that asked for it.
+    /// The name of the key that asked for it.
     pub actor: String,
     pub restored_from: Option<u64>,
     /// How many lines differ from the version before.
@@ -64,7 +64,7 @@ pub(crate) fn insert_version(connection: &Connection, new: &NewVersionRow) -> ru
         .map(|_| ())
 }
 
-/// Notes when `HEAD` first named a version.
+/// Records when `HEAD` first named a version.
 pub(crate) fn mark_committed(connection: &Connection, version: u64, at_ms: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached(

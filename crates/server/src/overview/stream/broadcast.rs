@@ -1,9 +1,9 @@
 //! What goes to many clients at once, and how far each client is.
 //!
 //! A message is framed once and written by one task to every client's socket that takes it; waking a task for each
-//! client would cost more than the writes. A client that does not take a whole frame, has something to say, or must be
-//! checked, is handed to its own task, which goes on from the same frame until it has caught up and hands the connection
-//! back. Exactly one of the two writes at a time.
+//! client would cost more than the writes. A client that does not take a whole frame, has sent something, or must be
+//! checked, is handed to its own task, which goes on from the same frame until it has caught up and hands the
+//! connection back. Exactly one of the two writes at a time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -24,21 +24,21 @@ const CLIENTS_AT_ONCE: usize = 64;
 #[derive(Debug, Clone)]
 pub(super) struct StreamFrame {
     pub kind: FrameKind,
-    /// Event frames so far, this one included: tells whether a gap held events.
+    /// Event frames so far, this one included; two of these counts show whether events were between them.
     events: u64,
-    /// As it goes over the wire.
+    /// The frame's bytes as they are sent.
     pub bytes: Bytes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FrameKind {
-    /// The event with this number.
+    /// The event with this number in the journal.
     Event(u64),
     /// Metrics as they are now.
     Metrics,
-    /// Are you there?
+    /// A WebSocket ping, which checks that the client still answers.
     Ping,
-    /// The server stops.
+    /// The last message before the server stops.
     Goodbye,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct ClientCursor {
 #[derive(Debug)]
 pub(super) enum NextFrame {
     Frame(StreamFrame),
-    /// It has everything.
+    /// The queue no longer holds events that the client never had.
     Nothing,
     /// Events are gone from the queue that it never had.
     Missed,
@@ -76,12 +76,12 @@ pub(super) struct ClientConnection {
 
 #[derive(Debug)]
 struct WriteTurn {
-    /// The broadcast writes, not the client's own task.
+    /// True while the broadcast writes to it, false while the client's own task does.
     is_shared: bool,
     cursor: ClientCursor,
 }
 
-/// The frames of late, and everybody who gets the next ones.
+/// The newest frames, and the clients that get the next ones.
 #[derive(Debug, Default)]
 pub(super) struct StreamBroadcast {
     queue: Mutex<FrameQueue>,
@@ -101,7 +101,7 @@ struct FrameQueue {
 }
 
 impl StreamBroadcast {
-    /// A client that gets what comes from now on, by its own task at first. It is forgotten by [`leave`](Self::leave).
+    /// Adds a client that gets what comes from now on, by its own task at first. [`leave`](Self::leave) removes it.
     pub(super) fn join(
         &self,
         wire: SocketWriter,
@@ -219,7 +219,7 @@ impl ClientCursor {
         self.events = frame.events;
     }
 
-    /// The whole frame is on its way.
+    /// The socket took the whole frame: its event is the last one that the client has.
     fn record_sent(&mut self, kind: FrameKind) {
         if let FrameKind::Event(seq) = kind {
             self.last_event = seq;
@@ -234,7 +234,9 @@ impl ClientCursor {
 }
 
 impl ClientConnection {
-    /// Writes a frame if it is the broadcast's turn, and hands the connection to its own task when it cannot be done at once.
+    /// Writes a frame if it is the broadcast's turn.
+    ///
+    /// The connection is handed to its own task when that cannot be done at once.
     fn write_frame(&self, number: u64, frame: &StreamFrame) {
         let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         if !turn.is_shared || turn.cursor.next > number {
@@ -279,7 +281,7 @@ impl ClientConnection {
         std::mem::take(&mut turn.cursor)
     }
 
-    /// Writes what is left of the last frame. What the socket took is noted even when this is given up half-way.
+    /// Writes what is left of the last frame. What the socket took is noted even when this is dropped half-way.
     ///
     /// # Errors
     /// The connection is gone.

@@ -1,4 +1,4 @@
-//! One client of the stream: its greeting, what its own task does beside the broadcast, and its end.
+//! One client of the stream: its first messages, what its own task does beside the broadcast, and its end.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,7 +19,7 @@ use botops_http::SocketWriter;
 /// A client whose socket does not take a frame for this long is given up.
 const SEND_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a client is given to hear why it is closed.
+/// How long a client may take to receive the reason for its close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Events read from the journal at a time for a client that comes back.
@@ -37,7 +37,7 @@ mod close_code {
 enum StreamEnd {
     /// The client left, or its connection broke.
     Gone,
-    /// It is told why with a close frame.
+    /// The reason is sent with a close frame.
     Close { code: u16, reason: String },
     /// The server stops: this text first, then the close.
     Goodbye(StreamFrame),
@@ -78,7 +78,7 @@ pub(super) async fn serve(
 
 struct StreamClient {
     cursor: ClientCursor,
-    /// Pings since the client was last heard.
+    /// Pings since anything was last received from the client.
     unanswered: u32,
     admission: StreamAdmission,
 }
@@ -219,7 +219,7 @@ impl StreamClient {
         in_time(socket.send(Message::Ping(bytes::Bytes::new())), self.cursor.last_event).await
     }
 
-    /// Tells the client why, and waits a moment for it to hear.
+    /// Sends the client the reason, and waits a moment so that it can be received.
     async fn close(
         mut self,
         mut socket: WebSocket,

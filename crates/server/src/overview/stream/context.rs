@@ -1,4 +1,4 @@
-//! What the stream reads from, and one client's seat in it.
+//! What the stream reads from, and the count of one client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(super) struct StreamContext {
 /// A client's seat among the others, given back when dropped.
 pub(super) struct ClientSeat {
     pub context: Arc<StreamContext>,
-    /// Its id in the broadcast, once it has one.
+    /// Its id in the broadcast; `None` until it joined.
     id: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! All stream clients, from the server's side: how many there are, what was sent, who may come.
+//! All stream clients, from the server's side: how many there are, what was sent, who may connect.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -23,7 +23,7 @@ pub(in crate::overview) struct StreamHub {
 }
 
 impl StreamHub {
-    /// No client yet; `seq` is where the journal stands.
+    /// A hub without clients; `seq` is the newest number of the journal.
     pub(crate) fn new(max_clients: usize, seq: u64) -> Self {
         Self {
             clients: StreamBroadcast::default(),
@@ -37,7 +37,7 @@ impl StreamHub {
         }
     }
 
-    /// Clients now.
+    /// Clients that are connected now.
     pub(crate) fn clients(&self) -> usize {
         self.seats_taken.load(Ordering::Relaxed)
     }
@@ -52,7 +52,7 @@ impl StreamHub {
         self.closed_slow.load(Ordering::Relaxed)
     }
 
-    /// Clients refused because there was no room.
+    /// Clients refused because there were too many.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What is said on the stream, message by message.
+//! The messages of the stream.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

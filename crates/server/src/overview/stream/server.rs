@@ -1,4 +1,4 @@
-//! Turns the journal and the clock into frames, and takes clients in.
+//! Turns the journal and the clock into frames, and accepts clients.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,7 +26,7 @@ use botops_http::SocketWriter;
 /// Events read from the journal at a time when some were missed.
 const CATCH_UP_PAGE: usize = 200;
 
-/// How long the stop waits for clients to hear of it.
+/// How long the stop waits until clients have received their last message.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Handle to the stream; cloning is cheap.
@@ -48,7 +48,6 @@ impl StreamServer {
         Self { context: Arc::new(StreamContext { hub, events, rendered, interval, stopping }) }
     }
 
-    /// Its clients.
     pub(crate) fn hub(&self) -> &StreamHub {
         &self.context.hub
     }

@@ -11,10 +11,10 @@ use utoipa::ToSchema;
 use botops_core::error::{Code, Error};
 use botops_http::Actor;
 
-/// How long a ticket holds: a browser connects at once.
+/// How long a ticket is valid: a browser connects at once.
 const TICKET_LIFE: Duration = Duration::from_secs(30);
 
-/// Tickets out at a time. The oldest ones go first.
+/// Unused tickets kept at a time. The oldest ones are dropped first.
 const TICKETS: usize = 1_000;
 
 #[derive(Debug, Clone, Copy)]
@@ -27,10 +27,10 @@ struct StreamTicket {
 /// `POST stream/ticket`: what a browser connects with instead of the key.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct StreamTicketView {
-    /// Good for one connection.
+    /// Opens one connection, once.
     #[schema(example = "st_4kz7w3p2m5q6r8t9v0x1y2z3a4")]
     pub ticket: String,
-    /// When it ends unused.
+    /// When it expires unused (UTC).
     pub expires_at: DateTime<Utc>,
     /// Where to connect, relative to this server.
     #[schema(example = "/api/v1/stream?ticket=st_4kz7w3p2m5q6r8t9v0x1y2z3a4")]
