@@ -1,4 +1,4 @@
-//! `GET events`.
+//! The route `GET events`.
 #![expect(unused_qualifications, reason = "utoipa's macro repeats the query types of handlers")]
 
 use std::time::Duration;
@@ -17,16 +17,16 @@ use botops_contract::{EventKind, SemanticError, Severity};
 use botops_core::error::{Code, Error};
 use botops_http::{FeatureRoutes, Query, RenderedDocument, routes};
 
-/// Items of a page, unless asked otherwise.
+/// Items of a page when the request names no `limit`.
 const PAGE: usize = 50;
 
-/// Items of a page at most.
+/// The largest `limit` a request may ask for.
 const MAX_PAGE: usize = 500;
 
 /// How long a call may wait for an event; a request has 35 s in all.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// What the route reads from.
+/// What the route needs: the journal, and the signal that ends waiting calls.
 #[derive(Debug, Clone)]
 pub struct EventReader {
     events: Events,
@@ -34,7 +34,7 @@ pub struct EventReader {
 }
 
 impl EventReader {
-    /// Reads this journal; a call that waits is answered when `stopping` says so.
+    /// Reads this journal. A waiting call is answered at once when `stopping` is cancelled.
     pub fn new(events: Events, stopping: CancellationToken) -> Self {
         Self { events, stopping }
     }
@@ -45,11 +45,11 @@ impl EventReader {
 struct EventPageView {
     /// Events with a number above `after`.
     items: Vec<Event>,
-    /// What to send as `after` next time.
+    /// What to send as `after` to read on.
     next: u64,
-    /// How many numbers lie between this page and the newest event; 0 when nothing was left out.
+    /// How many sequence numbers lie between this page and the newest event; 0 when nothing was left out.
     omitted: u64,
-    /// The newest number given out so far.
+    /// The newest sequence number given out so far.
     latest: u64,
 }
 
@@ -58,12 +58,12 @@ pub fn routes() -> FeatureRoutes<EventReader> {
     FeatureRoutes::new([routes!(list_events.refuses(CursorExpired, StoreUnavailable))])
 }
 
-/// Which events.
+/// Which events to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct EventQuery {
-    /// Events with a number above this; without it the newest ones (with `wait`: the next one).
+    /// Only events with a number above this. Without it the newest events are returned (with `wait`: the next one).
     #[param(example = 0)]
     after: Option<u64>,
     /// When there is none yet, wait this long for one: `30s`, `500ms` or bare seconds, at most 30 s.
@@ -121,7 +121,7 @@ async fn list_events(
     respond(&page, &headers)
 }
 
-/// Numbers only grow, so a cursor from the future was given out by another data folder.
+/// Numbers only grow, so a cursor above the newest one comes from another data folder.
 fn cursor_of_another_journal(latest: u64) -> Error {
     Error::new(Code::CursorExpired)
         .detail("the cursor is ahead of the journal; it belongs to another data folder")
@@ -130,14 +130,14 @@ fn cursor_of_another_journal(latest: u64) -> Error {
         .next("list_events", "GET", format!("/api/v1/events?after={latest}"), None, Some("read"))
 }
 
-/// The newest events, oldest of them first; nothing is left out after them.
+/// The newest events, oldest of them first, so that reading on from `next` misses none.
 async fn newest_page(events: &Events, kind: Option<EventKind>, limit: usize) -> Result<EventPageView, Error> {
     let page = events.newest(None, kind, limit).await?;
     let items = page.items.iter().rev().map(|event| Event::clone(event)).collect();
     Ok(EventPageView { items, next: page.latest, omitted: 0, latest: page.latest })
 }
 
-/// An answer made now, which a client that has it already need not get again.
+/// The answer with its `ETag`; a client that has the same page already gets 304.
 fn respond(page: &EventPageView, headers: &HeaderMap) -> Result<Response, Error> {
     Ok(RenderedDocument::of_json(page)?.respond(headers, Duration::ZERO))
 }

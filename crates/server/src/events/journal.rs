@@ -14,19 +14,19 @@ use crate::store::{Store, get_value, put_value};
 use botops_contract::{EventKind, SemanticError, Severity};
 use botops_core::error::{Code, Error};
 
-/// Events a subscriber may be behind before it is told that it lost some.
+/// Events a subscriber may be behind before the oldest ones are dropped for it; it is told how many.
 const SUBSCRIBER_QUEUE: usize = 1_024;
 
-/// How far events that a backward page leaves out are counted.
+/// Older events beyond a backward page are counted up to this number, so that the count stays cheap.
 const COUNT_LEFT_OUT: usize = 100;
 
-/// Events the store keeps.
+/// Events the store keeps at most.
 const KEEP_ROWS: u64 = 200_000;
 
-/// How long the store keeps them.
+/// How many days the store keeps an event.
 const KEEP_DAYS: i64 = 90;
 
-/// Handle to the journal; cloning is cheap.
+/// Handle to the journal: sequence numbers, the newest events in memory, subscribers, the store. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Events {
     inner: Arc<JournalInner>,
@@ -50,7 +50,7 @@ struct JournalState {
 }
 
 impl Events {
-    /// Reads where the journal stands and reserves the next block of numbers.
+    /// Reads where the journal ended and reserves the next block of numbers.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`] when the store cannot be written.
@@ -75,7 +75,7 @@ impl Events {
     /// Puts an event into the journal and returns its number. Never waits.
     pub fn publish(&self, new: NewEvent) -> u64 {
         let NewEvent { at, kind, severity, source, message, error, data, bookmark } = new;
-        // A bot that says no more than that something failed is among the failures all the same.
+        // A bot that reports a failure without its cause is listed among the failures as well.
         let error =
             error.or_else(|| (kind == EventKind::Error).then(|| bare_failure(at, severity, &message)));
         let mut journal = self.lock();
@@ -90,7 +90,7 @@ impl Events {
         if journal.ring.len() > RING {
             journal.ring.pop_front();
         }
-        // Still under the lock, so that the store and every subscriber see the order of the numbers.
+        // Still under the lock, so that the store and every subscriber get the events in the order of their numbers.
         let row = event.clone();
         self.inner.store.post("an event", move |connection| {
             insert(connection, &row)?;
@@ -102,7 +102,7 @@ impl Events {
             }
             Ok(())
         });
-        // Nobody listening is fine.
+        // Sending fails only when there is no subscriber.
         let _ = self.inner.live.send(event);
         drop(journal);
         self.inner.latest.send_if_modified(|latest| {
@@ -126,7 +126,7 @@ impl Events {
     /// Resolves when a number above `after` has been given out.
     pub async fn wait_beyond(&self, after: u64) {
         let mut latest = self.inner.latest.subscribe();
-        // The sender lives as long as `self`.
+        // This cannot fail: `self` owns the sender.
         let _ = latest.wait_for(|latest| *latest > after).await;
     }
 
@@ -179,7 +179,7 @@ impl Events {
         self.backwards(before, EventFilter::of(kind), limit).await
     }
 
-    /// The same of the events that carry a failure, of whatever kind they are.
+    /// The same for events that carry a failure, whatever their kind.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`].
@@ -217,7 +217,7 @@ impl Events {
         Ok(JournalPageBackwards { items, next, omitted, latest: self.latest() })
     }
 
-    /// The lowest number that may still be read.
+    /// The lowest number that the store may still hold.
     pub fn oldest(&self) -> u64 {
         self.lock().oldest
     }
@@ -236,7 +236,7 @@ impl Events {
         wanted.map(|(_, event)| event.clone()).collect()
     }
 
-    /// A reader's stored place, written earlier with [`NewEvent::bookmark`].
+    /// A reader's position in another journal, written earlier with [`NewEvent::bookmark`].
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`].
@@ -245,7 +245,7 @@ impl Events {
         self.inner.store.read(move |connection| Ok(get_value(connection, &key)?)).await
     }
 
-    /// Deletes what is older than the retention, in small bites.
+    /// Deletes what is older than the retention, in small batches so that other writes are not held up.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`].
@@ -273,7 +273,7 @@ impl Events {
     }
 }
 
-/// What is known of a failure that came without its cause. `OTHER` stands for what has no name of its own.
+/// The failure recorded for an event that came without its cause; the code is `OTHER`.
 fn bare_failure(at: DateTime<Utc>, severity: Severity, message: &str) -> SemanticError {
     SemanticError {
         error_code: "OTHER".to_owned(),

@@ -1,6 +1,6 @@
 //! The event journal: what happened, in order, with sequence numbers that survive restarts.
 //!
-//! [`Events::publish`] gives an event its number, keeps it in memory, tells subscribers and queues it for the store;
+//! [`Events::publish`] gives an event its number, keeps it in memory, notifies subscribers and queues it for the store;
 //! [`Events::since`] reads on from a number. A number is never used twice, even after a kill: numbers are reserved
 //! in the store in blocks ahead of use, so a number whose event was lost stays a hole. A reader keeps its own cursor:
 //! there are no acknowledgements.

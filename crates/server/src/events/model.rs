@@ -1,4 +1,4 @@
-//! One event, with its number and before it has one.
+//! Events, with a sequence number and before they have one.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -11,45 +11,45 @@ use botops_core::error::Error;
 /// One thing that happened. Its texts are untrusted when `source` is the bot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
-    /// The place in the journal: grows, survives restarts, may have holes.
+    /// The sequence number in the journal: it grows, survives restarts and may have gaps.
     pub seq: u64,
-    /// When it happened, by its source's clock.
+    /// When it happened, by the clock of its source.
     pub at: DateTime<Utc>,
-    /// What it is about.
+    /// What the event is about.
     pub kind: EventKind,
-    /// How much attention it wants.
+    /// How urgent it is for an operator.
     pub severity: Severity,
-    /// `botops`, or `bot:<id>`: then message, error and data are the bot's words, cleaned but untrusted.
+    /// `botops` or `bot:<id>`. From a bot, message, error and data are the bot's own text: cleaned, but untrusted.
     pub source: String,
-    /// One sentence for people.
+    /// What happened, in one sentence.
     pub message: String,
-    /// The failure, when there is one.
+    /// The failure with its cause and remedy; absent when the event is not about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<SemanticError>,
-    /// The facts, by kind.
+    /// Details as a JSON object whose members depend on `kind`; absent when there are none.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     #[schema(value_type = Object)]
     pub data: Value,
 }
 
-/// An event before it has a number.
+/// An event that the journal has not numbered yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEvent {
-    /// When it happened.
+    /// When it happened, by the clock of its source.
     pub at: DateTime<Utc>,
-    /// What it is about.
+    /// What the event is about.
     pub kind: EventKind,
-    /// How much attention it wants.
+    /// How urgent it is for an operator.
     pub severity: Severity,
-    /// `botops`, or `bot:<id>`.
+    /// `botops` or `bot:<id>`.
     pub source: String,
-    /// One sentence for people.
+    /// What happened, in one sentence.
     pub message: String,
-    /// The failure, when there is one.
+    /// The failure, when the event is about one.
     pub error: Option<SemanticError>,
-    /// The facts, by kind.
+    /// Details whose members depend on the kind; `Null` when there are none.
     pub data: Value,
-    /// A reader's place in another journal, stored together with the event: key and value.
+    /// A reader's position in another journal (key and value), stored in the same transaction as the event.
     pub bookmark: Option<(String, String)>,
 }
 

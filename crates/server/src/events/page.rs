@@ -10,7 +10,7 @@ use botops_contract::EventKind;
 pub(super) enum EventFilter {
     All,
     Kind(EventKind),
-    /// Of any kind, when a failure stands behind it.
+    /// Events of any kind that carry a failure.
     Failures,
 }
 
@@ -27,12 +27,12 @@ impl EventFilter {
         }
     }
 
-    /// Each with its own condition, so that what is rare is found through its index.
+    /// The SQL condition. Each filter has its own, so that rare events are found through their index.
     pub(super) fn condition(self) -> &'static str {
         match self {
             Self::All => "?2 = ''",
             Self::Kind(_) => "kind = ?2",
-            // Word for word the condition of the index.
+            // Must repeat the condition of the partial index, or SQLite does not use it.
             Self::Failures => {
                 "?2 = '' AND CASE WHEN json_valid(body) THEN json_type(body, '$.error') END = 'object'"
             }
@@ -44,7 +44,7 @@ impl EventFilter {
     }
 }
 
-/// A page of the journal.
+/// A page of the journal, oldest first.
 #[derive(Debug, Clone)]
 pub struct JournalPage {
     /// Events with a number above `after`, oldest first.
@@ -60,7 +60,7 @@ pub struct JournalPage {
 /// A page of the journal, newest first.
 #[derive(Debug, Clone)]
 pub struct JournalPageBackwards {
-    /// The events.
+    /// Events, newest first.
     pub items: Vec<Arc<Event>>,
     /// The cursor of the next older page; `None` at the end.
     pub next: Option<u64>,
@@ -71,7 +71,8 @@ pub struct JournalPageBackwards {
 }
 
 impl JournalPage {
-    /// The page that these events make, of which one more than `limit` may have been read.
+    /// Makes a page of these events; the caller reads one more than `limit`, which shows whether there is a next
+    /// page.
     pub(super) fn of(mut items: Vec<Arc<Event>>, limit: usize, latest: u64) -> Self {
         let more = items.len() > limit;
         items.truncate(limit);

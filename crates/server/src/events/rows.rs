@@ -9,13 +9,13 @@ use super::page::EventFilter;
 use crate::store::{StoreAbort, get_value, put_value};
 use botops_core::error::{Code, Error};
 
-/// Events kept in memory, so that a usual poll does not touch the disk.
+/// Events kept in memory, so that a usual poll does not read the disk.
 pub(super) const RING: usize = 2_048;
 
-/// Numbers reserved at a time.
+/// Sequence numbers reserved in the store at a time.
 pub(super) const BLOCK: u64 = 1_000;
 
-/// Where the journal goes on after a start.
+/// Where the journal continues after a start.
 pub(super) struct JournalStart {
     /// The first number to give out.
     pub next: u64,
@@ -24,7 +24,7 @@ pub(super) struct JournalStart {
     pub recent: Vec<Arc<Event>>,
 }
 
-/// Reads where the journal stands and reserves the next block of numbers.
+/// Reads where the journal ended and reserves the next block of numbers.
 pub(super) fn resume(connection: &Connection) -> rusqlite::Result<JournalStart> {
     let newest: Option<i64> = connection.query_row("SELECT max(seq) FROM events", [], |row| row.get(0))?;
     let newest = newest.and_then(|seq| u64::try_from(seq).ok()).unwrap_or(0);
@@ -90,7 +90,7 @@ pub(super) fn select_backwards(
 fn readable(bodies: impl Iterator<Item = rusqlite::Result<String>>) -> rusqlite::Result<Vec<Event>> {
     let mut events = Vec::new();
     for body in bodies {
-        // A row from a newer version that this one cannot read is left out, not fatal.
+        // A row written by a newer version that this one cannot parse is left out; it must not fail the whole page.
         if let Ok(event) = serde_json::from_str(&body?) {
             events.push(event);
         }

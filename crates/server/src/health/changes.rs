@@ -1,11 +1,11 @@
-//! What changes in memory leave to be stored and published.
+//! What a change of health's memory leaves to be stored and published.
 
 use botops_contract::{EventKind, Severity};
 
 use super::model::HealthLevel;
 use crate::events::NewEvent;
 
-/// Something to store.
+/// A row to store, in the order in which the changes were made.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum HealthRow {
     Transition {
@@ -21,13 +21,13 @@ pub(crate) enum HealthRow {
         alert: String,
     },
     Outbox(OutboxRow),
-    /// A small thing by kind and id; `None` deletes it.
+    /// A value by kind and id (a silence, a window, recovery of a component, the config); `None` deletes it.
     Thing {
         kind: &'static str,
         id: String,
         body: Option<String>,
     },
-    /// A checker that was added or removed.
+    /// A checker that was added, with its specification; `None` when it was removed.
     Checker {
         id: String,
         spec: Option<String>,
@@ -41,11 +41,11 @@ pub(crate) struct AlertRow {
     pub(crate) fingerprint: String,
     pub(crate) opened: i64,
     pub(crate) closed: Option<i64>,
-    /// As JSON.
+    /// The alert as JSON.
     pub(crate) body: String,
 }
 
-/// A notice on its way to one receiver.
+/// A notice to one receiver, as it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct OutboxRow {
     pub(crate) key: String,
@@ -55,7 +55,7 @@ pub(crate) struct OutboxRow {
     pub(crate) body: serde_json::Value,
 }
 
-/// What must be stored and published.
+/// What a change leaves to be stored and published.
 #[derive(Debug, Default)]
 pub(crate) struct HealthChanges {
     pub(crate) rows: Vec<HealthRow>,

@@ -1,4 +1,4 @@
-//! What is wrong with something that was sent, collected field by field.
+//! Collects what is wrong with a request, field by field.
 
 use botops_core::error::FieldError;
 use serde_json::Value;
@@ -17,7 +17,7 @@ impl FieldDefects {
         self.0.push(FieldError { pointer: pointer.into(), got: got.into(), expected: expected.into() });
     }
 
-    /// A time in seconds that must lie within these bounds; one that is absent does.
+    /// Checks that a time in seconds lies within these bounds; an absent one is fine.
     pub(crate) fn seconds(&mut self, pointer: &str, value: Option<f64>, least: f64, most: f64) {
         if let Some(value) = value
             && !(value.is_finite() && (least..=most).contains(&value))
@@ -26,7 +26,7 @@ impl FieldDefects {
         }
     }
 
-    /// Reads a checker's config; what does not fit is named by its place.
+    /// Parses a checker's config; a member that does not fit is named by its JSON pointer.
     pub(crate) fn parse<T: serde::de::DeserializeOwned>(&mut self, config: &Value) -> Option<T> {
         match serde_path_to_error::deserialize(config) {
             Ok(parsed) => Some(parsed),

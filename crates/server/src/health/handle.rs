@@ -1,4 +1,4 @@
-//! The handle to health: opening it, what features above plug into it, and what can be read of it.
+//! The handle to health: opening it, registering parts of botops, and reading.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -33,38 +33,38 @@ pub struct Health {
     pub(crate) inner: Arc<HealthInner>,
 }
 
-/// Which events of health are wanted.
+/// Which events of health to read.
 #[derive(Debug)]
 pub(crate) struct HealthEventFilter {
     pub(crate) component: Option<String>,
-    /// This severity and graver ones.
+    /// Events of this severity and of more urgent ones.
     pub(crate) severity: Option<Severity>,
     pub(crate) back_ms: i64,
     pub(crate) limit: usize,
 }
 
-/// Which alerts are wanted.
+/// Which alerts to read.
 #[derive(Debug)]
 pub(crate) struct AlertFilter {
     pub(crate) state: Option<AlertState>,
     pub(crate) component: Option<String>,
-    /// This severity and graver ones.
+    /// Alerts of this severity and of more urgent ones.
     pub(crate) severity: Option<Severity>,
     pub(crate) limit: usize,
 }
 
-/// Which changes of status are wanted.
+/// Which changes of status to read.
 #[derive(Debug)]
 pub(crate) struct TransitionFilter {
     pub(crate) component: Option<String>,
-    /// Only those before this number.
+    /// Only changes with a lower number than this.
     pub(crate) before: Option<i64>,
     pub(crate) back_ms: i64,
     pub(crate) limit: i64,
 }
 
 impl Health {
-    /// Reads what an earlier run left and begins to watch.
+    /// Restores the state of an earlier run and begins to watch.
     ///
     /// # Errors
     /// When the store cannot be read or an HTTP client cannot be built.
@@ -88,23 +88,23 @@ impl Health {
         self.snapshot().summary.clone()
     }
 
-    /// Whether changes can be recorded.
+    /// Whether changes can be recorded in the store.
     pub fn store_writable(&self) -> bool {
         self.inner.store.writable()
     }
 
-    /// Whether scheduler and writer have moved on lately: what a watchdog wants to know.
+    /// Whether scheduler and writer have made progress lately; a watchdog is notified only while they do.
     pub fn makes_progress(&self) -> bool {
         self.inner.makes_progress()
     }
 
-    /// Begins to watch botops' own API, once it is bound.
+    /// Begins to watch botops' own API, once its address is bound.
     pub fn watch_api(&self, address: SocketAddr) {
         let mut address = address;
         if address.ip().is_unspecified() {
             address.set_ip(Ipv4Addr::LOCALHOST.into());
         }
-        // A second call would be another start of the same process, which does not happen.
+        // A second call would fail, but a process binds its API once.
         let _ = self.inner.targets.own_address.set(address);
     }
 
@@ -120,23 +120,23 @@ impl Health {
         }
     }
 
-    /// Gives recovery a way to run workflows.
+    /// Gives recovery the means to run workflows.
     pub fn set_runner(&self, runner: WorkflowRunner) {
         self.inner.runner.send_replace(Some(runner));
         self.inner.lock().recovery.has_runner = true;
     }
 
-    /// What readers are answered with, rendered at the last change.
+    /// The answers to readers, rendered at the last change.
     pub(crate) fn snapshot(&self) -> Arc<HealthSnapshot> {
         self.inner.snapshot()
     }
 
-    /// One component.
+    /// The component with this id.
     pub(crate) fn component(&self, id: &str) -> Result<ComponentView, Error> {
         self.snapshot().by_id.get(id).cloned().ok_or_else(|| self.unknown_component(id))
     }
 
-    /// How recovery of a component stands.
+    /// The state of a component's recovery.
     pub(crate) fn recovery(&self, id: &str) -> Result<RecoveryView, Error> {
         self.snapshot().recovery.get(id).cloned().ok_or_else(|| self.unknown_component(id))
     }
@@ -149,7 +149,7 @@ impl Health {
             .context("known", json!(known))
     }
 
-    /// Alerts, open ones first, and how many more there are.
+    /// Alerts, open ones first, and how many more match.
     pub(crate) fn alerts(&self, filter: &AlertFilter) -> (Vec<AlertView>, usize) {
         let snapshot = self.snapshot();
         let is_wanted = |alert: &&AlertView| {
@@ -160,7 +160,7 @@ impl Health {
         cut_off(snapshot.alerts.iter().filter(is_wanted).cloned().collect(), filter.limit)
     }
 
-    /// Events of health that are held in memory, newest first, and how many more there are.
+    /// Events of health that are held in memory, newest first, and how many more match.
     pub(crate) fn events(&self, filter: &HealthEventFilter) -> (Vec<Arc<Event>>, usize) {
         let from = time(self.inner.now().wall - filter.back_ms);
         let mut events = self.inner.events.recent(EventKind::Health, 2_048);
@@ -172,28 +172,28 @@ impl Health {
         cut_off(events, filter.limit)
     }
 
-    /// Silences, also those that are over since a week or less.
+    /// Silences, including those that ended within a week.
     pub(crate) fn silences(&self) -> Vec<Silence> {
         self.inner.lock().alerts.silences.values().cloned().collect()
     }
 
-    /// Maintenance windows.
+    /// All maintenance windows, open or not.
     pub(crate) fn maintenance_windows(&self) -> Vec<MaintenanceWindow> {
         self.inner.lock().status.maintenance.values().cloned().collect()
     }
 
-    /// Changes of status, newest first, from the disk.
+    /// Changes of status, newest first; read from the disk.
     pub(crate) async fn transitions(&self, filter: TransitionFilter) -> Result<Vec<TransitionView>, Error> {
         let from = self.inner.now().wall - filter.back_ms;
         self.inner.reader.transitions(filter.component, from, filter.before, filter.limit).await
     }
 
-    /// One metric of every component over time, rendered, from the disk.
+    /// One metric of every component over time, rendered; read from the disk.
     pub(crate) async fn chart(&self, metric: String, window: ChartWindow) -> Result<Bytes, Error> {
         self.inner.reader.chart(metric, window, self.inner.now().wall).await
     }
 
-    /// The metrics of one component over time, from the disk.
+    /// The metrics of one component over time; read from the disk.
     pub(crate) async fn series(
         &self,
         component: String,
@@ -203,7 +203,7 @@ impl Health {
         self.inner.reader.series(Some(component), metric, window, self.inner.now().wall).await
     }
 
-    /// Availability, coverage and latencies by window, of one component or of all, from the disk.
+    /// Availability, coverage and latencies by window, of one component or of all; read from the disk.
     pub(crate) async fn availability(
         &self,
         component: Option<String>,
@@ -211,19 +211,19 @@ impl Health {
         self.inner.reader.availability(component, self.inner.now().wall).await
     }
 
-    /// How fast the error budgets burn, of one component or of all, from the disk.
+    /// How fast the error budgets burn, of one component or of all; read from the disk.
     pub(crate) async fn objectives(&self, component: Option<String>) -> Result<Vec<ObjectiveView>, Error> {
         let objective_pct = self.inner.lock().status.config.objective_pct;
         self.inner.reader.objectives(component, objective_pct, self.inner.now().wall).await
     }
 
-    /// Prometheus text of everything that botops counts.
+    /// Everything that botops counts, in Prometheus' text format.
     pub(crate) fn prometheus_text(&self) -> String {
         self.inner.metrics.render()
     }
 }
 
-/// The first ones, and how many were left out.
+/// The first `limit` items, and how many were left out.
 fn cut_off<T>(mut items: Vec<T>, limit: usize) -> (Vec<T>, usize) {
     let omitted = items.len().saturating_sub(limit);
     items.truncate(limit);

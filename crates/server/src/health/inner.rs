@@ -1,4 +1,5 @@
-//! What the handle and the loops share: the memory under its lock, its rendering, and the ways out of it.
+//! What the handle and the loops share: the memory under its lock, what is rendered from it, and the queues to the
+//! loops.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,13 +25,13 @@ use super::recovery::{RecoveryAttempt, WorkflowRunner};
 use super::render::{HealthSnapshot, SnapshotContext};
 use super::restore::restore_memory;
 
-/// Measurements reach readers this late at most.
+/// How late measurements may reach readers. Statuses and alerts are rendered at once.
 const RENDER_EVERY: Duration = Duration::from_millis(250);
 
-/// How long a change waits for the store. A store that cannot be written is reported by its own check.
+/// How long a change waits until it is stored. That the store cannot be written is reported by its own check.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Everything health consists of.
+/// The shared state of health.
 pub(crate) struct HealthInner {
     pub(crate) store: Store,
     pub(crate) events: Events,
@@ -42,30 +43,30 @@ pub(crate) struct HealthInner {
     memory: Mutex<HealthMemory>,
     clock: HealthClock,
     snapshot: ArcSwap<HealthSnapshot>,
-    /// Rows that wait for the store, in order; the number says how many sets were handed over.
+    /// Sets of rows for the writer loop, which stores them in order; `handed_over` counts them.
     rows: mpsc::UnboundedSender<Vec<HealthRow>>,
     handed_over: AtomicU64,
     /// How many of these sets are stored.
     pub(crate) stored: watch::Sender<u64>,
     pub(crate) runner: watch::Sender<Option<WorkflowRunner>>,
     attempts: mpsc::UnboundedSender<RecoveryAttempt>,
-    /// Something is due earlier than was thought.
+    /// Wakes the scheduler, because something is due earlier than it knew.
     pub(crate) wake: Notify,
-    /// Counts checks that ended.
+    /// Counts finished checks, for callers that wait for one.
     pub(crate) finished: watch::Sender<u64>,
-    /// An alert changed.
+    /// Signals that an alert changed.
     pub(crate) alerted: Arc<Notify>,
     pub(crate) progress: LoopProgress,
 }
 
-/// When scheduler and writer last moved on (monotonic milliseconds).
+/// When scheduler and writer last made progress, in monotonic milliseconds.
 #[derive(Debug, Default)]
 pub(crate) struct LoopProgress {
     pub(crate) scheduler: AtomicI64,
     pub(crate) writer: AtomicI64,
 }
 
-/// What the loops take from.
+/// The receiving ends of the queues, for the loops.
 pub(crate) struct HealthInboxes {
     pub(crate) rows: mpsc::UnboundedReceiver<Vec<HealthRow>>,
     pub(crate) attempts: mpsc::UnboundedReceiver<RecoveryAttempt>,
@@ -78,7 +79,7 @@ impl std::fmt::Debug for HealthInner {
 }
 
 impl HealthInner {
-    /// Reads what an earlier run left. Nothing runs yet.
+    /// Restores the state of an earlier run. No loop runs yet.
     ///
     /// # Errors
     /// When the store cannot be read or an HTTP client cannot be built.
@@ -134,25 +135,25 @@ impl HealthInner {
         Ok((inner, HealthInboxes { rows: rows_inbox, attempts: attempts_inbox }))
     }
 
-    /// Both clocks now.
+    /// The present moment on both clocks.
     pub(crate) fn now(&self) -> ClockReading {
         self.clock.read()
     }
 
-    /// The memory. Never held over an await.
+    /// Locks the memory. The guard is never held over an await.
     pub(crate) fn lock(&self) -> MutexGuard<'_, HealthMemory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What readers are answered with.
+    /// The answers to readers.
     pub(crate) fn snapshot(&self) -> Arc<HealthSnapshot> {
         self.snapshot.load_full()
     }
 
-    /// Changes the memory, hands over what must be stored, published and started, and returns when it is stored.
+    /// Changes the memory, passes on what must be stored, published and started, and returns when it is stored.
     ///
     /// # Errors
-    /// Those of the change, which then must have changed nothing.
+    /// The error of the change, which then must have changed nothing.
     pub(crate) async fn change<T>(
         &self,
         change: impl FnOnce(&mut HealthMemory, ClockReading) -> Result<T, Error>,
@@ -168,8 +169,9 @@ impl HealthInner {
         Ok(value)
     }
 
-    /// Hands over what must be stored, published and started, and renders anew. Returns the number to wait for until it
-    /// is stored.
+    /// Passes on what must be stored, published and started, and renders the answers anew.
+    ///
+    /// Returns the number to wait for until the rows are stored.
     pub(crate) fn publish_changes(&self, memory: &mut HealthMemory) -> u64 {
         let changes = std::mem::take(&mut memory.changes);
         let has_alerts = changes.rows.iter().any(|row| matches!(row, HealthRow::Alert(_)));
@@ -177,7 +179,7 @@ impl HealthInner {
             self.events.publish(event);
         }
         for attempt in std::mem::take(&mut memory.recovery.attempts) {
-            // The receiver lives as long as the tasks; at the stop nothing starts any more.
+            // Sending fails only at the stop, when the receiving loop has ended and no attempt should start.
             let _ = self.attempts.send(attempt);
         }
         let mut ticket = self.handed_over.load(Ordering::Relaxed);
@@ -192,8 +194,8 @@ impl HealthInner {
         ticket
     }
 
-    /// The same, unless there is nothing that a reader waits for and the last rendering is fresh: many checks that end
-    /// together are rendered once.
+    /// Like [`Self::publish_changes`], but skipped while nothing is urgent and the last rendering is fresh, so that
+    /// many checks that end together are rendered once.
     pub(crate) fn publish_if_due(&self, memory: &mut HealthMemory) {
         if memory.has_changes() || self.snapshot.load().made.elapsed() >= RENDER_EVERY {
             self.publish_changes(memory);
@@ -211,20 +213,20 @@ impl HealthInner {
         }
     }
 
-    /// Waits until everything handed over up to `ticket` is stored.
+    /// Waits until all sets of rows up to `ticket` are stored.
     async fn wait_until_stored(&self, ticket: u64) {
         let mut stored = self.stored.subscribe();
-        // The sender lives as long as `self`.
+        // Cannot fail: `self` owns the sender.
         let waited = stored.wait_for(|done| *done >= ticket);
         let _ = tokio::time::timeout(STORED_WITHIN, waited).await;
     }
 
-    /// Whether scheduler and writer have moved on lately: what a watchdog wants to know.
+    /// Whether scheduler and writer have made progress lately; a watchdog is notified only while they do.
     pub(crate) fn makes_progress(&self) -> bool {
         let now = self.now().mono;
         let scheduler = now - self.progress.scheduler.load(Ordering::Relaxed);
         let writer = now - self.progress.writer.load(Ordering::Relaxed);
-        // The scheduler turns twice a second; the writer may wait for a locked store without being stuck.
+        // The scheduler runs twice a second; the writer may wait for a locked store without being stuck.
         scheduler < 10_000 && writer < 60_000
     }
 }

@@ -1,4 +1,4 @@
-//! Everything health holds in memory, under one lock: statuses, alerts and recovery side by side, keyed by component.
+//! The memory of health, under one lock: statuses, alerts and recovery side by side, keyed by component.
 
 use super::alerts::AlertBook;
 use super::changes::HealthChanges;
@@ -6,7 +6,7 @@ use super::model::ClockReading;
 use super::recovery::RecoveryBook;
 use super::status::{ComponentSpec, MonitoringConfig, StatusEngine};
 
-/// What health knows, and what of it must still be stored, published and started.
+/// The state of health, and what of it must still be stored, published and started.
 #[derive(Debug)]
 pub(crate) struct HealthMemory {
     pub(crate) status: StatusEngine,
@@ -30,14 +30,14 @@ impl HealthMemory {
         !(self.changes.is_empty() && self.recovery.attempts.is_empty())
     }
 
-    /// Begins to watch a component.
+    /// Begins to watch a component, and continues its alerts of an earlier run.
     pub(crate) fn add_component(&mut self, spec: ComponentSpec, now: ClockReading) {
         let id = spec.id.clone();
         self.status.add(spec, now);
         self.alerts.adopt_orphans(&id);
     }
 
-    /// Stops watching a component; its open alerts are resolved.
+    /// Stops watching a component; its open alerts end as `removed`.
     pub(crate) fn remove_component(&mut self, id: &str, now: ClockReading) {
         let timing = self.status.config.alerting;
         self.alerts.end_component(id, &timing, now, &mut self.changes);
@@ -46,7 +46,7 @@ impl HealthMemory {
         }
     }
 
-    /// Time passed, or something changed: statuses, then alerts and recovery, those of parents first.
+    /// Advances everything to `now`: statuses, then alerts and recovery, those of components that others need first.
     pub(crate) fn advance(&mut self, now: ClockReading) {
         self.status.advance(now, &mut self.changes);
         for id in self.status.roots_first() {
@@ -56,7 +56,7 @@ impl HealthMemory {
         }
     }
 
-    /// Ends alerts of parts that nobody plugged in again.
+    /// Ends alerts of components that were not registered again after the start.
     pub(crate) fn end_orphans(&mut self, now: ClockReading) {
         let timing = self.status.config.alerting;
         self.alerts.end_orphans(&timing, now, &mut self.changes);

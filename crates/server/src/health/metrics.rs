@@ -1,4 +1,4 @@
-//! Series with bounded labels: one per component, a fixed set of metrics.
+//! Prometheus series with bounded labels: one per component, and a fixed set of metrics.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -29,7 +29,7 @@ struct DeliveryLabels {
     result: &'static str,
 }
 
-/// All series of health.
+/// The Prometheus series of health.
 struct HealthSeries {
     component_status: Family<ComponentLabels, FloatGauge>,
     check_duration: Family<ComponentLabels, FloatGauge>,
@@ -40,7 +40,7 @@ struct HealthSeries {
     messages: Family<DeliveryLabels, FloatGauge>,
 }
 
-/// Registers the series; they are filled when somebody reads them.
+/// Registers the series; they are filled when a client reads them.
 pub(crate) fn register_health_metrics(inner: &Arc<HealthInner>, metrics: &Metrics) {
     let series = HealthSeries::register(metrics);
     let inner = inner.clone();
@@ -86,7 +86,7 @@ impl HealthSeries {
 
     fn fill(&self, inner: &HealthInner) {
         let snapshot = inner.snapshot();
-        // Components come and go: labels of those that went are forgotten.
+        // Components come and go: series of components that went must disappear.
         self.component_status.clear();
         self.check_duration.clear();
         for (id, view) in &snapshot.by_id {
@@ -112,7 +112,7 @@ impl HealthSeries {
     }
 }
 
-/// A status as a metric's value.
+/// A status as a number: 0 HEALTHY to 3 DOWN, -1 UNKNOWN.
 fn status_number(status: HealthStatus) -> f64 {
     match status {
         HealthStatus::Healthy => 0.0,

@@ -1,20 +1,22 @@
-//! System health: checks that do not cry wolf, alerts that end, recovery that proves itself.
+//! System health: checks that confirm before they alarm, alerts that end, recovery that is verified.
 //!
-//! [`Health`] watches components, decides over time how they are, tells receivers, and tries to recover what is broken.
-//! Hidden from users: schedules, debounce, the alert machine, the outbox, budgets and the history. Everything a status
-//! answer needs is rendered ahead; no status read touches the disk. Features above plug in as plain closures
+//! [`Health`] watches components, derives their status over time, notifies receivers, and tries to recover what is
+//! broken. Hidden from users: schedules, debounce, the alert machine, the outbox, budgets and the history. Everything
+//! a status answer needs is rendered ahead; no status read touches the disk. Features above register plain closures
 //! ([`Health::add_source`], [`Health::set_runner`]).
 //!
 //! | module | holds |
 //! | ---- | ---- |
-//! | `model`, `units`, `defects`, `changes` | what all others speak about |
-//! | `checks/` | what is looked at, in one table |
+//! | `model`, `units`, `defects`, `changes` | types that all other modules share |
+//! | `options` | what the program passes in |
+//! | `checks/` | what is checked and how, in one table |
 //! | `status/` | from samples to the status of a component and of the system; the config |
-//! | `alerts/`, `recovery/` | beside it, keyed by component: who is told, what is tried |
+//! | `alerts/`, `recovery/` | keyed by component beside it: who is notified, what is tried |
 //! | `history/` | what is kept on disk |
-//! | `memory`, `restore`, `render/` | all of it in memory, as it was before a restart, as readers get it |
-//! | `inner`, `run/` | the lock and the ways out of it; the loops |
-//! | `handle`, `operator_verbs`, `api/` | what others can do with it |
+//! | `memory`, `restore`, `render/` | the state in memory, restoring it after a start, the answers made from it |
+//! | `metrics` | series for Prometheus |
+//! | `inner`, `run/` | the lock and the queues around the memory; the loops |
+//! | `handle`, `operator_verbs`, `api/` | reading, changing, and the routes |
 
 mod alerts;
 mod api;

@@ -1,4 +1,4 @@
-//! What the parts of health speak about: levels and statuses, limits, moments, spans, what recovers a component.
+//! Types that all parts of health share: levels and statuses, limits, clock readings, spans, recovery handlers.
 
 use std::time::Instant;
 
@@ -13,30 +13,31 @@ const CLEAR: f64 = 0.05;
 /// One moment on both clocks. Durations are taken from `mono` alone; `wall` is for people and calendars.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClockReading {
-    /// Milliseconds on a clock that never jumps; its zero means nothing.
+    /// Milliseconds on a clock that never jumps; only differences have a meaning.
     pub(crate) mono: i64,
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970, by a clock that may jump.
     pub(crate) wall: i64,
 }
 
 impl ClockReading {
-    /// What to add to `mono` to get `wall`. Stored marks are moved by the difference of two such offsets.
+    /// What to add to `mono` to get `wall`. Marks stored by another run are converted by the difference of two
+    /// offsets.
     pub(crate) fn offset(self) -> i64 {
         self.wall - self.mono
     }
 }
 
-/// How bad something is; the order is the meaning.
+/// How bad a component is. The order of the variants is the order of badness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum HealthLevel {
-    /// As it should be.
+    /// It works as it should.
     Healthy,
-    /// Works, needs a look.
+    /// It works, but an operator should check it.
     Warning,
-    /// Reachable but not working.
+    /// It is reachable but does not work.
     Critical,
-    /// Not reachable.
+    /// It cannot be reached.
     Down,
 }
 
@@ -44,12 +45,12 @@ impl HealthLevel {
     /// Every level, best first.
     pub const ALL: [Self; 4] = [Self::Healthy, Self::Warning, Self::Critical, Self::Down];
 
-    /// CRITICAL counts as down for availability.
+    /// True for levels that count as up for availability; CRITICAL counts as down, although it is reachable.
     pub fn is_up(self) -> bool {
         self <= Self::Warning
     }
 
-    /// How much attention it wants.
+    /// How urgent an alert or event at this level is.
     pub(crate) fn severity(self) -> Severity {
         match self {
             Self::Healthy => Severity::Low,
@@ -59,25 +60,25 @@ impl HealthLevel {
         }
     }
 
-    /// The number it is stored as.
+    /// The number it is stored as: 0 HEALTHY to 3 DOWN.
     pub fn number(self) -> i64 {
         self as i64
     }
 }
 
-/// What a component or the system is, on the wire.
+/// The status of a component or of the system, on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum HealthStatus {
-    /// As it should be.
+    /// It works as it should.
     Healthy,
-    /// Works, needs a look.
+    /// It works, but an operator should check it.
     Warning,
-    /// Reachable but not working.
+    /// It is reachable but does not work.
     Critical,
-    /// Not reachable.
+    /// It cannot be reached.
     Down,
-    /// Nothing valid is known: starting, stale, or suspended as a whole.
+    /// No valid sample is known: it is starting, the last sample is too old, or everything is suspended.
     Unknown,
 }
 
@@ -113,7 +114,7 @@ impl From<HealthLevel> for HealthStatus {
     }
 }
 
-/// A component's confirmed status with the reason it may be unknown.
+/// The confirmed status of a component, with the reason when it is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum ConfirmedStatus {
     /// Confirmed by enough samples.
@@ -133,12 +134,12 @@ impl ConfirmedStatus {
         }
     }
 
-    /// The status on the wire.
+    /// The status without the reason, as on the wire.
     pub(crate) fn status(self) -> HealthStatus {
         self.level().map_or(HealthStatus::Unknown, HealthStatus::from)
     }
 
-    /// Why it is unknown, in one word.
+    /// The reason for which it is unknown, as on the wire.
     pub(crate) fn reason(self) -> Option<&'static str> {
         match self {
             Self::Known(_) => None,
@@ -158,17 +159,17 @@ pub(crate) enum ThresholdDirection {
     LowerIsWorse,
 }
 
-/// The limits of one metric. Without both limits a metric is shown and never judged.
+/// The limits of one metric. A metric without limits is shown, but has no influence on the status.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MetricLimits {
-    /// Which way is worse.
+    /// Whether higher or lower values are worse.
     #[serde(default = "higher")]
     pub(crate) direction: ThresholdDirection,
-    /// From here on WARNING.
+    /// The value from which on the metric is WARNING; no such limit when absent.
     #[serde(default)]
     pub(crate) warning: Option<f64>,
-    /// From here on CRITICAL.
+    /// The value from which on the metric is CRITICAL; no such limit when absent.
     #[serde(default)]
     pub(crate) critical: Option<f64>,
 }
@@ -178,7 +179,7 @@ fn higher() -> ThresholdDirection {
 }
 
 impl MetricLimits {
-    /// Shown, never judged.
+    /// No limits: the metric is shown and has no influence on the status.
     pub(crate) const NONE: Self =
         Self { direction: ThresholdDirection::HigherIsWorse, warning: None, critical: None };
 
@@ -196,7 +197,7 @@ impl MetricLimits {
         Self { direction: ThresholdDirection::LowerIsWorse, warning: Some(warning), critical: Some(critical) }
     }
 
-    /// What is wrong with them: the member's name and what it should be.
+    /// What is wrong with them: the member's name, and what it should be.
     pub(crate) fn defects(&self) -> Vec<(&'static str, &'static str)> {
         let mut defects = Vec::new();
         for (name, limit) in [("warning", self.warning), ("critical", self.critical)] {
@@ -216,7 +217,7 @@ impl MetricLimits {
         defects
     }
 
-    /// The level of a value, given the level the metric held before. `None` for a value that is no number.
+    /// The level of a value, given the level the metric held before; `None` when the value is NaN or infinite.
     pub(crate) fn level(&self, value: f64, held: HealthLevel) -> Option<HealthLevel> {
         if !value.is_finite() {
             return None;
@@ -236,22 +237,22 @@ impl MetricLimits {
     }
 }
 
-/// How far a component's trouble reaches.
+/// How much a component's status counts for the system's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Criticality {
-    /// Shown; never counts.
+    /// It is shown and has no influence on the system.
     Informational,
-    /// At worst a WARNING for the system.
+    /// It makes the system WARNING at worst.
     Optional,
-    /// At worst CRITICAL for the system.
+    /// It makes the system CRITICAL at worst.
     Important,
-    /// The system is as bad as this component.
+    /// The system is at least as bad as this component.
     Required,
 }
 
 impl Criticality {
-    /// The worst that it can be for the system.
+    /// The worst level that it can cause for the system.
     pub(crate) fn cap(self) -> HealthLevel {
         match self {
             Self::Required => HealthLevel::Down,
@@ -261,7 +262,7 @@ impl Criticality {
         }
     }
 
-    /// What an unknown status counts as.
+    /// The level that an unknown status counts as.
     pub(crate) fn of_unknown(self) -> HealthLevel {
         match self {
             Self::Required => HealthLevel::Critical,
@@ -271,18 +272,18 @@ impl Criticality {
     }
 }
 
-/// What recovers a component.
+/// The handler that recovers a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RecoveryHandler {
     /// A workflow of the workflow engine, by id.
     Workflow(String),
-    /// Fold the store's log into its file.
+    /// Folds the store's log into its file.
     CheckpointStore,
 }
 
 impl RecoveryHandler {
-    /// The workflow's id, where it is one.
+    /// The id of the workflow, when the handler is one.
     pub(crate) fn workflow(&self) -> Option<&str> {
         match self {
             Self::Workflow(id) => Some(id),
@@ -299,28 +300,29 @@ impl RecoveryHandler {
     }
 }
 
-/// From this moment on a component had this status, until the next one.
+/// A span of time: from this moment until the next span, a component had this level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StatusSpan {
-    /// Wall milliseconds.
+    /// Its start, in wall milliseconds.
     pub(crate) from: i64,
-    /// `None`: not known.
+    /// The level; `None` when it was not known.
     pub(crate) level: Option<HealthLevel>,
-    /// In maintenance: counted apart.
+    /// Whether a maintenance window was open; such time is counted separately.
     pub(crate) in_maintenance: bool,
 }
 
-/// Both clocks.
+/// The source of [`ClockReading`]s.
 #[derive(Debug)]
 pub(crate) struct HealthClock {
     started: Instant,
 }
 
-/// Where the monotonic clock begins: a mark of an earlier run, moved to this one, is still positive.
+/// The first reading of the monotonic clock: one day, so that marks of an earlier run stay positive when they are
+/// converted.
 const BEGINNING: i64 = 86_400_000;
 
 impl HealthClock {
-    /// Begins now.
+    /// A clock that starts now.
     pub(crate) fn start() -> Self {
         Self { started: Instant::now() }
     }
@@ -330,7 +332,7 @@ impl HealthClock {
         ClockReading { mono: elapsed + BEGINNING, wall: Utc::now().timestamp_millis() }
     }
 
-    /// Milliseconds since the start.
+    /// Milliseconds between the start and `now`.
     pub(crate) fn elapsed_ms(now: ClockReading) -> i64 {
         now.mono - BEGINNING
     }

@@ -1,6 +1,6 @@
 //! What operators do with health: checks on demand, checkers, config, silences, windows, acknowledgement, recovery.
 //!
-//! Each verb is one change of the memory (`HealthInner::change`) and returns when it is stored.
+//! Each verb is one change of the memory (`HealthInner::change`) and returns when the change is stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -27,25 +27,25 @@ use super::status::{
 };
 use super::units::{tidy, time};
 
-/// How long a check on demand is waited for.
+/// How long a check on demand is waited for; what has not ended then is answered as it was.
 const ON_DEMAND: Duration = Duration::from_secs(20);
 
-/// Silences at most, and windows at most.
+/// How many silences, and how many maintenance windows, may exist.
 const QUIET_TIMES: usize = 500;
 
-/// How long receivers may take to accept a test notice.
+/// How long receivers may take to accept a test notice before the test counts as failed.
 const TEST_NOTICES_WITHIN: Duration = Duration::from_secs(10);
 
-/// One test of monitoring itself.
+/// The outcome of one test of monitoring itself.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SelfTestView {
-    /// What was tried.
+    /// The name of the test.
     pub(crate) name: &'static str,
-    /// Whether it worked.
+    /// Whether it passed.
     pub(crate) passed: bool,
-    /// What was seen.
+    /// What the test saw, in one sentence.
     pub(crate) detail: String,
-    /// How long it took.
+    /// How long the test took, in milliseconds.
     pub(crate) duration_ms: f64,
 }
 
@@ -56,7 +56,7 @@ impl SelfTestView {
 }
 
 impl Health {
-    /// Checks now, one component or all, and waits for the outcome. Joins a check that runs.
+    /// Checks one component or all now, and waits for the outcome. A check that runs already is joined.
     pub(crate) async fn check_now(&self, component: Option<&str>) -> Result<(), Error> {
         let inner = &self.inner;
         let now = inner.now();
@@ -81,11 +81,11 @@ impl Health {
         };
         let waited = tokio::time::timeout(ON_DEMAND, async {
             while !all_done() {
-                // The sender lives as long as `self`.
+                // Cannot fail: `self` owns the sender.
                 let _ = finished.changed().await;
             }
         });
-        // What did not end in time is shown as it is.
+        // A check that did not end in time leaves its component as it was.
         let _ = waited.await;
         let mut memory = inner.lock();
         memory.advance(inner.now());
@@ -93,7 +93,7 @@ impl Health {
         Ok(())
     }
 
-    /// Adds a checker.
+    /// Adds a checker, whose first check begins at once.
     pub(crate) async fn add_checker(
         &self,
         request: &CheckerRequest,
@@ -141,7 +141,7 @@ impl Health {
         })
     }
 
-    /// Removes a checker; its open alerts are resolved as removed.
+    /// Removes a checker; its open alerts end as `removed`.
     pub(crate) async fn remove_checker(&self, id: &str, by: &str) -> Result<(), Error> {
         let change = |memory: &mut HealthMemory, now| {
             match memory.status.components.get(id) {
@@ -200,7 +200,7 @@ impl Health {
         self.configure(config, by).await.map(drop)
     }
 
-    /// Somebody takes note of an alert: reminders stop, its end is still told.
+    /// Records that an operator took note of an alert: reminders stop, its end is still notified.
     pub(crate) async fn acknowledge_alert(
         &self,
         id: &str,
@@ -223,7 +223,7 @@ impl Health {
         self.inner.change(change).await
     }
 
-    /// Adds a silence.
+    /// Adds a silence, which may begin later.
     pub(crate) async fn add_silence(&self, silence: Silence) -> Result<Silence, Error> {
         let change = |memory: &mut HealthMemory, now: ClockReading| {
             let wall = time(now.wall);
@@ -270,7 +270,7 @@ impl Health {
         self.inner.change(change).await
     }
 
-    /// Adds a maintenance window.
+    /// Adds a maintenance window, which may cover components that do not exist yet.
     pub(crate) async fn add_maintenance(
         &self,
         window: MaintenanceWindow,
@@ -315,7 +315,7 @@ impl Health {
         self.inner.change(change).await
     }
 
-    /// Runs, holds, releases or resets the recovery of a component.
+    /// Runs, holds, releases or resets the recovery of a component on behalf of an operator.
     pub(crate) async fn act_on_recovery(
         &self,
         id: &str,
@@ -381,7 +381,7 @@ impl Health {
         SelfTestView::new("receivers_take_notices", started, waiting == 0, detail)
     }
 
-    /// Puts a test notice into every receiver's queue.
+    /// Puts a test notice into the queue of every receiver.
     fn send_test_notices(&self) {
         let created = self.inner.now().wall;
         let mut memory = self.inner.lock();
@@ -411,7 +411,8 @@ fn unknown_components(window: &MaintenanceWindow, status: &StatusEngine) -> Vec<
         .collect()
 }
 
-/// The catalogue has one row for silences and maintenance windows; what it points to is the silences.
+/// The catalogue has one row for silences and maintenance windows, and that row links to silences; here the link to
+/// the windows is added.
 fn invalid_maintenance() -> Error {
     with_maintenance_list(Error::new(Code::SilenceInvalid))
 }

@@ -1,4 +1,4 @@
-//! What health needs to know.
+//! The settings of health, as plain values.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,27 +8,27 @@ use secrecy::SecretString;
 use super::alerts::AlertReceiver;
 use super::checks::AllowedAddress;
 
-/// What health needs to know.
+/// The settings of health, as plain values.
 #[derive(Debug, Clone, Default)]
 pub struct HealthOptions {
-    /// The folder for the alert log.
+    /// The data folder; the alert log is written there.
     pub data_dir: PathBuf,
-    /// Hosts and networks that checks may reach besides public ones.
+    /// Hosts and networks that checks may reach in addition to public addresses.
     pub allowed: Vec<AllowedAddress>,
     /// Values of `BOT_CHECK_SECRET_*`, by name.
     pub secrets: BTreeMap<String, SecretString>,
-    /// A webhook that is told of alerts.
+    /// A webhook that is notified of alerts.
     pub webhook: Option<reqwest::Url>,
-    /// What the webhook's messages are signed with.
+    /// The HMAC key for the webhook's messages; without one, they are not signed.
     pub webhook_secret: Option<SecretString>,
-    /// An Alertmanager that is told the present state.
+    /// An Alertmanager that is sent the present alerts.
     pub alertmanager: Option<reqwest::Url>,
-    /// An address that is asked once a minute while everything moves on.
+    /// An address that is requested once a minute while the loops of health make progress.
     pub watchdog: Option<reqwest::Url>,
 }
 
 impl HealthOptions {
-    /// Who is told of alerts: always a file, and the webhook where there is one.
+    /// The receivers of alerts: always a file, and the webhook when there is one.
     pub(crate) fn receivers(&self) -> Vec<AlertReceiver> {
         let mut receivers = vec![AlertReceiver::File(self.data_dir.join("alerts.jsonl"))];
         let secret = self.webhook_secret.clone();

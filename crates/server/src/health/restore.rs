@@ -1,4 +1,5 @@
-//! Going on after a restart: streaks, open alerts, silences, budgets, and the gap in which nobody watched.
+//! Restoring the memory after a restart: streaks, open alerts, silences, budgets, and the time in which botops did
+//! not run.
 
 use std::collections::VecDeque;
 
@@ -10,10 +11,10 @@ use super::model::{ClockReading, HealthLevel, StatusSpan};
 use super::recovery::{RecoveryBudget, RecoveryMachine};
 use super::status::{ComponentSpec, MaintenanceWindow, MonitoringConfig, StatusEngine, WatchedComponent};
 
-/// Longer than this between the last sign of life and now, in milliseconds, and nobody knows what was.
+/// Milliseconds between the last stored sign that botops ran and now, from which on that time counts as unknown.
 const GAP: i64 = 5_000;
 
-/// The memory as the last run left it, and the notices that are still to be delivered.
+/// The memory as the last run stored it, and the notices that are still to be delivered.
 pub(crate) fn restore_memory(
     left: EarlierRun,
     receivers: Vec<String>,
@@ -24,7 +25,7 @@ pub(crate) fn restore_memory(
     let config = config.filter(|config| config.defects().is_empty()).unwrap_or_default();
     let mut memory = HealthMemory::new(config, receivers);
     let mut seed = [0_u8; 8];
-    // Without randomness the spread of waits is the same in every run; nothing else depends on it.
+    // Without randomness the waits are spread in the same way in every run; nothing else depends on it.
     let _ = getrandom::fill(&mut seed);
     memory.recovery.seed(u64::from_le_bytes(seed));
     let added = left.specs.iter().filter_map(|(_, spec)| serde_json::from_str::<ComponentSpec>(spec).ok());
@@ -45,7 +46,7 @@ pub(crate) fn restore_memory(
     (memory, left.outbox)
 }
 
-/// Silences and maintenance windows.
+/// Restores silences and maintenance windows.
 fn restore_quiet_times(memory: &mut HealthMemory, left: &EarlierRun) {
     for (_, body) in left.things("silence") {
         if let Ok(silence) = serde_json::from_str::<Silence>(body) {
@@ -102,7 +103,7 @@ fn stored<T: serde::de::DeserializeOwned>(body: &str, member: &str) -> Option<(i
     serde_json::from_value(body[member].take()).ok().map(|value| (offset, value))
 }
 
-/// The time in which botops did not run is unknown time, for each component and for the system.
+/// Records the time in which botops did not run as unknown, for each component and for the system.
 fn record_gap(memory: &mut HealthMemory, alive: i64) {
     let status = &mut memory.status;
     for (id, component) in &mut status.components {
@@ -116,7 +117,7 @@ fn record_gap(memory: &mut HealthMemory, alive: i64) {
     }
 }
 
-/// Ends the last span where the gap began. False when nothing was known then anyway.
+/// Ends the last span at the beginning of the gap; false when its level was unknown anyway.
 fn end_in_gap(spans: &mut VecDeque<StatusSpan>, alive: i64) -> bool {
     let was_known = spans.back().is_some_and(|last| last.level.is_some());
     if was_known {

@@ -7,7 +7,7 @@ use super::rows::{actor_json, append, holder, load};
 use crate::store::StoreAbort;
 use botops_core::error::{Code, Error};
 
-/// How long an idempotency key names its operation.
+/// How long an idempotency key stands for its operation: 24 hours, in milliseconds.
 const IDEMPOTENCY_MS: i64 = 24 * 3_600 * 1_000;
 
 /// Writes the row, unless its idempotency key was used or its lock is held. Its first event is `admitted`.
@@ -27,7 +27,7 @@ pub fn admit(connection: &Connection, new: &NewOperation) -> Result<OperationAdm
     }
     let now = now_ms();
     if let Some((key, _)) = &new.idempotency {
-        // An old use of the key has had its time.
+        // The key was used more than 24 hours ago: it may be used again.
         connection
             .prepare_cached(
                 "UPDATE ops SET idem_key = NULL, idem_digest = NULL WHERE actor_key = ?1 AND idem_key = ?2",
@@ -53,7 +53,7 @@ pub fn admit(connection: &Connection, new: &NewOperation) -> Result<OperationAdm
     Ok(OperationAdmission::Admitted)
 }
 
-/// What an idempotency key started, if it did inside its time. Only reads.
+/// The operation that this idempotency key began within the last 24 hours, if any. Writes nothing.
 ///
 /// # Errors
 /// [`Code::IdempotencyMismatch`] when the key stands for another request.
@@ -81,10 +81,10 @@ pub fn replay(
     }
 }
 
-/// Gives a waiting row its lock, or says who holds it.
+/// Gives the lock to a row that waits for it, or returns the row that holds it.
 ///
 /// # Errors
-/// Only the store's.
+/// When SQLite cannot read or write the store.
 pub fn take_lock(
     connection: &Connection,
     op_id: &str,

@@ -1,7 +1,7 @@
 //! The log of operations that take time: config transactions and workflow runs, rows of one table.
 //!
 //! Every function works inside one store closure (`store.write(|connection| …)`), so that a feature can change a row,
-//! append its event and queue an audit line in one durable step. Kept from users: the SQL, the order of events, and
+//! append its event and queue an audit line in one transaction. Hidden from users: the SQL, the order of events, and
 //! two promises that hold for both kinds together:
 //!
 //! - **Lock.** At most one live row holds a lock key (a partial unique index, nothing to release). A row that waits
@@ -10,7 +10,7 @@
 //! - **Idempotency.** A key of an actor names one operation for 24 hours, across restarts. The same digest replays
 //!   the row, another digest is refused.
 //!
-//! What a state means is each kind's own; here a row is live or it is not.
+//! Which states there are is up to each kind; here a row is only live or not.
 
 mod admission;
 mod model;

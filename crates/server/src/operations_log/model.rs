@@ -1,4 +1,4 @@
-//! Operations as rows hold them, and what changes them.
+//! Operations as rows hold them, and the changes a row can get.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub enum OperationKind {
 }
 
 impl OperationKind {
-    /// The value in the table.
+    /// The value in the column `kind`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Config => "config",
@@ -35,28 +35,28 @@ impl fmt::Display for OperationKind {
     }
 }
 
-/// Who started an operation, as it is kept.
+/// Who started an operation, as the row keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoredActor {
-    /// The key's name.
+    /// The name of the API key.
     pub key_id: String,
-    /// The request that started it.
+    /// The id of the request that started it.
     pub request_id: String,
-    /// What the client said it is.
+    /// What the client calls itself; `null` when it does not say.
     #[serde(default)]
     pub client: Option<String>,
 }
 
-/// Who starts an operation that nobody asked for.
+/// The key name in rows of automatic recovery.
 const RECOVERY: &str = "recovery";
 
 impl StoredActor {
-    /// Recovery, by itself.
+    /// Automatic recovery as the actor: no operator asked for the operation.
     pub fn recovery(request_id: String) -> Self {
         Self { key_id: RECOVERY.to_owned(), request_id, client: None }
     }
 
-    /// True when nobody asked for it.
+    /// Whether automatic recovery started it, without an operator's request.
     pub fn is_recovery(&self) -> bool {
         self.key_id == RECOVERY
     }
@@ -72,111 +72,111 @@ impl From<&Actor> for StoredActor {
     }
 }
 
-/// An operation that asks to be admitted.
+/// A request to admit an operation.
 #[derive(Debug, Clone)]
 pub struct NewOperation {
-    /// Its id, new.
+    /// A new id.
     pub op_id: String,
-    /// Config or workflow.
+    /// What kind of operation it is.
     pub kind: OperationKind,
     /// The workflow's id, or `apply` and `rollback`.
     pub name: String,
     /// Hash of the definition it runs by; of the candidate document for config.
     pub def_sha: String,
-    /// What it was asked to do.
+    /// The parameters of the workflow, or the config change, as the caller sent them.
     pub params: Value,
-    /// Its first state; the row is live.
+    /// The first state. The row is live from the start.
     pub state: String,
-    /// What it excludes others from; `None` for a queued run and under a parent.
+    /// The lock key that excludes other operations; `None` for a queued run and under a parent, which holds the lock.
     pub lock_key: Option<String>,
-    /// The workflow run that started it.
+    /// The workflow run that started this config transaction.
     pub parent_op: Option<String>,
     /// Who asks for it.
     pub actor: StoredActor,
-    /// The caller's idempotency key and the digest of everything it stands for.
+    /// The caller's idempotency key and the digest of the request it stands for.
     pub idempotency: Option<(String, String)>,
-    /// When it must have ended.
+    /// When it must have ended, in milliseconds since 1970.
     pub deadline_ms: Option<i64>,
 }
 
 /// An operation as its row holds it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OperationRow {
-    /// Its id.
+    /// The id of the operation.
     pub op_id: String,
-    /// Config or workflow.
+    /// What kind of operation it is.
     pub kind: OperationKind,
     /// The workflow's id, or `apply` and `rollback`.
     pub name: String,
     /// Hash of the definition it runs by.
     pub def_sha: String,
-    /// What it was asked to do.
+    /// The parameters of the workflow, or the config change, as the caller sent them.
     pub params: Value,
-    /// Its state, in its kind's words.
+    /// The state; each kind has its own set of names.
     pub state: String,
     /// False once the state is terminal.
     pub live: bool,
-    /// What it excludes others from while it is live.
+    /// The lock key that excludes other operations while the row is live.
     pub lock_key: Option<String>,
-    /// The workflow run that started it.
+    /// The workflow run that started this config transaction.
     pub parent_op: Option<String>,
     /// Who asked for it.
     pub actor: StoredActor,
-    /// When it must have ended.
+    /// When it must have ended, in milliseconds since 1970; a change may move it.
     pub deadline_ms: Option<i64>,
-    /// How often it was taken up again after a restart.
+    /// How often the operation was resumed after a restart.
     pub recoveries: u32,
-    /// When it was admitted.
+    /// When it was admitted, in milliseconds since 1970.
     pub created_ms: i64,
-    /// When it last changed.
+    /// When the row last changed, in milliseconds since 1970.
     pub updated_ms: i64,
-    /// What came of it so far.
+    /// The outcome so far; its members depend on the kind.
     pub result: Value,
 }
 
-/// One thing that happened to an operation.
+/// One event of an operation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OperationEvent {
     /// Counts from 1 within the operation.
     pub seq: u64,
-    /// When.
+    /// When it happened, in milliseconds since 1970.
     pub at_ms: i64,
-    /// What, in the kind's words.
+    /// The name of the event; each kind of operation has its own set.
     pub kind: String,
-    /// The facts.
+    /// Details whose members depend on the event.
     pub data: Value,
 }
 
-/// What became of an operation that asked to be admitted.
+/// The outcome of a request to admit an operation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OperationAdmission {
     /// The row is written and holds its lock.
     Admitted,
-    /// The same request came before; this is what it started.
+    /// The same request came before: the row it began.
     Replay(Box<OperationRow>),
-    /// Another operation holds the lock; nothing was written.
+    /// Another operation holds the lock: its row. Nothing was written.
     Held(Box<OperationRow>),
 }
 
-/// A change of a row.
+/// A change of a live row.
 #[derive(Debug, Clone)]
 pub struct OperationChange {
     /// The new state.
     pub state: String,
-    /// False when the new state is terminal: the lock is free.
+    /// False when the new state is terminal, which frees the lock.
     pub live: bool,
-    /// Replaces what came of it so far.
+    /// Replaces the outcome so far.
     pub result: Option<Value>,
-    /// Replaces the deadline.
+    /// Replaces the deadline (milliseconds since 1970).
     pub deadline_ms: Option<i64>,
 }
 
-/// The lock of everything that changes this bot.
+/// The lock key shared by everything that changes this bot.
 pub fn bot_lock(bot: &BotId) -> String {
     format!("bot:{bot}")
 }
 
-/// Milliseconds since 1970, the table's clock.
+/// Milliseconds since 1970 by the wall clock, as all times in the table.
 pub fn now_ms() -> i64 {
     chrono::Utc::now().timestamp_millis()
 }

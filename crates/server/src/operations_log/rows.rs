@@ -1,4 +1,4 @@
-//! The rows and their events.
+//! Reading and writing the rows and their events.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use super::model::{OperationChange, OperationEvent, OperationKind, OperationRow,
 /// The live row that holds a lock.
 ///
 /// # Errors
-/// Only the store's.
+/// When SQLite cannot read or write the store.
 pub fn holder(connection: &Connection, lock_key: &str) -> rusqlite::Result<Option<OperationRow>> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM ops WHERE lock_key = ?1 AND live = 1"))?
@@ -16,10 +16,10 @@ pub fn holder(connection: &Connection, lock_key: &str) -> rusqlite::Result<Optio
         .optional()
 }
 
-/// Moves a row on and appends an event that says why. A row that is no longer live does not move: false.
+/// Changes a live row and appends the event that explains it; false, and nothing changed, when it is no longer live.
 ///
 /// # Errors
-/// Only the store's.
+/// When SQLite cannot read or write the store.
 pub fn advance(
     connection: &Connection,
     op_id: &str,
@@ -48,20 +48,20 @@ pub fn advance(
     Ok(true)
 }
 
-/// Counts that a row is taken up again after a restart; returns how often it was, this time included.
+/// Counts one more resumption after a restart and returns how many there were, this one included.
 ///
 /// # Errors
-/// Only the store's.
+/// When SQLite cannot read or write the store.
 pub fn count_recovery(connection: &Connection, op_id: &str) -> rusqlite::Result<u32> {
     connection
         .prepare_cached("UPDATE ops SET recoveries = recoveries + 1 WHERE op_id = ?1 RETURNING recoveries")?
         .query_row([op_id], |row| row.get(0))
 }
 
-/// Appends an event and returns its number.
+/// Appends an event and returns its number, which counts from 1 within the operation.
 ///
 /// # Errors
-/// Only the store's.
+/// When SQLite cannot read or write the store.
 pub fn append(connection: &Connection, op_id: &str, event: &str, data: &Value) -> rusqlite::Result<u64> {
     let seq: i64 = connection
         .prepare_cached(
@@ -75,7 +75,7 @@ pub fn append(connection: &Connection, op_id: &str, event: &str, data: &Value) -
 /// The events of an operation with a number above `after`, oldest first.
 ///
 /// # Errors
-/// Only the store's.
+/// When SQLite cannot read or write the store.
 pub fn events(connection: &Connection, op_id: &str, after: u64) -> rusqlite::Result<Vec<OperationEvent>> {
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     connection
@@ -90,10 +90,10 @@ pub fn events(connection: &Connection, op_id: &str, after: u64) -> rusqlite::Res
         .collect()
 }
 
-/// One row.
+/// The row with this id, if there is one.
 ///
 /// # Errors
-/// Only the store's.
+/// When SQLite cannot read or write the store.
 pub fn load(connection: &Connection, op_id: &str) -> rusqlite::Result<Option<OperationRow>> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM ops WHERE op_id = ?1"))?
@@ -104,7 +104,7 @@ pub fn load(connection: &Connection, op_id: &str) -> rusqlite::Result<Option<Ope
 /// The rows of a kind that are live, oldest first.
 ///
 /// # Errors
-/// Only the store's.
+/// When SQLite cannot read or write the store.
 pub fn live(connection: &Connection, kind: OperationKind) -> rusqlite::Result<Vec<OperationRow>> {
     connection
         .prepare_cached(&format!(
@@ -114,10 +114,10 @@ pub fn live(connection: &Connection, kind: OperationKind) -> rusqlite::Result<Ve
         .collect()
 }
 
-/// The newest rows of a kind (and a name, when one is given), newest first.
+/// The newest rows of a kind, newest first; with a name, only those of that name.
 ///
 /// # Errors
-/// Only the store's.
+/// When SQLite cannot read or write the store.
 pub fn newest(
     connection: &Connection,
     kind: OperationKind,
@@ -163,12 +163,12 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<OperationRow> {
     })
 }
 
-/// A stored value. What cannot be read was not written by this code; it counts as nothing.
+/// A stored JSON value. A text that does not parse was not written by this code and reads as `Null`.
 fn value(json: &str) -> Value {
     serde_json::from_str(json).unwrap_or_default()
 }
 
-/// The actor as it is kept.
+/// The actor as JSON, for the column `actor`.
 pub(super) fn actor_json(actor: &StoredActor) -> String {
     serde_json::to_string(actor).expect("three strings are JSON")
 }

@@ -7,9 +7,9 @@ use botops_core::error::{Code, Effect, Error};
 /// Why a write closure gives up; its changes are undone.
 #[derive(Debug)]
 pub enum StoreAbort {
-    /// SQLite failed.
+    /// SQLite failed; what that means to a client depends on its error code.
     Sql(rusqlite::Error),
-    /// The feature refused.
+    /// The feature refused; the error reaches the caller as it is.
     Refused(Error),
 }
 

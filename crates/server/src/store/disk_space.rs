@@ -1,4 +1,4 @@
-//! Whether the disk has room for another change, known before a write fails.
+//! Whether the disk has room for another change, checked before a write fails.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -8,7 +8,7 @@ use super::inner::StoreInner;
 /// Bytes that a change may need: its document, the copy, the record and the log. With less, the disk counts as full.
 const MIN_FREE_BYTES: u64 = 1024 * 1024;
 
-/// Checks whether anything can be recorded, and publishes it when that has changed.
+/// Checks whether anything can be recorded, and publishes the reason when that has changed.
 pub(super) fn publish_trouble(inner: &StoreInner, failure: Option<&rusqlite::Error>) {
     let writes = inner.writes.load(Ordering::Relaxed);
     let folder = folder_trouble(&inner.path);
@@ -30,18 +30,19 @@ pub(super) fn publish_trouble(inner: &StoreInner, failure: Option<&rusqlite::Err
     });
 }
 
-/// Why no file can be made beside the store. A full disk does not show in its writes at once: the log takes them as
-/// long as there is room in it.
+/// Why no file can be made beside the store; `None` when it can.
+///
+/// A full disk does not show in the store's writes at once: SQLite's log accepts them as long as there is room in it.
 fn folder_trouble(path: &Path) -> Option<String> {
     let disk = rustix::fs::statvfs(path.parent()?).ok()?;
     if disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
         return Some("the disk of the data folder is read-only".to_owned());
     }
-    // What a disk keeps for root is room for nobody else.
+    // Blocks reserved for root are of use to nobody else.
     let is_root = rustix::process::geteuid().is_root();
     let blocks = if is_root { disk.f_bfree } else { disk.f_bavail };
     let files = if is_root { disk.f_ffree } else { disk.f_favail };
-    // A file system without a fixed number of blocks or files says 0 of 0.
+    // A file system without a fixed number of blocks or inodes reports 0 of 0.
     let no_room = disk.f_blocks > 0 && blocks.saturating_mul(disk.f_frsize) < MIN_FREE_BYTES;
     let no_files = disk.f_files > 0 && files == 0;
     (no_room || no_files).then(|| "the disk of the data folder is full".to_owned())

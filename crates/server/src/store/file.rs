@@ -1,4 +1,4 @@
-//! The store's file: how it is opened, brought to the newest schema, checked, and put aside when it is damaged.
+//! The store's file: opening it, migrating its schema, checking it, and renaming it when it is damaged.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,8 +23,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/007_failures.sql"),
 ];
 
-/// Opens or makes the store at its newest schema. A damaged one is put aside, and a new one begins with what can be read
-/// of it.
+/// Opens or creates the store at its newest schema. A damaged file is renamed, and a new one begins with the rows
+/// that can still be read from it.
 pub(super) fn open(path: &Path) -> Result<Connection, Error> {
     let connection = match connect(path).and_then(|connection| check(&connection).map(|()| connection)) {
         Ok(connection) => connection,
@@ -43,13 +43,14 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
     Ok(connection)
 }
 
-/// Which file this is, whatever its name: a deleted file lives on under nobody's name while it is open.
+/// Device and inode of the file. A deleted file keeps its inode while it is open, so a path that leads to another
+/// inode, or to none, shows that the file was deleted or replaced.
 pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
-/// A connection that may write.
+/// A connection that may write, with the settings every writer needs.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
@@ -61,7 +62,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// A connection that may not.
+/// A read-only connection.
 pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -69,7 +70,7 @@ pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Reads the whole file; an error says that it is damaged.
+/// Reads the whole file; an error means that it is damaged.
 pub(super) fn check(connection: &Connection) -> rusqlite::Result<()> {
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict == "ok" {
@@ -90,17 +91,18 @@ fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The file is no longer what SQLite wrote.
+/// True when SQLite's error means that the file's contents are broken, rather than that it cannot be opened or
+/// written.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-/// Renames the file and its log to `<name>.damaged-<time>`.
+/// Renames the file and its log to `<name>.damaged-<time>` and returns the new path.
 pub(super) fn put_aside(path: &Path) -> std::io::Result<PathBuf> {
     let stamp = chrono::Utc::now().format("%Y%m%dT%H%M%SZ");
     let aside = path.with_extension(format!("damaged-{stamp}"));
     std::fs::rename(path, &aside)?;
-    // What was written last is in the log, which goes with its file.
+    // The newest writes are in the log, so it must keep the name of its file.
     match std::fs::rename(beside(path, "-wal"), beside(&aside, "-wal")) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -115,7 +117,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Removes the log and the index of a file that is no longer there.
+/// Removes the log and the shared-memory index of a file that is no longer there.
 pub(super) fn remove_beside(path: &Path) -> std::io::Result<()> {
     for suffix in ["-wal", "-shm"] {
         match std::fs::remove_file(beside(path, suffix)) {

@@ -11,28 +11,28 @@ use super::abort::{StoreAbort, unavailable};
 use super::file;
 use botops_core::error::Error;
 
-/// Read connections kept open.
+/// Read connections kept open for the next read; more are opened when needed and closed afterwards.
 const READERS: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct StoreInner {
-    /// Where the file lies.
+    /// The path of the SQLite file.
     pub path: PathBuf,
     pub readers: Mutex<Vec<Connection>>,
-    /// Counts how often the file was replaced: a reader of an older one is not kept.
+    /// How often the file was replaced. A read connection opened before the last replacement is not reused.
     pub replaced: AtomicUsize,
     /// Writes that wait for the disk.
     pub waiting: AtomicUsize,
-    /// Whether the last write, or the last try to write, went through.
+    /// Whether the last write, or the last attempt to write, succeeded.
     pub writes: AtomicBool,
-    /// Why nothing can be recorded now.
+    /// Why nothing can be recorded now; `None` while writes succeed and the disk has room.
     pub trouble: watch::Sender<Option<String>>,
-    /// Somebody met damage since the file was last read whole.
+    /// A read or write reported damage since the whole file was last checked.
     pub suspect: AtomicBool,
 }
 
 impl StoreInner {
-    /// Runs `work` on a kept connection, or on a new one.
+    /// Runs `work` on a kept connection, or on a new one when none is free.
     pub(super) fn read<T>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreAbort>,
@@ -51,7 +51,7 @@ impl StoreInner {
         result
     }
 
-    /// Remembers that the file may be damaged, when this failure says so.
+    /// Notes that the file may be damaged, when the failure means that.
     pub(super) fn record_damage(&self, abort: &StoreAbort) {
         if matches!(abort, StoreAbort::Sql(error) if file::is_damage(error)) {
             self.suspect.store(true, Ordering::Relaxed);

@@ -1,11 +1,11 @@
-//! Small values under a key, in the table `meta`: where a reader stands, what a bot last said.
+//! Small values by key, in the table `meta`, such as the position of a reader or the last report of a bot.
 
 use rusqlite::{Connection, OptionalExtension};
 
 /// Writes the value, in place of an earlier one.
 ///
 /// # Errors
-/// Only the store's.
+/// When SQLite cannot read or write the store.
 pub(crate) fn put_value(connection: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -18,7 +18,7 @@ pub(crate) fn put_value(connection: &Connection, key: &str, value: &str) -> rusq
 /// The value, if there is one.
 ///
 /// # Errors
-/// Only the store's.
+/// When SQLite cannot read or write the store.
 pub(crate) fn get_value(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
     connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).optional()
 }

@@ -1,9 +1,11 @@
 //! The store: one SQLite file, one writer thread, a few read connections.
 //!
-//! Features hand in closures and hold their own SQL; this module keeps from them: the connection settings (WAL,
-//! `synchronous=FULL`, foreign keys), the group commit (closures that wait together share one commit), migrations,
-//! and what to do when the disk is full or the file is damaged or gone. A write returns after it is durable. There is no
-//! pool for writing (SQLite has one writer), and no query on the path of `summary`, `state` and `metrics`.
+//! Features pass closures and own their SQL. Hidden from users: the connection settings (WAL, `synchronous=FULL`,
+//! foreign keys), the group commit (closures that wait together share one commit), migrations, and the reaction to a
+//! full disk or a file that is damaged or gone.
+//!
+//! A write returns after it is durable. There is no pool for writing, since SQLite has one writer, and `summary`,
+//! `state` and `metrics` are answered without a query.
 
 mod abort;
 mod disk_space;
@@ -29,7 +31,7 @@ use writer::WriterRequest;
 
 use botops_core::error::{Code, Error};
 
-/// Waiting writes beyond which new ones are refused: the disk does not follow.
+/// Waiting writes beyond which new ones are refused: the disk is too slow to keep up.
 const BACKLOG: usize = 20_000;
 
 /// Handle to the store; cloning is cheap. The writer thread ends with the last handle.
@@ -42,8 +44,8 @@ pub struct Store {
 impl Store {
     /// Opens or makes `path`, brings it to the newest schema and starts the writer thread.
     ///
-    /// A damaged file is put aside as `<name>.damaged-<time>` and a new one is started with what could still be read of
-    /// it: answers go on.
+    /// A damaged file is renamed to `<name>.damaged-<time>`, and a new one is started with the rows that can still be
+    /// read from it, so that botops keeps answering.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`] when the folder cannot be written.
@@ -67,7 +69,7 @@ impl Store {
         Ok(Self { requests, inner })
     }
 
-    /// Runs `work` in a transaction and returns after it is durable. Nothing of a failed closure stays.
+    /// Runs `work` in a transaction and returns after it is durable. The changes of a closure that fails are undone.
     ///
     /// # Errors
     /// What `work` refused with, or [`Code::StoreUnavailable`].
@@ -81,7 +83,8 @@ impl Store {
         answer.await.map_err(|_| Error::new(Code::StoreUnavailable).caused_by("the writer thread is gone"))?
     }
 
-    /// Queues `work` without waiting; a failure is logged. For the journal, where the memory copy serves meanwhile.
+    /// Queues `work` without waiting; a failure is only logged. Meant for the journal, which serves from memory
+    /// meanwhile.
     pub fn post<F>(&self, what: &'static str, work: F)
     where
         F: FnOnce(&Connection) -> Result<(), StoreAbort> + Send + 'static,
@@ -100,7 +103,7 @@ impl Store {
         }
     }
 
-    /// Runs `work` on a read-only connection, away from the async threads.
+    /// Runs `work` on a read-only connection, on a thread for blocking work.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`] when the file cannot be read.
@@ -114,30 +117,31 @@ impl Store {
         joined.map_err(|error| Error::new(Code::Internal).caused_by(error))?
     }
 
-    /// Whether changes can be recorded: the last write went through, and the folder takes new files.
+    /// Whether changes can be recorded: the last write succeeded, and the folder takes new files.
     pub fn writable(&self) -> bool {
         self.inner.trouble.borrow().is_none()
     }
 
-    /// Why changes cannot be recorded, as it changes; `None` while they can.
+    /// Why changes cannot be recorded, as a watched value; `None` while they can.
     pub fn trouble(&self) -> watch::Receiver<Option<String>> {
         self.inner.trouble.subscribe()
     }
 
-    /// Writes that wait for the disk.
+    /// How many writes wait for the disk.
     pub fn backlog(&self) -> usize {
         self.inner.waiting.load(Ordering::Relaxed)
     }
 
-    /// Whether somebody met damage since [`Store::read_whole`] was last called.
+    /// Whether a read or write reported damage since [`Store::read_whole`] was last called.
     pub fn is_suspect(&self) -> bool {
         self.inner.suspect.load(Ordering::Relaxed)
     }
 
-    /// Reads the whole file for damage, on this thread: false when there is some, nothing when it cannot be read now.
+    /// Checks the whole file for damage, blocking this thread: false when there is some, `None` when it cannot be
+    /// read now.
     pub fn read_whole(&self) -> Option<bool> {
         self.inner.suspect.store(false, Ordering::Relaxed);
-        // A connection of its own: what others hold in memory says nothing about the file.
+        // A new connection: the page caches of others say nothing about the file.
         match file::connect_reader(&self.inner.path).and_then(|connection| file::check(&connection)) {
             Ok(()) => Some(true),
             Err(error) if file::is_damage(&error) => Some(false),
@@ -145,24 +149,25 @@ impl Store {
         }
     }
 
-    /// Where the file lies.
+    /// The path of the SQLite file.
     pub fn path(&self) -> &Path {
         &self.inner.path
     }
 
     /// Returns when everything queued before is durable.
     pub async fn flush(&self) {
-        // A closure that changes nothing waits for those before it.
+        // The writer works in order, so an empty closure returns after those before it.
         if let Err(error) = self.write(|_| Ok(())).await {
             tracing::error!("the store could not be flushed: {error}");
         }
     }
 
-    /// Folds the log into the file; writes the file anew from what the writer still holds open when somebody deleted
-    /// or replaced it. Says what was done.
+    /// Folds the log into the file, and returns a sentence on what was done.
+    ///
+    /// When the file was deleted or replaced, it is written anew from the connection that the writer still has open.
     ///
     /// # Errors
-    /// [`Code::StoreUnavailable`] when the disk does not let it.
+    /// [`Code::StoreUnavailable`] when the disk cannot be written.
     pub async fn checkpoint(&self) -> Result<&'static str, Error> {
         let gone = || Error::new(Code::StoreUnavailable).caused_by("the writer thread is gone");
         let (reply, answer) = oneshot::channel();
@@ -170,7 +175,7 @@ impl Store {
         answer.await.map_err(|_| gone())?
     }
 
-    /// A store that was damaged and put aside, and still lies there.
+    /// A damaged store that was renamed and still lies beside this one.
     pub fn aside(&self) -> Option<PathBuf> {
         let prefix = format!("{}.damaged-", self.inner.path.file_stem()?.to_str()?);
         let beside = std::fs::read_dir(self.inner.path.parent()?).ok()?;
@@ -276,7 +281,7 @@ mod tests {
         put("c").await.unwrap();
         assert_eq!(count(&store).await, 3);
         drop(store);
-        // The writer thread folds its log in at the end; another process sees all of it either way.
+        // Whether or not the writer thread has folded its log in by now, another process sees all rows.
         let store = Store::open(&path).unwrap();
         assert_eq!(count(&store).await, 3);
         assert!(store.aside().is_none());

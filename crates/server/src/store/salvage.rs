@@ -1,15 +1,15 @@
 //! Saving what can still be read of a damaged store into the new one that takes its place.
 //!
 //! Damage is usually a few pages: every table is read from its beginning up to the first damaged page, and from its
-//! end back to the last one. Rows between are lost, and so are rows that hang on a lost one. Nothing here changes the
-//! damaged file, and nothing is guessed from free pages or from pages that no table leads to.
+//! end back to the last one. Rows between are lost, and so are rows that refer to a lost one. Nothing here changes the
+//! damaged file, and nothing is reconstructed from free pages or from pages that belong to no table.
 
 use std::path::Path;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
-/// Rows whose parent was lost.
+/// Statements that delete rows whose parent was lost, or clear their reference to it.
 const ORPHANS: &[&str] = &[
     "DELETE FROM op_events WHERE op_id NOT IN (SELECT op_id FROM ops)",
     "DELETE FROM timers WHERE op_id NOT IN (SELECT op_id FROM ops)",
@@ -20,7 +20,7 @@ const ORPHANS: &[&str] = &[
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct SalvagedRows {
     pub rows: usize,
-    /// Tables of which a part, or all, is lost.
+    /// Tables of which a part or everything is lost.
     pub torn: Vec<String>,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct SalvagedRows {
 pub(super) fn salvage(connection: &Connection, damaged: &Path) -> rusqlite::Result<SalvagedRows> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let old = Connection::open_with_flags(damaged, flags)?;
-    // The log that lies beside the file is read with it, and stays as it is.
+    // The log beside the damaged file is read with it; closing the connection must not fold it in.
     old.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     old.pragma_update(None, "query_only", "ON")?;
     connection.pragma_update(None, "foreign_keys", "OFF")?;
@@ -70,7 +70,7 @@ struct CopiedRows {
     is_whole: bool,
 }
 
-/// Reads one way until the end or the first damage. What was there already is left alone.
+/// Reads in one direction until the end or the first damage. Rows that are there already are kept.
 fn copy_rows(
     new: &Connection,
     old: &Connection,
@@ -87,7 +87,7 @@ fn copy_rows(
     let order = if order.is_empty() { format!("rowid {way}") } else { order.join(", ") };
     let mut insert = new.prepare(&format!("INSERT OR IGNORE INTO {table}({names}) VALUES({places})"))?;
     let mut copied = CopiedRows { rows: 0, is_whole: false };
-    // From here on an error of the old file is no error: it is where the damage begins.
+    // From here on an error of the damaged file is no failure: it marks where the damage begins.
     let Ok(mut select) = old.prepare(&format!("SELECT {names} FROM {table} NOT INDEXED ORDER BY {order}"))
     else {
         return Ok(copied);
@@ -104,7 +104,7 @@ fn copy_rows(
         };
         let read: Result<Vec<Value>, _> = (0..columns.len()).map(|index| row.get(index)).collect();
         let Ok(values) = read else { return Ok(copied) };
-        // A row that breaks a rule of its table was never written like this.
+        // A row that violates a constraint of its table is a product of the damage: it is left out.
         copied.rows += insert.execute(params_from_iter(values)).unwrap_or(0);
     }
 }
@@ -112,11 +112,11 @@ fn copy_rows(
 #[derive(Debug, Clone, PartialEq)]
 struct SalvageColumn {
     name: String,
-    /// Its place in the primary key, from 1; 0 when it is not in it.
+    /// The column's position in the primary key, from 1; 0 when it is not part of it.
     key: i64,
 }
 
-/// The columns both files have: the damaged one may be of an earlier version.
+/// The columns that both files have: the damaged one may have an earlier schema.
 fn common_columns(new: &Connection, old: &Connection, table: &str) -> rusqlite::Result<Vec<SalvageColumn>> {
     let read = |connection: &Connection| {
         let mut statement = connection.prepare("SELECT name, pk FROM pragma_table_info(?1)")?;
@@ -161,7 +161,7 @@ mod tests {
         }
         assert_eq!(store.read_whole(), Some(false));
         drop(store);
-        // The last connection takes the log with it.
+        // Closing the last connection removes the log.
         while path.with_extension("db-wal").exists() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }

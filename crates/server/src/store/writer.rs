@@ -1,6 +1,6 @@
 //! The writer thread: closures that wait together share one commit, and each is undone alone when it fails.
 //!
-//! While nothing can be written it tries again by itself, and it alone replaces the file.
+//! While nothing can be written the thread tries again by itself. It alone replaces the file.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, mpsc};
@@ -15,24 +15,24 @@ use super::{disk_space, file};
 use botops_core::error::{Code, Error};
 use botops_core::failpoints;
 
-/// How often an unwritable store is tried again, and how often the folder is checked.
+/// How often writing is tried again while it fails, and how often the file and its folder are checked.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Closures that share one commit at most.
 const BATCH: usize = 64;
 
 type Reply = Box<dyn FnOnce(Result<(), Error>) + Send>;
-/// Given no connection, a job only takes the refusal: the transaction could not begin.
+/// Called without a connection when the transaction could not begin: the job then only passes the failure on.
 pub(super) type WriteJob = Box<dyn FnOnce(Option<&Connection>) -> Reply + Send>;
 
-/// What the writer thread is asked for.
+/// What the writer thread can be asked to do.
 pub(super) enum WriterRequest {
     Write(WriteJob),
     /// See [`Store::checkpoint`].
     Checkpoint(oneshot::Sender<Result<&'static str, Error>>),
 }
 
-/// A write as the writer thread takes it: its outcome goes to `reply` once it is durable.
+/// A write in the form the writer thread takes: its outcome goes to `reply` once it is durable.
 pub(super) fn job<T, F, R>(inner: Arc<StoreInner>, work: F, reply: R) -> WriteJob
 where
     T: Send + 'static,
@@ -108,7 +108,7 @@ pub(super) fn write_loop(
                     rewrite_store(&mut connection, inner).map(|()| "the file was gone and is written anew")
                 };
                 opened = if done.is_ok() { file::identity(&inner.path) } else { opened };
-                // Whoever asked may have given up waiting.
+                // The caller may have stopped waiting.
                 let _ = reply.send(done);
                 continue;
             }
@@ -138,8 +138,9 @@ pub(super) fn write_loop(
     }
 }
 
-/// The open connection still holds everything that was ever committed: it goes into a new file under the old name.
-/// A stranger under that name is put aside.
+/// Writes the store into a new file under the same name, from the open connection, which still holds every commit.
+///
+/// A foreign file found under that name is renamed, not deleted.
 fn rewrite_store(connection: &mut Connection, inner: &StoreInner) -> Result<(), Error> {
     let path = &inner.path;
     let copy = path.with_extension("restored");
@@ -155,7 +156,7 @@ fn rewrite_store(connection: &mut Connection, inner: &StoreInner) -> Result<(), 
     }
     file::remove_beside(path).map_err(|error| unavailable(&error))?;
     std::fs::rename(&copy, path).map_err(|error| unavailable(&error))?;
-    // Until the new file is open, the old connection stays: it alone holds everything.
+    // The old connection is the only holder of the data until the new file is open.
     *connection = file::connect(path).map_err(|error| unavailable(&error))?;
     inner.replaced.fetch_add(1, Ordering::Release);
     inner.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -179,7 +180,7 @@ fn run_batch(connection: &Connection, batch: Vec<WriteJob>, inner: &StoreInner) 
     if committed.is_err() && !connection.is_autocommit() {
         drop(connection.execute_batch("ROLLBACK"));
     }
-    // An empty commit writes nothing, so it does not show that the disk can be written again.
+    // An empty commit writes nothing, so it does not prove that the disk can be written again.
     if committed.is_err() || connection.total_changes() != before {
         record_writability(inner, committed.as_ref().err());
     }
@@ -205,7 +206,7 @@ fn record_writability(inner: &StoreInner, failure: Option<&rusqlite::Error>) {
     if failure.is_some_and(file::is_damage) {
         inner.suspect.store(true, Ordering::Relaxed);
     }
-    // A write that went through says nothing of the folder: the log has room of its own.
+    // A write that succeeded says nothing about the folder: SQLite's log may still have room when the disk is full.
     let changed = inner.trouble.borrow().is_some() || failure.is_some();
     if changed {
         disk_space::publish_trouble(inner, failure);

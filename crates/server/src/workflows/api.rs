@@ -20,18 +20,18 @@ use crate::operations_log::StoredActor;
 use botops_core::error::{Code, Error};
 use botops_http::{self, Actor, FeatureRoutes, IdempotencyKey, Json, Path, Query, json_with_status, routes};
 
-/// Longest wait of one request.
+/// How long one request may wait for news of a run.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Runs of a page.
+/// Runs of a page when the request names no `limit`.
 const PAGE: u32 = 50;
 const PAGE_MAX: u32 = 200;
 
-/// What an execution takes.
+/// The body of an execution.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ExecuteWorkflowRequest {
-    /// As the workflow's schema says; left out, the defaults.
+    /// Parameters that fit the workflow's schema; the defaults when absent.
     #[serde(default)]
     #[schema(value_type = Object, example = json!({"samples": 1}))]
     params: Value,
@@ -40,7 +40,7 @@ struct ExecuteWorkflowRequest {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct ExecuteWorkflowQuery {
-    /// Say what would happen, do nothing.
+    /// Return what would happen, and change nothing.
     #[serde(default)]
     dry_run: bool,
 }
@@ -48,30 +48,30 @@ struct ExecuteWorkflowQuery {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct RunWaitQuery {
-    /// Answer when something has happened, at the latest after this (`30s`).
+    /// Answer as soon as something has happened, at the latest after this time, such as `30s`.
     wait: Option<String>,
-    /// Something beyond this `seq`; left out, something new from now on.
+    /// Wait for an event with a number above this `seq`; for any new one when absent.
     after_seq: Option<u64>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct WorkflowRunsQuery {
-    /// Older than this run: `next` of the page before.
+    /// Return runs older than this one: `next` of the page before.
     after: Option<String>,
-    /// Runs of a page [50].
+    /// Runs of a page at most; 50 when absent.
     limit: Option<u32>,
 }
 
-/// A run that was begun.
+/// A run that was started or found.
 #[derive(Debug, Serialize, ToSchema)]
 struct ExecutedRunView {
-    /// How it stands.
+    /// The state of the run.
     #[serde(flatten)]
     run: WorkflowRunView,
-    /// True when this request came before and this is what it began.
+    /// Whether the same request came before; the run is the one it started.
     replayed: bool,
-    /// True when the same work was under way and this is its run.
+    /// Whether a run with the same parameters was in progress, which is this one.
     joined: bool,
 }
 
@@ -97,7 +97,7 @@ pub fn routes() -> FeatureRoutes<Workflows> {
     ])
 }
 
-/// All workflows: what they do, what they take, how well they do
+/// All workflows: what they do, their parameters, their success ratio
 #[utoipa::path(get, path = "/api/v1/workflows", tag = "workflows", security(("api_key" = ["read"])),
     responses((status = 200, description = "The list, with faults of files that cannot be used", body = WorkflowListView,
         example = json!({"items": [{"workflow_id": "check-health", "title": "Full health check with a verdict",
@@ -166,7 +166,7 @@ async fn execute_workflow(
     Ok(response)
 }
 
-/// How the newest run of a workflow stands
+/// The state of a workflow's newest run
 #[utoipa::path(get, path = "/api/v1/workflows/{id}/status", tag = "workflows", security(("api_key" = ["read"])),
     params(("id" = String, Path, description = "The workflow's id", example = "check-health")),
     responses((status = 200, description = "Its newest run", body = WorkflowRunView, example = json!(finished_run_example()))))]
@@ -199,7 +199,7 @@ async fn list_workflow_runs(
     Ok(botops_http::json(&workflows.list_runs(&id, query.after, limit).await?))
 }
 
-/// How a run stands, now or when something has happened
+/// The state of a run, now or as soon as something has happened
 #[utoipa::path(get, path = "/api/v1/workflows/runs/{run}", tag = "workflows", security(("api_key" = ["read"])),
     params(("run" = String, Path, description = "The run's id", example = "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10"),
         RunWaitQuery),
@@ -226,9 +226,9 @@ async fn get_workflow_run(
     Ok(botops_http::json(&workflows.wait_for_run(&run, after, wait).await?))
 }
 
-/// Tell a run to stop
+/// Cancel a run
 ///
-/// It ends its step, takes back what it did, and is then `cancelled`. Past its pivot a run only goes forward.
+/// The run ends its step, undoes what it did, and is then `cancelled`. Past its pivot a run only goes forward.
 #[utoipa::path(post, path = "/api/v1/workflows/runs/{run}/cancel", tag = "workflows",
     security(("api_key" = ["operate"])),
     params(("run" = String, Path, description = "The run's id", example = "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10")),
@@ -267,7 +267,7 @@ async fn get_artifact(State(workflows): State<Workflows>, Path(id): Path<String>
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zstd"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    // The name was checked: letters, digits and `-`.
+    // The name was checked: it consists of letters, digits and `-`, so it needs no escaping.
     let disposition = format!("attachment; filename=\"{id}.tar.zst\"");
     let disposition =
         HeaderValue::from_str(&disposition).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
@@ -275,7 +275,7 @@ async fn get_artifact(State(workflows): State<Workflows>, Path(id): Path<String>
     Ok(response)
 }
 
-/// An example for the API document.
+/// A finished run, as an example in the API document.
 fn finished_run_example() -> Value {
     json!({
         "run_id": "0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10", "workflow_id": "check-health", "state": "succeeded",

@@ -1,8 +1,8 @@
 //! Artifacts: files that a run leaves behind, such as a log bundle.
 //!
-//! An artifact's name is its run's id and its step's id, so that the same step writes the same file twice rather than
-//! two files. A file appears whole or not at all. Hidden from users: where it is kept, and how log lines are found, redacted
-//! and packed. Nobody outside names a folder or a file.
+//! An artifact's name consists of its run's id and its step's id, so that a repeated step replaces its file instead
+//! of adding a second one. A file appears complete or not at all. Hidden from users: the folder, and how log lines
+//! are found, redacted and packed. Clients name artifacts, never folders or files.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -19,13 +19,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// Bundles kept; the oldest goes first.
+/// How many bundles are kept; the oldest ones are deleted first.
 const KEEP: usize = 50;
 
-/// A longer line is cut: no log of ours has one.
+/// Bytes of a line that are kept; botops and the reference bot write no longer ones.
 const LINE_MAX: u64 = 64 * 1024;
 
-/// Where the time of a line may stand.
+/// The members of a log line in which its time may stand.
 const TIME_KEYS: [&str; 4] = ["timestamp", "at", "ts", "time"];
 
 const ENDING: &str = ".tar.zst";
@@ -37,7 +37,7 @@ pub(crate) struct LogSource {
     pub(crate) prefixes: &'static [&'static str],
 }
 
-/// Everything that can be asked for.
+/// The log sources that a request can name.
 pub(crate) const SOURCES: [LogSource; 5] = [
     LogSource { name: "trades", prefixes: &["trades"] },
     LogSource { name: "errors", prefixes: &["errors"] },
@@ -46,7 +46,7 @@ pub(crate) const SOURCES: [LogSource; 5] = [
     LogSource { name: "workflows", prefixes: &["workflow_execution_log"] },
 ];
 
-/// What to pack.
+/// What to pack into a bundle.
 #[derive(Debug, Clone)]
 pub(crate) struct BundleRequest {
     pub(crate) name: String,
@@ -55,11 +55,11 @@ pub(crate) struct BundleRequest {
     pub(crate) sources: Vec<LogSource>,
     pub(crate) folders: Vec<PathBuf>,
     pub(crate) max_bytes: u64,
-    /// Goes into the manifest as it is.
+    /// Copied into the manifest as it is.
     pub(crate) about: Value,
 }
 
-/// What was packed.
+/// The result of packing.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PackedBundle {
     pub(crate) sha256: String,
@@ -69,13 +69,13 @@ pub(crate) struct PackedBundle {
     pub(crate) truncated: bool,
 }
 
-/// What a bundle holds, read back.
+/// The result of reading a bundle back.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct InspectedBundle {
     pub(crate) sha256: String,
     pub(crate) files: u32,
     pub(crate) lines: u64,
-    /// Lines that still hold something that looks like a secret, or a known one.
+    /// Lines that contain something that looks like a secret, or a known secret.
     pub(crate) secrets: u64,
 }
 
@@ -98,7 +98,8 @@ struct BundleEntry {
 }
 
 impl ArtifactStore {
-    /// Artifacts in `folder`. `own_logs` are botops' log folders; `canaries` must never turn up in a bundle.
+    /// Artifacts in `folder`. `own_logs` are botops' log folders; `canaries` are texts that must never appear in a
+    /// bundle.
     pub(crate) fn new(folder: PathBuf, own_logs: Vec<PathBuf>, canaries: Vec<SecretString>) -> Self {
         Self { folder: Arc::new(folder), own_logs: Arc::new(own_logs), canaries: Arc::new(canaries) }
     }
@@ -108,13 +109,13 @@ impl ArtifactStore {
         &self.own_logs
     }
 
-    /// Whether a text could name an artifact at all.
+    /// Whether a text has the form of an artifact's name; anything else must not reach the file system.
     pub(crate) fn is_name(name: &str) -> bool {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         (1..=110).contains(&name.len()) && name.chars().all(plain)
     }
 
-    /// The file behind a name, with its length.
+    /// Opens an artifact and returns its length; `None` when there is none with this name.
     pub(crate) fn open_artifact(&self, name: &str) -> Option<(File, u64)> {
         if !Self::is_name(name) {
             return None;
@@ -139,14 +140,14 @@ impl ArtifactStore {
         self.folder.join(format!("{name}{ENDING}"))
     }
 
-    /// Packs log lines of a time range. Gives up when `stop` is set.
+    /// Packs log lines of a time range into a bundle. Ends with an error when `stop` is set.
     pub(crate) fn pack_bundle(&self, request: &BundleRequest, stop: &AtomicBool) -> io::Result<PackedBundle> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&*self.folder)?;
         self.prune_bundles()?;
         let part = self.folder.join(format!("{}.part", request.name));
         let spool = self.folder.join(format!("{}.spool", request.name));
         let packed = self.pack_into(request, &part, &spool, stop);
-        // The spool is empty or gone on; it is of no use either way.
+        // The spool's contents are in the bundle or useless.
         let _ = fs::remove_file(&spool);
         let packed = packed.inspect_err(|_| drop(fs::remove_file(&part)))?;
         durable_file::put_in_place(&part, &self.path_of(&request.name))?;
@@ -213,7 +214,7 @@ impl ArtifactStore {
             }
             let text = String::from_utf8_lossy(&line);
             let parsed = serde_json::from_str::<Value>(&text).ok();
-            // A line without a time belongs to the one before it.
+            // A line without a time counts as written at the time of the line before it.
             if let Some(at) = parsed.as_ref().and_then(time_of_line) {
                 inside = at >= request.from && at < request.to;
             }
@@ -237,7 +238,7 @@ impl ArtifactStore {
         Ok(picked)
     }
 
-    /// The line without secrets, and whether there were any.
+    /// The line without secrets, and whether it had any.
     fn redact_line(&self, text: &str, parsed: Option<Value>) -> (String, bool) {
         let mut clean = match parsed {
             Some(mut value @ (Value::Object(_) | Value::Array(_))) => {
@@ -256,7 +257,7 @@ impl ArtifactStore {
         (clean, changed)
     }
 
-    /// Reads a bundle back: hash, contents, and whether any line would still be redacted.
+    /// Reads a bundle back: its hash, its contents, and whether any line still needs redaction.
     pub(crate) fn inspect_bundle(&self, name: &str) -> io::Result<InspectedBundle> {
         let (mut file, _) =
             self.open_artifact(name).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
@@ -282,7 +283,7 @@ impl ArtifactStore {
         Ok(inspected)
     }
 
-    /// Bytes of log files that a request would look through.
+    /// How many log files a request would read, and how many bytes they have.
     pub(crate) fn estimate_size(request: &BundleRequest) -> (u32, u64) {
         let sizes: Vec<u64> =
             log_files(request).iter().filter_map(|(_, path)| Some(fs::metadata(path).ok()?.len())).collect();
@@ -309,7 +310,7 @@ struct PickedLines {
     truncated: bool,
 }
 
-/// The log files of the families asked for, oldest name first. Links are not followed, folders not entered.
+/// The log files of the requested sources, in each folder sorted by name. Links and subfolders are skipped.
 fn log_files(request: &BundleRequest) -> Vec<(LogSource, PathBuf)> {
     let mut found = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
@@ -332,7 +333,7 @@ fn log_files(request: &BundleRequest) -> Vec<(LogSource, PathBuf)> {
     found
 }
 
-/// Only a regular file, and not through a link.
+/// Opens a regular file, and refuses links.
 fn open_regular(path: &Path) -> io::Result<File> {
     let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(no_follow).open(path)?;
@@ -360,7 +361,7 @@ fn append_file<W: Write>(
     tar.append_data(&mut header, name, data)
 }
 
-/// The next line without its end, at most [`LINE_MAX`] bytes of it. False at the end of the file.
+/// Reads the next line without its end, at most [`LINE_MAX`] bytes of it; false at the end of the file.
 fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let count = reader.by_ref().take(LINE_MAX).read_until(b'\n', line)?;

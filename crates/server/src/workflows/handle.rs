@@ -1,4 +1,4 @@
-//! The handle to workflows: its verbs, and how the parts below it are put together.
+//! The handle to workflows: its verbs, and how the modules below it are connected.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,31 +27,31 @@ use botops_core::failpoints;
 use botops_core::tasks::Tasks;
 use botops_core::telemetry::Metrics;
 
-/// What workflows need to know.
+/// The settings of workflows, as plain values.
 #[derive(Debug, Clone)]
 pub struct WorkflowsOptions {
-    /// The data folder: it holds `workflows` and `artifacts`.
+    /// The data folder, which contains `workflows` and `artifacts`.
     pub data_dir: PathBuf,
     /// botops' own log folder.
     pub log_dir: PathBuf,
-    /// Texts that must never turn up in a log bundle.
+    /// Texts that must never appear in a log bundle.
     pub canaries: Vec<SecretString>,
 }
 
-/// What workflows work with.
+/// The other features that workflows use.
 #[derive(Debug, Clone)]
 pub struct WorkflowPeers {
-    /// The way to the bot.
+    /// The connection to the bot.
     pub bots: Bots,
-    /// Its config.
+    /// The bot's config.
     pub configs: Configs,
-    /// What starts it again.
+    /// What starts the bot's process again.
     pub supervisor: Supervisor,
-    /// The journal.
+    /// The event journal.
     pub events: Events,
 }
 
-/// What a run may take beyond its own deadline to take back what it did.
+/// How long a run may go on beyond its own deadline to undo its steps.
 const UNDO_ALLOWANCE: Duration = Duration::from_secs(600);
 
 /// Handle to the workflows; cloning is cheap.
@@ -65,19 +65,19 @@ pub struct Workflows {
     stopping: CancellationToken,
 }
 
-/// What became of a request to execute.
+/// The result of a request to execute a workflow.
 #[derive(Debug)]
 pub enum StartedRun {
-    /// A new run.
+    /// A new run was started.
     New(WorkflowRunView),
-    /// The same request came before; this is its run.
+    /// The same request came before; its run.
     Replayed(WorkflowRunView),
-    /// The same work is under way already.
+    /// A run of the same workflow with the same parameters is in progress.
     Joined(WorkflowRunView),
 }
 
 impl Workflows {
-    /// Loads what there is and takes up the runs of an earlier process.
+    /// Loads the workflows and resumes the runs of an earlier process.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`].
@@ -114,7 +114,7 @@ impl Workflows {
         Ok(Self { store, library, journal, launcher, queue, stopping })
     }
 
-    /// Everything that can be executed, and files that cannot.
+    /// All workflows that can be executed, and the faults of files that cannot.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`].
@@ -132,15 +132,16 @@ impl Workflows {
         self.store.read(move |connection| Ok(views::render_workflow(connection, &known)?)).await
     }
 
-    /// Whether a workflow restarts the bot, and within what time it is over, what it takes back included; `None` when
-    /// there is no such workflow.
+    /// Whether a workflow restarts the bot, and the longest time until it is over, including undo.
+    ///
+    /// `None` when there is no such workflow.
     pub async fn restart_reach(&self, id: &str) -> Option<(bool, Duration)> {
         let known = self.library.find_workflow(id).await.ok()?;
         let limit = Duration::from_secs(known.workflow.definition.policy.timeout_s);
         Some((known.workflow.restarts_bot(), limit + UNDO_ALLOWANCE))
     }
 
-    /// Begins a run. Durable when this returns; the run goes on by itself.
+    /// Starts a run. The run is durable when this returns, and goes on in the background.
     ///
     /// # Errors
     /// [`Code::WorkflowUnknown`], [`Code::WorkflowParamsInvalid`], [`Code::WorkflowConflict`],
@@ -191,7 +192,7 @@ impl Workflows {
         }
     }
 
-    /// What an execution would do. Nothing is done.
+    /// Predicts an execution step by step. Changes nothing.
     ///
     /// # Errors
     /// [`Code::WorkflowUnknown`], [`Code::WorkflowParamsInvalid`].
@@ -206,7 +207,7 @@ impl Workflows {
             .await
     }
 
-    /// How far a run is.
+    /// The state of a run.
     ///
     /// # Errors
     /// [`Code::WorkflowRunUnknown`].
@@ -216,7 +217,7 @@ impl Workflows {
         self.view_run(op, &workflow).await
     }
 
-    /// The same, as soon as it has a fact beyond `after` or is over, at the latest after `wait`.
+    /// The state of a run as soon as it has a fact beyond `after` or is over, at the latest after `wait`.
     ///
     /// # Errors
     /// [`Code::WorkflowRunUnknown`].
@@ -278,7 +279,7 @@ impl Workflows {
             .await
     }
 
-    /// Has a run stop: it ends its step, takes back what it did, and is cancelled. Again changes nothing.
+    /// Tells a run to stop: it ends its step, undoes what it did, and is cancelled. A second call changes nothing.
     ///
     /// # Errors
     /// [`Code::WorkflowRunUnknown`], [`Code::WorkflowRunOver`], [`Code::WorkflowPastPivot`].
@@ -296,7 +297,7 @@ impl Workflows {
         self.get_run(run).await
     }
 
-    /// A file a run left behind.
+    /// Opens a file that a run left behind, and returns its length.
     ///
     /// # Errors
     /// [`Code::ArtifactUnknown`].

@@ -1,7 +1,7 @@
-//! Workflows: named, reviewed procedures whose runs survive a kill of either process.
+//! Workflows: named, reviewed procedures whose runs survive a kill of botops and of the bot.
 //!
-//! [`Workflows`] lists what there is, starts runs, shows how far they are, and stops them. A run begins because somebody
-//! with the scope asked for it: there are no approvals and no schedules.
+//! [`Workflows`] lists workflows, starts runs, shows their progress, and stops them. A run begins because a client
+//! with the scope asked for it, or because automatic recovery did: there are no approvals and no schedules.
 //!
 //! | part | what it holds |
 //! |---|---|
@@ -12,7 +12,7 @@
 //! | `actions` | what a step can do, one file each |
 //! | `artifacts` | files that a run leaves behind |
 //!
-//! Imports point down this table.
+//! A module imports only from modules below it in this table.
 
 mod actions;
 mod api;

@@ -1,4 +1,4 @@
-//! What clients see of workflows and runs.
+//! The wire types of workflows and runs.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, params};
@@ -17,60 +17,60 @@ use super::run::{
 };
 use crate::operations_log::{self, OperationKind, OperationRow};
 
-/// Runs shown with a workflow.
+/// How many runs are shown with a workflow.
 const LAST_RUNS: u32 = 5;
 
-/// All workflows.
+/// The list of all workflows.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WorkflowListView {
-    /// By id.
+    /// The workflows, sorted by id.
     pub items: Vec<WorkflowBriefView>,
-    /// Always `null`: the list is whole.
+    /// Always `null`: the list has one page.
     pub next: Option<String>,
-    /// Always 0.
+    /// Always 0: nothing is left out.
     pub omitted: u32,
-    /// Faults of files that name no usable workflow.
+    /// Faults of files that belong to no usable workflow.
     pub findings: Vec<WorkflowFinding>,
 }
 
-/// A workflow in the list.
+/// A workflow in the list of all.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WorkflowBriefView {
     /// The id to execute it by.
     #[schema(example = "check-health")]
     pub workflow_id: String,
-    /// What it does.
+    /// What the workflow does, in a few words.
     pub title: String,
-    /// More about it.
+    /// What the workflow does in detail; `null` when its file does not say.
     pub description: Option<String>,
-    /// What it may do to the world.
+    /// The effect it may have.
     pub risk: WorkflowRisk,
     /// The JSON Schema of `params`.
     #[schema(value_type = Object)]
     pub params: Value,
-    /// What happens when it meets another run.
+    /// What happens to a run when another one holds the lock.
     pub on_conflict: WorkflowOnConflict,
-    /// How long a run may take.
+    /// How long a run may take, in seconds, without undoing its steps.
     pub timeout_s: u64,
-    /// `shipped`, or `data` for the operator's own.
+    /// `shipped` with the binary, or `data` for a file in the data folder.
     #[schema(example = "shipped")]
     pub origin: &'static str,
-    /// Hash of its file; a run keeps to the one it began with.
+    /// SHA-256 of its file, in hex; a run keeps to the version it began with.
     pub definition_sha256: String,
-    /// How well it does.
+    /// Success ratio and durations of its newest runs.
     #[serde(flatten)]
     pub stats: WorkflowStats,
-    /// What its author should know: faults of a newer file that is not used, and warnings.
+    /// Faults of a newer version of its file that is not used, and warnings.
     pub findings: Vec<WorkflowFinding>,
 }
 
-/// A workflow with its steps.
+/// A workflow with its steps and newest runs.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WorkflowView {
-    /// As in the list.
+    /// The members that the list shows as well.
     #[serde(flatten)]
     pub brief: WorkflowBriefView,
-    /// What it does, in order.
+    /// Its steps, in the order in which they run.
     pub steps: Vec<WorkflowStepView>,
     /// Its newest runs, newest first.
     pub last_runs: Vec<RunBriefView>,
@@ -80,17 +80,17 @@ pub struct WorkflowView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = WorkflowStep)]
 pub struct WorkflowStepView {
-    /// Its id.
+    /// The step's id, unique within the workflow.
     pub step: String,
-    /// Its action.
+    /// The name of its action.
     pub uses: String,
-    /// What the action does.
+    /// What the action does, in a few words.
     pub says: &'static str,
-    /// What it touches.
+    /// What kind of effect the action has.
     pub class: ActionClass,
-    /// The action that takes it back, `none`, or `null` where there is nothing to take back.
+    /// The undo action, `none`, or `null` where there is nothing to undo.
     pub undo: Option<String>,
-    /// The point of no return.
+    /// Whether the step is the pivot: nothing is undone after it.
     pub pivot: bool,
 }
 
@@ -98,19 +98,19 @@ pub struct WorkflowStepView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = WorkflowRunBrief)]
 pub struct RunBriefView {
-    /// The run's id.
+    /// The run's id, which grows with time.
     pub run_id: String,
-    /// The workflow's id.
+    /// The id of the workflow it runs.
     pub workflow_id: String,
-    /// Where it stands.
+    /// The state of the run.
     pub state: WorkflowRunState,
-    /// Whether it is over.
+    /// Whether the state is final.
     pub terminal: bool,
-    /// When it was asked for.
+    /// When the run was requested.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// When the run last changed.
     pub updated_at: DateTime<Utc>,
-    /// Who asked.
+    /// The name of the API key that requested it, or `recovery`.
     pub actor: String,
 }
 
@@ -118,75 +118,76 @@ pub struct RunBriefView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = WorkflowRunPage)]
 pub struct RunPageView {
-    /// The runs.
+    /// Runs, newest first.
     pub items: Vec<RunBriefView>,
     /// What to send as `after` for older ones; `null` at the end.
     pub next: Option<String>,
-    /// How many older ones there are beyond this page.
+    /// How many older runs there are beyond this page.
     pub omitted: u32,
 }
 
-/// How a run stands.
+/// The state of a run.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct WorkflowRunView {
-    /// The run's id.
+    /// The run's id, which grows with time.
     pub run_id: String,
-    /// The workflow's id.
+    /// The id of the workflow it runs.
     #[schema(example = "check-health")]
     pub workflow_id: String,
-    /// Where it stands.
+    /// The state of the run.
     pub state: WorkflowRunState,
-    /// Whether it is over: a terminal state never changes.
+    /// Whether the state is final: it then never changes.
     pub terminal: bool,
-    /// How far it is.
+    /// How many of its steps are done.
     pub progress: RunProgressView,
-    /// Its steps, in order.
+    /// Its steps, in the order in which they run.
     pub steps: Vec<RunStepView>,
-    /// The step that made it fail.
+    /// The id of the step that made it fail; `null` when none did.
     pub failed_step: Option<String>,
-    /// Why it failed, and what to do.
+    /// Why it failed, and what to do next; `null` when it did not.
     pub error: Option<WorkflowRunError>,
-    /// What it put out.
+    /// The outputs its definition names; `null` before it ended.
     #[schema(value_type = Object)]
     pub outputs: Value,
-    /// When it is worth asking again; `null` when it is over. `?wait=30s&after_seq=` saves asking.
+    /// Milliseconds after which to ask again; `null` when it is over. With `?wait=30s&after_seq=` there is no need to
+    /// poll.
     pub next_poll_ms: Option<u64>,
-    /// Facts so far; the cursor for `after_seq`.
+    /// How many facts it has; the cursor for `after_seq`.
     pub seq: u64,
     /// Its parameters, with defaults filled in.
     #[schema(value_type = Object)]
     pub params: Value,
-    /// Hash of the definition it runs by.
+    /// SHA-256 of the definition it runs by, in hex.
     pub definition_sha256: String,
-    /// Who asked for it.
+    /// The name of the API key that requested it, or `recovery`.
     pub actor: String,
-    /// The request it came with.
+    /// The id of the request that started it.
     pub request_id: String,
-    /// How many runs wait before it, while it is queued.
+    /// How many runs wait before it; `null` unless it is queued.
     pub queue_position: Option<u32>,
-    /// How often it was taken up after a crash.
+    /// How often it was resumed after a crash.
     pub recoveries: u32,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: DateTime<Utc>,
-    /// When it began.
+    /// When it got its lock and began; `null` before that.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// When it ended; `null` before that.
     pub finished_at: Option<DateTime<Utc>>,
-    /// When it is stopped at the latest.
+    /// When it is stopped at the latest; `null` before it began.
     pub deadline_at: Option<DateTime<Utc>>,
 }
 
-/// How far a run is.
+/// How many steps of a run are done.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = WorkflowRunProgress)]
 pub struct RunProgressView {
-    /// Steps that are settled.
+    /// Steps that have ended, in whatever way.
     pub done: usize,
-    /// All steps.
+    /// All steps of the workflow.
     pub total: usize,
-    /// The same as a percentage.
+    /// `done` as a percentage of `total`, rounded down.
     pub percent: u32,
-    /// The step under way.
+    /// The id of the step in progress; `null` when none is.
     pub current_step: Option<String>,
 }
 
@@ -194,77 +195,77 @@ pub struct RunProgressView {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = WorkflowRunStep)]
 pub struct RunStepView {
-    /// Its id.
+    /// The step's id, unique within the workflow.
     pub step: String,
-    /// Its action.
+    /// The name of its action.
     pub uses: String,
-    /// Where it stands.
+    /// The state of the step.
     pub state: WorkflowStepState,
-    /// Attempts so far.
+    /// How many attempts were begun.
     pub attempts: u32,
-    /// When it began.
+    /// When its first attempt began; `null` before that.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// When it ended; `null` before that.
     pub finished_at: Option<DateTime<Utc>>,
-    /// When it is tried again.
+    /// When the next attempt begins; `null` unless one is planned.
     pub retry_at: Option<DateTime<Utc>>,
-    /// What it was given.
+    /// The input it got, without secrets; `null` before it began.
     #[schema(value_type = Object)]
     pub input: Option<Value>,
-    /// What it put out.
+    /// Its output; `null` before it has one.
     #[schema(value_type = Object)]
     pub output: Option<Value>,
-    /// What was expected and what was there.
+    /// Its conditions, with expected and actual values.
     pub criteria: Vec<WorkflowCriterion>,
-    /// Why it failed.
+    /// Why it failed; `null` when it did not.
     pub error: Option<WorkflowRunError>,
-    /// What was learnt later of a command whose answer did not come while the step ran.
+    /// How a command ended whose answer did not come while the step ran; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub later: Option<String>,
 }
 
-/// What an execution would do.
+/// The prediction of an execution.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WorkflowPlanView {
-    /// The workflow's id.
+    /// The id of the workflow.
     pub workflow_id: String,
-    /// Always true: nothing was done.
+    /// Always true: nothing was changed.
     pub dry_run: bool,
-    /// What it may do to the world.
+    /// The effect the workflow may have.
     pub risk: WorkflowRisk,
-    /// How it would turn out as things are: `fail` when some step fails already now.
+    /// The forecast as things are: `fail` when a step would fail now.
     pub forecast: WorkflowForecast,
-    /// Its parameters, with defaults filled in.
+    /// The parameters, with defaults filled in.
     #[schema(value_type = Object)]
     pub params: Value,
-    /// Step by step.
+    /// The steps with their predicted outputs.
     pub steps: Vec<PlannedStepView>,
-    /// What it would put out, as far as can be told.
+    /// The predicted outputs of the run; `null` where they are not known.
     #[schema(value_type = Object)]
     pub predicted_outputs: Value,
-    /// The lock it takes, and who holds it now.
+    /// The lock it would take, and who holds it now; empty when it takes none.
     pub locks: Vec<WorkflowLockView>,
-    /// How long runs took so far.
+    /// Median duration of successful runs, in milliseconds; `null` without one.
     pub duration_p50_ms: Option<u64>,
-    /// And nearly all of them.
+    /// 95th percentile of the duration of successful runs, in milliseconds; `null` without one.
     pub duration_p95_ms: Option<u64>,
-    /// Hash of the definition.
+    /// SHA-256 of the definition, in hex.
     pub definition_sha256: String,
 }
 
-/// A lock.
+/// A lock that a run needs.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WorkflowLockView {
-    /// Its name.
+    /// The key of the lock.
     #[schema(example = "bot:paperbot")]
     pub key: String,
-    /// Whether nobody holds it.
+    /// Whether the lock is free.
     pub free: bool,
-    /// The run or config transaction that does.
+    /// The id of the run or config transaction that holds it; `null` when it is free.
     pub holder: Option<String>,
 }
 
-/// A time of the operations table.
+/// A time of the operations table, in milliseconds since 1970.
 fn table_time(ms: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(ms).unwrap_or_default()
 }
@@ -331,7 +332,7 @@ fn render_run_brief(op: &OperationRow) -> RunBriefView {
     }
 }
 
-/// Run ids grow with time, so an id is a cursor.
+/// A page of a workflow's runs. Run ids grow with time, so an id serves as the cursor.
 pub(super) fn load_run_page(
     connection: &Connection,
     name: &str,
@@ -361,7 +362,7 @@ pub(super) fn load_run_page(
     Ok(RunPageView { items, next, omitted })
 }
 
-/// A run as its facts tell it.
+/// The state of a run, derived from its facts.
 pub(super) fn load_run_view(
     connection: &Connection,
     op_id: &str,

@@ -1,4 +1,5 @@
-//! Alertmanager, which is sent the present state instead of notices: at each change, and once a minute.
+//! Sends alerts to Alertmanager, which takes the present state rather than notices: at each change, and once a
+//! minute.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 use super::receivers::{DEADLINE, describe_failure};
 use super::view::{AlertView, severity_name};
 
-/// How often Alertmanager is told the present state.
+/// How often the present state is sent when nothing changes.
 const PUSH_EVERY: Duration = Duration::from_secs(60);
 
-/// How long a pushed alert holds without another push.
+/// How long Alertmanager keeps an alert firing without another push: it survives two missed ones.
 const PUSH_HOLDS: chrono::Duration = chrono::Duration::seconds(180);
 
-/// How long the end of an alert is pushed.
+/// How long after its end an alert is still sent as resolved.
 const PUSH_END: chrono::Duration = chrono::Duration::seconds(300);
 
 /// Pushes to Alertmanager the present state: at each change, and once a minute.
@@ -55,7 +56,7 @@ pub(crate) async fn push_to_alertmanager(
     }
 }
 
-/// An alert in Alertmanager's form; one nobody was told of is not pushed.
+/// An alert in Alertmanager's form; `None` for one whose firing was never notified.
 fn pushed_alert(alert: &AlertView) -> Option<Value> {
     if alert.notified.is_empty() {
         return None;

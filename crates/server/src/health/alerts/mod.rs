@@ -1,4 +1,4 @@
-//! Alerts: when they fire and end, what keeps them quiet, and how receivers are told.
+//! Alerts: when they fire and end, what holds their notices back, and how receivers are notified.
 
 mod alertmanager;
 mod machine;

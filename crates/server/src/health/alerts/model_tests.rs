@@ -1,5 +1,6 @@
-//! A receiver as a model: over random schedules of outages, silences, maintenance, parents and restarts it hears of
-//! every firing it was told about exactly one end, and of nothing that ended before it was told.
+//! A receiver as a model: what it must get over random schedules of outages, silences, maintenance and restarts.
+//!
+//! It gets exactly one end for every firing it was notified of, and nothing about alerts that ended before that.
 
 use std::collections::HashMap;
 
@@ -10,7 +11,7 @@ use super::machine::{
 use crate::health::model::{ClockReading, HealthLevel};
 use crate::health::status::{AlertTiming, DebounceRules, StatusTracker};
 
-/// A small generator of our own: a schedule is its seed.
+/// A small pseudo-random generator, so that a seed reproduces a schedule.
 struct Dice(u64);
 
 impl Dice {
@@ -24,7 +25,7 @@ impl Dice {
 
 #[derive(Default)]
 struct ModelReceiver {
-    /// By start of the alert: how many firings and ends.
+    /// Firings and ends received, by alert and its start.
     heard: HashMap<(String, i64), (u32, u32)>,
 }
 
@@ -47,7 +48,7 @@ impl ModelReceiver {
     }
 }
 
-/// One schedule: outages in the first part, then quiet, so that all that was told must end.
+/// Runs one schedule: outages in its first part, then none, so that every notified alert must end.
 fn run(seed: u64) {
     let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let mut tracker = StatusTracker::default();
@@ -77,7 +78,7 @@ fn run(seed: u64) {
             next_sample = tick + if tracker.is_unconfirmed() { 5 } else { 30 };
         }
         if dice.roll(500) == 0 {
-            // A restart: what is stored is read back on another monotonic clock, later.
+            // A restart: the stored state is read back later, on another monotonic clock.
             let offset = now.offset();
             mono = i64::try_from(dice.roll(1_000_000)).unwrap();
             wall += i64::try_from(dice.roll(600_000)).unwrap();

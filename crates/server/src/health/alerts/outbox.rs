@@ -1,7 +1,7 @@
 //! The outbox: a queue of notices per receiver, delivered in order, at least once, each notice with its key.
 //!
-//! A notice enters after the transition it tells of was stored (or could not be: a store that is full must be told of
-//! too). Delivery never touches a check. A receiver that is away holds up only its own queue: it is tried again with
+//! A notice enters after the transition it reports was stored, or could not be: a full store must be reported too.
+//! Delivery never touches a check. A receiver that is away holds up only its own queue: it is tried again with
 //! full jitter up to five minutes apart; what is a day old becomes a dead letter. Many at once become one digest.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -27,22 +27,22 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait between tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// Age at which a notice is given up: what it says is no news any more.
+/// Age in milliseconds (a day) at which a notice is given up: its content is no longer news.
 const DEAD_AFTER: i64 = 86_400_000;
 
-/// Messages a receiver is sent in a row; then one each [`REFILL`], as a digest of all that waits.
+/// Messages a receiver is sent in a row; after these, one each [`REFILL`], as a digest of everything that waits.
 const IN_A_ROW: f64 = 10.0;
 
-/// Ten a minute in the long run.
+/// Time in which one more message is allowed: ten a minute in the long run.
 const REFILL: Duration = Duration::from_secs(6);
 
-/// Alerts in one message.
+/// Alerts in one message at most.
 const TOGETHER: usize = 20;
 
-/// Alerts in one digest.
+/// Alerts in one digest at most.
 const DIGEST: usize = 200;
 
-/// All queues, and what became of their notices.
+/// The queues of all receivers, and counts of what was delivered, failed and given up.
 #[derive(Debug, Default)]
 pub(crate) struct NoticeOutbox {
     queues: Mutex<BTreeMap<String, VecDeque<QueuedNotice>>>,
@@ -59,7 +59,7 @@ struct QueuedNotice {
 }
 
 impl NoticeOutbox {
-    /// Puts notices into their queues.
+    /// Appends notices to the queues of their receivers.
     pub(crate) fn add(&self, rows: Vec<OutboxRow>) {
         if rows.is_empty() {
             return;
@@ -75,7 +75,7 @@ impl NoticeOutbox {
         self.added.notify_waiters();
     }
 
-    /// What waits and what was given up in the last day.
+    /// How many notices wait, and how many were given up in the last day.
     pub(crate) fn backlog(&self) -> OutboxBacklog {
         let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = queues.values().map(VecDeque::len).sum();
@@ -145,7 +145,8 @@ pub(crate) async fn deliver_notices(
         }
         let rows = outbox.front(name, is_storm);
         if rows.is_empty() {
-            // Asking again after a while closes the gap between the question above and the wait.
+            // The timeout closes the gap between the check above and the wait: a notice added in between is picked
+            // up.
             tokio::select! {
                 () = stopping.cancelled() => return,
                 () = added => {}
@@ -185,7 +186,7 @@ pub(crate) async fn deliver_notices(
     }
 }
 
-/// How many messages may still leave in a row: a bucket of tokens that fills with time.
+/// Limits how many messages are sent in a row: a token bucket.
 struct DeliveryPace {
     tokens: f64,
     filled: Instant,
@@ -204,19 +205,19 @@ impl DeliveryPace {
         if self.tokens < 1.0 { REFILL.mul_f64(1.0 - self.tokens) } else { Duration::ZERO }
     }
 
-    /// A message left.
+    /// Counts a message that was sent.
     fn take(&mut self) {
         self.tokens = (self.tokens - 1.0).max(0.0);
     }
 }
 
-/// Whether the oldest of these notices has waited for too long.
+/// Whether the oldest of these notices is too old to deliver.
 fn is_dead(rows: &[OutboxRow]) -> bool {
     let oldest = rows.iter().map(|row| row.created).min().unwrap_or(0);
     Utc::now().timestamp_millis() - oldest > DEAD_AFTER
 }
 
-/// True when the stop came first.
+/// Waits for `time`; true when the stop came first.
 async fn wait(time: Duration, stopping: &CancellationToken) -> bool {
     tokio::select! {
         () = stopping.cancelled() => true,
@@ -224,7 +225,7 @@ async fn wait(time: Duration, stopping: &CancellationToken) -> bool {
     }
 }
 
-/// Anything from nothing to the full wait, so that many senders do not meet again.
+/// A random wait from zero to the full one (full jitter), so that many senders do not retry together.
 fn retry_pause(failures: u32) -> Duration {
     let backoff = Backoff { first: FIRST_WAIT, factor: 2.0, longest: LONGEST_WAIT };
     backoff.wait(failures, Jitter::Full, random_share()).max(Duration::from_millis(100))
@@ -321,7 +322,7 @@ mod tests {
             while outbox.counts().1 == 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            // The folder appears: the receiver is back.
+            // With the folder there, the receiver works again.
             std::fs::create_dir(&away).unwrap();
             while outbox.backlog().waiting > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;

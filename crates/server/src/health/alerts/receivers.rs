@@ -1,4 +1,4 @@
-//! Who is told of alerts: a webhook (signed) or a JSONL file.
+//! Receivers of alerts: a webhook (signed) or a JSONL file.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,10 +12,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use sha2::Sha256;
 
-/// How long a receiver may take.
+/// How long a receiver may take to accept a message.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A file of alerts this large is put aside as `<name>.1`; the one before is forgotten.
+/// Size in bytes at which the file of alerts is renamed to `<name>.1`; an older `<name>.1` is overwritten.
 const FILE_LIMIT: u64 = 32 * 1024 * 1024;
 
 /// One receiver of notices.
@@ -23,9 +23,9 @@ const FILE_LIMIT: u64 = 32 * 1024 * 1024;
 pub(crate) enum AlertReceiver {
     /// `POST`s JSON, signed with HMAC-SHA256.
     Webhook {
-        /// Where to.
+        /// The address that is posted to.
         url: Url,
-        /// What it is signed with.
+        /// The HMAC key; without one, messages are not signed.
         secret: Option<SecretString>,
     },
     /// Appends a line to a file.
@@ -33,7 +33,7 @@ pub(crate) enum AlertReceiver {
 }
 
 impl AlertReceiver {
-    /// The receiver's name in the outbox and in answers.
+    /// The receiver's name in the outbox and in answers of the API.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Webhook { .. } => "webhook",
@@ -42,10 +42,10 @@ impl AlertReceiver {
     }
 }
 
-/// Sends one message.
+/// Sends one message to a receiver, within [`DEADLINE`].
 ///
 /// # Errors
-/// What went wrong, for the log.
+/// What went wrong, as a text for the log.
 pub(crate) async fn send_message(
     receiver: &AlertReceiver,
     message: &Value,
@@ -76,7 +76,8 @@ pub(crate) async fn send_message(
     }
 }
 
-/// `t=<unix seconds>,v1=<hex HMAC-SHA256 of "<t>.<body>">`: the time is signed too, so an old message cannot be replayed.
+/// `t=<unix seconds>,v1=<hex HMAC-SHA256 of "<t>.<body>">`. The time is signed too, so that the receiver can refuse an
+/// old message that is replayed.
 fn signature(secret: &SecretString, body: &str, at: i64) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
         .expect("HMAC takes a key of any length");
@@ -84,7 +85,7 @@ fn signature(secret: &SecretString, body: &str, at: i64) -> String {
     format!("t={at},v1={}", HEXLOWER.encode(&mac.finalize().into_bytes()))
 }
 
-/// What a failed exchange is called in the log.
+/// A name for a failed exchange that is safe to log: it contains no URL.
 pub(crate) fn describe_failure(error: &reqwest::Error) -> &'static str {
     if error.is_timeout() {
         "it does not answer in time"
@@ -104,7 +105,7 @@ fn append_line(path: &std::path::Path, line: &str) -> std::io::Result<()> {
     let before = file.metadata()?.len();
     let written = file.write_all(format!("{line}\n").as_bytes()).and_then(|()| file.sync_data());
     if written.is_err() {
-        // A disk that became full within the line: the next try would go on behind half of one.
+        // When the disk became full within the line, the next attempt would append to half a line.
         file.set_len(before)?;
     }
     written

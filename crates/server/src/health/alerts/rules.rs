@@ -1,6 +1,6 @@
-//! The alerts of all components: which conditions hold, what holds notices back, who is told.
+//! The alerts of all components: which conditions hold, what holds notices back, and who is notified.
 //!
-//! Keyed by component, beside the engine of statuses, which it reads. What happened goes into [`HealthChanges`].
+//! Keyed by component, beside the status engine, which it reads. Changes go into [`HealthChanges`].
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,7 +18,7 @@ use crate::health::units::time;
 /// Resolved alerts kept in memory.
 const RESOLVED: usize = 200;
 
-/// How long an alert waits for its parents to be checked, in milliseconds.
+/// How long an alert waits until the components it depends on were checked, in milliseconds.
 const PARENT_WAIT: i64 = 15_000;
 
 /// All alerts and silences.
@@ -26,12 +26,12 @@ const PARENT_WAIT: i64 = 15_000;
 pub(crate) struct AlertBook {
     /// Pending and firing ones, by component and kind.
     open: BTreeMap<(String, AlertKind), Alert>,
-    /// Oldest first.
+    /// Ended alerts, the oldest first; at most [`RESOLVED`].
     resolved: VecDeque<Alert>,
     pub(crate) silences: BTreeMap<String, Silence>,
-    /// Who is told of alerts.
+    /// Names of the receivers that are notified.
     pub(crate) receivers: Vec<String>,
-    /// Open alerts that an earlier run left, of components that are not plugged in yet.
+    /// Open alerts of an earlier run, of components that have not been registered yet.
     orphans: Vec<Alert>,
 }
 
@@ -40,23 +40,23 @@ impl AlertBook {
         Self { receivers, ..Self::default() }
     }
 
-    /// Takes up an alert that an earlier run left open. `is_watched`: whether its component is there.
+    /// Restores an alert that an earlier run left open. `is_watched` says whether a component is watched now.
     pub(crate) fn restore_open(&mut self, alert: Alert, is_watched: impl Fn(&str) -> bool) {
         match alert.component().zip(AlertKind::of(&alert)) {
             Some((component, kind)) if is_watched(component) => {
                 self.open.insert((component.to_owned(), kind), alert);
             }
-            // Its component may still be plugged in.
+            // Its component may be registered later in the start.
             _ => self.orphans.push(alert),
         }
     }
 
-    /// Takes up an alert that ended in an earlier run; the newest last.
+    /// Restores an alert that ended in an earlier run; to be called in order, the newest last.
     pub(crate) fn restore_resolved(&mut self, alert: Alert) {
         self.resolved.push_back(alert);
     }
 
-    /// A component is watched again: its alerts of an earlier run go on.
+    /// Continues the alerts that an earlier run left of this component, which is watched now.
     pub(crate) fn adopt_orphans(&mut self, id: &str) {
         for alert in self.orphans.extract_if(.., |alert| alert.component() == Some(id)) {
             if let Some(kind) = AlertKind::of(&alert) {
@@ -65,7 +65,7 @@ impl AlertBook {
         }
     }
 
-    /// Alerts of components that nobody plugged in again end; whoever was told of them is told so.
+    /// Ends alerts of components that were not registered again; their receivers are notified of the end.
     pub(crate) fn end_orphans(
         &mut self,
         timing: &AlertTiming,
@@ -77,7 +77,7 @@ impl AlertBook {
         }
     }
 
-    /// A component is no longer watched: its open alerts end.
+    /// Ends the open alerts of a component that is no longer watched.
     pub(crate) fn end_component(
         &mut self,
         id: &str,
@@ -164,7 +164,7 @@ impl AlertBook {
         self.silences.values().any(|silence| silence.matches(labels, severity, time(now.wall)))
     }
 
-    /// Stores, publishes and sends what happened to an alert, and returns it while it is open.
+    /// Stores, publishes and notifies what changed about an alert, and returns the alert while it is open.
     fn record_changes(
         &mut self,
         slot: Option<Alert>,
@@ -177,7 +177,8 @@ impl AlertBook {
             return Some(alert);
         }
         if happened.contains(&AlertChange::Cancelled) {
-            // It ended before it fired. What was stored of it goes too: it would stand in the next one's way.
+            // It ended before it fired. Its stored row goes too, or it would conflict with the next alert of the same
+            // fingerprint.
             changes.store(HealthRow::Forgotten { alert: alert.id });
             return None;
         }
@@ -220,7 +221,7 @@ impl AlertBook {
         self.silences.values().filter(|silence| silence.state(wall) == "active").count()
     }
 
-    /// Somebody takes note of an alert, open or resolved. `None`: there is none with this id.
+    /// Records that an operator took note of an alert, open or resolved; `None` when no alert has this id.
     pub(crate) fn acknowledge(
         &mut self,
         id: &str,
@@ -237,8 +238,10 @@ impl AlertBook {
     }
 }
 
-/// Whether an alert of the component may fire now: not within the grace after its start, and not before its parents were
-/// checked, which is asked for here.
+/// Whether an alert of the component may fire now.
+///
+/// Not within the grace after its start, and not before the components it depends on were checked; this function
+/// requests those checks.
 fn may_fire(id: &str, status: &mut StatusEngine, now: ClockReading) -> bool {
     let Some(component) = status.components.get(id) else { return false };
     if component.in_grace(&status.config, now) {
@@ -340,7 +343,7 @@ fn labels_of(kind: AlertKind, component: &WatchedComponent) -> AlertLabels {
     .into()
 }
 
-/// One row for each receiver that is told.
+/// One outbox row for each receiver that is notified.
 fn outbox_rows(alert: &Alert, notice: AlertNotice, now: ClockReading) -> Vec<OutboxRow> {
     let body = notice_body(alert, notice);
     let row = |receiver: &String| OutboxRow {

@@ -11,25 +11,25 @@ use botops_core::error::FieldError;
 
 use super::machine::AlertLabels;
 
-/// Longest a silence may last.
+/// How long a silence may last.
 const LONGEST: Duration = Duration::days(30);
 
-/// Matchers of one silence at most.
+/// How many matchers one silence may have.
 const MATCHERS: usize = 20;
 
 /// How a matcher compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) enum MatcherOperator {
-    /// Equal.
+    /// The value equals the matcher's.
     #[serde(rename = "=")]
     Equal,
-    /// Not equal.
+    /// The value differs from the matcher's.
     #[serde(rename = "!=")]
     NotEqual,
     /// The whole value matches the regular expression.
     #[serde(rename = "=~")]
     Like,
-    /// It does not.
+    /// The whole value does not match the regular expression.
     #[serde(rename = "!~")]
     NotLike,
 }
@@ -38,12 +38,12 @@ pub(crate) enum MatcherOperator {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SilenceMatcher {
-    /// The label: `alertname`, `component`, `severity`.
+    /// The label it compares: `alertname`, `component` or `severity`.
     pub(crate) name: String,
-    /// How to compare.
+    /// How the label's value is compared; `=` when absent.
     #[serde(default = "equal")]
     pub(crate) op: MatcherOperator,
-    /// What to compare with.
+    /// The value or regular expression to compare with.
     pub(crate) value: String,
 }
 
@@ -68,7 +68,8 @@ impl SilenceMatcher {
     }
 }
 
-/// Anchored at both ends, as Alertmanager reads it; small, so that nobody can make it slow.
+/// Compiles an expression that must match the whole value, as in Alertmanager; limited in size, which bounds its
+/// cost.
 fn whole(expression: &str) -> Result<Regex, regex::Error> {
     regex::RegexBuilder::new(&format!("^(?:{expression})$")).size_limit(100_000).build()
 }
@@ -76,17 +77,17 @@ fn whole(expression: &str) -> Result<Regex, regex::Error> {
 /// A silence: who, why, until when, for what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Silence {
-    /// Its id.
+    /// The id to end it by.
     pub(crate) id: String,
-    /// All must match.
+    /// Matchers on labels; an alert is silenced when all of them match.
     pub(crate) matchers: Vec<SilenceMatcher>,
-    /// The key that made it.
+    /// The name of the API key that created it.
     pub(crate) created_by: String,
-    /// Why.
+    /// The creator's reason.
     pub(crate) comment: String,
-    /// From when.
+    /// When it begins.
     pub(crate) starts_at: DateTime<Utc>,
-    /// Until when.
+    /// When it ends.
     pub(crate) ends_at: DateTime<Utc>,
 }
 
@@ -102,12 +103,12 @@ impl Silence {
         }
     }
 
-    /// Whether it holds back notices about an alert with these labels.
+    /// Whether it holds back notices about an alert with these labels now.
     pub(crate) fn matches(&self, labels: &AlertLabels, severity: &str, now: DateTime<Utc>) -> bool {
         self.state(now) == "active" && self.matchers.iter().all(|matcher| matcher.matches(labels, severity))
     }
 
-    /// What is wrong with it.
+    /// Everything that is wrong with it, field by field.
     pub(crate) fn defects(&self, now: DateTime<Utc>) -> Vec<FieldError> {
         let mut defects = Vec::new();
         let mut wrong = |pointer: String, got: serde_json::Value, expected: &str| {

@@ -14,42 +14,42 @@ use crate::events::NewEvent;
 use super::machine::{Alert, AlertChange, AlertNotice, AlertOverlay, AlertState};
 use crate::health::units::{seconds, time};
 
-/// One alert.
+/// An alert with its state, what holds it back, and who was notified of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct AlertView {
-    /// Its id.
+    /// The id to acknowledge it by.
     pub(crate) alert_id: String,
-    /// Hash of its labels: the same for each alert about the same thing.
+    /// Hash of its labels: the same for each alert about the same problem of the same component.
     pub(crate) fingerprint: String,
-    /// What identifies it.
+    /// The labels that identify it; silences match on them.
     pub(crate) labels: BTreeMap<String, String>,
-    /// The component.
+    /// The component it is about.
     pub(crate) component_id: String,
     /// `pending`, `firing` or `resolved`.
     pub(crate) state: AlertState,
-    /// How much attention it wants.
+    /// How urgent it is, from the level of its condition.
     pub(crate) severity: Severity,
     /// What is wrong, in one sentence.
     pub(crate) summary: String,
-    /// Since when the condition holds.
+    /// When the condition began to hold; before the alert fired.
     pub(crate) starts_at: DateTime<Utc>,
-    /// When it ended.
+    /// When it ended; `null` while it is open.
     pub(crate) ends_at: Option<DateTime<Utc>>,
-    /// `cleared` or `removed`.
+    /// Why it ended: `cleared`, or `removed` with its component; `null` while it is open.
     pub(crate) end_reason: Option<String>,
-    /// The condition cannot be told at the moment.
+    /// True while it is not known whether the condition still holds.
     pub(crate) stale: bool,
-    /// What holds notices back now.
+    /// The reasons for which notices are held back now; empty when none are.
     pub(crate) overlays: Vec<AlertOverlay>,
-    /// Receivers that were told, and will be told of the end.
+    /// Receivers that were notified, and will be notified of the end.
     pub(crate) notified: Vec<String>,
-    /// Who took note of it.
+    /// The API key that acknowledged it; `null` when nobody did.
     pub(crate) acknowledged_by: Option<String>,
-    /// When.
+    /// When it was acknowledged.
     pub(crate) acknowledged_at: Option<DateTime<Utc>>,
-    /// With which words.
+    /// The note given with the acknowledgement.
     pub(crate) acknowledgement: Option<String>,
-    /// The alert before this one about the same thing.
+    /// The id of the alert before this one with the same fingerprint.
     pub(crate) previous: Option<String>,
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn alert_view(alert: &Alert) -> AlertView {
     }
 }
 
-/// What a receiver is sent about one alert.
+/// The message a receiver is sent about one alert.
 pub(crate) fn notice_body(alert: &Alert, notice: AlertNotice) -> serde_json::Value {
     let mut body = serde_json::to_value(alert_view(alert)).unwrap_or_default();
     let status = if notice == AlertNotice::Resolved { "resolved" } else { "firing" };
@@ -86,7 +86,7 @@ pub(crate) fn notice_body(alert: &Alert, notice: AlertNotice) -> serde_json::Val
     body
 }
 
-/// The event a change of an alert is worth, if it is.
+/// The event that a change of an alert causes; `None` for changes that are not worth one.
 pub(crate) fn alert_event(alert: &Alert, change: AlertChange) -> Option<NewEvent> {
     let (kind, words) = match change {
         AlertChange::Fired => ("alert.firing", "fires"),

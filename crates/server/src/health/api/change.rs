@@ -1,4 +1,4 @@
-//! Changing what health does.
+//! Routes that change health or make it act.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -37,15 +37,15 @@ pub(crate) fn routes() -> Vec<FeatureRoute<Health>> {
     ]
 }
 
-/// What to look at.
+/// Which components to check.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 struct CheckHealthRequest {
-    /// One component alone; all when absent.
+    /// The only component to check; all are checked when absent.
     component_id: Option<String>,
 }
 
-/// What to try.
+/// Options of the self-test.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 struct TestHealthRequest {
@@ -53,22 +53,22 @@ struct TestHealthRequest {
     notify: bool,
 }
 
-/// What came of all tests.
+/// The outcome of the self-test.
 #[derive(Debug, Serialize, ToSchema)]
 struct SelfTestsView {
-    /// Whether all worked.
+    /// Whether all tests passed.
     success: bool,
-    /// Each one.
+    /// The tests with what each of them saw.
     tests: Vec<SelfTestView>,
-    /// When.
+    /// When the tests ended.
     timestamp: DateTime<Utc>,
 }
 
-/// A few words.
+/// A note that goes with a change.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 struct AcknowledgeAlertRequest {
-    /// Why, or what is being done.
+    /// The reason, or what is being done about it; shown to other operators.
     note: Option<String>,
 }
 
@@ -76,14 +76,14 @@ struct AcknowledgeAlertRequest {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SilenceRequest {
-    /// All must match; 1 to 20.
+    /// Matchers on labels, 1 to 20; an alert is silenced when all of them match.
     matchers: Vec<SilenceMatcher>,
-    /// Why.
+    /// The reason, for other operators.
     comment: String,
-    /// From when; now when absent.
+    /// When it begins; now when absent.
     #[serde(default)]
     starts_at: Option<DateTime<Utc>>,
-    /// Until when; at most 30 days after the start.
+    /// When it ends; at most 30 days after the start.
     ends_at: DateTime<Utc>,
 }
 
@@ -91,59 +91,59 @@ struct SilenceRequest {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct MaintenanceRequest {
-    /// Which components; empty means all.
+    /// Ids of the components it covers; empty means all.
     #[serde(default)]
     components: Vec<String>,
-    /// The zone its hours are meant in.
+    /// The IANA time zone of `start` and of the days.
     #[schema(example = "America/New_York")]
     zone: String,
-    /// Local start, `HH:MM`.
+    /// Local time at which each window starts, `HH:MM`.
     #[schema(example = "17:30")]
     start: String,
-    /// How long, in minutes.
+    /// Length of each window, in minutes.
     duration_minutes: u32,
-    /// On which days it starts: `mon` to `sun`; empty means every day.
+    /// Days on which a window starts: `mon` to `sun`; empty means every day.
     #[serde(default)]
     days: Vec<String>,
-    /// The first local day.
+    /// The first local day on which a window may start, `YYYY-MM-DD`; no limit when absent.
     #[serde(default)]
     from: Option<NaiveDate>,
-    /// The last local day it starts on.
+    /// The last local day on which a window may start, `YYYY-MM-DD`; no limit when absent.
     #[serde(default)]
     until: Option<NaiveDate>,
-    /// Why.
+    /// The reason, for other operators.
     comment: String,
 }
 
-/// What to do about a component's recovery.
+/// An operator's action on a component's recovery.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RecoveryRequest {
-    /// What to do.
+    /// The action to take.
     action: RecoveryAction,
 }
 
-/// A silence with its state.
+/// A silence with its present state.
 #[derive(Debug, Serialize, ToSchema)]
 struct SilenceView {
-    /// The silence.
+    /// The silence as it was created.
     #[serde(flatten)]
     silence: Silence,
     /// `pending`, `active` or `expired`.
     state: &'static str,
 }
 
-/// A window and whether it is open.
+/// A maintenance window, and whether it is open.
 #[derive(Debug, Serialize, ToSchema)]
 struct MaintenanceView {
-    /// The window.
+    /// The window as it was created.
     #[serde(flatten)]
     window: MaintenanceWindow,
-    /// Whether it is open now.
+    /// Whether one of its windows is open now.
     open: bool,
 }
 
-/// Look now
+/// Check now
 ///
 /// Waits for the checks (a running one is joined; one a second old is taken) and answers with the new status.
 #[utoipa::path(post, path = "/api/v1/health/check", tag = "health", security(("api_key" = ["operate"])),
@@ -164,8 +164,8 @@ async fn check_health(
 
 /// Test monitoring itself
 ///
-/// Whether the scheduler moves on, the store keeps what it is given, the whole follows from its parts, and receivers
-/// take notices. With `notify` every receiver is sent one test notice.
+/// Whether the scheduler makes progress, the store keeps what is written, the system's status follows from the
+/// components, and receivers take notices. With `notify` every receiver is sent one test notice.
 #[utoipa::path(post, path = "/api/v1/health/test", tag = "health", security(("api_key" = ["operate"])),
     request_body = TestHealthRequest,
     responses((status = 200, description = "What came of it", body = SelfTestsView)))]
@@ -180,7 +180,7 @@ async fn test_health(
 
 /// Watch one more component
 ///
-/// The checker is stored and begins at once. Addresses are guarded: public ones and those of `BOT_CHECK_ALLOW`, no
+/// The checker is stored and begins at once. Addresses are restricted: public ones and those of `BOT_CHECK_ALLOW`, no
 /// redirects, never a cloud's metadata service. A key is given by the name of a variable `BOT_CHECK_SECRET_*`.
 #[utoipa::path(post, path = "/api/v1/health/checkers", tag = "health", security(("api_key" = ["admin"])),
     request_body(content = CheckerRequest, example = json!({"checker_type": "external_api",
@@ -232,7 +232,7 @@ async fn stop_health_monitoring(State(health): State<Health>, actor: Actor) -> R
     Ok(json(&json!({"success": true, "monitoring_active": false})))
 }
 
-/// Set how everything is watched
+/// Set how components are watched
 ///
 /// Replaces the whole config: what is left out has its default. `GET monitoring/status` shows the present one.
 #[utoipa::path(put, path = "/api/v1/health/monitoring/config", tag = "health", security(("api_key" = ["admin"])),
@@ -248,9 +248,9 @@ async fn configure_health_monitoring(
     Ok(json(&json!({"success": true, "config": config})))
 }
 
-/// Take note of an alert
+/// Acknowledge an alert
 ///
-/// Reminders stop. A rise and the end are still told.
+/// Reminders stop. A rise in level and the end are still notified.
 #[utoipa::path(post, path = "/api/v1/health/alerts/{id}/ack", tag = "health", security(("api_key" = ["operate"])),
     params(("id" = String, Path, description = "`alert_id`")), request_body = AcknowledgeAlertRequest,
     responses((status = 200, description = "Noted", body = AlertView)))]
@@ -263,7 +263,7 @@ async fn acknowledge_health_alert(
     Ok(json(&health.acknowledge_alert(&id, &actor.key_id, request.note).await?))
 }
 
-/// Silences, also those that are over since a week or less
+/// List silences, including those that ended within a week
 #[utoipa::path(get, path = "/api/v1/health/silences", tag = "health", security(("api_key" = ["read"])),
     responses((status = 200, description = "The silences", body = Object,
         example = json!({"items": [], "next": null, "omitted": 0}))))]
@@ -277,9 +277,9 @@ async fn list_health_silences(State(health): State<Health>) -> Response {
     json(&json!({"items": items, "next": null, "omitted": 0}))
 }
 
-/// Keep quiet about some alerts for a while
+/// Silence some alerts for a while
 ///
-/// First notices and reminders are held back. What was told of before is told of to its end all the same.
+/// First notices and reminders are held back. The end of an alert that was notified before is notified all the same.
 #[utoipa::path(post, path = "/api/v1/health/silences", tag = "health", security(("api_key" = ["operate"])),
     request_body = SilenceRequest,
     responses((status = 201, description = "It holds", body = SilenceView)))]
@@ -288,7 +288,7 @@ async fn add_health_silence(
     actor: Actor,
     Json(request): Json<SilenceRequest>,
 ) -> Result<Response, Error> {
-    // To the millisecond, as the engine counts: one that begins now has begun.
+    // Cut to the millisecond, as the engine counts; otherwise a silence that begins now would still be pending.
     let now = time(Utc::now().timestamp_millis());
     let silence = Silence {
         id: uuid::Uuid::now_v7().to_string(),
@@ -329,9 +329,10 @@ async fn list_health_maintenance(State(health): State<Health>) -> Response {
     json(&json!({"items": items, "next": null, "omitted": 0}))
 }
 
-/// Expect components to be in work at certain hours
+/// Add a maintenance window
 ///
-/// They are still looked at and recorded, and left out of the whole, of availability and of first notices.
+/// The components are still checked and recorded, but left out of the system's status, of availability and of first
+/// notices.
 #[utoipa::path(post, path = "/api/v1/health/maintenance", tag = "health", security(("api_key" = ["operate"])),
     request_body = MaintenanceRequest,
     responses((status = 201, description = "It holds", body = MaintenanceView)))]

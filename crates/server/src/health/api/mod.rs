@@ -1,8 +1,8 @@
 //! Routes of health: each under `/api/v1/health` and, for clients written against the older address, the same handler
 //! under `/api/trading-engine/health`.
 //!
-//! Reads answer with what was rendered at the last change; history, charts and availability are the only ones that
-//! read the disk. Handlers are thin: `read.rs` reads, `change.rs` changes.
+//! Most reads answer with what was rendered at the last change; history, charts and availability are the only ones
+//! that read the disk. Handlers are thin: `read.rs` reads, `change.rs` changes.
 
 mod change;
 mod read;
@@ -18,38 +18,38 @@ use botops_http::{FeatureRoute, FeatureRoutes, json_with_status, routes};
 
 use super::handle::Health;
 
-/// Where the routes are.
+/// The path of all routes of health.
 const BASE: &str = "/api/v1/health";
 
-/// Where they are as well.
+/// The older path, at which the same handlers answer.
 const ALIAS: &str = "/api/trading-engine/health";
 
-/// What the operation ids of the second address end in.
+/// What the operation ids at the older path end in, since an id must be unique in the API document.
 const ALIAS_ID: &str = "_at_trading_engine";
 
-/// Whether the process lives.
+/// The answer of `livez`.
 #[derive(Debug, Serialize, ToSchema)]
 struct LiveView {
     /// Always `alive`: a dead process does not answer.
     #[schema(example = "alive")]
     status: &'static str,
-    /// Now.
+    /// When this was written.
     timestamp: DateTime<Utc>,
 }
 
-/// Whether the process can do its work.
+/// The answer of `readyz`.
 #[derive(Debug, Serialize, ToSchema)]
 struct ReadyView {
     /// `ready` or `not_ready`.
     #[schema(example = "ready")]
     status: &'static str,
-    /// Whether changes can be recorded.
+    /// Whether changes can be recorded in the data folder.
     store_writable: bool,
     /// Whether open alerts and the monitoring config of the last run are loaded.
     health_loaded: bool,
-    /// Why not, when it is not.
+    /// Why botops is not ready; `null` when it is.
     reason: Option<&'static str>,
-    /// Now.
+    /// When this was written.
     timestamp: DateTime<Utc>,
 }
 
@@ -60,7 +60,7 @@ pub fn routes() -> FeatureRoutes<Health> {
     FeatureRoutes::new(open.into_iter().chain(at_both))
 }
 
-/// The same handlers at both addresses; the second one's operation ids say so.
+/// Mounts a route at both paths; the second operation id has the suffix [`ALIAS_ID`].
 fn at_both(route: FeatureRoute<Health>) -> FeatureRoute<Health> {
     match route.path().strip_prefix(BASE).map(|rest| format!("{ALIAS}{rest}")) {
         Some(second) => route.also_at(second, ALIAS_ID),
@@ -91,7 +91,7 @@ async fn readyz(State(health): State<Health>) -> Response {
         (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
     };
     let reason = (!store_writable).then_some("the data folder cannot be written (SRV_002)");
-    // The handle exists only after everything of the last run was read.
+    // `health_loaded` is always true: the handle exists only after the state of the last run was read.
     json_with_status(
         status,
         &ReadyView { status: word, store_writable, health_loaded: true, reason, timestamp: Utc::now() },

@@ -1,4 +1,4 @@
-//! Reading health.
+//! Routes that read health.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::health::render::{
     HealthStatusView, MetricView, MetricsSummaryView, MonitoringView, RecoveryView,
 };
 
-/// Answers change at most this often.
+/// How long an answer counts as fresh: answers change at most this often.
 const FRESH: Duration = Duration::from_secs(1);
 
 const HEALTH_JSON: &str = "application/health+json";
@@ -50,18 +50,18 @@ pub(crate) fn routes() -> Vec<FeatureRoute<Health>> {
     ]
 }
 
-/// A list: what matched, where it goes on, how much was left out.
+/// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 struct HealthListView<T> {
-    /// What matched.
+    /// The items that matched.
     items: Vec<T>,
     /// The cursor of the next page; `null` at the end.
     next: Option<i64>,
-    /// Matches beyond this page, where they are counted.
+    /// How many matches lie beyond this page, where they are counted; otherwise 0.
     omitted: usize,
 }
 
-/// A chart's span.
+/// The span of a chart.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct SeriesQuery {
@@ -70,77 +70,77 @@ struct SeriesQuery {
     window: Option<String>,
     /// Points per line, 2 to 1000; 120 when absent.
     points: Option<i64>,
-    /// One metric alone. `status_level` (0 HEALTHY to 3 DOWN) and `check_latency` are there for every component.
+    /// The only metric to return. Every component has `status_level` (0 HEALTHY to 3 DOWN) and `check_latency`.
     metric: Option<String>,
 }
 
-/// Which changes of status.
+/// Which changes of status to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct HealthHistoryQuery {
     /// How many hours back; 24 when absent, at most 2160.
     hours: Option<f64>,
-    /// One component alone, or `system`.
+    /// The only component to return, or `system`.
     component_id: Option<String>,
-    /// `next` of the page before.
+    /// `next` of the page before: only older changes are returned.
     after: Option<i64>,
-    /// How many at most, 1 to 1000; 100 when absent.
+    /// Items at most, 1 to 1000; 100 when absent.
     limit: Option<i64>,
 }
 
-/// Which events.
+/// Which events to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct HealthEventsQuery {
     /// How many hours back; 24 when absent, at most 2160.
     hours: Option<f64>,
-    /// One component alone.
+    /// The only component to return.
     component_id: Option<String>,
-    /// This severity and graver ones.
+    /// Events of this severity and of more urgent ones.
     severity: Option<Severity>,
-    /// How many at most, 1 to 1000; 100 when absent.
+    /// Items at most, 1 to 1000; 100 when absent.
     limit: Option<usize>,
 }
 
-/// Which alerts.
+/// Which alerts to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct AlertsQuery {
-    /// `pending`, `firing` or `resolved`.
+    /// Alerts in this state: `pending`, `firing` or `resolved`.
     state: Option<AlertState>,
-    /// One component alone.
+    /// The only component to return.
     component_id: Option<String>,
-    /// This severity and graver ones.
+    /// Alerts of this severity and of more urgent ones.
     severity: Option<Severity>,
-    /// How many at most, 1 to 500; 100 when absent.
+    /// Items at most, 1 to 500; 100 when absent.
     limit: Option<usize>,
 }
 
-/// One component alone.
+/// Which component to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct ComponentQuery {
-    /// One component alone, or `system`.
+    /// The only component to return, or `system`; all when absent.
     component_id: Option<String>,
 }
 
 /// A component's metrics, now and over time.
 #[derive(Debug, Serialize, ToSchema)]
 struct ComponentMetricsPage {
-    /// The component.
+    /// The component the metrics belong to.
     component_id: String,
-    /// Its status.
+    /// Its confirmed status.
     status: HealthStatus,
-    /// Its metrics now.
+    /// The last value of each metric.
     metrics: Vec<MetricView>,
-    /// When it was last checked.
+    /// When its last check ended; `null` before the first one.
     last_check: Option<DateTime<Utc>>,
-    /// Its metrics over time, when a window was asked for.
+    /// Its metrics over time; absent unless `window` was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     series: Option<Vec<SeriesView>>,
 }
 
-/// The answer with its age, and 503 for a health checker when it fails.
+/// Answers with the document and its age; in the short form with 503 when the status is `fail`, for load balancers.
 fn respond_with_age(snapshot: &HealthSnapshot, document: &RenderedDocument, headers: &HeaderMap) -> Response {
     let mut response = if accepts(headers, HEALTH_JSON) {
         let mut response = snapshot.short.respond(headers, FRESH);
@@ -159,7 +159,7 @@ fn respond_with_age(snapshot: &HealthSnapshot, document: &RenderedDocument, head
 /// Health of the system and of every component
 ///
 /// The latest **confirmed** status of each component with its metrics. `current` is the system's answer alone. Neither
-/// looks at anything: checks run on their own schedule, `POST check` looks now. With `Accept: application/health+json`
+/// runs a check: checks run on their own schedule, `POST check` runs them now. With `Accept: application/health+json`
 /// a short form whose HTTP status a load balancer understands: 200 for pass and warn, 503 for fail.
 #[utoipa::path(get, path = "/api/v1/health/status", tag = "health", security(("api_key" = ["read"])),
     responses((status = 200, description = "What is known", content(
@@ -172,7 +172,8 @@ async fn get_health_status(State(health): State<Health>, headers: HeaderMap) -> 
 
 /// Health of the system alone
 ///
-/// The cached system answer: status, what decides it, counts, and one line for each component that is not HEALTHY.
+/// The system's status as last rendered: what decides it, counts, and one line for each component that is not
+/// HEALTHY.
 #[utoipa::path(get, path = "/api/v1/health/current", tag = "health", security(("api_key" = ["read"])),
     responses((status = 200, description = "What is known", content(
         (CurrentHealthView = "application/json"), (Object = "application/health+json"))),
@@ -191,8 +192,7 @@ async fn get_health_statistics(State(health): State<Health>, headers: HeaderMap)
 
 /// Everything a dashboard shows
 ///
-/// With `window` also lines ready to draw (`series`), of `check_latency` for every component unless `metric` says
-/// otherwise.
+/// With `window` also `series`, ready to draw: `check_latency` of every component unless `metric` names another.
 #[utoipa::path(get, path = "/api/v1/health/dashboard", tag = "health", security(("api_key" = ["read"])),
     params(SeriesQuery),
     responses((status = 200, description = "The dashboard", body = HealthDashboardView)))]
@@ -205,7 +205,7 @@ async fn get_health_dashboard(
     let Some(window) = &query.window else { return Ok(document.respond(&headers, FRESH)) };
     let metric = query.metric.clone().unwrap_or_else(|| "check_latency".to_owned());
     let series = health.chart(metric, parse_chart(window, query.points)?).await?;
-    // Both parts are rendered already: the list becomes the object's last member.
+    // Both parts are rendered already, so the list is appended as the object's last member.
     let object = document.bytes().strip_suffix(b"}").ok_or_else(|| Error::new(Code::Internal))?;
     let whole = [object, b",\"series\":", &series, b"}"].concat();
     Ok(RenderedDocument::new(whole, "application/json").respond(&headers, FRESH))
@@ -263,7 +263,7 @@ async fn get_health_component_metrics(
     }))
 }
 
-/// How far back a chart reaches and how many points it is cut into.
+/// The window of a chart and the number of points, checked.
 fn parse_chart(window: &str, points: Option<i64>) -> Result<ChartWindow, Error> {
     let window_ms = parse_window(window).ok_or_else(|| {
         let got = botops_core::text::clean(window, 40);
@@ -276,7 +276,7 @@ fn parse_chart(window: &str, points: Option<i64>) -> Result<ChartWindow, Error> 
     Ok(ChartWindow { window_ms, points })
 }
 
-/// `30m`, `6h`, `7d` in milliseconds.
+/// Parses `30m`, `6h` or `7d` into milliseconds.
 fn parse_window(text: &str) -> Option<i64> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let unit = match unit {
@@ -289,7 +289,7 @@ fn parse_window(text: &str) -> Option<i64> {
     (60_000..=730 * 86_400_000).contains(&window).then_some(window)
 }
 
-/// How many at most: 1 to `most`, 100 when absent.
+/// The largest number of items: 1 to `most`, 100 when absent.
 fn parse_limit<N>(limit: Option<N>, most: usize) -> Result<usize, Error>
 where
     N: Copy + TryInto<usize> + Into<serde_json::Value>,
@@ -302,7 +302,7 @@ where
         .ok_or_else(|| Error::new(Code::ArgumentInvalid).field("?limit", asked, format!("1 to {most}")))
 }
 
-/// Hours back in milliseconds.
+/// Hours back, checked and converted to milliseconds.
 fn parse_hours(hours: Option<f64>) -> Result<i64, Error> {
     let hours = hours.unwrap_or(24.0);
     if !(hours.is_finite() && hours > 0.0 && hours <= 2_160.0) {
@@ -379,7 +379,7 @@ async fn get_health_metrics_summary(State(health): State<Health>, headers: Heade
     health.snapshot().metrics_summary.respond(&headers, FRESH)
 }
 
-/// How monitoring itself does, and everything that can be set
+/// How monitoring itself works, and everything that can be set
 #[utoipa::path(get, path = "/api/v1/health/monitoring/status", tag = "health", security(("api_key" = ["read"])),
     responses((status = 200, description = "The monitoring", body = MonitoringView)))]
 async fn get_health_monitoring(State(health): State<Health>, headers: HeaderMap) -> Response {

@@ -1,9 +1,11 @@
 //! Which addresses a check may reach.
 //!
-//! A checker's URL comes over the API, so it could be aimed at what only this machine can reach. Only public addresses
-//! are open; loopback and private ones must be named in `BOT_CHECK_ALLOW`; the metadata services of clouds are closed
-//! whatever is named. The address that was checked is the address that is connected to: the resolver of the HTTP client
-//! is this guard, so a second DNS answer changes nothing. The client follows no redirects.
+//! A checker's URL comes over the API, so it could be aimed at something that only this machine can reach. Only
+//! public addresses are allowed by default; loopback and private ones must be named in `BOT_CHECK_ALLOW`; the
+//! metadata services of clouds are refused even when they are named.
+//!
+//! The address that was checked is the address that is connected to: this guard is the resolver of the HTTP client,
+//! so a second DNS answer changes nothing. The client follows no redirects.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,7 +16,7 @@ use std::time::Duration;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// How long a name may take to resolve.
+/// How long resolving a name may take.
 const RESOLVE: Duration = Duration::from_secs(5);
 
 /// One entry of `BOT_CHECK_ALLOW`.
@@ -55,7 +57,7 @@ pub(crate) struct AddressGuard {
 }
 
 impl AddressGuard {
-    /// Public addresses, and what is named.
+    /// Allows public addresses and those that are named.
     pub(crate) fn new(allowed: Vec<AllowedAddress>) -> Self {
         Self { allowed: Arc::new(allowed) }
     }
@@ -63,7 +65,7 @@ impl AddressGuard {
     /// Checks a URL before it is kept: scheme, no user information, and the address when it is a literal one.
     ///
     /// # Errors
-    /// What it should be instead.
+    /// What the URL should be instead, for the field error.
     pub(crate) fn check_url(&self, url: &Url) -> Result<(), String> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err("an http or https URL".to_owned());
@@ -84,10 +86,10 @@ impl AddressGuard {
         }
     }
 
-    /// Checks one address that a host stands for.
+    /// Checks one address of a host.
     ///
     /// # Errors
-    /// What it should be instead.
+    /// What the address should be instead.
     pub(crate) fn check_address(&self, host: &str, address: IpAddr) -> Result<(), &'static str> {
         let address = unwrap_ipv4(address);
         if is_metadata(address) {
@@ -103,10 +105,10 @@ impl AddressGuard {
         Err("a public address, or one that BOT_CHECK_ALLOW names")
     }
 
-    /// Resolves a name and checks every address; one that is closed closes the name.
+    /// Resolves a name and checks every address; one refused address refuses the name.
     ///
     /// # Errors
-    /// [`RefusedAddress`] for a closed address, otherwise what the resolver said.
+    /// [`RefusedAddress`] for an address that may not be reached, otherwise the resolver's error.
     pub(crate) async fn resolve(
         &self,
         host: &str,
@@ -125,7 +127,7 @@ impl AddressGuard {
     }
 }
 
-/// The address of a checker may not be reached.
+/// The host of a checker has an address that may not be reached.
 #[derive(Debug, thiserror::Error)]
 #[error("refused: it should be {0}")]
 pub(crate) struct RefusedAddress(&'static str);
@@ -141,7 +143,7 @@ impl Resolve for AddressGuard {
     }
 }
 
-/// The IPv4 address that an IPv6 address carries, if it carries one: it is checked as what it is.
+/// The IPv4 address that an IPv6 address embeds, if it embeds one: the rules for IPv4 must apply to it.
 fn unwrap_ipv4(address: IpAddr) -> IpAddr {
     let IpAddr::V6(six) = address else { return address };
     if let Some(four) = six.to_ipv4_mapped() {

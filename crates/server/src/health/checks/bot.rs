@@ -1,4 +1,4 @@
-//! The bot and its broker session, from the last that is known of them. Never asks the bot.
+//! The bot and its broker session, from the bot's last report. These checks never send a request to the bot.
 
 use crate::bots::{BotSnapshot, Presence};
 use botops_contract::{GateReason, SessionPhase};
@@ -6,10 +6,10 @@ use botops_contract::{GateReason, SessionPhase};
 use super::sample::{CheckMeasure, CheckOutcome, CheckSample, wide};
 use crate::health::model::{HealthLevel, MetricLimits};
 
-/// Data older than a minute is stale; older than five, the bot counts as away.
+/// Seconds after which data is stale (one minute), and after which the bot counts as away (five).
 const DATA_AGE: MetricLimits = MetricLimits::above(60.0, 300.0);
 
-/// A loop that has stood still for this much longer than its limit will hardly go on by itself.
+/// Seconds beyond its limit after which a loop that stands still is unlikely to continue by itself.
 const LOOP_CRITICAL_AFTER: f64 = 60.0;
 
 pub(crate) fn check_bot(seen: &BotSnapshot) -> CheckSample {
@@ -18,7 +18,7 @@ pub(crate) fn check_bot(seen: &BotSnapshot) -> CheckSample {
     let sample = match seen.presence {
         Presence::Connected => CheckSample::ok(Vec::new()),
         Presence::Slow | Presence::Reloading => CheckSample::ok(Vec::new()).says(HealthLevel::Warning, note),
-        // It is there, but nothing of it can be known until somebody looks.
+        // The process answers, but in a version that cannot be read, so a person has to update one side.
         Presence::Incompatible => CheckSample::ok(Vec::new()).says(HealthLevel::Critical, note),
         Presence::Hung => CheckSample::failed(CheckOutcome::Timeout, note),
         Presence::Exited => CheckSample::failed(CheckOutcome::Refused, note),
@@ -69,7 +69,7 @@ pub(crate) fn check_session(seen: &BotSnapshot) -> CheckSample {
         return CheckSample::failed(CheckOutcome::Internal, "the bot has not reported a session yet");
     };
     if !seen.presence.answers() {
-        // What an absent bot said last is no evidence of its session.
+        // The last report of an absent bot is no evidence of its session.
         return CheckSample::failed(CheckOutcome::Internal, "the bot is away, so its session is not known");
     }
     let Some(session) = &report.session else {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-/// Days until the certificate (DER) ends; negative when it has.
+/// Days until the certificate (DER) expires; negative when it has expired.
 pub(crate) fn certificate_days_left(der: &[u8]) -> Option<f64> {
     let end = not_after(der)?;
     #[expect(clippy::cast_precision_loss, reason = "seconds of a few decades are exact")]
@@ -14,7 +14,7 @@ fn not_after(der: &[u8]) -> Option<DateTime<Utc>> {
     let (_, certificate, _) = element(der)?;
     let (_, body, _) = element(certificate)?;
     let (tag, _, after_version) = element(body)?;
-    // The version is there unless it is the first one.
+    // The version field is absent in certificates of version 1.
     let rest = if tag == 0xa0 { after_version } else { body };
     let (_, _, rest) = element(rest)?;
     let (_, _, rest) = element(rest)?;
@@ -24,7 +24,7 @@ fn not_after(der: &[u8]) -> Option<DateTime<Utc>> {
     let (tag, time, _) = element(rest)?;
     let text = std::str::from_utf8(time).ok()?;
     let (text, form) = match tag {
-        // Two digits of a year: 50 and above belong to the last century.
+        // A two-digit year of 50 and above belongs to the last century (RFC 5280).
         0x17 => {
             let year: u32 = text.get(..2)?.parse().ok()?;
             (format!("{}{text}", if year >= 50 { "19" } else { "20" }), "%Y%m%d%H%M%SZ")
@@ -35,7 +35,7 @@ fn not_after(der: &[u8]) -> Option<DateTime<Utc>> {
     NaiveDateTime::parse_from_str(&text, form).ok().map(|time| time.and_utc())
 }
 
-/// Tag, content and what follows.
+/// Splits a DER element into its tag, its content and the bytes after it.
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;

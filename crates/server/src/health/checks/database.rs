@@ -1,5 +1,6 @@
-//! A configured database: an SQLite file or a PostgreSQL server. Sizes and row counts are estimates the database
-//! already has; no table is ever scanned.
+//! A configured database: an SQLite file or a PostgreSQL server.
+//!
+//! Sizes and row counts are estimates that the database already has; no table is ever scanned.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -17,10 +18,10 @@ use super::sample::{CheckMeasure, CheckOutcome, CheckSample, wide};
 use super::targets::CheckTargets;
 use crate::health::model::MetricLimits;
 
-/// Tables whose largest row id is looked up.
+/// How many tables are asked for their largest row id.
 const TABLES: usize = 200;
 
-/// Which database: exactly one of both.
+/// Which database to check: exactly one of the two members is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DatabaseConfig {
@@ -34,7 +35,7 @@ pub(crate) struct DatabaseConfig {
 }
 
 impl DatabaseConfig {
-    /// One of both, and one that can be used.
+    /// Checks that exactly one member is given and that it can be used.
     pub(crate) fn review(&self, review: &mut CheckerReview<'_>) {
         match (&self.db_path, &self.url_env) {
             (Some(path), None) => {
@@ -115,7 +116,7 @@ fn sqlite(path: &Path, timeout: Duration) -> CheckSample {
     measured(open_ms, wide(file.len()) / 1e6, tables, rows, query_ms)
 }
 
-/// The largest row id of each table: an upper bound that costs one step down the tree.
+/// The sum of the largest row ids, an upper bound of the rows that costs one index lookup for each table.
 fn rows_of(connection: &Connection) -> Option<i64> {
     let mut names = connection
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' LIMIT ?1")

@@ -1,5 +1,7 @@
-//! APIs: our own, one of ours with several endpoints, and somebody else's. Connections are fresh, redirects are not
-//! followed, and of a body only a little is read and nothing kept.
+//! HTTP checks: botops' own API, an API of ours with several endpoints, and an external API.
+//!
+//! Connections are new for each check, redirects are not followed, and a body is read only up to a limit and never
+//! kept.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -17,16 +19,16 @@ use super::sample::{CheckMeasure, CheckOutcome, CheckSample, count};
 use super::targets::CheckTargets;
 use crate::health::model::MetricLimits;
 
-/// As much of a body is read; a longer one is cut off with its connection.
+/// Bytes of a body that are read; a longer one is cut off by closing the connection.
 const BODY: usize = 64 * 1024;
 
-/// An API of ours.
+/// An API of ours: several endpoints under one address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ApiConfig {
-    /// Where it is, such as `https://bot.example.com`.
+    /// The address of the API, such as `https://bot.example.com`.
     pub(crate) base_url: String,
-    /// Paths that must answer; at most 20.
+    /// Paths below it that must answer; at most 20.
     #[serde(default = "root")]
     pub(crate) endpoints: Vec<String>,
 }
@@ -35,13 +37,13 @@ fn root() -> Vec<String> {
     vec!["/".to_owned()]
 }
 
-/// An API of somebody else.
+/// An API of another party, such as a market data service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExternalConfig {
-    /// What to ask for.
+    /// The URL to request.
     pub(crate) api_url: String,
-    /// Statuses that count as good; any 2xx when empty.
+    /// HTTP statuses that count as good; any 2xx when empty.
     #[serde(default)]
     pub(crate) expected_status: Vec<u16>,
     /// Name of an environment variable (`BOT_CHECK_SECRET_*`) that holds the key. The key itself is never taken.
@@ -50,7 +52,7 @@ pub(crate) struct ExternalConfig {
     /// The header the key goes into.
     #[serde(default = "authorization")]
     pub(crate) api_key_header: String,
-    /// What stands before the key in the header.
+    /// What precedes the key in the header, such as `Bearer `; may be empty.
     #[serde(default = "bearer")]
     pub(crate) api_key_prefix: String,
 }
@@ -64,7 +66,7 @@ fn bearer() -> String {
 }
 
 impl ApiConfig {
-    /// An address that may be asked, and paths below it.
+    /// Checks that the address and the paths below it may be requested.
     pub(crate) fn review(&self, review: &mut CheckerReview<'_>) {
         review.review_url("/config/base_url", &self.base_url);
         if self.endpoints.is_empty() || self.endpoints.len() > 20 {
@@ -82,7 +84,8 @@ impl ApiConfig {
 }
 
 impl ExternalConfig {
-    /// An address that may be asked; a key that is there, goes into a header, and over TLS.
+    /// Checks that the URL may be requested, that the key is set, and that a key is sent only over TLS or to this
+    /// machine.
     pub(crate) fn review(&self, review: &mut CheckerReview<'_>) {
         review.review_url("/config/api_url", &self.api_url);
         if let Some(name) = &self.api_key_env {
@@ -111,7 +114,7 @@ impl ExternalConfig {
     }
 }
 
-/// botops asks itself, over the network: what a client would see.
+/// botops requests its own API over the network, as a client would.
 pub(crate) async fn check_own_api(targets: Arc<CheckTargets>) -> CheckSample {
     let Some(address) = targets.own_address.get() else {
         return CheckSample::failed(CheckOutcome::Internal, "the API is not bound yet");
@@ -120,7 +123,7 @@ pub(crate) async fn check_own_api(targets: Arc<CheckTargets>) -> CheckSample {
         .into_iter()
         .filter_map(|path| format!("http://{address}/{path}").parse().ok())
         .collect();
-    // `readyz` says 503 while the store cannot be written: that is the store's trouble, and an answer.
+    // `readyz` answers 503 while the store cannot be written; that is the store's failure, and the API works.
     endpoints(&targets.own_http, &urls, |status| status.is_success() || status.as_u16() == 503).await
 }
 
@@ -129,7 +132,7 @@ pub(crate) async fn check_api(config: ApiConfig, targets: Arc<CheckTargets>) -> 
         return CheckSample::failed(CheckOutcome::Internal, "the base URL is none");
     };
     let urls: Vec<Url> = config.endpoints.iter().filter_map(|path| base.join(path).ok()).collect();
-    // An endpoint like `//elsewhere/` would leave the host.
+    // An endpoint such as `//elsewhere/` would change the host.
     if urls.iter().any(|url| url.host_str() != base.host_str() || targets.guard.check_url(url).is_err()) {
         return CheckSample::failed(CheckOutcome::Internal, "an endpoint may not be asked");
     }
@@ -178,7 +181,7 @@ async fn endpoints(client: &Client, urls: &[Url], is_good: impl Fn(StatusCode) -
     }
     match failure {
         Some(sample) if answered == 0 => CheckSample { measures, ..sample },
-        // Some answer: the share of good ones decides, the note says what is wrong.
+        // At least one endpoint answered: the share of good answers decides, and the note names what failed.
         Some(sample) => CheckSample { note: sample.note, ..CheckSample::ok(measures) },
         None => CheckSample::ok(measures),
     }
@@ -254,7 +257,7 @@ async fn ask(request: reqwest::RequestBuilder) -> Result<Response, CheckSample> 
     request.send().await.map_err(|error| failure(&error))
 }
 
-/// Reads a little, so that a small answer ends cleanly; a large one is cut off.
+/// Reads a small body to its end, so that the connection closes cleanly; a large one is cut off.
 async fn drain(mut answer: Response) {
     let mut read = 0;
     while let Ok(Some(chunk)) = answer.chunk().await {
@@ -323,7 +326,7 @@ fn number(headers: &header::HeaderMap, names: &[&str]) -> Option<f64> {
     first.parse::<f64>().ok().filter(|number| number.is_finite())
 }
 
-/// How much of the quota is used, in per cent.
+/// The share of the rate limit that is used, in per cent, from the answer's headers.
 fn rate_limit_used(headers: &header::HeaderMap) -> Option<f64> {
     let limit = number(headers, &["x-ratelimit-limit", "ratelimit-limit", "x-rate-limit-limit"])?;
     let left = number(headers, &["x-ratelimit-remaining", "ratelimit-remaining", "x-rate-limit-remaining"])?;

@@ -1,8 +1,8 @@
-//! The checks: what is looked at, how, and within which limits.
+//! The checks: what is checked, how, and against which limits.
 //!
-//! One row per check in `table.rs` and one file per thing that is looked at. A check answers with a [`CheckSample`]: what
-//! it saw at that moment and what it measured. It never decides over time (`status/` does), never sends anything, never
-//! changes what it looks at, and reads no more of an answer than it needs. Text from a peer is not kept.
+//! One row per check in `table.rs` and one file per kind of target. A check returns a [`CheckSample`]: its outcome at
+//! that moment and what it measured. It never decides over time (`status/` does), never sends a notice, never changes
+//! its target, and reads no more of an answer than it needs. Text from a peer is not kept.
 
 mod address_guard;
 mod bot;

@@ -1,4 +1,4 @@
-//! Notices that wait for their receivers.
+//! The outbox: notices that wait for their receivers.
 
 use super::sample::{CheckMeasure, CheckSample, count};
 use super::targets::OutboxBacklog;

@@ -1,4 +1,4 @@
-//! Collects what is wrong with the config of a checker that is to be added.
+//! Collects everything that is wrong with the config of a checker that is to be added.
 
 use std::collections::BTreeSet;
 
@@ -8,17 +8,17 @@ use serde_json::Value;
 use super::address_guard::AddressGuard;
 use crate::health::defects::FieldDefects;
 
-/// A variable that a checker may name begins so: the API must not be a way to send any other secret anywhere.
+/// The prefix of variables that a checker may name; otherwise the API could send any other secret to any address.
 const SECRET_PREFIX: &str = "BOT_CHECK_SECRET_";
 
-/// A checker under review: what it is measured against, and what was found.
+/// A checker under review: what it is checked against, and the defects found.
 #[derive(Debug)]
 pub(crate) struct CheckerReview<'a> {
     guard: &'a AddressGuard,
-    /// Names of the secrets there are.
+    /// Names of the secrets that are set.
     secrets: &'a BTreeSet<String>,
     pub(crate) defects: FieldDefects,
-    /// An address that only `BOT_CHECK_ALLOW` opens is among the defects.
+    /// True when a defect is an address that only `BOT_CHECK_ALLOW` would allow.
     pub(crate) address_closed: bool,
 }
 
@@ -27,11 +27,11 @@ impl<'a> CheckerReview<'a> {
         Self { guard, secrets, defects: FieldDefects::default(), address_closed: false }
     }
 
-    /// The name of a variable with a secret: one of those that checkers may use, and set.
+    /// Checks the name of a variable that holds a secret: it has the prefix and is set.
     pub(crate) fn review_secret(&mut self, pointer: &str, name: &str) {
         let plain = name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
         if !plain || !name.starts_with(SECRET_PREFIX) || name.len() > 100 {
-            // Perhaps somebody sent the secret itself: it is not repeated.
+            // The value may be the secret itself, sent by mistake: it is not repeated.
             let expected = "the NAME of an environment variable that begins with BOT_CHECK_SECRET_";
             self.defects.wrong(pointer, Value::Null, expected);
         } else if !self.secrets.contains(name) {
@@ -39,7 +39,7 @@ impl<'a> CheckerReview<'a> {
         }
     }
 
-    /// An address that the check will ask.
+    /// Checks a URL that the check will request.
     pub(crate) fn review_url(&mut self, pointer: &str, text: &str) {
         let shown = || clean(text.split(['?', '#']).next().unwrap_or_default(), 120);
         match text.parse::<reqwest::Url>() {
@@ -48,7 +48,7 @@ impl<'a> CheckerReview<'a> {
             Ok(url) => {
                 if let Err(expected) = self.guard.check_url(&url) {
                     self.address_closed |= expected.contains("address");
-                    // User and password are not repeated.
+                    // User and password in the URL are not repeated.
                     let host = url.host_str().unwrap_or_default().to_owned();
                     self.defects.wrong(pointer, format!("{}://{host}", url.scheme()), expected);
                 }

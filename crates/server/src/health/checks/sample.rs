@@ -1,4 +1,4 @@
-//! What one run of a check saw: its outcome and the metrics it measured.
+//! The result of one run of a check: its outcome and the metrics it measured.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,36 +8,36 @@ use utoipa::ToSchema;
 
 use crate::health::model::{HealthLevel, MetricLimits};
 
-/// What the probe itself came to.
+/// How the exchange with the target of a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CheckOutcome {
-    /// It answered.
+    /// The target answered.
     Ok,
-    /// It did not answer in time.
+    /// The target did not answer in time.
     Timeout,
-    /// Nothing listens.
+    /// The connection was refused: nothing listens there.
     Refused,
-    /// There is no way to it.
+    /// No route to the target.
     Unreachable,
-    /// Its name does not resolve.
+    /// The name of the target does not resolve.
     Dns,
-    /// Its certificate or the handshake failed.
+    /// The certificate is not accepted, or the TLS handshake failed.
     Tls,
-    /// It answered with a status that was not expected.
+    /// The target answered with an HTTP status that was not expected.
     HttpStatus,
-    /// It refused the credentials.
+    /// The target refused the credentials.
     Auth,
-    /// It asked to wait.
+    /// The target asked to wait before the next request.
     RateLimited,
-    /// Its answer makes no sense.
+    /// The answer does not follow its protocol.
     Protocol,
-    /// The check itself failed: says nothing about the target.
+    /// The check itself failed, which says nothing about the target.
     Internal,
 }
 
 impl CheckOutcome {
-    /// The level the probe's outcome stands for; `None` says nothing.
+    /// The level that the outcome alone stands for; `None` when it says nothing about the target.
     pub(crate) fn level(self) -> Option<HealthLevel> {
         match self {
             Self::Ok => Some(HealthLevel::Healthy),
@@ -51,38 +51,38 @@ impl CheckOutcome {
     }
 }
 
-/// One measured number.
+/// A measured value with its unit and its limits.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CheckMeasure {
-    /// Its name, the same on every run.
+    /// The metric's name, the same on every run.
     pub(crate) name: &'static str,
-    /// What was measured.
+    /// The value in `unit`.
     pub(crate) value: f64,
-    /// In what.
+    /// The unit of `value`, such as `ms`.
     pub(crate) unit: &'static str,
-    /// From where on it is bad, unless the component says otherwise.
+    /// The limits from which on it is bad, unless the component overrides them.
     pub(crate) limits: MetricLimits,
 }
 
-/// What one run of a check saw.
+/// The result of one run of a check.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CheckSample {
-    /// What the probe came to.
+    /// How the exchange with the target ended.
     pub(crate) outcome: CheckOutcome,
     /// The level that the check itself states, where the outcome alone does not say it.
     pub(crate) stated_level: Option<HealthLevel>,
-    /// One sentence on what is wrong, in our words.
+    /// What is wrong, in one sentence written by botops.
     pub(crate) note: Option<String>,
-    /// What was measured.
+    /// The values measured.
     pub(crate) measures: Vec<CheckMeasure>,
-    /// How long it took; set by the scheduler when the check does not say.
+    /// How long the check took; the scheduler sets it when the check does not.
     pub(crate) latency: Option<Duration>,
-    /// How long the target asked us to wait.
+    /// How long the target asked to wait before the next check.
     pub(crate) retry_after: Option<Duration>,
 }
 
 impl CheckSample {
-    /// It answered, with these numbers.
+    /// A successful check with these values.
     pub(crate) fn ok(measures: Vec<CheckMeasure>) -> Self {
         Self {
             outcome: CheckOutcome::Ok,
@@ -94,12 +94,12 @@ impl CheckSample {
         }
     }
 
-    /// The probe failed.
+    /// A check that failed, with the reason.
     pub(crate) fn failed(outcome: CheckOutcome, note: impl Into<String>) -> Self {
         Self { outcome, note: Some(note.into()), ..Self::ok(Vec::new()) }
     }
 
-    /// It answered, and says itself how it is.
+    /// Sets the level and the reason, for a check that knows them better than its outcome tells.
     #[must_use]
     pub(crate) fn says(mut self, level: HealthLevel, note: impl Into<String>) -> Self {
         self.stated_level = Some(level);
@@ -108,18 +108,18 @@ impl CheckSample {
     }
 }
 
-/// What a part of botops above health says about itself when asked.
+/// What a part of botops reports about itself to health.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceFact {
-    /// How it is; `None` when it cannot say.
+    /// Its level; `None` when it does not know.
     pub level: Option<HealthLevel>,
-    /// One sentence, in our words.
+    /// The reason, in one sentence written by botops.
     pub reason: String,
-    /// Numbers worth showing: name, value, unit.
+    /// Values worth showing: name, value, unit.
     pub numbers: Vec<(&'static str, f64, &'static str)>,
 }
 
-/// Asks a part of botops how it is. Must answer from memory.
+/// Reports the health of a part of botops. It is called as a check, so it must answer from memory.
 pub type HealthSource = Arc<dyn Fn() -> SourceFact + Send + Sync>;
 
 /// A count as a metric's value.
@@ -127,7 +127,7 @@ pub(crate) fn count(number: usize) -> f64 {
     wide(number as u64)
 }
 
-/// A wide number as a metric's value; beyond 2^53 the last digits are lost, which no limit notices.
+/// A wide number as a metric's value; beyond 2^53 the last digits are lost, which matters to no limit.
 pub(crate) fn wide(number: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a measure is a float")]
     let value = number as f64;

@@ -1,14 +1,14 @@
-//! When the store's file is read whole for damage, and what came of the last reading.
+//! When the store's whole file is read for damage, and the result of the last reading.
 
 use std::time::{Duration, Instant};
 
 /// How often the whole file is read for damage.
 const SOUND_EVERY: Duration = Duration::from_secs(7 * 86_400);
 
-/// A reading out of turn comes no sooner than this many times the time the last one took: at most 2 % of the disk's.
+/// An early reading waits this many times the duration of the last one, which bounds the disk use to 2 %.
 const SPARING: u32 = 50;
 
-/// When the file was last read for damage, and what came of it.
+/// When the file was last read for damage, and the result.
 #[derive(Debug)]
 pub(crate) struct StoreSoundness {
     at: Instant,
@@ -24,7 +24,7 @@ impl Default for StoreSoundness {
 }
 
 impl StoreSoundness {
-    /// True when the file is to be read now.
+    /// Whether a reading is due now; if so, it counts as begun.
     pub(crate) fn begin_reading(&mut self, is_suspect: bool) -> bool {
         let since = self.at.elapsed();
         let is_urgent = (is_suspect || !self.is_sound) && since >= self.took * SPARING;
@@ -33,12 +33,12 @@ impl StoreSoundness {
         is_due
     }
 
-    /// Whether the file was sound when it was last read whole.
+    /// Whether the last reading found no damage.
     pub(crate) fn is_sound(&self) -> bool {
         self.is_sound
     }
 
-    /// It was read; a reading that failed for another reason changes no verdict.
+    /// Ends a reading; with no verdict (it failed for another reason) the last verdict stays.
     pub(crate) fn end_reading(&mut self, verdict: Option<bool>, took: Duration) {
         let is_sound = verdict.unwrap_or(self.is_sound);
         *self = Self { at: Instant::now(), took, is_sound, is_reading: false };

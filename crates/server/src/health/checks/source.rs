@@ -1,4 +1,4 @@
-//! A part of botops that answers for itself, from memory.
+//! A part of botops that reports its own health, from memory.
 
 use super::sample::{CheckMeasure, CheckOutcome, CheckSample};
 use super::targets::CheckTargets;

@@ -1,4 +1,4 @@
-//! botops' own store: does it open, how long does a write take, how large is it, is it sound.
+//! botops' own store: whether it opens, how long a write takes, how large it is, and whether it is damaged.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ pub(crate) async fn check_store(
         Ok(Err(problem)) => return CheckSample::ok(Vec::new()).says(HealthLevel::Critical, problem),
         Err(_) => return CheckSample::failed(CheckOutcome::Internal, "the check of the store broke off"),
     };
-    // SQLite writes nothing when the new value is the old one: what is written must differ each time.
+    // SQLite writes nothing when the new value equals the old one, so the value differs each time.
     let value = chrono::Utc::now().timestamp_micros().to_string();
     let started = Instant::now();
     let written = tokio::time::timeout(timeout / 2, store.write(move |connection| {
@@ -70,7 +70,7 @@ pub(crate) async fn check_store(
     }
 }
 
-/// What can be seen of the file without writing.
+/// What can be measured on the file without writing.
 fn read_file(path: &Path) -> Result<Vec<CheckMeasure>, String> {
     let started = Instant::now();
     let size = std::fs::metadata(path).map_err(|_| "the store's file is gone".to_owned())?.len();
@@ -107,9 +107,10 @@ fn read_file(path: &Path) -> Result<Vec<CheckMeasure>, String> {
     ])
 }
 
-/// Whether the file was sound when it was last read whole: once a week, soon after somebody met damage, and again and
-/// again while it is damaged. At start the store has read it itself. A long reading goes on by itself, and the next
-/// check knows what came of it.
+/// Whether the file was sound when it was last read whole.
+///
+/// It is read once a week, soon after damage was reported, and repeatedly while it is damaged; at start the store has
+/// read it itself. A reading that takes longer than `patience` goes on, and a later check gets its result.
 async fn is_sound(store: &Store, soundness: &Arc<Mutex<StoreSoundness>>, patience: Duration) -> bool {
     let is_suspect = store.is_suspect();
     if lock(soundness).begin_reading(is_suspect) {
@@ -119,7 +120,7 @@ async fn is_sound(store: &Store, soundness: &Arc<Mutex<StoreSoundness>>, patienc
             let verdict = store.read_whole();
             lock(&soundness).end_reading(verdict, started.elapsed());
         });
-        // One that takes longer is still read to its end.
+        // A reading that takes longer goes on in its thread.
         let _ = tokio::time::timeout(patience, reading).await;
     }
     lock(soundness).is_sound()

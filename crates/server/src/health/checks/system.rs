@@ -1,6 +1,6 @@
 //! The machine botops runs on: CPU, memory, disk, load, processes, connections, files, cgroup limits, pressure.
 //!
-//! `sysinfo` gives CPU and memory; the rest is read from /proc by hand, since a full refresh walks every process.
+//! `sysinfo` gives CPU and memory; the rest is read from /proc directly, since a full refresh walks every process.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,10 +11,10 @@ use sysinfo::System;
 use super::sample::{CheckMeasure, CheckOutcome, CheckSample, count, wide};
 use crate::health::model::MetricLimits;
 
-/// CPU use needs two readings at least this far apart.
+/// CPU use is computed from two readings at least this far apart.
 const APART: Duration = Duration::from_millis(250);
 
-/// Kept between runs, so that CPU use covers the time between them.
+/// Readings kept between runs, so that CPU use covers the time between them.
 pub(crate) struct MachineReadings {
     system: System,
     read_at: Instant,
@@ -25,7 +25,7 @@ pub(crate) async fn check_machine(
     folder: PathBuf,
 ) -> CheckSample {
     let checked = tokio::task::spawn_blocking(move || {
-        // Only this check uses it, and one of them runs at a time.
+        // Only this check uses it, and it never runs twice at a time, so the lock is free.
         let mut kept = readings.lock().unwrap_or_else(PoisonError::into_inner);
         read_machine(&mut kept, &folder)
     });
@@ -39,7 +39,7 @@ fn read_machine(kept: &mut Option<MachineReadings>, folder: &Path) -> CheckSampl
             let Ok(mut system) = System::new() else {
                 return CheckSample::failed(CheckOutcome::Internal, "this machine cannot be measured");
             };
-            // The first reading covers the time since the machine started; it is thrown away.
+            // The first reading covers the time since the machine started, so it is discarded.
             system.refresh_cpu_usage();
             kept.insert(MachineReadings { system, read_at: Instant::now() })
         }
@@ -96,7 +96,7 @@ fn read_machine(kept: &mut Option<MachineReadings>, folder: &Path) -> CheckSampl
     CheckSample::ok(measures)
 }
 
-/// The first number after `mark` on the file's first line that begins with it.
+/// The first number after `mark`, on the file's first line that begins with `mark`.
 fn first_number(path: &str, mark: &str) -> Option<f64> {
     let text = std::fs::read_to_string(path).ok()?;
     let rest = text.lines().find_map(|line| line.strip_prefix(mark))?;
@@ -108,7 +108,7 @@ fn entries(folder: &str, keep: impl Fn(&str) -> bool) -> Option<usize> {
     Some(entries.filter_map(Result::ok).filter(|entry| entry.file_name().to_str().is_some_and(&keep)).count())
 }
 
-/// TCP sockets in use, as the kernel counts them: no list of connections is read.
+/// TCP sockets in use, as the kernel counts them; the list of connections is not read.
 fn connections() -> Option<f64> {
     let in_use = |path: &str, mark: &str| {
         let text = std::fs::read_to_string(path).ok()?;
@@ -121,7 +121,7 @@ fn connections() -> Option<f64> {
     Some(four + in_use("/proc/net/sockstat6", "TCP6:").unwrap_or(0.0))
 }
 
-/// Used and allowed memory of our control group, when it has a limit.
+/// Used and allowed memory of this process's control group in bytes, when it has a limit.
 fn cgroup_memory() -> Option<(u64, u64)> {
     let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;

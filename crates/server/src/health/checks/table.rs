@@ -1,8 +1,8 @@
 //! The table of checks: one row each.
 //!
-//! A check from memory or of something botops always watches is a row with the component it makes; a check that
-//! operators add for a component of theirs is a row with the config it takes. A row names the function that runs it, in
-//! the file of what it looks at.
+//! A check from memory, or of something botops always watches, is a row with the component it makes; a check that
+//! operators add for a component of theirs is a row with the config it takes. A row names the function that runs it,
+//! in the file of its target.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,7 +31,7 @@ pub(crate) struct BuiltInHealthCheck {
     pub(crate) recovery: Option<BuiltInRecovery>,
 }
 
-/// How a built-in component is recovered.
+/// What recovers a built-in component.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum BuiltInRecovery {
     Workflow(&'static str),
@@ -47,7 +47,7 @@ impl From<BuiltInRecovery> for RecoveryHandler {
     }
 }
 
-/// Parts of botops that plug themselves in and have a type of their own; any other one is `INTERNAL`.
+/// Component types of parts of botops that register themselves; a part that is not listed has the type `INTERNAL`.
 const SOURCE_TYPES: &[(&str, &str)] = &[("config_sync", "CONFIG_SYNC"), ("audit_chain", "AUDIT_CHAIN")];
 
 type RunningCheck = Pin<Box<dyn Future<Output = CheckSample> + Send>>;
@@ -58,7 +58,7 @@ macro_rules! check_table {
         probes { $($(#[$probe_doc:meta])* $probe:ident = $probe_row:expr, $run_probe:expr;)* }
         addable { $($(#[$added_doc:meta])* $added:ident($config:ty) = $added_type:literal, $run_added:expr;)* }
     ) => {
-        /// What is looked at.
+        /// What a check is about, with its config.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "checker_type", content = "config", rename_all = "snake_case")]
         pub(crate) enum CheckKind {
@@ -69,7 +69,7 @@ macro_rules! check_table {
             Source(String),
         }
 
-        /// What a checker may be asked to look at.
+        /// The kinds of checks that operators can add.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
         #[serde(rename_all = "snake_case")]
         pub(crate) enum CheckerType {
@@ -77,7 +77,7 @@ macro_rules! check_table {
         }
 
         impl CheckKind {
-            /// The type of its component, on the wire.
+            /// The component type on the wire.
             pub(crate) fn component_type(&self) -> &'static str {
                 match self {
                     $(Self::$memory => $memory_row.component_type,)*
@@ -87,14 +87,14 @@ macro_rules! check_table {
                 }
             }
 
-            /// Whether it answers from memory: no need to be sparing.
+            /// Whether the check answers from memory: it costs so little that it needs no permit and runs often.
             pub(crate) fn is_from_memory(&self) -> bool {
                 matches!(self, $(Self::$memory |)* Self::Source(_))
             }
         }
 
         impl CheckerType {
-            /// Reads and reviews the config of a checker; what is wrong with it goes into the review.
+            /// Parses and reviews the config of a checker; defects go into the review.
             pub(crate) fn read_config(self, config: &Value, review: &mut CheckerReview<'_>) -> Option<CheckKind> {
                 match self {
                     $(Self::$added => {
@@ -106,7 +106,7 @@ macro_rules! check_table {
             }
         }
 
-        /// What botops watches from the start.
+        /// The checks that botops always runs, with their components.
         pub(crate) fn built_in_health_checks() -> Vec<(CheckKind, BuiltInHealthCheck)> {
             vec![
                 $((CheckKind::$memory, $memory_row),)*
@@ -114,7 +114,7 @@ macro_rules! check_table {
             ]
         }
 
-        /// Runs one check. The caller sets the limit of time and catches panics.
+        /// Runs one check. The caller limits its time and catches panics.
         pub(crate) fn run_health_check(kind: CheckKind, targets: Arc<CheckTargets>, timeout: Duration) -> RunningCheck {
             match kind {
                 $(CheckKind::$memory => {
@@ -137,7 +137,7 @@ macro_rules! check_table {
 
 check_table! {
     from_memory {
-        /// The bot.
+        /// The bot: its presence, the age of its data, its loops.
         Bot = BuiltInHealthCheck {
             id: "bot",
             component_type: "BOT",
@@ -163,7 +163,7 @@ check_table! {
         }, |targets| outbox::check_outbox((targets.outbox_backlog)());
     }
     probes {
-        /// botops' own store.
+        /// botops' own store: opening, writing, size, damage.
         Store = BuiltInHealthCheck {
             id: "store",
             component_type: "STORE",
@@ -173,7 +173,7 @@ check_table! {
         }, |targets, timeout| {
             Box::pin(store::check_store(targets.store.clone(), targets.soundness.clone(), timeout))
         };
-        /// botops' own API.
+        /// botops' own API, requested over the network.
         OwnApi = BuiltInHealthCheck {
             id: "api_server",
             component_type: "API_SERVER",
@@ -181,7 +181,7 @@ check_table! {
             depends_on: &[],
             recovery: None,
         }, |targets, _| Box::pin(http::check_own_api(targets));
-        /// The machine.
+        /// The machine: CPU, memory, disk and the like.
         SystemResources = BuiltInHealthCheck {
             id: "system_resources",
             component_type: "SYSTEM_RESOURCES",
@@ -196,7 +196,7 @@ check_table! {
             |config, targets, timeout| Box::pin(database::check_database(config, targets, timeout));
         /// An API of ours: `{base_url, endpoints}`.
         ApiServer(ApiConfig) = "API_SERVER", |config, targets, _| Box::pin(http::check_api(config, targets));
-        /// An API of somebody else: `{api_url, expected_status, api_key_env, …}`.
+        /// An API of another party: `{api_url, expected_status, api_key_env, …}`.
         ExternalApi(ExternalConfig) = "EXTERNAL_API",
             |config, targets, _| Box::pin(http::check_external(config, targets));
     }

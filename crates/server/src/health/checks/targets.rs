@@ -1,4 +1,4 @@
-//! Everything a check may touch.
+//! Everything a check may read or connect to.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use super::system::MachineReadings;
 use crate::bots::Bots;
 use crate::store::Store;
 
-/// How many notices wait, for how long the oldest one has, and how many were given up in the last day.
+/// How many notices wait, how long the oldest one has waited, and how many were given up in the last day.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct OutboxBacklog {
     pub(crate) waiting: usize,
@@ -24,10 +24,10 @@ pub(crate) struct OutboxBacklog {
     pub(crate) dead: usize,
 }
 
-/// Reads the outbox, which lies above the checks.
+/// Reads the outbox; a closure, because the outbox belongs to `alerts/`, which imports the checks.
 type ReadOutboxBacklog = Box<dyn Fn() -> OutboxBacklog + Send + Sync>;
 
-/// Everything a check may touch.
+/// Everything a check may read or connect to.
 pub(crate) struct CheckTargets {
     pub(crate) store: Store,
     pub(crate) bots: Bots,
@@ -37,9 +37,9 @@ pub(crate) struct CheckTargets {
     pub(crate) own_address: OnceLock<SocketAddr>,
     sources: Mutex<BTreeMap<String, HealthSource>>,
     pub(crate) outbox_backlog: ReadOutboxBacklog,
-    /// Asks guarded addresses.
+    /// The HTTP client for URLs of checkers: it reaches only addresses that the guard allows.
     pub(crate) http: reqwest::Client,
-    /// Asks botops itself.
+    /// The HTTP client for botops' own API.
     pub(crate) own_http: reqwest::Client,
     pub(crate) machine: Arc<Mutex<Option<MachineReadings>>>,
     pub(crate) soundness: Arc<Mutex<StoreSoundness>>,
@@ -83,17 +83,17 @@ impl CheckTargets {
             soundness: Arc::default(),
         })
     }
-    /// Lets a part of botops answer for itself under this name.
+    /// Registers a part of botops that reports its own health under this name.
     pub(crate) fn add_source(&self, name: &str, source: HealthSource) {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), source);
     }
 
-    /// The part of botops that answers under this name.
+    /// The part of botops registered under this name.
     pub(crate) fn source(&self, name: &str) -> Option<HealthSource> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// The folder the store lies in.
+    /// The folder of the store's file.
     pub(crate) fn data_folder(&self) -> PathBuf {
         self.store.path().parent().map(Path::to_owned).unwrap_or_default()
     }

@@ -1,14 +1,14 @@
 //! Latencies that can be added up: a histogram with 1 % relative error.
 //!
-//! Averages of percentiles are wrong; buckets of two hours added are right. Buckets grow by a constant factor, so a
-//! quantile is off by at most 1 % of its value. Stored as a short byte string, nearest rank.
+//! Percentiles cannot be averaged, but the buckets of two hours can be added. Buckets grow by a constant factor, so a
+//! quantile (nearest rank) is off by at most 1 % of its value. Stored as a short byte string.
 
 use std::collections::BTreeMap;
 
-/// The relative error.
+/// The largest relative error of a quantile.
 const ERROR: f64 = 0.01;
 
-/// Values below a microsecond are one bucket.
+/// Milliseconds below which all values fall into one bucket: one microsecond.
 const LEAST: f64 = 0.001;
 
 /// A mergeable histogram of milliseconds.
@@ -18,14 +18,14 @@ pub(crate) struct LatencyHistogram {
 }
 
 impl LatencyHistogram {
-    /// Counts one value; one that is no number is left out.
+    /// Counts one value; NaN and infinities are left out.
     pub(crate) fn add(&mut self, milliseconds: f64) {
         if milliseconds.is_finite() && milliseconds >= 0.0 {
             *self.buckets.entry(bucket(milliseconds)).or_default() += 1;
         }
     }
 
-    /// Adds what another one counted.
+    /// Adds the counts of another histogram.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (bucket, count) in &other.buckets {
             let here = self.buckets.entry(*bucket).or_default();
@@ -62,7 +62,7 @@ impl LatencyHistogram {
         bytes
     }
 
-    /// Reads [`LatencyHistogram::to_bytes`]; what makes no sense is left out.
+    /// Reads [`LatencyHistogram::to_bytes`]; bytes that do not fit the format are left out.
     pub(crate) fn from_bytes(mut bytes: &[u8]) -> Self {
         let mut buckets = BTreeMap::new();
         let mut last = i32::from(i16::MIN);
@@ -86,7 +86,7 @@ fn bucket(milliseconds: f64) -> i16 {
     place
 }
 
-/// The value whose distance to both ends of its bucket is the same 1 %.
+/// The value whose relative distance to both ends of its bucket is the same 1 %.
 fn middle(bucket: i16) -> f64 {
     let upper = (f64::from(bucket) * growth()).exp();
     upper * (1.0 - ERROR)

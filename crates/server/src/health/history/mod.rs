@@ -1,4 +1,4 @@
-//! What is kept on disk: measurements and their rollups, changes of status, latencies, and all that a restart needs.
+//! The history on disk: measurements and their rollups, changes of status, latencies, and all that a restart needs.
 
 mod histogram;
 mod objectives;

@@ -1,7 +1,7 @@
-//! Availability, coverage and the burn of an objective, from transitions.
+//! Availability, coverage and the burn rate of an objective, computed from changes of status.
 //!
-//! Pure and exact to the millisecond. What is not known (botops itself was away, nothing valid was seen) is neither up
-//! nor down: it is left out of the ratio and shown as coverage. Time in maintenance is left out of both.
+//! Pure and exact to the millisecond. Unknown time (botops was not running, or no sample was valid) is neither up nor
+//! down: it is left out of the ratio and shown as coverage. Time in maintenance is left out of both.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use super::histogram::LatencyHistogram;
 use crate::health::model::StatusSpan;
 use crate::health::units::{percent, seconds, tidy};
 
-/// Time by kind, in a window.
+/// Milliseconds in each kind of status, within a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct TimeByStatus {
     pub(crate) up: i64,
     pub(crate) down: i64,
     pub(crate) unknown: i64,
     pub(crate) maintenance: i64,
-    /// Separate spans of bad time: one blip is one.
+    /// Separate spans of bad time; a short outage is one.
     pub(crate) bad_spans: u32,
 }
 
@@ -45,7 +45,8 @@ fn ratio(part: i64, whole: i64) -> Option<f64> {
     ratio
 }
 
-/// Adds up a window. `spans` are in order and begin with the component's existence; the last one lasts until `to`.
+/// Adds up a window. `spans` are in order and begin when the component was first watched; the last one lasts until
+/// `to`.
 pub(crate) fn add_up(spans: &[StatusSpan], from: i64, to: i64) -> TimeByStatus {
     let mut time = TimeByStatus::default();
     let mut was_bad = false;
@@ -69,7 +70,7 @@ pub(crate) fn add_up(spans: &[StatusSpan], from: i64, to: i64) -> TimeByStatus {
     time
 }
 
-/// Windows that availability is told for: name and milliseconds.
+/// Windows for which availability is reported: name and milliseconds.
 pub(crate) const WINDOWS: [(&str, i64); 5] = [
     ("1h", 3_600_000),
     ("24h", 86_400_000),
@@ -78,38 +79,40 @@ pub(crate) const WINDOWS: [(&str, i64); 5] = [
     ("90d", 90 * 86_400_000),
 ];
 
-/// A pair of windows of the workbook: when both burn faster than `factor`, the budget ends too early.
+/// One pair of windows for burn-rate alerts, as in the SRE workbook.
+///
+/// When both windows burn faster than `factor`, the error budget is used up long before its 30 days are over.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
 pub(crate) struct BudgetBurn {
-    /// The long window.
+    /// The name of the long window.
     pub(crate) long: &'static str,
-    /// The short window: whether it still burns.
+    /// The name of the short window, which shows whether the budget still burns.
     pub(crate) short: &'static str,
-    /// Times faster than the objective allows at which it counts.
+    /// The multiple of the objective's allowed rate at which the pair counts as burning.
     pub(crate) factor: f64,
-    /// How much faster it burns over the long window; `null` when too little is known.
+    /// The multiple measured over the long window; `null` when too little of it is known.
     pub(crate) long_rate: Option<f64>,
-    /// The same over the short window.
+    /// The multiple measured over the short window; `null` when too little of it is known.
     pub(crate) short_rate: Option<f64>,
-    /// Both are above the factor, over at least two separate bad spans.
+    /// Whether both rates are above the factor, over at least two separate bad spans.
     pub(crate) burns: bool,
 }
 
-/// The three pairs: long, short (milliseconds), factor.
+/// The three pairs of windows: long, short (names and milliseconds), factor.
 const PAIRS: [(&str, i64, &str, i64, f64); 3] = [
     ("1h", 3_600_000, "5m", 300_000, 14.4),
     ("6h", 6 * 3_600_000, "30m", 1_800_000, 6.0),
     ("3d", 3 * 86_400_000, "6h", 6 * 3_600_000, 1.0),
 ];
 
-/// How fast the error budget of an objective (such as 0.995) burns.
+/// How fast the error budget of an objective (such as 0.995) burns, for each pair of windows.
 pub(crate) fn burns(spans: &[StatusSpan], objective: f64, now: i64) -> Vec<BudgetBurn> {
     let budget = (1.0 - objective).max(1e-9);
     let pair = |(long, long_ms, short, short_ms, factor): (&'static str, i64, &'static str, i64, f64)| {
         let of = |window: i64| add_up(spans, now - window, now);
         let (over_long, over_short) = (of(long_ms), of(short_ms));
         let known = over_long.up + over_long.down;
-        // Measured against the whole window: before it was covered, nobody can say.
+        // A rate over a window that is mostly unknown would be a guess.
         let is_covered = (known + over_long.maintenance) * 10 >= long_ms * 9;
         let long_rate = is_covered.then(|| over_long.bad_share() / budget);
         let short_rate = is_covered.then(|| over_short.bad_share() / budget);
@@ -123,45 +126,45 @@ pub(crate) fn burns(spans: &[StatusSpan], objective: f64, now: i64) -> Vec<Budge
 /// Availability over one window.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AvailabilityWindowView {
-    /// Time up ÷ time known; `null` when nothing is known.
+    /// Time up ÷ time known, in per cent; `null` when nothing is known.
     availability_pct: Option<f64>,
-    /// Time known ÷ (window less maintenance), counted from when the component was first watched.
+    /// Time known ÷ (window less maintenance), in per cent, counted from when the component was first watched.
     coverage_pct: Option<f64>,
     /// Seconds CRITICAL or DOWN.
     down_seconds: f64,
-    /// Seconds of which nothing is known: botops was away, or nothing valid was seen.
+    /// Seconds of which nothing is known: botops was not running, or no sample was valid.
     unknown_seconds: f64,
     /// Seconds in maintenance, left out of both.
     maintenance_seconds: f64,
-    /// Latency of checks that succeeded: median; `null` without one.
+    /// Median latency of successful checks, in milliseconds; `null` without one.
     latency_p50_ms: Option<f64>,
-    /// 95th percentile, nearest rank, within 1 %.
+    /// 95th percentile of the same latencies (nearest rank, within 1 %), in milliseconds.
     latency_p95_ms: Option<f64>,
-    /// 99th percentile.
+    /// 99th percentile of the same latencies, in milliseconds.
     latency_p99_ms: Option<f64>,
 }
 
 /// Availability of one component.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AvailabilityView {
-    /// The component, or `system`.
+    /// The component's id, or `system`.
     component_id: String,
-    /// By window: `1h`, `24h`, `7d`, `30d`, `90d`.
+    /// Availability by window: `1h`, `24h`, `7d`, `30d`, `90d`.
     windows: BTreeMap<&'static str, AvailabilityWindowView>,
 }
 
 /// An objective and how fast its error budget burns.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ObjectiveView {
-    /// The component, or `system`.
+    /// The component's id, or `system`.
     component_id: String,
-    /// Availability aimed at.
+    /// The availability aimed at, in per cent.
     objective_pct: f64,
-    /// Availability over 30 days.
+    /// The availability of the last 30 days, in per cent; `null` when nothing is known.
     availability_30d_pct: Option<f64>,
-    /// Share of the 30 days' error budget that is left; negative when overspent.
+    /// Share of the 30 days' error budget that is left, in per cent; negative when overspent, `null` when unknown.
     budget_left_pct: Option<f64>,
-    /// The three pairs of windows.
+    /// The burn rates over three pairs of windows.
     burns: Vec<BudgetBurn>,
 }
 
@@ -191,10 +194,10 @@ pub(crate) fn availability_view(
     AvailabilityView { component_id, windows: WINDOWS.into_iter().enumerate().map(view).collect() }
 }
 
-/// The window over which an objective is measured: 30 days.
+/// The window over which an objective is measured: 30 days, in milliseconds.
 pub(crate) const OBJECTIVE_WINDOW: i64 = 30 * 86_400_000;
 
-/// How far one component is from its objective.
+/// A component's availability against its objective.
 pub(crate) fn objective_view(
     component_id: String,
     spans: &[StatusSpan],

@@ -1,4 +1,4 @@
-//! Reading what is kept: charts, changes of status, availability. On read connections, never for a status answer.
+//! Reading the history: charts, changes of status, availability. On read connections, never for a status answer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,62 +21,62 @@ use crate::health::model::{HealthLevel, HealthStatus, StatusSpan};
 use crate::health::status::StoredComponent;
 use crate::health::units::{tidy, time};
 
-/// Transitions of one component that are read: one each 40 s for 90 days.
+/// Changes of status that are read for one component: one every 40 s for 90 days.
 const SPANS: i64 = 200_000;
 
-/// Lines in one chart.
+/// How many lines one chart may have.
 const LINES: i64 = 200;
 
 /// A point of a chart.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct PointView {
-    /// Start of the point's span.
+    /// Start of the point's interval; all points of a line have intervals of the same length.
     pub(crate) t: DateTime<Utc>,
-    /// Mean.
+    /// The mean of the values in the interval.
     pub(crate) avg: f64,
-    /// Least.
+    /// The smallest value in the interval.
     pub(crate) min: f64,
-    /// Most.
+    /// The largest value in the interval.
     pub(crate) max: f64,
 }
 
 /// A line of a chart.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct SeriesView {
-    /// The component.
+    /// The component the line belongs to.
     pub(crate) component_id: String,
-    /// The metric; `status_level` is 0 (HEALTHY) to 3 (DOWN), `check_latency` how long checks took.
+    /// The metric; `status_level` is 0 (HEALTHY) to 3 (DOWN), `check_latency` is how long checks took.
     pub(crate) metric: String,
-    /// In what.
+    /// The unit of the values.
     pub(crate) unit: String,
-    /// Oldest first; a gap is a gap.
+    /// Oldest first; an interval without values has no point.
     pub(crate) points: Vec<PointView>,
 }
 
 /// A change of status.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct TransitionView {
-    /// Its place; grows.
+    /// Its sequence number; grows.
     pub(crate) seq: i64,
-    /// When.
+    /// When the status changed.
     pub(crate) timestamp: DateTime<Utc>,
     /// The component, or `system`.
     pub(crate) component_id: String,
-    /// The status from then on.
+    /// The status that began then.
     pub(crate) status: HealthStatus,
-    /// In maintenance from then on.
+    /// Whether a maintenance window was open from then on.
     pub(crate) in_maintenance: bool,
-    /// Why.
+    /// The reason for the status, in one sentence; `null` when there is none.
     pub(crate) reason: Option<String>,
 }
 
-/// Charts of all components that were asked for lately, rendered.
+/// Rendered charts of all components, kept until they are outdated.
 type ChartCache = moka::future::Cache<ChartKey, Bytes>;
 
-/// Metric, window, and the stretch of time it was drawn in.
+/// Metric, window, and the number of the time interval in which it was drawn.
 type ChartKey = (String, ChartWindow, i64);
 
-/// Memory that rendered charts may take: dozens of usual ones.
+/// Bytes that rendered charts may take in memory: dozens of usual ones.
 const CHARTS_BYTES: u64 = 16 * 1024 * 1024;
 
 fn chart_cache() -> ChartCache {
@@ -87,7 +87,7 @@ fn chart_cache() -> ChartCache {
         .build()
 }
 
-/// Reads the history; cloning is cheap.
+/// Reads the history from the store; cloning is cheap.
 #[derive(Clone)]
 pub(crate) struct HistoryReader {
     store: Store,
@@ -103,9 +103,9 @@ impl std::fmt::Debug for HistoryReader {
 /// Which part of the history a chart shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ChartWindow {
-    /// How far back it reaches.
+    /// How far back it reaches, in milliseconds.
     pub(crate) window_ms: i64,
-    /// Into how many points each line is cut.
+    /// How many points each line has.
     pub(crate) points: i64,
 }
 
@@ -114,13 +114,15 @@ impl HistoryReader {
         Self { store, charts: chart_cache() }
     }
 
-    /// Reads what an earlier run left.
+    /// Reads the state that an earlier run stored.
     pub(crate) async fn load_earlier_run(&self, now: i64) -> Result<EarlierRun, Error> {
         self.store.read(move |connection| Ok(load_earlier_run(connection, now)?)).await
     }
 
-    /// One metric of every component as a rendered list of lines. It costs a read of thousands of rows, so it is drawn
-    /// once for everybody, and anew when a point further has passed: after 1 to 30 seconds.
+    /// One metric of every component, as a rendered list of lines.
+    ///
+    /// Drawing reads thousands of rows, so a chart is shared by all readers and drawn again when one more point is
+    /// due: after 1 to 30 seconds.
     pub(crate) async fn chart(&self, metric: String, window: ChartWindow, now: i64) -> Result<Bytes, Error> {
         let hold = (window.window_ms / window.points.max(1)).clamp(1_000, 30_000);
         let of = (metric.clone(), window, now / hold);
@@ -225,7 +227,7 @@ impl HistoryReader {
         Ok(spans.into_iter().map(view).collect())
     }
 
-    /// The spans of each component that touch the window, oldest first.
+    /// The status spans of each component that overlap the window, oldest first.
     async fn spans(
         &self,
         component: Option<String>,
@@ -266,8 +268,9 @@ impl HistoryReader {
     }
 }
 
-/// Each component's spans from the last transition before the window on. Walks back from the newest row and no
-/// further: what lies before the window costs nothing.
+/// Each component's spans, from the last change before the window on.
+///
+/// It reads backwards from the newest row and stops there, so rows from before the window cost nothing.
 fn read_spans(
     connection: &Connection,
     component: Option<&str>,
@@ -352,7 +355,7 @@ fn level_from(number: Option<i64>) -> Option<HealthLevel> {
     HealthLevel::ALL.get(place).copied()
 }
 
-/// Everything an earlier run left.
+/// The state that an earlier run stored.
 #[derive(Debug, Default)]
 pub(crate) struct EarlierRun {
     pub(crate) specs: Vec<(String, String)>,
@@ -363,12 +366,12 @@ pub(crate) struct EarlierRun {
     pub(crate) outbox: Vec<OutboxRow>,
     /// The last day's transitions by component, oldest first.
     pub(crate) spans: BTreeMap<String, Vec<StatusSpan>>,
-    /// The last sign of life.
+    /// When the earlier run last stored that it was running, in wall milliseconds; `None` on the first start.
     pub(crate) alive: Option<i64>,
 }
 
 impl EarlierRun {
-    /// The small things of one kind, by id.
+    /// The values of one kind, by id.
     pub(crate) fn things(&self, kind: &str) -> impl Iterator<Item = (&str, &str)> {
         let of_kind = self.things.iter().filter(move |(of, _, _)| of == kind);
         of_kind.map(|(_, id, body)| (id.as_str(), body.as_str()))

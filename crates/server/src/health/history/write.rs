@@ -1,7 +1,8 @@
-//! Writing what is kept: measurements as narrow rows, their rollups by minute, hour and day, transitions, latencies.
+//! Writing the history: measurements as narrow rows, their rollups by minute, hour and day, changes of status,
+//! latencies.
 //!
-//! Writing is batched and never waits: when the disk does not follow, measurements are dropped and counted,
-//! transitions never are.
+//! Writing is batched and never waits. When the disk is too slow, measurements are dropped and counted; changes of
+//! status never are.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,21 +18,21 @@ use crate::health::changes::HealthRow;
 use crate::health::model::{ClockReading, HealthLevel};
 use crate::health::status::{StoredComponent, WatchedComponent};
 
-/// Measurements that may wait for the disk; more are dropped.
+/// Measurements that may wait to be written; more are dropped.
 const WAITING: usize = 50_000;
 
-/// Single measurements are kept a day, minutes two, hours 90, days two years.
+/// Interval of a rollup and how long its rows are kept, in seconds: minutes two days, hours 90, days two years.
 const KEEP: [(i64, i64); 3] = [(60, 2 * 86_400), (3_600, 90 * 86_400), (86_400, 730 * 86_400)];
 
 const KEEP_POINTS_MS: i64 = 86_400_000;
 
-/// Transitions, resolved alerts and delivered notices.
+/// How long changes of status, resolved alerts and delivered notices are kept: 90 days.
 const KEEP_ROWS_MS: i64 = 90 * 86_400_000;
 
-/// Rows deleted at a time, so that no delete holds the writer for long.
+/// Rows deleted at a time, so that no delete blocks the writer thread for long.
 const DELETED_AT_ONCE: i64 = 1_000;
 
-/// The two series every component has besides its metrics.
+/// Name and unit of the two series that every component has besides its metrics.
 const LEVEL: (&str, &str) = ("status_level", "level");
 const LATENCY: (&str, &str) = ("check_latency", "ms");
 
@@ -60,7 +61,7 @@ struct RollupSum {
     max: f64,
 }
 
-/// Writes the history; cloning is cheap.
+/// Writes the history to the store; cloning is cheap.
 #[derive(Clone)]
 pub(crate) struct HistoryWriter {
     store: Store,
@@ -78,7 +79,7 @@ impl HistoryWriter {
         Self { store, waiting: Arc::default() }
     }
 
-    /// Takes a finished check into the next batch.
+    /// Adds the results of a finished check to the next batch.
     pub(crate) fn record_check(&self, component: &WatchedComponent, now: ClockReading) {
         let raw = component.last_sample;
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,12 +105,12 @@ impl HistoryWriter {
         }
     }
 
-    /// Measurements that were dropped because the disk did not follow.
+    /// How many measurements were dropped because the disk was too slow.
     pub(crate) fn dropped(&self) -> u64 {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).dropped
     }
 
-    /// Writes the batch. Called once a second.
+    /// Writes the batch; to be called once a second.
     pub(crate) async fn flush(&self, now: ClockReading) -> Result<(), Error> {
         let (points, latencies, states, sums) = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -152,7 +153,7 @@ impl HistoryWriter {
             .await
     }
 
-    /// Writes what must not be lost, in one transaction.
+    /// Writes rows that must not be lost, in one transaction.
     pub(crate) async fn write_rows(&self, rows: Vec<HealthRow>) -> Result<(), Error> {
         self.store
             .write(move |connection| {
@@ -164,7 +165,7 @@ impl HistoryWriter {
             .await
     }
 
-    /// Deletes what is older than its retention, a few at a time.
+    /// Deletes what is older than its retention, in small batches.
     pub(crate) async fn prune(&self, now: i64) -> Result<(), Error> {
         const DELETES: [(&str, i64); 8] = [
             ("DELETE FROM health_points WHERE (key, at_ms) IN
@@ -185,7 +186,7 @@ impl HistoryWriter {
             ("DELETE FROM health_latencies WHERE (component, at_s) IN
               (SELECT component, at_s FROM health_latencies WHERE at_s < ?1 / 1000 LIMIT ?2)",
              KEEP_ROWS_MS),
-            // The one before the horizon says what held at the horizon; it stays.
+            // The last change before the horizon stays: it says which status held at the horizon.
             ("DELETE FROM health_transitions WHERE seq IN
               (SELECT t.seq FROM health_transitions t WHERE t.at_ms < ?1 AND EXISTS
                (SELECT 1 FROM health_transitions n WHERE n.component = t.component AND n.seq > t.seq AND n.at_ms < ?1)
@@ -215,7 +216,7 @@ impl HistoryWriter {
 }
 
 impl HistoryBatch {
-    /// Adds measurements to their minutes and returns the minutes that are over.
+    /// Adds measurements to the rollups of their minutes and returns the minutes that are over.
     fn add_up(
         &mut self,
         points: &[HistoryPoint],

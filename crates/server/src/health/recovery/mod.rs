@@ -1,4 +1,4 @@
-//! Trying to bring components back: one machine per component, one budget for the process, handlers that are workflows.
+//! Recovery of components: one state machine per component, one budget for the process, handlers that are workflows.
 
 mod machine;
 mod rules;

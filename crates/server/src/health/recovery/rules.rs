@@ -1,6 +1,6 @@
-//! The recovery of all components: when a handler starts, what it came to, what operators do about it.
+//! The recovery of all components: when a handler starts, how it ended, and what operators do about it.
 //!
-//! Keyed by component, beside the engine of statuses, which it reads.
+//! Keyed by component, beside the status engine, which it reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,23 +19,23 @@ use crate::health::changes::{HealthChanges, HealthRow};
 use crate::health::model::{ClockReading, RecoveryHandler};
 use crate::health::status::{StatusEngine, WatchedComponent};
 
-/// An hour in milliseconds, for a workflow that is not known.
+/// An hour in milliseconds: the limit for a workflow whose own limit is not known.
 const HOUR: i64 = 3_600_000;
 
 /// How long folding the store's log may take, in milliseconds.
 pub(crate) const CHECKPOINT_MS: i64 = 30_000;
 
-/// What to do about a component's recovery.
+/// An operator's action on a component's recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RecoveryAction {
-    /// Try now, past waits and the attempts of this incident.
+    /// Start an attempt now; waits and the limit per incident do not apply.
     Run,
-    /// No automatic attempts until `release`.
+    /// Make no automatic attempts until `release`.
     Hold,
-    /// Automatic attempts again.
+    /// Allow automatic attempts again.
     Release,
-    /// Forget all attempts and rests.
+    /// Forget all attempts and end a pause.
     Reset,
 }
 
@@ -51,36 +51,36 @@ impl RecoveryAction {
     }
 }
 
-/// A handler to run.
+/// An attempt whose handler must be run.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RecoveryAttempt {
     pub(crate) component: String,
     pub(crate) handler: RecoveryHandler,
-    /// The workflow run that it is, where it is one.
+    /// The workflow run of the attempt; `None` for a handler that is no workflow.
     pub(crate) run: Option<AttemptRun>,
 }
 
-/// The recovery of one component.
+/// The recovery of one component, with its message to operators.
 #[derive(Debug, Default)]
 pub(crate) struct ComponentRecovery {
     pub(crate) machine: RecoveryMachine,
-    /// Why recovery is left to a person, while it is.
+    /// Why botops does not act and what a person must do; `None` while botops may act.
     pub(crate) left_to_person: Option<String>,
 }
 
-/// The recovery of all components.
+/// The recovery of all components, and the budget they share.
 #[derive(Debug)]
 pub(crate) struct RecoveryBook {
     components: BTreeMap<String, ComponentRecovery>,
     budget: RecoveryBudget,
-    /// Whether somebody can run workflows.
+    /// Whether a runner for workflows is set.
     pub(crate) has_runner: bool,
-    /// What is known of the workflows that recover components.
+    /// The properties of workflows that recover components, by workflow id.
     pub(crate) workflow_facts: BTreeMap<String, WorkflowFact>,
-    /// Whether the bot may be started or restarted without anybody asking for it.
+    /// Whether recovery may start or restart the bot without an operator's request.
     pub(crate) unasked_restart: Arc<UnaskedRestart>,
     dice: u64,
-    /// Handlers that must be started.
+    /// Attempts whose handlers must be started; taken when changes are published.
     pub(crate) attempts: Vec<RecoveryAttempt>,
 }
 
@@ -99,24 +99,24 @@ impl Default for RecoveryBook {
 }
 
 impl RecoveryBook {
-    /// The recovery of a component; `None` while nothing ever happened to it.
+    /// The recovery of a component; `None` while nothing has happened to it.
     pub(crate) fn of(&self, id: &str) -> Option<&ComponentRecovery> {
         self.components.get(id)
     }
 
-    /// Whether the attempts of the component are used up.
+    /// Whether the component's attempts are used up.
     pub(crate) fn is_exhausted(&self, id: &str) -> bool {
         self.of(id).is_some_and(|recovery| recovery.machine.is_exhausted())
     }
 
-    /// Workflows that may soon have to recover a component.
+    /// Workflows that may soon be needed, so that their properties are asked for ahead.
     pub(crate) fn workflows_in_demand(&self, status: &StatusEngine) -> BTreeSet<String> {
         let bad = self.components.iter().filter(|(_, recovery)| recovery.machine.bad_since.is_some());
         let handlers = bad.filter_map(|(id, _)| status.components.get(id)?.spec.recovery.as_ref());
         handlers.filter_map(RecoveryHandler::workflow).map(str::to_owned).collect()
     }
 
-    /// Decides whether the component needs an attempt, and whether one ended.
+    /// Decides whether the component needs an attempt, and whether a running one ended.
     pub(crate) fn evaluate(
         &mut self,
         id: &str,
@@ -150,7 +150,7 @@ impl RecoveryBook {
         self.components.insert(id.to_owned(), recovery);
     }
 
-    /// Why no attempt may start by itself.
+    /// Why no attempt may start automatically; `None` when one may.
     fn blocking_reason(
         &self,
         component: &WatchedComponent,
@@ -175,8 +175,8 @@ impl RecoveryBook {
         }
     }
 
-    /// Where only the missing proof of the bot's death holds recovery back, a person may have to act: one plain
-    /// sentence, once for each reason.
+    /// Records that a person may have to act, where only the missing proof that the bot is dead holds recovery back.
+    /// Each reason is published once, as one plain sentence.
     fn leave_to_person(
         &self,
         recovery: &mut ComponentRecovery,
@@ -206,8 +206,8 @@ impl RecoveryBook {
         self.store(id, recovery, now, changes);
     }
 
-    /// Hands the attempt that the component's recovery has just begun to whoever runs handlers. One that could not begin
-    /// before is not published again.
+    /// Passes the attempt that has just begun to the loop that runs handlers. It is not published again when it is a
+    /// retry of an attempt that could not begin.
     fn begin_attempt(
         &mut self,
         recovery: &mut ComponentRecovery,
@@ -234,7 +234,7 @@ impl RecoveryBook {
         self.attempts.push(RecoveryAttempt { component, handler, run });
     }
 
-    /// A handler came back. The component should be checked soon, which is the caller's part.
+    /// Takes the result of a handler. The caller should have the component checked soon.
     pub(crate) fn end_attempt(
         &mut self,
         id: &str,
@@ -263,10 +263,10 @@ impl RecoveryBook {
         publish_step(id, &step, changes);
     }
 
-    /// An operator acts on a component's recovery.
+    /// Performs an operator's action on a component's recovery.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason for which the action is not possible.
     pub(crate) fn act(
         &mut self,
         component: &WatchedComponent,
@@ -321,19 +321,19 @@ impl RecoveryBook {
         Ok(())
     }
 
-    /// Forgets a component that is no longer watched.
+    /// Removes the recovery of a component that is no longer watched.
     pub(crate) fn remove(&mut self, id: &str, changes: &mut HealthChanges) {
         self.components.remove(id);
         changes.store(HealthRow::Thing { kind: "recovery", id: id.to_owned(), body: None });
     }
 
-    /// Takes up the budget of an earlier run, whose clock was `by` milliseconds off.
+    /// Restores the budget of an earlier run, whose monotonic clock was `by` milliseconds off.
     pub(crate) fn restore_budget(&mut self, mut budget: RecoveryBudget, by: i64) {
         budget.recent.iter_mut().for_each(|at| *at += by);
         self.budget = RecoveryBudget { is_busy: false, ..budget };
     }
 
-    /// Takes up the recovery of a component as an earlier run left it, whose clock was `by` milliseconds off.
+    /// Restores a component's recovery from an earlier run, whose monotonic clock was `by` milliseconds off.
     pub(crate) fn restore_machine(
         &mut self,
         id: &str,
@@ -345,7 +345,7 @@ impl RecoveryBook {
         self.components.insert(id.to_owned(), ComponentRecovery { machine, left_to_person: None });
     }
 
-    /// Goes on with the runs that attempts were when botops ended.
+    /// Resumes attempts that are workflow runs and were running when botops ended.
     pub(crate) fn resume_attempts(&mut self, status: &StatusEngine) {
         for (id, recovery) in &self.components {
             let machine = &recovery.machine;
@@ -367,7 +367,8 @@ impl RecoveryBook {
         changes.store(HealthRow::Thing { kind: "recovery_budget", id, body: Some(body.to_string()) });
     }
 
-    /// How long the handler may take: a workflow has its own deadline, and this is only for one that never comes back.
+    /// How long the handler may take, in milliseconds. A workflow has its own deadline; this covers one that never
+    /// returns.
     fn limit_ms(&self, handler: &RecoveryHandler) -> i64 {
         match handler {
             RecoveryHandler::Workflow(id) => {
@@ -378,7 +379,7 @@ impl RecoveryBook {
         }
     }
 
-    /// Whether it restarts the bot; a workflow that is not known (yet) may.
+    /// Whether the handler restarts the bot; a workflow whose properties are not known yet counts as one that does.
     fn restarts_bot(&self, handler: &RecoveryHandler) -> bool {
         let facts = |id| self.workflow_facts.get(id).is_none_or(|fact| fact.restarts_bot);
         handler.workflow().is_some_and(facts)
@@ -388,7 +389,7 @@ impl RecoveryBook {
         self.has_runner || *handler == RecoveryHandler::CheckpointStore
     }
 
-    /// From 0 to 1; spreads waits, so its quality hardly matters.
+    /// A number from 0 to 1 that spreads waits; it need not be unpredictable.
     fn roll(&mut self) -> f64 {
         self.dice ^= self.dice << 13;
         self.dice ^= self.dice >> 7;
@@ -396,13 +397,13 @@ impl RecoveryBook {
         f64::from(u32::try_from(self.dice >> 32).unwrap_or(0)) / f64::from(u32::MAX)
     }
 
-    /// Seeds what is left to chance.
+    /// Sets the seed of the numbers that spread waits.
     pub(crate) fn seed(&mut self, seed: u64) {
         self.dice = seed | 1;
     }
 }
 
-/// The reason that a person may have to lift.
+/// The one reason that a person may have to resolve.
 const BOT_NOT_PROVEN_DEAD: &str = "bot_not_proven_dead";
 
 fn publish_step(id: &str, step: &RecoveryStep, changes: &mut HealthChanges) {

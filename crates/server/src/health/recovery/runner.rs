@@ -1,4 +1,4 @@
-//! How recovery runs workflows, which lie above health: whoever owns them plugs a runner in.
+//! How recovery runs workflows. They lie above health, so the feature that owns them registers a runner.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,33 +9,33 @@ use super::machine::HandlerEnd;
 
 type PendingAnswer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// What recovery must know of a workflow before it runs it.
+/// The properties of a workflow that recovery needs before it runs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkflowFact {
-    /// It ends the bot's process and starts it again.
+    /// Whether it ends the bot's process and starts it again.
     pub restarts_bot: bool,
-    /// It is over within this time, what it takes back included.
+    /// The longest time until it is over, including undoing its steps.
     pub longest: Duration,
 }
 
-/// A workflow run that is an attempt to recover a component.
+/// A workflow run to start as a recovery attempt.
 #[derive(Debug, Clone)]
 pub struct RecoveryRun {
     /// The workflow's id.
     pub workflow: String,
-    /// The run's idempotency key: the same key is the same run.
+    /// The run's idempotency key: the same key stands for the same run.
     pub key: String,
-    /// Why.
+    /// The reason given to the run.
     pub reason: String,
-    /// The operator who asked for it; `None`: nobody did.
+    /// The operator who asked for it; `None` for an automatic attempt.
     pub asked_by: Option<String>,
 }
 
-/// How recovery runs workflows.
+/// The two functions through which recovery uses workflows.
 #[derive(Clone)]
 pub struct WorkflowRunner {
-    /// What there is to know of a workflow by id; `None` where there is none.
+    /// Returns the properties of a workflow by id; `None` when there is no such workflow.
     pub describe: Arc<dyn Fn(String) -> PendingAnswer<Option<WorkflowFact>> + Send + Sync>,
-    /// Runs it, or finds the run that the key began, and waits for its end.
+    /// Starts the run, or finds the run that the key began before, and waits for its end.
     pub run: Arc<dyn Fn(RecoveryRun) -> PendingAnswer<HandlerEnd> + Send + Sync>,
 }

@@ -1,4 +1,4 @@
-//! What readers are answered with, rendered ahead.
+//! The answers to readers, rendered ahead.
 
 mod snapshot;
 mod views;

@@ -1,4 +1,4 @@
-//! Everything that readers are answered with, rendered once per change.
+//! All answers to readers, rendered once per change.
 //!
 //! Each answer is a finished document; a read clones it. Nothing here reads the disk.
 
@@ -34,7 +34,7 @@ const DASHBOARD_ALERTS: usize = 50;
 /// Events shown on the dashboard.
 const RECENT: usize = 10;
 
-/// Everything rendered, at one moment.
+/// All answers, rendered at one moment.
 #[derive(Debug)]
 pub(crate) struct HealthSnapshot {
     pub(crate) status: RenderedDocument,
@@ -53,7 +53,7 @@ pub(crate) struct HealthSnapshot {
     pub(crate) made: std::time::Instant,
 }
 
-/// What the engine does not know itself.
+/// What the answers need beyond the memory of health.
 pub(crate) struct SnapshotContext {
     pub(crate) recent_events: Vec<Arc<Event>>,
     pub(crate) makes_progress: bool,
@@ -159,7 +159,7 @@ fn summary_of(status: &HealthStatusView, firing_alerts: usize, now: ClockReading
     }
 }
 
-/// The answer in the form of `application/health+json`.
+/// The short form of the answer, `application/health+json`.
 fn short_document(status: &HealthStatusView) -> RenderedDocument {
     let short = json!({
         "status": short_status(status.overall_status),
@@ -188,7 +188,7 @@ fn component_list(status: &HealthStatusView) -> serde_json::Value {
     json!({"items": items, "next": null, "omitted": 0})
 }
 
-/// A status as `application/health+json` has it.
+/// A status as `application/health+json` names it.
 fn short_status(status: HealthStatus) -> &'static str {
     match status {
         HealthStatus::Healthy => "pass",
@@ -305,7 +305,7 @@ fn metric_view(metric: &MeasuredMetric) -> MetricView {
     }
 }
 
-/// How recovery of a component stands; `None`: nothing ever happened to it.
+/// The state of a component's recovery; for `None`, of one that nothing has happened to.
 pub(crate) fn recovery_view(
     component: &WatchedComponent,
     recovery: Option<&ComponentRecovery>,
@@ -327,7 +327,7 @@ pub(crate) fn recovery_view(
     }
 }
 
-/// Open alerts, then resolved ones, the newest first.
+/// Open alerts, then ended ones, the newest first.
 fn alert_views(memory: &HealthMemory) -> Vec<AlertView> {
     memory.alerts.open_alerts().chain(memory.alerts.resolved_alerts()).map(alert_view).collect()
 }
@@ -420,7 +420,7 @@ fn metrics_summary(status: &HealthStatusView) -> MetricsSummaryView {
     }
 }
 
-/// Worse is higher; unknown stands between WARNING and CRITICAL.
+/// Sorts statuses by badness: worse is higher, and UNKNOWN lies between WARNING and CRITICAL.
 fn rank(status: HealthStatus) -> u8 {
     match status {
         HealthStatus::Healthy => 0,

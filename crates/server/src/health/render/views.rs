@@ -1,4 +1,4 @@
-//! What readers see: the wire types of health, and what features above are told.
+//! The wire types of health, and the summary for features above.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use crate::health::status::{MonitoringConfig, StatusCounts};
 /// A metric's last value.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct MetricView {
-    /// Its name.
+    /// The metric's name, unique within the component.
     pub(crate) name: String,
-    /// What was measured; `null` when it was no number.
+    /// The measured value; `null` when it was NaN or infinite.
     pub(crate) value: Option<f64>,
-    /// In what.
+    /// The unit of the value and of the limits.
     pub(crate) unit: String,
-    /// How that is.
+    /// The metric's own status, from its limits.
     pub(crate) status: HealthStatus,
-    /// From here on WARNING.
+    /// From this value on the metric is WARNING; `null` when there is no such limit.
     pub(crate) threshold_warning: Option<f64>,
-    /// From here on CRITICAL.
+    /// From this value on the metric is CRITICAL; `null` when there is no such limit.
     pub(crate) threshold_critical: Option<f64>,
-    /// Which way is worse.
+    /// Whether higher or lower values are worse.
     pub(crate) direction: ThresholdDirection,
     /// When it was measured.
     pub(crate) timestamp: DateTime<Utc>,
@@ -37,298 +37,300 @@ pub(crate) struct MetricView {
 /// Recovery of one component.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct RecoveryView {
-    /// The component.
+    /// The component that is recovered.
     pub(crate) component_id: String,
     /// `idle`, `waiting`, `running`, `verifying`, `exhausted`; `held` while an operator holds it.
     pub(crate) state: String,
-    /// What runs: `workflow:<id>` or `checkpoint_store`; `null`: nothing recovers this component.
+    /// What recovers it: `workflow:<id>` or `checkpoint_store`; `null` when nothing does.
     pub(crate) handler: Option<String>,
     /// Attempts in this incident, of at most 3.
     pub(crate) attempts: u32,
     /// Attempts in the last hour, of at most 5.
     pub(crate) attempts_last_hour: usize,
-    /// When the state ends by itself.
+    /// When the state ends without an event, such as the start of the next attempt; `null` when it has no such end.
     pub(crate) until: Option<DateTime<Utc>>,
-    /// Who holds it.
+    /// Who holds recovery, so that no automatic attempt starts; `null` when nobody does.
     pub(crate) held_by: Option<String>,
-    /// What the last attempt came to.
+    /// How the last attempt ended; `null` before the first one.
     pub(crate) last_outcome: Option<String>,
     /// Why botops does not act by itself, and what a person must do; `null` while it may act, or nothing is wrong.
     pub(crate) left_to_person: Option<String>,
 }
 
-/// One component.
+/// A component with its status, metrics and schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct ComponentView {
-    /// Its id.
+    /// The id, unique within the system.
     pub(crate) component_id: String,
-    /// `STORE`, `DATABASE`, `API_SERVER`, `SYSTEM_RESOURCES`, `EXTERNAL_API`, `BOT`, `BROKER_SESSION`, `CONFIG_SYNC`, …
+    /// The kind of component: `STORE`, `DATABASE`, `API_SERVER`, `SYSTEM_RESOURCES`, `EXTERNAL_API`, `BOT`,
+    /// `BROKER_SESSION`, `CONFIG_SYNC`, …
     pub(crate) component_type: &'static str,
-    /// Confirmed status.
+    /// The confirmed status: changes only after enough samples agree.
     pub(crate) status: HealthStatus,
-    /// What the last sample alone said.
+    /// The status of the last sample alone.
     pub(crate) raw_status: HealthStatus,
-    /// Why it is not HEALTHY.
+    /// Why it is not HEALTHY, in one sentence; `null` when it is.
     pub(crate) reason: Option<String>,
-    /// Since when it has this status.
+    /// When the confirmed status began.
     pub(crate) since: DateTime<Utc>,
-    /// How far its trouble reaches.
+    /// How much its status counts for the system's status.
     pub(crate) criticality: Criticality,
-    /// Its metrics.
+    /// The last value of each metric.
     pub(crate) metrics: Vec<MetricView>,
-    /// When it was last looked at.
+    /// When its last check ended; `null` before the first one.
     pub(crate) last_check: Option<DateTime<Utc>>,
-    /// Seconds since then, when this was written.
+    /// Seconds from `last_check` until this was written.
     pub(crate) age_seconds: Option<f64>,
-    /// What the probe came to.
+    /// How the exchange with the target ended in the last check.
     pub(crate) outcome: Option<CheckOutcome>,
-    /// How long it took.
+    /// How long the last check took, in milliseconds.
     pub(crate) latency_ms: Option<f64>,
-    /// Seconds it has been HEALTHY or WARNING without a break.
+    /// Seconds for which it has been HEALTHY or WARNING without a break; 0 while it is not.
     pub(crate) uptime_seconds: f64,
     /// Checks that were not HEALTHY since botops started.
     pub(crate) error_count: u64,
-    /// The same without a break.
+    /// How many of the latest checks in a row were not HEALTHY.
     pub(crate) consecutive_failures: u32,
-    /// What was wrong last.
+    /// What was wrong at the last check that was not HEALTHY; kept while it works again.
     pub(crate) last_error: Option<String>,
-    /// Attempts to recover it in this incident.
+    /// Attempts to recover it in the present incident.
     pub(crate) recovery_attempts: u32,
-    /// Changes too often to be believed.
+    /// Whether it changes too often to be trusted; its status may then rise but not fall.
     pub(crate) flapping: bool,
-    /// Left out of the whole: in maintenance, or monitoring is stopped.
+    /// Whether it is left out of the system's status: in maintenance, or monitoring is stopped.
     pub(crate) suspended: bool,
-    /// What it needs.
+    /// Ids of the components it needs.
     pub(crate) depends_on: Vec<String>,
-    /// Its redundancy group.
+    /// The redundancy group it belongs to; `null` for none.
     pub(crate) group: Option<String>,
     /// Seconds between its checks.
     pub(crate) interval_seconds: f64,
-    /// Seconds until the next one, when this was written.
+    /// Seconds from when this was written until the next check.
     pub(crate) next_check_seconds: f64,
-    /// Checks left out because one was still running.
+    /// Checks left out since botops started, because the one before was still running.
     pub(crate) skipped: u64,
-    /// Part of botops: cannot be removed.
+    /// Whether it is a part of botops, which cannot be removed.
     pub(crate) built_in: bool,
 }
 
-/// The whole with all its components: the latest confirmed status of each.
+/// The system's status with all its components.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct HealthStatusView {
-    /// The system's status.
+    /// The system's confirmed status.
     pub(crate) overall_status: HealthStatus,
     /// Why it is UNKNOWN, when it is: `starting`, `no_components`, `all_suspended`, `monitoring_stopped`.
     pub(crate) reason: Option<&'static str>,
-    /// The components that decide it, roots of the dependencies first; empty when HEALTHY.
+    /// Ids of the components that decide it, those that others depend on first; empty when HEALTHY.
     pub(crate) caused_by: Vec<String>,
-    /// Since when.
+    /// When the system's status began.
     pub(crate) since: DateTime<Utc>,
-    /// The worst status of any component, before caps.
+    /// The worst confirmed status of any component, before criticality limits its influence.
     pub(crate) worst_raw_status: HealthStatus,
-    /// Components by status.
+    /// How many components have each status.
     pub(crate) counts: StatusCounts,
-    /// All components.
+    /// All components, with the latest confirmed status of each.
     pub(crate) components: Vec<ComponentView>,
-    /// Components left out of the whole.
+    /// Ids of components left out of the system's status.
     pub(crate) suspended: Vec<String>,
-    /// Silences in force.
+    /// How many silences are in force.
     pub(crate) active_silences: usize,
-    /// Alerts that fire.
+    /// How many alerts fire.
     pub(crate) firing_alerts: usize,
-    /// Whether checks run.
+    /// Whether checks run; an operator can stop them.
     pub(crate) monitoring_active: bool,
     /// When this was written.
     pub(crate) timestamp: DateTime<Utc>,
 }
 
-/// The system's answer alone, with one line for each component that is not HEALTHY.
+/// The system's status alone, with one line for each component that is not HEALTHY.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct CurrentHealthView {
-    /// The system's status.
+    /// The system's confirmed status.
     pub(crate) overall_status: HealthStatus,
-    /// Why it is UNKNOWN, when it is.
+    /// Why it is UNKNOWN: `starting`, `no_components`, `all_suspended` or `monitoring_stopped`; otherwise `null`.
     pub(crate) reason: Option<&'static str>,
-    /// The components that decide it.
+    /// Ids of the components that decide it, those that others depend on first; empty when HEALTHY.
     pub(crate) caused_by: Vec<String>,
-    /// Since when.
+    /// When the system's status began.
     pub(crate) since: DateTime<Utc>,
-    /// Components by status.
+    /// How many components have each status.
     pub(crate) counts: StatusCounts,
-    /// What is not HEALTHY.
+    /// The components that are not HEALTHY.
     pub(crate) troubled: Vec<TroubleView>,
-    /// Alerts that fire.
+    /// How many alerts fire.
     pub(crate) firing_alerts: usize,
-    /// Whether checks run.
+    /// Whether checks run; an operator can stop them.
     pub(crate) monitoring_active: bool,
     /// When this was written.
     pub(crate) timestamp: DateTime<Utc>,
 }
 
-/// A component that is not HEALTHY.
+/// A component that is not HEALTHY, in one line.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct TroubleView {
-    /// Its id.
+    /// The id of the component.
     pub(crate) component_id: String,
-    /// Its status.
+    /// Its confirmed status.
     pub(crate) status: HealthStatus,
-    /// Why.
+    /// Why it is not HEALTHY, in one sentence.
     pub(crate) reason: Option<String>,
-    /// Since when.
+    /// When its confirmed status began.
     pub(crate) since: DateTime<Utc>,
 }
 
-/// Numbers about the system.
+/// The system in numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct HealthStatisticsView {
-    /// All components.
+    /// How many components are watched.
     pub(crate) total_components: usize,
-    /// HEALTHY ones.
+    /// How many of them are HEALTHY.
     pub(crate) healthy_components: usize,
-    /// WARNING ones.
+    /// How many of them are WARNING.
     pub(crate) warning_components: usize,
-    /// CRITICAL ones.
+    /// How many of them are CRITICAL.
     pub(crate) critical_components: usize,
-    /// DOWN ones.
+    /// How many of them are DOWN.
     pub(crate) down_components: usize,
-    /// UNKNOWN ones.
+    /// How many of them are UNKNOWN.
     pub(crate) unknown_components: usize,
-    /// Time the system was HEALTHY or WARNING in the last 24 hours ÷ time its status was known; `null` when it never was.
+    /// Time the system was HEALTHY or WARNING in the last 24 hours ÷ time its status was known, in per cent; `null`
+    /// when it never was.
     pub(crate) uptime_percentage_24h: Option<f64>,
-    /// Time its status was known ÷ 24 hours (or since botops first ran).
+    /// Time the system's status was known ÷ 24 hours (or the time since botops first ran), in per cent.
     pub(crate) coverage_percentage_24h: Option<f64>,
-    /// Critical events in memory of the last 24 hours.
+    /// Critical events of the last 24 hours, as far as they are held in memory.
     pub(crate) recent_critical_events: usize,
-    /// Checks run since start.
+    /// Checks run since botops started.
     pub(crate) checks_run: u64,
-    /// Checks left out because the one before still ran.
+    /// Checks left out since botops started, because the one before was still running.
     pub(crate) checks_skipped: u64,
-    /// When a component was last looked at.
+    /// When the last check of any component ended; `null` before the first one.
     pub(crate) last_check: Option<DateTime<Utc>>,
     /// When this was written.
     pub(crate) timestamp: DateTime<Utc>,
 }
 
-/// A component on the dashboard.
+/// A component on the dashboard, with its most important metrics.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct DashboardComponentView {
-    /// Its id.
+    /// The id of the component.
     pub(crate) component_id: String,
-    /// Its type.
+    /// The kind of component.
     pub(crate) component_type: &'static str,
-    /// Its status.
+    /// Its confirmed status.
     pub(crate) status: HealthStatus,
-    /// Why it is not HEALTHY.
+    /// Why it is not HEALTHY, in one sentence; `null` when it is.
     pub(crate) reason: Option<String>,
-    /// Its three most telling metrics: bad ones first.
+    /// Up to three metrics, the worst first.
     pub(crate) key_metrics: Vec<MetricView>,
-    /// When it was last looked at.
+    /// When its last check ended; `null` before the first one.
     pub(crate) last_check: Option<DateTime<Utc>>,
-    /// Its availability in the last 24 hours; `null` when nothing is known.
+    /// Its availability in the last 24 hours, in per cent; `null` when nothing is known.
     pub(crate) uptime_percentage_24h: Option<f64>,
 }
 
-/// The dashboard.
+/// Everything a dashboard shows, in one answer.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct HealthDashboardView {
-    /// The system's status.
+    /// The system's confirmed status.
     pub(crate) overall_status: HealthStatus,
-    /// The components that decide it.
+    /// Ids of the components that decide it, those that others depend on first; empty when HEALTHY.
     pub(crate) caused_by: Vec<String>,
-    /// Numbers about the system.
+    /// The system in numbers.
     pub(crate) statistics: HealthStatisticsView,
-    /// Components, worst first.
+    /// The components, worst first.
     pub(crate) components: Vec<DashboardComponentView>,
-    /// The newest events of health, newest first.
+    /// The latest events of health, newest first.
     #[schema(value_type = Vec<Event>)]
     pub(crate) recent_events: Vec<Arc<Event>>,
-    /// Alerts that fire.
+    /// The alerts that fire; at most 50.
     pub(crate) firing_alerts: Vec<AlertView>,
-    /// Whether checks run.
+    /// Whether checks run; an operator can stop them.
     pub(crate) monitoring_active: bool,
     /// When this was written.
     pub(crate) timestamp: DateTime<Utc>,
 }
 
-/// Numbers over all metrics.
+/// The metrics of all components in numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct MetricsSummaryView {
-    /// Metrics measured.
+    /// How many metrics are measured.
     pub(crate) total_metrics: usize,
-    /// By their own status.
+    /// How many metrics have each status.
     pub(crate) by_status: BTreeMap<&'static str, usize>,
     /// Metrics that are not HEALTHY, worst first; at most 50.
     pub(crate) troubled: Vec<TroubledMetricView>,
-    /// By component: how many metrics, and the last latency.
+    /// The number of metrics and the last latency of each component, by id.
     pub(crate) components: BTreeMap<String, ComponentMetricsView>,
     /// When this was written.
     pub(crate) timestamp: DateTime<Utc>,
 }
 
-/// A metric that is not HEALTHY.
+/// A metric that is not HEALTHY, with its component.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct TroubledMetricView {
-    /// Its component.
+    /// The component the metric belongs to.
     pub(crate) component_id: String,
-    /// The metric.
+    /// The last value of the metric.
     #[serde(flatten)]
     pub(crate) metric: MetricView,
 }
 
-/// A component's metrics in numbers.
+/// The metrics of one component in numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct ComponentMetricsView {
-    /// How many.
+    /// How many metrics the component has.
     pub(crate) metrics: usize,
-    /// How long its last check took.
+    /// How long its last check took, in milliseconds; `null` before the first one.
     pub(crate) latency_ms: Option<f64>,
 }
 
-/// How monitoring itself does.
+/// The state of monitoring itself.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct MonitoringView {
-    /// Whether checks run.
+    /// Whether checks run; an operator can stop them.
     pub(crate) monitoring_active: bool,
-    /// Seconds between checks.
+    /// The usual number of seconds between two checks of a component.
     pub(crate) check_interval: f64,
-    /// Components watched.
+    /// How many components are watched.
     pub(crate) components: usize,
-    /// Checks run since start.
+    /// Checks run since botops started.
     pub(crate) checks_run: u64,
-    /// Checks left out because the one before still ran.
+    /// Checks left out since botops started, because the one before was still running.
     pub(crate) checks_skipped: u64,
-    /// Checks that run now.
+    /// How many checks run now.
     pub(crate) checks_in_flight: usize,
-    /// Whether scheduler, writer and notices move on.
+    /// Whether scheduler, writer and delivery have made progress lately.
     pub(crate) makes_progress: bool,
-    /// Who is told of alerts.
+    /// The receivers that are notified of alerts.
     pub(crate) receivers: Vec<String>,
-    /// Everything that can be set.
+    /// All settings of monitoring, as `PUT monitoring/config` takes them.
     pub(crate) config: MonitoringConfig,
     /// When this was written.
     pub(crate) timestamp: DateTime<Utc>,
 }
 
-/// The system's health in short, for those inside the process. No I/O is behind it.
+/// The system's health in short, for other features of the process. Reading it does no I/O.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HealthSummary {
-    /// The system's status.
+    /// The system's confirmed status.
     pub status: HealthStatus,
-    /// Why it is UNKNOWN, when it is.
+    /// Why it is UNKNOWN; `None` when it is not.
     pub reason: Option<&'static str>,
-    /// The components that decide it, with their reasons.
+    /// The components that decide it: id, status and reason.
     pub caused_by: Vec<(String, HealthStatus, Option<String>)>,
-    /// Components by status.
+    /// How many components have each status.
     pub counts: StatusCounts,
-    /// Alerts that fire.
+    /// How many alerts fire.
     pub firing_alerts: usize,
-    /// Since when.
+    /// When the system's status began.
     pub since: DateTime<Utc>,
-    /// When this was made.
+    /// When this was rendered.
     pub as_of: DateTime<Utc>,
 }
 
 impl HealthSummary {
-    /// `healthy`, `degraded` or `offline`, as the bot's state says it. The bot's own presence is judged apart.
+    /// `healthy`, `degraded` or `offline`, for the bot's state. The bot's own presence is shown separately there.
     pub fn as_str(&self) -> &'static str {
         match self.status {
             HealthStatus::Healthy => "healthy",

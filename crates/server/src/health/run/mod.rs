@@ -1,4 +1,4 @@
-//! The loops behind health: running what is due, writing what happened, delivering notices, recovering.
+//! The loops of health: running checks that are due, storing what happened, delivering notices, recovering.
 
 mod recovery_worker;
 mod scheduler;
@@ -20,7 +20,7 @@ use super::alerts::{deliver_notices, push_to_alertmanager};
 use super::inner::{HealthInboxes, HealthInner};
 use super::options::HealthOptions;
 
-/// Starts every loop.
+/// Starts every loop as a background task.
 pub(crate) fn start_loops(
     inner: &Arc<HealthInner>,
     options: &HealthOptions,
@@ -50,7 +50,7 @@ pub(crate) fn start_loops(
     }
 }
 
-/// One loop for each receiver, and one for Alertmanager.
+/// Starts one loop for each receiver, and one for Alertmanager.
 fn start_receivers(
     inner: &Arc<HealthInner>,
     options: &HealthOptions,

@@ -1,4 +1,5 @@
-//! Running recovery handlers, knowing the workflows they run, and leaving alone a bot that an operator stopped.
+//! Running recovery handlers, keeping the properties of their workflows, and holding recovery of a bot that an
+//! operator stopped.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -16,19 +17,19 @@ use crate::health::memory::HealthMemory;
 use crate::health::model::RecoveryHandler;
 use crate::health::recovery::{CHECKPOINT_MS, HandlerEnd, RecoveryAction, RecoveryAttempt, RecoveryRun};
 
-/// How long an attempt waits for somebody who can run workflows.
+/// How long an attempt waits until a runner for workflows is set.
 const RUNNER_WAIT: Duration = Duration::from_secs(30);
 
-/// How often the workflows that may soon be needed are asked about.
+/// How often the properties of workflows that may soon be needed are read.
 const DESCRIBE_EVERY: Duration = Duration::from_secs(1);
 
 /// The component whose process operators stop and start.
 const BOT: &str = "bot";
 
-/// Who holds its recovery then.
+/// The name under which recovery is held while an operator keeps the bot stopped.
 const HOLDER: &str = "shutdown by an operator";
 
-/// Keeps what is known of the workflows that may soon have to recover something.
+/// Keeps the properties of the workflows that may soon have to recover a component.
 pub(crate) async fn describe_workflows(inner: Arc<HealthInner>, stopping: CancellationToken) {
     loop {
         tokio::select! {
@@ -53,7 +54,7 @@ pub(crate) async fn describe_workflows(inner: Arc<HealthInner>, stopping: Cancel
     }
 }
 
-/// Runs handlers, one at a time. A workflow ends by its own deadline; giving it up here would leave it running.
+/// Runs handlers, one at a time. A workflow ends by its own deadline: to stop waiting for it would not stop its run.
 pub(crate) async fn run_recovery(
     inner: Arc<HealthInner>,
     mut inbox: mpsc::UnboundedReceiver<RecoveryAttempt>,
@@ -89,7 +90,7 @@ async fn run_handler(inner: &HealthInner, attempt: &RecoveryAttempt) -> HandlerE
     let not_tried = |why: &str| HandlerEnd::NotTried(why.to_owned());
     match (&attempt.handler, &attempt.run) {
         (RecoveryHandler::Workflow(workflow), Some(run)) => {
-            // An attempt that is taken up after a restart comes before the workflows are there.
+            // An attempt that is resumed after a restart may come before the runner is set.
             let mut runner = inner.runner.subscribe();
             let runner = tokio::time::timeout(RUNNER_WAIT, runner.wait_for(Option::is_some)).await;
             let runner = runner.ok().and_then(Result::ok).and_then(|runner| runner.clone());
@@ -110,7 +111,7 @@ async fn run_handler(inner: &HealthInner, attempt: &RecoveryAttempt) -> HandlerE
     }
 }
 
-/// A bot that an operator stopped stays stopped: recovery is held until somebody starts it again.
+/// Holds recovery while the bot is stopped by an operator, and releases it when the bot is started again.
 pub(crate) async fn follow_operators(inner: Arc<HealthInner>, stopping: CancellationToken) {
     let mut events = inner.events.subscribe();
     loop {
@@ -131,7 +132,7 @@ pub(crate) async fn follow_operators(inner: Arc<HealthInner>, stopping: Cancella
                 let bot = memory.recovery.of(BOT);
                 bot.is_some_and(|bot| bot.machine.held_by.as_deref() == Some(HOLDER))
             };
-            // Back after it was away: somebody started it.
+            // The bot was away and is back, so it was started again.
             if is_held_by_us && event.data["presence"] == "connected" {
                 act_on_bot(&inner, RecoveryAction::Release);
             }

@@ -1,7 +1,8 @@
 //! Running what is due.
 //!
-//! A check that hangs, panics or answers endlessly ends at its own limit and moves nobody else's clock: only the
-//! start of checks is limited, and one that takes longer than a moment gives its permit to the next.
+//! A check that hangs, panics or answers endlessly ends at its own limit and delays no other check: only the number
+//! of checks that begin at once is limited, and one that takes longer than [`BEGINNING`] gives its permit to the
+//! next.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -19,22 +20,22 @@ use crate::health::memory::HealthMemory;
 use crate::health::model::HealthClock;
 use crate::health::status::DueCheck;
 
-/// Checks that may begin at the same time.
+/// How many checks may begin at the same time.
 pub(crate) const STARTS: usize = 16;
 
-/// A check that runs longer than this no longer counts as beginning.
+/// A check that runs longer than this no longer counts as beginning and returns its permit.
 const BEGINNING: Duration = Duration::from_millis(100);
 
-/// The longest time between two turns of the scheduler.
+/// The longest time between two rounds of the scheduler.
 const TURN: Duration = Duration::from_millis(500);
 
-/// The machine slept this long: what was known is old.
+/// Milliseconds the machine must have slept for all samples to count as outdated.
 const SLEPT: i64 = 5_000;
 
-/// Alerts of parts that are not plugged in after this long are over.
+/// Milliseconds after the start at which alerts of components that were not registered again end.
 const ORPHANS: i64 = 120_000;
 
-/// Starts due checks and lets time pass, until the stop.
+/// Starts checks that are due and advances the memory, until the stop.
 pub(crate) async fn schedule_checks(
     inner: Arc<HealthInner>,
     permits: Arc<Semaphore>,
@@ -78,7 +79,7 @@ pub(crate) async fn schedule_checks(
     }
 }
 
-/// Milliseconds the machine has slept since it started: the clock that runs through sleep, less the one that does not.
+/// Milliseconds the machine has slept since it started: the clock that includes sleep, less the one that does not.
 fn time_asleep() -> i64 {
     use rustix::time::{ClockId, clock_gettime};
     let milliseconds = |clock| {
@@ -88,14 +89,14 @@ fn time_asleep() -> i64 {
     milliseconds(ClockId::Boottime) - milliseconds(ClockId::Monotonic)
 }
 
-/// Runs one check, with its limits, and takes what it saw into the memory.
+/// Runs one check within its limits, and puts its sample into the memory.
 async fn run_due_check(
     inner: Arc<HealthInner>,
     due: DueCheck,
     permits: Arc<Semaphore>,
     stopping: CancellationToken,
 ) {
-    // The semaphore is never closed; waiting for a permit is not latency.
+    // The semaphore is never closed, so acquiring cannot fail. The wait for a permit is not part of the latency.
     let permit = if due.check.is_from_memory() { None } else { permits.acquire_owned().await.ok() };
     let started = Instant::now();
     let limit = Duration::from_millis(u64::try_from(due.timeout_ms).unwrap_or(10_000));

@@ -1,4 +1,4 @@
-//! Telling a watchdog outside that health moves on.
+//! Notifies a watchdog on another host that health makes progress.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::health::inner::HealthInner;
 
-/// How often the watchdog address is asked.
+/// How often the watchdog's address is requested.
 const ASK_EVERY: Duration = Duration::from_secs(60);
 
-/// Asks an address once a minute while scheduler and writer move on.
+/// Requests an address once a minute while scheduler and writer make progress.
 pub(crate) async fn ask_watchdog(inner: Arc<HealthInner>, url: reqwest::Url, stopping: CancellationToken) {
     loop {
         tokio::select! {

@@ -1,4 +1,4 @@
-//! Writing what happened, and handing notices over once they are stored.
+//! Storing what happened, and queueing notices for delivery once they are stored.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,14 +11,15 @@ use tokio_util::sync::CancellationToken;
 use crate::health::changes::{HealthRow, OutboxRow};
 use crate::health::inner::HealthInner;
 
-/// How often measurements are written.
+/// How often measurements are written; a crash loses at most this much of them.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// How often old rows are deleted.
+/// How often rows that are past their retention are deleted.
 const PRUNE: Duration = Duration::from_secs(600);
 
-/// Writes what must not be lost, in order, and hands notices over once they are stored. While the store cannot be
-/// written notices leave all the same: somebody has to hear of a full disk.
+/// Writes rows that must not be lost, in order, and queues notices once they are stored.
+///
+/// While the store cannot be written, notices are sent all the same: a full disk must be reported.
 pub(crate) async fn write_rows(
     inner: Arc<HealthInner>,
     mut inbox: mpsc::UnboundedReceiver<Vec<HealthRow>>,
@@ -68,7 +69,8 @@ pub(crate) async fn write_rows(
     }
 }
 
-/// A row that cannot be stored must not hold up all that follow. Returns those that can still be tried again.
+/// Writes each row alone, so that one that cannot be stored does not hold up the others. Returns those worth another
+/// try.
 async fn write_one_by_one(inner: &HealthInner, rows: Vec<HealthRow>) -> Vec<HealthRow> {
     let mut left = Vec::new();
     for row in rows {
@@ -85,20 +87,20 @@ fn notices(rows: &[HealthRow]) -> Vec<OutboxRow> {
     rows.iter().filter_map(of).collect()
 }
 
-/// Writes measurements and deletes old rows.
+/// Writes measurements once a second and deletes old rows.
 pub(crate) async fn write_history(inner: Arc<HealthInner>, stopping: CancellationToken) {
     let mut pruned = Instant::now();
     loop {
         tokio::select! {
             () = stopping.cancelled() => {
-                // What was measured last is worth one more try.
+                // One more attempt for the last measurements before the stop.
                 let _ = inner.writer.flush(inner.now()).await;
                 return;
             }
             () = tokio::time::sleep(FLUSH) => {}
         }
         let now = inner.now();
-        // A failure is said by the store's own check; measurements of that second are lost, transitions are not.
+        // The store's own check reports a failure. Measurements of that second are lost, changes of status are not.
         let _ = inner.writer.flush(now).await;
         inner.progress.writer.store(inner.now().mono, Ordering::Relaxed);
         if pruned.elapsed() >= PRUNE {

@@ -1,7 +1,7 @@
-//! From components to the system: caps by criticality, quorum groups, suspended parts, `caused_by`.
+//! The system's status from its components: caps by criticality, quorum groups, suspended components, `caused_by`.
 //!
-//! Pure and order-independent. Nothing is diluted: adding a healthy component never improves a known answer, and one
-//! broken required component is never outvoted.
+//! Pure and independent of order. A healthy component never improves the status of others: adding one changes no
+//! known answer for the better, and one broken required component is never outvoted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,62 +10,62 @@ use utoipa::ToSchema;
 
 use crate::health::model::{ConfirmedStatus, Criticality, HealthLevel, HealthStatus};
 
-/// What the system's status is made of.
+/// One component, as an input of the system's status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SystemPart {
-    /// The component.
+    /// The id of the component.
     pub(crate) id: String,
-    /// Its confirmed status.
+    /// The confirmed status.
     pub(crate) confirmed: ConfirmedStatus,
-    /// How far its trouble reaches.
+    /// How much its status counts.
     pub(crate) criticality: Criticality,
-    /// Paused or in maintenance: left out and listed.
+    /// In maintenance, or monitoring is stopped: it is left out and listed.
     pub(crate) suspended: bool,
-    /// Still within the grace after its start: an unknown status is not held against it.
+    /// Still within the grace after its start: an unknown status does not count against it.
     pub(crate) in_grace: bool,
     /// A redundancy group and how many of its members must work.
     pub(crate) group: Option<(String, usize)>,
-    /// What it needs.
+    /// Ids of the components it needs.
     pub(crate) depends_on: Vec<String>,
 }
 
-/// Components by status.
+/// How many components have each status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct StatusCounts {
-    /// All components.
+    /// How many components are watched.
     pub total: usize,
-    /// HEALTHY.
+    /// How many of them are HEALTHY.
     pub healthy: usize,
-    /// WARNING.
+    /// How many of them are WARNING.
     pub warning: usize,
-    /// CRITICAL.
+    /// How many of them are CRITICAL.
     pub critical: usize,
-    /// DOWN.
+    /// How many of them are DOWN.
     pub down: usize,
-    /// UNKNOWN.
+    /// How many of them are UNKNOWN.
     pub unknown: usize,
-    /// Of all these, left out of the whole: paused or in maintenance.
+    /// How many of all these are left out of the system's status: in maintenance, or monitoring is stopped.
     pub suspended: usize,
 }
 
-/// The system's status and why.
+/// The system's status and what decides it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SystemStatus {
-    /// The status.
+    /// The status after caps and quorums.
     pub(crate) status: HealthStatus,
-    /// `no_components`, `all_suspended` or `starting` when it is unknown.
+    /// `no_components`, `all_suspended` or `starting` when the status is unknown.
     pub(crate) reason: Option<&'static str>,
-    /// Components that decide it, roots of the dependencies first. Empty when HEALTHY.
+    /// Ids of the components that decide it, those that others depend on first; empty when HEALTHY.
     pub(crate) caused_by: Vec<String>,
-    /// Components by status.
+    /// How many components have each status.
     pub(crate) counts: StatusCounts,
-    /// The worst status of any component, before caps.
+    /// The worst confirmed status of any component, before caps.
     pub(crate) worst_raw: HealthStatus,
-    /// Components left out.
+    /// Ids of components left out.
     pub(crate) suspended: Vec<String>,
 }
 
-/// The system's status.
+/// The system's status, derived from its components.
 pub(crate) fn aggregate(parts: &[SystemPart]) -> SystemStatus {
     let counting: Vec<&SystemPart> = parts
         .iter()
@@ -104,13 +104,13 @@ pub(crate) fn aggregate(parts: &[SystemPart]) -> SystemStatus {
     }
 }
 
-/// A component alone, or a redundancy group as one.
+/// A component alone, or the members of a redundancy group as one unit.
 struct AggregateUnit {
-    /// What it contributes; `None` contributes nothing (still starting).
+    /// The level it contributes; `None` contributes nothing (it is still starting).
     level: Option<HealthLevel>,
     is_starting: bool,
     is_required: bool,
-    /// The members that make it what it is.
+    /// Ids of the members that decide its level.
     members: Vec<String>,
 }
 
@@ -177,7 +177,7 @@ fn causes(evaluated: &[AggregateUnit], level: HealthLevel) -> Vec<String> {
     evaluated.iter().filter(|unit| unit.level == Some(level)).flat_map(|unit| unit.members.clone()).collect()
 }
 
-/// By depth in the graph of dependencies, then by name.
+/// Sorts ids by depth in the graph of dependencies, then by name.
 fn roots_first(parts: &[SystemPart], ids: Vec<String>) -> Vec<String> {
     let needs: BTreeMap<&str, &[String]> =
         parts.iter().map(|part| (part.id.as_str(), part.depends_on.as_slice())).collect();
@@ -186,7 +186,7 @@ fn roots_first(parts: &[SystemPart], ids: Vec<String>) -> Vec<String> {
     ids
 }
 
-/// The longest way down to a component without needs. `limit` ends the walk should there be a circle.
+/// The longest path down to a component without dependencies. `limit` ends the walk if there is a circle.
 fn depth(needs: &BTreeMap<&str, &[String]>, id: &str, limit: usize) -> usize {
     if limit == 0 {
         return 0;

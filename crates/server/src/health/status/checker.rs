@@ -1,4 +1,4 @@
-//! A checker that is to be added: what may be wrong with it, and the component it becomes.
+//! A checker that is to be added: its review, and the component it becomes.
 
 use std::collections::BTreeMap;
 
@@ -12,40 +12,40 @@ use crate::health::checks::{CheckerReview, CheckerType};
 use crate::health::defects::FieldDefects;
 use crate::health::model::{Criticality, MetricLimits, RecoveryHandler};
 
-/// A checker to add.
+/// A checker to add, with the component it watches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CheckerRequest {
-    /// What kind of check.
+    /// Which kind of check to run.
     pub(crate) checker_type: CheckerType,
     /// The new component's id: 1 to 64 of `a-z 0-9 - _`.
     #[schema(example = "market_data")]
     pub(crate) component_id: String,
-    /// What the check needs to know, by type.
+    /// The config of the check; its members depend on `checker_type`.
     #[schema(value_type = Object)]
     pub(crate) config: Value,
-    /// How far its trouble reaches.
+    /// How much the component's status counts for the system's status.
     #[serde(default = "optional")]
     pub(crate) criticality: Criticality,
-    /// Seconds between checks.
+    /// Seconds between checks; the monitoring config's `check_interval` when absent.
     #[serde(default)]
     pub(crate) interval: Option<f64>,
-    /// Seconds a check may take; less than the interval.
+    /// Seconds a check may take, less than the interval; the monitoring config's `timeout` when absent.
     #[serde(default)]
     pub(crate) timeout: Option<f64>,
-    /// Components it needs.
+    /// Ids of the components it needs.
     #[serde(default)]
     pub(crate) depends_on: Vec<String>,
-    /// A redundancy group it belongs to.
+    /// A redundancy group that the component belongs to.
     #[serde(default)]
     pub(crate) group: Option<String>,
-    /// How many members of the group must work.
+    /// How many members of the group must work; 1 when absent.
     #[serde(default)]
     pub(crate) quorum: Option<usize>,
-    /// Limits that replace the check's own, by metric.
+    /// Limits by metric that replace the check's own.
     #[serde(default)]
     pub(crate) thresholds: BTreeMap<String, MetricLimits>,
-    /// A workflow that recovers it.
+    /// The id of a workflow that recovers it; none when absent.
     #[serde(default)]
     pub(crate) recovery_workflow: Option<String>,
 }
@@ -54,15 +54,16 @@ fn optional() -> Criticality {
     Criticality::Optional
 }
 
-/// What surrounds a new checker.
+/// What a new checker is reviewed against.
 pub(crate) struct CheckerSurroundings<'a> {
-    /// Known components and what they need.
+    /// Ids of the known components, each with the ids it needs.
     pub(crate) known: &'a BTreeMap<String, Vec<String>>,
     pub(crate) config: &'a MonitoringConfig,
 }
 
 impl CheckerRequest {
-    /// Checks everything and makes a specification of it. `None`: the review says what is wrong, all at once.
+    /// Reviews everything and makes a specification of it; `None` when the review has defects, which are all reported
+    /// at once.
     pub(crate) fn specify(
         &self,
         around: &CheckerSurroundings<'_>,
@@ -139,7 +140,7 @@ impl CheckerRequest {
     }
 }
 
-/// What a name may consist of.
+/// What a name may consist of, for field errors.
 const NAME: &str = "1 to 64 of a-z, 0-9, - and _";
 
 fn review_name(pointer: &str, name: &str, expected: &str, defects: &mut FieldDefects) {
@@ -148,7 +149,7 @@ fn review_name(pointer: &str, name: &str, expected: &str, defects: &mut FieldDef
     }
 }
 
-/// Whether `from` needs `to`, directly or through others.
+/// Whether `from` needs `to`, directly or through others. `limit` ends the walk if there is a circle.
 fn needs(known: &BTreeMap<String, Vec<String>>, from: &str, to: &str, limit: usize) -> bool {
     let parents = known.get(from).map(Vec::as_slice).unwrap_or_default();
     limit > 0 && parents.iter().any(|parent| parent == to || needs(known, parent, to, limit - 1))

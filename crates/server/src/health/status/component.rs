@@ -1,4 +1,4 @@
-//! One watched component in memory: its samples become a status, its schedule says when it is checked next.
+//! One watched component in memory: its samples, its status, and when it is checked next.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,10 +11,10 @@ use crate::health::checks::{CheckOutcome, CheckSample};
 use crate::health::model::{ClockReading, ConfirmedStatus, HealthLevel, MetricLimits, StatusSpan};
 use crate::health::units::milliseconds;
 
-/// Longest wait that a target may ask for.
+/// Milliseconds that a target may delay its next check at most, by asking to wait.
 const LONGEST_WAIT: i64 = 600_000;
 
-/// How long transitions are kept in memory, for the answers that must not read the disk.
+/// Milliseconds for which spans stay in memory, for answers that must not read the disk.
 pub(crate) const MEMORY: i64 = 86_400_000;
 
 /// The last value of one metric.
@@ -25,22 +25,22 @@ pub(crate) struct MeasuredMetric {
     pub(crate) value: f64,
     pub(crate) level: Option<HealthLevel>,
     pub(crate) limits: MetricLimits,
-    /// When it was measured (wall).
+    /// When it was measured, in wall milliseconds.
     pub(crate) at: i64,
 }
 
-/// What of a component survives a restart.
+/// The part of a component that survives a restart.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct StoredComponent {
     pub(crate) tracker: StatusTracker,
-    /// Wall minus mono of the run that stored it.
+    /// Wall clock minus monotonic clock, in milliseconds, of the run that stored it.
     pub(crate) offset: i64,
-    /// When the next check is due, on that run's clock.
+    /// When the next check is due, on the monotonic clock of that run.
     pub(crate) next_due: i64,
     pub(crate) note: Option<String>,
 }
 
-/// One watched component.
+/// One watched component, with the state of its checks.
 #[derive(Debug)]
 pub(crate) struct WatchedComponent {
     pub(crate) spec: ComponentSpec,
@@ -48,30 +48,30 @@ pub(crate) struct WatchedComponent {
     pub(crate) held: BTreeMap<&'static str, HealthLevel>,
     pub(crate) metrics: Vec<MeasuredMetric>,
     pub(crate) outcome: Option<CheckOutcome>,
-    /// What the last sample said; `None`: nothing valid.
+    /// The level of the last sample; `None` when it was not valid.
     pub(crate) last_sample: Option<HealthLevel>,
     pub(crate) note: Option<String>,
     pub(crate) latency_ms: Option<f64>,
-    /// When the last check ended (wall).
+    /// When the last check ended, in wall milliseconds.
     pub(crate) last_check: Option<i64>,
-    /// When the last check began (mono).
+    /// When the last check began, in monotonic milliseconds.
     pub(crate) last_start: Option<i64>,
     pub(crate) in_flight: bool,
     pub(crate) next_due: i64,
-    /// Runs that were left out because one was still in flight.
+    /// Checks left out because one was still running.
     pub(crate) skipped: u64,
     pub(crate) runs: u64,
     pub(crate) errors: u64,
     pub(crate) errors_in_a_row: u32,
     pub(crate) last_error: Option<String>,
-    /// Since when samples are bad without a break (mono).
+    /// Since when samples have been bad without a break, in monotonic milliseconds.
     pub(crate) failing_since: Option<i64>,
     pub(crate) added: i64,
-    /// What was recorded last: status and whether in maintenance.
+    /// The last recorded change: the level, and whether a maintenance window was open.
     pub(crate) recorded: Option<(Option<HealthLevel>, bool)>,
     pub(crate) status_since: i64,
     pub(crate) up_since: Option<i64>,
-    /// Transitions of the last day.
+    /// The spans of the last day, oldest first.
     pub(crate) spans: VecDeque<StatusSpan>,
     pub(crate) in_maintenance: bool,
 }
@@ -108,7 +108,7 @@ impl WatchedComponent {
         }
     }
 
-    /// Goes on where an earlier run stopped. What is overdue is spread, so that not everything starts at once.
+    /// Restores the state of an earlier run. Overdue checks are spread over time, so that not all start at once.
     pub(crate) fn resume(&mut self, stored: StoredComponent, config: &MonitoringConfig, now: ClockReading) {
         let by = stored.offset - now.offset();
         self.tracker = stored.tracker;
@@ -150,18 +150,18 @@ impl WatchedComponent {
         }
     }
 
-    /// A check begins. The next one is due an interval later, whatever this one does.
+    /// A check begins. The next one is due an interval later, whatever the duration of this one.
     pub(crate) fn begin(&mut self, config: &MonitoringConfig, now: ClockReading) {
         let interval = self.spec.interval_ms(config);
         self.in_flight = true;
         self.last_start = Some(now.mono);
-        // Along the same grid; what was missed is left out, not made up for.
+        // Keeps to the same grid; checks that were missed are left out, not made up for.
         while self.next_due <= now.mono {
             self.next_due += interval;
         }
     }
 
-    /// A check ended: levels, status, schedule.
+    /// Takes the result of a check: metrics, levels, status and schedule.
     pub(crate) fn finish(
         &mut self,
         sample: CheckSample,
@@ -188,7 +188,7 @@ impl WatchedComponent {
             if let Some(level) = level {
                 self.held.insert(measure.name, level);
             }
-            // A number that is none says nothing about the target, and hides nothing else that was measured.
+            // A value that is NaN or infinite says nothing about the target, and must not hide the other metrics.
             if is_known && level > worst {
                 worst = level;
                 let value = round(measure.value);
@@ -222,7 +222,7 @@ impl WatchedComponent {
         }
     }
 
-    /// Records a change of status. True when there is one.
+    /// Records the status when it has changed; returns whether it has.
     pub(crate) fn record_status(&mut self, confirmed: ConfirmedStatus, now: ClockReading) -> bool {
         let current = (confirmed.level(), self.in_maintenance);
         if self.recorded == Some(current) {
@@ -245,13 +245,14 @@ impl WatchedComponent {
         true
     }
 
-    /// Why it is not HEALTHY: what the last sample said, or, while a recovery is being confirmed, the last bad one.
+    /// Why it is not HEALTHY: the note of the last sample or, while a recovery is being confirmed, of the last bad
+    /// one.
     pub(crate) fn reason(&self) -> Option<&str> {
         self.note.as_deref().or(self.last_error.as_deref())
     }
 }
 
-/// Keeps the spans of the last day, and the one that reaches into it.
+/// Appends a span, and drops spans that ended more than a day ago.
 pub(crate) fn remember_span(spans: &mut VecDeque<StatusSpan>, span: StatusSpan) {
     spans.push_back(span);
     while spans.get(1).is_some_and(|second| second.from < span.from - MEMORY) || spans.len() > 5_000 {
@@ -259,12 +260,12 @@ pub(crate) fn remember_span(spans: &mut VecDeque<StatusSpan>, span: StatusSpan) 
     }
 }
 
-/// Three significant digits are enough for a sentence.
+/// Formats a value for a sentence, with at most one digit after the point.
 pub(crate) fn round(value: f64) -> String {
     if value.abs() >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
-/// The same number for the same id in every run (FNV-1a).
+/// The FNV-1a hash of an id: the same in every run, so that a component keeps its place in the schedule.
 fn hash(id: &str) -> i64 {
     let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

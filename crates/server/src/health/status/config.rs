@@ -1,5 +1,4 @@
-//! What is watched and how: the specification of a component, the built-in ones, the monitoring config, and what may
-//! be wrong with them.
+//! The specification of a component, the built-in components, and the monitoring config with its review.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +13,21 @@ use crate::health::defects::FieldDefects;
 use crate::health::model::{Criticality, MetricLimits, RecoveryHandler};
 use crate::health::units::milliseconds;
 
-/// Components at most: more than any one machine needs, few enough to render in a moment.
+/// How many components there may be: more than any one machine needs, few enough to render in a moment.
 pub(crate) const COMPONENTS: usize = 500;
 
-/// Checks of what lies in memory are run this often.
+/// Seconds between checks that read from memory only.
 const CHEAP_INTERVAL: f64 = 2.0;
 
-/// A component as it is watched.
+/// The specification of a watched component.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ComponentSpec {
-    /// Its id.
+    /// The id, unique within the system.
     pub(crate) id: String,
-    /// What is looked at.
+    /// The check that is run, with its config.
     #[serde(flatten)]
     pub(crate) check: CheckKind,
-    /// How far its trouble reaches.
+    /// How much its status counts for the system's status.
     pub(crate) criticality: Criticality,
     /// Seconds between checks; the monitoring config's when absent.
     #[serde(default)]
@@ -36,28 +35,28 @@ pub(crate) struct ComponentSpec {
     /// Seconds a check may take; the monitoring config's when absent.
     #[serde(default)]
     pub(crate) timeout: Option<f64>,
-    /// What it needs.
+    /// Ids of the components it needs.
     #[serde(default)]
     pub(crate) depends_on: Vec<String>,
-    /// A redundancy group it belongs to.
+    /// The redundancy group it belongs to.
     #[serde(default)]
     pub(crate) group: Option<String>,
     /// How many members of the group must work.
     #[serde(default)]
     pub(crate) quorum: Option<usize>,
-    /// Limits that replace the check's own, by metric.
+    /// Limits by metric that replace the check's own.
     #[serde(default)]
     pub(crate) thresholds: BTreeMap<String, MetricLimits>,
-    /// What recovers it.
+    /// The handler that recovers it; none when absent.
     #[serde(default)]
     pub(crate) recovery: Option<RecoveryHandler>,
-    /// Part of botops: cannot be removed.
+    /// Whether it is a part of botops, which cannot be removed.
     #[serde(default)]
     pub(crate) built_in: bool,
 }
 
 impl ComponentSpec {
-    /// A part that botops always watches.
+    /// The specification of a component that botops always watches.
     pub(crate) fn built_in(
         id: &str,
         check: CheckKind,
@@ -79,7 +78,7 @@ impl ComponentSpec {
         }
     }
 
-    /// What botops watches from the start.
+    /// The specifications of all components that botops always watches.
     pub(crate) fn all_built_in() -> Vec<Self> {
         built_in_health_checks()
             .into_iter()
@@ -112,29 +111,29 @@ impl ComponentSpec {
         milliseconds(config.confirm_interval).min(self.interval_ms(config)).min(half)
     }
 
-    /// Age beyond which the last valid sample says nothing.
+    /// Milliseconds after which the last valid sample is too old to say anything.
     pub(crate) fn stale_ms(&self, config: &MonitoringConfig) -> i64 {
         3 * self.interval_ms(config) + self.timeout_ms(config)
     }
 }
 
-/// How long things take. Milliseconds.
+/// When alerts fire, end and are notified; all times in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct AlertTiming {
-    /// How long a WARNING holds before it fires.
+    /// How long a WARNING must hold before the alert fires.
     pub(crate) for_warning_ms: i64,
-    /// How long a CRITICAL holds before it fires.
+    /// How long a CRITICAL must hold before the alert fires.
     pub(crate) for_critical_ms: i64,
-    /// How long a DOWN holds before it fires.
+    /// How long a DOWN must hold before the alert fires.
     pub(crate) for_down_ms: i64,
-    /// How long it must be over before it is resolved.
+    /// How long the condition must be over before the alert ends.
     pub(crate) keep_firing_for_ms: i64,
-    /// How long the first notice waits for others of its group; not for the DOWN of a required component.
+    /// How long the first notice waits for others of its group; the DOWN of a required component does not wait.
     pub(crate) group_wait_ms: i64,
-    /// Least time between two notices about one alert.
+    /// The least time between two notices about one alert.
     pub(crate) change_gap_ms: i64,
-    /// Time between reminders.
+    /// The time between two reminders of an alert that fires.
     pub(crate) reminder_ms: i64,
 }
 
@@ -152,27 +151,27 @@ impl Default for AlertTiming {
     }
 }
 
-/// How everything is watched.
+/// How all components are watched.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct MonitoringConfig {
     /// Whether checks run.
     pub(crate) enable_monitoring: bool,
-    /// Seconds between checks; parts that lie in memory are looked at at least every two.
+    /// Seconds between checks; checks that read from memory run at least every two seconds.
     pub(crate) check_interval: f64,
     /// Seconds a check may take; less than `check_interval`.
     pub(crate) timeout: f64,
-    /// Seconds to the next check while a change is being confirmed.
+    /// Seconds until the next check while a change of status is being confirmed.
     pub(crate) confirm_interval: f64,
-    /// Seconds after a start in which nothing fires.
+    /// Seconds after a start in which no alert fires.
     pub(crate) startup_grace: f64,
-    /// How many samples change a status.
+    /// How many samples confirm a change of status.
     pub(crate) rules: DebounceRules,
-    /// When alerts fire and are told.
+    /// When alerts fire, end and are notified.
     pub(crate) alerting: AlertTiming,
-    /// Whether recovery starts by itself.
+    /// Whether recovery starts automatically.
     pub(crate) enable_recovery: bool,
-    /// Availability aimed at, in per cent.
+    /// The availability aimed at, in per cent.
     pub(crate) objective_pct: f64,
 }
 
@@ -193,7 +192,7 @@ impl Default for MonitoringConfig {
 }
 
 impl MonitoringConfig {
-    /// What is wrong with it.
+    /// Everything that is wrong with it, field by field.
     pub(crate) fn defects(&self) -> Vec<FieldError> {
         let mut defects = FieldDefects::default();
         defects.seconds("/check_interval", Some(self.check_interval), 0.2, 3_600.0);

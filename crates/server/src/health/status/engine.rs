@@ -1,7 +1,7 @@
-//! All components together: their checks, statuses, maintenance, and the status of the system.
+//! The statuses of all components: their checks, maintenance, and the status of the system.
 //!
-//! In memory and without I/O: it is handed moments and samples, and puts what must be stored and published into
-//! [`HealthChanges`]. Alerts and recovery lie beside it and read it.
+//! In memory and without I/O: it gets moments and samples, and puts what must be stored and published into
+//! [`HealthChanges`]. Alerts and recovery are kept beside it and read it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,10 +18,10 @@ use crate::health::checks::{CheckKind, CheckSample};
 use crate::health::model::{ClockReading, ConfirmedStatus, HealthLevel, HealthStatus, StatusSpan};
 use crate::health::units::seconds;
 
-/// A jump of the wall clock worth an event, in milliseconds.
+/// Milliseconds by which the wall clock must jump to be worth an event.
 const JUMP: i64 = 2_000;
 
-/// A check to run.
+/// A check that is due, for the scheduler to run.
 #[derive(Debug, Clone)]
 pub(crate) struct DueCheck {
     pub(crate) id: String,
@@ -29,18 +29,18 @@ pub(crate) struct DueCheck {
     pub(crate) timeout_ms: i64,
 }
 
-/// All components.
+/// The statuses of all components and of the system.
 #[derive(Debug)]
 pub(crate) struct StatusEngine {
     pub(crate) config: MonitoringConfig,
     pub(crate) components: BTreeMap<String, WatchedComponent>,
     pub(crate) maintenance: BTreeMap<String, MaintenanceWindow>,
-    /// `None` until the first [`StatusEngine::advance`].
+    /// The system's status; `None` until the first [`StatusEngine::advance`].
     pub(crate) system: Option<SystemStatus>,
     pub(crate) system_since: i64,
-    /// The system's changes of status of the last day.
+    /// The system's spans of the last day, oldest first.
     pub(crate) system_spans: VecDeque<StatusSpan>,
-    /// What an earlier run left of components that are not plugged in yet.
+    /// Stored states of an earlier run, of components that have not been registered yet.
     pub(crate) left_states: BTreeMap<String, StoredComponent>,
     last_reading: Option<ClockReading>,
 }
@@ -59,7 +59,7 @@ impl StatusEngine {
         }
     }
 
-    /// Begins to watch a component.
+    /// Begins to watch a component, with its state of an earlier run if there is one.
     pub(crate) fn add(&mut self, spec: ComponentSpec, now: ClockReading) {
         let id = spec.id.clone();
         let mut component = WatchedComponent::new(spec, &self.config, now);
@@ -69,7 +69,7 @@ impl StatusEngine {
         self.components.insert(id, component);
     }
 
-    /// Stops watching a component. False when there is none.
+    /// Stops watching a component; false when there is none with this id.
     pub(crate) fn remove(&mut self, id: &str, now: ClockReading, changes: &mut HealthChanges) -> bool {
         if self.components.remove(id).is_none() {
             return false;
@@ -84,7 +84,7 @@ impl StatusEngine {
         true
     }
 
-    /// Checks that are due, marked as begun.
+    /// Takes the checks that are due, marked as begun.
     pub(crate) fn take_due(&mut self, now: ClockReading) -> Vec<DueCheck> {
         let mut jobs = Vec::new();
         if !self.config.enable_monitoring {
@@ -109,15 +109,16 @@ impl StatusEngine {
         jobs
     }
 
-    /// When the next check is due; none is while monitoring is stopped.
+    /// When the next check is due, in monotonic milliseconds; `None` while monitoring is stopped.
     pub(crate) fn next_due(&self) -> Option<i64> {
         let watched = self.config.enable_monitoring;
         let idle = self.components.values().filter(|component| watched && !component.in_flight);
         idle.map(|component| component.next_due).min()
     }
 
-    /// Asks for a check now; one that began less than a second ago, or still runs, is that check. Returns how many
-    /// runs the component will have had when it is done.
+    /// Requests a check now. One that still runs, or began less than a second ago, counts as that check.
+    ///
+    /// Returns how many checks the component will have completed when the requested one is done.
     pub(crate) fn request_check(&mut self, id: &str, now: ClockReading) -> Option<u64> {
         let component = self.components.get_mut(id)?;
         if component.in_flight {
@@ -130,7 +131,7 @@ impl StatusEngine {
         Some(component.runs + 1)
     }
 
-    /// A check ended.
+    /// Takes the result of a check.
     pub(crate) fn finish_check(
         &mut self,
         id: &str,
@@ -143,14 +144,14 @@ impl StatusEngine {
         true
     }
 
-    /// Has a component checked as soon as possible.
+    /// Makes a component's next check due as soon as possible.
     pub(crate) fn check_soon(&mut self, id: &str, now: ClockReading) {
         if let Some(component) = self.components.get_mut(id) {
             component.next_due = component.next_due.min(now.mono);
         }
     }
 
-    /// Replaces the config; nothing waits longer for its next check than the new interval.
+    /// Replaces the config; no component waits longer for its next check than the new interval.
     pub(crate) fn configure(&mut self, config: MonitoringConfig, now: ClockReading) {
         let starts = config.enable_monitoring && !self.config.enable_monitoring;
         for component in self.components.values_mut() {
@@ -163,7 +164,7 @@ impl StatusEngine {
         self.config = config;
     }
 
-    /// Time passed, or something changed: maintenance, statuses, the system.
+    /// Advances to `now`: maintenance, statuses, the system.
     pub(crate) fn advance(&mut self, now: ClockReading, changes: &mut HealthChanges) {
         self.compare_clocks(now, changes);
         let wall = DateTime::<Utc>::from_timestamp_millis(now.wall).unwrap_or_default();
@@ -175,7 +176,7 @@ impl StatusEngine {
         self.record_system(now, changes);
     }
 
-    /// The machine slept: what was known before says nothing now.
+    /// Treats all samples as older by the time the machine slept, and makes all checks due.
     pub(crate) fn resume_after_sleep(
         &mut self,
         slept_ms: i64,
@@ -191,12 +192,12 @@ impl StatusEngine {
         changes.publish(Severity::Medium, message, data);
     }
 
-    /// What a component needs.
+    /// Ids of the components that this one needs.
     pub(crate) fn parents(&self, id: &str) -> &[String] {
         self.components.get(id).map(|component| component.spec.depends_on.as_slice()).unwrap_or_default()
     }
 
-    /// The component at the top of the dependencies of this one.
+    /// The id of the component that this one depends on in the end, following the first dependency of each.
     pub(crate) fn root(&self, id: &str) -> String {
         let mut root = id;
         for _ in 0..self.components.len() {
@@ -206,14 +207,14 @@ impl StatusEngine {
         root.to_owned()
     }
 
-    /// Whether something that the component needs is confirmed DOWN.
+    /// Whether a component that this one needs is confirmed DOWN.
     pub(crate) fn is_parent_down(&self, id: &str, now: ClockReading) -> bool {
         let down = ConfirmedStatus::Known(HealthLevel::Down);
         let mut parents = self.parents(id).iter().filter_map(|parent| self.components.get(parent));
         parents.any(|parent| parent.confirmed_status(&self.config, now) == down)
     }
 
-    /// All components, those that others need first.
+    /// Ids of all components, those that others need first.
     pub(crate) fn roots_first(&self) -> Vec<String> {
         let limit = self.components.len();
         let mut ids: Vec<(usize, String)> =
@@ -222,7 +223,7 @@ impl StatusEngine {
         ids.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// The longest way to a component without needs. `limit` ends the walk should there be a circle.
+    /// The longest path to a component without dependencies. `limit` ends the walk if there is a circle.
     fn depth(&self, id: &str, limit: usize) -> usize {
         if limit == 0 {
             return 0;
@@ -288,7 +289,7 @@ impl StatusEngine {
         self.system = Some(system);
     }
 
-    /// The system's status as it follows from the components now.
+    /// Derives the system's status from the components as they are now.
     pub(crate) fn evaluate_system(&self, now: ClockReading) -> SystemStatus {
         let parts: Vec<_> =
             self.components.values().map(|component| component.as_part(&self.config, now)).collect();
@@ -337,7 +338,7 @@ mod tests {
             engine.add(spec, at(0));
         }
         assert!(engine.next_due().is_some());
-        // What is overdue and not taken would be waited for in vain, again and again.
+        // Otherwise the overdue check, which nothing takes here, would stay due forever.
         engine.config.enable_monitoring = false;
         assert!(engine.take_due(at(3_600_000)).is_empty());
         assert_eq!(engine.next_due(), None);

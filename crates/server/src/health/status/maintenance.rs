@@ -1,8 +1,8 @@
-//! Maintenance windows: hours in a time zone in which components are expected to be in work.
+//! Maintenance windows: hours in a time zone in which components may be out of order because they are worked on.
 //!
-//! A window takes a component out of the count; it stops no check. Windows are given as people say them (zone, local
-//! start, duration, weekdays): start and end are resolved in the zone each on its own, so a window keeps its local hours
-//! across a change of the clocks.
+//! A component in a window does not count for the system, but its checks go on. Windows are given as people name them
+//! (zone, local start, duration, weekdays). Start and end are each resolved in the zone, so a window keeps its local
+//! hours when the clocks change.
 
 use chrono::{DateTime, Datelike, Duration, LocalResult, NaiveDate, NaiveTime, TimeZone, Utc, Weekday};
 use chrono_tz::Tz;
@@ -11,47 +11,47 @@ use utoipa::ToSchema;
 
 use botops_core::error::FieldError;
 
-/// A window in which components are expected to be in work: probed and recorded, not counted, not told.
+/// Recurring hours in which components are checked and recorded, but not counted and not notified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct MaintenanceWindow {
-    /// Its id.
+    /// The id to remove it by.
     pub(crate) id: String,
-    /// Which components; empty means all.
+    /// Ids of the components it covers; empty means all.
     pub(crate) components: Vec<String>,
-    /// The zone its hours are meant in, such as `America/New_York`.
+    /// The IANA time zone of `start` and of the days, such as `America/New_York`.
     pub(crate) zone: String,
-    /// Local start of each window, `HH:MM`.
+    /// Local time at which each window starts, `HH:MM`.
     pub(crate) start: String,
-    /// How long, in minutes.
+    /// Length of each window, in minutes.
     pub(crate) duration_minutes: u32,
-    /// On which days it starts: `mon` to `sun`; empty means every day.
+    /// Days on which a window starts: `mon` to `sun`; empty means every day.
     #[serde(default)]
     pub(crate) days: Vec<String>,
-    /// The first local day, `YYYY-MM-DD`; from the start of time when absent.
+    /// The first local day on which a window may start, `YYYY-MM-DD`; no limit when absent.
     #[serde(default)]
     pub(crate) from: Option<NaiveDate>,
-    /// The last local day a window starts on.
+    /// The last local day on which a window may start, `YYYY-MM-DD`; no limit when absent.
     #[serde(default)]
     pub(crate) until: Option<NaiveDate>,
-    /// Why.
+    /// The creator's reason.
     pub(crate) comment: String,
-    /// The key that made it.
+    /// The name of the API key that created it.
     pub(crate) created_by: String,
 }
 
 impl MaintenanceWindow {
-    /// Whether it covers this component at this moment.
+    /// Whether it covers this component, and one of its windows is open at this moment.
     pub(crate) fn covers(&self, component: &str, now: DateTime<Utc>) -> bool {
         let applies = self.components.is_empty() || self.components.iter().any(|id| id == component);
         applies && self.is_open(now)
     }
 
-    /// Whether a window is open.
+    /// Whether one of its windows is open at this moment.
     pub(crate) fn is_open(&self, now: DateTime<Utc>) -> bool {
         self.windows_around(now).into_iter().any(|(start, end)| start <= now && now < end)
     }
 
-    /// The windows that could touch this moment: those that start on the local days around it.
+    /// The windows that could include this moment: those that start on the local days around it.
     pub(crate) fn windows_around(&self, now: DateTime<Utc>) -> Vec<(DateTime<Utc>, DateTime<Utc>)> {
         let (Ok(zone), Ok(start)) =
             (self.zone.parse::<Tz>(), NaiveTime::parse_from_str(&self.start, "%H:%M"))
@@ -79,7 +79,7 @@ impl MaintenanceWindow {
         named && self.from.is_none_or(|from| day >= from) && self.until.is_none_or(|until| day <= until)
     }
 
-    /// What is wrong with it.
+    /// Everything that is wrong with it, field by field.
     pub(crate) fn defects(&self) -> Vec<FieldError> {
         let mut defects = Vec::new();
         let mut wrong = |pointer: &str, got: serde_json::Value, expected: &str| {
@@ -111,12 +111,12 @@ impl MaintenanceWindow {
     }
 }
 
-/// A local time as an instant: in a gap the end of the gap, in a fold the first occurrence.
+/// A local time as an instant: in a gap (clocks go forward) the end of the gap, in a fold the first occurrence.
 fn resolve(zone: Tz, local: chrono::NaiveDateTime) -> Option<DateTime<Utc>> {
     match zone.from_local_datetime(&local) {
         LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => Some(at.with_timezone(&Utc)),
         LocalResult::None => {
-            // Gaps are at most a few hours; their end lies on a minute.
+            // Gaps are at most a few hours, and their ends lie on a full minute.
             (1..=240).find_map(|minute| {
                 match zone.from_local_datetime(&(local + Duration::minutes(minute))) {
                     LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => Some(at.with_timezone(&Utc)),

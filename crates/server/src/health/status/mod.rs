@@ -1,4 +1,4 @@
-//! From checks to statuses: of each component over time, and of the system.
+//! From samples to the status of each component over time, and to the status of the system.
 
 mod aggregate;
 mod checker;

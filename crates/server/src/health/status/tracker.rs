@@ -1,7 +1,7 @@
-//! From samples to a status: levels with clear limits, debounce, staleness, flapping.
+//! From samples to a status: debounce, staleness, flapping.
 //!
-//! Pure: time comes in, nothing goes out. Users need not know how many samples a change needs and what flapping
-//! does to it.
+//! Pure: it gets samples and moments and does no I/O. Hidden from users: how many samples a change needs, and how
+//! flapping affects it.
 
 use std::collections::VecDeque;
 
@@ -10,24 +10,25 @@ use utoipa::ToSchema;
 
 use crate::health::model::{ClockReading, ConfirmedStatus, HealthLevel};
 
-/// Neighbouring pairs of samples that are looked at for flapping.
+/// How many pairs of neighbouring samples are examined for flapping.
 const FLAP_WINDOW: usize = 20;
 
-/// Changes inside the window at which flapping begins. One blip makes two, two blips four, three make six.
+/// Changes within the window at which flapping begins. One short failure makes two changes, two make four, three make
+/// six.
 const FLAP_START: usize = 6;
 
-/// Changes at which it ends.
+/// Changes within the window at which flapping ends.
 const FLAP_STOP: usize = 2;
 
-/// How many samples in a row change a status; the N-th one does.
+/// How many samples in a row change a status; the last of them changes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct DebounceRules {
-    /// Samples at WARNING or worse that make a WARNING.
+    /// Samples at WARNING or worse that confirm a WARNING.
     pub(crate) warning_after: u32,
-    /// Samples at CRITICAL or worse that make a CRITICAL.
+    /// Samples at CRITICAL or worse that confirm a CRITICAL.
     pub(crate) critical_after: u32,
-    /// Samples that make a DOWN.
+    /// Samples at DOWN that confirm a DOWN.
     pub(crate) down_after: u32,
     /// Better samples that end a status.
     pub(crate) ok_after: u32,
@@ -40,7 +41,7 @@ impl Default for DebounceRules {
 }
 
 impl DebounceRules {
-    /// Largest count a rule may have.
+    /// The largest number that a rule may have.
     pub(crate) const MOST: u32 = 10;
 
     fn rise_after(self, level: HealthLevel) -> usize {
@@ -54,7 +55,7 @@ impl DebounceRules {
     }
 }
 
-/// Turns a component's samples into its status.
+/// Derives a component's status from its samples.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct StatusTracker {
     /// The last valid samples, newest last; as many as the longest rule needs.
@@ -62,14 +63,14 @@ pub(crate) struct StatusTracker {
     confirmed: Option<HealthLevel>,
     /// Whether the last valid samples were bad, newest last.
     flaps: VecDeque<bool>,
-    /// While flapping: the status that may rise and may not fall.
+    /// While flapping: the level that may rise and must not fall.
     held: Option<HealthLevel>,
-    /// When the last valid sample came, on the monotonic clock of this run.
+    /// When the last valid sample came, in milliseconds of this run's monotonic clock.
     last_valid: Option<i64>,
 }
 
 impl StatusTracker {
-    /// Takes a sample. `None` (unknown) changes no counter.
+    /// Takes a sample; `None` (unknown) changes no counter.
     pub(crate) fn take_sample(&mut self, raw: Option<HealthLevel>, rules: DebounceRules, now: ClockReading) {
         let Some(raw) = raw else { return };
         self.last_valid = Some(now.mono);
@@ -81,7 +82,7 @@ impl StatusTracker {
         self.count_changes(raw);
     }
 
-    /// What is confirmed now.
+    /// The status that is confirmed at `now`.
     pub(crate) fn confirmed_status(&self, now: ClockReading, stale_after_ms: i64) -> ConfirmedStatus {
         let Some(confirmed) = self.shown() else { return ConfirmedStatus::Starting };
         match self.last_valid {
@@ -90,22 +91,22 @@ impl StatusTracker {
         }
     }
 
-    /// Whether the component changes too often to be believed.
+    /// Whether the status changes too often to be trusted.
     pub(crate) fn is_flapping(&self) -> bool {
         self.held.is_some()
     }
 
-    /// Whether the last sample differs from what is confirmed: the next one should come soon.
+    /// Whether the last sample differs from the confirmed status, so that the next one should come soon.
     pub(crate) fn is_unconfirmed(&self) -> bool {
         self.recent.back().copied() != self.confirmed
     }
 
-    /// The last valid sample.
+    /// The level of the last valid sample.
     pub(crate) fn raw(&self) -> Option<HealthLevel> {
         self.recent.back().copied()
     }
 
-    /// Moves the marks to this run's monotonic clock.
+    /// Converts the marks to this run's monotonic clock.
     pub(crate) fn shift(&mut self, by: i64) {
         self.last_valid = self.last_valid.map(|mark| mark + by);
     }

@@ -1,5 +1,6 @@
-//! What every action implements, and the row that makes it one of the list: typed input and output outside, JSON
-//! inside.
+//! The trait that every action implements, and the row through which the list holds it.
+//!
+//! Input and output are typed in the implementation and JSON in the row.
 
 use std::fmt;
 
@@ -16,24 +17,27 @@ use super::failure::{ActionFailure, StepFailureClass};
 use super::spec::ActionSpec;
 use botops_core::error::Code;
 
-/// One thing that a step can do. Everything about an action stands in the file that implements this.
+/// An action that a step can perform. Everything about an action is in the file that implements this.
 pub(crate) trait WorkflowAction {
-    /// Its name, what it touches, how it may be repeated.
+    /// Its name, its class, and how it may be repeated.
     const SPEC: ActionSpec;
-    /// What `with` says. Its schema is what references of a workflow file are checked against.
+    /// The members of `with`. References of a workflow file are checked against the schema of this type.
     type Input: DeserializeOwned + JsonSchema + Send;
-    /// What later steps can refer to.
+    /// What later steps can refer to, by its schema.
     type Output: Serialize + DeserializeOwned + JsonSchema + Send;
 
-    /// Does it, once as far as the world can tell: `call.key` is the same for every repetition.
+    /// Performs the action. It may be called again with the same `call.key` after a crash, and must then have its
+    /// effect once.
     fn perform(
         world: &ActionServices,
         input: Self::Input,
         call: &ActionCall,
     ) -> impl Future<Output = Result<Self::Output, ActionFailure>> + Send;
 
-    /// What it would put out, with nothing done. Reads really look; changes ask the bot for a dry run where it has
-    /// one, and note in `assumed` what the steps after them will find.
+    /// Predicts the output without changing anything.
+    ///
+    /// Reads are performed. Changes ask the bot for a dry run where it has one, and record in `assumed` what later
+    /// steps will find.
     fn predict(
         world: &ActionServices,
         input: Self::Input,
@@ -41,7 +45,8 @@ pub(crate) trait WorkflowAction {
         assumed: &mut AssumedChanges,
     ) -> impl Future<Output = Result<Self::Output, ActionFailure>> + Send;
 
-    /// Looks again at what it reported first, without acting. An action that changes something has to say how.
+    /// Reads the state it reported in `_first` again, without acting. An action that changes something must override
+    /// this.
     fn observe(
         world: &ActionServices,
         input: Self::Input,
@@ -63,7 +68,7 @@ type Observe = for<'a> fn(&'a ActionServices, &'a Value, &'a Value, &'a ActionCa
 type Predict =
     for<'a> fn(&'a ActionServices, &'a Value, &'a ActionCall, &'a mut AssumedChanges) -> Outcome<'a>;
 
-/// An action as the list has it: one [`WorkflowAction`] with JSON for input and output.
+/// A row of the list of actions: one [`WorkflowAction`] with JSON for input and output.
 pub(crate) struct ActionRow {
     pub(super) spec: ActionSpec,
     pub(super) schemas: fn() -> ActionSchemas,
@@ -97,14 +102,14 @@ impl ActionRow {
     }
 }
 
-/// The JSON schemas of an action's input and output.
+/// The JSON schemas of an action's input and output, for checking references.
 #[derive(Debug)]
 pub(crate) struct ActionSchemas {
     pub(crate) input: Value,
     pub(crate) output: Value,
 }
 
-/// Without `$ref`s, so that a path into it can be followed directly.
+/// The schema of a type with everything inlined: a path into it must be followed without resolving `$ref`s.
 fn schema<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     serde_json::to_value(settings.into_generator().into_root_schema_for::<T>()).expect("a schema is JSON")

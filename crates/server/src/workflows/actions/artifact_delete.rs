@@ -1,4 +1,4 @@
-//! `artifact.delete`: delete this run's bundle.
+//! `artifact.delete`: deletes this run's bundle.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ pub(super) struct DeleteArtifact;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeleteArtifactInput {
-    /// Left out (a step that was cut off put nothing out), every bundle of the run goes.
+    /// The bundle's name. All bundles of the run are deleted when it is absent, as after a step that was cut off.
     #[serde(default)]
     artifact: Option<String>,
 }

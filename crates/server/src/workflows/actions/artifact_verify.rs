@@ -1,4 +1,4 @@
-//! `artifact.verify`: read a bundle back, look for secrets.
+//! `artifact.verify`: reads a bundle back and searches it for secrets.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub(super) struct VerifyArtifactInput {
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(super) struct VerifyArtifactOutput {
-    /// The hash is what it was.
+    /// Whether the hash equals the expected one.
     #[serde(rename = "match")]
     matches: bool,
     secrets_found: u64,

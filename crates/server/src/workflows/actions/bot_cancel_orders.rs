@@ -1,4 +1,4 @@
-//! `bot.cancel_orders`: cancel resting orders.
+//! `bot.cancel_orders`: cancels resting orders.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,11 +15,11 @@ pub(super) struct CancelOrders;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CancelOrdersInput {
-    /// Which orders.
+    /// Which orders to cancel; only `resting` exists.
     #[serde(default, rename = "scope")]
     #[expect(dead_code, reason = "there is one scope; it is written so that a reader of the file sees it")]
     order_scope: OrderScope,
-    /// Only those of these instruments.
+    /// Cancel only orders of these instruments; all when absent.
     #[serde(default)]
     symbols: Option<Vec<String>>,
     #[serde(default)]
@@ -29,7 +29,7 @@ pub(super) struct CancelOrdersInput {
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum OrderScope {
-    /// All that rest.
+    /// All orders that rest in the market.
     #[default]
     Resting,
 }
@@ -72,7 +72,7 @@ impl WorkflowAction for CancelOrders {
         Ok(CancelOrdersOutput { cancelled: exposure.orders_cancelled, resting_orders: exposure.orders_left })
     }
 
-    /// What was cancelled stays; how many orders rest is read from the bot's next report.
+    /// Cancelled orders stay as first reported; how many orders rest now is read from the bot's next report.
     async fn observe(
         world: &ActionServices,
         _input: CancelOrdersInput,

@@ -1,4 +1,4 @@
-//! Commands to the bot, as several actions give them.
+//! Commands to the bot, as several actions send them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use crate::bots::CommandAsker;
 use botops_contract::{CommandRequest, CommandResult, Verb};
 use botops_core::error::Error;
 
-/// A reason for the bot's record; the run's own when left out.
+/// The input of commands without arguments: a reason for the bot's log; the run's own when absent.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TradingSwitchInput {
@@ -19,7 +19,7 @@ pub(crate) struct TradingSwitchInput {
     pub(super) reason: Option<String>,
 }
 
-/// What pausing and resuming put out.
+/// The output of pausing and resuming trading.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct TradingSwitchOutput {
     pub(super) trading_enabled: bool,
@@ -39,7 +39,7 @@ impl TradingSwitchOutput {
         }
     }
 
-    /// As the bot's next report has it.
+    /// Reads the values from the bot's next report.
     pub(super) async fn read_now(world: &ActionServices, call: &ActionCall) -> Result<Self, ActionFailure> {
         let status = BotStatusOutput::read_fresh(world, call).await?;
         let BotStatusOutput { trading_enabled, phase, open_positions, resting_orders, .. } = status;
@@ -47,7 +47,7 @@ impl TradingSwitchOutput {
     }
 }
 
-/// What distinguishes one command from another.
+/// A command to the bot, without its key.
 pub(super) struct BotCommand {
     verb: Verb,
     reason: Option<String>,
@@ -65,7 +65,7 @@ impl BotCommand {
         Self { verb: Verb::CancelOrders, reason, args }
     }
 
-    /// Gives the command under the attempt's key.
+    /// Sends the command under the attempt's key, so that a repetition has no second effect.
     pub(super) async fn give_command(
         self,
         world: &ActionServices,
@@ -74,8 +74,9 @@ impl BotCommand {
         self.send_command(world, call, call.key.clone(), false).await
     }
 
-    /// Asks the bot for its own prediction, under a key of its own: it must not take the place of the answer under
-    /// the real one.
+    /// Asks the bot for its own prediction.
+    ///
+    /// Under a new key: the bot would otherwise answer the real command with the stored prediction.
     pub(super) async fn predict_command(
         self,
         world: &ActionServices,

@@ -1,4 +1,4 @@
-//! `bot.pause_trading`: no new positions.
+//! `bot.pause_trading`: forbids new positions.
 
 use super::action::WorkflowAction;
 use super::bot_command::{BotCommand, TradingSwitchInput, TradingSwitchOutput};

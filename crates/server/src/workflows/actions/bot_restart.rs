@@ -1,4 +1,4 @@
-//! `bot.restart`: replace the bot's process.
+//! `bot.restart`: replaces the bot's process.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use botops_contract::Verb;
 use botops_core::error::{Code, Effect, Error};
 use botops_core::failpoints;
 
-/// What a bot that is told to end with SIGTERM gets before SIGKILL.
+/// How long a bot that got SIGTERM may take before it gets SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 
 pub(super) struct RestartBot;
@@ -23,14 +23,14 @@ pub(super) struct RestartBot;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RestartInput {
-    /// Ask the bot to end, or end it.
+    /// How to end the process: ask the bot to stop, or send a signal.
     #[serde(default)]
     mode: RestartMode,
-    /// How long a bot that was asked may take.
+    /// Seconds that a bot which was asked to stop may take.
     #[serde(default = "one_minute_s")]
     #[schemars(range(min = 1, max = 300))]
     drain_s: u64,
-    /// The boot epoch of the process that is to end. Another one means that it has ended already.
+    /// The boot epoch of the process that should end. When the bot has another one, the process has ended already.
     expect_epoch: String,
 }
 
@@ -48,13 +48,13 @@ fn one_minute_s() -> u64 {
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(super) struct RestartOutput {
-    /// The new process.
+    /// The boot epoch of the new process.
     boot_epoch: String,
-    /// The one before.
+    /// The boot epoch of the process before it.
     old_epoch: String,
-    /// The new process, where it is known.
+    /// The id of the new process, where it is known.
     pid: Option<u32>,
-    /// True when the bot had been started anew before it was asked to end.
+    /// Whether the bot had been restarted before it was asked to stop.
     already: bool,
 }
 
@@ -68,7 +68,8 @@ impl WorkflowAction for RestartBot {
     type Input = RestartInput;
     type Output = RestartOutput;
 
-    /// Ends the old process and starts a new one. Every part may be repeated: each looks first.
+    /// Ends the old process and starts a new one. Every part checks first what was done already, so it can be
+    /// repeated.
     async fn perform(
         world: &ActionServices,
         input: RestartInput,
@@ -93,7 +94,7 @@ impl WorkflowAction for RestartBot {
         if input.mode == RestartMode::Graceful && answers && world.bots.still_runs(&old) {
             match ask_to_end(world, call).await {
                 EndAnswer::Ends => world.bots.wait_for_end(&old, drain).await,
-                // Its supervisor ends it.
+                // The supervisor ends the process instead.
                 EndAnswer::Cannot => {}
                 EndAnswer::Refuses(failure) => {
                     world.bots.expect_no_restart();
@@ -123,13 +124,13 @@ impl WorkflowAction for RestartBot {
     }
 }
 
-/// How a bot answers when it is asked to end.
+/// The bot's answer to a request to stop.
 enum EndAnswer {
-    /// It ends, or may be on its way out.
+    /// It stops, or may be stopping already.
     Ends,
-    /// It has no such verb, or its loop does not take it.
+    /// It has no such verb, or its loop does not take the request.
     Cannot,
-    /// It has a reason not to.
+    /// It refuses, for the given reason.
     Refuses(ActionFailure),
 }
 
@@ -146,7 +147,7 @@ async fn ask_to_end(world: &ActionServices, call: &ActionCall) -> EndAnswer {
     if cannot { EndAnswer::Cannot } else { EndAnswer::Refuses(ActionFailure::from(error)) }
 }
 
-/// From here on the old process has ended or will: whatever fails, the bot is not as it was.
+/// From here on the old process has ended or will end, so every failure comes after an effect.
 async fn replace_process_and_wait(
     world: &ActionServices,
     old: String,
@@ -176,12 +177,13 @@ async fn replace_process_and_wait(
             return Err(ActionFailure::timeout(message, true));
         }
         let pause = call.time_left().min(Duration::from_millis(200));
-        // Either way, look again.
+        // The loop checks again after a change and after the pause alike.
         let _ = tokio::time::timeout(pause, changes.changed()).await;
     }
 }
 
-/// The process that was started after `old`: by the bot's pid file where there is one, else as it last answered.
+/// The process that was started after `old`: from the bot's pid file where there is one, otherwise from its last
+/// answer.
 fn find_newer_process(world: &ActionServices, old: &str) -> Option<(String, Option<u32>)> {
     let by_file =
         world.supervisor.adopt().and_then(|alive| Some((alive.boot_epoch?, Some(alive.process.pid))));
@@ -193,7 +195,7 @@ fn find_newer_process(world: &ActionServices, old: &str) -> Option<(String, Opti
     by_file.or_else(answering).filter(|(epoch, _)| epoch != old)
 }
 
-/// Waits until the link has seen the process with this boot epoch.
+/// Waits until the connection to the bot has reached the process with this boot epoch.
 async fn wait_for_epoch(world: &ActionServices, epoch: &str, call: &ActionCall) -> Result<(), ActionFailure> {
     let mut changes = world.bots.watch();
     loop {

@@ -1,4 +1,4 @@
-//! `bot.resume_trading`: new positions again.
+//! `bot.resume_trading`: allows new positions again.
 
 use super::action::WorkflowAction;
 use super::bot_command::{BotCommand, TradingSwitchInput, TradingSwitchOutput};

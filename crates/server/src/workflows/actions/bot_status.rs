@@ -1,4 +1,4 @@
-//! `bot.status`: what the bot does now.
+//! `bot.status`: reads what the bot does now.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::bots::BotSnapshot;
 use botops_contract::OrderStatus;
 use botops_core::error::Code;
 
-/// How long a bot that does not answer is waited for before a look counts as failed: the link may just have begun.
+/// How long a bot that does not answer is waited for before the step fails: the connection may just be starting.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) struct BotStatus;
@@ -23,41 +23,41 @@ pub(super) struct BotStatus;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BotStatusInput {
-    /// With a bot that does not answer, put out what was last known instead of failing.
+    /// When the bot does not answer, put out its last known state instead of failing.
     #[serde(default)]
     last_known: bool,
 }
 
-/// The bot's state.
+/// The output: the bot's state.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(super) struct BotStatusOutput {
-    /// Whether the bot answers; otherwise the rest is what was last known.
+    /// Whether the bot answers now; if not, the other members are the last known ones.
     pub(super) answers: bool,
-    /// What the loop is doing.
+    /// The phase of the bot's loop.
     #[schemars(extend("enum" = ["starting", "running", "degraded", "paused", "stopping", "offline"]))]
     pub(super) phase: String,
-    /// Why, when it is not simply running.
+    /// Why the bot is in this phase; `null` when it is simply running.
     pub(super) phase_reason: Option<String>,
     /// The id of the bot's process, new with each start.
     pub(super) boot_epoch: String,
-    /// How long ago it last answered.
+    /// Milliseconds since its last answer.
     pub(super) heartbeat_age_ms: u64,
     /// Whether new positions may be opened.
     pub(super) trading_enabled: bool,
-    /// Open positions.
+    /// How many positions are open.
     pub(super) open_positions: u32,
-    /// Orders that rest in the market.
+    /// How many orders rest in the market.
     pub(super) resting_orders: u32,
-    /// The config in force.
+    /// The version of the config in force.
     pub(super) running_config: ConfigVersionRef,
-    /// The transaction of a live config trial.
+    /// The transaction of a live config trial; `null` without one.
     pub(super) config_trial: Option<String>,
-    /// `paper`, `live` or `backtest`.
+    /// The trading mode: `paper`, `live` or `backtest`.
     #[schemars(extend("enum" = ["paper", "live", "backtest"]))]
     pub(super) mode: String,
 }
 
-/// A config version.
+/// A reference to a config version.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(super) struct ConfigVersionRef {
     pub(super) version: u64,
@@ -101,7 +101,7 @@ impl WorkflowAction for BotStatus {
 }
 
 impl BotStatusOutput {
-    /// From the first report that is younger than this call.
+    /// The state in the first report that is younger than this call.
     pub(super) async fn read_fresh(world: &ActionServices, call: &ActionCall) -> Result<Self, ActionFailure> {
         let seen = wait_for_report(world, call).await?;
         Self::of(&seen).ok_or_else(|| {
@@ -116,7 +116,7 @@ impl BotStatusOutput {
         let rests = |status| matches!(status, OrderStatus::Pending | OrderStatus::PartiallyFilled);
         let resting = report.orders.iter().filter(|order| rests(order.status)).count();
         let answers = seen.presence.answers();
-        // A bot that starts anew runs what is committed.
+        // A bot that does not answer will be started again, with the committed version.
         let config = if answers { &report.config.running } else { &report.config.committed };
         let trial = report.config.trial.as_ref().filter(|_| answers);
         let (phase, reason) = if answers {
@@ -145,11 +145,11 @@ pub(super) fn wire_name<T: Serialize>(value: &T) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-/// The state as it was before the bot stopped answering.
+/// The state that was last known of a bot that does not answer.
 fn last_known_status(world: &ActionServices) -> Option<BotStatusOutput> {
     let mut status = BotStatusOutput::of(&world.bots.snapshot())?;
-    // The last report may be older than the last commit; what the bot will boot is what `HEAD` names, if its config
-    // is kept here.
+    // The last report may be older than the last commit. When the bot's config is kept here, the bot will start with
+    // the version that `HEAD` names.
     let keeps_config = world.bots.snapshot().hello.as_ref().is_some_and(|hello| hello.offers("config"));
     let head = world.configs.current().committed.clone();
     if let Some(head) = head.filter(|_| !status.answers && keeps_config) {
@@ -158,7 +158,8 @@ fn last_known_status(world: &ActionServices) -> Option<BotStatusOutput> {
     Some(status)
 }
 
-/// The first report that is younger than this call. The bot itself is not asked: its next poll is waited for.
+/// The first report that is younger than this call. It comes from the regular poll; no extra request is sent to the
+/// bot.
 async fn wait_for_report(
     world: &ActionServices,
     call: &ActionCall,

@@ -1,4 +1,4 @@
-//! `config.apply`: begin a config trial.
+//! `config.apply`: begins a config trial.
 
 use std::time::Duration;
 
@@ -18,19 +18,19 @@ pub(crate) struct ApplyConfig;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ApplyConfigInput {
-    /// What `config.plan` put out as `base`.
+    /// The `base` that `config.plan` put out.
     base: String,
     /// The part of the config that is replaced, as a JSON pointer.
     #[schemars(regex(pattern = r"^/[a-z_]+(/[a-z0-9_]+)*$"))]
     path: String,
-    /// By this.
+    /// The new value at `path`.
     replace: Value,
     #[serde(default)]
     reason: Option<String>,
-    /// The bot goes back by itself when nobody confirms for so long.
+    /// Seconds after which the bot reverts the trial by itself unless it is confirmed.
     #[schemars(range(min = 1, max = 900))]
     confirm_within_s: u64,
-    /// A run confirms itself, when it has seen enough.
+    /// The run confirms the trial itself; there is no other value.
     #[serde(default)]
     #[expect(dead_code, reason = "it is written so that a reader of the file sees it")]
     confirm: ConfirmedByRun,

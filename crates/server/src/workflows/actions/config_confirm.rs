@@ -1,4 +1,4 @@
-//! `config.confirm`: keep what the trial runs.
+//! `config.confirm`: commits the version that the trial runs.
 
 use super::action::WorkflowAction;
 use super::config_trial::{ConfigTrialOutput, EndTrialInput};

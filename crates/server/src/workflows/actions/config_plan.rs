@@ -1,4 +1,4 @@
-//! `config.plan`: what a config change would do.
+//! `config.plan`: predicts what a config change would do.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) struct PlanConfigInput {
     /// The part of the config that is replaced, as a JSON pointer.
     #[schemars(regex(pattern = r"^/[a-z_]+(/[a-z0-9_]+)*$"))]
     path: String,
-    /// By this.
+    /// The new value at `path`.
     replace: Value,
     #[serde(default)]
     reason: Option<String>,
@@ -30,24 +30,24 @@ pub(super) struct PlanConfigInput {
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(super) struct PlanConfigOutput {
-    /// What the change is based on: `config.apply` takes it, and refuses when something else is committed by then.
+    /// The base of the change. `config.apply` takes it, and refuses when another version was committed meanwhile.
     base: String,
-    /// Whether schema, rules and bot have nothing against it.
+    /// Whether schema, rules and bot accept the change.
     valid: bool,
-    /// What the bot itself says.
+    /// The bot's own verdict.
     #[schemars(extend("enum" = ["accepted", "rejected", "not_asked"]))]
     bot_verdict: String,
-    /// Whether a part of it waits for the bot's next start.
+    /// Whether a part of the change takes effect only at the bot's next start.
     requires_restart: bool,
     #[schemars(extend("enum" = ["neutral", "decreases", "increases"]))]
     risk_direction: String,
-    /// How many differences there are.
+    /// How many values differ.
     changes: u32,
-    /// Every difference.
+    /// All differences, with old and new value.
     diff: Value,
-    /// What is wrong with it.
+    /// The defects of the change; empty when it is valid.
     errors: Value,
-    /// Why it could not be applied now.
+    /// Why the change could not be applied now; `null` when it could.
     blocked_by: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! `config.revert`: end the trial.
+//! `config.revert`: ends the trial and returns to the committed version.
 
 use super::action::WorkflowAction;
 use super::config_trial::{ConfigTrialOutput, EndTrialInput};
@@ -24,7 +24,7 @@ impl WorkflowAction for RevertConfig {
         call: &ActionCall,
     ) -> Result<ConfigTrialOutput, ActionFailure> {
         let Some(txn) = input.find_txn(world, call) else {
-            // The step was cut off before there was anything to revert.
+            // The step was cut off before there was a trial to revert.
             return Ok(ConfigTrialOutput { txn: None, state: "none".to_owned(), version: None, etag: None });
         };
         match world.configs.cancel(&txn, call.actor.clone()).await {

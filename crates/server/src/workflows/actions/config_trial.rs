@@ -1,7 +1,7 @@
-//! What the actions on the bot's config have in common: the change, its options, and a transaction as a run sees it.
+//! What the actions on the bot's config share: the change, its options, and a transaction as an output.
 //!
-//! A trial that a run begins belongs to the run: the run holds the bot's lock for it, and its keys make each verb
-//! happen once however often it is sent.
+//! A trial that a run begins belongs to the run: the run holds the bot's lock for it, and the keys of its steps make
+//! each verb take effect once, however often it is sent.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ use crate::configs::{
 };
 use botops_core::error::{Code, Error};
 
-/// Which trial is to be ended.
+/// The input of actions that end a trial.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EndTrialInput {
-    /// The transaction; left out (a step that was cut off put nothing out), the run's own.
+    /// The transaction to end. The run's own when it is absent, as after a step that was cut off.
     #[serde(default)]
     pub(super) txn: Option<String>,
 }
 
 impl EndTrialInput {
-    /// The transaction meant: the one named, or the live one that this run began.
+    /// The transaction to end: the one named, or the live one that this run began.
     pub(super) fn find_txn(self, world: &ActionServices, call: &ActionCall) -> Option<String> {
         self.txn.or_else(|| {
             let current = world.configs.current();
@@ -36,16 +36,16 @@ impl EndTrialInput {
     }
 }
 
-/// A transaction as a run sees it.
+/// The output of actions on a trial: the transaction.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ConfigTrialOutput {
     pub(super) txn: Option<String>,
     #[schemars(extend("enum" = ["prepared", "checked", "activating", "trial", "confirming", "reverting", "committed",
         "rejected", "rolled_back", "failed_attention", "none"]))]
     pub(super) state: String,
-    /// The version it is about.
+    /// The number of the version under trial.
     pub(super) version: Option<u64>,
-    /// Its ETag.
+    /// The `ETag` of that version.
     pub(super) etag: Option<String>,
 }
 
@@ -59,13 +59,13 @@ impl ConfigTrialOutput {
         }
     }
 
-    /// What ending a trial would come to.
+    /// The predicted output of ending a trial.
     pub(super) fn predict_end(world: &ActionServices, input: EndTrialInput, state: TransactionState) -> Self {
         let version = Some(world.configs.current().version + 1);
         Self { txn: input.txn, state: state.as_str().to_owned(), version, etag: None }
     }
 
-    /// What a refusal to end a trial means: one that is over already, the way that was wanted, is no failure.
+    /// Handles a refusal to end a trial: it is no failure when the trial has already ended in the desired way.
     pub(super) async fn accept_ended(
         world: &ActionServices,
         txn: &str,
@@ -86,12 +86,12 @@ impl ConfigTrialOutput {
     }
 }
 
-/// The change that puts `replace` at `path`.
+/// The change that replaces the value at `path` by `replace`.
 pub(super) fn change_at(path: &str, replace: &Value) -> ConfigChange {
     ConfigChange::JsonPatch(json!([{"op": "add", "path": path, "value": replace}]))
 }
 
-/// The options of a change that a run asks for and confirms itself.
+/// The options of a change that a run begins and confirms itself.
 pub(super) fn trial_options(
     base: String,
     reason: Option<String>,
@@ -106,7 +106,7 @@ pub(super) fn trial_options(
         restart: false,
         acknowledge: None,
         if_match: Some(base),
-        // The key is the run's and the step's own, so it stands for one request only.
+        // The key identifies run and step, so it can serve as the digest as well.
         idempotency: Some((call.key.clone(), call.key.clone())),
         parent_op: Some(call.run.clone()),
     }

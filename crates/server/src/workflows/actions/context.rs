@@ -1,4 +1,4 @@
-//! What an action is given: the handles it may use, the circumstances of one attempt, and what a dry run assumes.
+//! What an action is given: the services it may use, the circumstances of one attempt, and what a dry run assumes.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::events::Events;
 use crate::operations_log::StoredActor;
 use crate::workflows::artifacts::ArtifactStore;
 
-/// The handles that actions work with.
+/// The services that actions work with.
 #[derive(Debug, Clone)]
 pub(crate) struct ActionServices {
     pub(crate) bots: Bots,
@@ -27,9 +27,9 @@ pub(crate) struct ActionCall {
     pub(crate) workflow: String,
     /// The step that acts; for an undo, the step that is undone.
     pub(crate) step: String,
-    /// The same for every repetition of one effect, and for no other.
+    /// The idempotency key: the same for every repetition of one effect, different for every other effect.
     pub(crate) key: String,
-    /// For the bot's own record.
+    /// The reason that goes into the bot's log.
     pub(crate) reason: String,
     /// Who asked for the run.
     pub(crate) actor: StoredActor,
@@ -37,13 +37,13 @@ pub(crate) struct ActionCall {
 }
 
 impl ActionCall {
-    /// Time left.
+    /// Time until the attempt's limit.
     pub(super) fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
 }
 
-/// What a dry run assumes to have happened before the step it has come to. `None` is: as the bot reports it.
+/// What a dry run assumes after the steps before; `None` means as the bot reports it.
 #[derive(Debug, Default)]
 pub(crate) struct AssumedChanges {
     pub(super) boot_epoch: Option<String>,

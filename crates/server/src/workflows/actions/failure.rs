@@ -1,44 +1,44 @@
-//! Why an attempt did not succeed, and what that means for another one.
+//! Why an attempt failed, and whether another one makes sense.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use botops_core::error::{Code, Effect, Error};
 
-/// What a failed attempt means for the next one.
+/// The kind of failure; a step's `retry.on` names the kinds after which it is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StepFailureClass {
-    /// It was not delivered, or the connection broke.
+    /// The request was not delivered, or the connection broke.
     Transport,
-    /// No answer in time.
+    /// No answer came in time.
     Timeout,
-    /// The peer has no room now.
+    /// The peer cannot take the request now.
     Busy,
-    /// The disk failed.
+    /// Reading or writing a file failed.
     Io,
-    /// The peer understood and said no.
+    /// The peer understood the request and refused it.
     Rejected,
-    /// The input does not fit.
+    /// The input does not fit the action.
     Invalid,
-    /// The world is not as it must be.
+    /// A precondition of the action does not hold.
     Precondition,
-    /// The key behind the run may not do this.
+    /// The API key behind the run may not do this.
     Unauthorized,
-    /// An expectation was not met.
+    /// An expectation of the step was not met.
     Expectation,
-    /// Whether it happened cannot be told.
+    /// It is not known whether the action took effect.
     Unknown,
 }
 
-/// Why an attempt did not succeed.
+/// Why an attempt failed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ActionFailure {
     pub(crate) class: StepFailureClass,
-    /// The catalogue's code.
+    /// The code in the error catalogue.
     pub(crate) code: &'static str,
     pub(crate) message: String,
-    /// Whether it may have happened all the same.
+    /// Whether the action may have taken effect all the same.
     pub(crate) in_doubt: bool,
 }
 

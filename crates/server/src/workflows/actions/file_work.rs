@@ -1,4 +1,4 @@
-//! File work of actions, away from the async threads.
+//! Runs the file work of actions on threads for blocking work.
 
 use super::failure::{ActionFailure, StepFailureClass};
 use botops_core::error::Code;

@@ -38,7 +38,7 @@ impl HealthFactName {
     }
 }
 
-/// How good a fact is; the order is the order of concern.
+/// The grade of a fact; the order of the variants is the order of concern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum HealthGrade {
@@ -48,12 +48,12 @@ pub(super) enum HealthGrade {
     Fail,
 }
 
-/// One fact.
+/// A fact with its grade, its number and its meaning.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(super) struct HealthFact {
-    /// The number behind it; `null` when it is not known.
+    /// The number that was graded; `null` when it is not known.
     pub(super) value: Option<f64>,
-    /// Where it begins to be a worry.
+    /// The number from which on the grade is no longer `ok`; `null` when there is none.
     pub(super) threshold: Option<f64>,
     pub(super) unit: String,
     pub(super) status: HealthGrade,
@@ -61,7 +61,7 @@ pub(super) struct HealthFact {
     pub(super) detail: String,
 }
 
-/// The fact as the bot's last report and botops' own files have it.
+/// Reads a fact from the bot's last report and from botops' own data.
 pub(super) fn read_fact(world: &ActionServices, seen: &BotSnapshot, name: HealthFactName) -> HealthFact {
     let report = seen.report.as_deref().filter(|_| seen.presence.answers());
     match name {
@@ -81,7 +81,7 @@ fn unknown_fact(unit: &str) -> HealthFact {
     HealthFact { value: None, threshold: None, unit: unit.to_owned(), status: HealthGrade::Unknown, detail }
 }
 
-/// A number that is better when it is small.
+/// A fact from a number of which smaller values are better.
 fn measured_fact(value: f64, [warn, fail]: [f64; 2], unit: &str, detail: String) -> HealthFact {
     let status = if value >= fail {
         HealthGrade::Fail

@@ -1,4 +1,4 @@
-//! `health.probe`: named checks with values and limits.
+//! `health.probe`: reads named facts with their values and limits.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::failure::ActionFailure;
 use super::health_facts::{HealthFact, HealthFactName, HealthGrade, read_fact};
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 
-/// Time between samples: about one poll of the bot.
+/// Time between two samples: about one poll of the bot.
 const BETWEEN: Duration = Duration::from_secs(1);
 
 pub(super) struct ProbeHealth;
@@ -20,10 +20,10 @@ pub(super) struct ProbeHealth;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProbeHealthInput {
-    /// Which facts.
+    /// The facts to read.
     #[schemars(length(min = 1, max = 8))]
     checks: Vec<HealthFactName>,
-    /// So many looks; the worst counts.
+    /// How many samples to take; the worst of each fact counts.
     #[serde(default = "one_sample")]
     #[schemars(range(min = 1, max = 30))]
     samples: u32,
@@ -35,7 +35,7 @@ fn one_sample() -> u32 {
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(super) struct ProbeHealthOutput {
-    /// The worst of all checks.
+    /// The worst grade of all facts.
     pub(super) worst: HealthGrade,
     pub(super) checks: BTreeMap<String, HealthFact>,
     pub(super) samples: u32,
@@ -76,7 +76,7 @@ impl WorkflowAction for ProbeHealth {
         Ok(ProbeHealthOutput { worst, checks, samples: input.samples })
     }
 
-    /// A dry run takes one sample.
+    /// A dry run takes one sample, whatever `samples` says.
     async fn predict(
         world: &ActionServices,
         input: ProbeHealthInput,

@@ -1,4 +1,4 @@
-//! `health.verdict`: one word for what was found.
+//! `health.verdict`: sums up what was found in one verdict.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,10 +16,10 @@ pub(super) struct HealthVerdict;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HealthVerdictInput {
-    /// What `bot.status` put out; left out when it could not be told.
+    /// The output of `bot.status`; absent when it could not be read.
     #[serde(default)]
     bot: Option<BotStatusOutput>,
-    /// What `health.probe` put out.
+    /// The output of `health.probe`.
     #[serde(default)]
     probes: Option<ProbeHealthOutput>,
 }
@@ -35,7 +35,7 @@ pub(super) enum OverallHealth {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(super) struct HealthVerdictOutput {
     status: OverallHealth,
-    /// Why it is not healthy, worst first.
+    /// Why the verdict is not healthy, worst first.
     reasons: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! `logs.collect`: bundle redacted log lines.
+//! `logs.collect`: packs redacted log lines into a bundle.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) struct CollectLogsInput {
     sources: Vec<LogSourceName>,
     #[schemars(range(min = 1, max = 256))]
     max_mib: u64,
-    /// There is one way: everything that looks like a secret goes.
+    /// How lines are redacted; only `strict` exists: everything that looks like a secret is removed.
     #[serde(default, rename = "redact")]
     #[expect(dead_code, reason = "it is written so that a reader of the file sees it")]
     redaction: LogRedaction,
@@ -58,7 +58,7 @@ pub(super) struct CollectLogsOutput {
     bytes: u64,
     lines: u64,
     files: u32,
-    /// True when the size limit cut it off.
+    /// Whether lines were left out because of the size limit.
     truncated: bool,
 }
 
@@ -146,7 +146,7 @@ fn bundle_request(
     })
 }
 
-/// Sets the flag when it is dropped: a step that is given up ends its thread as well.
+/// Sets the flag when it is dropped, so that the thread of a step that was cut off ends as well.
 struct StopOnDrop(Arc<AtomicBool>);
 
 impl Drop for StopOnDrop {

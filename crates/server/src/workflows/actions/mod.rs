@@ -48,12 +48,12 @@ pub(crate) use context::{ActionCall, ActionServices, AssumedChanges};
 pub(crate) use failure::{ActionFailure, StepFailureClass};
 pub(crate) use spec::{ActionClass, ActionRepeat, ActionSpec};
 
-/// One of the list.
+/// An action of the closed list.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StepAction(&'static ActionRow);
 
 impl StepAction {
-    /// The closed list.
+    /// Every action; `schemas/workflow.schema.json` lists the same names.
     const ALL: &[Self] = &[
         Self::of::<bot_status::BotStatus>(),
         Self::of::<PauseTrading>(),
@@ -73,7 +73,7 @@ impl StepAction {
         Self::of::<wait_for::WaitFor>(),
     ];
 
-    /// The action that `A` implements.
+    /// The row of the action that `A` implements.
     pub(crate) const fn of<A: WorkflowAction>() -> Self {
         Self(const { &ActionRow::of::<A>() })
     }
@@ -86,7 +86,7 @@ impl StepAction {
         self.0.spec.name
     }
 
-    /// Whether it is the action that `A` implements.
+    /// Whether this is the action that `A` implements.
     pub(crate) fn is<A: WorkflowAction>(self) -> bool {
         self.name() == A::SPEC.name
     }
@@ -158,7 +158,7 @@ mod tests {
     const LIST_BEGINS: &str = "\"action\": {\n      \"enum\": [\n";
     const LIST_ENDS: &str = "\n      ]";
 
-    /// The list as the schema file has it, lines filled up to the usual width.
+    /// The list as the schema file contains it, lines filled up to the usual width.
     fn listed() -> String {
         let mut lines = vec![String::new()];
         for (index, action) in StepAction::ALL.iter().enumerate() {

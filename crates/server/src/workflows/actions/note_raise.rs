@@ -1,4 +1,4 @@
-//! `note.raise`: put an event into the journal.
+//! `note.raise`: publishes an event in the journal.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ pub(super) struct RaiseNote;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RaiseNoteInput {
-    /// A short code of the author's choice.
+    /// A short code that the author of the workflow chooses.
     #[schemars(regex(pattern = r"^[A-Z][A-Z0-9_]{2,40}$"))]
     code: String,
     #[schemars(extend("enum" = ["low", "medium", "high", "critical"]))]
@@ -28,7 +28,7 @@ pub(super) struct RaiseNoteInput {
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(super) struct RaiseNoteOutput {
-    /// The event's number in the journal.
+    /// The event's sequence number in the journal; `null` in a dry run.
     seq: Option<u64>,
 }
 

@@ -1,23 +1,23 @@
-//! What is declared about an action: its name, what it touches, how it may be repeated.
+//! The declaration of an action: its name, its class, and how it may be repeated.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What an action touches.
+/// What kind of effect an action has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ActionClass {
-    /// It looks.
+    /// It reads and changes nothing.
     Read,
     /// It changes the bot. Before the pivot of a workflow it needs an undo, or `undo: none`.
     Mutate,
-    /// It writes files of botops' own.
+    /// It writes files of botops.
     LocalWrite,
-    /// It computes.
+    /// It computes from its input and changes nothing.
     Compute,
     /// It publishes an event.
     Event,
-    /// It waits.
+    /// It waits and changes nothing.
     Timer,
 }
 
@@ -25,42 +25,42 @@ pub enum ActionClass {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ActionRepeat {
-    /// As often as wanted: it changes nothing.
+    /// As often as wanted, since it changes nothing.
     Pure,
-    /// With the same key: the other side acts once.
+    /// With the same idempotency key: the peer acts once.
     Keyed,
-    /// It looks first whether it has happened already.
+    /// After checking whether the effect is there already.
     CompareAndSet,
 }
 
-/// What is declared about an action.
+/// The declaration of an action.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ActionSpec {
-    /// What a workflow file says in `uses`.
+    /// The name that a workflow file gives in `uses`.
     pub(crate) name: &'static str,
     pub(crate) class: ActionClass,
     pub(crate) repeat: ActionRepeat,
-    /// Grows with each change of meaning; a run that was cut off under another one is in doubt.
+    /// Increased with each change of meaning. An attempt that was cut off under another revision is in doubt.
     pub(crate) revision: u32,
-    /// Limit of one attempt, unless the step says otherwise.
+    /// Seconds that one attempt may take, unless the step sets its own limit.
     pub(crate) timeout_s: u64,
-    /// Whether it ends the bot's process and starts it again. A run that nobody asked for must not do so to a bot
+    /// Whether it ends the bot's process and starts it again. A run of automatic recovery must not do so to a bot
     /// that is not proven dead.
     pub(crate) restarts_bot: bool,
-    /// Whether `until` can look again at what it reports, without acting again.
+    /// Whether `until` can read again what it reported, without acting again.
     pub(crate) observable: bool,
-    /// What it does, for the list of a workflow's steps.
+    /// What the action does, for the list of a workflow's steps.
     pub(crate) summary: &'static str,
 }
 
 impl ActionSpec {
-    /// A declaration with the usual values for what is rarely different.
+    /// A declaration with the usual values for the members that rarely differ.
     pub(super) const fn new(name: &'static str, class: ActionClass, repeat: ActionRepeat) -> Self {
         let observable = matches!(class, ActionClass::Read | ActionClass::Compute);
         Self { name, class, repeat, revision: 1, timeout_s: 15, restarts_bot: false, observable, summary: "" }
     }
 
-    /// Whether it leaves something behind that an undo could concern.
+    /// Whether its effect remains, so that an undo could concern it.
     pub(crate) fn changes(&self) -> bool {
         matches!(self.class, ActionClass::Mutate | ActionClass::LocalWrite | ActionClass::Event)
     }

@@ -1,4 +1,4 @@
-//! `wait.for`: wait.
+//! `wait.for`: waits for a fixed time.
 
 use std::time::{Duration, Instant};
 

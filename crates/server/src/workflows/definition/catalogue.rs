@@ -1,8 +1,8 @@
-//! The known workflows: shipped with the binary, and from the folder `workflows` in the data folder.
+//! The known workflows: those shipped with the binary, and those in the folder `workflows` of the data folder.
 //!
-//! A file of the folder takes the place of a shipped workflow of the same id. The folder is looked through at each
-//! list and each execution (a handful of `stat` calls), so there is no watcher to miss a rename. A file that cannot be
-//! used never hides the good one before it, also across a restart; its faults are told with line and column.
+//! A file of the folder replaces a shipped workflow of the same id. The folder is read at each list and each
+//! execution (a handful of `stat` calls), so there is no watcher that could miss a rename. A file with faults never
+//! hides its last good version, also across a restart; the faults are reported with line and column.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use super::checked::CheckedWorkflow;
 use super::marked_document::{DefinitionFault, WorkflowFinding};
 use super::strict_yaml::MAX_BYTES;
 
-/// What comes with the binary.
+/// The workflows that come with the binary: file name and text.
 const SHIPPED: [(&str, &str); 4] = [
     ("check-health.yaml", include_str!("../../../../../workflows/check-health.yaml")),
     ("export-logs.yaml", include_str!("../../../../../workflows/export-logs.yaml")),
@@ -22,28 +22,28 @@ const SHIPPED: [(&str, &str); 4] = [
     ("update-targets.yaml", include_str!("../../../../../workflows/update-targets.yaml")),
 ];
 
-/// Files looked at; more are not a list anybody reviewed.
+/// Files that are read at most; nobody reviews a longer list.
 const FILES_MAX: usize = 200;
 
-/// A workflow and where it comes from.
+/// A workflow and its origin.
 #[derive(Debug, Clone)]
 pub(crate) struct KnownWorkflow {
     pub(crate) workflow: Arc<CheckedWorkflow>,
-    /// `shipped` or `data`.
+    /// `shipped` with the binary, or `data` for a file in the data folder.
     pub(crate) origin: &'static str,
     pub(crate) findings: Vec<WorkflowFinding>,
 }
 
-/// What was found at one look: the usable workflows, and faults of files that name none.
+/// The result of reading the folder: usable workflows, and the faults of files that belong to none.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WorkflowListing {
     pub(crate) known: BTreeMap<String, KnownWorkflow>,
     pub(crate) strays: Vec<WorkflowFinding>,
-    /// Good definitions that were read for the first time, to be kept.
+    /// Good definitions that were read for the first time, to be stored; by file name.
     pub(crate) fresh: Vec<(String, Arc<CheckedWorkflow>)>,
 }
 
-/// A file as it was last looked at.
+/// A file as it was when it was last read.
 #[derive(Debug)]
 struct WorkflowFileState {
     stamp: (u64, u64, i64, i64),
@@ -51,7 +51,7 @@ struct WorkflowFileState {
     faults: Vec<DefinitionFault>,
 }
 
-/// The known workflows; the folder is looked through at each [`WorkflowCatalogue::list_files`].
+/// The known workflows; the folder is read at each [`WorkflowCatalogue::list_files`].
 #[derive(Debug)]
 pub(crate) struct WorkflowCatalogue {
     folder: PathBuf,
@@ -60,7 +60,7 @@ pub(crate) struct WorkflowCatalogue {
 }
 
 impl WorkflowCatalogue {
-    /// Reads what is shipped. A shipped file with a fault is a defect that a test finds.
+    /// Reads the shipped workflows. A fault in a shipped file is a defect that a test finds.
     pub(crate) fn new(folder: PathBuf) -> Self {
         let mut shipped = Vec::new();
         for (file, text) in SHIPPED {
@@ -75,7 +75,7 @@ impl WorkflowCatalogue {
         Self { folder, shipped, read_files: Mutex::default() }
     }
 
-    /// Puts the last good definition of a file in place, as it was kept in the store.
+    /// Restores the last good definition of a file, as it was stored.
     pub(crate) fn restore_last_good(&self, file: String, workflow: CheckedWorkflow) {
         let mut read_files = self.read_files.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = (0, 0, 0, 0);
@@ -83,7 +83,7 @@ impl WorkflowCatalogue {
             .insert(file, WorkflowFileState { stamp, good: Some(Arc::new(workflow)), faults: Vec::new() });
     }
 
-    /// Looks through the folder and lists what there is.
+    /// Reads what has changed in the folder, and lists all workflows.
     pub(crate) fn list_files(&self) -> WorkflowListing {
         let mut listing = WorkflowListing::default();
         for workflow in &self.shipped {
@@ -127,7 +127,7 @@ fn add_file(listing: &mut WorkflowListing, file: &str, entry: &WorkflowFileState
             let known = KnownWorkflow { workflow: workflow.clone(), origin: "data", findings: faults };
             listing.known.insert(workflow.definition.id.clone(), known);
         }
-        // The file was never good; if a shipped workflow has its name, that one stays and tells.
+        // The file never had a good version. A shipped workflow of its name stays in use and shows the faults.
         None => match listing.known.get_mut(file.trim_end_matches(".yaml")) {
             Some(shipped) => shipped.findings.extend(faults),
             None => listing.strays.extend(faults),
@@ -155,7 +155,7 @@ fn find_files(folder: &Path) -> BTreeMap<String, PathBuf> {
     named.take(FILES_MAX).collect()
 }
 
-/// What tells one state of a file from another, also after a rename into place.
+/// Identifies the contents of a file without reading it: inode, length and times, which also change with a rename.
 fn file_stamp(path: &Path) -> Option<(u64, u64, i64, i64)> {
     use std::os::unix::fs::MetadataExt;
     let meta = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;

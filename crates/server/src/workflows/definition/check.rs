@@ -1,7 +1,7 @@
-//! Static checks of a definition: what can be known to be wrong before a run begins.
+//! Static checks of a definition: everything that can be known to be wrong before a run begins.
 //!
-//! References point backwards to values of the right type, every change before the pivot can be taken back or says
-//! that it cannot, there is at most one pivot, and the worst case fits into the time.
+//! References point backwards to values of the right type, every change before the pivot has an undo or `undo: none`,
+//! there is at most one pivot, and the worst case fits into the time limit.
 
 use std::collections::BTreeSet;
 
@@ -20,13 +20,13 @@ use super::schema_types::{self, SchemaType};
 use super::time_budget::{find_short_trial, find_tight_limit};
 use crate::workflows::actions::{ActionClass, StepFailureClass};
 
-/// What is wrong with a definition, and what is doubtful.
+/// The faults and warnings of a definition.
 pub(crate) struct DefinitionReport {
     pub(crate) faults: Vec<DefinitionFault>,
     pub(crate) warnings: Vec<DefinitionFault>,
 }
 
-/// Every check.
+/// Runs all checks and returns everything they find.
 pub(crate) fn check_definition(marked: &MarkedDocument, definition: &WorkflowDefinition) -> DefinitionReport {
     let faults = check_parameter_schema(marked, &definition.params);
     let mut checker = DefinitionChecker { marked, definition, faults };
@@ -39,7 +39,7 @@ pub(crate) fn check_definition(marked: &MarkedDocument, definition: &WorkflowDef
     DefinitionReport { faults, warnings: find_tight_limit(marked, definition).into_iter().collect() }
 }
 
-/// Goes through a definition and collects what is wrong with it.
+/// Visits a definition and collects its faults and warnings.
 struct DefinitionChecker<'a> {
     marked: &'a MarkedDocument,
     definition: &'a WorkflowDefinition,
@@ -91,7 +91,7 @@ impl<'a> DefinitionChecker<'a> {
         }
         if let Some(UndoRule::With(undo)) = &step.undo {
             let at = format!("{at}/undo");
-            // An undo may use what its own step put out.
+            // An undo may refer to the output of its own step.
             self.check_inputs(&undo.with, undo.uses.input_schema(), index + 1, &format!("{at}/with"), &at);
             self.check_conditions(&undo.when, None, index + 1, &format!("{at}/when"));
         }
@@ -112,7 +112,7 @@ impl<'a> DefinitionChecker<'a> {
         }
     }
 
-    /// A literal must be valid, a reference must have the right type, at any depth.
+    /// Checks a value at any depth: a literal must be valid, a reference must have the right type.
     fn check_value(&mut self, value: &Value, target: &SchemaType, before: usize, at: &str) {
         if !references::has_reference(value) {
             match compile_schema(&target.schema) {
@@ -153,7 +153,7 @@ impl<'a> DefinitionChecker<'a> {
         }
     }
 
-    /// The type of a reference, or a fault. `None` also for literals.
+    /// The type of a reference; `None` for a literal, and for a reference with a fault, which is recorded.
     fn type_of_reference(&mut self, value: &Value, before: usize, at: &str) -> Option<SchemaType> {
         let text = value.as_str()?;
         let reference = match ValueReference::parse(text)? {
@@ -222,7 +222,7 @@ impl<'a> DefinitionChecker<'a> {
             .ok()
     }
 
-    /// Both sides of an operator have types that can be compared.
+    /// Checks that the types of both sides of an operator can be compared.
     fn check_operands(
         &mut self,
         predicate: &StepCondition,

@@ -1,8 +1,8 @@
 //! A workflow that can be run: read, checked, and pinned by the hash of its file.
 //!
 //! A file that passes has: known fields only, unique step ids, references that point backwards to values of the right
-//! type, an undo (or an admitted lack of one) for every change before the pivot, at most one pivot, and a closed
-//! schema for its parameters. What is doubtful but legal is a warning.
+//! type, an undo (or `undo: none`) for every change before the pivot, at most one pivot, and a closed schema for its
+//! parameters. What is doubtful but legal is a warning.
 
 use std::sync::LazyLock;
 
@@ -20,7 +20,7 @@ use super::strict_yaml::read_strict_yaml;
 use botops_contract::BotId;
 use botops_core::error::Error;
 
-/// The schema that every workflow file follows; editors use the same file.
+/// The schema that every workflow file must satisfy; editors can use the same file.
 const META_SCHEMA: &str = include_str!("../../../../../schemas/workflow.schema.json");
 
 static META: LazyLock<Validator> = LazyLock::new(|| {
@@ -33,9 +33,9 @@ static META: LazyLock<Validator> = LazyLock::new(|| {
 pub(crate) struct CheckedWorkflow {
     pub(crate) definition: WorkflowDefinition,
     pub(crate) sha256: String,
-    /// The document as JSON, as it is pinned in the store.
+    /// The document as JSON, in the form in which the store keeps it.
     pub(crate) document: Value,
-    /// Doubts that do not keep it out.
+    /// Doubts that do not make the workflow unusable.
     pub(crate) warnings: Vec<DefinitionFault>,
     params: WorkflowParameters,
 }
@@ -48,7 +48,7 @@ impl CheckedWorkflow {
         Self::from_document(&marked, HEXLOWER.encode(&digest))
     }
 
-    /// Takes a document that was pinned when its run began.
+    /// Restores a workflow from the document that was stored when its run began.
     pub(crate) fn from_pinned(document: Value, sha256: String) -> Result<Self, Vec<DefinitionFault>> {
         Self::from_document(&MarkedDocument::without_positions(document), sha256)
     }
@@ -76,17 +76,17 @@ impl CheckedWorkflow {
         Ok(Self { definition, sha256, document: marked.value.clone(), warnings, params })
     }
 
-    /// The parameters with defaults filled in, or everything that is wrong with them.
+    /// The parameters with defaults filled in, or an error with all their faults.
     pub(crate) fn accept_params(&self, params: Value) -> Result<Value, Error> {
         self.params.accept_params(&self.definition.id, params)
     }
 
-    /// Whether a step of it ends the bot's process and starts it again.
+    /// Whether one of its steps ends the bot's process and starts it again.
     pub(crate) fn restarts_bot(&self) -> bool {
         self.definition.steps.iter().any(|step| step.uses.spec().restarts_bot)
     }
 
-    /// Where the pivot is, if there is one.
+    /// The index of the pivot step, if there is one.
     pub(crate) fn pivot_index(&self) -> Option<usize> {
         self.definition.steps.iter().position(|step| step.pivot)
     }
@@ -96,7 +96,7 @@ impl CheckedWorkflow {
         i64::try_from(self.definition.policy.timeout_s).unwrap_or(3_600) * 1_000
     }
 
-    /// The key of the lock it takes, if it takes one.
+    /// The key of the lock it takes; `None` when it takes none.
     pub(crate) fn lock_key(&self, bot: &BotId) -> Option<String> {
         let WorkflowLock::Bot = self.definition.policy.locks.first()?;
         Some(crate::operations_log::bot_lock(bot))
@@ -123,7 +123,7 @@ mod tests {
         \x20 properties: {reason: {type: string, maxLength: 99}, count: {type: integer, default: 3}}\n\
         policy: {locks: [bot], on_conflict: reject, timeout_s: 600, on_crash: resume}\nsteps:\n";
 
-    /// The line (within the steps, from 1) and the words of the first fault.
+    /// The line (within the steps, from 1) and the message of the first fault.
     #[track_caller]
     fn refused(steps: &str, line: usize, words: &str) {
         let faults = CheckedWorkflow::from_text(&format!("{HEAD}{steps}")).map(|_| ()).unwrap_err();
@@ -166,7 +166,7 @@ mod tests {
         refused("  - {id: b, uses: wait.for, with: {seconds: 0}}\n", 1, "");
         refused("  - {id: b, uses: wait.for, with: {second: 1}}\n", 1, "no `second`");
         refused("  - {id: b, uses: wait.for}\n", 1, "`seconds` is missing");
-        // A parameter that may be left out cannot feed an input that is required.
+        // A parameter that may be absent cannot feed a required input.
         refused(
             "  - {id: a, uses: artifact.verify, with: {artifact: $params.reason, sha256: x}}\n",
             1,

@@ -1,4 +1,4 @@
-//! Conditions of steps: what was found is compared with what is expected.
+//! Conditions of steps: an actual value compared with an expected one.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,27 +7,27 @@ use utoipa::ToSchema;
 use super::file::{ConditionOperator, ConditionSeverity, StepCondition};
 use super::references::{RunValues, parse_pointer, value_at};
 
-/// Longest pattern, and the memory a compiled one may take.
+/// Bytes of the longest pattern; the size of the compiled one is limited as well.
 const PATTERN_MAX: usize = 512;
 
-/// One expectation with what was found.
+/// An expectation and the value that was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WorkflowCriterion {
-    /// What was looked at.
+    /// The reference to the value that was compared.
     pub that: String,
-    /// How it was compared.
+    /// The operator of the comparison.
     pub is: ConditionOperator,
-    /// With what.
+    /// The value it was compared with.
     pub expected: Value,
-    /// What was there; `null` when nothing was.
+    /// The value that was found; `null` when there was none.
     pub actual: Value,
-    /// Whether it holds.
+    /// Whether the expectation holds.
     pub met: bool,
-    /// Whether the step fails when it does not.
+    /// Whether the step fails when the expectation is not met.
     pub hard: bool,
 }
 
-/// What became of each condition; `output` is what pointers look into.
+/// Evaluates each condition; pointers refer to `output`.
 pub(crate) fn evaluate_conditions(
     conditions: &[StepCondition],
     values: &RunValues,
@@ -36,7 +36,7 @@ pub(crate) fn evaluate_conditions(
     conditions.iter().map(|condition| evaluate_condition(condition, values, output)).collect()
 }
 
-/// True when every hard criterion is met.
+/// Whether every hard criterion is met.
 pub(crate) fn all_met(criteria: &[WorkflowCriterion]) -> bool {
     criteria.iter().all(|criterion| criterion.met || !criterion.hard)
 }
@@ -88,7 +88,7 @@ fn is_met(is: ConditionOperator, actual: &Value, expected: &Value, tolerance: f6
     }
 }
 
-/// Equal, with 1 and 1.0 the same number.
+/// Equality in which 1 and 1.0 are the same number.
 fn is_same(a: &Value, b: &Value) -> bool {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => (a - b).abs() <= 0.0,
@@ -96,7 +96,7 @@ fn is_same(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// A pattern that cannot run for ever.
+/// Compiles a pattern with limits on its length and its memory, which bounds its running time.
 pub(crate) fn compile_pattern(text: &str) -> Result<regex::Regex, String> {
     if text.len() > PATTERN_MAX {
         return Err(format!("a pattern may have {PATTERN_MAX} bytes"));

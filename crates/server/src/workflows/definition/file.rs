@@ -1,4 +1,4 @@
-//! What a workflow file says, field by field.
+//! The members of a workflow file.
 
 use std::collections::BTreeMap;
 
@@ -9,43 +9,43 @@ use utoipa::ToSchema;
 use crate::workflows::actions::{StepAction, StepFailureClass};
 use botops_core::error::Severity;
 
-/// What a workflow may do to the world.
+/// The effect a workflow may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WorkflowRisk {
-    /// It only looks.
+    /// It reads and changes nothing.
     Read,
     /// It changes the bot's config, as a trial.
     Config,
-    /// It interrupts trading.
+    /// It may interrupt trading.
     Disruptive,
 }
 
-/// What happens when a run meets another one.
+/// What happens to a run when another one holds the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WorkflowOnConflict {
-    /// The newcomer is refused and told who holds the lock.
+    /// The new run is refused, and the answer names the holder of the lock.
     Reject,
-    /// The newcomer waits its turn.
+    /// The new run waits its turn.
     Queue,
-    /// A newcomer with the same parameters gets the run that is under way.
+    /// A new run with the same parameters is not started; the answer shows the run in progress.
     Join,
 }
 
-/// What happens to a run whose step was cut off by a crash and whose effect cannot be told.
+/// What happens to a run whose step was cut off by a crash, so that its effect is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum WorkflowOnCrash {
-    /// Go on where it can be told what happened; else undo, or ask for a human past the pivot.
+    /// Go on where the effect can be found out; otherwise undo, or stop for a person past the pivot.
     Resume,
-    /// Undo, unless the pivot is behind.
+    /// Undo, unless the run is past its pivot.
     Undo,
-    /// Stop and ask for a human.
+    /// Stop for a person.
     Halt,
 }
 
-/// A workflow as its file has it.
+/// The contents of a workflow file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WorkflowDefinition {
@@ -70,10 +70,10 @@ pub(crate) struct WorkflowDefinition {
 pub(crate) struct WorkflowPolicy {
     pub(crate) locks: Vec<WorkflowLock>,
     pub(crate) on_conflict: WorkflowOnConflict,
-    /// Runs that may wait.
+    /// How many runs may wait in the queue.
     #[serde(default = "default_runs")]
     pub(crate) queue_max: u32,
-    /// Runs of this workflow at a time, where no lock limits them.
+    /// How many runs of this workflow may be in progress, where no lock limits them.
     #[serde(default = "default_runs")]
     pub(crate) max_parallel: u32,
     pub(crate) timeout_s: u64,
@@ -87,7 +87,7 @@ fn default_runs() -> u32 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum WorkflowLock {
-    /// The bot: one run or config transaction at a time.
+    /// The bot's lock: one run or config transaction at a time.
     Bot,
 }
 
@@ -100,7 +100,7 @@ pub(crate) struct WorkflowStep {
     pub(crate) with: Map<String, Value>,
     #[serde(default)]
     pub(crate) when: Vec<StepCondition>,
-    /// One attempt may take this long; the action has a default.
+    /// Seconds one attempt may take; the action's default when absent.
     #[serde(default)]
     pub(crate) timeout_s: Option<u64>,
     #[serde(default)]
@@ -128,7 +128,7 @@ pub(crate) enum StepOnError {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum UndoRule {
-    /// `none`: the change cannot be taken back, and the author says so.
+    /// `undo: none`: the author states that the change cannot be undone.
     Not(NoUndo),
     With(StepUndo),
 }
@@ -161,7 +161,7 @@ pub(crate) struct RetryRule {
     pub(crate) base_ms: u64,
     pub(crate) factor: f64,
     pub(crate) cap_ms: u64,
-    /// Full jitter is the only kind there is; it is written so that a reader sees it.
+    /// Full jitter is the only kind; a file may name it for its readers.
     #[serde(rename = "jitter", default)]
     pub(crate) _jitter: Option<String>,
     pub(crate) on: Vec<StepFailureClass>,
@@ -172,7 +172,7 @@ pub(crate) struct RetryRule {
 pub(crate) struct UntilCondition {
     pub(crate) every_ms: u64,
     pub(crate) for_s: u64,
-    /// So many looks in a row must be good.
+    /// How many samples in a row must meet the conditions.
     #[serde(default = "default_stable")]
     pub(crate) stable: u32,
     pub(crate) expect: Vec<StepCondition>,
@@ -198,37 +198,37 @@ pub(crate) struct StepCondition {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ConditionSeverity {
-    /// Not met, the step fails.
+    /// The step fails when the condition is not met.
     #[default]
     Hard,
-    /// Not met, it is recorded.
+    /// The result is recorded; the step does not fail.
     Soft,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConditionOperator {
-    /// Equal.
+    /// Equal to the value.
     Eq,
-    /// Not equal.
+    /// Not equal to the value.
     Ne,
-    /// Less.
+    /// Less than the value.
     Lt,
-    /// Less or equal.
+    /// Less than or equal to the value.
     Le,
-    /// Greater.
+    /// Greater than the value.
     Gt,
-    /// Greater or equal.
+    /// Greater than or equal to the value.
     Ge,
-    /// One of a list.
+    /// One of the listed values.
     OneOf,
-    /// None of a list.
+    /// None of the listed values.
     NoneOf,
-    /// Matches a pattern.
+    /// The whole or a part matches the pattern.
     Matches,
-    /// There is a value.
+    /// The reference leads to a value.
     Exists,
-    /// There is none.
+    /// The reference leads to no value.
     Absent,
 }
 
@@ -240,7 +240,7 @@ pub(crate) struct AfterPivotRule {
     pub(crate) raise: Option<RaiseRule>,
 }
 
-/// How a run that failed past its pivot leaves the bot.
+/// The state in which a run that failed past its pivot leaves the bot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SafePosture {
@@ -256,7 +256,7 @@ pub(crate) struct RaiseRule {
 }
 
 impl WorkflowStep {
-    /// The action that takes it back, `none`, or nothing where the file says nothing.
+    /// The undo action, `none` for `undo: none`, or `None` when the file names neither.
     pub(crate) fn undo_name(&self) -> Option<String> {
         self.undo.as_ref().map(|undo| match undo {
             UndoRule::With(undo) => undo.uses.name().to_owned(),

@@ -1,9 +1,9 @@
-//! JSON schemas as they are taken from a workflow file.
+//! Compiling JSON schemas that come from a workflow file.
 
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
-/// A validator that fetches nothing, refuses patterns that could run for ever, and checks formats.
+/// A validator that fetches nothing, uses patterns whose running time is linear, and checks formats.
 pub(crate) fn compile_schema(schema: &Value) -> Result<Validator, String> {
     jsonschema::options()
         .with_pattern_options(PatternOptions::regex())

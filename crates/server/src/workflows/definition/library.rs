@@ -10,20 +10,20 @@ use super::pinned_definitions::{load_last_good, load_pinned, pin_definition};
 use crate::store::Store;
 use botops_core::error::{Code, Error};
 
-/// Pinned definitions held in memory; more are read from the store again.
+/// Stored definitions held in memory; others are read from the store when they are needed.
 const CACHED_MAX: usize = 64;
 
-/// The workflows that can be executed, and the definitions that runs were begun with.
+/// The workflows that can be executed, and the definitions that runs began with.
 #[derive(Debug)]
 pub(crate) struct WorkflowLibrary {
     store: Store,
     catalogue: WorkflowCatalogue,
-    /// Definitions of runs that were read lately, by hash.
+    /// Recently used definitions of runs, by hash.
     pinned: Mutex<HashMap<String, Arc<CheckedWorkflow>>>,
 }
 
 impl WorkflowLibrary {
-    /// What is shipped, and the last good state of the files in `folder`.
+    /// Loads the shipped workflows and the last good version of each file in `folder`.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`].
@@ -35,7 +35,7 @@ impl WorkflowLibrary {
         Ok(Self { store, catalogue, pinned: Mutex::default() })
     }
 
-    /// Looks through the folder, and keeps definitions that are new in the store.
+    /// Reads what has changed in the folder, and stores definitions that are new.
     pub(crate) async fn list_workflows(&self) -> WorkflowListing {
         let listing = self.catalogue.list_files();
         if !listing.fresh.is_empty() {
@@ -53,7 +53,7 @@ impl WorkflowLibrary {
         listing
     }
 
-    /// The workflow of this id as it stands now.
+    /// The workflow with this id in its present version.
     ///
     /// # Errors
     /// [`Code::WorkflowUnknown`], with the ids that are known.
@@ -69,10 +69,10 @@ impl WorkflowLibrary {
             .context("known", ids))
     }
 
-    /// The definition with this hash, whatever became of its file.
+    /// The definition with this hash, even when its file has changed or is gone.
     ///
     /// # Errors
-    /// [`Code::StoreUnavailable`]; [`Code::Internal`] when it is not kept.
+    /// [`Code::StoreUnavailable`]; [`Code::Internal`] when no such definition is stored.
     pub(crate) async fn pinned_definition(&self, sha256: &str) -> Result<Arc<CheckedWorkflow>, Error> {
         if let Some(known) = self.pinned.lock().unwrap_or_else(PoisonError::into_inner).get(sha256) {
             return Ok(known.clone());

@@ -1,4 +1,4 @@
-//! A document with line and column of each value, and faults at such a position.
+//! A document with the line and column of each value, and faults at such a position.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// What is wrong with a text, and where. Lines and columns count from 1.
+/// A fault in a text and its position. Lines and columns count from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DefinitionFault {
     pub(crate) line: usize,
@@ -21,19 +21,19 @@ impl fmt::Display for DefinitionFault {
     }
 }
 
-/// Something about a file that its author should know.
+/// A fault or doubt in a workflow file, for its author.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct WorkflowFinding {
-    /// `error` keeps the file out; `warning` does not.
+    /// `error` when the file cannot be used, `warning` when it can.
     #[schema(example = "warning")]
     pub severity: &'static str,
-    /// The file, without its folder.
+    /// The file's name, without its folder.
     pub file: String,
-    /// From 1.
+    /// Line of the fault, from 1.
     pub line: usize,
-    /// From 1.
+    /// Column of the fault, from 1.
     pub column: usize,
-    /// What it is.
+    /// What is wrong, and what is allowed instead.
     pub message: String,
 }
 

@@ -1,8 +1,8 @@
 //! Definitions: what a workflow file says, checked once when it is read.
 //!
-//! Hidden from users: the reader of strict YAML, the meta-schema, the rules for types. There are no expressions and no
-//! string interpolation: a reference is a whole value, so that nothing a caller sends can become part of a command, a
-//! path or another reference.
+//! Hidden from users: the reader of strict YAML, the meta-schema, the rules for types. There are no expressions and
+//! no string interpolation: a reference stands for a whole value, so that nothing a caller sends can become part of a
+//! command, a path or another reference.
 
 mod catalogue;
 mod check;

@@ -1,4 +1,4 @@
-//! A workflow's parameters: the schema that a file gives for them, and taking what a caller sends.
+//! A workflow's parameters: the schema in its file, and validating what a caller sends.
 
 use jsonschema::Validator;
 use serde_json::{Map, Value};
@@ -34,7 +34,7 @@ const KEYWORDS: &[&str] = &[
     "examples",
 ];
 
-/// The parameters a workflow takes.
+/// The parameters that a workflow takes.
 #[derive(Debug)]
 pub(crate) struct WorkflowParameters {
     schema: Value,
@@ -46,7 +46,7 @@ impl WorkflowParameters {
         Ok(Self { schema: schema.clone(), validator: compile_schema(schema)? })
     }
 
-    /// The parameters with defaults filled in, or everything that is wrong with them.
+    /// The parameters with defaults filled in, or an error with all their faults.
     pub(crate) fn accept_params(&self, workflow_id: &str, params: Value) -> Result<Value, Error> {
         let mut params = if params.is_null() { Value::Object(Map::new()) } else { params };
         if let (Some(given), Some(known)) = (params.as_object_mut(), self.schema["properties"].as_object()) {
@@ -77,7 +77,7 @@ impl WorkflowParameters {
     }
 }
 
-/// NUL is legal JSON, but no tool downstream of a log or a shell takes it well.
+/// Finds a NUL character: it is legal in JSON, but many tools that read logs cannot handle it.
 fn find_nul(value: &Value, pointer: &str) -> Option<String> {
     match value {
         Value::String(text) => text.contains('\0').then(|| pointer.to_owned()),
@@ -103,7 +103,7 @@ fn field_error(error: &jsonschema::ValidationError<'_>) -> FieldError {
     FieldError { pointer, got, expected }
 }
 
-/// Everything that is wrong with a file's schema for its parameters.
+/// All faults of a file's schema for its parameters.
 pub(crate) fn check_parameter_schema(marked: &MarkedDocument, schema: &Value) -> Vec<DefinitionFault> {
     let mut check = ParameterSchemaCheck { marked, faults: Vec::new() };
     check.check_schema(schema, "/params", true);
@@ -125,7 +125,7 @@ impl ParameterSchemaCheck<'_> {
         self.faults.push(self.marked.fault_at(pointer, message));
     }
 
-    /// A closed schema out of known keywords, at any depth.
+    /// Checks, at any depth, that a schema is closed and uses known keywords only.
     fn check_schema(&mut self, schema: &Value, at: &str, is_root: bool) {
         let Some(members) = schema.as_object() else {
             return self.refuse(at, "a schema must be an object");

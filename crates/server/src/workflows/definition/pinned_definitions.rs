@@ -1,4 +1,4 @@
-//! Definitions as the store keeps them: by hash for the runs that began with them, by file for the last good ones.
+//! Definitions in the store: by hash for the runs that began with them, by file for the last good versions.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::checked::CheckedWorkflow;
 use crate::operations_log::now_ms;
 
-/// Keeps a definition, so that runs can be taken up whatever becomes of its file.
+/// Stores a definition, so that its runs can be resumed after its file has changed or is gone.
 pub(crate) fn pin_definition(
     connection: &Connection,
     file: &str,
@@ -27,7 +27,7 @@ pub(crate) fn pin_definition(
         .map(|_| ())
 }
 
-/// The pinned definition of this hash.
+/// The stored definition with this hash.
 pub(crate) fn load_pinned(
     connection: &Connection,
     sha256: &str,
@@ -40,7 +40,7 @@ pub(crate) fn load_pinned(
     Ok(document.and_then(|document| CheckedWorkflow::from_pinned(document, sha256.to_owned()).ok()))
 }
 
-/// The newest kept definition of each file.
+/// The newest stored definition of each file.
 pub(crate) fn load_last_good(connection: &Connection) -> rusqlite::Result<Vec<(String, CheckedWorkflow)>> {
     let mut statement = connection
         .prepare("SELECT file, json, sha256, max(kept_ms) FROM definitions WHERE file <> '' GROUP BY file")?;

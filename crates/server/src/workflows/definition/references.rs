@@ -1,13 +1,13 @@
-//! References of a workflow file, and what they resolve to when a run is under way: whole values.
+//! References of a workflow file, and the values they stand for during a run.
 //!
-//! There is no text in which a value could be placed, so nothing that a caller sends can become part of a command,
-//! a path or another reference.
+//! A reference stands for a whole value and is never inserted into a text, so nothing that a caller sends can become
+//! part of a command, a path or another reference.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// `$params.x.y` or `$steps.id.a.b`.
+/// A reference: `$params.x.y` or `$steps.id.a.b`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ValueReference {
     Params(Vec<String>),
@@ -15,7 +15,7 @@ pub(crate) enum ValueReference {
 }
 
 impl ValueReference {
-    /// `None` when the text is a literal (`$$` stands for a literal `$`).
+    /// Parses a text; `None` when it is a literal (`$$` stands for a literal `$`).
     pub(crate) fn parse(text: &str) -> Option<Result<Self, String>> {
         let body = text.strip_prefix('$').filter(|body| !body.starts_with('$'))?;
         let mut parts = body.split('.').map(str::to_owned);
@@ -40,7 +40,7 @@ impl ValueReference {
     }
 }
 
-/// Whether a reference stands anywhere in the value.
+/// Whether the value contains a reference at any depth.
 pub(crate) fn has_reference(value: &Value) -> bool {
     match value {
         Value::String(text) => ValueReference::parse(text).is_some(),
@@ -50,7 +50,7 @@ pub(crate) fn has_reference(value: &Value) -> bool {
     }
 }
 
-/// A value without references, with `$$` read as `$`.
+/// The value of a literal, with `$$` read as `$`.
 pub(crate) fn unescape_literal(value: &Value) -> Value {
     match value {
         Value::String(text) => {
@@ -64,13 +64,13 @@ pub(crate) fn unescape_literal(value: &Value) -> Value {
     }
 }
 
-/// `/a/b` as a path.
+/// The segments of a pointer such as `/a/b`.
 pub(crate) fn parse_pointer(text: &str) -> Option<Vec<String>> {
     let rest = text.strip_prefix('/')?;
     Some(rest.split('/').map(|part| part.replace("~1", "/").replace("~0", "~")).collect())
 }
 
-/// What references of one run resolve to.
+/// The values that references of one run stand for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RunValues {
     pub(crate) params: Value,
@@ -78,7 +78,7 @@ pub(crate) struct RunValues {
 }
 
 impl RunValues {
-    /// The template with every reference replaced by its whole value; what is not there is `null`.
+    /// The template with every reference replaced by its value; a missing value becomes `null`.
     pub(crate) fn resolve(&self, template: &Value) -> Value {
         match template {
             Value::String(text) => match ValueReference::parse(text) {
@@ -94,7 +94,7 @@ impl RunValues {
         }
     }
 
-    /// An action's input: members that came to `null` are left out.
+    /// An action's input: members that became `null` are left out.
     pub(crate) fn resolve_input(&self, with: &serde_json::Map<String, Value>) -> Value {
         let resolved = with.iter().map(|(name, template)| (name.clone(), self.resolve(template)));
         Value::Object(resolved.filter(|(_, value)| !value.is_null()).collect())
@@ -129,7 +129,7 @@ mod tests {
         let values =
             RunValues { params: json!({"x": "$steps.y", "n": {"m": [7]}}), outputs: BTreeMap::new() };
         assert_eq!(values.resolve(&json!("$params.n.m.0")), json!(7));
-        // A parameter that looks like a reference stays a text.
+        // A parameter whose text looks like a reference stays a text.
         assert_eq!(values.resolve(&json!("$params.x")), json!("$steps.y"));
         assert_eq!(values.resolve(&json!("a $params.x b")), json!("a $params.x b"));
         assert_eq!(values.resolve(&json!("$$params.x")), json!("$params.x"));

@@ -1,14 +1,14 @@
-//! Types of references, read from JSON schemas: does a value of this schema fit where that schema is expected?
+//! Types of references, from JSON schemas: whether a value of one schema is valid under another.
 //!
-//! Knows exactly the schemas that occur: parameter schemas (closed, known keywords) and those derived from the
-//! actions' Rust types; it is no full check of schema inclusion. A reference that passes here is checked again as
-//! a value when the step runs.
+//! Covers exactly the schemas that occur: parameter schemas (closed, known keywords) and those derived from the
+//! actions' Rust types. It is no complete check of schema inclusion: a reference that passes is validated again as a
+//! value when the step runs.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-/// The schema of a value, and whether there may be nothing.
+/// The schema of a value, and whether the value may be missing.
 #[derive(Debug, Clone)]
 pub(crate) struct SchemaType {
     pub(crate) schema: Value,
@@ -25,17 +25,17 @@ impl SchemaType {
     }
 }
 
-/// Any number.
+/// The type of any number.
 pub(crate) fn any_number() -> SchemaType {
     SchemaType::of(json!({"type": "number"}))
 }
 
-/// Any text.
+/// The type of any text.
 pub(crate) fn any_text() -> SchemaType {
     SchemaType::of(json!({"type": "string"}))
 }
 
-/// The schema of one member of an object.
+/// The type of one member of an object.
 pub(crate) fn member_type(schema: &Value, name: &str) -> Result<SchemaType, String> {
     let branches = branches_of(schema);
     let mut nearest = None;
@@ -65,7 +65,7 @@ pub(crate) fn member_type(schema: &Value, name: &str) -> Result<SchemaType, Stri
     })
 }
 
-/// The schema at a path.
+/// The type of the value at a path.
 pub(crate) fn type_at(schema: &Value, path: &[String]) -> Result<SchemaType, String> {
     let mut shape = SchemaType::of(schema.clone());
     for name in path {
@@ -77,7 +77,7 @@ pub(crate) fn type_at(schema: &Value, path: &[String]) -> Result<SchemaType, Str
     Ok(shape)
 }
 
-/// Whether every value of `source` may stand where `target` is expected.
+/// Whether every value of `source` is valid where `target` is expected.
 pub(crate) fn check_assignable(source: &SchemaType, target: &SchemaType) -> Result<(), String> {
     let (Some(given), Some(wanted)) = (kinds_of(&source.schema), kinds_of(&target.schema)) else {
         return Ok(());
@@ -85,7 +85,7 @@ pub(crate) fn check_assignable(source: &SchemaType, target: &SchemaType) -> Resu
     for kind in &given {
         let fits = wanted.contains(kind)
             || (*kind == "integer" && wanted.contains("number"))
-            // `null` for an input that may be left out leaves it out.
+            // For an input that may be absent, `null` means absent.
             || (*kind == "null" && target.may_be_absent);
         if !fits {
             return Err(format!("this may be {kind}; expected is {}", join_kinds(&wanted)));
@@ -176,7 +176,7 @@ fn choices_of(schema: &Value) -> Option<Vec<Value>> {
     if let Some(list) = schema.get("enum").and_then(Value::as_array) {
         return Some(list.clone());
     }
-    // A Rust enum whose variants have docs becomes one `const` each.
+    // An enum whose variants have doc comments becomes a list of schemas with one `const` each.
     let alternatives = schema.get("oneOf").or_else(|| schema.get("anyOf"))?.as_array()?;
     let mut all = Vec::new();
     for one in alternatives {

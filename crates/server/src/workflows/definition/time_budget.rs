@@ -1,4 +1,4 @@
-//! Whether a workflow's times fit each other: its steps into its limit, observing and confirming into a trial.
+//! Whether a workflow's times fit together: its steps into its limit, observing and confirming into a trial.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use super::references::ValueReference;
 use super::schema_types;
 use crate::workflows::actions::{ActionClass, ApplyConfig, ConfirmConfig};
 
-/// The worst case should fit, else the run's own deadline cuts it off.
+/// Warns when the worst case exceeds the limit, so that the run's deadline would cut it off.
 pub(crate) fn find_tight_limit(
     marked: &MarkedDocument,
     definition: &WorkflowDefinition,
@@ -21,7 +21,7 @@ pub(crate) fn find_tight_limit(
     })
 }
 
-/// A trial must not end before the steps that watch and confirm it.
+/// Reports a trial that would end before the steps that observe and confirm it.
 pub(crate) fn find_short_trial(
     marked: &MarkedDocument,
     definition: &WorkflowDefinition,
@@ -43,10 +43,10 @@ pub(crate) fn find_short_trial(
     })
 }
 
-/// How long a step takes at most, all attempts and waits included.
+/// How many seconds a step takes at most, all attempts and waits included.
 fn worst_case_s(step: &WorkflowStep) -> u64 {
     if let Some(until) = step.until.as_ref().filter(|_| step.uses.spec().class == ActionClass::Read) {
-        // Looks share the time of the wait.
+        // The samples of a read are part of the wait.
         return until.for_s;
     }
     let attempt = step.timeout_s.unwrap_or(step.uses.spec().timeout_s);

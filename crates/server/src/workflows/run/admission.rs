@@ -1,6 +1,6 @@
-//! Admission: who may begin a run, who waits, who is told to come back, and who may stop one.
+//! Admission: whether a run begins, waits or is refused, and whether a run can be stopped.
 //!
-//! Each decision is made inside one transaction of the store's only writer, so nobody else decides at the same time.
+//! Each decision is made inside one transaction of the store's only writer, so no two decisions overlap.
 
 use data_encoding::HEXLOWER;
 use rusqlite::Connection;
@@ -18,14 +18,14 @@ use crate::store::StoreAbort;
 use crate::workflows::definition::{CheckedWorkflow, WorkflowOnConflict, pin_definition};
 use botops_core::error::{Code, Error};
 
-/// What the store said to a request to execute.
+/// The decision about a request to execute.
 pub(crate) enum RunAdmission {
     New(OperationRow),
     Replayed(OperationRow),
     Joined(OperationRow),
 }
 
-/// Decides about a request inside one transaction: nobody else decides at the same time.
+/// Decides about a request inside one transaction, so no two decisions overlap.
 pub(crate) fn admit_run(
     connection: &Connection,
     mut new: NewOperation,
@@ -77,7 +77,7 @@ pub(crate) fn admit_run(
     }
 }
 
-/// The run's clock starts.
+/// Sets the run's deadline, which counts from the moment it gets its lock.
 fn start_clock(connection: &Connection, op_id: &str, workflow: &CheckedWorkflow) -> rusqlite::Result<()> {
     insert_fact(connection, op_id, 0, &RunFact::Started { deadline_ms: now_ms() + workflow.time_limit_ms() })
         .map(|_| ())
@@ -106,8 +106,8 @@ fn lock_held(holder: &OperationRow) -> Error {
     }
 }
 
-/// Records that somebody wants the run to stop, if there is anything left to stop. Returns what was written, to be
-/// published.
+/// Records that a run should stop, and returns the written facts, to be published; none when it was told before.
+/// Refuses for a run that is over or past its pivot.
 pub(crate) fn request_cancel(
     connection: &Connection,
     op_id: &str,
@@ -143,7 +143,7 @@ pub(crate) fn request_cancel(
     Ok(all)
 }
 
-/// A digest that does not depend on the order of members.
+/// A hash of a value that does not depend on the order of members.
 pub(crate) fn digest_of(value: &Value) -> String {
     fn write_canonical(value: &Value, into: &mut String) {
         match value {

@@ -1,4 +1,4 @@
-//! One run that is under way: what is known of it, writing its facts, and everything that can interrupt it.
+//! One run in progress: its progress, writing its facts, and everything that can interrupt it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,25 +14,25 @@ use crate::workflows::actions::{ActionCall, ActionFailure, ActionServices, StepF
 use crate::workflows::definition::{CheckedWorkflow, RunValues};
 use botops_core::error::Code;
 
-/// How long an effect that is under way may go on after a cancel.
+/// How long an action that changes something may go on after a cancel.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The same when botops stops, also for an undo: inside what the process as a whole may take.
+/// How long it may go on when botops stops, also in an undo; less than the process as a whole has for its stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(4);
 
-/// How long a store that cannot be written is waited for before the next try.
+/// How long to wait before a store that cannot be written is tried again.
 const STORE_WAIT: Duration = Duration::from_millis(500);
 
-/// Why a run's task ends.
+/// Why the task of a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RunHalt {
-    /// botops stops; the run goes on when it is back.
+    /// botops stops; the run is resumed at its next start.
     Stopping,
     /// The run is over.
     Over,
 }
 
-/// What cut a step off.
+/// What interrupted a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StepInterrupt {
     Cancelled,
@@ -40,7 +40,7 @@ pub(crate) enum StepInterrupt {
     Stopping,
 }
 
-/// One run that is under way. It holds nothing that a crash could lose.
+/// One run in progress. It holds no state that a crash could lose.
 pub(crate) struct RunContext {
     pub(crate) journal: Arc<RunJournal>,
     pub(crate) world: ActionServices,
@@ -52,7 +52,7 @@ pub(crate) struct RunContext {
 }
 
 impl RunContext {
-    /// Makes a fact durable; what others wrote meanwhile (a cancel) is taken in as well.
+    /// Makes a fact durable, and takes in facts that others wrote meanwhile (a cancel).
     pub(crate) async fn record_fact(&mut self, fact: RunFact) -> Result<(), RunHalt> {
         loop {
             match self.journal.write_fact(&self.op.op_id, self.progress.seq, &fact).await {
@@ -81,7 +81,7 @@ impl RunContext {
         }
     }
 
-    /// Records that botops stops, so that the restart does not count as a crash.
+    /// Records that botops stops, so that resuming the run does not count as recovery from a crash.
     pub(crate) async fn record_suspended(&mut self) {
         let written = self.journal.write_fact(&self.op.op_id, self.progress.seq, &RunFact::Suspended).await;
         if let Ok(Some(WrittenFact { events, state })) = written
@@ -91,12 +91,12 @@ impl RunContext {
         }
     }
 
-    /// What references of the definition resolve to now.
+    /// The values that references of the definition stand for now.
     pub(crate) fn values(&self) -> RunValues {
         RunValues { params: self.op.params.clone(), outputs: self.progress.step_outputs() }
     }
 
-    /// Whether the point of no return is, or may be, behind.
+    /// Whether the run is past its pivot, or may be.
     pub(crate) fn is_past_pivot(&self) -> bool {
         self.progress.is_past_pivot(&self.workflow)
     }
@@ -124,7 +124,8 @@ impl RunContext {
         }
     }
 
-    /// Runs `work` with its limit; a cancel or a deadline lets an effect that is under way come to its end first.
+    /// Runs `work` within its limit. On a cancel or deadline, an action that changes something may still come to its
+    /// end.
     pub(crate) async fn run_limited(
         &self,
         work: impl Future<Output = Result<Value, ActionFailure>>,
@@ -145,7 +146,7 @@ impl RunContext {
         let patience = if interrupt == StepInterrupt::Stopping { STOP_PATIENCE } else { CANCEL_PATIENCE };
         match tokio::time::timeout(patience, work).await {
             Ok(done) => Ok(done),
-            // It stays under way; after the restart the step looks what became of it.
+            // The attempt has no outcome; after the restart the step finds out what became of it.
             Err(_) if interrupt == StepInterrupt::Stopping => Err(interrupt),
             Err(_) => {
                 let message = "the step was cut off while it acted";
@@ -163,7 +164,7 @@ impl RunContext {
         }
     }
 
-    /// Sleeps until a time of the table's clock, unless the run is interrupted.
+    /// Sleeps until a time in milliseconds since 1970, unless the run is interrupted.
     pub(crate) async fn sleep_until(&self, due_ms: i64) -> Result<(), StepInterrupt> {
         tokio::select! {
             () = tokio::time::sleep(time_until(due_ms)) => Ok(()),
@@ -171,7 +172,7 @@ impl RunContext {
         }
     }
 
-    /// The same, where only the end of botops interrupts.
+    /// Sleeps like [`Self::sleep_until`], but only the stop of botops interrupts it.
     pub(crate) async fn sleep_until_or_stop(&self, due_ms: i64) -> Result<(), RunHalt> {
         tokio::select! {
             () = tokio::time::sleep(time_until(due_ms)) => Ok(()),
@@ -179,7 +180,7 @@ impl RunContext {
         }
     }
 
-    /// Resolves when a stop has waited long enough for an undo.
+    /// Resolves when botops stops and an undo has had its time to end.
     pub(crate) async fn stopping_late(&self) {
         self.stopping.cancelled().await;
         tokio::time::sleep(STOP_PATIENCE).await;

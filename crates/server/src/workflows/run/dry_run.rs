@@ -1,7 +1,7 @@
-//! Dry runs: what an execution would do, step by step, with nothing done.
+//! Dry runs: what an execution would do, step by step, without doing it.
 //!
-//! Reads really look; changes ask the bot for its own prediction; what a change would put out is assumed by the steps
-//! after it. A forecast is `unknown` where only the real thing can tell.
+//! Reads are performed. Changes ask the bot for its own prediction, and later steps assume the predicted output. A
+//! forecast is `unknown` where only the real run can show the result.
 
 use std::time::Duration;
 
@@ -17,53 +17,53 @@ use crate::workflows::definition::{
     CheckedWorkflow, RunValues, StepCondition, WorkflowCriterion, WorkflowStep, all_met, evaluate_conditions,
 };
 
-/// What one look of a dry run may take; the whole answer comes inside the request's time.
+/// How long one step of a dry run may take: the whole answer must come within the request's time.
 const LOOK: Duration = Duration::from_secs(4);
 
-/// How a condition is likely to turn out.
+/// How a condition is expected to turn out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WorkflowForecast {
     /// It holds as things are.
     Pass,
-    /// It does not.
+    /// It does not hold as things are.
     Fail,
-    /// Only the real run can tell.
+    /// Only the real run can show it.
     Unknown,
 }
 
 /// One step of a dry run.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct PlannedStepView {
-    /// The step's id.
+    /// The step's id, unique within the workflow.
     pub step: String,
-    /// Its action.
+    /// The name of its action.
     pub uses: String,
-    /// What it touches.
+    /// What kind of effect the action has.
     pub class: ActionClass,
-    /// How it may be repeated.
+    /// How an attempt that was cut off may be repeated.
     pub repeat: ActionRepeat,
-    /// Whether it would run at all.
+    /// Whether the step would run: its `when` conditions hold.
     pub runs: bool,
-    /// What it would be given.
+    /// The input it would get, with references replaced by their values.
     #[schema(value_type = Object)]
     pub input: Value,
-    /// What it would put out, as far as can be told.
+    /// The predicted output; `null` when it is not known.
     #[schema(value_type = Object)]
     pub predicted_output: Value,
-    /// How its conditions look now.
+    /// The forecast for its conditions as a whole.
     pub forecast: WorkflowForecast,
-    /// The conditions one by one.
+    /// The conditions one by one, with the predicted values.
     pub criteria: Vec<WorkflowCriterion>,
-    /// Past the point of no return from here on.
+    /// Whether the step is the pivot: nothing is undone after it.
     pub pivot: bool,
-    /// The action that would take it back, or `none`.
+    /// The undo action, or `none`; `null` where there is nothing to undo.
     pub undo: Option<String>,
-    /// Why it would fail.
+    /// Why the step would fail; `null` when it would not.
     pub error: Option<WorkflowRunError>,
 }
 
-/// Goes through all steps without doing anything.
+/// Goes through all steps without changing anything.
 pub(crate) async fn plan_steps(
     workflow: &CheckedWorkflow,
     world: &ActionServices,
@@ -131,7 +131,8 @@ async fn plan_step(
             planned.criteria = evaluate_conditions(&wanted, values, &output);
             planned.forecast = match all_met(&planned.criteria) {
                 true => WorkflowForecast::Pass,
-                // What is waited for may still come; what follows a change cannot be seen before it.
+                // A value that the step waits for may still come, and the effect of an earlier change is not visible
+                // yet.
                 false if step.until.is_some() || changed || spec.class == ActionClass::Mutate => {
                     WorkflowForecast::Unknown
                 }
@@ -148,7 +149,7 @@ async fn plan_step(
     planned
 }
 
-/// The outputs of a dry run, for the answer.
+/// The predicted outputs of the run.
 pub(crate) fn predict_outputs(
     workflow: &CheckedWorkflow,
     params: &Value,

@@ -1,6 +1,6 @@
-//! Commands of runs whose answer did not come: how they ended is added to the run's journal when it is known.
+//! Commands whose answer did not come during their run: how they ended is added to the run's journal later.
 //!
-//! The bot is asked elsewhere; here its answer arrives as an event. What the run itself came to stays as it was.
+//! The bot is asked elsewhere; the result arrives here as an event. The result of the run itself does not change.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::journal::RunJournal;
 use crate::events::{Event, Events};
 use botops_contract::EventKind;
 
-/// Follows the events for ended commands, until the stop.
+/// Follows the events about ended commands until the stop.
 pub(crate) async fn record_ended_commands(
     journal: Arc<RunJournal>,
     events: Events,
@@ -26,7 +26,7 @@ pub(crate) async fn record_ended_commands(
         };
         let event = match event {
             Ok(event) => event,
-            // The event itself is in the journal all the same.
+            // A lost event is still in the event journal; only the run's own journal lacks it.
             Err(RecvError::Lagged(_)) => continue,
             Err(RecvError::Closed) => return,
         };

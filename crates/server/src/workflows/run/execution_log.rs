@@ -1,4 +1,4 @@
-//! `workflow_execution_log.jsonl`: one line per fact, for people and for other tools.
+//! `workflow_execution_log.jsonl`: one line per fact, for people and other tools.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,10 +14,10 @@ use super::state::WorkflowRunState;
 use crate::operations_log::OperationRow;
 use botops_core::telemetry::LogFile;
 
-/// How much of the log's end is looked at to see which lines are there after a crash.
+/// Bytes at the end of the log that are read after a crash, to find the lines that were written.
 const TAIL: u64 = 512 * 1024;
 
-/// The log; a handle to the open file.
+/// The execution log; a handle to the open file.
 #[derive(Debug, Clone)]
 pub(crate) struct ExecutionLog {
     path: PathBuf,
@@ -25,7 +25,7 @@ pub(crate) struct ExecutionLog {
 }
 
 impl ExecutionLog {
-    /// Opens the log; without it, runs go on (the store has everything).
+    /// Opens the log. Without it runs go on, since the store has all facts.
     pub(crate) fn open(path: &Path) -> Self {
         let file = LogFile::open(path.to_owned()).map_err(|error| {
             tracing::error!("the workflow log {} cannot be written: {error}", path.display());
@@ -33,7 +33,7 @@ impl ExecutionLog {
         Self { path: path.to_owned(), file: Arc::new(Mutex::new(file.ok())) }
     }
 
-    /// Writes the line of a fact that is in the store.
+    /// Writes the line of a fact that is already stored.
     pub(crate) fn write_line(
         &self,
         op: &OperationRow,
@@ -59,7 +59,7 @@ impl ExecutionLog {
         }
     }
 
-    /// The highest number per run among the newest lines, to see what a crash kept out.
+    /// The highest fact number of each run among the newest lines; facts above it were stored but not logged.
     pub(crate) fn newest_seqs(&self) -> BTreeMap<String, u64> {
         let mut found = BTreeMap::new();
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,7 +70,7 @@ impl ExecutionLog {
             let mut bytes = Vec::new();
             written.read_to_end(&mut bytes)?;
             tail = String::from_utf8_lossy(&bytes).into_owned();
-            // A line that a crash cut off gets its end, so that the next one stands alone.
+            // A line that a crash cut off gets its line end, so that the next one is a line of its own.
             if bytes.last().is_some_and(|last| *last != b'\n') { file.append(b"\n") } else { Ok(()) }
         });
         if let Err(error) = read {

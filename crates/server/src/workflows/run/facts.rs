@@ -1,6 +1,6 @@
-//! Facts: what can happen to a run, in the form in which it is kept.
+//! Facts: the events of a run, in the form in which they are stored.
 //!
-//! A fact that announces an effect is written before the effect.
+//! A fact that announces an effect is stored before the effect.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use super::state::{TurnBackReason, WorkflowRunError, WorkflowRunState, WorkflowS
 use crate::operations_log::OperationEvent;
 use crate::workflows::definition::WorkflowCriterion;
 
-/// What can happen to a run.
+/// An event of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub(crate) enum RunFact {
@@ -77,7 +77,7 @@ pub(crate) enum RunFact {
         #[serde(default)]
         error: Option<WorkflowRunError>,
     },
-    /// How a command ended whose answer did not come while its step ran. May follow the run's end.
+    /// How a command ended whose answer did not come while its step ran. It may follow the end of the run.
     CommandEnded {
         step: String,
         outcome: String,
@@ -98,14 +98,14 @@ pub(crate) enum RunFact {
 }
 
 impl RunFact {
-    /// Its kind and its data, as the table keeps them.
+    /// Its name and its data, for the table of events.
     pub(crate) fn to_row(&self) -> (String, Value) {
         let mut data = serde_json::to_value(self).expect("a fact is JSON");
         let kind = data.as_object_mut().and_then(|members| members.remove("is")).unwrap_or_default();
         (kind.as_str().unwrap_or_default().to_owned(), data)
     }
 
-    /// A fact as it was kept; `None` for one of a newer botops.
+    /// Reads a fact from the table; `None` for one that a newer version wrote.
     pub(crate) fn from_row(event: &OperationEvent) -> Option<Self> {
         let mut data = event.data.clone();
         if data.is_null() {
@@ -115,7 +115,7 @@ impl RunFact {
         serde_json::from_value(data).ok()
     }
 
-    /// The state of the run's row after this fact; `None` leaves it.
+    /// The state of the run's row after this fact; `None` leaves it as it is.
     pub(crate) fn run_state(&self) -> Option<WorkflowRunState> {
         match self {
             Self::Admitted { state } | Self::Finished { state, .. } => Some(*state),
@@ -133,7 +133,7 @@ impl RunFact {
         }
     }
 
-    /// The step it is about.
+    /// The id of the step it is about, if any.
     pub(crate) fn step(&self) -> Option<&str> {
         match self {
             Self::StepStarted { step, .. }
@@ -148,7 +148,7 @@ impl RunFact {
         }
     }
 
-    /// The failure it tells of.
+    /// The failure it contains, if any.
     pub(crate) fn error(&self) -> Option<&WorkflowRunError> {
         match self {
             Self::AttemptFailed { error, .. } | Self::UndoAttemptFailed { error, .. } => Some(error),
@@ -160,7 +160,7 @@ impl RunFact {
         }
     }
 
-    /// One sentence.
+    /// The fact as one sentence, for the event journal and the log.
     pub(crate) fn sentence(&self, workflow: &str) -> String {
         let name = |state: &WorkflowStepState| json!(state).as_str().unwrap_or_default().to_owned();
         match self {

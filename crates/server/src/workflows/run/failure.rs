@@ -1,4 +1,4 @@
-//! Failures and inputs as the journal keeps them: readable, bounded, without secrets.
+//! Failures and inputs in the form in which the journal keeps them: readable, bounded, without secrets.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::workflows::actions::{ActionFailure, StepFailureClass};
 use crate::workflows::definition::WorkflowCriterion;
 use botops_core::error::Code;
 
-/// A failure as it is kept.
+/// A failure of an action, for the journal.
 pub(crate) fn to_run_error(failure: &ActionFailure) -> WorkflowRunError {
     let row = Code::ALL.iter().map(|code| code.row()).find(|row| row.code == failure.code);
     WorkflowRunError {
@@ -18,7 +18,7 @@ pub(crate) fn to_run_error(failure: &ActionFailure) -> WorkflowRunError {
     }
 }
 
-/// A failure that no action reported: the run loop found it.
+/// A failure that the run loop found, not an action.
 pub(crate) fn own_run_error(
     class: StepFailureClass,
     code: Code,
@@ -27,7 +27,7 @@ pub(crate) fn own_run_error(
     to_run_error(&ActionFailure::new(class, code, message))
 }
 
-/// The same, as something a person has to look at.
+/// The same failure, with the code that asks for a person.
 pub(crate) fn needs_attention(error: &WorkflowRunError) -> WorkflowRunError {
     let row = Code::WorkflowNeedsAttention.row();
     WorkflowRunError {
@@ -37,7 +37,7 @@ pub(crate) fn needs_attention(error: &WorkflowRunError) -> WorkflowRunError {
     }
 }
 
-/// What was expected and what was there, in one sentence.
+/// The unmet criteria in one sentence: expected and actual values.
 pub(crate) fn describe_unmet(criteria: &[WorkflowCriterion], when: &str) -> String {
     let missed = criteria.iter().filter(|one| one.hard && !one.met).map(|one| {
         let is = serde_json::to_value(one.is)
@@ -49,7 +49,7 @@ pub(crate) fn describe_unmet(criteria: &[WorkflowCriterion], when: &str) -> Stri
     botops_core::text::clean(&format!("{when}: {}", missed.collect::<Vec<_>>().join("; ")), 400)
 }
 
-/// An input as the journal keeps it.
+/// An input for the journal: bounded and without secrets.
 pub(crate) fn journal_input(input: &Value) -> Value {
     let mut shown = input.clone();
     botops_core::redact::json(&mut shown);

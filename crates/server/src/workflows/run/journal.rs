@@ -1,6 +1,7 @@
-//! The journal of runs: facts go into the store first, then to everybody who follows them.
+//! The journal of runs: facts are stored first, then published to everyone who follows them.
 //!
-//! Each fact is an event of the run's row, then one line of `workflow_execution_log.jsonl` and one event of botops.
+//! Each fact is an event of the run's row, then one line of `workflow_execution_log.jsonl` and one event of the
+//! journal.
 
 use rusqlite::Connection;
 use serde_json::json;
@@ -18,14 +19,14 @@ use crate::workflows::definition::CheckedWorkflow;
 use botops_contract::{EventKind, Severity};
 use botops_core::error::Error;
 
-/// Writes facts and publishes them.
+/// Stores facts and publishes them.
 #[derive(Debug)]
 pub(crate) struct RunJournal {
     store: Store,
     log: ExecutionLog,
     events: Events,
     metrics: RunMetrics,
-    /// Changes with each fact of any run.
+    /// Changes with each fact of any run; the value has no meaning.
     changed: watch::Sender<u64>,
 }
 
@@ -42,12 +43,12 @@ impl RunJournal {
         &self.log
     }
 
-    /// Changes with each fact of any run.
+    /// Resolves with each fact of any run.
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// Makes a fact durable; `None` when the run is over already. It is not published yet.
+    /// Stores a fact; `None` when the run is over already. The caller publishes it.
     pub(crate) async fn write_fact(
         &self,
         op_id: &str,
@@ -58,7 +59,7 @@ impl RunJournal {
         self.store.write(move |connection| Ok(insert_fact(connection, &op_id, seen, &fact)?)).await
     }
 
-    /// Publishes a fact that is in the store: log line, event, metrics, and those who wait for the run.
+    /// Publishes a stored fact: log line, event, metrics, and waking requests that wait for the run.
     pub(crate) fn publish_fact(
         &self,
         op: &OperationRow,
@@ -89,7 +90,7 @@ impl RunJournal {
         self.changed.send_modify(|count| *count += 1);
     }
 
-    /// Publishes the facts that were written when a run was admitted.
+    /// Publishes the facts that were stored when a run was admitted.
     pub(crate) async fn publish_admission(
         &self,
         op: &OperationRow,
@@ -107,7 +108,7 @@ impl RunJournal {
         Ok(progress)
     }
 
-    /// Adds a fact to a run's journal, also after its end; what the run itself came to stays.
+    /// Adds a fact to a run's journal, also after its end. The state of the run does not change.
     pub(crate) async fn append_fact(&self, op_id: &str, fact: &RunFact) -> Result<(), Error> {
         let (id, (kind, data)) = (op_id.to_owned(), fact.to_row());
         let written = self.store.write(move |connection| {
@@ -123,7 +124,7 @@ impl RunJournal {
         Ok(())
     }
 
-    /// Sets the success ratio of a workflow from history.
+    /// Computes the success ratio of a workflow anew, for the metrics.
     pub(crate) async fn refresh_success_ratio(&self, name: String) {
         let id = name.clone();
         let read = self.store.read(move |connection| Ok(WorkflowStats::load(connection, &id)?)).await;
@@ -134,13 +135,13 @@ impl RunJournal {
     }
 }
 
-/// What a write left: the events after the one last seen, the fact's own last, and the row's state.
+/// The result of storing a fact: all events after the last known one, with the fact's own last, and the row's state.
 pub(crate) struct WrittenFact {
     pub(crate) events: Vec<OperationEvent>,
     pub(crate) state: WorkflowRunState,
 }
 
-/// Writes a fact into a run's row and journal, and returns every event after `seen`; `None` when the run is over.
+/// Stores a fact in a run's row and journal, and returns every event after `seen`; `None` when the run is over.
 pub(crate) fn insert_fact(
     connection: &Connection,
     op_id: &str,
@@ -150,7 +151,7 @@ pub(crate) fn insert_fact(
     let (kind, data) = fact.to_row();
     let state = match fact.run_state() {
         Some(state) => state,
-        // A cancel may have moved the row meanwhile.
+        // A cancel may have changed the row's state meanwhile, which stays.
         None => {
             let known =
                 operations_log::load(connection, op_id)?.and_then(|op| WorkflowRunState::parse(&op.state));

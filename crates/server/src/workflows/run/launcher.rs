@@ -1,4 +1,4 @@
-//! Tasks of runs: each run that is under way has one, and at most one.
+//! The tasks of runs: each run in progress has exactly one.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -18,19 +18,19 @@ use crate::workflows::actions::ActionServices;
 use crate::workflows::definition::CheckedWorkflow;
 use botops_core::tasks::{OnFailure, Tasks};
 
-/// How long a run waits for the link's first answer from the bot after a start of botops.
+/// How long a run waits for the bot's first answer after a start of botops.
 const FIRST_ANSWER: Duration = Duration::from_secs(3);
 
-/// Starts the tasks of runs and knows how to cancel them.
+/// Starts the tasks of runs and cancels them.
 #[derive(Debug)]
 pub(crate) struct RunLauncher {
     journal: Arc<RunJournal>,
     world: ActionServices,
     tasks: Tasks,
     stopping: CancellationToken,
-    /// Runs that have a task, with what cancels them.
+    /// Runs that have a task, by id, each with the token that cancels it.
     active: Mutex<HashMap<String, CancellationToken>>,
-    /// Told when a run has ended: its lock is free.
+    /// Notified when a run has ended, since its lock is then free.
     ended: Notify,
 }
 
@@ -52,12 +52,12 @@ impl RunLauncher {
         &self.stopping
     }
 
-    /// Resolves when a run has ended since the last time.
+    /// Resolves when a run has ended since the last call.
     pub(crate) async fn run_ended(&self) {
         self.ended.notified().await;
     }
 
-    /// Gives a run a task, unless it has one.
+    /// Starts the task of a run, unless it has one.
     pub(crate) fn launch_run(
         self: &Arc<Self>,
         op: OperationRow,
@@ -77,7 +77,7 @@ impl RunLauncher {
         self.tasks.spawn("workflow-run", OnFailure::Log, async move { launcher.run_to_end(run).await });
     }
 
-    /// Tells a run's task that the run is cancelled; the journal says so already.
+    /// Cancels a run's task; the cancel is in the journal already.
     pub(crate) fn cancel_run(&self, op_id: &str) {
         if let Some(token) = self.active().get(op_id) {
             token.cancel();
@@ -110,8 +110,9 @@ impl RunLauncher {
         }
     }
 
-    /// After a start, the link has not looked at the bot yet; a step would fail for nothing. Without an answer in
-    /// time, the steps say so themselves.
+    /// Waits until the bot has been polled after a start of botops, since a step before that would fail without need.
+    ///
+    /// Without an answer in time the step runs anyway, and reports the failure itself.
     async fn wait_for_first_answer(&self) {
         let bots = &self.world.bots;
         let mut changes = bots.watch();

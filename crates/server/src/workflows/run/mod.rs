@@ -1,4 +1,4 @@
-//! Runs: the journal of their facts, the loop that drives each one, locks and queue, and how they are taken up after a
+//! Runs: the journal of their facts, the loop that drives each one, locks and queue, and resuming them after a
 //! restart.
 
 mod admission;

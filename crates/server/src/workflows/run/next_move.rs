@@ -1,5 +1,6 @@
-//! What the facts of a run call for next. Pure: the same facts at the same time give the same answer, after a crash
-//! as well.
+//! The next move of a run, derived from its facts.
+//!
+//! Pure: the same facts at the same time give the same answer, after a crash as well.
 
 use std::time::Duration;
 
@@ -7,18 +8,18 @@ use super::progress::{RunProgress, StepProgress};
 use super::state::{TurnBackReason, WorkflowRunState, WorkflowStepState};
 use crate::workflows::definition::{CheckedWorkflow, StepOnError, UndoRule};
 
-/// What the facts call for.
+/// What a run has to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NextMove {
-    /// The step at this index is begun or goes on.
+    /// Begin or continue the step at this index.
     Step(usize),
-    /// From here on, what was done is taken back.
+    /// Stop going forward and undo, for this reason.
     TurnBack(TurnBackReason),
-    /// The step at this index is taken back.
+    /// Undo the step at this index.
     Undo(usize),
-    /// The run failed past its pivot: the bot is left in the safe posture.
+    /// The run failed past its pivot: bring the bot into the safe posture.
     Posture,
-    /// Nothing is left to do.
+    /// End the run in this state.
     Finish(WorkflowRunState),
 }
 
@@ -43,7 +44,7 @@ impl NextMove {
             }
             return Self::after_failure(workflow, progress, TurnBackReason::Failed);
         };
-        // A step that may be under way in the world comes to its end before anything else.
+        // A step whose action may be taking effect comes to its end before anything else happens.
         let none_in_flight = progress.steps.get(next).is_some_and(|step| step.in_flight.is_none());
         if none_in_flight && progress.cancel_by.is_some() && !progress.is_past_pivot(workflow) {
             return Self::after_failure(workflow, progress, TurnBackReason::Cancelled);
@@ -82,7 +83,7 @@ fn needs_undo(workflow: &CheckedWorkflow, progress: &RunProgress, index: usize) 
     has_undo && (of_step.acted() || of_step.in_doubt) && !of_step.undo_ended
 }
 
-/// A changing step whose effect cannot be told and that nothing takes back.
+/// A changing step that has no undo and whose effect is not known.
 fn unknown_change<'a>(workflow: &CheckedWorkflow, progress: &'a RunProgress) -> Option<&'a StepProgress> {
     let mut steps = workflow.definition.steps.iter().zip(&progress.steps);
     let unknown = steps

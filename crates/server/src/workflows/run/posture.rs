@@ -1,4 +1,4 @@
-//! The safe posture: past the pivot nothing is taken back; the bot is left as safe as can be, and somebody is told.
+//! The safe posture: past the pivot nothing is undone; the bot is left as safe as possible, and an event is raised.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(crate) async fn apply_safe_posture(run: &mut RunContext) -> Result<(), RunHa
     run.record_fact(RunFact::PostureReached { leave: leave.to_owned(), error }).await
 }
 
-/// `None` when trading is paused; why not, when the last try failed.
+/// Pauses trading, with retries; returns the last failure when all attempts failed.
 async fn pause_trading(run: &RunContext) -> Result<Option<WorkflowRunError>, RunHalt> {
     const PAUSE: StepAction = StepAction::of::<PauseTrading>();
     let schedule = RetrySchedule::new(PAUSE, None, true);

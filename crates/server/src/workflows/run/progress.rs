@@ -1,7 +1,7 @@
-//! What the facts of a run add up to.
+//! The progress of a run, derived from its facts.
 //!
-//! Only the facts say how far a run is: [`RunProgress`] is computed from them, while the run goes on and
-//! again after a crash, by the same code.
+//! Only the facts determine how far a run is: [`RunProgress`] is computed from them by the same code while the run
+//! goes on and after a crash.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +12,17 @@ use super::state::{TurnBackReason, WorkflowRunError, WorkflowRunState, WorkflowS
 use crate::operations_log::OperationEvent;
 use crate::workflows::definition::{CheckedWorkflow, WorkflowCriterion};
 
-/// What is known of one step.
+/// The progress of one step.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StepProgress {
     pub(crate) id: String,
     pub(crate) state: WorkflowStepState,
     pub(crate) attempts: u32,
-    /// Attempts that failed; those that a crash cut off do not count.
+    /// Attempts that failed; attempts that a crash cut off do not count.
     pub(crate) failures: u32,
-    /// An attempt was begun and has no outcome; its revision of the action.
+    /// The action's revision of an attempt that has begun and has no outcome yet.
     pub(crate) in_flight: Option<u32>,
-    /// Some attempt may have had an effect although it failed.
+    /// Whether an attempt may have taken effect although it failed.
     pub(crate) in_doubt: bool,
     pub(crate) retry_at_ms: Option<i64>,
     pub(crate) until_ms: Option<i64>,
@@ -30,7 +30,7 @@ pub(crate) struct StepProgress {
     pub(crate) output: Option<Value>,
     pub(crate) criteria: Vec<WorkflowCriterion>,
     pub(crate) error: Option<WorkflowRunError>,
-    /// What was learnt later of a command whose answer did not come.
+    /// How a command ended whose answer did not come while the step ran.
     pub(crate) later: Option<String>,
     pub(crate) undo_attempts: u32,
     pub(crate) undo_retry_at_ms: Option<i64>,
@@ -39,7 +39,7 @@ pub(crate) struct StepProgress {
     pub(crate) finished_ms: Option<i64>,
 }
 
-/// What the facts of a run add up to.
+/// The progress of a run, derived from its facts.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RunProgress {
     pub(crate) state: WorkflowRunState,
@@ -102,7 +102,7 @@ impl RunProgress {
         progress
     }
 
-    /// Adds an event of the run's journal; returns its fact, unless a newer botops wrote it.
+    /// Adds an event of the run's journal and returns its fact; `None` when a newer version wrote it.
     pub(crate) fn apply_event(&mut self, event: &OperationEvent) -> Option<RunFact> {
         self.seq = event.seq;
         let fact = RunFact::from_row(event)?;
@@ -133,19 +133,19 @@ impl RunProgress {
         }
     }
 
-    /// The outputs of finished steps, by id.
+    /// The outputs of finished steps, by step id.
     pub(crate) fn step_outputs(&self) -> BTreeMap<String, Value> {
         let with = self.steps.iter().filter_map(|step| Some((step.id.clone(), step.output.clone()?)));
         with.collect()
     }
 
-    /// Whether the point of no return is, or may be, behind.
+    /// Whether the run is past its pivot, or may be.
     pub(crate) fn is_past_pivot(&self, workflow: &CheckedWorkflow) -> bool {
         let pivot = workflow.pivot_index().and_then(|index| self.steps.get(index));
         pivot.is_some_and(|step| step.acted() || step.in_doubt || step.in_flight.is_some())
     }
 
-    /// The step that made the run fail.
+    /// The step that made the run fail, if any.
     pub(crate) fn failed_step(&self) -> Option<&StepProgress> {
         self.steps.iter().find(|step| step.error.is_some() && step.state != WorkflowStepState::Succeeded)
     }
@@ -199,7 +199,7 @@ impl StepProgress {
         }
     }
 
-    /// Whether it did, or may have done, something.
+    /// Whether the step took effect, or may have.
     pub(crate) fn acted(&self) -> bool {
         self.output.is_some() || self.state == WorkflowStepState::Unknown
     }

@@ -1,4 +1,4 @@
-//! The queue: runs that wait for a lock get it in the order in which they came.
+//! The queue: runs that wait for a lock get it in the order in which they were requested.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,13 +17,13 @@ use crate::store::StoreAbort;
 use crate::workflows::definition::{CheckedWorkflow, WorkflowLibrary};
 use botops_core::error::Error;
 
-/// How often a queue with somebody in it looks whether its lock is free: a config change frees it as well.
+/// How often a queue that is not empty checks for a free lock; a config transaction frees it without a notification.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// How long a run may wait in a queue.
+/// How long a run may wait in a queue, in milliseconds.
 const WAIT_MAX_MS: i64 = 3_600_000;
 
-/// Runs that wait for a lock.
+/// The runs that wait for a lock.
 #[derive(Debug)]
 pub(crate) struct RunQueue {
     launcher: Arc<RunLauncher>,
@@ -37,13 +37,13 @@ impl RunQueue {
         Self { launcher, library, waiting: AtomicUsize::new(0), added: Notify::new() }
     }
 
-    /// Says that a run with the state `queued` is in the store.
+    /// To be called when a run with the state `queued` was stored.
     pub(crate) fn add_run(&self) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.added.notify_one();
     }
 
-    /// Gives free locks to those who wait, first come, first served, until the stop.
+    /// Gives free locks to waiting runs, first come, first served, until the stop.
     pub(crate) async fn serve_queue(self: Arc<Self>) {
         loop {
             let idle = self.waiting.load(Ordering::Relaxed) == 0;
@@ -90,7 +90,7 @@ impl RunQueue {
     }
 }
 
-/// Takes the lock and starts the run's clock; ends a run that has waited too long. `None` when the lock is held.
+/// Takes the lock and sets the run's deadline, or ends a run that has waited too long; `None` while the lock is held.
 fn begin_or_expire(
     connection: &Connection,
     op: &OperationRow,

@@ -1,4 +1,4 @@
-//! Taking up the runs of an earlier process, oldest first.
+//! Resuming the runs of an earlier process, oldest first.
 
 use super::launcher::RunLauncher;
 use super::progress::RunProgress;
@@ -10,8 +10,8 @@ use botops_core::error::{Code, Error};
 
 use std::sync::Arc;
 
-/// Launches every run that is not over, and writes the log lines that a crash kept out. Done before anybody can begin
-/// a new run.
+/// Launches every run that is not over, and writes the log lines that a crash prevented. To be called before any new
+/// run can begin.
 ///
 /// # Errors
 /// [`Code::StoreUnavailable`].

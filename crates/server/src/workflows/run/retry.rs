@@ -1,4 +1,4 @@
-//! How attempts follow each other: which failures are tried again, how often, and after what wait.
+//! Retries: after which failures a step is tried again, how often, and after what wait.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::operations_log::now_ms;
 use crate::workflows::actions::{ActionRepeat, StepAction, StepFailureClass};
 use crate::workflows::definition::RetryRule;
 
-/// How attempts follow each other.
+/// How often and after what waits an action is tried again.
 #[derive(Debug, Clone)]
 pub(crate) struct RetrySchedule {
     max: u32,
@@ -25,7 +25,7 @@ impl RetrySchedule {
             let (max, base_ms, factor, cap_ms) = (retry.max, retry.base_ms, retry.factor, retry.cap_ms);
             return Self { max, base_ms, factor, cap_ms, on: retry.on.clone() };
         }
-        // Repeating is safe for every action there is: pure, keyed, or looking first.
+        // A retry is safe for every action: each is pure, has an idempotency key, or checks first.
         let max = match (is_undo, action.spec().repeat) {
             (true, _) => 6,
             (false, ActionRepeat::CompareAndSet) => 2,
@@ -34,7 +34,7 @@ impl RetrySchedule {
         Self { max, base_ms: 200, factor: 2.0, cap_ms: 3_000, on: vec![Transport, Timeout, Busy, Io] }
     }
 
-    /// When to try again after so many failures, with full jitter; `None` when this was the last try.
+    /// When to try again after this many failures, with full jitter; `None` when there is no further attempt.
     pub(crate) fn next_at_ms(&self, failures: u32, class: StepFailureClass) -> Option<i64> {
         if failures > self.max || !self.on.contains(&class) {
             return None;

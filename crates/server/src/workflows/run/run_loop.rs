@@ -1,8 +1,8 @@
 //! The loop of one run: from its first fact to its last.
 //!
-//! The loop asks what the facts call for next (a step, an undo, a safe posture, the end) and does that one thing. It
-//! holds no state of its own that a crash could lose, so taking up a run after a crash is the same loop on the same
-//! facts. Steps run one after the other, never side by side.
+//! The loop derives the next move from the facts (a step, an undo, a safe posture, the end) and makes it. It holds no
+//! state that a crash could lose, so a run is resumed by the same loop on the same facts. Steps run one after the
+//! other, never concurrently.
 
 use serde_json::Value;
 
@@ -19,10 +19,10 @@ use crate::workflows::definition::WorkflowOnCrash;
 use botops_core::error::Code;
 use botops_core::failpoints;
 
-/// A run that was taken up this often is not taken up again: something in it kills the process.
+/// A run that was resumed this often is not resumed again: something in it probably kills the process.
 const RECOVERIES_MAX: u32 = 3;
 
-/// Goes on until the run is over, or botops stops.
+/// Drives the run until it is over or botops stops.
 pub(crate) async fn drive_run(run: &mut RunContext) -> RunHalt {
     loop {
         let done = match NextMove::of(&run.workflow, &run.progress, run.time_left()) {
@@ -44,7 +44,7 @@ pub(crate) async fn drive_run(run: &mut RunContext) -> RunHalt {
     }
 }
 
-/// Decides about what a crash left: an attempt under another revision of its action cannot be told.
+/// Decides about an attempt that a crash cut off: when its action has another revision now, its effect is not known.
 pub(crate) async fn recover_run(run: &mut RunContext) -> Result<(), RunHalt> {
     let recoveries = run.op.recoveries;
     if recoveries > RECOVERIES_MAX {
@@ -74,10 +74,10 @@ pub(crate) async fn recover_run(run: &mut RunContext) -> Result<(), RunHalt> {
     Ok(())
 }
 
-/// The last fact of a run whose task panicked.
+/// Records the end of a run whose task panicked.
 pub(crate) async fn abandon_run(run: &mut RunContext) {
     let defect = in_doubt("a defect in botops stopped the run; the log has it");
-    // Over either way.
+    // The run is over even when this cannot be stored.
     let _ = finish_in_doubt(run, defect).await;
 }
 
@@ -101,7 +101,7 @@ async fn finish_run(run: &mut RunContext, state: WorkflowRunState) -> Result<(),
     Err(RunHalt::Over)
 }
 
-/// Why the run did not succeed.
+/// Why the run did not succeed, as its final error.
 fn explain_end(run: &RunContext, state: WorkflowRunState) -> WorkflowRunError {
     let progress = &run.progress;
     if let Some(step) = progress.steps.iter().find(|step| step.state == WorkflowStepState::UndoFailed)

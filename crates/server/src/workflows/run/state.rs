@@ -1,35 +1,35 @@
-//! States of runs and steps, and why something failed, as they are kept and shown.
+//! States of runs and steps, and failures, as they are stored and shown.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::workflows::actions::StepFailureClass;
 
-/// Where a run stands.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkflowRunState {
     /// It waits for the lock.
     Queued,
-    /// A step is under way.
+    /// A step is in progress.
     Running,
-    /// A step waits: for its next try, or for a condition.
+    /// A step waits, for its next attempt or for a condition.
     Waiting,
     /// It was told to stop and ends its step.
     Cancelling,
-    /// What was done is taken back.
+    /// Its steps are being undone.
     Undoing,
-    /// Done.
+    /// All steps ended as expected.
     Succeeded,
-    /// It failed and had nothing to take back.
+    /// It failed, and there was nothing to undo.
     Failed,
-    /// It failed and everything was taken back.
+    /// It failed, and everything was undone.
     RolledBack,
     /// It failed past its pivot; the safe posture was reached.
     FailedAfterPivot,
-    /// It was told to stop; everything was taken back.
+    /// It was told to stop, and everything was undone.
     Cancelled,
-    /// What happened cannot be told, or could not be taken back: a person has to look.
+    /// An effect is not known or could not be undone: a person has to check.
     NeedsAttention,
 }
 
@@ -61,7 +61,7 @@ impl WorkflowRunState {
         }
     }
 
-    /// The state of a row of the table.
+    /// The state with this name; `None` for a name from another version.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let live = [Self::Queued, Self::Running, Self::Waiting, Self::Cancelling, Self::Undoing];
         live.into_iter().chain(Self::TERMINAL).find(|state| state.as_str() == name)
@@ -73,47 +73,47 @@ impl WorkflowRunState {
     }
 }
 
-/// Where a step stands.
+/// The state of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkflowStepState {
-    /// Not begun.
+    /// It has not begun.
     Pending,
-    /// Its condition did not hold.
+    /// Its `when` conditions did not hold.
     Skipped,
-    /// An attempt is under way.
+    /// An attempt is in progress.
     Running,
     /// It waits for its next attempt.
     Retrying,
-    /// Done, and as expected.
+    /// Its action was performed, and its expectations are met.
     Succeeded,
-    /// Not done, or not as expected.
+    /// Its action failed, or an expectation is not met.
     Failed,
-    /// Whether it happened cannot be told.
+    /// It is not known whether its action took effect.
     Unknown,
-    /// It is being taken back.
+    /// It is being undone.
     Undoing,
-    /// It was taken back.
+    /// It was undone.
     Undone,
-    /// It could not be taken back.
+    /// Its undo failed.
     UndoFailed,
 }
 
-/// Why something failed, as it is kept and shown.
+/// Why a run or a step failed, as it is stored and shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WorkflowRunError {
-    /// What the failure means for another try.
+    /// The kind of failure, which says whether another attempt makes sense.
     pub class: StepFailureClass,
-    /// The catalogue's code.
+    /// The code in the error catalogue.
     #[schema(example = "BOT_001")]
     pub error_code: String,
-    /// What happened.
+    /// What happened, in one sentence.
     pub message: String,
-    /// What to do next.
+    /// What a person or client should do next.
     pub remediation: String,
 }
 
-/// Why a run turned back.
+/// Why a run stopped going forward and undoes its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TurnBackReason {

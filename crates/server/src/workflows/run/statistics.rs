@@ -1,4 +1,4 @@
-//! How well workflows do: the success ratio, how long runs take, and the counters for Prometheus.
+//! Statistics of workflows: the success ratio, how long runs take, and the counters for Prometheus.
 
 use std::sync::atomic::AtomicU64;
 
@@ -14,7 +14,7 @@ use super::state::WorkflowRunState;
 use crate::operations_log::now_ms;
 use botops_core::telemetry::Metrics;
 
-/// The window of the ratio: so many runs, so many days.
+/// How many of the newest runs are counted.
 const RUNS: u32 = 200;
 const DAYS_MS: i64 = 7 * 24 * 3_600 * 1_000;
 
@@ -24,20 +24,20 @@ pub struct WorkflowStats {
     /// Succeeded ÷ (succeeded + failed + rolled back + failed past the pivot + needs attention); `null` without runs.
     #[schema(example = 0.99)]
     pub success_rate: Option<f64>,
-    /// Runs that count.
+    /// How many runs count for the ratio.
     pub counted: u32,
-    /// Of these, the successful ones.
+    /// How many of them succeeded.
     pub succeeded: u32,
-    /// Cancelled ones, which do not count.
+    /// How many runs were cancelled; they do not count for the ratio.
     pub cancelled: u32,
-    /// Half of the successful runs took less.
+    /// Median duration of successful runs, in milliseconds; `null` without one.
     pub duration_p50_ms: Option<u64>,
-    /// Nearly all took less.
+    /// 95th percentile of the duration of successful runs, in milliseconds; `null` without one.
     pub duration_p95_ms: Option<u64>,
 }
 
 impl WorkflowStats {
-    /// Counts from the table.
+    /// Computes the statistics of a workflow from the table.
     pub(crate) fn load(connection: &Connection, name: &str) -> rusqlite::Result<Self> {
         let rows: Vec<(String, i64)> = connection
             .prepare_cached(

@@ -1,6 +1,6 @@
-//! One step of a run: its attempts, and what it puts out against what is expected.
+//! One step of a run: its attempts, and its output against the expectations.
 //!
-//! Intent into the store, act, outcome into the store.
+//! The intent is stored, the action performed, the outcome stored.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use crate::workflows::definition::{
 use botops_core::error::Code;
 use botops_core::failpoints;
 
-/// What a step may put out, in bytes of JSON.
+/// How large the output of a step may be, in bytes of JSON.
 const OUTPUT_MAX: usize = 64 * 1024;
 
-/// A step that is begun or goes on.
+/// A step that begins or continues.
 pub(crate) struct StepRun<'a> {
     pub(crate) run: &'a mut RunContext,
     pub(crate) index: usize,
@@ -30,7 +30,7 @@ pub(crate) struct StepRun<'a> {
 }
 
 impl StepRun<'_> {
-    /// One attempt, with the wait before it and the wait for its condition.
+    /// Makes one attempt, with the wait before it and the wait for its condition.
     pub(crate) async fn run_step(mut self) -> Result<(), RunHalt> {
         if let Some(why) = self.recovery_refusal() {
             let failure = own_run_error(StepFailureClass::Precondition, Code::RecoveryRefused, why);
@@ -73,7 +73,7 @@ impl StepRun<'_> {
             return self.end_interrupted(StepInterrupt::Cancelled, None).await;
         }
         if let Some(until) = self.step.until.as_ref().filter(|_| spec.class == ActionClass::Read) {
-            // A look that is repeated until it is good needs no first look of its own.
+            // A read with `until` is repeated anyway, so it needs no first attempt.
             return self.wait_until(until, input, None).await;
         }
         let limit = self.attempt_limit();
@@ -91,7 +91,7 @@ impl StepRun<'_> {
         }
     }
 
-    /// The same for every repetition of the step's effect.
+    /// The idempotency key: the same for every repetition of the step's effect.
     fn effect_key(&self) -> String {
         format!("{}/{}", self.run.op.op_id, self.step.id)
     }
@@ -100,8 +100,10 @@ impl StepRun<'_> {
         Duration::from_secs(self.step.timeout_s.unwrap_or(self.step.uses.spec().timeout_s))
     }
 
-    /// Why a run that nobody asked for does not touch the bot (any further): it would restart a bot that is not proven
-    /// dead, or that has come back. Past the pivot the bot is going down already.
+    /// Why a run of automatic recovery must not change the bot (any further); `None` when it may.
+    ///
+    /// It would restart a bot that is not proven dead, or that has come back. Past the pivot the bot is stopping
+    /// already.
     fn recovery_refusal(&self) -> Option<String> {
         let run = &self.run;
         let is_held = run.op.actor.is_recovery() && run.workflow.restarts_bot() && !run.is_past_pivot();
@@ -109,7 +111,7 @@ impl StepRun<'_> {
         (!restart.is_allowed()).then(|| restart.sentence.clone())
     }
 
-    /// An attempt failed: once more, or that was it.
+    /// Records a failed attempt: another one follows, or the step has failed.
     async fn end_attempt(&mut self, failure: &ActionFailure) -> Result<(), RunHalt> {
         let progress = &self.run.progress.steps[self.index];
         let (failures, attempt) = (progress.failures + 1, progress.attempts);
@@ -151,7 +153,7 @@ impl StepRun<'_> {
         }
     }
 
-    /// The step put something out: is it what was expected?
+    /// Checks the output against the expectations and ends the step.
     async fn finish_with_output(&mut self, output: Value) -> Result<(), RunHalt> {
         if output.to_string().len() > OUTPUT_MAX {
             let message = format!("the output is larger than {} KiB", OUTPUT_MAX / 1024);
@@ -177,7 +179,7 @@ impl StepRun<'_> {
         self.finish_step(WorkflowStepState::Failed, Some(output), criteria, Some(failure)).await
     }
 
-    /// The step was cut off before it could do (more) harm; what it has put out stays known.
+    /// Ends a step that was interrupted before its action could have (more) effect. Its output, if any, is kept.
     async fn end_interrupted(
         &mut self,
         interrupt: StepInterrupt,

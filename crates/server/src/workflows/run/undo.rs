@@ -1,4 +1,4 @@
-//! Taking back what a step did.
+//! Undoing the steps of a run that stopped going forward.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::workflows::actions::ActionFailure;
 use crate::workflows::definition::{StepUndo, UndoRule, all_met, evaluate_conditions};
 use botops_core::failpoints;
 
-/// Takes back the step at `index`, with one attempt.
+/// Makes one attempt to undo the step at `index`.
 pub(crate) async fn undo_step(run: &mut RunContext, index: usize) -> Result<(), RunHalt> {
     let workflow = run.workflow.clone();
     let step = &workflow.definition.steps[index];
@@ -44,7 +44,7 @@ async fn attempt_undo(run: &mut RunContext, index: usize, id: &str, undo: &StepU
     let limit = Duration::from_secs(undo.timeout_s.unwrap_or(spec.timeout_s));
     let call = run.action_call(id, key, limit);
     let work = undo.uses.perform(&run.world, &input, &call);
-    // An undo is not cancelled; only the end of botops cuts it off.
+    // A cancel does not interrupt an undo; only the stop of botops does.
     let acted = tokio::select! {
         acted = tokio::time::timeout(limit, work) => acted,
         () = run.stopping_late() => return Err(RunHalt::Stopping),

@@ -1,4 +1,4 @@
-//! Waiting for a condition: a step is looked at again and again, without acting again.
+//! Waiting for a condition: a step's output is read again and again, without acting again.
 
 use std::time::{Duration, Instant};
 
@@ -11,13 +11,13 @@ use crate::workflows::actions::{ActionFailure, StepFailureClass};
 use crate::workflows::definition::{UntilCondition, WorkflowStep, all_met, evaluate_conditions};
 use botops_core::failpoints;
 
-/// What a wait came to.
+/// The result of waiting for a condition.
 pub(crate) enum UntilOutcome {
-    /// The condition held often enough; what the last look put out.
+    /// The condition held often enough; the output of the last sample.
     Met(Value),
-    /// The time is over; what was seen last, and why the last look failed if it did.
+    /// The time is over: the last output, and why the last sample failed if it did.
     NotMet { latest: Value, failure: Option<ActionFailure> },
-    /// Something cut it off; what the step had put out when it acted.
+    /// The wait was interrupted; the output of the step's action.
     Interrupted { interrupt: StepInterrupt, first: Option<Value> },
 }
 
@@ -28,15 +28,15 @@ pub(crate) struct UntilWait<'a> {
     pub(crate) until: &'a UntilCondition,
     pub(crate) until_ms: i64,
     pub(crate) input: Value,
-    /// What the step put out when it acted; `None` for a step that only looks.
+    /// The output of the step's action; `None` for a step that only reads.
     pub(crate) first: Option<Value>,
     pub(crate) key: String,
-    /// What one look may take.
+    /// How long one sample may take.
     pub(crate) limit: Duration,
 }
 
 impl UntilWait<'_> {
-    /// When the wait ends; the same after a crash.
+    /// Determines when the wait ends; the time is stored, so that it stays the same after a crash.
     pub(crate) async fn begin_wait(
         run: &mut RunContext,
         index: usize,
@@ -51,7 +51,7 @@ impl UntilWait<'_> {
         Ok(until_ms)
     }
 
-    /// Looks again and again until the condition holds often enough, or its time is over.
+    /// Takes samples until the condition holds often enough or the time is over.
     pub(crate) async fn poll_until_met(self) -> UntilOutcome {
         failpoints::point("wf:until");
         let every_ms = clamp_ms(self.until.every_ms);
@@ -80,7 +80,7 @@ impl UntilWait<'_> {
                 Ok(Ok(output)) => {
                     (latest, failure, looked) = (output, None, true);
                 }
-                // The end of its time cut this look short: what was seen before is what counts.
+                // The end of the wait cut this sample short, so the ones before it decide.
                 Ok(Err(cut_short))
                     if left < self.limit
                         && cut_short.class == StepFailureClass::Timeout

@@ -1,9 +1,9 @@
 //! The state machine of one alert: pending, firing, resolved, and which notices leave.
 //!
-//! Pure: a condition and a moment come in, changes come out. The one promise everything here serves: **a receiver
-//! that was told of the firing is told of the end**, whatever silence, maintenance or acknowledgement holds then, and
-//! one that was not told hears nothing. Overlays (silenced, maintenance, …) hold back first notices and reminders and
-//! nothing else; they are a list on the alert, not a state.
+//! Pure: a condition and a moment come in, changes come out. One invariant rules everything here: **a receiver that
+//! was notified of the firing is notified of the end**, whatever silence, maintenance or acknowledgement holds then,
+//! and one that was not is sent nothing. Overlays (silenced, maintenance, …) hold back first notices and reminders
+//! and nothing else; they are a list on the alert, not a state.
 
 use std::collections::BTreeMap;
 
@@ -19,15 +19,15 @@ use crate::health::status::AlertTiming;
 /// What identifies an alert. Value, message and severity are not part of it.
 pub(crate) type AlertLabels = BTreeMap<String, String>;
 
-/// How far an alert is.
+/// The state of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum AlertState {
-    /// The condition holds, not long enough yet.
+    /// The condition holds, but not yet for as long as its level requires.
     Pending,
     /// The condition holds, or ended less than the keep-firing time ago.
     Firing,
-    /// It is over.
+    /// The condition has ended, or its component or rule was removed.
     Resolved,
 }
 
@@ -41,25 +41,25 @@ pub(crate) enum AlertOverlay {
     Maintenance,
     /// A component it depends on is down.
     Parent,
-    /// The component changes too often to be believed; holds back no rise.
+    /// The component's status changes too often to be trusted. A rise in level is notified all the same.
     Flapping,
 }
 
-/// Why a notice leaves.
+/// Why a notice is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum AlertNotice {
-    /// The first notice about it.
+    /// The alert fires; the first notice about it.
     Firing,
-    /// It got worse.
+    /// The level has become worse than any that was notified.
     Rise,
-    /// It still fires.
+    /// The alert still fires after the reminder interval.
     Reminder,
-    /// It is over.
+    /// The alert has ended.
     Resolved,
 }
 
-/// The alerts a component can have.
+/// The alerts that a component can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum AlertKind {
     Unhealthy,
@@ -72,7 +72,7 @@ impl AlertKind {
     pub(crate) const ALL: [Self; 4] =
         [Self::Unhealthy, Self::Flapping, Self::Unchecked, Self::RecoveryExhausted];
 
-    /// The kind an alert is of; `None` for one of another version.
+    /// The kind of an alert, from its labels; `None` for one stored by another version.
     pub(crate) fn of(alert: &Alert) -> Option<Self> {
         let name = alert.labels.get("alertname")?;
         Self::ALL.into_iter().find(|kind| name == kind.name())
@@ -89,35 +89,35 @@ impl AlertKind {
     }
 }
 
-/// What is true of the alert's condition now.
+/// Whether the condition of an alert holds now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AlertCondition {
-    /// It holds, this badly.
+    /// It holds, at this level.
     True(HealthLevel),
     /// It does not hold.
     False,
-    /// Nobody can say: absence of data is not recovery.
+    /// No data. An alert that fires goes on: absence of data is not recovery.
     Unknown,
     /// The component or the rule is gone.
     Removed,
 }
 
-/// What an alert is advanced by.
+/// The input of one step of the state machine.
 #[derive(Debug, Clone)]
 pub(crate) struct AlertEvaluation<'a> {
     pub(crate) condition: AlertCondition,
-    /// What holds notices back.
+    /// The reasons for which notices are held back now.
     pub(crate) overlays: &'a [AlertOverlay],
-    /// False during the startup grace and while a parent has still to be asked: pending stays pending.
+    /// False during the startup grace and while a component it depends on was not checked yet: pending stays pending.
     pub(crate) may_fire: bool,
-    /// The DOWN of a required component: its notices wait for nobody.
+    /// True for the DOWN of a required component: its notices skip the wait for others of the group.
     pub(crate) is_urgent: bool,
-    /// One sentence on what is wrong.
+    /// What is wrong, in one sentence.
     pub(crate) summary: &'a str,
 }
 
 impl AlertEvaluation<'_> {
-    /// Nobody watches the component any more.
+    /// The component is no longer watched.
     pub(crate) const REMOVED: Self = Self {
         condition: AlertCondition::Removed,
         overlays: &[],
@@ -127,7 +127,7 @@ impl AlertEvaluation<'_> {
     };
 }
 
-/// Marks on the monotonic clock of this run.
+/// Moments in milliseconds on the monotonic clock of this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct AlertMarks {
     pub(crate) since: i64,
@@ -136,32 +136,32 @@ pub(crate) struct AlertMarks {
     pub(crate) noticed: Option<i64>,
 }
 
-/// One alert.
+/// One alert, as it is kept in memory and stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Alert {
     pub(crate) id: String,
     pub(crate) fingerprint: String,
     pub(crate) labels: AlertLabels,
-    /// Notices of one group leave together: the root component of the dependencies.
+    /// The root component of the dependencies; notices of one group are sent together.
     pub(crate) group: String,
     pub(crate) state: AlertState,
     pub(crate) level: HealthLevel,
     pub(crate) summary: String,
-    /// When the condition began to hold (wall).
+    /// When the condition began to hold, in wall milliseconds.
     pub(crate) starts_at: i64,
     pub(crate) fired_at: Option<i64>,
     pub(crate) clearing_since: Option<i64>,
     pub(crate) ends_at: Option<i64>,
-    /// `cleared` or `removed`.
+    /// `cleared` or `removed`; `None` while it has not ended.
     pub(crate) end_reason: Option<String>,
-    /// The condition cannot be told at the moment.
+    /// True while it is not known whether the condition holds.
     pub(crate) is_stale: bool,
     pub(crate) overlays: Vec<AlertOverlay>,
-    /// The worst level a receiver was told of; `None`: nobody was told of it at all.
+    /// The worst level that was notified; `None` when no receiver was notified at all.
     pub(crate) told: Option<HealthLevel>,
-    /// Receivers that were told, and are owed the end.
+    /// Receivers that were notified of the firing; each is notified of the end as well.
     pub(crate) told_to: Vec<String>,
-    /// How long the first notice was held back.
+    /// How long the first notice was held back, in milliseconds.
     pub(crate) held_ms: i64,
     pub(crate) reminders: u32,
     pub(crate) acked_by: Option<String>,
@@ -170,26 +170,26 @@ pub(crate) struct Alert {
     /// The alert before this one with the same fingerprint.
     pub(crate) previous: Option<String>,
     pub(crate) marks: AlertMarks,
-    /// Wall minus mono of the run that stored the marks.
+    /// Wall clock minus monotonic clock, in milliseconds, of the run that stored the marks.
     pub(crate) offset: i64,
 }
 
-/// What happened to an alert.
+/// What a step changed about an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AlertChange {
-    /// It waits to fire.
+    /// The alert became pending.
     Pending,
-    /// It ended before it fired.
+    /// The alert ended before it fired.
     Cancelled,
     Fired,
     Resolved,
-    /// A receiver is told.
+    /// A notice goes to the receivers.
     Notice(AlertNotice),
-    /// Something a reader sees changed: store it.
+    /// Something that readers see has changed and must be stored.
     Touched,
 }
 
-/// The name under which an alert is known: a hash of its sorted labels.
+/// The identity of an alert: a hash of its sorted labels.
 pub(crate) fn fingerprint(labels: &AlertLabels) -> String {
     let mut digest = Sha256::new();
     for (name, value) in labels {
@@ -199,7 +199,7 @@ pub(crate) fn fingerprint(labels: &AlertLabels) -> String {
     HEXLOWER.encode(digest.finalize().get(..8).unwrap_or_default())
 }
 
-/// The key by which a receiver recognises what it had before.
+/// The key by which a receiver recognises a notice that it has received before.
 pub(crate) fn idempotency_key(alert: &Alert, notice: AlertNotice, receiver: &str) -> String {
     let what = match notice {
         AlertNotice::Firing => "firing".to_owned(),
@@ -210,8 +210,8 @@ pub(crate) fn idempotency_key(alert: &Alert, notice: AlertNotice, receiver: &str
     format!("{}/{}/{what}/{receiver}", alert.fingerprint, alert.starts_at)
 }
 
-/// Moves one alert on. `slot` is empty while the alert is inactive; one that is resolved or cancelled is
-/// left in it for the caller to take out.
+/// Advances one alert by one step. `slot` is empty while the alert is inactive; an alert that has ended is left in it
+/// for the caller to remove.
 pub(crate) fn advance_alert(
     slot: &mut Option<Alert>,
     birth: impl FnOnce() -> Alert,
@@ -304,7 +304,7 @@ fn send_notices(
     }
     let fired = alert.marks.fired.unwrap_or(now.mono);
     let since_notice = alert.marks.noticed.map_or(i64::MAX, |noticed| now.mono - noticed);
-    // A level that a receiver has not heard of passes flapping: only a silence that matches holds it.
+    // A level that no receiver has been notified of passes flapping; a silence that matches still holds it back.
     let is_held = alert
         .overlays
         .iter()
@@ -343,7 +343,7 @@ fn wait_before_firing(timing: &AlertTiming, level: HealthLevel) -> i64 {
 }
 
 impl Alert {
-    /// A new alert; [`advance_alert`] fills in the rest.
+    /// A pending alert; [`advance_alert`] sets its level, its start and its summary.
     pub(crate) fn new(id: String, labels: AlertLabels, group: String) -> Self {
         Self {
             id,
@@ -383,7 +383,7 @@ impl Alert {
         }
     }
 
-    /// Moves marks stored by another run to this run's monotonic clock.
+    /// Converts marks stored by another run to this run's monotonic clock.
     pub(crate) fn resume(&mut self, now: ClockReading) {
         let by = self.offset - now.offset();
         self.marks.since += by;
@@ -393,12 +393,12 @@ impl Alert {
         self.offset = now.offset();
     }
 
-    /// The component it is about.
+    /// The component it is about, from its labels.
     pub(crate) fn component(&self) -> Option<&str> {
         self.labels.get("component").map(String::as_str)
     }
 
-    /// The alert as it is stored.
+    /// The alert as a row to store.
     pub(crate) fn row(&self) -> AlertRow {
         AlertRow {
             id: self.id.clone(),
@@ -409,7 +409,7 @@ impl Alert {
         }
     }
 
-    /// True while it is neither over nor only pending.
+    /// True when it has fired and has not ended.
     pub(crate) fn is_firing(&self) -> bool {
         self.state == AlertState::Firing
     }

@@ -170,7 +170,7 @@ fn a_restart_changes_no_wait_even_when_the_wall_clock_was_set() {
     bench.run(0..30, DOWN, &[]).run(30..31, AlertCondition::False, &[]);
     let mut alert = bench.slot.take().unwrap();
     alert.offset = at(0).offset();
-    // The next run's monotonic clock began elsewhere.
+    // The next run's monotonic clock has another zero.
     let later = ClockReading { mono: 5_000, wall: at(60).wall };
     alert.resume(later);
     assert_eq!(later.mono - alert.marks.clearing.unwrap(), 30_000);

@@ -1,8 +1,8 @@
 //! When to try to recover a component, and when to stop trying.
 //!
-//! Pure: one machine per component and one budget for the process. A handler that says "done" has proved nothing:
-//! only the component's own check ends an attempt. Marks are on the monotonic clock and are moved when they are read
-//! back from the store.
+//! Pure: one machine per component and one budget for the process. That a handler ended does not prove that it
+//! helped: only the component's own check ends an attempt. Marks are in milliseconds of the monotonic clock and are
+//! converted when they are read back from the store.
 
 use std::time::Duration;
 
@@ -12,64 +12,64 @@ use utoipa::ToSchema;
 
 use crate::health::model::{ConfirmedStatus, HealthLevel};
 
-/// How long a component is CRITICAL or DOWN before the first attempt is planned.
+/// Milliseconds a component is CRITICAL or DOWN before the first attempt is planned.
 const DELAY: i64 = 30_000;
 
-/// Attempts per incident.
+/// Attempts per incident at most.
 const PER_INCIDENT: u32 = 3;
 
-/// Attempts per component in an hour.
+/// Attempts per component in an hour at most.
 const PER_HOUR: usize = 5;
 
 const HOUR: i64 = 3_600_000;
 
-/// Attempts of all components together in ten minutes.
+/// Attempts of all components together in ten minutes at most.
 const PER_PROCESS: usize = 6;
 
 const TEN_MINUTES: i64 = 600_000;
 
-/// How long the check may take to confirm that an attempt helped.
+/// Milliseconds the check may take to confirm that an attempt helped.
 const VERIFY: i64 = 90_000;
 
-/// Unbroken good time after which an incident is over and its attempts are forgotten.
+/// Milliseconds of unbroken good time after which an incident is over and its attempts are forgotten.
 const INCIDENT_OVER: i64 = 600_000;
 
-/// Rest after the attempts are used up; it doubles.
+/// Milliseconds of pause after the attempts are used up; it doubles each time.
 const COOL_DOWN: i64 = 1_800_000;
 
-/// The longest rest.
+/// The longest such pause, in milliseconds.
 const COOL_DOWN_MOST: i64 = 4 * HOUR;
 
-/// How soon an attempt that could not begin is tried again; it doubles.
+/// Milliseconds after which an attempt that could not begin is tried again; it doubles each time.
 const UNTRIED: i64 = 10_000;
 
-/// The longest wait for that.
+/// The longest such wait, in milliseconds.
 const UNTRIED_MOST: i64 = 300_000;
 
-/// Where recovery of one component stands.
+/// The state of a component's recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub(crate) enum RecoveryPhase {
-    /// Nothing to do.
+    /// The component works, or has not failed for long enough.
     Idle,
-    /// An attempt is planned.
+    /// An attempt is planned and waits for its time.
     Waiting {
-        /// When (monotonic milliseconds).
+        /// When it begins, in monotonic milliseconds.
         due: i64,
     },
-    /// A handler runs.
+    /// The handler of an attempt runs.
     Running {
-        /// Until when it may.
+        /// When the attempt counts as failed, in monotonic milliseconds.
         deadline: i64,
     },
-    /// The handler ended; the check decides.
+    /// The handler ended; the component's check decides whether it helped.
     Verifying {
-        /// Until when it may confirm.
+        /// When the attempt counts as failed without a confirmation, in monotonic milliseconds.
         until: i64,
     },
-    /// All attempts are used up; it rests.
+    /// All attempts are used up; recovery pauses.
     Exhausted {
-        /// Until one more attempt is made.
+        /// When one more attempt is made, in monotonic milliseconds.
         until: i64,
     },
 }
@@ -86,7 +86,7 @@ impl RecoveryPhase {
         }
     }
 
-    /// When this state ends by itself.
+    /// When this state ends without an event, in monotonic milliseconds; `None` for `Idle`.
     pub(crate) fn ends(self) -> Option<i64> {
         match self {
             Self::Idle => None,
@@ -102,9 +102,9 @@ impl RecoveryPhase {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecoveryMachine {
     pub(crate) at: RecoveryPhase,
-    /// Attempts in this incident.
+    /// Attempts made in this incident.
     pub(crate) attempts: u32,
-    /// When attempts began, in the last hour.
+    /// When the attempts of the last hour began.
     pub(crate) recent: Vec<i64>,
     /// How often the attempts were used up in this incident.
     pub(crate) exhaustions: u32,
@@ -112,40 +112,40 @@ pub(crate) struct RecoveryMachine {
     pub(crate) bad_since: Option<i64>,
     /// Since when it is HEALTHY or WARNING without a break.
     pub(crate) good_since: Option<i64>,
-    /// Who stopped automatic attempts.
+    /// Who holds recovery, so that no automatic attempt starts; `None` when nobody does.
     pub(crate) held_by: Option<String>,
-    /// What the last attempt came to.
+    /// How the last attempt ended.
     pub(crate) last_outcome: Option<String>,
-    /// The workflow run that is the running attempt: taken up again after a restart of botops.
+    /// The workflow run of the running attempt; it is resumed after a restart of botops.
     #[serde(default)]
     pub(crate) run: Option<AttemptRun>,
-    /// How often in a row an attempt could not even begin, because something else held the bot.
+    /// How many times in a row an attempt could not even begin, because something else held the bot.
     #[serde(default)]
     pub(crate) untried: u32,
-    /// Why botops may not act, when an event said so.
+    /// The reason why botops may not act that was published last, so that it is published once.
     #[serde(default, rename = "told_blocked")]
     pub(crate) announced_hold: Option<String>,
 }
 
-/// A workflow run that is an attempt.
+/// A workflow run that is a recovery attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AttemptRun {
-    /// The run's idempotency key: executing with it again finds the same run.
+    /// The run's idempotency key: executing the workflow with it again finds the same run.
     pub(crate) key: String,
-    /// The reason that went into the run.
+    /// The reason given to the run.
     pub(crate) reason: String,
-    /// The operator who asked for it; `None`: nobody did.
+    /// The operator who asked for it; `None` for an automatic attempt.
     pub(crate) asked_by: Option<String>,
 }
 
 /// How a handler ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HandlerEnd {
-    /// It did what it does; the component's check decides whether that helped.
+    /// The handler did its work; the component's check decides whether that helped.
     Done(String),
-    /// It failed.
+    /// The handler failed, with the reason.
     Failed(String),
-    /// It could not begin, because something else held what it needs: no attempt was made.
+    /// The handler could not begin, because something else held what it needs: this counts as no attempt.
     NotTried(String),
 }
 
@@ -167,46 +167,46 @@ impl Default for RecoveryMachine {
     }
 }
 
-/// What the whole process may still do.
+/// The budget of attempts of the whole process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecoveryBudget {
-    /// When attempts of any component began, in the last ten minutes.
+    /// When the attempts of all components in the last ten minutes began.
     pub(crate) recent: Vec<i64>,
-    /// Whether a handler runs now: one at a time.
+    /// Whether a handler runs now; only one may run at a time.
     pub(crate) is_busy: bool,
 }
 
-/// What a decision about a component is made from.
+/// What a decision about a component's recovery depends on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RecoveryInput {
     pub(crate) confirmed: ConfirmedStatus,
-    /// Why nothing may start: suspended, flapping, a parent is down, no handler, a bot that is not proven dead.
+    /// Why no attempt may start: suspended, flapping, a dependency is down, no handler, a bot not proven dead.
     pub(crate) blocked: Option<&'static str>,
-    /// How long the handler may run.
+    /// How long the handler may run, in milliseconds.
     pub(crate) handler_ms: i64,
-    /// From 0 to 1: spreads the waits.
+    /// From 0 to 1: spreads the waits of components, so that they do not act together.
     pub(crate) jitter: f64,
 }
 
-/// What happened.
+/// What a step of recovery did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RecoveryStep {
-    /// Run the handler now.
+    /// An attempt begins: the handler must be run now.
     Start { attempt: u32 },
-    /// The check confirmed that it works again.
+    /// The check confirmed that the component works again.
     Recovered { attempt: u32 },
     /// The attempt did not help.
     Failed { attempt: u32, why: &'static str },
-    /// The attempt could not begin; `is_news` when that was not said before.
+    /// The attempt could not begin; `is_news` when the reason was not published before.
     NotTried { why: String, is_news: bool },
-    /// The attempts are used up.
+    /// All attempts are used up.
     Exhausted,
     /// An attempt is planned.
     Planned,
 }
 
 impl RecoveryMachine {
-    /// Moves on. At most one step each call.
+    /// Advances by at most one step.
     pub(crate) fn advance(
         &mut self,
         input: &RecoveryInput,
@@ -248,7 +248,7 @@ impl RecoveryMachine {
                 Some(self.begin(input.handler_ms, budget, now))
             }
             RecoveryPhase::Running { deadline } if now >= deadline => {
-                // The runner has its own limit; this catches one that never came back.
+                // The runner limits the handler's time itself; this covers a handler that never returned.
                 Some(self.end_attempt(&HandlerEnd::Failed("it never came back".to_owned()), budget, now))
             }
             RecoveryPhase::Running { .. } => None,
@@ -276,7 +276,7 @@ impl RecoveryMachine {
         }
     }
 
-    /// The handler came back.
+    /// Takes the result of the handler that ran.
     pub(crate) fn end_attempt(
         &mut self,
         end: &HandlerEnd,
@@ -299,7 +299,7 @@ impl RecoveryMachine {
         }
     }
 
-    /// Nothing was done, so nothing is counted; it is tried again later, and later still.
+    /// The handler could not begin, so no attempt is counted. It is tried again after a wait that doubles each time.
     fn not_tried(&mut self, why: &str, budget: &mut RecoveryBudget, now: i64) -> RecoveryStep {
         self.attempts = self.attempts.saturating_sub(1);
         if let Some(began) = self.recent.pop()
@@ -314,10 +314,10 @@ impl RecoveryMachine {
         RecoveryStep::NotTried { why: why.to_owned(), is_news }
     }
 
-    /// An operator starts an attempt: past waits and per-incident limits, not past the process's budget.
+    /// Starts an attempt for an operator: waits and limits per incident do not apply, the budget of the process does.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason for which no attempt may start.
     pub(crate) fn run_now(
         &mut self,
         handler_ms: i64,
@@ -334,15 +334,15 @@ impl RecoveryMachine {
         Ok(self.begin(handler_ms, budget, now))
     }
 
-    /// An operator wipes the counters.
+    /// Resets the counters for an operator; a handler that runs goes on.
     pub(crate) fn reset(&mut self) {
         let running = matches!(self.at, RecoveryPhase::Running { .. }).then_some(self.at);
         *self = Self { bad_since: self.bad_since, good_since: self.good_since, ..Self::default() };
         self.at = running.unwrap_or(RecoveryPhase::Idle);
     }
 
-    /// Moves marks stored by another run. An attempt that is a workflow run goes on, because the run does; another one
-    /// that is found running counts as failed.
+    /// Converts marks stored by another run. An attempt that is a workflow run goes on, because the run does; any
+    /// other attempt that was running counts as failed.
     pub(crate) fn resume(&mut self, by: i64, now: i64) {
         for mark in self.recent.iter_mut().chain(&mut self.bad_since).chain(&mut self.good_since) {
             *mark += by;
@@ -377,7 +377,7 @@ impl RecoveryMachine {
         }
     }
 
-    /// True when it has been bad for so long that an attempt would be made.
+    /// True when the component has been bad for so long that an attempt would be made.
     pub(crate) fn is_due(&self, now: i64) -> bool {
         self.bad_since.is_some_and(|since| now - since >= DELAY)
     }
@@ -408,13 +408,13 @@ impl RecoveryMachine {
         RecoveryStep::Exhausted
     }
 
-    /// Whether the attempts are used up.
+    /// True when all attempts are used up.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.exhaustions > 0 && self.bad_since.is_some()
     }
 }
 
-/// Waits of recovery: half of each is fixed, half is spread, so a wait is never zero.
+/// Waits before attempts: half of each is fixed and half is random, so a wait is never zero.
 const BACKOFF: Backoff =
     Backoff { first: Duration::from_secs(5), factor: 2.0, longest: Duration::from_secs(300) };
 

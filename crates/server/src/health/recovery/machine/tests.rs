@@ -7,7 +7,7 @@ fn input(confirmed: ConfirmedStatus) -> RecoveryInput {
     RecoveryInput { confirmed, blocked: None, handler_ms: 30_000, jitter: 0.5 }
 }
 
-/// Runs second by second; each started handler ends after two seconds with `says`.
+/// Advances second by second; each handler that is started ends after two seconds with `says`.
 fn run(
     recovery: &mut RecoveryMachine,
     budget: &mut RecoveryBudget,
@@ -68,7 +68,8 @@ fn success_is_what_the_check_says() {
 #[test]
 fn a_loop_of_failing_and_recovering_ends_within_the_hourly_budget() {
     let (mut recovery, mut budget) = (RecoveryMachine::default(), RecoveryBudget::default());
-    // Bad for 60 s, good for 60 s, for an hour: never good for ten minutes.
+    // Bad for 60 s and good for 60 s in turn, for an hour: the incident never ends, since that takes ten good
+    // minutes.
     let log =
         run(&mut recovery, &mut budget, 0..3_500, |second| if second % 120 < 60 { DOWN } else { GOOD }, true);
     assert!(starts(&log).len() <= 5, "{log:?}");

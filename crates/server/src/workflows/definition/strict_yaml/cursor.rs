@@ -1,4 +1,4 @@
-//! A position in the text of a file, and what stands there.
+//! A position in the text of a file.
 
 use crate::workflows::definition::marked_document::DefinitionFault;
 
@@ -14,7 +14,7 @@ impl TextCursor {
         Self { lines: text.lines().map(|line| line.chars().collect()).collect(), line: 0, column: 0 }
     }
 
-    /// Line and column as people count, from 1.
+    /// Line and column counted from 1, as faults show them.
     pub(super) fn line_and_column(&self) -> (usize, usize) {
         (self.line + 1, self.column + 1)
     }
@@ -39,7 +39,7 @@ impl TextCursor {
         }
     }
 
-    /// At the end of the line, or at a comment.
+    /// Whether the rest of the line is empty or a comment.
     pub(super) fn at_line_end(&self) -> bool {
         match self.peek() {
             None => true,
@@ -51,7 +51,7 @@ impl TextCursor {
         }
     }
 
-    /// Moves to the next character that is neither blank nor comment. False at the end of the text.
+    /// Moves to the next character that is neither blank nor part of a comment; false at the end of the text.
     pub(super) fn next_content(&mut self) -> bool {
         while self.line < self.lines.len() {
             self.skip_blanks();
@@ -63,7 +63,7 @@ impl TextCursor {
         false
     }
 
-    /// Ends the line; anything left on it is a fault.
+    /// Moves past the end of the line; anything left on it is a fault.
     pub(super) fn end_line(&mut self) -> Result<(), DefinitionFault> {
         self.skip_blanks();
         if !self.at_line_end() {
@@ -79,7 +79,7 @@ impl TextCursor {
         self.column = 0;
     }
 
-    /// At one of the marks that begin and end a document.
+    /// Whether the line begins with a document marker (`---` or `...`).
     pub(super) fn at_document_mark(&self) -> bool {
         self.column == 0 && (self.starts_with("---") || self.starts_with("..."))
     }

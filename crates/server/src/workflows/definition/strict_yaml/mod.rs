@@ -1,10 +1,11 @@
 //! The strict profile of YAML in which workflows are written.
 //!
-//! A small reader of its own, since no library gives the line and column of each value: block and flow collections, plain and
-//! quoted scalars on one line, comments. Refused by construction, with line and column: anchors, aliases, merge keys,
-//! tags, directives, several documents, block scalars, tabs, duplicate keys, empty values, and every scalar that two
-//! YAML readers might take differently (`yes`, `0o17`, `.inf`). A second reader then reads the same text; what the two
-//! do not agree on is refused as well.
+//! It has a reader of its own, since no library gives the line and column of each value. Supported: block and flow
+//! collections, plain and quoted scalars on one line, comments. Refused with line and column: anchors, aliases, merge
+//! keys, tags, directives, several documents, block scalars, tabs, duplicate keys, empty values, and every scalar
+//! that two YAML readers might read differently (`yes`, `0o17`, `.inf`).
+//!
+//! A library's reader then reads the same text, and a difference between the two is a fault as well.
 
 mod cursor;
 mod reader;
@@ -27,7 +28,7 @@ pub(crate) fn read_strict_yaml(text: &str) -> Result<MarkedDocument, DefinitionF
     Ok(document)
 }
 
-/// The library's reader must see the same values.
+/// Checks that the library's reader reads the same values.
 fn check_second_reader(text: &str, marked: &MarkedDocument) -> Result<(), DefinitionFault> {
     let seen = serde_yaml::from_str::<serde_yaml::Value>(text)
         .and_then(|value| serde_json::to_value(value).map_err(serde::ser::Error::custom));

@@ -8,12 +8,12 @@ use super::cursor::TextCursor;
 use super::scalar::read_scalar;
 use crate::workflows::definition::marked_document::{DefinitionFault, MarkedDocument, escape_pointer};
 
-/// Deepest nesting.
+/// How deep collections may be nested.
 const MAX_DEPTH: usize = 12;
-/// Most values in one file.
+/// How many values one file may have.
 const MAX_NODES: usize = 2_000;
 
-/// Reads one document from its beginning to its end.
+/// Reads one document from beginning to end.
 pub(super) struct StrictYamlReader {
     cursor: TextCursor,
     nodes: usize,
@@ -25,7 +25,7 @@ impl StrictYamlReader {
         Self { cursor: TextCursor::new(text), nodes: 0, marks: BTreeMap::new() }
     }
 
-    /// The whole text as one document.
+    /// Reads the whole text as one document.
     pub(super) fn read_document(mut self) -> Result<MarkedDocument, DefinitionFault> {
         if !self.cursor.next_content() {
             return Err(self.cursor.fault("the file is empty"));
@@ -49,7 +49,7 @@ impl StrictYamlReader {
         Ok(())
     }
 
-    /// A value that begins at the cursor and may go on over lines; ends at the beginning of a line.
+    /// Reads a value that may extend over several lines; ends at the beginning of a line.
     fn read_block(&mut self, pointer: &str, depth: usize) -> Result<Value, DefinitionFault> {
         if self.cursor.at_document_mark() {
             return Err(self.cursor.fault("document marks are not taken: one file is one workflow"));
@@ -105,7 +105,7 @@ impl StrictYamlReader {
         }
     }
 
-    /// What follows `key:` or `-`, on the same line or on the next ones.
+    /// Reads the value after `key:` or `-`, on the same line or on the next ones.
     fn read_value_of(
         &mut self,
         child: &str,
@@ -127,7 +127,7 @@ impl StrictYamlReader {
         if !self.cursor.next_content() {
             return Err(missing);
         }
-        // A list may stand at the same indentation as its key.
+        // In YAML, a list may have the same indentation as its key.
         let deeper =
             self.cursor.column > indent || (of_key && self.cursor.column == indent && self.cursor.at_dash());
         if !deeper {
@@ -136,7 +136,7 @@ impl StrictYamlReader {
         self.read_block(child, depth + 1)
     }
 
-    /// Whether the next line goes on with the collection at `indent`.
+    /// Whether the next line belongs to the collection at `indent`.
     fn goes_on_at(&mut self, indent: usize) -> Result<bool, DefinitionFault> {
         if !self.cursor.next_content() || self.cursor.column < indent {
             return Ok(false);
@@ -163,7 +163,7 @@ impl StrictYamlReader {
         Ok(key)
     }
 
-    /// A scalar or flow collection on this line.
+    /// Reads a scalar or a flow collection on this line.
     fn read_inline(&mut self, pointer: &str, depth: usize, in_flow: bool) -> Result<Value, DefinitionFault> {
         self.mark_value(pointer, depth)?;
         match self.cursor.peek() {
@@ -207,7 +207,7 @@ impl StrictYamlReader {
         }
     }
 
-    /// Moves to the next item; true when `end` stood there and was taken.
+    /// Moves to the next item; true when `end` was next, which is then consumed.
     fn take_flow_end(&mut self, end: char) -> Result<bool, DefinitionFault> {
         if !self.cursor.next_content() {
             return Err(self.cursor.fault(format!("`{end}` is missing")));

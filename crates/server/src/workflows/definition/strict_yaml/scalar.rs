@@ -5,7 +5,7 @@ use serde_json::{Number, Value};
 use super::cursor::TextCursor;
 use crate::workflows::definition::marked_document::DefinitionFault;
 
-/// Reads the scalar at the cursor; it ends on its line.
+/// Reads the scalar at the cursor, which must end on its line.
 pub(super) fn read_scalar(
     cursor: &mut TextCursor,
     in_flow: bool,
@@ -113,7 +113,7 @@ fn read_escape(cursor: &mut TextCursor) -> Result<char, DefinitionFault> {
     code.and_then(char::from_u32).ok_or(fault)
 }
 
-/// A plain scalar's value; what readers take differently is refused.
+/// The value of a plain scalar; a text that YAML readers interpret differently is a fault.
 fn resolve_plain(text: &str, is_key: bool) -> Result<Value, String> {
     match text {
         "null" => return Ok(Value::Null),
@@ -125,7 +125,7 @@ fn resolve_plain(text: &str, is_key: bool) -> Result<Value, String> {
     let lower = text.to_ascii_lowercase();
     let ambiguous =
         ["~", "null", "true", "false", "yes", "no", "on", "off", "y", "n", ".inf", "-.inf", ".nan"];
-    // As a key, such as `on`, it can only be a text here.
+    // As a key, such as `on`, it is always a text here.
     if !is_key && ambiguous.contains(&lower.as_str()) {
         return Err(format!(
             "`{text}` is read differently by different readers: quote it, or write true, false, null"
@@ -136,7 +136,7 @@ fn resolve_plain(text: &str, is_key: bool) -> Result<Value, String> {
     if !looks_like_number {
         return Ok(Value::String(text.to_owned()));
     }
-    // JSON's grammar of numbers, so that nothing is octal, hexadecimal, a date or a duration.
+    // Only JSON's grammar of numbers, so that no text is read as octal, hexadecimal, a date or a duration.
     if let Ok(number) = serde_json::from_str::<Number>(text) {
         return Ok(Value::Number(number));
     }
