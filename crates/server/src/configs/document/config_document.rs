@@ -42,7 +42,7 @@ impl ConfigDocument {
     }
 }
 
-/// The first eight digits of a hash, as names of files and ETags have them.
+/// The first eight digits of a hash, as names of files and `ETag`s have them.
 pub(crate) fn short_hash(sha256: &str) -> &str {
     sha256.get(..8).unwrap_or(sha256)
 }

@@ -170,7 +170,7 @@ impl TrialDriver {
                 self.end_committed().await;
             }
             Ok(_) | Err(CallError::Refused(_) | CallError::NotCapable(_)) => {
-                self.mark_answer_unproven(&answer)
+                self.mark_answer_unproven(&answer);
             }
             Err(_) => self.mark_commit_unproven().await,
         }
@@ -243,7 +243,7 @@ impl TrialDriver {
                 self.end_rolled_back(by, &outcome).await;
             }
             Ok(_) | Err(CallError::Refused(_) | CallError::NotCapable(_)) => {
-                self.mark_answer_unproven(&answer)
+                self.mark_answer_unproven(&answer);
             }
             Err(_) if self.services.bots.snapshot().presence == Presence::Exited => {
                 self.treat_bot_as_exited().await;
