@@ -1,4 +1,4 @@
-//! Bind, start, serve, stop, in order.
+//! The running server: takes the data folder and the address, starts every part, serves, and stops in order.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -21,45 +21,45 @@ use botops_server::events::NewEvent;
 use botops_server::health::Health;
 use botops_server::{bots, overview};
 
-/// How long everything may take to end.
+/// How long running work may take to end after a stop is asked for.
 const DRAIN: Duration = Duration::from_secs(9);
 
-/// File descriptors kept back from connections: store, log, bot, probes.
+/// File descriptors reserved for the store, the log, the bot and health checks; connections get the rest.
 const RESERVED_FILES: u64 = 256;
 
-/// Why botops does not start: one line for the operator.
+/// Why botops does not start; shown to the operator as one line.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting cannot be used as things are.
+    /// A setting is valid, but cannot be used on this machine as it is.
     #[error("{setting}: {problem}. {remedy}")]
     Setting {
         /// The setting's name.
         setting: &'static str,
-        /// What is wrong.
+        /// What is wrong, without a full stop.
         problem: String,
-        /// What to do.
+        /// What to do, as a sentence.
         remedy: String,
     },
-    /// A part of botops failed.
+    /// A part of botops failed to start.
     #[error("{0}")]
     Part(#[from] Error),
 }
 
-/// A running botops.
+/// A running server.
 #[derive(Debug)]
 pub struct App {
     address: SocketAddr,
     handles: FeatureHandles,
     tasks: Tasks,
-    // Held until the end: one botops per data folder.
+    // Held until the process ends, so that only one botops uses the data folder.
     _lock: File,
 }
 
 impl App {
-    /// Takes the data folder and the address, opens everything and begins to serve.
+    /// Takes the data folder and the address, opens every part and begins to serve.
     ///
     /// # Errors
-    /// [`StartError`], before anything was changed.
+    /// When a setting cannot be used or a part fails; nothing is served then.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         if let Some(point) = &settings.kill_at {
             failpoints::arm(point);
@@ -107,24 +107,24 @@ impl App {
         Ok(Self { address, handles, tasks, _lock: lock })
     }
 
-    /// Where the API listens.
+    /// The address the API listens on, with the real port when port 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What the process can do, for callers inside it.
+    /// The handles of all features, for callers in this process.
     pub fn handles(&self) -> &FeatureHandles {
         &self.handles
     }
 
-    /// Resolves when a part without which botops cannot work has failed.
+    /// Resolves when a part has failed without which botops cannot work.
     pub async fn failed(&self) {
         self.tasks.stopping().cancelled().await;
     }
 
-    /// Lets running requests finish, closes streams with a reason, and makes everything durable.
+    /// Lets running requests finish, closes streams with a reason, and makes everything that is recorded durable.
     pub async fn stop(self) {
-        // Without systemd there is nobody to tell.
+        // Does nothing without systemd; whether it succeeds makes no difference here.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         self.handles.events.publish(NewEvent::own(
             EventKind::Lifecycle,
@@ -165,10 +165,12 @@ fn spawn_guard_pruning(guard: Arc<RequestGuard>, tasks: &Tasks) {
     });
 }
 
-/// READY once, WATCHDOG at half the interval systemd asks for, while scheduler and writer of health move on. The ping
-/// comes from the same runtime that serves.
+/// Tells systemd READY once, and WATCHDOG at half the interval it asks for as long as health's scheduler and writer
+/// make progress.
+///
+/// The ping runs on the runtime that serves requests, so it also stops when that one hangs.
 fn notify_systemd(tasks: &Tasks, health: Health) {
-    // Without systemd there is nobody to tell.
+    // Does nothing without systemd; whether it succeeds makes no difference here.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let Some(interval) = sd_notify::watchdog_enabled() else { return };
     let stopping = tasks.stopping();
@@ -187,7 +189,7 @@ fn notify_systemd(tasks: &Tasks, health: Health) {
     });
 }
 
-/// As many connections as files allow, so that the bot's socket and the store always find one.
+/// The number of connections that the limit on open files allows, less [`RESERVED_FILES`]. Raises the soft limit first.
 fn connection_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
@@ -201,7 +203,7 @@ fn connection_limit() -> usize {
     usize::try_from(files.saturating_sub(RESERVED_FILES).max(64)).unwrap_or(64)
 }
 
-/// Makes the data folder (0700) and takes it for this process alone.
+/// Creates the data folder with mode 0700 and locks it for this process.
 fn take_data_dir(folder: &Path) -> Result<File, StartError> {
     use std::os::unix::fs::DirBuilderExt;
     let unusable = |problem: String| StartError::Setting {

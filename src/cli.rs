@@ -1,6 +1,6 @@
-//! The command line: what can be told to `botops` in a terminal.
+//! The command line of `botops`: its commands and options.
 //!
-//! Exit codes: 0 done, 1 failed, 2 cannot start as configured (one line a setting on stderr).
+//! Exit codes: 0 done, 1 failed, 2 cannot start as configured (one line per setting on stderr).
 
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -86,7 +86,7 @@ enum KeyCommand {
     },
 }
 
-/// Runs the command that the process was started with.
+/// Runs the command in the arguments of the process; returns its exit code.
 pub fn run() -> ExitCode {
     let given = match BotopsCommandLine::try_parse() {
         Ok(given) => given,
@@ -133,7 +133,7 @@ fn check_settings(flags: &SettingFlags) -> ExitCode {
     }
 }
 
-/// Where the server is and which key to send come from the same places as the server's own settings.
+/// `botops ask`. The server's address and the key come from the same settings as those of the server.
 fn ask_server(flags: &ask::AskOptions) -> ExitCode {
     let read = SettingSources::read(&SettingFlags::default())
         .and_then(|sources| Settings::address_of(&sources).map(|address| (sources, address)));
@@ -147,7 +147,7 @@ fn ask_server(flags: &ask::AskOptions) -> ExitCode {
     let url = format!("http://{address}");
     let key = sources.get(&BOT_API_AUTH_TOKEN).map(|key| SecretString::from(key.to_owned()));
     ask::run_client(flags, url, key, print_line, |text| {
-        // Nobody is left to tell when standard error is closed.
+        // With standard error closed there is nowhere to report to.
         let _ = writeln!(std::io::stderr(), "{text}");
     })
 }
@@ -156,7 +156,7 @@ fn load_settings(flags: &SettingFlags) -> Result<Settings, Vec<SettingError>> {
     Settings::check(&SettingSources::read(flags)?)
 }
 
-/// Prints the verdict as JSON; ends with 0 when the file is as it was written, with 1 when it is not.
+/// Prints the verdict as JSON; exit code 0 when the file is as it was written, 1 when it is not.
 fn verify_audit(file: &std::path::Path, key_file: Option<&std::path::Path>, head: Option<&str>) -> ExitCode {
     let known = match head.map(|text| text.split_once(':')) {
         None => None,

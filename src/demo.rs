@@ -1,7 +1,7 @@
 //! `botops demo`: a paper-trading bot and botops beside it, in one command, with nothing to set up.
 //!
-//! The bot is this executable again, as a process of its own. In a throw-away folder both end together; in a folder
-//! that was named, the bot trades on when botops ends, and the next demo in that folder finds it again.
+//! The bot is this executable again, in a process of its own. In a throw-away folder both end together. In a folder
+//! that was given, the bot goes on trading when botops ends, and the next demo in that folder connects to it.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -71,7 +71,7 @@ pub(crate) fn run(options: &DemoOptions) -> ExitCode {
             print_greeting(app, key.expose_secret());
         },
         async move |app: &App| {
-            // What was only for show ends with the demo; in a named folder the bot trades on.
+            // In a throw-away folder the bot ends with the demo; in a folder that was given it goes on trading.
             let supervisor = &app.handles().supervisor;
             if throw_away
                 && let Err(error) = supervisor.stop(&supervisor.started_processes(), BOT_GRACE).await
@@ -102,12 +102,12 @@ impl DemoFolder {
         Ok(Self { path, throw_away: named.is_none() })
     }
 
-    /// Ends what was only for show. In a named folder the bot trades on.
+    /// Removes a throw-away folder; keeps a folder that was given.
     fn remove(self) {
         if !self.throw_away {
             return;
         }
-        // The folder is in the system's place for such things: what cannot be removed now goes with the next boot.
+        // The folder is in the system's folder for temporary files, which the system cleans up.
         let _ = std::fs::remove_dir_all(&self.path);
     }
 }

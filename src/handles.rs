@@ -1,4 +1,4 @@
-//! The handle of every feature, built once in dependency order: what REST, MCP and the command line may call.
+//! The handle of every feature, built once in dependency order; REST, MCP and the command line call these.
 
 use crate::settings::Settings;
 use botops_core::error::Error;
@@ -13,28 +13,27 @@ use botops_server::performance::PerformanceHistory;
 use botops_server::store::Store;
 use botops_server::workflows::{WorkflowPeers, Workflows, WorkflowsOptions};
 
-/// All handles; cloning is cheap.
+/// The handles of all features; cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct FeatureHandles {
-    /// The store.
+    /// The SQLite file in which the features keep what must last.
     pub store: Store,
-    /// The journal of events.
+    /// The journal of events, numbered across restarts.
     pub events: Events,
-    /// The way to the bot.
+    /// The connection to the bot: its latest state, its presence, requests to it.
     pub bots: Bots,
-    /// Commands to the bot.
+    /// Commands to the bot, with what became of them.
     pub control: BotControl,
-    /// Who starts the bot again.
+    /// Restarts the bot's process, as the settings say how.
     pub supervisor: Supervisor,
-    /// Workflows and their runs.
     pub workflows: Workflows,
-    /// Health.
+    /// Health checks, alerts and recovery.
     pub health: Health,
-    /// State, summary, metrics and the stream.
+    /// State, summary, metrics and the stream, rendered ahead.
     pub overview: Overview,
-    /// How trading went.
+    /// The closed trades and figures made from them.
     pub performance: PerformanceHistory,
-    /// The bot's config.
+    /// The bot's config: versions, trials and their audit.
     pub configs: Configs,
 }
 

@@ -1,15 +1,14 @@
-//! botops: the operations API that stands beside a trading bot.
+//! botops: an operations API that runs beside a trading bot.
 //!
-//! The bot trades in a process of its own and serves a contract on a Unix socket. botops reads it once an interval,
-//! renders what it saw, and answers everybody from that: agents over REST and MCP, dashboards over WebSocket,
-//! Prometheus, people. What changes the bot goes the other way, through a few calls that are checked, watched and
-//! recorded.
+//! The bot trades in a process of its own and serves a contract on a Unix socket. botops reads the bot's state once an
+//! interval, renders it, and answers every read from that: agents over REST and MCP, dashboards over WebSocket,
+//! Prometheus, people. Changes go to the bot through a few calls that are checked, watched and recorded.
 //!
 //! This crate is the program: it reads the settings, builds the features of `botops_server`, connects them to each
-//! other, and serves them. `ARCHITECTURE.md` has the map of all crates, the way of a request and of a change, and what
-//! always holds.
+//! other, and serves them. `ARCHITECTURE.md` has the map of all crates, the path of a request and of a change, and the
+//! invariants.
 //!
-//! A module uses modules of the lines above its own, never one below it:
+//! A module uses only modules in the rows above its own:
 //!
 //! | modules | what they are |
 //! |---|---|
@@ -20,7 +19,7 @@
 //! | `mcp`, `ask` | the same operations for agents, and for plain sentences |
 //! | [`routes`] | every feature's routes on one page, and the API document they add up to |
 //! | [`app`] | bind, start, serve, stop |
-//! | `terminal` | what is said in a terminal |
+//! | `terminal` | output to a terminal and its exit codes |
 //! | `process` | the process around the app: log, threads, signals |
 //! | `demo` | `botops demo` |
 //! | [`cli`] | the command line |

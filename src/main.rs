@@ -1,4 +1,4 @@
-//! The command line of botops; each command is one call.
+//! The executable `botops`.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
-//! What botops says about its own use: the error catalogue, the API document and its page, `llms.txt`.
+//! The manual: the error catalogue, the API document, the pages of `docs/`, `llms.txt`.
 //!
-//! Open without a key: whoever meets an error must be able to look it up.
+//! Served without a key, so that a client without a valid key can still look up its error.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -15,41 +15,41 @@ use utoipa::ToSchema;
 use botops_core::error::{Code, Effect, Error, ErrorType, NextAction, RetryClass, Severity};
 use botops_http::{FeatureRoutes, Path, RenderedDocument, accepts, routes};
 
-/// The texts change with the program only.
+/// How long a client may cache a page: pages change only with the program.
 const FRESH: Duration = Duration::from_secs(3_600);
 
-/// A page of the catalogue.
+/// One code of the error catalogue.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct ErrorCodeView {
-    /// The code.
+    /// The code, `AREA_NNN`. A code is never reused and never changes its meaning.
     #[schema(example = "AUTH_001")]
     error_code: String,
     /// What it means, in a few words.
     title: String,
-    /// The HTTP status it travels with.
+    /// The HTTP status of a response that fails with it.
     status: u16,
-    /// The class of failure.
+    /// The class of failure: where its cause is.
     error_type: ErrorType,
-    /// How much attention it wants.
+    /// How soon a person should attend to it.
     severity: Severity,
-    /// Why it happens.
+    /// Why it happens, when the problem itself does not say more.
     cause: String,
     /// What it means for the caller.
     impact: String,
-    /// What the failed call did, unless the problem itself says otherwise.
+    /// What the failed call changed, unless the problem itself says otherwise.
     effect: Effect,
-    /// What to do next.
+    /// What to do next, as sentences for people.
     remediation: String,
-    /// How to go on.
+    /// What to do before the next attempt.
     retry_class: RetryClass,
-    /// Calls that help, best first.
+    /// Calls of the API that help, best first; may be empty.
     next_actions: Vec<NextAction>,
 }
 
-/// The whole catalogue.
+/// The whole error catalogue.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct ErrorCatalogueView {
-    /// One page per code, by area.
+    /// Every code, grouped by area.
     items: Vec<ErrorCodeView>,
 }
 
@@ -70,7 +70,7 @@ struct ManualPages {
 }
 
 impl Manual {
-    /// Renders every page but the API document, which is large and seldom read.
+    /// Renders every page except the API document, which is large and seldom read.
     ///
     /// # Errors
     /// [`Code::Internal`] when a page cannot be rendered, which is a defect.
@@ -103,7 +103,7 @@ impl Manual {
     }
 }
 
-/// The pages of `docs/`, as they stand in the repository.
+/// The pages of `docs/` that are served, by file name.
 const DOCS: &[(&str, &str)] = &[
     ("agents.md", include_str!("../docs/agents.md")),
     ("config.md", include_str!("../docs/config.md")),
@@ -111,13 +111,13 @@ const DOCS: &[(&str, &str)] = &[
     ("workflows.md", include_str!("../docs/workflows.md")),
 ];
 
-/// The API document as it stands in the repository; a test holds it to the code.
+/// The committed API document; a test compares it with the code.
 const API: &str = include_str!("../schemas/openapi.json");
 
-/// For agents that look before they ask.
+/// An overview for agents, by the convention of `/llms.txt`.
 const LLMS: &str = include_str!("llms.txt");
 
-/// JSON without the white space that lets people read its changes.
+/// JSON without the white space between its tokens.
 fn compact_json(pretty: &str) -> String {
     let (mut in_string, mut escaped) = (false, false);
     let kept = pretty.chars().filter(|&c| {

@@ -1,4 +1,4 @@
-//! The process around the app: its log, its threads, its signals.
+//! The process around the app: log, threads and signals.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::terminal::{report_failure, report_refusal};
 use botops_core::signals::{SignalRequest, Signals};
 use botops_core::telemetry;
 
-/// Starts, calls `ready` once the API answers, serves until a signal asks for the end, calls `last` and stops.
+/// Starts the app, calls `ready` once the API answers, serves until a signal asks for the end, calls `last` and stops.
 pub(crate) fn serve_until_signal(
     settings: Settings,
     ready: impl AsyncFnOnce(&App),
@@ -60,7 +60,7 @@ pub(crate) fn serve_until_signal(
     code
 }
 
-/// Until a signal asks for the end or a part without which botops cannot work has failed.
+/// Waits until a signal asks for the end or a part has failed without which botops cannot work.
 async fn wait_for_end(app: &App, signals: &mut Signals) -> ExitCode {
     loop {
         tokio::select! {

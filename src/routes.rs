@@ -1,7 +1,8 @@
-//! One page: every feature's routes, merged, and the API document they add up to.
+//! Every feature's routes, merged, and the API document made from them.
 //!
-//! Handlers carry whole paths (nesting would rewrite each request's address). The document is finished here: what
-//! holds for every operation (the key, the refusals of the guard) is written once, not at each handler.
+//! Handlers are annotated with whole paths, since nesting would rewrite the address of each request. The document is
+//! finished here: what holds for every operation (the key, the refusals of the guard) is added once, not at each
+//! handler.
 
 use std::collections::BTreeMap;
 
@@ -25,10 +26,10 @@ use botops_server::{
     bots, configs, errors, events, health, healthz, overview, performance, whoami, workflows,
 };
 
-/// What the guard enforces, taken from the API document; a test holds it to [`document`].
+/// The table of operations that the guard enforces, made from the API document; a test compares it with [`document`].
 const OPERATIONS: &str = include_str!("../schemas/operations.txt");
 
-/// Where Swagger UI lies.
+/// Path of the Swagger UI.
 const DOCS: &str = "/api/docs";
 
 #[derive(OpenApi)]
@@ -52,18 +53,18 @@ const DOCS: &str = "/api/docs";
 )]
 struct ApiDocument;
 
-/// From where MCP clients may come, beside this machine, and when they have to go.
+/// Which MCP clients are allowed besides those on this machine, and until when.
 #[derive(Debug)]
 pub struct McpAccess {
-    /// Host names.
+    /// Host names under which clients may reach `/mcp`.
     pub hosts: Vec<String>,
-    /// Origins of pages.
+    /// Origins of pages that may call `/mcp` in a browser.
     pub origins: Vec<String>,
-    /// Ends with the process.
+    /// Cancelled when the process stops; open MCP requests end then.
     pub stopping: CancellationToken,
 }
 
-/// Every route with its handler, and which operation each is. Serving needs no more of the API document than that.
+/// The router with every route, and the table of operations. Serving needs no more of the API document than the table.
 ///
 /// # Errors
 /// [`Code::Internal`] when a page of the manual cannot be rendered, which is a defect.
@@ -81,7 +82,7 @@ pub fn build(handles: &FeatureHandles, access: McpAccess) -> Result<(Router, Ope
         .merge(configs::routes().serve(handles.configs.clone()))
         .merge(bots::routes().serve(handles.control.clone()))
         .merge(workflows::routes().serve(handles.workflows.clone()));
-    // What is asked in plain words is answered through the features' own routes.
+    // Plain language calls the features' routes through this.
     let inside = InternalCaller::new(router.clone(), &operations);
     let router = router.merge(ask::routes().serve(AskService::new(inside)));
     let mcp = mcp::router(McpOptions {
@@ -101,8 +102,9 @@ pub fn build(handles: &FeatureHandles, access: McpAccess) -> Result<(Router, Ope
     Ok((router, operations))
 }
 
-/// The finished API document (OpenAPI 3.1). Needs no handle and is the same for every start, so it is kept as a file
-/// and served from there: this is what the file is held to.
+/// The finished API document (OpenAPI 3.1), made from the code.
+///
+/// It is the same for every start, so the program serves the committed file; a test compares that with this.
 pub fn document() -> Value {
     let mut api = ApiDocument::openapi();
     api.merge(manual::routes().describe());
@@ -122,7 +124,7 @@ pub fn document() -> Value {
     document
 }
 
-/// What holds for every operation.
+/// Adds what holds for every operation.
 fn finish(document: &mut Value) {
     document["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
     document["servers"] = json!([{"url": "/", "description": "This server"}]);
@@ -165,7 +167,7 @@ fn finish(document: &mut Value) {
     }
 }
 
-/// Every keyed read takes a budget, a detail and fields, and comes as a table as well.
+/// Adds the parameters that shape answers, and tables as media types, to every read that needs a key.
 fn shape(operation: &mut Value) {
     let keyed = operation["security"]
         .as_array()
@@ -184,7 +186,7 @@ fn shape(operation: &mut Value) {
             known.push(parameter.clone());
         }
     }
-    // What was cut or selected is no whole answer any more.
+    // A shortened answer does not satisfy the schema of the whole one.
     for (media, content) in operation["responses"]["200"]["content"].as_object_mut().into_iter().flatten() {
         if media.ends_with("json") {
             let whole = content["schema"].take();
@@ -203,7 +205,7 @@ fn shape(operation: &mut Value) {
     codes.push(json!(Code::FieldUnknown.row().code));
 }
 
-/// MCP is one path with a protocol of its own; the guard reads its scope here like any other.
+/// The operation of `/mcp`, which has a protocol of its own; the guard takes its scope from here, like any other.
 fn mcp_operation() -> Value {
     let message =
         json!({"type": "object", "description": "A JSON-RPC 2.0 message of the Model Context Protocol"});
@@ -226,10 +228,10 @@ fn mcp_operation() -> Value {
     }})
 }
 
-/// What any request can meet.
+/// Codes that any request can fail with.
 const ANY_REQUEST: &[Code] = &[Code::NotAcceptable, Code::Internal, Code::DeadlineExceeded];
 
-/// What any request that needs a key can meet.
+/// Codes that any request that needs a key can fail with.
 const ANY_KEY: &[Code] = &[
     Code::AuthKeyInvalid,
     Code::AuthKeyExpired,
@@ -239,13 +241,13 @@ const ANY_KEY: &[Code] = &[
     Code::ArgumentInvalid,
 ];
 
-/// What any request with arguments can meet.
+/// Codes that any request with arguments can fail with.
 const ANY_ARGUMENT: &[Code] = &[Code::JsonInvalid, Code::ArgumentInvalid];
 
-/// What any request with a body can meet.
+/// Codes that any request with a body can fail with.
 const ANY_BODY: &[Code] = &[Code::RequestTimeout, Code::BodyTooLarge, Code::MediaTypeUnknown];
 
-/// The refusals of an operation, by status: its own codes and those that any such request can meet.
+/// Adds the refusals of an operation by status: its own codes and those that any such request can fail with.
 fn finish_operation(operation: &mut Value) {
     let is_open = operation["security"]
         .as_array()
@@ -255,7 +257,7 @@ fn finish_operation(operation: &mut Value) {
     if let Some(scope) = scope.map(str::to_owned) {
         operation["x-scope"] = json!(scope);
     }
-    // What the extractors refuse, before any handler.
+    // Refusals of the extractors, before the handler runs.
     let has_body = operation.get("requestBody").is_some();
     let takes = has_body || operation["parameters"].as_array().is_some_and(|list| !list.is_empty());
     let sets = [(true, ANY_REQUEST), (!is_open, ANY_KEY), (takes, ANY_ARGUMENT), (has_body, ANY_BODY)];

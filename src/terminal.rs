@@ -1,20 +1,20 @@
-//! What the process says in a terminal, and the exit codes that go with it.
+//! Output to a terminal, and the exit codes that belong to it.
 
 use std::io::Write;
 use std::process::ExitCode;
 
-/// A line on stdout; a closed pipe is the reader's choice.
+/// Prints a line on stdout; ignores a closed pipe.
 pub(crate) fn print_line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// A line on stderr, and the exit code of what failed.
+/// Prints a line on stderr; returns the exit code 1 of a command that failed.
 pub(crate) fn report_failure(text: &str) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "botops: {text}");
     ExitCode::FAILURE
 }
 
-/// Lines on stderr, and the exit code of what cannot start as it was configured.
+/// Prints lines on stderr; returns the exit code 2 of a process that cannot start as configured.
 pub(crate) fn report_refusal(lines: &[String]) -> ExitCode {
     for line in lines {
         let _ = writeln!(std::io::stderr(), "botops: {line}");

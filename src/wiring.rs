@@ -1,5 +1,5 @@
-//! What connects features to each other: loops that pass on what one knows to another, and what health asks of
-//! features above it. The features themselves do not know of each other here.
+//! Connects features that do not depend on each other: loops that pass values from one to another, and the functions
+//! that health calls in features above it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,22 +20,22 @@ use botops_server::operations_log::StoredActor;
 use botops_server::overview::ConfigSync;
 use botops_server::workflows::{StartedRun, Workflows};
 
-/// How often the level of health is passed on.
+/// How often the level of health is passed to the overview.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
-/// How long one wait for a recovery's run lasts.
+/// How long one request waits for the run of a recovery to end; it is repeated until the run ends.
 const RUN_WAIT: Duration = Duration::from_secs(30);
 
-/// How soon a run that cannot be read is read again.
+/// Wait before a run that could not be read is read again.
 const RUN_RETRY: Duration = Duration::from_secs(1);
 
 /// How often the journal is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
-/// What a warning says while nothing can be recorded.
+/// End of the warning that is shown while nothing can be recorded.
 const NOT_RECORDED: &str = "changes are refused (SRV_002); reads go on.";
 
-/// Connects the features to each other and to the metrics; the loops end with `tasks`.
+/// Connects the features to each other and to the metrics; the loops end when `tasks` stop.
 pub(crate) fn connect(handles: &FeatureHandles, metrics: &Metrics, tasks: &Tasks) {
     spawn_journal_pruning(handles, tasks);
     spawn_config_publishing(handles, tasks);
@@ -65,7 +65,7 @@ fn spawn_journal_pruning(handles: &FeatureHandles, tasks: &Tasks) {
     });
 }
 
-/// The state and the summary carry the level of system health.
+/// Passes the level of system health to the overview, for the state and the summary.
 fn spawn_health_publishing(handles: &FeatureHandles, tasks: &Tasks) {
     let (overview, health) = (handles.overview.clone(), handles.health.clone());
     let stopping = tasks.stopping();
@@ -85,7 +85,7 @@ fn spawn_health_publishing(handles: &FeatureHandles, tasks: &Tasks) {
     });
 }
 
-/// Nothing can be recorded, or can again: an event with its semantic error, and a warning as long as it lasts.
+/// Reports when nothing can be recorded, and when it can again: as an event, and as a warning while it lasts.
 fn spawn_store_publishing(handles: &FeatureHandles, tasks: &Tasks) {
     let (overview, events, mut trouble) =
         (handles.overview.clone(), handles.events.clone(), handles.store.trouble());
@@ -114,7 +114,7 @@ fn spawn_store_publishing(handles: &FeatureHandles, tasks: &Tasks) {
     });
 }
 
-/// Recovery acts through workflows: one executor, one audit trail.
+/// Lets recovery act through workflows, so that there is one executor and one audit trail.
 fn register_recovery_runner(handles: &FeatureHandles) {
     let (to_describe, to_run) = (handles.workflows.clone(), handles.workflows.clone());
     handles.health.set_runner(WorkflowRunner {
@@ -129,7 +129,7 @@ fn register_recovery_runner(handles: &FeatureHandles) {
     });
 }
 
-/// Features above health report their own level, from memory.
+/// Registers features above health as health sources; each reports its own level from memory.
 fn register_health_sources(handles: &FeatureHandles) {
     let configs = handles.configs.clone();
     let sync = move || {
@@ -137,7 +137,7 @@ fn register_health_sources(handles: &FeatureHandles) {
         let level = match now.sync {
             SyncState::InSync | SyncState::Trial | SyncState::PendingRestart => Some(HealthLevel::Healthy),
             SyncState::Drifted => Some(HealthLevel::Critical),
-            // Another check reports that the bot is absent.
+            // That the bot is absent is reported by another check.
             SyncState::BotOffline | SyncState::Unknown => None,
         };
         SourceFact { level, reason: now.sync_reason.clone(), numbers: Vec::new() }
@@ -152,7 +152,7 @@ fn register_health_sources(handles: &FeatureHandles) {
     handles.health.add_source("audit_chain", Criticality::Important, &["store"], Arc::new(audit));
 }
 
-/// The state and the summary say whether the bot runs what is committed.
+/// Passes to the overview whether the bot runs the committed config, for the state and the summary.
 fn spawn_config_publishing(handles: &FeatureHandles, tasks: &Tasks) {
     let (overview, mut config) = (handles.overview.clone(), handles.configs.watch());
     let stopping = tasks.stopping();
@@ -181,14 +181,14 @@ fn register_metrics(handles: &FeatureHandles, metrics: &Metrics) {
         .gauge("events_latest_seq", "The newest number of the journal", move || gauge_value(events.latest()));
 }
 
-/// A count as a metric's value; beyond 2^53 the last digits are lost, which no graph shows.
+/// A count as a metric's value; above 2^53 the last digits are lost, which does not matter in a graph.
 fn gauge_value(number: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a metric's value is a float by the format")]
     let value = number as f64;
     value
 }
 
-/// Runs a workflow for a recovery and waits for its end, however long that takes: the run has its own deadline.
+/// Runs a workflow for a recovery and waits until it ends. Has no deadline of its own, since the run has one.
 async fn run_recovery(workflows: Workflows, recovery: RecoveryRun) -> HandlerEnd {
     let RecoveryRun { workflow: id, key, reason, asked_by } = recovery;
     let actor = match asked_by {
@@ -198,7 +198,7 @@ async fn run_recovery(workflows: Workflows, recovery: RecoveryRun) -> HandlerEnd
     let started = workflows.execute_workflow(&id, json!({"reason": reason}), actor, Some(key)).await;
     let mut run = match started {
         Ok(StartedRun::New(run) | StartedRun::Replayed(run) | StartedRun::Joined(run)) => run,
-        // Whatever the reason (a lock that is held, a store that is full), nothing was begun.
+        // Whatever the reason (a lock that is held, a store that is full), the run has not begun.
         Err(error) => return HandlerEnd::NotTried(error.to_string()),
     };
     while !run.terminal {

@@ -11,7 +11,7 @@ use super::views::AskView;
 use botops_core::error::{Code, Error};
 use botops_http::{self, Actor, FeatureRoutes, Json, routes};
 
-/// Longest text that is read: a question, not a document.
+/// Longest text that is read, in characters: enough for a question.
 const TEXT_MAX: usize = 500;
 
 /// A question or a request in plain words.
@@ -55,7 +55,7 @@ async fn ask(
     Ok(botops_http::json(&view))
 }
 
-/// The text without anything invisible, when it has a length that can be a question.
+/// The text without invisible characters; refused when it is empty or longer than [`TEXT_MAX`].
 fn check_text(text: &str) -> Result<String, Error> {
     let clean = botops_core::text::clean(text.trim(), TEXT_MAX + 1);
     let count = clean.chars().count();
@@ -69,7 +69,7 @@ fn check_text(text: &str) -> Result<String, Error> {
     Ok(clean)
 }
 
-/// Where the asker reached botops, for the commands; never anything that could be more than a host.
+/// The host under which the caller reached botops, for the commands. Anything that is not plainly a host is replaced.
 fn host_of(headers: &HeaderMap) -> &str {
     let given = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_plain =

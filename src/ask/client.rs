@@ -1,4 +1,4 @@
-//! `botops ask`: the command line's side, a plain HTTP client of the running server.
+//! `botops ask`: an HTTP client of the running server.
 //!
 //! Exit codes: 0 answered (a change is shown, never made), 1 failed, 3 ambiguous, 4 refused.
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::spoken;
 use super::views::AskView;
 
-/// Above the server's own deadline, so that its answer is what is read.
+/// Longer than the server's own deadline, so that the server's answer arrives first.
 const DEADLINE: Duration = Duration::from_secs(40);
 
 /// What `botops ask` can be told.
@@ -35,7 +35,7 @@ pub(crate) struct AskOptions {
     key: Option<SecretString>,
 }
 
-/// Asks the server and prints what it says with `say`; failures go to `complain`.
+/// Asks the server and prints its answer with `say`; failures go to `complain`.
 pub(crate) fn run_client(
     flags: &AskOptions,
     default_url: String,
@@ -110,7 +110,7 @@ async fn post_question(url: &str, key: &SecretString, text: &str) -> Result<Valu
     Err(format!("{} {}\n{}", member("error_code"), member("cause"), member("remediation")))
 }
 
-/// A server by its host and port; what else stands in an address may be a password.
+/// The server's host and port, to be shown: other parts of the address may contain a password.
 fn shown_server(url: &str) -> String {
     let host = url.parse::<reqwest::Url>().ok().and_then(|url| {
         let port = url.port_or_known_default()?;

@@ -1,8 +1,8 @@
-//! What a word can be about.
+//! Concepts: the meanings that words can have.
 
 macro_rules! concepts {
     ($($name:ident)*) => {
-        /// What a word is about.
+        /// A meaning of a word.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub(super) enum WordConcept {
             $($name,)*
@@ -20,13 +20,13 @@ macro_rules! concepts {
 }
 
 concepts! {
-    // What is to be done.
+    // Actions and questions.
     Show Why Explain Change Undo Validate Compare Run Cancel Stop Pause Resume Restart Flatten Close SignIn Probe Reset
     Silence Acknowledge Confirm Export Shutdown
-    // What it is about.
+    // Subjects.
     Summary Doing Okay Alive Health Component Bot Position Order Account Performance Trade Entry Fill Error Codes Config
     Version History Audit Schema Trial Workflow Execution Progress Metric Event Alert Session Breaker Market Mode Help
     Permission Logs Recovery Target Program Age
-    // How it is said; fillers are articles, pronouns and politeness, without weight.
+    // Modifiers. Fillers are articles, pronouns and polite words; they have no weight.
     Not All Last Now Past Who Best Worst PerSymbol New Active Filler
 }

@@ -1,27 +1,26 @@
-//! What a text can name right now.
+//! The names that a text can use at the moment.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-/// What can be named right now: read from the running system before the text is understood.
+/// The names that a text can use, and current values; read from the running system before the text is parsed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AskContext {
-    /// Ids of the workflows.
+    /// Ids of the workflows that can be run.
     pub(super) workflows: Vec<String>,
-    /// The names of each workflow's parameters.
+    /// Each workflow's id with the names of its parameters.
     pub(super) parameters: Vec<(String, Vec<String>)>,
-    /// Ids of the health components.
     pub(super) components: Vec<String>,
     /// Every leaf of the config: dotted path and value.
     pub(super) config: Vec<(String, Value)>,
-    /// The config's validator, for `If-Match`.
+    /// ETag of the config, for `If-Match`; `None` when the config could not be read.
     pub(super) etag: Option<String>,
-    /// The clock, for what lasts until some time.
+    /// The current time, from which durations are counted.
     pub(super) now: DateTime<Utc>,
-    /// The live config transaction.
+    /// Id of the config transaction whose trial runs, if there is one.
     pub(super) trial: Option<String>,
-    /// Symbols the bot holds or orders.
+    /// Symbols that the bot holds or has orders for.
     pub(super) symbols: Vec<String>,
-    /// The workflow run in progress.
+    /// Id of the workflow run in progress, if there is one.
     pub(super) running: Option<String>,
 }

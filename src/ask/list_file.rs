@@ -1,7 +1,7 @@
-//! Files of word lists: `head: phrase, phrase`, where an indented line goes on with the list above it.
+//! Files of word lists: `head: phrase, phrase`; an indented line continues the list above it.
 
-/// The lists of a file with their heads. Lines that begin with `#` are notes. A phrase in double quotes keeps the blanks
-/// at its ends.
+/// The lists of a file with their heads. Lines that begin with `#` are comments. A phrase in double quotes keeps the
+/// blanks at its ends.
 pub(super) fn list_sections(text: &'static str) -> Vec<(&'static str, Vec<String>)> {
     let mut sections: Vec<(&str, String)> = Vec::new();
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {

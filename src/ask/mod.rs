@@ -1,9 +1,10 @@
-//! Plain language to exactly one operation, offline and always the same way.
+//! Plain language: turns an English text into exactly one operation, offline and deterministically.
 //!
-//! A text is taken apart (`parsed_text`, with `vocabulary` and `slots`), every rule is scored (`intents`, `scoring`), and
-//! what must never be done is refused first (`refusals`). A read is performed at once, through the same router and with
-//! the asker's own scopes. A change is never made: its dry run is performed where the key allows it, and the command
-//! that would make it is shown. There is no model, no learning, and no state between questions.
+//! What must never be done is refused first (`refusals`). Then the text is parsed (`parsed_text`, with `vocabulary`
+//! and `slots`) and every rule is scored (`intents`, `scoring`). A read is performed at once, through the same router
+//! and with the scopes of the caller's key. A change is never made: its dry run is performed where the key allows it,
+//! and the command that would make it is shown. There is no language model, no learning, and no state between
+//! questions.
 
 mod api;
 mod client;

@@ -1,4 +1,4 @@
-//! A text, taken apart: its words, its values, and whether it asks or tells.
+//! A parsed text: its words, its values, and whether it is a question or a request.
 
 use chrono::NaiveDate;
 
@@ -10,7 +10,7 @@ use super::vocabulary::read_words;
 use super::word::AskWord;
 use super::word_lists::WordList;
 
-/// A text, taken apart.
+/// A parsed text.
 #[derive(Debug, Clone)]
 pub(super) struct ParsedText {
     pub(super) text: String,
@@ -21,7 +21,7 @@ pub(super) struct ParsedText {
 }
 
 impl ParsedText {
-    /// Takes a text apart.
+    /// Parses a text. `today` is the day from which periods are counted.
     pub(super) fn parse(text: &str, context: &AskContext, today: NaiveDate) -> Self {
         let pieces = split_pieces(text);
         let mut words = read_words(&pieces);
@@ -30,12 +30,12 @@ impl ParsedText {
         Self { text: text.to_owned(), words, slots, is_question, today }
     }
 
-    /// Whether a word that is no value may stand for the concept.
+    /// Whether a word from which no value was read may have this concept.
     pub(super) fn has(&self, concept: WordConcept) -> bool {
         self.words.iter().any(|word| word.is(concept))
     }
 
-    /// "is it …", "are we …": a question for yes or no.
+    /// "is it …", "are we …": whether the text is a yes-or-no question.
     pub(super) fn opens_with_be(&self) -> bool {
         let first = self.words.first().map(|word| word.lower.as_str()).unwrap_or_default();
         let second = self.words.get(1).map(|word| word.lower.as_str()).unwrap_or_default();
@@ -44,7 +44,7 @@ impl ParsedText {
             || matches!(first, "is" | "are" | "was" | "were" | "does" | "do" | "did" | "has" | "have" | "am")
     }
 
-    /// "what …", "which …": a question that no order would open with.
+    /// "what …", "which …": whether the text opens as no request would.
     pub(super) fn asks_openly(&self) -> bool {
         let first = self
             .words
@@ -57,13 +57,13 @@ impl ParsedText {
                 && !self.words.iter().any(|word| matches!(word.lower.as_str(), "do" | "can" | "to")))
     }
 
-    /// What a change that the text asks for gives as its reason.
+    /// The `reason` for a change that the text asks for.
     pub(super) fn reason(&self) -> String {
         format!("asked: {}", botops_core::text::clean(self.text.trim(), 160))
     }
 }
 
-/// Whether the text asks rather than tells. "Could you pause" tells; so does "how do I pause".
+/// Whether the text is a question and not a request. "Could you pause" and "how do I pause" are requests.
 fn is_question(text: &str, pieces: &[String], words: &[AskWord]) -> bool {
     let lower: Vec<String> = pieces.iter().map(|piece| piece.to_lowercase()).collect();
     let mut rest = lower.iter().map(String::as_str).skip_while(|word| WordList::Greetings.contains(word));
@@ -76,11 +76,11 @@ fn is_question(text: &str, pieces: &[String], words: &[AskWord]) -> bool {
     if WordList::QuestionOpeners.contains(first) {
         return true;
     }
-    // Without a verb that acts it can only be a look.
+    // Without a verb that acts it can only be a question.
     text.trim_end().ends_with('?') || !words.iter().any(acts)
 }
 
-/// What the first three words say on whether the text asks; `None` when they leave it open.
+/// Whether the text is a question, judged by its first three words; `None` when they leave it open.
 fn asks_by_opening(first: &str, second: &str, third: &str, lower: &[String]) -> Option<bool> {
     if matches!(first, "can" | "could" | "would" | "will" | "shall" | "should" | "may") {
         let looks = WordList::LookVerbs.contains(third);
@@ -93,7 +93,7 @@ fn asks_by_opening(first: &str, second: &str, third: &str, lower: &[String]) -> 
         && matches!(second, "do" | "can" | "to" | "would")
         && matches!(third, "i" | "we" | "you" | "pause" | "restart" | "run")
     {
-        // "How do we look" asks; "how do I restart it" wants the way to do it.
+        // "How do we look" is a question; "how do I restart it" wants the command.
         return Some(lower.iter().any(|word| matches!(word.as_str(), "look" | "stand" | "fare")));
     }
     if first == "do" && matches!(second, "a" | "an" | "the" | "it" | "not") {
@@ -107,7 +107,7 @@ fn asks_by_opening(first: &str, second: &str, third: &str, lower: &[String]) -> 
     None
 }
 
-/// Whether a word tells to do something.
+/// Whether a word may ask for an action.
 fn acts(word: &AskWord) -> bool {
     use WordConcept as C;
     const ACTS: &[WordConcept] = &[

@@ -1,27 +1,27 @@
-//! What a text comes to: calls of the API, not yet made.
+//! The calls of the API that a text asks for, before any is made.
 
 use serde_json::Value;
 
-/// A call of the API.
+/// A call of the API that was not made yet.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PlannedCall {
     pub(super) method: &'static str,
     pub(super) path: String,
     pub(super) body: Option<Value>,
-    /// Whether it needs the config's validator.
+    /// Whether it needs the header `If-Match` with the config's ETag.
     pub(super) if_match: bool,
 }
 
-/// What an intent comes to for one text.
+/// The calls that an intent becomes for one text.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum AskPlan {
-    /// A read: performed at once.
+    /// A read, which is performed at once.
     Read(PlannedCall),
-    /// A change: `preview` is harmless, `real` is shown and never performed.
+    /// A change: `preview` changes nothing and is performed, `real` is only shown.
     Change { preview: PlannedCall, real: PlannedCall },
-    /// Something is missing or several things fit: one intent and text each.
+    /// Something is missing or several things fit: each option with its intent, its title and its plan.
     Choose(Vec<(&'static str, &'static str, AskPlan)>),
-    /// It makes sense and cannot be done now.
+    /// The text was understood, but cannot be done now; the reason.
     Impossible(&'static str),
 }
 
@@ -33,7 +33,7 @@ pub(super) fn planned_call(
     PlannedCall { method, path: path.into(), body, if_match: false }
 }
 
-/// A read, as the whole plan.
+/// The plan of a single `GET`.
 pub(super) fn read_call(path: impl Into<String>) -> AskPlan {
     AskPlan::Read(planned_call("GET", path, None))
 }

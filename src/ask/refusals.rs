@@ -1,8 +1,8 @@
-//! What is never done, however it is said: orders to trade, moving money, commands to a shell or a database, secrets,
-//! and texts that try to talk the reader out of its rules.
+//! Texts that are refused however they are worded: orders to trade, moving money, commands to a shell or a database,
+//! secrets, deleting data, advice, and attempts to override these rules.
 //!
-//! Decided before anything else, on the words as they stand; the words are in `word_lists.txt`. A question about such things ("what did it sell today")
-//! is no order and passes.
+//! Decided before anything else, on the words alone; the lists of words are in `word_lists.txt`. A question about such
+//! things ("what did it sell today") passes.
 
 use super::word_lists::WordList;
 
@@ -19,7 +19,7 @@ pub(super) enum AskRefusal {
 }
 
 impl AskRefusal {
-    /// For the client: what is refused, and what is possible instead.
+    /// The text for the client: what is refused, and what is possible instead.
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Injection => {
@@ -53,7 +53,7 @@ impl AskRefusal {
     }
 }
 
-/// Why this text is refused, if it is.
+/// Why this text is refused; `None` when it is not.
 pub(super) fn find_refusal(text: &str) -> Option<AskRefusal> {
     let lower = text.to_lowercase().replace('\u{2019}', "'");
     let words: Vec<&str> =
@@ -91,9 +91,9 @@ pub(super) fn find_refusal(text: &str) -> Option<AskRefusal> {
     orders_trade(&words, first, question, has_any(WordList::TradeVerbs)).then_some(AskRefusal::Trade)
 }
 
-/// Whether the words order a trade. `has_verb`: whether a verb that can is among them.
+/// Whether the words order a trade. `has_verb`: whether they include a verb that can order one.
 fn orders_trade(words: &[&str], first: &str, is_question: bool, has_verb: bool) -> bool {
-    // "can it trade" asks whether it may; "can you trade" asks for it.
+    // "can it trade" asks for information; "can you trade" orders a trade.
     let asks_ability = words.windows(2).any(|pair| {
         matches!(pair, ["can" | "could" | "may" | "will" | "would", "it" | "we" | "bot" | "the"])
     }) && words.contains(&"trade")
@@ -103,7 +103,7 @@ fn orders_trade(words: &[&str], first: &str, is_question: bool, has_verb: bool) 
     if has_verb && !asks_ability && !is_question && !later_question && !is_harmless {
         return true;
     }
-    // "stop the pause and buy 100 AAPL": a count of shares beside the verb is an order in any company.
+    // "stop the pause and buy 100 AAPL": a verb followed by a number of shares is an order whatever surrounds it.
     let sized = words.windows(2).any(|pair| match pair {
         [verb, count] => {
             matches!(*verb, "buy" | "sell" | "short")
@@ -120,7 +120,7 @@ fn orders_trade(words: &[&str], first: &str, is_question: bool, has_verb: bool) 
     sized && !asks_back
 }
 
-/// "can you buy …", "do a market order": an order in the form of a question.
+/// "can you buy …", "do a market order": whether the words are an order in a polite form.
 fn gives_order_politely(words: &[&str]) -> bool {
     words.windows(2).any(|pair| matches!(pair, ["do" | "get" | "give", "a" | "me" | "us" | "all"]))
         && words.iter().any(|word| matches!(*word, "buy" | "sell" | "order" | "transfer" | "shares"))
@@ -129,7 +129,7 @@ fn gives_order_politely(words: &[&str]) -> bool {
             .any(|word| matches!(*word, "orders" | "show" | "open" | "status" | "what" | "how" | "list"))
 }
 
-/// A phrase of plain words must stand as whole words; one with signs may stand anywhere.
+/// Whether the text contains a phrase: as whole words when it is made of letters and digits, otherwise anywhere.
 fn contains_phrase(text: &str, words: &[&str], wanted: &str) -> bool {
     let is_plain =
         wanted.chars().all(|c| c.is_alphanumeric() || c == ' ' || c == '\'') && !wanted.ends_with(' ');

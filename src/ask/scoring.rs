@@ -1,31 +1,31 @@
-//! From words to intents: how well each rule explains the whole text.
+//! Scores intents: how well each rule explains the whole text.
 //!
-//! A rule's score is the share of the text's weight that it explains: concepts it asks for, values it takes. What it
-//! cannot explain counts against it, so a longer rule that explains more wins over a shorter one, and gibberish
-//! around a known word makes everything less certain. The same text gives the same scores, always.
+//! A rule's score is the share of the text's weight that it explains by the concepts it needs and the values it takes.
+//! Words that it does not explain lower the score, so a rule that explains more wins, and unknown words around a known
+//! one make every rule less certain. The same text always gives the same scores.
 
 use super::concept::WordConcept;
 use super::intents::{IntentRule, RULES};
 use super::parsed_text::ParsedText;
 use super::word::{AskWord, SlotKind};
 
-/// From here on a match is taken.
+/// Score from which a match is acted on.
 pub(super) const SURE: f64 = 0.62;
 
-/// From here on a match is offered.
+/// Score from which a match is offered as an option.
 pub(super) const POSSIBLE: f64 = 0.42;
 
-/// Matches this close to each other cannot be told apart.
+/// Difference of scores below which two matches count as equally good.
 pub(super) const MARGIN: f64 = 0.05;
 
-/// One reading of a text.
+/// A rule that matches a text, with its score.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct IntentMatch {
     pub(super) rule: &'static IntentRule,
     pub(super) score: f64,
 }
 
-/// Every reading that is possible, best first, one per intent.
+/// Every match, best first, one per intent.
 pub(super) fn match_intents(asked: &ParsedText) -> Vec<IntentMatch> {
     let mut match_intents: Vec<IntentMatch> = Vec::new();
     for rule in RULES {
@@ -36,12 +36,12 @@ pub(super) fn match_intents(asked: &ParsedText) -> Vec<IntentMatch> {
             None => match_intents.push(IntentMatch { rule, score }),
         }
     }
-    // Stable: equal scores keep the order of the page.
+    // A stable sort: equal scores keep the order of the rules.
     match_intents.sort_by(|a, b| b.score.total_cmp(&a.score));
     match_intents
 }
 
-/// Words that fit into any rule.
+/// Concepts that fit into any rule.
 const ANYWHERE: &[WordConcept] = &[
     WordConcept::Show,
     WordConcept::Bot,
@@ -74,7 +74,7 @@ fn score_rule(rule: &IntentRule, asked: &ParsedText) -> Option<f64> {
         if by_slot || by_need {
             explained += word.weight * word.certainty;
         } else if by_also {
-            // What merely fits in counts a little less than what was asked for.
+            // A concept that the rule merely allows counts a little less than one that it needs.
             explained += word.weight * word.certainty * 0.9;
         } else if anywhere {
             explained += word.weight.min(0.1) + (word.weight - 0.1).max(0.0) * 0.5;
@@ -90,7 +90,7 @@ fn score_rule(rule: &IntentRule, asked: &ParsedText) -> Option<f64> {
     Some((explained / total + groups * 0.03 + values - 0.03).max(0.0))
 }
 
-/// A word that rules an intent out, unless the rule itself asked for that word.
+/// Whether a word with this concept rules the intent out. A word that the rule itself needs does not.
 fn is_ruled_out(asked: &ParsedText, concept: WordConcept, rule: &IntentRule) -> bool {
     asked.words.iter().any(|word| {
         let is_needed = rule.needs.iter().any(|group| group.iter().any(|wanted| word.is(*wanted)));
@@ -99,7 +99,7 @@ fn is_ruled_out(asked: &ParsedText, concept: WordConcept, rule: &IntentRule) -> 
     })
 }
 
-/// Whether every group finds a word of its own.
+/// Whether every group matches a word that no other group uses.
 fn groups_hold(groups: &[&[WordConcept]], asked: &ParsedText) -> bool {
     fn hold(groups: &[&[WordConcept]], words: &[AskWord], used: &mut Vec<usize>) -> bool {
         let Some((group, rest)) = groups.split_first() else { return true };

@@ -1,4 +1,4 @@
-//! The handle to plain language: reads what can be named, understands the text, performs the read it asks for.
+//! The handle to plain language: reads the names a text can use, understands the text, performs the read it asks for.
 
 use axum::http::Method;
 use chrono::{NaiveDate, Utc};
@@ -18,14 +18,14 @@ pub(crate) struct AskService {
 }
 
 impl AskService {
-    /// Answers through this router.
+    /// `inside` performs the calls.
     pub(crate) fn new(inside: InternalCaller) -> Self {
         Self { inside }
     }
 
-    /// Understands a text and performs the read it asks for. `host` is where the asker reached botops.
+    /// Understands a text and performs the read or the dry run it asks for. `host` is where the caller reached botops.
     pub(super) async fn ask(&self, actor: &Actor, text: &str, host: &str) -> AskView {
-        // Refused texts cost nothing and learn nothing.
+        // Refused before any call is made, so a refused text learns nothing of the system.
         if let Some(refusal) = find_refusal(text) {
             return refused_view(refusal.reason());
         }
@@ -38,7 +38,7 @@ impl AskService {
         let made = InternalCall::with_body(method, call.path, call.body).header("if-match", if_match);
         match self.inside.call(actor, made).await {
             Ok(answer) => view.answer = Some(answer.body),
-            // A dry run that this key may not make is no failure: the command still says what to do.
+            // A dry run that this key may not make is not reported as a problem: the command is still shown.
             Err(problem) if !is_read && problem.status == 403 => {}
             Err(problem) => view.problem = Some(*problem),
         }
@@ -49,7 +49,7 @@ impl AskService {
         self.inside.call(actor, InternalCall::get(path)).await.map(|answer| answer.body).unwrap_or_default()
     }
 
-    /// What can be named right now. A part that cannot be read is empty.
+    /// Reads the names that a text can use. A part that cannot be read stays empty.
     async fn read_context(&self, actor: &Actor) -> AskContext {
         let config = self.read(actor, "/api/v1/config").await;
         let workflows = self.read(actor, "/api/v1/workflows").await;
@@ -83,7 +83,7 @@ impl AskService {
     }
 }
 
-/// Known even when the list cannot be read.
+/// Workflows that are recognised even when the list of workflows cannot be read.
 pub(super) const SHIPPED_WORKFLOWS: [&str; 4] =
     ["check-health", "export-logs", "restart-bot", "update-targets"];
 
@@ -92,7 +92,7 @@ fn names_of(items: &Value, members: &[&str]) -> Vec<String> {
     items.as_array().into_iter().flatten().filter_map(name).collect()
 }
 
-/// Every leaf of a document with its dotted path. A list is a leaf: it is changed as a whole.
+/// Collects every leaf of a document with its dotted path. A list counts as a leaf, since it is changed as a whole.
 pub(super) fn collect_leaves(value: &Value, path: String, found: &mut Vec<(String, Value)>) {
     match value {
         Value::Object(members) => {
@@ -106,7 +106,7 @@ pub(super) fn collect_leaves(value: &Value, path: String, found: &mut Vec<(Strin
     }
 }
 
-/// The trading day: New York's.
+/// The current day in New York, which is the trading day.
 fn today() -> NaiveDate {
     Utc::now().with_timezone(&chrono_tz::America::New_York).date_naive()
 }

@@ -1,8 +1,8 @@
-//! Calls as commands for a terminal.
+//! Calls of the API as `curl` commands for a terminal.
 
 use super::plan::PlannedCall;
 
-/// Writes calls as commands for a terminal.
+/// Writes calls of the API as commands for a terminal.
 pub(super) struct CommandWriter<'a> {
     pub(super) host: &'a str,
     pub(super) etag: Option<&'a str>,
@@ -31,7 +31,7 @@ impl CommandWriter<'_> {
     }
 }
 
-/// One word for a POSIX shell, whatever stands in it.
+/// The text quoted as one word for a POSIX shell, whatever it contains.
 pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -1,6 +1,6 @@
-//! Spelling, without meaning: a text becomes pieces, a word its stem.
+//! Splits a text into pieces and reduces words to their stems; knows nothing of their meaning.
 
-/// Short forms and slips of the pen, and what they stand for.
+/// Contractions and common misspellings, with their full forms.
 const CONTRACTIONS: &[(&str, &str)] = &[
     ("can't", "can not"),
     ("won't", "will not"),
@@ -35,7 +35,7 @@ const CONTRACTIONS: &[(&str, &str)] = &[
     ("yesterdays", "yesterday"),
 ];
 
-/// The pieces of a text, as written, before their meaning is looked up.
+/// Splits a text into words and other pieces, as they are written.
 pub(super) fn split_pieces(text: &str) -> Vec<String> {
     let mut text = text.replace(['\u{2018}', '\u{2019}', '`'], "'");
     for (short, long) in CONTRACTIONS {
@@ -57,7 +57,7 @@ pub(super) fn split_pieces(text: &str) -> Vec<String> {
 }
 
 fn replace_caseless(text: &str, from: &str, to: &str) -> String {
-    // ASCII alone changes length under lower-casing here, so byte offsets agree.
+    // Lower-casing ASCII alone changes no lengths, so byte offsets agree with `text`.
     let lower = text.to_ascii_lowercase();
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
@@ -80,7 +80,7 @@ fn is_whole_word(text: &str, start: usize, end: usize) -> bool {
     !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
 }
 
-/// A word without its ending. Crude on purpose: both sides go through it.
+/// A word without its ending. A crude rule is enough, since the vocabulary goes through the same function.
 pub(super) fn stem(word: &str) -> String {
     let mut stem = word.to_owned();
     if let Some(rest) = stem.strip_suffix("ies").filter(|rest| rest.len() >= 3) {
@@ -112,7 +112,7 @@ pub(super) fn stem(word: &str) -> String {
     stem
 }
 
-/// Whether two stems are the same word, a slip in a long one forgiven.
+/// Whether two stems are the same word; one typing error is tolerated from five letters on.
 pub(super) fn is_same_word(given: &str, wanted: &str) -> bool {
     given == wanted || (wanted.len() >= 5 && strsim::osa_distance(given, wanted) <= 1)
 }

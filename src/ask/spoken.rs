@@ -1,15 +1,15 @@
-//! The one line a person wants first, made from an answer: how it is, and why it does not trade.
+//! The first line of `botops ask`, made from an answer: how the bot is doing, and why it does not trade.
 //!
-//! Every word of it stands in the answer below it.
+//! It contains nothing that the answer below it does not contain.
 
 use serde_json::Value;
 
 use super::views::AskView;
 
-/// Longest line; reasons come from the bot and may be of any length.
+/// Longest line in characters; reasons come from the bot and may be of any length.
 const LINE_MAX: usize = 600;
 
-/// The line, for the questions that have one.
+/// The first line; `None` for intents that have none.
 pub(super) fn first_line(view: &AskView) -> Option<String> {
     let answer = view.answer.as_ref()?;
     let said = match view.intent.as_deref()? {
@@ -64,7 +64,7 @@ fn why_no_trade(answer: &Value) -> Option<String> {
     let mut reasons: Vec<String> = text(answer, "/phase_reason").map(str::to_owned).into_iter().collect();
     let listed = answer["no_entry_reasons"].as_array().into_iter().flatten().filter_map(Value::as_str);
     for reason in listed.map(|reason| reason.replace('_', " ")) {
-        // The phase stands there already.
+        // The line names the phase already.
         if !reasons.contains(&reason) && reason != phase {
             reasons.push(reason);
         }

@@ -1,4 +1,4 @@
-//! What plain texts come to, read without a server, and that it stays so.
+//! Which calls texts become, tested without a server.
 
 use chrono::NaiveDate;
 use serde_json::json;
@@ -33,7 +33,7 @@ fn reading(text: &str) -> AskView {
     understand(text, &context(), wednesday, "127.0.0.1:8000")
 }
 
-/// `intent`, `?` for ambiguous, `!` for refused.
+/// The intent's name, `?` for an ambiguous text, `!` for a refused one.
 fn verdict(view: &AskView) -> String {
     match (&view.intent, &view.refused) {
         (Some(intent), None) => intent.clone(),
@@ -75,7 +75,7 @@ fn the_corpus_is_understood() {
     assert!(doubtful * 100 <= asked * 3, "{doubtful} of {asked} left open:\n{}", wrong.join("\n"));
 }
 
-/// Phrases made from parts nobody wrote down as sentences.
+/// Combines parts of sentences into paraphrases that are not in the corpus.
 #[test]
 fn paraphrases_of_a_grammar_are_understood() {
     const GRAMMAR: &[(&str, &[&[&str]])] = &[
@@ -254,7 +254,7 @@ fn paraphrases_of_a_grammar_are_understood() {
     assert!(right * 100 >= count * 97, "{right} of {count}:\n{}", shown.join("\n"));
 }
 
-/// One slip in one long word.
+/// One typing error in one long word.
 #[test]
 fn typing_slips_are_forgiven() {
     let mut wrong = Vec::new();
@@ -288,7 +288,7 @@ fn typing_slips_are_forgiven() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Whatever is asked, the one call changes nothing.
+/// For every text of the corpus, `call` is a read, a dry run or a validation.
 #[test]
 fn no_text_comes_to_a_call_that_changes_something() {
     for line in CORPUS.lines().filter_map(|line| line.split_once('\t')) {

@@ -1,4 +1,4 @@
-//! What a text means, without performing anything.
+//! Decides what a text means; performs nothing.
 
 use chrono::NaiveDate;
 
@@ -10,10 +10,10 @@ use super::scoring::{IntentMatch, MARGIN, POSSIBLE, SURE, match_intents};
 use super::shell_command::CommandWriter;
 use super::views::{AskCallView, AskOptionView, AskView};
 
-/// Most options that are offered.
+/// Largest number of options that are offered.
 const OPTIONS_MAX: usize = 5;
 
-/// What a text means, without performing anything.
+/// Decides what a text means; performs nothing. `host` is where the caller reached botops, for the commands.
 pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, host: &str) -> AskView {
     if let Some(refusal) = find_refusal(text) {
         return refused_view(refusal.reason());
@@ -46,7 +46,7 @@ pub(super) fn understand(text: &str, context: &AskContext, today: NaiveDate, hos
     ambiguous_view(best.score, options, &candidates)
 }
 
-/// "Pause the bot and export the logs": two requests. One call is made per question, so both are offered.
+/// Two requests in one text, such as "Pause the bot and export the logs": offers both, since one text makes one call.
 fn understand_two_requests(
     text: &str,
     context: &AskContext,
@@ -78,7 +78,7 @@ fn understand_two_requests(
         );
         scores.push((best.score, is_change(&(best.rule.build)(&asked, context))));
     }
-    // Two looks joined by "and" are usually one question; two acts never are.
+    // Two reads joined by "and" are usually one question; a change joined with anything is a second request.
     let acts = scores.iter().filter(|(_, is_change)| *is_change).count();
     (acts > 0 && options.len() >= 2).then(|| AskView { confidence: 0.5, options, ..AskView::default() })
 }
@@ -128,7 +128,7 @@ fn decide(best: &IntentMatch, plan: AskPlan, commands: &CommandWriter<'_>) -> As
     }
 }
 
-/// Adds what a plan comes to, once.
+/// Adds the calls of a plan to the options, without duplicates.
 fn add_option(
     intent: &str,
     why: &str,
@@ -152,7 +152,7 @@ fn add_option(
     }
 }
 
-/// Several candidates; with fewer than two options it is no choice but a guess, and guesses are not made.
+/// The view for several candidates. With fewer than two options the text counts as not understood: nothing is guessed.
 fn ambiguous_view(score: f64, options: Vec<AskOptionView>, candidates: &[IntentMatch]) -> AskView {
     if options.len() < 2 {
         return unknown_view(candidates);
@@ -164,7 +164,7 @@ pub(super) fn refused_view(reason: &str) -> AskView {
     AskView { refused: Some(reason.to_owned()), ..AskView::default() }
 }
 
-/// Not understood: says so, and what is possible.
+/// The view for a text that was not understood, with hints on what is possible.
 fn unknown_view(candidates: &[IntentMatch]) -> AskView {
     let near: Vec<_> = candidates.iter().take(2).map(|candidate| candidate.rule.title).collect();
     let near = if near.is_empty() { String::new() } else { format!(" Perhaps: {}.", near.join("; ")) };

@@ -1,4 +1,4 @@
-//! The answer to a question, as it goes over the wire.
+//! The wire types of the answer to a question.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,16 +8,16 @@ use botops_core::error::Problem;
 
 use super::plan::PlannedCall;
 
-/// A call of the API that the text comes to.
+/// A call of the API that the text asks for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AskCallView {
-    /// The HTTP method.
+    /// The HTTP method, in capitals.
     #[schema(example = "GET")]
     pub(super) method: String,
-    /// The path with its query.
+    /// The path with its query, without the host.
     #[schema(example = "/api/v1/summary")]
     pub(super) path: String,
-    /// The body, when one is needed.
+    /// The JSON body; absent when the call needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) body: Option<Value>,
 }
@@ -28,45 +28,45 @@ impl AskCallView {
     }
 }
 
-/// One thing the text may mean, or the change that was asked for.
+/// One possible meaning of the text, or the change that was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AskOptionView {
-    /// What it would be.
+    /// Name of the intent.
     pub(super) intent: String,
-    /// Why it is offered, or what it does.
+    /// What the call does, or why it is offered.
     pub(super) why: String,
-    /// The call that does it.
+    /// The call that would do it; botops has not made it.
     pub(super) call: AskCallView,
-    /// The same as a command for a terminal.
+    /// `call` as a command for a terminal.
     pub(super) command: String,
 }
 
-/// What a text came to.
+/// What was understood of a text, with the answer of the call that was made.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AskView {
-    /// What was understood; absent when refused.
+    /// Name of the intent that was understood; absent when the text was refused, ambiguous or not understood.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) intent: Option<String>,
-    /// How certain that is, 0 to 1.
+    /// How certain the intent is, 0 to 1.
     pub(super) confidence: f64,
-    /// `read`, or `change`: then `call` is a dry run or a look, and `options[0]` is the change itself.
+    /// `read` or `change`. For `change`, `call` is a dry run or a read, and `options[0]` is the change itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) effect: Option<String>,
-    /// The one call; absent when refused or ambiguous. Making it changes nothing.
+    /// The one call that was made for the text; absent when it was refused or ambiguous. It changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) call: Option<AskCallView>,
-    /// The answer of `call`, exactly as REST gives it; absent when it was not made or failed.
+    /// The answer of `call`, exactly as REST gives it; absent when the call was not made or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) answer: Option<Value>,
-    /// Why `call` failed, when it was made and failed.
+    /// Why `call` failed; absent when it succeeded or was not made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) problem: Option<Problem>,
-    /// The command that makes the call, or the change that was asked for. Never run by botops.
+    /// A command for a terminal that makes the call, or the change that was asked for. botops never runs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) command: Option<String>,
-    /// What the text may mean, best first; for a change, the call that would make it.
+    /// Possible meanings of the text, best first; for a change, the call that would make it. Otherwise empty.
     pub(super) options: Vec<AskOptionView>,
-    /// Why nothing is done, and what is possible.
+    /// Why nothing is done, and what is possible instead; absent unless the text was refused or not understood.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) refused: Option<String>,
 }

@@ -1,8 +1,8 @@
-//! Words and what they mean.
+//! The vocabulary: which words and phrases have which concepts.
 //!
-//! A text becomes [`AskWord`]s, each with the concepts it may stand for. Several spellings and phrases stand for one
-//! concept; endings and small slips are forgiven, the more the longer the word. What a combination of concepts asks for
-//! is decided in `intents`.
+//! A text becomes [`AskWord`]s, each with the concepts that it may have. Several spellings and phrases share a
+//! concept; endings and typing errors are tolerated, more of them the longer the word. What a combination of concepts
+//! asks for is decided in `intents`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
@@ -13,20 +13,20 @@ use super::list_file::list_sections;
 use super::spelling::stem;
 use super::word::AskWord;
 
-/// The words themselves: data, so that a spelling is added without touching code.
+/// The words and phrases. They are data, so that adding a spelling needs no code.
 const VOCABULARY_FILE: &str = include_str!("vocabulary.txt");
 
-/// What an unknown word costs: two of them outweigh one known noun.
+/// Weight of an unknown word: two of them outweigh a known noun.
 const UNKNOWN: f64 = 0.45;
 
-/// The stems of a phrase and what it stands for.
+/// The stems of a phrase, and its concepts.
 type StemPhrase = (Vec<String>, Vec<WordConcept>);
 
 struct AskVocabulary {
     words: BTreeMap<String, Vec<WordConcept>>,
-    /// The same by stem.
+    /// The concepts of `words`, by stem.
     stems: HashMap<String, Vec<WordConcept>>,
-    /// Phrases by their first word's stem, longest first.
+    /// Phrases by the stem of their first word, longest first.
     phrases: HashMap<String, Vec<StemPhrase>>,
     weights: HashMap<WordConcept, f64>,
     /// The stems of all words that phrases are made of.
@@ -48,7 +48,7 @@ fn load_vocabulary() -> AskVocabulary {
     for (head, spellings) in list_sections(VOCABULARY_FILE) {
         let (name, weight) = head.split_once(' ').unwrap_or((head, "0"));
         let Some(concept) = WordConcept::named(name) else {
-            // Words that are none of ours, however near they come.
+            // `NotSlips`: words that are never taken for a misspelling of a known one.
             vocabulary.not_slips.extend(spellings);
             continue;
         };
@@ -89,7 +89,7 @@ fn add_spelling(vocabulary: &mut AskVocabulary, spelling: String, concept: WordC
     }
 }
 
-/// Looks every piece up; phrases first, longest first.
+/// Looks up every piece; phrases before single words, the longest first.
 pub(super) fn read_words(pieces: &[String]) -> Vec<AskWord> {
     let stems: Vec<String> = pieces.iter().map(|piece| stem(&corrected(&piece.to_lowercase()))).collect();
     let mut words = Vec::new();
@@ -109,7 +109,7 @@ pub(super) fn read_words(pieces: &[String]) -> Vec<AskWord> {
     words
 }
 
-/// Verbs whose second half may stand further on: "roll the config back".
+/// Verbs whose particle may follow later in the text: "roll the config back".
 const PARTICLES: &[(&str, &[&str], WordConcept)] = &[
     ("roll", &["back"], C::Undo),
     ("take", &["back"], C::Undo),
@@ -130,7 +130,7 @@ const PARTICLES: &[(&str, &[&str], WordConcept)] = &[
     ("kick", &["off"], C::Run),
 ];
 
-/// How far apart the halves may stand.
+/// How many words after the verb its particle is looked for.
 const REACH: usize = 5;
 
 fn join_particles(words: &mut [AskWord]) {
@@ -162,7 +162,7 @@ fn known_word(raw: String, concepts: Vec<WordConcept>, certainty: f64) -> AskWor
     AskWord { lower: raw.to_lowercase(), raw, concepts, certainty, weight, slot: None }
 }
 
-/// The word itself when it is known, else the word of some phrase it is a slip of.
+/// The word itself when it is known; else the word of a phrase that it misspells, if there is one.
 fn corrected(lower: &str) -> String {
     let is_known = VOCABULARY.words.contains_key(lower) || VOCABULARY.parts.contains(&stem(lower));
     let is_plain = lower.len() >= 5 && lower.chars().all(|c| c.is_ascii_alphabetic());
@@ -174,7 +174,7 @@ fn corrected(lower: &str) -> String {
             && part.chars().next() == lower.chars().next()
             && strsim::osa_distance(part, &stem(lower)) == 1
     };
-    // A slip of the word itself before a slip of its form in "ing".
+    // The word itself is tried before its form in "ing".
     let near = VOCABULARY.parts.iter().find(is_slip_of).or_else(|| {
         let is_slip_of_ing =
             |part: &&String| part.len() >= 3 && strsim::osa_distance(&format!("{part}ing"), lower) == 1;
@@ -193,7 +193,7 @@ fn find_phrase(stems: &[String]) -> Option<(usize, Vec<WordConcept>)> {
     Some((found.len(), concepts.clone()))
 }
 
-/// Whether two stems are the same word, a slip in a long one forgiven.
+/// Whether two stems are the same word; one typing error is tolerated from six letters on.
 fn is_same_stem(wanted: &str, given: &str) -> bool {
     wanted == given || (wanted.len() >= 6 && strsim::osa_distance(wanted, given) <= 1)
 }
@@ -208,7 +208,7 @@ fn look_up(lower: &str) -> (Vec<WordConcept>, f64) {
     find_slip(lower)
 }
 
-/// The nearest known spelling, when it is near enough for its length and nothing else is as near.
+/// The concepts of the nearest known spelling, if it is near enough for its length and no other is as near.
 fn find_slip(lower: &str) -> (Vec<WordConcept>, f64) {
     let length = lower.chars().count();
     let allowed = match length {
@@ -225,7 +225,7 @@ fn find_slip(lower: &str) -> (Vec<WordConcept>, f64) {
         if spelling.len() < 4 || spelling.len().abs_diff(length) > allowed {
             continue;
         }
-        // People rarely miss the first letter, and a wrong one makes another word.
+        // The first letter is rarely mistyped, and another one makes another word.
         let same_start = spelling.chars().next() == lower.chars().next();
         let swapped_start =
             spelling.chars().take(2).eq(lower.chars().take(2).collect::<Vec<_>>().into_iter().rev());

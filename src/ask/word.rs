@@ -1,8 +1,8 @@
-//! A word of the text, and what was read from it.
+//! A word of the text, with its possible meanings and the value read from it.
 
 use super::concept::WordConcept;
 
-/// The kinds of values that are read from words.
+/// The kinds of values (slots) that are read from words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SlotKind {
     Symbol,
@@ -17,20 +17,20 @@ pub(super) enum SlotKind {
     Version,
 }
 
-/// A word of the text, or a phrase that stands for one thing.
+/// A word of the text, or several words that form one phrase.
 #[derive(Debug, Clone)]
 pub(super) struct AskWord {
-    /// As it was written.
+    /// The word as it was written.
     pub(super) raw: String,
-    /// Lower case.
+    /// The word in lower case.
     pub(super) lower: String,
-    /// What it may stand for; empty when nobody knows.
+    /// Concepts that it may mean; empty for an unknown word.
     pub(super) concepts: Vec<WordConcept>,
-    /// 1 for a known spelling, less for a forgiven one.
+    /// 1 for a known spelling, less for a corrected one.
     pub(super) certainty: f64,
-    /// How much is lost when it is ignored.
+    /// How much a rule's score loses when the rule does not explain the word.
     pub(super) weight: f64,
-    /// Set when a value was read from it.
+    /// The kind of value that was read from it; such a word is not scored by its concepts.
     pub(super) slot: Option<SlotKind>,
 }
 
@@ -40,7 +40,7 @@ impl AskWord {
     }
 }
 
-/// Notes that a value was read from a word: it is not scored as a word again.
+/// Records that a value was read from the word at this position, so that it is not scored by its concepts.
 pub(super) fn mark_slot(words: &mut [AskWord], at: usize, slot: SlotKind) {
     if let Some(word) = words.get_mut(at) {
         word.slot = Some(slot);

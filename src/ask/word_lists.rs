@@ -1,4 +1,4 @@
-//! Lists of words and phrases that decide how a text is meant: data, so that one is added without touching code.
+//! Lists of words and phrases that decide how a text is meant. They are data, so that adding one needs no code.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -7,7 +7,7 @@ use super::list_file::list_sections;
 
 macro_rules! word_lists {
     ($($name:ident)*) => {
-        /// A list of the file, by the name it has there.
+        /// The lists of `word_lists.txt`, by their names there.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub(super) enum WordList {
             $($name,)*

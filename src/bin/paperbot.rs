@@ -1,4 +1,4 @@
-//! Starts paperbot, nothing else.
+//! The executable `paperbot`: the reference bot alone, without botops.
 
 use std::process::ExitCode;
 

@@ -1,11 +1,11 @@
-//! The arguments of a tool call, taken apart.
+//! Helpers that turn the arguments of a tool call into parts of a REST call.
 
 use rmcp::model::JsonObject;
 use serde_json::{Map, Value};
 
 use botops_core::error::{Code, Error};
 
-/// What a client gave.
+/// The arguments as the client sent them.
 pub(super) type ToolArguments = Map<String, Value>;
 
 pub(super) fn object(value: Value) -> JsonObject {
@@ -20,12 +20,12 @@ pub(super) fn text_of<'a>(given: &'a ToolArguments, name: &str) -> &'a str {
     given.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Whether the caller asked only what would happen.
+/// Whether the caller asks for a dry run.
 pub(super) fn is_dry_run(given: &ToolArguments) -> bool {
     given.get("dry_run") == Some(&Value::Bool(true))
 }
 
-/// A path segment or query value in which nothing can end it.
+/// The text percent-encoded, so that it cannot leave its path segment or query value.
 pub(super) fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -38,7 +38,7 @@ pub(super) fn encoded(text: &str) -> String {
     out
 }
 
-/// The arguments of these names as a query with its `?`; empty when none was given.
+/// The arguments of these names as a query with its `?`; empty when none of them was given.
 pub(super) fn query(given: &ToolArguments, names: &[&str]) -> String {
     let value = |name: &&str| match given.get(*name)? {
         Value::String(text) => Some(format!("{name}={}", encoded(text))),
@@ -49,7 +49,7 @@ pub(super) fn query(given: &ToolArguments, names: &[&str]) -> String {
     if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
 }
 
-/// The members of the arguments that belong into the body.
+/// The arguments of these names as a JSON object, for the body.
 pub(super) fn members(given: &ToolArguments, names: &[&str]) -> Value {
     let members = names.iter().filter_map(|name| Some(((*name).to_owned(), given.get(*name)?.clone())));
     Value::Object(members.collect())

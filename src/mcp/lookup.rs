@@ -1,4 +1,4 @@
-//! Tools by name, by their arguments, and by the REST call they make.
+//! Finds tools by name and by the REST call they make, and checks their arguments.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use super::tool::McpTool;
 use super::tools::TOOLS;
 use botops_core::error::{Code, Error, FieldError};
 
-/// The tool by its name.
+/// The tool with this name.
 pub(super) fn find_tool(name: &str) -> Option<&'static McpTool> {
     TOOLS.iter().find(|tool| tool.name == name)
 }
@@ -23,7 +23,7 @@ static VALIDATORS: LazyLock<Vec<Validator>> = LazyLock::new(|| {
     TOOLS.iter().map(build).collect()
 });
 
-/// Refuses arguments that the tool's schema does not take, all at once.
+/// Refuses arguments that do not fit the tool's schema, and names all of them.
 ///
 /// # Errors
 /// [`Code::ArgumentInvalid`] with one field for each of them.
@@ -35,7 +35,7 @@ pub(super) fn check_arguments(tool: &McpTool, given: &ToolArguments) -> Result<(
         .iter_errors(&value)
         .map(|error| {
             let pointer = error.instance_path().to_string();
-            // The masked text: an argument may hold something that belongs in no error.
+            // The masked text, which does not repeat the value: an argument may contain a secret.
             let expected = botops_core::text::clean(&error.masked().to_string(), 200);
             FieldError { pointer, got: Value::Null, expected }
         })
@@ -48,7 +48,7 @@ pub(super) fn check_arguments(tool: &McpTool, given: &ToolArguments) -> Result<(
         .fields(wrong))
 }
 
-/// The tool and its arguments that make this REST call, for a client that has nothing but tools.
+/// The tool, and its arguments, that make this REST call, for clients that can only call tools.
 pub(super) fn tool_of_call(method: &str, path: &str) -> Option<(&'static str, Value)> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let mut given = ToolArguments::new();

@@ -1,9 +1,8 @@
-//! MCP at `/mcp`: the same operations for agents, stateless, in both eras of the protocol.
+//! MCP at `/mcp`: the same operations for agents, without sessions, for older and newer versions of the protocol.
 //!
-//! The guard has already checked the key, the rate and the size. What happens for every call happens once, in
-//! `call_tool`: the tool's scope, its arguments, a deadline and a net for panics (both in [`Inside`]), the one form of
-//! failure, and the record of changes. There are no sessions and no state that is not in the store: a workflow run is
-//! its own task.
+//! The guard has already checked the key, the rate and the size. Each tool call passes the same steps in `server.rs`:
+//! the tool's scope, its arguments, the call itself with a deadline and panics caught (both in `InternalCaller`), the
+//! form of failures, and the record of changes. No state is kept outside of the store: a workflow run is its own task.
 
 mod arguments;
 mod lookup;

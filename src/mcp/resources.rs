@@ -1,4 +1,4 @@
-//! Resources: the same reads under `bot://` names, for clients that attach rather than call.
+//! Resources: the same reads under `bot://` names, for clients that attach resources instead of calling tools.
 
 use rmcp::ErrorData;
 use rmcp::model::{CacheScope, ErrorCode, ReadResourceResult, Resource, ResourceContents, ResourceTemplate};
@@ -9,7 +9,7 @@ use botops_http::{Actor, InternalCall, InternalCaller};
 
 const JSON: &str = "application/json";
 
-/// What a client may keep a read for: the state is new every second.
+/// How long a client may keep a read, in milliseconds: by default the bot's state is read every second.
 const FRESH_MS: u64 = 1_000;
 
 pub(super) fn fixed_resources() -> Vec<Resource> {
@@ -57,7 +57,7 @@ pub(super) async fn read_resource(
     Ok(ReadResourceResult::new(vec![contents]).with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private))
 }
 
-/// The read behind a name; a name's part is one plain word, so it cannot leave its place in the path.
+/// The REST path behind a name. Each part of a name must be one plain word, so it cannot change the rest of the path.
 fn path_of(uri: &str) -> Option<String> {
     let rest = uri.strip_prefix("bot://")?;
     match rest.split_once('/') {

@@ -1,4 +1,4 @@
-//! Answers and failures as a client of MCP sees them.
+//! Answers and failures in the form of MCP.
 
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, ContentBlock, ErrorCode};
@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 use super::lookup::tool_of_call;
 use botops_core::error::Problem;
 
-/// A finished call: the text is the whole answer again, for clients that read only text.
+/// The result of a call that succeeded. The answer is in it twice, also as text, for clients that read only text.
 pub(super) fn completed_result(value: Value) -> CallToolResult {
     let value = match value {
         Value::Object(_) => value,
-        // Structured content is an object for every client in use; a text answer gets a name.
+        // Clients expect structured content to be an object, so a text answer becomes a member of one.
         other => json!({"text": other}),
     };
     CallToolResult::structured(value)
 }
 
-/// A call that failed; the agent reads why.
+/// The result of a call that failed, with the problem for the agent to read.
 pub(super) fn failed_result(problem: &Problem) -> CallToolResult {
     let value = problem_for_tools(problem);
     let mut result = CallToolResult::error(vec![ContentBlock::text(value.to_string())]);
@@ -25,7 +25,7 @@ pub(super) fn failed_result(problem: &Problem) -> CallToolResult {
     result
 }
 
-/// A problem as a JSON-RPC error, where the protocol has no other place for it.
+/// A problem as a JSON-RPC error, for methods whose results cannot carry a failure.
 pub(super) fn rpc_error(problem: &Problem) -> ErrorData {
     let code = if problem.status == 404 { ErrorCode::RESOURCE_NOT_FOUND } else { ErrorCode(-32_001) };
     let text = format!("{}: {}", problem.error_code, problem.cause);
@@ -35,7 +35,7 @@ pub(super) fn rpc_error(problem: &Problem) -> ErrorData {
 /// A problem whose next actions name the tool and its arguments as well.
 fn problem_for_tools(problem: &Problem) -> Value {
     let mut value = serde_json::to_value(problem).unwrap_or_default();
-    // A client of MCP has tools, not paths.
+    // A client of MCP calls tools and cannot use paths.
     for action in value["next_actions"].as_array_mut().into_iter().flatten() {
         let method = action["method"].as_str().unwrap_or_default();
         let found = tool_of_call(method, action["path"].as_str().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! The REST calls of a tool, as rows that are read both ways: from arguments to the call that they come to, and from a
+//! The REST calls of a tool, as rows that are used in both directions: from arguments to the call they make, and from a
 //! call to the arguments that make it.
 
 use axum::http::Method;
@@ -8,13 +8,13 @@ use super::arguments::{ToolArguments, encoded, is_dry_run, members, query, requi
 use botops_core::error::Error;
 use botops_http::InternalCall;
 
-/// One REST call that a tool can make. Of a tool's rows the first whose choice fits is taken.
+/// One REST call that a tool can make. The first row of a tool whose choice fits the arguments is taken.
 pub(super) struct ToolRoute {
     pub(super) choice: RouteChoice,
     pub(super) method: RouteMethod,
     /// `{name}` stands for the argument of that name.
     pub(super) path: &'static str,
-    /// More addresses for which this row is the answer when a call is looked up; `..` stands for any rest.
+    /// Further paths that this row covers when the tool of a call is looked up; `..` stands for any rest.
     pub(super) also: &'static [&'static str],
     /// Arguments that go into the query.
     pub(super) query: &'static [&'static str],
@@ -31,7 +31,7 @@ pub(super) enum RouteMethod {
     Put,
 }
 
-/// When a row is taken.
+/// Which arguments choose a row.
 pub(super) enum RouteChoice {
     Always,
     /// The argument was given and is not empty.
@@ -40,7 +40,7 @@ pub(super) enum RouteChoice {
     Is(&'static str, &'static str),
 }
 
-/// What a call carries.
+/// How the body of a call is made.
 pub(super) enum RouteBody {
     Nothing,
     /// The arguments of these names, as they were given.
@@ -48,15 +48,15 @@ pub(super) enum RouteBody {
     Built(fn(&ToolArguments) -> Result<Value, Error>),
 }
 
-/// How a change is tried out. Of no use to a read.
+/// How the dry run of a change is made. Not used for reads.
 pub(super) enum RouteDryRun {
     /// The same call with `?dry_run=true`.
     Query,
-    /// The call has no dry run: this read shows what it would touch.
+    /// The call has no dry run: this read shows what it would affect.
     Read(&'static str),
 }
 
-/// A read that is always taken.
+/// Template of a read that any arguments choose.
 pub(super) const GET: ToolRoute = ToolRoute {
     choice: RouteChoice::Always,
     method: RouteMethod::Get,
@@ -68,7 +68,7 @@ pub(super) const GET: ToolRoute = ToolRoute {
     dry_run: RouteDryRun::Query,
 };
 
-/// A change that is always taken.
+/// Template of a change that any arguments choose.
 pub(super) const POST: ToolRoute = ToolRoute { method: RouteMethod::Post, ..GET };
 
 impl From<RouteMethod> for Method {
@@ -82,7 +82,7 @@ impl From<RouteMethod> for Method {
 }
 
 impl ToolRoute {
-    /// Whether these arguments ask for this call.
+    /// Whether these arguments choose this row.
     pub(super) fn is_chosen(&self, given: &ToolArguments) -> bool {
         match self.choice {
             RouteChoice::Always => true,
@@ -91,7 +91,7 @@ impl ToolRoute {
         }
     }
 
-    /// The call that the arguments come to. `checked` names those that the tool's schema has already asked for.
+    /// The call that the arguments make. `checked` names the arguments that the tool's schema requires already.
     ///
     /// # Errors
     /// [`botops_core::error::Code::ArgumentInvalid`] when an argument is missing.
@@ -125,7 +125,7 @@ impl ToolRoute {
         Ok(call)
     }
 
-    /// The arguments that make this call, when it is this row's.
+    /// The arguments that make this call; `None` when this row does not make it.
     pub(super) fn arguments_of(&self, method: &str, path: &str) -> Option<ToolArguments> {
         if Method::from(self.method) != *method {
             return None;
@@ -146,7 +146,7 @@ fn parameter(segment: &str) -> Option<&str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }
 
-/// The path with its arguments in place.
+/// The path with its parameters replaced by arguments.
 fn filled(template: &str, given: &ToolArguments, checked: &[&str]) -> Result<String, Error> {
     let segments = template.split('/').map(|segment| match parameter(segment) {
         None => Ok(segment.to_owned()),
@@ -156,7 +156,7 @@ fn filled(template: &str, given: &ToolArguments, checked: &[&str]) -> Result<Str
     Ok(segments.collect::<Result<Vec<_>, _>>()?.join("/"))
 }
 
-/// The parameters of a path that fits the template.
+/// The parameters of a path and their values; `None` when the path does not fit the template.
 fn parameters<'a>(template: &'static str, path: &'a str) -> Option<Vec<(&'static str, &'a str)>> {
     let mut found = Vec::new();
     let mut given = path.split('/');

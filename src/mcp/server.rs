@@ -1,4 +1,4 @@
-//! The MCP server: one handler for every request.
+//! The MCP server: the handlers of the protocol's requests.
 
 use std::sync::Arc;
 
@@ -30,37 +30,37 @@ use botops_http::{Actor, BODY_LIMIT, InternalCaller};
 use botops_server::bots::Bots;
 use botops_server::events::{Events, NewEvent};
 
-/// Where MCP lives.
+/// The path of MCP.
 pub(crate) const MCP_PATH: &str = "/mcp";
 
-/// How long a client may keep the lists: they change with the program and the key only.
+/// How long a client may keep the lists, in milliseconds: they change only with the program and the key.
 const LIST_FRESH_MS: u64 = 300_000;
 
-/// The one prompt: what an operator on call would do first.
+/// The only prompt: the first steps of an operator on call.
 const TRIAGE: &str = "Find out how the trading bot is doing and what, if anything, must be done. 1. get_summary. 2. If \
     health_status is not healthy or warnings are not empty: list_errors, then explain for each error_code, and get_state with \
     fields=no_entry_reasons,session,circuit_breaker. 3. Report: mode, health and its reason, what is wrong, since when, what \
     it means for open positions, and the one next action that the remedies name. Change nothing without being told to; \
     use dry_run first.";
 
-/// What the MCP server is made of.
+/// What the MCP server needs of the program.
 #[derive(Debug, Clone)]
 pub(crate) struct McpOptions {
-    /// Calls from inside.
+    /// Performs the REST calls of the tools.
     pub(crate) inside: InternalCaller,
-    /// For the mode in the instructions.
+    /// For the trading mode in the instructions to the client.
     pub(crate) bots: Bots,
-    /// Where changes are recorded.
+    /// The journal in which changes are recorded.
     pub(crate) events: Events,
     /// Names of hosts, beside this machine's own, under which clients reach botops.
     pub(crate) hosts: Vec<String>,
     /// Origins, beside this machine's own, from which browsers may come.
     pub(crate) origins: Vec<String>,
-    /// Ends with the process.
+    /// Cancelled when the process stops; open requests end then.
     pub(crate) stopping: CancellationToken,
 }
 
-/// The routes of MCP. Answers `/mcp` alone.
+/// The router of MCP, with `/mcp` as its only path.
 pub(crate) fn router(options: McpOptions) -> Router {
     let loopback = ["localhost", "127.0.0.1", "[::1]"];
     let mut config = StreamableHttpServerConfig::default()
@@ -88,7 +88,7 @@ struct McpServer {
 }
 
 impl McpServer {
-    /// The caller, as the guard let it in.
+    /// The actor that the guard put into the request, with the name that the MCP client gives itself.
     fn actor(context: &RequestContext<RoleServer>) -> Result<Actor, ErrorData> {
         let parts = context.extensions.get::<Parts>();
         let actor = parts.and_then(|parts| parts.extensions.get::<Actor>()).cloned();
@@ -134,7 +134,7 @@ impl McpServer {
         outcome.map(|answer| (answer.body, answer.location))
     }
 
-    /// Who changed what, by which client, and how it ended; the arguments by their digest.
+    /// Publishes an event about a change: key, client, tool and outcome. Of the arguments it has only their digest.
     fn record_change(&self, actor: &Actor, tool: &McpTool, given: &ToolArguments, error: Option<&str>) {
         use sha2::{Digest, Sha256};
         let digest = Sha256::digest(Value::Object(given.clone()).to_string());
@@ -182,7 +182,7 @@ impl ServerHandler for McpServer {
         let actor = Self::actor(&context)?;
         let tools: Vec<DescribedTool> =
             TOOLS.iter().filter(|tool| actor.scopes.allow(tool.scope)).map(McpTool::described).collect();
-        // The list depends on the key: no cache may share it.
+        // The list depends on the key, so shared caches must not keep it.
         Ok(ListToolsResult::with_all_items(tools)
             .with_ttl_ms(LIST_FRESH_MS)
             .with_cache_scope(CacheScope::Private))
@@ -277,7 +277,7 @@ impl ServerHandler for McpServer {
     }
 
     async fn update_task(&self, _: UpdateTaskParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
-        // No workflow asks its client anything: there is never an answer to take.
+        // No task ever asks its client for input, so there is no answer to take.
         Ok(())
     }
 

@@ -1,6 +1,6 @@
-//! Workflow runs as MCP tasks: the run's id is the task's id, and the store's journal is what a task is read from.
+//! Workflow runs as MCP tasks: the run's id is the task's id, and a task is read from the run's journal in the store.
 //!
-//! A task therefore survives a restart of botops, and a client that knows nothing of tasks follows the same run with
+//! A task therefore survives a restart of botops, and a client without support for tasks follows the same run with
 //! `list_workflows`.
 
 use axum::http::Method;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::results::{completed_result, rpc_error};
 use botops_http::{Actor, InternalCall, InternalCaller};
 
-/// A run's answer as the task that was begun; `None` when the answer is no run.
+/// The task for the run in this answer; `None` when the answer is not a run.
 pub(super) fn begun_task(answer: &Value) -> Option<CreateTaskResult> {
     Some(CreateTaskResult::new(task_of(answer)?))
 }
@@ -37,11 +37,11 @@ fn task_of(run: &Value) -> Option<Task> {
     Some(task.with_poll_interval_ms(run["next_poll_ms"].as_u64().unwrap_or(1_000)))
 }
 
-/// The tokens of a finished task's result; it travels twice, as text and as structure. What is left out is named
-/// with the call that has it.
+/// Budget of a finished task's result, in tokens. Kept small since a result is sent twice, as text and as structure;
+/// what is left out is named with the call that returns it.
 const RESULT_TOKENS: usize = 1_000;
 
-/// How a run stands, as a task.
+/// Reads a run and returns it as a task.
 pub(super) async fn read_task(
     inside: &InternalCaller,
     actor: &Actor,
@@ -55,7 +55,7 @@ pub(super) async fn read_task(
     Ok(GetTaskResult::new(DetailedTask::new(task, task_payload(&run))))
 }
 
-/// A run that ended badly is a completed task whose result is an error: the agent must see why.
+/// The task's payload. A run that failed becomes a completed task whose result is an error, so that the agent sees why.
 fn task_payload(run: &Value) -> TaskPayload {
     if run["terminal"] != Value::Bool(true) {
         return TaskPayload::Working;
@@ -72,14 +72,14 @@ fn task_payload(run: &Value) -> TaskPayload {
     TaskPayload::Completed { result }
 }
 
-/// Asks a run to end.
+/// Asks for the run to be cancelled.
 pub(super) async fn cancel_task(inside: &InternalCaller, actor: &Actor, id: &str) -> Result<(), ErrorData> {
     let path = format!("{}/cancel", run_path(id)?);
     let call = InternalCall::with_body(Method::POST, path, None);
     inside.call(actor, call).await.map(|_| ()).map_err(|problem| rpc_error(&problem))
 }
 
-/// Ids are plain; anything else is no task of ours.
+/// The REST path of a run. An id with other than plain characters is refused as unknown.
 fn run_path(id: &str) -> Result<String, ErrorData> {
     let is_plain = !id.is_empty()
         && id.len() <= 64

@@ -1,4 +1,4 @@
-//! What a tool is: what is said of it to clients, and what is enforced.
+//! The form of a tool: what clients are told about it, and what is enforced.
 
 use std::sync::Arc;
 
@@ -11,33 +11,33 @@ use super::route::ToolRoute;
 use botops_core::error::{Code, Error};
 use botops_http::{InternalCall, KeyScope};
 
-/// A tool and everything that is said and enforced about it.
+/// One row of the table of tools.
 pub(super) struct McpTool {
     pub(super) name: &'static str,
     pub(super) description: &'static str,
     /// The scope without which the tool is neither listed nor called.
     pub(super) scope: KeyScope,
-    /// Changes nothing.
+    /// The tool changes nothing.
     pub(super) reads: bool,
-    /// May end or undo something that cannot be had back.
+    /// The tool may end or undo something that cannot be restored.
     pub(super) destroys: bool,
     /// The same call again changes nothing more.
     pub(super) repeatable: bool,
-    /// Reaches beyond botops: the bot, its broker.
+    /// The tool has effects outside of botops: on the bot or its broker.
     pub(super) reaches_out: bool,
     /// JSON Schemas of the arguments, by name.
     pub(super) properties: fn() -> Value,
     pub(super) required: &'static [&'static str],
     /// Members that every result has.
     pub(super) returns: &'static [&'static str],
-    /// The calls it makes. The last one is always chosen, unless an argument that is required chooses.
+    /// The calls it can make. The last row fits any arguments, unless a required argument chooses among the rows.
     pub(super) routes: &'static [ToolRoute],
 }
 
-/// The argument by which any read is cut to size.
+/// The argument that limits the size of any read.
 const BUDGET: &str = "budget_tokens";
 
-/// What every read shares.
+/// Template of a tool that reads.
 pub(super) const READ: McpTool = McpTool {
     name: "",
     description: "",
@@ -52,12 +52,12 @@ pub(super) const READ: McpTool = McpTool {
     routes: &[],
 };
 
-/// What every change shares.
+/// Template of a tool that changes something.
 pub(super) const CHANGE: McpTool =
     McpTool { reads: false, destroys: true, repeatable: false, reaches_out: true, ..READ };
 
 impl McpTool {
-    /// What a client is told.
+    /// The tool as clients see it in the list.
     pub(super) fn described(&self) -> DescribedTool {
         let output = object(json!({"type": "object", "required": self.returns}));
         let annotations = ToolAnnotations::from_raw(
@@ -85,10 +85,10 @@ impl McpTool {
         schema
     }
 
-    /// The REST call that these arguments come to.
+    /// The REST call that these arguments make.
     ///
     /// # Errors
-    /// [`Code::ArgumentInvalid`] when an argument is missing that this call needs.
+    /// [`Code::ArgumentInvalid`] when an argument that this call needs is missing.
     pub(super) fn request(&self, given: &ToolArguments) -> Result<InternalCall, Error> {
         let route = self.routes.iter().find(|route| route.is_chosen(given));
         let mut call = route.ok_or(Error::new(Code::Internal))?.call(given, self.reads, self.required)?;
@@ -99,7 +99,7 @@ impl McpTool {
         Ok(call)
     }
 
-    /// Whether a call with these arguments changes something, beyond a dry run.
+    /// Whether a call with these arguments changes something; a dry run does not.
     pub(super) fn is_change(&self, given: &ToolArguments) -> bool {
         !self.reads && !is_dry_run(given)
     }

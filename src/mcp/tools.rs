@@ -1,8 +1,8 @@
-//! Every tool on one page: its scope, its hints, its arguments, and the REST calls it makes.
+//! The table of all tools: scope, hints, arguments, and the REST calls each can make.
 //!
-//! One table yields the list a client sees, the annotations, what is enforced, and which tool makes a given REST call,
-//! so they cannot differ. A tool's result is the body of its call. A new endpoint for an existing tool is a row of
-//! `routes`.
+//! The list that clients see, the annotations, what is enforced, and the tool that makes a given REST call all come
+//! from this table, so they cannot differ. A tool's result is the body of its call. A new endpoint for an existing
+//! tool is one more row in its `routes`.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn key() -> Value {
     json!({"type": "string", "description": "repeat-safe: same key, one effect"})
 }
 
-/// Every tool, reads first. The order never changes: clients keep it in their prompts.
+/// Every tool, reads first. The order must not change, since clients cache prompts that contain it.
 pub(super) static TOOLS: &[McpTool] = &[
     McpTool {
         name: "get_summary",

@@ -13,7 +13,7 @@ use super::table::{
     BOT_API_PORT,
 };
 
-/// Shortest operator key that is taken: 24 characters of a random key cannot be guessed.
+/// Shortest operator key that is accepted, in characters: a random key of this length cannot be guessed.
 const TOKEN_MIN: usize = 24;
 
 pub(super) fn read_address(reader: &mut SettingsReader<'_>) -> SocketAddr {

@@ -1,4 +1,4 @@
-//! Everything botops can be told from outside, as plain values.
+//! All settings, checked, as plain values.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -21,57 +21,56 @@ use super::sources::SettingSources;
 use super::supervisor::read_supervisor;
 use super::table;
 
-/// Longest path of a Unix socket on Linux (`sun_path` less the closing zero).
+/// Longest path of a Unix socket on Linux, in bytes (`sun_path` less the terminating zero).
 const SOCKET_PATH_MAX: usize = 107;
 
-/// Everything botops can be told from outside, checked.
+/// All settings, checked. [`SettingSources`] has where they come from, `table` what each one takes.
 #[derive(Clone)]
 pub struct Settings {
-    /// Where the API listens.
+    /// Address the API listens on; port 0 takes a free one.
     pub address: SocketAddr,
-    /// The operator's key.
+    /// The operator's key, which has every scope.
     pub token: SecretString,
-    /// Named keys.
+    /// Named keys with scopes; empty when no keys file is set.
     pub keys: KeyFile,
-    /// Origins that browsers may read from.
+    /// Origins whose pages may read answers in a browser.
     pub cors_origins: Vec<HeaderValue>,
-    /// Names, beside this machine's own, under which MCP clients reach botops.
+    /// Host names, besides those of this machine, under which MCP clients may reach botops.
     pub allowed_hosts: Vec<String>,
-    /// Requests a minute per key.
+    /// Requests a minute that each key may send.
     pub rate_limit: u32,
-    /// Threads that answer.
+    /// Number of threads that serve requests.
     pub workers: usize,
-    /// Age beyond which a snapshot is stale.
+    /// Age from which the bot's last state is reported as stale.
     pub cache_ttl: Duration,
-    /// How often the bot's state is read.
     pub poll_interval: Duration,
-    /// How often metrics go to stream clients.
+    /// How often metrics are sent to stream clients.
     pub stream_interval: Duration,
-    /// Stream clients at a time.
+    /// Largest number of stream clients at a time.
     pub stream_max_clients: usize,
-    /// The bot's id.
+    /// The id that the bot must answer with.
     pub bot_id: BotId,
-    /// The bot's socket.
+    /// Path of the bot's Unix socket.
     pub socket: PathBuf,
-    /// The store, the config versions, the audit.
+    /// Folder of the store, the config versions and the audit.
     pub data_dir: PathBuf,
-    /// botops' own log.
+    /// Folder of botops' own log.
     pub log_dir: PathBuf,
-    /// What the log takes in.
+    /// Filter of the log, in the syntax of `RUST_LOG`.
     pub log_filter: String,
     /// The shortest trial of a config change; tests shorten it.
     pub config_min_trial: Duration,
-    /// Who starts the bot again when a workflow restarts it.
+    /// How the bot is started again when a workflow restarts it.
     pub supervisor: SupervisorDriver,
-    /// Where a test lets the process die; a release build does not look at it.
+    /// For tests: the failpoint at which the process kills itself. A release build ignores it.
     pub kill_at: Option<String>,
-    /// Where a test says which writes fail; a release build does not look at it.
+    /// For tests: the folder that names the writes that fail. A release build ignores it.
     pub fail_in: Option<String>,
-    /// Checks and alerts.
+    /// Settings of health checks and alerts.
     pub health: HealthSettings,
 }
 
-/// What was chosen for a bot's command line may hold its password, so it is not among what can be printed.
+/// Leaves out secrets, and the bot's command line, which may contain a password.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
@@ -85,17 +84,17 @@ impl fmt::Debug for Settings {
 }
 
 impl Settings {
-    /// Checks everything.
+    /// Reads and checks every setting.
     ///
     /// # Errors
-    /// All that is wrong.
+    /// Everything that is wrong, not just the first.
     pub fn check(sources: &SettingSources) -> Result<Self, Vec<SettingError>> {
         let mut reader = SettingsReader::new(sources);
         let settings = Self::read(&mut reader);
         reader.finish().map(|()| settings)
     }
 
-    /// Reads every setting; where one is refused, some value stands in for it.
+    /// Reads every setting. A refused one gets a substitute value, so that the rest can still be checked.
     fn read(reader: &mut SettingsReader<'_>) -> Self {
         reader.refuse_unknown();
         let address = access::read_address(reader);
@@ -145,23 +144,23 @@ impl Settings {
         }
     }
 
-    /// Where the API listens, and nothing else: all that a client of a running server needs besides a key.
+    /// The address the API listens on, without checking any other setting: a client of a running server needs no more.
     ///
     /// # Errors
-    /// What is wrong with either of the two settings.
+    /// What is wrong with the host or the port.
     pub(crate) fn address_of(sources: &SettingSources) -> Result<SocketAddr, Vec<SettingError>> {
         let mut reader = SettingsReader::new(sources);
         let address = access::read_address(&mut reader);
         reader.finish().map(|()| address)
     }
 
-    /// Everything that must turn up in no log.
+    /// Every secret among the settings, to be masked in the log.
     pub(crate) fn secrets(&self) -> Vec<SecretString> {
         let of_health = self.health.secrets.values().chain(&self.health.webhook_secret);
         std::iter::once(&self.token).chain(of_health).cloned().collect()
     }
 
-    /// What is looser than it need be, one sentence each; said at start.
+    /// Settings that are less safe than they could be, one sentence each; logged at start.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if !self.address.ip().is_loopback() {

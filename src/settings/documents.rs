@@ -1,12 +1,12 @@
-//! The settings as documents: `.env.example` and the table of `docs/settings.md`.
+//! Documents made from the table of settings: `.env.example` and the table of `docs/settings.md`.
 
 use super::row::{SettingDefault, SettingKind, SettingRow};
 use super::table::ROWS;
 
-/// How long a line of `.env.example` gets.
+/// Longest line of `.env.example`, in characters.
 const WIDTH: usize = 118;
 
-/// What stands above the first setting of `.env.example`.
+/// The text above the first setting of `.env.example`.
 const HEAD: &str = "\
 # Settings of botops. A flag wins over the environment, the environment over this file (as `.env` in the working
 # folder). Durations: 5s, 200ms, 2m, or bare seconds. `botops check` says whether all of it can be used.
@@ -19,7 +19,7 @@ fn documented() -> impl Iterator<Item = &'static SettingRow> {
     ROWS.iter().copied().filter(|row| !row.for_tests)
 }
 
-/// The text of `.env.example`.
+/// The whole text of `.env.example`.
 pub fn env_example() -> String {
     let mut text = HEAD.to_owned();
     for row in documented() {
@@ -82,7 +82,7 @@ fn sentences(row: &SettingRow) -> String {
     text
 }
 
-/// Comment lines.
+/// The text as comment lines of at most [`WIDTH`] characters.
 fn wrapped(text: &str) -> String {
     let mut lines = String::new();
     let mut line = "#".to_owned();

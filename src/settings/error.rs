@@ -1,15 +1,15 @@
-//! What is said of a setting that cannot be used.
+//! The error of a setting that cannot be used.
 
 use std::fmt;
 
-/// What is wrong with one setting.
+/// What is wrong with one setting; shown as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingError {
     /// The setting's name.
     pub setting: String,
-    /// What is wrong, without the value: it may be a secret that was put into the wrong place.
+    /// What is wrong. Does not repeat the value, which may be a secret in the wrong place.
     pub problem: String,
-    /// What to do.
+    /// What to do, as a sentence.
     pub remedy: String,
 }
 

@@ -1,4 +1,4 @@
-//! The flags of the command line that win over the environment; each is a row's.
+//! The flags of the command line, which win over the environment; they come from the rows of the table.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,14 @@ pub struct SettingFlags {
 }
 
 impl SettingFlags {
-    /// The same with this value for a setting.
+    /// Adds a flag with this value, for a setting that the program chooses itself.
     #[must_use]
     pub(crate) fn with(mut self, row: &'static SettingRow, value: impl Into<String>) -> Self {
         self.values.insert(row.name, value.into());
         self
     }
 
-    /// Names of settings and what was given for them.
+    /// The names of the given settings, with their values.
     pub(super) fn values(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.values.iter().map(|(name, value)| (*name, value.as_str()))
     }

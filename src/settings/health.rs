@@ -1,4 +1,4 @@
-//! What health checks may reach, and who is told of alerts.
+//! Settings of health: the addresses that checks may reach, and the receivers of alerts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,24 +13,24 @@ use super::table::{
     BOT_CHECK_ALLOW, BOT_CHECK_SECRET_,
 };
 
-/// What checks may reach and who is told of alerts.
+/// The addresses that checks may reach, and the receivers of alerts.
 #[derive(Clone, Default)]
 pub struct HealthSettings {
-    /// Hosts and networks that checks may reach besides public addresses.
+    /// Hosts and networks that checks may reach in addition to public addresses.
     pub allowed: Vec<AllowedAddress>,
-    /// Values of `BOT_CHECK_SECRET_*`, by name.
+    /// Secrets for checks: the values of `BOT_CHECK_SECRET_*`, by name.
     pub secrets: BTreeMap<String, SecretString>,
-    /// A webhook for alerts.
+    /// URL of a webhook that receives alerts; `None` for no webhook.
     pub webhook: Option<reqwest::Url>,
-    /// What the webhook's messages are signed with.
+    /// Secret that the webhook's messages are signed with; `None` leaves them unsigned.
     pub webhook_secret: Option<SecretString>,
-    /// An Alertmanager.
+    /// URL of an Alertmanager that receives alerts; `None` for none.
     pub alertmanager: Option<reqwest::Url>,
-    /// An address asked once a minute while health moves on.
+    /// URL that is requested once a minute while health makes progress, so that a watchdog notices when it stops.
     pub watchdog: Option<reqwest::Url>,
 }
 
-/// Addresses of receivers may hold a token.
+/// Leaves out the receivers' URLs, which may contain a token.
 impl fmt::Debug for HealthSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HealthSettings")
@@ -66,7 +66,7 @@ pub(super) fn read_health(reader: &mut SettingsReader<'_>) -> HealthSettings {
     }
 }
 
-/// As it was given: the receiver signs with every character of it.
+/// Taken verbatim, blanks included, since the receiver computes its signature with every character.
 fn read_webhook_secret(reader: &mut SettingsReader<'_>) -> Option<SecretString> {
     let row = &BOT_ALERT_WEBHOOK_SECRET;
     let secret = SecretString::from(reader.sources.get_verbatim(row)?.to_owned());

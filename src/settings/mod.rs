@@ -1,11 +1,11 @@
 //! Settings: the command line, the environment and `.env`, checked once and passed on as plain values.
 //!
-//! The only reader of the environment. A flag wins over the environment, the environment over `.env`. Everything that
-//! is wrong is said at once, one line each, with the setting's name and the remedy; the process then ends with code 2.
-//! Secrets are kept in a type that cannot be printed.
+//! Nothing else reads the environment. A flag wins over the environment, the environment over `.env`. Everything that
+//! is wrong is reported at once, one line each, with the setting's name and the remedy; the process then ends with
+//! code 2. Secrets are kept in a type that cannot be printed.
 //!
 //! `table` has one row for each setting. The flags of the command line, the check, `.env.example` and the table in
-//! `docs/settings.md` follow from it: a new setting is a row there and the member of [`Settings`] that it becomes.
+//! `docs/settings.md` are made from it: a new setting needs a row there and a member of [`Settings`].
 
 mod access;
 mod checked;

@@ -8,11 +8,11 @@ use super::row::SettingRow;
 use super::sources::SettingSources;
 use super::table::{BOT_API_PORT, ROWS};
 
-/// How the names begin of which every one has to be known: another one is a typo that would go unnoticed.
+/// An unknown variable with this prefix is refused, since it is probably a misspelt setting.
 const CLOSED_PREFIX: &str = "BOT_API_";
 
-/// Reads values and keeps what is wrong. No value is repeated in what it says: a secret that was put into the wrong
-/// place is one still.
+/// Reads values and collects what is wrong with them. Messages never repeat a value, since it may be a secret in the
+/// wrong place.
 pub(super) struct SettingsReader<'a> {
     pub(super) sources: &'a SettingSources,
     wrong: Vec<SettingError>,
@@ -53,7 +53,7 @@ impl<'a> SettingsReader<'a> {
         }
     }
 
-    /// The value given, else the row's default, read alike; `fallback` when neither can be read.
+    /// The value given, or else the row's default, read by `parse`; `fallback` when neither can be read.
     pub(super) fn parsed<T>(
         &mut self,
         row: &SettingRow,
@@ -88,13 +88,13 @@ impl<'a> SettingsReader<'a> {
         })
     }
 
-    /// The text given, else the row's default.
+    /// The text given, or else the row's default.
     pub(super) fn text(&self, row: &SettingRow) -> Option<&'a str> {
         self.sources.get(row).or(row.default_value())
     }
 
-    /// A path as it stands. What a shell would fill in is refused: nothing does so here, and a folder of that name would
-    /// be a new and empty one.
+    /// A path, taken literally. What a shell would expand is refused: it is not expanded here, and a folder with that
+    /// name would be a new, empty one.
     pub(super) fn path(&mut self, row: &SettingRow) -> Option<PathBuf> {
         let text = self.text(row)?;
         if text.starts_with(['$', '~']) || text.contains("${") {
@@ -105,7 +105,7 @@ impl<'a> SettingsReader<'a> {
         Some(PathBuf::from(text))
     }
 
-    /// An address of the operator's; it may hold a token.
+    /// A URL. Messages do not repeat it, since it may contain a token.
     pub(super) fn url(&mut self, row: &SettingRow) -> Option<reqwest::Url> {
         let text = self.sources.get(row)?;
         let url = text.parse::<reqwest::Url>().ok().filter(|url| matches!(url.scheme(), "http" | "https"));
@@ -115,8 +115,9 @@ impl<'a> SettingsReader<'a> {
         url
     }
 
-    /// What `parse` makes of the entries of a list that is separated by commas. `problem` and `remedy` are for an entry
-    /// of which it makes nothing; the refusal counts entries from one.
+    /// Reads a list separated by commas, each entry with `parse`.
+    ///
+    /// An entry that `parse` does not take is refused by its number, counted from 1, with `problem` and `remedy`.
     pub(super) fn list<T>(
         &mut self,
         row: &SettingRow,

@@ -1,27 +1,27 @@
-//! The form of a row of the settings table.
+//! The form of a row in the table of settings.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// One setting: what is said of it, and what bounds its value.
+/// One setting: its name, its kind and bounds, its default, and its texts for documents and messages.
 #[derive(Debug)]
 pub(crate) struct SettingRow {
-    /// The environment variable; of a family, how its names begin.
+    /// Name of the environment variable; for a family of settings, the prefix of their names.
     pub(crate) name: &'static str,
     pub(super) kind: SettingKind,
     pub(super) default: SettingDefault,
-    /// What it is for, without a full stop; the documents add it.
+    /// What the setting is for, without a full stop; the documents add it.
     pub(super) meaning: &'static str,
-    /// More sentences for the documents, or none.
+    /// Further sentences for the documents; may be empty.
     pub(super) note: &'static str,
-    /// What `.env.example` shows where the default is no literal value.
+    /// Value that `.env.example` shows when the default is not a literal value.
     pub(super) example: &'static str,
     pub(super) flag: Option<SettingFlag>,
-    /// Left out of the documents: of use to tests alone.
+    /// True for settings that only tests use; the documents leave them out.
     pub(super) for_tests: bool,
 }
 
-/// What a value is.
+/// What kind of value a setting takes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum SettingKind {
     IpAddress,
@@ -29,7 +29,7 @@ pub(super) enum SettingKind {
         min: u64,
         max: u64,
     },
-    /// Bounds in the form in which values are written, such as `200ms`.
+    /// A duration; its bounds are written like values, such as `200ms`.
     Duration {
         min: &'static str,
         max: &'static str,
@@ -39,15 +39,15 @@ pub(super) enum SettingKind {
     Url,
     List,
     Text,
-    /// Turns up in no output; [`super::Settings::secrets`] has it.
+    /// A value that no output may contain; [`super::Settings::secrets`] includes it.
     Secret,
-    /// Any number of secrets whose names begin alike; `example` ends one of them.
+    /// Any number of secrets whose names share a prefix; `example` is the rest of one such name.
     SecretFamily {
         example: &'static str,
     },
 }
 
-/// What holds when nothing is given.
+/// What applies when no value is given.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum SettingDefault {
     /// botops does not start without it.
@@ -55,7 +55,7 @@ pub(super) enum SettingDefault {
     Nothing,
     /// This value, read as if it had been given.
     Value(&'static str),
-    /// Found out at start; the text says how.
+    /// Computed at start; the text says how.
     Derived(&'static str),
 }
 
@@ -68,7 +68,7 @@ pub(super) struct SettingFlag {
     pub(super) help: &'static str,
 }
 
-/// What rows share.
+/// Template of a row.
 pub(super) const ROW: SettingRow = SettingRow {
     name: "",
     kind: SettingKind::Text,
@@ -81,7 +81,7 @@ pub(super) const ROW: SettingRow = SettingRow {
 };
 
 impl SettingRow {
-    /// The bounds of a number; a row of another kind has none.
+    /// The bounds of a number, for a row of that kind.
     pub(super) fn number_range(&self) -> RangeInclusive<u64> {
         match self.kind {
             SettingKind::Number { min, max } => min..=max,
@@ -89,7 +89,7 @@ impl SettingRow {
         }
     }
 
-    /// The bounds of a duration; a row of another kind has none.
+    /// The bounds of a duration, for a row of that kind.
     pub(super) fn duration_range(&self) -> RangeInclusive<Duration> {
         let bound = |text: &str| botops_core::duration::parse_duration(text).unwrap_or_default();
         match self.kind {
@@ -98,7 +98,7 @@ impl SettingRow {
         }
     }
 
-    /// What a value has to be, for a refusal.
+    /// What a value must be, in words for a refusal.
     pub(super) fn expectation(&self) -> String {
         match self.kind {
             SettingKind::IpAddress => "an IP address".to_owned(),
@@ -116,7 +116,7 @@ impl SettingRow {
         }
     }
 
-    /// The default, where it is a literal value.
+    /// The default, if it is a literal value.
     pub(super) fn default_value(&self) -> Option<&'static str> {
         match self.default {
             SettingDefault::Value(value) => Some(value),

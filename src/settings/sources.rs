@@ -9,22 +9,22 @@ use super::error::SettingError;
 use super::flags::SettingFlags;
 use super::row::SettingRow;
 
-/// The file of settings in the working folder.
+/// Name of the file with settings in the working folder.
 const ENV_FILE: &str = ".env";
 
-/// How the names of botops' own settings begin.
+/// Prefix of the names of botops' own settings.
 const OWN: &str = "BOT_";
 
-/// Every value that was given, by the setting's name.
+/// Every value that was given, by the setting's name; flags and environment are merged already.
 pub struct SettingSources {
     values: BTreeMap<String, String>,
 }
 
 impl SettingSources {
-    /// Reads the process environment and `.env` in the working folder, and puts the flags on top.
+    /// Reads `.env` in the working folder, then the environment, then the flags; the later ones win.
     ///
     /// # Errors
-    /// Every line of `.env` and every variable that cannot be read, by line and name.
+    /// Every line of `.env` and every variable that cannot be read, by line number and name.
     pub fn read(flags: &SettingFlags) -> Result<Self, Vec<SettingError>> {
         let mut values: BTreeMap<String, String> = read_env_file()?.into_iter().collect();
         let mut wrong = Vec::new();
@@ -73,7 +73,7 @@ impl SettingSources {
         self.get(row).and_then(|_| self.values.get(row.name)).map(String::as_str)
     }
 
-    /// Everything whose name begins so.
+    /// Every value whose name begins with the prefix.
     pub(super) fn beginning_with(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
         let pairs = self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         pairs.filter(move |(name, _)| name.starts_with(prefix))
@@ -86,7 +86,7 @@ impl fmt::Debug for SettingSources {
     }
 }
 
-/// The pairs of `.env`; none when there is no such file.
+/// The names and values of `.env`; none when there is no such file.
 fn read_env_file() -> Result<Vec<(String, String)>, Vec<SettingError>> {
     let refused = |problem: String, remedy: &str| {
         let (setting, remedy) = (ENV_FILE.to_owned(), remedy.to_owned());
@@ -100,7 +100,7 @@ fn read_env_file() -> Result<Vec<(String, String)>, Vec<SettingError>> {
             return Err(vec![refused(problem, "Make it readable for this user, or remove it.")]);
         }
     };
-    // What stands in the line stays there: it may be a secret.
+    // The message does not quote the line, which may contain a secret.
     let broken = |error: &env_file::LineError| {
         refused(error.said(OWN), "Write one NAME=value a line; values are taken literally.")
     };

@@ -1,4 +1,4 @@
-//! Who starts the bot again. Fixed by the settings and nowhere else: no request can name a program.
+//! How the bot's process is restarted. Only the settings choose it: no request can name a program.
 
 use std::path::Path;
 
@@ -47,7 +47,7 @@ fn read_argv(reader: &mut SettingsReader<'_>, row: &SettingRow, json: Option<&st
     })
 }
 
-/// A unit's name, which can be no option and no path.
+/// Whether this is the name of a systemd unit; text that could be an option or a path is refused.
 fn is_unit(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@._-:".contains(c);
     !name.is_empty() && name.len() <= 200 && !name.starts_with('-') && name.chars().all(plain)

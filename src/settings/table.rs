@@ -1,7 +1,7 @@
 //! Every setting, one row each.
 //!
-//! A row makes the setting's flag, what a refusal says that it takes, its lines in `.env.example` and its line in
-//! `docs/settings.md` (`UPDATE_DOCUMENTS=1 cargo test document` writes both anew). The order is that of the documents.
+//! From a row come the setting's flag, the texts of its refusals, its lines in `.env.example` and its line in
+//! `docs/settings.md` (`UPDATE_DOCUMENTS=1 cargo test document` writes both anew). The documents have the same order.
 
 use super::row::{ROW, SettingDefault as Default, SettingFlag, SettingKind as Kind, SettingRow};
 
@@ -9,7 +9,7 @@ macro_rules! settings {
     ($($name:ident { $($field:ident: $value:expr),* $(,)? })*) => {
         $(pub(crate) static $name: SettingRow = SettingRow { name: stringify!($name), $($field: $value,)* ..ROW };)*
 
-        /// The whole table.
+        /// Every row, in the order of the documents.
         pub(super) static ROWS: &[&SettingRow] = &[$(&$name),*];
     };
 }

@@ -1,4 +1,4 @@
-//! The table, the reader and the checks, on values given directly.
+//! Tests of the table, the reader and the checks, with values given directly.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn an_empty_value_takes_a_default() {
     assert_eq!(sources.get(&BOT_API_AUTH_TOKEN), Some("made"));
 }
 
-/// Adding a secret to the table is enough for it to be kept out of the log.
+/// A secret that is added to the table is masked in the log without further code.
 #[test]
 fn every_secret_of_the_table_is_among_the_secrets() {
     const CANARY: &str = "canary-0123456789-abcdefghij";
@@ -91,7 +91,7 @@ fn every_secret_of_the_table_is_among_the_secrets() {
     }
 }
 
-/// A default is read as if it had been given, so it has to be one that could be given.
+/// A default is read like a given value, so it must be a valid one.
 #[test]
 fn every_default_and_every_example_of_the_table_can_be_used() {
     for row in ROWS.iter().filter(|row| !matches!(row.default, SettingDefault::Required)) {

@@ -1,9 +1,10 @@
-//! Commands: what an operator may tell a bot to do, and what became of it.
+//! Commands of an operator to a bot, and their outcomes.
 //!
-//! Whoever gives a command must be able to tell what it did. A refusal therefore says that nothing was done; a bot that
-//! cannot say so answers `unconfirmed`, `no_answer` or a status of 5xx, and the caller counts the effect as unknown. A
-//! command names how long it is wanted, so that it is never carried out long after its caller gave up; and a bot with
-//! the capability [`COMMAND_STATUS`] says afterwards what became of it, so that nobody has to send it again to learn.
+//! The sender of a command must learn what it did. A refusal therefore promises that nothing was done; a bot that
+//! cannot promise it answers `unconfirmed`, `no_answer` or a status of 5xx, and the sender takes the effect as
+//! unknown. A command carries the time for which it is valid, so that it is never carried out long after its sender
+//! gave up. A bot with the capability [`COMMAND_STATUS`] reports the outcome afterwards, so it can be learned without
+//! sending again.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,14 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BotPhase, ContractRefusal};
 
-/// The verbs of `POST commands/{verb}`. The closed list: there is no verb that opens a position.
+/// The verbs of `POST commands/{verb}`. The list is closed; no verb opens a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Verb {
     /// Open no new positions; exits go on.
     Pause,
-    /// Allow new positions again.
+    /// Allow new positions again, after `pause`.
     Resume,
     /// Cancel resting orders (`args.symbols` narrows it).
     CancelOrders,
@@ -53,7 +54,7 @@ impl Verb {
         Self::Shutdown,
     ];
 
-    /// The verb as it stands in paths and capabilities.
+    /// The verb as written in paths and in [`Hello::capabilities`](crate::Hello::capabilities).
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pause => "pause",
@@ -88,7 +89,7 @@ impl FromStr for Verb {
 pub struct CommandRequest {
     /// The idempotency key: the same id again returns the first answer and acts no second time.
     pub command_id: String,
-    /// Why, for the record.
+    /// Why the command is sent; one sentence that botops keeps in its records.
     pub reason: String,
     /// Arguments by verb, such as `{"symbols": ["SPY"]}` for `cancel-orders`.
     #[serde(default)]
@@ -96,17 +97,19 @@ pub struct CommandRequest {
     /// With `true` the bot says what would happen and does nothing.
     #[serde(default)]
     pub dry_run: bool,
-    /// How long it is wanted, counted from its arrival: a bot that has not begun by then answers `refused` with the
-    /// reason [`EXPIRED`] and does nothing.
+    /// How long the command is valid, counted from its arrival: a bot that has not begun it by then answers `refused`
+    /// with the reason [`EXPIRED`] and does nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_for_ms: Option<u64>,
-    /// The same by the sender's clock, for a bot on the same machine: what waited in the socket of a process that was
-    /// stopped has just arrived when that process goes on.
+    /// The end of `valid_for_ms` by the sender's clock, for a bot on the same machine.
+    ///
+    /// Needed since a request that waited in the socket while the bot's process was suspended counts as having arrived
+    /// only when the process continues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// The reason of a command that was not begun while it was wanted.
+/// The `reason_code` of a command that was not begun before it expired.
 pub const EXPIRED: &str = "expired";
 
 /// Whether a command was carried out.
@@ -114,13 +117,13 @@ pub const EXPIRED: &str = "expired";
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CommandOutcome {
-    /// It was done (or was so already).
+    /// It was carried out, or what it asks for held already.
     Done,
     /// It was not done; `reason_code` says why.
     Refused,
     /// A dry run: nothing was done.
     Predicted,
-    /// It was taken, and whether it took effect was not seen.
+    /// It was passed on, and the bot could not confirm that it took effect.
     Unconfirmed,
 }
 
@@ -128,22 +131,22 @@ pub enum CommandOutcome {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Exposure {
-    /// Resting orders cancelled.
+    /// Number of resting orders that were, or would be, cancelled.
     #[serde(default)]
     pub orders_cancelled: u32,
-    /// Closing orders sent.
+    /// Number of closing orders that were, or would be, sent.
     #[serde(default)]
     pub orders_submitted: u32,
-    /// Positions that will be closed, by symbol.
+    /// Symbols of the positions that are being closed.
     #[serde(default)]
     pub positions_closing: Vec<String>,
-    /// Market value of what is closed, in account currency.
+    /// Market value of the positions that are being closed, in account currency; 0 when none is.
     #[serde(default)]
     pub notional: Decimal,
-    /// Open positions after the command.
+    /// Number of open positions once the closing orders are filled.
     #[serde(default)]
     pub positions_left: u32,
-    /// Resting orders after the command.
+    /// Number of resting orders after the command.
     #[serde(default)]
     pub orders_left: u32,
 }
@@ -152,57 +155,57 @@ pub struct Exposure {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CommandResult {
-    /// The id of the request.
+    /// The id that the request carried.
     pub command_id: String,
-    /// Done, refused or predicted.
+    /// Whether the command was carried out.
     pub outcome: CommandOutcome,
-    /// A stable reason when refused: `not_capable`, `already`, `breaker_closed`, …
+    /// A stable reason, given with a refusal: `not_capable`, `already`, `breaker_closed`, `expired`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason_code: Option<String>,
-    /// One sentence for people.
+    /// One sentence for people: what was done, or why not.
     pub message: String,
     /// The bot's phase after the command.
     pub phase: BotPhase,
     /// Whether new positions may be opened after the command.
     pub trading_enabled: bool,
-    /// The effect on orders and positions.
+    /// The effect on orders and positions; all zero when there was none.
     #[serde(default)]
     pub exposure: Exposure,
-    /// When the bot carried it out.
+    /// When the bot carried it out, or decided not to.
     pub at: DateTime<Utc>,
     /// True when this is the stored answer to an earlier call with the same id.
     #[serde(default)]
     pub replayed: bool,
 }
 
-/// The capability of a bot that says what became of a command (`GET commands/{command_id}`), and that begins none after
-/// it expired.
+/// The capability of a bot that reports the outcome of a command (`GET commands/{command_id}`) and begins no command
+/// that has expired.
 pub const COMMAND_STATUS: &str = "command-status";
 
-/// How far a command is.
+/// How far a bot has got with a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CommandProgress {
-    /// It has its answer: `result` or `refusal`.
+    /// It is finished: `result` or `refusal` has the answer.
     Answered,
-    /// It waits, or is being carried out.
+    /// It waits or is being carried out.
     Pending,
-    /// The bot has not got it. Once it expired it can have no effect any more.
+    /// The bot has not received it. If it has expired as well, it can have no effect any more.
     Unknown,
 }
 
-/// `GET commands/{command_id}`, the id percent-encoded: what became of a command. Asking changes nothing.
+/// `GET commands/{command_id}`, the id percent-encoded: the outcome of a command. Reading it changes nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommandStatus {
-    /// The id asked about.
+    /// The id of the path, decoded.
     pub command_id: String,
-    /// How far it is.
+    /// How far the bot has got with it.
     #[serde(rename = "standing")]
     pub progress: CommandProgress,
-    /// The answer it got, or would have got had the caller waited.
+    /// The answer, also when the sender was gone by then; absent while there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<CommandResult>,
-    /// The refusal it got in place of an answer.
+    /// The refusal that was given instead of a `result`; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<ContractRefusal>,
 }

@@ -1,7 +1,8 @@
 //! The config verbs: check, activate as a trial, commit, revert.
 //!
-//! Every verb is idempotent per transaction. `gen` only grows: a bot refuses a message with an older one, so a
-//! server that was replaced cannot act. The bot writes nothing a restart would load; it boots from `HEAD` alone.
+//! Every verb is idempotent per transaction. The generation (`gen`) only grows, and a bot refuses a message with a
+//! lower one, so a server that was replaced can change nothing. A bot stores a candidate only for
+//! [`ActivateConfigRequest::boot_once`]; any other start loads the version that `HEAD` names.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,45 +17,46 @@ pub struct VersionRef {
     pub sha256: String,
 }
 
-/// A trial that runs in the bot.
+/// A config trial that runs in the bot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TrialState {
-    /// The transaction.
+    /// Id of the config transaction that the trial belongs to.
     pub txn: String,
-    /// What runs.
+    /// The version under trial.
     pub candidate: VersionRef,
-    /// How long until the bot goes back to `HEAD` by itself.
+    /// Milliseconds until the bot goes back to `HEAD` by itself, unless the trial is committed before.
     pub ttl_left_ms: u64,
 }
 
 /// `GET config`: what the bot runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigState {
-    /// The life of the bot that answers.
+    /// Identifies the process that answers; a new value at each start.
     pub boot_epoch: String,
-    /// What is in force now.
+    /// The version in force now: the candidate during a trial.
     pub running: VersionRef,
-    /// What the bot would boot from.
+    /// The version a restart would load.
     pub committed: VersionRef,
-    /// The live trial, if one runs.
+    /// The trial that runs; `null` when none does.
     #[serde(default)]
     pub trial: Option<TrialState>,
-    /// Fields that wait for a restart, as JSON pointers.
+    /// JSON pointers to fields whose new value takes effect only after a restart.
     #[serde(default)]
     pub pending_restart: Vec<String>,
-    /// How the last trial ended, by transaction: `committed`, `reverted`, `trial_expired`.
+    /// The newest trial that ended, as transaction id and ending: `committed`, `reverted` or `trial_expired`. `null`
+    /// when none has ended yet.
     #[serde(default)]
     pub last_outcome: Option<(String, String)>,
-    /// The highest generation seen.
+    /// The highest generation the bot has seen; it refuses messages with a lower one.
     #[serde(default, rename = "gen")]
     pub generation: u64,
 }
 
-/// `POST config/check`: would the bot take this document? Pure.
+/// `POST config/check`: would the bot take this document? Changes nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckConfigRequest {
-    /// The whole candidate document.
+    /// The candidate, as a whole document.
     pub config: Value,
 }
 
@@ -62,13 +64,13 @@ pub struct CheckConfigRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ConfigViolation {
-    /// JSON pointer into the candidate.
+    /// JSON pointer to the field in the candidate.
     pub path: String,
-    /// A stable reason.
+    /// A stable reason, for programs.
     pub code: String,
-    /// One sentence for people.
+    /// What is wrong, in one sentence for people.
     pub message: String,
-    /// What would be accepted.
+    /// A value or range that the bot would accept; absent when the bot has no suggestion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
 }
@@ -77,15 +79,15 @@ pub struct ConfigViolation {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CheckVerdict {
-    /// True when there are no violations.
+    /// True when the bot would take the document: `violations` is empty.
     pub ok: bool,
-    /// Everything that is wrong, at once.
+    /// Every reason against the document, not just the first.
     #[serde(default)]
     pub violations: Vec<ConfigViolation>,
-    /// Pointers that would take effect at once.
+    /// JSON pointers to changed fields that would take effect at once.
     #[serde(default)]
     pub hot: Vec<String>,
-    /// Pointers that need a restart.
+    /// JSON pointers to changed fields that need a restart of the bot.
     #[serde(default)]
     pub restart: Vec<String>,
 }
@@ -93,34 +95,35 @@ pub struct CheckVerdict {
 /// `POST config/activate`: run this document as a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ActivateConfigRequest {
-    /// The transaction; the same one again repeats the first answer.
+    /// Id of the config transaction; sending the same one again repeats the first answer.
     pub txn: String,
-    /// The sender's generation.
+    /// The sender's generation; the bot refuses one that is lower than any it has seen.
     #[serde(rename = "gen")]
     pub generation: u64,
-    /// What must be running now, or the bot refuses with `base_mismatch`.
+    /// The version that must be running now; otherwise the bot refuses with `base_mismatch`.
     pub base: VersionRef,
-    /// What to run; `candidate.sha256` is the hash of `document`.
+    /// The version to run; `candidate.sha256` is the hash of `document`.
     pub candidate: VersionRef,
-    /// The exact bytes of the candidate, as text.
+    /// The candidate's exact bytes as text, so that both sides compute the same hash.
     pub document: String,
-    /// The bot goes back to `HEAD` by itself after this.
+    /// Milliseconds after which the bot goes back to `HEAD` by itself, unless the trial is committed before.
     pub ttl_ms: u64,
-    /// Do not run it now: boot it at the next start, once, and count `ttl_ms` from then. A bot that can says
-    /// [`BOOT_ONCE`] among its capabilities.
+    /// True to leave the running config alone and load the candidate at the next start, once; `ttl_ms` counts from that
+    /// start. Only for a bot with the capability [`BOOT_ONCE`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub boot_once: bool,
 }
 
-/// The capability of a bot that boots a candidate once.
+/// The capability of a bot that can load a candidate at its next start, once (see
+/// [`ActivateConfigRequest::boot_once`]).
 pub const BOOT_ONCE: &str = "config-boot-once";
 
 /// `POST config/commit` and `POST config/revert`: end a trial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndTrialRequest {
-    /// The transaction.
+    /// Id of the config transaction whose trial ends.
     pub txn: String,
-    /// The sender's generation.
+    /// The sender's generation; the bot refuses one that is lower than any it has seen.
     #[serde(rename = "gen")]
     pub generation: u64,
 }
@@ -128,10 +131,10 @@ pub struct EndTrialRequest {
 /// The bot's acknowledgement of `activate`, `commit` and `revert`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigAck {
-    /// The transaction.
+    /// Id of the config transaction that is acknowledged.
     pub txn: String,
-    /// What runs now.
+    /// The version in force after the request.
     pub running: VersionRef,
-    /// The life of the bot that answers.
+    /// Identifies the process that answers; a new value at each start.
     pub boot_epoch: String,
 }

@@ -1,24 +1,24 @@
-//! What a bot reports as it happens.
+//! The events of a bot, as it sends them: something failed, an order was filled, the session changed.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// How much attention something wants.
+/// How soon a person should attend to something. Ordered from `low` to `critical`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Worth recording.
+    /// For the record; needs no attention.
     Low,
-    /// Worth a look today.
+    /// A person should attend to it the same day.
     Medium,
-    /// Worth a look now.
+    /// A person should attend to it now.
     High,
     /// Money or the account is at risk.
     Critical,
 }
 
-/// What an event is about. One word each, also the `kind=` filter of `GET events`.
+/// What an event is about. The names are also the values of the filter `kind=` of `GET events`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -33,71 +33,71 @@ pub enum EventKind {
     Session,
     /// The circuit breaker opened, was reset or closed.
     Breaker,
-    /// A config transition: checked, activated, committed, reverted, drift.
+    /// The config changed or was checked: checked, activated, committed, reverted, or drift was found.
     Config,
-    /// Start, stop, pause, resume, presence.
+    /// The bot was started, stopped, paused or resumed, or became reachable or unreachable.
     Lifecycle,
-    /// A workflow run moved on.
+    /// A workflow run began, ended or took a step.
     Workflow,
     /// A health component or an alert changed.
     Health,
-    /// Somebody called a control verb.
+    /// A control verb was called.
     Control,
-    /// Kinds that a newer bot knows and this botops does not.
+    /// A kind that this version of botops does not know, from a newer bot.
     #[serde(other)]
     Other,
 }
 
-/// A failure that explains itself. Written by the bot, kept and served by botops as untrusted text.
+/// A failure with its cause, impact and remedy. Written by the bot; botops keeps and serves it as untrusted text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SemanticError {
-    /// `AREA_NNN`, such as `BRK_008`.
+    /// The failure's stable code, `AREA_NNN`, such as `BRK_008`.
     pub error_code: String,
-    /// `TradingError`, `ValidationError`, `NetworkError`, `AuthenticationError` or `ServerError`.
+    /// The class of failure: `TradingError`, `ValidationError`, `NetworkError`, `AuthenticationError` or `ServerError`.
     pub error_type: String,
-    /// How much attention it wants.
+    /// How soon a person should attend to it.
     pub severity: Severity,
     /// What happened, in one sentence.
     pub message: String,
-    /// Why it happened.
+    /// Why it happened; empty when the bot does not say.
     #[serde(default)]
     pub cause: String,
-    /// What it means for trading.
+    /// What it means for trading; empty when the bot does not say.
     #[serde(default)]
     pub impact: String,
-    /// What to do next.
+    /// What to do next; empty when the bot does not say.
     #[serde(default)]
     pub remediation: String,
-    /// Ids and values that place the failure: order id, symbol, …
+    /// Ids and values that identify what failed, such as an order id or a symbol.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub context: serde_json::Value,
-    /// When it happened.
+    /// When it happened, by the bot's clock.
     pub timestamp: DateTime<Utc>,
 }
 
 /// One item of `GET events`, the bot's server-sent event stream.
 ///
-/// The stream's `id:` is `<boot_epoch>/<seq>`; a client that comes back with `Last-Event-ID` gets what followed,
-/// or, after a restart of the bot, everything the new life still holds.
+/// The stream's `id:` is `<boot_epoch>/<seq>`. A client that reconnects with `Last-Event-ID` gets the events after it,
+/// or, when the bot was restarted since, every event that the new process still holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BotEvent {
-    /// Grows by one per event within one life of the bot.
+    /// Grows by one per event; begins anew with each start of the bot's process.
     pub seq: u64,
-    /// The life the event belongs to.
+    /// Identifies the process that sent the event; `seq` counts within it.
     pub boot_epoch: String,
-    /// When it happened.
+    /// When it happened, by the bot's clock.
     pub at: DateTime<Utc>,
     /// What it is about.
     pub kind: EventKind,
-    /// How much attention it wants.
+    /// How soon a person should attend to it.
     pub severity: Severity,
-    /// One sentence for people.
+    /// What happened, in one sentence for people.
     pub message: String,
-    /// The failure behind it, whatever its kind; a `kind` of `error` always has one.
+    /// The failure behind the event, if there is one. Always present when `kind` is `error`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<SemanticError>,
-    /// The facts, by kind: order, fill, session, …
+    /// Details whose form depends on `kind`, such as the order, the fill or the session; absent when there are none.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub data: serde_json::Value,
 }

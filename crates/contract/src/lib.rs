@@ -1,12 +1,12 @@
-//! The contract between a bot and botops: the vocabulary that travels over the bot's socket.
+//! The contract between a bot and botops: the requests, answers and events that cross the bot's socket.
 //!
-//! HTTP/1.1 and JSON under `/ipc/v1` on a Unix socket. Types only: nothing here opens a socket, reads a clock or
-//! decides. Both sides use these types, so a field that one side writes is a field the other side reads. What a bot has
-//! acknowledged, its next answer to any read shows.
+//! HTTP/1.1 and JSON under `/ipc/v1` on a Unix socket, with the bot as the server. This crate has types only: nothing
+//! in it opens a socket or reads a clock. Both sides use these types, so they agree on every field. A bot promises
+//! that what it has acknowledged shows in its next answer to any read.
 //!
 //! Evolution: fields are added, never renamed, and a meaning never changes. Everything that is not part of the
 //! first version carries `#[serde(default)]`, so an older bot is understood by a newer botops and the other way
-//! round. Deliberately absent: credentials (they never cross the socket) and files (a bot names its log folder).
+//! round. Credentials never cross the socket, and neither do log files: a bot names the folder of its logs.
 
 mod commands;
 mod config;
@@ -34,10 +34,11 @@ pub use state::{
     Side, StreakType, Trade, TradeOutcome, TradePage,
 };
 
-/// The contract version this crate speaks. A bot with a lower one is served with what it has.
+/// The contract version of this crate. botops serves a bot with a lower version; what that bot does not report is
+/// missing.
 pub const VERSION: u32 = 1;
 
-/// Where the contract lives on the socket.
+/// The path under which all paths of the contract are, such as `/ipc/v1/hello`.
 pub const BASE: &str = "/ipc/v1";
 
 /// A bot's name in paths, lock keys and tables: 1 to 64 characters of `a-z A-Z 0-9 - _`, not starting with `-`.
@@ -48,7 +49,6 @@ pub const BASE: &str = "/ipc/v1";
 pub struct BotId(String);
 
 impl BotId {
-    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -86,16 +86,16 @@ impl From<BotId> for String {
     }
 }
 
-/// Whether money is real. Every answer that leaves botops names it.
+/// Whether orders move real money. Every answer of botops names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum TradingMode {
-    /// Orders are simulated.
+    /// Current prices, simulated orders: no money is at risk.
     Paper,
     /// Orders reach a broker and cost money.
     Live,
-    /// Prices come from the past.
+    /// Past prices, simulated orders.
     Backtest,
 }
 
@@ -116,29 +116,30 @@ pub struct Hello {
     pub contract: u32,
     /// The bot's id; botops refuses a socket that answers with another bot's id.
     pub bot_id: BotId,
-    /// A name for people.
+    /// The bot's name for people; any text, not unique.
     pub name: String,
-    /// The bot's own version.
+    /// Version of the bot's program, in the bot's own numbering.
     pub version: String,
-    /// The process that answers.
+    /// Id of the process that answers, as its operating system numbers it.
     pub pid: u32,
-    /// New at each start of the process; two answers with the same value come from the same life.
+    /// Identifies one start of the process: a new value at each start, so two answers with the same value come from the
+    /// same process.
     pub boot_epoch: String,
-    /// When this life began.
+    /// When the process that answers was started.
     pub started_at: DateTime<Utc>,
-    /// Paper, live or backtest.
+    /// Whether the bot's orders move real money; fixed while the process runs.
     pub mode: TradingMode,
-    /// What the bot can do, by name: command verbs, `command-status`, `config`, `config-boot-once`, `session`, `events`,
-    /// `trades`.
+    /// What the bot can do, by name: the command verbs, `command-status`, `config`, `config-boot-once`, `session`,
+    /// `events`, `trades`.
     #[serde(default)]
     pub capabilities: Vec<String>,
-    /// Where the bot writes its JSONL logs, if it says so.
+    /// Folder of the bot's JSONL logs, as a path on the bot's machine; `null` when the bot does not tell.
     #[serde(default)]
     pub log_dir: Option<String>,
 }
 
 impl Hello {
-    /// Whether the bot can do this, by its own word.
+    /// Whether the bot lists this capability.
     pub fn offers(&self, capability: &str) -> bool {
         self.capabilities.iter().any(|offered| offered == capability)
     }
@@ -146,13 +147,13 @@ impl Hello {
 
 /// A refusal by the bot, on any call: HTTP status 4xx with this body says that nothing was done.
 ///
-/// A bot that cannot say so answers with a status of 5xx, or with a code that says what it does not know: `no_answer`,
-/// `in_progress`, `internal`, anything with `timeout`, and whatever begins with `upstream_`.
+/// A bot that cannot promise that nothing was done answers with a status of 5xx, or with a code that leaves the effect
+/// open: `no_answer`, `in_progress`, `internal`, any code that contains `timeout` or begins with `upstream_`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContractRefusal {
     /// A stable reason: `not_capable`, `not_in_trial`, `older_generation`, `trial_live`, `base_mismatch`, …
     pub code: String,
-    /// One sentence for people. Untrusted text for botops.
+    /// One sentence for people. botops treats it as untrusted text.
     pub message: String,
     /// What the reason is about, such as the hash that still runs.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]

@@ -1,4 +1,4 @@
-//! `GET state`: everything a bot says about itself, in one answer.
+//! `GET state`: everything a bot reports about itself, in one answer.
 //!
 //! Money, prices and quantities are decimal strings; counts, seconds and ratios are numbers; names ending in
 //! `_pct` are percentages (1.36 means 1.36 %). A value the bot does not know is `null`, never a guess.
@@ -14,94 +14,95 @@ use crate::{SemanticError, Severity, TradingMode, TrialState, VersionRef};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum BotPhase {
-    /// Not ready to trade yet.
+    /// The bot is still starting: no orders yet.
     Starting,
-    /// Trading by its rules.
+    /// The bot trades by its strategy.
     Running,
-    /// Running, but something keeps it from opening positions (session, breaker, feed).
+    /// The loop runs, but something keeps the bot from opening positions (session, breaker, feed).
     Degraded,
-    /// An operator paused it: exits only.
+    /// An operator paused the bot: it closes positions and opens none.
     Paused,
-    /// On its way out.
+    /// The process is about to end.
     Stopping,
 }
 
-/// Money in the account.
+/// Balances of the trading account, in its currency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Account {
-    /// What may be spent on new positions, after reservations for resting orders.
+    /// What new positions may cost; money reserved for resting orders is taken off already.
     pub buying_power: Decimal,
     /// Equity: cash plus the market value of positions.
     pub account_balance: Decimal,
-    /// Cash of the account, in its currency.
+    /// Cash, reservations for resting orders included.
     pub cash_balance: Decimal,
-    /// Day trades in the last five days; `null` where the broker no longer reports them.
+    /// Day trades in the last five trading days, as the broker counts them; `null` where the broker does not report
+    /// them.
     pub day_trade_count: Option<u32>,
     /// When these numbers last changed or were confirmed.
     pub last_updated: DateTime<Utc>,
 }
 
-/// One open position. Quantity is negative for a short position.
+/// One open position.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Position {
-    /// The instrument.
+    /// Symbol of the instrument, such as `SPY`.
     pub symbol: String,
     /// Shares; negative means short.
     pub quantity: Decimal,
-    /// Average price paid.
+    /// Average price per share of the fills that opened it.
     pub entry_price: Decimal,
-    /// Last price seen; `null` when the feed never gave one.
+    /// Last price per share from the feed; `null` when there was none yet.
     pub current_price: Option<Decimal>,
     /// (current − entry) × quantity; `null` without a price.
     pub unrealized_pl: Option<Decimal>,
-    /// The same as a percentage of the cost.
+    /// `unrealized_pl` as a percentage of the cost; `null` without a price.
     pub unrealized_pl_pct: Option<Decimal>,
-    /// Price at which the bot gives up the position, if it has one.
+    /// Price at which the bot closes the position to limit the loss; `null` when none is set.
     #[serde(default)]
     pub stop_price: Option<Decimal>,
-    /// Price at which the bot takes its profit, if it has one.
+    /// Price at which the bot closes the position to take the profit; `null` when none is set.
     #[serde(default)]
     pub target_price: Option<Decimal>,
     /// When price or quantity last changed.
     pub last_updated: DateTime<Utc>,
 }
 
-/// Buy or sell.
+/// Direction of an order or a fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Side {
-    /// Buy.
+    /// Opens or adds to a long position, or closes a short one.
     Buy,
-    /// Sell.
+    /// Closes a long position or part of it, or opens a short one.
     Sell,
 }
 
-/// Market or limit.
+/// At which price an order may be filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum OrderType {
-    /// At the next price, with slippage.
+    /// At the next price, whatever it is.
     Market,
-    /// At the limit or better.
+    /// At `limit_price` or better; rests until then.
     Limit,
 }
 
-/// Where an order stands.
+/// How far an order has got. `FILLED`, `CANCELLED` and `REJECTED` are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OrderStatus {
-    /// Accepted, nothing filled.
+    /// Accepted; nothing is filled yet.
     Pending,
-    /// Some of it filled.
+    /// Part of the quantity is filled; the rest still rests.
     PartiallyFilled,
-    /// All of it filled.
+    /// The whole quantity is filled.
     Filled,
-    /// Cancelled, with or without fills before.
+    /// Cancelled; part of it may have been filled before.
     Cancelled,
     /// Refused; nothing was filled.
     Rejected,
@@ -111,314 +112,318 @@ pub enum OrderStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Order {
-    /// The order's id.
+    /// Id that the bot or its broker gave the order.
     pub id: String,
-    /// The idempotency key it was sent with.
+    /// The idempotency key that the order was sent with; empty when it had none.
     #[serde(default)]
     pub client_order_id: String,
-    /// The instrument.
+    /// Symbol of the instrument, such as `SPY`.
     pub symbol: String,
-    /// Buy or sell.
+    /// Whether it buys or sells.
     pub side: Side,
-    /// Market or limit.
+    /// At which price it may be filled.
     pub order_type: OrderType,
-    /// Shares ordered.
+    /// Ordered quantity in shares; the direction is in `side`.
     pub quantity: Decimal,
-    /// Shares filled so far.
+    /// Quantity filled so far, in shares.
     #[serde(default)]
     pub filled_quantity: Decimal,
-    /// The limit of a limit order.
+    /// The limit per share; `null` for a market order.
     #[serde(default)]
     pub limit_price: Option<Decimal>,
-    /// Average price of what was filled.
+    /// Average price per share of the filled quantity; `null` when nothing is filled.
     #[serde(default)]
     pub average_fill_price: Option<Decimal>,
-    /// Where it stands.
+    /// How far it has got.
     pub status: OrderStatus,
-    /// Why it was refused or cancelled.
+    /// Why it was refused or cancelled, for people; `null` otherwise.
     #[serde(default)]
     pub status_reason: Option<String>,
-    /// When it was sent.
+    /// When the bot sent it.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// When its status or its filled quantity last changed.
     pub updated_at: DateTime<Utc>,
 }
 
-/// Which way the streak goes.
+/// Whether the newest closed trades were won or lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum StreakType {
-    /// Wins in a row.
+    /// The newest closed trade that was not breakeven was a win.
     Win,
-    /// Losses in a row.
+    /// The newest closed trade that was not breakeven was a loss.
     Loss,
     /// No closed trade yet.
     None,
 }
 
-/// How trading went. Ratios are 0 to 1; drawdown is at most 0.
+/// Results of the closed trades and the open positions, since the bot's first trade unless a field says otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Performance {
-    /// Wins ÷ closed trades (breakeven counts as closed); `null` without a closed trade.
+    /// Wins ÷ closed trades, 0 to 1 (breakeven counts as closed); `null` without a closed trade.
     pub win_rate: Option<f64>,
     /// Mean of (target − entry) ÷ (entry − stop) over trades that have both; `null` without one.
     pub avg_risk_reward: Option<f64>,
-    /// Sum of closed trades' net profit and loss.
+    /// Sum of the closed trades' net profit and loss.
     pub total_realized_pl: Decimal,
-    /// Sum of open positions' profit and loss.
+    /// Sum of the open positions' profit and loss; positions without a price are left out.
     pub total_unrealized_pl: Decimal,
-    /// Realized plus unrealized.
+    /// `total_realized_pl` plus `total_unrealized_pl`.
     pub total_pl: Decimal,
-    /// Realized today plus the change of unrealized since the New York day began.
+    /// Profit and loss realized today plus the change of unrealized since the New York day began.
     pub daily_pl: Decimal,
-    /// Wins or losses in a row, newest backwards.
+    /// Number of wins or losses in a row, counted from the newest trade backwards.
     pub current_streak: u32,
-    /// Which way the streak goes.
+    /// Whether `current_streak` counts wins or losses.
     pub streak_type: StreakType,
-    /// Trades closed on the New York trading day.
+    /// Number of trades closed on the current New York trading day.
     pub trades_today: u32,
-    /// Distinct lives of the bot that traded.
+    /// Number of starts of the bot's process in which a trade was closed.
     pub session_count: u32,
-    /// Lowest (cumulative − running peak) of realized net profit; at most 0.
+    /// Lowest value of (cumulative realized net profit − its highest value before), in account currency; at most 0.
     pub max_drawdown: Decimal,
     /// When these numbers were computed.
     pub as_of: DateTime<Utc>,
 }
 
-/// Whether the regular session is on.
+/// Whether the market's regular trading session is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum MarketStatus {
-    /// The regular session is on.
+    /// The regular trading session is running.
     Open,
-    /// It is not.
+    /// No regular session is running; prices may still move outside of it.
     Closed,
 }
 
-/// The market and the feed.
+/// State of the market and of the price feed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MarketState {
-    /// Open or closed.
+    /// Whether the regular trading session is running.
     pub status: MarketStatus,
-    /// `closed`, `pre`, `core`, `post` or `overnight`; `simulated` when the market is.
+    /// Part of the trading day: `closed`, `pre`, `core` (the regular session), `post` or `overnight`; `simulated` for a
+    /// simulated market.
     pub phase: String,
     /// Where prices come from: `simulated`, `replay` or a broker's name.
     pub source: String,
-    /// When the last price arrived.
+    /// When the last price arrived; `null` before the first one.
     pub last_price_at: Option<DateTime<Utc>>,
-    /// The market's own time: differs from the clock in a replay.
+    /// Time of the last price in market time. Lies in the past while the bot replays prices.
     pub market_time: Option<DateTime<Utc>>,
-    /// Start of the next regular session.
+    /// Start of the next regular session; `null` when the bot does not know it.
     #[serde(default)]
     pub next_open: Option<DateTime<Utc>>,
-    /// End of the running or next regular session.
+    /// End of the current regular session, or else of the next one; `null` when the bot does not know it.
     #[serde(default)]
     pub next_close: Option<DateTime<Utc>>,
 }
 
-/// Where the broker session stands.
+/// State of the broker session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SessionPhase {
-    /// Not checked yet.
+    /// No check has finished yet.
     Starting,
-    /// A recent success proves it.
+    /// A recent authenticated call to the broker succeeded.
     Healthy,
-    /// A check failed or evidence is old: no new exposure.
+    /// A check failed, or the last success is too old: orders that add exposure are refused.
     Degraded,
-    /// A new sign-in is under way.
+    /// The bot is signing in to the broker again.
     Reauthenticating,
-    /// The breaker is open after transient failures; it retries by itself (paper) or waits (live).
+    /// The breaker is open after transient failures. It closes by itself with paper money; with real money it waits
+    /// for an operator.
     HaltedTransient,
     /// The broker refused the credentials, or a human must approve: nothing is retried.
     HaltedCredential,
-    /// An operator halted it.
+    /// An operator halted trading; it stays so until the breaker is reset.
     HaltedOperator,
-    /// The bot has no broker session to speak of.
+    /// A state that this version of botops does not know, or none.
     #[serde(other)]
     Unknown,
 }
 
-/// Why the pre-trade gate says no. The closed list.
+/// Why the check before each order (the gate) allows or refuses it. The list is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GateReason {
-    /// Evidence is fresh: allowed.
+    /// Allowed: a recent check of the session succeeded.
     Ok,
     /// Allowed although the session is degraded, because the order reduces exposure.
     ReducingAllowed,
     /// No check has finished yet.
     SessionStarting,
-    /// Evidence is older than 10 s and a fresh probe did not succeed in 2 s.
+    /// The last successful check is too old (10 s for paperbot), and no new one has succeeded yet.
     EvidenceStale,
-    /// The last check failed.
+    /// The last check of the session failed.
     SessionDegraded,
-    /// A new sign-in is under way.
+    /// The bot is signing in to the broker again.
     Reauthenticating,
-    /// The breaker is open.
+    /// The circuit breaker is open.
     BreakerOpen,
-    /// The broker refused the credentials.
+    /// The broker refused the credentials; nothing is retried until they are renewed.
     CredentialsRejected,
-    /// A human must approve the sign-in.
+    /// The sign-in waits for a person to approve it.
     AwaitingHuman,
-    /// The broker asked us to wait.
+    /// The broker asked the bot to send fewer requests.
     RateLimited,
-    /// The account may not open positions.
+    /// The broker does not let the account open positions.
     AccountRestricted,
     /// An operator halted or paused trading.
     OperatorHalt,
     /// The market is closed.
     MarketClosed,
-    /// The session monitor itself stopped reporting.
+    /// The part of the bot that checks the session stopped doing so.
     MonitorStale,
 }
 
-/// The broker session as the bot knows it.
+/// The broker session as the bot sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Session {
-    /// `paper`, `alpaca`, `robinhood`, …
+    /// The broker's name, such as `paper`, `alpaca` or `robinhood`.
     pub broker: String,
-    /// Where it stands.
+    /// State of the session.
     pub state: SessionPhase,
-    /// Why, in one sentence; `null` when healthy.
+    /// Why the session is in this state, in one sentence; `null` when healthy.
     pub reason: Option<String>,
-    /// The `BRK_NNN` code behind the reason.
+    /// The `BRK_NNN` code behind `reason`; `null` when healthy.
     #[serde(default)]
     pub error_code: Option<String>,
-    /// True exactly when new positions could be opened as far as the session is concerned.
+    /// True exactly when the session itself does not keep the bot from opening positions.
     pub is_healthy: bool,
-    /// Since when it stands there.
+    /// When the session entered this state.
     pub since: DateTime<Utc>,
-    /// Whether the next order would pass the gate, and if not, why.
+    /// Whether an order that adds exposure would be allowed now (`ok`), and if not, why.
     pub gate: GateReason,
-    /// When a refused order may be tried again.
+    /// Seconds after which a refused order may be tried again; `null` when `gate` is `ok` or no time is known.
     #[serde(default)]
     pub retry_after_s: Option<f64>,
-    /// When the session began (this process).
+    /// When this process of the bot began its session.
     pub session_start_time: DateTime<Utc>,
-    /// How long it has run.
+    /// Seconds since `session_start_time`.
     pub session_uptime_seconds: f64,
-    /// The last check, whatever its outcome.
+    /// When the session was last checked, whatever the outcome; `null` before the first check.
     pub last_health_check: Option<DateTime<Utc>>,
-    /// The last authenticated success.
+    /// When an authenticated call to the broker last succeeded; `null` when none has.
     pub last_ok: Option<DateTime<Utc>>,
-    /// Latency of the last check.
+    /// Duration of the last check in milliseconds; `null` before the first one.
     #[serde(default)]
     pub last_latency_ms: Option<f64>,
-    /// Checks since start.
+    /// Number of checks since the start of the process.
     pub health_check_count: u64,
-    /// Successful sign-ins since start.
+    /// Number of successful sign-ins since the start of the process.
     pub reauth_count: u64,
-    /// Failed checks in a row.
+    /// Number of failed checks in a row; 0 after a success.
     pub consecutive_failures: u32,
-    /// Sign-in attempts left in the stored 24 h budget.
+    /// Sign-in attempts the bot still allows itself within 24 h, restarts included; `null` when it has no such limit.
     #[serde(default)]
     pub reauth_budget_left: Option<u32>,
-    /// When the token ends, if known.
+    /// When the broker's access token expires; `null` when unknown or not used.
     #[serde(default)]
     pub token_expires_at: Option<DateTime<Utc>>,
-    /// When the next check is due.
+    /// When the next check is due; `null` when none is planned.
     #[serde(default)]
     pub next_check_at: Option<DateTime<Utc>>,
-    /// The broker's clock minus ours, in seconds, when it was seen.
+    /// The broker's clock minus the bot's, in seconds; `null` when the broker's time was not seen yet.
     #[serde(default)]
     pub clock_skew_seconds: Option<f64>,
-    /// What a human has to do, when one must: `approve_device`, `enter_code`,
-    /// `renew_credentials`, `repair_token_store`.
+    /// What a person has to do before the session can recover: `approve_device`, `enter_code`, `renew_credentials` or
+    /// `repair_token_store`; `null` when nothing.
     #[serde(default)]
     pub needs_human: Option<String>,
 }
 
-/// The circuit breaker's position.
+/// State of the circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
-    /// Orders pass.
+    /// Orders pass; nothing is wrong.
     Closed,
     /// Orders that add exposure are refused.
     Open,
-    /// One probe decides.
+    /// One probe is let through; its outcome closes or opens the breaker.
     HalfOpen,
 }
 
-/// The circuit breaker.
+/// The circuit breaker, which refuses orders that add exposure after failures or losses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Breaker {
-    /// Closed, open or half-open.
+    /// Whether orders that add exposure pass.
     pub state: BreakerState,
-    /// Why it opened; `null` when closed.
+    /// Why it opened, in one sentence; `null` when closed.
     pub reason: Option<String>,
-    /// Since when it stands there.
+    /// When it entered this state.
     pub since: DateTime<Utc>,
-    /// What tripped it: `session`, `daily_loss`, `max_drawdown`, `consecutive_losses`, `operator`.
+    /// What opened it: `session`, `daily_loss`, `max_drawdown`, `consecutive_losses` or `operator`; `null` when closed.
     #[serde(default)]
     pub source: Option<String>,
-    /// Failures inside the window.
+    /// Failures of the session that count towards opening it, or that opened it.
     #[serde(default)]
     pub failure_count: u32,
-    /// When it lets a probe through by itself, if it does.
+    /// When it lets a probe through by itself; `null` when closed, or when it waits for an operator.
     #[serde(default)]
     pub retry_at: Option<DateTime<Utc>>,
 }
 
-/// The few config values worth seeing beside the state.
+/// The few config values that are shown beside the state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ConfigSummary {
-    /// Paper, live or backtest.
+    /// Whether the bot's orders move real money.
     pub mode: TradingMode,
     /// Largest position as a percentage of equity.
     pub max_position_size_pct: f64,
-    /// Where the bot stops for the day; at most 0.
+    /// Daily profit and loss, in account currency, at which the bot stops for the day; at most 0.
     pub daily_loss_limit: Decimal,
 }
 
-/// What config the bot runs.
+/// The config versions of the bot: in force, committed and under trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunningConfig {
-    /// In force now.
+    /// The version in force now: the candidate during a trial.
     pub running: VersionRef,
-    /// What the bot would boot from.
+    /// The version a restart would load.
     pub committed: VersionRef,
-    /// The live trial, if one runs.
+    /// The trial that runs; `null` when none does.
     #[serde(default)]
     pub trial: Option<TrialState>,
-    /// JSON pointers that wait for a restart.
+    /// JSON pointers to fields whose new value takes effect only after a restart.
     #[serde(default)]
     pub pending_restart: Vec<String>,
-    /// The values worth seeing.
+    /// A few values of the config in force.
     pub summary: ConfigSummary,
 }
 
-/// How the trading loop itself is doing. Measured by the bot, so that harm done by botops would show here.
+/// Timing of the trading loop. Measured by the bot, so that a loop that botops slows down would show here.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LoopStats {
-    /// Ticks since start.
+    /// Number of ticks since the start of the process.
     pub ticks: u64,
-    /// How late the last 1,000 ticks began, median.
+    /// How late the last 1,000 ticks began: median, in milliseconds.
     pub tick_delay_p50_ms: f64,
-    /// The same, 99th percentile.
+    /// How late the last 1,000 ticks began: 99th percentile, in milliseconds.
     pub tick_delay_p99_ms: f64,
-    /// The same, worst.
+    /// How late the last 1,000 ticks began: the worst, in milliseconds.
     pub tick_delay_max_ms: f64,
-    /// When the loop last finished a tick.
+    /// When the loop last finished a tick; `null` before the first one.
     pub last_tick_at: Option<DateTime<Utc>>,
-    /// Seconds in which the loop is meant to go round at least once. A loop that is much later than this stands still,
-    /// which is told as a fault of the bot; without it, a loop that stands still for 60 s is a warning.
+    /// Longest time in seconds that the loop should take between two ticks.
+    ///
+    /// A loop that is much later is reported as stopped, which is a fault of the bot. Without this value, 60 s without
+    /// a tick are a warning.
     #[serde(default)]
     pub expected_interval_s: Option<f64>,
-    /// Orders refused in the last hour.
+    /// Number of orders refused in the last hour.
     #[serde(default)]
     pub order_rejects_last_hour: u32,
 }
@@ -426,56 +431,56 @@ pub struct LoopStats {
 /// `GET state`: the whole state in one answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BotReport {
-    /// Grows with every change the bot publishes, within one life.
+    /// Grows with every change the bot publishes; begins anew with each start of its process.
     pub seq: u64,
-    /// The life that answers.
+    /// Identifies the process that answers; a new value at each start.
     pub boot_epoch: String,
-    /// When the bot took this picture of itself.
+    /// The moment that all values of this answer describe.
     pub as_of: DateTime<Utc>,
-    /// Paper, live or backtest.
+    /// Whether the bot's orders move real money.
     pub mode: TradingMode,
-    /// What the loop is doing.
+    /// What the bot's loop is doing.
     pub phase: BotPhase,
-    /// Why, when it is not simply running.
+    /// Why the bot is in this phase, for people; `null` when it is simply running.
     #[serde(default)]
     pub phase_reason: Option<String>,
     /// Whether new positions may be opened.
     pub trading_enabled: bool,
-    /// Money.
+    /// Balances of the trading account.
     pub account: Account,
-    /// Open positions.
+    /// Open positions, in the bot's own order.
     #[serde(default)]
     pub positions: Vec<Position>,
     /// Open and recent orders, newest first.
     #[serde(default)]
     pub orders: Vec<Order>,
-    /// How trading went.
+    /// Results of the trades so far.
     pub performance: Performance,
-    /// The market and the feed.
+    /// State of the market and of the price feed.
     pub market: MarketState,
     /// The broker session; `null` when the bot has none.
     #[serde(default)]
     pub session: Option<Session>,
-    /// The circuit breaker.
+    /// State of the circuit breaker, with what opened it.
     pub circuit_breaker: Breaker,
-    /// What config runs.
+    /// The config in force, committed and under trial.
     pub config: RunningConfig,
     /// The most recent failures, newest first, at most 50.
     #[serde(default)]
     pub recent_errors: Vec<SemanticError>,
-    /// Failures in the last hour.
+    /// Number of failures in the last hour; may exceed the length of `recent_errors`.
     #[serde(default)]
     pub error_count_last_hour: u32,
-    /// Severity of the worst failure in the last hour.
+    /// Severity of the worst failure in the last hour; `null` when there was none.
     #[serde(default)]
     pub worst_error_last_hour: Option<Severity>,
-    /// When the last fill happened.
+    /// When an order was last filled; `null` when none ever was.
     #[serde(default)]
     pub last_trade_at: Option<DateTime<Utc>>,
-    /// Why no position is opened right now, as a list of named gates; empty when entries are possible.
+    /// Names of the conditions that keep the bot from opening positions now; empty when it could.
     #[serde(default)]
     pub no_entry_reasons: Vec<String>,
-    /// How the loop is doing.
+    /// Timing of the trading loop.
     #[serde(rename = "loop", default)]
     pub loop_stats: LoopStats,
 }
@@ -499,45 +504,45 @@ pub enum TradeOutcome {
 pub struct Trade {
     /// Grows by one per closed trade, across restarts: the cursor of `GET trades`.
     pub seq: u64,
-    /// The trade's id.
+    /// Id that the bot gave the trade.
     pub id: String,
-    /// The instrument.
+    /// Symbol of the instrument, such as `SPY`.
     pub symbol: String,
     /// `BUY` for a long trade, `SELL` for a short one.
     pub side: Side,
-    /// Shares.
+    /// Quantity in shares; the direction is in `side`.
     pub quantity: Decimal,
-    /// Average price in.
+    /// Average price per share of the fills that opened it.
     pub entry_price: Decimal,
-    /// Average price out.
+    /// Average price per share of the fills that closed it.
     pub exit_price: Decimal,
-    /// When it was opened.
+    /// When it was opened. In a replay this is market time.
     pub opened_at: DateTime<Utc>,
     /// When it was closed. In a replay this is market time.
     pub closed_at: DateTime<Utc>,
-    /// Stop at entry, if one was set.
+    /// Stop price at entry; `null` when none was set.
     #[serde(default)]
     pub stop_price: Option<Decimal>,
-    /// Target at entry, if one was set.
+    /// Target price at entry; `null` when none was set.
     #[serde(default)]
     pub target_price: Option<Decimal>,
-    /// Profit or loss before commission.
+    /// Profit or loss before commission, in account currency.
     pub gross_pl: Decimal,
-    /// Commission of all its fills.
+    /// Commission of all its fills, in account currency.
     pub commission: Decimal,
-    /// Profit or loss after commission.
+    /// Profit or loss after commission (`gross_pl` − `commission`).
     pub net_pl: Decimal,
-    /// Win, loss or breakeven.
+    /// Whether `net_pl` is above, below or exactly zero.
     pub outcome: TradeOutcome,
-    /// What the strategy said on opening.
+    /// Why the strategy opened it; empty when it gave no reason.
     #[serde(default)]
     pub entry_reason: String,
-    /// What the strategy said on closing.
+    /// Why the strategy closed it; empty when it gave no reason.
     #[serde(default)]
     pub exit_reason: String,
-    /// The life of the bot that closed it.
+    /// Identifies the process that closed it (see `boot_epoch` of the state).
     pub boot_epoch: String,
-    /// Hash of the config it was opened under.
+    /// SHA-256 of the config document under which it was opened; empty when unknown.
     #[serde(default)]
     pub config_sha256: String,
 }
@@ -547,6 +552,6 @@ pub struct Trade {
 pub struct TradePage {
     /// Trades with `seq` above `after`.
     pub items: Vec<Trade>,
-    /// The cursor of the next page; `null` at the end.
+    /// Value of `after` for the next page; `null` when this page is the last.
     pub next: Option<u64>,
 }

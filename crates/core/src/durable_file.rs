@@ -1,8 +1,8 @@
-//! Replacing a file so that neither a kill nor a loss of power leaves half of it.
+//! Replacing a file so that neither a kill nor a power loss leaves half of it.
 //!
-//! The content goes into a file beside it, which is synced, renamed over the old one, and then the folder is synced.
-//! Every private file that botops and the reference bot replace as a whole goes through here. A debug build can record
-//! what was really done, so that a test can play every way in which the unsynced parts of it are lost.
+//! The content goes into a temporary file in the same folder, which is synced and renamed over the old one; then the
+//! folder is synced. Every private file that botops and the reference bot replace as a whole goes through here. A debug
+//! build can record these steps, so that a test can replay every way in which a power loss drops unsynced ones.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -11,16 +11,16 @@ use std::path::{Path, PathBuf};
 
 use crate::failpoints;
 
-/// Readable and writable by the owner alone.
+/// File mode: readable and writable by the owner alone.
 pub const PRIVATE: u32 = 0o600;
 
-/// Replaces a file as a whole, with this mode.
+/// Replaces a file as a whole; the new one has this mode.
 ///
-/// Before the rename the old content is there, after it the new one, never half of either; after `Ok` a loss of power does
-/// not take it back. `failpoint` is the prefix of its failpoints.
+/// A reader sees the old content or the new one, never a part of either. After `Ok` the new content survives a power
+/// loss. `failpoint` is the prefix of the names of its failpoints.
 ///
 /// # Errors
-/// The file system's. The old content is still there, or, where only the folder could not be synced, the new one.
+/// The error of the file system. The old content is still in place, or the new one if only the folder was not synced.
 pub fn replace(path: &Path, content: &[u8], mode: u32, failpoint: &str) -> io::Result<()> {
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(".tmp");
@@ -32,7 +32,7 @@ pub fn replace(path: &Path, content: &[u8], mode: u32, failpoint: &str) -> io::R
     let written = write_new(&temporary, content, mode, failpoint)
         .and_then(|()| rename_over(&temporary, path, failpoint));
     if let Err(error) = written {
-        // Half a file takes room on a disk that has none, and may hold a secret.
+        // A partly written file takes space on a disk that may be full, and may hold a secret.
         let _ = fs::remove_file(&temporary);
         return Err(error);
     }
@@ -41,20 +41,20 @@ pub fn replace(path: &Path, content: &[u8], mode: u32, failpoint: &str) -> io::R
     sync_folder_of(path)
 }
 
-/// Puts a finished file in the place of another and syncs the folder. The content of `from` was synced before.
+/// Renames a finished file over another and syncs the folder. The content of `from` must have been synced before.
 ///
 /// # Errors
-/// The file system's.
+/// The error of the file system.
 pub fn put_in_place(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     record(|| FileStep::Renamed(from.to_owned(), to.to_owned()));
     sync_folder_of(to)
 }
 
-/// Syncs the folder that a file is in: its name is then safe as well.
+/// Syncs the folder that a file is in, so that the file's name survives a power loss as well.
 ///
 /// # Errors
-/// The file system's.
+/// The error of the file system.
 pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()?;
@@ -81,16 +81,16 @@ fn rename_over(from: &Path, to: &Path, failpoint: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// What was done to a file, for a test that records it.
+/// One step of a file operation, as a test records it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileStep {
-    /// A new file was written; its content may still be lost.
+    /// A new file was written; a power loss may still drop its content.
     Written(PathBuf, Vec<u8>),
-    /// Its content is on disk.
+    /// The file's content was synced.
     Synced(PathBuf),
-    /// A file took the name of another; the names may still be lost.
+    /// The first file was renamed to the second; a power loss may still undo it.
     Renamed(PathBuf, PathBuf),
-    /// The names in a folder are on disk.
+    /// The names in a folder were synced.
     FolderSynced(PathBuf),
 }
 
@@ -103,7 +103,7 @@ use recording::record;
 #[cfg(debug_assertions)]
 pub use recording::recorded;
 
-/// What this thread does to files, taken down: in a debug build only.
+/// Records what this thread does to files; in debug builds only.
 #[cfg(debug_assertions)]
 mod recording {
     use std::cell::RefCell;
@@ -123,10 +123,10 @@ mod recording {
         });
     }
 
-    /// What `work` returns, and every step that it took below `root` on this thread, with paths relative to it.
+    /// Runs `work` and returns its result with every step that it took on this thread, paths relative to `root`.
     ///
     /// # Panics
-    /// When it touched a file elsewhere.
+    /// When `work` touched a file outside of `root`.
     pub fn recorded<T>(root: &Path, work: impl FnOnce() -> T) -> (T, Vec<FileStep>) {
         STEPS.set(Some(Vec::new()));
         let value = work();

@@ -1,4 +1,4 @@
-//! Times as people write them.
+//! Durations as people write them, such as `200ms`.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// Whole milliseconds, as the wire and the store have them; what no 64 bits hold is the most that they hold.
+/// Whole milliseconds, as answers and the store have them; capped at `u64::MAX`.
 pub fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,25 +1,25 @@
 //! Files of `NAME=value` lines, such as `.env`, read literally.
 //!
-//! A value is what stands there: no variable is filled in, nothing is cut at a `$`. `export`, a byte order mark, line ends
-//! of Windows, whole-line notes and quotes around a value are understood. What different programs would read
-//! differently is refused rather than guessed at, and a refusal names the line and never quotes it: it holds a secret
-//! more often than not. It knows no values of several lines, and escapes other than `\"`, `\\`, `\$` and
-//! `` \` ``.
+//! A value is taken literally: no variable is filled in, nothing is cut at a `$`. `export`, a byte order mark, line
+//! ends of Windows, whole-line comments and quotes around a value are understood. Between double quotes the escapes
+//! `\"`, `\\`, `\$` and `` \` `` are understood and no others; a value cannot span lines. What different programs
+//! would read differently is refused rather than guessed at, and a refusal names the line without quoting it, since
+//! most lines hold a secret.
 
 /// A line that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineError {
-    /// Its number, from one.
+    /// The line's number, counted from 1.
     pub line: usize,
-    /// The name before the `=`, when there is one. It may be a secret that somebody put into the wrong place, so only a
-    /// name that is expected may be shown.
+    /// The name before the `=`, when there is one. It may be a secret in the wrong place, so only an expected name may
+    /// be shown.
     pub name: Option<String>,
-    /// What is wrong, without anything of the line.
+    /// What is wrong; quotes nothing of the line.
     pub problem: &'static str,
 }
 
 impl LineError {
-    /// What is wrong, with the name when it is one of those that begin so.
+    /// What is wrong, with the line's number, and with its name when that begins with `expected`.
     pub fn said(&self, expected: &str) -> String {
         let name = self.name.as_deref().filter(|name| name.starts_with(expected));
         let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
@@ -27,7 +27,7 @@ impl LineError {
     }
 }
 
-/// Names and values in their order; a name may come twice.
+/// Names and values in the order of the file; a name may come twice.
 ///
 /// # Errors
 /// Every line that cannot be used.
@@ -84,7 +84,7 @@ fn value(given: &str) -> Result<String, &'static str> {
         return Err("there is a control character in the value");
     }
     let Some(quote @ ('"' | '\'')) = text.chars().next() else {
-        // A shell ends such a value here, systemd does not.
+        // A shell ends the value at such a `#`, systemd does not.
         let is_noted = text.contains(" #") || text.contains("\t#");
         if is_noted || (text.starts_with('#') && given.starts_with(BLANKS)) {
             return Err(

@@ -1,10 +1,9 @@
-//! Kill points: places where a test lets the process die as if the power of its machine had a say, or a write fail as
-//! on a full disk.
+//! Failpoints: places where a test can kill the process, make a write fail as on a full disk, or make a thread hang.
 //!
 //! A debug build that is started with `KILL_AT=point:nth` sends itself SIGKILL when it passes the named point for the
-//! nth time; the crash tests sweep over all points with real processes. In a release build [`point`] is nothing.
-//! With `FAIL_IN=folder`, a write named `name` fails while that folder holds a file `name` (ENOSPC, or EIO when the file
-//! says so), and a thread stands still at [`stall`] for as long.
+//! nth time; the crash tests do so at every point with real processes. With `FAIL_IN=folder`, a write named `name`
+//! fails while that folder holds a file `name` (with EIO when the file contains `EIO`, else with ENOSPC), and a thread
+//! waits at [`stall`] for as long. In a release build all of these do nothing.
 
 use std::io;
 #[cfg(debug_assertions)]
@@ -17,34 +16,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[cfg(debug_assertions)]
 static ARMED: OnceLock<(String, AtomicU64)> = OnceLock::new();
 
-/// Chooses the point to die at: its name, or `name:nth`. A release build ignores it.
+/// Chooses the point at which the process kills itself: `name`, or `name:nth`. A release build ignores it.
 #[cfg(debug_assertions)]
 pub fn arm(spec: &str) {
     let (name, nth) = spec.rsplit_once(':').unwrap_or((spec, "1"));
     let nth = nth.parse().unwrap_or(1);
-    // Chosen once, at the start; a second choice is not looked at.
+    // Chosen once, at the start; a second choice is ignored.
     let _ = ARMED.set((name.to_owned(), AtomicU64::new(nth)));
     tracing::warn!("this process kills itself at `{name}`, time {nth}: a test build");
 }
 
-/// Chooses the point to die at. A release build ignores it.
+/// Chooses the point at which the process kills itself. A release build ignores it.
 #[cfg(not(debug_assertions))]
 pub fn arm(_: &str) {}
 
-/// A place to die at, by name.
+/// Kills the process here when [`arm`] chose this point.
 #[cfg(debug_assertions)]
 pub fn point(name: &str) {
     let Some((armed, left)) = ARMED.get() else { return };
     if armed == name && left.fetch_sub(1, Ordering::SeqCst) == 1 {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        // The signal comes at once; nothing may happen until then.
+        // The signal takes effect in a moment; nothing may happen until then.
         loop {
             std::thread::park();
         }
     }
 }
 
-/// A place to die at: nothing in a release build.
+/// Kills the process here when a test chose this point; does nothing in a release build.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn point(_: &str) {}
@@ -66,7 +65,7 @@ pub fn fail_in(_: &str) {}
 /// Fails when a test wants this write to fail.
 ///
 /// # Errors
-/// ENOSPC or EIO, as the test says.
+/// ENOSPC, or EIO when the test asks for it.
 #[cfg(debug_assertions)]
 pub fn write(name: &str) -> io::Result<()> {
     let Some(folder) = FAULTS.get() else { return Ok(()) };
@@ -88,13 +87,13 @@ pub fn write(_: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Stands still while a test wants this thread to: as one that waits for a disk, a lock or a library that never returns.
+/// Waits while a test wants this thread to hang, as behind a disk, a lock or a library call that does not return.
 #[cfg(debug_assertions)]
 pub fn stall(name: &str) {
     let Some(folder) = FAULTS.get() else { return };
     let stalled = folder.join(name);
     if stalled.exists() {
-        // Whoever wants it knows from now on that it stands.
+        // Tells the test that the thread hangs from now on.
         let _ = std::fs::write(folder.join(format!("{name}.stands")), "");
     }
     while stalled.exists() {
@@ -102,7 +101,7 @@ pub fn stall(name: &str) {
     }
 }
 
-/// Stands still while a test wants this thread to: never in a release build.
+/// Waits while a test wants this thread to hang; never in a release build.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn stall(_: &str) {}

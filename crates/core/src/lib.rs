@@ -1,7 +1,8 @@
-//! What every part of botops stands on, the reference bot included: failures and their catalogue, text from outside made
-//! harmless, secrets taken out, tasks, signals, the log and the metrics, and the failpoints of the tests.
+//! What botops and the reference bot share below their features.
 //!
-//! Nothing here knows a feature or a setting. `ARCHITECTURE.md` says how the crates stand to each other.
+//! Failures and their catalogue, text from outside made harmless, secrets taken out, files replaced durably, files of
+//! settings, durations, waits between attempts, tasks, signals, the log and the metrics, and the failpoints of the
+//! tests. Nothing here depends on a feature or a setting. `ARCHITECTURE.md` has the map of all crates.
 
 pub mod durable_file;
 pub mod duration;

@@ -1,16 +1,16 @@
 //! Secrets taken out of text and JSON before it is written anywhere.
 //!
-//! Two nets: by key name (`access_token`, `authorization`, `password`, …) and by shape (three base64url groups that
-//! begin with `eyJ`, and `Bearer …`). Both run on every sink: logs, error contexts, panic texts, exported logs. It is
-//! a last net under code that hands out no secrets in the first place. Deliberately absent: guessing at any long
-//! random word, which would take ids and hashes out of logs that need them.
+//! A secret is recognised by its key's name (`access_token`, `authorization`, `password`, …) and by its form (three
+//! base64url groups that begin with `eyJ`, and `Bearer …`). Both checks run on every output: logs, error contexts,
+//! panic texts, exported logs. They are a second safeguard; no code should pass a secret on in the first place. Long
+//! random words alone are not masked, since logs need their ids and hashes.
 
 use serde_json::Value;
 
-/// What stands where a secret stood.
+/// The text that replaces a secret.
 pub const MASK: &str = "*****";
 
-/// Key names whose values are secrets, compared without case and with `-` as `_`.
+/// Key names whose values are secrets; compared in lower case with `-` as `_`.
 const SECRET_KEYS: &[&str] = &[
     "access_token",
     "refresh_token",
@@ -42,7 +42,7 @@ const SECRET_KEYS: &[&str] = &[
     "set_cookie",
 ];
 
-/// A line of text without secrets: `key=value`, `"key": "value"`, `Bearer …` and JSON web tokens.
+/// Masks secrets in a line of text: `key=value`, `"key": "value"`, `Bearer …` and JSON web tokens.
 pub fn line(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
@@ -76,7 +76,7 @@ pub fn line(text: &str) -> String {
     kept
 }
 
-/// Takes secrets out of a JSON value, by key at any depth and by shape in every string.
+/// Masks secrets in a JSON value, by key at any depth and by form in every string.
 pub fn json(value: &mut Value) {
     match value {
         Value::String(text) => *text = line(text),
@@ -120,7 +120,7 @@ fn is_secret_key(key: &str) -> bool {
     SECRET_KEYS.contains(&plain.as_str())
 }
 
-/// After the key comes `=` or `:`, perhaps behind a closing quote.
+/// Whether `=` or `:` follows the key, perhaps after a closing quote.
 fn introduces_value(after: &str) -> bool {
     let after = after.trim_start_matches(['"', '\'', ' ', '\\']);
     after.starts_with(['=', ':'])

@@ -1,31 +1,32 @@
-//! Waits between attempts: they grow from failure to failure up to a longest one, and are spread by chance so that many
-//! clients of one peer do not come back together.
+//! Waits between attempts: exponential backoff up to a longest wait, with jitter so that many clients of one peer do
+//! not retry at the same moment.
 
 use std::time::Duration;
 
-/// How waits grow.
+/// How the waits grow from failure to failure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backoff {
     /// The wait after the first failure.
     pub first: Duration,
-    /// What each further failure multiplies it by.
+    /// The factor by which each further failure lengthens the wait.
     pub factor: f64,
-    /// The longest wait.
+    /// The wait beyond which they do not grow.
     pub longest: Duration,
 }
 
-/// How much of a wait is left to chance.
+/// How much of a wait is random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Jitter {
-    /// All of it: from nothing to the whole wait.
+    /// All of it: the wait is between zero and the whole.
     Full,
-    /// Half of it: a wait is never shorter than its half.
+    /// The second half: the wait is between half and the whole.
     Half,
 }
 
 impl Backoff {
-    /// The wait after so many failures in a row (1 is the first). `share` is the chance that is drawn, from 0 to 1: see
-    /// [`random_share`].
+    /// The wait after this many failures in a row, counted from 1.
+    ///
+    /// `share`, from 0 to 1, is the random number that the jitter uses: see [`random_share`].
     pub fn wait(&self, failures: u32, jitter: Jitter, share: f64) -> Duration {
         let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX).min(60);
         let longest = self.longest.as_secs_f64();
@@ -39,7 +40,7 @@ impl Backoff {
     }
 }
 
-/// Evenly from 0 to 1. Where the system has no randomness it is 1: everybody waits the full time.
+/// A random number, uniform from 0 to 1. Is 1, the longest wait, when the system has no randomness.
 pub fn random_share() -> f64 {
     let mut bytes = [0; 4];
     match getrandom::fill(&mut bytes) {

@@ -1,9 +1,9 @@
-//! What a process does with signals: one set opens the logs anew, one ends it in order, and no other ends it.
+//! Signals: SIGHUP reopens the logs, a few end the process in order, and no other signal that can be caught ends it.
 //!
-//! Every signal that can be caught and would end the process without a word is caught from the moment [`Signals`]
-//! exists, so that one that comes during the start is not lost. Caught, not ignored: an ignored signal would stay so in
-//! the programs that are started. Left alone are job control and the signals of faults (SIGSEGV and its kin),
-//! after which nothing can be trusted.
+//! Every signal that would end the process without a log line is caught from the moment [`Signals`] exists, so that one
+//! that comes during the start is not lost. Caught, not ignored: child processes would inherit an ignored signal. Job
+//! control and the signals of faults (SIGSEGV and the like) keep their defaults; after a fault the process cannot
+//! continue.
 
 use std::io::{self, IsTerminal};
 use std::task::Poll;
@@ -14,16 +14,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignalRequest {
-    /// To end in order: SIGTERM, SIGINT, SIGQUIT, a failing power supply, used up processor time, or a terminal that
-    /// is gone.
+    /// To end in order: SIGTERM, SIGINT, SIGQUIT, SIGPWR (the power supply fails), SIGXCPU (processor time is used
+    /// up), or SIGHUP from a terminal that was closed.
     Stop,
-    /// To open the log files anew: SIGHUP, as logrotate sends it.
+    /// To reopen the log files: SIGHUP, as logrotate sends it.
     Reopen,
 }
 
 const STOP: [Number; 5] = [Number::TERM, Number::INT, Number::QUIT, Number::POWER, Number::XCPU];
 
-/// Without a handler these end a process. A file that grew too large (SIGXFSZ) is then an error of the write.
+/// Signals that would end a process without a handler; here they have no effect. With SIGXFSZ caught, a file that grew
+/// too large makes the write fail instead.
 const HARMLESS: [Number; 8] = [
     Number::USR1,
     Number::USR2,
@@ -35,10 +36,10 @@ const HARMLESS: [Number; 8] = [
     Number::XFSZ,
 ];
 
-/// Linux has these for programs to agree upon; nobody agreed with this one.
+/// The real-time signals of Linux have no fixed meaning and none here; without a handler they would end the process.
 const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
 
-/// The signals of this process, caught.
+/// Handlers for the signals of this process.
 #[derive(Debug)]
 pub struct Signals {
     stop: Vec<Signal>,
@@ -48,14 +49,14 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Catches them. Called within a runtime.
+    /// Installs the handlers. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// When the system refuses a handler.
     pub fn catch() -> io::Result<Self> {
         let catch = |number: Number| signal(SignalKind::from_raw(number.as_raw()));
         let harmless = HARMLESS.into_iter().map(catch).collect::<io::Result<Vec<_>>>()?;
-        // A C library may keep some of them for itself.
+        // A C library may reserve some of them.
         let real_time = REAL_TIME.filter_map(|number| signal(SignalKind::from_raw(number)).ok());
         Ok(Self {
             stop: STOP.into_iter().map(catch).collect::<io::Result<_>>()?,
@@ -73,7 +74,7 @@ impl Signals {
             }
             self.hang_up.poll_recv(context).map(|_| true)
         });
-        // A terminal that is closed sends the same signal as logrotate.
+        // A terminal that is closed sends SIGHUP as well, just as logrotate does.
         let is_orphaned = |had_terminal: bool| had_terminal && !has_terminal();
         match hung_up.await {
             true if !is_orphaned(self.had_terminal) => SignalRequest::Reopen,

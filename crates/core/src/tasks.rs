@@ -1,8 +1,7 @@
-//! Background work: the only place that spawns.
+//! Background work: every task of the runtime is spawned here.
 //!
-//! Every task has a name, says what its failure means, hears of the stop, and is waited for. A panic is a failure
-//! like any other: it is logged once with the task's name. Deliberately absent: detached work. What nobody waits
-//! for is lost at shutdown.
+//! Every task has a name, declares what its failure means, is told to end, and is waited for. A panic counts as a
+//! failure and is logged once with the task's name. There is no way to detach work: it would be lost at shutdown.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -16,9 +15,9 @@ use tokio_util::task::TaskTracker;
 /// What it means when a task panics or ends in error before the stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
-    /// The process cannot do its work without it: stop in order.
+    /// The process cannot work without the task: stop it in order.
     Stop,
-    /// Its loss is local: log it and go on.
+    /// The rest works without the task: log the failure and continue.
     Log,
 }
 
@@ -36,12 +35,12 @@ impl Default for Tasks {
 }
 
 impl Tasks {
-    /// No task yet.
+    /// A handle without tasks.
     pub fn new() -> Self {
         Self { tracker: TaskTracker::new(), stopping: CancellationToken::new() }
     }
 
-    /// Resolves when the process stops; every loop selects on it.
+    /// Cancelled when the process is to stop; every loop selects on it.
     pub fn stopping(&self) -> CancellationToken {
         self.stopping.clone()
     }
@@ -59,7 +58,7 @@ impl Tasks {
         self.spawn_boxed(name, on_failure, Box::pin(work));
     }
 
-    /// Boxed, so that the run-time's machinery for a task is built once and not for each of a hundred kinds of work.
+    /// Takes the work boxed, so that tokio's generic code for a task is compiled once and not for every kind of work.
     fn spawn_boxed(&self, name: &'static str, on_failure: OnFailure, work: BoxFuture<'static, ()>) {
         let stopping = self.stopping.clone();
         self.tracker.spawn(async move {
@@ -73,7 +72,8 @@ impl Tasks {
         });
     }
 
-    /// Runs `work` on a thread of its own, for loops that must not wait behind other tasks or that write to disk.
+    /// Runs `work` on a thread of its own, for loops that must not wait for other tasks or that write to disk.
+    ///
     /// It must end by itself soon after [`Tasks::stopping`] resolves.
     pub fn spawn_thread<F>(&self, name: &'static str, on_failure: OnFailure, work: F)
     where
@@ -91,8 +91,10 @@ impl Tasks {
         });
     }
 
-    /// Runs what `start` makes, and again after a panic: the second try after a second, later ones after up to a
-    /// minute. For loops that must not die of one bad turn.
+    /// Runs the work that `start` makes, and again after a panic: after one second at first, later after up to a
+    /// minute.
+    ///
+    /// For loops that must survive a panic in one iteration.
     pub fn supervise<F, W>(&self, name: &'static str, mut start: F)
     where
         F: FnMut() -> W + Send + 'static,

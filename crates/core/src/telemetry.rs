@@ -1,8 +1,9 @@
-//! What botops says about itself: the JSONL log and the Prometheus registry.
+//! The JSONL log and the Prometheus metrics of the process.
 //!
-//! The log file rotates by day and by size, keeps a bounded number of files, and never makes a request wait: when the
-//! disk does not follow, lines are dropped (what must not be lost goes into the audit or the journal, not
-//! here). [`reopen_logs`] lets every log file begin anew under its name. On a terminal the same lines are readable. Metric handles are resolved at start; a request only adds to them.
+//! The log rotates by day and by size, keeps a bounded number of files, and never makes a request wait: when the disk
+//! is too slow, lines are dropped. What must not be lost goes into the audit or the journal instead. [`reopen_logs`]
+//! makes every log file begin anew under its name. On a terminal the same lines are shown in readable form. Metric
+//! handles are looked up at start; a request only adds to them.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -27,19 +28,19 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// A log file this large is put aside within the day.
+/// Size in bytes at which a log file is rotated before the day ends.
 const FILE_LIMIT: u64 = 64 * 1024 * 1024;
 
-/// Log files kept, the running one included.
+/// Number of log files that are kept, the current one included.
 const FILES: usize = 14;
 
-/// Secrets shorter than this are not looked for in log lines.
+/// Secrets with fewer bytes than this are not masked in log lines: they would match too much ordinary text.
 const SECRET_MIN: usize = 6;
 
-/// Request durations, in seconds: from a cached read to the deadline.
+/// Histogram bounds for request durations, in seconds: from a cached read to the deadline.
 const BUCKETS: [f64; 12] = [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 2.5, 30.0];
 
-/// Keeps the log's writer alive; dropping it writes out what is queued.
+/// Keeps the log's writer running; dropping it writes the queued lines.
 #[derive(Debug)]
 pub struct LogGuard {
     _worker: WorkerGuard,
@@ -47,11 +48,11 @@ pub struct LogGuard {
 
 /// Starts the log: `<folder>/<name>.log` as JSONL, and readable lines on stderr when that is a terminal.
 ///
-/// `RUST_LOG` narrows or widens it; the default is `info`, with the chatter of libraries left out. `secrets` are
-/// blotted out of every line: nothing here logs one, but a client may paste its key into a path or a query.
+/// `RUST_LOG` sets the filter; the default is `info` without the noisy targets of libraries. `secrets` are masked in
+/// every line: no code logs one, but a client may put its key into a path or a query.
 ///
 /// # Errors
-/// When the folder cannot be written.
+/// When the log file in the folder cannot be opened.
 pub fn start_logging(
     folder: &Path,
     name: &'static str,
@@ -79,18 +80,20 @@ pub fn start_logging(
     Ok(LogGuard { _worker: worker })
 }
 
-/// How often the log files were to be opened anew. A signal is the whole process's, and so is this.
+/// How often reopening was asked for. A static, since the signal that asks for it concerns the whole process.
 static OPENINGS: AtomicU64 = AtomicU64::new(0);
 
-/// Has every [`LogFile`] of this process opened anew before its next line: whoever moved the files away finds them
-/// whole, and the lines from then on stand in new ones under the old names.
+/// Makes every [`LogFile`] of this process reopen its path before its next line.
+///
+/// For log rotation by another program: files that were moved away stay complete, and later lines go into new files
+/// under the old names.
 pub fn reopen_logs() {
     OPENINGS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A log file: lines are added at its end, and [`reopen_logs`] lets it begin again under its name.
+/// A log file: lines are appended, and [`reopen_logs`] makes it begin anew under its name.
 ///
-/// Not for what must not be lost or must stay one file, such as a ledger or an audit.
+/// Not for content that must not be lost or must stay in one file, such as a ledger or an audit.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
@@ -101,12 +104,12 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// Opens or makes the file, for its owner alone.
+    /// Opens the file for appending; a new one is readable and writable by its owner alone.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the file cannot be opened for writing.
     pub fn open(path: PathBuf) -> io::Result<Self> {
-        // Counted first: who asks in between is heard at the next line.
+        // Read before opening: a request to reopen that comes in between is then seen at the next line.
         let opening = OPENINGS.load(Ordering::Relaxed);
         let file = append_to(&path)?;
         let metadata = file.metadata()?;
@@ -115,16 +118,16 @@ impl LogFile {
         Ok(Self { size: metadata.len(), path, file, day, opening })
     }
 
-    /// Its size, and the day of its lines.
+    /// The file's size in bytes and the day of its lines.
     pub fn extent(&mut self) -> (u64, NaiveDate) {
         self.follow();
         (self.size, self.day)
     }
 
-    /// Adds whole lines.
+    /// Appends whole lines.
     ///
     /// # Errors
-    /// When they cannot be written.
+    /// When the lines cannot be written.
     pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         self.follow();
         if self.size == 0 {
@@ -135,13 +138,13 @@ impl LogFile {
         Ok(())
     }
 
-    /// Puts the file aside under another name and begins a new one.
+    /// Renames the file to `aside` and begins a new one.
     ///
     /// # Errors
-    /// When one of the two fails.
+    /// When the rename fails or the new file cannot be opened.
     pub fn put_aside(&mut self, aside: &Path) -> io::Result<()> {
         match std::fs::rename(&self.path, aside) {
-            // Somebody else has put it aside, which is as good.
+            // Another program has moved it already; that serves as well.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             renamed => renamed?,
         }
@@ -149,7 +152,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Opens the file anew when that was asked for. Where it cannot be, lines go on into the file that is open, so that
+    /// Reopens the file when [`reopen_logs`] asked for it. If that fails, lines still go into the old file, so that
     /// none is lost, and the next line tries again.
     fn follow(&mut self) {
         if OPENINGS.load(Ordering::Relaxed) != self.opening
@@ -173,7 +176,7 @@ fn append_to(path: &Path) -> io::Result<File> {
     }
 }
 
-/// A file that is put aside at midnight UTC and when it is full.
+/// A log file that is rotated at midnight UTC and when it reaches [`FILE_LIMIT`].
 struct RollingFile {
     folder: PathBuf,
     name: &'static str,
@@ -222,12 +225,12 @@ impl Write for RollingFile {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // Nothing is held back here.
+        // Every line was written when it came.
         Ok(())
     }
 }
 
-/// The secrets that a process was given, in every form in which a log line could repeat them.
+/// The secrets of the process, in every escaped form in which a log line could contain them.
 #[derive(Clone)]
 struct SecretForms {
     forms: Arc<[SecretString]>,
@@ -237,12 +240,12 @@ impl SecretForms {
     fn new(secrets: &[SecretString]) -> Self {
         let mut forms: Vec<String> = Vec::new();
         for secret in secrets.iter().map(ExposeSecret::expose_secret) {
-            // Blotting out a word of a few letters would hide the log and no secret.
+            // Masking a word of a few letters would hide ordinary text.
             if secret.len() < SECRET_MIN {
                 continue;
             }
             let mut form = secret.to_owned();
-            // A text within a text within a line of JSON has its quotes escaped once at each step.
+            // JSON inside a JSON string inside a line of JSON: each level escapes the quotes once more.
             for _ in 0..4 {
                 if !forms.contains(&form) {
                     forms.push(form.clone());
@@ -252,7 +255,7 @@ impl SecretForms {
                 form = inner.unwrap_or_default().to_owned();
             }
         }
-        // The most escaped form contains a less escaped one of the same secret, so it goes first.
+        // A longer form may contain a shorter one of the same secret, so it is masked first.
         forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
         Self { forms: forms.into_iter().map(SecretString::from).collect() }
     }
@@ -269,7 +272,7 @@ impl SecretForms {
     }
 }
 
-/// Standard error, with the same secrets blotted out.
+/// Standard error, with the same secrets masked.
 struct TerminalWriter(SecretForms);
 
 impl Write for TerminalWriter {
@@ -311,7 +314,7 @@ impl Metrics {
         Self { registry: Arc::new(Mutex::new(registry)), refresh: Arc::default() }
     }
 
-    /// Adds a metric and gives it back, so that its owner can keep the handle. `help` has no full stop: the library
+    /// Registers a metric and returns it, so that its owner can keep the handle. `help` has no full stop: the library
     /// adds one.
     pub fn add<M: Metric + Clone>(&self, name: &str, help: &str, metric: M) -> M {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
@@ -319,7 +322,7 @@ impl Metrics {
         metric
     }
 
-    /// A gauge whose value is asked for at each scrape.
+    /// Registers a gauge whose value `read` gives at each scrape.
     pub fn gauge(&self, name: &str, help: &str, read: impl Fn() -> f64 + Send + 'static) {
         let gauge = self.add(name, help, Gauge::<f64, AtomicU64>::default());
         self.on_scrape(move || {
@@ -327,15 +330,15 @@ impl Metrics {
         });
     }
 
-    /// Runs at each scrape, before the text is made. For metrics that mirror numbers kept elsewhere.
+    /// Runs `refresh` at each scrape, before rendering. For metrics whose numbers are kept elsewhere.
     pub fn on_scrape(&self, refresh: impl Fn() + Send + 'static) {
         self.refresh.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(refresh));
     }
 
-    /// Everything, as Prometheus text (version 0.0.4).
+    /// All metrics as Prometheus text (version 0.0.4).
     ///
-    /// The library writes OpenMetrics; the two differ in where a counter's `_total` stands, in units and in the end
-    /// mark, and promtool accepts only this form.
+    /// The library writes OpenMetrics, which promtool does not accept; the two differ in the place of a counter's
+    /// `_total`, in units and in the end mark.
     pub fn render(&self) -> String {
         for refresh in self.refresh.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             refresh();
@@ -394,7 +397,7 @@ pub struct HttpMetrics {
 }
 
 impl HttpMetrics {
-    /// Registers them.
+    /// Registers the metrics.
     pub fn new(metrics: &Metrics) -> Self {
         let requests = metrics.add(
             "http_requests",
@@ -411,7 +414,7 @@ impl HttpMetrics {
         Self { requests, durations }
     }
 
-    /// The handles of one operation, looked up once.
+    /// The handles of one operation. Looks them up, so call it once at start.
     pub fn operation(&self, operation: &str) -> OperationMetrics {
         let count = |status| {
             let labels = RequestLabels { operation: operation.to_owned(), status };
@@ -425,7 +428,7 @@ impl HttpMetrics {
     }
 }
 
-/// The handles of one operation.
+/// The metric handles of one operation; adding to them takes no lock.
 #[derive(Debug, Clone)]
 pub struct OperationMetrics {
     by_class: [Counter; 5],
@@ -433,7 +436,7 @@ pub struct OperationMetrics {
 }
 
 impl OperationMetrics {
-    /// Counts one answered request.
+    /// Counts one answered request with its status and duration.
     pub fn observe(&self, status: u16, took: Duration) {
         let class = usize::from((status / 100).clamp(1, 5)) - 1;
         if let Some(counter) = self.by_class.get(class) {

@@ -1,11 +1,11 @@
 //! Text from outside: made harmless before it is kept or shown.
 //!
-//! Broker messages, log lines and error texts of a bot may carry terminal escapes, bidirectional overrides, or a
-//! megabyte of anything. Everything that enters botops from a peer passes through here once, where it enters.
+//! Broker messages, log lines and error texts of a bot may carry terminal escapes, bidirectional overrides, or
+//! megabytes. Everything that enters botops from a peer passes through [`clean`] once, where it enters.
 
 use sha2::{Digest, Sha256};
 
-/// The text without control, bidi and invisible format characters, at most `max` characters; a cut ends in `…`.
+/// The text without control, bidirectional and invisible characters, at most `max` characters; a cut ends in `…`.
 pub fn clean(text: &str, max: usize) -> String {
     let mut kept = String::with_capacity(text.len().min(max * 4));
     let mut count = 0;

@@ -1,8 +1,8 @@
-//! Answers cut to size: `budget_tokens`, `fields`, `detail`, and tables instead of JSON, the same way for every read.
+//! Shorter answers (`budget_tokens`, `fields`, `detail`) and tables instead of JSON, the same way for every read.
 //!
-//! A read is made whole and shaped afterwards, so no handler knows of it. What fits is the largest honest prefix:
-//! lists lose their tail, `omitted` says how much and `continue` is the call that goes on. A request that asks for
-//! none of this passes by untouched.
+//! The handler makes the whole answer, which is shaped afterwards, so no handler deals with it. To fit a budget, lists
+//! lose items from their end; `omitted` then says how many, and `continue` is the call that returns the next ones. A
+//! request that asks for none of this passes unchanged.
 
 use std::time::Duration;
 
@@ -15,22 +15,23 @@ use serde_json::{Map, Value, json};
 use super::document::{RenderedDocument, accepts};
 use botops_core::error::{Code, Error};
 
-/// Bytes that are surely one token of numeric JSON: measured 2.7 to 2.9, so counting fewer errs on the small side.
+/// Bytes per token of numeric JSON, as a fraction (5/2). Measured are 2.7 to 2.9; fewer keeps answers within the
+/// budget.
 const BYTES_PER_TOKEN: (usize, usize) = (5, 2);
 
-/// Smallest budget: below it nothing can be said honestly.
+/// Smallest budget in tokens: less has no room for a note about what was left out.
 const BUDGET_MIN: u64 = 50;
 
-/// Longest text with `detail=concise`.
+/// Longest text with `detail=concise`, in characters.
 const CONCISE_TEXT: usize = 160;
 
 const TSV: &str = "text/tab-separated-values";
 const MARKDOWN: &str = "text/markdown";
 
-/// The media types that any list or read can be shaped into.
+/// The media types of tables that any read can be shaped into.
 pub const FORMS: [&str; 2] = [MARKDOWN, TSV];
 
-/// The parameters, as they stand in the API document.
+/// The query parameters that shape answers, as entries of the API document.
 pub fn parameters() -> Value {
     json!([
         {"name": "budget_tokens", "in": "query", "required": false, "schema": {"type": "integer", "minimum": BUDGET_MIN},
@@ -42,7 +43,7 @@ pub fn parameters() -> Value {
     ])
 }
 
-/// The form of an answer.
+/// The form of the answer's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AnswerForm {
     Json,
@@ -50,26 +51,29 @@ enum AnswerForm {
     Tsv,
 }
 
-/// What a request asks of the form of its answer.
+/// What a request asks of the size and form of its answer.
 #[derive(Debug)]
 pub(super) struct ShapeRequest {
     budget: Option<usize>,
     concise: bool,
     fields: Option<String>,
     form: AnswerForm,
-    /// The request's path and query without what is asked here.
+    /// The request's path and query without the parameters taken here.
     path: String,
     if_none_match: Option<HeaderValue>,
 }
 
 impl ShapeRequest {
-    /// Takes what is asked of the form out of a request; the handler sees the rest. `own_fields`: the handler knows `fields` itself.
+    /// Takes the parameters for the answer's form out of a request; the handler sees the rest.
+    ///
+    /// With `own_fields` the parameter `fields` stays, since the handler reads it itself. `None` when nothing is to be
+    /// shaped.
     ///
     /// # Errors
-    /// [`Code::ArgumentInvalid`] for a budget or a detail that is none.
+    /// [`Code::ArgumentInvalid`] for a budget or a detail that cannot be read.
     pub(super) fn take<B>(request: &mut Request<B>, own_fields: bool) -> Result<Option<Self>, Error> {
         let query = request.uri().query().unwrap_or_default();
-        // Most requests shape for nothing, and this is asked of each of them.
+        // The common case, checked first: this runs for every request.
         if query.is_empty() && !request.headers().contains_key(header::ACCEPT) {
             return Ok(None);
         }
@@ -111,12 +115,12 @@ impl ShapeRequest {
         if let Ok(uri) = shape.path.parse::<Uri>() {
             *request.uri_mut() = uri;
         }
-        // The handler's validator is that of the whole answer: only ours fits this form.
+        // The handler compares with the ETag of the whole answer; the shaped one gets an ETag of its own.
         shape.if_none_match = request.headers_mut().remove(header::IF_NONE_MATCH);
         Ok(Some(shape))
     }
 
-    /// Gives a good JSON answer the form that was asked for. Anything else passes.
+    /// Gives a successful JSON answer the form that was asked for. Anything else passes unchanged.
     pub(super) async fn shape(self, response: Response) -> Response {
         let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|media| {
             media.to_str().is_ok_and(|media| {
@@ -190,7 +194,7 @@ fn wrong(pointer: &str, got: &str, expected: &str) -> Error {
         .field(pointer, botops_core::text::clean(got, 40), expected)
 }
 
-/// JSON unless a table is asked for by name and JSON is not.
+/// JSON, unless `Accept` names a table's media type and not JSON.
 fn form(headers: &HeaderMap) -> AnswerForm {
     if !headers.contains_key(header::ACCEPT) || accepts(headers, "application/json") {
         AnswerForm::Json
@@ -203,12 +207,12 @@ fn form(headers: &HeaderMap) -> AnswerForm {
     }
 }
 
-/// Whether the answer to this request depends on what it accepts; said in `Vary`.
+/// Marks an answer as depending on `Accept`, with the header `Vary`.
 pub(super) fn vary(headers: &mut HeaderMap) {
     headers.entry(header::VARY).or_insert(HeaderValue::from_static("accept"));
 }
 
-/// The members that were named. A list passes the names on to each of its items.
+/// Keeps the members that `fields` names. In a list the names apply to each item.
 fn select(value: &Value, fields: &str) -> Result<Value, Error> {
     let mut out = Value::Object(Map::new());
     for name in fields.split(',').map(str::trim).filter(|name| !name.is_empty()) {
@@ -224,7 +228,7 @@ fn select(value: &Value, fields: &str) -> Result<Value, Error> {
     Ok(out)
 }
 
-/// The value at a dotted name inside objects and lists, in its place; or the names that would have been there.
+/// The value at a dotted name, with the objects and lists around it. On failure the names that exist there.
 fn pick(value: &Value, parts: &[&str]) -> Result<Value, Vec<String>> {
     let Some((first, rest)) = parts.split_first() else { return Ok(value.clone()) };
     match value {
@@ -232,7 +236,7 @@ fn pick(value: &Value, parts: &[&str]) -> Result<Value, Vec<String>> {
             Some(member) => Ok(json!({*first: pick(member, rest)?})),
             None => Err(members.keys().take(60).cloned().collect()),
         },
-        // Items may differ: an item without the member is left empty, unless none has it.
+        // Items may differ: one without the member is left empty; it is an error only when none has it.
         Value::Array(items) => {
             let picked: Vec<_> = items.iter().map(|item| pick(item, parts)).collect();
             match picked.iter().find_map(|one| one.as_ref().err()) {
@@ -266,7 +270,7 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
-/// `detail=concise`: nothing null, nothing empty, no long text.
+/// `detail=concise`: removes null and empty members and cuts long texts.
 fn shorten(value: &mut Value) {
     match value {
         Value::Object(members) => {
@@ -291,7 +295,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Members that are kept longest: without them the rest cannot be judged, or followed.
+/// Members that are removed last: without them the rest cannot be interpreted or continued.
 const KEPT: [&str; 22] = [
     "mode",
     "health_status",
@@ -317,13 +321,14 @@ const KEPT: [&str; 22] = [
     "version",
 ];
 
-/// Cuts a value until its text fits: tails of lists first, the longest list first, then whole members, largest first.
+/// Shortens a value until its text fits: first lists from their end, the longest first, then whole members, the largest
+/// first.
 fn trim(value: &mut Value, limit: usize, path: &str, text: &dyn Fn(&Value) -> String) {
     if text(value).len() <= limit {
         return;
     }
     let whole = value.clone();
-    // The note about what was left out needs room itself.
+    // The note about what was left out takes room as well.
     let Value::Object(_) = value else {
         *value = json!({"items": value.take()});
         return trim(value, limit, path, text);
@@ -350,7 +355,7 @@ fn trim(value: &mut Value, limit: usize, path: &str, text: &dyn Fn(&Value) -> St
     }
 }
 
-/// The least there is: where to get the whole, and of what is kept longest as much as fits.
+/// The smallest answer: the call that returns the whole, and as many of the members in [`KEPT`] as fit.
 fn smallest_answer(whole: &Value, limit: usize, path: &str, text: &dyn Fn(&Value) -> String) -> Value {
     let mut least = json!({"truncated": true, "continue": {"method": "GET", "path": path}});
     for name in KEPT {
@@ -367,7 +372,7 @@ fn smallest_answer(whole: &Value, limit: usize, path: &str, text: &dyn Fn(&Value
     least
 }
 
-/// Takes as many items off the end of the longest list as free `excess` bytes. False when no list is left to cut.
+/// Removes items from the end of the longest list until `excess` bytes are free. False when no list is left to shorten.
 fn cut_longest_list(value: &mut Value, excess: usize, path: &str) -> bool {
     let Some(members) = value.as_object_mut() else { return false };
     let mut longest: Option<(usize, String)> = None;
@@ -385,7 +390,7 @@ fn cut_longest_list(value: &mut Value, excess: usize, path: &str) -> bool {
     while freed <= excess
         && let Some(item) = items.pop()
     {
-        // A table spends fewer bytes on an item than JSON does: then too little was freed, and the caller looks again.
+        // Counts the bytes of JSON. A table needs fewer per item, so too little may be freed; the caller then repeats.
         freed += item.to_string().len() + 1;
         dropped += 1;
     }
@@ -397,7 +402,8 @@ fn cut_longest_list(value: &mut Value, excess: usize, path: &str) -> bool {
     true
 }
 
-/// Says that something was left out. Where `omitted` is a count it counts on; where it is a list it gains an entry.
+/// Records in `omitted` that something was left out: adds to it where it is a count, appends an entry where it is a
+/// list.
 fn record_omitted(value: &mut Value, what: &str, count: usize, path: &str) {
     match &mut value["omitted"] {
         Value::Number(known) if what == "items" => {
@@ -407,7 +413,7 @@ fn record_omitted(value: &mut Value, what: &str, count: usize, path: &str) {
         Value::Array(entries) => {
             let new = entry(what, count, path);
             match entries.iter_mut().find(|entry| entry["call"] == new["call"]) {
-                // One call returns both.
+                // The same call returns both, so they share an entry.
                 Some(known) => {
                     let names = known["what"].as_str().unwrap_or_default();
                     if names.split(", ").all(|name| name != what) {
@@ -420,7 +426,7 @@ fn record_omitted(value: &mut Value, what: &str, count: usize, path: &str) {
                 None => entries.push(new),
             }
         }
-        // Some lists only say whether there is more.
+        // Some lists have only a flag for whether there is more.
         Value::Bool(more) => *more = true,
         other => *other = json!([entry(what, count, path)]),
     }
@@ -435,10 +441,10 @@ fn entry(what: &str, count: usize, path: &str) -> Value {
     json!({"what": what, "count": count, "call": {"method": "GET", "path": call}})
 }
 
-/// The names under which a list's cursor stands in its items.
+/// Names of the members that serve as a list's cursor.
 const CURSORS: [&str; 3] = ["seq", "version", "run_id"];
 
-/// Where a cut list goes on: after the last item that is still there.
+/// Sets the cursor from which a shortened list continues: after the last item that is left.
 fn set_continuation(value: &mut Value, last: Option<&Value>, path: &str) {
     let cursor = last.and_then(|item| CURSORS.iter().find_map(|name| item.get(*name))).cloned();
     let (base, query) = path.split_once('?').unwrap_or((path, ""));
@@ -484,7 +490,7 @@ fn cell(value: Option<&Value>) -> String {
     }
 }
 
-/// Everything beside the list, as names and values.
+/// The members beside the list, as names and texts.
 fn fields_outside_items(value: &Value) -> Vec<(String, String)> {
     let members = value.as_object().into_iter().flatten();
     members
@@ -519,7 +525,7 @@ fn tsv(value: &Value) -> String {
 }
 
 fn markdown(value: &Value) -> String {
-    // What comes from a peer must not end its cell or open a link.
+    // Text from a peer must not end its cell or form a link.
     let plain = |text: String| {
         let mut out = String::with_capacity(text.len());
         for c in text.chars() {

@@ -1,8 +1,8 @@
-//! Keys, scopes and who is asking.
+//! Keys, their scopes, and the actor of a request.
 //!
 //! A key is compared in constant time and never kept in a printable type. The full-access key comes from
-//! `BOT_API_AUTH_TOKEN`; named keys with scopes and an end come from a file that holds SHA-256 digests only (a slow
-//! hash would add nothing: keys are 256 random bits). Deliberately absent: sessions, cookies, keys in URLs.
+//! `BOT_API_AUTH_TOKEN`; named keys with scopes and an expiry come from a file that holds SHA-256 digests only (a slow
+//! hash would add nothing: keys are 256 random bits). Keys are read from headers alone: no cookies, no keys in URLs.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,25 +28,24 @@ use botops_core::error::{Code, Error};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// What a key may do. Each scope stands alone; `admin` includes all others.
+/// What a key may do. `admin` includes all other scopes; none of the others includes another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyScope {
-    /// Look at everything.
+    /// Read everything; change nothing.
     Read,
     /// Run workflows and control verbs.
     Operate,
     /// Change the bot's config.
     Config,
-    /// Everything, and manage checkers.
+    /// All other scopes, and managing health checkers.
     Admin,
 }
 
 impl KeyScope {
-    /// Every scope.
     pub const ALL: [Self; 4] = [Self::Read, Self::Operate, Self::Config, Self::Admin];
 
-    /// The scope's name on the wire.
+    /// The scope's name as in answers, the keys file and the API document.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -72,13 +71,12 @@ impl FromStr for KeyScope {
     }
 }
 
-/// A set of scopes.
+/// The scopes of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct KeyScopes(BTreeSet<KeyScope>);
 
 impl KeyScopes {
-    /// Every scope.
     pub fn all() -> Self {
         Self(KeyScope::ALL.into())
     }
@@ -88,7 +86,7 @@ impl KeyScopes {
         self.0.contains(&scope) || self.0.contains(&KeyScope::Admin)
     }
 
-    /// The scopes a holder effectively has.
+    /// Every scope that the set allows: all of them for `admin`.
     pub fn effective(&self) -> Vec<KeyScope> {
         KeyScope::ALL.into_iter().filter(|scope| self.allow(*scope)).collect()
     }
@@ -100,20 +98,21 @@ impl FromIterator<KeyScope> for KeyScopes {
     }
 }
 
-/// Who is asking: a key by its name, never the key itself. Cloning is cheap.
+/// Who sends a request: the key's name and scopes, never the key itself. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Actor {
-    /// The key's name, as in the audit and the log.
+    /// The key's name, as recorded in the audit and the log.
     pub key_id: Arc<str>,
     /// What the key may do.
     pub scopes: Arc<KeyScopes>,
-    /// When the key ends.
+    /// When the key expires; `None` for never.
     pub expires_at: Option<DateTime<Utc>>,
     /// Requests a minute this key may send.
     pub rate_limit: u32,
-    /// The request this actor is making now.
+    /// Id of the request that the actor is sending.
     pub request_id: Arc<str>,
-    /// What the client says it is (`User-Agent`), cleaned.
+    /// What the client calls itself (`User-Agent`, or the client info of MCP), cleaned. Untrusted text, set only where
+    /// the request changes something.
     pub client: Option<Arc<str>>,
 }
 
@@ -138,7 +137,7 @@ impl Actor {
     }
 }
 
-/// The guard put the actor there; a handler behind it always finds one.
+/// Takes the actor that the guard put into the request; the handler of an operation that needs a key always finds one.
 impl<S: Send + Sync> FromRequestParts<S> for Actor {
     type Rejection = Error;
 
@@ -151,13 +150,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRecord {
-    /// The key's name.
+    /// The key's name: 1 to 64 visible ASCII characters, unique in the file.
     pub id: String,
     /// SHA-256 of the key, lower-case hex.
     pub sha256: String,
     /// What it may do.
     pub scopes: KeyScopes,
-    /// When it ends; never, when absent.
+    /// When it expires; absent for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -166,7 +165,6 @@ pub struct KeyRecord {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyFile {
-    /// All named keys.
     pub keys: Vec<KeyRecord>,
 }
 
@@ -174,8 +172,8 @@ impl KeyFile {
     /// Reads a keys file.
     ///
     /// # Errors
-    /// One sentence that says what is wrong with the file and where, and repeats nothing of it: somebody may have put
-    /// the keys themselves there.
+    /// One sentence that says what is wrong with the file and where. It quotes nothing of the file, which may contain
+    /// the keys themselves by mistake.
     pub fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -203,10 +201,10 @@ impl KeyFile {
                         \"config\", \"admin\"], \"expires_at\"}]}";
 }
 
-/// A new random key and its record.
+/// A new random key, and its record for the keys file.
 ///
 /// # Errors
-/// When the system has no randomness to give.
+/// When the system provides no randomness.
 pub fn new_key(
     id: String,
     scopes: KeyScopes,
@@ -219,23 +217,23 @@ pub fn new_key(
     Ok((SecretString::from(key), KeyRecord { id, sha256, scopes, expires_at }))
 }
 
-/// One key as the guard knows it.
+/// One key with what the guard checks of it.
 pub(super) struct KnownKey {
     digest: [u8; 32],
     pub(super) actor: Actor,
     pub(super) rate: KeyRate,
 }
 
-/// Why nobody is let in.
+/// Why a request could not be assigned to a key.
 pub(super) struct UnidentifiedRequest {
-    /// [`Code::AuthKeyInvalid`] without a key or with a wrong one, [`Code::AuthKeyExpired`].
+    /// [`Code::AuthKeyInvalid`] without a key or with a wrong one, or [`Code::AuthKeyExpired`].
     pub(super) error: Error,
-    /// A key was sent that botops does not know. Only this counts against an address: a browser that opens a page
-    /// sends no key with any of its requests, and whoever holds an expired key did not guess it.
+    /// Whether an unknown key was sent. Only this counts against the address: a browser that opens a page sends no key,
+    /// and an expired key was not guessed.
     pub(super) is_guess: bool,
 }
 
-/// All keys. Built at start.
+/// All keys botops accepts; fixed while the process runs.
 pub struct ApiKeys {
     operator: SecretString,
     known: Vec<KnownKey>,
@@ -248,7 +246,7 @@ impl fmt::Debug for ApiKeys {
 }
 
 impl ApiKeys {
-    /// The operator's key plus the named ones, each with its own rate.
+    /// The operator's key and the named ones, each with a rate of its own (`rate_limit` requests a minute).
     pub fn new(operator: SecretString, file: &KeyFile, rate_limit: u32) -> Self {
         let actor = |id: &str, scopes: KeyScopes, expires_at| Actor {
             key_id: id.into(),
@@ -274,7 +272,7 @@ impl ApiKeys {
         Self { operator, known }
     }
 
-    /// Whose key the request carries.
+    /// Finds the key that the request carries.
     pub(super) fn identify(&self, headers: &HeaderMap) -> Result<&KnownKey, UnidentifiedRequest> {
         let Some(given) = given(headers) else {
             let error = Error::new(Code::AuthKeyInvalid).detail("the request carries no API key");
@@ -292,12 +290,12 @@ impl ApiKeys {
     }
 
     fn find(&self, given: &[u8]) -> Option<&KnownKey> {
-        // The operator's key is compared as it is: hashing it on every request would be the guard's largest cost.
+        // The operator's key is compared in plain: hashing it on every request would be the guard's largest cost.
         if is_same(given, self.operator.expose_secret().as_bytes()) {
             return self.known.first();
         }
         let digest: [u8; 32] = Sha256::digest(given).into();
-        // Every record is compared, so the time does not tell how far down the list a key stands.
+        // Every record is compared, so the time does not reveal a key's position in the list.
         let mut found = None;
         for known in &self.known {
             if bool::from(known.digest.ct_eq(&digest)) {
@@ -308,8 +306,9 @@ impl ApiKeys {
     }
 }
 
-/// Whether two texts are the same, in a time that tells nothing but their lengths. Eight bytes at a time: a byte at a
-/// time this would be the largest part of the guard's work.
+/// Whether two texts are equal, in a time that reveals nothing but their lengths.
+///
+/// Eight bytes at a time: byte by byte this would be the largest part of the guard's work.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     let (words, rest) = one.as_chunks::<8>();
     let (other_words, other_rest) = other.as_chunks::<8>();
@@ -320,8 +319,9 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && bool::from(words_agree & rest.ct_eq(other_rest))
 }
 
-/// The key in one of the two headers. An empty one, as a variable that is not set leaves it, is no key; hyper has taken
-/// the blanks off its ends.
+/// The key in `X-API-Key` or `Authorization`. An empty header, as an unset variable leaves it, counts as no key.
+///
+/// hyper has trimmed the value already.
 fn given(headers: &HeaderMap) -> Option<&[u8]> {
     if let Some(key) = headers.get(&API_KEY)
         && !key.is_empty()

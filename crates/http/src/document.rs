@@ -1,4 +1,4 @@
-//! Answers: rendered ahead as [`RenderedDocument`]s, or made on the spot.
+//! Answers: rendered ahead as [`RenderedDocument`]s, or made for one request.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::LazyLock;
@@ -12,12 +12,12 @@ use serde::Serialize;
 
 use botops_core::error::{Code, Error};
 
-/// Headers of an answer, the guard's included.
+/// Number of headers of an answer, those of the guard included; room for them is made at once.
 const HEADERS: usize = 12;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A body that was rendered before it was asked for, with its ETag. Cloning is cheap.
+/// A body that was rendered before any request, with its ETag. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct RenderedDocument {
     bytes: Bytes,
@@ -29,16 +29,16 @@ impl RenderedDocument {
     /// Renders a value as JSON.
     ///
     /// # Errors
-    /// [`Code::Internal`] when the value cannot be JSON, which is a defect.
+    /// [`Code::Internal`] when the value cannot be written as JSON, which is a defect.
     pub fn of_json<T: Serialize>(value: &T) -> Result<Self, Error> {
         let bytes = serde_json::to_vec(value).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
         Ok(Self::new(bytes, "application/json"))
     }
 
-    /// Takes a finished body.
+    /// Wraps a finished body and computes its ETag.
     pub fn new(bytes: impl Into<Bytes>, content_type: &'static str) -> Self {
         let bytes = bytes.into();
-        // Tells versions of one document apart, nothing more: rendering runs each second, so the hash is a fast one.
+        // Only tells versions of one document apart. Rendering runs each second, so a fast hash is used.
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         let tag = format!("\"{:016x}\"", hasher.finish());
@@ -46,22 +46,21 @@ impl RenderedDocument {
         Self { bytes, etag, content_type: HeaderValue::from_static(content_type) }
     }
 
-    /// The body.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// The strong validator, with its quotes.
+    /// The strong ETag, with its quotes.
     pub fn etag(&self) -> &str {
         self.etag.to_str().unwrap_or_default()
     }
 
-    /// 200 with the body, or 304 when the client has it. It may be kept for `max_age`, by the client alone.
+    /// 200 with the body, or 304 when the client has it already. Only the client may cache it, for `max_age`.
     pub fn respond(&self, headers: &HeaderMap, max_age: Duration) -> Response {
         let known = headers.get(header::IF_NONE_MATCH).is_some_and(|tags| names(tags, self.etag.as_bytes()));
         let body = if known { Body::empty() } else { Body::from(self.bytes.clone()) };
         let mut response = Response::new(body);
-        // Room for what the guard adds: growing the map twice costs more than everything else in here.
+        // Room for the headers that the guard adds: growing the map twice costs more than everything else here.
         *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
         let headers = response.headers_mut();
         if known {
@@ -76,12 +75,12 @@ impl RenderedDocument {
     }
 }
 
-/// 200 with a value rendered now. It belongs to this moment: `Cache-Control: private, max-age=0`.
+/// 200 with a value rendered now, not to be cached: `Cache-Control: private, max-age=0`.
 pub fn json<T: Serialize>(value: &T) -> Response {
     json_with_status(StatusCode::OK, value)
 }
 
-/// A value rendered now, with another status.
+/// A value rendered now, with this status, not to be cached.
 pub fn json_with_status<T: Serialize>(status: StatusCode, value: &T) -> Response {
     match serde_json::to_vec(value) {
         Ok(bytes) => {
@@ -110,7 +109,7 @@ pub fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
 }
 
 fn cache_control(max_age: Duration) -> HeaderValue {
-    /// For each age up to the longest poll interval that is usual: writing one costs more than the rest of an answer.
+    /// One value for each age up to 60 s, the usual ones: formatting one costs more than the rest of an answer.
     static USUAL: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| (0..=60).map(written).collect());
     fn written(seconds: u64) -> HeaderValue {
         HeaderValue::from_str(&format!("private, max-age={seconds}"))

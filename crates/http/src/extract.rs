@@ -1,4 +1,4 @@
-//! Extractors whose refusals are ours: every wrong field with its pointer, what came and what is expected.
+//! Extractors that refuse with botops' own errors: the wrong field's pointer, what was sent and what is expected.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use botops_core::error::{Code, Error};
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
-/// A JSON body. An empty one counts as `null`, so a type of options needs no body.
+/// A JSON body. An empty body counts as `null`, so a request type whose fields are all optional needs none.
 #[derive(Debug, Clone)]
 pub struct Json<T>(pub T);
 
@@ -74,7 +74,7 @@ fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     Ok(value)
 }
 
-/// serde's path as a JSON pointer.
+/// A path of `serde_path_to_error` as a JSON pointer.
 fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     let mut pointer = String::new();
@@ -91,12 +91,12 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     pointer
 }
 
-/// The JSON reader's message without its own ` at line 1 column 2`.
+/// A message of `serde_json` without its suffix ` at line 1 column 2`.
 fn strip_place(message: &str) -> String {
     message.rsplit_once(" at line ").map_or(message, |(what, _)| what).to_owned()
 }
 
-/// Query parameters. Unknown ones are refused when the type denies them.
+/// Query parameters. Unknown ones are refused when `T` denies unknown fields.
 #[derive(Debug, Clone)]
 pub struct Query<T>(pub T);
 
@@ -122,7 +122,7 @@ where
     }
 }
 
-/// Path segments.
+/// The parameters of the path.
 #[derive(Debug, Clone)]
 pub struct Path<T>(pub T);
 

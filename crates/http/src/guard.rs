@@ -1,9 +1,9 @@
-//! The guard: what every request passes, once, in one place.
+//! The guard: the checks that every request passes, once, in one place.
 //!
 //! One function around the whole router instead of a stack of middleware: each layer would box a future and clone the
 //! service below it per request, which together cost more than everything that is done here. In order: request id,
-//! operation, CORS, key, scope, rate, form of the request, then the handler under a deadline with its panics caught,
-//! then headers, counters, log, and the one form of every failure.
+//! operation, CORS, key, rate, scope, form of the request, then the handler under a deadline with its panics caught,
+//! then the form and the log line of a failure, headers and counters.
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -26,24 +26,22 @@ use super::operations::{ApiOperation, OperationIndex, PathMethods};
 use super::{BODY_LIMIT, json_with_status};
 use botops_core::error::{Code, Error, Problem, Severity};
 
-/// How long a handler may take; a long poll waits 30 s of it.
+/// How long a handler may take. Longer than a long poll, which waits up to 30 s.
 const DEADLINE: Duration = Duration::from_secs(35);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// What the guard needs besides the router.
+/// The parts of the guard besides the router.
 #[derive(Debug)]
 pub struct GuardOptions {
-    /// All keys.
     pub keys: ApiKeys,
-    /// All documented operations.
     pub operations: OperationIndex,
-    /// Which origins may read.
+    /// Origins whose pages may read answers.
     pub cors: CorsPolicy,
 }
 
-/// The guard around a router. Shared by all connections.
+/// The guard around a router; one for all connections.
 pub struct RequestGuard {
     router: Router,
     keys: ApiKeys,
@@ -61,7 +59,7 @@ impl std::fmt::Debug for RequestGuard {
     }
 }
 
-/// A request that was let in.
+/// What the guard found out about a request that it admits.
 struct AdmittedRequest<'guard> {
     known: Option<&'guard KnownKey>,
     left: Option<RateLeft<'guard>>,
@@ -71,7 +69,7 @@ impl RequestGuard {
     /// Puts the guard around a router.
     pub fn new(router: Router, options: GuardOptions) -> Self {
         let mut random = [0_u8; 4];
-        // Without randomness the ids of two lives could meet in a log; nothing worse.
+        // Without randomness two processes may use the same request ids in a log; nothing else depends on it.
         let _ = getrandom::fill(&mut random);
         Self {
             router,
@@ -85,7 +83,7 @@ impl RequestGuard {
         }
     }
 
-    /// The same with another deadline for handlers.
+    /// Replaces the deadline for handlers, for tests.
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
@@ -144,12 +142,12 @@ impl RequestGuard {
         response
     }
 
-    /// Housekeeping that may wait: called every minute.
+    /// Frees memory of the throttle for wrong keys; to be called about every minute.
     pub fn forget_quiet(&self) {
         self.wrong_keys.forget_quiet();
     }
 
-    /// A prefix of this life and a counter: unique, short, and cheap to make.
+    /// A random prefix of this process and a counter: unique, short, and cheap to make.
     fn request_id(&self) -> HeaderText {
         HeaderText::new().text(&self.id_prefix).number(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
@@ -173,7 +171,7 @@ impl RequestGuard {
             }
             Some(ApiOperation { scope, .. }) => *scope,
             None if methods.is_some_and(PathMethods::has_open) => return Err(method_unknown(methods)),
-            // Clients look here for a sign-in flow; there is none, and a 401 would read as a broken one.
+            // Clients look here for a sign-in flow. There is none, and they would take a 401 for a broken one.
             None if request.uri().path().starts_with("/.well-known/") => {
                 return Err(Error::new(Code::PathUnknown));
             }
@@ -221,12 +219,12 @@ impl RequestGuard {
             }
             None => {
                 if let Some(known) = known {
-                    // The client's name matters where something changes: it goes into the audit.
+                    // Only changes record the client's name in the audit, so only they pay for it.
                     let client = is_change.then(|| client(request.headers())).flatten();
                     let actor = Actor { request_id: id.into(), client, ..known.actor.clone() };
                     request.extensions_mut().insert(actor);
                 }
-                // Boxed, like the other path off the plain reads: what a future holds is moved for every request.
+                // Boxed, to keep this future small: it is moved for every request, the plain reads included.
                 Box::pin(self.route(request)).await.unwrap_or_else(refusal)
             }
         };
@@ -239,7 +237,7 @@ impl RequestGuard {
         response
     }
 
-    /// The handler's answer, under a deadline and with its panics caught.
+    /// Calls the handler, under a deadline and with its panics caught.
     async fn route(&self, request: Request<Body>) -> Result<Response, Error> {
         let mut router = self.router.clone();
         let handled = AssertUnwindSafe(router.call(request)).catch_unwind();
@@ -252,7 +250,7 @@ impl RequestGuard {
     }
 }
 
-/// Where a failed request stood, for its problem and its log line.
+/// What is known about a failed request, for its problem and its log line.
 struct FailedRequest<'a> {
     id: &'a str,
     operation: Option<&'a ApiOperation>,
@@ -262,7 +260,7 @@ struct FailedRequest<'a> {
 }
 
 impl FailedRequest<'_> {
-    /// Gives a failure the one form, logs it once, and keeps the headers that belong to it.
+    /// Renders a failure as a problem, logs it once, and keeps the headers that belong to it.
     fn finish(&self, mut response: Response) -> Response {
         let error = match response.extensions_mut().remove::<Error>() {
             Some(error) => error,
@@ -287,7 +285,7 @@ impl FailedRequest<'_> {
         };
         finished.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if problem.status == 401 {
-            // `X-API-Key` has no registered scheme; a bearer challenge says what is accepted as well.
+            // `X-API-Key` has no registered scheme; the challenge names the bearer scheme, which is accepted as well.
             finished
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"botops\""));
@@ -305,8 +303,10 @@ impl FailedRequest<'_> {
         finished
     }
 
-    /// A failure that the API document does not know of its operation is a defect: a debug build turns it into one that
-    /// the tests cannot miss. What MCP passes on is documented at the operation that it calls.
+    /// Turns a failure that the API document does not list for its operation into an internal error, so that tests
+    /// find it.
+    ///
+    /// Not for MCP: the failures it passes on are listed at the operation that it calls.
     #[cfg(debug_assertions)]
     fn documented(&self, error: Error, response: Response) -> (Error, Response) {
         let code = error.code().row().code;
@@ -319,7 +319,7 @@ impl FailedRequest<'_> {
         (error, response)
     }
 
-    /// What the framework refused by itself, in our words.
+    /// The error for a refusal by the framework, which has a status and nothing else.
     fn of_status(&self, status: StatusCode) -> Error {
         match status.as_u16() {
             403 if self.is_json_rpc => Error::new(Code::OriginRefused),
@@ -335,7 +335,7 @@ impl FailedRequest<'_> {
         }
     }
 
-    /// Each failure once, with its semantic fields; how loud depends on its severity.
+    /// Logs a failure with its fields; the level follows from its severity.
     fn log(&self, error: &Error, problem: &Problem) {
         let operation = self.operation.map_or("unknown", |operation| &operation.id);
         macro_rules! line {
@@ -367,7 +367,7 @@ impl FailedRequest<'_> {
     }
 }
 
-/// A failing answer whose form somebody else decided on purpose: health documents with 503, JSON-RPC from MCP.
+/// Whether a failing answer has its final form already: health documents with 503, JSON-RPC from MCP.
 fn is_ours(response: &Response, is_json_rpc: bool) -> bool {
     let media = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     media.is_some_and(|media| {
@@ -393,7 +393,7 @@ fn check_form(operation: Option<&ApiOperation>, headers: &HeaderMap) -> Result<(
     }
 }
 
-/// Whose name the handler is told.
+/// The key that the handler learns of: none where the operation does not want an actor.
 fn actor_of<'guard>(
     admitted: &AdmittedRequest<'guard>,
     operation: Option<&ApiOperation>,

@@ -1,8 +1,9 @@
-//! Calls from inside: MCP tools and plain language perform the same operations as REST, through the same router.
+//! Calls from inside the process: MCP tools and plain language perform the same operations as REST, through the same
+//! router.
 //!
-//! The body an inside caller gets is the body a REST client would get, by construction. The guard did the key and the
-//! rate already; what it would still refuse for this path (the scope) is refused here, from the same table. A
-//! panic or a stall ends in an answer, never in silence.
+//! A caller therefore gets the body that a REST client would get. The guard has checked the key and the rate of the
+//! outer request; what depends on the inner path (the scope, the query parameters) is checked here, from the same
+//! table. A panic or a handler that takes too long ends in a problem.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -23,13 +24,13 @@ use super::auth::{Actor, KeyScope};
 use super::operations::{OperationTable, check_query};
 use botops_core::error::{Code, Effect, Error, Problem};
 
-/// Below the guard's own deadline, so that the answer says what happened.
+/// Shorter than the guard's deadline, so that the caller gets the problem of this call and not of the outer request.
 const DEADLINE: Duration = Duration::from_secs(25);
 
-/// The largest answer that is carried; reads bound themselves far below it.
+/// The largest answer that is passed on, in bytes; the limits of every read keep it far below.
 const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
 
-/// The router, callable from inside; cloning is cheap.
+/// Handle for calls from inside the process; cloning is cheap.
 #[derive(Clone)]
 pub struct InternalCaller {
     shared: Arc<InternalCallerInner>,
@@ -41,7 +42,7 @@ struct InternalCallerInner {
     deadline: Duration,
 }
 
-/// What the table says about one operation.
+/// What is checked before a call of one operation.
 #[derive(Debug)]
 struct OperationRules {
     scope: Option<KeyScope>,
@@ -56,31 +57,30 @@ impl std::fmt::Debug for InternalCaller {
     }
 }
 
-/// One call.
+/// One call of the API.
 #[derive(Debug, Clone)]
 pub struct InternalCall {
-    /// The method.
     pub method: Method,
-    /// The path with its query.
+    /// The path with its query, percent-encoded.
     pub path: String,
-    /// A JSON body.
+    /// The JSON body; `None` sends none.
     pub body: Option<Value>,
     /// Headers such as `If-Match`.
     pub headers: Vec<(&'static str, String)>,
 }
 
 impl InternalCall {
-    /// A read.
+    /// A `GET` without body and headers.
     pub fn get(path: impl Into<String>) -> Self {
         Self { method: Method::GET, path: path.into(), body: None, headers: Vec::new() }
     }
 
-    /// A call with a body.
+    /// A call with this method and body, without headers.
     pub fn with_body(method: Method, path: impl Into<String>, body: Option<Value>) -> Self {
         Self { method, path: path.into(), body, headers: Vec::new() }
     }
 
-    /// A header more, when there is a value for it.
+    /// Adds a header; does nothing when there is no value.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: Option<String>) -> Self {
         self.headers.extend(value.map(|value| (name, value)));
@@ -88,21 +88,21 @@ impl InternalCall {
     }
 }
 
-/// What came back.
+/// The answer of a call that succeeded.
 #[derive(Debug, Clone)]
 pub struct InternalAnswer {
-    /// The HTTP status it would have had.
+    /// The HTTP status.
     pub status: u16,
-    /// The body: JSON as it is, any other text as a string.
+    /// The body: parsed when it is JSON, any other text as a JSON string.
     pub body: Value,
-    /// Where a started run can be followed.
+    /// The `Location` header: the path under which a started run can be followed.
     pub location: Option<String>,
-    /// The validator of the answer.
+    /// The `ETag` header.
     pub etag: Option<String>,
 }
 
 impl InternalCaller {
-    /// Wraps the features' router. `table` says which scope each path needs.
+    /// `router` has the features' routes without a guard; `table` says which scope each path needs.
     pub fn new(router: Router, table: &OperationTable) -> Self {
         let mut operations = matchit::Router::new();
         for (path, rows) in table.by_path() {
@@ -121,10 +121,10 @@ impl InternalCaller {
         Self { shared: Arc::new(InternalCallerInner { router, operations, deadline: DEADLINE }) }
     }
 
-    /// Performs a call as this actor.
+    /// Performs a call with the scopes of this actor.
     ///
     /// # Errors
-    /// The problem a REST client would have got, boxed since it is large.
+    /// The problem that a REST client would have got, boxed since it is large.
     pub async fn call(&self, actor: &Actor, call: InternalCall) -> Result<InternalAnswer, Box<Problem>> {
         let is_change = call.method != Method::GET;
         let refused = |error: Error| Box::new(error.problem(&actor.request_id, Utc::now()));
@@ -173,7 +173,7 @@ impl InternalCaller {
     }
 }
 
-/// A read that failed changed nothing; a change may have been made.
+/// An error with the effect of a call that was not seen to end: none for a read, unknown for a change.
 fn effect_of(code: Code, is_change: bool) -> Error {
     Error::new(code).effect(if is_change { Effect::Unknown } else { Effect::None })
 }

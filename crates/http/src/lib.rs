@@ -1,9 +1,10 @@
 //! Everything between a socket and a handler, the same for every feature.
 //!
-//! A request passes one guard (`guard.rs`): request id, key, scope, rate, size, time, panic, counters, log, and the
-//! one form of every failure. Handlers see extractors that already speak our errors, and answer with [`RenderedDocument`]s
-//! that were rendered before anybody asked, or with [`json`]. What a request needs (its scope, its media types) is
-//! read from the API document, so what is documented is what is enforced.
+//! A request passes one guard (`guard.rs`): request id, key, scope, rate, size, deadline, panics, counters, log, and
+//! the form of failures. Handlers use extractors that refuse with botops' own errors, and answer with
+//! [`RenderedDocument`]s that were rendered before the request, or with [`json`]. What a request needs (its scope, its
+//! media types, its query parameters) is read from the table of operations, which is made from the API document, so
+//! what is documented is what is enforced.
 
 pub mod answer_shape;
 mod auth;
@@ -31,5 +32,5 @@ pub use routing::{FeatureRoute, FeatureRoutes};
 pub use serve::{BoundListener, bind, serve};
 pub use socket::SocketWriter;
 
-/// Largest request body that is read.
+/// Largest request body that is read, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;

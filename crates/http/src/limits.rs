@@ -1,4 +1,4 @@
-//! How much a client may ask: the rate per key, wrong keys per address, and which origins a browser may come from.
+//! Limits on clients: the rate per key, wrong keys per address, and the origins whose pages may read answers.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -15,14 +15,14 @@ use governor::{Quota, RateLimiter};
 
 use botops_core::error::{Code, Error};
 
-/// Wrong keys an address may send in a minute.
+/// Wrong keys that an address may send in a minute; beyond it, they are refused as too many requests.
 const WRONG_KEYS: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// The rate of one key (GCRA, requests a minute with a full minute's burst).
+/// The rate limit of one key: requests a minute (GCRA), and a whole minute's requests may come at once.
 pub(super) struct KeyRate {
-    // The monotonic clock of std: governor's default calibrates for some 15 ms at start.
+    // The monotonic clock of std, since governor's default clock takes some 15 ms to calibrate at start.
     limiter: RateLimiter<NotKeyed, InMemoryState, MonotonicClock, StateInformationMiddleware>,
     policy: HeaderValue,
     per_minute: u32,
@@ -38,7 +38,7 @@ impl KeyRate {
         Self { limiter, policy, per_minute: burst.get() }
     }
 
-    /// Takes one request out of the quota; what is left goes into the headers.
+    /// Takes one request out of the quota; the result writes what is left into the answer's headers.
     pub(super) fn take(&self) -> Result<RateLeft<'_>, Error> {
         match self.limiter.check() {
             Ok(snapshot) => Ok(RateLeft { rate: self, remaining: snapshot.remaining_burst_capacity() }),
@@ -82,7 +82,7 @@ impl RateLeft<'_> {
     }
 }
 
-/// Text of a header, built on the stack: this runs on every request.
+/// Builds a header's text on the stack, without an allocation: this runs on every request.
 pub(super) struct HeaderText {
     bytes: [u8; 64],
     length: usize,
@@ -93,7 +93,7 @@ impl HeaderText {
         Self { bytes: [0; 64], length: 0 }
     }
 
-    /// Adds text; what does not fit is left out.
+    /// Appends text; what does not fit into 64 bytes is left out.
     pub(super) fn text(self, text: &str) -> Self {
         self.bytes(text.as_bytes())
     }
@@ -106,7 +106,7 @@ impl HeaderText {
         self
     }
 
-    /// Adds decimal digits, without the formatting machinery.
+    /// Appends a number in decimal digits; faster than `format!`.
     pub(super) fn number(self, mut number: u64) -> Self {
         let mut digits = [0_u8; 20];
         let mut at = digits.len();
@@ -130,7 +130,7 @@ impl HeaderText {
     }
 }
 
-/// Wrong keys by address. A right key always passes, so nobody can lock the operator out.
+/// Counts wrong keys by address. A right key always passes, so wrong ones cannot lock the operator out.
 pub(super) struct WrongKeyThrottle {
     limiter:
         RateLimiter<IpAddr, DashMapStateStore<IpAddr>, MonotonicClock, NoOpMiddleware<std::time::Instant>>,
@@ -142,7 +142,7 @@ impl WrongKeyThrottle {
         Self { limiter: RateLimiter::new(quota, DashMapStateStore::default(), MonotonicClock) }
     }
 
-    /// Counts one wrong key; beyond the quota the refusal changes.
+    /// Counts one wrong key; returns `refusal`, or another error once the address is over its quota.
     pub(super) fn throttle(&self, address: IpAddr, refusal: Error) -> Error {
         match self.limiter.check_key(&address) {
             Ok(()) => refusal,
@@ -155,25 +155,25 @@ impl WrongKeyThrottle {
         }
     }
 
-    /// Forgets addresses that have been quiet.
+    /// Drops addresses whose quota is full again, to free their memory.
     pub(super) fn forget_quiet(&self) {
         self.limiter.retain_recent();
     }
 }
 
-/// Which origins a browser's page may read answers from. None, unless configured.
+/// The origins whose pages may read answers in a browser; none unless configured.
 #[derive(Debug, Clone, Default)]
 pub struct CorsPolicy {
     origins: Vec<HeaderValue>,
 }
 
 impl CorsPolicy {
-    /// These origins and no other; `*` is not among the things that can be said.
+    /// Allows these origins and no others; there is no wildcard.
     pub fn new(origins: Vec<HeaderValue>) -> Self {
         Self { origins }
     }
 
-    /// The origin of the request, when it is one that may read.
+    /// The origin of the request, if it is allowed.
     pub(super) fn origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         if self.origins.is_empty() {
             return None;
@@ -182,7 +182,7 @@ impl CorsPolicy {
         self.origins.contains(origin).then(|| origin.clone())
     }
 
-    /// The answer to a browser's preflight question, when it is one.
+    /// The answer to a preflight request; `None` for any other request.
     pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response> {
         let asks = method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         let origin = asks.then(|| self.origin(headers)).flatten()?;
@@ -202,7 +202,7 @@ impl CorsPolicy {
         Some(response)
     }
 
-    /// Marks an answer as readable by this origin.
+    /// Adds the headers that let pages of this origin read the answer.
     pub(super) fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(

@@ -1,8 +1,8 @@
-//! Which operation a request is: taken from the API document, so that the document is what is enforced.
+//! The operations of the API and which of them a request is; what the API document says of them is enforced.
 //!
 //! A handler's annotation gives its operation id (also its name in the log and the metrics), the scope of its key and
 //! its media types. A path that is not documented is not served without a key. The document is two hundred times
-//! as long as what is needed of it, so a start reads a [`OperationTable`] that is kept beside it.
+//! as long as what a start needs of it, so a start reads an [`OperationTable`] instead: `schemas/operations.txt`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,34 +18,35 @@ use botops_core::telemetry::{HttpMetrics, OperationMetrics};
 /// One documented operation.
 #[derive(Debug)]
 pub struct ApiOperation {
-    /// The handler's name: operation id, tool name, log and metric name.
+    /// The handler's name: the operation id, and its name in the log and the metrics.
     pub id: String,
-    /// The scope the key needs; `None` for open operations.
+    /// The scope that the key needs; `None` when the operation needs no key.
     pub scope: Option<KeyScope>,
-    /// Whether a stream ticket may stand in for the key.
+    /// Whether a stream ticket is accepted instead of a key.
     pub ticket: bool,
-    /// The media types of its 200 answer.
+    /// The media types that its 200 answer can have.
     pub media: Vec<String>,
     /// Whether its failures are JSON-RPC errors, with the problem as their data.
     pub(super) json_rpc: bool,
-    /// Whether its answer can be cut to size and shown as a table.
+    /// Whether `answer_shape` may shorten its answer or make a table of it.
     pub(super) shapes: bool,
-    /// Whether it takes `fields` itself.
+    /// Whether its handler reads the parameter `fields` itself.
     pub(super) own_fields: bool,
-    /// The query parameters it takes, as documented.
+    /// Names of the documented query parameters.
     query: Vec<String>,
-    /// The codes it may fail with, as documented.
+    /// The documented error codes, as text.
     codes: Vec<String>,
     pub(super) ready: Option<ReadyAnswer>,
     pub(super) metrics: OperationMetrics,
 }
 
-/// A plain read (no query, nothing special accepted) answered from what was rendered before: no waiting, no router.
-/// The handler of the same operation gives the same answer.
+/// Answers the plain read of an operation (no query, no special media type) without the router and without waiting.
+///
+/// It promises the same answer as the operation's handler.
 pub struct ReadyAnswer(Box<dyn Fn(&HeaderMap) -> Response + Send + Sync>);
 
 impl ReadyAnswer {
-    /// Answers by this function, which gets the request's headers.
+    /// `answer` gets the request's headers and must not block.
     pub fn new(answer: impl Fn(&HeaderMap) -> Response + Send + Sync + 'static) -> Self {
         Self(Box::new(answer))
     }
@@ -61,7 +62,7 @@ impl fmt::Debug for ReadyAnswer {
     }
 }
 
-/// The methods of one path.
+/// The operations of one path, by method.
 #[derive(Debug, Default)]
 pub(super) struct PathMethods {
     by_method: Vec<(Method, ApiOperation)>,
@@ -77,7 +78,7 @@ impl PathMethods {
         self.by_method.iter().any(|(_, operation)| operation.scope.is_none())
     }
 
-    /// Whether failures at this path are JSON-RPC errors, those of unknown methods included.
+    /// Whether failures at this path, also those of unknown methods, are JSON-RPC errors.
     pub(super) fn is_json_rpc(&self) -> bool {
         self.by_method.iter().any(|(_, operation)| operation.json_rpc)
     }
@@ -91,15 +92,15 @@ impl PathMethods {
 /// All documented operations, by path.
 #[derive(Debug)]
 pub struct OperationIndex {
-    /// By length, then by text: most look-ups compare one text.
+    /// Paths without parameters. Sorted by length, then by text, so that most look-ups compare one text.
     exact: Vec<(String, PathMethods)>,
     with_parameters: matchit::Router<PathMethods>,
-    /// What is counted under no operation: unknown paths and methods.
+    /// Metrics of requests to unknown paths and methods.
     pub(super) unknown: OperationMetrics,
 }
 
 impl OperationIndex {
-    /// These operations.
+    /// The operations of the table, with their metrics.
     ///
     /// # Panics
     /// When two documented paths collide: a defect found at the first start.
@@ -120,7 +121,7 @@ impl OperationIndex {
         Self { exact, with_parameters, unknown: metrics.operation("unknown") }
     }
 
-    /// The same with this operation's plain reads answered at once.
+    /// Has the plain reads of one operation answered by `ready`.
     ///
     /// # Panics
     /// When there is no such operation: a defect found at the first start.
@@ -140,7 +141,7 @@ impl OperationIndex {
         self.with_parameters.at(path).ok().map(|found| found.value)
     }
 
-    /// Every operation by id with its scope, for self-description.
+    /// The scope of every operation, by operation id; `None` where no key is needed.
     pub fn scopes(&self) -> HashMap<String, Option<KeyScope>> {
         let exact = self.exact.iter().flat_map(|(_, methods)| &methods.by_method);
         exact.map(|(_, operation)| (operation.id.clone(), operation.scope)).collect()
@@ -168,27 +169,28 @@ impl ApiOperation {
         }
     }
 
-    /// Whether the handler is told who asks. What is rendered ahead answers everybody alike, and is asked far more often
-    /// than all else: nobody's name is put together for it.
+    /// Whether the handler gets an [`Actor`](super::Actor). Operations whose answer is rendered ahead answer every key
+    /// alike and are by far the most frequent, so no actor is built for them.
     pub(super) fn wants_actor(&self) -> bool {
         self.ready.is_none()
     }
 
-    /// Refuses a query parameter that the operation does not have. Open operations are not asked.
+    /// Refuses a query parameter that the operation does not have. Not called for operations without a key.
     ///
     /// # Errors
-    /// [`Code::ArgumentInvalid`] with the parameter and those that there are.
+    /// [`Code::ArgumentInvalid`] with the parameter and the known ones.
     pub(super) fn check_query(&self, query: &str) -> Result<(), Error> {
         check_query(query, &self.query)
     }
 
-    /// Whether the API document says that the operation can fail so.
+    /// Whether the API document lists this code for the operation.
     #[cfg(debug_assertions)]
     pub(super) fn may_fail_with(&self, code: &str) -> bool {
         self.codes.iter().any(|known| known == code)
     }
 
-    /// Whether the request's `Accept` header can be met. No header means anything goes.
+    /// Whether the operation has a media type that the request's `Accept` header allows. Without the header all are
+    /// allowed.
     pub(super) fn can_meet(&self, headers: &HeaderMap) -> bool {
         let mut asked = headers.get_all(header::ACCEPT).iter().peekable();
         if asked.peek().is_none() || self.media.is_empty() {
@@ -212,7 +214,7 @@ fn parameter_names(query: &str) -> impl Iterator<Item = &str> {
 /// Refuses a query parameter that is not among the known ones.
 ///
 /// # Errors
-/// [`Code::ArgumentInvalid`] with the parameter and those that there are.
+/// [`Code::ArgumentInvalid`] with the parameter and the known ones.
 pub(super) fn check_query(query: &str, known: &[String]) -> Result<(), Error> {
     match parameter_names(query).find(|name| !known.iter().any(|one| one == name)) {
         Some(name) => Err(unknown_parameter(name, known)),
@@ -231,15 +233,17 @@ fn unknown_parameter(name: &str, known: &[String]) -> Error {
         .field(format!("?{name}"), name, expected)
 }
 
-/// What a start needs of the API document: one line per operation, sorted by path.
+/// The part of the API document that a start needs: one row per operation, sorted by path.
 #[derive(Debug)]
 pub struct OperationTable {
     rows: Vec<OperationTableRow>,
 }
 
-/// One line: method, path, operation id, `open` or the scope (`+ticket` where one may stand in), how the answer can
-/// be shaped (or `json-rpc`), its media types, its query parameters, the codes it may fail with. A dash where there is
-/// none.
+/// One row, a line of `schemas/operations.txt` with fields separated by blanks.
+///
+/// Method, path, operation id, `open` or the scope (with `+ticket` where a ticket is accepted instead of a key), how
+/// the answer can be shaped (or `json-rpc`), media types, query parameters, error codes. A dash stands for an empty
+/// field.
 #[derive(Debug)]
 pub(super) struct OperationTableRow {
     pub(super) method: Method,
@@ -256,7 +260,7 @@ pub(super) struct OperationTableRow {
 }
 
 impl OperationTable {
-    /// Takes the operations out of an OpenAPI document.
+    /// Extracts the operations of an OpenAPI document.
     pub fn of(document: &Value) -> Self {
         let mut rows = Vec::new();
         for (path, item) in document.get("paths").and_then(Value::as_object).into_iter().flatten() {
@@ -265,15 +269,15 @@ impl OperationTable {
                 operations.filter_map(|(method, operation)| OperationTableRow::of(path, method, operation)),
             );
         }
-        // Stable: the methods of a path keep the document's order, which `Allow` shows.
+        // A stable sort: the methods of a path keep the document's order, which `Allow` shows.
         rows.sort_by(|one, other| one.path.cmp(&other.path));
         Self { rows }
     }
 
-    /// Reads what `Display` wrote.
+    /// Reads the text that `Display` writes.
     ///
     /// # Panics
-    /// When a line is none: a defect found at the first start.
+    /// When a line cannot be read: a defect found at the first start.
     pub fn read(text: &str) -> Self {
         let rows = text
             .lines()
@@ -300,7 +304,7 @@ impl OperationTableRow {
         let open = requirements
             .is_some_and(|list| list.iter().all(|one| one.as_object().is_some_and(|o| o.is_empty())));
         let named = listed("api_key").and_then(|scopes| scopes.get(0)).and_then(Value::as_str);
-        // Without a readable scope the strictest one holds.
+        // Without a readable scope the strictest one applies.
         let scope = named.and_then(|name| name.parse().ok()).unwrap_or(KeyScope::Admin);
         let media = operation.pointer("/responses/200/content").and_then(Value::as_object);
         let shapes = operation.get("x-shapes").and_then(Value::as_str);
@@ -352,7 +356,7 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-/// What [`dashed`] wrote.
+/// Reads a list that [`dashed`] wrote.
 fn listed(text: &str) -> Vec<String> {
     text.split(',').filter(|one| *one != "-").map(str::to_owned).collect()
 }

@@ -1,9 +1,10 @@
-//! A feature's routes, each with what documents it, told apart: serving never builds the documentation.
+//! The routes of a feature: what serves them and, separately, what documents them.
 //!
-//! Describing every answer fills megabytes with schemas that a running server never looks at. A [`FeatureRoute`] therefore
-//! keeps a function that can describe it, and only [`FeatureRoutes::describe`] calls it: when the kept document is compared
-//! with the code, or printed. Paths and methods come from the handler's annotation, what it refuses stands beside its
-//! name: the document's refusals, their statuses and texts are made from the codes.
+//! Documenting every answer takes megabytes of schemas that a running server does not need. A [`FeatureRoute`]
+//! therefore has a function that describes it, and only [`FeatureRoutes::describe`] calls it: when the committed
+//! document is compared with the code, or printed. Paths and methods come from the handler's annotation. The error
+//! codes of a handler are listed where it is mounted; the document's refusals with their statuses and texts are made
+//! from them.
 
 use axum::Router;
 use axum::routing::{MethodFilter, MethodRouter};
@@ -29,14 +30,14 @@ struct AliasPath {
     id_ending: &'static str,
 }
 
-/// The routes of one feature; `S` is its handle.
+/// The routes of one feature; `S` is the feature's handle, which the handlers get as their state.
 pub struct FeatureRoutes<S> {
     routes: Vec<FeatureRoute<S>>,
 }
 
-/// One path and the handlers of its methods, by the names of the handlers.
+/// A [`FeatureRoute`] from the names of one path's handlers.
 ///
-/// Each names the codes that it may fail with beside those that any request can meet:
+/// Each lists the codes that it may fail with, besides those that any request can meet:
 /// `routes!(add_item.refuses(ItemInvalid, ItemExists), list_items)`.
 #[macro_export]
 macro_rules! feature_routes {
@@ -54,7 +55,7 @@ macro_rules! feature_routes {
     };
 }
 
-/// The codes of a route, by their names.
+/// The codes of `feature_routes!`, by their names.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! feature_codes {
@@ -64,12 +65,12 @@ macro_rules! feature_codes {
 }
 
 impl<S: Clone + Send + Sync + 'static> FeatureRoute<S> {
-    /// A path that answers nothing yet.
+    /// A path without handlers; [`Self::on`] adds them.
     pub fn new(path: String, describe: fn() -> UtoipaMethodRouter<S>) -> Self {
         Self { path, second: None, methods: MethodRouter::new(), refusals: Vec::new(), describe }
     }
 
-    /// A handler for some methods, and the codes of its own that it may fail with.
+    /// Adds a handler for some methods, with the codes that it may fail with.
     #[must_use]
     pub fn on<H, T>(mut self, methods: &[HttpMethod], handler: H, refuses: &'static [Code]) -> Self
     where
@@ -83,12 +84,11 @@ impl<S: Clone + Send + Sync + 'static> FeatureRoute<S> {
         self
     }
 
-    /// The path.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The same handlers at a second path; the operation ids there end in `id_ending`.
+    /// Serves the same handlers at a second path; the operation ids there get the suffix `id_ending`.
     #[must_use]
     pub fn also_at(mut self, path: String, id_ending: &'static str) -> Self {
         self.second = Some(AliasPath { path, id_ending });
@@ -110,14 +110,14 @@ impl<S: Clone + Send + Sync + 'static> FeatureRoute<S> {
     }
 }
 
-/// Names the codes at the operation; the program makes its responses from them and from those of the guard.
+/// Lists the codes at the operation; the program makes its responses from them and from the codes of the guard.
 fn list_codes(item: &mut PathItem, method: &HttpMethod, codes: &[Code]) {
     let operation = match method {
         HttpMethod::Get => &mut item.get,
         HttpMethod::Put => &mut item.put,
         HttpMethod::Post => &mut item.post,
         HttpMethod::Delete => &mut item.delete,
-        // The features take no others.
+        // No feature uses another method.
         _ => return,
     };
     let Some(operation) = operation.as_mut().filter(|_| !codes.is_empty()) else { return };
@@ -135,12 +135,11 @@ fn renamed(mut item: PathItem, ending: &str) -> PathItem {
 }
 
 impl<S: Clone + Send + Sync + 'static> FeatureRoutes<S> {
-    /// These routes.
     pub fn new(routes: impl IntoIterator<Item = FeatureRoute<S>>) -> Self {
         Self { routes: routes.into_iter().collect() }
     }
 
-    /// The router that serves them.
+    /// The router that serves the routes with this handle.
     pub fn serve(self, handle: S) -> Router {
         let router = self.routes.into_iter().fold(Router::new(), |router, route| {
             let router = match route.second {
@@ -152,7 +151,7 @@ impl<S: Clone + Send + Sync + 'static> FeatureRoutes<S> {
         router.with_state(handle)
     }
 
-    /// What the API document says about them.
+    /// The part of the API document for these routes.
     pub fn describe(self) -> OpenApi {
         let routes = self.routes.into_iter().map(FeatureRoute::described);
         routes.fold(OpenApiRouter::new(), OpenApiRouter::routes).into_openapi()

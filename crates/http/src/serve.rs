@@ -1,4 +1,5 @@
-//! The listener: accepts connections, bounds their number and how slowly a head may arrive, and lets them finish.
+//! The listener: accepts connections, limits their number and the time without progress, and lets running requests
+//! finish when the process stops.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,13 +19,13 @@ use super::socket::{ClientSocket, ConnectionProgress};
 use botops_core::error::Code;
 use botops_core::tasks::{OnFailure, Tasks};
 
-/// Largest request line and headers together.
+/// Largest size of request line and headers together, in bytes.
 const HEAD_LIMIT: usize = 64 * 1024;
 
-/// Connections that may wait to be accepted: 10,000 stream clients may come back at once.
+/// Connections that may wait to be accepted: after a restart up to 10,000 stream clients reconnect at once.
 const ACCEPT_QUEUE: u32 = 4_096;
 
-/// A bound listener.
+/// A listener whose address is taken and which does not accept yet.
 #[derive(Debug)]
 pub struct BoundListener {
     listener: TcpListener,
@@ -32,16 +33,16 @@ pub struct BoundListener {
 }
 
 impl BoundListener {
-    /// Where it listens.
+    /// The address it listens on, with the real port when port 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// Takes the address.
+/// Binds the address and listens on it.
 ///
 /// # Errors
-/// The system's, such as an address in use.
+/// The error of the system, such as an address in use.
 pub fn bind(address: SocketAddr) -> std::io::Result<BoundListener> {
     let socket = match address {
         SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
@@ -54,7 +55,7 @@ pub fn bind(address: SocketAddr) -> std::io::Result<BoundListener> {
     Ok(BoundListener { listener, address })
 }
 
-/// Accepts until the stop, at most `connections` at a time; running requests finish after it.
+/// Accepts connections until `tasks` stop, at most `connections` at a time; running requests finish after that.
 pub async fn serve(listening: BoundListener, guard: Arc<RequestGuard>, tasks: Tasks, connections: usize) {
     let stopping = tasks.stopping();
     let room = Arc::new(Semaphore::new(connections));
@@ -66,7 +67,7 @@ pub async fn serve(listening: BoundListener, guard: Arc<RequestGuard>, tasks: Ta
         let (stream, peer, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, or the peer left before we came: others may do better in a moment.
+                // Out of file descriptors, or the peer has gone already: the next try may succeed.
                 tracing::warn!("a connection could not be accepted: {error}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;

@@ -1,6 +1,8 @@
-//! A client's socket as hyper sees it, with two differences: hyper's own refusals of malformed requests (an empty
-//! `400`, `414` or `431`, written before any of our code runs) leave as a problem like every other failure, and whoever
-//! tells many clients the same can write to the socket itself ([`SocketWriter`]).
+//! A client's socket as hyper sees it, with two additions.
+//!
+//! hyper refuses malformed requests by itself, with an empty `400`, `414` or `431` before any code of botops runs; here
+//! such an answer is replaced by a problem like every other failure. And code that sends the same bytes to many clients
+//! can write to the socket directly ([`SocketWriter`]).
 
 use std::io;
 use std::pin::Pin;
@@ -16,10 +18,10 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use botops_core::error::{Code, Error};
 
-/// Whether a connection gets anywhere: a request runs, or its answer leaves.
+/// Whether a connection makes progress: a request is handled, or bytes of an answer leave.
 ///
-/// hyper's own limit on a slow head sets up and tears down a timer for every request; this looks at a counter now and
-/// then instead. What arrives does not count as progress, so a head that drips in byte by byte does not either.
+/// hyper's own limit on slow request heads sets up a timer for every request; this reads a counter every [`LOOK`]
+/// instead. Received bytes do not count as progress, so a client cannot hold a connection by sending a head slowly.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ConnectionProgress(Arc<ProgressCounters>);
 
@@ -30,13 +32,13 @@ struct ProgressCounters {
 }
 
 impl ConnectionProgress {
-    /// A request runs until the result is dropped.
+    /// Marks a request as being handled until the result is dropped.
     pub(super) fn run(&self) -> RunningRequest<'_> {
         self.0.running.fetch_add(1, Ordering::Relaxed);
         RunningRequest(&self.0)
     }
 
-    /// Resolves when nothing has run and nothing has left for five looks: 10 s at least, 12 s at most.
+    /// Resolves when there was no progress for 10 to 12 s ([`LOOKS`] times [`LOOK`]).
     pub(super) async fn stalled(&self) {
         let mut looks_without = 0;
         let mut seen = self.0.steps.load(Ordering::Relaxed);
@@ -54,7 +56,7 @@ impl ConnectionProgress {
     }
 }
 
-/// A request that runs.
+/// A request that is being handled; dropping it ends that.
 pub(super) struct RunningRequest<'a>(&'a ProgressCounters);
 
 impl Drop for RunningRequest<'_> {
@@ -64,39 +66,39 @@ impl Drop for RunningRequest<'_> {
     }
 }
 
-/// How often a connection is looked at for progress.
+/// How often a connection is checked for progress.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Looks without progress after which a connection is given up.
+/// Checks in a row without progress after which a connection is closed.
 const LOOKS: u32 = 5;
 
-/// The sending side of a connection that became something else than HTTP. Cloning counts references.
+/// The sending side of a connection that was upgraded from HTTP. A clone writes to the same socket.
 ///
-/// Who holds it writes past the WebSocket of the same connection, so both must agree whose turn it is.
+/// It bypasses the WebSocket on the same connection, so its user must make sure that both never write at once.
 #[derive(Debug, Clone)]
 pub struct SocketWriter(Arc<OwnedWriteHalf>);
 
 impl SocketWriter {
-    /// Writes what the socket takes at once.
+    /// Writes as many bytes as the socket takes without waiting, and returns their number.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when it takes nothing now; any other when the connection is gone.
+    /// [`io::ErrorKind::WouldBlock`] when it takes none now; any other when the connection is closed.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.0.try_write(bytes)
     }
 
-    /// Resolves when the socket may take more.
+    /// Resolves when the socket may take more bytes.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// When the connection is closed.
     pub async fn writable(&self) -> io::Result<()> {
         self.0.writable().await
     }
 
-    /// Resolves when the client said something, or left.
+    /// Resolves when the client has sent bytes or closed the connection.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// When the connection is closed.
     pub async fn readable(&self) -> io::Result<()> {
         self.stream().readable().await
     }
@@ -132,7 +134,7 @@ impl SocketWriter {
     }
 }
 
-/// A TCP stream for hyper.
+/// The TCP stream of a client, for hyper.
 #[derive(Debug)]
 pub(super) struct ClientSocket {
     incoming: TokioIo<OwnedReadHalf>,
@@ -146,21 +148,21 @@ impl ClientSocket {
         Self { incoming: TokioIo::new(incoming), outgoing: SocketWriter(Arc::new(outgoing)), progress }
     }
 
-    /// The sending side, for a request that turns the connection into something else.
+    /// The sending side, for a request that upgrades the connection.
     pub(super) fn wire(&self) -> SocketWriter {
         self.outgoing.clone()
     }
 
-    /// Says why the connection ends and closes it. For requests that never became one.
+    /// Sends a problem and closes the connection, for a request whose head never became complete.
     pub(super) async fn refuse(self, code: Code) {
         let problem = problem(code);
-        // The client may be gone already, or never read: nothing is owed then.
+        // A client that is gone or does not read gets no answer.
         let polite = self.outgoing.write_all(&problem);
         let _ = tokio::time::timeout(std::time::Duration::from_secs(1), polite).await;
     }
 }
 
-/// A whole answer for a request that could not be read.
+/// A complete HTTP answer to a request that could not be read.
 fn problem(code: Code) -> Vec<u8> {
     let problem = Error::new(code).problem("unread", chrono::Utc::now());
     let body = serde_json::to_string(&problem).unwrap_or_default();
@@ -175,7 +177,7 @@ fn problem(code: Code) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Which refusal of hyper's this is. Ours always carry a request id, so they are never taken for one.
+/// The code for hyper's own refusal in these bytes. Answers of botops have a request id and are never mistaken for one.
 fn hyper_refusal(bytes: &[u8]) -> Option<Code> {
     let status = bytes.strip_prefix(b"HTTP/1.1 4")?.get(..2)?;
     if bytes.len() > 256 || bytes.windows(12).any(|window| window == b"x-request-id") {
@@ -200,7 +202,7 @@ impl Write for ClientSocket {
         let Some(code) = hyper_refusal(buf) else {
             return self.outgoing.poll_write(cx, |stream| stream.try_write(buf));
         };
-        // Small enough for the empty send buffer of a connection that is about to close.
+        // Fits into the send buffer, which is empty on a connection that is about to close.
         let problem = problem(code);
         self.outgoing.poll_write(cx, |stream| stream.try_write(&problem)).map_ok(|_| buf.len())
     }

@@ -1,9 +1,9 @@
-//! What concepts alone cannot say of a text: the `when` of rules.
+//! Conditions on a text that concepts alone cannot express, used as `when` in rules.
 
 use crate::ask::concept::WordConcept as C;
 use crate::ask::parsed_text::ParsedText;
 
-/// Whether the text speaks of "today" and not of what is over.
+/// Whether the text is about today and not about a period that is over.
 pub(super) fn is_about_now(asked: &ParsedText) -> bool {
     let today =
         asked.slots.period.is_none_or(|period| period.from == asked.today && period.to == asked.today);
@@ -22,7 +22,7 @@ pub(super) fn is_order(asked: &ParsedText) -> bool {
     !asked.is_question
 }
 
-/// "Why was TSLA sold": about one deal that was done, not about deals that are not.
+/// "Why was TSLA sold": whether the text asks about a trade that was made, not about missing trades.
 pub(super) fn asks_about_a_deal(asked: &ParsedText) -> bool {
     !asked.slots.symbols.is_empty()
         && !asked.has(C::Not)
@@ -31,7 +31,7 @@ pub(super) fn asks_about_a_deal(asked: &ParsedText) -> bool {
         && asked.is_question
 }
 
-/// "How is trading today": wants to know how it went.
+/// "How is trading today": whether the text asks for results.
 pub(super) fn asks_how(asked: &ParsedText) -> bool {
     asked.is_question
         && asked.words.first().is_some_and(|word| matches!(word.lower.as_str(), "how" | "how is"))
@@ -41,18 +41,18 @@ pub(super) fn asks_since_when(asked: &ParsedText) -> bool {
     asked.words.iter().any(|word| word.lower == "uptime")
 }
 
-/// About the bot as a whole, as it is now.
+/// Whether the text is about the bot as a whole and its present state.
 pub(super) fn asks_about_it_all(asked: &ParsedText) -> bool {
     let why_no_trade = asked.has(C::Trade) && asked.has(C::Why);
     is_about_now(asked) && !why_no_trade && !asks_since_when(asked) && !is_about_a_part(asked)
 }
 
-/// About a component other than the bot itself.
+/// Whether the text names a component other than the bot itself.
 pub(super) fn is_about_a_part(asked: &ParsedText) -> bool {
     asked.slots.component.as_deref().is_some_and(|id| !matches!(id, "bot" | "api_server"))
 }
 
-/// Whether a word says that something is in the way, not just "why".
+/// Whether a word says that something is blocked, and not just "why".
 pub(super) fn names_a_hindrance(asked: &ParsedText) -> bool {
     const PLAIN: &[&str] = &["why", "how come", "reason", "cause", "because", "what for"];
     asked.words.iter().any(|word| word.is(C::Why) && !PLAIN.contains(&word.lower.as_str()))
@@ -70,7 +70,7 @@ pub(super) fn has_workflow(asked: &ParsedText) -> bool {
     asked.slots.workflow.is_some()
 }
 
-/// "export the logs" is its workflow; "check health" is a look unless the workflow is meant by its id.
+/// Whether a workflow is meant. "export the logs" is one; "check health" is a read unless it is written as the id.
 pub(super) fn names_workflow(asked: &ParsedText) -> bool {
     let is_check = asked.slots.workflow.as_deref() == Some("check-health");
     asked.slots.workflow.is_some() && (!is_check || asked.slots.workflow_is_exact) && !asked.is_question

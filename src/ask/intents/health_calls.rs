@@ -1,4 +1,4 @@
-//! Health of components, and keeping alerts quiet.
+//! Health of components, and silences for alerts.
 
 use chrono::Duration;
 use serde_json::json;
@@ -17,16 +17,16 @@ pub(super) fn component_health(asked: &ParsedText, _: &AskContext) -> AskPlan {
     }
 }
 
-/// How long alerts keep quiet when the text does not say.
+/// Length of a silence in seconds when the text gives none.
 pub(super) const SILENCE: u64 = 3_600;
 
-/// Longest silence the health monitoring takes.
+/// Longest silence in seconds that the API accepts.
 pub(super) const SILENCE_MAX: u64 = 30 * 86_400;
 
 pub(super) fn silence_call(asked: &ParsedText, context: &AskContext) -> AskPlan {
     let seconds = asked.slots.seconds.unwrap_or(SILENCE).min(SILENCE_MAX);
     let ends_at = context.now + Duration::seconds(i64::try_from(seconds).unwrap_or(3_600));
-    // Without a component every alert is meant: each has one.
+    // Without a component all alerts are meant: each has one, so this matches them all.
     let matcher = match &asked.slots.component {
         Some(component) => json!({"name": "component", "value": component}),
         None => json!({"name": "component", "op": "!=", "value": ""}),

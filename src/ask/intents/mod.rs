@@ -1,4 +1,4 @@
-//! What can be asked for: the rules, and the calls they come to.
+//! The intents that are understood: their rules, and the calls they become.
 
 mod conditions;
 mod config_calls;

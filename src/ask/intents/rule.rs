@@ -1,4 +1,4 @@
-//! The form of a rule: which concepts ask for an intent, and what it comes to.
+//! The form of a rule: which concepts ask for an intent, and which calls it becomes.
 
 use crate::ask::concept::WordConcept;
 use crate::ask::context::AskContext;
@@ -6,18 +6,18 @@ use crate::ask::parsed_text::ParsedText;
 use crate::ask::plan::AskPlan;
 use crate::ask::word::SlotKind;
 
-/// One intent.
+/// The rule of one intent. `needs` lists groups of concepts; each group must match a word of its own.
 pub(crate) struct IntentRule {
     pub(crate) intent: &'static str,
-    /// What it does, for options and help.
+    /// What the intent does, in a few words, for options and help.
     pub(crate) title: &'static str,
     pub(crate) needs: &'static [&'static [WordConcept]],
-    /// Concepts that fit in as well.
+    /// Further concepts that the rule explains, at a slightly lower score.
     pub(crate) also: &'static [WordConcept],
-    /// Concepts that rule it out.
+    /// Concepts that rule the intent out.
     pub(crate) never: &'static [WordConcept],
     pub(crate) slots: &'static [SlotKind],
-    /// What concepts cannot say.
+    /// A condition on the text that concepts cannot express.
     pub(crate) when: fn(&ParsedText) -> bool,
     pub(crate) build: fn(&ParsedText, &AskContext) -> AskPlan,
 }
@@ -28,7 +28,7 @@ impl std::fmt::Debug for IntentRule {
     }
 }
 
-/// For a rule without more to ask for.
+/// The `when` of a rule without a further condition.
 pub(super) fn always(_: &ParsedText) -> bool {
     true
 }

@@ -1,7 +1,7 @@
-//! Every intent on one page: which concepts ask for it, which values it takes, and the call it is.
+//! The table of all intents: which concepts ask for each, which values it takes, and the calls it becomes.
 //!
-//! A rule holds when each of its groups has a word of its own. Reads become one call; a change becomes its dry run
-//! (or, where a change has none, the read that shows what it would touch) beside the call that would do it.
+//! A rule matches when each of its groups matches a word of its own. A read becomes one call; a change becomes its dry
+//! run (or, where it has none, the read that shows what it would affect) and the call that would make it.
 
 use serde_json::json;
 
@@ -19,7 +19,7 @@ use crate::ask::concept::WordConcept as C;
 use crate::ask::plan::{AskPlan, planned_call, read_call};
 use crate::ask::word::SlotKind;
 
-/// The short form of a rule.
+/// Builds one `IntentRule`.
 macro_rules! rule {
     ($intent:literal, $title:literal, [$($needs:expr),* $(,)?], also: $also:expr, never: $never:expr, slots: $slots:expr,
      when: $when:expr, $build:expr) => {

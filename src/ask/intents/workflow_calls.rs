@@ -30,7 +30,7 @@ pub(super) fn execute_workflow(id: &str, asked: &ParsedText, context: &AskContex
     let takes = |name: &str| {
         context.parameters.iter().any(|(known, names)| known == id && names.iter().any(|known| known == name))
     };
-    // What the text itself says; anything else a workflow wants is named by the dry run.
+    // Only parameters that the text itself gives; the dry run names those that are missing.
     if takes("reason") {
         params.insert("reason".to_owned(), json!(asked.reason()));
     }
@@ -46,7 +46,7 @@ pub(super) fn execute_workflow(id: &str, asked: &ParsedText, context: &AskContex
     AskPlan::Change { preview: call("?dry_run=true"), real: call("") }
 }
 
-/// The period of the text as instants; the day up to now when it names none.
+/// The period of the text as instants; today up to now when it names none.
 pub(super) fn period_range(asked: &ParsedText, context: &AskContext) -> (DateTime<Utc>, DateTime<Utc>) {
     let midnight = |day: NaiveDate| day.and_hms_opt(0, 0, 0).map(|time| time.and_utc());
     match asked.slots.period {

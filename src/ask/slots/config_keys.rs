@@ -1,4 +1,4 @@
-//! Config keys and the values they are to have.
+//! Config keys, and the values that the text wants them to have.
 
 use serde_json::{Number, Value, json};
 
@@ -9,7 +9,7 @@ use crate::ask::spelling::{is_same_word, stem};
 use crate::ask::word::{AskWord, SlotKind, mark_slot};
 use crate::ask::word_lists::WordList;
 
-/// A word as it stands in keys: "maximum" is `max` there.
+/// A word in the form that config keys use: `max` for "maximum".
 fn normalize_word(word: &str) -> String {
     match word {
         "maximum" | "maximal" | "largest" | "biggest" | "most" => "max".to_owned(),
@@ -21,7 +21,7 @@ fn normalize_word(word: &str) -> String {
     }
 }
 
-/// A config key by its path, the end of its path, or its words.
+/// Reads a config key, given as its path, the end of its path, or its words.
 pub(super) fn read_key(words: &mut [AskWord], context: &AskContext, slots: &mut SlotValues) {
     for at in 0..words.len() {
         let Some(word) = words.get(at) else { continue };
@@ -44,7 +44,7 @@ pub(super) fn read_key(words: &mut [AskWord], context: &AskContext, slots: &mut 
                 context.config.iter().filter(|(path, _)| near(path)).map(|(path, _)| path.clone()).collect();
         }
         if found.is_empty() && given.contains('_') {
-            // A key nobody knows: the check of the change will say so with the near ones.
+            // An unknown key: the check of the change will refuse it and name similar ones.
             found = vec![given.clone()];
         }
         if !found.is_empty() {
@@ -77,7 +77,8 @@ fn read_key_by_words(words: &mut [AskWord], context: &AskContext, slots: &mut Sl
         let parents = path.split('.').rev().skip(1).flat_map(|part| part.split('_')).map(normalize_word);
         let more: Vec<usize> = parents.filter_map(|part| place(&part)).collect();
         let score = leaf_words.len() * 2 + more.len().min(1);
-        // A single common word names a key only together with its group, or when a change is spoken of.
+        // A single common word names a key only together with its group, or when the text mentions a change or the
+        // config.
         let speaks_of_config =
             words.iter().any(|word| word.is(WordConcept::Change) || word.is(WordConcept::Config));
         if leaf_words.len() == 1 && more.is_empty() && !speaks_of_config {
@@ -120,7 +121,7 @@ pub(super) fn read_value(words: &mut [AskWord], context: &AskContext, slots: &mu
     }
 }
 
-/// The value a word stands for, in the form the current value has.
+/// The value that a word gives, converted to the type of the key's current value.
 fn parse_value(raw: &str, current: Option<&Value>, after_to: bool) -> Option<Value> {
     let raw = raw.trim_start_matches('=');
     let lower = raw.to_lowercase();

@@ -22,7 +22,7 @@ pub(super) fn read_ids(words: &mut [AskWord], slots: &mut SlotValues) {
     }
 }
 
-/// `v17`, `version 17`, `v17-3fa9c1d2`, `#17`.
+/// Reads config versions: `v17`, `version 17`, `v17-3fa9c1d2`, `#17`.
 pub(super) fn read_versions(words: &mut [AskWord], slots: &mut SlotValues) {
     for at in 0..words.len() {
         let Some(word) = words.get(at) else { continue };
@@ -48,7 +48,7 @@ pub(super) fn read_versions(words: &mut [AskWord], slots: &mut SlotValues) {
     }
 }
 
-/// `CFG_012`, `cfg012`, `CFG-012`, `cfg 12`.
+/// Reads error codes: `CFG_012`, `cfg012`, `CFG-012`, `cfg 12`.
 pub(super) fn read_codes(words: &mut [AskWord], slots: &mut SlotValues) {
     const AREAS: [&str; 8] = ["auth", "api", "bot", "brk", "cfg", "hlt", "wfl", "srv"];
     for at in 0..words.len() {
@@ -64,7 +64,7 @@ pub(super) fn read_codes(words: &mut [AskWord], slots: &mut SlotValues) {
             mark_slot(words, at, SlotKind::Code);
         } else if is_area && rest.is_empty() {
             let next = words.get(at + 1).map(|word| word.lower.clone()).unwrap_or_default();
-            // "bot 1" and "api 2" are no codes unless they are written in full.
+            // "bot 1" and "api 2" are ordinary words; a code of these areas needs its three digits.
             let is_full = next.len() == 3 || !matches!(letters.as_str(), "bot" | "api");
             if is_full && is_number(&next) {
                 slots.code = Some(format!("{}_{next:0>3}", letters.to_uppercase()));
@@ -77,7 +77,7 @@ pub(super) fn read_codes(words: &mut [AskWord], slots: &mut SlotValues) {
             && digits.len() == 3
             && is_number(digits)
         {
-            // An area nobody knows: the catalogue itself says so.
+            // An unknown area: the catalogue will answer that there is no such code.
             slots.code = Some(lower.to_uppercase());
             mark_slot(words, at, SlotKind::Code);
         }

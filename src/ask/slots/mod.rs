@@ -1,7 +1,7 @@
 //! Values inside a text: symbols, periods, codes, config keys and their values, ids, durations, versions.
 //!
-//! A value is read before any intent is chosen; the words it came from are marked, so that they are not scored as
-//! words again. What can be named (workflows, components, config keys, symbols) comes from the running system.
+//! Values are read before any intent is chosen; their words are marked, so that they are not scored by their concepts.
+//! The names that are recognised (workflows, components, config keys, symbols) come from the running system.
 
 mod config_keys;
 mod identifiers;

@@ -6,7 +6,7 @@ use crate::ask::context::AskContext;
 use crate::ask::spelling::{is_same_word, stem};
 use crate::ask::word::{AskWord, SlotKind, mark_slot};
 
-/// By its id letter by letter, or by the id's parts in order with small words between: "restart the bot".
+/// Reads a workflow, given by its id or by the id's parts in order with fillers between: "restart the bot".
 pub(super) fn read_workflow(words: &mut [AskWord], context: &AskContext, slots: &mut SlotValues) {
     for at in 0..words.len() {
         let lower = words.get(at).map(|word| word.lower.replace('_', "-")).unwrap_or_default();
@@ -24,7 +24,7 @@ pub(super) fn read_workflow(words: &mut [AskWord], context: &AskContext, slots: 
         let parts: Vec<String> = id.split('-').map(stem).collect();
         if let Some(places) = find_in_order(words, &parts) {
             slots.workflow = Some(id.clone());
-            // The words keep their concepts: "check health" may also just mean health.
+            // The words keep their concepts, since "check health" may also just ask for health.
             for at in places {
                 if let Some(word) = words.get_mut(at) {
                     word.slot = Some(SlotKind::Workflow);
@@ -35,7 +35,7 @@ pub(super) fn read_workflow(words: &mut [AskWord], context: &AskContext, slots: 
     }
 }
 
-/// Where the parts stand, when they stand in this order with nothing but small words between them.
+/// Positions of the parts, if they occur in this order with nothing but fillers between them.
 fn find_in_order(words: &[AskWord], parts: &[String]) -> Option<Vec<usize>> {
     let texts: Vec<String> = words.iter().map(|word| stem(&word.lower.replace(' ', "-"))).collect();
     let first = parts.first()?;
@@ -65,7 +65,7 @@ fn find_in_order(words: &[AskWord], parts: &[String]) -> Option<Vec<usize>> {
     None
 }
 
-/// Components by what people call them.
+/// Everyday names of components, with the component's id.
 const COMPONENT_NICKNAMES: &[(&str, &str)] = &[
     ("cpu", "system_resources"),
     ("memory", "system_resources"),
@@ -91,7 +91,7 @@ pub(super) fn read_component(words: &mut [AskWord], context: &AskContext, slots:
         let whole = words.iter().position(|word| word.slot.is_none() && word.lower == *id);
         if let Some(at) = whole {
             slots.component = Some(id.clone());
-            // "bot" is a component and also just what everybody says.
+            // "bot" and "api" are components, but also ordinary words in any text.
             if !matches!(id.as_str(), "bot" | "api") {
                 mark_slot(words, at, SlotKind::Component);
             }

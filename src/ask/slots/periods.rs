@@ -1,13 +1,13 @@
-//! Times inside a text: days of the past ("last week", "since monday") and times to come ("for two hours").
+//! Times in a text: periods of the past ("last week", "since monday") and durations from now on ("for two hours").
 //!
-//! The day is given, so the same text on the same day is always the same period.
+//! The current day is a parameter, so the same text on the same day is always the same period.
 
 use chrono::{Datelike, Days, NaiveDate, Weekday};
 
 use super::values::{AskedPeriod, SlotValues};
 use crate::ask::word::{AskWord, SlotKind, mark_slot};
 
-/// Their first three letters name them as well.
+/// Names of the months; their first three letters are recognised as well.
 const MONTHS: [&str; 12] = [
     "january",
     "february",
@@ -23,7 +23,7 @@ const MONTHS: [&str; 12] = [
     "december",
 ];
 
-/// Days of the past that the text speaks of.
+/// Reads the period of the past that the text names.
 pub(super) fn read_period(words: &mut [AskWord], today: NaiveDate, slots: &mut SlotValues) {
     let texts: Vec<String> = words.iter().map(|word| word.lower.clone()).collect();
     let days = DayStarts::before(today);
@@ -70,7 +70,7 @@ struct DayStarts {
     year: NaiveDate,
 }
 
-/// A period, and over how many words it was named.
+/// A period, and the number of words that name it.
 type FoundPeriod = (AskedPeriod, usize);
 
 fn days(from: NaiveDate, to: NaiveDate) -> AskedPeriod {
@@ -88,7 +88,7 @@ impl DayStarts {
         self.today.checked_sub_days(Days::new(days)).unwrap_or(self.today)
     }
 
-    /// "yesterday", "for the week".
+    /// A period named by one word: "yesterday", "for the week".
     fn of_one_word(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
         let after_the = at > 0 && matches!(text_at(texts, at - 1), "the" | "for");
         let from_to = match text_at(texts, at) {
@@ -104,7 +104,7 @@ impl DayStarts {
         Some((days(from_to.0, from_to.1), 1))
     }
 
-    /// "this week", "last month".
+    /// A period named by two words: "this week", "last month".
     fn of_two_words(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
         let today = self.today;
         let recent = matches!(text_at(texts, at), "last" | "past" | "previous" | "recent" | "prior");
@@ -131,7 +131,7 @@ impl DayStarts {
         Some((period, 2))
     }
 
-    /// "the last 3 days", but not "for 3 days": that is a duration to come.
+    /// "the last 3 days", but not "for 3 days", which is a duration from now on.
     fn of_a_count(&self, texts: &[String], at: usize) -> Option<FoundPeriod> {
         let text = |at: usize| text_at(texts, at);
         let (seconds, length) = read_span(text(at), text(at + 1), text(at + 2))?;
@@ -146,7 +146,7 @@ impl DayStarts {
     }
 }
 
-/// A small number in digits or in words.
+/// Reads a small number in digits or in words.
 fn read_number(word: &str) -> Option<u32> {
     const NAMES: [&str; 13] = [
         "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
@@ -169,7 +169,7 @@ fn read_number(word: &str) -> Option<u32> {
     })
 }
 
-/// Seconds in a unit of time.
+/// The number of seconds in a unit of time.
 fn unit_seconds(word: &str) -> Option<u64> {
     match word.trim_end_matches('s') {
         "" if word == "s" => Some(1),
@@ -195,7 +195,7 @@ fn read_compact(word: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(unit_seconds(rest)?)
 }
 
-/// "3 days", "a couple of hours", "24h": seconds, and over how many words.
+/// "3 days", "a couple of hours", "24h": the number of seconds, and the number of words that name it.
 fn read_span(first: &str, second: &str, third: &str) -> Option<(u64, usize)> {
     if let Some(seconds) = read_compact(first) {
         return Some((seconds, 1));
@@ -256,7 +256,7 @@ fn read_date(texts: &[String], at: usize, today: NaiveDate) -> Option<(NaiveDate
     Some((day, 1))
 }
 
-/// A time to come, such as "for 2 hours".
+/// Reads a duration from now on, such as "for 2 hours".
 pub(super) fn read_duration(words: &mut [AskWord], slots: &mut SlotValues) {
     let texts: Vec<String> = words.iter().map(|word| word.lower.clone()).collect();
     let text = |at: usize| text_at(&texts, at);

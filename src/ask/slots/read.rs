@@ -1,4 +1,4 @@
-//! Reads every value of a text.
+//! Reads every value of a text, in the order in which the readers must run.
 
 use chrono::NaiveDate;
 
@@ -11,7 +11,7 @@ use super::values::SlotValues;
 use crate::ask::context::AskContext;
 use crate::ask::word::AskWord;
 
-/// Reads every slot and marks its words.
+/// Reads every value and marks its words.
 pub(crate) fn read_slots(words: &mut [AskWord], context: &AskContext, today: NaiveDate) -> SlotValues {
     let mut slots = SlotValues::default();
     read_ids(words, &mut slots);

@@ -3,26 +3,26 @@
 use chrono::NaiveDate;
 use serde_json::Value;
 
-/// A stretch of days, ends included.
+/// A period of days, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AskedPeriod {
     pub(crate) from: NaiveDate,
     pub(crate) to: NaiveDate,
-    /// Hours back from now, when the text spoke of hours.
+    /// Hours back from now, when the text gave hours instead of days.
     pub(crate) hours: Option<u32>,
 }
 
-/// Everything that was found.
+/// Every value found in a text.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SlotValues {
     pub(crate) symbols: Vec<String>,
     pub(crate) period: Option<AskedPeriod>,
     pub(crate) code: Option<String>,
-    /// Config paths that fit equally well; one, when the text is clear.
+    /// Config paths that fit equally well; exactly one when the text is unambiguous.
     pub(crate) keys: Vec<String>,
     pub(crate) value: Option<Value>,
     pub(crate) workflow: Option<String>,
-    /// Whether the workflow's id stood there letter by letter.
+    /// Whether the text has the workflow's id exactly as it is written.
     pub(crate) workflow_is_exact: bool,
     pub(crate) seconds: Option<u64>,
     pub(crate) component: Option<String>,

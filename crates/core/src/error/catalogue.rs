@@ -7,48 +7,48 @@ use utoipa::ToSchema;
 
 use super::{Effect, NextAction, RetryClass, Severity};
 
-/// The class of a failure.
+/// The class of a failure: where its cause is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum ErrorType {
-    /// About orders, positions, the bot's own rules.
+    /// The bot or its broker refuses by the rules of trading: orders, positions, limits.
     TradingError,
-    /// The request is wrong.
+    /// The request is wrong or does not fit the current state.
     ValidationError,
-    /// A peer does not answer as it should.
+    /// The bot, the broker or another peer does not answer as it should.
     NetworkError,
-    /// Who asks, or what the key may do.
+    /// There is no valid key, or the key may not do this.
     AuthenticationError,
-    /// botops itself.
+    /// botops itself failed or is overloaded.
     ServerError,
 }
 
 /// A call that helps, as the catalogue names it: operation, method, path, scope (`""` for open paths).
 pub(super) type NextCall = (&'static str, &'static str, &'static str, &'static str);
 
-/// All there is to know about a code.
+/// The texts and properties of one code.
 #[derive(Debug)]
 pub struct CatalogueRow {
-    /// The code as text.
+    /// The code as text, `AREA_NNN`.
     pub code: &'static str,
-    /// The HTTP status it travels with.
+    /// The HTTP status of a response that fails with it.
     pub status: u16,
-    /// The class of failure.
+    /// Where the cause is.
     pub kind: ErrorType,
-    /// How much attention it wants.
+    /// How soon a person should attend to it.
     pub severity: Severity,
-    /// How to go on.
+    /// What to do before the next attempt.
     pub class: RetryClass,
-    /// Milliseconds to wait first, where that is always the same.
+    /// Milliseconds to wait before the next attempt, where they are the same for every failure with this code.
     pub after_ms: Option<u64>,
-    /// What the failed call did, unless the spot knows better.
+    /// What the failed call changed, unless the failing code sets another effect.
     pub effect: Effect,
     /// What it means, in a few words.
     pub title: &'static str,
-    /// Why it happens.
+    /// Why it happens; used when the failing code gives no `detail`.
     pub cause: &'static str,
     /// What it means for the caller.
     pub impact: &'static str,
-    /// What to do next.
+    /// What to do next, as sentences for people.
     pub remediation: &'static str,
     next: &'static [NextCall],
 }
@@ -60,7 +60,7 @@ impl CatalogueRow {
             operation: (*operation).to_owned(),
             method: (*method).to_owned(),
             path: (*path).to_owned(),
-            // A command wants to know why: the advice itself is the reason.
+            // A command needs a `reason`: the code that advises it.
             body: path
                 .starts_with("/api/v1/control/")
                 .then(|| serde_json::json!({"reason": format!("as {} advises", self.code)})),
@@ -80,7 +80,7 @@ macro_rules! catalogue {
         $remediation:literal
         $(, next: [$($next:expr),* $(,)?])?;
     )*) => {
-        /// A code of the catalogue. The variant's row says everything about it.
+        /// A code of the catalogue; [`Code::row`] has its texts.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Code {
             $(#[doc = $title] $name,)*
@@ -90,7 +90,7 @@ macro_rules! catalogue {
             /// Every code, in the order of the catalogue.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// What the catalogue says about this code.
+            /// The catalogue's row of this code.
             pub fn row(self) -> &'static CatalogueRow {
                 match self {
                     $(Self::$name => {
@@ -137,7 +137,7 @@ const COMPONENTS: NextCall = ("list_health_components", "GET", "/api/v1/health/c
 const EVENTS: NextCall = ("list_events", "GET", "/api/v1/events", "read");
 
 catalogue! {
-    // AUTH: who asks, and what the key may do.
+    // AUTH: the key and what it may do.
     AuthKeyInvalid = "AUTH_001", 401, AuthenticationError, Medium, AskHuman,
         "missing or wrong API key",
         "the request carries no API key, or one that botops does not know",
@@ -408,7 +408,7 @@ catalogue! {
          `context.acknowledge`: it is tried once more.",
         next: [CONFIG];
 
-    // BOT: the bot and the way to it.
+    // BOT: the bot and the connection to it.
     BotOffline = "BOT_001", 503, NetworkError, High, Wait, after_ms: 2000,
         "the bot does not answer on its socket",
         "the bot is not running, or its socket is not reachable",

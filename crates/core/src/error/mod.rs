@@ -1,9 +1,9 @@
 //! Failures, as every user of botops sees them.
 //!
-//! Code that fails makes an [`Error`]: a [`Code`] from the catalogue plus what was special this time. Whoever
-//! carries it out of the process (REST, WebSocket close, MCP, command line) renders it as one [`Problem`]. The texts
-//! that explain a code live in `catalogue.rs` alone, one row each; `detail` goes to the client, `caused_by` only to
-//! the log. Library errors are not converted by `?`: the spot that fails says what it means.
+//! Code that fails makes an [`Error`]: a [`Code`] from the catalogue plus what is special to this failure. Every way
+//! out of the process (REST, WebSocket close, MCP, command line) renders it as one [`Problem`]. The texts that explain
+//! a code are in `catalogue.rs` alone, one row each; `detail` goes to the client, `caused_by` only to the log. There
+//! is no `From` for library errors, so that the code that fails decides what the failure means.
 
 mod catalogue;
 
@@ -20,17 +20,17 @@ pub use catalogue::{CatalogueRow, Code, ErrorType};
 use botops_contract::SemanticError;
 pub use botops_contract::Severity;
 
-/// What the failed call did to the world. `none` is said only when that is certain.
+/// What the failed call changed. `none` is a promise: it is given only when it is certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// Nothing changed.
     None,
-    /// The change was made although the call failed later.
+    /// The whole change was made; the call failed after it.
     Applied,
-    /// Some of it was made.
+    /// A part of the change was made.
     Partial,
-    /// It may or may not have been made: read back before repeating.
+    /// The change may or may not have been made: read the state before sending it again.
     Unknown,
 }
 
@@ -44,34 +44,34 @@ pub enum RetryClass {
     Refetch,
     /// Send the same again after `after_ms`.
     Wait,
-    /// A person has to act first.
+    /// A person has to act before the call can succeed.
     AskHuman,
-    /// It will not work, however often it is sent.
+    /// The same request fails however often it is sent.
     Never,
 }
 
-/// When and how to repeat.
+/// Whether and when to send the request again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RetryAdvice {
-    /// How to go on.
+    /// What to do before the next attempt.
     pub class: RetryClass,
-    /// Milliseconds to wait first, where waiting helps.
+    /// Milliseconds to wait before the next attempt; `null` where waiting does not help or no time is known.
     pub after_ms: Option<u64>,
 }
 
-/// A call that helps, ready to be made.
+/// A call of the API that helps after the failure, ready to be sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NextAction {
-    /// The operation id, also the MCP tool or log name.
+    /// The operation id of the API document, also the operation's name in the log.
     pub operation: String,
-    /// The HTTP method.
+    /// The HTTP method, in capitals.
     pub method: String,
-    /// The path with its query.
+    /// The path with its query, without the host.
     pub path: String,
-    /// The body, when one is needed.
+    /// The JSON body; absent when the call needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Value>,
-    /// The scope the key needs; `null` for open paths.
+    /// The scope that the key needs; `null` when the path needs no key.
     pub scope: Option<String>,
 }
 
@@ -80,13 +80,13 @@ pub struct NextAction {
 pub struct FieldError {
     /// JSON pointer into the body, or the name of a query parameter or header.
     pub pointer: String,
-    /// What was sent, masked and shortened where needed.
+    /// What was sent, with secrets masked and long values shortened; `null` when it is missing or not repeated.
     pub got: Value,
-    /// What would be accepted.
+    /// What would be accepted, in words.
     pub expected: String,
 }
 
-/// A failure with its code. Cheap to pass up: one pointer.
+/// A failure with its code. Boxed inside, so a `Result` with it stays one pointer large.
 #[derive(Debug, Clone)]
 pub struct Error(Box<ErrorInner>);
 
@@ -104,7 +104,7 @@ struct ErrorInner {
 }
 
 impl Error {
-    /// A failure of this kind, with nothing special about it yet.
+    /// A failure with the catalogue's texts alone; the methods below add what is special to it.
     pub fn new(code: Code) -> Self {
         Self(Box::new(ErrorInner {
             code,
@@ -119,14 +119,14 @@ impl Error {
         }))
     }
 
-    /// What was special this time; the client sees it as `cause`. Never raw text from a library or a peer.
+    /// What is special to this failure; the client sees it as `cause`. Never raw text from a library or a peer.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(detail.into());
         self
     }
 
-    /// One wrong field, parameter or header.
+    /// Adds one wrong field, parameter or header.
     #[must_use]
     pub fn field(
         mut self,
@@ -142,35 +142,35 @@ impl Error {
         self
     }
 
-    /// All wrong fields at once.
+    /// Adds several wrong fields.
     #[must_use]
     pub fn fields(mut self, fields: Vec<FieldError>) -> Self {
         self.0.errors.extend(fields);
         self
     }
 
-    /// An id or value that places the failure.
+    /// Adds an id or value that identifies what failed.
     #[must_use]
     pub fn context(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.0.context.insert(key.to_owned(), value.into());
         self
     }
 
-    /// What the call did, when it differs from the catalogue's word.
+    /// What the call changed, where it differs from the catalogue's row.
     #[must_use]
     pub fn effect(mut self, effect: Effect) -> Self {
         self.0.effect = Some(effect);
         self
     }
 
-    /// When to try again.
+    /// Milliseconds after which to try again, where they differ from the catalogue's row.
     #[must_use]
     pub fn after_ms(mut self, after_ms: u64) -> Self {
         self.0.after_ms = Some(after_ms);
         self
     }
 
-    /// A call that helps; the first one given comes first and replaces the catalogue's.
+    /// Adds a call that helps. The first one replaces all calls of the catalogue's row; later ones follow it.
     #[must_use]
     pub fn next(
         mut self,
@@ -190,46 +190,43 @@ impl Error {
         self
     }
 
-    /// What lies behind it. For the log only.
+    /// The technical cause, for the log only: no client sees it.
     #[must_use]
     pub fn caused_by(mut self, cause: impl fmt::Display) -> Self {
         self.0.caused_by = Some(cause.to_string());
         self
     }
 
-    /// A response header that belongs to the failure, such as `Allow`.
+    /// Adds a response header that belongs to the failure, such as `Allow`.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.0.headers.push((name, value.into()));
         self
     }
 
-    /// The catalogue's name for it.
     pub fn code(&self) -> Code {
         self.0.code
     }
 
-    /// The HTTP status.
     pub fn status(&self) -> u16 {
         self.0.code.row().status
     }
 
-    /// What lies behind it, for the log.
+    /// The technical cause, if one was given; for the log only.
     pub fn cause_for_log(&self) -> Option<&str> {
         self.0.caused_by.as_deref()
     }
 
-    /// The wait in milliseconds, if one is known.
+    /// Milliseconds after which to try again, if they are known.
     pub fn retry_after_ms(&self) -> Option<u64> {
         self.0.after_ms.or(self.0.code.row().after_ms)
     }
 
-    /// Response headers that belong to the failure.
     pub fn headers(&self) -> &[(&'static str, String)] {
         &self.0.headers
     }
 
-    /// The same for the journal, where nobody asked for anything.
+    /// The failure as an event carries it, for failures outside of any request.
     pub fn semantic(&self, at: DateTime<Utc>) -> SemanticError {
         let row = self.0.code.row();
         SemanticError {
@@ -245,7 +242,7 @@ impl Error {
         }
     }
 
-    /// The form every user sees.
+    /// The failure as every client sees it.
     pub fn problem(&self, request_id: &str, at: DateTime<Utc>) -> Problem {
         let row = self.0.code.row();
         let next_actions = if self.0.next.is_empty() { row.next_actions() } else { self.0.next.clone() };
@@ -282,7 +279,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The error rides in the response's extensions; the guard around the router renders it with the request's id.
+/// Puts the error into the response's extensions; the guard around the router renders it with the request's id.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = Response::default();
@@ -293,40 +290,40 @@ impl IntoResponse for Error {
     }
 }
 
-/// `application/problem+json`: the one form of every failure (RFC 9457 members first, then ours).
+/// `application/problem+json`: the form of every failure. The members of RFC 9457 come first, then those of botops.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
-    /// Link to the catalogue page of the code.
+    /// Path of the code's page in the error catalogue.
     pub r#type: String,
-    /// What the code means, in a few words.
+    /// What the code means, in a few words; the same for every failure with this code.
     pub title: String,
-    /// The HTTP status.
+    /// The HTTP status of the response.
     pub status: u16,
-    /// `AREA_NNN`; constant for ever.
+    /// The code, `AREA_NNN`. A code is never reused and never changes its meaning.
     pub error_code: String,
-    /// The class of failure.
+    /// The class of failure, shared by many codes.
     pub error_type: ErrorType,
-    /// How much attention it wants.
+    /// How soon a person should attend to it.
     pub severity: Severity,
-    /// Why it happened this time.
+    /// Why it happened in this case.
     pub cause: String,
-    /// What it means.
+    /// What it means for the caller.
     pub impact: String,
-    /// What the failed call did to the world.
+    /// What the failed call changed.
     pub effect: Effect,
-    /// What to do next, in words.
+    /// What to do next, as sentences for people.
     pub remediation: String,
-    /// When and how to repeat.
+    /// Whether and when to send the request again.
     pub retry: RetryAdvice,
-    /// Calls that help, best first.
+    /// Calls of the API that help, best first; may be empty.
     pub next_actions: Vec<NextAction>,
-    /// What is wrong with the request, all at once.
+    /// Every field, parameter and header that is wrong with the request; empty when the request is not the reason.
     pub errors: Vec<FieldError>,
-    /// Ids and values that place the failure.
+    /// Ids and values that identify what failed; empty when there are none.
     #[schema(value_type = Object)]
     pub context: Map<String, Value>,
-    /// The request, as in the `X-Request-Id` header and the log.
+    /// The request's id, as in the header `X-Request-Id` and in the log.
     pub request_id: String,
-    /// When.
+    /// When the failure was reported, by botops' clock.
     pub timestamp: DateTime<Utc>,
 }
