@@ -1,12 +1,13 @@
-//! How the code hangs together: which module may use which, that the files of a module form no circle, and who may spawn
-//! or read the environment. Between crates the compiler holds the borders.
+//! The structure of the code: which module may use which, and who may spawn tasks or read the environment.
+//!
+//! The files of a module may not use each other in cycles. Between crates the compiler checks the direction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use syn::visit::Visit;
 
-/// The modules of `crates/server` from the lowest up. A module uses those above it in this list, never its neighbours.
+/// The modules of `crates/server`, lowest first. A module uses those in earlier rows, never others of its own row.
 const SERVER: &[&[&str]] = &[
     &["store"],
     &["events"],
@@ -18,7 +19,7 @@ const SERVER: &[&[&str]] = &[
     &["healthz", "whoami"],
 ];
 
-/// The modules of the program, likewise.
+/// The modules of the program, in the same order.
 const PROGRAM: &[&[&str]] = &[
     &["settings"],
     &["handles"],
@@ -33,7 +34,7 @@ const PROGRAM: &[&[&str]] = &[
     &["cli"],
 ];
 
-/// The sources of every crate.
+/// The source folders of every crate.
 const CRATES: &[&str] = &[
     "src",
     "crates/contract/src",
@@ -62,15 +63,14 @@ fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// One file of a crate: the module it is, the paths it uses (as modules of the crate), and what it passes on from its
-/// children under its own name.
+/// One file of a crate: its module, the paths of the crate that it uses, and what it re-exports from its children.
 struct SourceFile {
     path: PathBuf,
     /// `["bots", "link"]` for `bots/link.rs`, `["bots"]` for `bots/mod.rs`, empty for the crate's root.
     module: Vec<String>,
-    /// Paths in code, tests left out, each from the crate's root.
+    /// Paths used in code, without tests, each from the crate's root.
     uses: BTreeSet<Vec<String>>,
-    /// `pub use child::Name`, by the name.
+    /// Re-exports (`pub use child::Name`): the path by the name.
     passed_on: BTreeMap<String, Vec<String>>,
 }
 
@@ -94,7 +94,7 @@ impl SourceFile {
     }
 }
 
-/// Collects the paths of one file.
+/// Visitor that collects the paths of one file.
 struct UsedPaths {
     module: Vec<String>,
     uses: BTreeSet<Vec<String>>,
@@ -102,7 +102,7 @@ struct UsedPaths {
 }
 
 impl UsedPaths {
-    /// A path from the crate's root; `None` for one that leads out of the crate.
+    /// A path from the crate's root; `None` for one of another crate.
     fn absolute(&self, path: &[String]) -> Option<Vec<String>> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
@@ -137,7 +137,7 @@ impl UsedPaths {
 
     fn leaf(&mut self, path: Vec<String>, name: &str, is_public: bool) {
         let leads_out = !matches!(path[0].as_str(), "crate" | "self" | "super");
-        // Inside a module, `use child::Name` names a child; `pub use` only passes it on.
+        // Inside a module, `use child::Name` names a child; `pub use` is a re-export.
         let absolute = match self.absolute(&path) {
             Some(absolute) => absolute,
             None if leads_out => [&self.module[..], &path].concat(),
@@ -192,7 +192,7 @@ impl<'ast> Visit<'ast> for UsedPaths {
     }
 
     fn visit_macro(&mut self, used: &'ast syn::Macro) {
-        // What stands inside a macro is only text here: the paths in it are found word by word.
+        // The tokens of a macro are not parsed: paths are searched for in its text.
         self.visit_path(&used.path);
         let text = used.tokens.to_string().replace(" :: ", "::").replace(":: ", "::");
         for word in text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')) {
@@ -208,8 +208,7 @@ impl<'ast> Visit<'ast> for UsedPaths {
     }
 }
 
-/// Which modules of a crate use which, as nodes of the folder `inside`: its files and its subfolders by name, and
-/// `mod` for the folder's own file.
+/// Which nodes of the folder `inside` use which. A node is a file or subfolder; `mod` is the folder's own file.
 fn edges(files: &[SourceFile], inside: &[String]) -> BTreeMap<String, BTreeMap<String, String>> {
     let children: BTreeSet<&String> = files
         .iter()
@@ -219,7 +218,7 @@ fn edges(files: &[SourceFile], inside: &[String]) -> BTreeMap<String, BTreeMap<S
     let own = files.iter().find(|file| file.module == inside);
     let node = |module: &[String]| match module.strip_prefix(inside)?.first() {
         Some(first) if children.contains(first) => Some(first.clone()),
-        // An item of the folder's own file, or one that it passes on from a child.
+        // An item of the folder's own file, or one that it re-exports from a child.
         Some(first) => match own.and_then(|own| own.passed_on.get(first)) {
             Some(target) => {
                 target.strip_prefix(inside)?.first().filter(|child| children.contains(child)).cloned()
@@ -242,7 +241,7 @@ fn edges(files: &[SourceFile], inside: &[String]) -> BTreeMap<String, BTreeMap<S
     found
 }
 
-/// A circle among these nodes, as the uses that form it.
+/// A cycle among these nodes, as the uses that form it.
 fn circle(edges: &BTreeMap<String, BTreeMap<String, String>>) -> Option<Vec<String>> {
     fn walk<'a>(
         edges: &'a BTreeMap<String, BTreeMap<String, String>>,

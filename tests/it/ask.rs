@@ -1,4 +1,4 @@
-//! Plain language over HTTP and on the command line, against a running server.
+//! Questions in plain language, over HTTP and on the command line, against a running server.
 
 use reqwest::Method;
 use serde_json::{Value, json};

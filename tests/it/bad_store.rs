@@ -1,6 +1,7 @@
-//! The store's bad days: locked, deleted, damaged under a running botops. Answers go on, nobody else's status changes
-//! for it, and a receiver is told of the store once and of its end once. (Full and read-only disks need a process of
-//! their own: `tests/peers/check-store-bad-days`.)
+//! A store that is locked, deleted or damaged under a running botops.
+//!
+//! Requests are still answered, no other component changes its status, and a receiver gets one alert and its end.
+//! Full and read-only disks need a process of their own: `tests/peers/check-store-bad-days`.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
@@ -75,7 +76,7 @@ async fn a_deleted_store_is_one_alert_and_is_written_anew_with_everything_in_it(
     kit::until("and of its end", LIMIT, || async { receiver.statuses("store") == ["firing", "resolved"] })
         .await;
     botops.stop().await;
-    // What was before and what came after the loss is in the file.
+    // The file has what was written before the loss and after it.
     let database = rusqlite::Connection::open(&path).unwrap();
     let alerts: i64 = database
         .query_row("SELECT count(*) FROM health_transitions WHERE component = 'store'", [], |row| row.get(0))
@@ -95,7 +96,7 @@ async fn statuses(botops: &Running) -> BTreeMap<String, Value> {
 
 const PAGE: usize = 4096;
 
-/// Overwrites the middle third of the file; returns what stood there: page number and bytes.
+/// Overwrites the middle third of the file; returns the pages that were there: number and bytes.
 fn damage(path: &Path) -> Vec<(u64, Vec<u8>)> {
     let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
     let pages = file.metadata().unwrap().len() / PAGE as u64;
@@ -110,7 +111,7 @@ fn damage(path: &Path) -> Vec<(u64, Vec<u8>)> {
     kept
 }
 
-/// Writes the pages back that SQLite has not written anew meanwhile.
+/// Restores the pages that SQLite has not rewritten meanwhile.
 fn undo(path: &Path, kept: &[(u64, Vec<u8>)]) {
     let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
     for (page, bytes) in kept {
@@ -131,12 +132,12 @@ async fn a_store_that_is_damaged_meanwhile_is_one_alert_and_answers_go_on() {
     component_is(&botops, "store", "HEALTHY").await;
     component_is(&botops, "api_server", "HEALTHY").await;
     let before = statuses(&botops).await;
-    // What lies in the log would hide the damage.
+    // Pages in the write-ahead log would hide the damage.
     botops.app.handles().store.checkpoint().await.unwrap();
     let path = folder.path().join("data/ops.db");
     let kept = damage(&path);
     kit::until("the receiver hears of the store", LIMIT, || async {
-        // Whoever reads what is damaged brings it to light; answers from memory go on.
+        // Reading a damaged part reveals the damage; answers from memory are not affected.
         for path in ["events?after=0", "health/history", "health/availability", "workflows/runs", "trades"] {
             botops.get(&format!("/api/v1/{path}")).await;
         }

@@ -1,4 +1,4 @@
-//! The link to a bot, against a scripted bot that has bad days and against a process that really stops and dies.
+//! The link to a bot, against a scripted bot with faults and against a process that is really stopped and killed.
 
 use std::io::Write;
 use std::path::Path;
@@ -25,15 +25,16 @@ use crate::kit::{Process, folder, until};
 
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// What is allowed until presence tells of a bad day, and until a bot that is back is seen. Held against the time
-/// in which this process gets to run: the rest is not the link's.
+/// Time until presence has to show a fault, and (below) until a recovered bot has to be seen.
+///
+/// Only time in which this process gets a processor counts: the rest is not the link's fault.
 const TOLD_WITHIN: Duration = Duration::from_secs(6);
 const BACK_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long a wait looks at once; when it takes more than twice that, this process did not get to run.
+/// The length of one step of a wait. When a step takes more than twice that, this process got no processor.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// One run of botops as far as the link needs it.
+/// The parts of botops that the link needs, for one start.
 struct RunningLink {
     bots: Bots,
     events: Events,
@@ -62,7 +63,7 @@ impl RunningLink {
         self.store.flush().await;
     }
 
-    /// Waits for what is seen to fulfil the condition.
+    /// Waits until the snapshot fulfils the condition.
     #[track_caller]
     fn sees(
         &self,
@@ -143,7 +144,7 @@ async fn a_healthy_bot_is_connected_and_asked_once_per_interval_whatever_is_read
     let mut watch = link.bots.watch();
     for _ in 0..8 {
         watch.changed().await.unwrap();
-        // The newest question may not be answered yet; the answer to the one before it is there.
+        // The newest request may not be answered yet; the one before it is.
         let asked: Vec<_> = bot.journal().into_iter().filter(|asked| asked.path == "state").collect();
         let answered = asked[asked.len().saturating_sub(2)].at;
         for _ in 0..1000 {
@@ -167,8 +168,8 @@ async fn a_healthy_bot_is_connected_and_asked_once_per_interval_whatever_is_read
     link.sees("the change", BACK_WITHIN, |seen| !seen.report.as_ref().unwrap().trading_enabled).await;
 }
 
-/// The table of bad days: whatever the bot does, presence says so in time, the last good state stays, its age
-/// grows, and a bot that behaves again is seen at once.
+/// One fault of the bot: presence shows it in time, the last good state stays and grows older, and the recovered bot
+/// is seen at once.
 async fn bad_day(behaviour: Behaviour, expected: Presence, word: &'static str) {
     let bot = ScriptedBot::start();
     let (link, _data) = linked(&bot).await;
@@ -176,7 +177,7 @@ async fn bad_day(behaviour: Behaviour, expected: Presence, word: &'static str) {
     let told = move |seen: &BotSnapshot| seen.presence == expected && seen.presence_reason.contains(word);
     let seen = link.sees(&format!("{behaviour:?}"), TOLD_WITHIN, told).await;
     assert_eq!(seen.report.as_ref().unwrap().positions.len(), 2, "the last good state stays");
-    // Whatever it does on its socket, nothing may be done to it yet; what answers is left alone for good.
+    // No restart is allowed yet, whatever the fault; a bot that answers is never restarted for it.
     let held = seen.unasked_restart.verdict.unwrap_err();
     assert_eq!(held == HoldReason::Answers, !expected.is_offline(), "{held:?}");
     let age = seen.data_age().unwrap();
@@ -284,7 +285,7 @@ async fn another_bots_socket_is_refused() {
 #[tokio::test]
 async fn another_users_socket_is_refused() {
     let bot = ScriptedBot::start();
-    // Giving a file away takes root; elsewhere there is nothing to try.
+    // Changing a file's owner needs root; without it there is nothing to test.
     if std::os::unix::fs::chown(bot.socket(), Some(4242), None).is_err() {
         return;
     }
@@ -334,7 +335,7 @@ async fn hostile_texts_and_lists_are_bounded_at_the_door() {
     });
     let data = folder();
     let link = RunningLink::begin(data.path(), bot.id(), bot.socket()).await;
-    // A megabyte takes its time in a debug build, on both sides; each answer has 5 s.
+    // In a debug build both sides need long for a megabyte; each answer may take 5 s.
     let seen = link.sees("a report", Duration::from_secs(30), |seen| seen.report.is_some()).await;
     let report = seen.report.as_ref().unwrap();
     assert_eq!((report.orders.len(), seen.dropped.orders), (2_000, 7));
@@ -519,7 +520,7 @@ async fn a_process_that_is_stopped_is_hung_and_one_that_is_killed_has_exited() {
     assert!(seen.presence_reason.contains("stopped"), "{}", seen.presence_reason);
     let refused = link.bots.command(Verb::Flatten, order("c1")).await.unwrap_err();
     assert_eq!(refused.code(), Code::BotOffline, "a command must not wait in a hung bot's socket");
-    // Long enough for every question asked before to be over.
+    // Long enough for every earlier request to have ended.
     tokio::time::sleep(Duration::from_secs(6)).await;
     process.thaw();
     link.is(Presence::Connected, BACK_WITHIN).await;
@@ -534,7 +535,7 @@ async fn a_process_that_is_stopped_is_hung_and_one_that_is_killed_has_exited() {
     assert!(back.data_age().unwrap() < begun.elapsed(), "what is seen is the new process's");
 }
 
-/// The scripted bot as a process of its own: this test binary again, running [`scripted_bot_process`].
+/// The scripted bot in its own process: this test binary again, running [`scripted_bot_process`].
 fn scripted_process(socket: &Path) -> Process {
     let this = std::env::current_exe().unwrap();
     let mut process =
@@ -552,6 +553,6 @@ fn scripted_bot_process() {
     let mut report = report();
     report.boot_epoch = format!("process-{}", std::process::id());
     let _bot = ScriptedBot::at(Path::new(&socket), report);
-    // Ends with the test that started it.
+    // Ends when the test that started it closes its standard input.
     while lines.next().is_some() {}
 }

@@ -1,9 +1,9 @@
-//! Errors whose advice works: every code of the catalogue is raised for real, its first next call is made as given, and
-//! then the original call goes through, or the code's class says that a person must act or that it never will.
+//! The advice of errors works: every code of the catalogue is really raised, and its first next call made as given.
 //!
-//! Each test raises the codes that are listed for it in `parts!`, no fewer and no others; the lists together are the
-//! catalogue. Codes that only the bot can have are told by a bot in its events. Where another test raises a code, its
-//! way to do so (`raise_…`) stands beside that test and is used here too.
+//! Then the original call succeeds, or the code's class says that a person must act or that it never will. Each test
+//! raises exactly the codes that are listed for it in `parts!`; the lists together are the catalogue. Codes that only a
+//! bot can have come in a bot's events. Where another test raises a code too, the function for it (`raise_…`) is beside
+//! that test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
@@ -28,7 +28,7 @@ use crate::stream::handshake_over_http;
 use crate::workflows::{define, ended, execute, holding};
 use crate::{configs, health, refusals, session, stream, workflows};
 
-/// A botops that answers, wherever it runs.
+/// A botops that answers requests, in this process or in one of its own.
 trait Served {
     /// A request with the operator's key.
     fn request(&self, method: Method, path: &str) -> RequestBuilder;
@@ -52,7 +52,7 @@ impl Served for workflows::pair::Pair {
     }
 }
 
-/// A test for each function that raises codes, with the codes that it raises.
+/// Makes a test of each function that raises codes, with the list of codes that it has to raise.
 macro_rules! parts {
     ($($test:ident by $raises:ident: $($code:literal)*;)*) => {
         const PARTS: &[&[&str]] = &[$(&[$($code),*]),*];
@@ -108,17 +108,17 @@ fn the_parts_raise_every_code_of_the_catalogue() {
     assert_eq!(listed.len(), once.len(), "a code is raised by one part");
 }
 
-/// Codes that the bot tells of in its events: nothing asked of botops raises them.
+/// Codes that come only in a bot's events: no request to botops raises them.
 const TOLD_BY_THE_BOT: &[&str] = &[
     "BOT_010", "BOT_012", "BOT_013", "BOT_014", "BRK_001", "BRK_002", "BRK_003", "BRK_004", "BRK_005",
     "BRK_006", "BRK_007", "BRK_008", "BRK_009", "BRK_010", "BRK_011", "BRK_012", "BRK_013",
 ];
 
-/// What ends a failure.
+/// What is expected after the first next call.
 enum Then {
-    /// This goes through.
+    /// This request succeeds.
     Passes(Box<RequestBuilder>),
-    /// The class says that nothing more helps.
+    /// The code's class says that no further call helps.
     Ends,
 }
 
@@ -128,7 +128,7 @@ impl Then {
     }
 }
 
-/// Raises codes and keeps count.
+/// Checks raised codes and records which they were.
 #[derive(Default)]
 struct Closing {
     raised: BTreeSet<String>,
@@ -136,7 +136,7 @@ struct Closing {
 }
 
 impl Closing {
-    /// Raises a code, makes its first next call, then the call that should now pass.
+    /// Raises a code with `bad`, makes its first next call, then the call that should succeed now.
     async fn closes(&mut self, served: &impl Served, code: &str, bad: RequestBuilder, then: Then) -> Value {
         let (_, problem) = answer(bad).await;
         // Under `/mcp` the problem is the data of a JSON-RPC error.
@@ -145,7 +145,7 @@ impl Closing {
         problem
     }
 
-    /// The same for a problem that a client got already, its cause being gone by now.
+    /// The same for a problem that a client got before, whose cause is gone by now.
     async fn closes_problem(&mut self, served: &impl Served, code: &str, problem: &Value, then: Then) {
         if problem["error_code"] != code {
             self.wrong.push(format!("{code} was not raised: {problem}"));
@@ -158,8 +158,8 @@ impl Closing {
         self.ends(code, problem["retry"]["class"].as_str().unwrap_or_default(), then).await;
     }
 
-    /// The same for a code that does not come as the answer to a request, but as the error of a run or of its step, in
-    /// a close frame, or on a terminal. It comes with a message; its page of the catalogue has the rest.
+    /// The same for a code that is no answer to a request, but the error of a run or step, in a close frame, or on a
+    /// terminal. It has a message; the rest is on its page of the catalogue.
     async fn closes_told(&mut self, served: &impl Served, code: &str, told: &Value, then: Then) {
         if told["error_code"] != code || told["message"].as_str().is_none_or(str::is_empty) {
             self.wrong.push(format!("{code} was not told: {told}"));
@@ -170,7 +170,7 @@ impl Closing {
         self.ends(code, page["retry_class"].as_str().unwrap_or_default(), then).await;
     }
 
-    /// A code's page of the catalogue, whole; its first next call is made.
+    /// Checks a code's page of the catalogue and makes its first next call; returns the page.
     async fn page(&mut self, served: &impl Served, code: &str) -> Value {
         let path = format!("/api/v1/errors/catalogue/{code}");
         let (status, page) = answer(served.request(Method::GET, &path)).await;
@@ -197,14 +197,14 @@ impl Closing {
         }
     }
 
-    /// Ends a part: these codes were raised, and all was as it should be.
+    /// Ends a part: exactly these codes were raised, and all checks passed.
     fn has_raised(&self, codes: &[&str]) {
         assert!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
         let codes: BTreeSet<String> = codes.iter().map(|code| (*code).to_owned()).collect();
         assert_eq!(self.raised, codes);
     }
 
-    /// Makes a next call exactly as it stands.
+    /// Makes a next call exactly as it is given.
     async fn performs(&mut self, served: &impl Served, code: &str, action: &Value) {
         let method: Method = action["method"].as_str().unwrap().parse().unwrap();
         let mut request = served.request(method, action["path"].as_str().unwrap());
@@ -227,7 +227,7 @@ fn digest(key: &str) -> String {
     data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(key.as_bytes()))
 }
 
-/// The first next call of every row, made as the catalogue has it, whether or not this test can raise the code.
+/// The first next call of every row as the catalogue has it, whether or not a test raises the code.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_next_call_of_every_row_goes_through() {
     let world = World::start().await;
@@ -354,7 +354,7 @@ async fn config(closing: &mut Closing) {
             Then::passes(txn()),
         )
         .await;
-    // What holds the bot is ended, then the same goes through.
+    // The change that holds the bot is ended, then the same request succeeds.
     let (_, problem) = answer(put(&manual(careful(4_500), 30.0))).await;
     world.end_trial(&live, "cancel").await;
     world.ended(&live).await;
@@ -377,11 +377,11 @@ async fn config(closing: &mut Closing) {
     let (_, problem) = answer(put(&manual(careful(4_500), 30.0))).await;
     world.bot.script().config.violations.clear();
     closing.closes_problem(botops, "CFG_003", &problem, dry(&manual(careful(4_500), 30.0))).await;
-    // The audit cannot be written while a folder stands in its place.
+    // The audit cannot be written while its path is a folder.
     a_damaged_folder(closing, world).await;
 }
 
-/// The audit gone, then the versions damaged under a new life of botops: a person must act, and reads go on.
+/// A deleted audit, then damaged versions at a new start of botops: a person must act, and reads are answered.
 async fn a_damaged_folder(closing: &mut Closing, world: World) {
     let folder = world.folder.path().join("data/config");
     let audit = folder.join("config_history.jsonl");
@@ -434,7 +434,7 @@ async fn workflows_and_control(closing: &mut Closing) {
     let missing = botops.request(Method::GET, "/api/v1/artifacts/0198f0a2-7c3e-7d1a-9b6e-2f1c5a7d9e10");
     closing.closes(&botops, "WFL_011", missing, Then::passes(run("export-logs", range))).await;
 
-    // One run holds the bot; it is cancelled; then the same goes through.
+    // One run holds the bot; after it is cancelled, the same request succeeds.
     let (_, holder) = execute(&botops, "holder", json!({})).await;
     let holder = holder["run_id"].as_str().unwrap().to_owned();
     let (_, problem) = execute(&botops, "restart-bot", json!({"reason": "a test of the advice"})).await;
@@ -446,7 +446,7 @@ async fn workflows_and_control(closing: &mut Closing) {
     closing.closes_told(&botops, "WFL_010", &view["error"], Then::Ends).await;
     closing.closes_problem(&botops, "WFL_004", &problem, check()).await;
 
-    // Nobody can start the bot again: there is no supervisor.
+    // Without a supervisor the bot cannot be started again.
     let (_, begun) = execute(&botops, "restart-bot", json!({"reason": "a test of the advice"})).await;
     let view = ended(&botops, begun["run_id"].as_str().unwrap(), Duration::from_secs(60)).await;
     closing.closes_told(&botops, "BOT_020", step_error(&view, "restart"), Then::Ends).await;
@@ -510,7 +510,7 @@ async fn health_verbs(closing: &mut Closing) {
     closing
         .closes(&botops, "HLT_007", post("alerts/none/ack", &json!({})), Then::passes(get("alerts")))
         .await;
-    // What another one needs cannot be removed until that one is.
+    // A component that another one depends on cannot be removed before that one.
     let peer = health::Stub::start(health::Peer::Fine).await;
     health::add(&botops, &health::external("feed", &peer.base)).await;
     let mut child = health::external("child", &peer.base);
@@ -553,7 +553,7 @@ async fn health_verbs(closing: &mut Closing) {
     botops.stop().await;
 }
 
-/// A bot tells of each failure it can have; the journal serves it with the catalogue's words beside it.
+/// A bot sends each failure that it can have as an event; botops serves it with the catalogue's texts added.
 async fn told_by_the_bot(closing: &mut Closing) {
     let world = World::start().await;
     let rows: BTreeMap<&str, &Code> = Code::ALL.iter().map(|code| (code.row().code, code)).collect();
@@ -599,7 +599,7 @@ async fn told_by_the_bot(closing: &mut Closing) {
     for code in TOLD_BY_THE_BOT {
         closing.raised.insert((*code).to_owned());
         let page = closing.page(&world.botops, code).await;
-        // Waiting ends by itself in the bot; a refusal to wait names who must act.
+        // A failure that waiting ends is over without a call; any other class names who must act.
         let class = rows[code].row().class;
         let remediation = page["remediation"].as_str().unwrap();
         let names_who = remediation.contains("human")
@@ -627,13 +627,13 @@ async fn limits_and_bytes(closing: &mut Closing) {
     closing.closes_problem(&botops, "API_019", &malformed, alive()).await;
     closing.closes_problem(&botops, "API_018", &long, alive()).await;
     closing.closes_problem(&botops, "API_008", &unfinished, alive()).await;
-    // A right key passes all the while.
+    // A right key is accepted all the time.
     closing.closes_problem(&botops, "AUTH_004", &throttled, whoami()).await;
     botops.stop().await;
 
     let botops = Running::start(folder.path(), &[("BOT_API_RATE_LIMIT", "60")]).await;
     let limited: Value = refusals::raise_rate_limited(&botops, 60).await.json().await.unwrap();
-    // As long as it says for one request, and as long again for the second one.
+    // The given wait is for one request; the second one needs the same again.
     let wait = Duration::from_millis(limited["retry"]["after_ms"].as_u64().expect("it says how long"));
     tokio::time::sleep(wait * 2 + Duration::from_secs(1)).await;
     let whoami = Then::passes(botops.request(Method::GET, "/api/v1/whoami"));
@@ -662,7 +662,7 @@ async fn streams(closing: &mut Closing) {
     botops.stop().await;
 }
 
-/// Sends the first half of a request, lets botops begin its stop, and sends the other half: what the request gets.
+/// Sends the first half of a request, has botops begin its stop, and sends the other half: returns the answer.
 async fn raise_stopping(botops: Running) -> Value {
     let address = botops.app.address();
     let body = json!({"params": {"samples": 1}}).to_string();
@@ -673,7 +673,7 @@ async fn raise_stopping(botops: Running) -> Value {
     );
     let mut socket = TcpStream::connect(address).await.unwrap();
     socket.write_all(head.as_bytes()).await.unwrap();
-    // It asks for the body: from here on the request is one of those that a stop lets finish.
+    // botops asks for the body: from now on the request is one that a stop lets finish.
     let mut go_on = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
     socket.read_exact(&mut go_on).await.unwrap();
     assert!(go_on.starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&go_on));
@@ -699,7 +699,7 @@ async fn stopping(closing: &mut Closing) {
     botops.stop().await;
 }
 
-/// Handlers behind the guard that panic, and that never answer, when they are asked for the first time.
+/// Handlers behind the guard that panic, or never answer, at their first request.
 async fn failing_handlers(closing: &mut Closing) {
     let folder = kit::folder();
     let botops = Running::start(folder.path(), &[]).await;
@@ -753,7 +753,7 @@ async fn changed_audit(closing: &mut Closing) {
     world.botops.stop().await;
 }
 
-/// The disk is full under a botops of its own process, and there is room again.
+/// A botops in its own process whose disk gets full and then has room again.
 async fn unwritable_store(closing: &mut Closing) {
     let pair = configs::kills::Pair::start().await;
     let problem = configs::disk_faults::raise_unwritable(&pair, "store.commit", "ENOSPC", 9_000).await;
@@ -764,7 +764,7 @@ async fn unwritable_store(closing: &mut Closing) {
     assert_eq!(status, 202, "{txn}");
 }
 
-/// The newest run of a workflow, at its end.
+/// Waits for the end of a workflow's newest run.
 async fn newest_ended(botops: &Running, id: &str) -> Value {
     let (_, newest) = botops.get(&format!("/api/v1/workflows/{id}/status")).await;
     ended(botops, newest["run_id"].as_str().unwrap(), Duration::from_secs(30)).await
@@ -805,8 +805,8 @@ async fn runs(closing: &mut Closing) {
     botops.stop().await;
 }
 
-/// A bot that cannot start says so on its terminal. One that botops cannot start is told by the run that restarts it:
-/// `BOT_021` is the error of the run's step and `WFL_009` that of the run, as `GET workflows/runs/{run}` shows them.
+/// A bot that cannot start prints it on its terminal. A bot that botops cannot start is reported by the run that
+/// restarts it: `BOT_021` is the error of the run's step, `WFL_009` that of the run.
 async fn bots_that_do_not_start(closing: &mut Closing) {
     let (said, mut pair) =
         tokio::join!(session::bot::raise_cannot_start(), workflows::restart_drivers::driven_by_a_command());

@@ -1,4 +1,4 @@
-//! The bot contract: one suite of checks for whatever serves it on a socket.
+//! The bot contract: one suite of checks for every bot that serves it on a socket.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -38,7 +38,7 @@ async fn paperbot_keeps_the_contract() {
     keeps_the_contract(&socket).await;
 }
 
-/// Everything a bot must do, whoever it is. Ends with trading as it was.
+/// Checks everything that a bot must do. At the end trading is as it was.
 pub(crate) async fn keeps_the_contract(socket: &Path) {
     let peer = Peer { client: socket_client(socket) };
     let hello: Hello = peer.get("hello").await;
@@ -87,7 +87,7 @@ impl Peer {
         assert_eq!((&report.boot_epoch, report.mode), (&hello.boot_epoch, hello.mode));
         let json: Value = serde_json::from_str(&text).unwrap();
         assert!(json["account"]["account_balance"].is_string(), "money is text");
-        // A bot that trades may have changed in between: then it answers anew, with another tag.
+        // A bot that trades may have changed in between: then it sends a new answer with another tag.
         let again = self.client.get(url("state")).header(header::IF_NONE_MATCH, &etag).send().await.unwrap();
         match again.status() {
             StatusCode::NOT_MODIFIED => assert!(again.bytes().await.unwrap().is_empty()),
@@ -137,7 +137,7 @@ impl Peer {
         }
     }
 
-    /// Whoever lost an answer learns it without sending the command again, and what expired is never begun.
+    /// A client that lost an answer gets it without sending the command again, and an expired command is never begun.
     async fn commands_are_accounted_for(&self, hello: &Hello) {
         let epoch = &hello.boot_epoch;
         let status = async |id: &str| -> CommandStatus {

@@ -1,4 +1,4 @@
-//! Control verbs: told beforehand, done once, recorded for ever.
+//! Control verbs: predicted by a dry run, carried out once per key, recorded durably.
 
 use botops_contract::Verb;
 use reqwest::Method;
@@ -58,7 +58,7 @@ async fn a_dry_run_tells_the_effect_and_does_nothing() {
     assert_eq!((view["outcome"].as_str(), view["dry_run"].as_bool()), (Some("predicted"), Some(true)));
     assert_eq!(view["exposure"]["positions_closing"], json!(["SPY"]));
     assert_eq!(bot.script().report.positions.len(), 1, "nothing was closed");
-    // The prediction did not use the key up.
+    // The dry run did not use the key.
     let (_, view) = give(&running, "flatten", Some("k")).await;
     assert_eq!((view["outcome"].as_str(), view["replayed"].as_bool()), (Some("done"), Some(false)), "{view}");
     assert!(bot.script().report.positions.is_empty());

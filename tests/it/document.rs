@@ -1,5 +1,5 @@
-//! What people and programs read: the API document, the catalogue, `.env.example`. Kept as files, so that a change is
-//! seen. `UPDATE_DOCUMENTS=1 cargo test document` writes them anew.
+//! Generated texts that are kept as files, so that every change of them is seen: the API document, the catalogue,
+//! `.env.example`. `UPDATE_DOCUMENTS=1 cargo test document` writes them anew.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ fn every_operation_has_a_name_a_scope_and_its_refusals() {
     for (path, method, operation) in operations(&document) {
         let place = format!("{method} {path}");
         let name = operation["operationId"].as_str().unwrap_or_default().to_owned();
-        // The page of the document stands under two addresses.
+        // The documentation page has two addresses.
         if !names.insert(name.clone()) && name != "get_docs" {
             wrong.push(format!("{place}: the operation id `{name}` stands twice"));
         }
@@ -131,7 +131,7 @@ fn the_documents_of_the_settings_are_the_kept_ones() {
     assert_kept("docs/settings.md", &format!("{head}{begin}{table}{end}{tail}"));
 }
 
-/// utoipa keeps one schema a name: of two types with one name the document would show either.
+/// utoipa keeps one schema per name: of two types with the same name the document would show only one.
 #[test]
 fn no_two_types_share_a_name_in_the_document() {
     fn walk(folder: &Path, seen: &mut std::collections::BTreeMap<String, Vec<String>>) {

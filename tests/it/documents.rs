@@ -1,4 +1,4 @@
-//! The pages that people read in the repository: what they point to is there.
+//! The repository's documentation pages: every file and link that they name exists.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The pages, from the repository's root.
+/// Paths of the pages, from the repository's root.
 fn pages() -> Vec<String> {
     let mut pages: Vec<String> = [
         "README.md",
@@ -30,7 +30,7 @@ fn prose(page: &str) -> String {
     text.split("```").step_by(2).collect()
 }
 
-/// What stands between two marks, on one line.
+/// The texts between two marks that are on one line.
 fn between<'a>(text: &'a str, begin: &str, end: char) -> Vec<&'a str> {
     text.lines()
         .flat_map(|line| line.split(begin).skip(1).filter_map(|rest| rest.split(end).next()))
@@ -73,7 +73,7 @@ fn every_link_and_every_path_of_the_pages_is_there() {
                 wrong.push(format!("{page}: the link {link}"));
             }
         }
-        // Spans of code stand at every second place between backticks; what is of the past may be gone.
+        // Every second part between backticks is a code span. The changelog may name files that are gone.
         let is_of_now = page != "CHANGELOG.md";
         for line in text.lines().filter(|_| is_of_now) {
             for path in line.split('`').skip(1).step_by(2).filter(|span| is_path(span)) {

@@ -1,4 +1,4 @@
-//! An effect is proven or unknown: what a command did is never guessed, and told when it is known.
+//! The effect of a command is proven or unknown: it is never guessed, and an event reports it once it is known.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ async fn with_bot(folder: &std::path::Path) -> (ScriptedBot, Running) {
     with_bot_that(folder, &[]).await
 }
 
-/// A bot with these capabilities beside its verbs.
+/// A scripted bot with these capabilities in addition to its verbs, and botops beside it.
 async fn with_bot_that(folder: &std::path::Path, can: &[&str]) -> (ScriptedBot, Running) {
     let mut state = report();
     state.positions = vec![position("SPY", "10", "400", "410")];
@@ -37,7 +37,7 @@ async fn beside(folder: &std::path::Path, id: &str) -> Running {
     running
 }
 
-/// The capability of a bot that says what became of a command.
+/// The capability of a bot that reports the state of a command.
 const STATUS: &[&str] = &["command-status"];
 
 async fn give(running: &Running, verb: &str, key: &str) -> (u16, Value) {
@@ -45,7 +45,7 @@ async fn give(running: &Running, verb: &str, key: &str) -> (u16, Value) {
     answer(request.header("idempotency-key", key).json(&json!({"reason": "a test of effects"}))).await
 }
 
-/// The outcomes told of a command, in order.
+/// The events about a command, in order.
 async fn told(running: &Running, key: &str) -> Vec<Value> {
     let (_, page) = running.get("/api/v1/events?kind=control&after=0&limit=200").await;
     let items = page["items"].as_array().cloned().unwrap_or_default();
@@ -56,7 +56,7 @@ fn outcomes(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["data"]["outcome"].as_str().unwrap()).collect()
 }
 
-/// Waits until this many words were told of a command.
+/// Waits until there are two events about a command, and returns them.
 async fn told_twice(running: &Running, key: &str) -> Vec<Value> {
     let settled = || async { told(running, key).await.len() >= 2 };
     until("how the command ended is told", SOON, settled).await;
@@ -90,7 +90,7 @@ async fn a_refusal_that_proves_nothing_leaves_the_effect_unknown() {
         assert_eq!(outcomes(&events)[0], "unknown", "{events:#?}");
         assert!(!events[0]["message"].as_str().unwrap().contains("refused"), "{events:#?}");
     }
-    // A refusal for a reason is one: nothing happened.
+    // A refusal with a reason of the contract proves that nothing happened.
     for (status, code) in [(409, "session_halted"), (422, "market_closed"), (429, "busy"), (409, "expired")] {
         bot.script().refuse = Some(refusal(code, "not now"));
         bot.script().refuse_status = StatusCode::from_u16(status).unwrap();
@@ -110,7 +110,7 @@ async fn an_answer_that_contradicts_the_question_is_no_success() {
     let contradictions = [
         ("pause", json!({"command_id": "somebody else's"}), "somebody else's"),
         ("pause", json!({"trading_enabled": true}), "trading_enabled"),
-        // Before the halt: an open breaker would say why.
+        // Before the halt: an open breaker would be a reason for it.
         ("resume", json!({"trading_enabled": false, "message": "ok"}), "trading_enabled"),
         ("halt", json!({"trading_enabled": true}), "trading_enabled"),
         ("flatten", json!({"trading_enabled": true}), "trading_enabled"),
@@ -133,7 +133,7 @@ async fn an_answer_that_contradicts_the_question_is_no_success() {
         assert!(problem["cause"].as_str().unwrap().contains(named), "{verb} {twist}: {problem:#}");
         assert_eq!(outcomes(&told(&running, &key).await)[0], "unknown");
     }
-    // Not after a resume that says why entries stay closed.
+    // Not a contradiction: a resume that names the reason why entries stay closed.
     bot.script().twist = json!({"trading_enabled": false, "phase": "degraded"});
     let (status, view) = give(&running, "resume", "degraded").await;
     assert_eq!(status, 200, "{view:#}");
@@ -167,7 +167,7 @@ async fn what_a_command_did_is_told_when_the_bot_knows_it() {
     assert_eq!(events[1]["data"]["verb"], "flatten");
     assert_eq!(events[1]["data"]["exposure"]["orders_submitted"], 1);
     assert_eq!(bot.count("POST", "commands/flatten"), 1, "it was never sent a second time");
-    // The same key again: what it did then.
+    // The same key again gives the first effect.
     bot.script().refuse = None;
     let (status, view) = give(&running, "flatten", "late").await;
     assert_eq!((status, view["replayed"].as_bool()), (200, Some(true)), "{view:#}");
@@ -189,7 +189,7 @@ async fn a_command_that_never_arrived_is_told_so_and_not_sent_again() {
     assert!(sent["expires_at"].as_str().is_some(), "{sent:#}");
     let events = told_twice(&running, "lost").await;
     assert_eq!(outcomes(&events), ["unknown", "not_received"], "{events:#?}");
-    // It is only proven once a copy on its way could not act any more.
+    // It is proven only after the time in which a copy that is still on its way could act.
     let at = |event: &Value| event["at"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
     let expires: chrono::DateTime<chrono::Utc> = sent["expires_at"].as_str().unwrap().parse().unwrap();
     assert!(at(&events[1]) > expires);
@@ -247,12 +247,12 @@ async fn a_caller_that_goes_away_leaves_a_record_of_how_it_ended() {
     let request = running.request(Method::POST, "/api/v1/control/pause").header("idempotency-key", "gone");
     let sent = tokio::spawn(request.json(&json!({"reason": "a test of effects"})).send());
     until("the bot has it", SOON, || async { bot.count("POST", "commands/pause") > 0 }).await;
-    // The caller goes away: its connection ends.
+    // The caller's connection ends.
     sent.abort();
     assert!(sent.await.unwrap_err().is_cancelled());
     bot.behave(Behaviour::Normal);
     let events = told_twice(&running, "gone").await;
-    // Whether the bot got to it before the connection ended is the bot's word.
+    // The bot may or may not have acted before the connection ended; its state decides what is expected.
     let acted = bot.script().report.phase == BotPhase::Paused;
     let ending = if acted { "done" } else { "not_received" };
     assert_eq!(outcomes(&events), ["unknown", ending], "{events:#?}");
@@ -283,7 +283,7 @@ async fn a_botops_that_is_killed_over_a_command_tells_in_its_next_run_how_it_end
     until("how it ended is told", SOON, ended).await;
 }
 
-/// A paperbot that trades, and botops beside it.
+/// Starts a paperbot, waits until it trades, and starts botops beside it.
 async fn beside_paperbot() -> (Paperbot, Running) {
     let bot = Paperbot::start(&["--tick", "20ms"]).await;
     bot.trades().await;
@@ -306,7 +306,7 @@ async fn a_loop_that_stands_still_does_not_act_after_the_caller_gave_up() {
     bot.go_on("paperbot.loop");
     let report = bot.until("the loop goes on", |report| report.loop_stats.ticks > before + 5).await;
     assert_ne!(report.phase, BotPhase::Paused, "flatten pauses: it was carried out late");
-    // The first answer stands, also for the same key again.
+    // The first answer is final, also for the same key again.
     let (status, again) = give(&running, "flatten", "frozen").await;
     assert_eq!((status, again["context"]["reason_code"].as_str()), (409, Some("expired")), "{again:#}");
     let (status, view) = give(&running, "flatten", "thawed").await;
@@ -391,7 +391,7 @@ async fn a_process_that_was_stopped_drops_what_waited_in_its_socket() {
     running.stop().await;
 }
 
-/// Sends a careful change with a manual trial of this many seconds.
+/// Sends a harmless change with a manual trial of this many seconds.
 async fn apply(running: &Running, seconds: u32) -> (u16, Value) {
     let (_, config) = running.get("/api/v1/config").await;
     let etag = config["etag"].as_str().unwrap().to_owned();
@@ -401,7 +401,7 @@ async fn apply(running: &Running, seconds: u32) -> (u16, Value) {
     answer(request.json(&body)).await
 }
 
-/// paperbot, and botops beside it with short trials; the bot runs what is committed.
+/// Starts a paperbot and botops with short trials, and waits until the bot runs the committed config.
 async fn in_sync_with_paperbot() -> (Paperbot, Running) {
     let bot = Paperbot::start(&["--tick", "20ms"]).await;
     bot.trades().await;

@@ -1,4 +1,5 @@
-//! How old the truth is: by the bot's own word, whoever confirmed it since, and with its trading loop looked at too.
+//! The age of the state: counted from the bot's own timestamp, however often it is confirmed since. A trading loop that
+//! stands still is noticed too.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -16,7 +17,7 @@ use crate::kit::scripted_bot::ScriptedBot;
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// What is promised: a loop that stands still is told of within this time after its limit.
+/// The promise: a loop that stands still is reported within this time after its limit.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
 async fn get(botops: &Running, path: &str) -> Value {
@@ -31,8 +32,9 @@ fn warns(answer: &Value, words: &str) -> bool {
         .is_some_and(|all| all.iter().any(|one| one.as_str().unwrap().contains(words)))
 }
 
-/// The file that the loop writes its effects to, as a pipe that can be stopped up: then the loop stands still in its next
-/// write, and the bot's API lives on.
+/// A named pipe in place of the file that the loop writes its effects to.
+///
+/// While the pipe is full, the loop blocks in its next write, and the bot's API still answers.
 struct StopCock(File);
 
 impl StopCock {
@@ -116,7 +118,7 @@ async fn what_a_bot_knew_eighteen_minutes_ago_is_eighteen_minutes_old_however_fr
     assert!(warns(&summary, "DATA IS VERY OLD"), "{summary:#}");
     let stands = || async { warns(&get(&botops, "/api/v1/summary").await, "trading loop stands still") };
     kit::until("the standstill is told", TOLD_WITHIN, stands).await;
-    // A time that lies ahead is as old as it is known; it is not fresh for as long as it takes to come true.
+    // A timestamp in the future ages from when it was received, instead of counting as fresh until it is past.
     let ahead = Utc::now() + TimeDelta::hours(12);
     bot.change(|report| report.loop_stats.last_tick_at = Some(ahead));
     bot.script().report.as_of = ahead;
@@ -125,7 +127,7 @@ async fn what_a_bot_knew_eighteen_minutes_ago_is_eighteen_minutes_old_however_fr
         warns(&summary, "clock is") && summary["data_age_seconds"].as_f64().is_some_and(|age| age > 2.0)
     };
     kit::until("it grows old, and the clock is told", SOON, old).await;
-    // A bot that goes on is believed at once.
+    // A bot that continues counts as fresh at once.
     bot.change(|report| report.loop_stats.last_tick_at = Some(Utc::now()));
     let fresh = || async { get(&botops, "/api/v1/summary").await["health_status"] == "healthy" };
     kit::until("it is fresh again", SOON, fresh).await;

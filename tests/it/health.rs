@@ -1,4 +1,4 @@
-//! Health through the wire: checks of real peers, alerts at a real receiver, recovery, restarts, bad days.
+//! Health over the API: checks of real peers, alerts at a real receiver, recovery, restarts, faults.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ use crate::refusals::assert_problem;
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// Everything as fast as it goes, so that a test waits for conditions and hardly for time.
+/// A health config with the shortest intervals, so that tests wait for conditions and hardly for time.
 pub(crate) fn hasty() -> Value {
     json!({
         "check_interval": 0.3, "timeout": 0.25, "confirm_interval": 0.1, "startup_grace": 0,
@@ -30,7 +30,7 @@ pub(crate) fn hasty() -> Value {
     })
 }
 
-/// botops beside a scripted bot, hasty.
+/// Starts botops beside a scripted bot, with the [`hasty`] config.
 pub(crate) async fn beside(bot: &ScriptedBot, folder: &TempDir, more: &[(&str, &str)]) -> Running {
     let socket = bot.socket().display().to_string();
     let id = bot.id();
@@ -53,7 +53,7 @@ pub(crate) async fn component_is(botops: &Running, id: &str, status: &str) -> Va
     component_until(botops, id, status, |view| view["status"] == status).await
 }
 
-/// Waits until a component's view is as wished; the very view that was.
+/// Waits until a component's view fulfils the condition; returns that view.
 async fn component_until(
     botops: &Running,
     id: &str,
@@ -72,7 +72,7 @@ async fn component_until(
     seen.into_inner().unwrap()
 }
 
-/// What a peer did last time it was asked.
+/// How the stub answers.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Peer {
     Fine,
@@ -84,7 +84,7 @@ pub(crate) enum Peer {
     Limited,
 }
 
-/// An HTTP server that behaves as told, with a journal of the bodies it was sent.
+/// An HTTP server that answers as set, with a journal of the bodies that it got.
 #[derive(Clone)]
 pub(crate) struct Stub {
     pub base: String,
@@ -144,7 +144,7 @@ impl Stub {
         }
     }
 
-    /// First and last words about one component in the order they came: (key, status).
+    /// First and last notices about a component, in the order in which they came: key and status.
     fn notices(&self, component: &str) -> Vec<(String, String)> {
         let journal = self.journal.lock().unwrap();
         let alerts =
@@ -274,7 +274,7 @@ async fn a_bot_that_stops_answering_is_one_alert_and_one_end_at_the_webhook() {
     let (headers, message) = receiver.journal.lock().unwrap()[0].clone();
     assert!(headers["x-botops-signature"].to_str().unwrap().starts_with("t="));
     assert_eq!(headers["idempotency-key"], message["key"].as_str().unwrap());
-    // The file has a queue of its own.
+    // The file receiver has its own queue.
     let log = folder.path().join("data/alerts.jsonl");
     let told = || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("\"resolved\""));
     kit::until("the file tells of the end too", LIMIT, || async { told() }).await;
@@ -311,7 +311,7 @@ async fn a_slow_api_shows_in_its_component_only_and_each_failure_has_its_name() 
         let condition = |feed: &Value| feed["outcome"] == outcome && feed["raw_status"] == wanted;
         feed = component_until(&botops, "feed", outcome, condition).await;
     }
-    // The rate limit shows as used quota; the wait that was asked for is kept.
+    // The rate limit appears as used quota; the requested wait is kept.
     let used = feed["metrics"].as_array().unwrap().iter().find(|metric| metric["name"] == "rate_limit_usage");
     assert_eq!(used.unwrap()["value"], 85.0);
     botops.stop().await;
@@ -347,7 +347,7 @@ async fn hanging_panicking_and_endless_checks_move_nobody_elses_clock() {
     .await;
     let from = runs.lock().unwrap().len();
     kit::until("thirty runs more", LIMIT * 2, || async { runs.lock().unwrap().len() > from + 30 }).await;
-    // A check that held up the others would do so again and again; a pause of the machine is one long time among many.
+    // A check that delayed the others would do so every time; a pause of the machine is one long time among many.
     let runs = runs.lock().unwrap().split_off(from);
     let mut apart: Vec<Duration> = runs.windows(2).map(|two| two[1] - two[0]).collect();
     apart.sort();
@@ -506,7 +506,7 @@ async fn told_before_a_restart_the_end_is_told_after_it_and_through_a_silence() 
     kit::until("the firing is told", LIMIT, || async { receiver.statuses("feed") == ["firing"] }).await;
     botops.stop().await;
 
-    // The same folder: the checker, the config and the open alert are there again.
+    // On the same folder, the checker, the config and the open alert are restored.
     let botops = beside(&bot, &folder, &settings).await;
     component_is(&botops, "feed", "CRITICAL").await;
     let ends_at = chrono::Utc::now() + chrono::Duration::hours(1);
@@ -523,7 +523,7 @@ async fn told_before_a_restart_the_end_is_told_after_it_and_through_a_silence() 
     kit::until("the end is told", LIMIT, || async { receiver.statuses("feed") == ["firing", "resolved"] })
         .await;
 
-    // Broken again under the silence: nobody hears of it.
+    // A failure during the silence is not sent.
     peer.set(Peer::Status(500));
     component_is(&botops, "feed", "CRITICAL").await;
     peer.set(Peer::Fine);
@@ -554,7 +554,7 @@ async fn a_warning_too_short_to_be_told_leaves_nothing_that_outlives_it() {
     peer.set(Peer::Fine);
     kit::until("it is forgotten", LIMIT, || async { pending().await["items"] == json!([]) }).await;
 
-    // The next alert of this component is stored as the first would have been: its end is owed across a restart.
+    // The next alert of this component is stored, so its resolution is sent even after a restart.
     peer.set(Peer::Status(500));
     kit::until("the firing is told", LIMIT, || async { receiver.statuses("feed") == ["firing"] }).await;
     botops.stop().await;
@@ -605,7 +605,7 @@ async fn a_load_balancer_reads_the_short_form() {
     };
     kit::until("it passes", LIMIT, || async { short().await.0 == 200 }).await;
     bot.die();
-    // The scripted bot runs no committed config, which fails by itself; the bot's loss is worse and takes the word.
+    // The scripted bot runs no committed config, which is a failure too; the loss of the bot is worse and is named.
     let names_the_bot = || async {
         let (status, body) = short().await;
         status == 503 && body["status"] == "fail" && body["output"] == "bot"

@@ -1,4 +1,4 @@
-//! Tests from the outside: real processes, real sockets, by feature.
+//! Tests through the public surface, with real processes and real sockets; one module for each feature.
 #![allow(clippy::allow_attributes, reason = "what is unused in the kit changes with the features")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(

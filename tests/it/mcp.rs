@@ -1,4 +1,5 @@
-//! MCP over HTTP: both eras, every refusal, parity with REST, and what a lesser key may not do.
+//! MCP over HTTP: both protocol versions in use, every refusal, the same answers as REST, and what a key of a smaller
+//! scope may not do.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use crate::kit;
 use crate::kit::app::{KEY, Running, answer};
 use crate::kit::scripted_bot::ScriptedBot;
 
-/// A key that may only read, and the file that knows it.
+/// A key that may only read; [`keys_file`] makes the file that has its hash.
 pub(crate) const READER: &str = "reader-key-0123456789-0123456789";
 
 pub(crate) fn keys_file(folder: &std::path::Path) -> String {
@@ -21,7 +22,7 @@ pub(crate) fn keys_file(folder: &std::path::Path) -> String {
     path.display().to_string()
 }
 
-/// One JSON-RPC call as a client of 2025 sends it.
+/// One JSON-RPC call as a client of protocol version 2025-06-18 sends it.
 pub(crate) async fn rpc(running: &Running, key: &str, method: &str, params: Value) -> (u16, Value) {
     let body = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
     answer(request(running, key).json(&body)).await
@@ -36,7 +37,7 @@ fn request(running: &Running, key: &str) -> reqwest::RequestBuilder {
         .header("mcp-protocol-version", "2025-06-18")
 }
 
-/// One JSON-RPC call as a client of 2026 sends it: no handshake, everything in the request.
+/// One JSON-RPC call as a client of protocol version 2026-07-28 sends it: without handshake, all facts in the request.
 async fn modern(running: &Running, method: &str, mut params: Value) -> (u16, Value) {
     params["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -58,7 +59,7 @@ async fn modern(running: &Running, method: &str, mut params: Value) -> (u16, Val
     answer(request.json(&body)).await
 }
 
-/// Calls a tool; its result.
+/// Calls a tool and returns the `result` of the answer.
 pub(crate) async fn call(running: &Running, key: &str, name: &str, arguments: Value) -> Value {
     let (status, body) = rpc(running, key, "tools/call", json!({"name": name, "arguments": arguments})).await;
     assert_eq!(status, 200, "{body}");
@@ -134,7 +135,7 @@ async fn a_tool_answers_what_rest_answers() {
             "/api/v1/state?fields=positions.symbol,mode",
         ),
     ] {
-        // What happens between two questions changes the answer: asked of REST before and after, until it stays.
+        // An event in between changes the answer: REST is asked before and after, until both answers are equal.
         let mut asked = 0;
         let (result, rest) = loop {
             let (_, before) = running.get(path).await;

@@ -1,5 +1,7 @@
-//! A data folder that version 0.1.0 left behind (`tests/data/data-folder-0.1`): this version reads all of it, answers
-//! as that one did (`expected.json`), and goes on from there. An answer may say more than it did, never less.
+//! A data folder of version 0.1.0 (`tests/data/data-folder-0.1`), used by this version.
+//!
+//! It reads all of it, answers as 0.1.0 did (`expected.json`), and continues from there. An answer may have more than
+//! it had, never less.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,10 +17,10 @@ use crate::kit::app::Running;
 use crate::kit::paperbot::Paperbot;
 use crate::kit::scripted_config::sha256;
 
-/// The first checks are done by then, on a busy machine too.
+/// Time for the first health checks, on a busy machine too.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What rows are deleted by when they are old, with the parts of a second it counts.
+/// Columns by whose age rows are deleted, with their units per second.
 const AGE_COLUMNS: &[(&str, &str, i64)] = &[
     ("events", "at_us", 1_000_000),
     ("health_alerts", "opened_ms", 1_000),
@@ -30,7 +32,7 @@ fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/data-folder-0.1")
 }
 
-/// Copies a part of the fixture; the store lies there compressed.
+/// Copies a part of the fixture and decompresses the store.
 fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -48,8 +50,8 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// Makes the rows as old as if the folder had been left a moment ago, whatever the day: what is older than its retention
-/// may be deleted. Texts in the rows keep their times.
+/// Shifts the rows' times as if the folder had been left a moment ago, since rows older than their retention may be
+/// deleted. Times inside texts stay.
 fn make_rows_new(store: &Path) {
     let store = rusqlite::Connection::open(store).unwrap();
     let newest: String =
@@ -62,7 +64,7 @@ fn make_rows_new(store: &Path) {
     }
 }
 
-/// The number or id by which an item of a list is found again among newer ones.
+/// The member that identifies an item of a list among newer ones: number or id.
 fn identity(item: &Value) -> Option<(&'static str, &Value)> {
     let names = ["seq", "version", "run_id", "alert_id", "id"];
     names.into_iter().find_map(|name| Some((name, item.get(name)?)))
@@ -72,13 +74,13 @@ fn nothing_omitted(omitted: &Value) -> bool {
     *omitted == json!(false) || *omitted == json!(0) || *omitted == json!([])
 }
 
-/// Adds a line for everything that was and is not so any more.
+/// Adds a line for everything that is missing or different in `now`.
 fn compare_answers(place: &str, before: &Value, now: &Value, wrong: &mut Vec<String>) {
     match (before, now) {
         (Value::Object(before), Value::Object(now)) => {
             for (name, member) in before {
                 match now.get(name) {
-                    // Not a number in every list then; whether anything was left out is what counts.
+                    // In 0.1.0 it was not a number in every list; only whether anything was left out is compared.
                     Some(found) if name == "omitted" && nothing_omitted(member) && nothing_omitted(found) => {
                     }
                     Some(found) => compare_answers(&format!("{place} {name}"), member, found, wrong),
@@ -107,7 +109,7 @@ fn compare_answers(place: &str, before: &Value, now: &Value, wrong: &mut Vec<Str
     }
 }
 
-/// Waits until every answer says what it said: some of it is known only after the first checks.
+/// Waits until every answer has what it had: some of it is known only after the first checks.
 async fn wait_for_answers(botops: &Running, expected: &Value) {
     let last = Mutex::new(Vec::new());
     let as_before = || async {
@@ -126,7 +128,7 @@ async fn wait_for_answers(botops: &Running, expected: &Value) {
     }
 }
 
-/// The lines of the fixture's audit, as they were written.
+/// The lines of the fixture's audit.
 fn audit_lines() -> Vec<Value> {
     let text = fs::read_to_string(fixture().join("botops/config/config_history.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -152,7 +154,7 @@ async fn a_data_folder_of_version_0_1_answers_as_it_did() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn account_and_config_of_version_0_1_go_on_where_they_were() {
-    // It does not trade: between two looks at the market lies an hour.
+    // It does not trade: its tick is an hour.
     let mut bot = Paperbot::prepare(&["--tick", "3600s"]);
     let data = bot.folder.path().join("botops");
     copy_folder(&fixture().join("botops"), &data);
@@ -179,7 +181,7 @@ async fn account_and_config_of_version_0_1_go_on_where_they_were() {
     });
     wait_for_answers(&botops, &expected).await;
 
-    // A change on top of what was: a new version, and new records after the old ones.
+    // A change of the old config: a new version, and new records after the old ones.
     let (_, config) = botops.get("/api/v1/config").await;
     let request = botops.request(Method::PUT, "/api/v1/config/rollback");
     let request = request.header("if-match", config["etag"].as_str().unwrap());

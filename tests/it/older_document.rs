@@ -1,16 +1,17 @@
-//! The API document of an earlier version beside that of this one: what a client may have learnt from it still holds.
+//! Compares the API document with that of an earlier version: what a client relies on from it must still be true.
 //!
-//! Both documents are taken apart into facts by place (`GET /api/v1/x 200 body.items[].omitted`), with every `$ref`
-//! followed, so that names of schemas and all texts do not count. Additions are allowed; what is gone or different is
-//! one line each. Where a place has alternatives (an answer or a part of it), a member of any of them counts.
+//! Both documents are split into facts by place (`GET /api/v1/x 200 body.items[].omitted`), with every `$ref` followed,
+//! so that names of schemas and all texts do not count. Additions are allowed; everything removed or different is one
+//! line. Where a place has alternatives (an answer or a part of it), a member of any of them counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-/// Differences that are meant, each with its reason: a change of the wire is named here. A `*` in a difference stands
-/// for any text, so that one entry covers what many answers share: `("* body.effect: string -> object", "why")`.
+/// Intended differences of the API, each with its reason.
+///
+/// A `*` stands for any text, so that one entry covers many answers: `("* body.effect: string -> object", "why")`.
 const ALLOWED: &[(&str, &str)] = &[
     ("GET /api/v1/config/audit 200 body.omitted: *", "a number in every list"),
     ("GET /api/v1/config/versions 200 body.omitted: *", "a number in every list"),
@@ -23,27 +24,27 @@ const ALLOWED: &[(&str, &str)] = &[
     ("GET /api/v1/config/versions query limit: integer -> integer int32", "read as a number of 32 bits"),
 ];
 
-/// Keywords of a schema that are compared as they stand.
+/// Keywords of a schema that are compared literally.
 const LIMITS: &[&str] =
     &["minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "default"];
 
-/// What a document says about one place.
+/// The facts of a document about one place.
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Fact {
     /// Types with their formats; empty where the schema leaves it open.
     types: BTreeSet<String>,
     is_required: bool,
-    /// The values it is limited to.
+    /// The values of an `enum`; empty for any value.
     values: BTreeSet<String>,
     /// [`LIMITS`], the scope of an operation, and whether other members are refused.
     limits: BTreeMap<String, String>,
 }
 
-/// Every fact of a document by its place.
+/// Collects every fact of a document by its place.
 struct Facts<'a> {
     document: &'a Value,
     by_place: BTreeMap<String, Fact>,
-    /// The references that led here: a schema that holds itself is followed once.
+    /// The references on the way to this place, so that a recursive schema is followed once.
     followed: Vec<&'a str>,
 }
 
@@ -83,7 +84,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Bodies by content type; that of JSON, which is nearly every one, stands without its type.
+    /// Reads bodies by content type; the place of a JSON body does not name its type.
     fn read_contents(&mut self, place: &str, contents: &'a Value) {
         for (content_type, content) in contents.as_object().into_iter().flatten() {
             let is_usual = matches!(content_type.as_str(), "application/json" | "application/problem+json");
@@ -130,7 +131,7 @@ impl<'a> Facts<'a> {
             let place = format!("{place}.{name}");
             let is_new = !self.by_place.contains_key(&place);
             let fact = self.at(&place);
-            // With alternatives, a member is required when each one that has it requires it.
+            // With alternatives, a member is required when every alternative that has it requires it.
             fact.is_required = required.iter().any(|one| one == name) && (is_new || fact.is_required);
             self.read_schema(&place, member);
         }
@@ -145,14 +146,14 @@ fn as_text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
 }
 
-/// The place that a place lies in: the longest beginning of it that has a fact.
+/// The enclosing place: the longest prefix that has a fact.
 fn parent<'p>(place: &'p str, facts: &BTreeMap<String, Fact>) -> Option<&'p str> {
     let end = place.rfind(['.', '[', '{', ' '])?;
     let shorter = place.get(..end)?;
     if facts.contains_key(shorter) { Some(shorter) } else { parent(shorter, facts) }
 }
 
-/// A client sends what is at this place; all else it receives.
+/// Whether a client sends what is at this place; it receives everything else.
 fn is_sent(place: &str) -> bool {
     let mut words = place.split(' ').skip(2);
     matches!(words.next(), Some("request" | "query" | "path" | "header" | "cookie"))
@@ -163,13 +164,13 @@ fn alternatives(words: &BTreeSet<String>) -> String {
     if words.is_empty() { "anything".to_owned() } else { words.join(" or ") }
 }
 
-/// What a client of `before` would stumble over in `now`, one line each.
+/// The differences that would break a client of `before`, one line each.
 fn differences(before: &Value, now: &Value) -> Vec<String> {
     let (before, now) = (Facts::of(before), Facts::of(now));
     let mut found = Vec::new();
     for (place, old) in &before {
         let Some(new) = now.get(place) else {
-            // What lies in something that is gone is gone with it.
+            // Members of something that was removed are not listed too.
             if parent(place, &before).is_none_or(|parent| now.contains_key(parent)) {
                 found.push(format!("{place}: removed"));
             }
@@ -183,7 +184,7 @@ fn differences(before: &Value, now: &Value) -> Vec<String> {
             found.push(format!("{place}: {} -> {}", word(old.is_required), word(new.is_required)));
         }
         found.extend(old.values.difference(&new.values).map(|value| format!("{place}: {value} removed")));
-        // Who sends may know fewer values than are taken; who receives must know all.
+        // A sender may know fewer values than are accepted; a receiver must know all.
         if !is_sent(place) || old.values.is_empty() {
             found.extend(new.values.difference(&old.values).map(|value| format!("{place}: {value} added")));
         }
@@ -235,7 +236,7 @@ fn the_api_document_keeps_paths_members_types_and_statuses() {
     assert!(stale.is_empty(), "allowed, but no difference any more: {stale:#?}");
 }
 
-/// A document of two calls whose schemas have these names.
+/// A document with two operations whose schemas have these names.
 fn small_document(page: &str, request: &str) -> Value {
     let reference = |name: &str| json!({"$ref": format!("#/components/schemas/{name}"), "description": name});
     let body = |schema: Value| json!({"application/json": {"schema": schema}});

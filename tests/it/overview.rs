@@ -1,4 +1,4 @@
-//! State, summary, metrics, events, errors and whoami, through the wire.
+//! State, summary, metrics, events, errors and whoami, over the API.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::refusals::assert_problem;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// botops beside a scripted bot that it has seen.
+/// Starts botops beside a scripted bot and waits until it is connected.
 async fn beside(bot: &ScriptedBot, more: &[(&str, &str)]) -> (TempDir, Running) {
     let folder = kit::folder();
     let socket = bot.socket().display().to_string();
@@ -176,7 +176,7 @@ async fn every_read_is_private_and_answers_304_to_who_has_it() {
         "/api/v1/state?fields=account",
         "/api/v1/whoami",
     ] {
-        // The rendering changes each second: between two requests it is usually the same.
+        // The answer is rendered anew each second: between two requests it is usually the same.
         kit::until("a 304", SOON, || async {
             let first = botops.request(Method::GET, path).send().await.unwrap();
             let control = first.headers()["cache-control"].to_str().unwrap().to_owned();
@@ -253,7 +253,7 @@ async fn an_enormous_state_has_a_small_summary() {
         report.recent_errors = vec![failure(&"\u{202e}\u{1b}[31m漢字é\" \\".repeat(12_000))];
         report.error_count_last_hour = 100_000;
     });
-    // Polled once: an unoptimized build takes its time for a state of this size.
+    // Polled rarely: a build without optimizations needs long for a state of this size.
     let (_folder, botops) = beside(&bot, &[("BOT_POLL_INTERVAL", "10s")]).await;
     assert_eq!(summary(&botops).await["position_count"], 2_000);
     let text = botops.request(Method::GET, "/api/v1/summary").send().await.unwrap().text().await.unwrap();
@@ -300,7 +300,7 @@ async fn reads_never_reach_the_bot() {
             assert_eq!(botops.get(path).await.0, 200);
         }
     }
-    // The polls that were due anyway do not count.
+    // Polls by the interval are not counted as caused by requests.
     let due = 1 + usize::try_from(started.elapsed().as_secs() / 10).unwrap();
     assert!(bot.count("GET", "state") <= asked + due, "{:?}", bot.journal());
     botops.stop().await;
@@ -437,7 +437,7 @@ async fn every_event_that_carries_a_failure_is_among_the_failures() {
         }
         let news = BotEvent { seq: 9, error: None, ..script.events[0].clone() };
         script.events.push(news);
-        // A bot that says no more than that something failed.
+        // A bot that reports a failure without any details.
         let bare = BotEvent {
             seq: 10,
             kind: EventKind::Error,
@@ -470,13 +470,13 @@ async fn every_event_that_carries_a_failure_is_among_the_failures() {
     for limit in [1, 2, 4, 500] {
         assert_eq!(messages(&all_failures(&botops, limit).await), expected, "{limit} a page");
     }
-    // The other ways to the same list.
+    // The same list over MCP.
     let tool = crate::mcp::call(&botops, KEY, "list_errors", json!({})).await;
     assert_eq!(messages(tool["structuredContent"]["items"].as_array().unwrap()), expected, "{tool:#}");
     let (_, asked) = botops.send(Method::POST, "/api/v1/ask", &json!({"text": "what went wrong"})).await;
     assert_eq!(asked["call"]["path"], "/api/v1/errors", "{asked:#}");
     assert_eq!(messages(asked["answer"]["items"].as_array().unwrap()), expected, "{asked:#}");
-    // The summary shows three of them and names the list that has the rest.
+    // The summary shows three failures and names the list with the rest.
     let counted = || async {
         let summary = summary(&botops).await;
         let omitted =
@@ -486,14 +486,14 @@ async fn every_event_that_carries_a_failure_is_among_the_failures() {
     };
     kit::until("the summary counts the same", SOON, counted).await;
     botops.stop().await;
-    // A later run reads them from the store.
+    // A later start of botops reads them from the store.
     drop(bot);
     let botops = Running::start(folder.path(), &[("BOT_ID", "scripted")]).await;
     assert_eq!(messages(&all_failures(&botops, 2).await), expected);
     botops.stop().await;
 }
 
-/// A bot without an event stream has its failures in its state alone.
+/// A bot without an event stream reports its failures only in its state.
 #[tokio::test]
 async fn failures_that_stand_in_the_state_alone_are_listed_with_where_they_were_found() {
     let bot = ScriptedBot::start();
@@ -505,7 +505,7 @@ async fn failures_that_stand_in_the_state_alone_are_listed_with_where_they_were_
     {
         let mut script = bot.script();
         let epoch = script.hello.boot_epoch.clone();
-        // Two of them came as events, one of these in other words.
+        // Two of them came as events too, one with another text.
         let told = [(1, at(40, "told")), (2, at(20, "told in other words"))];
         for (seq, error) in told {
             script.events.push(BotEvent {
@@ -578,7 +578,7 @@ async fn a_read_answered_at_once_is_the_handlers_answer() {
     let bot = ScriptedBot::start();
     let (_folder, botops) = beside(&bot, &[]).await;
     for path in ["/api/v1/summary", "/api/v1/state"] {
-        // A query, even an empty one, takes the way through the router.
+        // A request with a query, even an empty one, is not answered from the rendered copy but by the router.
         let mut answers = Vec::new();
         for way in [path.to_owned(), format!("{path}?")] {
             let response = botops.request(Method::GET, &way).send().await.unwrap();

@@ -1,4 +1,4 @@
-//! The trading process itself: its ledger under kills, its commands, its config trials, and that readers do not slow it.
+//! paperbot: its ledger under kills, its commands, its config trials, and that readers do not delay its loop.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,7 +31,7 @@ async fn it_keeps_the_contract() {
 fn policies(pid: u32) -> Vec<u32> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().filter_map(Result::ok);
     let stats = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
-    // The name in brackets may hold spaces; the policy is the 39th word after it.
+    // The name in brackets may hold spaces; the policy is the 39th field after it (field 41 of `/proc/<pid>/stat`).
     let after_name = |stat: String| stat.rsplit(')').next().map(str::to_owned);
     stats
         .filter_map(after_name)
@@ -50,7 +50,7 @@ async fn its_trading_loop_alone_goes_before_ordinary_work_where_that_is_allowed(
     assert_eq!(real_time, usize::from(is_allowed));
 }
 
-/// What an account must be after these ledger lines, computed without the bot's own code.
+/// The account that follows from ledger lines, computed without the bot's own code.
 #[derive(Debug, Default, PartialEq)]
 struct RebuiltAccount {
     cash: Decimal,
@@ -101,7 +101,7 @@ fn reported_holdings(report: &BotReport) -> (Decimal, BTreeMap<String, Decimal>)
     (report.account.cash_balance, positions.collect())
 }
 
-/// Collects the ids of fills that the bot published as events, until the process ends.
+/// Collects the ids of fills that the bot publishes as events, until the process ends.
 async fn collect_fill_events(bot: &Paperbot) -> tokio::task::JoinHandle<Vec<String>> {
     let mut stream = bot.client.get(url("events")).send().await.expect("the stream opens");
     tokio::spawn(async move {
@@ -125,7 +125,7 @@ async fn fifty_kills_lose_no_fill_and_double_none() {
         bot.launch().await;
         let published = collect_fill_events(&bot).await;
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        // Enough ticks for entries; every other start closes what the one before it opened.
+        // Enough ticks for entries; every second start closes what the one before opened.
         let ticks = 70 + (random >> 33) % 60;
         bot.until("it has traded a while", |report| report.loop_stats.ticks > ticks).await;
         if start % 2 == 1 {
@@ -144,7 +144,7 @@ async fn fifty_kills_lose_no_fill_and_double_none() {
     assert!(account.fills.len() > 40, "only {} fills were put to the test", account.fills.len());
 
     bot.launch().await;
-    // No order passes before the session was checked.
+    // No order passes before the session's first check.
     bot.trades().await;
     assert_eq!(bot.command_as(Verb::Flatten, "stand still").await.outcome, CommandOutcome::Done);
     bot.until("everything is closed", |report| {
@@ -205,7 +205,7 @@ async fn real_daily_prices_are_replayed_and_traded() {
     let from: TradePage = bot.get("trades?from=2017-12-01T00:00:00Z").await.unwrap();
     assert!(from.items.len() < trades.items.len());
 
-    // A restart goes on where the market was, and does not trade the same days again.
+    // After a restart the replay continues, and does not trade the same days again.
     bot.kill();
     bot.launch().await;
     bot.until("the replay has ended again", ended).await;
@@ -213,7 +213,7 @@ async fn real_daily_prices_are_replayed_and_traded() {
     assert_eq!(again.items[..trades.items.len()], trades.items[..]);
 }
 
-/// Holds a position that is not being left: a resting order at the target aside, nothing sells it.
+/// Whether a position is held that no order sells, apart from the one that rests at its target.
 fn holds_to_keep(report: &BotReport) -> bool {
     let leaves = |order: &&Order| {
         order.side == Side::Sell && order.order_type == OrderType::Market && !order.status_is_final()
@@ -224,7 +224,7 @@ fn holds_to_keep(report: &BotReport) -> bool {
 
 #[tokio::test]
 async fn a_command_acts_once_even_across_a_kill() {
-    // A position is held for hundreds of ticks, which take long: it is there as long as the test needs it.
+    // A position is held for hundreds of ticks; with long ticks it is there as long as the test needs it.
     let mut bot = Paperbot::start(&["--tick", "30ms"]).await;
     bot.until("a position is open", holds_to_keep).await;
     let dry = CommandRequest {
@@ -278,7 +278,7 @@ async fn a_pause_survives_a_kill_and_lets_no_position_open() {
 
 #[tokio::test]
 async fn cancel_orders_takes_away_what_rests() {
-    // The order rests for hundreds of ticks: long, so that it is still there when the command comes.
+    // The order rests for hundreds of ticks; with long ticks it is still there when the command comes.
     let bot = Paperbot::start(&["--tick", "30ms"]).await;
     let rests = |report: &BotReport| {
         report.orders.iter().any(|order| !order.status_is_final() && order.side == Side::Sell)
@@ -328,7 +328,7 @@ async fn a_second_bot_and_a_bad_start_are_refused_with_a_reason() {
     assert!(said.contains("too long for a socket"), "{said}");
     let (code, said) = says(other.command().arg("--replay").arg("/nowhere.csv"));
     assert_eq!(code, Some(2));
-    // The option is named, what was given is not repeated.
+    // The option is named, its value is not repeated.
     assert!(said.contains("--replay: No such file") && !said.contains("/nowhere.csv"), "{said}");
 }
 
@@ -386,7 +386,7 @@ async fn a_config_trial_changes_what_the_bot_does_and_ends_by_itself() {
     let to = from.replace(":00", ":59");
     document["trading"]["hours"] = json!({"start_time": from, "end_time": to, "timezone": "UTC"});
     let later = document.to_string();
-    // First as long as it takes to read it.
+    // First a trial that is long enough to be seen.
     let (status, ack) = activate(&bot, "t0", 1, &later, 60_000).await;
     assert_eq!((status, &ack["running"]["sha256"]), (200, &json!(sha(&later))));
     let report = bot.state().await;
@@ -492,7 +492,7 @@ async fn losses_open_the_breaker_which_stays_open_across_a_kill_until_it_is_rese
     assert!(!report.trading_enabled);
     assert!(report.recent_errors.iter().any(|error| error.error_code == "BOT_013"));
     bot.kill();
-    // With a limit this tight, the next tick's loss would open it again before anybody sees it closed.
+    // With so tight a limit, the loss of the next tick would open the breaker again before the test sees it closed.
     write_head(&bot, 2, DEFAULT);
     bot.launch().await;
     assert_eq!(bot.state().await.circuit_breaker.state, BreakerState::Open);
@@ -518,7 +518,7 @@ async fn readers_that_never_read_do_not_slow_the_loop() {
     let started = std::time::Instant::now();
     let moved = || async { bot.state().await.loop_stats.ticks > before + 200 };
     until("the loop goes on", Duration::from_secs(20), moved).await;
-    // 200 ticks of 5 ms take a second; a loop that waited for a reader would stand still.
+    // 200 ticks of 5 ms take a second; a loop that waited for a reader would not get there.
     assert!(started.elapsed() < Duration::from_secs(10));
     let mut one = [0; 16];
     stalled[0].read_exact(&mut one).await.unwrap();
@@ -541,10 +541,10 @@ async fn a_stopped_process_reports_the_gap_when_it_goes_on() {
 async fn a_session_that_the_broker_rejects_stops_orders_and_says_so() {
     let script = crate::kit::folder();
     let path = script.path().join("faults.yaml");
-    // More good checks than come by themselves before a position is open.
+    // More good checks than are made before a position is open.
     let faults = "- {do: ok, times: 4}\n- {do: 401}\n- {do: credentials_rejected, times: 1}\n";
     std::fs::write(&path, faults).unwrap();
-    // Slow enough that the position is still held when the session is halted.
+    // With ticks this long, the position is still held when the session is halted.
     let bot = Paperbot::start(&["--tick", "30ms", "--fault-script", path.to_str().unwrap()]).await;
     let healthy = |report: &BotReport| report.session.as_ref().is_some_and(|session| session.is_healthy);
     bot.until("the session is proven", healthy).await;
@@ -572,7 +572,7 @@ async fn a_session_that_the_broker_rejects_stops_orders_and_says_so() {
     let signed_in = bot.command_as(Verb::Reauth, "again").await;
     assert_eq!(signed_in.outcome, CommandOutcome::Done, "{signed_in:?}");
     assert!(bot.command_as(Verb::Reauth, "again").await.replayed);
-    // Not "trading is enabled": on a slow machine the market has had time to trip a risk limit meanwhile.
+    // Not "trading is enabled": on a slow machine the market may have reached a limit on losses meanwhile.
     let in_the_way =
         |report: &BotReport| report.no_entry_reasons.iter().any(|reason| reason.starts_with("session"));
     bot.until("the session lets it trade again", |report| healthy(report) && !in_the_way(report)).await;

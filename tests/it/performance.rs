@@ -1,4 +1,5 @@
-//! The performance history against an independent sum over the bot's ledger: real prices, replayed by the real program.
+//! The performance history compared with sums over the bot's ledger that are computed here: real prices, replayed by
+//! the real program.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use crate::kit::paperbot::{Paperbot, lines};
 
 const DAILY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/daily-2017-11-12.csv");
 
-/// A round trip from flat to flat, from nothing but fills.
+/// A trade from no position to no position, computed from fills alone.
 struct RoundTrip {
     symbol: String,
     day: String,
@@ -23,7 +24,7 @@ fn decimal(value: &Value) -> Decimal {
     value.as_str().unwrap().parse().unwrap()
 }
 
-/// Cash out of and into the account by symbol; a trade is closed when nothing is held.
+/// Sums the cash flows by symbol; a trade is closed when no share is held.
 fn round_trips(ledger: &[Value]) -> Vec<RoundTrip> {
     let mut open: BTreeMap<String, (Decimal, Decimal, Decimal)> = BTreeMap::new();
     let mut closed = Vec::new();
@@ -45,7 +46,7 @@ fn round_trips(ledger: &[Value]) -> Vec<RoundTrip> {
     closed
 }
 
-/// What the history says of these trades, reckoned here.
+/// Compares the history's numbers with those computed from these trades.
 fn check(said: &Value, trades: &[&RoundTrip]) {
     let cents = |sum: Decimal| sum.round_dp(2);
     let net = |trade: &&RoundTrip| trade.net;
@@ -124,7 +125,7 @@ async fn a_replayed_months_performance_is_the_ledgers_to_the_cent() {
             check(group, &of_group);
         }
     }
-    // In a replay, now is the market's time.
+    // In a replay, the present is the market's time.
     let last: Vec<&RoundTrip> = trades.iter().filter(|trade| trade.day.starts_with("2017-12")).collect();
     check(&ask("window=month").await, &last);
     botops.stop().await;

@@ -1,4 +1,4 @@
-//! Every refusal has the one form, whoever makes it: the guard, a handler, axum, hyper.
+//! Every refusal has the same form, whether the guard, a handler, axum or hyper makes it.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::kit;
 use crate::kit::app::{KEY, Running, answer};
 
-/// All members that a problem must have, with texts where texts belong.
+/// Asserts all members that a problem must have, and that none of its texts is empty.
 #[track_caller]
 pub(crate) fn assert_problem(body: &Value, status: u16, code: &str) {
     assert_eq!(body["error_code"], code, "{body:#}");
@@ -69,7 +69,7 @@ async fn a_right_key_works_in_both_headers() {
     botops.stop().await;
 }
 
-/// Asks until the rate of `BOT_API_RATE_LIMIT` is used up, which is neither too early nor too late: what came then.
+/// Sends requests until `BOT_API_RATE_LIMIT` is used up, which must be neither too early nor too late: the refusal.
 pub(crate) async fn raise_rate_limited(botops: &Running, limit: u64) -> reqwest::Response {
     let began = Instant::now();
     let mut passed = 0;
@@ -80,7 +80,7 @@ pub(crate) async fn raise_rate_limited(botops: &Running, limit: u64) -> reqwest:
             return answer;
         }
         passed += 1;
-        // The limit at once, and as many more each minute, evenly spread.
+        // `limit` requests at once, and as many more each minute, evenly spread.
         assert!(passed <= limit + began.elapsed().as_secs() * limit / 60, "{passed} passed");
     }
 }
@@ -97,7 +97,7 @@ async fn the_rate_is_told_and_kept() {
     assert_eq!(header("ratelimit"), format!("\"key\";r=0;t={wait}"));
     assert_eq!(header("ratelimit-policy"), "\"key\";q=3;w=60");
     assert_problem(&refused.json().await.unwrap(), 429, "API_009");
-    // Open paths are not counted against the key.
+    // Paths without a key do not count.
     assert_eq!(botops.get("/livez").await.0, 200);
     botops.stop().await;
 }
@@ -105,7 +105,7 @@ async fn the_rate_is_told_and_kept() {
 /// Sends wrong keys until they are no longer looked up, which is after ten of them at the earliest: the last refusal.
 pub(crate) async fn raise_throttled(botops: &Running) -> Value {
     let url = format!("{}/api/v1/whoami", botops.base);
-    // More than ten: the quota fills up again while the machine makes a pause.
+    // More than ten, since the quota refills while the machine pauses.
     for n in 0..40 {
         let (_, body) = answer(botops.client.get(&url).header("x-api-key", format!("wrong-{n}"))).await;
         if body["error_code"] != "AUTH_001" {
@@ -125,7 +125,7 @@ async fn wrong_keys_are_throttled_and_the_right_one_still_passes() {
     botops.stop().await;
 }
 
-/// A browser that opens the address asks for a page, an icon and more, all without a key: nobody guesses there.
+/// A browser that opens the address requests a page, an icon and more without a key, which is no guessing of keys.
 #[tokio::test]
 async fn a_request_without_a_key_is_no_wrong_key_however_often_it_comes() {
     let folder = kit::folder();
@@ -157,10 +157,10 @@ async fn a_request_without_a_key_is_no_wrong_key_however_often_it_comes() {
             assert!(body["cause"].as_str().unwrap().contains("no API key"), "{body:#}");
         }
     }
-    // An empty header leaves the other one to count.
+    // An empty header is ignored in favour of the other one.
     let both = get("/api/v1/whoami").header("x-api-key", "").header("authorization", format!("Bearer {KEY}"));
     assert_eq!(answer(both).await.0, 200);
-    // None of them was counted, and who sends wrong keys is still throttled, without harm to who sends none.
+    // None of them was counted; wrong keys are still throttled, and requests without a key are not affected by that.
     let wrong = |n: i32| answer(get("/api/v1/whoami").header("x-api-key", format!("wrong-{n}")));
     assert_eq!(wrong(0).await.1["error_code"], "AUTH_001");
     let mut throttled = false;
@@ -174,7 +174,7 @@ async fn a_request_without_a_key_is_no_wrong_key_however_often_it_comes() {
     botops.stop().await;
 }
 
-/// An expired key is a key that botops knows: its holder is told so, however often it comes.
+/// botops knows an expired key: its holder gets that answer however often it is sent, and is not throttled.
 #[tokio::test]
 async fn an_expired_key_is_no_wrong_key() {
     use sha2::Digest;
@@ -223,13 +223,13 @@ async fn named_keys_are_held_to_their_scopes_and_their_end() {
     botops.stop().await;
 }
 
-/// What comes back on a raw connection after these bytes.
+/// Sends bytes on a raw connection and returns everything that comes back.
 fn raw(address: std::net::SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream.write_all(bytes).unwrap();
     let mut text = Vec::new();
-    // A reset after the answer is fine: what was read before it counts.
+    // A reset after the answer is accepted: only what was read before matters.
     let _ = stream.read_to_end(&mut text);
     String::from_utf8_lossy(&text).into_owned()
 }
@@ -237,15 +237,15 @@ fn raw(address: std::net::SocketAddr, bytes: &[u8]) -> String {
 /// A header without a colon.
 pub(crate) const MALFORMED_HEAD: &[u8] = b"GET / HTTP/1.1\r\nno colon here\r\n\r\n";
 
-/// A head whose end never comes.
+/// A head without its end.
 pub(crate) const UNFINISHED_HEAD: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n";
 
-/// A head beyond what is read of one.
+/// A head that is longer than botops accepts.
 pub(crate) fn long_head() -> Vec<u8> {
     format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(80_000)).into_bytes()
 }
 
-/// The problem that comes back for bytes that are no request; the status line says the same.
+/// Sends bytes that are no request and returns the problem; the status line must have the same status.
 pub(crate) async fn raise_by_bytes(botops: &Running, bytes: Vec<u8>) -> Value {
     let address = botops.app.address();
     let text = tokio::task::spawn_blocking(move || raw(address, &bytes)).await.unwrap();
@@ -304,7 +304,7 @@ impl Guarded {
         Self { base, client, server }
     }
 
-    /// Asks the handler.
+    /// A request to the handler, with the operator's key.
     pub(crate) fn request(&self) -> RequestBuilder {
         self.client.get(format!("{}/bad", self.base))
     }
@@ -359,7 +359,7 @@ async fn a_handler_that_panics_or_answers_bare_ends_in_the_one_form() {
     }
 }
 
-/// A code that the route does not list is a defect; the tests run a debug build, which does not let it pass.
+/// A code that the route does not list is a defect, which a debug build, as in tests, refuses.
 #[tokio::test]
 async fn a_code_that_a_route_does_not_list_is_refused_by_a_debug_build() {
     use axum::http::Request;
@@ -375,7 +375,7 @@ async fn a_code_that_a_route_does_not_list_is_refused_by_a_debug_build() {
     assert!(body["cause"].as_str().unwrap().contains("CFG_005"), "{body:#}");
 }
 
-/// Every operation that needs a key names a query parameter that it does not have, and those that it has.
+/// Every operation with a key refuses an unknown query parameter, naming it and those that exist.
 #[tokio::test]
 async fn an_unknown_query_parameter_is_refused_by_name_at_every_operation() {
     let folder = kit::folder();
@@ -451,7 +451,7 @@ fn no_key_reaches_a_log_an_answer_or_the_store() {
         "GET /api/v1/whoami HTTP/1.1\r\nhost: x\r\nx-api-key: second-canary-9876543210\r\nconnection: close\r\n\r\n".to_owned(),
     ] {
         let answer = raw(address, request.as_bytes());
-        // What the client itself put into a path or query may be quoted back to it, never what it put into a header.
+        // A text that the client sent in a path or query may be quoted in the answer, one from a header may not.
         writeln!(answers, "{}", if request.contains(&format!("={KEY}")) { String::new() } else { answer }).unwrap();
     }
     let pid = rustix::process::Pid::from_raw(i32::try_from(botops.pid()).unwrap()).unwrap();

@@ -1,4 +1,5 @@
-//! No secret is printed and none is changed: `.env`, the environment, the command line, the files they name.
+//! No secret is printed and none is changed, whether from `.env`, the environment, the command line or the files that
+//! these name.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -7,17 +8,17 @@ use std::time::Duration;
 use crate::kit;
 use crate::kit::app::{KEY, command};
 
-/// Stands where a secret stands. Must turn up in no output.
+/// Used in place of secrets. It must not appear in any output.
 const CANARY: &str = "hush-canary-5f3a9c1d";
 
-/// Both outputs and the exit code of a program that ends by itself.
+/// Runs a program that ends by itself: exit code and both outputs.
 #[track_caller]
 fn run(mut command: Command) -> (Option<i32>, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     (status.code(), format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
 }
 
-/// What `botops check` says of this `.env`.
+/// Runs `botops check` on this `.env`: exit code and outputs.
 #[track_caller]
 fn checked(file: impl AsRef<[u8]>) -> (Option<i32>, String) {
     let folder = kit::folder();
@@ -62,7 +63,7 @@ fn a_line_of_env_that_cannot_be_used_is_told_by_its_number_and_never_quoted() {
     bytes.extend([0xff, b'\n']);
     let (code, said) = checked(bytes);
     assert!(code == Some(2) && said.contains("line 5"), "{said}");
-    // As an editor on Windows saves "Unicode".
+    // UTF-16 with a byte order mark, as an editor on Windows saves "Unicode".
     let wide: Vec<u8> = std::iter::once(0xfeff)
         .chain(with("").encode_utf16().collect::<Vec<_>>())
         .flat_map(u16::to_le_bytes)
@@ -89,7 +90,7 @@ fn a_line_of_env_is_taken_as_it_stands() {
     }
 }
 
-/// Every commented setting of the example, uncommented, works as it is printed there.
+/// Every commented setting of the example works when it is uncommented as it is.
 #[test]
 fn every_line_of_the_example_works_as_printed() {
     let example = include_str!("../../.env.example");
@@ -129,7 +130,7 @@ async fn a_key_with_a_dollar_sign_in_env_is_the_whole_key() {
     }
 }
 
-/// Where the log says that it serves.
+/// The address that the log says botops serves on.
 pub(crate) fn served_on(log: &Path) -> String {
     let served = || {
         let text = std::fs::read_to_string(log).ok()?;
@@ -139,7 +140,7 @@ pub(crate) fn served_on(log: &Path) -> String {
     served().unwrap()
 }
 
-/// A secret that stands where another setting belongs is not repeated.
+/// A secret in place of another setting is not repeated.
 #[test]
 fn no_setting_is_repeated_when_it_cannot_be_used() {
     let example = include_str!("../../.env.example");
@@ -168,7 +169,7 @@ fn no_setting_is_repeated_when_it_cannot_be_used() {
             assert!(!said.contains(CANARY), "{name}={value}: {said}");
         }
     }
-    // What a shell would have filled in: taken literally it would begin a new, empty folder.
+    // Variables that a shell would replace: taken literally, they would name a new, empty folder.
     let paths =
         ["BOT_DATA_DIR", "BOT_LOG_DIR", "BOT_IPC_SOCKET", "BOT_API_KEYS_FILE", "BOT_SUPERVISOR_PID_FILE"];
     for name in paths {
@@ -179,7 +180,7 @@ fn no_setting_is_repeated_when_it_cannot_be_used() {
             assert!(code == Some(2) && said.contains(name) && !said.contains("hush"), "{said}");
         }
     }
-    // What the system refuses at the start itself.
+    // Values that the operating system refuses at the start.
     let more = [("BOT_DATA_DIR", "BOT_ID"), ("BOT_LOG_DIR", "BOT_ID"), ("BOT_DATA_DIR", "BOT_LOG_DIR")];
     for (name, beside) in more {
         let folder = kit::folder();
@@ -263,7 +264,7 @@ fn a_command_line_that_cannot_be_read_is_not_repeated() {
     }
 }
 
-/// What paperbot takes from its environment, wrong in every way.
+/// Every setting that paperbot takes from its environment, with wrong values.
 #[test]
 fn no_setting_of_the_bot_is_repeated() {
     let names = [
@@ -307,7 +308,7 @@ fn no_setting_of_the_bot_is_repeated() {
         let named = said.contains(if name == "BOT_IPC_SOCKET" { "--socket" } else { "-dir" });
         assert!(!said.contains(CANARY) && named, "{name}: {said}");
     }
-    // Files that hold a secret, given where another kind of file belongs; and the one that holds the broker's keys.
+    // Files with a secret in place of another kind of file, and broken files of the broker's keys.
     let file = folder.path().join("secrets.env");
     let file = file.to_str().unwrap();
     let cases: &[(&str, &str, &str)] = &[
@@ -360,7 +361,7 @@ fn help_shows_no_value_of_the_environment() {
     }
 }
 
-/// The secrets that botops was given are blotted out of its log, whoever repeats them.
+/// The secrets that botops was given are redacted in its log, also when a client sends them.
 #[test]
 fn a_secret_that_a_client_repeats_does_not_reach_the_log() {
     use std::io::{Read, Write};
@@ -379,7 +380,7 @@ fn a_secret_that_a_client_repeats_does_not_reach_the_log() {
     for n in 0..2 {
         let mut stream = std::net::TcpStream::connect(&address).unwrap();
         let length = call.len();
-        // A query that nobody knows is refused, and its refusal is logged as well.
+        // An unknown query parameter is refused, and the refusal is logged as well.
         let query = if n == 0 { format!("?marker={CANARY}") } else { String::new() };
         let head = format!(
             "POST /mcp{query} HTTP/1.1\r\nhost: 127.0.0.1\r\nx-api-key: {KEY}\r\nuser-agent: {CANARY}\r\n\
@@ -392,7 +393,7 @@ fn a_secret_that_a_client_repeats_does_not_reach_the_log() {
         stream.read_to_end(&mut answer).unwrap();
     }
     let text = || std::fs::read_to_string(&log).unwrap();
-    // At this level the library that speaks MCP logs what it was sent.
+    // At this level the MCP library logs the messages that it gets.
     let logged = || text().contains("tools/call") || text().contains("CallTool");
     kit::wait_until("the calls are logged", Duration::from_secs(20), logged);
     let text = text();

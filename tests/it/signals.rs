@@ -1,4 +1,4 @@
-//! Signals to the real programs: what opens the logs anew, what is ignored, and what ends them in order.
+//! Signals to the real programs: which reopen the logs, which are ignored, and which end the program in order.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn send(process: &Process, signal: Signal) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
-/// What ends a program unless it does something about it, and is not meant to end it.
+/// Signals that end a program by default, and must not end these.
 const HARMLESS: [Signal; 6] =
     [Signal::USR1, Signal::USR2, Signal::HUP, Signal::ALARM, Signal::PROF, Signal::XFSZ];
 
@@ -42,7 +42,7 @@ async fn botops_opens_its_log_anew_at_hup_and_loses_no_line() {
     let (mut botops, log, address) = start(folder.path());
     kit::install_tls();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    // Each refused request is one line.
+    // Each refused request makes one line in the log.
     let mut sent = 0;
     let refused = async |sent: &mut usize| {
         let answer = client.get(format!("http://{address}/api/v1/whoami")).send().await.unwrap();
@@ -57,7 +57,7 @@ async fn botops_opens_its_log_anew_at_hup_and_loses_no_line() {
         let aside = log.with_extension(format!("aside-{turn}"));
         std::fs::rename(&log, &aside).unwrap();
         moved.push(aside);
-        // Between the two, lines still go to where the file is now.
+        // Until the signal, lines still go to the renamed file.
         assert_eq!(refused(&mut sent).await, 401);
         for signal in HARMLESS {
             send(&botops, signal);
@@ -126,7 +126,7 @@ async fn a_bot_opens_all_its_logs_anew_at_hup_and_trades_on() {
         || async { aside.iter().all(|(file, _)| std::fs::metadata(file).is_ok_and(|file| file.len() > 0)) };
     until("all logs go on under their names", Duration::from_secs(60), again).await;
     assert_eq!(bot.state().await.boot_epoch, started, "it is the same process");
-    // No line was lost or written twice at the change: the numbers go on.
+    // No line was lost or written twice: the numbers have no gap.
     let health = bot.data().join("logs/health_check.log");
     let numbers =
         |file: &Path| lines(file).iter().map(|line| line["seq"].as_u64().unwrap()).collect::<Vec<_>>();
@@ -134,7 +134,7 @@ async fn a_bot_opens_all_its_logs_anew_at_hup_and_trades_on() {
     seen.extend(numbers(&health));
     let expected: Vec<u64> = (1..).take(seen.len()).collect();
     assert_eq!(seen, expected);
-    // The ledger is no log: it stays one file.
+    // The ledger is no log and is not reopened.
     assert!(lines(&bot.data().join("ledger.jsonl")).len() > 2);
 }
 

@@ -1,4 +1,4 @@
-//! Starting and stopping: what cannot start says so in one line; what runs stops in order.
+//! Starting and stopping: a program that cannot start prints one line; one that runs stops in order.
 
 use std::process::Output;
 use std::time::Duration;

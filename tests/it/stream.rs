@@ -1,4 +1,4 @@
-//! The stream through a real server: order, replay, tickets, slow clients, the end.
+//! The event stream of a real server: order, replay, tickets, slow clients, its end.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn handshake(botops: &Running, path: &str, key: Option<&str>) -> Request {
 
 async fn try_connect(botops: &Running, path: &str, key: Option<&str>) -> Result<Stream, (u16, Value)> {
     let socket = TcpSocket::new_v4().unwrap();
-    // Small, so that a client that does not read is felt soon.
+    // A small buffer, so that a client that does not read is noticed soon.
     socket.set_recv_buffer_size(4096).unwrap();
     let tcp = socket.connect(botops.app.address()).await.unwrap();
     match tokio_tungstenite::client_async(handshake(botops, path, key), tcp).await {
@@ -50,14 +50,14 @@ async fn connect(botops: &Running, query: &str) -> Stream {
     try_connect(botops, &format!("/api/v1/stream{query}"), Some(KEY)).await.expect("the stream opens")
 }
 
-/// The handshake by a client whose refusal can be read whole; without a key.
+/// The handshake, without a key, by a client that can read the whole body of a refusal.
 pub(crate) fn handshake_over_http(botops: &Running, path: &str) -> RequestBuilder {
     let request = botops.client.get(format!("{}{path}", botops.base));
     let request = request.header("connection", "upgrade").header("upgrade", "websocket");
     request.header("sec-websocket-version", "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
-/// The next message, or why it was closed.
+/// The next message, or the close frame that ended the stream.
 async fn next(stream: &mut Stream) -> Result<Value, Option<CloseFrame>> {
     loop {
         let message = tokio::time::timeout(SOON, stream.next()).await.expect("a message comes in time");
@@ -70,7 +70,7 @@ async fn next(stream: &mut Stream) -> Result<Value, Option<CloseFrame>> {
     }
 }
 
-/// The next message of this type.
+/// The next message of this type; others are skipped.
 async fn next_of(stream: &mut Stream, kind: &str) -> Value {
     loop {
         let message = next(stream).await.expect("the stream is open");
@@ -80,7 +80,7 @@ async fn next_of(stream: &mut Stream, kind: &str) -> Value {
     }
 }
 
-/// The next event with this message; what else happens in a run of botops is passed over.
+/// The next event with this message; other events are skipped.
 async fn event_of(stream: &mut Stream, message: &str) -> Value {
     loop {
         let event = next_of(stream, "event").await;
@@ -145,7 +145,7 @@ async fn who_comes_back_misses_nothing() {
     for n in 451..=460 {
         publish(&botops, &n.to_string());
     }
-    // Without a gap, whatever else botops has to tell in between.
+    // The numbers have no gap, with botops' own events in between.
     let (mut seq, mut n) = (first, 0);
     while n < 460 {
         let event = next_of(&mut stream, "event").await;
@@ -181,7 +181,7 @@ async fn a_ticket_stands_for_the_key_once() {
     botops.stop().await;
 }
 
-/// With `BOT_STREAM_MAX_CLIENTS` at 2, two clients and the problem that the third one gets.
+/// With `BOT_STREAM_MAX_CLIENTS` at 2: the problem that a third client gets, and the two clients.
 pub(crate) async fn raise_stream_full(botops: &Running) -> (Value, [Stream; 2]) {
     let clients = [connect(botops, "").await, connect(botops, "").await];
     let (status, _) = try_connect(botops, "/api/v1/stream", Some(KEY)).await.unwrap_err();
@@ -206,14 +206,15 @@ async fn a_full_house_refuses_and_has_room_again_when_one_leaves() {
     botops.stop().await;
 }
 
-/// Publishes more than a client that does not read can hold, while another one reads everything. What the first one
-/// finds when it reads again: the close frame, taken apart, and what came before it.
+/// Publishes more than is buffered for a client that does not read, while another one reads everything.
+///
+/// Returns what the first one gets when it reads again: the parsed close frame, and what came before it.
 pub(crate) async fn raise_too_slow(botops: &Running) -> Value {
     let mut slow = connect(botops, "").await;
     let mut fast = connect(botops, "").await;
     assert_eq!(next(&mut fast).await.unwrap()["type"], "hello");
     let text = "x".repeat(4_000);
-    // More than the queue and the socket's buffers hold.
+    // More than the queue and the socket's buffers can take.
     for _ in 0..25 {
         let mut last = 0;
         for _ in 0..100 {
@@ -221,7 +222,7 @@ pub(crate) async fn raise_too_slow(botops: &Running) -> Value {
         }
         while next_of(&mut fast, "event").await["seq"] != last {}
     }
-    // It reads again: what was on its way comes first, then the reason.
+    // It reads again: buffered messages come first, then the close frame with the reason.
     let mut seen = 0;
     let mut metrics = 0;
     let closed = loop {
@@ -246,7 +247,7 @@ async fn a_client_that_does_not_read_is_closed_with_a_reason_and_others_miss_not
     assert_eq!((&closed["close_code"], &closed["error_code"]), (&json!(1013), &json!("API_017")), "{closed}");
     let number = |name: &str| closed[name].as_u64().unwrap();
     let after = number("after");
-    // An event that was under way for too long may have come all the same.
+    // The event that was being sent for too long may have arrived.
     assert!((after..=after + 1).contains(&number("seen")), "{closed}");
     assert!(number("metrics") < 20, "{closed}");
     let mut back = connect(&botops, &format!("?after={after}")).await;
@@ -265,7 +266,7 @@ async fn who_reads_in_fits_and_starts_and_talks_meanwhile_gets_everything_whole_
     let text = "x".repeat(4_000);
     let (mut asked, mut answered, mut seq) = (0_u32, 0_u32, None);
     for round in 0..12 {
-        // Every third time more than the socket's buffers hold, so that frames are cut anywhere.
+        // Every third time more than the socket's buffers can take, so that frames are split anywhere.
         let count = if round % 3 == 0 { 700 } else { 10 };
         let mut last = 0;
         for _ in 0..count {

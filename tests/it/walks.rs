@@ -1,5 +1,5 @@
-//! Ten tasks of an operator's day, done over MCP by a client without a model that sees only the list of tools: how many
-//! calls and tokens each takes. The limits are promises; the table is printed.
+//! Ten tasks of an operator, done over MCP by a program that knows only the list of tools, with the number of calls and
+//! tokens that each takes. The limits are promises; the table is printed.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ fn tokens(text: &str) -> usize {
     tiktoken_rs::o200k_base_singleton().encode_ordinary(text).len()
 }
 
-/// A client that keeps count of what it says and hears.
+/// A client that counts its calls and the tokens that it sends and receives.
 struct Client<'a> {
     botops: &'a Running,
     calls: usize,
@@ -33,14 +33,14 @@ impl Client<'_> {
         body["result"]["structuredContent"].clone()
     }
 
-    /// Calls and expects no refusal.
+    /// Calls a tool and expects no refusal.
     async fn good(&mut self, tool: &str, arguments: Value) -> Value {
         let answer = self.call(tool, arguments).await;
         assert!(answer["error_code"].is_null() || answer["retry_class"].is_string(), "{tool}: {answer}");
         answer
     }
 
-    /// Does what a problem advises first.
+    /// Makes the first next call of a problem.
     async fn advised(&mut self, problem: &Value) -> Value {
         let action = &problem["next_actions"][0];
         let tool = action["tool"].as_str().unwrap_or_else(|| panic!("no tool in {action}")).to_owned();
@@ -53,7 +53,7 @@ impl Client<'_> {
             if view["terminal"] == true {
                 return view;
             }
-            // A step begins and ends: told of the end, a client asks as often however slowly a run goes on.
+            // A step begins and ends: with a wait for the end, the number of calls does not depend on the run's speed.
             let after = view["seq"].as_u64().unwrap() + 1;
             let arguments =
                 json!({"run_id": run["run_id"], "wait": "10s", "after_seq": after, "budget_tokens": 300});
@@ -63,7 +63,7 @@ impl Client<'_> {
     }
 }
 
-/// One row of the table, held to its limits.
+/// Adds a row to the table and asserts its limits.
 fn row(table: &mut String, name: &str, client: &Client<'_>, calls: usize, tokens: usize) {
     let _ = writeln!(table, "{name:44} {:5} of {calls:2} {:7} of {tokens:5}", client.calls, client.tokens);
     assert!(client.calls <= calls, "{name}: {} calls, {calls} are allowed", client.calls);
@@ -192,7 +192,7 @@ async fn ten_tasks_are_done_within_their_calls_and_tokens() {
     println!("\n{table}");
 }
 
-/// A catalogue page advises in REST's words; a client of tools finds the tool by the verb in the path.
+/// A catalogue page gives its next call for REST; a client of tools finds the tool by the verb in the path.
 fn page_as_problem(page: &Value) -> Value {
     let action = &page["next_actions"][0];
     let verb = action["path"].as_str().unwrap().rsplit('/').next().unwrap();

@@ -1,8 +1,8 @@
-//! The New York stock exchange's calendar: trading days, early closes and the phase of the day.
+//! The New York Stock Exchange's calendar: trading days, early closes and the phase of the day.
 //!
-//! Holidays come from rules, closings nobody could foresee from a list and an override file. Zone data is compiled
-//! in, so daylight saving is right in an image without any. All intervals are half-open, `[open, close)`.
-//! No broker is asked: who has a broker's clock compares it with this one.
+//! Holidays follow rules; closings that no rule gives come from a list and an override file. Time zone data is compiled
+//! in, so daylight saving is right on a machine without such data. All intervals are half-open, `[open, close)`.
+//! No broker is asked: a caller that has a broker's market clock compares it with this calendar.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,16 +11,16 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc,
 use chrono_tz::America::New_York;
 use serde::Deserialize;
 
-/// The rules were checked against a public calendar up to this year; beyond it a warning is due.
+/// The rules were checked against a public calendar up to this year; for later instants a warning is logged.
 const LAST_VERIFIED_YEAR: i32 = 2040;
 
-/// Closings by proclamation that no rule gives.
+/// Closings by proclamation, which no rule gives: year, month, day, reason.
 const AD_HOC: &[(i32, u32, u32, &str)] = &[(2025, 1, 9, "national day of mourning")];
 
 /// The phases of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MarketPhase {
-    /// Nothing trades.
+    /// No trading.
     Closed,
     /// 04:00 to the opening.
     Pre,
@@ -35,13 +35,13 @@ pub enum MarketPhase {
 pub struct TradingDay {
     /// The New York date.
     pub date: NaiveDate,
-    /// Early trading begins.
+    /// Start of early trading, 04:00 in New York.
     pub pre_open: DateTime<Utc>,
-    /// The regular session begins.
+    /// Start of the regular session.
     pub open: DateTime<Utc>,
-    /// It ends.
+    /// End of the regular session.
     pub close: DateTime<Utc>,
-    /// Late trading ends.
+    /// End of late trading.
     pub post_close: DateTime<Utc>,
 }
 
@@ -66,7 +66,7 @@ enum SpecialDay {
     Hours(NaiveTime, NaiveTime),
 }
 
-/// The calendar; rules plus what the override file adds.
+/// The rules, with the closings and hours of an override file.
 #[derive(Debug, Clone, Default)]
 pub struct Calendar {
     special: BTreeMap<NaiveDate, SpecialDay>,
@@ -80,8 +80,10 @@ impl Calendar {
         Self { special: ad_hoc.collect() }
     }
 
-    /// The same, with what an override file says: a YAML or JSON list of `{date, closed: true}` or
-    /// `{date, open: "09:30", close: "13:00"}`, each with a `reason`.
+    /// The rules and what an override file says.
+    ///
+    /// The file is a YAML or JSON list of `{date, closed: true}` or `{date, open: "09:30", close: "13:00"}`, each with
+    /// a `reason`.
     pub fn with_overrides(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
         let mut calendar = Self::new();
@@ -112,7 +114,7 @@ impl Calendar {
         Ok(())
     }
 
-    /// The trading day of a New York date; `None` when the market stays shut.
+    /// The trading day of a New York date; `None` when the market is closed all day.
     pub fn day(&self, day: NaiveDate) -> Option<TradingDay> {
         let (open, close) = match self.special.get(&day) {
             Some(SpecialDay::Closed) => return None,
@@ -150,14 +152,14 @@ impl Calendar {
         MarketPhase::Closed
     }
 
-    /// Whether an instant lies in a daily window of New York time on a trading day.
+    /// Whether an instant lies in a daily window of New York time, `from` included and `to` not, on a trading day.
     pub fn in_window(&self, at: DateTime<Utc>, from: NaiveTime, to: NaiveTime) -> bool {
         let local = at.with_timezone(&New_York);
         let inside = from <= local.time() && local.time() < to;
         inside && self.day(local.date_naive()).is_some()
     }
 
-    /// The rules were not checked for this instant's year.
+    /// Whether the rules were not checked for this instant's year.
     pub fn is_unverified(at: DateTime<Utc>) -> bool {
         at.with_timezone(&New_York).year() > LAST_VERIFIED_YEAR
     }
@@ -169,7 +171,7 @@ fn is_weekend(day: NaiveDate) -> bool {
 
 fn is_holiday(day: NaiveDate) -> bool {
     let year = day.year();
-    // 1 January on a Saturday is not made up for: the year's books close on that Friday.
+    // A 1 January on a Saturday is not observed on the Friday before: that is the last trading day of the year.
     let new_year = match date(year, 1, 1).weekday() {
         Weekday::Sat => None,
         Weekday::Sun => Some(date(year, 1, 2)),
@@ -336,7 +338,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("calendar.yaml");
         let missing = Calendar::with_overrides(&path).unwrap_err();
-        // Whoever was told the path names the option; the path is not repeated.
+        // The caller adds the name of the option; the path is not repeated, since it may be a misplaced secret.
         assert!(missing.contains("No such file") && !missing.contains("calendar.yaml"), "{missing}");
         std::fs::write(&path, "[{date: 2026-03-06, closed: true, reason: storm}]").unwrap();
         assert!(Calendar::with_overrides(&path).unwrap().day(date(2026, 3, 6)).is_none());

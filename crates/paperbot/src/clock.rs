@@ -1,8 +1,8 @@
-//! Time, as the trading process sees it: one clock for everybody, passed in.
+//! Time in the trading process: one clock that is passed to every part that needs one.
 //!
 //! Durations, windows and ages use [`Clock::mono`]; [`Clock::wall`] is only for stored timestamps, calendar windows
-//! and comparison with other machines. A simulated clock lets a test move the wall apart from the monotonic time,
-//! as a suspended laptop does. Nothing here sleeps; whoever waits uses `tokio::time`.
+//! and comparison with other machines. A simulated clock lets a test move the wall clock against the monotonic one,
+//! as a suspended laptop does. Nothing here sleeps; code that waits uses `tokio::time`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-/// A clock; cloning is cheap and clones agree.
+/// A clock; cloning is cheap, and clones give the same times.
 #[derive(Debug, Clone)]
 pub struct Clock {
     origin: Instant,
@@ -27,19 +27,19 @@ enum WallClock {
 /// One reading of both times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// Time since the clock was made; never goes back, stands still while the machine sleeps.
+    /// Time since the clock was made. It never goes back, and does not count while the machine is suspended.
     pub mono: Duration,
-    /// The time of day.
+    /// Wall clock time; it jumps when the clock is set or after a suspend.
     pub wall: DateTime<Utc>,
 }
 
 impl Clock {
-    /// The machine's clocks.
+    /// A clock that reads the system's clocks.
     pub fn system() -> Self {
         Self { origin: Instant::now(), wall: WallClock::System }
     }
 
-    /// A wall that starts at `base` and follows the monotonic time until [`Clock::jump`] moves it.
+    /// A wall clock that starts at `base` and follows the monotonic time until [`Clock::jump`] moves it.
     pub fn simulated(base: DateTime<Utc>) -> Self {
         Self { origin: Instant::now(), wall: WallClock::Simulated { base, offset_ms: Arc::default() } }
     }
@@ -49,12 +49,12 @@ impl Clock {
         self.origin.elapsed()
     }
 
-    /// The time of day.
+    /// Wall clock time; it jumps when the clock is set or after a suspend.
     pub fn wall(&self) -> DateTime<Utc> {
         self.now().wall
     }
 
-    /// Both at once.
+    /// Reads both clocks at one moment.
     pub fn now(&self) -> Now {
         let mono = self.mono();
         let wall = match &self.wall {
@@ -67,7 +67,7 @@ impl Clock {
         Now { mono, wall }
     }
 
-    /// Moves a simulated wall against the monotonic time; the machine's clock stays as it is.
+    /// Moves a simulated wall clock against the monotonic one; without effect on the system's clock.
     pub fn jump(&self, by: TimeDelta) {
         if let WallClock::Simulated { offset_ms, .. } = &self.wall {
             offset_ms.fetch_add(by.num_milliseconds(), Ordering::Relaxed);

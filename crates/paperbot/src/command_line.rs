@@ -1,8 +1,8 @@
-//! How values of a command line are read, and what is said of one that cannot be used, without anything that was given.
+//! How values of the command line are parsed, and how a wrong one is reported without repeating it.
 //!
-//! clap quotes the argument it stumbled over, also where it came from the environment, and such a value may be a secret
-//! that stands in the wrong place: what is printed ends up in a service manager's journal. So the option is named, what
-//! it takes is said, and the value is left out.
+//! clap quotes the argument that it refuses, also where it came from the environment. Such a value may be a misplaced
+//! secret, and what is printed ends up in a service manager's journal. So the message names the option and what it
+//! takes, and leaves the value out.
 
 use std::convert::Infallible;
 use std::error::Error as _;
@@ -13,21 +13,21 @@ use botops_core::duration::parse_duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use secrecy::SecretString;
 
-/// Durations as `5s`, `200ms`, `2m` or bare seconds.
+/// Parses a duration such as `5s`, `200ms`, `2m` or bare seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "use a time such as 250ms or 1s".to_owned())
 }
 
-/// A value that no log shows.
+/// Wraps a value so that debug output does not show it.
 #[expect(clippy::unnecessary_wraps, reason = "the form that a value parser has")]
 pub(crate) fn secret(text: &str) -> Result<SecretString, Infallible> {
     Ok(text.to_owned().into())
 }
 
-/// Prints what clap wants to say and ends: help and version with 0, anything wrong with 2.
+/// Prints clap's message and gives the exit code: 0 for help and version, 2 for a wrong command line.
 pub fn end_with(error: &clap::Error, program: &str) -> ExitCode {
     if !error.use_stderr() {
-        // A closed pipe is the reader's choice.
+        // Fails when standard output is closed, which is no error of this program.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
@@ -84,7 +84,7 @@ fn explain(error: &clap::Error) -> String {
     said
 }
 
-/// The parser's own reason, when it quotes nothing.
+/// The value parser's own reason, when it quotes nothing that was given.
 fn reason(error: &clap::Error) -> String {
     let given = text(error, ContextKind::InvalidValue).unwrap_or_default();
     let reason = error.source().map(ToString::to_string).unwrap_or_default();
@@ -92,7 +92,7 @@ fn reason(error: &clap::Error) -> String {
     if reason.is_empty() || quotes { String::new() } else { format!(" ({reason})") }
 }
 
-/// Options as they are declared, `--port <PORT>`; anything else was made up by whoever gave it.
+/// Whether the text is an option as it is declared (`--port <PORT>`); anything else is what the user typed.
 fn is_plain(option: &str) -> bool {
     let name = option.strip_prefix("--").and_then(|rest| rest.split([' ', ',']).next()).unwrap_or_default();
     let word = name.chars().all(|c| c.is_ascii_lowercase() || c == '-');

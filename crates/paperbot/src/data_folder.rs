@@ -1,4 +1,4 @@
-//! The data folder: made private, locked by one bot at a time, with a file that says which process has it.
+//! The data folder: private to its owner, locked by one bot at a time, with a pid file of the bot that uses it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -8,12 +8,12 @@ use std::path::Path;
 use botops_core::durable_file;
 use serde_json::json;
 
-/// Makes a folder that only its owner can open, where there is none.
+/// Makes the folder with mode 0700 unless it exists.
 pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Locks the data folder for as long as the file is open: one bot per folder.
+/// Locks the data folder until the returned file is closed: two bots on one ledger would damage it.
 pub(crate) fn lock_data_folder(data: &Path) -> Result<File, String> {
     let path = data.join("paperbot.lock");
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
@@ -25,9 +25,9 @@ pub(crate) fn lock_data_folder(data: &Path) -> Result<File, String> {
     }
 }
 
-/// Writes which process this is, when it started, and where it serves.
+/// Writes the process id, its start time and its socket, by which botops finds and verifies the process.
 pub(crate) fn write_pid_file(path: &Path, boot_epoch: &str, socket: &Path) -> io::Result<()> {
-    // Field 22, counted after the name, which may itself hold spaces and brackets.
+    // Field 22 (start time), counted after the last `)`: the name before it may hold spaces and brackets.
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
     let start_time = after_name.split_whitespace().nth(19).and_then(|text| text.parse::<u64>().ok());

@@ -1,11 +1,11 @@
-//! Which bot this is, in this start of the process.
+//! The bot's id and the facts of this process start.
 
 use std::time::Duration;
 
 use botops_contract::TradingMode;
 use rust_decimal::Decimal;
 
-/// What does not change until the process ends.
+/// Facts that do not change until the process ends.
 #[derive(Debug, Clone)]
 pub(crate) struct BotIdentity {
     pub id: String,
@@ -13,9 +13,9 @@ pub(crate) struct BotIdentity {
     pub mode: TradingMode,
     /// The time between two price points.
     pub tick: Duration,
-    /// Cash of a new account.
+    /// Cash of a new account, in account currency; an existing account keeps its own.
     pub cash: Decimal,
     pub seed: u64,
-    /// The ledger's torn tail was cut off at this start.
+    /// Whether an incomplete last line of the ledger was cut off at this start.
     pub repaired: bool,
 }

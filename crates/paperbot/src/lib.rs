@@ -1,9 +1,9 @@
-//! paperbot: a real, small trading process, the reference peer of botops.
+//! paperbot: a small but complete trading process, the reference bot of botops.
 //!
-//! A market (simulated or replayed), a strategy, a ledger that is on disk before it counts, a paper exchange, limits
-//! that bind, and the bot contract on a Unix socket. The trading loop owns the account on a thread of its own and
-//! waits for nobody. Orders are always simulated; a broker's session only decides whether they would pass. Nothing of
-//! the server is used here.
+//! It has a market (simulated or replayed), a strategy, a ledger that is on disk before its lines take effect, a paper
+//! exchange, limits on orders and losses, and the bot contract on a Unix socket. The trading loop owns the account on a
+//! thread of its own and never waits for a reader. Orders are always simulated; a broker's session only decides whether
+//! they would pass. The crate uses `botops-contract` and `botops-core`, nothing of the server.
 
 mod account;
 pub mod broker;

@@ -1,11 +1,10 @@
 //! The trading loop's priority among all threads of the machine.
 //!
-//! A tick that waits for a processor is a tick that trades late, and whoever works beside the bot (an operations API
-//! under load, a backup, a build) may keep every processor busy. So the loop asks for the lowest real-time priority,
-//! which goes before all ordinary work, for itself alone: the bot's socket and its records stay ordinary. It sleeps
-//! between ticks, and the system takes the priority's privilege away for a while from a loop that never does.
-//! Where the system does not allow it (`RLIMIT_RTPRIO`; `LimitRTPRIO=` in a unit), the loop runs as ordinary work and
-//! logs that.
+//! A tick that waits for a processor trades late, and other processes (an operations API under load, a backup, a build)
+//! may keep every processor busy. So the loop's thread gets the lowest real-time priority, which is scheduled before
+//! all ordinary threads; the bot's other threads stay ordinary. The loop sleeps between ticks; should it ever not, the
+//! kernel's real-time throttling leaves other threads their share. Where the system does not allow the priority
+//! (`RLIMIT_RTPRIO`; `LimitRTPRIO=` in a unit), the loop runs as an ordinary thread and logs that.
 
 use rustix::process::{Resource, geteuid, getrlimit};
 use thread_priority::{
@@ -13,9 +12,9 @@ use thread_priority::{
     thread_native_id,
 };
 
-/// Lets the calling thread run before all ordinary work, where that is allowed.
+/// Gives the calling thread the lowest real-time priority, where that is allowed.
 pub(crate) fn raise_priority() {
-    // Asked for only where it can be had: a unit's filter of system calls may end a process that asks in vain.
+    // Not tried where it is not allowed: a unit's system call filter may kill a process that tries.
     let is_allowed = geteuid().is_root() || getrlimit(Resource::Rtprio).current != Some(0);
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin);
     let asked = is_allowed

@@ -1,4 +1,4 @@
-//! How a paperbot is started: its command line and environment.
+//! The command line and environment of paperbot. Doc comments of the fields are the help text.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -65,22 +65,21 @@ pub struct PaperbotOptions {
 }
 
 impl PaperbotOptions {
-    /// The folder for logs.
     pub(crate) fn log_folder(&self) -> PathBuf {
         self.log_dir.clone().unwrap_or_else(|| self.data_dir.join("logs"))
     }
 
-    /// Where the contract is served.
+    /// The path of the socket.
     pub(crate) fn socket_path(&self) -> PathBuf {
         self.socket.clone().unwrap_or_else(|| self.data_dir.join("paperbot.sock"))
     }
 
-    /// The folder with `HEAD`.
+    /// The folder with `HEAD` and `versions/`.
     pub(crate) fn config_folder(&self) -> PathBuf {
         self.config_dir.clone().unwrap_or_else(|| self.data_dir.join("config"))
     }
 
-    /// The time between two price points, with the speed taken into account.
+    /// The time between two price points after dividing by `speed`; an error outside the possible range.
     pub(crate) fn tick_interval(&self) -> Result<Duration, String> {
         let sensible = self.speed.is_finite() && (0.001..=10_000.0).contains(&self.speed);
         let tick = if sensible { self.tick.div_f64(self.speed) } else { Duration::ZERO };

@@ -1,17 +1,17 @@
-//! Small private files: replaced as a whole with mode 0600, read with a bound.
+//! Reads small private files, with mode 0600 and a bound on their size.
 //!
-//! A reader sees the old document or the new one, never half of one. A file that cannot be read is reported and left
-//! alone, never emptied.
+//! They are written by `botops_core`'s durable replace, so a reader sees the old content or the new one, never a part.
+//! A file that cannot be read is reported and left as it is.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// No such file is longer; more is not ours.
+/// The largest size in bytes: a longer file was not written by this program and is not read.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// A private file's bytes; `None` when there is none. A mode that lets others read is put right.
+/// A private file's bytes; `None` when there is no file. A mode that lets others read is set to 0600.
 pub(crate) fn read_private(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(file) => file,

@@ -1,4 +1,4 @@
-//! From options to a running bot and back: check, lock, load, run, stop.
+//! The bot's process: checks the options, locks the data folder, loads the bot, runs it, stops it in order.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -47,11 +47,12 @@ use botops_core::signals::{SignalRequest, Signals};
 use botops_core::tasks::{OnFailure, Tasks};
 use botops_core::telemetry;
 
-/// A sign-in that was handed a token has this long to store it.
+/// How long the background tasks may take to end: a sign-in that got a token must be able to store it.
 const LONGEST_END: Duration = Duration::from_secs(6);
 
-/// Starts a bot as this process's whole work: log, signals, exit code. 0 is a stop in order, 2 means it cannot
-/// start with these options (one line on stderr), 1 anything else.
+/// Runs a bot with log and signal handling until it stops, and gives the exit code.
+///
+/// 0 is a stop in order, 2 means that it cannot start with these options (one line on stderr), 1 is any other failure.
 pub fn main(options: PaperbotOptions) -> ExitCode {
     if let Ok(folder) = std::env::var("FAIL_IN") {
         failpoints::fail_in(&folder);
@@ -102,7 +103,7 @@ fn make_folders(options: &PaperbotOptions) -> Result<(), Error> {
 }
 
 async fn run_until_signal(options: PaperbotOptions) -> Result<(), Error> {
-    // Before anything is loaded: a signal that comes meanwhile is not lost.
+    // Before anything is loaded, so that a signal that comes meanwhile is not lost.
     let mut signals =
         Signals::catch().map_err(|error| cannot_start(format!("signals cannot be caught: {error}")))?;
     let stop = CancellationToken::new();
@@ -122,10 +123,10 @@ async fn run_until_signal(options: PaperbotOptions) -> Result<(), Error> {
     }
 }
 
-/// Runs a bot until `shutdown` or its own `shutdown` command.
+/// Runs a bot until `shutdown` is cancelled or it gets the `shutdown` command.
 ///
 /// # Errors
-/// `BOT_011` when it cannot start as told; the detail says why and what to change.
+/// `BOT_011` when it cannot start with these options; the detail says why and what to change.
 async fn run(options: PaperbotOptions, shutdown: CancellationToken) -> Result<(), Error> {
     let socket = options.socket_path();
     make_folders(&options)?;
@@ -144,12 +145,12 @@ async fn run(options: PaperbotOptions, shutdown: CancellationToken) -> Result<()
     let mut running = bot.spawn(&options, listener, &tasks, &shutdown);
     let failed = running.wait_for_end(&shutdown, &tasks).await;
     running.halt.cancel();
-    // Whoever asked for the stop may still be reading the answer.
+    // The client that asked for the stop may still be reading the answer.
     tokio::time::sleep(Duration::from_millis(50)).await;
     running.closing.cancel();
     remove_socket(&socket);
     tasks.finish(LONGEST_END).await;
-    // Last, while the lock is still held: whoever finds no pid file may start the next bot.
+    // Removed last, while the lock is still held: a supervisor that finds no pid file may start the next bot.
     let _ = fs::remove_file(&pid_file);
     if failed {
         Err(Error::new(Code::Internal).detail("a part of the bot failed; its log says which"))
@@ -158,24 +159,24 @@ async fn run(options: PaperbotOptions, shutdown: CancellationToken) -> Result<()
     }
 }
 
-/// Loads everything, and opens the socket last: whoever sees it finds a bot behind it.
+/// Loads everything, then opens the socket: when the socket file exists, the bot is able to serve.
 fn prepare(
     options: &PaperbotOptions,
     socket: &Path,
     tasks: &Tasks,
 ) -> Result<(PreparedBot, UnixListener), Error> {
     let bot = PreparedBot::load(options, tasks)?;
-    // A setting is named and not repeated, as everywhere.
+    // The option is named, its value is not repeated: it may be a misplaced secret.
     let named = |problem: String| problem.replace(&socket.display().to_string(), "the address of --socket");
     let listener = open_socket(socket).map_err(|problem| cannot_start(named(problem)))?;
     Ok((bot, listener))
 }
 
-/// A bot that is loaded and does not run yet.
+/// A bot that is loaded and has no threads yet.
 struct PreparedBot {
     engine: TradingEngine,
     journal: EventJournal,
-    /// What the recorder will read.
+    /// The queue that the recorder reads.
     items: mpsc::UnboundedReceiver<OutboxItem>,
     snapshot: Arc<ArcSwap<PublishedSnapshot>>,
     session: Option<SessionCommands>,
@@ -194,7 +195,7 @@ impl PreparedBot {
         for line in &history.lines {
             book.apply(line);
         }
-        // A restarted market does not repeat itself.
+        // Each start gets another seed, so that the simulated market does not repeat itself.
         let seed = options.seed.wrapping_add(book.starts.wrapping_mul(0x0100_0003));
         let (feed, mode, pace) = open_market(options, &book, seed)?;
         let outcomes = data.join("config-outcomes.json");
@@ -232,7 +233,7 @@ impl PreparedBot {
     }
 
     /// Starts the recorder, the trading loop and the server, in this order: the recorder's queue must be read as long
-    /// as the loop lives.
+    /// as the loop runs.
     fn spawn(
         self,
         options: &PaperbotOptions,
@@ -294,7 +295,7 @@ struct RunningBot {
 }
 
 impl RunningBot {
-    /// Waits until the bot has to stop. True when a part of it failed.
+    /// Waits until the bot has to stop. True when that is because a part of it failed.
     async fn wait_for_end(&mut self, shutdown: &CancellationToken, tasks: &Tasks) -> bool {
         let failure = tasks.stopping();
         tokio::select! {
@@ -305,7 +306,7 @@ impl RunningBot {
     }
 }
 
-/// The feed, the mode it means, and the pace of a strategy on it.
+/// The feed that the options choose, the trading mode that it implies, and the strategy's pace on it.
 fn open_market(
     options: &PaperbotOptions,
     book: &AccountBook,
@@ -323,7 +324,7 @@ fn open_market(
     Ok((MarketFeed::Simulated(walk), TradingMode::Paper, StrategyPace::SIMULATED))
 }
 
-/// Starts the broker session; a replay has none, the past needs no broker.
+/// Starts the broker session; a replay has none, since it is of past days.
 fn start_session(options: &PaperbotOptions, mode: TradingMode, tasks: &Tasks) -> Result<SessionGate, Error> {
     if mode == TradingMode::Backtest {
         return Ok(SessionGate::without_session());

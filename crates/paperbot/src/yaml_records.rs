@@ -2,8 +2,9 @@
 
 use serde::de::DeserializeOwned;
 
-/// Reads a YAML list of records. A file of another kind, which somebody may have named by mistake, is not quoted: it
-/// may hold secrets. The words of a list of records are.
+/// Parses a YAML list of records.
+///
+/// An error quotes the text only when it is a list of records: another file, named by mistake, may hold secrets.
 pub(crate) fn list_of_records<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, String> {
     let document: serde_yaml::Value = serde_yaml::from_str(text).map_err(|error| {
         let at = error.location().map(|at| format!("line {}, column {}: ", at.line(), at.column()));

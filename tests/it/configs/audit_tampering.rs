@@ -1,4 +1,4 @@
-//! The audit: changed behind botops' back, found by number, and accepted by a person.
+//! An audit that was changed while botops did not run: the line is found by its number, and a person may accept it.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::world::{World, careful, manual};
 use crate::kit::app::{answer, command};
 use crate::refusals::assert_problem;
 
-/// What is done to the lines.
+/// A change of the audit's lines.
 type Tampering = fn(&mut Vec<String>);
 
 /// A world with a few records in its audit, stopped.
@@ -21,7 +21,7 @@ async fn with_history() -> World {
     world
 }
 
-/// Changes the seventh line of an audit and starts botops again: what a change gets then.
+/// Changes the seventh line of an audit and starts botops again: returns the refusal of a config change.
 pub(crate) async fn raise_audit_changed() -> (World, Value) {
     let world = with_history().await;
     let path = world.folder.path().join("data/config/config_history.jsonl");

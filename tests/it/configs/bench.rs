@@ -1,4 +1,5 @@
-//! How fast the config is. Prints figures and asserts none: `cargo test --release --test it -- --ignored figures --nocapture`.
+//! How fast config changes are. Prints figures and asserts none:
+//! `cargo test --release --test it -- --ignored figures --nocapture`.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ async fn figures_of_the_config() {
         (0..50).map(|n| json!({"symbol": format!("S{n:02}"), "weight": 0.01})).collect();
     document["targets"] = json!(targets);
     let mut body = json!({"config": document}).to_string();
-    // The rest of 64 KiB is white space, which has to be read too.
+    // Padded to 64 KiB with white space, which has to be parsed too.
     body.insert_str(1, &" ".repeat(64 * 1024 - body.len()));
     let mut times = Vec::new();
     for _ in 0..300 {

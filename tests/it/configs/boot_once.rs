@@ -1,4 +1,4 @@
-//! A change that the bot reads only at its start: tried by a start of its own, once. Both processes are real.
+//! A change that the bot reads only at its start: one start tries it, once. Both processes are real.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn config(pair: &Pair) -> Value {
     pair.get("/api/v1/config").await
 }
 
-/// In sync with what is committed, with nothing under way.
+/// Waits until the bot runs the committed config and no change is under way.
 async fn quiet(pair: &Pair) {
     let quiet = || async {
         let config = config(pair).await;
@@ -24,7 +24,7 @@ async fn quiet(pair: &Pair) {
     until("in sync and quiet", LIMIT, quiet).await;
 }
 
-/// Asks for another poll interval, which takes a start; `None` when botops died over it.
+/// Asks for another poll interval, which needs a restart; `None` when botops died meanwhile.
 async fn slower(pair: &Pair, seconds: u32) -> Option<Value> {
     let etag = config(pair).await["etag"].as_str().unwrap().to_owned();
     let body = json!({"reason": "a test", "confirm": "manual", "confirm_within_s": 60, "restart": true,
@@ -57,7 +57,7 @@ async fn end_trial(pair: &Pair, txn: &Value, verb: &str) -> (u16, Value) {
     answer(pair.request(Method::POST, &path)).await
 }
 
-/// SIGKILL of the bot, whoever started it.
+/// Sends SIGKILL to the bot, by the pid file: the test or botops may have started it.
 fn kill_bot(pair: &Pair) {
     let pid_file = std::fs::read_to_string(pair.bot.data().join("paperbot.pid")).unwrap();
     let pid = serde_json::from_str::<Value>(&pid_file).unwrap()["pid"].as_i64().unwrap();
@@ -65,7 +65,7 @@ fn kill_bot(pair: &Pair) {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
-/// The bot runs what is committed, booted from it, and nothing waits.
+/// Asserts that the bot booted from the committed config, runs it, and that no candidate waits.
 async fn assert_runs_head(pair: &Pair) {
     quiet(pair).await;
     let (config, state) = (config(pair).await, pair.bot.state().await);
@@ -108,7 +108,7 @@ async fn a_bot_that_dies_in_such_a_trial_boots_what_is_committed() {
     reaches(&pair, &txn, "trial").await;
     kill_bot(&pair);
     let ended = reaches(&pair, &txn, "rolled_back").await;
-    // The watch may miss its heartbeat before the link sees that it is gone.
+    // The trial's watch may notice missing heartbeats before the link notices that the bot is gone.
     assert!(ended["by"] == "bot_crash" || ended["by"] == "criteria", "{ended:#}");
     pair.bot.launch().await;
     assert_runs_head(&pair).await;
@@ -131,7 +131,7 @@ async fn botops_killed_around_the_start_leaves_one_try_at_most() {
         pair.died();
         pair.serve(None).await;
         pair.connected().await;
-        // Not started yet, it is taken back; started, it is on trial, which is taken back here.
+        // Before the start the change is undone by botops; after it, the change is on trial and is cancelled here.
         let taken_back = || async {
             let config = config(&pair).await;
             if config["trial"]["state"] == "trial" {
@@ -139,14 +139,14 @@ async fn botops_killed_around_the_start_leaves_one_try_at_most() {
             }
             config["sync"] == "in_sync" && config["trial"].is_null()
         };
-        // Longer than the whole change may take: what nobody takes back ends by its deadline.
+        // Longer than the whole change may take: a change that nobody cancels ends at its deadline.
         if tokio::time::timeout(LIMIT, until("it is taken back", Duration::MAX, taken_back)).await.is_err() {
             panic!("{point}: {:#}", config(&pair).await);
         }
         assert_runs_head(&pair).await;
         assert_eq!(config(&pair).await["committed"]["sha256"], head, "{point}");
         assert!(pair.lives_begun().await <= lives + 2, "{point}");
-        // Whatever was laid down for a start is gone.
+        // No candidate for a start may be left.
         kill_bot(&pair);
         let again =
             pair.execute("restart-bot", &json!({"reason": "is anything left?"}), point).await.unwrap();
@@ -166,7 +166,7 @@ async fn botops_killed_while_the_start_is_taken_back_leaves_a_bot_that_runs_head
         pair.serve(Some(point)).await;
         pair.connected().await;
         let path = format!("/api/v1/config/txns/{}/cancel", txn["txn"].as_str().unwrap());
-        // Its answer dies with botops.
+        // There is no answer, because botops dies.
         let _ = pair.request(Method::POST, &path).send().await;
         pair.died();
         pair.serve(None).await;

@@ -1,4 +1,5 @@
-//! What stands in the way of a change besides its own mistakes: a bot that died over it, and a schema that got narrower.
+//! Changes that are refused although they are right by themselves: after a bot died over the document, and after the
+//! schema became narrower.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -8,7 +9,7 @@ use crate::kit::app::answer;
 use crate::kit::until;
 use crate::refusals::assert_problem;
 
-/// Lets the bot die over a trial and applies the same document again: what that gets.
+/// Lets the bot die during a trial and applies the same document again: returns the refusal.
 pub(crate) async fn raise_bot_died_over_it(world: &mut World) -> Value {
     let id = world.try_out(careful(4_000), 60.0).await;
     world.bot.restart();
@@ -29,14 +30,14 @@ async fn a_document_that_the_bot_died_over_is_tried_again_only_on_purpose() {
     let mut again = manual(careful(4_000), 60.0);
     let path = problem["next_actions"][0]["path"].as_str().unwrap();
     assert_eq!(world.botops.get(path).await.1["txn"], id);
-    // A dry run foretells it, also after a restart of botops.
+    // A dry run predicts it, also after a restart of botops.
     let world = world.restart().await;
     let etag = world.etag().await;
     let dry = world.botops.request(reqwest::Method::PUT, "/api/v1/config/apply?dry_run=true");
     let (_, plan) = answer(dry.header("if-match", &etag).json(&again)).await;
     assert_eq!(plan["would_apply"], false, "{plan:#}");
     assert!(plan["blocked_by"].as_str().unwrap().contains(&id), "{plan:#}");
-    // Another document is free; the same one needs the acknowledgement.
+    // Another document is accepted; the same one needs the acknowledgement.
     let other = world.try_out(careful(4_100), 60.0).await;
     assert_eq!(world.end_trial(&other, "cancel").await.0, 200);
     again["acknowledge"] = problem["context"]["acknowledge"].clone();
@@ -50,7 +51,7 @@ async fn a_bot_that_was_missed_before_its_next_life_died_over_the_document_all_t
     let mut world = World::start().await;
     let id = world.try_out(careful(4_000), 60.0).await;
     world.bot.die();
-    // It is not heard, so the trial is to be undone, which nobody can tell it.
+    // The bot does not answer, so the trial is to be undone, which the bot cannot learn yet.
     let undone = || async { world.txn(&id).await["state"] == "reverting" };
     until("the bot is missed", SOON, undone).await;
     world.bot.restart();
@@ -78,7 +79,7 @@ async fn a_bot_that_was_missed_and_answers_again_in_the_same_life_did_not_die() 
 #[tokio::test]
 async fn a_committed_config_that_a_newer_schema_refuses_runs_on_until_it_is_put_right() {
     let world = World::start().await;
-    // As an older botops, whose schema allowed it, left it behind.
+    // As an older botops with a wider schema would have left it.
     let mut world = world
         .restart_after(|folder| {
             let head: Value = serde_json::from_slice(&std::fs::read(folder.join("HEAD")).unwrap()).unwrap();
@@ -97,11 +98,11 @@ async fn a_committed_config_that_a_newer_schema_refuses_runs_on_until_it_is_put_
     let config = world.config().await;
     assert_eq!(config["committed"]["fits_schema"], false, "{:#}", config["committed"]);
     assert_eq!((&config["version"], &config["writable"]), (&json!(2), &json!(true)));
-    // Whatever else is changed, the document as a whole must fit.
+    // Another field is changed, but the whole document must fit the schema.
     let (status, problem) = world.apply_now(&auto(json!({"trading": {"max_trades_per_day": 9}}), 60.0)).await;
     assert_problem(&problem, status, "CFG_001");
     assert_eq!(problem["errors"][0]["pointer"], "/risk_management/max_position_size");
-    // The fix passes, and the way back is closed.
+    // The fix is accepted, and going back to the old document is refused.
     let id = world.try_out(careful(4_000), 60.0).await;
     assert_eq!(world.end_trial(&id, "confirm").await.0, 200);
     assert_eq!(world.config().await["committed"]["fits_schema"], true);

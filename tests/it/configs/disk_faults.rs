@@ -1,5 +1,7 @@
-//! Disks that are full or broken, at each write of a config change: nothing is acknowledged that is not on disk, the
-//! bot never runs what cannot be recorded, and a trial is undone although nothing can be written.
+//! Full or broken disks at each write of a config change.
+//!
+//! Nothing is acknowledged that is not on disk, the bot never runs a config that cannot be recorded, and a trial is
+//! undone although nothing can be written.
 
 use botops_contract::ConfigState;
 use reqwest::Method;
@@ -9,7 +11,7 @@ use super::kills::{LIMIT, Pair};
 use crate::kit::app::answer;
 use crate::kit::until;
 
-/// Lets these writes fail, or none.
+/// Makes the writes at these points fail, and no others; an empty list ends all failures.
 fn fail(pair: &Pair, points: &[&str], kind: &str) {
     let folder = pair.faults();
     let _ = std::fs::remove_dir_all(&folder);
@@ -19,7 +21,7 @@ fn fail(pair: &Pair, points: &[&str], kind: &str) {
     }
 }
 
-/// Sends a change while this write fails; it never reaches the bot. There is room again when this returns.
+/// Sends a change while the write at `point` fails: it never reaches the bot. When this returns, writes succeed again.
 pub(crate) async fn raise_unwritable(pair: &Pair, point: &str, kind: &str, size: u32) -> Value {
     let before = bot_runs(pair).await;
     fail(pair, &[point], kind);
@@ -56,7 +58,7 @@ async fn a_change_that_cannot_be_written_never_reaches_the_bot() {
         let problem = raise_unwritable(&pair, point, kind, 9_000 + number).await;
         assert_eq!(problem["error_code"].as_str(), Some(code), "{point}: {problem:#}");
         assert_eq!(problem["effect"], "none", "{point}");
-        // What was queued for the audit is written by the next start at the latest.
+        // Queued audit records are written by the next start at the latest.
         if number % 3 == 2 {
             pair.kill_server();
             pair.serve(None).await;
@@ -64,7 +66,7 @@ async fn a_change_that_cannot_be_written_never_reaches_the_bot() {
         }
         pair.assert_whole(point).await;
     }
-    // With room again, changes are taken.
+    // With room on the disk, changes are accepted again.
     let (status, txn) = pair.apply(8_000, "room again", 30.0).await.unwrap();
     assert_eq!(status, 202, "{txn:#}");
     assert_eq!(end_trial(&pair, &txn, "confirm").await.0, 200);
@@ -75,8 +77,8 @@ async fn a_change_that_cannot_be_written_never_reaches_the_bot() {
 #[tokio::test]
 async fn a_confirmation_that_cannot_be_written_ends_on_one_side() {
     let pair = Pair::start().await;
-    // Point; whether the change is permanent in the end. After the rename, what the bot boots from has changed, and if
-    // it cannot be changed back, that is what counts.
+    // Point, kind of failure, and whether the change is permanent in the end. After the rename of `HEAD` the bot would
+    // boot the new config; if `HEAD` cannot be restored, the change stays.
     let points: [(&[&str], &str, bool); 9] = [
         (&["config.head.write"], "ENOSPC", false),
         (&["config.head.sync"], "EIO", false),
@@ -113,7 +115,7 @@ async fn a_trial_is_undone_although_nothing_can_be_written() {
     let pair = Pair::start().await;
     fail(&pair, &[], "");
     let before = bot_runs(&pair).await;
-    // Long enough that the disk is full before the deadline comes.
+    // The deadline is long enough to come after the disk is full.
     for (verb, seconds) in [("cancel", 30.0), ("", 6.0)] {
         let (status, txn) = pair.apply(9_000, &format!("undone-{verb}"), seconds).await.unwrap();
         assert_eq!(status, 202, "{txn:#}");

@@ -1,4 +1,4 @@
-//! Kills: botops at every durable point and the bot during a trial, both as real processes.
+//! Kills of botops at every durable point, and of the bot during a trial; both are real processes.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -41,12 +41,12 @@ impl Pair {
         self.bot.folder.path().join("botops")
     }
 
-    /// A write fails while this folder holds a file of its name.
+    /// The folder in which a file makes the write of the same name fail.
     pub(crate) fn faults(&self) -> PathBuf {
         self.bot.folder.path().join("faults")
     }
 
-    /// Starts botops, perhaps to die at a point.
+    /// Starts botops, which kills itself at the point `kill_at` if one is given.
     pub(crate) async fn serve(&mut self, kill_at: Option<&str>) {
         self.starts += 1;
         let logs = self.bot.folder.path().join(format!("logs-{}", self.starts));
@@ -86,7 +86,7 @@ impl Pair {
         answer(self.request(Method::GET, path)).await.1
     }
 
-    /// In sync, with no transaction under way.
+    /// Waits until the bot runs the committed config and no transaction is under way.
     pub(crate) async fn until_quiet(&self) {
         let quiet = || async {
             let config = self.get(CONFIG).await;
@@ -95,7 +95,7 @@ impl Pair {
         until("in sync and quiet", LIMIT, quiet).await;
     }
 
-    /// Sends a change; `None` when botops died over it.
+    /// Sends a change; `None` when botops died meanwhile.
     pub(crate) async fn apply(&self, size: u32, key: &str, seconds: f64) -> Option<(u16, Value)> {
         let etag = self.get(CONFIG).await["etag"].as_str().unwrap().to_owned();
         let body = json!({"reason": "a crash test", "merge_patch": careful(size), "confirm": "manual",
@@ -106,7 +106,7 @@ impl Pair {
         Some((status, answer.json().await.ok()?))
     }
 
-    /// What must hold whenever nothing is under way.
+    /// Asserts what must be true whenever no transaction is under way.
     pub(crate) async fn assert_whole(&self, point: &str) {
         let config_dir = self.data().join("config");
         let head: Value = serde_json::from_slice(&std::fs::read(config_dir.join("HEAD")).unwrap()).unwrap();
@@ -139,18 +139,19 @@ fn serves_on(log: &Path) -> Option<String> {
     Some(rest.chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':')).collect())
 }
 
-/// What a kill at a point must lead to.
+/// How a transaction must end after a kill at a point.
 enum ExpectedEnd {
-    /// As if it had never been asked for; asking again works.
+    /// As if it had never been requested; requesting it again succeeds.
     Nothing,
-    /// The transaction ends as one of these.
+    /// In one of these states.
     As(&'static [&'static str]),
 }
 
 #[tokio::test]
 async fn botops_killed_at_any_durable_point_ends_in_a_legal_state() {
     use ExpectedEnd::{As, Nothing};
-    // Point; what is done after the trial began; how it must end.
+    // Point (the table in `crates/server/src/configs/trial/mod.rs` explains d1 to d7, r1 and r2), the verb that is sent
+    // after the trial began, and how the transaction must end.
     let points: [(&str, &str, ExpectedEnd); 19] = [
         ("config.before_d1", "", Nothing),
         ("config.version.before_rename", "", Nothing),
@@ -184,7 +185,7 @@ async fn botops_killed_at_any_durable_point_ends_in_a_legal_state() {
             assert_eq!((*status, verb.is_empty()), (202, false), "{point}: {txn:#}");
             let path = format!("/api/v1/config/txns/{}/{verb}", txn["txn"].as_str().unwrap());
             let answer = pair.request(Method::POST, &path).send().await;
-            // Killed after the end was recorded, the answer may still get out.
+            // At the last points the outcome is recorded, and the answer may still be sent.
             assert!(answer.is_err() || point.ends_with('7') || point.ends_with("r2"), "{point}: it lives");
         }
         let mut server = pair.server.take().unwrap();
@@ -211,7 +212,7 @@ async fn botops_killed_at_any_durable_point_ends_in_a_legal_state() {
                 until(&format!("{point} ends as {states:?}"), LIMIT, state).await;
                 let (_, txn) = pair.apply(size, &key, 30.0).await.unwrap();
                 if txn["state"] == "trial" {
-                    // The deadline counts from when the trial began, not from the restart.
+                    // The deadline is counted from the begin of the trial, not from the restart.
                     let by: chrono::DateTime<chrono::Utc> =
                         txn["confirm_by"].as_str().unwrap().parse().unwrap();
                     let left = by - restarted;
@@ -233,7 +234,7 @@ async fn botops_killed_at_any_durable_point_ends_in_a_legal_state() {
 async fn botops_away_past_the_deadline_finds_that_the_bot_went_back_by_itself() {
     let mut pair = Pair::start().await;
     let head: ConfigState = pair.bot.get("config").await.unwrap();
-    // It dies as soon as the trial has begun, however short that is.
+    // botops dies as soon as the trial has begun.
     pair.kill_server();
     pair.serve(Some("config.d4")).await;
     pair.until_quiet().await;

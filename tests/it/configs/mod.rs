@@ -1,4 +1,4 @@
-//! The config through the wire: checked, tried, undone, audited; beside a scripted bot and beside the real one.
+//! The config API: check, trial, undo and audit, with a scripted bot and with a real one.
 
 pub(crate) mod audit_tampering;
 mod bench;

@@ -1,4 +1,4 @@
-//! What is refused, with which code; that the refusal helps; and that nothing invalid ever reaches the bot.
+//! Which config requests are refused with which code, that the advice helps, and that the bot gets no invalid document.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -11,7 +11,7 @@ use crate::kit::app::answer;
 use crate::kit::scripted_bot::Behaviour;
 use crate::refusals::assert_problem;
 
-/// A refusal in form, whose first helpful call works.
+/// Asserts a well-formed refusal whose first next call succeeds; returns it.
 async fn refused(world: &World, request: reqwest::RequestBuilder, status: u16, code: &str) -> Value {
     let (_, problem) = answer(request).await;
     assert_problem(&problem, status, code);
@@ -121,13 +121,13 @@ fn leaves(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// A document that is certainly wrong, as text.
+/// Generates documents that are certainly invalid, as texts.
 fn wrong_document() -> impl Strategy<Value = String> {
     let document: Value =
         serde_json::from_str(include_str!("../../../schemas/default-bot-config.json")).unwrap();
     let mut pointers = Vec::new();
     leaves(&document, "", &mut pointers);
-    // What the operator hopes for may be left out.
+    // The operator's performance targets may be left out.
     pointers.retain(|pointer| !pointer.starts_with("/performance_targets"));
     let text = document.to_string();
     let bad = prop_oneof![

@@ -1,4 +1,4 @@
-//! A change on trial: how it becomes permanent, and every way it does not.
+//! A change on trial: how it becomes permanent, and every way in which it is undone.
 
 use botops_contract::{BotReport, BreakerState, SemanticError, SessionPhase, Severity};
 use chrono::Utc;
@@ -13,7 +13,7 @@ use crate::refusals::assert_problem;
 #[tokio::test]
 async fn a_good_change_is_tried_and_becomes_permanent_by_itself() {
     let world = World::start().await;
-    // Confirmed after half of it at the earliest, and too late shortly before its end.
+    // Confirmed automatically after half of the time at the earliest; shortly before the end it would be too late.
     let (status, txn) = world.apply_now(&auto(careful(9_000), 12.0)).await;
     assert_eq!(status, 202, "{txn:#}");
     assert_eq!(txn["diff"][0]["text"], "risk_management.max_position_size: 5000 → 9000 USD; raises risk");
@@ -40,7 +40,7 @@ async fn a_trial_that_nobody_confirms_is_undone_at_its_deadline() {
     let before = world.running();
     let id = world.try_out(careful(4_000), 0.6).await;
     let ended = world.ended(&id).await;
-    // Not by the bot, whose own timer runs 2 s longer, and not before the time.
+    // By botops, not by the bot, whose own timer is 2 s longer, and not before the deadline.
     assert_eq!((&ended["state"], &ended["by"]), (&json!("rolled_back"), &json!("deadline")));
     let at = |name: &str| ended[name].as_str().unwrap().parse::<chrono::DateTime<Utc>>().unwrap();
     assert!(at("updated_at") >= at("confirm_by"), "{ended:#}");
@@ -69,7 +69,7 @@ async fn confirm_and_cancel_end_a_trial_and_may_be_repeated() {
     assert_problem(&world.end_trial("nothing", "confirm").await.1, 404, "CFG_011");
 }
 
-/// Confirms a trial of less than half a second.
+/// Confirms a trial of less than half a second, which is too late from the start: returns the refusal.
 pub(crate) async fn raise_confirmed_too_late(world: &World) -> Value {
     let id = world.try_out(careful(4_000), 0.4).await;
     let (status, problem) = world.end_trial(&id, "confirm").await;
@@ -143,7 +143,7 @@ async fn a_bot_that_starts_again_during_a_trial_runs_what_is_committed() {
     world.until_in_sync().await;
 }
 
-/// Applies a change to which the bot hangs up, as it does from then on.
+/// Applies a change to which the bot closes the connection, as it does from then on: returns the problem.
 pub(crate) async fn raise_activation_unanswered(world: &World) -> Value {
     world.bot.script().only = "config/activate";
     world.bot.behave(Behaviour::HangUp);
@@ -191,7 +191,7 @@ async fn a_rollback_is_a_new_version_that_passes_the_same_checks() {
     assert_eq!(diff["risk"]["direction"], "increases", "{diff:#}");
 }
 
-/// The pages of a list, each of two items: what they hold of `member`, and what they say was left out.
+/// Reads a list in pages of two items: the values of `member`, and the `omitted` counts.
 async fn pages_of_two(world: &World, path: &str, member: &str) -> (Vec<u64>, Vec<u64>) {
     let (mut found, mut omitted, mut after) = (Vec::new(), Vec::new(), String::new());
     loop {

@@ -1,5 +1,5 @@
-//! A bot that does not say what it took, or refuses what it must not refuse: nothing is reported as undone that is not, and
-//! no change holds the lock for ever.
+//! A bot whose answers leave its state unknown, or that refuses what it must not refuse: nothing is reported as undone
+//! that is not, and no change holds the lock for ever.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::kit;
 use crate::kit::scripted_bot::refusal;
 use crate::refusals::assert_problem;
 
-/// From now on these calls are refused like this; with `anyway` they are carried out all the same.
+/// From now on the bot refuses these calls like this; with `anyway` it carries them out although it refuses.
 fn refuse(world: &World, calls: &'static str, status: StatusCode, code: &str, anyway: bool) {
     let mut script = world.bot.script();
     script.refuse = Some(refusal(code, "not now"));
@@ -50,19 +50,19 @@ async fn an_activation_without_a_proof_is_looked_into_and_the_audit_says_unknown
         assert!(unknown.is_some() && end.is_some(), "{records:#?}");
         assert!(records.iter().all(|record| record["event"] != "rejected"), "{records:#?}");
     }
-    // A refusal for a reason is one.
+    // A refusal with a reason of the contract proves that nothing happened.
     refuse(&world, "config/activate", StatusCode::CONFLICT, "trial_live", false);
     let (_, problem) = world.apply_now(&manual(careful(4_000), 3.0)).await;
     assert_problem(&problem, 422, "CFG_003");
     assert_eq!(problem["effect"], "none");
-    // What cannot be read of a check changes nothing.
+    // A check without a usable answer changes nothing.
     refuse(&world, "config/check", StatusCode::GATEWAY_TIMEOUT, "no_answer", false);
     let (_, problem) = world.apply_now(&manual(careful(4_000), 3.0)).await;
     assert_problem(&problem, 504, "BOT_002");
     assert_eq!(problem["effect"], "none", "{problem:#}");
 }
 
-/// The events of a transaction that want a person.
+/// The events of a transaction that ask for a person.
 async fn calls_for_a_person(world: &World, txn: &str) -> Vec<Value> {
     let (_, page) = world.botops.get("/api/v1/events?kind=config&after=0&limit=200").await;
     let items = page["items"].as_array().cloned().unwrap_or_default();
@@ -76,7 +76,7 @@ async fn calls_for_a_person(world: &World, txn: &str) -> Vec<Value> {
 async fn a_bot_that_refuses_to_commit_for_ever_is_handed_to_a_person() {
     let world = World::start().await;
     let id = world.try_out(careful(4_000), 5.0).await;
-    // Its own timer does not help either: it stays on trial.
+    // The bot's own timer does not end the trial either.
     world.bot.script().config.patient = true;
     refuse(&world, "config/commit", StatusCode::CONFLICT, "not_recorded", false);
     let (_, view) = world.end_trial(&id, "confirm").await;
@@ -92,7 +92,7 @@ async fn a_bot_that_refuses_to_commit_for_ever_is_handed_to_a_person() {
     let text = calls[0]["message"].as_str().unwrap();
     assert!(text.contains("person") && text.contains("not_recorded"), "{text}");
     assert_eq!(calls[0]["severity"], "critical");
-    // The lock is given back: the next change is refused by the bot, not by a change that is over.
+    // The lock is released: a refusal of the next change comes from the bot, not from the finished change.
     world.bot.script().refuse = None;
     let (status, problem) = world.apply_now(&manual(careful(4_500), 3.0)).await;
     assert_ne!(problem["error_code"], "CFG_006", "{status} {problem:#}");

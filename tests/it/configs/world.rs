@@ -1,4 +1,4 @@
-//! botops beside a bot that boots from its `HEAD`, and the few calls the tests make again and again.
+//! botops beside a bot that boots from its `HEAD`, and the calls that many config tests make.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(45);
 
 pub(crate) const CONFIG: &str = "/api/v1/config";
 
-/// botops in this process beside a scripted bot.
+/// botops in this process, a scripted bot, and the folder of both.
 pub(crate) struct World {
     pub bot: ScriptedBot,
     pub botops: Running,
@@ -25,7 +25,7 @@ impl World {
     pub(crate) async fn start() -> Self {
         let bot = ScriptedBot::start();
         bot.script().alive = true;
-        // An open position would bind the limits that the tests move.
+        // An open position would restrict the limits that the tests change.
         bot.change(|report| report.positions.clear());
         let folder = kit::folder();
         let botops = begin(&bot, &folder).await;
@@ -36,12 +36,12 @@ impl World {
         world
     }
 
-    /// Another life of botops on the same folder.
+    /// Stops botops and starts it again on the same folder.
     pub(crate) async fn restart(self) -> Self {
         self.restart_after(|_| {}).await
     }
 
-    /// The same, after something was done to the config folder while nobody ran.
+    /// The same, with a change of the config folder while botops does not run.
     pub(crate) async fn restart_after(self, change: impl FnOnce(&std::path::Path)) -> Self {
         self.botops.stop().await;
         change(&self.folder.path().join("data/config"));
@@ -61,7 +61,7 @@ impl World {
         self.config().await["etag"].as_str().expect("an etag").to_owned()
     }
 
-    /// What the bot says that it runs.
+    /// Hash of the document that the bot reports as running.
     pub(crate) fn running(&self) -> String {
         self.bot.script().config.state().running.sha256
     }
@@ -70,13 +70,13 @@ impl World {
         self.botops.request(Method::PUT, "/api/v1/config/apply").header("if-match", etag).json(body)
     }
 
-    /// Applies on what is committed now.
+    /// Applies a change based on the version that is committed now.
     pub(crate) async fn apply_now(&self, body: &Value) -> (u16, Value) {
         let etag = self.etag().await;
         kit::app::answer(self.apply(body, &etag)).await
     }
 
-    /// Begins a manual trial and returns its id.
+    /// Begins a trial that is confirmed manually, and returns its transaction id.
     pub(crate) async fn try_out(&self, patch: Value, seconds: f64) -> String {
         let (status, txn) = self.apply_now(&manual(patch, seconds)).await;
         assert_eq!((status, txn["state"].as_str()), (202, Some("trial")), "{txn:#}");
@@ -120,7 +120,7 @@ async fn begin(bot: &ScriptedBot, folder: &TempDir) -> Running {
     botops
 }
 
-/// A careful change: smaller positions.
+/// A harmless change: another limit on the size of positions.
 pub(crate) fn careful(size: u32) -> Value {
     json!({"risk_management": {"max_position_size": size}})
 }

@@ -1,4 +1,4 @@
-//! botops itself under test: inside the test process, or as a process of its own.
+//! botops under test: inside the test process, or in its own process.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -10,7 +10,7 @@ use botops::settings::{SettingSources, Settings};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
-/// The operator's key in tests. A canary as well: it must turn up in no sink.
+/// The operator's key in tests. It is also a canary: it must not appear in any log or answer.
 pub(crate) const KEY: &str = "operator-canary-key-0123456789";
 
 /// botops inside this process, on a free port.
@@ -21,7 +21,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts with these settings on top of a folder, a socket in it, and [`KEY`].
+    /// Starts botops on a folder with a socket in it and [`KEY`]; `more` adds or replaces settings.
     pub(crate) async fn start(folder: &Path, more: &[(&str, &str)]) -> Self {
         let mut values = vec![
             ("BOT_API_AUTH_TOKEN".to_owned(), KEY.to_owned()),
@@ -44,12 +44,12 @@ impl Running {
         self.client.request(method, format!("{}{path}", self.base)).header("x-api-key", KEY)
     }
 
-    /// `GET` as JSON, whatever the status.
+    /// `GET`: status and JSON body, whatever the status is.
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         answer(self.request(Method::GET, path)).await
     }
 
-    /// A request with a JSON body, answered as JSON.
+    /// A request with a JSON body: status and JSON body of the answer.
     pub(crate) async fn send(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
         answer(self.request(method, path).json(body)).await
     }
@@ -59,7 +59,7 @@ impl Running {
     }
 }
 
-/// Status and JSON body.
+/// Sends a request: status and JSON body of the answer.
 pub(crate) async fn answer(request: RequestBuilder) -> (u16, Value) {
     let response = request.send().await.expect("botops answers");
     let status = response.status().as_u16();
@@ -69,7 +69,7 @@ pub(crate) async fn answer(request: RequestBuilder) -> (u16, Value) {
     (status, value)
 }
 
-/// The botops binary, ready to be given a command and settings; nothing of this process's own settings leaks in.
+/// A command of the botops binary with these arguments and without this process's own settings.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_botops"));
     let foreign =
@@ -81,7 +81,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// Reads a child's standard output until a line satisfies `wanted`; returns all lines so far.
+/// Reads a child's standard output until a line satisfies `wanted`; returns the lines read, that one included.
 pub(crate) fn read_until(child: &mut Child, limit: Duration, wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let stdout = child.stdout.take().expect("stdout is a pipe");
     let (lines, inbox) = std::sync::mpsc::channel();

@@ -1,7 +1,7 @@
-//! A broker on a real loopback port: a scripted queue per route, and a journal of what it was sent.
+//! A broker on a real loopback port: a scripted queue per route, and a journal of its requests.
 //!
-//! It speaks HTTP/1.1 by hand, because most of what it has to do no server library lets one do: hang, drip, break
-//! off, reset. The tests bring the bodies.
+//! It writes HTTP/1.1 itself, because server libraries do not allow most of its faults: hanging, sending byte by byte,
+//! ending in the middle, resetting. The tests supply the bodies.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -20,25 +20,25 @@ use tokio_rustls::server::TlsStream;
 pub(crate) enum Act {
     /// Answers. `Content-Length` and `Content-Type: application/json` are added unless given.
     Reply { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
-    /// Answers after a while.
+    /// Answers after a delay.
     Slow(Duration, Box<Act>),
     /// Reads the request and never answers.
     Hang,
-    /// Sends the head of an answer a byte at a time, without end.
+    /// Sends the head of an answer byte by byte, without an end.
     DripHead,
-    /// Sends a body a byte at a time, without end.
+    /// Sends a body byte by byte, without an end.
     DripBody,
-    /// Promises more bytes than it sends.
+    /// Sends fewer bytes than its `Content-Length`.
     Truncated,
-    /// Closes the connection hard, before any answer.
+    /// Resets the connection before any answer.
     Reset,
-    /// The same in the middle of a body.
+    /// Resets the connection in the middle of a body.
     ResetInBody,
-    /// Answers, and closes the connection a moment later without having said so.
+    /// Answers, and closes the connection a moment later without having announced it.
     CloseAfter(Box<Act>),
-    /// The first to requests that bear this token, the second to all others.
+    /// The first for requests with this token, the second for all others.
     ByToken(&'static str, Box<Act>, Box<Act>),
-    /// Nothing until the test lets it, once for each time it does.
+    /// Waits for one notification of the test, then does this.
     Held(Arc<Notify>, Box<Act>),
 }
 
@@ -59,7 +59,7 @@ impl Act {
     }
 }
 
-/// One request as it came in.
+/// One request as it was received.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub method: String,
@@ -75,7 +75,7 @@ impl Seen {
         self.headers.get(name).map_or("", String::as_str)
     }
 
-    /// A field of a form body, still encoded.
+    /// A field of a form body, still percent-encoded.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.body.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
@@ -111,7 +111,7 @@ impl BrokerStub {
         Self::serve_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), tls)
     }
 
-    /// Serves on a listener that was there before.
+    /// Serves on an existing listener.
     pub(crate) fn serve_on(listener: TcpListener, tls: Option<TlsAcceptor>) -> Self {
         let addr = listener.local_addr().unwrap();
         let script = Arc::new(Mutex::new(Script::default()));
@@ -139,36 +139,36 @@ impl BrokerStub {
         format!("http://{}", self.addr)
     }
 
-    /// New connections get this certificate.
+    /// Uses this certificate for new connections.
     pub(crate) fn use_tls(&self, acceptor: TlsAcceptor) {
         *self.tls.lock().unwrap() = Some(acceptor);
     }
 
-    /// The next request to `METHOD /path` gets this, once.
+    /// Queues an act for one request to `METHOD /path`.
     pub(crate) fn next(&self, route: &str, act: Act) -> &Self {
         self.script.lock().unwrap().queues.entry(route.to_owned()).or_default().push_back(act);
         self
     }
 
-    /// Requests to `METHOD /path` get this when the queue is empty.
+    /// Sets the act for requests to `METHOD /path` while the queue is empty.
     pub(crate) fn always(&self, route: &str, act: Act) -> &Self {
         self.script.lock().unwrap().defaults.insert(route.to_owned(), act);
         self
     }
 
-    /// Everything that was sent so far.
+    /// All requests so far.
     pub(crate) fn journal(&self) -> Vec<Seen> {
         self.script.lock().unwrap().journal.clone()
     }
 
-    /// What was sent to one route.
+    /// The requests to one route so far.
     pub(crate) fn sent(&self, route: &str) -> Vec<Seen> {
         let journal = self.journal();
         journal.into_iter().filter(|seen| format!("{} {}", seen.method, seen.path) == route).collect()
     }
 }
 
-/// A stream that can be cut without a goodbye.
+/// A stream whose connection can be reset.
 trait Cut: AsyncRead + AsyncWrite + Unpin + Send {
     fn cut(&self);
 }
@@ -212,7 +212,7 @@ async fn serve(mut stream: impl Cut, script: &Mutex<Script>) -> io::Result<()> {
     Ok(())
 }
 
-/// False when the connection is over.
+/// Does what the act says; false when the connection has ended.
 async fn perform(stream: &mut impl Cut, act: Act) -> io::Result<bool> {
     match act {
         Act::Reply { status, headers, body } => {
@@ -227,7 +227,7 @@ async fn perform(stream: &mut impl Cut, act: Act) -> io::Result<bool> {
             let_go.notified().await;
             return Box::pin(perform(stream, *act)).await;
         }
-        // Chosen where the request is at hand; what comes here bore no token.
+        // The choice by token is made where the request is known; here there was none.
         Act::ByToken(_, _, act) => return Box::pin(perform(stream, *act)).await,
         Act::CloseAfter(act) => {
             Box::pin(perform(stream, *act)).await?;
@@ -290,7 +290,7 @@ async fn read_request(stream: &mut impl Cut, buffer: &mut Vec<u8>) -> io::Result
         if stream.read_buf(buffer).await? == 0 {
             return Ok(None);
         }
-        // A TLS greeting on a plain port: servers answer that with a plain refusal.
+        // A TLS handshake on a plain port: servers answer it with a plain HTTP refusal.
         if buffer.first() == Some(&0x16) {
             stream.write_all(&render(400, &[], b"this port speaks plain HTTP")).await?;
             return Ok(None);

@@ -1,4 +1,4 @@
-//! What the tests share: peers on real sockets, child processes, waiting for a condition.
+//! Shared by the tests: peers on real sockets, child processes, waiting for a condition.
 
 pub(crate) mod app;
 pub(crate) mod broker_stub;
@@ -14,19 +14,21 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// Gives the test process its TLS provider, without which `reqwest` builds no client.
+/// Installs the TLS provider of the test process, without which `reqwest` builds no client.
 pub(crate) fn install_tls() {
     botops_server::bots::install_tls_provider();
 }
 
-/// A short folder of one's own: a socket path has room for 107 bytes only. In memory where there is room, because a disk
-/// that stalls under another's load would break promises about time; no test here turns the machine's power off.
+/// A temporary folder with a short path, because a socket path has at most 107 bytes.
+///
+/// It is in memory if there is room: a disk that stalls under other load would break time limits of tests, and no test
+/// depends on data that survives a power failure.
 pub(crate) fn folder() -> TempDir {
     let make = |place| tempfile::Builder::new().prefix("bo").tempdir_in(place);
     make("/dev/shm").or_else(|_| make("/tmp")).expect("/tmp can be written")
 }
 
-/// Waits until `condition` holds, looking every 5 ms; panics after `limit`.
+/// Checks `condition` every 5 ms until it holds; returns the time that took, and panics after `limit`.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, limit: Duration, condition: impl FnMut() -> bool) -> Duration {
     let caller = std::panic::Location::caller();
@@ -39,7 +41,7 @@ pub(crate) fn wait_until(what: &str, limit: Duration, condition: impl FnMut() ->
     started.elapsed()
 }
 
-/// The same inside a runtime: other tasks go on meanwhile.
+/// The same inside a runtime: other tasks run meanwhile.
 pub(crate) async fn until<F, W>(what: &str, limit: Duration, mut condition: F) -> Duration
 where
     F: FnMut() -> W,
@@ -60,20 +62,19 @@ pub(crate) fn socket_client(socket: &Path) -> reqwest::Client {
     client.redirect(reqwest::redirect::Policy::none()).timeout(Duration::from_secs(20)).build().unwrap()
 }
 
-/// A child process that is killed, not asked, when it is dropped.
+/// A child process that is killed with SIGKILL when it is dropped.
 pub(crate) struct Process {
     child: Child,
 }
 
 impl Process {
-    /// Starts `program`; its standard input is a pipe that ends with this value.
+    /// Starts `program`; its standard input is a pipe that is closed when this value is dropped.
     pub(crate) fn start(program: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         Self::spawn(&mut command)
     }
 
-    /// Starts what was prepared.
     pub(crate) fn spawn(command: &mut Command) -> Self {
         Self { child: command.spawn().expect("the program starts") }
     }
@@ -86,28 +87,28 @@ impl Process {
         self.child.id()
     }
 
-    /// SIGSTOP: lives, but does nothing.
+    /// Sends SIGSTOP: the process exists, but does nothing.
     pub(crate) fn freeze(&self) {
         self.signal(rustix::process::Signal::STOP);
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT, which ends [`Process::freeze`].
     pub(crate) fn thaw(&self) {
         self.signal(rustix::process::Signal::CONT);
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM and does not wait.
     pub(crate) fn terminate(&self) {
         self.signal(rustix::process::Signal::TERM);
     }
 
-    /// SIGKILL, and waits for the end.
+    /// Sends SIGKILL and waits for the end.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Waits for the process to end by itself.
+    /// Waits for the process to end by itself; panics after `limit`.
     #[track_caller]
     pub(crate) fn wait(&mut self, limit: Duration) -> std::process::ExitStatus {
         let mut status = None;
@@ -131,12 +132,12 @@ impl Drop for Process {
     }
 }
 
-/// A program of this package.
+/// Path of a program of this package.
 pub(crate) fn program(name: &str) -> PathBuf {
     assert_cmd::cargo::cargo_bin(name)
 }
 
-/// Whether sweeps take all that they could (`BOTOPS_LONG=1`) instead of what fits into every run.
+/// Whether `BOTOPS_LONG` is set: then sweeps test every case instead of the few that fit into every run.
 pub(crate) fn is_long_run() -> bool {
     std::env::var_os("BOTOPS_LONG").is_some()
 }

@@ -1,4 +1,4 @@
-//! paperbot under test: the real program in a process of its own, on a socket in a folder of its own.
+//! paperbot under test: the real program in its own process, with its own folder and socket.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::{Process, folder, program, socket_client, until};
 
-/// A paperbot, killed when it is dropped. The folder outlives kills and restarts.
+/// A paperbot, killed when it is dropped. The folder stays over kills and restarts.
 pub(crate) struct Paperbot {
     pub folder: TempDir,
     pub process: Option<Process>,
@@ -22,7 +22,7 @@ pub(crate) struct Paperbot {
 }
 
 impl Paperbot {
-    /// A folder for a bot with these arguments; nothing is started.
+    /// Makes the folder of a bot with these arguments; nothing is started.
     pub(crate) fn prepare(arguments: &[&str]) -> Self {
         let folder = folder();
         let client = socket_client(&folder.path().join("bot.sock"));
@@ -30,12 +30,12 @@ impl Paperbot {
         Self { folder, process: None, client, arguments }
     }
 
-    /// More arguments, before a launch.
+    /// Adds arguments for the next launch.
     pub(crate) fn arguments(&mut self, arguments: &[&str]) {
         self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
     }
 
-    /// A bot that answers.
+    /// Starts a bot and waits for its first answer.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
         let mut bot = Self::prepare(arguments);
         bot.launch().await;
@@ -50,7 +50,7 @@ impl Paperbot {
         self.get("hello").await.expect("it just answered")
     }
 
-    /// The command that would start it.
+    /// The command that starts it.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(program("paperbot"));
         command.arg("--socket").arg(self.socket()).arg("--data-dir").arg(self.data());
@@ -59,7 +59,6 @@ impl Paperbot {
         command
     }
 
-    /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill();
@@ -74,30 +73,30 @@ impl Paperbot {
         self.folder.path().join("data")
     }
 
-    /// Where a test says which thread stands still.
+    /// The folder whose files name the failpoints at which a thread waits.
     pub(crate) fn faults(&self) -> PathBuf {
         self.folder.path().join("faults")
     }
 
-    /// From now on this part of the bot stands still: `paperbot.loop` between two requests, `paperbot.request` over one that
-    /// it took out of its inbox.
+    /// Stops a part of the bot at a failpoint: `paperbot.loop` between two requests, `paperbot.request` while it
+    /// handles one that it took out of its inbox.
     pub(crate) fn stall(&self, place: &str) {
         std::fs::create_dir_all(self.faults()).unwrap();
         std::fs::write(self.faults().join(place), "").unwrap();
     }
 
-    /// Waits until it stands.
+    /// Waits until that part has stopped.
     pub(crate) async fn stands(&self, place: &str) {
         let mark = self.faults().join(format!("{place}.stands"));
         until("it stands still", Duration::from_secs(20), || async { mark.exists() }).await;
     }
 
-    /// It goes on.
+    /// Lets that part continue.
     pub(crate) fn go_on(&self, place: &str) {
         std::fs::remove_file(self.faults().join(place)).unwrap();
     }
 
-    /// `GET`, or `None` while it does not answer in form.
+    /// `GET` of a path of the contract; `None` while there is no well-formed answer.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
         self.client.get(url(path)).send().await.ok()?.json().await.ok()
     }
@@ -107,8 +106,9 @@ impl Paperbot {
         self.get("state").await.expect("the bot answers with its state")
     }
 
-    /// Waits until the state is as wished, and returns that state: a moment later it may be another. What it was last
-    /// is told when it never is.
+    /// Waits until the state fulfils the condition, and returns that state, since a moment later it may be another.
+    ///
+    /// A failure prints the last state.
     pub(crate) async fn until(&self, what: &str, condition: impl Fn(&BotReport) -> bool) -> BotReport {
         let last = std::sync::Mutex::new(None);
         let seen = || async {
@@ -123,25 +123,25 @@ impl Paperbot {
         last.into_inner().unwrap().expect("it was as wished")
     }
 
-    /// Waits until new positions may be opened: after a start, the session is first checked a moment later.
+    /// Waits until new positions may be opened, which needs the first check of the session.
     pub(crate) async fn trades(&self) {
         self.until("new positions may be opened", |report| report.trading_enabled).await;
     }
 
-    /// `POST`: the status and the body.
+    /// `POST`: status and JSON body of the answer.
     pub(crate) async fn post(&self, path: &str, body: &impl Serialize) -> (u16, Value) {
         let answer = self.client.post(url(path)).json(body).send().await.expect("the bot answers");
         (answer.status().as_u16(), answer.json().await.expect("it answers with JSON"))
     }
 
-    /// A command that is answered with a result.
+    /// Sends a command that must be answered with a result.
     pub(crate) async fn command_with(&self, verb: Verb, request: &CommandRequest) -> CommandResult {
         let (status, body) = self.post(&format!("commands/{verb}"), request).await;
         assert_eq!(status, 200, "{body}");
         serde_json::from_value(body).expect("the contract's form")
     }
 
-    /// A command under this id.
+    /// Sends a command with this id.
     pub(crate) async fn command_as(&self, verb: Verb, command_id: &str) -> CommandResult {
         let request = CommandRequest {
             command_id: command_id.to_owned(),
@@ -155,12 +155,12 @@ impl Paperbot {
     }
 }
 
-/// A path of the contract.
+/// The URL of a path of the contract.
 pub(crate) fn url(path: &str) -> String {
     format!("http://bot/ipc/v1/{path}")
 }
 
-/// The lines of a JSONL file; a torn last one is left out.
+/// The lines of a JSONL file, without an incomplete last one.
 pub(crate) fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let whole = text.rfind('\n').map_or("", |end| text.get(..end).expect("a line end is a boundary"));

@@ -1,4 +1,4 @@
-//! Plausible things a bot may say, to start from.
+//! Plausible values of the contract, which tests change as they need.
 
 use botops_contract::{
     Account, BotPhase, BotReport, Breaker, BreakerState, ConfigSummary, GateReason, Hello, LoopStats,
@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 
 use super::scripted_config::sha256;
 
-/// Who answers for this state.
+/// The `hello` of the bot with this state.
 pub(crate) fn hello(report: &BotReport) -> Hello {
     let mut capabilities: Vec<_> = Verb::ALL.iter().map(|verb| verb.as_str().to_owned()).collect();
     capabilities.extend(["config", "session", "events", "trades"].map(str::to_owned));
@@ -28,7 +28,7 @@ pub(crate) fn hello(report: &BotReport) -> Hello {
     }
 }
 
-/// A complete and plausible state: a paper account of 100,000 with two positions, an open order and a filled one.
+/// A complete state: a paper account of 100,000 with two positions, an open order and a filled one.
 pub(crate) fn report() -> BotReport {
     let now = Utc::now();
     let config = VersionRef { version: 1, sha256: sha256(b"{}") };

@@ -1,7 +1,7 @@
-//! A bot that does what the test says, on a real Unix socket, with its own thread and runtime.
+//! A bot that does what the test sets, on a real Unix socket, with its own thread and runtime.
 //!
-//! It serves the whole contract from values that the test sets, keeps a journal of what it was asked, and can
-//! stall, lie and die. Its config verbs are a small real state machine, so that config tests mean something.
+//! It serves the whole contract from values that the test sets, keeps a journal of its requests, and can stall, give
+//! wrong answers and stop serving. Its config verbs are a real state machine, so that config tests prove something.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -34,38 +34,38 @@ use super::plausible::hello;
 pub(crate) use super::plausible::{position, report, trade};
 pub(crate) use super::scripted_config::{ScriptedConfig, refusal, sha256};
 
-/// How the bot behaves on every path.
+/// How the bot answers, on every path or on those of [`Script::only`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
-    /// By the contract.
+    /// As the contract says.
     Normal,
-    /// Accepts and never answers.
+    /// Accepts the request and never answers it.
     Stall,
-    /// Answers rightly, this much later.
+    /// Answers correctly, after this delay.
     Delay(Duration),
-    /// Answers rightly as soon as it is to behave otherwise.
+    /// Answers correctly, but not before the test sets another behaviour.
     Hold,
-    /// One byte each 50 ms, without an end.
+    /// Sends one byte each 50 ms, without an end.
     Drip,
-    /// HTTP, but not JSON.
+    /// Answers HTTP without JSON.
     Garbage,
-    /// Not even HTTP.
+    /// Answers something that is not HTTP.
     NotHttp,
-    /// A JSON document of 10 MiB.
+    /// Answers a JSON document of 10 MiB.
     Huge,
-    /// The same without saying how long it will be.
+    /// The same in chunks, without `Content-Length`.
     HugeChunked,
     /// Closes the connection without an answer.
     HangUp,
-    /// The same for one request; normal from then on.
+    /// The same for one request, then normal.
     HangUpOnce,
 }
 
-/// One request the bot got.
+/// One request that the bot received.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub method: String,
-    /// Path and query below the base.
+    /// Path and query, without the contract's base path.
     pub path: String,
     pub body: Value,
     pub if_none_match: Option<String>,
@@ -73,7 +73,7 @@ pub(crate) struct Asked {
     pub at: Instant,
 }
 
-/// A bot on a socket; gone when dropped.
+/// A bot on a socket; it stops serving when it is dropped.
 pub(crate) struct ScriptedBot {
     folder: Option<TempDir>,
     socket: PathBuf,
@@ -88,35 +88,35 @@ struct Server {
 
 struct Inner {
     script: Mutex<Script>,
-    /// Changes with each behaviour and each event: wakes streams and stalled answers.
+    /// Changes with each behaviour and each event, to wake streams and waiting answers.
     changed: watch::Sender<u64>,
 }
 
-/// What the bot answers from.
+/// The values that the bot answers with; tests change them through [`ScriptedBot::script`].
 pub(crate) struct Script {
     pub hello: Hello,
     pub report: BotReport,
     pub behaviour: Behaviour,
-    /// Only paths that begin like this are treated to `behaviour`.
+    /// `behaviour` applies only to paths that begin with this.
     pub only: &'static str,
-    /// With `true`, each answer to `state` is a new picture; otherwise an unchanged one answers 304.
+    /// Whether each answer to `state` is a new state; otherwise an unchanged one is answered with 304.
     pub alive: bool,
-    /// Removed from the top of the state's JSON, as a bot of an older contract would leave them out.
+    /// Members that are left out of the state, as by a bot of an older contract.
     pub missing_fields: Vec<&'static str>,
-    /// Every command and config verb is refused with this.
+    /// Every command and config verb is refused with this; `None` for no refusal.
     pub refuse: Option<ContractRefusal>,
-    /// The status of that refusal.
+    /// The HTTP status of that refusal.
     pub refuse_status: StatusCode,
-    /// Only calls whose path begins like this are refused.
+    /// `refuse` applies only to paths that begin with this.
     pub refuse_only: &'static str,
-    /// What is refused is carried out all the same, as by a loop that comes to it after its server gave up.
+    /// Refused calls are carried out too, as by a loop that takes them after its server gave up.
     pub act_anyway: bool,
-    /// Members that replace those of an answer to a command: a bot that contradicts itself.
+    /// Members that replace those of an answer to a command, for a bot that contradicts itself.
     pub twist: Value,
-    /// Whoever asks what became of a command hears that it still waits.
+    /// The status of every command is that it still waits.
     pub keep_waiting: bool,
     pub trades: Vec<Trade>,
-    /// Events it still holds; a test may cut the front off.
+    /// Events that are kept; a test may remove the oldest.
     pub events: Vec<BotEvent>,
     pub config: ScriptedConfig,
     pub journal: Vec<Asked>,
@@ -124,7 +124,7 @@ pub(crate) struct Script {
 }
 
 impl ScriptedBot {
-    /// Starts a healthy bot named `scripted` in a folder of its own.
+    /// Starts a healthy bot named `scripted` in its own folder.
     pub(crate) fn start() -> Self {
         let folder = super::folder();
         let mut bot = Self::at(&folder.path().join("bot.sock"), report());
@@ -168,12 +168,12 @@ impl ScriptedBot {
         &self.socket
     }
 
-    /// What it answers from, to read and to change.
+    /// Locks the values that the bot answers with. While the lock is held, no request is answered.
     pub(crate) fn script(&self) -> MutexGuard<'_, Script> {
         self.inner.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on it behaves like this; answers under way keep their ways, new requests do not.
+    /// Sets the behaviour of requests from now on; answers that have begun keep theirs.
     pub(crate) fn behave(&self, behaviour: Behaviour) {
         self.script().behaviour = behaviour;
         self.wake();
@@ -211,7 +211,7 @@ impl ScriptedBot {
         seq
     }
 
-    /// The process goes away: the socket file stays, nobody listens.
+    /// Stops serving as a dead process would: the socket file stays, nobody listens.
     pub(crate) fn die(&mut self) {
         if let Some(server) = self.server.take() {
             server.stop.send_replace(true);
@@ -219,7 +219,7 @@ impl ScriptedBot {
         }
     }
 
-    /// Listens again, in the same life.
+    /// Listens again as the same process start, with the same `boot_epoch`.
     pub(crate) fn revive(&mut self) {
         self.die();
         let _ = std::fs::remove_file(&self.socket);
@@ -234,7 +234,7 @@ impl ScriptedBot {
         self.server = Some(Server { stop, thread });
     }
 
-    /// Starts again as a new life: new epoch, event numbers from one, the committed config.
+    /// Starts again as a new process would: another `boot_epoch`, event numbers from one, the committed config.
     pub(crate) fn restart(&mut self) {
         self.die();
         {
@@ -252,12 +252,12 @@ impl ScriptedBot {
         self.revive();
     }
 
-    /// What it was asked so far.
+    /// All requests so far.
     pub(crate) fn journal(&self) -> Vec<Asked> {
         self.script().journal.clone()
     }
 
-    /// How often this method and path (without query) was asked.
+    /// Number of requests with this method and path, whatever the query.
     pub(crate) fn count(&self, method: &str, path: &str) -> usize {
         let script = self.script();
         let matches = |asked: &&Asked| {
@@ -283,7 +283,7 @@ async fn serve(
     mut stopped: watch::Receiver<bool>,
 ) {
     let listener = UnixListener::from_std(listener).unwrap();
-    // Connections end with the runtime, which ends with this function.
+    // The connections end when this function returns, because the runtime is dropped then.
     loop {
         let (mut connection, _) = tokio::select! {
             accepted = listener.accept() => accepted.unwrap(),
@@ -341,7 +341,7 @@ impl Inner {
         };
         match behaviour {
             Behaviour::Normal => {}
-            // This request stays without an answer for ever; a bot that behaves again answers new ones.
+            // This request is never answered; after another behaviour is set, new ones are.
             Behaviour::Stall => std::future::pending().await,
             Behaviour::Delay(by) => tokio::time::sleep(by).await,
             Behaviour::Hold => {
@@ -475,12 +475,12 @@ impl Script {
         ok(&TradePage { items, next })
     }
 
-    /// What this call is refused with.
+    /// The refusal of a call on this path; `None` when it is not refused.
     fn refusal_of(&self, path: &str) -> Option<ContractRefusal> {
         self.refuse.clone().filter(|_| path.starts_with(self.refuse_only))
     }
 
-    /// What became of a command: a bot without the capability has no such call.
+    /// Answers the status of a command; 404 for a bot without that capability.
     fn status_of(&self, id: &str) -> Response<Body> {
         if !self.hello.capabilities.iter().any(|one| one == "command-status") {
             return refused(StatusCode::NOT_FOUND, &refusal("not_found", "no such call"));

@@ -1,4 +1,4 @@
-//! The scripted bot's side of a config change: a small real state machine.
+//! The scripted bot's config verbs: a real state machine.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -11,13 +11,13 @@ use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// The bot's side of a config change. With `folder` it reads `HEAD` there, as a real bot does.
+/// The bot's state of config changes. With `folder` it reads `HEAD` there, as a real bot does.
 pub(crate) struct ScriptedConfig {
-    /// Where `HEAD` lies; without it, a commit is what it says.
+    /// The folder of `HEAD`; with `None` every commit of the trial's version is accepted.
     pub folder: Option<PathBuf>,
-    /// What `check` and `activate` find wrong.
+    /// The violations that `check` and `activate` report.
     pub violations: Vec<ConfigViolation>,
-    /// Its own timer never ends a trial.
+    /// Whether the bot never ends a trial by its own timer.
     pub patient: bool,
     boot_epoch: String,
     running: VersionRef,
@@ -42,7 +42,7 @@ impl ScriptedConfig {
         }
     }
 
-    /// Runs something that nobody asked for.
+    /// Changes the running version without a request, as a bot with a defect would.
     pub(crate) fn drift(&mut self, running: VersionRef) {
         self.running = running;
     }
@@ -190,7 +190,7 @@ impl ScriptedConfig {
     }
 }
 
-/// Lower-case hex of a SHA-256.
+/// SHA-256 as lower-case hex.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     HEXLOWER.encode(&Sha256::digest(bytes))
 }

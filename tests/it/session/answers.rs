@@ -1,4 +1,4 @@
-//! What a broker may answer to a probe, and what each answer means: good ones, refusals, nonsense, broken connections.
+//! The answers of a broker to a probe and what each means: good ones, refusals, malformed ones, broken connections.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ async fn probe_alpaca(act: Act) -> String {
     outcome(&broker).await
 }
 
-/// `ok`, `ok (restriction)` or the kind of error; never a word of the server.
+/// Probes the broker: `ok`, `ok (restriction)` or the kind of error.
 async fn outcome(broker: &dyn BrokerAdapter) -> String {
     outcome_within(PATIENT, broker).await
 }
@@ -164,7 +164,7 @@ async fn a_hang_and_a_drip_are_cut_by_the_deadline() {
         let started = Instant::now();
         let limit = Duration::from_millis(700);
         assert_eq!(probe_within(limit, act.clone()).await.0, "timeout", "{act:?}");
-        // Without the deadline it would have taken the whole request's, which is far longer.
+        // Without its own deadline it would have taken that of the whole request, which is far longer.
         assert!(started.elapsed() < PATIENT / 2, "{act:?} took {:?}", started.elapsed());
     }
 }
@@ -193,7 +193,7 @@ async fn a_name_that_does_not_resolve_is_no_connection_and_retried() {
     let broker = AlpacaBroker::new(&alpaca_settings("https://nosuch.invalid", TradingMode::Paper)).unwrap();
     let rig = Rig::run(folder, stub, Box::new(broker), limits, Clock::system());
     let checked = || !rig.events("health_check.failed").is_empty();
-    // A machine without a name server may take its time to say so.
+    // A machine without a name server may need long to report that.
     crate::kit::until("the check", Duration::from_secs(60), || async { checked() }).await;
     rig.phase(SessionPhase::Degraded).await;
     let failed = &rig.events("health_check.failed")[0];
@@ -207,7 +207,7 @@ async fn a_name_that_does_not_resolve_is_no_connection_and_retried() {
     rig.finish().await;
 }
 
-/// A listener whose queue of connections that nobody accepted is full: the system drops every further one.
+/// A listener whose queue of unaccepted connections is full: the system drops every further one.
 async fn full_listener() -> (TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -244,7 +244,7 @@ async fn a_full_accept_queue_is_no_connection_and_retried_until_there_is_room() 
     assert_eq!(rig.events("health_check.executed")[0]["attempts"], 4);
     assert_eq!(rig.events("retry.attempt").len(), 3);
     rig.gate_is(GateReason::SessionDegraded);
-    // Somebody accepts again.
+    // The queue has room again.
     drop(queued);
     rig.stub = BrokerStub::serve_on(listener, None);
     rig.stub.always(ALPACA, alpaca_account());

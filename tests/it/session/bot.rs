@@ -1,4 +1,4 @@
-//! The session inside the real program: what a fault script does to a trading bot, as its socket tells it.
+//! The session in the real program: the effects of a fault script on a trading bot, as seen on its socket.
 
 use botops_contract::{BotPhase, BotReport, BreakerState, CommandOutcome, GateReason, SessionPhase, Verb};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::kit::app::Running;
 use crate::kit::paperbot::{Paperbot, lines};
 use crate::kit::until;
 
-/// A bot that trades fast, with a session whose waits are a twentieth.
+/// Starts a bot with short ticks and a session whose waits are a twentieth of the usual ones.
 async fn bot_with(script: &str) -> Paperbot {
     let mut bot = Paperbot::prepare(&[]);
     let file = bot.folder.path().join("faults.yaml");
@@ -47,7 +47,7 @@ async fn a_bot_shows_its_session_and_obeys_the_operator() {
     assert_eq!(refused.reason_code.as_deref(), Some("breaker_closed"));
 }
 
-/// The lines of the text log as the brief prints them: the check, that the session is valid, and the trade.
+/// The lines of the text log in their specified form: the check, that the session is valid, and the trade.
 #[tokio::test]
 async fn a_trade_stands_in_the_text_log_after_the_checks_that_let_it_pass() {
     let bot = bot_with("[]").await;
@@ -70,7 +70,7 @@ async fn a_trade_stands_in_the_text_log_after_the_checks_that_let_it_pass() {
     let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("no {text}: {log}"));
     assert!(place("health_check.passed") < place("TRADE EXECUTED"), "a check comes before the first trade");
 
-    // Line for line what the ledger holds.
+    // Each line is a fill of the ledger.
     let told = trades();
     let ledger = lines(&bot.data().join("ledger.jsonl"));
     let fills: Vec<String> = ledger
@@ -115,7 +115,7 @@ async fn an_operators_halt_outlives_the_process_and_ends_by_the_operator() {
 
 #[tokio::test]
 async fn refused_credentials_stop_trading_until_an_operator_signs_in() {
-    // The first check finds a good session; orders keep the evidence warm, and a probe makes the second certain.
+    // The first check finds a good session; orders cause warm checks, and a probe makes sure of a second check.
     let mut bot = bot_with("[{do: ok}, {do: 401}, {do: credentials_rejected}]").await;
     bot.command_as(Verb::ProbeSession, "look").await;
     bot.until("the halt", |report| session(report).state == SessionPhase::HaltedCredential).await;
@@ -146,7 +146,7 @@ async fn refused_credentials_stop_trading_until_an_operator_signs_in() {
 
 #[tokio::test]
 async fn the_breaker_opens_after_failures_and_is_reset_by_a_check_that_passes() {
-    // As many as it takes for five of them to come soon enough after each other, whatever delays the checks.
+    // Enough failures that five of them come within the window, whatever delays the checks.
     let bot = bot_with("[{do: ok}, {do: '503', times: 30}]").await;
     bot.command_as(Verb::ProbeSession, "look").await;
     let open = |report: &BotReport| report.circuit_breaker.state == BreakerState::Open;
@@ -168,7 +168,7 @@ async fn the_breaker_opens_after_failures_and_is_reset_by_a_check_that_passes() 
     assert!(!outcomes.is_empty());
 }
 
-/// What the bot's own log of errors holds is what botops lists, whatever kind of event told it.
+/// botops lists every failure in the bot's own error log, whatever the kind of its event.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_failure_of_the_session_is_in_the_list_of_failures() {
     let bot = bot_with(
@@ -215,7 +215,7 @@ async fn every_failure_of_the_session_is_in_the_list_of_failures() {
     botops.stop().await;
 }
 
-/// Starts a bot with a fault script that it does not understand: what it says on its terminal, taken apart.
+/// Starts a bot with a fault script that it does not understand: the message on its terminal, parsed.
 pub(crate) async fn raise_cannot_start() -> Value {
     let mut bot = Paperbot::prepare(&[]);
     let file = bot.folder.path().join("faults.yaml");

@@ -1,10 +1,10 @@
-//! What seldom happens: a broker that calls the market closed, stores that fail, operators who come too early.
+//! Rare cases: a broker that reports the market closed, stores that fail, commands that come too early.
 
 use botops_contract::{BreakerState, GateReason};
 
 use super::*;
 
-/// A session that keeps to the market's hours, at this time of day; the broker's clock says `open`.
+/// A session with `market_hours_only` at this wall time, whose broker reports the market as `open`.
 async fn at_market(wall: &str, open: bool) -> Rig {
     let stub = BrokerStub::start().await;
     stub.always(ALPACA, alpaca_account());
@@ -53,7 +53,7 @@ async fn a_sign_in_that_cannot_be_counted_is_not_made() {
     })
     .await;
     rig.healthy().await;
-    // A folder in the file's place: no file can take it.
+    // With a folder in its place, the file cannot be written.
     std::fs::remove_file(rig.folder.path().join("session.json")).ok();
     std::fs::create_dir_all(rig.folder.path().join("session.json/in the way")).unwrap();
     let probed = rig.monitor.probe().await;

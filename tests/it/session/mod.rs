@@ -1,4 +1,4 @@
-//! The broker session against a real stub broker: every behaviour that brokers are known for, and what must happen.
+//! The broker session against a stub broker on a real socket: every known behaviour of brokers and the right reaction.
 
 mod answers;
 pub(crate) mod bot;
@@ -30,7 +30,7 @@ const ACCOUNTS: &str = "GET /accounts/";
 const TOKEN: &str = "POST /oauth2/token/";
 const ALPACA: &str = "GET /v2/account";
 
-/// Words that may appear on the wire and in the token file, and nowhere else.
+/// Texts that may appear on the wire and in the token file, and nowhere else.
 const CANARIES: &[&str] = &[
     "canary-access",
     "canary-refresh",
@@ -76,10 +76,10 @@ fn unavailable() -> Act {
     refused(503, "<html>canary-server-text</html>").header("content-type", "text/html")
 }
 
-/// Far longer than any answer of a broker beside the test takes: it ends only what hangs.
+/// A deadline far longer than any answer of the stub takes, so that it ends only calls that hang.
 const PATIENT: Duration = Duration::from_secs(20);
 
-/// The rules of the design with waits that a test can afford. Deadlines stay long; a test of one sets its own.
+/// The usual limits with short waits. Deadlines stay long; a test of a deadline sets its own.
 fn short_limits() -> SessionLimits {
     let mut limits = SessionLimits::new(false);
     let ms = Duration::from_millis;
@@ -99,7 +99,7 @@ fn short_limits() -> SessionLimits {
     limits
 }
 
-/// A session on a stub, with everything it writes in one folder.
+/// A session with a stub broker; one folder has everything that it writes.
 struct Rig {
     folder: TempDir,
     stub: BrokerStub,
@@ -145,7 +145,7 @@ fn store_pair(folder: &Path, n: u32) {
     TokenStore::new(folder.join("tokens.json")).save(&pair(n, Some(TimeDelta::days(1)))).unwrap();
 }
 
-/// An hour is left of the pair's day, so it is renewed.
+/// Stores a token pair of which an hour of its day is left, so it is due for renewal.
 fn store_pair_near_its_end(folder: &Path) {
     let mut old = pair(1, Some(TimeDelta::hours(1)));
     old.issued_at -= TimeDelta::hours(23);
@@ -163,7 +163,7 @@ fn alpaca_settings(url: &str, mode: TradingMode) -> AlpacaSettings {
 }
 
 impl Rig {
-    /// A Robinhood session with a stored token pair.
+    /// Starts a Robinhood session with a stored token pair.
     async fn robinhood(limits: SessionLimits, prepare: impl FnOnce(&BrokerStub)) -> Self {
         let folder = folder();
         store_pair(folder.path(), 1);
@@ -226,7 +226,7 @@ impl Rig {
         Self::run_in(false, folder, stub, broker, limits, clock)
     }
 
-    /// The same; new positions may be kept to the market's hours.
+    /// Starts a session on this folder and stub; `market_hours_only` as given.
     fn run_in(
         market_hours_only: bool,
         folder: TempDir,
@@ -247,7 +247,7 @@ impl Rig {
         Self { folder, stub, monitor, tasks, clock, limits, notes }
     }
 
-    /// Ends the session as a crash would and starts another on the same folder and stub.
+    /// Ends the session as a crash would, and starts another on the same folder and stub.
     async fn restart(self, broker: impl FnOnce(&Path, &str) -> Box<dyn BrokerAdapter>) -> Self {
         let Self { folder, stub, monitor, tasks, clock, limits, .. } = self;
         assert!(tasks.finish(PATIENT).await);
@@ -269,12 +269,12 @@ impl Rig {
         self.phase(SessionPhase::Healthy).await;
     }
 
-    /// What the gate says to a purchase once no check is wanted any more.
+    /// The gate's decision on a purchase, once no check is wanted any more.
     async fn buy(&self) -> GateDecision {
         self.ask_until_checked(false).await
     }
 
-    /// The same of a sale that makes a position smaller.
+    /// The gate's decision on a sale that makes a position smaller.
     async fn sell(&self) -> GateDecision {
         self.ask_until_checked(true).await
     }
@@ -302,7 +302,7 @@ impl Rig {
         std::fs::read_to_string(self.folder.path().join("logs/health_check.log")).unwrap_or_default()
     }
 
-    /// The lines of one event, parsed.
+    /// The lines of one event in the health log, parsed.
     fn events(&self, event: &str) -> Vec<serde_json::Value> {
         let start = format!("{{\"event\":\"{event}\"");
         let log = self.log();
@@ -319,7 +319,7 @@ impl Rig {
         self.monitor.facts().error_code.unwrap_or_default()
     }
 
-    /// Stops the session and looks for secrets in everything that it wrote or said.
+    /// Stops the session and asserts that nothing that it wrote or reported has a secret in it.
     async fn finish(self) {
         assert!(self.tasks.finish(PATIENT).await, "the keeper did not stop");
         assert_eq!(self.stub.sent("POST /oauth2/revoke_token/").len(), 0, "a stop signs nobody out");

@@ -1,4 +1,4 @@
-//! Signing in again: once for everybody, never with what was refused, with a human where the broker wants one.
+//! Signing in again: once for all callers, never with refused credentials, with a human where the broker asks for one.
 
 use botops_contract::{BreakerState, GateReason};
 use data_encoding::BASE64URL_NOPAD;
@@ -149,7 +149,7 @@ async fn a_pair_that_cannot_be_stored_halts_and_is_stored_when_that_works_again(
 
 #[tokio::test]
 async fn after_a_crash_between_rotation_and_first_use_the_new_pair_works() {
-    // The check that would use the new pair never comes back: the process dies in it.
+    // The check with the new pair hangs, and the process is ended during it.
     let rig = Rig::robinhood(short_limits(), |stub| {
         stub.next(ACCOUNTS, unauthorized()).next(ACCOUNTS, Act::Hang).always(ACCOUNTS, profile());
         stub.next(TOKEN, token(2));
@@ -272,7 +272,7 @@ async fn a_replaced_key_file_is_used_after_the_operators_word() {
     rig.finish().await;
 }
 
-/// A sign-in that needs the app; the prompt is approved when its queue says so.
+/// Sets up a sign-in that needs the app; the prompt is approved when the test queues that.
 fn device_workflow(stub: &BrokerStub) {
     stub.next(TOKEN, refused(403, WORKFLOW))
         .always(MACHINE, Act::ok(r#"{"id":"inq-1"}"#))
@@ -411,7 +411,7 @@ async fn a_wait_on_the_sign_in_delays_it_and_polling_widens() {
     until("four polls", || rig.stub.sent(PROMPT).len() >= 4, || rig.log()).await;
     let polls = rig.stub.sent(PROMPT);
     for (n, pair) in polls.windows(2).enumerate() {
-        // Each answer doubles the wait, which begins when it has come: later than the stub was asked.
+        // Each answer doubles the wait, which begins when the answer is received, later than the stub got the request.
         let (gap, wait) = (pair[1].at - pair[0].at, Duration::from_millis(80 << n));
         assert!(gap >= wait, "{gap:?} instead of {wait:?}");
     }
@@ -440,7 +440,7 @@ async fn a_clock_that_is_off_is_told_and_allowed_for() {
     .await;
     rig.healthy().await;
     let skew = rig.monitor.facts().clock_skew_seconds.unwrap();
-    // The date is the test's, from before the session began: every pause since makes it seem less far ahead.
+    // The date was taken before the session began: every pause since then makes the skew smaller.
     assert!((240.0..=302.0).contains(&skew), "{skew}");
     let warned = |note: &SessionNote| note.error.as_ref().is_some_and(|error| error.error_code == "BRK_013");
     until("the warning", || rig.notes.lock().unwrap().iter().any(warned), String::new).await;

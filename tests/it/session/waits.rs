@@ -1,4 +1,4 @@
-//! Waiting and giving up: rate limits, retries, the breaker, the gate's speed, stops, and the fault script.
+//! Waits and their ends: rate limits, retries, the breaker, the gate's speed, stops, and the fault script.
 
 use botops_contract::{BreakerState, EventKind, GateReason};
 use tokio::sync::Notify;
@@ -26,7 +26,7 @@ async fn a_short_wait_is_waited_for_and_costs_nothing() {
 #[tokio::test]
 async fn a_long_wait_parks_the_session_and_nothing_is_called() {
     let reset = (Utc::now() + TimeDelta::seconds(700)).timestamp().to_string();
-    // Each is looked at a while after it began, and they are far enough apart to be told from each other.
+    // Each wait is read a while after it began; they differ enough to be told apart.
     for (act, shown) in [
         (limited("3600"), 900.0),
         (limited("nonsense"), 60.0),
@@ -119,7 +119,7 @@ async fn five_failed_checks_trip_once_and_the_trip_outlives_a_restart() {
     })
     .await;
     rig.phase(SessionPhase::HaltedTransient).await;
-    // Four attempts of the first check and one of each further: no sixth came before the trip.
+    // Four attempts of the first check and one of each further check: the fifth failed check opened the breaker.
     assert_eq!(rig.stub.sent(ACCOUNTS).len(), 8);
     rig.breaker_is(BreakerState::Open);
     assert_eq!(rig.monitor.breaker().failure_count, 5);
@@ -177,7 +177,7 @@ async fn a_failed_reset_stays_open_and_says_why() {
     rig.finish().await;
 }
 
-/// The last success is from longer ago than an order may rely on, and too little for a suspend.
+/// Makes the last success too old for an order, but not by as much as a suspend would.
 fn let_evidence_age(rig: &Rig) {
     rig.clock.jump(TimeDelta::from_std(rig.limits.evidence_max_age * 2).unwrap());
     assert!(TimeDelta::from_std(rig.limits.evidence_max_age * 2).unwrap() < rig.limits.clock_jump);
@@ -364,7 +364,7 @@ async fn a_stop_ends_a_check_and_a_wait_for_a_human_at_once() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     let started = Instant::now();
     rig.finish().await;
-    // A sign-in would be given longer.
+    // Only a sign-in may take longer.
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     let rig = Rig::paper(short_limits(), "[{do: expire_token}, {do: challenge}]").await;
     until("the wait", || rig.monitor.facts().needs_human.is_some(), || rig.log()).await;
@@ -373,7 +373,7 @@ async fn a_stop_ends_a_check_and_a_wait_for_a_human_at_once() {
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
 }
 
-/// The queries and the lines of the text log as the brief prints them, on what a session wrote.
+/// The documented log queries, run on the logs of a session.
 #[tokio::test]
 async fn the_printed_log_queries_run() {
     let mut limits = short_limits();
@@ -392,7 +392,7 @@ async fn the_printed_log_queries_run() {
             std::process::Command::new("sh").arg("-c").arg(query).current_dir(rig.folder.path()).output();
         String::from_utf8(output.unwrap().stdout).unwrap()
     };
-    // Printed with `tail -f`, which would wait for more.
+    // Documented with `tail -f`, which would wait for further lines.
     let shown = run(r#"tail logs/trading_bot.log | grep "health_check""#);
     assert!(shown.contains("health_check.passed | ") && shown.contains("| session_uptime="), "{shown}");
     let has_jq = std::process::Command::new("jq").arg("--version").output().is_ok();

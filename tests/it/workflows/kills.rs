@@ -1,4 +1,4 @@
-//! Kills at every point that matters: each effect happens once, and every run comes to a state that is true.
+//! Kills at every point that matters: each effect happens once, and every run ends in a state that is true.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::pair::{Pair, SWAP};
 use crate::kit::paperbot::lines;
 use crate::kit::{is_long_run, until};
 
-/// Points on the way of `swap`, by how often they are passed before the kill. `BOTOPS_LONG=1` takes all.
+/// Kill points of the workflow `swap`, with how often each is passed before the kill. `BOTOPS_LONG=1` takes all.
 fn points() -> Vec<String> {
     let few = [
         "wf:before_admit:1",
@@ -36,7 +36,7 @@ fn points() -> Vec<String> {
     points
 }
 
-/// The numbers of a run's lines in the log, in their order.
+/// The `seq` numbers of a run's log lines, in the order of the lines.
 fn seqs(pair: &Pair, run: &str) -> Vec<u64> {
     let lines = lines(&pair.data().join("logs/workflow_execution_log.jsonl"));
     let of_run = lines.iter().filter(|line| line["run_id"] == run);
@@ -61,7 +61,7 @@ async fn botops_killed_anywhere_does_everything_once() {
         }
         pair.died();
         pair.serve(None).await;
-        // The client asks again with its key, as it must after a lost answer.
+        // The client repeats the request with its key, as it must after a lost answer.
         let again = pair.execute("swap", &params, &key).await.unwrap();
         let run = again["run_id"].as_str().unwrap_or_else(|| panic!("{point}: {again}")).to_owned();
         if let Some(first) = first.as_ref().and_then(|body| body["run_id"].as_str()) {
@@ -76,10 +76,10 @@ async fn botops_killed_anywhere_does_everything_once() {
         for (id, count) in pair.effects(&run) {
             assert_eq!(count, 1, "{point}: {id}");
         }
-        // The row and the facts say the same, and the log has every line once.
+        // The row agrees with the facts, and the log has every line once.
         let page = pair.get("/api/v1/workflows/swap/runs?limit=1").await;
         assert_eq!(page["items"][0]["state"], view["state"], "{point}");
-        // A line follows its fact.
+        // A line is written after its fact, so it may be missing for a moment.
         let last = view["seq"].as_u64().unwrap();
         let told = || async { seqs(&pair, &run).last() == Some(&last) };
         until("the log tells of the end", Duration::from_secs(20), told).await;
@@ -96,7 +96,7 @@ async fn a_run_that_kills_botops_again_and_again_is_given_to_a_person() {
     let run = pair.execute("swap", &json!({}), "k").await.unwrap()["run_id"].as_str().unwrap().to_owned();
     pair.died();
     for _ in 0..3 {
-        // It dies as soon as it takes the run up, before it serves.
+        // botops dies when it resumes the run, before it serves.
         pair.launch(Some("wf:step_started:1"));
         pair.died();
     }
@@ -104,13 +104,13 @@ async fn a_run_that_kills_botops_again_and_again_is_given_to_a_person() {
     let view = pair.ended(&run).await.unwrap();
     assert_eq!(view["state"], "needs_attention", "{view:#}");
     assert_eq!(view["error"]["error_code"], "WFL_009");
-    // Its lock is free.
+    // The run's lock is released.
     let view = pair.execute("swap", &json!({}), "k2").await.unwrap();
     let view = pair.ended(view["run_id"].as_str().unwrap()).await.unwrap();
     assert_eq!(view["state"], "succeeded", "{view:#}");
 }
 
-/// Pauses, cancels, then expects what is not so: both are taken back.
+/// A workflow that pauses, cancels, then expects something false, so that both steps are undone.
 const BACK: &str = "\
 workflow: v1
 id: back
@@ -177,7 +177,7 @@ steps:
     until("it has paused", Duration::from_secs(30), paused).await;
     pair.bot.kill();
     let view = pair.ended(&run).await.unwrap();
-    // The pause could not be taken back: that is said, not hidden.
+    // The pause could not be undone, which is reported.
     assert_eq!(view["state"], "needs_attention", "{view:#}");
     assert_eq!(view["steps"][0]["state"], "undo_failed");
     assert_eq!(view["error"]["error_code"], "WFL_009");

@@ -1,6 +1,7 @@
-//! Many runs: locks that never leak, and faults on the way that never act twice.
+//! Many runs: no lock is left over, and with faults between botops and the bot no step acts twice.
 //!
-//! `WORKFLOW_CYCLES` (usually 40, in full 1000) and `WORKFLOW_FAULT_RUNS` (usually 20, in full 200) set the length.
+//! `WORKFLOW_CYCLES` (default 40) and `WORKFLOW_FAULT_RUNS` (default 20) set the length; `BOTOPS_LONG=1` makes the
+//! defaults ten times as large.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use crate::kit::paperbot::Paperbot;
 use crate::kit::scripted_bot::{ScriptedBot, report};
 use crate::kit::{folder, is_long_run};
 
-/// How often, unless the setting of this name says otherwise: ten times as often in a long run.
+/// The number that the variable `name` sets; without it `usual`, and ten times that in a long run.
 fn length(name: &str, usual: usize) -> usize {
     let usual = if is_long_run() { usual * 10 } else { usual };
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
@@ -58,7 +59,7 @@ async fn a_lock_is_free_after_every_run_however_it_ends() {
         ["cancelled", "rolled_back", "succeeded"],
         "{ends:?}"
     );
-    // Nothing is left that is not over.
+    // No run is left that has not ended.
     let counted = running
         .app
         .handles()
@@ -73,8 +74,8 @@ async fn a_lock_is_free_after_every_run_however_it_ends() {
     running.stop().await;
 }
 
-/// Stands between botops and the bot: of ten connections one is cut (half of these after the bot has acted), one in
-/// twenty is held up for three seconds.
+/// A proxy between botops and the bot: one connection in ten is cut (half of these after the bot has acted), one in
+/// twenty is delayed by three seconds.
 async fn flaky(outside: PathBuf, inside: PathBuf, count: Arc<AtomicU64>) {
     let listener = UnixListener::bind(outside).unwrap();
     loop {
@@ -82,14 +83,14 @@ async fn flaky(outside: PathBuf, inside: PathBuf, count: Arc<AtomicU64>) {
         let number = count.fetch_add(1, Ordering::Relaxed);
         let inside = inside.clone();
         tokio::spawn(async move {
-            // A fixed sequence that looks like chance.
+            // A fixed pseudo-random sequence.
             let dice = number.wrapping_mul(2_654_435_761) % 1_000;
             if dice < 50 {
                 return;
             }
             let Ok(mut bot) = UnixStream::connect(inside).await else { return };
             if dice < 100 {
-                // The bot hears it; its answer is lost.
+                // The bot gets the request; its answer is lost.
                 let mut request = vec![0; 64 * 1024];
                 if let Ok(length) = client.read(&mut request).await {
                     let _ = bot.write_all(&request[..length]).await;
@@ -147,7 +148,7 @@ async fn runs_succeed_through_faults_and_never_act_twice() {
     let mut succeeded = 0;
     for number in 0..runs {
         if number % 100 == 50 || number == 7 {
-            // A crash of the bot, from which something else brings it back.
+            // The bot crashes and is started again by the test.
             bot.kill();
             bot.launch().await;
         }

@@ -1,5 +1,5 @@
-//! Workflows through a real server: against a scripted bot for what a bot can do wrong, against a real paperbot that
-//! is really replaced, and with botops killed at every point that matters.
+//! Workflows of a real server: with a scripted bot for faults of a bot, with a real paperbot that is really restarted,
+//! and with botops killed at every point that matters.
 
 mod kills;
 mod many_runs;
@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 
 use crate::kit::app::Running;
 
-/// Executes and returns status and body.
+/// Executes a workflow: status and body.
 pub(crate) async fn execute(running: &Running, id: &str, params: Value) -> (u16, Value) {
     running.send(Method::POST, &format!("/api/v1/workflows/{id}/execute"), &json!({"params": params})).await
 }
 
-/// Waits for a run to end.
+/// Waits until a run has ended; returns its view.
 pub(crate) async fn ended(running: &Running, run: &str, limit: Duration) -> Value {
     let end = std::time::Instant::now() + limit;
     let mut after = 0;
@@ -37,23 +37,23 @@ pub(crate) async fn ended(running: &Running, run: &str, limit: Duration) -> Valu
     }
 }
 
-/// Executes, expects 202, waits for the end.
+/// Executes a workflow, expects 202, and waits until the run has ended.
 pub(crate) async fn run(running: &Running, id: &str, params: Value) -> Value {
     let (status, body) = execute(running, id, params).await;
     assert_eq!(status, 202, "{body}");
     ended(running, body["run_id"].as_str().unwrap(), Duration::from_secs(60)).await
 }
 
-/// Puts a workflow of the operator's own into the data folder.
+/// Puts an operator's workflow into the data folder.
 pub(crate) fn define(folder: &Path, id: &str, yaml: &str) {
     let workflows = folder.join("data").join("workflows");
     std::fs::create_dir_all(&workflows).unwrap();
-    // Renamed into place, as an editor does.
+    // Written under another name and renamed, as an editor does.
     std::fs::write(workflows.join("new"), yaml).unwrap();
     std::fs::rename(workflows.join("new"), workflows.join(format!("{id}.yaml"))).unwrap();
 }
 
-/// A workflow that holds the bot: pauses (with undo), then does `rest`.
+/// A workflow that holds the bot's lock: it pauses (with undo), then does `rest`.
 pub(crate) fn holding(id: &str, on_conflict: &str, rest: &str) -> String {
     format!(
         "workflow: v1\nid: {id}\ntitle: A test\nrisk: disruptive\nparams:\n  type: object\n  additionalProperties: false\n\

@@ -1,4 +1,4 @@
-//! botops as a process of its own beside a real paperbot that it can start again: for kills of either.
+//! botops in its own process, with a real paperbot that it can start again: for kills of either.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,21 +14,21 @@ use crate::kit::{Process, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A bot, perhaps a botops, and a folder for both.
+/// A bot, its folder, and botops while it runs.
 pub(crate) struct Pair {
-    // First, so that it is dropped while the pid file is still there.
+    // The first field, so that it is dropped while the pid file is still there.
     _sweep: Sweep,
     pub bot: Paperbot,
     pub server: Option<Process>,
     pub base: String,
-    /// How botops starts the bot again, and more.
+    /// Settings of botops, among them how it starts the bot.
     pub settings: Vec<(&'static str, String)>,
     client: Client,
     starts: u32,
 }
 
 impl Pair {
-    /// A bot that answers; botops is not started yet.
+    /// Starts the bot; botops does not run yet.
     pub(crate) async fn start() -> Self {
         let mut bot = Paperbot::prepare(&["--tick", "50ms"]);
         let config = bot.folder.path().join("data-botops/config");
@@ -38,7 +38,7 @@ impl Pair {
         let settings = supervised(&bot);
         let mut pair =
             Self { bot, server: None, base: String::new(), settings, client, starts: 0, _sweep: sweep };
-        // botops makes the first config version, from which the bot boots.
+        // botops makes the first config version, which the bot then boots from.
         pair.serve(None).await;
         pair.bot.launch().await;
         pair.connected().await;
@@ -49,7 +49,7 @@ impl Pair {
         self.bot.folder.path().join("data-botops")
     }
 
-    /// Starts botops, perhaps to die at a point, and waits until it serves.
+    /// Starts botops, which kills itself at `kill_at` if given, and waits until it serves.
     pub(crate) async fn serve(&mut self, kill_at: Option<&str>) {
         let logs = self.launch(kill_at);
         let log = logs.join("botops.log");
@@ -65,7 +65,7 @@ impl Pair {
         self.base = format!("http://{}", address.unwrap());
     }
 
-    /// Starts botops, perhaps to die at a point; returns its log folder.
+    /// Starts botops, which kills itself at `kill_at` if given; returns its log folder.
     pub(crate) fn launch(&mut self, kill_at: Option<&str>) -> PathBuf {
         self.end();
         self.starts += 1;
@@ -90,7 +90,7 @@ impl Pair {
         logs
     }
 
-    /// SIGKILL.
+    /// Kills botops with SIGKILL.
     pub(crate) fn end(&mut self) {
         if let Some(mut server) = self.server.take() {
             server.kill();
@@ -103,7 +103,7 @@ impl Pair {
         server.wait(LIMIT);
     }
 
-    /// Whether botops still lives.
+    /// Whether the botops process still runs.
     pub(crate) fn lives(&mut self) -> bool {
         self.server.as_mut().is_some_and(|server| server.child().try_wait().unwrap().is_none())
     }
@@ -121,7 +121,7 @@ impl Pair {
         until("botops sees the bot", LIMIT, seen).await;
     }
 
-    /// Executes with a key; `None` when botops died over it.
+    /// Executes a workflow with a key; `None` when botops died meanwhile.
     pub(crate) async fn execute(&self, id: &str, params: &Value, key: &str) -> Option<Value> {
         let request = self.request(Method::POST, &format!("/api/v1/workflows/{id}/execute"));
         let response =
@@ -129,7 +129,7 @@ impl Pair {
         response.json().await.ok()
     }
 
-    /// Waits until the run is over; `None` when botops died meanwhile.
+    /// Waits until the run has ended; `None` when botops died meanwhile.
     pub(crate) async fn ended(&mut self, run: &str) -> Option<Value> {
         let end = Instant::now() + Duration::from_secs(90);
         loop {
@@ -149,7 +149,7 @@ impl Pair {
         }
     }
 
-    /// How often each command id had an effect, by the bot's own account.
+    /// How often each command id that begins with `of` had an effect, by the bot's `effects.jsonl`.
     pub(crate) fn effects(&self, of: &str) -> Vec<(String, usize)> {
         let text = std::fs::read_to_string(self.bot.data().join("effects.jsonl")).unwrap_or_default();
         let mut counts = std::collections::BTreeMap::new();
@@ -161,9 +161,9 @@ impl Pair {
         counts.into_iter().collect()
     }
 
-    /// How many lives the bot has begun, by its own log.
+    /// How many times the bot's process has started, by its own log.
     pub(crate) async fn lives_begun(&self) -> usize {
-        // The log is written beside everything else: it may be a moment behind the life that answers.
+        // The log is written asynchronously: the line of the process that answers may be missing for a moment.
         let living: Option<Hello> = self.bot.get("hello").await;
         let epoch = living.map(|hello| hello.boot_epoch).unwrap_or_default();
         let mut begun = Vec::new();
@@ -184,7 +184,7 @@ impl Pair {
         lines.filter(|line| line.contains(" serves on ")).collect()
     }
 
-    /// A workflow of the operator's own.
+    /// Puts an operator's workflow into the data folder.
     pub(crate) fn define(&self, id: &str, yaml: &str) {
         let folder = self.data().join("workflows");
         std::fs::create_dir_all(&folder).unwrap();
@@ -192,7 +192,7 @@ impl Pair {
     }
 }
 
-/// Everything restart-bot does, with less waiting.
+/// The steps of restart-bot with shorter waits.
 pub(crate) const SWAP: &str = "\
 workflow: v1
 id: swap

@@ -39,7 +39,7 @@ async fn a_health_check_runs_to_its_verdict_and_every_fact_is_told() {
     assert_eq!(newest["run_id"], run);
     let (_, page) = running.get("/api/v1/workflows/check-health/runs").await;
     assert_eq!(page["items"][0]["run_id"], run);
-    // One line and one event per fact, in order; they follow the fact, and the counter follows them.
+    // One line and one event per fact, in order; they are written after the fact, and the counter after them.
     let counted = "botops_workflow_runs_total{workflow=\"check-health\",state=\"succeeded\"} 1";
     let told = || async {
         let metrics = running.request(Method::GET, "/metrics").send().await.unwrap();
@@ -219,7 +219,7 @@ async fn a_key_begins_one_run_and_no_second() {
 async fn the_same_work_is_joined_and_other_work_is_not() {
     let folder = folder();
     let (_bot, running) = with_bot(folder.path()).await;
-    // A look a second: none of them ends while this test asks.
+    // One sample a second: no run ends during this test.
     let (_, first) = execute(&running, "check-health", json!({"samples": 26})).await;
     let (status, joined) = execute(&running, "check-health", json!({"samples": 26})).await;
     assert_eq!((status, joined["joined"].as_bool()), (200, Some(true)), "{joined}");
@@ -238,7 +238,7 @@ async fn the_same_work_is_joined_and_other_work_is_not() {
 
 const WAIT: &str = "  - {id: wait, uses: wait.for, with: {seconds: 30}}\n";
 
-/// Executes `patient`, whose queue has room for three, until it is full: the runs that wait, and the refusal.
+/// Executes `patient`, whose queue has room for three, until it is full: the waiting runs, and the refusal.
 pub(crate) async fn raise_queue_full(running: &Running) -> (Vec<String>, Value) {
     let mut queued = Vec::new();
     for position in 0..3 {
@@ -266,7 +266,7 @@ async fn a_conflict_is_refused_with_its_holder_or_waits_its_turn() {
     assert_eq!(body["next_actions"][0]["operation"], "get_workflow_run");
     let (queued, problem) = raise_queue_full(&running).await;
     assert_eq!(problem["error_code"], "WFL_005", "{problem}");
-    // A run that waits is cancelled at once.
+    // A waiting run is cancelled at once.
     let path = format!("/api/v1/workflows/runs/{}/cancel", queued[1]);
     let (status, body) = running.send(Method::POST, &path, &json!({})).await;
     assert_eq!((status, body["state"].as_str()), (202, Some("cancelled")), "{body}");
@@ -291,7 +291,7 @@ async fn a_cancelled_run_takes_back_what_it_did() {
     let path = format!("/api/v1/workflows/runs/{id}/cancel");
     let (status, body) = running.send(Method::POST, &path, &json!({})).await;
     assert_eq!(status, 202, "{body}");
-    // Telling it twice changes nothing.
+    // A second cancel changes nothing.
     running.send(Method::POST, &path, &json!({})).await;
     let view = ended(&running, &id, Duration::from_secs(60)).await;
     assert_eq!(view["state"], "cancelled", "{view:#}");
@@ -302,7 +302,7 @@ async fn a_cancelled_run_takes_back_what_it_did() {
     running.stop().await;
 }
 
-/// Cancels a run whose pivot has begun. It goes on as soon as the bot behaves again.
+/// Cancels a run whose pivot step has begun, which is refused. The run continues when the bot answers again.
 pub(crate) async fn raise_past_pivot(
     folder: &std::path::Path,
     bot: &ScriptedBot,
@@ -334,7 +334,7 @@ async fn a_run_past_its_pivot_is_not_stopped() {
     crate::refusals::assert_problem(&problem, 409, "WFL_007");
     let advice = problem["next_actions"][0]["path"].as_str().unwrap();
     assert_eq!(running.get(advice).await.0, 200, "{advice}");
-    // What it advises to wait for comes.
+    // The end that the advice says to wait for comes.
     bot.behave(Behaviour::Normal);
     let run = problem["context"]["run_id"].as_str().unwrap();
     let view = ended(&running, run, Duration::from_secs(30)).await;
@@ -357,7 +357,7 @@ async fn workflows_and_config_changes_exclude_each_other() {
     let path = format!("/api/v1/workflows/runs/{}/cancel", holder["run_id"].as_str().unwrap());
     assert_eq!(world.botops.send(Method::POST, &path, &json!({})).await.0, 202);
     ended(&world.botops, holder["run_id"].as_str().unwrap(), Duration::from_secs(30)).await;
-    // The other way round: one that does not wait is refused, one that does comes after.
+    // The other way round: a run that does not wait is refused, a run that waits starts after the change.
     let txn = world.try_out(careful(4_000), 30.0).await;
     let (status, problem) = execute(&world.botops, "holder", json!({})).await;
     assert_eq!((status, &problem["error_code"]), (409, &json!("WFL_004")), "{problem:#}");
@@ -371,7 +371,7 @@ async fn workflows_and_config_changes_exclude_each_other() {
     world.botops.stop().await;
 }
 
-/// Runs a workflow whose last step finds what it does not expect: the run at its end.
+/// Runs a workflow whose last step expects something false: the ended run.
 pub(crate) async fn raise_step_failed(folder: &std::path::Path, running: &Running) -> Value {
     let rest = "  - {id: again, uses: bot.pause_trading, undo: {uses: bot.cancel_orders}}\n\
         \x20 - {id: look, uses: bot.status, expect: [{that: /phase, is: eq, value: running}]}\n";
@@ -403,7 +403,7 @@ async fn a_condition_that_never_came_says_what_was_seen_before_the_time_cut_the_
     let bot = ScriptedBot::at(&folder.path().join("bot.sock"), crate::kit::scripted_bot::report());
     bot.script().alive = true;
     let id = bot.id().to_string();
-    // Each look waits for the next poll, so the last one has no time left for it.
+    // Each sample waits for the next poll, so no time is left for the last one.
     let running = Running::start(folder.path(), &[("BOT_ID", &id), ("BOT_POLL_INTERVAL", "900ms")]).await;
     let view = run(&running, "never", json!({})).await;
     assert_eq!((&view["state"], &view["failed_step"]), (&json!("rolled_back"), &json!("look")), "{view:#}");
@@ -453,7 +453,7 @@ async fn a_dry_run_predicts_and_does_nothing() {
         assert!(!plan["steps"].as_array().unwrap().is_empty());
     }
     assert_eq!(posts(), 0);
-    // Without a supervisor, the restart is foretold to fail, and it fails before anything is stopped.
+    // Without a supervisor a dry run predicts the failure, and the restart fails before anything is stopped.
     let (_, plan) = running
         .send(
             Method::POST,
@@ -510,7 +510,7 @@ async fn an_execution_is_answered_within_50_ms() {
         ended(&running, body["run_id"].as_str().unwrap(), Duration::from_secs(60)).await;
     }
     took.sort();
-    // The figure is measured elsewhere; here it must only not be absurd on a busy machine, which may stand still.
+    // The figure is measured elsewhere; here it must only be plausible on a busy machine, which may pause.
     assert!(took[10] < Duration::from_secs(2), "{took:?}");
     println!("execute to 202: median {:?}, p95 {:?}", took[10], took[18]);
     running.stop().await;

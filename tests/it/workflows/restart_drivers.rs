@@ -1,6 +1,6 @@
-//! The supervisor's other drivers: a fixed command, and a service manager. The command and the bot are real; `systemctl`
-//! is a script of that name which starts and ends the bot and notes what it was told. And dry runs, which touch nothing
-//! in whatever state the bot is.
+//! The supervisor's other drivers, a fixed command and a service manager; and dry runs, which change nothing.
+//!
+//! The command and the bot are real; `systemctl` is a script that starts and ends the bot and records its arguments.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ fn script(path: &Path, body: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A shell line that starts the bot as a process of its own.
+/// A shell line that starts the bot in its own process.
 fn starts(pair: &Pair) -> String {
     let command = pair.bot.command();
     let words = std::iter::once(command.get_program()).chain(command.get_args());
@@ -29,7 +29,7 @@ fn driven_by(pair: &Pair, driver: &str) -> Vec<(&'static str, String)> {
     kept.cloned().chain([("BOT_SUPERVISOR", driver.to_owned())]).collect()
 }
 
-/// Restarts the bot and expects exactly one new life.
+/// Restarts the bot and expects exactly one new start of its process.
 async fn restarts(pair: &mut Pair, id: &str, yaml: &str, key: &str) -> Value {
     pair.define(id, yaml);
     let before = (pair.bot.state().await.boot_epoch, pair.lives_begun().await);
@@ -47,7 +47,7 @@ async fn restarts(pair: &mut Pair, id: &str, yaml: &str, key: &str) -> Value {
     view
 }
 
-/// Restarts the bot by a command that fails: the run at its end. The bot has ended by then.
+/// Restarts the bot by a command that fails: the ended run. The bot does not run then.
 pub(crate) async fn raise_bot_not_started(pair: &mut Pair) -> Value {
     let command = pair.bot.folder.path().join("start-bot");
     script(&command, "exit 3");
@@ -56,7 +56,7 @@ pub(crate) async fn raise_bot_not_started(pair: &mut Pair) -> Value {
     pair.ended(body["run_id"].as_str().unwrap_or_else(|| panic!("{body:#}"))).await.unwrap()
 }
 
-/// A botops that starts its bot by the command `start-bot`, which fails until something better is written there.
+/// A botops that starts its bot by the command `start-bot`, which fails until the test writes another one.
 pub(crate) async fn driven_by_a_command() -> Pair {
     let mut pair = Pair::start().await;
     let command = pair.bot.folder.path().join("start-bot");
@@ -75,9 +75,9 @@ async fn a_fixed_command_brings_the_bot_back() {
     script(&command, &format!("echo \"$*\" >> {}\n{}", told.display(), starts(&pair)));
     restarts(&mut pair, "swap", SWAP, "k").await;
     assert_eq!(std::fs::read_to_string(&told).unwrap(), "now\n", "once, with its own arguments");
-    // A command that fails is told, and the run is not called a success.
+    // A failing command is reported, and the run does not succeed.
     let view = raise_bot_not_started(&mut pair).await;
-    // The bot has ended and nobody can tell whether it comes: a person is called.
+    // The bot has ended and it is unknown whether it will start: a person is needed.
     assert_eq!(
         (&view["state"], &view["failed_step"]),
         (&json!("needs_attention"), &json!("restart")),
@@ -116,7 +116,7 @@ async fn a_service_manager_ends_and_starts_the_unit() {
         ["--no-ask-password start -- paperbot.service"],
         "the bot ended by itself, as it was asked"
     );
-    // Not asked, it is ended by the manager.
+    // Without a shutdown command before, the service manager ends it.
     let at_once =
         SWAP.replace("id: swap", "id: at-once").replace("drain_s: 20", "drain_s: 20, mode: immediate");
     restarts(&mut pair, "at-once", &at_once, "k2").await;
@@ -132,7 +132,7 @@ async fn a_service_manager_ends_and_starts_the_unit() {
     assert_eq!(lines(3), ["--user --no-ask-password start -- paperbot.service"]);
 }
 
-/// What the bot did on somebody's word, by its own account.
+/// The commands that the bot carried out, by its `effects.jsonl`.
 fn told_to(pair: &Pair) -> Vec<Value> {
     let effects = lines(&pair.bot.data().join("effects.jsonl"));
     effects
@@ -179,7 +179,7 @@ async fn a_dry_run_of_any_workflow_touches_nothing_whatever_the_bot_does() {
             let (status, plan) = crate::kit::app::answer(request).await;
             assert_eq!((status, &plan["dry_run"]), (200, &json!(true)), "{id}, {state}: {plan:#}");
             for step in plan["steps"].as_array().unwrap() {
-                // A prediction has the shape that the step's output has in any other state.
+                // A predicted output has the same members as the step's real output.
                 let Some(output) = step["predicted_output"].as_object() else { continue };
                 let shape: Vec<String> = output.keys().cloned().collect();
                 let known = shapes.entry((*id, step["step"].to_string())).or_insert_with(|| shape.clone());

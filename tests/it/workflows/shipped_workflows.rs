@@ -1,4 +1,4 @@
-//! The workflows that come with the binary, against a real paperbot that is really replaced.
+//! The workflows in the binary, with a real paperbot that is really restarted.
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(super) fn supervised(bot: &Paperbot) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Ends whatever process the pid file names, so that no bot outlives its test.
+/// Ends the process that the pid file names when it is dropped, so that no bot outlives its test.
 pub(super) struct Sweep(pub std::path::PathBuf);
 
 impl Drop for Sweep {
@@ -55,7 +55,7 @@ async fn restart_bot_replaces_the_process_and_keeps_the_account() {
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let running = Running::start(bot.folder.path(), &settings).await;
     seen(&running).await;
-    // botops starts the next process itself; the child of this test is only the first.
+    // botops starts the next process itself; only the first one is a child of this test.
     let before = bot.state().await;
     let ledger = bot.data().join("ledger.jsonl");
     let booked = lines(&ledger);
@@ -69,7 +69,7 @@ async fn restart_bot_replaces_the_process_and_keeps_the_account() {
     assert_eq!(lines(&ledger).get(..booked.len()), Some(booked.as_slice()), "the account is the same");
     drop(bot.process.take());
     running.stop().await;
-    // The bot outlives botops.
+    // The bot goes on without botops.
     assert!(bot.get::<botops_contract::Hello>("hello").await.is_some());
 }
 
@@ -99,7 +99,7 @@ async fn update_targets_goes_through_a_trial() {
     let began = std::time::Instant::now();
     let body = pair.execute("update-targets", &params, "k").await.unwrap();
     let run = body["run_id"].as_str().unwrap_or_else(|| panic!("{body:#}")).to_owned();
-    // A direct change is kept out meanwhile.
+    // A direct change is refused meanwhile.
     let in_trial = || async { !pair.get("/api/v1/config").await["trial"].is_null() };
     until("the trial runs", Duration::from_secs(30), in_trial).await;
     let restart =
@@ -111,7 +111,7 @@ async fn update_targets_goes_through_a_trial() {
     assert_eq!(then["config"]["targets"][0]["weight"], 0.03);
     assert_eq!(then["version"], view["outputs"]["version"]);
     assert!(began.elapsed() > Duration::from_secs(5), "it was watched");
-    // What breaks a rule fails before anything changes.
+    // A change that breaks a rule fails before anything is changed.
     let wrong = json!({"reason": "not a thing to do", "targets": [{"symbol": "SPY", "weight": 1.0}, {"symbol": "SPY", "weight": 1.0}]});
     let body = pair.execute("update-targets", &wrong, "k3").await.unwrap();
     let view = pair.ended(body["run_id"].as_str().unwrap()).await.unwrap();
@@ -135,7 +135,7 @@ async fn a_cancelled_update_reverts_its_trial() {
     let path = format!("/api/v1/workflows/runs/{run}");
     let watched = || async { pair.get(&path).await["progress"]["current_step"] == "observe" };
     until("the trial is watched", Duration::from_secs(30), watched).await;
-    // botops dies and comes back: the trial is the run's, and is taken up.
+    // After a restart of botops, the run resumes its trial.
     pair.end();
     pair.serve(None).await;
     let answer = pair.request(reqwest::Method::POST, &format!("{path}/cancel")).send().await.unwrap();

@@ -14,9 +14,9 @@ use botops_core::durable_file::sync_folder_of;
 #[derive(Debug)]
 pub(crate) struct AppendOnlyFile {
     file: File,
-    /// The length up to which the file holds whole lines.
+    /// The length in bytes up to which the file is known to hold whole lines.
     good: u64,
-    /// There may be bytes behind that length.
+    /// A failed append may have left bytes after that length; the next append cuts them off first.
     dirty: bool,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct AppendOnlyFile {
 pub(crate) struct FoundLines {
     /// The whole lines, without their ends.
     pub lines: Vec<String>,
-    /// Bytes after the last line end, or a last line that was no text: cut off.
+    /// What was cut off: bytes after the last line end, or a last line that was not UTF-8.
     pub torn: Vec<u8>,
 }
 
@@ -59,20 +59,21 @@ impl AppendOnlyFile {
         Ok((appender, found))
     }
 
-    /// Takes back the last line that [`AppendOnlyFile::open`] found; its user could not read it.
+    /// Cuts off the last line that [`AppendOnlyFile::open`] returned, for a caller that could not parse it.
     pub(crate) fn cut_last(&mut self, line: &str) -> io::Result<()> {
         self.good -= u64::try_from(line.len()).unwrap_or(u64::MAX) + 1;
         self.dirty = true;
         self.cut_to_good_length()
     }
 
-    /// Adds whole lines, each with its end, and returns when they are on disk. After a failure the file is as
-    /// before, at once or, where even that fails, when the next append begins.
+    /// Appends whole lines, each with its line end, and returns when they are on disk.
+    ///
+    /// After a failure the file is restored to what it was, at once or, if that fails too, before the next append.
     pub(crate) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         self.cut_to_good_length()?;
         self.dirty = true;
         if let Err(error) = self.file.write_all(lines).and_then(|()| self.file.sync_data()) {
-            // The first of the lines may be whole: a start that found them would believe what was refused.
+            // The first of the lines may be complete: the next start would take it for recorded, although it was not.
             let _ = self.cut_to_good_length();
             return Err(error);
         }

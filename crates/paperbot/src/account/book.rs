@@ -1,7 +1,7 @@
 //! The account that the ledger adds up to: cash, positions, orders, trades, pauses, the breaker, answered commands.
 //!
-//! [`AccountBook::apply`] is the only way in, and its argument is a ledger line that is already on disk, so the account of a
-//! restarted bot equals the account of the one that was killed. Nothing here decides, reads a clock or touches a file.
+//! Only [`AccountBook::apply`] changes it, and its argument is a ledger line that is already on disk, so the account of
+//! a restarted bot equals that of the one that was killed. Nothing here decides, reads a clock or touches a file.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::ledger::{LedgerEntry, LedgerLine, OrderFill, OrderPurpose, PlacedOrde
 use super::track_record::TrackRecord;
 use botops_contract::{Order, OrderStatus, Side, Trade, TradeOutcome};
 
-/// Finished orders kept for the state.
+/// Finished orders that the state lists; older ones are in the ledger alone.
 const RECENT_ORDERS: usize = 50;
 
 /// The last known price of each symbol.
@@ -24,31 +24,31 @@ pub(crate) type SymbolPrices = BTreeMap<String, Decimal>;
 /// The account as the sum of its ledger.
 #[derive(Debug, Default)]
 pub(crate) struct AccountBook {
-    /// Whether the account was ever opened.
+    /// Whether the ledger has its first line, which gives the account its cash.
     pub opened: bool,
     pub cash: Decimal,
     pub positions: BTreeMap<String, OpenPosition>,
-    /// Resting orders by id; ids grow with time.
+    /// Resting orders by order id, which sorts by age.
     pub working: BTreeMap<String, WorkingOrder>,
-    /// Finished orders, newest first.
+    /// Filled, refused and cancelled orders, newest first, at most `RECENT_ORDERS`.
     pub finished: VecDeque<Order>,
     pub trades: Vec<Arc<Trade>>,
     pub track: TrackRecord,
     /// Why and since when no positions are opened.
     pub paused: Option<(String, DateTime<Utc>)>,
     pub breaker: RiskBreaker,
-    /// The trading day and the equity it began with.
+    /// The current trading day and the equity it began with; `None` before the first price.
     pub day: Option<(NaiveDate, Decimal)>,
-    /// Highest equity since the start or the last reset.
+    /// Highest equity since the account was opened or the risk breaker was last reset.
     pub peak: Decimal,
     /// The last price of each symbol of which a fill is known.
     pub last_prices: HashMap<String, Decimal>,
-    /// The market's time of the last order or fill.
+    /// Market time of the last order or fill; a replay goes on after it.
     pub last_market_at: Option<DateTime<Utc>>,
     pub last_fill_at: Option<DateTime<Utc>>,
-    /// Entries placed on the trading day.
+    /// A trading day and the number of entries placed on it.
     pub entries: Option<(NaiveDate, u32)>,
-    /// How often the process started on this account.
+    /// How many processes have started on this account; varies the seed of the simulated market.
     pub starts: u64,
     client_ids: HashSet<String>,
     pub answers: CommandAnswers,
@@ -57,15 +57,15 @@ pub(crate) struct AccountBook {
 /// The breaker that risk limits open.
 #[derive(Debug, Default)]
 pub(crate) struct RiskBreaker {
-    /// What opened it and why, while it is open.
+    /// Source (`daily_loss`, `max_drawdown`, …) and reason, while it is open.
     pub open: Option<(String, String)>,
     /// When it last opened or closed.
     pub since: DateTime<Utc>,
-    /// The day and its profit at the last reset: only what is lost beyond it counts.
+    /// Trading day and its profit at the last reset: on that day only losses beyond it count.
     pub reset_at: Option<(NaiveDate, Decimal)>,
 }
 
-/// An open position with what its trade will need.
+/// An open position, with the sums that its `Trade` is made of once it is closed.
 #[derive(Debug, Clone)]
 pub(crate) struct OpenPosition {
     pub symbol: String,
@@ -74,7 +74,7 @@ pub(crate) struct OpenPosition {
     pub target_price: Option<Decimal>,
     pub opened_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
-    /// How often a profit-taking order was placed for it.
+    /// How many profit-taking orders were placed for it; after the first one the strategy watches the target.
     pub targets_placed: u32,
     bought: Decimal,
     paid: Decimal,
@@ -85,18 +85,18 @@ pub(crate) struct OpenPosition {
 }
 
 impl OpenPosition {
-    /// The average price paid.
+    /// Average price per share paid, rounded to six decimals.
     pub(crate) fn entry_price(&self) -> Decimal {
         (self.paid / self.bought).round_dp(6).normalize()
     }
 
-    /// What the open shares cost.
+    /// What the shares still held cost, without commission.
     pub(crate) fn cost(&self) -> Decimal {
         self.paid / self.bought * self.quantity
     }
 }
 
-/// A resting order.
+/// An order that rests at the exchange, with the sums of its fills so far.
 #[derive(Debug, Clone)]
 pub(crate) struct WorkingOrder {
     pub placed: PlacedOrder,
@@ -110,12 +110,11 @@ pub(crate) struct WorkingOrder {
 }
 
 impl WorkingOrder {
-    /// Shares that are still to be filled.
     pub(crate) fn rest(&self) -> Decimal {
         self.placed.quantity - self.filled
     }
 
-    /// The order as the contract has it.
+    /// The order in the form of the contract.
     pub(crate) fn order(&self, status: OrderStatus, reason: Option<String>) -> Order {
         let average = (!self.filled.is_zero()).then(|| (self.value / self.filled).round_dp(6).normalize());
         Order {
@@ -135,7 +134,7 @@ impl WorkingOrder {
         }
     }
 
-    /// The status of an order that still rests.
+    /// Pending until the first fill, then partially filled.
     pub(crate) fn status(&self) -> OrderStatus {
         if self.filled.is_zero() { OrderStatus::Pending } else { OrderStatus::PartiallyFilled }
     }
@@ -155,24 +154,24 @@ impl WorkingOrder {
     }
 }
 
-/// What a line changed, for events and logs.
+/// What applying one ledger line changed, for events and logs.
 #[derive(Debug, Default)]
 pub(crate) struct BookChange {
-    /// The order the line is about, as it stands now.
+    /// The order that the line is about, after the line, and as it was placed.
     pub order: Option<(Order, PlacedOrder)>,
-    /// Commission and slippage of the order so far.
+    /// Commission and slippage of that order so far, in account currency.
     pub costs: (Decimal, Decimal),
     /// The trade that a fill closed.
     pub closed: Option<Arc<Trade>>,
 }
 
-/// The New York day of a moment.
+/// The New York date of an instant, whether or not the market trades on it.
 pub(crate) fn trading_day(at: DateTime<Utc>) -> NaiveDate {
     at.with_timezone(&New_York).date_naive()
 }
 
 impl AccountBook {
-    /// Adds a line that is on disk.
+    /// Adds one line, which must be on disk already and follow the line applied before it.
     pub(crate) fn apply(&mut self, line: &LedgerLine) -> BookChange {
         let mut change = BookChange::default();
         match &line.entry {
@@ -231,17 +230,16 @@ impl AccountBook {
         self.cash + self.positions.iter().map(value).sum::<Decimal>()
     }
 
-    /// Equity now against equity when the trading day began.
+    /// Equity now minus equity when the trading day began; zero before the first day.
     pub(crate) fn daily_pl(&self, prices: &SymbolPrices) -> Decimal {
         self.day.map_or(Decimal::ZERO, |(_, equity)| self.equity(prices) - equity)
     }
 
-    /// What may be spent on new positions.
+    /// Cash that new positions may use: what resting buy orders may still need is subtracted.
     pub(crate) fn buying_power(&self, prices: &SymbolPrices) -> Decimal {
         (self.cash - self.reserved_cash(prices)).max(Decimal::ZERO)
     }
 
-    /// Entries placed on a trading day.
     pub(crate) fn entries_on(&self, day: NaiveDate) -> u32 {
         self.entries.filter(|(of, _)| *of == day).map_or(0, |(_, count)| count)
     }
@@ -268,7 +266,7 @@ impl AccountBook {
         .sum()
     }
 
-    /// Shares of a symbol that no resting sell order speaks for.
+    /// Shares of a symbol that are held and that no resting sell order would sell.
     pub(crate) fn free_quantity(&self, symbol: &str) -> Decimal {
         let held = self.positions.get(symbol).map_or(Decimal::ZERO, |position| position.quantity);
         let sells =

@@ -1,26 +1,25 @@
-//! The first answer to each command, for whoever repeats it.
+//! The first answer to each command, so that a repeated command gets the same answer and does not act again.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use botops_contract::{CommandResult, Verb};
 
-/// Answers kept for repeated commands.
+/// A command that is repeated after this many others is no longer recognised, and is carried out again.
 const KEPT_ANSWERS: usize = 1_000;
 
-/// Answers by command id.
+/// Verb and first answer by command id.
 pub(crate) type AnswersById = HashMap<String, (Verb, CommandResult)>;
 
 /// The newest answers; the oldest one leaves when there are too many.
 #[derive(Debug, Default)]
 pub(crate) struct CommandAnswers {
-    /// Shared with the snapshots that readers hold.
+    /// Shared with published snapshots: it is copied on write, never changed under a reader.
     by_id: Arc<AnswersById>,
     oldest_first: VecDeque<String>,
 }
 
 impl CommandAnswers {
-    /// Keeps the answer to a command.
     pub(crate) fn keep(&mut self, verb: Verb, result: CommandResult) {
         self.oldest_first.push_back(result.command_id.clone());
         let by_id = Arc::make_mut(&mut self.by_id);
@@ -32,12 +31,12 @@ impl CommandAnswers {
         }
     }
 
-    /// The first answer to a command, if it was given before.
+    /// The first answer to a command and the verb that it was for; `None` when it was not given or is forgotten.
     pub(crate) fn get(&self, command_id: &str) -> Option<&(Verb, CommandResult)> {
         self.by_id.get(command_id)
     }
 
-    /// All of them, as they are now.
+    /// The answers as they are now; later ones do not appear in the returned map.
     pub(crate) fn snapshot(&self) -> Arc<AnswersById> {
         self.by_id.clone()
     }

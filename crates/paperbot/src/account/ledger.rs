@@ -1,4 +1,4 @@
-//! The ledger: everything that ever happened to the account, one JSON line each, on disk before it counts.
+//! The ledger: everything that ever happened to the account, one JSON line each, on disk before it takes effect.
 //!
 //! The account in memory ([`super::book::AccountBook`]) is the sum of these lines and is summed up again at each start.
 //! A torn last line is cut off; damage in the middle refuses the start, because a bot that lost a fill must not trade.
@@ -14,16 +14,15 @@ use serde::{Deserialize, Serialize};
 use super::append_file::AppendOnlyFile;
 use botops_contract::{CommandResult, OrderType, Side, Verb};
 
-/// One line of the file.
+/// One line of `ledger.jsonl`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct LedgerLine {
-    /// Grows by one per line, so that a missing line shows.
+    /// Line number, from 1 without gaps: a missing line is detected when the file is read.
     pub n: u64,
-    /// When it was written.
+    /// When it was written, by the bot's clock; `market_at` of an entry is the market's.
     pub at: DateTime<Utc>,
-    /// The start of the process that wrote it.
+    /// Id of the process start that wrote it.
     pub boot_epoch: String,
-    /// What happened.
     pub entry: LedgerEntry,
 }
 
@@ -31,15 +30,15 @@ pub(crate) struct LedgerLine {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum LedgerEntry {
-    /// The account was opened with this cash; the first line.
+    /// The account was opened with this cash, in account currency. The first line.
     Opened { cash: Decimal },
-    /// The process started.
+    /// The bot's process started: its version, the market's source and seed, and its process id.
     Started { version: String, source: String, seed: u64, pid: u32 },
-    /// The process stopped in order.
+    /// The bot's process stopped in order; missing after a kill or a crash.
     Stopped { reason: String },
-    /// An order was accepted.
+    /// An order was accepted and is on its way to the exchange.
     Placed(PlacedOrder),
-    /// An order was refused.
+    /// An order was refused before it was sent, by a limit, the account or the broker session.
     Refused { order: PlacedOrder, code: String, reason: String },
     /// Some or all of an order was filled.
     Filled(OrderFill),
@@ -47,17 +46,17 @@ pub(crate) enum LedgerEntry {
     Cancelled { order_id: String, reason: String },
     /// A trading day began with this equity.
     Day { day: NaiveDate, equity: Decimal },
-    /// The equity reached a new peak worth remembering.
+    /// The equity reached a new peak, at least 0.1 % above the one recorded last.
     Peak { equity: Decimal },
-    /// No new positions until resumed.
+    /// An operator paused the bot: no new positions until [`LedgerEntry::Resumed`].
     Paused { reason: String },
-    /// New positions again.
+    /// An operator ended the pause.
     Resumed { reason: String },
-    /// A limit was crossed: the breaker opened.
+    /// A limit on losses was reached and the risk breaker opened.
     Tripped { source: String, reason: String },
-    /// The breaker was closed by hand; losses count from here.
+    /// An operator closed the risk breaker; losses are counted from these values on.
     Reset { reason: String, daily_pl: Decimal, equity: Decimal },
-    /// A command was carried out, with its answer for whoever repeats it.
+    /// The answer to a command, so that repeating its id gives the same answer and has no second effect.
     Command { verb: Verb, result: Box<CommandResult> },
 }
 
@@ -69,9 +68,9 @@ pub(crate) enum OrderPurpose {
     Entry,
     /// Takes the profit of a position at its target.
     Target,
-    /// Gives a position up.
+    /// Closes a position because the strategy's stop, target, trend or time limit says so.
     Exit,
-    /// Closes a position because an operator said so.
+    /// Closes a position on an operator's command.
     Flatten,
 }
 
@@ -86,9 +85,9 @@ pub(crate) struct PlacedOrder {
     pub quantity: Decimal,
     pub limit_price: Option<Decimal>,
     pub purpose: OrderPurpose,
-    /// What the strategy or the operator said.
+    /// The strategy's or the operator's reason, one sentence.
     pub reason: String,
-    /// The price when it was decided.
+    /// The last price when the order was decided, which slippage can be compared with.
     pub decided_price: Decimal,
     pub stop_price: Option<Decimal>,
     pub target_price: Option<Decimal>,
@@ -96,7 +95,7 @@ pub(crate) struct PlacedOrder {
     pub market_at: DateTime<Utc>,
 }
 
-/// A fill. Its id is the order's id and a number, so that a doubled fill shows.
+/// A fill. Its id is made of the order's id and a number, so that a fill recorded twice is noticed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OrderFill {
     pub fill_id: String,
@@ -106,7 +105,7 @@ pub(crate) struct OrderFill {
     pub quantity: Decimal,
     pub price: Decimal,
     pub commission: Decimal,
-    /// How much worse than the price of the moment, in account currency.
+    /// How much worse the fill is than the market price at that moment, for all its shares, in account currency.
     pub slippage: Decimal,
     pub market_at: DateTime<Utc>,
 }
@@ -122,14 +121,13 @@ pub(crate) struct Ledger {
 /// What the file held when it was opened.
 #[derive(Debug)]
 pub(crate) struct LedgerHistory {
-    /// Every line, oldest first.
     pub lines: Vec<LedgerLine>,
-    /// Whether a torn tail was cut off.
+    /// Whether an incomplete last line was cut off.
     pub repaired: bool,
 }
 
 impl Ledger {
-    /// Opens or creates the file for a new start of the process.
+    /// Opens or creates the file for a new start of the process; fails when a line in the middle is damaged.
     pub(crate) fn open(path: &Path, boot_epoch: &str) -> io::Result<(Self, LedgerHistory)> {
         let (mut file, found) = AppendOnlyFile::open(path)?;
         let mut repaired = !found.torn.is_empty();

@@ -5,19 +5,19 @@ use chrono::Utc;
 use super::book::{AccountBook, BookChange};
 use super::ledger::{Ledger, LedgerEntry, LedgerLine};
 
-/// The ledger could not be written; the account is as before.
+/// The ledger could not be written; the account is unchanged.
 #[derive(Debug)]
 pub(crate) struct LedgerUnwritable {
-    /// Why, when the write before this one had succeeded; the failures after it say nothing new.
+    /// Why, when the write before this one had succeeded; `None` for further failures, which are not reported again.
     pub new_fault: Option<String>,
 }
 
 /// Lines that are on disk and not yet in the account.
 #[derive(Debug)]
 pub(crate) struct RecordedLines {
-    /// To be applied in this order.
+    /// To be passed to [`RecordedAccount::apply`] in this order.
     pub lines: Vec<LedgerLine>,
-    /// The write before this one had failed.
+    /// Whether the write before this one had failed, so that the recovery can be reported once.
     pub recovered: bool,
 }
 
@@ -31,12 +31,11 @@ pub(crate) struct RecordedAccount {
 }
 
 impl RecordedAccount {
-    /// An account whose earlier lines are in the book already.
+    /// Takes a ledger and a book to which every earlier line of that ledger was applied.
     pub(crate) fn new(ledger: Ledger, book: AccountBook) -> Self {
         Self { ledger, book, write_fault: None }
     }
 
-    /// The account.
     pub(crate) fn book(&self) -> &AccountBook {
         &self.book
     }
@@ -46,7 +45,7 @@ impl RecordedAccount {
         self.write_fault.as_deref()
     }
 
-    /// Puts entries on disk. They count once [`RecordedAccount::apply`] has had each line.
+    /// Writes entries to disk. They take effect when each line is passed to [`RecordedAccount::apply`].
     pub(crate) fn record(&mut self, entries: Vec<LedgerEntry>) -> Result<RecordedLines, LedgerUnwritable> {
         match self.ledger.write(Utc::now(), entries) {
             Ok(lines) => Ok(RecordedLines { lines, recovered: self.write_fault.take().is_some() }),
@@ -58,7 +57,7 @@ impl RecordedAccount {
         }
     }
 
-    /// Adds a recorded line to the account.
+    /// Applies a line that [`RecordedAccount::record`] returned.
     pub(crate) fn apply(&mut self, line: &LedgerLine) -> BookChange {
         self.book.apply(line)
     }

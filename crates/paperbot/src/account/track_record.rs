@@ -1,4 +1,4 @@
-//! How trading went: running sums over closed trades, so that reading them costs the same however long the history.
+//! Performance as running sums over closed trades, so that reading it costs the same however long the history is.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ pub(crate) struct TrackRecord {
 }
 
 impl TrackRecord {
-    /// Takes a closed trade in; `day` is the trading day it was closed on.
+    /// Adds a closed trade; `day` is the trading day it was closed on.
     pub(crate) fn add(&mut self, trade: &Trade, day: NaiveDate) {
         self.closed += 1;
         self.boot_epochs.insert(trade.boot_epoch.clone());
@@ -60,12 +60,12 @@ impl TrackRecord {
         self.losses_in_a_row
     }
 
-    /// An operator reset the breaker: the count begins anew. The published streak does not.
+    /// Starts the count for the risk breaker anew, as its reset does. The published streak goes on.
     pub(crate) fn restart_loss_count(&mut self) {
         self.losses_in_a_row = 0;
     }
 
-    /// The numbers as the contract has them.
+    /// The numbers in the form of the contract.
     pub(crate) fn report(
         &self,
         today: NaiveDate,

@@ -1,6 +1,6 @@
-//! What a broker has to be able to do for the session.
+//! The calls that the session makes to a broker.
 //!
-//! A method with a body here fits brokers without the thing in question: tokens that end, questions to a human, a
+//! The default bodies are for brokers whose tokens never expire, that ask no human for a confirmation, and that have no
 //! market clock.
 
 use std::fmt;
@@ -13,25 +13,28 @@ use super::error::BrokerError;
 use super::model::{ChallengeState, NewSession, ProbeReply, SignInChallenge, SignInMethod, TokenLifetime};
 use botops_contract::TradingMode;
 
-/// A call to a broker that is under way.
+/// The future of one call to a broker.
 pub type BrokerCall<'a, T> = BoxFuture<'a, Result<T, BrokerError>>;
 
-/// A broker as the session knows it. An implementation hides how it authenticates, what its answers look like and
-/// which of its refusals mean what; raw text of its server never leaves it.
+/// A broker as the session uses it.
+///
+/// An implementation hides how it authenticates, the form of its answers and the meaning of its refusals. Raw text of
+/// its server must not leave it: logs and answers hold only fixed texts.
 pub trait BrokerAdapter: fmt::Debug + Send + Sync {
-    /// The broker's name in state and logs.
+    /// The broker's name in state and logs: `paper`, `alpaca`, `robinhood`.
     fn name(&self) -> &'static str;
 
-    /// Whether money is real.
+    /// Whether the account holds real money.
     fn mode(&self) -> TradingMode;
 
-    /// The generation of the token in use.
+    /// The generation of the token in use. It grows with each new token, so that the refusal of an older one shows.
     fn generation(&self) -> u64;
 
-    /// The cheapest call that proves that the account can be used.
+    /// The cheapest call that proves that the account can be used, finished within `limit`.
     fn probe(&self, limit: Duration) -> BrokerCall<'_, ProbeReply>;
 
-    /// Gets a new session. `operator` says that a human asked; `code` is what the human was asked for.
+    /// Gets a new session. `operator` says that a human asked for it, so that credentials refused before may be sent
+    /// once more; `code` is the confirmation code that a human entered.
     fn sign_in<'a>(
         &'a self,
         method: SignInMethod,
@@ -39,22 +42,22 @@ pub trait BrokerAdapter: fmt::Debug + Send + Sync {
         code: Option<&'a str>,
     ) -> BrokerCall<'a, NewSession>;
 
-    /// Whether a method can be tried at all.
+    /// Whether this broker, as it is set up, supports a method.
     fn offers(&self, method: SignInMethod) -> bool {
         method == SignInMethod::Refresh
     }
 
-    /// Lifetime of the token in use, where tokens end.
+    /// Lifetime of the token in use; `None` when it is unknown or tokens do not expire.
     fn token_lifetime(&self) -> Option<TokenLifetime> {
         None
     }
 
-    /// Asks whether a human has answered; learns more about the challenge on the way.
+    /// Asks whether a human has answered, and fills in the ids of the challenge as they become known.
     fn poll_challenge<'a>(&'a self, _challenge: &'a mut SignInChallenge) -> BrokerCall<'a, ChallengeState> {
         ready(Ok(ChallengeState::Denied)).boxed()
     }
 
-    /// Hands in the code that a human got.
+    /// Sends the confirmation code that a human entered.
     fn answer_challenge<'a>(
         &'a self,
         _challenge: &'a SignInChallenge,
@@ -63,7 +66,7 @@ pub trait BrokerAdapter: fmt::Debug + Send + Sync {
         ready(Ok(ChallengeState::Denied)).boxed()
     }
 
-    /// Whether the broker says that the regular session is on; `None` where it has no clock.
+    /// Whether the broker's market clock says that the regular session is open; `None` where it has no such clock.
     fn market_open(&self) -> BrokerCall<'_, Option<bool>> {
         ready(Ok(None)).boxed()
     }

@@ -20,10 +20,8 @@ use crate::command_line::secret;
 use botops_contract::TradingMode;
 use botops_core::{env_file, redact};
 
-/// Where the paper API lives.
 const PAPER_URL: &str = "https://paper-api.alpaca.markets";
 
-/// Where the live API lives.
 const LIVE_URL: &str = "https://api.alpaca.markets";
 
 /// The command line options of Alpaca.
@@ -68,10 +66,10 @@ impl AlpacaOptions {
     }
 }
 
-/// Where the key pair comes from.
+/// Where the key pair is read from.
 #[derive(Debug, Clone)]
 pub enum AlpacaKeySource {
-    /// Given once, from the environment.
+    /// From the environment, read once at the start.
     Given {
         /// `APCA_API_KEY_ID`.
         id: SecretString,
@@ -82,18 +80,15 @@ pub enum AlpacaKeySource {
     File(PathBuf),
 }
 
-/// What [`AlpacaBroker`] needs.
 #[derive(Debug, Clone)]
 pub struct AlpacaSettings {
-    /// How to reach it.
     pub http: HttpSettings,
-    /// The key pair.
     pub keys: AlpacaKeySource,
-    /// Whether money is real. Keys of one world do not work in the other.
+    /// Paper or live account. Keys of one are refused by the other.
     pub mode: TradingMode,
 }
 
-/// Alpaca as a broker of the session.
+/// The adapter for Alpaca's trading API.
 #[derive(Debug)]
 pub struct AlpacaBroker {
     http: BrokerHttp,
@@ -110,7 +105,7 @@ struct AlpacaKeys {
 }
 
 impl AlpacaBroker {
-    /// Reads the key pair; calls nothing yet.
+    /// Reads the key pair; makes no call to the broker.
     pub fn new(settings: &AlpacaSettings) -> Result<Self, BrokerError> {
         let http = BrokerHttp::new(&settings.http)?;
         let (id, secret) = read_keys(&settings.keys)?;
@@ -127,7 +122,7 @@ impl AlpacaBroker {
         Ok(ProbeReply { account, restricted, generation, skew: meta.skew, quota_wait: meta.quota_wait })
     }
 
-    /// The key file again. The same refused pair is not sent again unless an operator says so.
+    /// Reads the key file again. A pair that was refused is not sent again unless an operator asks for it.
     fn reload_keys(&self, operator: bool) -> Result<NewSession, BrokerError> {
         let (id, secret) = read_keys(&self.source)?;
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
@@ -150,7 +145,7 @@ impl AlpacaBroker {
         Ok(Some(answer.parse::<MarketClock>()?.is_open))
     }
 
-    /// One read with the current keys, and their generation.
+    /// One `GET` with the current keys; the answer and the generation of those keys.
     async fn get(&self, path: &str, limit: Duration) -> Result<(BrokerAnswer, u64), BrokerError> {
         let keys = self.keys().clone();
         let request = BrokerRequest::get(path)

@@ -6,77 +6,76 @@ use std::time::Duration;
 use super::model::SignInChallenge;
 use botops_core::error::Code;
 
-/// What a call to a broker can come to, other than its value.
+/// Why a call to a broker failed. Holds no text of the broker's server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BrokerError {
-    /// The connection, the deadline or the server failed; the same call may work later.
+    /// The connection, the deadline or the server failed; the same call may succeed later.
     Transient {
-        /// What failed.
         kind: TransientFailure,
-        /// The HTTP status, when there was one.
+        /// The HTTP status; `None` when no answer came.
         status: Option<u16>,
     },
-    /// The broker wants us to wait.
+    /// The broker limits the rate of calls.
     RateLimited {
-        /// How long, from now; capped.
+        /// How long not to call, from now; at most a day.
         wait: Duration,
     },
     /// The token that the call carried is not valid (any more).
     SessionInvalid {
-        /// The generation of that token.
+        /// The generation of that token: a newer one may be in use by now.
         generation: u64,
     },
-    /// The token is good but may not do this.
+    /// The token is valid, and its account may not make this call.
     Forbidden,
-    /// A human must approve or enter a code.
+    /// A human must approve the sign-in or enter a code.
     ChallengeRequired(SignInChallenge),
-    /// Key, password or grant refused. Never repeated by itself.
+    /// Key, password or grant refused. Never retried automatically, because repeated refusals lock accounts.
     CredentialsRejected {
-        /// Fixed text that helps to find out why.
+        /// Fixed text about the likely cause, for the operator.
         hint: &'static str,
     },
-    /// The refresh token was used or has ended.
+    /// The refresh token was used already or has expired.
     RefreshSpent,
     /// Too many sign-ins; the broker refuses further ones for a while.
     LoginLocked,
-    /// The answer is not what the API promises.
+    /// The answer does not have the form that the API documents.
     Protocol {
-        /// What is wrong with it.
+        /// Fixed text about what is wrong with it.
         what: &'static str,
     },
-    /// The peer's certificate cannot be trusted.
+    /// The server's certificate cannot be trusted.
     Tls {
-        /// Why.
+        /// Fixed text about the reason.
         what: &'static str,
     },
-    /// A new token pair could not be made durable.
+    /// A new token pair could not be stored on disk.
     TokenStore,
-    /// Settings are missing or wrong.
+    /// An option of the broker is missing or wrong.
     Config {
-        /// Which.
+        /// The option and what is wrong with it, without its value.
         what: String,
     },
 }
 
-/// The kinds of passing failures.
+/// The kinds of failure after which the same call may succeed later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransientFailure {
-    /// The name did not resolve.
+    /// The host name did not resolve.
     Dns,
-    /// No connection.
+    /// No connection could be made: nothing was sent.
     Connect,
-    /// The connection broke before an answer.
+    /// The connection ended before an answer came.
     Reset,
     /// The deadline passed.
     Timeout,
-    /// The answer broke off.
+    /// The connection ended in the middle of the answer's body.
     Truncated,
     /// The server answered with a 5xx.
     Server,
 }
 
 impl BrokerError {
-    /// A short stable word for logs.
+    /// The kind as a short stable name, for logs.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Transient { kind: TransientFailure::Dns, .. } => "dns",
@@ -99,7 +98,7 @@ impl BrokerError {
         }
     }
 
-    /// The row of the catalogue that says what to do.
+    /// The catalogue code of this failure; its row says what to do.
     pub fn code(&self) -> Code {
         match self {
             Self::Transient { .. } => Code::BrokerUnreachable,

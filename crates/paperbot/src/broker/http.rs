@@ -20,30 +20,30 @@ use serde::de::DeserializeOwned;
 use super::error::{BrokerError, TransientFailure};
 use crate::command_line::secret;
 
-/// How long an answer may be.
+/// The longest body in bytes that is read: the answers in use are far shorter, and memory must stay bounded.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// The broker is believed up to a day; a longer wait is a mistake of the sender.
+/// A broker's wait is capped at a day; a longer one is taken for a mistake of the server.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-/// What we wait when the broker does not say.
+/// The wait after a rate limit whose answer names none.
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);
 
-/// How a broker is reached.
+/// Address, deadlines and trusted certificates of a broker.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
     /// `https://…`; plain `http://` only for loopback.
     pub base_url: String,
-    /// From the first byte sent to the last byte read.
+    /// Deadline of a whole exchange, from connecting to the last byte read.
     pub total: Duration,
-    /// For the connection alone.
+    /// Deadline of connecting alone.
     pub connect: Duration,
     /// Only certificates of this PEM file are trusted, instead of the system's.
     pub ca_file: Option<PathBuf>,
 }
 
 impl HttpSettings {
-    /// The usual limits for a base URL.
+    /// The usual deadlines for a base URL.
     pub fn new(base_url: impl Into<String>) -> Self {
         Self {
             base_url: base_url.into(),
@@ -74,7 +74,7 @@ impl BrokerAddress {
     }
 }
 
-/// A client for one origin.
+/// An HTTP client that calls one origin only.
 #[derive(Debug)]
 pub(super) struct BrokerHttp {
     client: Client,
@@ -82,7 +82,7 @@ pub(super) struct BrokerHttp {
     total: Duration,
 }
 
-/// One request.
+/// One request to the broker; built up, then passed to [`BrokerHttp::send`].
 #[derive(Debug)]
 pub(super) struct BrokerRequest {
     pub(super) method: Method,
@@ -103,7 +103,7 @@ impl BrokerRequest {
         Self { method, path, headers, body: None, limit: Duration::MAX }
     }
 
-    /// A header whose value is not printed by anything.
+    /// Adds a header that is marked sensitive, so that no debug output shows its value.
     pub(super) fn secret_header(mut self, name: &'static str, value: &str) -> Result<Self, BrokerError> {
         let mut value = HeaderValue::from_str(value).map_err(|_| BrokerError::Config {
             what: "a credential has characters no header can carry".into(),
@@ -132,16 +132,16 @@ impl BrokerRequest {
     }
 }
 
-/// What the headers of an answer say.
+/// What the headers of an answer say about clock and quota.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AnswerMeta {
-    /// The broker's clock minus ours.
+    /// The broker's clock minus this machine's; `None` without a usable `Date` header.
     pub(super) skew: Option<TimeDelta>,
-    /// The quota is used up for this long.
+    /// The quota of calls is used up for this long; `None` while calls are left.
     pub(super) quota_wait: Option<Duration>,
 }
 
-/// An answer, whole and in memory.
+/// An answer with its whole body in memory.
 #[derive(Debug)]
 pub(super) struct BrokerAnswer {
     pub(super) status: u16,
@@ -154,7 +154,7 @@ impl BrokerHttp {
     pub(super) fn new(settings: &HttpSettings) -> Result<Self, BrokerError> {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| {
-            // Another part of the process may have installed one; there is only ring here.
+            // Fails when another part of the process has installed one, which is the same: only ring is compiled in.
             let _ = rustls::crypto::ring::default_provider().install_default();
         });
         let config = |what: &str| BrokerError::Config { what: what.to_owned() };
@@ -188,7 +188,7 @@ impl BrokerHttp {
     pub(super) async fn send(&self, ask: &BrokerRequest) -> Result<BrokerAnswer, BrokerError> {
         let started = tokio::time::Instant::now();
         let first = self.exchange(ask).await;
-        // A pooled connection may die between two calls; the peer saw nothing of a read that failed that way.
+        // A pooled connection may be closed between two calls; the server has not seen a read that failed that way.
         let connection_had_died = ask.method == Method::GET
             && first.as_ref().is_err_and(|error| {
                 matches!(error, BrokerError::Transient { kind: TransientFailure::Reset, .. })
@@ -228,7 +228,7 @@ impl BrokerHttp {
 }
 
 impl BrokerAnswer {
-    /// The errors that mean the same with every broker; what is left is for the adapter.
+    /// Turns the statuses that mean the same with every broker into errors; the rest is for the adapter.
     pub(super) fn check(self) -> Result<Self, BrokerError> {
         match self.status {
             429 => Err(BrokerError::RateLimited { wait: self.wait() }),
@@ -241,7 +241,7 @@ impl BrokerAnswer {
         }
     }
 
-    /// Parses the body. The parser's own text would quote the server.
+    /// Parses the body. The parser's own error is dropped, since it quotes the server's text.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, BrokerError> {
         if self.body.is_empty() {
             return Err(BrokerError::Protocol { what: "an empty answer" });
@@ -250,10 +250,9 @@ impl BrokerAnswer {
             .map_err(|_| BrokerError::Protocol { what: "not the JSON that the API promises" })
     }
 
-    /// What the headers say about clock and quota.
     pub(super) fn meta(&self) -> AnswerMeta {
         let skew = self.header("date").and_then(http_date).map(|date| {
-            // The header has whole seconds; half of one is the best guess for the rest.
+            // The header has whole seconds: half a second is the mean of what it leaves out.
             date + TimeDelta::milliseconds(500) - self.received_at
         });
         let used_up = self.header("x-ratelimit-remaining").is_some_and(|left| left.trim() == "0");
@@ -261,7 +260,7 @@ impl BrokerAnswer {
         AnswerMeta { skew, quota_wait }
     }
 
-    /// `Retry-After`, else `X-RateLimit-Reset`, else a number in the text, else a minute.
+    /// How long to wait: by `Retry-After`, else `X-RateLimit-Reset`, else a number in the text, else a minute.
     fn wait(&self) -> Duration {
         let told = self.retry_after().or_else(|| self.reset_wait()).or_else(|| self.wait_in_text());
         told.unwrap_or(DEFAULT_WAIT).min(LONGEST_WAIT)
@@ -280,7 +279,7 @@ impl BrokerAnswer {
         self.until(DateTime::from_timestamp(seconds, 0)?)
     }
 
-    /// `Request was throttled. Expected available in 17 seconds.`
+    /// The wait in a text such as `Request was throttled. Expected available in 17 seconds.`
     fn wait_in_text(&self) -> Option<Duration> {
         let text = std::str::from_utf8(&self.body).ok()?;
         let (_, after) = text.split_once("available in ")?;
@@ -288,7 +287,7 @@ impl BrokerAnswer {
         digits.parse().ok().map(Duration::from_secs)
     }
 
-    /// A moment in the past says nothing.
+    /// The time until `at`; `None` when that is in the past, which says nothing.
     fn until(&self, at: DateTime<Utc>) -> Option<Duration> {
         (at - self.received_at).to_std().ok()
     }
@@ -310,15 +309,15 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// The length is not trusted, the parser's view is: an HTTP date is an old form of RFC 2822.
+/// Parses an HTTP date, which the RFC 2822 parser accepts as an older form.
 fn http_date(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc2822(text).ok().map(|date| date.with_timezone(&Utc))
 }
 
-/// The order matters: a deadline in the middle of a body also reports a decoding error.
+/// Maps a library error to a kind. The order matters: a deadline in the middle of a body also reports a decoding error.
 fn classify(error: &reqwest::Error, in_body: bool) -> BrokerError {
     let transient = |kind| BrokerError::Transient { kind, status: None };
-    // A connection that never came about is none, however long it took: nothing was sent.
+    // A timeout while connecting counts as no connection: nothing was sent.
     if error.is_timeout() {
         return transient(if error.is_connect() {
             TransientFailure::Connect
@@ -339,7 +338,7 @@ fn classify(error: &reqwest::Error, in_body: bool) -> BrokerError {
     transient(if in_body { TransientFailure::Truncated } else { TransientFailure::Reset })
 }
 
-/// The causes, looking into I/O errors as well: they hide theirs.
+/// The causes of an error, including the inner errors of I/O errors, which `source` skips.
 fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error| {
         let error: &'a (dyn StdError + 'static) = *error;

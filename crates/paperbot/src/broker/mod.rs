@@ -1,10 +1,10 @@
-//! Brokers: whose session decides whether orders may pass. Paper (default), Alpaca, Robinhood.
+//! Brokers: their session decides whether orders may pass. Paper (default), Alpaca, Robinhood.
 //!
 //! A new broker is one file here, with its [`BrokerAdapter`] and its options, and one [`BrokerChoice`].
 //!
-//! [`BrokerAdapter`] hides how each one authenticates and what its answers look like. Callers get plain values or a
-//! [`BrokerError`] of a closed list; raw text of a server never leaves this folder. No adapter places orders: they are
-//! filled on paper by the trading loop. Nothing here retries by itself, decides about trading or spawns.
+//! [`BrokerAdapter`] hides how each one authenticates and the form of its answers. Callers get plain values or a
+//! [`BrokerError`] of a closed list; raw text of a server never leaves this module. No adapter places orders: they are
+//! filled on paper by the trading loop. Nothing here retries, decides about trading or spawns tasks.
 
 mod adapter;
 mod alpaca;

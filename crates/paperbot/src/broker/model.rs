@@ -7,18 +7,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// What a human is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChallengeKind {
-    /// Approve in the broker's app.
+    /// Approval in the broker's app.
     Device,
-    /// A code of an authenticator.
+    /// A code from an authenticator app.
     Totp,
     /// A code by text message.
     Sms,
-    /// A code by mail.
+    /// A code by e-mail.
     Email,
 }
 
 impl ChallengeKind {
-    /// The kind's name in logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Device => "device",
@@ -28,7 +27,7 @@ impl ChallengeKind {
         }
     }
 
-    /// What the state's `needs_human` says.
+    /// What the human has to do, as the state's `needs_human` names it.
     pub fn needs(self) -> &'static str {
         match self {
             Self::Device => "approve_device",
@@ -37,42 +36,42 @@ impl ChallengeKind {
     }
 }
 
-/// A confirmation that a sign-in waits for. The ids are the broker's and no secrets.
+/// A human's confirmation that a sign-in waits for. The ids are the broker's and are not secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignInChallenge {
     /// What the human is asked for.
     pub kind: ChallengeKind,
-    /// The workflow to open, then the inquiry, then the challenge in it: filled as they become known.
+    /// Id of the broker's verification workflow; `None` until it is known.
     pub workflow: Option<String>,
-    /// See `workflow`.
+    /// Given by the broker after the ids above; `None` until it is known.
     pub inquiry: Option<String>,
-    /// See `workflow`.
+    /// Given by the broker after the ids above; `None` until it is known.
     pub id: Option<String>,
 }
 
-/// Where a challenge stands.
+/// The state of a challenge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChallengeState {
-    /// Nobody has answered.
+    /// Not answered yet.
     Pending,
     /// Approved: one more sign-in gives the token.
     Approved,
-    /// The broker took the challenge back.
+    /// Refused by the human, or withdrawn by the broker.
     Denied,
 }
 
 /// What a successful probe found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProbeReply {
-    /// The account, masked.
+    /// The account number, masked for logs and state.
     pub account: String,
-    /// Why the account may not open positions, if it may not.
+    /// Why the account may not open positions; `None` when it may.
     pub restricted: Option<&'static str>,
-    /// Generation of the token that the call carried.
+    /// Generation of the token that the call carried; grows with each new token.
     pub generation: u64,
-    /// The broker's clock minus ours.
+    /// The broker's clock minus this machine's; `None` when the answer had no usable date.
     pub skew: Option<TimeDelta>,
-    /// The quota is used up for this long.
+    /// The quota of calls is used up for this long; `None` while calls are left.
     pub quota_wait: Option<Duration>,
 }
 
@@ -81,30 +80,27 @@ pub struct ProbeReply {
 pub struct NewSession {
     /// Grows by one with each new token.
     pub generation: u64,
-    /// How it was got: `refresh`, `password`, `stored_pair`, `key_file`, …
+    /// How it was obtained: `refresh`, `password`, `stored_pair`, `key_file`, …
     pub method: &'static str,
 }
 
-/// Lifetime of the token in use.
+/// Lifetime of the token in use, by this machine's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenLifetime {
-    /// When it was issued.
     pub issued_at: DateTime<Utc>,
-    /// When it ends.
     pub expires_at: DateTime<Utc>,
 }
 
-/// Ways to a new session.
+/// Ways to get a new session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignInMethod {
-    /// Without a password: refresh grant, or reading the key file again.
+    /// Without a password: by the refresh grant, or by reading the key file again.
     Refresh,
     /// With user name and password.
     Password,
 }
 
 impl SignInMethod {
-    /// The method's name in logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Refresh => "refresh",

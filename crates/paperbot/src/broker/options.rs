@@ -1,7 +1,7 @@
 //! Which broker is used, and the command line options of its session.
 //!
-//! Secrets come from the environment or from files and do not show in the process list unless somebody puts them
-//! there. A broker's own options stand in its file; here are the choice and what belongs to no single broker.
+//! Secrets come from the environment or from files, so the process list does not show them. A broker's own options are
+//! declared in its file; here are the choice of the broker and the options that are not of a single broker.
 
 use std::path::{Path, PathBuf};
 
@@ -53,7 +53,7 @@ pub struct BrokerOptions {
 }
 
 impl BrokerOptions {
-    /// The chosen broker, with its settings checked. Calls nothing yet.
+    /// Makes the adapter of the chosen broker and checks its options; makes no call to the broker.
     ///
     /// # Errors
     /// One sentence that names the option to change and quotes no value.
@@ -65,7 +65,7 @@ impl BrokerOptions {
         }
     }
 
-    /// Everything that must turn up in no log.
+    /// All secrets among the options, for the redaction of logs.
     pub(crate) fn secrets(&self) -> Vec<SecretString> {
         [self.alpaca.secrets(), self.robinhood.secrets()].concat()
     }

@@ -1,4 +1,4 @@
-//! The token pair of a broker, on disk before its first use.
+//! The file of a broker's token pair, written before the pair's first use.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,18 +10,18 @@ use serde::{Deserialize, Serialize};
 use crate::private_file::read_private;
 use botops_core::durable_file;
 
-/// A token pair and what is known about it. Secrets do not print.
+/// A token pair and what is known about it. Debug output leaves the secrets out.
 #[derive(Debug, Clone)]
 pub struct TokenPair {
     /// Sent with every call.
     pub access: SecretString,
-    /// Buys the next pair, once.
+    /// Exchanged for the next pair; the broker accepts it once. `None` when the broker gave none.
     pub refresh: Option<SecretString>,
     /// When the pair was issued.
     pub issued_at: DateTime<Utc>,
-    /// When it ends, if that is known.
+    /// When it expires; `None` when the broker did not say.
     pub expires_at: Option<DateTime<Utc>>,
-    /// The device the broker knows; a new one would need a new approval.
+    /// Device token that the account has approved; another one would need another approval.
     pub device: SecretString,
 }
 
@@ -36,14 +36,14 @@ struct StoredTokens {
     device_token: String,
 }
 
-/// The token file.
+/// Handle to the token file.
 #[derive(Debug, Clone)]
 pub struct TokenStore {
     path: PathBuf,
 }
 
 impl TokenStore {
-    /// A store at this path; nothing is touched yet.
+    /// Names the file; it is not touched yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
@@ -51,7 +51,7 @@ impl TokenStore {
     /// The stored pair; `None` when there is no file.
     pub fn load(&self) -> io::Result<Option<TokenPair>> {
         let Some(bytes) = read_private(&self.path)? else { return Ok(None) };
-        // The error of the parser could quote the file; the place is enough.
+        // The parser's own error could quote the file, so only its position is reported.
         let stored: StoredTokens = serde_json::from_slice(&bytes)
             .map_err(|error| io::Error::other(format!("not a token file (line {})", error.line())))?;
         Ok(Some(TokenPair {
@@ -63,7 +63,7 @@ impl TokenStore {
         }))
     }
 
-    /// Makes the pair durable. After `Ok` a power cut no longer loses it.
+    /// Stores the pair. After `Ok`, a power failure does not lose it.
     pub fn save(&self, tokens: &TokenPair) -> io::Result<()> {
         let stored = StoredTokens {
             access_token: tokens.access.expose_secret().to_owned(),

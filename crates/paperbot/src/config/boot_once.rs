@@ -1,6 +1,6 @@
-//! A config that the bot boots once: a candidate on disk with one try.
+//! A candidate config on disk that the next start runs once, on trial.
 //!
-//! The try is spent, durably, before the candidate is read. Whatever happens then, the next start boots `HEAD`.
+//! That it was tried is on disk before the candidate runs, so whatever happens then, the start after it boots `HEAD`.
 
 use std::fs;
 use std::io;
@@ -15,24 +15,22 @@ use botops_contract::{ActivateConfigRequest, VersionRef};
 /// A candidate that waited longer than this for a start is not booted any more.
 const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(10);
 
-/// The candidate, as it stands on disk.
+/// The candidate's file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct BootOnceCandidate {
-    /// The transaction it belongs to.
     pub txn: String,
-    /// What it is based on; `HEAD` must still name it.
+    /// Version that it changes; it is booted only while `HEAD` names this one.
     pub base: VersionRef,
-    /// Its number and hash.
     pub version: VersionRef,
-    /// The document.
+    /// The whole document as text; `version` has the hash of these bytes.
     pub document: String,
-    /// How long it may run, from the start.
+    /// How long the trial may last, in milliseconds from the start that boots it.
     pub ttl_ms: u64,
     at: DateTime<Utc>,
     tries: u8,
 }
 
-/// Puts a candidate on disk, to be booted by the next start.
+/// Stores a candidate durably, for the next start to boot.
 pub(super) fn store_candidate(
     path: &Path,
     message: &ActivateConfigRequest,
@@ -50,8 +48,10 @@ pub(super) fn store_candidate(
     durable_file::replace(path, &serde_json::to_vec(&candidate)?, durable_file::PRIVATE, "paperbot")
 }
 
-/// The candidate to boot now, its try spent; `None` without one, or when it was tried, waited too long, or the clock
-/// went back behind it.
+/// Marks the candidate as tried, durably, and returns it.
+///
+/// `None` when there is none, it was tried before, it waited too long, the clock was set to before it was stored, or
+/// `HEAD` is no longer the version that it changes.
 pub(super) fn spend_try(
     path: &Path,
     head: &VersionRef,
@@ -67,12 +67,12 @@ pub(super) fn spend_try(
     Ok(Some(candidate))
 }
 
-/// Whether this transaction had its try.
+/// Whether the stored candidate is of this transaction and was tried.
 pub(super) fn was_tried(path: &Path, txn: &str) -> bool {
     read_candidate(path).ok().flatten().is_some_and(|candidate| candidate.txn == txn && candidate.tries == 0)
 }
 
-/// Removes the candidate: it is not booted any more.
+/// Removes the candidate, so that no start boots it.
 pub(super) fn remove_candidate(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -82,7 +82,7 @@ pub(super) fn remove_candidate(path: &Path) -> io::Result<()> {
 
 fn read_candidate(path: &Path) -> io::Result<Option<BootOnceCandidate>> {
     match fs::read(path) {
-        // What cannot be read was never stored whole; it is not booted.
+        // A file that cannot be parsed counts as no candidate: nothing unverified is booted.
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

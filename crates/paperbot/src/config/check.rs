@@ -1,11 +1,11 @@
-//! Whether the bot would run a document, and what a change of documents would touch. Pure.
+//! Whether the bot would run a document, and which fields a change of documents would touch. Pure functions.
 
 use serde_json::Value;
 
 use super::document::{BotConfig, CheckFacts, restart_only};
 use botops_contract::CheckVerdict;
 
-/// Whether the bot would take a document in place of the one that runs, and which changes would wait for a restart.
+/// Checks a document that is to replace the running one: its violations, and which changes would need a restart.
 pub(crate) fn check_candidate(running: &Value, document: &str, facts: &CheckFacts) -> CheckVerdict {
     let violations = match BotConfig::parse(document) {
         Ok(config) => config.violations(facts),
@@ -18,13 +18,13 @@ pub(crate) fn check_candidate(running: &Value, document: &str, facts: &CheckFact
     CheckVerdict { ok: violations.is_empty(), violations, hot, restart }
 }
 
-/// Restart-only fields in which the running document differs from the one the bot started with.
+/// Pointers of restart-only fields in which the running document differs from the one that the process booted.
 pub(super) fn pending_restart(booted: &Value, running: &Value) -> Vec<String> {
     let waits = |pointer: &&str| booted.pointer(pointer) != running.pointer(pointer);
     restart_only().filter(waits).map(str::to_owned).collect()
 }
 
-/// The pointers at which two documents differ.
+/// JSON pointers at which two documents differ.
 fn changed_pointers(old: &Value, new: &Value) -> Vec<String> {
     let mut pointers = Vec::new();
     collect_changes(old, new, &mut String::new(), &mut pointers);

@@ -1,10 +1,10 @@
-//! The bot's config document: its fields, how each is read, what it may be and when a change takes effect.
+//! The bot's config document: its fields, how each is parsed, its allowed values, and when a change takes effect.
 //!
-//! A field of the bot is one line in its section and one line in [`FIELDS`]; `schemas/default-bot-config.json` has its
-//! value before anybody changed it, `schemas/bot-config.schema.json` tells botops about it, and a test holds that the
-//! three agree. The schema is checked by whoever sends a document; here stands what the bot itself cannot work with, and
-//! what only the bot knows: which symbols it has prices for, how large its positions are, what it has lost today. There
-//! are no defaults for missing fields: a field that is not written is not known, and the document is refused.
+//! A field is one line in its section's struct and one line in [`FIELDS`]. Its first value is in
+//! `schemas/default-bot-config.json`, its description for botops in `schemas/bot-config.schema.json`; a test compares
+//! the three. The sender of a document checks the schema. This module checks what the bot cannot work with and what
+//! only the bot knows: the symbols with prices, the size of open positions, today's loss. Apart from `targets` and
+//! `performance_targets`, a field has no default: a document without it is refused.
 
 use chrono::{DateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
@@ -33,17 +33,16 @@ enum FieldApply {
 /// One field, without its type.
 #[derive(Debug)]
 struct ConfigField {
-    /// Where it stands in the document; `*` is any entry of a list.
+    /// JSON pointer of the field; `*` stands for any entry of a list.
     pointer: &'static str,
     apply: FieldApply,
-    /// Its value and what the bot can do with it, where it is a number and stands alone.
+    /// How to read the number and its range; `None` for a field that is no number or is checked together with others.
     number: Option<(NumberOf, NumberRange)>,
 }
 
-/// Reads one number out of a config.
 type NumberOf = fn(&BotConfig) -> Decimal;
 
-/// A number that the bot's own range binds.
+/// Declares a number with the range that the bot itself requires.
 const fn number(
     pointer: &'static str,
     apply: FieldApply,
@@ -53,12 +52,12 @@ const fn number(
     ConfigField { pointer, apply, number: Some((value, range)) }
 }
 
-/// A field that its type or a rule over several fields checks.
+/// Declares a field that is checked by its type or by a rule over several fields.
 const fn field(pointer: &'static str, apply: FieldApply) -> ConfigField {
     ConfigField { pointer, apply, number: None }
 }
 
-/// Every field that the bot trades by.
+/// Every field of the document except `performance_targets`, which the bot does not trade by.
 const FIELDS: &[ConfigField] = {
     use FieldApply::{Hot, Never, Restart};
     use NumberRange::{AboveZeroTo, Any, Loss, LossPart, OneOrMore};
@@ -141,13 +140,13 @@ const FIELDS: &[ConfigField] = {
     ]
 };
 
-/// The fields that are read once at the start, as JSON pointers.
+/// JSON pointers of the fields that are read once, at the start.
 pub(super) fn restart_only() -> impl Iterator<Item = &'static str> {
     let fields = FIELDS.iter().filter(|field| field.apply == FieldApply::Restart);
     fields.map(|field| field.pointer)
 }
 
-/// The whole document.
+/// The whole document; an unknown field is an error.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BotConfig {
@@ -158,7 +157,7 @@ pub(crate) struct BotConfig {
     pub circuit_breaker_thresholds: BreakerThresholds,
     #[serde(default)]
     pub targets: Vec<TargetWeight>,
-    /// What the operator hopes for. The bot reports against it and never trades by it.
+    /// The operator's targets for reports, of any form. The bot never trades by them.
     #[serde(default, rename = "performance_targets")]
     _performance_targets: Value,
 }
@@ -171,7 +170,7 @@ pub(crate) struct TradingConfig {
     pub max_trades_per_day: u32,
 }
 
-/// The part of the day in which positions are opened, in market time; the last minute is inside.
+/// The part of the day in which positions are opened, in `timezone`; the minute of `end_time` is included.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TradingHours {
@@ -196,7 +195,7 @@ impl TradingHours {
     }
 }
 
-/// Limits that bind orders.
+/// Limits on the size of orders and on losses. Amounts are in account currency.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RiskConfig {
@@ -228,22 +227,22 @@ pub(crate) struct OrderConfig {
     pub sell_offset: Decimal,
     #[serde(deserialize_with = "decimal")]
     pub max_slippage_pct: Decimal,
-    /// An entry that is not filled is looked at this often, and cancelled when it still is not.
+    /// Seconds after which an entry that is not filled is cancelled.
     pub poll_interval_seconds: u32,
 }
 
-/// What an offset means.
+/// The unit of `buy_offset` and `sell_offset`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum OffsetMode {
-    /// Hundredths of a percent of the price.
+    /// Basis points (hundredths of a percent) of the price.
     Bps,
-    /// Account currency.
+    /// Account currency per share.
     Absolute,
 }
 
 impl OrderConfig {
-    /// An offset as money at this price.
+    /// An offset in account currency per share, at this price.
     pub(crate) fn offset(&self, offset: Decimal, price: Decimal) -> Decimal {
         match self.offset_mode {
             OffsetMode::Bps => price * offset / Decimal::from(10_000),
@@ -252,7 +251,7 @@ impl OrderConfig {
     }
 }
 
-/// Where the breaker opens, as parts of equity; below zero.
+/// Losses at which the risk breaker opens, as parts of the equity: -0.05 is a loss of 5 %.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BreakerThresholds {
@@ -262,7 +261,7 @@ pub(crate) struct BreakerThresholds {
     pub max_drawdown: Decimal,
 }
 
-/// How much of the equity a symbol may have.
+/// The part of the equity that a symbol may have, from 0 to 1.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TargetWeight {
@@ -271,19 +270,19 @@ pub(crate) struct TargetWeight {
     pub weight: Decimal,
 }
 
-/// What the bot knows at this moment and a document must fit.
+/// The bot's facts at one moment, against which a document is checked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CheckFacts {
-    /// Symbols with prices, and those that are targets already.
+    /// Symbols with prices, and those that the running document already names as targets.
     pub symbols: Vec<String>,
-    /// Open positions: symbol and what it cost.
+    /// Open positions: symbol and cost in account currency.
     pub positions: Vec<(String, Decimal)>,
     pub equity: Decimal,
     pub daily_pl: Decimal,
 }
 
 impl BotConfig {
-    /// Reads a document.
+    /// Parses a document; an unknown or missing field is a violation.
     pub(crate) fn parse(text: &str) -> Result<Self, ConfigViolation> {
         serde_json::from_str(text).map_err(|error| ConfigViolation {
             path: String::new(),
@@ -293,7 +292,7 @@ impl BotConfig {
         })
     }
 
-    /// A document with its restart-only fields as another one has them.
+    /// A document with the restart-only fields of an earlier one; `None` when the result is no config.
     pub(crate) fn with_restart_only_fields_of(document: &Value, earlier: &Value) -> Option<Self> {
         let mut merged = document.clone();
         for pointer in restart_only() {
@@ -310,8 +309,9 @@ impl BotConfig {
         target.map_or(Decimal::ZERO, |target| target.weight)
     }
 
-    /// A document whose targets name no symbol of the feed (a replay of other symbols) gives each of the feed's
-    /// the same small weight, so that the bot has something to trade. No targets at all mean no trades.
+    /// Adds the feed's symbols, with the same small weight each, when no target is one of them.
+    ///
+    /// So a replay of other symbols has something to trade. A document without any targets stays without.
     pub(crate) fn fit_to_feed(&mut self, symbols: &[String]) {
         let meets_feed = self.targets.iter().any(|target| symbols.contains(&target.symbol));
         if meets_feed || self.targets.is_empty() || symbols.is_empty() {
@@ -322,7 +322,7 @@ impl BotConfig {
         self.targets.extend(symbols.iter().map(target));
     }
 
-    /// Everything that is wrong with the document at this moment.
+    /// Every rule that the document breaks at this moment.
     pub(crate) fn violations(&self, facts: &CheckFacts) -> Vec<ConfigViolation> {
         let mut found = ViolationList::default();
         self.check_mode_and_hours(&mut found);
@@ -354,7 +354,7 @@ impl BotConfig {
         );
     }
 
-    /// Limits that today's loss or an open position has passed already.
+    /// Finds limits that today's loss or an open position already exceeds.
     fn check_against_account(&self, facts: &CheckFacts, found: &mut ViolationList) {
         let risk = &self.risk_management;
         let (zero, hundred) = (Decimal::ZERO, Decimal::ONE_HUNDRED);
@@ -496,7 +496,7 @@ mod tests {
         assert!(!hours.contain(at("2026-01-05T21:01:00Z")));
     }
 
-    /// The schema's leaves: pointer and node, with `*` for the entries of a list.
+    /// Collects the schema's leaves: pointer and node, with `*` for the entries of a list.
     fn leaves(node: &Value, at: &str, found: &mut Vec<(String, Value)>) {
         if let Some(properties) = node["properties"].as_object() {
             for (name, child) in properties {
@@ -516,7 +516,7 @@ mod tests {
         let built_in: Value = serde_json::from_str(BUILT_IN).unwrap();
         let mut described = Vec::new();
         leaves(&schema, "", &mut described);
-        // What the operator hopes for is no field of the bot: it never trades by it.
+        // The bot has no fields for the operator's targets, since it never trades by them.
         described.retain(|(pointer, _)| !pointer.starts_with("/performance_targets/"));
         let mut known: Vec<&str> = FIELDS.iter().map(|field| field.pointer).collect();
         let mut in_schema: Vec<&str> = described.iter().map(|(pointer, _)| pointer.as_str()).collect();
@@ -533,7 +533,7 @@ mod tests {
                 FieldApply::Never => "never",
             };
             assert_eq!(node["x-apply"], apply, "{pointer}");
-            // Whatever the schema lets pass, the bot can use.
+            // Every number that the schema allows must lie in the bot's own range.
             let Some((_, range)) = field.number else { continue };
             for bound in ["minimum", "maximum"] {
                 let value = Decimal::from_str(&node[bound].to_string()).unwrap();

@@ -1,4 +1,4 @@
-//! `HEAD` and the document it names, as botops writes them. The bot reads both and writes neither.
+//! Reads `HEAD` and the document that it names. botops writes both; the bot never does.
 
 use std::fs;
 use std::io;
@@ -13,19 +13,19 @@ use serde_json::Value;
 use super::document::{BUILT_IN, BotConfig};
 use botops_contract::VersionRef;
 
-/// A document that was read and verified.
+/// A document whose hash was verified.
 #[derive(Debug, Clone)]
 pub(crate) struct LoadedConfig {
-    /// Its number and hash.
+    /// Version number and hash; number 0 is the built-in document.
     pub version: VersionRef,
-    /// Its values.
+    /// The parsed values.
     pub settings: BotConfig,
-    /// The document itself, for comparison.
+    /// The document as JSON, for comparing it with others.
     pub value: Arc<Value>,
 }
 
 impl LoadedConfig {
-    /// Reads a document's text; the hash is of exactly these bytes.
+    /// Parses a document's text; the hash is of exactly these bytes.
     pub(super) fn new(version: u64, text: &str) -> Result<Self, String> {
         let settings = BotConfig::parse(text).map_err(|violation| violation.message)?;
         let value = serde_json::from_str(text).map_err(|error| error.to_string())?;
@@ -63,7 +63,6 @@ impl LoadedConfig {
     }
 }
 
-/// The content of `HEAD`.
 #[derive(Debug, Deserialize)]
 struct HeadFile {
     version: u64,
@@ -71,7 +70,7 @@ struct HeadFile {
     file: String,
 }
 
-/// What shows that `HEAD` was replaced, without reading it.
+/// File attributes that change when `HEAD` is replaced, so that it need not be read every time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct HeadStamp {
     inode: u64,
@@ -80,7 +79,7 @@ pub(super) struct HeadStamp {
 }
 
 impl HeadStamp {
-    /// The stamp now; `None` without a `HEAD`.
+    /// The stamp of the file now; `None` without a `HEAD`.
     pub(crate) fn read(folder: &Path) -> Option<Self> {
         let head = fs::metadata(folder.join("HEAD")).ok()?;
         Some(Self { inode: head.ino(), modified: (head.mtime(), head.mtime_nsec()), size: head.size() })

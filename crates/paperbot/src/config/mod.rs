@@ -1,4 +1,4 @@
-//! The config: the document's fields and rules, which version runs, and the one trial there may be.
+//! The config: the document's fields and rules, which version runs, and the trial of another one.
 
 pub(crate) mod boot_once;
 pub(crate) mod check;

@@ -1,4 +1,4 @@
-//! How config transactions ended, on disk, so that a repeated message gets the first answer.
+//! The file of how config transactions ended, so that a repeated message gets the first answer.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use botops_core::durable_file;
 use serde::{Deserialize, Serialize};
 
-/// How many endings are remembered.
+/// Endings that are kept; a message of an older transaction is treated as new.
 const KEPT_ENDINGS: usize = 256;
 
-/// The endings and the highest generation, with their file.
+/// The endings and the highest generation, in memory and in their file.
 #[derive(Debug)]
 pub(super) struct TrialOutcomes {
     path: PathBuf,
     content: OutcomesFile,
-    /// Something is not on disk yet.
+    /// Whether the file lacks something, because a write failed.
     unsaved: bool,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct TrialOutcomes {
 struct OutcomesFile {
     #[serde(rename = "gen")]
     generation: u64,
-    /// Transaction and how it ended: `committed`, `reverted`, `trial_expired`.
+    /// Transaction and how it ended (`committed`, `reverted`, `trial_expired`), oldest first.
     endings: VecDeque<(String, String)>,
 }
 
@@ -41,7 +41,6 @@ impl OutcomesFile {
 }
 
 impl TrialOutcomes {
-    /// Reads the file, if there is one.
     pub(crate) fn load(path: &Path) -> Result<Self, String> {
         let content = match fs::read(path) {
             Ok(bytes) => {
@@ -53,23 +52,21 @@ impl TrialOutcomes {
         Ok(Self { path: path.to_owned(), content, unsaved: false })
     }
 
-    /// The highest generation that was seen.
     pub(crate) fn generation(&self) -> u64 {
         self.content.generation
     }
 
-    /// The newest ending: transaction and how it ended.
     pub(crate) fn last(&self) -> Option<(String, String)> {
         self.content.endings.back().cloned()
     }
 
-    /// How a transaction ended, if it did.
+    /// How a transaction ended; `None` while it has not, or when it was forgotten.
     pub(crate) fn ending(&self, txn: &str) -> Option<&str> {
         let mut newest_first = self.content.endings.iter().rev();
         newest_first.find(|(of, _)| of == txn).map(|(_, ending)| ending.as_str())
     }
 
-    /// Puts a generation and an ending on disk before they count.
+    /// Records a generation and an ending; after an error neither takes effect.
     pub(crate) fn record(&mut self, generation: u64, ending: Option<(&str, &str)>) -> io::Result<()> {
         if ending.is_none() && generation == self.content.generation && !self.unsaved {
             return Ok(());
@@ -81,7 +78,7 @@ impl TrialOutcomes {
         Ok(())
     }
 
-    /// The same for what has happened anyway: going back must work on a full disk too.
+    /// Records an ending that has happened already. When the write fails, [`TrialOutcomes::save`] repeats it later.
     pub(crate) fn record_anyway(&mut self, generation: u64, txn: &str, what: &str) {
         self.content = self.content.with(generation, Some((txn, what)));
         self.unsaved = true;
@@ -90,7 +87,7 @@ impl TrialOutcomes {
         }
     }
 
-    /// Puts on disk what could not be put there when it happened.
+    /// Writes what could not be written when it was recorded.
     pub(crate) fn save(&mut self) -> io::Result<()> {
         if self.unsaved {
             self.write(&self.content)?;

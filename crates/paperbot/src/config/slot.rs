@@ -1,8 +1,8 @@
-//! The config slot: what config runs, what `HEAD` says, and the one trial there may be.
+//! The config slot: which config runs, which one `HEAD` names, and at most one trial.
 //!
-//! Whenever the bot boots, its timer fires, or it is in doubt, it loads `HEAD` and verifies its hash. A trial lives in
-//! memory alone and writes nothing that a restart would load; what is written is how transactions ended, so that a
-//! repeated message gets the first answer.
+//! `HEAD` is loaded and its hash verified at a start, at the end of a trial, and when it is replaced. A trial is kept
+//! in memory and writes nothing that a restart would load, except for a candidate that is meant for the next start.
+//! How transactions ended is written, so that a repeated message gets the first answer.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,21 +22,20 @@ use botops_contract::{
 };
 use botops_core::text::sha256_hex;
 
-/// No trial lasts longer: whoever needs more commits.
+/// The longest trial; a change that is wanted for longer has to be committed.
 const LONGEST_TRIAL: Duration = Duration::from_secs(24 * 3600);
 
-/// What config runs, and what it may be replaced by.
+/// The running config, the committed one, and the trial.
 #[derive(Debug)]
 pub(crate) struct ConfigSlot {
     folder: PathBuf,
     /// The file of a candidate for the next start.
     candidate_path: PathBuf,
     boot_epoch: String,
-    /// The symbols of the feed.
     symbols: Vec<String>,
-    /// What is in force, restart-only fields as they were at the start.
+    /// The config in force; its restart-only fields have the values of the start.
     running: LoadedConfig,
-    /// What the bot would boot from.
+    /// The config that `HEAD` names, from which the next start would boot.
     committed: LoadedConfig,
     booted: Arc<Value>,
     head_seen: Option<HeadStamp>,
@@ -55,14 +54,14 @@ struct ConfigTrial {
 pub(crate) struct TrialEvent {
     /// `activated`, `committed`, `reverted`, `trial_expired`.
     pub what: &'static str,
-    /// The transaction.
+    /// Id of the transaction.
     pub txn: String,
-    /// What runs now.
+    /// The version that runs after the change.
     pub running: VersionRef,
 }
 
 impl TrialEvent {
-    /// One sentence for people.
+    /// The change as one sentence for people.
     pub(crate) fn message(&self) -> String {
         let (txn, version) = (&self.txn, self.running.version);
         match self.what {
@@ -74,7 +73,7 @@ impl TrialEvent {
     }
 }
 
-/// An answer to a config verb: acknowledged, perhaps with a change, or refused.
+/// An answer to a config verb: acknowledged, with the change if it made one, or refused.
 pub(crate) type ConfigVerbResult = Result<(ConfigAck, Option<TrialEvent>), ContractRefusal>;
 
 fn refuse(code: &str, message: &str, context: Value) -> ContractRefusal {
@@ -82,9 +81,10 @@ fn refuse(code: &str, message: &str, context: Value) -> ContractRefusal {
 }
 
 impl ConfigSlot {
-    /// Boots from `HEAD`, or from the built-in document when there is none. A `HEAD` that does not hold is an
-    /// error: a bot that cannot verify its limits must not trade. A candidate that was stored for this start is
-    /// booted as a trial, once.
+    /// Loads the config of this start: from `HEAD`, or the built-in document when there is none.
+    ///
+    /// A `HEAD` that cannot be verified is an error: a bot that does not know its limits must not trade. A candidate
+    /// that was stored for this start runs as a trial, once.
     pub(crate) fn boot(
         folder: &Path,
         outcomes_path: &Path,
@@ -132,22 +132,20 @@ impl ConfigSlot {
         Ok(())
     }
 
-    /// The values in force.
     pub(crate) fn settings(&self) -> &BotConfig {
         &self.running.settings
     }
 
-    /// The document in force.
     pub(crate) fn running(&self) -> &LoadedConfig {
         &self.running
     }
 
-    /// When the trial ends by itself, if one runs.
+    /// When the running trial ends unless it is committed before; `None` without a trial.
     pub(crate) fn trial_deadline(&self) -> Option<Instant> {
         self.trial.as_ref().map(|trial| trial.deadline)
     }
 
-    /// Everything `GET config` says.
+    /// The answer to `GET config`.
     pub(crate) fn state(&self, now: Instant) -> ConfigState {
         ConfigState {
             boot_epoch: self.boot_epoch.clone(),
@@ -165,7 +163,7 @@ impl ConfigSlot {
         }
     }
 
-    /// Runs a document as a trial.
+    /// Runs a document as a trial, or with `boot_once` stores it for the next start.
     pub(crate) fn activate_trial(
         &mut self,
         message: &ActivateConfigRequest,
@@ -212,7 +210,7 @@ impl ConfigSlot {
         Ok((self.acknowledge(&message.txn), Some(self.trial_event("activated", &message.txn))))
     }
 
-    /// Keeps a candidate for the next start; until then nothing changes.
+    /// Stores a candidate for the next start; until then the running config stays.
     fn store_candidate(&self, message: &ActivateConfigRequest) -> ConfigVerbResult {
         if boot_once::was_tried(&self.candidate_path, &message.txn) {
             let context = json!({"running": self.running.version});
@@ -230,7 +228,7 @@ impl ConfigSlot {
         }
     }
 
-    /// Ends a trial for good: `HEAD` must name the candidate by now.
+    /// Commits a trial. It is refused unless `HEAD` names the candidate.
     pub(crate) fn commit_trial(&mut self, message: &EndTrialRequest) -> ConfigVerbResult {
         self.check_generation(message.generation)?;
         if !self.in_trial(&message.txn) {
@@ -253,7 +251,7 @@ impl ConfigSlot {
         Ok((self.acknowledge(&message.txn), Some(self.trial_event("committed", &message.txn))))
     }
 
-    /// Ends a trial and goes back to `HEAD`.
+    /// Ends a trial and returns to the config that `HEAD` names.
     pub(crate) fn revert_trial(&mut self, message: &EndTrialRequest) -> ConfigVerbResult {
         self.check_generation(message.generation)?;
         if !self.in_trial(&message.txn) {
@@ -261,7 +259,7 @@ impl ConfigSlot {
                 return Err(self.not_in_trial());
             }
             self.remove_candidate();
-            // An activation of this transaction that is still on its way must not start it any more.
+            // Recorded although there is no such trial: an activation that arrives later must not start it.
             if self.outcomes.ending(&message.txn).is_none() {
                 self.record(message.generation, Some((&message.txn, "reverted")))?;
             }
@@ -274,7 +272,7 @@ impl ConfigSlot {
         Ok((self.acknowledge(&message.txn), Some(self.trial_event("reverted", &message.txn))))
     }
 
-    /// Ends the trial when its time is over: back to `HEAD`, or to stay when `HEAD` names it meanwhile.
+    /// Ends the trial when its time is over: it returns to `HEAD`, or is committed when `HEAD` names it meanwhile.
     pub(crate) fn expire_trial(&mut self, now: Instant) -> Option<TrialEvent> {
         let txn = self.trial.take_if(|trial| now >= trial.deadline)?.txn;
         let candidate = self.running.version.sha256.clone();
@@ -285,8 +283,10 @@ impl ConfigSlot {
         Some(self.trial_event(what, &txn))
     }
 
-    /// Loads `HEAD` when it was replaced. What runs does not change by it, except for the number of the very same
-    /// bytes; a difference shows as drift in the state.
+    /// Loads `HEAD` when it was replaced.
+    ///
+    /// The running config stays, except that it takes the version number of a `HEAD` with the same bytes; any other
+    /// difference is reported as drift in the state.
     pub(crate) fn refresh_head(&mut self) -> Result<(), String> {
         let stamp = HeadStamp::read(&self.folder);
         if stamp == self.head_seen {
@@ -308,14 +308,14 @@ impl ConfigSlot {
         Err(refuse("older_generation", "a newer server has spoken already", context))
     }
 
-    /// Puts a generation and an ending on disk before they count.
+    /// Records a generation and an ending; a failure becomes a refusal.
     fn record(&mut self, generation: u64, ending: Option<(&str, &str)>) -> Result<(), ContractRefusal> {
         self.outcomes.record(generation, ending).map_err(|error| {
             refuse("not_recorded", &format!("the bot cannot record the outcome: {error}"), Value::Null)
         })
     }
 
-    /// Puts on disk what could not be put there when it happened.
+    /// Writes endings that could not be written when they were recorded.
     pub(crate) fn save_outcomes(&mut self) -> io::Result<()> {
         self.outcomes.save()
     }
@@ -341,7 +341,7 @@ impl ConfigSlot {
         TrialEvent { what, txn: txn.to_owned(), running: self.running.version.clone() }
     }
 
-    /// Loads `HEAD`; what was committed before stays in force when `HEAD` does not hold.
+    /// Loads `HEAD` and runs it; when it cannot be verified, the config that was committed before runs.
     fn return_to_head(&mut self) {
         match LoadedConfig::from_head(&self.folder) {
             Ok(head) => self.committed = head,
@@ -352,7 +352,7 @@ impl ConfigSlot {
         self.running = back;
     }
 
-    /// Makes a document fit this process: the feed's symbols, and restart-only fields as they were at the start.
+    /// Fits a document to this process: targets among the feed's symbols, and the restart-only fields of the start.
     fn fit_to_process(&self, loaded: &mut LoadedConfig) {
         if let Some(settings) = BotConfig::with_restart_only_fields_of(&loaded.value, &self.booted) {
             loaded.settings = settings;
@@ -532,12 +532,12 @@ mod tests {
         let mut first = folder.boot();
         store_candidate(&folder, &mut first).unwrap();
         assert_eq!((seconds(&first), first.state(Instant::now()).trial), (15, None), "nothing changes yet");
-        // Killed before the start spent the try, the next start has it.
+        // Killed before the start marked the candidate as tried, the next start tries it.
         let second = folder.boot();
         assert_eq!(seconds(&second), 60);
         assert_eq!(second.state(Instant::now()).trial.unwrap().txn, "a");
         assert_eq!(second.state(Instant::now()).pending_restart, Vec::<String>::new());
-        // Killed after that, at any moment.
+        // Killed at any moment after that, the next start boots `HEAD`.
         let mut third = folder.boot();
         assert_eq!((seconds(&third), third.state(Instant::now()).trial), (15, None));
         assert_eq!(code(store_candidate(&folder, &mut third)), "txn_over", "it does not get a second try");

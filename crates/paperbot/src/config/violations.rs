@@ -1,17 +1,16 @@
-//! What is wrong with a config document, collected.
+//! Collects the violations of a config document.
 
 use rust_decimal::Decimal;
 
 use botops_contract::ConfigViolation;
 
-/// Everything that is wrong, in the order in which it was found.
+/// The violations in the order in which they were found.
 #[derive(Debug, Default)]
 pub(super) struct ViolationList {
     found: Vec<ConfigViolation>,
 }
 
 impl ViolationList {
-    /// Adds a violation unless the rule holds.
     pub(crate) fn require(&mut self, holds: bool, path: &str, code: &str, message: String, fix: &str) {
         if !holds {
             let (path, code, fix) = (path.to_owned(), code.to_owned(), Some(fix.to_owned()));
@@ -19,34 +18,33 @@ impl ViolationList {
         }
     }
 
-    /// All of them.
     pub(crate) fn into_violations(self) -> Vec<ConfigViolation> {
         self.found
     }
 }
 
-/// What the bot can do with a number, whatever else it knows.
+/// The range that the bot requires of a number, whatever its other facts are.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum NumberRange {
-    /// Above zero and at most this.
+    /// Greater than zero and at most this.
     AboveZeroTo(u32),
-    /// One or more. Zero has a meaning here that an operator would have to be told.
+    /// At least one. Zero is refused with an explanation, because its effect would not be obvious.
     OneOrMore {
-        /// What zero would mean.
+        /// The effect that zero would have, for the message.
         zero_means: &'static str,
-        /// What to do instead.
+        /// What to do instead of sending zero.
         fix: &'static str,
     },
-    /// A loss in account currency: below zero.
+    /// A loss in account currency: less than zero.
     Loss,
     /// A loss as a part of the equity: between -1 and 0.
     LossPart,
-    /// Whatever the schema allows.
+    /// Any number that the schema allows.
     Any,
 }
 
 impl NumberRange {
-    /// Adds a violation when the value lies outside.
+    /// Adds a violation when the value lies outside the range.
     pub(crate) fn check(self, path: &str, value: Decimal, found: &mut ViolationList) {
         let mut require =
             |holds, message, fix: &str| found.require(holds, path, "out_of_range", message, fix);

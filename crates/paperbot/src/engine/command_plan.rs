@@ -1,4 +1,4 @@
-//! What an operator's command would do. Nothing is done here.
+//! What an operator's command would do. Nothing is carried out here, so a dry run and the real command agree.
 //!
 //! There is no command that opens a position.
 
@@ -12,14 +12,14 @@ use crate::account::ledger::{LedgerEntry, OrderPurpose};
 use crate::session_gate::SessionGate;
 use botops_contract::{BotPhase, BreakerState, CommandRequest, Exposure, Verb};
 
-/// What a command would write, and what is answered.
+/// The ledger lines that a command would write, and its answer.
 #[derive(Debug, Default)]
 pub(super) struct CommandPlan {
     pub lines: Vec<PlannedLine>,
     pub message: String,
-    /// Why it is not done.
+    /// Stable reason why the command is not carried out; `None` when it is.
     pub refused: Option<&'static str>,
-    /// The bot stops after it.
+    /// Whether the process stops after the command.
     pub stops: bool,
 }
 
@@ -29,12 +29,11 @@ impl CommandPlan {
         Self { lines, message: message.to_owned(), ..Self::default() }
     }
 
-    /// A command that is not carried out.
     pub(crate) fn refused(code: &'static str, message: &str) -> Self {
         Self { message: message.to_owned(), refused: Some(code), ..Self::default() }
     }
 
-    /// What this command would do now.
+    /// Plans the command for the present state of the account.
     pub(crate) fn new(
         verb: Verb,
         request: &CommandRequest,
@@ -58,7 +57,7 @@ impl CommandPlan {
             Verb::ProbeSession | Verb::Reauth | Verb::Halt if session.session().is_none() => {
                 Self::refused("not_capable", "this bot replays the past and has no broker session")
             }
-            // Only a dry run comes here; what acts goes to the session itself.
+            // Only a dry run reaches this; the command itself is carried out by the session.
             Verb::ProbeSession => Self::done("the broker session would be checked now", Vec::new()),
             Verb::Reauth => Self::done("the bot would sign in to the broker again", Vec::new()),
             Verb::Halt => Self::done(
@@ -134,12 +133,12 @@ impl CommandPlan {
     }
 }
 
-/// The operator's reason, fit for logs and the ledger.
+/// The operator's reason, cleaned of control characters and shortened for logs and the ledger.
 pub(super) fn clean_reason(request: &CommandRequest) -> String {
     botops_core::text::clean(&request.reason, 200)
 }
 
-/// The phase and whether positions may be opened, once the command is carried out.
+/// The phase after the command, and whether positions may be opened then.
 pub(super) fn phase_after(book: &AccountBook, verb: Verb, stops: bool) -> (BotPhase, bool) {
     let pauses = matches!(verb, Verb::Pause | Verb::Flatten);
     let paused = pauses || (book.paused.is_some() && verb != Verb::Resume);
@@ -153,7 +152,7 @@ pub(super) fn phase_after(book: &AccountBook, verb: Verb, stops: bool) -> (BotPh
     (phase, phase == BotPhase::Running)
 }
 
-/// What entries do to the orders and positions of an account that does not have them yet.
+/// What these entries, which are not applied to the book yet, do: orders cancelled and sent, positions closed, value.
 pub(super) fn exposure_of(book: &AccountBook, entries: &[LedgerEntry]) -> Exposure {
     let mut exposure = Exposure::default();
     for entry in entries {
@@ -182,7 +181,7 @@ fn cancelled_order(entry: &LedgerEntry) -> Option<&String> {
     }
 }
 
-/// The symbols a command is narrowed to.
+/// The symbols that a command is limited to; `None` for all.
 fn symbols_in(args: &Value) -> Option<Vec<String>> {
     let symbols = args.get("symbols")?.as_array()?;
     Some(symbols.iter().filter_map(Value::as_str).map(str::to_owned).collect())

@@ -1,4 +1,4 @@
-//! Why no position may be opened now.
+//! The gates before a new position, and which of them are closed now.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -8,20 +8,20 @@ use crate::account::recorded_account::RecordedAccount;
 use crate::config::document::TradingConfig;
 use botops_contract::GateReason;
 
-/// What the gates look at, apart from the account.
+/// The facts that the gates check, apart from the account.
 #[derive(Debug)]
 pub(super) struct EntryGates<'a> {
     pub account: &'a RecordedAccount,
     pub config: &'a TradingConfig,
     pub market_ended: bool,
-    /// The strategy has seen enough prices.
+    /// Whether the strategy has seen enough prices to decide.
     pub strategy_is_warm: bool,
-    /// What the broker session would most likely say.
+    /// The reason that the broker session's gate would give now.
     pub session: GateReason,
 }
 
 impl EntryGates<'_> {
-    /// The gates that are closed, by name; empty when a position may be opened.
+    /// Names of the closed gates; empty when a position may be opened.
     pub(crate) fn closed(&self, at: DateTime<Utc>) -> Vec<String> {
         let book = self.account.book();
         let gates = [

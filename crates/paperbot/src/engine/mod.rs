@@ -1,4 +1,4 @@
-//! The trading loop, and what it decides by.
+//! The trading loop, and the pure parts that it decides with: plans, limits, gates, counts.
 
 mod command_plan;
 mod entry_gates;

@@ -1,4 +1,4 @@
-//! Gives orders their ids, and asks everyone who may refuse them.
+//! Gives orders their ids, and checks them against the account and the broker session.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::account::ledger::{LedgerEntry, OrderPurpose, PlacedOrder};
 use crate::session_gate::SessionGate;
 use botops_contract::GateReason;
 
-/// Numbers the orders of this process.
+/// Numbers the orders of this process; with the `boot_epoch` the number makes the client order id unique.
 #[derive(Debug)]
 pub(super) struct OrderIssuer {
     boot_epoch: String,
@@ -18,13 +18,14 @@ pub(super) struct OrderIssuer {
 }
 
 impl OrderIssuer {
-    /// Begins with order 1 of this start of the process.
+    /// The first order of this process gets number 1.
     pub(crate) fn new(boot_epoch: &str) -> Self {
         Self { boot_epoch: boot_epoch.to_owned(), issued: 0 }
     }
 
-    /// Turns a draft into the ledger entry that places the order, or that refuses it: for the reason already known, or
-    /// because the account or the broker session does not let it pass.
+    /// Turns a draft into the ledger entry that places or refuses the order.
+    ///
+    /// It is refused for the given reason, or because the account or the broker session does not let it pass.
     pub(crate) fn issue(
         &mut self,
         draft: OrderDraft,

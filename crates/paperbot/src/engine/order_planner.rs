@@ -1,4 +1,4 @@
-//! Which orders a signal becomes, and how large the limits let them be.
+//! Which orders follow from a signal, and how large they may be by the limits.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
@@ -10,17 +10,17 @@ use crate::config::document::BotConfig;
 use crate::market::exchange::PaperExchange;
 use botops_contract::{OrderType, Side};
 
-/// The most shares of one order.
+/// The most shares of one order, whatever weight and limits allow.
 const MOST_SHARES: u32 = 10_000;
 
-/// What the signal to open a position becomes.
+/// What follows from a signal to open a position.
 #[derive(Debug)]
 pub(super) enum EntryPlan {
-    /// Nothing: the symbol has no price yet.
+    /// No order: the symbol has no price yet.
     NoPrice,
-    /// Nothing: its weight does not pay for one share.
+    /// No order: the symbol's weight of the equity is less than one share costs.
     WeightTooSmall,
-    /// An order, which a limit may refuse.
+    /// An order, with the refusal when a limit forbids it: refused orders are recorded too.
     Order(OrderDraft, Option<OrderRefusal>),
 }
 
@@ -33,7 +33,7 @@ pub(super) struct OrderPlanner<'a> {
 }
 
 impl<'a> OrderPlanner<'a> {
-    /// An order that opens a position, as large as weight, limits and money allow.
+    /// Plans an order that opens a position, as large as weight, limits and buying power allow.
     pub(crate) fn plan_entry(&self, symbol: &str, reason: String) -> EntryPlan {
         let Some(price) = self.prices.get(symbol).copied() else { return EntryPlan::NoPrice };
         let (risk, orders) = (&self.config.risk_management, &self.config.order_management);
@@ -94,8 +94,8 @@ impl<'a> OrderPlanner<'a> {
         })
     }
 
-    /// What leaving a position takes: cancels first, so that no share is sold twice, then one order at the market for
-    /// the rest.
+    /// Plans leaving a position: first its orders are cancelled, so that no share is sold twice, then one market order
+    /// sells the rest.
     pub(crate) fn plan_exit(&self, symbol: &str, reason: &str, purpose: OrderPurpose) -> Vec<PlannedLine> {
         let is_closing =
             |order: &WorkingOrder| matches!(order.placed.purpose, OrderPurpose::Exit | OrderPurpose::Flatten);
@@ -124,8 +124,9 @@ impl<'a> OrderPlanner<'a> {
         lines
     }
 
-    /// A resting profit-taking order for each position whose entry is complete and that has no selling order. Once an
-    /// operator cancelled it, the strategy watches the target instead.
+    /// Plans a profit-taking order for each position that has no open order and never had a profit-taking one.
+    ///
+    /// When an operator cancels that order, it is not placed again: the strategy watches the target instead.
     pub(crate) fn plan_targets(&self) -> Vec<OrderDraft> {
         let mut drafts = Vec::new();
         for position in self.book.positions.values() {
@@ -150,7 +151,7 @@ impl<'a> OrderPlanner<'a> {
         drafts
     }
 
-    /// Entries that rested too long without being filled.
+    /// Entries that have rested longer than `poll_interval_seconds` after a fair chance to fill.
     pub(crate) fn overdue_entries(
         &self,
         exchange: &PaperExchange,
@@ -166,7 +167,7 @@ impl<'a> OrderPlanner<'a> {
         self.book.working.values().filter(is_overdue).collect()
     }
 
-    /// Cancels of all orders that would open a position.
+    /// Cancels all orders that would open a position.
     pub(crate) fn cancel_entries(&self, reason: &str) -> Vec<LedgerEntry> {
         let entries = self.book.working.values();
         let entries = entries.filter(|order| order.placed.purpose == OrderPurpose::Entry);

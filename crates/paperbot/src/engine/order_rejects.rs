@@ -1,25 +1,23 @@
-//! How many orders were refused in the last hour.
+//! Counts the orders that were refused in the last hour.
 
 use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Times kept for the count; more than these are not counted.
+/// The highest count, which bounds the memory.
 const COUNTED_TIMES: usize = 20_000;
 
-/// When orders were refused.
+/// The times of refused orders, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct OrderRejects {
     times: VecDeque<DateTime<Utc>>,
 }
 
 impl OrderRejects {
-    /// Counts a refused order.
     pub(crate) fn add(&mut self, at: DateTime<Utc>) {
         self.times.push_back(at);
     }
 
-    /// Forgets what is older than an hour.
     pub(crate) fn prune(&mut self, now: DateTime<Utc>) {
         let hour_ago = now - TimeDelta::hours(1);
         while self.times.len() > COUNTED_TIMES || self.times.front().is_some_and(|at| *at < hour_ago) {
@@ -27,7 +25,7 @@ impl OrderRejects {
         }
     }
 
-    /// How many there were in the last hour.
+    /// Refused orders of the last hour, as of the last [`OrderRejects::prune`].
     pub(crate) fn count_last_hour(&self) -> u32 {
         u32::try_from(self.times.len()).unwrap_or(u32::MAX)
     }

@@ -1,4 +1,4 @@
-//! What is to be written into the ledger, before orders have their ids.
+//! Lines that are to be written into the ledger, before their orders have ids.
 
 use rust_decimal::Decimal;
 
@@ -6,7 +6,7 @@ use crate::account::book::WorkingOrder;
 use crate::account::ledger::{LedgerEntry, OrderPurpose};
 use botops_contract::{OrderType, Side};
 
-/// An order before it has an id.
+/// An order before it has ids.
 #[derive(Debug)]
 pub(super) struct OrderDraft {
     pub symbol: String,
@@ -31,9 +31,9 @@ pub(super) struct OrderRefusal {
 /// One line of a plan, in the order in which the lines will be written.
 #[derive(Debug)]
 pub(super) enum PlannedLine {
-    /// An entry as it will stand in the ledger.
+    /// An entry in its final form.
     Entry(LedgerEntry),
-    /// An order that is still to be given its ids, and may be refused then.
+    /// An order that gets its ids later, and may be refused then.
     Order(OrderDraft),
 }
 

@@ -1,8 +1,8 @@
 //! Requests from the socket, carried out between ticks.
 //!
 //! A command and its answer go into the ledger together, so that the same command id acts once, whether the answer was
-//! lost or the bot was killed in between. A request acts, then its effect is published, then it is answered: whoever
-//! has the answer and reads on sees the effect.
+//! lost or the bot was killed in between. A request acts, then its effect is published, then it is answered: a client
+//! that has the answer and reads the state sees the effect.
 
 use std::time::Instant;
 
@@ -24,13 +24,13 @@ use botops_contract::{
 use botops_core::failpoints;
 
 impl TradingEngine {
-    /// Carries out a request, unless it is not wanted any more.
+    /// Carries out a request, unless it was withdrawn or has expired.
     pub(super) fn handle_request(&mut self, delivery: RequestDelivery) {
         if !delivery.take() {
             return self.refuse_withdrawn(delivery);
         }
         failpoints::stall("paperbot.request");
-        // Kept until the answer is out: the command is pending as long.
+        // Dropped at the end of this function: until then the command counts as pending.
         let RequestDelivery { request, ticket: _ticket } = delivery;
         match request {
             IpcRequest::Command(verb, request, reply) => {
@@ -57,7 +57,7 @@ impl TradingEngine {
         }
     }
 
-    /// A request that is not carried out any more. A command keeps that as its answer: the same id does not act later.
+    /// Refuses a withdrawn request. For a command the refusal is recorded, so that the same id does not act later.
     fn refuse_withdrawn(&mut self, delivery: RequestDelivery) {
         let RequestDelivery { request, ticket: _ticket } = delivery;
         match request {
@@ -70,7 +70,7 @@ impl TradingEngine {
                 self.send_answer(reply, answer);
             }
             IpcRequest::Activate(_, reply) | IpcRequest::Commit(_, reply) | IpcRequest::Revert(_, reply) => {
-                // Nobody listens any more.
+                // Usually fails, since the sender has gone.
                 let _ = reply.send(Err(withdrawn_refusal()));
             }
         }
@@ -78,7 +78,7 @@ impl TradingEngine {
 
     fn send_answer<T>(&mut self, reply: oneshot::Sender<T>, answer: T) {
         self.publish_snapshot();
-        // Whoever asked may have gone; what was done stays done.
+        // Fails when the sender has gone; the effect stays.
         let _ = reply.send(answer);
     }
 
@@ -120,7 +120,7 @@ impl TradingEngine {
         self.execute_plan(verb, request, plan)
     }
 
-    /// The first answer to this command id, if it came before.
+    /// The first answer to this command id, or the refusal of an id that another verb has used; `None` for a new one.
     fn earlier_answer(
         &self,
         verb: Verb,
@@ -137,7 +137,7 @@ impl TradingEngine {
         Ok(Some(CommandResult { replayed: true, ..answer.clone() }))
     }
 
-    /// Carries out a plan, or its refusal, and keeps the answer under the command's id.
+    /// Carries out a plan and records it with the answer under the command's id.
     fn execute_plan(
         &mut self,
         verb: Verb,
@@ -200,7 +200,7 @@ impl TradingEngine {
         }
     }
 
-    /// A command of the session: without an outcome, is it known already; with one, record it.
+    /// A command of the session: without an outcome, looks its answer up; with one, records it.
     fn record_session_command(
         &mut self,
         verb: Verb,

@@ -1,4 +1,4 @@
-//! The limits on losses, at which the circuit breaker opens.
+//! The limits on losses at which the risk breaker opens.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -6,7 +6,6 @@ use rust_decimal::Decimal;
 use crate::account::book::{AccountBook, SymbolPrices, trading_day};
 use crate::config::document::BotConfig;
 
-/// A limit that losses have reached.
 #[derive(Debug)]
 pub(super) struct CrossedLimit {
     /// `daily_loss`, `max_drawdown` or `consecutive_losses`.
@@ -15,14 +14,14 @@ pub(super) struct CrossedLimit {
     pub reason: String,
 }
 
-/// The first limit that losses have reached, if any.
+/// The first limit that losses have reached; `None` while there is none, and before the first trading day.
 pub(super) fn crossed_limit(
     book: &AccountBook,
     prices: &SymbolPrices,
     config: &BotConfig,
     at: DateTime<Utc>,
 ) -> Option<CrossedLimit> {
-    // Losses are measured from the first price of the first day.
+    // Losses are measured from the equity at a day's first price.
     book.day?;
     crossed_daily_loss(book, prices, config, at)
         .or_else(|| crossed_drawdown(book, prices, config))

@@ -1,4 +1,4 @@
-//! How late ticks begin. Measured here, so that harm done by botops to the bot would show.
+//! Measures how late ticks begin, so that a slow-down of the bot by botops would be noticed.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use botops_contract::LoopStats;
 
-/// Delays kept for the quantiles.
+/// Quantiles are of this many last ticks.
 const KEPT_DELAYS: usize = 1_000;
 
 /// The delays of the last ticks.
@@ -21,7 +21,7 @@ pub(super) struct TickTiming {
 }
 
 impl TickTiming {
-    /// Counts a tick that begins now, so much later than it was due.
+    /// Records a tick that begins at `now`, `delay` after it was due.
     pub(crate) fn record_tick(&mut self, delay: Duration, now: DateTime<Utc>) {
         self.ticks += 1;
         self.last_tick_at = Some(now);
@@ -42,12 +42,11 @@ impl TickTiming {
         }
     }
 
-    /// Ticks since the start.
     pub(crate) fn ticks(&self) -> u64 {
         self.ticks
     }
 
-    /// The numbers as the contract has them.
+    /// The numbers in the form of the contract.
     pub(crate) fn stats(&self, interval: Duration, order_rejects_last_hour: u32) -> LoopStats {
         LoopStats {
             ticks: self.ticks,

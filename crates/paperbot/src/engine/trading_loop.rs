@@ -42,12 +42,12 @@ use botops_contract::{EventKind, OrderStatus, Severity, Side};
 use botops_core::error::Code;
 use botops_core::failpoints;
 
-/// The loop sees a stop within this.
+/// The longest wait of the loop, so that a stop is noticed within this time.
 const LONGEST_NAP: Duration = Duration::from_millis(100);
-/// How often it is checked whether `HEAD` was replaced.
+/// Time between two checks whether `HEAD` was replaced.
 const HEAD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the loop is made of.
+/// The parts that a loop is made of; it owns them all.
 #[derive(Debug)]
 pub(crate) struct EngineParts {
     pub identity: BotIdentity,
@@ -61,7 +61,7 @@ pub(crate) struct EngineParts {
     pub effects: EffectsLog,
 }
 
-/// The loop and all it owns.
+/// The trading loop with the account, the market and the config. Nothing else changes them.
 #[derive(Debug)]
 pub(crate) struct TradingEngine {
     identity: BotIdentity,
@@ -76,18 +76,18 @@ pub(crate) struct TradingEngine {
     order_issuer: OrderIssuer,
     order_rejects: OrderRejects,
     timing: TickTiming,
-    /// The ledger has the first lines of this process.
+    /// Whether the first lines of this process are in the ledger.
     start_recorded: bool,
     pub(super) stopping: bool,
     snapshot_seq: u64,
-    /// Why no position was opened at the last tick.
+    /// Names of the gates that were closed to new positions at the last tick.
     no_entry: Vec<String>,
-    /// Why `HEAD` cannot be loaded, while it cannot.
+    /// Why `HEAD` cannot be loaded; `None` while it can.
     head_fault: Option<String>,
 }
 
 impl TradingEngine {
-    /// A loop that has not begun.
+    /// Puts the parts together; [`TradingEngine::run`] starts the loop.
     pub(crate) fn new(parts: EngineParts) -> Self {
         Self {
             order_issuer: OrderIssuer::new(&parts.identity.boot_epoch),
@@ -110,7 +110,7 @@ impl TradingEngine {
         }
     }
 
-    /// Publishes the first snapshot, and returns where readers find it and those after it.
+    /// Publishes the first snapshot and returns the cell in which readers find the newest one.
     pub(crate) fn open_snapshots(&mut self) -> Arc<ArcSwap<PublishedSnapshot>> {
         let first = self.take_snapshot();
         self.outbox.open_snapshots(first)
@@ -133,7 +133,7 @@ impl TradingEngine {
             let now = Instant::now();
             if now >= next_head_check {
                 self.refresh_head();
-                // An ending that a full disk did not take is tried again until it does; a failure was logged once.
+                // An ending that a full disk refused is written again until it succeeds; the failure was logged once.
                 let _ = self.config.save_outcomes();
                 next_head_check = now + HEAD_INTERVAL;
             }
@@ -142,7 +142,7 @@ impl TradingEngine {
                 self.run_tick();
                 self.publish_snapshot();
                 next_tick += self.identity.tick;
-                // After a long stall the missed ticks are not made up for.
+                // After a long stall the missed ticks are skipped.
                 if Instant::now() > next_tick + self.identity.tick * 10 {
                     next_tick = Instant::now() + self.identity.tick;
                 }
@@ -158,7 +158,7 @@ impl TradingEngine {
     }
 
     fn announce_start(&mut self) {
-        // The next tick tries again.
+        // A failure is retried at the next tick.
         let _ = self.record_start();
         let repaired = if self.identity.repaired { "; a torn ledger line was cut off" } else { "" };
         let book = self.account.book();
@@ -169,7 +169,7 @@ impl TradingEngine {
         self.publish_snapshot();
     }
 
-    /// The first lines of this process. Without room for them it trades as little as without room for any other.
+    /// Records the first lines of this process. While that fails the bot does not trade, as with any other ledger line.
     fn record_start(&mut self) -> Result<(), LedgerUnwritable> {
         if self.start_recorded {
             return Ok(());
@@ -220,7 +220,7 @@ impl TradingEngine {
             self.outbox.publish_failure(Code::BotFeedGap, message, context);
         }
         self.strategy.add_prices(&moment.prices);
-        // A fill that cannot be recorded did not happen; the order meets the next price.
+        // A fill that cannot be recorded did not happen: the order is tried again at the next price.
         if self.trade_at(&moment.prices, moment.at).is_err() {
             self.no_entry = vec!["ledger_unwritable".to_owned()];
         }
@@ -247,7 +247,7 @@ impl TradingEngine {
                     self.enter_position(&symbol, reason, at)?;
                     self.no_entry = self.closed_gates(at);
                 }
-                // A signal that may not be followed now comes again with the next price.
+                // A signal that may not be followed now is given again at the next price.
                 TradeSignal::Enter { .. } | TradeSignal::Leave { .. } => {}
             }
         }
@@ -260,7 +260,7 @@ impl TradingEngine {
         if self.account.book().day.is_none_or(|(day, _)| day != today) {
             self.commit_entries(vec![LedgerEntry::Day { day: today, equity }])?;
         }
-        // Every tenth of a percent is worth a line; a drawdown is measured in percents.
+        // A line for every tenth of a percent is enough: drawdown limits are whole percents.
         if equity > self.account.book().peak * Decimal::new(1001, 3) {
             self.commit_entries(vec![LedgerEntry::Peak { equity }])?;
         }
@@ -294,7 +294,7 @@ impl TradingEngine {
         self.commit_entries(entries)
     }
 
-    /// Opens the breaker when losses have reached a limit.
+    /// Opens the risk breaker when losses have reached a limit.
     fn check_limits(&mut self, at: DateTime<Utc>) -> Result<(), LedgerUnwritable> {
         let book = self.account.book();
         if book.breaker.open.is_some() {
@@ -331,13 +331,13 @@ impl TradingEngine {
         }
     }
 
-    /// Plans orders from this moment.
+    /// A planner for the account, prices and config of this moment.
     pub(super) fn order_planner(&self) -> OrderPlanner<'_> {
         let (book, prices) = (self.account.book(), self.market.last());
         OrderPlanner { book, prices, config: self.config.settings() }
     }
 
-    /// Gives a draft its ids; the entry places the order, or refuses it.
+    /// Gives a draft its ids and returns the entry that places or refuses the order.
     fn issue_order(
         &mut self,
         draft: OrderDraft,
@@ -348,7 +348,7 @@ impl TradingEngine {
         self.order_issuer.issue(draft, refusal, (self.account.book(), &self.session), sha256, at)
     }
 
-    /// Turns planned lines into entries.
+    /// Turns planned lines into entries, giving orders their ids in that order.
     pub(super) fn issue_lines(&mut self, lines: Vec<PlannedLine>, at: DateTime<Utc>) -> Vec<LedgerEntry> {
         let issue = |line| match line {
             PlannedLine::Entry(entry) => entry,
@@ -368,7 +368,7 @@ impl TradingEngine {
         gates.closed(at)
     }
 
-    /// Puts what happens on disk, then into the account, then publishes it. The only way to change the account.
+    /// Writes entries to disk, applies them to the account, then publishes them. The only way to change the account.
     pub(super) fn commit_entries(&mut self, entries: Vec<LedgerEntry>) -> Result<(), LedgerUnwritable> {
         if entries.is_empty() {
             return Ok(());
@@ -441,7 +441,7 @@ impl TradingEngine {
         }
     }
 
-    /// Publishes what happened to the config, and records it as an effect.
+    /// Publishes a change of the config or its trial, and records it in `effects.jsonl`.
     pub(super) fn publish_trial_event(&mut self, event: &TrialEvent) {
         let severity = if event.what == "trial_expired" { Severity::Medium } else { Severity::Low };
         let data = json!({"what": event.what, "txn": event.txn, "running": event.running});
@@ -462,7 +462,7 @@ impl TradingEngine {
         }
     }
 
-    /// Publishes what the broker session has reported since the last time.
+    /// Publishes the notes of the broker session since the last call.
     fn forward_session_notes(&mut self) {
         let mut changed = false;
         while let Some(note) = self.session.next_note() {
@@ -475,7 +475,7 @@ impl TradingEngine {
         }
     }
 
-    /// What a config document must fit now.
+    /// The facts against which a config document is checked now.
     pub(super) fn check_facts(&self) -> CheckFacts {
         let (book, prices) = (self.account.book(), self.market.last());
         let mut symbols = self.market.symbols();
@@ -493,13 +493,12 @@ impl TradingEngine {
         }
     }
 
-    /// What the loop is doing.
     pub(super) fn trading_status(&self) -> TradingStatus {
         let (account, market, session) = (&self.account, &self.market, &self.session);
         TradingStatus::new(account, market, session, self.timing.ticks(), self.stopping)
     }
 
-    /// Replaces the snapshot that readers see.
+    /// Replaces the snapshot from which readers are answered.
     pub(super) fn publish_snapshot(&mut self) {
         self.snapshot_seq += 1;
         self.outbox.publish_snapshot(self.take_snapshot());

@@ -1,4 +1,4 @@
-//! A log file for each day.
+//! A log with one file for each UTC day.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use botops_core::telemetry::LogFile;
 
-/// A JSONL file a day, named by the UTC date.
+/// A log of JSON lines; its files are named by the UTC date, and old ones are not removed here.
 #[derive(Debug)]
 pub(super) struct DailyLogFile {
     folder: PathBuf,
@@ -17,12 +17,12 @@ pub(super) struct DailyLogFile {
 }
 
 impl DailyLogFile {
-    /// A log in this folder; its files begin with this name.
+    /// A log in `folder` whose file names begin with `name`.
     pub(crate) fn new(folder: &Path, name: &'static str) -> Self {
         Self { folder: folder.to_owned(), name, open: None }
     }
 
-    /// Writes a line into the file of today.
+    /// Appends a line to today's file, opening a new one when the date has changed.
     pub(crate) fn write(&mut self, line: &Value) -> io::Result<()> {
         let today = Utc::now().date_naive();
         if self.open.as_ref().is_none_or(|(day, _)| *day != today) {

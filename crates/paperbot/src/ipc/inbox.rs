@@ -1,8 +1,8 @@
-//! Requests to the loop: what a server may ask of it, and the way the answer comes back.
+//! Requests from the server to the trading loop, and the channels for their answers.
 //!
-//! The queue is bounded and never waited for: when it is full, the sender is refused. The loop reads between ticks. A
-//! request that the loop has not taken within its time, or whose sender has gone, is withdrawn: it is never carried out,
-//! so the sender can be told that nothing happened. Only a request that was taken and not answered is in doubt.
+//! The queue is bounded: when it is full, the sender is refused at once. The loop reads it between ticks. A request
+//! that the loop has not taken within its time, or whose sender has gone, is withdrawn and never carried out, so that
+//! nothing happened is certain. Only when a request was taken and not answered, its effect is unknown.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -20,17 +20,17 @@ use botops_contract::{
     EndTrialRequest, Verb,
 };
 
-/// Requests that may wait at once.
+/// Requests that may wait in the queue; further ones are refused as busy.
 pub(crate) const INBOX_CAPACITY: usize = 64;
-/// The loop answers between two ticks; later than this something is wrong.
+/// How long a sender waits for an answer. The loop answers between two ticks, far sooner unless it is stuck.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Something for the loop, with the channel for its answer.
+/// A request to the loop, with the channel for its answer.
 #[derive(Debug)]
 pub(crate) enum IpcRequest {
     /// A command of an operator.
     Command(Verb, CommandRequest, oneshot::Sender<Result<CommandResult, ContractRefusal>>),
-    /// A command of the broker session: look it up (no outcome yet), or record what came of it.
+    /// A command of the broker session: without an outcome its answer is looked up, with one it is recorded.
     Session(
         Verb,
         Box<CommandRequest>,
@@ -39,14 +39,14 @@ pub(crate) enum IpcRequest {
     ),
     /// Run a document as a trial.
     Activate(Box<ActivateConfigRequest>, oneshot::Sender<Result<ConfigAck, ContractRefusal>>),
-    /// End a trial for good.
+    /// Commit a trial.
     Commit(EndTrialRequest, oneshot::Sender<Result<ConfigAck, ContractRefusal>>),
-    /// End a trial and go back.
+    /// End a trial and return to the config that `HEAD` names.
     Revert(EndTrialRequest, oneshot::Sender<Result<ConfigAck, ContractRefusal>>),
 }
 
 impl IpcRequest {
-    /// The command it is about, unless it is a dry run.
+    /// The command of the request; `None` for a dry run and for config verbs.
     fn command(&self) -> Option<&CommandRequest> {
         let request = match self {
             Self::Command(_, request, _) => request,
@@ -56,7 +56,7 @@ impl IpcRequest {
         (!request.dry_run).then_some(request)
     }
 
-    /// Whether it reports something that has happened already: that is never withdrawn.
+    /// Whether it records something that has happened already; such a request is never withdrawn.
     fn records(&self) -> bool {
         matches!(self, Self::Session(_, _, Some(_), _))
     }
@@ -70,7 +70,7 @@ pub(crate) struct RequestDelivery {
 }
 
 impl RequestDelivery {
-    /// Takes it to carry it out. False when it was withdrawn, or waited longer than it was wanted.
+    /// Claims the request for the loop. False when it was withdrawn or has expired: it must not be carried out then.
     pub(crate) fn take(&self) -> bool {
         if self.request.records() {
             return true;
@@ -81,11 +81,11 @@ impl RequestDelivery {
     }
 }
 
-/// The loop's hold on a request; once it is dropped, the command is no longer pending.
+/// The loop's claim on a request; until it is dropped, the command counts as pending.
 #[derive(Debug)]
 pub(crate) struct RequestTicket {
     claim: Arc<RequestClaim>,
-    /// The loop does not begin it after this.
+    /// End of `valid_for_ms`: the loop does not begin the request after it.
     until: Option<Instant>,
     expires_at: Option<DateTime<Utc>>,
 }
@@ -102,10 +102,10 @@ const WAITING: u8 = 0;
 const TAKEN: u8 = 1;
 const WITHDRAWN: u8 = 2;
 const DONE: u8 = 3;
-/// The loop ended before it took it.
+/// The loop ended without taking the request.
 const LEFT: u8 = 4;
 
-/// Who has a request: it is taken by the loop or withdrawn by its sender, never both.
+/// The state of a request, one of the constants above: taken by the loop or withdrawn by its sender, never both.
 #[derive(Debug)]
 struct RequestClaim(AtomicU8);
 
@@ -115,7 +115,7 @@ impl RequestClaim {
     }
 }
 
-/// Withdraws the request when its sender goes away.
+/// Withdraws the request when it is dropped, as when the sender's connection ends.
 struct RequestWithdrawal(Arc<RequestClaim>);
 
 impl Drop for RequestWithdrawal {
@@ -127,9 +127,9 @@ impl Drop for RequestWithdrawal {
 /// The state of a command in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum QueuedCommand {
-    /// It waits, or the loop is at it.
+    /// It waits, or the loop is carrying it out.
     Pending,
-    /// It was withdrawn, and the loop has not recorded that yet.
+    /// It was withdrawn, and the loop has not recorded that refusal yet.
     Withdrawn,
 }
 
@@ -137,19 +137,19 @@ pub(crate) enum QueuedCommand {
 #[derive(Debug, Clone)]
 pub(crate) struct IpcInbox {
     requests: SyncSender<RequestDelivery>,
-    /// How long a request may wait for its answer.
+    /// How long a sender waits for its answer.
     deadline: Duration,
-    /// Commands in the queue by their id. Only the serving side uses this lock.
+    /// Commands in the queue by their id. The trading loop never takes this lock.
     commands: Arc<Mutex<HashMap<String, Arc<RequestClaim>>>>,
 }
 
 impl IpcInbox {
-    /// The sending side of this queue.
+    /// Makes the sending side of this queue.
     pub(crate) fn new(requests: SyncSender<RequestDelivery>) -> Self {
         Self { requests, deadline: DEADLINE, commands: Arc::default() }
     }
 
-    /// Sends what `make_request` makes of an answer channel, and waits for the answer.
+    /// Sends the request that `make_request` makes with an answer channel, and waits for the answer.
     pub(crate) async fn ask<T>(
         &self,
         make_request: impl FnOnce(oneshot::Sender<Result<T, ContractRefusal>>) -> IpcRequest,
@@ -180,7 +180,7 @@ impl IpcInbox {
                 Err(refusal("stopping", "the bot is stopping; it was not carried out"))
             }
             Ok(Err(_)) => Err(refusal("stopped", "the bot stopped before it answered; it may have acted")),
-            // That this request was withdrawn says nothing of the one before it with the same command.
+            // This request was withdrawn, but an earlier one with the same command was taken and may still act.
             Err(_) if earlier.is_some_and(|first| first.0.load(Ordering::Acquire) == TAKEN) => {
                 Err(refusal("in_progress", "the same command is under way; ask again in a moment"))
             }
@@ -189,7 +189,7 @@ impl IpcInbox {
         }
     }
 
-    /// The state of a command while it is in the queue.
+    /// The state of a command while it is in the queue; `None` once it was answered, or when it is unknown.
     pub(crate) fn queued_command(&self, command_id: &str) -> Option<QueuedCommand> {
         let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         match commands.get(command_id)?.0.load(Ordering::Acquire) {
@@ -199,12 +199,12 @@ impl IpcInbox {
         }
     }
 
-    /// Registers a command; returns an earlier request with the same one.
+    /// Registers a command; returns the claim of an earlier request with the same command, if one is in the queue.
     fn register(&self, command_id: &str, claim: &Arc<RequestClaim>) -> Option<Arc<RequestClaim>> {
         let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         commands.retain(|_, claim| claim.0.load(Ordering::Acquire) < DONE);
         if let Some(first) = commands.get(command_id) {
-            // The first decides what both are answered.
+            // The first request stays registered: its state is what the command's status shows.
             return Some(first.clone());
         }
         commands.insert(command_id.to_owned(), claim.clone());
@@ -212,7 +212,7 @@ impl IpcInbox {
     }
 }
 
-/// The answer to what the loop did not take in time.
+/// The refusal of a request that the loop did not take in time.
 pub(crate) fn withdrawn_refusal() -> ContractRefusal {
     refusal(EXPIRED, "the trading loop did not take it in time; it was withdrawn and is not carried out")
 }

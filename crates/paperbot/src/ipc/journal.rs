@@ -1,7 +1,7 @@
-//! The recorder: keeps the last events for the stream, the trades for their history, and writes the daily logs.
+//! The journal of events and trades, and the recorder that fills it and writes the daily logs.
 //!
-//! It runs on a thread of its own behind a queue, so that neither a slow disk nor a slow reader delays the trading loop.
-//! Logs are for people and are not synced; what must not be lost is in the ledger.
+//! The recorder runs on a thread of its own behind a queue, so that neither a slow disk nor a slow reader delays the
+//! trading loop. Logs are for people and are not synced; what must not be lost is in the ledger.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -16,10 +16,10 @@ use super::daily_log::DailyLogFile;
 use super::outbox::OutboxItem;
 use botops_contract::{BotEvent, SemanticError, Severity, Trade, TradePage};
 
-/// Events kept for readers that come back.
+/// Events kept for readers that reconnect; one that was away for longer misses the older ones.
 const KEPT_EVENTS: usize = 10_000;
 
-/// Events and trades as readers see them; cloning is cheap.
+/// Handle to the last events and all trades; cloning is cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct EventJournal {
     shared: Arc<Mutex<JournalContents>>,
@@ -33,25 +33,24 @@ struct JournalContents {
 }
 
 impl EventJournal {
-    /// A journal that begins with the trades of earlier starts.
+    /// A journal without events that has the trades of earlier process starts.
     pub(crate) fn new(trades: Vec<Arc<Trade>>) -> Self {
         let contents = JournalContents { events: VecDeque::new(), trades };
         Self { shared: Arc::new(Mutex::new(contents)), latest: watch::Sender::new(0) }
     }
 
-    /// Kept events after this number, at most `limit`.
+    /// Kept events with a number greater than `seq`, oldest first, at most `limit`.
     pub(crate) fn events_after(&self, seq: u64, limit: usize) -> Vec<Arc<BotEvent>> {
         let contents = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let first = contents.events.partition_point(|event| event.seq <= seq);
         contents.events.range(first..).take(limit).cloned().collect()
     }
 
-    /// Resolves with every new event.
+    /// The number of the newest event; the receiver is notified of every new one.
     pub(crate) fn watch_latest(&self) -> watch::Receiver<u64> {
         self.latest.subscribe()
     }
 
-    /// A page of closed trades, oldest first.
     pub(crate) fn trade_page(
         &self,
         after: u64,
@@ -71,7 +70,7 @@ impl EventJournal {
         TradePage { items, next }
     }
 
-    /// Empties the queue until the loop has ended: the recorder's whole work.
+    /// Takes items from the queue until the loop has ended and the queue is empty. Runs on the recorder's thread.
     pub(crate) fn run_recorder(&self, mut items: UnboundedReceiver<OutboxItem>, folder: &Path) {
         let mut trades = DailyLogFile::new(folder, "trades");
         let mut errors = DailyLogFile::new(folder, "errors");
@@ -124,7 +123,7 @@ fn log_event(event: &BotEvent) {
     }
 }
 
-/// The error under both sets of names that readers of such logs know.
+/// The error under both sets of field names in use, so that tools for either read the log.
 fn error_line(error: &SemanticError) -> Value {
     let mut line = json!(error);
     if let Some(line) = line.as_object_mut() {

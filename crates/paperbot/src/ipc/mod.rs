@@ -1,4 +1,5 @@
-//! The bot's side of its socket: what comes in, what goes out, and what readers are answered from.
+//! The bot's side of its socket: the server, the requests to the trading loop, and the snapshot and journal that reads
+//! are answered from.
 
 mod daily_log;
 pub(crate) mod inbox;

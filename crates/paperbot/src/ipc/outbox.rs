@@ -1,7 +1,7 @@
-//! What leaves the trading loop, without the loop ever waiting for a reader.
+//! How state, events and trades leave the trading loop without the loop waiting for a reader.
 //!
-//! The state is a snapshot that is swapped in whole; events and trades go into a queue that a recorder empties. The
-//! loop holds no lock that a reader of either could hold.
+//! The state is an immutable snapshot that is replaced as a whole; events and trades go into a queue that the recorder
+//! empties. The loop takes no lock that a reader of either could hold.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::trade_log::TradeLogLine;
 use botops_contract::{BotEvent, EventKind, SemanticError, Severity, Trade};
 use botops_core::error::Code;
 
-/// Something for the recorder.
+/// An item for the recorder.
 #[derive(Debug)]
 pub(crate) enum OutboxItem {
     /// For the event stream and the log.
@@ -27,39 +27,37 @@ pub(crate) enum OutboxItem {
     TradeLog(Box<TradeLogLine>),
 }
 
-/// The loop's way out: events and trades to the recorder, snapshots to readers.
+/// Sends events and trades to the recorder, and publishes snapshots to readers.
 #[derive(Debug)]
 pub(crate) struct BotOutbox {
     boot_epoch: String,
     items: UnboundedSender<OutboxItem>,
-    /// Where readers find the snapshot; set as soon as there is a first one.
+    /// The cell of the newest snapshot; `None` before the first one.
     snapshot: Option<Arc<ArcSwap<PublishedSnapshot>>>,
     event_seq: u64,
     errors: RecentErrors,
 }
 
 impl BotOutbox {
-    /// A way out to the recorder.
     pub(crate) fn new(boot_epoch: &str, items: UnboundedSender<OutboxItem>) -> Self {
         let errors = RecentErrors::default();
         Self { boot_epoch: boot_epoch.to_owned(), items, snapshot: None, event_seq: 0, errors }
     }
 
-    /// Publishes the first snapshot, and returns where readers find it and those after it.
+    /// Publishes the first snapshot and returns the cell in which readers find the newest one.
     pub(crate) fn open_snapshots(&mut self, first: PublishedSnapshot) -> Arc<ArcSwap<PublishedSnapshot>> {
         let shared = Arc::new(ArcSwap::from_pointee(first));
         self.snapshot = Some(shared.clone());
         shared
     }
 
-    /// Replaces the snapshot that readers see.
+    /// Replaces the snapshot from which readers are answered; without effect before the first one.
     pub(crate) fn publish_snapshot(&self, snapshot: PublishedSnapshot) {
         if let Some(shared) = &self.snapshot {
             shared.store(Arc::new(snapshot));
         }
     }
 
-    /// Publishes an event.
     pub(crate) fn publish_event(
         &mut self,
         kind: EventKind,
@@ -70,7 +68,7 @@ impl BotOutbox {
         self.send_event(kind, severity, message, None, data);
     }
 
-    /// Publishes a failure: an event, and an entry in the state.
+    /// Publishes a failure as an event and as an entry in the state.
     pub(crate) fn publish_failure(&mut self, code: Code, message: String, context: Value) {
         let row = code.row();
         let error = SemanticError {
@@ -88,7 +86,7 @@ impl BotOutbox {
         self.send_event(EventKind::Error, row.severity, message, Some(error), Value::Null);
     }
 
-    /// Publishes an event that somebody else composed, with the failure behind it if there is one.
+    /// Publishes an event of another part, such as the broker session, with its failure if there is one.
     pub(crate) fn forward_event(
         &mut self,
         kind: EventKind,
@@ -103,17 +101,15 @@ impl BotOutbox {
         self.send_event(kind, severity, message, error, data);
     }
 
-    /// Publishes a closed trade.
     pub(crate) fn publish_trade(&self, trade: Arc<Trade>) {
         self.send(OutboxItem::Trade(trade));
     }
 
-    /// Writes a line into the trade log.
     pub(crate) fn log_trade(&self, line: TradeLogLine) {
         self.send(OutboxItem::TradeLog(Box::new(line)));
     }
 
-    /// The failures of the last while.
+    /// The newest failures and their counts.
     pub(crate) fn errors(&self) -> &RecentErrors {
         &self.errors
     }
@@ -145,7 +141,7 @@ impl BotOutbox {
         self.send(OutboxItem::Event(Arc::new(event)));
     }
 
-    /// Queues an item; after the recorder's end it is dropped.
+    /// Queues an item; it is dropped when the recorder has ended.
     fn send(&self, item: OutboxItem) {
         let _ = self.items.send(item);
     }

@@ -1,4 +1,4 @@
-//! The failures of the last while, for the state and its counts.
+//! The newest failures and the count of those of the last hour, for the state.
 
 use std::collections::VecDeque;
 
@@ -6,12 +6,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use botops_contract::{SemanticError, Severity};
 
-/// Failures kept for the state.
+/// Failures that the state lists.
 const KEPT_ERRORS: usize = 50;
-/// Times kept for the counts of the last hour; more than these are not counted.
+/// The highest count of the last hour, which bounds the memory.
 const COUNTED_TIMES: usize = 20_000;
 
-/// The newest failures, and when the ones of the last hour happened.
+/// The newest failures, and the times of those of the last hour.
 #[derive(Debug, Default)]
 pub(crate) struct RecentErrors {
     newest_first: VecDeque<SemanticError>,
@@ -19,14 +19,13 @@ pub(crate) struct RecentErrors {
 }
 
 impl RecentErrors {
-    /// Keeps a failure that happened now.
     pub(crate) fn add(&mut self, error: SemanticError) {
         self.last_hour.push_back((Utc::now(), error.severity));
         self.newest_first.push_front(error);
         self.newest_first.truncate(KEPT_ERRORS);
     }
 
-    /// Forgets what is older than an hour.
+    /// Drops times older than an hour; the list of failures stays.
     pub(crate) fn prune(&mut self, now: DateTime<Utc>) {
         let hour_ago = now - TimeDelta::hours(1);
         while self.last_hour.len() > COUNTED_TIMES
@@ -36,17 +35,16 @@ impl RecentErrors {
         }
     }
 
-    /// The newest failures, newest first.
     pub(crate) fn newest(&self) -> Vec<SemanticError> {
         self.newest_first.iter().cloned().collect()
     }
 
-    /// How many there were in the last hour.
+    /// Failures of the last hour, as of the last [`RecentErrors::prune`].
     pub(crate) fn count_last_hour(&self) -> u32 {
         u32::try_from(self.last_hour.len()).unwrap_or(u32::MAX)
     }
 
-    /// How bad the worst one of the last hour was.
+    /// The highest severity of the last hour; `None` without a failure.
     pub(crate) fn worst_last_hour(&self) -> Option<Severity> {
         self.last_hour.iter().map(|(_, severity)| *severity).max()
     }

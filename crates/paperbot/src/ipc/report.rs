@@ -1,4 +1,4 @@
-//! The state of the bot as `GET state` answers it, put together from its parts.
+//! Builds the answer to `GET state` from the parts of the bot.
 
 use std::time::Instant;
 
@@ -16,10 +16,10 @@ use crate::market::prices::MarketPrices;
 use crate::session_gate::SessionGate;
 use botops_contract::{Account, BotReport, ConfigSummary, LoopStats, Order, Position, RunningConfig};
 
-/// What the report is put together from.
+/// The parts that the report is built from.
 #[derive(Debug)]
 pub(crate) struct ReportSources<'a> {
-    /// The number of this report.
+    /// Number of this report; grows with each snapshot.
     pub seq: u64,
     pub identity: &'a BotIdentity,
     pub status: TradingStatus,
@@ -28,13 +28,13 @@ pub(crate) struct ReportSources<'a> {
     pub config: &'a ConfigSlot,
     pub session: &'a SessionGate,
     pub errors: &'a RecentErrors,
-    /// Why no position was opened at the last tick.
+    /// Names of the gates that were closed to new positions at the last tick.
     pub no_entry_reasons: &'a [String],
     pub loop_stats: LoopStats,
 }
 
 impl ReportSources<'_> {
-    /// The state as the contract has it.
+    /// The state in the form of the contract.
     pub(crate) fn into_report(self) -> BotReport {
         let now = Utc::now();
         let (book, prices) = (self.account.book(), self.market.last());
@@ -74,7 +74,7 @@ impl ReportSources<'_> {
         }
     }
 
-    /// Open positions, the most profitable first.
+    /// Open positions, largest unrealised profit first.
     fn positions(&self) -> Vec<Position> {
         let position = |open: &OpenPosition| {
             let entry = open.entry_price();

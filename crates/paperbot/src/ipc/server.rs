@@ -1,7 +1,7 @@
 //! The bot contract over HTTP/1.1 on a Unix socket.
 //!
 //! Reads are answered from the last snapshot and the journal; commands go into the inbox. Nothing here can make the
-//! trading loop wait. There are no keys: whoever may open the socket file may ask.
+//! trading loop wait. There are no keys: the mode of the socket file decides who may connect.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -32,12 +32,12 @@ use botops_contract::{
     CommandStatus, ContractRefusal, EndTrialRequest, Hello, Verb,
 };
 
-/// A config document has at most 256 KiB; as a JSON string it may need twice that.
+/// The largest body. A config document has at most 256 KiB; escaped as a JSON string it may need more than twice that.
 const LARGEST_BODY: usize = 1024 * 1024;
-/// Events taken from the journal at once.
+/// Events taken from the journal at once, so that a stream holds its lock only briefly.
 const EVENT_BATCH: usize = 200;
 
-/// All that the handlers need; cloning is cheap.
+/// The shared state of the handlers; cloning is cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct IpcServer {
     pub hello: Arc<Hello>,
@@ -98,7 +98,7 @@ async fn stream_events(
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (epoch, seq) = last.rsplit_once('/').unwrap_or_default();
-    // A reader that knew an earlier process gets everything that this one still holds.
+    // Numbers begin anew with each process: a reader that knew an earlier one gets every event that is kept.
     let seq = if epoch == server.hello.boot_epoch { seq.parse().unwrap_or(0) } else { 0 };
     let latest = server.journal.watch_latest();
     let begin = EventStreamReader { server, seq, latest, batch: Vec::new().into_iter() };
@@ -185,7 +185,7 @@ async fn post_command(
     command_response(server.inbox.ask(|reply| IpcRequest::Command(verb, request, reply)).await)
 }
 
-/// What became of a command: from the queue, then from the snapshot, which the loop publishes before it answers.
+/// The state of a command, looked up in the queue, then in the snapshot, which the loop publishes before it answers.
 async fn get_command_status(
     State(server): State<IpcServer>,
     UrlPath(command_id): UrlPath<String>,
@@ -256,7 +256,7 @@ fn command_response<T: serde::Serialize>(answer: Result<T, ContractRefusal>) -> 
     };
     let status = match refusal.code.as_str() {
         "check_failed" | "hash_mismatch" | "ttl_invalid" => StatusCode::UNPROCESSABLE_ENTITY,
-        // A status of 5xx says that it is not known what happened; whatever says that nothing did has another.
+        // A status of 5xx means that the effect is unknown, so refusals without an effect get a 4xx.
         "busy" => StatusCode::TOO_MANY_REQUESTS,
         "acted_unrecorded" | "stopped" => StatusCode::INTERNAL_SERVER_ERROR,
         "no_answer" => StatusCode::GATEWAY_TIMEOUT,

@@ -1,6 +1,6 @@
 //! Commands that make the broker session call its broker.
 //!
-//! They run beside the trading loop, which never waits for a broker; the loop only records their outcome, once per
+//! They run outside the trading loop, which never waits for a broker; the loop only records their outcome, once per
 //! command id.
 
 use std::collections::BTreeSet;
@@ -16,10 +16,10 @@ use crate::session::{SessionCommandOutcome, SessionMonitor};
 use botops_contract::{BreakerState, CommandRequest, CommandResult, ContractRefusal, Verb};
 use botops_core::tasks::{OnFailure, Tasks};
 
-/// An answer comes within this, or says that the work goes on; the asking side waits a little longer.
+/// An answer comes within this time, if only that the work goes on. botops waits a little longer than this.
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
 
-/// Carries out the commands that make the session call its broker.
+/// Carries out the session's commands; cloning is cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct SessionCommands {
     session: SessionMonitor,
@@ -32,12 +32,11 @@ impl SessionCommands {
         Self { session, tasks, running: Arc::default() }
     }
 
-    /// Whether this command is being carried out.
     pub(crate) fn is_running(&self, command_id: &str) -> bool {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).contains(command_id)
     }
 
-    /// Whether this verb is about the session. An open breaker of the risk limits alone is reset by the loop.
+    /// Whether the session carries out this verb. A reset is the loop's when only the risk breaker is open.
     pub(crate) fn handles(&self, verb: Verb) -> bool {
         match verb {
             Verb::ProbeSession | Verb::Reauth | Verb::Halt => true,
@@ -46,8 +45,9 @@ impl SessionCommands {
         }
     }
 
-    /// Acts once per command id, and has the loop record the outcome. It runs to its end although whoever asked has
-    /// gone: what was begun at the broker is recorded.
+    /// Carries out a command once per command id and has the loop record the outcome.
+    ///
+    /// It runs to its end even when the client has gone, so that what was begun at the broker is recorded.
     pub(crate) async fn run_command(
         &self,
         inbox: &IpcInbox,
@@ -60,7 +60,7 @@ impl SessionCommands {
         self.tasks.spawn("session command", OnFailure::Log, async move {
             let answer = session.run_and_record(&inbox, verb, request).await;
             drop(running);
-            // Whoever asked may have gone.
+            // Fails when the client has gone.
             let _ = reply.send(answer);
         });
         answer.await.unwrap_or_else(|_| Err(no_answer("the bot stopped over it")))
@@ -107,7 +107,7 @@ fn no_answer(message: &str) -> ContractRefusal {
     ContractRefusal { code: "no_answer".to_owned(), message: message.to_owned(), context: Value::Null }
 }
 
-/// A command id that is being carried out; it is free again when this is dropped.
+/// Marks a command id as being carried out until it is dropped.
 struct RunningCommand {
     all: Arc<Mutex<BTreeSet<String>>>,
     id: String,

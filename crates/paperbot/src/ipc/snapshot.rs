@@ -1,4 +1,4 @@
-//! The bot at one moment, as readers of the socket see it.
+//! The bot's state at one moment, from which reads on the socket are answered.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,24 +9,23 @@ use crate::account::command_answers::AnswersById;
 use crate::config::document::CheckFacts;
 use botops_contract::{BotReport, ConfigState};
 
-/// One moment of the bot; it never changes.
+/// The bot at one moment; immutable.
 #[derive(Debug)]
 pub(crate) struct PublishedSnapshot {
-    /// The state as the contract has it.
+    /// The answer to `GET state`.
     pub report: BotReport,
-    /// What `GET config` answers.
+    /// The answer to `GET config`.
     pub config: ConfigState,
-    /// The document in force, to compare candidates with.
+    /// The config document in force, which candidates are compared with.
     pub running: Arc<Value>,
-    /// What a candidate must fit.
+    /// The facts against which a candidate is checked.
     pub facts: CheckFacts,
-    /// The first answers to commands.
+    /// The first answers to commands, by command id.
     pub answers: Arc<AnswersById>,
     body: OnceLock<Bytes>,
 }
 
 impl PublishedSnapshot {
-    /// A snapshot of this moment.
     pub(crate) fn new(
         report: BotReport,
         config: ConfigState,
@@ -37,12 +36,12 @@ impl PublishedSnapshot {
         Self { report, config, running, facts, answers, body: OnceLock::new() }
     }
 
-    /// The validator of the state.
+    /// The entity tag of the state, with quotes.
     pub(crate) fn etag(&self) -> String {
         format!("\"{}-{}\"", self.report.boot_epoch, self.report.seq)
     }
 
-    /// The state as JSON, written once however often it is read.
+    /// The state as JSON, serialized at the first read and shared by all further ones.
     pub(crate) fn body(&self) -> Bytes {
         let write = || serde_json::to_vec(&self.report).expect("a report has only JSON values").into();
         self.body.get_or_init(write).clone()

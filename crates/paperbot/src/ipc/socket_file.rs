@@ -1,4 +1,4 @@
-//! The socket file: private from its first moment, replaced when its process is dead, respected when it is not.
+//! The socket file: private from the moment it exists, replaced when nobody listens on it, an error when somebody does.
 
 use std::fs;
 use std::io;
@@ -7,10 +7,10 @@ use std::path::Path;
 
 use tokio::net::UnixListener;
 
-/// The longest path a Unix socket can have.
+/// The longest path of a Unix socket on Linux, in bytes (`sun_path` without its final zero).
 const LONGEST_PATH: usize = 107;
 
-/// Opens the socket: folder 0700 when it is made here, socket 0600 before anyone can connect.
+/// Opens the socket with mode 0600, which it has before anyone can connect; a missing folder is made with mode 0700.
 pub(crate) fn open_socket(path: &Path) -> Result<UnixListener, String> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -40,7 +40,7 @@ pub(crate) fn open_socket(path: &Path) -> Result<UnixListener, String> {
         }
         Ok(_) => tracing::info!("the socket {} of a dead process is replaced", path.display()),
     }
-    // Made private under another name, then moved into place, so that it is never open to others.
+    // The mode is set under another name, then the file is moved into place: it is never open to others.
     let _ = fs::remove_file(&private);
     let listener = UnixListener::bind(&private).map_err(failed)?;
     fs::set_permissions(&private, fs::Permissions::from_mode(0o600)).map_err(failed)?;
@@ -48,7 +48,7 @@ pub(crate) fn open_socket(path: &Path) -> Result<UnixListener, String> {
     Ok(listener)
 }
 
-/// Removes the socket file; it is this process's own, as long as it holds the data folder's lock.
+/// Removes the socket file. Call it while the data folder's lock is held: then the file is this process's own.
 pub(crate) fn remove_socket(socket: &Path) {
     let _ = fs::remove_file(socket);
 }

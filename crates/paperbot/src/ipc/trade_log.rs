@@ -10,7 +10,6 @@ use crate::account::ledger::{OrderPurpose, PlacedOrder};
 use crate::identity::BotIdentity;
 use botops_contract::{Order, OrderType, Side, TradingMode};
 
-/// One line of the trade log.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct TradeLogLine {
     pub timestamp: DateTime<Utc>,
@@ -29,7 +28,7 @@ pub(crate) struct TradeLogLine {
     pub decision_reasoning: String,
     pub indicators_used: Vec<&'static str>,
     pub risk_reward_ratio: Option<Decimal>,
-    /// `win`, `loss`, `breakeven`, or `open` while the position is.
+    /// `win`, `loss`, `breakeven`, or `open` for a fill that does not close a position.
     pub outcome: Value,
     pub profit_loss: Option<Decimal>,
     pub hold_duration_seconds: Option<i64>,
@@ -44,7 +43,7 @@ pub(crate) struct TradeLogLine {
 }
 
 impl TradeLogLine {
-    /// The log line of a filled order; with the trade's result when the fill closed one.
+    /// Makes the line of a filled order, with the trade's result when the fill closed one.
     pub(crate) fn new(
         order: &Order,
         placed: &PlacedOrder,

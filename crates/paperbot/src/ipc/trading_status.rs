@@ -5,19 +5,18 @@ use crate::market::prices::MarketPrices;
 use crate::session_gate::SessionGate;
 use botops_contract::{BotPhase, GateReason};
 
-/// What the trading loop is doing.
+/// The bot's phase and whether it opens positions.
 #[derive(Debug)]
 pub(crate) struct TradingStatus {
-    /// Its phase.
     pub phase: BotPhase,
-    /// Why, when it is not simply running.
+    /// Why the phase is not `running`; `None` when it is.
     pub reason: Option<String>,
-    /// Whether new positions may be opened, the hours aside.
+    /// Whether new positions may be opened, apart from the trading hours.
     pub trading_enabled: bool,
 }
 
 impl TradingStatus {
-    /// The status at this moment, after so many ticks.
+    /// The status at this moment, after `ticks` ticks of this process.
     pub(crate) fn new(
         account: &RecordedAccount,
         market: &MarketPrices,

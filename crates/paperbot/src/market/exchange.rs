@@ -1,7 +1,7 @@
-//! The paper exchange: fills resting orders against the market's prices, with latency, slippage and in parts.
+//! The paper exchange: fills resting orders at the market's prices, with latency, slippage and partial fills.
 //!
-//! It proposes ledger entries and changes nothing itself; an entry counts when it is on disk. There is no
-//! order book: the market takes any quantity, at a price that slips a little.
+//! It proposes ledger entries and does not change the account; an entry takes effect when it is on disk. There is no
+//! order book: any quantity is filled, at a price that is a little worse than the market's.
 
 use std::collections::HashMap;
 
@@ -14,14 +14,14 @@ use crate::account::ledger::{LedgerEntry, OrderFill, OrderPurpose, PlacedOrder};
 use crate::config::document::OrderConfig;
 use botops_contract::{OrderType, Side};
 
-/// What a share costs to trade.
+/// Commission per share, in account currency: 0.005.
 const COMMISSION: Decimal = Decimal::from_parts(5, 0, 0, false, 3);
 
-/// The orders on their way, and the luck with which they fill.
+/// The orders on their way, and the random numbers that decide how they fill.
 #[derive(Debug)]
 pub(crate) struct PaperExchange {
     random: SeededRandom,
-    /// Orders of this process: price points until arrival, and prices met since.
+    /// Orders of this process by id: price points until arrival, and prices seen since.
     sent: HashMap<String, (u64, u32)>,
 }
 
@@ -31,13 +31,13 @@ impl PaperExchange {
         Self { random: SeededRandom::new(seed), sent: HashMap::new() }
     }
 
-    /// Takes an order that is on its way from now on.
+    /// Registers an order, which arrives some price points from now.
     pub(crate) fn accept_order(&mut self, placed: &PlacedOrder) {
         let points = 1 + self.random.below(3);
         self.sent.insert(placed.order_id.clone(), (points, 0));
     }
 
-    /// What happens to resting orders at these prices.
+    /// The entries that fill or cancel resting orders at these prices.
     pub(crate) fn fill_orders(
         &mut self,
         book: &AccountBook,
@@ -48,7 +48,7 @@ impl PaperExchange {
         let mut entries = Vec::new();
         self.sent.retain(|id, _| book.working.contains_key(id));
         for (id, working) in &book.working {
-            // An order of an earlier process arrived long ago.
+            // An order of an earlier process is not registered: it has arrived.
             if let Some((travel, met)) = self.sent.get_mut(id) {
                 if *travel > 0 {
                     *travel -= 1;
@@ -63,7 +63,7 @@ impl PaperExchange {
         entries
     }
 
-    /// Whether an order has had a fair chance: it arrived and met some prices.
+    /// Whether an order has arrived and seen enough prices to have been filled.
     pub(crate) fn had_its_chance(&self, order_id: &str) -> bool {
         self.sent.get(order_id).is_none_or(|(_, met)| *met >= 3)
     }
@@ -96,7 +96,7 @@ impl PaperExchange {
             return Some(LedgerEntry::Cancelled { order_id: placed.order_id.clone(), reason });
         }
         let rest = working.rest();
-        // One order in four finds only half of its shares at first.
+        // One order in four is filled by half at first.
         let in_parts = rest >= Decimal::TWO && working.fills == 0 && self.random.below(4) == 0;
         let quantity = if in_parts { (rest / Decimal::TWO).trunc() } else { rest };
         let against = if placed.side == Side::Buy { filled_at - price } else { price - filled_at };

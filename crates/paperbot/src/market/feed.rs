@@ -1,6 +1,6 @@
-//! Where prices come from: simulated from a seed, or replayed from a file.
+//! The source of prices: simulated from a seed, or replayed from a file.
 //!
-//! Each call of [`MarketFeed::step`] is one moment of the market; the caller paces it. Prices are whole cents.
+//! Each call of [`MarketFeed::step`] is one moment of the market; the caller decides when. Prices are whole cents.
 
 use std::time::Instant;
 
@@ -10,12 +10,12 @@ use super::moment::MarketMoment;
 use super::random_walk::RandomWalk;
 use super::replay::BarReplay;
 
-/// Where prices come from.
+/// The source of prices.
 #[derive(Debug)]
 pub(crate) enum MarketFeed {
-    /// A random walk, open at any hour.
+    /// A random walk, which is open at any hour.
     Simulated(RandomWalk),
-    /// The past.
+    /// Bars of a file, at their own times.
     Replayed(BarReplay),
 }
 

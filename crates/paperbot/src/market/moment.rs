@@ -1,24 +1,24 @@
-//! What a feed gives at one moment of the market.
+//! The values that a feed gives at one moment of the market.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
-/// One moment of the market.
+/// The new prices of one moment, and what is missing.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MarketMoment {
-    /// The market's own time.
+    /// The market's time: the present for a simulation, the bar's time in a replay.
     pub at: DateTime<Utc>,
-    /// New prices, by symbol.
+    /// New prices: symbol and price in account currency.
     pub prices: Vec<(String, Decimal)>,
-    /// What is missing: symbols that should have had a price, or a stretch of days without any.
+    /// Symbols that should have had a price, or days without any.
     pub gaps: Vec<FeedGap>,
 }
 
-/// A hole in the feed.
+/// Missing prices in the feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FeedGap {
-    /// The symbol, or `None` when no symbol has prices.
+    /// The symbol; `None` when the prices of all symbols are missing.
     pub symbol: Option<String>,
-    /// What is missing, for people.
+    /// What is missing, as a text for people.
     pub what: String,
 }

@@ -1,4 +1,4 @@
-//! The market as the trading loop has seen it: its feed, the last price of each symbol, and the times of both.
+//! The feed, the last price of each symbol, and when prices came.
 
 use std::time::Instant;
 
@@ -10,35 +10,35 @@ use super::moment::MarketMoment;
 use crate::account::book::SymbolPrices;
 use botops_contract::{MarketState, MarketStatus};
 
-/// What came of one step of the feed.
+/// The result of one step of the feed.
 #[derive(Debug)]
 pub(crate) enum MarketStep {
-    /// New prices, which [`MarketPrices`] has taken in.
+    /// New prices, which [`MarketPrices`] has recorded.
     Moment(MarketMoment),
     /// The replay ended with this step.
     Ended,
-    /// It had ended before.
+    /// The replay had ended at an earlier step, which was reported then.
     StillEnded,
 }
 
-/// The feed and what it has given so far.
+/// The feed and the last prices that it gave.
 #[derive(Debug)]
 pub(crate) struct MarketPrices {
     feed: MarketFeed,
     last: SymbolPrices,
     market_at: Option<DateTime<Utc>>,
     last_price_at: Option<DateTime<Utc>>,
-    /// A replay that has no more moments.
+    /// Whether a replay has no more moments.
     has_ended: bool,
 }
 
 impl MarketPrices {
-    /// A feed that has given nothing yet; `last` has the prices known from earlier.
+    /// Starts with a feed and the last prices of an earlier process.
     pub(crate) fn new(feed: MarketFeed, last: SymbolPrices) -> Self {
         Self { feed, last, market_at: None, last_price_at: None, has_ended: false }
     }
 
-    /// Goes on to the next moment of the market.
+    /// Advances to the next moment of the market.
     pub(crate) fn advance(&mut self, now: DateTime<Utc>, instant: Instant) -> MarketStep {
         let Some(moment) = self.feed.step(now, instant) else {
             let ended_before = std::mem::replace(&mut self.has_ended, true);
@@ -50,12 +50,10 @@ impl MarketPrices {
         MarketStep::Moment(moment)
     }
 
-    /// The last price of each symbol.
     pub(crate) fn last(&self) -> &SymbolPrices {
         &self.last
     }
 
-    /// The last price of a symbol.
     pub(crate) fn price(&self, symbol: &str) -> Option<Decimal> {
         self.last.get(symbol).copied()
     }
@@ -80,12 +78,11 @@ impl MarketPrices {
         self.feed.source()
     }
 
-    /// The symbols that have prices.
     pub(crate) fn symbols(&self) -> Vec<String> {
         self.feed.symbols()
     }
 
-    /// The market as the contract has it.
+    /// The market in the form of the contract.
     pub(crate) fn state(&self) -> MarketState {
         let (status, phase) = match (&self.feed, self.has_ended) {
             (MarketFeed::Simulated(_), _) => (MarketStatus::Open, "simulated"),

@@ -13,37 +13,35 @@ use super::random::SeededRandom;
 pub(crate) struct RandomWalk {
     random: SeededRandom,
     assets: Vec<WalkAsset>,
-    /// When the last price came, by a clock that nobody sets.
+    /// When the last price came, by the monotonic clock.
     last: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct WalkAsset {
     symbol: String,
-    /// Millionths of a dollar, so that the walk needs no floating point.
+    /// Price in millionths of a dollar: integers give the same walk on every machine.
     price: i64,
     home: i64,
-    /// Parts per million and step.
+    /// Trend in parts per million of the price and step.
     trend: i64,
     trend_left: u64,
 }
 
-/// The process was stopped or starved when no price came for so long.
+/// After a longer time without a step, the process was stopped or got no processor: the gap is reported.
 const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 
 impl RandomWalk {
-    /// A walk over these symbols; `last` has the prices to go on from, where they are known.
+    /// A walk over these symbols; `last` gives the price that a symbol continues from, if it is known.
     pub(crate) fn new(seed: u64, symbols: &[String], last: impl Fn(&str) -> Option<Decimal>) -> Self {
         let assets = symbols.iter().map(|symbol| WalkAsset::new(symbol, last(symbol))).collect();
         Self { random: SeededRandom::new(seed), assets, last: None }
     }
 
-    /// The symbols it has prices for.
     pub(crate) fn symbols(&self) -> Vec<String> {
         self.assets.iter().map(|asset| asset.symbol.clone()).collect()
     }
 
-    /// The next moment.
     pub(crate) fn step(&mut self, at: DateTime<Utc>, now: Instant) -> MarketMoment {
         let mut moment = MarketMoment { at, ..MarketMoment::default() };
         let silence = self.last.replace(now).map_or(Duration::ZERO, |last| now - last);
@@ -82,7 +80,7 @@ impl WalkAsset {
             self.trend_left = 80 + random.below(400);
         }
         self.trend_left -= 1;
-        // Twelve uniform draws make a fair bell; the spread is about four basis points a step.
+        // The sum of twelve uniform draws is nearly normal; its standard deviation is about four basis points a step.
         let noise = (0..12).map(|_| random.between(-400, 400)).sum::<i64>() / 2;
         let pull = (self.home - self.price) / (self.home / 500);
         let parts = noise + self.trend + pull / 20;

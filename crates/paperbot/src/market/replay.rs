@@ -1,8 +1,8 @@
-//! A market from a file: OHLCV bars as CSV, one symbol or many.
+//! A market from a CSV file of OHLCV bars, of one symbol or many.
 //!
-//! The header decides: `date` or `timestamp`, `open`, `high`, `low`, `close`, perhaps `volume`, perhaps `symbol`.
-//! A bar becomes several price points on a path through its open, low, high and close, so that a stop inside a
-//! day is met. Cells are not quoted: prices need no quotes.
+//! The header names the columns: `date` or `timestamp`, `open`, `high`, `low`, `close`, optionally `volume` and
+//! `symbol`. A bar becomes several price points on a path through its open, low, high and close, so that a stop price
+//! inside a bar is reached. Quoted cells are not supported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,13 +14,13 @@ use rust_decimal::Decimal;
 
 use super::moment::{FeedGap, MarketMoment};
 
-/// Points per bar: the open, the two extremes, the close, and one between each pair.
+/// Price points per bar: the open, the two extremes, the close, and one between each pair of them.
 const POINTS: usize = 7;
 
-/// The regular session, in which the points of a daily bar lie.
+/// Length of the regular session, over which the points of a daily bar are spread.
 const SESSION: TimeDelta = TimeDelta::minutes(390);
 
-/// The moments of a file, from its first bar to its last.
+/// The moments of a file in order of time.
 #[derive(Debug)]
 pub(crate) struct BarReplay {
     symbols: Vec<String>,
@@ -36,7 +36,7 @@ struct PriceBar {
 }
 
 impl BarReplay {
-    /// Reads the file. Moments up to `after` are skipped: a restarted bot goes on where it was.
+    /// Reads the file. Moments up to and at `after` are skipped, so that a restarted bot continues where it was.
     pub(crate) fn read(path: &Path, after: Option<DateTime<Utc>>) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
         let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("REPLAY");
@@ -61,7 +61,6 @@ impl BarReplay {
         Ok(Self { symbols: symbols.into_iter().collect(), moments: moments.into_iter() })
     }
 
-    /// The symbols of the file.
     pub(crate) fn symbols(&self) -> &[String] {
         &self.symbols
     }
@@ -72,7 +71,7 @@ impl BarReplay {
     }
 }
 
-/// When a bar begins, and whether it stands for a whole day.
+/// When a bar begins, and whether it is of a whole day.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct BarStart {
     at: DateTime<Utc>,
@@ -139,7 +138,7 @@ fn new_york(local: NaiveDateTime) -> Option<DateTime<Utc>> {
     New_York.from_local_datetime(&local).earliest().map(|at| at.to_utc())
 }
 
-/// The path of a bar: a falling day visits its high first, a rising one its low.
+/// The price points of a bar: a falling bar reaches its high first, a rising one its low.
 fn path(bar: &PriceBar) -> [Decimal; POINTS] {
     let (first, second) = if bar.close < bar.open { (bar.high, bar.low) } else { (bar.low, bar.high) };
     let middle = |a: Decimal, b: Decimal| ((a + b) / Decimal::TWO).round_dp(2);
@@ -162,7 +161,7 @@ fn points(start: &BarStart, row: &BarRow, mut gaps: Vec<FeedGap>) -> Vec<MarketM
     for point in 0..POINTS {
         let prices = paths.iter().map(|(symbol, path)| ((*symbol).clone(), path[point])).collect();
         moments.push(MarketMoment { at: start.at + step, prices, gaps: std::mem::take(&mut gaps) });
-        // The last point lies just inside the session.
+        // The last point is just before the end of the session.
         step += width / 7;
     }
     moments

@@ -1,8 +1,8 @@
 //! The strategy: momentum between two moving averages, with a stop, a target and a time limit.
 //!
-//! It buys what has risen lately, gives up at the stop, takes the profit at the target, and leaves when the rise fades
-//! or nothing happens for long. It gives signals; the engine decides whether an order for one fits the limits. It never
-//! sells short and never adds to a position.
+//! It buys a symbol whose fast average is above its slow one, and sells at the stop, at the target, when the averages
+//! turn, or when the position gets too old. It only gives signals; the engine decides whether an order fits the limits.
+//! It never sells short and never adds to a position.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,23 +12,22 @@ use crate::account::book::AccountBook;
 use crate::account::ledger::{LedgerEntry, LedgerLine, OrderPurpose};
 use crate::config::document::BotConfig;
 
-/// Lengths in price points: a simulated market gives four a second, a daily bar seven a day.
+/// Lengths in price points. A simulated market gives four a second by default, a daily bar seven a day.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StrategyPace {
     fast: usize,
     slow: usize,
-    /// A position is not left on a fading rise before this.
+    /// A position is not left because momentum faded before it is this old.
     min_hold: u64,
-    /// A position is left after this, whatever happens.
+    /// A position is left when it is this old.
     max_hold: u64,
-    /// No new position in a symbol so soon after the last one.
+    /// No new position in a symbol for this long after an exit.
     rest_after_exit: u64,
-    /// No new try in a symbol so soon after a refused or unfilled order.
+    /// No new try in a symbol for this long after a refused or unfilled order.
     wait_after_refusal: u64,
 }
 
 impl StrategyPace {
-    /// For the simulated market.
     pub(crate) const SIMULATED: Self = Self {
         fast: 16,
         slow: 64,
@@ -37,17 +36,16 @@ impl StrategyPace {
         rest_after_exit: 480,
         wait_after_refusal: 40,
     };
-    /// For daily bars.
     pub(crate) const DAILY: Self =
         Self { fast: 4, slow: 14, min_hold: 7, max_hold: 70, rest_after_exit: 4, wait_after_refusal: 2 };
 }
 
-/// What the strategy asks for.
+/// A signal of the strategy, with the reason as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TradeSignal {
     /// Open a position.
     Enter { symbol: String, reason: String },
-    /// Close a position at the market.
+    /// Close a position by a market order.
     Leave { symbol: String, reason: String },
 }
 
@@ -81,7 +79,7 @@ impl SymbolMemory {
         self.wait = self.wait.saturating_sub(1);
     }
 
-    /// The fast average above the slow one, in basis points; `None` while there are too few prices.
+    /// How far the fast average is above the slow one, in basis points; `None` while there are too few prices.
     fn momentum(&self, pace: StrategyPace) -> Option<Decimal> {
         if self.prices.len() < pace.slow {
             return None;
@@ -93,12 +91,11 @@ impl SymbolMemory {
 }
 
 impl MomentumStrategy {
-    /// A strategy that has seen nothing.
+    /// A strategy that has seen no prices.
     pub(crate) fn new(pace: StrategyPace) -> Self {
         Self { pace, memory: BTreeMap::new() }
     }
 
-    /// Takes new prices in.
     pub(crate) fn add_prices(&mut self, prices: &[(String, Decimal)]) {
         for (symbol, price) in prices {
             let pace = self.pace;
@@ -111,7 +108,7 @@ impl MomentumStrategy {
         self.memory.values().any(|memory| memory.prices.len() >= self.pace.slow)
     }
 
-    /// Takes in a ledger line: after a refusal or an exit the symbol rests for a while.
+    /// Learns of a ledger line: after a refusal or an exit the symbol is left alone for a while.
     pub(crate) fn observe(&mut self, line: &LedgerLine, book: &AccountBook) {
         let (symbol, wait) = match &line.entry {
             LedgerEntry::Refused { order, .. } => (&order.symbol, self.pace.wait_after_refusal),
@@ -124,14 +121,14 @@ impl MomentumStrategy {
         memory.wait = memory.wait.max(wait);
     }
 
-    /// An entry was cancelled unfilled, or could not be sized.
+    /// Leaves a symbol alone for a while, after an entry that was not filled or that no limit allows.
     pub(crate) fn hold_off(&mut self, symbol: &str) {
         let wait = self.pace.wait_after_refusal;
         let memory = self.memory.entry(symbol.to_owned()).or_default();
         memory.wait = memory.wait.max(wait);
     }
 
-    /// What to do at these prices; exits first.
+    /// The signals at these prices, exits first.
     pub(crate) fn signals(
         &mut self,
         prices: &[(String, Decimal)],
@@ -146,7 +143,7 @@ impl MomentumStrategy {
         }
         let mut entries: Vec<(Decimal, TradeSignal)> =
             prices.iter().filter_map(|(symbol, _)| self.entry_signal(symbol, book, settings)).collect();
-        // The strongest first, for the case that money or limits do not suffice for all.
+        // The strongest first: money or limits may not suffice for all.
         entries.sort_by_key(|(momentum, _)| std::cmp::Reverse(*momentum));
         signals.extend(entries.into_iter().map(|(_, signal)| signal));
         signals

@@ -1,4 +1,4 @@
-//! Checks of the session: one probe of the broker, with retries where its kind has them, reported and recorded.
+//! Checks of the session: a probe of the broker, retried for some kinds of check, with its outcome recorded.
 
 use std::sync::Arc;
 
@@ -14,7 +14,6 @@ use botops_contract::SessionPhase;
 use botops_core::error::Code;
 use botops_core::retry::random_share;
 
-/// Checks the session.
 pub(super) struct SessionChecker {
     context: Arc<SessionContext>,
 }
@@ -24,7 +23,7 @@ impl SessionChecker {
         Self { context }
     }
 
-    /// One check, with retries where its kind has them. Reports to the machine and to the log.
+    /// Makes one check, with retries if its kind has them, and reports the outcome to the machine and to the log.
     pub(super) async fn check(&self, kind: SessionCheckKind) -> Result<ProbeReply, BrokerError> {
         let started = self.context.clock.mono();
         let (result, attempts) = self.probe_with_retries(kind).await;
@@ -56,7 +55,7 @@ impl SessionChecker {
             attempt += 1;
             let left = budget.saturating_sub(started.elapsed());
             let limit = left.min(limits.attempt_timeout);
-            // The broker keeps the limit by itself; this holds where it does not.
+            // The adapter keeps the limit itself; this is for one that does not.
             let late = Err(BrokerError::Transient { kind: TransientFailure::Timeout, status: None });
             let result = timeout(limit, self.context.broker.probe(limit)).await.unwrap_or(late);
             let Err(error) = &result else { return (result, attempt) };
@@ -81,7 +80,7 @@ impl SessionChecker {
         }
     }
 
-    /// A broker's clock that is newly off is worth a warning.
+    /// Warns once when the broker's clock begins to differ too much from this machine's.
     pub(super) fn warn_of_skew(&self, reply: &ProbeReply) {
         let limit = self.context.settings.limits.max_clock_skew;
         let was_off = self.context.machine().skew.is_some_and(|skew| skew.abs() > limit);
@@ -103,7 +102,7 @@ impl SessionChecker {
         attempts: usize,
         found: &Result<ProbeReply, BrokerError>,
     ) {
-        // Measured when the check ended: storing what it led to is no part of the broker's latency.
+        // Measured at the end of the check, so that storing the outcome does not count as the broker's latency.
         let (latency, checks, failures, phase) = {
             let machine = self.context.machine();
             (machine.last_latency, machine.checks, machine.failures, machine.phase)
@@ -126,7 +125,7 @@ impl SessionChecker {
                     ("session_valid", json!(true)),
                     ("health_check_count", json!(checks)),
                 ];
-                // First what a reader of the text log wants to know: how long the session holds, or that an order may pass.
+                // A reader of the text log wants these first: how long the session is valid, or that an order may pass.
                 if matches!(kind, SessionCheckKind::PreTrade | SessionCheckKind::Warm) {
                     fields.swap(0, 1);
                 }
@@ -144,7 +143,7 @@ impl SessionChecker {
         }
     }
 
-    /// The calendar against the broker's own clock; the stricter of the two holds.
+    /// Compares the calendar with the broker's market clock; the market counts as closed when either says so.
     async fn compare_market_hours(&self) {
         let Ok(Some(open)) = self.context.broker.market_open().await else { return };
         let now = self.context.clock.now();
@@ -159,7 +158,7 @@ impl SessionChecker {
     }
 }
 
-/// Between −0.1 and 0.1.
+/// A random number between −0.1 and 0.1.
 fn random_part() -> f64 {
     (random_share() - 0.5) * 0.2
 }

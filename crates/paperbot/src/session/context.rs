@@ -1,4 +1,4 @@
-//! What the session's parts share: the broker, the machine behind its lock, the clock, and where changes are recorded.
+//! The state that the session's parts share: broker, clock, the machine behind its lock, and the stores of its changes.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::calendar::MarketPhase;
 use crate::clock::{Clock, Now};
 use botops_core::tasks::Tasks;
 
-/// A closed answer of the broker counts this long.
+/// How long the broker's answer that the market is closed is valid.
 const MARKET_ANSWER_MAX_AGE: Duration = Duration::from_secs(900);
 
-/// Shared by the handle and the keeper. The machine changes through [`SessionContext::update`] alone.
+/// Shared by the handle and the keeper. The machine is changed only through [`SessionContext::update`].
 pub(super) struct SessionContext {
     pub(super) broker: Box<dyn BrokerAdapter>,
     pub(super) settings: SessionSettings,
@@ -26,7 +26,7 @@ pub(super) struct SessionContext {
     pub(super) tasks: Tasks,
     pub(super) publisher: SessionPublisher,
     pub(super) started: Now,
-    /// Wakes the keeper.
+    /// Wakes the keeper before its next planned work.
     pub(super) wake: Notify,
     machine: Mutex<SessionMachine>,
     state_file: SessionStateFile,
@@ -62,7 +62,7 @@ impl SessionContext {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every change of the machine goes through here: it is made durable, published and recorded.
+    /// Changes the machine, then stores and publishes the change. Every change goes through this.
     pub(super) fn update<R>(&self, change: impl FnOnce(&mut SessionMachine, Now) -> R) -> R {
         let now = self.clock.now();
         let (result, before, after) = {
@@ -79,12 +79,12 @@ impl SessionContext {
         result
     }
 
-    /// Makes the machine's state durable. False when that failed.
+    /// Stores the machine's state. False when that failed.
     pub(super) fn store_state(&self) -> bool {
         self.state_file.store(|| self.machine().saved())
     }
 
-    /// A closed answer from either side counts: the calendar's, or a recent one of the broker.
+    /// Whether the calendar or a recent answer of the broker says that the market is closed.
     pub(super) fn is_market_closed(&self, now: Now) -> bool {
         if !self.settings.market_hours_only {
             return false;

@@ -1,4 +1,4 @@
-//! Which decisions of the gate are written: all that let an order pass, and of like refusals one a second.
+//! Which decisions of the gate are logged: all that let an order pass, and one a second of refusals for one reason.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,10 +7,10 @@ use super::model::GateDecision;
 use crate::clock::Now;
 use botops_contract::GateReason;
 
-/// Like refusals nearer to each other than this are counted, not written.
+/// Refusals for the same reason within this time of the logged one are counted, not logged.
 const DENIAL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The refusal written last.
+/// The refusal that was logged last.
 #[derive(Debug, Default)]
 pub(super) struct DenialThrottle {
     last: Mutex<Option<LastDenial>>,
@@ -24,7 +24,7 @@ struct LastDenial {
 }
 
 impl DenialThrottle {
-    /// How many like it were left out since the last written one; `None` when this one is left out as well.
+    /// Whether to log a decision: `None` for no, else how many refusals like it were left out since the last one.
     pub(super) fn admit(&self, decision: &GateDecision, now: Now) -> Option<u64> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if decision.allowed {

@@ -1,9 +1,9 @@
 //! The record of the broker session: `health_check.log`, one JSON object a line, and `trading_bot.log` for people.
 //!
 //! Lines are compact JSON with `event` first, so that `grep '"event":"health_check.executed"'` finds them. A line is
-//! one `write` on an append-mode file of mode 0600; files rotate by size, and begin anew when the process is
-//! told to. Everything passes the redaction. A write that fails is reported once and never blocks trading. Callers give kinds
-//! and fixed texts, never error payloads, URLs or headers.
+//! one `write` on an append-mode file of mode 0600. Files rotate by size, and are opened anew when a signal asks for
+//! it. Everything passes the redaction. A write that fails is reported once and never blocks trading. Callers give
+//! kinds and fixed texts, never error payloads, URLs or headers.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use botops_core::redact;
 use botops_core::telemetry::LogFile;
 
-/// A file moves aside at this size; three old ones are kept.
+/// A file is renamed when it reaches this size; three old ones are kept.
 const MAX_BYTES: u64 = 10 * 1024 * 1024;
 const KEPT: u32 = 3;
 
@@ -38,7 +38,7 @@ struct HealthLogInner {
 }
 
 impl HealthLog {
-    /// Opens (or goes on with) the logs in a folder.
+    /// Opens the logs in a folder; existing files are appended to.
     pub fn open(folder: &Path, broker: &str, session_id: &str) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let inner = HealthLogInner {
@@ -52,7 +52,7 @@ impl HealthLog {
         Ok(Self { inner: Arc::new(Mutex::new(inner)) })
     }
 
-    /// Writes one event. `fields` come after the common keys, in their order.
+    /// Writes one event to both logs. `fields` follow the common keys in the given order.
     pub fn event(
         &self,
         at: DateTime<Utc>,
@@ -92,7 +92,7 @@ impl HealthLog {
         line.push_str("}\n");
         let written = inner.records.append(&line);
         inner.report_loss(&written);
-        // A question of the gate is on an order's path: one write, and nothing for people.
+        // A decision of the gate delays an order: only one write, and no line in the text log.
         if event == "trade_gate.decided" {
             return;
         }
@@ -101,7 +101,7 @@ impl HealthLog {
         inner.report_loss(&written);
     }
 
-    /// Writes one line for people alone, such as `TRADE EXECUTED` of component `bot`.
+    /// Writes one line to the text log only, such as `TRADE EXECUTED` of component `bot`.
     pub fn text(&self, at: DateTime<Utc>, component: &str, message: &str, fields: &[(&str, Value)]) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let text = text_line(at, component, message, "", fields);
@@ -111,7 +111,7 @@ impl HealthLog {
 }
 
 impl HealthLogInner {
-    /// The first loss is reported; a full disk would otherwise fill the other log as well.
+    /// Reports only the first failed write: a full disk would otherwise fill the program's log as well.
     fn report_loss(&mut self, written: &io::Result<()>) {
         if let Err(error) = written
             && !self.loss_reported
@@ -124,7 +124,7 @@ impl HealthLogInner {
 
 /// `2025-10-09 14:32:15 UTC | INFO     | health | health_check.executed | latency_ms=127`
 ///
-/// The usual context goes without saying, and what follows `executed` is of the same check.
+/// The usual context is left out, also in the lines after `executed`, which are of the same check.
 fn text_line(
     at: DateTime<Utc>,
     component: &str,
@@ -153,7 +153,7 @@ fn text_line(
     line
 }
 
-/// A log file that moves aside when it is full.
+/// A log file that is renamed and begun anew when it is full.
 #[derive(Debug)]
 struct RotatingFile {
     path: PathBuf,

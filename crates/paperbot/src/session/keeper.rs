@@ -1,8 +1,8 @@
 //! The keeper: the one task that checks the session, signs in again and carries out the operator's commands.
 //!
-//! It asks the machine what is due, does it, and reports what came of it; nothing else talks to the broker about the
-//! session, so a check or a sign-in is never under way twice. A stop cuts a check at once and lets a sign-in finish
-//! for a moment, since a token pair that was handed out and not stored is lost. Decisions are the machine's.
+//! It asks the machine what is due, does it, and reports the outcome. Nothing else calls the broker about the session,
+//! so there is never more than one check or sign-in at a time. A stop ends a check at once and gives a sign-in a few
+//! seconds to finish, since a token pair that was issued and not stored is lost. The machine makes all decisions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,26 +21,25 @@ use crate::calendar::Calendar;
 use botops_contract::{BreakerState, SessionPhase};
 use botops_core::error::Code;
 
-/// The longest sleep: a suspend is noticed within this after the machine woke up.
+/// The longest sleep, so that a suspend is noticed within this time after the computer wakes up.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// How long a sign-in may go on after the stop.
+/// How long a sign-in may go on after a stop; shorter than the process waits for its tasks.
 const STOP_GRACE: Duration = Duration::from_millis(4_500);
 
-/// What an operator wants of the session.
 pub(super) enum SessionCommandKind {
     Probe,
     SignIn(Option<String>),
     ResetBreaker,
 }
 
-/// A command, and where its outcome goes.
+/// A command and the channel for its outcome.
 pub(super) struct SessionCommand {
     pub(super) kind: SessionCommandKind,
     pub(super) reply: oneshot::Sender<SessionCommandOutcome>,
 }
 
-/// The keeper's task. It is restarted after a panic, so what it needs is behind a shared reference.
+/// The keeper's task. It is restarted after a panic, so its state is behind a shared reference.
 pub(super) struct SessionKeeper {
     context: Arc<SessionContext>,
     checker: Arc<SessionChecker>,
@@ -100,14 +99,14 @@ impl SessionKeeper {
         }
     }
 
-    /// Lets work that may have been handed a token finish, but not for long.
+    /// Runs work that may get a token, and after a stop lets it go on for [`STOP_GRACE`].
     async fn with_grace(&self, work: impl Future<Output = ()>) {
         tokio::pin!(work);
         let stopping = self.context.tasks.stopping();
         tokio::select! {
             () = &mut work => {}
             () = stopping.cancelled() => {
-                // What is not done by then is as if the process had been killed: the store is whole either way.
+                // Work that is not done by then is dropped, as by a kill: the token store stays intact.
                 let _ = timeout(STOP_GRACE, work).await;
             }
         }
@@ -130,7 +129,7 @@ impl SessionKeeper {
                 outcome
             }
         };
-        // Whoever asked may be gone; the command was carried out all the same.
+        // Fails when the sender has gone; the command was carried out.
         let _ = command.reply.send(outcome);
     }
 

@@ -8,63 +8,63 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use super::breaker::BreakerLimits;
 use crate::calendar::Calendar;
 
-/// Every limit of the session, in one place.
+/// Every limit of the session. [`SessionLimits::new`] has the usual values.
 #[derive(Debug, Clone)]
 pub struct SessionLimits {
     /// The breaker's own limits.
     pub breaker: BreakerLimits,
-    /// Evidence up to this age lets an order pass.
+    /// A successful check up to this age lets an order with new exposure pass.
     pub evidence_max_age: Duration,
-    /// Of a check that an order asked for.
+    /// Deadline of a check that an order needs.
     pub pre_trade_check: Duration,
-    /// Of one attempt of a check.
+    /// Deadline of one attempt of a check.
     pub attempt_timeout: Duration,
-    /// Of a whole check with its retries.
+    /// Deadline of a whole check with its retries.
     pub check_timeout: Duration,
     /// Waits between the attempts of a check.
     pub retry_waits: Vec<Duration>,
-    /// A broker's wait up to this is waited for inside a check.
+    /// A rate limit's wait up to this is waited out inside a check; a longer one ends the check.
     pub short_wait: Duration,
-    /// Between checks in the trading window.
+    /// Time between checks in the trading window.
     pub interval_in_window: Duration,
-    /// Between checks outside it.
+    /// Time between checks outside the trading window.
     pub interval_outside_window: Duration,
-    /// Between checks after a failed one.
+    /// Time between checks after a failed one.
     pub confirm_interval: Duration,
-    /// Added to two intervals before the keeper counts as stuck.
+    /// The keeper counts as stuck when nothing was finished for two intervals and this time.
     pub stale_grace: Duration,
-    /// A check comes when evidence is this old, while orders are being decided.
+    /// While orders are being decided, a check is made when the last success is this old, before it is too old.
     pub warm_after: Duration,
-    /// Orders count as being decided this long after the last question.
+    /// Orders count as being decided for this long after the last question to the gate.
     pub warm_for: Duration,
-    /// Of one sign-in request.
+    /// Deadline of one sign-in request.
     pub sign_in_timeout: Duration,
-    /// Waits before the attempts of one incident; as many attempts as entries.
+    /// Waits before the attempts of one incident; their number is that of the attempts.
     pub sign_in_waits: Vec<Duration>,
-    /// Sign-in attempts in 24 hours, over restarts.
+    /// Most sign-in attempts in 24 hours, counted across restarts.
     pub sign_ins_per_day: usize,
-    /// Between two sign-ins with a password.
+    /// Least time between two sign-ins with a password.
     pub password_gap: Duration,
-    /// Sign-ins with a password in 24 hours.
+    /// Most sign-ins with a password in 24 hours, counted across restarts.
     pub passwords_per_day: usize,
-    /// How long a human has to approve.
+    /// Time for a human to answer a challenge.
     pub challenge_deadline: Duration,
-    /// Between two questions whether a human approved.
+    /// Time between two polls whether a human has answered.
     pub challenge_poll_interval: Duration,
-    /// Between two snapshots in the health log.
+    /// Time between two snapshots in the health log.
     pub snapshot_interval: Duration,
-    /// A difference between the clocks above this is a suspend or a set clock.
+    /// When wall clock and monotonic clock differ by more than this, the computer was suspended or its clock was set.
     pub clock_jump: TimeDelta,
-    /// A broker's clock this far off is worth a warning.
+    /// A broker's clock that differs by more than this gives a warning.
     pub max_clock_skew: TimeDelta,
-    /// When the bot trades, New York time; checks are more frequent then.
+    /// Start and end of the daily window in New York time in which checks are more frequent.
     pub trading_window: (NaiveTime, NaiveTime),
-    /// The calendar for the window.
+    /// The calendar that says on which days the window applies.
     pub calendar: Calendar,
 }
 
 impl SessionLimits {
-    /// The usual limits. A live account never resumes by itself.
+    /// The usual limits. With a live account, only an operator closes the breaker.
     pub fn new(live: bool) -> Self {
         let seconds = Duration::from_secs;
         let hour = |hour| NaiveTime::from_hms_opt(hour, 0, 0).expect("an hour of the day");
@@ -105,7 +105,7 @@ impl SessionLimits {
         }
     }
 
-    /// The same rules with shorter waits, for demonstrations: every duration is multiplied by `factor`.
+    /// Multiplies every duration by `factor`, for demonstrations that should not take long.
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {
         let breaker = &mut self.breaker;
@@ -151,16 +151,15 @@ impl SessionLimits {
     }
 }
 
-/// What a session needs to run.
+/// Settings of a session.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
-    /// Every limit.
     pub limits: SessionLimits,
-    /// The small durable state; 0600.
+    /// File of the durable state, mode 0600.
     pub state_file: PathBuf,
-    /// Folder of the health log.
+    /// Folder of `health_check.log` and `trading_bot.log`.
     pub log_dir: PathBuf,
-    /// Refuse new positions outside the regular session.
+    /// Whether new positions are refused outside the regular session.
     pub market_hours_only: bool,
 }
 

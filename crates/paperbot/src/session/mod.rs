@@ -1,10 +1,10 @@
-//! The broker session: a trading process that knows when it may trade.
+//! The broker session: whether the bot's sign-in at its broker is valid, so that orders may pass.
 //!
 //! [`SessionMonitor`] is the handle: orders ask its gate, everything else reads its facts or gives it commands. One
 //! keeper task does all checks and sign-ins, so there is never more than one of them at a time. The gate answers from
-//! memory and never waits: while the last success is fresh it says yes, else no, and the keeper checks at once where
-//! that may help. What must survive a restart (an open breaker, a halt, the sign-in budget) is durable before it has
-//! effect. A stop signs nobody out: it leaves token and store as they are.
+//! memory and never waits: it lets an order pass while the last success is fresh, and otherwise refuses and has the
+//! keeper check at once where that may help. State that must survive a restart (an open breaker, a halt, the sign-in
+//! budget) is stored before it takes effect. A stop does not sign out: it leaves token and store as they are.
 
 mod breaker;
 mod checker;

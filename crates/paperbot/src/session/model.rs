@@ -1,4 +1,4 @@
-//! What the session says to the rest of the bot.
+//! The values that the session gives to the rest of the bot.
 
 use std::sync::Arc;
 
@@ -8,58 +8,58 @@ use uuid::Uuid;
 
 use botops_contract::{EventKind, GateReason, SemanticError, Severity};
 
-/// Something the session reports; the bot's journal numbers and keeps it.
+/// A report of the session, which the trading loop publishes as an event.
 #[derive(Debug, Clone)]
 pub struct SessionNote {
-    /// `session` or `breaker`, or `error` for a failure alone.
+    /// `session` or `breaker`; `error` for a failure that changes neither.
     pub kind: EventKind,
-    /// How much attention it wants.
+    /// Severity of the event.
     pub severity: Severity,
-    /// One sentence.
+    /// The event as one sentence for people.
     pub message: String,
-    /// The failure behind it.
+    /// The failure that it is about; `None` when it is about none.
     pub error: Option<SemanticError>,
-    /// The facts.
+    /// The facts of the event, a JSON object.
     pub data: Value,
-    /// When.
+    /// When it happened, by the wall clock.
     pub at: DateTime<Utc>,
 }
 
-/// Where notes go. Called outside the session's lock, on the task that made the change; must not block.
+/// Receives the notes. Called outside the session's lock, on the task that made the change; must not block.
 pub type NoteSink = Arc<dyn Fn(SessionNote) + Send + Sync>;
 
-/// What an order wants to do, as far as the gate cares.
+/// The facts of an order that the gate needs.
 #[derive(Debug, Clone, Copy)]
 pub struct GateQuestion<'a> {
-    /// The order makes a position smaller and cannot turn it round.
+    /// The order makes a position smaller and cannot reverse it.
     pub reducing: bool,
-    /// The instrument.
+    /// The order's symbol, for the log.
     pub symbol: &'a str,
 }
 
-/// The gate's answer.
+/// The gate's decision about an order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GateDecision {
-    /// The order may be sent now.
+    /// Whether the order may be sent now.
     pub allowed: bool,
-    /// Why, from the closed list.
+    /// Why, from a closed list; also set when the order is allowed.
     pub reason: GateReason,
-    /// Age of the last authenticated success.
+    /// Age of the last successful check in milliseconds; `None` before the first one.
     pub evidence_age_ms: Option<u64>,
-    /// When asking again makes sense.
+    /// Seconds after which asking again makes sense; `None` when waiting does not help.
     pub retry_after_s: Option<f64>,
-    /// Names this decision in the log.
+    /// Id of this decision in the log.
     pub decision_id: Uuid,
 }
 
-/// What became of an operator's command.
+/// The outcome of an operator's command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionCommandOutcome {
-    /// It was carried out.
+    /// Whether it was carried out.
     pub done: bool,
-    /// A stable reason when it was not.
+    /// Stable reason why it was not; `None` when it was.
     pub reason_code: Option<&'static str>,
-    /// One sentence.
+    /// The outcome as one sentence for people.
     pub message: String,
 }
 

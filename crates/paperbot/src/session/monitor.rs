@@ -1,4 +1,4 @@
-//! The handle to the session: its gate, its facts, and the operator's commands.
+//! The handle to the session: the gate, the facts, and the operator's commands.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use botops_contract::{GateReason, SessionPhase};
 use botops_core::error::Code;
 use botops_core::tasks::Tasks;
 
-/// Commands that wait for the keeper; more wait at their sender.
+/// Commands queued for the keeper; the sender of a further one waits for room.
 const QUEUED_COMMANDS: usize = 16;
 
 /// Handle to the session; cloning is cheap.
@@ -61,8 +61,9 @@ impl SessionMonitor {
         Ok(Self { context, commands, denials: Arc::default() })
     }
 
-    /// May this order be sent? Answers from memory and never waits: when it takes a check, the answer is no for now
-    /// and the check is on its way. Every answer is recorded.
+    /// Decides from memory whether an order may be sent; never waits.
+    ///
+    /// When a check is needed first, the order is refused and the check started. Every decision is recorded.
     pub fn ask_gate(&self, question: GateQuestion<'_>) -> GateDecision {
         let (verdict, now) = self.evaluate_gate(question.reducing);
         let (age, generation, phase) = {
@@ -97,12 +98,12 @@ impl SessionMonitor {
         decision
     }
 
-    /// Whether an order would pass now, without a record. When that takes a check, it is on its way.
+    /// Whether an order would pass now; not recorded. When a check is needed first, it is started.
     pub fn is_open(&self, reducing: bool) -> bool {
         self.evaluate_gate(reducing).0.allowed
     }
 
-    /// The session as the contract shows it.
+    /// The session in the form of the contract.
     pub fn facts(&self) -> botops_contract::Session {
         let context = &self.context;
         let now = context.clock.now();
@@ -112,7 +113,7 @@ impl SessionMonitor {
         let uptime = now.mono.saturating_sub(context.started.mono);
         let in_order = machine.phase == SessionPhase::Healthy && machine.restricted.is_none();
         let unattended = machine.is_unattended(now);
-        // Stale evidence in a healthy session is no lasting refusal: the next order's question has it renewed.
+        // Stale evidence in a healthy session is not reported as a refusal: the next order's question has it renewed.
         let gate = match verdict.reason {
             GateReason::EvidenceStale => GateReason::Ok,
             reason => reason,
@@ -147,33 +148,32 @@ impl SessionMonitor {
         }
     }
 
-    /// The session's breaker as the contract shows it.
+    /// The session's breaker in the form of the contract.
     pub fn breaker(&self) -> botops_contract::Breaker {
         let now = self.context.clock.now();
         self.context.machine().breaker.view(now)
     }
 
-    /// The log of this session.
     pub fn log(&self) -> &HealthLog {
         &self.context.publisher.log
     }
 
-    /// Checks the session now.
+    /// Checks the session now, and waits for the outcome.
     pub async fn probe(&self) -> SessionCommandOutcome {
         self.command(SessionCommandKind::Probe).await
     }
 
-    /// Signs in again, or hands in the code a human got.
+    /// Signs in again, or sends the confirmation code that a human got.
     pub async fn reauth(&self, code: Option<String>) -> SessionCommandOutcome {
         self.command(SessionCommandKind::SignIn(code)).await
     }
 
-    /// Lets one check decide whether an open breaker closes.
+    /// Closes an open breaker if one check succeeds.
     pub async fn reset_breaker(&self) -> SessionCommandOutcome {
         self.command(SessionCommandKind::ResetBreaker).await
     }
 
-    /// Stops trading until `reset_breaker`. Durable before it returns.
+    /// Stops trading until `reset_breaker`. It is stored before this returns.
     pub fn halt(&self, reason: &str) -> SessionCommandOutcome {
         let reason = botops_core::text::clean(reason, 200);
         self.context.update(|machine, now| machine.operator_halt(now, &reason));
@@ -198,7 +198,7 @@ impl SessionMonitor {
         }
     }
 
-    /// The gate's answer from memory; wakes the keeper where a check is wanted.
+    /// The gate's decision from memory; wakes the keeper when a check is wanted.
     fn evaluate_gate(&self, reducing: bool) -> (GateVerdict, Now) {
         let now = self.context.clock.now();
         let market_closed = self.context.is_market_closed(now);
@@ -215,7 +215,7 @@ impl SessionMonitor {
     }
 }
 
-/// A wait as people plan with it: after 15 minutes they ask again in any case.
+/// A wait in seconds, at most 15 minutes: after that a client should ask again in any case.
 fn shown_wait(wait: Duration) -> f64 {
     wait.min(Duration::from_secs(900)).as_secs_f64()
 }

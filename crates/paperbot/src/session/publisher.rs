@@ -1,7 +1,7 @@
-//! How changes of the session are published: to the health log, and as notes for the bot's journal.
+//! Publishes changes of the session: to the health log, and as notes for the bot's journal.
 //!
-//! A change is seen by comparing the reported state before and after, so that no way of changing it is forgotten. Texts
-//! are the catalogue's and fixed ones, never what a broker wrote.
+//! The reported state before and after a change is compared, so that no way of changing it is forgotten. Texts are the
+//! catalogue's and fixed ones, never a broker's.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::clock::Now;
 use botops_contract::{BreakerState, EventKind, SemanticError, SessionPhase, Severity};
 use botops_core::error::Code;
 
-/// Where the session's changes go.
+/// The receivers of the session's changes.
 pub(super) struct SessionPublisher {
     pub(super) log: HealthLog,
     pub(super) sink: NoteSink,
@@ -22,7 +22,7 @@ pub(super) struct SessionPublisher {
 }
 
 impl SessionPublisher {
-    /// Publishes what differs between two states.
+    /// Publishes the differences between two states.
     pub(super) fn publish_change(&self, now: Now, before: &ReportedState, after: &ReportedState) {
         if before.breaker != after.breaker {
             self.publish_breaker(now, after);
@@ -51,7 +51,7 @@ impl SessionPublisher {
                 }),
             )
         });
-        // The same trouble in other words is published, and is no second failure.
+        // Another text for the same failure is published, but does not count as a second failure.
         let same_trouble = before.phase == after.phase
             && before.needs == after.needs
             && before.reason.as_ref().map(|reason| &reason.code)
@@ -106,7 +106,7 @@ impl SessionPublisher {
         (self.sink)(SessionNote { kind: EventKind::Breaker, severity, message, error, data, at: now.wall });
     }
 
-    /// Something worth a warning that changes no state.
+    /// Publishes a warning that changes no state.
     pub(super) fn publish_warning(&self, at: DateTime<Utc>, code: Code, text: &str, facts: Value) {
         let error = catalogue_error(at, &SessionReason::new(code, text), &facts);
         let (kind, message) = (EventKind::Error, text.to_owned());
@@ -114,7 +114,7 @@ impl SessionPublisher {
     }
 }
 
-/// The parts of the machine whose change is published.
+/// The parts of the machine's state whose changes are published.
 pub(super) struct ReportedState {
     phase: SessionPhase,
     reason: Option<SessionReason>,
@@ -157,7 +157,7 @@ pub(super) fn needs_human(machine: &SessionMachine) -> Option<String> {
     Some(word.to_owned())
 }
 
-/// A failure that explains itself, from the catalogue.
+/// The failure with the catalogue's texts; `None` when the reason has no code of the catalogue.
 fn catalogue_error(at: DateTime<Utc>, reason: &SessionReason, context: &Value) -> Option<SemanticError> {
     let code = Code::ALL.iter().find(|code| code.row().code == reason.code)?;
     let row = code.row();

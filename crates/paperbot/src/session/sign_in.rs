@@ -1,4 +1,4 @@
-//! Signing in: attempts, the proof of a new token, renewals, and challenges that a human answers.
+//! Signing in: attempts, the check of a new token, renewals, and challenges that a human answers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::broker::{
 use botops_core::duration::milliseconds;
 use botops_core::error::Code;
 
-/// Gets new sessions. The open challenge outlives a restart of the keeper's task.
+/// Gets new sessions. It is shared, so that an open challenge survives a restart of the keeper's task.
 pub(super) struct SignInFlow {
     context: Arc<SessionContext>,
     checker: Arc<SessionChecker>,
@@ -33,7 +33,7 @@ impl SignInFlow {
         is_waiting.then(|| self.challenge().clone()).flatten()
     }
 
-    /// Attempts to sign in until there is a session or none is possible. The machine says which method is next.
+    /// Attempts to sign in until there is a session or none is possible. The machine decides which method is next.
     pub(super) async fn run_attempts(&self, operator: bool, code: Option<&str>) {
         loop {
             let offers = |method| self.context.broker.offers(method);
@@ -52,11 +52,11 @@ impl SignInFlow {
         }
     }
 
-    /// One attempt and the check that proves its token. True when another attempt may follow at once.
+    /// One attempt and the check of its token. True when another attempt may follow at once.
     async fn attempt(&self, method: SignInMethod, operator: bool, code: Option<&str>) -> bool {
         let attempt = self.context.update(|machine, now| machine.begin_attempt(now, method, operator));
         if !self.context.store_state() {
-            // A budget that is not on disk would be forgotten by a crash loop, and the account locked.
+            // In a crash loop, attempts that are not stored would not count, and the broker would lock the account.
             let error = BrokerError::TokenStore;
             self.log_failure(error.code().row().code, "the sign-in budget could not be stored", true);
             self.context.update(|machine, now| machine.attempt_failed(now, &error, method));
@@ -101,7 +101,7 @@ impl SignInFlow {
         timeout(limit, self.context.broker.sign_in(method, operator, code)).await.unwrap_or(late)
     }
 
-    /// A token is believed when a check with it passed.
+    /// Checks a new token; it counts as a session only when the check succeeds.
     async fn verify(&self, info: &NewSession, started: Duration, operator: bool) {
         let lifetime = self.context.broker.token_lifetime();
         self.context.update(|machine, now| {
@@ -133,7 +133,7 @@ impl SignInFlow {
         self.checker.record_check(SessionCheckKind::Verify, attempts, &found);
     }
 
-    /// A new token before the old one ends. The old one still holds, so a failure stops nothing.
+    /// Gets a new token before the one in use expires. That one is still valid, so a failure stops nothing.
     pub(super) async fn renew(&self) {
         let fields = [("attempt", json!(1)), ("method", json!("renewal"))];
         self.context.log_event("health_check.reauth_triggered", SessionCheckKind::Periodic, &fields);
@@ -148,7 +148,7 @@ impl SignInFlow {
         }
     }
 
-    /// Asks the broker whether a human has answered, and goes on where one has.
+    /// Asks the broker whether a human has answered, and completes the sign-in if so.
     pub(super) async fn poll(&self) {
         let Some(mut challenge) = self.challenge().clone() else { return };
         let late = Err(BrokerError::Transient { kind: TransientFailure::Timeout, status: None });
@@ -169,7 +169,7 @@ impl SignInFlow {
         }
     }
 
-    /// The challenge is over; the token comes with one more request.
+    /// Completes an answered challenge: one more request gets the token.
     pub(super) async fn complete_challenge(&self, code: Option<&str>) {
         let method =
             self.context.machine().awaiting.map_or(SignInMethod::Refresh, |awaiting| awaiting.method);
@@ -187,7 +187,7 @@ impl SignInFlow {
         }
     }
 
-    /// The broker took the challenge back.
+    /// Ends a challenge that was refused or withdrawn.
     pub(super) fn deny_challenge(&self) {
         *self.challenge() = None;
         let reason = SessionReason::new(Code::BrokerApprovalNeeded, "the sign-in was not approved");

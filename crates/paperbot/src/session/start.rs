@@ -1,4 +1,4 @@
-//! A session as the command line describes it.
+//! Starts the session that the command line describes.
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -12,8 +12,9 @@ use crate::clock::Clock;
 use botops_contract::TradingMode;
 use botops_core::tasks::Tasks;
 
-/// Connects the chosen broker and starts the session. What it reports goes into `notes`. Whatever the broker, orders
-/// stay on paper: the broker's session decides whether they would pass.
+/// Makes the adapter of the chosen broker and starts its session, which sends its reports to `notes`.
+///
+/// Orders stay on paper with every broker: its session only decides whether they would pass.
 pub(crate) fn connect_session(
     options: &BrokerOptions,
     data: &Path,
@@ -34,7 +35,7 @@ pub(crate) fn connect_session(
             Calendar::with_overrides(file).map_err(|problem| format!("--calendar-file: {problem}"))?;
     }
     settings.limits = settings.limits.scaled(1.0 / options.session_speed);
-    // The loop that reads them may have ended before the session did.
+    // Fails when the loop that reads the notes has ended before the session.
     let sink = Arc::new(move |note| drop(notes.send(note)));
     SessionMonitor::start(broker, settings, clock, tasks, sink).map_err(|error| format!("--log-dir: {error}"))
 }

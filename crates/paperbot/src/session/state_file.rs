@@ -1,4 +1,4 @@
-//! The session's durable state: what a restart must not forget.
+//! The file of the session's durable state.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -9,17 +9,17 @@ use botops_contract::SessionPhase;
 use botops_core::durable_file;
 use botops_core::error::Code;
 
-/// The state file, and what is in it.
+/// The state file and its content.
 #[derive(Debug)]
 pub(super) struct SessionStateFile {
     path: PathBuf,
-    /// What is in the file; held while it is written, so that states are written in their order.
+    /// The content of the file. The lock is held while the file is written, so that states are written in order.
     stored: Mutex<SavedSession>,
 }
 
 impl SessionStateFile {
-    /// Reads the file. One that cannot be read might hold an open breaker: the state is then a halt until an operator
-    /// decided.
+    /// Reads the file. One that cannot be read might have held an open breaker: the state is a halt then, until an
+    /// operator decides.
     pub(super) fn open(path: &Path) -> (Self, SavedSession) {
         let unreadable = |what: String| {
             tracing::error!(file.path = %path.display(), "the session's stored state cannot be used: {what}");
@@ -39,7 +39,7 @@ impl SessionStateFile {
         (Self { path: path.to_owned(), stored: Mutex::new(saved.clone()) }, saved)
     }
 
-    /// Writes the state that `current` gives when it differs from the stored one. False when that failed.
+    /// Writes the state that `current` returns if it differs from the stored one. False when that failed.
     pub(super) fn store(&self, current: impl FnOnce() -> SavedSession) -> bool {
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = current();

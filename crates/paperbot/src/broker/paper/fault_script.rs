@@ -1,4 +1,4 @@
-//! The script of faults of the paper broker: what goes wrong, and when.
+//! The fault script of the paper broker: which calls fail, how, and when.
 
 use std::path::Path;
 
@@ -21,25 +21,24 @@ pub struct FaultScript {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ScriptedFault {
-    /// Not before this long after the start.
+    /// Seconds after the broker's start before which the fault does nothing.
     #[serde(default)]
     pub(super) after_s: f64,
-    /// Which calls it hits; by default those where the fault makes sense.
+    /// Which calls it affects; by default those where the fault makes sense.
     #[serde(default)]
     pub(super) on: Option<FaultRoute>,
-    /// What happens.
     #[serde(rename = "do", deserialize_with = "word_or_status")]
     pub(super) what: FaultKind,
-    /// How many calls it hits.
+    /// How many calls it affects.
     #[serde(default = "once")]
     pub(super) times: u32,
-    /// Of a 429.
+    /// For `429`: the seconds that the answer tells the client to wait.
     #[serde(default)]
     pub(super) retry_after_s: Option<f64>,
-    /// Of a skewed clock.
+    /// For a skewed clock: the seconds by which the broker's clock is ahead.
     #[serde(default)]
     pub(super) seconds: Option<f64>,
-    /// Of a challenge: somebody approves it after this long; without it nobody does.
+    /// For a challenge: it is approved after this many seconds; without it, never.
     #[serde(default)]
     pub(super) approve_after_s: Option<f64>,
 }
@@ -108,7 +107,7 @@ pub(super) enum FaultKind {
 }
 
 impl FaultKind {
-    /// These change the session itself, at their time, and fail no call.
+    /// Whether the fault changes the session at its time instead of failing a call.
     pub(super) fn changes_session(self) -> bool {
         matches!(self, Self::ExpireToken | Self::Lock | Self::Unlock | Self::Skew)
     }
@@ -127,12 +126,10 @@ impl FaultKind {
 }
 
 impl FaultScript {
-    /// Reads a script file.
     pub fn load(path: &Path) -> Result<Self, String> {
         Self::parse(&std::fs::read_to_string(path).map_err(|error| error.to_string())?)
     }
 
-    /// Reads a script.
     pub fn parse(text: &str) -> Result<Self, String> {
         let faults: Vec<ScriptedFault> = crate::yaml_records::list_of_records(text)?;
         for fault in &faults {
@@ -146,7 +143,7 @@ impl FaultScript {
 }
 
 impl ScriptedFault {
-    /// Whether its time has come and it hits this route.
+    /// Whether its time has come and it affects this route.
     pub(super) fn hits(&self, route: FaultRoute, elapsed: f64) -> bool {
         self.after_s <= elapsed && self.on.unwrap_or_else(|| self.what.default_route()) == route
     }

@@ -1,9 +1,8 @@
 //! The paper broker: a session with a token that ends, and a script of faults, without any network.
 //!
-//! The account and the fills belong to the trading loop's ledger; this is the part of a broker that can refuse. With
-//! a fault script the whole session machinery can be shown: expiry, refresh, rate limits, refused credentials, a
-//! human's approval, the breaker. Nothing
-//! is random: the same script gives the same course of events.
+//! The account and the fills belong to the trading loop's ledger; this is the part of a broker that can refuse. A
+//! fault script exercises all of the session: expiry, refresh, rate limits, refused credentials, a human's approval,
+//! the breaker. Nothing is random: the same script gives the same course of events.
 
 mod fault_script;
 
@@ -49,14 +48,13 @@ impl PaperOptions {
     }
 }
 
-/// What the paper broker needs.
 #[derive(Debug, Clone)]
 pub struct PaperSettings {
-    /// How long a token lives.
+    /// Time from issue to expiry of a token.
     pub token_lifetime: Duration,
-    /// How long an answer takes.
+    /// Time that each call takes.
     pub latency: Duration,
-    /// What goes wrong, and when.
+    /// The faults, empty for a broker without any.
     pub script: FaultScript,
 }
 
@@ -70,7 +68,7 @@ impl Default for PaperSettings {
     }
 }
 
-/// The paper broker.
+/// The adapter of the simulated broker.
 #[derive(Debug)]
 pub struct PaperBroker {
     clock: Clock,
@@ -89,14 +87,14 @@ struct PaperSession {
     expired: bool,
     locked: bool,
     skew: TimeDelta,
-    /// When somebody will have approved the open challenge; `None` for never.
+    /// When the open challenge counts as approved, by the monotonic clock; `None` for never.
     approved_at: Option<Duration>,
-    /// The open challenge asks for a code.
+    /// Whether the open challenge asks for a code instead of an approval.
     wants_code: bool,
 }
 
 impl PaperBroker {
-    /// A session that is already signed in.
+    /// Makes a broker that is already signed in.
     pub fn new(settings: &PaperSettings, clock: Clock) -> Self {
         let now = clock.now();
         let state = PaperSession {
@@ -131,7 +129,7 @@ impl PaperBroker {
         })
     }
 
-    /// Mints a token, unless the script has other plans.
+    /// Issues a token, unless a fault of the script applies.
     async fn mint_token(&self, code: Option<&str>) -> Result<NewSession, BrokerError> {
         let fault = self.next_fault(FaultRoute::Reauth);
         tokio::time::sleep(self.latency).await;
@@ -149,7 +147,7 @@ impl PaperBroker {
         Ok(NewSession { generation: state.generation, method: "refresh" })
     }
 
-    /// What every authenticated call goes through.
+    /// Common to every authenticated call: latency, faults, expiry. Returns the token's generation.
     async fn enter(&self, route: FaultRoute, limit: Duration) -> Result<u64, BrokerError> {
         let fault = self.next_fault(route);
         tokio::time::sleep(self.latency).await;
@@ -214,7 +212,7 @@ impl PaperBroker {
         }
     }
 
-    /// The first fault whose time has come and that hits this route; counted down.
+    /// The first fault whose time has come and that affects this route; counts it down.
     fn next_fault(&self, route: FaultRoute) -> Option<ScriptedFault> {
         let elapsed = self.elapsed();
         let mut state = self.state();
@@ -275,7 +273,7 @@ impl BrokerAdapter for PaperBroker {
         ready(Ok(if approved { ChallengeState::Approved } else { ChallengeState::Pending })).boxed()
     }
 
-    /// Any code will do.
+    /// Any code that is not empty is accepted.
     fn answer_challenge<'a>(
         &'a self,
         _challenge: &'a SignInChallenge,
@@ -290,7 +288,7 @@ impl PaperSession {
         self.faults.iter().position(|fault| fault.hits(route, elapsed))
     }
 
-    /// Carries out the faults that change the session itself.
+    /// Applies the faults that change the session itself and whose time has come.
     fn apply_session_changes(&mut self, elapsed: f64) {
         let due = |fault: &ScriptedFault| fault.what.changes_session() && fault.after_s <= elapsed;
         let (now, later): (Vec<ScriptedFault>, Vec<ScriptedFault>) =

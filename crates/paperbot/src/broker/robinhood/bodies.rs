@@ -1,6 +1,4 @@
-//! What Robinhood answers: token answers, refusals, accounts; and which of its ids are safe in a path.
-//!
-//! The body decides what a token answer means, its status hardly does.
+//! The bodies of Robinhood's answers: token answers, refusals, accounts; and which of its ids are safe in a path.
 
 use std::time::Duration;
 
@@ -22,7 +20,7 @@ pub(super) struct TokenGrant {
     pub(super) refresh_token: Option<SecretString>,
 }
 
-/// The body decides what a token answer means; its status is 200, 400, 401 or 403.
+/// Interprets a token answer by its body, because its status (200, 400, 401 or 403) says little.
 pub(super) fn read_grant(answer: &BrokerAnswer) -> Result<TokenGrant, BrokerError> {
     let body: Value = answer.parse()?;
     let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -72,7 +70,7 @@ pub(super) fn read_grant(answer: &BrokerAnswer) -> Result<TokenGrant, BrokerErro
     }
 }
 
-/// A 403 on a read is about permissions, about the token, or a soft block after too many calls.
+/// Interprets a refused read: a 403 is about permissions, about the token, or a temporary block after too many calls.
 pub(super) fn refused_read(answer: &BrokerAnswer, generation: u64) -> BrokerError {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
@@ -86,7 +84,7 @@ pub(super) fn refused_read(answer: &BrokerAnswer, generation: u64) -> BrokerErro
     BrokerError::RateLimited { wait: Duration::from_secs(60) }
 }
 
-/// The `exp` of a web token; a hint, so its signature does not matter.
+/// The `exp` of a JSON web token. Used only to plan the renewal, so its signature is not checked.
 pub(super) fn jwt_end(token: &str) -> Option<DateTime<Utc>> {
     let payload = token.split('.').nth(1)?;
     let bytes = data_encoding::BASE64URL_NOPAD.decode(payload.trim_end_matches('=').as_bytes()).ok()?;
@@ -130,7 +128,7 @@ impl RobinhoodAccount {
     }
 }
 
-/// An id of the broker that is safe in a path.
+/// An id from an answer, checked to be safe as a part of a path.
 pub(super) fn text_at(value: &Value, place: &str) -> Result<String, BrokerError> {
     let text = value.pointer(place).and_then(Value::as_str).ok_or(BrokerError::Protocol { what: "no id" })?;
     id_for_path(text).map(str::to_owned)

@@ -22,13 +22,13 @@ use crate::broker::token_store::{TokenPair, TokenStore};
 use botops_contract::TradingMode;
 use botops_core::redact;
 
-/// The public web client's id; it is in every open client and no secret.
+/// Id of the broker's public web client. It is not secret: every open-source client has it.
 const CLIENT_ID: &str = "c82SH0WZOsabOXGP2sxqcj34FxkvfnWRZBKlBjFS";
 
-/// What the web client asks for.
+/// Token lifetime in seconds that is requested, as the web client does.
 const ASKED_LIFETIME: &str = "86400";
 
-/// User name and password, for the explicit switch.
+/// User name and password; used only when `--password-sign-in` is given.
 #[derive(Debug, Clone)]
 pub struct PasswordGrant {
     /// `ROBINHOOD_USERNAME`.
@@ -39,22 +39,20 @@ pub struct PasswordGrant {
     pub mfa_secret: Option<SecretString>,
 }
 
-/// What [`RobinhoodBroker`] needs.
 #[derive(Debug, Clone)]
 pub struct RobinhoodSettings {
-    /// How to reach it.
     pub http: HttpSettings,
-    /// One account of several; without it the first one.
+    /// Number of one account among several; `None` for the first one.
     pub account_number: Option<String>,
-    /// Where the token pair lives.
+    /// File of the token pair.
     pub store: TokenStore,
-    /// The password grant, if it is switched on.
+    /// The password grant; `None` unless it is switched on.
     pub password: Option<PasswordGrant>,
-    /// `DEVICE_TOKEN`, when the account knows a device already.
+    /// `DEVICE_TOKEN`, of a device that the account has approved. The token file's device takes precedence.
     pub device_token: Option<SecretString>,
 }
 
-/// Robinhood as a broker of the session.
+/// The adapter for Robinhood's private API.
 #[derive(Debug)]
 pub struct RobinhoodBroker {
     http: BrokerHttp,
@@ -69,16 +67,16 @@ struct RobinhoodSession {
     tokens: Option<TokenPair>,
     device: SecretString,
     generation: u64,
-    /// The pair in memory is newer than the one on disk.
+    /// Whether the pair in memory is newer than the one on disk, because storing it failed.
     unsaved: bool,
-    /// The authenticator code used last; a broker takes each once.
+    /// Time step of the authenticator code used last: the broker accepts each code once.
     used_totp_step: u64,
-    /// The broker's clock minus ours.
+    /// The broker's clock minus this machine's.
     skew: TimeDelta,
 }
 
 impl RobinhoodBroker {
-    /// Loads the stored pair; calls nothing yet.
+    /// Loads the stored pair; makes no call to the broker.
     pub fn new(settings: &RobinhoodSettings) -> Result<Self, BrokerError> {
         let http = BrokerHttp::new(&settings.http)?;
         let stored = settings.store.load().map_err(|error| BrokerError::Config {
@@ -118,7 +116,7 @@ impl RobinhoodBroker {
         Ok(ProbeReply { account, restricted, generation, skew: meta.skew, quota_wait: meta.quota_wait })
     }
 
-    /// The refresh grant. The new pair is durable before anyone can use it.
+    /// Signs in by the refresh grant. The new pair is durable before it is used.
     async fn refresh_token(&self) -> Result<NewSession, BrokerError> {
         if self.session().unsaved {
             let tokens = self.session().tokens.clone().ok_or(BrokerError::RefreshSpent)?;
@@ -151,7 +149,7 @@ impl RobinhoodBroker {
         }
     }
 
-    /// The password grant. With a code when a human gave one; by itself it sends at most one authenticator code.
+    /// Signs in by the password grant, with a human's code if there is one, else with at most one authenticator code.
     async fn sign_in_with_password(&self, code: Option<&str>) -> Result<NewSession, BrokerError> {
         let refused = BrokerError::CredentialsRejected { hint: "the password sign-in is not switched on" };
         let grant = self.password.clone().ok_or(refused)?;
@@ -171,7 +169,7 @@ impl RobinhoodBroker {
         self.adopt(found, None, "password", received_at).await
     }
 
-    /// Opens the device workflow step by step, then asks whether the prompt was answered.
+    /// Opens the device workflow step by step, then asks whether the prompt in the app was answered.
     async fn poll_prompt(&self, challenge: &mut SignInChallenge) -> Result<ChallengeState, BrokerError> {
         let device = self.session().device.clone();
         if challenge.inquiry.is_none() {
@@ -212,7 +210,7 @@ impl RobinhoodBroker {
         }
     }
 
-    /// Hands in the code that came by message. Without a challenge id the code goes with the next sign-in.
+    /// Sends the code that came by message. Without a challenge id the code is sent with the next sign-in.
     async fn send_code(
         &self,
         challenge: &SignInChallenge,
@@ -250,7 +248,7 @@ impl RobinhoodBroker {
         Ok((answer.parse()?, answer, generation))
     }
 
-    /// An authenticated read. A 401 for a token that was replaced meanwhile is asked once more with the new one.
+    /// An authenticated `GET`. It is repeated once after a 401 for a token that was replaced meanwhile.
     async fn get(&self, path: &str, limit: Duration) -> Result<(BrokerAnswer, u64), BrokerError> {
         let first = self.get_once(path, limit).await;
         let Err(BrokerError::SessionInvalid { generation }) = &first else { return first };
@@ -371,7 +369,7 @@ impl RobinhoodBroker {
 
     async fn save(&self, tokens: TokenPair) -> Result<(), BrokerError> {
         let store = self.store.clone();
-        // Waited for, and finished even when nobody waits any more.
+        // Runs to its end even when this future is dropped: a token pair that is not stored is lost.
         let saved = tokio::task::spawn_blocking(move || store.save(&tokens)).await;
         match saved {
             Ok(Ok(())) => Ok(()),
@@ -379,7 +377,7 @@ impl RobinhoodBroker {
         }
     }
 
-    /// The next authenticator code that was not used yet.
+    /// The earliest authenticator code that was not used yet: that of a later time step when the current one was used.
     fn totp(&self, secret: &SecretString) -> Result<SecretString, BrokerError> {
         let bad = |_| BrokerError::Config { what: "MFA_SECRET is not base32".to_owned() };
         let secret = totp_rs::Secret::try_from_base32(secret.expose_secret()).map_err(bad)?;
@@ -409,7 +407,7 @@ impl BrokerAdapter for RobinhoodBroker {
         self.session().generation
     }
 
-    /// Ends are the broker's times; what is shown is ours.
+    /// `expires_at` is stored by the broker's clock and returned by this machine's.
     fn token_lifetime(&self) -> Option<TokenLifetime> {
         let session = self.session();
         let tokens = session.tokens.as_ref()?;
@@ -455,7 +453,7 @@ impl BrokerAdapter for RobinhoodBroker {
     }
 }
 
-/// Sixteen random bytes as the web client writes them.
+/// Sixteen random bytes in the form of a UUID, as the web client sends them.
 fn new_device_token() -> Result<SecretString, BrokerError> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes)

@@ -11,7 +11,6 @@ use crate::broker::http::BrokerAddress;
 use crate::broker::token_store::TokenStore;
 use crate::command_line::secret;
 
-/// Where the API lives.
 const API_URL: &str = "https://api.robinhood.com";
 
 /// The command line options of Robinhood.

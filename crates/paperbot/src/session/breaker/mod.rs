@@ -1,9 +1,9 @@
-//! The circuit breaker of one failure domain: a small pure state machine.
+//! The circuit breaker of the broker session: a small pure state machine.
 //!
-//! Closed counts failed checks; five without a success between them, inside 60 s, open it. Open is latched: time
-//! alone never closes it. It closes when two probes at least 10 s apart succeed after a half-open permit, or when one
-//! succeeds that an operator asked for. Every call takes the time as an argument, so the same inputs always give the
-//! same state. The session stores [`CircuitBreaker::to_saved`].
+//! While closed it counts failed checks; five without a success between them, inside 60 s, open it. Time alone never
+//! closes it: two probes at least 10 s apart have to succeed after a half-open permit, or one that an operator asked
+//! for. Every call takes the time as an argument, so the same inputs always give the same state. The session stores
+//! [`CircuitBreaker::to_saved`].
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,57 +14,57 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Now;
 
-/// How many failures open the breaker, and how it closes again.
+/// When the breaker opens, and how it closes again.
 #[derive(Debug, Clone)]
 pub struct BreakerLimits {
-    /// Failed checks in a row that open it.
+    /// Number of failed checks in a row that opens it.
     pub failure_threshold: usize,
-    /// All of them have to fall inside this.
+    /// The failures have to happen within this time.
     pub failure_window: Duration,
-    /// First wait before a probe is let through.
+    /// Wait before the first probe after it opened.
     pub first_wait: Duration,
-    /// The wait doubles up to this.
+    /// Each failed probe doubles the wait, up to this.
     pub longest_wait: Duration,
-    /// A half-open permit that is not used in this time is taken back.
+    /// A half-open permit that is not used within this time is withdrawn.
     pub permit_lifetime: Duration,
-    /// Distance between the two successes that close it.
+    /// Least time between the two successes that close it.
     pub success_gap: Duration,
     /// Automatic closings in 24 hours; 0 means that only an operator closes it.
     pub resumes_per_day: usize,
 }
 
-/// Why it is open.
+/// Why the breaker is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct BreakerTrip {
-    /// What tripped it: `session`, `operator`, …
+    /// What opened it: `session`, `operator`, …
     pub(super) source: String,
-    /// One sentence; fixed text.
+    /// The reason, one sentence of fixed text.
     pub(super) reason: String,
     /// The `BRK_NNN` code.
     pub(super) code: String,
-    /// When.
+    /// When it opened.
     pub(super) at: DateTime<Utc>,
-    /// Failures inside the window at that moment.
+    /// Failures within `failure_window` at that moment.
     pub(super) failures: u32,
 }
 
-/// What survives a restart.
+/// The breaker's stored state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SavedBreaker {
     /// Why it is open; `None` when closed.
     pub(super) open: Option<BreakerTrip>,
-    /// Recent automatic closings.
+    /// Times of the automatic closings of the last 24 hours.
     pub(super) resumes: Vec<DateTime<Utc>>,
     /// The wait before the next probe, in milliseconds.
     pub(super) wait_ms: u64,
 }
 
-/// Who lets a probe through.
+/// Who permitted a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProbeGrantor {
-    /// The passing of time; needs two successes.
+    /// The end of the wait; two successes are needed to close.
     Time,
-    /// An operator; needs one success.
+    /// An operator; one success is enough to close.
     Operator,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct CircuitBreaker {
 }
 
 impl CircuitBreaker {
-    /// A breaker that goes on where the stored one stood: what was open stays open.
+    /// Restores the stored state: a breaker that was open stays open.
     pub(super) fn new(limits: BreakerLimits, saved: &SavedBreaker, now: Now) -> Self {
         let wait = Duration::from_millis(saved.wait_ms).max(limits.first_wait).min(limits.longest_wait);
         let mut breaker = Self {
@@ -106,7 +106,7 @@ impl CircuitBreaker {
         breaker
     }
 
-    /// What has to survive a restart.
+    /// The state to store; everything else is lost at a restart without harm.
     pub(super) fn to_saved(&self) -> SavedBreaker {
         SavedBreaker {
             open: self.open_trip().cloned(),
@@ -115,17 +115,17 @@ impl CircuitBreaker {
         }
     }
 
-    /// Orders that add exposure pass.
+    /// Whether orders that add exposure may pass.
     pub(super) fn is_closed(&self) -> bool {
         self.phase == BreakerPhase::Closed
     }
 
-    /// A probe may be sent that decides.
+    /// Whether a probe may be sent whose result decides.
     pub(super) fn is_half_open(&self) -> bool {
         matches!(self.phase, BreakerPhase::HalfOpen { .. })
     }
 
-    /// Why it is not closed.
+    /// Why it opened; `None` while it is closed.
     pub(super) fn open_trip(&self) -> Option<&BreakerTrip> {
         match &self.phase {
             BreakerPhase::Closed => None,
@@ -133,7 +133,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// When the next probe is let through by itself, or the second one is due.
+    /// When the next probe is permitted by time, or the second one is due, by the monotonic clock.
     pub(super) fn retry_at(&self) -> Option<Duration> {
         match &self.phase {
             BreakerPhase::Closed => None,
@@ -144,17 +144,17 @@ impl CircuitBreaker {
         }
     }
 
-    /// Automatic closings are used up, or were never allowed.
+    /// Whether only an operator can close it, because the automatic closings are used up or were never allowed.
     pub(super) fn needs_operator(&self) -> bool {
         matches!(&self.phase, BreakerPhase::Open { retry_at: None, .. })
     }
 
-    /// Failures that count at the moment.
+    /// Failures that are counted towards opening it.
     pub(super) fn failure_count(&self) -> u32 {
         u32::try_from(self.failures.len()).unwrap_or(u32::MAX)
     }
 
-    /// A check failed. True when this opened the breaker, now or again.
+    /// Records a failed check. True when it opened the breaker, or opened it again.
     pub(super) fn record_failure(&mut self, now: Now, code: &str) -> bool {
         self.expire_probe_permit(now);
         match &self.phase {
@@ -184,7 +184,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// A check succeeded. True when this closed the breaker.
+    /// Records a successful check. True when it closed the breaker.
     pub(super) fn record_success(&mut self, now: Now) -> bool {
         self.expire_probe_permit(now);
         match &mut self.phase {
@@ -212,7 +212,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Opens it at once for a reason other than counting. An open one keeps its first reason.
+    /// Opens it at once. An open breaker keeps its first reason; false then.
     pub(super) fn trip(&mut self, now: Now, source: &str, reason: &str, code: &str) -> bool {
         match &self.phase {
             BreakerPhase::Closed => {
@@ -228,7 +228,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Lets one probe through. False when it is not open, or its time has not come.
+    /// Permits one probe. False when the breaker is closed, or its wait is not over.
     pub(super) fn permit_probe(&mut self, now: Now, by: ProbeGrantor) -> bool {
         self.expire_probe_permit(now);
         if let BreakerPhase::HalfOpen { by: given, .. } = &mut self.phase
@@ -247,7 +247,7 @@ impl CircuitBreaker {
         true
     }
 
-    /// Takes an unused permit back. True when there was one.
+    /// Withdraws a permit that was not used in time. True when there was one.
     pub(super) fn expire_probe_permit(&mut self, now: Now) -> bool {
         let BreakerPhase::HalfOpen { trip, until, .. } = &self.phase else { return false };
         if now.mono < *until {
@@ -258,7 +258,7 @@ impl CircuitBreaker {
         true
     }
 
-    /// The breaker as the contract shows it.
+    /// The breaker in the form of the contract.
     pub(super) fn view(&self, now: Now) -> botops_contract::Breaker {
         let state = match &self.phase {
             BreakerPhase::Closed => botops_contract::BreakerState::Closed,
@@ -309,7 +309,9 @@ impl CircuitBreaker {
         self.since = now.wall;
     }
 
-    /// Times in the future (the wall was set back) count as recent: in doubt an operator decides.
+    /// When a probe is next permitted; `None` when only an operator may permit one.
+    ///
+    /// Closings with a time in the future (the wall clock was set back) count as recent: in doubt an operator decides.
     fn next_retry(&mut self, now: Now) -> Option<Duration> {
         let day_ago = now.wall - chrono::TimeDelta::days(1);
         self.resumes.retain(|at| *at > day_ago);

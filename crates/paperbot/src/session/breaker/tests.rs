@@ -1,4 +1,4 @@
-//! The breaker by its rules: what opens it, what lets a probe through, what closes it.
+//! The breaker's rules: what opens it, what permits a probe, what closes it.
 
 use chrono::TimeDelta;
 use proptest::prelude::*;

@@ -1,8 +1,8 @@
-//! The session's state machine, pure: events and a time go in, the next state comes out.
+//! The session's state machine, pure: it gets events and a time, and its state changes.
 //!
-//! It decides which work is due when, and what an outcome means: whether to check again, sign in again, wait, or stop
-//! and call a human. It has no clock, socket, file or random number of its own; the jitter is an argument. What it
-//! forbids, nothing else in this folder can do.
+//! It decides which work is due when, and what an outcome leads to: another check, another sign-in, a wait, or a halt
+//! until a human acts. It has no clock, socket, file or random number of its own; the jitter is an argument. The other
+//! parts of the session act only as it decides.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::session::limits::SessionLimits;
 use botops_contract::SessionPhase;
 use botops_core::error::Code;
 
-/// The session: its phase, its breaker, its evidence, and when it is checked next.
+/// The session's state: its phase, its breaker, the last successful check, and when it is checked next.
 #[derive(Debug, Clone)]
 pub(in crate::session) struct SessionMachine {
     pub(super) limits: SessionLimits,
@@ -52,7 +52,7 @@ pub(in crate::session) struct SessionMachine {
 }
 
 impl SessionMachine {
-    /// Goes on where the stored state stood: a halt and an open breaker outlive a restart.
+    /// Restores the stored state: a halt and an open breaker survive a restart.
     pub(in crate::session) fn new(limits: SessionLimits, saved: &SavedSession, now: Now) -> Self {
         let mut machine = Self {
             phase: SessionPhase::Starting,
@@ -117,7 +117,7 @@ impl SessionMachine {
 
     // What is due.
 
-    /// The work of this moment, most urgent first.
+    /// The most urgent work that is due now; `None` when nothing is.
     pub(in crate::session) fn due_work(&mut self, now: Now) -> Option<SessionWork> {
         self.end_overdue(now);
         let is_parked = self.parked_until.is_some();
@@ -164,7 +164,7 @@ impl SessionMachine {
         Some(SessionWork::Check(context))
     }
 
-    /// When `due` is worth asking again.
+    /// When [`SessionMachine::due_work`] is to be called next, by the monotonic clock.
     pub(in crate::session) fn next_wakeup(&self, now: Now) -> Duration {
         let mut next = self.next_snapshot;
         let mut consider = |at: Option<Duration>| next = at.map_or(next, |at| next.min(at));
@@ -187,7 +187,7 @@ impl SessionMachine {
         Some(now.wall + TimeDelta::from_std(time_left(at, now)).unwrap_or_default())
     }
 
-    /// While orders are being decided, a check comes before the evidence is too old.
+    /// When the next check is due to keep the evidence fresh; `None` while no orders are being decided.
     fn next_warm_check(&self, now: Now) -> Option<Duration> {
         let asked = self.last_gate?;
         let is_wanted = now.mono.saturating_sub(asked) < self.limits.warm_for;
@@ -196,7 +196,7 @@ impl SessionMachine {
         (is_wanted && has_quota).then(|| last + self.limits.warm_after)
     }
 
-    /// Ends what has run out of time.
+    /// Ends a pause of calls, a challenge or a breaker's permit whose time is over.
     fn end_overdue(&mut self, now: Now) {
         if self.parked_until.is_some_and(|until| until <= now.mono) {
             self.parked_until = None;
@@ -211,7 +211,7 @@ impl SessionMachine {
         }
     }
 
-    /// Compares the two clocks; true when the machine slept or somebody set the clock.
+    /// Compares the two clocks: the jump when the computer was suspended or its clock was set, else `None`.
     pub(in crate::session) fn detect_clock_jump(&mut self, now: Now) -> Option<TimeDelta> {
         let mono = TimeDelta::from_std(now.mono.saturating_sub(self.last_reading.mono)).unwrap_or_default();
         let jump = (now.wall - self.last_reading.wall) - mono;
@@ -227,9 +227,9 @@ impl SessionMachine {
         Some(jump)
     }
 
-    // The evidence.
+    // The evidence: the last successful check.
 
-    /// How old the last success is. After a suspend the wall is right and the monotonic time is not.
+    /// Age of the last successful check, by the monotonic clock, or after a suspend by the wall clock.
     pub(in crate::session) fn evidence_age(&self, now: Now) -> Option<Duration> {
         let last = self.last_ok?;
         let mono = now.mono.saturating_sub(last.mono);
@@ -238,7 +238,7 @@ impl SessionMachine {
         Some(if slept { wall } else { mono })
     }
 
-    /// The keeper has finished nothing for so long that it must be stuck.
+    /// Whether the keeper has finished nothing for so long that it must be stuck.
     pub(in crate::session) fn is_unattended(&self, now: Now) -> bool {
         let silence = now.mono.saturating_sub(self.last_activity);
         let expects_work =
@@ -246,7 +246,7 @@ impl SessionMachine {
         expects_work && silence > self.interval * 2 + self.limits.stale_grace
     }
 
-    /// An order asked the gate; `wants_check` says that a check may change the answer.
+    /// Records that an order asked the gate; `wants_check` says that a check may change the answer.
     pub(in crate::session) fn record_gate_question(&mut self, now: Now, wants_check: bool) {
         self.last_gate = Some(now.mono);
         self.pre_trade_wanted |= wants_check;
@@ -254,13 +254,13 @@ impl SessionMachine {
 
     // Outcomes of checks.
 
-    /// A check that began at `started` succeeded with a token of `generation`.
+    /// Records a check that began at `started` and succeeded.
     pub(in crate::session) fn check_passed(&mut self, now: Now, started: Duration, found: &ProbeReply) {
         self.record_check_end(now, started);
         self.accept_session(now, started, found);
     }
 
-    /// The broker knows the session.
+    /// The broker accepted the session's token.
     fn accept_session(&mut self, now: Now, started: Duration, found: &ProbeReply) {
         self.restricted = found.restricted;
         self.skew = found.skew.or(self.skew);
@@ -283,7 +283,7 @@ impl SessionMachine {
         self.schedule_check(now, started);
     }
 
-    /// A check failed for good.
+    /// Records a check that failed, after its retries.
     pub(in crate::session) fn check_failed(&mut self, now: Now, started: Duration, error: &BrokerError) {
         self.record_check_end(now, started);
         match error {
@@ -328,7 +328,7 @@ impl SessionMachine {
         self.schedule_check(now, started);
     }
 
-    /// The broker refused a token.
+    /// The broker refused the token of this generation.
     fn token_refused(&mut self, now: Now, generation: u64) {
         let is_old = generation < self.generation;
         let may_sign_in = matches!(
@@ -351,7 +351,7 @@ impl SessionMachine {
         );
     }
 
-    /// No call before `wait` is over.
+    /// Allows no call to the broker before `wait` is over.
     pub(super) fn park(&mut self, now: Now, wait: Duration) {
         let until = now.mono + wait;
         self.parked_until = Some(self.parked_until.map_or(until, |parked| parked.max(until)));
@@ -387,7 +387,7 @@ impl SessionMachine {
         self.breaker.permit_probe(now, ProbeGrantor::Operator)
     }
 
-    /// The check of a reset failed, or never came: open again.
+    /// The check of a reset failed or was not made in time: the breaker is open again.
     pub(in crate::session) fn reset_failed(&mut self, now: Now, code: &str) {
         if self.breaker.is_half_open() {
             self.breaker.record_failure(now, code);
@@ -418,7 +418,7 @@ impl SessionMachine {
         self.reason = reason;
     }
 
-    /// The broker refused, or a human is needed: nothing is tried again without an operator.
+    /// Halts because credentials were refused or a human is needed: nothing is tried again without an operator.
     pub(in crate::session) fn halt_credential(&mut self, now: Now, reason: SessionReason) {
         self.breaker.trip(now, "session", &reason.text, &reason.code);
         self.awaiting = None;
@@ -434,7 +434,7 @@ impl SessionMachine {
         self.require_operator_after_resumes(now);
     }
 
-    /// After the last automatic resume of a day only an operator may go on.
+    /// Halts when the automatic closings of the breaker are used up, so that only an operator resumes trading.
     fn require_operator_after_resumes(&mut self, now: Now) {
         let is_over = self.limits.breaker.resumes_per_day > 0 && self.breaker.needs_operator();
         if is_over {
@@ -461,7 +461,7 @@ impl SessionMachine {
         };
     }
 
-    /// When the next check is due, after one that began at `started`.
+    /// Plans the next check, after one that began at `started`.
     pub(super) fn schedule_check(&mut self, now: Now, started: Duration) {
         let confirm =
             (started + self.limits.confirm_interval).max(now.mono + self.limits.confirm_interval / 10);
@@ -491,7 +491,7 @@ impl SessionMachine {
         };
     }
 
-    /// Moves the next periodic check a little, so that many bots do not call at once.
+    /// Shifts the next periodic check by a part of the interval, so that many bots do not call at the same moment.
     pub(in crate::session) fn apply_jitter(&mut self, now: Now, part: f64) {
         if self.phase != SessionPhase::Healthy {
             return;
@@ -503,7 +503,7 @@ impl SessionMachine {
         }
     }
 
-    /// The breaker as the contract names it.
+    /// The breaker's state in the form of the contract.
     pub(in crate::session) fn breaker_state(&self, now: Now) -> botops_contract::BreakerState {
         self.breaker.view(now).state
     }

@@ -1,8 +1,8 @@
-//! The trade gate: may an order pass, from memory alone?
+//! The trade gate: decides from memory whether an order may pass.
 //!
-//! The strictest answer comes first. New exposure needs a healthy session and a success at most ten seconds old;
-//! orders that reduce exposure need no more than a session that is not halted. The gate never waits: where a check
-//! would help, it says no and that a check is wanted.
+//! The strictest reason comes first. New exposure needs a healthy session and a success at most ten seconds old;
+//! orders that reduce exposure only need a session that is not halted. The gate never waits: where a check would help,
+//! it refuses and says that a check is wanted.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::model::{GateVerdict, time_left};
 use crate::clock::Now;
 use botops_contract::{GateReason, SessionPhase};
 
-/// May an order pass right now?
+/// Decides whether an order may pass now.
 pub(in crate::session) fn evaluate_gate(
     machine: &SessionMachine,
     now: Now,

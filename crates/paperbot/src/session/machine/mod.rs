@@ -1,4 +1,4 @@
-//! The session's state machine, pure: events and a time go in, the next state comes out.
+//! The session's state machine and the parts of its state.
 
 mod core;
 mod gate;

@@ -1,4 +1,4 @@
-//! The values of the session's state machine.
+//! The value types of the session's state machine.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use crate::session::breaker::SavedBreaker;
 use botops_contract::{GateReason, SessionPhase};
 use botops_core::error::Code;
 
-/// Which kind of check.
+/// Why a check is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::session) enum SessionCheckKind {
     Startup,
     Periodic,
-    /// After a failed check, every few seconds.
+    /// Repeats a failed check, every few seconds.
     Confirm,
-    /// The one probe of a half-open breaker.
+    /// The probe that a half-open breaker permits.
     HalfOpen,
     PreTrade,
     /// Keeps the evidence fresh while orders are being decided.
     Warm,
     Manual,
-    /// After a sign-in.
+    /// Proves the token of a sign-in.
     Verify,
 }
 
@@ -41,13 +41,13 @@ impl SessionCheckKind {
         }
     }
 
-    /// Retried inside the check.
+    /// Whether a failed attempt is retried inside the check.
     pub(in crate::session) fn is_retried(self) -> bool {
         matches!(self, Self::Startup | Self::Periodic | Self::Verify)
     }
 }
 
-/// What the keeper has to do now.
+/// Work for the keeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::session) enum SessionWork {
     Check(SessionCheckKind),
@@ -55,9 +55,9 @@ pub(in crate::session) enum SessionWork {
     SignIn,
     /// Renew the token before it ends.
     Renew,
-    /// Ask whether a human answered.
+    /// Ask the broker whether a human has answered the challenge.
     Poll,
-    /// Write the periodic snapshot.
+    /// Write the periodic snapshot to the health log.
     Snapshot,
 }
 
@@ -68,25 +68,25 @@ pub(in crate::session) struct SessionReason {
     pub(in crate::session) text: String,
 }
 
-/// What survives a restart.
+/// The session's stored state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::session) struct SavedSession {
     #[serde(default)]
     pub(in crate::session) breaker: SavedBreaker,
-    /// Which halt, when there is one.
+    /// The phase of a halt; `None` when the session is not halted.
     #[serde(default)]
     pub(in crate::session) halted: Option<SessionPhase>,
     #[serde(default)]
     pub(in crate::session) reason: Option<SessionReason>,
-    /// Sign-in attempts of the last day.
+    /// Times of the sign-in attempts of the last 24 hours.
     #[serde(default)]
     pub(in crate::session) reauths: Vec<DateTime<Utc>>,
-    /// Those with a password.
+    /// Times of the attempts with a password among them.
     #[serde(default)]
     pub(in crate::session) passwords: Vec<DateTime<Utc>>,
 }
 
-/// What the gate says, before it has an id.
+/// The gate's decision before it gets an id.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::session) struct GateVerdict {
     pub(in crate::session) allowed: bool,
@@ -96,14 +96,14 @@ pub(in crate::session) struct GateVerdict {
     pub(in crate::session) wants_check: bool,
 }
 
-/// A human is asked for something.
+/// An open challenge that a human has to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::session) struct HumanWait {
     pub(in crate::session) needs: &'static str,
     pub(in crate::session) deadline: Duration,
     pub(super) next_poll: Duration,
     pub(super) interval: Duration,
-    /// The way that gets the token once it is approved.
+    /// The method that gets the token once the challenge is answered.
     pub(in crate::session) method: SignInMethod,
 }
 
@@ -117,7 +117,7 @@ impl SessionReason {
     }
 }
 
-/// From `now` until `at`; nothing when that is over.
+/// The time from `now` until `at`; zero when `at` is past.
 pub(super) fn time_left(at: Duration, now: Now) -> Duration {
     at.saturating_sub(now.mono)
 }

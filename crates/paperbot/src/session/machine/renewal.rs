@@ -1,4 +1,4 @@
-//! When a token is renewed ahead of its end.
+//! When a token is renewed before it expires.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::broker::TokenLifetime;
 use crate::clock::Now;
 use crate::session::limits::SessionLimits;
 
-/// The token's end and its renewal. A fifth of the lifetime before the end, a day at most.
+/// The token's end and when it is renewed: a fifth of its lifetime before the end, at most a day.
 #[derive(Debug, Clone, Default)]
 pub(in crate::session) struct TokenRenewal {
     pub(in crate::session) token_end: Option<DateTime<Utc>>,
@@ -27,7 +27,7 @@ impl TokenRenewal {
         Self { token_end: lifetime.map(|lifetime| lifetime.expires_at), due_at, failures: 0 }
     }
 
-    /// A renewal failed; it is tried again where the failure may pass, as often as a sign-in is.
+    /// Plans the next try after a failed renewal if `may_repeat`, with the waits and the bound of sign-in attempts.
     pub(super) fn record_failure(&mut self, limits: &SessionLimits, now: Now, may_repeat: bool) {
         self.failures += 1;
         self.due_at = match limits.sign_in_waits.get(self.failures) {

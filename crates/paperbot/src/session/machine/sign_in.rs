@@ -1,6 +1,6 @@
-//! Signing in again: what an attempt, a new token, a challenge and a renewal lead to.
+//! Signing in again: how attempts, new tokens, challenges and renewals change the state.
 //!
-//! A refused credential is never repeated by itself.
+//! A refused credential is never sent again without an operator.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use botops_contract::SessionPhase;
 use botops_core::error::Code;
 
 impl SessionMachine {
-    /// A human asks for a sign-in: what was refused before may be asked once more.
+    /// An operator asks for a sign-in: a credential that was refused may be sent once more.
     pub(in crate::session) fn operator_sign_in(&mut self) {
         self.sign_in_budget.end_incident();
         self.sign_in_budget.refresh_refused = false;
     }
 
-    /// The next attempt's method, or why there is none.
+    /// The method of the next attempt, or why none may be made.
     pub(in crate::session) fn next_sign_in_method(
         &mut self,
         now: Now,
@@ -30,7 +30,7 @@ impl SessionMachine {
         self.sign_in_budget.next_method(&self.limits, now, operator, offers)
     }
 
-    /// An attempt begins; it counts before it is made. Returns its number in the incident.
+    /// Counts an attempt before it is made. Returns its number in the incident.
     pub(in crate::session) fn begin_attempt(
         &mut self,
         now: Now,
@@ -46,13 +46,13 @@ impl SessionMachine {
         number
     }
 
-    /// The broker gave a token; the check that proves it comes next.
+    /// The broker issued a token; the check that proves it comes next.
     pub(in crate::session) fn token_received(&mut self, generation: u64) {
         self.generation = generation;
         self.sign_in_budget.refresh_refused = false;
     }
 
-    /// The token was proved by a check.
+    /// A check succeeded with the new token.
     pub(in crate::session) fn token_verified(
         &mut self,
         now: Now,
@@ -63,7 +63,7 @@ impl SessionMachine {
         self.sign_ins += 1;
         self.sign_in_budget.end_incident();
         self.awaiting = None;
-        // A sign-in ends the trouble of the session; what an operator halted, an operator resets.
+        // An operator's sign-in may close a breaker that the session opened; one that an operator opened needs a reset.
         let trip = self.breaker.open_trip();
         let operator_halt = trip.filter(|trip| trip.source == "operator").map(|trip| trip.reason.clone());
         if operator && operator_halt.is_none() && trip.is_some() {
@@ -82,7 +82,7 @@ impl SessionMachine {
         self.schedule_check(now, started);
     }
 
-    /// The token was given, and the check that should prove it failed.
+    /// The check that should prove the new token failed.
     pub(in crate::session) fn token_unverified(&mut self, now: Now, started: Duration, error: &BrokerError) {
         let is_refused =
             matches!(error, BrokerError::SessionInvalid { .. } | BrokerError::CredentialsRejected { .. });
@@ -101,7 +101,7 @@ impl SessionMachine {
         }
     }
 
-    /// An attempt failed. True when another attempt may follow at once.
+    /// Records a failed attempt. True when another attempt may follow at once.
     pub(in crate::session) fn attempt_failed(
         &mut self,
         now: Now,
@@ -136,7 +136,7 @@ impl SessionMachine {
         }
     }
 
-    /// The broker wants a human.
+    /// The broker asks for a human's confirmation.
     pub(in crate::session) fn challenge_opened(
         &mut self,
         now: Now,
@@ -159,7 +159,7 @@ impl SessionMachine {
         );
     }
 
-    /// Nobody has answered yet; `slower` after the broker complained about the polling.
+    /// The challenge is not answered yet; `slower` when the broker refused the poll because of its rate.
     pub(in crate::session) fn challenge_pending(&mut self, now: Now, needs: &'static str, slower: bool) {
         if let Some(awaiting) = &mut self.awaiting {
             if slower {
@@ -170,20 +170,20 @@ impl SessionMachine {
         }
     }
 
-    /// The challenge was answered; the token comes with one more request, at once and outside the waits.
+    /// The challenge was answered; one more request gets the token, at once and without the waits between attempts.
     pub(in crate::session) fn challenge_approved(&mut self, now: Now) {
         self.awaiting = None;
         self.sign_in_budget.next_at = Some(now.mono + self.limits.confirm_interval);
     }
 
-    // Renewing ahead of the end.
+    // Renewal before the token expires.
 
-    /// What is known about the token in use.
+    /// Plans the renewal by the lifetime of the token in use.
     pub(in crate::session) fn set_token_lifetime(&mut self, now: Now, lifetime: Option<TokenLifetime>) {
         self.renewal = TokenRenewal::of_token(now, lifetime);
     }
 
-    /// The token could not be renewed ahead of its end; it still holds, so trading goes on.
+    /// Records a failed renewal. The token in use is still valid, so trading goes on.
     pub(in crate::session) fn renew_failed(&mut self, now: Now, error: &BrokerError) {
         let may_repeat = matches!(error, BrokerError::Transient { .. } | BrokerError::RateLimited { .. });
         if matches!(error, BrokerError::RefreshSpent) {

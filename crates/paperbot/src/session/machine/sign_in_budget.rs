@@ -1,4 +1,4 @@
-//! How often the session may sign in: waits inside an incident, and a budget that outlives restarts.
+//! How often the session may sign in: waits inside an incident, and a daily budget that survives restarts.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use crate::clock::Now;
 use crate::session::limits::SessionLimits;
 use botops_core::error::Code;
 
-/// The attempts of the last day and of the incident at hand. An incident is one run of attempts.
+/// The attempts of the last 24 hours and of the current incident, which is one series of attempts.
 #[derive(Debug, Clone, Default)]
 pub(in crate::session) struct SignInBudget {
-    /// All attempts of the last day.
+    /// Times of all attempts of the last 24 hours.
     pub(super) attempts: Vec<DateTime<Utc>>,
-    /// Those with a password.
+    /// Times of the attempts with a password among them.
     pub(super) passwords: Vec<DateTime<Utc>>,
     pub(super) attempts_in_a_row: usize,
-    /// When the incident's next attempt is due.
+    /// When the incident's next attempt is due, by the monotonic clock; `None` outside an incident.
     pub(super) next_at: Option<Duration>,
-    /// The refresh was refused: it is not asked again with the same token.
+    /// Whether the refresh token was refused: it is not sent again.
     pub(super) refresh_refused: bool,
 }
 
@@ -37,7 +37,7 @@ impl SignInBudget {
         (self.attempts_in_a_row, self.next_at) = (0, None);
     }
 
-    /// The next attempt's method, or why there is none.
+    /// The method of the next attempt, or why none may be made.
     pub(super) fn next_method(
         &mut self,
         limits: &SessionLimits,
@@ -48,7 +48,7 @@ impl SignInBudget {
         let day_ago = now.wall - TimeDelta::days(1);
         self.attempts.retain(|at| *at > day_ago);
         self.passwords.retain(|at| *at > day_ago);
-        // A human may go on where the bot has to stop, but not for ever: brokers lock accounts.
+        // An operator gets more attempts than the bot, but not any number: brokers lock accounts.
         let budget = if operator { limits.sign_ins_per_day * 2 } else { limits.sign_ins_per_day };
         if self.attempts.len() >= budget {
             let text = format!("the budget of {budget} sign-in attempts in 24 hours is used up");
@@ -85,7 +85,7 @@ impl SignInBudget {
             self.passwords.push(now.wall);
         }
         self.attempts_in_a_row += 1;
-        // Should the keeper die in the attempt, the next one keeps its distance.
+        // Set before the attempt, so that the wait is kept even when the keeper's task panics in it.
         self.next_at = Some(now.mono + self.wait_before_next(limits));
         self.attempts_in_a_row
     }
@@ -98,7 +98,7 @@ impl SignInBudget {
         self.attempts_in_a_row >= limits.sign_in_waits.len()
     }
 
-    /// Attempts that are left of the day's budget.
+    /// Attempts left in the budget of 24 hours.
     pub(super) fn left(&self, limits: &SessionLimits, now: Now) -> u32 {
         let day_ago = now.wall - TimeDelta::days(1);
         let used = self.attempts.iter().filter(|at| **at > day_ago).count();

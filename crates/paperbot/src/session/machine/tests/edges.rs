@@ -1,4 +1,4 @@
-//! The edges of the session's state machine: the exact moments, counts and exceptions of its rules.
+//! Edge cases of the session's state machine: exact times, counts and exceptions of its rules.
 
 use super::*;
 
@@ -105,7 +105,7 @@ fn orders_that_ask_in_one_moment_want_one_check() {
     );
 }
 
-// When what is due.
+// Which work is due when.
 
 #[test]
 fn a_check_is_retried_where_nobody_waits_for_it_and_named_as_the_log_queries_expect() {
@@ -235,7 +235,7 @@ fn a_live_halt_is_checked_ever_more_seldom_until_a_check_passes() {
     assert_eq!(machine.next_check_at(at(now)), Some(at(now + 60.0).wall));
 }
 
-// What an outcome means.
+// What the outcomes of checks lead to.
 
 #[test]
 fn a_check_counts_once_whatever_comes_of_it() {

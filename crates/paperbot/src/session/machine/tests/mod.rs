@@ -1,4 +1,4 @@
-//! The session's state machine by its table: what each state allows, and what leads where.
+//! The session's state machine: what each state allows, and its transitions.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ fn healthy() -> SessionMachine {
     machine
 }
 
-/// Runs the due work with one fixed outcome until something else comes up; returns when that was.
+/// Lets all due work fail until a condition holds; returns the time of that.
 fn run_failing(machine: &mut SessionMachine, mut now: f64, until: impl Fn(&SessionMachine) -> bool) -> f64 {
     for _ in 0..1_000 {
         if until(machine) {
@@ -693,7 +693,7 @@ proptest! {
             if machine.phase == SessionPhase::Healthy { prop_assert!(machine.breaker.is_closed()); }
             let was_final = matches!(phase_before, SessionPhase::HaltedCredential | SessionPhase::HaltedOperator);
             if was_final && machine.phase != phase_before && !operator_acted {
-                // A halted session leaves its halt without an operator only for a firmer one.
+                // Without an operator a halted session may only change to another halt.
                 prop_assert!(machine.is_halted(), "left {phase_before:?} for {:?} by itself", machine.phase);
             }
             if machine.phase == SessionPhase::HaltedCredential {
