@@ -368,7 +368,7 @@ impl TradingEngine {
         gates.closed(at)
     }
 
-    /// Writes entries to disk, applies them to the account, then publishes them. The only way to change the account.
+    /// Writes what happens (a fill, an order, …) to disk, applies it to the account, then publishes it. The only way to change the account.
     pub(super) fn commit_entries(&mut self, entries: Vec<LedgerEntry>) -> Result<(), LedgerUnwritable> {
         if entries.is_empty() {
             return Ok(());
@@ -391,7 +391,7 @@ impl TradingEngine {
                 self.exchange.accept_order(placed);
                 orders.push(placed.order_id.clone());
             }
-            self.publish_change(line, &change);
+            self.publish_ledger_line(line, &change);
         }
         if !orders.is_empty() {
             self.effects.record("orders", json!({"orders": orders}));
@@ -399,7 +399,7 @@ impl TradingEngine {
         Ok(())
     }
 
-    fn publish_change(&mut self, line: &LedgerLine, change: &BookChange) {
+    fn publish_ledger_line(&mut self, line: &LedgerLine, change: &BookChange) {
         let Some((order, placed)) = &change.order else { return };
         let side = if order.side == Side::Buy { "buy" } else { "sell" };
         let what = format!("{side} {} {}", order.quantity, order.symbol);

@@ -24,7 +24,7 @@ const REFUSAL_WAIT: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(250);
 
 /// A transaction that nothing is known about this long after its deadline needs a person.
-const GIVE_UP: Duration = Duration::from_secs(60);
+const NEEDS_PERSON_AFTER: Duration = Duration::from_secs(60);
 
 /// A bot that still refuses to keep a change or to go back, this long after its own timer should have ended the trial,
 /// needs a person.
@@ -94,7 +94,7 @@ impl LiveTrial {
 
     /// Nothing was known of it for so long that it needs a person.
     pub(crate) fn silence_needs_a_person(&self) -> bool {
-        Instant::now() >= self.ends_at + BOT_GRACE + GIVE_UP
+        Instant::now() >= self.ends_at + BOT_GRACE + NEEDS_PERSON_AFTER
     }
 
     /// The bot refused for so long that it needs a person.

@@ -237,7 +237,7 @@ impl TrialTask {
     /// Evaluates the trial by the bot's last report.
     async fn watch(&mut self) {
         let Some(live) = &mut self.driver.live else { return };
-        match evaluate(live, &self.services.bots.snapshot(), self.services.poll_interval) {
+        match evaluate_trial(live, &self.services.bots.snapshot(), self.services.poll_interval) {
             WatchDecision::GoOn => {}
             WatchDecision::Sampled => self.services.current.show_live(&live.txn),
             WatchDecision::AskBot => {
@@ -255,7 +255,7 @@ impl TrialTask {
 }
 
 /// What the bot's last report means for the trial. Counts a sample when the report is a new one.
-fn evaluate(live: &mut LiveTrial, seen: &BotSnapshot, poll_interval: Duration) -> WatchDecision {
+fn evaluate_trial(live: &mut LiveTrial, seen: &BotSnapshot, poll_interval: Duration) -> WatchDecision {
     if live.is_over() {
         let text = match live.txn.plan.confirm {
             ConfirmMode::Manual => "nobody confirmed it in time",
