@@ -2,7 +2,8 @@
 """The smallest bot that botops can stand beside: the required core of the contract, with nothing but the standard library.
 
     python3 examples/minimal_bot.py /tmp/minimal/bot.sock
-    BOT_API_AUTH_TOKEN=$(botops key random) BOT_ID=minimal BOT_IPC_SOCKET=/tmp/minimal/bot.sock botops serve
+    export KEY=$(botops key random)
+    BOT_API_AUTH_TOKEN=$KEY BOT_ID=minimal BOT_IPC_SOCKET=/tmp/minimal/bot.sock botops serve
 
 It follows one simulated price and trades nothing. It serves `hello`, `state`, the commands `pause` and `resume`, and what
 became of a command. docs/your-own-bot.md says what each field means and what else a bot may offer.
