@@ -35,6 +35,7 @@ pub struct ApiOperation {
     /// Names of the documented query parameters.
     query: Vec<String>,
     /// The documented error codes, as text.
+    #[cfg(debug_assertions)]
     codes: Vec<String>,
     pub(super) ready: Option<ReadyAnswer>,
     pub(super) metrics: OperationMetrics,
@@ -163,6 +164,7 @@ impl ApiOperation {
             shapes: row.shapes,
             own_fields: row.own_fields,
             query: row.query.clone(),
+            #[cfg(debug_assertions)]
             codes: row.codes.clone(),
             ready: None,
             metrics: metrics.operation(&row.id),
