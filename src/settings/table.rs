@@ -1,7 +1,7 @@
 //! Every setting, one row each.
 //!
 //! From a row come the setting's flag, the texts of its refusals, its lines in `.env.example` and its line in
-//! `docs/settings.md` (`UPDATE_DOCUMENTS=1 cargo test document` writes both anew). The documents have the same order.
+//! `docs/settings.md` (`UPDATE_DOCUMENTS=1 cargo test --locked --test it -- document` writes both anew). The documents have the same order.
 
 use super::row::{ROW, SettingDefault as Default, SettingFlag, SettingKind as Kind, SettingRow};
 

@@ -1,5 +1,5 @@
 //! Generated texts that are kept as files, so that every change of them is seen: the API document, the catalogue,
-//! `.env.example`. `UPDATE_DOCUMENTS=1 cargo test document` writes them anew.
+//! `.env.example`. `UPDATE_DOCUMENTS=1 cargo test --locked --test it -- document` writes them anew.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -63,7 +63,7 @@ async fn a_bot_that_was_missed_before_its_next_life_died_over_the_document_all_t
 }
 
 #[tokio::test]
-async fn a_bot_that_was_missed_and_answers_again_in_the_same_life_did_not_die() {
+async fn a_bot_that_was_missed_and_answers_again_in_the_same_process_did_not_die() {
     let mut world = World::start().await;
     let before = world.running();
     let id = world.try_out(careful(4_000), 60.0).await;

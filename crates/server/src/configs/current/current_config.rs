@@ -181,9 +181,9 @@ impl CurrentConfig {
             // A report that was asked for before the acknowledgement may arrive after it.
             let is_newer =
                 seen.received.is_some_and(|received| received > acknowledged.at + REPORT_IN_FLIGHT);
-            let same_life =
+            let same_process =
                 reported.as_ref().is_none_or(|running| running.boot_epoch == acknowledged.boot_epoch);
-            same_life && !is_newer
+            same_process && !is_newer
         });
         match acknowledged {
             Some(acknowledged) => Some(RunningConfigView {

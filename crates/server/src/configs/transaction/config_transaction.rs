@@ -59,8 +59,8 @@ pub(crate) struct TransactionProgress {
     pub settled_by: Option<StoredActor>,
     /// The `boot_epoch` of the bot that was asked to end, so that its next start reads the config. Starting it again
     /// is the task of botops.
-    #[serde(default)]
-    pub ends_life: Option<String>,
+    #[serde(default, alias = "ends_life")]
+    pub ending_boot_epoch: Option<String>,
 }
 
 /// A failure as it is kept, so that a repeated request gets the same answer.

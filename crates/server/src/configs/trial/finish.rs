@@ -259,11 +259,11 @@ impl TrialDriver {
         if !live.txn.plan.boot_once {
             return self.end(TransactionState::RolledBack, by, outcome).await;
         }
-        let (id, ends_life) = (live.txn.id.clone(), live.txn.progress.ends_life.clone());
+        let (id, ending_boot_epoch) = (live.txn.id.clone(), live.txn.progress.ending_boot_epoch.clone());
         let Ok(state) = self.services.bots.config_state().await else {
             return self.ask_again_later().await;
         };
-        let was_asked_to_end = ends_life.as_deref() == Some(&state.boot_epoch);
+        let was_asked_to_end = ending_boot_epoch.as_deref() == Some(&state.boot_epoch);
         if state.pending_restart.is_empty() && !was_asked_to_end {
             return self.end(TransactionState::RolledBack, by, outcome).await;
         }

@@ -159,7 +159,7 @@ impl LiveTrial {
         let mut breached = progress.watch.iter().filter(|criterion| criterion.breached).peekable();
         // A process that botops ended itself says nothing by falling silent.
         progress.by == Some(EndedBy::Criteria)
-            && progress.ends_life.is_none()
+            && progress.ending_boot_epoch.is_none()
             && breached.peek().is_some()
             && breached.all(|criterion| criterion.name == "heartbeat")
     }

@@ -151,7 +151,7 @@ impl TrialDriver {
             TransactionState::Activating => {
                 if live.txn.plan.boot_once {
                     live.begin_now(state);
-                    live.txn.progress.ends_life = None;
+                    live.txn.progress.ending_boot_epoch = None;
                 }
                 // Known by now: it runs.
                 live.txn.progress.outcome = None;
@@ -255,20 +255,21 @@ impl TrialDriver {
     async fn start_next_process(&mut self) -> bool {
         let Some(live) = &mut self.live else { return false };
         let may_boot_it = live.txn.plan.boot_once && live.txn.state == TransactionState::Activating;
-        if !may_boot_it && live.txn.progress.ends_life.is_none() {
+        if !may_boot_it && live.txn.progress.ending_boot_epoch.is_none() {
             return false;
         }
         live.in_doubt = true;
         live.retry_at = Instant::now() + START_PAUSE;
         let progress = &live.txn.progress;
-        let old = progress.ends_life.clone().or_else(|| progress.boot_epoch.clone()).unwrap_or_default();
+        let old =
+            progress.ending_boot_epoch.clone().or_else(|| progress.boot_epoch.clone()).unwrap_or_default();
         self.services.restart.start_after(&old).await
     }
 
     /// Writes down which process of the bot is about to be asked to end.
     pub(crate) async fn record_ended_process(&mut self, boot_epoch: &str) -> Result<(), Error> {
         let Some(live) = &mut self.live else { return Ok(()) };
-        live.txn.progress.ends_life = Some(boot_epoch.to_owned());
+        live.txn.progress.ending_boot_epoch = Some(boot_epoch.to_owned());
         let (id, to) = (live.txn.id.clone(), live.txn.as_move());
         let write = move |connection: &rusqlite::Connection| {
             Ok(operations_log::advance(connection, &id, &to, "starting_bot", &Value::Null)?)

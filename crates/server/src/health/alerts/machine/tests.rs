@@ -1,3 +1,5 @@
+//! The states of an alert, each rule by itself, with a clock that the test moves.
+
 use super::*;
 
 fn at(second: i64) -> ClockReading {

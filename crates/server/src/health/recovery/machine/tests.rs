@@ -1,3 +1,5 @@
+//! Attempts, budgets and rests of recovery, with a clock that the test moves.
+
 use super::*;
 
 const DOWN: ConfirmedStatus = ConfirmedStatus::Known(HealthLevel::Down);
