@@ -175,7 +175,12 @@ async fn wait_for_first_report(app: &App) {
 fn print_greeting(app: &App, key: &str) {
     let base = format!("http://{}/api/v1", app.address());
     let seen = app.handles().bots.snapshot();
-    let bot = seen.hello.as_ref().map(|hello| format!(" (pid {})", hello.pid)).unwrap_or_default();
+    let bot = seen
+        .hello
+        .as_ref()
+        .and_then(|hello| hello.pid)
+        .map(|pid| format!(" (pid {pid})"))
+        .unwrap_or_default();
     print_line(&format!(
         "botops serves on http://{}, and a paper-trading bot runs beside it{bot}.\n\
          Key: {key}\n\n\

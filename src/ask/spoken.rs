@@ -74,7 +74,8 @@ fn why_no_trade(answer: &Value) -> Option<String> {
         (true, Some(true)) => {
             format!("Nothing keeps it from trading: it is {phase}, and new positions are allowed.")
         }
-        (true, _) => format!("It is {phase} and opens no new positions; it gives no reason."),
+        (true, Some(false)) => format!("It is {phase} and opens no new positions; it gives no reason."),
+        (true, None) => format!("It is {phase}; whether it opens new positions is not known."),
     })
 }
 

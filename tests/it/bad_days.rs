@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::kit;
+use crate::kit::ReportParts as _;
 use crate::kit::app::{KEY, Running};
 use crate::kit::scripted_bot::{Behaviour, ScriptedBot};
 use crate::mcp::{READER, beside, call, rpc};
@@ -91,7 +92,7 @@ async fn a_client_that_hangs_up_in_a_change_learns_how_it_ended_and_nothing_is_d
         (&json!(true), &json!("none")),
         "{refused}"
     );
-    assert!(!bot.script().report.trading_enabled, "the bot resumed");
+    assert!(!bot.script().report.opens_positions(), "the bot resumed");
     running.stop().await;
 }
 
@@ -149,7 +150,7 @@ async fn texts_of_the_broker_are_cleaned_marked_and_never_become_instructions() 
     let bot = ScriptedBot::start();
     let (_folder, running) = beside(&bot).await;
     bot.change(|report| {
-        report.circuit_breaker.reason = Some(HOSTILE.to_owned());
+        report.breaker_mut().reason = Some(HOSTILE.to_owned());
         if let Some(session) = &mut report.session {
             session.reason = Some(HOSTILE.to_owned());
         }

@@ -20,6 +20,7 @@ use chrono::Utc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::kit::ReportParts as _;
 use crate::kit::scripted_bot::{Behaviour, ScriptedBot, position, refusal, report, sha256, trade};
 use crate::kit::{Process, folder, until};
 
@@ -139,8 +140,8 @@ async fn a_healthy_bot_is_connected_and_asked_once_per_interval_whatever_is_read
     let bot = ScriptedBot::start();
     let (link, _data) = linked(&bot).await;
     let seen = link.bots.snapshot();
-    assert_eq!(seen.hello.as_ref().unwrap().name, "Scripted bot");
-    assert_eq!(seen.report.as_ref().unwrap().positions.len(), 2);
+    assert_eq!(seen.hello.as_ref().unwrap().name.as_deref(), Some("Scripted bot"));
+    assert_eq!(seen.report.as_ref().unwrap().position_list().len(), 2);
     let mut watch = link.bots.watch();
     for _ in 0..8 {
         watch.changed().await.unwrap();
@@ -164,8 +165,8 @@ async fn a_healthy_bot_is_connected_and_asked_once_per_interval_whatever_is_read
     let stats = link.bots.stats();
     assert_eq!(stats.poll_failures, 0);
     assert!(stats.polls_unchanged >= 7 && stats.poll_latency_us_sum > 0);
-    bot.change(|report| report.trading_enabled = false);
-    link.sees("the change", BACK_WITHIN, |seen| !seen.report.as_ref().unwrap().trading_enabled).await;
+    bot.change(|report| report.trading_enabled = Some(false));
+    link.sees("the change", BACK_WITHIN, |seen| !seen.report.as_ref().unwrap().opens_positions()).await;
 }
 
 /// One fault of the bot: presence shows it in time, the last good state stays and grows older, and the recovered bot
@@ -176,7 +177,7 @@ async fn bad_day(behaviour: Behaviour, expected: Presence, word: &'static str) {
     bot.behave(behaviour);
     let told = move |seen: &BotSnapshot| seen.presence == expected && seen.presence_reason.contains(word);
     let seen = link.sees(&format!("{behaviour:?}"), TOLD_WITHIN, told).await;
-    assert_eq!(seen.report.as_ref().unwrap().positions.len(), 2, "the last good state stays");
+    assert_eq!(seen.report.as_ref().unwrap().position_list().len(), 2, "the last good state stays");
     // No restart is allowed yet, whatever the fault; a bot that answers is never restarted for it.
     let held = seen.unasked_restart.verdict.unwrap_err();
     assert_eq!(held == HoldReason::Answers, !expected.is_offline(), "{held:?}");
@@ -314,10 +315,11 @@ async fn an_older_contract_is_served_with_what_it_has() {
 async fn hostile_texts_and_lists_are_bounded_at_the_door() {
     let bot = ScriptedBot::start();
     bot.change(|report| {
-        report.positions = vec![position("SPY\u{202e}\u{1b}[31m", "1", "1", "1")];
-        report.orders = vec![report.orders[0].clone(); 2_007];
+        report.positions = Some(vec![position("SPY\u{202e}\u{1b}[31m", "1", "1", "1")]);
+        report.orders = Some(vec![report.order_list()[0].clone(); 2_007]);
         let long = "\u{202e}\u{7}é".repeat(10_000);
         let error = SemanticError {
+            severity_raw: None,
             error_code: "BRK_001".to_owned(),
             error_type: "TradingError".to_owned(),
             severity: Severity::High,
@@ -326,23 +328,24 @@ async fn hostile_texts_and_lists_are_bounded_at_the_door() {
             impact: String::new(),
             remediation: String::new(),
             context: Value::Null,
-            timestamp: Utc::now(),
+            timestamp: Some(Utc::now()),
         };
         report.phase_reason = Some(long);
-        report.recent_errors = vec![SemanticError { message: String::new(), ..error.clone() }; 300];
-        report.recent_errors[0] = error;
-        report.recent_errors[1].context = json!({ "dump": "x".repeat(100_000) });
+        let mut errors = vec![SemanticError { message: String::new(), ..error.clone() }; 300];
+        errors[0] = error;
+        errors[1].context = json!({ "dump": "x".repeat(100_000) });
+        report.recent_errors = Some(errors);
     });
     let data = folder();
     let link = RunningLink::begin(data.path(), bot.id(), bot.socket()).await;
     // In a debug build both sides need long for a megabyte; each answer may take 5 s.
     let seen = link.sees("a report", Duration::from_secs(30), |seen| seen.report.is_some()).await;
     let report = seen.report.as_ref().unwrap();
-    assert_eq!((report.orders.len(), seen.dropped.orders), (2_000, 7));
-    assert_eq!((report.recent_errors.len(), seen.dropped.errors), (200, 100));
-    assert_eq!(report.positions[0].symbol, "SPY[31m");
-    assert_eq!(report.recent_errors[0].message, format!("{}…", "é".repeat(499)));
-    assert_eq!(report.recent_errors[1].context, json!({ "omitted_bytes": 100_011 }));
+    assert_eq!((report.order_list().len(), seen.dropped.orders), (2_000, 7));
+    assert_eq!((report.error_list().len(), seen.dropped.errors), (200, 100));
+    assert_eq!(report.position_list()[0].symbol, "SPY[31m");
+    assert_eq!(report.error_list()[0].message, format!("{}…", "é".repeat(499)));
+    assert_eq!(report.error_list()[1].context, json!({ "omitted_bytes": 100_011 }));
     assert!(report.phase_reason.as_ref().unwrap().chars().count() <= 500);
 }
 
@@ -351,12 +354,15 @@ async fn commands_act_once_and_every_failure_has_its_code() {
     let bot = ScriptedBot::start();
     let (link, _data) = linked(&bot).await;
     let done = link.bots.command(Verb::Pause, order("c1")).await.unwrap();
-    assert_eq!((done.outcome, done.replayed, done.trading_enabled), (CommandOutcome::Done, false, false));
+    assert_eq!(
+        (done.outcome, done.replayed, done.trading_enabled),
+        (CommandOutcome::Done, false, Some(false))
+    );
     let again = link.bots.command(Verb::Pause, order("c1")).await.unwrap();
     assert!(again.replayed);
     let flat = CommandRequest { dry_run: true, ..order("c2") };
     let flat = link.bots.command(Verb::Flatten, flat).await.unwrap();
-    assert_eq!((flat.outcome, flat.exposure.orders_submitted), (CommandOutcome::Predicted, 2));
+    assert_eq!((flat.outcome, flat.exposure.unwrap().orders_submitted), (CommandOutcome::Predicted, Some(2)));
 
     bot.script().refuse = Some(refusal("breaker_open", "not now\u{1b}"));
     let refused = link.bots.command(Verb::Resume, order("c3")).await.unwrap_err();
@@ -384,7 +390,7 @@ async fn commands_act_once_and_every_failure_has_its_code() {
 #[tokio::test]
 async fn what_a_bot_cannot_do_and_what_cannot_reach_it_is_not_sent() {
     let mut bot = ScriptedBot::start();
-    bot.script().hello.capabilities = vec!["pause".to_owned()];
+    bot.script().hello.capabilities = vec!["pause".into()];
     let (link, _data) = linked(&bot).await;
     let not_capable = link.bots.command(Verb::Flatten, order("c1")).await.unwrap_err();
     assert_eq!(not_capable.code(), Code::BotNotCapable);
@@ -551,7 +557,7 @@ fn scripted_bot_process() {
     let mut lines = std::io::stdin().lines();
     let Some(Ok(socket)) = lines.next() else { return };
     let mut report = report();
-    report.boot_epoch = format!("process-{}", std::process::id());
+    report.boot_epoch = Some(format!("process-{}", std::process::id()));
     let _bot = ScriptedBot::at(Path::new(&socket), report);
     // Ends when the test that started it closes its standard input.
     while lines.next().is_some() {}

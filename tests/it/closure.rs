@@ -563,13 +563,16 @@ async fn told_by_the_bot(closing: &mut Closing) {
         let seq = script.events.last().map_or(0, |event| event.seq) + 1;
         let boot_epoch = script.hello.boot_epoch.clone();
         script.events.push(BotEvent {
+            kind_raw: None,
+            severity_raw: None,
             seq,
-            boot_epoch,
-            at: Utc::now(),
+            boot_epoch: boot_epoch.unwrap_or_default(),
+            at: Some(Utc::now()),
             kind: EventKind::Error,
             severity: row.severity,
             message: row.title.to_owned(),
             error: Some(SemanticError {
+                severity_raw: None,
                 error_code: (*code).to_owned(),
                 error_type: "TradingError".to_owned(),
                 severity: Severity::High,
@@ -578,7 +581,7 @@ async fn told_by_the_bot(closing: &mut Closing) {
                 impact: row.impact.to_owned(),
                 remediation: row.remediation.to_owned(),
                 context: Value::Null,
-                timestamp: Utc::now(),
+                timestamp: Some(Utc::now()),
             }),
             data: Value::Null,
         });

@@ -4,13 +4,14 @@ use botops_contract::Verb;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::kit::ReportParts as _;
 use crate::kit::app::{Running, answer};
 use crate::kit::folder;
 use crate::kit::scripted_bot::{Behaviour, ScriptedBot, position, refusal, report};
 
 async fn with_bot(folder: &std::path::Path) -> (ScriptedBot, Running) {
     let mut state = report();
-    state.positions = vec![position("SPY", "10", "400", "410")];
+    state.positions = Some(vec![position("SPY", "10", "400", "410")]);
     let bot = ScriptedBot::at(&folder.join("bot.sock"), state);
     let id = bot.id().to_string();
     let running = Running::start(folder, &[("BOT_ID", &id)]).await;
@@ -57,11 +58,11 @@ async fn a_dry_run_tells_the_effect_and_does_nothing() {
     assert_eq!(status, 200, "{view}");
     assert_eq!((view["outcome"].as_str(), view["dry_run"].as_bool()), (Some("predicted"), Some(true)));
     assert_eq!(view["exposure"]["positions_closing"], json!(["SPY"]));
-    assert_eq!(bot.script().report.positions.len(), 1, "nothing was closed");
+    assert_eq!(bot.script().report.position_list().len(), 1, "nothing was closed");
     // The dry run did not use the key.
     let (_, view) = give(&running, "flatten", Some("k")).await;
     assert_eq!((view["outcome"].as_str(), view["replayed"].as_bool()), (Some("done"), Some(false)), "{view}");
-    assert!(bot.script().report.positions.is_empty());
+    assert!(bot.script().report.holds_nothing());
     running.stop().await;
 }
 

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use botops_contract::BotPhase;
+use botops_contract::{BotPhase, Capability};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::kit::ReportParts as _;
 use crate::kit::app::{Running, answer};
 use crate::kit::paperbot::Paperbot;
 use crate::kit::scripted_bot::{Behaviour, ScriptedBot, position, refusal, report};
@@ -22,10 +23,10 @@ async fn with_bot(folder: &std::path::Path) -> (ScriptedBot, Running) {
 /// A scripted bot with these capabilities in addition to its verbs, and botops beside it.
 async fn with_bot_that(folder: &std::path::Path, can: &[&str]) -> (ScriptedBot, Running) {
     let mut state = report();
-    state.positions = vec![position("SPY", "10", "400", "410")];
+    state.positions = Some(vec![position("SPY", "10", "400", "410")]);
     let bot = ScriptedBot::at(&folder.join("bot.sock"), state);
     bot.script().alive = true;
-    bot.script().hello.capabilities.extend(can.iter().map(|name| (*name).to_owned()));
+    bot.script().hello.capabilities.extend(can.iter().map(|name| Capability::from(*name)));
     let running = beside(folder, bot.id().as_str()).await;
     (bot, running)
 }
@@ -194,7 +195,7 @@ async fn a_command_that_never_arrived_is_told_so_and_not_sent_again() {
     let expires: chrono::DateTime<chrono::Utc> = sent["expires_at"].as_str().unwrap().parse().unwrap();
     assert!(at(&events[1]) > expires);
     assert_eq!(bot.count("POST", "commands/flatten"), 1);
-    assert_eq!(bot.script().report.positions.len(), 1);
+    assert_eq!(bot.script().report.position_list().len(), 1);
     running.stop().await;
 }
 
@@ -294,7 +295,7 @@ async fn beside_paperbot() -> (Paperbot, Running) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loop_that_stands_still_does_not_act_after_the_caller_gave_up() {
     let (bot, running) = beside_paperbot().await;
-    bot.until("it holds something", |report| !report.positions.is_empty()).await;
+    bot.until("it holds something", |report| !report.holds_nothing()).await;
     bot.stall("paperbot.loop");
     bot.stands("paperbot.loop").await;
     let (status, problem) = give(&running, "flatten", "frozen").await;
@@ -302,9 +303,9 @@ async fn a_loop_that_stands_still_does_not_act_after_the_caller_gave_up() {
     let proven = problem["effect"] == "none";
     assert!(proven || problem["effect"] == "unknown", "{problem:#}");
     assert_eq!((proven, problem["context"]["reason_code"].as_str()), (true, Some("expired")), "{problem:#}");
-    let before = bot.state().await.loop_stats.ticks;
+    let before = bot.state().await.ticks();
     bot.go_on("paperbot.loop");
-    let report = bot.until("the loop goes on", |report| report.loop_stats.ticks > before + 5).await;
+    let report = bot.until("the loop goes on", |report| report.ticks() > before + 5).await;
     assert_ne!(report.phase, BotPhase::Paused, "flatten pauses: it was carried out late");
     // The first answer is final, also for the same key again.
     let (status, again) = give(&running, "flatten", "frozen").await;
@@ -385,8 +386,8 @@ async fn a_process_that_was_stopped_drops_what_waited_in_its_socket() {
     );
     let events = told_twice(&running, "stopped").await;
     assert!(matches!(outcomes(&events)[1], "refused" | "not_received"), "{events:#?}");
-    let before = bot.state().await.loop_stats.ticks;
-    let report = bot.until("the loop goes on", |report| report.loop_stats.ticks > before + 20).await;
+    let before = bot.state().await.ticks();
+    let report = bot.until("the loop goes on", |report| report.ticks() > before + 20).await;
     assert_ne!(report.phase, BotPhase::Paused, "it was carried out when nobody wanted it any more");
     running.stop().await;
 }
@@ -422,17 +423,17 @@ async fn in_sync_with_paperbot() -> (Paperbot, Running) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loop_that_stands_still_never_runs_a_change_that_was_told_as_refused() {
     let (bot, running) = in_sync_with_paperbot().await;
-    let before = bot.state().await.config.running.sha256;
+    let before = bot.state().await.running_config().running.sha256.clone();
     bot.stall("paperbot.loop");
     bot.stands("paperbot.loop").await;
     let (status, problem) = apply(&running, 30).await;
     assert_eq!((status, problem["error_code"].as_str()), (409, Some("BOT_003")), "{problem:#}");
     assert_eq!((&problem["effect"], &problem["context"]["reason_code"]), (&json!("none"), &json!("expired")));
-    let ticks = bot.state().await.loop_stats.ticks;
+    let ticks = bot.state().await.ticks();
     bot.go_on("paperbot.loop");
-    let report = bot.until("the loop goes on", |report| report.loop_stats.ticks > ticks + 20).await;
+    let report = bot.until("the loop goes on", |report| report.ticks() > ticks + 20).await;
     assert_eq!(
-        (report.config.running.sha256, report.config.trial),
+        (report.running_config().running.sha256.clone(), report.running_config().trial.clone()),
         (before, None),
         "it was run late, unwatched"
     );
@@ -442,7 +443,7 @@ async fn a_loop_that_stands_still_never_runs_a_change_that_was_told_as_refused()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_the_loop_hangs_over_is_watched_once_it_runs() {
     let (bot, running) = in_sync_with_paperbot().await;
-    let before = bot.state().await.config.running.sha256;
+    let before = bot.state().await.running_config().running.sha256.clone();
     bot.stall("paperbot.request");
     let (status, problem) = apply(&running, 12).await;
     assert_eq!((status, problem["error_code"].as_str()), (504, Some("CFG_017")), "{problem:#}");
@@ -454,7 +455,7 @@ async fn a_change_that_the_loop_hangs_over_is_watched_once_it_runs() {
     let (_, view) = running.get(&path).await;
     assert_eq!(view["state"], "rolled_back", "{view:#}");
     bot.until("it runs what is committed", |report| {
-        report.config.running.sha256 == before && report.config.trial.is_none()
+        report.running_config().running.sha256 == before && report.running_config().trial.is_none()
     })
     .await;
     let (_, verdict) = running.get("/api/v1/config/audit/verify").await;

@@ -99,9 +99,9 @@ async fn what_a_bot_knew_eighteen_minutes_ago_is_eighteen_minutes_old_however_fr
     let then = Utc::now() - TimeDelta::minutes(18);
     bot.change(|report| {
         report.loop_stats.last_tick_at = Some(then);
-        report.account.last_updated = then;
+        report.account.last_updated = Some(then);
     });
-    bot.script().report.as_of = then;
+    bot.script().report.as_of = Some(then);
     let (socket, id) = (bot.socket().display().to_string(), bot.id());
     let settings = [("BOT_IPC_SOCKET", socket.as_str()), ("BOT_ID", id.as_str())];
     let botops = Running::start(folder.path(), &settings).await;
@@ -121,7 +121,7 @@ async fn what_a_bot_knew_eighteen_minutes_ago_is_eighteen_minutes_old_however_fr
     // A timestamp in the future ages from when it was received, instead of counting as fresh until it is past.
     let ahead = Utc::now() + TimeDelta::hours(12);
     bot.change(|report| report.loop_stats.last_tick_at = Some(ahead));
-    bot.script().report.as_of = ahead;
+    bot.script().report.as_of = Some(ahead);
     let old = || async {
         let summary = get(&botops, "/api/v1/summary").await;
         warns(&summary, "clock is") && summary["data_age_seconds"].as_f64().is_some_and(|age| age > 2.0)

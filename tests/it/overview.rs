@@ -44,6 +44,7 @@ async fn state(botops: &Running) -> Value {
 
 fn failure(message: &str) -> SemanticError {
     SemanticError {
+        severity_raw: None,
         error_code: "BRK_010".to_owned(),
         error_type: "TradingError".to_owned(),
         severity: Severity::Medium,
@@ -52,7 +53,7 @@ fn failure(message: &str) -> SemanticError {
         impact: "the position was not opened".to_owned(),
         remediation: "Look at the order.".to_owned(),
         context: Value::Null,
-        timestamp: Utc::now(),
+        timestamp: Some(Utc::now()),
     }
 }
 
@@ -243,15 +244,14 @@ async fn a_bot_that_never_was_is_a_200_full_of_nulls() {
 async fn an_enormous_state_has_a_small_summary() {
     let bot = ScriptedBot::start();
     bot.change(|report: &mut BotReport| {
-        let mut position = report.positions[0].clone();
-        report.positions = (0..2_000)
-            .map(|n| {
-                position.symbol = format!("S{n}");
-                position.clone()
-            })
-            .collect();
-        report.recent_errors = vec![failure(&"\u{202e}\u{1b}[31m漢字é\" \\".repeat(12_000))];
-        report.error_count_last_hour = 100_000;
+        let mut position = report.position_list()[0].clone();
+        let many = (0..2_000).map(|n| {
+            position.symbol = format!("S{n}");
+            position.clone()
+        });
+        report.positions = Some(many.collect());
+        report.recent_errors = Some(vec![failure(&"\u{202e}\u{1b}[31m漢字é\" \\".repeat(12_000))]);
+        report.error_count_last_hour = Some(100_000);
     });
     // Polled rarely: a build without optimizations needs long for a state of this size.
     let (_folder, botops) = beside(&bot, &[("BOT_POLL_INTERVAL", "10s")]).await;
@@ -425,8 +425,10 @@ async fn every_event_that_carries_a_failure_is_among_the_failures() {
         for (seq, kind) in (1..).zip(kinds) {
             let error = failure(&format!("failure of {kind:?}"));
             script.events.push(BotEvent {
+                kind_raw: None,
+                severity_raw: None,
                 seq,
-                boot_epoch: epoch.clone(),
+                boot_epoch: epoch.clone().unwrap_or_default(),
                 at: error.timestamp,
                 kind,
                 severity: Severity::Medium,
@@ -447,8 +449,8 @@ async fn every_event_that_carries_a_failure_is_among_the_failures() {
         };
         script.events.push(bare);
         script.report.recent_errors =
-            script.events.iter().rev().filter_map(|event| event.error.clone()).collect();
-        script.report.error_count_last_hour = 9;
+            Some(script.events.iter().rev().filter_map(|event| event.error.clone()).collect());
+        script.report.error_count_last_hour = Some(9);
     }
     let (folder, botops) = beside(&bot, &[]).await;
     let expected = [
@@ -499,7 +501,7 @@ async fn failures_that_stand_in_the_state_alone_are_listed_with_where_they_were_
     let bot = ScriptedBot::start();
     let now = Utc::now();
     let at = |seconds: i64, message: &str| SemanticError {
-        timestamp: now - chrono::TimeDelta::seconds(seconds),
+        timestamp: Some(now - chrono::TimeDelta::seconds(seconds)),
         ..failure(message)
     };
     {
@@ -509,8 +511,10 @@ async fn failures_that_stand_in_the_state_alone_are_listed_with_where_they_were_
         let told = [(1, at(40, "told")), (2, at(20, "told in other words"))];
         for (seq, error) in told {
             script.events.push(BotEvent {
+                kind_raw: None,
+                severity_raw: None,
                 seq,
-                boot_epoch: epoch.clone(),
+                boot_epoch: epoch.clone().unwrap_or_default(),
                 at: error.timestamp,
                 kind: EventKind::Session,
                 severity: Severity::Medium,
@@ -519,15 +523,15 @@ async fn failures_that_stand_in_the_state_alone_are_listed_with_where_they_were_
                 data: Value::Null,
             });
         }
-        script.report.recent_errors = vec![
+        script.report.recent_errors = Some(vec![
             at(10, "only in the state"),
             at(20, "the words of the state"),
             at(30, "twice in a second, first"),
             at(30, "twice in a second, second"),
             at(40, "told"),
             at(50, "oldest of the state"),
-        ];
-        script.report.error_count_last_hour = 6;
+        ]);
+        script.report.error_count_last_hour = Some(6);
     }
     let (_folder, botops) = beside(&bot, &[]).await;
     let expected = [

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::kit::ReportParts as _;
 use crate::kit::paperbot::{Paperbot, lines, url};
 use crate::kit::{Process, until};
 
@@ -23,7 +24,7 @@ const DAILY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/daily-2017-
 #[tokio::test]
 async fn it_keeps_the_contract() {
     let bot = Paperbot::start(&["--tick", "5ms"]).await;
-    bot.until("a trade is closed", |report| report.performance.trades_today > 3).await;
+    bot.until("a trade is closed", |report| report.performance.trades_today > Some(3)).await;
     crate::contract::keeps_the_contract(&bot.socket()).await;
 }
 
@@ -42,7 +43,7 @@ fn policies(pid: u32) -> Vec<u32> {
 #[tokio::test]
 async fn its_trading_loop_alone_goes_before_ordinary_work_where_that_is_allowed() {
     let bot = Paperbot::start(&["--tick", "5ms"]).await;
-    bot.until("the loop ticks", |report| report.loop_stats.ticks > 3).await;
+    bot.until("the loop ticks", |report| report.ticks() > 3).await;
     let is_allowed =
         std::process::Command::new("chrt").args(["-r", "1", "true"]).output().unwrap().status.success();
     let real_time =
@@ -96,9 +97,14 @@ fn rebuild_account(ledger: &Path) -> RebuiltAccount {
     account
 }
 
+#[track_caller]
+fn value(amount: &Option<botops_contract::Amount>) -> Decimal {
+    botops_contract::amount_value(amount.as_ref()).expect("paperbot knows it")
+}
+
 fn reported_holdings(report: &BotReport) -> (Decimal, BTreeMap<String, Decimal>) {
-    let positions = report.positions.iter().map(|position| (position.symbol.clone(), position.quantity));
-    (report.account.cash_balance, positions.collect())
+    let held = |position: &botops_contract::Position| (position.symbol.clone(), value(&position.quantity));
+    (value(&report.account.cash_balance), report.position_list().iter().map(held).collect())
 }
 
 /// Collects the ids of fills that the bot publishes as events, until the process ends.
@@ -127,7 +133,7 @@ async fn fifty_kills_lose_no_fill_and_double_none() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         // Enough ticks for entries; every second start closes what the one before opened.
         let ticks = 70 + (random >> 33) % 60;
-        bot.until("it has traded a while", |report| report.loop_stats.ticks > ticks).await;
+        bot.until("it has traded a while", |report| report.ticks() > ticks).await;
         if start % 2 == 1 {
             bot.command_as(Verb::Flatten, &format!("flatten {start}")).await;
             bot.command_as(Verb::Resume, &format!("resume {start}")).await;
@@ -148,9 +154,9 @@ async fn fifty_kills_lose_no_fill_and_double_none() {
     bot.trades().await;
     assert_eq!(bot.command_as(Verb::Flatten, "stand still").await.outcome, CommandOutcome::Done);
     bot.until("everything is closed", |report| {
-        report.positions.is_empty()
+        report.holds_nothing()
             && report
-                .orders
+                .order_list()
                 .iter()
                 .all(|order| order.filled_quantity == order.quantity || order.status_is_final())
     })
@@ -161,7 +167,7 @@ async fn fifty_kills_lose_no_fill_and_double_none() {
     let seqs: Vec<u64> = trades.items.iter().map(|trade| trade.seq).collect();
     assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
     assert_eq!(
-        Decimal::from(100_000) + trades.items.iter().map(|trade| trade.net_pl).sum::<Decimal>(),
+        Decimal::from(100_000) + trades.items.iter().map(|trade| value(&trade.net_pl)).sum::<Decimal>(),
         account.cash
     );
 }
@@ -173,7 +179,7 @@ trait Final {
 impl Final for Order {
     fn status_is_final(&self) -> bool {
         use botops_contract::OrderStatus::{Cancelled, Filled, Rejected};
-        matches!(self.status, Cancelled | Filled | Rejected)
+        matches!(self.status, Some(Cancelled | Filled | Rejected))
     }
 }
 
@@ -187,20 +193,22 @@ async fn real_daily_prices_are_replayed_and_traded() {
     bot.launch().await;
     let ended = |report: &BotReport| report.phase_reason.as_deref() == Some("the replay has ended");
     let report = bot.until("the replay ends", ended).await;
-    assert_eq!(report.market.source, "replay");
+    assert_eq!(report.market.source.as_deref(), Some("replay"));
     assert_eq!(report.mode.to_string(), "backtest");
     assert!(
         report
-            .recent_errors
+            .error_list()
             .iter()
             .any(|error| error.error_code == "BOT_010" && error.message.contains("2017-11-08"))
     );
     let trades: TradePage = bot.get("trades").await.unwrap();
     assert!(trades.items.len() >= 3, "{trades:?}");
     for trade in &trades.items {
-        assert_eq!(trade.side, Side::Buy);
-        assert!(trade.closed_at.to_rfc3339().starts_with("2017-1") && trade.opened_at < trade.closed_at);
-        assert_eq!(trade.net_pl, trade.gross_pl - trade.commission);
+        assert_eq!(trade.side, Some(Side::Buy));
+        assert!(
+            trade.closed_at.to_rfc3339().starts_with("2017-1") && trade.opened_at < Some(trade.closed_at)
+        );
+        assert_eq!(value(&trade.net_pl), value(&trade.gross_pl) - value(&trade.commission));
     }
     let from: TradePage = bot.get("trades?from=2017-12-01T00:00:00Z").await.unwrap();
     assert!(from.items.len() < trades.items.len());
@@ -216,10 +224,13 @@ async fn real_daily_prices_are_replayed_and_traded() {
 /// Whether a position is held that no order sells, apart from the one that rests at its target.
 fn holds_to_keep(report: &BotReport) -> bool {
     let leaves = |order: &&Order| {
-        order.side == Side::Sell && order.order_type == OrderType::Market && !order.status_is_final()
+        order.side == Some(Side::Sell)
+            && order.order_type == Some(OrderType::Market)
+            && !order.status_is_final()
     };
-    let left: Vec<&str> = report.orders.iter().filter(leaves).map(|order| order.symbol.as_str()).collect();
-    report.positions.iter().any(|position| !left.contains(&position.symbol.as_str()))
+    let left: Vec<&str> =
+        report.order_list().iter().filter(leaves).filter_map(|order| order.symbol.as_deref()).collect();
+    report.position_list().iter().any(|position| !left.contains(&position.symbol.as_str()))
 }
 
 #[tokio::test]
@@ -240,9 +251,12 @@ async fn a_command_acts_once_even_across_a_kill() {
     assert!(bot.state().await.phase != BotPhase::Paused, "it was a dry run");
 
     let first = bot.command_as(Verb::Flatten, "f").await;
-    assert_eq!((first.outcome, first.phase, first.replayed), (CommandOutcome::Done, BotPhase::Paused, false));
-    assert!(!first.exposure.positions_closing.is_empty());
-    bot.until("all is closed", |report| report.positions.is_empty()).await;
+    assert_eq!(
+        (first.outcome, first.phase, first.replayed),
+        (CommandOutcome::Done, Some(BotPhase::Paused), false)
+    );
+    assert!(!first.exposure.unwrap().positions_closing.unwrap().is_empty());
+    bot.until("all is closed", |report| report.holds_nothing()).await;
     bot.command_as(Verb::Resume, "r").await;
     bot.trades().await;
     bot.kill();
@@ -266,14 +280,14 @@ async fn a_pause_survives_a_kill_and_lets_no_position_open() {
     bot.kill();
     let opened = lines(&bot.data().join("ledger.jsonl")).len();
     bot.launch().await;
-    bot.until("the market has moved on", |report| report.loop_stats.ticks > 300).await;
+    bot.until("the market has moved on", |report| report.ticks() > 300).await;
     let report = bot.state().await;
-    assert_eq!((report.phase, report.trading_enabled), (BotPhase::Paused, false));
-    assert!(report.no_entry_reasons.contains(&"paused".to_owned()));
+    assert_eq!((report.phase, report.opens_positions()), (BotPhase::Paused, false));
+    assert!(report.entry_reasons().contains(&"paused".to_owned()));
     let later = lines(&bot.data().join("ledger.jsonl"));
     let entries = later.iter().skip(opened).filter(|line| line["entry"]["purpose"] == "entry");
     assert_eq!(entries.count(), 0);
-    assert_eq!(bot.command_as(Verb::Resume, "r").await.phase, BotPhase::Running);
+    assert_eq!(bot.command_as(Verb::Resume, "r").await.phase, Some(BotPhase::Running));
 }
 
 #[tokio::test]
@@ -281,11 +295,11 @@ async fn cancel_orders_takes_away_what_rests() {
     // The order rests for hundreds of ticks; with long ticks it is still there when the command comes.
     let bot = Paperbot::start(&["--tick", "30ms"]).await;
     let rests = |report: &BotReport| {
-        report.orders.iter().any(|order| !order.status_is_final() && order.side == Side::Sell)
+        report.order_list().iter().any(|order| !order.status_is_final() && order.side == Some(Side::Sell))
     };
     bot.until("a profit-taking order rests", rests).await;
     let result = bot.command_as(Verb::CancelOrders, "c").await;
-    assert!(result.exposure.orders_cancelled > 0);
+    assert!(result.exposure.unwrap().orders_cancelled > Some(0));
     let refused = bot.command_as(Verb::ResetBreaker, "b").await;
     assert_eq!(refused.reason_code.as_deref(), Some("breaker_closed"));
 }
@@ -294,7 +308,7 @@ async fn cancel_orders_takes_away_what_rests() {
 async fn it_stops_in_order_on_a_command_and_on_sigterm() {
     let mut bot = Paperbot::start(&["--tick", "5ms"]).await;
     let result = bot.command_as(Verb::Shutdown, "bye").await;
-    assert_eq!(result.phase, BotPhase::Stopping);
+    assert_eq!(result.phase, Some(BotPhase::Stopping));
     let status = bot.process.take().unwrap().wait(Duration::from_secs(20));
     assert_eq!(status.code(), Some(0));
     bot.launch().await;
@@ -372,7 +386,7 @@ fn with(pointer: &str, value: Value) -> String {
 #[tokio::test]
 async fn a_config_trial_changes_what_the_bot_does_and_ends_by_itself() {
     let bot = Paperbot::start(&["--tick", "5ms"]).await;
-    bot.until("positions may be opened", |report| report.no_entry_reasons.is_empty()).await;
+    bot.until("positions may be opened", |report| report.entry_reasons().is_empty()).await;
     let base = config(&bot).await.running;
     assert_eq!((base.version, base.sha256), (0, sha(DEFAULT)));
 
@@ -390,9 +404,9 @@ async fn a_config_trial_changes_what_the_bot_does_and_ends_by_itself() {
     let (status, ack) = activate(&bot, "t0", 1, &later, 60_000).await;
     assert_eq!((status, &ack["running"]["sha256"]), (200, &json!(sha(&later))));
     let report = bot.state().await;
-    assert_eq!(report.config.trial.as_ref().map(|trial| trial.txn.as_str()), Some("t0"));
+    assert_eq!(report.running_config().trial.as_ref().map(|trial| trial.txn.as_str()), Some("t0"));
     bot.until("the hours gate entries", |report| {
-        report.no_entry_reasons.contains(&"outside_hours".to_owned())
+        report.entry_reasons().contains(&"outside_hours".to_owned())
     })
     .await;
     assert_eq!(
@@ -401,10 +415,10 @@ async fn a_config_trial_changes_what_the_bot_does_and_ends_by_itself() {
     );
     assert_eq!(activate(&bot, "t1", 2, &later, 300).await.0, 200);
     bot.until("HEAD's config is back", |report| {
-        report.config.trial.is_none() && report.config.running.version == 0
+        report.running_config().trial.is_none() && report.running_config().running.version == 0
     })
     .await;
-    bot.until("entries are possible again", |report| report.no_entry_reasons.is_empty()).await;
+    bot.until("entries are possible again", |report| report.entry_reasons().is_empty()).await;
     assert_eq!(config(&bot).await.last_outcome, Some(("t1".to_owned(), "trial_expired".to_owned())));
     let (status, refusal) =
         bot.post("config/commit", &EndTrialRequest { txn: "t1".to_owned(), generation: 2 }).await;
@@ -471,14 +485,14 @@ async fn limits_bind_orders_and_refusals_say_why() {
     let tight = with("/order_management/max_slippage_pct", json!(0.05));
     bot.command_as(Verb::Pause, "p").await;
     bot.command_as(Verb::Flatten, "f").await;
-    bot.until("nothing is open", |report| report.positions.is_empty()).await;
+    bot.until("nothing is open", |report| report.holds_nothing()).await;
     assert_eq!(activate(&bot, "t", 1, &tight, 60_000).await.0, 200);
     bot.command_as(Verb::Resume, "r").await;
-    let refused = |report: &BotReport| report.loop_stats.order_rejects_last_hour > 2;
+    let refused = |report: &BotReport| report.loop_stats.order_rejects_last_hour > Some(2);
     let report = bot.until("orders are refused", refused).await;
-    let error = report.recent_errors.iter().find(|error| error.error_code == "BRK_010").unwrap();
+    let error = report.error_list().iter().find(|error| error.error_code == "BRK_010").unwrap();
     assert_eq!(error.context["reason_code"], "slippage_limit");
-    assert!(report.positions.is_empty());
+    assert!(report.holds_nothing());
 }
 
 #[tokio::test]
@@ -486,16 +500,16 @@ async fn losses_open_the_breaker_which_stays_open_across_a_kill_until_it_is_rese
     let mut bot = Paperbot::prepare(&["--tick", "2ms"]);
     write_head(&bot, 1, &with("/risk_management/daily_loss_limit", json!("-1.00")));
     bot.launch().await;
-    let open = |report: &BotReport| report.circuit_breaker.state == BreakerState::Open;
+    let open = |report: &BotReport| report.breaker().state == BreakerState::Open;
     let report = bot.until("the breaker opens", open).await;
-    assert_eq!(report.circuit_breaker.source.as_deref(), Some("daily_loss"));
-    assert!(!report.trading_enabled);
-    assert!(report.recent_errors.iter().any(|error| error.error_code == "BOT_013"));
+    assert_eq!(report.breaker().source.as_deref(), Some("daily_loss"));
+    assert!(!report.opens_positions());
+    assert!(report.error_list().iter().any(|error| error.error_code == "BOT_013"));
     bot.kill();
     // With so tight a limit, the loss of the next tick would open the breaker again before the test sees it closed.
     write_head(&bot, 2, DEFAULT);
     bot.launch().await;
-    assert_eq!(bot.state().await.circuit_breaker.state, BreakerState::Open);
+    assert_eq!(bot.state().await.breaker().state, BreakerState::Open);
     let reset = bot.command_as(Verb::ResetBreaker, "r").await;
     assert_eq!(reset.outcome, CommandOutcome::Done);
     bot.trades().await;
@@ -504,7 +518,7 @@ async fn losses_open_the_breaker_which_stays_open_across_a_kill_until_it_is_rese
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_that_never_read_do_not_slow_the_loop() {
     let bot = Paperbot::start(&["--tick", "5ms"]).await;
-    bot.until("it ticks", |report| report.loop_stats.ticks > 100).await;
+    bot.until("it ticks", |report| report.ticks() > 100).await;
     let mut stalled = Vec::new();
     for _ in 0..50 {
         let mut stream = tokio::net::UnixStream::connect(bot.socket()).await.unwrap();
@@ -514,9 +528,9 @@ async fn readers_that_never_read_do_not_slow_the_loop() {
         }
         stalled.push(stream);
     }
-    let before = bot.state().await.loop_stats.ticks;
+    let before = bot.state().await.ticks();
     let started = std::time::Instant::now();
-    let moved = || async { bot.state().await.loop_stats.ticks > before + 200 };
+    let moved = || async { bot.state().await.ticks() > before + 200 };
     until("the loop goes on", Duration::from_secs(20), moved).await;
     // 200 ticks of 5 ms take a second; a loop that waited for a reader would not get there.
     assert!(started.elapsed() < Duration::from_secs(10));
@@ -529,11 +543,11 @@ async fn readers_that_never_read_do_not_slow_the_loop() {
 async fn a_stopped_process_reports_the_gap_when_it_goes_on() {
     let bot = Paperbot::start(&["--tick", "20ms"]).await;
     let process: &Process = bot.process.as_ref().unwrap();
-    bot.until("it ticks", |report| report.loop_stats.ticks > 3).await;
+    bot.until("it ticks", |report| report.ticks() > 3).await;
     process.freeze();
     tokio::time::sleep(Duration::from_millis(5_200)).await;
     process.thaw();
-    let gap = |report: &BotReport| report.recent_errors.iter().any(|error| error.error_code == "BOT_010");
+    let gap = |report: &BotReport| report.error_list().iter().any(|error| error.error_code == "BOT_010");
     bot.until("the gap is reported", gap).await;
 }
 
@@ -548,7 +562,7 @@ async fn a_session_that_the_broker_rejects_stops_orders_and_says_so() {
     let bot = Paperbot::start(&["--tick", "30ms", "--fault-script", path.to_str().unwrap()]).await;
     let healthy = |report: &BotReport| report.session.as_ref().is_some_and(|session| session.is_healthy);
     bot.until("the session is proven", healthy).await;
-    bot.until("a position is open", |report| !report.positions.is_empty()).await;
+    bot.until("a position is open", |report| !report.holds_nothing()).await;
     for check in 0..5 {
         bot.command_as(Verb::ProbeSession, &format!("check {check}")).await;
     }
@@ -558,9 +572,9 @@ async fn a_session_that_the_broker_rejects_stops_orders_and_says_so() {
     bot.until("the session is halted", halted).await;
     let named = "session_credentials_rejected".to_owned();
     bot.until("the snapshot follows", |report| {
-        !report.trading_enabled
+        !report.opens_positions()
             && report.phase == BotPhase::Degraded
-            && report.no_entry_reasons.contains(&named)
+            && report.entry_reasons().contains(&named)
     })
     .await;
     let flatten = bot.command_as(Verb::Flatten, "f").await;
@@ -574,6 +588,6 @@ async fn a_session_that_the_broker_rejects_stops_orders_and_says_so() {
     assert!(bot.command_as(Verb::Reauth, "again").await.replayed);
     // Not "trading is enabled": on a slow machine the market may have reached a limit on losses meanwhile.
     let in_the_way =
-        |report: &BotReport| report.no_entry_reasons.iter().any(|reason| reason.starts_with("session"));
+        |report: &BotReport| report.entry_reasons().iter().any(|reason| reason.starts_with("session"));
     bot.until("the session lets it trade again", |report| healthy(report) && !in_the_way(report)).await;
 }

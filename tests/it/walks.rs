@@ -84,7 +84,7 @@ async fn ten_tasks_are_done_within_their_calls_and_tokens() {
     let _ = writeln!(table, "{:44} {:>11} {listed:7} of  2000", "(the list of tools)", 1);
     assert!(listed <= 2_000);
     let client = || Client { botops, calls: 0, tokens: 0 };
-    let change = |report: &mut botops_contract::BotReport| report.positions.clear();
+    let change = |report: &mut botops_contract::BotReport| report.positions = Some(Vec::new());
     world.bot.change(change);
 
     let mut it = client();

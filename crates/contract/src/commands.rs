@@ -10,10 +10,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::{BotPhase, ContractRefusal};
+use crate::amount::Amount;
+use crate::refusal::ContractRefusal;
+use crate::state::BotPhase;
 
 /// The verbs of `POST commands/{verb}`. The list is closed; no verb opens a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -127,28 +128,23 @@ pub enum CommandOutcome {
     Unconfirmed,
 }
 
-/// What a command does, or did, to orders and positions.
+/// What a command does, or did, to orders and positions. `null` is what the bot does not say.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
 pub struct Exposure {
     /// Number of resting orders that were, or would be, cancelled.
-    #[serde(default)]
-    pub orders_cancelled: u32,
+    pub orders_cancelled: Option<u32>,
     /// Number of closing orders that were, or would be, sent.
-    #[serde(default)]
-    pub orders_submitted: u32,
+    pub orders_submitted: Option<u32>,
     /// Symbols of the positions that are being closed.
-    #[serde(default)]
-    pub positions_closing: Vec<String>,
+    pub positions_closing: Option<Vec<String>>,
     /// Market value of the positions that are being closed, in account currency; 0 when none is.
-    #[serde(default)]
-    pub notional: Decimal,
+    pub notional: Option<Amount>,
     /// Number of open positions once the closing orders are filled.
-    #[serde(default)]
-    pub positions_left: u32,
+    pub positions_left: Option<u32>,
     /// Number of resting orders after the command.
-    #[serde(default)]
-    pub orders_left: u32,
+    pub orders_left: Option<u32>,
 }
 
 /// The bot's answer to a command.
@@ -163,16 +159,23 @@ pub struct CommandResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason_code: Option<String>,
     /// One sentence for people: what was done, or why not.
-    pub message: String,
-    /// The bot's phase after the command.
-    pub phase: BotPhase,
-    /// Whether new positions may be opened after the command.
-    pub trading_enabled: bool,
-    /// The effect on orders and positions; all zero when there was none.
     #[serde(default)]
-    pub exposure: Exposure,
-    /// When the bot carried it out, or decided not to.
-    pub at: DateTime<Utc>,
+    pub message: String,
+    /// The bot's phase after the command; `null` when the bot does not say.
+    #[serde(default)]
+    pub phase: Option<BotPhase>,
+    /// The bot's own word for the phase, where `phase` is `other`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase_raw: Option<String>,
+    /// Whether new positions may be opened after the command; `null` when the bot does not say.
+    #[serde(default)]
+    pub trading_enabled: Option<bool>,
+    /// The effect on orders and positions; `null` when the bot does not say.
+    #[serde(default)]
+    pub exposure: Option<Exposure>,
+    /// When the bot carried it out, or decided not to; `null` when the bot does not say.
+    #[serde(default)]
+    pub at: Option<DateTime<Utc>>,
     /// True when this is the stored answer to an earlier call with the same id.
     #[serde(default)]
     pub replayed: bool,

@@ -3,49 +3,53 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// How soon a person should attend to something. Ordered from `low` to `critical`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// For the record; needs no attention.
-    Low,
-    /// A person should attend to it the same day.
-    Medium,
-    /// A person should attend to it now.
-    High,
-    /// Money or the account is at risk.
-    Critical,
+use crate::words::closed_words;
+
+closed_words! {
+    /// How soon a person should attend to something. Ordered from `low` to `critical`.
+    #[derive(PartialOrd, Ord)]
+    pub enum Severity {
+        /// For the record; needs no attention.
+        Low = "low",
+        /// A word that is not in this list; it stands in `severity_raw`. A person should look what it means.
+        Other = "other",
+        /// A person should attend to it the same day.
+        Medium = "medium",
+        /// A person should attend to it now.
+        High = "high",
+        /// Money or the account is at risk.
+        Critical = "critical",
+    }
 }
 
-/// What an event is about. The names are also the values of the filter `kind=` of `GET events`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum EventKind {
-    /// Something failed; the event carries a semantic error.
-    Error,
-    /// An order was filled, wholly or in part.
-    Fill,
-    /// An order was accepted, cancelled or refused.
-    Order,
-    /// The broker session changed its state.
-    Session,
-    /// The circuit breaker opened, was reset or closed.
-    Breaker,
-    /// The config changed or was checked: checked, activated, committed, reverted, or drift was found.
-    Config,
-    /// The bot was started, stopped, paused or resumed, or became reachable or unreachable.
-    Lifecycle,
-    /// A workflow run began, ended or took a step.
-    Workflow,
-    /// A health component or an alert changed.
-    Health,
-    /// A control verb was called.
-    Control,
-    /// A kind that this version of botops does not know, from a newer bot.
-    #[serde(other)]
-    Other,
+closed_words! {
+    /// What an event is about. The names are also the values of the filter `kind=` of `GET events`.
+    #[derive(Default)]
+    pub enum EventKind {
+        /// Something failed; the event carries a semantic error.
+        Error = "error",
+        /// An order was filled, wholly or in part.
+        Fill = "fill",
+        /// An order was accepted, cancelled or refused.
+        Order = "order",
+        /// The broker session changed its state.
+        Session = "session",
+        /// The circuit breaker opened, was reset or closed.
+        Breaker = "breaker",
+        /// The config changed or was checked: checked, activated, committed, reverted, or drift was found.
+        Config = "config",
+        /// The bot was started, stopped, paused or resumed, or became reachable or unreachable.
+        Lifecycle = "lifecycle",
+        /// A workflow run began, ended or took a step.
+        Workflow = "workflow",
+        /// A health component or an alert changed.
+        Health = "health",
+        /// A control verb was called.
+        Control = "control",
+        /// A kind that is not in this list; it stands in `kind_raw`.
+        #[default]
+        Other = "other",
+    }
 }
 
 /// A failure with its cause, impact and remedy. Written by the bot; botops keeps and serves it as untrusted text.
@@ -53,12 +57,19 @@ pub enum EventKind {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SemanticError {
     /// The failure's stable code, `AREA_NNN`, such as `BRK_008`.
+    #[serde(default)]
     pub error_code: String,
     /// The class of failure: `TradingError`, `ValidationError`, `NetworkError`, `AuthenticationError` or `ServerError`.
+    #[serde(default)]
     pub error_type: String,
     /// How soon a person should attend to it.
+    #[serde(default = "unnamed_severity")]
     pub severity: Severity,
+    /// The bot's own word for the severity, where `severity` is `other`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity_raw: Option<String>,
     /// What happened, in one sentence.
+    #[serde(default)]
     pub message: String,
     /// Why it happened; empty when the bot does not say.
     #[serde(default)]
@@ -72,8 +83,9 @@ pub struct SemanticError {
     /// Ids and values that identify what failed, such as an order id or a symbol.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub context: serde_json::Value,
-    /// When it happened, by the bot's clock.
-    pub timestamp: DateTime<Utc>,
+    /// When it happened, by the bot's clock; `null` when the bot does not say.
+    #[serde(default)]
+    pub timestamp: Option<DateTime<Utc>>,
 }
 
 /// One item of `GET events`, the bot's server-sent event stream.
@@ -84,15 +96,27 @@ pub struct SemanticError {
 pub struct BotEvent {
     /// Grows by one per event; begins anew with each start of the bot's process.
     pub seq: u64,
-    /// Identifies the process that sent the event; `seq` counts within it.
+    /// Identifies the process that sent the event; `seq` counts within it. Empty when the bot does not tell its starts
+    /// apart.
+    #[serde(default)]
     pub boot_epoch: String,
-    /// When it happened, by the bot's clock.
-    pub at: DateTime<Utc>,
+    /// When it happened, by the bot's clock; `null` when the bot does not say.
+    #[serde(default)]
+    pub at: Option<DateTime<Utc>>,
     /// What it is about.
+    #[serde(default)]
     pub kind: EventKind,
+    /// The bot's own word for the kind, where `kind` is `other`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind_raw: Option<String>,
     /// How soon a person should attend to it.
+    #[serde(default = "unnamed_severity")]
     pub severity: Severity,
+    /// The bot's own word for the severity, where `severity` is `other`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity_raw: Option<String>,
     /// What happened, in one sentence for people.
+    #[serde(default)]
     pub message: String,
     /// The failure behind the event, if there is one. Always present when `kind` is `error`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,4 +124,8 @@ pub struct BotEvent {
     /// Details whose form depends on `kind`, such as the order, the fill or the session; absent when there are none.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub data: serde_json::Value,
+}
+
+fn unnamed_severity() -> Severity {
+    Severity::Other
 }

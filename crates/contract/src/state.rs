@@ -4,221 +4,77 @@
 //! `_pct` are percentages (1.36 means 1.36 %). A value the bot does not know is `null`, never a guess.
 
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{SemanticError, Severity, TradingMode, TrialState, VersionRef};
+use crate::amount::Amount;
+use crate::events::{SemanticError, Severity};
+use crate::identity::TradingMode;
+use crate::trading::{Account, Order, Performance, Position};
+use crate::words::closed_words;
+use crate::{TrialState, VersionRef};
 
-/// What the bot's loop is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum BotPhase {
-    /// The bot is still starting: no orders yet.
-    Starting,
-    /// The bot trades by its strategy.
-    Running,
-    /// The loop runs, but something keeps the bot from opening positions (session, breaker, feed).
-    Degraded,
-    /// An operator paused the bot: it closes positions and opens none.
-    Paused,
-    /// The process is about to end.
-    Stopping,
+closed_words! {
+    /// What the bot's loop is doing.
+    #[derive(Default)]
+    pub enum BotPhase {
+        /// The bot is still starting: no orders yet.
+        Starting = "starting",
+        /// The bot trades by its strategy.
+        Running = "running",
+        /// The loop runs, but something keeps the bot from opening positions (session, breaker, feed).
+        Degraded = "degraded",
+        /// An operator paused the bot: it closes positions and opens none.
+        Paused = "paused",
+        /// The bot runs and manages nothing: open positions are left to themselves.
+        Stopped = "stopped",
+        /// The process is about to end.
+        Stopping = "stopping",
+        /// A word that is not in this list; it stands in `phase_raw`.
+        #[default]
+        Other = "other",
+    }
 }
 
-/// Balances of the trading account, in its currency.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Account {
-    /// What new positions may cost; money reserved for resting orders is taken off already.
-    pub buying_power: Decimal,
-    /// Equity: cash plus the market value of positions.
-    pub account_balance: Decimal,
-    /// Cash, reservations for resting orders included.
-    pub cash_balance: Decimal,
-    /// Day trades in the last five trading days, as the broker counts them; `null` where the broker does not report
-    /// them.
-    pub day_trade_count: Option<u32>,
-    /// When these numbers last changed or were confirmed.
-    pub last_updated: DateTime<Utc>,
+closed_words! {
+    /// Whether the market's regular trading session is running.
+    #[derive(Default)]
+    pub enum MarketStatus {
+        /// The regular trading session is running.
+        Open = "OPEN",
+        /// No regular session is running; prices may still move outside of it.
+        Closed = "CLOSED",
+        /// The market never closes.
+        AlwaysOpen = "ALWAYS_OPEN",
+        /// The bot does not know.
+        Unknown = "UNKNOWN",
+        /// A word that is not in this list; it stands in `status_raw`.
+        #[default]
+        Other = "OTHER",
+    }
 }
 
-/// One open position.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// State of the market and of the price feed. `null` is what the bot does not report.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Position {
-    /// Symbol of the instrument, such as `SPY`.
-    pub symbol: String,
-    /// Shares; negative means short.
-    pub quantity: Decimal,
-    /// Average price per share of the fills that opened it.
-    pub entry_price: Decimal,
-    /// Last price per share from the feed; `null` when there was none yet.
-    pub current_price: Option<Decimal>,
-    /// (current − entry) × quantity; `null` without a price.
-    pub unrealized_pl: Option<Decimal>,
-    /// `unrealized_pl` as a percentage of the cost; `null` without a price.
-    pub unrealized_pl_pct: Option<Decimal>,
-    /// Price at which the bot closes the position to limit the loss; `null` when none is set.
-    #[serde(default)]
-    pub stop_price: Option<Decimal>,
-    /// Price at which the bot closes the position to take the profit; `null` when none is set.
-    #[serde(default)]
-    pub target_price: Option<Decimal>,
-    /// When price or quantity last changed.
-    pub last_updated: DateTime<Utc>,
-}
-
-/// Direction of an order or a fill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Side {
-    /// Opens or adds to a long position, or closes a short one.
-    Buy,
-    /// Closes a long position or part of it, or opens a short one.
-    Sell,
-}
-
-/// At which price an order may be filled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "UPPERCASE")]
-pub enum OrderType {
-    /// At the next price, whatever it is.
-    Market,
-    /// At `limit_price` or better; rests until then.
-    Limit,
-}
-
-/// How far an order has got. `FILLED`, `CANCELLED` and `REJECTED` are final.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum OrderStatus {
-    /// Accepted; nothing is filled yet.
-    Pending,
-    /// Part of the quantity is filled; the rest still rests.
-    PartiallyFilled,
-    /// The whole quantity is filled.
-    Filled,
-    /// Cancelled; part of it may have been filled before.
-    Cancelled,
-    /// Refused; nothing was filled.
-    Rejected,
-}
-
-/// One order, open or recent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Order {
-    /// Id that the bot or its broker gave the order.
-    pub id: String,
-    /// The idempotency key that the order was sent with; empty when it had none.
-    #[serde(default)]
-    pub client_order_id: String,
-    /// Symbol of the instrument, such as `SPY`.
-    pub symbol: String,
-    /// Whether it buys or sells.
-    pub side: Side,
-    /// At which price it may be filled.
-    pub order_type: OrderType,
-    /// Ordered quantity in shares; the direction is in `side`.
-    pub quantity: Decimal,
-    /// Quantity filled so far, in shares.
-    #[serde(default)]
-    pub filled_quantity: Decimal,
-    /// The limit per share; `null` for a market order.
-    #[serde(default)]
-    pub limit_price: Option<Decimal>,
-    /// Average price per share of the filled quantity; `null` when nothing is filled.
-    #[serde(default)]
-    pub average_fill_price: Option<Decimal>,
-    /// How far it has got.
-    pub status: OrderStatus,
-    /// Why it was refused or cancelled, for people; `null` otherwise.
-    #[serde(default)]
-    pub status_reason: Option<String>,
-    /// When the bot sent it.
-    pub created_at: DateTime<Utc>,
-    /// When its status or its filled quantity last changed.
-    pub updated_at: DateTime<Utc>,
-}
-
-/// Whether the newest closed trades were won or lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "UPPERCASE")]
-pub enum StreakType {
-    /// The newest closed trade that was not breakeven was a win.
-    Win,
-    /// The newest closed trade that was not breakeven was a loss.
-    Loss,
-    /// No closed trade yet.
-    None,
-}
-
-/// Results of the closed trades and the open positions, since the bot's first trade unless a field says otherwise.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Performance {
-    /// Wins ÷ closed trades, 0 to 1 (breakeven counts as closed); `null` without a closed trade.
-    pub win_rate: Option<f64>,
-    /// Mean of (target − entry) ÷ (entry − stop) over trades that have both; `null` without one.
-    pub avg_risk_reward: Option<f64>,
-    /// Sum of the closed trades' net profit and loss.
-    pub total_realized_pl: Decimal,
-    /// Sum of the open positions' profit and loss; positions without a price are left out.
-    pub total_unrealized_pl: Decimal,
-    /// `total_realized_pl` plus `total_unrealized_pl`.
-    pub total_pl: Decimal,
-    /// Profit and loss realized today plus the change of unrealized since the New York day began.
-    pub daily_pl: Decimal,
-    /// Number of wins or losses in a row, counted from the newest trade backwards.
-    pub current_streak: u32,
-    /// Whether `current_streak` counts wins or losses.
-    pub streak_type: StreakType,
-    /// Number of trades closed on the current New York trading day.
-    pub trades_today: u32,
-    /// Number of starts of the bot's process in which a trade was closed.
-    pub session_count: u32,
-    /// Lowest value of (cumulative realized net profit − its highest value before), in account currency; at most 0.
-    pub max_drawdown: Decimal,
-    /// When these numbers were computed.
-    pub as_of: DateTime<Utc>,
-}
-
-/// Whether the market's regular trading session is running.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "UPPERCASE")]
-pub enum MarketStatus {
-    /// The regular trading session is running.
-    Open,
-    /// No regular session is running; prices may still move outside of it.
-    Closed,
-}
-
-/// State of the market and of the price feed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
 pub struct MarketState {
     /// Whether the regular trading session is running.
-    pub status: MarketStatus,
+    pub status: Option<MarketStatus>,
+    /// The bot's own word for the status, where `status` is `OTHER`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_raw: Option<String>,
     /// Part of the trading day: `closed`, `pre`, `core` (the regular session), `post` or `overnight`; `simulated` for a
     /// simulated market.
-    pub phase: String,
-    /// Where prices come from: `simulated`, `replay` or a broker's name.
-    pub source: String,
+    pub phase: Option<String>,
+    /// Where prices come from: `simulated`, `replay`, or the name of a broker or an exchange.
+    pub source: Option<String>,
     /// When the last price arrived; `null` before the first one.
     pub last_price_at: Option<DateTime<Utc>>,
     /// Time of the last price in market time. Lies in the past while the bot replays prices.
     pub market_time: Option<DateTime<Utc>>,
     /// Start of the next regular session; `null` when the bot does not know it.
-    #[serde(default)]
     pub next_open: Option<DateTime<Utc>>,
     /// End of the current regular session, or else of the next one; `null` when the bot does not know it.
-    #[serde(default)]
     pub next_close: Option<DateTime<Utc>>,
 }
 
@@ -373,16 +229,20 @@ pub struct Breaker {
     pub retry_at: Option<DateTime<Utc>>,
 }
 
-/// The few config values that are shown beside the state.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The few config values that are shown beside the state. `null` is what the bot does not report.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
 pub struct ConfigSummary {
     /// Whether the bot's orders move real money.
-    pub mode: TradingMode,
+    pub mode: Option<TradingMode>,
+    /// The bot's own word for the mode, where `mode` is `other`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode_raw: Option<String>,
     /// Largest position as a percentage of equity.
-    pub max_position_size_pct: f64,
+    pub max_position_size_pct: Option<f64>,
     /// Daily profit and loss, in account currency, at which the bot stops for the day; at most 0.
-    pub daily_loss_limit: Decimal,
+    pub daily_loss_limit: Option<Amount>,
 }
 
 /// The config versions of the bot: in force, committed and under trial.
@@ -400,158 +260,178 @@ pub struct RunningConfig {
     #[serde(default)]
     pub pending_restart: Vec<String>,
     /// A few values of the config in force.
+    #[serde(default, deserialize_with = "null_is_default")]
     pub summary: ConfigSummary,
 }
 
-/// Timing of the trading loop. Measured by the bot, so that a loop that botops slows down would show here.
+/// Timing of the trading loop. Measured by the bot, so that a loop that botops slows down would show here. `null` is
+/// what the bot does not report.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
 pub struct LoopStats {
     /// Number of ticks since the start of the process.
-    pub ticks: u64,
+    pub ticks: Option<u64>,
     /// How late the last 1,000 ticks began: median, in milliseconds.
-    pub tick_delay_p50_ms: f64,
+    pub tick_delay_p50_ms: Option<f64>,
     /// How late the last 1,000 ticks began: 99th percentile, in milliseconds.
-    pub tick_delay_p99_ms: f64,
+    pub tick_delay_p99_ms: Option<f64>,
     /// How late the last 1,000 ticks began: the worst, in milliseconds.
-    pub tick_delay_max_ms: f64,
+    pub tick_delay_max_ms: Option<f64>,
     /// When the loop last finished a tick; `null` before the first one.
     pub last_tick_at: Option<DateTime<Utc>>,
     /// Longest time in seconds that the loop should take between two ticks.
     ///
     /// A loop that is much later is reported as stopped, which is a fault of the bot. Without this value, 60 s without
     /// a tick are a warning.
-    #[serde(default)]
     pub expected_interval_s: Option<f64>,
     /// Number of orders refused in the last hour.
+    pub order_rejects_last_hour: Option<u32>,
+}
+
+/// The bot's trading day: what "today" means in its numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct BotTradingDay {
+    /// The time zone whose midnight begins it, as the tz database names it: `America/New_York`, `UTC`.
+    pub zone: Option<String>,
+    /// When it began.
+    pub began_at: Option<DateTime<Utc>>,
+}
+
+closed_words! {
+    /// Why a field is `null`.
+    #[derive(Default)]
+    pub enum UnknownWhy {
+        /// The bot has no such number.
+        NotReported = "not_reported",
+        /// There is no such thing for this bot or its market.
+        NotApplicable = "not_applicable",
+        /// It will be known later.
+        NotYet = "not_yet",
+        /// Where the bot would get it from failed.
+        UpstreamError = "upstream_error",
+        /// A word that is not in this list; it stands in `why_raw`.
+        #[default]
+        Other = "other",
+    }
+}
+
+/// A field of the report that is `null`, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UnknownField {
+    /// The field, as a path with dots: `account.buying_power`.
+    pub field: String,
+    /// Why it is not known.
     #[serde(default)]
-    pub order_rejects_last_hour: u32,
+    pub why: UnknownWhy,
+    /// The bot's own word for the reason, where `why` is `other`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_raw: Option<String>,
 }
 
 /// `GET state`: the whole state in one answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+///
+/// Required of a bot are `seq`, `as_of`, `mode` and `phase`, and what it has of `account`, `positions` and `orders`.
+/// Everything else may be left out or be `null`, and `unknown` says why. Nothing is required of a reader: what is
+/// missing has a value here that says so.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BotReport {
     /// Grows with every change the bot publishes; begins anew with each start of its process.
     pub seq: u64,
-    /// Identifies the process that answers; a new value at each start.
-    pub boot_epoch: String,
+    /// Identifies the process that answers; a new value at each start. `null` when the bot does not tell its starts
+    /// apart.
+    pub boot_epoch: Option<String>,
     /// The moment that all values of this answer describe.
-    pub as_of: DateTime<Utc>,
+    pub as_of: Option<DateTime<Utc>>,
     /// Whether the bot's orders move real money.
     pub mode: TradingMode,
+    /// The bot's own word for the mode, where `mode` is `other`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode_raw: Option<String>,
     /// What the bot's loop is doing.
     pub phase: BotPhase,
+    /// The bot's own word for the phase, where `phase` is `other`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase_raw: Option<String>,
     /// Why the bot is in this phase, for people; `null` when it is simply running.
-    #[serde(default)]
     pub phase_reason: Option<String>,
     /// Whether new positions may be opened.
-    pub trading_enabled: bool,
+    pub trading_enabled: Option<bool>,
+    /// The bot's trading day.
+    #[serde(deserialize_with = "null_is_default")]
+    pub day: BotTradingDay,
     /// Balances of the trading account.
+    #[serde(deserialize_with = "null_is_default")]
     pub account: Account,
-    /// Open positions, in the bot's own order.
-    #[serde(default)]
-    pub positions: Vec<Position>,
-    /// Open and recent orders, newest first.
-    #[serde(default)]
-    pub orders: Vec<Order>,
+    /// Open positions, in the bot's own order; `null` when the bot does not report them.
+    pub positions: Option<Vec<Position>>,
+    /// Open and recent orders, newest first; `null` when the bot does not report them.
+    pub orders: Option<Vec<Order>>,
     /// Results of the trades so far.
+    #[serde(deserialize_with = "null_is_default")]
     pub performance: Performance,
     /// State of the market and of the price feed.
+    #[serde(deserialize_with = "null_is_default")]
     pub market: MarketState,
     /// The broker session; `null` when the bot has none.
-    #[serde(default)]
     pub session: Option<Session>,
-    /// State of the circuit breaker, with what opened it.
-    pub circuit_breaker: Breaker,
-    /// The config in force, committed and under trial.
-    pub config: RunningConfig,
-    /// The most recent failures, newest first, at most 50.
-    #[serde(default)]
-    pub recent_errors: Vec<SemanticError>,
+    /// State of the circuit breaker, with what opened it; `null` when the bot has none.
+    pub circuit_breaker: Option<Breaker>,
+    /// The config in force, committed and under trial; `null` when the bot has none that could be managed.
+    pub config: Option<RunningConfig>,
+    /// The most recent failures, newest first, at most 50; `null` when the bot does not report them.
+    pub recent_errors: Option<Vec<SemanticError>>,
     /// Number of failures in the last hour; may exceed the length of `recent_errors`.
-    #[serde(default)]
-    pub error_count_last_hour: u32,
+    pub error_count_last_hour: Option<u32>,
     /// Severity of the worst failure in the last hour; `null` when there was none.
-    #[serde(default)]
     pub worst_error_last_hour: Option<Severity>,
     /// When an order was last filled; `null` when none ever was.
-    #[serde(default)]
     pub last_trade_at: Option<DateTime<Utc>>,
-    /// Names of the conditions that keep the bot from opening positions now; empty when it could.
-    #[serde(default)]
-    pub no_entry_reasons: Vec<String>,
+    /// Names of the conditions that keep the bot from opening positions now; empty when it could, `null` when the bot
+    /// does not report them.
+    pub no_entry_reasons: Option<Vec<String>>,
     /// Timing of the trading loop.
-    #[serde(rename = "loop", default)]
+    #[serde(rename = "loop", deserialize_with = "null_is_default")]
     pub loop_stats: LoopStats,
+    /// Fields of this answer that are `null`, and why.
+    #[serde(deserialize_with = "null_is_default")]
+    pub unknown: Vec<UnknownField>,
 }
 
-/// How a closed trade ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum TradeOutcome {
-    /// Net profit above zero.
-    Win,
-    /// Net profit below zero.
-    Loss,
-    /// Net profit of exactly zero.
-    Breakeven,
+impl BotReport {
+    /// The open positions that were reported; empty also when the bot reports none at all.
+    pub fn position_list(&self) -> &[Position] {
+        self.positions.as_deref().unwrap_or_default()
+    }
+
+    /// The orders that were reported; empty also when the bot reports none at all.
+    pub fn order_list(&self) -> &[Order] {
+        self.orders.as_deref().unwrap_or_default()
+    }
+
+    /// The recent failures that were reported; empty also when the bot reports none at all.
+    pub fn error_list(&self) -> &[SemanticError] {
+        self.recent_errors.as_deref().unwrap_or_default()
+    }
+
+    /// How many of the reported orders may still fill; `None` when the bot does not report orders.
+    pub fn open_order_count(&self) -> Option<usize> {
+        Some(self.orders.as_ref()?.iter().filter(|order| order.may_still_fill()).count())
+    }
+
+    /// The state of the circuit breaker; `None` when the bot has none.
+    pub fn breaker_state(&self) -> Option<BreakerState> {
+        self.circuit_breaker.as_ref().map(|breaker| breaker.state)
+    }
 }
 
-/// One closed trade (a position from its opening to its closing) of `GET trades`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Trade {
-    /// Grows by one per closed trade, across restarts: the cursor of `GET trades`.
-    pub seq: u64,
-    /// Id that the bot gave the trade.
-    pub id: String,
-    /// Symbol of the instrument, such as `SPY`.
-    pub symbol: String,
-    /// `BUY` for a long trade, `SELL` for a short one.
-    pub side: Side,
-    /// Quantity in shares; the direction is in `side`.
-    pub quantity: Decimal,
-    /// Average price per share of the fills that opened it.
-    pub entry_price: Decimal,
-    /// Average price per share of the fills that closed it.
-    pub exit_price: Decimal,
-    /// When it was opened. In a replay this is market time.
-    pub opened_at: DateTime<Utc>,
-    /// When it was closed. In a replay this is market time.
-    pub closed_at: DateTime<Utc>,
-    /// Stop price at entry; `null` when none was set.
-    #[serde(default)]
-    pub stop_price: Option<Decimal>,
-    /// Target price at entry; `null` when none was set.
-    #[serde(default)]
-    pub target_price: Option<Decimal>,
-    /// Profit or loss before commission, in account currency.
-    pub gross_pl: Decimal,
-    /// Commission of all its fills, in account currency.
-    pub commission: Decimal,
-    /// Profit or loss after commission (`gross_pl` − `commission`).
-    pub net_pl: Decimal,
-    /// Whether `net_pl` is above, below or exactly zero.
-    pub outcome: TradeOutcome,
-    /// Why the strategy opened it; empty when it gave no reason.
-    #[serde(default)]
-    pub entry_reason: String,
-    /// Why the strategy closed it; empty when it gave no reason.
-    #[serde(default)]
-    pub exit_reason: String,
-    /// Identifies the process that closed it (see `boot_epoch` of the state).
-    pub boot_epoch: String,
-    /// SHA-256 of the config document under which it was opened; empty when unknown.
-    #[serde(default)]
-    pub config_sha256: String,
-}
-
-/// A page of `GET trades?after=&from=&to=&limit=`, oldest first.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TradePage {
-    /// Trades with `seq` above `after`.
-    pub items: Vec<Trade>,
-    /// Value of `after` for the next page; `null` when this page is the last.
-    pub next: Option<u64>,
+/// What is given as `null` says as little as what is left out.
+fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

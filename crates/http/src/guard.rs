@@ -361,7 +361,7 @@ impl FailedRequest<'_> {
         }
         match problem.severity {
             Severity::Critical | Severity::High => line!(error),
-            Severity::Medium => line!(warn),
+            Severity::Medium | Severity::Other => line!(warn),
             Severity::Low => line!(info),
         }
     }

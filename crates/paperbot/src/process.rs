@@ -40,7 +40,7 @@ use super::market::strategy::{MomentumStrategy, StrategyPace};
 use super::options::PaperbotOptions;
 use super::session::connect_session;
 use super::session_gate::SessionGate;
-use botops_contract::{BOOT_ONCE, COMMAND_STATUS, Hello, TradingMode, VERSION, Verb};
+use botops_contract::{BOOT_ONCE, COMMAND_STATUS, Capability, Hello, TradingMode, VERSION, Verb};
 use botops_core::error::{Code, Error};
 use botops_core::failpoints;
 use botops_core::signals::{SignalRequest, Signals};
@@ -140,7 +140,7 @@ async fn run(options: PaperbotOptions, shutdown: CancellationToken) -> Result<()
         }
     };
     let pid_file = options.data_dir.join("paperbot.pid");
-    write_pid_file(&pid_file, &bot.hello.boot_epoch, &socket)
+    write_pid_file(&pid_file, bot.hello.boot_epoch.as_deref().unwrap_or_default(), &socket)
         .map_err(|error| cannot_use(&pid_file, &error))?;
     let mut running = bot.spawn(&options, listener, &tasks, &shutdown);
     let failed = running.wait_for_end(&shutdown, &tasks).await;
@@ -347,18 +347,19 @@ fn hello(
     let parts = ["config", BOOT_ONCE, COMMAND_STATUS, "events", "trades"]
         .into_iter()
         .chain(has_session.then_some("session"));
-    let parts = parts.map(str::to_owned);
     let logs = options.log_folder();
     Hello {
         contract: VERSION,
         bot_id: options.id.clone(),
-        name: "paperbot".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
-        boot_epoch,
-        started_at,
+        name: Some("paperbot".to_owned()),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        pid: Some(std::process::id()),
+        boot_epoch: Some(boot_epoch),
+        started_at: Some(started_at),
         mode,
-        capabilities: verbs.map(|verb| verb.to_string()).chain(parts).collect(),
+        mode_raw: None,
+        capabilities: verbs.map(Verb::as_str).chain(parts).map(Capability::from).collect(),
         log_dir: Some(fs::canonicalize(&logs).unwrap_or(logs).display().to_string()),
+        adapter: None,
     }
 }

@@ -106,9 +106,11 @@ async fn get_whoami(
         mode: snapshot.mode(),
         bot: BotBriefView {
             id: snapshot.id.to_string(),
-            version: hello.map(|hello| hello.version.clone()),
+            version: hello.and_then(|hello| hello.version.clone()),
             presence: snapshot.presence,
-            capabilities: hello.map(|hello| hello.capabilities.clone()).unwrap_or_default(),
+            capabilities: hello
+                .map(|hello| hello.capabilities.iter().map(|offered| offered.name.clone()).collect())
+                .unwrap_or_default(),
         },
         limits: CallLimitsView {
             requests_per_minute: actor.rate_limit,

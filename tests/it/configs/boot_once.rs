@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::kit::ReportParts as _;
 use crate::kit::app::answer;
 use crate::kit::until;
 use crate::workflows::pair::Pair;
@@ -69,9 +70,9 @@ fn kill_bot(pair: &Pair) {
 async fn assert_runs_head(pair: &Pair) {
     quiet(pair).await;
     let (config, state) = (config(pair).await, pair.bot.state().await);
-    assert_eq!(state.config.running.sha256, config["committed"]["sha256"].as_str().unwrap());
-    assert_eq!(state.config.pending_restart, Vec::<String>::new());
-    assert!(state.config.trial.is_none());
+    assert_eq!(state.running_config().running.sha256, config["committed"]["sha256"].as_str().unwrap());
+    assert_eq!(state.running_config().pending_restart, Vec::<String>::new());
+    assert!(state.running_config().trial.is_none());
     assert_eq!(pair.get("/api/v1/config/audit/verify").await["valid"], true);
 }
 
@@ -85,8 +86,8 @@ async fn a_change_read_at_the_start_is_tried_by_a_start_and_kept_or_taken_back()
     assert!(on_trial["confirm_left_ms"].as_u64().unwrap() <= 60_000, "{on_trial:#}");
     let state = pair.bot.state().await;
     assert_ne!(state.boot_epoch, epoch);
-    assert_eq!(state.config.running.sha256, txn["candidate"]["sha256"].as_str().unwrap());
-    assert_eq!(state.config.pending_restart, Vec::<String>::new(), "it really booted it");
+    assert_eq!(state.running_config().running.sha256, txn["candidate"]["sha256"].as_str().unwrap());
+    assert_eq!(state.running_config().pending_restart, Vec::<String>::new(), "it really booted it");
     assert_eq!((pair.lives_begun().await, &config(&pair).await["version"]), (lives + 1, &before["version"]));
     assert_eq!(end_trial(&pair, &txn, "confirm").await.1["state"], "committed");
     assert_runs_head(&pair).await;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::world::{CONFIG, SOON, World, auto, careful, manual};
 use crate::kit;
+use crate::kit::ReportParts as _;
 use crate::kit::scripted_bot::Behaviour;
 use crate::refusals::assert_problem;
 
@@ -104,16 +105,16 @@ async fn breach(name: &str, change: impl Fn(&mut BotReport)) {
 
 #[tokio::test]
 async fn a_trial_that_hurts_is_undone_at_once_with_the_reason() {
-    breach("order_rejects", |report| report.loop_stats.order_rejects_last_hour += 3).await;
-    breach("breaker", |report| report.circuit_breaker.state = BreakerState::Open).await;
+    breach("order_rejects", |report| report.loop_stats.order_rejects_last_hour = Some(3)).await;
+    breach("breaker", |report| report.breaker_mut().state = BreakerState::Open).await;
     breach("session", |report| {
         let session = report.session.as_mut().unwrap();
         (session.state, session.is_healthy) = (SessionPhase::HaltedCredential, false);
     })
     .await;
-    breach("drawdown", |report| report.account.account_balance /= kit::plausible::dec("1.2")).await;
+    breach("drawdown", |report| report.account.account_balance = kit::plausible::amount("83542.29")).await;
     breach("errors", |report| {
-        report.recent_errors.insert(
+        report.recent_errors.as_mut().unwrap().insert(
             0,
             SemanticError {
                 error_code: "BRK_010".to_owned(),
@@ -124,7 +125,8 @@ async fn a_trial_that_hurts_is_undone_at_once_with_the_reason() {
                 impact: String::new(),
                 remediation: String::new(),
                 context: Value::Null,
-                timestamp: Utc::now() + chrono::TimeDelta::seconds(1),
+                severity_raw: None,
+                timestamp: Some(Utc::now() + chrono::TimeDelta::seconds(1)),
             },
         );
     })

@@ -26,7 +26,7 @@ impl World {
         let bot = ScriptedBot::start();
         bot.script().alive = true;
         // An open position would restrict the limits that the tests change.
-        bot.change(|report| report.positions.clear());
+        bot.change(|report| report.positions = Some(Vec::new()));
         let folder = kit::folder();
         let botops = begin(&bot, &folder).await;
         let mut world = Self { bot, botops, folder };

@@ -4,8 +4,11 @@ pub(crate) mod app;
 pub(crate) mod broker_stub;
 pub(crate) mod paperbot;
 pub(crate) mod plausible;
+mod report_parts;
 pub(crate) mod scripted_bot;
 pub(crate) mod scripted_config;
+
+pub(crate) use report_parts::ReportParts;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

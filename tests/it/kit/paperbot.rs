@@ -125,7 +125,7 @@ impl Paperbot {
 
     /// Waits until new positions may be opened, which needs the first check of the session.
     pub(crate) async fn trades(&self) {
-        self.until("new positions may be opened", |report| report.trading_enabled).await;
+        self.until("new positions may be opened", |report| report.trading_enabled == Some(true)).await;
     }
 
     /// `POST`: status and JSON body of the answer.

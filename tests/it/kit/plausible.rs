@@ -1,9 +1,10 @@
 //! Plausible values of the contract, which tests change as they need.
 
 use botops_contract::{
-    Account, BotPhase, BotReport, Breaker, BreakerState, ConfigSummary, GateReason, Hello, LoopStats,
-    MarketState, MarketStatus, Order, OrderStatus, OrderType, Performance, Position, RunningConfig, Session,
-    SessionPhase, Side, StreakType, Trade, TradeOutcome, TradingMode, Verb, VersionRef,
+    Account, Amount, BotPhase, BotReport, BotTradingDay, Breaker, BreakerState, Capability, ConfigSummary,
+    GateReason, Hello, LoopStats, MarketState, MarketStatus, Order, OrderStatus, OrderType, Performance,
+    Position, RunningConfig, Session, SessionPhase, Side, StreakType, Trade, TradeOutcome, TradingMode, Verb,
+    VersionRef,
 };
 use chrono::{TimeZone, Utc};
 use rust_decimal::Decimal;
@@ -12,19 +13,21 @@ use super::scripted_config::sha256;
 
 /// The `hello` of the bot with this state.
 pub(crate) fn hello(report: &BotReport) -> Hello {
-    let mut capabilities: Vec<_> = Verb::ALL.iter().map(|verb| verb.as_str().to_owned()).collect();
-    capabilities.extend(["config", "session", "events", "trades"].map(str::to_owned));
+    let mut capabilities: Vec<_> = Verb::ALL.iter().map(|verb| Capability::from(verb.as_str())).collect();
+    capabilities.extend(["config", "session", "events", "trades"].map(Capability::from));
     Hello {
         contract: botops_contract::VERSION,
         bot_id: "scripted".parse().unwrap(),
-        name: "Scripted bot".to_owned(),
-        version: "1.2.3".to_owned(),
-        pid: std::process::id(),
+        name: Some("Scripted bot".to_owned()),
+        version: Some("1.2.3".to_owned()),
+        pid: Some(std::process::id()),
         boot_epoch: report.boot_epoch.clone(),
-        started_at: Utc::now(),
+        started_at: Some(Utc::now()),
         mode: report.mode,
+        mode_raw: None,
         capabilities,
         log_dir: None,
+        adapter: None,
     }
 }
 
@@ -34,45 +37,49 @@ pub(crate) fn report() -> BotReport {
     let config = VersionRef { version: 1, sha256: sha256(b"{}") };
     BotReport {
         seq: 1,
-        boot_epoch: "life-1".to_owned(),
-        as_of: now,
+        boot_epoch: Some("life-1".to_owned()),
+        as_of: Some(now),
         mode: TradingMode::Paper,
         phase: BotPhase::Running,
-        phase_reason: None,
-        trading_enabled: true,
+        trading_enabled: Some(true),
+        day: BotTradingDay { zone: Some("America/New_York".to_owned()), began_at: None },
         account: Account {
-            buying_power: dec("61500.25"),
-            account_balance: dec("100250.75"),
-            cash_balance: dec("62000.25"),
+            account_id: None,
+            currency: Some("USD".to_owned()),
+            buying_power: amount("61500.25"),
+            account_balance: amount("100250.75"),
+            cash_balance: amount("62000.25"),
             day_trade_count: Some(1),
-            last_updated: now,
+            last_updated: Some(now),
         },
-        positions: vec![
+        positions: Some(vec![
             position("SPY", "50", "500.10", "505.40"),
             position("MSFT", "-20", "420.00", "418.50"),
-        ],
-        orders: vec![
+        ]),
+        orders: Some(vec![
             order("o-2", "QQQ", Side::Buy, OrderType::Limit, OrderStatus::Pending),
             order("o-1", "SPY", Side::Buy, OrderType::Market, OrderStatus::Filled),
-        ],
+        ]),
         performance: Performance {
             win_rate: Some(0.6),
             avg_risk_reward: Some(1.8),
-            total_realized_pl: dec("-44.25"),
-            total_unrealized_pl: dec("295.00"),
-            total_pl: dec("250.75"),
-            daily_pl: dec("120.50"),
-            current_streak: 2,
-            streak_type: StreakType::Win,
-            trades_today: 3,
-            session_count: 1,
-            max_drawdown: dec("-310.00"),
-            as_of: now,
+            total_realized_pl: amount("-44.25"),
+            total_unrealized_pl: amount("295.00"),
+            total_pl: amount("250.75"),
+            daily_pl: amount("120.50"),
+            current_streak: Some(2),
+            streak_type: Some(StreakType::Win),
+            streak_type_raw: None,
+            trades_today: Some(3),
+            session_count: Some(1),
+            max_drawdown: amount("-310.00"),
+            as_of: Some(now),
         },
         market: MarketState {
-            status: MarketStatus::Open,
-            phase: "simulated".to_owned(),
-            source: "simulated".to_owned(),
+            status: Some(MarketStatus::Open),
+            status_raw: None,
+            phase: Some("simulated".to_owned()),
+            source: Some("simulated".to_owned()),
             last_price_at: Some(now),
             market_time: Some(now),
             next_open: None,
@@ -101,39 +108,40 @@ pub(crate) fn report() -> BotReport {
             clock_skew_seconds: None,
             needs_human: None,
         }),
-        circuit_breaker: Breaker {
+        circuit_breaker: Some(Breaker {
             state: BreakerState::Closed,
             reason: None,
             since: now,
             source: None,
             failure_count: 0,
             retry_at: None,
-        },
-        config: RunningConfig {
+        }),
+        config: Some(RunningConfig {
             running: config.clone(),
             committed: config,
             trial: None,
             pending_restart: Vec::new(),
             summary: ConfigSummary {
-                mode: TradingMode::Paper,
-                max_position_size_pct: 25.0,
-                daily_loss_limit: dec("-2000"),
+                mode: Some(TradingMode::Paper),
+                mode_raw: None,
+                max_position_size_pct: Some(25.0),
+                daily_loss_limit: amount("-2000"),
             },
-        },
-        recent_errors: Vec::new(),
-        error_count_last_hour: 0,
-        worst_error_last_hour: None,
+        }),
+        recent_errors: Some(Vec::new()),
+        error_count_last_hour: Some(0),
         last_trade_at: Some(now),
-        no_entry_reasons: Vec::new(),
+        no_entry_reasons: Some(Vec::new()),
         loop_stats: LoopStats {
-            ticks: 1000,
-            tick_delay_p50_ms: 0.1,
-            tick_delay_p99_ms: 1.2,
-            tick_delay_max_ms: 3.4,
+            ticks: Some(1000),
+            tick_delay_p50_ms: Some(0.1),
+            tick_delay_p99_ms: Some(1.2),
+            tick_delay_max_ms: Some(3.4),
             last_tick_at: Some(now),
             expected_interval_s: None,
-            order_rejects_last_hour: 0,
+            order_rejects_last_hour: Some(0),
         },
+        ..BotReport::default()
     }
 }
 
@@ -143,14 +151,13 @@ pub(crate) fn position(symbol: &str, quantity: &str, entry: &str, current: &str)
     let unrealized = (current - entry) * quantity;
     Position {
         symbol: symbol.to_owned(),
-        quantity,
-        entry_price: entry,
-        current_price: Some(current),
-        unrealized_pl: Some(unrealized),
-        unrealized_pl_pct: Some((unrealized * dec("100") / (entry * quantity).abs()).round_dp(2)),
-        stop_price: None,
-        target_price: None,
-        last_updated: Utc::now(),
+        quantity: Some(quantity.into()),
+        entry_price: Some(entry.into()),
+        current_price: Some(current.into()),
+        unrealized_pl: Some(unrealized.into()),
+        unrealized_pl_pct: Some((unrealized * dec("100") / (entry * quantity).abs()).round_dp(2).into()),
+        last_updated: Some(Utc::now()),
+        ..Position::default()
     }
 }
 
@@ -160,17 +167,17 @@ pub(crate) fn order(id: &str, symbol: &str, side: Side, order_type: OrderType, s
     Order {
         id: id.to_owned(),
         client_order_id: format!("c-{id}"),
-        symbol: symbol.to_owned(),
-        side,
-        order_type,
-        quantity: dec("10"),
-        filled_quantity: if filled { dec("10") } else { Decimal::ZERO },
-        limit_price: (order_type == OrderType::Limit).then(|| dec("99.50")),
-        average_fill_price: filled.then(|| dec("100.00")),
-        status,
-        status_reason: None,
-        created_at: Utc::now(),
-        updated_at: Utc::now(),
+        symbol: Some(symbol.to_owned()),
+        side: Some(side),
+        order_type: Some(order_type),
+        quantity: amount("10"),
+        filled_quantity: amount(if filled { "10" } else { "0" }),
+        limit_price: amount("99.50").filter(|_| order_type == OrderType::Limit),
+        average_fill_price: amount("100.00").filter(|_| filled),
+        status: Some(status),
+        created_at: Some(Utc::now()),
+        updated_at: Some(Utc::now()),
+        ..Order::default()
     }
 }
 
@@ -183,22 +190,25 @@ pub(crate) fn trade(seq: u64, net_pl: &str) -> Trade {
         seq,
         id: format!("t-{seq}"),
         symbol: "SPY".to_owned(),
-        side: Side::Buy,
-        quantity: dec("1"),
-        entry_price: dec("100"),
-        exit_price: dec("100") + net_pl,
-        opened_at: closed_at - chrono::Duration::seconds(30),
+        account_id: None,
+        side: Some(Side::Buy),
+        side_raw: None,
+        quantity: amount("1"),
+        entry_price: amount("100"),
+        exit_price: Some((dec("100") + net_pl).into()),
+        opened_at: Some(closed_at - chrono::Duration::seconds(30)),
         closed_at,
         stop_price: None,
         target_price: None,
-        gross_pl: net_pl,
-        commission: Decimal::ZERO,
-        net_pl,
-        outcome: match net_pl.cmp(&Decimal::ZERO) {
+        gross_pl: Some(net_pl.into()),
+        commission: amount("0"),
+        net_pl: Some(net_pl.into()),
+        outcome: Some(match net_pl.cmp(&Decimal::ZERO) {
             std::cmp::Ordering::Greater => TradeOutcome::Win,
             std::cmp::Ordering::Less => TradeOutcome::Loss,
             std::cmp::Ordering::Equal => TradeOutcome::Breakeven,
-        },
+        }),
+        outcome_raw: None,
         entry_reason: "the average crossed".to_owned(),
         exit_reason: "the target was reached".to_owned(),
         boot_epoch: "life-1".to_owned(),
@@ -210,4 +220,10 @@ pub(crate) fn trade(seq: u64, net_pl: &str) -> Trade {
 #[track_caller]
 pub(crate) fn dec(text: &str) -> Decimal {
     text.parse().unwrap()
+}
+
+/// An amount from its text.
+#[track_caller]
+pub(crate) fn amount(text: &str) -> Option<Amount> {
+    Some(text.parse().unwrap())
 }

@@ -103,6 +103,8 @@ pub(crate) struct Script {
     pub alive: bool,
     /// Members that are left out of the state, as by a bot of an older contract.
     pub missing_fields: Vec<&'static str>,
+    /// Answers of GET that are sent as they stand, by path: for a bot whose answers no type of the contract can hold.
+    pub raw: HashMap<&'static str, String>,
     /// Every command and config verb is refused with this; `None` for no refusal.
     pub refuse: Option<ContractRefusal>,
     /// The HTTP status of that refusal.
@@ -143,6 +145,7 @@ impl ScriptedBot {
             only: "",
             alive: false,
             missing_fields: Vec::new(),
+            raw: HashMap::new(),
             refuse: None,
             refuse_status: StatusCode::CONFLICT,
             refuse_only: "",
@@ -184,7 +187,7 @@ impl ScriptedBot {
         let mut script = self.script();
         change(&mut script.report);
         script.report.seq += 1;
-        script.report.as_of = Utc::now();
+        script.report.as_of = Some(Utc::now());
     }
 
     /// Emits an event with the next number.
@@ -192,15 +195,17 @@ impl ScriptedBot {
         let seq = {
             let mut script = self.script();
             let seq = script.events.last().map_or(0, |event| event.seq) + 1;
-            let boot_epoch = script.hello.boot_epoch.clone();
+            let boot_epoch = script.hello.boot_epoch.clone().unwrap_or_default();
             let message = message.to_owned();
             let (error, data) = (None, Value::Null);
             script.events.push(BotEvent {
                 seq,
                 boot_epoch,
-                at: Utc::now(),
+                at: Some(Utc::now()),
                 kind,
+                kind_raw: None,
                 severity,
+                severity_raw: None,
                 message,
                 error,
                 data,
@@ -239,12 +244,12 @@ impl ScriptedBot {
         self.die();
         {
             let mut script = self.script();
-            let epoch = format!("{}+", script.hello.boot_epoch);
-            script.hello.boot_epoch.clone_from(&epoch);
-            script.hello.started_at = Utc::now();
-            script.report.boot_epoch.clone_from(&epoch);
+            let epoch = format!("{}+", script.hello.boot_epoch.as_deref().unwrap_or_default());
+            script.hello.boot_epoch = Some(epoch.clone());
+            script.hello.started_at = Some(Utc::now());
+            script.report.boot_epoch = Some(epoch.clone());
             script.report.seq = 1;
-            script.report.as_of = Utc::now();
+            script.report.as_of = Some(Utc::now());
             script.events.clear();
             script.answered.clear();
             script.config.boot(epoch);
@@ -380,7 +385,9 @@ impl Inner {
                 changed.mark_unchanged();
                 let next = {
                     let script = inner.lock();
-                    let known = place.as_ref().filter(|(epoch, _)| *epoch == script.hello.boot_epoch);
+                    let known = place
+                        .as_ref()
+                        .filter(|(epoch, _)| script.hello.boot_epoch.as_deref() == Some(epoch.as_str()));
                     let after = known.map_or(0, |(_, seq)| *seq);
                     script.events.iter().find(|event| event.seq > after).cloned()
                 };
@@ -404,6 +411,9 @@ impl Script {
     fn answer(&mut self, asked: &Asked) -> Response<Body> {
         let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
         let parts: Vec<_> = path.split('/').collect();
+        if let Some(raw) = self.raw.get(path).filter(|_| asked.method == "GET") {
+            return Response::new(Body::from(raw.clone()));
+        }
         match (asked.method.as_str(), parts.as_slice()) {
             ("GET", ["hello"]) => ok(&self.hello),
             ("GET", ["state"]) => self.state(asked.if_none_match.as_deref()),
@@ -428,13 +438,15 @@ impl Script {
     fn state(&mut self, if_none_match: Option<&str>) -> Response<Body> {
         if self.alive {
             self.report.seq += 1;
-            self.report.as_of = Utc::now();
+            self.report.as_of = Some(Utc::now());
         }
         let config = self.config.state();
-        self.report.config.running = config.running;
-        self.report.config.committed = config.committed;
-        self.report.config.trial = config.trial;
-        self.report.config.pending_restart = config.pending_restart;
+        if let Some(reported) = &mut self.report.config {
+            reported.running = config.running;
+            reported.committed = config.committed;
+            reported.trial = config.trial;
+            reported.pending_restart = config.pending_restart;
+        }
         let mut bytes = serde_json::to_vec(&self.report).unwrap();
         if !self.missing_fields.is_empty() {
             let mut state: Value = serde_json::from_slice(&bytes).unwrap();
@@ -482,7 +494,7 @@ impl Script {
 
     /// Answers the status of a command; 404 for a bot without that capability.
     fn status_of(&self, id: &str) -> Response<Body> {
-        if !self.hello.capabilities.iter().any(|one| one == "command-status") {
+        if !self.hello.capabilities.iter().any(|one| one.name == "command-status") {
             return refused(StatusCode::NOT_FOUND, &refusal("not_found", "no such call"));
         }
         let id = id.replace("%2F", "/");
@@ -529,21 +541,21 @@ impl Script {
             }
             return ok(&CommandResult { replayed: true, ..first.clone() });
         }
-        let open = |order: &&botops_contract::Order| {
-            matches!(order.status, OrderStatus::Pending | OrderStatus::PartiallyFilled)
-        };
-        let orders = u32::try_from(self.report.orders.iter().filter(open).count()).unwrap();
+        let orders = u32::try_from(self.report.open_order_count().unwrap_or(0)).unwrap();
         let positions: Vec<_> =
-            self.report.positions.iter().map(|position| position.symbol.clone()).collect();
+            self.report.position_list().iter().map(|position| position.symbol.clone()).collect();
         let position_count = u32::try_from(positions.len()).unwrap();
-        let mut exposure =
-            Exposure { positions_left: position_count, orders_left: orders, ..Exposure::default() };
+        let mut exposure = Exposure {
+            positions_left: Some(position_count),
+            orders_left: Some(orders),
+            ..Exposure::default()
+        };
         if matches!(verb, Verb::CancelOrders | Verb::Flatten) {
-            (exposure.orders_cancelled, exposure.orders_left) = (orders, 0);
+            (exposure.orders_cancelled, exposure.orders_left) = (Some(orders), Some(0));
         }
         if verb == Verb::Flatten {
-            (exposure.orders_submitted, exposure.positions_left) = (position_count, 0);
-            exposure.positions_closing = positions;
+            (exposure.orders_submitted, exposure.positions_left) = (Some(position_count), Some(0));
+            exposure.positions_closing = Some(positions);
         }
         if !request.dry_run {
             self.carry_out(verb);
@@ -553,10 +565,11 @@ impl Script {
             outcome: if request.dry_run { CommandOutcome::Predicted } else { CommandOutcome::Done },
             reason_code: None,
             message: format!("{verb}: as you say"),
-            phase: self.report.phase,
+            phase: Some(self.report.phase),
+            phase_raw: None,
             trading_enabled: self.report.trading_enabled,
-            exposure,
-            at: Utc::now(),
+            exposure: Some(exposure),
+            at: Some(Utc::now()),
             replayed: false,
         };
         self.answered.insert(result.command_id.clone(), (verb, result.clone()));
@@ -571,27 +584,31 @@ impl Script {
         let report = &mut self.report;
         report.seq += 1;
         match verb {
-            Verb::Pause => (report.phase, report.trading_enabled) = (BotPhase::Paused, false),
-            Verb::Resume => (report.phase, report.trading_enabled) = (BotPhase::Running, true),
+            Verb::Pause => (report.phase, report.trading_enabled) = (BotPhase::Paused, Some(false)),
+            Verb::Resume => (report.phase, report.trading_enabled) = (BotPhase::Running, Some(true)),
             Verb::Flatten => {
-                report.positions.clear();
-                (report.phase, report.trading_enabled) = (BotPhase::Paused, false);
+                report.positions = Some(Vec::new());
+                (report.phase, report.trading_enabled) = (BotPhase::Paused, Some(false));
             }
             Verb::CancelOrders => {
-                for order in &mut report.orders {
-                    if matches!(order.status, OrderStatus::Pending | OrderStatus::PartiallyFilled) {
-                        order.status = OrderStatus::Cancelled;
-                    }
+                for order in report.orders.iter_mut().flatten().filter(|order| order.may_still_fill()) {
+                    order.status = Some(OrderStatus::Cancelled);
                 }
             }
-            Verb::ResetBreaker => report.circuit_breaker.state = BreakerState::Closed,
+            Verb::ResetBreaker => set_breaker(report, BreakerState::Closed),
             Verb::Shutdown => report.phase = BotPhase::Stopping,
             Verb::ProbeSession | Verb::Reauth => {}
             Verb::Halt => {
-                report.circuit_breaker.state = BreakerState::Open;
-                report.trading_enabled = false;
+                set_breaker(report, BreakerState::Open);
+                report.trading_enabled = Some(false);
             }
         }
+    }
+}
+
+fn set_breaker(report: &mut BotReport, state: BreakerState) {
+    if let Some(breaker) = &mut report.circuit_breaker {
+        breaker.state = state;
     }
 }
 

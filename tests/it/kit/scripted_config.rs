@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use botops_contract::{
     ActivateConfigRequest, BotReport, CheckConfigRequest, CheckVerdict, ConfigAck, ConfigState,
-    ConfigViolation, ContractRefusal, EndTrialRequest, TrialState, VersionRef,
+    ConfigViolation, ContractRefusal, EndTrialRequest, RunningConfig, TrialState, VersionRef,
 };
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
@@ -33,9 +33,9 @@ impl ScriptedConfig {
             folder: None,
             violations: Vec::new(),
             patient: false,
-            boot_epoch: report.boot_epoch.clone(),
-            running: report.config.running.clone(),
-            committed: report.config.committed.clone(),
+            boot_epoch: report.boot_epoch.clone().expect("a scripted bot has an epoch"),
+            running: running_config(report).running.clone(),
+            committed: running_config(report).committed.clone(),
             trial: None,
             endings: Vec::new(),
             generation: 0,
@@ -198,4 +198,8 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 /// A refusal without context.
 pub(crate) fn refusal(code: &str, message: &str) -> ContractRefusal {
     ContractRefusal { code: code.to_owned(), message: message.to_owned(), context: Value::Null }
+}
+
+fn running_config(report: &BotReport) -> &RunningConfig {
+    report.config.as_ref().expect("a scripted bot reports its config")
 }

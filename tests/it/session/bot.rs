@@ -4,6 +4,7 @@ use botops_contract::{BotPhase, BotReport, BreakerState, CommandOutcome, GateRea
 use serde_json::{Value, json};
 use std::time::Duration;
 
+use crate::kit::ReportParts as _;
 use crate::kit::app::Running;
 use crate::kit::paperbot::{Paperbot, lines};
 use crate::kit::until;
@@ -29,9 +30,9 @@ async fn a_bot_shows_its_session_and_obeys_the_operator() {
     bot.until("a healthy session", |report| session(report).state == SessionPhase::Healthy).await;
     let hello: botops_contract::Hello = bot.get("hello").await.unwrap();
     for name in ["session", "probe-session", "reauth", "reset-breaker", "halt"] {
-        assert!(hello.capabilities.iter().any(|known| known == name), "{name}");
+        assert!(hello.capabilities.iter().any(|known| known.name == name), "{name}");
     }
-    bot.until("an order that passed the gate", |report| !report.orders.is_empty()).await;
+    bot.until("an order that passed the gate", |report| !report.order_list().is_empty()).await;
     let log = std::fs::read_to_string(bot.data().join("logs/health_check.log")).unwrap();
     assert!(log.contains("\"event\":\"trade_gate.decided\""), "{log}");
     let before = session(&bot.state().await).health_check_count;
@@ -96,13 +97,13 @@ async fn an_operators_halt_outlives_the_process_and_ends_by_the_operator() {
     let mut bot = bot_with("[]").await;
     bot.until("a healthy session", |report| session(report).state == SessionPhase::Healthy).await;
     let halted = bot.command_as(Verb::Halt, "h1").await;
-    assert_eq!((halted.outcome, halted.trading_enabled), (CommandOutcome::Done, false), "{halted:?}");
+    assert_eq!((halted.outcome, halted.trading_enabled), (CommandOutcome::Done, Some(false)), "{halted:?}");
     assert!(bot.command_as(Verb::Halt, "h1").await.replayed);
     let stands = |report: &BotReport| {
         let session = session(report);
         (session.state, session.gate) == (SessionPhase::HaltedOperator, GateReason::OperatorHalt)
-            && report.circuit_breaker.state == BreakerState::Open
-            && report.circuit_breaker.source.as_deref() == Some("operator")
+            && report.breaker().state == BreakerState::Open
+            && report.breaker().source.as_deref() == Some("operator")
     };
     bot.until("the halt", stands).await;
     bot.kill();
@@ -110,7 +111,7 @@ async fn an_operators_halt_outlives_the_process_and_ends_by_the_operator() {
     bot.until("the halt after the restart", stands).await;
     let reset = bot.command_as(Verb::ResetBreaker, "b1").await;
     assert_eq!(reset.outcome, CommandOutcome::Done, "{reset:?}");
-    bot.until("trading again", |report| report.trading_enabled).await;
+    bot.until("trading again", |report| report.opens_positions()).await;
 }
 
 #[tokio::test]
@@ -119,18 +120,18 @@ async fn refused_credentials_stop_trading_until_an_operator_signs_in() {
     let mut bot = bot_with("[{do: ok}, {do: 401}, {do: credentials_rejected}]").await;
     bot.command_as(Verb::ProbeSession, "look").await;
     bot.until("the halt", |report| session(report).state == SessionPhase::HaltedCredential).await;
-    let is_told = |report: &BotReport| report.recent_errors.iter().any(|error| error.error_code == "BRK_002");
+    let is_told = |report: &BotReport| report.error_list().iter().any(|error| error.error_code == "BRK_002");
     bot.until("the halt is told", is_told).await;
     let report = bot.until("the picture follows", |report| report.phase == BotPhase::Degraded).await;
-    assert!(!report.trading_enabled);
+    assert!(!report.opens_positions());
     assert_eq!(session(&report).error_code.as_deref(), Some("BRK_002"));
     assert_eq!(session(&report).needs_human.as_deref(), Some("renew_credentials"));
-    assert_eq!(report.circuit_breaker.state, BreakerState::Open);
-    assert_eq!(report.circuit_breaker.source.as_deref(), Some("session"));
+    assert_eq!(report.breaker().state, BreakerState::Open);
+    assert_eq!(report.breaker().source.as_deref(), Some("session"));
     let named = "session_credentials_rejected".to_owned();
-    bot.until("the reason for no entry", |report| report.no_entry_reasons.contains(&named)).await;
+    bot.until("the reason for no entry", |report| report.entry_reasons().contains(&named)).await;
     let told = |report: &BotReport| {
-        let error = report.recent_errors.iter().find(|error| error.error_code == "BRK_002");
+        let error = report.error_list().iter().find(|error| error.error_code == "BRK_002");
         error.is_some_and(|error| error.remediation.starts_with("A human must act"))
     };
     bot.until("it is told with its remedy", told).await;
@@ -141,7 +142,8 @@ async fn refused_credentials_stop_trading_until_an_operator_signs_in() {
     assert_eq!(signed_in.outcome, CommandOutcome::Refused, "the script refuses once in each life");
     let signed_in = bot.command_as(Verb::Reauth, "fixed again").await;
     assert_eq!(signed_in.outcome, CommandOutcome::Done, "{signed_in:?}");
-    bot.until("trading goes on", |report| report.trading_enabled && report.phase == BotPhase::Running).await;
+    bot.until("trading goes on", |report| report.opens_positions() && report.phase == BotPhase::Running)
+        .await;
 }
 
 #[tokio::test]
@@ -149,12 +151,12 @@ async fn the_breaker_opens_after_failures_and_is_reset_by_a_check_that_passes() 
     // Enough failures that five of them come within the window, whatever delays the checks.
     let bot = bot_with("[{do: ok}, {do: '503', times: 30}]").await;
     bot.command_as(Verb::ProbeSession, "look").await;
-    let open = |report: &BotReport| report.circuit_breaker.state == BreakerState::Open;
+    let open = |report: &BotReport| report.breaker().state == BreakerState::Open;
     let report = bot.until("the breaker", open).await;
     assert_eq!(session(&report).gate, GateReason::BreakerOpen);
-    assert!(report.circuit_breaker.failure_count >= 5, "{:?}", report.circuit_breaker);
-    assert!(report.circuit_breaker.retry_at.is_some());
-    assert_eq!(json!(report.circuit_breaker.source), "session");
+    assert!(report.breaker().failure_count >= 5, "{:?}", report.circuit_breaker);
+    assert!(report.breaker().retry_at.is_some());
+    assert_eq!(json!(report.breaker().source), "session");
     let mut outcomes = Vec::new();
     for n in 0..40 {
         let result = bot.command_as(Verb::ResetBreaker, &format!("reset-{n}")).await;
@@ -163,8 +165,8 @@ async fn the_breaker_opens_after_failures_and_is_reset_by_a_check_that_passes() 
             break;
         }
     }
-    bot.until("the breaker closes", |report| report.circuit_breaker.state == BreakerState::Closed).await;
-    bot.until("trading goes on", |report| report.trading_enabled).await;
+    bot.until("the breaker closes", |report| report.breaker().state == BreakerState::Closed).await;
+    bot.until("trading goes on", |report| report.opens_positions()).await;
     assert!(!outcomes.is_empty());
 }
 

@@ -165,7 +165,7 @@ impl Pair {
     pub(crate) async fn lives_begun(&self) -> usize {
         // The log is written asynchronously: the line of the process that answers may be missing for a moment.
         let living: Option<Hello> = self.bot.get("hello").await;
-        let epoch = living.map(|hello| hello.boot_epoch).unwrap_or_default();
+        let epoch = living.and_then(|hello| hello.boot_epoch).unwrap_or_default();
         let mut begun = Vec::new();
         let told = || {
             begun = self.beginnings();

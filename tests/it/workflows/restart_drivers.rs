@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::pair::{Pair, SWAP};
+use crate::kit::ReportParts as _;
 use crate::kit::paperbot::lines;
 
 fn script(path: &Path, body: &str) {
@@ -158,7 +159,7 @@ async fn a_dry_run_of_any_workflow_touches_nothing_whatever_the_bot_does() {
         match state {
             "paused" => {
                 pair.bot.command_as(botops_contract::Verb::Pause, "a-pause").await;
-                pair.bot.until("it is paused", |report| !report.trading_enabled).await;
+                pair.bot.until("it is paused", |report| !report.opens_positions()).await;
             }
             "on trial" => {
                 let etag = pair.get("/api/v1/config").await["etag"].as_str().unwrap().to_owned();

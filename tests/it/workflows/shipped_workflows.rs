@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::pair::Pair;
 use super::run;
+use crate::kit::ReportParts as _;
 use crate::kit::app::{KEY, Running};
 use crate::kit::paperbot::{Paperbot, lines};
 use crate::kit::until;
@@ -50,7 +51,7 @@ async fn seen(running: &Running) {
 async fn restart_bot_replaces_the_process_and_keeps_the_account() {
     let mut bot = Paperbot::start(&["--tick", "20ms"]).await;
     let _sweep = Sweep(bot.data().join("paperbot.pid"));
-    bot.until("it holds something", |report| !report.positions.is_empty()).await;
+    bot.until("it holds something", |report| !report.holds_nothing()).await;
     let settings = supervised(&bot);
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let running = Running::start(bot.folder.path(), &settings).await;
@@ -63,8 +64,8 @@ async fn restart_bot_replaces_the_process_and_keeps_the_account() {
     assert_eq!(view["state"], "succeeded", "{view:#}");
     let after = bot.state().await;
     assert_ne!(before.boot_epoch, after.boot_epoch);
-    assert_eq!(view["outputs"]["old_epoch"], before.boot_epoch);
-    assert_eq!(view["outputs"]["new_epoch"], after.boot_epoch);
+    assert_eq!(view["outputs"]["old_epoch"], *before.boot_epoch.as_ref().unwrap());
+    assert_eq!(view["outputs"]["new_epoch"], *after.boot_epoch.as_ref().unwrap());
     bot.trades().await;
     assert_eq!(lines(&ledger).get(..booked.len()), Some(booked.as_slice()), "the account is the same");
     drop(bot.process.take());
@@ -144,7 +145,7 @@ async fn a_cancelled_update_reverts_its_trial() {
     assert_eq!(view["state"], "cancelled", "{view:#}");
     let then = pair.get("/api/v1/config").await;
     assert_eq!(then["version"], now["version"]);
-    let running = pair.bot.state().await.config.running.sha256;
+    let running = pair.bot.state().await.running_config().running.sha256.clone();
     assert_eq!(running, then["committed"]["sha256"].as_str().unwrap());
 }
 

@@ -442,6 +442,13 @@ catalogue! {
         "Check that the socket belongs to the right bot and version. What became of a command is told as a second \
          `control` event with its id, if the bot can say it; otherwise a person looks at the bot.",
         next: [SUMMARY];
+    BotPartUnreadable = "BOT_006", 502, ValidationError, Medium, AskHuman,
+        "a part of what the bot says cannot be read",
+        "a field of the bot's answer is not in the form of the contract",
+        "that field is shown as unknown and counts in nothing; the rest of the answer counts, and the bot is left alone",
+        "Read `unreadable` in the state: it names each field, what came and what would be right. Whoever keeps the bot \
+         mends it there; until then look at the bot itself for these values.",
+        next: [("get_state", "GET", "/api/v1/state?fields=unreadable", "read")];
     BotFeedGap = "BOT_010", 503, NetworkError, Medium, Refetch,
         "the market feed has a gap",
         "prices that should have come did not: the source lacks them, or the bot's process stood still",

@@ -233,12 +233,13 @@ impl Error {
             error_code: row.code.to_owned(),
             error_type: format!("{:?}", row.kind),
             severity: row.severity,
+            severity_raw: None,
             message: row.title.to_owned(),
             cause: self.0.detail.clone().unwrap_or_else(|| row.cause.to_owned()),
             impact: row.impact.to_owned(),
             remediation: row.remediation.to_owned(),
             context: if self.0.context.is_empty() { Value::Null } else { json!(self.0.context) },
-            timestamp: at,
+            timestamp: Some(at),
         }
     }
 

@@ -13,7 +13,7 @@ use rust_decimal::Decimal;
 use super::command_answers::CommandAnswers;
 use super::ledger::{LedgerEntry, LedgerLine, OrderFill, OrderPurpose, PlacedOrder};
 use super::track_record::TrackRecord;
-use botops_contract::{Order, OrderStatus, Side, Trade, TradeOutcome};
+use botops_contract::{Amount, Order, OrderStatus, Side, Trade, TradeOutcome};
 
 /// Finished orders that the state lists; older ones are in the ledger alone.
 const RECENT_ORDERS: usize = 50;
@@ -120,17 +120,18 @@ impl WorkingOrder {
         Order {
             id: self.placed.order_id.clone(),
             client_order_id: self.placed.client_order_id.clone(),
-            symbol: self.placed.symbol.clone(),
-            side: self.placed.side,
-            order_type: self.placed.order_type,
-            quantity: self.placed.quantity,
-            filled_quantity: self.filled,
-            limit_price: self.placed.limit_price,
-            average_fill_price: average,
-            status,
+            symbol: Some(self.placed.symbol.clone()),
+            side: Some(self.placed.side),
+            order_type: Some(self.placed.order_type),
+            quantity: Some(self.placed.quantity.into()),
+            filled_quantity: Some(self.filled.into()),
+            limit_price: self.placed.limit_price.map(Amount::from),
+            average_fill_price: average.map(Amount::from),
+            status: Some(status),
             status_reason: reason,
-            created_at: self.created_at,
-            updated_at: self.updated_at,
+            created_at: Some(self.created_at),
+            updated_at: Some(self.updated_at),
+            ..Order::default()
         }
     }
 
@@ -308,6 +309,8 @@ impl AccountBook {
         match fill.side {
             Side::Buy => self.apply_buy(fill, value, &working.placed),
             Side::Sell => change.closed = self.apply_sell(line, fill, value, &working.placed),
+            // paperbot places no such order.
+            Side::Other => {}
         }
         let done = working.rest().is_zero();
         let status = if done { OrderStatus::Filled } else { working.status() };
@@ -372,18 +375,21 @@ impl AccountBook {
             seq: u64::try_from(self.trades.len()).unwrap_or(u64::MAX) + 1,
             id: format!("{}-trade", fill.fill_id),
             symbol: position.symbol.clone(),
-            side: Side::Buy,
-            quantity: position.bought,
-            entry_price: position.entry_price(),
-            exit_price: (position.received / position.bought).round_dp(6).normalize(),
-            opened_at: position.opened_at,
+            account_id: None,
+            side: Some(Side::Buy),
+            side_raw: None,
+            quantity: Some(position.bought.into()),
+            entry_price: Some(position.entry_price().into()),
+            exit_price: Some((position.received / position.bought).round_dp(6).normalize().into()),
+            opened_at: Some(position.opened_at),
             closed_at: fill.market_at,
-            stop_price: position.stop_price,
-            target_price: position.target_price,
-            gross_pl: gross,
-            commission: position.commission,
-            net_pl: net,
-            outcome,
+            stop_price: position.stop_price.map(Amount::from),
+            target_price: position.target_price.map(Amount::from),
+            gross_pl: Some(gross.into()),
+            commission: Some(position.commission.into()),
+            net_pl: Some(net.into()),
+            outcome: Some(outcome),
+            outcome_raw: None,
             entry_reason: position.reason,
             exit_reason: placed.reason.clone(),
             boot_epoch: line.boot_epoch.clone(),

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use botops_contract::{Performance, StreakType, Trade, TradeOutcome};
+use botops_contract::{Amount, Performance, StreakType, Trade, TradeOutcome, amount_value};
 
 /// Running sums over closed trades.
 #[derive(Debug, Default)]
@@ -29,27 +29,31 @@ impl TrackRecord {
     pub(crate) fn add(&mut self, trade: &Trade, day: NaiveDate) {
         self.closed += 1;
         self.boot_epochs.insert(trade.boot_epoch.clone());
-        self.cumulative += trade.net_pl;
+        // paperbot's own trades have every amount.
+        let amount = |amount: &Option<Amount>| amount_value(amount.as_ref());
+        let entry = amount(&trade.entry_price).unwrap_or_default();
+        self.cumulative += amount(&trade.net_pl).unwrap_or_default();
         self.peak = self.peak.max(self.cumulative);
         self.drawdown = self.drawdown.min(self.cumulative - self.peak);
-        if let (Some(stop), Some(target)) = (trade.stop_price, trade.target_price) {
-            let risk = trade.entry_price - stop;
+        if let (Some(stop), Some(target)) = (amount(&trade.stop_price), amount(&trade.target_price)) {
+            let risk = entry - stop;
             if !risk.is_zero() {
-                self.ratios += (target - trade.entry_price) / risk;
+                self.ratios += (target - entry) / risk;
                 self.ratio_count += 1;
             }
         }
-        match trade.outcome {
+        let outcome = trade.outcome.unwrap_or_default();
+        match outcome {
             TradeOutcome::Win => {
                 self.wins += 1;
                 self.losses_in_a_row = 0;
             }
             TradeOutcome::Loss => self.losses_in_a_row += 1,
-            TradeOutcome::Breakeven => {}
+            TradeOutcome::Breakeven | TradeOutcome::Other => {}
         }
-        if trade.outcome != TradeOutcome::Breakeven {
-            let before = self.streak.filter(|(outcome, _)| *outcome == trade.outcome);
-            self.streak = Some((trade.outcome, before.map_or(0, |(_, length)| length) + 1));
+        if matches!(outcome, TradeOutcome::Win | TradeOutcome::Loss) {
+            let before = self.streak.filter(|(before, _)| *before == outcome);
+            self.streak = Some((outcome, before.map_or(0, |(_, length)| length) + 1));
         }
         let before = self.day.filter(|(of, _)| *of == day).map_or(0, |(_, count)| count);
         self.day = Some((day, before + 1));
@@ -84,16 +88,17 @@ impl TrackRecord {
         Performance {
             win_rate: ratio(Decimal::from(self.wins), self.closed),
             avg_risk_reward: ratio(self.ratios, self.ratio_count),
-            total_realized_pl: self.cumulative,
-            total_unrealized_pl: unrealized,
-            total_pl: self.cumulative + unrealized,
-            daily_pl: daily,
-            current_streak,
-            streak_type,
-            trades_today: self.day.filter(|(day, _)| *day == today).map_or(0, |(_, count)| count),
-            session_count: u32::try_from(self.boot_epochs.len()).unwrap_or(u32::MAX),
-            max_drawdown: self.drawdown,
-            as_of,
+            total_realized_pl: Some(self.cumulative.into()),
+            total_unrealized_pl: Some(unrealized.into()),
+            total_pl: Some((self.cumulative + unrealized).into()),
+            daily_pl: Some(daily.into()),
+            current_streak: Some(current_streak),
+            streak_type: Some(streak_type),
+            streak_type_raw: None,
+            trades_today: Some(self.day.filter(|(day, _)| *day == today).map_or(0, |(_, count)| count)),
+            session_count: Some(u32::try_from(self.boot_epochs.len()).unwrap_or(u32::MAX)),
+            max_drawdown: Some(self.drawdown.into()),
+            as_of: Some(as_of),
         }
     }
 }
@@ -113,18 +118,21 @@ mod tests {
             seq: 1,
             id: "t".to_owned(),
             symbol: "SPY".to_owned(),
-            side: Side::Buy,
-            quantity: Decimal::ONE,
-            entry_price: Decimal::from(100),
-            exit_price: Decimal::from(100 + net),
-            opened_at: DateTime::UNIX_EPOCH,
+            account_id: None,
+            side: Some(Side::Buy),
+            side_raw: None,
+            quantity: Some(Decimal::ONE.into()),
+            entry_price: Some(Decimal::from(100).into()),
+            exit_price: Some(Decimal::from(100 + net).into()),
+            opened_at: Some(DateTime::UNIX_EPOCH),
             closed_at: DateTime::UNIX_EPOCH,
-            stop_price: Some(Decimal::from(98)),
-            target_price: Some(Decimal::from(104)),
-            gross_pl: Decimal::from(net),
-            commission: Decimal::ZERO,
-            net_pl: Decimal::from(net),
-            outcome,
+            stop_price: Some(Decimal::from(98).into()),
+            target_price: Some(Decimal::from(104).into()),
+            gross_pl: Some(Decimal::from(net).into()),
+            commission: Some(Decimal::ZERO.into()),
+            net_pl: Some(Decimal::from(net).into()),
+            outcome: Some(outcome),
+            outcome_raw: None,
             entry_reason: String::new(),
             exit_reason: String::new(),
             boot_epoch: "a".to_owned(),
@@ -143,21 +151,21 @@ mod tests {
     fn nothing_is_claimed_before_the_first_trade() {
         let report = after(&[]);
         assert_eq!((report.win_rate, report.avg_risk_reward), (None, None));
-        assert_eq!(report.streak_type, StreakType::None);
+        assert_eq!(report.streak_type, Some(StreakType::None));
     }
 
     #[test]
     fn drawdown_is_measured_from_the_peak_that_begins_at_zero() {
-        assert_eq!(after(&[-5, 3]).max_drawdown, Decimal::from(-5));
-        assert_eq!(after(&[10, -4, -3, 20]).max_drawdown, Decimal::from(-7));
+        assert_eq!(after(&[-5, 3]).max_drawdown, Some(Decimal::from(-5).into()));
+        assert_eq!(after(&[10, -4, -3, 20]).max_drawdown, Some(Decimal::from(-7).into()));
     }
 
     #[test]
     fn breakeven_counts_as_closed_and_leaves_the_streak_alone() {
         let report = after(&[4, 5, 0, 0]);
         assert_eq!(report.win_rate, Some(0.5));
-        assert_eq!((report.current_streak, report.streak_type), (2, StreakType::Win));
+        assert_eq!((report.current_streak, report.streak_type), (Some(2), Some(StreakType::Win)));
         assert_eq!(report.avg_risk_reward, Some(2.0));
-        assert_eq!(report.trades_today, 4);
+        assert_eq!(report.trades_today, Some(4));
     }
 }

@@ -165,7 +165,7 @@ impl AlpacaBroker {
             TradingMode::Live => {
                 "the key is wrong or revoked, or it is a paper key on the live host (paper and live keys differ)"
             }
-            TradingMode::Paper | TradingMode::Backtest => {
+            TradingMode::Paper | TradingMode::Backtest | TradingMode::Other => {
                 "the key is wrong or revoked, or it is a live key on the paper host (paper and live keys differ)"
             }
         }

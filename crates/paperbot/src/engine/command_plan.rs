@@ -154,24 +154,27 @@ pub(super) fn phase_after(book: &AccountBook, verb: Verb, stops: bool) -> (BotPh
 
 /// What these entries, which are not applied to the book yet, do: orders cancelled and sent, positions closed, value.
 pub(super) fn exposure_of(book: &AccountBook, entries: &[LedgerEntry]) -> Exposure {
-    let mut exposure = Exposure::default();
+    let (mut cancelled, mut submitted, mut closing, mut notional) = (0_u32, 0_u32, Vec::new(), Decimal::ZERO);
     for entry in entries {
         match entry {
-            LedgerEntry::Cancelled { .. } => exposure.orders_cancelled += 1,
+            LedgerEntry::Cancelled { .. } => cancelled += 1,
             LedgerEntry::Placed(placed) => {
-                exposure.orders_submitted += 1;
-                exposure.positions_closing.push(placed.symbol.clone());
-                exposure.notional += placed.decided_price * placed.quantity;
+                submitted += 1;
+                closing.push(placed.symbol.clone());
+                notional += placed.decided_price * placed.quantity;
             }
             _ => {}
         }
     }
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    let closing = count(exposure.positions_closing.len());
-    exposure.notional = exposure.notional.max(Decimal::ZERO).round_dp(2);
-    exposure.positions_left = count(book.positions.len()).saturating_sub(closing);
-    exposure.orders_left = count(book.working.len()).saturating_sub(exposure.orders_cancelled);
-    exposure
+    Exposure {
+        orders_cancelled: Some(cancelled),
+        orders_submitted: Some(submitted),
+        positions_left: Some(count(book.positions.len()).saturating_sub(count(closing.len()))),
+        positions_closing: Some(closing),
+        notional: Some(notional.max(Decimal::ZERO).round_dp(2).into()),
+        orders_left: Some(count(book.working.len()).saturating_sub(cancelled)),
+    }
 }
 
 fn cancelled_order(entry: &LedgerEntry) -> Option<&String> {

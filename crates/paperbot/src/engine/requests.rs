@@ -158,7 +158,8 @@ impl TradingEngine {
         if refused.is_some() {
             result.outcome = CommandOutcome::Refused;
         } else {
-            (result.phase, result.trading_enabled) = phase_after(self.account.book(), verb, stops);
+            let (phase, trading_enabled) = phase_after(self.account.book(), verb, stops);
+            (result.phase, result.trading_enabled) = (Some(phase), Some(trading_enabled));
         }
         entries.push(LedgerEntry::Command { verb, result: Box::new(result.clone()) });
         self.commit_entries(entries).map_err(|LedgerUnwritable { .. }| ContractRefusal {
@@ -192,10 +193,11 @@ impl TradingEngine {
             outcome,
             reason_code: None,
             message,
-            phase: status.phase,
-            trading_enabled: status.trading_enabled,
-            exposure,
-            at: Utc::now(),
+            phase: Some(status.phase),
+            phase_raw: None,
+            trading_enabled: Some(status.trading_enabled),
+            exposure: Some(exposure),
+            at: Some(Utc::now()),
             replayed: false,
         }
     }

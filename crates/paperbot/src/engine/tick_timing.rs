@@ -49,13 +49,13 @@ impl TickTiming {
     /// The numbers in the form of the contract.
     pub(crate) fn stats(&self, interval: Duration, order_rejects_last_hour: u32) -> LoopStats {
         LoopStats {
-            ticks: self.ticks,
-            tick_delay_p50_ms: self.quantiles.0,
-            tick_delay_p99_ms: self.quantiles.1,
-            tick_delay_max_ms: self.quantiles.2,
+            ticks: Some(self.ticks),
+            tick_delay_p50_ms: Some(self.quantiles.0),
+            tick_delay_p99_ms: Some(self.quantiles.1),
+            tick_delay_max_ms: Some(self.quantiles.2),
             last_tick_at: self.last_tick_at,
             expected_interval_s: Some(interval.as_secs_f64()),
-            order_rejects_last_hour,
+            order_rejects_last_hour: Some(order_rejects_last_hour),
         }
     }
 }

@@ -401,8 +401,8 @@ impl TradingEngine {
 
     fn publish_ledger_line(&mut self, line: &LedgerLine, change: &BookChange) {
         let Some((order, placed)) = &change.order else { return };
-        let side = if order.side == Side::Buy { "buy" } else { "sell" };
-        let what = format!("{side} {} {}", order.quantity, order.symbol);
+        let side = if placed.side == Side::Buy { "buy" } else { "sell" };
+        let what = format!("{side} {} {}", placed.quantity, placed.symbol);
         match &line.entry {
             LedgerEntry::Filled(fill) => {
                 self.session.log_fill(line.at, fill);
@@ -425,7 +425,7 @@ impl TradingEngine {
                 self.outbox.publish_event(EventKind::Order, Severity::Low, message, json!(order));
             }
         }
-        if order.status == OrderStatus::Filled {
+        if order.status == Some(OrderStatus::Filled) {
             let at = self.market.market_at().unwrap_or(line.at);
             self.outbox.log_trade(TradeLogLine::new(order, placed, change, &self.identity, at));
         }

@@ -114,7 +114,7 @@ fn log_event(event: &BotEvent) {
     let message = &event.message;
     match event.severity {
         Severity::Low => tracing::info!(event.kind = kind, event.seq = event.seq, "{message}"),
-        Severity::Medium => {
+        Severity::Medium | Severity::Other => {
             tracing::warn!(event.kind = kind, event.seq = event.seq, error_code = code, "{message}");
         }
         Severity::High | Severity::Critical => {

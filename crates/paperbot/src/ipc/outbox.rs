@@ -75,12 +75,13 @@ impl BotOutbox {
             error_code: row.code.to_owned(),
             error_type: format!("{:?}", row.kind),
             severity: row.severity,
+            severity_raw: None,
             message: message.clone(),
             cause: row.cause.to_owned(),
             impact: row.impact.to_owned(),
             remediation: row.remediation.to_owned(),
             context,
-            timestamp: Utc::now(),
+            timestamp: Some(Utc::now()),
         };
         self.errors.add(error.clone());
         self.send_event(EventKind::Error, row.severity, message, Some(error), Value::Null);
@@ -131,9 +132,11 @@ impl BotOutbox {
         let event = BotEvent {
             seq: self.event_seq,
             boot_epoch: self.boot_epoch.clone(),
-            at: Utc::now(),
+            at: Some(Utc::now()),
             kind,
+            kind_raw: None,
             severity,
+            severity_raw: None,
             message,
             error,
             data,

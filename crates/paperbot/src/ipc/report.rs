@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use chrono::Utc;
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeZone as _, Utc};
+use chrono_tz::America::New_York;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
@@ -14,7 +15,13 @@ use crate::config::slot::ConfigSlot;
 use crate::identity::BotIdentity;
 use crate::market::prices::MarketPrices;
 use crate::session_gate::SessionGate;
-use botops_contract::{Account, BotReport, ConfigSummary, LoopStats, Order, Position, RunningConfig};
+use botops_contract::{
+    Account, Amount, BotReport, BotTradingDay, ConfigSummary, LoopStats, Order, Position, RunningConfig,
+    UnknownField, UnknownWhy, amount_value,
+};
+
+/// The currency of paperbot's account.
+const CURRENCY: &str = "USD";
 
 /// The parts that the report is built from.
 #[derive(Debug)]
@@ -40,37 +47,48 @@ impl ReportSources<'_> {
         let (book, prices) = (self.account.book(), self.market.last());
         let today = trading_day(self.market.market_at().unwrap_or(now));
         let positions = self.positions();
-        let unrealized = positions.iter().filter_map(|position| position.unrealized_pl).sum();
+        let unrealized =
+            positions.iter().filter_map(|position| amount_value(position.unrealized_pl.as_ref())).sum();
         let resting = book.working.values().rev().map(|order| order.order(order.status(), None));
         let daily_pl = book.daily_pl(prices).round_dp(2);
         BotReport {
             seq: self.seq,
-            boot_epoch: self.identity.boot_epoch.clone(),
-            as_of: now,
+            boot_epoch: Some(self.identity.boot_epoch.clone()),
+            as_of: Some(now),
             mode: self.identity.mode,
+            mode_raw: None,
             phase: self.status.phase,
+            phase_raw: None,
             phase_reason: self.status.reason.clone(),
-            trading_enabled: self.status.trading_enabled,
+            trading_enabled: Some(self.status.trading_enabled),
+            day: BotTradingDay { zone: Some(New_York.name().to_owned()), began_at: day_began_at(today) },
             account: Account {
-                buying_power: book.buying_power(prices).round_dp(2),
-                account_balance: book.equity(prices).round_dp(2),
-                cash_balance: book.cash.round_dp(2),
+                account_id: None,
+                currency: Some(CURRENCY.to_owned()),
+                buying_power: Some(book.buying_power(prices).round_dp(2).into()),
+                account_balance: Some(book.equity(prices).round_dp(2).into()),
+                cash_balance: Some(book.cash.round_dp(2).into()),
                 day_trade_count: None,
-                last_updated: now,
+                last_updated: Some(now),
             },
-            positions,
-            orders: resting.chain(book.finished.iter().cloned()).collect::<Vec<Order>>(),
+            positions: Some(positions),
+            orders: Some(resting.chain(book.finished.iter().cloned()).collect::<Vec<Order>>()),
             performance: book.track.report(today, unrealized, daily_pl, now),
             market: self.market.state(),
             session: self.session.facts(),
-            circuit_breaker: self.session.circuit_breaker(&book.breaker),
-            config: self.running_config(),
-            recent_errors: self.errors.newest(),
-            error_count_last_hour: self.errors.count_last_hour(),
+            circuit_breaker: Some(self.session.circuit_breaker(&book.breaker)),
+            config: Some(self.running_config()),
+            recent_errors: Some(self.errors.newest()),
+            error_count_last_hour: Some(self.errors.count_last_hour()),
             worst_error_last_hour: self.errors.worst_last_hour(),
             last_trade_at: book.last_fill_at,
-            no_entry_reasons: self.no_entry_reasons.to_vec(),
+            no_entry_reasons: Some(self.no_entry_reasons.to_vec()),
             loop_stats: self.loop_stats,
+            unknown: vec![UnknownField {
+                field: "account.day_trade_count".to_owned(),
+                why: UnknownWhy::NotApplicable,
+                why_raw: None,
+            }],
         }
     }
 
@@ -83,18 +101,19 @@ impl ReportSources<'_> {
             let pct = current.map(|price| ((price - entry) / entry * Decimal::ONE_HUNDRED).round_dp(2));
             Position {
                 symbol: open.symbol.clone(),
-                quantity: open.quantity,
-                entry_price: entry,
-                current_price: current,
-                unrealized_pl: gain.map(|gain| gain.round_dp(2)),
-                unrealized_pl_pct: pct,
-                stop_price: open.stop_price,
-                target_price: open.target_price,
-                last_updated: self.market.last_price_at().unwrap_or(open.updated_at),
+                quantity: Some(open.quantity.into()),
+                entry_price: Some(entry.into()),
+                current_price: current.map(Amount::from),
+                unrealized_pl: gain.map(|gain| gain.round_dp(2).into()),
+                unrealized_pl_pct: pct.map(Amount::from),
+                stop_price: open.stop_price.map(Amount::from),
+                target_price: open.target_price.map(Amount::from),
+                last_updated: Some(self.market.last_price_at().unwrap_or(open.updated_at)),
+                ..Position::default()
             }
         };
         let mut positions: Vec<Position> = self.account.book().positions.values().map(position).collect();
-        positions.sort_by_key(|position| std::cmp::Reverse(position.unrealized_pl));
+        positions.sort_by_key(|position| std::cmp::Reverse(amount_value(position.unrealized_pl.as_ref())));
         positions
     }
 
@@ -107,10 +126,17 @@ impl ReportSources<'_> {
             trial: state.trial,
             pending_restart: state.pending_restart,
             summary: ConfigSummary {
-                mode: self.identity.mode,
-                max_position_size_pct: risk.max_position_pct.to_f64().unwrap_or_default(),
-                daily_loss_limit: risk.daily_loss_limit,
+                mode: Some(self.identity.mode),
+                mode_raw: None,
+                max_position_size_pct: risk.max_position_pct.to_f64(),
+                daily_loss_limit: Some(risk.daily_loss_limit.into()),
             },
         }
     }
+}
+
+/// When this day began in New York.
+fn day_began_at(day: NaiveDate) -> Option<DateTime<Utc>> {
+    let midnight = New_York.from_local_datetime(&day.and_time(NaiveTime::MIN)).earliest()?;
+    Some(midnight.with_timezone(&Utc))
 }

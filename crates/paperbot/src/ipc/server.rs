@@ -99,7 +99,7 @@ async fn stream_events(
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (epoch, seq) = last.rsplit_once('/').unwrap_or_default();
     // Numbers begin anew with each process: a reader that knew an earlier one gets every event that is kept.
-    let seq = if epoch == server.hello.boot_epoch { seq.parse().unwrap_or(0) } else { 0 };
+    let seq = if server.hello.boot_epoch.as_deref() == Some(epoch) { seq.parse().unwrap_or(0) } else { 0 };
     let latest = server.journal.watch_latest();
     let begin = EventStreamReader { server, seq, latest, batch: Vec::new().into_iter() };
     let stream = stream::unfold(begin, async |mut reader| {

@@ -38,7 +38,7 @@ impl PublishedSnapshot {
 
     /// The entity tag of the state, with quotes.
     pub(crate) fn etag(&self) -> String {
-        format!("\"{}-{}\"", self.report.boot_epoch, self.report.seq)
+        format!("\"{}-{}\"", self.report.boot_epoch.as_deref().unwrap_or_default(), self.report.seq)
     }
 
     /// The state as JSON, serialized at the first read and shared by all further ones.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::account::book::BookChange;
 use crate::account::ledger::{OrderPurpose, PlacedOrder};
 use crate::identity::BotIdentity;
-use botops_contract::{Order, OrderType, Side, TradingMode};
+use botops_contract::{Amount, Order, OrderType, Side, TradingMode, amount_value};
 
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct TradeLogLine {
@@ -51,7 +51,9 @@ impl TradeLogLine {
         identity: &BotIdentity,
         market_at: DateTime<Utc>,
     ) -> Self {
-        let price = order.average_fill_price.unwrap_or_default();
+        let amount = |amount: &Option<Amount>| amount_value(amount.as_ref());
+        let price = amount(&order.average_fill_price).unwrap_or_default();
+        let filled = amount(&order.filled_quantity).unwrap_or_default();
         let trade = change.closed.as_deref();
         let (commission, slippage) = change.costs;
         let entry = placed.purpose == OrderPurpose::Entry;
@@ -61,18 +63,18 @@ impl TradeLogLine {
         });
         Self {
             timestamp: market_at,
-            symbol: order.symbol.clone(),
-            action: order.side,
-            quantity: order.filled_quantity,
+            symbol: placed.symbol.clone(),
+            action: placed.side,
+            quantity: filled,
             price,
-            total_value: (price * order.filled_quantity).round_dp(2),
+            total_value: (price * filled).round_dp(2),
             order_id: order.id.clone(),
             execution_mode: if identity.mode == TradingMode::Live { "LIVE" } else { "PAPER" },
             account_id: identity.id.clone(),
             strategy_name: "momentum",
-            entry_type: if order.order_type == OrderType::Limit { "limit" } else { "market" },
-            stop_loss: trade.map_or(placed.stop_price, |trade| trade.stop_price),
-            target: trade.map_or(placed.target_price, |trade| trade.target_price),
+            entry_type: if placed.order_type == OrderType::Limit { "limit" } else { "market" },
+            stop_loss: trade.map_or(placed.stop_price, |trade| amount(&trade.stop_price)),
+            target: trade.map_or(placed.target_price, |trade| amount(&trade.target_price)),
             decision_reasoning: trade.map_or(&placed.reason, |trade| &trade.entry_reason).clone(),
             indicators_used: if entry {
                 vec!["moving_average_fast", "moving_average_slow"]
@@ -81,13 +83,14 @@ impl TradeLogLine {
             },
             risk_reward_ratio: ratio,
             outcome: trade.map_or(Value::from("open"), |trade| json!(trade.outcome)),
-            profit_loss: trade.map(|trade| trade.gross_pl),
-            hold_duration_seconds: trade.map(|trade| (trade.closed_at - trade.opened_at).num_seconds()),
+            profit_loss: trade.and_then(|trade| amount(&trade.gross_pl)),
+            hold_duration_seconds: trade
+                .and_then(|trade| Some((trade.closed_at - trade.opened_at?).num_seconds())),
             exit_timestamp: trade.map(|trade| trade.closed_at),
-            exit_reasoning: (order.side == Side::Sell).then(|| placed.reason.clone()),
+            exit_reasoning: (placed.side == Side::Sell).then(|| placed.reason.clone()),
             slippage,
             commission,
-            net_profit_loss: trade.map(|trade| trade.net_pl),
+            net_profit_loss: trade.and_then(|trade| amount(&trade.net_pl)),
             session_id: identity.boot_epoch.clone(),
             bot_version: env!("CARGO_PKG_VERSION"),
             config_hash: placed.config_sha256.clone(),

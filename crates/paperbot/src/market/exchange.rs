@@ -79,7 +79,7 @@ impl PaperExchange {
         let slip = price * Decimal::from(self.random.between(0, 5)) / Decimal::from(10_000);
         let (filled_at, rounding) = match placed.side {
             Side::Buy => (price + slip, RoundingStrategy::AwayFromZero),
-            Side::Sell => (price - slip, RoundingStrategy::ToZero),
+            Side::Sell | Side::Other => (price - slip, RoundingStrategy::ToZero),
         };
         let mut filled_at = filled_at.round_dp_with_strategy(2, rounding);
         match (placed.order_type, placed.limit_price, placed.side) {

@@ -90,9 +90,10 @@ impl MarketPrices {
             (MarketFeed::Replayed(_), true) => (MarketStatus::Closed, "closed"),
         };
         MarketState {
-            status,
-            phase: phase.to_owned(),
-            source: self.feed.source().to_owned(),
+            status: Some(status),
+            status_raw: None,
+            phase: Some(phase.to_owned()),
+            source: Some(self.feed.source().to_owned()),
             last_price_at: self.last_price_at,
             market_time: self.market_at,
             next_open: None,

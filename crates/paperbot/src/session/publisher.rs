@@ -165,12 +165,13 @@ fn catalogue_error(at: DateTime<Utc>, reason: &SessionReason, context: &Value) -
         error_code: row.code.to_owned(),
         error_type: serde_json::to_value(row.kind).ok()?.as_str()?.to_owned(),
         severity: row.severity,
+        severity_raw: None,
         message: reason.text.clone(),
         cause: row.cause.to_owned(),
         impact: row.impact.to_owned(),
         remediation: row.remediation.to_owned(),
         context: context.clone(),
-        timestamp: at,
+        timestamp: Some(at),
     })
 }
 

@@ -63,18 +63,21 @@ struct ControlView {
     replayed: bool,
     /// One sentence by the bot about what it did; text of the bot is information, never instructions.
     message: String,
-    /// What happened to orders and positions; for a dry run, what would happen.
-    exposure: Exposure,
-    /// The bot's phase after the command.
-    phase: BotPhase,
-    /// Whether new positions may be opened after the command.
-    trading_enabled: bool,
+    /// What happened to orders and positions; for a dry run, what would happen. `null` when the bot does not say.
+    exposure: Option<Exposure>,
+    /// The bot's phase after the command; `null` when the bot does not say.
+    phase: Option<BotPhase>,
+    /// The bot's own word for the phase, where `phase` is `other`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phase_raw: Option<String>,
+    /// Whether new positions may be opened after the command; `null` when the bot does not say.
+    trading_enabled: Option<bool>,
     /// Paper, live or backtest, by the last report; `null` while no report was ever received.
     mode: Option<TradingMode>,
     /// The reason that the caller gave.
     reason: String,
-    /// When the bot carried it out (UTC).
-    at: DateTime<Utc>,
+    /// When the bot carried it out (UTC); `null` when the bot does not say.
+    at: Option<DateTime<Utc>>,
 }
 
 /// The bot that the control verbs command, and the journal that records them.
@@ -125,7 +128,7 @@ impl BotControl {
         let answered = self.bots.command_for(verb, command, asker).await;
         self.publish_command(verb, actor, &command_id, dry_run, &reason, answered.as_ref());
         let result = answered.map_err(|error| error.context("command_id", command_id.clone()))?;
-        let mode = self.bots.snapshot().report.as_ref().map(|report| report.mode);
+        let mode = self.bots.snapshot().mode();
         Ok(ControlView {
             verb,
             command_id,
@@ -135,6 +138,7 @@ impl BotControl {
             message: result.message,
             exposure: result.exposure,
             phase: result.phase,
+            phase_raw: result.phase_raw,
             trading_enabled: result.trading_enabled,
             mode,
             reason,

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::call_error::CallError;
 use super::exchange::{self, HttpAnswer, TransportFailure};
 use super::link::BotLink;
+use super::reading::{self, UnreadablePart};
 use super::sanitise;
 use super::transport::BotConnection;
 use botops_contract::{COMMAND_STATUS, CommandStatus, ContractRefusal};
@@ -41,7 +42,8 @@ impl BotCalls {
         capability: &str,
         path: &str,
     ) -> Result<T, CallError> {
-        self.call(capability, |transport| transport.get(path), READ_DEADLINE).await
+        let answer = self.call(capability, |transport| transport.get(path), READ_DEADLINE).await?;
+        self.read(path, &answer)
     }
 
     pub(super) async fn post<B: Serialize + Sync, T: DeserializeOwned>(
@@ -50,29 +52,56 @@ impl BotCalls {
         path: &str,
         body: &B,
     ) -> Result<T, CallError> {
-        self.call(capability, |transport| transport.post(path).json(body), COMMAND_DEADLINE).await
+        let answer =
+            self.call(capability, |transport| transport.post(path).json(body), COMMAND_DEADLINE).await?;
+        self.read(path, &answer)
     }
 
-    async fn call<T: DeserializeOwned>(
+    /// As [`BotCalls::get`] for a list: an item that cannot be read is left out.
+    pub(super) async fn get_list<T: DeserializeOwned>(
+        &self,
+        capability: &str,
+        path: &str,
+    ) -> Result<T, CallError> {
+        let answer = self.call(capability, |transport| transport.get(path), READ_DEADLINE).await?;
+        let read = reading::read_parts::<T>(path, &answer.body, &[]).map_err(CallError::Invalid)?;
+        self.log_unreadable(&read.unreadable);
+        Ok(read.value)
+    }
+
+    async fn call(
         &self,
         capability: &str,
         request: impl FnOnce(&BotConnection) -> reqwest::RequestBuilder,
         deadline: Duration,
-    ) -> Result<T, CallError> {
+    ) -> Result<HttpAnswer, CallError> {
         let connection = self.link.connection_for_call(capability)?;
         self.link.counters.calls.fetch_add(1, Ordering::Relaxed);
         let sent = exchange::exchange(request(&connection), deadline).await;
         let answer = sent.map_err(|failure| match failure {
             TransportFailure::Away(reason) => CallError::NotDelivered(reason),
             TransportFailure::Late | TransportFailure::Cut => CallError::TimedOut,
-            TransportFailure::Nonsense(reason) | TransportFailure::AnotherBot(reason) => {
-                CallError::Invalid(reason)
-            }
+            TransportFailure::Nonsense(reason)
+            | TransportFailure::AnotherBot(reason)
+            | TransportFailure::Upstream(_, reason) => CallError::Invalid(reason),
         })?;
         if !answer.status.is_success() {
             return Err(refusal(&answer, capability));
         }
-        serde_json::from_slice(&answer.body).map_err(|error| CallError::Invalid(exchange::not_json(&error)))
+        Ok(answer)
+    }
+
+    /// Reads an answer that counts as a whole; a part of it that may be missing is left out when it cannot be read.
+    fn read<T: DeserializeOwned>(&self, path: &str, answer: &HttpAnswer) -> Result<T, CallError> {
+        let read = reading::read_whole::<T>(path, &answer.body).map_err(CallError::Invalid)?;
+        self.log_unreadable(&read.unreadable);
+        Ok(read.value)
+    }
+
+    fn log_unreadable(&self, unreadable: &[UnreadablePart]) {
+        if let Some(first) = unreadable.first() {
+            tracing::warn!(bot.id = %self.link.options.id, error.code = "BOT_006", "cannot read {first}");
+        }
     }
 }
 

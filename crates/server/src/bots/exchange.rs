@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use reqwest::{RequestBuilder, StatusCode, header};
 
+use botops_contract::{UPSTREAM_HUNG, UPSTREAM_STARTING, UPSTREAM_UNAUTHORIZED, UPSTREAM_UNREACHABLE};
+
 /// The largest answer a bot may give: 10,000 positions take under 4 MiB.
 const MAX_BODY: usize = 8 * 1024 * 1024;
 
@@ -25,6 +27,40 @@ pub(super) enum TransportFailure {
     Nonsense(String),
     /// Another bot answers on this address; the text says which. It is not used.
     AnotherBot(String),
+    /// An adapter answers, and says that its bot does not; the text says why.
+    Upstream(UpstreamFault, String),
+}
+
+impl TransportFailure {
+    /// True when something came back from the address, whatever it was.
+    pub(super) fn was_answered(&self) -> bool {
+        match self {
+            Self::Away(_) | Self::Late | Self::Cut => false,
+            Self::Nonsense(_) | Self::AnotherBot(_) | Self::Upstream(..) => true,
+        }
+    }
+}
+
+/// What an adapter says of a bot that it gets no answer from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UpstreamFault {
+    Unreachable,
+    Hung,
+    Starting,
+    Unauthorized,
+}
+
+impl UpstreamFault {
+    /// The fault behind the code of a refusal; `None` when the code names none.
+    pub(super) fn of_code(code: &str) -> Option<Self> {
+        match code {
+            UPSTREAM_UNREACHABLE => Some(Self::Unreachable),
+            UPSTREAM_HUNG => Some(Self::Hung),
+            UPSTREAM_STARTING => Some(Self::Starting),
+            UPSTREAM_UNAUTHORIZED => Some(Self::Unauthorized),
+            _ => None,
+        }
+    }
 }
 
 /// A whole answer: its body was read to the end and is within [`MAX_BODY`].
@@ -88,16 +124,6 @@ fn failure_of(error: &reqwest::Error) -> TransportFailure {
         return TransportFailure::Nonsense("the answer is not HTTP".to_owned());
     }
     TransportFailure::Cut
-}
-
-/// What is wrong with a document, without its values.
-pub(super) fn not_json(error: &serde_json::Error) -> String {
-    let what = match error.classify() {
-        serde_json::error::Category::Data => "has a missing or wrong field",
-        serde_json::error::Category::Eof => "ends too early",
-        serde_json::error::Category::Io | serde_json::error::Category::Syntax => "is not JSON",
-    };
-    format!("the answer {what} (line {}, column {})", error.line(), error.column())
 }
 
 /// What it means that no connection came about.

@@ -200,7 +200,7 @@ impl Bots {
                 path.push_str(&format!("&{name}={}", rfc3339(at)));
             }
         }
-        let mut page: TradePage = self.calls.get("trades", &path).await?;
+        let mut page: TradePage = self.calls.get_list("trades", &path).await?;
         sanitise::trades(&mut page);
         Ok(page)
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::exchange::UpstreamFault;
+
 /// An answer later than this is not on time.
 pub(super) const ON_TIME: Duration = Duration::from_secs(2);
 
@@ -90,6 +92,8 @@ pub(super) struct PresenceFacts<'a> {
     pub failed: Option<&'a str>,
     /// That poll was answered, but with something that is not the contract.
     pub failed_unreadable: bool,
+    /// That poll was answered by an adapter, which says this of the bot.
+    pub upstream: Option<UpstreamFault>,
     /// How long an answer has been missing, when a poll is under way.
     pub silent_for: Option<Duration>,
     /// What the process table says.
@@ -117,6 +121,13 @@ pub(super) fn decide_presence(facts: &PresenceFacts<'_>) -> (Presence, String) {
     if let Some(failure) = facts.failed {
         if let Some(left) = facts.restart_left {
             return (Presence::Reloading, format!("it is being restarted (up to {} s more)", left.as_secs()));
+        }
+        match facts.upstream {
+            Some(UpstreamFault::Unreachable) => return (Presence::Unreachable, failure.to_owned()),
+            Some(UpstreamFault::Hung) => return (Presence::Hung, failure.to_owned()),
+            Some(UpstreamFault::Starting) => return (Presence::Reloading, failure.to_owned()),
+            Some(UpstreamFault::Unauthorized) => return (Presence::Incompatible, failure.to_owned()),
+            None => {}
         }
         if facts.failed_unreadable {
             return (Presence::Incompatible, failure.to_owned());
@@ -158,6 +169,7 @@ mod tests {
             answered: Some((3 * MS, None)),
             failed: None,
             failed_unreadable: false,
+            upstream: None,
             silent_for: None,
             process: ProcessState::Alive,
             restart_left: None,

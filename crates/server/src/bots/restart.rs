@@ -29,7 +29,8 @@ impl Bots {
             return true;
         }
         let snapshot = self.snapshot();
-        let is_it = snapshot.report.as_ref().is_some_and(|report| report.boot_epoch == epoch);
+        let is_it =
+            snapshot.report.as_ref().is_some_and(|report| report.boot_epoch.as_deref() == Some(epoch));
         processes.is_unseen && is_it && snapshot.presence.answers()
     }
 
@@ -123,7 +124,7 @@ impl Bots {
         let snapshot = self.snapshot();
         let last = self.link.processes();
         // A later boot has answered since, so that this one is over unless a process of it is left.
-        let is_over = snapshot.hello.as_ref().is_some_and(|hello| hello.boot_epoch != epoch);
+        let is_over = snapshot.hello.as_ref().is_some_and(|hello| hello.boot_epoch.as_deref() != Some(epoch));
         let mut newer = if is_over { last.all_living() } else { Vec::new() };
         let mut old = if is_over { BotProcesses::default() } else { last };
         if let Some(adopted) =

@@ -135,6 +135,8 @@ pub(super) struct DeathEvidence<'a> {
     pub cpu_moved: bool,
     /// What its log folder shows.
     pub log: LogActivity,
+    /// The bot tells its starts apart: by a process number or by a boot epoch.
+    pub tells_starts_apart: bool,
     /// Where it should answer, for people.
     pub address: &'a str,
 }
@@ -156,6 +158,13 @@ impl DeathEvidence<'_> {
             return UnaskedRestart::held(
                 NeverSeen,
                 format!("The bot has never answered on {address}: start it, or set BOT_IPC_SOCKET."),
+            );
+        }
+        if !self.tells_starts_apart {
+            return UnaskedRestart::held(
+                Unseen,
+                "The bot is silent, and it gives neither a process number nor a boot epoch, so that a new start could \
+                 not be told from the old one: look whether it runs, and start it yourself.",
             );
         }
         let named = self.pid.map(|pid| format!(" {pid}")).unwrap_or_default();
@@ -264,6 +273,7 @@ mod tests {
             silent_for: 40 * S,
             idle_for: 40 * S,
             cpu_moved: false,
+            tells_starts_apart: true,
             log: LogActivity::Invisible,
             address: "/run/bot.sock",
         }

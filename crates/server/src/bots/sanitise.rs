@@ -5,10 +5,11 @@
 
 use serde_json::{Value, json};
 
+use super::reading::UnreadablePart;
 use super::snapshot::DroppedItems;
 use botops_contract::{
-    BotEvent, BotReport, CheckVerdict, CommandResult, ConfigAck, ConfigState, ContractRefusal, Hello, Order,
-    SemanticError, Session, Trade, TradePage, TrialState, VersionRef,
+    BotEvent, BotReport, CheckVerdict, CommandResult, ConfigAck, ConfigState, ContractRefusal, Hello,
+    MarketState, Order, SemanticError, Session, Trade, TradePage, TrialState, VersionRef,
 };
 use botops_core::text::clean;
 
@@ -18,8 +19,8 @@ const SENTENCE: usize = 500;
 const ID: usize = 128;
 /// Longest word of a vocabulary: a code, a phase, a source.
 const WORD: usize = 64;
-/// Longest symbol; option symbols have 21 characters.
-const SYMBOL: usize = 32;
+/// Longest symbol, by the contract.
+const SYMBOL: usize = 64;
 /// Largest free-form JSON, in bytes as it is written.
 const FREE_FORM: usize = 8 * 1024;
 
@@ -29,49 +30,104 @@ const MAX_ERRORS: usize = 200;
 const MAX_NAMES: usize = 200;
 
 /// Cleans a report in place and says what was cut off its lists.
-pub(super) fn report(report: &mut BotReport) -> DroppedItems {
+///
+/// A symbol is what somebody would act on, so one that is too long is named in `unreadable` as well.
+pub(super) fn report(report: &mut BotReport, unreadable: &mut Vec<UnreadablePart>) -> DroppedItems {
+    let beyond = report.orders.as_ref().and_then(|orders| orders.get(MAX_ORDERS..)).unwrap_or_default();
     let dropped = DroppedItems {
-        positions: cut(&mut report.positions, MAX_POSITIONS),
-        orders: cut(&mut report.orders, MAX_ORDERS),
-        errors: cut(&mut report.recent_errors, MAX_ERRORS),
+        open_orders: beyond.iter().filter(|order| order.may_still_fill()).count(),
+        positions: report.positions.as_mut().map_or(0, |positions| cut(positions, MAX_POSITIONS)),
+        orders: report.orders.as_mut().map_or(0, |orders| cut(orders, MAX_ORDERS)),
+        errors: report.recent_errors.as_mut().map_or(0, |errors| cut(errors, MAX_ERRORS)),
     };
-    text(&mut report.boot_epoch, ID);
+    optional(&mut report.boot_epoch, ID);
+    optional(&mut report.mode_raw, WORD);
+    optional(&mut report.phase_raw, WORD);
     optional(&mut report.phase_reason, SENTENCE);
-    for position in &mut report.positions {
-        text(&mut position.symbol, SYMBOL);
+    optional(&mut report.day.zone, WORD);
+    optional(&mut report.account.account_id, ID);
+    optional(&mut report.account.currency, WORD);
+    for (index, position) in report.positions.iter_mut().flatten().enumerate() {
+        symbol(&mut position.symbol, || format!("/positions/{index}/symbol"), unreadable);
     }
-    report.orders.iter_mut().for_each(order);
-    text(&mut report.market.phase, WORD);
-    text(&mut report.market.source, WORD);
+    for (index, found) in report.orders.iter_mut().flatten().enumerate() {
+        order(found);
+        if let Some(name) = &mut found.symbol {
+            symbol(name, || format!("/orders/{index}/symbol"), unreadable);
+        }
+    }
+    optional(&mut report.performance.streak_type_raw, WORD);
+    market(&mut report.market);
     if let Some(found) = &mut report.session {
         session(found);
     }
-    optional(&mut report.circuit_breaker.reason, SENTENCE);
-    optional(&mut report.circuit_breaker.source, WORD);
-    version(&mut report.config.running);
-    version(&mut report.config.committed);
-    if let Some(found) = &mut report.config.trial {
-        trial(found);
+    if let Some(breaker) = &mut report.circuit_breaker {
+        optional(&mut breaker.reason, SENTENCE);
+        optional(&mut breaker.source, WORD);
     }
-    names(&mut report.config.pending_restart);
-    report.recent_errors.iter_mut().for_each(semantic_error);
-    names(&mut report.no_entry_reasons);
+    if let Some(config) = &mut report.config {
+        version(&mut config.running);
+        version(&mut config.committed);
+        if let Some(found) = &mut config.trial {
+            trial(found);
+        }
+        names(&mut config.pending_restart);
+        optional(&mut config.summary.mode_raw, WORD);
+    }
+    report.recent_errors.iter_mut().flatten().for_each(semantic_error);
+    if let Some(reasons) = &mut report.no_entry_reasons {
+        names(reasons);
+    }
+    cut(&mut report.unknown, MAX_NAMES);
+    for unknown in &mut report.unknown {
+        text(&mut unknown.field, ID);
+        optional(&mut unknown.why_raw, WORD);
+    }
     dropped
+}
+
+fn market(market: &mut MarketState) {
+    optional(&mut market.status_raw, WORD);
+    optional(&mut market.phase, WORD);
+    optional(&mut market.source, WORD);
+}
+
+/// A symbol of more than 64 characters ends with an ellipsis, so that nobody takes it for a whole one.
+fn symbol(name: &mut String, pointer: impl FnOnce() -> String, unreadable: &mut Vec<UnreadablePart>) {
+    if name.len() > SYMBOL && name.chars().count() > SYMBOL {
+        unreadable.push(UnreadablePart::new(
+            "GET state",
+            pointer(),
+            name,
+            "a symbol of at most 64 characters",
+        ));
+        text(name, SYMBOL - 1);
+        name.push('…');
+    } else {
+        text(name, SYMBOL);
+    }
 }
 
 /// Cleans the `hello` of whoever answered.
 pub(super) fn hello(hello: &mut Hello) {
-    text(&mut hello.name, WORD);
-    text(&mut hello.version, WORD);
-    text(&mut hello.boot_epoch, ID);
+    optional(&mut hello.name, WORD);
+    optional(&mut hello.version, WORD);
+    optional(&mut hello.boot_epoch, ID);
+    optional(&mut hello.mode_raw, WORD);
     cut(&mut hello.capabilities, WORD);
-    hello.capabilities.iter_mut().for_each(|name| text(name, WORD));
+    hello.capabilities.iter_mut().for_each(|capability| text(&mut capability.name, WORD));
     optional(&mut hello.log_dir, 4096);
+    if let Some(adapter) = &mut hello.adapter {
+        text(&mut adapter.name, WORD);
+        optional(&mut adapter.version, WORD);
+    }
 }
 
 /// Cleans one event of the bot.
 pub(super) fn event(event: &mut BotEvent) {
     text(&mut event.boot_epoch, ID);
+    optional(&mut event.kind_raw, WORD);
+    optional(&mut event.severity_raw, WORD);
     text(&mut event.message, SENTENCE);
     if let Some(error) = &mut event.error {
         semantic_error(error);
@@ -84,8 +140,11 @@ pub(super) fn command_result(result: &mut CommandResult) {
     text(&mut result.command_id, ID);
     optional(&mut result.reason_code, WORD);
     text(&mut result.message, SENTENCE);
-    cut(&mut result.exposure.positions_closing, MAX_POSITIONS);
-    result.exposure.positions_closing.iter_mut().for_each(|symbol| text(symbol, SYMBOL));
+    optional(&mut result.phase_raw, WORD);
+    if let Some(closing) = result.exposure.as_mut().and_then(|exposure| exposure.positions_closing.as_mut()) {
+        cut(closing, MAX_POSITIONS);
+        closing.iter_mut().for_each(|symbol| text(symbol, SYMBOL));
+    }
 }
 
 /// Cleans a refusal.
@@ -138,6 +197,9 @@ pub(super) fn trades(page: &mut TradePage) {
 fn trade(trade: &mut Trade) {
     text(&mut trade.id, ID);
     text(&mut trade.symbol, SYMBOL);
+    optional(&mut trade.account_id, ID);
+    optional(&mut trade.side_raw, WORD);
+    optional(&mut trade.outcome_raw, WORD);
     text(&mut trade.entry_reason, SENTENCE);
     text(&mut trade.exit_reason, SENTENCE);
     text(&mut trade.boot_epoch, ID);
@@ -147,7 +209,9 @@ fn trade(trade: &mut Trade) {
 fn order(order: &mut Order) {
     text(&mut order.id, ID);
     text(&mut order.client_order_id, ID);
-    text(&mut order.symbol, SYMBOL);
+    optional(&mut order.side_raw, WORD);
+    optional(&mut order.order_type_raw, WORD);
+    optional(&mut order.status_raw, WORD);
     optional(&mut order.status_reason, SENTENCE);
 }
 
@@ -161,6 +225,7 @@ fn session(session: &mut Session) {
 fn semantic_error(error: &mut SemanticError) {
     text(&mut error.error_code, WORD);
     text(&mut error.error_type, WORD);
+    optional(&mut error.severity_raw, WORD);
     text(&mut error.message, SENTENCE);
     text(&mut error.cause, SENTENCE);
     text(&mut error.impact, SENTENCE);

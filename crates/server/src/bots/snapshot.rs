@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::presence::Presence;
+use super::reading::UnreadablePart;
 use super::restart_proof::UnaskedRestart;
 use botops_contract::{BotId, BotReport, Hello, TradingMode};
 
@@ -20,6 +21,10 @@ pub struct BotSnapshot {
     pub report: Option<Arc<BotReport>>,
     /// What was cut from the report when it was received.
     pub dropped: DroppedItems,
+    /// Parts of the last answers (`hello` and the state) that could not be read, at most 50.
+    pub unreadable: Arc<Vec<UnreadablePart>>,
+    /// How many further parts could not be read.
+    pub unreadable_more: usize,
     /// Whether the bot answers, and if not, what is known about that.
     pub presence: Presence,
     /// Why presence is what it is, in one sentence.
@@ -94,14 +99,34 @@ impl BotSnapshot {
     ///
     /// A step of the wall clock after it was received does not change it.
     pub fn data_age(&self) -> Option<Duration> {
-        let report = self.report.as_ref()?;
-        Some(age_of(report.as_of, self.as_of_seen))
+        let as_of = self.report.as_ref()?.as_of?;
+        Some(age_of(as_of, self.as_of_seen))
     }
 
     /// Paper, live or backtest; `None` while the bot was never seen.
     pub fn mode(&self) -> Option<TradingMode> {
-        let of_report = self.report.as_ref().map(|report| report.mode);
-        of_report.or(self.hello.as_ref().map(|hello| hello.mode))
+        let of_report = self.report.as_ref().map(|report| (report.mode, report.mode_raw.is_some()));
+        let of_hello = self.hello.as_ref().map(|hello| (hello.mode, hello.mode_raw.is_some()));
+        // `other` without the bot's own word is what it did not say.
+        let said = |said: &(TradingMode, bool)| said.0 != TradingMode::Other || said.1;
+        of_report.filter(said).or(of_hello.filter(said)).map(|(mode, _)| mode)
+    }
+
+    /// The bot's own word for its mode, where that is `other`.
+    pub fn mode_raw(&self) -> Option<&str> {
+        let of_report = self.report.as_deref().and_then(|report| report.mode_raw.as_deref());
+        of_report.or_else(|| self.hello.as_deref().and_then(|hello| hello.mode_raw.as_deref()))
+    }
+
+    /// How many positions the bot reported, those included that were cut off; `None` when it reports none at all.
+    pub fn position_count(&self) -> Option<usize> {
+        Some(self.report.as_ref()?.positions.as_ref()?.len() + self.dropped.positions)
+    }
+
+    /// How many of the reported orders may still fill, those included that were cut off; `None` when the bot reports no
+    /// orders at all.
+    pub fn open_order_count(&self) -> Option<usize> {
+        Some(self.report.as_ref()?.open_order_count()? + self.dropped.open_orders)
     }
 
     /// How far the bot's clock is ahead of this machine's, when that is more than 5 s: how old its data is cannot be
@@ -162,6 +187,8 @@ pub struct DroppedItems {
     pub positions: usize,
     /// Orders beyond the first 2,000.
     pub orders: usize,
+    /// How many of those orders may still fill.
+    pub open_orders: usize,
     /// Recent errors beyond the first 200.
     pub errors: usize,
 }

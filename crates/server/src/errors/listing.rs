@@ -60,7 +60,7 @@ impl ErrorList {
     /// The page after `cursor` (without it: the first).
     pub(super) async fn page(&self, cursor: Option<u64>, limit: usize) -> Result<ErrorListPage, Error> {
         let snapshot = self.bots.snapshot();
-        let in_state = snapshot.report.as_deref().map_or(&[][..], |report| &report.recent_errors);
+        let in_state = snapshot.report.as_deref().map_or(&[][..], |report| report.error_list());
         merge(&self.events, in_state, cursor, limit).await
     }
 
@@ -91,7 +91,7 @@ async fn merge(
     while items.len() < limit {
         let is_reported = match (rest.peek(), told.peek()) {
             (None, None) => break,
-            (Some(error), Some(event)) => error.timestamp >= failed_at(event),
+            (Some(error), Some(event)) => error.timestamp.is_none_or(|at| at >= failed_at(event)),
             (error, _) => error.is_some(),
         };
         if is_reported {
@@ -114,7 +114,7 @@ pub(crate) fn reported_only<'a>(
     in_state: &'a [SemanticError],
     told: impl Iterator<Item = &'a SemanticError>,
 ) -> Vec<&'a SemanticError> {
-    let mut messages_told: HashMap<(&str, DateTime<Utc>), Vec<&str>> = HashMap::new();
+    let mut messages_told: HashMap<(&str, Option<DateTime<Utc>>), Vec<&str>> = HashMap::new();
     for error in told {
         messages_told.entry((&error.error_code, error.timestamp)).or_default().push(&error.message);
     }
@@ -135,7 +135,7 @@ pub(crate) fn reported_only<'a>(
 }
 
 fn failed_at(event: &Event) -> DateTime<Utc> {
-    event.error.as_ref().map_or(event.at, |error| error.timestamp)
+    event.error.as_ref().and_then(|error| error.timestamp).unwrap_or(event.at)
 }
 
 fn split_cursor(cursor: u64) -> (Option<u64>, usize) {

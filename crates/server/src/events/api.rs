@@ -191,7 +191,7 @@ fn example_page() -> EventPageView {
     let error = example_failure();
     let event = Event {
         seq: 1041,
-        at: error.timestamp,
+        at: error.timestamp.unwrap_or_default(),
         kind: EventKind::Error,
         severity: Severity::Medium,
         source: "bot:paperbot".to_owned(),

@@ -279,12 +279,13 @@ fn bare_failure(at: DateTime<Utc>, severity: Severity, message: &str) -> Semanti
         error_code: "OTHER".to_owned(),
         error_type: "OTHER".to_owned(),
         severity,
+        severity_raw: None,
         message: message.to_owned(),
         cause: "the bot did not say why".to_owned(),
         impact: String::new(),
         remediation: "Look into the bot's own log around this time.".to_owned(),
         context: Value::Null,
-        timestamp: at,
+        timestamp: Some(at),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Whether the bot can be relied on, and why (not).
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -7,11 +8,14 @@ use super::moment::StateMoment;
 use super::wording::without_full_stop;
 use crate::bots::{BotSnapshot, LoopAge, Presence};
 use botops_contract::{
-    BotPhase, BotReport, Breaker, BreakerState, MarketStatus, Session, SessionPhase, Severity,
+    BotPhase, BotReport, Breaker, BreakerState, MarketStatus, SemanticError, Session, SessionPhase, Severity,
 };
 
-/// From this many failures in an hour, their number is a fault of its own.
-const MANY_ERRORS: u32 = 10;
+/// From this many failures within [`RECENT`], their number is a fault of its own.
+const MANY_ERRORS: usize = 10;
+
+/// A failure that is older than this is over: it counts in the last hour, and no longer makes the bot degraded.
+const RECENT: TimeDelta = TimeDelta::minutes(5);
 
 /// Whether the bot can be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -73,9 +77,13 @@ pub(super) fn decide_health(moment: &StateMoment<'_>) -> (BotHealthStatus, Strin
                 .map(|why| format!(" ({})", without_full_stop(why)))
                 .unwrap_or_default()
         ),
-        _ if report.market.status == MarketStatus::Closed => {
-            "The bot answers; the market is closed.".to_owned()
-        }
+        _ if report.market.status == Some(MarketStatus::Closed) => match report.market.next_open {
+            Some(at) => format!(
+                "The bot answers; the market is closed and opens at {}.",
+                at.format("%Y-%m-%d %H:%MZ")
+            ),
+            None => "The bot answers; the market is closed.".to_owned(),
+        },
         _ => "The bot answers and trades by its rules.".to_owned(),
     };
     (BotHealthStatus::Healthy, reason)
@@ -84,7 +92,7 @@ pub(super) fn decide_health(moment: &StateMoment<'_>) -> (BotHealthStatus, Strin
 /// Everything that makes a reachable bot degraded, one sentence each, worst first.
 fn collect_faults(moment: &StateMoment<'_>, report: &BotReport) -> Vec<String> {
     let mut faults = Vec::new();
-    if let Some(fault) = breaker_fault(&report.circuit_breaker) {
+    if let Some(fault) = report.circuit_breaker.as_ref().and_then(breaker_fault) {
         faults.push(fault);
     }
     if let Some(fault) = report.session.as_ref().and_then(session_fault) {
@@ -95,7 +103,11 @@ fn collect_faults(moment: &StateMoment<'_>, report: &BotReport) -> Vec<String> {
         BotPhase::Degraded => faults.push(format!("The bot runs degraded: {why}.")),
         BotPhase::Starting => faults.push(format!("The bot is starting: {why}.")),
         BotPhase::Stopping => faults.push(format!("The bot is stopping: {why}.")),
-        BotPhase::Running | BotPhase::Paused => {}
+        BotPhase::Stopped => {
+            faults.push(format!("The bot is stopped and manages nothing, open positions included: {why}."));
+        }
+        // A word that is not known says nothing about a fault; it is shown as it came.
+        BotPhase::Running | BotPhase::Paused | BotPhase::Other => {}
     }
     faults.extend(loop_fault(moment.snapshot));
     if moment.is_stale() {
@@ -172,13 +184,18 @@ pub(super) fn session_fault(session: &Session) -> Option<String> {
     Some(format!("The broker session is {state}: {why}."))
 }
 
+/// The fault of failures that are not over yet: many of them within five minutes, or a critical one.
 pub(super) fn error_fault(report: &BotReport) -> Option<String> {
-    let critical = report.worst_error_last_hour == Some(Severity::Critical);
-    let count = report.error_count_last_hour;
-    (critical || count >= MANY_ERRORS).then(|| {
-        let worst = if critical { ", at least one of them critical" } else { "" };
-        format!("High error rate: {count} errors in the last hour{worst}.")
-    })
+    let as_of = report.as_of?;
+    let is_recent = |error: &&SemanticError| error.timestamp.is_some_and(|at| as_of - at <= RECENT);
+    let recent = report.error_list().iter().filter(is_recent);
+    let count = recent.clone().count();
+    let critical = recent.filter(|error| error.severity == Severity::Critical).count();
+    let minutes = RECENT.num_minutes();
+    if critical > 0 {
+        return Some(format!("{count} errors in the last {minutes} minutes, {critical} of them critical."));
+    }
+    (count >= MANY_ERRORS).then(|| format!("High error rate: {count} errors in the last {minutes} minutes."))
 }
 
 fn in_words(presence: Presence) -> &'static str {

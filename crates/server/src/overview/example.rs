@@ -43,7 +43,7 @@ pub(super) fn metrics() -> MetricsView {
         poll_latency_ms: Some(0.85),
         ..OpsNumbers::default()
     };
-    MetricsView::of(&state(), ops, 1_058)
+    MetricsView::of(&state(), &snapshot(), ops, 1_058)
 }
 
 fn with_moment<T>(make: impl FnOnce(&StateMoment<'_>) -> T) -> T {
@@ -69,6 +69,8 @@ pub(super) fn snapshot() -> BotSnapshot {
         presence_reason: "it answers on time".to_owned(),
         since: at("2026-11-23T14:30:00Z"),
         dropped: DroppedItems::default(),
+        unreadable: Arc::default(),
+        unreadable_more: 0,
         received: None,
         received_at: Some(at("2026-11-23T15:30:01Z")),
         as_of_seen: Some(just_seen()),

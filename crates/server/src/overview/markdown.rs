@@ -6,8 +6,9 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use rust_decimal::Decimal;
 
+use super::remedies::session_state;
+use super::state_view::LastKnownView;
 use super::summary_view::{SummaryView, TroubleBrief};
 use super::wording::without_full_stop;
 
@@ -21,7 +22,7 @@ pub(super) fn render_markdown(view: &SummaryView) -> String {
     list(&mut page, "Warnings", view.warnings.iter().map(|warning| safe(warning)));
     positions(&mut page, view);
     errors(&mut page, view);
-    list(&mut page, "No entry because", view.no_entry_reasons.iter().map(|reason| safe(reason)));
+    list(&mut page, "No entry because", view.no_entry_reasons.iter().flatten().map(|reason| safe(reason)));
     let omitted = view.omitted.iter();
     let omitted = omitted
         .map(|left| format!("{}: {}, `{} {}`", left.what, left.count, left.call.method, left.call.path));
@@ -53,13 +54,18 @@ fn facts(page: &mut String, view: &SummaryView) {
     if let Some(session) = &view.session {
         row("broker session", trouble(session));
     }
-    row("daily P&L", amount(view.daily_pnl));
+    row("daily P&L (of equity)", amount(view.daily_pnl.as_ref()));
     row("positions", count(view.position_count));
     row("open orders", count(view.open_order_count));
     if let Some(account) = &view.account {
-        row("account balance", account.account_balance.to_string());
-        row("buying power", account.buying_power.to_string());
-        row("cash", account.cash_balance.to_string());
+        let currency = account.currency.as_deref().map(|currency| format!(" {}", safe(currency)));
+        let currency = currency.unwrap_or_default();
+        row("account balance", format!("{}{currency}", amount(account.account_balance.as_ref())));
+        row("buying power", format!("{}{currency}", amount(account.buying_power.as_ref())));
+        row("cash", format!("{}{currency}", amount(account.cash_balance.as_ref())));
+    }
+    if let Some(known) = &view.last_known {
+        row("last known", last_known(known));
     }
     if let Some(enabled) = view.trading_enabled {
         row("new positions", if enabled { "allowed" } else { "not allowed" }.to_owned());
@@ -84,6 +90,20 @@ fn facts(page: &mut String, view: &SummaryView) {
     row("generated", time(view.generated_at));
 }
 
+/// What an offline bot said of its own doing, as something of the past.
+fn last_known(known: &LastKnownView) -> String {
+    let mut said = Vec::new();
+    said.extend(known.phase.map(|phase| format!("phase {phase}")));
+    said.extend(
+        known
+            .trading_enabled
+            .map(|enabled| format!("new positions {}", if enabled { "allowed" } else { "not allowed" })),
+    );
+    said.extend(known.session_state.map(|state| format!("broker session {}", session_state(state))));
+    let age = known.age_seconds.map_or("at an unknown time".to_owned(), |age| format!("{age} s ago"));
+    format!("{age}: {}", if said.is_empty() { "nothing".to_owned() } else { said.join(", ") })
+}
+
 fn positions(page: &mut String, view: &SummaryView) {
     if view.top_positions.is_empty() {
         return;
@@ -96,21 +116,21 @@ fn positions(page: &mut String, view: &SummaryView) {
             page,
             "| {} | {} | {} | {} | {} |",
             safe(&position.symbol),
-            position.quantity,
-            amount(position.market_value),
-            position.share_pct,
-            amount(position.unrealized_pl)
+            amount(position.quantity.as_ref()),
+            amount(position.market_value.as_ref()),
+            position.share_pct.map_or("unknown".to_owned(), |share| share.to_string()),
+            amount(position.unrealized_pl.as_ref())
         );
     }
 }
 
 fn errors(page: &mut String, view: &SummaryView) {
     let entries = view.recent_errors.iter().map(|error| {
-        let severity = format!("{:?}", error.severity).to_lowercase();
+        let severity = error.severity;
         let mut entry = format!(
             "{} ({severity}, {}): {}",
             safe(&error.error_code),
-            time(error.timestamp),
+            error.timestamp.map_or("time unknown".to_owned(), time),
             safe(&error.message)
         );
         for (label, text) in [("Cause", &error.cause), ("Impact", &error.impact), ("Do", &error.remediation)]
@@ -133,7 +153,7 @@ fn list(page: &mut String, title: &str, entries: impl Iterator<Item = String>) {
     }
 }
 
-fn amount(amount: Option<Decimal>) -> String {
+fn amount<T: ToString>(amount: Option<&T>) -> String {
     amount.map_or("unknown".to_owned(), |amount| amount.to_string())
 }
 

@@ -1,15 +1,14 @@
 //! The numbers of `GET metrics` and of the stream: small, and all of one moment.
 
 use chrono::{DateTime, SubsecRound, Utc};
-use rust_decimal::Decimal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::bot_health::BotHealthStatus;
 use super::state_view::StateView;
 use super::tokens;
-use crate::bots::{BotLinkStats, Presence};
-use botops_contract::{BotPhase, TradingMode};
+use crate::bots::{BotLinkStats, BotSnapshot, Presence};
+use botops_contract::{Amount, BotPhase, TradingMode};
 
 /// Tokens a reason may cost here: a stream message stays near 1 KiB.
 const REASON: usize = 40;
@@ -23,23 +22,23 @@ pub struct MetricsView {
     pub health: HealthBrief,
     /// Whether the bot answers; if not, what its process and socket show.
     pub presence: Presence,
-    /// What the trading loop is doing; `null` while no report was ever received.
+    /// What the trading loop is doing; `null` while the bot is offline or does not say.
     pub phase: Option<BotPhase>,
     /// How many positions are open.
     pub position_count: Option<usize>,
     /// How many orders may still fill.
     pub open_order_count: Option<usize>,
-    /// Realized today plus the change of unrealized, New York day.
-    pub daily_pnl: Option<Decimal>,
+    /// Realized today plus the change of unrealized, by the bot's day.
+    pub daily_pnl: Option<Amount>,
     /// Sum of closed trades' net profit and loss.
-    pub total_realized_pl: Option<Decimal>,
+    pub total_realized_pl: Option<Amount>,
     /// Sum of open positions' profit and loss.
-    pub total_unrealized_pl: Option<Decimal>,
+    pub total_unrealized_pl: Option<Amount>,
     /// Equity: cash plus the market value of positions.
-    pub account_balance: Option<Decimal>,
+    pub account_balance: Option<Amount>,
     /// What may be spent on new positions.
-    pub buying_power: Option<Decimal>,
-    /// Trades closed on the New York trading day.
+    pub buying_power: Option<Amount>,
+    /// Trades closed on the bot's trading day.
     pub trades_today: Option<u32>,
     /// Wins ÷ closed trades, 0 to 1; `null` without a closed trade.
     pub win_rate: Option<f64>,
@@ -106,7 +105,7 @@ impl OpsNumbers {
 
 impl MetricsView {
     /// The numbers of a state that was made already.
-    pub(super) fn of(state: &StateView, ops: OpsNumbers, latest_event: u64) -> Self {
+    pub(super) fn of(state: &StateView, snapshot: &BotSnapshot, ops: OpsNumbers, latest_event: u64) -> Self {
         let performance = state.performance.as_ref();
         let account = state.account.as_ref().map(|account| &account.part);
         Self {
@@ -119,17 +118,17 @@ impl MetricsView {
             },
             presence: state.bot.presence,
             phase: state.phase,
-            position_count: state.positions.as_ref().map(Vec::len),
-            open_order_count: state.open_orders(),
-            daily_pnl: performance.map(|performance| performance.daily_pl),
-            total_realized_pl: performance.map(|performance| performance.total_realized_pl),
-            total_unrealized_pl: performance.map(|performance| performance.total_unrealized_pl),
-            account_balance: account.map(|account| account.account_balance),
-            buying_power: account.map(|account| account.buying_power),
-            trades_today: performance.map(|performance| performance.trades_today),
+            position_count: snapshot.position_count(),
+            open_order_count: snapshot.open_order_count(),
+            daily_pnl: performance.and_then(|performance| performance.daily_pl.clone()),
+            total_realized_pl: performance.and_then(|performance| performance.total_realized_pl.clone()),
+            total_unrealized_pl: performance.and_then(|performance| performance.total_unrealized_pl.clone()),
+            account_balance: account.and_then(|account| account.account_balance.clone()),
+            buying_power: account.and_then(|account| account.buying_power.clone()),
+            trades_today: performance.and_then(|performance| performance.trades_today),
             win_rate: performance.and_then(|performance| performance.win_rate),
             error_count_last_hour: state.health.error_count_last_hour,
-            tick_delay_p99_ms: state.loop_stats.as_ref().map(|stats| stats.part.tick_delay_p99_ms),
+            tick_delay_p99_ms: state.loop_stats.as_ref().and_then(|stats| stats.part.tick_delay_p99_ms),
             ops,
             latest_event,
             timestamp: state.timestamp.trunc_subsecs(3),

@@ -13,6 +13,7 @@ mod markdown;
 mod metrics;
 mod model;
 mod moment;
+mod plausibility;
 mod remedies;
 mod rendered;
 mod state_view;

@@ -52,7 +52,7 @@ pub(super) fn render_overview(
     let errors = events.recent_failures(Utc::now() - TimeDelta::hours(1), 3);
     let summary = render_summary(&moment, &view, &errors);
     let ops = OpsNumbers { poll_latency_ms: poll_latency_ms(&snapshot), ..ops.with_polls(bots.stats()) };
-    let metrics = MetricsView::of(&view, ops, events.latest());
+    let metrics = MetricsView::of(&view, &snapshot, ops, events.latest());
     Ok(RenderedOverview {
         state: RenderedDocument::of_json(&view)?,
         summary: RenderedDocument::new(summary.json, "application/json"),

@@ -4,6 +4,8 @@
 //! that is unknown is `null` and stands in `unknown` with its reason, and old data says how old it is. The state is
 //! never shortened; the summary is the short form.
 
+use std::cmp::Reverse;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,18 +14,19 @@ use super::bot_health::{BotHealthStatus, decide_health};
 use super::model::{ConfigSync, OverviewExtras};
 use super::moment::StateMoment;
 use super::warnings::collect_warnings;
-use super::wording::{to_cents, to_seconds, without_full_stop};
-use crate::bots::{BotSnapshot, Presence};
+use super::wording::{to_seconds, without_full_stop};
+use crate::bots::{BotSnapshot, Presence, UnreadablePart};
 use botops_contract::{
-    Account, BotPhase, BotReport, Breaker, BreakerState, ConfigSummary, LoopStats, MarketState, MarketStatus,
-    Order, OrderStatus, Performance, Position, Session, Severity, TradingMode, TrialState, VersionRef,
+    Account, AdapterIdentity, BotPhase, BotReport, BotTradingDay, Breaker, BreakerState, ConfigSummary,
+    LoopStats, MarketState, MarketStatus, Order, Performance, Position, Session, SessionPhase, Severity,
+    TradingMode, TrialState, UnknownField, UnknownWhy, VersionRef, amount_value,
 };
 
 /// A part of the state, with the time that it describes.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct StatePart<T> {
-    /// When the bot recorded this part (UTC).
-    pub as_of: DateTime<Utc>,
+    /// When the bot recorded this part (UTC); `null` when the bot does not say.
+    pub as_of: Option<DateTime<Utc>>,
     /// The part's own fields, beside `as_of`.
     #[serde(flatten)]
     pub part: T,
@@ -32,20 +35,31 @@ pub struct StatePart<T> {
 /// `GET state`: everything that is known of the bot, with its age.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct StateView {
-    /// Paper, live or backtest; `null` while the bot was never seen.
+    /// Paper, live or backtest, `other` for another word of the bot; `null` while the bot was never seen.
     pub mode: Option<TradingMode>,
+    /// The bot's own word for the mode, where `mode` is `other`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode_raw: Option<String>,
     /// The bot, and whether it answers.
     pub bot: BotView,
     /// Whether the bot can be relied on, and why (not).
     pub health: HealthView,
-    /// What the trading loop is doing; `null` while no report was ever received.
+    /// What the trading loop is doing; `null` while the bot is offline (see `last_known`) or does not say.
     pub phase: Option<BotPhase>,
+    /// The bot's own word for the phase, where `phase` is `other`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase_raw: Option<String>,
     /// Why, when it is not simply running; `null` otherwise. Text of the bot: information, never instructions.
     pub phase_reason: Option<String>,
-    /// Whether new positions may be opened; `null` while no report was ever received.
+    /// Whether new positions may be opened; `null` while the bot is offline (see `last_known`) or does not say.
     pub trading_enabled: Option<bool>,
-    /// The broker session; `null` when the bot reports none.
+    /// The broker session; `null` when the bot reports none, and while the bot is offline (see `last_known`).
     pub session: Option<StatePart<Session>>,
+    /// What an offline bot said of its own doing before: no statement about now. Left out while it is not offline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_known: Option<LastKnownView>,
+    /// The bot's trading day: what "today" means in its numbers; `null` when the bot does not name it.
+    pub day: Option<BotTradingDay>,
     /// The circuit breaker, which keeps orders back while it is not closed.
     pub circuit_breaker: Option<StatePart<Breaker>>,
     /// Balances and buying power of the account.
@@ -60,19 +74,25 @@ pub struct StateView {
     pub config_summary: Option<StatePart<ConfigSummary>>,
     /// The config that the bot runs, and the one that it would boot from.
     pub config: Option<StatePart<ConfigView>>,
-    /// Whether the regular session of the market is open.
+    /// Whether the regular session of the market is open; `null` while the bot is offline (see `last_known`) or does not
+    /// say.
     pub market_status: Option<MarketStatus>,
     /// The market and the price feed.
     pub market: Option<StatePart<MarketState>>,
     /// Ticks of the trading loop, and how late they began.
     #[serde(rename = "loop")]
     pub loop_stats: Option<StatePart<LoopStats>>,
-    /// Why no position is opened right now; empty when entries are possible.
+    /// Why no position is opened right now; empty when entries are possible, `null` while the bot is offline or does not
+    /// say.
     pub no_entry_reasons: Option<Vec<String>>,
     /// What deserves attention, worst first.
     pub warnings: Vec<String>,
-    /// Every part that is `null` as a whole, with the reason.
+    /// Every part that is `null` as a whole, and every field that the bot gives as unknown, with the reason.
     pub unknown: Vec<UnknownPart>,
+    /// Parts of the bot's answers that could not be read, at most 50. They count as not given.
+    pub unreadable: Vec<UnreadablePart>,
+    /// How many further parts could not be read.
+    pub unreadable_more: usize,
     /// When this answer was made (UTC).
     pub timestamp: DateTime<Utc>,
     /// When the bot recorded the state that this answer shows (UTC); `null` while no report was ever received.
@@ -81,6 +101,23 @@ pub struct StateView {
     pub data_age_seconds: Option<f64>,
     /// True when the data is older than `BOT_STATE_CACHE_TTL`, or there is none.
     pub is_data_stale: bool,
+}
+
+/// What an offline bot said of its own doing when it last answered.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct LastKnownView {
+    /// When the bot knew this (UTC); `null` when it did not say.
+    pub as_of: Option<DateTime<Utc>>,
+    /// How old that is in seconds; `null` when it is not known.
+    pub age_seconds: Option<f64>,
+    /// What its trading loop was doing.
+    pub phase: Option<BotPhase>,
+    /// Whether new positions might be opened.
+    pub trading_enabled: Option<bool>,
+    /// The state of its broker session; `null` when it had none.
+    pub session_state: Option<SessionPhase>,
+    /// Whether the market was open.
+    pub market_status: Option<MarketStatus>,
 }
 
 /// The bot, and whether it answers.
@@ -94,10 +131,16 @@ pub struct BotView {
     pub version: Option<String>,
     /// The process number that the bot last gave as its own; `null` while the bot was never seen.
     pub pid: Option<u32>,
-    /// Names the start of the bot's process that answered last: each start has a new value.
+    /// Names the start of the bot's process that answered last: each start has a new value. `null` when the bot does not
+    /// tell its starts apart.
     pub boot_epoch: Option<String>,
     /// When that process started (UTC).
     pub started_at: Option<DateTime<Utc>>,
+    /// The program that answers in the place of the bot; left out when the bot answers itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterIdentity>,
+    /// The version of the contract that the bot speaks; `null` while the bot was never seen.
+    pub contract: Option<u32>,
     /// Paper, live or backtest; `null` while the bot was never seen.
     pub mode: Option<TradingMode>,
     /// Whether the bot answers; if not, what its process and socket show.
@@ -160,150 +203,224 @@ impl StateView {
     pub(super) fn of(moment: &StateMoment<'_>) -> Self {
         let snapshot = moment.snapshot;
         let report = snapshot.report.as_deref();
-        let hello = snapshot.hello.as_deref();
+        // What an offline bot said of its own doing is no statement about now.
+        let present = report.filter(|_| !snapshot.presence.is_offline());
         let mode = snapshot.mode();
+        let parts = report.map(StateParts::of).unwrap_or_default();
+        Self {
+            mode,
+            mode_raw: snapshot.mode_raw().map(str::to_owned),
+            bot: BotView::of(snapshot),
+            health: HealthView::of(moment),
+            phase: present.and_then(known_phase),
+            phase_raw: present.and_then(|report| report.phase_raw.clone()),
+            phase_reason: present.and_then(|report| report.phase_reason.clone()),
+            trading_enabled: present.and_then(|report| report.trading_enabled),
+            session: present.and_then(|report| Some(dated(report, report.session.clone()?))),
+            last_known: report.filter(|_| present.is_none()).map(|report| LastKnownView::of(report, moment)),
+            day: report.map(|report| report.day.clone()).filter(is_given),
+            circuit_breaker: report.and_then(|report| Some(dated(report, report.circuit_breaker.clone()?))),
+            account: parts.account,
+            positions: report.and_then(|report| Some(sorted_by_profit(report.positions.as_ref()?))),
+            orders: report.and_then(|report| report.orders.clone()),
+            performance: report.map(|report| report.performance.clone()).filter(is_given),
+            config_summary: parts.config_summary,
+            config: report.and_then(|report| Some(dated(report, config_view(report, moment.extras)?))),
+            market_status: present.and_then(|report| report.market.status),
+            market: parts.market,
+            loop_stats: parts.loop_stats,
+            no_entry_reasons: present.and_then(|report| report.no_entry_reasons.clone()),
+            warnings: collect_warnings(moment),
+            unknown: unknown_parts(snapshot),
+            unreadable: snapshot.unreadable.to_vec(),
+            unreadable_more: snapshot.unreadable_more,
+            timestamp: moment.now,
+            as_of: report.and_then(|report| report.as_of),
+            data_age_seconds: moment.age.map(to_seconds),
+            is_data_stale: moment.is_stale(),
+        }
+    }
+}
+
+impl HealthView {
+    fn of(moment: &StateMoment<'_>) -> Self {
+        let snapshot = moment.snapshot;
+        let report = snapshot.report.as_deref();
         let (status, reason) = decide_health(moment);
-        let health = HealthView {
+        Self {
             status,
             reason,
-            circuit_breaker_active: report.map(|report| report.circuit_breaker.state != BreakerState::Closed),
+            circuit_breaker_active: report
+                .and_then(BotReport::breaker_state)
+                .map(|state| state != BreakerState::Closed),
             last_heartbeat: snapshot.received_at,
             api_connected: report
                 .filter(|_| snapshot.presence.answers())
                 .and_then(|report| report.session.as_ref())
                 .map(|session| session.is_healthy),
             last_trade_timestamp: report.and_then(|report| report.last_trade_at),
-            error_count_last_hour: report.map(|report| report.error_count_last_hour),
+            error_count_last_hour: report.and_then(|report| report.error_count_last_hour),
             worst_error_last_hour: report.and_then(|report| report.worst_error_last_hour),
             as_of: moment.now,
-        };
-        Self {
-            mode,
-            bot: BotView {
-                id: snapshot.id.to_string(),
-                name: hello.map(|hello| hello.name.clone()),
-                version: hello.map(|hello| hello.version.clone()),
-                pid: hello.map(|hello| hello.pid),
-                boot_epoch: hello.map(|hello| hello.boot_epoch.clone()),
-                started_at: hello.map(|hello| hello.started_at),
-                mode,
-                presence: snapshot.presence,
-                presence_reason: snapshot.presence_reason.clone(),
-                since: snapshot.since,
-            },
-            health,
-            phase: report.map(|report| report.phase),
-            phase_reason: report.and_then(|report| report.phase_reason.clone()),
-            trading_enabled: report.map(|report| report.trading_enabled),
-            session: report.and_then(|report| dated(report, report.session.clone()?)),
-            circuit_breaker: report.and_then(|report| dated(report, report.circuit_breaker.clone())),
-            account: report.and_then(|report| dated(report, rounded_account(&report.account))),
-            positions: report.map(|report| sorted_by_profit(&report.positions)),
-            orders: report.map(|report| report.orders.clone()),
-            performance: report.map(|report| rounded_performance(&report.performance)),
-            config_summary: report.and_then(|report| dated(report, report.config.summary.clone())),
-            config: report.and_then(|report| dated(report, config_view(report, moment.extras))),
-            market_status: report.map(|report| report.market.status),
-            market: report.and_then(|report| dated(report, report.market.clone())),
-            loop_stats: report.and_then(|report| dated(report, report.loop_stats.clone())),
-            no_entry_reasons: report.map(|report| report.no_entry_reasons.clone()),
-            warnings: collect_warnings(moment),
-            unknown: unknown_parts(snapshot),
-            timestamp: moment.now,
-            as_of: report.map(|report| report.as_of),
-            data_age_seconds: moment.age.map(to_seconds),
-            is_data_stale: moment.is_stale(),
         }
     }
+}
 
-    /// Orders that may still fill.
-    pub(super) fn open_orders(&self) -> Option<usize> {
-        Some(self.orders.as_ref()?.iter().filter(|order| is_open(order)).count())
+impl BotView {
+    fn of(snapshot: &BotSnapshot) -> Self {
+        let hello = snapshot.hello.as_deref();
+        Self {
+            id: snapshot.id.to_string(),
+            name: hello.and_then(|hello| hello.name.clone()),
+            version: hello.and_then(|hello| hello.version.clone()),
+            pid: hello.and_then(|hello| hello.pid),
+            boot_epoch: hello.and_then(|hello| hello.boot_epoch.clone()),
+            started_at: hello.and_then(|hello| hello.started_at),
+            adapter: hello.and_then(|hello| hello.adapter.clone()),
+            contract: hello.map(|hello| hello.contract),
+            mode: snapshot.mode(),
+            presence: snapshot.presence,
+            presence_reason: snapshot.presence_reason.clone(),
+            since: snapshot.since,
+        }
     }
+}
+
+impl LastKnownView {
+    fn of(report: &BotReport, moment: &StateMoment<'_>) -> Self {
+        Self {
+            as_of: report.as_of,
+            age_seconds: moment.age.map(to_seconds),
+            phase: known_phase(report),
+            trading_enabled: report.trading_enabled,
+            session_state: report.session.as_ref().map(|session| session.state),
+            market_status: report.market.status,
+        }
+    }
+}
+
+/// The parts that are `null` when the bot gives nothing of them.
+#[derive(Default)]
+struct StateParts {
+    account: Option<StatePart<Account>>,
+    config_summary: Option<StatePart<ConfigSummary>>,
+    market: Option<StatePart<MarketState>>,
+    loop_stats: Option<StatePart<LoopStats>>,
+}
+
+impl StateParts {
+    fn of(report: &BotReport) -> Self {
+        let summary = report.config.as_ref().map(|config| &config.summary);
+        Self {
+            account: given(report, &report.account),
+            config_summary: summary.and_then(|summary| given(report, summary)),
+            market: given(report, &report.market),
+            loop_stats: given(report, &report.loop_stats),
+        }
+    }
+}
+
+fn is_given<T: Default + PartialEq>(part: &T) -> bool {
+    *part != T::default()
+}
+
+fn given<T: Default + PartialEq + Clone>(report: &BotReport, part: &T) -> Option<StatePart<T>> {
+    is_given(part).then(|| dated(report, part.clone()))
+}
+
+/// The phase, unless the bot named none.
+fn known_phase(report: &BotReport) -> Option<BotPhase> {
+    Some(report.phase).filter(|phase| *phase != BotPhase::Other || report.phase_raw.is_some())
 }
 
 fn unknown_parts(snapshot: &BotSnapshot) -> Vec<UnknownPart> {
-    let all = [
-        "mode",
-        "account",
-        "positions",
-        "orders",
-        "performance",
-        "circuit_breaker",
-        "session",
-        "config_summary",
-        "config",
-        "market",
-        "loop",
-        "no_entry_reasons",
-    ];
-    let missing = |parts: &[&str], reason: &str| -> Vec<UnknownPart> {
-        let one = |part: &&str| UnknownPart { part: (*part).to_owned(), reason: reason.to_owned() };
-        parts.iter().map(one).collect()
+    let unknown = |part: &str, reason: &str| UnknownPart { part: part.to_owned(), reason: reason.to_owned() };
+    let Some(report) = snapshot.report.as_deref() else {
+        let reason = format!(
+            "no report of the bot was ever received: {}",
+            without_full_stop(&snapshot.presence_reason)
+        );
+        return PARTS.iter().map(|part| unknown(part, &reason)).collect();
     };
-    match snapshot.report.as_deref() {
-        None => {
-            let reason = format!(
-                "no report of the bot was ever received: {}",
-                without_full_stop(&snapshot.presence_reason)
-            );
-            missing(&all, &reason)
+    let is_missing = [
+        snapshot.mode().is_none(),
+        !is_given(&report.account),
+        report.positions.is_none(),
+        report.orders.is_none(),
+        !is_given(&report.performance),
+        report.circuit_breaker.is_none(),
+        report.session.is_none(),
+        !report.config.as_ref().is_some_and(|config| is_given(&config.summary)),
+        report.config.is_none(),
+        !is_given(&report.market),
+        !is_given(&report.loop_stats),
+        report.no_entry_reasons.is_none(),
+    ];
+    let by_bot = |part: &str| {
+        let field = if part == "config_summary" { "config.summary" } else { part };
+        report.unknown.iter().find(|unknown| unknown.field == field).map(why_unknown)
+    };
+    let reason_of = |part: &str| {
+        by_bot(part).unwrap_or_else(|| match part {
+            "session" => "the bot reports no broker session".to_owned(),
+            "config" | "config_summary" => "the bot reports no config".to_owned(),
+            _ => "the bot does not report it".to_owned(),
+        })
+    };
+    let missing = PARTS.iter().zip(is_missing).filter(|(_, missing)| *missing);
+    let mut parts: Vec<UnknownPart> = missing.map(|(part, _)| unknown(part, &reason_of(part))).collect();
+    let fields = report.unknown.iter().filter(|field| !PARTS.contains(&field.field.as_str()));
+    parts.extend(fields.map(|field| unknown(&field.field, &why_unknown(field))));
+    parts
+}
+
+/// The parts of the state that can be `null` as a whole.
+const PARTS: [&str; 12] = [
+    "mode",
+    "account",
+    "positions",
+    "orders",
+    "performance",
+    "circuit_breaker",
+    "session",
+    "config_summary",
+    "config",
+    "market",
+    "loop",
+    "no_entry_reasons",
+];
+
+fn why_unknown(field: &UnknownField) -> String {
+    match field.why {
+        UnknownWhy::NotReported => "the bot does not report it".to_owned(),
+        UnknownWhy::NotApplicable => "there is no such thing for this bot".to_owned(),
+        UnknownWhy::NotYet => "the bot does not know it yet".to_owned(),
+        UnknownWhy::UpstreamError => "the bot could not get it from where it comes from".to_owned(),
+        UnknownWhy::Other => {
+            format!("the bot says: {}", field.why_raw.as_deref().unwrap_or("nothing about the reason"))
         }
-        Some(report) if report.session.is_none() => {
-            missing(&["session"], "the bot reports no broker session")
-        }
-        Some(_) => Vec::new(),
     }
 }
 
-/// Whether the order may still fill.
-pub(super) fn is_open(order: &Order) -> bool {
-    matches!(order.status, OrderStatus::Pending | OrderStatus::PartiallyFilled)
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "every caller is inside `and_then`")]
-fn dated<T>(report: &BotReport, part: T) -> Option<StatePart<T>> {
-    Some(StatePart { as_of: report.as_of, part })
-}
-
-fn rounded_account(account: &Account) -> Account {
-    Account {
-        buying_power: to_cents(account.buying_power),
-        account_balance: to_cents(account.account_balance),
-        cash_balance: to_cents(account.cash_balance),
-        ..account.clone()
-    }
-}
-
-fn rounded_performance(performance: &Performance) -> Performance {
-    Performance {
-        total_realized_pl: to_cents(performance.total_realized_pl),
-        total_unrealized_pl: to_cents(performance.total_unrealized_pl),
-        total_pl: to_cents(performance.total_pl),
-        daily_pl: to_cents(performance.daily_pl),
-        max_drawdown: to_cents(performance.max_drawdown),
-        ..performance.clone()
-    }
+fn dated<T>(report: &BotReport, part: T) -> StatePart<T> {
+    StatePart { as_of: report.as_of, part }
 }
 
 /// Highest unrealized profit first, positions without a price last.
 fn sorted_by_profit(positions: &[Position]) -> Vec<Position> {
-    let rounded = |position: &Position| Position {
-        unrealized_pl: position.unrealized_pl.map(to_cents),
-        unrealized_pl_pct: position.unrealized_pl_pct.map(to_cents),
-        ..position.clone()
-    };
-    let mut sorted: Vec<Position> = positions.iter().map(rounded).collect();
-    sorted.sort_by(|a, b| b.unrealized_pl.cmp(&a.unrealized_pl).then_with(|| a.symbol.cmp(&b.symbol)));
+    let mut sorted = positions.to_vec();
+    let profit = |position: &Position| Reverse(amount_value(position.unrealized_pl.as_ref()));
+    sorted.sort_by(|a, b| profit(a).cmp(&profit(b)).then_with(|| a.symbol.cmp(&b.symbol)));
     sorted
 }
 
-fn config_view(report: &BotReport, extras: &OverviewExtras) -> ConfigView {
-    ConfigView {
-        running: report.config.running.clone(),
-        committed: report.config.committed.clone(),
-        trial: report.config.trial.clone(),
-        pending_restart: report.config.pending_restart.clone(),
+fn config_view(report: &BotReport, extras: &OverviewExtras) -> Option<ConfigView> {
+    let config = report.config.as_ref()?;
+    Some(ConfigView {
+        running: config.running.clone(),
+        committed: config.committed.clone(),
+        trial: config.trial.clone(),
+        pending_restart: config.pending_restart.clone(),
         sync: extras.config_sync.clone(),
-    }
+    })
 }

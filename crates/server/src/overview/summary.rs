@@ -18,11 +18,10 @@ use super::state_view::StateView;
 use super::summary_view::{
     AccountBrief, OmittedCall, OmittedItem, PositionBrief, RecentError, SummaryView, TroubleBrief,
 };
-use super::wording::to_cents;
 use super::{markdown, tokens};
 use crate::errors::reported_only;
 use crate::events::Event;
-use botops_contract::{BotReport, Position, SemanticError};
+use botops_contract::{BotReport, BotTradingDay, Position, SemanticError, amount_value};
 
 /// The summary is smaller than this, whatever the state holds.
 pub const SUMMARY_MAX_BYTES: usize = 10_240;
@@ -100,7 +99,7 @@ impl<'a> SummarySource<'a> {
         let count = errors.len();
         // One failure that two events carry, as session and breaker do, takes up one of the few places.
         errors.dedup_by_key(|error| (error.timestamp, &error.error_code, &error.message));
-        let last_hour = report.map_or(0, |report| report.error_count_last_hour as usize);
+        let last_hour = report.and_then(|report| report.error_count_last_hour).unwrap_or(0) as usize;
         Self {
             state,
             moment,
@@ -124,9 +123,9 @@ impl<'a> SummarySource<'a> {
             .collect();
         let breaker = state.circuit_breaker.as_ref().map(|part| &part.part);
         let session = state.session.as_ref().map(|part| &part.part);
-        let reasons = state.no_entry_reasons.as_deref().unwrap_or_default();
-        let no_entry_reasons: Vec<String> =
-            reasons.iter().take(limits.warnings.min(4)).map(|reason| clipper.clip(reason)).collect();
+        let no_entry_reasons = state.no_entry_reasons.as_ref().map(|reasons| {
+            reasons.iter().take(limits.warnings.min(4)).map(|reason| clipper.clip(reason)).collect()
+        });
         let breaker_active = state.health.circuit_breaker_active;
         let mut view = SummaryView {
             mode: state.mode,
@@ -139,15 +138,19 @@ impl<'a> SummarySource<'a> {
                 .filter(|_| breaker_active == Some(true))
                 .and_then(|breaker| breaker.reason.as_deref())
                 .map(|reason| clipper.clip(reason)),
-            daily_pnl: state.performance.as_ref().map(|performance| performance.daily_pl),
-            position_count: state.positions.as_ref().map(Vec::len),
-            open_order_count: state.open_orders(),
+            daily_pnl: state.performance.as_ref().and_then(|performance| performance.daily_pl.clone()),
+            day: state.day.as_ref().map(|day| brief_day(day, &mut clipper)),
+            position_count: self.moment.snapshot.position_count(),
+            open_order_count: self.moment.snapshot.open_order_count(),
             phase: state.phase,
+            phase_raw: state.phase_raw.as_deref().map(|word| clipper.clip(word)),
             trading_enabled: state.trading_enabled,
+            last_known: state.last_known.clone(),
             account: state.account.as_ref().map(|account| AccountBrief {
-                account_balance: account.part.account_balance,
-                buying_power: account.part.buying_power,
-                cash_balance: account.part.cash_balance,
+                currency: account.part.currency.as_deref().map(|currency| clipper.clip(currency)),
+                account_balance: account.part.account_balance.clone(),
+                buying_power: account.part.buying_power.clone(),
+                cash_balance: account.part.cash_balance.clone(),
             }),
             circuit_breaker: breaker.map(|breaker| TroubleBrief {
                 state: breaker_state(breaker.state).to_owned(),
@@ -197,8 +200,8 @@ impl<'a> SummarySource<'a> {
     }
 
     fn list_omitted(&self, view: &SummaryView, cut: usize) -> Vec<OmittedItem> {
-        let positions = view.position_count.unwrap_or(0) + self.moment.snapshot.dropped.positions;
-        let orders = self.state.orders.as_ref().map_or(0, Vec::len);
+        let positions = view.position_count.unwrap_or(0);
+        let orders = self.state.orders.as_ref().map_or(0, Vec::len) + self.moment.snapshot.dropped.orders;
         let reasons = self.state.no_entry_reasons.as_ref().map_or(0, Vec::len);
         let counts = [
             (
@@ -215,7 +218,7 @@ impl<'a> SummarySource<'a> {
             ),
             (
                 "no_entry_reasons",
-                reasons.saturating_sub(view.no_entry_reasons.len()),
+                reasons.saturating_sub(view.no_entry_reasons.as_ref().map_or(0, Vec::len)),
                 "/api/v1/state?fields=no_entry_reasons",
             ),
             ("the rest of shortened texts", cut, "/api/v1/state"),
@@ -249,13 +252,13 @@ fn error_brief(error: &SemanticError, tokens: usize) -> RecentError {
         cause: tokens::clip(&error.cause, tokens),
         impact: tokens::clip(&error.impact, tokens),
         remediation: tokens::clip(&error.remediation, tokens),
-        timestamp: error.timestamp.trunc_subsecs(0),
+        timestamp: error.timestamp.map(|at| at.trunc_subsecs(0)),
     }
 }
 
 /// The bot's own list and the journal together, newest first, each failure once: as `GET errors` has them.
 fn newest_errors<'a>(report: Option<&'a BotReport>, events: &'a [Arc<Event>]) -> Vec<&'a SemanticError> {
-    let in_state = report.map_or(&[][..], |report| &report.recent_errors);
+    let in_state = report.map_or(&[][..], BotReport::error_list);
     let of_journal = || events.iter().filter_map(|event| event.error.as_ref());
     let reported = reported_only(in_state, of_journal());
     let mut errors: Vec<&SemanticError> = reported.into_iter().chain(of_journal()).collect();
@@ -263,15 +266,13 @@ fn newest_errors<'a>(report: Option<&'a BotReport>, events: &'a [Arc<Event>]) ->
     errors
 }
 
-/// The five largest positions by market value, regardless of sign.
+/// The five largest positions by market value, regardless of sign. Those whose value is not known come first: they may
+/// be larger than any other.
 fn largest_positions(positions: &[Position]) -> Vec<PositionBrief> {
-    let value = |position: &Position| {
-        position.quantity.checked_mul(position.current_price.unwrap_or(position.entry_price))
-    };
-    // An overflow of the decimal type is larger than anything else.
-    let size = |position: &Position| value(position).map_or(Decimal::MAX, |value| value.abs());
+    let size = |position: &Position| market_value(position).map_or(Decimal::MAX, |value| value.abs());
     let as_number = |size: Decimal| size.to_f64().unwrap_or(0.0);
-    let total: f64 = positions.iter().map(|position| as_number(size(position))).sum();
+    let known = positions.iter().filter_map(market_value);
+    let total: f64 = known.map(|value| as_number(value.abs())).sum();
     let mut sorted: Vec<(Decimal, &Position)> =
         positions.iter().map(|position| (size(position), position)).collect();
     let by_size = |a: &(Decimal, &Position), b: &(Decimal, &Position)| {
@@ -283,12 +284,28 @@ fn largest_positions(positions: &[Position]) -> Vec<PositionBrief> {
         sorted.truncate(keep);
     }
     sorted.sort_by(by_size);
-    let brief = |(size, position): (Decimal, &Position)| PositionBrief {
-        symbol: tokens::clip(&position.symbol, 10),
-        quantity: position.quantity.normalize(),
-        market_value: value(position).map(to_cents),
-        share_pct: if total > 0.0 { (as_number(size) / total * 1000.0).round() / 10.0 } else { 0.0 },
-        unrealized_pl: position.unrealized_pl,
+    let brief = |(_, position): (Decimal, &Position)| {
+        let value = market_value(position);
+        let share = |value: Decimal| (as_number(value.abs()) / total * 1000.0).round() / 10.0;
+        PositionBrief {
+            symbol: position.symbol.clone(),
+            quantity: position.quantity.clone(),
+            market_value: value.map(|value| value.normalize()),
+            share_pct: value.filter(|_| total > 0.0).map(share),
+            unrealized_pl: position.unrealized_pl.clone(),
+        }
     };
     sorted.into_iter().map(brief).collect()
+}
+
+/// Quantity times the last price, or times the entry price without one; `None` when it is not known, and when it has
+/// more digits than a decimal holds.
+pub(super) fn market_value(position: &Position) -> Option<Decimal> {
+    let price = position.current_price.as_ref().or(position.entry_price.as_ref());
+    amount_value(position.quantity.as_ref())?.checked_mul(amount_value(price)?)
+}
+
+/// The day with texts that fit.
+fn brief_day(day: &BotTradingDay, clipper: &mut TextClipper) -> BotTradingDay {
+    BotTradingDay { zone: day.zone.as_deref().map(|zone| clipper.clip(zone)), began_at: day.began_at }
 }

@@ -7,8 +7,9 @@ use utoipa::ToSchema;
 
 use super::bot_health::BotHealthStatus;
 use super::model::RunningWorkflow;
+use super::state_view::LastKnownView;
 use crate::bots::Presence;
-use botops_contract::{BotPhase, Severity, TradingMode};
+use botops_contract::{Amount, BotPhase, BotTradingDay, Severity, TradingMode};
 
 /// The call that returns what was left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -30,30 +31,33 @@ pub struct OmittedItem {
     pub call: OmittedCall,
 }
 
-/// Equity, buying power and cash of the account.
+/// Equity, buying power and cash of the account. `null` is what the bot does not report.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct AccountBrief {
+    /// The currency of these amounts; left out when the bot does not name it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
     /// Equity: cash plus the market value of positions.
-    pub account_balance: Decimal,
+    pub account_balance: Option<Amount>,
     /// What may be spent on new positions.
-    pub buying_power: Decimal,
+    pub buying_power: Option<Amount>,
     /// Cash, without the market value of positions.
-    pub cash_balance: Decimal,
+    pub cash_balance: Option<Amount>,
 }
 
 /// A position among the largest.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct PositionBrief {
-    /// The symbol of the instrument.
+    /// The symbol of the instrument, whole.
     pub symbol: String,
-    /// Shares; negative means short.
-    pub quantity: Decimal,
+    /// Units; negative means short.
+    pub quantity: Option<Amount>,
     /// Quantity times the last price, or times the entry price without one.
     pub market_value: Option<Decimal>,
-    /// Its share of all positions' market value, regardless of sign, in percent.
-    pub share_pct: f64,
+    /// Its share of all positions' market value, regardless of sign, in percent; `null` when its value is not known.
+    pub share_pct: Option<f64>,
     /// Profit or loss of the position so far; `null` without a price.
-    pub unrealized_pl: Option<Decimal>,
+    pub unrealized_pl: Option<Amount>,
 }
 
 /// A failure with its remedy; its texts may be shortened.
@@ -71,8 +75,8 @@ pub struct RecentError {
     pub impact: String,
     /// What to do next.
     pub remediation: String,
-    /// When it happened (UTC), to the second.
-    pub timestamp: DateTime<Utc>,
+    /// When it happened (UTC), to the second; `null` when the bot does not say.
+    pub timestamp: Option<DateTime<Utc>>,
 }
 
 /// The state of the breaker or the session, with the remedy when it is not normal.
@@ -107,16 +111,25 @@ pub struct SummaryView {
     pub circuit_breaker_active: Option<bool>,
     /// Why the breaker keeps orders back; `null` while it does not.
     pub circuit_breaker_reason: Option<String>,
-    /// Realized today plus the change of unrealized, New York day; a decimal as text: `^-?\d+(\.\d+)?$`.
-    pub daily_pnl: Option<Decimal>,
+    /// The change of equity since the day began: realized today plus the change of unrealized. A decimal as text:
+    /// `^-?\d+(\.\d+)?$`. Another number than `GET performance?window=day`, which counts trades that closed.
+    pub daily_pnl: Option<Amount>,
+    /// The day that `daily_pnl` is of, by the bot; `null` when the bot does not name it.
+    pub day: Option<BotTradingDay>,
     /// How many positions are open.
     pub position_count: Option<usize>,
     /// How many orders may still fill.
     pub open_order_count: Option<usize>,
-    /// What the trading loop is doing; `null` while no report was ever received.
+    /// What the trading loop is doing; `null` while the bot is offline (see `last_known`) or does not say.
     pub phase: Option<BotPhase>,
-    /// Whether new positions may be opened; `null` while no report was ever received.
+    /// The bot's own word for the phase, where `phase` is `other`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase_raw: Option<String>,
+    /// Whether new positions may be opened; `null` while the bot is offline (see `last_known`) or does not say.
     pub trading_enabled: Option<bool>,
+    /// What an offline bot said of its own doing before: no statement about now. Left out while it is not offline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_known: Option<LastKnownView>,
     /// Equity, buying power and cash; `null` while no report was ever received.
     pub account: Option<AccountBrief>,
     /// What deserves attention, worst first.
@@ -127,10 +140,11 @@ pub struct SummaryView {
     pub recent_errors: Vec<RecentError>,
     /// The circuit breaker, with the remedy when it is open.
     pub circuit_breaker: Option<TroubleBrief>,
-    /// The broker session, with the remedy when it is not usable; `null` when the bot reports none.
+    /// The broker session, with the remedy when it is not usable; `null` when the bot reports none or is offline.
     pub session: Option<TroubleBrief>,
-    /// Why no position is opened right now; empty when entries are possible.
-    pub no_entry_reasons: Vec<String>,
+    /// Why no position is opened right now; empty when entries are possible, `null` while the bot is offline or does not
+    /// say.
+    pub no_entry_reasons: Option<Vec<String>>,
     /// The version of the config in force.
     pub config_version: Option<u64>,
     /// Whether the bot runs what botops has committed: `in_sync`, `trial`, `pending_restart`, `drifted`,

@@ -134,8 +134,9 @@ fn a_slow_or_restarting_bot_is_degraded() {
 #[test]
 fn what_keeps_the_bot_from_trading_degrades_it() {
     let open = seen_with(|report| {
-        report.circuit_breaker.state = BreakerState::Open;
-        report.circuit_breaker.reason = Some("5 failed checks in 60 s.".to_owned());
+        let breaker = report.circuit_breaker.as_mut().unwrap();
+        breaker.state = BreakerState::Open;
+        breaker.reason = Some("5 failed checks in 60 s.".to_owned());
     });
     check(
         &open,
@@ -155,7 +156,7 @@ fn what_keeps_the_bot_from_trading_degrades_it() {
         BotHealthStatus::Degraded,
         &["The broker session is halted", "The broker waits"],
     );
-    let errors = seen_with(|report| report.error_count_last_hour = 10);
+    let errors = seen_with(|report| report.error_count_last_hour = Some(10));
     check(&errors, Some(0), BotHealthStatus::Degraded, &["High error rate: 10"]);
     let critical = seen_with(|report| report.worst_error_last_hour = Some(Severity::Critical));
     check(&critical, Some(0), BotHealthStatus::Degraded, &["High error rate: 1"]);
@@ -168,14 +169,14 @@ fn what_keeps_the_bot_from_trading_degrades_it() {
 #[test]
 fn positions_come_highest_profit_first_and_unknown_last() {
     let snapshot = seen_with(|report| {
-        let one = report.positions[0].clone();
+        let one = report.position_list()[0].clone();
         let with = |symbol: &str, profit: Option<i64>| {
             let mut position = one.clone();
             position.symbol = symbol.to_owned();
-            position.unrealized_pl = profit.map(Decimal::from);
+            position.unrealized_pl = profit.map(|profit| Decimal::from(profit).into());
             position
         };
-        report.positions = vec![with("A", None), with("B", Some(-5)), with("C", Some(7))];
+        report.positions = Some(vec![with("A", None), with("B", Some(-5)), with("C", Some(7))]);
     });
     let symbols: Vec<String> =
         state(&snapshot, Some(0)).positions.unwrap().into_iter().map(|position| position.symbol).collect();
@@ -185,13 +186,13 @@ fn positions_come_highest_profit_first_and_unknown_last() {
 #[test]
 fn a_usual_state_fits_without_shortening() {
     let snapshot = seen_with(|report| {
-        let position = report.positions[0].clone();
-        report.positions = vec![position; 8];
-        let error = report.recent_errors[0].clone();
-        report.recent_errors = (0..3)
-            .map(|n| SemanticError { timestamp: error.timestamp + Duration::from_secs(n), ..error.clone() })
-            .collect();
-        report.error_count_last_hour = 12;
+        let position = report.position_list()[0].clone();
+        report.positions = Some(vec![position; 8]);
+        let error = report.error_list()[0].clone();
+        let at = |n| error.timestamp.map(|first| first + Duration::from_secs(n));
+        let failures = (0..3).map(|n| SemanticError { timestamp: at(n), ..error.clone() });
+        report.recent_errors = Some(failures.collect());
+        report.error_count_last_hour = Some(12);
     });
     let summary = render(&snapshot, &OverviewExtras::default());
     assert_eq!(summary["top_positions"].as_array().unwrap().len(), 5);
@@ -246,38 +247,37 @@ proptest! {
     ) {
         let text = |n: usize| texts[n % texts.len()].clone();
         let mut snapshot = seen_with(|report| {
-            report.account.buying_power = digits;
-            report.account.account_balance = digits;
-            report.account.cash_balance = digits;
-            report.performance.daily_pl = digits;
-            let mut position = report.positions[0].clone();
-            position.quantity = digits;
-            position.current_price = Some(digits);
-            position.unrealized_pl = Some(digits);
-            report.positions = (0..positions)
-                .map(|n| {
-                    let mut position = position.clone();
-                    position.symbol = text(n);
-                    position
-                })
-                .collect();
-            let error = report.recent_errors[0].clone();
-            report.recent_errors = (0..5)
-                .map(|n| SemanticError {
-                    error_code: text(n),
-                    message: text(n + 1),
-                    cause: text(n + 2),
-                    impact: text(n + 3),
-                    remediation: text(n + 4),
-                    ..error.clone()
-                })
-                .collect();
-            report.error_count_last_hour = 100_000;
-            report.circuit_breaker.state = BreakerState::Open;
-            report.circuit_breaker.reason = Some(text(5));
+            report.account.buying_power = Some(digits.into());
+            report.account.account_balance = Some(digits.into());
+            report.account.cash_balance = Some(digits.into());
+            report.performance.daily_pl = Some(digits.into());
+            let mut position = report.position_list()[0].clone();
+            position.quantity = Some(digits.into());
+            position.current_price = Some(digits.into());
+            position.unrealized_pl = Some(digits.into());
+            let many = (0..positions).map(|n| {
+                let mut position = position.clone();
+                position.symbol = text(n);
+                position
+            });
+            report.positions = Some(many.collect());
+            let error = report.error_list()[0].clone();
+            let failures = (0..5).map(|n| SemanticError {
+                error_code: text(n),
+                message: text(n + 1),
+                cause: text(n + 2),
+                impact: text(n + 3),
+                remediation: text(n + 4),
+                ..error.clone()
+            });
+            report.recent_errors = Some(failures.collect());
+            report.error_count_last_hour = Some(100_000);
+            let breaker = report.circuit_breaker.as_mut().unwrap();
+            breaker.state = BreakerState::Open;
+            breaker.reason = Some(text(5));
             report.phase = BotPhase::Degraded;
             report.phase_reason = Some(text(6));
-            report.no_entry_reasons = (0..10).map(text).collect();
+            report.no_entry_reasons = Some((0..10).map(text).collect());
             let session = report.session.as_mut().unwrap();
             session.is_healthy = false;
             session.state = SessionPhase::HaltedCredential;
@@ -307,10 +307,10 @@ proptest! {
 #[test]
 fn ten_thousand_positions_and_a_megabyte_of_text_fit() {
     let snapshot = seen_with(|report| {
-        let position = report.positions[0].clone();
-        report.positions = vec![position; 10_000];
-        report.recent_errors[0].message = "\u{202e}x\u{0}é漢".repeat(150_000);
-        report.error_count_last_hour = 100_000;
+        let position = report.position_list()[0].clone();
+        report.positions = Some(vec![position; 10_000]);
+        report.recent_errors.as_mut().unwrap()[0].message = "\u{202e}x\u{0}é漢".repeat(150_000);
+        report.error_count_last_hour = Some(100_000);
     });
     let summary = render(&snapshot, &OverviewExtras::default());
     let omitted = summary["omitted"].as_array().unwrap();

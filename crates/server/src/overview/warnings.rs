@@ -4,9 +4,10 @@ use super::bot_health::{
     BotHealthStatus, breaker_fault, decide_health, error_fault, loop_fault, session_fault,
 };
 use super::moment::StateMoment;
+use super::plausibility::find_contradictions;
 use super::wording::without_full_stop;
-use crate::bots::Presence;
-use botops_contract::{BotPhase, MarketStatus};
+use crate::bots::{BotSnapshot, Presence};
+use botops_contract::{BotPhase, BotReport, MarketStatus, Order, OrderStatus};
 
 /// What deserves attention, worst first. Whole sentences; a text of the bot follows a colon.
 pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
@@ -43,7 +44,7 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
             ahead.as_secs()
         ));
     }
-    warnings.extend(breaker_fault(&report.circuit_breaker));
+    warnings.extend(report.circuit_breaker.as_ref().and_then(breaker_fault));
     warnings.extend(report.session.as_ref().and_then(session_fault));
     if let Some(needs) = report.session.as_ref().and_then(|session| session.needs_human.as_deref()) {
         warnings.push(format!("The broker waits for a person: {}.", without_full_stop(needs)));
@@ -52,13 +53,22 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
         BotPhase::Paused => warnings.push("The bot is paused: it opens no positions.".to_owned()),
         BotPhase::Degraded => warnings.push("The bot runs degraded: it opens no positions.".to_owned()),
         BotPhase::Stopping => warnings.push("The bot is stopping.".to_owned()),
-        BotPhase::Starting | BotPhase::Running => {}
+        BotPhase::Stopped => warnings.push(
+            "The bot is stopped: it manages nothing, open positions are left to themselves.".to_owned(),
+        ),
+        BotPhase::Other if report.phase_raw.is_some() => {
+            let word = report.phase_raw.as_deref().unwrap_or_default();
+            warnings.push(format!("The bot is in a phase that botops does not know: {word}."));
+        }
+        BotPhase::Starting | BotPhase::Running | BotPhase::Other => {}
     }
+    warnings.extend(unreadable_warning(snapshot));
     warnings.extend(error_fault(report));
-    if report.market.status == MarketStatus::Open && report.market.last_price_at.is_none() {
+    if report.market.status == Some(MarketStatus::Open) && report.market.last_price_at.is_none() {
         warnings.push("The market is open, but the bot has no price yet.".to_owned());
     }
-    if report.config.trial.is_some() {
+    let config = report.config.as_ref();
+    if config.is_some_and(|config| config.trial.is_some()) {
         // What becomes of the trial is known to botops, if it leads it; the bot itself only knows that one runs.
         let led = moment.extras.config_sync.as_ref().map(|sync| sync.reason.as_str());
         warnings.push(match led {
@@ -66,8 +76,8 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
             None => "A config change runs as a trial.".to_owned(),
         });
     }
-    if !report.config.pending_restart.is_empty() {
-        let count = report.config.pending_restart.len();
+    let count = config.map_or(0, |config| config.pending_restart.len());
+    if count > 0 {
         warnings.push(format!("{count} config values wait for a restart of the bot."));
     }
     let dropped = snapshot.dropped;
@@ -77,6 +87,35 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
             dropped.positions, dropped.orders
         ));
     }
+    warnings.extend(unknown_orders(report));
+    warnings.extend(find_contradictions(report));
     warnings.extend(moment.extras.warnings.iter().cloned());
     warnings
+}
+
+/// What of the bot's answers could not be read.
+fn unreadable_warning(snapshot: &BotSnapshot) -> Option<String> {
+    let first = snapshot.unreadable.first()?;
+    let count = snapshot.unreadable.len() + snapshot.unreadable_more;
+    let parts = if count == 1 { "A part".to_owned() } else { format!("{count} parts") };
+    Some(format!(
+        "{parts} of what the bot says cannot be read and counts as not given, the first at {} of {}: got {}, expected {}.",
+        first.pointer,
+        first.call,
+        first.got,
+        without_full_stop(&first.expected)
+    ))
+}
+
+/// Orders of which nobody can say whether they rest.
+fn unknown_orders(report: &BotReport) -> Option<String> {
+    let is_unknown =
+        |order: &&Order| matches!(order.status, None | Some(OrderStatus::Unknown | OrderStatus::Other));
+    let unknown = report.order_list().iter().filter(is_unknown);
+    let count = unknown.clone().count();
+    let word = unknown.filter_map(|order| order.status_raw.as_deref()).next();
+    let named = word.map(|word| format!(", such as `{word}`")).unwrap_or_default();
+    (count > 0).then(|| {
+        format!("{count} orders have a status that botops does not know{named}: they are in no count of open orders.")
+    })
 }

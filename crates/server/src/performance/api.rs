@@ -3,14 +3,18 @@
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
+use chrono_tz::America::New_York;
+use chrono_tz::Tz;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::history::PerformanceHistory;
-use super::measure::{TradeMeasures, cents};
+use super::measure::TradeMeasures;
+use super::trade_rows::is_same_symbol;
 use super::window::{PerformanceWindow, TradeGrouping, TradeRange, lower_bound, upper_bound};
-use botops_contract::TradingMode;
+use crate::bots::BotSnapshot;
+use botops_contract::{BotReport, TradingMode, amount_value};
 use botops_core::error::{Code, Error, NextAction};
 use botops_http::{FeatureRoutes, Query, json, routes};
 
@@ -20,7 +24,7 @@ const GROUPS: usize = 100;
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 struct PerformanceQuery {
-    /// `day`, `week`, `month`, `year` or `all`: the calendar window that now lies in, by New York's clock [month].
+    /// `day`, `week`, `month`, `year` or `all`: the calendar window that now lies in, by the bot's day [month].
     window: Option<String>,
     /// First day (`2026-03-02`), month (`2026-03`) or instant; replaces `window`.
     from: Option<String>,
@@ -30,6 +34,8 @@ struct PerformanceQuery {
     by: Option<String>,
     /// Only trades of this symbol; upper and lower case are the same.
     symbol: Option<String>,
+    /// The account, as `accounts` names it; without it, the one that the bot trades now.
+    account: Option<String>,
 }
 
 /// How trading went in a range.
@@ -37,6 +43,19 @@ struct PerformanceQuery {
 struct PerformanceView {
     /// Paper, live or backtest, by the last report; `null` while no report was ever received.
     mode: Option<TradingMode>,
+    /// The account whose trades these are, as the bot names it; empty for a bot that names none.
+    account_id: String,
+    /// All accounts that trades are kept of. Their results are never added up.
+    accounts: Vec<String>,
+    /// The currency of the account; `null` when the bot does not name it, or for an account of before.
+    currency: Option<String>,
+    /// What the profits below are: `realized`, the net profit of trades that closed in the range. The `daily_pnl` of
+    /// the summary is the change of equity since the day began, which is another number.
+    pnl_basis: &'static str,
+    /// The time zone whose days these are.
+    zone: String,
+    /// `bot` when the bot names that zone; `default` when it names none: New York for a bot of contract 1, else UTC.
+    zone_source: &'static str,
     /// `day`, `week`, `month`, `year` or `all`; `range` when `from` or `to` was given.
     #[schema(example = "month")]
     window: String,
@@ -44,7 +63,7 @@ struct PerformanceView {
     from: Option<DateTime<Utc>>,
     /// The end of the range, not included; `null` for no bound.
     to: Option<DateTime<Utc>>,
-    /// The symbol asked for, in capitals; `null` for all symbols.
+    /// The symbol asked for; `null` for all symbols.
     symbol: Option<String>,
     /// The measures of all closed trades in the range.
     #[serde(flatten)]
@@ -63,8 +82,10 @@ struct PerformanceView {
     omitted: usize,
     /// What was left out, with the call that returns it; empty when nothing was.
     omitted_parts: Vec<OmittedPartView>,
-    /// Where the numbers come from: the bot's trade journal, copied here.
-    source: &'static str,
+    /// Where the numbers come from: the bot's trade journal, copied here; `null` when there is none.
+    source: Option<&'static str>,
+    /// Why there are no numbers; `null` when there are.
+    unknown_reason: Option<String>,
     /// When the copy last held every trade of the bot's journal; `null` when the bot was not reached since botops
     /// started.
     as_of: Option<DateTime<Utc>>,
@@ -101,10 +122,10 @@ pub fn routes() -> FeatureRoutes<PerformanceHistory> {
 /// How trading went
 ///
 /// Closed trades by window (`day`, `week`, `month`, `year`, `all`) or range, as a whole and by day, week, month or
-/// symbol. The trading day is New York's; in a replay, now is the market's time.
+/// symbol. The day is the bot's (`zone`); in a replay, now is the market's time. Each account is measured for itself.
 ///
-/// - `realized_pnl` = Σ net profit of closed trades (after commission); money is summed exactly, rounded to cents
-///   half to even at the end.
+/// - `realized_pnl` = Σ net profit of closed trades (after commission). Sums are exact; a mean has as many decimals as
+///   the amounts, and two at least.
 /// - `win_rate` = wins ÷ closed trades; breakeven counts as closed. 0 to 1.
 /// - `profit_factor` = Σ wins ÷ |Σ losses|. `expectancy` = Σ net ÷ closed trades.
 /// - `avg_risk_reward_ratio` = mean of (target − entry) ÷ (entry − stop) over trades with both and a risk above zero.
@@ -113,14 +134,16 @@ pub fn routes() -> FeatureRoutes<PerformanceHistory> {
 #[utoipa::path(get, path = "/api/v1/performance", tag = "performance", security(("api_key" = ["read"])),
     params(PerformanceQuery),
     responses((status = 200, description = "The measures", body = PerformanceView, example = json!({
-            "mode": "paper", "window": "month", "from": "2026-03-01T05:00:00Z", "to": null, "symbol": null,
+            "mode": "paper", "account_id": "", "accounts": [""], "currency": "USD", "pnl_basis": "realized",
+            "zone": "America/New_York", "zone_source": "bot", "window": "month", "from": "2026-03-01T05:00:00Z", "to": null, "symbol": null,
             "total_trades": 5, "total_wins": 2, "total_losses": 2, "total_breakeven": 1, "win_rate": 0.4,
             "realized_pnl": "4.00", "gross_pnl": "4.00", "commission": "0.00", "avg_profit_per_win": "8.00",
             "avg_loss_per_loss": "-6.00", "profit_factor": 1.333333, "expectancy": "0.80",
             "avg_risk_reward_ratio": 2.0, "current_streak": 1, "streak_type": "WIN", "max_drawdown": "-12.00",
-            "best_trade": "10.00", "worst_trade": "-8.00", "unrealized_pnl": "1.20", "total_pnl": "5.20",
+            "best_trade": "10.00", "worst_trade": "-8.00", "unmeasured_trades": 0, "unrealized_pnl": "1.20", "total_pnl": "5.20",
             "first_trade_at": "2026-03-02T15:00:00Z", "last_trade_at": "2026-03-06T19:30:00Z", "groups": [],
-            "omitted": 0, "omitted_parts": [], "source": "trade journal of the bot", "as_of": "2026-03-07T12:00:00Z",
+            "omitted": 0, "omitted_parts": [], "source": "trade journal of the bot", "unknown_reason": null,
+            "as_of": "2026-03-07T12:00:00Z",
             "generated_at": "2026-03-07T12:00:01Z"}))))]
 async fn get_performance(
     State(history): State<PerformanceHistory>,
@@ -128,32 +151,46 @@ async fn get_performance(
 ) -> Result<Response, Error> {
     let seen = history.bots().snapshot();
     let report = seen.report.as_deref();
-    let market_now =
-        report.filter(|report| report.market.source == "replay").and_then(|report| report.market.market_time);
+    let market = report.map(|report| &report.market);
+    let market_now = market
+        .filter(|market| market.source.as_deref() == Some("replay"))
+        .and_then(|market| market.market_time);
     let now = market_now.unwrap_or_else(Utc::now);
-    let (name, range) = asked_range(&query, now)?;
+    let (zone, zone_source) = day_zone(&seen);
+    let (name, range) = asked_range(&query, now, zone)?;
     let by = query.by.as_deref().map(|text| parse_choice("by", text, TradeGrouping::NAMES)).transpose()?;
-    let symbol = query.symbol.as_deref().map(str::to_ascii_uppercase);
-    let mut breakdown = history.measure(range, symbol.clone(), by).await?;
+    let symbol = query.symbol.clone();
+    let current = history.current_account();
+    let account = query.account.clone().unwrap_or_else(|| current.clone());
+    let is_current = account == current;
+    let by = by.map(|by| (by, zone));
+    let (mut breakdown, accounts) = history.measure(account.clone(), range, symbol.clone(), by).await?;
+    let unknown_reason = why_unknown(&seen, &account, &accounts, query.account.is_some())?;
     let is_open_ended = range.to.is_none_or(|to| to > now);
-    let unrealized = report.filter(|_| is_open_ended).and_then(|report| {
-        let of_symbol =
-            report.positions.iter().filter(|p| symbol.as_ref().is_none_or(|symbol| p.symbol == *symbol));
-        // One unknown price makes the sum unknown.
-        of_symbol.map(|position| position.unrealized_pl).sum::<Option<Decimal>>().map(cents)
-    });
+    let unrealized = report
+        .filter(|_| is_open_ended && is_current)
+        .and_then(|report| unrealized_sum(report, symbol.as_deref()));
     let beyond = breakdown.groups.len().saturating_sub(GROUPS);
     // The newest groups are kept: keys sort by time.
     breakdown.groups.drain(..beyond);
     let view = PerformanceView {
-        mode: report.map(|report| report.mode),
+        mode: seen.mode(),
+        account_id: account,
+        accounts,
+        currency: report.filter(|_| is_current).and_then(|report| report.account.currency.clone()),
+        pnl_basis: "realized",
+        zone: zone.name().to_owned(),
+        zone_source,
         window: name.to_owned(),
         from: range.from,
         to: range.to,
         symbol,
         unrealized_pnl: unrealized,
-        total_pnl: unrealized.map(|unrealized| unrealized + breakdown.whole.realized_pnl),
-        measures: breakdown.whole,
+        total_pnl: unrealized
+            .filter(|_| unknown_reason.is_none())
+            .zip(breakdown.whole.realized_pnl)
+            .and_then(|(unrealized, realized)| unrealized.checked_add(realized)),
+        measures: if unknown_reason.is_none() { breakdown.whole } else { TradeMeasures::default() },
         first_trade_at: breakdown.first,
         last_trade_at: breakdown.last,
         groups: breakdown
@@ -163,22 +200,77 @@ async fn get_performance(
             .collect(),
         omitted: beyond,
         omitted_parts: omitted_parts(beyond),
-        source: "trade journal of the bot",
+        source: unknown_reason.is_none().then_some("trade journal of the bot"),
+        unknown_reason,
         as_of: history.level_at(),
         generated_at: Utc::now(),
     };
     Ok(json(&view))
 }
 
-fn asked_range(query: &PerformanceQuery, now: DateTime<Utc>) -> Result<(&'static str, TradeRange), Error> {
+/// The time zone of the bot's day, and who says so.
+fn day_zone(seen: &BotSnapshot) -> (Tz, &'static str) {
+    let named = seen.report.as_ref().and_then(|report| report.day.zone.as_deref()?.parse().ok());
+    let contract = seen.hello.as_ref().map(|hello| hello.contract);
+    match (named, contract) {
+        (Some(zone), _) => (zone, "bot"),
+        // Contract 1 says that a day is New York's.
+        (None, Some(1)) => (New_York, "default"),
+        (None, _) => (Tz::UTC, "default"),
+    }
+}
+
+/// Why there are no numbers for an account: the bot has no journal, or was never seen.
+fn why_unknown(
+    seen: &BotSnapshot,
+    account: &str,
+    accounts: &[String],
+    was_named: bool,
+) -> Result<Option<String>, Error> {
+    if accounts.iter().any(|known| known == account) {
+        return Ok(None);
+    }
+    if was_named {
+        let known = if accounts.is_empty() { "none".to_owned() } else { accounts.join(", ") };
+        return Err(invalid_argument(
+            "account",
+            account,
+            &format!("one of the accounts that trades are kept of: {known}"),
+        ));
+    }
+    Ok(match seen.hello.as_deref() {
+        None => Some("the bot was never seen, so nothing is known of its trades".to_owned()),
+        Some(hello) if !hello.offers("trades") => {
+            Some("the bot does not report its closed trades (capability `trades`)".to_owned())
+        }
+        Some(_) => None,
+    })
+}
+
+/// The profit and loss of the open positions; `None` when one of them is unknown.
+fn unrealized_sum(report: &BotReport, symbol: Option<&str>) -> Option<Decimal> {
+    let positions = report.positions.as_ref()?;
+    let of_symbol = positions
+        .iter()
+        .filter(|position| symbol.is_none_or(|symbol| is_same_symbol(&position.symbol, symbol)));
+    of_symbol
+        .map(|position| amount_value(position.unrealized_pl.as_ref()))
+        .try_fold(Decimal::ZERO, |sum, one| sum.checked_add(one?))
+}
+
+fn asked_range(
+    query: &PerformanceQuery,
+    now: DateTime<Utc>,
+    zone: Tz,
+) -> Result<(&'static str, TradeRange), Error> {
     if query.from.is_none() && query.to.is_none() {
         let window = query.window.as_deref().unwrap_or("month");
         let window: PerformanceWindow = parse_choice("window", window, PerformanceWindow::NAMES)?;
-        return Ok((window.as_str(), window.range(now)));
+        return Ok((window.as_str(), window.range(now, zone)));
     }
-    let bound = |name: &str, text: &Option<String>, read: fn(&str) -> Option<DateTime<Utc>>| {
+    let bound = |name: &str, text: &Option<String>, read: fn(&str, Tz) -> Option<DateTime<Utc>>| {
         let Some(text) = text else { return Ok(None) };
-        read(text).map(Some).ok_or_else(|| {
+        read(text, zone).map(Some).ok_or_else(|| {
             invalid_argument(name, text, "a day (2026-03-02), a month (2026-03) or an RFC 3339 time")
         })
     };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 
 use super::measure::{TradeMeasures, measure_trades};
 use super::window::TradeGrouping;
@@ -26,11 +27,11 @@ pub(super) struct TradeBreakdown {
 
 impl TradeBreakdown {
     /// Measures trades that are given in the order they closed.
-    pub(crate) fn of(trades: &[Trade], by: Option<TradeGrouping>) -> Self {
+    pub(crate) fn of(trades: &[Trade], by: Option<(TradeGrouping, Tz)>) -> Self {
         let mut grouped: BTreeMap<String, Vec<&Trade>> = BTreeMap::new();
-        if let Some(by) = by {
+        if let Some((by, zone)) = by {
             for trade in trades {
-                grouped.entry(by.key(&trade.symbol, trade.closed_at)).or_default().push(trade);
+                grouped.entry(by.key(&trade.symbol, trade.closed_at, zone)).or_default().push(trade);
             }
         }
         Self {

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 
 use super::breakdown::TradeBreakdown;
-use super::trade_rows::{insert_trades, newest_trade_seq, select_trades};
+use super::trade_rows::{insert_trades, newest_trade_seq, select_trades, trade_accounts};
 use super::window::{TradeGrouping, TradeRange};
 use crate::bots::{Bots, CallError};
 use crate::store::Store;
@@ -63,22 +64,30 @@ impl PerformanceHistory {
         &self.bots
     }
 
-    /// Measures the closed trades of a range.
+    /// Measures the closed trades of an account in a range; the names of all accounts that trades are kept of.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`](botops_core::error::Code::StoreUnavailable).
     pub(super) async fn measure(
         &self,
+        account: String,
         range: TradeRange,
         symbol: Option<String>,
-        by: Option<TradeGrouping>,
-    ) -> Result<TradeBreakdown, Error> {
+        by: Option<(TradeGrouping, Tz)>,
+    ) -> Result<(TradeBreakdown, Vec<String>), Error> {
         let bot = self.bots.id().as_str().to_owned();
         let read = move |connection: &rusqlite::Connection| {
-            let trades = select_trades(connection, &bot, range, symbol.as_deref())?;
-            Ok(TradeBreakdown::of(&trades, by))
+            let trades = select_trades(connection, &bot, &account, range, symbol.as_deref())?;
+            Ok((TradeBreakdown::of(&trades, by), trade_accounts(connection, &bot)?))
         };
         self.store.read(read).await
+    }
+
+    /// The account that the bot trades now, as it names it; empty when it names none.
+    pub(super) fn current_account(&self) -> String {
+        let snapshot = self.bots.snapshot();
+        let account = snapshot.report.as_ref().and_then(|report| report.account.account_id.clone());
+        account.unwrap_or_default()
     }
 
     async fn pull_and_log(&self) {
@@ -94,17 +103,18 @@ impl PerformanceHistory {
     /// Pulls until the copy holds every trade of the bot's journal.
     async fn pull(&self) -> Result<(), PullError> {
         let bot = self.bots.id().as_str().to_owned();
+        let account = self.current_account();
         let newest = {
-            let bot = bot.clone();
-            self.store.read(move |connection| Ok(newest_trade_seq(connection, &bot)?))
+            let (bot, account) = (bot.clone(), account.clone());
+            self.store.read(move |connection| Ok(newest_trade_seq(connection, &bot, &account)?))
         };
         let mut after = newest.await.map_err(PullError::Store)?;
         loop {
             let page = self.bots.trades(after, None, None, PULL_PAGE).await.map_err(PullError::from)?;
             let Some(newest) = page.items.iter().map(|trade| trade.seq).max() else { return Ok(()) };
-            let (bot, trades) = (bot.clone(), page.items);
+            let (bot, account, trades) = (bot.clone(), account.clone(), page.items);
             self.store
-                .write(move |connection| insert_trades(connection, &bot, &trades))
+                .write(move |connection| insert_trades(connection, &bot, &account, &trades))
                 .await
                 .map_err(PullError::Store)?;
             // A bot that repeats itself must not make this loop endless.

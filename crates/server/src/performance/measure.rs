@@ -1,32 +1,34 @@
 //! The formulas: closed trades in, measures out. Pure.
 //!
-//! Money is summed exactly and rounded to cents (half to even) at the end only.
+//! Money is summed exactly, and sums are not rounded. A mean is rounded (half to even) to as many decimals as the amounts
+//! have, and to two at least.
 
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use botops_contract::{StreakType, Trade, TradeOutcome};
+use botops_contract::{StreakType, Trade, TradeOutcome, amount_value};
 
-/// How a set of closed trades went. Ratios are 0 to 1; what cannot be computed is `null`.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+/// How a set of closed trades went. Ratios are 0 to 1; what cannot be computed is `null`, and so is everything of a bot
+/// that reports no trades.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub(super) struct TradeMeasures {
     /// How many trades closed.
-    pub total_trades: u64,
+    pub total_trades: Option<u64>,
     /// Trades with a net profit above zero.
-    pub total_wins: u64,
+    pub total_wins: Option<u64>,
     /// Trades with a net profit below zero.
-    pub total_losses: u64,
+    pub total_losses: Option<u64>,
     /// Trades with a net profit of exactly zero.
-    pub total_breakeven: u64,
+    pub total_breakeven: Option<u64>,
     /// wins ÷ closed trades; breakeven counts as closed.
     pub win_rate: Option<f64>,
     /// Sum of net profit and loss (after commission).
-    pub realized_pnl: Decimal,
+    pub realized_pnl: Option<Decimal>,
     /// Sum of profit and loss before commission.
-    pub gross_pnl: Decimal,
+    pub gross_pnl: Option<Decimal>,
     /// Sum of the commissions of these trades.
-    pub commission: Decimal,
+    pub commission: Option<Decimal>,
     /// Mean net profit of the wins.
     pub avg_profit_per_win: Option<Decimal>,
     /// Mean net loss of the losses; below zero.
@@ -38,15 +40,17 @@ pub(super) struct TradeMeasures {
     /// Mean of (target − entry) ÷ (entry − stop) over trades with both and a risk above zero.
     pub avg_risk_reward_ratio: Option<f64>,
     /// Wins or losses in a row, newest backwards; breakeven trades are passed over.
-    pub current_streak: u32,
+    pub current_streak: Option<u32>,
     /// Which way the streak goes.
-    pub streak_type: StreakType,
+    pub streak_type: Option<StreakType>,
     /// Lowest (cumulative − running peak) of net profit in time order, the peak starting at 0; at most 0.
-    pub max_drawdown: Decimal,
+    pub max_drawdown: Option<Decimal>,
     /// Net profit of the best trade.
     pub best_trade: Option<Decimal>,
     /// Net profit of the worst trade.
     pub worst_trade: Option<Decimal>,
+    /// Trades that count in `total_trades` alone: their net profit is not known, or has too many digits for a sum.
+    pub unmeasured_trades: Option<u64>,
 }
 
 /// Measures trades given in the order they closed.
@@ -60,6 +64,8 @@ pub(super) fn measure_trades<'t, I: Iterator<Item = &'t Trade>>(trades: I) -> Tr
 
 #[derive(Default)]
 struct TradeSums {
+    trades: u64,
+    unmeasured: u64,
     wins: u64,
     losses: u64,
     breakeven: u64,
@@ -75,32 +81,52 @@ struct TradeSums {
     risk_rewards: Vec<Decimal>,
     streak: u32,
     streak_type: Option<StreakType>,
+    /// The most decimals that an amount had.
+    scale: u32,
 }
 
 impl TradeSums {
     fn add(&mut self, trade: &Trade) {
-        let net = trade.net_pl;
-        self.net += net;
-        self.gross += trade.gross_pl;
-        self.commission += trade.commission;
-        self.peak = self.peak.max(self.net);
-        self.drawdown = self.drawdown.min(self.net - self.peak);
+        self.trades += 1;
+        if self.add_measured(trade).is_none() {
+            self.unmeasured += 1;
+        }
+    }
+
+    /// `None`, and nothing counted, when an amount is missing or a sum would have too many digits.
+    fn add_measured(&mut self, trade: &Trade) -> Option<()> {
+        let net = amount_value(trade.net_pl.as_ref())?;
+        // A bot that reports the result alone reports no commission of its own.
+        let commission = amount_value(trade.commission.as_ref()).unwrap_or_default();
+        let gross = amount_value(trade.gross_pl.as_ref()).or_else(|| net.checked_add(commission))?;
+        let total = self.net.checked_add(net)?;
+        let peak = self.peak.max(total);
+        let (won, lost) = match outcome_of(net) {
+            TradeOutcome::Win => (self.won.checked_add(net)?, self.lost),
+            TradeOutcome::Loss => (self.won, self.lost.checked_add(net)?),
+            TradeOutcome::Breakeven | TradeOutcome::Other => (self.won, self.lost),
+        };
+        let below_peak = total.checked_sub(peak)?;
+        let (gross, commission) = (self.gross.checked_add(gross)?, self.commission.checked_add(commission)?);
+        (self.net, self.peak, self.won, self.lost) = (total, peak, won, lost);
+        (self.gross, self.commission) = (gross, commission);
+        self.drawdown = self.drawdown.min(below_peak);
+        self.scale = self.scale.max(net.scale());
         self.best = Some(self.best.map_or(net, |best| best.max(net)));
         self.worst = Some(self.worst.map_or(net, |worst| worst.min(net)));
         self.risk_rewards.extend(risk_reward(trade));
         match outcome_of(net) {
             TradeOutcome::Win => {
                 self.wins += 1;
-                self.won += net;
                 self.continue_streak(StreakType::Win);
             }
             TradeOutcome::Loss => {
                 self.losses += 1;
-                self.lost += net;
                 self.continue_streak(StreakType::Loss);
             }
-            TradeOutcome::Breakeven => self.breakeven += 1,
+            TradeOutcome::Breakeven | TradeOutcome::Other => self.breakeven += 1,
         }
+        Some(())
     }
 
     fn continue_streak(&mut self, way: StreakType) {
@@ -109,29 +135,35 @@ impl TradeSums {
     }
 
     fn finish(self) -> TradeMeasures {
-        let total = self.wins + self.losses + self.breakeven;
-        let mean = |sum: Decimal, count: u64| (count > 0).then(|| cents(sum / Decimal::from(count)));
-        let ratio = |part: Decimal, whole: Decimal| (!whole.is_zero()).then(|| float(part / whole)).flatten();
-        let risk_reward: Decimal = self.risk_rewards.iter().sum();
+        let measured = self.wins + self.losses + self.breakeven;
+        let decimals = self.scale.max(2);
+        let mean = |sum: Decimal, count: u64| {
+            let mean = sum.checked_div(Decimal::from(count))?;
+            Some(plain_zero(mean.round_dp_with_strategy(decimals, RoundingStrategy::MidpointNearestEven)))
+        };
+        let ratio = |part: Decimal, whole: Decimal| part.checked_div(whole).and_then(float);
+        let risk_reward = self.risk_rewards.iter().try_fold(Decimal::ZERO, |sum, one| sum.checked_add(*one));
         TradeMeasures {
-            total_trades: total,
-            total_wins: self.wins,
-            total_losses: self.losses,
-            total_breakeven: self.breakeven,
-            win_rate: ratio(Decimal::from(self.wins), Decimal::from(total)),
-            realized_pnl: cents(self.net),
-            gross_pnl: cents(self.gross),
-            commission: cents(self.commission),
+            total_trades: Some(self.trades),
+            total_wins: Some(self.wins),
+            total_losses: Some(self.losses),
+            total_breakeven: Some(self.breakeven),
+            win_rate: ratio(Decimal::from(self.wins), Decimal::from(measured)),
+            realized_pnl: Some(plain_zero(self.net)),
+            gross_pnl: Some(plain_zero(self.gross)),
+            commission: Some(plain_zero(self.commission)),
             avg_profit_per_win: mean(self.won, self.wins),
             avg_loss_per_loss: mean(self.lost, self.losses),
             profit_factor: ratio(self.won, self.lost.abs()),
-            expectancy: mean(self.net, total),
-            avg_risk_reward_ratio: ratio(risk_reward, Decimal::from(self.risk_rewards.len())),
-            current_streak: self.streak,
-            streak_type: self.streak_type.unwrap_or(StreakType::None),
-            max_drawdown: cents(self.drawdown),
-            best_trade: self.best.map(cents),
-            worst_trade: self.worst.map(cents),
+            expectancy: mean(self.net, measured),
+            avg_risk_reward_ratio: risk_reward
+                .and_then(|sum| ratio(sum, Decimal::from(self.risk_rewards.len()))),
+            current_streak: Some(self.streak),
+            streak_type: Some(self.streak_type.unwrap_or(StreakType::None)),
+            max_drawdown: Some(plain_zero(self.drawdown)),
+            best_trade: self.best,
+            worst_trade: self.worst,
+            unmeasured_trades: Some(self.unmeasured),
         }
     }
 }
@@ -146,17 +178,16 @@ fn outcome_of(net: Decimal) -> TradeOutcome {
 }
 
 fn risk_reward(trade: &Trade) -> Option<Decimal> {
-    let (stop, target) = (trade.stop_price?, trade.target_price?);
-    let risk = trade.entry_price - stop;
-    (!risk.is_zero()).then(|| (target - trade.entry_price) / risk)
+    let entry = amount_value(trade.entry_price.as_ref())?;
+    let (stop, target) =
+        (amount_value(trade.stop_price.as_ref())?, amount_value(trade.target_price.as_ref())?);
+    let risk = entry.checked_sub(stop).filter(|risk| !risk.is_zero())?;
+    target.checked_sub(entry)?.checked_div(risk)
 }
 
-/// Rounds to cents, half to even.
-pub(super) fn cents(amount: Decimal) -> Decimal {
-    let mut rounded = amount.round_dp_with_strategy(2, RoundingStrategy::MidpointNearestEven);
-    rounded.rescale(2);
-    // Minus zero is shown as zero.
-    if rounded.is_zero() { Decimal::new(0, 2) } else { rounded }
+/// Minus zero is shown as zero.
+fn plain_zero(amount: Decimal) -> Decimal {
+    if amount.is_zero() { amount.abs() } else { amount }
 }
 
 /// A ratio as a number, to six places: more would be noise.
@@ -178,18 +209,21 @@ mod tests {
             seq: 1,
             id: "t".to_owned(),
             symbol: "SPY".to_owned(),
-            side: Side::Buy,
-            quantity: Decimal::ONE,
-            entry_price: Decimal::from(entry),
-            exit_price: Decimal::from(entry) + net,
-            opened_at: at,
+            account_id: None,
+            side: Some(Side::Buy),
+            side_raw: None,
+            quantity: Some(Decimal::ONE.into()),
+            entry_price: Some(Decimal::from(entry).into()),
+            exit_price: None,
+            opened_at: Some(at),
             closed_at: at,
-            stop_price: Some(Decimal::from(stop)),
-            target_price: Some(Decimal::from(target)),
-            gross_pl: net,
-            commission: Decimal::ZERO,
-            net_pl: net,
-            outcome: TradeOutcome::Win,
+            stop_price: Some(Decimal::from(stop).into()),
+            target_price: Some(Decimal::from(target).into()),
+            gross_pl: None,
+            commission: None,
+            net_pl: Some(net.into()),
+            outcome: Some(TradeOutcome::Win),
+            outcome_raw: None,
             entry_reason: String::new(),
             exit_reason: String::new(),
             boot_epoch: String::new(),
@@ -211,18 +245,19 @@ mod tests {
             trade("6.00", 100, 98, 106),
         ];
         let measures = measure_trades(trades.iter());
-        assert_eq!(measures.total_trades, 5);
-        assert_eq!((measures.total_wins, measures.total_losses, measures.total_breakeven), (2, 2, 1));
+        assert_eq!((measures.total_trades, measures.unmeasured_trades), (Some(5), Some(0)));
+        let outcomes = (measures.total_wins, measures.total_losses, measures.total_breakeven);
+        assert_eq!(outcomes, (Some(2), Some(2), Some(1)));
         assert_eq!(measures.win_rate, Some(0.4));
-        assert_eq!(measures.realized_pnl.to_string(), "4.00");
+        assert_eq!(text(measures.realized_pnl), "4.00");
         assert_eq!(text(measures.avg_profit_per_win), "8.00");
         assert_eq!(text(measures.avg_loss_per_loss), "-6.00");
         assert_eq!(measures.profit_factor, Some(1.333_333));
         assert_eq!(text(measures.expectancy), "0.80");
         // 10/5, 10/5, (no risk), 10/10, 6/2
         assert_eq!(measures.avg_risk_reward_ratio, Some(2.0));
-        assert_eq!((measures.current_streak, measures.streak_type), (1, StreakType::Win));
-        assert_eq!(measures.max_drawdown.to_string(), "-12.00");
+        assert_eq!((measures.current_streak, measures.streak_type), (Some(1), Some(StreakType::Win)));
+        assert_eq!(text(measures.max_drawdown), "-12.00");
         assert_eq!(text(measures.worst_trade), "-8.00");
     }
 
@@ -232,8 +267,8 @@ mod tests {
         assert_eq!(measures.win_rate, None);
         assert_eq!(measures.profit_factor, None);
         assert_eq!(measures.expectancy, None);
-        assert_eq!(measures.realized_pnl.to_string(), "0.00");
-        assert_eq!(measures.streak_type, StreakType::None);
+        assert_eq!(text(measures.realized_pnl), "0");
+        assert_eq!(measures.streak_type, Some(StreakType::None));
     }
 
     #[test]
@@ -241,6 +276,20 @@ mod tests {
         let trades =
             [trade("1", 10, 9, 12), trade("-1", 10, 9, 12), trade("0", 10, 9, 12), trade("-2", 10, 9, 12)];
         let measures = measure_trades(trades.iter());
-        assert_eq!((measures.current_streak, measures.streak_type), (2, StreakType::Loss));
+        assert_eq!((measures.current_streak, measures.streak_type), (Some(2), Some(StreakType::Loss)));
+    }
+
+    #[test]
+    fn digits_are_kept_and_what_cannot_be_summed_is_counted() {
+        let unknown = Trade { net_pl: None, ..trade("1", 10, 9, 12) };
+        let long =
+            Trade { net_pl: "12345678901234567890123456789012.5".parse().ok(), ..trade("1", 10, 9, 12) };
+        let trades = [trade("0.00004321", 10, 9, 12), unknown, long, trade("0.00000001", 10, 9, 12)];
+        let measures = measure_trades(trades.iter());
+        assert_eq!(text(measures.realized_pnl), "0.00004322");
+        assert_eq!(text(measures.expectancy), "0.00002161");
+        assert_eq!((measures.total_trades, measures.unmeasured_trades), (Some(4), Some(2)));
+        let huge = [trade("79228162514264337593543950335", 10, 9, 12), trade("1", 10, 9, 12)];
+        assert_eq!(measure_trades(huge.iter()).unmeasured_trades, Some(1), "no sum overflows");
     }
 }

@@ -1,9 +1,9 @@
-//! Which trades: windows and ranges as the New York trading calendar sees them.
+//! Which trades: windows and ranges by the days of the bot's time zone.
 
 use std::str::FromStr;
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, TimeZone, Utc};
-use chrono_tz::America::New_York;
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
 
 /// A half-open range of time: from its first instant to just before its last; `None` is no bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +36,8 @@ impl PerformanceWindow {
     }
 
     /// The calendar day, week (from Monday), month or year that `now` lies in.
-    pub(super) fn range(self, now: DateTime<Utc>) -> TradeRange {
-        let today = trading_day(now);
+    pub(super) fn range(self, now: DateTime<Utc>, zone: Tz) -> TradeRange {
+        let today = trading_day(now, zone);
         let first = match self {
             Self::Day => Some(today),
             Self::Week => {
@@ -47,7 +47,7 @@ impl PerformanceWindow {
             Self::Year => today.with_day(1).and_then(|day| day.with_month(1)),
             Self::All => None,
         };
-        TradeRange { from: first.map(midnight), to: None }
+        TradeRange { from: first.map(|day| midnight(day, zone)), to: None }
     }
 }
 
@@ -79,8 +79,8 @@ impl TradeGrouping {
     pub(super) const NAMES: &'static str = "day, week, month or symbol";
 
     /// The group's name: `2026-03-02`, `2026-W10`, `2026-03`, or the symbol.
-    pub(super) fn key(self, symbol: &str, closed_at: DateTime<Utc>) -> String {
-        let day = trading_day(closed_at);
+    pub(super) fn key(self, symbol: &str, closed_at: DateTime<Utc>, zone: Tz) -> String {
+        let day = trading_day(closed_at, zone);
         match self {
             Self::Day => day.to_string(),
             Self::Week => format!("{}-W{:02}", day.iso_week().year(), day.iso_week().week()),
@@ -104,25 +104,25 @@ impl FromStr for TradeGrouping {
     }
 }
 
-/// The New York calendar day of an instant.
-pub(super) fn trading_day(at: DateTime<Utc>) -> NaiveDate {
-    at.with_timezone(&New_York).date_naive()
+/// The calendar day of an instant.
+pub(super) fn trading_day(at: DateTime<Utc>, zone: Tz) -> NaiveDate {
+    at.with_timezone(&zone).date_naive()
 }
 
-/// The start of a bound: a day's midnight in New York, a month's first, or an instant as given.
-pub(super) fn lower_bound(text: &str) -> Option<DateTime<Utc>> {
-    day_or_month(text).map(midnight).or_else(|| instant(text))
+/// The start of a bound: a day's midnight, a month's first, or an instant as given.
+pub(super) fn lower_bound(text: &str, zone: Tz) -> Option<DateTime<Utc>> {
+    day_or_month(text).map(|day| midnight(day, zone)).or_else(|| instant(text))
 }
 
 /// The end of a bound, not included: the midnight after a day, the first of the next month, or an instant.
-pub(super) fn upper_bound(text: &str) -> Option<DateTime<Utc>> {
+pub(super) fn upper_bound(text: &str, zone: Tz) -> Option<DateTime<Utc>> {
     let Some(first) = day_or_month(text) else { return instant(text) };
     let after = if text.len() == "2026-03".len() {
         first.checked_add_months(Months::new(1))
     } else {
         first.checked_add_days(Days::new(1))
     };
-    after.map(midnight)
+    after.map(|day| midnight(day, zone))
 }
 
 fn day_or_month(text: &str) -> Option<NaiveDate> {
@@ -134,17 +134,17 @@ fn instant(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok().map(|at| at.with_timezone(&Utc))
 }
 
-/// The first instant of a day in New York. Its clock changes at two in the morning, so midnight always exists once.
-fn midnight(day: NaiveDate) -> DateTime<Utc> {
-    let local = day.and_hms_opt(0, 0, 0).unwrap_or_default();
-    New_York
-        .from_local_datetime(&local)
-        .earliest()
-        .map_or_else(|| local.and_utc(), |at| at.with_timezone(&Utc))
+/// The first instant of a day. Where a clock skips midnight, the day begins with the first hour that there is.
+fn midnight(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
+    let local = day.and_time(NaiveTime::MIN);
+    let begins = |hours: i64| zone.from_local_datetime(&(local + TimeDelta::hours(hours))).earliest();
+    (0..3).find_map(begins).map_or_else(|| local.and_utc(), |at| at.with_timezone(&Utc))
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono_tz::America::{New_York, Santiago};
+
     use super::*;
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -154,27 +154,30 @@ mod tests {
     #[test]
     fn a_day_is_new_yorks_and_follows_its_clock() {
         // 03:00 UTC is still the evening before in New York.
-        assert_eq!(trading_day(at("2026-03-10T03:00:00Z")).to_string(), "2026-03-09");
+        assert_eq!(trading_day(at("2026-03-10T03:00:00Z"), New_York).to_string(), "2026-03-09");
         assert_eq!(
-            PerformanceWindow::Day.range(at("2026-01-15T12:00:00Z")).from,
+            PerformanceWindow::Day.range(at("2026-01-15T12:00:00Z"), New_York).from,
             Some(at("2026-01-15T05:00:00Z"))
         );
         assert_eq!(
-            PerformanceWindow::Day.range(at("2026-07-15T12:00:00Z")).from,
+            PerformanceWindow::Day.range(at("2026-07-15T12:00:00Z"), New_York).from,
             Some(at("2026-07-15T04:00:00Z"))
         );
         assert_eq!(
-            PerformanceWindow::Week.range(at("2026-03-11T12:00:00Z")).from,
+            PerformanceWindow::Week.range(at("2026-03-11T12:00:00Z"), New_York).from,
             Some(at("2026-03-09T04:00:00Z"))
         );
     }
 
     #[test]
     fn bounds_are_days_months_or_instants() {
-        assert_eq!(lower_bound("2026-03-01"), Some(at("2026-03-01T05:00:00Z")));
-        assert_eq!(upper_bound("2026-03-31"), Some(at("2026-04-01T04:00:00Z")));
-        assert_eq!(upper_bound("2026-03"), Some(at("2026-04-01T04:00:00Z")));
-        assert_eq!(lower_bound("2026-03-01T00:00:00Z"), Some(at("2026-03-01T00:00:00Z")));
-        assert_eq!(lower_bound("yesterday"), None);
+        assert_eq!(lower_bound("2026-03-01", New_York), Some(at("2026-03-01T05:00:00Z")));
+        assert_eq!(upper_bound("2026-03-31", New_York), Some(at("2026-04-01T04:00:00Z")));
+        assert_eq!(upper_bound("2026-03", New_York), Some(at("2026-04-01T04:00:00Z")));
+        assert_eq!(lower_bound("2026-03-01T00:00:00Z", New_York), Some(at("2026-03-01T00:00:00Z")));
+        assert_eq!(lower_bound("yesterday", New_York), None);
+        // In Santiago the clock skips this midnight.
+        assert_eq!(lower_bound("2026-09-06", Santiago), Some(at("2026-09-06T04:00:00Z")));
+        assert_eq!(lower_bound("2026-03-01", Tz::UTC), Some(at("2026-03-01T00:00:00Z")));
     }
 }

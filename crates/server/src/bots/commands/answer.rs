@@ -78,16 +78,16 @@ fn find_contradiction(
         _ => return None,
     }
     let closes = matches!(verb, Verb::Pause | Verb::Halt | Verb::Flatten);
-    if closes && result.trading_enabled {
+    if closes && result.trading_enabled == Some(true) {
         return Some(format!("the bot answered `done` to {verb}, and `trading_enabled: true` beside it"));
     }
     let unexplained = verb == Verb::Resume
-        && !result.trading_enabled
+        && result.trading_enabled == Some(false)
         && result.reason_code.is_none()
-        && matches!(result.phase, BotPhase::Running | BotPhase::Paused)
+        && matches!(result.phase, Some(BotPhase::Running | BotPhase::Paused))
         && !keeps_entries_closed(snapshot);
     unexplained.then(|| {
-        let phase = if result.phase == BotPhase::Paused { "paused" } else { "running" };
+        let phase = if result.phase == Some(BotPhase::Paused) { "paused" } else { "running" };
         format!(
             "the bot answered `done` to resume, and `trading_enabled: false` beside it (phase {phase}); nothing says why"
         )
@@ -97,8 +97,8 @@ fn find_contradiction(
 /// Whether the last report explains that the bot opens nothing although it was resumed.
 fn keeps_entries_closed(snapshot: &BotSnapshot) -> bool {
     snapshot.report.as_ref().is_some_and(|report| {
-        report.circuit_breaker.state != BreakerState::Closed
+        report.breaker_state().is_some_and(|state| state != BreakerState::Closed)
             || report.session.as_ref().is_some_and(|session| !session.is_healthy)
-            || report.no_entry_reasons.iter().any(|reason| reason != "paused")
+            || report.no_entry_reasons.iter().flatten().any(|reason| reason != "paused")
     })
 }

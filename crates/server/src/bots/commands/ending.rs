@@ -9,9 +9,7 @@ use super::answer::assess_answer;
 use super::model::OpenCommand;
 use crate::bots::call_error::is_reason;
 use crate::bots::snapshot::BotSnapshot;
-use botops_contract::{
-    BreakerState, CommandProgress, CommandRequest, CommandResult, CommandStatus, OrderStatus, Verb,
-};
+use botops_contract::{BreakerState, CommandProgress, CommandRequest, CommandResult, CommandStatus, Verb};
 use botops_core::error::{Code, Problem};
 
 /// Clocks are read at different moments on both sides.
@@ -107,22 +105,25 @@ pub(super) fn ending_by_state(
 /// What the bot's last report says about it: facts, and whether they are as they would be after the command.
 pub(super) fn state_shows(snapshot: &BotSnapshot, command: &OpenCommand) -> Value {
     let Some(report) = &snapshot.report else { return Value::Null };
-    let rests = |status| matches!(status, OrderStatus::Pending | OrderStatus::PartiallyFilled);
-    let resting = report.orders.iter().filter(|order| rests(order.status)).count();
-    let breaker_open = report.circuit_breaker.state != BreakerState::Closed;
+    let resting = snapshot.open_order_count();
+    let breaker_open = report.breaker_state().map(|state| state != BreakerState::Closed);
+    let closed_to_entries = report.trading_enabled.map(|enabled| !enabled);
+    let positions = snapshot.position_count();
     let as_asked = match command.verb {
-        Verb::Pause => Some(!report.trading_enabled),
-        Verb::Resume => Some(report.trading_enabled),
-        Verb::CancelOrders => Some(resting == 0),
-        Verb::Flatten => Some(report.positions.is_empty() && !report.trading_enabled),
-        Verb::ResetBreaker => Some(!breaker_open),
-        Verb::Halt => Some(breaker_open && !report.trading_enabled),
-        Verb::Shutdown => Some(command.boot_epoch.as_ref() != Some(&report.boot_epoch)),
+        Verb::Pause => closed_to_entries,
+        Verb::Resume => report.trading_enabled,
+        Verb::CancelOrders => resting.map(|resting| resting == 0),
+        Verb::Flatten => positions.zip(closed_to_entries).map(|(positions, closed)| positions == 0 && closed),
+        Verb::ResetBreaker => breaker_open.map(|open| !open),
+        Verb::Halt => breaker_open.zip(closed_to_entries).map(|(open, closed)| open && closed),
+        Verb::Shutdown => {
+            command.boot_epoch.as_ref().zip(report.boot_epoch.as_ref()).map(|(old, now)| old != now)
+        }
         Verb::ProbeSession | Verb::Reauth => None,
     };
     json!({
         "as_asked": as_asked, "trading_enabled": report.trading_enabled, "phase": report.phase,
-        "open_positions": report.positions.len(), "resting_orders": resting,
-        "circuit_breaker": report.circuit_breaker.state, "as_of": report.as_of,
+        "open_positions": positions, "resting_orders": resting,
+        "circuit_breaker": report.breaker_state(), "as_of": report.as_of,
     })
 }

@@ -36,7 +36,7 @@ impl PendingCommand {
             reason: request.reason.clone(),
             given_at,
             expires_at: request.expires_at.unwrap_or(given_at),
-            boot_epoch: snapshot.hello.as_ref().map(|hello| hello.boot_epoch.clone()),
+            boot_epoch: snapshot.hello.as_ref().and_then(|hello| hello.boot_epoch.clone()),
         };
         // A dry run leaves nothing behind that could be followed.
         let command = (!request.dry_run).then_some(command);

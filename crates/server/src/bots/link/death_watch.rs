@@ -97,6 +97,7 @@ impl DeathWatch {
             idle_for,
             cpu_moved,
             log,
+            tells_starts_apart: hello.is_none_or(|hello| hello.pid.is_some() || hello.boot_epoch.is_some()),
             address: &self.link.options.address.to_string(),
         };
         evidence.decide()

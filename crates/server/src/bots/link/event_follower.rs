@@ -8,12 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use chrono::Utc;
 use reqwest::header::{self, HeaderValue};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::bot_link::BotLink;
 use super::sse_parser::{EventTooLarge, SseParser};
+use super::unreadable_log::UnreadableLog;
+use crate::bots::reading::{self, TolerantAnswer};
 use crate::bots::sanitise;
 use crate::events::NewEvent;
 use botops_contract::{BotEvent, EventKind, Severity};
@@ -42,7 +45,7 @@ pub(in crate::bots) async fn follow_events(link: Arc<BotLink>, stopping: Cancell
         let (boot_epoch, seq) = text.rsplit_once('/')?;
         Some(EventCursor { boot_epoch: boot_epoch.to_owned(), seq: seq.parse().ok()? })
     });
-    let mut follower = EventFollower { link, key, cursor };
+    let mut follower = EventFollower { link, key, cursor, unreadable: UnreadableLog::default() };
     while !stopping.is_cancelled() {
         tokio::select! {
             () = stopping.cancelled() => return,
@@ -59,6 +62,7 @@ struct EventFollower {
     link: Arc<BotLink>,
     key: String,
     cursor: Option<EventCursor>,
+    unreadable: UnreadableLog,
 }
 
 impl EventFollower {
@@ -110,13 +114,20 @@ impl EventFollower {
 
     /// Puts one event of the bot into the journal.
     fn take_over(&mut self, data: Result<Vec<u8>, EventTooLarge>) {
-        let event = data.ok().and_then(|data| serde_json::from_slice::<BotEvent>(&data).ok());
-        let Some(mut event) = event else {
-            // Its number is unknown; the next event shows that it is missing.
-            tracing::warn!(bot.id = %self.link.options.id, "an event of the bot could not be read");
-            return;
+        let read = data
+            .map_err(|_| "it is too large".to_owned())
+            .and_then(|data| reading::read_whole::<BotEvent>("GET events", &data));
+        let TolerantAnswer { value: mut event, unreadable, .. } = match read {
+            Ok(read) => read,
+            Err(why) => {
+                // Its number is unknown; the next event shows that it is missing.
+                let id = &self.link.options.id;
+                tracing::warn!(bot.id = %id, error.code = "BOT_006", "an event of the bot could not be read: {why}");
+                return;
+            }
         };
         sanitise::event(&mut event);
+        self.unreadable.publish_change(&self.link, &unreadable);
         let known = self.cursor.as_ref().filter(|cursor| cursor.boot_epoch == event.boot_epoch);
         let before = known.map_or(0, |cursor| cursor.seq);
         if event.seq <= before {
@@ -131,7 +142,7 @@ impl EventFollower {
         self.cursor = Some(EventCursor { boot_epoch: event.boot_epoch, seq: event.seq });
         self.link.counters.events.fetch_add(1, Ordering::Relaxed);
         self.link.events.publish(NewEvent {
-            at: event.at,
+            at: event.at.unwrap_or_else(Utc::now),
             kind: event.kind,
             severity: event.severity,
             source: format!("bot:{}", self.link.options.id),

@@ -9,6 +9,7 @@ mod poll_question;
 mod poller;
 mod saved_state;
 mod sse_parser;
+mod unreadable_log;
 
 pub(super) use bot_link::BotLink;
 pub use counters::BotLinkStats;

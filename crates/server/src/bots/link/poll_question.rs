@@ -3,20 +3,32 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::{StatusCode, header};
-use serde::de::DeserializeOwned;
-
 use super::bot_link::BotLink;
-use crate::bots::exchange::{self, HttpAnswer, TransportFailure};
+use crate::bots::exchange::{self, HttpAnswer, TransportFailure, UpstreamFault};
+use crate::bots::reading::{self, TolerantAnswer, UnreadablePart};
 use crate::bots::sanitise;
 use crate::bots::snapshot::DroppedItems;
 use crate::bots::transport::BotConnection;
-use botops_contract::{BotReport, Hello};
+use botops_contract::{BotReport, ContractRefusal, Hello};
+use reqwest::{StatusCode, header};
+
+const STATE_CALL: &str = "GET state";
+const HELLO_CALL: &str = "GET hello";
+
+/// What the contract requires of a state; the rest may be left out.
+const REQUIRED_IN_STATE: [(&str, &str); 4] = [
+    ("seq", "a whole number that grows with each change"),
+    ("as_of", "the time that the state describes, as RFC 3339 with its zone"),
+    ("mode", "one of `paper`, `live`, `backtest`"),
+    ("phase", "one of `starting`, `running`, `degraded`, `paused`, `stopped`, `stopping`"),
+];
 
 /// What a poll brought.
 pub(super) struct PollAnswer {
     pub connection: Arc<BotConnection>,
     pub hello: Arc<Hello>,
+    /// What could not be read of `hello`, when it was asked anew.
+    pub hello_unreadable: Option<Vec<UnreadablePart>>,
     /// `None`: nothing changed since the last answer.
     pub fresh: Option<FreshReport>,
     pub latency: Duration,
@@ -25,6 +37,8 @@ pub(super) struct PollAnswer {
 pub(super) struct FreshReport {
     pub report: Arc<BotReport>,
     pub dropped: DroppedItems,
+    pub unreadable: Vec<UnreadablePart>,
+    pub unreadable_more: usize,
     pub etag: Option<String>,
     pub bytes: usize,
 }
@@ -37,13 +51,13 @@ pub(super) async fn ask_state(
 ) -> Result<PollAnswer, TransportFailure> {
     let started = Instant::now();
     let endpoint = link.options.address.endpoint()?;
-    let (connection, hello, etag) = match known.filter(|(connection, _)| connection.is_to(endpoint)) {
-        Some((connection, hello)) => (connection, hello, etag),
+    let (connection, answered, etag) = match known.filter(|(connection, _)| connection.is_to(endpoint)) {
+        Some((connection, hello)) => (connection, HelloAnswer { hello, unreadable: None }, etag),
         None => {
             let connection = Arc::new(link.options.address.connect(endpoint).await?);
             link.record_listener(&connection);
-            let hello = ask_hello(&link, &connection).await?;
-            (connection, hello, None)
+            let answered = ask_hello(&link, &connection).await?;
+            (connection, answered, None)
         }
     };
     let Ok(_permit) = link.state_questions.acquire().await else { return Err(TransportFailure::Late) };
@@ -53,24 +67,49 @@ pub(super) async fn ask_state(
     }
     let answer = exchange::read_whole(request).await?;
     if answer.status == StatusCode::NOT_MODIFIED && etag.is_some() {
-        return Ok(PollAnswer { connection, hello, fresh: None, latency: started.elapsed() });
+        let HelloAnswer { hello, unreadable } = answered;
+        let latency = started.elapsed();
+        return Ok(PollAnswer { connection, hello, hello_unreadable: unreadable, fresh: None, latency });
     }
     let latency = started.elapsed();
-    let mut report: BotReport = parse_answer(&answer)?;
-    let dropped = sanitise::report(&mut report);
-    let hello =
-        if report.boot_epoch == hello.boot_epoch { hello } else { ask_hello(&link, &connection).await? };
-    if report.boot_epoch != hello.boot_epoch {
-        return Err(TransportFailure::Nonsense("state and hello name different lives".to_owned()));
+    check_status(&answer)?;
+    let read = reading::read_parts::<BotReport>(STATE_CALL, &answer.body, &REQUIRED_IN_STATE);
+    let TolerantAnswer { value: mut report, mut unreadable, unreadable_more } =
+        read.map_err(TransportFailure::Nonsense)?;
+    let dropped = sanitise::report(&mut report, &mut unreadable);
+    let agree = |hello: &Hello| match (&report.boot_epoch, &hello.boot_epoch) {
+        (Some(of_state), Some(of_hello)) => of_state == of_hello,
+        _ => true,
+    };
+    let answered = if agree(&answered.hello) { answered } else { ask_hello(&link, &connection).await? };
+    if !agree(&answered.hello) {
+        let named = report.boot_epoch.take().unwrap_or_default();
+        let expected = "the boot epoch that `hello` names";
+        unreadable.push(UnreadablePart::new(STATE_CALL, "/boot_epoch".to_owned(), &named, expected));
     }
-    let fresh =
-        FreshReport { report: Arc::new(report), dropped, etag: answer.etag, bytes: answer.body.len() };
-    Ok(PollAnswer { connection, hello, fresh: Some(fresh), latency })
+    let fresh = FreshReport {
+        report: Arc::new(report),
+        dropped,
+        unreadable,
+        unreadable_more,
+        etag: answer.etag,
+        bytes: answer.body.len(),
+    };
+    let HelloAnswer { hello, unreadable } = answered;
+    Ok(PollAnswer { connection, hello, hello_unreadable: unreadable, fresh: Some(fresh), latency })
 }
 
-async fn ask_hello(link: &BotLink, connection: &BotConnection) -> Result<Arc<Hello>, TransportFailure> {
+struct HelloAnswer {
+    hello: Arc<Hello>,
+    /// `None`: it was known already.
+    unreadable: Option<Vec<UnreadablePart>>,
+}
+
+async fn ask_hello(link: &BotLink, connection: &BotConnection) -> Result<HelloAnswer, TransportFailure> {
     let answer = exchange::read_whole(connection.poll("hello")).await?;
-    let mut hello: Hello = parse_answer(&answer)?;
+    check_status(&answer)?;
+    let read = reading::read_whole::<Hello>(HELLO_CALL, &answer.body);
+    let TolerantAnswer { value: mut hello, unreadable, .. } = read.map_err(TransportFailure::Nonsense)?;
     sanitise::hello(&mut hello);
     if hello.bot_id != link.options.id {
         let (found, wanted) = (&hello.bot_id, &link.options.id);
@@ -78,13 +117,23 @@ async fn ask_hello(link: &BotLink, connection: &BotConnection) -> Result<Arc<Hel
             "bot `{found}` answers on the socket of bot `{wanted}`; it is not used"
         )));
     }
-    Ok(Arc::new(hello))
+    Ok(HelloAnswer { hello: Arc::new(hello), unreadable: Some(unreadable) })
 }
 
-fn parse_answer<T: DeserializeOwned>(answer: &HttpAnswer) -> Result<T, TransportFailure> {
-    if answer.status != StatusCode::OK {
-        return Err(TransportFailure::Nonsense(format!("status {}", answer.status.as_u16())));
+/// An answer other than 200 is none of the contract, unless an adapter says by it that its bot does not answer.
+fn check_status(answer: &HttpAnswer) -> Result<(), TransportFailure> {
+    if answer.status == StatusCode::OK {
+        return Ok(());
     }
-    serde_json::from_slice(&answer.body)
-        .map_err(|error| TransportFailure::Nonsense(exchange::not_json(&error)))
+    if let Ok(mut refusal) = serde_json::from_slice::<ContractRefusal>(&answer.body)
+        && let Some(fault) = UpstreamFault::of_code(&refusal.code)
+    {
+        sanitise::refusal(&mut refusal);
+        let said = format!(
+            "the adapter says that the bot does not answer it ({}): {}",
+            refusal.code, refusal.message
+        );
+        return Err(TransportFailure::Upstream(fault, said));
+    }
+    Err(TransportFailure::Nonsense(format!("status {}", answer.status.as_u16())))
 }

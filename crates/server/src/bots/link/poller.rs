@@ -21,9 +21,11 @@ use super::bot_link::BotLink;
 use super::death_watch::DeathWatch;
 use super::poll_question::{PollAnswer, ask_state};
 use super::saved_state::ReportSaver;
+use super::unreadable_log::UnreadableLog;
 use crate::bots::exchange::TransportFailure;
 use crate::bots::presence::{self, ON_TIME, Presence, PresenceFacts, ProcessState, SILENCE};
 use crate::bots::process::BotProcesses;
+use crate::bots::reading::UnreadablePart;
 use crate::bots::snapshot::{BotSnapshot, FirstSeen};
 use crate::bots::transport::BotConnection;
 use crate::events::NewEvent;
@@ -69,6 +71,8 @@ struct StatePoller {
     death_watch: DeathWatch,
     connection: Option<Arc<BotConnection>>,
     hello: Option<Arc<Hello>>,
+    hello_unreadable: Vec<UnreadablePart>,
+    unreadable: UnreadableLog,
     etag: Option<String>,
     saver: ReportSaver,
     slow_published_at: Option<Instant>,
@@ -95,6 +99,8 @@ impl StatePoller {
             failed_but_answered: None,
             connection: None,
             hello: None,
+            hello_unreadable: Vec::new(),
+            unreadable: UnreadableLog::default(),
             etag: None,
             saver: ReportSaver::default(),
             slow_published_at: None,
@@ -134,7 +140,7 @@ impl StatePoller {
     fn handle_outcome(&mut self, outcome: Result<PollAnswer, TransportFailure>) {
         self.has_outcome = true;
         self.failed_but_answered = None;
-        if matches!(outcome, Ok(_) | Err(TransportFailure::Nonsense(_) | TransportFailure::AnotherBot(_))) {
+        if outcome.as_ref().map_or_else(TransportFailure::was_answered, |_| true) {
             self.link.record_contact();
         }
         match outcome {
@@ -153,24 +159,30 @@ impl StatePoller {
         self.latency = Some(answer.latency);
         let latency_us = u64::try_from(answer.latency.as_micros()).unwrap_or(u64::MAX);
         self.link.counters.poll_latency_us.fetch_add(latency_us, Ordering::Relaxed);
-        let is_new_boot = self.hello.as_ref().is_none_or(|known| known.boot_epoch != answer.hello.boot_epoch);
+        let is_new_boot = self.hello.as_ref().is_none_or(|known| !known.is_same_start(&answer.hello));
         if is_new_boot {
             self.link.begin_boot(BotProcesses::behind(&answer.hello, answer.connection.peer()));
             self.publish_new_boot(&answer.hello);
         }
         self.hello = Some(answer.hello.clone());
+        self.hello_unreadable = answer.hello_unreadable.unwrap_or(std::mem::take(&mut self.hello_unreadable));
         self.connection = Some(answer.connection.clone());
         self.link.connection.store(Some(answer.connection));
         let mut snapshot = BotSnapshot::clone(&self.link.snapshot.load());
         match answer.fresh {
             Some(fresh) => {
                 let before = snapshot.report.replace(fresh.report.clone());
-                let as_of = before.as_ref().map(|old| old.as_of).zip(snapshot.as_of_seen);
-                snapshot.as_of_seen = Some(FirstSeen::after(as_of, fresh.report.as_of));
+                let as_of = before.as_ref().and_then(|old| old.as_of).zip(snapshot.as_of_seen);
+                snapshot.as_of_seen = fresh.report.as_of.map(|at| FirstSeen::after(as_of, at));
                 let tick = before.and_then(|old| old.loop_stats.last_tick_at).zip(snapshot.tick_seen);
                 snapshot.tick_seen =
                     fresh.report.loop_stats.last_tick_at.map(|at| FirstSeen::after(tick, at));
                 snapshot.dropped = fresh.dropped;
+                let mut unreadable = self.hello_unreadable.clone();
+                unreadable.extend(fresh.unreadable);
+                self.unreadable.publish_change(&self.link, &unreadable);
+                snapshot.unreadable = Arc::new(unreadable);
+                snapshot.unreadable_more = fresh.unreadable_more;
                 self.etag = fresh.etag;
                 self.saver.record_change(Some(fresh.bytes));
             }
@@ -190,12 +202,13 @@ impl StatePoller {
 
     fn fail(&mut self, failure: TransportFailure) {
         self.link.counters.poll_failures.fetch_add(1, Ordering::Relaxed);
-        let answered = matches!(failure, TransportFailure::Nonsense(_) | TransportFailure::AnotherBot(_));
-        self.failed_but_answered = answered.then(|| failure.clone());
+        self.failed_but_answered = failure.was_answered().then(|| failure.clone());
         let reason = match failure {
             // Late, but an answer may still come.
             TransportFailure::Late => return,
-            TransportFailure::Away(reason) | TransportFailure::AnotherBot(reason) => reason,
+            TransportFailure::Away(reason)
+            | TransportFailure::AnotherBot(reason)
+            | TransportFailure::Upstream(_, reason) => reason,
             TransportFailure::Cut => "it closed the connection without an answer".to_owned(),
             TransportFailure::Nonsense(reason) => {
                 format!("something answers, but not with the bot contract: {reason}")
@@ -221,6 +234,10 @@ impl StatePoller {
             answered: self.latency.map(|latency| (latency, remark.as_deref())),
             failed: self.failed.as_deref(),
             failed_unreadable: matches!(self.failed_but_answered, Some(TransportFailure::Nonsense(_))),
+            upstream: match &self.failed_but_answered {
+                Some(TransportFailure::Upstream(fault, _)) => Some(*fault),
+                _ => None,
+            },
             silent_for: self.silent_for(now),
             process: self.process_if_away(),
             restart_left: self.link.restart_left(),
@@ -281,12 +298,12 @@ impl StatePoller {
 
     fn publish_new_boot(&self, hello: &Hello) {
         let before = self.link.snapshot.load();
-        let Some(known) = before.hello.as_ref().filter(|known| known.boot_epoch != hello.boot_epoch) else {
+        let Some(known) = before.hello.as_ref().filter(|known| !known.is_same_start(hello)) else {
             return;
         };
         let pid = self.link.processes().known.first().map(|process| process.pid);
         let process = pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
-        let message = format!("bot {} started again: a new life{process}", self.link.options.id);
+        let message = format!("bot {} started again: a new boot{process}", self.link.options.id);
         self.publish(
             Severity::Medium,
             message,

@@ -59,6 +59,8 @@ pub(super) fn first_snapshot(id: &BotId, saved: Option<&SavedBotState>) -> BotSn
         hello: saved.map(|saved| Arc::new(saved.hello.clone())),
         report: saved.map(|saved| Arc::new(saved.report.clone())),
         dropped: DroppedItems::default(),
+        unreadable: Arc::default(),
+        unreadable_more: 0,
         presence: if saved.is_some() { Presence::Unreachable } else { Presence::NeverSeen },
         presence_reason: "botops has only just started and has not asked it yet".to_owned(),
         since: Utc::now(),

@@ -170,12 +170,15 @@ impl CurrentConfig {
     /// What the bot runs, by its last report or its last acknowledgement, whichever is newer.
     pub(crate) fn running(&self) -> Option<RunningConfigView> {
         let seen = self.bots.snapshot();
-        let reported = seen.report.as_ref().map(|report| RunningConfigView {
-            version: report.config.running.version,
-            sha256: report.config.running.sha256.clone(),
-            boot_epoch: report.boot_epoch.clone(),
-            as_of: Some(report.as_of),
-            pending_restart: report.config.pending_restart.clone(),
+        let reported = seen.report.as_ref().and_then(|report| {
+            let config = report.config.as_ref()?;
+            Some(RunningConfigView {
+                version: config.running.version,
+                sha256: config.running.sha256.clone(),
+                boot_epoch: report.boot_epoch.clone().unwrap_or_default(),
+                as_of: report.as_of,
+                pending_restart: config.pending_restart.clone(),
+            })
         });
         let acknowledged = self.acknowledged.load_full().filter(|acknowledged| {
             // A report that was asked for before the acknowledgement may arrive after it.

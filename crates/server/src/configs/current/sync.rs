@@ -49,7 +49,7 @@ fn sync_without_trial(facts: &SyncFacts<'_>, head: &VersionHead) -> (SyncState, 
     let Some(running) = facts.running else {
         return (SyncState::Unknown, "the bot has not said what it runs".to_owned());
     };
-    let foreign_trial = seen.report.as_ref().and_then(|report| report.config.trial.as_ref());
+    let foreign_trial = seen.report.as_ref().and_then(|report| report.config.as_ref()?.trial.as_ref());
     if running.sha256 != head.sha256 {
         return match foreign_trial {
             Some(trial) if !facts.was_acknowledged => (

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::finding::{ConfigFinding, ValidationLevel};
 use super::schema::{ConfigSchema, MOST_FINDINGS, child_pointer, read_decimal};
-use botops_contract::BotReport;
+use botops_contract::{BotReport, amount_value};
 
 /// Everything that is wrong with a document by the schema, or else by the rules.
 pub(crate) fn check_document(
@@ -39,18 +39,15 @@ pub(crate) struct RuleFacts {
 impl RuleFacts {
     /// From the bot's last report.
     pub(crate) fn of(report: &BotReport) -> Self {
+        // A position whose cost is not known is held to no limit here; the bot's own check knows it.
         let cost = |position: &botops_contract::Position| {
-            let cost = position.quantity.checked_mul(position.entry_price).unwrap_or_default();
-            (position.symbol.clone(), cost.abs())
+            let quantity = amount_value(position.quantity.as_ref()).filter(|quantity| !quantity.is_zero())?;
+            let cost = quantity.checked_mul(amount_value(position.entry_price.as_ref())?)?;
+            Some((position.symbol.clone(), cost.abs()))
         };
         Self {
-            positions: report
-                .positions
-                .iter()
-                .filter(|position| !position.quantity.is_zero())
-                .map(cost)
-                .collect(),
-            daily_pl: Some(report.performance.daily_pl),
+            positions: report.position_list().iter().filter_map(cost).collect(),
+            daily_pl: amount_value(report.performance.daily_pl.as_ref()),
         }
     }
 }

@@ -14,7 +14,9 @@ use utoipa::ToSchema;
 
 use crate::bots::BotSnapshot;
 use crate::configs::document::read_decimal;
-use botops_contract::{BotReport, BreakerState, OrderStatus, SemanticError, SessionPhase, Severity};
+use botops_contract::{
+    BotReport, BreakerState, OrderStatus, SemanticError, SessionPhase, Severity, amount_value,
+};
 
 /// Errors that a trial may see beyond what the hour before lets expect.
 const EXTRA_ERRORS: u32 = 3;
@@ -40,10 +42,11 @@ pub(crate) struct TrialBaseline {
     pub at: DateTime<Utc>,
     /// Errors that were there before: when, and which code. A clock that was set back makes a new one look old.
     #[serde(default)]
-    pub known_errors: Vec<(DateTime<Utc>, String)>,
-    pub errors_last_hour: u32,
-    pub rejects_last_hour: u32,
-    pub equity: Decimal,
+    pub known_errors: Vec<(Option<DateTime<Utc>>, String)>,
+    /// `None` where the bot reports no such number; the same below.
+    pub errors_last_hour: Option<u32>,
+    pub rejects_last_hour: Option<u32>,
+    pub equity: Option<Decimal>,
     pub session_was_healthy: bool,
     pub breaker_was_closed: bool,
     /// The largest loss of equity during the trial, as a part; from the tighter of both documents.
@@ -80,18 +83,19 @@ impl TrialBaseline {
             values.filter_map(read_decimal).max()
         };
         let day_limit = tighter("/risk_management/daily_loss_limit");
+        let day_result = amount_value(report.performance.daily_pl.as_ref());
         Self {
             at: Utc::now(),
-            known_errors: report.recent_errors.iter().map(error_identity).collect(),
+            known_errors: report.error_list().iter().map(error_identity).collect(),
             errors_last_hour: report.error_count_last_hour,
             rejects_last_hour: report.loop_stats.order_rejects_last_hour,
-            equity: report.account.account_balance,
+            equity: amount_value(report.account.account_balance.as_ref()),
             session_was_healthy: report.session.as_ref().is_some_and(|session| session.is_healthy),
-            breaker_was_closed: report.circuit_breaker.state == BreakerState::Closed,
+            breaker_was_closed: report.breaker_state() == Some(BreakerState::Closed),
             loss_limit: tighter("/circuit_breaker_thresholds/daily_loss")
                 .unwrap_or(Decimal::NEGATIVE_ONE)
                 .abs(),
-            day_limit: day_limit.filter(|limit| report.performance.daily_pl > *limit),
+            day_limit: day_limit.filter(|limit| day_result.is_some_and(|result| result > *limit)),
         }
     }
 
@@ -117,12 +121,15 @@ impl TrialBaseline {
 
     fn errors(&self, report: &BotReport, elapsed: Duration) -> TrialCriterion {
         let new =
-            report.recent_errors.iter().filter(|error| !self.known_errors.contains(&error_identity(error)));
+            report.error_list().iter().filter(|error| !self.known_errors.contains(&error_identity(error)));
         let critical = new.clone().find(|error| error.severity == Severity::Critical);
         let serious = new.filter(|error| error.severity >= Severity::Medium).count();
-        let grown = report.error_count_last_hour.saturating_sub(self.errors_last_hour);
+        // Without a count on both sides, the list alone decides.
+        let known_before = self.errors_last_hour.unwrap_or_default();
+        let counts = report.error_count_last_hour.zip(self.errors_last_hour);
+        let grown = counts.map_or(0, |(now, before)| now.saturating_sub(before));
         let count = grown.max(u32::try_from(serious).unwrap_or(u32::MAX));
-        let limit = EXTRA_ERRORS + expected_count(self.errors_last_hour, elapsed);
+        let limit = EXTRA_ERRORS + expected_count(known_before, elapsed);
         let breached = critical.is_some() || count > limit;
         let text = match critical {
             Some(error) => format!("a critical error appeared: {}", error.error_code),
@@ -133,14 +140,16 @@ impl TrialBaseline {
     }
 
     fn rejects(&self, report: &BotReport, elapsed: Duration) -> TrialCriterion {
-        let grown = report.loop_stats.order_rejects_last_hour.saturating_sub(self.rejects_last_hour);
+        let known_before = self.rejects_last_hour.unwrap_or_default();
+        let counts = report.loop_stats.order_rejects_last_hour.zip(self.rejects_last_hour);
+        let grown = counts.map_or(0, |(now, before)| now.saturating_sub(before));
         let is_new_reject = |order: &&botops_contract::Order| {
-            order.status == OrderStatus::Rejected && order.updated_at >= self.at
+            order.status == Some(OrderStatus::Rejected) && order.updated_at.is_some_and(|at| at >= self.at)
         };
-        let listed = report.orders.iter().filter(is_new_reject);
+        let listed = report.order_list().iter().filter(is_new_reject);
         let last = listed.clone().max_by_key(|order| order.updated_at);
         let count = grown.max(u32::try_from(listed.count()).unwrap_or(u32::MAX));
-        let limit = EXTRA_REJECTS + expected_count(self.rejects_last_hour, elapsed);
+        let limit = EXTRA_REJECTS + expected_count(known_before, elapsed);
         let breached = count > limit;
         let mut text = format!("{count} orders refused, {limit} allowed");
         if let Some(why) = last.and_then(|order| order.status_reason.as_deref()) {
@@ -151,15 +160,22 @@ impl TrialBaseline {
     }
 
     fn drawdown(&self, report: &BotReport) -> TrialCriterion {
-        let lost = self.equity - report.account.account_balance;
-        let part = lost.checked_div(self.equity).unwrap_or_default().max(Decimal::ZERO).round_dp(4);
-        let day = self.day_limit.filter(|limit| report.performance.daily_pl <= *limit);
-        let breached = part >= self.loss_limit || day.is_some();
-        let text = match day {
-            Some(limit) => {
-                format!("the day's result {} has reached the limit {limit}", report.performance.daily_pl)
+        let equity_now = amount_value(report.account.account_balance.as_ref());
+        let part = self.equity.zip(equity_now).map(|(before, now)| {
+            let lost = before.checked_sub(now).unwrap_or_default();
+            lost.checked_div(before).unwrap_or_default().max(Decimal::ZERO).round_dp(4)
+        });
+        let day_result = amount_value(report.performance.daily_pl.as_ref());
+        let day = self.day_limit.zip(day_result).filter(|(limit, result)| result <= limit);
+        let breached = part.is_some_and(|part| part >= self.loss_limit) || day.is_some();
+        let text = match (day, part) {
+            (Some((limit, result)), _) => {
+                format!("the day's result {result} has reached the limit {limit}")
             }
-            None => format!("equity fell by {part} as a part of it, {} allowed", self.loss_limit),
+            (None, Some(part)) => {
+                format!("equity fell by {part} as a part of it, {} allowed", self.loss_limit)
+            }
+            (None, None) => "the bot does not report its equity, so its fall is not watched".to_owned(),
         };
         TrialCriterion {
             name: "drawdown".to_owned(),
@@ -199,8 +215,9 @@ impl TrialBaseline {
     }
 
     fn breaker(&self, report: &BotReport) -> TrialCriterion {
-        let breached = self.breaker_was_closed && report.circuit_breaker.state == BreakerState::Open;
-        let source = report.circuit_breaker.source.as_deref().unwrap_or("an unnamed cause");
+        let breached = self.breaker_was_closed && report.breaker_state() == Some(BreakerState::Open);
+        let breaker = report.circuit_breaker.as_ref();
+        let source = breaker.and_then(|breaker| breaker.source.as_deref()).unwrap_or("an unnamed cause");
         let text = if breached {
             format!("the circuit breaker opened ({source})")
         } else {
@@ -210,14 +227,14 @@ impl TrialBaseline {
             name: "breaker".to_owned(),
             ok: !breached,
             breached,
-            value: json!(report.circuit_breaker.state),
+            value: json!(report.breaker_state()),
             limit: json!(BreakerState::Closed),
             text,
         }
     }
 }
 
-fn error_identity(error: &SemanticError) -> (DateTime<Utc>, String) {
+fn error_identity(error: &SemanticError) -> (Option<DateTime<Utc>>, String) {
     (error.timestamp, error.error_code.clone())
 }
 

@@ -283,8 +283,8 @@ fn evaluate_trial(live: &mut LiveTrial, seen: &BotSnapshot, poll_interval: Durat
     }
     live.last_sample = seen.received;
     let runs_candidate = seen.report.as_ref().is_some_and(|report| {
-        report.config.running.sha256 == live.txn.plan.candidate.sha256
-            && Some(&report.boot_epoch) == live.txn.progress.boot_epoch.as_ref()
+        let running = report.config.as_ref().map(|config| &config.running.sha256);
+        running == Some(&live.txn.plan.candidate.sha256) && report.boot_epoch == live.txn.progress.boot_epoch
     });
     if !runs_candidate {
         return WatchDecision::AskBot;

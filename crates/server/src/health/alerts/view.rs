@@ -106,10 +106,5 @@ pub(crate) fn alert_event(alert: &Alert, change: AlertChange) -> Option<NewEvent
 
 /// A severity's name on the wire.
 pub(crate) fn severity_name(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Low => "low",
-        Severity::Medium => "medium",
-        Severity::High => "high",
-        Severity::Critical => "critical",
-    }
+    severity.as_str()
 }

@@ -46,20 +46,20 @@ fn measures(seen: &BotSnapshot) -> Vec<CheckMeasure> {
         add("poll_latency", latency.as_secs_f64() * 1000.0, "ms", MetricLimits::above(500.0, 2_000.0));
     }
     if let Some(report) = &seen.report {
-        add(
-            "errors_last_hour",
-            f64::from(report.error_count_last_hour),
-            "errors",
-            MetricLimits::above(20.0, 200.0),
-        );
-        add("tick_delay_p99", report.loop_stats.tick_delay_p99_ms, "ms", MetricLimits::above(250.0, 2_000.0));
-        add(
-            "order_rejects_last_hour",
-            f64::from(report.loop_stats.order_rejects_last_hour),
-            "orders",
-            MetricLimits::above(10.0, 100.0),
-        );
-        add("ticks", wide(report.loop_stats.ticks), "ticks", MetricLimits::NONE);
+        // What the bot does not report is no measure.
+        let ticking = &report.loop_stats;
+        if let Some(errors) = report.error_count_last_hour {
+            add("errors_last_hour", f64::from(errors), "errors", MetricLimits::above(20.0, 200.0));
+        }
+        if let Some(delay) = ticking.tick_delay_p99_ms {
+            add("tick_delay_p99", delay, "ms", MetricLimits::above(250.0, 2_000.0));
+        }
+        if let Some(rejects) = ticking.order_rejects_last_hour {
+            add("order_rejects_last_hour", f64::from(rejects), "orders", MetricLimits::above(10.0, 100.0));
+        }
+        if let Some(ticks) = ticking.ticks {
+            add("ticks", wide(ticks), "ticks", MetricLimits::NONE);
+        }
     }
     measures
 }

@@ -9,6 +9,7 @@ use super::bot_status::BotStatusOutput;
 use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
+use botops_contract::CommandResult;
 
 pub(super) struct CancelOrders;
 
@@ -36,8 +37,19 @@ enum OrderScope {
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(super) struct CancelOrdersOutput {
-    cancelled: u32,
-    resting_orders: u32,
+    /// `null` when the bot does not say; the same below.
+    cancelled: Option<u32>,
+    resting_orders: Option<u32>,
+}
+
+impl CancelOrdersOutput {
+    fn of(result: &CommandResult) -> Self {
+        let exposure = result.exposure.as_ref();
+        Self {
+            cancelled: exposure.and_then(|exposure| exposure.orders_cancelled),
+            resting_orders: exposure.and_then(|exposure| exposure.orders_left),
+        }
+    }
 }
 
 impl WorkflowAction for CancelOrders {
@@ -56,8 +68,8 @@ impl WorkflowAction for CancelOrders {
         call: &ActionCall,
     ) -> Result<CancelOrdersOutput, ActionFailure> {
         let command = BotCommand::cancel_orders(input.symbols, input.reason);
-        let exposure = command.give_command(world, call).await?.exposure;
-        Ok(CancelOrdersOutput { cancelled: exposure.orders_cancelled, resting_orders: exposure.orders_left })
+        let result = command.give_command(world, call).await?;
+        Ok(CancelOrdersOutput::of(&result))
     }
 
     async fn predict(
@@ -67,9 +79,9 @@ impl WorkflowAction for CancelOrders {
         assumed: &mut AssumedChanges,
     ) -> Result<CancelOrdersOutput, ActionFailure> {
         let command = BotCommand::cancel_orders(input.symbols, input.reason);
-        let exposure = command.predict_command(world, call).await?.exposure;
-        assumed.resting_orders = Some(exposure.orders_left);
-        Ok(CancelOrdersOutput { cancelled: exposure.orders_cancelled, resting_orders: exposure.orders_left })
+        let predicted = CancelOrdersOutput::of(&command.predict_command(world, call).await?);
+        assumed.resting_orders = predicted.resting_orders;
+        Ok(predicted)
     }
 
     /// Cancelled orders stay as first reported; how many orders rest now is read from the bot's next report.

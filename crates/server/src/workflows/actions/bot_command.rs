@@ -22,20 +22,20 @@ pub(crate) struct TradingSwitchInput {
 /// The output of pausing and resuming trading.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct TradingSwitchOutput {
-    pub(super) trading_enabled: bool,
-    #[schemars(extend("enum" = ["starting", "running", "degraded", "paused", "stopping"]))]
-    pub(super) phase: String,
-    pub(super) open_positions: u32,
-    pub(super) resting_orders: u32,
+    /// `null` when the bot does not say; the same below.
+    pub(super) trading_enabled: Option<bool>,
+    pub(super) phase: Option<String>,
+    pub(super) open_positions: Option<u32>,
+    pub(super) resting_orders: Option<u32>,
 }
 
 impl TradingSwitchOutput {
     pub(super) fn of(result: &CommandResult) -> Self {
         Self {
             trading_enabled: result.trading_enabled,
-            phase: wire_name(&result.phase),
-            open_positions: result.exposure.positions_left,
-            resting_orders: result.exposure.orders_left,
+            phase: result.phase.map(|phase| wire_name(&phase)),
+            open_positions: result.exposure.as_ref().and_then(|exposure| exposure.positions_left),
+            resting_orders: result.exposure.as_ref().and_then(|exposure| exposure.orders_left),
         }
     }
 
@@ -43,7 +43,7 @@ impl TradingSwitchOutput {
     pub(super) async fn read_now(world: &ActionServices, call: &ActionCall) -> Result<Self, ActionFailure> {
         let status = BotStatusOutput::read_fresh(world, call).await?;
         let BotStatusOutput { trading_enabled, phase, open_positions, resting_orders, .. } = status;
-        Ok(Self { trading_enabled, phase, open_positions, resting_orders })
+        Ok(Self { trading_enabled, phase: Some(phase), open_positions, resting_orders })
     }
 }
 

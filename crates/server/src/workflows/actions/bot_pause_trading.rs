@@ -36,9 +36,10 @@ impl WorkflowAction for PauseTrading {
     ) -> Result<TradingSwitchOutput, ActionFailure> {
         let result = BotCommand::new(Verb::Pause, input.reason).predict_command(world, call).await?;
         assumed.trading_enabled = Some(false);
-        assumed.resting_orders = Some(result.exposure.orders_left);
-        let phase = "paused".to_owned();
-        Ok(TradingSwitchOutput { trading_enabled: false, phase, ..TradingSwitchOutput::of(&result) })
+        let predicted = TradingSwitchOutput::of(&result);
+        assumed.resting_orders = predicted.resting_orders;
+        let phase = Some("paused".to_owned());
+        Ok(TradingSwitchOutput { trading_enabled: Some(false), phase, ..predicted })
     }
 
     async fn observe(

@@ -118,7 +118,7 @@ impl WorkflowAction for RestartBot {
         if !world.supervisor.can_start() {
             return Err(ActionFailure::from(Error::new(Code::SupervisorMissing)));
         }
-        let epoch = "a new life".to_owned();
+        let epoch = "a new boot".to_owned();
         assumed.boot_epoch = Some(epoch.clone());
         Ok(RestartOutput { boot_epoch: epoch, old_epoch: input.expect_epoch, pid: None, already: false })
     }
@@ -159,10 +159,10 @@ async fn replace_process_and_wait(
     loop {
         let seen = world.bots.snapshot();
         let report = seen.report.as_ref().filter(|_| seen.presence.answers());
-        if let Some(report) = report.filter(|report| report.boot_epoch != old) {
+        if let Some(report) = report.filter(|report| report.boot_epoch.as_deref() != Some(&old)) {
             let pid = world.bots.pid().or(pid);
             return Ok(RestartOutput {
-                boot_epoch: report.boot_epoch.clone(),
+                boot_epoch: report.boot_epoch.clone().unwrap_or_default(),
                 old_epoch: old,
                 pid,
                 already: false,
@@ -190,7 +190,7 @@ fn find_newer_process(world: &ActionServices, old: &str) -> Option<(String, Opti
     let answering = || {
         let seen = world.bots.snapshot();
         let report = seen.report.as_ref().filter(|_| seen.presence.answers())?;
-        Some((report.boot_epoch.clone(), world.bots.pid()))
+        Some((report.boot_epoch.clone()?, world.bots.pid()))
     };
     by_file.or_else(answering).filter(|(epoch, _)| epoch != old)
 }
@@ -200,12 +200,12 @@ async fn wait_for_epoch(world: &ActionServices, epoch: &str, call: &ActionCall) 
     let mut changes = world.bots.watch();
     loop {
         let seen = world.bots.snapshot();
-        let is_it = seen.report.as_ref().is_some_and(|report| report.boot_epoch == epoch);
+        let is_it = seen.report.as_ref().is_some_and(|report| report.boot_epoch.as_deref() == Some(epoch));
         if is_it && seen.presence.answers() {
             return Ok(());
         }
         if tokio::time::timeout(call.time_left(), changes.changed()).await.is_err() {
-            return Err(ActionFailure::timeout("the bot began a new life but does not answer", true));
+            return Err(ActionFailure::timeout("the bot started again but does not answer", true));
         }
     }
 }

@@ -36,8 +36,8 @@ impl WorkflowAction for ResumeTrading {
     ) -> Result<TradingSwitchOutput, ActionFailure> {
         let result = BotCommand::new(Verb::Resume, input.reason).predict_command(world, call).await?;
         assumed.trading_enabled = Some(true);
-        let phase = "running".to_owned();
-        Ok(TradingSwitchOutput { trading_enabled: true, phase, ..TradingSwitchOutput::of(&result) })
+        let phase = Some("running".to_owned());
+        Ok(TradingSwitchOutput { trading_enabled: Some(true), phase, ..TradingSwitchOutput::of(&result) })
     }
 
     async fn observe(

@@ -12,7 +12,6 @@ use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::{ActionFailure, StepFailureClass};
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 use crate::bots::BotSnapshot;
-use botops_contract::OrderStatus;
 use botops_core::error::Code;
 
 /// How long a bot that does not answer is waited for before the step fails: the connection may just be starting.
@@ -34,26 +33,26 @@ pub(super) struct BotStatusOutput {
     /// Whether the bot answers now; if not, the other members are the last known ones.
     pub(super) answers: bool,
     /// The phase of the bot's loop.
-    #[schemars(extend("enum" = ["starting", "running", "degraded", "paused", "stopping", "offline"]))]
+    #[schemars(extend("enum" = ["starting", "running", "degraded", "paused", "stopped", "stopping", "other", "offline"]))]
     pub(super) phase: String,
     /// Why the bot is in this phase; `null` when it is simply running.
     pub(super) phase_reason: Option<String>,
-    /// The id of the bot's process, new with each start.
+    /// The id of the bot's process, new with each start; empty when the bot does not tell its starts apart.
     pub(super) boot_epoch: String,
     /// Milliseconds since its last answer.
     pub(super) heartbeat_age_ms: u64,
-    /// Whether new positions may be opened.
-    pub(super) trading_enabled: bool,
-    /// How many positions are open.
-    pub(super) open_positions: u32,
-    /// How many orders rest in the market.
-    pub(super) resting_orders: u32,
-    /// The version of the config in force.
-    pub(super) running_config: ConfigVersionRef,
+    /// Whether new positions may be opened; `null` when the bot does not say.
+    pub(super) trading_enabled: Option<bool>,
+    /// How many positions are open; `null` when the bot does not report them.
+    pub(super) open_positions: Option<u32>,
+    /// How many orders rest in the market; `null` when the bot does not report them.
+    pub(super) resting_orders: Option<u32>,
+    /// The version of the config in force; `null` when the bot has no config that could be managed.
+    pub(super) running_config: Option<ConfigVersionRef>,
     /// The transaction of a live config trial; `null` without one.
     pub(super) config_trial: Option<String>,
-    /// The trading mode: `paper`, `live` or `backtest`.
-    #[schemars(extend("enum" = ["paper", "live", "backtest"]))]
+    /// The trading mode: `paper`, `live`, `backtest`, or `other` when the bot says none of them.
+    #[schemars(extend("enum" = ["paper", "live", "backtest", "other"]))]
     pub(super) mode: String,
 }
 
@@ -94,8 +93,8 @@ impl WorkflowAction for BotStatus {
         if let Some(epoch) = &assumed.boot_epoch {
             status.boot_epoch.clone_from(epoch);
         }
-        status.trading_enabled = assumed.trading_enabled.unwrap_or(status.trading_enabled);
-        status.resting_orders = assumed.resting_orders.unwrap_or(status.resting_orders);
+        status.trading_enabled = assumed.trading_enabled.or(status.trading_enabled);
+        status.resting_orders = assumed.resting_orders.or(status.resting_orders);
         Ok(status)
     }
 }
@@ -113,12 +112,12 @@ impl BotStatusOutput {
     fn of(seen: &BotSnapshot) -> Option<Self> {
         let report = seen.report.as_ref()?;
         let age = seen.answer_age()?;
-        let rests = |status| matches!(status, OrderStatus::Pending | OrderStatus::PartiallyFilled);
-        let resting = report.orders.iter().filter(|order| rests(order.status)).count();
         let answers = seen.presence.answers();
         // A bot that does not answer will be started again, with the committed version.
-        let config = if answers { &report.config.running } else { &report.config.committed };
-        let trial = report.config.trial.as_ref().filter(|_| answers);
+        let reported = report.config.as_ref();
+        let config = reported.map(|config| if answers { &config.running } else { &config.committed });
+        let trial = reported.and_then(|config| config.trial.as_ref()).filter(|_| answers);
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let (phase, reason) = if answers {
             (wire_name(&report.phase), report.phase_reason.clone())
         } else {
@@ -128,14 +127,15 @@ impl BotStatusOutput {
             answers,
             phase,
             phase_reason: reason,
-            boot_epoch: report.boot_epoch.clone(),
+            boot_epoch: report.boot_epoch.clone().unwrap_or_default(),
             heartbeat_age_ms: milliseconds(age),
             trading_enabled: report.trading_enabled,
-            open_positions: u32::try_from(report.positions.len()).unwrap_or(u32::MAX),
-            resting_orders: u32::try_from(resting).unwrap_or(u32::MAX),
-            running_config: ConfigVersionRef { version: config.version, sha256: config.sha256.clone() },
+            open_positions: seen.position_count().map(count),
+            resting_orders: seen.open_order_count().map(count),
+            running_config: config
+                .map(|config| ConfigVersionRef { version: config.version, sha256: config.sha256.clone() }),
             config_trial: trial.map(|trial| trial.txn.clone()),
-            mode: report.mode.to_string(),
+            mode: seen.mode().unwrap_or_default().to_string(),
         })
     }
 }
@@ -153,7 +153,7 @@ fn last_known_status(world: &ActionServices) -> Option<BotStatusOutput> {
     let keeps_config = world.bots.snapshot().hello.as_ref().is_some_and(|hello| hello.offers("config"));
     let head = world.configs.current().committed.clone();
     if let Some(head) = head.filter(|_| !status.answers && keeps_config) {
-        status.running_config = ConfigVersionRef { version: head.version, sha256: head.sha256 };
+        status.running_config = Some(ConfigVersionRef { version: head.version, sha256: head.sha256 });
     }
     Some(status)
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::ActionServices;
 use crate::bots::BotSnapshot;
-use botops_contract::{BotReport, BreakerState, SessionPhase};
+use botops_contract::{Amount, BotReport, BreakerState, SessionPhase, amount_value};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -114,7 +114,7 @@ fn broker_session_fact(report: &BotReport) -> HealthFact {
         return HealthFact { detail: "the bot has no broker session".to_owned(), ..unknown_fact(UNIT) };
     };
     let status = match session.state {
-        _ if report.circuit_breaker.state == BreakerState::Open => HealthGrade::Fail,
+        _ if report.breaker_state() == Some(BreakerState::Open) => HealthGrade::Fail,
         SessionPhase::Healthy => HealthGrade::Ok,
         SessionPhase::Starting | SessionPhase::Degraded | SessionPhase::Reauthenticating => HealthGrade::Warn,
         SessionPhase::HaltedTransient | SessionPhase::HaltedCredential | SessionPhase::HaltedOperator => {
@@ -122,21 +122,38 @@ fn broker_session_fact(report: &BotReport) -> HealthFact {
         }
         SessionPhase::Unknown => HealthGrade::Unknown,
     };
-    let reason = session.reason.clone().or_else(|| report.circuit_breaker.reason.clone());
+    let reason = session
+        .reason
+        .clone()
+        .or_else(|| report.circuit_breaker.as_ref().and_then(|breaker| breaker.reason.clone()));
     let failures = f64::from(session.consecutive_failures);
     let detail = reason.unwrap_or_else(|| "the broker session is good".to_owned());
     HealthFact { value: Some(failures), threshold: Some(1.0), unit: UNIT.to_owned(), status, detail }
 }
 
 fn error_rate_fact(report: &BotReport) -> HealthFact {
-    let rate = f64::from(report.error_count_last_hour) / 60.0;
-    let detail = format!("{} errors in the last hour", report.error_count_last_hour);
+    let Some(count) = report.error_count_last_hour else {
+        return HealthFact {
+            detail: "the bot does not count its errors".to_owned(),
+            ..unknown_fact("errors/min")
+        };
+    };
+    let rate = f64::from(count) / 60.0;
+    let detail = format!("{count} errors in the last hour");
     measured_fact(rate, [0.5, 2.0], "errors/min", detail)
 }
 
 fn drawdown_fact(report: &BotReport) -> HealthFact {
-    let balance = report.account.account_balance.to_f64().unwrap_or_default();
-    let drawdown = report.performance.max_drawdown.to_f64().unwrap_or_default().abs();
+    let number = |amount: &Option<Amount>| amount_value(amount.as_ref()).and_then(|value| value.to_f64());
+    let balance = number(&report.account.account_balance);
+    let drawdown = number(&report.performance.max_drawdown);
+    let Some((balance, drawdown)) = balance.zip(drawdown) else {
+        return HealthFact {
+            detail: "the bot does not report its balance and its drawdown".to_owned(),
+            ..unknown_fact("%")
+        };
+    };
+    let drawdown = drawdown.abs();
     if balance <= 0.0 {
         return HealthFact {
             detail: "the account has no balance to compare with".to_owned(),
@@ -162,7 +179,10 @@ fn clock_skew_fact(report: &BotReport) -> HealthFact {
 }
 
 fn config_sync_fact(report: &BotReport) -> HealthFact {
-    let config = &report.config;
+    let Some(config) = &report.config else {
+        let detail = "the bot has no config that could be managed".to_owned();
+        return HealthFact { detail, ..unknown_fact("differs") };
+    };
     let same = config.running.sha256 == config.committed.sha256;
     let (status, detail) = match &config.trial {
         Some(trial) => (HealthGrade::Warn, format!("the config trial {} runs", trial.txn)),

@@ -1,0 +1,205 @@
+//! Who answers on a socket: the bot, the kind of its account, what it can do.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::words::closed_words;
+
+/// A bot's name in paths, lock keys and tables: 1 to 64 characters of `a-z A-Z 0-9 - _`, not starting with `-`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "openapi", schema(value_type = String, example = "paperbot"))]
+pub struct BotId(String);
+
+impl BotId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for BotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for BotId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        if text.is_empty() || text.len() > 64 || !plain || text.starts_with('-') {
+            return Err("a bot id is 1 to 64 letters, digits, `-` or `_`".to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for BotId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<BotId> for String {
+    fn from(id: BotId) -> Self {
+        id.0
+    }
+}
+
+closed_words! {
+    /// Whether orders move real money. Every answer of botops names it.
+    #[derive(Default)]
+    pub enum TradingMode {
+        /// Current prices, simulated orders: no money is at risk.
+        Paper = "paper",
+        /// Orders reach a broker and cost money.
+        Live = "live",
+        /// Past prices, simulated orders.
+        Backtest = "backtest",
+        /// A word that is not in this list; it stands in `mode_raw`. Real money may be at risk.
+        #[default]
+        Other = "other",
+    }
+}
+
+closed_words! {
+    /// Who keeps the promise of a capability.
+    #[derive(Default)]
+    pub enum CapabilityGuarantee {
+        /// The bot itself, whatever becomes of anything beside it.
+        #[default]
+        Bot = "bot",
+        /// A program beside the bot: it holds as long as that program runs.
+        Adapter = "adapter",
+        /// A word that is not in this list.
+        Other = "other",
+    }
+}
+
+/// Something that the bot can do. On the wire it is a text, or an object where the bot itself does not guarantee it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "WrittenCapability", into = "WrittenCapability")]
+pub struct Capability {
+    /// Its name, such as `pause` or `trades`.
+    pub name: String,
+    /// Who keeps the promise.
+    pub guarantee: CapabilityGuarantee,
+}
+
+impl From<&str> for Capability {
+    fn from(name: &str) -> Self {
+        Self { name: name.to_owned(), guarantee: CapabilityGuarantee::Bot }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum WrittenCapability {
+    Name(String),
+    Guaranteed {
+        name: String,
+        #[serde(default)]
+        guarantee: CapabilityGuarantee,
+    },
+}
+
+impl From<WrittenCapability> for Capability {
+    fn from(written: WrittenCapability) -> Self {
+        match written {
+            WrittenCapability::Name(name) => Self { name, guarantee: CapabilityGuarantee::Bot },
+            WrittenCapability::Guaranteed { name, guarantee } => Self { name, guarantee },
+        }
+    }
+}
+
+impl From<Capability> for WrittenCapability {
+    fn from(capability: Capability) -> Self {
+        match capability.guarantee {
+            CapabilityGuarantee::Bot => Self::Name(capability.name),
+            guarantee => Self::Guaranteed { name: capability.name, guarantee },
+        }
+    }
+}
+
+/// The program that answers in the place of a bot that cannot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct AdapterIdentity {
+    /// Its name, such as `botops freqtrade`.
+    pub name: String,
+    /// Its version.
+    pub version: Option<String>,
+    /// Id of its process.
+    pub pid: Option<u32>,
+    /// When it was started.
+    pub started_at: Option<DateTime<Utc>>,
+}
+
+/// `GET hello`: who answers on this socket.
+///
+/// Required are `contract`, `bot_id`, `version` and `mode`. Where an adapter answers, `pid`, `boot_epoch` and
+/// `started_at` are those of the bot, and `null` when the adapter does not know them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The contract version the bot speaks.
+    #[serde(default)]
+    pub contract: u32,
+    /// The bot's id; botops refuses a socket that answers with another bot's id.
+    pub bot_id: BotId,
+    /// The bot's name for people; any text, not unique.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Version of the bot's program, in the bot's own numbering.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Id of the process that answers, as its operating system numbers it.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// Identifies one start of the process: a new value at each start, so two answers with the same value come from the
+    /// same process. `null` when the bot does not tell its starts apart.
+    #[serde(default)]
+    pub boot_epoch: Option<String>,
+    /// When the process that answers was started.
+    #[serde(default)]
+    pub started_at: Option<DateTime<Utc>>,
+    /// Whether the bot's orders move real money; fixed while the process runs.
+    #[serde(default)]
+    pub mode: TradingMode,
+    /// The bot's own word for the mode, where `mode` is `other`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode_raw: Option<String>,
+    /// What the bot can do, by name: the command verbs, `command-status`, `config`, `config-boot-once`, `session`,
+    /// `events`, `trades`.
+    #[serde(default)]
+    pub capabilities: Vec<Capability>,
+    /// Folder of the bot's JSONL logs, as a path on the bot's machine; `null` when the bot does not tell.
+    #[serde(default)]
+    pub log_dir: Option<String>,
+    /// The adapter, when one answers for the bot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterIdentity>,
+}
+
+impl Hello {
+    /// Whether both name the same start of the bot: by its boot epoch, and by process and start time where a bot gives
+    /// none.
+    pub fn is_same_start(&self, other: &Self) -> bool {
+        match (&self.boot_epoch, &other.boot_epoch) {
+            (Some(one), Some(two)) => one == two,
+            _ => self.pid == other.pid && self.started_at == other.started_at,
+        }
+    }
+
+    /// Whether the bot lists this capability.
+    pub fn offers(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|offered| offered.name == capability)
+    }
+}

@@ -1,0 +1,12 @@
+//! Reads what a bot says with tolerance, part by part.
+//!
+//! A whole answer is read at once when everything in it is right. Otherwise each part is read by itself: one that
+//! cannot be read is left out and named, a word that is not known is replaced by the word for that and kept beside it,
+//! and the rest counts.
+
+mod json_text;
+mod tolerant;
+mod unreadable;
+
+pub(super) use tolerant::{TolerantAnswer, read_parts, read_whole};
+pub use unreadable::UnreadablePart;

@@ -1,0 +1,309 @@
+//! Reads an answer whose parts may be wrong.
+
+use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
+
+use super::json_text::{
+    PathStep, RawMembers, pointer_of, quoted, raw_items, replaced, span_of, to_json_text, with_member,
+    without,
+};
+use super::unreadable::UnreadablePart;
+
+/// Most repairs of one part; one that needs more is left out whole.
+const MOST_REPAIRS: usize = 48;
+
+/// Unreadable parts that are kept by name; more are counted.
+const MOST_NAMED: usize = 50;
+
+/// Most items of a list that are looked at one by one when something in it cannot be read.
+const MOST_ITEMS: usize = 20_000;
+
+/// The words for what is not known, as the sets of the contract write them.
+const WORDS_FOR_UNKNOWN: [&str; 4] = ["OTHER", "other", "UNKNOWN", "unknown"];
+
+/// What could be read of an answer, and what could not.
+#[derive(Debug)]
+pub(in crate::bots) struct TolerantAnswer<T> {
+    /// The answer without what could not be read.
+    pub value: T,
+    /// What could not be read, at most 50 parts.
+    pub unreadable: Vec<UnreadablePart>,
+    /// How many further parts could not be read.
+    pub unreadable_more: usize,
+}
+
+/// Reads an answer as one part: for answers that are small, or not made of parts.
+///
+/// # Errors
+/// A sentence, when nothing usable can be read.
+pub(in crate::bots) fn read_whole<T: DeserializeOwned>(
+    call: &str,
+    bytes: &[u8],
+) -> Result<TolerantAnswer<T>, String> {
+    if let Ok(value) = serde_json::from_slice(bytes) {
+        return Ok(TolerantAnswer { value, unreadable: Vec::new(), unreadable_more: 0 });
+    }
+    let mut repair = Repair::new(call);
+    let text = to_json_text(bytes);
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&text) {
+        return Err(not_json(&error));
+    }
+    let repaired = repair.part::<T>(text, &[], &[]).ok_or_else(|| repair.first_fault())?;
+    let value = serde_json::from_str(&repaired).map_err(|error| not_json(&error))?;
+    Ok(repair.answer(value))
+}
+
+/// Reads an answer member by member, and lists item by item. Every member of `T` must have a default.
+///
+/// # Errors
+/// A sentence, when nothing usable can be read.
+pub(in crate::bots) fn read_parts<T: DeserializeOwned>(
+    call: &str,
+    bytes: &[u8],
+    required: &[(&str, &str)],
+) -> Result<TolerantAnswer<T>, String> {
+    let mut repair = Repair::new(call);
+    let text = to_json_text(bytes);
+    let members =
+        RawMembers::of(&text).ok_or_else(|| match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
+            Ok(_) => "the answer is not a JSON object".to_owned(),
+            Err(error) => not_json(&error),
+        })?;
+    for (name, expected) in required {
+        if !members.0.iter().any(|(member, _)| member == name) {
+            repair.record(UnreadablePart::new(call, format!("/{name}"), "nothing", expected));
+        }
+    }
+    if let Ok(value) = serde_json::from_str(&text) {
+        return Ok(repair.answer(value));
+    }
+    let mut parts = Vec::new();
+    let mut readable = 0_usize;
+    let mut names = std::collections::HashSet::new();
+    for (name, value) in members.0.iter().rev() {
+        // Of two members with one name the last counts.
+        if !names.insert(name.as_ref()) {
+            repair.record(UnreadablePart::new(
+                call,
+                format!("/{name}"),
+                value.get(),
+                "one member of this name",
+            ));
+            continue;
+        }
+        let part = repair.member::<T>(name, value.get());
+        readable += usize::from(part.is_some());
+        parts.extend(part);
+    }
+    if readable == 0 {
+        return Err(repair.first_fault());
+    }
+    let value =
+        serde_json::from_str(&format!("{{{}}}", parts.join(","))).map_err(|error| not_json(&error))?;
+    Ok(repair.answer(value))
+}
+
+/// Collects what could not be read while the parts of one answer are repaired.
+struct Repair<'c> {
+    call: &'c str,
+    unreadable: Vec<UnreadablePart>,
+    more: usize,
+}
+
+impl<'c> Repair<'c> {
+    fn new(call: &'c str) -> Self {
+        Self { call, unreadable: Vec::new(), more: 0 }
+    }
+
+    fn record(&mut self, part: UnreadablePart) {
+        if self.unreadable.len() < MOST_NAMED {
+            self.unreadable.push(part);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn answer<T>(self, value: T) -> TolerantAnswer<T> {
+        TolerantAnswer { value, unreadable: self.unreadable, unreadable_more: self.more }
+    }
+
+    fn first_fault(&self) -> String {
+        self.unreadable
+            .first()
+            .map_or_else(|| "nothing in the answer is known".to_owned(), |part| format!("cannot read {part}"))
+    }
+
+    /// A member as `"name":value`, without what cannot be read in it; `None` when nothing is left.
+    fn member<T: DeserializeOwned>(&mut self, name: &str, value: &str) -> Option<String> {
+        let name_text = quoted(name);
+        let alone = |value: &str| format!("{{{name_text}:{value}}}");
+        if serde_json::from_str::<T>(&alone(value)).is_ok() {
+            return Some(format!("{name_text}:{value}"));
+        }
+        let within = [PathStep::Member(name.to_owned())];
+        let Some(items) = raw_items(value) else {
+            let repaired = self.part::<T>(alone(value), &[], &within)?;
+            return Some(inner(&repaired)?.to_owned());
+        };
+        let mut kept = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate().take(MOST_ITEMS) {
+            let one = format!("{{{name_text}:[{}]}}", item.get());
+            if serde_json::from_str::<T>(&one).is_ok() {
+                kept.push(item.get().to_owned());
+                continue;
+            }
+            let own = [PathStep::Member(name.to_owned()), PathStep::Item(0)];
+            let shown = [PathStep::Member(name.to_owned()), PathStep::Item(index)];
+            let repaired = self.item::<T>(one, &own, &shown);
+            kept.extend(repaired);
+        }
+        Some(format!("{name_text}:[{}]", kept.join(",")))
+    }
+
+    /// The item at `own` in a text that holds nothing else, repaired; `None` when it has to be left out.
+    fn item<T: DeserializeOwned>(
+        &mut self,
+        text: String,
+        own: &[PathStep],
+        shown: &[PathStep],
+    ) -> Option<String> {
+        let repaired = self.repaired::<T>(text, own, shown)?;
+        let span = span_of(&repaired, own)?;
+        Some(repaired.get(span)?.to_owned())
+    }
+
+    /// The text without what cannot be read in it; `None` when nothing is left of the value at `own`.
+    fn part<T: DeserializeOwned>(
+        &mut self,
+        text: String,
+        own: &[PathStep],
+        shown: &[PathStep],
+    ) -> Option<String> {
+        // A member alone is named by the path that the reader reports, so nothing is put before it.
+        let (own, shown) = if own.is_empty() { (shown, shown) } else { (own, shown) };
+        self.repaired::<T>(text, own, shown)
+    }
+
+    fn repaired<T: DeserializeOwned>(
+        &mut self,
+        mut text: String,
+        own: &[PathStep],
+        shown: &[PathStep],
+    ) -> Option<String> {
+        for _ in 0..MOST_REPAIRS {
+            let fault = match read::<T>(&text) {
+                Ok(()) => return span_of(&text, own).map(|_| text),
+                Err(fault) => fault,
+            };
+            if let Some(with_word) = replace_word::<T>(&text, &fault) {
+                text = with_word;
+                continue;
+            }
+            let (path, got) = fault.subject(&text);
+            let outside = path.len() < own.len() || path.is_empty();
+            let path = if outside { own.to_vec() } else { path };
+            let place: Vec<PathStep> =
+                shown.iter().chain(path.get(own.len()..).unwrap_or_default()).cloned().collect();
+            self.record(UnreadablePart::new(self.call, pointer_of(&place), &got, &fault.expected));
+            if path.is_empty() {
+                return None;
+            }
+            text = without(&text, &path)?;
+        }
+        self.record(UnreadablePart::new(
+            self.call,
+            pointer_of(shown),
+            "too many faults",
+            "the form of the contract",
+        ));
+        None
+    }
+}
+
+/// What was wrong at the first place where reading failed.
+struct Fault {
+    path: Vec<PathStep>,
+    expected: String,
+    /// The member that is missing, or is there twice.
+    member: Option<(String, bool)>,
+}
+
+impl Fault {
+    /// What has to be left out, and how it reads now.
+    fn subject(&self, text: &str) -> (Vec<PathStep>, String) {
+        let mut path = self.path.clone();
+        if let Some((name, true)) = &self.member {
+            path.push(PathStep::Member(name.clone()));
+            return (path, "two members of this name".to_owned());
+        }
+        let got = span_of(text, &path).and_then(|span| text.get(span)).unwrap_or("nothing").to_owned();
+        let got = match &self.member {
+            Some((name, _)) => format!("nothing for `{name}` in {got}"),
+            None => got,
+        };
+        (path, got)
+    }
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> Result<(), Fault> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let error = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    let step = |segment: &Segment| match segment {
+        Segment::Map { key } => Some(PathStep::Member(key.clone())),
+        Segment::Seq { index } => Some(PathStep::Item(*index)),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    };
+    let path = error.path().iter().map_while(step).collect();
+    let message = error.inner().to_string();
+    let said = message.rsplit_once(" at line ").map_or(message.as_str(), |(said, _)| said);
+    let named =
+        |prefix: &str| said.strip_prefix(prefix).and_then(|rest| rest.strip_suffix('`')).map(str::to_owned);
+    let missing = named("missing field `").map(|name| (name, false));
+    let twice = named("duplicate field `").map(|name| (name, true));
+    let expected = match (&missing, &twice) {
+        (Some((name, _)), _) => format!("a member `{name}`"),
+        (_, Some(_)) => "one member of this name".to_owned(),
+        _ => expectation(said),
+    };
+    Err(Fault { path, expected, member: missing.or(twice) })
+}
+
+/// What would be right, in the words of whoever refused it.
+fn expectation(said: &str) -> String {
+    // What came may be quoted before it, so the last one counts.
+    if let Some((_, expected)) = said.rsplit_once("expected ") {
+        return expected.to_owned();
+    }
+    // The clock library alone refuses without saying what it wants.
+    "a time as RFC 3339 with its zone, such as 2026-03-02T15:00:00Z".to_owned()
+}
+
+/// A word outside of its set: the text with the set's own word for that, and the bot's word beside it.
+fn replace_word<T: DeserializeOwned>(text: &str, fault: &Fault) -> Option<String> {
+    let (PathStep::Member(name), parent) = fault.path.split_last()? else { return None };
+    let word = text.get(span_of(text, &fault.path)?)?.to_owned();
+    let is_word = word.starts_with('"') && serde_json::from_str::<String>(&word).is_ok();
+    if !is_word || fault.member.is_some() {
+        return None;
+    }
+    let known = WORDS_FOR_UNKNOWN.into_iter().find_map(|unknown| {
+        let tried = replaced(text, &fault.path, &quoted(unknown))?;
+        let passes = read::<T>(&tried).err().is_none_or(|next| next.path != fault.path);
+        passes.then_some(tried)
+    })?;
+    with_member(&known, parent, &format!("{name}_raw"), &word)
+}
+
+/// The inside of an object's braces.
+fn inner(text: &str) -> Option<&str> {
+    text.trim().strip_prefix('{')?.strip_suffix('}')
+}
+
+/// What is wrong with a document, without its values.
+fn not_json(error: &serde_json::Error) -> String {
+    let what = if error.is_eof() { "ends too early" } else { "is not JSON" };
+    format!("the answer {what} (line {}, column {})", error.line(), error.column())
+}
