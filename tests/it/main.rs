@@ -37,5 +37,7 @@ mod session;
 mod signals;
 mod start;
 mod stream;
+mod unreadable;
 mod walks;
 mod workflows;
+mod zoo;

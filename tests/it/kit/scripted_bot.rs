@@ -104,7 +104,9 @@ pub(crate) struct Script {
     /// Members that are left out of the state, as by a bot of an older contract.
     pub missing_fields: Vec<&'static str>,
     /// Answers of GET that are sent as they stand, by path: for a bot whose answers no type of the contract can hold.
-    pub raw: HashMap<&'static str, String>,
+    pub raw: HashMap<&'static str, Arc<dyn Fn() -> String + Send + Sync>>,
+    /// The state is refused with this status and code, as by an adapter whose bot does not answer.
+    pub upstream: Option<(StatusCode, &'static str)>,
     /// Every command and config verb is refused with this; `None` for no refusal.
     pub refuse: Option<ContractRefusal>,
     /// The HTTP status of that refusal.
@@ -146,6 +148,7 @@ impl ScriptedBot {
             alive: false,
             missing_fields: Vec::new(),
             raw: HashMap::new(),
+            upstream: None,
             refuse: None,
             refuse_status: StatusCode::CONFLICT,
             refuse_only: "",
@@ -412,10 +415,14 @@ impl Script {
         let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
         let parts: Vec<_> = path.split('/').collect();
         if let Some(raw) = self.raw.get(path).filter(|_| asked.method == "GET") {
-            return Response::new(Body::from(raw.clone()));
+            return Response::new(Body::from(raw()));
         }
         match (asked.method.as_str(), parts.as_slice()) {
             ("GET", ["hello"]) => ok(&self.hello),
+            ("GET", ["state"]) if self.upstream.is_some() => {
+                let (status, code) = self.upstream.expect("it was just seen");
+                refused(status, &refusal(code, "the bot behind does not answer"))
+            }
             ("GET", ["state"]) => self.state(asked.if_none_match.as_deref()),
             ("GET", ["trades"]) => self.trades(query),
             ("GET", ["config"]) => ok(&self.config.state()),

@@ -156,10 +156,23 @@ fn what_keeps_the_bot_from_trading_degrades_it() {
         BotHealthStatus::Degraded,
         &["The broker session is halted", "The broker waits"],
     );
-    let errors = seen_with(|report| report.error_count_last_hour = Some(10));
+    let failed = |report: &mut BotReport, count: usize, severity: Severity, ago: i64| {
+        let error = report.error_list()[0].clone();
+        let timestamp = report.as_of.map(|at| at - chrono::TimeDelta::seconds(ago));
+        report.recent_errors = Some(vec![SemanticError { severity, timestamp, ..error }; count]);
+    };
+    let errors = seen_with(|report| failed(report, 10, Severity::Medium, 60));
     check(&errors, Some(0), BotHealthStatus::Degraded, &["High error rate: 10"]);
-    let critical = seen_with(|report| report.worst_error_last_hour = Some(Severity::Critical));
-    check(&critical, Some(0), BotHealthStatus::Degraded, &["High error rate: 1"]);
+    let critical = seen_with(|report| failed(report, 1, Severity::Critical, 60));
+    check(
+        &critical,
+        Some(0),
+        BotHealthStatus::Degraded,
+        &["1 errors in the last 5 minutes, 1 of them critical"],
+    );
+    // What is over is no fault of the present, though it counts in the last hour.
+    let over = seen_with(|report| failed(report, 40, Severity::Critical, 301));
+    check(&over, Some(0), BotHealthStatus::Healthy, &[]);
     let degraded = seen_with(|report| report.phase = BotPhase::Degraded);
     check(&degraded, Some(0), BotHealthStatus::Degraded, &["The bot runs degraded"]);
     let paused = seen_with(|report| report.phase = BotPhase::Paused);

@@ -5,6 +5,8 @@
 //! and the rest counts.
 
 mod json_text;
+#[cfg(test)]
+mod tests;
 mod tolerant;
 mod unreadable;
 

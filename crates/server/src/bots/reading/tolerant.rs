@@ -141,7 +141,9 @@ impl<'c> Repair<'c> {
             return Some(format!("{name_text}:{value}"));
         }
         let within = [PathStep::Member(name.to_owned())];
-        let Some(items) = raw_items(value) else {
+        // A list where none belongs is a fault as a whole.
+        let is_list = serde_json::from_str::<T>(&alone("[]")).is_ok();
+        let Some(items) = raw_items(value).filter(|_| is_list) else {
             let repaired = self.part::<T>(alone(value), &[], &within)?;
             return Some(inner(&repaired)?.to_owned());
         };
