@@ -26,6 +26,8 @@ pub(crate) type SymbolPrices = BTreeMap<String, Decimal>;
 pub(crate) struct AccountBook {
     /// Whether the ledger has its first line, which gives the account its cash.
     pub opened: bool,
+    /// The cash that the account was opened with.
+    pub starting_balance: Decimal,
     pub cash: Decimal,
     pub positions: BTreeMap<String, OpenPosition>,
     /// Resting orders by order id, which sorts by age.
@@ -88,6 +90,12 @@ impl OpenPosition {
     /// Average price per share paid, rounded to six decimals.
     pub(crate) fn entry_price(&self) -> Decimal {
         (self.paid / self.bought).round_dp(6).normalize()
+    }
+
+    /// What the shares still held gain at this price, before commission, in cents: where only a part is still held, its
+    /// cost is a quotient.
+    pub(crate) fn unrealized(&self, price: Decimal) -> Decimal {
+        (price * self.quantity - self.cost()).round_dp(2)
     }
 
     /// What the shares still held cost, without commission.
@@ -154,6 +162,17 @@ impl WorkingOrder {
     }
 }
 
+/// A reason that an older version wrote about "today", with the date of that day: it is read on later days as well.
+fn dated(reason: &str, day: Option<(NaiveDate, Decimal)>) -> String {
+    let (Some(loss), Some((day, _))) = (reason.strip_prefix("today's loss of "), day) else {
+        return reason.to_owned();
+    };
+    loss.split_once(" reached ").map_or_else(
+        || reason.to_owned(),
+        |(loss, limit)| format!("the loss of {loss} on {day} reached {limit}"),
+    )
+}
+
 /// What applying one ledger line changed, for events and logs.
 #[derive(Debug, Default)]
 pub(crate) struct BookChange {
@@ -177,7 +196,7 @@ impl AccountBook {
         match &line.entry {
             LedgerEntry::Opened { cash } => {
                 self.opened = true;
-                self.cash = *cash;
+                (self.starting_balance, self.cash) = (*cash, *cash);
                 self.peak = *cash;
                 self.breaker.since = line.at;
             }
@@ -205,7 +224,7 @@ impl AccountBook {
             LedgerEntry::Paused { reason } => self.paused = Some((reason.clone(), line.at)),
             LedgerEntry::Resumed { .. } => self.paused = None,
             LedgerEntry::Tripped { source, reason } => {
-                self.breaker.open = Some((source.clone(), reason.clone()));
+                self.breaker.open = Some((source.clone(), dated(reason, self.day)));
                 self.breaker.since = line.at;
             }
             LedgerEntry::Reset { daily_pl, equity, .. } => {

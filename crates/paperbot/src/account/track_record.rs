@@ -65,14 +65,8 @@ impl TrackRecord {
         self.losses_in_a_row = 0;
     }
 
-    /// The numbers in the form of the contract.
-    pub(crate) fn report(
-        &self,
-        today: NaiveDate,
-        unrealized: Decimal,
-        daily: Decimal,
-        as_of: DateTime<Utc>,
-    ) -> Performance {
+    /// The numbers in the form of the contract, as if no position were open.
+    pub(crate) fn report(&self, today: NaiveDate, as_of: DateTime<Utc>) -> Performance {
         let ratio = |part: Decimal, whole: u32| {
             if whole == 0 { None } else { (part / Decimal::from(whole)).round_dp(4).to_f64() }
         };
@@ -85,9 +79,9 @@ impl TrackRecord {
             win_rate: ratio(Decimal::from(self.wins), self.closed),
             avg_risk_reward: ratio(self.ratios, self.ratio_count),
             total_realized_pl: self.cumulative,
-            total_unrealized_pl: unrealized,
-            total_pl: self.cumulative + unrealized,
-            daily_pl: daily,
+            total_unrealized_pl: Decimal::ZERO,
+            total_pl: self.cumulative,
+            daily_pl: Decimal::ZERO,
             current_streak,
             streak_type,
             trades_today: self.day.filter(|(day, _)| *day == today).map_or(0, |(_, count)| count),
@@ -136,7 +130,7 @@ mod tests {
         let day = NaiveDate::default();
         let mut track = TrackRecord::default();
         trades.iter().for_each(|net| track.add(&trade(*net), day));
-        track.report(day, Decimal::ZERO, Decimal::ZERO, DateTime::UNIX_EPOCH)
+        track.report(day, DateTime::UNIX_EPOCH)
     }
 
     #[test]

@@ -9,6 +9,7 @@ use rust_decimal::prelude::ToPrimitive;
 use super::recent_errors::RecentErrors;
 use super::trading_status::TradingStatus;
 use crate::account::book::{OpenPosition, trading_day};
+use crate::account::performance::performance_of;
 use crate::account::recorded_account::RecordedAccount;
 use crate::config::slot::ConfigSlot;
 use crate::identity::BotIdentity;
@@ -28,8 +29,8 @@ pub(crate) struct ReportSources<'a> {
     pub config: &'a ConfigSlot,
     pub session: &'a SessionGate,
     pub errors: &'a RecentErrors,
-    /// Names of the gates that were closed to new positions at the last tick.
-    pub no_entry_reasons: &'a [String],
+    /// Names of all gates that are closed to new positions.
+    pub no_entry_reasons: Vec<String>,
     pub loop_stats: LoopStats,
 }
 
@@ -40,9 +41,7 @@ impl ReportSources<'_> {
         let (book, prices) = (self.account.book(), self.market.last());
         let today = trading_day(self.market.market_at().unwrap_or(now));
         let positions = self.positions();
-        let unrealized = positions.iter().filter_map(|position| position.unrealized_pl).sum();
         let resting = book.working.values().rev().map(|order| order.order(order.status(), None));
-        let daily_pl = book.daily_pl(prices).round_dp(2);
         BotReport {
             seq: self.seq,
             boot_epoch: self.identity.boot_epoch.clone(),
@@ -52,16 +51,16 @@ impl ReportSources<'_> {
             phase_reason: self.status.reason.clone(),
             trading_enabled: self.status.trading_enabled,
             account: Account {
-                buying_power: book.buying_power(prices).round_dp(2),
-                account_balance: book.equity(prices).round_dp(2),
-                cash_balance: book.cash.round_dp(2),
+                buying_power: book.buying_power(prices),
+                account_balance: book.equity(prices),
+                cash_balance: book.cash,
                 day_trade_count: None,
                 last_updated: now,
             },
             positions,
             orders: resting.chain(book.finished.iter().cloned()).collect::<Vec<Order>>(),
-            performance: book.track.report(today, unrealized, daily_pl, now),
-            market: self.market.state(),
+            performance: performance_of(book, prices, today, now),
+            market: self.market.state(self.session.market_hours()),
             session: self.session.facts(),
             circuit_breaker: self.session.circuit_breaker(&book.breaker),
             config: self.running_config(),
@@ -69,7 +68,7 @@ impl ReportSources<'_> {
             error_count_last_hour: self.errors.count_last_hour(),
             worst_error_last_hour: self.errors.worst_last_hour(),
             last_trade_at: book.last_fill_at,
-            no_entry_reasons: self.no_entry_reasons.to_vec(),
+            no_entry_reasons: self.no_entry_reasons,
             loop_stats: self.loop_stats,
         }
     }
@@ -79,14 +78,13 @@ impl ReportSources<'_> {
         let position = |open: &OpenPosition| {
             let entry = open.entry_price();
             let current = self.market.price(&open.symbol);
-            let gain = current.map(|price| (price - entry) * open.quantity);
             let pct = current.map(|price| ((price - entry) / entry * Decimal::ONE_HUNDRED).round_dp(2));
             Position {
                 symbol: open.symbol.clone(),
                 quantity: open.quantity,
                 entry_price: entry,
                 current_price: current,
-                unrealized_pl: gain.map(|gain| gain.round_dp(2)),
+                unrealized_pl: current.map(|price| open.unrealized(price)),
                 unrealized_pl_pct: pct,
                 stop_price: open.stop_price,
                 target_price: open.target_price,
