@@ -86,6 +86,7 @@ pub(crate) fn report() -> BotReport {
             is_healthy: true,
             since: now,
             gate: GateReason::Ok,
+            resumes_at: None,
             retry_after_s: None,
             session_start_time: now,
             session_uptime_seconds: 12.5,
@@ -107,7 +108,9 @@ pub(crate) fn report() -> BotReport {
             since: now,
             source: None,
             failure_count: 0,
+            resumes_at: None,
             retry_at: None,
+            needs_human: None,
         },
         config: RunningConfig {
             running: config.clone(),

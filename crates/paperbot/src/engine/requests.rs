@@ -158,7 +158,8 @@ impl TradingEngine {
         if refused.is_some() {
             result.outcome = CommandOutcome::Refused;
         } else {
-            (result.phase, result.trading_enabled) = phase_after(self.account.book(), verb, stops);
+            (result.phase, result.trading_enabled) =
+                phase_after(self.account.book(), verb, stops, self.session.expected_reason());
         }
         entries.push(LedgerEntry::Command { verb, result: Box::new(result.clone()) });
         self.commit_entries(entries).map_err(|LedgerUnwritable { .. }| ContractRefusal {

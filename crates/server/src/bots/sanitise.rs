@@ -48,6 +48,7 @@ pub(super) fn report(report: &mut BotReport) -> DroppedItems {
     }
     optional(&mut report.circuit_breaker.reason, SENTENCE);
     optional(&mut report.circuit_breaker.source, WORD);
+    optional(&mut report.circuit_breaker.needs_human, WORD);
     version(&mut report.config.running);
     version(&mut report.config.committed);
     if let Some(found) = &mut report.config.trial {

@@ -128,7 +128,7 @@ fn a_check_is_retried_where_nobody_waits_for_it_and_named_as_the_log_queries_exp
 fn the_keeper_sleeps_until_the_next_thing_and_no_longer() {
     let mut machine = healthy();
     assert_eq!(machine.next_wakeup(at(1.0)), seconds(300.1), "the periodic check");
-    assert_eq!(machine.next_check_at(at(1.0)), Some(at(300.1).wall));
+    assert_eq!(next_check_at(&machine), Some(at(300.1).wall));
     let issued_at = at(0.0).wall;
     let expires_at = issued_at + TimeDelta::seconds(100);
     machine.set_token_lifetime(at(0.0), Some(TokenLifetime { issued_at, expires_at }));
@@ -143,7 +143,7 @@ fn the_keeper_sleeps_until_the_next_thing_and_no_longer() {
     );
     machine.check_failed(at(7.0), seconds(7.0), &wait(50));
     assert_eq!(machine.next_wakeup(at(7.0)), seconds(57.0), "the end of the wait");
-    assert_eq!(machine.next_check_at(at(7.0)), Some(at(57.0).wall));
+    assert_eq!(next_check_at(&machine), Some(at(57.0).wall));
 
     let mut machine = signing_in();
     assert_eq!(machine.next_wakeup(at(5.0)), seconds(35.0), "the next attempt, should this one never end");
@@ -158,7 +158,7 @@ fn the_keeper_sleeps_until_the_next_thing_and_no_longer() {
     let mut machine = healthy();
     machine.check_failed(at(5.0), seconds(5.0), &BrokerError::LoginLocked);
     assert_eq!(machine.next_wakeup(at(6.0)), seconds(900.0), "the snapshot alone");
-    assert_eq!(machine.next_check_at(at(6.0)), None);
+    assert_eq!(next_check_at(&machine), None);
 }
 
 #[test]
@@ -225,14 +225,14 @@ fn a_live_halt_is_checked_ever_more_seldom_until_a_check_passes() {
     machine.token_received(1);
     let mut now = run_failing(&mut machine, 0.0, SessionMachine::is_halted);
     for wait in [60.0, 120.0, 240.0, 480.0, 600.0, 600.0] {
-        let next = machine.next_check_at(at(now)).unwrap();
+        let next = next_check_at(&machine).unwrap();
         assert_eq!(next, at(now + wait).wall);
         now += wait;
         while machine.due_work(at(now)) == Some(SessionWork::Snapshot) {}
         machine.check_failed(at(now), seconds(now), &unreachable_broker());
     }
     machine.check_passed(at(now), seconds(now), &found(1));
-    assert_eq!(machine.next_check_at(at(now)), Some(at(now + 60.0).wall));
+    assert_eq!(next_check_at(&machine), Some(at(now + 60.0).wall));
 }
 
 // What the outcomes of checks lead to.
@@ -291,7 +291,7 @@ fn a_token_refused_in_a_halt_is_renewed_where_a_check_may_end_the_halt() {
     machine.token_received(2);
     machine.token_verified(at(now + 61.0), seconds(now + 60.5), &found(2), false);
     assert_eq!(machine.phase, SessionPhase::HaltedTransient, "a new token closes no breaker");
-    assert!(machine.next_check_at(at(now + 61.0)).is_some(), "and the checks go on");
+    assert!(next_check_at(&machine).is_some(), "and the checks go on");
 
     let mut machine = healthy();
     machine.operator_halt(at(5.0), "maintenance");
@@ -325,7 +325,7 @@ fn a_halt_goes_on_with_its_checks_after_a_restart() {
     assert_eq!(restarted(&operator, 1_000.0).next_wakeup(at(1_000.0)), seconds(1_300.0));
     let mut refused = healthy();
     refused.check_failed(at(5.0), seconds(5.0), &BrokerError::LoginLocked);
-    assert_eq!(restarted(&refused, 1_000.0).next_check_at(at(1_000.0)), None);
+    assert_eq!(next_check_at(&restarted(&refused, 1_000.0)), None);
 }
 
 #[test]
