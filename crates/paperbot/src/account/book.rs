@@ -87,9 +87,9 @@ pub(crate) struct OpenPosition {
 }
 
 impl OpenPosition {
-    /// Average price per share paid, rounded to six decimals.
+    /// Average price per share paid.
     pub(crate) fn entry_price(&self) -> Decimal {
-        (self.paid / self.bought).round_dp(6).normalize()
+        average_price(self.paid, self.bought)
     }
 
     /// What the shares still held gain at this price, before commission, in cents: where only a part is still held, its
@@ -124,7 +124,7 @@ impl WorkingOrder {
 
     /// The order in the form of the contract.
     pub(crate) fn order(&self, status: OrderStatus, reason: Option<String>) -> Order {
-        let average = (!self.filled.is_zero()).then(|| (self.value / self.filled).round_dp(6).normalize());
+        let average = (!self.filled.is_zero()).then(|| average_price(self.value, self.filled));
         Order {
             id: self.placed.order_id.clone(),
             client_order_id: self.placed.client_order_id.clone(),
@@ -171,6 +171,12 @@ fn dated(reason: &str, day: Option<(NaiveDate, Decimal)>) -> String {
         || reason.to_owned(),
         |(loss, limit)| format!("the loss of {loss} on {day} reached {limit}"),
     )
+}
+
+/// Value by quantity, rounded to six digits, and to ten for prices below one unit of the currency.
+fn average_price(value: Decimal, quantity: Decimal) -> Decimal {
+    let exact = value / quantity;
+    exact.round_dp(if exact < Decimal::ONE { 10 } else { 6 }).normalize()
 }
 
 /// What applying one ledger line changed, for events and logs.
@@ -394,7 +400,7 @@ impl AccountBook {
             side: Side::Buy,
             quantity: position.bought,
             entry_price: position.entry_price(),
-            exit_price: (position.received / position.bought).round_dp(6).normalize(),
+            exit_price: average_price(position.received, position.bought),
             opened_at: position.opened_at,
             closed_at: fill.market_at,
             stop_price: position.stop_price,
