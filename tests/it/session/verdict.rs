@@ -165,7 +165,7 @@ async fn a_wait_of_the_broker_ends_at_the_same_instant_wherever_it_is_told() {
         assert_eq!(instant(&state["session"]["resumes_at"]), until_then, "it does not move");
         assert_eq!(state["session"]["needs_human"], Value::Null);
     }
-    let in_words = until_then.format("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let in_words = until_then.format("%Y-%m-%dT%H:%M:%SZ").to_string();
     assert!(state["session"]["reason"].as_str().unwrap().ends_with(&in_words), "{state:#}");
     let said = until_then.format("%Y-%m-%dT%H:%M:%SZ").to_string();
     let told = || async {

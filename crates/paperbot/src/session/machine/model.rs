@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::broker::{BrokerError, SignInMethod};
@@ -128,7 +128,7 @@ impl SessionReason {
 
 /// A wait that the broker asked for, as a sentence: by the time of its end, which stays true while it is read.
 pub(in crate::session) fn wait_text(until: DateTime<Utc>) -> String {
-    format!("the broker asked us to wait until {}", until.format("%Y-%m-%d %H:%M:%S UTC"))
+    format!("the broker asked us to wait until {}", until.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
 /// The time from `now` until `at`; zero when `at` is past.

@@ -701,7 +701,7 @@ proptest! {
                 prop_assert_eq!((breaker.resumes_at, breaker.needs_human), of_session, "one verdict");
             }
             if let Some(SessionOutlook::ResumesAt(at)) = outlook {
-                let asleep = TimeDelta::milliseconds((slept * 1e3) as i64);
+                let asleep = TimeDelta::from_std(Duration::from_secs_f64(slept)).unwrap();
                 prop_assert!(at + asleep > now.wall - TimeDelta::milliseconds(1), "{at} lies in the past");
                 prop_assert!(next_check_at(&machine).is_none_or(|next| next >= at), "a check before {at}");
                 prop_assert!(!verdict.allowed, "an order passes and waits");
