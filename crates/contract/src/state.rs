@@ -337,7 +337,8 @@ pub struct Session {
     /// When the broker's access token expires; `null` when unknown or not used.
     #[serde(default)]
     pub token_expires_at: Option<DateTime<Utc>>,
-    /// When the next check or sign-in is due; `null` when none is planned. While the bot waits, not before `resumes_at`.
+    /// When the next check or sign-in is due; `null` when none is planned. In a wait that the broker asked for, it is
+    /// the instant of `resumes_at`.
     #[serde(default)]
     pub next_check_at: Option<DateTime<Utc>>,
     /// The broker's clock minus the bot's, in seconds; `null` when the broker's time was not seen yet.

@@ -223,7 +223,7 @@ mod tests {
     fn a_price_keeps_the_digits_of_the_file() {
         let moments = read("date,symbol,open,high,low,close\n2017-11-07,PENNY,0.1234,0.13,0.12,0.125\n");
         let prices: Vec<String> = moments.iter().map(|moment| moment.prices[0].1.to_string()).collect();
-        assert_eq!(prices, ["0.1234", "0.1217", "0.12", "0.125", "0.13", "0.1275", "0.125"]);
+        assert_eq!(prices, ["0.1234", "0.1217", "0.12", "0.1250", "0.13", "0.1275", "0.125"]);
     }
 
     #[test]

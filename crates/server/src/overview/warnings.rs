@@ -45,8 +45,10 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
     }
     warnings.extend(breaker_fault(&report.circuit_breaker));
     warnings.extend(report.session.as_ref().and_then(session_fault));
-    if let Some(needs) = report.session.as_ref().and_then(|session| session.needs_human.as_deref()) {
-        warnings.push(format!("The broker session waits for a person: {}.", without_full_stop(needs)));
+    let needs = report.session.as_ref().and_then(|session| session.needs_human.as_deref());
+    // A reset is no matter of the broker; the breaker's own warning says that it is open.
+    if let Some(needs) = needs.filter(|needs| *needs != "reset_breaker") {
+        warnings.push(format!("The broker waits for a person: {}.", without_full_stop(needs)));
     }
     match report.phase {
         BotPhase::Paused => warnings.push("The bot is paused: it opens no positions.".to_owned()),
