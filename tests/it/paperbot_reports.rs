@@ -57,7 +57,8 @@ async fn a_closed_market_is_no_fault_and_says_when_it_opens() {
     let healthy = || async { botops.get("/api/v1/state").await.1["health"]["status"] == "healthy" };
     until("the bot is healthy", Duration::from_secs(20), healthy).await;
     let (_, state) = botops.get("/api/v1/state").await;
-    assert!(state["health"]["reason"].as_str().unwrap().contains("the market is closed"), "{state:#}");
+    let reason = state["health"]["reason"].as_str().unwrap();
+    assert!(reason.contains("the market is closed") && reason.contains(&said), "{reason}");
     let warnings = state["warnings"].to_string();
     assert!(!warnings.contains("degraded") && !warnings.contains("session"), "{warnings}");
     // A paused bot says both, and so does one whose breaker is open.

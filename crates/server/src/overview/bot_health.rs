@@ -74,7 +74,9 @@ pub(super) fn decide_health(moment: &StateMoment<'_>) -> (BotHealthStatus, Strin
                 .unwrap_or_default()
         ),
         _ if report.market.status == MarketStatus::Closed => {
-            "The bot answers; the market is closed.".to_owned()
+            let opens =
+                report.market.next_open.map(|at| format!("; it opens at {}", at.format("%F %H:%M UTC")));
+            format!("The bot answers; the market is closed{}.", opens.unwrap_or_default())
         }
         _ => "The bot answers and trades by its rules.".to_owned(),
     };

@@ -501,3 +501,64 @@ fn a_renewal_is_tried_three_times_and_a_store_that_fails_halts() {
     assert_eq!((machine.renewal.due_at, machine.phase), (None, SessionPhase::Healthy), "it still holds");
     assert!(machine.next_sign_in_method(at(801.0), false, |method| method == SignInMethod::Refresh).is_ok());
 }
+
+// What is told of the end.
+
+#[test]
+fn the_last_success_stays_told_whatever_comes_after_it() {
+    let mut machine = healthy();
+    let success = machine.last_ok;
+    assert_eq!(success, Some(at(0.1).wall));
+    machine.check_failed(at(5.0), seconds(5.0), &invalid(1));
+    machine.begin_attempt(at(5.0), SignInMethod::Refresh, false);
+    assert_eq!(machine.last_ok, success, "while it signs in");
+    machine.attempt_failed(at(6.0), &BrokerError::LoginLocked, SignInMethod::Refresh);
+    assert_eq!((machine.phase, machine.last_ok), (SessionPhase::HaltedCredential, success));
+    assert_eq!(machine.evidence_age(at(7.0)), None, "it proves nothing any more");
+    let mut again = restarted(&machine, 100.0);
+    assert_eq!(again.last_ok, success, "after a restart");
+    again.operator_sign_in();
+    again.begin_attempt(at(110.0), SignInMethod::Refresh, true);
+    again.token_received(2);
+    again.token_verified(at(111.0), seconds(110.0), &found(2), true);
+    assert_eq!(again.last_ok, Some(at(111.0).wall));
+}
+
+#[test]
+fn a_wait_outlives_a_restart_and_its_end_does_not_move() {
+    let mut machine = healthy();
+    machine.check_failed(at(10.0), seconds(10.0), &wait(5_400));
+    let end = Some(SessionOutlook::ResumesAt(at(5_410.0).wall));
+    for later in [10.0, 11.0, 900.0, 5_409.0] {
+        assert_eq!(session_outlook(&machine, at(later)), end, "{later}");
+        assert_eq!(session_outlook(&restarted(&machine, later), at(later)), end, "restarted at {later}");
+    }
+    let mut again = restarted(&machine, 1_000.0);
+    gate(&again, 1_000.0, true, false, GateReason::RateLimited);
+    assert!(
+        matches!(again.due_work(at(5_409.0)), None | Some(SessionWork::Snapshot)),
+        "the broker is left alone"
+    );
+    assert_eq!(restarted(&machine, 6_000.0).phase, SessionPhase::Starting, "a wait that is over is no wait");
+}
+
+#[test]
+fn a_code_that_nobody_entered_is_still_a_code_that_is_wanted() {
+    let mut machine = signing_in();
+    machine.challenge_opened(at(6.0), "enter_code", SignInMethod::Refresh);
+    machine.due_work(at(200.0));
+    assert_eq!(machine.phase, SessionPhase::HaltedCredential);
+    let wanted = Some(SessionOutlook::NeedsHuman("enter_code".to_owned()));
+    assert_eq!(session_outlook(&machine, at(200.0)), wanted);
+    assert_eq!(session_outlook(&restarted(&machine, 300.0), at(300.0)), wanted, "after a restart");
+}
+
+#[test]
+fn every_reason_against_a_new_position_is_told() {
+    let mut machine = healthy();
+    machine.check_passed(at(1.0), seconds(1.0), &ProbeReply { restricted: Some("locked"), ..found(1) });
+    machine.check_failed(at(2.0), seconds(2.0), &wait(100));
+    let told = closed_gates(&machine, at(3.0), true);
+    assert_eq!(told, [GateReason::RateLimited, GateReason::AccountRestricted, GateReason::MarketClosed]);
+    assert_eq!(closed_gates(&healthy(), at(60.0), false), [], "an order that asks has the evidence renewed");
+}

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{
     SavedSession, SessionCheckKind, SessionMachine, SessionOutlook, SessionReason, SessionWork, breaker_view,
-    evaluate_gate, next_check_at, session_outlook,
+    closed_gates, evaluate_gate, next_check_at, session_outlook,
 };
 use crate::broker::{
     BrokerError, ChallengeKind, ProbeReply, SignInChallenge, SignInMethod, TokenLifetime, TransientFailure,
