@@ -8,6 +8,7 @@ pub(super) enum SlotKind {
     Symbol,
     Period,
     Code,
+    SignInCode,
     Key,
     Value,
     Workflow,

@@ -216,7 +216,7 @@ pub(super) static TOOLS: &[McpTool] = &[
         properties: || {
             json!({"verb": {"enum": ["pause", "resume", "cancel-orders", "flatten", "probe-session", "reauth", "reset-breaker",
                 "halt", "shutdown", "silence"]}, "reason": {"type": "string", "minLength": 8}, "symbols": {"type": "array", "items": {"type": "string"}},
-                "component": text(), "minutes": {"type": "integer", "minimum": 1, "maximum": 1440}, "dry_run": {"type": "boolean"},
+                "args": {"type": "object", "properties": {"code": text()}}, "component": text(), "minutes": {"type": "integer", "minimum": 1, "maximum": 1440}, "dry_run": {"type": "boolean"},
                 "idempotency_key": key()})
         },
         required: &["verb", "reason"],
@@ -228,7 +228,11 @@ pub(super) static TOOLS: &[McpTool] = &[
                 dry_run: RouteDryRun::Read("/api/v1/health/alerts"),
                 ..POST
             },
-            ToolRoute { path: "/api/v1/control/{verb}", body: Members(&["reason", "symbols"]), ..POST },
+            ToolRoute {
+                path: "/api/v1/control/{verb}",
+                body: Members(&["reason", "symbols", "args"]),
+                ..POST
+            },
         ],
         ..CHANGE
     },

@@ -30,6 +30,7 @@ mod older_data;
 mod older_document;
 mod overview;
 mod paperbot;
+mod paperbot_reports;
 mod performance;
 mod refusals;
 mod secrets;

@@ -157,7 +157,14 @@ pub struct Session {
     pub since: DateTime<Utc>,
     /// Whether an order that adds exposure would be allowed now (`ok`), and if not, why.
     pub gate: GateReason,
-    /// Seconds after which a refused order may be tried again; `null` when `gate` is `ok` or no time is known.
+    /// When an order that `gate` refuses now may pass without anybody's help: the bot then checks, signs in or calls the
+    /// broker again by itself, or the market opens.
+    ///
+    /// An instant that does not move while the bot waits. `null` when `gate` is `ok`, when no time is known, and
+    /// always when a person must act: never given together with `needs_human`.
+    #[serde(default)]
+    pub resumes_at: Option<DateTime<Utc>>,
+    /// Seconds from the report's `as_of` until `resumes_at`: it counts down. `null` when that is.
     #[serde(default)]
     pub retry_after_s: Option<f64>,
     /// When this process of the bot began its session.
@@ -166,7 +173,8 @@ pub struct Session {
     pub session_uptime_seconds: f64,
     /// When the session was last checked, whatever the outcome; `null` before the first check.
     pub last_health_check: Option<DateTime<Utc>>,
-    /// When an authenticated call to the broker last succeeded; `null` when none has.
+    /// When an authenticated call to the broker last succeeded; `null` when none ever has. A later failure, a refusal or
+    /// a sign-in does not take it back.
     pub last_ok: Option<DateTime<Utc>>,
     /// Duration of the last check in milliseconds; `null` before the first one.
     #[serde(default)]
@@ -183,14 +191,15 @@ pub struct Session {
     /// When the broker's access token expires; `null` when unknown or not used.
     #[serde(default)]
     pub token_expires_at: Option<DateTime<Utc>>,
-    /// When the next check is due; `null` when none is planned.
+    /// When the next check or sign-in is due; `null` when none is planned. In a wait that the broker asked for, it is
+    /// the instant of `resumes_at`.
     #[serde(default)]
     pub next_check_at: Option<DateTime<Utc>>,
     /// The broker's clock minus the bot's, in seconds; `null` when the broker's time was not seen yet.
     #[serde(default)]
     pub clock_skew_seconds: Option<f64>,
-    /// What a person has to do before the session can recover: `approve_device`, `enter_code`, `renew_credentials` or
-    /// `repair_token_store`; `null` when nothing.
+    /// What a person has to do before the session can recover: `approve_device`, `enter_code`, `renew_credentials`,
+    /// `repair_token_store` or `reset_breaker`; `null` when waiting is enough. Never given together with `resumes_at`.
     #[serde(default)]
     pub needs_human: Option<String>,
 }
@@ -224,9 +233,18 @@ pub struct Breaker {
     /// Failures of the session that count towards opening it, or that opened it.
     #[serde(default)]
     pub failure_count: u32,
-    /// When it lets a probe through by itself; `null` when closed, or when it waits for an operator.
+    /// When the bot by itself next tries to close it; `null` when it is closed, when no time is known, and always when a
+    /// person must act: never given together with `needs_human`. The same instant as the session's `resumes_at` where
+    /// the session opened it.
+    #[serde(default)]
+    pub resumes_at: Option<DateTime<Utc>>,
+    /// The same instant as `resumes_at`, under its older name.
     #[serde(default)]
     pub retry_at: Option<DateTime<Utc>>,
+    /// What a person has to do before it can close, in the words of the session's `needs_human`; `null` when it is
+    /// closed or waiting is enough.
+    #[serde(default)]
+    pub needs_human: Option<String>,
 }
 
 /// The few config values that are shown beside the state. `null` is what the bot does not report.

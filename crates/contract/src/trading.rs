@@ -218,13 +218,15 @@ pub struct Performance {
     pub win_rate: Option<f64>,
     /// Mean of (target − entry) ÷ (entry − stop) over trades that have both; `null` without one.
     pub avg_risk_reward: Option<f64>,
-    /// Sum of the closed trades' net profit and loss.
+    /// Everything that is gained or lost for good: the closed trades' net profit and loss, and of open positions what
+    /// partial exits brought and the commissions that are paid already.
     pub total_realized_pl: Option<Amount>,
-    /// Sum of the open positions' profit and loss; positions without a price are left out.
+    /// Sum of the open positions' `unrealized_pl`, before commissions; positions without a price are left out.
     pub total_unrealized_pl: Option<Amount>,
-    /// `total_realized_pl` plus `total_unrealized_pl`.
+    /// `total_realized_pl` plus `total_unrealized_pl`: equity now minus the balance that the account was opened with.
+    /// Commissions count when they are paid, at the entry and at the exit.
     pub total_pl: Option<Amount>,
-    /// Profit and loss realized today plus the change of unrealized since the bot's day began.
+    /// Equity now minus equity when the bot's trading day began, by the same rule as `total_pl`.
     pub daily_pl: Option<Amount>,
     /// Number of wins or losses in a row, counted from the newest trade backwards.
     pub current_streak: Option<u32>,

@@ -17,6 +17,9 @@ const LAST_VERIFIED_YEAR: i32 = 2040;
 /// Closings by proclamation, which no rule gives: year, month, day, reason.
 const AD_HOC: &[(i32, u32, u32, &str)] = &[(2025, 1, 9, "national day of mourning")];
 
+/// How many days are searched for the next session: more than any closing has lasted.
+const DAYS_AHEAD: usize = 366;
+
 /// The phases of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MarketPhase {
@@ -70,6 +73,18 @@ enum SpecialDay {
 #[derive(Debug, Clone, Default)]
 pub struct Calendar {
     special: BTreeMap<NaiveDate, SpecialDay>,
+}
+
+impl MarketPhase {
+    /// The phase's name in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Pre => "pre",
+            Self::Core => "core",
+            Self::Post => "post",
+        }
+    }
 }
 
 impl Calendar {
@@ -150,6 +165,21 @@ impl Calendar {
             }
         }
         MarketPhase::Closed
+    }
+
+    /// Start of the first regular session that begins after an instant; `None` when none does within [`DAYS_AHEAD`].
+    pub fn next_open(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.days_from(at).map(|day| day.open).find(|open| *open > at)
+    }
+
+    /// End of the regular session at an instant, or else of the next one; `None` as for [`Calendar::next_open`].
+    pub fn next_close(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.days_from(at).map(|day| day.close).find(|close| *close > at)
+    }
+
+    fn days_from(&self, at: DateTime<Utc>) -> impl Iterator<Item = TradingDay> {
+        let today = at.with_timezone(&New_York).date_naive();
+        today.iter_days().take(DAYS_AHEAD).filter_map(|day| self.day(day))
     }
 
     /// Whether an instant lies in a daily window of New York time, `from` included and `to` not, on a trading day.
@@ -319,6 +349,30 @@ mod tests {
         phase("2026-11-27T17:59:59Z", MarketPhase::Core);
         phase("2026-11-27T18:00:00Z", MarketPhase::Post);
         phase("2026-11-27T22:00:00Z", MarketPhase::Closed);
+    }
+
+    #[track_caller]
+    fn next(at: &str, open: &str, close: &str) {
+        let calendar = Calendar::new();
+        let told = (calendar.next_open(instant(at)), calendar.next_close(instant(at)));
+        assert_eq!(told, (Some(instant(open)), Some(instant(close))), "{at}");
+    }
+
+    #[test]
+    fn the_next_session_is_found_over_nights_weekends_holidays_and_half_days() {
+        // In a session, before and after it.
+        next("2026-03-06T15:00:00Z", "2026-03-09T13:30:00Z", "2026-03-06T21:00:00Z");
+        next("2026-03-05T12:00:00Z", "2026-03-05T14:30:00Z", "2026-03-05T21:00:00Z");
+        next("2026-03-05T22:00:00Z", "2026-03-06T14:30:00Z", "2026-03-06T21:00:00Z");
+        // A Saturday before the clocks change, and a night that is another date in UTC.
+        next("2026-03-07T15:00:00Z", "2026-03-09T13:30:00Z", "2026-03-09T20:00:00Z");
+        next("2026-03-06T02:00:00Z", "2026-03-06T14:30:00Z", "2026-03-06T21:00:00Z");
+        // Thanksgiving, and the half day after it.
+        next("2026-11-26T15:00:00Z", "2026-11-27T14:30:00Z", "2026-11-27T18:00:00Z");
+        next("2026-11-27T17:00:00Z", "2026-11-30T14:30:00Z", "2026-11-27T18:00:00Z");
+        // The very moments of opening and closing.
+        next("2026-03-06T14:30:00Z", "2026-03-09T13:30:00Z", "2026-03-06T21:00:00Z");
+        next("2026-03-06T21:00:00Z", "2026-03-09T13:30:00Z", "2026-03-09T20:00:00Z");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::account::book::RiskBreaker;
 use crate::account::ledger::OrderFill;
-use crate::session::{GateQuestion, SessionMonitor, SessionNote};
+use crate::session::{GateQuestion, MarketHours, SessionMonitor, SessionNote};
 use botops_contract::{Breaker, BreakerState, GateReason, Session};
 
 /// The session of this bot, or none: a replay has no broker, and every order passes.
@@ -42,6 +42,16 @@ impl SessionGate {
         self.session().map_or(GateReason::Ok, |session| session.facts().gate)
     }
 
+    /// Every reason for which the session refuses new positions now; empty when it does not.
+    pub(crate) fn closed_gates(&self) -> Vec<GateReason> {
+        self.session().map(SessionMonitor::closed_gates).unwrap_or_default()
+    }
+
+    /// The trading hours that new positions keep to; `None` when they keep to none.
+    pub(crate) fn market_hours(&self) -> Option<MarketHours> {
+        self.session().and_then(SessionMonitor::market_hours)
+    }
+
     /// Whether an order would pass now. When a check is needed first, it is started: ask again at the next tick.
     pub(crate) fn may_send(&self, reducing: bool) -> bool {
         self.session().is_none_or(|session| session.is_open(reducing))
@@ -66,7 +76,10 @@ impl SessionGate {
             since: risk.since,
             source,
             failure_count: 0,
+            resumes_at: None,
             retry_at: None,
+            // No time closes it: losses do not go away by waiting.
+            needs_human: risk.open.as_ref().map(|_| "reset_breaker".to_owned()),
         };
         match self.session().map(SessionMonitor::breaker) {
             Some(session) if risk.open.is_none() && session.state != BreakerState::Closed => session,

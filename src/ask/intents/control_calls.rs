@@ -7,9 +7,15 @@ use super::workflow_calls::cancel_workflow;
 use crate::ask::context::AskContext;
 use crate::ask::parsed_text::ParsedText;
 use crate::ask::plan::{AskPlan, planned_call};
+use botops_core::redact::MASK;
 
 pub(super) fn control_call(verb: &str, asked: &ParsedText, symbols: &[String]) -> AskPlan {
-    let mut body = Map::from_iter([("reason".to_owned(), json!(asked.reason()))]);
+    let code = asked.slots.sign_in_code.as_deref().filter(|_| verb == "reauth");
+    let reason = code.map_or_else(|| asked.reason(), |code| asked.reason().replace(code, MASK));
+    let mut body = Map::from_iter([("reason".to_owned(), json!(reason))]);
+    if let Some(code) = code {
+        body.insert("args".to_owned(), json!({"code": code}));
+    }
     if !symbols.is_empty() {
         body.insert("symbols".to_owned(), json!(symbols));
     }

@@ -178,7 +178,7 @@ pub(crate) const RULES: &[IntentRule] = &[
     rule!("cancel", "cancel: what?", [[C::Cancel]], also: [], never: [C::Order, C::Workflow, C::Trial, C::Config, C::Why, C::Alert, C::Silence], slots: [], when: |asked| is_order(asked) && asked.slots.id.is_none() && !has_workflow(asked), choose_cancel),
     rule!("probe_session", "check the broker session now: dry run first", [[C::Probe, C::Run], [C::Session]], also: [C::Health, C::Alive, C::Probe, C::Validate], never: [C::SignIn], slots: [SlotKind::Component], when: is_order,
         |asked, _| control_call("probe-session", asked, &[])),
-    rule!("reauth", "sign in to the broker again: dry run first", [[C::SignIn]], also: [C::Session], never: [C::Why, C::Past], slots: [SlotKind::Component], when: |asked| !asked.asks_openly(),
+    rule!("reauth", "sign in to the broker again: dry run first", [[C::SignIn]], also: [C::Session, C::Codes], never: [C::Why, C::Past], slots: [SlotKind::Component, SlotKind::SignInCode], when: |asked| !asked.asks_openly(),
         |asked, _| control_call("reauth", asked, &[])),
     rule!("reset_breaker", "let the circuit breaker try again: dry run first", [[C::Reset, C::Close], [C::Breaker]], also: [C::Trade], never: [C::Why], slots: [], when: |asked| !asked.asks_openly(),
         |asked, _| control_call("reset-breaker", asked, &[])),

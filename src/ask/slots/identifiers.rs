@@ -48,6 +48,27 @@ pub(super) fn read_versions(words: &mut [AskWord], slots: &mut SlotValues) {
     }
 }
 
+/// Reads the code of the broker in a request to sign in: the word with digits that follows "code", or the only number.
+pub(super) fn read_sign_in_code(words: &mut [AskWord], slots: &mut SlotValues) {
+    if !words.iter().any(|word| word.is(WordConcept::SignIn)) {
+        return;
+    }
+    let is_code = |word: &AskWord| {
+        let digits = word.raw.chars().filter(char::is_ascii_digit).count();
+        word.slot.is_none()
+            && (4..=16).contains(&word.raw.len())
+            && digits >= 4
+            && word.raw.chars().all(|c| c.is_ascii_digit() || c == '-')
+    };
+    if let Some(at) = words.iter().position(is_code) {
+        slots.sign_in_code = words.get(at).map(|word| word.raw.clone());
+        mark_slot(words, at, SlotKind::SignInCode);
+        for word in words.iter_mut().filter(|word| word.lower == "code") {
+            word.slot = Some(SlotKind::SignInCode);
+        }
+    }
+}
+
 /// Reads error codes: `CFG_012`, `cfg012`, `CFG-012`, `cfg 12`.
 pub(super) fn read_codes(words: &mut [AskWord], slots: &mut SlotValues) {
     const AREAS: [&str; 8] = ["auth", "api", "bot", "brk", "cfg", "hlt", "wfl", "srv"];

@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 
 use super::config_keys::{read_key, read_value};
-use super::identifiers::{read_codes, read_ids, read_versions};
+use super::identifiers::{read_codes, read_ids, read_sign_in_code, read_versions};
 use super::names::{read_component, read_workflow};
 use super::periods::{read_duration, read_period};
 use super::symbols::read_symbols;
@@ -17,6 +17,7 @@ pub(crate) fn read_slots(words: &mut [AskWord], context: &AskContext, today: Nai
     read_ids(words, &mut slots);
     read_versions(words, &mut slots);
     read_codes(words, &mut slots);
+    read_sign_in_code(words, &mut slots);
     read_workflow(words, context, &mut slots);
     read_key(words, context, &mut slots);
     read_period(words, today, &mut slots);
@@ -106,6 +107,11 @@ mod tests {
     fn codes_versions_ids_and_symbols() {
         assert_eq!(slots("what is cfg_12").code.as_deref(), Some("CFG_012"));
         assert_eq!(slots("explain BRK 002").code.as_deref(), Some("BRK_002"));
+        let sign_in_code = |text| slots(text).sign_in_code;
+        assert_eq!(sign_in_code("sign in with code 012345").as_deref(), Some("012345"));
+        assert_eq!(sign_in_code("log in again, the code is 8842-17").as_deref(), Some("8842-17"));
+        assert_eq!(sign_in_code("sign in to the broker"), None);
+        assert_eq!(sign_in_code("what is code 123456"), None);
         assert_eq!(slots("diff v3 and v5").versions, ["v3", "v5"]);
         assert_eq!(slots("roll back to version 17").versions, ["v17"]);
         assert_eq!(slots("positions in tsla").symbols, ["TSLA"]);

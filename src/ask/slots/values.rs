@@ -18,6 +18,8 @@ pub(crate) struct SlotValues {
     pub(crate) symbols: Vec<String>,
     pub(crate) period: Option<AskedPeriod>,
     pub(crate) code: Option<String>,
+    /// The code of the broker with which somebody signs in.
+    pub(crate) sign_in_code: Option<String>,
     /// Config paths that fit equally well; exactly one when the text is unambiguous.
     pub(crate) keys: Vec<String>,
     pub(crate) value: Option<Value>,

@@ -93,6 +93,7 @@ pub(crate) fn report() -> BotReport {
             is_healthy: true,
             since: now,
             gate: GateReason::Ok,
+            resumes_at: None,
             retry_after_s: None,
             session_start_time: now,
             session_uptime_seconds: 12.5,
@@ -114,7 +115,9 @@ pub(crate) fn report() -> BotReport {
             since: now,
             source: None,
             failure_count: 0,
+            resumes_at: None,
             retry_at: None,
+            needs_human: None,
         }),
         config: Some(RunningConfig {
             running: config.clone(),

@@ -10,7 +10,7 @@ use crate::kit::paperbot::{Paperbot, lines};
 use crate::kit::until;
 
 /// Starts a bot with short ticks and a session whose waits are a twentieth of the usual ones.
-async fn bot_with(script: &str) -> Paperbot {
+pub(super) async fn bot_with(script: &str) -> Paperbot {
     let mut bot = Paperbot::prepare(&[]);
     let file = bot.folder.path().join("faults.yaml");
     std::fs::write(&file, script).unwrap();

@@ -3,7 +3,9 @@
 mod answers;
 pub(crate) mod bot;
 mod edge_cases;
+mod forecast;
 mod sign_in;
+mod verdict;
 mod waits;
 
 use std::path::Path;

@@ -28,11 +28,11 @@ async fn a_long_wait_parks_the_session_and_nothing_is_called() {
     let reset = (Utc::now() + TimeDelta::seconds(700)).timestamp().to_string();
     // Each wait is read a while after it began; they differ enough to be told apart.
     for (act, shown) in [
-        (limited("3600"), 900.0),
+        (limited("3600"), 3_600.0),
         (limited("nonsense"), 60.0),
-        (limited("1000000000"), 900.0),
+        (limited("1000000000"), 86_400.0),
         (refused(429, "{}").header("x-ratelimit-reset", reset), 699.0),
-        (refused(429, r#"{"detail":"Expected available in 1154515 seconds."}"#), 900.0),
+        (refused(429, r#"{"detail":"Expected available in 1154515 seconds."}"#), 86_400.0),
     ] {
         let rig = Rig::robinhood(short_limits(), |stub| {
             stub.always(ACCOUNTS, act);

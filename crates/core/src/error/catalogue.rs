@@ -596,8 +596,8 @@ catalogue! {
     BrokerRateLimited = "BRK_004", 503, NetworkError, Medium, Wait, after_ms: 60000,
         "the broker asked us to wait",
         "the broker's request quota is used up",
-        "no order and no check is sent before `session.retry_after_s` is over",
-        "Wait as long as `session.retry_after_s` says; the bot goes on by itself. Calls before that make it longer.",
+        "no order and no check is sent before `session.resumes_at`",
+        "Wait until `session.resumes_at`; the bot goes on by itself. Calls before that make it longer.",
         next: [SUMMARY];
     BrokerUnreachable = "BRK_005", 503, NetworkError, High, Wait, after_ms: 10000,
         "the broker cannot be reached",
@@ -624,8 +624,9 @@ catalogue! {
         "the circuit breaker is open",
         "too many checks of the broker session failed in a row, or an operator halted trading",
         "no order passes, exits included; cancels are sent as best they can",
-        "Read `circuit_breaker.reason`. With `retry_at` set, waiting is enough: the bot probes by itself. Without \
-         it, remove the cause, then `POST control/reset-breaker`: one good check closes it.",
+        "Read `circuit_breaker`. With `resumes_at` set, waiting is enough: the bot tries by itself then. With \
+         `needs_human` set, it is not: a person does what that says. `reset_breaker` means: remove the cause, then \
+         `POST control/reset-breaker`: one good check closes it.",
         next: [RESET_BREAKER, SUMMARY];
     BrokerAccountRestricted = "BRK_009", 503, TradingError, Critical, AskHuman,
         "the account may not open positions",

@@ -26,6 +26,8 @@ pub(crate) type SymbolPrices = BTreeMap<String, Decimal>;
 pub(crate) struct AccountBook {
     /// Whether the ledger has its first line, which gives the account its cash.
     pub opened: bool,
+    /// The cash that the account was opened with.
+    pub starting_balance: Decimal,
     pub cash: Decimal,
     pub positions: BTreeMap<String, OpenPosition>,
     /// Resting orders by order id, which sorts by age.
@@ -85,9 +87,15 @@ pub(crate) struct OpenPosition {
 }
 
 impl OpenPosition {
-    /// Average price per share paid, rounded to six decimals.
+    /// Average price per share paid.
     pub(crate) fn entry_price(&self) -> Decimal {
-        (self.paid / self.bought).round_dp(6).normalize()
+        average_price(self.paid, self.bought)
+    }
+
+    /// What the shares still held gain at this price, before commission, in cents: where only a part is still held, its
+    /// cost is a quotient.
+    pub(crate) fn unrealized(&self, price: Decimal) -> Decimal {
+        (price * self.quantity - self.cost()).round_dp(2)
     }
 
     /// What the shares still held cost, without commission.
@@ -116,7 +124,7 @@ impl WorkingOrder {
 
     /// The order in the form of the contract.
     pub(crate) fn order(&self, status: OrderStatus, reason: Option<String>) -> Order {
-        let average = (!self.filled.is_zero()).then(|| (self.value / self.filled).round_dp(6).normalize());
+        let average = (!self.filled.is_zero()).then(|| average_price(self.value, self.filled));
         Order {
             id: self.placed.order_id.clone(),
             client_order_id: self.placed.client_order_id.clone(),
@@ -155,6 +163,23 @@ impl WorkingOrder {
     }
 }
 
+/// A reason that an older version wrote about "today", with the date of that day: it is read on later days as well.
+fn dated(reason: &str, day: Option<(NaiveDate, Decimal)>) -> String {
+    let (Some(loss), Some((day, _))) = (reason.strip_prefix("today's loss of "), day) else {
+        return reason.to_owned();
+    };
+    loss.split_once(" reached ").map_or_else(
+        || reason.to_owned(),
+        |(loss, limit)| format!("the loss of {loss} on {day} reached {limit}"),
+    )
+}
+
+/// Value by quantity, rounded to six digits, and to ten for prices below one unit of the currency.
+fn average_price(value: Decimal, quantity: Decimal) -> Decimal {
+    let exact = value / quantity;
+    exact.round_dp(if exact < Decimal::ONE { 10 } else { 6 }).normalize()
+}
+
 /// What applying one ledger line changed, for events and logs.
 #[derive(Debug, Default)]
 pub(crate) struct BookChange {
@@ -178,7 +203,7 @@ impl AccountBook {
         match &line.entry {
             LedgerEntry::Opened { cash } => {
                 self.opened = true;
-                self.cash = *cash;
+                (self.starting_balance, self.cash) = (*cash, *cash);
                 self.peak = *cash;
                 self.breaker.since = line.at;
             }
@@ -206,7 +231,7 @@ impl AccountBook {
             LedgerEntry::Paused { reason } => self.paused = Some((reason.clone(), line.at)),
             LedgerEntry::Resumed { .. } => self.paused = None,
             LedgerEntry::Tripped { source, reason } => {
-                self.breaker.open = Some((source.clone(), reason.clone()));
+                self.breaker.open = Some((source.clone(), dated(reason, self.day)));
                 self.breaker.since = line.at;
             }
             LedgerEntry::Reset { daily_pl, equity, .. } => {
@@ -380,7 +405,7 @@ impl AccountBook {
             side_raw: None,
             quantity: Some(position.bought.into()),
             entry_price: Some(position.entry_price().into()),
-            exit_price: Some((position.received / position.bought).round_dp(6).normalize().into()),
+            exit_price: Some(average_price(position.received, position.bought).into()),
             opened_at: Some(position.opened_at),
             closed_at: fill.market_at,
             stop_price: position.stop_price.map(Amount::from),

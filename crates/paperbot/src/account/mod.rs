@@ -5,5 +5,6 @@ pub(crate) mod book;
 pub(crate) mod command_answers;
 pub(crate) mod effects_log;
 pub(crate) mod ledger;
+pub(crate) mod performance;
 pub(crate) mod recorded_account;
 pub(crate) mod track_record;

@@ -69,14 +69,8 @@ impl TrackRecord {
         self.losses_in_a_row = 0;
     }
 
-    /// The numbers in the form of the contract.
-    pub(crate) fn report(
-        &self,
-        today: NaiveDate,
-        unrealized: Decimal,
-        daily: Decimal,
-        as_of: DateTime<Utc>,
-    ) -> Performance {
+    /// The numbers in the form of the contract, as if no position were open.
+    pub(crate) fn report(&self, today: NaiveDate, as_of: DateTime<Utc>) -> Performance {
         let ratio = |part: Decimal, whole: u32| {
             if whole == 0 { None } else { (part / Decimal::from(whole)).round_dp(4).to_f64() }
         };
@@ -89,9 +83,9 @@ impl TrackRecord {
             win_rate: ratio(Decimal::from(self.wins), self.closed),
             avg_risk_reward: ratio(self.ratios, self.ratio_count),
             total_realized_pl: Some(self.cumulative.into()),
-            total_unrealized_pl: Some(unrealized.into()),
-            total_pl: Some((self.cumulative + unrealized).into()),
-            daily_pl: Some(daily.into()),
+            total_unrealized_pl: None,
+            total_pl: None,
+            daily_pl: None,
             current_streak: Some(current_streak),
             streak_type: Some(streak_type),
             streak_type_raw: None,
@@ -144,7 +138,7 @@ mod tests {
         let day = NaiveDate::default();
         let mut track = TrackRecord::default();
         trades.iter().for_each(|net| track.add(&trade(*net), day));
-        track.report(day, Decimal::ZERO, Decimal::ZERO, DateTime::UNIX_EPOCH)
+        track.report(day, DateTime::UNIX_EPOCH)
     }
 
     #[test]

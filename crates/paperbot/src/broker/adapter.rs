@@ -4,6 +4,7 @@
 //! market clock.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -45,6 +46,11 @@ pub trait BrokerAdapter: fmt::Debug + Send + Sync {
     /// Whether this broker, as it is set up, supports a method.
     fn offers(&self, method: SignInMethod) -> bool {
         method == SignInMethod::Refresh
+    }
+
+    /// The file in which a person renews the credentials; `None` where only another process can have others.
+    fn credentials_file(&self) -> Option<&Path> {
+        None
     }
 
     /// Lifetime of the token in use; `None` when it is unknown or tokens do not expire.

@@ -2,7 +2,7 @@
 //!
 //! Keys go in two headers; there is no login, so the only way to a new session is to read the key file again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -200,6 +200,13 @@ impl BrokerAdapter for AlpacaBroker {
         _code: Option<&'a str>,
     ) -> BrokerCall<'a, NewSession> {
         ready(self.reload_keys(operator)).boxed()
+    }
+
+    fn credentials_file(&self) -> Option<&Path> {
+        match &self.source {
+            AlpacaKeySource::File(file) => Some(file),
+            AlpacaKeySource::Given { .. } => None,
+        }
     }
 
     fn market_open(&self) -> BrokerCall<'_, Option<bool>> {

@@ -98,6 +98,11 @@ impl BrokerError {
         }
     }
 
+    /// Whether the same credentials would be refused again, so that only others help.
+    pub fn refuses_credentials(&self) -> bool {
+        matches!(self, Self::CredentialsRejected { .. } | Self::RefreshSpent | Self::LoginLocked)
+    }
+
     /// The catalogue code of this failure; its row says what to do.
     pub fn code(&self) -> Code {
         match self {

@@ -1,7 +1,7 @@
 //! The file of a broker's token pair, written before the pair's first use.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
@@ -46,6 +46,10 @@ impl TokenStore {
     /// Names the file; it is not touched yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The stored pair; `None` when there is no file.

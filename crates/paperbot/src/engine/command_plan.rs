@@ -9,8 +9,9 @@ use super::order_planner::OrderPlanner;
 use super::planned_line::{PlannedLine, cancel_entry};
 use crate::account::book::AccountBook;
 use crate::account::ledger::{LedgerEntry, OrderPurpose};
+use crate::session::{SessionCommandOutcome, sign_in_code};
 use crate::session_gate::SessionGate;
-use botops_contract::{BotPhase, BreakerState, CommandRequest, Exposure, Verb};
+use botops_contract::{BotPhase, BreakerState, CommandRequest, Exposure, GateReason, Verb};
 
 /// The ledger lines that a command would write, and its answer.
 #[derive(Debug, Default)]
@@ -33,6 +34,11 @@ impl CommandPlan {
         Self { message: message.to_owned(), refused: Some(code), ..Self::default() }
     }
 
+    /// The plan of a dry run whose command the session carries out.
+    fn of_forecast(forecast: SessionCommandOutcome) -> Self {
+        Self { message: forecast.message, refused: forecast.reason_code, ..Self::default() }
+    }
+
     /// Plans the command for the present state of the account.
     pub(crate) fn new(
         verb: Verb,
@@ -49,17 +55,22 @@ impl CommandPlan {
             }
             Verb::CancelOrders => Self::plan_cancel_orders(planner, &request.args),
             Verb::Flatten => Self::plan_flatten(planner, session, &reason),
-            Verb::ResetBreaker => Self::plan_reset_breaker(planner, session, reason),
+            Verb::ResetBreaker => match session.session() {
+                // With an open breaker of the session only a dry run comes here: the session carries out the command.
+                Some(session) if session.breaker().state != BreakerState::Closed => {
+                    Self::of_forecast(session.forecast_reset())
+                }
+                _ => Self::plan_reset_breaker(planner, reason),
+            },
             Verb::Shutdown => Self {
                 stops: true,
                 ..Self::done("the bot stops; positions and orders stay as they are", Vec::new())
             },
-            Verb::ProbeSession | Verb::Reauth | Verb::Halt if session.session().is_none() => {
-                Self::refused("not_capable", "this bot replays the past and has no broker session")
+            Verb::Halt if session.session().is_none() => {
+                Self::of_forecast(SessionCommandOutcome::without_session())
             }
-            // Only a dry run reaches this; the command itself is carried out by the session.
-            Verb::ProbeSession => Self::done("the broker session would be checked now", Vec::new()),
-            Verb::Reauth => Self::done("the bot would sign in to the broker again", Vec::new()),
+            // Only dry runs come here: the session carries out the commands themselves.
+            Verb::ProbeSession | Verb::Reauth => Self::of_forecast(forecast(verb, request, session)),
             Verb::Halt => Self::done(
                 "no order would pass, exits included, until the circuit breaker is reset",
                 Vec::new(),
@@ -113,18 +124,12 @@ impl CommandPlan {
         plan
     }
 
-    fn plan_reset_breaker(planner: OrderPlanner<'_>, session: &SessionGate, reason: String) -> Self {
+    fn plan_reset_breaker(planner: OrderPlanner<'_>, reason: String) -> Self {
         let (book, prices) = (planner.book, planner.prices);
-        if session.circuit_breaker(&book.breaker).state == BreakerState::Closed {
+        if book.breaker.open.is_none() {
             return Self::refused(
                 "breaker_closed",
                 "the circuit breaker is closed; there is nothing to reset",
-            );
-        }
-        if book.breaker.open.is_none() {
-            return Self::done(
-                "one check of the session would decide whether the circuit breaker closes",
-                Vec::new(),
             );
         }
         let entry =
@@ -133,13 +138,22 @@ impl CommandPlan {
     }
 }
 
+/// What the session would answer to `probe-session` or `reauth` now.
+fn forecast(verb: Verb, request: &CommandRequest, session: &SessionGate) -> SessionCommandOutcome {
+    let Some(session) = session.session() else { return SessionCommandOutcome::without_session() };
+    if verb == Verb::ProbeSession {
+        return session.forecast_probe();
+    }
+    sign_in_code(&request.args).map_or_else(|refusal| refusal, |code| session.forecast_reauth(code))
+}
+
 /// The operator's reason, cleaned of control characters and shortened for logs and the ledger.
 pub(super) fn clean_reason(request: &CommandRequest) -> String {
     botops_core::text::clean(&request.reason, 200)
 }
 
-/// The phase after the command, and whether positions may be opened then.
-pub(super) fn phase_after(book: &AccountBook, verb: Verb, stops: bool) -> (BotPhase, bool) {
+/// The phase after the command, and whether positions may be opened then. `gate` is the session's present reason.
+pub(super) fn phase_after(book: &AccountBook, verb: Verb, stops: bool, gate: GateReason) -> (BotPhase, bool) {
     let pauses = matches!(verb, Verb::Pause | Verb::Flatten);
     let paused = pauses || (book.paused.is_some() && verb != Verb::Resume);
     let open = book.breaker.open.is_some() && verb != Verb::ResetBreaker;
@@ -147,9 +161,10 @@ pub(super) fn phase_after(book: &AccountBook, verb: Verb, stops: bool) -> (BotPh
         (true, _, _) => BotPhase::Stopping,
         (_, true, _) => BotPhase::Paused,
         (_, _, true) => BotPhase::Degraded,
+        _ if !matches!(gate, GateReason::Ok | GateReason::MarketClosed) => BotPhase::Degraded,
         _ => BotPhase::Running,
     };
-    (phase, phase == BotPhase::Running)
+    (phase, phase == BotPhase::Running && gate == GateReason::Ok)
 }
 
 /// What these entries, which are not applied to the book yet, do: orders cancelled and sent, positions closed, value.

@@ -16,28 +16,31 @@ pub(super) struct EntryGates<'a> {
     pub market_ended: bool,
     /// Whether the strategy has seen enough prices to decide.
     pub strategy_is_warm: bool,
-    /// The reason that the broker session's gate would give now.
-    pub session: GateReason,
+    /// Every reason for which the broker session refuses new positions now.
+    pub session: &'a [GateReason],
+    /// Whether the circuit breaker is open, whatever opened it.
+    pub breaker_is_open: bool,
 }
 
 impl EntryGates<'_> {
-    /// Names of the closed gates; empty when a position may be opened.
+    /// Names of all closed gates; empty when a position may be opened.
     pub(crate) fn closed(&self, at: DateTime<Utc>) -> Vec<String> {
         let book = self.account.book();
         let gates = [
             (self.account.write_fault().is_some(), "ledger_unwritable"),
             (book.paused.is_some(), "paused"),
-            (book.breaker.open.is_some(), "breaker_open"),
-            (self.market_ended, "market_closed"),
+            (self.breaker_is_open, "breaker_open"),
+            (self.market_ended || self.session.contains(&GateReason::MarketClosed), "market_closed"),
             (!self.config.hours.contain(at), "outside_hours"),
             (book.entries_on(trading_day(at)) >= self.config.max_trades_per_day, "max_trades_per_day"),
             (!self.strategy_is_warm, "warming_up"),
         ];
         let closed = gates.into_iter().filter(|(closed, _)| *closed);
         let mut names: Vec<String> = closed.map(|(_, name)| name.to_owned()).collect();
-        if self.session != GateReason::Ok {
-            names.push(format!("session_{}", json!(self.session).as_str().unwrap_or_default()));
-        }
+        let of_session = self.session.iter().filter(|reason| **reason != GateReason::MarketClosed);
+        names.extend(
+            of_session.map(|reason| format!("session_{}", json!(reason).as_str().unwrap_or_default())),
+        );
         names
     }
 }

@@ -8,6 +8,7 @@ use crate::account::book::{AccountBook, SymbolPrices, WorkingOrder};
 use crate::account::ledger::{LedgerEntry, OrderPurpose};
 use crate::config::document::BotConfig;
 use crate::market::exchange::PaperExchange;
+use crate::market::price_digits::price_digits;
 use botops_contract::{OrderType, Side};
 
 /// The most shares of one order, whatever weight and limits allow.
@@ -39,8 +40,9 @@ impl<'a> OrderPlanner<'a> {
         let (risk, orders) = (&self.config.risk_management, &self.config.order_management);
         let equity = self.book.equity(self.prices);
         let hundred = Decimal::ONE_HUNDRED;
-        let limit = (price + orders.offset(orders.buy_offset, price)).round_dp(2);
-        let stop = (price * (hundred - risk.stop_loss_pct) / hundred).round_dp(2);
+        let digits = price_digits(price);
+        let limit = (price + orders.offset(orders.buy_offset, price)).round_dp(digits);
+        let stop = (price * (hundred - risk.stop_loss_pct) / hundred).round_dp(digits);
         let target = price * (hundred + risk.stop_loss_pct * risk.risk_reward_ratio) / hundred;
 
         let wanted = self.config.weight(symbol) * equity;
@@ -48,7 +50,7 @@ impl<'a> OrderPlanner<'a> {
             return EntryPlan::WeightTooSmall;
         }
         let allowed = wanted.min(risk.max_position_size).min(equity * risk.max_position_pct / hundred);
-        let at_risk = (price - stop).max(Decimal::new(1, 2));
+        let at_risk = (price - stop).max(Decimal::new(1, digits));
         let by_risk = (equity * risk.risk_per_trade / at_risk).trunc();
         let quantity = (allowed / limit).trunc().min(by_risk).min(Decimal::from(MOST_SHARES));
         let refusal = self.entry_refusal(price, limit, allowed, quantity);
@@ -62,7 +64,7 @@ impl<'a> OrderPlanner<'a> {
             reason,
             decided_price: price,
             stop_price: Some(stop),
-            target_price: Some(target.round_dp(2)),
+            target_price: Some(target.round_dp(digits)),
         };
         EntryPlan::Order(draft, refusal)
     }
@@ -134,7 +136,7 @@ impl<'a> OrderPlanner<'a> {
             let is_new = position.targets_placed == 0;
             let Some(target) = position.target_price.filter(|_| is_new && !busy) else { continue };
             let orders = &self.config.order_management;
-            let limit = (target - orders.offset(orders.sell_offset, target)).round_dp(2);
+            let limit = (target - orders.offset(orders.sell_offset, target)).round_dp(price_digits(target));
             drafts.push(OrderDraft {
                 symbol: position.symbol.clone(),
                 side: Side::Sell,

@@ -158,7 +158,8 @@ impl TradingEngine {
         if refused.is_some() {
             result.outcome = CommandOutcome::Refused;
         } else {
-            let (phase, trading_enabled) = phase_after(self.account.book(), verb, stops);
+            let (phase, trading_enabled) =
+                phase_after(self.account.book(), verb, stops, self.session.expected_reason());
             (result.phase, result.trading_enabled) = (Some(phase), Some(trading_enabled));
         }
         entries.push(LedgerEntry::Command { verb, result: Box::new(result.clone()) });

@@ -39,7 +39,7 @@ fn crossed_daily_loss(
     at: DateTime<Utc>,
 ) -> Option<CrossedLimit> {
     let risk = &config.risk_management;
-    let (_, began_with) = book.day?;
+    let (day, began_with) = book.day?;
     let before_reset = book.breaker.reset_at.filter(|(day, _)| *day == trading_day(at));
     let before_reset = before_reset.map_or(Decimal::ZERO, |(_, daily)| daily.min(Decimal::ZERO));
     let loss = book.daily_pl(prices) - before_reset;
@@ -49,14 +49,14 @@ fn crossed_daily_loss(
         let (loss, limit) = (loss.round_dp(2), risk.daily_loss_limit);
         return Some(CrossedLimit {
             source,
-            reason: format!("today's loss of {loss} reached the limit of {limit}"),
+            reason: format!("the loss of {loss} on {day} reached the limit of {limit}"),
         });
     }
     let most =
         (-risk.max_daily_loss_pct / Decimal::ONE_HUNDRED).max(config.circuit_breaker_thresholds.daily_loss);
     (share <= most).then(|| CrossedLimit {
         source,
-        reason: format!("today's loss of {} % reached {} %", percent(share), percent(most)),
+        reason: format!("the loss of {} % on {day} reached {} %", percent(share), percent(most)),
     })
 }
 

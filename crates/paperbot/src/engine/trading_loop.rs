@@ -38,7 +38,7 @@ use crate::market::exchange::PaperExchange;
 use crate::market::prices::{MarketPrices, MarketStep};
 use crate::market::strategy::{MomentumStrategy, TradeSignal};
 use crate::session_gate::SessionGate;
-use botops_contract::{EventKind, OrderStatus, Severity, Side};
+use botops_contract::{BreakerState, EventKind, OrderStatus, Severity, Side};
 use botops_core::error::Code;
 use botops_core::failpoints;
 
@@ -80,8 +80,6 @@ pub(crate) struct TradingEngine {
     start_recorded: bool,
     pub(super) stopping: bool,
     snapshot_seq: u64,
-    /// Names of the gates that were closed to new positions at the last tick.
-    no_entry: Vec<String>,
     /// Why `HEAD` cannot be loaded; `None` while it can.
     head_fault: Option<String>,
 }
@@ -105,7 +103,6 @@ impl TradingEngine {
             start_recorded: false,
             stopping: false,
             snapshot_seq: 0,
-            no_entry: Vec::new(),
             head_fault: None,
         }
     }
@@ -209,7 +206,6 @@ impl TradingEngine {
                     let message = "the replay has ended; open positions stay as they are".to_owned();
                     self.outbox.publish_event(EventKind::Lifecycle, Severity::Low, message, Value::Null);
                 }
-                self.no_entry = vec!["market_closed".to_owned()];
                 return;
             }
         };
@@ -220,10 +216,9 @@ impl TradingEngine {
             self.outbox.publish_failure(Code::BotFeedGap, message, context);
         }
         self.strategy.add_prices(&moment.prices);
-        // A fill that cannot be recorded did not happen: the order is tried again at the next price.
-        if self.trade_at(&moment.prices, moment.at).is_err() {
-            self.no_entry = vec!["ledger_unwritable".to_owned()];
-        }
+        // A fill that cannot be recorded did not happen: the order is tried again at the next price. The fault is kept
+        // with the account, which reports it.
+        let _ = self.trade_at(&moment.prices, moment.at);
     }
 
     fn trade_at(&mut self, prices: &[(String, Decimal)], at: DateTime<Utc>) -> Result<(), LedgerUnwritable> {
@@ -232,7 +227,7 @@ impl TradingEngine {
         self.fill_and_cancel_orders(prices, at)?;
         self.place_targets(at)?;
         self.check_limits(at)?;
-        self.no_entry = self.closed_gates(at);
+        let mut may_enter = self.closed_gates(at).is_empty();
         let signals = self.strategy.signals(prices, self.account.book(), self.config.settings());
         for signal in signals {
             match signal {
@@ -241,11 +236,9 @@ impl TradingEngine {
                     let entries = self.issue_lines(lines, at);
                     self.commit_entries(entries)?;
                 }
-                TradeSignal::Enter { symbol, reason }
-                    if self.no_entry.is_empty() && self.session.may_send(false) =>
-                {
+                TradeSignal::Enter { symbol, reason } if may_enter && self.session.may_send(false) => {
                     self.enter_position(&symbol, reason, at)?;
-                    self.no_entry = self.closed_gates(at);
+                    may_enter = self.closed_gates(at).is_empty();
                 }
                 // A signal that may not be followed now is given again at the next price.
                 TradeSignal::Enter { .. } | TradeSignal::Leave { .. } => {}
@@ -357,13 +350,16 @@ impl TradingEngine {
         lines.into_iter().map(issue).collect()
     }
 
+    /// Names of all gates that are closed to new positions.
     fn closed_gates(&self, at: DateTime<Utc>) -> Vec<String> {
+        let breaker = self.session.circuit_breaker(&self.account.book().breaker);
         let gates = EntryGates {
             account: &self.account,
             config: &self.config.settings().trading,
             market_ended: self.market.has_ended(),
             strategy_is_warm: self.strategy.is_warm(),
-            session: self.session.expected_reason(),
+            session: &self.session.closed_gates(),
+            breaker_is_open: breaker.state != BreakerState::Closed,
         };
         gates.closed(at)
     }
@@ -470,7 +466,6 @@ impl TradingEngine {
             self.outbox.forward_event(note.kind, note.severity, note.message, note.error, note.data);
         }
         if changed {
-            self.no_entry = self.market.market_at().map_or_else(Vec::new, |at| self.closed_gates(at));
             self.publish_snapshot();
         }
     }
@@ -514,7 +509,7 @@ impl TradingEngine {
             config: &self.config,
             session: &self.session,
             errors: self.outbox.errors(),
-            no_entry_reasons: &self.no_entry,
+            no_entry_reasons: self.closed_gates(self.market.market_at().unwrap_or_else(Utc::now)),
             loop_stats: self.timing.stats(self.identity.tick, self.order_rejects.count_last_hour()),
         };
         let config = self.config.state(Instant::now());

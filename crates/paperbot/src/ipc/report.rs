@@ -10,6 +10,7 @@ use rust_decimal::prelude::ToPrimitive;
 use super::recent_errors::RecentErrors;
 use super::trading_status::TradingStatus;
 use crate::account::book::{OpenPosition, trading_day};
+use crate::account::performance::performance_of;
 use crate::account::recorded_account::RecordedAccount;
 use crate::config::slot::ConfigSlot;
 use crate::identity::BotIdentity;
@@ -35,8 +36,8 @@ pub(crate) struct ReportSources<'a> {
     pub config: &'a ConfigSlot,
     pub session: &'a SessionGate,
     pub errors: &'a RecentErrors,
-    /// Names of the gates that were closed to new positions at the last tick.
-    pub no_entry_reasons: &'a [String],
+    /// Names of all gates that are closed to new positions.
+    pub no_entry_reasons: Vec<String>,
     pub loop_stats: LoopStats,
 }
 
@@ -47,10 +48,7 @@ impl ReportSources<'_> {
         let (book, prices) = (self.account.book(), self.market.last());
         let today = trading_day(self.market.market_at().unwrap_or(now));
         let positions = self.positions();
-        let unrealized =
-            positions.iter().filter_map(|position| amount_value(position.unrealized_pl.as_ref())).sum();
         let resting = book.working.values().rev().map(|order| order.order(order.status(), None));
-        let daily_pl = book.daily_pl(prices).round_dp(2);
         BotReport {
             seq: self.seq,
             boot_epoch: Some(self.identity.boot_epoch.clone()),
@@ -65,16 +63,16 @@ impl ReportSources<'_> {
             account: Account {
                 account_id: None,
                 currency: Some(CURRENCY.to_owned()),
-                buying_power: Some(book.buying_power(prices).round_dp(2).into()),
-                account_balance: Some(book.equity(prices).round_dp(2).into()),
-                cash_balance: Some(book.cash.round_dp(2).into()),
+                buying_power: Some(book.buying_power(prices).into()),
+                account_balance: Some(book.equity(prices).into()),
+                cash_balance: Some(book.cash.into()),
                 day_trade_count: None,
                 last_updated: Some(now),
             },
             positions: Some(positions),
             orders: Some(resting.chain(book.finished.iter().cloned()).collect::<Vec<Order>>()),
-            performance: book.track.report(today, unrealized, daily_pl, now),
-            market: self.market.state(),
+            performance: performance_of(book, prices, today, now),
+            market: self.market.state(self.session.market_hours()),
             session: self.session.facts(),
             circuit_breaker: Some(self.session.circuit_breaker(&book.breaker)),
             config: Some(self.running_config()),
@@ -82,7 +80,7 @@ impl ReportSources<'_> {
             error_count_last_hour: Some(self.errors.count_last_hour()),
             worst_error_last_hour: self.errors.worst_last_hour(),
             last_trade_at: book.last_fill_at,
-            no_entry_reasons: Some(self.no_entry_reasons.to_vec()),
+            no_entry_reasons: Some(self.no_entry_reasons),
             loop_stats: self.loop_stats,
             unknown: vec![UnknownField {
                 field: "account.day_trade_count".to_owned(),
@@ -97,14 +95,13 @@ impl ReportSources<'_> {
         let position = |open: &OpenPosition| {
             let entry = open.entry_price();
             let current = self.market.price(&open.symbol);
-            let gain = current.map(|price| (price - entry) * open.quantity);
             let pct = current.map(|price| ((price - entry) / entry * Decimal::ONE_HUNDRED).round_dp(2));
             Position {
                 symbol: open.symbol.clone(),
                 quantity: Some(open.quantity.into()),
                 entry_price: Some(entry.into()),
                 current_price: current.map(Amount::from),
-                unrealized_pl: gain.map(|gain| gain.round_dp(2).into()),
+                unrealized_pl: current.map(|price| open.unrealized(price).into()),
                 unrealized_pl_pct: pct.map(Amount::from),
                 stop_price: open.stop_price.map(Amount::from),
                 target_price: open.target_price.map(Amount::from),

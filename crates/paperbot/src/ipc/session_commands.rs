@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::inbox::{IpcInbox, IpcRequest};
-use crate::session::{SessionCommandOutcome, SessionMonitor};
+use crate::session::{SessionCommandOutcome, SessionMonitor, sign_in_code};
 use botops_contract::{BreakerState, CommandRequest, CommandResult, ContractRefusal, Verb};
 use botops_core::tasks::{OnFailure, Tasks};
 
@@ -92,10 +92,10 @@ impl SessionCommands {
 
     async fn call_session(&self, verb: Verb, request: &CommandRequest) -> SessionCommandOutcome {
         match verb {
-            Verb::Reauth => {
-                let code = request.args.get("code").and_then(Value::as_str).map(str::to_owned);
-                self.session.reauth(code).await
-            }
+            Verb::Reauth => match sign_in_code(&request.args) {
+                Ok(code) => self.session.reauth(code).await,
+                Err(refusal) => refusal,
+            },
             Verb::ResetBreaker => self.session.reset_breaker().await,
             Verb::Halt => self.session.halt(&request.reason),
             _ => self.session.probe().await,

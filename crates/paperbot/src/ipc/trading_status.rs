@@ -3,7 +3,7 @@
 use crate::account::recorded_account::RecordedAccount;
 use crate::market::prices::MarketPrices;
 use crate::session_gate::SessionGate;
-use botops_contract::{BotPhase, GateReason};
+use botops_contract::{BotPhase, GateReason, Session};
 
 /// The bot's phase and whether it opens positions.
 #[derive(Debug)]
@@ -11,7 +11,7 @@ pub(crate) struct TradingStatus {
     pub phase: BotPhase,
     /// Why the phase is not `running`; `None` when it is.
     pub reason: Option<String>,
-    /// Whether new positions may be opened, apart from the trading hours.
+    /// Whether new positions may be opened, apart from the hours of the config.
     pub trading_enabled: bool,
 }
 
@@ -33,13 +33,18 @@ impl TradingStatus {
             && !market.has_ended()
             && !stopping
             && gate == GateReason::Ok;
+        // Outside of the trading hours nothing is wrong: the bot runs and waits for the market.
+        let waits_for_market = gate == GateReason::MarketClosed
+            && book.paused.is_none()
+            && book.breaker.open.is_none()
+            && account.write_fault().is_none();
         let phase = if stopping {
             BotPhase::Stopping
         } else if ticks == 0 {
             BotPhase::Starting
         } else if book.paused.is_some() {
             BotPhase::Paused
-        } else if trading_enabled {
+        } else if trading_enabled || waits_for_market {
             BotPhase::Running
         } else {
             BotPhase::Degraded
@@ -53,11 +58,21 @@ impl TradingStatus {
         } else if market.has_ended() {
             Some("the replay has ended".to_owned())
         } else {
-            session.filter(|_| gate != GateReason::Ok).map(|session| {
-                let because = session.reason.unwrap_or_else(|| "it is not checked yet".to_owned());
-                format!("the broker session: {because}")
-            })
+            session.filter(|_| gate != GateReason::Ok).map(gate_text)
         };
         Self { phase, reason, trading_enabled }
     }
+}
+
+/// Why a session whose gate is closed lets no new position pass.
+fn gate_text(session: Session) -> String {
+    if session.gate == GateReason::MarketClosed {
+        let opens = session.resumes_at.map(|at| format!("; it opens at {}", at.format("%Y-%m-%d %H:%M UTC")));
+        return format!("the market is closed{}", opens.unwrap_or_default());
+    }
+    let because = session.reason.unwrap_or_else(|| match session.gate {
+        GateReason::SessionStarting => "it is not checked yet".to_owned(),
+        gate => format!("its gate says {}", serde_json::json!(gate).as_str().unwrap_or_default()),
+    });
+    format!("the broker session: {because}")
 }

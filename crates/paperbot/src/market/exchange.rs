@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use rust_decimal::{Decimal, RoundingStrategy};
 
+use super::price_digits::price_digits;
 use super::random::SeededRandom;
 use crate::account::book::{AccountBook, WorkingOrder};
 use crate::account::ledger::{LedgerEntry, OrderFill, OrderPurpose, PlacedOrder};
@@ -81,7 +82,7 @@ impl PaperExchange {
             Side::Buy => (price + slip, RoundingStrategy::AwayFromZero),
             Side::Sell | Side::Other => (price - slip, RoundingStrategy::ToZero),
         };
-        let mut filled_at = filled_at.round_dp_with_strategy(2, rounding);
+        let mut filled_at = filled_at.round_dp_with_strategy(price_digits(price), rounding);
         match (placed.order_type, placed.limit_price, placed.side) {
             (OrderType::Limit, Some(limit), Side::Buy) if price > limit => return None,
             (OrderType::Limit, Some(limit), Side::Sell) if price < limit => return None,
@@ -111,5 +112,43 @@ impl PaperExchange {
             slippage: (against * quantity).round_dp(2),
             market_at,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::ledger::LedgerLine;
+    use crate::config::document::{BUILT_IN, BotConfig};
+
+    #[test]
+    fn a_fill_has_the_digits_of_its_price_and_not_those_of_cents() {
+        let config: BotConfig = serde_json::from_str(BUILT_IN).unwrap();
+        let price = Decimal::new(1_234, 4);
+        let placed = PlacedOrder {
+            order_id: "o1".to_owned(),
+            client_order_id: "c1".to_owned(),
+            symbol: "PENNY".to_owned(),
+            side: Side::Buy,
+            order_type: OrderType::Market,
+            quantity: Decimal::ONE,
+            limit_price: None,
+            purpose: OrderPurpose::Entry,
+            reason: String::new(),
+            decided_price: price,
+            stop_price: None,
+            target_price: None,
+            config_sha256: String::new(),
+            market_at: DateTime::UNIX_EPOCH,
+        };
+        let at = DateTime::UNIX_EPOCH;
+        let mut book = AccountBook::default();
+        let entry = LedgerEntry::Placed(placed);
+        book.apply(&LedgerLine { n: 1, at, boot_epoch: String::new(), entry });
+        let prices = [("PENNY".to_owned(), price)];
+        let fills = PaperExchange::new(7).fill_orders(&book, &prices, at, &config.order_management);
+        let [LedgerEntry::Filled(fill)] = fills.as_slice() else { panic!("no fill: {fills:?}") };
+        // At most five hundredths of a percent above the price, rounded up to its last digit.
+        assert!(fill.price >= price && fill.price <= Decimal::new(1_235, 4), "{fill:?}");
     }
 }

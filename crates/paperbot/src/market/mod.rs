@@ -3,6 +3,7 @@
 pub(crate) mod exchange;
 pub(crate) mod feed;
 mod moment;
+pub(crate) mod price_digits;
 pub(crate) mod prices;
 mod random;
 pub(crate) mod random_walk;

@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 use super::feed::MarketFeed;
 use super::moment::MarketMoment;
 use crate::account::book::SymbolPrices;
+use crate::session::MarketHours;
 use botops_contract::{MarketState, MarketStatus};
 
 /// The result of one step of the feed.
@@ -82,12 +83,17 @@ impl MarketPrices {
         self.feed.symbols()
     }
 
-    /// The market in the form of the contract.
-    pub(crate) fn state(&self) -> MarketState {
+    /// The market in the form of the contract; `hours` are those that new positions keep to, if they keep to any.
+    pub(crate) fn state(&self, hours: Option<MarketHours>) -> MarketState {
         let (status, phase) = match (&self.feed, self.has_ended) {
             (MarketFeed::Simulated(_), _) => (MarketStatus::Open, "simulated"),
             (MarketFeed::Replayed(_), false) => (MarketStatus::Open, "core"),
             (MarketFeed::Replayed(_), true) => (MarketStatus::Closed, "closed"),
+        };
+        let (status, phase) = match hours {
+            Some(hours) if hours.is_open => (status, hours.phase.as_str()),
+            Some(hours) => (MarketStatus::Closed, hours.phase.as_str()),
+            None => (status, phase),
         };
         MarketState {
             status: Some(status),
@@ -96,8 +102,8 @@ impl MarketPrices {
             source: Some(self.feed.source().to_owned()),
             last_price_at: self.last_price_at,
             market_time: self.market_at,
-            next_open: None,
-            next_close: None,
+            next_open: hours.and_then(|hours| hours.next_open),
+            next_close: hours.and_then(|hours| hours.next_close),
         }
     }
 }

@@ -13,6 +13,7 @@ use chrono_tz::America::New_York;
 use rust_decimal::Decimal;
 
 use super::moment::{FeedGap, MarketMoment};
+use super::price_digits::price_digits;
 
 /// Price points per bar: the open, the two extremes, the close, and one between each pair of them.
 const POINTS: usize = 7;
@@ -99,7 +100,6 @@ fn bars(text: &str, name: &str) -> Result<BTreeMap<BarStart, BarRow>, String> {
         let start = BarStart::parse(cell(time)?).ok_or(at_line("the time is not understood"))?;
         let price = |index: usize| {
             let price = Decimal::from_str(cell(index)?).map_err(|_| at_line("a price is no number"))?;
-            let price = price.round_dp(2);
             if price <= Decimal::ZERO { Err(at_line("a price is not above zero")) } else { Ok(price) }
         };
         let bar = PriceBar {
@@ -141,7 +141,8 @@ fn new_york(local: NaiveDateTime) -> Option<DateTime<Utc>> {
 /// The price points of a bar: a falling bar reaches its high first, a rising one its low.
 fn path(bar: &PriceBar) -> [Decimal; POINTS] {
     let (first, second) = if bar.close < bar.open { (bar.high, bar.low) } else { (bar.low, bar.high) };
-    let middle = |a: Decimal, b: Decimal| ((a + b) / Decimal::TWO).round_dp(2);
+    let digits = |a: Decimal, b: Decimal| price_digits(a).max(price_digits(b));
+    let middle = |a: Decimal, b: Decimal| ((a + b) / Decimal::TWO).round_dp(digits(a, b));
     [
         bar.open,
         middle(bar.open, first),
@@ -216,6 +217,13 @@ mod tests {
         assert_eq!(apple, ["173.91", "173.76", "173.60", "174.42", "175.25", "175.03", "174.81"]);
         assert_eq!(moments[0].at.to_rfc3339(), "2017-11-07T14:30:00+00:00");
         assert!(moments[6].at < moments[0].at + SESSION);
+    }
+
+    #[test]
+    fn a_price_keeps_the_digits_of_the_file() {
+        let moments = read("date,symbol,open,high,low,close\n2017-11-07,PENNY,0.1234,0.13,0.12,0.125\n");
+        let prices: Vec<String> = moments.iter().map(|moment| moment.prices[0].1.to_string()).collect();
+        assert_eq!(prices, ["0.1234", "0.1217", "0.12", "0.1250", "0.13", "0.1275", "0.125"]);
     }
 
     #[test]

@@ -8,17 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::{sleep, timeout};
 
 use super::checker::SessionChecker;
+use super::command::{SessionCommand, SessionCommandKind, refusal_before_call};
 use super::context::SessionContext;
-use super::machine::{SessionCheckKind, SessionWork};
+use super::machine::{SessionCheckKind, SessionWork, wait_text};
 use super::model::SessionCommandOutcome;
 use super::sign_in::SignInFlow;
-use crate::broker::ChallengeState;
+use crate::broker::{BrokerError, ChallengeState};
 use crate::calendar::Calendar;
-use botops_contract::{BreakerState, SessionPhase};
+use botops_contract::SessionPhase;
 use botops_core::error::Code;
 
 /// The longest sleep, so that a suspend is noticed within this time after the computer wakes up.
@@ -26,18 +27,6 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// How long a sign-in may go on after a stop; shorter than the process waits for its tasks.
 const STOP_GRACE: Duration = Duration::from_millis(4_500);
-
-pub(super) enum SessionCommandKind {
-    Probe,
-    SignIn(Option<String>),
-    ResetBreaker,
-}
-
-/// A command and the channel for its outcome.
-pub(super) struct SessionCommand {
-    pub(super) kind: SessionCommandKind,
-    pub(super) reply: oneshot::Sender<SessionCommandOutcome>,
-}
 
 /// The keeper's task. It is restarted after a panic, so its state is behind a shared reference.
 pub(super) struct SessionKeeper {
@@ -114,6 +103,11 @@ impl SessionKeeper {
 
     async fn carry_out(&self, command: SessionCommand) {
         let stopping = self.context.tasks.stopping();
+        if let Some(refusal) = self.refusal(&command.kind) {
+            // Fails when the sender has gone.
+            let _ = command.reply.send(refusal);
+            return;
+        }
         let outcome = match command.kind {
             SessionCommandKind::Probe => tokio::select! {
                 () = stopping.cancelled() => SessionCommandOutcome::stopping(),
@@ -168,36 +162,27 @@ impl SessionKeeper {
 
     // The operator.
 
+    /// Why a command is refused without a call to the broker.
+    fn refusal(&self, kind: &SessionCommandKind) -> Option<SessionCommandOutcome> {
+        refusal_before_call(&self.context.machine(), self.context.clock.now(), kind)
+    }
+
     async fn operator_probe(&self) -> SessionCommandOutcome {
-        if let Some(refusal) = self.refusal_while_parked() {
-            return refusal;
-        }
-        if self.context.machine().phase == SessionPhase::Reauthenticating {
-            return SessionCommandOutcome::refused("reauthenticating", "a new sign-in is under way");
-        }
         match self.checker.check(SessionCheckKind::Manual).await {
             Ok(_) => SessionCommandOutcome::done("the session answers"),
+            Err(BrokerError::RateLimited { .. }) => self.rate_limited(),
             Err(error) => SessionCommandOutcome::refused("check_failed", &error.to_string()),
         }
     }
 
     async fn operator_reset(&self) -> SessionCommandOutcome {
-        let state = self.context.machine().breaker_state(self.context.clock.now());
-        if state == BreakerState::Closed {
-            return SessionCommandOutcome::refused("breaker_closed", "the circuit breaker is closed");
-        }
-        if let Some(refusal) = self.refusal_while_parked() {
-            return refusal;
-        }
-        if self.context.machine().phase == SessionPhase::Reauthenticating {
-            return SessionCommandOutcome::refused("reauthenticating", "a new sign-in is under way");
-        }
         self.context.update(|machine, now| machine.operator_reset(now));
         let result = self.checker.check(SessionCheckKind::Startup).await;
         let code = Code::BrokerBreakerOpen.row().code;
         self.context.update(|machine, now| machine.reset_failed(now, code));
         match result {
             Ok(_) => SessionCommandOutcome::done("the check passed and the circuit breaker is closed"),
+            Err(BrokerError::RateLimited { .. }) => self.rate_limited(),
             Err(error) => SessionCommandOutcome::refused(
                 "check_failed",
                 &format!("{error}; the circuit breaker stays open"),
@@ -206,9 +191,6 @@ impl SessionKeeper {
     }
 
     async fn operator_reauth(&self, code: Option<String>) -> SessionCommandOutcome {
-        if let Some(refusal) = self.refusal_while_parked() {
-            return refusal;
-        }
         let open = self.sign_in.open_challenge();
         match (open, code) {
             (Some(challenge), Some(code)) => {
@@ -230,6 +212,9 @@ impl SessionKeeper {
                 self.sign_in.run_attempts(true, code.as_deref()).await;
             }
         }
+        if self.context.machine().parked_for(self.context.clock.now()).is_some() {
+            return self.rate_limited();
+        }
         let machine = self.context.machine();
         let text = machine.reason.as_ref().map_or("signed in", |reason| reason.text.as_str());
         match machine.phase {
@@ -242,11 +227,10 @@ impl SessionKeeper {
         }
     }
 
-    fn refusal_while_parked(&self) -> Option<SessionCommandOutcome> {
-        let wait = self.context.machine().parked_for(self.context.clock.now())?;
-        Some(SessionCommandOutcome::refused(
-            "rate_limited",
-            &format!("the broker asked us to wait {} s more", wait.as_secs() + 1),
-        ))
+    /// The broker asked for a wait in the middle of the command.
+    fn rate_limited(&self) -> SessionCommandOutcome {
+        let until = self.context.machine().parked_until_wall(self.context.clock.now());
+        let text = until.map_or_else(|| "the broker asked us to wait".to_owned(), wait_text);
+        SessionCommandOutcome::refused("rate_limited", &text)
     }
 }

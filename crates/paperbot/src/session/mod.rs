@@ -8,6 +8,7 @@
 
 mod breaker;
 mod checker;
+mod command;
 mod context;
 mod gate_log;
 mod health_log;
@@ -22,8 +23,9 @@ mod start;
 mod state_file;
 
 pub use breaker::BreakerLimits;
+pub(crate) use command::sign_in_code;
 pub use health_log::HealthLog;
 pub use limits::{SessionLimits, SessionSettings};
-pub use model::{GateDecision, GateQuestion, NoteSink, SessionCommandOutcome, SessionNote};
+pub use model::{GateDecision, GateQuestion, MarketHours, NoteSink, SessionCommandOutcome, SessionNote};
 pub use monitor::SessionMonitor;
 pub(crate) use start::connect_session;

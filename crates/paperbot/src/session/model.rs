@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::calendar::MarketPhase;
 use botops_contract::{EventKind, GateReason, SemanticError, Severity};
 
 /// A report of the session, which the trading loop publishes as an event.
@@ -52,6 +53,19 @@ pub struct GateDecision {
     pub decision_id: Uuid,
 }
 
+/// The regular trading sessions, as a session sees them that refuses new positions outside of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarketHours {
+    /// Whether new positions may be opened now, by the calendar and by the broker.
+    pub is_open: bool,
+    /// The phase of the day by the calendar; closed when the broker says so.
+    pub phase: MarketPhase,
+    /// Start of the next regular session; `None` when it is not known.
+    pub next_open: Option<DateTime<Utc>>,
+    /// End of the present regular session, or else of the next one; `None` when it is not known.
+    pub next_close: Option<DateTime<Utc>>,
+}
+
 /// The outcome of an operator's command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionCommandOutcome {
@@ -70,6 +84,11 @@ impl SessionCommandOutcome {
 
     pub(super) fn refused(code: &'static str, message: &str) -> Self {
         Self { done: false, reason_code: Some(code), message: message.to_owned() }
+    }
+
+    /// The answer of a bot that has no session.
+    pub(crate) fn without_session() -> Self {
+        Self::refused("not_capable", "this bot replays the past and has no broker session")
     }
 
     pub(super) fn stopping() -> Self {

@@ -8,14 +8,17 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use super::command::{SessionCommand, SessionCommandKind, forecast_command};
 use super::context::SessionContext;
 use super::gate_log::DenialThrottle;
 use super::health_log::HealthLog;
-use super::keeper::{SessionCommand, SessionCommandKind, SessionKeeper};
+use super::keeper::SessionKeeper;
 use super::limits::SessionSettings;
-use super::machine::{GateVerdict, evaluate_gate};
-use super::model::{GateDecision, GateQuestion, NoteSink, SessionCommandOutcome};
-use super::publisher::{SessionPublisher, needs_human};
+use super::machine::{
+    GateVerdict, SessionOutlook, breaker_view, closed_gates, evaluate_gate, next_check_at, session_outlook,
+};
+use super::model::{GateDecision, GateQuestion, MarketHours, NoteSink, SessionCommandOutcome};
+use super::publisher::SessionPublisher;
 use crate::broker::BrokerAdapter;
 use crate::clock::{Clock, Now};
 use botops_contract::{GateReason, SessionPhase};
@@ -74,7 +77,7 @@ impl SessionMonitor {
             allowed: verdict.allowed,
             reason: verdict.reason,
             evidence_age_ms: age.map(milliseconds),
-            retry_after_s: verdict.retry_after.map(shown_wait),
+            retry_after_s: verdict.retry_after.map(seconds_of),
             decision_id: Uuid::now_v7(),
         };
         if let Some(left_out) = self.denials.admit(&decision, now) {
@@ -107,9 +110,9 @@ impl SessionMonitor {
     pub fn facts(&self) -> botops_contract::Session {
         let context = &self.context;
         let now = context.clock.now();
-        let market_closed = context.is_market_closed(now);
+        let market = context.market_hours(now);
         let machine = context.machine();
-        let verdict = evaluate_gate(&machine, now, false, market_closed);
+        let verdict = evaluate_gate(&machine, now, false, market.is_some_and(|market| !market.is_open));
         let uptime = now.mono.saturating_sub(context.started.mono);
         let in_order = machine.phase == SessionPhase::Healthy && machine.restricted.is_none();
         let unattended = machine.is_unattended(now);
@@ -118,6 +121,14 @@ impl SessionMonitor {
             GateReason::EvidenceStale => GateReason::Ok,
             reason => reason,
         };
+        let outlook = match gate {
+            GateReason::Ok => None,
+            GateReason::MarketClosed => {
+                market.and_then(|market| market.next_open).map(SessionOutlook::ResumesAt)
+            }
+            _ => session_outlook(&machine, now),
+        };
+        let (resumes_at, needs_human) = SessionOutlook::members(outlook);
         let reason = machine.reason.as_ref().map(|reason| reason.text.clone());
         let restricted = machine.restricted.map(|text| format!("{text}; no new positions"));
         let stuck = unattended.then(|| "the session's keeper stopped reporting".to_owned());
@@ -131,27 +142,42 @@ impl SessionMonitor {
             is_healthy: in_order && machine.breaker.is_closed() && !unattended,
             since: machine.since,
             gate,
-            retry_after_s: if gate == GateReason::Ok { None } else { verdict.retry_after.map(shown_wait) },
+            resumes_at,
+            retry_after_s: resumes_at.map(|at| seconds_of((at - now.wall).to_std().unwrap_or_default())),
             session_start_time: context.started.wall,
-            session_uptime_seconds: uptime.as_secs_f64(),
+            session_uptime_seconds: seconds_of(uptime),
             last_health_check: machine.last_check.map(|check| check.wall),
-            last_ok: machine.last_ok.map(|ok| ok.wall),
-            last_latency_ms: machine.last_latency.map(|latency| latency.as_secs_f64() * 1_000.0),
+            last_ok: machine.last_ok,
+            last_latency_ms: machine
+                .last_latency
+                .map(|latency| to_three_decimals(latency.as_secs_f64() * 1e3)),
             health_check_count: machine.checks,
             reauth_count: machine.sign_ins,
             consecutive_failures: machine.failures,
             reauth_budget_left: Some(machine.sign_ins_left(now)),
             token_expires_at: machine.renewal.token_end,
-            next_check_at: machine.next_check_at(now),
-            clock_skew_seconds: machine.skew.map(|skew| skew.as_seconds_f64()),
-            needs_human: needs_human(&machine),
+            next_check_at: next_check_at(&machine),
+            clock_skew_seconds: machine.skew.map(|skew| to_three_decimals(skew.as_seconds_f64())),
+            needs_human,
         }
     }
 
     /// The session's breaker in the form of the contract.
     pub fn breaker(&self) -> botops_contract::Breaker {
         let now = self.context.clock.now();
-        self.context.machine().breaker.view(now)
+        breaker_view(&self.context.machine(), now)
+    }
+
+    /// Why new positions are refused now: every reason, the one that the gate gives first.
+    pub fn closed_gates(&self) -> Vec<GateReason> {
+        let now = self.context.clock.now();
+        let market_closed = self.context.is_market_closed(now);
+        closed_gates(&self.context.machine(), now, market_closed)
+    }
+
+    /// The trading hours that new positions keep to; `None` when they keep to none.
+    pub fn market_hours(&self) -> Option<MarketHours> {
+        self.context.market_hours(self.context.clock.now())
     }
 
     pub fn log(&self) -> &HealthLog {
@@ -181,6 +207,31 @@ impl SessionMonitor {
         SessionCommandOutcome::done(
             "no order passes, exits included, until the circuit breaker is reset; resting orders stay",
         )
+    }
+
+    /// What [`SessionMonitor::probe`] would answer now. Calls no broker and changes nothing, like all forecasts.
+    pub fn forecast_probe(&self) -> SessionCommandOutcome {
+        self.forecast(&SessionCommandKind::Probe)
+    }
+
+    /// What [`SessionMonitor::reauth`] would answer now.
+    pub fn forecast_reauth(&self, code: Option<String>) -> SessionCommandOutcome {
+        self.forecast(&SessionCommandKind::SignIn(code))
+    }
+
+    /// What [`SessionMonitor::reset_breaker`] would answer now.
+    pub fn forecast_reset(&self) -> SessionCommandOutcome {
+        self.forecast(&SessionCommandKind::ResetBreaker)
+    }
+
+    fn forecast(&self, kind: &SessionCommandKind) -> SessionCommandOutcome {
+        if self.context.tasks.stopping().is_cancelled() {
+            return SessionCommandOutcome::stopping();
+        }
+        let same_credentials = self.context.has_refused_credentials();
+        let (machine, now) = (self.context.machine().clone(), self.context.clock.now());
+        let offers = |method| self.context.broker.offers(method);
+        forecast_command(&machine, now, kind, offers, same_credentials)
     }
 
     async fn command(&self, kind: SessionCommandKind) -> SessionCommandOutcome {
@@ -215,7 +266,11 @@ impl SessionMonitor {
     }
 }
 
-/// A wait in seconds, at most 15 minutes: after that a client should ask again in any case.
-fn shown_wait(wait: Duration) -> f64 {
-    wait.min(Duration::from_secs(900)).as_secs_f64()
+/// A duration in seconds, to the millisecond.
+fn seconds_of(duration: Duration) -> f64 {
+    to_three_decimals(duration.as_secs_f64())
+}
+
+fn to_three_decimals(number: f64) -> f64 {
+    (number * 1e3).round() / 1e3
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::breaker::BreakerTrip;
 use super::health_log::HealthLog;
-use super::machine::{SessionMachine, SessionReason};
+use super::machine::{SessionMachine, SessionOutlook, SessionReason, session_outlook};
 use super::model::{NoteSink, SessionNote};
 use crate::clock::Now;
 use botops_contract::{BreakerState, EventKind, SemanticError, SessionPhase, Severity};
@@ -132,29 +132,13 @@ impl ReportedState {
             phase: machine.phase,
             reason: machine.reason.clone(),
             restricted: machine.restricted,
-            needs: needs_human(machine),
-            breaker: machine.breaker.view(now).state,
+            needs: SessionOutlook::members(session_outlook(machine, now)).1,
+            breaker: machine.breaker.state(),
             trip: machine.breaker.open_trip().cloned(),
             generation: machine.generation,
             failures: machine.failures,
         }
     }
-}
-
-pub(super) fn needs_human(machine: &SessionMachine) -> Option<String> {
-    if let Some(awaiting) = &machine.awaiting {
-        return Some(awaiting.needs.to_owned());
-    }
-    if machine.phase != SessionPhase::HaltedCredential {
-        return None;
-    }
-    let code = machine.reason.as_ref().map(|reason| reason.code.as_str());
-    let word = match code {
-        Some(code) if code == Code::BrokerTokenStore.row().code => "repair_token_store",
-        Some(code) if code == Code::BrokerApprovalNeeded.row().code => "approve_device",
-        _ => "renew_credentials",
-    };
-    Some(word.to_owned())
 }
 
 /// The failure with the catalogue's texts; `None` when the reason has no code of the catalogue.

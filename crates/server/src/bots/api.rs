@@ -7,7 +7,9 @@
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -24,6 +26,9 @@ use botops_http::{self, Actor, FeatureRoutes, IdempotencyKey, Json, Query, route
 /// How many characters a reason has.
 const REASON_LENGTH: std::ops::RangeInclusive<usize> = 8..=280;
 
+/// How many characters a code of the broker has.
+const CODE_LENGTH: std::ops::RangeInclusive<usize> = 1..=64;
+
 /// Symbols that `cancel-orders` may name.
 const SYMBOLS_MAX: usize = 200;
 
@@ -38,6 +43,33 @@ struct ControlRequest {
     /// Only for `cancel-orders`: cancel only orders of these symbols.
     #[serde(default)]
     symbols: Option<Vec<String>>,
+    /// Only for `reauth`.
+    #[serde(default)]
+    args: Option<ControlArgs>,
+}
+
+/// Arguments of a control verb.
+#[derive(Debug, ToSchema)]
+struct ControlArgs {
+    /// The code that a person got from the broker, as a text. It is passed on to the bot and kept nowhere.
+    #[schema(value_type = String, example = "123456")]
+    code: SecretString,
+}
+
+/// Read by hand, since the messages of a derived reader repeat what they cannot read: here that may be the code.
+impl<'de> Deserialize<'de> for ControlArgs {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let given = Value::deserialize(input)?;
+        let code = given.as_object().filter(|given| given.len() == 1).and_then(|given| given.get("code"));
+        let code =
+            code.and_then(Value::as_str).map(str::trim).filter(|code| CODE_LENGTH.contains(&code.len()));
+        let code = code.filter(|code| code.chars().all(|c| c.is_ascii_graphic()));
+        code.map(|code| Self { code: code.into() }).ok_or_else(|| {
+            D::Error::custom(
+                "expected {\"code\": \"…\"}, a text of 1 to 64 characters (a number loses leading zeros)",
+            )
+        })
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -190,6 +222,19 @@ fn check_request(verb: Verb, request: ControlRequest) -> Result<(String, Value),
         return Err(Error::new(Code::ControlReasonMissing).field("/reason", reason, expected));
     }
     let reason = botops_core::redact::line(&reason);
+    if let Some(ControlArgs { code }) = &request.args {
+        if verb != Verb::Reauth {
+            let expected = "left out: only reauth takes it";
+            return Err(Error::new(Code::JsonInvalid).detail("`args` cannot be used").field(
+                "/args",
+                "an object",
+                expected,
+            ));
+        }
+        let code = code.expose_secret();
+        // Whoever repeats the code in the reason does not mean to have it recorded.
+        return Ok((reason.replace(code, botops_core::redact::MASK), json!({"code": code})));
+    }
     let Some(symbols) = request.symbols else { return Ok((reason, Value::Null)) };
     let plain = |symbol: &String| {
         (1..=16).contains(&symbol.len())
@@ -271,7 +316,7 @@ verb!(flatten, "/api/v1/control/flatten", Flatten, /// Close every position at t
 );
 verb!(probe_session, "/api/v1/control/probe-session", ProbeSession, /// Check the broker session now
 );
-verb!(reauth, "/api/v1/control/reauth", Reauth, /// Sign in to the broker again
+verb!(reauth, "/api/v1/control/reauth", Reauth, /// Sign in to the broker again, with `args.code` where a person got one
 );
 verb!(reset_breaker, "/api/v1/control/reset-breaker", ResetBreaker, /// Let the circuit breaker try again
 );

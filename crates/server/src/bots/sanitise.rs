@@ -64,6 +64,7 @@ pub(super) fn report(report: &mut BotReport, unreadable: &mut Vec<UnreadablePart
     if let Some(breaker) = &mut report.circuit_breaker {
         optional(&mut breaker.reason, SENTENCE);
         optional(&mut breaker.source, WORD);
+        optional(&mut breaker.needs_human, WORD);
     }
     if let Some(config) = &mut report.config {
         version(&mut config.running);

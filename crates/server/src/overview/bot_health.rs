@@ -77,13 +77,11 @@ pub(super) fn decide_health(moment: &StateMoment<'_>) -> (BotHealthStatus, Strin
                 .map(|why| format!(" ({})", without_full_stop(why)))
                 .unwrap_or_default()
         ),
-        _ if report.market.status == Some(MarketStatus::Closed) => match report.market.next_open {
-            Some(at) => format!(
-                "The bot answers; the market is closed and opens at {}.",
-                at.format("%Y-%m-%d %H:%MZ")
-            ),
-            None => "The bot answers; the market is closed.".to_owned(),
-        },
+        _ if report.market.status == Some(MarketStatus::Closed) => {
+            let opens =
+                report.market.next_open.map(|at| format!("; it opens at {}", at.format("%F %H:%M UTC")));
+            format!("The bot answers; the market is closed{}.", opens.unwrap_or_default())
+        }
         _ => "The bot answers and trades by its rules.".to_owned(),
     };
     (BotHealthStatus::Healthy, reason)

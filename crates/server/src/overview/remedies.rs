@@ -1,5 +1,7 @@
 //! The remedies for an open circuit breaker and for an unusable broker session.
 
+use chrono::{DateTime, SecondsFormat, Utc};
+
 use super::tokens;
 use super::wording::without_full_stop;
 use botops_contract::{Breaker, BreakerState, GateReason, Session, SessionPhase};
@@ -45,15 +47,52 @@ pub(super) fn breaker_remediation(breaker: &Breaker, session: Option<&Session>) 
     Some(text.to_owned())
 }
 
-/// An open breaker that lets a probe through by itself needs patience; any other needs an operator.
+/// An open breaker that the bot tries to close by itself needs patience; any other needs a person.
 fn wait_or_reset(breaker: Option<&Breaker>) -> String {
-    match breaker.and_then(|breaker| breaker.retry_at) {
+    if let Some(needs) = breaker.and_then(|breaker| breaker.needs_human.as_deref()) {
+        return person_remedy(needs, true);
+    }
+    match breaker.and_then(|breaker| breaker.resumes_at.or(breaker.retry_at)) {
         Some(at) => format!(
             "Wait: the bot probes by itself at {}. To try at once: POST /api/v1/control/reset-breaker.",
-            at.format("%H:%M:%SZ")
+            instant(at)
         ),
         None => "When the broker answers again: POST /api/v1/control/reset-breaker.".to_owned(),
     }
+}
+
+fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// What a person must do, by the bot's word for it. `is_over` says that the bot waits no longer for an approval.
+fn person_remedy(needs: &str, is_over: bool) -> String {
+    let text = match needs {
+        "approve_device" if is_over => {
+            "A person must be ready to approve in the broker's app, then POST /api/v1/control/reauth."
+        }
+        "approve_device" => "A person must approve the sign-in in the broker's app.",
+        "enter_code" if is_over => {
+            "A person must be ready to get a code from the broker: POST /api/v1/control/reauth asks for one, and with \
+             args.code sends it."
+        }
+        "enter_code" => "A person gets a code from the broker: POST /api/v1/control/reauth with args.code.",
+        "renew_credentials" => "A person must renew the bot's credentials, then POST /api/v1/control/reauth.",
+        "repair_token_store" => {
+            "A person must make the token file writable before any restart, then POST /api/v1/control/reauth."
+        }
+        "reset_breaker" => {
+            "Waiting does not close it: when its cause is gone, a person must POST /api/v1/control/reset-breaker."
+        }
+        "clear_restriction" => {
+            "A person must clear the restriction with the broker; the next check notices it."
+        }
+        other => {
+            let other = tokens::clip(other, 12);
+            return format!("A person must act at the broker: {}.", without_full_stop(&other));
+        }
+    };
+    text.to_owned()
 }
 
 pub(super) fn session_state(state: SessionPhase) -> &'static str {
@@ -70,25 +109,10 @@ pub(super) fn session_state(state: SessionPhase) -> &'static str {
 }
 
 pub(super) fn session_remediation(session: &Session, breaker: Option<&Breaker>) -> Option<String> {
-    let is_over = session.state == SessionPhase::HaltedCredential;
-    if let Some(needs) = session.needs_human.as_deref() {
-        return Some(match needs {
-            "approve_device" if is_over => {
-                "A person must be ready to approve in the broker's app, then POST /api/v1/control/reauth.".to_owned()
-            }
-            "approve_device" => "A person must approve the sign-in in the broker's app.".to_owned(),
-            "enter_code" => {
-                "A person gets a code from the broker: POST /api/v1/control/reauth with args.code.".to_owned()
-            }
-            "renew_credentials" => {
-                "A person must renew the bot's credentials, then POST /api/v1/control/reauth.".to_owned()
-            }
-            "repair_token_store" => {
-                "A person must make the token file writable before any restart, then POST /api/v1/control/reauth."
-                    .to_owned()
-            }
-            other => format!("A person must act at the broker: {}.", without_full_stop(&tokens::clip(other, 12))),
-        });
+    let needs = session.needs_human.as_deref();
+    // Who halted it knows why; that is asked before any reset.
+    if let Some(needs) = needs.filter(|_| session.state != SessionPhase::HaltedOperator) {
+        return Some(person_remedy(needs, session.state == SessionPhase::HaltedCredential));
     }
     let text = match (session.state, session.gate) {
         (SessionPhase::Healthy, GateReason::AccountRestricted) => {
@@ -97,8 +121,13 @@ pub(super) fn session_remediation(session: &Session, breaker: Option<&Breaker>) 
         (SessionPhase::Healthy, _) => return None,
         (SessionPhase::Starting | SessionPhase::Reauthenticating, _) => "Wait: the bot signs in by itself.",
         (SessionPhase::Degraded, GateReason::RateLimited) => {
-            let wait = session.retry_after_s.unwrap_or_default().ceil().max(1.0);
-            return Some(format!("Wait {wait} s, as the broker asked; the bot goes on by itself."));
+            let Some(at) = session.resumes_at else {
+                return Some("Wait, as the broker asked; the bot goes on by itself.".to_owned());
+            };
+            return Some(format!(
+                "Wait until {}, as the broker asked; the bot goes on by itself.",
+                instant(at)
+            ));
         }
         (SessionPhase::Degraded | SessionPhase::Unknown, _) => {
             "Wait for the next check, or POST /api/v1/control/probe-session."

@@ -46,7 +46,9 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
     }
     warnings.extend(report.circuit_breaker.as_ref().and_then(breaker_fault));
     warnings.extend(report.session.as_ref().and_then(session_fault));
-    if let Some(needs) = report.session.as_ref().and_then(|session| session.needs_human.as_deref()) {
+    let needs = report.session.as_ref().and_then(|session| session.needs_human.as_deref());
+    // A reset is no matter of the broker; the breaker's own warning says that it is open.
+    if let Some(needs) = needs.filter(|needs| *needs != "reset_breaker") {
         warnings.push(format!("The broker waits for a person: {}.", without_full_stop(needs)));
     }
     match report.phase {

@@ -1,5 +1,6 @@
 //! The Robinhood adapter: token grants, the device workflow, and the probe.
 
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -416,6 +417,10 @@ impl BrokerAdapter for RobinhoodBroker {
 
     fn probe(&self, limit: Duration) -> BrokerCall<'_, ProbeReply> {
         self.check_account(limit).boxed()
+    }
+
+    fn credentials_file(&self) -> Option<&Path> {
+        Some(self.store.path())
     }
 
     fn offers(&self, method: SignInMethod) -> bool {

@@ -144,6 +144,26 @@ impl CircuitBreaker {
         }
     }
 
+    /// When the bot itself does the next thing that may close it, by the monotonic clock: `None` while a probe is under
+    /// way, and when only an operator can close it.
+    pub(super) fn next_attempt(&self) -> Option<Duration> {
+        match &self.phase {
+            BreakerPhase::HalfOpen { first_ok: None, .. } => None,
+            _ => self.retry_at(),
+        }
+    }
+
+    /// The broker allows no call before `until`: a probe that time permitted is put off, and does not count as failed.
+    pub(super) fn postpone_probe(&mut self, until: Duration) {
+        match &mut self.phase {
+            BreakerPhase::Open { retry_at: Some(at), .. } => *at = until.max(*at),
+            BreakerPhase::HalfOpen { trip, by: ProbeGrantor::Time, .. } => {
+                self.phase = BreakerPhase::Open { trip: trip.clone(), retry_at: Some(until) };
+            }
+            _ => {}
+        }
+    }
+
     /// Whether only an operator can close it, because the automatic closings are used up or were never allowed.
     pub(super) fn needs_operator(&self) -> bool {
         matches!(&self.phase, BreakerPhase::Open { retry_at: None, .. })
@@ -258,25 +278,27 @@ impl CircuitBreaker {
         true
     }
 
-    /// The breaker in the form of the contract.
-    pub(super) fn view(&self, now: Now) -> botops_contract::Breaker {
-        let state = match &self.phase {
+    /// Its state in the form of the contract.
+    pub(super) fn state(&self) -> botops_contract::BreakerState {
+        match &self.phase {
             BreakerPhase::Closed => botops_contract::BreakerState::Closed,
             BreakerPhase::Open { .. } => botops_contract::BreakerState::Open,
             BreakerPhase::HalfOpen { .. } => botops_contract::BreakerState::HalfOpen,
-        };
+        }
+    }
+
+    /// The breaker in the form of the contract, without what ends its state: that depends on the session.
+    pub(super) fn view(&self) -> botops_contract::Breaker {
         let trip = self.open_trip();
-        let retry_at = self.retry_at().map(|at| {
-            let wait = at.saturating_sub(now.mono);
-            now.wall + chrono::TimeDelta::from_std(wait).unwrap_or_default()
-        });
         botops_contract::Breaker {
-            state,
+            state: self.state(),
             reason: trip.map(|trip| trip.reason.clone()),
             since: self.since,
             source: trip.map(|trip| trip.source.clone()),
             failure_count: trip.map_or_else(|| self.failure_count(), |trip| trip.failures),
-            retry_at,
+            resumes_at: None,
+            retry_at: None,
+            needs_human: None,
         }
     }
 

@@ -43,7 +43,7 @@ fn the_fifth_failure_inside_the_window_opens_it() {
     }
     assert!(breaker.record_failure(at(60.0), "BRK_005"), "the window includes its edge");
     assert_eq!(breaker.open_trip().unwrap().failures, 5);
-    assert_eq!(breaker.view(at(60.0)).state, botops_contract::BreakerState::Open);
+    assert_eq!(breaker.state(), botops_contract::BreakerState::Open);
 }
 
 #[test]
@@ -198,21 +198,33 @@ fn a_resume_of_exactly_a_day_ago_is_forgotten() {
 fn the_view_says_since_when_why_and_until_when() {
     let mut breaker = closed();
     breaker.record_failure(at(1.0), "BRK_005");
-    let view = breaker.view(at(2.0));
+    let view = breaker.view();
     assert_eq!((view.state, view.failure_count), (botops_contract::BreakerState::Closed, 1));
-    assert_eq!((view.reason, view.source, view.retry_at), (None, None, None));
+    assert_eq!((view.reason, view.source, breaker.next_attempt()), (None, None, None));
     let mut breaker = opened();
-    let view = breaker.view(at(14.0));
+    let view = breaker.view();
     assert_eq!((view.state, view.failure_count), (botops_contract::BreakerState::Open, 5));
-    assert_eq!((view.since, view.retry_at), (at(4.0).wall, Some(at(64.0).wall)));
+    assert_eq!((view.since, breaker.next_attempt()), (at(4.0).wall, Some(at(64.0).mono)));
     assert_eq!(view.reason.as_deref(), Some("5 checks failed in a row inside 60 s"));
     assert_eq!(view.source.as_deref(), Some("session"));
     breaker.permit_probe(at(64.0), ProbeGrantor::Time);
-    let view = breaker.view(at(70.0));
-    assert_eq!((view.state, view.retry_at), (botops_contract::BreakerState::HalfOpen, Some(at(94.0).wall)));
+    assert_eq!(breaker.state(), botops_contract::BreakerState::HalfOpen);
+    assert_eq!(breaker.next_attempt(), None, "the probe is under way");
     breaker.record_success(at(70.0));
-    assert_eq!(breaker.view(at(71.0)).retry_at, Some(at(80.0).wall), "when the second probe is due");
-    assert_eq!(breaker.view(at(71.0)).since, at(64.0).wall);
+    assert_eq!(breaker.next_attempt(), Some(at(80.0).mono), "when the second probe is due");
+    assert_eq!(breaker.view().since, at(64.0).wall);
+}
+
+#[test]
+fn a_probe_that_the_broker_puts_off_is_neither_failed_nor_sent_early() {
+    let mut breaker = opened();
+    breaker.permit_probe(at(64.0), ProbeGrantor::Time);
+    breaker.postpone_probe(at(5_464.0).mono);
+    assert_eq!(breaker.next_attempt(), Some(at(5_464.0).mono));
+    assert!(!breaker.permit_probe(at(5_463.0), ProbeGrantor::Time));
+    assert!(breaker.permit_probe(at(5_464.0), ProbeGrantor::Time));
+    breaker.record_failure(at(5_465.0), "BRK_005");
+    assert_eq!(breaker.retry_at(), Some(at(5_585.0).mono), "the first doubling, not the second");
 }
 
 #[test]

@@ -6,9 +6,11 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
-use super::model::{HumanWait, SavedSession, SessionCheckKind, SessionReason, SessionWork, time_left};
+use super::model::{
+    HumanWait, SavedSession, SessionCheckKind, SessionReason, SessionWork, time_left, wait_text,
+};
 use super::renewal::TokenRenewal;
 use super::sign_in_budget::SignInBudget;
 use crate::broker::{BrokerError, ProbeReply};
@@ -17,6 +19,11 @@ use crate::session::breaker::{CircuitBreaker, ProbeGrantor};
 use crate::session::limits::SessionLimits;
 use botops_contract::SessionPhase;
 use botops_core::error::Code;
+
+/// No wait of a broker is longer, whatever it says, nor one that an earlier process stored.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+/// Wall clock and monotonic clock may be this far apart before published instants are computed anew.
+const LARGEST_DRIFT: TimeDelta = TimeDelta::seconds(1);
 
 /// The session's state: its phase, its breaker, the last successful check, and when it is checked next.
 #[derive(Debug, Clone)]
@@ -27,11 +34,20 @@ pub(in crate::session) struct SessionMachine {
     pub(in crate::session) reason: Option<SessionReason>,
     pub(in crate::session) breaker: CircuitBreaker,
     pub(in crate::session) generation: u64,
-    pub(in crate::session) last_ok: Option<Now>,
+    /// The success that still proves the session; a failure takes it back.
+    pub(in crate::session) evidence: Option<Now>,
+    /// The last success, whatever came after it.
+    pub(in crate::session) last_ok: Option<DateTime<Utc>>,
     pub(in crate::session) last_check: Option<Now>,
     pub(in crate::session) last_latency: Option<Duration>,
     pub(in crate::session) restricted: Option<&'static str>,
     pub(in crate::session) awaiting: Option<HumanWait>,
+    /// What the last challenge asked a person for, when nobody answered it in time.
+    pub(super) unanswered: Option<String>,
+    /// The generation of a token that the broker has refused and that no newer one has replaced.
+    pub(in crate::session) refused_token: Option<u64>,
+    /// Whether the broker refused the credentials of this process, and accepted none since.
+    pub(in crate::session) credentials_refused: bool,
     pub(in crate::session) checks: u64,
     pub(in crate::session) sign_ins: u64,
     pub(in crate::session) failures: u32,
@@ -49,6 +65,8 @@ pub(in crate::session) struct SessionMachine {
     last_activity: Duration,
     interval: Duration,
     last_reading: Now,
+    /// A reading of both clocks by which all published instants are computed, so that none of them moves.
+    anchor: Now,
 }
 
 impl SessionMachine {
@@ -60,11 +78,15 @@ impl SessionMachine {
             reason: None,
             breaker: CircuitBreaker::new(limits.breaker.clone(), &saved.breaker, now),
             generation: 0,
-            last_ok: None,
+            evidence: None,
+            last_ok: saved.last_ok,
             last_check: None,
             last_latency: None,
             restricted: None,
             awaiting: None,
+            unanswered: saved.unanswered.clone(),
+            refused_token: None,
+            credentials_refused: false,
             checks: 0,
             sign_ins: 0,
             failures: 0,
@@ -82,6 +104,7 @@ impl SessionMachine {
             last_activity: now.mono,
             interval: limits.confirm_interval,
             last_reading: now,
+            anchor: now,
             limits,
         };
         match saved.halted {
@@ -96,6 +119,10 @@ impl SessionMachine {
             None if !machine.breaker.is_closed() => machine.halt_transient(now),
             None => {}
         }
+        let asked_wait = saved.parked_until.and_then(|until| (until - now.wall).to_std().ok());
+        if let Some(wait) = asked_wait.filter(|wait| !wait.is_zero()) {
+            machine.park(now, wait.min(LONGEST_WAIT));
+        }
         machine
     }
 
@@ -107,6 +134,10 @@ impl SessionMachine {
             reason: halted.then(|| self.reason.clone()).flatten(),
             reauths: self.sign_in_budget.attempts.clone(),
             passwords: self.sign_in_budget.passwords.clone(),
+            parked_until: self.parked_until.map(|until| self.wall_time(until)),
+            unanswered: self.unanswered.clone(),
+            // Stored where it stands still: a write for each success would wear out the disk.
+            last_ok: self.last_ok.filter(|_| halted),
         }
     }
 
@@ -182,9 +213,12 @@ impl SessionMachine {
         next
     }
 
-    pub(in crate::session) fn next_check_at(&self, now: Now) -> Option<DateTime<Utc>> {
-        let at = self.parked_until.or(self.next_check)?;
-        Some(now.wall + TimeDelta::from_std(time_left(at, now)).unwrap_or_default())
+    /// An instant of the monotonic clock as wall clock time. The same instant always gives the same time, until the
+    /// clocks are seen to have moved against each other.
+    pub(super) fn wall_time(&self, at: Duration) -> DateTime<Utc> {
+        let ahead = TimeDelta::from_std(at.saturating_sub(self.anchor.mono)).unwrap_or_default();
+        let behind = TimeDelta::from_std(self.anchor.mono.saturating_sub(at)).unwrap_or_default();
+        (self.anchor.wall + ahead - behind).trunc_subsecs(3)
     }
 
     /// When the next check is due to keep the evidence fresh; `None` while no orders are being decided.
@@ -192,7 +226,7 @@ impl SessionMachine {
         let asked = self.last_gate?;
         let is_wanted = now.mono.saturating_sub(asked) < self.limits.warm_for;
         let has_quota = self.quota_until.is_none_or(|until| until <= now.mono);
-        let last = self.last_ok?.mono.max(self.last_check.map_or(Duration::ZERO, |check| check.mono));
+        let last = self.evidence?.mono.max(self.last_check.map_or(Duration::ZERO, |check| check.mono));
         (is_wanted && has_quota).then(|| last + self.limits.warm_after)
     }
 
@@ -202,8 +236,12 @@ impl SessionMachine {
             self.parked_until = None;
             self.last_activity = now.mono;
         }
-        if self.awaiting.is_some_and(|awaiting| awaiting.deadline <= now.mono) {
-            let text = "nobody approved the sign-in in time";
+        if let Some(awaiting) = self.awaiting.filter(|awaiting| awaiting.deadline <= now.mono) {
+            let text = if awaiting.needs == "enter_code" {
+                "nobody entered the code of the sign-in in time"
+            } else {
+                "nobody approved the sign-in in time"
+            };
             self.halt_credential(now, SessionReason::new(Code::BrokerApprovalNeeded, text));
         }
         if self.breaker.expire_probe_permit(now) && self.phase == SessionPhase::HaltedTransient {
@@ -216,10 +254,14 @@ impl SessionMachine {
         let mono = TimeDelta::from_std(now.mono.saturating_sub(self.last_reading.mono)).unwrap_or_default();
         let jump = (now.wall - self.last_reading.wall) - mono;
         self.last_reading = now;
+        let drift = now.wall - self.wall_time(now.mono);
+        if drift.abs() >= LARGEST_DRIFT {
+            self.anchor = now;
+        }
         if jump.abs() <= self.limits.clock_jump {
             return None;
         }
-        self.last_ok = None;
+        self.evidence = None;
         self.last_activity = now.mono;
         if self.next_check.is_some() {
             self.next_check = Some(now.mono);
@@ -231,7 +273,7 @@ impl SessionMachine {
 
     /// Age of the last successful check, by the monotonic clock, or after a suspend by the wall clock.
     pub(in crate::session) fn evidence_age(&self, now: Now) -> Option<Duration> {
-        let last = self.last_ok?;
+        let last = self.evidence?;
         let mono = now.mono.saturating_sub(last.mono);
         let wall = (now.wall - last.wall).to_std().unwrap_or_default();
         let slept = wall > mono + Duration::from_secs(2);
@@ -266,8 +308,8 @@ impl SessionMachine {
         self.skew = found.skew.or(self.skew);
         self.quota_until = found.quota_wait.map(|wait| now.mono + wait);
         self.generation = self.generation.max(found.generation);
-        self.last_ok = Some(now);
-        self.failures = 0;
+        (self.evidence, self.last_ok) = (Some(now), Some(now.wall));
+        (self.failures, self.refused_token, self.credentials_refused) = (0, None, false);
         let closed = self.breaker.record_success(now);
         match self.phase {
             SessionPhase::HaltedTransient | SessionPhase::HaltedCredential | SessionPhase::HaltedOperator => {
@@ -296,6 +338,9 @@ impl SessionMachine {
             BrokerError::RateLimited { wait } => self.park(now, *wait),
             BrokerError::SessionInvalid { generation } => {
                 self.failures += 1;
+                if *generation >= self.generation {
+                    self.refused_token = Some(self.generation);
+                }
                 if self.is_halted() && self.phase != SessionPhase::HaltedTransient {
                     self.breaker.record_failure(now, Code::BrokerSessionInvalid.row().code);
                 } else {
@@ -304,7 +349,7 @@ impl SessionMachine {
             }
             BrokerError::Transient { .. } | BrokerError::Protocol { .. } | BrokerError::Tls { .. } => {
                 self.failures += 1;
-                self.last_ok = None;
+                self.evidence = None;
                 let code = error.code().row().code;
                 self.breaker.record_failure(now, code);
                 if self.breaker.is_closed() {
@@ -322,6 +367,7 @@ impl SessionMachine {
             | BrokerError::TokenStore
             | BrokerError::Config { .. } => {
                 self.failures += 1;
+                self.credentials_refused |= error.refuses_credentials();
                 self.halt_credential(now, SessionReason::of_error(error));
             }
         }
@@ -341,7 +387,7 @@ impl SessionMachine {
         if is_old || !may_sign_in {
             return;
         }
-        self.last_ok = None;
+        self.evidence = None;
         self.sign_in_budget.start_incident(now);
         let text = "the broker no longer accepts the session; a new sign-in is under way";
         self.enter_phase(
@@ -354,21 +400,31 @@ impl SessionMachine {
     /// Allows no call to the broker before `wait` is over.
     pub(super) fn park(&mut self, now: Now, wait: Duration) {
         let until = now.mono + wait;
-        self.parked_until = Some(self.parked_until.map_or(until, |parked| parked.max(until)));
-        self.last_ok = None;
-        if matches!(self.phase, SessionPhase::Starting | SessionPhase::Healthy | SessionPhase::Degraded) {
-            let text = "the broker asked us to wait";
-            self.enter_phase(
-                now,
-                SessionPhase::Degraded,
-                Some(SessionReason::new(Code::BrokerRateLimited, text)),
-            );
-            self.next_check = Some(until);
+        let until = self.parked_until.map_or(until, |parked| parked.max(until));
+        self.parked_until = Some(until);
+        self.evidence = None;
+        self.breaker.postpone_probe(until);
+        let reason = SessionReason::new(Code::BrokerRateLimited, &wait_text(self.wall_time(until)));
+        match self.phase {
+            SessionPhase::Starting | SessionPhase::Healthy | SessionPhase::Degraded => {
+                self.enter_phase(now, SessionPhase::Degraded, Some(reason));
+                self.next_check = Some(until);
+            }
+            SessionPhase::Reauthenticating => {
+                self.enter_phase(now, SessionPhase::Reauthenticating, Some(reason));
+            }
+            SessionPhase::HaltedTransient => self.next_check = self.breaker.retry_at().or(Some(until)),
+            _ => {}
         }
     }
 
     pub(in crate::session) fn parked_for(&self, now: Now) -> Option<Duration> {
         self.parked_until.filter(|until| *until > now.mono).map(|until| time_left(until, now))
+    }
+
+    /// When the wait that the broker asked for ends; `None` when there is none.
+    pub(in crate::session) fn parked_until_wall(&self, now: Now) -> Option<DateTime<Utc>> {
+        self.parked_until.filter(|until| *until > now.mono).map(|until| self.wall_time(until))
     }
 
     // The operator.
@@ -405,7 +461,7 @@ impl SessionMachine {
 
     fn become_healthy(&mut self, now: Now) {
         self.sign_in_budget.end_incident();
-        self.awaiting = None;
+        (self.awaiting, self.unanswered) = (None, None);
         self.idle_wait = self.limits.breaker.first_wait;
         self.enter_phase(now, SessionPhase::Healthy, None);
     }
@@ -421,7 +477,7 @@ impl SessionMachine {
     /// Halts because credentials were refused or a human is needed: nothing is tried again without an operator.
     pub(in crate::session) fn halt_credential(&mut self, now: Now, reason: SessionReason) {
         self.breaker.trip(now, "session", &reason.text, &reason.code);
-        self.awaiting = None;
+        self.unanswered = self.awaiting.take().map(|awaiting| awaiting.needs.to_owned());
         self.enter_halt(now, SessionPhase::HaltedCredential, reason);
         self.next_check = None;
     }
@@ -448,7 +504,7 @@ impl SessionMachine {
     }
 
     pub(super) fn enter_halt(&mut self, now: Now, phase: SessionPhase, reason: SessionReason) {
-        self.last_ok = None;
+        self.evidence = None;
         self.sign_in_budget.end_incident();
         if self.breaker.is_closed() {
             self.breaker.trip(now, "session", &reason.text, &reason.code);
@@ -501,10 +557,5 @@ impl SessionMachine {
             let moved = now.mono + wait.mul_f64(1.0 + part.clamp(-0.1, 0.1));
             *at = self.quota_until.map_or(moved, |until| moved.max(until));
         }
-    }
-
-    /// The breaker's state in the form of the contract.
-    pub(in crate::session) fn breaker_state(&self, now: Now) -> botops_contract::BreakerState {
-        self.breaker.view(now).state
     }
 }

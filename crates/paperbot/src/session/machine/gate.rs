@@ -25,7 +25,9 @@ pub(in crate::session) fn evaluate_gate(
         SessionPhase::HaltedOperator => return deny(GateReason::OperatorHalt, None),
         SessionPhase::HaltedCredential => return deny(GateReason::CredentialsRejected, None),
         SessionPhase::HaltedTransient => {
-            return deny(GateReason::BreakerOpen, machine.breaker.retry_at().map(|at| time_left(at, now)));
+            let next = machine.breaker.next_attempt().max(machine.parked_until);
+            let next = next.filter(|_| !machine.breaker.needs_operator());
+            return deny(GateReason::BreakerOpen, next.map(|at| time_left(at, now)));
         }
         SessionPhase::Reauthenticating => {
             if let Some(awaiting) = &machine.awaiting {
@@ -66,4 +68,23 @@ pub(in crate::session) fn evaluate_gate(
     let reason =
         if machine.is_unattended(now) { GateReason::MonitorStale } else { GateReason::EvidenceStale };
     GateVerdict { wants_check: true, ..deny(reason, soon) }
+}
+
+/// Every reason for which an order with new exposure is refused, the gate's own first. Empty when it passes, or would
+/// after the check that its question starts.
+pub(in crate::session) fn closed_gates(
+    machine: &SessionMachine,
+    now: Now,
+    market_closed: bool,
+) -> Vec<GateReason> {
+    let first = evaluate_gate(machine, now, false, market_closed).reason;
+    let is_parked = machine.parked_until.is_some_and(|until| until > now.mono);
+    let further = [
+        (is_parked, GateReason::RateLimited),
+        (machine.restricted.is_some(), GateReason::AccountRestricted),
+        (market_closed, GateReason::MarketClosed),
+    ];
+    let own = Some(first).filter(|reason| !matches!(reason, GateReason::Ok | GateReason::EvidenceStale));
+    let further = further.into_iter().filter(|(closed, reason)| *closed && *reason != first);
+    own.into_iter().chain(further.map(|(_, reason)| reason)).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::broker::{BrokerError, SignInMethod};
@@ -84,6 +84,15 @@ pub(in crate::session) struct SavedSession {
     /// Times of the attempts with a password among them.
     #[serde(default)]
     pub(in crate::session) passwords: Vec<DateTime<Utc>>,
+    /// Until when the broker asked for no calls; they would make its limit longer.
+    #[serde(default)]
+    pub(in crate::session) parked_until: Option<DateTime<Utc>>,
+    /// What a person was asked for and did not give in time.
+    #[serde(default)]
+    pub(in crate::session) unanswered: Option<String>,
+    /// When a call last succeeded before the halt.
+    #[serde(default)]
+    pub(in crate::session) last_ok: Option<DateTime<Utc>>,
 }
 
 /// The gate's decision before it gets an id.
@@ -115,6 +124,11 @@ impl SessionReason {
     pub(in crate::session) fn of_error(error: &BrokerError) -> Self {
         Self::new(error.code(), &error.to_string())
     }
+}
+
+/// A wait that the broker asked for, as a sentence: by the time of its end, which stays true while it is read.
+pub(in crate::session) fn wait_text(until: DateTime<Utc>) -> String {
+    format!("the broker asked us to wait until {}", until.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
 /// The time from `now` until `at`; zero when `at` is past.

@@ -48,7 +48,7 @@ impl SessionMachine {
 
     /// The broker issued a token; the check that proves it comes next.
     pub(in crate::session) fn token_received(&mut self, generation: u64) {
-        self.generation = generation;
+        (self.generation, self.refused_token, self.credentials_refused) = (generation, None, false);
         self.sign_in_budget.refresh_refused = false;
     }
 
@@ -89,6 +89,7 @@ impl SessionMachine {
         if is_refused {
             self.record_check_end(now, started);
             self.failures += 1;
+            self.credentials_refused |= error.refuses_credentials();
             let text = "the broker gave a new token and refuses it";
             self.halt_credential(now, SessionReason::new(Code::BrokerCredentialsRejected, text));
             return;
@@ -108,6 +109,7 @@ impl SessionMachine {
         error: &BrokerError,
         method: SignInMethod,
     ) -> bool {
+        self.credentials_refused |= error.refuses_credentials();
         match error {
             BrokerError::RefreshSpent if method == SignInMethod::Refresh => {
                 self.sign_in_budget.refresh_refused = true;
@@ -131,6 +133,9 @@ impl SessionMachine {
             }
             _ => {
                 self.halt_credential(now, SessionReason::of_error(error));
+                if let BrokerError::ChallengeRequired(challenge) = error {
+                    self.unanswered = Some(challenge.kind.needs().to_owned());
+                }
                 false
             }
         }
@@ -151,7 +156,11 @@ impl SessionMachine {
             method,
         });
         self.sign_in_budget.next_at = None;
-        let text = "a human must approve the sign-in";
+        let text = if needs == "enter_code" {
+            "a human must enter the code that the broker sent"
+        } else {
+            "a human must approve the sign-in"
+        };
         self.enter_phase(
             now,
             SessionPhase::Reauthenticating,

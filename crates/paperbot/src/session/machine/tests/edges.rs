@@ -128,7 +128,7 @@ fn a_check_is_retried_where_nobody_waits_for_it_and_named_as_the_log_queries_exp
 fn the_keeper_sleeps_until_the_next_thing_and_no_longer() {
     let mut machine = healthy();
     assert_eq!(machine.next_wakeup(at(1.0)), seconds(300.1), "the periodic check");
-    assert_eq!(machine.next_check_at(at(1.0)), Some(at(300.1).wall));
+    assert_eq!(next_check_at(&machine), Some(at(300.1).wall));
     let issued_at = at(0.0).wall;
     let expires_at = issued_at + TimeDelta::seconds(100);
     machine.set_token_lifetime(at(0.0), Some(TokenLifetime { issued_at, expires_at }));
@@ -143,7 +143,7 @@ fn the_keeper_sleeps_until_the_next_thing_and_no_longer() {
     );
     machine.check_failed(at(7.0), seconds(7.0), &wait(50));
     assert_eq!(machine.next_wakeup(at(7.0)), seconds(57.0), "the end of the wait");
-    assert_eq!(machine.next_check_at(at(7.0)), Some(at(57.0).wall));
+    assert_eq!(next_check_at(&machine), Some(at(57.0).wall));
 
     let mut machine = signing_in();
     assert_eq!(machine.next_wakeup(at(5.0)), seconds(35.0), "the next attempt, should this one never end");
@@ -158,7 +158,7 @@ fn the_keeper_sleeps_until_the_next_thing_and_no_longer() {
     let mut machine = healthy();
     machine.check_failed(at(5.0), seconds(5.0), &BrokerError::LoginLocked);
     assert_eq!(machine.next_wakeup(at(6.0)), seconds(900.0), "the snapshot alone");
-    assert_eq!(machine.next_check_at(at(6.0)), None);
+    assert_eq!(next_check_at(&machine), None);
 }
 
 #[test]
@@ -225,14 +225,14 @@ fn a_live_halt_is_checked_ever_more_seldom_until_a_check_passes() {
     machine.token_received(1);
     let mut now = run_failing(&mut machine, 0.0, SessionMachine::is_halted);
     for wait in [60.0, 120.0, 240.0, 480.0, 600.0, 600.0] {
-        let next = machine.next_check_at(at(now)).unwrap();
+        let next = next_check_at(&machine).unwrap();
         assert_eq!(next, at(now + wait).wall);
         now += wait;
         while machine.due_work(at(now)) == Some(SessionWork::Snapshot) {}
         machine.check_failed(at(now), seconds(now), &unreachable_broker());
     }
     machine.check_passed(at(now), seconds(now), &found(1));
-    assert_eq!(machine.next_check_at(at(now)), Some(at(now + 60.0).wall));
+    assert_eq!(next_check_at(&machine), Some(at(now + 60.0).wall));
 }
 
 // What the outcomes of checks lead to.
@@ -291,7 +291,7 @@ fn a_token_refused_in_a_halt_is_renewed_where_a_check_may_end_the_halt() {
     machine.token_received(2);
     machine.token_verified(at(now + 61.0), seconds(now + 60.5), &found(2), false);
     assert_eq!(machine.phase, SessionPhase::HaltedTransient, "a new token closes no breaker");
-    assert!(machine.next_check_at(at(now + 61.0)).is_some(), "and the checks go on");
+    assert!(next_check_at(&machine).is_some(), "and the checks go on");
 
     let mut machine = healthy();
     machine.operator_halt(at(5.0), "maintenance");
@@ -325,7 +325,7 @@ fn a_halt_goes_on_with_its_checks_after_a_restart() {
     assert_eq!(restarted(&operator, 1_000.0).next_wakeup(at(1_000.0)), seconds(1_300.0));
     let mut refused = healthy();
     refused.check_failed(at(5.0), seconds(5.0), &BrokerError::LoginLocked);
-    assert_eq!(restarted(&refused, 1_000.0).next_check_at(at(1_000.0)), None);
+    assert_eq!(next_check_at(&restarted(&refused, 1_000.0)), None);
 }
 
 #[test]
@@ -500,4 +500,65 @@ fn a_renewal_is_tried_three_times_and_a_store_that_fails_halts() {
     machine.renew_failed(at(800.0), &BrokerError::Protocol { what: "x" });
     assert_eq!((machine.renewal.due_at, machine.phase), (None, SessionPhase::Healthy), "it still holds");
     assert!(machine.next_sign_in_method(at(801.0), false, |method| method == SignInMethod::Refresh).is_ok());
+}
+
+// What is told of the end.
+
+#[test]
+fn the_last_success_stays_told_whatever_comes_after_it() {
+    let mut machine = healthy();
+    let success = machine.last_ok;
+    assert_eq!(success, Some(at(0.1).wall));
+    machine.check_failed(at(5.0), seconds(5.0), &invalid(1));
+    machine.begin_attempt(at(5.0), SignInMethod::Refresh, false);
+    assert_eq!(machine.last_ok, success, "while it signs in");
+    machine.attempt_failed(at(6.0), &BrokerError::LoginLocked, SignInMethod::Refresh);
+    assert_eq!((machine.phase, machine.last_ok), (SessionPhase::HaltedCredential, success));
+    assert_eq!(machine.evidence_age(at(7.0)), None, "it proves nothing any more");
+    let mut again = restarted(&machine, 100.0);
+    assert_eq!(again.last_ok, success, "after a restart");
+    again.operator_sign_in();
+    again.begin_attempt(at(110.0), SignInMethod::Refresh, true);
+    again.token_received(2);
+    again.token_verified(at(111.0), seconds(110.0), &found(2), true);
+    assert_eq!(again.last_ok, Some(at(111.0).wall));
+}
+
+#[test]
+fn a_wait_outlives_a_restart_and_its_end_does_not_move() {
+    let mut machine = healthy();
+    machine.check_failed(at(10.0), seconds(10.0), &wait(5_400));
+    let end = Some(SessionOutlook::ResumesAt(at(5_410.0).wall));
+    for later in [10.0, 11.0, 900.0, 5_409.0] {
+        assert_eq!(session_outlook(&machine, at(later)), end, "{later}");
+        assert_eq!(session_outlook(&restarted(&machine, later), at(later)), end, "restarted at {later}");
+    }
+    let mut again = restarted(&machine, 1_000.0);
+    gate(&again, 1_000.0, true, false, GateReason::RateLimited);
+    assert!(
+        matches!(again.due_work(at(5_409.0)), None | Some(SessionWork::Snapshot)),
+        "the broker is left alone"
+    );
+    assert_eq!(restarted(&machine, 6_000.0).phase, SessionPhase::Starting, "a wait that is over is no wait");
+}
+
+#[test]
+fn a_code_that_nobody_entered_is_still_a_code_that_is_wanted() {
+    let mut machine = signing_in();
+    machine.challenge_opened(at(6.0), "enter_code", SignInMethod::Refresh);
+    machine.due_work(at(200.0));
+    assert_eq!(machine.phase, SessionPhase::HaltedCredential);
+    let wanted = Some(SessionOutlook::NeedsHuman("enter_code".to_owned()));
+    assert_eq!(session_outlook(&machine, at(200.0)), wanted);
+    assert_eq!(session_outlook(&restarted(&machine, 300.0), at(300.0)), wanted, "after a restart");
+}
+
+#[test]
+fn every_reason_against_a_new_position_is_told() {
+    let mut machine = healthy();
+    machine.check_passed(at(1.0), seconds(1.0), &ProbeReply { restricted: Some("locked"), ..found(1) });
+    machine.check_failed(at(2.0), seconds(2.0), &wait(100));
+    let told = closed_gates(&machine, at(3.0), true);
+    assert_eq!(told, [GateReason::RateLimited, GateReason::AccountRestricted, GateReason::MarketClosed]);
+    assert_eq!(closed_gates(&healthy(), at(60.0), false), [], "an order that asks has the evidence renewed");
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta};
 use proptest::prelude::*;
 
-use super::{SavedSession, SessionCheckKind, SessionMachine, SessionReason, SessionWork, evaluate_gate};
+use super::{
+    SavedSession, SessionCheckKind, SessionMachine, SessionOutlook, SessionReason, SessionWork, breaker_view,
+    closed_gates, evaluate_gate, next_check_at, session_outlook,
+};
 use crate::broker::{
     BrokerError, ChallengeKind, ProbeReply, SignInChallenge, SignInMethod, TokenLifetime, TransientFailure,
 };
@@ -479,7 +482,7 @@ fn a_reset_whose_check_fails_stays_halted() {
     machine.check_failed(at(now + 1.1), Duration::from_secs_f64(now + 1.0), &unreachable_broker());
     machine.reset_failed(at(now + 1.1), "BRK_005");
     assert_eq!(machine.phase, SessionPhase::HaltedTransient);
-    assert_eq!(machine.breaker_state(at(now + 1.2)), botops_contract::BreakerState::Open);
+    assert_eq!(machine.breaker.state(), botops_contract::BreakerState::Open);
 }
 
 #[test]
@@ -686,6 +689,32 @@ proptest! {
                 prop_assert!(machine.parked_for(now).is_none() && machine.restricted.is_none());
                 let age = last_success.map(|at| mono + slept - at);
                 prop_assert!(age.is_some_and(|age| age <= 12.001), "allowed with evidence {age:?} s old");
+            }
+            let outlook = session_outlook(&machine, now);
+            let breaker = breaker_view(&machine, now);
+            prop_assert!(breaker.resumes_at.is_none() || breaker.needs_human.is_none(), "{breaker:?}");
+            prop_assert_eq!(breaker.retry_at, breaker.resumes_at);
+            if machine.breaker.is_closed() {
+                prop_assert!(breaker.resumes_at.is_none() && breaker.needs_human.is_none(), "{breaker:?}");
+            } else if breaker.source.as_deref() == Some("session") {
+                let of_session = SessionOutlook::members(outlook.clone());
+                prop_assert_eq!((breaker.resumes_at, breaker.needs_human), of_session, "one verdict");
+            }
+            if let Some(SessionOutlook::ResumesAt(at)) = outlook {
+                let asleep = TimeDelta::from_std(Duration::from_secs_f64(slept)).unwrap();
+                prop_assert!(at + asleep > now.wall - TimeDelta::milliseconds(1), "{at} lies in the past");
+                // A sign-in may come before the breaker lets a probe through; a check does not.
+                let signs_in = machine.phase == SessionPhase::Reauthenticating;
+                prop_assert!(signs_in || next_check_at(&machine).is_none_or(|next| next >= at), "a check before {at}");
+                if let Some(parked) = machine.parked_until_wall(now) {
+                    prop_assert!(at >= parked, "{at} is before the end of the wait, {parked}");
+                    let agrees = machine.phase != SessionPhase::Degraded || next_check_at(&machine) == Some(at);
+                    prop_assert!(agrees, "the next check is not at {at}");
+                }
+                prop_assert!(!verdict.allowed, "an order passes and waits");
+            }
+            if matches!(machine.phase, SessionPhase::HaltedCredential) {
+                prop_assert!(matches!(outlook, Some(SessionOutlook::NeedsHuman(_))), "{outlook:?}");
             }
             let halted = machine.is_halted();
             prop_assert!(!(halted && verdict.allowed));
