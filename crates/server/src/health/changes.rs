@@ -21,6 +21,12 @@ pub(crate) enum HealthRow {
         alert: String,
     },
     Outbox(OutboxRow),
+    /// A notice that its receiver took, or that was given up.
+    NoticeEnded {
+        key: String,
+        at: i64,
+        is_delivered: bool,
+    },
     /// A value by kind and id (a silence, a window, recovery of a component, the config); `None` deletes it.
     Thing {
         kind: &'static str,

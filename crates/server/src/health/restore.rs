@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::alerts::{Alert, Silence};
+use super::alerts::{Alert, AlertNotice, NoticeEnd, NoticeRecord, Silence, idempotency_key};
 use super::changes::{HealthRow, OutboxRow};
 use super::history::EarlierRun;
 use super::memory::HealthMemory;
@@ -140,12 +140,34 @@ fn restore_alerts(memory: &mut HealthMemory, left: &EarlierRun, now: ClockReadin
     for body in &left.alerts {
         let Ok(mut alert) = serde_json::from_str::<Alert>(body) else { continue };
         alert.resume(now);
+        recall_notices(&mut alert, left);
         let components = &memory.status.components;
         memory.alerts.restore_open(alert, |id| components.contains_key(id));
     }
     for body in left.resolved.iter().rev() {
-        if let Ok(alert) = serde_json::from_str::<Alert>(body) {
+        if let Ok(mut alert) = serde_json::from_str::<Alert>(body) {
+            recall_notices(&mut alert, left);
             memory.alerts.restore_resolved(alert);
         }
+    }
+}
+
+/// What became of the first notices of an alert that an older version stored without them, from the outbox.
+fn recall_notices(alert: &mut Alert, left: &EarlierRun) {
+    if !alert.notices.is_empty() {
+        return;
+    }
+    for receiver in alert.told_to.clone() {
+        let key = idempotency_key(alert, AlertNotice::Firing, &receiver);
+        let end = if left.outbox.iter().any(|row| row.key == key) {
+            None
+        } else if left.given_up.contains(&key) {
+            Some(NoticeEnd::GivenUp)
+        } else {
+            Some(NoticeEnd::Delivered)
+        };
+        let queued_at = alert.fired_at.unwrap_or(alert.starts_at) + alert.held_ms;
+        let notice = AlertNotice::Firing;
+        alert.record_queued(NoticeRecord { key, receiver, notice, queued_at, end, ended_at: None });
     }
 }

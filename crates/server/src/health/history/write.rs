@@ -368,6 +368,14 @@ fn write_row(connection: &Connection, row: &HealthRow) -> Result<(), StoreAbort>
                 )?
                 .execute(params![row.key, row.receiver, row.created, body])?;
         }
+        HealthRow::NoticeEnded { key, at, is_delivered } => {
+            let sql = if *is_delivered {
+                "UPDATE health_outbox SET delivered_ms = ?2 WHERE key = ?1"
+            } else {
+                "UPDATE health_outbox SET dead_ms = ?2 WHERE key = ?1"
+            };
+            connection.prepare_cached(sql)?.execute(params![key, at])?;
+        }
         HealthRow::Thing { kind, id, body: Some(body) } => {
             connection
                 .prepare_cached(
