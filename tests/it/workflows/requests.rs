@@ -453,7 +453,7 @@ async fn a_dry_run_predicts_and_does_nothing() {
         assert!(!plan["steps"].as_array().unwrap().is_empty());
     }
     assert_eq!(posts(), 0);
-    // Without a supervisor a dry run predicts the failure, and the restart fails before anything is stopped.
+    // Without a supervisor a dry run predicts the failure, and the restart is refused before trading is paused.
     let (_, plan) = running
         .send(
             Method::POST,
@@ -462,12 +462,10 @@ async fn a_dry_run_predicts_and_does_nothing() {
         )
         .await;
     assert_eq!(plan["steps"][3]["error"]["error_code"], "BOT_020", "{plan:#}");
-    let view = run(&running, "restart-bot", json!({"reason": "nobody can start it"})).await;
-    assert_eq!(
-        (view["state"].as_str(), view["failed_step"].as_str()),
-        (Some("rolled_back"), Some("restart")),
-        "{view:#}"
-    );
+    assert_eq!((&plan["forecast"], &plan["impossible"][0]["missing"]), (&json!("fail"), &json!("supervisor")));
+    let (status, refused) = execute(&running, "restart-bot", json!({"reason": "nobody can start it"})).await;
+    assert_eq!((status, &refused["error_code"]), (409, &json!("BOT_020")), "{refused:#}");
+    assert_eq!(posts(), 0);
     assert_eq!(bot.count("POST", &format!("commands/{}", Verb::Shutdown)), 0);
     let _ = supervised;
     running.stop().await;
