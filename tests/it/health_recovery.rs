@@ -146,7 +146,11 @@ async fn a_run_whose_turn_does_not_come_is_taken_back_and_no_failed_attempt() {
     let (bot, folder) = (ScriptedBot::start(), kit::folder());
     define(folder.path(), "mend", &mending("mend", "", "queue"));
     let wait = "  - {id: wait, uses: wait.for, with: {seconds: 300}, timeout_s: 310}\n";
-    define(folder.path(), "holder", &holding("holder", "reject", wait).replace("timeout_s: 60", "timeout_s: 600"));
+    define(
+        folder.path(),
+        "holder",
+        &holding("holder", "reject", wait).replace("timeout_s: 60", "timeout_s: 600"),
+    );
     let botops = beside(&bot, &folder, &[("BOT_CHECK_ALLOW", "127.0.0.1")]).await;
     let peer = Stub::start(Peer::Status(500)).await;
     add(&botops, &recovered_by("mend", &peer.base)).await;
@@ -157,7 +161,8 @@ async fn a_run_whose_turn_does_not_come_is_taken_back_and_no_failed_attempt() {
     let (status, body) = botops.send(Method::POST, path, &json!({"action": "run"})).await;
     assert_eq!(status, 200, "{body}");
     // A run may wait a minute for its turn; its own deadline does not run meanwhile.
-    kit::until("it is taken back", LIMIT * 3, || async { get(&botops, path).await["state"] == "waiting" }).await;
+    kit::until("it is taken back", LIMIT * 3, || async { get(&botops, path).await["state"] == "waiting" })
+        .await;
     let shown = get(&botops, path).await;
     assert_eq!((&shown["attempts"], &shown["attempts_last_hour"]), (&json!(0), &json!(0)), "{shown:#}");
     assert!(shown["last_outcome"].as_str().unwrap().contains("held the bot"), "{shown:#}");

@@ -2,6 +2,8 @@
 
 use botops_contract::{EventKind, Severity};
 
+use serde::{Deserialize, Serialize};
+
 use super::model::HealthLevel;
 use crate::events::NewEvent;
 
@@ -25,7 +27,7 @@ pub(crate) enum HealthRow {
     NoticeEnded {
         key: String,
         at: i64,
-        is_delivered: bool,
+        end: NoticeEnd,
     },
     /// A value by kind and id (a silence, a window, recovery of a component, the config); `None` deletes it.
     Thing {
@@ -59,6 +61,16 @@ pub(crate) struct OutboxRow {
     pub(crate) group: String,
     pub(crate) created: i64,
     pub(crate) body: serde_json::Value,
+}
+
+/// How the delivery of a notice ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum NoticeEnd {
+    /// The receiver took it.
+    Delivered,
+    /// The receiver did not take it within a day, and it is no longer tried.
+    GivenUp,
 }
 
 /// What a change leaves to be stored and published.

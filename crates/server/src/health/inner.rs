@@ -14,8 +14,8 @@ use crate::store::Store;
 use botops_core::error::Error;
 use botops_core::telemetry::Metrics;
 
-use super::alerts::{NoticeEnd, NoticeOutbox, ReceiverLog};
-use super::changes::{HealthRow, OutboxRow};
+use super::alerts::{NoticeOutbox, ReceiverLog};
+use super::changes::{HealthRow, NoticeEnd, OutboxRow};
 use super::checks::{AddressGuard, CheckTargets};
 use super::history::{HistoryReader, HistoryWriter};
 use super::memory::HealthMemory;
@@ -196,6 +196,8 @@ impl HealthInner {
     /// Records with their alerts that these notices were taken or given up.
     pub(crate) fn record_notices(&self, rows: &[OutboxRow], end: NoticeEnd) {
         let now = self.now();
+        // At a stop, the loop that stores rows may have ended before this last one; its receiver would be told again.
+        self.writer.post_notice_ends(rows, end, now);
         let mut memory = self.lock();
         let HealthMemory { alerts, changes, .. } = &mut *memory;
         alerts.record_notices(rows, end, now, changes);

@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::alerts::{Alert, AlertNotice, NoticeEnd, NoticeRecord, Silence, idempotency_key};
-use super::changes::{HealthRow, OutboxRow};
+use super::alerts::{Alert, AlertNotice, NoticeRecord, Silence, idempotency_key};
+use super::changes::{HealthRow, NoticeEnd, OutboxRow};
 use super::history::EarlierRun;
 use super::memory::HealthMemory;
 use super::model::{ClockReading, HealthLevel, StatusSpan};
@@ -152,22 +152,19 @@ fn restore_alerts(memory: &mut HealthMemory, left: &EarlierRun, now: ClockReadin
     }
 }
 
-/// What became of the first notices of an alert that an older version stored without them, from the outbox.
+/// Completes what is known of an alert's notices from the outbox: what ended while botops was ending itself, and the first
+/// notices of an alert that an older version stored without them.
 fn recall_notices(alert: &mut Alert, left: &EarlierRun) {
-    if !alert.notices.is_empty() {
-        return;
+    if alert.notices.is_empty() {
+        for receiver in alert.told_to.clone() {
+            let (notice, queued_at) = (AlertNotice::Firing, alert.fired_at.unwrap_or(alert.starts_at));
+            let key = idempotency_key(alert, notice, &receiver);
+            alert.record_queued(NoticeRecord { key, receiver, notice, queued_at, end: None, ended_at: None });
+        }
     }
-    for receiver in alert.told_to.clone() {
-        let key = idempotency_key(alert, AlertNotice::Firing, &receiver);
-        let end = if left.outbox.iter().any(|row| row.key == key) {
-            None
-        } else if left.given_up.contains(&key) {
-            Some(NoticeEnd::GivenUp)
-        } else {
-            Some(NoticeEnd::Delivered)
-        };
-        let queued_at = alert.fired_at.unwrap_or(alert.starts_at) + alert.held_ms;
-        let notice = AlertNotice::Firing;
-        alert.record_queued(NoticeRecord { key, receiver, notice, queued_at, end, ended_at: None });
+    let waits = |key: &String| left.outbox.iter().any(|row| row.key == *key);
+    for record in alert.notices.iter_mut().filter(|record| record.end.is_none() && !waits(&record.key)) {
+        let is_delivered = left.delivered.contains(&record.key);
+        record.end = Some(if is_delivered { NoticeEnd::Delivered } else { NoticeEnd::GivenUp });
     }
 }

@@ -14,7 +14,7 @@ mod view;
 
 pub(crate) use alertmanager::{push_rules, push_to_alertmanager};
 pub(crate) use machine::{Alert, AlertState, idempotency_key};
-pub(crate) use notice::{AlertNotice, NoticeEnd, NoticeRecord};
+pub(crate) use notice::{AlertNotice, NoticeRecord};
 pub(crate) use outbox::{NoticeOutbox, deliver_notices, delivery_rules};
 pub(crate) use receiver_log::{ReceiverLog, ReceiverView};
 pub(crate) use receivers::{ALERTMANAGER, AlertReceiver, receiver_rules};

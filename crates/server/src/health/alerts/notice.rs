@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::health::changes::NoticeEnd;
+
 /// Why a notice is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -15,16 +17,6 @@ pub(crate) enum AlertNotice {
     Reminder,
     /// The alert has ended.
     Resolved,
-}
-
-/// How the delivery of a notice ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum NoticeEnd {
-    /// The receiver took it.
-    Delivered,
-    /// The receiver did not take it within a day, and it is no longer tried.
-    GivenUp,
 }
 
 /// A notice to one receiver, as it is kept with its alert.

@@ -14,10 +14,9 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::notice::NoticeEnd;
 use super::receiver_log::{ReceiverLog, ReceiverView};
 use super::receivers::{AlertReceiver, send_message};
-use crate::health::changes::OutboxRow;
+use crate::health::changes::{NoticeEnd, OutboxRow};
 use crate::health::checks::OutboxBacklog;
 use crate::health::limit_rules::LimitRuleView;
 use botops_core::retry::{Backoff, Jitter, random_share};
@@ -58,7 +57,7 @@ pub(crate) fn delivery_rules() -> Vec<LimitRuleView> {
             "messages_in_a_row",
             IN_A_ROW,
             "messages",
-            "after these, one message each `message_every`, as a digest",
+            "after these, one message each message_every, as a digest",
         ),
         LimitRuleView::fixed(
             "message_every",

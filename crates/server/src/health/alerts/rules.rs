@@ -8,10 +8,10 @@ use super::machine::{
     Alert, AlertChange, AlertCondition, AlertEvaluation, AlertKind, AlertLabels, AlertOverlay, AlertState,
     advance_alert, idempotency_key,
 };
-use super::notice::{AlertNotice, NoticeEnd, NoticeRecord};
+use super::notice::{AlertNotice, NoticeRecord};
 use super::silence::{Silence, SilenceReach};
 use super::view::{alert_event, notice_body, severity_name};
-use crate::health::changes::{HealthChanges, HealthRow, OutboxRow};
+use crate::health::changes::{HealthChanges, HealthRow, NoticeEnd, OutboxRow};
 use crate::health::limit_rules::LimitRuleView;
 use crate::health::model::{ClockReading, ConfirmedStatus, Criticality, HealthLevel};
 use crate::health::status::{AlertTiming, MonitoringConfig, StatusEngine, WatchedComponent};
@@ -233,8 +233,7 @@ impl AlertBook {
         changes: &mut HealthChanges,
     ) {
         for row in rows {
-            let is_delivered = end == NoticeEnd::Delivered;
-            changes.store(HealthRow::NoticeEnded { key: row.key.clone(), at: now.wall, is_delivered });
+            changes.store(HealthRow::NoticeEnded { key: row.key.clone(), at: now.wall, end });
             let all = self.open.values_mut().chain(&mut self.resolved).chain(&mut self.orphans);
             for alert in all.filter(|alert| alert.notices.iter().any(|record| record.key == row.key)) {
                 for record in alert.notices.iter_mut().filter(|record| record.key == row.key) {

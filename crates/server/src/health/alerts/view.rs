@@ -12,7 +12,8 @@ use botops_contract::{EventKind, Severity};
 use crate::events::NewEvent;
 
 use super::machine::{Alert, AlertChange, AlertOverlay, AlertState};
-use super::notice::{AlertNotice, NoticeEnd, NoticeRecord};
+use super::notice::{AlertNotice, NoticeRecord};
+use crate::health::changes::NoticeEnd;
 use crate::health::units::{seconds, time};
 
 /// An alert with its state, what holds it back, and who was notified of it.

@@ -72,9 +72,9 @@ impl TargetWait {
         let (length, cause, in_a_row) = match next {
             NextRequest::AsUsual => return None,
             NextRequest::NotBefore(wait) => {
-                let asked = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-                // Rounded up: a millisecond too early is too early.
-                (asked.saturating_add(1).min(LONGEST_ASKED_WAIT), WaitCause::RetryAfter, in_a_row)
+                // Rounded up: a part of a millisecond too early is too early.
+                let asked = i64::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(i64::MAX);
+                (asked.min(LONGEST_ASKED_WAIT), WaitCause::RetryAfter, in_a_row)
             }
             NextRequest::BackOff => {
                 let in_a_row = (in_a_row + 1).min(16);
@@ -107,7 +107,7 @@ mod tests {
             let next = NextRequest::NotBefore(Duration::from_secs(seconds));
             TargetWait::after(next, None, 30_000, NOW).unwrap().length
         };
-        assert_eq!(asked(5_400), 5_400_001);
+        assert_eq!(asked(5_400), 5_400_000);
         assert_eq!(asked(u64::MAX / 1_000), LONGEST_ASKED_WAIT);
         assert_eq!(TargetWait::after(NextRequest::AsUsual, None, 30_000, NOW), None);
     }
