@@ -61,8 +61,16 @@ fn date_in(seconds: i64) -> String {
     at.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
+/// A checker with so much time that a pause of the machine is no timeout, which would be asked again soon.
+fn patient(id: &str, base: &str) -> Value {
+    let mut checker = external(id, base);
+    checker["interval"] = json!(2.0);
+    checker["timeout"] = json!(1.8);
+    checker
+}
+
 fn own_api(id: &str, base: &str) -> Value {
-    json!({"checker_type": "api_server", "component_id": id, "interval": 1.0, "timeout": 0.4,
+    json!({"checker_type": "api_server", "component_id": id, "interval": 2.0, "timeout": 1.8,
         "config": {"base_url": base, "endpoints": ["/health"]}})
 }
 
@@ -97,7 +105,7 @@ async fn a_target_that_names_a_time_is_asked_again_only_then() {
     let mut peers = Vec::new();
     for (id, status, retry_after, kind) in cases {
         let peer = LimitingPeer::start(status, Some(retry_after)).await;
-        let checker = if kind == "own" { own_api(id, &peer.base) } else { external(id, &peer.base) };
+        let checker = if kind == "own" { own_api(id, &peer.base) } else { patient(id, &peer.base) };
         add(&botops, &checker).await;
         peers.push((id, peer));
     }
@@ -134,14 +142,18 @@ async fn a_target_that_limits_without_a_time_is_asked_less_and_less_often() {
         ("past", LimitingPeer::start(503, Some(date_in(-60))).await),
     ];
     for (id, peer) in &peers {
-        add(&botops, &external(id, &peer.base)).await;
+        add(&botops, &patient(id, &peer.base)).await;
     }
     for (id, peer) in &peers {
         let apart = peer.asked(3).await;
-        // The interval is one second.
-        assert!(apart[0] > Duration::from_millis(1_800), "{id}: {apart:?}");
-        assert!(apart[1] > Duration::from_millis(3_600), "{id}: {apart:?}");
-        assert_eq!(view(&botops, id).await["waits_because"], "back_off", "{id}");
+        // The interval is two seconds.
+        assert!(apart[0] > Duration::from_millis(3_600), "{id}: {apart:?}");
+        assert!(apart[1] > Duration::from_millis(7_200), "{id}: {apart:?}");
+        // Between two waits there is none.
+        kit::until(&format!("{id} says why"), LIMIT, || async {
+            view(&botops, id).await["waits_because"] == "back_off"
+        })
+        .await;
         peer.set(200, None);
     }
     for (id, _) in &peers {
@@ -157,7 +169,7 @@ async fn a_wait_is_kept_over_a_restart() {
     let settings = [("BOT_CHECK_ALLOW", "127.0.0.1")];
     let botops = beside(&bot, &folder, &settings).await;
     let peer = LimitingPeer::start(429, Some("3600".to_owned())).await;
-    add(&botops, &external("feed", &peer.base)).await;
+    add(&botops, &patient("feed", &peer.base)).await;
     let before = component_is(&botops, "feed", "WARNING").await;
     botops.stop().await;
     let botops = beside(&bot, &folder, &settings).await;
@@ -176,11 +188,11 @@ async fn a_status_is_shown_with_the_reason_of_what_decided_it() {
     let (bot, folder) = (ScriptedBot::start(), kit::folder());
     let botops = beside(&bot, &folder, &[("BOT_CHECK_ALLOW", "127.0.0.1")]).await;
     let peer = LimitingPeer::start(401, None).await;
-    add(&botops, &external("feed", &peer.base)).await;
+    add(&botops, &patient("feed", &peer.base)).await;
     let shown = component_is(&botops, "feed", "CRITICAL").await;
     assert_eq!(shown["reason"], "it refuses the credentials (401)");
     // A wait of one interval is not longer than usual, so the next samples confirm it.
-    peer.set(429, Some("1"));
+    peer.set(429, Some("2"));
     let between = seen_raw(&botops, "WARNING").await;
     assert_eq!(between["status"], "CRITICAL", "one sample changes nothing: {between:#}");
     assert_eq!(between["reason"], "it refuses the credentials (401)", "{between:#}");
