@@ -2,9 +2,9 @@
 //! that health calls in features above it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::handles::FeatureHandles;
 use botops_contract::{EventKind, Severity};
@@ -14,17 +14,21 @@ use botops_core::telemetry::Metrics;
 use botops_server::configs::SyncState;
 use botops_server::events::NewEvent;
 use botops_server::health::{
-    Criticality, HandlerEnd, HealthLevel, RecoveryRun, SourceFact, WorkflowFact, WorkflowRunner,
+    Criticality, HandlerEnd, HealthLevel, RecoveryCandidate, RecoveryRun, SourceFact, WorkflowFact,
+    WorkflowRunner,
 };
 use botops_server::operations_log::StoredActor;
 use botops_server::overview::ConfigSync;
-use botops_server::workflows::{StartedRun, Workflows};
+use botops_server::workflows::{RunOutlook, StartedRun, Workflows};
 
 /// How often the level of health is passed to the overview.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
 /// How long one request waits for the run of a recovery to end; it is repeated until the run ends.
 const RUN_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a run of a recovery may wait in the queue of its workflow.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Wait before a run that could not be read is read again.
 const RUN_RETRY: Duration = Duration::from_secs(1);
@@ -65,17 +69,24 @@ fn spawn_journal_pruning(handles: &FeatureHandles, tasks: &Tasks) {
     });
 }
 
-/// Passes the level of system health to the overview, for the state and the summary.
+/// Passes to the overview the level of system health and what recovery leaves to a person, for the state and the
+/// summary.
 fn spawn_health_publishing(handles: &FeatureHandles, tasks: &Tasks) {
     let (overview, health) = (handles.overview.clone(), handles.health.clone());
     let stopping = tasks.stopping();
     tasks.spawn("health-in-overview", OnFailure::Log, async move {
         let mut published = None;
         loop {
-            let level = health.overall().as_str().to_owned();
-            if published.as_ref() != Some(&level) {
-                overview.update_extras(|extras| extras.system_health = Some(level.clone()));
-                published = Some(level);
+            let now = health.overall();
+            let current = (now.as_str().to_owned(), now.hindered_recoveries.clone());
+            if published.as_ref() != Some(&current) {
+                overview.update_extras(|extras| {
+                    extras.system_health = Some(current.0.clone());
+                    let before = published.as_ref().map(|(_, before)| before.as_slice()).unwrap_or_default();
+                    extras.warnings.retain(|warning| !before.contains(warning));
+                    extras.warnings.extend(current.1.iter().cloned());
+                });
+                published = Some(current);
             }
             tokio::select! {
                 () = stopping.cancelled() => return,
@@ -116,17 +127,44 @@ fn spawn_store_publishing(handles: &FeatureHandles, tasks: &Tasks) {
 
 /// Lets recovery act through workflows, so that there is one executor and one audit trail.
 fn register_recovery_runner(handles: &FeatureHandles) {
-    let (to_describe, to_run) = (handles.workflows.clone(), handles.workflows.clone());
+    let (to_describe, to_list, to_run) =
+        (handles.workflows.clone(), handles.workflows.clone(), handles.workflows.clone());
     handles.health.set_runner(WorkflowRunner {
         describe: Arc::new(move |id| {
             let workflows = to_describe.clone();
+            Box::pin(async move { describe_for_recovery(&workflows, &id).await })
+        }),
+        list_candidates: Arc::new(move || {
+            let workflows = to_list.clone();
             Box::pin(async move {
-                let (restarts_bot, longest) = workflows.restart_reach(&id).await?;
-                Some(WorkflowFact { restarts_bot, longest })
+                let known = workflows.list_takers(&recovery_samples()).await.into_iter();
+                known.map(|(id, refusal)| RecoveryCandidate { id, refusal }).collect()
             })
         }),
         run: Arc::new(move |run| Box::pin(run_recovery(to_run.clone(), run))),
     });
+}
+
+/// The parameters that recovery gives a workflow.
+fn recovery_params(reason: &str) -> Value {
+    json!({"reason": reason})
+}
+
+/// The shortest and the longest reason that recovery gives: what takes both takes every one.
+fn recovery_samples() -> [Value; 2] {
+    [8, 280].map(|length| recovery_params(&"x".repeat(length)))
+}
+
+async fn describe_for_recovery(workflows: &Workflows, id: &str) -> WorkflowFact {
+    match workflows.foresee_run(id, &recovery_params("recovery of a component")).await {
+        Some(RunOutlook { restarts_bot, longest, hindrance }) => {
+            WorkflowFact { restarts_bot, longest, hindrance }
+        }
+        None => {
+            let hindrance = Some(format!("there is no workflow `{id}`"));
+            WorkflowFact { restarts_bot: false, longest: Duration::ZERO, hindrance }
+        }
+    }
 }
 
 /// Registers features above health as health sources; each reports its own level from memory.
@@ -195,24 +233,44 @@ async fn run_recovery(workflows: Workflows, recovery: RecoveryRun) -> HandlerEnd
         Some(by) => StoredActor { key_id: by, request_id: key.clone(), client: None },
         None => StoredActor::recovery(key.clone()),
     };
-    let started = workflows.execute_workflow(&id, json!({"reason": reason}), actor, Some(key)).await;
+    let started = workflows.execute_workflow(&id, recovery_params(&reason), actor.clone(), Some(key)).await;
+    let is_own = !matches!(started, Ok(StartedRun::Joined(_)));
     let mut run = match started {
         Ok(StartedRun::New(run) | StartedRun::Replayed(run) | StartedRun::Joined(run)) => run,
         // Whatever the reason (a lock that is held, a store that is full), the run has not begun.
         Err(error) => return HandlerEnd::NotTried(error.to_string()),
     };
+    let began = Instant::now();
     while !run.terminal {
+        if is_own && run.started_at.is_none() && began.elapsed() > QUEUE_PATIENCE {
+            // Its turn has not come, and its own deadline does not run yet. It is taken back, as it has done nothing.
+            let _ = workflows.cancel_run(&run.run_id, &actor).await;
+        }
         match workflows.wait_for_run(&run.run_id, run.seq, RUN_WAIT).await {
             Ok(now) => run = now,
             Err(_) => tokio::time::sleep(RUN_RETRY).await,
         }
     }
     let summary = format!("run {} of {id} ended {}", run.run_id, run.state.as_str());
+    let never_began = run.started_at.is_none();
+    // Of a run that ends so, nothing had to be taken back.
+    let had_no_effect = run.state.as_str() == "failed";
     match &run.error {
+        _ if never_began => {
+            HandlerEnd::NotTried(format!("{summary}: something else held the bot for {QUEUE_PATIENCE:?}"))
+        }
         None => HandlerEnd::Done(summary),
+        Some(error) if had_no_effect && is_known_impossible(&error.error_code) => {
+            HandlerEnd::NotTried(error.message.clone())
+        }
         Some(error) if error.error_code == Code::RecoveryRefused.row().code => {
             HandlerEnd::NotTried(error.message.clone())
         }
         Some(error) => HandlerEnd::Failed(format!("{summary}: {}", error.message)),
     }
+}
+
+/// Whether a run that failed before its first effect with this code could not have been done: that is no attempt.
+fn is_known_impossible(error_code: &str) -> bool {
+    [Code::BotNotCapable, Code::SupervisorMissing].iter().any(|code| code.row().code == error_code)
 }

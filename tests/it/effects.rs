@@ -347,7 +347,13 @@ async fn the_same_key_says_nothing_happened_only_when_that_is_true_of_every_try(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_could_not_tell_what_its_step_did_is_told_later() {
-    let (bot, running) = beside_paperbot().await;
+    let bot = Paperbot::start(&["--tick", "20ms"]).await;
+    bot.trades().await;
+    // Without a supervisor the restart would be refused before its first step.
+    let settings = [("BOT_ID", "paperbot"), ("BOT_SUPERVISOR", "command:[\"/bin/true\"]")];
+    let running = Running::start(bot.folder.path(), &settings).await;
+    let seen = || async { running.get("/api/v1/state").await.1["bot"]["presence"] == "connected" };
+    until("the bot is seen", SOON, seen).await;
     bot.stall("paperbot.request");
     let body = json!({"params": {"reason": "a test of effects"}});
     let (status, run) = running.send(Method::POST, "/api/v1/workflows/restart-bot/execute", &body).await;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use botops_server::health::{Criticality, HandlerEnd, HealthLevel, SourceFact, WorkflowRunner};
+use botops_server::health::{Criticality, HandlerEnd, HealthLevel, SourceFact, WorkflowFact, WorkflowRunner};
 use futures_util::stream;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -108,7 +108,7 @@ impl Stub {
         stub
     }
 
-    fn set(&self, peer: Peer) {
+    pub(crate) fn set(&self, peer: Peer) {
         *self.peer.lock().unwrap() = peer;
     }
 
@@ -621,7 +621,11 @@ async fn recovery_runs_the_workflow_and_the_check_has_the_last_word() {
     let ran: Arc<Mutex<Vec<String>>> = Arc::default();
     let log = ran.clone();
     botops.app.handles().health.set_runner(WorkflowRunner {
-        describe: Arc::new(|_| Box::pin(async { None })),
+        describe: Arc::new(|_| {
+            let longest = Duration::from_secs(60);
+            Box::pin(async move { WorkflowFact { restarts_bot: true, longest, hindrance: None } })
+        }),
+        list_candidates: Arc::new(|| Box::pin(async { Vec::new() })),
         run: Arc::new(move |run| {
             log.lock().unwrap().push(run.workflow);
             Box::pin(async { HandlerEnd::Done("run-1".to_owned()) })

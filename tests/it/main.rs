@@ -23,6 +23,10 @@ mod documents;
 mod effects;
 mod freshness;
 mod health;
+mod health_limits;
+mod health_notices;
+mod health_recovery;
+mod health_waits;
 #[allow(dead_code, reason = "each feature uses its own part of the kit")]
 mod kit;
 mod mcp;

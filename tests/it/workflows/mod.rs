@@ -3,6 +3,7 @@
 
 mod kills;
 mod many_runs;
+mod missing_verbs;
 pub(crate) mod pair;
 pub(crate) mod requests;
 pub(crate) mod restart_drivers;

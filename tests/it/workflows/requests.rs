@@ -257,10 +257,11 @@ async fn a_conflict_is_refused_with_its_holder_or_waits_its_turn() {
     let folder = folder();
     define(folder.path(), "holder", &holding("holder", "reject", WAIT));
     define(folder.path(), "patient", &holding("patient", "queue", ""));
+    define(folder.path(), "hasty", &holding("hasty", "reject", ""));
     let (_bot, running) = with_bot(folder.path()).await;
     let (_, holder) = execute(&running, "holder", json!({})).await;
     let holder = holder["run_id"].as_str().unwrap();
-    let (status, body) = execute(&running, "restart-bot", json!({"reason": "a test of conflicts"})).await;
+    let (status, body) = execute(&running, "hasty", json!({})).await;
     assert_eq!((status, body["error_code"].as_str()), (409, Some("WFL_004")), "{body}");
     assert_eq!(body["context"]["holder"], holder);
     assert_eq!(body["next_actions"][0]["operation"], "get_workflow_run");
@@ -453,7 +454,7 @@ async fn a_dry_run_predicts_and_does_nothing() {
         assert!(!plan["steps"].as_array().unwrap().is_empty());
     }
     assert_eq!(posts(), 0);
-    // Without a supervisor a dry run predicts the failure, and the restart fails before anything is stopped.
+    // Without a supervisor a dry run predicts the failure, and the restart is refused before trading is paused.
     let (_, plan) = running
         .send(
             Method::POST,
@@ -462,12 +463,13 @@ async fn a_dry_run_predicts_and_does_nothing() {
         )
         .await;
     assert_eq!(plan["steps"][3]["error"]["error_code"], "BOT_020", "{plan:#}");
-    let view = run(&running, "restart-bot", json!({"reason": "nobody can start it"})).await;
     assert_eq!(
-        (view["state"].as_str(), view["failed_step"].as_str()),
-        (Some("rolled_back"), Some("restart")),
-        "{view:#}"
+        (&plan["forecast"], &plan["impossible"][0]["missing"]),
+        (&json!("fail"), &json!("supervisor"))
     );
+    let (status, refused) = execute(&running, "restart-bot", json!({"reason": "nobody can start it"})).await;
+    assert_eq!((status, &refused["error_code"]), (409, &json!("BOT_020")), "{refused:#}");
+    assert_eq!(posts(), 0);
     assert_eq!(bot.count("POST", &format!("commands/{}", Verb::Shutdown)), 0);
     let _ = supervised;
     running.stop().await;

@@ -2,6 +2,8 @@
 
 use botops_contract::{EventKind, Severity};
 
+use serde::{Deserialize, Serialize};
+
 use super::model::HealthLevel;
 use crate::events::NewEvent;
 
@@ -21,6 +23,12 @@ pub(crate) enum HealthRow {
         alert: String,
     },
     Outbox(OutboxRow),
+    /// A notice that its receiver took, or that was given up.
+    NoticeEnded {
+        key: String,
+        at: i64,
+        end: NoticeEnd,
+    },
     /// A value by kind and id (a silence, a window, recovery of a component, the config); `None` deletes it.
     Thing {
         kind: &'static str,
@@ -53,6 +61,16 @@ pub(crate) struct OutboxRow {
     pub(crate) group: String,
     pub(crate) created: i64,
     pub(crate) body: serde_json::Value,
+}
+
+/// How the delivery of a notice ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum NoticeEnd {
+    /// The receiver took it.
+    Delivered,
+    /// The receiver did not take it within a day, and it is no longer tried.
+    GivenUp,
 }
 
 /// What a change leaves to be stored and published.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use serde_json::json;
 
-use super::alerts::{AlertState, AlertView, Silence};
+use super::alerts::{AlertState, AlertView, ReceiverView, Silence, SilenceReach};
 use super::checks::{CheckKind, HealthSource};
 use super::history::{AvailabilityView, ChartWindow, ObjectiveView, SeriesView, TransitionView};
 use super::inner::HealthInner;
@@ -175,6 +175,21 @@ impl Health {
     /// Silences, including those that ended within a week.
     pub(crate) fn silences(&self) -> Vec<Silence> {
         self.inner.lock().alerts.silences.values().cloned().collect()
+    }
+
+    /// What a silence matches now, and what it names that is not there.
+    pub(crate) fn silence_reach(&self, silence: &Silence) -> (SilenceReach, Vec<String>) {
+        let memory = self.inner.lock();
+        let unknown = silence.named_components().filter(|id| !memory.status.components.contains_key(*id));
+        let warnings = unknown
+            .map(|id| format!("no component `{}` is watched now", botops_core::text::clean(id, 80)))
+            .collect();
+        (memory.alerts.reach_of(silence), warnings)
+    }
+
+    /// The receivers of alerts, with what each took and refused since botops started.
+    pub(crate) fn receivers(&self) -> Vec<ReceiverView> {
+        self.inner.outbox.receiver_views()
     }
 
     /// All maintenance windows, open or not.

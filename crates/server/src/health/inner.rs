@@ -1,7 +1,7 @@
 //! What the handle and the loops share: the memory under its lock, what is rendered from it, and the queues to the
 //! loops.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,13 +14,14 @@ use crate::store::Store;
 use botops_core::error::Error;
 use botops_core::telemetry::Metrics;
 
-use super::alerts::NoticeOutbox;
-use super::changes::HealthRow;
+use super::alerts::{NoticeOutbox, ReceiverLog};
+use super::changes::{HealthRow, NoticeEnd, OutboxRow};
 use super::checks::{AddressGuard, CheckTargets};
 use super::history::{HistoryReader, HistoryWriter};
 use super::memory::HealthMemory;
 use super::model::{ClockReading, HealthClock};
 use super::options::HealthOptions;
+use super::progress::LoopProgress;
 use super::recovery::{RecoveryAttempt, WorkflowRunner};
 use super::render::{HealthSnapshot, SnapshotContext};
 use super::restore::restore_memory;
@@ -59,13 +60,6 @@ pub(crate) struct HealthInner {
     pub(crate) progress: LoopProgress,
 }
 
-/// When scheduler and writer last made progress, in monotonic milliseconds.
-#[derive(Debug, Default)]
-pub(crate) struct LoopProgress {
-    pub(crate) scheduler: AtomicI64,
-    pub(crate) writer: AtomicI64,
-}
-
 /// The receiving ends of the queues, for the loops.
 pub(crate) struct HealthInboxes {
     pub(crate) rows: mpsc::UnboundedReceiver<Vec<HealthRow>>,
@@ -96,7 +90,7 @@ impl HealthInner {
         let receivers = options.receivers().iter().map(|receiver| receiver.name().to_owned()).collect();
         let left = reader.load_earlier_run(now.wall).await?;
         let (memory, waiting) = restore_memory(left, receivers, now);
-        let outbox = Arc::new(NoticeOutbox::default());
+        let outbox = Arc::new(NoticeOutbox::new(ReceiverLog::new(options.receiver_names())));
         outbox.add(waiting);
         let backlog = outbox.clone();
         let targets = CheckTargets::new(
@@ -106,7 +100,12 @@ impl HealthInner {
             options.secrets.clone(),
             Box::new(move || backlog.backlog()),
         )?;
-        let context = SnapshotContext { recent_events: Vec::new(), makes_progress: true };
+        let context = SnapshotContext {
+            recent_events: Vec::new(),
+            makes_progress: true,
+            receivers: outbox.receiver_views(),
+            failing: outbox.receivers.failing(),
+        };
         let snapshot = HealthSnapshot::render(&memory, context, now)?;
         let (rows, rows_inbox) = mpsc::unbounded_channel();
         let (attempts, attempts_inbox) = mpsc::unbounded_channel();
@@ -129,7 +128,7 @@ impl HealthInner {
             wake: Notify::new(),
             finished: watch::Sender::new(0),
             alerted: Arc::default(),
-            progress: LoopProgress { scheduler: AtomicI64::new(now.mono), writer: AtomicI64::new(now.mono) },
+            progress: LoopProgress::begun_at(now.mono),
         };
         inner.publish_changes(&mut inner.lock());
         Ok((inner, HealthInboxes { rows: rows_inbox, attempts: attempts_inbox }))
@@ -194,6 +193,17 @@ impl HealthInner {
         ticket
     }
 
+    /// Records with their alerts that these notices were taken or given up.
+    pub(crate) fn record_notices(&self, rows: &[OutboxRow], end: NoticeEnd) {
+        let now = self.now();
+        // At a stop, the loop that stores rows may have ended before this last one; its receiver would be told again.
+        self.writer.post_notice_ends(rows, end, now);
+        let mut memory = self.lock();
+        let HealthMemory { alerts, changes, .. } = &mut *memory;
+        alerts.record_notices(rows, end, now, changes);
+        self.publish_changes(&mut memory);
+    }
+
     /// Like [`Self::publish_changes`], but skipped while nothing is urgent and the last rendering is fresh, so that
     /// many checks that end together are rendered once.
     pub(crate) fn publish_if_due(&self, memory: &mut HealthMemory) {
@@ -206,6 +216,8 @@ impl HealthInner {
         let context = SnapshotContext {
             recent_events: self.events.recent(botops_contract::EventKind::Health, 200),
             makes_progress: self.makes_progress(),
+            receivers: self.outbox.receiver_views(),
+            failing: self.outbox.receivers.failing(),
         };
         match HealthSnapshot::render(memory, context, self.now()) {
             Ok(snapshot) => self.snapshot.store(Arc::new(snapshot)),
@@ -223,10 +235,6 @@ impl HealthInner {
 
     /// Whether scheduler and writer have made progress lately; a watchdog is notified only while they do.
     pub(crate) fn makes_progress(&self) -> bool {
-        let now = self.now().mono;
-        let scheduler = now - self.progress.scheduler.load(Ordering::Relaxed);
-        let writer = now - self.progress.writer.load(Ordering::Relaxed);
-        // The scheduler runs twice a second; the writer may wait for a locked store without being stuck.
-        scheduler < 10_000 && writer < 60_000
+        self.progress.moves_on(self.now().mono)
     }
 }

@@ -101,7 +101,7 @@ impl HealthSeries {
             self.alerts.get_or_create(&AlertStateLabels { state }).set(gauge_value(count));
         }
         self.system_status.set(status_number(snapshot.current_status));
-        let (delivered, failed) = inner.outbox.counts();
+        let (delivered, failed) = inner.outbox.receivers.counts();
         for (result, count) in [("delivered", delivered), ("failed", failed)] {
             let count = usize::try_from(count).unwrap_or(usize::MAX);
             self.messages.get_or_create(&DeliveryLabels { result }).set(gauge_value(count));

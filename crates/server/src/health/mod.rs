@@ -7,8 +7,8 @@
 //!
 //! | module | holds |
 //! | ---- | ---- |
-//! | `model`, `units`, `defects`, `changes` | types that all other modules share |
-//! | `options` | what the program passes in |
+//! | `model`, `units`, `defects`, `changes`, `limit_rules` | types that all other modules share |
+//! | `options`, `progress` | what the program passes in; whether the loops move on |
 //! | `checks/` | what is checked and how, in one table |
 //! | `status/` | from samples to the status of a component and of the system; the config |
 //! | `alerts/`, `recovery/` | keyed by component beside it: who is notified, what is tried |
@@ -26,11 +26,13 @@ mod defects;
 mod handle;
 mod history;
 mod inner;
+mod limit_rules;
 mod memory;
 mod metrics;
 mod model;
 mod operator_verbs;
 mod options;
+mod progress;
 mod recovery;
 mod render;
 mod restore;
@@ -41,7 +43,7 @@ mod units;
 pub use api::routes;
 pub use checks::{AllowedAddress, HealthSource, SourceFact};
 pub use handle::Health;
-pub use model::{Criticality, HealthLevel, HealthStatus};
+pub use model::{Criticality, HealthLevel, HealthStatus, RecoveryCandidate};
 pub use options::HealthOptions;
 pub use recovery::{HandlerEnd, RecoveryRun, WorkflowFact, WorkflowRunner};
 pub use render::HealthSummary;

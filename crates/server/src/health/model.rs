@@ -7,8 +7,16 @@ use chrono::Utc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How far inside the limit a value must return before the level is left: 5 % of the limit.
-const CLEAR: f64 = 0.05;
+use super::limit_rules::LimitRuleView;
+
+/// How far inside the limit a value must return before the level is left, in per cent of the limit.
+const CLEAR_PCT: u32 = 5;
+
+/// The limits of this file.
+pub(crate) fn metric_rules() -> Vec<LimitRuleView> {
+    let decides = "how far inside its limit a metric must return before its level ends";
+    vec![LimitRuleView::fixed("metric_clears", CLEAR_PCT, "% of the limit", decides)]
+}
 
 /// One moment on both clocks. Durations are taken from `mono` alone; `wall` is for people and calendars.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,7 +232,7 @@ impl MetricLimits {
         }
         for (level, limit) in [(HealthLevel::Critical, self.critical), (HealthLevel::Warning, self.warning)] {
             let Some(limit) = limit else { continue };
-            let inside = limit.abs() * CLEAR;
+            let inside = limit.abs() * f64::from(CLEAR_PCT) / 100.0;
             let (entered, kept) = match self.direction {
                 ThresholdDirection::HigherIsWorse => (value >= limit, value > limit - inside),
                 ThresholdDirection::LowerIsWorse => (value <= limit, value < limit + inside),
@@ -298,6 +306,15 @@ impl RecoveryHandler {
             Self::CheckpointStore => "checkpoint_store".to_owned(),
         }
     }
+}
+
+/// A workflow, and whether a checker may name it for recovery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveryCandidate {
+    /// The workflow's id.
+    pub id: String,
+    /// Why it does not run with what recovery sends, in one sentence; `None` for one that does.
+    pub refusal: Option<String>,
 }
 
 /// A span of time: from this moment until the next span, a component had this level.

@@ -15,10 +15,10 @@ use utoipa::ToSchema;
 
 use super::alerts::{AlertView, Silence, alert_view};
 use super::changes::{HealthRow, OutboxRow};
-use super::checks::CheckerReview;
+use super::checks::{CheckerReview, component_types};
 use super::handle::Health;
 use super::memory::HealthMemory;
-use super::model::ClockReading;
+use super::model::{ClockReading, RecoveryCandidate};
 use super::recovery::RecoveryAction;
 use super::render::{ComponentView, RecoveryView, recovery_view};
 use super::status::{
@@ -99,8 +99,13 @@ impl Health {
         request: &CheckerRequest,
         by: &str,
     ) -> Result<ComponentView, Error> {
+        let runner = self.inner.runner.borrow().clone();
+        let candidates = match runner.filter(|_| request.recovery_workflow.is_some()) {
+            Some(runner) => (runner.list_candidates)().await,
+            None => Vec::new(),
+        };
         let change = |memory: &mut HealthMemory, now| {
-            let spec = self.specify_checker(request, &memory.status)?;
+            let spec = self.specify_checker(request, &candidates, &memory.status)?;
             let id = spec.id.clone();
             let body = Some(stored_body(&spec)?);
             memory.add_component(spec, now);
@@ -117,6 +122,7 @@ impl Health {
     fn specify_checker(
         &self,
         request: &CheckerRequest,
+        candidates: &[RecoveryCandidate],
         status: &StatusEngine,
     ) -> Result<ComponentSpec, Error> {
         if status.components.contains_key(&request.component_id) {
@@ -133,7 +139,7 @@ impl Health {
         let known: BTreeMap<String, Vec<String>> = status.components.iter().map(needs).collect();
         let targets = &self.inner.targets;
         let secrets: BTreeSet<String> = targets.secrets.keys().cloned().collect();
-        let around = CheckerSurroundings { known: &known, config: &status.config };
+        let around = CheckerSurroundings { known: &known, config: &status.config, candidates };
         let mut review = CheckerReview::new(&targets.guard, &secrets);
         request.specify(&around, &mut review).ok_or_else(|| {
             let code = if review.address_closed { Code::CheckerAddressClosed } else { Code::CheckerInvalid };
@@ -212,7 +218,7 @@ impl Health {
             let Some(alert) = memory.alerts.acknowledge(id, by, note, now) else {
                 return Err(Error::new(Code::AlertUnknown).context("alert_id", clean(id, 80)));
             };
-            let (view, row) = (alert_view(alert), alert.row());
+            let (view, row) = (alert_view(alert, &self.inner.outbox.receivers.failing()), alert.row());
             let data = json!({"event_type": "alert.acknowledged", "alert_id": id, "by": by,
                 "component_id": view.component_id});
             let message = format!("{by} acknowledged: {}", view.summary);
@@ -227,7 +233,7 @@ impl Health {
     pub(crate) async fn add_silence(&self, silence: Silence) -> Result<Silence, Error> {
         let change = |memory: &mut HealthMemory, now: ClockReading| {
             let wall = time(now.wall);
-            let defects = silence.defects(wall);
+            let defects = silence.defects(&component_types(), wall);
             if !defects.is_empty() {
                 return Err(Error::new(Code::SilenceInvalid).fields(defects));
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use super::alerts::AlertReceiver;
+use super::alerts::{ALERTMANAGER, AlertReceiver};
 use super::checks::AllowedAddress;
 
 /// The settings of health, as plain values.
@@ -34,5 +34,11 @@ impl HealthOptions {
         let secret = self.webhook_secret.clone();
         receivers.extend(self.webhook.clone().map(|url| AlertReceiver::Webhook { url, secret }));
         receivers
+    }
+
+    /// The names under which receivers are shown, Alertmanager's included.
+    pub(crate) fn receiver_names(&self) -> Vec<&'static str> {
+        let alertmanager = self.alertmanager.as_ref().map(|_| ALERTMANAGER);
+        self.receivers().iter().map(AlertReceiver::name).chain(alertmanager).collect()
     }
 }

@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::alerts::{Alert, Silence};
-use super::changes::{HealthRow, OutboxRow};
+use super::alerts::{Alert, AlertNotice, NoticeRecord, Silence, idempotency_key};
+use super::changes::{HealthRow, NoticeEnd, OutboxRow};
 use super::history::EarlierRun;
 use super::memory::HealthMemory;
 use super::model::{ClockReading, HealthLevel, StatusSpan};
@@ -140,12 +140,31 @@ fn restore_alerts(memory: &mut HealthMemory, left: &EarlierRun, now: ClockReadin
     for body in &left.alerts {
         let Ok(mut alert) = serde_json::from_str::<Alert>(body) else { continue };
         alert.resume(now);
+        recall_notices(&mut alert, left);
         let components = &memory.status.components;
         memory.alerts.restore_open(alert, |id| components.contains_key(id));
     }
     for body in left.resolved.iter().rev() {
-        if let Ok(alert) = serde_json::from_str::<Alert>(body) {
+        if let Ok(mut alert) = serde_json::from_str::<Alert>(body) {
+            recall_notices(&mut alert, left);
             memory.alerts.restore_resolved(alert);
         }
+    }
+}
+
+/// Completes what is known of an alert's notices from the outbox: what ended while botops was ending itself, and the first
+/// notices of an alert that an older version stored without them.
+fn recall_notices(alert: &mut Alert, left: &EarlierRun) {
+    if alert.notices.is_empty() {
+        for receiver in alert.told_to.clone() {
+            let (notice, queued_at) = (AlertNotice::Firing, alert.fired_at.unwrap_or(alert.starts_at));
+            let key = idempotency_key(alert, notice, &receiver);
+            alert.record_queued(NoticeRecord { key, receiver, notice, queued_at, end: None, ended_at: None });
+        }
+    }
+    let waits = |key: &String| left.outbox.iter().any(|row| row.key == *key);
+    for record in alert.notices.iter_mut().filter(|record| record.end.is_none() && !waits(&record.key)) {
+        let is_delivered = left.delivered.contains(&record.key);
+        record.end = Some(if is_delivered { NoticeEnd::Delivered } else { NoticeEnd::GivenUp });
     }
 }

@@ -86,6 +86,8 @@ pub fn routes() -> FeatureRoutes<Workflows> {
             WorkflowParamsInvalid,
             IdempotencyMismatch,
             WorkflowQueueFull,
+            BotNotCapable,
+            SupervisorMissing,
             StoreUnavailable,
             Stopping
         )),
@@ -125,8 +127,9 @@ async fn get_workflow(State(workflows): State<Workflows>, Path(id): Path<String>
 /// Run a workflow
 ///
 /// Answers as soon as the run is durable; it goes on by itself, also after a restart of botops. `Location` names the
-/// run. The same `Idempotency-Key` again returns the same run. With `?dry_run=true` nothing is done and each step's
-/// output is predicted.
+/// run. The same `Idempotency-Key` again returns the same run. What a step is known to need and is not there (a verb that
+/// the bot does not offer, a supervisor) is refused here, before anything is done. With `?dry_run=true` nothing is done and
+/// each step's output is predicted; `impossible` then names what would be refused.
 #[utoipa::path(post, path = "/api/v1/workflows/{id}/execute", tag = "workflows",
     security(("api_key" = ["operate"])),
     params(("id" = String, Path, description = "The workflow's id", example = "check-health"), ExecuteWorkflowQuery,

@@ -11,10 +11,11 @@ use uuid::Uuid;
 
 use super::actions::ActionServices;
 use super::artifacts::ArtifactStore;
-use super::definition::{CheckedWorkflow, WorkflowLibrary};
+use super::definition::{CheckedWorkflow, RunValues, WorkflowLibrary};
 use super::run::{
-    ExecutionLog, RunAdmission, RunJournal, RunLauncher, RunMetrics, RunQueue, WorkflowRunState, admit_run,
-    digest_of, plan_steps, record_ended_commands, request_cancel, resume_runs,
+    ExecutionLog, MissingNeedView, RunAdmission, RunJournal, RunLauncher, RunMetrics, RunQueue,
+    WorkflowRunState, admit_run, describe_missing_needs, digest_of, find_missing_needs, plan_steps,
+    record_ended_commands, refuse_missing_needs, request_cancel, resume_runs,
 };
 use super::views::{self, RunPageView, WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};
 use crate::bots::{Bots, Supervisor};
@@ -63,6 +64,17 @@ pub struct Workflows {
     launcher: Arc<RunLauncher>,
     queue: Arc<RunQueue>,
     stopping: CancellationToken,
+}
+
+/// What a run would come to, as far as that is known beforehand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunOutlook {
+    /// Whether it ends the bot's process and starts it again.
+    pub restarts_bot: bool,
+    /// The longest time until it is over once it has its lock, including undoing its steps.
+    pub longest: Duration,
+    /// Why it cannot run, in one sentence; `None` when nothing is known to be in the way.
+    pub hindrance: Option<String>,
 }
 
 /// The result of a request to execute a workflow.
@@ -132,20 +144,48 @@ impl Workflows {
         self.store.read(move |connection| Ok(views::render_workflow(connection, &known)?)).await
     }
 
-    /// Whether a workflow restarts the bot, and the longest time until it is over, including undo.
+    /// What a run with these parameters would come to, as far as that is known beforehand.
     ///
     /// `None` when there is no such workflow.
-    pub async fn restart_reach(&self, id: &str) -> Option<(bool, Duration)> {
+    pub async fn foresee_run(&self, id: &str, params: &Value) -> Option<RunOutlook> {
         let known = self.library.find_workflow(id).await.ok()?;
         let limit = Duration::from_secs(known.workflow.definition.policy.timeout_s);
-        Some((known.workflow.restarts_bot(), limit + UNDO_ALLOWANCE))
+        let hindrance = match known.workflow.accept_params(params.clone()) {
+            Err(error) => Some(describe_unfit_params(id, &error)),
+            Ok(params) => {
+                let missing = self.missing_needs(&known.workflow, params);
+                (!missing.is_empty()).then(|| describe_missing_needs(id, &missing))
+            }
+        };
+        let restarts_bot = known.workflow.restarts_bot();
+        Some(RunOutlook { restarts_bot, longest: limit + UNDO_ALLOWANCE, hindrance })
+    }
+
+    /// All workflows by id, each with the reason why it does not take any one of these parameters; `None` for one that
+    /// takes all of them.
+    pub async fn list_takers(&self, samples: &[Value]) -> Vec<(String, Option<String>)> {
+        let known = self.library.list_workflows().await.known;
+        let takers = known.into_iter().map(|(id, known)| {
+            let mut refusals =
+                samples.iter().filter_map(|params| known.workflow.accept_params(params.clone()).err());
+            let refusal = refusals.next().map(|error| describe_unfit_params(&id, &error));
+            (id, refusal)
+        });
+        takers.collect()
+    }
+
+    /// What a run is known to need and that is missing now.
+    fn missing_needs(&self, workflow: &CheckedWorkflow, params: Value) -> Vec<MissingNeedView> {
+        let values = RunValues { params, ..RunValues::default() };
+        find_missing_needs(workflow, 0, values, self.launcher.world())
     }
 
     /// Starts a run. The run is durable when this returns, and goes on in the background.
     ///
     /// # Errors
     /// [`Code::WorkflowUnknown`], [`Code::WorkflowParamsInvalid`], [`Code::WorkflowConflict`],
-    /// [`Code::WorkflowQueueFull`], [`Code::IdempotencyMismatch`], [`Code::Stopping`].
+    /// [`Code::WorkflowQueueFull`], [`Code::IdempotencyMismatch`], [`Code::Stopping`]; [`Code::BotNotCapable`] and
+    /// [`Code::SupervisorMissing`] when a step is known to need what is not there.
     pub async fn execute_workflow(
         &self,
         id: &str,
@@ -159,6 +199,11 @@ impl Workflows {
         let known = self.library.find_workflow(id).await?;
         let params = known.workflow.accept_params(params)?;
         let digest = digest_of(&json!({"workflow": id, "params": params}));
+        let idempotency = idempotency.map(|key| (key, digest));
+        let missing = self.missing_needs(&known.workflow, params.clone());
+        if !missing.is_empty() && !self.is_replay(&actor, idempotency.clone()).await? {
+            return Err(refuse_missing_needs(id, &missing));
+        }
         let lock_key = known.workflow.lock_key(self.launcher.world().bots.id());
         let new = NewOperation {
             op_id: Uuid::now_v7().to_string(),
@@ -170,7 +215,7 @@ impl Workflows {
             lock_key,
             parent_op: None,
             actor,
-            idempotency: idempotency.map(|key| (key, digest)),
+            idempotency,
             deadline_ms: None,
         };
         let workflow = known.workflow.clone();
@@ -305,6 +350,20 @@ impl Workflows {
         self.launcher.world().artifacts.open_artifact(id).ok_or_else(|| Error::new(Code::ArtifactUnknown))
     }
 
+    /// Whether this request came before, so that it only finds its run.
+    async fn is_replay(
+        &self,
+        actor: &StoredActor,
+        idempotency: Option<(String, String)>,
+    ) -> Result<bool, Error> {
+        let Some((key, digest)) = idempotency else { return Ok(false) };
+        let actor_key = actor.key_id.clone();
+        let found = self.store.read(move |connection| {
+            Ok(operations_log::replay(connection, &actor_key, &key, &digest)?.is_some())
+        });
+        found.await
+    }
+
     async fn find_run(&self, run: &str) -> Result<OperationRow, Error> {
         let id = run.to_owned();
         let found = if Uuid::try_parse(run).is_ok() {
@@ -328,4 +387,11 @@ impl Workflows {
             .await?
             .ok_or_else(|| Error::new(Code::WorkflowRunUnknown))
     }
+}
+
+/// Why a workflow does not take some parameters, in one sentence.
+fn describe_unfit_params(id: &str, error: &Error) -> String {
+    let problem = error.problem("", chrono::Utc::now());
+    let fields = problem.errors.iter().map(|field| format!("{}: {}", field.pointer, field.expected));
+    format!("`{id}` does not take these parameters ({})", fields.collect::<Vec<_>>().join("; "))
 }

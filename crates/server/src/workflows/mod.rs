@@ -23,5 +23,5 @@ mod run;
 mod views;
 
 pub use api::routes;
-pub use handle::{StartedRun, WorkflowPeers, Workflows, WorkflowsOptions};
+pub use handle::{RunOutlook, StartedRun, WorkflowPeers, Workflows, WorkflowsOptions};
 pub use views::{WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};

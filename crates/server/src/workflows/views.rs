@@ -12,8 +12,8 @@ use super::definition::{
     WorkflowRisk,
 };
 use super::run::{
-    PlannedStepView, RunProgress, StepProgress, WorkflowForecast, WorkflowRunError, WorkflowRunState,
-    WorkflowStats, WorkflowStepState, predict_outputs,
+    MissingNeedView, PlannedStepView, RunProgress, StepProgress, WorkflowForecast, WorkflowRunError,
+    WorkflowRunState, WorkflowStats, WorkflowStepState, predict_outputs,
 };
 use crate::operations_log::{self, OperationKind, OperationRow};
 
@@ -235,6 +235,9 @@ pub struct WorkflowPlanView {
     pub risk: WorkflowRisk,
     /// The forecast as things are: `fail` when a step would fail now.
     pub forecast: WorkflowForecast,
+    /// What is known to make the run impossible: an execution is refused with `BOT_004` or `BOT_020` before anything is
+    /// done. Empty when nothing is known to.
+    pub impossible: Vec<MissingNeedView>,
     /// The parameters, with defaults filled in.
     #[schema(value_type = Object)]
     pub params: Value,
@@ -475,6 +478,7 @@ pub(super) fn render_plan(
         dry_run: true,
         risk: definition.risk,
         forecast,
+        impossible: steps.iter().flat_map(|step| step.missing.clone()).collect(),
         predicted_outputs: predict_outputs(&known.workflow, params, &steps),
         params: params.clone(),
         steps,

@@ -10,11 +10,16 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::receivers::{DEADLINE, describe_failure};
+use super::receiver_log::ReceiverLog;
+use super::receivers::{ALERTMANAGER, DEADLINE, describe_answer, describe_failure};
 use super::view::{AlertView, severity_name};
+use crate::health::limit_rules::LimitRuleView;
 
 /// How often the present state is sent when nothing changes.
 const PUSH_EVERY: Duration = Duration::from_secs(60);
+
+/// How soon it is sent again after a failure.
+const RETRY_EVERY: Duration = Duration::from_secs(5);
 
 /// How long Alertmanager keeps an alert firing without another push: it survives two missed ones.
 const PUSH_HOLDS: chrono::Duration = chrono::Duration::seconds(180);
@@ -22,11 +27,38 @@ const PUSH_HOLDS: chrono::Duration = chrono::Duration::seconds(180);
 /// How long after its end an alert is still sent as resolved.
 const PUSH_END: chrono::Duration = chrono::Duration::seconds(300);
 
+/// The limits of this file.
+pub(crate) fn push_rules() -> Vec<LimitRuleView> {
+    let holds = "how long Alertmanager keeps an alert firing without another push";
+    vec![
+        LimitRuleView::fixed(
+            "alertmanager_push",
+            PUSH_EVERY.as_secs(),
+            "s",
+            "how often alerts are sent when nothing changes",
+        ),
+        LimitRuleView::fixed(
+            "alertmanager_retry",
+            RETRY_EVERY.as_secs(),
+            "s",
+            "how soon they are sent again after a failure",
+        ),
+        LimitRuleView::fixed("alertmanager_holds", PUSH_HOLDS.num_seconds(), "s", holds),
+        LimitRuleView::fixed(
+            "alertmanager_end",
+            PUSH_END.num_seconds(),
+            "s",
+            "how long after its end an alert is sent as resolved",
+        ),
+    ]
+}
+
 /// Pushes to Alertmanager the present state: at each change, and once a minute.
 pub(crate) async fn push_to_alertmanager(
     url: Url,
     read: impl Fn() -> Vec<AlertView> + Send,
     changed: Arc<Notify>,
+    receivers: Arc<ReceiverLog>,
     http: reqwest::Client,
     stopping: CancellationToken,
 ) {
@@ -37,9 +69,13 @@ pub(crate) async fn push_to_alertmanager(
             let sent = http.post(url.clone()).timeout(DEADLINE).json(&alerts).send().await;
             let problem = match sent {
                 Ok(answer) if answer.status().is_success() => None,
-                Ok(answer) => Some(format!("it answers {}", answer.status().as_u16())),
+                Ok(answer) => Some(describe_answer(answer).await),
                 Err(error) => Some(describe_failure(&error).to_owned()),
             };
+            match &problem {
+                None => receivers.record_delivered(ALERTMANAGER),
+                Some(problem) => receivers.record_failed(ALERTMANAGER, problem, RETRY_EVERY),
+            }
             if let Some(problem) = &problem
                 && !is_away
             {
@@ -47,7 +83,7 @@ pub(crate) async fn push_to_alertmanager(
             }
             is_away = problem.is_some();
         }
-        let again = if is_away { Duration::from_secs(5) } else { PUSH_EVERY };
+        let again = if is_away { RETRY_EVERY } else { PUSH_EVERY };
         tokio::select! {
             () = stopping.cancelled() => return,
             () = changed.notified() => {}
@@ -58,7 +94,7 @@ pub(crate) async fn push_to_alertmanager(
 
 /// An alert in Alertmanager's form; `None` for one whose firing was never notified.
 fn pushed_alert(alert: &AlertView) -> Option<Value> {
-    if alert.notified.is_empty() {
+    if alert.notices.is_empty() {
         return None;
     }
     let ends_at = match alert.ends_at {

@@ -5,9 +5,9 @@
 use std::collections::HashMap;
 
 use super::machine::{
-    Alert, AlertChange, AlertCondition, AlertEvaluation, AlertLabels, AlertNotice, AlertOverlay,
-    advance_alert,
+    Alert, AlertChange, AlertCondition, AlertEvaluation, AlertLabels, AlertOverlay, advance_alert,
 };
+use super::notice::AlertNotice;
 use crate::health::model::{ClockReading, HealthLevel};
 use crate::health::status::{AlertTiming, DebounceRules, StatusTracker};
 
@@ -74,7 +74,7 @@ fn run(seed: u64) {
         if tick >= next_sample {
             let raw = if tick < down_until { Some(level) } else { Some(HealthLevel::Healthy) };
             let raw = if dice.roll(20) == 0 { None } else { raw };
-            tracker.take_sample(raw, DebounceRules::default(), now);
+            tracker.take_sample(raw, None, DebounceRules::default(), now);
             next_sample = tick + if tracker.is_unconfirmed() { 5 } else { 30 };
         }
         if dice.roll(500) == 0 {

@@ -5,7 +5,6 @@
 //! full jitter up to five minutes apart; what is a day old becomes a dead letter. Many at once become one digest.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,10 +14,11 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::receiver_log::{ReceiverLog, ReceiverView};
 use super::receivers::{AlertReceiver, send_message};
-use crate::health::changes::OutboxRow;
+use crate::health::changes::{NoticeEnd, OutboxRow};
 use crate::health::checks::OutboxBacklog;
-use crate::store::Store;
+use crate::health::limit_rules::LimitRuleView;
 use botops_core::retry::{Backoff, Jitter, random_share};
 
 /// The first wait after a failure; it doubles.
@@ -31,7 +31,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 const DEAD_AFTER: i64 = 86_400_000;
 
 /// Messages a receiver is sent in a row; after these, one each [`REFILL`], as a digest of everything that waits.
-const IN_A_ROW: f64 = 10.0;
+const IN_A_ROW: u32 = 10;
 
 /// Time in which one more message is allowed: ten a minute in the long run.
 const REFILL: Duration = Duration::from_secs(6);
@@ -42,13 +42,40 @@ const TOGETHER: usize = 20;
 /// Alerts in one digest at most.
 const DIGEST: usize = 200;
 
-/// The queues of all receivers, and counts of what was delivered, failed and given up.
-#[derive(Debug, Default)]
+/// The limits of this file.
+pub(crate) fn delivery_rules() -> Vec<LimitRuleView> {
+    vec![
+        LimitRuleView::fixed(
+            "first_retry",
+            FIRST_WAIT.as_secs(),
+            "s",
+            "the wait after a notice failed; it doubles, and a random part of it is waited",
+        ),
+        LimitRuleView::fixed("longest_retry", LONGEST_WAIT.as_secs(), "s", "the longest such wait"),
+        LimitRuleView::fixed_ms("notice_given_up", DEAD_AFTER, "a notice of this age is no longer tried"),
+        LimitRuleView::fixed(
+            "messages_in_a_row",
+            IN_A_ROW,
+            "messages",
+            "after these, one message each message_every, as a digest",
+        ),
+        LimitRuleView::fixed(
+            "message_every",
+            REFILL.as_secs(),
+            "s",
+            "the time in which one more message is allowed",
+        ),
+        LimitRuleView::fixed("alerts_in_a_message", TOGETHER, "alerts", "more are sent in another message"),
+        LimitRuleView::fixed("alerts_in_a_digest", DIGEST, "alerts", "more are sent in another digest"),
+    ]
+}
+
+/// The queues of all receivers, and what each receiver took and refused.
+#[derive(Debug)]
 pub(crate) struct NoticeOutbox {
     queues: Mutex<BTreeMap<String, VecDeque<QueuedNotice>>>,
     dead: Mutex<VecDeque<Instant>>,
-    delivered: AtomicU64,
-    failed: AtomicU64,
+    pub(crate) receivers: Arc<ReceiverLog>,
     added: Notify,
 }
 
@@ -59,6 +86,15 @@ struct QueuedNotice {
 }
 
 impl NoticeOutbox {
+    pub(crate) fn new(receivers: ReceiverLog) -> Self {
+        Self {
+            queues: Mutex::default(),
+            dead: Mutex::default(),
+            receivers: Arc::new(receivers),
+            added: Notify::new(),
+        }
+    }
+
     /// Appends notices to the queues of their receivers.
     pub(crate) fn add(&self, rows: Vec<OutboxRow>) {
         if rows.is_empty() {
@@ -86,9 +122,12 @@ impl NoticeOutbox {
         OutboxBacklog { waiting, oldest_waiting: oldest.unwrap_or_default(), dead: dead.len() }
     }
 
-    /// Messages delivered and tries that failed, since start.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        (self.delivered.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    /// All receivers, with what waits for each.
+    pub(crate) fn receiver_views(&self) -> Vec<ReceiverView> {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = queues.iter().map(|(receiver, queue)| (receiver.clone(), queue.len())).collect();
+        drop(queues);
+        self.receivers.views(&waiting)
     }
 
     /// The next message of a receiver: notices of one group, or a digest of all that waits.
@@ -103,18 +142,12 @@ impl NoticeOutbox {
         together.map(|queued| queued.row.clone()).collect()
     }
 
-    fn end_delivered(&self, receiver: &str, rows: &[OutboxRow], store: &Store) {
-        self.drop_front(receiver, rows.len());
-        self.delivered.fetch_add(1, Ordering::Relaxed);
-        mark_rows(store, rows, "delivered_ms");
-    }
-
-    fn end_dead(&self, receiver: &str, rows: &[OutboxRow], store: &Store) {
-        self.drop_front(receiver, rows.len());
+    fn end_dead(&self, receiver: &str, count: usize) {
+        self.drop_front(receiver, count);
         let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
-        dead.extend(rows.iter().map(|_| Instant::now()));
+        dead.extend((0..count).map(|_| Instant::now()));
         drop(dead);
-        mark_rows(store, rows, "dead_ms");
+        self.receivers.record_given_up(receiver, count);
     }
 
     fn drop_front(&self, receiver: &str, count: usize) {
@@ -125,11 +158,11 @@ impl NoticeOutbox {
     }
 }
 
-/// Delivers one receiver's queue, in order, until the stop.
+/// Delivers one receiver's queue, in order, until the stop; `record_end` is called for what was taken or given up.
 pub(crate) async fn deliver_notices(
     receiver: AlertReceiver,
     outbox: Arc<NoticeOutbox>,
-    store: Store,
+    record_end: impl Fn(&[OutboxRow], NoticeEnd) + Send,
     http: reqwest::Client,
     stopping: CancellationToken,
 ) {
@@ -159,7 +192,9 @@ pub(crate) async fn deliver_notices(
             Ok(()) => {
                 failures = 0;
                 pace.take();
-                outbox.end_delivered(name, &rows, &store);
+                outbox.drop_front(name, rows.len());
+                outbox.receivers.record_delivered(name);
+                record_end(&rows, NoticeEnd::Delivered);
             }
             Err(why) if is_dead(&rows) => {
                 tracing::error!(
@@ -167,7 +202,8 @@ pub(crate) async fn deliver_notices(
                     "{} notices for {name} are given up after a day: {why}",
                     rows.len()
                 );
-                outbox.end_dead(name, &rows, &store);
+                outbox.end_dead(name, rows.len());
+                record_end(&rows, NoticeEnd::GivenUp);
             }
             Err(why) => {
                 if failures == 0 {
@@ -177,8 +213,9 @@ pub(crate) async fn deliver_notices(
                     );
                 }
                 failures = failures.saturating_add(1);
-                outbox.failed.fetch_add(1, Ordering::Relaxed);
-                if wait(retry_pause(failures), &stopping).await {
+                let pause = retry_pause(failures);
+                outbox.receivers.record_failed(name, &why, pause);
+                if wait(pause, &stopping).await {
                     return;
                 }
             }
@@ -194,13 +231,13 @@ struct DeliveryPace {
 
 impl DeliveryPace {
     fn new() -> Self {
-        Self { tokens: IN_A_ROW, filled: Instant::now() }
+        Self { tokens: f64::from(IN_A_ROW), filled: Instant::now() }
     }
 
     /// How long the next message has to wait.
     fn pause(&mut self) -> Duration {
         let filled = self.filled.elapsed().as_secs_f64() / REFILL.as_secs_f64();
-        self.tokens = (self.tokens + filled).min(IN_A_ROW);
+        self.tokens = (self.tokens + filled).min(f64::from(IN_A_ROW));
         self.filled = Instant::now();
         if self.tokens < 1.0 { REFILL.mul_f64(1.0 - self.tokens) } else { Duration::ZERO }
     }
@@ -229,18 +266,6 @@ async fn wait(time: Duration, stopping: &CancellationToken) -> bool {
 fn retry_pause(failures: u32) -> Duration {
     let backoff = Backoff { first: FIRST_WAIT, factor: 2.0, longest: LONGEST_WAIT };
     backoff.wait(failures, Jitter::Full, random_share()).max(Duration::from_millis(100))
-}
-
-fn mark_rows(store: &Store, rows: &[OutboxRow], column: &'static str) {
-    let keys: Vec<String> = rows.iter().map(|row| row.key.clone()).collect();
-    store.post("a notice's delivery", move |connection| {
-        for key in &keys {
-            connection
-                .prepare_cached(&format!("UPDATE health_outbox SET {column} = ?2 WHERE key = ?1"))?
-                .execute(rusqlite::params![key, Utc::now().timestamp_millis()])?;
-        }
-        Ok(())
-    });
 }
 
 fn compose_message(receiver: &str, rows: &[OutboxRow], is_digest: bool) -> Value {
@@ -286,7 +311,7 @@ mod tests {
 
     #[test]
     fn notices_of_one_group_leave_together_and_in_order() {
-        let outbox = NoticeOutbox::default();
+        let outbox = NoticeOutbox::new(ReceiverLog::new(["jsonl"]));
         outbox.add(vec![row("1", "bot"), row("2", "bot"), row("3", "store"), row("4", "bot")]);
         let keys = |digest| outbox.front("jsonl", digest).into_iter().map(|row| row.key).collect::<Vec<_>>();
         assert_eq!(keys(false), ["1", "2"]);
@@ -310,18 +335,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let away = folder.path().join("away");
         let file = away.join("alerts.jsonl");
-        let store = Store::open(&folder.path().join("ops.db")).unwrap();
-        let outbox = Arc::new(NoticeOutbox::default());
+        let outbox = Arc::new(NoticeOutbox::new(ReceiverLog::new(["jsonl"])));
         let stopping = CancellationToken::new();
         crate::bots::install_tls_provider();
         let http = reqwest::Client::new();
-        let delivery =
-            deliver_notices(AlertReceiver::File(file.clone()), outbox.clone(), store, http, stopping.clone());
+        let ended = Mutex::new(Vec::new());
+        let record = |rows: &[OutboxRow], end| {
+            ended.lock().unwrap().extend(rows.iter().map(|row| (row.key.clone(), end)));
+        };
+        let receiver = AlertReceiver::File(file.clone());
+        let delivery = deliver_notices(receiver, outbox.clone(), record, http, stopping.clone());
         let test = async {
             outbox.add(vec![row("1", "bot"), row("2", "store")]);
-            while outbox.counts().1 == 0 {
+            while outbox.receivers.counts().1 == 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
+            let failing = outbox.receiver_views().remove(0);
+            assert!(failing.last_failure.is_some() && failing.waiting == 2, "{failing:?}");
+            assert_eq!(*ended.lock().unwrap(), [], "nothing was taken");
             // With the folder there, the receiver works again.
             std::fs::create_dir(&away).unwrap();
             while outbox.backlog().waiting > 0 {
@@ -334,5 +365,7 @@ mod tests {
         let keys: Vec<Value> =
             text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["key"].clone()).collect();
         assert_eq!(keys, ["1", "2"]);
+        let taken = ["1", "2"].map(|key| (key.to_owned(), NoticeEnd::Delivered));
+        assert_eq!(*ended.lock().unwrap(), taken);
     }
 }

@@ -12,11 +12,25 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use sha2::Sha256;
 
+use crate::health::limit_rules::LimitRuleView;
+
 /// How long a receiver may take to accept a message.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Size in bytes at which the file of alerts is renamed to `<name>.1`; an older `<name>.1` is overwritten.
 const FILE_LIMIT: u64 = 32 * 1024 * 1024;
+
+/// The limits of this file.
+pub(crate) fn receiver_rules() -> Vec<LimitRuleView> {
+    let decides = "a receiver that takes longer did not take the message";
+    vec![LimitRuleView::fixed("receiver_deadline", DEADLINE.as_secs(), "s", decides)]
+}
+
+/// The name of Alertmanager among the receivers; it is sent the present state, and has no queue.
+pub(crate) const ALERTMANAGER: &str = "alertmanager";
+
+/// Bytes of a refusal's body that are shown.
+const BODY_SHOWN: usize = 200;
 
 /// One receiver of notices.
 #[derive(Debug, Clone)]
@@ -65,8 +79,7 @@ pub(crate) async fn send_message(
             }
             let answer =
                 request.body(body).send().await.map_err(|error| describe_failure(&error).to_owned())?;
-            let status = answer.status();
-            if status.is_success() { Ok(()) } else { Err(format!("it answers {}", status.as_u16())) }
+            if answer.status().is_success() { Ok(()) } else { Err(describe_answer(answer).await) }
         }
         AlertReceiver::File(path) => {
             let (path, line) = (path.clone(), message.to_string());
@@ -83,6 +96,16 @@ fn signature(secret: &SecretString, body: &str, at: i64) -> String {
         .expect("HMAC takes a key of any length");
     mac.update(format!("{at}.{body}").as_bytes());
     format!("t={at},v1={}", HEXLOWER.encode(&mac.finalize().into_bytes()))
+}
+
+/// What a receiver answered that did not take a message: the status and the beginning of the body, without secrets.
+pub(crate) async fn describe_answer(mut answer: reqwest::Response) -> String {
+    let status = answer.status().as_u16();
+    let first = tokio::time::timeout(DEADLINE, answer.chunk()).await;
+    let body = first.ok().and_then(Result::ok).flatten().unwrap_or_default();
+    let body = String::from_utf8_lossy(body.get(..BODY_SHOWN * 4).unwrap_or(&body)).into_owned();
+    let words = botops_core::redact::line(&botops_core::text::clean(body.trim(), BODY_SHOWN));
+    if words.is_empty() { format!("it answers {status}") } else { format!("it answers {status}: {words}") }
 }
 
 /// A name for a failed exchange that is safe to log: it contains no URL.

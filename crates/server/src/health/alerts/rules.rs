@@ -5,12 +5,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::machine::{
-    Alert, AlertChange, AlertCondition, AlertEvaluation, AlertKind, AlertLabels, AlertNotice, AlertOverlay,
-    AlertState, advance_alert, idempotency_key,
+    Alert, AlertChange, AlertCondition, AlertEvaluation, AlertKind, AlertLabels, AlertOverlay, AlertState,
+    advance_alert, idempotency_key,
 };
-use super::silence::Silence;
+use super::notice::{AlertNotice, NoticeRecord};
+use super::silence::{Silence, SilenceReach};
 use super::view::{alert_event, notice_body, severity_name};
-use crate::health::changes::{HealthChanges, HealthRow, OutboxRow};
+use crate::health::changes::{HealthChanges, HealthRow, NoticeEnd, OutboxRow};
+use crate::health::limit_rules::LimitRuleView;
 use crate::health::model::{ClockReading, ConfirmedStatus, Criticality, HealthLevel};
 use crate::health::status::{AlertTiming, MonitoringConfig, StatusEngine, WatchedComponent};
 use crate::health::units::time;
@@ -20,6 +22,12 @@ const RESOLVED: usize = 200;
 
 /// How long an alert waits until the components it depends on were checked, in milliseconds.
 const PARENT_WAIT: i64 = 15_000;
+
+/// The limits of this file.
+pub(crate) fn alert_rules() -> Vec<LimitRuleView> {
+    let decides = "how long an alert waits until what its component depends on was checked";
+    vec![LimitRuleView::fixed_ms("parent_wait", PARENT_WAIT, decides)]
+}
 
 /// All alerts and silences.
 #[derive(Debug, Default)]
@@ -189,7 +197,18 @@ impl AlertBook {
                 if *notice == AlertNotice::Firing {
                     alert.told_to.clone_from(&self.receivers);
                 }
-                notices.extend(outbox_rows(&alert, *notice, now));
+                let rows = outbox_rows(&alert, *notice, now);
+                for row in &rows {
+                    alert.record_queued(NoticeRecord {
+                        key: row.key.clone(),
+                        receiver: row.receiver.clone(),
+                        notice: *notice,
+                        queued_at: now.wall,
+                        end: None,
+                        ended_at: None,
+                    });
+                }
+                notices.extend(rows);
             }
             changes.events.extend(alert_event(&alert, *change));
         }
@@ -203,6 +222,35 @@ impl AlertBook {
             self.resolved.pop_front();
         }
         None
+    }
+
+    /// Records that notices were taken by their receiver or given up, and stores it with their alerts.
+    pub(crate) fn record_notices(
+        &mut self,
+        rows: &[OutboxRow],
+        end: NoticeEnd,
+        now: ClockReading,
+        changes: &mut HealthChanges,
+    ) {
+        for row in rows {
+            changes.store(HealthRow::NoticeEnded { key: row.key.clone(), at: now.wall, end });
+            let all = self.open.values_mut().chain(&mut self.resolved).chain(&mut self.orphans);
+            for alert in all.filter(|alert| alert.notices.iter().any(|record| record.key == row.key)) {
+                for record in alert.notices.iter_mut().filter(|record| record.key == row.key) {
+                    record.end = Some(end);
+                    record.ended_at = Some(now.wall);
+                }
+                changes.store(HealthRow::Alert(alert.row()));
+            }
+        }
+    }
+
+    /// What a silence would hold back now: open alerts that its matchers match, whenever it begins.
+    pub(crate) fn reach_of(&self, silence: &Silence) -> SilenceReach {
+        let matches =
+            |alert: &&Alert| silence.matches_labels(&alert.labels, severity_name(alert.level.severity()));
+        let matching = self.open.values().filter(matches);
+        SilenceReach::of(matching.map(|alert| (alert.id.clone(), alert.is_firing())))
     }
 
     /// Pending and firing alerts, by component and kind.
@@ -322,12 +370,10 @@ fn summary_of(
     now: ClockReading,
 ) -> String {
     let id = &component.spec.id;
-    let note = component.reason().unwrap_or("no reason was given");
+    let confirmed = component.confirmed_status(config, now);
+    let note = component.reason_of(confirmed).unwrap_or("no reason was given");
     match kind {
-        AlertKind::Unhealthy => {
-            let status = component.confirmed_status(config, now).status();
-            format!("{id} is {}: {note}", status.as_str())
-        }
+        AlertKind::Unhealthy => format!("{id} is {}: {note}", confirmed.status().as_str()),
         AlertKind::Flapping => format!("{id} changes too often to be believed"),
         AlertKind::Unchecked => format!("{id} cannot be judged: {note}"),
         AlertKind::RecoveryExhausted => format!("{id} did not recover, and the attempts are used up"),

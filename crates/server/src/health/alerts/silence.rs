@@ -9,13 +9,31 @@ use utoipa::ToSchema;
 
 use botops_core::error::FieldError;
 
-use super::machine::AlertLabels;
+use super::machine::{AlertKind, AlertLabels};
+use crate::health::limit_rules::LimitRuleView;
+
+/// The labels that every alert has; `severity` changes with the alert's level.
+const LABELS: [&str; 4] = ["alertname", "component", "component_type", "severity"];
+
+/// The severities that an alert can have.
+const SEVERITIES: [&str; 4] = ["low", "medium", "high", "critical"];
+
+/// How many alerts that match are named.
+const NAMED: usize = 20;
 
 /// How long a silence may last.
 const LONGEST: Duration = Duration::days(30);
 
 /// How many matchers one silence may have.
 const MATCHERS: usize = 20;
+
+/// The limits of this file.
+pub(crate) fn silence_rules() -> Vec<LimitRuleView> {
+    vec![
+        LimitRuleView::fixed("longest_silence", LONGEST.num_days(), "days", "a longer silence is refused"),
+        LimitRuleView::fixed("silence_matchers", MATCHERS, "matchers", "a silence with more is refused"),
+    ]
+}
 
 /// How a matcher compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -38,7 +56,7 @@ pub(crate) enum MatcherOperator {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SilenceMatcher {
-    /// The label it compares: `alertname`, `component` or `severity`.
+    /// The label it compares: `alertname`, `component`, `component_type` or `severity`.
     pub(crate) name: String,
     /// How the label's value is compared; `=` when absent.
     #[serde(default = "equal")]
@@ -52,12 +70,16 @@ fn equal() -> MatcherOperator {
 }
 
 impl SilenceMatcher {
+    /// A label that alerts do not have matches nothing, by whatever operator: a silence that an older version took
+    /// would otherwise hold back every alert.
     fn matches(&self, labels: &AlertLabels, severity: &str) -> bool {
-        let value = if self.name == "severity" {
-            severity
-        } else {
-            labels.get(&self.name).map_or("", String::as_str)
-        };
+        let value =
+            if self.name == "severity" { Some(severity) } else { labels.get(&self.name).map(String::as_str) };
+        let Some(value) = value else { return false };
+        self.compares(value)
+    }
+
+    fn compares(&self, value: &str) -> bool {
         let like = || whole(&self.value).is_ok_and(|expression| expression.is_match(value));
         match self.op {
             MatcherOperator::Equal => value == self.value,
@@ -65,6 +87,46 @@ impl SilenceMatcher {
             MatcherOperator::Like => like(),
             MatcherOperator::NotLike => !like(),
         }
+    }
+
+    /// Whether its value can occur; a label with few known values is named with them when it cannot.
+    fn check_value(&self, known: &[&str]) -> Result<(), String> {
+        let occurs = match self.op {
+            MatcherOperator::Equal | MatcherOperator::NotEqual => known.contains(&self.value.as_str()),
+            MatcherOperator::Like | MatcherOperator::NotLike => whole(&self.value)
+                .is_ok_and(|expression| known.iter().any(|value| expression.is_match(value))),
+        };
+        if occurs {
+            Ok(())
+        } else {
+            Err(format!("one of {}, or a pattern of some of them", known.join(", ")))
+        }
+    }
+}
+
+/// What a silence holds back now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct SilenceReach {
+    /// How many open alerts its matchers match now, whether it has begun or not.
+    pub(crate) alerts: usize,
+    /// How many of them fire.
+    pub(crate) firing: usize,
+    /// Their ids; at most 20.
+    pub(crate) alert_ids: Vec<String>,
+}
+
+impl SilenceReach {
+    /// Counts alerts, each with its id and whether it fires.
+    pub(super) fn of(matching: impl Iterator<Item = (String, bool)>) -> Self {
+        let mut reach = Self { alerts: 0, firing: 0, alert_ids: Vec::new() };
+        for (id, is_firing) in matching {
+            reach.alerts += 1;
+            reach.firing += usize::from(is_firing);
+            if reach.alert_ids.len() < NAMED {
+                reach.alert_ids.push(id);
+            }
+        }
+        reach
     }
 }
 
@@ -105,11 +167,26 @@ impl Silence {
 
     /// Whether it holds back notices about an alert with these labels now.
     pub(crate) fn matches(&self, labels: &AlertLabels, severity: &str, now: DateTime<Utc>) -> bool {
-        self.state(now) == "active" && self.matchers.iter().all(|matcher| matcher.matches(labels, severity))
+        self.state(now) == "active" && self.matches_labels(labels, severity)
     }
 
-    /// Everything that is wrong with it, field by field.
-    pub(crate) fn defects(&self, now: DateTime<Utc>) -> Vec<FieldError> {
+    /// Whether its matchers match these labels, whether it has begun or not.
+    pub(crate) fn matches_labels(&self, labels: &AlertLabels, severity: &str) -> bool {
+        self.matchers.iter().all(|matcher| matcher.matches(labels, severity))
+    }
+
+    /// Ids of components that it names with `=` or `!=`.
+    pub(crate) fn named_components(&self) -> impl Iterator<Item = &str> {
+        let named = self.matchers.iter().filter(|matcher| {
+            let is_plain = matches!(matcher.op, MatcherOperator::Equal | MatcherOperator::NotEqual);
+            matcher.name == "component" && is_plain
+        });
+        named.map(|matcher| matcher.value.as_str())
+    }
+
+    /// Everything that is wrong with it, field by field; `types` are the component types that alerts can have.
+    pub(crate) fn defects(&self, types: &[&str], now: DateTime<Utc>) -> Vec<FieldError> {
+        let kinds = AlertKind::ALL.map(AlertKind::name);
         let mut defects = Vec::new();
         let mut wrong = |pointer: String, got: serde_json::Value, expected: &str| {
             defects.push(FieldError { pointer, got, expected: expected.to_owned() });
@@ -118,9 +195,18 @@ impl Silence {
             wrong("/matchers".to_owned(), self.matchers.len().into(), "1 to 20 matchers");
         }
         for (index, matcher) in self.matchers.iter().enumerate() {
-            if matcher.name.is_empty() || matcher.name.len() > 64 {
-                wrong(format!("/matchers/{index}/name"), matcher.name.clone().into(), "the name of a label");
-            }
+            let known_values: &[&str] = match matcher.name.as_str() {
+                "alertname" => &kinds,
+                "component_type" => types,
+                "severity" => &SEVERITIES,
+                "component" => &[],
+                unknown => {
+                    let got = botops_core::text::clean(unknown, 80);
+                    let expected = format!("one of the labels {}", LABELS.join(", "));
+                    wrong(format!("/matchers/{index}/name"), got.into(), &expected);
+                    &[]
+                }
+            };
             let is_pattern = matches!(matcher.op, MatcherOperator::Like | MatcherOperator::NotLike);
             if matcher.value.len() > 256 || (is_pattern && whole(&matcher.value).is_err()) {
                 let got = botops_core::text::clean(&matcher.value, 80);
@@ -129,6 +215,11 @@ impl Silence {
                     got.into(),
                     "at most 256 characters, a valid pattern for =~",
                 );
+            } else if !known_values.is_empty()
+                && let Err(expected) = matcher.check_value(known_values)
+            {
+                let got = botops_core::text::clean(&matcher.value, 80);
+                wrong(format!("/matchers/{index}/value"), got.into(), &expected);
             }
         }
         if self.comment.trim().is_empty() || self.comment.len() > 500 {
@@ -194,6 +285,16 @@ mod tests {
     }
 
     #[test]
+    fn a_label_that_no_alert_has_matches_nothing() {
+        let labels: AlertLabels = [("component".to_owned(), "feed".to_owned())].into();
+        for op in [MatcherOperator::Equal, MatcherOperator::NotEqual, MatcherOperator::NotLike] {
+            let name = "component_id".to_owned();
+            let silence = silence(vec![SilenceMatcher { name, op, value: "p_404".to_owned() }]);
+            assert!(!silence.matches_labels(&labels, "high"), "{op:?}");
+        }
+    }
+
+    #[test]
     fn a_silence_without_end_comment_or_valid_pattern_is_refused() {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
         let good = SilenceMatcher {
@@ -201,11 +302,11 @@ mod tests {
             op: MatcherOperator::Like,
             value: "a.*".to_owned(),
         };
-        assert!(silence(vec![good.clone()]).defects(now).is_empty());
+        assert!(silence(vec![good.clone()]).defects(&["EXTERNAL_API"], now).is_empty());
         let bad = SilenceMatcher { value: "(".to_owned(), ..good.clone() };
-        assert_eq!(silence(vec![bad]).defects(now)[0].pointer, "/matchers/0/value");
-        assert_eq!(silence(vec![]).defects(now)[0].pointer, "/matchers");
+        assert_eq!(silence(vec![bad]).defects(&["EXTERNAL_API"], now)[0].pointer, "/matchers/0/value");
+        assert_eq!(silence(vec![]).defects(&["EXTERNAL_API"], now)[0].pointer, "/matchers");
         let long = Silence { ends_at: "2026-03-01T00:00:00Z".parse().unwrap(), ..silence(vec![good]) };
-        assert_eq!(long.defects(now)[0].pointer, "/ends_at");
+        assert_eq!(long.defects(&["EXTERNAL_API"], now)[0].pointer, "/ends_at");
     }
 }

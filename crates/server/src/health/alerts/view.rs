@@ -1,6 +1,6 @@
 //! An alert as readers, receivers and the event journal get it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -11,7 +11,9 @@ use botops_contract::{EventKind, Severity};
 
 use crate::events::NewEvent;
 
-use super::machine::{Alert, AlertChange, AlertNotice, AlertOverlay, AlertState};
+use super::machine::{Alert, AlertChange, AlertOverlay, AlertState};
+use super::notice::{AlertNotice, NoticeRecord};
+use crate::health::changes::NoticeEnd;
 use crate::health::units::{seconds, time};
 
 /// An alert with its state, what holds it back, and who was notified of it.
@@ -41,8 +43,10 @@ pub(crate) struct AlertView {
     pub(crate) stale: bool,
     /// The reasons for which notices are held back now; empty when none are.
     pub(crate) overlays: Vec<AlertOverlay>,
-    /// Receivers that were notified, and will be notified of the end.
+    /// Receivers that took the notice that it fires. What was queued for others is in `notices`.
     pub(crate) notified: Vec<String>,
+    /// What became of its notices: of each kind, the newest to each receiver.
+    pub(crate) notices: Vec<NoticeView>,
     /// The API key that acknowledged it; `null` when nobody did.
     pub(crate) acknowledged_by: Option<String>,
     /// When it was acknowledged.
@@ -53,8 +57,59 @@ pub(crate) struct AlertView {
     pub(crate) previous: Option<String>,
 }
 
-/// An alert as readers see it.
-pub(crate) fn alert_view(alert: &Alert) -> AlertView {
+/// A notice to one receiver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct NoticeView {
+    /// Why it was sent.
+    pub(crate) notice: AlertNotice,
+    /// The receiver it is for.
+    pub(crate) receiver: String,
+    /// What became of it.
+    pub(crate) state: NoticeState,
+    /// When it was put into the receiver's queue.
+    pub(crate) queued_at: DateTime<Utc>,
+    /// When the receiver took it, or when it was given up; `null` while it waits.
+    pub(crate) ended_at: Option<DateTime<Utc>>,
+}
+
+/// What became of a notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum NoticeState {
+    /// The receiver took it.
+    Delivered,
+    /// It waits for the receiver.
+    Queued,
+    /// It waits, and the receiver's last try failed; it is tried again.
+    Failed,
+    /// The receiver did not take it within a day; it is not tried again.
+    GivenUp,
+}
+
+fn notice_view(record: &NoticeRecord, failing: &BTreeSet<&'static str>) -> NoticeView {
+    let state = match record.end {
+        Some(NoticeEnd::Delivered) => NoticeState::Delivered,
+        Some(NoticeEnd::GivenUp) => NoticeState::GivenUp,
+        None if failing.contains(record.receiver.as_str()) => NoticeState::Failed,
+        None => NoticeState::Queued,
+    };
+    NoticeView {
+        notice: record.notice,
+        receiver: record.receiver.clone(),
+        state,
+        queued_at: time(record.queued_at),
+        ended_at: record.ended_at.map(time),
+    }
+}
+
+/// An alert as readers see it; `failing` names the receivers that did not take their last message.
+pub(crate) fn alert_view(alert: &Alert, failing: &BTreeSet<&'static str>) -> AlertView {
+    let took_firing = |record: &&NoticeRecord| {
+        record.notice == AlertNotice::Firing && record.end == Some(NoticeEnd::Delivered)
+    };
+    let mut notified: Vec<String> =
+        alert.notices.iter().filter(took_firing).map(|record| record.receiver.clone()).collect();
+    notified.sort();
     AlertView {
         alert_id: alert.id.clone(),
         fingerprint: alert.fingerprint.clone(),
@@ -68,7 +123,8 @@ pub(crate) fn alert_view(alert: &Alert) -> AlertView {
         end_reason: alert.end_reason.clone(),
         stale: alert.is_stale,
         overlays: alert.overlays.clone(),
-        notified: alert.told_to.clone(),
+        notified,
+        notices: alert.notices.iter().map(|record| notice_view(record, failing)).collect(),
         acknowledged_by: alert.acked_by.clone(),
         acknowledged_at: alert.acked_at.map(time),
         acknowledgement: alert.ack_note.clone(),
@@ -78,7 +134,11 @@ pub(crate) fn alert_view(alert: &Alert) -> AlertView {
 
 /// The message a receiver is sent about one alert.
 pub(crate) fn notice_body(alert: &Alert, notice: AlertNotice) -> serde_json::Value {
-    let mut body = serde_json::to_value(alert_view(alert)).unwrap_or_default();
+    let mut body = serde_json::to_value(alert_view(alert, &BTreeSet::new())).unwrap_or_default();
+    if let Some(members) = body.as_object_mut() {
+        // How others were told is no news to a receiver, and changes while it reads.
+        members.remove("notices");
+    }
     let status = if notice == AlertNotice::Resolved { "resolved" } else { "firing" };
     body["status"] = json!(status);
     body["notice"] = json!(notice);

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use botops_core::error::Error;
 use botops_http::{Actor, FeatureRoute, Json, Path, json, json_with_status, routes};
 
-use crate::health::alerts::{AlertView, Silence, SilenceMatcher};
+use crate::health::alerts::{AlertView, Silence, SilenceMatcher, SilenceReach};
 use crate::health::handle::Health;
 use crate::health::operator_verbs::SelfTestView;
 use crate::health::recovery::RecoveryAction;
@@ -131,6 +131,17 @@ struct SilenceView {
     silence: Silence,
     /// `pending`, `active` or `expired`.
     state: &'static str,
+    /// The open alerts that its matchers match now, whether it has begun or not.
+    matches_now: SilenceReach,
+    /// What may not be meant, such as a component that is not watched; empty otherwise.
+    warnings: Vec<String>,
+}
+
+impl SilenceView {
+    fn of(health: &Health, silence: Silence) -> Self {
+        let (matches_now, warnings) = health.silence_reach(&silence);
+        Self { state: silence.state(Utc::now()), silence, matches_now, warnings }
+    }
 }
 
 /// A maintenance window, and whether it is open.
@@ -268,18 +279,16 @@ async fn acknowledge_health_alert(
     responses((status = 200, description = "The silences", body = Object,
         example = json!({"items": [], "next": null, "omitted": 0}))))]
 async fn list_health_silences(State(health): State<Health>) -> Response {
-    let now = Utc::now();
-    let items: Vec<SilenceView> = health
-        .silences()
-        .into_iter()
-        .map(|silence| SilenceView { state: silence.state(now), silence })
-        .collect();
+    let silences = health.silences().into_iter();
+    let items: Vec<SilenceView> = silences.map(|silence| SilenceView::of(&health, silence)).collect();
     json(&json!({"items": items, "next": null, "omitted": 0}))
 }
 
 /// Silence some alerts for a while
 ///
 /// First notices and reminders are held back. The end of an alert that was notified before is notified all the same.
+/// Labels are `alertname`, `component`, `component_type` and `severity`; others, and values that cannot occur, are refused
+/// with the known ones. `matches_now` says which open alerts it matches.
 #[utoipa::path(post, path = "/api/v1/health/silences", tag = "health", security(("api_key" = ["operate"])),
     request_body = SilenceRequest,
     responses((status = 201, description = "It holds", body = SilenceView)))]
@@ -299,7 +308,7 @@ async fn add_health_silence(
         ends_at: request.ends_at,
     };
     let silence = health.add_silence(silence).await?;
-    Ok(json_with_status(StatusCode::CREATED, &SilenceView { state: silence.state(Utc::now()), silence }))
+    Ok(json_with_status(StatusCode::CREATED, &SilenceView::of(&health, silence)))
 }
 
 /// End a silence now
@@ -312,7 +321,7 @@ async fn end_health_silence(
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
     let silence = health.end_silence(&id, &actor.key_id).await?;
-    Ok(json(&SilenceView { state: silence.state(Utc::now()), silence }))
+    Ok(json(&SilenceView::of(&health, silence)))
 }
 
 /// Maintenance windows

@@ -15,7 +15,7 @@ use botops_contract::Severity;
 use botops_core::error::{Code, Error};
 use botops_http::{FeatureRoute, Path, Query, RenderedDocument, accepts, json, routes};
 
-use crate::health::alerts::{AlertState, AlertView};
+use crate::health::alerts::{AlertState, AlertView, ReceiverView};
 use crate::health::handle::{AlertFilter, Health, HealthEventFilter, TransitionFilter};
 use crate::health::history::{AvailabilityView, ChartWindow, ObjectiveView, SeriesView, TransitionView};
 use crate::health::model::HealthStatus;
@@ -59,6 +59,19 @@ struct HealthListView<T> {
     next: Option<i64>,
     /// How many matches lie beyond this page, where they are counted; otherwise 0.
     omitted: usize,
+}
+
+/// A page of alerts, with the receivers of their notices.
+#[derive(Debug, Serialize, ToSchema)]
+struct AlertListView {
+    /// The alerts that matched.
+    items: Vec<AlertView>,
+    /// Always `null`: there are no further pages.
+    next: Option<i64>,
+    /// How many matches lie beyond this page.
+    omitted: usize,
+    /// The receivers, with what each took and refused since botops started.
+    receivers: Vec<ReceiverView>,
 }
 
 /// The span of a chart.
@@ -358,7 +371,7 @@ async fn list_health_events(
 /// Alerts: open ones first, then what was resolved, newest first
 #[utoipa::path(get, path = "/api/v1/health/alerts", tag = "health", security(("api_key" = ["read"])),
     params(AlertsQuery),
-    responses((status = 200, description = "The alerts", body = HealthListView<AlertView>)))]
+    responses((status = 200, description = "The alerts", body = AlertListView)))]
 async fn list_health_alerts(
     State(health): State<Health>,
     Query(query): Query<AlertsQuery>,
@@ -369,7 +382,7 @@ async fn list_health_alerts(
         severity: query.severity,
         limit: parse_limit(query.limit, 500)?,
     });
-    Ok(json(&HealthListView { items, next: None, omitted }))
+    Ok(json(&AlertListView { items, next: None, omitted, receivers: health.receivers() }))
 }
 
 /// All metrics in numbers

@@ -3,14 +3,22 @@
 use crate::bots::{BotSnapshot, Presence};
 use botops_contract::{GateReason, SessionPhase};
 
-use super::sample::{CheckMeasure, CheckOutcome, CheckSample, wide};
+use super::metric_limits::{
+    BOT_DATA_AGE, BOT_ERRORS, BOT_LOOP_AGE, BOT_ORDER_REJECTS, BOT_POLL_LATENCY, BOT_TICK_DELAY,
+    CheckMeasure, SESSION_CLOCK_SKEW, SESSION_LATENCY,
+};
+use super::sample::{CheckOutcome, CheckSample, wide};
+use crate::health::limit_rules::LimitRuleView;
 use crate::health::model::{HealthLevel, MetricLimits};
 
-/// Seconds after which data is stale (one minute), and after which the bot counts as away (five).
-const DATA_AGE: MetricLimits = MetricLimits::above(60.0, 300.0);
-
 /// Seconds beyond its limit after which a loop that stands still is unlikely to continue by itself.
-const LOOP_CRITICAL_AFTER: f64 = 60.0;
+const LOOP_CRITICAL_AFTER: u32 = 60;
+
+/// The limits of this file.
+pub(crate) fn bot_rules() -> Vec<LimitRuleView> {
+    let decides = "beyond its limit, a loop that stands still is CRITICAL";
+    vec![LimitRuleView::fixed("loop_critical_after", LOOP_CRITICAL_AFTER, "s", decides)]
+}
 
 pub(crate) fn check_bot(seen: &BotSnapshot) -> CheckSample {
     let measures = measures(seen);
@@ -29,37 +37,30 @@ pub(crate) fn check_bot(seen: &BotSnapshot) -> CheckSample {
 
 fn measures(seen: &BotSnapshot) -> Vec<CheckMeasure> {
     let mut measures = Vec::new();
-    let mut add = |name, value: f64, unit, limits| measures.push(CheckMeasure { name, value, unit, limits });
     if let Some(age) = seen.data_age() {
-        add("data_age", age.as_secs_f64(), "s", DATA_AGE);
+        measures.push(BOT_DATA_AGE.measure(age.as_secs_f64()));
     }
     if let Some(ticked) = seen.loop_age() {
         let limit = ticked.limit.as_secs_f64();
         let limits = if ticked.declared {
-            MetricLimits::above(limit, limit + LOOP_CRITICAL_AFTER)
+            MetricLimits::above(limit, limit + f64::from(LOOP_CRITICAL_AFTER))
         } else {
             MetricLimits::NONE
         };
-        add("loop_age", ticked.age.as_secs_f64(), "s", limits);
+        measures.push(BOT_LOOP_AGE.measure_within(ticked.age.as_secs_f64(), limits));
     }
     if let Some(latency) = seen.poll_latency {
-        add("poll_latency", latency.as_secs_f64() * 1000.0, "ms", MetricLimits::above(500.0, 2_000.0));
+        measures.push(BOT_POLL_LATENCY.measure(latency.as_secs_f64() * 1000.0));
     }
     if let Some(report) = &seen.report {
         // What the bot does not report is no measure.
         let ticking = &report.loop_stats;
-        if let Some(errors) = report.error_count_last_hour {
-            add("errors_last_hour", f64::from(errors), "errors", MetricLimits::above(20.0, 200.0));
-        }
-        if let Some(delay) = ticking.tick_delay_p99_ms {
-            add("tick_delay_p99", delay, "ms", MetricLimits::above(250.0, 2_000.0));
-        }
-        if let Some(rejects) = ticking.order_rejects_last_hour {
-            add("order_rejects_last_hour", f64::from(rejects), "orders", MetricLimits::above(10.0, 100.0));
-        }
-        if let Some(ticks) = ticking.ticks {
-            add("ticks", wide(ticks), "ticks", MetricLimits::NONE);
-        }
+        measures.extend(report.error_count_last_hour.map(|errors| BOT_ERRORS.measure(f64::from(errors))));
+        measures.extend(ticking.tick_delay_p99_ms.map(|delay| BOT_TICK_DELAY.measure(delay)));
+        let rejects = ticking.order_rejects_last_hour;
+        measures.extend(rejects.map(|rejects| BOT_ORDER_REJECTS.measure(f64::from(rejects))));
+        measures
+            .extend(ticking.ticks.map(|ticks| CheckMeasure::without_limits("ticks", wide(ticks), "ticks")));
     }
     measures
 }
@@ -75,17 +76,12 @@ pub(crate) fn check_session(seen: &BotSnapshot) -> CheckSample {
     let Some(session) = &report.session else {
         return CheckSample::ok(Vec::new());
     };
-    let mut measures = Vec::new();
-    let mut add = |name, value: f64, unit, limits| measures.push(CheckMeasure { name, value, unit, limits });
-    add("consecutive_failures", f64::from(session.consecutive_failures), "checks", MetricLimits::NONE);
-    if let Some(latency) = session.last_latency_ms {
-        add("check_latency", latency, "ms", MetricLimits::above(2_000.0, 10_000.0));
-    }
-    if let Some(skew) = session.clock_skew_seconds {
-        add("clock_skew", skew.abs(), "s", MetricLimits { warning: Some(30.0), ..MetricLimits::NONE });
-    }
+    let failures = f64::from(session.consecutive_failures);
+    let mut measures = vec![CheckMeasure::without_limits("consecutive_failures", failures, "checks")];
+    measures.extend(session.last_latency_ms.map(|latency| SESSION_LATENCY.measure(latency)));
+    measures.extend(session.clock_skew_seconds.map(|skew| SESSION_CLOCK_SKEW.measure(skew.abs())));
     if let Some(left) = session.reauth_budget_left {
-        add("reauth_budget_left", f64::from(left), "attempts", MetricLimits::NONE);
+        measures.push(CheckMeasure::without_limits("reauth_budget_left", f64::from(left), "attempts"));
     }
     let reason = session.reason.clone().unwrap_or_else(|| "the bot gave no reason".to_owned());
     let (level, word) = match session.state {

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::NoTls;
 use utoipa::ToSchema;
 
+use super::metric_limits::{CONNECTION_TIME, DATABASE_SIZE, QUERY_TIME, TABLE_COUNT, TOTAL_ROWS};
 use super::review::CheckerReview;
-use super::sample::{CheckMeasure, CheckOutcome, CheckSample, wide};
+use super::sample::{CheckOutcome, CheckSample, wide};
 use super::targets::CheckTargets;
-use crate::health::model::MetricLimits;
 
 /// How many tables are asked for their largest row id.
 const TABLES: usize = 200;
@@ -208,34 +208,11 @@ fn postgres_failure(error: &tokio_postgres::Error) -> CheckSample {
 fn measured(open_ms: f64, size_mb: f64, tables: i64, rows: Option<i64>, query_ms: f64) -> CheckSample {
     let number = |number: i64| wide(number.unsigned_abs());
     let mut measures = vec![
-        CheckMeasure {
-            name: "connection_time",
-            value: open_ms,
-            unit: "ms",
-            limits: MetricLimits::above(100.0, 500.0),
-        },
-        CheckMeasure {
-            name: "database_size",
-            value: size_mb,
-            unit: "MB",
-            limits: MetricLimits::above(500.0, 1_000.0),
-        },
-        CheckMeasure {
-            name: "table_count",
-            value: number(tables),
-            unit: "tables",
-            limits: MetricLimits::above(20.0, 50.0),
-        },
-        CheckMeasure {
-            name: "query_time",
-            value: query_ms,
-            unit: "ms",
-            limits: MetricLimits::above(100.0, 1_000.0),
-        },
+        CONNECTION_TIME.measure(open_ms),
+        DATABASE_SIZE.measure(size_mb),
+        TABLE_COUNT.measure(number(tables)),
+        QUERY_TIME.measure(query_ms),
     ];
-    if let Some(rows) = rows {
-        let limits = MetricLimits::above(100_000.0, 500_000.0);
-        measures.push(CheckMeasure { name: "total_rows", value: number(rows), unit: "rows", limits });
-    }
+    measures.extend(rows.map(|rows| TOTAL_ROWS.measure(number(rows))));
     CheckSample::ok(measures)
 }

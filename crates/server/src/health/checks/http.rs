@@ -5,7 +5,7 @@
 
 use std::error::Error as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reqwest::{Client, Response, StatusCode, Url, header};
 use secrecy::ExposeSecret;
@@ -14,10 +14,14 @@ use utoipa::ToSchema;
 
 use super::address_guard::RefusedAddress;
 use super::certificate::certificate_days_left;
+use super::metric_limits::{
+    CheckMeasure, ENDPOINT_AVAILABILITY, ENDPOINT_RESPONSE_TIME, EXTERNAL_RESPONSE_TIME, RATE_LIMIT_USAGE,
+    TLS_EXPIRES_IN,
+};
+use super::retry_after::NextRequest;
 use super::review::CheckerReview;
-use super::sample::{CheckMeasure, CheckOutcome, CheckSample, count};
+use super::sample::{CheckOutcome, CheckSample, count};
 use super::targets::CheckTargets;
-use crate::health::model::MetricLimits;
 
 /// Bytes of a body that are read; a longer one is cut off by closing the connection.
 const BODY: usize = 64 * 1024;
@@ -142,6 +146,8 @@ pub(crate) async fn check_api(config: ApiConfig, targets: Arc<CheckTargets>) -> 
 async fn endpoints(client: &Client, urls: &[Url], is_good: impl Fn(StatusCode) -> bool) -> CheckSample {
     let (mut good, mut answered, mut total_ms) = (0, 0, 0.0);
     let mut failure: Option<CheckSample> = None;
+    // One endpoint that asks to wait holds back the check as a whole.
+    let mut next_request = NextRequest::AsUsual;
     for url in urls {
         let started = Instant::now();
         match ask(client.get(url.clone())).await {
@@ -151,6 +157,7 @@ async fn endpoints(client: &Client, urls: &[Url], is_good: impl Fn(StatusCode) -
                 if is_good(answer.status()) {
                     good += 1;
                 } else {
+                    next_request = next_request.max(NextRequest::of(answer.status(), answer.headers()));
                     let note = format!("an endpoint answers {}", answer.status().as_u16());
                     failure.get_or_insert_with(|| CheckSample::failed(CheckOutcome::HttpStatus, note));
                 }
@@ -160,31 +167,21 @@ async fn endpoints(client: &Client, urls: &[Url], is_good: impl Fn(StatusCode) -
         }
     }
     let share = 100.0 * count(good) / count(urls.len().max(1));
+    let is_open = if answered > 0 { 1.0 } else { 0.0 };
     let mut measures = vec![
-        CheckMeasure {
-            name: "endpoint_availability",
-            value: share,
-            unit: "%",
-            limits: MetricLimits::below(90.0, 50.0),
-        },
-        CheckMeasure {
-            name: "port_open",
-            value: if answered > 0 { 1.0 } else { 0.0 },
-            unit: "bool",
-            limits: MetricLimits::NONE,
-        },
+        ENDPOINT_AVAILABILITY.measure(share),
+        CheckMeasure::without_limits("port_open", is_open, "bool"),
     ];
     if answered > 0 {
-        let value = total_ms / count(answered);
-        let limits = MetricLimits::above(1_000.0, 5_000.0);
-        measures.push(CheckMeasure { name: "avg_response_time", value, unit: "ms", limits });
+        measures.push(ENDPOINT_RESPONSE_TIME.measure(total_ms / count(answered)));
     }
-    match failure {
+    let sample = match failure {
         Some(sample) if answered == 0 => CheckSample { measures, ..sample },
         // At least one endpoint answered: the share of good answers decides, and the note names what failed.
         Some(sample) => CheckSample { note: sample.note, ..CheckSample::ok(measures) },
         None => CheckSample::ok(measures),
-    }
+    };
+    CheckSample { next_request, ..sample }
 }
 
 pub(crate) async fn check_external(config: ExternalConfig, targets: Arc<CheckTargets>) -> CheckSample {
@@ -214,35 +211,20 @@ pub(crate) async fn check_external(config: ExternalConfig, targets: Arc<CheckTar
     };
     let took = started.elapsed();
     let status = answer.status();
-    let mut measures = vec![CheckMeasure {
-        name: "response_time",
-        value: took.as_secs_f64() * 1000.0,
-        unit: "ms",
-        limits: MetricLimits::above(2_000.0, 10_000.0),
-    }];
+    let mut measures = vec![EXTERNAL_RESPONSE_TIME.measure(took.as_secs_f64() * 1000.0)];
     let expires = answer.extensions().get::<reqwest::tls::TlsInfo>().and_then(|info| info.peer_certificate());
-    if let Some(days) = expires.and_then(certificate_days_left) {
-        measures.push(CheckMeasure {
-            name: "tls_expires_in",
-            value: days,
-            unit: "days",
-            limits: MetricLimits::below(14.0, 3.0),
-        });
-    }
-    if let Some(used) = rate_limit_used(answer.headers()) {
-        measures.push(CheckMeasure {
-            name: "rate_limit_usage",
-            value: used,
-            unit: "%",
-            limits: MetricLimits::above(80.0, 95.0),
-        });
-    }
-    let retry_after = retry_after(answer.headers());
-    drain(answer).await;
+    measures.extend(expires.and_then(certificate_days_left).map(|days| TLS_EXPIRES_IN.measure(days)));
+    measures.extend(rate_limit_used(answer.headers()).map(|used| RATE_LIMIT_USAGE.measure(used)));
     let expected = match config.expected_status.as_slice() {
         [] => status.is_success(),
         listed => listed.contains(&status.as_u16()),
     };
+    let next_request = match NextRequest::of(status, answer.headers()) {
+        // A status that counts as good limits nothing by itself.
+        NextRequest::BackOff if expected => NextRequest::AsUsual,
+        next => next,
+    };
+    drain(answer).await;
     let code = status.as_u16();
     let sample = match code {
         _ if expected => CheckSample::ok(Vec::new()),
@@ -250,7 +232,7 @@ pub(crate) async fn check_external(config: ExternalConfig, targets: Arc<CheckTar
         429 => CheckSample::failed(CheckOutcome::RateLimited, "it asks to wait (429)"),
         _ => CheckSample::failed(CheckOutcome::HttpStatus, format!("it answers {code}")),
     };
-    CheckSample { measures, latency: Some(took), retry_after, ..sample }
+    CheckSample { measures, latency: Some(took), next_request, ..sample }
 }
 
 async fn ask(request: reqwest::RequestBuilder) -> Result<Response, CheckSample> {
@@ -331,9 +313,4 @@ fn rate_limit_used(headers: &header::HeaderMap) -> Option<f64> {
     let limit = number(headers, &["x-ratelimit-limit", "ratelimit-limit", "x-rate-limit-limit"])?;
     let left = number(headers, &["x-ratelimit-remaining", "ratelimit-remaining", "x-rate-limit-remaining"])?;
     (limit > 0.0).then(|| (100.0 * (limit - left) / limit).clamp(0.0, 100.0))
-}
-
-fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
-    let seconds = number(headers, &["retry-after"])?;
-    Some(Duration::from_secs_f64(seconds.clamp(0.0, 3_600.0)))
 }

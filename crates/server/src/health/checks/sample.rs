@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::health::model::{HealthLevel, MetricLimits};
+use super::metric_limits::CheckMeasure;
+use super::retry_after::NextRequest;
+use crate::health::model::HealthLevel;
 
 /// How the exchange with the target of a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -51,19 +53,6 @@ impl CheckOutcome {
     }
 }
 
-/// A measured value with its unit and its limits.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct CheckMeasure {
-    /// The metric's name, the same on every run.
-    pub(crate) name: &'static str,
-    /// The value in `unit`.
-    pub(crate) value: f64,
-    /// The unit of `value`, such as `ms`.
-    pub(crate) unit: &'static str,
-    /// The limits from which on it is bad, unless the component overrides them.
-    pub(crate) limits: MetricLimits,
-}
-
 /// The result of one run of a check.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CheckSample {
@@ -77,8 +66,8 @@ pub(crate) struct CheckSample {
     pub(crate) measures: Vec<CheckMeasure>,
     /// How long the check took; the scheduler sets it when the check does not.
     pub(crate) latency: Option<Duration>,
-    /// How long the target asked to wait before the next check.
-    pub(crate) retry_after: Option<Duration>,
+    /// What the target's answer says about the next check.
+    pub(crate) next_request: NextRequest,
 }
 
 impl CheckSample {
@@ -90,7 +79,7 @@ impl CheckSample {
             note: None,
             measures,
             latency: None,
-            retry_after: None,
+            next_request: NextRequest::AsUsual,
         }
     }
 

@@ -2,11 +2,31 @@
 
 use std::time::{Duration, Instant};
 
+use crate::health::limit_rules::LimitRuleView;
+
 /// How often the whole file is read for damage.
 const SOUND_EVERY: Duration = Duration::from_secs(7 * 86_400);
 
 /// An early reading waits this many times the duration of the last one, which bounds the disk use to 2 %.
 const SPARING: u32 = 50;
+
+/// The limits of this file.
+pub(crate) fn soundness_rules() -> Vec<LimitRuleView> {
+    vec![
+        LimitRuleView::fixed(
+            "store_read_every",
+            SOUND_EVERY.as_secs(),
+            "s",
+            "how often the store is read for damage",
+        ),
+        LimitRuleView::fixed(
+            "store_read_sparing",
+            SPARING,
+            "times the last reading",
+            "how soon it is read again at the earliest",
+        ),
+    ]
+}
 
 /// When the file was last read for damage, and the result.
 #[derive(Debug)]

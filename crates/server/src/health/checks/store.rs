@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::sample::{CheckMeasure, CheckOutcome, CheckSample, count, wide};
+use super::metric_limits::{
+    CheckMeasure, STORE_BACKLOG, STORE_OPEN_TIME, STORE_SIZE, STORE_WAL_SIZE, STORE_WRITE_LATENCY,
+};
+use super::sample::{CheckOutcome, CheckSample, count, wide};
 use super::soundness::StoreSoundness;
-use crate::health::model::{HealthLevel, MetricLimits};
+use crate::health::model::HealthLevel;
 use crate::store::Store;
 
 pub(crate) async fn check_store(
@@ -36,18 +39,8 @@ pub(crate) async fn check_store(
     }));
     let written = written.await;
     let took = started.elapsed().as_secs_f64() * 1000.0;
-    measures.push(CheckMeasure {
-        name: "write_latency",
-        value: took,
-        unit: "ms",
-        limits: MetricLimits::above(250.0, 2_000.0),
-    });
-    measures.push(CheckMeasure {
-        name: "backlog",
-        value: count(store.backlog()),
-        unit: "writes",
-        limits: MetricLimits::above(1_000.0, 10_000.0),
-    });
+    measures.push(STORE_WRITE_LATENCY.measure(took));
+    measures.push(STORE_BACKLOG.measure(count(store.backlog())));
     let sample = CheckSample::ok(measures);
     let is_sound = is_sound(&store, &soundness, timeout / 4).await;
     match written {
@@ -86,24 +79,9 @@ fn read_file(path: &Path) -> Result<Vec<CheckMeasure>, String> {
     let wal_size = std::fs::metadata(wal).map_or(0, |file| file.len());
     let megabytes = |bytes: u64| wide(bytes) / 1e6;
     Ok(vec![
-        CheckMeasure {
-            name: "open_time",
-            value: open_ms,
-            unit: "ms",
-            limits: MetricLimits::above(100.0, 500.0),
-        },
-        CheckMeasure {
-            name: "size",
-            value: megabytes(size),
-            unit: "MB",
-            limits: MetricLimits::above(1_000.0, 10_000.0),
-        },
-        CheckMeasure {
-            name: "wal_size",
-            value: megabytes(wal_size),
-            unit: "MB",
-            limits: MetricLimits::above(64.0, 1_000.0),
-        },
+        STORE_OPEN_TIME.measure(open_ms),
+        STORE_SIZE.measure(megabytes(size)),
+        STORE_WAL_SIZE.measure(megabytes(wal_size)),
     ])
 }
 

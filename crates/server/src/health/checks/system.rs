@@ -8,7 +8,11 @@ use std::time::{Duration, Instant};
 
 use sysinfo::System;
 
-use super::sample::{CheckMeasure, CheckOutcome, CheckSample, count, wide};
+use super::metric_limits::{
+    CGROUP_MEMORY_USAGE, CPU_PRESSURE, CPU_USAGE, CheckMeasure, DISK_FREE, DISK_USAGE, IO_PRESSURE,
+    LOAD_AVERAGE, MEMORY_PRESSURE, MEMORY_USAGE, NETWORK_CONNECTIONS, OPEN_FILES_USAGE, PROCESS_COUNT,
+};
+use super::sample::{CheckOutcome, CheckSample, count, wide};
 use crate::health::model::MetricLimits;
 
 /// CPU use is computed from two readings at least this far apart.
@@ -48,50 +52,40 @@ fn read_machine(kept: &mut Option<MachineReadings>, folder: &Path) -> CheckSampl
     machine.system.refresh_cpu_usage();
     machine.system.refresh_memory();
     machine.read_at = Instant::now();
-    let mut measures = Vec::new();
-    let mut add = |name, value: f64, unit, limits| measures.push(CheckMeasure { name, value, unit, limits });
-    add("cpu_usage", f64::from(machine.system.global_cpu_usage()), "%", MetricLimits::above(70.0, 90.0));
+    let mut measures = vec![CPU_USAGE.measure(f64::from(machine.system.global_cpu_usage()))];
     let (total, available) = (machine.system.total_memory(), machine.system.available_memory());
     if total > 0 {
         let used = 100.0 * wide(total.saturating_sub(available)) / wide(total);
-        add("memory_usage", used, "%", MetricLimits::above(80.0, 95.0));
+        measures.push(MEMORY_USAGE.measure(used));
     }
     if let Some((used, limit)) = cgroup_memory() {
-        add("cgroup_memory_usage", 100.0 * wide(used) / wide(limit), "%", MetricLimits::above(80.0, 95.0));
+        measures.push(CGROUP_MEMORY_USAGE.measure(100.0 * wide(used) / wide(limit)));
     }
     if let Ok(disk) = rustix::fs::statvfs(folder) {
         let used = 100.0 * wide(disk.f_blocks.saturating_sub(disk.f_bavail)) / wide(disk.f_blocks.max(1));
-        add("disk_usage", used, "%", MetricLimits::above(80.0, 95.0));
-        add(
-            "disk_free",
-            wide(disk.f_bavail) * wide(disk.f_frsize) / 1e6,
-            "MB",
-            MetricLimits::below(500.0, 100.0),
-        );
+        measures.push(DISK_USAGE.measure(used));
+        measures.push(DISK_FREE.measure(wide(disk.f_bavail) * wide(disk.f_frsize) / 1e6));
     }
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     if let Some(load) = first_number("/proc/loadavg", "") {
-        add("load_average", load, "tasks", MetricLimits::above(0.7 * count(cores) + 1.0, 4.0 * count(cores)));
+        let limits = MetricLimits::above(0.7 * count(cores) + 1.0, 4.0 * count(cores));
+        measures.push(LOAD_AVERAGE.measure_within(load, limits));
     }
     if let Some(processes) = entries("/proc", |name| name.bytes().all(|byte| byte.is_ascii_digit())) {
-        add("process_count", count(processes), "processes", MetricLimits::above(2_000.0, 10_000.0));
+        measures.push(PROCESS_COUNT.measure(count(processes)));
     }
-    if let Some(connections) = connections() {
-        add("network_connections", connections, "connections", MetricLimits::above(10_000.0, 50_000.0));
-    }
+    measures.extend(connections().map(|connections| NETWORK_CONNECTIONS.measure(connections)));
     if let Some(files) = entries("/proc/self/fd", |_| true) {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-        add("open_files", count(files), "files", MetricLimits::NONE);
-        add("open_files_usage", 100.0 * count(files) / wide(limit), "%", MetricLimits::above(80.0, 95.0));
+        measures.push(CheckMeasure::without_limits("open_files", count(files), "files"));
+        measures.push(OPEN_FILES_USAGE.measure(100.0 * count(files) / wide(limit)));
     }
-    for (name, path, limits) in [
-        ("cpu_pressure", "/proc/pressure/cpu", MetricLimits::above(60.0, 95.0)),
-        ("memory_pressure", "/proc/pressure/memory", MetricLimits::above(20.0, 60.0)),
-        ("io_pressure", "/proc/pressure/io", MetricLimits::above(60.0, 95.0)),
+    for (row, path) in [
+        (CPU_PRESSURE, "/proc/pressure/cpu"),
+        (MEMORY_PRESSURE, "/proc/pressure/memory"),
+        (IO_PRESSURE, "/proc/pressure/io"),
     ] {
-        if let Some(stalled) = first_number(path, "some avg10=") {
-            add(name, stalled, "%", limits);
-        }
+        measures.extend(first_number(path, "some avg10=").map(|stalled| row.measure(stalled)));
     }
     CheckSample::ok(measures)
 }

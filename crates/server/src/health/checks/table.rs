@@ -47,7 +47,10 @@ impl From<BuiltInRecovery> for RecoveryHandler {
     }
 }
 
-/// Component types of parts of botops that register themselves; a part that is not listed has the type `INTERNAL`.
+/// The component type of a part of botops that is not listed in [`SOURCE_TYPES`].
+const OTHER_SOURCE: &str = "INTERNAL";
+
+/// Component types of parts of botops that register themselves.
 const SOURCE_TYPES: &[(&str, &str)] = &[("config_sync", "CONFIG_SYNC"), ("audit_chain", "AUDIT_CHAIN")];
 
 type RunningCheck = Pin<Box<dyn Future<Output = CheckSample> + Send>>;
@@ -91,6 +94,15 @@ macro_rules! check_table {
             pub(crate) fn is_from_memory(&self) -> bool {
                 matches!(self, $(Self::$memory |)* Self::Source(_))
             }
+        }
+
+        /// Every component type that a component can have.
+        pub(crate) fn component_types() -> Vec<&'static str> {
+            let own = [$($memory_row.component_type,)* $($probe_row.component_type,)* $($added_type,)* OTHER_SOURCE];
+            let mut types: Vec<_> = own.into_iter().chain(SOURCE_TYPES.iter().map(|(_, known)| *known)).collect();
+            types.sort_unstable();
+            types.dedup();
+            types
         }
 
         impl CheckerType {
@@ -203,5 +215,5 @@ check_table! {
 }
 
 fn source_type(name: &str) -> &'static str {
-    SOURCE_TYPES.iter().find(|(source, _)| *source == name).map_or("INTERNAL", |(_, known)| known)
+    SOURCE_TYPES.iter().find(|(source, _)| *source == name).map_or(OTHER_SOURCE, |(_, known)| known)
 }

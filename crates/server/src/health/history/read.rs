@@ -1,6 +1,6 @@
 //! Reading the history: charts, changes of status, availability. On read connections, never for a status answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -363,7 +363,10 @@ pub(crate) struct EarlierRun {
     pub(crate) alerts: Vec<String>,
     pub(crate) resolved: Vec<String>,
     pub(crate) things: Vec<(String, String, String)>,
+    /// Notices that wait for their receivers.
     pub(crate) outbox: Vec<OutboxRow>,
+    /// Keys of notices that their receivers took.
+    pub(crate) delivered: BTreeSet<String>,
     /// The last day's transitions by component, oldest first.
     pub(crate) spans: BTreeMap<String, Vec<StatusSpan>>,
     /// When the earlier run last stored that it was running, in wall milliseconds; `None` on the first start.
@@ -417,6 +420,8 @@ fn load_earlier_run(connection: &Connection, now: i64) -> rusqlite::Result<Earli
         })
     })?;
     left.outbox = rows.collect::<Result<_, _>>()?;
+    let mut statement = connection.prepare("SELECT key FROM health_outbox WHERE delivered_ms IS NOT NULL")?;
+    left.delivered = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     left.spans = read_spans(connection, None, now - 86_400_000)?;
     let alive: Option<String> = connection
         .query_row("SELECT value FROM meta WHERE key = 'health_alive'", [], |row| row.get(0))

@@ -14,7 +14,7 @@ use crate::store::{Store, StoreAbort};
 use botops_core::error::Error;
 
 use super::histogram::LatencyHistogram;
-use crate::health::changes::HealthRow;
+use crate::health::changes::{HealthRow, NoticeEnd, OutboxRow};
 use crate::health::model::{ClockReading, HealthLevel};
 use crate::health::status::{StoredComponent, WatchedComponent};
 
@@ -163,6 +163,17 @@ impl HistoryWriter {
                 Ok(())
             })
             .await
+    }
+
+    /// Marks notices as delivered or given up, at once and without waiting.
+    pub(crate) fn post_notice_ends(&self, rows: &[OutboxRow], end: NoticeEnd, now: ClockReading) {
+        let keys: Vec<String> = rows.iter().map(|row| row.key.clone()).collect();
+        self.store.post("a notice's end", move |connection| {
+            for key in &keys {
+                mark_notice(connection, key, end, now.wall)?;
+            }
+            Ok(())
+        });
     }
 
     /// Deletes what is older than its retention, in small batches.
@@ -333,6 +344,14 @@ fn write_latencies(connection: &Connection, latencies: &[(String, i64, f64)]) ->
     Ok(())
 }
 
+fn mark_notice(connection: &Connection, key: &str, end: NoticeEnd, at: i64) -> rusqlite::Result<()> {
+    let sql = match end {
+        NoticeEnd::Delivered => "UPDATE health_outbox SET delivered_ms = ?2 WHERE key = ?1",
+        NoticeEnd::GivenUp => "UPDATE health_outbox SET dead_ms = ?2 WHERE key = ?1",
+    };
+    connection.prepare_cached(sql)?.execute(params![key, at]).map(drop)
+}
+
 fn write_row(connection: &Connection, row: &HealthRow) -> Result<(), StoreAbort> {
     match row {
         HealthRow::Transition { component, at, level, maintenance, reason } => {
@@ -368,6 +387,7 @@ fn write_row(connection: &Connection, row: &HealthRow) -> Result<(), StoreAbort>
                 )?
                 .execute(params![row.key, row.receiver, row.created, body])?;
         }
+        HealthRow::NoticeEnded { key, at, end } => mark_notice(connection, key, *end, *at)?,
         HealthRow::Thing { kind, id, body: Some(body) } => {
             connection
                 .prepare_cached(

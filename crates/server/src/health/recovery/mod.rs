@@ -2,10 +2,14 @@
 
 mod machine;
 mod rules;
+#[cfg(test)]
+mod rules_tests;
 mod runner;
 
 pub use machine::HandlerEnd;
 pub use runner::{RecoveryRun, WorkflowFact, WorkflowRunner};
 
-pub(crate) use machine::{RecoveryBudget, RecoveryMachine, RecoveryPhase};
-pub(crate) use rules::{CHECKPOINT_MS, ComponentRecovery, RecoveryAction, RecoveryAttempt, RecoveryBook};
+pub(crate) use machine::{RecoveryBudget, RecoveryMachine, RecoveryPhase, attempt_rules};
+pub(crate) use rules::{
+    CHECKPOINT_MS, ComponentRecovery, RecoveryAction, RecoveryAttempt, RecoveryBook, handler_rules,
+};

@@ -6,24 +6,40 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use botops_contract::Severity;
+use botops_core::text::clean;
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
 use super::machine::{
     AttemptRun, HandlerEnd, RecoveryBudget, RecoveryInput, RecoveryMachine, RecoveryPhase, RecoveryStep,
+    VERIFY,
 };
 use super::runner::WorkflowFact;
 use crate::bots::UnaskedRestart;
 use crate::health::changes::{HealthChanges, HealthRow};
+use crate::health::limit_rules::LimitRuleView;
 use crate::health::model::{ClockReading, RecoveryHandler};
 use crate::health::status::{StatusEngine, WatchedComponent};
 
-/// An hour in milliseconds: the limit for a workflow whose own limit is not known.
-const HOUR: i64 = 3_600_000;
+/// The limit for a workflow whose own limit is not known, in milliseconds.
+const UNKNOWN_RUN: i64 = 3_600_000;
 
 /// How long folding the store's log may take, in milliseconds.
 pub(crate) const CHECKPOINT_MS: i64 = 30_000;
+
+/// Characters that the reason of a run has at most; workflows take this many.
+const RUN_REASON: usize = 280;
+
+/// The limits of this file.
+pub(crate) fn handler_rules() -> Vec<LimitRuleView> {
+    let unknown = "how long a run is waited for whose own deadline is not known";
+    vec![
+        LimitRuleView::fixed_ms("recovery_checkpoint", CHECKPOINT_MS, "how long mending the store may take"),
+        LimitRuleView::fixed_ms("recovery_unknown_run", UNKNOWN_RUN, unknown),
+        LimitRuleView::fixed("recovery_reason", RUN_REASON, "characters", "a longer reason of a run is cut"),
+    ]
+}
 
 /// An operator's action on a component's recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
@@ -66,6 +82,8 @@ pub(crate) struct ComponentRecovery {
     pub(crate) machine: RecoveryMachine,
     /// Why botops does not act and what a person must do; `None` while botops may act.
     pub(crate) left_to_person: Option<String>,
+    /// Whether that is so because the workflow is known not to run.
+    pub(crate) is_workflow_hindered: bool,
 }
 
 /// The recovery of all components, and the budget they share.
@@ -109,6 +127,15 @@ impl RecoveryBook {
         self.of(id).is_some_and(|recovery| recovery.machine.is_exhausted())
     }
 
+    /// What a person must do about components whose workflow is known not to run.
+    pub(crate) fn hindered(&self) -> Vec<String> {
+        let hindered = self
+            .components
+            .values()
+            .filter(|recovery| recovery.is_workflow_hindered && recovery.machine.bad_since.is_some());
+        hindered.filter_map(|recovery| recovery.left_to_person.clone()).collect()
+    }
+
     /// Workflows that may soon be needed, so that their properties are asked for ahead.
     pub(crate) fn workflows_in_demand(&self, status: &StatusEngine) -> BTreeSet<String> {
         let bad = self.components.iter().filter(|(_, recovery)| recovery.machine.bad_since.is_some());
@@ -138,7 +165,7 @@ impl RecoveryBook {
         let before = recovery.machine.at;
         let step = recovery.machine.advance(&input, &mut self.budget, now.mono);
         if let Some(RecoveryStep::Start { .. }) = step {
-            let reason = component.note.clone().unwrap_or_else(|| "it is not working".to_owned());
+            let reason = component.reason_of(input.confirmed).unwrap_or("it is not working").to_owned();
             self.begin_attempt(&mut recovery, id, handler, &reason, None, changes);
         }
         if step.is_some() || (recovery.machine.at != before && before != RecoveryPhase::Idle) {
@@ -168,15 +195,25 @@ impl RecoveryBook {
             Some("flapping")
         } else if status.is_parent_down(&component.spec.id, now) {
             Some("parent_down")
+        } else if component.current_wait(now).is_some_and(|wait| wait.until - now.mono > VERIFY) {
+            // Whether an attempt helped could not be seen in time.
+            Some("target_waits")
         } else if self.restarts_bot(handler) && !self.unasked_restart.is_allowed() {
             Some(BOT_NOT_PROVEN_DEAD)
+        } else if self.hindrance(handler).is_some() {
+            Some(CANNOT_RUN)
         } else {
             None
         }
     }
 
-    /// Records that a person may have to act, where only the missing proof that the bot is dead holds recovery back.
-    /// Each reason is published once, as one plain sentence.
+    /// Why the handler's workflow could not be run, as far as that is known.
+    fn hindrance(&self, handler: &RecoveryHandler) -> Option<&str> {
+        self.workflow_facts.get(handler.workflow()?)?.hindrance.as_deref()
+    }
+
+    /// Records that a person has to act, where botops may not (the bot is not proven dead) or cannot (the workflow does
+    /// not run). Each reason is published once, as one plain sentence.
     fn leave_to_person(
         &self,
         recovery: &mut ComponentRecovery,
@@ -187,19 +224,24 @@ impl RecoveryBook {
     ) {
         let restart = &self.unasked_restart;
         let machine = &mut recovery.machine;
-        let is_held_back = blocked == Some(BOT_NOT_PROVEN_DEAD) && machine.held_by.is_none();
-        if !is_held_back || !restart.needs_person() {
-            recovery.left_to_person = None;
+        let hindrance = component.spec.recovery.as_ref().and_then(|handler| self.hindrance(handler));
+        recovery.is_workflow_hindered = blocked == Some(CANNOT_RUN) && machine.held_by.is_none();
+        let (reason, sentence) = match (blocked, hindrance) {
+            _ if machine.held_by.is_some() => (None, None),
+            (Some(BOT_NOT_PROVEN_DEAD), _) if restart.needs_person() => {
+                (restart.verdict.err().map(|reason| reason.as_str()), Some(restart.sentence.clone()))
+            }
+            (Some(CANNOT_RUN), Some(why)) => (Some(CANNOT_RUN), Some(person_must(&component.spec.id, why))),
+            _ => (None, None),
+        };
+        recovery.left_to_person = sentence;
+        let (Some(reason), Some(sentence)) = (reason, &recovery.left_to_person) else { return };
+        if !machine.is_due(now.mono) || machine.announced_hold.as_deref() == Some(reason) {
             return;
         }
-        recovery.left_to_person = Some(restart.sentence.clone());
-        let reason = restart.verdict.err().map(|reason| reason.as_str().to_owned());
-        if reason.is_none() || !machine.is_due(now.mono) || machine.announced_hold == reason {
-            return;
-        }
-        machine.announced_hold = reason;
+        machine.announced_hold = Some(reason.to_owned());
         let id = &component.spec.id;
-        let message = format!("recovery of {id} is left to a person: {}", restart.sentence);
+        let message = format!("recovery of {id} is left to a person: {sentence}");
         let data = json!({"event_type": "recovery.left_to_person", "component_id": id,
             "reason": machine.announced_hold});
         changes.publish(Severity::High, message, data);
@@ -226,7 +268,7 @@ impl RecoveryBook {
         }
         let run = || AttemptRun {
             key: format!("recovery-{id}-{}", uuid::Uuid::now_v7()),
-            reason: format!("recovery of {id}: {reason}"),
+            reason: clean(&format!("recovery of {id}: {reason}"), RUN_REASON),
             asked_by,
         };
         recovery.machine.run = handler.workflow().is_some().then(run);
@@ -237,16 +279,22 @@ impl RecoveryBook {
     /// Takes the result of a handler. The caller should have the component checked soon.
     pub(crate) fn end_attempt(
         &mut self,
-        id: &str,
+        attempt: &RecoveryAttempt,
         end: &HandlerEnd,
         took_ms: u64,
         now: ClockReading,
         changes: &mut HealthChanges,
     ) {
+        let id = attempt.component.as_str();
         let Some(recovery) = self.components.get_mut(id) else {
             self.budget.is_busy = false;
             return;
         };
+        let is_over = !matches!(recovery.machine.at, RecoveryPhase::Running { .. });
+        if is_over || recovery.machine.run != attempt.run {
+            // It was given up before it came back; what runs now is another attempt.
+            return;
+        }
         let step = recovery.machine.end_attempt(end, &mut self.budget, now.mono);
         let attempt = recovery.machine.attempts;
         if let HandlerEnd::Done(words) | HandlerEnd::Failed(words) = end {
@@ -274,7 +322,7 @@ impl RecoveryBook {
         by: &str,
         now: ClockReading,
         changes: &mut HealthChanges,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), String> {
         let id = &component.spec.id;
         let mut recovery = self.components.remove(id).unwrap_or_default();
         let acted = match action {
@@ -309,11 +357,14 @@ impl RecoveryBook {
         by: &str,
         now: ClockReading,
         changes: &mut HealthChanges,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), String> {
         let handler = component.spec.recovery.clone().filter(|handler| self.can_run(handler));
         let Some(handler) = handler else {
-            return Err("the component has no handler that can run");
+            return Err("the component has no handler that can run".to_owned());
         };
+        if let Some(why) = self.hindrance(&handler) {
+            return Err(person_must(&component.spec.id, why));
+        }
         let limit_ms = self.limit_ms(&handler);
         recovery.machine.run_now(limit_ms, &mut self.budget, now.mono)?;
         let (id, reason) = (&component.spec.id, format!("started by {by}"));
@@ -342,7 +393,8 @@ impl RecoveryBook {
         now: ClockReading,
     ) {
         machine.resume(by, now.mono);
-        self.components.insert(id.to_owned(), ComponentRecovery { machine, left_to_person: None });
+        let recovery = ComponentRecovery { machine, ..ComponentRecovery::default() };
+        self.components.insert(id.to_owned(), recovery);
     }
 
     /// Resumes attempts that are workflow runs and were running when botops ended.
@@ -373,7 +425,7 @@ impl RecoveryBook {
         match handler {
             RecoveryHandler::Workflow(id) => {
                 let longest = self.workflow_facts.get(id).map(|fact| fact.longest.as_millis());
-                longest.map_or(HOUR, |longest| i64::try_from(longest).unwrap_or(i64::MAX / 4))
+                longest.map_or(UNKNOWN_RUN, |longest| i64::try_from(longest).unwrap_or(i64::MAX / 4))
             }
             RecoveryHandler::CheckpointStore => CHECKPOINT_MS,
         }
@@ -403,8 +455,16 @@ impl RecoveryBook {
     }
 }
 
-/// The one reason that a person may have to resolve.
+/// Nothing proves that the bot is gone or hung, so it is not restarted unasked.
 const BOT_NOT_PROVEN_DEAD: &str = "bot_not_proven_dead";
+
+/// The workflow is known not to run: an attempt would be wasted.
+const CANNOT_RUN: &str = "workflow_cannot_run";
+
+/// What a person must do about a workflow that does not run.
+fn person_must(component: &str, hindrance: &str) -> String {
+    format!("Recovery of {component} makes no attempt, because {hindrance}: put {component} right by hand.")
+}
 
 fn publish_step(id: &str, step: &RecoveryStep, changes: &mut HealthChanges) {
     let (severity, kind, attempt, message) = match step {

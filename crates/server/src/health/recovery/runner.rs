@@ -6,16 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::machine::HandlerEnd;
+use crate::health::model::RecoveryCandidate;
 
 type PendingAnswer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The properties of a workflow that recovery needs before it runs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkflowFact {
     /// Whether it ends the bot's process and starts it again.
     pub restarts_bot: bool,
     /// The longest time until it is over, including undoing its steps.
     pub longest: Duration,
+    /// Why a run of recovery could not be done, in one sentence: there is no such workflow, it does not take what recovery
+    /// sends, or the bot lacks what it needs. No attempt is made then. `None` when nothing is known to be in the way.
+    pub hindrance: Option<String>,
 }
 
 /// A workflow run to start as a recovery attempt.
@@ -25,17 +29,19 @@ pub struct RecoveryRun {
     pub workflow: String,
     /// The run's idempotency key: the same key stands for the same run.
     pub key: String,
-    /// The reason given to the run.
+    /// The reason given to the run: its only parameter, `reason`, 8 to 280 characters long.
     pub reason: String,
     /// The operator who asked for it; `None` for an automatic attempt.
     pub asked_by: Option<String>,
 }
 
-/// The two functions through which recovery uses workflows.
+/// The functions through which recovery uses workflows.
 #[derive(Clone)]
 pub struct WorkflowRunner {
-    /// Returns the properties of a workflow by id; `None` when there is no such workflow.
-    pub describe: Arc<dyn Fn(String) -> PendingAnswer<Option<WorkflowFact>> + Send + Sync>,
+    /// Returns the properties of a workflow by id; of one that does not exist, that as its hindrance.
+    pub describe: Arc<dyn Fn(String) -> PendingAnswer<WorkflowFact> + Send + Sync>,
+    /// Returns all workflows, those that recovery cannot run with the reason.
+    pub list_candidates: Arc<dyn Fn() -> PendingAnswer<Vec<RecoveryCandidate>> + Send + Sync>,
     /// Starts the run, or finds the run that the key began before, and waits for its end.
     pub run: Arc<dyn Fn(RecoveryRun) -> PendingAnswer<HandlerEnd> + Send + Sync>,
 }

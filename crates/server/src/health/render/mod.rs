@@ -1,5 +1,6 @@
 //! The answers to readers, rendered ahead.
 
+mod limits;
 mod snapshot;
 mod views;
 

@@ -2,7 +2,7 @@
 //!
 //! Each answer is a finished document; a read clones it. Nothing here reads the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -12,15 +12,16 @@ use botops_contract::Severity;
 use botops_core::error::Error;
 use botops_http::RenderedDocument;
 
+use super::limits::{LIMIT_RULES, METRIC_LIMITS};
 use super::views::{
     ComponentMetricsView, ComponentView, CurrentHealthView, DashboardComponentView, HealthDashboardView,
     HealthStatisticsView, HealthStatusView, HealthSummary, MetricView, MetricsSummaryView, MonitoringView,
     RecoveryView, TroubleView, TroubledMetricView,
 };
-use crate::health::alerts::{AlertState, AlertView, alert_view};
+use crate::health::alerts::{AlertState, AlertView, ReceiverView, alert_view};
 use crate::health::history::add_up;
 use crate::health::memory::HealthMemory;
-use crate::health::model::{ClockReading, HealthLevel, HealthStatus, RecoveryHandler};
+use crate::health::model::{ClockReading, HealthStatus, RecoveryHandler};
 use crate::health::recovery::{ComponentRecovery, RecoveryPhase};
 use crate::health::status::{MEMORY, MeasuredMetric, StatusEngine, WatchedComponent};
 use crate::health::units::{percent, seconds, tidy, time};
@@ -57,6 +58,9 @@ pub(crate) struct HealthSnapshot {
 pub(crate) struct SnapshotContext {
     pub(crate) recent_events: Vec<Arc<Event>>,
     pub(crate) makes_progress: bool,
+    pub(crate) receivers: Vec<ReceiverView>,
+    /// Names of the receivers that did not take their last message.
+    pub(crate) failing: BTreeSet<&'static str>,
 }
 
 impl HealthSnapshot {
@@ -66,12 +70,12 @@ impl HealthSnapshot {
         now: ClockReading,
     ) -> Result<Self, Error> {
         let status = status_view(memory, now);
-        let alerts = alert_views(memory);
+        let alerts = alert_views(memory, &context.failing);
         let firing: Vec<AlertView> =
             alerts.iter().filter(|alert| alert.state == AlertState::Firing).cloned().collect();
         let statistics = statistics_view(memory, &status, &context.recent_events, now);
-        let monitoring = monitoring_view(memory, &statistics, context.makes_progress, now);
-        let summary = summary_of(&status, firing.len(), now);
+        let monitoring = monitoring_view(memory, &statistics, &context, now);
+        let summary = summary_of(&status, firing.len(), memory.recovery.hindered(), now);
         let dashboard =
             dashboard_view(memory, &status, statistics.clone(), firing, context.recent_events, now);
         let components = memory.status.components.values();
@@ -106,7 +110,7 @@ impl HealthSnapshot {
 fn monitoring_view(
     memory: &HealthMemory,
     statistics: &HealthStatisticsView,
-    makes_progress: bool,
+    context: &SnapshotContext,
     now: ClockReading,
 ) -> MonitoringView {
     let StatusEngine { config, components, .. } = &memory.status;
@@ -117,8 +121,11 @@ fn monitoring_view(
         checks_run: statistics.checks_run,
         checks_skipped: statistics.checks_skipped,
         checks_in_flight: components.values().filter(|component| component.in_flight).count(),
-        makes_progress,
+        makes_progress: context.makes_progress,
         receivers: memory.alerts.receivers.clone(),
+        receiver_states: context.receivers.clone(),
+        metric_limits: METRIC_LIMITS.as_slice(),
+        rules: LIMIT_RULES.as_slice(),
         config: config.clone(),
         timestamp: time(now.wall),
     }
@@ -145,7 +152,12 @@ fn dashboard_view(
     }
 }
 
-fn summary_of(status: &HealthStatusView, firing_alerts: usize, now: ClockReading) -> HealthSummary {
+fn summary_of(
+    status: &HealthStatusView,
+    firing_alerts: usize,
+    hindered_recoveries: Vec<String>,
+    now: ClockReading,
+) -> HealthSummary {
     let by_id = |id: &String| status.components.iter().find(|component| component.component_id == *id);
     let cause = |one: &ComponentView| (one.component_id.clone(), one.status, one.reason.clone());
     HealthSummary {
@@ -154,6 +166,7 @@ fn summary_of(status: &HealthStatusView, firing_alerts: usize, now: ClockReading
         caused_by: status.caused_by.iter().filter_map(by_id).map(cause).collect(),
         counts: status.counts,
         firing_alerts,
+        hindered_recoveries,
         since: status.since,
         as_of: time(now.wall),
     }
@@ -257,18 +270,18 @@ fn component_view(component: &WatchedComponent, memory: &HealthMemory, now: Cloc
     let config = &memory.status.config;
     let confirmed = component.confirmed_status(config, now);
     let recovery = memory.recovery.of(&component.spec.id);
-    let why = confirmed.reason().map(|reason| match component.reason() {
-        Some(note) => format!("{reason}: {note}"),
-        None => reason.to_owned(),
-    });
+    let reason = match (confirmed.reason(), component.reason_of(confirmed)) {
+        (Some(unknown), Some(note)) => Some(format!("{unknown}: {note}")),
+        (unknown, note) => unknown.or(note).map(str::to_owned),
+    };
+    let wait = component.current_wait(now);
     ComponentView {
         component_id: component.spec.id.clone(),
         component_type: component.spec.check.component_type(),
         status: confirmed.status(),
         raw_status: component.tracker.raw().map_or(HealthStatus::Unknown, HealthStatus::from),
-        reason: why.or_else(|| {
-            component.reason().filter(|_| confirmed.level() != Some(HealthLevel::Healthy)).map(str::to_owned)
-        }),
+        reason,
+        raw_reason: component.note.clone(),
         since: time(component.status_since),
         criticality: component.spec.criticality,
         metrics: component.metrics.iter().map(metric_view).collect(),
@@ -286,7 +299,9 @@ fn component_view(component: &WatchedComponent, memory: &HealthMemory, now: Cloc
         depends_on: component.spec.depends_on.clone(),
         group: component.spec.group.clone(),
         interval_seconds: seconds(component.spec.interval_ms(config)),
-        next_check_seconds: seconds((component.next_due - now.mono).max(0)),
+        next_check_seconds: seconds((component.due_at() - now.mono).max(0)),
+        waits_until: wait.map(|wait| time(wait.until + now.offset())),
+        waits_because: wait.map(|wait| wait.cause.as_str()),
         skipped: component.skipped,
         built_in: component.spec.built_in,
     }
@@ -312,7 +327,7 @@ pub(crate) fn recovery_view(
     now: ClockReading,
 ) -> RecoveryView {
     let nothing = ComponentRecovery::default();
-    let ComponentRecovery { machine, left_to_person } = recovery.unwrap_or(&nothing);
+    let ComponentRecovery { machine, left_to_person, .. } = recovery.unwrap_or(&nothing);
     let is_held = machine.held_by.is_some() && !matches!(machine.at, RecoveryPhase::Running { .. });
     RecoveryView {
         component_id: component.spec.id.clone(),
@@ -328,8 +343,9 @@ pub(crate) fn recovery_view(
 }
 
 /// Open alerts, then ended ones, the newest first.
-fn alert_views(memory: &HealthMemory) -> Vec<AlertView> {
-    memory.alerts.open_alerts().chain(memory.alerts.resolved_alerts()).map(alert_view).collect()
+fn alert_views(memory: &HealthMemory, failing: &BTreeSet<&'static str>) -> Vec<AlertView> {
+    let all = memory.alerts.open_alerts().chain(memory.alerts.resolved_alerts());
+    all.map(|alert| alert_view(alert, failing)).collect()
 }
 
 fn statistics_view(

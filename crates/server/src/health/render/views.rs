@@ -8,8 +8,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::events::Event;
-use crate::health::alerts::AlertView;
-use crate::health::checks::CheckOutcome;
+use crate::health::alerts::{AlertView, ReceiverView};
+use crate::health::checks::{CheckOutcome, MetricLimitView};
+use crate::health::limit_rules::LimitRuleView;
 use crate::health::model::{Criticality, HealthStatus, ThresholdDirection};
 use crate::health::status::{MonitoringConfig, StatusCounts};
 
@@ -69,8 +70,11 @@ pub(crate) struct ComponentView {
     pub(crate) status: HealthStatus,
     /// The status of the last sample alone.
     pub(crate) raw_status: HealthStatus,
-    /// Why it is not HEALTHY, in one sentence; `null` when it is.
+    /// Why its confirmed status is not HEALTHY, in one sentence: the reason of the samples that decided it; `null` when it
+    /// is HEALTHY.
     pub(crate) reason: Option<String>,
+    /// Why the last sample alone is not HEALTHY; `null` when it is.
+    pub(crate) raw_reason: Option<String>,
     /// When the confirmed status began.
     pub(crate) since: DateTime<Utc>,
     /// How much its status counts for the system's status.
@@ -107,6 +111,12 @@ pub(crate) struct ComponentView {
     pub(crate) interval_seconds: f64,
     /// Seconds from when this was written until the next check.
     pub(crate) next_check_seconds: f64,
+    /// No check is made before this, not on demand either, because the target answered 429 or 503; `null` when it does
+    /// not ask to wait.
+    pub(crate) waits_until: Option<DateTime<Utc>>,
+    /// `retry_after` when the target named the time, `back_off` when it named none and the waits double; `null` when no
+    /// wait is in force.
+    pub(crate) waits_because: Option<&'static str>,
     /// Checks left out since botops started, because the one before was still running.
     pub(crate) skipped: u64,
     /// Whether it is a part of botops, which cannot be removed.
@@ -304,6 +314,14 @@ pub(crate) struct MonitoringView {
     pub(crate) makes_progress: bool,
     /// The receivers that are notified of alerts.
     pub(crate) receivers: Vec<String>,
+    /// What each receiver took and refused since botops started; Alertmanager is among them when it is set.
+    pub(crate) receiver_states: Vec<ReceiverView>,
+    /// The limits by which metrics are judged; `thresholds` of an added checker replace its own.
+    #[schema(value_type = Vec<MetricLimitView>)]
+    pub(crate) metric_limits: &'static [MetricLimitView],
+    /// The other limits that decide something and cannot be set; those that can be set are in `config`.
+    #[schema(value_type = Vec<LimitRuleView>)]
+    pub(crate) rules: &'static [LimitRuleView],
     /// All settings of monitoring, as `PUT monitoring/config` takes them.
     pub(crate) config: MonitoringConfig,
     /// When this was written.
@@ -323,6 +341,8 @@ pub struct HealthSummary {
     pub counts: StatusCounts,
     /// How many alerts fire.
     pub firing_alerts: usize,
+    /// What a person must do about components whose recovery is known not to run; each one plain sentence.
+    pub hindered_recoveries: Vec<String>,
     /// When the system's status began.
     pub since: DateTime<Utc>,
     /// When this was rendered.

@@ -17,6 +17,7 @@ use watchdog::ask_watchdog;
 use writer::{write_history, write_rows};
 
 use super::alerts::{deliver_notices, push_to_alertmanager};
+use super::changes::OutboxRow;
 use super::inner::{HealthInboxes, HealthInner};
 use super::options::HealthOptions;
 
@@ -58,10 +59,12 @@ fn start_receivers(
     tasks: &Tasks,
 ) {
     for receiver in options.receivers() {
-        let (outbox, store) = (inner.outbox.clone(), inner.store.clone());
-        let (http, token) = (inner.targets.own_http.clone(), stopping.clone());
+        let (this, token) = (inner.clone(), stopping.clone());
         tasks.supervise("health-notices", move || {
-            deliver_notices(receiver.clone(), outbox.clone(), store.clone(), http.clone(), token.clone())
+            let recorder = this.clone();
+            let record = move |rows: &[OutboxRow], end| recorder.record_notices(rows, end);
+            let (outbox, http) = (this.outbox.clone(), this.targets.own_http.clone());
+            deliver_notices(receiver.clone(), outbox, record, http, token.clone())
         });
     }
     if let Some(url) = options.alertmanager.clone() {
@@ -70,8 +73,8 @@ fn start_receivers(
         tasks.supervise("health-alertmanager", move || {
             let reader = this.clone();
             let read = move || reader.snapshot().alerts.clone();
-            let http = this.targets.own_http.clone();
-            push_to_alertmanager(url.clone(), read, this.alerted.clone(), http, token.clone())
+            let (http, receivers) = (this.targets.own_http.clone(), this.outbox.receivers.clone());
+            push_to_alertmanager(url.clone(), read, this.alerted.clone(), receivers, http, token.clone())
         });
     }
 }

@@ -45,11 +45,7 @@ pub(crate) async fn describe_workflows(inner: Arc<HealthInner>, stopping: Cancel
         };
         for id in wanted {
             let fact = (runner.describe)(id.clone()).await;
-            let facts = &mut inner.lock().recovery.workflow_facts;
-            match fact {
-                Some(fact) => facts.insert(id, fact),
-                None => facts.remove(&id),
-            };
+            inner.lock().recovery.workflow_facts.insert(id, fact);
         }
     }
 }
@@ -78,7 +74,7 @@ pub(crate) async fn run_recovery(
         let now = inner.now();
         let mut memory = inner.lock();
         let HealthMemory { status, recovery, changes, .. } = &mut *memory;
-        recovery.end_attempt(&attempt.component, &outcome, took, now, changes);
+        recovery.end_attempt(&attempt, &outcome, took, now, changes);
         status.check_soon(&attempt.component, now);
         inner.publish_changes(&mut memory);
         drop(memory);

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::config::{COMPONENTS, ComponentSpec, MonitoringConfig};
 use crate::health::checks::{CheckerReview, CheckerType};
 use crate::health::defects::FieldDefects;
-use crate::health::model::{Criticality, MetricLimits, RecoveryHandler};
+use crate::health::model::{Criticality, MetricLimits, RecoveryCandidate, RecoveryHandler};
 
 /// A checker to add, with the component it watches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -45,7 +45,8 @@ pub(crate) struct CheckerRequest {
     /// Limits by metric that replace the check's own.
     #[serde(default)]
     pub(crate) thresholds: BTreeMap<String, MetricLimits>,
-    /// The id of a workflow that recovers it; none when absent.
+    /// The id of a workflow that recovers it; none when absent. Recovery runs it with `{"reason": …}` (8 to 280
+    /// characters), so it must take that and need nothing else.
     #[serde(default)]
     pub(crate) recovery_workflow: Option<String>,
 }
@@ -59,6 +60,8 @@ pub(crate) struct CheckerSurroundings<'a> {
     /// Ids of the known components, each with the ids it needs.
     pub(crate) known: &'a BTreeMap<String, Vec<String>>,
     pub(crate) config: &'a MonitoringConfig,
+    /// The workflows, and which of them recovery can run.
+    pub(crate) candidates: &'a [RecoveryCandidate],
 }
 
 impl CheckerRequest {
@@ -76,9 +79,7 @@ impl CheckerRequest {
         self.review_dependencies(around.known, &mut review.defects);
         self.review_group(&mut review.defects);
         self.review_thresholds(&mut review.defects);
-        if let Some(workflow) = &self.recovery_workflow {
-            review_name("/recovery_workflow", workflow, "the id of a workflow", &mut review.defects);
-        }
+        self.review_recovery(around.candidates, &mut review.defects);
         let check = check.filter(|_| review.defects.0.is_empty())?;
         Some(ComponentSpec {
             id: id.clone(),
@@ -123,6 +124,20 @@ impl CheckerRequest {
         if is_out_of_range || (self.quorum.is_some() && self.group.is_none()) {
             defects.wrong("/quorum", self.quorum, "1 or more, together with `group`");
         }
+    }
+
+    fn review_recovery(&self, candidates: &[RecoveryCandidate], defects: &mut FieldDefects) {
+        let Some(workflow) = &self.recovery_workflow else { return };
+        let why = match candidates.iter().find(|candidate| candidate.id == *workflow) {
+            Some(RecoveryCandidate { refusal: None, .. }) => return,
+            Some(RecoveryCandidate { refusal: Some(refusal), .. }) => refusal.clone(),
+            None => "no workflow has this id".to_owned(),
+        };
+        let fit = candidates.iter().filter(|candidate| candidate.refusal.is_none());
+        let fit: Vec<&str> = fit.map(|candidate| candidate.id.as_str()).collect();
+        let expected =
+            format!("a workflow that runs with {{\"reason\": text}} alone: {}; {why}", fit.join(", "));
+        defects.wrong("/recovery_workflow", clean(workflow, 80), clean(&expected, 500));
     }
 
     fn review_thresholds(&self, defects: &mut FieldDefects) {

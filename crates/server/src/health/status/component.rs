@@ -6,13 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::aggregate::SystemPart;
 use super::config::{ComponentSpec, MonitoringConfig};
-use super::tracker::StatusTracker;
+use super::target_wait::TargetWait;
+use super::tracker::{DebounceRules, StatusTracker};
 use crate::health::checks::{CheckOutcome, CheckSample};
 use crate::health::model::{ClockReading, ConfirmedStatus, HealthLevel, MetricLimits, StatusSpan};
 use crate::health::units::milliseconds;
-
-/// Milliseconds that a target may delay its next check at most, by asking to wait.
-const LONGEST_WAIT: i64 = 600_000;
 
 /// Milliseconds for which spans stay in memory, for answers that must not read the disk.
 pub(crate) const MEMORY: i64 = 86_400_000;
@@ -38,6 +36,8 @@ pub(crate) struct StoredComponent {
     /// When the next check is due, on the monotonic clock of that run.
     pub(crate) next_due: i64,
     pub(crate) note: Option<String>,
+    #[serde(default)]
+    pub(crate) wait: Option<TargetWait>,
 }
 
 /// One watched component, with the state of its checks.
@@ -50,6 +50,7 @@ pub(crate) struct WatchedComponent {
     pub(crate) outcome: Option<CheckOutcome>,
     /// The level of the last sample; `None` when it was not valid.
     pub(crate) last_sample: Option<HealthLevel>,
+    /// Why the last sample is not HEALTHY.
     pub(crate) note: Option<String>,
     pub(crate) latency_ms: Option<f64>,
     /// When the last check ended, in wall milliseconds.
@@ -57,7 +58,10 @@ pub(crate) struct WatchedComponent {
     /// When the last check began, in monotonic milliseconds.
     pub(crate) last_start: Option<i64>,
     pub(crate) in_flight: bool,
+    /// When the next check would be made; see [`WatchedComponent::due_at`].
     pub(crate) next_due: i64,
+    /// The wait that the target's last answer asks for; `None` when it asks for none.
+    pub(crate) wait: Option<TargetWait>,
     /// Checks left out because one was still running.
     pub(crate) skipped: u64,
     pub(crate) runs: u64,
@@ -93,6 +97,7 @@ impl WatchedComponent {
             last_start: None,
             in_flight: false,
             next_due,
+            wait: None,
             skipped: 0,
             runs: 0,
             errors: 0,
@@ -119,6 +124,7 @@ impl WatchedComponent {
         if due > now.mono && due <= now.mono + interval {
             self.next_due = due;
         }
+        self.wait = stored.wait.and_then(|wait| wait.resumed(by, now));
     }
 
     pub(crate) fn stored(&self, now: ClockReading) -> StoredComponent {
@@ -127,11 +133,25 @@ impl WatchedComponent {
             offset: now.offset(),
             next_due: self.next_due,
             note: self.note.clone(),
+            wait: self.wait,
         }
     }
 
+    /// The confirmed status. A sample from which the target asked to wait counts as new for as long as it asked.
     pub(crate) fn confirmed_status(&self, config: &MonitoringConfig, now: ClockReading) -> ConfirmedStatus {
-        self.tracker.confirmed_status(now, self.spec.stale_ms(config))
+        let granted = self.wait.map_or(0, |wait| wait.length);
+        self.tracker.confirmed_status(now, self.spec.stale_ms(config) + granted)
+    }
+
+    /// When the next check is due, in monotonic milliseconds: never before the wait that the target asks for is over,
+    /// whoever wants a check.
+    pub(crate) fn due_at(&self) -> i64 {
+        self.next_due.max(self.wait.map_or(i64::MIN, |wait| wait.until))
+    }
+
+    /// The wait that is in force, because the target asked for it or limits requests.
+    pub(crate) fn current_wait(&self, now: ClockReading) -> Option<TargetWait> {
+        self.wait.filter(|wait| wait.until > now.mono)
     }
 
     pub(crate) fn in_grace(&self, config: &MonitoringConfig, now: ClockReading) -> bool {
@@ -182,20 +202,19 @@ impl WatchedComponent {
         }
         self.metrics.clear();
         for measure in sample.measures {
-            let limits = self.spec.thresholds.get(measure.name).copied().unwrap_or(measure.limits);
-            let held = self.held.get(measure.name).copied().unwrap_or(HealthLevel::Healthy);
-            let level = limits.level(measure.value, held);
+            let (name, unit, value) = (measure.name(), measure.unit(), measure.value());
+            let limits = self.spec.thresholds.get(name).copied().unwrap_or(measure.limits());
+            let held = self.held.get(name).copied().unwrap_or(HealthLevel::Healthy);
+            let level = limits.level(value, held);
             if let Some(level) = level {
-                self.held.insert(measure.name, level);
+                self.held.insert(name, level);
             }
             // A value that is NaN or infinite says nothing about the target, and must not hide the other metrics.
             if is_known && level > worst {
                 worst = level;
-                let value = round(measure.value);
-                reason = Some(format!("{} is {value} {}", measure.name, measure.unit));
+                reason = Some(format!("{name} is {} {unit}", round(value)));
             }
-            let (name, unit, value, at) = (measure.name, measure.unit, measure.value, now.wall);
-            self.metrics.push(MeasuredMetric { name, unit, value, level, limits, at });
+            self.metrics.push(MeasuredMetric { name, unit, value, level, limits, at: now.wall });
         }
         let all_numbers = self.metrics.iter().all(|metric| metric.value.is_finite());
         let raw = if is_known && (all_numbers || worst > Some(HealthLevel::Healthy)) { worst } else { None };
@@ -212,12 +231,14 @@ impl WatchedComponent {
             self.last_error.clone_from(&self.note);
             self.failing_since.get_or_insert(now.mono);
         }
-        self.tracker.take_sample(raw, config.rules, now);
-        let asked =
-            sample.retry_after.map_or(0, |wait| i64::try_from(wait.as_millis()).unwrap_or(LONGEST_WAIT));
-        if asked > 0 {
-            self.next_due = self.next_due.max(now.mono + asked.min(LONGEST_WAIT));
-        } else if raw.is_some() && self.tracker.is_unconfirmed() {
+        let interval = self.spec.interval_ms(config);
+        self.wait = TargetWait::after(sample.next_request, self.wait, interval, now);
+        // A sample that no other can bear out for longer than usual counts at once: a target must not put off its own
+        // alarm by asking to wait.
+        let counts_at_once = self.wait.is_some_and(|wait| wait.length > interval);
+        let rules = if counts_at_once { DebounceRules::AT_ONCE } else { config.rules };
+        self.tracker.take_sample(raw, self.note.as_deref(), rules, now);
+        if self.wait.is_none() && raw.is_some() && self.tracker.is_unconfirmed() {
             self.next_due = self.next_due.min(now.mono + self.spec.confirm_ms(config));
         }
     }
@@ -245,10 +266,15 @@ impl WatchedComponent {
         true
     }
 
-    /// Why it is not HEALTHY: the note of the last sample or, while a recovery is being confirmed, of the last bad
-    /// one.
-    pub(crate) fn reason(&self) -> Option<&str> {
-        self.note.as_deref().or(self.last_error.as_deref())
+    /// Why its status is what it is; `None` when it is HEALTHY. Of an unknown status, why the last sample says nothing
+    /// or is not believed yet.
+    pub(crate) fn reason_of(&self, confirmed: ConfirmedStatus) -> Option<&str> {
+        match confirmed {
+            ConfirmedStatus::Known(HealthLevel::Healthy) => None,
+            // What an older version stored names no reason of the status.
+            ConfirmedStatus::Known(_) => self.tracker.reason().or(self.last_error.as_deref()),
+            ConfirmedStatus::Starting | ConfirmedStatus::Stale => self.note.as_deref(),
+        }
     }
 }
 

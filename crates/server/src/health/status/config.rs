@@ -10,14 +10,37 @@ use botops_core::error::FieldError;
 use super::tracker::DebounceRules;
 use crate::health::checks::{CheckKind, built_in_health_checks};
 use crate::health::defects::FieldDefects;
+use crate::health::limit_rules::LimitRuleView;
 use crate::health::model::{Criticality, MetricLimits, RecoveryHandler};
 use crate::health::units::milliseconds;
 
 /// How many components there may be: more than any one machine needs, few enough to render in a moment.
 pub(crate) const COMPONENTS: usize = 500;
 
-/// Seconds between checks that read from memory only.
-const CHEAP_INTERVAL: f64 = 2.0;
+/// Seconds between checks that read from memory only, unless `check_interval` is shorter.
+const CHEAP_INTERVAL: u32 = 2;
+
+/// Intervals without a valid sample after which a status is UNKNOWN; the time that a check may take comes on top.
+const STALE_INTERVALS: i64 = 3;
+
+/// The limits of this file.
+pub(crate) fn component_rules() -> Vec<LimitRuleView> {
+    vec![
+        LimitRuleView::fixed("components", COMPONENTS, "components", "no further checker is added"),
+        LimitRuleView::fixed(
+            "memory_check_interval",
+            CHEAP_INTERVAL,
+            "s",
+            "how often what is in memory is checked",
+        ),
+        LimitRuleView::fixed(
+            "stale_after",
+            STALE_INTERVALS,
+            "intervals",
+            "a status without a valid sample is UNKNOWN",
+        ),
+    ]
+}
 
 /// The specification of a watched component.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,7 +115,7 @@ impl ComponentSpec {
     /// Milliseconds between checks.
     pub(crate) fn interval_ms(&self, config: &MonitoringConfig) -> i64 {
         let general = if self.check.is_from_memory() {
-            config.check_interval.min(CHEAP_INTERVAL)
+            config.check_interval.min(f64::from(CHEAP_INTERVAL))
         } else {
             config.check_interval
         };
@@ -113,7 +136,7 @@ impl ComponentSpec {
 
     /// Milliseconds after which the last valid sample is too old to say anything.
     pub(crate) fn stale_ms(&self, config: &MonitoringConfig) -> i64 {
-        3 * self.interval_ms(config) + self.timeout_ms(config)
+        STALE_INTERVALS * self.interval_ms(config) + self.timeout_ms(config)
     }
 }
 

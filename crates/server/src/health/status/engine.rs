@@ -90,7 +90,7 @@ impl StatusEngine {
         if !self.config.enable_monitoring {
             return jobs;
         }
-        for component in self.components.values_mut().filter(|component| component.next_due <= now.mono) {
+        for component in self.components.values_mut().filter(|component| component.due_at() <= now.mono) {
             if component.in_flight {
                 component.skipped += 1;
                 let interval = component.spec.interval_ms(&self.config);
@@ -113,10 +113,11 @@ impl StatusEngine {
     pub(crate) fn next_due(&self) -> Option<i64> {
         let watched = self.config.enable_monitoring;
         let idle = self.components.values().filter(|component| watched && !component.in_flight);
-        idle.map(|component| component.next_due).min()
+        idle.map(WatchedComponent::due_at).min()
     }
 
-    /// Requests a check now. One that still runs, or began less than a second ago, counts as that check.
+    /// Requests a check now. One that still runs, or began less than a second ago, counts as that check, and so does the
+    /// last one of a target that asks to wait.
     ///
     /// Returns how many checks the component will have completed when the requested one is done.
     pub(crate) fn request_check(&mut self, id: &str, now: ClockReading) -> Option<u64> {
@@ -124,7 +125,8 @@ impl StatusEngine {
         if component.in_flight {
             return Some(component.runs + 1);
         }
-        if component.last_start.is_some_and(|start| now.mono - start < 1_000) {
+        let is_recent = component.last_start.is_some_and(|start| now.mono - start < 1_000);
+        if is_recent || component.current_wait(now).is_some() {
             return Some(component.runs);
         }
         component.next_due = now.mono;
@@ -185,6 +187,9 @@ impl StatusEngine {
     ) {
         for component in self.components.values_mut() {
             component.tracker.shift(-slept_ms);
+            if let Some(wait) = &mut component.wait {
+                wait.until -= slept_ms;
+            }
             component.next_due = component.next_due.min(now.mono);
         }
         let message = format!("the machine slept for {:.0} s", seconds(slept_ms));
@@ -249,7 +254,7 @@ impl StatusEngine {
             if !component.record_status(confirmed, now) {
                 continue;
             }
-            let reason = confirmed.reason().map(str::to_owned).or_else(|| component.note.clone());
+            let reason = confirmed.reason().or_else(|| component.reason_of(confirmed)).map(str::to_owned);
             changes.store(HealthRow::Transition {
                 component: component.spec.id.clone(),
                 at: now.wall,

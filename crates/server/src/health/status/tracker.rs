@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::health::limit_rules::LimitRuleView;
 use crate::health::model::{ClockReading, ConfirmedStatus, HealthLevel};
 
 /// How many pairs of neighbouring samples are examined for flapping.
@@ -19,6 +20,25 @@ const FLAP_START: usize = 6;
 
 /// Changes within the window at which flapping ends.
 const FLAP_STOP: usize = 2;
+
+/// The limits of this file.
+pub(crate) fn flapping_rules() -> Vec<LimitRuleView> {
+    vec![
+        LimitRuleView::fixed(
+            "flapping_window",
+            FLAP_WINDOW,
+            "pairs of samples",
+            "how far back changes are counted",
+        ),
+        LimitRuleView::fixed(
+            "flapping_begins",
+            FLAP_START,
+            "changes",
+            "a component flaps: its status may not fall",
+        ),
+        LimitRuleView::fixed("flapping_ends", FLAP_STOP, "changes", "it no longer flaps"),
+    ]
+}
 
 /// How many samples in a row change a status; the last of them changes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -44,6 +64,9 @@ impl DebounceRules {
     /// The largest number that a rule may have.
     pub(crate) const MOST: u32 = 10;
 
+    /// Rules by which each sample counts at once.
+    pub(crate) const AT_ONCE: Self = Self { warning_after: 1, critical_after: 1, down_after: 1, ok_after: 1 };
+
     fn rise_after(self, level: HealthLevel) -> usize {
         let count = match level {
             HealthLevel::Healthy => self.ok_after,
@@ -60,7 +83,13 @@ impl DebounceRules {
 pub(crate) struct StatusTracker {
     /// The last valid samples, newest last; as many as the longest rule needs.
     recent: VecDeque<HealthLevel>,
+    /// Why each of these samples was what it was.
+    #[serde(default)]
+    reasons: VecDeque<Option<String>>,
     confirmed: Option<HealthLevel>,
+    /// The reason of the sample that decided the status; `None` when it is HEALTHY, or gave none.
+    #[serde(default)]
+    reason: Option<String>,
     /// Whether the last valid samples were bad, newest last.
     flaps: VecDeque<bool>,
     /// While flapping: the level that may rise and must not fall.
@@ -70,16 +99,34 @@ pub(crate) struct StatusTracker {
 }
 
 impl StatusTracker {
-    /// Takes a sample; `None` (unknown) changes no counter.
-    pub(crate) fn take_sample(&mut self, raw: Option<HealthLevel>, rules: DebounceRules, now: ClockReading) {
+    /// Takes a sample with its reason; `None` (unknown) changes no counter.
+    pub(crate) fn take_sample(
+        &mut self,
+        raw: Option<HealthLevel>,
+        reason: Option<&str>,
+        rules: DebounceRules,
+        now: ClockReading,
+    ) {
         let Some(raw) = raw else { return };
+        let before = self.shown();
         self.last_valid = Some(now.mono);
+        // What an older version stored has no reasons.
+        self.reasons.resize(self.recent.len(), None);
         self.recent.push_back(raw);
+        self.reasons.push_back(reason.map(str::to_owned));
         while self.recent.len() > DebounceRules::MOST as usize {
             self.recent.pop_front();
+            self.reasons.pop_front();
         }
         self.confirm(raw, rules);
         self.count_changes(raw);
+        self.keep_reason(before);
+    }
+
+    /// Why the status is what it is: the reason of the newest sample at its level, among those that decided it or
+    /// bear it out since. A sample that is not confirmed changes nothing about it.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
     }
 
     /// The status that is confirmed at `now`.
@@ -135,6 +182,34 @@ impl StatusTracker {
         }
     }
 
+    /// Chooses the reason after a sample; `before` is the level that was shown before it.
+    fn keep_reason(&mut self, before: Option<HealthLevel>) {
+        let Some(shown) = self.shown().filter(|shown| *shown != HealthLevel::Healthy) else {
+            self.reason = None;
+            return;
+        };
+        let bears_it_out = self.recent.back() == Some(&shown);
+        if !bears_it_out && before == Some(shown) {
+            return;
+        }
+        let is_only_held = self.held > self.confirmed && !self.recent.contains(&shown);
+        if is_only_held {
+            let newest_bad = self.newest_reason(|level| level > HealthLevel::Healthy);
+            let last = newest_bad.map(|reason| format!("; last: {reason}")).unwrap_or_default();
+            self.reason = Some(format!("it changes too often to be believed{last}"));
+            return;
+        }
+        // Where no sample has this very level, worse ones made it up together: the mildest of them decided.
+        let mildest = self.recent.iter().copied().filter(|level| *level >= shown).min();
+        self.reason = self.newest_reason(|level| Some(level) == mildest).map(str::to_owned);
+    }
+
+    /// The reason of the newest sample at such a level.
+    fn newest_reason(&self, is_wanted: impl Fn(HealthLevel) -> bool) -> Option<&str> {
+        let mut samples = self.recent.iter().zip(&self.reasons).rev();
+        samples.find(|(level, _)| is_wanted(**level)).and_then(|(_, reason)| reason.as_deref())
+    }
+
     fn last_all(&self, count: usize, holds: impl Fn(HealthLevel) -> bool) -> bool {
         self.recent.len() >= count && self.recent.iter().rev().take(count).all(|sample| holds(*sample))
     }
@@ -173,7 +248,8 @@ mod tests {
     fn after(samples: &[Option<HealthLevel>]) -> StatusTracker {
         let mut tracker = StatusTracker::default();
         for (index, sample) in samples.iter().enumerate() {
-            tracker.take_sample(*sample, DebounceRules::default(), at(i64::try_from(index).unwrap() * 1000));
+            let now = at(i64::try_from(index).unwrap() * 1000);
+            tracker.take_sample(*sample, None, DebounceRules::default(), now);
         }
         tracker
     }
@@ -228,6 +304,36 @@ mod tests {
             ConfirmedStatus::Known(HealthLevel::Healthy)
         );
         assert_eq!(tracker.confirmed_status(at(100_001), 100_000), ConfirmedStatus::Stale);
+    }
+
+    /// The status and its reason after samples whose reasons are their places, from 0.
+    #[track_caller]
+    fn check_reason(samples: &str, level: HealthLevel, reason: Option<&str>) {
+        let mut tracker = StatusTracker::default();
+        for (index, sample) in levels(samples).into_iter().enumerate() {
+            let why = (sample != Some(HealthLevel::Healthy)).then(|| index.to_string());
+            tracker.take_sample(sample, why.as_deref(), DebounceRules::default(), at(0));
+        }
+        assert_eq!(tracker.confirmed_status(at(0), 1), ConfirmedStatus::Known(level), "{samples}");
+        assert_eq!(tracker.reason(), reason, "{samples}");
+    }
+
+    #[test]
+    fn the_reason_is_that_of_the_sample_that_decided() {
+        check_reason("hcc", HealthLevel::Critical, Some("2"));
+        // A milder or a worse sample that is not confirmed is not the reason.
+        check_reason("hccw", HealthLevel::Critical, Some("2"));
+        check_reason("hccd", HealthLevel::Critical, Some("2"));
+        check_reason("hccdc", HealthLevel::Critical, Some("4"));
+        check_reason("hccww", HealthLevel::Warning, Some("4"));
+        check_reason("hwdw", HealthLevel::Warning, Some("3"));
+        // Of two samples that made it CRITICAL together, the one at that level.
+        check_reason("hcd", HealthLevel::Critical, Some("1"));
+        check_reason("hdc", HealthLevel::Critical, Some("2"));
+        check_reason("hddcw", HealthLevel::Critical, Some("3"));
+        check_reason("hdd?", HealthLevel::Down, Some("2"));
+        check_reason("hddhh", HealthLevel::Healthy, None);
+        check_reason("hdhdhdh", HealthLevel::Warning, Some("it changes too often to be believed; last: 5"));
     }
 
     #[test]
@@ -295,7 +401,7 @@ mod tests {
             let mut tracker = StatusTracker::default();
             samples.extend(vec![Some(HealthLevel::Healthy); after_it]);
             for sample in samples {
-                tracker.take_sample(sample, DebounceRules::default(), at(0));
+                tracker.take_sample(sample, None, DebounceRules::default(), at(0));
                 prop_assert_eq!(tracker.confirmed_status(at(0), 1), ConfirmedStatus::Known(HealthLevel::Healthy));
             }
         }
@@ -306,7 +412,7 @@ mod tests {
         {
             let mut tracker = StatusTracker::default();
             for sample in samples.iter().copied().chain([last; 40]) {
-                tracker.take_sample(Some(HealthLevel::ALL[sample]), DebounceRules::default(), at(0));
+                tracker.take_sample(Some(HealthLevel::ALL[sample]), None, DebounceRules::default(), at(0));
             }
             prop_assert!(!tracker.is_flapping());
             prop_assert_eq!(tracker.confirmed_status(at(0), 1), ConfirmedStatus::Known(HealthLevel::ALL[last]));
@@ -318,13 +424,13 @@ mod tests {
         {
             let mut tracker = StatusTracker::default();
             for sample in samples {
-                tracker.take_sample(Some(HealthLevel::ALL[sample]), DebounceRules::default(), at(0));
+                tracker.take_sample(Some(HealthLevel::ALL[sample]), None, DebounceRules::default(), at(0));
             }
             let text = serde_json::to_string(&tracker).unwrap();
             let mut stored: StatusTracker = serde_json::from_str(&text).unwrap();
             for sample in rest {
-                tracker.take_sample(Some(HealthLevel::ALL[sample]), DebounceRules::default(), at(0));
-                stored.take_sample(Some(HealthLevel::ALL[sample]), DebounceRules::default(), at(0));
+                tracker.take_sample(Some(HealthLevel::ALL[sample]), None, DebounceRules::default(), at(0));
+                stored.take_sample(Some(HealthLevel::ALL[sample]), None, DebounceRules::default(), at(0));
             }
             prop_assert_eq!(tracker, stored);
         }

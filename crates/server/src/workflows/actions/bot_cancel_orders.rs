@@ -8,8 +8,9 @@ use super::bot_command::BotCommand;
 use super::bot_status::BotStatusOutput;
 use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
+use super::needs::ActionNeed;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
-use botops_contract::CommandResult;
+use botops_contract::{CommandResult, Verb};
 
 pub(super) struct CancelOrders;
 
@@ -55,6 +56,7 @@ impl CancelOrdersOutput {
 impl WorkflowAction for CancelOrders {
     const SPEC: ActionSpec = ActionSpec {
         timeout_s: 15,
+        needs: &[ActionNeed::Verb(Verb::CancelOrders)],
         observable: true,
         summary: "cancel resting orders",
         ..ActionSpec::new("bot.cancel_orders", ActionClass::Mutate, ActionRepeat::Keyed)

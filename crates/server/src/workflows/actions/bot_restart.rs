@@ -10,6 +10,7 @@ use super::action::WorkflowAction;
 use super::bot_command::BotCommand;
 use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::{ActionFailure, StepFailureClass};
+use super::needs::ActionNeed;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 use botops_contract::Verb;
 use botops_core::error::{Code, Effect, Error};
@@ -62,6 +63,7 @@ impl WorkflowAction for RestartBot {
     const SPEC: ActionSpec = ActionSpec {
         timeout_s: 120,
         restarts_bot: true,
+        needs: &[ActionNeed::BootEpoch, ActionNeed::Supervisor],
         summary: "replace the bot's process",
         ..ActionSpec::new("bot.restart", ActionClass::Mutate, ActionRepeat::CompareAndSet)
     };

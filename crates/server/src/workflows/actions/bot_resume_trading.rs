@@ -4,6 +4,7 @@ use super::action::WorkflowAction;
 use super::bot_command::{BotCommand, TradingSwitchInput, TradingSwitchOutput};
 use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
+use super::needs::ActionNeed;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 use botops_contract::Verb;
 
@@ -12,6 +13,7 @@ pub(super) struct ResumeTrading;
 impl WorkflowAction for ResumeTrading {
     const SPEC: ActionSpec = ActionSpec {
         timeout_s: 10,
+        needs: &[ActionNeed::Verb(Verb::Resume)],
         observable: true,
         summary: "new positions again",
         ..ActionSpec::new("bot.resume_trading", ActionClass::Mutate, ActionRepeat::Keyed)

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use botops_core::duration::milliseconds;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::action::WorkflowAction;
 use super::context::{ActionCall, ActionServices, AssumedChanges};
@@ -156,6 +157,11 @@ fn last_known_status(world: &ActionServices) -> Option<BotStatusOutput> {
         status.running_config = Some(ConfigVersionRef { version: head.version, sha256: head.sha256 });
     }
     Some(status)
+}
+
+/// The output of `bot.status` as far as it is known now; `None` of a bot that never answered. Waits for nothing.
+pub(crate) fn read_known_status(world: &ActionServices) -> Option<Value> {
+    last_known_status(world).and_then(|status| serde_json::to_value(status).ok())
 }
 
 /// The first report that is younger than this call. It comes from the regular poll; no extra request is sent to the

@@ -10,6 +10,7 @@ use super::action::WorkflowAction;
 use super::config_trial::{ConfigTrialOutput, change_at, trial_options};
 use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::{ActionFailure, StepFailureClass};
+use super::needs::ActionNeed;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 use botops_core::error::Code;
 
@@ -46,6 +47,7 @@ enum ConfirmedByRun {
 impl WorkflowAction for ApplyConfig {
     const SPEC: ActionSpec = ActionSpec {
         timeout_s: 30,
+        needs: &[ActionNeed::Config],
         summary: "begin a config trial",
         ..ActionSpec::new("config.apply", ActionClass::Mutate, ActionRepeat::Keyed)
     };

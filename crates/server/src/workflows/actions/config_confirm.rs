@@ -4,6 +4,7 @@ use super::action::WorkflowAction;
 use super::config_trial::{ConfigTrialOutput, EndTrialInput};
 use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
+use super::needs::ActionNeed;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 use crate::configs::TransactionState;
 
@@ -12,6 +13,7 @@ pub(crate) struct ConfirmConfig;
 impl WorkflowAction for ConfirmConfig {
     const SPEC: ActionSpec = ActionSpec {
         timeout_s: 15,
+        needs: &[ActionNeed::Config],
         summary: "keep what the trial runs",
         ..ActionSpec::new("config.confirm", ActionClass::Mutate, ActionRepeat::Keyed)
     };

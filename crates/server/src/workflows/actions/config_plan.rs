@@ -11,6 +11,7 @@ use super::bot_status::wire_name;
 use super::config_trial::{change_at, trial_options};
 use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
+use super::needs::ActionNeed;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 use crate::configs::ApplyOptions;
 
@@ -54,6 +55,7 @@ pub(super) struct PlanConfigOutput {
 impl WorkflowAction for PlanConfig {
     const SPEC: ActionSpec = ActionSpec {
         timeout_s: 15,
+        needs: &[ActionNeed::Config],
         summary: "what a config change would do",
         ..ActionSpec::new("config.plan", ActionClass::Read, ActionRepeat::Pure)
     };

@@ -4,6 +4,7 @@ use super::action::WorkflowAction;
 use super::config_trial::{ConfigTrialOutput, EndTrialInput};
 use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
+use super::needs::ActionNeed;
 use super::spec::{ActionClass, ActionRepeat, ActionSpec};
 use crate::configs::TransactionState;
 
@@ -12,6 +13,7 @@ pub(super) struct RevertConfig;
 impl WorkflowAction for RevertConfig {
     const SPEC: ActionSpec = ActionSpec {
         timeout_s: 15,
+        needs: &[ActionNeed::Config],
         summary: "end the trial",
         ..ActionSpec::new("config.revert", ActionClass::Mutate, ActionRepeat::Keyed)
     };

@@ -38,6 +38,21 @@ impl HealthFactName {
     }
 }
 
+/// The numbers from which on a fact is `warn` and `fail`, with their unit; `docs/workflows.md` has the same.
+const LIMITS: &[(HealthFactName, [f64; 2], &str)] = &[
+    (HealthFactName::Heartbeat, [2_000.0, 5_000.0], "ms"),
+    (HealthFactName::ErrorRate, [0.5, 2.0], "errors/min"),
+    (HealthFactName::Drawdown, [10.0, 20.0], "%"),
+    (HealthFactName::ClockSkew, [5.0, 30.0], "s"),
+    (HealthFactName::Disk, [90.0, 97.0], "%"),
+];
+
+/// The limits of a fact that has some, and their unit.
+fn limits_of(name: HealthFactName) -> ([f64; 2], &'static str) {
+    let row = LIMITS.iter().find(|(listed, ..)| *listed == name);
+    row.map(|(_, limits, unit)| (*limits, *unit)).expect("a fact that is measured has limits")
+}
+
 /// The grade of a fact; the order of the variants is the order of concern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -82,7 +97,8 @@ fn unknown_fact(unit: &str) -> HealthFact {
 }
 
 /// A fact from a number of which smaller values are better.
-fn measured_fact(value: f64, [warn, fail]: [f64; 2], unit: &str, detail: String) -> HealthFact {
+fn measured_fact(name: HealthFactName, value: f64, detail: String) -> HealthFact {
+    let ([warn, fail], unit) = limits_of(name);
     let status = if value >= fail {
         HealthGrade::Fail
     } else if value >= warn {
@@ -94,18 +110,19 @@ fn measured_fact(value: f64, [warn, fail]: [f64; 2], unit: &str, detail: String)
 }
 
 fn heartbeat_fact(seen: &BotSnapshot) -> HealthFact {
+    let ([limit, _], unit) = limits_of(HealthFactName::Heartbeat);
     let Some(age) = seen.answer_age().filter(|_| seen.presence.answers()) else {
         let detail = format!("the bot is {}: {}", seen.presence, seen.presence_reason);
         return HealthFact {
             value: None,
-            threshold: Some(2_000.0),
-            unit: "ms".to_owned(),
+            threshold: Some(limit),
+            unit: unit.to_owned(),
             status: HealthGrade::Fail,
             detail,
         };
     };
     let age = age.as_secs_f64() * 1_000.0;
-    measured_fact(age, [2_000.0, 5_000.0], "ms", format!("the bot last answered {age:.0} ms ago"))
+    measured_fact(HealthFactName::Heartbeat, age, format!("the bot last answered {age:.0} ms ago"))
 }
 
 fn broker_session_fact(report: &BotReport) -> HealthFact {
@@ -140,7 +157,7 @@ fn error_rate_fact(report: &BotReport) -> HealthFact {
     };
     let rate = f64::from(count) / 60.0;
     let detail = format!("{count} errors in the last hour");
-    measured_fact(rate, [0.5, 2.0], "errors/min", detail)
+    measured_fact(HealthFactName::ErrorRate, rate, detail)
 }
 
 fn drawdown_fact(report: &BotReport) -> HealthFact {
@@ -161,21 +178,24 @@ fn drawdown_fact(report: &BotReport) -> HealthFact {
         };
     }
     let share = drawdown / balance * 100.0;
-    measured_fact(share, [10.0, 20.0], "%", format!("the deepest drawdown is {share:.2} % of the balance"))
+    let detail = format!("the deepest drawdown is {share:.2} % of the balance");
+    measured_fact(HealthFactName::Drawdown, share, detail)
 }
 
 fn clock_skew_fact(report: &BotReport) -> HealthFact {
     let Some(skew) = report.session.as_ref().and_then(|session| session.clock_skew_seconds) else {
+        let ([limit, _], unit) = limits_of(HealthFactName::ClockSkew);
         let detail = "the broker has shown no clock; nothing speaks against ours".to_owned();
         return HealthFact {
             value: None,
-            threshold: Some(5.0),
-            unit: "s".to_owned(),
+            threshold: Some(limit),
+            unit: unit.to_owned(),
             status: HealthGrade::Ok,
             detail,
         };
     };
-    measured_fact(skew.abs(), [5.0, 30.0], "s", format!("the broker's clock differs by {skew:.1} s"))
+    let detail = format!("the broker's clock differs by {skew:.1} s");
+    measured_fact(HealthFactName::ClockSkew, skew.abs(), detail)
 }
 
 fn config_sync_fact(report: &BotReport) -> HealthFact {
@@ -217,5 +237,20 @@ fn disk_fact(folder: &Path) -> HealthFact {
     };
     #[expect(clippy::cast_precision_loss, reason = "a share of a disk needs no more than 52 bits")]
     let used = 100.0 - disk.f_bavail as f64 / (disk.f_blocks.max(1)) as f64 * 100.0;
-    measured_fact(used, [90.0, 97.0], "%", format!("{used:.1} % of the disk is used"))
+    measured_fact(HealthFactName::Disk, used, format!("{used:.1} % of the disk is used"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_the_limits_of_every_fact() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/workflows.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        for (name, [warn, fail], unit) in LIMITS {
+            let row = format!("| `{}` | {warn} | {fail} | {unit} |", name.as_str());
+            assert!(page.contains(&row), "{row}");
+        }
+    }
 }

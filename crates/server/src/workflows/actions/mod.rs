@@ -28,6 +28,7 @@ mod health_facts;
 mod health_probe;
 mod health_verdict;
 mod logs_collect;
+mod needs;
 mod note_raise;
 mod spec;
 mod wait_for;
@@ -42,10 +43,12 @@ use serde_json::Value;
 use action::{ActionRow, ActionSchemas, WorkflowAction};
 
 pub(crate) use bot_pause_trading::PauseTrading;
+pub(crate) use bot_status::read_known_status;
 pub(crate) use config_apply::ApplyConfig;
 pub(crate) use config_confirm::ConfirmConfig;
 pub(crate) use context::{ActionCall, ActionServices, AssumedChanges};
 pub(crate) use failure::{ActionFailure, StepFailureClass};
+pub(crate) use needs::ActionNeed;
 pub(crate) use spec::{ActionClass, ActionRepeat, ActionSpec};
 
 /// An action of the closed list.
@@ -89,6 +92,11 @@ impl StepAction {
     /// Whether this is the action that `A` implements.
     pub(crate) fn is<A: WorkflowAction>(self) -> bool {
         self.name() == A::SPEC.name
+    }
+
+    /// Whether its output is what [`read_known_status`] foretells.
+    pub(crate) fn shows_bot(self) -> bool {
+        self.is::<bot_status::BotStatus>()
     }
 
     pub(crate) fn input_schema(self) -> &'static Value {

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::needs::ActionNeed;
+
 /// What kind of effect an action has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -47,6 +49,8 @@ pub(crate) struct ActionSpec {
     /// Whether it ends the bot's process and starts it again. A run of automatic recovery must not do so to a bot
     /// that is not proven dead.
     pub(crate) restarts_bot: bool,
+    /// What must be there before it can be performed.
+    pub(crate) needs: &'static [ActionNeed],
     /// Whether `until` can read again what it reported, without acting again.
     pub(crate) observable: bool,
     /// What the action does, for the list of a workflow's steps.
@@ -57,7 +61,17 @@ impl ActionSpec {
     /// A declaration with the usual values for the members that rarely differ.
     pub(super) const fn new(name: &'static str, class: ActionClass, repeat: ActionRepeat) -> Self {
         let observable = matches!(class, ActionClass::Read | ActionClass::Compute);
-        Self { name, class, repeat, revision: 1, timeout_s: 15, restarts_bot: false, observable, summary: "" }
+        Self {
+            name,
+            class,
+            repeat,
+            revision: 1,
+            timeout_s: 15,
+            restarts_bot: false,
+            needs: &[],
+            observable,
+            summary: "",
+        }
     }
 
     /// Whether its effect remains, so that an undo could concern it.

@@ -36,6 +36,31 @@ pub(crate) fn evaluate_conditions(
     conditions.iter().map(|condition| evaluate_condition(condition, values, output)).collect()
 }
 
+/// How the conditions of a step will turn out, as far as that can be told beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConditionOutlook {
+    Holds,
+    Fails,
+    /// It depends on what is not known yet.
+    Open,
+}
+
+/// Foresees `when` conditions; references to outputs that are not known yet leave them open.
+pub(crate) fn foresee_conditions(conditions: &[StepCondition], values: &RunValues) -> ConditionOutlook {
+    let is_known = |condition: &&StepCondition| {
+        values.knows(&Value::String(condition.that.clone()))
+            && condition.value.as_ref().is_none_or(|value| values.knows(value))
+    };
+    let known: Vec<StepCondition> = conditions.iter().filter(is_known).cloned().collect();
+    if !all_met(&evaluate_conditions(&known, values, &Value::Null)) {
+        ConditionOutlook::Fails
+    } else if known.len() < conditions.len() {
+        ConditionOutlook::Open
+    } else {
+        ConditionOutlook::Holds
+    }
+}
+
 /// Whether every hard criterion is met.
 pub(crate) fn all_met(criteria: &[WorkflowCriterion]) -> bool {
     criteria.iter().all(|criterion| criterion.met || !criterion.hard)

@@ -21,7 +21,9 @@ mod time_budget;
 
 pub(crate) use catalogue::{KnownWorkflow, WorkflowListing};
 pub(crate) use checked::CheckedWorkflow;
-pub(crate) use conditions::{WorkflowCriterion, all_met, evaluate_conditions};
+pub(crate) use conditions::{
+    ConditionOutlook, WorkflowCriterion, all_met, evaluate_conditions, foresee_conditions,
+};
 pub(crate) use file::{
     RaiseRule, RetryRule, SafePosture, StepCondition, StepOnError, StepUndo, UndoRule, UntilCondition,
     WorkflowOnConflict, WorkflowOnCrash, WorkflowRisk, WorkflowStep,

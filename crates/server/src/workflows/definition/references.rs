@@ -100,6 +100,19 @@ impl RunValues {
         Value::Object(resolved.filter(|(_, value)| !value.is_null()).collect())
     }
 
+    /// Whether every reference in the template leads to parameters or to a step whose output is known.
+    pub(crate) fn knows(&self, template: &Value) -> bool {
+        match template {
+            Value::String(text) => match ValueReference::parse(text) {
+                Some(Ok(ValueReference::Step(id, _))) => self.outputs.contains_key(&id),
+                _ => true,
+            },
+            Value::Array(items) => items.iter().all(|item| self.knows(item)),
+            Value::Object(members) => members.values().all(|member| self.knows(member)),
+            _ => true,
+        }
+    }
+
     fn resolve_reference(&self, reference: &ValueReference) -> Value {
         let (root, path) = match reference {
             ValueReference::Params(path) => (Some(&self.params), path),

@@ -9,10 +9,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::failure::to_run_error;
+use super::failure::{own_run_error, to_run_error};
+use super::missing_needs::{MissingNeedView, code_of_missing, describe_missing_needs, missing_needs_of};
 use super::state::WorkflowRunError;
 use crate::operations_log::StoredActor;
-use crate::workflows::actions::{ActionCall, ActionClass, ActionRepeat, ActionServices, AssumedChanges};
+use crate::workflows::actions::{
+    ActionCall, ActionClass, ActionRepeat, ActionServices, AssumedChanges, StepFailureClass,
+};
 use crate::workflows::definition::{
     CheckedWorkflow, RunValues, StepCondition, WorkflowCriterion, WorkflowStep, all_met, evaluate_conditions,
 };
@@ -61,6 +64,8 @@ pub struct PlannedStepView {
     pub undo: Option<String>,
     /// Why the step would fail; `null` when it would not.
     pub error: Option<WorkflowRunError>,
+    /// What the step is known to need and is not there; an execution is refused then.
+    pub missing: Vec<MissingNeedView>,
 }
 
 /// Goes through all steps without changing anything.
@@ -107,8 +112,18 @@ async fn plan_step(
         pivot: step.pivot,
         undo: step.undo_name(),
         error: None,
+        missing: Vec::new(),
     };
     if !runs {
+        return planned;
+    }
+    planned.missing = missing_needs_of(step, values, world);
+    if !planned.missing.is_empty() {
+        // This is known, whatever the steps before change: the bot is not even asked.
+        let message = describe_missing_needs(&workflow.definition.id, &planned.missing);
+        let code = code_of_missing(&planned.missing);
+        planned.error = Some(own_run_error(StepFailureClass::Precondition, code, message));
+        planned.forecast = WorkflowForecast::Fail;
         return planned;
     }
     let call = ActionCall {

@@ -10,6 +10,7 @@ mod facts;
 mod failure;
 mod journal;
 mod launcher;
+mod missing_needs;
 mod next_move;
 mod posture;
 mod progress;
@@ -29,6 +30,9 @@ pub(crate) use ended_commands::record_ended_commands;
 pub(crate) use execution_log::ExecutionLog;
 pub(crate) use journal::RunJournal;
 pub(crate) use launcher::RunLauncher;
+pub(crate) use missing_needs::{
+    MissingNeedView, describe_missing_needs, find_missing_needs, refuse_missing_needs,
+};
 pub(crate) use progress::{RunProgress, StepProgress};
 pub(crate) use queue::RunQueue;
 pub(crate) use resume::resume_runs;

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use super::context::{RunContext, RunHalt, StepInterrupt};
 use super::facts::RunFact;
 use super::failure::{describe_unmet, journal_input, own_run_error, to_run_error};
+use super::missing_needs::{code_of_missing, describe_missing_needs, find_missing_needs};
+use super::progress::StepProgress;
 use super::retry::RetrySchedule;
 use super::state::{WorkflowRunError, WorkflowStepState};
 use super::until::{UntilOutcome, UntilWait};
@@ -42,6 +44,9 @@ impl StepRun<'_> {
             if !all_met(&criteria) {
                 return self.finish_step(WorkflowStepState::Skipped, None, criteria, None).await;
             }
+        }
+        if let Some(failure) = self.missing_needs() {
+            return self.finish_step(WorkflowStepState::Failed, None, Vec::new(), Some(failure)).await;
         }
         if let Some(due) = self.run.progress.steps[self.index].retry_at_ms {
             failpoints::point("wf:retry_wait");
@@ -109,6 +114,27 @@ impl StepRun<'_> {
         let is_held = run.op.actor.is_recovery() && run.workflow.restarts_bot() && !run.is_past_pivot();
         let restart = is_held.then(|| run.world.bots.snapshot().unasked_restart.clone())?;
         (!restart.is_allowed()).then(|| restart.sentence.clone())
+    }
+
+    /// Before the run's first effect on the bot: why it could not come to its end, from here on; `None` when nothing is
+    /// known to be missing. The bot may offer less than when the run was admitted, and more is known of it by now.
+    fn missing_needs(&self) -> Option<WorkflowRunError> {
+        let run = &self.run;
+        let has_begun = |(step, of_step): (&WorkflowStep, &StepProgress)| {
+            step.uses.spec().class == ActionClass::Mutate && of_step.attempts > 0
+        };
+        let mut before = run.workflow.definition.steps.iter().zip(&run.progress.steps).take(self.index + 1);
+        if self.step.uses.spec().class != ActionClass::Mutate || before.any(has_begun) {
+            return None;
+        }
+        let mut values = run.values();
+        let skipped = run.progress.steps.iter().filter(|step| step.state == WorkflowStepState::Skipped);
+        values.outputs.extend(skipped.map(|step| (step.id.clone(), Value::Null)));
+        let missing = find_missing_needs(&run.workflow, self.index, values, &run.world);
+        let (code, id) = (code_of_missing(&missing), &run.op.name);
+        (!missing.is_empty()).then(|| {
+            own_run_error(StepFailureClass::Precondition, code, describe_missing_needs(id, &missing))
+        })
     }
 
     /// Records a failed attempt: another one follows, or the step has failed.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
+use super::notice::{AlertNotice, NoticeRecord};
 use crate::health::changes::AlertRow;
 use crate::health::model::{ClockReading, HealthLevel};
 use crate::health::status::AlertTiming;
@@ -43,20 +44,6 @@ pub(crate) enum AlertOverlay {
     Parent,
     /// The component's status changes too often to be trusted. A rise in level is notified all the same.
     Flapping,
-}
-
-/// Why a notice is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum AlertNotice {
-    /// The alert fires; the first notice about it.
-    Firing,
-    /// The level has become worse than any that was notified.
-    Rise,
-    /// The alert still fires after the reminder interval.
-    Reminder,
-    /// The alert has ended.
-    Resolved,
 }
 
 /// The alerts that a component can have.
@@ -159,8 +146,11 @@ pub(crate) struct Alert {
     pub(crate) overlays: Vec<AlertOverlay>,
     /// The worst level that was notified; `None` when no receiver was notified at all.
     pub(crate) told: Option<HealthLevel>,
-    /// Receivers that were notified of the firing; each is notified of the end as well.
+    /// Receivers that the firing was queued for; each is notified of the end as well.
     pub(crate) told_to: Vec<String>,
+    /// What became of its notices; of each kind, the newest to each receiver.
+    #[serde(default)]
+    pub(crate) notices: Vec<NoticeRecord>,
     /// How long the first notice was held back, in milliseconds.
     pub(crate) held_ms: i64,
     pub(crate) reminders: u32,
@@ -362,6 +352,7 @@ impl Alert {
             overlays: Vec::new(),
             told: None,
             told_to: Vec::new(),
+            notices: Vec::new(),
             held_ms: 0,
             reminders: 0,
             acked_by: None,
@@ -391,6 +382,12 @@ impl Alert {
             *mark = mark.map(|mark| mark + by);
         }
         self.offset = now.offset();
+    }
+
+    /// Records that a notice was put into the outbox; it takes the place of an older one of its kind.
+    pub(crate) fn record_queued(&mut self, record: NoticeRecord) {
+        self.notices.retain(|old| (old.notice, &old.receiver) != (record.notice, &record.receiver));
+        self.notices.push(record);
     }
 
     /// The component it is about, from its labels.

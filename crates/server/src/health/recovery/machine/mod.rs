@@ -10,6 +10,7 @@ use botops_core::retry::{Backoff, Jitter};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::health::limit_rules::LimitRuleView;
 use crate::health::model::{ConfirmedStatus, HealthLevel};
 
 /// Milliseconds a component is CRITICAL or DOWN before the first attempt is planned.
@@ -29,7 +30,7 @@ const PER_PROCESS: usize = 6;
 const TEN_MINUTES: i64 = 600_000;
 
 /// Milliseconds the check may take to confirm that an attempt helped.
-const VERIFY: i64 = 90_000;
+pub(crate) const VERIFY: i64 = 90_000;
 
 /// Milliseconds of unbroken good time after which an incident is over and its attempts are forgotten.
 const INCIDENT_OVER: i64 = 600_000;
@@ -45,6 +46,61 @@ const UNTRIED: i64 = 10_000;
 
 /// The longest such wait, in milliseconds.
 const UNTRIED_MOST: i64 = 300_000;
+
+/// The limits of this file.
+pub(crate) fn attempt_rules() -> Vec<LimitRuleView> {
+    let attempts = "attempts";
+    vec![
+        LimitRuleView::fixed_ms(
+            "recovery_delay",
+            DELAY,
+            "how long a component is CRITICAL or DOWN before recovery is planned",
+        ),
+        LimitRuleView::fixed(
+            "recovery_first_wait",
+            BACKOFF.first.as_secs(),
+            "s",
+            "the wait before the first attempt, half of it random; it doubles",
+        ),
+        LimitRuleView::fixed(
+            "recovery_longest_wait",
+            BACKOFF.longest.as_secs(),
+            "s",
+            "the longest wait before an attempt",
+        ),
+        LimitRuleView::fixed("recovery_per_incident", PER_INCIDENT, attempts, "recovery is exhausted"),
+        LimitRuleView::fixed(
+            "recovery_per_hour",
+            PER_HOUR,
+            attempts,
+            "recovery of one component is exhausted",
+        ),
+        LimitRuleView::fixed(
+            "recovery_per_ten_minutes",
+            PER_PROCESS,
+            attempts,
+            "recovery of all components waits",
+        ),
+        LimitRuleView::fixed_ms(
+            "recovery_verified_within",
+            VERIFY,
+            "the check must confirm that an attempt helped",
+        ),
+        LimitRuleView::fixed_ms(
+            "recovery_incident_over",
+            INCIDENT_OVER,
+            "the time without trouble after which attempts are forgotten",
+        ),
+        LimitRuleView::fixed_ms("recovery_rest", COOL_DOWN, "the rest after exhaustion; it doubles"),
+        LimitRuleView::fixed_ms("recovery_longest_rest", COOL_DOWN_MOST, "the longest such rest"),
+        LimitRuleView::fixed_ms(
+            "recovery_retry",
+            UNTRIED,
+            "the wait after an attempt that could not begin; it doubles",
+        ),
+        LimitRuleView::fixed_ms("recovery_longest_retry", UNTRIED_MOST, "the longest such wait"),
+    ]
+}
 
 /// The state of a component's recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -337,7 +393,8 @@ impl RecoveryMachine {
     /// Resets the counters for an operator; a handler that runs goes on.
     pub(crate) fn reset(&mut self) {
         let running = matches!(self.at, RecoveryPhase::Running { .. }).then_some(self.at);
-        *self = Self { bad_since: self.bad_since, good_since: self.good_since, ..Self::default() };
+        let run = self.run.take().filter(|_| running.is_some());
+        *self = Self { bad_since: self.bad_since, good_since: self.good_since, run, ..Self::default() };
         self.at = running.unwrap_or(RecoveryPhase::Idle);
     }
 

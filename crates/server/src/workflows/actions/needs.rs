@@ -1,0 +1,53 @@
+//! What an action needs before it can be performed, and whether it is known to be missing.
+
+use super::context::ActionServices;
+use botops_contract::Verb;
+
+/// Something without which an action cannot be performed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ActionNeed {
+    /// The bot lists this verb among its capabilities.
+    Verb(Verb),
+    /// The bot has a config that botops can change.
+    Config,
+    /// The bot names each of its starts: without that, nothing shows that it was restarted.
+    BootEpoch,
+    /// Somebody can start the bot again.
+    Supervisor,
+}
+
+impl ActionNeed {
+    /// Its name on the wire: the capability, or what is missing instead of one.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Verb(verb) => verb.as_str(),
+            Self::Config => "config",
+            Self::BootEpoch => "boot_epoch",
+            Self::Supervisor => "supervisor",
+        }
+    }
+
+    /// Whether it is known to be missing, from what the bot last said of itself. Of a bot that never answered nothing is
+    /// known.
+    pub(crate) fn is_missing(self, world: &ActionServices) -> bool {
+        let seen = world.bots.snapshot();
+        match self {
+            Self::Verb(_) | Self::Config => {
+                seen.hello.as_ref().is_some_and(|hello| !hello.offers(self.name()))
+            }
+            Self::BootEpoch => seen.report.as_ref().is_some_and(|report| report.boot_epoch.is_empty()),
+            Self::Supervisor => !world.supervisor.can_start(),
+        }
+    }
+
+    /// That it is missing, as a part of a sentence.
+    pub(crate) fn describe_missing(self) -> String {
+        match self {
+            Self::Verb(_) | Self::Config => format!("the bot does not offer `{}`", self.name()),
+            Self::BootEpoch => {
+                "the bot names no `boot_epoch`, so nothing would show that it was restarted".to_owned()
+            }
+            Self::Supervisor => "no supervisor (BOT_SUPERVISOR) can start the bot again".to_owned(),
+        }
+    }
+}

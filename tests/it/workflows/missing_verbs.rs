@@ -1,0 +1,171 @@
+//! A workflow that needs what the bot lacks: that is said before its first effect.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{define, ended, execute, holding};
+use crate::kit::app::Running;
+use crate::kit::scripted_bot::{ScriptedBot, report};
+use crate::kit::{folder, until};
+use crate::refusals::assert_problem;
+
+/// Starts botops, which could start a bot, beside a bot that offers only these capabilities.
+async fn beside(folder: &std::path::Path, capabilities: &[&str], boot_epoch: &str) -> (ScriptedBot, Running) {
+    let mut state = report();
+    state.boot_epoch = boot_epoch.to_owned();
+    let bot = ScriptedBot::at(&folder.join("bot.sock"), state);
+    {
+        let mut script = bot.script();
+        script.alive = true;
+        script.hello.capabilities = capabilities.iter().map(|one| (*one).to_owned()).collect();
+    }
+    let id = bot.id().to_string();
+    let supervisor = ("BOT_SUPERVISOR", "command:[\"/bin/true\"]");
+    let running = Running::start(folder, &[("BOT_ID", &id), supervisor]).await;
+    let seen = || async { running.get("/api/v1/summary").await.1["health_status"] != "offline" };
+    until("the bot is seen", Duration::from_secs(30), seen).await;
+    (bot, running)
+}
+
+fn commands(bot: &ScriptedBot) -> Vec<String> {
+    let all = bot.journal().into_iter().filter(|asked| asked.method == "POST");
+    all.filter(|asked| asked.body["dry_run"] != true).map(|asked| asked.path).collect()
+}
+
+async fn plan(running: &Running, id: &str, params: Value) -> Value {
+    let path = format!("/api/v1/workflows/{id}/execute?dry_run=true");
+    let (status, plan) = running.send(Method::POST, &path, &json!({"params": params})).await;
+    assert_eq!(status, 200, "{plan}");
+    plan
+}
+
+/// What is impossible, as `step/capability`.
+fn impossible(plan: &Value) -> Vec<String> {
+    let all = plan["impossible"].as_array().unwrap_or_else(|| panic!("{plan:#}")).iter();
+    all.map(|one| format!("{}/{}", one["step"].as_str().unwrap(), one["missing"].as_str().unwrap())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workflow_that_needs_a_missing_verb_is_refused_before_its_first_effect() {
+    let folder = folder();
+    let (bot, running) = beside(folder.path(), &["pause", "resume"], "life-1").await;
+    let params = json!({"reason": "a test of missing verbs"});
+    let plan_of_all = plan(&running, "restart-bot", params.clone()).await;
+    assert_eq!(plan_of_all["forecast"], "fail", "{plan_of_all:#}");
+    assert_eq!(impossible(&plan_of_all), ["cancel-resting/cancel-orders"]);
+    let step = &plan_of_all["steps"][2];
+    assert_eq!(
+        (&step["forecast"], &step["error"]["error_code"]),
+        (&json!("fail"), &json!("BOT_004")),
+        "{step:#}"
+    );
+
+    let (_, refused) = execute(&running, "restart-bot", params).await;
+    assert_problem(&refused, 409, "BOT_004");
+    assert!(refused["cause"].as_str().unwrap().contains("cancel-orders"), "{refused}");
+    assert_eq!(refused["context"]["missing"][0]["missing"], "cancel-orders", "{refused}");
+    assert_eq!(commands(&bot), Vec::<String>::new(), "the bot was not touched");
+    let runs = running.get("/api/v1/workflows/restart-bot/runs").await.1;
+    assert_eq!(runs["items"], json!([]), "a refused request is no run");
+
+    // A step that is skipped needs nothing.
+    let skipped = json!({"reason": "a test of missing verbs", "cancel_resting": false});
+    let plan = plan(&running, "restart-bot", skipped).await;
+    assert_eq!(impossible(&plan), Vec::<String>::new());
+    assert_ne!(plan["forecast"], "fail", "{plan:#}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_a_step_back_is_needed_too() {
+    let folder = folder();
+    define(folder.path(), "quiet", &holding("quiet", "reject", ""));
+    let (bot, running) = beside(folder.path(), &["pause"], "life-1").await;
+    let (_, refused) = execute(&running, "quiet", json!({})).await;
+    assert_problem(&refused, 409, "BOT_004");
+    assert!(refused["cause"].as_str().unwrap().contains("resume"), "{refused}");
+    assert_eq!(impossible(&plan(&running, "quiet", json!({})).await), ["pause/resume"]);
+    assert_eq!(commands(&bot), Vec::<String>::new());
+    // All of a workflow's needs are named at once.
+    let (_, refused) = execute(&running, "restart-bot", json!({"reason": "a test of missing verbs"})).await;
+    for verb in ["resume", "cancel-orders"] {
+        assert!(refused["cause"].as_str().unwrap().contains(verb), "{refused}");
+    }
+    let (_, refused) = execute(
+        &running,
+        "update-targets",
+        json!({"reason": "a test of missing verbs", "targets": [{"symbol": "SPY", "weight": 0.1}]}),
+    )
+    .await;
+    assert_problem(&refused, 409, "BOT_004");
+    assert!(refused["cause"].as_str().unwrap().contains("config"), "{refused}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_names_no_boot_cannot_be_restarted_and_that_is_said_before() {
+    let folder = folder();
+    let (bot, running) = beside(folder.path(), &["pause", "resume", "cancel-orders", "shutdown"], "").await;
+    let (_, refused) = execute(&running, "restart-bot", json!({"reason": "a test of missing verbs"})).await;
+    assert_problem(&refused, 409, "BOT_004");
+    assert!(refused["cause"].as_str().unwrap().contains("boot_epoch"), "{refused}");
+    let plan = plan(&running, "restart-bot", json!({"reason": "a test of missing verbs"})).await;
+    assert_eq!(
+        (plan["forecast"].as_str(), impossible(&plan)),
+        (Some("fail"), vec!["restart/boot_epoch".to_owned()])
+    );
+    assert_eq!(commands(&bot), Vec::<String>::new());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_condition_on_an_earlier_look_decides_whether_a_verb_is_needed() {
+    let folder = folder();
+    let rest = "  - {id: before, uses: bot.status}\n\
+         \x20 - {id: pause, uses: bot.pause_trading, undo: {uses: bot.resume_trading}}\n\
+         \x20 - {id: cancel, uses: bot.cancel_orders, undo: none, when: [{that: $steps.before.resting_orders, is: gt, value: 0}]}\n\
+         \x20 - {id: again, uses: bot.resume_trading, undo: none}\n";
+    let workflow = holding("tidy", "reject", "")
+        .replace("  - {id: pause, uses: bot.pause_trading, undo: {uses: bot.resume_trading}}\n", rest);
+    define(folder.path(), "tidy", &workflow);
+    let (bot, running) = beside(folder.path(), &["pause", "resume"], "life-1").await;
+    let (_, refused) = execute(&running, "tidy", json!({})).await;
+    assert_problem(&refused, 409, "BOT_004");
+    assert_eq!(commands(&bot), Vec::<String>::new());
+    bot.change(|report| report.orders.clear());
+    let begun = std::sync::Mutex::new(Value::Null);
+    until("without orders it begins", Duration::from_secs(30), || async {
+        let (status, body) = execute(&running, "tidy", json!({})).await;
+        *begun.lock().unwrap() = body;
+        status == 202
+    })
+    .await;
+    let run = begun.lock().unwrap()["run_id"].as_str().unwrap().to_owned();
+    let view = ended(&running, &run, Duration::from_secs(60)).await;
+    assert_eq!(view["state"], "succeeded", "{view:#}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_bot_that_is_gone_can_be_started_without_verbs() {
+    let folder = folder();
+    let (mut bot, running) = beside(folder.path(), &[], "life-1").await;
+    bot.die();
+    let gone = || async { running.get("/api/v1/summary").await.1["health_status"] == "offline" };
+    until("the bot is gone", Duration::from_secs(30), gone).await;
+    let plan = plan(&running, "restart-bot", json!({"reason": "a test of missing verbs"})).await;
+    assert_eq!(impossible(&plan), Vec::<String>::new(), "{plan:#}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_that_nobody_could_make_is_refused_before_trading_is_paused() {
+    let folder = folder();
+    let (bot, running) = super::requests::with_bot(folder.path()).await;
+    let (_, refused) = execute(&running, "restart-bot", json!({"reason": "nobody can start it"})).await;
+    assert_problem(&refused, 409, "BOT_020");
+    assert_eq!(commands(&bot), Vec::<String>::new());
+    running.stop().await;
+}
