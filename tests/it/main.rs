@@ -21,6 +21,7 @@ mod control;
 mod document;
 mod documents;
 mod effects;
+mod errors;
 mod freshness;
 mod health;
 #[allow(dead_code, reason = "each feature uses its own part of the kit")]

@@ -202,7 +202,9 @@ impl StateView {
             orders: report.map(|report| report.orders.clone()),
             performance: report.map(|report| rounded_performance(&report.performance)),
             config_summary: report.and_then(|report| dated(report, report.config.summary.clone())),
-            config: report.and_then(|report| dated(report, config_view(report, moment.extras))),
+            config: report
+                .filter(|_| hello.is_none_or(|hello| hello.offers("config")))
+                .and_then(|report| dated(report, config_view(report, moment.extras))),
             market_status: report.map(|report| report.market.status),
             market: report.and_then(|report| dated(report, report.market.clone())),
             loop_stats: report.and_then(|report| dated(report, report.loop_stats.clone())),
@@ -249,10 +251,16 @@ fn unknown_parts(snapshot: &BotSnapshot) -> Vec<UnknownPart> {
             );
             missing(&all, &reason)
         }
-        Some(report) if report.session.is_none() => {
-            missing(&["session"], "the bot reports no broker session")
+        Some(report) => {
+            let mut parts = Vec::new();
+            if report.session.is_none() {
+                parts.extend(missing(&["session"], "the bot reports no broker session"));
+            }
+            if snapshot.hello.as_ref().is_some_and(|hello| !hello.offers("config")) {
+                parts.extend(missing(&["config"], "the bot does not list `config`: there is none here"));
+            }
+            parts
         }
-        Some(_) => Vec::new(),
     }
 }
 

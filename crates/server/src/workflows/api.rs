@@ -86,6 +86,7 @@ pub fn routes() -> FeatureRoutes<Workflows> {
             WorkflowParamsInvalid,
             IdempotencyMismatch,
             WorkflowQueueFull,
+            BotNotCapable,
             StoreUnavailable,
             Stopping
         )),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -120,7 +121,11 @@ impl Workflows {
     /// [`Code::StoreUnavailable`].
     pub async fn list_workflows(&self) -> Result<WorkflowListView, Error> {
         let listing = self.library.list_workflows().await;
-        self.store.read(move |connection| Ok(views::render_workflow_list(connection, &listing)?)).await
+        let no_config = self.no_config();
+        let render = move |connection: &Connection| {
+            Ok(views::render_workflow_list(connection, &listing, no_config.as_deref())?)
+        };
+        self.store.read(render).await
     }
 
     /// One workflow with its steps and its newest runs.
@@ -129,7 +134,16 @@ impl Workflows {
     /// [`Code::WorkflowUnknown`].
     pub async fn get_workflow(&self, id: &str) -> Result<WorkflowView, Error> {
         let known = self.library.find_workflow(id).await?;
-        self.store.read(move |connection| Ok(views::render_workflow(connection, &known)?)).await
+        let no_config = self.no_config();
+        let render = move |connection: &Connection| {
+            Ok(views::render_workflow(connection, &known, no_config.as_deref())?)
+        };
+        self.store.read(render).await
+    }
+
+    /// Why this bot cannot run what works on its config; `None` when it has one, or may have one.
+    fn no_config(&self) -> Option<String> {
+        self.launcher.world().configs.not_offered().map(|error| error.to_string())
     }
 
     /// Whether a workflow restarts the bot, and the longest time until it is over, including undo.
@@ -145,7 +159,7 @@ impl Workflows {
     ///
     /// # Errors
     /// [`Code::WorkflowUnknown`], [`Code::WorkflowParamsInvalid`], [`Code::WorkflowConflict`],
-    /// [`Code::WorkflowQueueFull`], [`Code::IdempotencyMismatch`], [`Code::Stopping`].
+    /// [`Code::WorkflowQueueFull`], [`Code::IdempotencyMismatch`], [`Code::BotNotCapable`], [`Code::Stopping`].
     pub async fn execute_workflow(
         &self,
         id: &str,
@@ -157,6 +171,11 @@ impl Workflows {
             return Err(Error::new(Code::Stopping));
         }
         let known = self.library.find_workflow(id).await?;
+        // What is known to be impossible is refused before the first effect.
+        let lacking = self.launcher.world().configs.not_offered().filter(|_| known.workflow.needs_config());
+        if let Some(error) = lacking {
+            return Err(error);
+        }
         let params = known.workflow.accept_params(params)?;
         let digest = digest_of(&json!({"workflow": id, "params": params}));
         let lock_key = known.workflow.lock_key(self.launcher.world().bots.id());

@@ -46,6 +46,7 @@ enum ConfirmedByRun {
 impl WorkflowAction for ApplyConfig {
     const SPEC: ActionSpec = ActionSpec {
         timeout_s: 30,
+        needs_config: true,
         summary: "begin a config trial",
         ..ActionSpec::new("config.apply", ActionClass::Mutate, ActionRepeat::Keyed)
     };
@@ -71,7 +72,7 @@ impl WorkflowAction for ApplyConfig {
         _assumed: &mut AssumedChanges,
     ) -> Result<ConfigTrialOutput, ActionFailure> {
         let current = world.configs.current();
-        if current.etag != input.base {
+        if current.etag.as_ref() != Some(&input.base) {
             let message = "something else is committed by now";
             return Err(ActionFailure::new(StepFailureClass::Rejected, Code::ConfigStale, message));
         }
@@ -79,7 +80,7 @@ impl WorkflowAction for ApplyConfig {
         Ok(ConfigTrialOutput {
             txn,
             state: "trial".to_owned(),
-            version: Some(current.version + 1),
+            version: current.version.map(|version| version + 1),
             etag: None,
         })
     }

@@ -12,6 +12,7 @@ pub(crate) struct ConfirmConfig;
 impl WorkflowAction for ConfirmConfig {
     const SPEC: ActionSpec = ActionSpec {
         timeout_s: 15,
+        needs_config: true,
         summary: "keep what the trial runs",
         ..ActionSpec::new("config.confirm", ActionClass::Mutate, ActionRepeat::Keyed)
     };

@@ -12,6 +12,7 @@ pub(super) struct RevertConfig;
 impl WorkflowAction for RevertConfig {
     const SPEC: ActionSpec = ActionSpec {
         timeout_s: 15,
+        needs_config: true,
         summary: "end the trial",
         ..ActionSpec::new("config.revert", ActionClass::Mutate, ActionRepeat::Keyed)
     };

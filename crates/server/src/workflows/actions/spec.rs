@@ -47,6 +47,8 @@ pub(crate) struct ActionSpec {
     /// Whether it ends the bot's process and starts it again. A run of automatic recovery must not do so to a bot
     /// that is not proven dead.
     pub(crate) restarts_bot: bool,
+    /// Whether it works on the config of the bot that is kept here, which not every bot has.
+    pub(crate) needs_config: bool,
     /// Whether `until` can read again what it reported, without acting again.
     pub(crate) observable: bool,
     /// What the action does, for the list of a workflow's steps.
@@ -57,7 +59,18 @@ impl ActionSpec {
     /// A declaration with the usual values for the members that rarely differ.
     pub(super) const fn new(name: &'static str, class: ActionClass, repeat: ActionRepeat) -> Self {
         let observable = matches!(class, ActionClass::Read | ActionClass::Compute);
-        Self { name, class, repeat, revision: 1, timeout_s: 15, restarts_bot: false, observable, summary: "" }
+        let (restarts_bot, needs_config) = (false, false);
+        Self {
+            name,
+            class,
+            repeat,
+            revision: 1,
+            timeout_s: 15,
+            restarts_bot,
+            needs_config,
+            observable,
+            summary: "",
+        }
     }
 
     /// Whether its effect remains, so that an undo could concern it.

@@ -86,6 +86,11 @@ impl CheckedWorkflow {
         self.definition.steps.iter().any(|step| step.uses.spec().restarts_bot)
     }
 
+    /// Whether one of its steps reads or changes the bot's config, so that a bot without one cannot run it.
+    pub(crate) fn needs_config(&self) -> bool {
+        self.definition.steps.iter().any(|step| step.uses.spec().needs_config)
+    }
+
     /// The index of the pivot step, if there is one.
     pub(crate) fn pivot_index(&self) -> Option<usize> {
         self.definition.steps.iter().position(|step| step.pivot)
