@@ -33,6 +33,9 @@ const QUEUE_PATIENCE: Duration = Duration::from_secs(60);
 /// Wait before a run that could not be read is read again.
 const RUN_RETRY: Duration = Duration::from_secs(1);
 
+/// The component that says whether the bot runs what is committed.
+const CONFIG_SYNC: &str = "config_sync";
+
 /// How often the journal is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
@@ -169,36 +172,52 @@ async fn describe_for_recovery(workflows: &Workflows, id: &str) -> WorkflowFact 
 
 /// Registers features above health as health sources; each reports its own level from memory.
 fn register_health_sources(handles: &FeatureHandles) {
+    if handles.configs.sync() != SyncState::NotApplicable {
+        watch_config_sync(handles);
+    }
+    let configs = handles.configs.clone();
+    let audit = move || {
+        let fault = configs.record_fault();
+        let level = if fault.is_none() { HealthLevel::Healthy } else { HealthLevel::Critical };
+        let reason = fault.map(|fault| format!("{fault}: changes are refused")).unwrap_or_default();
+        SourceFact { level: Some(level), reason, numbers: Vec::new() }
+    };
+    handles.health.add_source("audit_chain", Criticality::Important, &["store"], Arc::new(audit));
+}
+
+/// Watches whether the bot runs what is committed.
+fn watch_config_sync(handles: &FeatureHandles) {
     let configs = handles.configs.clone();
     let sync = move || {
         let now = configs.current();
         let level = match now.sync {
             SyncState::InSync | SyncState::Trial | SyncState::PendingRestart => Some(HealthLevel::Healthy),
             SyncState::Drifted => Some(HealthLevel::Critical),
-            // That the bot is absent is reported by another check.
-            SyncState::BotOffline | SyncState::Unknown => None,
+            // That the bot is absent is reported by another check; what has no config is not watched.
+            SyncState::BotOffline | SyncState::Unknown | SyncState::NotApplicable => None,
         };
         SourceFact { level, reason: now.sync_reason.clone(), numbers: Vec::new() }
     };
-    handles.health.add_source("config_sync", Criticality::Important, &["bot"], Arc::new(sync));
-    let configs = handles.configs.clone();
-    let audit = move || {
-        let level = if configs.current().writable { HealthLevel::Healthy } else { HealthLevel::Critical };
-        let reason = "the audit does not hold, or the config cannot be read: changes are refused";
-        SourceFact { level: Some(level), reason: reason.to_owned(), numbers: Vec::new() }
-    };
-    handles.health.add_source("audit_chain", Criticality::Important, &["store"], Arc::new(audit));
+    handles.health.add_source(CONFIG_SYNC, Criticality::Important, &["bot"], Arc::new(sync));
 }
 
-/// Passes to the overview whether the bot runs the committed config, for the state and the summary.
+/// Passes to the overview whether the bot runs the committed config, for the state and the summary; and to health
+/// whether there is a config to watch.
 fn spawn_config_publishing(handles: &FeatureHandles, tasks: &Tasks) {
-    let (overview, mut config) = (handles.overview.clone(), handles.configs.watch());
+    let (handles, mut config) = (handles.clone(), handles.configs.watch());
     let stopping = tasks.stopping();
     tasks.spawn("config-in-overview", OnFailure::Log, async move {
         loop {
             let now = config.borrow_and_update().clone();
-            let sync = ConfigSync { status: now.sync.as_str().to_owned(), reason: now.sync_reason.clone() };
-            overview.update_extras(|extras| extras.config_sync = Some(sync));
+            let has_config = now.sync != SyncState::NotApplicable;
+            if has_config {
+                watch_config_sync(&handles);
+            } else {
+                handles.health.remove_source(CONFIG_SYNC);
+            }
+            let status = now.sync.as_str().to_owned();
+            let sync = has_config.then(|| ConfigSync { status, reason: now.sync_reason.clone() });
+            handles.overview.update_extras(|extras| extras.config_sync = sync);
             tokio::select! {
                 () = stopping.cancelled() => return,
                 changed = config.changed() => if changed.is_err() { return },

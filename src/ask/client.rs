@@ -164,9 +164,11 @@ fn rendered_answer(view: &AskView, explain: bool) -> String {
         }
     }
     if view.effect.as_deref() == Some("change") {
-        line(match view.problem {
-            Some(_) => "Nothing was changed. As things stand it would be refused; the command is:",
-            None => "Nothing was changed. This would do it:",
+        let would_not = view.answer.as_ref().is_some_and(|answer| answer["would_apply"] == false);
+        line(if view.problem.is_some() || would_not {
+            "Nothing was changed. As things stand it would be refused; the command is:"
+        } else {
+            "Nothing was changed. This would do it:"
         });
     }
     if (explain || view.effect.as_deref() == Some("change"))

@@ -37,7 +37,7 @@ const CONTRACTIONS: &[(&str, &str)] = &[
 
 /// Splits a text into words and other pieces, as they are written.
 pub(super) fn split_pieces(text: &str) -> Vec<String> {
-    let mut text = text.replace(['\u{2018}', '\u{2019}', '`'], "'");
+    let mut text = text.replace(['\u{2018}', '\u{2019}', '`'], "'").replace('\u{2212}', "-");
     for (short, long) in CONTRACTIONS {
         text = replace_caseless(&text, short, long);
     }
@@ -45,7 +45,12 @@ pub(super) fn split_pieces(text: &str) -> Vec<String> {
     for part in text.split(|c: char| {
         c.is_whitespace() || matches!(c, '?' | '!' | ';' | '(' | ')' | '"' | '[' | ']' | '{' | '}')
     }) {
-        let part = part.trim_matches(|c: char| matches!(c, ',' | '.' | ':' | '\'' | '…' | '-'));
+        let part = part.trim_matches(|c: char| matches!(c, ',' | '.' | ':' | '\'' | '…'));
+        // A dash between words is no part of them; before a digit it is the sign of a number.
+        let is_negative =
+            part.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        let part = part.trim_end_matches('-');
+        let part = if is_negative { part } else { part.trim_start_matches('-') };
         for piece in part.split(',') {
             let piece = piece.trim_matches(|c: char| matches!(c, '.' | ':' | '\''));
             if !piece.is_empty() {

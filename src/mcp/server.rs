@@ -119,6 +119,7 @@ impl McpServer {
             return Err(refused(error));
         };
         actor.require_scope(tool.scope).map_err(refused)?;
+        let given = &tool.with_integers(given);
         check_arguments(tool, given).map_err(refused)?;
         let call = tool.request(given).map_err(refused)?;
         let is_change = tool.is_change(given);

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::arguments::{ToolArguments, is_dry_run, object};
 use super::route::ToolRoute;
 use botops_core::error::{Code, Error};
+use botops_core::exact_number::write_integers;
 use botops_http::{InternalCall, KeyScope};
 
 /// One row of the table of tools.
@@ -83,6 +84,13 @@ impl McpTool {
             schema["required"] = json!(self.required);
         }
         schema
+    }
+
+    /// The arguments with `2.0` as `2` where an integer is wanted: clients send both.
+    pub(super) fn with_integers(&self, given: &ToolArguments) -> ToolArguments {
+        let mut value = Value::Object(given.clone());
+        write_integers(&self.input_schema(), &mut value);
+        object(value)
     }
 
     /// The REST call that these arguments make.

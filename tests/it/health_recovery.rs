@@ -65,7 +65,7 @@ async fn the_recovery_workflow_of_a_checker_is_checked_when_it_is_added() {
 #[tokio::test(flavor = "multi_thread")]
 async fn recovery_that_cannot_run_burns_no_attempt_and_says_what_a_person_must_do() {
     let (bot, folder) = (ScriptedBot::start(), kit::folder());
-    bot.script().hello.capabilities.retain(|one| one != "cancel-orders");
+    bot.script().hello.capabilities.retain(|one| one.name != "cancel-orders");
     define(folder.path(), "mend", &mending("mend", "", "reject"));
     let botops = beside(&bot, &folder, &[("BOT_CHECK_ALLOW", "127.0.0.1")]).await;
     let peer = Stub::start(Peer::Status(500)).await;

@@ -21,6 +21,7 @@ mod control;
 mod document;
 mod documents;
 mod effects;
+mod errors;
 mod freshness;
 mod health;
 mod health_limits;

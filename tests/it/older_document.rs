@@ -20,6 +20,11 @@ const ALLOWED: &[(&str, &str)] = &[
         "a number in every list; the parts by name are `omitted_parts`",
     ),
     ("GET /api/v1/performance 200 body.omitted[]: removed", "they are `omitted_parts[]`"),
+    ("GET /api/v1/config 200 body.version: *", "`null` for a bot without a config"),
+    ("GET /api/v1/config 200 body.etag: *", "`null` for a bot without a config"),
+    ("GET /api/v1/config 200 body.sync: *", "a bot without a config is neither in sync nor out of it"),
+    ("* body.risk: object -> null or object", "`null` for a candidate that cannot be"),
+    ("* body.effects: object -> null or object", "`null` for a candidate that cannot be"),
     ("GET /api/v1/config/audit query limit: integer -> integer int32", "read as a number of 32 bits"),
     ("GET /api/v1/config/versions query limit: integer -> integer int32", "read as a number of 32 bits"),
 ];

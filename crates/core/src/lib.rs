@@ -1,13 +1,14 @@
 //! What botops and the reference bot share below their features.
 //!
 //! Failures and their catalogue, text from outside made harmless, secrets taken out, files replaced durably, files of
-//! settings, durations, waits between attempts, tasks, signals, the log and the metrics, and the failpoints of the
-//! tests. Nothing here depends on a feature or a setting. `ARCHITECTURE.md` has the map of all crates.
+//! settings, durations, numbers compared digit for digit, waits between attempts, tasks, signals, the log and the
+//! metrics, and the failpoints of the tests. Nothing here depends on a feature or a setting. `ARCHITECTURE.md` has the map of all crates.
 
 pub mod durable_file;
 pub mod duration;
 pub mod env_file;
 pub mod error;
+pub mod exact_number;
 pub mod failpoints;
 pub mod redact;
 pub mod retry;

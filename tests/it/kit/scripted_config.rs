@@ -33,7 +33,7 @@ impl ScriptedConfig {
             folder: None,
             violations: Vec::new(),
             patient: false,
-            boot_epoch: report.boot_epoch.clone().expect("a scripted bot has an epoch"),
+            boot_epoch: report.boot_epoch.clone().unwrap_or_default(),
             running: running_config(report).running.clone(),
             committed: running_config(report).committed.clone(),
             trial: None,

@@ -14,12 +14,12 @@ use crate::refusals::assert_problem;
 /// Starts botops, which could start a bot, beside a bot that offers only these capabilities.
 async fn beside(folder: &std::path::Path, capabilities: &[&str], boot_epoch: &str) -> (ScriptedBot, Running) {
     let mut state = report();
-    state.boot_epoch = boot_epoch.to_owned();
+    state.boot_epoch = Some(boot_epoch.to_owned()).filter(|epoch| !epoch.is_empty());
     let bot = ScriptedBot::at(&folder.join("bot.sock"), state);
     {
         let mut script = bot.script();
         script.alive = true;
-        script.hello.capabilities = capabilities.iter().map(|one| (*one).to_owned()).collect();
+        script.hello.capabilities = capabilities.iter().map(|one| (*one).into()).collect();
     }
     let id = bot.id().to_string();
     let supervisor = ("BOT_SUPERVISOR", "command:[\"/bin/true\"]");
@@ -134,7 +134,7 @@ async fn a_condition_on_an_earlier_look_decides_whether_a_verb_is_needed() {
     let (_, refused) = execute(&running, "tidy", json!({})).await;
     assert_problem(&refused, 409, "BOT_004");
     assert_eq!(commands(&bot), Vec::<String>::new());
-    bot.change(|report| report.orders.clear());
+    bot.change(|report| report.orders = Some(Vec::new()));
     let begun = std::sync::Mutex::new(Value::Null);
     until("without orders it begins", Duration::from_secs(30), || async {
         let (status, body) = execute(&running, "tidy", json!({})).await;

@@ -38,10 +38,12 @@ impl Pair {
         let settings = supervised(&bot);
         let mut pair =
             Self { bot, server: None, base: String::new(), settings, client, starts: 0, _sweep: sweep };
-        // botops makes the first config version, which the bot then boots from.
         pair.serve(None).await;
         pair.bot.launch().await;
         pair.connected().await;
+        // botops makes the first config version once it has seen that the bot has a config.
+        let is_made = || async { pair.get("/api/v1/config").await["version"].is_u64() };
+        until("there is a config", Duration::from_secs(30), is_made).await;
         pair
     }
 

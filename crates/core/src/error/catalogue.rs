@@ -501,6 +501,12 @@ catalogue! {
         "nothing was sent to the bot",
         "Say in `reason` why the command is given; it goes into the record.",
         next: [SUMMARY];
+    BotFailureUnexplained = "BOT_030", 500, TradingError, Medium, AskHuman,
+        "the bot reported a failure without saying which",
+        "the bot sent an event of kind `error` without cause and code",
+        "unknown: the bot did not say what it means",
+        "A human looks into the bot's own log around this time; its author lets it send `error` with the event.",
+        next: [SUMMARY];
 
     // WFL: workflows and their runs.
     WorkflowUnknown = "WFL_001", 404, ValidationError, Low, FixArgs,

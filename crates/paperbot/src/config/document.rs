@@ -12,7 +12,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::read_values::{decimal, time_of_day, time_zone};
+use super::read_values::{decimal, time_of_day, time_zone, whole};
 use super::violations::{NumberRange, ViolationList};
 use botops_contract::ConfigViolation;
 
@@ -167,6 +167,7 @@ pub(crate) struct BotConfig {
 #[serde(deny_unknown_fields)]
 pub(crate) struct TradingConfig {
     pub hours: TradingHours,
+    #[serde(deserialize_with = "whole")]
     pub max_trades_per_day: u32,
 }
 
@@ -209,6 +210,7 @@ pub(crate) struct RiskConfig {
     pub max_daily_loss_pct: Decimal,
     #[serde(deserialize_with = "decimal")]
     pub daily_loss_limit: Decimal,
+    #[serde(deserialize_with = "whole")]
     pub max_consecutive_losses: u32,
     #[serde(deserialize_with = "decimal")]
     pub stop_loss_pct: Decimal,
@@ -228,6 +230,7 @@ pub(crate) struct OrderConfig {
     #[serde(deserialize_with = "decimal")]
     pub max_slippage_pct: Decimal,
     /// Seconds after which an entry that is not filled is cancelled.
+    #[serde(deserialize_with = "whole")]
     pub poll_interval_seconds: u32,
 }
 

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use botops_core::exact_number::whole_number;
 use chrono::NaiveTime;
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
@@ -18,6 +19,13 @@ pub(super) fn decimal<'de, D: Deserializer<'de>>(from: D) -> Result<Decimal, D::
     Decimal::from_str(&text)
         .or_else(|_| Decimal::from_scientific(&text))
         .map_err(|_| de::Error::custom("a number was expected"))
+}
+
+/// Parses a whole number, written `10` or `10.0`.
+pub(super) fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let wrong = || de::Error::custom("a whole number was expected");
+    let Value::Number(number) = Value::deserialize(from)? else { return Err(wrong()) };
+    whole_number(&number).and_then(|whole| u32::try_from(whole).ok()).ok_or_else(wrong)
 }
 
 /// Parses a time of day, `HH:MM`.

@@ -13,13 +13,13 @@ use super::audit::ConfigAudit;
 use super::current::CurrentConfig;
 use super::document::{
     ApplyTiming, ChangeRisk, ConfigChange, ConfigDocument, ConfigFinding, ConfigSchema, DiffLine,
-    ValidationLevel, change_risk, check_document, diff_documents, version_etag,
+    ValidationLevel, WrittenValue, change_risk, check_document, diff_documents, version_etag,
 };
 use super::head::CommittedConfig;
 use super::transaction::{
     ChangeEffects, ConfigAction, ConfigTransaction, ConfirmMode, TransactionState, TransactionView,
 };
-use super::versions::{ConfigVersions, crashed_lately};
+use super::versions::ConfigVersions;
 use crate::bots::{Bots, CallError};
 use crate::operations_log::{self, OperationRow, StoredActor};
 use crate::store::Store;
@@ -106,18 +106,30 @@ pub struct ChangePlanView {
     pub dry_run: bool,
     /// The ETag of the version that the change is based on.
     pub base: String,
-    /// Every difference between the base and the candidate.
+    /// Every difference between the base and the candidate; empty while the candidate cannot be.
     pub diff: Vec<DiffLine>,
-    /// When the differences take effect.
-    pub effects: ChangeEffects,
-    /// What the differences do to risk.
-    pub risk: ChangeRisk,
+    /// When the differences take effect; `null` while the candidate cannot be.
+    #[schema(required)]
+    pub effects: Option<ChangeEffects>,
+    /// What the differences do to risk; `null` while the candidate cannot be.
+    #[schema(required)]
+    pub risk: Option<ChangeRisk>,
     /// What schema, rules and bot say about the candidate.
     pub verdict: ConfigValidationView,
     /// Whether apply would begin a trial as things are.
     pub would_apply: bool,
     /// Why it would not; `null` when it would.
     pub blocked_by: Option<String>,
+}
+
+/// A candidate compared with another document.
+#[derive(Debug)]
+pub(crate) struct ConfigComparison {
+    /// Whether nothing differs.
+    pub is_same: bool,
+    /// Every difference; empty for a candidate that cannot be.
+    pub diff: Vec<DiffLine>,
+    pub verdict: ConfigValidationView,
 }
 
 /// The checks that a change has to pass before the bot is told of it.
@@ -185,10 +197,28 @@ impl ChangeAdmission {
         upto: ValidationLevel,
     ) -> Result<ConfigValidationView, Error> {
         let base = self.current.head();
-        let empty = Value::Null;
-        let base_value = base.as_ref().map_or(&empty, |base| &base.document.value);
-        let document = self.versions.candidate(base_value, change).await?;
+        let document = match &base {
+            Some(base) => self.versions.candidate(&base.document, change).await?,
+            // Of a committed version that cannot be read, nothing is patched; a whole document can be checked.
+            None => {
+                let nothing = ConfigDocument::of(WrittenValue::of_plain(&Value::Null));
+                self.versions.candidate(&nothing, change).await?
+            }
+        };
         Ok(self.validate_document(&document, base.as_deref(), upto).await)
+    }
+
+    /// What is wrong with a document that is compared with another one, and what differs. Of a document that cannot
+    /// be, no differences are told: they would have no effect and no risk.
+    pub(crate) async fn compare(&self, from: &ConfigDocument, to: &ConfigDocument) -> ConfigComparison {
+        let base = self.current.head();
+        let verdict = self.validate_document(to, base.as_deref(), ValidationLevel::Bot).await;
+        let diff = self.diff(&from.value, &to.value);
+        ConfigComparison {
+            is_same: diff.is_empty(),
+            diff: if verdict.valid { diff } else { Vec::new() },
+            verdict,
+        }
     }
 
     async fn validate_document(
@@ -246,41 +276,42 @@ impl ChangeAdmission {
         options: &ApplyOptions,
     ) -> Result<ChangePlanView, Error> {
         let base = self.based_on(options).await?;
-        let document = self.versions.candidate(&base.document.value, change).await?;
+        let document = self.versions.candidate(&base.document, change).await?;
         let verdict = self.validate_document(&document, Some(&base), ValidationLevel::Bot).await;
-        let diff = self.diff(&base.document.value, &document.value);
-        let risk = self.risk(&diff);
-        let (hot, restart) = split_by_timing(&diff);
-        let blocked_by = if verdict.valid {
-            let live =
-                self.current.live().map(|live| format!("change {} is {}", live.txn, live.state.as_str()));
-            let written = self.check_writable().err().map(|error| error.to_string());
-            let unchanged = diff.is_empty().then(|| "nothing would change".to_owned());
-            let waits = (!restart.is_empty() && !options.restart)
-                .then(|| format!("`restart: true` is needed for {}", restart.join(", ")));
-            let unanswered = verdict.bot.reason.clone();
-            let crashed = self.refuse_crashed(&document, options).await.err().map(|error| error.to_string());
-            live.or(written).or(unchanged).or(waits).or(crashed).or(unanswered)
-        } else {
-            Some(format!("{} errors in `verdict.errors`", verdict.errors.len()))
-        };
-        Ok(ChangePlanView {
+        let mut plan = ChangePlanView {
             dry_run: true,
             base: version_etag(&base.head.version_ref()),
-            diff,
-            effects: ChangeEffects { hot, restart },
-            risk,
+            diff: Vec::new(),
+            effects: None,
+            risk: None,
+            blocked_by: Some(format!("{} errors in `verdict.errors`", verdict.errors.len())),
+            would_apply: false,
             verdict,
-            would_apply: blocked_by.is_none(),
-            blocked_by,
-        })
+        };
+        if !plan.verdict.valid {
+            return Ok(plan);
+        }
+        plan.diff = self.diff(&base.document.value, &document.value);
+        let (hot, restart) = split_by_timing(&plan.diff);
+        let live = self.current.live().map(|live| format!("change {} is {}", live.txn, live.state.as_str()));
+        let written = self.check_writable().err().map(|error| error.to_string());
+        let unchanged = plan.diff.is_empty().then(|| "nothing would change".to_owned());
+        let waits = (!restart.is_empty() && !options.restart)
+            .then(|| format!("`restart: true` is needed for {}", restart.join(", ")));
+        let unanswered = plan.verdict.bot.reason.clone();
+        let crashed = self.refuse_crashed(&document, options).await.err().map(|error| error.to_string());
+        plan.blocked_by = live.or(written).or(unchanged).or(waits).or(crashed).or(unanswered);
+        plan.would_apply = plan.blocked_by.is_none();
+        plan.risk = Some(self.risk(&plan.diff));
+        plan.effects = Some(ChangeEffects { hot, restart });
+        Ok(plan)
     }
 
     /// Everything that is checked before the bot is asked.
     pub(crate) async fn prepare(&self, request: &ChangeRequest) -> Result<PreparedChange, Error> {
         self.check_writable()?;
         let base = self.based_on(&request.options).await?;
-        let document = self.versions.candidate(&base.document.value, &request.change).await?;
+        let document = self.versions.candidate(&base.document, &request.change).await?;
         self.refuse_findings(&document, &base)?;
         let diff = self.diff(&base.document.value, &document.value);
         let fixed = self.findings_of_fixed_fields(&diff);
@@ -343,9 +374,7 @@ impl ChangeAdmission {
         if options.acknowledge.as_ref() == Some(&sha256) {
             return Ok(());
         }
-        let hash = sha256.clone();
-        let crashed = self.store.read(move |connection| Ok(crashed_lately(connection, &hash)?)).await?;
-        let Some(txn) = crashed else { return Ok(()) };
+        let Some(txn) = self.versions.find_crashed(document).await? else { return Ok(()) };
         Err(Error::new(Code::ConfigCrashedBefore)
             .detail(format!("the bot died during trial {txn} of this very document"))
             .context("txn", txn.clone())

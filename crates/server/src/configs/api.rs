@@ -8,12 +8,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use botops_core::text::sha256_hex;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::admission::{ApplyOptions, ChangePlanView, ConfigValidationView, LONGEST_TRIAL};
 use super::audit::{AuditHead, AuditVerdict, MOST_RECORDS};
 use super::current::{CurrentConfigView, SyncState};
-use super::document::{ConfigChange, DiffLine, SCHEMA_TEXT, StrictValue, ValidationLevel};
+use super::document::{ConfigChange, SCHEMA_TEXT, ValidationLevel, WrittenValue};
 use super::handle::Configs;
 use super::transaction::{ConfigAction, TransactionState, TransactionView};
 use super::wire::{
@@ -40,11 +40,32 @@ const AUDIT_HEAD: &str = "x-audit-head";
 pub fn routes() -> FeatureRoutes<Configs> {
     FeatureRoutes::new([
         routes!(get_config),
-        routes!(get_config_schema),
-        routes!(validate_config.refuses(ConfigPatchInvalid)),
+        routes!(get_config_schema.refuses(BotNotCapable)),
+        routes!(validate_config.refuses(
+            ConfigPatchInvalid,
+            BotNotCapable,
+            BotOffline,
+            ConfigAuditUnavailable,
+            StoreUnavailable
+        )),
         routes!(
-            diff_config.refuses(ConfigVersionUnknown),
-            diff_config_with.refuses(ConfigVersionUnknown, ConfigPatchInvalid)
+            diff_config.refuses(
+                ConfigVersionUnknown,
+                ConfigDamaged,
+                BotNotCapable,
+                BotOffline,
+                ConfigAuditUnavailable,
+                StoreUnavailable
+            ),
+            diff_config_with.refuses(
+                ConfigVersionUnknown,
+                ConfigPatchInvalid,
+                ConfigDamaged,
+                BotNotCapable,
+                BotOffline,
+                ConfigAuditUnavailable,
+                StoreUnavailable
+            )
         ),
         routes!(apply_config.refuses(
             ConfigBusy,
@@ -59,6 +80,7 @@ pub fn routes() -> FeatureRoutes<Configs> {
             ConfigPatchInvalid,
             IdempotencyMismatch,
             ConfigMatchRequired,
+            BotNotCapable,
             BotOffline,
             ConfigAuditUnavailable,
             ConfigAuditDamaged,
@@ -81,6 +103,7 @@ pub fn routes() -> FeatureRoutes<Configs> {
             ConfigUnchanged,
             IdempotencyMismatch,
             ConfigMatchRequired,
+            BotNotCapable,
             BotOffline,
             ConfigAuditUnavailable,
             ConfigAuditDamaged,
@@ -90,16 +113,17 @@ pub fn routes() -> FeatureRoutes<Configs> {
             BotTimeout,
             BotRefused
         )),
-        routes!(get_config_txn.refuses(ConfigTxnUnknown)),
+        routes!(get_config_txn.refuses(ConfigTxnUnknown, BotNotCapable)),
         routes!(confirm_config_txn.refuses(
             ConfigTxnUnknown,
             ConfigBusy,
             ConfigConfirmTooLate,
-            ConfigTxnOver
+            ConfigTxnOver,
+            BotNotCapable
         )),
-        routes!(cancel_config_txn.refuses(ConfigTxnUnknown, ConfigTxnOver)),
-        routes!(list_config_versions),
-        routes!(get_config_version.refuses(ConfigVersionUnknown)),
+        routes!(cancel_config_txn.refuses(ConfigTxnUnknown, ConfigTxnOver, BotNotCapable)),
+        routes!(list_config_versions.refuses(BotNotCapable)),
+        routes!(get_config_version.refuses(ConfigVersionUnknown, ConfigDamaged, BotNotCapable, BotOffline)),
         routes!(list_config_audit),
         routes!(verify_config_audit.refuses(ConfigAuditUnavailable)),
         routes!(accept_config_audit),
@@ -115,12 +139,21 @@ pub fn routes() -> FeatureRoutes<Configs> {
             "sync_reason": "the bot runs the committed version 17", "trial": null, "last_rejected": null})),
         (status = 304, description = "The same version, in sync, as the `If-None-Match` names")))]
 async fn get_config(State(configs): State<Configs>, headers: HeaderMap) -> Result<Response, Error> {
+    if configs.current().version.is_none() {
+        // A bot that has a config and was just seen: its first version is made before the answer. Why there is none
+        // otherwise is in the answer.
+        let _ = configs.require_config().await;
+    }
     let current = configs.current();
     let mut response = match &current.page {
         Some(page) => {
             let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
             let is_quiet = current.sync == SyncState::InSync && current.trial.is_none();
-            if is_quiet && known.is_some_and(|known| known.split(',').any(|one| one.trim() == current.etag)) {
+            if is_quiet
+                && known.is_some_and(|known| {
+                    known.split(',').any(|one| Some(one.trim()) == current.etag.as_deref())
+                })
+            {
                 let mut response = Response::default();
                 *response.status_mut() = StatusCode::NOT_MODIFIED;
                 response
@@ -131,7 +164,8 @@ async fn get_config(State(configs): State<Configs>, headers: HeaderMap) -> Resul
         None => botops_http::json(&*current),
     };
     // The validator of the config is its version, which is what a change is based on.
-    if let Ok(etag) = HeaderValue::from_str(&current.etag) {
+    response.headers_mut().remove(header::ETAG);
+    if let Some(Ok(etag)) = current.etag.as_deref().map(HeaderValue::from_str) {
         response.headers_mut().insert(header::ETAG, etag);
     }
     Ok(with_audit_head(&configs, response))
@@ -143,7 +177,10 @@ async fn get_config(State(configs): State<Configs>, headers: HeaderMap) -> Resul
 #[utoipa::path(get, path = "/api/v1/config/schema", tag = "config", security(("api_key" = ["read"])),
     responses((status = 200, description = "The schema", body = Value, content_type = "application/json",
         example = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}))))]
-async fn get_config_schema(headers: HeaderMap) -> Result<Response, Error> {
+async fn get_config_schema(State(configs): State<Configs>, headers: HeaderMap) -> Result<Response, Error> {
+    if let Some(error) = configs.not_offered() {
+        return Err(error);
+    }
     let page = botops_http::RenderedDocument::new(SCHEMA_TEXT.as_bytes(), "application/json");
     Ok(page.respond(&headers, Duration::from_secs(60)))
 }
@@ -163,9 +200,9 @@ async fn get_config_schema(headers: HeaderMap) -> Result<Response, Error> {
 async fn validate_config(
     State(configs): State<Configs>,
     Query(upto): Query<ValidateConfigQuery>,
-    Json(body): Json<StrictValue>,
+    Json(body): Json<WrittenValue>,
 ) -> Result<Response, Error> {
-    let change = candidate_change(body.0)?;
+    let change = candidate_change(body)?;
     let verdict = configs.validate(&change, upto.level.unwrap_or(ValidationLevel::Bot)).await?;
     Ok(botops_http::json(&verdict))
 }
@@ -181,11 +218,23 @@ async fn diff_config(
 ) -> Result<Response, Error> {
     let from = names.from.unwrap_or_else(|| "committed".to_owned());
     let to = names.to.unwrap_or_else(|| "running".to_owned());
-    let lines = configs.diff(&from, &to).await?;
-    Ok(botops_http::json(&diff_view(&configs, from, to, lines)))
+    let diff = configs.diff(&from, &to).await?;
+    let risk = Some(configs.risk(&diff));
+    let no_changes = diff.is_empty();
+    Ok(botops_http::json(&ConfigDiffView {
+        from,
+        to,
+        no_changes,
+        diff,
+        risk,
+        valid: None,
+        errors: Vec::new(),
+    }))
 }
 
 /// What would a candidate change?
+///
+/// The candidate is checked by schema, rules and bot; of one that cannot be, `errors` says why and nothing else is told.
 #[utoipa::path(post, path = "/api/v1/config/diff", tag = "config", security(("api_key" = ["read"])), params(DiffConfigQuery),
     request_body(content = Value, description = "A document or a patch", content_type = "application/json",
         example = json!({"merge_patch": {"risk_management": {"risk_per_trade": 0.01}}})),
@@ -195,11 +244,20 @@ async fn diff_config(
 async fn diff_config_with(
     State(configs): State<Configs>,
     Query(names): Query<DiffConfigQuery>,
-    Json(body): Json<StrictValue>,
+    Json(body): Json<WrittenValue>,
 ) -> Result<Response, Error> {
     let from = names.from.unwrap_or_else(|| "committed".to_owned());
-    let lines = configs.diff_to(&from, &candidate_change(body.0)?).await?;
-    Ok(botops_http::json(&diff_view(&configs, from, "candidate".to_owned(), lines)))
+    let compared = configs.diff_to(&from, &candidate_change(body)?).await?;
+    let valid = compared.verdict.valid;
+    Ok(botops_http::json(&ConfigDiffView {
+        from,
+        to: "candidate".to_owned(),
+        no_changes: compared.is_same,
+        risk: valid.then(|| configs.risk(&compared.diff)),
+        diff: compared.diff,
+        valid: Some(valid),
+        errors: compared.verdict.errors,
+    }))
 }
 
 /// Apply a change as a trial
@@ -223,9 +281,9 @@ async fn apply_config(
     Json(body): Json<ApplyConfigRequest>,
 ) -> Result<Response, Error> {
     let shown = json!({
-        "config": body.config.as_ref().map(|value| &value.0),
-        "merge_patch": body.merge_patch.as_ref().map(|value| &value.0),
-        "json_patch": body.json_patch.as_ref().map(|value| &value.0),
+        "config": body.config.as_ref().map(WrittenValue::plain),
+        "merge_patch": body.merge_patch.as_ref().map(WrittenValue::plain),
+        "json_patch": body.json_patch.as_ref().map(WrittenValue::plain),
         "reason": body.reason, "confirm": body.confirm, "within": body.confirm_within_s, "restart": body.restart,
         "acknowledge": body.acknowledge,
     });
@@ -281,6 +339,7 @@ async fn rollback_config(
         idempotency: key.map(|key| (key, digest)),
         parent_op: None,
     };
+    configs.require_config().await?;
     let change = ConfigChange::Version(configs.version_number(&to).await?);
     change_config(&configs, &actor, change, options, query.dry_run).await
 }
@@ -348,7 +407,7 @@ async fn get_config_version(
 ) -> Result<Response, Error> {
     let number = configs.version_number(&version).await?;
     let (version, document) = configs.version(number).await?;
-    Ok(botops_http::json(&ConfigVersionView { version, config: document.value }))
+    Ok(botops_http::json(&ConfigVersionView { version, config: document.written }))
 }
 
 /// The audit, oldest first
@@ -430,14 +489,9 @@ async fn change_config(
     Ok(with_audit_head(configs, response))
 }
 
-fn diff_view(configs: &Configs, from: String, to: String, diff: Vec<DiffLine>) -> ConfigDiffView {
-    let risk = configs.risk(&diff);
-    ConfigDiffView { from, to, no_changes: diff.is_empty(), diff, risk }
-}
-
 /// The change in the body of a check: wrapped, patched, or the document itself.
-fn candidate_change(body: Value) -> Result<ConfigChange, Error> {
-    let wrapped = |name: &str| body.get(name).cloned().map(StrictValue);
+fn candidate_change(body: WrittenValue) -> Result<ConfigChange, Error> {
+    let wrapped = |name: &str| body.member(name);
     let (config, merge_patch, json_patch) =
         (wrapped("config"), wrapped("merge_patch"), wrapped("json_patch"));
     if config.is_none() && merge_patch.is_none() && json_patch.is_none() {
@@ -447,14 +501,14 @@ fn candidate_change(body: Value) -> Result<ConfigChange, Error> {
 }
 
 fn change_of(
-    config: Option<StrictValue>,
-    merge_patch: Option<StrictValue>,
-    json_patch: Option<StrictValue>,
+    config: Option<WrittenValue>,
+    merge_patch: Option<WrittenValue>,
+    json_patch: Option<WrittenValue>,
 ) -> Result<ConfigChange, Error> {
     match (config, merge_patch, json_patch) {
-        (Some(config), None, None) => Ok(ConfigChange::Config(config.0)),
-        (None, Some(patch), None) => Ok(ConfigChange::MergePatch(patch.0)),
-        (None, None, Some(patch)) => Ok(ConfigChange::JsonPatch(patch.0)),
+        (Some(config), None, None) => Ok(ConfigChange::Config(config)),
+        (None, Some(patch), None) => Ok(ConfigChange::MergePatch(patch)),
+        (None, None, Some(patch)) => Ok(ConfigChange::JsonPatch(patch)),
         (config, merge_patch, json_patch) => {
             let count = [config, merge_patch, json_patch].iter().flatten().count();
             Err(Error::new(Code::ArgumentInvalid).detail("exactly one form of the change is needed").field(

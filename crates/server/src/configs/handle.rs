@@ -2,17 +2,20 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::admission::{
-    ApplyOptions, ChangeAdmission, ChangePlanView, ChangeRequest, ConfigValidationView, bot_busy,
+    ApplyOptions, ChangeAdmission, ChangePlanView, ChangeRequest, ConfigComparison, ConfigValidationView,
+    bot_busy,
 };
 use super::audit::{AuditHead, AuditVerdict, ConfigAudit};
-use super::current::{CurrentConfig, CurrentConfigView, SyncState, follow_bot};
+use super::current::{CurrentConfig, CurrentConfigView, SyncState};
 use super::document::{ChangeRisk, ConfigChange, ConfigDocument, ConfigSchema, DiffLine, ValidationLevel};
+use super::support::{ConfigSupport, not_offered};
 use super::transaction::{TransactionView, load_transaction};
 use super::trial::{BotRestart, TransitionRecorder, TrialCommand, TrialReply, TrialServices, run_trials};
 use super::versions::{ConfigVersions, VersionFiles, VersionSummaryView};
@@ -25,6 +28,9 @@ use botops_core::tasks::Tasks;
 
 /// Changes that wait for their turn; more are refused at once.
 const QUEUE: usize = 128;
+
+/// How long a first version that could not be written waits for the next try.
+const FIRST_VERSION_RETRY: Duration = Duration::from_secs(5);
 
 /// What the config feature needs to know.
 #[derive(Debug, Clone)]
@@ -58,7 +64,8 @@ struct ConfigsInner {
 }
 
 impl Configs {
-    /// Opens the folder and the audit, makes version 1 when there is none, and takes up what a crash interrupted.
+    /// Opens the folder and the audit, and takes up what a crash interrupted. Version 1 is made once the bot says that it
+    /// has a config, if there is none.
     ///
     /// # Errors
     /// When the folder, the audit or the store cannot be used.
@@ -134,12 +141,14 @@ impl Configs {
     /// Checks a document or patch on up to three levels. Never changes anything.
     ///
     /// # Errors
-    /// [`Code::ConfigPatchInvalid`], [`Code::ConfigVersionUnknown`], [`Code::ConfigDamaged`].
+    /// [`Code::ConfigPatchInvalid`], [`Code::ConfigVersionUnknown`], [`Code::ConfigDamaged`], and those of
+    /// [`Configs::require_config`].
     pub(crate) async fn validate(
         &self,
         change: &ConfigChange,
         upto: ValidationLevel,
     ) -> Result<ConfigValidationView, Error> {
+        self.require_config().await?;
         self.inner.admission.validate(change, upto).await
     }
 
@@ -148,19 +157,46 @@ impl Configs {
     /// # Errors
     /// [`Code::ConfigVersionUnknown`].
     pub(crate) async fn diff(&self, from: &str, to: &str) -> Result<Vec<DiffLine>, Error> {
+        self.require_config().await?;
         let versions = &self.inner.versions;
         let (from, to) = (versions.resolve(from).await?, versions.resolve(to).await?);
         Ok(self.inner.admission.diff(&from.value, &to.value))
     }
 
-    /// The differences between a document by name and a candidate.
+    /// The differences between a document by name and a candidate, or what is wrong with the candidate.
     ///
     /// # Errors
-    /// [`Code::ConfigVersionUnknown`], [`Code::ConfigPatchInvalid`].
-    pub(crate) async fn diff_to(&self, from: &str, change: &ConfigChange) -> Result<Vec<DiffLine>, Error> {
+    /// [`Code::ConfigVersionUnknown`], [`Code::ConfigPatchInvalid`], and those of [`Configs::require_config`].
+    pub(crate) async fn diff_to(&self, from: &str, change: &ConfigChange) -> Result<ConfigComparison, Error> {
+        self.require_config().await?;
         let from = self.inner.versions.resolve(from).await?;
-        let to = self.inner.versions.candidate(&from.value, change).await?;
-        Ok(self.inner.admission.diff(&from.value, &to.value))
+        let to = self.inner.versions.candidate(&from, change).await?;
+        Ok(self.inner.admission.compare(&from, &to).await)
+    }
+
+    /// Refuses what needs a config where there is none, and makes the first version where there is to be one.
+    ///
+    /// # Errors
+    /// [`Code::BotNotCapable`] for a bot that does not offer one; [`Code::BotOffline`] while the bot was never seen;
+    /// [`Code::StoreUnavailable`], [`Code::ConfigAuditUnavailable`].
+    pub(crate) async fn require_config(&self) -> Result<(), Error> {
+        self.inner.current.require_offered()?;
+        self.inner.versions.ensure_first_version().await?;
+        if self.current().version.is_none() {
+            // Made a moment ago by somebody else, and not shown yet.
+            self.inner.current.refresh();
+        }
+        Ok(())
+    }
+
+    /// Why the config cannot be changed because the bot does not offer one; `None` when it does or is not known.
+    pub fn not_offered(&self) -> Option<Error> {
+        (self.inner.current.support() == ConfigSupport::Missing).then(not_offered)
+    }
+
+    /// What is wrong with the record of changes or with what is committed; `None` when nothing is.
+    pub fn record_fault(&self) -> Option<String> {
+        self.inner.current.record_fault()
     }
 
     /// What differences do to risk together.
@@ -173,6 +209,7 @@ impl Configs {
     /// # Errors
     /// Those of [`Configs::apply`] that do not depend on the moment.
     pub async fn plan(&self, change: &ConfigChange, options: &ApplyOptions) -> Result<ChangePlanView, Error> {
+        self.require_config().await?;
         self.inner.admission.plan(change, options).await
     }
 
@@ -189,6 +226,7 @@ impl Configs {
         if let Some(earlier) = self.inner.admission.find_earlier(&actor, &options).await? {
             return self.inner.admission.answer_again(&earlier);
         }
+        self.require_config().await?;
         if let Some(live) = self.inner.current.live().filter(|_| options.if_match.is_some()) {
             return Err(bot_busy("config", &live.txn, &live.actor, live.state.as_str()));
         }
@@ -202,7 +240,8 @@ impl Configs {
     /// [`Code::ConfigTxnUnknown`], [`Code::ConfigTxnOver`], [`Code::ConfigConfirmTooLate`].
     pub async fn confirm(&self, txn: &str, actor: StoredActor) -> Result<TransactionView, Error> {
         let id = txn.to_owned();
-        self.command(|reply| TrialCommand::Confirm(id, actor, reply)).await
+        let answer = self.command(|reply| TrialCommand::Confirm(id, actor, reply)).await;
+        answer.map_err(|error| self.no_such_change(error))
     }
 
     /// Undoes a trial.
@@ -211,7 +250,8 @@ impl Configs {
     /// [`Code::ConfigTxnUnknown`], [`Code::ConfigTxnOver`].
     pub async fn cancel(&self, txn: &str, actor: StoredActor) -> Result<TransactionView, Error> {
         let id = txn.to_owned();
-        self.command(|reply| TrialCommand::Cancel(id, actor, reply)).await
+        let answer = self.command(|reply| TrialCommand::Cancel(id, actor, reply)).await;
+        answer.map_err(|error| self.no_such_change(error))
     }
 
     /// A transaction, live or over.
@@ -222,7 +262,13 @@ impl Configs {
         if let Some(live) = self.inner.current.live().filter(|live| live.txn == txn) {
             return Ok(TransactionView::clone(&live));
         }
-        Ok(TransactionView::of(&load_transaction(&self.inner.store, txn).await?))
+        let found = load_transaction(&self.inner.store, txn).await;
+        found.map(|txn| TransactionView::of(&txn)).map_err(|error| self.no_such_change(error))
+    }
+
+    /// Of a bot without a config there are no changes to choose from.
+    fn no_such_change(&self, error: Error) -> Error {
+        self.not_offered().filter(|_| error.code() == Code::ConfigTxnUnknown).unwrap_or(error)
     }
 
     /// The number of a version by its name: `committed`, `previous`, `v17` or `17`.
@@ -309,8 +355,28 @@ impl Configs {
 
 fn spawn_tasks(tasks: &Tasks, services: Arc<TrialServices>, inbox: mpsc::Receiver<TrialCommand>) {
     let inbox = Arc::new(Mutex::new(inbox));
-    let (current, stopping) = (services.current.clone(), tasks.stopping());
+    let (current, versions) = (services.current.clone(), services.versions.clone());
+    let stopping = tasks.stopping();
     tasks.supervise("config_trial", move || run_trials(services.clone(), inbox.clone(), stopping.clone()));
     let stopping = tasks.stopping();
-    tasks.supervise("config_sync", move || follow_bot(current.clone(), stopping.clone()));
+    tasks.supervise("config_sync", move || follow_bot(current.clone(), versions.clone(), stopping.clone()));
+}
+
+/// Keeps what is shown up to date with the bot, until the stop, and makes the first version for a bot that has a config.
+async fn follow_bot(current: Arc<CurrentConfig>, versions: Arc<ConfigVersions>, stopping: CancellationToken) {
+    let mut seen = current.watch_bot();
+    let mut failed_at: Option<Instant> = None;
+    loop {
+        if failed_at.is_none_or(|at| at.elapsed() >= FIRST_VERSION_RETRY) {
+            failed_at = versions.ensure_first_version().await.err().map(|error| {
+                tracing::error!("the first config version cannot be written: {error}");
+                Instant::now()
+            });
+        }
+        current.refresh();
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            changed = seen.changed() => if changed.is_err() { return },
+        }
+    }
 }

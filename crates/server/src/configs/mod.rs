@@ -10,6 +10,7 @@
 //! | `document/` | documents, patches, schema and rules, differences | |
 //! | `audit/` | the record of every transition, chained | |
 //! | `head` | which version is committed | `document` |
+//! | `support` | whether the bot has a config that is kept here | |
 //! | `transaction/` | a change as it is kept and shown, and what a trial is watched for | `audit`, `document` |
 //! | `current/` | what runs, what is committed, and whether the two are the same | the above |
 //! | `versions/` | versions by name and number, their files and rows | the above |
@@ -25,6 +26,7 @@ mod current;
 mod document;
 mod handle;
 mod head;
+mod support;
 mod transaction;
 mod trial;
 mod versions;
@@ -34,6 +36,6 @@ pub use admission::{ApplyOptions, ChangePlanView};
 pub use api::routes;
 pub use audit::{AuditHead, AuditVerdict, verify_audit_file};
 pub use current::{CurrentConfigView, SyncState};
-pub use document::ConfigChange;
+pub use document::{ConfigChange, WrittenValue};
 pub use handle::{Configs, ConfigsOptions};
 pub use transaction::{ConfigAction, ConfirmMode, TransactionState, TransactionView};

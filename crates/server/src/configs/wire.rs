@@ -1,11 +1,12 @@
 //! What the config's routes take and answer beside the views of the feature itself: requests, queries, pages.
 
+use botops_core::exact_number::whole_number;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Number, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::audit::AuditHead;
-use super::document::{ChangeRisk, DiffLine, StrictValue, ValidationLevel};
+use super::document::{ChangeRisk, ConfigFinding, DiffLine, ValidationLevel, WrittenValue};
 use super::transaction::ConfirmMode;
 use super::versions::VersionSummaryView;
 
@@ -14,11 +15,11 @@ use super::versions::VersionSummaryView;
 #[serde(deny_unknown_fields)]
 pub(super) struct ApplyConfigRequest {
     /// The whole new document.
-    pub config: Option<StrictValue>,
+    pub config: Option<WrittenValue>,
     /// RFC 7396: only what changes; `null` removes. Lists are replaced whole.
-    pub merge_patch: Option<StrictValue>,
+    pub merge_patch: Option<WrittenValue>,
     /// RFC 6902: operations, all or none; `test` guards them.
-    pub json_patch: Option<StrictValue>,
+    pub json_patch: Option<WrittenValue>,
     /// Why, for the audit: 3 to 500 characters.
     #[schema(min_length = 3, max_length = 500, example = "calm before the rate decision")]
     pub reason: String,
@@ -64,14 +65,16 @@ pub(super) struct RollbackConfigRequest {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum VersionName {
-    Number(u64),
+    Number(Number),
     Name(String),
 }
 
 impl VersionName {
     pub(crate) fn text(&self) -> String {
         match self {
-            Self::Number(number) => number.to_string(),
+            Self::Number(number) => {
+                whole_number(number).map_or_else(|| number.to_string(), |one| one.to_string())
+            }
             Self::Name(name) => name.clone(),
         }
     }
@@ -127,10 +130,15 @@ pub(super) struct ConfigDiffView {
     pub to: String,
     /// True when nothing differs.
     pub no_changes: bool,
-    /// Every difference.
+    /// Every difference; empty for a candidate that cannot be.
     pub diff: Vec<DiffLine>,
-    /// What the differences do to risk.
-    pub risk: ChangeRisk,
+    /// What the differences do to risk; `null` for a candidate that cannot be.
+    #[schema(required)]
+    pub risk: Option<ChangeRisk>,
+    /// Whether the candidate can be, by schema, rules and bot; `null` when two versions are compared.
+    pub valid: Option<bool>,
+    /// Everything that is wrong with the candidate.
+    pub errors: Vec<ConfigFinding>,
 }
 
 /// A page of versions.
@@ -150,9 +158,9 @@ pub(super) struct ConfigVersionView {
     /// The version without its document.
     #[serde(flatten)]
     pub version: VersionSummaryView,
-    /// The document of the version.
+    /// The document of the version, its digits as they were written.
     #[schema(value_type = Object)]
-    pub config: Value,
+    pub config: WrittenValue,
 }
 
 /// A page of the audit.

@@ -197,6 +197,7 @@ fn example_page() -> EventPageView {
         source: "bot:paperbot".to_owned(),
         message: error.message.clone(),
         error: Some(error),
+        repeats: None,
         data: Value::Null,
     };
     EventPageView { items: vec![event], next: 1041, omitted: 0, latest: 1041 }

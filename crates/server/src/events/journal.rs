@@ -4,12 +4,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 
 use super::model::{Event, NewEvent, kind_name};
 use super::page::{EventFilter, JournalPage, JournalPageBackwards};
-use super::rows::{BLOCK, RING, delete_oldest, insert, resume, select, select_backwards};
+use super::rows::{BLOCK, FAILURES_HELD, RING, delete_oldest, insert, resume, select, select_backwards};
 use crate::store::{Store, get_value, put_value};
 use botops_contract::{EventKind, SemanticError, Severity};
 use botops_core::error::{Code, Error};
@@ -43,6 +42,8 @@ struct JournalInner {
 #[derive(Debug)]
 struct JournalState {
     ring: VecDeque<Arc<Event>>,
+    /// The newest failures, each once, oldest first: they stay when much else happens.
+    failures: VecDeque<Arc<Event>>,
     next: u64,
     reserved: u64,
     /// The lowest number that the store may still hold.
@@ -59,6 +60,7 @@ impl Events {
         let latest = start.next - 1;
         let journal = JournalState {
             ring: start.recent.into(),
+            failures: start.failures.into(),
             next: start.next,
             reserved: latest + BLOCK,
             oldest: start.oldest,
@@ -85,8 +87,15 @@ impl Events {
         if let Some(reserved) = reserve {
             journal.reserved = reserved;
         }
-        let event = Arc::new(Event { seq, at, kind, severity, source, message, error, data });
+        let repeats = error.as_ref().and_then(|error| first_telling(&journal.failures, &source, error));
+        let event = Arc::new(Event { seq, at, kind, severity, source, message, error, repeats, data });
         journal.ring.push_back(event.clone());
+        if EventFilter::Failures.includes(&event) {
+            journal.failures.push_back(event.clone());
+            if journal.failures.len() > FAILURES_HELD {
+                journal.failures.pop_front();
+            }
+        }
         if journal.ring.len() > RING {
             journal.ring.pop_front();
         }
@@ -179,7 +188,8 @@ impl Events {
         self.backwards(before, EventFilter::of(kind), limit).await
     }
 
-    /// The same for events that carry a failure, whatever their kind.
+    /// The same for events that carry a failure, whatever their kind. A failure that several events carry is the first
+    /// one's.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`].
@@ -228,10 +238,10 @@ impl Events {
         journal.ring.iter().rev().filter(|event| event.kind == kind).take(limit).cloned().collect()
     }
 
-    /// The events held in memory that carry a failure, newest first: all since `since`, and `at_least` in any case.
+    /// The failures held in memory, each once, newest first: all since `since`, and `at_least` in any case.
     pub fn recent_failures(&self, since: DateTime<Utc>, at_least: usize) -> Vec<Arc<Event>> {
         let journal = self.lock();
-        let failures = journal.ring.iter().rev().filter(|event| event.error.is_some());
+        let failures = journal.failures.iter().rev();
         let wanted = failures.enumerate().take_while(|(index, event)| *index < at_least || event.at >= since);
         wanted.map(|(_, event)| event.clone()).collect()
     }
@@ -273,25 +283,29 @@ impl Events {
     }
 }
 
-/// The failure recorded for an event that came without its cause; the code is `OTHER`.
+/// The failure recorded for an event that came without its cause.
 fn bare_failure(at: DateTime<Utc>, severity: Severity, message: &str) -> SemanticError {
-    SemanticError {
-        error_code: "OTHER".to_owned(),
-        error_type: "OTHER".to_owned(),
-        severity,
-        severity_raw: None,
-        message: message.to_owned(),
-        cause: "the bot did not say why".to_owned(),
-        impact: String::new(),
-        remediation: "Look into the bot's own log around this time.".to_owned(),
-        context: Value::Null,
-        timestamp: Some(at),
-    }
+    let unexplained = Error::new(Code::BotFailureUnexplained).semantic(at);
+    SemanticError { severity, message: message.to_owned(), ..unexplained }
+}
+
+/// The event that told this very failure before: a bot may tell it as what it is about, and once more as an error.
+fn first_telling(told: &VecDeque<Arc<Event>>, source: &str, error: &SemanticError) -> Option<u64> {
+    let is_same = |event: &&Arc<Event>| {
+        event.source == source
+            && event.error.as_ref().is_some_and(|told| {
+                told.timestamp == error.timestamp
+                    && told.error_code == error.error_code
+                    && told.message == error.message
+            })
+    };
+    told.iter().rev().find(is_same).map(|event| event.seq)
 }
 
 #[cfg(test)]
 mod tests {
     use rusqlite::params;
+    use serde_json::Value;
 
     use super::*;
 

@@ -26,6 +26,9 @@ pub struct Event {
     /// The failure with its cause and remedy; absent when the event is not about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<SemanticError>,
+    /// The number of the event that told the same failure first; absent when this one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<u64>,
     /// Details as a JSON object whose members depend on `kind`; absent when there are none.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     #[schema(value_type = Object)]

@@ -10,7 +10,7 @@ use botops_contract::EventKind;
 pub(super) enum EventFilter {
     All,
     Kind(EventKind),
-    /// Events of any kind that carry a failure.
+    /// Events of any kind that carry a failure which no event carried before.
     Failures,
 }
 
@@ -23,7 +23,7 @@ impl EventFilter {
         match self {
             Self::All => true,
             Self::Kind(kind) => event.kind == kind,
-            Self::Failures => event.error.is_some(),
+            Self::Failures => event.error.is_some() && event.repeats.is_none(),
         }
     }
 
@@ -34,7 +34,8 @@ impl EventFilter {
             Self::Kind(_) => "kind = ?2",
             // Must repeat the condition of the partial index, or SQLite does not use it.
             Self::Failures => {
-                "?2 = '' AND CASE WHEN json_valid(body) THEN json_type(body, '$.error') END = 'object'"
+                "?2 = '' AND CASE WHEN json_valid(body) THEN json_type(body, '$.error') END = 'object'
+                 AND CASE WHEN json_valid(body) THEN json_type(body, '$.repeats') END IS NULL"
             }
         }
     }

@@ -12,6 +12,9 @@ use botops_core::error::{Code, Error};
 /// Events kept in memory, so that a usual poll does not read the disk.
 pub(super) const RING: usize = 2_048;
 
+/// Failures kept in memory beside them: a bot lists at most 200, and a bad hour has some hundreds.
+pub(super) const FAILURES_HELD: usize = 2_048;
+
 /// Sequence numbers reserved in the store at a time.
 pub(super) const BLOCK: u64 = 1_000;
 
@@ -22,6 +25,8 @@ pub(super) struct JournalStart {
     /// The lowest number that the store may still hold.
     pub oldest: u64,
     pub recent: Vec<Arc<Event>>,
+    /// The newest failures, each once, oldest first.
+    pub failures: Vec<Arc<Event>>,
 }
 
 /// Reads where the journal ended and reserves the next block of numbers.
@@ -36,7 +41,13 @@ pub(super) fn resume(connection: &Connection) -> rusqlite::Result<JournalStart> 
     put_value(connection, "events_reserved", &(next - 1 + BLOCK).to_string())?;
     let from = newest.saturating_sub(RING as u64);
     let recent = select(connection, from, None, RING)?;
-    Ok(JournalStart { next, oldest, recent: recent.into_iter().map(Arc::new).collect() })
+    let failures = select_backwards(connection, next, EventFilter::Failures, FAILURES_HELD)?;
+    Ok(JournalStart {
+        next,
+        oldest,
+        recent: recent.into_iter().map(Arc::new).collect(),
+        failures: failures.into_iter().rev().map(Arc::new).collect(),
+    })
 }
 
 pub(super) fn insert(connection: &Connection, event: &Event) -> Result<(), StoreAbort> {

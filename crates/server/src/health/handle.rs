@@ -120,6 +120,16 @@ impl Health {
         }
     }
 
+    /// Stops watching a part of botops that there no longer is; its open alerts end. Without it, nothing happens.
+    pub fn remove_source(&self, id: &str) {
+        let now = self.inner.now();
+        let mut memory = self.inner.lock();
+        if memory.status.components.contains_key(id) {
+            memory.remove_component(id, now);
+            self.inner.publish_changes(&mut memory);
+        }
+    }
+
     /// Gives recovery the means to run workflows.
     pub fn set_runner(&self, runner: WorkflowRunner) {
         self.inner.runner.send_replace(Some(runner));

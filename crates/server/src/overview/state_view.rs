@@ -225,7 +225,9 @@ impl StateView {
             orders: report.and_then(|report| report.orders.clone()),
             performance: report.map(|report| report.performance.clone()).filter(is_given),
             config_summary: parts.config_summary,
-            config: report.and_then(|report| Some(dated(report, config_view(report, moment.extras)?))),
+            config: report
+                .filter(|_| offers_config(snapshot))
+                .and_then(|report| Some(dated(report, config_view(report, moment.extras)?))),
             market_status: present.and_then(|report| report.market.status),
             market: parts.market,
             loop_stats: parts.loop_stats,
@@ -351,7 +353,7 @@ fn unknown_parts(snapshot: &BotSnapshot) -> Vec<UnknownPart> {
         report.circuit_breaker.is_none(),
         report.session.is_none(),
         !report.config.as_ref().is_some_and(|config| is_given(&config.summary)),
-        report.config.is_none(),
+        report.config.is_none() || !offers_config(snapshot),
         !is_given(&report.market),
         !is_given(&report.loop_stats),
         report.no_entry_reasons.is_none(),
@@ -363,6 +365,9 @@ fn unknown_parts(snapshot: &BotSnapshot) -> Vec<UnknownPart> {
     let reason_of = |part: &str| {
         by_bot(part).unwrap_or_else(|| match part {
             "session" => "the bot reports no broker session".to_owned(),
+            "config" if !offers_config(snapshot) => {
+                "the bot does not list `config`: there is none here".to_owned()
+            }
             "config" | "config_summary" => "the bot reports no config".to_owned(),
             _ => "the bot does not report it".to_owned(),
         })
@@ -372,6 +377,11 @@ fn unknown_parts(snapshot: &BotSnapshot) -> Vec<UnknownPart> {
     let fields = report.unknown.iter().filter(|field| !PARTS.contains(&field.field.as_str()));
     parts.extend(fields.map(|field| unknown(&field.field, &why_unknown(field))));
     parts
+}
+
+/// Whether the bot has a config that could be kept here; true while that is not known.
+fn offers_config(snapshot: &BotSnapshot) -> bool {
+    snapshot.hello.as_ref().is_none_or(|hello| hello.offers("config"))
 }
 
 /// The parts of the state that can be `null` as a whole.

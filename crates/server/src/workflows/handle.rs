@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -132,7 +133,11 @@ impl Workflows {
     /// [`Code::StoreUnavailable`].
     pub async fn list_workflows(&self) -> Result<WorkflowListView, Error> {
         let listing = self.library.list_workflows().await;
-        self.store.read(move |connection| Ok(views::render_workflow_list(connection, &listing)?)).await
+        let no_config = self.no_config();
+        let render = move |connection: &Connection| {
+            Ok(views::render_workflow_list(connection, &listing, no_config.as_deref())?)
+        };
+        self.store.read(render).await
     }
 
     /// One workflow with its steps and its newest runs.
@@ -141,7 +146,16 @@ impl Workflows {
     /// [`Code::WorkflowUnknown`].
     pub async fn get_workflow(&self, id: &str) -> Result<WorkflowView, Error> {
         let known = self.library.find_workflow(id).await?;
-        self.store.read(move |connection| Ok(views::render_workflow(connection, &known)?)).await
+        let no_config = self.no_config();
+        let render = move |connection: &Connection| {
+            Ok(views::render_workflow(connection, &known, no_config.as_deref())?)
+        };
+        self.store.read(render).await
+    }
+
+    /// Why this bot cannot run what works on its config; `None` when it has one, or may have one.
+    fn no_config(&self) -> Option<String> {
+        self.launcher.world().configs.not_offered().map(|error| error.to_string())
     }
 
     /// What a run with these parameters would come to, as far as that is known beforehand.

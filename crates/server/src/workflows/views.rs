@@ -57,6 +57,10 @@ pub struct WorkflowBriefView {
     pub origin: &'static str,
     /// SHA-256 of its file, in hex; a run keeps to the version it began with.
     pub definition_sha256: String,
+    /// Whether this bot can run it at all.
+    pub available: bool,
+    /// What the bot lacks for it; `null` when it is available.
+    pub unavailable_because: Option<String>,
     /// Success ratio and durations of its newest runs.
     #[serde(flatten)]
     pub stats: WorkflowStats,
@@ -273,19 +277,26 @@ fn table_time(ms: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(ms).unwrap_or_default()
 }
 
+/// `no_config` says why there is no config of this bot, if there is none.
 pub(super) fn render_workflow_list(
     connection: &Connection,
     listing: &WorkflowListing,
+    no_config: Option<&str>,
 ) -> rusqlite::Result<WorkflowListView> {
     let mut items = Vec::new();
     for known in listing.known.values() {
-        items.push(render_brief(connection, known)?);
+        items.push(render_brief(connection, known, no_config)?);
     }
     Ok(WorkflowListView { items, next: None, omitted: 0, findings: listing.strays.clone() })
 }
 
-fn render_brief(connection: &Connection, known: &KnownWorkflow) -> rusqlite::Result<WorkflowBriefView> {
+fn render_brief(
+    connection: &Connection,
+    known: &KnownWorkflow,
+    no_config: Option<&str>,
+) -> rusqlite::Result<WorkflowBriefView> {
     let definition = &known.workflow.definition;
+    let lacks = no_config.filter(|_| known.workflow.needs_config());
     Ok(WorkflowBriefView {
         workflow_id: definition.id.clone(),
         title: definition.title.clone(),
@@ -296,6 +307,8 @@ fn render_brief(connection: &Connection, known: &KnownWorkflow) -> rusqlite::Res
         timeout_s: definition.policy.timeout_s,
         origin: known.origin,
         definition_sha256: known.workflow.sha256.clone(),
+        available: lacks.is_none(),
+        unavailable_because: lacks.map(str::to_owned),
         stats: WorkflowStats::load(connection, &definition.id)?,
         findings: known.findings.clone(),
     })
@@ -304,6 +317,7 @@ fn render_brief(connection: &Connection, known: &KnownWorkflow) -> rusqlite::Res
 pub(super) fn render_workflow(
     connection: &Connection,
     known: &KnownWorkflow,
+    no_config: Option<&str>,
 ) -> rusqlite::Result<WorkflowView> {
     let steps = known.workflow.definition.steps.iter().map(|step| WorkflowStepView {
         step: step.id.clone(),
@@ -316,7 +330,7 @@ pub(super) fn render_workflow(
     let id = &known.workflow.definition.id;
     let last = operations_log::newest(connection, OperationKind::Workflow, Some(id), LAST_RUNS)?;
     Ok(WorkflowView {
-        brief: render_brief(connection, known)?,
+        brief: render_brief(connection, known, no_config)?,
         steps: steps.collect(),
         last_runs: last.iter().map(render_run_brief).collect(),
     })

@@ -3,20 +3,21 @@
 //! Kept from users: putting together the bot's last report, its last acknowledgement (which may be newer), `HEAD` and
 //! the live transaction. A drift is published as an event with its remedies; nothing is ever changed because of one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::sync::{SyncFacts, evaluate_sync};
 use super::view::{CommittedConfigView, CurrentConfigView, RejectedChangeView, RunningConfigView, SyncState};
-use crate::bots::Bots;
+use crate::bots::{BotSnapshot, Bots};
 use crate::configs::audit::ConfigAudit;
 use crate::configs::document::{ConfigDocument, ConfigSchema, RuleFacts, check_document};
 use crate::configs::head::{CommittedConfig, VersionHead};
+use crate::configs::support::{ConfigSupport, not_known, not_offered};
 use crate::configs::transaction::{ConfigTransaction, TransactionView, newest_transactions};
 use crate::events::{Events, NewEvent};
 use crate::store::Store;
@@ -42,8 +43,10 @@ pub(crate) struct CurrentConfig {
     events: Events,
     audit: ConfigAudit,
     schema: Arc<ConfigSchema>,
-    /// The version that `HEAD` names; `None` when it does not hold.
+    /// The version that `HEAD` names; `None` when it does not hold, and when none was ever made.
     committed: ArcSwapOption<CommittedConfig>,
+    /// What was committed cannot be read.
+    is_damaged: AtomicBool,
     live: ArcSwapOption<TransactionView>,
     last_rejected: ArcSwapOption<RejectedChangeView>,
     /// What the bot acknowledged last, which may be newer than its last report.
@@ -51,18 +54,6 @@ pub(crate) struct CurrentConfig {
     view: ArcSwap<CurrentConfigView>,
     changes: watch::Sender<Arc<CurrentConfigView>>,
     refreshing: Mutex<()>,
-}
-
-/// Keeps what is shown up to date with the bot, until the stop.
-pub(crate) async fn follow_bot(current: Arc<CurrentConfig>, stopping: CancellationToken) {
-    let mut seen = current.bots.watch();
-    loop {
-        current.refresh();
-        tokio::select! {
-            () = stopping.cancelled() => return,
-            changed = seen.changed() => if changed.is_err() { return },
-        }
-    }
 }
 
 impl CurrentConfig {
@@ -75,6 +66,7 @@ impl CurrentConfig {
             audit,
             schema,
             committed: ArcSwapOption::empty(),
+            is_damaged: AtomicBool::new(false),
             live: ArcSwapOption::empty(),
             last_rejected: ArcSwapOption::empty(),
             acknowledged: ArcSwapOption::empty(),
@@ -102,9 +94,59 @@ impl CurrentConfig {
     /// The version that `HEAD` names.
     ///
     /// # Errors
-    /// [`Code::ConfigDamaged`] when it does not hold.
+    /// [`Code::ConfigDamaged`] when it does not hold; [`Code::BotNotCapable`] and [`Code::BotOffline`] when there is
+    /// none.
     pub(crate) fn committed(&self) -> Result<Arc<CommittedConfig>, Error> {
-        self.head().ok_or_else(|| Error::new(Code::ConfigDamaged))
+        if let Some(committed) = self.head() {
+            return Ok(committed);
+        }
+        self.require_offered()?;
+        Err(Error::new(Code::ConfigDamaged))
+    }
+
+    /// Whether the bot has a config that is kept here.
+    pub(crate) fn support(&self) -> ConfigSupport {
+        ConfigSupport::of(&self.bots.snapshot())
+    }
+
+    /// Refuses where the bot does not offer a config, or where it is not known and none was ever kept.
+    ///
+    /// # Errors
+    /// [`Code::BotNotCapable`], [`Code::BotOffline`].
+    pub(crate) fn require_offered(&self) -> Result<(), Error> {
+        let seen = self.bots.snapshot();
+        match ConfigSupport::of(&seen) {
+            ConfigSupport::Missing => Err(not_offered()),
+            ConfigSupport::Unknown if !self.was_ever_made() => Err(not_known(&seen)),
+            ConfigSupport::Unknown | ConfigSupport::Offered => Ok(()),
+        }
+    }
+
+    /// Whether a version was ever committed, be it readable or not.
+    pub(crate) fn was_ever_made(&self) -> bool {
+        self.is_damaged.load(Ordering::Relaxed) || self.committed.load().is_some()
+    }
+
+    /// What was committed cannot be read. Shown with the next [`Self::refresh`].
+    pub(crate) fn set_damaged(&self) {
+        self.is_damaged.store(true, Ordering::Relaxed);
+    }
+
+    /// Changes when the bot's report does.
+    pub(crate) fn watch_bot(&self) -> watch::Receiver<Arc<BotSnapshot>> {
+        self.bots.watch()
+    }
+
+    /// Why changes could not be recorded or based on anything; `None` when nothing is wrong with what is kept.
+    pub(crate) fn record_fault(&self) -> Option<String> {
+        if let Some(damage) = self.audit.damage() {
+            return Some(format!(
+                "line {} of the audit does not hold: {}",
+                damage.first_bad_seq, damage.reason
+            ));
+        }
+        let is_damaged = self.is_damaged.load(Ordering::Relaxed);
+        is_damaged.then(|| "the committed config cannot be read".to_owned())
     }
 
     /// Whether `HEAD` names this very version.
@@ -209,6 +251,7 @@ impl CurrentConfig {
         let view = Arc::new(view);
         self.view.store(view.clone());
         if before.sync != view.sync {
+            self.publish_support(&before, &view);
             self.publish_drift(&before, &view);
         }
         let key = |view: &CurrentConfigView| {
@@ -226,34 +269,61 @@ impl CurrentConfig {
         let seen = self.bots.snapshot();
         let head = self.head();
         let live = self.live();
-        let running = self.running();
+        let support = ConfigSupport::of(&seen);
+        // Of what a bot without the capability says it runs, nothing is known here.
+        let running = self.running().filter(|_| support != ConfigSupport::Missing);
+        let is_damaged = self.is_damaged.load(Ordering::Relaxed);
         let (sync, sync_reason) = evaluate_sync(&SyncFacts {
             seen: &seen,
+            support,
+            is_damaged,
             head: head.as_deref().map(|committed| &committed.head),
             running: running.as_ref(),
             live: live.as_deref(),
             was_acknowledged: self.acknowledged.load().is_some(),
         });
         let committed = head.as_deref().map(CommittedConfigView::of);
+        // A version that cannot be read is not the same as none.
+        let unreadable = is_damaged && committed.is_none();
         CurrentConfigView {
             bot_id: seen.id.clone(),
-            version: committed.as_ref().map_or(0, |committed| committed.version),
-            etag: committed.as_ref().map(|committed| committed.etag.clone()).unwrap_or_default(),
-            config: head.as_ref().map(|head| head.document.value.clone()).unwrap_or_default(),
+            version: committed.as_ref().map(|committed| committed.version).or(unreadable.then_some(0)),
+            etag: committed.as_ref().map(|committed| committed.etag.clone()).or(unreadable.then(String::new)),
+            config: head.as_ref().map(|head| head.document.written.clone()),
             sync,
             sync_reason,
             running,
             committed,
             trial: live.map(|live| TransactionView::clone(&live)),
             last_rejected: self.last_rejected.load_full().map(|last| RejectedChangeView::clone(&last)),
-            writable: head.is_some() && self.audit.damage().is_none(),
+            writable: head.is_some() && self.audit.damage().is_none() && support != ConfigSupport::Missing,
             page: None,
         }
     }
 
+    /// Tells when a bot whose config was kept here no longer offers one, and when it does again.
+    fn publish_support(&self, before: &CurrentConfigView, now: &CurrentConfigView) {
+        let Some(version) = now.committed.as_ref().map(|committed| committed.version) else { return };
+        let (was, is) = (before.sync == SyncState::NotApplicable, now.sync == SyncState::NotApplicable);
+        let (severity, message) = match (was, is) {
+            (false, true) => {
+                let kept = "stays readable and is not changed";
+                (Severity::Medium, format!("the bot no longer lists `config`: version {version} {kept}"))
+            }
+            (true, false) => {
+                (Severity::Low, format!("the bot lists `config` again; version {version} is committed"))
+            }
+            _ => return,
+        };
+        tracing::warn!(config.sync = now.sync.as_str(), "{message}");
+        let data = json!({"sync": now.sync, "previous": before.sync, "committed": now.committed});
+        self.events.publish(NewEvent::own(EventKind::Config, severity, message, data));
+    }
+
     fn publish_drift(&self, before: &CurrentConfigView, now: &CurrentConfigView) {
         let drifted = now.sync == SyncState::Drifted;
-        if !drifted && before.sync != SyncState::Drifted {
+        let is_over = before.sync == SyncState::Drifted && now.sync != SyncState::NotApplicable;
+        if !drifted && !is_over {
             return;
         }
         let severity = if drifted { Severity::High } else { Severity::Low };

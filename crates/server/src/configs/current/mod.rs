@@ -4,5 +4,5 @@ mod current_config;
 mod sync;
 mod view;
 
-pub(crate) use current_config::{CurrentConfig, REPORT_IN_FLIGHT, follow_bot};
+pub(crate) use current_config::{CurrentConfig, REPORT_IN_FLIGHT};
 pub use view::{CurrentConfigView, SyncState};

@@ -4,11 +4,15 @@ use super::view::{RunningConfigView, SyncState};
 use crate::bots::BotSnapshot;
 use crate::configs::document::short_hash;
 use crate::configs::head::VersionHead;
+use crate::configs::support::ConfigSupport;
 use crate::configs::transaction::{TransactionState, TransactionView};
 
 /// What the sync state is derived from.
 pub(super) struct SyncFacts<'a> {
     pub seen: &'a BotSnapshot,
+    pub support: ConfigSupport,
+    /// What was committed cannot be read.
+    pub is_damaged: bool,
     pub head: Option<&'a VersionHead>,
     pub running: Option<&'a RunningConfigView>,
     pub live: Option<&'a TransactionView>,
@@ -18,8 +22,16 @@ pub(super) struct SyncFacts<'a> {
 
 /// Whether the bot runs what is committed, and why one can say so, in one sentence.
 pub(super) fn evaluate_sync(facts: &SyncFacts<'_>) -> (SyncState, String) {
+    if facts.support == ConfigSupport::Missing {
+        return (SyncState::NotApplicable, reason_for_none(facts));
+    }
     let Some(head) = facts.head else {
-        return (SyncState::Unknown, "the committed config cannot be read".to_owned());
+        let reason = match facts.support {
+            _ if facts.is_damaged => "the committed config cannot be read".to_owned(),
+            ConfigSupport::Offered => "the first version is being written".to_owned(),
+            _ => "the bot was never seen, so it is not known whether it has a config here".to_owned(),
+        };
+        return (SyncState::Unknown, reason);
     };
     if let Some(live) = facts.live {
         let text = match live.state {
@@ -38,6 +50,19 @@ pub(super) fn evaluate_sync(facts: &SyncFacts<'_>) -> (SyncState, String) {
         };
     }
     sync_without_trial(facts, head)
+}
+
+/// Why there is no config of this bot, and what became of the one that was kept.
+fn reason_for_none(facts: &SyncFacts<'_>) -> String {
+    let none = "the bot does not list `config` in its hello: its config is not kept here";
+    match facts.head {
+        None => format!("{none}, and nothing is checked, changed or compared"),
+        Some(head) => format!(
+            "{none}; version {}, committed on {}, stays readable and is not changed",
+            head.version,
+            head.at.format("%Y-%m-%d")
+        ),
+    }
 }
 
 /// The sync state while the bot was told of no change that is under way.

@@ -2,10 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::configs::document::version_etag;
+use crate::configs::document::{WrittenValue, version_etag};
 use crate::configs::head::CommittedConfig;
 use crate::configs::transaction::{ConfigTransaction, StoredError, TransactionState, TransactionView};
 use botops_contract::BotId;
@@ -27,6 +26,8 @@ pub enum SyncState {
     BotOffline,
     /// What the bot runs is not known at the moment.
     Unknown,
+    /// The bot does not offer `config`: there is none here.
+    NotApplicable,
 }
 
 impl SyncState {
@@ -39,6 +40,7 @@ impl SyncState {
             Self::Drifted => "drifted",
             Self::BotOffline => "bot_offline",
             Self::Unknown => "unknown",
+            Self::NotApplicable => "not_applicable",
         }
     }
 }
@@ -94,13 +96,16 @@ pub struct CurrentConfigView {
     /// The id of the bot.
     #[schema(value_type = String)]
     pub bot_id: BotId,
-    /// The committed version; 0 when it cannot be read.
-    pub version: u64,
-    /// What a change must name in `If-Match`, quotes included; empty when the committed version cannot be read.
-    pub etag: String,
-    /// The committed document; `null` when it cannot be read.
+    /// The committed version; 0 when it cannot be read, `null` when there is none: `sync_reason` says why.
+    #[schema(required)]
+    pub version: Option<u64>,
+    /// What a change must name in `If-Match`, quotes included; empty when the committed version cannot be read, `null`
+    /// when there is none.
+    #[schema(required)]
+    pub etag: Option<String>,
+    /// The committed document, its digits as they were written; `null` when it cannot be read or there is none.
     #[schema(value_type = Object)]
-    pub config: Value,
+    pub config: Option<WrittenValue>,
     /// Whether the bot runs the committed version.
     pub sync: SyncState,
     /// Why `sync` is what it is, in one sentence.
@@ -113,7 +118,8 @@ pub struct CurrentConfigView {
     pub trial: Option<TransactionView>,
     /// The last change that was refused after it was admitted; `null` when none is known.
     pub last_rejected: Option<RejectedChangeView>,
-    /// Whether changes are taken; `false` while the audit does not hold or the config cannot be read.
+    /// Whether changes are taken; `false` while the audit does not hold or the config cannot be read, and for a bot
+    /// without one.
     pub writable: bool,
     /// This view as JSON with its headers, made once per change; a request only clones it.
     #[serde(skip)]
@@ -151,9 +157,9 @@ impl CurrentConfigView {
     pub(super) fn empty(bot_id: BotId) -> Self {
         Self {
             bot_id,
-            version: 0,
-            etag: String::new(),
-            config: Value::Null,
+            version: None,
+            etag: None,
+            config: None,
             sync: SyncState::Unknown,
             sync_reason: "botops has only just started".to_owned(),
             running: None,

@@ -4,6 +4,9 @@
 
 use serde_json::Value;
 
+use super::same_value::same_value;
+use super::schema::ConfigSchema;
+use super::written_value::{WrittenValue, decode};
 use botops_core::error::{Code, Error};
 
 /// A document, patched or not, may have this many bytes; the bot's own is about 1 KiB.
@@ -16,32 +19,44 @@ const PATCH_OPERATIONS: usize = 500;
 #[derive(Debug, Clone, PartialEq)]
 pub enum ConfigChange {
     /// The whole new document.
-    Config(Value),
+    Config(WrittenValue),
     /// RFC 7396: members to replace; `null` removes.
-    MergePatch(Value),
+    MergePatch(WrittenValue),
     /// RFC 6902: operations in order, all or none; `test` guards them.
-    JsonPatch(Value),
+    JsonPatch(WrittenValue),
     /// An earlier version, by number.
     Version(u64),
 }
 
-/// What a patch makes of a document.
-pub(crate) fn apply_change(base: &Value, change: &ConfigChange) -> Result<Value, Error> {
+impl ConfigChange {
+    /// A JSON Patch that a program made: RFC 6902.
+    pub fn json_patch(operations: &Value) -> Self {
+        Self::JsonPatch(WrittenValue::of_plain(operations))
+    }
+}
+
+/// What a patch makes of a document. The schema says which texts are amounts, for what a `test` compares.
+pub(crate) fn apply_change(
+    schema: &ConfigSchema,
+    base: &WrittenValue,
+    change: &ConfigChange,
+) -> Result<WrittenValue, Error> {
     match change {
         ConfigChange::Config(value) => Ok(value.clone()),
         ConfigChange::MergePatch(patch) => {
             let mut value = base.clone();
-            json_patch::merge(&mut value, patch);
+            value.merge(patch);
             Ok(value)
         }
-        ConfigChange::JsonPatch(patch) => apply_json_patch(base, patch),
+        ConfigChange::JsonPatch(patch) => apply_json_patch(schema, base.marked(), patch.marked()),
         ConfigChange::Version(version) => Err(Error::new(Code::ConfigVersionUnknown)
             .detail(format!("version {version} is not a patch"))
             .context("version", *version)),
     }
 }
 
-fn apply_json_patch(base: &Value, patch: &Value) -> Result<Value, Error> {
+/// Base and patch have their numbers as marked texts.
+fn apply_json_patch(schema: &ConfigSchema, base: &Value, patch: &Value) -> Result<WrittenValue, Error> {
     let invalid = |detail: String, pointer: String, got: Value| {
         Error::new(Code::ConfigPatchInvalid).detail(detail).field(
             pointer,
@@ -67,8 +82,8 @@ fn apply_json_patch(base: &Value, patch: &Value) -> Result<Value, Error> {
     let mut value = base.clone();
     for (index, operation) in operations.0.iter().enumerate() {
         let pointer = format!("/json_patch/{index}");
-        json_patch::patch(&mut value, std::slice::from_ref(operation)).map_err(|error| {
-            let what = botops_core::text::clean(&error.kind.to_string(), 120);
+        apply_operation(schema, &mut value, operation).map_err(|what| {
+            let what = botops_core::text::clean(&what, 120);
             invalid(format!("operation {index} does not apply: {what}"), pointer.clone(), Value::Null)
         })?;
         // `copy` can double a document each time: stop while it is small.
@@ -80,7 +95,26 @@ fn apply_json_patch(base: &Value, patch: &Value) -> Result<Value, Error> {
             ));
         }
     }
-    Ok(value)
+    Ok(WrittenValue::of_marked(value))
+}
+
+/// Applies one operation. A `test` compares what values mean: `10.0` is `10`, and an amount `"-500"` is `"-500.00"`.
+fn apply_operation(
+    schema: &ConfigSchema,
+    document: &mut Value,
+    operation: &json_patch::PatchOperation,
+) -> Result<(), String> {
+    let json_patch::PatchOperation::Test(test) = operation else {
+        return json_patch::patch(document, std::slice::from_ref(operation))
+            .map_err(|error| error.kind.to_string());
+    };
+    let path = test.path.as_str();
+    let found = document.pointer(path).ok_or("there is nothing at its path")?;
+    let node = schema.at(path).unwrap_or(&Value::Null);
+    if same_value(node, &decode(found), &decode(&test.value)) {
+        return Ok(());
+    }
+    Err("another value is there".to_owned())
 }
 
 /// About how many bytes a value takes as JSON.
@@ -100,12 +134,20 @@ mod tests {
 
     use super::*;
 
+    fn written(value: &Value) -> WrittenValue {
+        WrittenValue::of_plain(value)
+    }
+
+    fn change(base: &Value, change: &ConfigChange) -> Result<Value, Error> {
+        apply_change(&ConfigSchema::built_in(), &written(base), change).map(|value| value.plain())
+    }
+
     #[test]
     fn a_patch_that_doubles_the_document_is_stopped() {
         let copies: Vec<_> =
             (0..60).map(|n| json!({"op": "copy", "from": "", "path": format!("/x{n}")})).collect();
         let error =
-            apply_change(&json!({"a": "b"}), &ConfigChange::JsonPatch(Value::Array(copies))).unwrap_err();
+            change(&json!({"a": "b"}), &ConfigChange::JsonPatch(written(&Value::Array(copies)))).unwrap_err();
         assert_eq!(error.code(), Code::ConfigPatchInvalid);
     }
 
@@ -113,9 +155,9 @@ mod tests {
     fn a_patch_is_all_or_nothing() {
         let patch =
             json!([{"op": "replace", "path": "/a", "value": 2}, {"op": "test", "path": "/b", "value": 9}]);
-        assert!(apply_change(&json!({"a": 1, "b": 1}), &ConfigChange::JsonPatch(patch)).is_err());
-        let merged =
-            apply_change(&json!({"a": 1, "b": 1}), &ConfigChange::MergePatch(json!({"b": null}))).unwrap();
+        let base = json!({"a": 1, "b": 1});
+        assert!(change(&base, &ConfigChange::JsonPatch(written(&patch))).is_err());
+        let merged = change(&base, &ConfigChange::MergePatch(written(&json!({"b": null})))).unwrap();
         assert_eq!(merged, json!({"a": 1}));
     }
 }

@@ -3,7 +3,7 @@
 use botops_core::text::sha256_hex;
 use serde_json::Value;
 
-use super::strict_value::StrictValue;
+use super::written_value::WrittenValue;
 use botops_contract::VersionRef;
 
 /// The document that becomes version 1 when there is none.
@@ -12,8 +12,10 @@ pub(crate) const DEFAULT_DOCUMENT: &str = include_str!("../../../../../schemas/d
 /// A document with the exact text that is stored and sent.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ConfigDocument {
-    /// The parsed text.
+    /// The parsed text, with numbers that programs compute with.
     pub value: Value,
+    /// The parsed text, with its numbers as they were written.
+    pub written: WrittenValue,
     /// The exact bytes that are stored and sent.
     pub text: String,
     /// SHA-256 of the text, lower-case hex.
@@ -22,18 +24,18 @@ pub(crate) struct ConfigDocument {
 
 impl ConfigDocument {
     /// The document for a value, in the form that is stored.
-    pub(crate) fn of(value: Value) -> Self {
-        let mut text = serde_json::to_string_pretty(&value).expect("a JSON value is JSON");
+    pub(crate) fn of(written: WrittenValue) -> Self {
+        let mut text = serde_json::to_string_pretty(&written).expect("a JSON value is JSON");
         text.push('\n');
         let sha256 = sha256_hex(text.as_bytes());
-        Self { value, text, sha256 }
+        Self { value: written.plain(), written, text, sha256 }
     }
 
     /// Reads a stored text.
     pub(crate) fn read(text: String) -> Result<Self, String> {
-        let StrictValue(value) = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        let written: WrittenValue = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         let sha256 = sha256_hex(text.as_bytes());
-        Ok(Self { value, text, sha256 })
+        Ok(Self { value: written.plain(), written, text, sha256 })
     }
 
     /// The reference of this document as a version.

@@ -1,16 +1,18 @@
 //! What differs between two documents, line by line, with what each line means.
 //!
-//! Lists with a key are matched by it (an item put at the head is one line, not a shift of all), equal numbers are
+//! Lists with a key are matched by it (an item put at the head is one line, not a shift of all), equal amounts are
 //! equal however they are written, and values of secret fields appear as a keyed digest: whether they differ can be
 //! seen, what they are cannot. A diff is for reading only; documents travel whole.
 
 use std::cmp::Ordering;
 
+use botops_core::exact_number::ExactNumber;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::schema::{ConfigSchema, child_pointer, read_decimal};
+use super::same_value::{find_keyed, same_value};
+use super::schema::{ConfigSchema, child_pointer};
 
 /// What happened to a value between two documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -163,16 +165,17 @@ impl DiffWalk<'_> {
             }
             (Value::Array(before), Value::Array(after)) => match position.node["x-list-key"].as_str() {
                 Some(key) => self.compare_keyed(position, key, before, after),
-                None if same_value(old, new) => {}
+                None if same_value(position.node, old, new) => {}
                 None => self.push_line(DiffOp::Replace, position, old, new),
             },
-            _ if same_value(old, new) => {}
+            _ if same_value(position.node, old, new) => {}
             _ => self.push_line(DiffOp::Replace, position, old, new),
         }
     }
 
     fn compare_keyed(&mut self, position: &DiffPosition<'_>, key: &str, before: &[Value], after: &[Value]) {
-        let find = |items: &[Value], wanted: &Value| items.iter().position(|item| item[key] == *wanted);
+        let node = &position.node["items"];
+        let find = |items: &[Value], wanted: &Value| find_keyed(node, key, items, wanted);
         for (index, old) in before.iter().enumerate() {
             let name = old[key].as_str();
             match find(after, &old[key]) {
@@ -281,25 +284,13 @@ fn risk_direction(node: &Value, op: DiffOp, old: &Value, new: &Value) -> RiskDir
     if annotated == Some("none") {
         return RiskDirection::Neutral;
     }
-    let moved = read_decimal(old).zip(read_decimal(new)).map(|(old, new)| new.cmp(&old));
+    let moved = ExactNumber::of_json(old).zip(ExactNumber::of_json(new)).map(|(old, new)| new.cmp(&old));
     match (annotated, moved) {
         (Some("up"), Some(Ordering::Less)) | (Some("down"), Some(Ordering::Greater)) => {
             RiskDirection::Decreases
         }
         // Raised, or the direction is not known.
         _ => RiskDirection::Increases,
-    }
-}
-
-/// Whether two values mean the same: `5` and `5.0` and, for amounts, `"5.00"`.
-fn same_value(old: &Value, new: &Value) -> bool {
-    if old == new {
-        return true;
-    }
-    let amounts = !(old.is_string() && new.is_string());
-    match (read_decimal(old), read_decimal(new)) {
-        (Some(old), Some(new)) if amounts => old == new,
-        _ => false,
     }
 }
 
@@ -383,6 +374,8 @@ mod tests {
     #[test]
     fn equal_amounts_are_equal_however_they_are_written() {
         assert_eq!(diff(|d| d["risk_management"]["max_position_size"] = json!("5000.00")), vec![]);
+        assert_eq!(diff(|d| d["risk_management"]["daily_loss_limit"] = json!("-500")), vec![]);
+        assert_eq!(diff(|d| d["risk_management"]["max_consecutive_losses"] = json!(10.0)), vec![]);
         assert_eq!(diff(|d| d["risk_management"]["stop_loss_pct"] = json!(2)), vec![]);
     }
 

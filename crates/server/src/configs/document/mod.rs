@@ -5,8 +5,9 @@ mod config_document;
 mod diff;
 mod finding;
 mod rules;
+mod same_value;
 mod schema;
-mod strict_value;
+mod written_value;
 
 pub use config_change::ConfigChange;
 pub(crate) use config_change::apply_change;
@@ -14,5 +15,6 @@ pub(crate) use config_document::{ConfigDocument, DEFAULT_DOCUMENT, short_hash, v
 pub(crate) use diff::{ApplyTiming, ChangeRisk, DiffLine, change_risk, diff_documents};
 pub(crate) use finding::{ConfigFinding, ValidationLevel};
 pub(crate) use rules::{RuleFacts, check_document};
+pub(crate) use same_value::same_value;
 pub(crate) use schema::{ConfigSchema, SCHEMA_TEXT, read_decimal};
-pub(crate) use strict_value::StrictValue;
+pub use written_value::WrittenValue;

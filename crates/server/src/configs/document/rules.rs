@@ -5,6 +5,7 @@
 
 use std::str::FromStr;
 
+use botops_core::exact_number::ExactNumber;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
@@ -166,12 +167,10 @@ impl RuleCheck<'_> {
     /// Rules against what the bot holds. They bind what the change touches: a limit that stays as it is does not
     /// keep an operator from changing another one.
     fn open_positions(&mut self, base: Option<&Value>, facts: &RuleFacts) {
-        let touched = |pointer: &str| {
-            base.is_none_or(|base| {
-                base.pointer(pointer).and_then(read_decimal)
-                    != self.document.pointer(pointer).and_then(read_decimal)
-            })
-        };
+        let number =
+            |document: &Value, pointer: &str| document.pointer(pointer).and_then(ExactNumber::of_json);
+        let touched =
+            |pointer: &str| base.is_none_or(|base| number(base, pointer) != number(self.document, pointer));
         let (size, loss) = ("/risk_management/max_position_size", "/risk_management/daily_loss_limit");
         let size_limit = self.number(size).filter(|_| touched(size));
         let loss_limit = self.number(loss).filter(|_| touched(loss));

@@ -30,6 +30,12 @@ const MISSED_POLLS: u32 = 3;
 /// Silence shorter than this is never a breach.
 const OLDEST: Duration = Duration::from_secs(5);
 
+/// The field of the config that says which part of the equity a trial may lose.
+const LOSS_FIELD: &str = "/circuit_breaker_thresholds/daily_loss";
+
+/// The field of the config that says which result of the day ends trading.
+const DAY_LOSS_FIELD: &str = "/risk_management/daily_loss_limit";
+
 /// Good samples that an automatic confirmation needs at least.
 pub(crate) const SAMPLES_NEEDED: u32 = 3;
 
@@ -58,7 +64,7 @@ pub(crate) struct TrialBaseline {
 /// One thing a trial is watched for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TrialCriterion {
-    /// `heartbeat`, `errors`, `order_rejects`, `drawdown`, `session` or `breaker`.
+    /// `heartbeat`, `loop`, `errors`, `order_rejects`, `drawdown`, `session` or `breaker`.
     pub name: String,
     /// Whether it holds now.
     pub ok: bool,
@@ -72,6 +78,9 @@ pub struct TrialCriterion {
     pub limit: Value,
     /// What was seen and what is allowed, in one sentence.
     pub text: String,
+    /// Where `limit` comes from: a setting, a field of the config, the bot, or built in.
+    #[serde(default)]
+    pub source: String,
 }
 
 impl TrialBaseline {
@@ -82,7 +91,7 @@ impl TrialBaseline {
             // Both are losses: the one nearer to zero is the tighter one.
             values.filter_map(read_decimal).max()
         };
-        let day_limit = tighter("/risk_management/daily_loss_limit");
+        let day_limit = tighter(DAY_LOSS_FIELD);
         let day_result = amount_value(report.performance.daily_pl.as_ref());
         Self {
             at: Utc::now(),
@@ -92,9 +101,7 @@ impl TrialBaseline {
             equity: amount_value(report.account.account_balance.as_ref()),
             session_was_healthy: report.session.as_ref().is_some_and(|session| session.is_healthy),
             breaker_was_closed: report.breaker_state() == Some(BreakerState::Closed),
-            loss_limit: tighter("/circuit_breaker_thresholds/daily_loss")
-                .unwrap_or(Decimal::NEGATIVE_ONE)
-                .abs(),
+            loss_limit: tighter(LOSS_FIELD).unwrap_or(Decimal::NEGATIVE_ONE).abs(),
             day_limit: day_limit.filter(|limit| day_result.is_some_and(|result| result > *limit)),
         }
     }
@@ -136,7 +143,8 @@ impl TrialBaseline {
             None => format!("{count} new errors, {limit} allowed"),
         };
         let (value, limit) = (json!(count), json!(limit));
-        TrialCriterion { name: "errors".to_owned(), ok: !breached, breached, value, limit, text }
+        let source = growth_source(EXTRA_ERRORS);
+        TrialCriterion { name: "errors".to_owned(), ok: !breached, breached, value, limit, text, source }
     }
 
     fn rejects(&self, report: &BotReport, elapsed: Duration) -> TrialCriterion {
@@ -156,7 +164,16 @@ impl TrialBaseline {
             text = format!("{text} (the last one: {})", botops_core::text::clean(why, 120));
         }
         let (value, limit) = (json!(count), json!(limit));
-        TrialCriterion { name: "order_rejects".to_owned(), ok: !breached, breached, value, limit, text }
+        let source = growth_source(EXTRA_REJECTS);
+        TrialCriterion {
+            name: "order_rejects".to_owned(),
+            ok: !breached,
+            breached,
+            value,
+            limit,
+            text,
+            source,
+        }
     }
 
     fn drawdown(&self, report: &BotReport) -> TrialCriterion {
@@ -184,6 +201,9 @@ impl TrialBaseline {
             value: json!(part),
             limit: json!(self.loss_limit),
             text,
+            source: format!(
+                "{LOSS_FIELD} of the config, the tighter of both; the day's result at {DAY_LOSS_FIELD} ends it too"
+            ),
         }
     }
 
@@ -211,6 +231,9 @@ impl TrialBaseline {
             value: json!(state),
             limit: json!("healthy"),
             text,
+            source: format!(
+                "built in: {STRIKES} degraded reports in a row, or a halt, of a session that was healthy"
+            ),
         }
     }
 
@@ -230,6 +253,7 @@ impl TrialBaseline {
             value: json!(report.breaker_state()),
             limit: json!(BreakerState::Closed),
             text,
+            source: "built in: a breaker that was closed stays closed".to_owned(),
         }
     }
 }
@@ -255,6 +279,7 @@ fn heartbeat_criterion(seen: &BotSnapshot, poll_interval: Duration) -> TrialCrit
         value: json!(age.map(|age| age.as_secs_f64())),
         limit: json!(limit.as_secs_f64()),
         text,
+        source: format!("{MISSED_POLLS} times BOT_POLL_INTERVAL, at least {} s", OLDEST.as_secs()),
     }
 }
 
@@ -273,6 +298,14 @@ fn loop_criterion(seen: &BotSnapshot) -> TrialCriterion {
         value: json!(ticked.map(|ticked| ticked.age.as_secs_f64())),
         limit: json!(ticked.map(|ticked| ticked.limit.as_secs_f64())),
         text,
+        source: match ticked {
+            Some(ticked) if ticked.declared => {
+                "`loop.expected_interval_s` of the bot, and what it may be late"
+            }
+            Some(_) => "built in, since the bot declares no `loop.expected_interval_s`",
+            None => "none, since the bot does not say when its loop last went round",
+        }
+        .to_owned(),
     }
 }
 
@@ -284,6 +317,11 @@ pub(crate) fn breach_text(watch: &[TrialCriterion]) -> Option<String> {
         .map(|criterion| criterion.text.as_str())
         .collect();
     (!texts.is_empty()).then(|| texts.join("; "))
+}
+
+/// Where the limit of something that is counted comes from.
+fn growth_source(extra: u32) -> String {
+    format!("built in: {extra}, and twice the rate of the hour before the trial")
 }
 
 /// How many of something to expect in a while, doubled, from how many the last hour had.

@@ -28,6 +28,8 @@
 //! its deadline it is handed to a person and the lock is free.
 
 mod begin;
+#[cfg(test)]
+mod documented_limits;
 mod finish;
 mod live;
 mod recorder;

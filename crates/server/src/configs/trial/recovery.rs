@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::finish::TrialDriver;
 use super::live::{LiveTrial, TOO_LATE};
 use super::restart::START_PAUSE;
-use crate::bots::Presence;
+use crate::bots::{CallError, Presence};
 use crate::configs::transaction::{ConfigTransaction, EndedBy, TransactionState};
 use crate::operations_log::{self, OperationKind};
 use botops_contract::ConfigState;
@@ -69,6 +69,7 @@ impl TrialDriver {
             Err(_) if self.services.bots.snapshot().presence == Presence::Exited => {
                 self.treat_bot_as_exited().await;
             }
+            Err(CallError::NotCapable(_)) => self.end_without_capability().await,
             Err(_) => {
                 if let Some(live) = &mut self.live {
                     live.in_doubt = true;
@@ -76,6 +77,13 @@ impl TrialDriver {
                 self.ask_again_later().await;
             }
         }
+    }
+
+    /// A bot that does not list `config` any more cannot be asked what it runs, now or later.
+    async fn end_without_capability(&mut self) {
+        let text = "the bot does not list `config` any more, so it is not known what it runs. A person has to see what \
+                    the bot runs; the committed version is not changed";
+        self.end(TransactionState::FailedAttention, EndedBy::Bot, text).await;
     }
 
     /// Asks again soon, or calls for a person when that was tried for long.

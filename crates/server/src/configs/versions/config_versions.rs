@@ -4,20 +4,24 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeZone, Utc};
 use serde::Serialize;
+use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::version_files::VersionFiles;
 use super::version_rows::{
-    NewVersionRow, VersionRow, all_numbers, committed_before, highest_number, insert_version, last_committed,
-    mark_committed, outlived_versions, page_of_rows, row_by_hash, row_by_number,
+    NewVersionRow, VersionRow, all_numbers, committed_before, crashed_lately, highest_number, insert_version,
+    last_committed, mark_committed, outlived_versions, page_of_rows, row_by_hash, row_by_number,
 };
 use crate::configs::audit::{ConfigAudit, stamped_record};
 use crate::configs::current::CurrentConfig;
 use crate::configs::document::{
-    ConfigChange, ConfigDocument, ConfigSchema, DEFAULT_DOCUMENT, apply_change, check_document, version_etag,
+    ConfigChange, ConfigDocument, ConfigSchema, DEFAULT_DOCUMENT, apply_change, check_document, same_value,
+    version_etag,
 };
 use crate::configs::head::VersionHead;
+use crate::configs::support::{ConfigSupport, not_offered};
 use crate::store::Store;
+use botops_contract::VersionRef;
 use botops_core::error::{Code, Error};
 
 /// A version without its document.
@@ -59,6 +63,8 @@ pub(crate) struct ConfigVersions {
     schema: Arc<ConfigSchema>,
     files: VersionFiles,
     current: Arc<CurrentConfig>,
+    /// Version 1 is made once, whoever needs it first.
+    first_version: Mutex<()>,
 }
 
 impl ConfigVersions {
@@ -70,14 +76,15 @@ impl ConfigVersions {
         files: VersionFiles,
         current: Arc<CurrentConfig>,
     ) -> Self {
-        Self { store, audit, schema, files, current }
+        Self { store, audit, schema, files, current, first_version: Mutex::new(()) }
     }
 
     pub(crate) fn files(&self) -> &VersionFiles {
         &self.files
     }
 
-    /// Finds what is committed: `HEAD`, or what the store knows was `HEAD`, or version 1 from the default document.
+    /// Finds what is committed: `HEAD`, or what the store knows was `HEAD`. Nothing is made where nothing ever was: that
+    /// waits until the bot says that it has a config.
     pub(crate) async fn open_head(&self) -> Result<(), Error> {
         let row = self.store.read(|connection| Ok(last_committed(connection)?)).await?;
         match (self.files.head(), row) {
@@ -85,10 +92,11 @@ impl ConfigVersions {
                 self.current.set_committed(head.clone(), document);
                 self.record_commit(head).await?;
             }
-            (Ok(None), None) => self.make_first_version().await?,
+            (Ok(None), None) => {}
             (found, Some(row)) => self.restore_head(found.err(), &row).await?,
             (Err(problem), None) => {
                 tracing::error!(error.code = "CFG_018", "the committed config cannot be read: {problem}");
+                self.current.set_damaged();
             }
         }
         self.prune().await
@@ -104,6 +112,7 @@ impl ConfigVersions {
                     error.code = "CFG_018",
                     "the committed config cannot be read: {problem}; {also}"
                 );
+                self.current.set_damaged();
                 return Ok(());
             }
         };
@@ -118,6 +127,24 @@ impl ConfigVersions {
         let queue = self.audit.queue();
         self.store.write(move |connection| Ok(queue(connection, record)?)).await?;
         self.current.set_committed(head, document);
+        Ok(())
+    }
+
+    /// Makes version 1 for a bot that says it has a config and of which none was ever kept.
+    ///
+    /// # Errors
+    /// [`Code::StoreUnavailable`], [`Code::ConfigAuditUnavailable`].
+    pub(crate) async fn ensure_first_version(&self) -> Result<(), Error> {
+        let is_needed = || self.current.support() == ConfigSupport::Offered && !self.current.was_ever_made();
+        if !is_needed() {
+            return Ok(());
+        }
+        let _one_at_a_time = self.first_version.lock().await;
+        if !is_needed() {
+            return Ok(());
+        }
+        self.make_first_version().await?;
+        self.current.refresh();
         Ok(())
     }
 
@@ -188,6 +215,20 @@ impl ConfigVersions {
         Ok(files.max(highest) + 1)
     }
 
+    /// The trial of this very document that ended because the bot died, if that was lately. Other digits of the same
+    /// amounts are the same document.
+    pub(crate) async fn find_crashed(&self, document: &ConfigDocument) -> Result<Option<String>, Error> {
+        let crashed = self.store.read(|connection| Ok(crashed_lately(connection)?)).await?;
+        let is_same = |version: &VersionRef| {
+            version.sha256 == document.sha256
+                || self
+                    .files
+                    .load(version)
+                    .is_ok_and(|crashed| same_value(self.schema.root(), &crashed.value, &document.value))
+        };
+        Ok(crashed.into_iter().find(|(_, version)| is_same(version)).map(|(txn, _)| txn))
+    }
+
     /// A document by name: `running`, `committed`, `trial`, `previous` or `v17`.
     pub(crate) async fn resolve(&self, name: &str) -> Result<ConfigDocument, Error> {
         let unknown = |detail: &str| {
@@ -240,9 +281,17 @@ impl ConfigVersions {
         }
     }
 
+    /// The refusal for a version that is not there. Of a bot without a config there are none to choose from.
+    fn unknown_version(&self, number: u64) -> Error {
+        if self.current.support() == ConfigSupport::Missing && !self.current.was_ever_made() {
+            return not_offered();
+        }
+        Error::new(Code::ConfigVersionUnknown).context("version", number)
+    }
+
     /// A version's document.
     pub(crate) async fn load(&self, number: u64) -> Result<ConfigDocument, Error> {
-        let unknown = || Error::new(Code::ConfigVersionUnknown).context("version", number);
+        let unknown = || self.unknown_version(number);
         let row = self.store.read(move |connection| Ok(row_by_number(connection, number)?)).await?;
         let row = row.ok_or_else(unknown)?;
         self.files.load(&row.reference).map_err(|problem| unknown().detail(problem))
@@ -251,19 +300,28 @@ impl ConfigVersions {
     /// The document a change makes of another.
     pub(crate) async fn candidate(
         &self,
-        base: &serde_json::Value,
+        base: &ConfigDocument,
         change: &ConfigChange,
     ) -> Result<ConfigDocument, Error> {
         match change {
             ConfigChange::Version(number) => self.load(*number).await,
-            change => Ok(ConfigDocument::of(apply_change(base, change)?)),
+            change => Ok(ConfigDocument::of(apply_change(&self.schema, &base.written, change)?)),
         }
     }
 
     /// At most `limit` versions below `below`, newest first, and how many older ones were left out.
+    ///
+    /// # Errors
+    /// [`Code::BotNotCapable`] for a bot without a config of which none was ever kept.
     pub(crate) async fn list(&self, below: u64, limit: u32) -> Result<(Vec<VersionSummaryView>, u64), Error> {
         let (rows, omitted) =
             self.store.read(move |connection| Ok(page_of_rows(connection, below, limit)?)).await?;
+        if rows.is_empty()
+            && !self.current.was_ever_made()
+            && self.current.support() == ConfigSupport::Missing
+        {
+            return Err(not_offered());
+        }
         Ok((rows.iter().map(|row| self.summary(row)).collect(), omitted))
     }
 
@@ -272,7 +330,7 @@ impl ConfigVersions {
         &self,
         number: u64,
     ) -> Result<(VersionSummaryView, ConfigDocument), Error> {
-        let unknown = || Error::new(Code::ConfigVersionUnknown).context("version", number);
+        let unknown = || self.unknown_version(number);
         let row = self.store.read(move |connection| Ok(row_by_number(connection, number)?)).await?;
         let row = row.ok_or_else(unknown)?;
         let document = self.files.load(&row.reference).map_err(|problem| unknown().detail(problem))?;

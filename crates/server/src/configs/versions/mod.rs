@@ -8,4 +8,4 @@ mod version_rows;
 
 pub(crate) use config_versions::{ConfigVersions, VersionSummaryView};
 pub(crate) use version_files::VersionFiles;
-pub(crate) use version_rows::{NewVersionRow, crashed_lately, insert_version, mark_committed};
+pub(crate) use version_rows::{NewVersionRow, insert_version, mark_committed};

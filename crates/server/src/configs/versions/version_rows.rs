@@ -120,12 +120,17 @@ pub(super) fn row_by_hash(connection: &Connection, sha256: &str) -> rusqlite::Re
     connection.query_row(&query, [sha256], read_row).optional()
 }
 
-/// The last trial of this document that ended because the bot died, if that was less than a day ago.
-pub(crate) fn crashed_lately(connection: &Connection, sha256: &str) -> rusqlite::Result<Option<String>> {
-    let query =
-        "SELECT op_id FROM ops WHERE kind = 'config' AND live = 0 AND def_sha = ?1 AND updated_ms > ?2
-                   AND json_extract(result_json, '$.by') = 'bot_crash' ORDER BY updated_ms DESC LIMIT 1";
-    connection.query_row(query, params![sha256, now_ms() - CRASH_MS], |row| row.get(0)).optional()
+/// The trials that ended less than a day ago because the bot died, newest first, with what they tried.
+pub(super) fn crashed_lately(connection: &Connection) -> rusqlite::Result<Vec<(String, VersionRef)>> {
+    let query = "SELECT op_id, def_sha, json_extract(params_json, '$.candidate.version') FROM ops
+         WHERE kind = 'config' AND live = 0 AND updated_ms > ?1
+           AND json_extract(result_json, '$.by') = 'bot_crash' ORDER BY updated_ms DESC";
+    let mut statement = connection.prepare_cached(query)?;
+    let rows = statement.query_map([now_ms() - CRASH_MS], |row| {
+        let version: i64 = row.get(2)?;
+        Ok((row.get(0)?, VersionRef { version: as_u64(version), sha256: row.get(1)? }))
+    })?;
+    rows.collect()
 }
 
 /// At most `limit` versions below `below`, newest first, and how many older ones there are.

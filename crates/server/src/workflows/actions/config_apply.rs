@@ -73,7 +73,7 @@ impl WorkflowAction for ApplyConfig {
         _assumed: &mut AssumedChanges,
     ) -> Result<ConfigTrialOutput, ActionFailure> {
         let current = world.configs.current();
-        if current.etag != input.base {
+        if current.etag.as_ref() != Some(&input.base) {
             let message = "something else is committed by now";
             return Err(ActionFailure::new(StepFailureClass::Rejected, Code::ConfigStale, message));
         }
@@ -81,7 +81,7 @@ impl WorkflowAction for ApplyConfig {
         Ok(ConfigTrialOutput {
             txn,
             state: "trial".to_owned(),
-            version: Some(current.version + 1),
+            version: current.version.map(|version| version + 1),
             etag: None,
         })
     }

@@ -38,13 +38,14 @@ pub(super) struct PlanConfigOutput {
     /// The bot's own verdict.
     #[schemars(extend("enum" = ["accepted", "rejected", "not_asked"]))]
     bot_verdict: String,
-    /// Whether a part of the change takes effect only at the bot's next start.
+    /// Whether a part of the change takes effect only at the bot's next start. False for a change that is not valid.
     requires_restart: bool,
-    #[schemars(extend("enum" = ["neutral", "decreases", "increases"]))]
-    risk_direction: String,
-    /// How many values differ.
+    /// Which way the change moves risk; `null` for a change that is not valid.
+    #[schemars(extend("enum" = ["neutral", "decreases", "increases", null]))]
+    risk_direction: Option<String>,
+    /// How many values differ; 0 for a change that is not valid.
     changes: u32,
-    /// All differences, with old and new value.
+    /// All differences, with old and new value; empty for a change that is not valid.
     diff: Value,
     /// The defects of the change; empty when it is valid.
     errors: Value,
@@ -67,7 +68,8 @@ impl WorkflowAction for PlanConfig {
         input: PlanConfigInput,
         call: &ActionCall,
     ) -> Result<PlanConfigOutput, ActionFailure> {
-        let base = world.configs.current().etag.clone();
+        world.configs.require_config().await?;
+        let base = world.configs.current().etag.clone().unwrap_or_default();
         let options = ApplyOptions {
             idempotency: None,
             parent_op: None,
@@ -83,8 +85,8 @@ impl WorkflowAction for PlanConfig {
             base: plan.base,
             valid: plan.verdict.valid,
             bot_verdict: bot_verdict.to_owned(),
-            requires_restart: !plan.effects.restart.is_empty(),
-            risk_direction: wire_name(&plan.risk.direction),
+            requires_restart: plan.effects.is_some_and(|effects| !effects.restart.is_empty()),
+            risk_direction: plan.risk.map(|risk| wire_name(&risk.direction)),
             changes: u32::try_from(plan.diff.len()).unwrap_or(u32::MAX),
             diff: json!(plan.diff),
             errors: json!(plan.verdict.errors),

@@ -61,7 +61,7 @@ impl ConfigTrialOutput {
 
     /// The predicted output of ending a trial.
     pub(super) fn predict_end(world: &ActionServices, input: EndTrialInput, state: TransactionState) -> Self {
-        let version = Some(world.configs.current().version + 1);
+        let version = world.configs.current().version.map(|version| version + 1);
         Self { txn: input.txn, state: state.as_str().to_owned(), version, etag: None }
     }
 
@@ -88,7 +88,7 @@ impl ConfigTrialOutput {
 
 /// The change that replaces the value at `path` by `replace`.
 pub(super) fn change_at(path: &str, replace: &Value) -> ConfigChange {
-    ConfigChange::JsonPatch(json!([{"op": "add", "path": path, "value": replace}]))
+    ConfigChange::json_patch(&json!([{"op": "add", "path": path, "value": replace}]))
 }
 
 /// The options of a change that a run begins and confirms itself.

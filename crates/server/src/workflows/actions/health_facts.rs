@@ -87,6 +87,7 @@ pub(super) fn read_fact(world: &ActionServices, seen: &BotSnapshot, name: Health
         HealthFactName::ErrorRate => report.map_or_else(|| unknown_fact("errors/min"), error_rate_fact),
         HealthFactName::Drawdown => report.map_or_else(|| unknown_fact("%"), drawdown_fact),
         HealthFactName::ClockSkew => report.map_or_else(|| unknown_fact("s"), clock_skew_fact),
+        HealthFactName::ConfigSync if world.configs.not_offered().is_some() => no_config_fact(),
         HealthFactName::ConfigSync => report.map_or_else(|| unknown_fact("state"), config_sync_fact),
     }
 }
@@ -198,6 +199,12 @@ fn clock_skew_fact(report: &BotReport) -> HealthFact {
     measured_fact(HealthFactName::ClockSkew, skew.abs(), detail)
 }
 
+/// Nothing can be out of step with a config that is not kept here.
+fn no_config_fact() -> HealthFact {
+    let detail = "not applicable: the bot does not list `config`, so there is none here".to_owned();
+    HealthFact { value: None, threshold: None, unit: "differs".to_owned(), status: HealthGrade::Ok, detail }
+}
+
 fn config_sync_fact(report: &BotReport) -> HealthFact {
     let Some(config) = &report.config else {
         let detail = "the bot has no config that could be managed".to_owned();
@@ -217,7 +224,7 @@ fn config_sync_fact(report: &BotReport) -> HealthFact {
 }
 
 fn audit_chain_fact(world: &ActionServices) -> HealthFact {
-    let holds = world.configs.current().writable;
+    let holds = world.configs.record_fault().is_none();
     let (status, detail) = if holds {
         (HealthGrade::Ok, "the audit of config changes holds".to_owned())
     } else {

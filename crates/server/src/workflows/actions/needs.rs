@@ -35,7 +35,7 @@ impl ActionNeed {
             Self::Verb(_) | Self::Config => {
                 seen.hello.as_ref().is_some_and(|hello| !hello.offers(self.name()))
             }
-            Self::BootEpoch => seen.report.as_ref().is_some_and(|report| report.boot_epoch.is_empty()),
+            Self::BootEpoch => seen.report.as_ref().is_some_and(|report| report.boot_epoch.is_none()),
             Self::Supervisor => !world.supervisor.can_start(),
         }
     }

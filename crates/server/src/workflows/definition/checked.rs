@@ -17,6 +17,7 @@ use super::json_schema::compile_schema;
 use super::marked_document::{DefinitionFault, MarkedDocument};
 use super::parameters::WorkflowParameters;
 use super::strict_yaml::read_strict_yaml;
+use crate::workflows::actions::ActionNeed;
 use botops_contract::BotId;
 use botops_core::error::Error;
 
@@ -84,6 +85,11 @@ impl CheckedWorkflow {
     /// Whether one of its steps ends the bot's process and starts it again.
     pub(crate) fn restarts_bot(&self) -> bool {
         self.definition.steps.iter().any(|step| step.uses.spec().restarts_bot)
+    }
+
+    /// Whether one of its steps reads or changes the bot's config, so that a bot without one cannot run it.
+    pub(crate) fn needs_config(&self) -> bool {
+        self.definition.steps.iter().any(|step| step.uses.spec().needs.contains(&ActionNeed::Config))
     }
 
     /// The index of the pivot step, if there is one.

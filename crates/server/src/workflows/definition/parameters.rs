@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::json_schema::compile_schema;
 use super::marked_document::{DefinitionFault, MarkedDocument, escape_pointer};
 use botops_core::error::{Code, Error, FieldError};
+use botops_core::exact_number::write_integers;
 
 /// Keywords that a parameter schema may use. Validators ignore what they do not know, so a typo would pass silently.
 const KEYWORDS: &[&str] = &[
@@ -56,6 +57,7 @@ impl WorkflowParameters {
                 }
             }
         }
+        write_integers(&self.schema, &mut params);
         let mut fields: Vec<FieldError> =
             self.validator.iter_errors(&params).take(50).map(|error| field_error(&error)).collect();
         if let Some(pointer) = find_nul(&params, "/params") {

@@ -1,0 +1,48 @@
+//! Whether the bot has a config that is kept here. The bot says so itself: it lists `config` in its `hello`, or not.
+
+use crate::bots::BotSnapshot;
+use botops_core::error::{Code, Error};
+
+/// The capability of a bot whose config is kept here.
+const CONFIG: &str = "config";
+
+/// What the bot said of its config.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConfigSupport {
+    /// The bot was never seen, so it is not known.
+    Unknown,
+    /// It lists the capability.
+    Offered,
+    /// It does not: its config, if it has one, is its own business.
+    Missing,
+}
+
+impl ConfigSupport {
+    /// From the last `hello`, be it of an earlier run of botops.
+    pub(crate) fn of(seen: &BotSnapshot) -> Self {
+        match &seen.hello {
+            None => Self::Unknown,
+            Some(hello) if hello.offers(CONFIG) => Self::Offered,
+            Some(_) => Self::Missing,
+        }
+    }
+}
+
+/// The refusal of an operation on a config that the bot does not offer.
+pub(crate) fn not_offered() -> Error {
+    Error::new(Code::BotNotCapable)
+        .detail(
+            "the bot does not list `config` in its hello, so its config is not kept here and is neither read nor \
+             changed. Change it where the bot keeps it; a bot that serves the config calls and lists `config` when it \
+             starts again has one here from then on",
+        )
+        .context("capability", CONFIG)
+}
+
+/// The refusal of an operation while it is not known whether there is a config.
+pub(crate) fn not_known(seen: &BotSnapshot) -> Error {
+    Error::new(Code::BotOffline).detail(format!(
+        "the bot was never seen, so it is not known whether it has a config here ({})",
+        seen.presence_reason
+    ))
+}
