@@ -342,6 +342,7 @@ async fn hostile_texts_and_lists_are_bounded_at_the_door() {
     let seen = link.sees("a report", Duration::from_secs(30), |seen| seen.report.is_some()).await;
     let report = seen.report.as_ref().unwrap();
     assert_eq!((report.order_list().len(), seen.dropped.orders), (2_000, 7));
+    assert_eq!(seen.open_order_count(), Some(2_007), "the count is of all that came");
     assert_eq!((report.error_list().len(), seen.dropped.errors), (200, 100));
     assert_eq!(report.position_list()[0].symbol, "SPY[31m");
     assert_eq!(report.error_list()[0].message, format!("{}…", "é".repeat(499)));

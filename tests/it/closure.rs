@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use crate::configs::world::{World, auto, careful, manual};
 use crate::kit;
 use crate::kit::app::{KEY, Running, answer};
-use crate::kit::scripted_bot::Behaviour;
+use crate::kit::scripted_bot::{Behaviour, position};
 use crate::refusals::{Guarded, assert_problem, guard_around};
 use crate::stream::handshake_over_http;
 use crate::workflows::{define, ended, execute, holding};
@@ -92,7 +92,7 @@ parts! {
         "HLT_001" "HLT_002" "HLT_003" "HLT_004" "HLT_005" "HLT_006" "HLT_007" "HLT_008" "HLT_009" "HLT_010" "HLT_011"
         "HLT_012";
     what_a_bot_tells_of_is_listed_with_its_advice by told_by_the_bot:
-        "BOT_010" "BOT_012" "BOT_013" "BOT_014" "BOT_030" "BRK_001" "BRK_002" "BRK_003" "BRK_004" "BRK_005" "BRK_006" "BRK_007"
+        "BOT_006" "BOT_010" "BOT_012" "BOT_013" "BOT_014" "BOT_030" "BRK_001" "BRK_002" "BRK_003" "BRK_004" "BRK_005" "BRK_006" "BRK_007"
         "BRK_008" "BRK_009" "BRK_010" "BRK_011" "BRK_012" "BRK_013";
 }
 
@@ -110,8 +110,9 @@ fn the_parts_raise_every_code_of_the_catalogue() {
 
 /// Codes that come only in a bot's events: no request to botops raises them.
 const TOLD_BY_THE_BOT: &[&str] = &[
-    "BOT_010", "BOT_012", "BOT_013", "BOT_014", "BOT_030", "BRK_001", "BRK_002", "BRK_003", "BRK_004",
-    "BRK_005", "BRK_006", "BRK_007", "BRK_008", "BRK_009", "BRK_010", "BRK_011", "BRK_012", "BRK_013",
+    "BOT_006", "BOT_010", "BOT_012", "BOT_013", "BOT_014", "BOT_030", "BRK_001", "BRK_002", "BRK_003",
+    "BRK_004", "BRK_005", "BRK_006", "BRK_007", "BRK_008", "BRK_009", "BRK_010", "BRK_011", "BRK_012",
+    "BRK_013",
 ];
 
 /// What is expected after the first next call.
@@ -557,7 +558,16 @@ async fn health_verbs(closing: &mut Closing) {
 async fn told_by_the_bot(closing: &mut Closing) {
     let world = World::start().await;
     let rows: BTreeMap<&str, &Code> = Code::ALL.iter().map(|code| (code.row().code, code)).collect();
-    for code in TOLD_BY_THE_BOT {
+    // What cannot be read of its answers is told of it, and not by it.
+    world.bot.change(|report| {
+        report.positions.as_mut().expect("the bot reports positions").push(position(
+            &"X".repeat(80),
+            "1",
+            "1",
+            "1",
+        ));
+    });
+    for code in TOLD_BY_THE_BOT.iter().filter(|code| **code != "BOT_006") {
         let row = rows[code].row();
         let mut script = world.bot.script();
         let seq = script.events.last().map_or(0, |event| event.seq) + 1;

@@ -216,7 +216,7 @@ impl Peer {
         let line =
             |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
         let data: botops_contract::BotEvent = serde_json::from_str(&line("data:")).unwrap();
-        assert_eq!(line("id:"), format!("{}/{}", epoch_of(&hello), data.seq));
+        assert_eq!(line("id:"), format!("{}/{}", epoch_of(hello), data.seq));
         assert_eq!(Some(data.boot_epoch), hello.boot_epoch);
     }
 

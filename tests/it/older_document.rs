@@ -29,6 +29,42 @@ const ALLOWED: &[(&str, &str)] = &[
     ("GET /api/v1/config/versions query limit: integer -> integer int32", "read as a number of 32 bits"),
 ];
 
+/// Answers that show what a bot says. Since bots are read that nobody here wrote, what one does not report is `null`
+/// there, and each closed set has a word for what is outside of it.
+const SAID_BY_BOTS: &[&str] = &[
+    "GET /api/v1/state 200 ",
+    "GET /api/v1/summary 200 ",
+    "GET /api/v1/metrics 200 ",
+    "GET /api/v1/performance 200 ",
+    "GET /api/v1/events 200 ",
+    "GET /api/v1/errors 200 ",
+    "GET /api/v1/whoami 200 ",
+    "POST /api/v1/control/",
+    "GET /api/v1/health/",
+    "GET /api/trading-engine/health/",
+    "GET /api/v1/config",
+    "PUT /api/v1/config/",
+    "POST /api/v1/config/",
+    "GET /api/v1/workflows",
+    "POST /api/v1/workflows",
+];
+
+/// Whether a difference only says that a member may also be `null`, or have a further word.
+fn is_widening(difference: &str) -> bool {
+    if difference.ends_with(": required -> optional") || difference.ends_with(": default none -> null") {
+        return true;
+    }
+    if difference.ends_with("\" added") {
+        return true;
+    }
+    let Some((before, after)) = difference.rsplit_once(": ").and_then(|(_, types)| types.split_once(" -> "))
+    else {
+        return false;
+    };
+    let without_null: Vec<&str> = after.split(" or ").filter(|kind| *kind != "null").collect();
+    without_null.join(" or ") == before
+}
+
 /// Keywords of a schema that are compared literally.
 const LIMITS: &[&str] =
     &["minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "default"];
@@ -230,8 +266,7 @@ fn document_of_0_1() -> Value {
 #[test]
 fn the_api_document_keeps_paths_members_types_and_statuses() {
     let found = differences(&document_of_0_1(), &botops::routes::document());
-    let unexpected: Vec<&String> =
-        found.iter().filter(|line| !ALLOWED.iter().any(|(allowed, _)| is_covered(line, allowed))).collect();
+    let unexpected: Vec<&String> = found.iter().filter(|line| !is_expected(line)).collect();
     let stale: Vec<&str> = ALLOWED
         .iter()
         .filter(|(allowed, _)| !found.iter().any(|line| is_covered(line, allowed)))
@@ -239,6 +274,15 @@ fn the_api_document_keeps_paths_members_types_and_statuses() {
         .collect();
     assert!(unexpected.is_empty(), "{} differences:\n{unexpected:#?}", unexpected.len());
     assert!(stale.is_empty(), "allowed, but no difference any more: {stale:#?}");
+}
+
+fn is_expected(difference: &str) -> bool {
+    let is_of_bot = SAID_BY_BOTS.iter().any(|place| difference.starts_with(place));
+    // A failure that a bot told may have a severity of its own words, wherever it is shown.
+    let is_severity = difference.ends_with("severity: \"other\" added");
+    (is_of_bot && is_widening(difference))
+        || is_severity
+        || ALLOWED.iter().any(|(allowed, _)| is_covered(difference, allowed))
 }
 
 /// A document with two operations whose schemas have these names.

@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use std::time::Duration;
+
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use crate::kit;
 use crate::kit::app::Running;
 use crate::kit::paperbot::{Paperbot, lines};
+use crate::kit::scripted_bot::{ScriptedBot, trade};
 
 const DAILY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/daily-2017-11-12.csv");
 
@@ -48,7 +51,6 @@ fn round_trips(ledger: &[Value]) -> Vec<RoundTrip> {
 
 /// Compares the history's numbers with those computed from these trades.
 fn check(said: &Value, trades: &[&RoundTrip]) {
-    let cents = |sum: Decimal| sum.round_dp(2);
     let net = |trade: &&RoundTrip| trade.net;
     let total: Decimal = trades.iter().map(net).sum();
     let wins: Vec<Decimal> = trades.iter().map(net).filter(|net| *net > Decimal::ZERO).collect();
@@ -56,12 +58,15 @@ fn check(said: &Value, trades: &[&RoundTrip]) {
     assert_eq!(said["total_trades"], json!(trades.len()), "{said:#}");
     assert_eq!(said["total_wins"], json!(wins.len()), "{said:#}");
     assert_eq!(said["total_losses"], json!(losses.len()), "{said:#}");
-    assert_eq!(decimal(&said["realized_pnl"]), cents(total), "{said:#}");
+    assert_eq!(decimal(&said["realized_pnl"]), total, "{said:#}");
     let commission: Decimal = trades.iter().map(|trade| trade.commission).sum();
-    assert_eq!(decimal(&said["commission"]), cents(commission), "{said:#}");
-    assert_eq!(decimal(&said["gross_pnl"]), cents(total + commission), "{said:#}");
+    assert_eq!(decimal(&said["commission"]), commission, "{said:#}");
+    assert_eq!(decimal(&said["gross_pnl"]), total + commission, "{said:#}");
     if !trades.is_empty() {
-        assert_eq!(decimal(&said["expectancy"]), cents(total / Decimal::from(trades.len())), "{said:#}");
+        let told = decimal(&said["expectancy"]);
+        let mean = total / Decimal::from(trades.len());
+        assert!(told.scale() >= 2, "{said:#}");
+        assert_eq!(told, mean.round_dp(told.scale()), "{said:#}");
     }
     let (mut sum, mut peak, mut deepest) = (Decimal::ZERO, Decimal::ZERO, Decimal::ZERO);
     for trade in trades {
@@ -69,7 +74,7 @@ fn check(said: &Value, trades: &[&RoundTrip]) {
         peak = peak.max(sum);
         deepest = deepest.min(sum - peak);
     }
-    assert_eq!(decimal(&said["max_drawdown"]), cents(deepest), "{said:#}");
+    assert_eq!(decimal(&said["max_drawdown"]), deepest, "{said:#}");
     let newest_wins = trades.iter().rev().find(|trade| !trade.net.is_zero()).map(|t| t.net > Decimal::ZERO);
     let of_newest = |trade: &&&RoundTrip| Some(trade.net > Decimal::ZERO) == newest_wins;
     let streak = trades.iter().rev().filter(|trade| !trade.net.is_zero()).take_while(of_newest).count();
@@ -128,5 +133,40 @@ async fn a_replayed_months_performance_is_the_ledgers_to_the_cent() {
     // In a replay, the present is the market's time.
     let last: Vec<&RoundTrip> = trades.iter().filter(|trade| trade.day.starts_with("2017-12")).collect();
     check(&ask("window=month").await, &last);
+    botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_account_of_the_same_bot_is_measured_for_itself() {
+    let bot = ScriptedBot::start();
+    bot.script().alive = true;
+    bot.change(|report| report.account.account_id = Some("first".to_owned()));
+    bot.script().trades = vec![trade(1, "10.00"), trade(2, "-4.5")];
+    let folder = kit::folder();
+    let socket = bot.socket().display().to_string();
+    let botops =
+        Running::start(folder.path(), &[("BOT_IPC_SOCKET", socket.as_str()), ("BOT_ID", "scripted")]).await;
+    let shows = async |query: &str, trades: u64, pnl: &str| {
+        let path = format!("/api/v1/performance?window=all{query}");
+        kit::until(&format!("{trades} trades of {query}"), Duration::from_secs(20), || async {
+            let (status, body) = botops.get(&path).await;
+            status == 200 && body["total_trades"] == json!(trades) && body["realized_pnl"] == pnl
+        })
+        .await;
+    };
+    shows("", 2, "5.50").await;
+    // The ledger is replaced: the numbers begin anew.
+    bot.script().trades = vec![trade(1, "0.00001")];
+    bot.change(|report| report.account.account_id = Some("second".to_owned()));
+    shows("", 1, "0.00001").await;
+    shows("&account=first", 2, "5.50").await;
+    let (_, body) = botops.get("/api/v1/performance?window=all&account=first").await;
+    assert_eq!(body["accounts"], json!(["first", "second"]));
+    assert_eq!((&body["unrealized_pnl"], &body["currency"]), (&Value::Null, &Value::Null), "it is of before");
+    let (status, refused) = botops.get("/api/v1/performance?account=third").await;
+    assert_eq!(status, 400, "{refused:#}");
+    assert!(refused.to_string().contains("first, second"), "{refused:#}");
+    let (_, by_symbol) = botops.get("/api/v1/performance?window=all&symbol=spy").await;
+    assert_eq!(by_symbol["total_trades"], json!(1), "upper and lower case are the same");
     botops.stop().await;
 }

@@ -18,6 +18,9 @@ const LARGEST_EXPONENT: i32 = 64;
 /// On the wire it is a text; a bare JSON number is taken as well, by its digits and not by a binary fraction of them.
 /// Exponents are expanded (`1e-8` is `0.00000001`). A number that a decimal of 28 digits cannot hold stays the text
 /// that it came as: it is shown, and takes part in no sum ([`Amount::value`] is `None`).
+///
+/// It is read from JSON alone, since no other reader gives the text of a number; also not inside of a `flatten`, an
+/// `untagged` or a tagged enum of serde, which are buffered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Amount(Digits);
 

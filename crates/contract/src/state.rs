@@ -78,74 +78,81 @@ pub struct MarketState {
     pub next_close: Option<DateTime<Utc>>,
 }
 
-/// State of the broker session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum SessionPhase {
-    /// No check has finished yet.
-    Starting,
-    /// A recent authenticated call to the broker succeeded.
-    Healthy,
-    /// A check failed, or the last success is too old: orders that add exposure are refused.
-    Degraded,
-    /// The bot is signing in to the broker again.
-    Reauthenticating,
-    /// The breaker is open after transient failures. It closes by itself with paper money; with real money it waits
-    /// for an operator.
-    HaltedTransient,
-    /// The broker refused the credentials, or a human must approve: nothing is retried.
-    HaltedCredential,
-    /// An operator halted trading; it stays so until the breaker is reset.
-    HaltedOperator,
-    /// A state that this version of botops does not know, or none.
-    #[serde(other)]
-    Unknown,
+closed_words! {
+    /// State of the broker session.
+    #[derive(Default)]
+    pub enum SessionPhase {
+        /// No check has finished yet.
+        Starting = "starting",
+        /// A recent authenticated call to the broker succeeded.
+        Healthy = "healthy",
+        /// A check failed, or the last success is too old: orders that add exposure are refused.
+        Degraded = "degraded",
+        /// The bot is signing in to the broker again.
+        Reauthenticating = "reauthenticating",
+        /// The breaker is open after transient failures. It closes by itself with paper money; with real money it waits
+        /// for an operator.
+        HaltedTransient = "halted_transient",
+        /// The broker refused the credentials, or a human must approve: nothing is retried.
+        HaltedCredential = "halted_credential",
+        /// An operator halted trading; it stays so until the breaker is reset.
+        HaltedOperator = "halted_operator",
+        /// A state that this version of botops does not know, or none.
+        #[default]
+        Unknown = "unknown",
+    }
 }
 
-/// Why the check before each order (the gate) allows or refuses it. The list is closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum GateReason {
-    /// Allowed: a recent check of the session succeeded.
-    Ok,
-    /// Allowed although the session is degraded, because the order reduces exposure.
-    ReducingAllowed,
-    /// No check has finished yet.
-    SessionStarting,
-    /// The last successful check is too old (10 s for paperbot), and no new one has succeeded yet.
-    EvidenceStale,
-    /// The last check of the session failed.
-    SessionDegraded,
-    /// The bot is signing in to the broker again.
-    Reauthenticating,
-    /// The circuit breaker is open.
-    BreakerOpen,
-    /// The broker refused the credentials; nothing is retried until they are renewed.
-    CredentialsRejected,
-    /// The sign-in waits for a person to approve it.
-    AwaitingHuman,
-    /// The broker asked the bot to send fewer requests.
-    RateLimited,
-    /// The broker does not let the account open positions.
-    AccountRestricted,
-    /// An operator halted or paused trading.
-    OperatorHalt,
-    /// The market is closed.
-    MarketClosed,
-    /// The part of the bot that checks the session stopped doing so.
-    MonitorStale,
+closed_words! {
+    /// Why the check before each order (the gate) allows or refuses it. The list is closed.
+    #[derive(Default)]
+    pub enum GateReason {
+        /// Allowed: a recent check of the session succeeded.
+        Ok = "ok",
+        /// Allowed although the session is degraded, because the order reduces exposure.
+        ReducingAllowed = "reducing_allowed",
+        /// No check has finished yet.
+        SessionStarting = "session_starting",
+        /// The last successful check is too old (10 s for paperbot), and no new one has succeeded yet.
+        EvidenceStale = "evidence_stale",
+        /// The last check of the session failed.
+        SessionDegraded = "session_degraded",
+        /// The bot is signing in to the broker again.
+        Reauthenticating = "reauthenticating",
+        /// The circuit breaker is open.
+        BreakerOpen = "breaker_open",
+        /// The broker refused the credentials; nothing is retried until they are renewed.
+        CredentialsRejected = "credentials_rejected",
+        /// The sign-in waits for a person to approve it.
+        AwaitingHuman = "awaiting_human",
+        /// The broker asked the bot to send fewer requests.
+        RateLimited = "rate_limited",
+        /// The broker does not let the account open positions.
+        AccountRestricted = "account_restricted",
+        /// An operator halted or paused trading.
+        OperatorHalt = "operator_halt",
+        /// The market is closed.
+        MarketClosed = "market_closed",
+        /// The part of the bot that checks the session stopped doing so.
+        MonitorStale = "monitor_stale",
+        /// A word that is not in this list; it stands in `gate_raw`.
+        #[default]
+        Other = "other",
+    }
 }
 
 /// The broker session as the bot sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Session {
-    /// The broker's name, such as `paper`, `alpaca` or `robinhood`.
+    /// The broker's name, such as `paper`, `alpaca` or `robinhood`; empty when the bot does not say.
+    #[serde(default)]
     pub broker: String,
     /// State of the session.
     pub state: SessionPhase,
+    /// The bot's own word for the state, where `state` is `unknown`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_raw: Option<String>,
     /// Why the session is in this state, in one sentence; `null` when healthy.
     pub reason: Option<String>,
     /// The `BRK_NNN` code behind `reason`; `null` when healthy.
@@ -153,10 +160,15 @@ pub struct Session {
     pub error_code: Option<String>,
     /// True exactly when the session itself does not keep the bot from opening positions.
     pub is_healthy: bool,
-    /// When the session entered this state.
-    pub since: DateTime<Utc>,
+    /// When the session entered this state; `null` when the bot does not say, as below.
+    #[serde(default)]
+    pub since: Option<DateTime<Utc>>,
     /// Whether an order that adds exposure would be allowed now (`ok`), and if not, why.
-    pub gate: GateReason,
+    #[serde(default)]
+    pub gate: Option<GateReason>,
+    /// The bot's own word for the gate's reason, where `gate` is `other`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate_raw: Option<String>,
     /// When an order that `gate` refuses now may pass without anybody's help: the bot then checks, signs in or calls the
     /// broker again by itself, or the market opens.
     ///
@@ -168,9 +180,11 @@ pub struct Session {
     #[serde(default)]
     pub retry_after_s: Option<f64>,
     /// When this process of the bot began its session.
-    pub session_start_time: DateTime<Utc>,
+    #[serde(default)]
+    pub session_start_time: Option<DateTime<Utc>>,
     /// Seconds since `session_start_time`.
-    pub session_uptime_seconds: f64,
+    #[serde(default)]
+    pub session_uptime_seconds: Option<f64>,
     /// When the session was last checked, whatever the outcome; `null` before the first check.
     pub last_health_check: Option<DateTime<Utc>>,
     /// When an authenticated call to the broker last succeeded; `null` when none ever has. A later failure, a refusal or
@@ -180,11 +194,14 @@ pub struct Session {
     #[serde(default)]
     pub last_latency_ms: Option<f64>,
     /// Number of checks since the start of the process.
-    pub health_check_count: u64,
+    #[serde(default)]
+    pub health_check_count: Option<u64>,
     /// Number of successful sign-ins since the start of the process.
-    pub reauth_count: u64,
+    #[serde(default)]
+    pub reauth_count: Option<u64>,
     /// Number of failed checks in a row; 0 after a success.
-    pub consecutive_failures: u32,
+    #[serde(default)]
+    pub consecutive_failures: Option<u32>,
     /// Sign-in attempts the bot still allows itself within 24 h, restarts included; `null` when it has no such limit.
     #[serde(default)]
     pub reauth_budget_left: Option<u32>,
@@ -204,17 +221,20 @@ pub struct Session {
     pub needs_human: Option<String>,
 }
 
-/// State of the circuit breaker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum BreakerState {
-    /// Orders pass; nothing is wrong.
-    Closed,
-    /// Orders that add exposure are refused.
-    Open,
-    /// One probe is let through; its outcome closes or opens the breaker.
-    HalfOpen,
+closed_words! {
+    /// State of the circuit breaker.
+    #[derive(Default)]
+    pub enum BreakerState {
+        /// Orders pass; nothing is wrong.
+        Closed = "closed",
+        /// Orders that add exposure are refused.
+        Open = "open",
+        /// One probe is let through; its outcome closes or opens the breaker.
+        HalfOpen = "half_open",
+        /// A word that is not in this list; it stands in `state_raw`.
+        #[default]
+        Other = "other",
+    }
 }
 
 /// The circuit breaker, which refuses orders that add exposure after failures or losses.
@@ -223,10 +243,14 @@ pub enum BreakerState {
 pub struct Breaker {
     /// Whether orders that add exposure pass.
     pub state: BreakerState,
+    /// The bot's own word for the state, where `state` is `other`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_raw: Option<String>,
     /// Why it opened, in one sentence; `null` when closed.
     pub reason: Option<String>,
-    /// When it entered this state.
-    pub since: DateTime<Utc>,
+    /// When it entered this state; `null` when the bot does not say.
+    #[serde(default)]
+    pub since: Option<DateTime<Utc>>,
     /// What opened it: `session`, `daily_loss`, `max_drawdown`, `consecutive_losses` or `operator`; `null` when closed.
     #[serde(default)]
     pub source: Option<String>,

@@ -9,7 +9,7 @@ macro_rules! closed_words {
     (
         $(#[$attribute:meta])*
         pub enum $name:ident {
-            $( $(#[$note:meta])* $variant:ident = $text:literal, )+
+            $( $(#[$note:meta])* $variant:ident = $text:tt, )+
         }
     ) => {
         $(#[$attribute])*

@@ -39,7 +39,7 @@ impl SessionGate {
 
     /// The gate's present reason, for reports: it starts no check and is not recorded.
     pub(crate) fn expected_reason(&self) -> GateReason {
-        self.session().map_or(GateReason::Ok, |session| session.facts().gate)
+        self.session().map_or(GateReason::Ok, |session| session.facts().gate.unwrap_or_default())
     }
 
     /// Every reason for which the session refuses new positions now; empty when it does not.
@@ -72,8 +72,9 @@ impl SessionGate {
         let (source, reason) = risk.open.clone().unzip();
         let of_risk = Breaker {
             state: if risk.open.is_some() { BreakerState::Open } else { BreakerState::Closed },
+            state_raw: None,
             reason,
-            since: risk.since,
+            since: Some(risk.since),
             source,
             failure_count: 0,
             resumes_at: None,
@@ -84,7 +85,7 @@ impl SessionGate {
         match self.session().map(SessionMonitor::breaker) {
             Some(session) if risk.open.is_none() && session.state != BreakerState::Closed => session,
             Some(session) if risk.open.is_none() => Breaker {
-                since: risk.since.max(session.since),
+                since: Some(risk.since).max(session.since),
                 failure_count: session.failure_count,
                 ..of_risk
             },

@@ -43,7 +43,7 @@ async fn a_bot_shows_its_session_and_obeys_the_operator() {
     bot.until("the check", |report| session(report).health_check_count > before).await;
     let signed_in = bot.command_as(Verb::Reauth, "r1").await;
     assert_eq!(signed_in.outcome, CommandOutcome::Done, "{signed_in:?}");
-    bot.until("the new session", |report| session(report).reauth_count == 1).await;
+    bot.until("the new session", |report| session(report).reauth_count == Some(1)).await;
     let refused = bot.command_as(Verb::ResetBreaker, "b1").await;
     assert_eq!(refused.reason_code.as_deref(), Some("breaker_closed"));
 }
@@ -101,7 +101,7 @@ async fn an_operators_halt_outlives_the_process_and_ends_by_the_operator() {
     assert!(bot.command_as(Verb::Halt, "h1").await.replayed);
     let stands = |report: &BotReport| {
         let session = session(report);
-        (session.state, session.gate) == (SessionPhase::HaltedOperator, GateReason::OperatorHalt)
+        (session.state, session.gate) == (SessionPhase::HaltedOperator, Some(GateReason::OperatorHalt))
             && report.breaker().state == BreakerState::Open
             && report.breaker().source.as_deref() == Some("operator")
     };
@@ -137,7 +137,7 @@ async fn refused_credentials_stop_trading_until_an_operator_signs_in() {
     bot.until("it is told with its remedy", told).await;
     bot.kill();
     bot.launch().await;
-    bot.until("the halt again", |report| session(report).gate == GateReason::CredentialsRejected).await;
+    bot.until("the halt again", |report| session(report).gate == Some(GateReason::CredentialsRejected)).await;
     let signed_in = bot.command_as(Verb::Reauth, "fixed").await;
     assert_eq!(signed_in.outcome, CommandOutcome::Refused, "the script refuses once in each life");
     let signed_in = bot.command_as(Verb::Reauth, "fixed again").await;
@@ -153,7 +153,7 @@ async fn the_breaker_opens_after_failures_and_is_reset_by_a_check_that_passes() 
     bot.command_as(Verb::ProbeSession, "look").await;
     let open = |report: &BotReport| report.breaker().state == BreakerState::Open;
     let report = bot.until("the breaker", open).await;
-    assert_eq!(session(&report).gate, GateReason::BreakerOpen);
+    assert_eq!(session(&report).gate, Some(GateReason::BreakerOpen));
     assert!(report.breaker().failure_count >= 5, "{:?}", report.circuit_breaker);
     assert!(report.breaker().retry_at.is_some());
     assert_eq!(json!(report.breaker().source), "session");

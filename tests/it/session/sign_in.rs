@@ -33,7 +33,7 @@ async fn a_refused_token_is_refreshed_once_and_trading_goes_on() {
     assert_eq!(grants[0].field("refresh_token"), Some("canary-refresh-1"));
     assert_eq!(grants[0].field("device_token"), Some("canary-device"));
     assert_eq!(rig.stub.sent(ACCOUNTS)[1].header("authorization"), "Bearer canary-access-2");
-    assert_eq!(rig.monitor.facts().reauth_count, 1);
+    assert_eq!(rig.monitor.facts().reauth_count, Some(1));
     rig.breaker_is(BreakerState::Closed);
     until("the record", || !rig.events("health_check.reauth_success").is_empty(), || rig.log()).await;
     assert_eq!(rig.events("health_check.reauth_triggered")[0]["method"], "refresh");
@@ -59,7 +59,7 @@ async fn a_hundred_operators_who_ask_for_a_check_cause_one_refresh() {
     }
     rig.healthy().await;
     assert_eq!(rig.stub.sent(TOKEN).len(), 1);
-    assert_eq!(rig.monitor.facts().reauth_count, 1);
+    assert_eq!(rig.monitor.facts().reauth_count, Some(1));
     rig.finish().await;
 }
 
@@ -218,7 +218,7 @@ async fn changed_credentials_are_tried_once() {
     assert_eq!(rig.stub.sent(TOKEN).len(), 1);
     let facts = rig.monitor.facts();
     assert_eq!(facts.error_code.as_deref(), Some("BRK_002"));
-    assert_eq!(facts.gate, GateReason::CredentialsRejected);
+    assert_eq!(facts.gate, Some(GateReason::CredentialsRejected));
     assert_eq!(rig.sell().await.reason, GateReason::CredentialsRejected);
     assert_eq!(rig.events("health_check.reauth_failed")[0]["circuit_breaker_tripped"], true);
     let rig = rig
@@ -469,7 +469,7 @@ async fn a_token_near_its_end_is_renewed_and_trading_goes_on() {
     rig.healthy().await;
     until("the renewal", || rig.stub.sent(TOKEN).len() == 1, || rig.log()).await;
     assert!(rig.buy().await.allowed, "the old token still holds");
-    until("the new token", || rig.monitor.facts().reauth_count == 1, || rig.log()).await;
+    until("the new token", || rig.monitor.facts().reauth_count == Some(1), || rig.log()).await;
     assert_eq!(rig.monitor.facts().state, SessionPhase::Healthy);
     assert_eq!(rig.monitor.facts().reauth_budget_left, Some(6), "a renewal costs no attempt");
     rig.finish().await;

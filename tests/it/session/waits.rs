@@ -103,7 +103,7 @@ async fn an_exhausted_check_is_one_failure() {
     rig.phase(SessionPhase::Degraded).await;
     assert_eq!(rig.stub.sent(ACCOUNTS).len(), 4);
     assert_eq!(rig.monitor.breaker().failure_count, 1);
-    assert_eq!(rig.monitor.facts().consecutive_failures, 1);
+    assert_eq!(rig.monitor.facts().consecutive_failures, Some(1));
     assert_eq!(rig.buy().await.reason, GateReason::SessionDegraded);
     assert_eq!(rig.sell().await.reason, GateReason::ReducingAllowed);
     assert_eq!(rig.code(), "BRK_005");
@@ -299,8 +299,12 @@ async fn a_panic_of_the_keeper_is_survived() {
     let rig = Rig::paper(limits, "[{do: ok}, {do: panic}]").await;
     rig.healthy().await;
     let before = rig.monitor.facts().health_check_count;
-    until("a check after the panic", || rig.monitor.facts().health_check_count > before + 1, || rig.log())
-        .await;
+    until(
+        "a check after the panic",
+        || rig.monitor.facts().health_check_count > before.map(|count| count + 1),
+        || rig.log(),
+    )
+    .await;
     rig.healthy().await;
     rig.finish().await;
 }
@@ -337,11 +341,11 @@ async fn the_fault_script_plays_a_whole_course_of_events_without_any_network() {
     limits.interval_outside_window = Duration::from_millis(50);
     limits.short_wait = Duration::ZERO;
     let rig = Rig::paper(limits, script).await;
-    until("the refresh", || rig.monitor.facts().reauth_count == 1, || rig.log()).await;
+    until("the refresh", || rig.monitor.facts().reauth_count == Some(1), || rig.log()).await;
     let limited = |note: &SessionNote| note.error.as_ref().is_some_and(|error| error.error_code == "BRK_004");
     until("the wait", || rig.notes.lock().unwrap().iter().any(limited), || rig.log()).await;
     rig.phase(SessionPhase::HaltedCredential).await;
-    assert_eq!(rig.monitor.facts().gate, GateReason::CredentialsRejected);
+    assert_eq!(rig.monitor.facts().gate, Some(GateReason::CredentialsRejected));
     assert!(rig.monitor.reauth(None).await.done);
     rig.healthy().await;
     rig.finish().await;

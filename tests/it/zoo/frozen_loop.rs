@@ -14,6 +14,6 @@ fn state(clock: &BotClock) -> Value {
     json!({
         "seq": clock.seq(), "boot_epoch": "z", "as_of": now(), "mode": "paper", "phase": "running", "trading_enabled": true,
         "account": {"account_balance": "1000"}, "positions": [], "orders": [],
-        "loop": {"ticks": 7, "last_tick_at": (chrono::Utc::now() - clock.running_for() - chrono::TimeDelta::minutes(18)).to_rfc3339()},
+        "loop": {"ticks": 7, "last_tick_at": (clock.began_at() - chrono::TimeDelta::minutes(18)).to_rfc3339()},
     })
 }

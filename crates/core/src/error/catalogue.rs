@@ -446,7 +446,7 @@ catalogue! {
         "a part of what the bot says cannot be read",
         "a field of the bot's answer is not in the form of the contract",
         "that field is shown as unknown and counts in nothing; the rest of the answer counts, and the bot is left alone",
-        "Read `unreadable` in the state: it names each field, what came and what would be right. Whoever keeps the bot \
+        "Read `unreadable` in the state: it names each field, what came and what would be right. A human who keeps the bot \
          mends it there; until then look at the bot itself for these values.",
         next: [("get_state", "GET", "/api/v1/state?fields=unreadable", "read")];
     BotFeedGap = "BOT_010", 503, NetworkError, Medium, Refetch,

@@ -28,6 +28,8 @@ pub(crate) struct AccountBook {
     pub opened: bool,
     /// The cash that the account was opened with.
     pub starting_balance: Decimal,
+    /// Names the account; `None` for a ledger of before there were names.
+    pub account_id: Option<String>,
     pub cash: Decimal,
     pub positions: BTreeMap<String, OpenPosition>,
     /// Resting orders by order id, which sorts by age.
@@ -201,7 +203,8 @@ impl AccountBook {
     pub(crate) fn apply(&mut self, line: &LedgerLine) -> BookChange {
         let mut change = BookChange::default();
         match &line.entry {
-            LedgerEntry::Opened { cash } => {
+            LedgerEntry::Opened { cash, account_id } => {
+                self.account_id.clone_from(account_id);
                 self.opened = true;
                 (self.starting_balance, self.cash) = (*cash, *cash);
                 self.peak = *cash;
@@ -400,7 +403,7 @@ impl AccountBook {
             seq: u64::try_from(self.trades.len()).unwrap_or(u64::MAX) + 1,
             id: format!("{}-trade", fill.fill_id),
             symbol: position.symbol.clone(),
-            account_id: None,
+            account_id: self.account_id.clone(),
             side: Some(Side::Buy),
             side_raw: None,
             quantity: Some(position.bought.into()),

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::append_file::AppendOnlyFile;
 use botops_contract::{CommandResult, OrderType, Side, Verb};
@@ -31,7 +31,12 @@ pub(crate) struct LedgerLine {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum LedgerEntry {
     /// The account was opened with this cash, in account currency. The first line.
-    Opened { cash: Decimal },
+    Opened {
+        cash: Decimal,
+        /// Names the account; ledgers of before have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account_id: Option<String>,
+    },
     /// The bot's process started: its version, the market's source and seed, and its process id.
     Started { version: String, source: String, seed: u64, pid: u32 },
     /// The bot's process stopped in order; missing after a kill or a crash.
@@ -57,7 +62,17 @@ pub(crate) enum LedgerEntry {
     /// An operator closed the risk breaker; losses are counted from these values on.
     Reset { reason: String, daily_pl: Decimal, equity: Decimal },
     /// The answer to a command, so that repeating its id gives the same answer and has no second effect.
-    Command { verb: Verb, result: Box<CommandResult> },
+    Command {
+        verb: Verb,
+        #[serde(deserialize_with = "read_result")]
+        result: Box<CommandResult>,
+    },
+}
+
+/// A tagged enum is buffered while it is read, and an amount is read by its text: from JSON alone, not from a buffer.
+fn read_result<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<CommandResult>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    serde_json::from_value(value).map(Box::new).map_err(serde::de::Error::custom)
 }
 
 /// What an order is for.
@@ -180,9 +195,31 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use botops_contract::{BotPhase, CommandOutcome, Exposure};
 
     fn opened() -> LedgerEntry {
-        LedgerEntry::Opened { cash: Decimal::from(100_000) }
+        LedgerEntry::Opened { cash: Decimal::from(100_000), account_id: None }
+    }
+
+    #[test]
+    fn the_answer_to_a_command_is_read_back_with_its_amounts() {
+        let exposure = Exposure { notional: Some(Decimal::new(12_345, 2).into()), ..Exposure::default() };
+        let result = CommandResult {
+            command_id: "c".to_owned(),
+            outcome: CommandOutcome::Done,
+            reason_code: None,
+            message: "done".to_owned(),
+            phase: Some(BotPhase::Paused),
+            phase_raw: None,
+            trading_enabled: Some(false),
+            exposure: Some(exposure),
+            at: Some(Utc::now()),
+            replayed: false,
+        };
+        let entry = LedgerEntry::Command { verb: Verb::Flatten, result: Box::new(result) };
+        let text = serde_json::to_string(&entry).unwrap();
+        let read: LedgerEntry = serde_json::from_str(&text).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{entry:?}"));
     }
 
     #[test]

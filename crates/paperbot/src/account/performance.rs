@@ -84,7 +84,7 @@ mod tests {
             let starting_balance = Decimal::from(100_000);
             let mut book = AccountBook::default();
             let mut prices = SymbolPrices::new();
-            book.apply(&line(1, LedgerEntry::Opened { cash: starting_balance }));
+            book.apply(&line(1, LedgerEntry::Opened { cash: starting_balance, account_id: None }));
             let mut day_began_with = starting_balance;
             book.apply(&line(2, LedgerEntry::Day { day: NaiveDate::default(), equity: day_began_with }));
             for (n, (buys, quantity, cents, commission, new_day)) in (3_u64..).step_by(3).zip(steps) {

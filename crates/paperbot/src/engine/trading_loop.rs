@@ -173,7 +173,11 @@ impl TradingEngine {
         }
         let mut entries = Vec::new();
         if !self.account.book().opened {
-            entries.push(LedgerEntry::Opened { cash: self.identity.cash });
+            entries.push(LedgerEntry::Opened {
+                cash: self.identity.cash,
+                // The first start of a ledger names its account.
+                account_id: Some(format!("paper-{}", self.identity.boot_epoch)),
+            });
         }
         entries.push(LedgerEntry::Started {
             version: env!("CARGO_PKG_VERSION").to_owned(),

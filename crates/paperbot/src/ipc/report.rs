@@ -61,7 +61,7 @@ impl ReportSources<'_> {
             trading_enabled: Some(self.status.trading_enabled),
             day: BotTradingDay { zone: Some(New_York.name().to_owned()), began_at: day_began_at(today) },
             account: Account {
-                account_id: None,
+                account_id: book.account_id.clone(),
                 currency: Some(CURRENCY.to_owned()),
                 buying_power: Some(book.buying_power(prices).into()),
                 account_balance: Some(book.equity(prices).into()),

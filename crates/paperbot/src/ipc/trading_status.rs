@@ -26,7 +26,7 @@ impl TradingStatus {
     ) -> Self {
         let book = account.book();
         let session = session.facts();
-        let gate = session.as_ref().map_or(GateReason::Ok, |session| session.gate);
+        let gate = session.as_ref().map_or(GateReason::Ok, |session| session.gate.unwrap_or_default());
         let trading_enabled = book.paused.is_none()
             && book.breaker.open.is_none()
             && account.write_fault().is_none()
@@ -66,11 +66,12 @@ impl TradingStatus {
 
 /// Why a session whose gate is closed lets no new position pass.
 fn gate_text(session: Session) -> String {
-    if session.gate == GateReason::MarketClosed {
+    let gate = session.gate.unwrap_or_default();
+    if gate == GateReason::MarketClosed {
         let opens = session.resumes_at.map(|at| format!("; it opens at {}", at.format("%Y-%m-%d %H:%M UTC")));
         return format!("the market is closed{}", opens.unwrap_or_default());
     }
-    let because = session.reason.unwrap_or_else(|| match session.gate {
+    let because = session.reason.unwrap_or_else(|| match gate {
         GateReason::SessionStarting => "it is not checked yet".to_owned(),
         gate => format!("its gate says {}", serde_json::json!(gate).as_str().unwrap_or_default()),
     });

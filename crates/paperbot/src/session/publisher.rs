@@ -86,7 +86,8 @@ impl SessionPublisher {
                 Severity::Medium,
                 "circuit breaker lets one check decide".to_owned(),
             ),
-            BreakerState::Closed => {
+            // It has no other state.
+            BreakerState::Closed | BreakerState::Other => {
                 ("circuit_breaker.closed", Severity::Low, "circuit breaker closed".to_owned())
             }
         };

@@ -64,6 +64,7 @@ pub(super) fn report(report: &mut BotReport, unreadable: &mut Vec<UnreadablePart
     if let Some(breaker) = &mut report.circuit_breaker {
         optional(&mut breaker.reason, SENTENCE);
         optional(&mut breaker.source, WORD);
+        optional(&mut breaker.state_raw, WORD);
         optional(&mut breaker.needs_human, WORD);
     }
     if let Some(config) = &mut report.config {
@@ -98,7 +99,7 @@ fn symbol(name: &mut String, pointer: impl FnOnce() -> String, unreadable: &mut 
     if name.len() > SYMBOL && name.chars().count() > SYMBOL {
         unreadable.push(UnreadablePart::new(
             "GET state",
-            pointer(),
+            &pointer(),
             name,
             "a symbol of at most 64 characters",
         ));
@@ -218,6 +219,8 @@ fn order(order: &mut Order) {
 
 fn session(session: &mut Session) {
     text(&mut session.broker, WORD);
+    optional(&mut session.state_raw, WORD);
+    optional(&mut session.gate_raw, WORD);
     optional(&mut session.reason, SENTENCE);
     optional(&mut session.error_code, WORD);
     optional(&mut session.needs_human, WORD);

@@ -97,7 +97,7 @@ async fn list_errors(
             source: errors.bot_source(),
             found_in: FailureOrigin::State,
             untrusted: true,
-            error,
+            error: *error,
         }),
     };
     let page = ErrorPageView {

@@ -28,7 +28,7 @@ pub(super) enum ListedError {
     /// An event carried it.
     Told(Arc<Event>),
     /// It stands in the bot's state, and no event carried it.
-    Reported(SemanticError),
+    Reported(Box<SemanticError>),
 }
 
 /// A page of failures, newest first.
@@ -96,7 +96,7 @@ async fn merge(
         };
         if is_reported {
             taken += 1;
-            items.extend(rest.next().cloned().map(ListedError::Reported));
+            items.extend(rest.next().cloned().map(|error| ListedError::Reported(Box::new(error))));
         } else if let Some(event) = told.next() {
             last_seq = Some(event.seq);
             items.push(ListedError::Told(event.clone()));

@@ -77,6 +77,13 @@ pub(super) fn decide_health(moment: &StateMoment<'_>) -> (BotHealthStatus, Strin
                 .map(|why| format!(" ({})", without_full_stop(why)))
                 .unwrap_or_default()
         ),
+        BotPhase::Other => format!(
+            "The bot answers; its phase is {}.",
+            report.phase_raw.as_deref().map_or_else(
+                || "not said".to_owned(),
+                |word| format!("`{}`, which botops does not know", without_full_stop(word))
+            )
+        ),
         _ if report.market.status == Some(MarketStatus::Closed) => {
             let opens =
                 report.market.next_open.map(|at| format!("; it opens at {}", at.format("%F %H:%M UTC")));
@@ -159,6 +166,7 @@ pub(super) fn breaker_fault(breaker: &Breaker) -> Option<String> {
         BreakerState::Closed => return None,
         BreakerState::Open => "open",
         BreakerState::HalfOpen => "half open, one probe decides",
+        BreakerState::Other => breaker.state_raw.as_deref().unwrap_or("in a state that botops does not know"),
     };
     let why = breaker.reason.as_deref().map_or("the bot gives no reason", without_full_stop);
     Some(format!("The circuit breaker is {state}: {why}."))

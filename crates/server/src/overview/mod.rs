@@ -14,6 +14,7 @@ mod metrics;
 mod model;
 mod moment;
 mod plausibility;
+mod position_value;
 mod remedies;
 mod rendered;
 mod state_view;

@@ -5,7 +5,7 @@
 
 use rust_decimal::Decimal;
 
-use super::summary::market_value;
+use super::position_value::market_value;
 use botops_contract::{Amount, BotReport, Order, Position, Side, amount_value};
 
 /// Sums that differ by less than this part of the larger one agree: prices move while a report is made.

@@ -13,6 +13,7 @@ pub(super) fn breaker_state(state: BreakerState) -> &'static str {
         BreakerState::Closed => "closed",
         BreakerState::Open => "open",
         BreakerState::HalfOpen => "half_open",
+        BreakerState::Other => "other",
     }
 }
 
@@ -33,6 +34,7 @@ pub(super) fn breaker_remediation(breaker: &Breaker, session: Option<&Session>) 
     let text = match (breaker.state, breaker.source.as_deref()) {
         (BreakerState::Closed, _) => return None,
         (BreakerState::HalfOpen, _) => "Wait: the next probe decides.",
+        (BreakerState::Other, _) => "Read what the bot says of it; a person decides whether it should trade.",
         (BreakerState::Open, Some("session")) => {
             let remedy = session.and_then(|session| session_remediation(session, Some(breaker)));
             return remedy.or_else(|| Some(wait_or_reset(Some(breaker))));
@@ -115,12 +117,12 @@ pub(super) fn session_remediation(session: &Session, breaker: Option<&Breaker>) 
         return Some(person_remedy(needs, session.state == SessionPhase::HaltedCredential));
     }
     let text = match (session.state, session.gate) {
-        (SessionPhase::Healthy, GateReason::AccountRestricted) => {
+        (SessionPhase::Healthy, Some(GateReason::AccountRestricted)) => {
             "A person must clear the restriction with the broker; the next check notices it."
         }
         (SessionPhase::Healthy, _) => return None,
         (SessionPhase::Starting | SessionPhase::Reauthenticating, _) => "Wait: the bot signs in by itself.",
-        (SessionPhase::Degraded, GateReason::RateLimited) => {
+        (SessionPhase::Degraded, Some(GateReason::RateLimited)) => {
             let Some(at) = session.resumes_at else {
                 return Some("Wait, as the broker asked; the bot goes on by itself.".to_owned());
             };

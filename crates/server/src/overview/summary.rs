@@ -13,6 +13,7 @@ use rust_decimal::prelude::ToPrimitive;
 
 use super::model::RunningWorkflow;
 use super::moment::StateMoment;
+use super::position_value::market_value;
 use super::remedies::{breaker_code, breaker_remediation, breaker_state, session_remediation, session_state};
 use super::state_view::StateView;
 use super::summary_view::{
@@ -21,7 +22,7 @@ use super::summary_view::{
 use super::{markdown, tokens};
 use crate::errors::reported_only;
 use crate::events::Event;
-use botops_contract::{BotReport, BotTradingDay, Position, SemanticError, amount_value};
+use botops_contract::{BotReport, BotTradingDay, Position, SemanticError};
 
 /// The summary is smaller than this, whatever the state holds.
 pub const SUMMARY_MAX_BYTES: usize = 10_240;
@@ -156,14 +157,14 @@ impl<'a> SummarySource<'a> {
                 state: breaker_state(breaker.state).to_owned(),
                 reason: breaker.reason.as_deref().map(|reason| clipper.clip(reason)),
                 error_code: breaker_code(breaker).map(str::to_owned),
-                since: breaker.since.trunc_subsecs(0),
+                since: breaker.since.map(|at| at.trunc_subsecs(0)),
                 remediation: breaker_remediation(breaker, session),
             }),
             session: session.map(|session| TroubleBrief {
                 state: session_state(session.state).to_owned(),
                 reason: session.reason.as_deref().map(|reason| clipper.clip(reason)),
                 error_code: session.error_code.as_deref().map(|code| tokens::clip(code, 8)),
-                since: session.since.trunc_subsecs(0),
+                since: session.since.map(|at| at.trunc_subsecs(0)),
                 remediation: session_remediation(session, breaker),
             }),
             config_version: state.config.as_ref().map(|config| config.part.running.version),
@@ -296,13 +297,6 @@ fn largest_positions(positions: &[Position]) -> Vec<PositionBrief> {
         }
     };
     sorted.into_iter().map(brief).collect()
-}
-
-/// Quantity times the last price, or times the entry price without one; `None` when it is not known, and when it has
-/// more digits than a decimal holds.
-pub(super) fn market_value(position: &Position) -> Option<Decimal> {
-    let price = position.current_price.as_ref().or(position.entry_price.as_ref());
-    amount_value(position.quantity.as_ref())?.checked_mul(amount_value(price)?)
 }
 
 /// The day with texts that fit.

@@ -88,8 +88,8 @@ pub struct TroubleBrief {
     pub reason: Option<String>,
     /// The row of the error catalogue that explains it; `null` when nothing is wrong.
     pub error_code: Option<String>,
-    /// Since when it is in this state (UTC).
-    pub since: DateTime<Utc>,
+    /// Since when it is in this state (UTC); `null` when the bot does not say.
+    pub since: Option<DateTime<Utc>>,
     /// What to do next; `null` when nothing is to be done.
     pub remediation: Option<String>,
 }

@@ -331,3 +331,65 @@ fn ten_thousand_positions_and_a_megabyte_of_text_fit() {
     assert_eq!(omitted[0]["call"]["path"], "/api/v1/state?fields=positions");
     assert!(omitted.iter().any(|left| left["what"] == "errors" && left["count"] == 99_999));
 }
+
+#[test]
+fn numbers_that_contradict_each_other_are_named_with_both_and_shown_as_they_are() {
+    let amount = |text: &str| -> Option<botops_contract::Amount> { text.parse().ok() };
+    let snapshot = seen_with(|report| {
+        let position = botops_contract::Position {
+            quantity: amount("100"),
+            entry_price: amount("400"),
+            current_price: amount("500"),
+            unrealized_pl: amount("10000"),
+            ..report.position_list()[0].clone()
+        };
+        report.positions = Some(vec![position; 20]);
+        report.account.account_balance = amount("10000");
+        report.account.buying_power = amount("100");
+        report.performance.total_unrealized_pl = amount("230");
+        report.performance.total_realized_pl = amount("0");
+        report.performance.total_pl = amount("7");
+        report.performance.win_rate = Some(55.0);
+        report.performance.max_drawdown = amount("12.5");
+        let order = &mut report.orders.as_mut().unwrap()[0];
+        order.side = Some(botops_contract::Side::Buy);
+        order.status = Some(botops_contract::OrderStatus::Pending);
+        (order.quantity, order.filled_quantity) = (amount("1000"), amount("1001"));
+        let mut resting = order.clone();
+        (resting.filled_quantity, resting.limit_price) = (amount("0"), amount("140"));
+        report.orders.as_mut().unwrap().push(resting);
+    });
+    let state = state(&snapshot, Some(0));
+    for expected in [
+        "Contradiction: total_unrealized_pl is 230, its positions add up to 200000.",
+        "Contradiction: total_pl is 7, realized and unrealized add up to 230.",
+        "Implausible: positions are worth 1000000, 100 times the account of 10000.",
+        "Implausible: 20 of 20 positions are above max_position_size_pct",
+        "Implausible: open buy orders are worth",
+        "Implausible: win_rate is 55; it is a part, 0 to 1.",
+        "Implausible: max_drawdown is 12.5; it is at most 0.",
+        "Contradiction: an order of 1000 is filled with 1001",
+    ] {
+        let is_told = state.warnings.iter().any(|warning| warning.starts_with(expected));
+        assert!(is_told, "{expected}: {:#?}", state.warnings);
+    }
+    let performance = state.performance.unwrap();
+    assert_eq!((performance.win_rate, performance.max_drawdown), (Some(55.0), amount("12.5")));
+}
+
+#[test]
+fn what_a_bot_said_of_its_own_doing_is_of_the_past_once_it_is_offline() {
+    let lost = BotSnapshot { presence: Presence::Exited, ..example::snapshot() };
+    let state = state(&lost, Some(90));
+    assert_eq!((state.phase, state.trading_enabled, state.market_status), (None, None, None));
+    assert_eq!((state.session, state.no_entry_reasons), (None, None));
+    let known = state.last_known.unwrap();
+    assert_eq!((known.phase, known.trading_enabled), (Some(BotPhase::Running), Some(true)));
+    assert_eq!((known.session_state, known.age_seconds), (Some(SessionPhase::Healthy), Some(90.0)));
+    let summary = render(&lost, &OverviewExtras::default());
+    assert_eq!(
+        (&summary["phase"], &summary["session"]),
+        (&serde_json::Value::Null, &serde_json::Value::Null)
+    );
+    assert_eq!(summary["last_known"]["phase"], "running");
+}

@@ -117,7 +117,7 @@ fn unknown_orders(report: &BotReport) -> Option<String> {
     let count = unknown.clone().count();
     let word = unknown.filter_map(|order| order.status_raw.as_deref()).next();
     let named = word.map(|word| format!(", such as `{word}`")).unwrap_or_default();
-    (count > 0).then(|| {
-        format!("{count} orders have a status that botops does not know{named}: they are in no count of open orders.")
-    })
+    let orders = if count == 1 { "1 order has".to_owned() } else { format!("{count} orders have") };
+    (count > 0)
+        .then(|| format!("{orders} a status that botops does not know{named}: in no count of open orders."))
 }

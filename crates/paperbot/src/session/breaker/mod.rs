@@ -292,8 +292,9 @@ impl CircuitBreaker {
         let trip = self.open_trip();
         botops_contract::Breaker {
             state: self.state(),
+            state_raw: None,
             reason: trip.map(|trip| trip.reason.clone()),
-            since: self.since,
+            since: Some(self.since),
             source: trip.map(|trip| trip.source.clone()),
             failure_count: trip.map_or_else(|| self.failure_count(), |trip| trip.failures),
             resumes_at: None,

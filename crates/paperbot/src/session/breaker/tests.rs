@@ -204,7 +204,7 @@ fn the_view_says_since_when_why_and_until_when() {
     let mut breaker = opened();
     let view = breaker.view();
     assert_eq!((view.state, view.failure_count), (botops_contract::BreakerState::Open, 5));
-    assert_eq!((view.since, breaker.next_attempt()), (at(4.0).wall, Some(at(64.0).mono)));
+    assert_eq!((view.since, breaker.next_attempt()), (Some(at(4.0).wall), Some(at(64.0).mono)));
     assert_eq!(view.reason.as_deref(), Some("5 checks failed in a row inside 60 s"));
     assert_eq!(view.source.as_deref(), Some("session"));
     breaker.permit_probe(at(64.0), ProbeGrantor::Time);
@@ -212,7 +212,7 @@ fn the_view_says_since_when_why_and_until_when() {
     assert_eq!(breaker.next_attempt(), None, "the probe is under way");
     breaker.record_success(at(70.0));
     assert_eq!(breaker.next_attempt(), Some(at(80.0).mono), "when the second probe is due");
-    assert_eq!(breaker.view().since, at(64.0).wall);
+    assert_eq!(breaker.view().since, Some(at(64.0).wall));
 }
 
 #[test]

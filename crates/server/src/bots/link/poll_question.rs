@@ -85,7 +85,7 @@ pub(super) async fn ask_state(
     if !agree(&answered.hello) {
         let named = report.boot_epoch.take().unwrap_or_default();
         let expected = "the boot epoch that `hello` names";
-        unreadable.push(UnreadablePart::new(STATE_CALL, "/boot_epoch".to_owned(), &named, expected));
+        unreadable.push(UnreadablePart::new(STATE_CALL, "/boot_epoch", &named, expected));
     }
     let fresh = FreshReport {
         report: Arc::new(report),

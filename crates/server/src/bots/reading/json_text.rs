@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_value_is_found_replaced_and_taken_out_and_the_rest_keeps_its_digits() {
         let text = r#" {"a": [1.10, {"b": 0.1e-7, "c": "x"}], "b": 2.00} "#;
-        assert_eq!(&text[span_of(text, &path(&["a", "1", "b"])).unwrap()], "0.1e-7");
+        assert_eq!(text.get(span_of(text, &path(&["a", "1", "b"])).unwrap()), Some("0.1e-7"));
         let edited = replaced(text, &path(&["a", "1", "c"]), "null").unwrap();
         assert_eq!(edited, r#" {"a": [1.10, {"b": 0.1e-7, "c": null}], "b": 2.00} "#);
         assert_eq!(

@@ -71,7 +71,7 @@ pub(in crate::bots) fn read_parts<T: DeserializeOwned>(
         })?;
     for (name, expected) in required {
         if !members.0.iter().any(|(member, _)| member == name) {
-            repair.record(UnreadablePart::new(call, format!("/{name}"), "nothing", expected));
+            repair.record(UnreadablePart::new(call, &format!("/{name}"), "nothing", expected));
         }
     }
     if let Ok(value) = serde_json::from_str(&text) {
@@ -85,7 +85,7 @@ pub(in crate::bots) fn read_parts<T: DeserializeOwned>(
         if !names.insert(name.as_ref()) {
             repair.record(UnreadablePart::new(
                 call,
-                format!("/{name}"),
+                &format!("/{name}"),
                 value.get(),
                 "one member of this name",
             ));
@@ -206,7 +206,7 @@ impl<'c> Repair<'c> {
             let path = if outside { own.to_vec() } else { path };
             let place: Vec<PathStep> =
                 shown.iter().chain(path.get(own.len()..).unwrap_or_default()).cloned().collect();
-            self.record(UnreadablePart::new(self.call, pointer_of(&place), &got, &fault.expected));
+            self.record(UnreadablePart::new(self.call, &pointer_of(&place), &got, &fault.expected));
             if path.is_empty() {
                 return None;
             }
@@ -214,7 +214,7 @@ impl<'c> Repair<'c> {
         }
         self.record(UnreadablePart::new(
             self.call,
-            pointer_of(shown),
+            &pointer_of(shown),
             "too many faults",
             "the form of the contract",
         ));
@@ -249,10 +249,7 @@ impl Fault {
 
 fn read<T: DeserializeOwned>(text: &str) -> Result<(), Fault> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let error = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-        Ok(_) => return Ok(()),
-        Err(error) => error,
-    };
+    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut deserializer) else { return Ok(()) };
     let step = |segment: &Segment| match segment {
         Segment::Map { key } => Some(PathStep::Member(key.clone())),
         Segment::Seq { index } => Some(PathStep::Item(*index)),

@@ -23,12 +23,12 @@ pub struct UnreadablePart {
 
 impl UnreadablePart {
     /// The part at `pointer` of the answer to `call`; `got` is as it came.
-    pub(in crate::bots) fn new(call: &str, pointer: String, got: &str, expected: &str) -> Self {
+    pub(in crate::bots) fn new(call: &str, pointer: &str, got: &str, expected: &str) -> Self {
         let shown = clean(got, SHOWN);
         let more = if got.chars().nth(SHOWN).is_some() { "…" } else { "" };
         Self {
             call: call.to_owned(),
-            pointer: clean(&pointer, 200),
+            pointer: clean(pointer, 200),
             got: format!("{shown}{more}"),
             expected: clean(expected, 300),
         }

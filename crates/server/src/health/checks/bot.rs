@@ -76,8 +76,10 @@ pub(crate) fn check_session(seen: &BotSnapshot) -> CheckSample {
     let Some(session) = &report.session else {
         return CheckSample::ok(Vec::new());
     };
-    let failures = f64::from(session.consecutive_failures);
-    let mut measures = vec![CheckMeasure::without_limits("consecutive_failures", failures, "checks")];
+    let failures = session.consecutive_failures.map(f64::from);
+    let failures =
+        failures.map(|count| CheckMeasure::without_limits("consecutive_failures", count, "checks"));
+    let mut measures: Vec<CheckMeasure> = failures.into_iter().collect();
     measures.extend(session.last_latency_ms.map(|latency| SESSION_LATENCY.measure(latency)));
     measures.extend(session.clock_skew_seconds.map(|skew| SESSION_CLOCK_SKEW.measure(skew.abs())));
     if let Some(left) = session.reauth_budget_left {
@@ -96,7 +98,7 @@ pub(crate) fn check_session(seen: &BotSnapshot) -> CheckSample {
     };
     let sample = CheckSample::ok(measures);
     match (level, session.gate) {
-        (HealthLevel::Healthy, GateReason::MonitorStale) => {
+        (HealthLevel::Healthy, Some(GateReason::MonitorStale)) => {
             sample.says(HealthLevel::Critical, "the session monitor of the bot stopped reporting")
         }
         (HealthLevel::Healthy, _) => sample,

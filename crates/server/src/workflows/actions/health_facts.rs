@@ -144,9 +144,9 @@ fn broker_session_fact(report: &BotReport) -> HealthFact {
         .reason
         .clone()
         .or_else(|| report.circuit_breaker.as_ref().and_then(|breaker| breaker.reason.clone()));
-    let failures = f64::from(session.consecutive_failures);
+    let failures = session.consecutive_failures.map(f64::from);
     let detail = reason.unwrap_or_else(|| "the broker session is good".to_owned());
-    HealthFact { value: Some(failures), threshold: Some(1.0), unit: UNIT.to_owned(), status, detail }
+    HealthFact { value: failures, threshold: Some(1.0), unit: UNIT.to_owned(), status, detail }
 }
 
 fn error_rate_fact(report: &BotReport) -> HealthFact {

@@ -43,7 +43,8 @@ impl ActionNeed {
     /// That it is missing, as a part of a sentence.
     pub(crate) fn describe_missing(self) -> String {
         match self {
-            Self::Verb(_) | Self::Config => format!("the bot does not offer `{}`", self.name()),
+            Self::Verb(_) => format!("the bot does not offer `{}`", self.name()),
+            Self::Config => "the bot does not list `config` in its hello".to_owned(),
             Self::BootEpoch => {
                 "the bot names no `boot_epoch`, so nothing would show that it was restarted".to_owned()
             }
