@@ -4,7 +4,8 @@
 //! `schemas/default-bot-config.json`, its description for botops in `schemas/bot-config.schema.json`; a test compares
 //! the three. The sender of a document checks the schema. This module checks what the bot cannot work with and what
 //! only the bot knows: the symbols with prices, the size of open positions, today's loss. Apart from `targets` and
-//! `performance_targets`, a field has no default: a document without it is refused.
+//! `performance_targets`, a field of the first version has no default: a document without it is refused. One that is added
+//! later has the default that changes nothing, so that stored documents stay valid.
 
 use chrono::{DateTime, NaiveTime, Utc};
 use chrono_tz::Tz;

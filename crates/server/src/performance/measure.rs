@@ -160,7 +160,12 @@ impl TradeSums {
                 .and_then(|sum| ratio(sum, Decimal::from(self.risk_rewards.len()))),
             current_streak: Some(self.streak),
             streak_type: Some(self.streak_type.unwrap_or(StreakType::None)),
-            max_drawdown: Some(plain_zero(self.drawdown)),
+            // None at all has as many decimals as the amounts.
+            max_drawdown: Some(if self.drawdown.is_zero() {
+                Decimal::new(0, self.scale)
+            } else {
+                self.drawdown
+            }),
             best_trade: self.best,
             worst_trade: self.worst,
             unmeasured_trades: Some(self.unmeasured),
