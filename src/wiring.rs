@@ -36,6 +36,9 @@ const RUN_RETRY: Duration = Duration::from_secs(1);
 /// The component that says whether the bot runs what is committed.
 const CONFIG_SYNC: &str = "config_sync";
 
+/// The health component of the broker session.
+const BROKER_SESSION: &str = "broker_session";
+
 /// How often the journal is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
@@ -46,6 +49,7 @@ const NOT_RECORDED: &str = "changes are refused (SRV_002); reads go on.";
 pub(crate) fn connect(handles: &FeatureHandles, metrics: &Metrics, tasks: &Tasks) {
     spawn_journal_pruning(handles, tasks);
     spawn_config_publishing(handles, tasks);
+    spawn_session_watch(handles, tasks);
     spawn_health_publishing(handles, tasks);
     spawn_store_publishing(handles, tasks);
     register_recovery_runner(handles);
@@ -199,6 +203,25 @@ fn watch_config_sync(handles: &FeatureHandles) {
         SourceFact { level, reason: now.sync_reason.clone(), numbers: Vec::new() }
     };
     handles.health.add_source(CONFIG_SYNC, Criticality::Important, &["bot"], Arc::new(sync));
+}
+
+/// Tells health whether there is a broker session to watch: not every bot has one.
+fn spawn_session_watch(handles: &FeatureHandles, tasks: &Tasks) {
+    let (health, mut bot) = (handles.health.clone(), handles.bots.watch());
+    let stopping = tasks.stopping();
+    tasks.spawn("session-in-health", OnFailure::Log, async move {
+        loop {
+            let seen = bot.borrow_and_update().clone();
+            // The last report of an absent bot is no evidence.
+            if let Some(report) = seen.report.as_ref().filter(|_| seen.presence.answers()) {
+                health.watch_built_in(BROKER_SESSION, report.session.is_some());
+            }
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                changed = bot.changed() => if changed.is_err() { return },
+            }
+        }
+    });
 }
 
 /// Passes to the overview whether the bot runs the committed config, for the state and the summary; and to health

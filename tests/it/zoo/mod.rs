@@ -199,6 +199,13 @@ async fn what_a_bot_does_not_report_is_null_everywhere() {
         assert_eq!(performance[number], Value::Null, "{number}");
     }
     assert!(performance["unknown_reason"].as_str().unwrap().contains("does not report its closed trades"));
+    crate::kit::until("no session is watched where there is none", Duration::from_secs(20), || async {
+        let (_, health) = botops.get("/api/v1/health/status").await;
+        let components = health["components"].as_array().unwrap();
+        let is_watched = |id: &str| components.iter().any(|component| component["component_id"] == id);
+        is_watched("bot") && !is_watched("broker_session") && !is_watched("config_sync")
+    })
+    .await;
     botops.stop().await;
 }
 

@@ -130,6 +130,25 @@ impl Health {
         }
     }
 
+    /// Watches one of the built-in components, or stops watching it where there is no such thing; its open alerts end then.
+    /// Without a change, nothing happens.
+    pub fn watch_built_in(&self, id: &str, is_there: bool) {
+        let now = self.inner.now();
+        let mut memory = self.inner.lock();
+        if memory.status.components.contains_key(id) == is_there {
+            return;
+        }
+        if is_there {
+            let Some(spec) = ComponentSpec::all_built_in().into_iter().find(|spec| spec.id == id) else {
+                return;
+            };
+            memory.add_component(spec, now);
+        } else {
+            memory.remove_component(id, now);
+        }
+        self.inner.publish_changes(&mut memory);
+    }
+
     /// Gives recovery the means to run workflows.
     pub fn set_runner(&self, runner: WorkflowRunner) {
         self.inner.runner.send_replace(Some(runner));

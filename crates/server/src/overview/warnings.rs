@@ -37,6 +37,11 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
     } else if moment.is_stale() {
         warnings.push(format!("Data is stale: {age} s old, {} s is the limit.", moment.ttl.as_secs()));
     }
+    if snapshot.presence.is_offline() {
+        // What it said of its own doing is of the past, and stands in `last_known`.
+        warnings.extend(moment.extras.warnings.iter().cloned());
+        return warnings;
+    }
     warnings.extend(loop_fault(snapshot));
     if let Some(ahead) = snapshot.clock_ahead() {
         warnings.push(format!(
