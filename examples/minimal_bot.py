@@ -8,7 +8,6 @@
 It follows one simulated price and trades nothing. It serves `hello`, `state`, the commands `pause` and `resume`, and what
 became of a command. docs/your-own-bot.md says what each field means and what else a bot may offer.
 """
-import hashlib
 import json
 import os
 import pathlib
@@ -45,35 +44,23 @@ class Bot:
             time.sleep(0.5)
 
     def hello(self):
-        return {"contract": 1, "bot_id": "minimal", "name": "Minimal bot", "version": "0.1.0", "pid": os.getpid(),
+        return {"contract": 2, "bot_id": "minimal", "name": "Minimal bot", "version": "0.1.0", "pid": os.getpid(),
                 "boot_epoch": self.boot_epoch, "started_at": self.started_at, "mode": "paper",
                 "capabilities": ["pause", "resume", "command-status"]}
 
     def state(self):
-        # The hash of the built-in settings, which are version 0.
-        settings = {"version": 0, "sha256": hashlib.sha256(b"{}").hexdigest()}
         with self.lock:
-            at = now()
             return {
-                "seq": self.seq, "boot_epoch": self.boot_epoch, "as_of": at, "mode": "paper",
+                "seq": self.seq, "boot_epoch": self.boot_epoch, "as_of": now(), "mode": "paper",
                 "phase": "running" if self.trading else "paused", "trading_enabled": self.trading,
                 # Money, prices and quantities are texts: a float would change them on the way.
-                "account": {"buying_power": "1000", "account_balance": "1000", "cash_balance": "1000",
-                            "last_updated": self.started_at},
+                "account": {"currency": "USD", "buying_power": "1000", "account_balance": "1000", "cash_balance": "1000"},
                 "positions": [], "orders": [],
-                # What is not known yet is null, not 0: there is no win rate without a closed trade.
-                "performance": {"win_rate": None, "avg_risk_reward": None, "total_realized_pl": "0",
-                                "total_unrealized_pl": "0", "total_pl": "0", "daily_pl": "0", "current_streak": 0,
-                                "streak_type": "NONE", "trades_today": 0, "session_count": 0, "max_drawdown": "0",
-                                "as_of": at},
-                "market": {"status": "OPEN", "phase": "simulated", "source": "simulated",
-                           "last_price_at": self.last_tick_at, "market_time": self.last_tick_at},
-                "circuit_breaker": {"state": "closed", "reason": None, "since": self.started_at},
-                "config": {"running": settings, "committed": settings,
-                           "summary": {"mode": "paper", "max_position_size_pct": 0, "daily_loss_limit": "0"}},
+                "market": {"status": "OPEN", "source": "simulated", "last_price_at": self.last_tick_at},
                 # A loop that stands still is told as a fault of the bot, although its socket answers.
-                "loop": {"ticks": self.ticks, "tick_delay_p50_ms": 0, "tick_delay_p99_ms": 0, "tick_delay_max_ms": 0,
-                         "last_tick_at": self.last_tick_at, "expected_interval_s": 2},
+                "loop": {"ticks": self.ticks, "last_tick_at": self.last_tick_at, "expected_interval_s": 2},
+                # What it does not know it leaves out, and says why: no number stands for nothing.
+                "unknown": [{"field": "performance", "why": "not_reported"}, {"field": "session", "why": "not_applicable"}],
             }
 
     def command(self, verb, request):
