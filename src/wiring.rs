@@ -214,7 +214,8 @@ fn spawn_session_watch(handles: &FeatureHandles, tasks: &Tasks) {
             let seen = bot.borrow_and_update().clone();
             // The last report of an absent bot is no evidence.
             if let Some(report) = seen.report.as_ref().filter(|_| seen.presence.answers()) {
-                health.watch_built_in(BROKER_SESSION, report.session.is_some());
+                let is_there = report.session.is_some() || seen.is_unreadable("/session");
+                health.watch_built_in(BROKER_SESSION, is_there);
             }
             tokio::select! {
                 () = stopping.cancelled() => return,

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 const LONGEST: usize = 128;
 
 /// Zeros that an exponent may add; beyond that a number stays as it was written.
-const LARGEST_EXPONENT: i32 = 64;
+const LARGEST_EXPONENT: u32 = 64;
 
 /// An amount of money, a price or a quantity: value and scale as given, never rounded.
 ///
@@ -106,7 +106,7 @@ impl<'t> WrittenNumber<'t> {
 
     /// The same number without an exponent.
     fn expanded(&self) -> Option<String> {
-        let exponent = self.exponent.filter(|exponent| exponent.abs() <= LARGEST_EXPONENT)?;
+        let exponent = self.exponent.filter(|exponent| exponent.unsigned_abs() <= LARGEST_EXPONENT)?;
         let zeros = "0".repeat(usize::try_from(exponent.unsigned_abs()).ok()?);
         let (whole, fraction) = if exponent < 0 {
             let digits = format!("{zeros}{}", self.whole);
@@ -217,7 +217,13 @@ mod tests {
 
     #[test]
     fn what_a_decimal_cannot_hold_stays_a_text_and_counts_in_no_sum() {
-        for text in ["12345678901234567890123456789012", "0.1234567890123456789012345678901", "1e400"] {
+        for text in [
+            "12345678901234567890123456789012",
+            "0.1234567890123456789012345678901",
+            "1e400",
+            "1e-2147483648",
+            "1e2147483647",
+        ] {
             let amount: Amount = serde_json::from_str(text).unwrap();
             assert_eq!((amount.to_string().as_str(), amount.value()), (text, None));
         }

@@ -43,7 +43,7 @@ impl BotCalls {
         path: &str,
     ) -> Result<T, CallError> {
         let answer = self.call(capability, |transport| transport.get(path), READ_DEADLINE).await?;
-        self.read(path, &answer)
+        Self::read(path, &answer)
     }
 
     pub(super) async fn post<B: Serialize + Sync, T: DeserializeOwned>(
@@ -54,7 +54,7 @@ impl BotCalls {
     ) -> Result<T, CallError> {
         let answer =
             self.call(capability, |transport| transport.post(path).json(body), COMMAND_DEADLINE).await?;
-        self.read(path, &answer)
+        Self::read(path, &answer)
     }
 
     /// As [`BotCalls::get`] for a list: an item that cannot be read is left out.
@@ -91,11 +91,13 @@ impl BotCalls {
         Ok(answer)
     }
 
-    /// Reads an answer that counts as a whole; a part of it that may be missing is left out when it cannot be read.
-    fn read<T: DeserializeOwned>(&self, path: &str, answer: &HttpAnswer) -> Result<T, CallError> {
+    /// Reads an answer that decides something: one part that cannot be read makes all of it unreadable.
+    fn read<T: DeserializeOwned>(path: &str, answer: &HttpAnswer) -> Result<T, CallError> {
         let read = reading::read_whole::<T>(path, &answer.body).map_err(CallError::Invalid)?;
-        self.log_unreadable(&read.unreadable);
-        Ok(read.value)
+        match read.unreadable.first() {
+            None => Ok(read.value),
+            Some(part) => Err(CallError::Invalid(format!("cannot read {part}"))),
+        }
     }
 
     fn log_unreadable(&self, unreadable: &[UnreadablePart]) {

@@ -39,6 +39,7 @@ pub(super) fn report(report: &mut BotReport, unreadable: &mut Vec<UnreadablePart
         positions: report.positions.as_mut().map_or(0, |positions| cut(positions, MAX_POSITIONS)),
         orders: report.orders.as_mut().map_or(0, |orders| cut(orders, MAX_ORDERS)),
         errors: report.recent_errors.as_mut().map_or(0, |errors| cut(errors, MAX_ERRORS)),
+        ..DroppedItems::default()
     };
     optional(&mut report.boot_epoch, ID);
     optional(&mut report.mode_raw, WORD);

@@ -120,13 +120,25 @@ impl BotSnapshot {
 
     /// How many positions the bot reported, those included that were cut off; `None` when it reports none at all.
     pub fn position_count(&self) -> Option<usize> {
-        Some(self.report.as_ref()?.positions.as_ref()?.len() + self.dropped.positions)
+        Some(
+            self.report.as_ref()?.positions.as_ref()?.len()
+                + self.dropped.positions
+                + self.dropped.unread_positions,
+        )
     }
 
     /// How many of the reported orders may still fill, those included that were cut off; `None` when the bot reports no
     /// orders at all.
     pub fn open_order_count(&self) -> Option<usize> {
+        if self.dropped.unread_orders > 0 {
+            return None;
+        }
         Some(self.report.as_ref()?.open_order_count()? + self.dropped.open_orders)
+    }
+
+    /// Whether something at this place of the state, or inside of it, could not be read.
+    pub fn is_unreadable(&self, pointer: &str) -> bool {
+        self.unreadable.iter().any(|part| part.call == "GET state" && part.pointer.starts_with(pointer))
     }
 
     /// How far the bot's clock is ahead of this machine's, when that is more than 5 s: how old its data is cannot be
@@ -189,6 +201,10 @@ pub struct DroppedItems {
     pub orders: usize,
     /// How many of those orders may still fill.
     pub open_orders: usize,
+    /// Positions that could not be read and are not in the list; they count as positions.
+    pub unread_positions: usize,
+    /// Orders that could not be read and are not in the list: how many may still fill is not known then.
+    pub unread_orders: usize,
     /// Recent errors beyond the first 200.
     pub errors: usize,
 }

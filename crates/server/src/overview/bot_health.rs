@@ -103,6 +103,7 @@ fn collect_faults(moment: &StateMoment<'_>, report: &BotReport) -> Vec<String> {
     if let Some(fault) = report.session.as_ref().and_then(session_fault) {
         faults.push(fault);
     }
+    faults.extend(unreadable_fault(moment.snapshot));
     let why = report.phase_reason.as_deref().map_or("it gives no reason", without_full_stop);
     match report.phase {
         BotPhase::Degraded => faults.push(format!("The bot runs degraded: {why}.")),
@@ -115,7 +116,9 @@ fn collect_faults(moment: &StateMoment<'_>, report: &BotReport) -> Vec<String> {
         BotPhase::Running | BotPhase::Paused | BotPhase::Other => {}
     }
     faults.extend(loop_fault(moment.snapshot));
-    if moment.is_stale() {
+    if report.as_of.is_none() {
+        faults.push("How old its data is is not known: the bot does not say when it knew it.".to_owned());
+    } else if moment.is_stale() {
         faults.push(format!(
             "Its data is stale: {} s old, {} s is the limit.",
             moment.age.map_or(0, |age| age.as_secs()),
@@ -148,6 +151,18 @@ fn collect_faults(moment: &StateMoment<'_>, report: &BotReport) -> Vec<String> {
         faults.push(fault);
     }
     faults
+}
+
+/// A session or a breaker that cannot be read is not one that is in order.
+fn unreadable_fault(snapshot: &BotSnapshot) -> Option<String> {
+    let is_of = |place: &str| snapshot.is_unreadable(place);
+    let what = match (is_of("/session"), is_of("/circuit_breaker")) {
+        (true, true) => "its broker session and its circuit breaker",
+        (true, false) => "its broker session",
+        (false, true) => "its circuit breaker",
+        (false, false) => return None,
+    };
+    Some(format!("What the bot says of {what} cannot be read."))
 }
 
 /// The fault of a trading loop that stands still. The bot may answer nevertheless, and then nothing else shows it.

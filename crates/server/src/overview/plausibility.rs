@@ -48,8 +48,13 @@ fn differ(one: Decimal, two: Decimal) -> bool {
 fn unrealized_sum(report: &BotReport) -> Option<String> {
     let total = value(&report.performance.total_unrealized_pl)?;
     let positions = report.positions.as_ref()?;
-    // Positions without a price are left out of the total.
-    let of_positions = sum(positions.iter().filter_map(|position| value(&position.unrealized_pl)).map(Some))?;
+    // Positions without a price are left out of the total; without any number there is nothing to compare.
+    let known: Vec<Decimal> =
+        positions.iter().filter_map(|position| value(&position.unrealized_pl)).collect();
+    if known.is_empty() && !positions.is_empty() {
+        return None;
+    }
+    let of_positions = sum(known.into_iter().map(Some))?;
     differ(total, of_positions).then(|| {
         format!("Contradiction: total_unrealized_pl is {total}, its positions add up to {of_positions}.")
     })

@@ -30,7 +30,9 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
         return warnings;
     };
     let age = moment.age.map_or(0, |age| age.as_secs());
-    if moment.is_very_old() {
+    if report.as_of.is_none() {
+        warnings.push("The bot does not say when it knew this: how old its data is is not known.".to_owned());
+    } else if moment.is_very_old() {
         warnings.push(format!(
             "DATA IS VERY OLD: everything below is {age} s old. Do not act on it; positions and orders may have changed."
         ));

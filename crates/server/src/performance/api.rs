@@ -165,7 +165,11 @@ async fn get_performance(
     let is_current = account == current;
     let by = by.map(|by| (by, zone));
     let (mut breakdown, accounts) = history.measure(account.clone(), range, symbol.clone(), by).await?;
-    let unknown_reason = why_unknown(&seen, &account, &accounts, query.account.is_some())?;
+    let is_read = history.level_at().is_some();
+    let unknown_reason = why_unknown(&seen, &account, &accounts, query.account.is_some())?.or_else(|| {
+        let nothing_read = !is_read && !accounts.contains(&account);
+        nothing_read.then(|| "the bot's journal of trades was not read yet".to_owned())
+    });
     let is_open_ended = range.to.is_none_or(|to| to > now);
     let unrealized = report
         .filter(|_| is_open_ended && is_current)

@@ -137,6 +137,9 @@ impl TradeSums {
     fn finish(self) -> TradeMeasures {
         let measured = self.wins + self.losses + self.breakeven;
         let decimals = self.scale.max(2);
+        // Trades of which no result is known add up to nothing that could be told.
+        let is_known = measured > 0 || self.unmeasured == 0;
+        let total_of = |sum: Decimal| is_known.then(|| plain_zero(sum));
         let mean = |sum: Decimal, count: u64| {
             let mean = sum.checked_div(Decimal::from(count))?;
             Some(plain_zero(mean.round_dp_with_strategy(decimals, RoundingStrategy::MidpointNearestEven)))
@@ -149,9 +152,9 @@ impl TradeSums {
             total_losses: Some(self.losses),
             total_breakeven: Some(self.breakeven),
             win_rate: ratio(Decimal::from(self.wins), Decimal::from(measured)),
-            realized_pnl: Some(plain_zero(self.net)),
-            gross_pnl: Some(plain_zero(self.gross)),
-            commission: Some(plain_zero(self.commission)),
+            realized_pnl: total_of(self.net),
+            gross_pnl: total_of(self.gross),
+            commission: total_of(self.commission),
             avg_profit_per_win: mean(self.won, self.wins),
             avg_loss_per_loss: mean(self.lost, self.losses),
             profit_factor: ratio(self.won, self.lost.abs()),

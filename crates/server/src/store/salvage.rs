@@ -124,10 +124,11 @@ fn common_columns(new: &Connection, old: &Connection, table: &str) -> rusqlite::
             statement.query_map([table], |row| Ok(SalvageColumn { name: row.get(0)?, key: row.get(1)? }))?;
         columns.collect::<Result<Vec<_>, rusqlite::Error>>()
     };
-    let mut columns = read(new)?;
+    let columns = read(new)?;
     let there = read(old).unwrap_or_default();
-    columns.retain(|column| there.contains(column));
-    Ok(columns)
+    // What is read, and in which order, is that of the damaged file.
+    let common = columns.iter().filter_map(|column| there.iter().find(|old| old.name == column.name));
+    Ok(common.cloned().collect())
 }
 
 #[cfg(test)]

@@ -82,8 +82,11 @@ impl BotLink {
         lock(&self.processes).clone()
     }
 
-    /// The process that listens for the bot, whether it has answered or not.
+    /// The process that listens for the bot, whether it has answered or not. What listens for an adapter is not the bot.
     pub(crate) fn listener(&self) -> Option<ProcessId> {
+        if self.snapshot.load().hello.as_ref().is_some_and(|hello| hello.adapter.is_some()) {
+            return None;
+        }
         lock(&self.listener).filter(|listener| listener.lives())
     }
 

@@ -45,7 +45,8 @@ pub(in crate::bots) async fn follow_events(link: Arc<BotLink>, stopping: Cancell
         let (boot_epoch, seq) = text.rsplit_once('/')?;
         Some(EventCursor { boot_epoch: boot_epoch.to_owned(), seq: seq.parse().ok()? })
     });
-    let mut follower = EventFollower { link, key, cursor, unreadable: UnreadableLog::default() };
+    let mut follower =
+        EventFollower { link, key, cursor, unreadable: UnreadableLog::default(), is_new_stream: true };
     while !stopping.is_cancelled() {
         tokio::select! {
             () = stopping.cancelled() => return,
@@ -63,6 +64,8 @@ struct EventFollower {
     key: String,
     cursor: Option<EventCursor>,
     unreadable: UnreadableLog,
+    /// No event has come yet over the connection that is open.
+    is_new_stream: bool,
 }
 
 impl EventFollower {
@@ -95,6 +98,7 @@ impl EventFollower {
             return;
         }
         let mut parser = SseParser::default();
+        self.is_new_stream = true;
         loop {
             let chunk = tokio::select! {
                 chunk = tokio::time::timeout(IDLE_LIMIT, response.chunk()) => chunk,
@@ -129,7 +133,13 @@ impl EventFollower {
         sanitise::event(&mut event);
         self.unreadable.publish_change(&self.link, &unreadable);
         let known = self.cursor.as_ref().filter(|cursor| cursor.boot_epoch == event.boot_epoch);
-        let before = known.map_or(0, |cursor| cursor.seq);
+        let mut before = known.map_or(0, |cursor| cursor.seq);
+        // Without a boot epoch, numbers that begin anew on a new connection are those of a new start.
+        let is_new_start = event.boot_epoch.is_empty() && self.is_new_stream && event.seq < before;
+        self.is_new_stream = false;
+        if is_new_start {
+            (before, self.cursor) = (0, None);
+        }
         if event.seq <= before {
             return;
         }

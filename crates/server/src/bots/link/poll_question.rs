@@ -74,9 +74,14 @@ pub(super) async fn ask_state(
     let latency = started.elapsed();
     check_status(&answer)?;
     let read = reading::read_parts::<BotReport>(STATE_CALL, &answer.body, &REQUIRED_IN_STATE);
-    let TolerantAnswer { value: mut report, mut unreadable, unreadable_more } =
+    let TolerantAnswer { value: mut report, mut unreadable, unreadable_more, lost_items } =
         read.map_err(TransportFailure::Nonsense)?;
-    let dropped = sanitise::report(&mut report, &mut unreadable);
+    let lost = |list: &str| lost_items.get(list).copied().unwrap_or_default();
+    let dropped = DroppedItems {
+        unread_positions: lost("positions"),
+        unread_orders: lost("orders"),
+        ..sanitise::report(&mut report, &mut unreadable)
+    };
     let agree = |hello: &Hello| match (&report.boot_epoch, &hello.boot_epoch) {
         (Some(of_state), Some(of_hello)) => of_state == of_hello,
         _ => true,

@@ -214,3 +214,38 @@ fn what_came_and_what_would_be_right_are_named() {
     assert_eq!(read.value.position_list().len(), 1);
     assert_eq!(read.value.account.buying_power.unwrap().to_string(), "12.50");
 }
+
+#[test]
+fn a_word_of_the_bot_takes_the_place_of_the_null_beside_it() {
+    let text = r#"{"seq": 1, "phase": "sleeping", "phase_raw": null, "mode": "sandbox", "mode_raw": "mine"}"#;
+    let read = read_parts::<BotReport>("GET state", text.as_bytes(), &[]).unwrap();
+    let report = serde_json::to_value(read.value).unwrap();
+    assert_eq!((&report["phase"], &report["phase_raw"]), (&json!("other"), &json!("sleeping")));
+    assert_eq!(report["mode"], "other");
+    assert!(["sandbox", "mine"].contains(&report["mode_raw"].as_str().unwrap()));
+}
+
+#[test]
+fn what_is_left_out_of_a_list_is_counted() {
+    let text = r#"{"orders": [{"id": 12345, "status": "PENDING"}, {"id": "2"}], "positions": [{"quantity": "5"}, 7]}"#;
+    let read = read_parts::<BotReport>("GET state", text.as_bytes(), &[]).unwrap();
+    assert_eq!((read.lost_items["orders"], read.lost_items["positions"]), (1, 2));
+    assert_eq!(read.value.order_list().len(), 1);
+}
+
+#[test]
+fn a_hostile_answer_costs_a_bounded_time() {
+    let begun = std::time::Instant::now();
+    let numbers = "1,".repeat(2_000_000);
+    let version = r#"{"version": 1, "sha256": "a"}"#;
+    let pending = format!(
+        r#"{{"seq": 1, "config": {{"running": {version}, "committed": {version}, "pending_restart": [{numbers}1]}}}}"#
+    );
+    let read = read_parts::<BotReport>("GET state", pending.as_bytes(), &[]).unwrap();
+    assert_eq!((read.value.config, read.unreadable[0].pointer.as_str()), (None, "/config"));
+    let item = r#"{"id": "1", "side": 1, "order_type": 2, "status": 3, "quantity": [], "created_at": 4, "updated_at": 5},"#;
+    let orders = format!(r#"{{"seq": 1, "orders": [{}{{"id": "last"}}]}}"#, item.repeat(60_000));
+    let read = read_parts::<BotReport>("GET state", orders.as_bytes(), &[]).unwrap();
+    assert!(read.value.order_list().len() + read.lost_items["orders"] == 60_001);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+}

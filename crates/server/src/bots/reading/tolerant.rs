@@ -1,5 +1,8 @@
 //! Reads an answer whose parts may be wrong.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
@@ -14,6 +17,12 @@ const MOST_REPAIRS: usize = 48;
 
 /// Unreadable parts that are kept by name; more are counted.
 const MOST_NAMED: usize = 50;
+
+/// A part that is larger than this is not repaired: it is left out whole.
+const LARGEST_REPAIRED: usize = 512 * 1024;
+
+/// Most repairs of one answer; what needs more after that is left out.
+const MOST_REPAIRS_OF_ANSWER: usize = 4_000;
 
 /// Most items of a list that are looked at one by one when something in it cannot be read.
 const MOST_ITEMS: usize = 20_000;
@@ -30,6 +39,8 @@ pub(in crate::bots) struct TolerantAnswer<T> {
     pub unreadable: Vec<UnreadablePart>,
     /// How many further parts could not be read.
     pub unreadable_more: usize,
+    /// How many items of each list are left out.
+    pub lost_items: BTreeMap<String, usize>,
 }
 
 /// Reads an answer as one part: for answers that are small, or not made of parts.
@@ -41,7 +52,7 @@ pub(in crate::bots) fn read_whole<T: DeserializeOwned>(
     bytes: &[u8],
 ) -> Result<TolerantAnswer<T>, String> {
     if let Ok(value) = serde_json::from_slice(bytes) {
-        return Ok(TolerantAnswer { value, unreadable: Vec::new(), unreadable_more: 0 });
+        return Ok(Repair::new(call).answer(value));
     }
     let mut repair = Repair::new(call);
     let text = to_json_text(bytes);
@@ -79,7 +90,7 @@ pub(in crate::bots) fn read_parts<T: DeserializeOwned>(
     }
     let mut parts = Vec::new();
     let mut readable = 0_usize;
-    let mut names = std::collections::HashSet::new();
+    let mut names = HashSet::new();
     for (name, value) in members.0.iter().rev() {
         // Of two members with one name the last counts.
         if !names.insert(name.as_ref()) {
@@ -98,9 +109,19 @@ pub(in crate::bots) fn read_parts<T: DeserializeOwned>(
     if readable == 0 {
         return Err(repair.first_fault());
     }
-    let value =
-        serde_json::from_str(&format!("{{{}}}", parts.join(","))).map_err(|error| not_json(&error))?;
+    let whole = format!("{{{}}}", parts.join(","));
+    let value = serde_json::from_str(&without_repeats(&whole)).map_err(|error| not_json(&error))?;
     Ok(repair.answer(value))
+}
+
+/// The object with each member once: a repair may have put a `_raw` beside one that the bot sent as `null`.
+fn without_repeats(text: &str) -> Cow<'_, str> {
+    let Some(mut members) = RawMembers::of(text) else { return Cow::Borrowed(text) };
+    // What says something goes before what does not; otherwise the first counts.
+    members.0.sort_by_key(|(_, value)| value.get() == "null");
+    let mut names = HashSet::new();
+    members.0.retain(|(name, _)| names.insert(name.to_string()));
+    Cow::Owned(members.to_text())
 }
 
 /// Collects what could not be read while the parts of one answer are repaired.
@@ -108,11 +129,13 @@ struct Repair<'c> {
     call: &'c str,
     unreadable: Vec<UnreadablePart>,
     more: usize,
+    repairs: usize,
+    lost_items: BTreeMap<String, usize>,
 }
 
 impl<'c> Repair<'c> {
     fn new(call: &'c str) -> Self {
-        Self { call, unreadable: Vec::new(), more: 0 }
+        Self { call, unreadable: Vec::new(), more: 0, repairs: 0, lost_items: BTreeMap::new() }
     }
 
     fn record(&mut self, part: UnreadablePart) {
@@ -124,7 +147,8 @@ impl<'c> Repair<'c> {
     }
 
     fn answer<T>(self, value: T) -> TolerantAnswer<T> {
-        TolerantAnswer { value, unreadable: self.unreadable, unreadable_more: self.more }
+        let Self { unreadable, more, lost_items, .. } = self;
+        TolerantAnswer { value, unreadable, unreadable_more: more, lost_items }
     }
 
     fn first_fault(&self) -> String {
@@ -159,6 +183,10 @@ impl<'c> Repair<'c> {
             let repaired = self.item::<T>(one, &own, &shown);
             kept.extend(repaired);
         }
+        let lost = items.len() - kept.len();
+        if lost > 0 {
+            self.lost_items.insert(name.to_owned(), lost);
+        }
         Some(format!("{name_text}:[{}]", kept.join(",")))
     }
 
@@ -192,7 +220,21 @@ impl<'c> Repair<'c> {
         own: &[PathStep],
         shown: &[PathStep],
     ) -> Option<String> {
+        if text.len() > LARGEST_REPAIRED {
+            let expected = "the form of the contract";
+            self.record(UnreadablePart::new(
+                self.call,
+                &pointer_of(shown),
+                "a large part with a fault in it",
+                expected,
+            ));
+            return None;
+        }
         for _ in 0..MOST_REPAIRS {
+            self.repairs += 1;
+            if self.repairs > MOST_REPAIRS_OF_ANSWER {
+                break;
+            }
             let fault = match read::<T>(&text) {
                 Ok(()) => return span_of(&text, own).map(|_| text),
                 Err(fault) => fault,

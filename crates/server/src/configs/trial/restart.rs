@@ -97,7 +97,9 @@ impl BotRestart {
         loop {
             let seen = self.bots.snapshot();
             let report = seen.report.as_ref().filter(|_| seen.presence.answers());
-            if let Some(report) = report.filter(|report| report.boot_epoch.as_deref() != Some(old)) {
+            if let Some(report) =
+                report.filter(|report| report.boot_epoch.as_ref().is_some_and(|epoch| epoch != old))
+            {
                 let by = *signed_in_by.get_or_insert_with(|| Instant::now() + SIGN_IN);
                 if report.session.as_ref().is_none_or(|session| session.is_healthy) || Instant::now() >= by {
                     return Ok(());

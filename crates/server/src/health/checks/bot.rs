@@ -74,7 +74,12 @@ pub(crate) fn check_session(seen: &BotSnapshot) -> CheckSample {
         return CheckSample::failed(CheckOutcome::Internal, "the bot is away, so its session is not known");
     }
     let Some(session) = &report.session else {
-        return CheckSample::ok(Vec::new());
+        let what = if seen.is_unreadable("/session") {
+            "what the bot says of its session cannot be read"
+        } else {
+            "the bot reports no session"
+        };
+        return CheckSample::failed(CheckOutcome::Internal, what);
     };
     let failures = session.consecutive_failures.map(f64::from);
     let failures =

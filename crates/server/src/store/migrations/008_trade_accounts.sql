@@ -2,7 +2,7 @@
 -- Trades of before, and of bots that name no account, have the empty name.
 CREATE TABLE trades_of_accounts(
   bot_id     TEXT    NOT NULL,
-  account_id TEXT    NOT NULL,
+  account_id TEXT    NOT NULL DEFAULT '',
   seq        INTEGER NOT NULL,
   symbol     TEXT    NOT NULL,
   closed_us  INTEGER NOT NULL,

@@ -161,7 +161,9 @@ async fn replace_process_and_wait(
     loop {
         let seen = world.bots.snapshot();
         let report = seen.report.as_ref().filter(|_| seen.presence.answers());
-        if let Some(report) = report.filter(|report| report.boot_epoch.as_deref() != Some(&old)) {
+        if let Some(report) =
+            report.filter(|report| report.boot_epoch.as_ref().is_some_and(|epoch| *epoch != old))
+        {
             let pid = world.bots.pid().or(pid);
             return Ok(RestartOutput {
                 boot_epoch: report.boot_epoch.clone().unwrap_or_default(),
