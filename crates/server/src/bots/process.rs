@@ -116,15 +116,16 @@ impl BotProcesses {
             return Self { claimed: hello.pid.and_then(ProcessId::of_bot), ..Self::default() };
         }
         let Some(peer) = peer else { return Self::default() };
-        let named_pid = hello.pid.unwrap_or(peer.pid);
+        let named_process = || hello.pid.and_then(ProcessId::of_bot);
         // Where the kernel and the bot name the same process, no further proof is needed.
-        let agreed = || ProcessId::of_bot(named_pid).filter(|named| peer.pid == named.pid);
+        let agreed = || named_process().filter(|named| peer.pid == named.pid);
         let listening = ProcessId::listening(peer).or_else(agreed);
         let mut known: Vec<ProcessId> = listening.into_iter().collect();
         let mut start = known.iter().find_map(|process| start_mark_of(process.pid));
-        let named = ProcessId::of_bot(named_pid).filter(|named| !known.contains(named));
+        let named = named_process().filter(|named| !known.contains(named));
         // By the number that it has in its own namespace, or as a child of what listens, it is no other process.
-        let is_same = known.iter().any(|process| own_numbers(process.pid).contains(&named_pid));
+        let is_same =
+            known.iter().any(|process| hello.pid.is_some_and(|pid| own_numbers(process.pid).contains(&pid)));
         let named = named.filter(|named| !is_same && !descendants(&known).contains(named));
         let mark = named.and_then(|named| start_mark_of(named.pid));
         let is_marked = mark.is_some() && (start.is_none() || start == mark);
