@@ -78,6 +78,23 @@ async fn what_cannot_be_read_is_named_in_state_summary_errors_and_the_rest_count
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bot_of_whose_state_nothing_is_known_is_there_and_not_understood() {
+    let (bot, _folder, botops) = beside(|_| {}).await;
+    for nothing in [r#"{"hello": "I am a bot, but not one that you know"}"#, "[]", "{}", r#"{"phase": null}"#]
+    {
+        bot.script().raw.insert("state", Arc::new(move || nothing.to_owned()));
+        crate::kit::until(&format!("{nothing} is not understood"), Duration::from_secs(10), || async {
+            botops.get("/api/v1/state").await.1["bot"]["presence"] == "incompatible"
+        })
+        .await;
+        let (_, summary) = botops.get("/api/v1/summary").await;
+        assert_eq!(summary["health_status"], "degraded", "{summary:#}");
+    }
+    assert!(bot.journal().iter().all(|asked| asked.method == "GET"), "nothing is done to it");
+    botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_adapter_whose_bot_is_away_says_what_is_known_of_the_bot() {
     use axum::http::StatusCode;
     for (code, presence) in [

@@ -76,6 +76,10 @@ pub(super) async fn ask_state(
     let read = reading::read_parts::<BotReport>(STATE_CALL, &answer.body, &REQUIRED_IN_STATE);
     let TolerantAnswer { value: mut report, mut unreadable, unreadable_more, lost_items } =
         read.map_err(TransportFailure::Nonsense)?;
+    if report == BotReport::default() {
+        let said = "nothing in the answer to `GET state` is of the contract".to_owned();
+        return Err(TransportFailure::Nonsense(said));
+    }
     let lost = |list: &str| lost_items.get(list).copied().unwrap_or_default();
     let dropped = DroppedItems {
         unread_positions: lost("positions"),
