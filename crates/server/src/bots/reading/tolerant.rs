@@ -59,7 +59,7 @@ pub(in crate::bots) fn read_whole<T: DeserializeOwned>(
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&text) {
         return Err(not_json(&error));
     }
-    let repaired = repair.part::<T>(text, &[], &[]).ok_or_else(|| repair.first_fault())?;
+    let repaired = repair.repaired::<T>(text, &[], &[]).ok_or_else(|| repair.first_fault())?;
     let value = serde_json::from_str(&repaired).map_err(|error| not_json(&error))?;
     Ok(repair.answer(value))
 }
@@ -74,7 +74,10 @@ pub(in crate::bots) fn read_parts<T: DeserializeOwned>(
     required: &[(&str, &str)],
 ) -> Result<TolerantAnswer<T>, String> {
     let mut repair = Repair::new(call);
-    let text = to_json_text(bytes);
+    // What is right is read as it stands: only a faulty answer is searched for what can be made readable.
+    let strict = serde_json::from_slice(bytes).ok();
+    let text =
+        if strict.is_some() { String::from_utf8_lossy(bytes) } else { Cow::Owned(to_json_text(bytes)) };
     let members =
         RawMembers::of(&text).ok_or_else(|| match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
             Ok(_) => "the answer is not a JSON object".to_owned(),
@@ -85,7 +88,7 @@ pub(in crate::bots) fn read_parts<T: DeserializeOwned>(
             repair.record(UnreadablePart::new(call, &format!("/{name}"), "nothing", expected));
         }
     }
-    if let Ok(value) = serde_json::from_str(&text) {
+    if let Some(value) = strict.or_else(|| serde_json::from_str(&text).ok()) {
         return Ok(repair.answer(value));
     }
     let mut parts = Vec::new();
@@ -168,7 +171,7 @@ impl<'c> Repair<'c> {
         // A list where none belongs is a fault as a whole.
         let is_list = serde_json::from_str::<T>(&alone("[]")).is_ok();
         let Some(items) = raw_items(value).filter(|_| is_list) else {
-            let repaired = self.part::<T>(alone(value), &[], &within)?;
+            let repaired = self.repaired::<T>(alone(value), &within, &within)?;
             return Some(inner(&repaired)?.to_owned());
         };
         let mut kept = Vec::with_capacity(items.len());
@@ -202,18 +205,8 @@ impl<'c> Repair<'c> {
         Some(repaired.get(span)?.to_owned())
     }
 
-    /// The text without what cannot be read in it; `None` when nothing is left of the value at `own`.
-    fn part<T: DeserializeOwned>(
-        &mut self,
-        text: String,
-        own: &[PathStep],
-        shown: &[PathStep],
-    ) -> Option<String> {
-        // A member alone is named by the path that the reader reports, so nothing is put before it.
-        let (own, shown) = if own.is_empty() { (shown, shown) } else { (own, shown) };
-        self.repaired::<T>(text, own, shown)
-    }
-
+    /// The text without what cannot be read in it; `None` when nothing is left of the value at `own`, which is named as
+    /// `shown`.
     fn repaired<T: DeserializeOwned>(
         &mut self,
         mut text: String,
