@@ -27,6 +27,7 @@ mod health;
 mod health_limits;
 mod health_notices;
 mod health_recovery;
+mod health_trading;
 mod health_waits;
 #[allow(dead_code, reason = "each feature uses its own part of the kit")]
 mod kit;

@@ -20,6 +20,7 @@ mod store;
 mod system;
 mod table;
 mod targets;
+mod trading;
 
 pub use address_guard::AllowedAddress;
 pub use sample::{HealthSource, SourceFact};

@@ -18,7 +18,7 @@ use super::http::{self, ApiConfig, ExternalConfig};
 use super::review::CheckerReview;
 use super::sample::CheckSample;
 use super::targets::CheckTargets;
-use super::{bot, outbox, source, store, system};
+use super::{bot, outbox, source, store, system, trading};
 use crate::health::model::{Criticality, RecoveryHandler};
 
 /// A component that botops watches from the start.
@@ -165,6 +165,14 @@ check_table! {
             depends_on: &["bot"],
             recovery: None,
         }, |targets| bot::check_session(&targets.bots.snapshot());
+        /// Whether the bot manages what it holds and may open more.
+        Trading = BuiltInHealthCheck {
+            id: "trading",
+            component_type: "TRADING",
+            criticality: Criticality::Important,
+            depends_on: &["bot"],
+            recovery: None,
+        }, |targets| trading::check_trading(&targets.bots.snapshot());
         /// Notices that wait for their receivers.
         Outbox = BuiltInHealthCheck {
             id: "outbox",

@@ -1,0 +1,73 @@
+//! Whether the bot manages what it holds and may open more, from its last report.
+//!
+//! A bot that answers can be paused, stopped or locked, and nobody notices for hours: its process is healthy. This
+//! check sends it no request.
+
+use botops_contract::{BotPhase, BotReport, Breaker, BreakerState};
+
+use super::sample::{CheckOutcome, CheckSample};
+use crate::bots::{BotSnapshot, Presence};
+use crate::health::model::HealthLevel;
+
+/// The `source` of a breaker that the session opened: the session's own component tells that.
+const OPENED_BY_SESSION: &str = "session";
+
+pub(crate) fn check_trading(seen: &BotSnapshot) -> CheckSample {
+    let knows = seen.presence.answers() || seen.presence == Presence::Reloading;
+    let Some(report) = seen.report.as_ref().filter(|_| knows) else {
+        // The last report of an absent bot is no evidence of what it does now.
+        return CheckSample::failed(CheckOutcome::Internal, "the bot is away, so what it does is not known");
+    };
+    let sample = CheckSample::ok(Vec::new());
+    match phase_trouble(report).or_else(|| breaker_trouble(report)) {
+        Some((level, note)) => sample.says(level, note),
+        None => sample,
+    }
+}
+
+fn phase_trouble(report: &BotReport) -> Option<(HealthLevel, String)> {
+    let open = report.positions.as_ref().map(Vec::len);
+    let (level, note) = match (report.phase, open) {
+        (BotPhase::Stopped, Some(0)) => {
+            (HealthLevel::Warning, "the bot is stopped; it holds no position".to_owned())
+        }
+        (BotPhase::Stopped, Some(open)) => {
+            let held =
+                if open == 1 { "its open position".to_owned() } else { format!("its {open} open positions") };
+            (
+                HealthLevel::Critical,
+                format!("the bot is stopped: nobody manages {held}, stop losses included"),
+            )
+        }
+        (BotPhase::Stopped, None) => {
+            let note = "the bot is stopped: positions that it may hold are managed by nobody".to_owned();
+            (HealthLevel::Critical, note)
+        }
+        (BotPhase::Paused, _) => {
+            (HealthLevel::Warning, "the bot is paused: it closes positions and opens none".to_owned())
+        }
+        (BotPhase::Starting | BotPhase::Stopping, _) => {
+            (HealthLevel::Warning, format!("the bot is {}", report.phase))
+        }
+        // Why it is degraded is a matter of the session, the breaker or the loop, which are told by themselves.
+        (BotPhase::Running | BotPhase::Degraded | BotPhase::Other, _) => return None,
+    };
+    Some((level, note))
+}
+
+fn breaker_trouble(report: &BotReport) -> Option<(HealthLevel, String)> {
+    let is_told =
+        |breaker: &&Breaker| report.session.is_some() && breaker.source.as_deref() == Some(OPENED_BY_SESSION);
+    let breaker = report.circuit_breaker.as_ref().filter(|breaker| !is_told(breaker))?;
+    let state = match breaker.state {
+        BreakerState::Open => "open",
+        BreakerState::HalfOpen => "half open",
+        BreakerState::Closed | BreakerState::Other => return None,
+    };
+    let until = breaker.resumes_at.map(|at| format!(" until {}", at.format("%F %H:%M UTC")));
+    let note = format!(
+        "the circuit breaker is {state}{}: orders that add exposure are refused",
+        until.unwrap_or_default()
+    );
+    Some((HealthLevel::Warning, note))
+}
