@@ -6,6 +6,7 @@ use botops_core::tasks::Tasks;
 use botops_core::telemetry::Metrics;
 use botops_server::bots::{BotAddress, BotControl, Bots, BotsOptions, Supervisor};
 use botops_server::configs::{Configs, ConfigsOptions};
+use botops_server::errors::ErrorList;
 use botops_server::events::Events;
 use botops_server::health::{Health, HealthOptions};
 use botops_server::overview::{Overview, OverviewOptions};
@@ -29,6 +30,8 @@ pub struct FeatureHandles {
     pub workflows: Workflows,
     /// Health checks, alerts and recovery.
     pub health: Health,
+    /// The failures of the bot and of botops.
+    pub errors: ErrorList,
     /// State, summary, metrics and the stream, rendered ahead.
     pub overview: Overview,
     /// The closed trades and figures made from them.
@@ -79,7 +82,9 @@ impl FeatureHandles {
         };
         let workflows =
             Workflows::open(workflows_options(settings), peers, store.clone(), metrics, tasks).await?;
-        let overview = Overview::start(overview_options(settings), bots.clone(), events.clone(), tasks)?;
+        let errors = ErrorList::new(bots.clone(), events.clone());
+        let options = overview_options(settings);
+        let overview = Overview::start(options, bots.clone(), events.clone(), errors.clone(), tasks)?;
         overview.register_metrics(metrics);
         Ok(Self {
             store,
@@ -91,6 +96,7 @@ impl FeatureHandles {
             health,
             configs,
             performance,
+            errors,
             overview,
         })
     }

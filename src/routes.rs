@@ -19,7 +19,6 @@ use crate::manual::Manual;
 use crate::mcp::{self, McpOptions};
 use botops_core::error::{Code, Error, Problem};
 use botops_http::{self, InternalCaller, OperationTable};
-use botops_server::errors::ErrorList;
 use botops_server::events::EventReader;
 use botops_server::whoami::Whoami;
 use botops_server::{
@@ -76,7 +75,7 @@ pub fn build(handles: &FeatureHandles, access: McpAccess) -> Result<(Router, Ope
         .merge(healthz::routes().serve(()))
         .merge(overview::routes().serve(handles.overview.clone()))
         .merge(events::routes().serve(EventReader::new(handles.events.clone(), access.stopping.clone())))
-        .merge(errors::routes().serve(ErrorList::new(handles.bots.clone(), handles.events.clone())))
+        .merge(errors::routes().serve(handles.errors.clone()))
         .merge(whoami::routes().serve(Whoami::new(handles.bots.clone(), handles.overview.clone())))
         .merge(performance::routes().serve(handles.performance.clone()))
         .merge(configs::routes().serve(handles.configs.clone()))

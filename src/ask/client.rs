@@ -157,6 +157,10 @@ fn rendered_answer(view: &AskView, explain: bool) -> String {
         line(&said);
         line("");
     }
+    if let Some(note) = &view.note {
+        line(note);
+        line("");
+    }
     if let Some(answer) = &view.answer {
         match answer {
             Value::String(answer) => line(answer),

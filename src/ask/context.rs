@@ -1,6 +1,7 @@
 //! The names that a text can use at the moment.
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use serde_json::Value;
 
 /// The names that a text can use, and current values; read from the running system before the text is parsed.
@@ -21,6 +22,10 @@ pub(super) struct AskContext {
     pub(super) trial: Option<String>,
     /// Symbols that the bot holds or has orders for.
     pub(super) symbols: Vec<String>,
+    /// The time zone of the bot's trading day.
+    pub(super) zone: Tz,
+    /// What the summary says of today's change of the equity; `None` when it is not known.
+    pub(super) equity_change: Option<String>,
     /// Id of the workflow run in progress, if there is one.
     pub(super) running: Option<String>,
 }

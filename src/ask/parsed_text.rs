@@ -4,8 +4,8 @@ use chrono::NaiveDate;
 
 use super::concept::WordConcept;
 use super::context::AskContext;
-use super::slots::{SlotValues, read_slots};
-use super::spelling::split_pieces;
+use super::slots::{SlotValues, find_named_symbols, read_slots};
+use super::spelling::split_pieces_around;
 use super::vocabulary::read_words;
 use super::word::AskWord;
 use super::word_lists::WordList;
@@ -23,9 +23,11 @@ pub(super) struct ParsedText {
 impl ParsedText {
     /// Parses a text. `today` is the day from which periods are counted.
     pub(super) fn parse(text: &str, context: &AskContext, today: NaiveDate) -> Self {
-        let pieces = split_pieces(text);
+        let named = find_named_symbols(text, context);
+        let places = named.iter().map(|named| (named.place.clone(), named.symbol.clone()));
+        let pieces = split_pieces_around(text, places);
         let mut words = read_words(&pieces);
-        let slots = read_slots(&mut words, context, today);
+        let slots = read_slots(&mut words, &named, context, today);
         let is_question = is_question(text, &pieces, &words);
         Self { text: text.to_owned(), words, slots, is_question, today }
     }

@@ -1,7 +1,9 @@
 //! The handle to plain language: reads the names a text can use, understands the text, performs the read it asks for.
 
 use axum::http::Method;
-use chrono::{NaiveDate, Utc};
+use chrono::Utc;
+use chrono_tz::America::New_York;
+use chrono_tz::Tz;
 use serde_json::Value;
 
 use botops_http::{Actor, InternalCall, InternalCaller};
@@ -30,14 +32,18 @@ impl AskService {
             return refused_view(refusal.reason());
         }
         let context = self.read_context(actor).await;
-        let mut view = understand(text, &context, today(), host);
+        let today = Utc::now().with_timezone(&context.zone).date_naive();
+        let mut view = understand(text, &context, today, host);
         let Some(call) = view.call.clone() else { return view };
         let is_read = view.effect.as_deref() == Some("read");
         let method = Method::from_bytes(call.method.as_bytes()).unwrap_or(Method::GET);
         let if_match = (method == Method::PUT).then(|| context.etag.clone()).flatten();
         let made = InternalCall::with_body(method, call.path, call.body).header("if-match", if_match);
         match self.inside.call(actor, made).await {
-            Ok(answer) => view.answer = Some(answer.body),
+            Ok(answer) => {
+                view.note = note_on_profit(&view, &answer.body, &context);
+                view.answer = Some(answer.body);
+            }
             // A dry run that this key may not make is not reported as a problem: the command is still shown.
             Err(problem) if !is_read && problem.status == 403 => {}
             Err(problem) => view.problem = Some(*problem),
@@ -54,7 +60,7 @@ impl AskService {
         let config = self.read(actor, "/api/v1/config").await;
         let workflows = self.read(actor, "/api/v1/workflows").await;
         let health = self.read(actor, "/api/v1/health/status").await;
-        let state = self.read(actor, "/api/v1/state?fields=positions,orders").await;
+        let state = self.read(actor, "/api/v1/state?fields=positions,orders,bot.contract,day").await;
         let summary = self.read(actor, "/api/v1/summary").await;
         let mut context = AskContext {
             workflows: names_of(&workflows["items"], &["id", "workflow_id"]),
@@ -62,6 +68,8 @@ impl AskService {
             etag: config["etag"].as_str().map(str::to_owned),
             now: Utc::now(),
             trial: config["trial"]["txn"].as_str().map(str::to_owned),
+            zone: day_zone(&state),
+            equity_change: summary["daily_pnl"].as_str().map(str::to_owned),
             running: summary["workflow"]["run_id"].as_str().map(str::to_owned),
             ..AskContext::default()
         };
@@ -106,7 +114,27 @@ pub(super) fn collect_leaves(value: &Value, path: String, found: &mut Vec<(Strin
     }
 }
 
-/// The current day in New York, which is the trading day.
-fn today() -> NaiveDate {
-    Utc::now().with_timezone(&chrono_tz::America::New_York).date_naive()
+/// The time zone of the bot's trading day, by the rules of `GET performance`: the one that the bot names; else New York
+/// for a bot of contract 1, which says so, and UTC.
+fn day_zone(state: &Value) -> Tz {
+    let named = state.pointer("/day/zone").and_then(Value::as_str).and_then(|zone| zone.parse().ok());
+    named.unwrap_or(if state["bot"]["contract"] == 1 { New_York } else { Tz::UTC })
+}
+
+/// What the profit in an answer about performance is, with the other number that people mean by it beside it.
+fn note_on_profit(view: &AskView, answer: &Value, context: &AskContext) -> Option<String> {
+    if view.intent.as_deref() != Some("performance") {
+        return None;
+    }
+    let change = context.equity_change.as_deref().unwrap_or("not known");
+    let realized = answer["realized_pnl"].as_str().unwrap_or("not known");
+    let what = format!("realized_pnl ({realized}) is the net profit of trades that closed in this range.");
+    Some(if answer["window"] == "day" {
+        format!(
+            "{what} The change of the equity since the day began, open positions included, is another number: daily_pnl \
+             of GET summary, {change}."
+        )
+    } else {
+        format!("{what} The change of the equity is another number: GET summary has today's, {change}.")
+    })
 }

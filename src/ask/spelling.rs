@@ -1,5 +1,7 @@
 //! Splits a text into pieces and reduces words to their stems; knows nothing of their meaning.
 
+use std::ops::Range;
+
 /// Contractions and common misspellings, with their full forms.
 const CONTRACTIONS: &[(&str, &str)] = &[
     ("can't", "can not"),
@@ -58,6 +60,22 @@ pub(super) fn split_pieces(text: &str) -> Vec<String> {
             }
         }
     }
+    pieces
+}
+
+/// Splits a text, with a piece of its own for each of these places: it is no word.
+pub(super) fn split_pieces_around(
+    text: &str,
+    places: impl Iterator<Item = (Range<usize>, String)>,
+) -> Vec<String> {
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    for (place, piece) in places {
+        pieces.extend(split_pieces(text.get(from..place.start).unwrap_or_default()));
+        pieces.push(piece);
+        from = place.end;
+    }
+    pieces.extend(split_pieces(text.get(from..).unwrap_or_default()));
     pieces
 }
 

@@ -30,7 +30,7 @@ fn summary(answer: &Value) -> Option<String> {
         format!("The bot is {status} ({mode}). {}", text(answer, "/health_reason").unwrap_or_default());
     let mut facts = Vec::new();
     if let Some(pnl) = text(answer, "/daily_pnl") {
-        facts.push(format!("today's P&L {pnl}"));
+        facts.push(format!("the equity changed by {pnl} today"));
     }
     let counts =
         [("position_count", "position", "positions"), ("open_order_count", "open order", "open orders")];
@@ -60,7 +60,10 @@ fn why_no_trade(answer: &Value) -> Option<String> {
         let why = text(answer, "/health/reason").unwrap_or("the reason is not known");
         return Some(format!("The bot is offline: {why}"));
     }
-    let phase = text(answer, "/phase")?;
+    let Some(phase) = text(answer, "/phase") else {
+        let why = text(answer, "/health/reason").unwrap_or("the bot does not say");
+        return Some(format!("What it does now is not known: {why}"));
+    };
     let mut reasons: Vec<String> = text(answer, "/phase_reason").map(str::to_owned).into_iter().collect();
     let listed = answer["no_entry_reasons"].as_array().into_iter().flatten().filter_map(Value::as_str);
     for reason in listed.map(|reason| reason.replace('_', " ")) {
@@ -71,6 +74,11 @@ fn why_no_trade(answer: &Value) -> Option<String> {
     }
     Some(match (reasons.is_empty(), answer["trading_enabled"].as_bool()) {
         (false, _) => format!("It opens no new positions ({phase}): {}.", reasons.join("; ")),
+        (true, Some(true)) if answer["no_entry_reasons"].is_null() => {
+            format!(
+                "It is {phase} and new positions are allowed; whether anything else keeps it back is not known."
+            )
+        }
         (true, Some(true)) => {
             format!("Nothing keeps it from trading: it is {phase}, and new positions are allowed.")
         }
@@ -99,6 +107,14 @@ mod tests {
         );
         let runs = json!({"phase": "running", "phase_reason": null, "trading_enabled": true, "no_entry_reasons": []});
         assert!(said("why_no_trade", runs).unwrap().starts_with("Nothing keeps it"));
+        let silent = json!({"phase": "running", "trading_enabled": true, "no_entry_reasons": null});
+        assert!(said("why_no_trade", silent).unwrap().ends_with("keeps it back is not known."));
+        let unclear = json!({"health": {"status": "degraded", "reason": "The bot is there, but not understood."},
+            "phase": null});
+        assert_eq!(
+            said("why_no_trade", unclear).unwrap(),
+            "What it does now is not known: The bot is there, but not understood."
+        );
         let gone =
             json!({"health": {"status": "offline", "reason": "its process has ended"}, "phase": "running"});
         assert_eq!(said("why_no_trade", gone).unwrap(), "The bot is offline: its process has ended");

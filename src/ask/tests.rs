@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use serde_json::json;
 
 use super::context::AskContext;
+use super::parsed_text::ParsedText;
 use super::service::{SHIPPED_WORKFLOWS, collect_leaves};
 use super::shell_command::quoted;
 use super::understanding::understand;
@@ -310,6 +311,36 @@ fn a_quote_in_the_text_cannot_leave_its_word_in_the_command() {
         .unwrap_or_default();
     assert!(!command.contains("it's o'clock"), "{command}");
     assert_eq!(quoted("a'b"), r"'a'\''b'");
+}
+
+#[test]
+fn symbols_are_read_whole_or_not_at_all() {
+    let known = ["BTC/USDT", "BTC/USDT:USDT-261225", "AAPL  251219C00150000", "kPEPE", "7203.T", "株式"];
+    let context = AskContext { symbols: known.map(str::to_owned).into(), ..context() };
+    let wednesday = NaiveDate::from_ymd_opt(2025, 11, 19).expect("it is a date");
+    let symbols = |text: &str| ParsedText::parse(text, &context, wednesday).slots.symbols;
+    for (text, expected) in [
+        ("cancel the BTC/USDT:USDT-261225 orders", "BTC/USDT:USDT-261225"),
+        ("how did btc/usdt perform?", "BTC/USDT"),
+        ("orders for aapl 251219c00150000, please", "AAPL  251219C00150000"),
+        ("cancel the kpepe orders", "kPEPE"),
+        ("how is 7203.T's profit", "7203.T"),
+        ("profit of 株式 this week", "株式"),
+        // Not held by the bot, so known by their form alone.
+        ("profit of BTC/USDT:USDT-270326 this week", "BTC/USDT:USDT-270326"),
+        ("orders for ^GSPC", "^GSPC"),
+        ("performance of ES=F last week", "ES=F"),
+        ("orders for \"MSFT  260116P00400000\"", "MSFT  260116P00400000"),
+        ("how did TSLA perform", "TSLA"),
+    ] {
+        assert_eq!(symbols(text), [expected], "{text}");
+    }
+    for text in ["how did P&L do", "set max_position_pct to 4", "look at http://EXAMPLE.COM", "open 24/7?"] {
+        assert!(symbols(text).is_empty(), "{text}: {:?}", symbols(text));
+    }
+    let view = understand("profit of btc/usdt this week", &context, wednesday, "127.0.0.1:8000");
+    let path = view.call.expect("it is clear").path;
+    assert!(path.ends_with("&symbol=BTC%2FUSDT"), "{path}");
 }
 
 #[test]

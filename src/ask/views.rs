@@ -58,6 +58,9 @@ pub(crate) struct AskView {
     /// The answer of `call`, exactly as REST gives it; absent when the call was not made or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) answer: Option<Value>,
+    /// Which profit the answer gives, and the other one beside it; absent when the answer is about none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) note: Option<String>,
     /// Why `call` failed; absent when it succeeded or was not made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) problem: Option<Problem>,

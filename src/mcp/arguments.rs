@@ -4,6 +4,7 @@ use rmcp::model::JsonObject;
 use serde_json::{Map, Value};
 
 use botops_core::error::{Code, Error};
+use botops_core::text::percent_encode;
 
 /// The arguments as the client sent them.
 pub(super) type ToolArguments = Map<String, Value>;
@@ -25,25 +26,12 @@ pub(super) fn is_dry_run(given: &ToolArguments) -> bool {
     given.get("dry_run") == Some(&Value::Bool(true))
 }
 
-/// The text percent-encoded, so that it cannot leave its path segment or query value.
-pub(super) fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b',') {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
 /// The arguments of these names as a query with its `?`; empty when none of them was given.
 pub(super) fn query(given: &ToolArguments, names: &[&str]) -> String {
     let value = |name: &&str| match given.get(*name)? {
-        Value::String(text) => Some(format!("{name}={}", encoded(text))),
+        Value::String(text) => Some(format!("{name}={}", percent_encode(text))),
         Value::Null => None,
-        other => Some(format!("{name}={}", encoded(&other.to_string()))),
+        other => Some(format!("{name}={}", percent_encode(&other.to_string()))),
     };
     let pairs: Vec<String> = names.iter().filter_map(value).collect();
     if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }

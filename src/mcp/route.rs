@@ -4,8 +4,9 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::arguments::{ToolArguments, encoded, is_dry_run, members, query, required_text, text_of};
+use super::arguments::{ToolArguments, is_dry_run, members, query, required_text, text_of};
 use botops_core::error::Error;
+use botops_core::text::percent_encode;
 use botops_http::InternalCall;
 
 /// One REST call that a tool can make. The first row of a tool whose choice fits the arguments is taken.
@@ -150,8 +151,8 @@ fn parameter(segment: &str) -> Option<&str> {
 fn filled(template: &str, given: &ToolArguments, checked: &[&str]) -> Result<String, Error> {
     let segments = template.split('/').map(|segment| match parameter(segment) {
         None => Ok(segment.to_owned()),
-        Some(name) if checked.contains(&name) => Ok(encoded(text_of(given, name))),
-        Some(name) => required_text(given, name).map(encoded),
+        Some(name) if checked.contains(&name) => Ok(percent_encode(text_of(given, name))),
+        Some(name) => required_text(given, name).map(percent_encode),
     });
     Ok(segments.collect::<Result<Vec<_>, _>>()?.join("/"))
 }

@@ -26,7 +26,7 @@ fn key() -> Value {
 pub(super) static TOOLS: &[McpTool] = &[
     McpTool {
         name: "get_summary",
-        description: "Start here: mode, health and why, breaker, account, P&L, top positions, errors with remedies.",
+        description: "Start here: mode, health and why, breaker, account, equity change today, top positions, errors with remedies.",
         returns: &["mode", "health_status", "warnings", "omitted"],
         routes: &[ToolRoute { path: "/api/v1/summary", ..GET }],
         ..READ
@@ -71,7 +71,7 @@ pub(super) static TOOLS: &[McpTool] = &[
     },
     McpTool {
         name: "get_performance",
-        description: "Closed trades: P&L, win rate, drawdown.",
+        description: "Closed trades: realized P&L (not the equity's change: get_summary daily_pnl), win rate, drawdown.",
         properties: || {
             json!({"window": {"enum": ["day", "week", "month", "year", "all"]}, "from": {"type": "string", "description": "YYYY-MM-DD"},
                 "to": text(), "by": {"enum": ["day", "week", "month", "symbol"]}, "symbol": text()})

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::kit::app::{KEY, Running, command};
 use crate::kit::folder;
+use crate::kit::scripted_bot::{ScriptedBot, report};
 
 async fn ask(running: &Running, text: &str) -> Value {
     let (status, view) = running.send(Method::POST, "/api/v1/ask", &json!({"text": text})).await;
@@ -69,6 +70,38 @@ async fn an_empty_or_endless_text_is_refused_with_its_pointer() {
         assert_eq!((status, problem["error_code"].as_str()), (400, Some("API_007")), "{problem}");
         assert_eq!(problem["errors"][0]["pointer"], "/text");
     }
+    running.stop().await;
+}
+
+/// Two numbers go by the name of today's profit: the answer says which it is, and has the other beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profit_says_which_it_is_and_names_the_other() {
+    let folder = folder();
+    let bot = ScriptedBot::at(&folder.path().join("bot.sock"), report());
+    bot.change(|report| {
+        report.performance.daily_pl = "-37.56".parse().ok();
+        report.day.zone = Some("Asia/Tokyo".to_owned());
+    });
+    let running = Running::start(folder.path(), &[("BOT_ID", bot.id().as_str())]).await;
+    let seen = || async { running.get("/api/v1/summary").await.1["daily_pnl"] == "-37.56" };
+    crate::kit::until("the bot is seen", std::time::Duration::from_secs(20), seen).await;
+    let view = ask(&running, "profit today").await;
+    assert_eq!(view["call"]["path"], "/api/v1/performance?window=day", "{view:#}");
+    assert_eq!(
+        (&view["answer"]["pnl_basis"], &view["answer"]["zone"]),
+        (&json!("realized"), &json!("Asia/Tokyo"))
+    );
+    let note = view["note"].as_str().unwrap();
+    let realized = view["answer"]["realized_pnl"].as_str().unwrap_or("not known");
+    assert!(note.contains(&format!("realized_pnl ({realized})")), "{note}");
+    assert!(note.ends_with("daily_pnl of GET summary, -37.56."), "{note}");
+    let view = ask(&running, "profit last week").await;
+    assert!(
+        view["note"].as_str().is_some_and(|note| note.ends_with("GET summary has today's, -37.56.")),
+        "{view:#}"
+    );
+    let view = ask(&running, "how are we doing").await;
+    assert_eq!(view["answer"]["daily_pnl_basis"], "equity", "{view:#}");
     running.stop().await;
 }
 

@@ -80,7 +80,8 @@ parts! {
     a_config_change_that_was_refused_passes_as_advised by config:
         "API_011" "CFG_001" "CFG_002" "CFG_003" "CFG_004" "CFG_005" "CFG_006" "CFG_008" "CFG_009" "CFG_010" "CFG_011"
         "CFG_012" "CFG_013" "CFG_014" "CFG_016" "CFG_018";
-    a_trial_that_went_wrong_passes_as_advised by trials: "CFG_007" "CFG_017" "CFG_019";
+    a_trial_that_went_wrong_passes_as_advised by trials: "CFG_007" "CFG_017" "CFG_019" "CFG_021";
+    a_config_that_nobody_committed_needs_a_person by foreign_configs: "CFG_020" "CFG_022";
     a_changed_audit_needs_a_person by changed_audit: "CFG_015";
     a_store_that_cannot_be_written_needs_a_person by unwritable_store: "SRV_002";
     runs_and_commands_that_were_refused_pass_as_advised by workflows_and_control:
@@ -746,6 +747,9 @@ async fn trials(closing: &mut Closing) {
     let problem = configs::trial::raise_confirmed_too_late(&world).await;
     world.ended(problem["context"]["txn"].as_str().unwrap()).await;
     closing.closes_problem(&world.botops, "CFG_007", &problem, dry(&world, &etag, &longer)).await;
+    let told = listed(&world.botops, "CFG_021").await;
+    assert_eq!(told["context"]["txn"], problem["context"]["txn"], "{told:#}");
+    closing.closes_told(&world.botops, "CFG_021", &told, dry(&world, &etag, &longer)).await;
 
     let problem = configs::trial::raise_activation_unanswered(&world).await;
     world.ended(problem["context"]["txn"].as_str().unwrap()).await;
@@ -757,6 +761,26 @@ async fn trials(closing: &mut Closing) {
     again["acknowledge"] = problem["context"]["acknowledge"].clone();
     let again = Then::passes(world.apply(&again, &world.etag().await));
     closing.closes_problem(&world.botops, "CFG_019", &problem, again).await;
+    world.botops.stop().await;
+}
+
+/// The newest failure of this code in the list of failures.
+async fn listed(botops: &Running, code: &str) -> Value {
+    let found = async || {
+        let (_, page) = botops.get("/api/v1/errors?limit=100").await;
+        let items = page["items"].as_array().cloned().unwrap_or_default();
+        items.into_iter().find(|item| item["error_code"] == code)
+    };
+    kit::until(&format!("{code} is listed"), Duration::from_secs(30), async || found().await.is_some()).await;
+    found().await.unwrap()
+}
+
+async fn foreign_configs(closing: &mut Closing) {
+    let (world, _) = configs::unproven_answers::raise_refusal_to_go_back().await;
+    for code in ["CFG_022", "CFG_020"] {
+        let told = listed(&world.botops, code).await;
+        closing.closes_told(&world.botops, code, &told, Then::Ends).await;
+    }
     world.botops.stop().await;
 }
 

@@ -89,9 +89,12 @@ async fn a_command_without_a_reason_is_refused() {
     let body = json!({"reason": "symbols are not for pause", "symbols": ["SPY"]});
     let (status, _) = running.send(Method::POST, "/api/v1/control/pause", &body).await;
     assert_eq!(status, 400);
-    let body = json!({"reason": "only these, if you please", "symbols": ["SPY; rm -rf /"]});
-    let (status, _) = running.send(Method::POST, "/api/v1/control/cancel-orders", &body).await;
-    assert_eq!(status, 400);
+    let too_long = "é".repeat(65);
+    for symbol in ["", " SPY", "S\nPY", &too_long] {
+        let body = json!({"reason": "only these, if you please", "symbols": [symbol]});
+        let (status, _) = running.send(Method::POST, "/api/v1/control/cancel-orders", &body).await;
+        assert_eq!(status, 400, "{symbol:?}");
+    }
     assert_eq!(bot.journal().iter().filter(|asked| asked.method == "POST").count(), 0);
     running.stop().await;
 }

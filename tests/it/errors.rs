@@ -8,9 +8,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::configs::world::{World, careful};
 use crate::kit;
 use crate::kit::app::{KEY, Running};
 use crate::kit::scripted_bot::ScriptedBot;
+use crate::workflows;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -52,6 +54,7 @@ fn tell(bot: &ScriptedBot, kind: EventKind, message: &str, error: Option<Semanti
 }
 
 async fn start_beside(bot: &ScriptedBot, folder: &TempDir) -> Running {
+    bot.keeps_its_config();
     let (socket, id) = (bot.socket().display().to_string(), bot.id());
     Running::start(folder.path(), &[("BOT_IPC_SOCKET", socket.as_str()), ("BOT_ID", id.as_str())]).await
 }
@@ -149,6 +152,96 @@ async fn a_failure_of_the_hour_is_not_lost_behind_other_events() {
     botops.stop().await;
     let botops = start_beside(&bot, &folder).await;
     expect_everywhere(&botops, &["refused", "the session failed"]).await;
+    botops.stop().await;
+}
+
+/// What botops itself found: a config that it did not commit, a change that was undone, a run that failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_that_botops_found_is_in_the_same_list_whatever_event_carried_it() {
+    let world = World::start().await;
+    let begun = world.botops.get("/api/v1/errors?limit=500").await.1["items"].as_array().unwrap().len();
+    let txn = world.try_out(careful(4_000), 1.0).await;
+    assert_eq!(world.ended(&txn).await["state"], "rolled_back");
+    let params = json!({"params": {"reason": "more than there is",
+        "targets": [{"symbol": "SPY", "weight": 0.9}, {"symbol": "QQQ", "weight": 0.9}]}});
+    let path = "/api/v1/workflows/update-targets/execute";
+    let (status, run) = world.botops.send(Method::POST, path, &params).await;
+    assert_eq!(status, 202, "{run:#}");
+    let run = workflows::ended(&world.botops, run["run_id"].as_str().unwrap(), SOON).await;
+    assert_eq!(run["terminal"], true, "{run:#}");
+    let hash = "0".repeat(64);
+    world.bot.script().config.drift(botops_contract::VersionRef { version: 0, sha256: hash });
+    kit::until("drift is seen", SOON, || async { world.config().await["sync"] == "drifted" }).await;
+    let failures = async || {
+        let (_, page) = world.botops.get("/api/v1/events?after=0&limit=500").await;
+        let mut items = page["items"].as_array().cloned().unwrap_or_default();
+        items.retain(|event| event["source"] == "botops" && event["error"].is_object());
+        items.reverse();
+        items
+    };
+    kit::until("all three are told", SOON, async || failures().await.len() == begun + 3).await;
+    let all = failures().await;
+    let told = &all[..3];
+    let codes: Vec<&str> = told.iter().map(|event| event["error"]["error_code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["CFG_020", run["error"]["error_code"].as_str().unwrap(), "CFG_021"], "{told:#?}");
+    let kinds: Vec<&str> = told.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["config", "workflow", "config"]);
+    assert!(told.iter().all(|event| event["message"] == event["error"]["message"]), "{told:#?}");
+    let messages: Vec<&str> = all.iter().map(|event| event["message"].as_str().unwrap()).collect();
+    expect_everywhere(&world.botops, &messages).await;
+    world.botops.stop().await;
+}
+
+/// Failures without a time stand where they were first seen, not last, and are not lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_without_a_time_is_as_of_when_it_was_first_seen() {
+    let bot = ScriptedBot::start();
+    let undated = SemanticError {
+        timestamp: None,
+        severity: Severity::Critical,
+        ..failure("BRK_011", "it may have been filled twice", 0)
+    };
+    let before: Vec<_> = (0..4).map(|n| failure("BRK_010", &format!("order {n}"), 1_000 + n)).collect();
+    bot.change(|report| {
+        report.recent_errors = Some([&before[..], std::slice::from_ref(&undated)].concat());
+        report.error_count_last_hour = Some(5);
+    });
+    let folder = kit::folder();
+    let botops = start_beside(&bot, &folder).await;
+    let expected = ["it may have been filled twice", "order 0", "order 1", "order 2", "order 3"];
+    expect_everywhere(&botops, &expected).await;
+    let (_, page) = botops.get("/api/v1/errors").await;
+    let seen = page["items"][0]["first_seen_at"].as_str().unwrap().to_owned();
+    assert_eq!(page["items"][0]["timestamp"], Value::Null);
+    assert!(page["items"][1].get("first_seen_at").is_none(), "{page:#}");
+    let (_, state) = botops.get("/api/v1/state").await;
+    let reason = state["health"]["reason"].as_str().unwrap();
+    assert!(reason.contains("1 of them critical (1 without a time"), "{reason}");
+    // A later one pushes it down, and does not change when it was seen.
+    let later = failure("BRK_010", "a later order", -5);
+    bot.change(|report| report.recent_errors.as_mut().unwrap().insert(0, later));
+    let first = || async { botops.get("/api/v1/errors").await.1["items"][0]["message"] == "a later order" };
+    kit::until("the later one is first", SOON, first).await;
+    assert_eq!(botops.get("/api/v1/errors").await.1["items"][1]["first_seen_at"], seen);
+    botops.stop().await;
+}
+
+/// An empty list is one of nothing that failed only where somebody would have told it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_reports_no_failures_is_not_one_without_failures() {
+    let bot = ScriptedBot::start();
+    bot.script().hello.capabilities.retain(|one| one.name != "events");
+    bot.change(|report| report.recent_errors = None);
+    let folder = kit::folder();
+    let botops = start_beside(&bot, &folder).await;
+    let why = || async {
+        let (_, page) = botops.get("/api/v1/errors").await;
+        page["unknown_reason"].as_str().is_some_and(|why| why.contains("does not report its failures"))
+    };
+    kit::until("the list says that it lacks the bot's", SOON, why).await;
+    bot.change(|report| report.recent_errors = Some(Vec::new()));
+    let known = || async { botops.get("/api/v1/errors").await.1["unknown_reason"].is_null() };
+    kit::until("an empty list of the bot is known", SOON, known).await;
     botops.stop().await;
 }
 

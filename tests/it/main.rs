@@ -44,6 +44,7 @@ mod session;
 mod signals;
 mod start;
 mod stream;
+mod symbols;
 mod unreadable;
 mod walks;
 mod workflows;

@@ -363,6 +363,7 @@ async fn wrong_questions_about_events_are_refused() {
 #[tokio::test]
 async fn failures_come_newest_first_and_go_on_with_older_ones() {
     let bot = ScriptedBot::start();
+    bot.keeps_its_config();
     let (_folder, botops) = beside(&bot, &[]).await;
     for message in ["one", "two", "three"] {
         publish_failure(&botops, message);
@@ -409,6 +410,7 @@ fn messages(items: &[Value]) -> Vec<&str> {
 #[tokio::test]
 async fn every_event_that_carries_a_failure_is_among_the_failures() {
     let bot = ScriptedBot::start();
+    bot.keeps_its_config();
     {
         let mut script = bot.script();
         let epoch = script.hello.boot_epoch.clone();
@@ -499,6 +501,7 @@ async fn every_event_that_carries_a_failure_is_among_the_failures() {
 #[tokio::test]
 async fn failures_that_stand_in_the_state_alone_are_listed_with_where_they_were_found() {
     let bot = ScriptedBot::start();
+    bot.keeps_its_config();
     let now = Utc::now();
     let at = |seconds: i64, message: &str| SemanticError {
         timestamp: Some(now - chrono::TimeDelta::seconds(seconds)),

@@ -26,6 +26,30 @@ pub fn clean(text: &str, max: usize) -> String {
     kept
 }
 
+/// Most characters of a symbol.
+pub const SYMBOL_MAX: usize = 64;
+
+/// Whether a text can be the symbol of an instrument: `SPY`, `BTC/USDT:USDT-261225`, `^GSPC`, `AAPL  251219C00150000`.
+///
+/// Any text of 1 to 64 characters, of whatever script, that nothing is taken from when it is made harmless; without a
+/// space at either end.
+pub fn is_symbol(text: &str) -> bool {
+    (1..=SYMBOL_MAX).contains(&text.chars().count()) && text.trim() == text && !text.chars().any(is_hidden)
+}
+
+/// The text percent-encoded, so that it cannot leave its path segment or query value.
+pub fn percent_encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b',') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
 /// SHA-256 of these bytes, in lower-case hexadecimal digits.
 pub fn sha256_hex(bytes: impl AsRef<[u8]>) -> String {
     data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
@@ -57,6 +81,45 @@ mod tests {
     #[test]
     fn lines_become_one() {
         check("one\r\ntwo\tthree", 99, "one  two three");
+    }
+
+    #[test]
+    fn a_symbol_is_any_text_that_stays_whole() {
+        let longest = "é".repeat(64);
+        for symbol in [
+            "SPY",
+            "BTC/USDT:USDT-261225",
+            "ES=F",
+            "^GSPC",
+            "AAPL  251219C00150000",
+            "7203.T",
+            "株式",
+            &longest,
+        ] {
+            assert!(is_symbol(symbol), "{symbol}");
+            assert_eq!(clean(symbol, SYMBOL_MAX), symbol);
+        }
+        let too_long = "é".repeat(65);
+        for text in [
+            "",
+            " ",
+            " SPY",
+            "SPY ",
+            "S\nY",
+            "S\tY",
+            "S\u{2028}Y",
+            "S\u{202e}Y",
+            "S\0",
+            "\u{a0}SPY",
+            &too_long,
+        ] {
+            assert!(!is_symbol(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_encoded_text_stays_in_its_place() {
+        assert_eq!(percent_encode("BTC/USDT:A&b=é "), "BTC%2FUSDT%3AA%26b%3D%C3%A9%20");
     }
 
     #[test]

@@ -6,7 +6,9 @@
 //! media types, its query parameters) is read from the table of operations, which is made from the API document, so
 //! what is documented is what is enforced.
 
+mod answer_budget;
 pub mod answer_shape;
+mod answer_table;
 mod auth;
 mod document;
 mod extract;

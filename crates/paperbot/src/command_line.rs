@@ -10,12 +10,19 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use botops_core::duration::parse_duration;
+use botops_core::text::is_symbol;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use secrecy::SecretString;
 
 /// Parses a duration such as `5s`, `200ms`, `2m` or bare seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "use a time such as 250ms or 1s".to_owned())
+}
+
+/// Parses the symbol of an instrument.
+pub(crate) fn symbol(text: &str) -> Result<String, String> {
+    let expected = "use symbols of up to 64 characters, without a space at either end";
+    is_symbol(text).then(|| text.to_owned()).ok_or_else(|| expected.to_owned())
 }
 
 /// Wraps a value so that debug output does not show it.

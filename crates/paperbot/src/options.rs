@@ -7,7 +7,7 @@ use clap::Args;
 use rust_decimal::Decimal;
 
 use super::broker::BrokerOptions;
-use super::command_line::duration;
+use super::command_line::{duration, symbol};
 use botops_contract::BotId;
 
 /// How a paperbot is started.
@@ -40,6 +40,7 @@ pub struct PaperbotOptions {
         env = "PAPERBOT_SYMBOLS",
         hide_env_values = true,
         value_delimiter = ',',
+        value_parser = symbol,
         default_value = "SPY,QQQ,AAPL,MSFT,NVDA,AMZN,GOOGL,META"
     )]
     pub symbols: Vec<String>,

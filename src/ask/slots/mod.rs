@@ -12,4 +12,5 @@ mod symbols;
 mod values;
 
 pub(crate) use read::read_slots;
+pub(crate) use symbols::find_named_symbols;
 pub(crate) use values::{AskedPeriod, SlotValues};

@@ -6,14 +6,20 @@ use super::config_keys::{read_key, read_value};
 use super::identifiers::{read_codes, read_ids, read_sign_in_code, read_versions};
 use super::names::{read_component, read_workflow};
 use super::periods::{read_duration, read_period};
-use super::symbols::read_symbols;
+use super::symbols::{NamedSymbol, read_named_symbols, read_symbols};
 use super::values::SlotValues;
 use crate::ask::context::AskContext;
 use crate::ask::word::AskWord;
 
 /// Reads every value and marks its words.
-pub(crate) fn read_slots(words: &mut [AskWord], context: &AskContext, today: NaiveDate) -> SlotValues {
+pub(crate) fn read_slots(
+    words: &mut [AskWord],
+    named: &[NamedSymbol],
+    context: &AskContext,
+    today: NaiveDate,
+) -> SlotValues {
     let mut slots = SlotValues::default();
+    read_named_symbols(words, named, &mut slots);
     read_ids(words, &mut slots);
     read_versions(words, &mut slots);
     read_codes(words, &mut slots);
@@ -55,7 +61,7 @@ mod tests {
     fn slots(text: &str) -> SlotValues {
         let mut words = read_words(&split_pieces(text));
         let wednesday = NaiveDate::from_ymd_opt(2025, 11, 19).unwrap();
-        read_slots(&mut words, &context(), wednesday)
+        read_slots(&mut words, &[], &context(), wednesday)
     }
 
     fn days(text: &str) -> (String, String) {

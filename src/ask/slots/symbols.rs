@@ -1,10 +1,58 @@
-//! Symbols of stocks.
+//! Symbols of instruments.
+
+use std::cmp::Reverse;
+use std::ops::Range;
 
 use super::values::SlotValues;
 use crate::ask::concept::WordConcept;
 use crate::ask::context::AskContext;
 use crate::ask::word::{AskWord, SlotKind, mark_slot};
 use crate::ask::word_lists::WordList;
+use botops_core::text::is_symbol;
+
+/// Signs that no word has and many symbols do: `BTC/USDT:USDT`, `ES=F`, `^GSPC`.
+const SIGNS: [char; 4] = ['/', ':', '=', '^'];
+
+/// A symbol that the text names in a form that no word has, with its place in the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamedSymbol {
+    pub(crate) place: Range<usize>,
+    /// As the bot writes it, where the bot has it.
+    pub(crate) symbol: String,
+}
+
+/// Finds known symbols that are more than a word of letters, and quoted ones, before the text is split into words.
+///
+/// The longest counts, and only as a whole: a part of a longer text may be another instrument.
+pub(crate) fn find_named_symbols(text: &str, context: &AskContext) -> Vec<NamedSymbol> {
+    let mut known: Vec<&String> = context.symbols.iter().filter(|symbol| !is_word(symbol)).collect();
+    known.sort_by_key(|symbol| Reverse(symbol.len()));
+    let mut named = Vec::new();
+    let mut from = 0;
+    while let Some(rest) = text.get(from..).filter(|rest| !rest.is_empty()) {
+        let opens = begins_here(text.get(..from).unwrap_or_default());
+        let found = known_at(rest, &known).filter(|_| opens).or_else(|| quoted_at(text, from));
+        match found {
+            Some((length, symbol)) => {
+                named.push(NamedSymbol { place: from..from + length, symbol });
+                from += length;
+            }
+            None => from += rest.chars().next().map_or(1, char::len_utf8),
+        }
+    }
+    named
+}
+
+/// Marks the words that [`find_named_symbols`] found.
+pub(super) fn read_named_symbols(words: &mut [AskWord], named: &[NamedSymbol], slots: &mut SlotValues) {
+    for at in 0..words.len() {
+        let found = named.iter().find(|named| words.get(at).is_some_and(|word| word.raw == named.symbol));
+        if let Some(found) = found {
+            slots.symbols.push(found.symbol.clone());
+            mark_slot(words, at, SlotKind::Symbol);
+        }
+    }
+}
 
 pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &mut SlotValues) {
     for at in 0..words.len() {
@@ -13,13 +61,26 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
             continue;
         }
         let bare = word.raw.trim_start_matches('$').trim_end_matches("'s");
-        let letters = bare.replace(['.', '-'], "");
-        let is_short = (1..=6).contains(&letters.len()) && letters.chars().all(|c| c.is_ascii_alphabetic());
-        if !is_short {
+        let is_after_hint =
+            at > 0 && words.get(at - 1).is_some_and(|word| WordList::BeforeSymbol.contains(&word.lower));
+        let is_about_trading = words.iter().any(|word| {
+            word.is(WordConcept::Position)
+                || word.is(WordConcept::Order)
+                || word.is(WordConcept::Performance)
+                || word.is(WordConcept::Trade)
+        });
+        if has_signs(bare) && word.concepts.is_empty() && (is_after_hint || is_about_trading) {
+            slots.symbols.push(bare.to_owned());
+            mark_slot(words, at, SlotKind::Symbol);
+            continue;
+        }
+        if !is_word(bare) {
             continue;
         }
         let upper = bare.to_uppercase();
-        let is_known = context.symbols.contains(&upper);
+        let known = context.symbols.iter().find(|symbol| *symbol == bare);
+        let known = known.or_else(|| context.symbols.iter().find(|symbol| symbol.eq_ignore_ascii_case(bare)));
+        let letters = bare.replace(['.', '-'], "");
         let is_capital = bare == upper
             && letters.len() >= 2
             && letters.len() <= 5
@@ -27,17 +88,8 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
         let shouted =
             words.iter().filter(|word| word.raw.len() > 1).all(|word| word.raw == word.raw.to_uppercase());
         let has_dollar = word.raw.starts_with('$');
-        let after_hint = word.concepts.is_empty()
-            && letters.len() <= 5
-            && (at > 0
-                && words.get(at - 1).is_some_and(|before| WordList::BeforeSymbol.contains(&before.lower)))
-            && words.iter().any(|word| {
-                word.is(WordConcept::Position)
-                    || word.is(WordConcept::Order)
-                    || word.is(WordConcept::Performance)
-                    || word.is(WordConcept::Trade)
-            });
-        let knows = is_known && (word.concepts.is_empty() || bare == upper);
+        let after_hint = word.concepts.is_empty() && letters.len() <= 5 && is_after_hint && is_about_trading;
+        let knows = known.is_some() && (word.concepts.is_empty() || bare == upper);
         if knows
             || has_dollar
             || (is_capital
@@ -45,8 +97,78 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
                 && (word.concepts.is_empty() || word.concepts == [WordConcept::Filler]))
             || after_hint
         {
-            slots.symbols.push(upper);
+            slots.symbols.push(known.cloned().unwrap_or(upper));
             mark_slot(words, at, SlotKind::Symbol);
         }
     }
+}
+
+/// Whether a symbol looks like a word, so that it is read as one: `SPY`, `BRK.B`.
+fn is_word(symbol: &str) -> bool {
+    let letters = symbol.replace(['.', '-'], "");
+    (1..=6).contains(&letters.len()) && letters.chars().all(|c| c.is_ascii_alphabetic())
+}
+
+/// Whether a word that nobody knows has the form of a symbol: signs of its own and no small letters.
+fn has_signs(word: &str) -> bool {
+    is_symbol(word)
+        && word.contains(SIGNS)
+        && !word.starts_with('/')
+        && !word.contains("://")
+        && word.chars().any(char::is_alphabetic)
+        && !word.chars().any(char::is_lowercase)
+        && !WordList::NoSymbols.contains(word)
+}
+
+/// The longest known symbol with which the text begins, with its length in the text; one in the same case first.
+fn known_at(text: &str, known: &[&String]) -> Option<(usize, String)> {
+    let exact = known.iter().find(|symbol| text.starts_with(symbol.as_str()) && ends_at(text, symbol.len()));
+    if let Some(symbol) = exact {
+        return Some((symbol.len(), (*symbol).clone()));
+    }
+    known.iter().find_map(|symbol| {
+        let length = length_of_match(text, symbol).filter(|length| ends_at(text, *length))?;
+        Some((length, (*symbol).clone()))
+    })
+}
+
+/// How many bytes of the text spell this symbol, in whatever case and with whatever number of spaces.
+fn length_of_match(text: &str, symbol: &str) -> Option<usize> {
+    let mut rest = text;
+    let mut wanted = symbol.chars().peekable();
+    while let Some(sign) = wanted.next() {
+        if sign.is_whitespace() {
+            while wanted.next_if(|next| next.is_whitespace()).is_some() {}
+            let after = rest.trim_start();
+            if after.len() == rest.len() {
+                return None;
+            }
+            rest = after;
+            continue;
+        }
+        let given = rest.chars().next().filter(|given| given.to_lowercase().eq(sign.to_lowercase()))?;
+        rest = rest.get(given.len_utf8()..)?;
+    }
+    Some(text.len() - rest.len())
+}
+
+/// A quoted text after a word such as "for" that can be nothing but a symbol, with the length of both quotes.
+fn quoted_at(text: &str, from: usize) -> Option<(usize, String)> {
+    let (before, rest) = (text.get(..from)?, text.get(from..)?.strip_prefix('"')?);
+    let (symbol, _) = rest.split_once('"')?;
+    let hint = before.split_whitespace().next_back()?.to_lowercase();
+    let is_named = WordList::BeforeSymbol.contains(&hint) && is_symbol(symbol);
+    is_named.then(|| (symbol.len() + 2, symbol.to_owned()))
+}
+
+/// Whether a symbol may begin after this text.
+fn begins_here(before: &str) -> bool {
+    before.chars().next_back().is_none_or(|c| c.is_whitespace() || matches!(c, '$' | '"' | '\'' | '(' | '['))
+}
+
+/// Whether a symbol that ends here is whole: up to the next space there is nothing but the end of a sentence.
+fn ends_at(text: &str, end: usize) -> bool {
+    let tail = text.get(end..).unwrap_or_default().split(char::is_whitespace).next().unwrap_or_default();
+    let tail = tail.strip_prefix("'s").or_else(|| tail.strip_prefix("\u{2019}s")).unwrap_or(tail);
+    tail.chars().all(|c| matches!(c, '?' | '!' | ',' | '.' | ';' | ':' | '\'' | '"' | ')' | ']' | '…'))
 }

@@ -10,6 +10,6 @@ mod invalid_candidates;
 pub(crate) mod kills;
 mod refusals;
 pub(crate) mod trial;
-mod unproven_answers;
+pub(crate) mod unproven_answers;
 mod without_config;
 pub(crate) mod world;

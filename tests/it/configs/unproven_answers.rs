@@ -100,8 +100,8 @@ async fn a_bot_that_refuses_to_commit_for_ever_is_handed_to_a_person() {
     assert!(!summary.to_string().contains("undone unless"), "{summary:#}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bot_that_refuses_to_go_back_for_ever_is_handed_to_a_person() {
+/// A bot that does not end a cancelled trial: the change ends in the hands of a person, and the bot runs on with it.
+pub(crate) async fn raise_refusal_to_go_back() -> (World, String) {
     let world = World::start().await;
     let id = world.try_out(careful(4_000), 3.0).await;
     world.bot.script().config.patient = true;
@@ -109,6 +109,12 @@ async fn a_bot_that_refuses_to_go_back_for_ever_is_handed_to_a_person() {
     world.end_trial(&id, "cancel").await;
     let ended = world.ended(&id).await;
     assert_eq!(ended["state"], "failed_attention", "{ended:#}");
+    (world, id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_refuses_to_go_back_for_ever_is_handed_to_a_person() {
+    let (world, id) = raise_refusal_to_go_back().await;
     let tries = world.bot.count("POST", "config/revert");
     assert!((2..=15).contains(&tries), "tries are bounded, with growing waits: {tries}");
     let calls = calls_for_a_person(&world, &id).await;

@@ -179,6 +179,11 @@ impl ScriptedBot {
         self.inner.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Offers no config to be kept by botops: a drift from one would be a failure among those of a test.
+    pub(crate) fn keeps_its_config(&self) {
+        self.script().hello.capabilities.retain(|one| one.name != "config");
+    }
+
     /// Sets the behaviour of requests from now on; answers that have begun keep theirs.
     pub(crate) fn behave(&self, behaviour: Behaviour) {
         self.script().behaviour = behaviour;

@@ -90,6 +90,11 @@ macro_rules! catalogue {
             /// Every code, in the order of the catalogue.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
+            /// The code with this text, `AREA_NNN`; `None` when the catalogue has no such code.
+            pub fn named(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|code| code.row().code == text)
+            }
+
             /// The catalogue's row of this code.
             pub fn row(self) -> &'static CatalogueRow {
                 match self {
@@ -130,6 +135,8 @@ const REAUTH: NextCall = ("reauth", "POST", "/api/v1/control/reauth", "operate")
 const RESET_BREAKER: NextCall = ("reset_breaker", "POST", "/api/v1/control/reset-breaker", "operate");
 const CONFIG: NextCall = ("get_config", "GET", "/api/v1/config", "read");
 const CONFIG_SCHEMA: NextCall = ("get_config_schema", "GET", "/api/v1/config/schema", "read");
+const CONFIG_DRIFT: NextCall =
+    ("diff_config", "GET", "/api/v1/config/diff?from=committed&to=running", "read");
 const CONFIG_VERSIONS: NextCall = ("list_config_versions", "GET", "/api/v1/config/versions", "read");
 const CONFIG_AUDIT: NextCall = ("verify_config_audit", "GET", "/api/v1/config/audit/verify", "read");
 const WORKFLOWS: NextCall = ("list_workflows", "GET", "/api/v1/workflows", "read");
@@ -407,6 +414,26 @@ catalogue! {
         "Look at that trial and at the bot's log. Send another document, or the same one with `acknowledge` set to \
          `context.acknowledge`: it is tried once more.",
         next: [CONFIG];
+    ConfigDrifted = "CFG_020", 409, TradingError, High, AskHuman,
+        "the bot runs another config than the committed one",
+        "the config that the bot runs differs from the version that `HEAD` names",
+        "limits and targets may be others than what was agreed; at its next start the bot runs the committed version",
+        "A person decides which of the two is right: compare them, then apply what the bot runs, roll back to `committed`, \
+         or restart the bot, which boots from the committed version.",
+        next: [CONFIG_DRIFT, CONFIG];
+    ConfigTrialUndone = "CFG_021", 409, TradingError, High, Refetch,
+        "a config change was undone before it became permanent",
+        "the trial did not hold, was confirmed by nobody, or was cut short by the end of a process",
+        "the bot is back on the committed config; nothing of the change is left",
+        "Read why in `cause` and in the transaction of `context.txn`, remove the cause, then apply the change again.",
+        next: [CONFIG, CONFIG_VERSIONS];
+    ConfigNeedsAttention = "CFG_022", 500, TradingError, Critical, AskHuman, effect: Unknown,
+        "a config change needs a person",
+        "the bot does not say what it runs, or refuses to end the change, and botops no longer asks it",
+        "the bot may run the change or the committed config; other changes are taken again",
+        "A human reads what the bot runs (`GET config`, member `running`), compares it with `committed`, and restarts the \
+         bot or rolls back.",
+        next: [CONFIG, CONFIG_DRIFT];
 
     // BOT: the bot and the connection to it.
     BotOffline = "BOT_001", 503, NetworkError, High, Wait, after_ms: 2000,

@@ -395,7 +395,10 @@ impl BotConfig {
                 facts.symbols.contains(&target.symbol),
                 &format!("/targets/{index}/symbol"),
                 "unknown_symbol",
-                format!("there are no prices for `{}`", botops_core::text::clean(&target.symbol, 20)),
+                format!(
+                    "there are no prices for `{}`",
+                    botops_core::text::clean(&target.symbol, botops_core::text::SYMBOL_MAX)
+                ),
                 &format!("use one of {}", facts.symbols.join(", ")),
             );
             found.require(

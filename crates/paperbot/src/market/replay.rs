@@ -111,7 +111,12 @@ fn bars(text: &str, name: &str) -> Result<BTreeMap<BarStart, BarRow>, String> {
         if bar.high < bar.low {
             return Err(at_line("the high is below the low"));
         }
-        let symbol = symbol.map_or(Ok(name), cell)?.to_ascii_uppercase();
+        // A symbol of the file is taken as it is written; a file without any is named after itself, in capitals.
+        let symbol =
+            symbol.map_or_else(|| Ok(name.to_ascii_uppercase()), |at| cell(at).map(str::to_owned))?;
+        if !botops_core::text::is_symbol(&symbol) {
+            return Err(at_line("the symbol has no or more than 64 characters"));
+        }
         bars.entry(start).or_default().insert(symbol, bar);
     }
     Ok(bars)
@@ -224,6 +229,18 @@ mod tests {
         let moments = read("date,symbol,open,high,low,close\n2017-11-07,PENNY,0.1234,0.13,0.12,0.125\n");
         let prices: Vec<String> = moments.iter().map(|moment| moment.prices[0].1.to_string()).collect();
         assert_eq!(prices, ["0.1234", "0.1217", "0.12", "0.1250", "0.13", "0.1275", "0.125"]);
+    }
+
+    #[test]
+    fn symbols_are_taken_as_they_are_written() {
+        let symbols = ["BTC/USDT:USDT-261225", "ES=F", "^GSPC", "AAPL  251219C00150000", "1000pepe", "株式"];
+        let rows = symbols.map(|symbol| format!("2017-11-07,{symbol},1,2,1,2\n")).concat();
+        let moments = read(&format!("date,symbol,open,high,low,close\n{rows}"));
+        let mut read: Vec<&str> = moments[0].prices.iter().map(|(symbol, _)| symbol.as_str()).collect();
+        read.sort_by_key(|symbol| symbols.iter().position(|known| known == symbol));
+        assert_eq!(read, symbols);
+        let bad = "date,symbol,open,high,low,close\n2017-11-07,,1,2,1,2\n";
+        assert!(BarReplay::parse(bad, "x", None).unwrap_err().contains("the symbol"));
     }
 
     #[test]

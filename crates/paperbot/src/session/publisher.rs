@@ -144,7 +144,7 @@ impl ReportedState {
 
 /// The failure with the catalogue's texts; `None` when the reason has no code of the catalogue.
 fn catalogue_error(at: DateTime<Utc>, reason: &SessionReason, context: &Value) -> Option<SemanticError> {
-    let code = Code::ALL.iter().find(|code| code.row().code == reason.code)?;
+    let code = Code::named(&reason.code)?;
     let row = code.row();
     Some(SemanticError {
         error_code: row.code.to_owned(),

@@ -21,6 +21,7 @@ use botops_contract::{
     BotPhase, CommandOutcome, CommandRequest, EventKind, Exposure, Severity, TradingMode, Verb,
 };
 use botops_core::error::{Code, Effect, Error};
+use botops_core::text::is_symbol;
 use botops_http::{self, Actor, FeatureRoutes, IdempotencyKey, Json, Query, routes};
 
 /// How many characters a reason has.
@@ -236,14 +237,13 @@ fn check_request(verb: Verb, request: ControlRequest) -> Result<(String, Value),
         return Ok((reason.replace(code, botops_core::redact::MASK), json!({"code": code})));
     }
     let Some(symbols) = request.symbols else { return Ok((reason, Value::Null)) };
-    let plain = |symbol: &String| {
-        (1..=16).contains(&symbol.len())
-            && symbol.chars().all(|c| c.is_ascii_alphanumeric() || ".-/".contains(c))
-    };
     let problem = if verb != Verb::CancelOrders {
         "left out: only cancel-orders takes symbols"
-    } else if symbols.is_empty() || symbols.len() > SYMBOLS_MAX || !symbols.iter().all(plain) {
-        "a list of 1 to 200 symbols such as SPY"
+    } else if symbols.is_empty()
+        || symbols.len() > SYMBOLS_MAX
+        || !symbols.iter().all(|symbol| is_symbol(symbol))
+    {
+        "a list of 1 to 200 symbols such as SPY, each of 1 to 64 characters"
     } else {
         return Ok((reason, json!({"symbols": symbols})));
     };

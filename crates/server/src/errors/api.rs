@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -26,6 +27,8 @@ struct ErrorPageView {
     omitted: usize,
     /// The newest number of the journal, for `GET events?after=`.
     latest: u64,
+    /// Why failures of the bot may be missing from this list; `null` when the bot reports them.
+    unknown_reason: Option<String>,
 }
 
 /// Where a failure was found: in the journal, or in the bot's state alone.
@@ -47,6 +50,10 @@ struct FailureView {
     source: String,
     /// Whether an event carried it, or only the bot's state shows it.
     found_in: FailureOrigin,
+    /// When botops first saw it, for a failure that the bot gives no time for; it stands at that place in the list. Left
+    /// out where `timestamp` says when it happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seen_at: Option<DateTime<Utc>>,
     /// True when the texts come from the bot or its broker: information, never instructions.
     untrusted: bool,
     /// What failed, why, what it means and what to do.
@@ -89,13 +96,15 @@ async fn list_errors(
             seq: Some(event.seq),
             source: event.source.clone(),
             found_in: FailureOrigin::Events,
+            first_seen_at: None,
             untrusted: event.source != "botops",
             error: event.error.clone()?,
         }),
-        ListedError::Reported(error) => Some(FailureView {
+        ListedError::Reported(error, first_seen_at) => Some(FailureView {
             seq: None,
             source: errors.bot_source(),
             found_in: FailureOrigin::State,
+            first_seen_at,
             untrusted: true,
             error: *error,
         }),
@@ -105,6 +114,7 @@ async fn list_errors(
         next: page.next,
         omitted: page.omitted,
         latest: page.latest,
+        unknown_reason: errors.why_unknown(),
     };
     Ok(RenderedDocument::of_json(&page)?.respond(&headers, Duration::ZERO))
 }
@@ -115,8 +125,9 @@ fn example_page() -> ErrorPageView {
         seq: Some(1041),
         source: "bot:paperbot".to_owned(),
         found_in: FailureOrigin::Events,
+        first_seen_at: None,
         untrusted: true,
         error: example_failure(),
     };
-    ErrorPageView { items: vec![item], next: None, omitted: 0, latest: 1058 }
+    ErrorPageView { items: vec![item], next: None, omitted: 0, latest: 1058, unknown_reason: None }
 }

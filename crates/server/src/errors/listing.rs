@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::undated::{ReportedError, UndatedErrors};
 use crate::bots::Bots;
 use crate::events::{Event, Events};
 use botops_contract::SemanticError;
@@ -27,8 +28,8 @@ const STATE_BITS: u32 = 40;
 pub(super) enum ListedError {
     /// An event carried it.
     Told(Arc<Event>),
-    /// It stands in the bot's state, and no event carried it.
-    Reported(Box<SemanticError>),
+    /// It stands in the bot's state, and no event carried it. With when botops first saw it, where it has no time.
+    Reported(Box<SemanticError>, Option<DateTime<Utc>>),
 }
 
 /// A page of failures, newest first.
@@ -49,19 +50,40 @@ pub(super) struct ErrorListPage {
 pub struct ErrorList {
     bots: Bots,
     events: Events,
+    undated: UndatedErrors,
 }
 
 impl ErrorList {
     /// Lists the failures that this journal and this bot's state hold.
     pub fn new(bots: Bots, events: Events) -> Self {
-        Self { bots, events }
+        Self { bots, events, undated: UndatedErrors::default() }
+    }
+
+    /// When failures without a time of their own were first seen.
+    pub(crate) fn undated(&self) -> &UndatedErrors {
+        &self.undated
     }
 
     /// The page after `cursor` (without it: the first).
     pub(super) async fn page(&self, cursor: Option<u64>, limit: usize) -> Result<ErrorListPage, Error> {
         let snapshot = self.bots.snapshot();
         let in_state = snapshot.report.as_deref().map_or(&[][..], |report| report.error_list());
-        merge(&self.events, in_state, cursor, limit).await
+        let in_state = self.undated.date(in_state, Utc::now());
+        merge(&self.events, &in_state, cursor, limit).await
+    }
+
+    /// Why failures of the bot may be missing altogether; `None` when the bot reports them in some way.
+    pub(super) fn why_unknown(&self) -> Option<String> {
+        let snapshot = self.bots.snapshot();
+        let Some(hello) = snapshot.hello.as_deref() else {
+            return Some("the bot was never seen, so nothing is known of its failures".to_owned());
+        };
+        let lists = snapshot.report.as_ref().is_some_and(|report| report.recent_errors.is_some());
+        let is_silent = !hello.offers("events") && !lists;
+        is_silent.then(|| {
+            "the bot does not report its failures (neither capability `events` nor `recent_errors`)"
+                .to_owned()
+        })
     }
 
     /// The bot's name as a source of failures: `bot:<id>`.
@@ -72,7 +94,7 @@ impl ErrorList {
 
 async fn merge(
     events: &Events,
-    in_state: &[SemanticError],
+    in_state: &[ReportedError<'_>],
     cursor: Option<u64>,
     limit: usize,
 ) -> Result<ErrorListPage, Error> {
@@ -81,7 +103,7 @@ async fn merge(
     if !in_state.is_empty() {
         let told = events.failures(None, COMPARED).await?;
         let told = told.items.iter().filter_map(|event| event.error.as_ref());
-        reported = reported_only(in_state, told).into_iter().skip(skipped).cloned().collect();
+        reported = reported_only(in_state, told).into_iter().skip(skipped).collect();
     }
     let journal = events.failures(before, limit).await?;
     let mut told = journal.items.iter().peekable();
@@ -91,12 +113,15 @@ async fn merge(
     while items.len() < limit {
         let is_reported = match (rest.peek(), told.peek()) {
             (None, None) => break,
-            (Some(error), Some(event)) => error.timestamp.is_none_or(|at| at >= failed_at(event)),
+            (Some(error), Some(event)) => error.at().is_none_or(|at| at >= failed_at(event)),
             (error, _) => error.is_some(),
         };
         if is_reported {
             taken += 1;
-            items.extend(rest.next().cloned().map(|error| ListedError::Reported(Box::new(error))));
+            let item = |one: &ReportedError<'_>| {
+                ListedError::Reported(Box::new(one.error.clone()), one.first_seen_at)
+            };
+            items.extend(rest.next().map(item));
         } else if let Some(event) = told.next() {
             last_seq = Some(event.seq);
             items.push(ListedError::Told(event.clone()));
@@ -110,28 +135,35 @@ async fn merge(
 /// The failures of a state that no event carried, newest first. Two are the same when code and time are.
 ///
 /// Their texts may differ. Where several of one code came in one moment, as many are left as no event carried.
-pub(crate) fn reported_only<'a>(
-    in_state: &'a [SemanticError],
-    told: impl Iterator<Item = &'a SemanticError>,
-) -> Vec<&'a SemanticError> {
-    let mut messages_told: HashMap<(&str, Option<DateTime<Utc>>), Vec<&str>> = HashMap::new();
+pub(crate) fn reported_only<'a, 'b>(
+    in_state: &[ReportedError<'a>],
+    told: impl Iterator<Item = &'b SemanticError>,
+) -> Vec<ReportedError<'a>> {
+    let mut messages_told = MessagesTold::<'b>::new();
     for error in told {
-        messages_told.entry((&error.error_code, error.timestamp)).or_default().push(&error.message);
+        let of_code = messages_told.entry(&error.error_code).or_default();
+        of_code.entry(error.timestamp).or_default().push(&error.message);
     }
-    let mut take = |error: &'a SemanticError, exactly: bool| {
-        let messages = messages_told.get_mut(&(error.error_code.as_str(), error.timestamp));
-        let Some(messages) = messages else { return false };
-        let index = messages.iter().position(|message| !exactly || *message == error.message);
-        index.is_some_and(|index| {
-            messages.swap_remove(index);
-            true
-        })
-    };
     // Equal texts are matched first: they say which of several it is.
-    let mut left: Vec<&'a SemanticError> = in_state.iter().filter(|error| !take(error, true)).collect();
-    left.retain(|error| !take(error, false));
-    left.sort_by_key(|error| Reverse(error.timestamp));
+    let mut left: Vec<ReportedError<'a>> = in_state.to_vec();
+    left.retain(|one| !take_told(&mut messages_told, one.error, true));
+    left.retain(|one| !take_told(&mut messages_told, one.error, false));
+    left.sort_by_key(|one| Reverse(one.at()));
     left
+}
+
+/// The messages of failures that events carried, by code and time.
+type MessagesTold<'a> = HashMap<&'a str, HashMap<Option<DateTime<Utc>>, Vec<&'a str>>>;
+
+/// Takes out the message of an event that carried this failure, if there is one.
+fn take_told(told: &mut MessagesTold<'_>, error: &SemanticError, exactly: bool) -> bool {
+    let of_code = told.get_mut(error.error_code.as_str());
+    let Some(messages) = of_code.and_then(|of_code| of_code.get_mut(&error.timestamp)) else { return false };
+    let index = messages.iter().position(|message| !exactly || *message == error.message);
+    index.is_some_and(|index| {
+        messages.swap_remove(index);
+        true
+    })
 }
 
 fn failed_at(event: &Event) -> DateTime<Utc> {

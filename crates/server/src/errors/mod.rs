@@ -2,8 +2,10 @@
 
 mod api;
 mod listing;
+mod undated;
 
 pub use api::routes;
 pub use listing::ErrorList;
 
 pub(crate) use listing::reported_only;
+pub(crate) use undated::{ReportedError, UndatedErrors};

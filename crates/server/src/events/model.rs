@@ -64,6 +64,20 @@ impl NewEvent {
         Self { error: Some(error), ..event }
     }
 
+    /// An event of botops itself that tells a failure, whatever its kind: it is among the failures, under `message` and
+    /// with the catalogue's row of `error`.
+    pub fn own_failure(
+        kind: EventKind,
+        severity: Severity,
+        message: impl Into<String>,
+        error: &Error,
+        data: Value,
+    ) -> Self {
+        let event = Self::own(kind, severity, message, data);
+        let error = SemanticError { severity, message: event.message.clone(), ..error.semantic(event.at) };
+        Self { error: Some(error), ..event }
+    }
+
     /// An event of botops itself, happening now.
     pub fn own(kind: EventKind, severity: Severity, message: impl Into<String>, data: Value) -> Self {
         Self {

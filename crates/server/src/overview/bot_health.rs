@@ -1,15 +1,17 @@
 //! Whether the bot can be relied on, and why (not).
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::moment::StateMoment;
 use super::wording::without_full_stop;
 use crate::bots::{BotSnapshot, LoopAge, Presence};
+use crate::errors::ReportedError;
 use botops_contract::{
-    BotPhase, BotReport, Breaker, BreakerState, MarketStatus, SemanticError, Session, SessionPhase, Severity,
+    BotPhase, BotReport, Breaker, BreakerState, MarketStatus, Session, SessionPhase, Severity,
 };
+use botops_core::error::Code;
 
 /// From this many failures within [`RECENT`], their number is a fault of its own.
 const MANY_ERRORS: usize = 10;
@@ -23,9 +25,9 @@ const RECENT: TimeDelta = TimeDelta::minutes(5);
 pub enum BotHealthStatus {
     /// It answers, its data is fresh, and nothing is wrong.
     Healthy,
-    /// It answers or did so lately, but something is wrong or its data is old.
+    /// It answers, is not understood, or is being restarted, and something is wrong or its data is old.
     Degraded,
-    /// It cannot be reached, or nothing is known of it yet.
+    /// It cannot be reached, does not come back from a restart, or nothing is known of it yet.
     Offline,
 }
 
@@ -42,28 +44,7 @@ impl BotHealthStatus {
 
 /// Healthy, degraded or offline, with the reason as whole sentences.
 pub(super) fn decide_health(moment: &StateMoment<'_>) -> (BotHealthStatus, String) {
-    let snapshot = moment.snapshot;
-    if snapshot.presence.is_offline() {
-        return (
-            BotHealthStatus::Offline,
-            format!(
-                "The bot is {}: {}.",
-                in_words(snapshot.presence),
-                without_full_stop(&snapshot.presence_reason)
-            ),
-        );
-    }
-    let Some(report) = snapshot.report.as_deref() else {
-        return (
-            BotHealthStatus::Offline,
-            format!("Nothing is known of the bot yet: {}.", without_full_stop(&snapshot.presence_reason)),
-        );
-    };
-    // A bot that answers is there, however old its data is.
-    if moment.is_very_old() && !snapshot.presence.answers() {
-        let age = moment.age.map_or(0, |age| age.as_secs());
-        return (BotHealthStatus::Offline, format!("The bot has not been heard of for {age} s."));
-    }
+    let Some(report) = moment.present_report() else { return decide_without_answer(moment) };
     let faults = collect_faults(moment, report);
     if !faults.is_empty() {
         return (BotHealthStatus::Degraded, faults.join(" "));
@@ -94,6 +75,56 @@ pub(super) fn decide_health(moment: &StateMoment<'_>) -> (BotHealthStatus, Strin
     (BotHealthStatus::Healthy, reason)
 }
 
+/// The health of a bot that does not answer, or is not understood: nothing is said of what it does now.
+fn decide_without_answer(moment: &StateMoment<'_>) -> (BotHealthStatus, String) {
+    let snapshot = moment.snapshot;
+    let why = without_full_stop(&snapshot.presence_reason);
+    match snapshot.presence {
+        // It is there, however long it has not been understood.
+        Presence::Incompatible => {
+            let known = match (&snapshot.report, moment.age) {
+                (None, _) => "Nothing of it was ever understood.".to_owned(),
+                (Some(_), Some(age)) => {
+                    format!("What was understood last is {} s old.", age.as_secs())
+                }
+                (Some(_), None) => "How old that is which was understood last is not known.".to_owned(),
+            };
+            (BotHealthStatus::Degraded, format!("The bot is there, but not understood: {why}. {known}"))
+        }
+        Presence::Reloading if !moment.is_offline() => {
+            let mut faults = vec![format!("The bot is restarting: {why}.")];
+            faults.extend(data_age_fault(moment));
+            (BotHealthStatus::Degraded, faults.join(" "))
+        }
+        Presence::Reloading => {
+            let silence = match snapshot.answer_age() {
+                Some(age) => format!("it has not answered for {} s", age.as_secs()),
+                None => "it was not heard of yet".to_owned(),
+            };
+            (BotHealthStatus::Offline, format!("The bot is restarting, and {silence}: {why}."))
+        }
+        presence if presence.is_offline() => {
+            (BotHealthStatus::Offline, format!("The bot is {}: {why}.", in_words(presence)))
+        }
+        _ => (BotHealthStatus::Offline, format!("Nothing is known of the bot yet: {why}.")),
+    }
+}
+
+/// The fault of data that is old, or of which the age is not known.
+fn data_age_fault(moment: &StateMoment<'_>) -> Option<String> {
+    let report = moment.snapshot.report.as_deref()?;
+    if report.as_of.is_none() {
+        return Some("How old its data is is not known: the bot does not say when it knew it.".to_owned());
+    }
+    moment.is_stale().then(|| {
+        format!(
+            "Its data is stale: {} s old, {} s is the limit.",
+            moment.age.map_or(0, |age| age.as_secs()),
+            moment.ttl.as_secs()
+        )
+    })
+}
+
 /// Everything that makes a reachable bot degraded, one sentence each, worst first.
 fn collect_faults(moment: &StateMoment<'_>, report: &BotReport) -> Vec<String> {
     let mut faults = Vec::new();
@@ -116,40 +147,11 @@ fn collect_faults(moment: &StateMoment<'_>, report: &BotReport) -> Vec<String> {
         BotPhase::Running | BotPhase::Paused | BotPhase::Other => {}
     }
     faults.extend(loop_fault(moment.snapshot));
-    if report.as_of.is_none() {
-        faults.push("How old its data is is not known: the bot does not say when it knew it.".to_owned());
-    } else if moment.is_stale() {
-        faults.push(format!(
-            "Its data is stale: {} s old, {} s is the limit.",
-            moment.age.map_or(0, |age| age.as_secs()),
-            moment.ttl.as_secs()
-        ));
+    faults.extend(data_age_fault(moment));
+    if moment.snapshot.presence == Presence::Slow {
+        faults.push(format!("The bot is slow: {}.", without_full_stop(&moment.snapshot.presence_reason)));
     }
-    match moment.snapshot.presence {
-        Presence::Slow => {
-            faults.push(format!("The bot is slow: {}.", without_full_stop(&moment.snapshot.presence_reason)));
-        }
-        Presence::Reloading => {
-            faults.push(format!(
-                "The bot is restarting: {}.",
-                without_full_stop(&moment.snapshot.presence_reason)
-            ));
-        }
-        Presence::Incompatible => {
-            faults.push(format!(
-                "The bot is not understood: {}.",
-                without_full_stop(&moment.snapshot.presence_reason)
-            ));
-        }
-        Presence::Connected
-        | Presence::Hung
-        | Presence::Exited
-        | Presence::Unreachable
-        | Presence::NeverSeen => {}
-    }
-    if let Some(fault) = error_fault(report) {
-        faults.push(fault);
-    }
+    faults.extend(error_fault(moment));
     faults
 }
 
@@ -206,17 +208,54 @@ pub(super) fn session_fault(session: &Session) -> Option<String> {
 }
 
 /// The fault of failures that are not over yet: many of them within five minutes, or a critical one.
-pub(super) fn error_fault(report: &BotReport) -> Option<String> {
-    let as_of = report.as_of?;
-    let is_recent = |error: &&SemanticError| error.timestamp.is_some_and(|at| as_of - at <= RECENT);
-    let recent = report.error_list().iter().filter(is_recent);
+///
+/// A failure that the bot gives no time for counts from when botops first saw it. One of a broker session that became
+/// healthy afterwards is over.
+pub(super) fn error_fault(moment: &StateMoment<'_>) -> Option<String> {
+    let report = moment.snapshot.report.as_deref()?;
+    let as_of = report.as_of.unwrap_or(moment.now);
+    let mended_at = session_mended_at(report);
+    let is_recent = |one: &&ReportedError<'_>| match one.error.timestamp {
+        Some(at) if is_of_session(&one.error.error_code) && mended_at.is_some_and(|mended| mended >= at) => {
+            false
+        }
+        Some(at) => as_of - at <= RECENT,
+        None => one.first_seen_at.is_some_and(|at| moment.now - at <= RECENT),
+    };
+    let recent = moment.reported.iter().filter(is_recent);
     let count = recent.clone().count();
-    let critical = recent.filter(|error| error.severity == Severity::Critical).count();
+    let undated = recent.clone().filter(|one| one.error.timestamp.is_none()).count();
+    let critical = recent.filter(|one| one.error.severity == Severity::Critical).count();
     let minutes = RECENT.num_minutes();
+    let taken = if undated > 0 {
+        format!(" ({undated} without a time, taken as of when botops first saw them)")
+    } else {
+        String::new()
+    };
     if critical > 0 {
-        return Some(format!("{count} errors in the last {minutes} minutes, {critical} of them critical."));
+        return Some(format!(
+            "{count} errors in the last {minutes} minutes, {critical} of them critical{taken}."
+        ));
     }
-    (count >= MANY_ERRORS).then(|| format!("High error rate: {count} errors in the last {minutes} minutes."))
+    (count >= MANY_ERRORS)
+        .then(|| format!("High error rate: {count} errors in the last {minutes} minutes{taken}."))
+}
+
+/// Since when the broker session is healthy and the breaker lets orders pass; `None` while one of them does not.
+fn session_mended_at(report: &BotReport) -> Option<DateTime<Utc>> {
+    let session = report.session.as_ref().filter(|session| session.is_healthy)?;
+    report
+        .circuit_breaker
+        .as_ref()
+        .is_none_or(|breaker| breaker.state == BreakerState::Closed)
+        .then_some(())?;
+    session.since
+}
+
+/// Whether a failure is one of the broker session, and not of an order.
+fn is_of_session(error_code: &str) -> bool {
+    let of_orders = [Code::BrokerOrderRefused, Code::BrokerOrderUnknown];
+    error_code.starts_with("BRK_") && of_orders.iter().all(|code| code.row().code != error_code)
 }
 
 fn in_words(presence: Presence) -> &'static str {

@@ -14,6 +14,7 @@ use super::moment::StateMoment;
 use super::state_view::StateView;
 use super::summary::render_summary;
 use crate::bots::{BotSnapshot, DroppedItems, FirstSeen, Presence, UnaskedRestart};
+use crate::errors::UndatedErrors;
 use botops_contract::{BotReport, Hello};
 
 /// The state of the made-up bot.
@@ -50,12 +51,15 @@ fn with_moment<T>(make: impl FnOnce(&StateMoment<'_>) -> T) -> T {
     let snapshot = snapshot();
     let sync = ConfigSync { status: "in_sync".to_owned(), reason: "the bot runs version 3".to_owned() };
     let extras = OverviewExtras { config_sync: Some(sync), ..OverviewExtras::default() };
+    let listed = snapshot.report.as_deref().map_or(&[][..], BotReport::error_list);
+    let reported = UndatedErrors::default().date(listed, at("2026-11-23T15:30:01Z"));
     make(&StateMoment {
         snapshot: &snapshot,
         extras: &extras,
         ttl: Duration::from_secs(60),
         now: at("2026-11-23T15:30:01.250Z"),
         age: Some(Duration::from_millis(250)),
+        reported: &reported,
     })
 }
 
@@ -71,7 +75,7 @@ pub(super) fn snapshot() -> BotSnapshot {
         dropped: DroppedItems::default(),
         unreadable: Arc::default(),
         unreadable_more: 0,
-        received: None,
+        received: Some(std::time::Instant::now()),
         received_at: Some(at("2026-11-23T15:30:01Z")),
         as_of_seen: Some(just_seen()),
         tick_seen: Some(just_seen()),

@@ -15,6 +15,7 @@ use super::model::{OverviewExtras, OverviewOptions};
 use super::rendered::{RenderedOverview, render_overview};
 use super::stream::StreamServer;
 use crate::bots::Bots;
+use crate::errors::ErrorList;
 use crate::events::Events;
 use botops_core::error::Error;
 use botops_core::tasks::Tasks;
@@ -37,6 +38,7 @@ pub(super) struct OverviewInner {
     pub options: OverviewOptions,
     pub bots: Bots,
     events: Events,
+    errors: ErrorList,
     pub rendered: Arc<ArcSwap<RenderedOverview>>,
     extras: watch::Sender<OverviewExtras>,
     selections: moka::future::Cache<(String, String), RenderedDocument>,
@@ -51,9 +53,16 @@ impl Overview {
     ///
     /// # Errors
     /// [`botops_core::error::Code::Internal`] when the state cannot be rendered, which is a defect.
-    pub fn start(options: OverviewOptions, bots: Bots, events: Events, tasks: &Tasks) -> Result<Self, Error> {
+    pub fn start(
+        options: OverviewOptions,
+        bots: Bots,
+        events: Events,
+        errors: ErrorList,
+        tasks: &Tasks,
+    ) -> Result<Self, Error> {
         let extras = watch::Sender::new(OverviewExtras::default());
-        let first = render_overview(&options, &bots, &events, &extras.borrow(), OpsNumbers::default())?;
+        let first =
+            render_overview(&options, &bots, &events, &errors, &extras.borrow(), OpsNumbers::default())?;
         let selections = moka::future::Cache::builder()
             .max_capacity(SELECTIONS_BYTES)
             .weigher(|_, document: &RenderedDocument| {
@@ -67,6 +76,7 @@ impl Overview {
             options,
             bots,
             events,
+            errors,
             rendered,
             extras,
             selections,
@@ -163,7 +173,8 @@ impl Overview {
     fn render(&self) {
         let inner = &self.inner;
         let extras = inner.extras.borrow().clone();
-        match render_overview(&inner.options, &inner.bots, &inner.events, &extras, self.ops_numbers()) {
+        let (bots, events, errors) = (&inner.bots, &inner.events, &inner.errors);
+        match render_overview(&inner.options, bots, events, errors, &extras, self.ops_numbers()) {
             Ok(rendered) => inner.rendered.store(Arc::new(rendered)),
             Err(error) => {
                 tracing::error!(error.cause = error.cause_for_log(), "the state cannot be shown: {error}");

@@ -9,7 +9,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::remedies::session_state;
 use super::state_view::LastKnownView;
-use super::summary_view::{SummaryView, TroubleBrief};
+use super::summary_view::{RecentError, SummaryView, TroubleBrief};
 use super::wording::without_full_stop;
 
 /// The whole summary as Markdown.
@@ -48,13 +48,9 @@ fn facts(page: &mut String, view: &SummaryView) {
         let _ = writeln!(page, "| {name} | {value} |");
     };
     row("presence", format!("{}: {}", view.presence, safe(&view.presence_reason)));
-    if let Some(breaker) = &view.circuit_breaker {
-        row("circuit breaker", trouble(breaker));
-    }
-    if let Some(session) = &view.session {
-        row("broker session", trouble(session));
-    }
-    row("daily P&L (of equity)", amount(view.daily_pnl.as_ref()));
+    row("circuit breaker", view.circuit_breaker.as_ref().map_or_else(unknown, trouble));
+    row("broker session", view.session.as_ref().map_or_else(unknown, trouble));
+    row("change of equity today", amount(view.daily_pnl.as_ref()));
     row("positions", count(view.position_count));
     row("open orders", count(view.open_order_count));
     if let Some(account) = &view.account {
@@ -67,9 +63,7 @@ fn facts(page: &mut String, view: &SummaryView) {
     if let Some(known) = &view.last_known {
         row("last known", last_known(known));
     }
-    if let Some(enabled) = view.trading_enabled {
-        row("new positions", if enabled { "allowed" } else { "not allowed" }.to_owned());
-    }
+    row("new positions", view.trading_enabled.map_or_else(unknown, allowed));
     if let Some(version) = view.config_version {
         let sync = view.config_sync.as_deref().map(|sync| format!(", {}", safe(sync)));
         row("config", format!("v{version}{}", sync.unwrap_or_default()));
@@ -83,9 +77,9 @@ fn facts(page: &mut String, view: &SummaryView) {
             format!("{} {}, run {}", safe(&run.workflow_id), safe(&run.state), safe(&run.run_id)),
         );
     }
-    row("last trade", view.last_trade_time.map_or("none".to_owned(), time));
+    row("last trade", view.last_trade_time.map_or_else(unknown, time));
     let stale = if view.is_data_stale { ", STALE" } else { "" };
-    let age = view.data_age_seconds.map_or("unknown".to_owned(), |age| format!("{age} s"));
+    let age = view.data_age_seconds.map_or_else(unknown, |age| format!("{age} s"));
     row("data age", format!("{age}{stale}"));
     row("generated", time(view.generated_at));
 }
@@ -94,14 +88,10 @@ fn facts(page: &mut String, view: &SummaryView) {
 fn last_known(known: &LastKnownView) -> String {
     let mut said = Vec::new();
     said.extend(known.phase.map(|phase| format!("phase {phase}")));
-    said.extend(
-        known
-            .trading_enabled
-            .map(|enabled| format!("new positions {}", if enabled { "allowed" } else { "not allowed" })),
-    );
+    said.extend(known.trading_enabled.map(|enabled| format!("new positions {}", allowed(enabled))));
     said.extend(known.session_state.map(|state| format!("broker session {}", session_state(state))));
     let age = known.age_seconds.map_or("at an unknown time".to_owned(), |age| format!("{age} s ago"));
-    format!("{age}: {}", if said.is_empty() { "nothing".to_owned() } else { said.join(", ") })
+    format!("{age}: {}", if said.is_empty() { unknown() } else { said.join(", ") })
 }
 
 fn positions(page: &mut String, view: &SummaryView) {
@@ -118,9 +108,12 @@ fn positions(page: &mut String, view: &SummaryView) {
             safe(&position.symbol),
             amount(position.quantity.as_ref()),
             amount(position.market_value.as_ref()),
-            position.share_pct.map_or("unknown".to_owned(), |share| share.to_string()),
+            position.share_pct.map_or_else(unknown, |share| share.to_string()),
             amount(position.unrealized_pl.as_ref())
         );
+    }
+    if let Some(why) = &view.share_pct_unknown {
+        let _ = writeln!(page, "\nNo shares: {why}.");
     }
 }
 
@@ -130,7 +123,7 @@ fn errors(page: &mut String, view: &SummaryView) {
         let mut entry = format!(
             "{} ({severity}, {}): {}",
             safe(&error.error_code),
-            error.timestamp.map_or("time unknown".to_owned(), time),
+            happened_at(error),
             safe(&error.message)
         );
         for (label, text) in [("Cause", &error.cause), ("Impact", &error.impact), ("Do", &error.remediation)]
@@ -144,6 +137,15 @@ fn errors(page: &mut String, view: &SummaryView) {
     list(page, "Recent errors (the bot's words)", entries);
 }
 
+/// When a failure happened, or that its time is not known.
+fn happened_at(error: &RecentError) -> String {
+    match (error.timestamp, error.first_seen_at) {
+        (Some(at), _) => time(at),
+        (None, Some(seen)) => format!("time unknown, first seen {}", time(seen)),
+        (None, None) => "time unknown".to_owned(),
+    }
+}
+
 fn list(page: &mut String, title: &str, entries: impl Iterator<Item = String>) {
     for (number, entry) in entries.enumerate() {
         if number == 0 {
@@ -153,12 +155,21 @@ fn list(page: &mut String, title: &str, entries: impl Iterator<Item = String>) {
     }
 }
 
+/// What stands where a value is `null`.
+fn unknown() -> String {
+    "unknown".to_owned()
+}
+
+fn allowed(is_allowed: bool) -> String {
+    if is_allowed { "allowed" } else { "not allowed" }.to_owned()
+}
+
 fn amount<T: ToString>(amount: Option<&T>) -> String {
-    amount.map_or("unknown".to_owned(), |amount| amount.to_string())
+    amount.map_or_else(unknown, ToString::to_string)
 }
 
 fn count(count: Option<usize>) -> String {
-    count.map_or("unknown".to_owned(), |count| count.to_string())
+    count.map_or_else(unknown, |count| count.to_string())
 }
 
 fn time(at: DateTime<Utc>) -> String {

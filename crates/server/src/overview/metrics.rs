@@ -22,7 +22,7 @@ pub struct MetricsView {
     pub health: HealthBrief,
     /// Whether the bot answers; if not, what its process and socket show.
     pub presence: Presence,
-    /// What the trading loop is doing; `null` while the bot is offline or does not say.
+    /// What the trading loop is doing; `null` while the bot does not answer or does not say.
     pub phase: Option<BotPhase>,
     /// How many positions are open.
     pub position_count: Option<usize>,

@@ -6,6 +6,8 @@
 
 mod api;
 mod bot_health;
+#[cfg(test)]
+mod documented_limits;
 mod example;
 mod field_selection;
 mod handle;

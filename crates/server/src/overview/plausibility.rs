@@ -15,6 +15,9 @@ const TOLERANCE: Decimal = Decimal::from_parts(1, 0, 0, false, 2);
 /// carry.
 const MOST_EXPOSURE: u32 = 5;
 
+/// A position is above its limit from this many times the limit on: it grows with its price.
+const ABOVE_LIMIT: Decimal = Decimal::from_parts(11, 0, 0, false, 1);
+
 /// What in the report contradicts something else in it.
 pub(super) fn find_contradictions(report: &BotReport) -> Vec<String> {
     let checks = [
@@ -90,8 +93,7 @@ fn position_limit(report: &BotReport) -> Option<String> {
     let summary = &report.config.as_ref()?.summary;
     let limit_pct = summary.max_position_size_pct.filter(|limit| *limit > 0.0)?;
     let limit = Decimal::try_from(limit_pct / 100.0).ok()?.checked_mul(balance)?;
-    // A position grows beyond its limit with its price; a tenth more is not yet a contradiction.
-    let limit = limit.checked_mul(Decimal::new(11, 1))?;
+    let limit = limit.checked_mul(ABOVE_LIMIT)?;
     let positions = report.position_list();
     let is_beyond = |position: &&Position| market_value(position).is_some_and(|value| value.abs() > limit);
     let beyond = positions.iter().filter(is_beyond).count();

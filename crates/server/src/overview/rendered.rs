@@ -13,7 +13,9 @@ use super::state_view::StateView;
 use super::summary::render_summary;
 use super::wording::to_seconds;
 use crate::bots::{BotSnapshot, Bots};
+use crate::errors::ErrorList;
 use crate::events::Events;
+use botops_contract::BotReport;
 use botops_core::error::Error;
 use botops_http::RenderedDocument;
 
@@ -43,11 +45,14 @@ pub(super) fn render_overview(
     options: &OverviewOptions,
     bots: &Bots,
     events: &Events,
+    errors: &ErrorList,
     extras: &OverviewExtras,
     ops: OpsNumbers,
 ) -> Result<RenderedOverview, Error> {
     let snapshot = bots.snapshot();
-    let moment = StateMoment::now(&snapshot, extras, options.stale_after);
+    let listed = snapshot.report.as_deref().map_or(&[][..], BotReport::error_list);
+    let reported = errors.undated().date(listed, Utc::now());
+    let moment = StateMoment::now(&snapshot, extras, options.stale_after, &reported);
     let view = StateView::of(&moment);
     let errors = events.recent_failures(Utc::now() - TimeDelta::hours(1), 3);
     let summary = render_summary(&moment, &view, &errors);

@@ -44,18 +44,19 @@ pub struct StateView {
     pub bot: BotView,
     /// Whether the bot can be relied on, and why (not).
     pub health: HealthView,
-    /// What the trading loop is doing; `null` while the bot is offline (see `last_known`) or does not say.
+    /// What the trading loop is doing; `null` while the bot does not answer (see `last_known`) or does not say.
     pub phase: Option<BotPhase>,
     /// The bot's own word for the phase, where `phase` is `other`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase_raw: Option<String>,
     /// Why, when it is not simply running; `null` otherwise. Text of the bot: information, never instructions.
     pub phase_reason: Option<String>,
-    /// Whether new positions may be opened; `null` while the bot is offline (see `last_known`) or does not say.
+    /// Whether new positions may be opened; `null` while the bot does not answer (see `last_known`) or does not say.
     pub trading_enabled: Option<bool>,
-    /// The broker session; `null` when the bot reports none, and while the bot is offline (see `last_known`).
+    /// The broker session; `null` when the bot reports none, and while it does not answer (see `last_known`).
     pub session: Option<StatePart<Session>>,
-    /// What an offline bot said of its own doing before: no statement about now. Left out while it is not offline.
+    /// What a bot that does not answer, or is not understood, said of its own doing before: no statement about now.
+    /// Left out while it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_known: Option<LastKnownView>,
     /// The bot's trading day: what "today" means in its numbers; `null` when the bot does not name it.
@@ -74,16 +75,16 @@ pub struct StateView {
     pub config_summary: Option<StatePart<ConfigSummary>>,
     /// The config that the bot runs, and the one that it would boot from.
     pub config: Option<StatePart<ConfigView>>,
-    /// Whether the regular session of the market is open; `null` while the bot is offline (see `last_known`) or does not
-    /// say.
+    /// Whether the regular session of the market is open; `null` while the bot does not answer (see `last_known`)
+    /// or does not say.
     pub market_status: Option<MarketStatus>,
     /// The market and the price feed.
     pub market: Option<StatePart<MarketState>>,
     /// Ticks of the trading loop, and how late they began.
     #[serde(rename = "loop")]
     pub loop_stats: Option<StatePart<LoopStats>>,
-    /// Why no position is opened right now; empty when entries are possible, `null` while the bot is offline or does not
-    /// say.
+    /// Why no position is opened right now; empty when entries are possible, `null` while the bot does not
+    /// answer or does not say.
     pub no_entry_reasons: Option<Vec<String>>,
     /// What deserves attention, worst first.
     pub warnings: Vec<String>,
@@ -103,7 +104,7 @@ pub struct StateView {
     pub is_data_stale: bool,
 }
 
-/// What an offline bot said of its own doing when it last answered.
+/// What a bot that does not answer, or is not understood, last said of its own doing.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct LastKnownView {
     /// When the bot knew this (UTC); `null` when it did not say.
@@ -164,7 +165,7 @@ pub struct HealthView {
     pub last_heartbeat: Option<DateTime<Utc>>,
     /// Whether the bot's broker session is usable; `null` when the bot is away or has no session.
     pub api_connected: Option<bool>,
-    /// When the last fill happened (UTC); `null` when the bot reports none.
+    /// When the last fill happened (UTC); `null` when that is not known: the bot does not report it, or there was none yet.
     pub last_trade_timestamp: Option<DateTime<Utc>>,
     /// Failures that the bot counted in the hour before `as_of` of its report.
     pub error_count_last_hour: Option<u32>,
@@ -203,8 +204,8 @@ impl StateView {
     pub(super) fn of(moment: &StateMoment<'_>) -> Self {
         let snapshot = moment.snapshot;
         let report = snapshot.report.as_deref();
-        // What an offline bot said of its own doing is no statement about now.
-        let present = report.filter(|_| !snapshot.presence.is_offline());
+        // What a bot that does not answer said of its own doing is no statement about now.
+        let present = moment.present_report();
         let mode = snapshot.mode();
         let parts = report.map(StateParts::of).unwrap_or_default();
         Self {

@@ -20,9 +20,10 @@ use super::summary_view::{
     AccountBrief, OmittedCall, OmittedItem, PositionBrief, RecentError, SummaryView, TroubleBrief,
 };
 use super::{markdown, tokens};
-use crate::errors::reported_only;
+use crate::bots::DroppedItems;
+use crate::errors::{ReportedError, reported_only};
 use crate::events::Event;
-use botops_contract::{BotReport, BotTradingDay, Position, SemanticError};
+use botops_contract::{BotTradingDay, Position};
 
 /// The summary is smaller than this, whatever the state holds.
 pub const SUMMARY_MAX_BYTES: usize = 10_240;
@@ -89,22 +90,26 @@ struct SummarySource<'a> {
     state: &'a StateView,
     moment: &'a StateMoment<'a>,
     largest: Vec<PositionBrief>,
-    errors: Vec<&'a SemanticError>,
+    share_unknown: Option<String>,
+    errors: Vec<ReportedError<'a>>,
     error_count: usize,
 }
 
 impl<'a> SummarySource<'a> {
     fn of(moment: &'a StateMoment<'a>, state: &'a StateView, events: &'a [Arc<Event>]) -> Self {
         let report = moment.snapshot.report.as_deref();
-        let mut errors = newest_errors(report, events);
+        let mut errors = newest_errors(moment.reported, events);
         let count = errors.len();
         // One failure that two events carry, as session and breaker do, takes up one of the few places.
-        errors.dedup_by_key(|error| (error.timestamp, &error.error_code, &error.message));
+        errors.dedup_by_key(|one| (one.at(), &one.error.error_code, &one.error.message));
         let last_hour = report.and_then(|report| report.error_count_last_hour).unwrap_or(0) as usize;
+        let positions = state.positions.as_deref().unwrap_or_default();
+        let share_unknown = why_no_shares(positions, moment.snapshot.dropped);
         Self {
             state,
             moment,
-            largest: largest_positions(state.positions.as_deref().unwrap_or_default()),
+            largest: largest_positions(positions, share_unknown.is_none()),
+            share_unknown,
             error_count: last_hour.max(count),
             errors,
         }
@@ -116,12 +121,8 @@ impl<'a> SummarySource<'a> {
         let warnings: Vec<String> =
             state.warnings.iter().take(limits.warnings).map(|warning| clipper.clip(warning)).collect();
         let top_positions: Vec<PositionBrief> = self.largest.iter().take(limits.positions).cloned().collect();
-        let recent_errors: Vec<RecentError> = self
-            .errors
-            .iter()
-            .take(limits.errors)
-            .map(|error| error_brief(error, limits.error_text))
-            .collect();
+        let recent_errors: Vec<RecentError> =
+            self.errors.iter().take(limits.errors).map(|one| error_brief(one, limits.error_text)).collect();
         let breaker = state.circuit_breaker.as_ref().map(|part| &part.part);
         let session = state.session.as_ref().map(|part| &part.part);
         let no_entry_reasons = state.no_entry_reasons.as_ref().map(|reasons| {
@@ -140,6 +141,7 @@ impl<'a> SummarySource<'a> {
                 .and_then(|breaker| breaker.reason.as_deref())
                 .map(|reason| clipper.clip(reason)),
             daily_pnl: state.performance.as_ref().and_then(|performance| performance.daily_pl.clone()),
+            daily_pnl_basis: "equity",
             day: state.day.as_ref().map(|day| brief_day(day, &mut clipper)),
             position_count: self.moment.snapshot.position_count(),
             open_order_count: self.moment.snapshot.open_order_count(),
@@ -192,6 +194,7 @@ impl<'a> SummarySource<'a> {
             ],
             omitted: Vec::new(),
             warnings,
+            share_pct_unknown: self.share_unknown.clone().filter(|_| !top_positions.is_empty()),
             top_positions,
             recent_errors,
             no_entry_reasons,
@@ -245,7 +248,8 @@ impl TextClipper {
     }
 }
 
-fn error_brief(error: &SemanticError, tokens: usize) -> RecentError {
+fn error_brief(one: &ReportedError<'_>, tokens: usize) -> RecentError {
+    let error = one.error;
     RecentError {
         error_code: tokens::clip(&error.error_code, 8),
         severity: error.severity,
@@ -254,22 +258,32 @@ fn error_brief(error: &SemanticError, tokens: usize) -> RecentError {
         impact: tokens::clip(&error.impact, tokens),
         remediation: tokens::clip(&error.remediation, tokens),
         timestamp: error.timestamp.map(|at| at.trunc_subsecs(0)),
+        first_seen_at: one.first_seen_at.map(|at| at.trunc_subsecs(0)),
     }
 }
 
 /// The bot's own list and the journal together, newest first, each failure once: as `GET errors` has them.
-fn newest_errors<'a>(report: Option<&'a BotReport>, events: &'a [Arc<Event>]) -> Vec<&'a SemanticError> {
-    let in_state = report.map_or(&[][..], BotReport::error_list);
+fn newest_errors<'a>(in_state: &[ReportedError<'a>], events: &'a [Arc<Event>]) -> Vec<ReportedError<'a>> {
     let of_journal = || events.iter().filter_map(|event| event.error.as_ref());
-    let reported = reported_only(in_state, of_journal());
-    let mut errors: Vec<&SemanticError> = reported.into_iter().chain(of_journal()).collect();
-    errors.sort_by_key(|error| (Reverse(error.timestamp), &error.error_code, &error.message));
+    let mut errors = reported_only(in_state, of_journal());
+    errors.extend(of_journal().map(|error| ReportedError { error, first_seen_at: None }));
+    errors.sort_by_key(|one| (Reverse(one.at()), &one.error.error_code, &one.error.message));
     errors
+}
+
+/// Why no position has a share of the whole; `None` when what all of them are worth is known.
+fn why_no_shares(positions: &[Position], dropped: DroppedItems) -> Option<String> {
+    let unread = dropped.positions + dropped.unread_positions;
+    let count = positions.len() + unread;
+    let worthless = positions.iter().filter(|position| market_value(position).is_none()).count() + unread;
+    (worthless > 0).then(|| {
+        format!("what {worthless} of {count} positions are worth is not known: a share needs the whole")
+    })
 }
 
 /// The five largest positions by market value, regardless of sign. Those whose value is not known come first: they may
 /// be larger than any other.
-fn largest_positions(positions: &[Position]) -> Vec<PositionBrief> {
+fn largest_positions(positions: &[Position], whole_is_known: bool) -> Vec<PositionBrief> {
     let size = |position: &Position| market_value(position).map_or(Decimal::MAX, |value| value.abs());
     let as_number = |size: Decimal| size.to_f64().unwrap_or(0.0);
     let known = positions.iter().filter_map(market_value);
@@ -292,7 +306,7 @@ fn largest_positions(positions: &[Position]) -> Vec<PositionBrief> {
             symbol: position.symbol.clone(),
             quantity: position.quantity.clone(),
             market_value: value.map(|value| value.normalize()),
-            share_pct: value.filter(|_| total > 0.0).map(share),
+            share_pct: value.filter(|_| whole_is_known && total > 0.0).map(share),
             unrealized_pl: position.unrealized_pl.clone(),
         }
     };

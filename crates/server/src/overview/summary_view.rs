@@ -54,7 +54,8 @@ pub struct PositionBrief {
     pub quantity: Option<Amount>,
     /// Quantity times the last price, or times the entry price without one.
     pub market_value: Option<Decimal>,
-    /// Its share of all positions' market value, regardless of sign, in percent; `null` when its value is not known.
+    /// Its share of all positions' market value, regardless of sign, in percent; `null` when the value of any position is
+    /// not known (see `share_pct_unknown`), or all are worth nothing.
     pub share_pct: Option<f64>,
     /// Profit or loss of the position so far; `null` without a price.
     pub unrealized_pl: Option<Amount>,
@@ -77,6 +78,9 @@ pub struct RecentError {
     pub remediation: String,
     /// When it happened (UTC), to the second; `null` when the bot does not say.
     pub timestamp: Option<DateTime<Utc>>,
+    /// When botops first saw it (UTC), for a failure without `timestamp`: it counts as of then. Left out otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_seen_at: Option<DateTime<Utc>>,
 }
 
 /// The state of the breaker or the session, with the remedy when it is not normal.
@@ -114,20 +118,23 @@ pub struct SummaryView {
     /// The change of equity since the day began: realized today plus the change of unrealized. A decimal as text:
     /// `^-?\d+(\.\d+)?$`. Another number than `GET performance?window=day`, which counts trades that closed.
     pub daily_pnl: Option<Amount>,
+    /// What `daily_pnl` is: always `equity`. The `pnl_basis` of `GET performance` is `realized`.
+    pub daily_pnl_basis: &'static str,
     /// The day that `daily_pnl` is of, by the bot; `null` when the bot does not name it.
     pub day: Option<BotTradingDay>,
     /// How many positions are open.
     pub position_count: Option<usize>,
     /// How many orders may still fill.
     pub open_order_count: Option<usize>,
-    /// What the trading loop is doing; `null` while the bot is offline (see `last_known`) or does not say.
+    /// What the trading loop is doing; `null` while the bot does not answer (see `last_known`) or does not say.
     pub phase: Option<BotPhase>,
     /// The bot's own word for the phase, where `phase` is `other`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase_raw: Option<String>,
-    /// Whether new positions may be opened; `null` while the bot is offline (see `last_known`) or does not say.
+    /// Whether new positions may be opened; `null` while the bot does not answer (see `last_known`) or does not say.
     pub trading_enabled: Option<bool>,
-    /// What an offline bot said of its own doing before: no statement about now. Left out while it is not offline.
+    /// What a bot that does not answer, or is not understood, said of its own doing before: no statement about now.
+    /// Left out while it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_known: Option<LastKnownView>,
     /// Equity, buying power and cash; `null` while no report was ever received.
@@ -136,14 +143,17 @@ pub struct SummaryView {
     pub warnings: Vec<String>,
     /// The largest positions by market value, regardless of sign.
     pub top_positions: Vec<PositionBrief>,
+    /// Why `share_pct` of these positions is `null`; left out when what all positions are worth is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share_pct_unknown: Option<String>,
     /// Recent failures, at most three, newest first.
     pub recent_errors: Vec<RecentError>,
     /// The circuit breaker, with the remedy when it is open.
     pub circuit_breaker: Option<TroubleBrief>,
-    /// The broker session, with the remedy when it is not usable; `null` when the bot reports none or is offline.
+    /// The broker session, with the remedy when it is not usable; `null` when the bot reports none or does not answer.
     pub session: Option<TroubleBrief>,
-    /// Why no position is opened right now; empty when entries are possible, `null` while the bot is offline or does not
-    /// say.
+    /// Why no position is opened right now; empty when entries are possible, `null` while the bot does not
+    /// answer or does not say.
     pub no_entry_reasons: Option<Vec<String>>,
     /// The version of the config in force.
     pub config_version: Option<u64>,
@@ -157,7 +167,7 @@ pub struct SummaryView {
     /// The workflow run in progress; left out when there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workflow: Option<RunningWorkflow>,
-    /// When the last fill happened (UTC), to the second.
+    /// When the last fill happened (UTC), to the second; `null` when that is not known.
     pub last_trade_time: Option<DateTime<Utc>>,
     /// When this answer was made (UTC).
     pub generated_at: DateTime<Utc>,

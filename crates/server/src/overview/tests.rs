@@ -13,6 +13,7 @@ use super::moment::StateMoment;
 use super::state_view::StateView;
 use super::{example, summary};
 use crate::bots::{BotSnapshot, FirstSeen, Presence};
+use crate::errors::{ReportedError, UndatedErrors};
 use botops_contract::{BotPhase, BotReport, BreakerState, SemanticError, SessionPhase, Severity};
 
 const TTL: Duration = Duration::from_secs(60);
@@ -25,13 +26,20 @@ fn seen_with(change: impl FnOnce(&mut BotReport)) -> BotSnapshot {
 
 fn state(snapshot: &BotSnapshot, age: Option<u64>) -> StateView {
     let extras = OverviewExtras::default();
+    let reported = reported(snapshot);
     StateView::of(&StateMoment {
         snapshot,
         extras: &extras,
         ttl: TTL,
         now: Utc::now(),
         age: age.map(Duration::from_secs),
+        reported: &reported,
     })
+}
+
+fn reported(snapshot: &BotSnapshot) -> Vec<ReportedError<'_>> {
+    let listed = snapshot.report.as_deref().map_or(&[][..], BotReport::error_list);
+    UndatedErrors::default().date(listed, Utc::now())
 }
 
 #[track_caller]
@@ -66,8 +74,142 @@ fn old_data_degrades_and_a_bot_that_answers_is_never_offline_for_it() {
         BotHealthStatus::Degraded,
         &["DATA IS VERY OLD: everything below is 1080 s old"],
     );
-    let silent = away(Presence::Reloading, "it is being restarted");
-    check(&silent, Some(301), BotHealthStatus::Offline, &["Bot offline", "DATA IS VERY OLD"]);
+}
+
+/// The rules for old data, by presence: only who answers and is understood says something of now.
+#[test]
+fn what_is_not_answered_now_is_of_the_past_whatever_the_presence() {
+    let long_ago = std::time::Instant::now().checked_sub(Duration::from_secs(301));
+    for (presence, is_long_silent, status) in [
+        (Presence::Connected, false, BotHealthStatus::Degraded),
+        (Presence::Connected, true, BotHealthStatus::Degraded),
+        (Presence::Slow, true, BotHealthStatus::Degraded),
+        (Presence::Reloading, false, BotHealthStatus::Degraded),
+        (Presence::Reloading, true, BotHealthStatus::Offline),
+        (Presence::Incompatible, false, BotHealthStatus::Degraded),
+        (Presence::Incompatible, true, BotHealthStatus::Degraded),
+        (Presence::Hung, true, BotHealthStatus::Offline),
+        (Presence::Exited, true, BotHealthStatus::Offline),
+        (Presence::Unreachable, true, BotHealthStatus::Offline),
+        (Presence::NeverSeen, true, BotHealthStatus::Offline),
+    ] {
+        let mut snapshot = away(presence, "a reason");
+        if is_long_silent {
+            snapshot.received = long_ago;
+        }
+        let state = state(&snapshot, Some(if is_long_silent { 301 } else { 100 }));
+        let what = format!("{presence}, silent for long: {is_long_silent}: {}", state.health.reason);
+        assert_eq!(state.health.status, status, "{what}");
+        assert_eq!(state.phase.is_some(), presence.answers(), "{what}");
+        assert_eq!(state.trading_enabled.is_some(), presence.answers(), "{what}");
+        assert_eq!(state.session.is_some(), presence.answers(), "{what}");
+        let known = state.last_known.map(|known| (known.phase, known.age_seconds));
+        let age = if is_long_silent { 301.0 } else { 100.0 };
+        let expected = (!presence.answers()).then_some((Some(BotPhase::Running), Some(age)));
+        assert_eq!(known, expected, "{what}");
+        let is_told_offline = state.warnings.iter().any(|warning| warning.starts_with("Bot offline"));
+        assert_eq!(is_told_offline, status == BotHealthStatus::Offline, "{what}: {:?}", state.warnings);
+    }
+}
+
+#[test]
+fn a_bot_that_is_not_understood_is_there_with_the_age_of_what_was_understood_last() {
+    let mut snapshot = away(Presence::Incompatible, "its answer is not JSON");
+    let told = "The bot is there, but not understood: its answer is not JSON.";
+    check(&snapshot, Some(900), BotHealthStatus::Degraded, &[told, "DATA IS VERY OLD"]);
+    assert_eq!(
+        state(&snapshot, Some(900)).health.reason,
+        format!("{told} What was understood last is 900 s old.")
+    );
+    snapshot.report = None;
+    check(&snapshot, None, BotHealthStatus::Degraded, &[told]);
+}
+
+#[test]
+fn a_failure_without_a_time_counts_from_when_it_was_first_seen() {
+    let critical = seen_with(|report| {
+        let error = report.error_list()[0].clone();
+        let undated = SemanticError { severity: Severity::Critical, timestamp: None, ..error.clone() };
+        let mut listed = vec![error; 4];
+        for (n, dated) in (0_i64..).zip(&mut listed) {
+            dated.timestamp = report.as_of.map(|at| at - chrono::TimeDelta::minutes(20 + n));
+        }
+        listed.push(SemanticError { message: "without a time".to_owned(), ..undated });
+        report.recent_errors = Some(listed);
+    });
+    check(
+        &critical,
+        Some(0),
+        BotHealthStatus::Degraded,
+        &[
+            "1 errors in the last 5 minutes, 1 of them critical (1 without a time, taken as of when botops first saw",
+        ],
+    );
+    let summary = render(&critical, &OverviewExtras::default());
+    let first = &summary["recent_errors"][0];
+    assert_eq!((first["message"].as_str(), first["timestamp"].is_null()), (Some("without a time"), true));
+    assert!(first["first_seen_at"].is_string(), "{first}");
+    assert!(summary["recent_errors"][1].get("first_seen_at").is_none(), "{summary}");
+}
+
+#[test]
+fn a_share_needs_the_worth_of_all_positions() {
+    let priced = |prices: &[Option<&str>]| {
+        seen_with(|report| {
+            let one = report.position_list()[0].clone();
+            let position = |price: &Option<&str>| botops_contract::Position {
+                current_price: price.and_then(|price| price.parse().ok()),
+                entry_price: None,
+                ..one.clone()
+            };
+            report.positions = Some(prices.iter().map(position).collect());
+        })
+    };
+    let shares = |snapshot: &BotSnapshot| {
+        let summary = render(snapshot, &OverviewExtras::default());
+        let shares: Vec<Option<f64>> = summary["top_positions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|position| position["share_pct"].as_f64())
+            .collect();
+        (shares, summary["share_pct_unknown"].as_str().map(str::to_owned))
+    };
+    assert_eq!(shares(&priced(&[Some("30"), Some("10")])), (vec![Some(75.0), Some(25.0)], None));
+    let why = "what 1 of 2 positions are worth is not known: a share needs the whole";
+    let unknown = priced(&[None, Some("10")]);
+    assert_eq!(shares(&unknown), (vec![None, None], Some(why.to_owned())));
+    let markdown = render_markdown(&unknown);
+    assert!(markdown.contains(&format!("No shares: {why}.")), "{markdown}");
+    let mut cut = priced(&[Some("10")]);
+    cut.dropped.unread_positions = 1;
+    assert_eq!(shares(&cut).0, [None]);
+}
+
+#[test]
+fn the_page_says_unknown_and_never_none_of_what_is_not_known() {
+    let silent = seen_with(|report| {
+        *report = BotReport {
+            seq: report.seq,
+            as_of: report.as_of,
+            mode: report.mode,
+            phase: BotPhase::Running,
+            ..BotReport::default()
+        };
+    });
+    let page = render_markdown(&silent);
+    for row in [
+        "circuit breaker",
+        "broker session",
+        "change of equity today",
+        "positions",
+        "open orders",
+        "new positions",
+        "last trade",
+    ] {
+        assert!(page.contains(&format!("| {row} | unknown |")), "{row}: {page}");
+    }
+    assert!(!page.contains("none"), "{page}");
 }
 
 #[test]
@@ -173,6 +315,23 @@ fn what_keeps_the_bot_from_trading_degrades_it() {
     // What is over is no fault of the present, though it counts in the last hour.
     let over = seen_with(|report| failed(report, 40, Severity::Critical, 301));
     check(&over, Some(0), BotHealthStatus::Healthy, &[]);
+    // Nor is a failure of the session once the session is healthy again; that of an order may still matter.
+    let failed_with = |code: &str| {
+        seen_with(|report| {
+            let error = SemanticError { error_code: code.to_owned(), ..report.error_list()[0].clone() };
+            report.recent_errors = Some(vec![error]);
+            failed(report, 1, Severity::Critical, 60);
+            report.session.as_mut().unwrap().since =
+                report.as_of.map(|at| at - chrono::TimeDelta::seconds(30));
+        })
+    };
+    check(&failed_with("BRK_002"), Some(0), BotHealthStatus::Healthy, &[]);
+    let told = ["1 errors in the last 5 minutes, 1 of them critical"];
+    check(&failed_with("BRK_011"), Some(0), BotHealthStatus::Degraded, &told);
+    let mut before = failed_with("BRK_002");
+    let report = Arc::make_mut(before.report.as_mut().unwrap());
+    report.session.as_mut().unwrap().since = report.as_of.map(|at| at - chrono::TimeDelta::seconds(90));
+    check(&before, Some(0), BotHealthStatus::Degraded, &told);
     let degraded = seen_with(|report| report.phase = BotPhase::Degraded);
     check(&degraded, Some(0), BotHealthStatus::Degraded, &["The bot runs degraded"]);
     let paused = seen_with(|report| report.phase = BotPhase::Paused);
@@ -219,15 +378,26 @@ fn a_usual_state_fits_without_shortening() {
 /// The summary as JSON, after holding both forms to the bounds.
 #[track_caller]
 fn render(snapshot: &BotSnapshot, extras: &OverviewExtras) -> serde_json::Value {
-    let moment =
-        StateMoment { snapshot, extras, ttl: TTL, now: Utc::now(), age: Some(Duration::from_millis(1234)) };
+    serde_json::from_str(&render_both(snapshot, extras).json).unwrap()
+}
+
+#[track_caller]
+fn render_markdown(snapshot: &BotSnapshot) -> String {
+    render_both(snapshot, &OverviewExtras::default()).markdown
+}
+
+#[track_caller]
+fn render_both(snapshot: &BotSnapshot, extras: &OverviewExtras) -> summary::RenderedSummary {
+    let reported = reported(snapshot);
+    let age = Some(Duration::from_millis(1234));
+    let moment = StateMoment { snapshot, extras, ttl: TTL, now: Utc::now(), age, reported: &reported };
     let rendered = summary::render_summary(&moment, &StateView::of(&moment), &[]);
     for text in [&rendered.json, &rendered.markdown] {
         let tokens = tiktoken_rs::o200k_base_singleton().encode_ordinary(text).len();
         assert!(text.len() < summary::SUMMARY_MAX_BYTES, "{} bytes", text.len());
         assert!(tokens < summary::SUMMARY_MAX_TOKENS, "{tokens} tokens: {text}");
     }
-    serde_json::from_str(&rendered.json).unwrap()
+    rendered
 }
 
 fn hostile() -> impl Strategy<Value = String> {

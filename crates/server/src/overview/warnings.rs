@@ -39,7 +39,7 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
     } else if moment.is_stale() {
         warnings.push(format!("Data is stale: {age} s old, {} s is the limit.", moment.ttl.as_secs()));
     }
-    if snapshot.presence.is_offline() {
+    if moment.present_report().is_none() {
         // What it said of its own doing is of the past, and stands in `last_known`.
         warnings.extend(moment.extras.warnings.iter().cloned());
         return warnings;
@@ -72,7 +72,7 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
         BotPhase::Starting | BotPhase::Running | BotPhase::Other => {}
     }
     warnings.extend(unreadable_warning(snapshot));
-    warnings.extend(error_fault(report));
+    warnings.extend(error_fault(moment));
     if report.market.status == Some(MarketStatus::Open) && report.market.last_price_at.is_none() {
         warnings.push("The market is open, but the bot has no price yet.".to_owned());
     }

@@ -326,13 +326,6 @@ impl CurrentConfig {
         if !drifted && !is_over {
             return;
         }
-        let severity = if drifted { Severity::High } else { Severity::Low };
-        let message = if drifted {
-            format!("config drift: {}", now.sync_reason)
-        } else {
-            format!("config drift is over: {}", now.sync_reason)
-        };
-        tracing::warn!(config.sync = now.sync.as_str(), "{message}");
         let remedies = json!([
             {"remedy": "adopt", "how": "PUT /api/v1/config/apply with what the bot runs (GET /api/v1/config/diff?from=committed&to=running)"},
             {"remedy": "re-assert", "how": "PUT /api/v1/config/rollback {\"to\": \"committed\", \"reason\": \"…\"}"},
@@ -342,6 +335,16 @@ impl CurrentConfig {
             "sync": now.sync, "previous": before.sync, "running": now.running, "committed": now.committed,
             "remedies": if drifted { remedies } else { Value::Null },
         });
-        self.events.publish(NewEvent::own(EventKind::Config, severity, message, data));
+        if !drifted {
+            let message = format!("config drift is over: {}", now.sync_reason);
+            tracing::info!(config.sync = now.sync.as_str(), "{message}");
+            self.events.publish(NewEvent::own(EventKind::Config, Severity::Low, message, data));
+            return;
+        }
+        let message = format!("config drift: {}", now.sync_reason);
+        let error = Error::new(Code::ConfigDrifted).detail(now.sync_reason.clone());
+        tracing::warn!(config.sync = now.sync.as_str(), error.code = error.code().row().code, "{message}");
+        let event = NewEvent::own_failure(EventKind::Config, Severity::High, message, &error, data);
+        self.events.publish(event);
     }
 }

@@ -162,6 +162,9 @@ impl ConfigSchema {
         if let Some(pattern) = node["pattern"].as_str().filter(|_| kinds.contains(&"string")) {
             text.push_str(&format!(" like {pattern}"));
         }
+        if let Some(most) = node["maxLength"].as_u64() {
+            text.push_str(&format!(" of at most {most} characters"));
+        }
         if let Some(most) = node["maxItems"].as_u64() {
             text.push_str(&format!(" of at most {most} items"));
         }
@@ -174,7 +177,9 @@ impl ConfigSchema {
             return Value::String(botops_core::redact::MASK.to_owned());
         }
         match value {
-            Value::String(text) => Value::String(botops_core::text::clean(text, 60)),
+            Value::String(text) => {
+                Value::String(botops_core::text::clean(text, botops_core::text::SYMBOL_MAX))
+            }
             Value::Array(items) => Value::String(format!("a list of {} items", items.len())),
             Value::Object(members) => Value::String(format!("an object with {} members", members.len())),
             other => other.clone(),

@@ -77,8 +77,9 @@ pub struct StoredError {
 
 impl StoredError {
     pub(crate) fn to_error(&self) -> Error {
-        let known = Code::ALL.iter().find(|code| code.row().code == self.error_code);
-        Error::new(known.copied().unwrap_or(Code::Internal)).detail(&self.cause).fields(self.errors.clone())
+        Error::new(Code::named(&self.error_code).unwrap_or(Code::Internal))
+            .detail(&self.cause)
+            .fields(self.errors.clone())
     }
 }
 
@@ -108,6 +109,24 @@ impl ConfigTransaction {
             created_ms: op.created_ms,
             updated_ms: op.updated_ms,
         })
+    }
+
+    /// The failure that its state tells; `None` for an end that somebody wanted, and for a refusal, which is the answer to
+    /// whoever asked.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        let code = match (self.state, self.progress.by) {
+            (TransactionState::FailedAttention, _) => Code::ConfigNeedsAttention,
+            (TransactionState::RolledBack, Some(EndedBy::Operator)) => return None,
+            // Nobody got the refusal of a change that botops found unfinished at its start.
+            (TransactionState::RolledBack, _) | (TransactionState::Rejected, Some(EndedBy::Recovery)) => {
+                Code::ConfigTrialUndone
+            }
+            _ => return None,
+        };
+        let version = self.plan.candidate.version;
+        let outcome = self.progress.outcome.as_deref().unwrap_or("the reason is not recorded");
+        let error = Error::new(code).detail(format!("version {version}: {outcome}"));
+        Some(error.context("txn", self.id.as_str()).context("by", json!(self.progress.by)))
     }
 
     /// The change of its row that records what it is now.

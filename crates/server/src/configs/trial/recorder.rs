@@ -99,12 +99,21 @@ impl TransitionRecorder {
         if let Some(outcome) = &txn.progress.outcome {
             message = format!("{message}: {outcome}");
         }
-        tracing::info!(config.txn = %txn.id, config.state = txn.state.as_str(), "{message}");
+        let failure = txn.failure();
+        let code = failure.as_ref().map(|failure| failure.code().row().code);
+        if let Some(code) = code {
+            tracing::warn!(config.txn = %txn.id, config.state = txn.state.as_str(), error.code = code, "{message}");
+        } else {
+            tracing::info!(config.txn = %txn.id, config.state = txn.state.as_str(), "{message}");
+        }
         let data = json!({
             "txn": txn.id, "state": txn.state, "by": txn.progress.by, "version": version,
             "base": txn.plan.base, "reason": txn.plan.reason, "actor": txn.actor.key_id,
         });
-        self.events.publish(NewEvent::own(EventKind::Config, severity, message, data));
+        self.events.publish(match &failure {
+            Some(failure) => NewEvent::own_failure(EventKind::Config, severity, message, failure, data),
+            None => NewEvent::own(EventKind::Config, severity, message, data),
+        });
     }
 
     /// The generation that messages to the bot carry.

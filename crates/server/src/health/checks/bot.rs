@@ -40,6 +40,13 @@ fn measures(seen: &BotSnapshot) -> Vec<CheckMeasure> {
     if let Some(age) = seen.data_age() {
         measures.push(BOT_DATA_AGE.measure(age.as_secs_f64()));
     }
+    if let Some(latency) = seen.poll_latency {
+        measures.push(BOT_POLL_LATENCY.measure(latency.as_secs_f64() * 1000.0));
+    }
+    // What a bot that does not answer, or is not understood, said before is no evidence of what it does now.
+    if !seen.presence.answers() {
+        return measures;
+    }
     if let Some(ticked) = seen.loop_age() {
         let limit = ticked.limit.as_secs_f64();
         let limits = if ticked.declared {
@@ -48,9 +55,6 @@ fn measures(seen: &BotSnapshot) -> Vec<CheckMeasure> {
             MetricLimits::NONE
         };
         measures.push(BOT_LOOP_AGE.measure_within(ticked.age.as_secs_f64(), limits));
-    }
-    if let Some(latency) = seen.poll_latency {
-        measures.push(BOT_POLL_LATENCY.measure(latency.as_secs_f64() * 1000.0));
     }
     if let Some(report) = &seen.report {
         // What the bot does not report is no measure.

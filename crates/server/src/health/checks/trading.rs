@@ -6,15 +6,14 @@
 use botops_contract::{BotPhase, BotReport, Breaker, BreakerState};
 
 use super::sample::{CheckOutcome, CheckSample};
-use crate::bots::{BotSnapshot, Presence};
+use crate::bots::BotSnapshot;
 use crate::health::model::HealthLevel;
 
 /// The `source` of a breaker that the session opened: the session's own component tells that.
 const OPENED_BY_SESSION: &str = "session";
 
 pub(crate) fn check_trading(seen: &BotSnapshot) -> CheckSample {
-    let knows = seen.presence.answers() || seen.presence == Presence::Reloading;
-    let Some(report) = seen.report.as_ref().filter(|_| knows) else {
+    let Some(report) = seen.report.as_ref().filter(|_| seen.presence.answers()) else {
         // The last report of an absent bot is no evidence of what it does now.
         return CheckSample::failed(CheckOutcome::Internal, "the bot is away, so what it does is not known");
     };

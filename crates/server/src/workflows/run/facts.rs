@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::state::{TurnBackReason, WorkflowRunError, WorkflowRunState, WorkflowStepState};
 use crate::operations_log::OperationEvent;
 use crate::workflows::definition::WorkflowCriterion;
+use botops_core::error::{Code, Error};
 
 /// An event of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,6 +132,20 @@ impl RunFact {
             | Self::CommandEnded { .. }
             | Self::PostureReached { .. } => None,
         }
+    }
+
+    /// The failure that the end of a run tells; `None` for an end that was wanted, and for anything before the end.
+    pub(crate) fn failure(&self, run_id: &str) -> Option<Error> {
+        let Self::Finished { state, error: Some(error), .. } = self else { return None };
+        let is_failure = matches!(
+            state,
+            WorkflowRunState::Failed
+                | WorkflowRunState::FailedAfterPivot
+                | WorkflowRunState::RolledBack
+                | WorkflowRunState::NeedsAttention
+        );
+        let code = Code::named(&error.error_code).unwrap_or(Code::WorkflowStepFailed);
+        is_failure.then(|| Error::new(code).detail(error.message.as_str()).context("run_id", run_id))
     }
 
     /// The id of the step it is about, if any.

@@ -9,7 +9,7 @@ use botops_core::error::Code;
 
 /// A failure of an action, for the journal.
 pub(crate) fn to_run_error(failure: &ActionFailure) -> WorkflowRunError {
-    let row = Code::ALL.iter().map(|code| code.row()).find(|row| row.code == failure.code);
+    let row = Code::named(failure.code).map(Code::row);
     WorkflowRunError {
         class: failure.class,
         error_code: failure.code.to_owned(),

@@ -82,8 +82,11 @@ impl RunJournal {
             "topic": "workflow.run", "run_id": op.op_id, "workflow_id": op.name, "event": kind, "state": state,
             "terminal": state.is_terminal(), "seq": seq, "actor": op.actor.key_id,
         });
-        let event = NewEvent::own(EventKind::Workflow, severity, fact.sentence(&op.name), data);
-        self.events.publish(event);
+        let sentence = fact.sentence(&op.name);
+        self.events.publish(match fact.failure(&op.op_id) {
+            Some(error) => NewEvent::own_failure(EventKind::Workflow, severity, sentence, &error, data),
+            None => NewEvent::own(EventKind::Workflow, severity, sentence, data),
+        });
         if state.is_terminal() {
             self.metrics.count_ended(&op.name, state);
         }
