@@ -41,6 +41,9 @@ const LEAST_PAUSE: Duration = Duration::from_millis(200);
 /// freqtrade's limits are of requests in a minute.
 const TOO_OFTEN_PAUSE: Duration = Duration::from_secs(15);
 
+/// The config as it is used, as it came without secrets, and when it came.
+type ConfigAnswer = (ConfigEcho, Value, DateTime<Utc>);
+
 /// What the loops need.
 #[derive(Debug, Clone)]
 pub(crate) struct PollersOptions {
@@ -80,13 +83,13 @@ impl Pollers {
             let asked = Instant::now();
             cell.update_facts(|facts| facts.asking_since = Some(asked));
             let answer = self.options.client.ping().await;
-            self.note_ping(answer);
+            self.note_ping(asked, answer);
             let left = PING_EVERY.saturating_sub(asked.elapsed());
             tokio::time::sleep(left.max(LEAST_PAUSE)).await;
         }
     }
 
-    fn note_ping(&self, answer: Result<(), UpstreamFailure>) {
+    fn note_ping(&self, asked: Instant, answer: Result<(), UpstreamFailure>) {
         let cell = &self.options.cell;
         let is_answered = answer.is_ok();
         let mut ended: Option<Instant> = None;
@@ -99,7 +102,7 @@ impl Pollers {
                     ended = facts.ping_failing.take().map(|(since, _)| since);
                 }
                 Err(failure) => {
-                    let since = facts.ping_failing.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+                    let since = facts.ping_failing.as_ref().map_or(asked, |(since, _)| *since);
                     if facts.ping_failing.is_none() {
                         begun = Some(failure.clone());
                     }
@@ -120,28 +123,34 @@ impl Pollers {
         }
     }
 
-    /// Config, health and open trades, one after the other.
+    /// Config, health and open trades, one after the other. They are shown together: a state beside the health of the
+    /// round before would be a change that never was.
     async fn read_rounds(&self) {
         let cell = &self.options.cell;
         loop {
             cell.wait_for_ping().await;
-            self.read_config().await;
+            let config = self.read_config().await;
             let health = self.read_part("health").await;
-            cell.update(|picture| picture.health.set(health));
-            let before = open_count(cell);
             let trades = self.read_part("status").await;
-            cell.update(|picture| picture.open_trades.set(trades));
+            let before = open_count(cell);
+            let asked_too_often = [config.as_ref().err(), health.as_ref().err(), trades.as_ref().err()]
+                .contains(&Some(&UpstreamFailure::TooOften));
+            self.note_config(config.as_ref());
+            cell.update(|picture| {
+                match config {
+                    Ok((echo, told, at)) => {
+                        picture.config.set(Ok((echo, at)));
+                        picture.config_as_told.set(Ok((told, at)));
+                    }
+                    Err(failure) => picture.config.set(Err(failure)),
+                }
+                picture.health.set(health);
+                picture.open_trades.set(trades);
+            });
             if open_count(cell) < before {
                 cell.wake_slow_poller();
             }
-            let picture = cell.load();
-            let has_state = picture.as_of().is_some() && picture.life.is_some();
-            cell.update_facts(|facts| facts.has_state = has_state);
-            let refused = Some(&UpstreamFailure::TooOften);
-            let asked_too_often =
-                [&picture.config.failure, &picture.health.failure, &picture.open_trades.failure]
-                    .iter()
-                    .any(|failure| failure.as_ref() == refused);
+            self.note_state();
             if asked_too_often {
                 tokio::time::sleep(TOO_OFTEN_PAUSE).await;
             }
@@ -149,33 +158,32 @@ impl Pollers {
         }
     }
 
-    async fn read_config(&self) {
-        let answer = self.options.client.get("show_config", ROUND_LIMIT).await;
-        let read = answer.and_then(|answer| {
-            let mut told: Value = answer.read()?;
-            redact::json(&mut told);
-            Ok((answer.read::<ConfigEcho>()?, told, answer.at))
-        });
-        let cell = &self.options.cell;
-        let mode = read.as_ref().ok().and_then(|(echo, ..)| echo.runmode.clone());
-        let wrong_mode = mode.filter(|mode| !matches!(mode.as_str(), "live" | "dry_run"));
-        let failure = read.as_ref().err().cloned();
-        cell.update_facts(|facts| {
-            facts.config_failing = failure.map(|failure| {
+    async fn read_config(&self) -> Result<ConfigAnswer, UpstreamFailure> {
+        let answer = self.options.client.get("show_config", ROUND_LIMIT).await?;
+        let mut told: Value = answer.read()?;
+        redact::json(&mut told);
+        Ok((answer.read::<ConfigEcho>()?, told, answer.at))
+    }
+
+    fn note_config(&self, config: Result<&ConfigAnswer, &UpstreamFailure>) {
+        let is_trading = |mode: &&String| matches!(mode.as_str(), "live" | "dry_run");
+        self.options.cell.update_facts(|facts| match config {
+            Ok((echo, ..)) => {
+                facts.config_failing = None;
+                facts.wrong_mode = echo.runmode.as_ref().filter(|mode| !is_trading(mode)).cloned();
+            }
+            Err(failure) => {
                 let since = facts.config_failing.as_ref().map_or_else(Instant::now, |(since, _)| *since);
-                (since, failure)
-            });
-            if facts.config_failing.is_none() {
-                facts.wrong_mode = wrong_mode;
+                facts.config_failing = Some((since, failure.clone()));
             }
         });
-        cell.update(|picture| match read {
-            Ok((echo, told, at)) => {
-                picture.config.set(Ok((echo, at)));
-                picture.config_as_told.set(Ok((told, at)));
-            }
-            Err(failure) => picture.config.set(Err(failure)),
-        });
+    }
+
+    /// The state can be told once a round and the log were read: the log names the process.
+    fn note_state(&self) {
+        let picture = self.options.cell.load();
+        let has_state = picture.as_of().is_some() && picture.life.is_some();
+        self.options.cell.update_facts(|facts| facts.has_state = has_state);
     }
 
     /// Balance, locks, closed trades.
@@ -232,7 +240,7 @@ impl Pollers {
                     picture.life.get_or_insert_with(|| Arc::new(BotLife::unknown()));
                 }),
             }
-            cell.update_facts(|_| {});
+            self.note_state();
             tokio::time::sleep(LOG_EVERY).await;
         }
     }

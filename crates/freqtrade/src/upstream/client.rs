@@ -2,13 +2,14 @@
 
 use std::error::Error as _;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -28,6 +29,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// The largest answer: some thousand trades with their orders.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 
+/// Shorter secrets are not looked for in answers.
+const SECRET_MIN: usize = 6;
+
 /// uvicorn, freqtrade's server, closes an idle connection after 5 s.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
@@ -37,6 +41,8 @@ pub(crate) struct FreqtradeClient {
     http: Client,
     address: UpstreamAddress,
     authorization: HeaderValue,
+    /// What must not be in any answer, as JSON writes it: freqtrade's log may repeat what was sent to it.
+    secrets: Arc<[SecretString]>,
 }
 
 /// An answer that freqtrade gave with status 200.
@@ -79,7 +85,7 @@ impl FreqtradeClient {
         let mut authorization = authorization_of(&http, &address, &credentials.proof)
             .ok_or("--credentials: a value has characters that no request can carry")?;
         authorization.set_sensitive(true);
-        Ok(Self { http, address, authorization })
+        Ok(Self { http, address, authorization, secrets: secret_forms(credentials) })
     }
 
     /// Where freqtrade answers.
@@ -141,11 +147,38 @@ impl FreqtradeClient {
             }
             body.extend_from_slice(&chunk);
         }
+        let body = self.without_secrets(body);
         if status == StatusCode::OK {
             return Ok(UpstreamAnswer { at: Utc::now(), body: body.into() });
         }
         Err(refusal(status, &body))
     }
+}
+
+impl FreqtradeClient {
+    fn without_secrets(&self, body: Vec<u8>) -> Vec<u8> {
+        let Ok(text) = std::str::from_utf8(&body) else { return body };
+        let told: Vec<&str> = self
+            .secrets
+            .iter()
+            .map(ExposeSecret::expose_secret)
+            .filter(|secret| text.contains(*secret))
+            .collect();
+        if told.is_empty() {
+            return body;
+        }
+        told.iter().fold(text.to_owned(), |text, secret| text.replace(secret, redact::MASK)).into_bytes()
+    }
+}
+
+/// The secrets as they stand in a JSON text. A word of a few letters would hide ordinary text.
+fn secret_forms(credentials: &UpstreamCredentials) -> Arc<[SecretString]> {
+    let long = credentials.secrets().into_iter().filter(|secret| secret.expose_secret().len() >= SECRET_MIN);
+    long.map(|secret| {
+        let quoted = json!(secret.expose_secret()).to_string();
+        SecretString::from(quoted.trim_matches('"').to_owned())
+    })
+    .collect()
 }
 
 fn authorization_of(http: &Client, address: &UpstreamAddress, proof: &UpstreamProof) -> Option<HeaderValue> {
