@@ -170,16 +170,52 @@ impl Publisher {
         if total.is_some() {
             self.total_at = Some(Instant::now());
         }
-        match before {
-            Some(day) if day.began_at == began_at && day.account_id == account => day,
-            Some(day) if was_there && day.account_id == account => {
-                ObservedDay { began_at, account_id: account.to_owned(), total }
-            }
-            _ => ObservedDay { began_at, account_id: account.to_owned(), total: None },
-        }
+        next_day(before, ObservedDay { began_at, account_id: account.to_owned(), total }, was_there)
+    }
+}
+
+/// The day that holds: the one before, or `today`, whose total counts only for who was there when it began.
+fn next_day(before: Option<ObservedDay>, today: ObservedDay, was_there: bool) -> ObservedDay {
+    let same_account = before.filter(|day| day.account_id == today.account_id);
+    match same_account {
+        Some(day) if day.began_at == today.began_at => day,
+        Some(_) if was_there => today,
+        _ => ObservedDay { total: None, ..today },
     }
 }
 
 fn base_of(day: &ObservedDay, account: &str, now: DateTime<Utc>) -> Option<Decimal> {
     day.total.filter(|_| day.began_at == day_began(now) && day.account_id == account)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(days: i64, account: &str, total: Option<i64>) -> ObservedDay {
+        let began_at = DateTime::from_timestamp(days * 86_400, 0).unwrap();
+        ObservedDay { began_at, account_id: account.to_owned(), total: total.map(Decimal::from) }
+    }
+
+    #[test]
+    fn a_day_begins_with_the_total_of_midnight_or_with_none() {
+        let today = day(2, "a", Some(7));
+        assert_eq!(
+            next_day(None, today.clone(), true),
+            day(2, "a", None),
+            "the adapter came in the middle of it"
+        );
+        assert_eq!(next_day(Some(day(1, "a", None)), today.clone(), true), today);
+        assert_eq!(
+            next_day(Some(day(1, "a", Some(3))), today.clone(), false),
+            day(2, "a", None),
+            "it was away"
+        );
+        assert_eq!(
+            next_day(Some(day(2, "a", Some(3))), today.clone(), true),
+            day(2, "a", Some(3)),
+            "the same day"
+        );
+        assert_eq!(next_day(Some(day(1, "b", Some(3))), today, true), day(2, "a", None), "another account");
+    }
 }

@@ -72,7 +72,9 @@ async fn refused_credentials_are_told_with_what_to_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_freqtrade_that_is_gone_is_unreachable_and_a_foreign_server_is_no_freqtrade() {
     let (freqtrade, adapter, botops) = world().await;
-    freqtrade.answer("ping", &json!({"hello": "from another program"}));
+    // It closes each connection, so that none is left once it is gone.
+    let foreign = Act::ok(r#"{"hello": "from another program"}"#);
+    freqtrade.act("ping", Act::CloseAfter(Box::new(foreign)));
     let bot = until_presence(&botops, "unreachable").await;
     assert!(bot["presence_reason"].as_str().unwrap().contains("no freqtrade"), "{bot:#}");
     drop(freqtrade);

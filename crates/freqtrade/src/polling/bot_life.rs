@@ -60,6 +60,7 @@ impl BotLife {
         let is_marked =
             before.and_then(|life| life.mark).map(|mark| lines.iter().any(|line| line.at == mark));
         let heartbeat = lines.iter().rev().find_map(heartbeat_pid);
+        let said_at = newest.unwrap_or_default();
         if !is_ring
             && (is_marked == Some(false)
                 || heartbeat.is_none() && before.is_none_or(|life| life.named.is_none()))
@@ -71,7 +72,7 @@ impl BotLife {
         let Some(named) = heartbeat.or_else(|| before.and_then(|life| life.named)) else {
             return LifeReading::Known(Self { mark: newest, ..Self::unknown() });
         };
-        if let Some(process) = find_freqtrade(named) {
+        if let Some(process) = find_freqtrade(named, said_at) {
             let epoch = sha256_hex(format!("{}|{named}|{}", machine_boot(), process.start_ticks));
             let boot_epoch = Some(epoch.chars().take(32).collect());
             let started_at = process.started_at;

@@ -2,17 +2,22 @@
 
 use std::collections::VecDeque;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::upstream::LogLine;
 
 /// Lines that are kept; more than a report shows.
 const KEPT_LINES: usize = 200;
 
+/// The highest count of the last hour, which bounds the memory.
+const COUNTED_TIMES: usize = 20_000;
+
 /// The newest failures of the log.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ErrorLines {
     lines: VecDeque<LogLine>,
+    /// When each failure of the last hour happened, oldest first.
+    times: VecDeque<DateTime<Utc>>,
     /// When the log was read last.
     pub read_at: Option<DateTime<Utc>>,
 }
@@ -27,12 +32,22 @@ impl ErrorLines {
             let is_older = self.lines.back().is_some_and(|newest| newest.at > line.at);
             if !known && !is_older {
                 self.lines.push_back(line.clone());
+                self.times.push_back(line.at);
             }
         }
         while self.lines.len() > KEPT_LINES {
             self.lines.pop_front();
         }
+        let hour_ago = read_at - TimeDelta::hours(1);
+        while self.times.len() > COUNTED_TIMES || self.times.front().is_some_and(|at| *at < hour_ago) {
+            self.times.pop_front();
+        }
         self.read_at = Some(read_at);
+    }
+
+    /// Failures since this moment, as of the last reading; at most those of an hour.
+    pub(crate) fn count_since(&self, since: DateTime<Utc>) -> usize {
+        self.times.len() - self.times.partition_point(|at| *at < since)
     }
 
     /// The lines, oldest first.

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use botops_core::redact;
 use botops_core::tasks::Tasks;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
@@ -18,7 +17,7 @@ use super::trade_puller::pull_trades;
 use super::wake_socket::follow_messages;
 use crate::credentials::UpstreamCredentials;
 use crate::trades::ClosedTradeLog;
-use crate::upstream::{ConfigEcho, FreqtradeClient, LogLine, LogsAnswer, UpstreamFailure};
+use crate::upstream::{ConfigEcho, FreqtradeClient, LogLine, LogsAnswer, UpstreamFailure, shown_config};
 
 /// With an answer in 3 s at the latest, silence is told 4 s after the last answer.
 const PING_EVERY: Duration = Duration::from_secs(1);
@@ -160,9 +159,7 @@ impl Pollers {
 
     async fn read_config(&self) -> Result<ConfigAnswer, UpstreamFailure> {
         let answer = self.options.client.get("show_config", ROUND_LIMIT).await?;
-        let mut told: Value = answer.read()?;
-        redact::json(&mut told);
-        Ok((answer.read::<ConfigEcho>()?, told, answer.at))
+        Ok((answer.read::<ConfigEcho>()?, shown_config(answer.read()?), answer.at))
     }
 
     fn note_config(&self, config: Result<&ConfigAnswer, &UpstreamFailure>) {
@@ -225,7 +222,9 @@ impl Pollers {
             cell.wait_for_ping().await;
             let before = cell.load().life;
             let known = before.as_deref().or(self.options.known_life.as_ref());
-            match self.read_life(known).await {
+            // The first time, all that freqtrade has: failures of the last hour are counted in it.
+            let first_limit = if before.is_some() { LOG_LINES } else { RING };
+            match self.read_life(known, first_limit).await {
                 Ok((life, lines, at)) => {
                     errors.add_lines(&lines, at);
                     let errors = Arc::new(errors.clone());
@@ -248,8 +247,8 @@ impl Pollers {
     async fn read_life(
         &self,
         before: Option<&BotLife>,
+        mut limit: usize,
     ) -> Result<(BotLife, Vec<LogLine>, DateTime<Utc>), UpstreamFailure> {
-        let mut limit = if before.is_some() { LOG_LINES } else { RING };
         loop {
             let (answer, at) = self.read_part::<LogsAnswer>(&format!("logs?limit={limit}")).await?;
             let lines = answer.logs.items;

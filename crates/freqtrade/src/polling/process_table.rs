@@ -16,15 +16,14 @@ pub(super) struct VisibleProcess {
     pub started_at: Option<DateTime<Utc>>,
 }
 
-/// The process with this number, if it is a freqtrade: in another namespace (a container) the number means another
-/// process, or none.
-pub(super) fn find_freqtrade(pid: u32) -> Option<VisibleProcess> {
+/// What freqtrade is started with comes this soon: `python -X dev -m freqtrade`.
+const FIRST_WORDS: usize = 5;
+
+/// The process with this number, if it is a freqtrade that ran when it said so: in another namespace (a container) the
+/// number means another process, or none. The adapter itself, which has the word in its command line too, is none.
+pub(super) fn find_freqtrade(pid: u32, said_at: DateTime<Utc>) -> Option<VisibleProcess> {
     let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let is_freqtrade = command.split(|byte| *byte == 0).any(|word| {
-        let name = word.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        name.starts_with(b"freqtrade")
-    });
-    if !is_freqtrade {
+    if pid == std::process::id() || !is_freqtrade(&command) {
         return None;
     }
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -36,7 +35,20 @@ pub(super) fn find_freqtrade(pid: u32) -> Option<VisibleProcess> {
         return None;
     }
     let start_ticks: u64 = fields.nth(18)?.parse().ok()?;
-    Some(VisibleProcess { start_ticks, started_at: time_of(start_ticks) })
+    let started_at = time_of(start_ticks);
+    // `/proc` rounds; a second is enough.
+    let is_later = started_at.is_some_and(|at| at > said_at + TimeDelta::seconds(1));
+    (!is_later).then_some(VisibleProcess { start_ticks, started_at })
+}
+
+/// Whether the words of a command line, each ended by a zero, start a freqtrade.
+fn is_freqtrade(command: &[u8]) -> bool {
+    let names = command
+        .split(|byte| *byte == 0)
+        .map(|word| word.rsplit(|byte| *byte == b'/').next().unwrap_or_default());
+    let mut names = names.take(FIRST_WORDS).peekable();
+    let is_python = names.peek().is_some_and(|first| first.starts_with(b"python") || *first == b"freqtrade");
+    is_python && names.any(|name| name == b"freqtrade")
 }
 
 /// Tells one boot of the machine from the next; empty where the kernel does not say.
@@ -57,13 +69,25 @@ fn time_of(start_ticks: u64) -> Option<DateTime<Utc>> {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(command: &str, expected: bool) {
+        assert_eq!(is_freqtrade(command.replace(' ', "\0").as_bytes()), expected, "{command}");
+    }
+
     #[test]
-    fn a_process_that_is_no_freqtrade_is_not_taken_for_one() {
-        assert_eq!(find_freqtrade(1), None, "the first process of the machine");
-        assert_eq!(
-            find_freqtrade(std::process::id()).is_some(),
-            std::env::args()
-                .any(|word| { word.rsplit('/').next().is_some_and(|name| name.starts_with("freqtrade")) })
-        );
+    fn only_what_starts_a_freqtrade_is_one() {
+        check("/opt/venv/bin/python3 /opt/venv/bin/freqtrade trade -c config.json", true);
+        check("freqtrade trade", true);
+        check("python -X dev -m freqtrade trade", true);
+        check("botops freqtrade --url http://127.0.0.1:8080", false);
+        check("/usr/bin/vim freqtrade", false);
+        check("python3 other.py a b c d freqtrade", false);
+        check("", false);
+    }
+
+    #[test]
+    fn a_process_of_this_machine_that_is_another_program_is_not_taken_for_it() {
+        assert_eq!(find_freqtrade(1, Utc::now()), None);
+        assert_eq!(find_freqtrade(std::process::id(), Utc::now()), None);
     }
 }

@@ -14,7 +14,7 @@ const MOST_PAGES: usize = 10_000;
 /// Reading trades goes through freqtrade's database.
 const TRADES_LIMIT: Duration = Duration::from_secs(10);
 
-/// Reads pages, newest first, until one has a trade that is known; at the first call until the last page.
+/// Reads pages, newest first, until one has a trade that is known and there are no more than are known then.
 ///
 /// What was read before a failure is not numbered: the order of closing would be lost.
 pub(super) async fn pull_trades(
@@ -23,11 +23,11 @@ pub(super) async fn pull_trades(
     account_id: &str,
 ) -> Result<usize, UpstreamFailure> {
     let mut found = Vec::new();
-    let is_first = !log.is_complete();
+    let known = log.count_of(account_id);
     for page in 0..MOST_PAGES {
         let path = format!("trades?limit={PAGE}&offset={}&order_by_id=false", page * PAGE);
         let answer: TradesAnswer = client.get(&path, TRADES_LIMIT).await?.read()?;
-        let trades = answer.trades;
+        let (trades, total) = (answer.trades, answer.total_trades);
         if trades.unreadable > 0 {
             tracing::warn!("{} closed trades of freqtrade cannot be read", trades.unreadable);
         }
@@ -35,8 +35,10 @@ pub(super) async fn pull_trades(
         let closed: Vec<ClosedTrade> =
             trades.items.iter().filter_map(|trade| ClosedTrade::of(trade, account_id)).collect();
         let reaches_known = closed.iter().any(|trade| log.contains(&trade.key));
-        found.extend(closed);
-        if count < PAGE || reaches_known && !is_first {
+        found.extend(closed.into_iter().filter(|trade| !log.contains(&trade.key)));
+        let all = total.and_then(|total| usize::try_from(total).ok());
+        let has_all = all.is_some_and(|all| known + found.len() >= all);
+        if count < PAGE || reaches_known && has_all {
             break;
         }
     }

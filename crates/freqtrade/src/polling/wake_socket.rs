@@ -9,6 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::picture::PictureCell;
 use crate::credentials::UpstreamCredentials;
@@ -35,6 +36,9 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 
 /// A freqtrade without a WebSocket is asked this often.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+/// What is subscribed to is a few KB; its content is not used.
+const LARGEST_MESSAGE: usize = 1024 * 1024;
 
 /// Connecting, and each message sent.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -66,7 +70,10 @@ async fn listen(client: &FreqtradeClient, credentials: &UpstreamCredentials, cel
             return false;
         }
     };
-    let connecting = tokio_tungstenite::connect_async(url.expose_secret());
+    let bounds = WebSocketConfig::default()
+        .max_message_size(Some(LARGEST_MESSAGE))
+        .max_frame_size(Some(LARGEST_MESSAGE));
+    let connecting = tokio_tungstenite::connect_async_with_config(url.expose_secret(), Some(bounds), false);
     let Ok(Ok((mut socket, _))) = tokio::time::timeout(CONNECT_LIMIT, connecting).await else {
         tracing::debug!("no WebSocket to freqtrade");
         return false;

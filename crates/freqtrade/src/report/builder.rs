@@ -64,7 +64,7 @@ pub(crate) fn build_report(inputs: ReportInputs<'_>) -> BotReport {
     unknown.note("circuit_breaker", circuit_breaker.as_ref(), why_missing(&picture.locks));
     let last_trade_at = orders.iter().flatten().filter(|order| order.average_fill_price.is_some());
     let last_trade_at = last_trade_at.filter_map(|order| order.updated_at).max();
-    let failures = Failures::of(picture, now);
+    let failures = LogFailures::of(picture, now);
     unknown.note("recent_errors", failures.newest.as_ref(), UnknownWhy::NotYet);
     let loop_stats = loop_stats_of(picture, &mut unknown);
     let life = picture.life.as_deref();
@@ -125,13 +125,13 @@ fn loop_stats_of(picture: &UpstreamPicture, unknown: &mut UnknownFields) -> Loop
 }
 
 /// The failures that freqtrade's log shows; all `None` until it was read.
-struct Failures {
+struct LogFailures {
     newest: Option<Vec<botops_contract::SemanticError>>,
     last_hour: Option<u32>,
     worst: Option<Severity>,
 }
 
-impl Failures {
+impl LogFailures {
     fn of(picture: &UpstreamPicture, now: DateTime<Utc>) -> Self {
         if picture.errors.read_at.is_none() {
             return Self { newest: None, last_hour: None, worst: None };
@@ -140,7 +140,7 @@ impl Failures {
         let recent = || picture.errors.lines().rev().take_while(|line| line.at >= hour_ago);
         Self {
             newest: Some(picture.errors.lines().rev().take(MOST_ERRORS).map(failure_of_line).collect()),
-            last_hour: u32::try_from(recent().count()).ok(),
+            last_hour: u32::try_from(picture.errors.count_since(hour_ago)).ok(),
             worst: recent().map(|line| failure_of_line(line).severity).max(),
         }
     }

@@ -19,8 +19,8 @@ fn realized(tally: &AccountTally, open: &[FreqtradeTrade]) -> Option<Decimal> {
 }
 
 fn unrealized(positions: &[Position]) -> Option<Decimal> {
-    let known = positions.iter().filter(|position| position.unrealized_pl.is_some());
-    known.fold(Some(Decimal::ZERO), |sum, position| add_amounts(sum, position.unrealized_pl.as_ref()))
+    let mut known = positions.iter().filter(|position| position.unrealized_pl.is_some());
+    known.try_fold(Decimal::ZERO, |sum, position| add_amounts(Some(sum), position.unrealized_pl.as_ref()))
 }
 
 /// Realized and unrealized together; `None` when a part is not known, a position without a price included.
@@ -89,10 +89,13 @@ mod tests {
         let open: FreqtradeTrade =
             serde_json::from_str(r#"{"trade_id": 1, "pair": "A/B", "realized_profit": 1.5}"#).unwrap();
         let tally = AccountTally { realized: Some(Decimal::from(10)), ..AccountTally::default() };
-        assert_eq!(realized(&tally, &[open.clone()]).unwrap().to_string(), "11.5");
+        assert_eq!(realized(&tally, std::slice::from_ref(&open)).unwrap().to_string(), "11.5");
         let position: Position =
             serde_json::from_str(&json!({"symbol": "A/B", "unrealized_pl": "-0.5"}).to_string()).unwrap();
-        assert_eq!(total_result(&tally, &[open.clone()], &[position]).unwrap().to_string(), "11.0");
+        assert_eq!(
+            total_result(&tally, std::slice::from_ref(&open), &[position]).unwrap().to_string(),
+            "11.0"
+        );
         let unpriced: Position = serde_json::from_str(r#"{"symbol": "A/B"}"#).unwrap();
         assert_eq!(total_result(&tally, &[open], &[unpriced]), None);
     }

@@ -124,7 +124,7 @@ fn unrealized_of(
 /// Open orders and the newest of those that are over, newest first.
 pub(super) fn orders_of_trades(trades: &[FreqtradeTrade], of_closed: Vec<Order>) -> Vec<Order> {
     let mut orders: Vec<Order> = trades.iter().flat_map(orders_of).chain(of_closed).collect();
-    orders.sort_by(|a, b| b.created_at.cmp(&a.created_at));
+    orders.sort_by_key(|order| std::cmp::Reverse(order.created_at));
     let mut over = 0;
     orders.retain(|order| {
         over += usize::from(!order.may_still_fill());

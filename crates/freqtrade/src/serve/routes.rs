@@ -100,7 +100,7 @@ async fn get_events(State(server): State<ContractServer>, headers: HeaderMap) ->
 }
 
 #[derive(Debug, Deserialize)]
-struct TradeRange {
+struct TradePageQuery {
     #[serde(default)]
     after: u64,
     from: Option<DateTime<Utc>>,
@@ -110,7 +110,7 @@ struct TradeRange {
 
 async fn get_trades(
     State(server): State<ContractServer>,
-    query: Result<Query<TradeRange>, QueryRejection>,
+    query: Result<Query<TradePageQuery>, QueryRejection>,
 ) -> Response {
     match query {
         Ok(Query(range)) => {

@@ -74,6 +74,12 @@ impl ClosedTradeLog {
         self.lock().keys.contains(key)
     }
 
+    /// How many trades of this account have a number.
+    pub(crate) fn count_of(&self, account_id: &str) -> usize {
+        let log = self.lock();
+        log.trades.iter().filter(|trade| trade.account_id.as_deref() == Some(account_id)).count()
+    }
+
     /// Numbers the trades that are new, in the order in which they were closed, and writes them. How many were new.
     ///
     /// # Errors
@@ -86,11 +92,10 @@ impl ClosedTradeLog {
         if closed.is_empty() {
             return Ok(0);
         }
-        let mut next = log.trades.last().map_or(1, |trade| trade.seq + 1);
+        let first = log.trades.last().map_or(1, |trade| trade.seq + 1);
         let mut lines = Vec::new();
-        for one in &mut closed {
-            one.trade.seq = next;
-            next += 1;
+        for (seq, one) in (first..).zip(&mut closed) {
+            one.trade.seq = seq;
             serde_json::to_writer(&mut lines, one)?;
             lines.push(b'\n');
         }

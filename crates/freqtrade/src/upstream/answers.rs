@@ -5,6 +5,7 @@ use botops_core::redact;
 use botops_core::text::clean;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::lenient::{ReadList, lenient, lenient_millis, lenient_seconds, lenient_text};
@@ -56,6 +57,58 @@ pub(crate) struct ConfigEcho {
     /// Given by versions that echo it.
     #[serde(deserialize_with = "lenient")]
     pub tradable_balance_ratio: Option<Amount>,
+}
+
+/// What `show_config` may show to others: every value that it gave when this was written. What is not in this list may be
+/// a secret.
+const SHOWN: [&str; 38] = [
+    "version",
+    "strategy_version",
+    "api_version",
+    "dry_run",
+    "trading_mode",
+    "margin_mode",
+    "short_allowed",
+    "stake_currency",
+    "stake_amount",
+    "available_capital",
+    "stake_currency_decimals",
+    "max_open_trades",
+    "minimal_roi",
+    "stoploss",
+    "stoploss_on_exchange",
+    "trailing_stop",
+    "trailing_stop_positive",
+    "trailing_stop_positive_offset",
+    "trailing_only_offset_is_reached",
+    "unfilledtimeout",
+    "order_types",
+    "use_custom_stoploss",
+    "timeframe",
+    "timeframe_ms",
+    "timeframe_min",
+    "exchange",
+    "demo_trading",
+    "strategy",
+    "force_entry_enable",
+    "exit_pricing",
+    "entry_pricing",
+    "bot_name",
+    "state",
+    "runmode",
+    "position_adjustment_enable",
+    "max_entry_position_adjustment",
+    "process_throttle_secs",
+    "tradable_balance_ratio",
+];
+
+/// The answer of `show_config` as it came, without what may be a secret: other names, and texts that look like one.
+pub(crate) fn shown_config(mut told: Value) -> Value {
+    if let Value::Object(members) = &mut told {
+        members.retain(|name, _| SHOWN.contains(&name.as_str()));
+    }
+    redact::json(&mut told);
+    told
 }
 
 /// `health`: when freqtrade's loop last went round.

@@ -176,7 +176,8 @@ fn secret_forms(credentials: &UpstreamCredentials) -> Arc<[SecretString]> {
     let long = credentials.secrets().into_iter().filter(|secret| secret.expose_secret().len() >= SECRET_MIN);
     long.map(|secret| {
         let quoted = json!(secret.expose_secret()).to_string();
-        SecretString::from(quoted.trim_matches('"').to_owned())
+        let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        SecretString::from(inner.unwrap_or_default().to_owned())
     })
     .collect()
 }

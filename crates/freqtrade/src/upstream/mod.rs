@@ -10,6 +10,7 @@ mod trade_answers;
 
 pub(crate) use answers::{
     BalanceAnswer, ConfigEcho, CurrencyBalance, HealthAnswer, LocksAnswer, LogLine, LogsAnswer, PairLock,
+    shown_config,
 };
 pub(crate) use client::{FreqtradeClient, HUNG_AFTER};
 pub(crate) use failure::UpstreamFailure;

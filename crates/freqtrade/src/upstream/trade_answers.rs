@@ -4,13 +4,16 @@ use botops_contract::Amount;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::lenient::{ReadList, lenient, lenient_millis, lenient_text};
+use super::lenient::{ReadList, lenient, lenient_millis, lenient_text, lenient_whole};
 
 /// A page of `trades`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct TradesAnswer {
     pub trades: ReadList<FreqtradeTrade>,
+    /// How many there are in all.
+    #[serde(deserialize_with = "lenient_whole")]
+    pub total_trades: Option<i64>,
 }
 
 /// A trade, open or closed. freqtrade uses a `trade_id` again after a trade was deleted, so it names no trade alone.
