@@ -36,6 +36,8 @@ enum BotopsCommand {
     Demo(demo::DemoOptions),
     /// Run the paper-trading bot itself
     Paperbot(Box<botops_paperbot::PaperbotOptions>),
+    /// Serve the bot contract for a freqtrade that runs, over its REST API
+    Freqtrade(Box<botops_freqtrade::FreqtradeOptions>),
     /// Make keys
     #[command(subcommand)]
     Key(KeyCommand),
@@ -96,6 +98,7 @@ pub fn run() -> ExitCode {
         BotopsCommand::Serve(flags) => serve(&flags),
         BotopsCommand::Demo(options) => demo::run(&options),
         BotopsCommand::Paperbot(options) => botops_paperbot::main(*options),
+        BotopsCommand::Freqtrade(options) => botops_freqtrade::main(&options),
         BotopsCommand::Key(KeyCommand::Random) => print_random_key(),
         BotopsCommand::Key(KeyCommand::New { id, scopes, expires, file }) => {
             add_key(id, scopes, expires.as_deref(), &file)

@@ -39,6 +39,7 @@ const CRATES: &[&str] = &[
     "src",
     "crates/contract/src",
     "crates/core/src",
+    "crates/freqtrade/src",
     "crates/http/src",
     "crates/server/src",
     "crates/paperbot/src",

@@ -32,6 +32,8 @@ const SECRET_KEYS: &[&str] = &[
     "x_api_key",
     "x_signature",
     "secret_key",
+    "jwt_secret_key",
+    "ws_token",
     "api_secret_key",
     "apca_api_key_id",
     "apca_api_secret_key",

@@ -20,7 +20,6 @@ use super::account::effects_log::EffectsLog;
 use super::account::ledger::Ledger;
 use super::account::recorded_account::RecordedAccount;
 use super::config::slot::ConfigSlot;
-use super::data_folder::{lock_data_folder, make_private_folder, write_pid_file};
 use super::engine::{EngineParts, TradingEngine};
 use super::identity::BotIdentity;
 use super::ipc::inbox::{INBOX_CAPACITY, IpcInbox, RequestDelivery};
@@ -29,7 +28,6 @@ use super::ipc::outbox::{BotOutbox, OutboxItem};
 use super::ipc::server::{self, IpcServer};
 use super::ipc::session_commands::SessionCommands;
 use super::ipc::snapshot::PublishedSnapshot;
-use super::ipc::socket_file::{open_socket, remove_socket};
 use super::loop_priority;
 use super::market::exchange::PaperExchange;
 use super::market::feed::MarketFeed;
@@ -38,12 +36,15 @@ use super::market::random_walk::RandomWalk;
 use super::market::replay::BarReplay;
 use super::market::strategy::{MomentumStrategy, StrategyPace};
 use super::options::PaperbotOptions;
+use super::pid_file::write_pid_file;
 use super::session::connect_session;
 use super::session_gate::SessionGate;
 use botops_contract::{BOOT_ONCE, COMMAND_STATUS, Capability, Hello, TradingMode, VERSION, Verb};
+use botops_core::data_folder::{lock_data_folder, make_private_folder};
 use botops_core::error::{Code, Error};
 use botops_core::failpoints;
 use botops_core::signals::{SignalRequest, Signals};
+use botops_core::socket_file::{open_socket, remove_socket};
 use botops_core::tasks::{OnFailure, Tasks};
 use botops_core::telemetry;
 
@@ -130,7 +131,7 @@ async fn run_until_signal(options: PaperbotOptions) -> Result<(), Error> {
 async fn run(options: PaperbotOptions, shutdown: CancellationToken) -> Result<(), Error> {
     let socket = options.socket_path();
     make_folders(&options)?;
-    let _lock: File = lock_data_folder(&options.data_dir).map_err(cannot_start)?;
+    let _lock: File = lock_data_folder(&options.data_dir, "paperbot.lock").map_err(cannot_start)?;
     let tasks = Tasks::new();
     let (bot, listener) = match prepare(&options, &socket, &tasks) {
         Ok(prepared) => prepared,

@@ -10,6 +10,5 @@ pub(crate) mod report;
 pub(crate) mod server;
 pub(crate) mod session_commands;
 pub(crate) mod snapshot;
-pub(crate) mod socket_file;
 pub(crate) mod trade_log;
 pub(crate) mod trading_status;

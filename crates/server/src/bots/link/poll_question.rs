@@ -90,7 +90,12 @@ pub(super) async fn ask_state(
         (Some(of_state), Some(of_hello)) => of_state == of_hello,
         _ => true,
     };
-    let answered = if agree(&answered.hello) { answered } else { ask_hello(&link, &connection).await? };
+    // A start that the bot did not know before: whoever learns it learns the process as well.
+    let before = link.snapshot.load().report.as_ref().and_then(|report| report.boot_epoch.clone());
+    let is_learnt =
+        answered.hello.boot_epoch.is_none() && report.boot_epoch.is_some() && report.boot_epoch != before;
+    let is_known = agree(&answered.hello) && !is_learnt;
+    let answered = if is_known { answered } else { ask_hello(&link, &connection).await? };
     if !agree(&answered.hello) {
         let named = report.boot_epoch.take().unwrap_or_default();
         let expected = "the boot epoch that `hello` names";
@@ -134,15 +139,17 @@ fn check_status(answer: &HttpAnswer) -> Result<(), TransportFailure> {
     if answer.status == StatusCode::OK {
         return Ok(());
     }
-    if let Ok(mut refusal) = serde_json::from_slice::<ContractRefusal>(&answer.body)
-        && let Some(fault) = UpstreamFault::of_code(&refusal.code)
-    {
-        sanitise::refusal(&mut refusal);
-        let said = format!(
-            "the adapter says that the bot does not answer it ({}): {}",
-            refusal.code, refusal.message
-        );
-        return Err(TransportFailure::Upstream(fault, said));
+    let status = answer.status.as_u16();
+    let Ok(mut refusal) = serde_json::from_slice::<ContractRefusal>(&answer.body) else {
+        return Err(TransportFailure::Nonsense(format!("status {status}")));
+    };
+    sanitise::refusal(&mut refusal);
+    let (code, message) = (&refusal.code, &refusal.message);
+    match UpstreamFault::of_code(code) {
+        Some(fault) => {
+            let said = format!("the adapter says that the bot does not answer it ({code}): {message}");
+            Err(TransportFailure::Upstream(fault, said))
+        }
+        None => Err(TransportFailure::Nonsense(format!("status {status}, {code}: {message}"))),
     }
-    Err(TransportFailure::Nonsense(format!("status {}", answer.status.as_u16())))
 }

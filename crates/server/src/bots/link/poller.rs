@@ -363,7 +363,8 @@ impl StatePoller {
 /// What a reader should know about a bot although it answers on time: a process that is not its own, or another
 /// contract.
 fn contract_remark(hello: &Hello, processes: &BotProcesses) -> Option<String> {
-    if let Some(claimed) = processes.claimed {
+    // Of an adapter that is nothing to remark: the process that listens is never its bot.
+    if let Some(claimed) = processes.claimed.filter(|_| hello.adapter.is_none()) {
         return Some(format!(
             "it answers on time; it names process {} as its own, which is not the one that listens on its socket",
             claimed.pid

@@ -11,7 +11,10 @@ use tokio::net::UnixListener;
 const LONGEST_PATH: usize = 107;
 
 /// Opens the socket with mode 0600, which it has before anyone can connect; a missing folder is made with mode 0700.
-pub(crate) fn open_socket(path: &Path) -> Result<UnixListener, String> {
+///
+/// # Errors
+/// One sentence that says what to change: the path is too long, is no socket, or somebody else serves on it.
+pub fn open_socket(path: &Path) -> Result<UnixListener, String> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -49,6 +52,6 @@ pub(crate) fn open_socket(path: &Path) -> Result<UnixListener, String> {
 }
 
 /// Removes the socket file. Call it while the data folder's lock is held: then the file is this process's own.
-pub(crate) fn remove_socket(socket: &Path) {
+pub fn remove_socket(socket: &Path) {
     let _ = fs::remove_file(socket);
 }

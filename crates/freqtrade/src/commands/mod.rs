@@ -1,0 +1,5 @@
+//! The verbs of the contract, as far as freqtrade can do them.
+
+mod verbs;
+
+pub(crate) use verbs::Commands;

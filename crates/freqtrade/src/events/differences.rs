@@ -1,0 +1,287 @@
+//! From two answers of freqtrade to events. Pure: what was told and what is goes in, events and what is told come out.
+
+use std::sync::Arc;
+
+use botops_contract::{BotEvent, EventKind, Order, OrderStatus, SemanticError, Severity, Trade};
+use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+
+use super::observed_state::{ObservedOrder, ObservedState};
+use crate::polling::UpstreamPicture;
+use crate::report::{failure_of_line, holding_locks};
+use crate::trades::orders_of;
+
+/// An order that is listed no more may be of a trade that closed: its trade is read within this time.
+const LISTED_AGAIN: TimeDelta = TimeDelta::seconds(60);
+
+/// Failures told at once; a flood in the log is told by its newest lines.
+const MOST_FAILURES: usize = 50;
+
+/// A closed trade and its orders.
+pub(crate) type NewlyClosed = (Arc<Trade>, Vec<Order>);
+
+/// The events between what was told and what is, and what is told after them. Numbers are given by the journal.
+#[derive(Debug)]
+pub(crate) struct Differences {
+    pub events: Vec<BotEvent>,
+    pub observed: ObservedState,
+    now: DateTime<Utc>,
+}
+
+impl Differences {
+    /// What is new. Of a freqtrade that is seen for the first time nothing is: its past is no news.
+    pub(crate) fn between(
+        told: Option<&ObservedState>,
+        picture: &UpstreamPicture,
+        closed: &[NewlyClosed],
+        now: DateTime<Utc>,
+    ) -> Self {
+        let mut found = Self { events: Vec::new(), observed: told.cloned().unwrap_or_default(), now };
+        found.compare_state(picture);
+        found.compare_orders(picture, closed);
+        found.compare_closed(closed);
+        found.compare_locks(picture);
+        found.compare_failures(picture);
+        found.compare_silence(picture);
+        if let Some(life) = &picture.life {
+            found.observed.life = Some((**life).clone());
+        }
+        if told.is_none() {
+            found.events.clear();
+            let message = "the adapter watches this freqtrade from now on".to_owned();
+            found.add(EventKind::Lifecycle, Severity::Low, message, json!({}));
+        }
+        found
+    }
+
+    fn add(&mut self, kind: EventKind, severity: Severity, message: String, data: Value) {
+        let at = self.now;
+        self.add_at(at, kind, severity, message, data);
+    }
+
+    fn add_at(
+        &mut self,
+        at: DateTime<Utc>,
+        kind: EventKind,
+        severity: Severity,
+        message: String,
+        data: Value,
+    ) {
+        self.events.push(BotEvent {
+            seq: 0,
+            boot_epoch: String::new(),
+            at: Some(at),
+            kind,
+            kind_raw: None,
+            severity,
+            severity_raw: None,
+            message,
+            error: None,
+            data,
+        });
+    }
+
+    fn compare_state(&mut self, picture: &UpstreamPicture) {
+        let Some(state) = picture.config.value().and_then(|config| config.state.clone()) else { return };
+        let startup = picture.health.value().and_then(|health| health.startup);
+        let before = self.observed.state.replace(state.clone());
+        let was_set_up = self.observed.startup;
+        self.observed.startup = startup.or(was_set_up);
+        let Some(before) = before.filter(|before| *before != state) else { return };
+        // While it reloads, what it was before still decides what is news.
+        if state == "reload_config" {
+            self.observed.state = Some(before);
+            self.observed.startup = was_set_up;
+            return;
+        }
+        let open = picture.open_trades.value().map_or(0, |trades| trades.items.len());
+        let by_reload = was_set_up.is_some() && was_set_up != self.observed.startup;
+        let (severity, message) = match (before.as_str(), state.as_str()) {
+            ("paused", "running") if by_reload => {
+                let said =
+                    "freqtrade opens positions again: a reload of its config or a restart lifted the pause";
+                (Severity::High, said.to_owned())
+            }
+            ("stopped", "running") => (Severity::Medium, "freqtrade was started: it trades again".to_owned()),
+            (_, "running") => (Severity::Low, "freqtrade opens positions again".to_owned()),
+            (_, "paused") => {
+                (Severity::Low, "freqtrade is paused: it closes trades and opens none".to_owned())
+            }
+            (_, "stopped") if open > 0 => {
+                (Severity::High, format!("freqtrade was stopped: nobody manages its {open} open trades"))
+            }
+            (_, "stopped") => (Severity::Medium, "freqtrade was stopped".to_owned()),
+            (_, other) => (Severity::Medium, format!("freqtrade is in the state `{other}`")),
+        };
+        let data = json!({"from": before, "to": state, "by_reload": by_reload, "open_trades": open});
+        self.add(EventKind::Lifecycle, severity, message, data);
+    }
+
+    fn compare_orders(&mut self, picture: &UpstreamPicture, closed: &[NewlyClosed]) {
+        let Some(trades) = picture.open_trades.value().filter(|trades| trades.unreadable == 0) else {
+            return;
+        };
+        let open: Vec<Order> = trades.items.iter().flat_map(orders_of).collect();
+        for order in open.iter().chain(closed.iter().flat_map(|(_, orders)| orders)) {
+            self.compare_order(order);
+        }
+        let is_listed = |id: &String| open.iter().any(|order| order.id == *id);
+        let is_closed =
+            |id: &String| closed.iter().any(|(_, orders)| orders.iter().any(|order| order.id == *id));
+        let mut gone = Vec::new();
+        let now = self.now;
+        self.observed.orders.retain(|id, order| {
+            if is_listed(id) {
+                order.missing_since = None;
+                return true;
+            }
+            if is_closed(id) {
+                return false;
+            }
+            let since = *order.missing_since.get_or_insert(now);
+            if now - since < LISTED_AGAIN {
+                return true;
+            }
+            if order.was_open() {
+                gone.push((id.clone(), order.symbol.clone()));
+            }
+            false
+        });
+        for (id, symbol) in gone {
+            let message = format!("an order of {symbol} is listed no more: its trade was deleted");
+            self.add(EventKind::Order, Severity::Medium, message, json!({"order_id": id, "symbol": symbol}));
+        }
+    }
+
+    fn compare_order(&mut self, order: &Order) {
+        let is = ObservedOrder::of(order);
+        let was = self.observed.orders.insert(order.id.clone(), is.clone());
+        let symbol = is.symbol.clone();
+        let side = order.side.map_or("", |side| side.as_str());
+        let data = || json!({"order": order});
+        if was.is_none() {
+            let at = order.created_at.unwrap_or(self.now);
+            let message = format!("order {side} {symbol} was placed");
+            self.add_at(at, EventKind::Order, Severity::Low, message, data());
+        }
+        let filled_before = was.as_ref().and_then(|was| was.filled).unwrap_or_default();
+        let filled = is.filled.unwrap_or_default();
+        if filled > filled_before && filled > Decimal::ZERO {
+            let part = if order.status == Some(OrderStatus::Filled) { "filled" } else { "filled in part" };
+            let message = format!("order {side} {symbol} was {part}: {}", filled - filled_before);
+            let at = if part == "filled" { order.updated_at } else { None };
+            self.add_at(at.unwrap_or(self.now), EventKind::Fill, Severity::Low, message, data());
+        }
+        let ended = matches!(
+            order.status,
+            Some(OrderStatus::Cancelled | OrderStatus::Expired | OrderStatus::Rejected)
+        );
+        if ended && was.as_ref().and_then(|was| was.status) != order.status {
+            let refused = order.status == Some(OrderStatus::Rejected);
+            let severity = if refused { Severity::Medium } else { Severity::Low };
+            let word = order.status.map_or("", OrderStatus::as_str).to_ascii_lowercase();
+            self.add(EventKind::Order, severity, format!("order {side} {symbol} was {word}"), data());
+        }
+    }
+
+    fn compare_closed(&mut self, closed: &[NewlyClosed]) {
+        for (trade, orders) in closed {
+            for order in orders {
+                self.observed.orders.remove(&order.id);
+            }
+            let net =
+                trade.net_pl.as_ref().map_or_else(|| "of an unknown result".to_owned(), ToString::to_string);
+            let message = format!("trade of {} closed: {net} ({})", trade.symbol, trade.exit_reason);
+            let data = json!({"trade": **trade});
+            self.add_at(trade.closed_at, EventKind::Other, Severity::Low, message, data);
+            if let Some(event) = self.events.last_mut() {
+                event.kind_raw = Some("trade".to_owned());
+            }
+            self.observed.told_trade_seq = self.observed.told_trade_seq.max(trade.seq);
+        }
+    }
+
+    fn compare_locks(&mut self, picture: &UpstreamPicture) {
+        if picture.locks.value().is_none() {
+            return;
+        }
+        let mut now_held = std::collections::BTreeMap::new();
+        for lock in holding_locks(picture, self.now) {
+            let until = lock.until.map_or(0, |until| until.timestamp_millis());
+            let id = lock.id.clone().unwrap_or_else(|| format!("{}|{until}", lock.pair));
+            now_held.insert(id.clone(), lock.pair.clone());
+            if self.observed.locks.contains_key(&id) {
+                continue;
+            }
+            let reason = lock.reason.clone().unwrap_or_default();
+            let data = json!({"pair": lock.pair, "side": lock.side, "until": lock.until, "reason": reason});
+            let (severity, message) = if lock.is_global() {
+                (Severity::High, format!("all pairs are locked: {reason}"))
+            } else {
+                (Severity::Low, format!("{} is locked: {reason}", lock.pair))
+            };
+            self.add_at(lock.since.unwrap_or(self.now), EventKind::Breaker, severity, message, data);
+        }
+        let ended: Vec<String> = self
+            .observed
+            .locks
+            .iter()
+            .filter(|(id, _)| !now_held.contains_key(*id))
+            .map(|(_, pair)| pair.clone())
+            .collect();
+        for pair in ended {
+            let message = if pair == "*" {
+                "the lock of all pairs ended".to_owned()
+            } else {
+                format!("the lock of {pair} ended")
+            };
+            self.add(EventKind::Breaker, Severity::Low, message, json!({"pair": pair}));
+        }
+        self.observed.locks = now_held;
+    }
+
+    fn compare_failures(&mut self, picture: &UpstreamPicture) {
+        let lines: Vec<_> = picture.errors.lines().collect();
+        let Some(newest) = lines.last().map(|line| line.at) else { return };
+        let told = self.observed.newest_failure;
+        // Several lines may be of one millisecond: as many of it were told as are noted.
+        let mut of_moment = 0;
+        let new: Vec<_> = lines
+            .iter()
+            .filter(|line| match told {
+                None => true,
+                Some((at, count)) if line.at == at => {
+                    of_moment += 1;
+                    of_moment > count
+                }
+                Some((at, _)) => line.at > at,
+            })
+            .collect();
+        let left_out = new.len().saturating_sub(MOST_FAILURES);
+        for line in new.into_iter().skip(left_out) {
+            let error: SemanticError = failure_of_line(line);
+            let (severity, message) = (error.severity, error.message.clone());
+            self.add_at(line.at, EventKind::Error, severity, message, Value::Null);
+            if let Some(event) = self.events.last_mut() {
+                event.error = Some(error);
+            }
+        }
+        let count = lines.iter().filter(|line| line.at == newest).count();
+        self.observed.newest_failure = Some((newest, count));
+    }
+
+    fn compare_silence(&mut self, picture: &UpstreamPicture) {
+        let Some((from, to)) = picture.last_silence else { return };
+        if self.observed.silence_until.is_some_and(|until| until >= to) {
+            return;
+        }
+        self.observed.silence_until = Some(to);
+        let seconds = (to - from).num_seconds();
+        let message = format!(
+            "freqtrade did not answer for {seconds} s: what changed meanwhile is told from the difference, without what \
+             came and went in between"
+        );
+        self.add(EventKind::Lifecycle, Severity::Medium, message, json!({"gap": {"from": from, "to": to}}));
+    }
+}

@@ -1,0 +1,267 @@
+//! The events on disk, with what they leave told: both in one line, so that a kill repeats and loses none.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use botops_contract::BotEvent;
+use botops_core::durable_file;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::observed_state::ObservedState;
+
+/// Events kept for readers that come back; one that was away for longer is told that it missed some.
+const KEPT_EVENTS: usize = 1_000;
+
+/// A longer file is written anew with what is kept.
+const LONGEST_FILE: u64 = 2 * 1024 * 1024;
+
+/// Handle to the journal; cloning is cheap.
+#[derive(Debug, Clone)]
+pub(crate) struct AdapterJournal {
+    shared: Arc<Mutex<JournalFile>>,
+    latest: watch::Sender<u64>,
+    epoch: Arc<str>,
+}
+
+#[derive(Debug)]
+struct JournalFile {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    /// At which length it is written anew: what is kept may be long by itself.
+    longest: u64,
+    events: VecDeque<Arc<BotEvent>>,
+    newest_seq: u64,
+    /// What the last line says is told; `None` before the first one.
+    told: Option<ObservedState>,
+}
+
+/// One line of the file.
+#[derive(Debug, Serialize, Deserialize)]
+struct JournalLine {
+    epoch: String,
+    /// The number of the newest event up to this line.
+    seq: u64,
+    events: Vec<BotEvent>,
+    told: ObservedState,
+}
+
+impl AdapterJournal {
+    /// Opens the journal. A last line that was cut is dropped; a file that cannot be read is put aside, and numbers begin
+    /// anew under another epoch.
+    ///
+    /// # Errors
+    /// One sentence: the file cannot be opened.
+    pub(crate) fn open(path: &Path) -> Result<Self, String> {
+        let failed = |error: io::Error| format!("{}: {error}", path.display());
+        let text = match std::fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read.map_err(failed)?,
+        };
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let lines = text.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n');
+        let lines: Result<Vec<JournalLine>, _> =
+            lines.filter(|line| !line.is_empty()).map(serde_json::from_slice).collect();
+        let lines = lines.unwrap_or_else(|_| {
+            tracing::error!("{} is damaged: it is put aside, and events are numbered anew", path.display());
+            let _ = std::fs::rename(path, path.with_extension("damaged"));
+            Vec::new()
+        });
+        let epoch = lines.last().map_or_else(|| Uuid::now_v7().to_string(), |line| line.epoch.clone());
+        let newest_seq = lines.last().map_or(0, |line| line.seq);
+        let told = lines.last().map(|line| line.told.clone());
+        let mut events: VecDeque<Arc<BotEvent>> =
+            lines.into_iter().flat_map(|line| line.events).map(Arc::new).collect();
+        events.drain(..events.len().saturating_sub(KEPT_EVENTS));
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(failed)?;
+        let mut length = file.metadata().map_err(failed)?.len();
+        if length > whole as u64 {
+            file.set_len(whole as u64).map_err(failed)?;
+            length = whole as u64;
+        }
+        let shared = JournalFile {
+            path: path.to_owned(),
+            file,
+            length,
+            longest: LONGEST_FILE,
+            events,
+            newest_seq,
+            told,
+        };
+        Ok(Self {
+            shared: Arc::new(Mutex::new(shared)),
+            latest: watch::Sender::new(newest_seq),
+            epoch: epoch.into(),
+        })
+    }
+
+    /// What was told so far; `None` before anything was.
+    pub(crate) fn told(&self) -> Option<ObservedState> {
+        self.lock().told.clone()
+    }
+
+    /// Numbers events, writes them together with what is told after them, and publishes them.
+    ///
+    /// # Errors
+    /// The error of the file system; nothing is told then, and the same events are found again.
+    pub(crate) fn append(&self, events: Vec<BotEvent>, told: &ObservedState) -> io::Result<()> {
+        let mut journal = self.lock();
+        let is_news = journal.told.as_ref().is_none_or(|saved| told.differs_from(saved));
+        if events.is_empty() && !is_news {
+            return Ok(());
+        }
+        let first = journal.newest_seq + 1;
+        let events: Vec<BotEvent> = (first..)
+            .zip(events)
+            .map(|(seq, event)| BotEvent { seq, boot_epoch: self.epoch.to_string(), ..event })
+            .collect();
+        let seq = events.last().map_or(journal.newest_seq, |event| event.seq);
+        let line = JournalLine { epoch: self.epoch.to_string(), seq, events, told: told.clone() };
+        journal.write_line(&line)?;
+        journal.newest_seq = seq;
+        journal.told = Some(line.told);
+        journal.events.extend(line.events.into_iter().map(Arc::new));
+        let surplus = journal.events.len().saturating_sub(KEPT_EVENTS);
+        journal.events.drain(..surplus);
+        if journal.length > journal.longest {
+            journal.compact(&self.epoch)?;
+        }
+        drop(journal);
+        self.latest.send_replace(seq);
+        Ok(())
+    }
+
+    /// Kept events with a number greater than `seq`, oldest first, at most `limit`.
+    pub(crate) fn events_after(&self, seq: u64, limit: usize) -> Vec<Arc<BotEvent>> {
+        let journal = self.lock();
+        let first = journal.events.partition_point(|event| event.seq <= seq);
+        journal.events.range(first..).take(limit).cloned().collect()
+    }
+
+    /// The number of the newest event; the receiver is notified of every new one.
+    pub(crate) fn watch_latest(&self) -> watch::Receiver<u64> {
+        self.latest.subscribe()
+    }
+
+    /// Tells this journal's numbers from those of another.
+    pub(crate) fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    fn lock(&self) -> MutexGuard<'_, JournalFile> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl JournalFile {
+    fn write_line(&mut self, line: &JournalLine) -> io::Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        if let Err(error) = self.file.write_all(&text).and_then(|()| self.file.sync_data()) {
+            // A part of a line would damage the next one.
+            let _ = self.file.set_len(self.length);
+            return Err(error);
+        }
+        self.length += text.len() as u64;
+        Ok(())
+    }
+
+    /// Replaces the file by one line with what is kept.
+    fn compact(&mut self, epoch: &str) -> io::Result<()> {
+        let events = self.events.iter().map(|event| (**event).clone()).collect();
+        let told = self.told.clone().unwrap_or_default();
+        let line = JournalLine { epoch: epoch.to_owned(), seq: self.newest_seq, events, told };
+        let mut text = serde_json::to_vec(&line)?;
+        text.push(b'\n');
+        durable_file::replace(&self.path, &text, durable_file::PRIVATE, "freqtrade-journal")?;
+        self.file = OpenOptions::new().append(true).open(&self.path)?;
+        self.length = text.len() as u64;
+        self.longest = LONGEST_FILE.max(self.length * 2);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(message: &str) -> BotEvent {
+        let event = json!({"seq": 0, "kind": "lifecycle", "severity": "low", "message": message});
+        serde_json::from_str(&event.to_string()).unwrap()
+    }
+
+    fn told(seq: u64) -> ObservedState {
+        ObservedState { told_trade_seq: seq, ..ObservedState::default() }
+    }
+
+    fn numbers(journal: &AdapterJournal) -> Vec<u64> {
+        journal.events_after(0, 9_999).iter().map(|event| event.seq).collect()
+    }
+
+    #[test]
+    fn numbers_and_what_was_told_survive_a_restart_and_a_line_that_was_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let journal = AdapterJournal::open(&path).unwrap();
+        assert_eq!(journal.told(), None);
+        journal.append(vec![event("a"), event("b")], &told(1)).unwrap();
+        let epoch = journal.epoch().to_owned();
+        let mut text = std::fs::read(&path).unwrap();
+        let length = text.len();
+        text.extend_from_slice(b"{\"epoch\":");
+        std::fs::write(&path, text).unwrap();
+        let again = AdapterJournal::open(&path).unwrap();
+        assert_eq!(
+            (again.epoch(), again.told(), numbers(&again)),
+            (epoch.as_str(), Some(told(1)), vec![1, 2])
+        );
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), length as u64);
+        again.append(vec![event("c")], &told(2)).unwrap();
+        assert_eq!(numbers(&AdapterJournal::open(&path).unwrap()), [1, 2, 3]);
+    }
+
+    #[test]
+    fn nothing_new_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let journal = AdapterJournal::open(&path).unwrap();
+        journal.append(vec![event("a")], &told(1)).unwrap();
+        let length = std::fs::metadata(&path).unwrap().len();
+        journal.append(Vec::new(), &told(1)).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), length);
+    }
+
+    #[test]
+    fn a_damaged_file_is_put_aside_under_another_epoch() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        std::fs::write(&path, "nonsense\n").unwrap();
+        let journal = AdapterJournal::open(&path).unwrap();
+        assert_eq!((journal.told(), numbers(&journal).len()), (None, 0));
+        assert!(path.with_extension("damaged").exists());
+        journal.append(vec![event("a")], &told(1)).unwrap();
+        assert_eq!(numbers(&AdapterJournal::open(&path).unwrap()), [1]);
+    }
+
+    #[test]
+    fn a_long_file_is_written_anew_with_what_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let journal = AdapterJournal::open(&path).unwrap();
+        let long = "x".repeat(4_000);
+        for round in 0..60 {
+            journal.append((0..20).map(|_| event(&long)).collect(), &told(round)).unwrap();
+        }
+        let newest = numbers(&journal);
+        assert_eq!((newest.len(), newest.last()), (KEPT_EVENTS, Some(&1_200)));
+        assert_eq!(numbers(&AdapterJournal::open(&path).unwrap()), newest);
+    }
+}

@@ -1,0 +1,15 @@
+//! When freqtrade is asked what, the newest answer of each kind, and whether it answers at all.
+
+mod bot_life;
+mod error_lines;
+mod picture;
+mod pollers;
+mod process_table;
+mod reach;
+mod trade_puller;
+mod wake_socket;
+
+pub(crate) use bot_life::BotLife;
+pub(crate) use picture::{PictureCell, PolledPart, UpstreamPicture};
+pub(crate) use pollers::{Pollers, PollersOptions};
+pub(crate) use reach::UpstreamReach;

@@ -1,0 +1,191 @@
+//! The newest answer of each kind that freqtrade gave, shared between those that ask and those that tell.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use botops_core::text::sha256_hex;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio::sync::{Notify, watch};
+
+use super::bot_life::BotLife;
+use super::error_lines::ErrorLines;
+use super::reach::{ReachFacts, UpstreamReach};
+use crate::upstream::{
+    BalanceAnswer, ConfigEcho, FreqtradeTrade, HealthAnswer, LocksAnswer, ReadList, UpstreamFailure,
+};
+
+/// One kind of answer: the newest one, and why the newest question brought none.
+#[derive(Debug)]
+pub(crate) struct PolledPart<T> {
+    answer: Option<(Arc<T>, DateTime<Utc>)>,
+    /// Why the newest question was not answered; `None` when it was, or none was asked.
+    pub failure: Option<UpstreamFailure>,
+}
+
+impl<T> Default for PolledPart<T> {
+    fn default() -> Self {
+        Self { answer: None, failure: None }
+    }
+}
+
+impl<T> Clone for PolledPart<T> {
+    fn clone(&self) -> Self {
+        Self { answer: self.answer.clone(), failure: self.failure.clone() }
+    }
+}
+
+impl<T> PolledPart<T> {
+    /// The newest answer.
+    pub(crate) fn value(&self) -> Option<&T> {
+        self.answer.as_ref().map(|(value, _)| &**value)
+    }
+
+    /// When it came.
+    pub(crate) fn at(&self) -> Option<DateTime<Utc>> {
+        self.answer.as_ref().map(|(_, at)| *at)
+    }
+
+    pub(super) fn set(&mut self, answer: Result<(T, DateTime<Utc>), UpstreamFailure>) {
+        match answer {
+            Ok((value, at)) => *self = Self { answer: Some((Arc::new(value), at)), failure: None },
+            Err(failure) => self.failure = Some(failure),
+        }
+    }
+}
+
+/// What freqtrade said last. Cloning is cheap.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UpstreamPicture {
+    pub config: PolledPart<ConfigEcho>,
+    /// The same answer as it came, without secrets.
+    pub config_as_told: PolledPart<Value>,
+    pub health: PolledPart<HealthAnswer>,
+    pub open_trades: PolledPart<ReadList<FreqtradeTrade>>,
+    pub balance: PolledPart<BalanceAnswer>,
+    pub locks: PolledPart<LocksAnswer>,
+    /// `None` until the log was read once.
+    pub life: Option<Arc<BotLife>>,
+    pub errors: Arc<ErrorLines>,
+    /// Why the log could not be read last.
+    pub log_failure: Option<UpstreamFailure>,
+    /// When freqtrade answered again after it had not: from and to.
+    pub last_silence: Option<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+impl UpstreamPicture {
+    /// The moment that everything in it describes at least: that of the oldest part of the last round.
+    pub(crate) fn as_of(&self) -> Option<DateTime<Utc>> {
+        Some(self.config.at()?.min(self.health.at()?).min(self.open_trades.at()?))
+    }
+
+    /// Names the account; `None` until the config was read.
+    pub(crate) fn account_id(&self) -> Option<String> {
+        self.config.value().map(account_id_of)
+    }
+}
+
+/// Names the account: the exchange, whether it is real money, and the currency. A run on paper is an account of its own.
+fn account_id_of(config: &ConfigEcho) -> String {
+    let word = |part: &Option<String>| part.clone().unwrap_or_else(|| "unknown".to_owned());
+    let money = match (config.dry_run, config.demo_trading) {
+        (Some(false), Some(true)) => "demo",
+        (Some(false), _) => "live",
+        (Some(true), _) => "dry",
+        (None, _) => "unknown",
+    };
+    let mode = config.trading_mode.as_deref().unwrap_or("spot");
+    let name = format!("{}-{mode}-{money}-{}", word(&config.exchange), word(&config.stake_currency));
+    if name.len() <= 128 { name } else { sha256_hex(name) }
+}
+
+/// The shared picture; cloning is cheap.
+#[derive(Debug, Clone)]
+pub(crate) struct PictureCell {
+    shared: Arc<CellContents>,
+}
+
+#[derive(Debug)]
+struct CellContents {
+    picture: Mutex<UpstreamPicture>,
+    facts: Mutex<ReachFacts>,
+    place: String,
+    changed: Notify,
+    round: Notify,
+    slow: Notify,
+    pings: watch::Sender<bool>,
+}
+
+impl PictureCell {
+    /// An empty picture of a freqtrade at this place.
+    pub(crate) fn new(place: String) -> Self {
+        let shared = CellContents {
+            picture: Mutex::default(),
+            facts: Mutex::default(),
+            place,
+            changed: Notify::new(),
+            round: Notify::new(),
+            slow: Notify::new(),
+            pings: watch::Sender::new(false),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// What was said last.
+    pub(crate) fn load(&self) -> UpstreamPicture {
+        lock(&self.shared.picture).clone()
+    }
+
+    /// Whether freqtrade answers now.
+    pub(crate) fn reach(&self) -> UpstreamReach {
+        lock(&self.shared.facts).decide(Instant::now(), &self.shared.place)
+    }
+
+    /// Resolves when something changed since the last call.
+    pub(crate) async fn changed(&self) {
+        self.shared.changed.notified().await;
+    }
+
+    /// Makes the pollers read everything that may have changed soon: after an event of freqtrade, or after a command.
+    pub(crate) fn wake_pollers(&self) {
+        self.shared.round.notify_one();
+        self.shared.slow.notify_one();
+    }
+
+    pub(super) fn wake_slow_poller(&self) {
+        self.shared.slow.notify_one();
+    }
+
+    pub(super) async fn round_woken(&self) {
+        self.shared.round.notified().await;
+    }
+
+    pub(super) async fn slow_woken(&self) {
+        self.shared.slow.notified().await;
+    }
+
+    pub(super) fn update(&self, change: impl FnOnce(&mut UpstreamPicture)) {
+        change(&mut lock(&self.shared.picture));
+        self.shared.changed.notify_one();
+    }
+
+    pub(super) fn update_facts(&self, change: impl FnOnce(&mut ReachFacts)) {
+        change(&mut lock(&self.shared.facts));
+        self.shared.changed.notify_one();
+    }
+
+    /// Tells whether the newest `ping` was answered.
+    pub(super) fn set_ping(&self, answered: bool) {
+        self.shared.pings.send_replace(answered);
+    }
+
+    /// Resolves while the newest `ping` was answered: a freqtrade that is silent is sent nothing but `ping`.
+    pub(super) async fn wait_for_ping(&self) {
+        // Fails only when the sender is gone, which this value holds.
+        let _ = self.shared.pings.subscribe().wait_for(|answered| *answered).await;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

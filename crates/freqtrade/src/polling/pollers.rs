@@ -1,0 +1,298 @@
+//! The loops that ask. Each asks one kind of question at a time; the slow ones wait while `ping` is not answered.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use botops_core::tasks::Tasks;
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::bot_life::{BotLife, LifeReading, RING};
+use super::error_lines::ErrorLines;
+use super::picture::PictureCell;
+use super::trade_puller::pull_trades;
+use super::wake_socket::follow_messages;
+use crate::credentials::UpstreamCredentials;
+use crate::trades::ClosedTradeLog;
+use crate::upstream::{ConfigEcho, FreqtradeClient, LogLine, LogsAnswer, UpstreamFailure, shown_config};
+
+/// With an answer in 3 s at the latest, silence is told 4 s after the last answer.
+const PING_EVERY: Duration = Duration::from_secs(1);
+
+/// Account, locks and closed trades change with a trade, which wakes this loop.
+const SLOW_EVERY: Duration = Duration::from_secs(30);
+
+/// Failures are told within this time.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// What was read in one round takes 0.1 s; a busy freqtrade may need longer.
+const ROUND_LIMIT: Duration = Duration::from_secs(5);
+
+/// Lines of the log that are read each time.
+const LOG_LINES: usize = 100;
+
+/// However often it is woken, a round does not begin sooner after the last one.
+const LEAST_PAUSE: Duration = Duration::from_millis(200);
+
+/// freqtrade's limits are of requests in a minute.
+const TOO_OFTEN_PAUSE: Duration = Duration::from_secs(15);
+
+/// The config as it is used, as it came without secrets, and when it came.
+type ConfigAnswer = (ConfigEcho, Value, DateTime<Utc>);
+
+/// What the loops need.
+#[derive(Debug, Clone)]
+pub(crate) struct PollersOptions {
+    pub client: FreqtradeClient,
+    pub credentials: Arc<UpstreamCredentials>,
+    pub cell: PictureCell,
+    pub trades: ClosedTradeLog,
+    /// How often config, health and open trades are read.
+    pub poll_interval: Duration,
+    /// The start of freqtrade that an earlier run of the adapter saw.
+    pub known_life: Option<BotLife>,
+}
+
+/// The loops that ask freqtrade.
+#[derive(Debug, Clone)]
+pub(crate) struct Pollers {
+    options: PollersOptions,
+}
+
+impl Pollers {
+    /// Starts the loops; they end with the tasks.
+    pub(crate) fn start(options: PollersOptions, tasks: &Tasks) {
+        let pollers = Self { options };
+        pollers.clone().supervise("ping", tasks, async |pollers| pollers.ping().await);
+        pollers.clone().supervise("round", tasks, async |pollers| pollers.read_rounds().await);
+        pollers.clone().supervise("slow", tasks, async |pollers| pollers.read_slow_parts().await);
+        pollers.clone().supervise("log", tasks, async |pollers| pollers.read_log().await);
+        pollers.supervise("messages", tasks, async |pollers| {
+            follow_messages(&pollers.options.client, &pollers.options.credentials, &pollers.options.cell)
+                .await;
+        });
+    }
+
+    async fn ping(&self) {
+        let cell = &self.options.cell;
+        loop {
+            let asked = Instant::now();
+            cell.update_facts(|facts| facts.asking_since = Some(asked));
+            let answer = self.options.client.ping().await;
+            self.note_ping(asked, answer);
+            let left = PING_EVERY.saturating_sub(asked.elapsed());
+            tokio::time::sleep(left.max(LEAST_PAUSE)).await;
+        }
+    }
+
+    fn note_ping(&self, asked: Instant, answer: Result<(), UpstreamFailure>) {
+        let cell = &self.options.cell;
+        let is_answered = answer.is_ok();
+        let mut ended: Option<Instant> = None;
+        let mut begun: Option<UpstreamFailure> = None;
+        cell.update_facts(|facts| {
+            facts.asking_since = None;
+            match answer {
+                Ok(()) => {
+                    facts.ever_answered = true;
+                    ended = facts.ping_failing.take().map(|(since, _)| since);
+                }
+                Err(failure) => {
+                    let since = facts.ping_failing.as_ref().map_or(asked, |(since, _)| *since);
+                    if facts.ping_failing.is_none() {
+                        begun = Some(failure.clone());
+                    }
+                    facts.ping_failing = Some((since, failure));
+                }
+            }
+        });
+        cell.set_ping(is_answered);
+        if let Some(failure) = begun {
+            tracing::warn!("freqtrade does not answer: {failure}");
+        }
+        if let Some(since) = ended {
+            tracing::info!("freqtrade answers again after {:.1} s", since.elapsed().as_secs_f64());
+            let to = Utc::now();
+            let from = to - chrono::TimeDelta::from_std(since.elapsed()).unwrap_or_default();
+            cell.update(|picture| picture.last_silence = Some((from, to)));
+            cell.wake_pollers();
+        }
+    }
+
+    /// Config, health and open trades, one after the other. They are shown together: a state beside the health of the
+    /// round before would be a change that never was.
+    async fn read_rounds(&self) {
+        let cell = &self.options.cell;
+        loop {
+            cell.wait_for_ping().await;
+            let config = self.read_config().await;
+            let health = self.read_part("health").await;
+            let trades = self.read_part("status").await;
+            let before = open_count(cell);
+            let asked_too_often = [config.as_ref().err(), health.as_ref().err(), trades.as_ref().err()]
+                .contains(&Some(&UpstreamFailure::TooOften));
+            self.note_config(config.as_ref());
+            cell.update(|picture| {
+                match config {
+                    Ok((echo, told, at)) => {
+                        picture.config.set(Ok((echo, at)));
+                        picture.config_as_told.set(Ok((told, at)));
+                    }
+                    Err(failure) => picture.config.set(Err(failure)),
+                }
+                picture.health.set(health);
+                picture.open_trades.set(trades);
+            });
+            if open_count(cell) < before {
+                cell.wake_slow_poller();
+            }
+            self.note_state();
+            if asked_too_often {
+                tokio::time::sleep(TOO_OFTEN_PAUSE).await;
+            }
+            pause(self.options.poll_interval, cell.round_woken()).await;
+        }
+    }
+
+    async fn read_config(&self) -> Result<ConfigAnswer, UpstreamFailure> {
+        let answer = self.options.client.get("show_config", ROUND_LIMIT).await?;
+        Ok((answer.read::<ConfigEcho>()?, shown_config(answer.read()?), answer.at))
+    }
+
+    fn note_config(&self, config: Result<&ConfigAnswer, &UpstreamFailure>) {
+        let is_trading = |mode: &&String| matches!(mode.as_str(), "live" | "dry_run");
+        self.options.cell.update_facts(|facts| match config {
+            Ok((echo, ..)) => {
+                facts.config_failing = None;
+                facts.wrong_mode = echo.runmode.as_ref().filter(|mode| !is_trading(mode)).cloned();
+            }
+            Err(failure) => {
+                let since = facts.config_failing.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+                facts.config_failing = Some((since, failure.clone()));
+            }
+        });
+    }
+
+    /// The state can be told once a round and the log were read: the log names the process.
+    fn note_state(&self) {
+        let picture = self.options.cell.load();
+        let has_state = picture.as_of().is_some() && picture.life.is_some();
+        self.options.cell.update_facts(|facts| facts.has_state = has_state);
+    }
+
+    /// Balance, locks, closed trades.
+    async fn read_slow_parts(&self) {
+        let cell = &self.options.cell;
+        loop {
+            cell.wait_for_ping().await;
+            let balance = self.read_part("balance").await;
+            cell.update(|picture| picture.balance.set(balance));
+            let locks = self.read_part("locks").await;
+            cell.update(|picture| picture.locks.set(locks));
+            let account = cell.load().account_id();
+            // Trades belong to an account, which the config names: it comes with the first round.
+            let next = match account {
+                Some(account) => {
+                    match pull_trades(&self.options.client, &self.options.trades, &account).await {
+                        Ok(new) => {
+                            if new > 0 {
+                                cell.update(|_| {});
+                            }
+                            SLOW_EVERY
+                        }
+                        Err(failure) => {
+                            tracing::debug!("closed trades were not read: {failure}");
+                            SLOW_EVERY / 3
+                        }
+                    }
+                }
+                None => LEAST_PAUSE,
+            };
+            pause(next, cell.slow_woken()).await;
+        }
+    }
+
+    async fn read_log(&self) {
+        let cell = &self.options.cell;
+        let mut errors = ErrorLines::default();
+        loop {
+            cell.wait_for_ping().await;
+            let before = cell.load().life;
+            let known = before.as_deref().or(self.options.known_life.as_ref());
+            // The first time, all that freqtrade has: failures of the last hour are counted in it.
+            let first_limit = if before.is_some() { LOG_LINES } else { RING };
+            match self.read_life(known, first_limit).await {
+                Ok((life, lines, at)) => {
+                    errors.add_lines(&lines, at);
+                    let errors = Arc::new(errors.clone());
+                    cell.update(|picture| {
+                        picture.life = Some(Arc::new(life));
+                        picture.errors = errors;
+                        picture.log_failure = None;
+                    });
+                }
+                Err(failure) => cell.update(|picture| {
+                    picture.log_failure = Some(failure);
+                    picture.life.get_or_insert_with(|| Arc::new(BotLife::unknown()));
+                }),
+            }
+            self.note_state();
+            tokio::time::sleep(LOG_EVERY).await;
+        }
+    }
+
+    async fn read_life(
+        &self,
+        before: Option<&BotLife>,
+        mut limit: usize,
+    ) -> Result<(BotLife, Vec<LogLine>, DateTime<Utc>), UpstreamFailure> {
+        loop {
+            let (answer, at) = self.read_part::<LogsAnswer>(&format!("logs?limit={limit}")).await?;
+            let lines = answer.logs.items;
+            let is_ring = limit >= RING || lines.len() + answer.logs.unreadable < limit;
+            match BotLife::after(before, &lines, is_ring) {
+                LifeReading::Known(life) => return Ok((life, lines, at)),
+                LifeReading::NeedsWholeRing => limit = RING,
+            }
+        }
+    }
+
+    async fn read_part<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<(T, DateTime<Utc>), UpstreamFailure> {
+        let answer = self.options.client.get(path, ROUND_LIMIT).await?;
+        Ok((answer.read()?, answer.at))
+    }
+
+    /// Runs one loop until the stop, and again after a panic in it.
+    fn supervise<F, W>(self, name: &'static str, tasks: &Tasks, work: F)
+    where
+        F: Fn(Self) -> W + Clone + Send + 'static,
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let stopping = tasks.stopping();
+        tasks.supervise(name, move || run_until_stop(work(self.clone()), stopping.clone()));
+    }
+}
+
+async fn run_until_stop(work: impl Future<Output = ()>, stopping: CancellationToken) {
+    tokio::select! {
+        () = work => {}
+        () = stopping.cancelled() => {}
+    }
+}
+
+fn open_count(cell: &PictureCell) -> usize {
+    cell.load().open_trades.value().map_or(0, |trades| trades.items.len())
+}
+
+/// Waits for the interval, or until woken, but never less than the least pause.
+async fn pause(interval: Duration, woken: impl Future<Output = ()>) {
+    tokio::time::sleep(LEAST_PAUSE).await;
+    // Too late is as good as woken.
+    let _ = tokio::time::timeout(interval.saturating_sub(LEAST_PAUSE), woken).await;
+}

@@ -1,0 +1,186 @@
+//! The adapter's process: checks the options, locks its folder, serves, and ends in order.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::commands::Commands;
+use crate::credentials::UpstreamCredentials;
+use crate::events::AdapterJournal;
+use crate::options::FreqtradeOptions;
+use crate::polling::{PictureCell, Pollers, PollersOptions};
+use crate::publisher::Publisher;
+use crate::report::HelloInputs;
+use crate::serve::{ContractServer, StateCell, contract_routes};
+use crate::trades::ClosedTradeLog;
+use crate::upstream::FreqtradeClient;
+use botops_core::data_folder::{lock_data_folder, make_private_folder};
+use botops_core::signals::{SignalRequest, Signals};
+use botops_core::socket_file::{open_socket, remove_socket};
+use botops_core::tasks::{OnFailure, Tasks};
+use botops_core::telemetry;
+
+/// How long the loops may take to end.
+const LONGEST_END: Duration = Duration::from_secs(3);
+
+/// Runs the adapter with log and signal handling until it is told to stop, and gives the exit code.
+///
+/// 0 is a stop in order, 2 means that it cannot start with these options (one line on stderr), 1 is any other failure.
+pub fn main(options: &FreqtradeOptions) -> ExitCode {
+    let credentials = match UpstreamCredentials::read(&options.credentials) {
+        Ok(credentials) => credentials,
+        Err(problem) => return report_failure(&problem, 2),
+    };
+    for folder in [&options.data_dir, &options.log_folder()] {
+        if let Err(error) = make_private_folder(folder) {
+            return report_failure(&format!("--data-dir: the folder cannot be made: {error}"), 2);
+        }
+    }
+    let secrets = credentials.secrets();
+    let _log = match telemetry::start_logging(&options.log_folder(), "freqtrade", "info", &secrets) {
+        Ok(log) => log,
+        Err(error) => return report_failure(&format!("--data-dir: the folder cannot be used: {error}"), 2),
+    };
+    // One thread: freqtrade is asked a few times in a second at most.
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return report_failure("the runtime could not be started", 1);
+    };
+    let outcome = runtime.block_on(run_until_signal(options, credentials));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(AdapterEnd::CannotStart(problem)) => report_failure(&problem, 2),
+        Err(AdapterEnd::PartFailed) => report_failure("a part of the adapter failed; its log says which", 1),
+    }
+}
+
+/// Why the adapter ended without being told to.
+enum AdapterEnd {
+    CannotStart(String),
+    PartFailed,
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the last line of a process that cannot go on belongs on its terminal"
+)]
+fn report_failure(what: &str, code: u8) -> ExitCode {
+    eprintln!("botops freqtrade: {what}");
+    ExitCode::from(code)
+}
+
+async fn run_until_signal(
+    options: &FreqtradeOptions,
+    credentials: UpstreamCredentials,
+) -> Result<(), AdapterEnd> {
+    // Before anything is opened, so that a signal that comes meanwhile is not lost.
+    let mut signals = Signals::catch()
+        .map_err(|error| AdapterEnd::CannotStart(format!("signals cannot be caught: {error}")))?;
+    let _lock = lock_data_folder(&options.data_dir, "freqtrade.lock").map_err(AdapterEnd::CannotStart)?;
+    let adapter = PreparedAdapter::open(options, credentials).map_err(AdapterEnd::CannotStart)?;
+    let listener = open_socket(&options.socket).map_err(AdapterEnd::CannotStart)?;
+    let tasks = Tasks::new();
+    let closing = CancellationToken::new();
+    adapter.spawn(options, listener, &tasks, &closing);
+    let failure = tasks.stopping();
+    let outcome = loop {
+        tokio::select! {
+            () = failure.cancelled() => break Err(AdapterEnd::PartFailed),
+            asked = signals.next() => match asked {
+                SignalRequest::Stop => break Ok(()),
+                SignalRequest::Reopen => {
+                    telemetry::reopen_logs();
+                    tracing::info!("the log files are opened anew");
+                }
+            },
+        }
+    };
+    closing.cancel();
+    remove_socket(&options.socket);
+    tasks.finish(LONGEST_END).await;
+    outcome
+}
+
+/// An adapter that is loaded and asks nothing yet.
+struct PreparedAdapter {
+    client: FreqtradeClient,
+    credentials: Arc<UpstreamCredentials>,
+    cell: PictureCell,
+    trades: ClosedTradeLog,
+    journal: AdapterJournal,
+}
+
+impl PreparedAdapter {
+    fn open(options: &FreqtradeOptions, credentials: UpstreamCredentials) -> Result<Self, String> {
+        if credentials.is_shared {
+            tracing::warn!("the file of --credentials can be read by others: chmod 600 it");
+        }
+        let address = options.url.clone();
+        if !address.is_encrypted() && !address.is_loopback() {
+            let place = address.place();
+            tracing::warn!(
+                "the password goes to {place} unencrypted: let no other network than your own lie between"
+            );
+        }
+        let cell = PictureCell::new(address.place());
+        let client = FreqtradeClient::new(address, &credentials)?;
+        let trades = ClosedTradeLog::open(&options.data_dir.join("trades.jsonl"))?;
+        let journal = AdapterJournal::open(&options.data_dir.join("events.jsonl"))?;
+        Ok(Self { client, credentials: Arc::new(credentials), cell, trades, journal })
+    }
+
+    /// Starts the loops and the server.
+    fn spawn(
+        self,
+        options: &FreqtradeOptions,
+        listener: UnixListener,
+        tasks: &Tasks,
+        closing: &CancellationToken,
+    ) {
+        let Self { client, credentials, cell, trades, journal } = self;
+        let hello = HelloInputs {
+            bot_id: options.bot_id.clone(),
+            started_at: Utc::now(),
+            verbs: Commands::capabilities(),
+        };
+        let state = StateCell::default();
+        let known_life = journal.told().and_then(|told| told.life);
+        Pollers::start(
+            PollersOptions {
+                client: client.clone(),
+                credentials,
+                cell: cell.clone(),
+                trades: trades.clone(),
+                poll_interval: options.poll_interval,
+                known_life,
+            },
+            tasks,
+        );
+        let publisher = Publisher::new(
+            cell.clone(),
+            trades.clone(),
+            journal.clone(),
+            state.clone(),
+            hello.clone(),
+            Uuid::now_v7().to_string(),
+        );
+        tasks.spawn("publisher", OnFailure::Stop, publisher.run(tasks.stopping()));
+        let commands = Commands::new(client, cell.clone());
+        let server =
+            ContractServer { state, hello, cell, journal, trades, commands, stopping: closing.clone() };
+        let server = axum::serve(listener, contract_routes(server))
+            .with_graceful_shutdown(closing.clone().cancelled_owned());
+        tasks.spawn("server", OnFailure::Stop, async move {
+            if let Err(error) = server.await {
+                tracing::error!("the socket is no longer served: {error}");
+            }
+        });
+        let (id, place) = (&options.bot_id, options.url.place());
+        tracing::info!("bot {id} is served on {} for freqtrade at {place}", options.socket.display());
+    }
+}

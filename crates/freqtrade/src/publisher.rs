@@ -1,0 +1,221 @@
+//! The loop that joins the parts: an answer of freqtrade becomes a report for readers and a difference for the journal.
+
+use std::time::{Duration, Instant};
+
+use botops_contract::BotReport;
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::events::{AdapterJournal, Differences, ObservedDay, ObservedState};
+use crate::polling::{PictureCell, UpstreamPicture, UpstreamReach};
+use crate::report::{HelloInputs, ReportInputs, build_hello, build_report, day_began};
+use crate::serve::{PublishedState, StateCell};
+use crate::trades::{AccountTally, ClosedTradeLog};
+
+/// Without a change, phase and locks are looked at again: both end by time.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A total that is this old at midnight is not the one with which the day began.
+const DAY_GAP: Duration = Duration::from_secs(60);
+
+/// What the loop needs.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    cell: PictureCell,
+    trades: ClosedTradeLog,
+    journal: AdapterJournal,
+    state: StateCell,
+    hello: HelloInputs,
+    /// Names this run of the adapter in entity tags.
+    run: String,
+    seq: u64,
+    /// The report that was published, without its number.
+    shown: Option<BotReport>,
+    /// What the closed trades add up to, for this newest trade, account and day.
+    tally: Option<(u64, String, DateTime<Utc>, AccountTally)>,
+    /// When a total result was known last.
+    total_at: Option<Instant>,
+    journal_failed: bool,
+}
+
+impl Publisher {
+    pub(crate) fn new(
+        cell: PictureCell,
+        trades: ClosedTradeLog,
+        journal: AdapterJournal,
+        state: StateCell,
+        hello: HelloInputs,
+        run: String,
+    ) -> Self {
+        Self {
+            cell,
+            trades,
+            journal,
+            state,
+            hello,
+            run,
+            seq: 0,
+            shown: None,
+            tally: None,
+            total_at: None,
+            journal_failed: false,
+        }
+    }
+
+    /// Publishes until the stop.
+    pub(crate) async fn run(mut self, stopping: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = self.cell.changed() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            // What freqtrade said before it went away stays as it was said.
+            if self.cell.reach() == UpstreamReach::Answers {
+                self.publish_answers();
+            }
+        }
+    }
+
+    fn publish_answers(&mut self) {
+        let (picture, now) = (self.cell.load(), Utc::now());
+        let Some(account) = picture.account_id() else { return };
+        let tally = self.tally_of(&account, now);
+        let mut told = self.journal.told();
+        let report = build_report(ReportInputs {
+            picture: &picture,
+            tally: tally.as_ref(),
+            closed_orders: self.trades.recent_orders(),
+            day_base: told
+                .as_ref()
+                .and_then(|told| told.day.as_ref())
+                .and_then(|day| base_of(day, &account, now)),
+            now,
+        });
+        let total = report.performance.total_pl.as_ref().and_then(botops_contract::Amount::value);
+        self.publish_report(&picture, report);
+        self.publish_differences(&picture, &mut told, &account, total, now);
+    }
+
+    /// The tally, computed anew only when a trade closed or the day changed; `None` until all trades were read.
+    fn tally_of(&mut self, account: &str, now: DateTime<Utc>) -> Option<AccountTally> {
+        if !self.trades.is_complete() {
+            return None;
+        }
+        let key = (self.trades.newest_seq(), account.to_owned(), day_began(now));
+        if let Some((seq, of, day, tally)) = &self.tally
+            && (*seq, of, *day) == (key.0, &key.1, key.2)
+        {
+            return Some(tally.clone());
+        }
+        let tally = self.trades.tally(account, key.2);
+        self.tally = Some((key.0, key.1, key.2, tally.clone()));
+        Some(tally)
+    }
+
+    fn publish_report(&mut self, picture: &UpstreamPicture, report: BotReport) {
+        if self.shown.as_ref() == Some(&report) {
+            return;
+        }
+        self.seq += 1;
+        let numbered = BotReport { seq: self.seq, ..report.clone() };
+        let hello = build_hello(&self.hello, picture);
+        let told = picture.config_as_told.value().cloned().unwrap_or(Value::Null);
+        self.state.publish(PublishedState::new(hello, &numbered, told, &self.run));
+        self.shown = Some(report);
+    }
+
+    fn publish_differences(
+        &mut self,
+        picture: &UpstreamPicture,
+        told: &mut Option<ObservedState>,
+        account: &str,
+        total: Option<Decimal>,
+        now: DateTime<Utc>,
+    ) {
+        // Before everything was read once, a difference would be one of what was read and not of freqtrade.
+        let is_whole = self.trades.is_complete() && picture.locks.value().is_some();
+        if !is_whole {
+            return;
+        }
+        let newest = self.trades.newest_seq();
+        let closed =
+            told.as_ref().map_or_else(Vec::new, |told| self.trades.trades_after(told.told_trade_seq));
+        let Differences { events, mut observed, .. } =
+            Differences::between(told.as_ref(), picture, &closed, now);
+        observed.told_trade_seq = newest.max(observed.told_trade_seq);
+        observed.day = Some(self.day_of(observed.day.take(), account, total, now));
+        match self.journal.append(events, &observed) {
+            Ok(()) => self.journal_failed = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.journal_failed, true) {
+                    tracing::error!("events cannot be kept, so they are not told: {error}");
+                }
+            }
+        }
+    }
+
+    /// The day and the total with which it began: that of now, when the adapter was there at midnight.
+    fn day_of(
+        &mut self,
+        before: Option<ObservedDay>,
+        account: &str,
+        total: Option<Decimal>,
+        now: DateTime<Utc>,
+    ) -> ObservedDay {
+        let began_at = day_began(now);
+        let was_there = self.total_at.is_some_and(|at| at.elapsed() < DAY_GAP);
+        if total.is_some() {
+            self.total_at = Some(Instant::now());
+        }
+        next_day(before, ObservedDay { began_at, account_id: account.to_owned(), total }, was_there)
+    }
+}
+
+/// The day that holds: the one before, or `today`, whose total counts only for who was there when it began.
+fn next_day(before: Option<ObservedDay>, today: ObservedDay, was_there: bool) -> ObservedDay {
+    let same_account = before.filter(|day| day.account_id == today.account_id);
+    match same_account {
+        Some(day) if day.began_at == today.began_at => day,
+        Some(_) if was_there => today,
+        _ => ObservedDay { total: None, ..today },
+    }
+}
+
+fn base_of(day: &ObservedDay, account: &str, now: DateTime<Utc>) -> Option<Decimal> {
+    day.total.filter(|_| day.began_at == day_began(now) && day.account_id == account)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(days: i64, account: &str, total: Option<i64>) -> ObservedDay {
+        let began_at = DateTime::from_timestamp(days * 86_400, 0).unwrap();
+        ObservedDay { began_at, account_id: account.to_owned(), total: total.map(Decimal::from) }
+    }
+
+    #[test]
+    fn a_day_begins_with_the_total_of_midnight_or_with_none() {
+        let today = day(2, "a", Some(7));
+        assert_eq!(
+            next_day(None, today.clone(), true),
+            day(2, "a", None),
+            "the adapter came in the middle of it"
+        );
+        assert_eq!(next_day(Some(day(1, "a", None)), today.clone(), true), today);
+        assert_eq!(
+            next_day(Some(day(1, "a", Some(3))), today.clone(), false),
+            day(2, "a", None),
+            "it was away"
+        );
+        assert_eq!(
+            next_day(Some(day(2, "a", Some(3))), today.clone(), true),
+            day(2, "a", Some(3)),
+            "the same day"
+        );
+        assert_eq!(next_day(Some(day(1, "b", Some(3))), today, true), day(2, "a", None), "another account");
+    }
+}

@@ -1,0 +1,98 @@
+//! Locks of freqtrade as the circuit breaker of the contract.
+
+use botops_contract::{Breaker, BreakerState};
+use chrono::{DateTime, Utc};
+
+use crate::polling::UpstreamPicture;
+use crate::upstream::PairLock;
+
+/// The locks that hold at this moment.
+pub(crate) fn holding_locks(picture: &UpstreamPicture, now: DateTime<Utc>) -> Vec<&PairLock> {
+    let locks = picture.locks.value().map_or(&[][..], |locks| &locks.locks.items);
+    locks.iter().filter(|lock| lock.holds_at(now)).collect()
+}
+
+/// The lock that keeps every new position away: of all pairs, and of every direction in which the bot trades.
+pub(super) fn global_lock<'p>(locks: &[&'p PairLock], short_allowed: bool) -> Option<&'p PairLock> {
+    let is_whole = |lock: &&&PairLock| match lock.side.as_deref() {
+        Some("long") => !short_allowed,
+        Some("short") => false,
+        _ => true,
+    };
+    let global = locks.iter().filter(|lock| lock.is_global()).filter(is_whole);
+    // The one that holds longest; one without an end holds longer than any.
+    global.max_by_key(|lock| (lock.until.is_none(), lock.until)).copied()
+}
+
+/// Open while a global lock holds; `None` when the locks were not read.
+pub(super) fn breaker_of(picture: &UpstreamPicture, now: DateTime<Utc>) -> Option<Breaker> {
+    picture.locks.value()?;
+    let locks = holding_locks(picture, now);
+    let short_allowed = picture.config.value().and_then(|config| config.short_allowed).unwrap_or(false);
+    let Some(lock) = global_lock(&locks, short_allowed) else {
+        return Some(Breaker {
+            state: BreakerState::Closed,
+            state_raw: None,
+            reason: None,
+            since: None,
+            source: None,
+            failure_count: 0,
+            resumes_at: None,
+            retry_at: None,
+            needs_human: None,
+        });
+    };
+    let reason = lock.reason.clone().filter(|reason| !reason.is_empty());
+    Some(Breaker {
+        state: BreakerState::Open,
+        state_raw: None,
+        source: Some(source_of(reason.as_deref().unwrap_or_default()).to_owned()),
+        reason: reason.or_else(|| Some("all pairs are locked, without a reason given".to_owned())),
+        since: lock.since,
+        failure_count: 0,
+        resumes_at: lock.until,
+        retry_at: lock.until,
+        needs_human: None,
+    })
+}
+
+/// What set the lock, as far as its reason shows it: freqtrade does not say.
+fn source_of(reason: &str) -> &'static str {
+    let reason = reason.to_ascii_lowercase();
+    if reason.contains("drawdown") {
+        "max_drawdown"
+    } else if reason.contains("stoplosses in") {
+        "consecutive_losses"
+    } else {
+        "lock"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn lock(pair: &str, side: &str, until: i64) -> PairLock {
+        let lock = json!({"pair": pair, "side": side, "active": true, "lock_end_timestamp": until * 1000});
+        serde_json::from_str(&lock.to_string()).unwrap()
+    }
+
+    #[test]
+    fn only_a_lock_of_everything_is_global() {
+        let (pair, long, all) = (lock("BTC/USDT", "*", 9), lock("*", "long", 8), lock("*", "*", 7));
+        assert_eq!(global_lock(&[&pair], false), None);
+        assert_eq!(global_lock(&[&pair, &long], true), None);
+        assert_eq!(global_lock(&[&pair, &long], false), Some(&long));
+        assert_eq!(global_lock(&[&long, &all], false), Some(&long), "it holds longer");
+        assert_eq!(global_lock(&[&long, &all], true), Some(&all));
+    }
+
+    #[test]
+    fn the_source_is_told_where_the_reason_shows_it() {
+        assert_eq!(source_of("3 stoplosses in 60 min, locking for 30 min."), "consecutive_losses");
+        assert_eq!(source_of("0.2 passed Max Drawdown"), "max_drawdown");
+        assert_eq!(source_of("holiday"), "lock");
+    }
+}

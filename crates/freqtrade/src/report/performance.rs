@@ -1,0 +1,102 @@
+//! Results, computed from the closed trades and the open positions: freqtrade's own figures count breakeven as won.
+
+use botops_contract::{Amount, Performance, Position, UnknownWhy};
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+
+use super::unknown_fields::{UnknownFields, why_missing};
+use crate::polling::UpstreamPicture;
+use crate::trades::{AccountTally, add_amounts};
+use crate::upstream::FreqtradeTrade;
+
+/// Everything gained or lost for good: closed trades, and what partial exits of open ones brought.
+fn realized(tally: &AccountTally, open: &[FreqtradeTrade]) -> Option<Decimal> {
+    // The result of a closed trade has its partial exits in it already; an open one has them in `realized_profit`.
+    open.iter().fold(tally.realized, |sum, trade| match &trade.realized_profit {
+        None => sum,
+        part => add_amounts(sum, part.as_ref()),
+    })
+}
+
+fn unrealized(positions: &[Position]) -> Option<Decimal> {
+    let mut known = positions.iter().filter(|position| position.unrealized_pl.is_some());
+    known.try_fold(Decimal::ZERO, |sum, position| add_amounts(Some(sum), position.unrealized_pl.as_ref()))
+}
+
+/// Realized and unrealized together; `None` when a part is not known, a position without a price included.
+fn total_result(tally: &AccountTally, open: &[FreqtradeTrade], positions: &[Position]) -> Option<Decimal> {
+    let all_priced = positions.iter().all(|position| position.unrealized_pl.is_some());
+    realized(tally, open)?.checked_add(unrealized(positions).filter(|_| all_priced)?)
+}
+
+/// The results; `tally` is `None` until freqtrade's closed trades were read, `day_base` the total when the day began.
+pub(super) fn performance_of(
+    picture: &UpstreamPicture,
+    tally: Option<&AccountTally>,
+    positions: Option<&[Position]>,
+    day_base: Option<Decimal>,
+    as_of: Option<DateTime<Utc>>,
+    unknown: &mut UnknownFields,
+) -> Performance {
+    let open = picture.open_trades.value().map(|trades| trades.items.as_slice());
+    let realized = tally.zip(open).and_then(|(tally, open)| realized(tally, open));
+    let unrealized = positions.and_then(unrealized);
+    let total =
+        tally.zip(open).zip(positions).and_then(|((tally, open), list)| total_result(tally, open, list));
+    let daily = total.zip(day_base).and_then(|(total, base)| total.checked_sub(base));
+    let why = if tally.is_none() { UnknownWhy::NotYet } else { UnknownWhy::NotReported };
+    let amount = |value: Option<Decimal>| value.map(|value| Amount::from(value.normalize()));
+    let result = Performance {
+        win_rate: tally.and_then(|tally| tally.win_rate),
+        avg_risk_reward: None,
+        total_realized_pl: amount(realized),
+        total_unrealized_pl: amount(unrealized),
+        total_pl: amount(total),
+        daily_pl: amount(daily),
+        current_streak: tally.map(|tally| tally.streak),
+        streak_type: tally.and_then(|tally| tally.streak_type),
+        streak_type_raw: None,
+        trades_today: tally.map(|tally| tally.closed_today),
+        session_count: None,
+        max_drawdown: amount(tally.and_then(|tally| tally.max_drawdown)),
+        as_of,
+    };
+    unknown.note("performance.total_realized_pl", result.total_realized_pl.as_ref(), why);
+    unknown.note(
+        "performance.total_unrealized_pl",
+        result.total_unrealized_pl.as_ref(),
+        why_missing(&picture.open_trades),
+    );
+    unknown.note("performance.total_pl", result.total_pl.as_ref(), why);
+    // Known from the first midnight that the adapter sees.
+    unknown.note("performance.daily_pl", result.daily_pl.as_ref(), UnknownWhy::NotYet);
+    unknown.note("performance.win_rate", result.win_rate.as_ref(), UnknownWhy::NotYet);
+    unknown.note("performance.max_drawdown", result.max_drawdown.as_ref(), why);
+    unknown.note("performance.trades_today", result.trades_today.as_ref(), why);
+    unknown.add("performance.avg_risk_reward", UnknownWhy::NotReported);
+    unknown.add("performance.session_count", UnknownWhy::NotReported);
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn partial_exits_count_once() {
+        let open: FreqtradeTrade =
+            serde_json::from_str(r#"{"trade_id": 1, "pair": "A/B", "realized_profit": 1.5}"#).unwrap();
+        let tally = AccountTally { realized: Some(Decimal::from(10)), ..AccountTally::default() };
+        assert_eq!(realized(&tally, std::slice::from_ref(&open)).unwrap().to_string(), "11.5");
+        let position: Position =
+            serde_json::from_str(&json!({"symbol": "A/B", "unrealized_pl": "-0.5"}).to_string()).unwrap();
+        assert_eq!(
+            total_result(&tally, std::slice::from_ref(&open), &[position]).unwrap().to_string(),
+            "11.0"
+        );
+        let unpriced: Position = serde_json::from_str(r#"{"symbol": "A/B"}"#).unwrap();
+        assert_eq!(total_result(&tally, &[open], &[unpriced]), None);
+    }
+}

@@ -1,0 +1,243 @@
+//! The HTTP client for one freqtrade: deadlines, bounds, no proxy, no redirect, credentials marked as sensitive.
+
+use std::error::Error as _;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::failure::UpstreamFailure;
+use super::json_text::without_bare_words;
+use crate::credentials::{UpstreamCredentials, UpstreamProof};
+use crate::options::UpstreamAddress;
+use botops_core::redact;
+use botops_core::text::clean;
+
+/// A freqtrade that took the connection and is silent for this long hangs: a healthy one answers in 0.1 s.
+pub(crate) const HUNG_AFTER: Duration = Duration::from_secs(3);
+
+/// Within a machine or a private network a connection is made at once or not at all.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+
+/// The largest answer: some thousand trades with their orders.
+const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+
+/// Shorter secrets are not looked for in answers.
+const SECRET_MIN: usize = 6;
+
+/// uvicorn, freqtrade's server, closes an idle connection after 5 s.
+const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+
+/// Calls to one freqtrade; cloning is cheap.
+#[derive(Debug, Clone)]
+pub(crate) struct FreqtradeClient {
+    http: Client,
+    address: UpstreamAddress,
+    authorization: HeaderValue,
+    /// What must not be in any answer, as JSON writes it: freqtrade's log may repeat what was sent to it.
+    secrets: Arc<[SecretString]>,
+}
+
+/// An answer that freqtrade gave with status 200.
+#[derive(Debug, Clone)]
+pub(crate) struct UpstreamAnswer {
+    /// When its last byte came.
+    pub at: DateTime<Utc>,
+    body: Bytes,
+}
+
+impl UpstreamAnswer {
+    /// Reads it as the answer of its path. The parser's own error is dropped, since it quotes the answer.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, UpstreamFailure> {
+        let text = without_bare_words(&self.body);
+        serde_json::from_slice(&text)
+            .map_err(|_| UpstreamFailure::Unreadable("not the JSON that this path gives".to_owned()))
+    }
+}
+
+impl FreqtradeClient {
+    /// A client for this address.
+    ///
+    /// # Errors
+    /// One sentence when the credentials fit into no header or the client cannot be made.
+    pub(crate) fn new(address: UpstreamAddress, credentials: &UpstreamCredentials) -> Result<Self, String> {
+        // Fails when another part of the process has installed one, which is the same: only ring is compiled in.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut http = Client::builder()
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_LIMIT)
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .pool_max_idle_per_host(2)
+            .user_agent(concat!("botops-freqtrade/", env!("CARGO_PKG_VERSION")));
+        if !address.is_encrypted() {
+            // The certificates of the system are some megabytes that nothing here would use.
+            http = http.tls_certs_only([]);
+        }
+        let http = http.build().map_err(|_| "the HTTP client cannot be made".to_owned())?;
+        let mut authorization = authorization_of(&http, &address, &credentials.proof)
+            .ok_or("--credentials: a value has characters that no request can carry")?;
+        authorization.set_sensitive(true);
+        Ok(Self { http, address, authorization, secrets: secret_forms(credentials) })
+    }
+
+    /// Where freqtrade answers.
+    pub(crate) fn address(&self) -> &UpstreamAddress {
+        &self.address
+    }
+
+    /// Asks whether freqtrade answers at all; needs no credentials and touches nothing in it.
+    pub(crate) async fn ping(&self) -> Result<(), UpstreamFailure> {
+        let answer = self.exchange(self.request(Method::GET, "ping")?, HUNG_AFTER).await?;
+        let said: Value = answer.read()?;
+        if said["status"] == "pong" {
+            return Ok(());
+        }
+        Err(UpstreamFailure::Unreadable("what answers there is no freqtrade".to_owned()))
+    }
+
+    /// Reads one path.
+    pub(crate) async fn get(&self, path: &str, limit: Duration) -> Result<UpstreamAnswer, UpstreamFailure> {
+        self.send(Method::GET, path, None, limit).await
+    }
+
+    /// Sends one request with the credentials.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        limit: Duration,
+    ) -> Result<UpstreamAnswer, UpstreamFailure> {
+        let mut request = self.request(method, path)?.header(AUTHORIZATION, self.authorization.clone());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.exchange(request, limit).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, UpstreamFailure> {
+        let url = self.address.join(path);
+        let url = url.ok_or_else(|| UpstreamFailure::Unreadable("no such path".to_owned()))?;
+        Ok(self.http.request(method, url))
+    }
+
+    async fn exchange(
+        &self,
+        request: RequestBuilder,
+        limit: Duration,
+    ) -> Result<UpstreamAnswer, UpstreamFailure> {
+        let mut response = request.timeout(limit).send().await.map_err(|error| classify(&error))?;
+        let status = response.status();
+        let too_large = || UpstreamFailure::Unreadable("the answer is too large".to_owned());
+        if response.content_length().is_some_and(|length| length > LARGEST_ANSWER as u64) {
+            return Err(too_large());
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
+            if body.len() + chunk.len() > LARGEST_ANSWER {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let body = self.without_secrets(body);
+        if status == StatusCode::OK {
+            return Ok(UpstreamAnswer { at: Utc::now(), body: body.into() });
+        }
+        Err(refusal(status, &body))
+    }
+}
+
+impl FreqtradeClient {
+    fn without_secrets(&self, body: Vec<u8>) -> Vec<u8> {
+        let Ok(text) = std::str::from_utf8(&body) else { return body };
+        let told: Vec<&str> = self
+            .secrets
+            .iter()
+            .map(ExposeSecret::expose_secret)
+            .filter(|secret| text.contains(*secret))
+            .collect();
+        if told.is_empty() {
+            return body;
+        }
+        told.iter().fold(text.to_owned(), |text, secret| text.replace(secret, redact::MASK)).into_bytes()
+    }
+}
+
+/// The secrets as they stand in a JSON text. A word of a few letters would hide ordinary text.
+fn secret_forms(credentials: &UpstreamCredentials) -> Arc<[SecretString]> {
+    let long = credentials.secrets().into_iter().filter(|secret| secret.expose_secret().len() >= SECRET_MIN);
+    long.map(|secret| {
+        let quoted = json!(secret.expose_secret()).to_string();
+        let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        SecretString::from(inner.unwrap_or_default().to_owned())
+    })
+    .collect()
+}
+
+fn authorization_of(http: &Client, address: &UpstreamAddress, proof: &UpstreamProof) -> Option<HeaderValue> {
+    let request = http.get(address.join("ping")?);
+    let request = match proof {
+        UpstreamProof::Password { username, password } => {
+            request.basic_auth(username, Some(password.expose_secret()))
+        }
+        UpstreamProof::Token(token) => request.bearer_auth(token.expose_secret()),
+    };
+    request.build().ok()?.headers().get(AUTHORIZATION).cloned()
+}
+
+/// What a status other than 200 means. freqtrade's own reason stands in `error` (502) or `detail`.
+fn refusal(status: StatusCode, body: &[u8]) -> UpstreamFailure {
+    let json: Value = serde_json::from_slice(body).unwrap_or(json!(null));
+    let said = json["error"].as_str().or_else(|| json["detail"].as_str());
+    let said = said.map_or_else(|| "no reason given".to_owned(), |said| redact::line(&clean(said, 300)));
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => UpstreamFailure::Unauthorized,
+        StatusCode::BAD_GATEWAY if json["error"].is_string() => UpstreamFailure::Domain(said),
+        StatusCode::TOO_MANY_REQUESTS => UpstreamFailure::TooOften,
+        StatusCode::SERVICE_UNAVAILABLE => UpstreamFailure::Unavailable(said),
+        _ => UpstreamFailure::Status(status.as_u16(), said),
+    }
+}
+
+/// A library error by its kind; its text quotes the URL and goes nowhere.
+fn classify(error: &reqwest::Error) -> UpstreamFailure {
+    if error.is_connect() {
+        let why = io_kind(error).map_or_else(
+            || {
+                if error.is_timeout() {
+                    "no connection in time".to_owned()
+                } else {
+                    "no connection".to_owned()
+                }
+            },
+            |kind| kind.to_string(),
+        );
+        return UpstreamFailure::Unreachable(why);
+    }
+    if error.is_timeout() {
+        return UpstreamFailure::Late;
+    }
+    if error.is_redirect() {
+        return UpstreamFailure::Unreadable("a redirect".to_owned());
+    }
+    UpstreamFailure::Cut
+}
+
+fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
+    let mut source = error.source();
+    while let Some(inner) = source {
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            return Some(io.kind());
+        }
+        source = inner.source();
+    }
+    None
+}

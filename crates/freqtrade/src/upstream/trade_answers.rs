@@ -1,0 +1,103 @@
+//! What freqtrade answers about trades and their orders: `status` and `trades`.
+
+use botops_contract::Amount;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::lenient::{ReadList, lenient, lenient_millis, lenient_text, lenient_whole};
+
+/// A page of `trades`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct TradesAnswer {
+    pub trades: ReadList<FreqtradeTrade>,
+    /// How many there are in all.
+    #[serde(deserialize_with = "lenient_whole")]
+    pub total_trades: Option<i64>,
+}
+
+/// A trade, open or closed. freqtrade uses a `trade_id` again after a trade was deleted, so it names no trade alone.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct FreqtradeTrade {
+    pub trade_id: i64,
+    pub pair: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub is_open: Option<bool>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub is_short: Option<bool>,
+    /// Of the filled orders once one was filled; of a trade whose first entry rests, what was ordered.
+    #[serde(default, deserialize_with = "lenient")]
+    pub amount: Option<Amount>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub open_rate: Option<Amount>,
+    #[serde(default, rename = "open_timestamp", deserialize_with = "lenient_millis")]
+    pub opened_at: Option<DateTime<Utc>>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub close_rate: Option<Amount>,
+    #[serde(default, rename = "close_timestamp", deserialize_with = "lenient_millis")]
+    pub closed_at: Option<DateTime<Utc>>,
+    /// Of the whole trade, partial exits included, after fees.
+    #[serde(default, deserialize_with = "lenient")]
+    pub close_profit_abs: Option<Amount>,
+    /// What partial exits brought so far.
+    #[serde(default, deserialize_with = "lenient")]
+    pub realized_profit: Option<Amount>,
+    /// `null` when freqtrade has no price.
+    #[serde(default, deserialize_with = "lenient")]
+    pub current_rate: Option<Amount>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub stop_loss_abs: Option<Amount>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub initial_stop_loss_abs: Option<Amount>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub liquidation_price: Option<Amount>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub leverage: Option<Amount>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub funding_fees: Option<Amount>,
+    #[serde(default, deserialize_with = "lenient_text")]
+    pub enter_tag: Option<String>,
+    #[serde(default, deserialize_with = "lenient_text")]
+    pub exit_reason: Option<String>,
+    /// `None` when this freqtrade does not give them.
+    #[serde(default, deserialize_with = "lenient")]
+    pub orders: Option<ReadList<FreqtradeOrder>>,
+}
+
+impl FreqtradeTrade {
+    /// Whether it is a short one.
+    pub(crate) fn is_short(&self) -> bool {
+        self.is_short == Some(true)
+    }
+
+    /// Its orders, oldest first; empty also when they are not given.
+    pub(crate) fn order_list(&self) -> &[FreqtradeOrder] {
+        self.orders.as_ref().map_or(&[], |orders| &orders.items)
+    }
+}
+
+/// One order of a trade.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct FreqtradeOrder {
+    pub order_id: String,
+    #[serde(default, deserialize_with = "lenient_text")]
+    pub status: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub amount: Option<Amount>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub filled: Option<Amount>,
+    /// `buy`, `sell` or `stoploss`.
+    #[serde(default, rename = "ft_order_side", deserialize_with = "lenient_text")]
+    pub side: Option<String>,
+    #[serde(default, deserialize_with = "lenient_text")]
+    pub order_type: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub is_open: Option<bool>,
+    #[serde(default, rename = "order_timestamp", deserialize_with = "lenient_millis")]
+    pub created_at: Option<DateTime<Utc>>,
+    #[serde(default, rename = "order_filled_timestamp", deserialize_with = "lenient_millis")]
+    pub filled_at: Option<DateTime<Utc>>,
+    /// The average of the fills where there are some, else the price that was asked for.
+    #[serde(default, deserialize_with = "lenient")]
+    pub safe_price: Option<Amount>,
+}

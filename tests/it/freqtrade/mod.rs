@@ -1,0 +1,9 @@
+//! The adapter for freqtrade: the real process, in front of it botops, behind it a server that plays freqtrade.
+//!
+//! `tests/data/freqtrade/` has answers of a real freqtrade 2026.9, as it gave them.
+
+mod identity;
+mod mapping;
+mod news;
+mod silence;
+mod world;
