@@ -22,6 +22,7 @@ mod document;
 mod documents;
 mod effects;
 mod errors;
+mod freqtrade;
 mod freshness;
 mod health;
 mod health_limits;

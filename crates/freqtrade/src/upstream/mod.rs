@@ -9,7 +9,8 @@ mod login;
 mod trade_answers;
 
 pub(crate) use answers::{
-    BalanceAnswer, ConfigEcho, CurrencyBalance, HealthAnswer, LocksAnswer, LogLine, LogsAnswer, PairLock,
+    BalanceAnswer, ConfigEcho, CurrencyBalance, HealthAnswer, LocksAnswer, LogLine, LogsAnswer, OWN_LOCK,
+    PairLock,
 };
 pub(crate) use client::{FreqtradeClient, HUNG_AFTER};
 pub(crate) use failure::UpstreamFailure;
