@@ -22,7 +22,7 @@ mod document;
 mod documents;
 mod effects;
 mod errors;
-mod freqtrade;
+mod freqtrade_commands;
 mod freshness;
 mod health;
 mod health_limits;

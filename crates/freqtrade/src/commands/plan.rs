@@ -324,7 +324,7 @@ fn plan_flatten(facts: &CommandFacts) -> CommandPlan {
         orders_cancelled: Some(count(facts.resting_orders().count())),
         orders_submitted: Some(count(held.len())),
         positions_closing: Some(held.iter().map(|trade| trade.pair.clone()).collect()),
-        notional: total_worth(&held).map(Into::into),
+        notional: total_worth(&held).map(|worth| worth.normalize().into()),
         positions_left: Some(0),
         orders_left: Some(0),
     };
