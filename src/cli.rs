@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use botops_core::durable_file;
 use chrono::Utc;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::process::serve_until_signal;
@@ -37,7 +37,7 @@ enum BotopsCommand {
     /// Run the paper-trading bot itself
     Paperbot(Box<botops_paperbot::PaperbotOptions>),
     /// Serve the bot contract for a freqtrade that runs, over its REST API
-    Freqtrade(Box<botops_freqtrade::FreqtradeOptions>),
+    Freqtrade(Box<FreqtradeCommandLine>),
     /// Make keys
     #[command(subcommand)]
     Key(KeyCommand),
@@ -50,6 +50,22 @@ enum BotopsCommand {
     Audit(AuditCommand),
     /// Print the API document
     Openapi,
+}
+
+/// `botops freqtrade` with its options is the adapter; with a command it is that.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct FreqtradeCommandLine {
+    #[command(subcommand)]
+    command: Option<FreqtradeCommand>,
+    #[command(flatten)]
+    options: Option<botops_freqtrade::FreqtradeOptions>,
+}
+
+#[derive(Debug, Subcommand)]
+enum FreqtradeCommand {
+    /// Write credentials, settings and units for the adapter and botops, from freqtrade's own config
+    Init(botops_freqtrade::FreqtradeSetupOptions),
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,7 +114,7 @@ pub fn run() -> ExitCode {
         BotopsCommand::Serve(flags) => serve(&flags),
         BotopsCommand::Demo(options) => demo::run(&options),
         BotopsCommand::Paperbot(options) => botops_paperbot::main(*options),
-        BotopsCommand::Freqtrade(options) => botops_freqtrade::main(&options),
+        BotopsCommand::Freqtrade(given) => run_freqtrade(&given),
         BotopsCommand::Key(KeyCommand::Random) => print_random_key(),
         BotopsCommand::Key(KeyCommand::New { id, scopes, expires, file }) => {
             add_key(id, scopes, expires.as_deref(), &file)
@@ -120,6 +136,34 @@ fn serve(flags: &SettingFlags) -> ExitCode {
     match load_settings(flags) {
         Ok(settings) => serve_until_signal(settings, async |_| {}, async |_| {}),
         Err(wrong) => report_refusal(&error_lines(&wrong)),
+    }
+}
+
+fn run_freqtrade(given: &FreqtradeCommandLine) -> ExitCode {
+    match (&given.command, &given.options) {
+        (Some(FreqtradeCommand::Init(options)), _) => set_up_freqtrade(options),
+        (None, Some(options)) => botops_freqtrade::main(options),
+        (None, None) => {
+            report_refusal(&["freqtrade: use --url, --socket and --credentials, or `init`".to_owned()])
+        }
+    }
+}
+
+fn set_up_freqtrade(options: &botops_freqtrade::FreqtradeSetupOptions) -> ExitCode {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return report_failure(&format!("this executable cannot be found ({error})")),
+    };
+    let key = match new_key("freqtrade".to_owned(), [KeyScope::Admin].into_iter().collect(), None) {
+        Ok((key, _)) => key,
+        Err(problem) => return report_failure(&problem),
+    };
+    match botops_freqtrade::prepare_setup(options, &program, &key) {
+        Ok(said) => {
+            print_line(&said);
+            ExitCode::SUCCESS
+        }
+        Err(problem) => report_failure(&problem),
     }
 }
 

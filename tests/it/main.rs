@@ -23,6 +23,7 @@ mod documents;
 mod effects;
 mod errors;
 mod freqtrade;
+mod freqtrade_commands;
 mod freshness;
 mod health;
 mod health_limits;

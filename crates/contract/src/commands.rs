@@ -185,6 +185,10 @@ pub struct CommandResult {
 /// that has expired.
 pub const COMMAND_STATUS: &str = "command-status";
 
+/// The capability of a bot whose `pause` takes `args.durable`: a pause that holds over a reload of its config and a
+/// restart of its process, until it is resumed or until `args.until`.
+pub const DURABLE_PAUSE: &str = "durable-pause";
+
 /// How far a bot has got with a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

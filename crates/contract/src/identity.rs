@@ -177,7 +177,7 @@ pub struct Hello {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode_raw: Option<String>,
     /// What the bot can do, by name: the command verbs, `command-status`, `config`, `config-boot-once`, `session`,
-    /// `events`, `trades`.
+    /// `events`, `trades`, `durable-pause`.
     #[serde(default)]
     pub capabilities: Vec<Capability>,
     /// Folder of the bot's JSONL logs, as a path on the bot's machine; `null` when the bot does not tell.

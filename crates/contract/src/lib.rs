@@ -23,8 +23,8 @@ mod words;
 
 pub use amount::{Amount, NotAnAmount, amount_value};
 pub use commands::{
-    COMMAND_STATUS, CommandOutcome, CommandProgress, CommandRequest, CommandResult, CommandStatus, EXPIRED,
-    Exposure, Verb,
+    COMMAND_STATUS, CommandOutcome, CommandProgress, CommandRequest, CommandResult, CommandStatus,
+    DURABLE_PAUSE, EXPIRED, Exposure, Verb,
 };
 pub use config::{
     ActivateConfigRequest, BOOT_ONCE, CheckConfigRequest, CheckVerdict, ConfigAck, ConfigState,

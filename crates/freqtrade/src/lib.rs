@@ -14,6 +14,7 @@
 //! | `events` | what differs between two answers, numbered, on disk |
 //! | `commands` | the verbs |
 //! | `serve` | the contract on the socket |
+//! | `setup` | the files that start all of it, from freqtrade's own config |
 //! | `publisher`, `process` | the loop that joins them, and the process around it |
 
 mod commands;
@@ -25,8 +26,10 @@ mod process;
 mod publisher;
 mod report;
 mod serve;
+mod setup;
 mod trades;
 mod upstream;
 
 pub use options::FreqtradeOptions;
 pub use process::main;
+pub use setup::{FreqtradeSetupOptions, prepare_setup};

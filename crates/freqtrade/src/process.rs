@@ -82,9 +82,9 @@ async fn run_until_signal(
     let mut signals = Signals::catch()
         .map_err(|error| AdapterEnd::CannotStart(format!("signals cannot be caught: {error}")))?;
     let _lock = lock_data_folder(&options.data_dir, "freqtrade.lock").map_err(AdapterEnd::CannotStart)?;
-    let adapter = PreparedAdapter::open(options, credentials).map_err(AdapterEnd::CannotStart)?;
-    let listener = open_socket(&options.socket).map_err(AdapterEnd::CannotStart)?;
     let tasks = Tasks::new();
+    let adapter = PreparedAdapter::open(options, credentials, &tasks).map_err(AdapterEnd::CannotStart)?;
+    let listener = open_socket(&options.socket).map_err(AdapterEnd::CannotStart)?;
     let closing = CancellationToken::new();
     adapter.spawn(options, listener, &tasks, &closing);
     let failure = tasks.stopping();
@@ -113,10 +113,15 @@ struct PreparedAdapter {
     cell: PictureCell,
     trades: ClosedTradeLog,
     journal: AdapterJournal,
+    commands: Commands,
 }
 
 impl PreparedAdapter {
-    fn open(options: &FreqtradeOptions, credentials: UpstreamCredentials) -> Result<Self, String> {
+    fn open(
+        options: &FreqtradeOptions,
+        credentials: UpstreamCredentials,
+        tasks: &Tasks,
+    ) -> Result<Self, String> {
         if credentials.is_shared {
             tracing::warn!("the file of --credentials can be read by others: chmod 600 it");
         }
@@ -131,7 +136,9 @@ impl PreparedAdapter {
         let client = FreqtradeClient::new(address, &credentials)?;
         let trades = ClosedTradeLog::open(&options.data_dir.join("trades.jsonl"))?;
         let journal = AdapterJournal::open(&options.data_dir.join("events.jsonl"))?;
-        Ok(Self { client, credentials: Arc::new(credentials), cell, trades, journal })
+        let commands = options.data_dir.join("commands.jsonl");
+        let commands = Commands::open(client.clone(), cell.clone(), &commands, tasks.clone())?;
+        Ok(Self { client, credentials: Arc::new(credentials), cell, trades, journal, commands })
     }
 
     /// Starts the loops and the server.
@@ -142,7 +149,7 @@ impl PreparedAdapter {
         tasks: &Tasks,
         closing: &CancellationToken,
     ) {
-        let Self { client, credentials, cell, trades, journal } = self;
+        let Self { client, credentials, cell, trades, journal, commands } = self;
         let hello = HelloInputs {
             bot_id: options.bot_id.clone(),
             started_at: Utc::now(),
@@ -152,7 +159,7 @@ impl PreparedAdapter {
         let known_life = journal.told().and_then(|told| told.life);
         Pollers::start(
             PollersOptions {
-                client: client.clone(),
+                client,
                 credentials,
                 cell: cell.clone(),
                 trades: trades.clone(),
@@ -170,7 +177,6 @@ impl PreparedAdapter {
             Uuid::now_v7().to_string(),
         );
         tasks.spawn("publisher", OnFailure::Stop, publisher.run(tasks.stopping()));
-        let commands = Commands::new(client, cell.clone());
         let server =
             ContractServer { state, hello, cell, journal, trades, commands, stopping: closing.clone() };
         let server = axum::serve(listener, contract_routes(server))

@@ -7,6 +7,7 @@ pub(crate) mod plausible;
 mod report_parts;
 pub(crate) mod scripted_bot;
 pub(crate) mod scripted_config;
+pub(crate) mod scripted_freqtrade;
 
 pub(crate) use report_parts::ReportParts;
 

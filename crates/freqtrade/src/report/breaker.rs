@@ -4,7 +4,7 @@ use botops_contract::{Breaker, BreakerState};
 use chrono::{DateTime, Utc};
 
 use crate::polling::UpstreamPicture;
-use crate::upstream::PairLock;
+use crate::upstream::{OWN_LOCK, PairLock};
 
 /// The locks that hold at this moment.
 pub(crate) fn holding_locks(picture: &UpstreamPicture, now: DateTime<Utc>) -> Vec<&PairLock> {
@@ -58,6 +58,9 @@ pub(super) fn breaker_of(picture: &UpstreamPicture, now: DateTime<Utc>) -> Optio
 
 /// What set the lock, as far as its reason shows it: freqtrade does not say.
 fn source_of(reason: &str) -> &'static str {
+    if reason.starts_with(OWN_LOCK) {
+        return "operator";
+    }
     let reason = reason.to_ascii_lowercase();
     if reason.contains("drawdown") {
         "max_drawdown"
@@ -94,5 +97,6 @@ mod tests {
         assert_eq!(source_of("3 stoplosses in 60 min, locking for 30 min."), "consecutive_losses");
         assert_eq!(source_of("0.2 passed Max Drawdown"), "max_drawdown");
         assert_eq!(source_of("holiday"), "lock");
+        assert_eq!(source_of("botops durable pause: after max drawdown"), "operator");
     }
 }

@@ -10,6 +10,9 @@ use serde_json::value::RawValue;
 
 use super::lenient::{ReadList, lenient, lenient_millis, lenient_seconds, lenient_text};
 
+/// How the reason of a lock begins that a durable pause of this adapter set: freqtrade has no other place for a mark.
+pub(crate) const OWN_LOCK: &str = "botops durable pause";
+
 /// The longest text of a log line that is kept.
 const LONGEST_LINE: usize = 600;
 
@@ -176,6 +179,11 @@ impl PairLock {
     /// Whether it holds at this moment.
     pub(crate) fn holds_at(&self, now: DateTime<Utc>) -> bool {
         self.active != Some(false) && self.until.is_none_or(|until| until > now)
+    }
+
+    /// Whether a durable pause of this adapter set it. Only such a lock is ever removed.
+    pub(crate) fn is_own(&self) -> bool {
+        self.is_global() && self.reason.as_deref().is_some_and(|reason| reason.starts_with(OWN_LOCK))
     }
 
     /// Whether it is of every pair.

@@ -9,8 +9,8 @@ mod login;
 mod trade_answers;
 
 pub(crate) use answers::{
-    BalanceAnswer, ConfigEcho, CurrencyBalance, HealthAnswer, LocksAnswer, LogLine, LogsAnswer, PairLock,
-    shown_config,
+    BalanceAnswer, ConfigEcho, CurrencyBalance, HealthAnswer, LocksAnswer, LogLine, LogsAnswer, OWN_LOCK,
+    PairLock, shown_config,
 };
 pub(crate) use client::{FreqtradeClient, HUNG_AFTER};
 pub(crate) use failure::UpstreamFailure;

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use super::commands::CommandAsker;
 use super::handle::Bots;
 use crate::events::{Events, NewEvent};
 use botops_contract::{
-    BotPhase, CommandOutcome, CommandRequest, EventKind, Exposure, Severity, TradingMode, Verb,
+    BotPhase, CommandOutcome, CommandRequest, DURABLE_PAUSE, EventKind, Exposure, Severity, TradingMode, Verb,
 };
 use botops_core::error::{Code, Effect, Error};
 use botops_core::text::is_symbol;
@@ -44,33 +44,77 @@ struct ControlRequest {
     /// Only for `cancel-orders`: cancel only orders of these symbols.
     #[serde(default)]
     symbols: Option<Vec<String>>,
-    /// Only for `reauth`.
+    /// Only for `reauth`, and for what an adapter takes with `pause`, `resume` and `cancel-orders`.
     #[serde(default)]
     args: Option<ControlArgs>,
 }
 
 /// Arguments of a control verb.
-#[derive(Debug, ToSchema)]
+#[derive(Debug, Default, ToSchema)]
 struct ControlArgs {
-    /// The code that a person got from the broker, as a text. It is passed on to the bot and kept nowhere.
-    #[schema(value_type = String, example = "123456")]
-    code: SecretString,
+    /// `reauth`: the code that a person got from the broker, as a text. It is passed on to the bot and kept nowhere.
+    #[schema(value_type = Option<String>, example = "123456")]
+    code: Option<SecretString>,
+    /// `pause`: it holds over a reload of the bot's config and a restart. Only for a bot with the capability
+    /// `durable-pause`.
+    durable: Option<bool>,
+    /// `pause` with `durable`: when the bot may open positions again by itself; else when somebody resumes.
+    until: Option<DateTime<Utc>>,
+    /// `resume` and `pause`: the bot may be started for it where it is stopped.
+    start: Option<bool>,
+    /// `cancel-orders`: orders that close positions too, of a bot that else cancels entries alone.
+    exits: Option<bool>,
 }
 
 /// Read by hand, since the messages of a derived reader repeat what they cannot read: here that may be the code.
 impl<'de> Deserialize<'de> for ControlArgs {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
         let given = Value::deserialize(input)?;
-        let code = given.as_object().filter(|given| given.len() == 1).and_then(|given| given.get("code"));
-        let code =
-            code.and_then(Value::as_str).map(str::trim).filter(|code| CODE_LENGTH.contains(&code.len()));
-        let code = code.filter(|code| code.chars().all(|c| c.is_ascii_graphic()));
-        code.map(|code| Self { code: code.into() }).ok_or_else(|| {
-            D::Error::custom(
-                "expected {\"code\": \"…\"}, a text of 1 to 64 characters (a number loses leading zeros)",
-            )
-        })
+        Self::read(&given).map_err(D::Error::custom)
     }
+}
+
+impl ControlArgs {
+    fn read(given: &Value) -> Result<Self, &'static str> {
+        const KNOWN: &str = "expected an object with `code`, `durable`, `until`, `start` or `exits`";
+        let mut args = Self::default();
+        let given = given.as_object().filter(|given| !given.is_empty()).ok_or(KNOWN)?;
+        for (name, value) in given {
+            let flag = || value.as_bool().map(Some).ok_or("expected true or false");
+            match name.as_str() {
+                "code" => args.code = Some(read_code(value)?),
+                "durable" => args.durable = flag()?,
+                "start" => args.start = flag()?,
+                "exits" => args.exits = flag()?,
+                "until" => {
+                    let until = value.as_str().and_then(|text| text.parse().ok());
+                    args.until =
+                        Some(until.ok_or("expected a time such as 2026-03-02T15:00:00Z in `until`")?);
+                }
+                _ => return Err(KNOWN),
+            }
+        }
+        Ok(args)
+    }
+
+    /// The members that were given, each with the verbs that take it.
+    fn given(&self) -> Vec<(&'static str, Value, &'static [Verb])> {
+        let members: [(_, _, &'static [Verb]); 5] = [
+            ("code", self.code.as_ref().map(|code| json!(code.expose_secret())), &[Verb::Reauth]),
+            ("durable", self.durable.map(Value::from), &[Verb::Pause]),
+            ("until", self.until.map(|until| json!(until)), &[Verb::Pause]),
+            ("start", self.start.map(Value::from), &[Verb::Resume, Verb::Pause]),
+            ("exits", self.exits.map(Value::from), &[Verb::CancelOrders]),
+        ];
+        members.into_iter().filter_map(|(name, value, verbs)| Some((name, value?, verbs))).collect()
+    }
+}
+
+fn read_code(value: &Value) -> Result<SecretString, &'static str> {
+    let code = value.as_str().map(str::trim).filter(|code| CODE_LENGTH.contains(&code.len()));
+    let code = code.filter(|code| code.chars().all(|c| c.is_ascii_graphic()));
+    code.map(Into::into)
+        .ok_or("expected {\"code\": \"…\"}, a text of 1 to 64 characters (a number loses leading zeros)")
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -135,6 +179,7 @@ impl BotControl {
         request: ControlRequest,
     ) -> Result<ControlView, Error> {
         let (reason, args) = check_request(verb, request)?;
+        self.check_capability(&args)?;
         let command_id = key.unwrap_or_else(|| Uuid::now_v7().to_string());
         // The bot keeps the first answer under an id: a prediction must not take the real one's place, and keys of
         // different callers must not meet.
@@ -177,6 +222,20 @@ impl BotControl {
             reason,
             at: result.at,
         })
+    }
+
+    /// A bot that does not know an argument would pass over it, and a pause that does not hold is none.
+    fn check_capability(&self, args: &Value) -> Result<(), Error> {
+        let snapshot = self.bots.snapshot();
+        let knows = snapshot.hello.as_ref().is_none_or(|hello| hello.offers(DURABLE_PAUSE));
+        if knows || args["durable"] != true {
+            return Ok(());
+        }
+        Err(Error::new(Code::BotNotCapable)
+            .detail(format!(
+                "the bot has no capability `{DURABLE_PAUSE}`; without `args.durable` it can be paused"
+            ))
+            .context("capability", DURABLE_PAUSE))
     }
 
     /// Publishes the event of a call; the refused calls have one too.
@@ -222,30 +281,37 @@ fn check_request(verb: Verb, request: ControlRequest) -> Result<(String, Value),
         let expected = "a sentence of 8 to 280 characters";
         return Err(Error::new(Code::ControlReasonMissing).field("/reason", reason, expected));
     }
-    let reason = botops_core::redact::line(&reason);
-    if let Some(ControlArgs { code }) = &request.args {
-        if verb != Verb::Reauth {
-            let expected = "left out: only reauth takes it";
-            return Err(Error::new(Code::JsonInvalid).detail("`args` cannot be used").field(
-                "/args",
-                "an object",
-                expected,
-            ));
+    let mut reason = botops_core::redact::line(&reason);
+    let mut args = Map::new();
+    for (name, value, verbs) in request.args.iter().flat_map(ControlArgs::given) {
+        if !verbs.contains(&verb) {
+            let takers: Vec<&str> = verbs.iter().map(|verb| verb.as_str()).collect();
+            let expected = format!("left out: only {} takes `{name}`", takers.join(" and "));
+            let error = Error::new(Code::JsonInvalid).detail("`args` cannot be used");
+            return Err(error.field("/args", "an object", expected));
         }
-        let code = code.expose_secret();
         // Whoever repeats the code in the reason does not mean to have it recorded.
-        return Ok((reason.replace(code, botops_core::redact::MASK), json!({"code": code})));
+        if let Some(code) = value.as_str().filter(|_| name == "code") {
+            reason = reason.replace(code, botops_core::redact::MASK);
+        }
+        args.insert(name.to_owned(), value);
     }
-    let Some(symbols) = request.symbols else { return Ok((reason, Value::Null)) };
+    if let Some(symbols) = request.symbols {
+        args.insert("symbols".to_owned(), check_symbols(verb, &symbols)?);
+    }
+    Ok((reason, if args.is_empty() { Value::Null } else { Value::Object(args) }))
+}
+
+fn check_symbols(verb: Verb, symbols: &[String]) -> Result<Value, Error> {
     let problem = if verb != Verb::CancelOrders {
         "left out: only cancel-orders takes symbols"
     } else if symbols.is_empty()
         || symbols.len() > SYMBOLS_MAX
         || !symbols.iter().all(|symbol| is_symbol(symbol))
     {
-        "a list of 1 to 200 symbols such as SPY, each of 1 to 64 characters"
+        "a list of 1 to 200 symbols such as SPY or BTC/USDT, each of 1 to 64 characters"
     } else {
-        return Ok((reason, json!({"symbols": symbols})));
+        return Ok(json!(symbols));
     };
     let got = format!("a list of {}", symbols.len());
     Err(Error::new(Code::JsonInvalid).detail("`symbols` cannot be used").field("/symbols", got, problem))

@@ -1,0 +1,123 @@
+//! What has to be seen before a command counts as done. freqtrade's own answers do not decide: it answers success for
+//! exits that did not happen, and 502 for cancellations that did.
+
+use chrono::{DateTime, Utc};
+
+use super::facts::{CommandFacts, TraderState, named};
+use crate::upstream::{FreqtradeOrder, FreqtradeTrade};
+
+/// An open trade as it was when the command was planned. A `trade_id` alone is no mark: freqtrade uses it again.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct TradeMark {
+    pub trade_id: i64,
+    pub pair: String,
+    pub opened_at: Option<DateTime<Utc>>,
+    /// For people.
+    pub name: String,
+}
+
+impl TradeMark {
+    pub(super) fn of(trade: &FreqtradeTrade) -> Self {
+        let FreqtradeTrade { trade_id, pair, opened_at, .. } = trade;
+        Self { trade_id: *trade_id, pair: pair.clone(), opened_at: *opened_at, name: named(trade) }
+    }
+
+    fn is(&self, trade: &FreqtradeTrade) -> bool {
+        self.trade_id == trade.trade_id && self.pair == trade.pair && self.opened_at == trade.opened_at
+    }
+}
+
+/// A resting order as it was when the command was planned.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct OrderMark {
+    pub trade: TradeMark,
+    pub order_id: String,
+    /// For people.
+    pub name: String,
+}
+
+impl OrderMark {
+    pub(super) fn of(trade: &FreqtradeTrade, order: &FreqtradeOrder) -> Self {
+        let side = order.side.as_deref().unwrap_or("order");
+        let amount = order.amount.as_ref().map(|amount| format!(" {amount}")).unwrap_or_default();
+        let name =
+            format!("#{} {} {side}{amount}", trade.trade_id, botops_core::text::clean(&trade.pair, 64));
+        Self { trade: TradeMark::of(trade), order_id: order.order_id.clone(), name }
+    }
+}
+
+/// The effect that a stage of a command has to show.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct ExpectedEffect {
+    state: Option<TraderState>,
+    /// A lock of a durable pause that holds at least until then.
+    locked_until: Option<DateTime<Utc>>,
+    no_own_lock: bool,
+    orders_gone: Vec<OrderMark>,
+    trades_gone: Vec<TradeMark>,
+}
+
+impl ExpectedEffect {
+    pub(super) fn state(state: TraderState) -> Self {
+        Self { state: Some(state), ..Self::default() }
+    }
+
+    pub(super) fn lock(until: DateTime<Utc>) -> Self {
+        Self { locked_until: Some(until), ..Self::default() }
+    }
+
+    pub(super) fn no_own_lock() -> Self {
+        Self { no_own_lock: true, ..Self::default() }
+    }
+
+    pub(super) fn orders_gone(orders: Vec<OrderMark>) -> Self {
+        Self { orders_gone: orders, ..Self::default() }
+    }
+
+    pub(super) fn trades_gone(trades: Vec<TradeMark>) -> Self {
+        Self { trades_gone: trades, ..Self::default() }
+    }
+
+    /// Whether it is about orders or trades, and not about freqtrade's own state.
+    pub(super) fn concerns_trades(&self) -> bool {
+        !self.orders_gone.is_empty() || !self.trades_gone.is_empty()
+    }
+
+    /// What does not show yet, for people; empty once all of it does.
+    pub(super) fn missing(&self, facts: &CommandFacts) -> Vec<String> {
+        let mut missing = Vec::new();
+        if self.state.as_ref().is_some_and(|state| *state != facts.state) {
+            missing.push(format!("freqtrade says that it is {}", facts.state));
+        }
+        let is_locked = |until| facts.own_locks().any(|lock| lock.until.is_none_or(|end| end >= until));
+        if self.locked_until.is_some_and(|until| !is_locked(until)) {
+            missing.push("the lock does not show".to_owned());
+        }
+        if self.no_own_lock && facts.own_locks().next().is_some() {
+            missing.push("a lock of botops still holds".to_owned());
+        }
+        let rests = |mark: &&OrderMark| {
+            facts
+                .resting_orders()
+                .any(|(trade, order)| mark.trade.is(trade) && mark.order_id == order.order_id)
+        };
+        missing.extend(self.orders_gone.iter().filter(rests).map(|mark| format!("{} rests", mark.name)));
+        let is_open = |mark: &&TradeMark| facts.trades.iter().any(|trade| mark.is(trade));
+        missing.extend(self.trades_gone.iter().filter(is_open).map(|mark| format!("{} is open", mark.name)));
+        if self.concerns_trades() && facts.unreadable_trades > 0 {
+            missing.push(format!("{} open trades cannot be read", facts.unreadable_trades));
+        }
+        missing
+    }
+
+    /// How many of the orders were filled before they could be cancelled.
+    pub(super) fn filled_meanwhile(&self, facts: &CommandFacts) -> usize {
+        let is_filled = |mark: &&OrderMark| {
+            let trade = facts.trades.iter().find(|trade| mark.trade.is(trade));
+            let order = trade
+                .and_then(|trade| trade.order_list().iter().find(|order| order.order_id == mark.order_id));
+            order.is_some_and(|order| order.status.as_deref() == Some("closed"))
+        };
+        self.orders_gone.iter().filter(is_filled).count()
+    }
+}

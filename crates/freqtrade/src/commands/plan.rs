@@ -1,0 +1,400 @@
+//! What a command would do to freqtrade. Nothing is carried out here, so a dry run and the command itself agree.
+//!
+//! No command opens a position, deletes a trade or removes a lock that is not botops' own.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use reqwest::Method;
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+
+use super::arguments::CommandArguments;
+use super::expected::{ExpectedEffect, OrderMark, TradeMark};
+use super::facts::{CommandFacts, TraderState, is_held, is_stop_loss, named, worth};
+use crate::trades::is_entry_order;
+use crate::upstream::{FreqtradeOrder, FreqtradeTrade, OWN_LOCK};
+use botops_contract::{CommandRequest, Exposure, Verb};
+
+/// Trades that a sentence names; all of them are in `exposure`.
+const NAMED_TRADES: usize = 8;
+
+/// The end of a lock that ends only when somebody resumes.
+const FAR_AWAY: &str = "2099-12-31T00:00:00Z";
+
+/// One request to freqtrade.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum CommandStep {
+    Pause,
+    Start,
+    AddLock {
+        until: DateTime<Utc>,
+        reason: String,
+    },
+    RemoveLock {
+        lock_id: String,
+    },
+    /// Cancels whatever rests of one trade.
+    CancelOrders {
+        trade_id: i64,
+    },
+    ForceExit {
+        trade_id: i64,
+    },
+}
+
+impl CommandStep {
+    /// Method, path and body.
+    pub(super) fn request(&self) -> (Method, String, Option<Value>) {
+        match self {
+            Self::Pause => (Method::POST, "pause".to_owned(), None),
+            Self::Start => (Method::POST, "start".to_owned(), None),
+            Self::AddLock { until, reason } => {
+                let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+                let lock = json!([{"pair": "*", "side": "*", "until": until, "reason": reason}]);
+                (Method::POST, "locks".to_owned(), Some(lock))
+            }
+            Self::RemoveLock { lock_id } => (Method::DELETE, format!("locks/{lock_id}"), None),
+            Self::CancelOrders { trade_id } => {
+                (Method::DELETE, format!("trades/{trade_id}/open-order"), None)
+            }
+            Self::ForceExit { trade_id } => {
+                // Never `all`: freqtrade drops what became of each trade then, and answers success whatever happened.
+                let exit = json!({"tradeid": trade_id.to_string(), "ordertype": "market"});
+                (Method::POST, "forceexit".to_owned(), Some(exit))
+            }
+        }
+    }
+
+    /// The trade that it is about.
+    pub(super) fn trade_id(&self) -> Option<i64> {
+        match self {
+            Self::CancelOrders { trade_id } | Self::ForceExit { trade_id } => Some(*trade_id),
+            _ => None,
+        }
+    }
+}
+
+/// Steps that are sent one after the other, and what has to be seen before the next stage begins.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct PlannedStage {
+    pub steps: Vec<CommandStep>,
+    pub expected: ExpectedEffect,
+}
+
+/// What a command would do.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CommandPlan {
+    /// Why it is not carried out: a stable reason.
+    pub refused: Option<&'static str>,
+    /// Empty when what it asks for holds already.
+    pub stages: Vec<PlannedStage>,
+    /// What would happen, after "it would"; for a refusal and for an empty plan, the whole sentence.
+    pub sentence: String,
+    /// What happened, once it was seen.
+    pub done: String,
+    /// What would happen to orders and positions.
+    pub exposure: Exposure,
+}
+
+impl CommandPlan {
+    /// Plans a command for freqtrade as it is.
+    pub(super) fn new(
+        verb: Verb,
+        request: &CommandRequest,
+        arguments: &CommandArguments,
+        facts: &CommandFacts,
+    ) -> Self {
+        match (&facts.state, verb) {
+            (TraderState::Reloading, _) => Self::refused(
+                "bot_reloading",
+                "freqtrade reads its config anew and would pass over a command; repeat it in a few seconds",
+            ),
+            (TraderState::Other(word), _) => Self::refused(
+                "bot_state",
+                &format!("freqtrade is in a state that is not known here (`{word}`)"),
+            ),
+            (_, Verb::Pause) => plan_pause(request, arguments, facts),
+            (_, Verb::Resume) => plan_resume(arguments, facts),
+            (_, Verb::CancelOrders) => plan_cancel(arguments, facts),
+            (_, Verb::Flatten) => plan_flatten(facts),
+            _ => Self::refused("not_capable", "freqtrade has no such command"),
+        }
+    }
+
+    fn refused(code: &'static str, sentence: &str) -> Self {
+        Self { refused: Some(code), sentence: sentence.to_owned(), ..Self::default() }
+    }
+
+    /// Whether nothing has to be done.
+    pub(super) fn is_done_already(&self) -> bool {
+        self.refused.is_none() && self.stages.is_empty()
+    }
+
+    fn stage(&mut self, steps: Vec<CommandStep>, expected: ExpectedEffect) {
+        if !steps.is_empty() {
+            self.stages.push(PlannedStage { steps, expected });
+        }
+    }
+}
+
+fn plan_pause(request: &CommandRequest, arguments: &CommandArguments, facts: &CommandFacts) -> CommandPlan {
+    let is_stopped = facts.state == TraderState::Stopped;
+    if is_stopped && !arguments.start {
+        return CommandPlan::refused(
+            "bot_stopped",
+            &format!(
+                "freqtrade is stopped: it enters nothing already, and pausing would start it. {} `pause` with \
+                 `args.start: true` starts it paused: it manages its trades and enters nothing",
+                left_alone(facts)
+            ),
+        );
+    }
+    let mut plan = CommandPlan { exposure: untouched(facts), ..CommandPlan::default() };
+    let mut will = Vec::new();
+    if facts.state != TraderState::Paused {
+        plan.stage(vec![CommandStep::Pause], ExpectedEffect::state(TraderState::Paused));
+        will.push(if is_stopped {
+            format!(
+                "START freqtrade, which is stopped, as paused: it manages {} open trades again",
+                facts.trades.len()
+            )
+        } else {
+            "pause freqtrade: no new entries, exits go on".to_owned()
+        });
+    }
+    let until = arguments.until.unwrap_or_else(far_away);
+    let is_locked = facts.own_locks().any(|lock| lock.until.is_none_or(|end| end >= until));
+    if arguments.durable && !is_locked {
+        let reason = format!("{OWN_LOCK}: {}", botops_core::text::clean(&request.reason, 150));
+        plan.stage(vec![CommandStep::AddLock { until, reason }], ExpectedEffect::lock(until));
+        will.push(format!("lock every pair {}", lock_end(until)));
+    }
+    let tail = pause_tail(arguments.durable, facts);
+    if plan.stages.is_empty() {
+        plan.sentence = format!("freqtrade is paused already{tail}");
+    } else {
+        plan.sentence = format!("{}{tail}", will.join(", and "));
+        plan.done = format!("freqtrade is paused: no new entries, exits go on{tail}");
+    }
+    plan
+}
+
+/// What a pause leaves open, which nobody should have to find out later.
+fn pause_tail(durable: bool, facts: &CommandFacts) -> String {
+    let resting = facts.resting_orders().filter(|(trade, order)| is_entry_order(trade, order)).count();
+    let mut tail = match resting {
+        0 => String::new(),
+        count => {
+            format!("; {count} resting entry orders stay and may still fill (`cancel-orders` ends them)")
+        }
+    };
+    tail.push_str(if durable {
+        "; the lock of botops holds over a reload and a restart, and `resume` removes it"
+    } else {
+        "; a reload or a restart of freqtrade lifts it, with `args.durable: true` it does not"
+    });
+    tail
+}
+
+fn plan_resume(arguments: &CommandArguments, facts: &CommandFacts) -> CommandPlan {
+    if facts.state == TraderState::Stopped && !arguments.start {
+        return CommandPlan::refused(
+            "bot_stopped",
+            &format!(
+                "freqtrade is stopped, not paused: this would start it, to manage its {} open trades and to enter new \
+                 ones. `args.start: true` says that this is meant",
+                facts.trades.len()
+            ),
+        );
+    }
+    let mut plan = CommandPlan { exposure: untouched(facts), ..CommandPlan::default() };
+    let mut will = Vec::new();
+    match facts.state {
+        TraderState::Running => {}
+        TraderState::Stopped => {
+            let managed = list_trades(&facts.trades.iter().collect::<Vec<_>>());
+            will.push(format!(
+                "START freqtrade, which is stopped: it manages its open trades again ({managed})"
+            ));
+        }
+        _ => will.push("let freqtrade enter new trades again".to_owned()),
+    }
+    if facts.state != TraderState::Running {
+        plan.stage(vec![CommandStep::Start], ExpectedEffect::state(TraderState::Running));
+    }
+    let own: Vec<String> = facts.own_locks().filter_map(|lock| lock.id.clone()).collect();
+    if !own.is_empty() {
+        will.push(format!("remove botops' own lock of every pair ({})", own.join(", ")));
+        let steps = own.into_iter().map(|lock_id| CommandStep::RemoveLock { lock_id }).collect();
+        plan.stage(steps, ExpectedEffect::no_own_lock());
+    }
+    let foreign = foreign_lock(facts);
+    if plan.stages.is_empty() {
+        plan.sentence = format!("freqtrade was not paused{foreign}");
+    } else {
+        plan.sentence = format!("{}{foreign}", will.join(", and "));
+        plan.done = format!("freqtrade may enter new trades again{foreign}");
+    }
+    plan
+}
+
+/// A lock of somebody else that still keeps entries closed; it is named and never removed.
+fn foreign_lock(facts: &CommandFacts) -> String {
+    let foreign = facts.locks.iter().find(|lock| lock.is_global() && !lock.is_own());
+    foreign.map_or_else(String::new, |lock| {
+        let reason = lock.reason.as_deref().unwrap_or("no reason given");
+        let until = lock.until.map(lock_end).unwrap_or_default();
+        format!("; a lock of every pair that is not botops' keeps entries closed {until} ({reason})")
+    })
+}
+
+fn plan_cancel(arguments: &CommandArguments, facts: &CommandFacts) -> CommandPlan {
+    if facts.state == TraderState::Stopped {
+        return CommandPlan::refused(
+            "bot_stopped",
+            "freqtrade is stopped and cancels nothing: start it (`pause` with `args.start: true` starts it paused), or \
+             cancel at the exchange",
+        );
+    }
+    let mut plan = CommandPlan { exposure: untouched(facts), ..CommandPlan::default() };
+    let (mut steps, mut orders, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    for trade in facts.trades.iter().filter(|trade| arguments.means(&trade.pair)) {
+        // A stop loss that rests at the exchange belongs to the trade: freqtrade's call passes over it, and so does this.
+        let is_meant = |order: &&FreqtradeOrder| order.is_open == Some(true) && !is_stop_loss(order);
+        let resting: Vec<_> = trade.order_list().iter().filter(is_meant).collect();
+        if resting.is_empty() {
+            continue;
+        }
+        // freqtrade cancels all that rests of a trade, so one with an exit among it is left as it is.
+        if !arguments.exits && resting.iter().any(|order| !is_entry_order(trade, order)) {
+            kept.push(trade);
+            continue;
+        }
+        steps.push(CommandStep::CancelOrders { trade_id: trade.trade_id });
+        orders.extend(resting.into_iter().map(|order| OrderMark::of(trade, order)));
+    }
+    let kept = if kept.is_empty() {
+        String::new()
+    } else {
+        format!("; exit orders stay ({}), `args.exits: true` cancels them too", list_trades(&kept))
+    };
+    let names: Vec<String> = orders.iter().map(|order| order.name.clone()).collect();
+    let count = count(orders.len());
+    plan.exposure.orders_cancelled = Some(count);
+    plan.exposure.orders_left = plan.exposure.orders_left.map(|left| left.saturating_sub(count));
+    if steps.is_empty() {
+        plan.sentence = format!("no entry order rests{kept}");
+    } else {
+        plan.sentence = format!("cancel {count} resting orders: {}{kept}", list_names(&names));
+        plan.done = format!("{count} resting orders are gone: {}{kept}", list_names(&names));
+    }
+    plan.stage(steps, ExpectedEffect::orders_gone(orders));
+    plan
+}
+
+fn plan_flatten(facts: &CommandFacts) -> CommandPlan {
+    if facts.state == TraderState::Stopped {
+        return CommandPlan::refused(
+            "bot_stopped",
+            &format!(
+                "freqtrade is stopped and takes no exit. {} Start it paused (`pause` with `args.start: true`) and \
+                 flatten then, or close them at the exchange",
+                left_alone(facts)
+            ),
+        );
+    }
+    let mut plan = CommandPlan { exposure: untouched(facts), ..CommandPlan::default() };
+    let mut will = Vec::new();
+    if facts.state != TraderState::Paused {
+        plan.stage(vec![CommandStep::Pause], ExpectedEffect::state(TraderState::Paused));
+        will.push("pause freqtrade".to_owned());
+    }
+    let steps =
+        facts.trades.iter().map(|trade| CommandStep::ForceExit { trade_id: trade.trade_id }).collect();
+    plan.stage(steps, ExpectedEffect::trades_gone(facts.trades.iter().map(TradeMark::of).collect()));
+    let held: Vec<&FreqtradeTrade> = facts.held_trades().collect();
+    let resting = facts.trades.len() - held.len();
+    if !held.is_empty() {
+        will.push(format!("exit {} trades at the market: {}", held.len(), list_trades(&held)));
+    }
+    if resting > 0 {
+        let unfilled: Vec<_> = facts.trades.iter().filter(|trade| !is_held(trade)).collect();
+        will.push(format!("cancel {resting} entries that are not filled: {}", list_trades(&unfilled)));
+    }
+    plan.exposure = Exposure {
+        orders_cancelled: Some(count(facts.resting_orders().count())),
+        orders_submitted: Some(count(held.len())),
+        positions_closing: Some(held.iter().map(|trade| trade.pair.clone()).collect()),
+        notional: total_worth(&held).map(|worth| worth.normalize().into()),
+        positions_left: Some(0),
+        orders_left: Some(0),
+    };
+    if facts.unreadable_trades > 0 {
+        let unreadable = facts.unreadable_trades;
+        plan.exposure.positions_left = None;
+        will.push(format!("leave {unreadable} open trades, which could not be read"));
+    }
+    if plan.stages.is_empty() {
+        plan.sentence = "no trade is open, and freqtrade is paused already".to_owned();
+    } else {
+        plan.sentence = will.join(", then ");
+        plan.done = match held.len() {
+            0 => "no position is open; freqtrade is paused until somebody resumes".to_owned(),
+            count => format!("{count} trades are closed; freqtrade is paused until somebody resumes"),
+        };
+    }
+    plan
+}
+
+/// Orders and positions as they are: what a command that touches none of them leaves.
+pub(super) fn untouched(facts: &CommandFacts) -> Exposure {
+    let is_counted = facts.unreadable_trades == 0;
+    Exposure {
+        orders_cancelled: Some(0),
+        orders_submitted: Some(0),
+        positions_closing: Some(Vec::new()),
+        notional: Some(Decimal::ZERO.into()),
+        positions_left: is_counted.then(|| count(facts.held_trades().count())),
+        orders_left: is_counted.then(|| count(facts.resting_orders().count())),
+    }
+}
+
+fn left_alone(facts: &CommandFacts) -> String {
+    match facts.trades.len() {
+        0 => "No trade is open.".to_owned(),
+        count => format!("Nobody manages its {count} open trades, stop losses included."),
+    }
+}
+
+fn total_worth(trades: &[&FreqtradeTrade]) -> Option<Decimal> {
+    trades.iter().try_fold(Decimal::ZERO, |sum, trade| sum.checked_add(worth(trade)?))
+}
+
+fn list_trades(trades: &[&FreqtradeTrade]) -> String {
+    list_names(&trades.iter().map(|trade| named(trade)).collect::<Vec<_>>())
+}
+
+fn list_names(names: &[String]) -> String {
+    let mut list = names.iter().take(NAMED_TRADES).cloned().collect::<Vec<_>>().join(", ");
+    if names.is_empty() {
+        list.push_str("none");
+    }
+    if names.len() > NAMED_TRADES {
+        list.push_str(&format!(" and {} more", names.len() - NAMED_TRADES));
+    }
+    list
+}
+
+fn lock_end(until: DateTime<Utc>) -> String {
+    if until >= far_away() {
+        return "until somebody resumes".to_owned();
+    }
+    format!("until {} (freqtrade rounds up to its candle)", until.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+fn far_away() -> DateTime<Utc> {
+    FAR_AWAY.parse().unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+pub(super) fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,397 @@
+//! Runs commands one at a time, each id once.
+//!
+//! A command is carried out in a task of its own, so that it goes on when its sender is gone; the sender waits for it for
+//! a time, and `GET commands/{id}` says how it ended.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::arguments::CommandArguments;
+use super::carry_out::{CarriedOut, LONGEST_MESSAGE, carry_out, nothing_done};
+use super::facts::CommandFacts;
+use super::journal::{CommandJournal, JournaledCommand};
+use super::plan::CommandPlan;
+use crate::polling::PictureCell;
+use crate::upstream::FreqtradeClient;
+use botops_contract::{
+    COMMAND_STATUS, Capability, CapabilityGuarantee, CommandOutcome, CommandProgress, CommandRequest,
+    CommandResult, CommandStatus, ContractRefusal, DURABLE_PAUSE, EXPIRED, Verb,
+};
+use botops_core::tasks::{OnFailure, Tasks};
+use botops_core::text::clean;
+
+/// How long a sender waits: botops itself waits 10 s, and an answer has to reach it before.
+const REPLY_LIMIT: Duration = Duration::from_secs(8);
+
+/// How long an answer waits for the readers; a freqtrade that is away is not waited for longer.
+const REFRESH_LIMIT: Duration = Duration::from_secs(2);
+
+/// Time in which an answer of freqtrade becomes a state.
+const PUBLISH_MOMENT: Duration = Duration::from_millis(20);
+
+/// The verbs that freqtrade can carry out. `shutdown` is the supervisor's, and freqtrade's `stop` is no `halt`: it leaves
+/// open trades to themselves.
+const VERBS: [Verb; 4] = [Verb::Pause, Verb::Resume, Verb::CancelOrders, Verb::Flatten];
+
+/// Handle to the commands; cloning is cheap.
+#[derive(Debug, Clone)]
+pub(crate) struct Commands {
+    shared: Arc<CommandsUnderWay>,
+}
+
+struct CommandsUnderWay {
+    client: FreqtradeClient,
+    /// What readers are told; read anew after a command.
+    cell: PictureCell,
+    tasks: Tasks,
+    journal: Mutex<CommandJournal>,
+    /// Commands that are not answered yet, by id.
+    open: Mutex<HashMap<String, OpenAnswer>>,
+    /// Held by the command that is carried out.
+    turn: tokio::sync::Mutex<()>,
+}
+
+type OpenAnswer = watch::Receiver<Option<CommandResult>>;
+
+impl fmt::Debug for CommandsUnderWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandsUnderWay").finish_non_exhaustive()
+    }
+}
+
+/// A command with what was checked of it.
+struct AcceptedCommand {
+    verb: Verb,
+    request: CommandRequest,
+    arguments: CommandArguments,
+    arrived: Instant,
+}
+
+impl AcceptedCommand {
+    /// Whether its sender wants it no more.
+    fn is_expired(&self) -> bool {
+        let is_late = |ms| self.arrived.elapsed() >= Duration::from_millis(ms);
+        self.request.valid_for_ms.is_some_and(is_late)
+            || self.request.expires_at.is_some_and(|at| Utc::now() > at)
+    }
+}
+
+impl Commands {
+    /// What the adapter can do for freqtrade, as `hello` lists it. The adapter keeps these promises and freqtrade does
+    /// not: they end with it.
+    pub(crate) fn capabilities() -> Vec<Capability> {
+        let names = VERBS.iter().map(|verb| verb.as_str()).chain([COMMAND_STATUS, DURABLE_PAUSE]);
+        names
+            .map(|name| Capability { name: name.to_owned(), guarantee: CapabilityGuarantee::Adapter })
+            .collect()
+    }
+
+    /// Commands for the freqtrade of `client`, with their journal in this file.
+    ///
+    /// # Errors
+    /// One sentence when the journal cannot be read or written: without it no command can be given once.
+    pub(crate) fn open(
+        client: FreqtradeClient,
+        cell: PictureCell,
+        journal: &Path,
+        tasks: Tasks,
+    ) -> Result<Self, String> {
+        let opened = CommandJournal::open(journal)
+            .map_err(|error| format!("{}: {error}; move it away to begin a new one", journal.display()))?;
+        let (journal, open) = (Mutex::new(opened), Mutex::default());
+        let turn = tokio::sync::Mutex::new(());
+        Ok(Self { shared: Arc::new(CommandsUnderWay { client, cell, tasks, journal, open, turn }) })
+    }
+
+    /// Carries a command out, or says what it would do. The same id again returns the first answer.
+    ///
+    /// # Errors
+    /// A refusal of the request itself; nothing was done.
+    pub(crate) async fn run(
+        &self,
+        verb: Verb,
+        request: CommandRequest,
+    ) -> Result<CommandResult, ContractRefusal> {
+        let arrived = Instant::now();
+        if !VERBS.contains(&verb) {
+            return Err(refusal("not_capable", "freqtrade has no such command"));
+        }
+        let arguments = match CommandArguments::read(verb, &request.args, Utc::now()) {
+            Ok(arguments) => arguments,
+            Err(problem) => return Err(refusal("invalid_arguments", &problem)),
+        };
+        let command = AcceptedCommand { verb, request, arguments, arrived };
+        if command.request.dry_run {
+            return Ok(self.shared.predict(&command).await);
+        }
+        let id = command.request.command_id.clone();
+        let (answer, is_new) = match self.shared.find_or_begin(command)? {
+            FoundCommand::Answered(result) => return Ok(*result),
+            FoundCommand::Open(answer) => (answer, false),
+            FoundCommand::New(answer) => (answer, true),
+        };
+        Ok(wait_for_answer(answer, &id, !is_new).await)
+    }
+
+    /// How far a command has got. Reading it changes nothing.
+    pub(crate) fn status(&self, command_id: &str) -> CommandStatus {
+        let status = |progress, result| CommandStatus {
+            command_id: command_id.to_owned(),
+            progress,
+            result,
+            refusal: None,
+        };
+        if lock(&self.shared.open).contains_key(command_id) {
+            return status(CommandProgress::Pending, None);
+        }
+        match lock(&self.shared.journal).find(command_id) {
+            Some(known) => status(CommandProgress::Answered, Some(known_answer(known))),
+            None => status(CommandProgress::Unknown, None),
+        }
+    }
+}
+
+/// A command id as it was met.
+enum FoundCommand {
+    Answered(Box<CommandResult>),
+    Open(OpenAnswer),
+    New(OpenAnswer),
+}
+
+impl CommandsUnderWay {
+    /// What the command would do.
+    async fn predict(&self, command: &AcceptedCommand) -> CommandResult {
+        let facts = match CommandFacts::read(&self.client).await {
+            Ok(facts) => facts,
+            Err(failure) => return answer_of(command, nothing_done(&failure)),
+        };
+        let plan = CommandPlan::new(command.verb, &command.request, &command.arguments, &facts);
+        if let Some(code) = plan.refused {
+            return answer_of(command, refused(code, &plan.sentence, Some(facts)));
+        }
+        let message =
+            if plan.is_done_already() { plan.sentence } else { format!("it would {}", plan.sentence) };
+        let predicted = CarriedOut {
+            outcome: CommandOutcome::Predicted,
+            reason_code: None,
+            message: clean(&message, LONGEST_MESSAGE),
+            exposure: Some(plan.exposure),
+            facts: Some(facts),
+        };
+        answer_of(command, predicted)
+    }
+
+    /// The command of this id, begun when it is new.
+    fn find_or_begin(self: &Arc<Self>, command: AcceptedCommand) -> Result<FoundCommand, ContractRefusal> {
+        let id = command.request.command_id.clone();
+        let mut open = lock(&self.open);
+        if let Some(answer) = open.get(&id) {
+            return Ok(FoundCommand::Open(answer.clone()));
+        }
+        if let Some(known) = lock(&self.journal).find(&id) {
+            if known.verb != command.verb {
+                let what = format!("this id was used for {} before; nothing was done", known.verb);
+                return Err(refusal("command_id_used", &what));
+            }
+            return Ok(FoundCommand::Answered(Box::new(known_answer(known))));
+        }
+        let (sender, answer) = watch::channel(None);
+        open.insert(id.clone(), answer.clone());
+        let under_way = OpenCommandGuard { commands: self.clone(), id };
+        self.tasks.spawn("freqtrade_command", OnFailure::Log, async move {
+            let result = under_way.commands.carry_out_in_turn(&command).await;
+            sender.send_replace(Some(result));
+            drop(under_way);
+        });
+        Ok(FoundCommand::New(answer))
+    }
+
+    async fn carry_out_in_turn(&self, command: &AcceptedCommand) -> CommandResult {
+        let _turn = self.turn.lock().await;
+        let ended = self.carry_out_now(command).await;
+        self.refresh_readers().await;
+        let result = answer_of(command, ended);
+        if let Err(error) = self.write(command, Some(result.clone())) {
+            tracing::error!(
+                command.id = %result.command_id,
+                "the answer of command {} could not be written down: {error}", result.command_id
+            );
+        }
+        tracing::info!(
+            command.id = %result.command_id,
+            "{} ended {:?}: {}", command.verb, result.outcome, result.message
+        );
+        result
+    }
+
+    async fn carry_out_now(&self, command: &AcceptedCommand) -> CarriedOut {
+        if command.is_expired() {
+            return expired();
+        }
+        let facts = match CommandFacts::read(&self.client).await {
+            Ok(facts) => facts,
+            Err(failure) => return nothing_done(&failure),
+        };
+        let plan = CommandPlan::new(command.verb, &command.request, &command.arguments, &facts);
+        if let Some(code) = plan.refused {
+            return refused(code, &plan.sentence, Some(facts));
+        }
+        if plan.is_done_already() {
+            return CarriedOut {
+                outcome: CommandOutcome::Done,
+                reason_code: None,
+                message: clean(&plan.sentence, LONGEST_MESSAGE),
+                exposure: Some(plan.exposure),
+                facts: Some(facts),
+            };
+        }
+        // The last moment: the reads before it may have taken seconds.
+        if command.is_expired() {
+            return expired();
+        }
+        if let Err(error) = self.write(command, None) {
+            let what = format!(
+                "the adapter cannot write it down ({error}), so it was not sent: free space on its disk"
+            );
+            return refused("journal_unwritable", &what, Some(facts));
+        }
+        botops_core::failpoints::point("freqtrade_command.begun");
+        carry_out(&self.client, command.verb, &plan).await
+    }
+
+    /// Lets the readers see what the command did, since what was acknowledged has to show in the next read.
+    async fn refresh_readers(&self) {
+        let ended = Utc::now();
+        self.cell.wake_pollers();
+        let is_read = || {
+            let picture = self.cell.load();
+            let is_new = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at > ended);
+            is_new(picture.as_of()) && is_new(picture.locks.at())
+        };
+        let until = Instant::now() + REFRESH_LIMIT;
+        while !is_read() && Instant::now() < until {
+            tokio::time::sleep(PUBLISH_MOMENT).await;
+        }
+        // The publisher is woken by the last answer and renders it in far less time.
+        tokio::time::sleep(PUBLISH_MOMENT).await;
+    }
+
+    fn write(&self, command: &AcceptedCommand, result: Option<CommandResult>) -> std::io::Result<()> {
+        lock(&self.journal).write(JournaledCommand {
+            command_id: command.request.command_id.clone(),
+            verb: command.verb,
+            at: Utc::now(),
+            result,
+        })
+    }
+}
+
+/// A command that is under way, until this is dropped; also when its task panics.
+struct OpenCommandGuard {
+    commands: Arc<CommandsUnderWay>,
+    id: String,
+}
+
+impl Drop for OpenCommandGuard {
+    fn drop(&mut self) {
+        lock(&self.commands.open).remove(&self.id);
+    }
+}
+
+/// Waits for the answer as long as its sender does.
+async fn wait_for_answer(mut answer: OpenAnswer, id: &str, replayed: bool) -> CommandResult {
+    let answered = tokio::time::timeout(REPLY_LIMIT, answer.wait_for(Option::is_some)).await;
+    let result = match answered {
+        Ok(Ok(result)) => result.clone(),
+        _ => None,
+    };
+    match result {
+        Some(result) => CommandResult { replayed, ..result },
+        None => bare_result(
+            id,
+            CommandOutcome::Unconfirmed,
+            "it is under way, and its effect was not seen yet; its status says how it ends",
+        ),
+    }
+}
+
+/// The answer of a command that came before. One without an answer was cut off when the adapter ended.
+fn known_answer(known: &JournaledCommand) -> CommandResult {
+    match &known.result {
+        Some(result) => CommandResult { replayed: true, ..result.clone() },
+        None => CommandResult {
+            replayed: true,
+            at: Some(known.at),
+            ..bare_result(
+                &known.command_id,
+                CommandOutcome::Unconfirmed,
+                "the adapter ended while it carried this out, so it may have been sent or not; it is not sent again. Look \
+                 at freqtrade's state and its open trades",
+            )
+        },
+    }
+}
+
+fn answer_of(command: &AcceptedCommand, ended: CarriedOut) -> CommandResult {
+    let facts = ended.facts.as_ref();
+    let reason = facts.and_then(CommandFacts::no_entry_reason);
+    // Done, and still no entries: whoever resumed has to hear why.
+    let unexplained = command.verb == Verb::Resume && ended.outcome == CommandOutcome::Done;
+    CommandResult {
+        command_id: command.request.command_id.clone(),
+        outcome: ended.outcome,
+        reason_code: ended.reason_code.or(reason.filter(|_| unexplained)).map(str::to_owned),
+        message: ended.message,
+        phase: facts.map(|facts| facts.state.phase()),
+        phase_raw: facts.and_then(|facts| facts.state.other_word()),
+        trading_enabled: facts.map(|_| reason.is_none()),
+        exposure: ended.exposure,
+        at: Some(Utc::now()),
+        replayed: false,
+    }
+}
+
+fn expired() -> CarriedOut {
+    refused(EXPIRED, "it was not begun while it was wanted, so it is not carried out", None)
+}
+
+fn refused(code: &'static str, message: &str, facts: Option<CommandFacts>) -> CarriedOut {
+    CarriedOut {
+        outcome: CommandOutcome::Refused,
+        reason_code: Some(code),
+        message: clean(message, LONGEST_MESSAGE),
+        exposure: None,
+        facts,
+    }
+}
+
+fn bare_result(id: &str, outcome: CommandOutcome, message: &str) -> CommandResult {
+    CommandResult {
+        command_id: id.to_owned(),
+        outcome,
+        reason_code: None,
+        message: message.to_owned(),
+        phase: None,
+        phase_raw: None,
+        trading_enabled: None,
+        exposure: None,
+        at: None,
+        replayed: false,
+    }
+}
+
+fn refusal(code: &str, message: &str) -> ContractRefusal {
+    ContractRefusal { code: code.to_owned(), message: message.to_owned(), context: Value::Null }
+}
+
+/// No holder of these locks panics; what they guard is whole in any case.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
