@@ -306,6 +306,21 @@ pub struct RunningConfig {
     pub summary: ConfigSummary,
 }
 
+/// What a bot shows of a config that is not managed through the contract: to be read, never to be changed here.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct EchoedConfig {
+    /// Why it is not managed and where it is changed, in one or two sentences.
+    pub reason: String,
+    /// What shows that these values are in force, and how much of the config they are.
+    pub proof: String,
+    /// When the bot said so.
+    pub as_of: Option<DateTime<Utc>>,
+    /// The values, in the bot's own words and without secrets.
+    pub values: serde_json::Value,
+}
+
 /// Timing of the trading loop. Measured by the bot, so that a loop that botops slows down would show here. `null` is
 /// what the bot does not report.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -425,6 +440,9 @@ pub struct BotReport {
     pub circuit_breaker: Option<Breaker>,
     /// The config in force, committed and under trial; `null` when the bot has none that could be managed.
     pub config: Option<RunningConfig>,
+    /// What a bot without the capability `config` shows of its own config; left out when it shows nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub echoed_config: Option<EchoedConfig>,
     /// The most recent failures, newest first, at most 50; `null` when the bot does not report them.
     pub recent_errors: Option<Vec<SemanticError>>,
     /// Number of failures in the last hour; may exceed the length of `recent_errors`.

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use botops_contract::BotReport;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::{AdapterJournal, Differences, ObservedDay, ObservedState};
@@ -122,8 +121,7 @@ impl Publisher {
         self.seq += 1;
         let numbered = BotReport { seq: self.seq, ..report.clone() };
         let hello = build_hello(&self.hello, picture);
-        let told = picture.config_as_told.value().cloned().unwrap_or(Value::Null);
-        self.state.publish(PublishedState::new(hello, &numbered, told, &self.run));
+        self.state.publish(PublishedState::new(hello, &numbered, &self.run));
         self.shown = Some(report);
     }
 

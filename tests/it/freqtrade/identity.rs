@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::world::{Adapter, FreqtradeStub, SOON, expect_left_alone, heartbeat, log_line, until_presence};
-use crate::kit::until;
+use crate::kit::{Process, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_adapter_is_never_taken_for_the_bot() {
@@ -21,6 +21,27 @@ async fn the_adapter_is_never_taken_for_the_bot() {
     assert!(hello["boot_epoch"].is_string(), "{hello:#}");
     assert_eq!(hello["bot_id"], "fq", "the name of freqtrade is no id");
     assert_eq!(hello["name"], "freqtrade (Sample)");
+    expect_left_alone(&botops, &freqtrade).await;
+    botops.stop().await;
+}
+
+/// Where the process that freqtrade names can be seen, it is the bot's, and botops does not wonder at it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_can_be_seen_is_named_with_its_start() {
+    let folder = crate::kit::folder();
+    let program = folder.path().join("freqtrade");
+    std::fs::copy("/bin/sleep", &program).unwrap();
+    let process = Process::start(&program, &["1000"]);
+    let freqtrade = FreqtradeStub::start().await;
+    let beat = format!("Bot heartbeat. PID={}, version='2026.9', state='RUNNING'", process.pid());
+    let at = chrono::Utc::now().timestamp_millis() + 1_000;
+    freqtrade.logs(&[json!(["", at, "freqtrade.worker", "INFO", beat])]);
+    let adapter = Adapter::start(&freqtrade);
+    let botops = adapter.with_botops().await;
+    let bot = until_presence(&botops, "connected").await;
+    assert_eq!(bot["pid"], process.pid(), "{bot:#}");
+    assert!(bot["started_at"].is_string() && bot["boot_epoch"].is_string(), "{bot:#}");
+    assert_eq!(bot["presence_reason"], "it answers on time");
     expect_left_alone(&botops, &freqtrade).await;
     botops.stop().await;
 }

@@ -1,5 +1,6 @@
 //! freqtrade's answers in the words of the contract.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::world::{
@@ -154,8 +155,22 @@ async fn config_is_read_and_never_changed_and_no_verb_reaches_freqtrade_unasked(
     let adapter = Adapter::start(&freqtrade);
     adapter.until_state("it is read", |state| state["seq"].is_number()).await;
     let config = adapter.get("config").await;
-    assert_eq!((&config["managed"], &config["config"]["strategy"]), (&json!(false), &json!("Sample")));
+    let values = &config["echoed_config"]["values"];
+    assert_eq!((&config["managed"], &values["strategy"]), (&json!(false), &json!("Sample")));
     assert!(!config.to_string().contains("canary"), "{config:#}");
+    // botops shows the same, as what it is, and refuses a change with the bot's own reason.
+    let botops = adapter.with_botops().await;
+    let echo = || async { botops.get("/api/v1/config").await.1["echoed"].is_object() };
+    until("botops shows the echo", SOON, echo).await;
+    let (_, shown) = botops.get("/api/v1/config").await;
+    assert_eq!((&shown["sync"], &shown["writable"]), (&json!("not_applicable"), &json!(false)), "{shown:#}");
+    assert_eq!((&shown["config"], &shown["echoed"]["values"]), (&Value::Null, values));
+    assert!(shown["echoed"]["proof"].as_str().unwrap().contains("show_config"), "{shown:#}");
+    let change = json!({"reason": "a larger stake", "merge_patch": {"stake_amount": "100"}});
+    let (status, problem) = botops.send(Method::PUT, "/api/v1/config/apply", &change).await;
+    assert_eq!((status, &problem["error_code"]), (409, &json!("BOT_004")), "{problem:#}");
+    assert!(problem["cause"].as_str().unwrap().contains("not managed"), "{problem:#}");
+    botops.stop().await;
     let (status, refused) = adapter.post("config/activate", &json!({"txn": "1"})).await;
     assert_eq!((status, &refused["code"]), (409, &json!("not_capable")));
     let hello = adapter.get("hello").await;

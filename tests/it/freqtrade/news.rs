@@ -141,6 +141,9 @@ async fn failures_and_locks_are_told_once() {
     adapter.launch();
     until_told(&botops, "all pairs are locked: holiday").await;
     until_told(&botops, "Unable to create order").await;
+    let (_, summary) = botops.get("/api/v1/summary").await;
+    let remedy = summary["circuit_breaker"]["remediation"].as_str().unwrap();
+    assert!(remedy.contains("Ask whoever set it") && remedy.contains("ends by itself at"), "{remedy}");
     adapter.kill();
     adapter.launch();
     freqtrade.answer("locks", &json!({"locks": []}));

@@ -122,6 +122,7 @@ pub(crate) fn report() -> BotReport {
             retry_at: None,
             needs_human: None,
         }),
+        echoed_config: None,
         config: Some(RunningConfig {
             running: config.clone(),
             committed: config,

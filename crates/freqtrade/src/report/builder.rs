@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 
 use super::account::account_of;
 use super::breaker::breaker_of;
+use super::config_echo::echoed_config_of;
 use super::failures::failure_of_line;
 use super::hello::trading_mode;
 use super::performance::performance_of;
@@ -98,6 +99,7 @@ pub(crate) fn build_report(inputs: ReportInputs<'_>) -> BotReport {
         session: None,
         circuit_breaker,
         config: None,
+        echoed_config: echoed_config_of(picture),
         recent_errors: failures.newest,
         error_count_last_hour: failures.last_hour,
         worst_error_last_hour: failures.worst,

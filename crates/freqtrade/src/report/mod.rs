@@ -3,6 +3,7 @@
 mod account;
 mod breaker;
 mod builder;
+mod config_echo;
 mod failures;
 mod hello;
 mod performance;
@@ -12,5 +13,6 @@ mod unknown_fields;
 
 pub(crate) use breaker::holding_locks;
 pub(crate) use builder::{ReportInputs, build_report, day_began};
+pub(crate) use config_echo::NOT_MANAGED;
 pub(crate) use failures::failure_of_line;
 pub(crate) use hello::{HelloInputs, build_hello};

@@ -3,25 +3,25 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use botops_contract::{BotReport, Hello};
+use botops_contract::{BotReport, EchoedConfig, Hello};
 use bytes::Bytes;
-use serde_json::Value;
 
 /// The bot at one moment; immutable.
 #[derive(Debug)]
 pub(crate) struct PublishedState {
     pub hello: Hello,
-    /// What freqtrade echoes of its config, without secrets.
-    pub config_as_told: Value,
+    /// What freqtrade echoes of its config.
+    pub echoed_config: Option<EchoedConfig>,
     etag: String,
     body: Bytes,
 }
 
 impl PublishedState {
     /// `run` names this run of the adapter: numbers of the report begin anew with each.
-    pub(crate) fn new(hello: Hello, report: &BotReport, config_as_told: Value, run: &str) -> Self {
+    pub(crate) fn new(hello: Hello, report: &BotReport, run: &str) -> Self {
         let body = serde_json::to_vec(report).expect("a report has only JSON values").into();
-        Self { hello, config_as_told, etag: format!("\"{run}-{}\"", report.seq), body }
+        let echoed_config = report.echoed_config.clone();
+        Self { hello, echoed_config, etag: format!("\"{run}-{}\"", report.seq), body }
     }
 
     /// The entity tag of the state, with quotes.

@@ -19,7 +19,7 @@ use super::published::StateCell;
 use crate::commands::Commands;
 use crate::events::AdapterJournal;
 use crate::polling::{PictureCell, UpstreamReach};
-use crate::report::{HelloInputs, build_hello};
+use crate::report::{HelloInputs, NOT_MANAGED, build_hello};
 use crate::trades::ClosedTradeLog;
 
 /// The largest body of a command.
@@ -123,27 +123,13 @@ async fn get_trades(
 
 /// freqtrade's config is not kept in versions here: what it echoes can be read, and nothing of it changed.
 async fn get_config(State(server): State<ContractServer>) -> Response {
-    let Some(published) = server.state.load() else {
-        return refusal(
-            StatusCode::SERVICE_UNAVAILABLE,
-            UPSTREAM_STARTING,
-            "freqtrade's config was not read yet",
-        );
+    let echoed = server.state.load().and_then(|published| published.echoed_config.clone());
+    let Some(echoed) = echoed else {
+        let message = "freqtrade's config was not read yet";
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, UPSTREAM_STARTING, message);
     };
-    axum::Json(json!({
-        "managed": false,
-        "reason": NOT_MANAGED,
-        "proof": "fields that freqtrade echoes in `show_config`: a part of its config, as it runs now",
-        "as_of": server.cell.load().config_as_told.at(),
-        "config": published.config_as_told,
-    }))
-    .into_response()
+    axum::Json(json!({"managed": false, "echoed_config": echoed})).into_response()
 }
-
-/// Why no config of freqtrade is changed.
-const NOT_MANAGED: &str = "freqtrade's config is not managed: its files belong to its operator, it takes a new config \
-                           without a check, and ends when that is wrong. Change the file, then reload or restart \
-                           freqtrade";
 
 async fn refuse_config() -> Response {
     refusal(StatusCode::CONFLICT, "not_capable", NOT_MANAGED)

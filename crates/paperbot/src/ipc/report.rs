@@ -76,6 +76,7 @@ impl ReportSources<'_> {
             session: self.session.facts(),
             circuit_breaker: Some(self.session.circuit_breaker(&book.breaker)),
             config: Some(self.running_config()),
+            echoed_config: None,
             recent_errors: Some(self.errors.newest()),
             error_count_last_hour: Some(self.errors.count_last_hour()),
             worst_error_last_hour: self.errors.worst_last_hour(),

@@ -77,6 +77,11 @@ pub(super) fn report(report: &mut BotReport, unreadable: &mut Vec<UnreadablePart
         names(&mut config.pending_restart);
         optional(&mut config.summary.mode_raw, WORD);
     }
+    if let Some(echoed) = &mut report.echoed_config {
+        text(&mut echoed.reason, SENTENCE);
+        text(&mut echoed.proof, SENTENCE);
+        free_form(&mut echoed.values);
+    }
     report.recent_errors.iter_mut().flatten().for_each(semantic_error);
     if let Some(reasons) = &mut report.no_entry_reasons {
         names(reasons);

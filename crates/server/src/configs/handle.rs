@@ -15,7 +15,7 @@ use super::admission::{
 use super::audit::{AuditHead, AuditVerdict, ConfigAudit};
 use super::current::{CurrentConfig, CurrentConfigView, SyncState};
 use super::document::{ChangeRisk, ConfigChange, ConfigDocument, ConfigSchema, DiffLine, ValidationLevel};
-use super::support::{ConfigSupport, not_offered};
+use super::support::ConfigSupport;
 use super::transaction::{TransactionView, load_transaction};
 use super::trial::{BotRestart, TransitionRecorder, TrialCommand, TrialReply, TrialServices, run_trials};
 use super::versions::{ConfigVersions, VersionFiles, VersionSummaryView};
@@ -191,7 +191,8 @@ impl Configs {
 
     /// Why the config cannot be changed because the bot does not offer one; `None` when it does or is not known.
     pub fn not_offered(&self) -> Option<Error> {
-        (self.inner.current.support() == ConfigSupport::Missing).then(not_offered)
+        let is_missing = self.inner.current.support() == ConfigSupport::Missing;
+        is_missing.then(|| self.inner.current.refusal_without_config())
     }
 
     /// What is wrong with the record of changes or with what is committed; `None` when nothing is.

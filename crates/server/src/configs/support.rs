@@ -1,6 +1,7 @@
 //! Whether the bot has a config that is kept here. The bot says so itself: it lists `config` in its `hello`, or not.
 
 use crate::bots::BotSnapshot;
+use botops_contract::EchoedConfig;
 use botops_core::error::{Code, Error};
 
 /// The capability of a bot whose config is kept here.
@@ -28,15 +29,22 @@ impl ConfigSupport {
     }
 }
 
-/// The refusal of an operation on a config that the bot does not offer.
-pub(crate) fn not_offered() -> Error {
-    Error::new(Code::BotNotCapable)
-        .detail(
-            "the bot does not list `config` in its hello, so its config is not kept here and is neither read nor \
-             changed. Change it where the bot keeps it; a bot that serves the config calls and lists `config` when it \
-             starts again has one here from then on",
-        )
-        .context("capability", CONFIG)
+/// The refusal of an operation on a config that the bot does not offer, with the bot's own reason where it gives one.
+pub(crate) fn not_offered(seen: &BotSnapshot) -> Error {
+    let missing = "the bot does not list `config` in its hello, so its config is not kept here and is";
+    let detail = match echoed_config(seen) {
+        Some(echoed) => format!("{missing} not changed. It says: {}", echoed.reason),
+        None => format!(
+            "{missing} neither read nor changed. Change it where the bot keeps it; a bot that serves the config calls \
+             and lists `config` when it starts again has one here from then on"
+        ),
+    };
+    Error::new(Code::BotNotCapable).detail(detail).context("capability", CONFIG)
+}
+
+/// What the bot shows of a config that is not kept here.
+pub(crate) fn echoed_config(seen: &BotSnapshot) -> Option<&EchoedConfig> {
+    seen.report.as_ref()?.echoed_config.as_ref()
 }
 
 /// The refusal of an operation while it is not known whether there is a config.

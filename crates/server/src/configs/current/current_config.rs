@@ -17,7 +17,7 @@ use crate::bots::{BotSnapshot, Bots};
 use crate::configs::audit::ConfigAudit;
 use crate::configs::document::{ConfigDocument, ConfigSchema, RuleFacts, check_document};
 use crate::configs::head::{CommittedConfig, VersionHead};
-use crate::configs::support::{ConfigSupport, not_known, not_offered};
+use crate::configs::support::{ConfigSupport, echoed_config, not_known, not_offered};
 use crate::configs::transaction::{ConfigTransaction, TransactionView, newest_transactions};
 use crate::events::{Events, NewEvent};
 use crate::store::Store;
@@ -109,6 +109,11 @@ impl CurrentConfig {
         ConfigSupport::of(&self.bots.snapshot())
     }
 
+    /// The refusal of what needs a config, for a bot that offers none.
+    pub(crate) fn refusal_without_config(&self) -> Error {
+        not_offered(&self.bots.snapshot())
+    }
+
     /// Refuses where the bot does not offer a config, or where it is not known and none was ever kept.
     ///
     /// # Errors
@@ -116,7 +121,7 @@ impl CurrentConfig {
     pub(crate) fn require_offered(&self) -> Result<(), Error> {
         let seen = self.bots.snapshot();
         match ConfigSupport::of(&seen) {
-            ConfigSupport::Missing => Err(not_offered()),
+            ConfigSupport::Missing => Err(not_offered(&seen)),
             ConfigSupport::Unknown if !self.was_ever_made() => Err(not_known(&seen)),
             ConfigSupport::Unknown | ConfigSupport::Offered => Ok(()),
         }
@@ -296,6 +301,7 @@ impl CurrentConfig {
             committed,
             trial: live.map(|live| TransactionView::clone(&live)),
             last_rejected: self.last_rejected.load_full().map(|last| RejectedChangeView::clone(&last)),
+            echoed: echoed_config(&seen).filter(|_| support == ConfigSupport::Missing).cloned(),
             writable: head.is_some() && self.audit.damage().is_none() && support != ConfigSupport::Missing,
             page: None,
         }

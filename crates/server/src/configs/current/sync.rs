@@ -4,7 +4,7 @@ use super::view::{RunningConfigView, SyncState};
 use crate::bots::BotSnapshot;
 use crate::configs::document::short_hash;
 use crate::configs::head::VersionHead;
-use crate::configs::support::ConfigSupport;
+use crate::configs::support::{ConfigSupport, echoed_config};
 use crate::configs::transaction::{TransactionState, TransactionView};
 
 /// What the sync state is derived from.
@@ -56,6 +56,9 @@ pub(super) fn evaluate_sync(facts: &SyncFacts<'_>) -> (SyncState, String) {
 fn reason_for_none(facts: &SyncFacts<'_>) -> String {
     let none = "the bot does not list `config` in its hello: its config is not kept here";
     match facts.head {
+        None if echoed_config(facts.seen).is_some() => {
+            format!("{none} and not changed; `echoed` has what it shows of it, and why")
+        }
         None => format!("{none}, and nothing is checked, changed or compared"),
         Some(head) => format!(
             "{none}; version {}, committed on {}, stays readable and is not changed",

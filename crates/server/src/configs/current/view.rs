@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::configs::document::{WrittenValue, version_etag};
 use crate::configs::head::CommittedConfig;
 use crate::configs::transaction::{ConfigTransaction, StoredError, TransactionState, TransactionView};
-use botops_contract::BotId;
+use botops_contract::{BotId, EchoedConfig};
 use botops_http::RenderedDocument as Page;
 
 /// Whether the bot runs what is committed.
@@ -118,6 +118,10 @@ pub struct CurrentConfigView {
     pub trial: Option<TransactionView>,
     /// The last change that was refused after it was admitted; `null` when none is known.
     pub last_rejected: Option<RejectedChangeView>,
+    /// What a bot whose config is not kept here shows of it, with the reason and the proof. Untrusted text; left out when
+    /// it shows nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub echoed: Option<EchoedConfig>,
     /// Whether changes are taken; `false` while the audit does not hold or the config cannot be read, and for a bot
     /// without one.
     pub writable: bool,
@@ -166,6 +170,7 @@ impl CurrentConfigView {
             committed: None,
             trial: None,
             last_rejected: None,
+            echoed: None,
             writable: false,
             page: None,
         }

@@ -19,7 +19,7 @@ use crate::configs::document::{
     version_etag,
 };
 use crate::configs::head::VersionHead;
-use crate::configs::support::{ConfigSupport, not_offered};
+use crate::configs::support::ConfigSupport;
 use crate::store::Store;
 use botops_contract::VersionRef;
 use botops_core::error::{Code, Error};
@@ -284,7 +284,7 @@ impl ConfigVersions {
     /// The refusal for a version that is not there. Of a bot without a config there are none to choose from.
     fn unknown_version(&self, number: u64) -> Error {
         if self.current.support() == ConfigSupport::Missing && !self.current.was_ever_made() {
-            return not_offered();
+            return self.current.refusal_without_config();
         }
         Error::new(Code::ConfigVersionUnknown).context("version", number)
     }
@@ -320,7 +320,7 @@ impl ConfigVersions {
             && !self.current.was_ever_made()
             && self.current.support() == ConfigSupport::Missing
         {
-            return Err(not_offered());
+            return Err(self.current.refusal_without_config());
         }
         Ok((rows.iter().map(|row| self.summary(row)).collect(), omitted))
     }
