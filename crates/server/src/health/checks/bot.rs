@@ -1,7 +1,7 @@
 //! The bot and its broker session, from the bot's last report. These checks never send a request to the bot.
 
 use crate::bots::{BotSnapshot, Presence};
-use botops_contract::{GateReason, SessionPhase};
+use botops_contract::{BotPhase, GateReason, SessionPhase};
 
 use super::metric_limits::{
     BOT_DATA_AGE, BOT_ERRORS, BOT_LOOP_AGE, BOT_ORDER_REJECTS, BOT_POLL_LATENCY, BOT_TICK_DELAY,
@@ -32,7 +32,26 @@ pub(crate) fn check_bot(seen: &BotSnapshot) -> CheckSample {
         Presence::Exited => CheckSample::failed(CheckOutcome::Refused, note),
         Presence::Unreachable | Presence::NeverSeen => CheckSample::failed(CheckOutcome::Unreachable, note),
     };
+    let sample = match positions_left_alone(seen) {
+        Some(count) => sample.says(HealthLevel::Critical, left_alone_sentence(count)),
+        None => sample,
+    };
     CheckSample { measures, latency: seen.poll_latency, ..sample }
+}
+
+/// How many positions a bot leaves to themselves: it answers, and says that it is stopped and manages nothing.
+fn positions_left_alone(seen: &BotSnapshot) -> Option<usize> {
+    let report = seen.report.as_ref()?;
+    let is_stopped =
+        matches!(seen.presence, Presence::Connected | Presence::Slow) && report.phase == BotPhase::Stopped;
+    seen.position_count().filter(|count| is_stopped && *count > 0)
+}
+
+fn left_alone_sentence(count: usize) -> String {
+    format!(
+        "the bot is stopped and manages none of its {count} open positions, stop losses included: start it, or close them \
+         at the broker"
+    )
 }
 
 fn measures(seen: &BotSnapshot) -> Vec<CheckMeasure> {
