@@ -8,9 +8,9 @@ mod lenient;
 mod login;
 mod trade_answers;
 
+pub(crate) use answers::OWN_LOCK;
 pub(crate) use answers::{
-    BalanceAnswer, ConfigEcho, CurrencyBalance, HealthAnswer, LocksAnswer, LogLine, LogsAnswer, OWN_LOCK,
-    PairLock,
+    BalanceAnswer, ConfigEcho, CurrencyBalance, HealthAnswer, LocksAnswer, LogLine, LogsAnswer, PairLock,
 };
 pub(crate) use client::{FreqtradeClient, HUNG_AFTER};
 pub(crate) use failure::UpstreamFailure;
