@@ -23,6 +23,7 @@ mod documents;
 mod effects;
 mod errors;
 mod freqtrade_commands;
+mod freqtrade_init;
 mod freshness;
 mod health;
 mod health_limits;
