@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::health::{component_is, hasty};
 use crate::kit::app::{Running, command};
 use crate::kit::scripted_freqtrade::{
     FreqtradeFault, ScriptedFreqtrade, open_trade, resting_trade, with_resting,
@@ -402,5 +403,24 @@ async fn botops_passes_the_arguments_on_to_a_bot_that_knows_them() {
         let (status, refused) = app.send(Method::POST, &format!("/api/v1/control/{verb}"), &body).await;
         assert_eq!(status, 400, "{verb} {refused}");
     }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_freqtrade_with_open_trades_is_critical_and_one_without_is_not() {
+    let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
+    let adapter = Adapter::start(&freqtrade).await;
+    let socket = adapter.home.path().join("bot.sock").display().to_string();
+    let app =
+        Running::start(adapter.home.path(), &[("BOT_IPC_SOCKET", &socket), ("BOT_ID", "freqtrade")]).await;
+    let (status, answer) = app.send(Method::PUT, "/api/v1/health/monitoring/config", &hasty()).await;
+    assert_eq!(status, 200, "{answer}");
+    component_is(&app, "bot", "HEALTHY").await;
+    freqtrade.world().state = "stopped".to_owned();
+    let trading = component_is(&app, "trading", "CRITICAL").await;
+    let reason = trading["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("3 open positions") && reason.contains("start it"), "{reason}");
+    freqtrade.world().trades.clear();
+    component_is(&app, "trading", "WARNING").await;
     app.stop().await;
 }

@@ -24,6 +24,7 @@ mod effects;
 mod errors;
 mod freqtrade;
 mod freqtrade_commands;
+mod freqtrade_init;
 mod freshness;
 mod health;
 mod health_limits;

@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::expected::ExpectedEffect;
 use super::facts::CommandFacts;
-use super::plan::{CommandPlan, CommandStep, PlannedStage, count, untouched};
+use super::plan::{CommandStep, FreqtradePlan, PlannedStage, count, untouched};
 use crate::upstream::{FreqtradeClient, UpstreamFailure};
 use botops_contract::{CommandOutcome, Exposure, Verb};
 use botops_core::text::clean;
@@ -49,8 +50,13 @@ pub(super) struct CarriedOut {
 }
 
 /// Sends the steps of a plan and looks for their effect.
-pub(super) async fn carry_out(client: &FreqtradeClient, verb: Verb, plan: &CommandPlan) -> CarriedOut {
-    let mut run = PlanRun { client, said: Vec::new(), delivered: 0, facts: None };
+pub(super) async fn carry_out(
+    client: &FreqtradeClient,
+    verb: Verb,
+    plan: &FreqtradePlan,
+    stopping: &CancellationToken,
+) -> CarriedOut {
+    let mut run = PlanRun { client, stopping, said: Vec::new(), delivered: 0, facts: None };
     for stage in &plan.stages {
         if let Some(ended) = run.carry_out_stage(stage).await {
             return ended;
@@ -80,6 +86,8 @@ pub(super) async fn carry_out(client: &FreqtradeClient, verb: Verb, plan: &Comma
 /// One plan on its way.
 struct PlanRun<'c> {
     client: &'c FreqtradeClient,
+    /// The adapter is told to end: what was not seen by then is written down as not seen.
+    stopping: &'c CancellationToken,
     /// What freqtrade answered to steps that it did not take, for people.
     said: Vec<String>,
     /// Requests that freqtrade got, or may have got.
@@ -148,10 +156,13 @@ impl PlanRun<'_> {
                     vec![format!("freqtrade cannot be read: {failure}")]
                 }
             };
-            if missing.is_empty() || Instant::now() >= until {
+            if missing.is_empty() || Instant::now() >= until || self.stopping.is_cancelled() {
                 return missing;
             }
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = self.stopping.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
         }
     }
@@ -182,7 +193,8 @@ fn remedy(expected: &ExpectedEffect) -> &'static str {
 
 /// Whether the request certainly never reached freqtrade, or was turned away before it was looked at.
 fn never_arrived(failure: &UpstreamFailure) -> bool {
-    matches!(failure, UpstreamFailure::Unreachable(_) | UpstreamFailure::Unauthorized)
+    use UpstreamFailure::{Status, Unauthorized, Unavailable, Unreachable};
+    matches!(failure, Unreachable(_) | Unauthorized | Unavailable(_) | Status(404 | 405, _))
 }
 
 /// The answer when freqtrade could not be told anything.
@@ -191,13 +203,16 @@ pub(super) fn nothing_done(failure: &UpstreamFailure) -> CarriedOut {
         UpstreamFailure::Unauthorized => {
             ("bot_unauthorized", "put username and password of its `api_server` into the credentials file")
         }
+        UpstreamFailure::Status(404 | 405, _) => {
+            ("not_capable", "this version of it has no such call; `pause` came with 2025.3")
+        }
         UpstreamFailure::Late | UpstreamFailure::Cut => ("bot_hung", "look at its process and its log"),
         _ => ("bot_unreachable", "look whether it runs"),
     };
     CarriedOut {
         outcome: CommandOutcome::Refused,
         reason_code: Some(reason_code),
-        message: clean(&format!("nothing was sent to freqtrade: {failure}; {remedy}"), LONGEST_MESSAGE),
+        message: clean(&format!("nothing was done by freqtrade: {failure}; {remedy}"), LONGEST_MESSAGE),
         exposure: None,
         facts: None,
     }
@@ -220,7 +235,7 @@ fn list(parts: &[String]) -> String {
 }
 
 /// What was done to orders and positions: as planned, with what is left as it was seen afterwards.
-fn exposure_after(verb: Verb, plan: &CommandPlan, facts: Option<&CommandFacts>, filled: usize) -> Exposure {
+fn exposure_after(verb: Verb, plan: &FreqtradePlan, facts: Option<&CommandFacts>, filled: usize) -> Exposure {
     let mut exposure = plan.exposure.clone();
     let left = facts.map(untouched).unwrap_or_default();
     (exposure.positions_left, exposure.orders_left) = (left.positions_left, left.orders_left);

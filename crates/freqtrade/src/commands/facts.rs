@@ -121,7 +121,7 @@ impl fmt::Display for TraderState {
 
 impl TraderState {
     fn of(word: &str) -> Self {
-        match word {
+        match word.to_ascii_lowercase().as_str() {
             "running" => Self::Running,
             "paused" => Self::Paused,
             "stopped" => Self::Stopped,

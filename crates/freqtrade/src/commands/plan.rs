@@ -82,7 +82,7 @@ pub(super) struct PlannedStage {
 
 /// What a command would do.
 #[derive(Debug, Clone, Default)]
-pub(super) struct CommandPlan {
+pub(super) struct FreqtradePlan {
     /// Why it is not carried out: a stable reason.
     pub refused: Option<&'static str>,
     /// Empty when what it asks for holds already.
@@ -95,7 +95,7 @@ pub(super) struct CommandPlan {
     pub exposure: Exposure,
 }
 
-impl CommandPlan {
+impl FreqtradePlan {
     /// Plans a command for freqtrade as it is.
     pub(super) fn new(
         verb: Verb,
@@ -136,10 +136,10 @@ impl CommandPlan {
     }
 }
 
-fn plan_pause(request: &CommandRequest, arguments: &CommandArguments, facts: &CommandFacts) -> CommandPlan {
+fn plan_pause(request: &CommandRequest, arguments: &CommandArguments, facts: &CommandFacts) -> FreqtradePlan {
     let is_stopped = facts.state == TraderState::Stopped;
     if is_stopped && !arguments.start {
-        return CommandPlan::refused(
+        return FreqtradePlan::refused(
             "bot_stopped",
             &format!(
                 "freqtrade is stopped: it enters nothing already, and pausing would start it. {} `pause` with \
@@ -148,7 +148,7 @@ fn plan_pause(request: &CommandRequest, arguments: &CommandArguments, facts: &Co
             ),
         );
     }
-    let mut plan = CommandPlan { exposure: untouched(facts), ..CommandPlan::default() };
+    let mut plan = FreqtradePlan { exposure: untouched(facts), ..FreqtradePlan::default() };
     let mut will = Vec::new();
     if facts.state != TraderState::Paused {
         plan.stage(vec![CommandStep::Pause], ExpectedEffect::state(TraderState::Paused));
@@ -161,14 +161,15 @@ fn plan_pause(request: &CommandRequest, arguments: &CommandArguments, facts: &Co
             "pause freqtrade: no new entries, exits go on".to_owned()
         });
     }
-    let until = arguments.until.unwrap_or_else(far_away);
-    let is_locked = facts.own_locks().any(|lock| lock.until.is_none_or(|end| end >= until));
-    if arguments.durable && !is_locked {
+    let asked = arguments.until.unwrap_or_else(far_away);
+    // A lock that holds longer already is as good, and is not shortened.
+    let held = facts.own_locks().filter_map(|lock| lock.until).max().filter(|held| *held >= asked);
+    if arguments.durable && held.is_none() {
         let reason = format!("{OWN_LOCK}: {}", botops_core::text::clean(&request.reason, 150));
-        plan.stage(vec![CommandStep::AddLock { until, reason }], ExpectedEffect::lock(until));
-        will.push(format!("lock every pair {}", lock_end(until)));
+        plan.stage(vec![CommandStep::AddLock { until: asked, reason }], ExpectedEffect::lock(asked));
+        will.push("lock every pair".to_owned());
     }
-    let tail = pause_tail(arguments.durable, facts);
+    let tail = pause_tail(arguments.durable.then(|| held.unwrap_or(asked)), facts);
     if plan.stages.is_empty() {
         plan.sentence = format!("freqtrade is paused already{tail}");
     } else {
@@ -178,35 +179,41 @@ fn plan_pause(request: &CommandRequest, arguments: &CommandArguments, facts: &Co
     plan
 }
 
-/// What a pause leaves open, which nobody should have to find out later.
-fn pause_tail(durable: bool, facts: &CommandFacts) -> String {
+/// What a pause leaves open, which nobody should have to find out later. `locked_until` is the end of a lock.
+fn pause_tail(locked_until: Option<DateTime<Utc>>, facts: &CommandFacts) -> String {
     let resting = facts.resting_orders().filter(|(trade, order)| is_entry_order(trade, order)).count();
     let mut tail = match resting {
         0 => String::new(),
-        count => {
-            format!("; {count} resting entry orders stay and may still fill (`cancel-orders` ends them)")
-        }
+        count => format!(
+            "; {} and may still fill (`cancel-orders` ends that)",
+            many(count, "resting entry stays", "resting entries stay")
+        ),
     };
-    tail.push_str(if durable {
-        "; the lock of botops holds over a reload and a restart, and `resume` removes it"
-    } else {
-        "; a reload or a restart of freqtrade lifts it, with `args.durable: true` it does not"
+    tail.push_str(&match locked_until {
+        Some(until) => {
+            format!(
+                "; every pair is locked {}, over a reload and a restart; `resume` ends that",
+                lock_end(until)
+            )
+        }
+        None => "; a reload or a restart of freqtrade lifts the pause, with `args.durable: true` it does not"
+            .to_owned(),
     });
     tail
 }
 
-fn plan_resume(arguments: &CommandArguments, facts: &CommandFacts) -> CommandPlan {
+fn plan_resume(arguments: &CommandArguments, facts: &CommandFacts) -> FreqtradePlan {
     if facts.state == TraderState::Stopped && !arguments.start {
-        return CommandPlan::refused(
+        return FreqtradePlan::refused(
             "bot_stopped",
             &format!(
-                "freqtrade is stopped, not paused: this would start it, to manage its {} open trades and to enter new \
-                 ones. `args.start: true` says that this is meant",
-                facts.trades.len()
+                "freqtrade is stopped, not paused: this would start it, to manage its {} and to enter new ones. \
+                 `args.start: true` says that this is meant",
+                many(facts.trades.len(), "open trade", "open trades")
             ),
         );
     }
-    let mut plan = CommandPlan { exposure: untouched(facts), ..CommandPlan::default() };
+    let mut plan = FreqtradePlan { exposure: untouched(facts), ..FreqtradePlan::default() };
     let mut will = Vec::new();
     match facts.state {
         TraderState::Running => {}
@@ -247,15 +254,15 @@ fn foreign_lock(facts: &CommandFacts) -> String {
     })
 }
 
-fn plan_cancel(arguments: &CommandArguments, facts: &CommandFacts) -> CommandPlan {
+fn plan_cancel(arguments: &CommandArguments, facts: &CommandFacts) -> FreqtradePlan {
     if facts.state == TraderState::Stopped {
-        return CommandPlan::refused(
+        return FreqtradePlan::refused(
             "bot_stopped",
             "freqtrade is stopped and cancels nothing: start it (`pause` with `args.start: true` starts it paused), or \
              cancel at the exchange",
         );
     }
-    let mut plan = CommandPlan { exposure: untouched(facts), ..CommandPlan::default() };
+    let mut plan = FreqtradePlan { exposure: untouched(facts), ..FreqtradePlan::default() };
     let (mut steps, mut orders, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     for trade in facts.trades.iter().filter(|trade| arguments.means(&trade.pair)) {
         // A stop loss that rests at the exchange belongs to the trade: freqtrade's call passes over it, and so does this.
@@ -284,16 +291,17 @@ fn plan_cancel(arguments: &CommandArguments, facts: &CommandFacts) -> CommandPla
     if steps.is_empty() {
         plan.sentence = format!("no entry order rests{kept}");
     } else {
-        plan.sentence = format!("cancel {count} resting orders: {}{kept}", list_names(&names));
-        plan.done = format!("{count} resting orders are gone: {}{kept}", list_names(&names));
+        let these = many(orders.len(), "resting order", "resting orders");
+        plan.sentence = format!("cancel {these}: {}{kept}", list_names(&names));
+        plan.done = format!("gone: {these}, {}{kept}", list_names(&names));
     }
     plan.stage(steps, ExpectedEffect::orders_gone(orders));
     plan
 }
 
-fn plan_flatten(facts: &CommandFacts) -> CommandPlan {
+fn plan_flatten(facts: &CommandFacts) -> FreqtradePlan {
     if facts.state == TraderState::Stopped {
-        return CommandPlan::refused(
+        return FreqtradePlan::refused(
             "bot_stopped",
             &format!(
                 "freqtrade is stopped and takes no exit. {} Start it paused (`pause` with `args.start: true`) and \
@@ -302,7 +310,7 @@ fn plan_flatten(facts: &CommandFacts) -> CommandPlan {
             ),
         );
     }
-    let mut plan = CommandPlan { exposure: untouched(facts), ..CommandPlan::default() };
+    let mut plan = FreqtradePlan { exposure: untouched(facts), ..FreqtradePlan::default() };
     let mut will = Vec::new();
     if facts.state != TraderState::Paused {
         plan.stage(vec![CommandStep::Pause], ExpectedEffect::state(TraderState::Paused));
@@ -314,11 +322,13 @@ fn plan_flatten(facts: &CommandFacts) -> CommandPlan {
     let held: Vec<&FreqtradeTrade> = facts.held_trades().collect();
     let resting = facts.trades.len() - held.len();
     if !held.is_empty() {
-        will.push(format!("exit {} trades at the market: {}", held.len(), list_trades(&held)));
+        let trades = many(held.len(), "trade", "trades");
+        will.push(format!("exit {trades} at the market: {}", list_trades(&held)));
     }
     if resting > 0 {
         let unfilled: Vec<_> = facts.trades.iter().filter(|trade| !is_held(trade)).collect();
-        will.push(format!("cancel {resting} entries that are not filled: {}", list_trades(&unfilled)));
+        let entries = many(resting, "entry that is not filled", "entries that are not filled");
+        will.push(format!("cancel {entries}: {}", list_trades(&unfilled)));
     }
     plan.exposure = Exposure {
         orders_cancelled: Some(count(facts.resting_orders().count())),
@@ -331,7 +341,10 @@ fn plan_flatten(facts: &CommandFacts) -> CommandPlan {
     if facts.unreadable_trades > 0 {
         let unreadable = facts.unreadable_trades;
         plan.exposure.positions_left = None;
-        will.push(format!("leave {unreadable} open trades, which could not be read"));
+        will.push(format!(
+            "leave {}",
+            many(unreadable, "trade that cannot be read", "trades that cannot be read")
+        ));
     }
     if plan.stages.is_empty() {
         plan.sentence = "no trade is open, and freqtrade is paused already".to_owned();
@@ -339,7 +352,10 @@ fn plan_flatten(facts: &CommandFacts) -> CommandPlan {
         plan.sentence = will.join(", then ");
         plan.done = match held.len() {
             0 => "no position is open; freqtrade is paused until somebody resumes".to_owned(),
-            count => format!("{count} trades are closed; freqtrade is paused until somebody resumes"),
+            count => format!(
+                "{}; freqtrade is paused until somebody resumes",
+                many(count, "trade is closed", "trades are closed")
+            ),
         };
     }
     plan
@@ -361,7 +377,9 @@ pub(super) fn untouched(facts: &CommandFacts) -> Exposure {
 fn left_alone(facts: &CommandFacts) -> String {
     match facts.trades.len() {
         0 => "No trade is open.".to_owned(),
-        count => format!("Nobody manages its {count} open trades, stop losses included."),
+        count => {
+            format!("Nobody manages its {}, stop losses included.", many(count, "open trade", "open trades"))
+        }
     }
 }
 
@@ -393,6 +411,10 @@ fn lock_end(until: DateTime<Utc>) -> String {
 
 fn far_away() -> DateTime<Utc> {
     FAR_AWAY.parse().unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+fn many(count: usize, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
 }
 
 pub(super) fn count(number: usize) -> u32 {

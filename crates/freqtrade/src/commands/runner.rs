@@ -17,7 +17,7 @@ use super::arguments::CommandArguments;
 use super::carry_out::{CarriedOut, LONGEST_MESSAGE, carry_out, nothing_done};
 use super::facts::CommandFacts;
 use super::journal::{CommandJournal, JournaledCommand};
-use super::plan::CommandPlan;
+use super::plan::FreqtradePlan;
 use crate::polling::PictureCell;
 use crate::upstream::FreqtradeClient;
 use botops_contract::{
@@ -141,20 +141,9 @@ impl Commands {
     }
 
     /// How far a command has got. Reading it changes nothing.
-    pub(crate) fn status(&self, command_id: &str) -> CommandStatus {
-        let status = |progress, result| CommandStatus {
-            command_id: command_id.to_owned(),
-            progress,
-            result,
-            refusal: None,
-        };
-        if lock(&self.shared.open).contains_key(command_id) {
-            return status(CommandProgress::Pending, None);
-        }
-        match lock(&self.shared.journal).find(command_id) {
-            Some(known) => status(CommandProgress::Answered, Some(known_answer(known))),
-            None => status(CommandProgress::Unknown, None),
-        }
+    pub(crate) fn status(&self, command_id: String) -> CommandStatus {
+        let (progress, result) = self.shared.progress_of(&command_id);
+        CommandStatus { command_id, progress, result, refusal: None }
     }
 }
 
@@ -172,7 +161,7 @@ impl CommandsUnderWay {
             Ok(facts) => facts,
             Err(failure) => return answer_of(command, nothing_done(&failure)),
         };
-        let plan = CommandPlan::new(command.verb, &command.request, &command.arguments, &facts);
+        let plan = FreqtradePlan::new(command.verb, &command.request, &command.arguments, &facts);
         if let Some(code) = plan.refused {
             return answer_of(command, refused(code, &plan.sentence, Some(facts)));
         }
@@ -186,6 +175,16 @@ impl CommandsUnderWay {
             facts: Some(facts),
         };
         answer_of(command, predicted)
+    }
+
+    fn progress_of(&self, command_id: &str) -> (CommandProgress, Option<CommandResult>) {
+        if lock(&self.open).contains_key(command_id) {
+            return (CommandProgress::Pending, None);
+        }
+        match lock(&self.journal).find(command_id) {
+            Some(known) => (CommandProgress::Answered, Some(known_answer(known))),
+            None => (CommandProgress::Unknown, None),
+        }
     }
 
     /// The command of this id, begun when it is new.
@@ -239,7 +238,7 @@ impl CommandsUnderWay {
             Ok(facts) => facts,
             Err(failure) => return nothing_done(&failure),
         };
-        let plan = CommandPlan::new(command.verb, &command.request, &command.arguments, &facts);
+        let plan = FreqtradePlan::new(command.verb, &command.request, &command.arguments, &facts);
         if let Some(code) = plan.refused {
             return refused(code, &plan.sentence, Some(facts));
         }
@@ -263,7 +262,7 @@ impl CommandsUnderWay {
             return refused("journal_unwritable", &what, Some(facts));
         }
         botops_core::failpoints::point("freqtrade_command.begun");
-        carry_out(&self.client, command.verb, &plan).await
+        carry_out(&self.client, command.verb, &plan, &self.tasks.stopping()).await
     }
 
     /// Lets the readers see what the command did, since what was acknowledged has to show in the next read.

@@ -163,7 +163,7 @@ async fn get_command_status(
     State(server): State<ContractServer>,
     UrlPath(command_id): UrlPath<String>,
 ) -> Response {
-    axum::Json(server.commands.status(&command_id)).into_response()
+    axum::Json(server.commands.status(command_id)).into_response()
 }
 
 /// A status of 5xx says that the effect is not known; a refusal without an effect gets a 4xx.

@@ -81,14 +81,14 @@ impl SetupFacts<'_> {
             format!("User={user}\nGroup={group}\nRestart=always\nRestartSec=2\nUMask=0077\n{HARDENING}");
         let writes = format!("ReadWritePaths={}\n", unit_word(&folder));
         let adapter = format!(
-            "[Unit]\nDescription=The adapter of botops for freqtrade {id}\nAfter=network-online.target\n\
+            "[Unit]\nDescription=The adapter of botops for freqtrade (bot {id})\nAfter=network-online.target\n\
              Wants=network-online.target\n# No dependency on freqtrade or on botops: each runs on without the others.\n\n\
              [Service]\nExecStart={program} {}\n{service}{writes}\n[Install]\nWantedBy=multi-user.target\n",
             arguments.join(" "),
             id = self.bot_id,
         );
         let botops = format!(
-            "[Unit]\nDescription=botops beside freqtrade {id}\nAfter=network.target\n\n[Service]\nType=notify\n\
+            "[Unit]\nDescription=botops beside freqtrade (bot {id})\nAfter=network.target\n\n[Service]\nType=notify\n\
              NotifyAccess=main\nExecStart={program} serve\nExecReload=/bin/kill -HUP $MAINPID\nEnvironmentFile={env}\n\
              WatchdogSec=30\nTimeoutStopSec=15\nLimitNOFILE=65536\n{service}{writes}\n[Install]\n\
              WantedBy=multi-user.target\n",

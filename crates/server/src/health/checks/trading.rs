@@ -35,11 +35,13 @@ fn phase_trouble(report: &BotReport) -> Option<(HealthLevel, String)> {
                 if open == 1 { "its open position".to_owned() } else { format!("its {open} open positions") };
             (
                 HealthLevel::Critical,
-                format!("the bot is stopped: nobody manages {held}, stop losses included"),
+                format!(
+                    "the bot is stopped: nobody manages {held}, stop losses included; start it, or close them at the broker"
+                ),
             )
         }
         (BotPhase::Stopped, None) => {
-            let note = "the bot is stopped: positions that it may hold are managed by nobody".to_owned();
+            let note = "the bot is stopped: positions that it may hold are managed by nobody; start it, or close them at the broker".to_owned();
             (HealthLevel::Critical, note)
         }
         (BotPhase::Paused, _) => {
