@@ -154,7 +154,7 @@ async fn a_guarantee_that_no_list_has_costs_the_word_and_not_the_capability() {
     let (bot, _folder, botops) = beside(
         |hello| {
             hello["capabilities"] =
-                json!([{"name": "pause", "guarantee": "exchange"}, {"name": "resume", "guarantee": 7}])
+                json!([{"name": "pause", "guarantee": "exchange"}, {"name": "resume", "guarantee": 7}]);
         },
         |_| {},
     )
