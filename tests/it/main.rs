@@ -13,6 +13,7 @@ mod architecture;
 mod ask;
 mod bad_days;
 mod bad_store;
+mod bot_limits;
 mod bots;
 mod closure;
 mod configs;
