@@ -276,7 +276,7 @@ fn journal_gaps(copy: &JournalCopy, unread: u64) -> Vec<String> {
     if unread > 0 {
         let first = copy.unread().1.map(|first| format!("; the first: {first}")).unwrap_or_default();
         gaps.push(format!(
-            "{} of the bot's journal could not be read and count nowhere{first}",
+            "{} of the bot's journal could not be read, left out of every number{first}",
             trades(unread)
         ));
     }
