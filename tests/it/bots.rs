@@ -302,7 +302,7 @@ async fn an_older_contract_is_served_with_what_it_has() {
     let bot = ScriptedBot::start();
     {
         let mut script = bot.script();
-        script.hello.contract = 0;
+        script.hello.contract = Some(0);
         script.missing_fields = vec!["loop", "no_entry_reasons", "session", "orders", "last_trade_at"];
     }
     let (link, _data) = linked(&bot).await;
@@ -412,11 +412,11 @@ async fn config_verbs_and_trades_reach_the_bot() {
     let (link, _data) = linked(&bot).await;
     let bots = &link.bots;
     let page = bots.trades(1, None, None, 2).await.unwrap();
-    assert_eq!(page.items.iter().map(|trade| trade.seq).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(page.trades.iter().map(|trade| trade.seq).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(page.next, Some(3));
-    let from = page.items[1].closed_at;
+    let from = page.trades[1].closed_at;
     let later = bots.trades(0, Some(from), Some(from + chrono::Duration::minutes(1)), 10).await.unwrap();
-    assert_eq!((later.items.len(), later.items[0].seq, later.next), (1, 3, None));
+    assert_eq!((later.trades.len(), later.trades[0].seq, later.next), (1, 3, None));
 
     let before = bots.config_state().await.unwrap();
     assert!(bots.config_check(&CheckConfigRequest { config: json!({}) }).await.unwrap().ok);

@@ -560,7 +560,8 @@ async fn a_session_that_the_broker_rejects_stops_orders_and_says_so() {
     std::fs::write(&path, faults).unwrap();
     // With ticks this long, the position is still held when the session is halted.
     let bot = Paperbot::start(&["--tick", "30ms", "--fault-script", path.to_str().unwrap()]).await;
-    let healthy = |report: &BotReport| report.session.as_ref().is_some_and(|session| session.is_healthy);
+    let healthy =
+        |report: &BotReport| report.session.as_ref().is_some_and(|session| session.is_healthy == Some(true));
     bot.until("the session is proven", healthy).await;
     bot.until("a position is open", |report| !report.holds_nothing()).await;
     for check in 0..5 {

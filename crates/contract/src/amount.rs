@@ -45,6 +45,21 @@ pub fn amount_value(amount: Option<&Amount>) -> Option<Decimal> {
     amount.and_then(Amount::value)
 }
 
+/// The sum of two numbers; `None` when it would lose a digit, or has no place in a decimal.
+///
+/// The addition of the decimal itself rounds without saying so once the digits of both, written under each other, are
+/// more than it holds.
+pub fn add_exactly(one: Decimal, two: Decimal) -> Option<Decimal> {
+    let sum = one.checked_add(two)?;
+    let needed = one.normalize().scale().max(two.normalize().scale());
+    (sum.scale() >= needed).then_some(sum)
+}
+
+/// The difference of two numbers; `None` as in [`add_exactly`].
+pub fn subtract_exactly(one: Decimal, two: Decimal) -> Option<Decimal> {
+    add_exactly(one, -two)
+}
+
 impl From<Decimal> for Amount {
     fn from(value: Decimal) -> Self {
         Self(Digits::Exact(value))
@@ -227,6 +242,32 @@ mod tests {
             let amount: Amount = serde_json::from_str(text).unwrap();
             assert_eq!((amount.to_string().as_str(), amount.value()), (text, None));
         }
+    }
+
+    #[test]
+    fn a_sum_that_would_lose_a_digit_is_none() {
+        let number = |text: &str| text.parse::<Decimal>().unwrap();
+        for (one, two, sum) in [
+            ("1.50", "2.25", "3.75"),
+            ("1.50", "-1.50", "0"),
+            ("0", "0.00000001", "0.00000001"),
+            ("0.00", "7", "7"),
+            ("79228162514264337593543950334", "1", "79228162514264337593543950335"),
+            // Zeros at the end are no digits that could be lost.
+            ("12345678901234567890", "1.00000000000000000000", "12345678901234567891"),
+        ] {
+            assert_eq!(add_exactly(number(one), number(two)), Some(number(sum)), "{one} and {two}");
+        }
+        for (one, two) in [
+            // 20 digits before the point and 20 after it: each fits, the sum does not.
+            ("12345678901234567890", "0.00000000000000000001"),
+            ("0.00000000000000000001", "-12345678901234567890"),
+            ("79228162514264337593543950335", "1"),
+            ("79228162514264337593543950335", "0.4"),
+        ] {
+            assert_eq!(add_exactly(number(one), number(two)), None, "{one} and {two}");
+        }
+        assert_eq!(subtract_exactly(number("1"), number("-2.5")), Some(number("3.5")));
     }
 
     #[test]

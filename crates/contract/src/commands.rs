@@ -152,6 +152,7 @@ pub struct Exposure {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CommandResult {
     /// The id that the request carried.
+    #[serde(deserialize_with = "crate::tolerance::text_or_digits_given")]
     pub command_id: String,
     /// Whether the command was carried out.
     pub outcome: CommandOutcome,
@@ -159,7 +160,7 @@ pub struct CommandResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason_code: Option<String>,
     /// One sentence for people: what was done, or why not.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub message: String,
     /// The bot's phase after the command; `null` when the bot does not say.
     #[serde(default)]
@@ -174,10 +175,10 @@ pub struct CommandResult {
     #[serde(default)]
     pub exposure: Option<Exposure>,
     /// When the bot carried it out, or decided not to; `null` when the bot does not say.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub at: Option<DateTime<Utc>>,
     /// True when this is the stored answer to an earlier call with the same id.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub replayed: bool,
 }
 
@@ -205,6 +206,7 @@ pub enum CommandProgress {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommandStatus {
     /// The id of the path, decoded.
+    #[serde(deserialize_with = "crate::tolerance::text_or_digits_given")]
     pub command_id: String,
     /// How far the bot has got with it.
     #[serde(rename = "standing")]

@@ -22,6 +22,7 @@ pub struct VersionRef {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TrialState {
     /// Id of the config transaction that the trial belongs to.
+    #[serde(deserialize_with = "crate::tolerance::text_or_digits_given")]
     pub txn: String,
     /// The version under trial.
     pub candidate: VersionRef,
@@ -33,6 +34,7 @@ pub struct TrialState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigState {
     /// Identifies the process that answers; a new value at each start.
+    #[serde(deserialize_with = "crate::tolerance::text_or_digits_given")]
     pub boot_epoch: String,
     /// The version in force now: the candidate during a trial.
     pub running: VersionRef,
@@ -42,7 +44,7 @@ pub struct ConfigState {
     #[serde(default)]
     pub trial: Option<TrialState>,
     /// JSON pointers to fields whose new value takes effect only after a restart.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub pending_restart: Vec<String>,
     /// The newest trial that ended, as transaction id and ending: `committed`, `reverted` or `trial_expired`. `null`
     /// when none has ended yet.
@@ -65,10 +67,13 @@ pub struct CheckConfigRequest {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ConfigViolation {
     /// JSON pointer to the field in the candidate.
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub path: String,
     /// A stable reason, for programs.
+    #[serde(default, deserialize_with = "crate::tolerance::text_or_digits")]
     pub code: String,
     /// What is wrong, in one sentence for people.
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub message: String,
     /// A value or range that the bot would accept; absent when the bot has no suggestion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,13 +87,13 @@ pub struct CheckVerdict {
     /// True when the bot would take the document: `violations` is empty.
     pub ok: bool,
     /// Every reason against the document, not just the first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub violations: Vec<ConfigViolation>,
     /// JSON pointers to changed fields that would take effect at once.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub hot: Vec<String>,
     /// JSON pointers to changed fields that need a restart of the bot.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub restart: Vec<String>,
 }
 
@@ -132,9 +137,11 @@ pub struct EndTrialRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigAck {
     /// Id of the config transaction that is acknowledged.
+    #[serde(deserialize_with = "crate::tolerance::text_or_digits_given")]
     pub txn: String,
     /// The version in force after the request.
     pub running: VersionRef,
     /// Identifies the process that answers; a new value at each start.
+    #[serde(deserialize_with = "crate::tolerance::text_or_digits_given")]
     pub boot_epoch: String,
 }

@@ -7,11 +7,12 @@ use crate::words::closed_words;
 
 closed_words! {
     /// How soon a person should attend to something. Ordered from `low` to `critical`.
-    #[derive(PartialOrd, Ord)]
+    #[derive(PartialOrd, Ord, Default)]
     pub enum Severity {
         /// For the record; needs no attention.
         Low = "low",
         /// A word that is not in this list; it stands in `severity_raw`. A person should look what it means.
+        #[default]
         Other = "other",
         /// A person should attend to it the same day.
         Medium = "medium",
@@ -57,34 +58,34 @@ closed_words! {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SemanticError {
     /// The failure's stable code, `AREA_NNN`, such as `BRK_008`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::text_or_digits")]
     pub error_code: String,
     /// The class of failure: `TradingError`, `ValidationError`, `NetworkError`, `AuthenticationError` or `ServerError`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub error_type: String,
     /// How soon a person should attend to it.
-    #[serde(default = "unnamed_severity")]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub severity: Severity,
     /// The bot's own word for the severity, where `severity` is `other`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity_raw: Option<String>,
     /// What happened, in one sentence.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub message: String,
     /// Why it happened; empty when the bot does not say.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub cause: String,
     /// What it means for trading; empty when the bot does not say.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub impact: String,
     /// What to do next; empty when the bot does not say.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub remediation: String,
     /// Ids and values that identify what failed, such as an order id or a symbol.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub context: serde_json::Value,
     /// When it happened, by the bot's clock; `null` when the bot does not say.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub timestamp: Option<DateTime<Utc>>,
 }
 
@@ -95,28 +96,29 @@ pub struct SemanticError {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BotEvent {
     /// Grows by one per event; begins anew with each start of the bot's process.
+    #[serde(deserialize_with = "crate::tolerance::whole_number")]
     pub seq: u64,
     /// Identifies the process that sent the event; `seq` counts within it. Empty when the bot does not tell its starts
     /// apart.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::text_or_digits")]
     pub boot_epoch: String,
     /// When it happened, by the bot's clock; `null` when the bot does not say.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub at: Option<DateTime<Utc>>,
     /// What it is about.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub kind: EventKind,
     /// The bot's own word for the kind, where `kind` is `other`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind_raw: Option<String>,
     /// How soon a person should attend to it.
-    #[serde(default = "unnamed_severity")]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub severity: Severity,
     /// The bot's own word for the severity, where `severity` is `other`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity_raw: Option<String>,
     /// What happened, in one sentence for people.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub message: String,
     /// The failure behind the event, if there is one. Always present when `kind` is `error`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,8 +126,4 @@ pub struct BotEvent {
     /// Details whose form depends on `kind`, such as the order, the fill or the session; absent when there are none.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub data: serde_json::Value,
-}
-
-fn unnamed_severity() -> Severity {
-    Severity::Other
 }

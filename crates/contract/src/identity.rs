@@ -78,7 +78,7 @@ closed_words! {
         Bot = "bot",
         /// A program beside the bot: it holds as long as that program runs.
         Adapter = "adapter",
-        /// A word that is not in this list.
+        /// A word that is not in this list; it stands in `guarantee_raw`.
         Other = "other",
     }
 }
@@ -91,11 +91,13 @@ pub struct Capability {
     pub name: String,
     /// Who keeps the promise.
     pub guarantee: CapabilityGuarantee,
+    /// The bot's own word for that, where `guarantee` is `other`.
+    pub guarantee_raw: Option<String>,
 }
 
 impl From<&str> for Capability {
     fn from(name: &str) -> Self {
-        Self { name: name.to_owned(), guarantee: CapabilityGuarantee::Bot }
+        Self { name: name.to_owned(), guarantee: CapabilityGuarantee::Bot, guarantee_raw: None }
     }
 }
 
@@ -105,16 +107,33 @@ enum WrittenCapability {
     Name(String),
     Guaranteed {
         name: String,
+        /// Read as it is: a word that is not known costs the word, and not the capability.
         #[serde(default)]
-        guarantee: CapabilityGuarantee,
+        guarantee: serde_json::Value,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        guarantee_raw: Option<String>,
     },
 }
 
 impl From<WrittenCapability> for Capability {
     fn from(written: WrittenCapability) -> Self {
         match written {
-            WrittenCapability::Name(name) => Self { name, guarantee: CapabilityGuarantee::Bot },
-            WrittenCapability::Guaranteed { name, guarantee } => Self { name, guarantee },
+            WrittenCapability::Name(name) => Self::from(name.as_str()),
+            WrittenCapability::Guaranteed { name, guarantee, guarantee_raw } => {
+                let known = match &guarantee {
+                    serde_json::Value::Null => Some(CapabilityGuarantee::Bot),
+                    word => CapabilityGuarantee::deserialize(word).ok(),
+                };
+                let own_word = || guarantee.as_str().map_or_else(|| guarantee.to_string(), str::to_owned);
+                match known {
+                    Some(known) => Self { name, guarantee: known, guarantee_raw },
+                    None => Self {
+                        name,
+                        guarantee: CapabilityGuarantee::Other,
+                        guarantee_raw: guarantee_raw.or_else(|| Some(own_word())),
+                    },
+                }
+            }
         }
     }
 }
@@ -123,7 +142,11 @@ impl From<Capability> for WrittenCapability {
     fn from(capability: Capability) -> Self {
         match capability.guarantee {
             CapabilityGuarantee::Bot => Self::Name(capability.name),
-            guarantee => Self::Guaranteed { name: capability.name, guarantee },
+            guarantee => Self::Guaranteed {
+                name: capability.name,
+                guarantee: guarantee.as_str().into(),
+                guarantee_raw: capability.guarantee_raw,
+            },
         }
     }
 }
@@ -134,12 +157,16 @@ impl From<Capability> for WrittenCapability {
 #[serde(default)]
 pub struct AdapterIdentity {
     /// Its name, such as `botops freqtrade`.
+    #[serde(default, deserialize_with = "crate::tolerance::text_or_digits")]
     pub name: String,
     /// Its version.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_text_or_digits")]
     pub version: Option<String>,
     /// Id of its process.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_whole_number")]
     pub pid: Option<u32>,
     /// When it was started.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub started_at: Option<DateTime<Utc>>,
 }
 
@@ -149,26 +176,27 @@ pub struct AdapterIdentity {
 /// `started_at` are those of the bot, and `null` when the adapter does not know them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The contract version the bot speaks.
-    #[serde(default)]
-    pub contract: u32,
+    /// The contract version the bot speaks; `null` when it does not say.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_whole_number")]
+    pub contract: Option<u32>,
     /// The bot's id; botops refuses a socket that answers with another bot's id.
+    #[serde(deserialize_with = "crate::tolerance::parsed_text_or_digits")]
     pub bot_id: BotId,
     /// The bot's name for people; any text, not unique.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_text_or_digits")]
     pub name: Option<String>,
     /// Version of the bot's program, in the bot's own numbering.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_text_or_digits")]
     pub version: Option<String>,
     /// Id of the process that answers, as its operating system numbers it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_whole_number")]
     pub pid: Option<u32>,
     /// Identifies one start of the process: a new value at each start, so two answers with the same value come from the
     /// same process. `null` when the bot does not tell its starts apart.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_text_or_digits")]
     pub boot_epoch: Option<String>,
     /// When the process that answers was started.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub started_at: Option<DateTime<Utc>>,
     /// Whether the bot's orders move real money; fixed while the process runs.
     #[serde(default)]
@@ -178,7 +206,7 @@ pub struct Hello {
     pub mode_raw: Option<String>,
     /// What the bot can do, by name: the command verbs, `command-status`, `config`, `config-boot-once`, `session`,
     /// `events`, `trades`, `durable-pause`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub capabilities: Vec<Capability>,
     /// Folder of the bot's JSONL logs, as a path on the bot's machine; `null` when the bot does not tell.
     #[serde(default)]

@@ -18,10 +18,11 @@ mod events;
 mod identity;
 mod refusal;
 mod state;
+mod tolerance;
 mod trading;
 mod words;
 
-pub use amount::{Amount, NotAnAmount, amount_value};
+pub use amount::{Amount, NotAnAmount, add_exactly, amount_value, subtract_exactly};
 pub use commands::{
     COMMAND_STATUS, CommandOutcome, CommandProgress, CommandRequest, CommandResult, CommandStatus,
     DURABLE_PAUSE, EXPIRED, Exposure, Verb,

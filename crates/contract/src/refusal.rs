@@ -20,6 +20,7 @@ pub struct ContractRefusal {
     /// A stable reason: `not_capable`, `not_in_trial`, `older_generation`, `trial_live`, `base_mismatch`, …
     pub code: String,
     /// One sentence for people. botops treats it as untrusted text.
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub message: String,
     /// What the reason is about, such as the hash that still runs.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]

@@ -4,7 +4,7 @@
 //! `_pct` are percentages (1.36 means 1.36 %). A value the bot does not know is `null`, never a guess.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
 use crate::events::{SemanticError, Severity};
@@ -69,12 +69,16 @@ pub struct MarketState {
     /// Where prices come from: `simulated`, `replay`, or the name of a broker or an exchange.
     pub source: Option<String>,
     /// When the last price arrived; `null` before the first one.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub last_price_at: Option<DateTime<Utc>>,
     /// Time of the last price in market time. Lies in the past while the bot replays prices.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub market_time: Option<DateTime<Utc>>,
     /// Start of the next regular session; `null` when the bot does not know it.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub next_open: Option<DateTime<Utc>>,
     /// End of the current regular session, or else of the next one; `null` when the bot does not know it.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub next_close: Option<DateTime<Utc>>,
 }
 
@@ -146,9 +150,10 @@ closed_words! {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Session {
     /// The broker's name, such as `paper`, `alpaca` or `robinhood`; empty when the bot does not say.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub broker: String,
-    /// State of the session.
+    /// State of the session; `unknown` when the bot does not say.
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub state: SessionPhase,
     /// The bot's own word for the state, where `state` is `unknown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,12 +161,14 @@ pub struct Session {
     /// Why the session is in this state, in one sentence; `null` when healthy.
     pub reason: Option<String>,
     /// The `BRK_NNN` code behind `reason`; `null` when healthy.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_text_or_digits")]
     pub error_code: Option<String>,
-    /// True exactly when the session itself does not keep the bot from opening positions.
-    pub is_healthy: bool,
-    /// When the session entered this state; `null` when the bot does not say, as below.
+    /// True exactly when the session itself does not keep the bot from opening positions. Where a bot does not say, it
+    /// follows from a `state` that is known, and is `null` otherwise.
     #[serde(default)]
+    pub is_healthy: Option<bool>,
+    /// When the session entered this state; `null` when the bot does not say, as below.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub since: Option<DateTime<Utc>>,
     /// Whether an order that adds exposure would be allowed now (`ok`), and if not, why.
     #[serde(default)]
@@ -174,21 +181,23 @@ pub struct Session {
     ///
     /// An instant that does not move while the bot waits. `null` when `gate` is `ok`, when no time is known, and
     /// always when a person must act: never given together with `needs_human`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub resumes_at: Option<DateTime<Utc>>,
     /// Seconds from the report's `as_of` until `resumes_at`: it counts down. `null` when that is.
     #[serde(default)]
     pub retry_after_s: Option<f64>,
     /// When this process of the bot began its session.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub session_start_time: Option<DateTime<Utc>>,
     /// Seconds since `session_start_time`.
     #[serde(default)]
     pub session_uptime_seconds: Option<f64>,
     /// When the session was last checked, whatever the outcome; `null` before the first check.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub last_health_check: Option<DateTime<Utc>>,
     /// When an authenticated call to the broker last succeeded; `null` when none ever has. A later failure, a refusal or
     /// a sign-in does not take it back.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub last_ok: Option<DateTime<Utc>>,
     /// Duration of the last check in milliseconds; `null` before the first one.
     #[serde(default)]
@@ -206,11 +215,11 @@ pub struct Session {
     #[serde(default)]
     pub reauth_budget_left: Option<u32>,
     /// When the broker's access token expires; `null` when unknown or not used.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub token_expires_at: Option<DateTime<Utc>>,
     /// When the next check or sign-in is due; `null` when none is planned. In a wait that the broker asked for, it is
     /// the instant of `resumes_at`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub next_check_at: Option<DateTime<Utc>>,
     /// The broker's clock minus the bot's, in seconds; `null` when the broker's time was not seen yet.
     #[serde(default)]
@@ -219,6 +228,17 @@ pub struct Session {
     /// `repair_token_store` or `reset_breaker`; `null` when waiting is enough. Never given together with `resumes_at`.
     #[serde(default)]
     pub needs_human: Option<String>,
+}
+
+impl Session {
+    /// Whether the session lets the bot open positions: what the bot says, or else what follows from its state.
+    pub fn known_health(&self) -> Option<bool> {
+        let by_state = match self.state {
+            SessionPhase::Unknown => None,
+            state => Some(state == SessionPhase::Healthy),
+        };
+        self.is_healthy.or(by_state)
+    }
 }
 
 closed_words! {
@@ -241,7 +261,8 @@ closed_words! {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Breaker {
-    /// Whether orders that add exposure pass.
+    /// Whether orders that add exposure pass; `other` without `state_raw` when the bot does not say.
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub state: BreakerState,
     /// The bot's own word for the state, where `state` is `other`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -249,21 +270,21 @@ pub struct Breaker {
     /// Why it opened, in one sentence; `null` when closed.
     pub reason: Option<String>,
     /// When it entered this state; `null` when the bot does not say.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub since: Option<DateTime<Utc>>,
     /// What opened it: `session`, `daily_loss`, `max_drawdown`, `consecutive_losses` or `operator`; `null` when closed.
     #[serde(default)]
     pub source: Option<String>,
-    /// Failures of the session that count towards opening it, or that opened it.
+    /// Failures of the session that count towards opening it, or that opened it; `null` when the bot does not say.
     #[serde(default)]
-    pub failure_count: u32,
+    pub failure_count: Option<u32>,
     /// When the bot by itself next tries to close it; `null` when it is closed, when no time is known, and always when a
     /// person must act: never given together with `needs_human`. The same instant as the session's `resumes_at` where
     /// the session opened it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub resumes_at: Option<DateTime<Utc>>,
     /// The same instant as `resumes_at`, under its older name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub retry_at: Option<DateTime<Utc>>,
     /// What a person has to do before it can close, in the words of the session's `needs_human`; `null` when it is
     /// closed or waiting is enough.
@@ -299,10 +320,10 @@ pub struct RunningConfig {
     #[serde(default)]
     pub trial: Option<TrialState>,
     /// JSON pointers to fields whose new value takes effect only after a restart.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub pending_restart: Vec<String>,
     /// A few values of the config in force.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub summary: ConfigSummary,
 }
 
@@ -336,6 +357,7 @@ pub struct LoopStats {
     /// How late the last 1,000 ticks began: the worst, in milliseconds.
     pub tick_delay_max_ms: Option<f64>,
     /// When the loop last finished a tick; `null` before the first one.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub last_tick_at: Option<DateTime<Utc>>,
     /// Longest time in seconds that the loop should take between two ticks.
     ///
@@ -354,6 +376,7 @@ pub struct BotTradingDay {
     /// The time zone whose midnight begins it, as the tz database names it: `America/New_York`, `UTC`.
     pub zone: Option<String>,
     /// When it began.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub began_at: Option<DateTime<Utc>>,
 }
 
@@ -382,7 +405,7 @@ pub struct UnknownField {
     /// The field, as a path with dots: `account.buying_power`.
     pub field: String,
     /// Why it is not known.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub why: UnknownWhy,
     /// The bot's own word for the reason, where `why` is `other`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -398,11 +421,14 @@ pub struct UnknownField {
 #[serde(default)]
 pub struct BotReport {
     /// Grows with every change the bot publishes; begins anew with each start of its process.
+    #[serde(deserialize_with = "crate::tolerance::whole_number")]
     pub seq: u64,
     /// Identifies the process that answers; a new value at each start. `null` when the bot does not tell its starts
     /// apart.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_text_or_digits")]
     pub boot_epoch: Option<String>,
     /// The moment that all values of this answer describe.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub as_of: Option<DateTime<Utc>>,
     /// Whether the bot's orders move real money.
     pub mode: TradingMode,
@@ -419,20 +445,20 @@ pub struct BotReport {
     /// Whether new positions may be opened.
     pub trading_enabled: Option<bool>,
     /// The bot's trading day.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "crate::tolerance::null_is_default")]
     pub day: BotTradingDay,
     /// Balances of the trading account.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "crate::tolerance::null_is_default")]
     pub account: Account,
     /// Open positions, in the bot's own order; `null` when the bot does not report them.
     pub positions: Option<Vec<Position>>,
     /// Open and recent orders, newest first; `null` when the bot does not report them.
     pub orders: Option<Vec<Order>>,
     /// Results of the trades so far.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "crate::tolerance::null_is_default")]
     pub performance: Performance,
     /// State of the market and of the price feed.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "crate::tolerance::null_is_default")]
     pub market: MarketState,
     /// The broker session; `null` when the bot has none.
     pub session: Option<Session>,
@@ -450,15 +476,16 @@ pub struct BotReport {
     /// Severity of the worst failure in the last hour; `null` when there was none.
     pub worst_error_last_hour: Option<Severity>,
     /// When an order was last filled; `null` when none ever was.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub last_trade_at: Option<DateTime<Utc>>,
     /// Names of the conditions that keep the bot from opening positions now; empty when it could, `null` when the bot
     /// does not report them.
     pub no_entry_reasons: Option<Vec<String>>,
     /// Timing of the trading loop.
-    #[serde(rename = "loop", deserialize_with = "null_is_default")]
+    #[serde(rename = "loop", deserialize_with = "crate::tolerance::null_is_default")]
     pub loop_stats: LoopStats,
     /// Fields of this answer that are `null`, and why.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "crate::tolerance::null_is_default")]
     pub unknown: Vec<UnknownField>,
 }
 
@@ -483,15 +510,10 @@ impl BotReport {
         Some(self.orders.as_ref()?.iter().filter(|order| order.may_still_fill()).count())
     }
 
-    /// The state of the circuit breaker; `None` when the bot has none.
+    /// The state of the circuit breaker; `None` when the bot has none, or does not say.
     pub fn breaker_state(&self) -> Option<BreakerState> {
-        self.circuit_breaker.as_ref().map(|breaker| breaker.state)
+        let breaker = self.circuit_breaker.as_ref()?;
+        let is_said = breaker.state != BreakerState::Other || breaker.state_raw.is_some();
+        is_said.then_some(breaker.state)
     }
-}
-
-/// What is given as `null` says as little as what is left out.
-fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

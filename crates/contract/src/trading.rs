@@ -12,7 +12,11 @@ use crate::words::closed_words;
 #[serde(default)]
 pub struct Account {
     /// Names the account. A new one is a new account: what was earned in the one before is not added to it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "crate::tolerance::optional_text_or_digits",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub account_id: Option<String>,
     /// The currency of every amount that names none, such as `USD` or `USDT`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,6 +31,7 @@ pub struct Account {
     /// them.
     pub day_trade_count: Option<u32>,
     /// When these numbers last changed or were confirmed.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub last_updated: Option<DateTime<Utc>>,
 }
 
@@ -34,7 +39,9 @@ pub struct Account {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Position {
-    /// Symbol of the instrument, such as `SPY` or `BTC/USDT:USDT-261225`: any text of up to 64 characters.
+    /// Symbol of the instrument, such as `SPY` or `BTC/USDT:USDT-261225`: any text of up to 64
+    /// characters. Empty when the bot does not say, which is named.
+    #[serde(default, deserialize_with = "crate::tolerance::text_or_digits")]
     pub symbol: String,
     /// Units; negative means short.
     #[serde(default)]
@@ -67,7 +74,7 @@ pub struct Position {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub funding: Option<Amount>,
     /// When price or quantity last changed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub last_updated: Option<DateTime<Utc>>,
 }
 
@@ -133,13 +140,14 @@ closed_words! {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Order {
-    /// Id that the bot or its broker gave the order.
+    /// Id that the bot or its broker gave the order; empty when it does not say.
+    #[serde(default, deserialize_with = "crate::tolerance::text_or_digits")]
     pub id: String,
     /// The idempotency key that the order was sent with; empty when it had none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::text_or_digits")]
     pub client_order_id: String,
     /// Symbol of the instrument, such as `SPY`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_text_or_digits")]
     pub symbol: Option<String>,
     /// Whether it buys or sells.
     #[serde(default)]
@@ -178,10 +186,10 @@ pub struct Order {
     #[serde(default)]
     pub status_reason: Option<String>,
     /// When the bot sent it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub created_at: Option<DateTime<Utc>>,
     /// When its status or its filled quantity last changed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub updated_at: Option<DateTime<Utc>>,
 }
 
@@ -242,6 +250,7 @@ pub struct Performance {
     /// Lowest value of (cumulative realized net profit − its highest value before), in account currency; at most 0.
     pub max_drawdown: Option<Amount>,
     /// When these numbers were computed.
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub as_of: Option<DateTime<Utc>>,
 }
 
@@ -266,14 +275,20 @@ closed_words! {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Trade {
     /// Grows by one per closed trade, across restarts: the cursor of `GET trades`.
+    #[serde(deserialize_with = "crate::tolerance::whole_number")]
     pub seq: u64,
     /// Id that the bot gave the trade.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::text_or_digits")]
     pub id: String,
     /// The account that it was made in (see [`Account::account_id`]); left out by a bot that has one account.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "crate::tolerance::optional_text_or_digits",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub account_id: Option<String>,
     /// Symbol of the instrument, such as `SPY`.
+    #[serde(default, deserialize_with = "crate::tolerance::text_or_digits")]
     pub symbol: String,
     /// `BUY` for a long trade, `SELL` for a short one.
     #[serde(default)]
@@ -291,9 +306,10 @@ pub struct Trade {
     #[serde(default)]
     pub exit_price: Option<Amount>,
     /// When it was opened. In a replay this is market time.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub opened_at: Option<DateTime<Utc>>,
     /// When it was closed. In a replay this is market time.
+    #[serde(deserialize_with = "crate::tolerance::plain_time")]
     pub closed_at: DateTime<Utc>,
     /// Stop price at entry; `null` when none was set.
     #[serde(default)]
@@ -317,16 +333,16 @@ pub struct Trade {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome_raw: Option<String>,
     /// Why the strategy opened it; empty when it gave no reason.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub entry_reason: String,
     /// Why the strategy closed it; empty when it gave no reason.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub exit_reason: String,
     /// Identifies the process that closed it (see `boot_epoch` of the state); empty when unknown.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::text_or_digits")]
     pub boot_epoch: String,
     /// SHA-256 of the config document under which it was opened; empty when unknown.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub config_sha256: String,
 }
 
@@ -334,9 +350,9 @@ pub struct Trade {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TradePage {
     /// Trades with `seq` above `after`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub items: Vec<Trade>,
     /// Value of `after` for the next page; `null` when this page is the last.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::tolerance::optional_whole_number")]
     pub next: Option<u64>,
 }

@@ -350,7 +350,7 @@ fn hello(
         .chain(has_session.then_some("session"));
     let logs = options.log_folder();
     Hello {
-        contract: VERSION,
+        contract: Some(VERSION),
         bot_id: options.id.clone(),
         name: Some("paperbot".to_owned()),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),

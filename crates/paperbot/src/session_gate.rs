@@ -76,7 +76,7 @@ impl SessionGate {
             reason,
             since: Some(risk.since),
             source,
-            failure_count: 0,
+            failure_count: Some(0),
             resumes_at: None,
             retry_at: None,
             // No time closes it: losses do not go away by waiting.

@@ -109,7 +109,7 @@ async fn a_trial_that_hurts_is_undone_at_once_with_the_reason() {
     breach("breaker", |report| report.breaker_mut().state = BreakerState::Open).await;
     breach("session", |report| {
         let session = report.session.as_mut().unwrap();
-        (session.state, session.is_healthy) = (SessionPhase::HaltedCredential, false);
+        (session.state, session.is_healthy) = (SessionPhase::HaltedCredential, Some(false));
     })
     .await;
     breach("drawdown", |report| report.account.account_balance = kit::plausible::amount("83542.29")).await;

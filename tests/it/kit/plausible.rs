@@ -16,7 +16,7 @@ pub(crate) fn hello(report: &BotReport) -> Hello {
     let mut capabilities: Vec<_> = Verb::ALL.iter().map(|verb| Capability::from(verb.as_str())).collect();
     capabilities.extend(["config", "session", "events", "trades"].map(Capability::from));
     Hello {
-        contract: botops_contract::VERSION,
+        contract: Some(botops_contract::VERSION),
         bot_id: "scripted".parse().unwrap(),
         name: Some("Scripted bot".to_owned()),
         version: Some("1.2.3".to_owned()),
@@ -90,7 +90,7 @@ pub(crate) fn report() -> BotReport {
             state: SessionPhase::Healthy,
             reason: None,
             error_code: None,
-            is_healthy: true,
+            is_healthy: Some(true),
             state_raw: None,
             since: Some(now),
             gate: Some(GateReason::Ok),
@@ -117,7 +117,7 @@ pub(crate) fn report() -> BotReport {
             state_raw: None,
             since: Some(now),
             source: None,
-            failure_count: 0,
+            failure_count: Some(0),
             resumes_at: None,
             retry_at: None,
             needs_human: None,

@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,8 @@ struct Inner {
     script: Mutex<Script>,
     /// Changes with each behaviour and each event, to wake streams and waiting answers.
     changed: watch::Sender<u64>,
+    /// How many of [`Script::raw_events`] were sent, over all connections.
+    raw_sent: AtomicUsize,
 }
 
 /// The values that the bot answers with; tests change them through [`ScriptedBot::script`].
@@ -105,6 +108,14 @@ pub(crate) struct Script {
     pub missing_fields: Vec<&'static str>,
     /// Answers of GET that are sent as they stand, by path: for a bot whose answers no type of the contract can hold.
     pub raw: HashMap<&'static str, Arc<dyn Fn() -> String + Send + Sync>>,
+    /// The HTTP status of those answers, by path; 200 for the rest.
+    pub raw_status: HashMap<&'static str, StatusCode>,
+    /// What every command is answered with, made from its body: for answers that no type of the contract can hold.
+    pub raw_commands: Option<Arc<dyn Fn(&Value) -> String + Send + Sync>>,
+    /// What `GET trades` is answered with, made from `after` and `limit`; `trades` are not served then.
+    pub raw_trades: Option<Arc<dyn Fn(u64, usize) -> String + Send + Sync>>,
+    /// Texts that the event stream sends as they stand, each as the data of one event; `events` are not sent then.
+    pub raw_events: Vec<String>,
     /// The state is refused with this status and code, as by an adapter whose bot does not answer.
     pub upstream: Option<(StatusCode, &'static str)>,
     /// Every command and config verb is refused with this; `None` for no refusal.
@@ -148,6 +159,10 @@ impl ScriptedBot {
             alive: false,
             missing_fields: Vec::new(),
             raw: HashMap::new(),
+            raw_status: HashMap::new(),
+            raw_commands: None,
+            raw_events: Vec::new(),
+            raw_trades: None,
             upstream: None,
             refuse: None,
             refuse_status: StatusCode::CONFLICT,
@@ -160,7 +175,11 @@ impl ScriptedBot {
             journal: Vec::new(),
             answered: HashMap::new(),
         };
-        let inner = Arc::new(Inner { script: Mutex::new(script), changed: watch::Sender::new(0) });
+        let inner = Arc::new(Inner {
+            script: Mutex::new(script),
+            changed: watch::Sender::new(0),
+            raw_sent: AtomicUsize::new(0),
+        });
         let mut bot = Self { folder: None, socket: socket.to_owned(), inner, server: None };
         bot.revive();
         bot
@@ -222,6 +241,12 @@ impl ScriptedBot {
         };
         self.wake();
         seq
+    }
+
+    /// Sends this text as the data of one event, as it stands.
+    pub(crate) fn emit_raw(&self, text: impl Into<String>) {
+        self.script().raw_events.push(text.into());
+        self.wake();
     }
 
     /// Stops serving as a dead process would: the socket file stays, nobody listens.
@@ -388,27 +413,37 @@ impl Inner {
         let resume = asked.last_event_id.as_deref().and_then(|id| id.rsplit_once('/'));
         let place = resume.map(|(epoch, seq)| (epoch.to_owned(), seq.parse::<u64>().unwrap_or(0)));
         let changed = self.changed.subscribe();
-        let events = stream::unfold((self, place, changed), |(inner, mut place, mut changed)| async move {
-            loop {
-                changed.mark_unchanged();
-                let next = {
-                    let script = inner.lock();
-                    let known = place
-                        .as_ref()
-                        .filter(|(epoch, _)| script.hello.boot_epoch.as_deref() == Some(epoch.as_str()));
-                    let after = known.map_or(0, |(_, seq)| *seq);
-                    script.events.iter().find(|event| event.seq > after).cloned()
-                };
-                if let Some(event) = next {
-                    let id = format!("{}/{}", event.boot_epoch, event.seq);
-                    let data = serde_json::to_string(&event).unwrap();
-                    place = Some((event.boot_epoch, event.seq));
-                    let item = Ok::<_, Infallible>(format!("id: {id}\ndata: {data}\n\n"));
-                    return Some((item, (inner, place, changed)));
+        let sent = self.lock().raw_events.len().min(self.raw_sent.load(Ordering::Relaxed));
+        let events = stream::unfold(
+            (self, place, changed, sent),
+            |(inner, mut place, mut changed, sent)| async move {
+                loop {
+                    changed.mark_unchanged();
+                    let raw = inner.lock().raw_events.get(sent).cloned();
+                    if let Some(data) = raw {
+                        inner.raw_sent.store(sent + 1, Ordering::Relaxed);
+                        let item = Ok::<_, Infallible>(format!("data: {data}\n\n"));
+                        return Some((item, (inner, place, changed, sent + 1)));
+                    }
+                    let next = {
+                        let script = inner.lock();
+                        let known = place
+                            .as_ref()
+                            .filter(|(epoch, _)| script.hello.boot_epoch.as_deref() == Some(epoch.as_str()));
+                        let after = known.map_or(0, |(_, seq)| *seq);
+                        script.events.iter().find(|event| event.seq > after).cloned()
+                    };
+                    if let Some(event) = next {
+                        let id = format!("{}/{}", event.boot_epoch, event.seq);
+                        let data = serde_json::to_string(&event).unwrap();
+                        place = Some((event.boot_epoch, event.seq));
+                        let item = Ok::<_, Infallible>(format!("id: {id}\ndata: {data}\n\n"));
+                        return Some((item, (inner, place, changed, sent)));
+                    }
+                    changed.changed().await.ok()?;
                 }
-                changed.changed().await.ok()?;
-            }
-        });
+            },
+        );
         let mut response = Response::new(Body::from_stream(events));
         response.headers_mut().insert(header::CONTENT_TYPE, "text/event-stream".parse().unwrap());
         response
@@ -420,7 +455,9 @@ impl Script {
         let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
         let parts: Vec<_> = path.split('/').collect();
         if let Some(raw) = self.raw.get(path).filter(|_| asked.method == "GET") {
-            return Response::new(Body::from(raw()));
+            let mut response = Response::new(Body::from(raw()));
+            *response.status_mut() = self.raw_status.get(path).copied().unwrap_or(StatusCode::OK);
+            return response;
         }
         match (asked.method.as_str(), parts.as_slice()) {
             ("GET", ["hello"]) => ok(&self.hello),
@@ -437,6 +474,10 @@ impl Script {
                     (None, Ok(answer)) => ok(&answer),
                     (None, Err(refusal)) => refused(StatusCode::CONFLICT, &refusal),
                 }
+            }
+            ("POST", ["commands", _]) if self.raw_commands.is_some() => {
+                let answer = self.raw_commands.clone().expect("it was just seen");
+                Response::new(Body::from(answer(&asked.body)))
             }
             ("POST", ["commands", verb]) => match (self.refusal_of(path), self.command(verb, &asked.body)) {
                 (Some(refusal), _) => refused(self.refuse_status, &refusal),
@@ -486,6 +527,9 @@ impl Script {
             |name: &str, usual: u64| asked.get(name).and_then(|text| text.parse().ok()).unwrap_or(usual);
         let time = |name: &str| asked.get(name).and_then(|text| text.parse::<DateTime<Utc>>().ok());
         let (after, limit) = (number("after", 0), usize::try_from(number("limit", 100)).unwrap());
+        if let Some(raw) = &self.raw_trades {
+            return Response::new(Body::from(raw(after, limit)));
+        }
         let (from, to) = (time("from"), time("to"));
         let wanted = |trade: &&Trade| {
             trade.seq > after

@@ -19,7 +19,7 @@ async fn a_short_wait_is_waited_for_and_costs_nothing() {
     let sent = rig.stub.sent(ACCOUNTS);
     assert_eq!(sent.len(), 2);
     assert!(sent[1].at - sent[0].at >= Duration::from_secs(1));
-    assert_eq!(rig.monitor.breaker().failure_count, 0);
+    assert_eq!(rig.monitor.breaker().failure_count, Some(0));
     rig.finish().await;
 }
 
@@ -49,7 +49,7 @@ async fn a_long_wait_parks_the_session_and_nothing_is_called() {
         assert_eq!(rig.monitor.reauth(None).await.reason_code, Some("rate_limited"));
         tokio::time::sleep(Duration::from_millis(250)).await;
         assert_eq!(rig.stub.journal().len(), 1);
-        assert_eq!(rig.monitor.breaker().failure_count, 0);
+        assert_eq!(rig.monitor.breaker().failure_count, Some(0));
         rig.finish().await;
     }
 }
@@ -102,7 +102,7 @@ async fn an_exhausted_check_is_one_failure() {
     .await;
     rig.phase(SessionPhase::Degraded).await;
     assert_eq!(rig.stub.sent(ACCOUNTS).len(), 4);
-    assert_eq!(rig.monitor.breaker().failure_count, 1);
+    assert_eq!(rig.monitor.breaker().failure_count, Some(1));
     assert_eq!(rig.monitor.facts().consecutive_failures, Some(1));
     assert_eq!(rig.buy().await.reason, GateReason::SessionDegraded);
     assert_eq!(rig.sell().await.reason, GateReason::ReducingAllowed);
@@ -122,7 +122,7 @@ async fn five_failed_checks_trip_once_and_the_trip_outlives_a_restart() {
     // Four attempts of the first check and one of each further check: the fifth failed check opened the breaker.
     assert_eq!(rig.stub.sent(ACCOUNTS).len(), 8);
     rig.breaker_is(BreakerState::Open);
-    assert_eq!(rig.monitor.breaker().failure_count, 5);
+    assert_eq!(rig.monitor.breaker().failure_count, Some(5));
     until("the record", || rig.events("health_check.failed").len() == 5, || rig.log()).await;
     assert_eq!(rig.events("circuit_breaker.opened").len(), 1);
     rig.gate_is(GateReason::BreakerOpen);

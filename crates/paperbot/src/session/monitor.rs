@@ -140,7 +140,7 @@ impl SessionMonitor {
             state_raw: None,
             reason: reason.or(restricted).or(stuck),
             error_code: code.or(restricted_code),
-            is_healthy: in_order && machine.breaker.is_closed() && !unattended,
+            is_healthy: Some(in_order && machine.breaker.is_closed() && !unattended),
             since: Some(machine.since),
             gate: Some(gate),
             gate_raw: None,

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::call_error::CallError;
 use super::exchange::{self, HttpAnswer, TransportFailure};
 use super::link::BotLink;
-use super::reading::{self, UnreadablePart};
+use super::reading::{self, TradeJournalPage};
 use super::sanitise;
 use super::transport::BotConnection;
 use botops_contract::{COMMAND_STATUS, CommandStatus, ContractRefusal};
@@ -43,7 +43,7 @@ impl BotCalls {
         path: &str,
     ) -> Result<T, CallError> {
         let answer = self.call(capability, |transport| transport.get(path), READ_DEADLINE).await?;
-        Self::read(path, &answer)
+        Self::read(&format!("GET {path}"), &answer)
     }
 
     pub(super) async fn post<B: Serialize + Sync, T: DeserializeOwned>(
@@ -54,19 +54,22 @@ impl BotCalls {
     ) -> Result<T, CallError> {
         let answer =
             self.call(capability, |transport| transport.post(path).json(body), COMMAND_DEADLINE).await?;
-        Self::read(path, &answer)
+        Self::read(&format!("POST {path}"), &answer)
     }
 
-    /// As [`BotCalls::get`] for a list: an item that cannot be read is left out.
-    pub(super) async fn get_list<T: DeserializeOwned>(
-        &self,
-        capability: &str,
-        path: &str,
-    ) -> Result<T, CallError> {
-        let answer = self.call(capability, |transport| transport.get(path), READ_DEADLINE).await?;
-        let read = reading::read_parts::<T>(path, &answer.body, &[]).map_err(CallError::Invalid)?;
-        self.log_unreadable(&read.unreadable);
-        Ok(read.value)
+    /// A page of the journal of trades: one that cannot be read is left out, counted and told.
+    pub(super) async fn get_trades(&self, path: &str) -> Result<TradeJournalPage, CallError> {
+        let answer = self.call("trades", |transport| transport.get(path), READ_DEADLINE).await?;
+        match reading::read_trade_page(&answer.body) {
+            Ok((page, unreadable)) => {
+                self.link.add_unreadable_items(&unreadable);
+                Ok(page)
+            }
+            Err(why) => {
+                self.link.add_unreadable_items(&why.parts);
+                Err(CallError::Invalid(why.sentence))
+            }
+        }
     }
 
     async fn call(
@@ -92,17 +95,12 @@ impl BotCalls {
     }
 
     /// Reads an answer that decides something: one part that cannot be read makes all of it unreadable.
-    fn read<T: DeserializeOwned>(path: &str, answer: &HttpAnswer) -> Result<T, CallError> {
-        let read = reading::read_whole::<T>(path, &answer.body).map_err(CallError::Invalid)?;
+    fn read<T: DeserializeOwned>(call: &str, answer: &HttpAnswer) -> Result<T, CallError> {
+        let read = reading::read_whole::<T>(call, &answer.body, &[])
+            .map_err(|why| CallError::Invalid(why.sentence))?;
         match read.unreadable.first() {
             None => Ok(read.value),
             Some(part) => Err(CallError::Invalid(format!("cannot read {part}"))),
-        }
-    }
-
-    fn log_unreadable(&self, unreadable: &[UnreadablePart]) {
-        if let Some(first) = unreadable.first() {
-            tracing::warn!(bot.id = %self.link.options.id, error.code = "BOT_006", "cannot read {first}");
         }
     }
 }

@@ -7,12 +7,15 @@ use std::error::Error as _;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use reqwest::{RequestBuilder, StatusCode, header};
+use reqwest::{RequestBuilder, Response, StatusCode, header};
 
 use botops_contract::{UPSTREAM_HUNG, UPSTREAM_STARTING, UPSTREAM_UNAUTHORIZED, UPSTREAM_UNREACHABLE};
 
 /// The largest answer a bot may give: 10,000 positions take under 4 MiB.
 const MAX_BODY: usize = 8 * 1024 * 1024;
+
+/// A longer entity tag is not sent back: the state is asked for whole then.
+const LONGEST_ETAG: usize = 128;
 
 /// What went wrong between botops and the bot.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,12 +79,17 @@ pub(super) async fn exchange(
     request: RequestBuilder,
     deadline: Duration,
 ) -> Result<HttpAnswer, TransportFailure> {
-    tokio::time::timeout(deadline, read_whole(request)).await.unwrap_or(Err(TransportFailure::Late))
+    let whole = async { read_body(send(request).await?).await };
+    tokio::time::timeout(deadline, whole).await.unwrap_or(Err(TransportFailure::Late))
 }
 
-/// As [`exchange`], without a deadline: the caller has one.
-pub(super) async fn read_whole(request: RequestBuilder) -> Result<HttpAnswer, TransportFailure> {
-    let mut response = request.send().await.map_err(|error| failure_of(&error))?;
+/// Sends a request and waits until its answer begins. The caller has the deadline.
+pub(super) async fn send(request: RequestBuilder) -> Result<Response, TransportFailure> {
+    request.send().await.map_err(|error| failure_of(&error))
+}
+
+/// Reads the rest of an answer that has begun. The caller has the deadline.
+pub(super) async fn read_body(mut response: Response) -> Result<HttpAnswer, TransportFailure> {
     let too_large =
         || TransportFailure::Nonsense(format!("an answer of more than {} MiB", MAX_BODY / 1024 / 1024));
     if response.content_length().is_some_and(|length| length > MAX_BODY as u64) {
@@ -89,7 +97,10 @@ pub(super) async fn read_whole(request: RequestBuilder) -> Result<HttpAnswer, Tr
     }
     let status = response.status();
     let etag = response.headers().get(header::ETAG);
-    let etag = etag.and_then(|value| value.to_str().ok()).filter(|etag| etag.len() <= 128).map(str::to_owned);
+    let etag = etag
+        .and_then(|value| value.to_str().ok())
+        .filter(|etag| etag.len() <= LONGEST_ETAG)
+        .map(str::to_owned);
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| failure_of(&error))? {
         if body.len() + chunk.len() > MAX_BODY {

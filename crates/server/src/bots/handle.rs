@@ -13,13 +13,14 @@ use super::calls::BotCalls;
 use super::commands::{self, CommandAsker, CommandFollower, OpenCommands, PendingCommand};
 use super::link::{self, BotLink, BotLinkStats};
 use super::options::BotsOptions;
+use super::reading::TradeJournalPage;
 use super::sanitise;
 use super::snapshot::BotSnapshot;
 use crate::events::Events;
 use crate::store::Store;
 use botops_contract::{
     ActivateConfigRequest, BotId, CheckConfigRequest, CheckVerdict, CommandRequest, CommandResult, ConfigAck,
-    ConfigState, EndTrialRequest, TradePage, Verb,
+    ConfigState, EndTrialRequest, Verb,
 };
 use botops_core::error::Error;
 use botops_core::tasks::Tasks;
@@ -182,7 +183,7 @@ impl Bots {
         self.end_trial("config/revert", settle).await
     }
 
-    /// A page of closed trades with a number above `after`, oldest first.
+    /// A page of closed trades with a number above `after`, oldest first. One that cannot be read is counted in it.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -192,7 +193,7 @@ impl Bots {
         from: Option<DateTime<Utc>>,
         to: Option<DateTime<Utc>>,
         limit: usize,
-    ) -> Result<TradePage, CallError> {
+    ) -> Result<TradeJournalPage, CallError> {
         let rfc3339 = |at: DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
         let mut path = format!("trades?after={after}&limit={limit}");
         for (name, bound) in [("from", from), ("to", to)] {
@@ -200,8 +201,8 @@ impl Bots {
                 path.push_str(&format!("&{name}={}", rfc3339(at)));
             }
         }
-        let mut page: TradePage = self.calls.get_list("trades", &path).await?;
-        sanitise::trades(&mut page);
+        let mut page = self.calls.get_trades(&path).await?;
+        sanitise::trades(&mut page.trades);
         Ok(page)
     }
 

@@ -31,7 +31,7 @@ pub use link::BotLinkStats;
 pub use options::BotsOptions;
 pub use presence::Presence;
 pub use process::ProcessId;
-pub use reading::UnreadablePart;
+pub use reading::{TradeJournalPage, UnreadablePart};
 pub use restart_proof::{DeathProof, HoldReason, UnaskedRestart};
 pub use snapshot::{BotSnapshot, DroppedItems, FirstSeen, LoopAge};
 pub use supervisor::{SupervisedProcess, Supervisor, SupervisorDriver};

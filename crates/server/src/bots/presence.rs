@@ -96,6 +96,8 @@ pub(super) struct PresenceFacts<'a> {
     pub upstream: Option<UpstreamFault>,
     /// How long an answer has been missing, when a poll is under way.
     pub silent_for: Option<Duration>,
+    /// It said who it is a moment ago, whatever became of other questions.
+    pub says_hello: bool,
     /// What the process table says.
     pub process: ProcessState,
     /// How much longer a restart is expected to take.
@@ -110,6 +112,13 @@ pub(super) fn decide_presence(facts: &PresenceFacts<'_>) -> (Presence, String) {
         let seconds = facts.silent_for.unwrap_or_default().as_secs();
         if gone {
             return (Presence::Exited, format!("its process is gone; no answer for {seconds} s"));
+        }
+        if facts.says_hello && facts.process != ProcessState::Stopped {
+            let text = format!(
+                "it answers `hello`, and has not answered `state` for more than {} s",
+                SILENCE.as_secs()
+            );
+            return (Presence::Hung, text);
         }
         let why = match facts.process {
             ProcessState::Stopped => "its process is stopped (SIGSTOP or a debugger) and",
@@ -171,6 +180,7 @@ mod tests {
             failed_unreadable: false,
             upstream: None,
             silent_for: None,
+            says_hello: false,
             process: ProcessState::Alive,
             restart_left: None,
         }
@@ -206,6 +216,10 @@ mod tests {
             &PresenceFacts { silent_for: Some(5000 * MS), process: ProcessState::Gone, ..calm() },
             Presence::Exited,
         );
+        let greets = PresenceFacts { silent_for: Some(9000 * MS), says_hello: true, ..calm() };
+        check(&greets, Presence::Hung);
+        assert!(decide_presence(&greets).1.contains("it answers `hello`"));
+        check(&PresenceFacts { process: ProcessState::Gone, ..greets }, Presence::Exited);
         let never = PresenceFacts { ever_seen: false, answered: None, ..calm() };
         check(&PresenceFacts { silent_for: Some(5000 * MS), ..never }, Presence::Hung);
     }

@@ -16,6 +16,9 @@ use botops_contract::Hello;
 /// How often processes that should end are checked.
 const CHECK_EVERY: Duration = Duration::from_millis(20);
 
+/// How long the kernel may take to end a process that was killed.
+const KILLED_WITHIN: Duration = Duration::from_secs(5);
+
 /// Every process that a supervisor starts inherits a variable of this name, and so do all that it starts itself: a bot
 /// that forks, or leaves its group, is found again by it.
 pub(super) const START_VARIABLE: &str = "BOTOPS_BOT_START";
@@ -199,7 +202,7 @@ pub(super) async fn end_processes(processes: &[ProcessId], grace: Duration) -> V
     let pids: Vec<u32> = left.iter().map(|process| process.pid).collect();
     tracing::warn!(bot.pids = ?pids, "the bot did not end within {grace:?} of SIGTERM; it is killed");
     left.iter().for_each(|process| process.signal(Signal::KILL));
-    wait_for_end(&left, Duration::from_secs(5)).await
+    wait_for_end(&left, KILLED_WITHIN).await
 }
 
 /// Waits for processes to end by themselves. Returns those that live on.

@@ -9,7 +9,7 @@ use super::reading::UnreadablePart;
 use super::snapshot::DroppedItems;
 use botops_contract::{
     BotEvent, BotReport, CheckVerdict, CommandResult, ConfigAck, ConfigState, ContractRefusal, Hello,
-    MarketState, Order, SemanticError, Session, Trade, TradePage, TrialState, VersionRef,
+    MarketState, Order, SemanticError, Session, Trade, TrialState, VersionRef,
 };
 use botops_core::text::clean;
 
@@ -21,15 +21,21 @@ const ID: usize = 128;
 const WORD: usize = 64;
 /// Longest symbol, by the contract.
 const SYMBOL: usize = 64;
+/// Longest path of a folder, as on Linux.
+const FOLDER: usize = 4096;
 /// Largest free-form JSON, in bytes as it is written.
 const FREE_FORM: usize = 8 * 1024;
 
+/// Positions that are kept of a report; more are counted.
 const MAX_POSITIONS: usize = 20_000;
+/// Orders that are kept of a report; more are counted.
 const MAX_ORDERS: usize = 2_000;
+/// Recent errors, and violations of a config, that are kept.
 const MAX_ERRORS: usize = 200;
+/// Names of a list (reasons, fields) that are kept.
 const MAX_NAMES: usize = 200;
 
-/// Cleans a report in place and says what was cut off its lists.
+/// Cleans a report in place, says what was cut off its lists, and writes out what follows from what it says.
 ///
 /// A symbol is what somebody would act on, so one that is too long is named in `unreadable` as well.
 pub(super) fn report(report: &mut BotReport, unreadable: &mut Vec<UnreadablePart>) -> DroppedItems {
@@ -100,8 +106,21 @@ fn market(market: &mut MarketState) {
     optional(&mut market.source, WORD);
 }
 
-/// A symbol of more than 64 characters ends with an ellipsis, so that nobody takes it for a whole one.
+/// A symbol of more than 64 characters ends with an ellipsis, so that nobody takes it for a whole one. One that is missing
+/// is named: nobody could act on what it belongs to.
 fn symbol(name: &mut String, pointer: impl FnOnce() -> String, unreadable: &mut Vec<UnreadablePart>) {
+    if name.is_empty() {
+        let pointer = pointer();
+        if unreadable.iter().all(|part| part.pointer != pointer) {
+            unreadable.push(UnreadablePart::new(
+                "GET state",
+                &pointer,
+                "nothing",
+                "the symbol of the position",
+            ));
+        }
+        return;
+    }
     if name.len() > SYMBOL && name.chars().count() > SYMBOL {
         unreadable.push(UnreadablePart::new(
             "GET state",
@@ -123,8 +142,11 @@ pub(super) fn hello(hello: &mut Hello) {
     optional(&mut hello.boot_epoch, ID);
     optional(&mut hello.mode_raw, WORD);
     cut(&mut hello.capabilities, WORD);
-    hello.capabilities.iter_mut().for_each(|capability| text(&mut capability.name, WORD));
-    optional(&mut hello.log_dir, 4096);
+    for capability in &mut hello.capabilities {
+        text(&mut capability.name, WORD);
+        optional(&mut capability.guarantee_raw, WORD);
+    }
+    optional(&mut hello.log_dir, FOLDER);
     if let Some(adapter) = &mut hello.adapter {
         text(&mut adapter.name, WORD);
         optional(&mut adapter.version, WORD);
@@ -197,9 +219,9 @@ pub(super) fn config_ack(ack: &mut ConfigAck) {
     text(&mut ack.boot_epoch, ID);
 }
 
-/// Cleans a page of trades.
-pub(super) fn trades(page: &mut TradePage) {
-    page.items.iter_mut().for_each(trade);
+/// Cleans trades of the journal.
+pub(super) fn trades(trades: &mut [Trade]) {
+    trades.iter_mut().for_each(trade);
 }
 
 fn trade(trade: &mut Trade) {
@@ -224,6 +246,7 @@ fn order(order: &mut Order) {
 }
 
 fn session(session: &mut Session) {
+    session.is_healthy = session.known_health();
     text(&mut session.broker, WORD);
     optional(&mut session.state_raw, WORD);
     optional(&mut session.gate_raw, WORD);

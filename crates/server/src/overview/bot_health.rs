@@ -190,7 +190,8 @@ pub(super) fn breaker_fault(breaker: &Breaker) -> Option<String> {
 }
 
 pub(super) fn session_fault(session: &Session) -> Option<String> {
-    if session.is_healthy {
+    // A session of which the bot says nothing is no fault.
+    if session.is_healthy.unwrap_or(session.state_raw.is_none()) {
         return None;
     }
     let state = match session.state {

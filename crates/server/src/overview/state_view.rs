@@ -260,7 +260,7 @@ impl HealthView {
             api_connected: report
                 .filter(|_| snapshot.presence.answers())
                 .and_then(|report| report.session.as_ref())
-                .map(|session| session.is_healthy),
+                .and_then(|session| session.is_healthy),
             last_trade_timestamp: report.and_then(|report| report.last_trade_at),
             error_count_last_hour: report.and_then(|report| report.error_count_last_hour),
             worst_error_last_hour: report.and_then(|report| report.worst_error_last_hour),
@@ -280,7 +280,7 @@ impl BotView {
             boot_epoch: hello.and_then(|hello| hello.boot_epoch.clone()),
             started_at: hello.and_then(|hello| hello.started_at),
             adapter: hello.and_then(|hello| hello.adapter.clone()),
-            contract: hello.map(|hello| hello.contract),
+            contract: hello.and_then(|hello| hello.contract),
             mode: snapshot.mode(),
             presence: snapshot.presence,
             presence_reason: snapshot.presence_reason.clone(),

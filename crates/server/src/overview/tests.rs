@@ -289,7 +289,7 @@ fn what_keeps_the_bot_from_trading_degrades_it() {
     let session = seen_with(|report| {
         let session = report.session.as_mut().unwrap();
         session.state = SessionPhase::HaltedCredential;
-        session.is_healthy = false;
+        session.is_healthy = Some(false);
         session.needs_human = Some("renew_credentials".to_owned());
     });
     check(
@@ -462,7 +462,7 @@ proptest! {
             report.phase_reason = Some(text(6));
             report.no_entry_reasons = Some((0..10).map(text).collect());
             let session = report.session.as_mut().unwrap();
-            session.is_healthy = false;
+            session.is_healthy = Some(false);
             session.state = SessionPhase::HaltedCredential;
             session.reason = Some(text(7));
             session.needs_human = Some(text(8));

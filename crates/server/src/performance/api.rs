@@ -9,14 +9,17 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::history::PerformanceHistory;
+use super::history::{AccountMeasures, JournalCopy, PerformanceHistory};
 use super::measure::TradeMeasures;
 use super::trade_rows::is_same_symbol;
 use super::window::{PerformanceWindow, TradeGrouping, TradeRange, lower_bound, upper_bound};
 use crate::bots::BotSnapshot;
-use botops_contract::{BotReport, TradingMode, amount_value};
+use botops_contract::{BotReport, TradingMode, add_exactly};
 use botops_core::error::{Code, Error, NextAction};
 use botops_http::{FeatureRoutes, Query, json, routes};
+
+/// What is said of an amount that is in no sum.
+const TOO_MANY_DIGITS: &str = "more digits than an exact sum holds";
 
 /// Groups in one answer; older ones are counted in `omitted` and named in `omitted_parts`.
 const GROUPS: usize = 100;
@@ -86,6 +89,10 @@ struct PerformanceView {
     source: Option<&'static str>,
     /// Why there are no numbers; `null` when there are.
     unknown_reason: Option<String>,
+    /// Trades of the bot's journal that could not be read, of whatever account and time; they count nowhere.
+    unread_trades: u64,
+    /// What these numbers leave out or may lack, a sentence each; empty when nothing.
+    incomplete: Vec<String>,
     /// When the copy last held every trade of the bot's journal; `null` when the bot was not reached since botops
     /// started.
     as_of: Option<DateTime<Utc>>,
@@ -133,18 +140,7 @@ pub fn routes() -> FeatureRoutes<PerformanceHistory> {
 /// - `max_drawdown` = lowest (cumulative − running peak) of net profit in time order, the peak starting at 0.
 #[utoipa::path(get, path = "/api/v1/performance", tag = "performance", security(("api_key" = ["read"])),
     params(PerformanceQuery),
-    responses((status = 200, description = "The measures", body = PerformanceView, example = json!({
-            "mode": "paper", "account_id": "", "accounts": [""], "currency": "USD", "pnl_basis": "realized",
-            "zone": "America/New_York", "zone_source": "bot", "window": "month", "from": "2026-03-01T05:00:00Z", "to": null, "symbol": null,
-            "total_trades": 5, "total_wins": 2, "total_losses": 2, "total_breakeven": 1, "win_rate": 0.4,
-            "realized_pnl": "4.00", "gross_pnl": "4.00", "commission": "0.00", "avg_profit_per_win": "8.00",
-            "avg_loss_per_loss": "-6.00", "profit_factor": 1.333333, "expectancy": "0.80",
-            "avg_risk_reward_ratio": 2.0, "current_streak": 1, "streak_type": "WIN", "max_drawdown": "-12.00",
-            "best_trade": "10.00", "worst_trade": "-8.00", "unmeasured_trades": 0, "unrealized_pnl": "1.20", "total_pnl": "5.20",
-            "first_trade_at": "2026-03-02T15:00:00Z", "last_trade_at": "2026-03-06T19:30:00Z", "groups": [],
-            "omitted": 0, "omitted_parts": [], "source": "trade journal of the bot", "unknown_reason": null,
-            "as_of": "2026-03-07T12:00:00Z",
-            "generated_at": "2026-03-07T12:00:01Z"}))))]
+    responses((status = 200, description = "The measures", body = PerformanceView, example = json!(example_view()))))]
 async fn get_performance(
     State(history): State<PerformanceHistory>,
     Query(query): Query<PerformanceQuery>,
@@ -160,20 +156,22 @@ async fn get_performance(
     let (name, range) = asked_range(&query, now, zone)?;
     let by = query.by.as_deref().map(|text| parse_choice("by", text, TradeGrouping::NAMES)).transpose()?;
     let symbol = query.symbol.clone();
-    let current = history.current_account();
-    let account = query.account.clone().unwrap_or_else(|| current.clone());
-    let is_current = account == current;
     let by = by.map(|by| (by, zone));
-    let (mut breakdown, accounts) = history.measure(account.clone(), range, symbol.clone(), by).await?;
-    let is_read = history.level_at().is_some();
-    let unknown_reason = why_unknown(&seen, &account, &accounts, query.account.is_some())?.or_else(|| {
-        let nothing_read = !is_read && !accounts.contains(&account);
-        nothing_read.then(|| "the bot's journal of trades was not read yet".to_owned())
-    });
+    let measured = history.measure(query.account.clone(), range, symbol.clone(), by).await?;
+    let copy = history.copy();
+    let unknown_reason = why_unknown(&seen, &measured, &copy, query.account.is_some())?;
+    let AccountMeasures { account, accounts, mut breakdown, unreadable_rows } = measured;
+    let is_current = query.account.is_none() || history.measures_current(&account, &accounts);
     let is_open_ended = range.to.is_none_or(|to| to > now);
-    let unrealized = report
-        .filter(|_| is_open_ended && is_current)
-        .and_then(|report| unrealized_sum(report, symbol.as_deref()));
+    let open = report.filter(|_| is_open_ended && is_current);
+    let open = OpenProfit::of(open, &seen, symbol.as_deref(), &breakdown.whole);
+    let unread_trades = copy.unread().0.saturating_add(unreadable_rows);
+    let mut incomplete = Vec::new();
+    if unknown_reason.is_none() {
+        incomplete = journal_gaps(&copy, unread_trades);
+        incomplete.extend(unmeasured_gap(&breakdown.whole));
+        incomplete.extend(open.gap);
+    }
     let beyond = breakdown.groups.len().saturating_sub(GROUPS);
     // The newest groups are kept: keys sort by time.
     breakdown.groups.drain(..beyond);
@@ -189,11 +187,8 @@ async fn get_performance(
         from: range.from,
         to: range.to,
         symbol,
-        unrealized_pnl: unrealized,
-        total_pnl: unrealized
-            .filter(|_| unknown_reason.is_none())
-            .zip(breakdown.whole.realized_pnl)
-            .and_then(|(unrealized, realized)| unrealized.checked_add(realized)),
+        unrealized_pnl: open.unrealized,
+        total_pnl: open.total.filter(|_| unknown_reason.is_none()),
         measures: if unknown_reason.is_none() { breakdown.whole } else { TradeMeasures::default() },
         first_trade_at: breakdown.first,
         last_trade_at: breakdown.last,
@@ -206,7 +201,9 @@ async fn get_performance(
         omitted_parts: omitted_parts(beyond),
         source: unknown_reason.is_none().then_some("trade journal of the bot"),
         unknown_reason,
-        as_of: history.level_at(),
+        unread_trades,
+        incomplete,
+        as_of: copy.level_at,
         generated_at: Utc::now(),
     };
     Ok(json(&view))
@@ -215,7 +212,7 @@ async fn get_performance(
 /// The time zone of the bot's day, and who says so.
 fn day_zone(seen: &BotSnapshot) -> (Tz, &'static str) {
     let named = seen.report.as_ref().and_then(|report| report.day.zone.as_deref()?.parse().ok());
-    let contract = seen.hello.as_ref().map(|hello| hello.contract);
+    let contract = seen.hello.as_ref().and_then(|hello| hello.contract);
     match (named, contract) {
         (Some(zone), _) => (zone, "bot"),
         // Contract 1 says that a day is New York's.
@@ -224,18 +221,20 @@ fn day_zone(seen: &BotSnapshot) -> (Tz, &'static str) {
     }
 }
 
-/// Why there are no numbers for an account: the bot has no journal, or was never seen.
+/// Why there are no numbers for an account: the bot has no journal, was never seen, or its journal cannot be read.
 fn why_unknown(
     seen: &BotSnapshot,
-    account: &str,
-    accounts: &[String],
+    measured: &AccountMeasures,
+    copy: &JournalCopy,
     was_named: bool,
 ) -> Result<Option<String>, Error> {
-    if accounts.iter().any(|known| known == account) {
+    let AccountMeasures { account, accounts, .. } = measured;
+    if accounts.contains(account) {
         return Ok(None);
     }
+    let known = accounts.join(", ");
     if was_named {
-        let known = if accounts.is_empty() { "none".to_owned() } else { accounts.join(", ") };
+        let known = if accounts.is_empty() { "none".to_owned() } else { known };
         return Err(invalid_argument(
             "account",
             account,
@@ -247,19 +246,127 @@ fn why_unknown(
         Some(hello) if !hello.offers("trades") => {
             Some("the bot does not report its closed trades (capability `trades`)".to_owned())
         }
-        Some(_) => None,
+        Some(_) if account.is_empty() && !accounts.is_empty() => Some(format!(
+            "the bot does not say which account it trades, and its trades are of several: ask with account= for one of \
+             {known}"
+        )),
+        Some(_) => why_unread(copy),
     })
 }
 
-/// The profit and loss of the open positions; `None` when one of them is unknown.
-fn unrealized_sum(report: &BotReport, symbol: Option<&str>) -> Option<Decimal> {
-    let positions = report.positions.as_ref()?;
+/// Why nothing is known of a journal of which no trade is kept; `None` when it was read and has none.
+fn why_unread(copy: &JournalCopy) -> Option<String> {
+    let (unread, first) = copy.unread();
+    match (&copy.failure, copy.level_at) {
+        (Some(failure), None) => {
+            Some(format!("the bot's journal of trades cannot be read (`GET trades`): {failure}"))
+        }
+        (None, None) => Some("the bot's journal of trades was not read yet".to_owned()),
+        (_, Some(_)) if unread > 0 => Some(format!(
+            "none of the {unread} trades of the bot's journal can be read; the first: {}",
+            first.unwrap_or("its form is not known")
+        )),
+        (_, Some(_)) => None,
+    }
+}
+
+/// What the copy of the journal lacks, or may lack.
+fn journal_gaps(copy: &JournalCopy, unread: u64) -> Vec<String> {
+    let mut gaps = Vec::new();
+    if unread > 0 {
+        let first = copy.unread().1.map(|first| format!("; the first: {first}")).unwrap_or_default();
+        gaps.push(format!(
+            "{} of the bot's journal could not be read, left out of every number{first}",
+            trades(unread)
+        ));
+    }
+    if let Some(failure) = &copy.failure {
+        let since = copy.level_at.map_or_else(
+            || "the journal was not read since botops started".to_owned(),
+            |at| {
+                format!(
+                    "these are the trades as of {}",
+                    at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+                )
+            },
+        );
+        gaps.push(format!("`GET trades` failed ({failure}): {since}"));
+    }
+    gaps
+}
+
+fn unmeasured_gap(whole: &TradeMeasures) -> Option<String> {
+    let unmeasured = whole.unmeasured_trades.filter(|count| *count > 0)?;
+    let count = if unmeasured == 1 { "counts" } else { "count" };
+    Some(format!(
+        "{} {count} in total_trades alone: the net profit is not known, or has {TOO_MANY_DIGITS}",
+        trades(unmeasured)
+    ))
+}
+
+fn trades(count: u64) -> String {
+    if count == 1 { "1 trade".to_owned() } else { format!("{count} trades") }
+}
+
+/// What is won or lost on the positions that are open now.
+struct OpenProfit {
+    unrealized: Option<Decimal>,
+    /// With what closed trades brought.
+    total: Option<Decimal>,
+    /// Why one of them is not there, where a reader would expect it.
+    gap: Option<String>,
+}
+
+impl OpenProfit {
+    fn of(
+        report: Option<&BotReport>,
+        seen: &BotSnapshot,
+        symbol: Option<&str>,
+        whole: &TradeMeasures,
+    ) -> Self {
+        let nothing = Self { unrealized: None, total: None, gap: None };
+        let Some(report) = report else { return nothing };
+        let unrealized = match unrealized_sum(report, seen, symbol) {
+            Ok(sum) => sum,
+            Err(why) => return Self { gap: Some(why.to_owned()), ..nothing },
+        };
+        let parts = unrealized.zip(whole.realized_pnl);
+        let total = parts.and_then(|(unrealized, realized)| add_exactly(unrealized, realized));
+        let is_lost = parts.is_some() && total.is_none();
+        let gap = is_lost.then(|| format!("total_pnl is left out: it has {TOO_MANY_DIGITS}"));
+        Self { unrealized, total, gap }
+    }
+}
+
+/// The profit and loss of the open positions; `None` for a bot that reports none.
+///
+/// # Errors
+/// Why it has no sum: a position or its profit is not known, or the sum would lose a digit.
+fn unrealized_sum(
+    report: &BotReport,
+    seen: &BotSnapshot,
+    symbol: Option<&str>,
+) -> Result<Option<Decimal>, &'static str> {
+    let Some(positions) = &report.positions else { return Ok(None) };
+    if seen.dropped.positions + seen.dropped.unread_positions > 0 {
+        return Err("unrealized_pnl is not known: not all open positions could be read");
+    }
     let of_symbol = positions
         .iter()
         .filter(|position| symbol.is_none_or(|symbol| is_same_symbol(&position.symbol, symbol)));
-    of_symbol
-        .map(|position| amount_value(position.unrealized_pl.as_ref()))
-        .try_fold(Decimal::ZERO, |sum, one| sum.checked_add(one?))
+    let mut sum = Decimal::ZERO;
+    for position in of_symbol {
+        let Some(profit) = &position.unrealized_pl else {
+            return Err(
+                "unrealized_pnl is not known: the bot does not give the profit of all open positions",
+            );
+        };
+        let added = profit.value().and_then(|profit| add_exactly(sum, profit));
+        sum = added.ok_or(
+            "unrealized_pnl is left out: the profit of the open positions has more digits than a sum holds",
+        )?;
+    }
+    Ok(Some(sum))
 }
 
 fn asked_range(
@@ -320,4 +427,23 @@ fn omitted_parts(beyond: usize) -> Vec<OmittedPartView> {
             scope: Some("read".to_owned()),
         },
     }]
+}
+
+/// The answer that the API document shows as an example.
+fn example_view() -> serde_json::Value {
+    let mut view = serde_json::json!({
+            "mode": "paper", "account_id": "", "accounts": [""], "currency": "USD", "pnl_basis": "realized",
+            "zone": "America/New_York", "zone_source": "bot", "window": "month", "from": "2026-03-01T05:00:00Z", "to": null, "symbol": null,
+            "total_trades": 5, "total_wins": 2, "total_losses": 2, "total_breakeven": 1, "win_rate": 0.4,
+            "realized_pnl": "4.00", "gross_pnl": "4.00", "commission": "0.00", "avg_profit_per_win": "8.00",
+            "avg_loss_per_loss": "-6.00", "profit_factor": 1.333333, "expectancy": "0.80",
+            "avg_risk_reward_ratio": 2.0, "current_streak": 1, "streak_type": "WIN", "max_drawdown": "-12.00",
+            "best_trade": "10.00", "worst_trade": "-8.00", "unmeasured_trades": 0, "unrealized_pnl": "1.20", "total_pnl": "5.20",
+            "first_trade_at": "2026-03-02T15:00:00Z", "last_trade_at": "2026-03-06T19:30:00Z", "groups": [],
+            "omitted": 0, "omitted_parts": [], "source": "trade journal of the bot", "unknown_reason": null,
+            "as_of": "2026-03-07T12:00:00Z",
+            "generated_at": "2026-03-07T12:00:01Z"});
+    view["unread_trades"] = 0.into();
+    view["incomplete"] = serde_json::Value::Array(Vec::new());
+    view
 }

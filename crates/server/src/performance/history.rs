@@ -2,18 +2,18 @@
 //!
 //! A pull repeats without harm: the bot's own sequence number is the key of a trade.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use super::breakdown::TradeBreakdown;
-use super::trade_rows::{insert_trades, newest_trade_seq, select_trades, trade_accounts};
+use super::journal_cursor::JournalCursor;
+use super::trade_rows::{insert_trades, select_trades, trade_accounts};
 use super::window::{TradeGrouping, TradeRange};
 use crate::bots::{Bots, CallError};
-use crate::store::Store;
+use crate::store::{Store, get_value, put_value};
 use botops_core::error::Error;
 use botops_core::tasks::Tasks;
 
@@ -23,26 +23,59 @@ const PULL_EVERY: Duration = Duration::from_secs(2);
 /// Trades in one pull.
 const PULL_PAGE: usize = 500;
 
+/// How often trades that could not be read are asked for again from a bot that was not started anew: somebody may have
+/// repaired its journal.
+const UNREAD_EVERY: Duration = Duration::from_secs(3600);
+
 /// Handle to the performance history; cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct PerformanceHistory {
     bots: Bots,
     store: Store,
-    /// When the copy last held every trade of the bot's journal, in epoch milliseconds; 0 for never in this process.
-    level_at_ms: Arc<AtomicI64>,
+    copy: Arc<Mutex<JournalCopy>>,
+}
+
+/// What is known of the copy of the bot's journal.
+#[derive(Debug, Clone, Default)]
+pub(super) struct JournalCopy {
+    /// How far it has come; `None` until what an earlier run of botops stored is read.
+    cursor: Option<JournalCursor>,
+    /// When it last held every trade of the journal, in this run of botops.
+    pub level_at: Option<DateTime<Utc>>,
+    /// Why the last reading of the journal failed; `None` when it did not.
+    pub failure: Option<String>,
+    /// When what could not be read was asked for last.
+    unread_asked_at: Option<Instant>,
+}
+
+impl JournalCopy {
+    /// Trades of the journal that could not be read, and what is wrong in the first of them.
+    pub(crate) fn unread(&self) -> (u64, Option<&str>) {
+        let cursor = self.cursor.as_ref();
+        (cursor.map_or(0, JournalCursor::unread), cursor.and_then(|cursor| cursor.first_unread.as_deref()))
+    }
+}
+
+/// Measures of one account, and the accounts that trades are kept of.
+pub(super) struct AccountMeasures {
+    pub account: String,
+    pub accounts: Vec<String>,
+    pub breakdown: TradeBreakdown,
+    /// Trades of the range that an older botops kept and that cannot be read any more.
+    pub unreadable_rows: u64,
 }
 
 impl PerformanceHistory {
     /// Starts pulling trades from the bot, in a task of its own.
     pub fn open(bots: Bots, store: Store, tasks: &Tasks) -> Self {
-        let history = Self { bots, store, level_at_ms: Arc::default() };
+        let history = Self { bots, store, copy: Arc::default() };
         let pulling = history.clone();
         let stopping = tasks.stopping();
         tasks.supervise("trades-pull", move || {
             let (history, stopping) = (pulling.clone(), stopping.clone());
             async move {
                 loop {
-                    history.pull_and_log().await;
+                    history.pull_and_record().await;
                     tokio::select! {
                         () = stopping.cancelled() => return,
                         () = tokio::time::sleep(PULL_EVERY) => {}
@@ -53,10 +86,9 @@ impl PerformanceHistory {
         history
     }
 
-    /// When the copy last held every trade of the bot's journal.
-    pub(super) fn level_at(&self) -> Option<DateTime<Utc>> {
-        let at = self.level_at_ms.load(Ordering::Relaxed);
-        (at > 0).then(|| DateTime::from_timestamp_millis(at)).flatten()
+    /// What is known of the copy of the journal now.
+    pub(super) fn copy(&self) -> JournalCopy {
+        self.lock().clone()
     }
 
     /// The bot whose trades these are.
@@ -64,76 +96,148 @@ impl PerformanceHistory {
         &self.bots
     }
 
-    /// Measures the closed trades of an account in a range; the names of all accounts that trades are kept of.
+    /// Measures the closed trades of an account in a range. Without `asked`, it is the account that the bot trades now.
     ///
     /// # Errors
     /// [`Code::StoreUnavailable`](botops_core::error::Code::StoreUnavailable).
     pub(super) async fn measure(
         &self,
-        account: String,
+        asked: Option<String>,
         range: TradeRange,
         symbol: Option<String>,
         by: Option<(TradeGrouping, Tz)>,
-    ) -> Result<(TradeBreakdown, Vec<String>), Error> {
+    ) -> Result<AccountMeasures, Error> {
         let bot = self.bots.id().as_str().to_owned();
+        let current = self.current_account();
         let read = move |connection: &rusqlite::Connection| {
-            let trades = select_trades(connection, &bot, &account, range, symbol.as_deref())?;
-            Ok((TradeBreakdown::of(&trades, by), trade_accounts(connection, &bot)?))
+            let accounts = trade_accounts(connection, &bot)?;
+            let account = asked.unwrap_or_else(|| traded_account(current, &accounts));
+            let (trades, unreadable_rows) =
+                select_trades(connection, &bot, &account, range, symbol.as_deref())?;
+            let breakdown = TradeBreakdown::of(&trades, by);
+            Ok(AccountMeasures { account, accounts, breakdown, unreadable_rows })
         };
         self.store.read(read).await
     }
 
-    /// The account that the bot trades now, as it names it; empty when it names none.
-    pub(super) fn current_account(&self) -> String {
-        let snapshot = self.bots.snapshot();
-        let account = snapshot.report.as_ref().and_then(|report| report.account.account_id.clone());
-        account.unwrap_or_default()
+    /// Whether this is the account that the bot trades now.
+    pub(super) fn measures_current(&self, account: &str, accounts: &[String]) -> bool {
+        traded_account(self.current_account(), accounts) == account
     }
 
-    async fn pull_and_log(&self) {
-        match self.pull().await {
-            Ok(()) => self.level_at_ms.store(Utc::now().timestamp_millis(), Ordering::Relaxed),
-            Err(PullError::Bot(reason)) => tracing::debug!("no trades from the bot for now: {reason}"),
+    /// The account that the bot trades now, as it names it; empty when it names none.
+    fn current_account(&self) -> String {
+        let snapshot = self.bots.snapshot();
+        self.lock().cursor.clone().unwrap_or_default().account_now(&snapshot)
+    }
+
+    async fn pull_and_record(&self) {
+        let pulled = self.pull().await;
+        let mut copy = self.lock();
+        match pulled {
+            Ok(()) => (copy.level_at, copy.failure) = (Some(Utc::now()), None),
+            Err(PullError::Bot(error)) => {
+                let reason = failure_text(&error);
+                tracing::debug!("no trades from the bot for now: {reason}");
+                copy.failure = Some(reason);
+            }
             Err(PullError::Store(error)) => {
                 tracing::warn!(error.cause = error.cause_for_log(), "trades could not be kept: {error}");
+                copy.failure = Some("they could not be kept".to_owned());
             }
         }
     }
 
     /// Pulls until the copy holds every trade of the bot's journal.
     async fn pull(&self) -> Result<(), PullError> {
-        let bot = self.bots.id().as_str().to_owned();
-        let account = self.current_account();
-        let newest = {
-            let (bot, account) = (bot.clone(), account.clone());
-            self.store.read(move |connection| Ok(newest_trade_seq(connection, &bot, &account)?))
+        let mut cursor = self.read_cursor().await.map_err(PullError::Store)?;
+        let is_asked_anew = {
+            let mut copy = self.lock();
+            let is_due = copy.unread_asked_at.is_some_and(|at| at.elapsed() >= UNREAD_EVERY);
+            if is_due || copy.unread_asked_at.is_none() {
+                copy.unread_asked_at = Some(Instant::now());
+            }
+            is_due
         };
-        let mut after = newest.await.map_err(PullError::Store)?;
+        let stored = cursor.clone();
+        cursor.follow(&self.bots.snapshot(), is_asked_anew);
+        if cursor.account != stored.account {
+            // Nothing is known yet of the journal of another account.
+            self.lock().level_at = None;
+        }
+        let mut written = stored;
         loop {
-            let page = self.bots.trades(after, None, None, PULL_PAGE).await.map_err(PullError::from)?;
-            let Some(newest) = page.items.iter().map(|trade| trade.seq).max() else { return Ok(()) };
-            let (bot, account, trades) = (bot.clone(), account.clone(), page.items);
-            self.store
-                .write(move |connection| insert_trades(connection, &bot, &account, &trades))
-                .await
-                .map_err(PullError::Store)?;
-            // A bot that repeats itself must not make this loop endless.
-            if page.next.is_none() || newest <= after {
+            let asked = self.bots.trades(cursor.after, None, None, PULL_PAGE).await;
+            let page = asked.map_err(PullError::Bot)?;
+            let has_more = cursor.pass_page(&page);
+            if !page.trades.is_empty() || cursor != written {
+                self.keep(page.trades, &cursor).await.map_err(PullError::Store)?;
+                written.clone_from(&cursor);
+            }
+            self.lock().cursor = Some(cursor.clone());
+            if !has_more {
                 return Ok(());
             }
-            after = newest;
         }
+    }
+
+    /// How far the copy has come, as an earlier run of botops may have stored it.
+    async fn read_cursor(&self) -> Result<JournalCursor, Error> {
+        if let Some(cursor) = self.lock().cursor.clone() {
+            return Ok(cursor);
+        }
+        let key = self.cursor_key();
+        let stored = self.store.read(move |connection| Ok(get_value(connection, &key)?)).await?;
+        // Without it, the journal is read from its beginning: what is kept already stays.
+        let cursor: JournalCursor =
+            stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        self.lock().cursor = Some(cursor.clone());
+        Ok(cursor)
+    }
+
+    /// Keeps a page and the cursor behind it, both or neither.
+    async fn keep(&self, trades: Vec<botops_contract::Trade>, cursor: &JournalCursor) -> Result<(), Error> {
+        let (bot, key) = (self.bots.id().as_str().to_owned(), self.cursor_key());
+        let account = cursor.account.clone();
+        let text = serde_json::to_string(cursor).unwrap_or_default();
+        let write = move |connection: &rusqlite::Connection| {
+            insert_trades(connection, &bot, &account, &trades)?;
+            Ok(put_value(connection, &key, &text)?)
+        };
+        self.store.write(write).await
+    }
+
+    fn cursor_key(&self) -> String {
+        format!("trade_cursor:{}", self.bots.id())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, JournalCopy> {
+        self.copy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The account to measure: the one that the bot names, or else the only one that its trades name.
+fn traded_account(current: String, accounts: &[String]) -> String {
+    match accounts {
+        [only] if current.is_empty() => only.clone(),
+        _ => current,
     }
 }
 
 /// Why a pull ended early.
 enum PullError {
-    Bot(String),
+    Bot(CallError),
     Store(Error),
 }
 
-impl From<CallError> for PullError {
-    fn from(error: CallError) -> Self {
-        Self::Bot(format!("{error:?}"))
+/// Why the journal could not be read, as a part of a sentence.
+fn failure_text(error: &CallError) -> String {
+    match error {
+        CallError::NotDelivered(reason) | CallError::Invalid(reason) => reason.clone(),
+        CallError::TimedOut => "it was asked and gave no whole answer in time".to_owned(),
+        CallError::Refused(refusal) | CallError::Unproven(refusal) => {
+            format!("it answered `{}`: {}", refusal.code, refusal.message)
+        }
+        CallError::NotCapable(what) => format!("it has no capability `{what}`"),
     }
 }

@@ -7,7 +7,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use botops_contract::{StreakType, Trade, TradeOutcome, amount_value};
+use botops_contract::{StreakType, Trade, TradeOutcome, add_exactly, amount_value, subtract_exactly};
 
 /// How a set of closed trades went. Ratios are 0 to 1; what cannot be computed is `null`, and so is everything of a bot
 /// that reports no trades.
@@ -93,21 +93,22 @@ impl TradeSums {
         }
     }
 
-    /// `None`, and nothing counted, when an amount is missing or a sum would have too many digits.
+    /// `None`, and nothing counted, when an amount is missing or a sum would lose a digit.
     fn add_measured(&mut self, trade: &Trade) -> Option<()> {
         let net = amount_value(trade.net_pl.as_ref())?;
         // A bot that reports the result alone reports no commission of its own.
         let commission = amount_value(trade.commission.as_ref()).unwrap_or_default();
-        let gross = amount_value(trade.gross_pl.as_ref()).or_else(|| net.checked_add(commission))?;
-        let total = self.net.checked_add(net)?;
+        let gross = amount_value(trade.gross_pl.as_ref()).or_else(|| add_exactly(net, commission))?;
+        let total = add_exactly(self.net, net)?;
         let peak = self.peak.max(total);
         let (won, lost) = match outcome_of(net) {
-            TradeOutcome::Win => (self.won.checked_add(net)?, self.lost),
-            TradeOutcome::Loss => (self.won, self.lost.checked_add(net)?),
+            TradeOutcome::Win => (add_exactly(self.won, net)?, self.lost),
+            TradeOutcome::Loss => (self.won, add_exactly(self.lost, net)?),
             TradeOutcome::Breakeven | TradeOutcome::Other => (self.won, self.lost),
         };
-        let below_peak = total.checked_sub(peak)?;
-        let (gross, commission) = (self.gross.checked_add(gross)?, self.commission.checked_add(commission)?);
+        let below_peak = subtract_exactly(total, peak)?;
+        let gross = add_exactly(self.gross, gross)?;
+        let commission = add_exactly(self.commission, commission)?;
         (self.net, self.peak, self.won, self.lost) = (total, peak, won, lost);
         (self.gross, self.commission) = (gross, commission);
         self.drawdown = self.drawdown.min(below_peak);
@@ -299,5 +300,10 @@ mod tests {
         assert_eq!((measures.total_trades, measures.unmeasured_trades), (Some(4), Some(2)));
         let huge = [trade("79228162514264337593543950335", 10, 9, 12), trade("1", 10, 9, 12)];
         assert_eq!(measure_trades(huge.iter()).unmeasured_trades, Some(1), "no sum overflows");
+        let far_apart =
+            [trade("12345678901234567890", 10, 9, 12), trade("0.00000000000000000001", 10, 9, 12)];
+        let measures = measure_trades(far_apart.iter());
+        assert_eq!(text(measures.realized_pnl), "12345678901234567890", "no digit is lost");
+        assert_eq!(measures.unmeasured_trades, Some(1));
     }
 }

@@ -6,6 +6,7 @@
 mod api;
 mod breakdown;
 mod history;
+mod journal_cursor;
 mod measure;
 mod trade_rows;
 mod window;

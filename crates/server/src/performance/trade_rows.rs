@@ -8,13 +8,6 @@ use crate::store::StoreAbort;
 use botops_contract::Trade;
 use botops_core::error::{Code, Error};
 
-/// The bot's number of the newest trade of an account that is kept; 0 without one.
-pub(super) fn newest_trade_seq(connection: &Connection, bot: &str, account: &str) -> rusqlite::Result<u64> {
-    let sql = "SELECT max(seq) FROM trades WHERE bot_id = ?1 AND account_id = ?2";
-    let newest: Option<i64> = connection.query_row(sql, [bot, account], |row| row.get(0))?;
-    Ok(newest.and_then(|seq| u64::try_from(seq).ok()).unwrap_or(0))
-}
-
 /// The names of the accounts that trades are kept of, in their order.
 pub(super) fn trade_accounts(connection: &Connection, bot: &str) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection
@@ -45,14 +38,15 @@ pub(super) fn insert_trades(
     Ok(())
 }
 
-/// The trades of an account that closed in a range, of one symbol or of all, in the order they closed.
+/// The trades of an account that closed in a range, of one symbol or of all, in the order they closed; and how many kept
+/// ones cannot be read (an older botops took dates that no calendar has).
 pub(super) fn select_trades(
     connection: &Connection,
     bot: &str,
     account: &str,
     range: TradeRange,
     symbol: Option<&str>,
-) -> Result<Vec<Trade>, StoreAbort> {
+) -> Result<(Vec<Trade>, u64), StoreAbort> {
     let micros = |bound: Option<DateTime<Utc>>, open: i64| bound.map_or(open, |at| at.timestamp_micros());
     let (from, to) = (micros(range.from, i64::MIN), micros(range.to, i64::MAX));
     let mut statement = connection.prepare_cached(
@@ -60,15 +54,17 @@ pub(super) fn select_trades(
          ORDER BY closed_us, seq",
     )?;
     let bodies = statement.query_map(params![bot, account, from, to], |row| row.get::<_, String>(0))?;
-    let mut trades = Vec::new();
+    let (mut trades, mut unreadable) = (Vec::new(), 0);
     for body in bodies {
-        let trade: Trade =
-            serde_json::from_str(&body?).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
+        let Ok(trade) = serde_json::from_str::<Trade>(&body?) else {
+            unreadable += 1;
+            continue;
+        };
         if symbol.is_none_or(|symbol| is_same_symbol(&trade.symbol, symbol)) {
             trades.push(trade);
         }
     }
-    Ok(trades)
+    Ok((trades, unreadable))
 }
 
 /// Whether two texts name one symbol: upper and lower case are the same, in every script.

@@ -2,8 +2,11 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
+
+/// The years that a bound may lie in, as the contract has them: arithmetic on further ones leaves what a date can hold.
+const YEARS: std::ops::RangeInclusive<i32> = 1900..=9999;
 
 /// A half-open range of time: from its first instant to just before its last; `None` is no bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,9 +107,11 @@ impl FromStr for TradeGrouping {
     }
 }
 
-/// The calendar day of an instant.
+/// The calendar day of an instant. At the ends of what a date can hold, where a zone has none, it is the day of UTC.
 pub(super) fn trading_day(at: DateTime<Utc>, zone: Tz) -> NaiveDate {
-    at.with_timezone(&zone).date_naive()
+    let utc = at.naive_utc();
+    let offset = zone.offset_from_utc_datetime(&utc).fix();
+    utc.checked_add_offset(offset).unwrap_or(utc).date()
 }
 
 /// The start of a bound: a day's midnight, a month's first, or an instant as given.
@@ -126,12 +131,14 @@ pub(super) fn upper_bound(text: &str, zone: Tz) -> Option<DateTime<Utc>> {
 }
 
 fn day_or_month(text: &str) -> Option<NaiveDate> {
-    text.parse().ok().or_else(|| format!("{text}-01").parse().ok())
+    let day: Option<NaiveDate> = text.parse().ok().or_else(|| format!("{text}-01").parse().ok());
+    day.filter(|day| YEARS.contains(&day.year()))
 }
 
 fn instant(text: &str) -> Option<DateTime<Utc>> {
     // A `+` that was not escaped arrives as a space.
-    DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok().map(|at| at.with_timezone(&Utc))
+    let at = DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok()?.with_timezone(&Utc);
+    YEARS.contains(&at.year()).then_some(at)
 }
 
 /// The first instant of a day. Where a clock skips midnight, the day begins with the first hour that there is.
@@ -167,6 +174,28 @@ mod tests {
             PerformanceWindow::Week.range(at("2026-03-11T12:00:00Z"), New_York).from,
             Some(at("2026-03-09T04:00:00Z"))
         );
+    }
+
+    #[test]
+    fn no_date_is_too_far_out() {
+        for zone in [New_York, Santiago, Tz::UTC, chrono_tz::Pacific::Kiritimati] {
+            for at in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
+                for grouping in [TradeGrouping::Day, TradeGrouping::Week, TradeGrouping::Month] {
+                    assert!(!grouping.key("SPY", at, zone).is_empty());
+                }
+            }
+            for text in [
+                "+262142-12-31",
+                "-262143-01-01",
+                "+262142-12",
+                "0000-01-01",
+                "-0001-01",
+                "0001-01-01T00:00:00Z",
+            ] {
+                assert_eq!((lower_bound(text, zone), upper_bound(text, zone)), (None, None), "{text}");
+            }
+            assert!(upper_bound("9999-12-31", zone).is_some());
+        }
     }
 
     #[test]

@@ -296,7 +296,7 @@ impl CircuitBreaker {
             reason: trip.map(|trip| trip.reason.clone()),
             since: Some(self.since),
             source: trip.map(|trip| trip.source.clone()),
-            failure_count: trip.map_or_else(|| self.failure_count(), |trip| trip.failures),
+            failure_count: Some(trip.map_or_else(|| self.failure_count(), |trip| trip.failures)),
             resumes_at: None,
             retry_at: None,
             needs_human: None,

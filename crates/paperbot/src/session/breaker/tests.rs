@@ -199,11 +199,11 @@ fn the_view_says_since_when_why_and_until_when() {
     let mut breaker = closed();
     breaker.record_failure(at(1.0), "BRK_005");
     let view = breaker.view();
-    assert_eq!((view.state, view.failure_count), (botops_contract::BreakerState::Closed, 1));
+    assert_eq!((view.state, view.failure_count), (botops_contract::BreakerState::Closed, Some(1)));
     assert_eq!((view.reason, view.source, breaker.next_attempt()), (None, None, None));
     let mut breaker = opened();
     let view = breaker.view();
-    assert_eq!((view.state, view.failure_count), (botops_contract::BreakerState::Open, 5));
+    assert_eq!((view.state, view.failure_count), (botops_contract::BreakerState::Open, Some(5)));
     assert_eq!((view.since, breaker.next_attempt()), (Some(at(4.0).wall), Some(at(64.0).mono)));
     assert_eq!(view.reason.as_deref(), Some("5 checks failed in a row inside 60 s"));
     assert_eq!(view.source.as_deref(), Some("session"));

@@ -10,6 +10,9 @@ use crate::bots::snapshot::BotSnapshot;
 use botops_contract::{BotPhase, BreakerState, CommandOutcome, CommandRequest, CommandResult, Verb};
 use botops_core::error::{Code, Effect, Error};
 
+/// Characters of the sentence that names both sides of a contradiction.
+const CONTRADICTION: usize = 400;
+
 /// What is known after a call: `Ok` with what the bot did or why it did not, `Err` when the effect is unknown.
 pub(in crate::bots) fn assess_answer(
     verb: Verb,
@@ -28,7 +31,7 @@ pub(in crate::bots) fn assess_answer(
         Err(error) => return Err(error.into()),
     };
     if let Some(contradiction) = find_contradiction(verb, request, snapshot, &result) {
-        let detail = botops_core::text::clean(&contradiction, 400);
+        let detail = botops_core::text::clean(&contradiction, CONTRADICTION);
         return Err(Error::new(Code::BotAnswerInvalid).detail(detail).effect(Effect::Unknown));
     }
     let doubt = |what: String| Error::new(Code::BotTimeout).detail(what).effect(Effect::Unknown);
@@ -98,7 +101,7 @@ fn find_contradiction(
 fn keeps_entries_closed(snapshot: &BotSnapshot) -> bool {
     snapshot.report.as_ref().is_some_and(|report| {
         report.breaker_state().is_some_and(|state| state != BreakerState::Closed)
-            || report.session.as_ref().is_some_and(|session| !session.is_healthy)
+            || report.session.as_ref().is_some_and(|session| session.is_healthy == Some(false))
             || report.no_entry_reasons.iter().flatten().any(|reason| reason != "paused")
     })
 }

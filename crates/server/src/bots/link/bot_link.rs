@@ -8,14 +8,20 @@ use tokio::sync::{Semaphore, watch};
 
 use super::counters::BotLinkCounters;
 use super::saved_state::{SavedBotState, first_snapshot};
+use super::unreadable_log::UnreadableLog;
 use crate::bots::call_error::CallError;
 use crate::bots::options::BotsOptions;
+use crate::bots::presence::SILENCE;
 use crate::bots::process::{BotProcesses, ProcessId};
+use crate::bots::reading::UnreadablePart;
 use crate::bots::snapshot::BotSnapshot;
 use crate::bots::transport::BotConnection;
 use crate::events::Events;
 use crate::store::Store;
 use botops_core::error::Error;
+
+/// How many questions for the whole state may be open: the usual one, and one more in case that was lost.
+const STATE_QUESTIONS: usize = 2;
 
 /// The state of one link to a bot, shared by the handle, the poller and the event follower.
 #[derive(Debug)]
@@ -28,7 +34,7 @@ pub(in crate::bots) struct BotLink {
     pub counters: BotLinkCounters,
     /// The connection to the peer that gave the last good answer.
     pub connection: ArcSwapOption<BotConnection>,
-    /// How many questions for the whole state may be open: the usual one, and one more in case that was lost.
+    /// Permits for questions for the whole state.
     pub state_questions: Semaphore,
     restart_until: Mutex<Option<Instant>>,
     /// The processes of the boot that answered last.
@@ -37,6 +43,10 @@ pub(in crate::bots) struct BotLink {
     listener: Mutex<Option<ProcessId>>,
     /// When anything last came from the bot: an answer of whatever kind, or a byte of its event stream.
     last_contact: Mutex<Option<Instant>>,
+    /// When the bot last said who it is.
+    last_hello: Mutex<Option<Instant>>,
+    /// What cannot be read of all that it says.
+    unreadable: Mutex<UnreadableLog>,
 }
 
 impl BotLink {
@@ -52,11 +62,13 @@ impl BotLink {
             snapshot: ArcSwap::new(snapshot),
             counters: BotLinkCounters::default(),
             connection: ArcSwapOption::empty(),
-            state_questions: Semaphore::new(2),
+            state_questions: Semaphore::new(STATE_QUESTIONS),
             restart_until: Mutex::new(None),
             processes: Mutex::new(saved.map(|saved| saved.known_processes()).unwrap_or_default()),
             listener: Mutex::default(),
             last_contact: Mutex::default(),
+            last_hello: Mutex::default(),
+            unreadable: Mutex::default(),
         })
     }
 
@@ -104,6 +116,7 @@ impl BotLink {
     pub(crate) fn begin_boot(&self, processes: BotProcesses) {
         *lock(&self.processes) = processes;
         *lock(&self.restart_until) = None;
+        lock(&self.unreadable).forget_items();
     }
 
     /// Notes that something came from the bot, whatever it was.
@@ -114,6 +127,42 @@ impl BotLink {
     /// When anything last came from the bot in this run of botops.
     pub(crate) fn last_contact(&self) -> Option<Instant> {
         *lock(&self.last_contact)
+    }
+
+    /// Notes that the bot said who it is.
+    pub(crate) fn record_hello(&self) {
+        *lock(&self.last_hello) = Some(Instant::now());
+    }
+
+    /// Whether the bot said who it is a moment ago, whatever became of other questions.
+    pub(crate) fn says_hello(&self) -> bool {
+        lock(&self.last_hello).is_some_and(|at| at.elapsed() < SILENCE)
+    }
+
+    /// The newest answer to a call lacks these parts; a change is told.
+    pub(crate) fn replace_unreadable(&self, call: &'static str, parts: Vec<UnreadablePart>) {
+        lock(&self.unreadable).replace_answer(call, parts);
+        self.tell_unreadable();
+    }
+
+    /// These parts of single events or trades cannot be read; what is new is told.
+    pub(crate) fn add_unreadable_items(&self, parts: &[UnreadablePart]) {
+        if !parts.is_empty() {
+            lock(&self.unreadable).add_items(parts);
+            self.tell_unreadable();
+        }
+    }
+
+    /// Everything that cannot be read of what the bot says.
+    pub(crate) fn unreadable_parts(&self) -> Vec<UnreadablePart> {
+        lock(&self.unreadable).parts()
+    }
+
+    fn tell_unreadable(&self) {
+        let change = lock(&self.unreadable).change_to_tell(&self.options.id);
+        if let Some(event) = change {
+            self.events.publish(event);
+        }
     }
 
     /// Until then, a bot that is gone counts as being restarted instead of offline.

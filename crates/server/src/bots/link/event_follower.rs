@@ -15,8 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bot_link::BotLink;
 use super::sse_parser::{EventTooLarge, SseParser};
-use super::unreadable_log::UnreadableLog;
-use crate::bots::reading::{self, TolerantAnswer};
+use crate::bots::reading::{self, TolerantAnswer, UnreadableAnswer, UnreadablePart};
 use crate::bots::sanitise;
 use crate::events::NewEvent;
 use botops_contract::{BotEvent, EventKind, Severity};
@@ -29,6 +28,11 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// More writes than this waiting for the disk: reading pauses.
 const MAX_BACKLOG: usize = 2_048;
+
+/// How often the backlog is looked at while reading pauses.
+const BACKLOG_CHECK: Duration = Duration::from_millis(20);
+
+const CALL: &str = "GET events";
 
 /// The last event taken over: a boot of the bot and a number in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +49,7 @@ pub(in crate::bots) async fn follow_events(link: Arc<BotLink>, stopping: Cancell
         let (boot_epoch, seq) = text.rsplit_once('/')?;
         Some(EventCursor { boot_epoch: boot_epoch.to_owned(), seq: seq.parse().ok()? })
     });
-    let mut follower =
-        EventFollower { link, key, cursor, unreadable: UnreadableLog::default(), is_new_stream: true };
+    let mut follower = EventFollower { link, key, cursor, is_new_stream: true };
     while !stopping.is_cancelled() {
         tokio::select! {
             () = stopping.cancelled() => return,
@@ -63,7 +66,6 @@ struct EventFollower {
     link: Arc<BotLink>,
     key: String,
     cursor: Option<EventCursor>,
-    unreadable: UnreadableLog,
     /// No event has come yet over the connection that is open.
     is_new_stream: bool,
 }
@@ -111,7 +113,7 @@ impl EventFollower {
                 self.take_over(data);
             }
             while self.link.store.backlog() > MAX_BACKLOG {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(BACKLOG_CHECK).await;
             }
         }
     }
@@ -119,19 +121,21 @@ impl EventFollower {
     /// Puts one event of the bot into the journal.
     fn take_over(&mut self, data: Result<Vec<u8>, EventTooLarge>) {
         let read = data
-            .map_err(|_| "it is too large".to_owned())
-            .and_then(|data| reading::read_whole::<BotEvent>("GET events", &data));
+            .map_err(|_| UnreadableAnswer::from("it is too large".to_owned()))
+            .and_then(|data| reading::read_whole::<BotEvent>(CALL, &data, &[]));
         let TolerantAnswer { value: mut event, unreadable, .. } = match read {
             Ok(read) => read,
             Err(why) => {
                 // Its number is unknown; the next event shows that it is missing.
-                let id = &self.link.options.id;
-                tracing::warn!(bot.id = %id, error.code = "BOT_006", "an event of the bot could not be read: {why}");
+                let whole =
+                    || UnreadablePart::new(CALL, "", &why.sentence, "an event of at most 256 KiB in JSON");
+                let parts = if why.parts.is_empty() { vec![whole()] } else { why.parts.clone() };
+                self.link.add_unreadable_items(&parts);
                 return;
             }
         };
         sanitise::event(&mut event);
-        self.unreadable.publish_change(&self.link, &unreadable);
+        self.link.add_unreadable_items(&unreadable);
         let known = self.cursor.as_ref().filter(|cursor| cursor.boot_epoch == event.boot_epoch);
         let mut before = known.map_or(0, |cursor| cursor.seq);
         // Without a boot epoch, numbers that begin anew on a new connection are those of a new start.

@@ -10,10 +10,18 @@ use crate::bots::sanitise;
 use crate::bots::snapshot::DroppedItems;
 use crate::bots::transport::BotConnection;
 use botops_contract::{BotReport, ContractRefusal, Hello};
-use reqwest::{StatusCode, header};
+use reqwest::{RequestBuilder, StatusCode, header};
 
-const STATE_CALL: &str = "GET state";
-const HELLO_CALL: &str = "GET hello";
+pub(super) const STATE_CALL: &str = "GET state";
+pub(super) const HELLO_CALL: &str = "GET hello";
+
+/// What the contract requires of a hello; the rest may be left out.
+const REQUIRED_IN_HELLO: [(&str, &str); 4] = [
+    ("contract", "the version of the contract that the bot speaks, such as 2"),
+    ("bot_id", "the id of the bot, as BOT_ID names it"),
+    ("version", "the version of the bot's program, as a text"),
+    ("mode", "one of `paper`, `live`, `backtest`"),
+];
 
 /// What the contract requires of a state; the rest may be left out.
 const REQUIRED_IN_STATE: [(&str, &str); 4] = [
@@ -65,7 +73,14 @@ pub(super) async fn ask_state(
     if let Some(etag) = &etag {
         request = request.header(header::IF_NONE_MATCH, etag);
     }
-    let answer = exchange::read_whole(request).await?;
+    let asked_hello = answered.unreadable.is_some();
+    let answer = read_answer(&link, request).await.map_err(|failure| match failure {
+        // It said who it is a moment ago, over the same connection: it is there.
+        TransportFailure::Cut if asked_hello => TransportFailure::Nonsense(
+            "it answers `hello`, and closes the connection without an answer to `state`".to_owned(),
+        ),
+        failure => failure,
+    })?;
     if answer.status == StatusCode::NOT_MODIFIED && etag.is_some() {
         let HelloAnswer { hello, unreadable } = answered;
         let latency = started.elapsed();
@@ -75,7 +90,7 @@ pub(super) async fn ask_state(
     check_status(&answer)?;
     let read = reading::read_parts::<BotReport>(STATE_CALL, &answer.body, &REQUIRED_IN_STATE);
     let TolerantAnswer { value: mut report, mut unreadable, unreadable_more, lost_items } =
-        read.map_err(TransportFailure::Nonsense)?;
+        read.map_err(|why| TransportFailure::Nonsense(why.sentence))?;
     if report == BotReport::default() {
         let said = "nothing in the answer to `GET state` is of the contract".to_owned();
         return Err(TransportFailure::Nonsense(said));
@@ -113,6 +128,13 @@ pub(super) async fn ask_state(
     Ok(PollAnswer { connection, hello, hello_unreadable: unreadable, fresh: Some(fresh), latency })
 }
 
+/// The whole answer to a question. That one begins is a sign of life already, however long the rest of it takes.
+async fn read_answer(link: &BotLink, request: RequestBuilder) -> Result<HttpAnswer, TransportFailure> {
+    let response = exchange::send(request).await?;
+    link.record_contact();
+    exchange::read_body(response).await
+}
+
 struct HelloAnswer {
     hello: Arc<Hello>,
     /// `None`: it was known already.
@@ -120,10 +142,11 @@ struct HelloAnswer {
 }
 
 async fn ask_hello(link: &BotLink, connection: &BotConnection) -> Result<HelloAnswer, TransportFailure> {
-    let answer = exchange::read_whole(connection.poll("hello")).await?;
+    let answer = read_answer(link, connection.poll("hello")).await?;
     check_status(&answer)?;
-    let read = reading::read_whole::<Hello>(HELLO_CALL, &answer.body);
-    let TolerantAnswer { value: mut hello, unreadable, .. } = read.map_err(TransportFailure::Nonsense)?;
+    let read = reading::read_whole::<Hello>(HELLO_CALL, &answer.body, &REQUIRED_IN_HELLO);
+    let TolerantAnswer { value: mut hello, unreadable, .. } =
+        read.map_err(|why| TransportFailure::Nonsense(why.sentence))?;
     sanitise::hello(&mut hello);
     if hello.bot_id != link.options.id {
         let (found, wanted) = (&hello.bot_id, &link.options.id);
@@ -131,6 +154,7 @@ async fn ask_hello(link: &BotLink, connection: &BotConnection) -> Result<HelloAn
             "bot `{found}` answers on the socket of bot `{wanted}`; it is not used"
         )));
     }
+    link.record_hello();
     Ok(HelloAnswer { hello: Arc::new(hello), unreadable: Some(unreadable) })
 }
 

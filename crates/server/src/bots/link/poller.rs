@@ -19,13 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::bot_link::BotLink;
 use super::death_watch::DeathWatch;
-use super::poll_question::{PollAnswer, ask_state};
+use super::poll_question::{HELLO_CALL, PollAnswer, STATE_CALL, ask_state};
 use super::saved_state::ReportSaver;
-use super::unreadable_log::UnreadableLog;
 use crate::bots::exchange::TransportFailure;
 use crate::bots::presence::{self, ON_TIME, Presence, PresenceFacts, ProcessState, SILENCE};
 use crate::bots::process::BotProcesses;
-use crate::bots::reading::UnreadablePart;
 use crate::bots::snapshot::{BotSnapshot, FirstSeen};
 use crate::bots::transport::BotConnection;
 use crate::events::NewEvent;
@@ -36,6 +34,9 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// A bot whose answers are late now and then is reported by an event at most once in this time.
 const SLOW_EVENT_EVERY: Duration = Duration::from_secs(60);
+
+/// A process that is stopped gets one question, which waits this long for it to go on.
+const STOPPED_WAIT: Duration = Duration::from_secs(3600);
 
 type PendingPoll = Pin<Box<dyn Future<Output = Result<PollAnswer, TransportFailure>> + Send>>;
 
@@ -71,8 +72,6 @@ struct StatePoller {
     death_watch: DeathWatch,
     connection: Option<Arc<BotConnection>>,
     hello: Option<Arc<Hello>>,
-    hello_unreadable: Vec<UnreadablePart>,
-    unreadable: UnreadableLog,
     etag: Option<String>,
     saver: ReportSaver,
     slow_published_at: Option<Instant>,
@@ -99,8 +98,6 @@ impl StatePoller {
             failed_but_answered: None,
             connection: None,
             hello: None,
-            hello_unreadable: Vec::new(),
-            unreadable: UnreadableLog::default(),
             etag: None,
             saver: ReportSaver::default(),
             slow_published_at: None,
@@ -131,7 +128,7 @@ impl StatePoller {
         let known = self.connection.clone().zip(self.hello.clone()).filter(|_| !waits);
         let question = ask_state(self.link.clone(), known, etag);
         // A hung bot that is stopped gets one question that waits for it, however long.
-        let limit = if pointless { Duration::from_secs(3600) } else { SILENCE };
+        let limit = if pointless { STOPPED_WAIT } else { SILENCE };
         self.open.push(Box::pin(async move {
             tokio::time::timeout(limit, question).await.unwrap_or(Err(TransportFailure::Late))
         }));
@@ -165,7 +162,9 @@ impl StatePoller {
             self.publish_new_boot(&answer.hello);
         }
         self.hello = Some(answer.hello.clone());
-        self.hello_unreadable = answer.hello_unreadable.unwrap_or(std::mem::take(&mut self.hello_unreadable));
+        if let Some(parts) = answer.hello_unreadable {
+            self.link.replace_unreadable(HELLO_CALL, parts);
+        }
         self.connection = Some(answer.connection.clone());
         self.link.connection.store(Some(answer.connection));
         let mut snapshot = BotSnapshot::clone(&self.link.snapshot.load());
@@ -178,10 +177,7 @@ impl StatePoller {
                 snapshot.tick_seen =
                     fresh.report.loop_stats.last_tick_at.map(|at| FirstSeen::after(tick, at));
                 snapshot.dropped = fresh.dropped;
-                let mut unreadable = self.hello_unreadable.clone();
-                unreadable.extend(fresh.unreadable);
-                self.unreadable.publish_change(&self.link, &unreadable);
-                snapshot.unreadable = Arc::new(unreadable);
+                self.link.replace_unreadable(STATE_CALL, fresh.unreadable);
                 snapshot.unreadable_more = fresh.unreadable_more;
                 self.etag = fresh.etag;
                 self.saver.record_change(Some(fresh.bytes));
@@ -190,6 +186,10 @@ impl StatePoller {
                 self.link.counters.polls_unchanged.fetch_add(1, Ordering::Relaxed);
                 self.saver.record_change(None);
             }
+        }
+        let unreadable = self.link.unreadable_parts();
+        if *snapshot.unreadable != unreadable {
+            snapshot.unreadable = Arc::new(unreadable);
         }
         snapshot.hello = Some(answer.hello);
         snapshot.received = Some(now);
@@ -239,6 +239,7 @@ impl StatePoller {
                 _ => None,
             },
             silent_for: self.silent_for(now),
+            says_hello: self.link.says_hello(),
             process: self.process_if_away(),
             restart_left: self.link.restart_left(),
         });
@@ -255,7 +256,9 @@ impl StatePoller {
         snapshot.presence_reason = presence_reason;
         snapshot.next_poll = self.next_poll;
         snapshot.polls = self.link.counters.polls.load(Ordering::Relaxed);
-        let answers = presence.answers() || self.failed_but_answered.is_some();
+        // One that says who it is answers, although a question for its state is open.
+        let says_hello = self.failed.is_none() && self.link.says_hello();
+        let answers = presence.answers() || self.failed_but_answered.is_some() || says_hello;
         snapshot.unasked_restart =
             Arc::new(self.death_watch.decide(presence, snapshot.hello.as_deref(), answers));
         if changed {
@@ -370,7 +373,10 @@ fn contract_remark(hello: &Hello, processes: &BotProcesses) -> Option<String> {
             claimed.pid
         ));
     }
-    let (theirs, ours) = (hello.contract, botops_contract::VERSION);
+    let ours = botops_contract::VERSION;
+    let Some(theirs) = hello.contract else {
+        return Some(format!("it answers on time, and says no contract version (botops speaks {ours})"));
+    };
     match theirs.cmp(&ours) {
         std::cmp::Ordering::Equal => None,
         std::cmp::Ordering::Less => Some(format!(

@@ -8,7 +8,10 @@ mod json_text;
 #[cfg(test)]
 mod tests;
 mod tolerant;
+mod trade_page;
 mod unreadable;
 
-pub(super) use tolerant::{TolerantAnswer, read_parts, read_whole};
+pub(super) use tolerant::{MOST_NAMED, TolerantAnswer, UnreadableAnswer, read_parts, read_whole};
+pub use trade_page::TradeJournalPage;
+pub(super) use trade_page::read_trade_page;
 pub use unreadable::UnreadablePart;

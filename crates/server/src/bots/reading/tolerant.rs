@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
@@ -16,7 +17,10 @@ use super::unreadable::UnreadablePart;
 const MOST_REPAIRS: usize = 48;
 
 /// Unreadable parts that are kept by name; more are counted.
-const MOST_NAMED: usize = 50;
+pub(in crate::bots) const MOST_NAMED: usize = 50;
+
+/// Unreadable parts that a sentence names.
+const MOST_IN_A_SENTENCE: usize = 5;
 
 /// A part that is larger than this is not repaired: it is left out whole.
 const LARGEST_REPAIRED: usize = 512 * 1024;
@@ -43,23 +47,55 @@ pub(in crate::bots) struct TolerantAnswer<T> {
     pub lost_items: BTreeMap<String, usize>,
 }
 
-/// Reads an answer as one part: for answers that are small, or not made of parts.
+/// An answer of which nothing usable can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::bots) struct UnreadableAnswer {
+    /// Why, as one sentence.
+    pub sentence: String,
+    /// What is wrong in it, as far as that can be named.
+    pub parts: Vec<UnreadablePart>,
+}
+
+impl From<String> for UnreadableAnswer {
+    fn from(sentence: String) -> Self {
+        Self { sentence, parts: Vec::new() }
+    }
+}
+
+impl fmt::Display for UnreadableAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+/// Reads an answer as one part: for answers that are small, or not made of parts. Members that are `required` and not
+/// there are named, whether the rest can be read without them or not.
 ///
 /// # Errors
-/// A sentence, when nothing usable can be read.
+/// When nothing usable can be read.
 pub(in crate::bots) fn read_whole<T: DeserializeOwned>(
     call: &str,
     bytes: &[u8],
-) -> Result<TolerantAnswer<T>, String> {
-    if let Ok(value) = serde_json::from_slice(bytes) {
-        return Ok(Repair::new(call).answer(value));
-    }
+    required: &[(&str, &str)],
+) -> Result<TolerantAnswer<T>, UnreadableAnswer> {
     let mut repair = Repair::new(call);
+    let strict = serde_json::from_slice(bytes).ok();
+    if required.is_empty()
+        && let Some(value) = strict
+    {
+        return Ok(repair.answer(value));
+    }
     let text = to_json_text(bytes);
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&text) {
-        return Err(not_json(&error));
+        return Err(not_json(&error).into());
     }
-    let repaired = repair.repaired::<T>(text, &[], &[]).ok_or_else(|| repair.first_fault())?;
+    if let Some(members) = RawMembers::of(&text) {
+        repair.record_missing(&members, required);
+    }
+    if let Some(value) = strict {
+        return Ok(repair.answer(value));
+    }
+    let Some(repaired) = repair.repaired::<T>(text, &[], &[]) else { return Err(repair.failure()) };
     let value = serde_json::from_str(&repaired).map_err(|error| not_json(&error))?;
     Ok(repair.answer(value))
 }
@@ -67,12 +103,12 @@ pub(in crate::bots) fn read_whole<T: DeserializeOwned>(
 /// Reads an answer member by member, and lists item by item. Every member of `T` must have a default.
 ///
 /// # Errors
-/// A sentence, when nothing usable can be read.
+/// When nothing usable can be read.
 pub(in crate::bots) fn read_parts<T: DeserializeOwned>(
     call: &str,
     bytes: &[u8],
     required: &[(&str, &str)],
-) -> Result<TolerantAnswer<T>, String> {
+) -> Result<TolerantAnswer<T>, UnreadableAnswer> {
     let mut repair = Repair::new(call);
     // What is right is read as it stands: only a faulty answer is searched for what can be made readable.
     let strict = serde_json::from_slice(bytes).ok();
@@ -83,11 +119,7 @@ pub(in crate::bots) fn read_parts<T: DeserializeOwned>(
             Ok(_) => "the answer is not a JSON object".to_owned(),
             Err(error) => not_json(&error),
         })?;
-    for (name, expected) in required {
-        if !members.0.iter().any(|(member, _)| member == name) {
-            repair.record(UnreadablePart::new(call, &format!("/{name}"), "nothing", expected));
-        }
-    }
+    repair.record_missing(&members, required);
     if let Some(value) = strict.or_else(|| serde_json::from_str(&text).ok()) {
         return Ok(repair.answer(value));
     }
@@ -110,7 +142,7 @@ pub(in crate::bots) fn read_parts<T: DeserializeOwned>(
         parts.extend(part);
     }
     if readable == 0 {
-        return Err(repair.first_fault());
+        return Err(repair.failure());
     }
     let whole = format!("{{{}}}", parts.join(","));
     let value = serde_json::from_str(&without_repeats(&whole)).map_err(|error| not_json(&error))?;
@@ -154,10 +186,29 @@ impl<'c> Repair<'c> {
         TolerantAnswer { value, unreadable, unreadable_more: more, lost_items }
     }
 
-    fn first_fault(&self) -> String {
-        self.unreadable
-            .first()
-            .map_or_else(|| "nothing in the answer is known".to_owned(), |part| format!("cannot read {part}"))
+    fn record_missing(&mut self, members: &RawMembers<'_>, required: &[(&str, &str)]) {
+        for (name, expected) in required {
+            if !members.0.iter().any(|(member, _)| member == name) {
+                self.record(UnreadablePart::new(self.call, &format!("/{name}"), "nothing", expected));
+            }
+        }
+    }
+
+    fn failure(self) -> UnreadableAnswer {
+        let named: Vec<String> =
+            self.unreadable.iter().take(MOST_IN_A_SENTENCE).map(ToString::to_string).collect();
+        let sentence = match named.as_slice() {
+            [] => "nothing in the answer is known".to_owned(),
+            named => format!("cannot read {}", named.join("; ")),
+        };
+        UnreadableAnswer { sentence, parts: self.unreadable }
+    }
+
+    /// Whether it was named already what is wrong with this member of the object at `pointer`: it was not there, or was
+    /// taken out since it could not be read.
+    fn is_named_missing(&self, pointer: &str, member: &str) -> bool {
+        let missing = format!("{pointer}/{member}");
+        self.unreadable.iter().any(|part| part.pointer == missing)
     }
 
     /// A member as `"name":value`, without what cannot be read in it; `None` when nothing is left.
@@ -241,7 +292,14 @@ impl<'c> Repair<'c> {
             let path = if outside { own.to_vec() } else { path };
             let place: Vec<PathStep> =
                 shown.iter().chain(path.get(own.len()..).unwrap_or_default()).cloned().collect();
-            self.record(UnreadablePart::new(self.call, &pointer_of(&place), &got, &fault.expected));
+            let pointer = pointer_of(&place);
+            let is_named = fault
+                .member
+                .as_ref()
+                .is_some_and(|(name, is_twice)| !is_twice && self.is_named_missing(&pointer, name));
+            if !is_named {
+                self.record(UnreadablePart::new(self.call, &pointer, &got, &fault.expected));
+            }
             if path.is_empty() {
                 return None;
             }

@@ -8,6 +8,12 @@ use botops_core::text::clean;
 /// Characters of what came that are shown.
 const SHOWN: usize = 60;
 
+/// Characters of a pointer.
+const POINTER_SHOWN: usize = 200;
+
+/// Characters of what would be right.
+const EXPECTED_SHOWN: usize = 300;
+
 /// A part of a bot's answer that could not be read. It counts as not given; the rest of the answer counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UnreadablePart {
@@ -28,9 +34,9 @@ impl UnreadablePart {
         let more = if got.chars().nth(SHOWN).is_some() { "…" } else { "" };
         Self {
             call: call.to_owned(),
-            pointer: clean(pointer, 200),
+            pointer: clean(pointer, POINTER_SHOWN),
             got: format!("{shown}{more}"),
-            expected: clean(expected, 300),
+            expected: clean(expected, EXPECTED_SHOWN),
         }
     }
 

@@ -99,7 +99,10 @@ impl TrialBaseline {
             errors_last_hour: report.error_count_last_hour,
             rejects_last_hour: report.loop_stats.order_rejects_last_hour,
             equity: amount_value(report.account.account_balance.as_ref()),
-            session_was_healthy: report.session.as_ref().is_some_and(|session| session.is_healthy),
+            session_was_healthy: report
+                .session
+                .as_ref()
+                .is_some_and(|session| session.is_healthy == Some(true)),
             breaker_was_closed: report.breaker_state() == Some(BreakerState::Closed),
             loss_limit: tighter(LOSS_FIELD).unwrap_or(Decimal::NEGATIVE_ONE).abs(),
             day_limit: day_limit.filter(|limit| day_result.is_some_and(|result| result > *limit)),
@@ -209,7 +212,7 @@ impl TrialBaseline {
 
     fn session(&self, report: &BotReport) -> TrialCriterion {
         let state = report.session.as_ref().map(|session| session.state);
-        let healthy = report.session.as_ref().is_none_or(|session| session.is_healthy);
+        let healthy = report.session.as_ref().is_none_or(|session| session.is_healthy != Some(false));
         let halted = matches!(
             state,
             Some(

@@ -101,7 +101,9 @@ impl BotRestart {
                 report.filter(|report| report.boot_epoch.as_ref().is_some_and(|epoch| epoch != old))
             {
                 let by = *signed_in_by.get_or_insert_with(|| Instant::now() + SIGN_IN);
-                if report.session.as_ref().is_none_or(|session| session.is_healthy) || Instant::now() >= by {
+                if report.session.as_ref().is_none_or(|session| session.is_healthy != Some(false))
+                    || Instant::now() >= by
+                {
                     return Ok(());
                 }
             }
