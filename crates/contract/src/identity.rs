@@ -95,6 +95,13 @@ pub struct Capability {
     pub guarantee_raw: Option<String>,
 }
 
+impl Capability {
+    /// A capability that an adapter keeps.
+    pub fn by_adapter(name: &str) -> Self {
+        Self { name: name.to_owned(), guarantee: CapabilityGuarantee::Adapter, guarantee_raw: None }
+    }
+}
+
 impl From<&str> for Capability {
     fn from(name: &str) -> Self {
         Self { name: name.to_owned(), guarantee: CapabilityGuarantee::Bot, guarantee_raw: None }

@@ -21,8 +21,8 @@ use super::plan::FreqtradePlan;
 use crate::polling::PictureCell;
 use crate::upstream::FreqtradeClient;
 use botops_contract::{
-    COMMAND_STATUS, Capability, CapabilityGuarantee, CommandOutcome, CommandProgress, CommandRequest,
-    CommandResult, CommandStatus, ContractRefusal, DURABLE_PAUSE, EXPIRED, Verb,
+    COMMAND_STATUS, Capability, CommandOutcome, CommandProgress, CommandRequest, CommandResult,
+    CommandStatus, ContractRefusal, DURABLE_PAUSE, EXPIRED, Verb,
 };
 use botops_core::tasks::{OnFailure, Tasks};
 use botops_core::text::clean;
@@ -88,9 +88,7 @@ impl Commands {
     /// not: they end with it.
     pub(crate) fn capabilities() -> Vec<Capability> {
         let names = VERBS.iter().map(|verb| verb.as_str()).chain([COMMAND_STATUS, DURABLE_PAUSE]);
-        names
-            .map(|name| Capability { name: name.to_owned(), guarantee: CapabilityGuarantee::Adapter })
-            .collect()
+        names.map(Capability::by_adapter).collect()
     }
 
     /// Commands for the freqtrade of `client`, with their journal in this file.

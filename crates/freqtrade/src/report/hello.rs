@@ -1,6 +1,6 @@
 //! Who answers: freqtrade, and the adapter in its place.
 
-use botops_contract::{AdapterIdentity, BotId, Capability, CapabilityGuarantee, Hello, TradingMode, VERSION};
+use botops_contract::{AdapterIdentity, BotId, Capability, Hello, TradingMode, VERSION};
 use chrono::{DateTime, Utc};
 
 use crate::polling::UpstreamPicture;
@@ -29,12 +29,10 @@ pub(crate) fn build_hello(inputs: &HelloInputs, picture: &UpstreamPicture) -> He
     let config = picture.config.value();
     let life = picture.life.as_deref();
     let mode = config.and_then(trading_mode);
-    let by_adapter =
-        |name: &str| Capability { name: name.to_owned(), guarantee: CapabilityGuarantee::Adapter };
     let mut capabilities = inputs.verbs.clone();
-    capabilities.extend(["events", "trades"].map(by_adapter));
+    capabilities.extend(["events", "trades"].map(Capability::by_adapter));
     Hello {
-        contract: VERSION,
+        contract: Some(VERSION),
         bot_id: inputs.bot_id.clone(),
         name: config.and_then(name_of),
         version: config.map(version_of),

@@ -244,7 +244,7 @@ pub(super) fn error_fault(moment: &StateMoment<'_>) -> Option<String> {
 
 /// Since when the broker session is healthy and the breaker lets orders pass; `None` while one of them does not.
 fn session_mended_at(report: &BotReport) -> Option<DateTime<Utc>> {
-    let session = report.session.as_ref().filter(|session| session.is_healthy)?;
+    let session = report.session.as_ref().filter(|session| session.is_healthy == Some(true))?;
     report
         .circuit_breaker
         .as_ref()
