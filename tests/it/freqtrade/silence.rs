@@ -18,6 +18,7 @@ async fn world() -> (FreqtradeStub, Adapter, Running) {
     let adapter = Adapter::start(&freqtrade);
     let botops = adapter.with_botops().await;
     until_presence(&botops, "connected").await;
+    until_told(&botops, "watches this freqtrade").await;
     (freqtrade, adapter, botops)
 }
 
@@ -40,13 +41,7 @@ async fn a_freqtrade_that_hangs_is_told_and_left_alone_and_comes_back() {
     let later = freqtrade.requests().split_off(sent);
     let beside = later.iter().filter(|(_, path)| path != "/api/v1/ping").count();
     assert!(beside <= 4, "at most the questions that were open: {later:?}");
-    freqtrade.answer("ping", &json!({"status": "pong"}));
-    for path in ["show_config", "health", "status", "balance", "locks", "trades", "logs"] {
-        freqtrade.answer_text(path, "{}");
-    }
-    freqtrade.configured(&json!({}));
-    freqtrade.answer("status", &json!([open_trade(1, &json!({}))]));
-    freqtrade.went_round(0, 100);
+    freqtrade.recover();
     until_presence(&botops, "connected").await;
     until_told(&botops, "freqtrade did not answer for").await;
     expect_left_alone(&botops, &freqtrade).await;

@@ -26,24 +26,25 @@ pub(super) struct FreqtradeStub {
 impl FreqtradeStub {
     /// A freqtrade on paper that runs, with no trade.
     pub(super) async fn start() -> Self {
-        Self::on(BrokerStub::start().await)
+        let freqtrade = Self { stub: BrokerStub::start().await };
+        freqtrade.recover();
+        freqtrade
     }
 
-    fn on(stub: BrokerStub) -> Self {
-        let freqtrade = Self { stub };
-        freqtrade.answer("ping", &json!({"status": "pong"}));
-        freqtrade.answer("show_config", &config());
-        freqtrade.answer("status", &json!([]));
-        freqtrade.answer(
+    /// Answers every path as at the start.
+    pub(super) fn recover(&self) {
+        self.answer("ping", &json!({"status": "pong"}));
+        self.answer("show_config", &config());
+        self.answer("status", &json!([]));
+        self.answer(
             "balance",
             &json!({"currencies": [{"currency": "USDT", "free": 1000.5, "used": 0.0}],
             "total": 1000.5, "total_bot": 1000.5, "stake": "USDT"}),
         );
-        freqtrade.answer("locks", &json!({"lock_count": 0, "locks": []}));
-        freqtrade.closed(&json!([]));
-        freqtrade.logs(&[log_line(1, "INFO", "Starting worker 2026.9"), heartbeat(2)]);
-        freqtrade.went_round(0, 100);
-        freqtrade
+        self.answer("locks", &json!({"lock_count": 0, "locks": []}));
+        self.closed(&json!([]));
+        self.logs(&[log_line(1, "INFO", "Starting worker 2026.9"), heartbeat(2)]);
+        self.went_round(0, 100);
     }
 
     /// A freqtrade that answers as the recorded one did.

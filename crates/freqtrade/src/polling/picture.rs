@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use botops_core::text::sha256_hex;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
@@ -14,6 +14,9 @@ use super::reach::{ReachFacts, UpstreamReach};
 use crate::upstream::{
     BalanceAnswer, ConfigEcho, FreqtradeTrade, HealthAnswer, LocksAnswer, ReadList, UpstreamFailure,
 };
+
+/// A part of the state that freqtrade refuses for this long is not shown any more.
+const GIVEN_UP_AFTER: TimeDelta = TimeDelta::minutes(2);
 
 /// One kind of answer: the newest one, and why the newest question brought none.
 #[derive(Debug)]
@@ -46,11 +49,24 @@ impl<T> PolledPart<T> {
         self.answer.as_ref().map(|(_, at)| *at)
     }
 
-    pub(super) fn set(&mut self, answer: Result<(T, DateTime<Utc>), UpstreamFailure>) {
-        match answer {
+    /// Takes in the outcome of a question. What freqtrade refuses for long is given up: it is then not known, and does
+    /// not make everything else look as old.
+    pub(super) fn set(&mut self, outcome: Result<(T, DateTime<Utc>), UpstreamFailure>, now: DateTime<Utc>) {
+        match outcome {
             Ok((value, at)) => *self = Self { answer: Some((Arc::new(value), at)), failure: None },
-            Err(failure) => self.failure = Some(failure),
+            Err(failure) => {
+                let is_old = self.at().is_some_and(|at| now - at > GIVEN_UP_AFTER);
+                if is_old && failure.was_answered() {
+                    self.answer = None;
+                }
+                self.failure = Some(failure);
+            }
         }
+    }
+
+    /// Whether freqtrade has answered the question, be it with a refusal.
+    fn is_settled(&self) -> bool {
+        self.answer.is_some() || self.failure.as_ref().is_some_and(UpstreamFailure::was_answered)
     }
 }
 
@@ -67,8 +83,6 @@ pub(crate) struct UpstreamPicture {
     /// `None` until the log was read once.
     pub life: Option<Arc<BotLife>>,
     pub errors: Arc<ErrorLines>,
-    /// Why the log could not be read last.
-    pub log_failure: Option<UpstreamFailure>,
     /// When freqtrade answered again after it had not: from and to.
     pub last_silence: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
@@ -76,7 +90,16 @@ pub(crate) struct UpstreamPicture {
 impl UpstreamPicture {
     /// The moment that everything in it describes at least: that of the oldest part of the last round.
     pub(crate) fn as_of(&self) -> Option<DateTime<Utc>> {
-        Some(self.config.at()?.min(self.health.at()?).min(self.open_trades.at()?))
+        let config = self.config.at()?;
+        Some([self.health.at(), self.open_trades.at()].into_iter().flatten().fold(config, std::cmp::Ord::min))
+    }
+
+    /// Whether everything that a state needs was read, or refused, once.
+    pub(super) fn has_state(&self) -> bool {
+        self.config.at().is_some()
+            && self.health.is_settled()
+            && self.open_trades.is_settled()
+            && self.life.is_some()
     }
 
     /// Names the account; `None` until the config was read.
@@ -113,6 +136,7 @@ struct CellContents {
     changed: Notify,
     round: Notify,
     slow: Notify,
+    log: Notify,
     pings: watch::Sender<bool>,
 }
 
@@ -126,6 +150,7 @@ impl PictureCell {
             changed: Notify::new(),
             round: Notify::new(),
             slow: Notify::new(),
+            log: Notify::new(),
             pings: watch::Sender::new(false),
         };
         Self { shared: Arc::new(shared) }
@@ -154,6 +179,14 @@ impl PictureCell {
 
     pub(super) fn wake_slow_poller(&self) {
         self.shared.slow.notify_one();
+    }
+
+    pub(super) fn wake_log_poller(&self) {
+        self.shared.log.notify_one();
+    }
+
+    pub(super) async fn log_woken(&self) {
+        self.shared.log.notified().await;
     }
 
     pub(super) async fn round_woken(&self) {
@@ -188,4 +221,26 @@ impl PictureCell {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_for_long_is_not_known_and_silence_changes_nothing() {
+        let start = DateTime::from_timestamp(1_000, 0).unwrap();
+        let later = start + TimeDelta::minutes(3);
+        let refused = || Err(UpstreamFailure::Domain("no".to_owned()));
+        let mut part = PolledPart::default();
+        part.set(Ok((7, start)), start);
+        part.set(refused(), start + TimeDelta::minutes(1));
+        assert_eq!(part.value(), Some(&7));
+        part.set(Err(UpstreamFailure::Late), later);
+        assert_eq!(part.value(), Some(&7), "it is not known whether it changed; its age is told");
+        part.set(refused(), later);
+        assert_eq!((part.value(), part.failure.is_some()), (None, true));
+        part.set(Ok((8, later)), later);
+        assert_eq!((part.value(), part.failure.is_some()), (Some(&8), false));
+    }
 }

@@ -119,6 +119,8 @@ impl Pollers {
             let from = to - chrono::TimeDelta::from_std(since.elapsed()).unwrap_or_default();
             cell.update(|picture| picture.last_silence = Some((from, to)));
             cell.wake_pollers();
+            // It may be another start of freqtrade.
+            cell.wake_log_poller();
         }
     }
 
@@ -135,16 +137,17 @@ impl Pollers {
             let asked_too_often = [config.as_ref().err(), health.as_ref().err(), trades.as_ref().err()]
                 .contains(&Some(&UpstreamFailure::TooOften));
             self.note_config(config.as_ref());
+            let now = Utc::now();
             cell.update(|picture| {
                 match config {
                     Ok((echo, told, at)) => {
-                        picture.config.set(Ok((echo, at)));
-                        picture.config_as_told.set(Ok((told, at)));
+                        picture.config.set(Ok((echo, at)), now);
+                        picture.config_as_told.set(Ok((told, at)), now);
                     }
-                    Err(failure) => picture.config.set(Err(failure)),
+                    Err(failure) => picture.config.set(Err(failure), now),
                 }
-                picture.health.set(health);
-                picture.open_trades.set(trades);
+                picture.health.set(health, now);
+                picture.open_trades.set(trades, now);
             });
             if open_count(cell) < before {
                 cell.wake_slow_poller();
@@ -178,8 +181,7 @@ impl Pollers {
 
     /// The state can be told once a round and the log were read: the log names the process.
     fn note_state(&self) {
-        let picture = self.options.cell.load();
-        let has_state = picture.as_of().is_some() && picture.life.is_some();
+        let has_state = self.options.cell.load().has_state();
         self.options.cell.update_facts(|facts| facts.has_state = has_state);
     }
 
@@ -189,9 +191,9 @@ impl Pollers {
         loop {
             cell.wait_for_ping().await;
             let balance = self.read_part("balance").await;
-            cell.update(|picture| picture.balance.set(balance));
+            cell.update(|picture| picture.balance.set(balance, Utc::now()));
             let locks = self.read_part("locks").await;
-            cell.update(|picture| picture.locks.set(locks));
+            cell.update(|picture| picture.locks.set(locks, Utc::now()));
             let account = cell.load().account_id();
             // Trades belong to an account, which the config names: it comes with the first round.
             let next = match account {
@@ -218,29 +220,30 @@ impl Pollers {
     async fn read_log(&self) {
         let cell = &self.options.cell;
         let mut errors = ErrorLines::default();
+        let mut known = self.options.known_life.clone();
         loop {
             cell.wait_for_ping().await;
-            let before = cell.load().life;
-            let known = before.as_deref().or(self.options.known_life.as_ref());
             // The first time, all that freqtrade has: failures of the last hour are counted in it.
-            let first_limit = if before.is_some() { LOG_LINES } else { RING };
-            match self.read_life(known, first_limit).await {
+            let first_limit = if errors.read_at.is_some() { LOG_LINES } else { RING };
+            match self.read_life(known.as_ref(), first_limit).await {
                 Ok((life, lines, at)) => {
                     errors.add_lines(&lines, at);
+                    known = Some(life.clone());
                     let errors = Arc::new(errors.clone());
                     cell.update(|picture| {
                         picture.life = Some(Arc::new(life));
                         picture.errors = errors;
-                        picture.log_failure = None;
                     });
                 }
-                Err(failure) => cell.update(|picture| {
-                    picture.log_failure = Some(failure);
-                    picture.life.get_or_insert_with(|| Arc::new(BotLife::unknown()));
-                }),
+                Err(failure) => {
+                    tracing::debug!("the log of freqtrade was not read: {failure}");
+                    cell.update(|picture| {
+                        picture.life.get_or_insert_with(|| Arc::new(BotLife::unknown()));
+                    });
+                }
             }
             self.note_state();
-            tokio::time::sleep(LOG_EVERY).await;
+            pause(LOG_EVERY, cell.log_woken()).await;
         }
     }
 
