@@ -58,7 +58,7 @@ impl Adapter {
     }
 
     /// SIGKILL, and another start on the same folder.
-    async fn kill_and_start(&mut self) {
+    fn kill_and_start(&mut self) {
         self.process.kill();
         self.process = Self::spawn(self.home.path(), &self.url);
         self.client = socket_client(&self.home.path().join("bot.sock"));
@@ -324,7 +324,7 @@ async fn a_kill_in_the_middle_leaves_a_command_that_is_known_and_never_sent_agai
         _ = reached => {}
         answer = sent => panic!("answered before: {answer:?}"),
     }
-    adapter.kill_and_start().await;
+    adapter.kill_and_start();
     adapter.answers().await;
     let again = adapter.run("pause", "a", Value::Null).await;
     assert_eq!((&again["outcome"], &again["replayed"]), (&json!("unconfirmed"), &json!(true)), "{again}");

@@ -424,7 +424,8 @@ def resting_orders_are_cancelled(beside, exchange):
 
 def durable_pause(beside):
     freqtrade = beside.freqtrade
-    freqtrade.post("start")
+    beside.control("flatten")
+    until("nothing is open", 60, lambda: freqtrade.get("status") == [])
     status, foreign = freqtrade.post("locks", [{"pair": "ETH/USDT", "until": "2099-01-01T00:00:00Z", "side": "*", "reason": "of somebody else"}])
     assert status == 200, foreign
     status, done = beside.control("pause", args={"durable": True})
@@ -443,7 +444,7 @@ def durable_pause(beside):
     assert status == 200, (status, done)
     left = [lock["reason"] for lock in freqtrade.get("locks")["locks"] if lock["reason"] != "Auto lock"]
     assert left == ["of somebody else"], left
-    until("it enters again", 60, lambda: freqtrade.get("status"))
+    until("it enters again", 90, lambda: freqtrade.get("status"))
     passed("durable pause", "held over a reload and a restart; resume removed botops' lock and no other")
 
 

@@ -34,7 +34,7 @@ class EnterAlways(IStrategy):
     """Enters at once on every pair, and leaves only by hand."""
 
     INTERFACE_VERSION = 3
-    timeframe = "5m"
+    timeframe = "1m"
     can_short = False
     minimal_roi = {"0": 100}
     stoploss = -0.5
@@ -193,7 +193,7 @@ def config(exchange, port):
     public = f"{exchange}/api/v3"
     return {
         "max_open_trades": 3, "stake_currency": "USDT", "stake_amount": 50, "tradable_balance_ratio": 0.99,
-        "dry_run": True, "dry_run_wallet": 1000, "timeframe": "5m", "cancel_open_orders_on_exit": False,
+        "dry_run": True, "dry_run_wallet": 1000, "timeframe": "1m", "cancel_open_orders_on_exit": False,
         "order_types": {"entry": "market", "exit": "market", "emergency_exit": "market", "force_entry": "limit",
                         "force_exit": "market", "stoploss": "market", "stoploss_on_exchange": False},
         "entry_pricing": {"price_side": "other", "use_order_book": False, "order_book_top": 1},
