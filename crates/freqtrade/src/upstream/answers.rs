@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::lenient::{ReadList, lenient, lenient_millis, lenient_seconds, lenient_text};
+use super::lenient::{ReadList, clean_text, lenient, lenient_millis, lenient_seconds, lenient_text};
 
 /// The longest text of a log line that is kept.
 const LONGEST_LINE: usize = 600;
@@ -135,6 +135,7 @@ pub(crate) struct BalanceAnswer {
 /// One currency of `balance`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct CurrencyBalance {
+    #[serde(deserialize_with = "clean_text")]
     pub currency: String,
     #[serde(default, deserialize_with = "lenient")]
     pub free: Option<Amount>,
@@ -158,6 +159,7 @@ pub(crate) struct PairLock {
     #[serde(default, deserialize_with = "lenient_text")]
     pub id: Option<String>,
     /// A pair, or `*` for all of them.
+    #[serde(deserialize_with = "clean_text")]
     pub pair: String,
     #[serde(default, deserialize_with = "lenient")]
     pub active: Option<bool>,
