@@ -4,6 +4,7 @@
 
 mod identity;
 mod mapping;
+mod messages;
 mod news;
 mod silence;
 mod world;

@@ -92,9 +92,16 @@ async fn a_reload_that_lifts_a_pause_is_told_as_that() {
     assert_eq!(adapter.get("state").await["phase"], "paused");
     freqtrade.configured(&json!({"state": "reload_config"}));
     adapter.until_state("it reloads", |state| state["phase"] == "starting").await;
+    freqtrade.configured(&json!({"state": ""}));
+    adapter
+        .until_state("it has no state", |state| {
+            state["phase_reason"].as_str().is_some_and(|reason| reason.contains("does not say its state"))
+        })
+        .await;
     freqtrade.went_round(0, 200);
     freqtrade.configured(&json!({"state": "running"}));
     let told = until_told(&botops, "lifted the pause").await;
+    assert_eq!(count(&told, "is in the state"), 0, "{told:#?}");
     assert_eq!(count(&told, "opens positions again"), 1, "{told:#?}");
     // An operator's resume is not a reload.
     freqtrade.configured(&json!({"state": "paused"}));

@@ -103,6 +103,16 @@ impl FreqtradeStub {
         }
     }
 
+    /// The answer to a login with the password.
+    pub(super) fn give_token(&self, token: &str) {
+        let answer = json!({"access_token": token, "refresh_token": "none"}).to_string();
+        self.stub.always("POST /api/v1/token/login", Act::ok(answer));
+    }
+
+    pub(super) fn address(&self) -> std::net::SocketAddr {
+        self.stub.addr
+    }
+
     /// The requests so far, by method and path.
     pub(super) fn requests(&self) -> Vec<(String, String)> {
         self.stub.journal().into_iter().map(|seen| (seen.method, seen.path)).collect()
@@ -176,9 +186,14 @@ pub(super) struct Adapter {
 impl Adapter {
     /// Starts it beside a freqtrade; nothing is waited for.
     pub(super) fn start(freqtrade: &FreqtradeStub) -> Self {
+        Self::start_at(freqtrade.url())
+    }
+
+    /// The same, beside a freqtrade that is reached at this address.
+    pub(super) fn start_at(url: String) -> Self {
         let folder = folder();
         let client = socket_client(&folder.path().join("bot.sock"));
-        let mut adapter = Self { folder, process: None, url: freqtrade.url(), client };
+        let mut adapter = Self { folder, process: None, url, client };
         adapter.launch();
         adapter
     }

@@ -89,8 +89,8 @@ impl Differences {
         let was_set_up = self.observed.startup;
         self.observed.startup = startup.or(was_set_up);
         let Some(before) = before.filter(|before| *before != state) else { return };
-        // While it reloads, what it was before still decides what is news.
-        if state == "reload_config" {
+        // While it reloads, it has no state for a moment: what it was before still decides what is news.
+        if state == "reload_config" || state.is_empty() {
             self.observed.state = Some(before);
             self.observed.startup = was_set_up;
             return;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::lenient::{ReadList, lenient, lenient_millis, lenient_seconds, lenient_text};
+use super::lenient::{ReadList, clean_text, lenient, lenient_millis, lenient_seconds, lenient_text};
 
 /// How the reason of a lock begins that a durable pause of this adapter set: freqtrade has no other place for a mark.
 pub(crate) const OWN_LOCK: &str = "botops durable pause";
@@ -138,6 +138,7 @@ pub(crate) struct BalanceAnswer {
 /// One currency of `balance`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct CurrencyBalance {
+    #[serde(deserialize_with = "clean_text")]
     pub currency: String,
     #[serde(default, deserialize_with = "lenient")]
     pub free: Option<Amount>,
@@ -161,6 +162,7 @@ pub(crate) struct PairLock {
     #[serde(default, deserialize_with = "lenient_text")]
     pub id: Option<String>,
     /// A pair, or `*` for all of them.
+    #[serde(deserialize_with = "clean_text")]
     pub pair: String,
     #[serde(default, deserialize_with = "lenient")]
     pub active: Option<bool>,

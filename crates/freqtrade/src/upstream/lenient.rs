@@ -31,6 +31,11 @@ pub(super) fn lenient_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     Ok(text.map(|text| clean(&text, LONGEST_TEXT)))
 }
 
+/// A text that has to be there, cleaned and bounded.
+pub(super) fn clean_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(clean(&String::deserialize(deserializer)?, LONGEST_TEXT))
+}
+
 /// A whole number, also where it is written as `5.0` or as a text.
 pub(super) fn lenient_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     let amount: Option<Amount> = lenient(deserializer)?;

@@ -4,7 +4,7 @@ use botops_contract::Amount;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::lenient::{ReadList, lenient, lenient_millis, lenient_text, lenient_whole};
+use super::lenient::{ReadList, clean_text, lenient, lenient_millis, lenient_text, lenient_whole};
 
 /// A page of `trades`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -20,6 +20,7 @@ pub(crate) struct TradesAnswer {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct FreqtradeTrade {
     pub trade_id: i64,
+    #[serde(deserialize_with = "clean_text")]
     pub pair: String,
     #[serde(default, deserialize_with = "lenient")]
     pub is_open: Option<bool>,
@@ -79,6 +80,7 @@ impl FreqtradeTrade {
 /// One order of a trade.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct FreqtradeOrder {
+    #[serde(deserialize_with = "clean_text")]
     pub order_id: String,
     #[serde(default, deserialize_with = "lenient_text")]
     pub status: Option<String>,
@@ -100,4 +102,23 @@ pub(crate) struct FreqtradeOrder {
     /// The average of the fills where there are some, else the price that was asked for.
     #[serde(default, deserialize_with = "lenient")]
     pub safe_price: Option<Amount>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_harmless_and_bounded_where_they_come_in() {
+        let long = "x".repeat(9_999);
+        let text = format!(
+            r#"{{"trade_id": 1, "pair": "BTC\u001b[31m/USDT", "enter_tag": "{long}",
+                "orders": [{{"order_id": "a\u202eb", "status": "open\u0000"}}]}}"#
+        );
+        let trade: FreqtradeTrade = serde_json::from_str(&text).unwrap();
+        assert_eq!(trade.pair, "BTC[31m/USDT");
+        assert!(trade.enter_tag.as_ref().unwrap().chars().count() <= 500);
+        let order = &trade.order_list()[0];
+        assert_eq!((order.order_id.as_str(), order.status.as_deref()), ("ab", Some("open")));
+    }
 }
