@@ -140,10 +140,33 @@ async fn locks_are_the_breaker_and_failures_of_the_log_have_codes() {
     assert_eq!((&breaker["state"], &breaker["source"]), (&json!("open"), &json!("consecutive_losses")));
     assert!(breaker["resumes_at"].is_string());
     assert_eq!(state["trading_enabled"], false);
-    assert_eq!(state["no_entry_reasons"], json!(["global_lock", "pairs_locked:1"]));
+    assert_eq!(state["no_entry_reasons"], json!(["global_lock", "pairs_locked:1/2"]));
     let failure = &state["recent_errors"][0];
     assert_eq!((&failure["error_code"], &failure["severity"]), (&json!("EXC_005"), &json!("high")));
     assert!(!failure.to_string().contains("hunter2"), "{failure:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_it_from_entering_is_named() {
+    let freqtrade = FreqtradeStub::start().await;
+    freqtrade.configured(&json!({"stake_amount": "2000"}));
+    freqtrade.trades_pairs(&[]);
+    let adapter = Adapter::start(&freqtrade);
+    let expected = json!(["whitelist_empty", "insufficient_stake"]);
+    adapter.until_state("both are named", |state| state["no_entry_reasons"] == expected).await;
+    drop(adapter);
+    // Each of the pairs that it trades is locked: the same as a lock of everything.
+    freqtrade.configured(&json!({}));
+    freqtrade.trades_pairs(&["ETH/USDT"]);
+    let until_ms = chrono::Utc::now().timestamp_millis() + 3_600_000;
+    let lock =
+        json!({"id": 1, "active": true, "pair": "ETH/USDT", "side": "*", "lock_end_timestamp": until_ms});
+    freqtrade.answer("locks", &json!({"locks": [lock]}));
+    let adapter = Adapter::start(&freqtrade);
+    let state = adapter
+        .until_state("the locks are read", |state| state["no_entry_reasons"] == json!(["all_pairs_locked"]))
+        .await;
+    assert_eq!(state["trading_enabled"], false);
 }
 
 #[tokio::test(flavor = "multi_thread")]

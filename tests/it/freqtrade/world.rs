@@ -42,6 +42,7 @@ impl FreqtradeStub {
             "total": 1000.5, "total_bot": 1000.5, "stake": "USDT"}),
         );
         self.answer("locks", &json!({"lock_count": 0, "locks": []}));
+        self.trades_pairs(&["BTC/USDT", "ETH/USDT"]);
         self.closed(&json!([]));
         self.logs(&[log_line(1, "INFO", "Starting worker 2026.9"), heartbeat(2)]);
         self.went_round(0, 100);
@@ -86,6 +87,14 @@ impl FreqtradeStub {
         );
     }
 
+    /// The pairs that it trades.
+    pub(super) fn trades_pairs(&self, pairs: &[&str]) {
+        self.answer(
+            "whitelist",
+            &json!({"whitelist": pairs, "length": pairs.len(), "method": ["StaticPairList"]}),
+        );
+    }
+
     pub(super) fn logs(&self, lines: &[Value]) {
         self.answer("logs", &json!({"log_count": lines.len(), "logs": lines}));
     }
@@ -98,7 +107,9 @@ impl FreqtradeStub {
 
     /// Every path, `ping` included, takes the connection and gives no answer.
     pub(super) fn hang(&self) {
-        for path in ["ping", "show_config", "health", "status", "balance", "locks", "trades", "logs"] {
+        for path in
+            ["ping", "show_config", "health", "status", "balance", "locks", "whitelist", "trades", "logs"]
+        {
             self.act(path, Act::Hang);
         }
     }

@@ -206,6 +206,9 @@ impl FreqtradeWorld {
             "health" => json!({"last_process": now.to_rfc3339(), "last_process_ts": now.timestamp(),
                 "bot_start_ts": 1_795_926_000, "bot_startup_ts": 1_795_926_000, "bot_startup": "2026-11-29T04:20:00Z"}),
             "status" => Value::Array(self.trades.clone()),
+            "whitelist" => {
+                json!({"whitelist": ["BTC/USDT", "ETH/USDT", "SOL/USDT"], "length": 3, "method": ["StaticPairList"]})
+            }
             "locks" => json!({"lock_count": self.locks.len(), "locks": self.locks}),
             "balance" => {
                 json!({"currencies": [{"currency": "USDT", "free": 900.0, "used": 0.0, "balance": 900.0,

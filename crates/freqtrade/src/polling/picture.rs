@@ -13,6 +13,7 @@ use super::error_lines::ErrorLines;
 use super::reach::{ReachFacts, UpstreamReach};
 use crate::upstream::{
     BalanceAnswer, ConfigEcho, FreqtradeTrade, HealthAnswer, LocksAnswer, ReadList, UpstreamFailure,
+    WhitelistAnswer,
 };
 
 /// A part of the state that freqtrade refuses for this long is not shown any more.
@@ -80,6 +81,7 @@ pub(crate) struct UpstreamPicture {
     pub open_trades: PolledPart<ReadList<FreqtradeTrade>>,
     pub balance: PolledPart<BalanceAnswer>,
     pub locks: PolledPart<LocksAnswer>,
+    pub whitelist: PolledPart<WhitelistAnswer>,
     /// `None` until the log was read once.
     pub life: Option<Arc<BotLife>>,
     pub errors: Arc<ErrorLines>,

@@ -22,7 +22,7 @@ use crate::upstream::{ConfigEcho, FreqtradeClient, LogLine, LogsAnswer, Upstream
 /// With an answer in 3 s at the latest, silence is told 4 s after the last answer.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
-/// Account, locks and closed trades change with a trade, which wakes this loop.
+/// Account, locks, pairs and closed trades change with a trade, which wakes this loop.
 const SLOW_EVERY: Duration = Duration::from_secs(30);
 
 /// Failures are told within this time.
@@ -185,7 +185,7 @@ impl Pollers {
         self.options.cell.update_facts(|facts| facts.has_state = has_state);
     }
 
-    /// Balance, locks, closed trades.
+    /// Balance, locks, pairs, closed trades.
     async fn read_slow_parts(&self) {
         let cell = &self.options.cell;
         loop {
@@ -194,6 +194,8 @@ impl Pollers {
             cell.update(|picture| picture.balance.set(balance, Utc::now()));
             let locks = self.read_part("locks").await;
             cell.update(|picture| picture.locks.set(locks, Utc::now()));
+            let whitelist = self.read_part("whitelist").await;
+            cell.update(|picture| picture.whitelist.set(whitelist, Utc::now()));
             let account = cell.load().account_id();
             // Trades belong to an account, which the config names: it comes with the first round.
             let next = match account {

@@ -9,7 +9,7 @@ use rust_decimal::prelude::ToPrimitive;
 
 use super::breaker::{global_lock, holding_locks};
 use crate::polling::UpstreamPicture;
-use crate::upstream::ConfigEcho;
+use crate::upstream::{ConfigEcho, PairLock};
 
 /// A loop whose interval is not known is silent after this time: freqtrade's default interval is 5 s.
 const SILENT_AFTER: Duration = Duration::from_secs(60);
@@ -83,19 +83,51 @@ pub(super) fn no_entry_reasons(picture: &UpstreamPicture, now: DateTime<Utc>) ->
     if global_lock(&locks, config.short_allowed.unwrap_or(false)).is_some() {
         reasons.push("global_lock".to_owned());
     }
-    let mut pairs: Vec<&str> =
-        locks.iter().filter(|lock| !lock.is_global()).map(|lock| lock.pair.as_str()).collect();
-    pairs.sort_unstable();
-    pairs.dedup();
-    if !pairs.is_empty() {
-        reasons.push(format!("pairs_locked:{}", pairs.len()));
+    reasons.extend(locked_pairs(picture, &locks));
+    if whitelist(picture).is_some_and(<[String]>::is_empty) {
+        reasons.push("whitelist_empty".to_owned());
     }
     let open = picture.open_trades.value().map(|trades| Decimal::from(trades.items.len()));
     let most = amount_value(config.max_open_trades.as_ref()).filter(|most| *most >= Decimal::ZERO);
     if open.zip(most).is_some_and(|(open, most)| open >= most) {
         reasons.push("max_open_trades".to_owned());
     }
+    let stake = config.stake_amount.as_deref().and_then(|stake| stake.parse::<Decimal>().ok());
+    if stake.zip(free_stake(picture)).is_some_and(|(stake, free)| free < stake) {
+        reasons.push("insufficient_stake".to_owned());
+    }
     reasons
+}
+
+fn whitelist(picture: &UpstreamPicture) -> Option<&[String]> {
+    picture.whitelist.value()?.whitelist.as_deref()
+}
+
+/// `all_pairs_locked`, or `pairs_locked:N/M`: so many of the pairs that freqtrade trades; without the M where it does not
+/// tell them. `None` while none is.
+fn locked_pairs(picture: &UpstreamPicture, locks: &[&PairLock]) -> Option<String> {
+    let mut pairs: Vec<&str> =
+        locks.iter().filter(|lock| !lock.is_global()).map(|lock| lock.pair.as_str()).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    let traded = whitelist(picture);
+    if let Some(traded) = traded {
+        pairs.retain(|pair| traded.iter().any(|one| one == pair));
+    }
+    match traded.map(<[String]>::len) {
+        _ if pairs.is_empty() => None,
+        Some(all) if pairs.len() == all => Some("all_pairs_locked".to_owned()),
+        Some(all) => Some(format!("pairs_locked:{}/{all}", pairs.len())),
+        None => Some(format!("pairs_locked:{}", pairs.len())),
+    }
+}
+
+/// What is free of the stake currency.
+fn free_stake(picture: &UpstreamPicture) -> Option<Decimal> {
+    let currency = picture.config.value()?.stake_currency.as_deref()?;
+    let currencies = &picture.balance.value()?.currencies.items;
+    let stake = currencies.iter().find(|one| one.currency == currency && one.is_position != Some(true))?;
+    amount_value(stake.free.as_ref())
 }
 
 /// Whether new positions may be opened: a necessary condition, since the strategy may still refuse. A lock of single

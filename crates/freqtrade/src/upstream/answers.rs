@@ -149,6 +149,14 @@ pub(crate) struct CurrencyBalance {
     pub is_position: Option<bool>,
 }
 
+/// `whitelist`: the pairs that freqtrade trades now.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WhitelistAnswer {
+    #[serde(deserialize_with = "lenient")]
+    pub whitelist: Option<Vec<String>>,
+}
+
 /// `locks`: what may not be traded for a time.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]

@@ -10,7 +10,7 @@ mod trade_answers;
 
 pub(crate) use answers::{
     BalanceAnswer, ConfigEcho, CurrencyBalance, HealthAnswer, LocksAnswer, LogLine, LogsAnswer, OWN_LOCK,
-    PairLock, shown_config,
+    PairLock, WhitelistAnswer, shown_config,
 };
 pub(crate) use client::{FreqtradeClient, HUNG_AFTER};
 pub(crate) use failure::UpstreamFailure;

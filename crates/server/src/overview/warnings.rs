@@ -106,9 +106,13 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
 fn unreadable_warning(snapshot: &BotSnapshot) -> Option<String> {
     let first = snapshot.unreadable.first()?;
     let count = snapshot.unreadable.len() + snapshot.unreadable_more;
-    let parts = if count == 1 { "A part".to_owned() } else { format!("{count} parts") };
+    let parts = if count == 1 {
+        "A part of what the bot says cannot be read and counts as not given,".to_owned()
+    } else {
+        format!("{count} parts of what the bot says cannot be read and count as not given, the first")
+    };
     Some(format!(
-        "{parts} of what the bot says cannot be read and counts as not given, the first at {} of {}: got {}, expected {}.",
+        "{parts} at {} of {}: got {}, expected {}.",
         first.pointer,
         first.call,
         first.got,
