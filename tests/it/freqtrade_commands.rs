@@ -354,6 +354,23 @@ async fn what_cannot_reach_freqtrade_did_nothing_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_an_older_freqtrade_does_not_have_did_nothing_and_is_named() {
+    let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
+    freqtrade.fault("POST pause", FreqtradeFault::IsMissing);
+    let adapter = Adapter::start(&freqtrade).await;
+    for (verb, id) in [("pause", "a"), ("flatten", "b")] {
+        let refused = adapter.run(verb, id, Value::Null).await;
+        assert_eq!(
+            (&refused["outcome"], &refused["reason_code"]),
+            (&json!("refused"), &json!("not_capable")),
+            "{refused}"
+        );
+        assert!(refused["message"].as_str().unwrap().contains("2025.3"), "{refused}");
+    }
+    assert_eq!(freqtrade.world().trades.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_wanted_any_more_or_not_understood_is_not_begun() {
     let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
     let adapter = Adapter::start(&freqtrade).await;

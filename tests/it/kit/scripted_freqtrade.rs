@@ -24,6 +24,8 @@ pub(crate) enum FreqtradeFault {
     FailsWith502,
     /// It has no effect, and the answer is that of success.
     IsPassedOver,
+    /// An older freqtrade has no such path.
+    IsMissing,
     /// An exit fills in part and rests.
     FillsInPart,
 }
@@ -163,7 +165,9 @@ impl FreqtradeWorld {
             );
         }
         self.acted.push(route.to_owned());
-        use FreqtradeFault::{FailsWith502, FillsInPart, Hangs, HangsAfterwards, IsPassedOver, WorksWith502};
+        use FreqtradeFault::{
+            FailsWith502, FillsInPart, Hangs, HangsAfterwards, IsMissing, IsPassedOver, WorksWith502,
+        };
         let fault = self.faults.iter().find(|(of, _)| {
             of.strip_suffix('*').map_or(of.as_str() == route, |prefix| route.starts_with(prefix))
         });
@@ -171,6 +175,7 @@ impl FreqtradeWorld {
         let refused = json!({"error": format!("Error querying /api/v1/{path}: no active trade")});
         match fault {
             Some(Hangs) => (StatusCode::OK.into_response(), true),
+            Some(IsMissing) => (json_reply(404, &json!({"detail": "Not Found"})), false),
             Some(FailsWith502) => (json_reply(502, &refused), false),
             Some(IsPassedOver) => (json_reply(200, &json!({"result": "Created exit order."})), false),
             Some(HangsAfterwards) => {
