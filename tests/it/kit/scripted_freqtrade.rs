@@ -24,6 +24,8 @@ pub(crate) enum FreqtradeFault {
     FailsWith502,
     /// It has no effect, and the answer is that of success.
     IsPassedOver,
+    /// The first request is one too many, the next one works.
+    IsOneTooMany,
     /// An older freqtrade has no such path.
     IsMissing,
     /// An exit fills in part and rests.
@@ -166,7 +168,8 @@ impl FreqtradeWorld {
         }
         self.acted.push(route.to_owned());
         use FreqtradeFault::{
-            FailsWith502, FillsInPart, Hangs, HangsAfterwards, IsMissing, IsPassedOver, WorksWith502,
+            FailsWith502, FillsInPart, Hangs, HangsAfterwards, IsMissing, IsOneTooMany, IsPassedOver,
+            WorksWith502,
         };
         let fault = self.faults.iter().find(|(of, _)| {
             of.strip_suffix('*').map_or(of.as_str() == route, |prefix| route.starts_with(prefix))
@@ -174,6 +177,10 @@ impl FreqtradeWorld {
         let fault = fault.map(|(_, fault)| *fault);
         let refused = json!({"error": format!("Error querying /api/v1/{path}: no active trade")});
         match fault {
+            Some(IsOneTooMany) => {
+                self.faults.remove(route);
+                (json_reply(429, &json!({"detail": "Too many requests"})), false)
+            }
             Some(Hangs) => (StatusCode::OK.into_response(), true),
             Some(IsMissing) => (json_reply(404, &json!({"detail": "Not Found"})), false),
             Some(FailsWith502) => (json_reply(502, &refused), false),
