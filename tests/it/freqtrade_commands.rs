@@ -354,6 +354,35 @@ async fn what_cannot_reach_freqtrade_did_nothing_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_was_one_too_many_is_sent_again_since_it_was_not_looked_at() {
+    let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
+    freqtrade.fault("POST forceexit", FreqtradeFault::IsOneTooMany);
+    let adapter = Adapter::start(&freqtrade).await;
+    adapter.run("flatten", "a", Value::Null).await;
+    let ended = || async { adapter.get("commands/a").await.unwrap().1["result"]["outcome"] == "done" };
+    until("all trades are closed", Duration::from_secs(30), ended).await;
+    let exits = freqtrade.acted().iter().filter(|act| act.as_str() == "POST forceexit").count();
+    assert_eq!((exits, freqtrade.world().trades.len()), (4, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_an_older_freqtrade_does_not_have_did_nothing_and_is_named() {
+    let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
+    freqtrade.fault("POST pause", FreqtradeFault::IsMissing);
+    let adapter = Adapter::start(&freqtrade).await;
+    for (verb, id) in [("pause", "a"), ("flatten", "b")] {
+        let refused = adapter.run(verb, id, Value::Null).await;
+        assert_eq!(
+            (&refused["outcome"], &refused["reason_code"]),
+            (&json!("refused"), &json!("not_capable")),
+            "{refused}"
+        );
+        assert!(refused["message"].as_str().unwrap().contains("2025.3"), "{refused}");
+    }
+    assert_eq!(freqtrade.world().trades.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_wanted_any_more_or_not_understood_is_not_begun() {
     let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
     let adapter = Adapter::start(&freqtrade).await;

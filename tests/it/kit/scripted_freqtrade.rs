@@ -24,6 +24,10 @@ pub(crate) enum FreqtradeFault {
     FailsWith502,
     /// It has no effect, and the answer is that of success.
     IsPassedOver,
+    /// The first request is one too many, the next one works.
+    IsOneTooMany,
+    /// An older freqtrade has no such path.
+    IsMissing,
     /// An exit fills in part and rests.
     FillsInPart,
 }
@@ -163,14 +167,22 @@ impl FreqtradeWorld {
             );
         }
         self.acted.push(route.to_owned());
-        use FreqtradeFault::{FailsWith502, FillsInPart, Hangs, HangsAfterwards, IsPassedOver, WorksWith502};
+        use FreqtradeFault::{
+            FailsWith502, FillsInPart, Hangs, HangsAfterwards, IsMissing, IsOneTooMany, IsPassedOver,
+            WorksWith502,
+        };
         let fault = self.faults.iter().find(|(of, _)| {
             of.strip_suffix('*').map_or(of.as_str() == route, |prefix| route.starts_with(prefix))
         });
         let fault = fault.map(|(_, fault)| *fault);
         let refused = json!({"error": format!("Error querying /api/v1/{path}: no active trade")});
         match fault {
+            Some(IsOneTooMany) => {
+                self.faults.remove(route);
+                (json_reply(429, &json!({"detail": "Too many requests"})), false)
+            }
             Some(Hangs) => (StatusCode::OK.into_response(), true),
+            Some(IsMissing) => (json_reply(404, &json!({"detail": "Not Found"})), false),
             Some(FailsWith502) => (json_reply(502, &refused), false),
             Some(IsPassedOver) => (json_reply(200, &json!({"result": "Created exit order."})), false),
             Some(HangsAfterwards) => {

@@ -70,7 +70,7 @@ def install(home):
         return None
     subprocess.run([python, "-m", "venv", str(home)], check=True)
     subprocess.run([str(home / "bin/pip"), "install", "-q", "--disable-pip-version-check", "--only-binary", ":all:",
-                    "-c", str(HERE / "constraints.txt"), "freqtrade"], check=True)
+                    "--no-binary", "sdnotify", "-c", str(HERE / "constraints.txt"), "freqtrade"], check=True)
     return home
 
 

@@ -262,6 +262,9 @@ fn plan_cancel(arguments: &CommandArguments, facts: &CommandFacts) -> FreqtradeP
              cancel at the exchange",
         );
     }
+    if facts.trades.is_empty() && facts.unreadable_trades > 0 {
+        return unreadable(facts);
+    }
     let mut plan = FreqtradePlan { exposure: untouched(facts), ..FreqtradePlan::default() };
     let (mut steps, mut orders, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     for trade in facts.trades.iter().filter(|trade| arguments.means(&trade.pair)) {
@@ -309,6 +312,9 @@ fn plan_flatten(facts: &CommandFacts) -> FreqtradePlan {
                 left_alone(facts)
             ),
         );
+    }
+    if facts.trades.is_empty() && facts.unreadable_trades > 0 {
+        return unreadable(facts);
     }
     let mut plan = FreqtradePlan { exposure: untouched(facts), ..FreqtradePlan::default() };
     let mut will = Vec::new();
@@ -359,6 +365,17 @@ fn plan_flatten(facts: &CommandFacts) -> FreqtradePlan {
         };
     }
     plan
+}
+
+/// Open trades are there, and none of them can be named to freqtrade: done would be a lie.
+fn unreadable(facts: &CommandFacts) -> FreqtradePlan {
+    let trades = many(facts.unreadable_trades, "open trade", "open trades");
+    FreqtradePlan::refused(
+        "trades_unreadable",
+        &format!(
+            "what freqtrade says of its {trades} cannot be read; close them in freqtrade or at the exchange"
+        ),
+    )
 }
 
 /// Orders and positions as they are: what a command that touches none of them leaves.
@@ -419,4 +436,53 @@ fn many(count: usize, one: &str, more: &str) -> String {
 
 pub(super) fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::{ConfigEcho, LocksAnswer, ReadList};
+
+    fn facts(state: &str, trades: &Value) -> CommandFacts {
+        let echo: ConfigEcho = serde_json::from_value(json!({"state": state})).unwrap();
+        let trades: ReadList<FreqtradeTrade> = serde_json::from_str(&trades.to_string()).unwrap();
+        CommandFacts::of(&echo, trades, LocksAnswer::default(), Utc::now())
+    }
+
+    fn plan(verb: Verb, facts: &CommandFacts) -> FreqtradePlan {
+        let request: CommandRequest =
+            serde_json::from_value(json!({"command_id": "a", "reason": "a test"})).unwrap();
+        FreqtradePlan::new(verb, &request, &CommandArguments::default(), facts)
+    }
+
+    #[test]
+    fn trades_that_cannot_be_read_are_never_called_none() {
+        let unreadable = facts("paused", &json!([{"pair": "BTC/USDT"}]));
+        for verb in [Verb::Flatten, Verb::CancelOrders] {
+            assert_eq!(plan(verb, &unreadable).refused, Some("trades_unreadable"));
+        }
+        let some =
+            facts("paused", &json!([{"pair": "BTC/USDT"}, {"trade_id": 2, "pair": "ETH/USDT", "amount": 1}]));
+        let plan = plan(Verb::Flatten, &some);
+        assert_eq!(plan.exposure.positions_left, None);
+        let gone = facts("paused", &json!([{"pair": "BTC/USDT"}]));
+        assert_eq!(plan.stages[0].expected.missing(&gone), ["1 open trades cannot be read"]);
+    }
+
+    #[test]
+    fn a_number_that_is_used_again_is_another_trade() {
+        let trade = |at: i64| json!([{"trade_id": 1, "pair": "BTC/USDT", "amount": 1, "open_timestamp": at}]);
+        let stage = plan(Verb::Flatten, &facts("paused", &trade(1_000))).stages.remove(0);
+        assert_eq!(stage.expected.missing(&facts("paused", &trade(1_000))).len(), 1);
+        assert!(stage.expected.missing(&facts("paused", &trade(2_000))).is_empty());
+    }
+
+    #[test]
+    fn nothing_is_planned_for_a_freqtrade_that_reloads_or_is_in_no_known_state() {
+        for (state, code) in [("reload_config", "bot_reloading"), ("dreaming", "bot_state")] {
+            for verb in [Verb::Pause, Verb::Resume, Verb::CancelOrders, Verb::Flatten] {
+                assert_eq!(plan(verb, &facts(state, &json!([]))).refused, Some(code));
+            }
+        }
+    }
 }
