@@ -24,8 +24,6 @@ mod documents;
 mod effects;
 mod errors;
 mod freqtrade;
-mod freqtrade_commands;
-mod freqtrade_init;
 mod freshness;
 mod health;
 mod health_limits;

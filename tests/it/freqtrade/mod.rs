@@ -2,7 +2,9 @@
 //!
 //! `tests/data/freqtrade/` has answers of a real freqtrade 2026.9, as it gave them.
 
+mod commands;
 mod identity;
+mod init;
 mod mapping;
 mod messages;
 mod news;

@@ -10,10 +10,8 @@ use tempfile::TempDir;
 
 use crate::kit::app::{Running, command};
 use crate::kit::broker_stub::{Act, BrokerStub};
+pub(super) use crate::kit::scripted_freqtrade::PASSWORD;
 use crate::kit::{Process, folder, socket_client, until};
-
-/// The password of the stub. It is a canary: it must not appear in any log or answer.
-pub(super) const PASSWORD: &str = "freqtrade-canary-word-77";
 
 /// Long enough for whatever the adapter does next, on a busy machine.
 pub(super) const SOON: Duration = Duration::from_secs(30);

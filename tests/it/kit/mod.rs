@@ -91,9 +91,17 @@ impl Process {
         self.child.id()
     }
 
-    /// Sends SIGSTOP: the process exists, but does nothing.
+    /// Sends SIGSTOP and waits until every thread stands still: the process exists, but does nothing.
     pub(crate) fn freeze(&self) {
         self.signal(rustix::process::Signal::STOP);
+        let stands_still = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            stat.rsplit(')').next().is_some_and(|after| after.trim_start().starts_with(['T', 't', 'Z']))
+        };
+        let tasks = format!("/proc/{}/task", self.pid());
+        while !std::fs::read_dir(&tasks).unwrap().all(stands_still) {
+            std::thread::yield_now();
+        }
     }
 
     /// Sends SIGCONT, which ends [`Process::freeze`].

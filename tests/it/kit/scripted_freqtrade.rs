@@ -11,6 +11,9 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
+/// The password of a freqtrade that is played. It is a canary: it must not appear in any log or answer.
+pub(crate) const PASSWORD: &str = "freqtrade-canary-word-77";
+
 /// What becomes of a request instead of the usual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FreqtradeFault {
@@ -67,7 +70,7 @@ impl ScriptedFreqtrade {
             state: "running".to_owned(),
             trades,
             locks: Vec::new(),
-            password: "canary-of-the-stub".to_owned(),
+            password: PASSWORD.to_owned(),
             faults: BTreeMap::new(),
             acted: Vec::new(),
             is_frozen: false,

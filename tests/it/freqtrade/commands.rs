@@ -1,83 +1,39 @@
 //! The verbs, through the adapter's own process and socket, on a freqtrade with the faults of a real one.
 
-use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::health::{component_is, hasty};
-use crate::kit::app::{Running, command};
+use crate::kit::app::Running;
 use crate::kit::scripted_freqtrade::{
     FreqtradeFault, ScriptedFreqtrade, open_trade, resting_trade, with_resting,
 };
-use crate::kit::{Process, folder, socket_client, until};
+use crate::kit::{socket_client, until};
 
-/// The adapter in its own process, beside a stub.
-struct Adapter {
-    home: tempfile::TempDir,
-    process: Process,
-    client: reqwest::Client,
-    url: String,
+use super::world::{Adapter, SOON};
+
+/// The adapter beside this freqtrade, once it answers for it.
+async fn adapter_beside(freqtrade: &ScriptedFreqtrade) -> Adapter {
+    let adapter = Adapter::start_at(freqtrade.url.clone());
+    adapter.answers().await;
+    adapter
 }
 
 impl Adapter {
-    async fn start(freqtrade: &ScriptedFreqtrade) -> Self {
-        let home = folder();
-        std::fs::write(home.path().join("credentials"), "username=operator\npassword=canary-of-the-stub\n")
-            .unwrap();
-        let process = Self::spawn(home.path(), &freqtrade.url);
-        let client = socket_client(&home.path().join("bot.sock"));
-        let adapter = Self { home, process, client, url: freqtrade.url.clone() };
-        adapter.answers().await;
-        adapter
-    }
-
-    fn spawn(home: &Path, url: &str) -> Process {
-        let path = |name: &str| home.join(name).display().to_string();
-        let (credentials, socket, data) = (path("credentials"), path("bot.sock"), path("adapter"));
-        let arguments = [
-            "freqtrade",
-            "--url",
-            url,
-            "--credentials",
-            &credentials,
-            "--socket",
-            &socket,
-            "--data-dir",
-            &data,
-        ];
-        let mut command = command(&arguments);
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-        Process::spawn(&mut command)
-    }
-
     async fn answers(&self) {
-        let state = || async { self.get("state").await.is_some_and(|(status, _)| status == 200) };
-        until("the adapter answers for freqtrade", Duration::from_secs(20), state).await;
+        let state = || async { self.try_get("state").await.is_some_and(|(status, _)| status == 200) };
+        until("the adapter answers for freqtrade", SOON, state).await;
     }
 
-    /// SIGKILL, and another start on the same folder.
-    fn kill_and_start(&mut self) {
-        self.process.kill();
-        self.process = Self::spawn(self.home.path(), &self.url);
-        self.client = socket_client(&self.home.path().join("bot.sock"));
-    }
-
-    async fn get(&self, path: &str) -> Option<(u16, Value)> {
-        let sent = self.client.get(format!("http://bot/ipc/v1/{path}")).send().await.ok()?;
-        Some((sent.status().as_u16(), sent.json().await.ok()?))
-    }
-
-    async fn post(&self, verb: &str, body: Value) -> (u16, Value) {
-        let url = format!("http://bot/ipc/v1/commands/{verb}");
-        let sent = self.client.post(url).json(&body).send().await.expect("the adapter answers");
-        (sent.status().as_u16(), sent.json().await.expect("with JSON"))
+    async fn command(&self, verb: &str, body: Value) -> (u16, Value) {
+        self.post(&format!("commands/{verb}"), &body).await
     }
 
     async fn run(&self, verb: &str, id: &str, args: Value) -> Value {
         let body = json!({"command_id": id, "reason": "a test of the verbs", "args": args});
-        let (status, answer) = self.post(verb, body).await;
+        let (status, answer) = self.command(verb, body).await;
         assert_eq!(status, 200, "{answer}");
         answer
     }
@@ -85,11 +41,11 @@ impl Adapter {
     async fn predict(&self, verb: &str, args: Value) -> Value {
         let body =
             json!({"command_id": "dry", "reason": "a test of the verbs", "args": args, "dry_run": true});
-        self.post(verb, body).await.1
+        self.command(verb, body).await.1
     }
 
     async fn phase(&self) -> Value {
-        self.get("state").await.expect("the adapter answers").1["phase"].clone()
+        self.get("state").await["phase"].clone()
     }
 }
 
@@ -100,7 +56,7 @@ fn three_trades() -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_is_read_back_and_the_same_id_acts_once() {
     let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
-    let adapter = Adapter::start(&freqtrade).await;
+    let adapter = adapter_beside(&freqtrade).await;
     let predicted = adapter.predict("pause", Value::Null).await;
     assert_eq!(predicted["outcome"], "predicted", "{predicted}");
     assert!(freqtrade.acted().is_empty(), "a dry run acts on nothing");
@@ -117,18 +73,18 @@ async fn a_pause_is_read_back_and_the_same_id_acts_once() {
     assert_eq!(adapter.run("pause", "b", Value::Null).await["outcome"], "done");
     assert_eq!(freqtrade.acted(), ["POST pause"], "it was paused already");
     let (status, refused) =
-        adapter.post("resume", json!({"command_id": "a", "reason": "another verb"})).await;
+        adapter.command("resume", json!({"command_id": "a", "reason": "another verb"})).await;
     assert_eq!((status, &refused["code"]), (409, &json!("command_id_used")));
-    let known = adapter.get("commands/a").await.unwrap().1;
+    let known = adapter.get("commands/a").await;
     assert_eq!((&known["standing"], &known["result"]["outcome"]), (&json!("answered"), &json!("done")));
-    assert_eq!(adapter.get("commands/z").await.unwrap().1["standing"], "unknown");
+    assert_eq!(adapter.get("commands/z").await["standing"], "unknown");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_that_freqtrade_passes_over_is_not_done() {
     let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
     freqtrade.fault("POST pause", FreqtradeFault::IsPassedOver);
-    let adapter = Adapter::start(&freqtrade).await;
+    let adapter = adapter_beside(&freqtrade).await;
     let answer = adapter.run("pause", "a", Value::Null).await;
     assert_eq!(answer["outcome"], "unconfirmed", "{answer}");
     assert!(answer["message"].as_str().unwrap().contains("running"), "{answer}");
@@ -138,7 +94,7 @@ async fn a_pause_that_freqtrade_passes_over_is_not_done() {
 async fn a_stopped_freqtrade_is_started_by_nobody_who_did_not_say_so() {
     let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
     freqtrade.world().state = "stopped".to_owned();
-    let adapter = Adapter::start(&freqtrade).await;
+    let adapter = adapter_beside(&freqtrade).await;
     for verb in ["pause", "resume", "flatten", "cancel-orders"] {
         for dry_run in [true, false] {
             let id = format!("{verb}-{dry_run}");
@@ -170,7 +126,7 @@ async fn a_durable_pause_locks_every_pair_and_resume_removes_that_lock_alone() {
     let foreign = json!({"id": 77, "active": true, "pair": "*", "side": "*", "reason": "of somebody else",
         "lock_end_timestamp": 4_102_444_800_000_i64});
     freqtrade.world().locks.push(foreign.clone());
-    let adapter = Adapter::start(&freqtrade).await;
+    let adapter = adapter_beside(&freqtrade).await;
     let done = adapter.run("pause", "a", json!({"durable": true, "until": "2098-01-01T00:00:00Z"})).await;
     assert_eq!(done["outcome"], "done", "{done}");
     let own = freqtrade.world().locks[1].clone();
@@ -196,7 +152,7 @@ async fn cancelled_is_what_rests_no_more_whatever_was_answered() {
         resting_trade(4, "XRP/USDT", 10.0),
     ];
     let freqtrade = ScriptedFreqtrade::start(trades).await;
-    let adapter = Adapter::start(&freqtrade).await;
+    let adapter = adapter_beside(&freqtrade).await;
     let predicted =
         adapter.predict("cancel-orders", json!({"symbols": ["BTC/USDT", "ETH/USDT", "SOL/USDT"]})).await;
     let said = predicted["message"].as_str().unwrap();
@@ -221,9 +177,9 @@ async fn cancelled_is_what_rests_no_more_whatever_was_answered() {
     freqtrade.fault("DELETE trades/*", FreqtradeFault::FailsWith502);
     let open = adapter.run("cancel-orders", "c", Value::Null).await;
     assert_eq!(open["outcome"], "unconfirmed", "{open}");
-    assert_eq!(adapter.get("commands/c").await.unwrap().1["standing"], "pending");
+    assert_eq!(adapter.get("commands/c").await["standing"], "pending");
     freqtrade.world().trades.retain(|trade| trade["trade_id"] != 4);
-    let ended = || async { adapter.get("commands/c").await.unwrap().1["result"]["outcome"] == "done" };
+    let ended = || async { adapter.get("commands/c").await["result"]["outcome"] == "done" };
     until("it is seen as gone", Duration::from_secs(10), ended).await;
     assert_eq!(
         freqtrade.acted().iter().filter(|act| act.as_str() == "DELETE trades/4/open-order").count(),
@@ -238,7 +194,7 @@ async fn a_flatten_pauses_first_and_is_done_when_no_trade_is_left() {
     let freqtrade = ScriptedFreqtrade::start(trades).await;
     // freqtrade answers so when what it cancelled was all that there was of the trade.
     freqtrade.fault("POST forceexit", FreqtradeFault::WorksWith502);
-    let adapter = Adapter::start(&freqtrade).await;
+    let adapter = adapter_beside(&freqtrade).await;
     let predicted = adapter.predict("flatten", Value::Null).await;
     let said = predicted["message"].as_str().unwrap();
     for part in ["pause", "#1 BTC/USDT 0.5", "#2 ETH/USDT 2", "#3 SOL/USDT 7.25", "#4 XRP/USDT"] {
@@ -254,7 +210,7 @@ async fn a_flatten_pauses_first_and_is_done_when_no_trade_is_left() {
         freqtrade.acted(),
         ["POST pause", "POST forceexit", "POST forceexit", "POST forceexit", "POST forceexit"]
     );
-    let state = adapter.get("state").await.unwrap().1;
+    let state = adapter.get("state").await;
     assert_eq!((&state["positions"], &state["phase"]), (&json!([]), &json!("paused")), "it shows at once");
     let nothing = adapter.run("flatten", "b", Value::Null).await;
     assert_eq!((&nothing["outcome"], freqtrade.acted().len()), (&json!("done"), 5), "{nothing}");
@@ -264,12 +220,12 @@ async fn a_flatten_pauses_first_and_is_done_when_no_trade_is_left() {
 async fn an_exit_that_fills_in_part_is_not_done_until_it_is_filled() {
     let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
     freqtrade.fault("POST forceexit", FreqtradeFault::FillsInPart);
-    let adapter = Adapter::start(&freqtrade).await;
+    let adapter = adapter_beside(&freqtrade).await;
     let open = adapter.run("flatten", "a", Value::Null).await;
     assert_eq!(open["outcome"], "unconfirmed", "{open}");
-    assert_eq!(adapter.get("commands/a").await.unwrap().1["standing"], "pending");
+    assert_eq!(adapter.get("commands/a").await["standing"], "pending");
     freqtrade.world().trades.clear();
-    let ended = || async { adapter.get("commands/a").await.unwrap().1["result"]["outcome"] == "done" };
+    let ended = || async { adapter.get("commands/a").await["result"]["outcome"] == "done" };
     until("it is seen as done", Duration::from_secs(10), ended).await;
     let again = adapter.run("flatten", "a", Value::Null).await;
     assert_eq!((&again["outcome"], &again["replayed"]), (&json!("done"), &json!(true)));
@@ -280,7 +236,7 @@ async fn an_exit_that_fills_in_part_is_not_done_until_it_is_filled() {
 async fn no_exit_is_sent_while_the_pause_is_not_seen() {
     let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
     freqtrade.fault("POST pause", FreqtradeFault::IsPassedOver);
-    let adapter = Adapter::start(&freqtrade).await;
+    let adapter = adapter_beside(&freqtrade).await;
     let answer = adapter.run("flatten", "a", Value::Null).await;
     assert_eq!(answer["outcome"], "unconfirmed", "{answer}");
     assert_eq!(
@@ -295,12 +251,12 @@ async fn after_a_request_without_an_answer_no_further_one_is_sent() {
     let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
     freqtrade.world().state = "paused".to_owned();
     freqtrade.fault("POST forceexit", FreqtradeFault::HangsAfterwards);
-    let adapter = Adapter::start(&freqtrade).await;
+    let adapter = adapter_beside(&freqtrade).await;
     let open = adapter.run("flatten", "a", Value::Null).await;
     assert_eq!(open["outcome"], "unconfirmed", "{open}");
-    let ended = || async { adapter.get("commands/a").await.unwrap().1["standing"] == "answered" };
+    let ended = || async { adapter.get("commands/a").await["standing"] == "answered" };
     until("the command ends", Duration::from_secs(60), ended).await;
-    let result = adapter.get("commands/a").await.unwrap().1["result"].clone();
+    let result = adapter.get("commands/a").await["result"].clone();
     assert_eq!(result["outcome"], "unconfirmed", "{result}");
     let said = result["message"].as_str().unwrap();
     assert!(!said.contains("#1 ") || said.contains("#1: "), "the first is gone: {said}");
@@ -315,16 +271,18 @@ async fn after_a_request_without_an_answer_no_further_one_is_sent() {
 async fn a_kill_in_the_middle_leaves_a_command_that_is_known_and_never_sent_again() {
     let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
     freqtrade.fault("POST pause", FreqtradeFault::HangsAfterwards);
-    let mut adapter = Adapter::start(&freqtrade).await;
+    let mut adapter = adapter_beside(&freqtrade).await;
     let body = json!({"command_id": "a", "reason": "a test of the verbs"});
-    let sent = adapter.client.post("http://bot/ipc/v1/commands/pause").json(&body).send();
+    let client = socket_client(&adapter.socket());
+    let sent = client.post("http://bot/ipc/v1/commands/pause").json(&body).send();
     let reached =
         until("freqtrade has it", Duration::from_secs(10), || async { !freqtrade.acted().is_empty() });
     tokio::select! {
         _ = reached => {}
         answer = sent => panic!("answered before: {answer:?}"),
     }
-    adapter.kill_and_start();
+    adapter.kill();
+    adapter.launch();
     adapter.answers().await;
     let again = adapter.run("pause", "a", Value::Null).await;
     assert_eq!((&again["outcome"], &again["replayed"]), (&json!("unconfirmed"), &json!(true)), "{again}");
@@ -334,7 +292,7 @@ async fn a_kill_in_the_middle_leaves_a_command_that_is_known_and_never_sent_agai
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_reach_freqtrade_did_nothing_and_says_so() {
     let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
-    let adapter = Adapter::start(&freqtrade).await;
+    let adapter = adapter_beside(&freqtrade).await;
     freqtrade.world().password = "changed".to_owned();
     let refused = adapter.run("flatten", "a", Value::Null).await;
     assert_eq!(
@@ -357,9 +315,9 @@ async fn what_cannot_reach_freqtrade_did_nothing_and_says_so() {
 async fn a_request_that_was_one_too_many_is_sent_again_since_it_was_not_looked_at() {
     let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
     freqtrade.fault("POST forceexit", FreqtradeFault::IsOneTooMany);
-    let adapter = Adapter::start(&freqtrade).await;
+    let adapter = adapter_beside(&freqtrade).await;
     adapter.run("flatten", "a", Value::Null).await;
-    let ended = || async { adapter.get("commands/a").await.unwrap().1["result"]["outcome"] == "done" };
+    let ended = || async { adapter.get("commands/a").await["result"]["outcome"] == "done" };
     until("all trades are closed", Duration::from_secs(30), ended).await;
     let exits = freqtrade.acted().iter().filter(|act| act.as_str() == "POST forceexit").count();
     assert_eq!((exits, freqtrade.world().trades.len()), (4, 0));
@@ -369,7 +327,7 @@ async fn a_request_that_was_one_too_many_is_sent_again_since_it_was_not_looked_a
 async fn a_call_that_an_older_freqtrade_does_not_have_did_nothing_and_is_named() {
     let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
     freqtrade.fault("POST pause", FreqtradeFault::IsMissing);
-    let adapter = Adapter::start(&freqtrade).await;
+    let adapter = adapter_beside(&freqtrade).await;
     for (verb, id) in [("pause", "a"), ("flatten", "b")] {
         let refused = adapter.run(verb, id, Value::Null).await;
         assert_eq!(
@@ -385,13 +343,13 @@ async fn a_call_that_an_older_freqtrade_does_not_have_did_nothing_and_is_named()
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_wanted_any_more_or_not_understood_is_not_begun() {
     let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
-    let adapter = Adapter::start(&freqtrade).await;
+    let adapter = adapter_beside(&freqtrade).await;
     let late = json!({"command_id": "a", "reason": "a test", "valid_for_ms": 0});
-    assert_eq!(adapter.post("pause", late).await.1["reason_code"], "expired");
+    assert_eq!(adapter.command("pause", late).await.1["reason_code"], "expired");
     let late = json!({"command_id": "b", "reason": "a test", "expires_at": "2026-01-01T00:00:00Z"});
-    assert_eq!(adapter.post("flatten", late).await.1["reason_code"], "expired");
+    assert_eq!(adapter.command("flatten", late).await.1["reason_code"], "expired");
     let narrowed = json!({"command_id": "c", "reason": "a test", "args": {"symbols": ["BTC/USDT"]}});
-    let (status, refused) = adapter.post("flatten", narrowed).await;
+    let (status, refused) = adapter.command("flatten", narrowed).await;
     assert_eq!((status, &refused["code"]), (409, &json!("invalid_arguments")), "{refused}");
     for verb in ["halt", "shutdown", "reset-breaker", "reauth", "probe-session"] {
         let (status, refused) = adapter.post(verb, json!({"command_id": verb, "reason": "a test"})).await;
@@ -403,10 +361,9 @@ async fn what_is_not_wanted_any_more_or_not_understood_is_not_begun() {
 #[tokio::test(flavor = "multi_thread")]
 async fn botops_passes_the_arguments_on_to_a_bot_that_knows_them() {
     let freqtrade = ScriptedFreqtrade::start(Vec::new()).await;
-    let adapter = Adapter::start(&freqtrade).await;
-    let socket = adapter.home.path().join("bot.sock").display().to_string();
-    let app =
-        Running::start(adapter.home.path(), &[("BOT_IPC_SOCKET", &socket), ("BOT_ID", "freqtrade")]).await;
+    let adapter = adapter_beside(&freqtrade).await;
+    let socket = adapter.socket().display().to_string();
+    let app = Running::start(adapter.folder.path(), &[("BOT_IPC_SOCKET", &socket), ("BOT_ID", "fq")]).await;
     let connected = || async { app.get("/api/v1/state").await.1["bot"]["presence"] == "connected" };
     until("botops is connected", Duration::from_secs(20), connected).await;
     let body =
@@ -438,10 +395,9 @@ async fn botops_passes_the_arguments_on_to_a_bot_that_knows_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_freqtrade_with_open_trades_is_critical_and_one_without_is_not() {
     let freqtrade = ScriptedFreqtrade::start(three_trades()).await;
-    let adapter = Adapter::start(&freqtrade).await;
-    let socket = adapter.home.path().join("bot.sock").display().to_string();
-    let app =
-        Running::start(adapter.home.path(), &[("BOT_IPC_SOCKET", &socket), ("BOT_ID", "freqtrade")]).await;
+    let adapter = adapter_beside(&freqtrade).await;
+    let socket = adapter.socket().display().to_string();
+    let app = Running::start(adapter.folder.path(), &[("BOT_IPC_SOCKET", &socket), ("BOT_ID", "fq")]).await;
     let (status, answer) = app.send(Method::PUT, "/api/v1/health/monitoring/config", &hasty()).await;
     assert_eq!(status, 200, "{answer}");
     component_is(&app, "bot", "HEALTHY").await;
