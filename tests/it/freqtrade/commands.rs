@@ -99,7 +99,7 @@ async fn a_stopped_freqtrade_is_started_by_nobody_who_did_not_say_so() {
         for dry_run in [true, false] {
             let id = format!("{verb}-{dry_run}");
             let body = json!({"command_id": id, "reason": "a test", "dry_run": dry_run});
-            let refused = adapter.post(verb, body).await.1;
+            let refused = adapter.command(verb, body).await.1;
             assert_eq!(
                 (&refused["outcome"], &refused["reason_code"]),
                 (&json!("refused"), &json!("bot_stopped")),
@@ -352,7 +352,7 @@ async fn what_is_not_wanted_any_more_or_not_understood_is_not_begun() {
     let (status, refused) = adapter.command("flatten", narrowed).await;
     assert_eq!((status, &refused["code"]), (409, &json!("invalid_arguments")), "{refused}");
     for verb in ["halt", "shutdown", "reset-breaker", "reauth", "probe-session"] {
-        let (status, refused) = adapter.post(verb, json!({"command_id": verb, "reason": "a test"})).await;
+        let (status, refused) = adapter.command(verb, json!({"command_id": verb, "reason": "a test"})).await;
         assert_eq!((status, &refused["code"]), (409, &json!("not_capable")));
     }
     assert!(freqtrade.acted().is_empty());

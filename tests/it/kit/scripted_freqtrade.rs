@@ -233,7 +233,6 @@ impl FreqtradeWorld {
             "trades" => json!({"trades": [], "trades_count": 0, "offset": 0, "total_trades": 0}),
             "logs" => json!({"log_count": 0, "logs": []}),
             "daily" => json!({"data": [], "stake_currency": "USDT"}),
-            "whitelist" => json!({"whitelist": ["BTC/USDT"], "length": 1, "method": ["StaticPairList"]}),
             _ => Value::Null,
         }
     }
