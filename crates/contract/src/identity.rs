@@ -233,6 +233,11 @@ impl Hello {
         }
     }
 
+    /// Whether it says which start of the bot answers.
+    pub fn names_its_start(&self) -> bool {
+        self.boot_epoch.is_some() || self.pid.is_some() || self.started_at.is_some()
+    }
+
     /// Whether the bot lists this capability.
     pub fn offers(&self, capability: &str) -> bool {
         self.capabilities.iter().any(|offered| offered.name == capability)

@@ -137,7 +137,8 @@ impl PreparedAdapter {
         let trades = ClosedTradeLog::open(&options.data_dir.join("trades.jsonl"))?;
         let journal = AdapterJournal::open(&options.data_dir.join("events.jsonl"))?;
         let commands = options.data_dir.join("commands.jsonl");
-        let commands = Commands::open(client.clone(), cell.clone(), &commands, tasks.clone())?;
+        let commands =
+            Commands::open(client.clone(), cell.clone(), &commands, &adapter_mark(&journal), tasks.clone())?;
         Ok(Self { client, credentials: Arc::new(credentials), cell, trades, journal, commands })
     }
 
@@ -189,4 +190,9 @@ impl PreparedAdapter {
         let (id, place) = (&options.bot_id, options.url.place());
         tracing::info!("bot {id} is served on {} for freqtrade at {place}", options.socket.display());
     }
+}
+
+/// What tells this adapter's locks from those of another, as long as its data folder is kept.
+fn adapter_mark(journal: &AdapterJournal) -> String {
+    journal.epoch().chars().take(8).collect()
 }

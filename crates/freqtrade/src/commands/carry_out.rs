@@ -52,11 +52,12 @@ pub(super) struct CarriedOut {
 /// Sends the steps of a plan and looks for their effect.
 pub(super) async fn carry_out(
     client: &FreqtradeClient,
+    own_lock: &str,
     verb: Verb,
     plan: &FreqtradePlan,
     stopping: &CancellationToken,
 ) -> CarriedOut {
-    let mut run = PlanRun { client, stopping, said: Vec::new(), delivered: 0, facts: None };
+    let mut run = PlanRun { client, own_lock, stopping, said: Vec::new(), delivered: 0, facts: None };
     for stage in &plan.stages {
         if let Some(ended) = run.carry_out_stage(stage).await {
             return ended;
@@ -86,6 +87,7 @@ pub(super) async fn carry_out(
 /// One plan on its way.
 struct PlanRun<'c> {
     client: &'c FreqtradeClient,
+    own_lock: &'c str,
     /// The adapter is told to end: what was not seen by then is written down as not seen.
     stopping: &'c CancellationToken,
     /// What freqtrade answered to steps that it did not take, for people.
@@ -145,7 +147,7 @@ impl PlanRun<'_> {
         let until = Instant::now() + limit;
         let mut pause = FIRST_PAUSE;
         loop {
-            let missing = match CommandFacts::read(self.client).await {
+            let missing = match CommandFacts::read(self.client, self.own_lock).await {
                 Ok(facts) => {
                     let missing = stage.expected.missing(&facts);
                     self.facts = Some(facts);

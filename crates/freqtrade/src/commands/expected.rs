@@ -74,8 +74,9 @@ impl ExpectedEffect {
         Self { orders_gone: orders, ..Self::default() }
     }
 
+    /// The trades are closed, and freqtrade is still paused: a reload meanwhile would let it enter again.
     pub(super) fn trades_gone(trades: Vec<TradeMark>) -> Self {
-        Self { trades_gone: trades, ..Self::default() }
+        Self { state: Some(TraderState::Paused), trades_gone: trades, ..Self::default() }
     }
 
     /// Whether it is about orders or trades, and not about freqtrade's own state.

@@ -40,6 +40,8 @@ pub(super) struct CommandFacts {
     pub unreadable_trades: usize,
     /// Locks that hold now.
     pub locks: Vec<PairLock>,
+    /// How the reasons of this adapter's own locks begin.
+    pub own_lock: String,
 }
 
 impl CommandFacts {
@@ -47,11 +49,11 @@ impl CommandFacts {
     ///
     /// # Errors
     /// The first call that brought nothing; no call of these changes anything.
-    pub(super) async fn read(client: &FreqtradeClient) -> Result<Self, UpstreamFailure> {
+    pub(super) async fn read(client: &FreqtradeClient, own_lock: &str) -> Result<Self, UpstreamFailure> {
         let echo: ConfigEcho = client.get("show_config", READ_LIMIT).await?.read()?;
         let trades: ReadList<FreqtradeTrade> = client.get("status", READ_LIMIT).await?.read()?;
         let locks: LocksAnswer = client.get("locks", READ_LIMIT).await?.read()?;
-        Ok(Self::of(&echo, trades, locks, Utc::now()))
+        Ok(Self::of(&echo, trades, locks, Utc::now(), own_lock))
     }
 
     pub(super) fn of(
@@ -59,6 +61,7 @@ impl CommandFacts {
         trades: ReadList<FreqtradeTrade>,
         locks: LocksAnswer,
         at: DateTime<Utc>,
+        own_lock: &str,
     ) -> Self {
         let most = amount_value(echo.max_open_trades.as_ref());
         Self {
@@ -67,12 +70,18 @@ impl CommandFacts {
             unreadable_trades: trades.unreadable,
             trades: trades.items,
             locks: locks.locks.items.into_iter().filter(|lock| lock.holds_at(at)).collect(),
+            own_lock: own_lock.to_owned(),
         }
     }
 
-    /// The locks of an earlier durable pause.
+    /// The locks of an earlier durable pause by this adapter. Only such a lock is ever removed.
     pub(super) fn own_locks(&self) -> impl Iterator<Item = &PairLock> {
-        self.locks.iter().filter(|lock| lock.is_own())
+        self.locks.iter().filter(|lock| self.is_own(lock))
+    }
+
+    /// Whether this adapter set the lock.
+    pub(super) fn is_own(&self, lock: &PairLock) -> bool {
+        lock.is_marked(&self.own_lock)
     }
 
     /// What keeps entries closed, in the words of the state's `no_entry_reasons`; `None` when nothing that is known does.

@@ -11,7 +11,7 @@ use super::arguments::CommandArguments;
 use super::expected::{ExpectedEffect, OrderMark, TradeMark};
 use super::facts::{CommandFacts, TraderState, is_held, is_stop_loss, named, worth};
 use crate::trades::is_entry_order;
-use crate::upstream::{FreqtradeOrder, FreqtradeTrade, OWN_LOCK};
+use crate::upstream::{FreqtradeOrder, FreqtradeTrade};
 use botops_contract::{CommandRequest, Exposure, Verb};
 
 /// Trades that a sentence names; all of them are in `exposure`.
@@ -163,13 +163,17 @@ fn plan_pause(request: &CommandRequest, arguments: &CommandArguments, facts: &Co
     }
     let asked = arguments.until.unwrap_or_else(far_away);
     // A lock that holds longer already is as good, and is not shortened.
-    let held = facts.own_locks().filter_map(|lock| lock.until).max().filter(|held| *held >= asked);
+    let held = own_lock_end(facts).filter(|held| *held >= asked);
     if arguments.durable && held.is_none() {
-        let reason = format!("{OWN_LOCK}: {}", botops_core::text::clean(&request.reason, 150));
+        let reason = format!("{}: {}", facts.own_lock, botops_core::text::clean(&request.reason, 150));
         plan.stage(vec![CommandStep::AddLock { until: asked, reason }], ExpectedEffect::lock(asked));
         will.push("lock every pair".to_owned());
     }
-    let tail = pause_tail(arguments.durable.then(|| held.unwrap_or(asked)), facts);
+    let lock_end = if arguments.durable { held.or(Some(asked)) } else { own_lock_end(facts) };
+    let mut tail = pause_tail(lock_end, facts);
+    if arguments.durable && arguments.until.is_some() && held.is_some_and(|held| held > asked) {
+        tail.push_str("; the earlier end that was asked for is not taken: `resume` first, then pause again");
+    }
     if plan.stages.is_empty() {
         plan.sentence = format!("freqtrade is paused already{tail}");
     } else {
@@ -177,6 +181,11 @@ fn plan_pause(request: &CommandRequest, arguments: &CommandArguments, facts: &Co
         plan.done = format!("freqtrade is paused: no new entries, exits go on{tail}");
     }
     plan
+}
+
+/// When the longest of this adapter's own locks ends.
+fn own_lock_end(facts: &CommandFacts) -> Option<DateTime<Utc>> {
+    facts.own_locks().filter_map(|lock| lock.until).max()
 }
 
 /// What a pause leaves open, which nobody should have to find out later. `locked_until` is the end of a lock.
@@ -189,17 +198,20 @@ fn pause_tail(locked_until: Option<DateTime<Utc>>, facts: &CommandFacts) -> Stri
             many(count, "resting entry stays", "resting entries stay")
         ),
     };
-    tail.push_str(&match locked_until {
-        Some(until) => {
-            format!(
-                "; every pair is locked {}, over a reload and a restart; `resume` ends that",
-                lock_end(until)
-            )
-        }
-        None => "; a reload or a restart of freqtrade lifts the pause, with `args.durable: true` it does not"
-            .to_owned(),
-    });
+    tail.push_str(&reload_tail(locked_until));
     tail
+}
+
+/// What a reload and a restart of freqtrade do to a pause.
+fn reload_tail(locked_until: Option<DateTime<Utc>>) -> String {
+    match locked_until {
+        Some(until) => {
+            let end = lock_end(until);
+            format!("; every pair is locked {end}, over a reload and a restart; `resume` ends that")
+        }
+        None => "; a reload or a restart of freqtrade lifts the pause, `pause` with `args.durable: true` holds over both"
+            .to_owned(),
+    }
 }
 
 fn plan_resume(arguments: &CommandArguments, facts: &CommandFacts) -> FreqtradePlan {
@@ -246,7 +258,7 @@ fn plan_resume(arguments: &CommandArguments, facts: &CommandFacts) -> FreqtradeP
 
 /// A lock of somebody else that still keeps entries closed; it is named and never removed.
 fn foreign_lock(facts: &CommandFacts) -> String {
-    let foreign = facts.locks.iter().find(|lock| lock.is_global() && !lock.is_own());
+    let foreign = facts.locks.iter().find(|lock| lock.is_global() && !facts.is_own(lock));
     foreign.map_or_else(String::new, |lock| {
         let reason = lock.reason.as_deref().unwrap_or("no reason given");
         let until = lock.until.map(lock_end).unwrap_or_default();
@@ -357,12 +369,12 @@ fn plan_flatten(facts: &CommandFacts) -> FreqtradePlan {
     } else {
         plan.sentence = will.join(", then ");
         plan.done = match held.len() {
-            0 => "no position is open; freqtrade is paused until somebody resumes".to_owned(),
-            count => format!(
-                "{}; freqtrade is paused until somebody resumes",
-                many(count, "trade is closed", "trades are closed")
-            ),
+            0 => "no position is open".to_owned(),
+            count => many(count, "trade is closed", "trades are closed"),
         };
+        let tail = reload_tail(own_lock_end(facts));
+        plan.done.push_str(&format!("; freqtrade is paused{tail}"));
+        plan.sentence.push_str(&tail);
     }
     plan
 }
@@ -446,7 +458,7 @@ mod tests {
     fn facts(state: &str, trades: &Value) -> CommandFacts {
         let echo: ConfigEcho = serde_json::from_value(json!({"state": state})).unwrap();
         let trades: ReadList<FreqtradeTrade> = serde_json::from_str(&trades.to_string()).unwrap();
-        CommandFacts::of(&echo, trades, LocksAnswer::default(), Utc::now())
+        CommandFacts::of(&echo, trades, LocksAnswer::default(), Utc::now(), "botops durable pause 0123abcd")
     }
 
     fn plan(verb: Verb, facts: &CommandFacts) -> FreqtradePlan {

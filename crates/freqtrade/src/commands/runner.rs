@@ -19,7 +19,7 @@ use super::facts::CommandFacts;
 use super::journal::{CommandJournal, JournaledCommand};
 use super::plan::FreqtradePlan;
 use crate::polling::PictureCell;
-use crate::upstream::FreqtradeClient;
+use crate::upstream::{FreqtradeClient, OWN_LOCK};
 use botops_contract::{
     COMMAND_STATUS, Capability, CommandOutcome, CommandProgress, CommandRequest, CommandResult,
     CommandStatus, ContractRefusal, DURABLE_PAUSE, EXPIRED, Verb,
@@ -48,6 +48,8 @@ pub(crate) struct Commands {
 
 struct CommandsUnderWay {
     client: FreqtradeClient,
+    /// How the reasons of its own locks begin.
+    own_lock: String,
     /// What readers are told; read anew after a command.
     cell: PictureCell,
     tasks: Tasks,
@@ -91,7 +93,8 @@ impl Commands {
         names.map(Capability::by_adapter).collect()
     }
 
-    /// Commands for the freqtrade of `client`, with their journal in this file.
+    /// Commands for the freqtrade of `client`, with their journal in this file. `adapter` is what tells this adapter's
+    /// locks from those of another, over its restarts.
     ///
     /// # Errors
     /// One sentence when the journal cannot be read or written: without it no command can be given once.
@@ -99,13 +102,15 @@ impl Commands {
         client: FreqtradeClient,
         cell: PictureCell,
         journal: &Path,
+        adapter: &str,
         tasks: Tasks,
     ) -> Result<Self, String> {
         let opened = CommandJournal::open(journal)
             .map_err(|error| format!("{}: {error}; move it away to begin a new one", journal.display()))?;
         let (journal, open) = (Mutex::new(opened), Mutex::default());
         let turn = tokio::sync::Mutex::new(());
-        Ok(Self { shared: Arc::new(CommandsUnderWay { client, cell, tasks, journal, open, turn }) })
+        let own_lock = format!("{OWN_LOCK} {adapter}");
+        Ok(Self { shared: Arc::new(CommandsUnderWay { client, own_lock, cell, tasks, journal, open, turn }) })
     }
 
     /// Carries a command out, or says what it would do. The same id again returns the first answer.
@@ -155,7 +160,7 @@ enum FoundCommand {
 impl CommandsUnderWay {
     /// What the command would do.
     async fn predict(&self, command: &AcceptedCommand) -> CommandResult {
-        let facts = match CommandFacts::read(&self.client).await {
+        let facts = match CommandFacts::read(&self.client, &self.own_lock).await {
             Ok(facts) => facts,
             Err(failure) => return answer_of(command, nothing_done(&failure)),
         };
@@ -232,7 +237,7 @@ impl CommandsUnderWay {
         if command.is_expired() {
             return expired();
         }
-        let facts = match CommandFacts::read(&self.client).await {
+        let facts = match CommandFacts::read(&self.client, &self.own_lock).await {
             Ok(facts) => facts,
             Err(failure) => return nothing_done(&failure),
         };
@@ -260,7 +265,7 @@ impl CommandsUnderWay {
             return refused("journal_unwritable", &what, Some(facts));
         }
         botops_core::failpoints::point("freqtrade_command.begun");
-        carry_out(&self.client, command.verb, &plan, &self.tasks.stopping()).await
+        carry_out(&self.client, &self.own_lock, command.verb, &plan, &self.tasks.stopping()).await
     }
 
     /// Lets the readers see what the command did, since what was acknowledged has to show in the next read.

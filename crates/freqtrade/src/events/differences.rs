@@ -1,5 +1,6 @@
 //! From two answers of freqtrade to events. Pure: what was told and what is goes in, events and what is told come out.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use botops_contract::{BotEvent, EventKind, Order, OrderStatus, SemanticError, Severity, Trade};
@@ -7,10 +8,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::observed_state::{ObservedOrder, ObservedState};
+use super::observed_state::{ObservedOrder, ObservedState, ObservedTrade};
 use crate::polling::UpstreamPicture;
 use crate::report::{failure_of_line, holding_locks};
-use crate::trades::orders_of;
+use crate::trades::{key_of_closed, key_of_open, orders_of};
+use crate::upstream::FreqtradeTrade;
 
 /// An order that is listed no more may be of a trade that closed: its trade is read within this time.
 const LISTED_AGAIN: TimeDelta = TimeDelta::seconds(60);
@@ -40,7 +42,7 @@ impl Differences {
         let mut found = Self { events: Vec::new(), observed: told.cloned().unwrap_or_default(), now };
         found.compare_state(picture);
         found.compare_orders(picture, closed);
-        found.compare_closed(closed);
+        found.compare_closed(picture, closed);
         found.compare_locks(picture);
         found.compare_failures(picture);
         found.compare_silence(picture);
@@ -96,14 +98,27 @@ impl Differences {
             return;
         }
         let open = picture.open_trades.value().map_or(0, |trades| trades.items.len());
+        let is_locked = holding_locks(picture, self.now).iter().any(|lock| lock.is_global());
         let by_reload = was_set_up.is_some() && was_set_up != self.observed.startup;
         let (severity, message) = match (before.as_str(), state.as_str()) {
+            ("paused", "running") if is_locked => {
+                let by = if by_reload {
+                    "a reload of its config or a restart lifted the pause"
+                } else {
+                    "its pause was lifted"
+                };
+                (Severity::Low, format!("{by}; a lock of all pairs keeps freqtrade from opening positions"))
+            }
             ("paused", "running") if by_reload => {
                 let said =
                     "freqtrade opens positions again: a reload of its config or a restart lifted the pause";
                 (Severity::High, said.to_owned())
             }
             ("stopped", "running") => (Severity::Medium, "freqtrade was started: it trades again".to_owned()),
+            (_, "running") if is_locked => (
+                Severity::Low,
+                "freqtrade runs; a lock of all pairs keeps it from opening positions".to_owned(),
+            ),
             (_, "running") => (Severity::Low, "freqtrade opens positions again".to_owned()),
             (_, "paused") => {
                 (Severity::Low, "freqtrade is paused: it closes trades and opens none".to_owned())
@@ -122,7 +137,13 @@ impl Differences {
         let Some(trades) = picture.open_trades.value().filter(|trades| trades.unreadable == 0) else {
             return;
         };
-        let open: Vec<Order> = trades.items.iter().flat_map(orders_of).collect();
+        let listed: BTreeSet<String> = trades.items.iter().map(key_of_open).collect();
+        self.observed.closed_and_listed.retain(|key| listed.contains(key));
+        let still_open =
+            |trade: &&FreqtradeTrade| !self.observed.closed_and_listed.contains(&key_of_open(trade));
+        let open_trades: Vec<&FreqtradeTrade> = trades.items.iter().filter(still_open).collect();
+        self.compare_held_trades(&open_trades, closed);
+        let open: Vec<Order> = open_trades.into_iter().flat_map(orders_of).collect();
         for order in open.iter().chain(closed.iter().flat_map(|(_, orders)| orders)) {
             self.compare_order(order);
         }
@@ -149,8 +170,41 @@ impl Differences {
             false
         });
         for (id, symbol) in gone {
-            let message = format!("an order of {symbol} is listed no more: its trade was deleted");
+            let message =
+                format!("an order of {symbol} is listed no more; freqtrade does not say what became of it");
             self.add(EventKind::Order, Severity::Medium, message, json!({"order_id": id, "symbol": symbol}));
+        }
+    }
+
+    /// A trade that held something and is neither open nor closed was deleted: what it held may still be there.
+    fn compare_held_trades(&mut self, open: &[&FreqtradeTrade], closed: &[NewlyClosed]) {
+        let held =
+            |trade: &&&FreqtradeTrade| trade.orders.is_none() || orders_of(trade).iter().any(has_filled);
+        let listed: BTreeMap<String, String> =
+            open.iter().filter(held).map(|trade| (key_of_open(trade), trade.pair.clone())).collect();
+        let closed: BTreeSet<String> = closed.iter().map(|(trade, _)| key_of_closed(trade)).collect();
+        let (now, mut gone) = (self.now, Vec::new());
+        self.observed.held_trades.retain(|key, trade| {
+            if listed.contains_key(key) || closed.contains(key) {
+                trade.missing_since = None;
+                return listed.contains_key(key);
+            }
+            let is_gone = now - *trade.missing_since.get_or_insert(now) >= LISTED_AGAIN;
+            if is_gone {
+                gone.push(trade.symbol.clone());
+            }
+            !is_gone
+        });
+        for (key, symbol) in listed {
+            let trade = ObservedTrade { symbol, missing_since: None };
+            self.observed.held_trades.entry(key).or_insert(trade);
+        }
+        for symbol in gone {
+            let message = format!(
+                "a trade of {symbol} is listed no more and did not close: it was deleted, and what it held may still be at \
+                 the exchange"
+            );
+            self.add(EventKind::Lifecycle, Severity::High, message, json!({"symbol": symbol}));
         }
     }
 
@@ -185,10 +239,14 @@ impl Differences {
         }
     }
 
-    fn compare_closed(&mut self, closed: &[NewlyClosed]) {
+    fn compare_closed(&mut self, picture: &UpstreamPicture, closed: &[NewlyClosed]) {
         for (trade, orders) in closed {
             for order in orders {
                 self.observed.orders.remove(&order.id);
+            }
+            let key = key_of_closed(trade);
+            if self.listed(picture, &key) {
+                self.observed.closed_and_listed.insert(key);
             }
             let net =
                 trade.net_pl.as_ref().map_or_else(|| "of an unknown result".to_owned(), ToString::to_string);
@@ -202,11 +260,17 @@ impl Differences {
         }
     }
 
+    /// Whether the list of open trades has this one.
+    fn listed(&self, picture: &UpstreamPicture, key: &str) -> bool {
+        let open = picture.open_trades.value();
+        open.is_some_and(|open| open.items.iter().any(|trade| key_of_open(trade) == key))
+    }
+
     fn compare_locks(&mut self, picture: &UpstreamPicture) {
         if picture.locks.value().is_none() {
             return;
         }
-        let mut now_held = std::collections::BTreeMap::new();
+        let mut now_held = BTreeMap::new();
         for lock in holding_locks(picture, self.now) {
             let until = lock.until.map_or(0, |until| until.timestamp_millis());
             let id = lock.id.clone().unwrap_or_else(|| format!("{}|{until}", lock.pair));
@@ -232,7 +296,9 @@ impl Differences {
             .collect();
         for pair in ended {
             let message = if pair == "*" {
-                "the lock of all pairs ended".to_owned()
+                let other =
+                    if now_held.values().any(|pair| pair == "*") { "; another one holds" } else { "" };
+                format!("a lock of all pairs ended{other}")
             } else {
                 format!("the lock of {pair} ended")
             };
@@ -284,4 +350,13 @@ impl Differences {
         );
         self.add(EventKind::Lifecycle, Severity::Medium, message, json!({"gap": {"from": from, "to": to}}));
     }
+}
+
+/// Whether something of the order was filled.
+fn has_filled(order: &Order) -> bool {
+    order
+        .filled_quantity
+        .as_ref()
+        .and_then(botops_contract::Amount::value)
+        .is_some_and(|filled| filled > Decimal::ZERO)
 }

@@ -1,6 +1,6 @@
 //! What was told so far: the next difference is found against it, also by the next run of the adapter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use botops_contract::{Order, OrderStatus};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -24,6 +24,10 @@ pub(crate) struct ObservedState {
     pub locks: BTreeMap<String, String>,
     /// Orders of open trades by id.
     pub orders: BTreeMap<String, ObservedOrder>,
+    /// Open trades that hold something, by what tells one from another.
+    pub held_trades: BTreeMap<String, ObservedTrade>,
+    /// Trades that were told to be closed while the list of open ones, which is read at another moment, still has them.
+    pub closed_and_listed: BTreeSet<String>,
     /// Closed trades up to this number were told.
     pub told_trade_seq: u64,
     /// When the newest failure of the log that was told happened, and how many of that moment were.
@@ -34,6 +38,15 @@ pub(crate) struct ObservedState {
     pub life: Option<BotLife>,
     /// The day, the account, and the account's total result when the day began.
     pub day: Option<ObservedDay>,
+}
+
+/// One open trade.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ObservedTrade {
+    pub symbol: String,
+    /// Since when freqtrade no longer lists it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_since: Option<DateTime<Utc>>,
 }
 
 /// One order as it was told.

@@ -97,7 +97,7 @@ impl ReachFacts {
 
 fn hung_sentence(place: &str) -> String {
     let seconds = HUNG_AFTER.as_secs();
-    format!("freqtrade at {place} takes the connection and has not answered for {seconds} s")
+    format!("freqtrade at {place} takes the connection and gives no answer within {seconds} s")
 }
 
 fn wrong_mode_sentence(place: &str, mode: &str) -> String {

@@ -40,7 +40,11 @@ pub(super) fn account_of(picture: &UpstreamPicture, unknown: &mut UnknownFields)
     }
 }
 
+/// What of the stake currency the bot owns, as `total_bot` counts; in older versions what the account has of it.
 fn cash_of(stake: &CurrencyBalance) -> Option<Amount> {
+    if stake.bot_owned.is_some() {
+        return stake.bot_owned.clone();
+    }
     let used = amount_value(stake.used.as_ref()).unwrap_or_default();
     if used.is_zero() {
         return stake.free.clone();

@@ -54,13 +54,20 @@ impl ClosedTrade {
             boot_epoch: String::new(),
             config_sha256: String::new(),
         };
-        Some(Self { key: trade_key(closed), trade, orders: orders_of(closed) })
+        Some(Self { key: key_of_open(closed), trade, orders: orders_of(closed) })
     }
 }
 
-fn trade_key(trade: &FreqtradeTrade) -> String {
+/// Tells a trade from another one with the same id.
+pub(crate) fn key_of_open(trade: &FreqtradeTrade) -> String {
     let opened = trade.opened_at.map_or(0, |at| at.timestamp_millis());
     format!("{}|{}|{opened}", trade.trade_id, trade.pair)
+}
+
+/// The same of a trade that is closed.
+pub(crate) fn key_of_closed(trade: &Trade) -> String {
+    let opened = trade.opened_at.map_or(0, |at| at.timestamp_millis());
+    format!("{}|{}|{opened}", trade.id, trade.symbol)
 }
 
 /// What its entries bought in all: after partial exits, `amount` is what the last one closed.

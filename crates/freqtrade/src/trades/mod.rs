@@ -5,7 +5,7 @@ mod order_words;
 mod tally;
 mod trade_log;
 
-pub(crate) use closed_trade::ClosedTrade;
+pub(crate) use closed_trade::{ClosedTrade, key_of_closed, key_of_open};
 pub(crate) use order_words::{is_entry_order, orders_of};
 pub(crate) use tally::{AccountTally, add_amounts};
 pub(crate) use trade_log::ClosedTradeLog;

@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 
 use super::lenient::{ReadList, clean_text, lenient, lenient_millis, lenient_seconds, lenient_text};
 
-/// How the reason of a lock begins that a durable pause of this adapter set: freqtrade has no other place for a mark.
+/// How the reason of a lock begins that a durable pause set: freqtrade has no other place for a mark. What follows names
+/// the adapter, so that one never removes the lock of another, nor one that a person wrote like it.
 pub(crate) const OWN_LOCK: &str = "botops durable pause";
 
 /// The longest text of a log line that is kept.
@@ -144,6 +145,9 @@ pub(crate) struct CurrencyBalance {
     pub free: Option<Amount>,
     #[serde(default, deserialize_with = "lenient")]
     pub used: Option<Amount>,
+    /// What of it the bot counts as its own.
+    #[serde(default, deserialize_with = "lenient")]
+    pub bot_owned: Option<Amount>,
     /// A position of futures that is listed like a currency.
     #[serde(default, deserialize_with = "lenient")]
     pub is_position: Option<bool>,
@@ -191,9 +195,9 @@ impl PairLock {
         self.active != Some(false) && self.until.is_none_or(|until| until > now)
     }
 
-    /// Whether a durable pause of this adapter set it. Only such a lock is ever removed.
-    pub(crate) fn is_own(&self) -> bool {
-        self.is_global() && self.reason.as_deref().is_some_and(|reason| reason.starts_with(OWN_LOCK))
+    /// Whether a durable pause with this mark set it.
+    pub(crate) fn is_marked(&self, mark: &str) -> bool {
+        self.is_global() && self.reason.as_deref().is_some_and(|reason| reason.starts_with(mark))
     }
 
     /// Whether it is of every pair.

@@ -19,14 +19,17 @@ use super::snapshot::BotSnapshot;
 use crate::events::Events;
 use crate::store::Store;
 use botops_contract::{
-    ActivateConfigRequest, BotId, CheckConfigRequest, CheckVerdict, CommandRequest, CommandResult, ConfigAck,
-    ConfigState, EndTrialRequest, Verb,
+    ActivateConfigRequest, BotId, CheckConfigRequest, CheckVerdict, CommandOutcome, CommandRequest,
+    CommandResult, ConfigAck, ConfigState, EndTrialRequest, Verb,
 };
 use botops_core::error::Error;
 use botops_core::tasks::Tasks;
 
 /// How long the bot may wait before it begins a command: what it begins then, it still answers in time.
 const COMMAND_VALID: Duration = Duration::from_secs(8);
+
+/// How long a command that is done waits until the state shows it.
+const EFFECT_SHOWS: Duration = Duration::from_millis(300);
 
 /// Handle to the bot; cloning is cheap.
 #[derive(Debug, Clone)]
@@ -131,12 +134,27 @@ impl Bots {
             error.context("verb", verb.as_str()).context("command_id", request.command_id.clone())
         };
         match commands::assess_answer(verb, &request, &snapshot, answered) {
-            Ok(answer) => pending.record_answer(answer).map_err(with_command),
+            Ok(answer) => {
+                let answer = pending.record_answer(answer).map_err(with_command)?;
+                if answer.outcome == CommandOutcome::Done {
+                    self.see_effect().await;
+                }
+                Ok(answer)
+            }
             Err(doubt) => {
                 pending.record_doubt();
                 Err(with_command(doubt))
             }
         }
+    }
+
+    /// Waits a moment until the state shows what a command did, so that whoever reads it next does not find the state of
+    /// before.
+    async fn see_effect(&self) {
+        let mut changes = self.watch();
+        self.link.expect_news();
+        // A bot that shows nothing new in this time is read as usual.
+        let _ = tokio::time::timeout(EFFECT_SHOWS, changes.changed()).await;
     }
 
     /// What config the bot runs, asked of the bot itself.

@@ -25,9 +25,9 @@ pub(super) struct TradeMeasures {
     pub win_rate: Option<f64>,
     /// Sum of net profit and loss (after commission).
     pub realized_pnl: Option<Decimal>,
-    /// Sum of profit and loss before commission.
+    /// Sum of profit and loss before commission; `null` when a trade does not tell it.
     pub gross_pnl: Option<Decimal>,
-    /// Sum of the commissions of these trades.
+    /// Sum of the commissions of these trades; `null` when a trade does not tell its own.
     pub commission: Option<Decimal>,
     /// Mean net profit of the wins.
     pub avg_profit_per_win: Option<Decimal>,
@@ -70,8 +70,9 @@ struct TradeSums {
     losses: u64,
     breakeven: u64,
     net: Decimal,
-    gross: Decimal,
-    commission: Decimal,
+    /// Unlike the net sum these two are not known when one trade does not give them.
+    gross: Option<Decimal>,
+    commission: Option<Decimal>,
     won: Decimal,
     lost: Decimal,
     peak: Decimal,
@@ -96,9 +97,10 @@ impl TradeSums {
     /// `None`, and nothing counted, when an amount is missing or a sum would lose a digit.
     fn add_measured(&mut self, trade: &Trade) -> Option<()> {
         let net = amount_value(trade.net_pl.as_ref())?;
-        // A bot that reports the result alone reports no commission of its own.
-        let commission = amount_value(trade.commission.as_ref()).unwrap_or_default();
-        let gross = amount_value(trade.gross_pl.as_ref()).or_else(|| add_exactly(net, commission))?;
+        let (commission, gross) =
+            (amount_value(trade.commission.as_ref()), amount_value(trade.gross_pl.as_ref()));
+        let gross = gross.or_else(|| add_exactly(net, commission?));
+        let commission = commission.or_else(|| subtract_exactly(gross?, net));
         let total = add_exactly(self.net, net)?;
         let peak = self.peak.max(total);
         let (won, lost) = match outcome_of(net) {
@@ -107,8 +109,8 @@ impl TradeSums {
             TradeOutcome::Breakeven | TradeOutcome::Other => (self.won, self.lost),
         };
         let below_peak = subtract_exactly(total, peak)?;
-        let gross = add_exactly(self.gross, gross)?;
-        let commission = add_exactly(self.commission, commission)?;
+        let gross = self.gross.zip(gross).and_then(|(sum, gross)| add_exactly(sum, gross));
+        let commission = self.commission.zip(commission).and_then(|(sum, one)| add_exactly(sum, one));
         (self.net, self.peak, self.won, self.lost) = (total, peak, won, lost);
         (self.gross, self.commission) = (gross, commission);
         self.drawdown = self.drawdown.min(below_peak);
@@ -154,8 +156,8 @@ impl TradeSums {
             total_breakeven: Some(self.breakeven),
             win_rate: ratio(Decimal::from(self.wins), Decimal::from(measured)),
             realized_pnl: total_of(self.net),
-            gross_pnl: total_of(self.gross),
-            commission: total_of(self.commission),
+            gross_pnl: self.gross.and_then(total_of),
+            commission: self.commission.and_then(total_of),
             avg_profit_per_win: mean(self.won, self.wins),
             avg_loss_per_loss: mean(self.lost, self.losses),
             profit_factor: ratio(self.won, self.lost.abs()),
@@ -278,6 +280,18 @@ mod tests {
         assert_eq!(measures.expectancy, None);
         assert_eq!(text(measures.realized_pnl), "0");
         assert_eq!(measures.streak_type, Some(StreakType::None));
+    }
+
+    #[test]
+    fn a_commission_that_one_trade_does_not_tell_is_not_known() {
+        let amount = |text: &str| text.parse().ok();
+        let told = Trade { commission: amount("0.20"), ..trade("9.80", 10, 9, 12) };
+        let before = Trade { gross_pl: amount("5.00"), ..trade("4.90", 10, 9, 12) };
+        let both = measure_trades([told.clone(), before].iter());
+        assert_eq!((text(both.gross_pnl), text(both.commission)), ("15.00".to_owned(), "0.30".to_owned()));
+        let silent = measure_trades([told, trade("1.00", 10, 9, 12)].iter());
+        assert_eq!((silent.gross_pnl, silent.commission), (None, None));
+        assert_eq!(text(silent.realized_pnl), "10.80");
     }
 
     #[test]

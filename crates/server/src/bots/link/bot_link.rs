@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::counters::BotLinkCounters;
 use super::saved_state::{SavedBotState, first_snapshot};
@@ -47,6 +47,8 @@ pub(in crate::bots) struct BotLink {
     last_hello: Mutex<Option<Instant>>,
     /// What cannot be read of all that it says.
     unreadable: Mutex<UnreadableLog>,
+    /// Something was done to the bot, so that its state is another now.
+    news: Notify,
 }
 
 impl BotLink {
@@ -69,6 +71,7 @@ impl BotLink {
             last_contact: Mutex::default(),
             last_hello: Mutex::default(),
             unreadable: Mutex::default(),
+            news: Notify::new(),
         })
     }
 
@@ -117,6 +120,16 @@ impl BotLink {
         *lock(&self.processes) = processes;
         *lock(&self.restart_until) = None;
         lock(&self.unreadable).forget_items();
+    }
+
+    /// Has the state read soon, since a command changed it.
+    pub(crate) fn expect_news(&self) {
+        self.news.notify_one();
+    }
+
+    /// Resolves once after each [`BotLink::expect_news`].
+    pub(crate) async fn news_expected(&self) {
+        self.news.notified().await;
     }
 
     /// Notes that something came from the bot, whatever it was.

@@ -42,11 +42,12 @@ type PendingPoll = Pin<Box<dyn Future<Output = Result<PollAnswer, TransportFailu
 
 /// Asks the bot for its state, once per interval, until the stop.
 pub(in crate::bots) async fn poll(link: Arc<BotLink>, stopping: CancellationToken) {
-    let mut poller = StatePoller::new(link);
+    let mut poller = StatePoller::new(link.clone());
     loop {
         tokio::select! {
             () = stopping.cancelled() => break,
             () = tokio::time::sleep_until(poller.next_poll.into()) => poller.ask(),
+            () = link.news_expected() => poller.ask(),
             Some(outcome) = poller.open.next(), if !poller.open.is_empty() => poller.handle_outcome(outcome),
             () = poller.death_watch.wait_for_evidence() => {}
         }
@@ -72,6 +73,8 @@ struct StatePoller {
     death_watch: DeathWatch,
     connection: Option<Arc<BotConnection>>,
     hello: Option<Arc<Hello>>,
+    /// The last hello that named a start of the bot.
+    named_start: Option<Arc<Hello>>,
     etag: Option<String>,
     saver: ReportSaver,
     slow_published_at: Option<Instant>,
@@ -98,6 +101,7 @@ impl StatePoller {
             failed_but_answered: None,
             connection: None,
             hello: None,
+            named_start: None,
             etag: None,
             saver: ReportSaver::default(),
             slow_published_at: None,
@@ -299,9 +303,16 @@ impl StatePoller {
         if doubt { self.link.current_processes().state() } else { ProcessState::Alive }
     }
 
-    fn publish_new_boot(&self, hello: &Hello) {
-        let before = self.link.snapshot.load();
-        let Some(known) = before.hello.as_ref().filter(|known| !known.is_same_start(hello)) else {
+    /// Tells of another start. A bot that cannot say yet which one answers is told of once it can, and against the last
+    /// start that it named.
+    fn publish_new_boot(&mut self, hello: &Arc<Hello>) {
+        if !hello.names_its_start() {
+            return;
+        }
+        let before = self.named_start.replace(hello.clone());
+        let before = before.or_else(|| self.link.snapshot.load().hello.clone());
+        let Some(known) = before.filter(|known| known.names_its_start() && !known.is_same_start(hello))
+        else {
             return;
         };
         let pid = self.link.processes().known.first().map(|process| process.pid);
