@@ -66,7 +66,17 @@ async fn a_pause_and_a_lock_are_told_of_and_a_breaker_of_the_session_only_there(
         view["reason"].as_str().is_some_and(|reason| reason.contains("open until 2099-01-01 00:00 UTC"))
     })
     .await;
-    bot.change(|report| report.circuit_breaker = Some(open_breaker("session")));
+    bot.change(|report| {
+        let session = json!({"broker": "x", "state": "halted_transient", "is_healthy": false});
+        report.session = serde_json::from_str(&session.to_string()).unwrap();
+        report.circuit_breaker = Some(open_breaker("session"));
+    });
     component_is(&botops, "trading", "HEALTHY").await;
+    // What the session opened and left open is its matter no more.
+    bot.change(|report| {
+        let session = json!({"broker": "x", "state": "healthy", "is_healthy": true});
+        report.session = serde_json::from_str(&session.to_string()).unwrap();
+    });
+    component_is(&botops, "trading", "WARNING").await;
     botops.stop().await;
 }

@@ -25,14 +25,15 @@ pub(crate) struct NamedSymbol {
 ///
 /// The longest counts, and only as a whole: a part of a longer text may be another instrument.
 pub(crate) fn find_named_symbols(text: &str, context: &AskContext) -> Vec<NamedSymbol> {
-    let mut known: Vec<&String> = context.symbols.iter().filter(|symbol| !is_word(symbol)).collect();
+    let mut known: Vec<&String> =
+        context.symbols.iter().filter(|symbol| !symbol.is_empty() && !is_word(symbol)).collect();
     known.sort_by_key(|symbol| Reverse(symbol.len()));
     let mut named = Vec::new();
     let mut from = 0;
     while let Some(rest) = text.get(from..).filter(|rest| !rest.is_empty()) {
         let opens = begins_here(text.get(..from).unwrap_or_default());
-        let found = known_at(rest, &known).filter(|_| opens).or_else(|| quoted_at(text, from));
-        match found {
+        let found = opens.then(|| known_at(rest, &known)).flatten().or_else(|| quoted_at(text, from));
+        match found.filter(|(length, _)| *length > 0) {
             Some((length, symbol)) => {
                 named.push(NamedSymbol { place: from..from + length, symbol });
                 from += length;
@@ -171,4 +172,16 @@ fn ends_at(text: &str, end: usize) -> bool {
     let tail = text.get(end..).unwrap_or_default().split(char::is_whitespace).next().unwrap_or_default();
     let tail = tail.strip_prefix("'s").or_else(|| tail.strip_prefix("\u{2019}s")).unwrap_or(tail);
     tail.chars().all(|c| matches!(c, '?' | '!' | ',' | '.' | ';' | ':' | '\'' | '"' | ')' | ']' | '…'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbol_that_is_empty_is_found_nowhere() {
+        let context = AskContext { symbols: vec![String::new(), "ES=F".to_owned()], ..AskContext::default() };
+        let found = find_named_symbols("how  is - the bot ? and ES=F", &context);
+        assert_eq!(found.iter().map(|one| one.symbol.as_str()).collect::<Vec<_>>(), ["ES=F"]);
+    }
 }

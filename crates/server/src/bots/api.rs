@@ -224,16 +224,21 @@ impl BotControl {
         })
     }
 
-    /// A bot that does not know an argument would pass over it, and a pause that does not hold is none.
+    /// A bot that does not know an argument would pass over it, and a pause that does not hold, or ends never, is none.
     fn check_capability(&self, args: &Value) -> Result<(), Error> {
+        if args["until"].is_string() && args["durable"] != true {
+            let expected = "`durable: true` beside it: a plain pause has no end of its own";
+            let error = Error::new(Code::JsonInvalid).detail("`args.until` cannot be used alone");
+            return Err(error.field("/args/until", "`until` alone", expected));
+        }
         let snapshot = self.bots.snapshot();
         let knows = snapshot.hello.as_ref().is_none_or(|hello| hello.offers(DURABLE_PAUSE));
-        if knows || args["durable"] != true {
-            return Ok(());
-        }
+        let given = ["durable", "start", "exits"].into_iter().find(|name| args[*name] == true);
+        let Some(given) = given.filter(|_| !knows) else { return Ok(()) };
         Err(Error::new(Code::BotNotCapable)
             .detail(format!(
-                "the bot has no capability `{DURABLE_PAUSE}`; without `args.durable` it can be paused"
+                "the bot has no capability `{DURABLE_PAUSE}` and would pass over `args.{given}`; without it, the command \
+                 can be given"
             ))
             .context("capability", DURABLE_PAUSE))
     }

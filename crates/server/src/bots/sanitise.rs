@@ -11,6 +11,7 @@ use botops_contract::{
     BotEvent, BotReport, CheckVerdict, CommandResult, ConfigAck, ConfigState, ContractRefusal, Hello,
     MarketState, Order, SemanticError, Session, Trade, TrialState, VersionRef,
 };
+use botops_core::redact;
 use botops_core::text::clean;
 
 /// Longest sentence.
@@ -84,9 +85,12 @@ pub(super) fn report(report: &mut BotReport, unreadable: &mut Vec<UnreadablePart
         optional(&mut config.summary.mode_raw, WORD);
     }
     if let Some(echoed) = &mut report.echoed_config {
-        text(&mut echoed.reason, SENTENCE);
-        text(&mut echoed.proof, SENTENCE);
+        for sentence in [&mut echoed.reason, &mut echoed.proof] {
+            *sentence = clean(&redact::line(sentence), SENTENCE);
+        }
+        redact::json(&mut echoed.values);
         free_form(&mut echoed.values);
+        echoed.as_of = echoed.as_of.or(report.as_of);
     }
     report.recent_errors.iter_mut().flatten().for_each(semantic_error);
     if let Some(reasons) = &mut report.no_entry_reasons {

@@ -96,7 +96,10 @@ async fn list_errors(
             seq: Some(event.seq),
             source: event.source.clone(),
             found_in: FailureOrigin::Events,
-            first_seen_at: None,
+            first_seen_at: event
+                .error
+                .as_ref()
+                .and_then(|error| error.timestamp.is_none().then_some(event.at)),
             untrusted: event.source != "botops",
             error: event.error.clone()?,
         }),

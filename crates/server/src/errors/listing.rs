@@ -78,6 +78,9 @@ impl ErrorList {
         let Some(hello) = snapshot.hello.as_deref() else {
             return Some("the bot was never seen, so nothing is known of its failures".to_owned());
         };
+        if snapshot.report.is_none() && !hello.offers("events") {
+            return Some("the bot's state was not read yet, so its failures are not known".to_owned());
+        }
         let lists = snapshot.report.as_ref().is_some_and(|report| report.recent_errors.is_some());
         let is_silent = !hello.offers("events") && !lists;
         is_silent.then(|| {

@@ -183,7 +183,8 @@ pub(super) fn breaker_fault(breaker: &Breaker) -> Option<String> {
         BreakerState::Closed => return None,
         BreakerState::Open => "open",
         BreakerState::HalfOpen => "half open, one probe decides",
-        BreakerState::Other => breaker.state_raw.as_deref().unwrap_or("in a state that botops does not know"),
+        // A breaker of which the bot says nothing is no fault.
+        BreakerState::Other => breaker.state_raw.as_deref()?,
     };
     let why = breaker.reason.as_deref().map_or("the bot gives no reason", without_full_stop);
     Some(format!("The circuit breaker is {state}: {why}."))

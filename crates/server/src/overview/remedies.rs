@@ -42,10 +42,10 @@ pub(super) fn breaker_remediation(breaker: &Breaker, session: Option<&Session>) 
         (BreakerState::Open, Some("operator")) => {
             "An operator opened it. Ask before POST /api/v1/control/reset-breaker."
         }
-        (BreakerState::Open, None | Some("daily_loss" | "max_drawdown" | "consecutive_losses")) => {
+        (BreakerState::Open, Some("daily_loss" | "max_drawdown" | "consecutive_losses")) => {
             "A loss limit stopped new positions. Review positions and errors, then POST /api/v1/control/reset-breaker."
         }
-        (BreakerState::Open, Some(_)) => {
+        (BreakerState::Open, _) => {
             let ends = breaker.resumes_at.or(breaker.retry_at);
             let ends = ends.map(|at| format!(" It ends by itself at {}.", instant(at))).unwrap_or_default();
             return Some(format!(

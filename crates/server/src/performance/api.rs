@@ -263,7 +263,7 @@ fn why_unread(copy: &JournalCopy) -> Option<String> {
         }
         (None, None) => Some("the bot's journal of trades was not read yet".to_owned()),
         (_, Some(_)) if unread > 0 => Some(format!(
-            "none of the {unread} trades of the bot's journal can be read; the first: {}",
+            "{unread} trades of the bot's journal cannot be read, and none of this account is kept; the first: {}",
             first.unwrap_or("its form is not known")
         )),
         (_, Some(_)) => None,

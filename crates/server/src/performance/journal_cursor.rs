@@ -57,8 +57,10 @@ impl JournalCursor {
 
     /// Moves on over a page. Returns whether there may be another one.
     pub(crate) fn pass_page(&mut self, page: &TradeJournalPage) -> bool {
-        // A bot that repeats itself must not make a reader go round for ever.
-        let reached = page.newest.or(page.next).filter(|reached| *reached > self.after);
+        // A bot that repeats itself must not make a reader go round for ever, and one that gives a next page after an empty
+        // one would lead it past trades that are yet to come.
+        let is_empty = page.newest.is_none() && page.unnumbered == 0;
+        let reached = page.newest.or(page.next).filter(|reached| !is_empty && *reached > self.after);
         let is_last = page.next.is_none() || reached.is_none();
         let passed = if is_last { page.unread } else { page.unread + page.unnumbered };
         self.unnumbered = if is_last { page.unnumbered } else { 0 };
@@ -88,6 +90,13 @@ fn life_of(hello: Option<&Hello>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_page_is_the_last_and_moves_nothing() {
+        let mut cursor = JournalCursor { after: 7, ..JournalCursor::default() };
+        assert!(!cursor.pass_page(&page(None, Some(507), 0, 0)), "whatever comes next");
+        assert_eq!(cursor.after, 7);
+    }
 
     fn page(newest: Option<u64>, next: Option<u64>, unread: u64, unnumbered: u64) -> TradeJournalPage {
         TradeJournalPage { trades: Vec::new(), next, newest, unread, unnumbered, first_unread: None }

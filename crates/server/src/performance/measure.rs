@@ -55,7 +55,8 @@ pub(super) struct TradeMeasures {
 
 /// Measures trades given in the order they closed.
 pub(super) fn measure_trades<'t, I: Iterator<Item = &'t Trade>>(trades: I) -> TradeMeasures {
-    let mut sums = TradeSums::default();
+    let none = Some(Decimal::ZERO);
+    let mut sums = TradeSums { gross: none, commission: none, ..TradeSums::default() };
     for trade in trades {
         sums.add(trade);
     }

@@ -19,9 +19,9 @@ pub struct TradeJournalPage {
     pub next: Option<u64>,
     /// The highest number of a trade in the page, also of those that could not be read.
     pub newest: Option<u64>,
-    /// Trades that could not be read, and whose number could.
+    /// Trades that could not be read, and that a cursor behind the newest passes.
     pub unread: u64,
-    /// Trades of which not even the number could be read.
+    /// Trades behind the newest of which not even the number could be read.
     pub unnumbered: u64,
     /// What is wrong in the first of them.
     pub first_unread: Option<UnreadablePart>,
@@ -43,12 +43,15 @@ pub(in crate::bots) fn read_trade_page(
     }
     let read: HashSet<u64> = value.items.iter().map(|trade| trade.seq).collect();
     let lost = lost_items.get("items").map_or(0, |lost| u64::try_from(*lost).unwrap_or(u64::MAX));
-    let passed: HashSet<u64> = if lost == 0 {
-        HashSet::new()
-    } else {
-        numbers_in(bytes).into_iter().filter(|number| !read.contains(number)).collect()
-    };
-    let unread = lost.min(u64::try_from(passed.len()).unwrap_or(u64::MAX));
+    let numbers = if lost == 0 { Vec::new() } else { numbers_in(bytes) };
+    let passed: HashSet<u64> =
+        numbers.iter().flatten().filter(|number| !read.contains(number)).copied().collect();
+    // One without a number that stands before the newest is passed with it.
+    let newest = numbers.iter().flatten().max().copied();
+    let newest_at = newest.and_then(|newest| numbers.iter().rposition(|number| *number == Some(newest)));
+    let before_newest = numbers.get(..newest_at.unwrap_or(0)).unwrap_or_default();
+    let unnumbered = before_newest.iter().filter(|number| number.is_none()).count();
+    let unread = lost.min(u64::try_from(passed.len() + unnumbered).unwrap_or(u64::MAX));
     let first_unread = unreadable.iter().find(|part| part.pointer.starts_with("/items/")).cloned();
     let page = TradeJournalPage {
         next: value.next,
@@ -61,8 +64,8 @@ pub(in crate::bots) fn read_trade_page(
     Ok((page, unreadable))
 }
 
-/// The numbers of all items that have one.
-fn numbers_in(bytes: &[u8]) -> Vec<u64> {
+/// The numbers of all items, in their order.
+fn numbers_in(bytes: &[u8]) -> Vec<Option<u64>> {
     let text = to_json_text(bytes);
     let list = RawMembers::of(&text).and_then(|members| {
         let list = members.0.into_iter().rev().find(|(name, _)| name == "items")?;
@@ -72,7 +75,7 @@ fn numbers_in(bytes: &[u8]) -> Vec<u64> {
         let (_, seq) = RawMembers::of(item)?.0.into_iter().rev().find(|(name, _)| name == "seq")?;
         seq.get().trim_matches('"').parse().ok()
     };
-    list.unwrap_or_default().into_iter().filter_map(|item| number(item.get())).collect()
+    list.unwrap_or_default().into_iter().map(|item| number(item.get())).collect()
 }
 
 #[cfg(test)]
@@ -92,8 +95,13 @@ mod tests {
         assert_eq!((found.trades.len(), found.newest), (1, Some(9)));
         assert_eq!((found.unread, found.unnumbered), (1, 1));
         assert_eq!(found.first_unread.unwrap().pointer, "/items/1/closed_at");
+        // What stands before the newest without a number will not be asked for again.
+        let found = page(&format!(r#"7, {READABLE}, 8"#));
+        assert_eq!((found.newest, found.unread, found.unnumbered), (Some(4), 1, 1));
         let found = page(READABLE);
         assert_eq!((found.newest, found.unread, found.unnumbered, found.first_unread), (Some(4), 0, 0, None));
+        let found = page("7, 8");
+        assert_eq!((found.newest, found.unread, found.unnumbered), (None, 0, 2));
         let found = page("");
         assert_eq!((found.newest, found.unread, found.unnumbered), (None, 0, 0));
     }

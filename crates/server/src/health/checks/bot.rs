@@ -106,6 +106,14 @@ pub(crate) fn check_session(seen: &BotSnapshot) -> CheckSample {
         SessionPhase::Unknown => (HealthLevel::Warning, "in a state this version does not know"),
     };
     let sample = CheckSample::ok(measures);
+    if session.state == SessionPhase::Unknown && session.state_raw.is_none() {
+        // The bot gives no state: what it says of the session's health counts, and nothing more is known.
+        return match session.is_healthy {
+            Some(true) => sample,
+            Some(false) => sample.says(HealthLevel::Warning, format!("the session is not healthy: {reason}")),
+            None => CheckSample::failed(CheckOutcome::Internal, "the bot does not say how its session is"),
+        };
+    }
     match (level, session.gate) {
         (HealthLevel::Healthy, Some(GateReason::MonitorStale)) => {
             sample.says(HealthLevel::Critical, "the session monitor of the bot stopped reporting")

@@ -9,7 +9,7 @@ use super::sample::{CheckOutcome, CheckSample};
 use crate::bots::BotSnapshot;
 use crate::health::model::HealthLevel;
 
-/// The `source` of a breaker that the session opened: the session's own component tells that.
+/// The `source` of a breaker that the session opened: the session's own component tells that while the session is ill.
 const OPENED_BY_SESSION: &str = "session";
 
 pub(crate) fn check_trading(seen: &BotSnapshot) -> CheckSample {
@@ -18,14 +18,14 @@ pub(crate) fn check_trading(seen: &BotSnapshot) -> CheckSample {
         return CheckSample::failed(CheckOutcome::Internal, "the bot is away, so what it does is not known");
     };
     let sample = CheckSample::ok(Vec::new());
-    match phase_trouble(report).or_else(|| breaker_trouble(report)) {
+    match phase_trouble(report, seen.position_count()).or_else(|| breaker_trouble(report)) {
         Some((level, note)) => sample.says(level, note),
         None => sample,
     }
 }
 
-fn phase_trouble(report: &BotReport) -> Option<(HealthLevel, String)> {
-    let open = report.positions.as_ref().map(Vec::len);
+/// `open` counts what could not be read, too.
+fn phase_trouble(report: &BotReport, open: Option<usize>) -> Option<(HealthLevel, String)> {
     let (level, note) = match (report.phase, open) {
         (BotPhase::Stopped, Some(0)) => {
             (HealthLevel::Warning, "the bot is stopped; it holds no position".to_owned())
@@ -57,8 +57,8 @@ fn phase_trouble(report: &BotReport) -> Option<(HealthLevel, String)> {
 }
 
 fn breaker_trouble(report: &BotReport) -> Option<(HealthLevel, String)> {
-    let is_told =
-        |breaker: &&Breaker| report.session.is_some() && breaker.source.as_deref() == Some(OPENED_BY_SESSION);
+    let session_is_ill = report.session.as_ref().is_some_and(|session| session.known_health() == Some(false));
+    let is_told = |breaker: &&Breaker| session_is_ill && breaker.source.as_deref() == Some(OPENED_BY_SESSION);
     let breaker = report.circuit_breaker.as_ref().filter(|breaker| !is_told(breaker))?;
     let state = match breaker.state {
         BreakerState::Open => "open",
