@@ -452,6 +452,20 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_that_holds_over_a_reload_is_said_also_where_it_has_no_end() {
+        let mut stopped = facts("stopped", &json!([]));
+        let lock = json!({"pair": "*", "side": "*", "reason": "botops durable pause 0123abcd: holidays"});
+        stopped.locks.push(serde_json::from_str(&lock.to_string()).unwrap());
+        let request = serde_json::from_value(json!({"command_id": "a", "reason": "a test"})).unwrap();
+        let arguments = CommandArguments { start: true, ..CommandArguments::default() };
+        let plan = FreqtradePlan::new(Verb::Pause, &request, &arguments, &stopped);
+        for said in [&plan.sentence, &plan.done] {
+            assert!(said.contains("every pair is locked until somebody resumes"), "{said}");
+            assert!(!said.contains("lifts the pause"), "{said}");
+        }
+    }
+
+    #[test]
     fn nothing_is_planned_for_a_freqtrade_that_reloads_or_is_in_no_known_state() {
         for (state, code) in [("reload_config", "bot_reloading"), ("dreaming", "bot_state")] {
             for verb in [Verb::Pause, Verb::Resume, Verb::CancelOrders, Verb::Flatten] {
