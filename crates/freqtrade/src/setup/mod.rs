@@ -164,7 +164,7 @@ mod tests {
         let path = folder.path().join("credentials");
         fs::write(&path, "of another").unwrap();
         let file = SetupFile { name: "credentials", content: "own".to_owned(), is_private: true };
-        let failed = create_files(&[path.clone()], &[file]).unwrap_err();
+        let failed = create_files(std::slice::from_ref(&path), &[file]).unwrap_err();
         assert!(failed.contains("credentials"), "{failed}");
         assert_eq!(fs::read_to_string(path).unwrap(), "of another");
     }
