@@ -1,5 +1,8 @@
 //! The adapter's process: checks the options, locks its folder, serves, and ends in order.
 
+use std::fs;
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +23,14 @@ use crate::serve::{ContractServer, StateCell, contract_routes};
 use crate::trades::ClosedTradeLog;
 use crate::upstream::FreqtradeClient;
 use botops_core::data_folder::{lock_data_folder, make_private_folder};
+use botops_core::durable_file::{self, PRIVATE};
 use botops_core::signals::{SignalRequest, Signals};
 use botops_core::socket_file::{open_socket, remove_socket};
 use botops_core::tasks::{OnFailure, Tasks};
 use botops_core::telemetry;
+
+/// Letters of the mark of an adapter's own locks.
+const MARK_LENGTH: usize = 12;
 
 /// How long the loops may take to end.
 const LONGEST_END: Duration = Duration::from_secs(3);
@@ -137,8 +144,8 @@ impl PreparedAdapter {
         let trades = ClosedTradeLog::open(&options.data_dir.join("trades.jsonl"))?;
         let journal = AdapterJournal::open(&options.data_dir.join("events.jsonl"))?;
         let commands = options.data_dir.join("commands.jsonl");
-        let commands =
-            Commands::open(client.clone(), cell.clone(), &commands, &adapter_mark(&journal), tasks.clone())?;
+        let mark = adapter_mark(&options.data_dir)?;
+        let commands = Commands::open(client.clone(), cell.clone(), &commands, &mark, tasks.clone())?;
         Ok(Self { client, credentials: Arc::new(credentials), cell, trades, journal, commands })
     }
 
@@ -192,7 +199,49 @@ impl PreparedAdapter {
     }
 }
 
-/// What tells this adapter's locks from those of another, as long as its data folder is kept.
-fn adapter_mark(journal: &AdapterJournal) -> String {
-    journal.epoch().chars().take(8).collect()
+/// What tells this adapter's locks from those of another, as long as its data folder is kept. It is made once, before any
+/// lock can be set.
+fn adapter_mark(folder: &Path) -> Result<String, String> {
+    let path = folder.join("adapter.mark");
+    let failed = |problem: &str| format!("{}: {problem}", path.display());
+    match fs::read_to_string(&path) {
+        Ok(mark) => {
+            let mark = mark.trim_end();
+            if mark.len() != MARK_LENGTH || !mark.chars().all(|c| c.is_ascii_alphanumeric()) {
+                return Err(failed(
+                    "it is not a mark; move it away to get a new one (locks with the old one stay)",
+                ));
+            }
+            Ok(mark.to_owned())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // The beginning of such an id is the time, which two adapters may share; its end is random.
+            let id = Uuid::now_v7().simple().to_string();
+            let mark = id.get(id.len() - MARK_LENGTH..).unwrap_or(&id).to_owned();
+            durable_file::replace(&path, format!("{mark}\n").as_bytes(), PRIVATE, "freqtrade_mark")
+                .map_err(|error| failed(&error.to_string()))?;
+            Ok(mark)
+        }
+        Err(error) => Err(failed(&error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_mark_is_of_its_folder_alone_and_stays() {
+        let folders: Vec<_> = (0..50).map(|_| tempfile::tempdir().unwrap()).collect();
+        let marks: Vec<String> = folders.iter().map(|folder| adapter_mark(folder.path()).unwrap()).collect();
+        let different: std::collections::HashSet<_> = marks.iter().collect();
+        assert_eq!(different.len(), marks.len(), "{marks:?}");
+        assert_eq!(adapter_mark(folders[0].path()).unwrap(), marks[0]);
+        let path = folders[0].path().join("adapter.mark");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&path, "").unwrap();
+        assert!(adapter_mark(folders[0].path()).unwrap_err().contains("adapter.mark"));
+    }
 }

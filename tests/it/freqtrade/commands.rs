@@ -15,7 +15,7 @@ use crate::kit::{socket_client, until};
 use super::world::{Adapter, SOON};
 
 /// The adapter beside this freqtrade, once it answers for it.
-async fn adapter_beside(freqtrade: &ScriptedFreqtrade) -> Adapter {
+pub(super) async fn adapter_beside(freqtrade: &ScriptedFreqtrade) -> Adapter {
     let adapter = Adapter::start_at(freqtrade.url.clone());
     adapter.answers().await;
     adapter
@@ -27,11 +27,11 @@ impl Adapter {
         until("the adapter answers for freqtrade", SOON, state).await;
     }
 
-    async fn command(&self, verb: &str, body: Value) -> (u16, Value) {
+    pub(super) async fn command(&self, verb: &str, body: Value) -> (u16, Value) {
         self.post(&format!("commands/{verb}"), &body).await
     }
 
-    async fn run(&self, verb: &str, id: &str, args: Value) -> Value {
+    pub(super) async fn run(&self, verb: &str, id: &str, args: Value) -> Value {
         let body = json!({"command_id": id, "reason": "a test of the verbs", "args": args});
         let (status, answer) = self.command(verb, body).await;
         assert_eq!(status, 200, "{answer}");
@@ -44,12 +44,20 @@ impl Adapter {
         self.command(verb, body).await.1
     }
 
+    /// How a command ended, whose sender may have had to go before.
+    pub(super) async fn end_of(&self, id: &str) -> Value {
+        let path = format!("commands/{id}");
+        let ended = || async { self.get(&path).await["standing"] == "answered" };
+        until("the command ends", Duration::from_secs(60), ended).await;
+        self.get(&path).await["result"].clone()
+    }
+
     async fn phase(&self) -> Value {
         self.get("state").await["phase"].clone()
     }
 }
 
-fn three_trades() -> Vec<Value> {
+pub(super) fn three_trades() -> Vec<Value> {
     vec![open_trade(1, "BTC/USDT", 0.5), open_trade(2, "ETH/USDT", 2.0), open_trade(3, "SOL/USDT", 7.25)]
 }
 
@@ -302,7 +310,8 @@ async fn what_cannot_reach_freqtrade_did_nothing_and_says_so() {
     );
     assert!(refused["message"].as_str().unwrap().contains("credentials file"), "{refused}");
     freqtrade.world().is_frozen = true;
-    let refused = adapter.run("pause", "b", Value::Null).await;
+    adapter.run("pause", "b", Value::Null).await;
+    let refused = adapter.end_of("b").await;
     assert_eq!(
         (&refused["outcome"], &refused["reason_code"]),
         (&json!("refused"), &json!("bot_hung")),

@@ -8,5 +8,6 @@ mod init;
 mod mapping;
 mod messages;
 mod news;
+mod second_look;
 mod silence;
 mod world;

@@ -33,6 +33,8 @@ pub(crate) enum FreqtradeFault {
     IsMissing,
     /// An exit fills in part and rests.
     FillsInPart,
+    /// It takes effect, and a proxy answers in the place of freqtrade that it took too long.
+    WorksBehindProxy,
 }
 
 /// What the stub holds.
@@ -48,6 +50,22 @@ pub(crate) struct FreqtradeWorld {
     pub acted: Vec<String>,
     /// Nothing is answered any more.
     pub is_frozen: bool,
+    /// Every read is one too many.
+    pub reads_are_too_many: bool,
+    /// What is open once this request was carried out, such as `DELETE trades/1/open-order`.
+    pub open_after: BTreeMap<String, Vec<Value>>,
+    /// A pass of the loop that is under way.
+    pub pass: Option<PassUnderWay>,
+}
+
+/// A pass of the loop that was begun before a pause and still enters a trade after it.
+#[derive(Debug)]
+pub(crate) struct PassUnderWay {
+    pub entry: Value,
+    /// When the pass before it ended.
+    pub last_process: DateTime<Utc>,
+    /// How often a paused freqtrade was asked for its health meanwhile.
+    pub asked: u32,
 }
 
 /// The stub; it stops when it is dropped.
@@ -74,6 +92,9 @@ impl ScriptedFreqtrade {
             faults: BTreeMap::new(),
             acted: Vec::new(),
             is_frozen: false,
+            reads_are_too_many: false,
+            open_after: BTreeMap::new(),
+            pass: None,
         };
         let world = Arc::new(Mutex::new(world));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -159,6 +180,9 @@ impl FreqtradeWorld {
             return (json_reply(401, &json!({"detail": "Unauthorized"})), false);
         }
         if route.starts_with("GET ") {
+            if self.reads_are_too_many {
+                return (json_reply(429, &json!({"detail": "Too many requests"})), false);
+            }
             let found = self.read(path);
             let status = if found.is_null() { 404 } else { 200 };
             return (json_reply(status, &found), false);
@@ -172,7 +196,7 @@ impl FreqtradeWorld {
         self.acted.push(route.to_owned());
         use FreqtradeFault::{
             FailsWith502, FillsInPart, Hangs, HangsAfterwards, IsMissing, IsOneTooMany, IsPassedOver,
-            WorksWith502,
+            WorksBehindProxy, WorksWith502,
         };
         let fault = self.faults.iter().find(|(of, _)| {
             of.strip_suffix('*').map_or(of.as_str() == route, |prefix| route.starts_with(prefix))
@@ -192,6 +216,10 @@ impl FreqtradeWorld {
                 self.act(route, body, false);
                 (StatusCode::OK.into_response(), true)
             }
+            Some(WorksBehindProxy) => {
+                self.act(route, body, false);
+                ((StatusCode::GATEWAY_TIMEOUT, "<html>Gateway Time-out</html>").into_response(), false)
+            }
             Some(WorksWith502) => {
                 self.act(route, body, false);
                 (json_reply(502, &refused), false)
@@ -210,8 +238,8 @@ impl FreqtradeWorld {
             .is_some_and(|given| given.as_bytes() == format!("Basic {word}").as_bytes())
     }
 
-    fn read(&self, path: &str) -> Value {
-        let now = Utc::now();
+    fn read(&mut self, path: &str) -> Value {
+        let now = if path == "health" { self.last_process() } else { Utc::now() };
         match path {
             "show_config" => {
                 json!({"version": "2026.9", "dry_run": true, "trading_mode": "spot", "short_allowed": false,
@@ -237,8 +265,29 @@ impl FreqtradeWorld {
         }
     }
 
+    /// When the loop last went round. The pass under way ends, with its entry, when a paused freqtrade is asked again.
+    fn last_process(&mut self) -> DateTime<Utc> {
+        let Some(pass) = self.pass.as_mut() else { return Utc::now() };
+        let last = pass.last_process;
+        if self.state == "paused" {
+            pass.asked += 1;
+        }
+        if pass.asked >= 3 {
+            self.trades.extend(self.pass.take().map(|pass| pass.entry));
+        }
+        last
+    }
+
     /// Does what was asked; the answer, or nothing where freqtrade says no.
     fn act(&mut self, route: &str, body: &Value, in_part: bool) -> Option<Value> {
+        let answer = self.act_now(route, body, in_part);
+        if let Some(trades) = self.open_after.remove(route) {
+            self.trades = trades;
+        }
+        answer
+    }
+
+    fn act_now(&mut self, route: &str, body: &Value, in_part: bool) -> Option<Value> {
         let is_stopped = self.state == "stopped";
         match route {
             // As freqtrade does: it also starts a stopped one, and says the same while it reloads.

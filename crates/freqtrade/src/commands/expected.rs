@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use super::facts::{CommandFacts, TraderState, named};
+use crate::trades::is_entry_order;
 use crate::upstream::{FreqtradeOrder, FreqtradeTrade};
 
 /// An open trade as it was when the command was planned. A `trade_id` alone is no mark: freqtrade uses it again.
@@ -22,7 +23,8 @@ impl TradeMark {
         Self { trade_id: *trade_id, pair: pair.clone(), opened_at: *opened_at, name: named(trade) }
     }
 
-    fn is(&self, trade: &FreqtradeTrade) -> bool {
+    /// Whether it is this trade.
+    pub(super) fn is(&self, trade: &FreqtradeTrade) -> bool {
         self.trade_id == trade.trade_id && self.pair == trade.pair && self.opened_at == trade.opened_at
     }
 }
@@ -32,6 +34,8 @@ impl TradeMark {
 pub(super) struct OrderMark {
     pub trade: TradeMark,
     pub order_id: String,
+    /// Whether it adds to the position.
+    pub is_entry: bool,
     /// For people.
     pub name: String,
 }
@@ -42,7 +46,8 @@ impl OrderMark {
         let amount = order.amount.as_ref().map(|amount| format!(" {amount}")).unwrap_or_default();
         let name =
             format!("#{} {} {side}{amount}", trade.trade_id, botops_core::text::clean(&trade.pair, 64));
-        Self { trade: TradeMark::of(trade), order_id: order.order_id.clone(), name }
+        let is_entry = is_entry_order(trade, order);
+        Self { trade: TradeMark::of(trade), order_id: order.order_id.clone(), is_entry, name }
     }
 }
 
@@ -79,6 +84,12 @@ impl ExpectedEffect {
         Self { state: Some(TraderState::Paused), trades_gone: trades, ..Self::default() }
     }
 
+    /// The same, without the orders of a trade that was left as it is.
+    pub(super) fn without(mut self, trade: &TradeMark) -> Self {
+        self.orders_gone.retain(|mark| mark.trade != *trade);
+        self
+    }
+
     /// Whether it is about orders or trades, and not about freqtrade's own state.
     pub(super) fn concerns_trades(&self) -> bool {
         !self.orders_gone.is_empty() || !self.trades_gone.is_empty()
@@ -110,15 +121,14 @@ impl ExpectedEffect {
         }
         missing
     }
+}
 
-    /// How many of the orders were filled before they could be cancelled.
-    pub(super) fn filled_meanwhile(&self, facts: &CommandFacts) -> usize {
-        let is_filled = |mark: &&OrderMark| {
-            let trade = facts.trades.iter().find(|trade| mark.trade.is(trade));
-            let order = trade
-                .and_then(|trade| trade.order_list().iter().find(|order| order.order_id == mark.order_id));
-            order.is_some_and(|order| order.status.as_deref() == Some("closed"))
-        };
-        self.orders_gone.iter().filter(is_filled).count()
-    }
+/// Whether an order that was to be cancelled was filled before. A trade that is gone with its exit was closed by it: a
+/// cancelled exit leaves its trade open.
+pub(super) fn was_filled(mark: &OrderMark, facts: &CommandFacts) -> bool {
+    let Some(trade) = facts.trades.iter().find(|trade| mark.trade.is(trade)) else {
+        return !mark.is_entry && facts.unreadable_trades == 0;
+    };
+    let order = trade.order_list().iter().find(|order| order.order_id == mark.order_id);
+    order.is_some_and(|order| order.status.as_deref() == Some("closed"))
 }

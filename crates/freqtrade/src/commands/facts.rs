@@ -5,16 +5,20 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use serde::de::DeserializeOwned;
 
+use crate::report::global_lock;
 use crate::trades::is_entry_order;
 use crate::upstream::{
-    ConfigEcho, FreqtradeClient, FreqtradeOrder, FreqtradeTrade, LocksAnswer, PairLock, ReadList,
-    UpstreamFailure,
+    ConfigEcho, FreqtradeClient, FreqtradeOrder, FreqtradeTrade, HealthAnswer, LocksAnswer, PairLock,
+    ReadList, UpstreamFailure,
 };
 use botops_contract::{BotPhase, amount_value};
 
-/// A healthy freqtrade answers each of these in 0.1 s.
-const READ_LIMIT: Duration = Duration::from_secs(3);
+/// A healthy freqtrade answers each of these in 0.1 s. One that is busy with its exchange needs seconds, and is the one
+/// that may have to be stopped.
+const READ_LIMIT: Duration = Duration::from_secs(10);
 
 /// The state of freqtrade's own loop, by `show_config`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +46,18 @@ pub(super) struct CommandFacts {
     pub locks: Vec<PairLock>,
     /// How the reasons of this adapter's own locks begin.
     pub own_lock: String,
+    /// Whether it trades both directions.
+    pub short_allowed: bool,
+    /// Time between two passes of its loop, where it tells that.
+    pub throttle: Option<Duration>,
+}
+
+/// Reads one path; once more when nothing came.
+async fn read_path<T: DeserializeOwned>(client: &FreqtradeClient, path: &str) -> Result<T, UpstreamFailure> {
+    match client.get(path, READ_LIMIT).await {
+        Err(UpstreamFailure::Late | UpstreamFailure::Cut) => client.get(path, READ_LIMIT).await?.read(),
+        answered => answered?.read(),
+    }
 }
 
 impl CommandFacts {
@@ -50,10 +66,21 @@ impl CommandFacts {
     /// # Errors
     /// The first call that brought nothing; no call of these changes anything.
     pub(super) async fn read(client: &FreqtradeClient, own_lock: &str) -> Result<Self, UpstreamFailure> {
-        let echo: ConfigEcho = client.get("show_config", READ_LIMIT).await?.read()?;
-        let trades: ReadList<FreqtradeTrade> = client.get("status", READ_LIMIT).await?.read()?;
-        let locks: LocksAnswer = client.get("locks", READ_LIMIT).await?.read()?;
+        let trades: ReadList<FreqtradeTrade> = read_path(client, "status").await?;
+        let locks: LocksAnswer = read_path(client, "locks").await?;
+        // The state comes last: what is sent next depends on it.
+        let echo: ConfigEcho = read_path(client, "show_config").await?;
         Ok(Self::of(&echo, trades, locks, Utc::now(), own_lock))
+    }
+
+    /// When freqtrade's loop last went round; `None` before its first pass.
+    ///
+    /// # Errors
+    /// The call brought nothing.
+    pub(super) async fn read_last_pass(
+        client: &FreqtradeClient,
+    ) -> Result<Option<DateTime<Utc>>, UpstreamFailure> {
+        Ok(read_path::<HealthAnswer>(client, "health").await?.last_process)
     }
 
     pub(super) fn of(
@@ -71,6 +98,10 @@ impl CommandFacts {
             trades: trades.items,
             locks: locks.locks.items.into_iter().filter(|lock| lock.holds_at(at)).collect(),
             own_lock: own_lock.to_owned(),
+            short_allowed: echo.short_allowed.unwrap_or(false),
+            throttle: amount_value(echo.process_throttle_secs.as_ref())
+                .and_then(|seconds| seconds.to_u64())
+                .map(Duration::from_secs),
         }
     }
 
@@ -84,6 +115,12 @@ impl CommandFacts {
         lock.is_marked(&self.own_lock)
     }
 
+    /// The lock, among those that count here, that keeps every new position away.
+    pub(super) fn closing_lock(&self, counts: impl Fn(&PairLock) -> bool) -> Option<&PairLock> {
+        let locks: Vec<&PairLock> = self.locks.iter().filter(|lock| counts(lock)).collect();
+        global_lock(&locks, self.short_allowed)
+    }
+
     /// What keeps entries closed, in the words of the state's `no_entry_reasons`; `None` when nothing that is known does.
     pub(super) fn no_entry_reason(&self) -> Option<&'static str> {
         let open = Decimal::from(self.trades.len() + self.unreadable_trades);
@@ -91,7 +128,7 @@ impl CommandFacts {
             TraderState::Paused => Some("paused"),
             TraderState::Stopped => Some("stopped"),
             TraderState::Reloading | TraderState::Other(_) => Some("not_running"),
-            TraderState::Running if self.locks.iter().any(PairLock::is_global) => Some("global_lock"),
+            TraderState::Running if self.closing_lock(|_| true).is_some() => Some("global_lock"),
             TraderState::Running if self.most_open_trades.is_some_and(|most| open >= most) => {
                 Some("max_open_trades")
             }
@@ -159,9 +196,11 @@ impl TraderState {
     }
 }
 
-/// Whether the order is a stop loss that rests at the exchange.
-pub(super) fn is_stop_loss(order: &FreqtradeOrder) -> bool {
-    order.side.as_deref() == Some("stoploss")
+/// What freqtrade's call cancels of a trade. A stop loss that rests at the exchange belongs to the trade: the call passes
+/// over it.
+pub(super) fn cancellable_orders(trade: &FreqtradeTrade) -> impl Iterator<Item = &FreqtradeOrder> {
+    let is_stop_loss = |order: &FreqtradeOrder| order.side.as_deref() == Some("stoploss");
+    trade.order_list().iter().filter(move |order| order.is_open == Some(true) && !is_stop_loss(order))
 }
 
 /// Whether something of the trade is held: one whose first entry still rests is an order and no position.

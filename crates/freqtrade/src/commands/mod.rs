@@ -1,9 +1,10 @@
 //! The verbs: what each would do, carried out once, and what was seen of it.
 //!
 //! `arguments` checks what was asked, `facts` is what freqtrade says of itself, `plan` decides from both without any I/O,
-//! `carry_out` sends the plan and reads its effect back, `runner` gives every command its turn and its one answer, which
+//! `sending` sends its steps, each after a look whether it is still right, `carry_out` reads their effect back, `runner` gives every command its turn and its one answer, which
 //! `journal` keeps over a restart. Nothing here opens a position, deletes a trade, or removes a lock of somebody else.
 
+mod accepted;
 mod arguments;
 mod carry_out;
 mod expected;
@@ -11,5 +12,7 @@ mod facts;
 mod journal;
 mod plan;
 mod runner;
+mod sending;
+mod steps;
 
 pub(crate) use runner::Commands;

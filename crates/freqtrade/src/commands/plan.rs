@@ -3,15 +3,14 @@
 //! No command opens a position, deletes a trade or removes a lock that is not botops' own.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use reqwest::Method;
 use rust_decimal::Decimal;
-use serde_json::{Value, json};
 
 use super::arguments::CommandArguments;
 use super::expected::{ExpectedEffect, OrderMark, TradeMark};
-use super::facts::{CommandFacts, TraderState, is_held, is_stop_loss, named, worth};
+use super::facts::{CommandFacts, TraderState, cancellable_orders, is_held, named, worth};
+use super::steps::{CommandStep, PlannedStage};
 use crate::trades::is_entry_order;
-use crate::upstream::{FreqtradeOrder, FreqtradeTrade};
+use crate::upstream::FreqtradeTrade;
 use botops_contract::{CommandRequest, Exposure, Verb};
 
 /// Trades that a sentence names; all of them are in `exposure`.
@@ -19,66 +18,6 @@ const NAMED_TRADES: usize = 8;
 
 /// The end of a lock that ends only when somebody resumes.
 const FAR_AWAY: &str = "2099-12-31T00:00:00Z";
-
-/// One request to freqtrade.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum CommandStep {
-    Pause,
-    Start,
-    AddLock {
-        until: DateTime<Utc>,
-        reason: String,
-    },
-    RemoveLock {
-        lock_id: String,
-    },
-    /// Cancels whatever rests of one trade.
-    CancelOrders {
-        trade_id: i64,
-    },
-    ForceExit {
-        trade_id: i64,
-    },
-}
-
-impl CommandStep {
-    /// Method, path and body.
-    pub(super) fn request(&self) -> (Method, String, Option<Value>) {
-        match self {
-            Self::Pause => (Method::POST, "pause".to_owned(), None),
-            Self::Start => (Method::POST, "start".to_owned(), None),
-            Self::AddLock { until, reason } => {
-                let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
-                let lock = json!([{"pair": "*", "side": "*", "until": until, "reason": reason}]);
-                (Method::POST, "locks".to_owned(), Some(lock))
-            }
-            Self::RemoveLock { lock_id } => (Method::DELETE, format!("locks/{lock_id}"), None),
-            Self::CancelOrders { trade_id } => {
-                (Method::DELETE, format!("trades/{trade_id}/open-order"), None)
-            }
-            Self::ForceExit { trade_id } => {
-                // Never `all`: freqtrade drops what became of each trade then, and answers success whatever happened.
-                let exit = json!({"tradeid": trade_id.to_string(), "ordertype": "market"});
-                (Method::POST, "forceexit".to_owned(), Some(exit))
-            }
-        }
-    }
-
-    /// The trade that it is about.
-    pub(super) fn trade_id(&self) -> Option<i64> {
-        match self {
-            Self::CancelOrders { trade_id } | Self::ForceExit { trade_id } => Some(*trade_id),
-            _ => None,
-        }
-    }
-}
-
-/// Steps that are sent one after the other, and what has to be seen before the next stage begins.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct PlannedStage {
-    pub steps: Vec<CommandStep>,
-    pub expected: ExpectedEffect,
-}
 
 /// What a command would do.
 #[derive(Debug, Clone, Default)]
@@ -89,7 +28,7 @@ pub(super) struct FreqtradePlan {
     pub stages: Vec<PlannedStage>,
     /// What would happen, after "it would"; for a refusal and for an empty plan, the whole sentence.
     pub sentence: String,
-    /// What happened, once it was seen.
+    /// What happened, once it was seen; what was cancelled or exited is put before it then.
     pub done: String,
     /// What would happen to orders and positions.
     pub exposure: Exposure,
@@ -185,7 +124,7 @@ fn plan_pause(request: &CommandRequest, arguments: &CommandArguments, facts: &Co
 
 /// When the longest of this adapter's own locks ends.
 fn own_lock_end(facts: &CommandFacts) -> Option<DateTime<Utc>> {
-    facts.own_locks().filter_map(|lock| lock.until).max()
+    facts.own_locks().map(|lock| lock.until.unwrap_or_else(far_away)).max()
 }
 
 /// What a pause leaves open, which nobody should have to find out later. `locked_until` is the end of a lock.
@@ -258,7 +197,7 @@ fn plan_resume(arguments: &CommandArguments, facts: &CommandFacts) -> FreqtradeP
 
 /// A lock of somebody else that still keeps entries closed; it is named and never removed.
 fn foreign_lock(facts: &CommandFacts) -> String {
-    let foreign = facts.locks.iter().find(|lock| lock.is_global() && !facts.is_own(lock));
+    let foreign = facts.closing_lock(|lock| !facts.is_own(lock));
     foreign.map_or_else(String::new, |lock| {
         let reason = lock.reason.as_deref().unwrap_or("no reason given");
         let until = lock.until.map(lock_end).unwrap_or_default();
@@ -280,9 +219,7 @@ fn plan_cancel(arguments: &CommandArguments, facts: &CommandFacts) -> FreqtradeP
     let mut plan = FreqtradePlan { exposure: untouched(facts), ..FreqtradePlan::default() };
     let (mut steps, mut orders, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     for trade in facts.trades.iter().filter(|trade| arguments.means(&trade.pair)) {
-        // A stop loss that rests at the exchange belongs to the trade: freqtrade's call passes over it, and so does this.
-        let is_meant = |order: &&FreqtradeOrder| order.is_open == Some(true) && !is_stop_loss(order);
-        let resting: Vec<_> = trade.order_list().iter().filter(is_meant).collect();
+        let resting: Vec<_> = cancellable_orders(trade).collect();
         if resting.is_empty() {
             continue;
         }
@@ -291,8 +228,10 @@ fn plan_cancel(arguments: &CommandArguments, facts: &CommandFacts) -> FreqtradeP
             kept.push(trade);
             continue;
         }
-        steps.push(CommandStep::CancelOrders { trade_id: trade.trade_id });
-        orders.extend(resting.into_iter().map(|order| OrderMark::of(trade, order)));
+        let marks: Vec<_> = resting.into_iter().map(|order| OrderMark::of(trade, order)).collect();
+        orders.extend(marks.iter().cloned());
+        let (trade, exits) = (TradeMark::of(trade), arguments.exits);
+        steps.push(CommandStep::CancelOrders { trade, orders: marks, exits });
     }
     let kept = if kept.is_empty() {
         String::new()
@@ -308,7 +247,7 @@ fn plan_cancel(arguments: &CommandArguments, facts: &CommandFacts) -> FreqtradeP
     } else {
         let these = many(orders.len(), "resting order", "resting orders");
         plan.sentence = format!("cancel {these}: {}{kept}", list_names(&names));
-        plan.done = format!("gone: {these}, {}{kept}", list_names(&names));
+        plan.done = kept;
     }
     plan.stage(steps, ExpectedEffect::orders_gone(orders));
     plan
@@ -334,9 +273,9 @@ fn plan_flatten(facts: &CommandFacts) -> FreqtradePlan {
         plan.stage(vec![CommandStep::Pause], ExpectedEffect::state(TraderState::Paused));
         will.push("pause freqtrade".to_owned());
     }
-    let steps =
-        facts.trades.iter().map(|trade| CommandStep::ForceExit { trade_id: trade.trade_id }).collect();
-    plan.stage(steps, ExpectedEffect::trades_gone(facts.trades.iter().map(TradeMark::of).collect()));
+    let marks: Vec<_> = facts.trades.iter().map(TradeMark::of).collect();
+    let steps = marks.iter().cloned().map(|trade| CommandStep::ForceExit { trade }).collect();
+    plan.stage(steps, ExpectedEffect::trades_gone(marks));
     let held: Vec<&FreqtradeTrade> = facts.held_trades().collect();
     let resting = facts.trades.len() - held.len();
     if !held.is_empty() {
@@ -348,14 +287,7 @@ fn plan_flatten(facts: &CommandFacts) -> FreqtradePlan {
         let entries = many(resting, "entry that is not filled", "entries that are not filled");
         will.push(format!("cancel {entries}: {}", list_trades(&unfilled)));
     }
-    plan.exposure = Exposure {
-        orders_cancelled: Some(count(facts.resting_orders().count())),
-        orders_submitted: Some(count(held.len())),
-        positions_closing: Some(held.iter().map(|trade| trade.pair.clone()).collect()),
-        notional: total_worth(&held).map(|worth| worth.normalize().into()),
-        positions_left: Some(0),
-        orders_left: Some(0),
-    };
+    plan.exposure = exposure_of_exits(&facts.trades);
     if facts.unreadable_trades > 0 {
         let unreadable = facts.unreadable_trades;
         plan.exposure.positions_left = None;
@@ -368,15 +300,43 @@ fn plan_flatten(facts: &CommandFacts) -> FreqtradePlan {
         plan.sentence = "no trade is open, and freqtrade is paused already".to_owned();
     } else {
         plan.sentence = will.join(", then ");
-        plan.done = match held.len() {
-            0 => "no position is open".to_owned(),
-            count => many(count, "trade is closed", "trades are closed"),
-        };
         let tail = reload_tail(own_lock_end(facts));
-        plan.done.push_str(&format!("; freqtrade is paused{tail}"));
+        plan.done = format!("; freqtrade is paused{tail}");
         plan.sentence.push_str(&tail);
     }
     plan
+}
+
+/// What exits of these trades, and nothing else, do to orders and positions.
+pub(super) fn exposure_of_exits(trades: &[FreqtradeTrade]) -> Exposure {
+    let held: Vec<&FreqtradeTrade> = trades.iter().filter(|trade| is_held(trade)).collect();
+    let resting =
+        trades.iter().flat_map(FreqtradeTrade::order_list).filter(|order| order.is_open == Some(true));
+    Exposure {
+        orders_cancelled: Some(count(resting.count())),
+        orders_submitted: Some(count(held.len())),
+        positions_closing: Some(held.iter().map(|trade| trade.pair.clone()).collect()),
+        notional: total_worth(&held).map(|worth| worth.normalize().into()),
+        positions_left: Some(0),
+        orders_left: Some(0),
+    }
+}
+
+/// The beginning of what is said once no trade is open.
+pub(super) fn closed_trades(exited: &[FreqtradeTrade]) -> String {
+    match exited.iter().filter(|trade| is_held(trade)).count() {
+        0 => "no position is open".to_owned(),
+        count => many(count, "trade is closed", "trades are closed"),
+    }
+}
+
+/// The beginning of what is said once these orders rest no more.
+pub(super) fn orders_that_are_gone(orders: &[&OrderMark]) -> String {
+    if orders.is_empty() {
+        return "no order was cancelled".to_owned();
+    }
+    let names: Vec<String> = orders.iter().map(|order| order.name.clone()).collect();
+    format!("gone: {}, {}", many(orders.len(), "resting order", "resting orders"), list_names(&names))
 }
 
 /// Open trades are there, and none of them can be named to freqtrade: done would be a lie.
@@ -442,7 +402,7 @@ fn far_away() -> DateTime<Utc> {
     FAR_AWAY.parse().unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-fn many(count: usize, one: &str, more: &str) -> String {
+pub(super) fn many(count: usize, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
 }
 
@@ -452,6 +412,8 @@ pub(super) fn count(number: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::upstream::{ConfigEcho, LocksAnswer, ReadList};
 
@@ -487,6 +449,20 @@ mod tests {
         let stage = plan(Verb::Flatten, &facts("paused", &trade(1_000))).stages.remove(0);
         assert_eq!(stage.expected.missing(&facts("paused", &trade(1_000))).len(), 1);
         assert!(stage.expected.missing(&facts("paused", &trade(2_000))).is_empty());
+    }
+
+    #[test]
+    fn a_lock_that_holds_over_a_reload_is_said_also_where_it_has_no_end() {
+        let mut stopped = facts("stopped", &json!([]));
+        let lock = json!({"pair": "*", "side": "*", "reason": "botops durable pause 0123abcd: holidays"});
+        stopped.locks.push(serde_json::from_str(&lock.to_string()).unwrap());
+        let request = serde_json::from_value(json!({"command_id": "a", "reason": "a test"})).unwrap();
+        let arguments = CommandArguments { start: true, ..CommandArguments::default() };
+        let plan = FreqtradePlan::new(Verb::Pause, &request, &arguments, &stopped);
+        for said in [&plan.sentence, &plan.done] {
+            assert!(said.contains("every pair is locked until somebody resumes"), "{said}");
+            assert!(!said.contains("lifts the pause"), "{said}");
+        }
     }
 
     #[test]

@@ -13,13 +13,14 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::accepted::AcceptedCommand;
 use super::arguments::CommandArguments;
 use super::carry_out::{CarriedOut, LONGEST_MESSAGE, carry_out, nothing_done};
 use super::facts::CommandFacts;
 use super::journal::{CommandJournal, JournaledCommand};
 use super::plan::FreqtradePlan;
 use crate::polling::PictureCell;
-use crate::upstream::{FreqtradeClient, OWN_LOCK};
+use crate::upstream::{FreqtradeClient, OWN_LOCK, UpstreamFailure};
 use botops_contract::{
     COMMAND_STATUS, Capability, CommandOutcome, CommandProgress, CommandRequest, CommandResult,
     CommandStatus, ContractRefusal, DURABLE_PAUSE, EXPIRED, Verb,
@@ -55,7 +56,7 @@ struct CommandsUnderWay {
     tasks: Tasks,
     journal: Mutex<CommandJournal>,
     /// Commands that are not answered yet, by id.
-    open: Mutex<HashMap<String, OpenAnswer>>,
+    open: Mutex<HashMap<String, (Verb, OpenAnswer)>>,
     /// Held by the command that is carried out.
     turn: tokio::sync::Mutex<()>,
 }
@@ -65,23 +66,6 @@ type OpenAnswer = watch::Receiver<Option<CommandResult>>;
 impl fmt::Debug for CommandsUnderWay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CommandsUnderWay").finish_non_exhaustive()
-    }
-}
-
-/// A command with what was checked of it.
-struct AcceptedCommand {
-    verb: Verb,
-    request: CommandRequest,
-    arguments: CommandArguments,
-    arrived: Instant,
-}
-
-impl AcceptedCommand {
-    /// Whether its sender wants it no more.
-    fn is_expired(&self) -> bool {
-        let is_late = |ms| self.arrived.elapsed() >= Duration::from_millis(ms);
-        self.request.valid_for_ms.is_some_and(is_late)
-            || self.request.expires_at.is_some_and(|at| Utc::now() > at)
     }
 }
 
@@ -160,7 +144,9 @@ enum FoundCommand {
 impl CommandsUnderWay {
     /// What the command would do.
     async fn predict(&self, command: &AcceptedCommand) -> CommandResult {
-        let facts = match CommandFacts::read(&self.client, &self.own_lock).await {
+        // The sender of a dry run waits for it, and gets an answer in time.
+        let read = tokio::time::timeout(REPLY_LIMIT, CommandFacts::read(&self.client, &self.own_lock)).await;
+        let facts = match read.unwrap_or(Err(UpstreamFailure::Late)) {
             Ok(facts) => facts,
             Err(failure) => return answer_of(command, nothing_done(&failure)),
         };
@@ -194,18 +180,23 @@ impl CommandsUnderWay {
     fn find_or_begin(self: &Arc<Self>, command: AcceptedCommand) -> Result<FoundCommand, ContractRefusal> {
         let id = command.request.command_id.clone();
         let mut open = lock(&self.open);
-        if let Some(answer) = open.get(&id) {
+        let check_verb = |verb: Verb| {
+            if verb == command.verb {
+                return Ok(());
+            }
+            let what = format!("this id was used for {verb} before; nothing was done");
+            Err(refusal("command_id_used", &what))
+        };
+        if let Some((verb, answer)) = open.get(&id) {
+            check_verb(*verb)?;
             return Ok(FoundCommand::Open(answer.clone()));
         }
         if let Some(known) = lock(&self.journal).find(&id) {
-            if known.verb != command.verb {
-                let what = format!("this id was used for {} before; nothing was done", known.verb);
-                return Err(refusal("command_id_used", &what));
-            }
+            check_verb(known.verb)?;
             return Ok(FoundCommand::Answered(Box::new(known_answer(known))));
         }
         let (sender, answer) = watch::channel(None);
-        open.insert(id.clone(), answer.clone());
+        open.insert(id.clone(), (command.verb, answer.clone()));
         let under_way = OpenCommandGuard { commands: self.clone(), id };
         self.tasks.spawn("freqtrade_command", OnFailure::Log, async move {
             let result = under_way.commands.carry_out_in_turn(&command).await;
@@ -265,7 +256,7 @@ impl CommandsUnderWay {
             return refused("journal_unwritable", &what, Some(facts));
         }
         botops_core::failpoints::point("freqtrade_command.begun");
-        carry_out(&self.client, &self.own_lock, command.verb, &plan, &self.tasks.stopping()).await
+        carry_out(&self.client, command, &plan, &facts, &self.tasks.stopping()).await
     }
 
     /// Lets the readers see what the command did, since what was acknowledged has to show in the next read.

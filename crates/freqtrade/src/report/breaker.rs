@@ -13,7 +13,7 @@ pub(crate) fn holding_locks(picture: &UpstreamPicture, now: DateTime<Utc>) -> Ve
 }
 
 /// The lock that keeps every new position away: of all pairs, and of every direction in which the bot trades.
-pub(super) fn global_lock<'p>(locks: &[&'p PairLock], short_allowed: bool) -> Option<&'p PairLock> {
+pub(crate) fn global_lock<'p>(locks: &[&'p PairLock], short_allowed: bool) -> Option<&'p PairLock> {
     let is_whole = |lock: &&&PairLock| match lock.side.as_deref() {
         Some("long") => !short_allowed,
         Some("short") => false,

@@ -1,15 +1,20 @@
 //! What `init` needs of freqtrade's config files: where its API listens, and who may use it.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::config_json::read_config_json;
+use crate::options::UpstreamAddress;
 
 /// freqtrade's own bound is ten files; more is a circle.
 const FILES_MAX: usize = 20;
+
+/// The longest name of a host.
+const LONGEST_HOST: usize = 253;
 
 /// The API as freqtrade's config describes it.
 #[derive(Debug)]
@@ -98,7 +103,12 @@ impl ConfiguredApi {
             address => address.to_owned(),
         };
         Ok(Self {
-            url: format!("http://{host}:{port}"),
+            url: checked_url(&host, port).ok_or_else(|| {
+                format!(
+                    "`api_server.listen_ip_address` is neither an address nor the name of a host. {}",
+                    lines_to_add()
+                )
+            })?,
             port,
             username: text("username")?.to_owned(),
             password: text("password")?.into(),
@@ -106,6 +116,18 @@ impl ConfiguredApi {
             initial_state: config.get("initial_state").and_then(Value::as_str).map(str::to_owned),
         })
     }
+}
+
+/// The URL of freqtrade's API on a host; nothing where that is no address and no name. It goes into units that root runs.
+pub(super) fn checked_url(host: &str, port: u16) -> Option<String> {
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_address = inner.unwrap_or(host).parse::<IpAddr>().is_ok();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !is_address && (host.is_empty() || host.len() > LONGEST_HOST || !host.chars().all(is_name)) {
+        return None;
+    }
+    let url = format!("http://{host}:{port}");
+    url.parse::<UpstreamAddress>().is_ok().then_some(url)
 }
 
 fn lines_to_add() -> &'static str {
@@ -142,6 +164,27 @@ mod tests {
         url_of(&json!({"listen_ip_address": "::"}), "http://[::1]:8080");
         url_of(&json!({"listen_ip_address": "fd00::2"}), "http://[fd00::2]:8080");
         url_of(&json!({"listen_ip_address": "192.168.1.4"}), "http://192.168.1.4:8080");
+    }
+
+    #[test]
+    fn what_is_no_address_and_no_name_is_refused_unquoted() {
+        for host in [
+            "127.0.0.1\nExecStartPre=/bin/canary",
+            "",
+            "a b",
+            "canary/x",
+            "u:canary@h",
+            "a\"b",
+            "\u{1b}[31m",
+            "h?canary",
+        ] {
+            let refused = ConfiguredApi::of(&config(&json!({"listen_ip_address": host}))).unwrap_err();
+            assert!(
+                refused.contains("`api_server.listen_ip_address`") && !refused.contains("canary"),
+                "{refused}"
+            );
+        }
+        url_of(&json!({"listen_ip_address": "freqtrade_one.local"}), "http://freqtrade_one.local:8080");
     }
 
     #[test]

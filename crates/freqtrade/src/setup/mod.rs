@@ -13,6 +13,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use botops_contract::BotId;
+use botops_core::text::clean;
 use clap::Args;
 use secrecy::SecretString;
 
@@ -21,6 +22,9 @@ use setup_files::{IN_CONTAINER, SetupFacts, SetupFile};
 
 /// The longest path of a Unix socket.
 const LONGEST_SOCKET: usize = 107;
+
+/// The longest path that is printed whole.
+const LONGEST_SHOWN: usize = 200;
 
 /// What `botops freqtrade init` is told.
 #[derive(Debug, Clone, Args)]
@@ -68,10 +72,10 @@ pub fn prepare_setup(
     let mut files = vec![facts.credentials()?];
     if options.compose {
         files.push(facts.settings(IN_CONTAINER, "0.0.0.0")?);
-        files.push(facts.compose(&options.service));
+        files.push(facts.compose(&options.service)?);
     } else {
         files.push(facts.settings(&shown, "127.0.0.1")?);
-        files.extend(facts.units());
+        files.extend(facts.units()?);
     }
     write_files(&folder, &files)?;
     Ok(next_steps(options, &facts, &files))
@@ -88,13 +92,18 @@ fn write_files(folder: &Path, files: &[SetupFile]) -> Result<(), String> {
     }
     let failed = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| failed(folder, error))?;
+    create_files(&paths, files)
+}
+
+fn create_files(paths: &[PathBuf], files: &[SetupFile]) -> Result<(), String> {
     for (index, (path, file)) in paths.iter().zip(files).enumerate() {
         if let Err(error) = write_new(path, file) {
-            for written in paths.iter().take(index + 1) {
+            // Only what this call made: the file that is in the way may be of another.
+            for written in paths.iter().take(index) {
                 // What cannot be removed either is named by the error that follows.
                 let _ = fs::remove_file(written);
             }
-            return Err(failed(path, error));
+            return Err(format!("{}: {error}", path.display()));
         }
     }
     Ok(())
@@ -102,14 +111,18 @@ fn write_files(folder: &Path, files: &[SetupFile]) -> Result<(), String> {
 
 fn write_new(path: &Path, file: &SetupFile) -> io::Result<()> {
     let mode = if file.is_private { 0o600 } else { 0o644 };
-    let mut written = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    written.write_all(file.content.as_bytes())?;
-    written.sync_all()
+    let mut made = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    let written = made.write_all(file.content.as_bytes()).and_then(|()| made.sync_all());
+    if written.is_err() {
+        // What cannot be removed either is named by the error.
+        let _ = fs::remove_file(path);
+    }
+    written
 }
 
 fn next_steps(options: &FreqtradeSetupOptions, facts: &SetupFacts<'_>, files: &[SetupFile]) -> String {
     let SetupFacts { api, bot_id, folder, .. } = facts;
-    let folder = folder.display();
+    let folder = clean(&folder.display().to_string(), LONGEST_SHOWN);
     let mode = match api.dry_run {
         Some(true) => "in dry run",
         Some(false) => "with real money",
@@ -126,7 +139,7 @@ fn next_steps(options: &FreqtradeSetupOptions, facts: &SetupFacts<'_>, files: &[
              -f docker-compose.yml -f {folder}/compose.yaml up -d\n"
         ));
     } else {
-        let arguments = facts.adapter_arguments(&folder.to_string(), &api.url).join(" ");
+        let arguments = facts.adapter_arguments(&folder, &api.url).join(" ");
         said.push_str(&format!(
             "\nTo try it, in two terminals:\n  botops {arguments}\n  (set -a; . {folder}/botops.env; botops serve)\n\nTo keep \
              it, as root:\n  install -m 644 {folder}/*.service /etc/systemd/system\n  systemctl daemon-reload\n  systemctl \
@@ -135,8 +148,24 @@ fn next_steps(options: &FreqtradeSetupOptions, facts: &SetupFacts<'_>, files: &[
     }
     said.push_str(&format!("\nThe key of the API is in {folder}/botops.env.\n"));
     if api.initial_state.as_deref() != Some("running") {
-        let state = api.initial_state.as_deref().unwrap_or("stopped");
+        let state = clean(api.initial_state.as_deref().unwrap_or("stopped"), 40);
         said.push_str(&format!("\nAfter a restart this freqtrade is `{state}` (`initial_state`), and so it stays until somebody starts it.\n"));
     }
     said.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_another_made_meanwhile_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("credentials");
+        fs::write(&path, "of another").unwrap();
+        let file = SetupFile { name: "credentials", content: "own".to_owned(), is_private: true };
+        let failed = create_files(std::slice::from_ref(&path), &[file]).unwrap_err();
+        assert!(failed.contains("credentials"), "{failed}");
+        assert_eq!(fs::read_to_string(path).unwrap(), "of another");
+    }
 }

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::freqtrade_config::ConfiguredApi;
+use super::freqtrade_config::{ConfiguredApi, checked_url};
 use botops_contract::BotId;
+use botops_core::text::clean;
 
 /// What the files are made from.
 #[derive(Debug)]
@@ -71,15 +72,18 @@ impl SetupFacts<'_> {
     }
 
     /// The two units of systemd.
-    pub(super) fn units(&self) -> [SetupFile; 2] {
+    ///
+    /// # Errors
+    /// A sentence when a path has a character that no unit can hold.
+    pub(super) fn units(&self) -> Result<[SetupFile; 2], String> {
         let folder = self.folder.display().to_string();
         let (user, group) = self.owner;
-        let program = unit_word(&self.program.display().to_string());
-        let arguments: Vec<String> =
-            self.adapter_arguments(&folder, &self.api.url).iter().map(|word| unit_word(word)).collect();
+        let program = unit_word(&self.program.display().to_string())?;
+        let arguments = self.adapter_arguments(&folder, &self.api.url);
+        let arguments = arguments.iter().map(|word| unit_word(word)).collect::<Result<Vec<_>, _>>()?;
         let service =
             format!("User={user}\nGroup={group}\nRestart=always\nRestartSec=2\nUMask=0077\n{HARDENING}");
-        let writes = format!("ReadWritePaths={}\n", unit_word(&folder));
+        let writes = format!("ReadWritePaths={}\n", unit_word(&folder)?);
         let adapter = format!(
             "[Unit]\nDescription=The adapter of botops for freqtrade (bot {id})\nAfter=network-online.target\n\
              Wants=network-online.target\n# No dependency on freqtrade or on botops: each runs on without the others.\n\n\
@@ -93,17 +97,22 @@ impl SetupFacts<'_> {
              WatchdogSec=30\nTimeoutStopSec=15\nLimitNOFILE=65536\n{service}{writes}\n[Install]\n\
              WantedBy=multi-user.target\n",
             id = self.bot_id,
-            env = unit_path(&format!("{folder}/botops.env")),
+            env = unit_path(&format!("{folder}/botops.env"))?,
         );
-        [
+        Ok([
             SetupFile { name: "botops-freqtrade.service", content: adapter, is_private: false },
             SetupFile { name: "botops.service", content: botops, is_private: false },
-        ]
+        ])
     }
 
     /// The compose file, for a freqtrade that is the service of this name.
-    pub(super) fn compose(&self, service: &str) -> SetupFile {
-        let url = format!("http://{service}:{}", self.api.port);
+    ///
+    /// # Errors
+    /// A sentence when the name or a path cannot be written into such a file.
+    pub(super) fn compose(&self, service: &str) -> Result<SetupFile, String> {
+        let url = checked_url(service, self.api.port).ok_or("--service: it is not the name of a service")?;
+        without_control(&self.program.display().to_string())?;
+        without_control(&self.folder.display().to_string())?;
         let arguments = self.adapter_arguments(IN_CONTAINER, &url);
         let (user, group) = self.owner;
         let common = format!(
@@ -124,7 +133,7 @@ impl SetupFacts<'_> {
             json_text(service),
             json_text(&self.folder.join("botops.env").display().to_string()),
         );
-        SetupFile { name: "compose.yaml", content, is_private: false }
+        Ok(SetupFile { name: "compose.yaml", content, is_private: false })
     }
 }
 
@@ -160,15 +169,28 @@ fn quoted_value(value: &str, what: &str) -> Result<String, String> {
 }
 
 /// A word of a command line in a unit.
-fn unit_word(word: &str) -> String {
+fn unit_word(word: &str) -> Result<String, String> {
+    without_control(word)?;
     let escaped = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
     let is_plain = |c: char| !c.is_whitespace() && !matches!(c, '"' | '\'' | '\\' | ';');
-    if word.chars().all(is_plain) { escaped } else { format!("\"{escaped}\"") }
+    Ok(if word.chars().all(is_plain) { escaped } else { format!("\"{escaped}\"") })
+}
+
+/// A line break in a word would begin a line of its own, which root runs.
+fn without_control(word: &str) -> Result<(), String> {
+    if word.chars().any(char::is_control) {
+        let shown = clean(word, 120);
+        return Err(format!(
+            "{shown}: a control character is in it, which no unit and no compose file can hold"
+        ));
+    }
+    Ok(())
 }
 
 /// A path that is the whole value of a line in a unit, where quotes would be part of it.
-fn unit_path(path: &str) -> String {
-    path.replace('%', "%%")
+fn unit_path(path: &str) -> Result<String, String> {
+    without_control(path)?;
+    Ok(path.replace('%', "%%"))
 }
 
 /// A text of YAML, which takes those of JSON. Compose reads `$` as a variable, and `$$` as the sign.
@@ -193,8 +215,11 @@ mod tests {
 
     #[test]
     fn a_word_of_a_unit_stays_one_word() {
-        assert_eq!(unit_word("/opt/a b/%n"), "\"/opt/a b/%%n\"");
-        assert_eq!(unit_word("http://127.0.0.1:8080"), "http://127.0.0.1:8080");
-        assert_eq!(unit_word("a$b"), "a$$b");
+        assert_eq!(unit_word("/opt/a b/%n").unwrap(), "\"/opt/a b/%%n\"");
+        assert_eq!(unit_word("http://127.0.0.1:8080").unwrap(), "http://127.0.0.1:8080");
+        assert_eq!(unit_word("a$b").unwrap(), "a$$b");
+        for word in ["a\nExecStartPre=/bin/true", "a\r", "a\u{1b}[31m", "a\0"] {
+            assert!(unit_word(word).is_err() && unit_path(word).is_err());
+        }
     }
 }

@@ -116,11 +116,37 @@ impl FreqtradeClient {
         body: Option<&Value>,
         limit: Duration,
     ) -> Result<UpstreamAnswer, UpstreamFailure> {
-        let mut request = self.request(method, path)?.header(AUTHORIZATION, self.authorization.clone());
-        if let Some(body) = body {
-            request = request.json(body);
+        self.exchange(self.authorized(method, path, body)?, limit).await
+    }
+
+    /// Sends one request that changes something. Ok is freqtrade's own answer of success; one that is not in freqtrade's
+    /// form, as a proxy gives it, is [`UpstreamFailure::Unreadable`]: it tells nothing of what became of the request.
+    pub(crate) async fn act(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        limit: Duration,
+    ) -> Result<(), UpstreamFailure> {
+        let (status, body) = self.receive(self.authorized(method, path, body)?, limit).await?;
+        if !is_own_answer(status, &body) {
+            let status = status.as_u16();
+            return Err(UpstreamFailure::Unreadable(format!("status {status}, and not in freqtrade's form")));
         }
-        self.exchange(request, limit).await
+        if status == StatusCode::OK { Ok(()) } else { Err(refusal(status, &body)) }
+    }
+
+    fn authorized(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<RequestBuilder, UpstreamFailure> {
+        let request = self.request(method, path)?.header(AUTHORIZATION, self.authorization.clone());
+        Ok(match body {
+            Some(body) => request.json(body),
+            None => request,
+        })
     }
 
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, UpstreamFailure> {
@@ -134,6 +160,18 @@ impl FreqtradeClient {
         request: RequestBuilder,
         limit: Duration,
     ) -> Result<UpstreamAnswer, UpstreamFailure> {
+        let (status, body) = self.receive(request, limit).await?;
+        if status == StatusCode::OK {
+            return Ok(UpstreamAnswer { at: Utc::now(), body: body.into() });
+        }
+        Err(refusal(status, &body))
+    }
+
+    async fn receive(
+        &self,
+        request: RequestBuilder,
+        limit: Duration,
+    ) -> Result<(StatusCode, Vec<u8>), UpstreamFailure> {
         let mut response = request.timeout(limit).send().await.map_err(|error| classify(&error))?;
         let status = response.status();
         let too_large = || UpstreamFailure::Unreadable("the answer is too large".to_owned());
@@ -147,11 +185,7 @@ impl FreqtradeClient {
             }
             body.extend_from_slice(&chunk);
         }
-        let body = self.without_secrets(body);
-        if status == StatusCode::OK {
-            return Ok(UpstreamAnswer { at: Utc::now(), body: body.into() });
-        }
-        Err(refusal(status, &body))
+        Ok((status, self.without_secrets(body)))
     }
 }
 
@@ -191,6 +225,20 @@ fn authorization_of(http: &Client, address: &UpstreamAddress, proof: &UpstreamPr
         UpstreamProof::Token(token) => request.bearer_auth(token.expose_secret()),
     };
     request.build().ok()?.headers().get(AUTHORIZATION).cloned()
+}
+
+/// Whether freqtrade itself gave this answer to a request that changes something, and no proxy before it.
+fn is_own_answer(status: StatusCode, body: &[u8]) -> bool {
+    let json: Option<Value> = serde_json::from_slice(&without_bare_words(body)).ok();
+    let has = |name: &str| json.as_ref().and_then(|json| json.get(name)).is_some_and(|said| !said.is_null());
+    match status {
+        StatusCode::OK => json.is_some(),
+        StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::BAD_GATEWAY => json.as_ref().is_some_and(|json| json["error"].is_string()),
+        // freqtrade says so of a path that another mode of it has.
+        StatusCode::SERVICE_UNAVAILABLE => has("detail"),
+        _ => status.is_client_error() && (has("detail") || json.as_ref().is_some_and(Value::is_array)),
+    }
 }
 
 /// What a status other than 200 means. freqtrade's own reason stands in `error` (502) or `detail`.
@@ -240,4 +288,39 @@ fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
         source = inner.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_in_the_form_of_freqtrade_tells_what_became_of_a_request() {
+        let is_own =
+            |status, body: &str| is_own_answer(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+        for (status, body) in [
+            (200, r#"{"result": "Created exit order.", "profit": NaN}"#),
+            (502, r#"{"error": "Error querying /api/v1/forceexit: no active trade"}"#),
+            (401, r#"{"detail": "Unauthorized"}"#),
+            (422, r#"{"detail": [{"loc": ["body"], "msg": "field required"}]}"#),
+            (503, r#"{"detail": "Bot is not in the correct state."}"#),
+            (429, "slow down"),
+        ] {
+            assert!(is_own(status, body), "{status} {body}");
+        }
+        for (status, body) in [
+            (200, "<html>log in</html>"),
+            (200, ""),
+            (302, ""),
+            (404, "<html>not found</html>"),
+            (408, ""),
+            (500, "Internal Server Error"),
+            (502, "<html>Bad Gateway</html>"),
+            (502, r#"{"detail": "of something else"}"#),
+            (503, "<html>Service Unavailable</html>"),
+            (504, r#"{"error": "upstream timed out"}"#),
+        ] {
+            assert!(!is_own(status, body), "{status} {body}");
+        }
+    }
 }

@@ -30,6 +30,11 @@ impl UpstreamFailure {
     pub(crate) fn was_answered(&self) -> bool {
         !matches!(self, Self::Unreachable(_) | Self::Late | Self::Cut)
     }
+
+    /// Whether it tells what became of a request that changes something. Where it does not, nothing more is sent.
+    pub(crate) fn tells_fate(&self) -> bool {
+        self.was_answered() && !matches!(self, Self::Unreadable(_))
+    }
 }
 
 impl fmt::Display for UpstreamFailure {
