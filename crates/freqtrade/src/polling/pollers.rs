@@ -17,7 +17,9 @@ use super::trade_puller::pull_trades;
 use super::wake_socket::follow_messages;
 use crate::credentials::UpstreamCredentials;
 use crate::trades::ClosedTradeLog;
-use crate::upstream::{ConfigEcho, FreqtradeClient, LogLine, LogsAnswer, UpstreamFailure, shown_config};
+use crate::upstream::{
+    ConfigEcho, FreqtradeClient, HideSecrets, LogLine, LogsAnswer, UpstreamFailure, shown_config,
+};
 
 /// With an answer in 3 s at the latest, silence is told 4 s after the last answer.
 const PING_EVERY: Duration = Duration::from_secs(1);
@@ -162,7 +164,7 @@ impl Pollers {
 
     async fn read_config(&self) -> Result<ConfigAnswer, UpstreamFailure> {
         let answer = self.options.client.get("show_config", ROUND_LIMIT).await?;
-        Ok((answer.read::<ConfigEcho>()?, shown_config(answer.read()?), answer.at))
+        Ok((answer.read::<ConfigEcho>()?, shown_config(answer.read_shown()?), answer.at))
     }
 
     fn note_config(&self, config: Result<&ConfigAnswer, &UpstreamFailure>) {
@@ -265,7 +267,7 @@ impl Pollers {
         }
     }
 
-    async fn read_part<T: DeserializeOwned>(
+    async fn read_part<T: DeserializeOwned + HideSecrets>(
         &self,
         path: &str,
     ) -> Result<(T, DateTime<Utc>), UpstreamFailure> {
