@@ -1,5 +1,6 @@
 //! The newest answer of each kind that freqtrade gave, shared between those that ask and those that tell.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use super::bot_life::BotLife;
 use super::error_lines::ErrorLines;
 use super::reach::{ReachFacts, UpstreamReach};
+use crate::trades::key_of_open;
 use crate::upstream::{
     BalanceAnswer, ConfigEcho, FreqtradeTrade, HealthAnswer, LocksAnswer, ReadList, UpstreamFailure,
     WhitelistAnswer,
@@ -71,6 +73,17 @@ impl<T> PolledPart<T> {
     }
 }
 
+/// The config as it is used, as it came without secrets, and when it came.
+pub(super) type ConfigAnswer = (ConfigEcho, Value, DateTime<Utc>);
+
+/// What was asked together.
+#[derive(Debug)]
+pub(super) struct UpstreamRound {
+    pub config: Result<ConfigAnswer, UpstreamFailure>,
+    pub health: Result<(HealthAnswer, DateTime<Utc>), UpstreamFailure>,
+    pub open_trades: Result<(ReadList<FreqtradeTrade>, DateTime<Utc>), UpstreamFailure>,
+}
+
 /// What freqtrade said last. Cloning is cheap.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UpstreamPicture {
@@ -85,6 +98,8 @@ pub(crate) struct UpstreamPicture {
     /// `None` until the log was read once.
     pub life: Option<Arc<BotLife>>,
     pub errors: Arc<ErrorLines>,
+    /// Trades that were open and of which the closed ones, which are read at another moment, were not read since.
+    pub left_trades: BTreeSet<String>,
     /// When freqtrade answered again after it had not: from and to.
     pub last_silence: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
@@ -94,6 +109,40 @@ impl UpstreamPicture {
     pub(crate) fn as_of(&self) -> Option<DateTime<Utc>> {
         let config = self.config.at()?;
         Some([self.health.at(), self.open_trades.at()].into_iter().flatten().fold(config, std::cmp::Ord::min))
+    }
+
+    /// The open trades, by what tells one from another.
+    pub(super) fn open_keys(&self) -> BTreeSet<String> {
+        self.open_trades
+            .value()
+            .map_or_else(BTreeSet::new, |trades| trades.items.iter().map(key_of_open).collect())
+    }
+
+    /// Takes in one round. Of another account, nothing that was read before holds.
+    pub(super) fn take_round(&mut self, round: UpstreamRound, now: DateTime<Utc>) {
+        let (account, before) = (self.account_id(), self.open_keys());
+        match round.config {
+            Ok((echo, told, at)) => {
+                self.config.set(Ok((echo, at)), now);
+                self.config_as_told.set(Ok((told, at)), now);
+            }
+            Err(failure) => self.config.set(Err(failure), now),
+        }
+        let is_other = self.account_id().zip(account).is_some_and(|(is, was)| is != was);
+        if is_other {
+            self.open_trades = PolledPart::default();
+            self.balance = PolledPart::default();
+            self.locks = PolledPart::default();
+            self.whitelist = PolledPart::default();
+            self.left_trades.clear();
+        }
+        self.health.set(round.health, now);
+        self.open_trades.set(round.open_trades, now);
+        if !is_other && self.open_trades.value().is_some() {
+            let open = self.open_keys();
+            self.left_trades.extend(before.difference(&open).cloned());
+            self.left_trades.retain(|key| !open.contains(key));
+        }
     }
 
     /// Whether everything that a state needs was read, or refused, once.
@@ -111,7 +160,7 @@ impl UpstreamPicture {
 }
 
 /// Names the account: the exchange, whether it is real money, and the currency. A run on paper is an account of its own.
-fn account_id_of(config: &ConfigEcho) -> String {
+pub(super) fn account_id_of(config: &ConfigEcho) -> String {
     let word = |part: &Option<String>| part.clone().unwrap_or_else(|| "unknown".to_owned());
     let money = match (config.dry_run, config.demo_trading) {
         (Some(false), Some(true)) => "demo",
@@ -228,6 +277,31 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn round(dry_run: bool, trades: &str) -> UpstreamRound {
+        let at = DateTime::from_timestamp(1_000, 0).unwrap();
+        let config: ConfigEcho = serde_json::from_str(&format!("{{\"dry_run\": {dry_run}}}")).unwrap();
+        UpstreamRound {
+            config: Ok((config, Value::Null, at)),
+            health: Ok((HealthAnswer::default(), at)),
+            open_trades: Ok((serde_json::from_str(trades).unwrap(), at)),
+        }
+    }
+
+    #[test]
+    fn a_trade_that_left_is_known_by_its_key_and_another_account_begins_with_nothing() {
+        let (mut picture, now) = (UpstreamPicture::default(), Utc::now());
+        picture.take_round(round(true, r#"[{"trade_id": 1, "pair": "A/B"}]"#), now);
+        picture.balance.set(Ok((BalanceAnswer::default(), now)), now);
+        picture.locks.set(Ok((LocksAnswer::default(), now)), now);
+        assert_eq!(picture.left_trades.len(), 0);
+        picture.take_round(round(true, r#"[{"trade_id": 2, "pair": "A/B"}]"#), now);
+        assert_eq!(picture.left_trades.iter().collect::<Vec<_>>(), ["1|A/B|0"], "as many, but not the same");
+        assert!(picture.balance.value().is_some());
+        picture.take_round(round(false, "[]"), now);
+        assert!(picture.balance.value().is_none() && picture.locks.value().is_none());
+        assert_eq!((picture.left_trades.len(), picture.open_trades.value().is_some()), (0, true));
+    }
 
     #[test]
     fn what_is_refused_for_long_is_not_known_and_silence_changes_nothing() {

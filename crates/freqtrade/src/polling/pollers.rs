@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 use botops_core::tasks::Tasks;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::bot_life::{BotLife, LifeReading, RING};
 use super::error_lines::ErrorLines;
-use super::picture::PictureCell;
+use super::picture::{ConfigAnswer, PictureCell, PolledPart, UpstreamPicture, UpstreamRound};
 use super::trade_puller::pull_trades;
 use super::wake_socket::follow_messages;
 use crate::credentials::UpstreamCredentials;
@@ -41,9 +40,6 @@ const LEAST_PAUSE: Duration = Duration::from_millis(200);
 
 /// freqtrade's limits are of requests in a minute.
 const TOO_OFTEN_PAUSE: Duration = Duration::from_secs(15);
-
-/// The config as it is used, as it came without secrets, and when it came.
-type ConfigAnswer = (ConfigEcho, Value, DateTime<Utc>);
 
 /// What the loops need.
 #[derive(Debug, Clone)]
@@ -135,23 +131,14 @@ impl Pollers {
             let config = self.read_config().await;
             let health = self.read_part("health").await;
             let trades = self.read_part("status").await;
-            let before = open_count(cell);
             let asked_too_often = [config.as_ref().err(), health.as_ref().err(), trades.as_ref().err()]
                 .contains(&Some(&UpstreamFailure::TooOften));
             self.note_config(config.as_ref());
-            let now = Utc::now();
-            cell.update(|picture| {
-                match config {
-                    Ok((echo, told, at)) => {
-                        picture.config.set(Ok((echo, at)), now);
-                        picture.config_as_told.set(Ok((told, at)), now);
-                    }
-                    Err(failure) => picture.config.set(Err(failure), now),
-                }
-                picture.health.set(health, now);
-                picture.open_trades.set(trades, now);
-            });
-            if open_count(cell) < before {
+            let was = cell.load();
+            let round = UpstreamRound { config, health, open_trades: trades };
+            cell.update(|picture| picture.take_round(round, Utc::now()));
+            let is = cell.load();
+            if is.account_id() != was.account_id() || !is.left_trades.is_subset(&was.left_trades) {
                 cell.wake_slow_poller();
             }
             self.note_state();
@@ -192,32 +179,52 @@ impl Pollers {
         let cell = &self.options.cell;
         loop {
             cell.wait_for_ping().await;
-            let balance = self.read_part("balance").await;
-            cell.update(|picture| picture.balance.set(balance, Utc::now()));
-            let locks = self.read_part("locks").await;
-            cell.update(|picture| picture.locks.set(locks, Utc::now()));
-            let whitelist = self.read_part("whitelist").await;
-            cell.update(|picture| picture.whitelist.set(whitelist, Utc::now()));
-            let account = cell.load().account_id();
-            // Trades belong to an account, which the config names: it comes with the first round.
-            let next = match account {
-                Some(account) => {
-                    match pull_trades(&self.options.client, &self.options.trades, &account).await {
-                        Ok(new) => {
-                            if new > 0 {
-                                cell.update(|_| {});
-                            }
-                            SLOW_EVERY
-                        }
-                        Err(failure) => {
-                            tracing::debug!("closed trades were not read: {failure}");
-                            SLOW_EVERY / 3
-                        }
-                    }
+            self.read_slow_part("balance", |picture| &mut picture.balance).await;
+            self.read_slow_part("locks", |picture| &mut picture.locks).await;
+            self.read_slow_part("whitelist", |picture| &mut picture.whitelist).await;
+            pause(self.read_trades().await, cell.slow_woken()).await;
+        }
+    }
+
+    /// Reads one part. What was asked before freqtrade traded another account is not of that one.
+    async fn read_slow_part<T: DeserializeOwned + HideSecrets>(
+        &self,
+        path: &str,
+        part: impl Fn(&mut UpstreamPicture) -> &mut PolledPart<T>,
+    ) {
+        let cell = &self.options.cell;
+        let account = cell.load().account_id();
+        let answer = self.read_part(path).await;
+        cell.update(|picture| {
+            if picture.account_id() == account {
+                part(picture).set(answer, Utc::now());
+            }
+        });
+    }
+
+    /// Reads the closed trades, and says when to do it again.
+    async fn read_trades(&self) -> Duration {
+        let cell = &self.options.cell;
+        let before = cell.load();
+        // The first round, which names the account, comes at once.
+        if before.account_id().is_none() {
+            return LEAST_PAUSE;
+        }
+        match pull_trades(&self.options.client, &self.options.trades).await {
+            Ok((account, new)) => {
+                // A trade that had left and did not close was deleted; one that left since may still be found.
+                let is_same = before.account_id() == Some(account);
+                if is_same && (new > 0 || !before.left_trades.is_empty()) {
+                    cell.update(|picture| {
+                        picture.left_trades.retain(|key| !before.left_trades.contains(key))
+                    });
                 }
-                None => LEAST_PAUSE,
-            };
-            pause(next, cell.slow_woken()).await;
+                SLOW_EVERY
+            }
+            Err(failure) => {
+                tracing::debug!("closed trades were not read: {failure}");
+                SLOW_EVERY / 3
+            }
         }
     }
 
@@ -291,10 +298,6 @@ async fn run_until_stop(work: impl Future<Output = ()>, stopping: CancellationTo
         () = work => {}
         () = stopping.cancelled() => {}
     }
-}
-
-fn open_count(cell: &PictureCell) -> usize {
-    cell.load().open_trades.value().map_or(0, |trades| trades.items.len())
 }
 
 /// Waits for the interval, or until woken, but never less than the least pause.

@@ -29,22 +29,33 @@ fn total_result(tally: &AccountTally, open: &[FreqtradeTrade], positions: &[Posi
     realized(tally, open)?.checked_add(unrealized(positions).filter(|_| all_priced)?)
 }
 
-/// The results; `tally` is `None` until freqtrade's closed trades were read, `day_base` the total when the day began.
+/// What was counted outside of the picture.
+pub(super) struct PerformanceSums<'t> {
+    /// `None` until freqtrade's closed trades were read.
+    pub tally: Option<&'t AccountTally>,
+    /// The total when the day began.
+    pub day_base: Option<Decimal>,
+    /// A trade is on its way from the open to the closed ones: no sum of both is known.
+    pub is_between: bool,
+}
+
+/// The results.
 pub(super) fn performance_of(
     picture: &UpstreamPicture,
-    tally: Option<&AccountTally>,
+    sums: PerformanceSums<'_>,
     positions: Option<&[Position]>,
-    day_base: Option<Decimal>,
     as_of: Option<DateTime<Utc>>,
     unknown: &mut UnknownFields,
 ) -> Performance {
     let open = picture.open_trades.value().map(|trades| trades.items.as_slice());
-    let realized = tally.zip(open).and_then(|(tally, open)| realized(tally, open));
+    let PerformanceSums { tally, day_base, is_between } = sums;
+    let summed = tally.filter(|_| !is_between);
+    let realized = summed.zip(open).and_then(|(tally, open)| realized(tally, open));
     let unrealized = positions.and_then(unrealized);
     let total =
-        tally.zip(open).zip(positions).and_then(|((tally, open), list)| total_result(tally, open, list));
+        summed.zip(open).zip(positions).and_then(|((tally, open), list)| total_result(tally, open, list));
     let daily = total.zip(day_base).and_then(|(total, base)| total.checked_sub(base));
-    let why = if tally.is_none() { UnknownWhy::NotYet } else { UnknownWhy::NotReported };
+    let why = if summed.is_none() { UnknownWhy::NotYet } else { UnknownWhy::NotReported };
     let amount = |value: Option<Decimal>| value.map(|value| Amount::from(value.normalize()));
     let result = Performance {
         win_rate: tally.and_then(|tally| tally.win_rate),
