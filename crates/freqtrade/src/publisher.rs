@@ -37,6 +37,8 @@ pub(crate) struct Publisher {
     /// When a total result was known last.
     total_at: Option<Instant>,
     journal_failed: bool,
+    /// Differences were told in this run of the adapter.
+    has_told: bool,
 }
 
 impl Publisher {
@@ -60,6 +62,7 @@ impl Publisher {
             tally: None,
             total_at: None,
             journal_failed: false,
+            has_told: false,
         }
     }
 
@@ -156,7 +159,7 @@ impl Publisher {
         let closed =
             told.as_ref().map_or_else(Vec::new, |told| self.trades.trades_after(told.told_trade_seq));
         let Differences { mut events, mut observed, .. } =
-            Differences::between(told.as_ref(), picture, &closed, now);
+            Differences::between(told.as_ref(), picture, &closed, !self.has_told, now);
         observed.told_trade_seq = newest.max(observed.told_trade_seq);
         observed.day = Some(self.day_of(observed.day.take(), account, total, now));
         if is_other {
@@ -167,7 +170,10 @@ impl Publisher {
             }
         }
         match self.journal.append(events, &observed) {
-            Ok(()) => self.journal_failed = false,
+            Ok(()) => {
+                self.journal_failed = false;
+                self.has_told = true;
+            }
             Err(error) => {
                 if !std::mem::replace(&mut self.journal_failed, true) {
                     tracing::error!("events cannot be kept, so they are not told: {error}");

@@ -111,6 +111,12 @@ impl UpstreamPicture {
         Some([self.health.at(), self.open_trades.at()].into_iter().flatten().fold(config, std::cmp::Ord::min))
     }
 
+    /// The picture with these open trades alone.
+    #[cfg(test)]
+    pub(crate) fn show_open_trades(&mut self, trades: ReadList<FreqtradeTrade>) {
+        self.open_trades.set(Ok((trades, Utc::now())), Utc::now());
+    }
+
     /// The open trades, by what tells one from another.
     pub(super) fn open_keys(&self) -> BTreeSet<String> {
         self.open_trades
