@@ -68,7 +68,9 @@ impl FreqtradeStub {
     }
 
     pub(super) fn answer_text(&self, path: &str, answer: &str) {
-        self.act(path, Act::ok(answer));
+        // As uvicorn does: what its clock shows.
+        let date = chrono::Utc::now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        self.act(path, Act::ok(answer).header("Date", date));
     }
 
     /// The config with some values replaced.

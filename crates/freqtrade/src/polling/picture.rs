@@ -12,13 +12,14 @@ use tokio::sync::{Notify, watch};
 use super::bot_life::BotLife;
 use super::error_lines::ErrorLines;
 use super::reach::{ReachFacts, UpstreamReach};
+use super::upstream_clock::UpstreamClock;
 use crate::trades::key_of_open;
 use crate::upstream::{
     BalanceAnswer, ConfigEcho, FreqtradeTrade, HealthAnswer, LocksAnswer, ReadList, UpstreamFailure,
     WhitelistAnswer,
 };
 
-/// A part of the state that freqtrade refuses for this long is not shown any more.
+/// A part of the state that freqtrade refuses, or does not answer, for this long is not shown any more.
 const GIVEN_UP_AFTER: TimeDelta = TimeDelta::minutes(2);
 
 /// One kind of answer: the newest one, and why the newest question brought none.
@@ -52,14 +53,14 @@ impl<T> PolledPart<T> {
         self.answer.as_ref().map(|(_, at)| *at)
     }
 
-    /// Takes in the outcome of a question. What freqtrade refuses for long is given up: it is then not known, and does
-    /// not make everything else look as old.
+    /// Takes in the outcome of a question. What freqtrade refuses for long, or gives no answer to while it answers others,
+    /// is given up: it is then not known, makes nothing else look as old, and is not shown under a newer moment.
     pub(super) fn set(&mut self, outcome: Result<(T, DateTime<Utc>), UpstreamFailure>, now: DateTime<Utc>) {
         match outcome {
             Ok((value, at)) => *self = Self { answer: Some((Arc::new(value), at)), failure: None },
             Err(failure) => {
                 let is_old = self.at().is_some_and(|at| now - at > GIVEN_UP_AFTER);
-                if is_old && failure.was_answered() {
+                if is_old {
                     self.answer = None;
                 }
                 self.failure = Some(failure);
@@ -81,6 +82,8 @@ pub(super) type ConfigAnswer = (ConfigEcho, Value, DateTime<Utc>);
 pub(super) struct UpstreamRound {
     pub config: Result<ConfigAnswer, UpstreamFailure>,
     pub health: Result<(HealthAnswer, DateTime<Utc>), UpstreamFailure>,
+    /// freqtrade's clock when it told its health.
+    pub clock: Option<DateTime<Utc>>,
     pub open_trades: Result<(ReadList<FreqtradeTrade>, DateTime<Utc>), UpstreamFailure>,
 }
 
@@ -91,6 +94,7 @@ pub(crate) struct UpstreamPicture {
     /// The same answer as it came, without secrets.
     pub config_as_told: PolledPart<Value>,
     pub health: PolledPart<HealthAnswer>,
+    pub clock: UpstreamClock,
     pub open_trades: PolledPart<ReadList<FreqtradeTrade>>,
     pub balance: PolledPart<BalanceAnswer>,
     pub locks: PolledPart<LocksAnswer>,
@@ -98,6 +102,8 @@ pub(crate) struct UpstreamPicture {
     /// `None` until the log was read once.
     pub life: Option<Arc<BotLife>>,
     pub errors: Arc<ErrorLines>,
+    /// The account of the newest config, also while none is known.
+    last_account: Option<String>,
     /// Trades that were open and of which the closed ones, which are read at another moment, were not read since.
     pub left_trades: BTreeSet<String>,
     /// When freqtrade answered again after it had not: from and to.
@@ -126,7 +132,7 @@ impl UpstreamPicture {
 
     /// Takes in one round. Of another account, nothing that was read before holds.
     pub(super) fn take_round(&mut self, round: UpstreamRound, now: DateTime<Utc>) {
-        let (account, before) = (self.account_id(), self.open_keys());
+        let before = self.open_keys();
         match round.config {
             Ok((echo, told, at)) => {
                 self.config.set(Ok((echo, at)), now);
@@ -134,13 +140,18 @@ impl UpstreamPicture {
             }
             Err(failure) => self.config.set(Err(failure), now),
         }
-        let is_other = self.account_id().zip(account).is_some_and(|(is, was)| is != was);
+        let account = self.account_id().or_else(|| self.last_account.clone());
+        let was = std::mem::replace(&mut self.last_account, account);
+        let is_other = was.is_some() && was != self.last_account;
         if is_other {
             self.open_trades = PolledPart::default();
             self.balance = PolledPart::default();
             self.locks = PolledPart::default();
             self.whitelist = PolledPart::default();
             self.left_trades.clear();
+        }
+        if let Ok((health, at)) = &round.health {
+            self.clock.note(health.last_process, round.clock, *at, Instant::now());
         }
         self.health.set(round.health, now);
         self.open_trades.set(round.open_trades, now);
@@ -290,6 +301,7 @@ mod tests {
         UpstreamRound {
             config: Ok((config, Value::Null, at)),
             health: Ok((HealthAnswer::default(), at)),
+            clock: None,
             open_trades: Ok((serde_json::from_str(trades).unwrap(), at)),
         }
     }
@@ -310,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_for_long_is_not_known_and_silence_changes_nothing() {
+    fn what_is_refused_or_silent_for_long_is_not_known() {
         let start = DateTime::from_timestamp(1_000, 0).unwrap();
         let later = start + TimeDelta::minutes(3);
         let refused = || Err(UpstreamFailure::Domain("no".to_owned()));
@@ -318,10 +330,13 @@ mod tests {
         part.set(Ok((7, start)), start);
         part.set(refused(), start + TimeDelta::minutes(1));
         assert_eq!(part.value(), Some(&7));
-        part.set(Err(UpstreamFailure::Late), later);
-        assert_eq!(part.value(), Some(&7), "it is not known whether it changed; its age is told");
+        let mut silent = part.clone();
         part.set(refused(), later);
         assert_eq!((part.value(), part.failure.is_some()), (None, true));
+        silent.set(Err(UpstreamFailure::Late), start + TimeDelta::minutes(1));
+        assert_eq!(silent.value(), Some(&7));
+        silent.set(Err(UpstreamFailure::Late), later);
+        assert_eq!((silent.value(), silent.failure.is_some()), (None, true));
         part.set(Ok((8, later)), later);
         assert_eq!((part.value(), part.failure.is_some()), (Some(&8), false));
     }

@@ -17,7 +17,8 @@ use super::wake_socket::follow_messages;
 use crate::credentials::UpstreamCredentials;
 use crate::trades::ClosedTradeLog;
 use crate::upstream::{
-    ConfigEcho, FreqtradeClient, HideSecrets, LogLine, LogsAnswer, UpstreamFailure, shown_config,
+    ConfigEcho, FreqtradeClient, HealthAnswer, HideSecrets, LogLine, LogsAnswer, UpstreamFailure,
+    shown_config,
 };
 
 /// With an answer in 3 s at the latest, silence is told 4 s after the last answer.
@@ -129,13 +130,16 @@ impl Pollers {
         loop {
             cell.wait_for_ping().await;
             let config = self.read_config().await;
-            let health = self.read_part("health").await;
+            let (health, clock) = match self.read_health().await {
+                Ok((health, clock)) => (Ok(health), clock),
+                Err(failure) => (Err(failure), None),
+            };
             let trades = self.read_part("status").await;
             let asked_too_often = [config.as_ref().err(), health.as_ref().err(), trades.as_ref().err()]
                 .contains(&Some(&UpstreamFailure::TooOften));
             self.note_config(config.as_ref());
             let was = cell.load();
-            let round = UpstreamRound { config, health, open_trades: trades };
+            let round = UpstreamRound { config, health, clock, open_trades: trades };
             cell.update(|picture| picture.take_round(round, Utc::now()));
             let is = cell.load();
             if is.account_id() != was.account_id() || !is.left_trades.is_subset(&was.left_trades) {
@@ -152,6 +156,14 @@ impl Pollers {
     async fn read_config(&self) -> Result<ConfigAnswer, UpstreamFailure> {
         let answer = self.options.client.get("show_config", ROUND_LIMIT).await?;
         Ok((answer.read::<ConfigEcho>()?, shown_config(answer.read_shown()?), answer.at))
+    }
+
+    /// Health, when it came, and freqtrade's clock then.
+    async fn read_health(
+        &self,
+    ) -> Result<((HealthAnswer, DateTime<Utc>), Option<DateTime<Utc>>), UpstreamFailure> {
+        let answer = self.options.client.get("health", ROUND_LIMIT).await?;
+        Ok(((answer.read()?, answer.at), answer.clock))
     }
 
     fn note_config(&self, config: Result<&ConfigAnswer, &UpstreamFailure>) {

@@ -48,7 +48,7 @@ pub(crate) fn build_report(inputs: ReportInputs<'_>) -> BotReport {
     let config = picture.config.value();
     let as_of = picture.as_of();
     let mode = config.and_then(trading_mode);
-    let PhaseView { phase, raw: phase_raw, reason: phase_reason } = phase_of(picture, now);
+    let PhaseView { phase, raw: phase_raw, reason: phase_reason } = phase_of(picture);
     // A list of which a part cannot be read would be taken for the whole.
     let open = picture.open_trades.value().filter(|trades| trades.unreadable == 0);
     let open = open.map(|trades| trades.items.as_slice());

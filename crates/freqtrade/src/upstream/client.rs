@@ -47,7 +47,6 @@ pub(crate) struct FreqtradeClient {
 pub(crate) struct UpstreamAnswer {
     /// When its last byte came.
     pub at: DateTime<Utc>,
-    #[expect(dead_code, reason = "read by the loop watch")]
     /// What the clock of freqtrade's machine was then, to the second; `None` where its server does not say.
     pub clock: Option<DateTime<Utc>>,
     body: Bytes,
