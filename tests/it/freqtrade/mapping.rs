@@ -35,8 +35,9 @@ async fn a_real_freqtrade_is_told_as_it_is() {
         state["orders"].as_array().unwrap().iter().filter(|order| order["status"] == "PENDING").collect();
     assert_eq!(resting.len(), 1, "{state:#}");
     assert_eq!((&resting[0]["order_type"], &resting[0]["limit_price"]), (&json!("LIMIT"), &json!("100.0")));
-    // The closed trade and the partial exit of an open one, each once: −0.12646821 − 0.05693888.
-    assert_eq!(state["performance"]["total_realized_pl"], "-0.18340709");
+    // The closed trade and the partial exit of an open one, each once, and the fees of what is held, which are paid:
+    // −0.12646821 − 0.05693888 − 0.0495152162 − 0.0499982832 × 0.00856 ÷ 0.01656.
+    assert_eq!(state["performance"]["total_realized_pl"], "-0.258766829399999997");
     assert_eq!(
         (&state["mode"], &state["phase"]),
         (&json!("paper"), &json!("degraded")),

@@ -163,6 +163,7 @@ pub(super) fn heartbeat(second: u32) -> Value {
 pub(super) fn open_trade(id: i64, changes: &Value) -> Value {
     let trade = json!({"trade_id": id, "pair": "BTC/USDT", "is_open": true, "is_short": false, "amount": 0.5,
         "open_rate": 100.0, "open_timestamp": 1_795_900_000_000_i64 + id, "current_rate": 110.0, "leverage": 1.0,
+        "fee_open": 0.001, "fee_open_cost": 0.05, "fee_open_currency": "USDT",
         "realized_profit": 0.0, "profit_abs": 4.9, "stop_loss_abs": 90.0,
         "orders": [order(&format!("entry-{id}"), &json!({}))]});
     merged(trade, changes)
