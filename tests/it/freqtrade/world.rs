@@ -192,6 +192,7 @@ pub(super) struct Adapter {
     pub folder: TempDir,
     process: Option<Process>,
     url: String,
+    password: String,
     client: reqwest::Client,
 }
 
@@ -203,9 +204,14 @@ impl Adapter {
 
     /// The same, beside a freqtrade that is reached at this address.
     pub(super) fn start_at(url: String) -> Self {
+        Self::start_with(url, PASSWORD.to_owned())
+    }
+
+    /// The same, with another password.
+    pub(super) fn start_with(url: String, password: String) -> Self {
         let folder = folder();
         let client = socket_client(&folder.path().join("bot.sock"));
-        let mut adapter = Self { folder, process: None, url, client };
+        let mut adapter = Self { folder, process: None, url, password, client };
         adapter.launch();
         adapter
     }
@@ -213,7 +219,7 @@ impl Adapter {
     /// Starts the process, again after a kill.
     pub(super) fn launch(&mut self) {
         let credentials = self.folder.path().join("credentials");
-        fs::write(&credentials, format!("username=operator\npassword={PASSWORD}\n")).unwrap();
+        fs::write(&credentials, format!("username=operator\npassword={}\n", self.password)).unwrap();
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let (socket, data, credentials) =
             (path("bot.sock"), path("adapter"), credentials.display().to_string());

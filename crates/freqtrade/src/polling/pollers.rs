@@ -142,7 +142,8 @@ impl Pollers {
             let round = UpstreamRound { config, health, clock, open_trades: trades };
             cell.update(|picture| picture.take_round(round, Utc::now()));
             let is = cell.load();
-            if is.account_id() != was.account_id() || !is.left_trades.is_subset(&was.left_trades) {
+            let is_other = was.account_id().is_some_and(|was| is.account_id() != Some(was));
+            if is_other || !is.left_trades.is_subset(&was.left_trades) {
                 cell.wake_slow_poller();
             }
             self.note_state();

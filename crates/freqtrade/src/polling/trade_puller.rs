@@ -1,9 +1,10 @@
 //! Reads freqtrade's closed trades into the adapter's own log.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::picture::account_id_of;
-use crate::trades::{ClosedTrade, ClosedTradeLog};
+use crate::trades::{ClosedTrade, ClosedTradeLog, key_of_open};
 use crate::upstream::{ConfigEcho, FreqtradeClient, TradesAnswer, UpstreamFailure};
 
 /// Trades in one page: a page with its orders is some 200 KB.
@@ -29,16 +30,18 @@ pub(super) async fn pull_trades(
 ) -> Result<(String, usize), UpstreamFailure> {
     let account = read_account(client).await?;
     let is_known = log.is_complete(&account);
-    let (mut found, mut unreadable) = (Vec::new(), 0);
+    let (mut found, mut seen, mut unreadable) = (Vec::new(), HashSet::new(), 0);
     for page in 0..MOST_PAGES {
         let path = format!("trades?limit={PAGE}&offset={}&order_by_id=false", page * PAGE);
         let trades = client.get(&path, TRADES_LIMIT).await?.read::<TradesAnswer>()?.trades;
         unreadable += trades.unreadable;
         let count = trades.items.len() + trades.unreadable;
-        let before = found.len();
+        let before = (found.len(), seen.len());
+        seen.extend(trades.items.iter().map(key_of_open));
         let closed = trades.items.iter().filter_map(|trade| ClosedTrade::of(trade, &account));
         found.extend(closed.filter(|trade| !log.contains(&trade.key)));
-        if count < PAGE || is_known && found.len() == before {
+        let is_repeated = trades.unreadable == 0 && seen.len() == before.1;
+        if count < PAGE || is_repeated || is_known && found.len() == before.0 {
             break;
         }
     }
