@@ -156,7 +156,7 @@ async fn failures_and_locks_are_told_once() {
     adapter.launch();
     freqtrade.answer("locks", &json!({"locks": []}));
     adapter.until_state("it is read", |state| state["seq"].is_number()).await;
-    let told = until_told(&botops, "the lock of all pairs ended").await;
+    let told = until_told(&botops, "a lock of all pairs ended").await;
     assert_eq!(count(&told, "all pairs are locked"), 1, "{told:#?}");
     assert_eq!(count(&told, "Unable to create order"), 1, "{told:#?}");
     let (_, errors) = botops.get("/api/v1/errors").await;

@@ -209,7 +209,8 @@ impl Pollers {
         let account = cell.load().account_id();
         let answer = self.read_part(path).await;
         cell.update(|picture| {
-            if picture.account_id() == account {
+            // At the start the account may be learnt while this is asked.
+            if account.is_none() || picture.account_id() == account {
                 part(picture).set(answer, Utc::now());
             }
         });
@@ -229,7 +230,7 @@ impl Pollers {
                 let is_same = before.account_id() == Some(account);
                 if is_same && (new > 0 || !before.left_trades.is_empty()) {
                     cell.update(|picture| {
-                        picture.left_trades.retain(|key| !before.left_trades.contains(key))
+                        picture.left_trades.retain(|key| !before.left_trades.contains(key));
                     });
                 }
                 SLOW_EVERY

@@ -34,6 +34,7 @@ fn total_result(realized: Option<Decimal>, positions: &[Position]) -> Option<Dec
 }
 
 /// What was counted outside of the picture.
+#[derive(Clone, Copy)]
 pub(super) struct PerformanceSums<'t> {
     /// `None` until freqtrade's closed trades were read.
     pub tally: Option<&'t AccountTally>,
