@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use botops_contract::BotReport;
+use botops_contract::{BotReport, Severity};
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +11,7 @@ use crate::events::{AdapterJournal, Differences, ObservedDay, ObservedState};
 use crate::polling::{PictureCell, UpstreamPicture, UpstreamReach};
 use crate::report::{HelloInputs, ReportInputs, build_hello, build_report, day_began};
 use crate::serve::{PublishedState, StateCell};
-use crate::trades::{AccountTally, ClosedTradeLog};
+use crate::trades::{AccountTally, ClosedTradeLog, key_of_open};
 
 /// Without a change, phase and locks are looked at again: both end by time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -37,6 +37,8 @@ pub(crate) struct Publisher {
     /// When a total result was known last.
     total_at: Option<Instant>,
     journal_failed: bool,
+    /// Differences were told in this run of the adapter.
+    has_told: bool,
 }
 
 impl Publisher {
@@ -60,6 +62,7 @@ impl Publisher {
             tally: None,
             total_at: None,
             journal_failed: false,
+            has_told: false,
         }
     }
 
@@ -86,11 +89,12 @@ impl Publisher {
         let report = build_report(ReportInputs {
             picture: &picture,
             tally: tally.as_ref(),
-            closed_orders: self.trades.recent_orders(),
+            closed_orders: self.trades.recent_orders(&account),
             day_base: told
                 .as_ref()
                 .and_then(|told| told.day.as_ref())
                 .and_then(|day| base_of(day, &account, now)),
+            is_between: self.is_between(&picture),
             now,
         });
         let total = report.performance.total_pl.as_ref().and_then(botops_contract::Amount::value);
@@ -98,9 +102,16 @@ impl Publisher {
         self.publish_differences(&picture, &mut told, &account, total, now);
     }
 
+    /// Whether a trade is at this moment on its way from the open to the closed ones, which are read one after the other: it
+    /// would be counted never or twice.
+    fn is_between(&self, picture: &UpstreamPicture) -> bool {
+        let open = picture.open_trades.value().map_or(&[][..], |open| &open.items);
+        !picture.left_trades.is_empty() || open.iter().any(|trade| self.trades.contains(&key_of_open(trade)))
+    }
+
     /// The tally, computed anew only when a trade closed or the day changed; `None` until all trades were read.
     fn tally_of(&mut self, account: &str, now: DateTime<Utc>) -> Option<AccountTally> {
-        if !self.trades.is_complete() {
+        if !self.trades.is_complete(account) {
             return None;
         }
         let key = (self.trades.newest_seq(), account.to_owned(), day_began(now));
@@ -134,19 +145,35 @@ impl Publisher {
         now: DateTime<Utc>,
     ) {
         // Before everything was read once, a difference would be one of what was read and not of freqtrade.
-        let is_whole = self.trades.is_complete() && picture.locks.value().is_some();
+        let is_whole = self.trades.is_complete(account) && picture.locks.value().is_some();
         if !is_whole {
             return;
+        }
+        // Another account begins as a freqtrade that is seen for the first time: its history is no news.
+        let is_other =
+            told.as_ref().and_then(|told| told.day.as_ref()).is_some_and(|day| day.account_id != account);
+        if is_other {
+            *told = None;
         }
         let newest = self.trades.newest_seq();
         let closed =
             told.as_ref().map_or_else(Vec::new, |told| self.trades.trades_after(told.told_trade_seq));
-        let Differences { events, mut observed, .. } =
-            Differences::between(told.as_ref(), picture, &closed, now);
+        let Differences { mut events, mut observed, .. } =
+            Differences::between(told.as_ref(), picture, &closed, !self.has_told, now);
         observed.told_trade_seq = newest.max(observed.told_trade_seq);
         observed.day = Some(self.day_of(observed.day.take(), account, total, now));
+        if is_other {
+            for event in &mut events {
+                event.message =
+                    format!("freqtrade trades another account now, {account}, which is watched from now on");
+                event.severity = Severity::Medium;
+            }
+        }
         match self.journal.append(events, &observed) {
-            Ok(()) => self.journal_failed = false,
+            Ok(()) => {
+                self.journal_failed = false;
+                self.has_told = true;
+            }
             Err(error) => {
                 if !std::mem::replace(&mut self.journal_failed, true) {
                     tracing::error!("events cannot be kept, so they are not told: {error}");
@@ -177,6 +204,8 @@ fn next_day(before: Option<ObservedDay>, today: ObservedDay, was_there: bool) ->
     let same_account = before.filter(|day| day.account_id == today.account_id);
     match same_account {
         Some(day) if day.began_at == today.began_at => day,
+        // A trade is on its way to the closed ones: the day begins once its result is known.
+        Some(day) if was_there && today.total.is_none() => day,
         Some(_) if was_there => today,
         _ => ObservedDay { total: None, ..today },
     }
@@ -214,6 +243,8 @@ mod tests {
             day(2, "a", Some(3)),
             "the same day"
         );
+        let not_yet = next_day(Some(day(1, "a", Some(3))), day(2, "a", None), true);
+        assert_eq!(not_yet, day(1, "a", Some(3)), "the total is not known for a moment");
         assert_eq!(next_day(Some(day(1, "b", Some(3))), today, true), day(2, "a", None), "another account");
     }
 }

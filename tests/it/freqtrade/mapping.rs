@@ -35,8 +35,9 @@ async fn a_real_freqtrade_is_told_as_it_is() {
         state["orders"].as_array().unwrap().iter().filter(|order| order["status"] == "PENDING").collect();
     assert_eq!(resting.len(), 1, "{state:#}");
     assert_eq!((&resting[0]["order_type"], &resting[0]["limit_price"]), (&json!("LIMIT"), &json!("100.0")));
-    // The closed trade and the partial exit of an open one, each once: −0.12646821 − 0.05693888.
-    assert_eq!(state["performance"]["total_realized_pl"], "-0.18340709");
+    // The closed trade and the partial exit of an open one, each once, and the fees of what is held, which are paid:
+    // −0.12646821 − 0.05693888 − 0.0495152162 − 0.0499982832 × 0.00856 ÷ 0.01656.
+    assert_eq!(state["performance"]["total_realized_pl"], "-0.258766829399999997");
     assert_eq!(
         (&state["mode"], &state["phase"]),
         (&json!("paper"), &json!("degraded")),
@@ -233,4 +234,42 @@ async fn the_password_is_written_nowhere() {
     let written = adapter.written();
     assert!(!format!("{hello}{written}").contains(PASSWORD), "{written}");
     assert!(!state.to_string().contains(PASSWORD), "{state:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_an_ordinary_word_changes_no_data() {
+    let freqtrade = FreqtradeStub::start().await;
+    freqtrade.logs(&[heartbeat(1), log_line(2, "ERROR", "login with running refused")]);
+    let adapter = Adapter::start_with(freqtrade.url(), "running".to_owned());
+    let state = adapter.until_state("the log is read", |state| state["recent_errors"][0].is_object()).await;
+    assert_eq!(state["phase"], "running", "{state:#}");
+    assert!(state["recent_errors"].to_string().contains("login with ***** refused"), "{state:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_is_read_once_and_a_trade_on_its_way_is_not_missing_from_a_sum() {
+    let freqtrade = FreqtradeStub::start().await;
+    freqtrade.answer("status", &json!([open_trade(500, &json!({}))]));
+    let mut closed: Vec<Value> = (1..=100).map(|id| closed_trade(id, &json!({"orders": []}))).collect();
+    freqtrade.closed(&json!(closed));
+    let adapter = Adapter::start(&freqtrade);
+    let known = |state: &Value| state["performance"]["total_pl"].is_string();
+    adapter.until_state("the history is read", known).await;
+    let asked = || freqtrade.requests().iter().filter(|(_, path)| path.ends_with("/trades")).count();
+    assert_eq!(asked(), 2, "two pages, of which the second one brings nothing");
+    // One closes and another one opens in the same moment; the closed ones cannot be read.
+    freqtrade.act("trades", Act::json(502, r#"{"error": "busy"}"#));
+    freqtrade.answer("status", &json!([open_trade(501, &json!({}))]));
+    let state = adapter.until_state("it is on its way", |state| !known(state)).await;
+    assert_eq!(why(&state, "performance.total_pl"), "not_yet", "{state:#}");
+    until("they are asked for at once", SOON, || async { asked() == 3 }).await;
+    closed.remove(0);
+    closed.push(closed_trade(500, &json!({"orders": []})));
+    freqtrade.closed(&json!(closed));
+    let state = adapter.until_state("it is counted", known).await;
+    // 101 results of −5.095, the fee of the open one, and its gain of 5.
+    assert_eq!(state["performance"]["total_pl"], "-509.645", "{state:#}");
+    let trades = adapter.get("trades?after=0&limit=500").await;
+    assert_eq!(trades["items"].as_array().unwrap().len(), 101);
+    assert!(asked() <= 5, "a page with something new, and one without");
 }

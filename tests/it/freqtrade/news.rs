@@ -7,6 +7,7 @@ use super::world::{
     until_told,
 };
 use crate::kit::app::Running;
+use crate::kit::broker_stub::Act;
 use crate::kit::until;
 
 async fn world() -> (FreqtradeStub, Adapter, Running) {
@@ -155,10 +156,58 @@ async fn failures_and_locks_are_told_once() {
     adapter.launch();
     freqtrade.answer("locks", &json!({"locks": []}));
     adapter.until_state("it is read", |state| state["seq"].is_number()).await;
-    let told = until_told(&botops, "the lock of all pairs ended").await;
+    let told = until_told(&botops, "a lock of all pairs ended").await;
     assert_eq!(count(&told, "all pairs are locked"), 1, "{told:#?}");
     assert_eq!(count(&told, "Unable to create order"), 1, "{told:#?}");
     let (_, errors) = botops.get("/api/v1/errors").await;
     assert!(errors.to_string().contains("EXC_004"), "{errors:#}");
+    botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_order_and_a_gap_of_the_adapter_are_told() {
+    let (freqtrade, mut adapter, botops) = world().await;
+    let exit =
+        order("x-1", &json!({"ft_order_side": "sell", "status": "open", "is_open": true, "filled": 0.0}));
+    let entry = order("e-1", &json!({}));
+    freqtrade.answer("status", &json!([open_trade(1, &json!({"orders": [entry, exit]}))]));
+    until_told(&botops, "order SELL BTC/USDT was placed").await;
+    freqtrade.answer("status", &json!([open_trade(1, &json!({"orders": [entry]}))]));
+    let messages = until_told(&botops, "an order of BTC/USDT was cancelled; nothing of it was filled").await;
+    assert_eq!(count(&messages, "what became of it"), 0, "{messages:#?}");
+    assert_eq!(count(&messages, "was away"), 0, "{messages:#?}");
+    adapter.kill();
+    adapter.launch();
+    let messages = until_told(&botops, "the adapter was away and watches again").await;
+    assert_eq!(count(&messages, "was away"), 1, "{messages:#?}");
+    botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_account_begins_with_nothing_of_the_one_before() {
+    let freqtrade = FreqtradeStub::start().await;
+    freqtrade.closed(&json!([closed_trade(1, &json!({}))]));
+    let adapter = Adapter::start(&freqtrade);
+    let botops = adapter.with_botops().await;
+    until_told(&botops, "watches this freqtrade").await;
+    adapter.until_state("its orders are shown", |state| state["orders"][0].is_object()).await;
+    freqtrade.act("balance", Act::json(502, r#"{"error": "no rates"}"#));
+    let live = json!({"pair": "ETH/USDT", "open_timestamp": 1_795_900_700_000_i64, "orders": []});
+    freqtrade.closed(&json!([closed_trade(2, &live)]));
+    freqtrade.configured(&json!({"dry_run": false, "runmode": "live"}));
+    let messages = until_told(&botops, "freqtrade trades another account now").await;
+    assert_eq!(count(&messages, "closed: "), 0, "a history is no news: {messages:#?}");
+    let state = adapter.get("state").await;
+    assert_eq!(state["account"]["account_id"], "binance-spot-live-USDT");
+    assert_eq!(
+        (&state["account"]["account_balance"], &state["orders"]),
+        (&Value::Null, &json!([])),
+        "{state:#}"
+    );
+    assert_eq!(state["performance"]["total_realized_pl"], "-5.095", "of one trade");
+    let trades = adapter.get("trades?after=0").await;
+    let accounts: Vec<&Value> =
+        trades["items"].as_array().unwrap().iter().map(|trade| &trade["account_id"]).collect();
+    assert_eq!(accounts, ["binance-spot-dry-USDT", "binance-spot-live-USDT"], "{trades:#}");
     botops.stop().await;
 }

@@ -68,7 +68,9 @@ impl FreqtradeStub {
     }
 
     pub(super) fn answer_text(&self, path: &str, answer: &str) {
-        self.act(path, Act::ok(answer));
+        // As uvicorn does: what its clock shows.
+        let date = chrono::Utc::now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        self.act(path, Act::ok(answer).header("Date", date));
     }
 
     /// The config with some values replaced.
@@ -161,6 +163,7 @@ pub(super) fn heartbeat(second: u32) -> Value {
 pub(super) fn open_trade(id: i64, changes: &Value) -> Value {
     let trade = json!({"trade_id": id, "pair": "BTC/USDT", "is_open": true, "is_short": false, "amount": 0.5,
         "open_rate": 100.0, "open_timestamp": 1_795_900_000_000_i64 + id, "current_rate": 110.0, "leverage": 1.0,
+        "fee_open": 0.001, "fee_open_cost": 0.05, "fee_open_currency": "USDT",
         "realized_profit": 0.0, "profit_abs": 4.9, "stop_loss_abs": 90.0,
         "orders": [order(&format!("entry-{id}"), &json!({}))]});
     merged(trade, changes)
@@ -189,6 +192,7 @@ pub(super) struct Adapter {
     pub folder: TempDir,
     process: Option<Process>,
     url: String,
+    password: String,
     client: reqwest::Client,
 }
 
@@ -200,9 +204,14 @@ impl Adapter {
 
     /// The same, beside a freqtrade that is reached at this address.
     pub(super) fn start_at(url: String) -> Self {
+        Self::start_with(url, PASSWORD.to_owned())
+    }
+
+    /// The same, with another password.
+    pub(super) fn start_with(url: String, password: String) -> Self {
         let folder = folder();
         let client = socket_client(&folder.path().join("bot.sock"));
-        let mut adapter = Self { folder, process: None, url, client };
+        let mut adapter = Self { folder, process: None, url, password, client };
         adapter.launch();
         adapter
     }
@@ -210,7 +219,7 @@ impl Adapter {
     /// Starts the process, again after a kill.
     pub(super) fn launch(&mut self) {
         let credentials = self.folder.path().join("credentials");
-        fs::write(&credentials, format!("username=operator\npassword={PASSWORD}\n")).unwrap();
+        fs::write(&credentials, format!("username=operator\npassword={}\n", self.password)).unwrap();
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let (socket, data, credentials) =
             (path("bot.sock"), path("adapter"), credentials.display().to_string());

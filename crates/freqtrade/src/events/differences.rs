@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::observed_state::{ObservedOrder, ObservedState, ObservedTrade};
+use super::observed_state::{ObservedOrder, ObservedState, ObservedTrade, SEEN_EVERY};
 use crate::polling::UpstreamPicture;
 use crate::report::{failure_of_line, holding_locks};
 use crate::trades::{key_of_closed, key_of_open, orders_of};
@@ -32,14 +32,20 @@ pub(crate) struct Differences {
 }
 
 impl Differences {
-    /// What is new. Of a freqtrade that is seen for the first time nothing is: its past is no news.
+    /// What is new. Of a freqtrade that is seen for the first time nothing is: its past is no news. `is_resumed`: these are
+    /// the first differences of a run of the adapter, which saw nothing since an earlier one.
     pub(crate) fn between(
         told: Option<&ObservedState>,
         picture: &UpstreamPicture,
         closed: &[NewlyClosed],
+        is_resumed: bool,
         now: DateTime<Utc>,
     ) -> Self {
         let mut found = Self { events: Vec::new(), observed: told.cloned().unwrap_or_default(), now };
+        if is_resumed {
+            found.add_gap(picture);
+        }
+        found.observed.seen_until = picture.as_of().or(found.observed.seen_until);
         found.compare_state(picture);
         found.compare_orders(picture, closed);
         found.compare_closed(picture, closed);
@@ -138,26 +144,58 @@ impl Differences {
             return;
         };
         let listed: BTreeSet<String> = trades.items.iter().map(key_of_open).collect();
+        let mut ended = self.observed.closed_and_listed.clone();
+        // Without its orders it does not show which of them are no more.
+        ended.extend(
+            closed.iter().filter(|(_, orders)| !orders.is_empty()).map(|(trade, _)| key_of_closed(trade)),
+        );
         self.observed.closed_and_listed.retain(|key| listed.contains(key));
         let still_open =
             |trade: &&FreqtradeTrade| !self.observed.closed_and_listed.contains(&key_of_open(trade));
         let open_trades: Vec<&FreqtradeTrade> = trades.items.iter().filter(still_open).collect();
         self.compare_held_trades(&open_trades, closed);
-        let open: Vec<Order> = open_trades.into_iter().flat_map(orders_of).collect();
-        for order in open.iter().chain(closed.iter().flat_map(|(_, orders)| orders)) {
-            self.compare_order(order);
+        let told_whole =
+            |trade: &&&FreqtradeTrade| trade.orders.as_ref().is_some_and(|orders| orders.unreadable == 0);
+        ended.extend(open_trades.iter().filter(told_whole).map(|trade| key_of_open(trade)));
+        let mut open = BTreeSet::new();
+        for trade in open_trades {
+            let key = key_of_open(trade);
+            for order in orders_of(trade) {
+                self.compare_order(&order, &key);
+                open.insert(order.id);
+            }
         }
-        let is_listed = |id: &String| open.iter().any(|order| order.id == *id);
-        let is_closed =
-            |id: &String| closed.iter().any(|(_, orders)| orders.iter().any(|order| order.id == *id));
-        let mut gone = Vec::new();
-        let now = self.now;
+        let mut of_closed = BTreeSet::new();
+        for (trade, orders) in closed {
+            let key = key_of_closed(trade);
+            for order in orders {
+                self.compare_order(order, &key);
+                of_closed.insert(order.id.clone());
+            }
+        }
+        self.compare_missing_orders(&open, &of_closed, &ended);
+    }
+
+    /// freqtrade lists of a trade the orders that rest and those that filled. One that rested, is listed no more and is not
+    /// missing together with its trade was cancelled; `whole` names the trades of which every such order is known.
+    fn compare_missing_orders(
+        &mut self,
+        open: &BTreeSet<String>,
+        of_closed: &BTreeSet<String>,
+        whole: &BTreeSet<String>,
+    ) {
+        let (now, mut cancelled, mut gone) = (self.now, Vec::new(), Vec::new());
         self.observed.orders.retain(|id, order| {
-            if is_listed(id) {
+            if open.contains(id) {
                 order.missing_since = None;
                 return true;
             }
-            if is_closed(id) {
+            if of_closed.contains(id) {
+                return false;
+            }
+            let is_whole = order.trade.as_ref().is_some_and(|trade| whole.contains(trade));
+            if is_whole && order.was_open() && order.is_unfilled() {
+                cancelled.push((id.clone(), order.symbol.clone()));
                 return false;
             }
             let since = *order.missing_since.get_or_insert(now);
@@ -169,6 +207,10 @@ impl Differences {
             }
             false
         });
+        for (id, symbol) in cancelled {
+            let message = format!("an order of {symbol} was cancelled; nothing of it was filled");
+            self.add(EventKind::Order, Severity::Low, message, json!({"order_id": id, "symbol": symbol}));
+        }
         for (id, symbol) in gone {
             let message =
                 format!("an order of {symbol} is listed no more; freqtrade does not say what became of it");
@@ -208,8 +250,8 @@ impl Differences {
         }
     }
 
-    fn compare_order(&mut self, order: &Order) {
-        let is = ObservedOrder::of(order);
+    fn compare_order(&mut self, order: &Order, trade: &str) {
+        let is = ObservedOrder::of(order, trade);
         let was = self.observed.orders.insert(order.id.clone(), is.clone());
         let symbol = is.symbol.clone();
         let side = order.side.map_or("", |side| side.as_str());
@@ -337,6 +379,20 @@ impl Differences {
         self.observed.newest_failure = Some((newest, count));
     }
 
+    /// The adapter itself was away.
+    fn add_gap(&mut self, picture: &UpstreamPicture) {
+        let gap = self.observed.seen_until.zip(picture.as_of()).filter(|(from, to)| from < to);
+        let Some((from, to)) = gap else { return };
+        let message = format!(
+            "the adapter was away and watches again: what changed in at most {} s is told from the difference, without what \
+             came and went in between",
+            (to - from).num_seconds()
+        );
+        // A shorter one may be what was not noted before a start anew.
+        let severity = if to - from > SEEN_EVERY * 2 { Severity::Medium } else { Severity::Low };
+        self.add(EventKind::Lifecycle, severity, message, json!({"gap": {"from": from, "to": to}}));
+    }
+
     fn compare_silence(&mut self, picture: &UpstreamPicture) {
         let Some((from, to)) = picture.last_silence else { return };
         if self.observed.silence_until.is_some_and(|until| until >= to) {
@@ -359,4 +415,33 @@ fn has_filled(order: &Order) -> bool {
         .as_ref()
         .and_then(botops_contract::Amount::value)
         .is_some_and(|filled| filled > Decimal::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(orders: &Value) -> UpstreamPicture {
+        let trade = json!([{"trade_id": 1, "pair": "A/B", "orders": orders}]);
+        let mut picture = UpstreamPicture::default();
+        picture.show_open_trades(serde_json::from_str(&trade.to_string()).unwrap());
+        picture
+    }
+
+    #[test]
+    fn an_order_that_its_open_trade_lists_no_more_was_cancelled() {
+        let filled = json!({"order_id": "e", "status": "closed", "filled": 1.0, "ft_order_side": "buy"});
+        let resting = json!({"order_id": "x", "status": "open", "filled": 0.0, "ft_order_side": "sell"});
+        let now = Utc::now();
+        let none = ObservedState::default();
+        let with_both = picture(&json!([filled, resting]));
+        let before = Differences::between(Some(&none), &with_both, &[], false, now);
+        let after = Differences::between(Some(&before.observed), &picture(&json!([filled])), &[], false, now);
+        let messages: Vec<&str> = after.events.iter().map(|event| event.message.as_str()).collect();
+        assert_eq!(messages, ["an order of A/B was cancelled; nothing of it was filled"]);
+        assert_eq!(after.observed.orders.keys().collect::<Vec<_>>(), ["e"]);
+        let untold = picture(&Value::Null);
+        let after = Differences::between(Some(&before.observed), &untold, &[], false, now);
+        assert_eq!(after.events.len(), 0, "a trade without its orders says nothing of them");
+    }
 }

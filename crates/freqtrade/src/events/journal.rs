@@ -21,6 +21,9 @@ const KEPT_EVENTS: usize = 1_000;
 /// A longer file is written anew with what is kept.
 const LONGEST_FILE: u64 = 2 * 1024 * 1024;
 
+/// By how much it grows before what failed is tried again.
+const RETRY_AFTER: u64 = 256 * 1024;
+
 /// Handle to the journal; cloning is cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct AdapterJournal {
@@ -33,6 +36,8 @@ pub(crate) struct AdapterJournal {
 struct JournalFile {
     path: PathBuf,
     file: File,
+    /// The file at this path is another one than `file`: it was written anew and not opened yet.
+    is_replaced: bool,
     length: u64,
     /// At which length it is written anew: what is kept may be long by itself.
     longest: u64,
@@ -88,6 +93,7 @@ impl AdapterJournal {
         let shared = JournalFile {
             path: path.to_owned(),
             file,
+            is_replaced: false,
             length,
             longest: LONGEST_FILE,
             events,
@@ -129,8 +135,12 @@ impl AdapterJournal {
         journal.events.extend(line.events.into_iter().map(Arc::new));
         let surplus = journal.events.len().saturating_sub(KEPT_EVENTS);
         journal.events.drain(..surplus);
-        if journal.length > journal.longest {
-            journal.compact(&self.epoch)?;
+        if journal.length > journal.longest
+            && let Err(error) = journal.compact(&self.epoch)
+        {
+            // The line is durable, so the events are told. The file grows a while before this is tried again.
+            journal.longest = journal.length + RETRY_AFTER;
+            tracing::warn!("the journal of events cannot be written anew, so it grows: {error}");
         }
         drop(journal);
         self.latest.send_replace(seq);
@@ -163,6 +173,7 @@ impl JournalFile {
     fn write_line(&mut self, line: &JournalLine) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
+        self.open_replaced()?;
         if let Err(error) = self.file.write_all(&text).and_then(|()| self.file.sync_data()) {
             // A part of a line would damage the next one.
             let _ = self.file.set_len(self.length);
@@ -180,9 +191,17 @@ impl JournalFile {
         let mut text = serde_json::to_vec(&line)?;
         text.push(b'\n');
         durable_file::replace(&self.path, &text, durable_file::PRIVATE, "freqtrade-journal")?;
-        self.file = OpenOptions::new().append(true).open(&self.path)?;
+        self.is_replaced = true;
         self.length = text.len() as u64;
         self.longest = LONGEST_FILE.max(self.length * 2);
+        self.open_replaced()
+    }
+
+    fn open_replaced(&mut self) -> io::Result<()> {
+        if self.is_replaced {
+            self.file = OpenOptions::new().append(true).open(&self.path)?;
+            self.is_replaced = false;
+        }
         Ok(())
     }
 }
@@ -263,5 +282,22 @@ mod tests {
         let newest = numbers(&journal);
         assert_eq!((newest.len(), newest.last()), (KEPT_EVENTS, Some(&1_200)));
         assert_eq!(numbers(&AdapterJournal::open(&path).unwrap()), newest);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_anew_keeps_no_event_from_being_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let journal = AdapterJournal::open(&path).unwrap();
+        // A folder in its place: the file that is open takes lines, and nothing can be moved there.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        journal.lock().longest = 1;
+        let latest = journal.watch_latest();
+        for round in 1..4 {
+            journal.append(vec![event("a")], &told(round)).unwrap();
+            assert_eq!((*latest.borrow(), numbers(&journal).len() as u64), (round, round));
+        }
+        assert!(journal.lock().longest > RETRY_AFTER, "it is not tried at each event");
     }
 }

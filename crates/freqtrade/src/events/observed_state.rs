@@ -12,6 +12,9 @@ use crate::polling::BotLife;
 /// So much may be missing of the newest log line that was seen.
 const MARK_AGE: TimeDelta = TimeDelta::minutes(10);
 
+/// How often it is noted that freqtrade was seen, beside events.
+pub(super) const SEEN_EVERY: TimeDelta = TimeDelta::minutes(1);
+
 /// What readers of the events know.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -34,6 +37,8 @@ pub(crate) struct ObservedState {
     pub newest_failure: Option<(DateTime<Utc>, usize)>,
     /// The end of the newest silence that was told.
     pub silence_until: Option<DateTime<Utc>>,
+    /// The newest moment that was seen; on the disk it is up to a minute older.
+    pub seen_until: Option<DateTime<Utc>>,
     /// Which start of freqtrade answers.
     pub life: Option<BotLife>,
     /// The day, the account, and the account's total result when the day began.
@@ -55,20 +60,29 @@ pub(crate) struct ObservedOrder {
     pub symbol: String,
     pub filled: Option<Decimal>,
     pub status: Option<OrderStatus>,
+    /// Its trade, by what tells one from another; `None` where an earlier version noted the order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trade: Option<String>,
     /// Since when freqtrade no longer lists it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing_since: Option<DateTime<Utc>>,
 }
 
 impl ObservedOrder {
-    pub(super) fn of(order: &Order) -> Self {
+    pub(super) fn of(order: &Order, trade: &str) -> Self {
         let filled = order.filled_quantity.as_ref().and_then(botops_contract::Amount::value);
         Self {
             symbol: order.symbol.clone().unwrap_or_default(),
             filled,
             status: order.status,
+            trade: Some(trade.to_owned()),
             missing_since: None,
         }
+    }
+
+    /// Whether nothing of it was filled when it was told last.
+    pub(super) fn is_unfilled(&self) -> bool {
+        self.filled.unwrap_or_default().is_zero()
     }
 
     /// Whether it rested when it was told last.
@@ -94,8 +108,31 @@ impl ObservedState {
             (Some(now), Some(then)) => now - then > MARK_AGE,
             (now, then) => now.is_some() != then.is_some(),
         };
-        let unmarked =
-            |state: &Self| Self { life: state.life.as_ref().map(BotLife::without_mark), ..state.clone() };
-        is_far || unmarked(self) != unmarked(saved)
+        let unmarked = |state: &Self| Self {
+            life: state.life.as_ref().map(BotLife::without_mark),
+            seen_until: None,
+            ..state.clone()
+        };
+        let is_long_ago = match (self.seen_until, saved.seen_until) {
+            (Some(now), Some(then)) => now - then >= SEEN_EVERY,
+            (now, then) => now.is_some() != then.is_some(),
+        };
+        is_far || is_long_ago || unmarked(self) != unmarked(saved)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_last_is_noted_once_a_minute() {
+        let at = |seconds| ObservedState {
+            seen_until: DateTime::from_timestamp(seconds, 0),
+            ..ObservedState::default()
+        };
+        assert!(at(100).differs_from(&ObservedState::default()));
+        assert!(!at(159).differs_from(&at(100)));
+        assert!(at(160).differs_from(&at(100)));
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct ErrorLines {
 impl ErrorLines {
     /// Takes in what is new among these lines, which are oldest first.
     pub(super) fn add_lines(&mut self, lines: &[LogLine], read_at: DateTime<Utc>) {
-        let failures = lines.iter().filter(|line| matches!(line.level.as_str(), "ERROR" | "CRITICAL"));
+        let failures = lines.iter().filter(|line| line.is_failure());
         for line in failures {
             let known =
                 self.lines.iter().rev().take_while(|known| known.at >= line.at).any(|known| known == line);

@@ -7,6 +7,7 @@ mod pollers;
 mod process_table;
 mod reach;
 mod trade_puller;
+mod upstream_clock;
 mod wake_socket;
 
 pub(crate) use bot_life::BotLife;

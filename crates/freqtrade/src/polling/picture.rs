@@ -1,5 +1,6 @@
 //! The newest answer of each kind that freqtrade gave, shared between those that ask and those that tell.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -11,12 +12,14 @@ use tokio::sync::{Notify, watch};
 use super::bot_life::BotLife;
 use super::error_lines::ErrorLines;
 use super::reach::{ReachFacts, UpstreamReach};
+use super::upstream_clock::UpstreamClock;
+use crate::trades::key_of_open;
 use crate::upstream::{
     BalanceAnswer, ConfigEcho, FreqtradeTrade, HealthAnswer, LocksAnswer, ReadList, UpstreamFailure,
     WhitelistAnswer,
 };
 
-/// A part of the state that freqtrade refuses for this long is not shown any more.
+/// A part of the state that freqtrade refuses, or does not answer, for this long is not shown any more.
 const GIVEN_UP_AFTER: TimeDelta = TimeDelta::minutes(2);
 
 /// One kind of answer: the newest one, and why the newest question brought none.
@@ -50,14 +53,14 @@ impl<T> PolledPart<T> {
         self.answer.as_ref().map(|(_, at)| *at)
     }
 
-    /// Takes in the outcome of a question. What freqtrade refuses for long is given up: it is then not known, and does
-    /// not make everything else look as old.
+    /// Takes in the outcome of a question. What freqtrade refuses for long, or gives no answer to while it answers others,
+    /// is given up: it is then not known, makes nothing else look as old, and is not shown under a newer moment.
     pub(super) fn set(&mut self, outcome: Result<(T, DateTime<Utc>), UpstreamFailure>, now: DateTime<Utc>) {
         match outcome {
             Ok((value, at)) => *self = Self { answer: Some((Arc::new(value), at)), failure: None },
             Err(failure) => {
                 let is_old = self.at().is_some_and(|at| now - at > GIVEN_UP_AFTER);
-                if is_old && failure.was_answered() {
+                if is_old {
                     self.answer = None;
                 }
                 self.failure = Some(failure);
@@ -71,6 +74,19 @@ impl<T> PolledPart<T> {
     }
 }
 
+/// The config as it is used, as it came without secrets, and when it came.
+pub(super) type ConfigAnswer = (ConfigEcho, Value, DateTime<Utc>);
+
+/// What was asked together.
+#[derive(Debug)]
+pub(super) struct UpstreamRound {
+    pub config: Result<ConfigAnswer, UpstreamFailure>,
+    pub health: Result<(HealthAnswer, DateTime<Utc>), UpstreamFailure>,
+    /// freqtrade's clock when it told its health.
+    pub clock: Option<DateTime<Utc>>,
+    pub open_trades: Result<(ReadList<FreqtradeTrade>, DateTime<Utc>), UpstreamFailure>,
+}
+
 /// What freqtrade said last. Cloning is cheap.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UpstreamPicture {
@@ -78,6 +94,7 @@ pub(crate) struct UpstreamPicture {
     /// The same answer as it came, without secrets.
     pub config_as_told: PolledPart<Value>,
     pub health: PolledPart<HealthAnswer>,
+    pub clock: UpstreamClock,
     pub open_trades: PolledPart<ReadList<FreqtradeTrade>>,
     pub balance: PolledPart<BalanceAnswer>,
     pub locks: PolledPart<LocksAnswer>,
@@ -85,6 +102,10 @@ pub(crate) struct UpstreamPicture {
     /// `None` until the log was read once.
     pub life: Option<Arc<BotLife>>,
     pub errors: Arc<ErrorLines>,
+    /// The account of the newest config, also while none is known.
+    last_account: Option<String>,
+    /// Trades that were open and of which the closed ones, which are read at another moment, were not read since.
+    pub left_trades: BTreeSet<String>,
     /// When freqtrade answered again after it had not: from and to.
     pub last_silence: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
@@ -94,6 +115,51 @@ impl UpstreamPicture {
     pub(crate) fn as_of(&self) -> Option<DateTime<Utc>> {
         let config = self.config.at()?;
         Some([self.health.at(), self.open_trades.at()].into_iter().flatten().fold(config, std::cmp::Ord::min))
+    }
+
+    /// The picture with these open trades alone.
+    #[cfg(test)]
+    pub(crate) fn show_open_trades(&mut self, trades: ReadList<FreqtradeTrade>) {
+        self.open_trades.set(Ok((trades, Utc::now())), Utc::now());
+    }
+
+    /// The open trades, by what tells one from another.
+    pub(super) fn open_keys(&self) -> BTreeSet<String> {
+        self.open_trades
+            .value()
+            .map_or_else(BTreeSet::new, |trades| trades.items.iter().map(key_of_open).collect())
+    }
+
+    /// Takes in one round. Of another account, nothing that was read before holds.
+    pub(super) fn take_round(&mut self, round: UpstreamRound, now: DateTime<Utc>) {
+        let before = self.open_keys();
+        match round.config {
+            Ok((echo, told, at)) => {
+                self.config.set(Ok((echo, at)), now);
+                self.config_as_told.set(Ok((told, at)), now);
+            }
+            Err(failure) => self.config.set(Err(failure), now),
+        }
+        let account = self.account_id().or_else(|| self.last_account.clone());
+        let was = std::mem::replace(&mut self.last_account, account);
+        let is_other = was.is_some() && was != self.last_account;
+        if is_other {
+            self.open_trades = PolledPart::default();
+            self.balance = PolledPart::default();
+            self.locks = PolledPart::default();
+            self.whitelist = PolledPart::default();
+            self.left_trades.clear();
+        }
+        if let Ok((health, at)) = &round.health {
+            self.clock.note(health.last_process, round.clock, *at, Instant::now());
+        }
+        self.health.set(round.health, now);
+        self.open_trades.set(round.open_trades, now);
+        if !is_other && self.open_trades.value().is_some() {
+            let open = self.open_keys();
+            self.left_trades.extend(before.difference(&open).cloned());
+            self.left_trades.retain(|key| !open.contains(key));
+        }
     }
 
     /// Whether everything that a state needs was read, or refused, once.
@@ -111,7 +177,7 @@ impl UpstreamPicture {
 }
 
 /// Names the account: the exchange, whether it is real money, and the currency. A run on paper is an account of its own.
-fn account_id_of(config: &ConfigEcho) -> String {
+pub(super) fn account_id_of(config: &ConfigEcho) -> String {
     let word = |part: &Option<String>| part.clone().unwrap_or_else(|| "unknown".to_owned());
     let money = match (config.dry_run, config.demo_trading) {
         (Some(false), Some(true)) => "demo",
@@ -229,8 +295,34 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
+    fn round(dry_run: bool, trades: &str) -> UpstreamRound {
+        let at = DateTime::from_timestamp(1_000, 0).unwrap();
+        let config: ConfigEcho = serde_json::from_str(&format!("{{\"dry_run\": {dry_run}}}")).unwrap();
+        UpstreamRound {
+            config: Ok((config, Value::Null, at)),
+            health: Ok((HealthAnswer::default(), at)),
+            clock: None,
+            open_trades: Ok((serde_json::from_str(trades).unwrap(), at)),
+        }
+    }
+
     #[test]
-    fn what_is_refused_for_long_is_not_known_and_silence_changes_nothing() {
+    fn a_trade_that_left_is_known_by_its_key_and_another_account_begins_with_nothing() {
+        let (mut picture, now) = (UpstreamPicture::default(), Utc::now());
+        picture.take_round(round(true, r#"[{"trade_id": 1, "pair": "A/B"}]"#), now);
+        picture.balance.set(Ok((BalanceAnswer::default(), now)), now);
+        picture.locks.set(Ok((LocksAnswer::default(), now)), now);
+        assert_eq!(picture.left_trades.len(), 0);
+        picture.take_round(round(true, r#"[{"trade_id": 2, "pair": "A/B"}]"#), now);
+        assert_eq!(picture.left_trades.iter().collect::<Vec<_>>(), ["1|A/B|0"], "as many, but not the same");
+        assert!(picture.balance.value().is_some());
+        picture.take_round(round(false, "[]"), now);
+        assert!(picture.balance.value().is_none() && picture.locks.value().is_none());
+        assert_eq!((picture.left_trades.len(), picture.open_trades.value().is_some()), (0, true));
+    }
+
+    #[test]
+    fn what_is_refused_or_silent_for_long_is_not_known() {
         let start = DateTime::from_timestamp(1_000, 0).unwrap();
         let later = start + TimeDelta::minutes(3);
         let refused = || Err(UpstreamFailure::Domain("no".to_owned()));
@@ -238,10 +330,13 @@ mod tests {
         part.set(Ok((7, start)), start);
         part.set(refused(), start + TimeDelta::minutes(1));
         assert_eq!(part.value(), Some(&7));
-        part.set(Err(UpstreamFailure::Late), later);
-        assert_eq!(part.value(), Some(&7), "it is not known whether it changed; its age is told");
+        let mut silent = part.clone();
         part.set(refused(), later);
         assert_eq!((part.value(), part.failure.is_some()), (None, true));
+        silent.set(Err(UpstreamFailure::Late), start + TimeDelta::minutes(1));
+        assert_eq!(silent.value(), Some(&7));
+        silent.set(Err(UpstreamFailure::Late), later);
+        assert_eq!((silent.value(), silent.failure.is_some()), (None, true));
         part.set(Ok((8, later)), later);
         assert_eq!((part.value(), part.failure.is_some()), (Some(&8), false));
     }

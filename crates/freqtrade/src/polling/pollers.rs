@@ -7,17 +7,19 @@ use std::time::{Duration, Instant};
 use botops_core::tasks::Tasks;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::bot_life::{BotLife, LifeReading, RING};
 use super::error_lines::ErrorLines;
-use super::picture::PictureCell;
+use super::picture::{ConfigAnswer, PictureCell, PolledPart, UpstreamPicture, UpstreamRound};
 use super::trade_puller::pull_trades;
 use super::wake_socket::follow_messages;
 use crate::credentials::UpstreamCredentials;
 use crate::trades::ClosedTradeLog;
-use crate::upstream::{ConfigEcho, FreqtradeClient, LogLine, LogsAnswer, UpstreamFailure, shown_config};
+use crate::upstream::{
+    ConfigEcho, FreqtradeClient, HealthAnswer, HideSecrets, LogLine, LogsAnswer, UpstreamFailure,
+    shown_config,
+};
 
 /// With an answer in 3 s at the latest, silence is told 4 s after the last answer.
 const PING_EVERY: Duration = Duration::from_secs(1);
@@ -39,9 +41,6 @@ const LEAST_PAUSE: Duration = Duration::from_millis(200);
 
 /// freqtrade's limits are of requests in a minute.
 const TOO_OFTEN_PAUSE: Duration = Duration::from_secs(15);
-
-/// The config as it is used, as it came without secrets, and when it came.
-type ConfigAnswer = (ConfigEcho, Value, DateTime<Utc>);
 
 /// What the loops need.
 #[derive(Debug, Clone)]
@@ -131,25 +130,20 @@ impl Pollers {
         loop {
             cell.wait_for_ping().await;
             let config = self.read_config().await;
-            let health = self.read_part("health").await;
+            let (health, clock) = match self.read_health().await {
+                Ok((health, clock)) => (Ok(health), clock),
+                Err(failure) => (Err(failure), None),
+            };
             let trades = self.read_part("status").await;
-            let before = open_count(cell);
             let asked_too_often = [config.as_ref().err(), health.as_ref().err(), trades.as_ref().err()]
                 .contains(&Some(&UpstreamFailure::TooOften));
             self.note_config(config.as_ref());
-            let now = Utc::now();
-            cell.update(|picture| {
-                match config {
-                    Ok((echo, told, at)) => {
-                        picture.config.set(Ok((echo, at)), now);
-                        picture.config_as_told.set(Ok((told, at)), now);
-                    }
-                    Err(failure) => picture.config.set(Err(failure), now),
-                }
-                picture.health.set(health, now);
-                picture.open_trades.set(trades, now);
-            });
-            if open_count(cell) < before {
+            let was = cell.load();
+            let round = UpstreamRound { config, health, clock, open_trades: trades };
+            cell.update(|picture| picture.take_round(round, Utc::now()));
+            let is = cell.load();
+            let is_other = was.account_id().is_some_and(|was| is.account_id() != Some(was));
+            if is_other || !is.left_trades.is_subset(&was.left_trades) {
                 cell.wake_slow_poller();
             }
             self.note_state();
@@ -162,7 +156,15 @@ impl Pollers {
 
     async fn read_config(&self) -> Result<ConfigAnswer, UpstreamFailure> {
         let answer = self.options.client.get("show_config", ROUND_LIMIT).await?;
-        Ok((answer.read::<ConfigEcho>()?, shown_config(answer.read()?), answer.at))
+        Ok((answer.read::<ConfigEcho>()?, shown_config(answer.read_shown()?), answer.at))
+    }
+
+    /// Health, when it came, and freqtrade's clock then.
+    async fn read_health(
+        &self,
+    ) -> Result<((HealthAnswer, DateTime<Utc>), Option<DateTime<Utc>>), UpstreamFailure> {
+        let answer = self.options.client.get("health", ROUND_LIMIT).await?;
+        Ok(((answer.read()?, answer.at), answer.clock))
     }
 
     fn note_config(&self, config: Result<&ConfigAnswer, &UpstreamFailure>) {
@@ -190,32 +192,53 @@ impl Pollers {
         let cell = &self.options.cell;
         loop {
             cell.wait_for_ping().await;
-            let balance = self.read_part("balance").await;
-            cell.update(|picture| picture.balance.set(balance, Utc::now()));
-            let locks = self.read_part("locks").await;
-            cell.update(|picture| picture.locks.set(locks, Utc::now()));
-            let whitelist = self.read_part("whitelist").await;
-            cell.update(|picture| picture.whitelist.set(whitelist, Utc::now()));
-            let account = cell.load().account_id();
-            // Trades belong to an account, which the config names: it comes with the first round.
-            let next = match account {
-                Some(account) => {
-                    match pull_trades(&self.options.client, &self.options.trades, &account).await {
-                        Ok(new) => {
-                            if new > 0 {
-                                cell.update(|_| {});
-                            }
-                            SLOW_EVERY
-                        }
-                        Err(failure) => {
-                            tracing::debug!("closed trades were not read: {failure}");
-                            SLOW_EVERY / 3
-                        }
-                    }
+            self.read_slow_part("balance", |picture| &mut picture.balance).await;
+            self.read_slow_part("locks", |picture| &mut picture.locks).await;
+            self.read_slow_part("whitelist", |picture| &mut picture.whitelist).await;
+            pause(self.read_trades().await, cell.slow_woken()).await;
+        }
+    }
+
+    /// Reads one part. What was asked before freqtrade traded another account is not of that one.
+    async fn read_slow_part<T: DeserializeOwned + HideSecrets>(
+        &self,
+        path: &str,
+        part: impl Fn(&mut UpstreamPicture) -> &mut PolledPart<T>,
+    ) {
+        let cell = &self.options.cell;
+        let account = cell.load().account_id();
+        let answer = self.read_part(path).await;
+        cell.update(|picture| {
+            // At the start the account may be learnt while this is asked.
+            if account.is_none() || picture.account_id() == account {
+                part(picture).set(answer, Utc::now());
+            }
+        });
+    }
+
+    /// Reads the closed trades, and says when to do it again.
+    async fn read_trades(&self) -> Duration {
+        let cell = &self.options.cell;
+        let before = cell.load();
+        // The first round, which names the account, comes at once.
+        if before.account_id().is_none() {
+            return LEAST_PAUSE;
+        }
+        match pull_trades(&self.options.client, &self.options.trades).await {
+            Ok((account, new)) => {
+                // A trade that had left and did not close was deleted; one that left since may still be found.
+                let is_same = before.account_id() == Some(account);
+                if is_same && (new > 0 || !before.left_trades.is_empty()) {
+                    cell.update(|picture| {
+                        picture.left_trades.retain(|key| !before.left_trades.contains(key));
+                    });
                 }
-                None => LEAST_PAUSE,
-            };
-            pause(next, cell.slow_woken()).await;
+                SLOW_EVERY
+            }
+            Err(failure) => {
+                tracing::debug!("closed trades were not read: {failure}");
+                SLOW_EVERY / 3
+            }
         }
     }
 
@@ -265,7 +288,7 @@ impl Pollers {
         }
     }
 
-    async fn read_part<T: DeserializeOwned>(
+    async fn read_part<T: DeserializeOwned + HideSecrets>(
         &self,
         path: &str,
     ) -> Result<(T, DateTime<Utc>), UpstreamFailure> {
@@ -289,10 +312,6 @@ async fn run_until_stop(work: impl Future<Output = ()>, stopping: CancellationTo
         () = work => {}
         () = stopping.cancelled() => {}
     }
-}
-
-fn open_count(cell: &PictureCell) -> usize {
-    cell.load().open_trades.value().map_or(0, |trades| trades.items.len())
 }
 
 /// Waits for the interval, or until woken, but never less than the least pause.

@@ -1,9 +1,11 @@
 //! Reads freqtrade's closed trades into the adapter's own log.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::trades::{ClosedTrade, ClosedTradeLog};
-use crate::upstream::{FreqtradeClient, TradesAnswer, UpstreamFailure};
+use super::picture::account_id_of;
+use crate::trades::{ClosedTrade, ClosedTradeLog, key_of_open};
+use crate::upstream::{ConfigEcho, FreqtradeClient, TradesAnswer, UpstreamFailure};
 
 /// Trades in one page: a page with its orders is some 200 KB.
 const PAGE: usize = 100;
@@ -14,38 +16,50 @@ const MOST_PAGES: usize = 10_000;
 /// Reading trades goes through freqtrade's database.
 const TRADES_LIMIT: Duration = Duration::from_secs(10);
 
-/// Reads pages, newest first, until one has a trade that is known and there are no more than are known then.
+/// The config is in freqtrade's memory.
+const CONFIG_LIMIT: Duration = Duration::from_secs(5);
+
+/// Reads freqtrade's closed trades, newest first, and gives the account of which they are and how many were new.
 ///
-/// What was read before a failure is not numbered: the order of closing would be lost.
+/// The first time in a run, and for another account, all of them are read; afterwards no page after one that has nothing
+/// new. What was read before a failure is not numbered: the order of closing would be lost. Nor is what freqtrade gave
+/// while it began to trade another account.
 pub(super) async fn pull_trades(
     client: &FreqtradeClient,
     log: &ClosedTradeLog,
-    account_id: &str,
-) -> Result<usize, UpstreamFailure> {
-    let mut found = Vec::new();
-    let known = log.count_of(account_id);
+) -> Result<(String, usize), UpstreamFailure> {
+    let account = read_account(client).await?;
+    let is_known = log.is_complete(&account);
+    let (mut found, mut seen, mut unreadable) = (Vec::new(), HashSet::new(), 0);
     for page in 0..MOST_PAGES {
         let path = format!("trades?limit={PAGE}&offset={}&order_by_id=false", page * PAGE);
-        let answer: TradesAnswer = client.get(&path, TRADES_LIMIT).await?.read()?;
-        let (trades, total) = (answer.trades, answer.total_trades);
-        if trades.unreadable > 0 {
-            tracing::warn!("{} closed trades of freqtrade cannot be read", trades.unreadable);
-        }
+        let trades = client.get(&path, TRADES_LIMIT).await?.read::<TradesAnswer>()?.trades;
+        unreadable += trades.unreadable;
         let count = trades.items.len() + trades.unreadable;
-        let closed: Vec<ClosedTrade> =
-            trades.items.iter().filter_map(|trade| ClosedTrade::of(trade, account_id)).collect();
-        let reaches_known = closed.iter().any(|trade| log.contains(&trade.key));
-        found.extend(closed.into_iter().filter(|trade| !log.contains(&trade.key)));
-        let all = total.and_then(|total| usize::try_from(total).ok());
-        let has_all = all.is_some_and(|all| known + found.len() >= all);
-        if count < PAGE || reaches_known && has_all {
+        let before = (found.len(), seen.len());
+        seen.extend(trades.items.iter().map(key_of_open));
+        let closed = trades.items.iter().filter_map(|trade| ClosedTrade::of(trade, &account));
+        found.extend(closed.filter(|trade| !log.contains(&trade.key)));
+        let is_repeated = trades.unreadable == 0 && seen.len() == before.1;
+        if count < PAGE || is_repeated || is_known && found.len() == before.0 {
             break;
         }
+    }
+    if read_account(client).await? != account {
+        return Err(UpstreamFailure::Unreadable("it trades another account now".to_owned()));
+    }
+    if unreadable > 0 && log.note_unreadable() {
+        tracing::warn!("{unreadable} closed trades of freqtrade cannot be read: results are without them");
     }
     let new = log.append(found).map_err(|error| {
         tracing::error!("closed trades cannot be kept: {error}");
         UpstreamFailure::Unreadable("closed trades cannot be kept on the adapter's disk".to_owned())
     })?;
-    log.set_complete();
-    Ok(new)
+    log.set_complete(&account);
+    Ok((account, new))
+}
+
+async fn read_account(client: &FreqtradeClient) -> Result<String, UpstreamFailure> {
+    let config: ConfigEcho = client.get("show_config", CONFIG_LIMIT).await?.read()?;
+    Ok(account_id_of(&config))
 }

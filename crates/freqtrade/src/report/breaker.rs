@@ -6,10 +6,11 @@ use chrono::{DateTime, Utc};
 use crate::polling::UpstreamPicture;
 use crate::upstream::{OWN_LOCK, PairLock};
 
-/// The locks that hold at this moment.
+/// The locks that hold at this moment, by freqtrade's clock: it sets their ends.
 pub(crate) fn holding_locks(picture: &UpstreamPicture, now: DateTime<Utc>) -> Vec<&PairLock> {
     let locks = picture.locks.value().map_or(&[][..], |locks| &locks.locks.items);
-    locks.iter().filter(|lock| lock.holds_at(now)).collect()
+    let time = picture.clock.upstream_time(now);
+    locks.iter().filter(|lock| lock.holds_at(time)).collect()
 }
 
 /// The lock that keeps every new position away: of all pairs, and of every direction in which the bot trades.

@@ -11,7 +11,7 @@ use super::breaker::breaker_of;
 use super::config_echo::echoed_config_of;
 use super::failures::failure_of_line;
 use super::hello::trading_mode;
-use super::performance::performance_of;
+use super::performance::{PerformanceSums, performance_of};
 use super::phase::{PhaseView, is_trading_enabled, loop_interval, no_entry_reasons, phase_of};
 use super::positions::{orders_of_trades, positions_of};
 use super::unknown_fields::{UnknownFields, why_missing};
@@ -31,6 +31,8 @@ pub(crate) struct ReportInputs<'a> {
     pub closed_orders: Vec<Order>,
     /// The total result when the day began, where the adapter was there.
     pub day_base: Option<Decimal>,
+    /// A trade is neither among the open nor among the closed ones now, or among both.
+    pub is_between: bool,
     pub now: DateTime<Utc>,
 }
 
@@ -41,12 +43,12 @@ pub(crate) fn day_began(now: DateTime<Utc>) -> DateTime<Utc> {
 
 /// The report; its `seq` is set by who publishes it.
 pub(crate) fn build_report(inputs: ReportInputs<'_>) -> BotReport {
-    let ReportInputs { picture, tally, closed_orders, day_base, now } = inputs;
+    let ReportInputs { picture, tally, closed_orders, day_base, is_between, now } = inputs;
     let mut unknown = UnknownFields::default();
     let config = picture.config.value();
     let as_of = picture.as_of();
     let mode = config.and_then(trading_mode);
-    let PhaseView { phase, raw: phase_raw, reason: phase_reason } = phase_of(picture, now);
+    let PhaseView { phase, raw: phase_raw, reason: phase_reason } = phase_of(picture);
     // A list of which a part cannot be read would be taken for the whole.
     let open = picture.open_trades.value().filter(|trades| trades.unreadable == 0);
     let open = open.map(|trades| trades.items.as_slice());
@@ -60,7 +62,8 @@ pub(crate) fn build_report(inputs: ReportInputs<'_>) -> BotReport {
     }
     let reasons = no_entry_reasons(picture, now);
     let account = account_of(picture, &mut unknown);
-    let performance = performance_of(picture, tally, positions.as_deref(), day_base, as_of, &mut unknown);
+    let sums = PerformanceSums { tally, day_base, is_between };
+    let performance = performance_of(picture, sums, positions.as_deref(), as_of, &mut unknown);
     let circuit_breaker = breaker_of(picture, now);
     unknown.note("circuit_breaker", circuit_breaker.as_ref(), why_missing(&picture.locks));
     let last_trade_at = orders.iter().flatten().filter(|order| order.average_fill_price.is_some());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use botops_contract::{BotPhase, amount_value};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
@@ -26,7 +26,7 @@ pub(super) struct PhaseView {
     pub reason: Option<String>,
 }
 
-pub(super) fn phase_of(picture: &UpstreamPicture, now: DateTime<Utc>) -> PhaseView {
+pub(super) fn phase_of(picture: &UpstreamPicture) -> PhaseView {
     let Some(config) = picture.config.value() else {
         return PhaseView { phase: BotPhase::Starting, raw: None, reason: None };
     };
@@ -34,11 +34,11 @@ pub(super) fn phase_of(picture: &UpstreamPicture, now: DateTime<Utc>) -> PhaseVi
     let open = picture.open_trades.value().map_or(0, |trades| trades.items.len());
     let state = config.state.as_deref().unwrap_or_default().to_ascii_lowercase();
     match state.as_str() {
-        "running" => match loop_silence(picture, config, now) {
+        "running" => match loop_silence(picture, config) {
             Some(silence) => view(BotPhase::Degraded, Some(silence)),
             None => view(BotPhase::Running, None),
         },
-        "paused" => match loop_silence(picture, config, now) {
+        "paused" => match loop_silence(picture, config) {
             Some(silence) => view(BotPhase::Degraded, Some(format!("{silence}; it is paused"))),
             None => view(BotPhase::Paused, Some("it is paused: it closes trades and opens none".to_owned())),
         },
@@ -54,15 +54,13 @@ pub(super) fn phase_of(picture: &UpstreamPicture, now: DateTime<Utc>) -> PhaseVi
 }
 
 /// Why the loop counts as standing still; `None` while it goes round.
-fn loop_silence(picture: &UpstreamPicture, config: &ConfigEcho, now: DateTime<Utc>) -> Option<String> {
-    let last = picture.health.value()?.last_process?;
+fn loop_silence(picture: &UpstreamPicture, config: &ConfigEcho) -> Option<String> {
+    let silent = picture.clock.loop_stands_for()?;
     let limit = loop_interval(config)
         .and_then(|interval| Duration::try_from_secs_f64(interval * 5.0).ok())
         .map_or(SILENT_AFTER, |limit| limit.max(SILENT_AFTER));
-    let silent = now.signed_duration_since(last);
-    let is_silent = silent > TimeDelta::from_std(limit).unwrap_or(TimeDelta::MAX);
-    is_silent.then(|| {
-        format!("loop_silent: its loop last went round {} s ago, while its API answers", silent.num_seconds())
+    (silent > limit).then(|| {
+        format!("loop_silent: its loop last went round {} s ago, while its API answers", silent.as_secs())
     })
 }
 
@@ -76,7 +74,7 @@ pub(super) fn no_entry_reasons(picture: &UpstreamPicture, now: DateTime<Utc>) ->
         "reload_config" | "" => reasons.push("starting".to_owned()),
         other => reasons.push(other.to_owned()),
     }
-    if loop_silence(picture, config, now).is_some() && state != "stopped" {
+    if loop_silence(picture, config).is_some() && state != "stopped" {
         reasons.push("loop_silent".to_owned());
     }
     let locks = holding_locks(picture, now);

@@ -33,8 +33,10 @@ struct LoggedTrades {
     trades: Vec<Arc<Trade>>,
     /// Orders of the newest trades, by their `seq`, oldest first.
     orders: Vec<(u64, Vec<Order>)>,
-    /// Every trade that freqtrade had when the adapter first came was read.
-    is_complete: bool,
+    /// The account of which every trade that freqtrade has was read in this run.
+    complete_of: Option<String>,
+    /// Trades that could not be read were told.
+    told_unreadable: bool,
 }
 
 impl ClosedTradeLog {
@@ -58,7 +60,8 @@ impl ClosedTradeLog {
             keys: HashSet::new(),
             trades: Vec::new(),
             orders: Vec::new(),
-            is_complete: false,
+            complete_of: None,
+            told_unreadable: false,
         };
         let lines = text.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n');
         for (index, line) in lines.enumerate().filter(|(_, line)| !line.is_empty()) {
@@ -72,12 +75,6 @@ impl ClosedTradeLog {
     /// Whether this trade has a number already.
     pub(crate) fn contains(&self, key: &str) -> bool {
         self.lock().keys.contains(key)
-    }
-
-    /// How many trades of this account have a number.
-    pub(crate) fn count_of(&self, account_id: &str) -> usize {
-        let log = self.lock();
-        log.trades.iter().filter(|trade| trade.account_id.as_deref() == Some(account_id)).count()
     }
 
     /// Numbers the trades that are new, in the order in which they were closed, and writes them. How many were new.
@@ -110,14 +107,20 @@ impl ClosedTradeLog {
         Ok(count)
     }
 
-    /// Says that all that freqtrade has was read.
-    pub(crate) fn set_complete(&self) {
-        self.lock().is_complete = true;
+    /// Says that all that freqtrade has of this account was read.
+    pub(crate) fn set_complete(&self, account_id: &str) {
+        self.lock().complete_of = Some(account_id.to_owned());
     }
 
-    /// Whether all that freqtrade has was read since the start of the adapter; sums are not known before.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.lock().is_complete
+    /// Whether all that freqtrade has of this account was read since the start of the adapter, and no other account's
+    /// since; sums are not known before.
+    pub(crate) fn is_complete(&self, account_id: &str) -> bool {
+        self.lock().complete_of.as_deref() == Some(account_id)
+    }
+
+    /// Whether it is the first time that trades which cannot be read are told.
+    pub(crate) fn note_unreadable(&self) -> bool {
+        !std::mem::replace(&mut self.lock().told_unreadable, true)
     }
 
     /// A page of trades with a number above `after`, as `GET trades` gives it.
@@ -155,8 +158,10 @@ impl ClosedTradeLog {
     }
 
     /// Orders of the newest closed trades of this account, in no particular order.
-    pub(crate) fn recent_orders(&self) -> Vec<Order> {
-        self.lock().orders.iter().flat_map(|(_, orders)| orders.clone()).collect()
+    pub(crate) fn recent_orders(&self, account_id: &str) -> Vec<Order> {
+        let log = self.lock();
+        let of_account = log.orders.iter().filter(|(seq, _)| log.is_of(*seq, account_id));
+        of_account.flat_map(|(_, orders)| orders.clone()).collect()
     }
 
     /// What the trades of an account add up to.
@@ -176,6 +181,11 @@ impl ClosedTradeLog {
 }
 
 impl LoggedTrades {
+    fn is_of(&self, seq: u64, account_id: &str) -> bool {
+        let index = self.trades.partition_point(|trade| trade.seq < seq);
+        self.trades.get(index).is_some_and(|trade| trade.account_id.as_deref() == Some(account_id))
+    }
+
     fn take_in(&mut self, closed: ClosedTrade) {
         self.keys.insert(closed.key);
         if !closed.orders.is_empty() {
@@ -220,6 +230,19 @@ mod tests {
         assert!(again.contains("c") && again.page(0, None, None, 99).items[0].closed_at.timestamp() == 10);
         assert_eq!(again.page(0, None, None, 2).next, Some(2));
         assert_eq!(again.page(2, None, None, 2).next, None);
+    }
+
+    #[test]
+    fn completeness_and_recent_orders_are_of_one_account() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = ClosedTradeLog::open(&folder.path().join("trades.jsonl")).unwrap();
+        let order: Order = serde_json::from_str(r#"{"id": "o-1"}"#).unwrap();
+        log.append(vec![ClosedTrade { orders: vec![order], ..closed("a", 10) }]).unwrap();
+        log.set_complete("x");
+        assert_eq!((log.recent_orders("x").len(), log.recent_orders("y").len()), (1, 0));
+        assert!(log.is_complete("x") && !log.is_complete("y"));
+        log.set_complete("y");
+        assert!(!log.is_complete("x"), "what closed meanwhile is not known");
     }
 
     #[test]

@@ -223,6 +223,13 @@ pub(crate) struct LogLine {
     pub message: String,
 }
 
+impl LogLine {
+    /// Whether it is of the levels ERROR and CRITICAL, which are shown.
+    pub(crate) fn is_failure(&self) -> bool {
+        matches!(self.level.as_str(), "ERROR" | "CRITICAL")
+    }
+}
+
 impl<'de> Deserialize<'de> for LogLine {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         type Members = (Box<RawValue>, Amount, String, String, String);

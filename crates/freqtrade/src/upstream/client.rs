@@ -2,19 +2,19 @@
 
 use std::error::Error as _;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::failure::UpstreamFailure;
 use super::json_text::without_bare_words;
+use super::secret_words::{HideSecrets, SecretWords};
 use crate::credentials::{UpstreamCredentials, UpstreamProof};
 use crate::options::UpstreamAddress;
 use botops_core::redact;
@@ -29,9 +29,6 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// The largest answer: some thousand trades with their orders.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 
-/// Shorter secrets are not looked for in answers.
-const SECRET_MIN: usize = 6;
-
 /// uvicorn, freqtrade's server, closes an idle connection after 5 s.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
@@ -41,8 +38,8 @@ pub(crate) struct FreqtradeClient {
     http: Client,
     address: UpstreamAddress,
     authorization: HeaderValue,
-    /// What must not be in any answer, as JSON writes it: freqtrade's log may repeat what was sent to it.
-    secrets: Arc<[SecretString]>,
+    /// What must not be in any text that is shown: freqtrade's log may repeat what was sent to it.
+    secrets: SecretWords,
 }
 
 /// An answer that freqtrade gave with status 200.
@@ -50,12 +47,27 @@ pub(crate) struct FreqtradeClient {
 pub(crate) struct UpstreamAnswer {
     /// When its last byte came.
     pub at: DateTime<Utc>,
+    /// What the clock of freqtrade's machine was then, to the second; `None` where its server does not say.
+    pub clock: Option<DateTime<Utc>>,
     body: Bytes,
+    secrets: SecretWords,
 }
 
 impl UpstreamAnswer {
-    /// Reads it as the answer of its path. The parser's own error is dropped, since it quotes the answer.
-    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, UpstreamFailure> {
+    /// Reads it as the answer of its path, secrets masked in its texts for people.
+    pub(crate) fn read<T: DeserializeOwned + HideSecrets>(&self) -> Result<T, UpstreamFailure> {
+        let mut read: T = self.parse()?;
+        read.hide_secrets(&self.secrets);
+        Ok(read)
+    }
+
+    /// The whole answer as it may be shown: secrets are masked in its texts.
+    pub(crate) fn read_shown(&self) -> Result<Value, UpstreamFailure> {
+        Ok(self.secrets.hidden_from(self.parse()?))
+    }
+
+    /// Reads it as it is. The parser's own error is dropped, since it quotes the answer.
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, UpstreamFailure> {
         let text = without_bare_words(&self.body);
         serde_json::from_slice(&text)
             .map_err(|_| UpstreamFailure::Unreadable("not the JSON that this path gives".to_owned()))
@@ -85,7 +97,7 @@ impl FreqtradeClient {
         let mut authorization = authorization_of(&http, &address, &credentials.proof)
             .ok_or("--credentials: a value has characters that no request can carry")?;
         authorization.set_sensitive(true);
-        Ok(Self { http, address, authorization, secrets: secret_forms(credentials) })
+        Ok(Self { http, address, authorization, secrets: SecretWords::of(credentials) })
     }
 
     /// Where freqtrade answers.
@@ -96,7 +108,7 @@ impl FreqtradeClient {
     /// Asks whether freqtrade answers at all; needs no credentials and touches nothing in it.
     pub(crate) async fn ping(&self) -> Result<(), UpstreamFailure> {
         let answer = self.exchange(self.request(Method::GET, "ping")?, HUNG_AFTER).await?;
-        let said: Value = answer.read()?;
+        let said: Value = answer.parse()?;
         if said["status"] == "pong" {
             return Ok(());
         }
@@ -128,12 +140,12 @@ impl FreqtradeClient {
         body: Option<&Value>,
         limit: Duration,
     ) -> Result<(), UpstreamFailure> {
-        let (status, body) = self.receive(self.authorized(method, path, body)?, limit).await?;
-        if !is_own_answer(status, &body) {
+        let (status, answer) = self.receive(self.authorized(method, path, body)?, limit).await?;
+        if !is_own_answer(status, &answer.body) {
             let status = status.as_u16();
             return Err(UpstreamFailure::Unreadable(format!("status {status}, and not in freqtrade's form")));
         }
-        if status == StatusCode::OK { Ok(()) } else { Err(refusal(status, &body)) }
+        if status == StatusCode::OK { Ok(()) } else { Err(refusal(status, &answer.body, &self.secrets)) }
     }
 
     fn authorized(
@@ -160,20 +172,18 @@ impl FreqtradeClient {
         request: RequestBuilder,
         limit: Duration,
     ) -> Result<UpstreamAnswer, UpstreamFailure> {
-        let (status, body) = self.receive(request, limit).await?;
-        if status == StatusCode::OK {
-            return Ok(UpstreamAnswer { at: Utc::now(), body: body.into() });
-        }
-        Err(refusal(status, &body))
+        let (status, answer) = self.receive(request, limit).await?;
+        if status == StatusCode::OK { Ok(answer) } else { Err(refusal(status, &answer.body, &self.secrets)) }
     }
 
     async fn receive(
         &self,
         request: RequestBuilder,
         limit: Duration,
-    ) -> Result<(StatusCode, Vec<u8>), UpstreamFailure> {
+    ) -> Result<(StatusCode, UpstreamAnswer), UpstreamFailure> {
         let mut response = request.timeout(limit).send().await.map_err(|error| classify(&error))?;
         let status = response.status();
+        let clock = response.headers().get(DATE).and_then(clock_of);
         let too_large = || UpstreamFailure::Unreadable("the answer is too large".to_owned());
         if response.content_length().is_some_and(|length| length > LARGEST_ANSWER as u64) {
             return Err(too_large());
@@ -185,35 +195,13 @@ impl FreqtradeClient {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok((status, self.without_secrets(body)))
+        let secrets = self.secrets.clone();
+        Ok((status, UpstreamAnswer { at: Utc::now(), clock, body: body.into(), secrets }))
     }
 }
 
-impl FreqtradeClient {
-    fn without_secrets(&self, body: Vec<u8>) -> Vec<u8> {
-        let Ok(text) = std::str::from_utf8(&body) else { return body };
-        let told: Vec<&str> = self
-            .secrets
-            .iter()
-            .map(ExposeSecret::expose_secret)
-            .filter(|secret| text.contains(*secret))
-            .collect();
-        if told.is_empty() {
-            return body;
-        }
-        told.iter().fold(text.to_owned(), |text, secret| text.replace(secret, redact::MASK)).into_bytes()
-    }
-}
-
-/// The secrets as they stand in a JSON text. A word of a few letters would hide ordinary text.
-fn secret_forms(credentials: &UpstreamCredentials) -> Arc<[SecretString]> {
-    let long = credentials.secrets().into_iter().filter(|secret| secret.expose_secret().len() >= SECRET_MIN);
-    long.map(|secret| {
-        let quoted = json!(secret.expose_secret()).to_string();
-        let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        SecretString::from(inner.unwrap_or_default().to_owned())
-    })
-    .collect()
+fn clock_of(date: &HeaderValue) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc2822(date.to_str().ok()?).ok().map(|at| at.to_utc())
 }
 
 fn authorization_of(http: &Client, address: &UpstreamAddress, proof: &UpstreamProof) -> Option<HeaderValue> {
@@ -242,10 +230,11 @@ fn is_own_answer(status: StatusCode, body: &[u8]) -> bool {
 }
 
 /// What a status other than 200 means. freqtrade's own reason stands in `error` (502) or `detail`.
-fn refusal(status: StatusCode, body: &[u8]) -> UpstreamFailure {
+fn refusal(status: StatusCode, body: &[u8], secrets: &SecretWords) -> UpstreamFailure {
     let json: Value = serde_json::from_slice(body).unwrap_or(json!(null));
     let said = json["error"].as_str().or_else(|| json["detail"].as_str());
-    let said = said.map_or_else(|| "no reason given".to_owned(), |said| redact::line(&clean(said, 300)));
+    let said = said
+        .map_or_else(|| "no reason given".to_owned(), |said| redact::line(&clean(&secrets.hide(said), 300)));
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => UpstreamFailure::Unauthorized,
         StatusCode::BAD_GATEWAY if json["error"].is_string() => UpstreamFailure::Domain(said),

@@ -38,7 +38,7 @@ pub(crate) async fn websocket_request(
 
 async fn ask_token(client: &FreqtradeClient) -> Result<SecretString, UpstreamFailure> {
     let answer = client.send(Method::POST, "token/login", None, LOGIN_LIMIT).await?;
-    let said: Value = answer.read()?;
+    let said: Value = answer.parse()?;
     let token = said["access_token"].as_str().map(|token| SecretString::from(token.to_owned()));
     token.ok_or_else(|| UpstreamFailure::Unreadable("no token in the answer to the login".to_owned()))
 }

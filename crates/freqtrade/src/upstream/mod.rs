@@ -6,6 +6,7 @@ mod failure;
 mod json_text;
 mod lenient;
 mod login;
+mod secret_words;
 mod trade_answers;
 
 pub(crate) use answers::{
@@ -16,4 +17,5 @@ pub(crate) use client::{FreqtradeClient, HUNG_AFTER};
 pub(crate) use failure::UpstreamFailure;
 pub(crate) use lenient::ReadList;
 pub(crate) use login::websocket_request;
+pub(crate) use secret_words::HideSecrets;
 pub(crate) use trade_answers::{FreqtradeOrder, FreqtradeTrade, TradesAnswer};

@@ -43,6 +43,14 @@ pub(crate) struct FreqtradeTrade {
     /// What partial exits brought so far.
     #[serde(default, deserialize_with = "lenient")]
     pub realized_profit: Option<Amount>,
+    /// Rate of the fee of its entries.
+    #[serde(default, deserialize_with = "lenient")]
+    pub fee_open: Option<Amount>,
+    /// What the fees of all its entries cost, in `fee_open_currency`.
+    #[serde(default, deserialize_with = "lenient")]
+    pub fee_open_cost: Option<Amount>,
+    #[serde(default, deserialize_with = "lenient_text")]
+    pub fee_open_currency: Option<String>,
     /// `null` when freqtrade has no price.
     #[serde(default, deserialize_with = "lenient")]
     pub current_rate: Option<Amount>,
