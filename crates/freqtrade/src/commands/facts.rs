@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use crate::report::global_lock;
 use crate::trades::is_entry_order;
 use crate::upstream::{
-    ConfigEcho, FreqtradeClient, FreqtradeOrder, FreqtradeTrade, HealthAnswer, LocksAnswer, PairLock,
-    ReadList, UpstreamFailure,
+    ConfigEcho, FreqtradeClient, FreqtradeOrder, FreqtradeTrade, HealthAnswer, HideSecrets, LocksAnswer,
+    PairLock, ReadList, UpstreamFailure,
 };
 use botops_contract::{BotPhase, amount_value};
 
@@ -53,7 +53,10 @@ pub(super) struct CommandFacts {
 }
 
 /// Reads one path; once more when nothing came.
-async fn read_path<T: DeserializeOwned>(client: &FreqtradeClient, path: &str) -> Result<T, UpstreamFailure> {
+async fn read_path<T: DeserializeOwned + HideSecrets>(
+    client: &FreqtradeClient,
+    path: &str,
+) -> Result<T, UpstreamFailure> {
     match client.get(path, READ_LIMIT).await {
         Err(UpstreamFailure::Late | UpstreamFailure::Cut) => client.get(path, READ_LIMIT).await?.read(),
         answered => answered?.read(),
