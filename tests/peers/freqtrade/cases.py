@@ -212,7 +212,7 @@ def state_to_the_digit(beside):
                 seen[f"{position['symbol']} {ours}"] = (position[ours], trade[theirs])
         quote = next(one for one in balance["currencies"] if one["currency"] == "USDT")
         seen["account_balance"] = (state["account"]["account_balance"], balance["total_bot"])
-        seen["cash_balance"] = (state["account"]["cash_balance"], quote["free"] + quote["used"])
+        seen["cash_balance"] = (state["account"]["cash_balance"], quote["bot_owned"])
         orders = {order["id"] for order in state["orders"]}
         listed = {order["order_id"] for trade in exact(before) for order in trade["orders"]}
         assert listed <= orders, listed - orders
