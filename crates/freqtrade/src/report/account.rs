@@ -11,10 +11,7 @@ pub(super) fn account_of(picture: &UpstreamPicture, unknown: &mut UnknownFields)
     let config = picture.config.value();
     let currency = config.and_then(|config| config.stake_currency.clone());
     let balance = picture.balance.value();
-    let stake = balance.zip(currency.as_deref()).and_then(|(balance, currency)| {
-        let is_stake = |one: &&CurrencyBalance| one.currency == currency && one.is_position != Some(true);
-        balance.currencies.items.iter().find(is_stake)
-    });
+    let stake = stake_balance(picture);
     let account_balance = balance.and_then(|balance| balance.total_bot.clone());
     let cash_balance = stake.and_then(cash_of);
     let is_cross = config.and_then(|config| config.margin_mode.as_deref()) == Some("cross");
@@ -38,6 +35,13 @@ pub(super) fn account_of(picture: &UpstreamPicture, unknown: &mut UnknownFields)
         day_trade_count: None,
         last_updated: picture.balance.at(),
     }
+}
+
+/// The stake currency's entry of the balance.
+pub(super) fn stake_balance(picture: &UpstreamPicture) -> Option<&CurrencyBalance> {
+    let currency = picture.config.value()?.stake_currency.as_deref()?;
+    let currencies = &picture.balance.value()?.currencies.items;
+    currencies.iter().find(|one| one.currency == currency && one.is_position != Some(true))
 }
 
 /// What of the stake currency the bot owns, as `total_bot` counts; in older versions what the account has of it.

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
+use super::account::stake_balance;
 use super::breaker::{global_lock, holding_locks};
 use crate::polling::UpstreamPicture;
 use crate::upstream::{ConfigEcho, PairLock};
@@ -91,7 +92,8 @@ pub(super) fn no_entry_reasons(picture: &UpstreamPicture, now: DateTime<Utc>) ->
         reasons.push("max_open_trades".to_owned());
     }
     let stake = config.stake_amount.as_deref().and_then(|stake| stake.parse::<Decimal>().ok());
-    if stake.zip(free_stake(picture)).is_some_and(|(stake, free)| free < stake) {
+    let free = stake_balance(picture).and_then(|stake| amount_value(stake.free.as_ref()));
+    if stake.zip(free).is_some_and(|(stake, free)| free < stake) {
         reasons.push("insufficient_stake".to_owned());
     }
     reasons
@@ -118,14 +120,6 @@ fn locked_pairs(picture: &UpstreamPicture, locks: &[&PairLock]) -> Option<String
         Some(all) => Some(format!("pairs_locked:{}/{all}", pairs.len())),
         None => Some(format!("pairs_locked:{}", pairs.len())),
     }
-}
-
-/// What is free of the stake currency.
-fn free_stake(picture: &UpstreamPicture) -> Option<Decimal> {
-    let currency = picture.config.value()?.stake_currency.as_deref()?;
-    let currencies = &picture.balance.value()?.currencies.items;
-    let stake = currencies.iter().find(|one| one.currency == currency && one.is_position != Some(true))?;
-    amount_value(stake.free.as_ref())
 }
 
 /// Whether new positions may be opened: a necessary condition, since the strategy may still refuse. A lock of single
