@@ -13,8 +13,9 @@ use secrecy::ExposeSecret;
 use crate::app::App;
 use crate::process;
 use crate::settings::{
-    BOT_API_AUTH_TOKEN, BOT_API_PORT, BOT_DATA_DIR, BOT_IPC_SOCKET, BOT_LOG_DIR, BOT_SUPERVISOR,
-    BOT_SUPERVISOR_COMMAND, BOT_SUPERVISOR_PID_FILE, SettingError, SettingFlags, SettingSources, Settings,
+    BOT_API_AUTH_TOKEN, BOT_API_PORT, BOT_DATA_DIR, BOT_IPC_SOCKET, BOT_IPC_TOKEN_FILE, BOT_IPC_UID,
+    BOT_IPC_URL, BOT_LOG_DIR, BOT_SUPERVISOR, BOT_SUPERVISOR_COMMAND, BOT_SUPERVISOR_PID_FILE, SettingError,
+    SettingFlags, SettingSources, Settings,
 };
 use crate::terminal::{print_line, report_refusal};
 use botops_http::{KeyScope, new_key};
@@ -117,6 +118,10 @@ fn demo_settings(options: &DemoOptions, folder: &DemoFolder) -> Result<Settings,
     let mut flags = SettingFlags::default()
         .with(&BOT_DATA_DIR, path(folder.path.join("botops")))
         .with(&BOT_IPC_SOCKET, path(folder.path.join("ipc").join("bot.sock")))
+        // Empty is unset: whatever the environment says, the demo watches its own bot.
+        .with(&BOT_IPC_URL, "")
+        .with(&BOT_IPC_TOKEN_FILE, "")
+        .with(&BOT_IPC_UID, "")
         .with(&BOT_LOG_DIR, path(folder.path.join("logs")));
     if let Some(port) = &options.port {
         flags = flags.with(&BOT_API_PORT, port);

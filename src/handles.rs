@@ -4,7 +4,7 @@ use crate::settings::Settings;
 use botops_core::error::Error;
 use botops_core::tasks::Tasks;
 use botops_core::telemetry::Metrics;
-use botops_server::bots::{BotAddress, BotControl, Bots, BotsOptions, Supervisor};
+use botops_server::bots::{BotControl, Bots, BotsOptions, Supervisor};
 use botops_server::configs::{Configs, ConfigsOptions};
 use botops_server::errors::ErrorList;
 use botops_server::events::Events;
@@ -51,7 +51,7 @@ impl FeatureHandles {
         let supervisor = Supervisor::new(settings.supervisor.clone(), &settings.data_dir);
         let options = BotsOptions {
             id: settings.bot_id.clone(),
-            address: BotAddress::UnixSocket(settings.socket.clone()),
+            address: settings.bot_address.clone(),
             poll_interval: settings.poll_interval,
             supervisor: supervisor.clone(),
         };

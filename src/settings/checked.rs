@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,18 +11,16 @@ use secrecy::SecretString;
 
 use botops_contract::BotId;
 use botops_http::KeyFile;
-use botops_server::bots::SupervisorDriver;
+use botops_server::bots::{BotAddress, SupervisorDriver};
 
 use super::access;
+use super::bot_address::{self, BotToken};
 use super::error::SettingError;
 use super::health::{HealthSettings, read_health};
 use super::reader::SettingsReader;
 use super::sources::SettingSources;
 use super::supervisor::read_supervisor;
 use super::table;
-
-/// Longest path of a Unix socket on Linux, in bytes (`sun_path` less the terminating zero).
-const SOCKET_PATH_MAX: usize = 107;
 
 /// All settings, checked. [`SettingSources`] has where they come from, `table` what each one takes.
 #[derive(Clone)]
@@ -50,8 +48,10 @@ pub struct Settings {
     pub stream_max_clients: usize,
     /// The id that the bot must answer with.
     pub bot_id: BotId,
-    /// Path of the bot's Unix socket.
-    pub socket: PathBuf,
+    /// Where the bot answers.
+    pub bot_address: BotAddress,
+    /// What proves botops to a bot on a port.
+    pub(crate) bot_token: Option<BotToken>,
     /// Folder of the store, the config versions and the audit.
     pub data_dir: PathBuf,
     /// Folder of botops' own log.
@@ -114,7 +114,7 @@ impl Settings {
         let bot_id = reader.parsed(&table::BOT_ID, any_bot, |text| text.parse().ok());
         let data_dir = reader.path(&table::BOT_DATA_DIR).unwrap_or_default();
         let log_dir = reader.path(&table::BOT_LOG_DIR).unwrap_or_else(|| data_dir.join("logs"));
-        let socket = read_socket(reader, &data_dir);
+        let (bot_address, bot_token) = bot_address::read_bot_address(reader, &data_dir);
         let supervisor = read_supervisor(reader, &data_dir, &log_dir);
         let owned = |row| reader.text(row).map(str::to_owned);
         let log_filter = owned(&table::RUST_LOG).unwrap_or_default();
@@ -132,7 +132,8 @@ impl Settings {
             stream_interval,
             stream_max_clients,
             bot_id,
-            socket,
+            bot_address,
+            bot_token,
             data_dir,
             log_dir,
             log_filter,
@@ -156,8 +157,9 @@ impl Settings {
 
     /// Every secret among the settings, to be masked in the log.
     pub(crate) fn secrets(&self) -> Vec<SecretString> {
+        let of_bot = self.bot_token.iter().map(|token| &token.secret);
         let of_health = self.health.secrets.values().chain(&self.health.webhook_secret);
-        std::iter::once(&self.token).chain(of_health).cloned().collect()
+        std::iter::once(&self.token).chain(of_bot).chain(of_health).cloned().collect()
     }
 
     /// Settings that are less safe than they could be, one sentence each; logged at start.
@@ -169,6 +171,9 @@ impl Settings {
                  or bind 127.0.0.1",
                 self.address.ip()
             ));
+        }
+        if self.bot_token.as_ref().is_some_and(|token| token.is_shared) {
+            warnings.push("BOT_IPC_TOKEN_FILE: others than its owner may read the file".to_owned());
         }
         if !self.cors_origins.is_empty() {
             warnings.push("BOT_API_CORS_ORIGINS is set: pages of those origins can read answers".to_owned());
@@ -184,15 +189,4 @@ impl Settings {
         }
         warnings
     }
-}
-
-fn read_socket(reader: &mut SettingsReader<'_>, data_dir: &Path) -> PathBuf {
-    let row = &table::BOT_IPC_SOCKET;
-    let path = reader.path(row).unwrap_or_else(|| data_dir.join("ipc").join("bot.sock"));
-    let length = path.as_os_str().len();
-    if length > SOCKET_PATH_MAX {
-        let problem = format!("the socket path has {length} bytes, more than the system's {SOCKET_PATH_MAX}");
-        reader.refuse(row, problem, "Use a shorter path, such as /run/botops/bot.sock.");
-    }
-    path
 }

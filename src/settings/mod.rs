@@ -8,6 +8,7 @@
 //! `docs/settings.md` are made from it: a new setting needs a row there and a member of [`Settings`].
 
 mod access;
+mod bot_address;
 mod checked;
 mod documents;
 mod error;
@@ -28,6 +29,6 @@ pub use flags::SettingFlags;
 pub use health::HealthSettings;
 pub use sources::SettingSources;
 pub(crate) use table::{
-    BOT_API_AUTH_TOKEN, BOT_API_KEYS_FILE, BOT_API_PORT, BOT_DATA_DIR, BOT_IPC_SOCKET, BOT_LOG_DIR,
-    BOT_SUPERVISOR, BOT_SUPERVISOR_COMMAND, BOT_SUPERVISOR_PID_FILE,
+    BOT_API_AUTH_TOKEN, BOT_API_KEYS_FILE, BOT_API_PORT, BOT_DATA_DIR, BOT_IPC_SOCKET, BOT_IPC_TOKEN_FILE,
+    BOT_IPC_UID, BOT_IPC_URL, BOT_LOG_DIR, BOT_SUPERVISOR, BOT_SUPERVISOR_COMMAND, BOT_SUPERVISOR_PID_FILE,
 };

@@ -80,6 +80,22 @@ settings! {
         meaning: "the bot's socket",
         flag: Some(SettingFlag { long: "socket", value_name: "PATH", help: "The bot's socket" }),
     }
+    BOT_IPC_URL {
+        kind: Kind::Url,
+        meaning: "where the bot answers, when it listens on a TCP port instead of a socket, such as `http://127.0.0.1:9100`",
+        note: "An address of this machine or of a private network, or a name that leads to one. Needs `BOT_IPC_TOKEN_FILE`.",
+    }
+    BOT_IPC_TOKEN_FILE {
+        kind: Kind::Path,
+        meaning: "for `BOT_IPC_URL`: the file with the token that the bot wants, sent as `Authorization: Bearer`",
+    }
+    BOT_IPC_UID {
+        kind: Kind::Number { min: 0, max: 4_294_967_294 },
+        default: Default::Derived("the user that botops runs as"),
+        example: "1000",
+        meaning: "the number of the user whose process the bot is",
+        note: "What another user but root serves in its place is not used.",
+    }
     BOT_LOG_DIR {
         kind: Kind::Path,
         default: Default::Derived("`<data dir>/logs`"),

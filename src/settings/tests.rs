@@ -32,10 +32,43 @@ fn a_bad_setting_is_named() {
     refused("BOT_API_PROT", "8000");
     refused("BOT_POLL_INTERVAL", "1h");
     refused("BOT_IPC_SOCKET", &"x".repeat(108));
+    refused("BOT_IPC_TOKEN_FILE", "/nowhere/token");
+    refused("BOT_IPC_UID", "somebody");
     refused("BOT_CHECK_ALLOW", "10.0.0.0/40");
     refused("BOT_ALERT_WEBHOOK_URL", "ftp://somewhere/");
     refused("BOT_ALERT_WEBHOOK_SECRET", "short");
     refused("BOT_ALERT_WEBHOOK_SECRET", "long enough, with a line end\n");
+}
+
+#[test]
+fn a_bot_on_a_port_needs_a_private_address_and_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_string_lossy().into_owned()
+    };
+    let (good, short) = (file("good", "canary-canary-canary\n"), file("short", "canary\n"));
+    let settings = |url: &str, token: &str| with(&[("BOT_IPC_URL", url), ("BOT_IPC_TOKEN_FILE", token)]);
+    let taken = settings("http://127.0.0.1:9100", &good).unwrap();
+    assert_eq!(taken.bot_address.to_string(), "http://127.0.0.1:9100");
+    assert!(!format!("{taken:?}").contains("canary"));
+    assert!(taken.secrets().iter().any(|secret| secret.expose_secret() == "canary-canary-canary"));
+    assert!(taken.warnings().iter().any(|warning| warning.contains("BOT_IPC_TOKEN_FILE")));
+    for url in ["http://8.8.8.8:9100", "https://127.0.0.1:9100", "http://127.0.0.1:9100/ipc"] {
+        let wrong = settings(url, &good).unwrap_err();
+        assert!(wrong.iter().any(|error| error.setting == "BOT_IPC_URL"), "{url}: {wrong:?}");
+    }
+    let wrong = settings("http://127.0.0.1:9100", &short).unwrap_err();
+    assert!(wrong[0].setting == "BOT_IPC_TOKEN_FILE" && !format!("{wrong:?}").contains("canary"));
+    let wrong = with(&[("BOT_IPC_URL", "http://127.0.0.1:9100")]).unwrap_err();
+    assert_eq!(wrong[0].setting, "BOT_IPC_TOKEN_FILE");
+    let wrong = with(&[
+        ("BOT_IPC_URL", "http://127.0.0.1:9100"),
+        ("BOT_IPC_TOKEN_FILE", &good),
+        ("BOT_IPC_SOCKET", "/run/bot.sock"),
+    ]);
+    assert_eq!(wrong.unwrap_err()[0].setting, "BOT_IPC_URL");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod ask;
 mod bad_days;
 mod bad_store;
 mod bot_limits;
+mod bot_on_a_port;
 mod bots;
 mod closure;
 mod configs;

@@ -24,7 +24,7 @@ async fn link_to(bot: &ScriptedBot, data: &tempfile::TempDir) -> (Bots, Tasks) {
     let tasks = Tasks::new();
     let options = BotsOptions {
         id: bot.id(),
-        address: BotAddress::UnixSocket(bot.socket().to_owned()),
+        address: BotAddress::unix_socket(bot.socket()),
         poll_interval: Duration::from_millis(100),
         supervisor: Supervisor::new(SupervisorDriver::None, data.path()),
     };

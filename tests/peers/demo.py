@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,12 @@ PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"
 def temporary_folder():
     """A short folder of one's own, with a path a socket's name has room in."""
     return tempfile.TemporaryDirectory(dir=PLACE, ignore_cleanup_errors=True)
+
+
+def free_port():
+    """A port of this machine that nobody had a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
 
 
 def begin(cwd, *arguments, **settings):

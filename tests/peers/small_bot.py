@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """A small bot that serves the contract with the standard library, for checks in which a bot misbehaves.
 
-`small_bot.py SOCKET FOLDER [--fork] [--refuse-to-end] [--names=PID]` (the last: its hello names another process). Each life writes its pid to FOLDER/lives. A file FOLDER/mute makes it
+`small_bot.py SOCKET FOLDER [--fork] [--refuse-to-end] [--names=PID]` (the last: its hello names another process).
+Instead of a socket it takes `HOST:PORT --token=TOKEN`; `--mode=660` are the rights of the socket, `--uid=UID` is the
+user that it becomes at once. Each life writes its pid to FOLDER/lives. A file FOLDER/mute makes it
 accept and answer nothing while it works on (its CPU time moves); FOLDER/idle makes it stand still for good, as in a
 deadlock, and FOLDER/log makes it write log lines, also then. FOLDER/pause holds its start back."""
 import json
@@ -18,6 +20,12 @@ from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler
 
 socket, folder = sys.argv[1], pathlib.Path(sys.argv[2])
+given = lambda name: next((word.split("=", 1)[1] for word in sys.argv if word.startswith(f"--{name}=")), None)
+token = given("token")
+if given("uid"):
+    os.setgroups([])
+    os.setgid(int(given("uid")))
+    os.setuid(int(given("uid")))
 if "--fork" in sys.argv:
     # As a daemon does: the process that was started ends, and what serves is nobody's child.
     if os.fork():
@@ -97,6 +105,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, code, value):
         stand_still()
+        if token and self.headers.get("Authorization") != f"Bearer {token}":
+            code, value = 401, {"code": "unauthorized", "message": "this needs the token of the bot"}
         while (folder / "mute").exists():
             time.sleep(1)
         if (folder / "nonsense").exists():
@@ -134,21 +144,26 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, result)
 
 
-class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    daemon_threads = True
+class Server(socketserver.ThreadingMixIn, socketserver.TCPServer if token else socketserver.UnixStreamServer):
+    daemon_threads = allow_reuse_address = True
 
     def get_request(self):
         stand_still()
-        request, _ = super().get_request()
-        return request, ("unix", 0)
+        request, peer = super().get_request()
+        return request, peer or ("unix", 0)
 
     def handle_error(self, *_):
         """Whoever asked has gone, which is not this bot's concern."""
 
 
+threading.Thread(target=live, daemon=True).start()
+if token:
+    host, port = socket.rsplit(":", 1)
+    Server((host, int(port)), Handler).serve_forever(poll_interval=None)
 try:
     os.unlink(socket)
 except FileNotFoundError:
     pass
-threading.Thread(target=live, daemon=True).start()
-Server(socket, Handler).serve_forever(poll_interval=None)
+server = Server(socket, Handler)
+os.chmod(socket, int(given("mode") or "600", 8))
+server.serve_forever(poll_interval=None)

@@ -5,6 +5,7 @@ pub(crate) mod broker_stub;
 pub(crate) mod paperbot;
 pub(crate) mod plausible;
 mod report_parts;
+pub(crate) mod running_link;
 pub(crate) mod scripted_bot;
 pub(crate) mod scripted_config;
 pub(crate) mod scripted_freqtrade;

@@ -143,6 +143,8 @@ pub(super) fn not_connected(kind: ErrorKind) -> TransportFailure {
         ErrorKind::ConnectionRefused => "nobody listens on its socket",
         ErrorKind::NotFound => "its socket is gone",
         ErrorKind::PermissionDenied => "botops may not connect to its socket",
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => "there is no way to its host",
+        ErrorKind::TimedOut => "its host does not answer",
         // The queue of waiting connections is full: somebody listens, but does not accept.
         ErrorKind::WouldBlock => return TransportFailure::Late,
         _ => "its socket does not take a connection",

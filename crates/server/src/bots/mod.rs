@@ -35,4 +35,4 @@ pub use reading::{TradeJournalPage, UnreadablePart};
 pub use restart_proof::{DeathProof, HoldReason, UnaskedRestart};
 pub use snapshot::{BotSnapshot, DroppedItems, FirstSeen, LoopAge};
 pub use supervisor::{SupervisedProcess, Supervisor, SupervisorDriver};
-pub use transport::{BotAddress, install_tls_provider};
+pub use transport::{BotAddress, BotOwner, BotTcpPort, install_tls_provider};

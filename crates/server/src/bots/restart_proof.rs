@@ -157,7 +157,9 @@ impl DeathEvidence<'_> {
         if !self.ever_seen {
             return UnaskedRestart::held(
                 NeverSeen,
-                format!("The bot has never answered on {address}: start it, or set BOT_IPC_SOCKET."),
+                format!(
+                    "The bot has never answered on {address}: start it, or set BOT_IPC_SOCKET or BOT_IPC_URL."
+                ),
             );
         }
         if !self.tells_starts_apart {

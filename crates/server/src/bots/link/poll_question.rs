@@ -8,7 +8,7 @@ use crate::bots::exchange::{self, HttpAnswer, TransportFailure, UpstreamFault};
 use crate::bots::reading::{self, TolerantAnswer, UnreadablePart};
 use crate::bots::sanitise;
 use crate::bots::snapshot::DroppedItems;
-use crate::bots::transport::BotConnection;
+use crate::bots::transport::{self, BotConnection};
 use botops_contract::{BotReport, ContractRefusal, Hello};
 use reqwest::{RequestBuilder, StatusCode, header};
 
@@ -62,7 +62,7 @@ pub(super) async fn ask_state(
     let (connection, answered, etag) = match known.filter(|(connection, _)| connection.is_to(endpoint)) {
         Some((connection, hello)) => (connection, HelloAnswer { hello, unreadable: None }, etag),
         None => {
-            let connection = Arc::new(link.options.address.connect(endpoint).await?);
+            let connection = Arc::new(transport::connect(&link.options.address, endpoint).await?);
             link.record_listener(&connection);
             let answered = ask_hello(&link, &connection).await?;
             (connection, answered, None)
@@ -151,7 +151,7 @@ async fn ask_hello(link: &BotLink, connection: &BotConnection) -> Result<HelloAn
     if hello.bot_id != link.options.id {
         let (found, wanted) = (&hello.bot_id, &link.options.id);
         return Err(TransportFailure::AnotherBot(format!(
-            "bot `{found}` answers on the socket of bot `{wanted}`; it is not used"
+            "bot `{found}` answers where bot `{wanted}` should; it is not used"
         )));
     }
     link.record_hello();
@@ -164,6 +164,10 @@ fn check_status(answer: &HttpAnswer) -> Result<(), TransportFailure> {
         return Ok(());
     }
     let status = answer.status.as_u16();
+    if answer.status == StatusCode::UNAUTHORIZED {
+        let said = "it refuses the token that botops sends (status 401): BOT_IPC_TOKEN_FILE has to hold the bot's own";
+        return Err(TransportFailure::Nonsense(said.to_owned()));
+    }
     let Ok(mut refusal) = serde_json::from_slice::<ContractRefusal>(&answer.body) else {
         return Err(TransportFailure::Nonsense(format!("status {status}")));
     };
