@@ -70,7 +70,11 @@ pub(super) fn decide_health(moment: &StateMoment<'_>) -> (BotHealthStatus, Strin
                 report.market.next_open.map(|at| format!("; it opens at {}", at.format("%F %H:%M UTC")));
             format!("The bot answers; the market is closed{}.", opens.unwrap_or_default())
         }
-        _ => "The bot answers and trades by its rules.".to_owned(),
+        _ => match report.trading_enabled {
+            Some(true) => "The bot answers and trades by its rules.".to_owned(),
+            Some(false) => "The bot answers, and opens no positions.".to_owned(),
+            None => "The bot answers and runs; whether it may open positions it does not say.".to_owned(),
+        },
     };
     (BotHealthStatus::Healthy, reason)
 }

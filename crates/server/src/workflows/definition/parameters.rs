@@ -1,6 +1,7 @@
 //! A workflow's parameters: the schema in its file, and validating what a caller sends.
 
 use jsonschema::Validator;
+use jsonschema::error::ValidationErrorKind as Kind;
 use serde_json::{Map, Value};
 
 use super::json_schema::compile_schema;
@@ -94,15 +95,38 @@ fn find_nul(value: &Value, pointer: &str) -> Option<String> {
 }
 
 fn field_error(error: &jsonschema::ValidationError<'_>) -> FieldError {
-    let pointer = format!("/params{}", error.instance_path());
+    let at = format!("/params{}", error.instance_path());
+    if let Kind::Required { property } = error.kind() {
+        let pointer = format!("{at}/{}", escape_pointer(property.as_str().unwrap_or_default()));
+        return FieldError { pointer, got: Value::Null, expected: "a value: it is required".to_owned() };
+    }
     let got = match error.instance().as_ref() {
         Value::String(text) => Value::String(botops_core::redact::line(&botops_core::text::clean(text, 80))),
         Value::Array(items) => Value::String(format!("a list of {}", items.len())),
         Value::Object(_) => Value::String("an object".to_owned()),
         other => other.clone(),
     };
-    let expected = botops_core::text::clean(&error.masked_with("it").to_string(), 300);
-    FieldError { pointer, got, expected }
+    let expected = botops_core::text::clean(&expected_by(error), 300);
+    FieldError { pointer: at, got, expected }
+}
+
+/// What would be right. Of a rule that has no short form, what it says of the value.
+fn expected_by(error: &jsonschema::ValidationError<'_>) -> String {
+    match error.kind() {
+        Kind::MinLength { limit } => format!("at least {limit} characters"),
+        Kind::MaxLength { limit } => format!("at most {limit} characters"),
+        Kind::MinItems { limit } => format!("at least {limit} items"),
+        Kind::MaxItems { limit } => format!("at most {limit} items"),
+        Kind::Minimum { limit } => format!("at least {limit}"),
+        Kind::Maximum { limit } => format!("at most {limit}"),
+        Kind::Enum { options } => format!("one of {options}"),
+        Kind::Pattern { pattern } => format!("a text that matches `{pattern}`"),
+        Kind::AdditionalProperties { unexpected } => {
+            let names: Vec<String> = unexpected.iter().take(5).map(|name| format!("`{name}`")).collect();
+            format!("no {}: the workflow takes no such parameter", names.join(", "))
+        }
+        _ => error.masked_with("it").to_string(),
+    }
 }
 
 /// All faults of a file's schema for its parameters.
@@ -176,5 +200,49 @@ impl ParameterSchemaCheck<'_> {
             Ok(_) => {}
             Err(message) => self.refuse(&at, message),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_parameter_is_told_with_what_would_be_right() {
+        let schema = json!({
+            "type": "object", "additionalProperties": false, "required": ["reason"],
+            "properties": {
+                "reason": {"type": "string", "minLength": 8},
+                "drain_s": {"type": "integer", "minimum": 1},
+                "mode": {"enum": ["graceful", "hard"]},
+            },
+        });
+        let parameters = WorkflowParameters::new(&schema).unwrap();
+        let refused = |params: Value| {
+            let error = parameters.accept_params("restart-bot", params).unwrap_err();
+            let problem = json!(error.problem("r", chrono::Utc::now()));
+            let field = &problem["errors"][0];
+            let text = |name: &str| field[name].as_str().unwrap_or_default().to_owned();
+            (text("pointer"), field["got"].clone(), text("expected"))
+        };
+        let told = |pointer: &str, got: Value, expected: &str| (pointer.to_owned(), got, expected.to_owned());
+        assert_eq!(refused(json!({})), told("/params/reason", Value::Null, "a value: it is required"));
+        assert_eq!(
+            refused(json!({"reason": "try"})),
+            told("/params/reason", json!("try"), "at least 8 characters")
+        );
+        let reason = "a good reason";
+        assert_eq!(
+            refused(json!({"reason": reason, "drain_s": 0})),
+            told("/params/drain_s", json!(0), "at least 1")
+        );
+        assert_eq!(
+            refused(json!({"reason": reason, "mode": "soft"})),
+            told("/params/mode", json!("soft"), "one of [\"graceful\",\"hard\"]")
+        );
+        let (pointer, _, expected) = refused(json!({"reason": reason, "mod": "hard"}));
+        assert!(pointer == "/params" && expected.contains("`mod`"), "{pointer} {expected}");
     }
 }
