@@ -1,7 +1,7 @@
 //! What botops and the reference bot share below their features.
 //!
 //! Failures and their catalogue, text from outside made harmless, secrets taken out, files replaced durably, files of
-//! settings, data folders and sockets for one process alone, durations, numbers compared digit for digit, waits between
+//! settings and of set-ups, data folders and sockets for one process alone, durations, numbers compared digit for digit, waits between
 //! attempts, tasks, signals, the log and the metrics, and the failpoints of the tests. Nothing here depends on a feature or a setting. `ARCHITECTURE.md` has the map of all crates.
 
 pub mod data_folder;
@@ -13,6 +13,7 @@ pub mod exact_number;
 pub mod failpoints;
 pub mod redact;
 pub mod retry;
+pub mod setup_files;
 pub mod signals;
 pub mod socket_file;
 pub mod tasks;

@@ -7,18 +7,16 @@ mod config_json;
 mod freqtrade_config;
 mod setup_files;
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use botops_contract::BotId;
+use botops_core::setup_files::{SetupFile, SetupProblem, write_files};
 use botops_core::text::clean;
 use clap::Args;
 use secrecy::SecretString;
 
 use freqtrade_config::{ConfiguredApi, read_config_files};
-use setup_files::{IN_CONTAINER, SetupFacts, SetupFile};
+use setup_files::{IN_CONTAINER, SetupFacts};
 
 /// The longest path of a Unix socket.
 const LONGEST_SOCKET: usize = 107;
@@ -77,47 +75,13 @@ pub fn prepare_setup(
         files.push(facts.settings(&shown, "127.0.0.1")?);
         files.extend(facts.units()?);
     }
-    write_files(&folder, &files)?;
-    Ok(next_steps(options, &facts, &files))
-}
-
-/// Writes all of the files or none.
-fn write_files(folder: &Path, files: &[SetupFile]) -> Result<(), String> {
-    let paths: Vec<PathBuf> = files.iter().map(|file| folder.join(file.name)).collect();
-    if let Some(there) = paths.iter().find(|path| fs::symlink_metadata(path).is_ok()) {
-        return Err(format!(
-            "{} is there already; move it away, or choose another --output",
-            there.display()
-        ));
-    }
-    let failed = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| failed(folder, error))?;
-    create_files(&paths, files)
-}
-
-fn create_files(paths: &[PathBuf], files: &[SetupFile]) -> Result<(), String> {
-    for (index, (path, file)) in paths.iter().zip(files).enumerate() {
-        if let Err(error) = write_new(path, file) {
-            // Only what this call made: the file that is in the way may be of another.
-            for written in paths.iter().take(index) {
-                // What cannot be removed either is named by the error that follows.
-                let _ = fs::remove_file(written);
-            }
-            return Err(format!("{}: {error}", path.display()));
+    write_files(&folder, &files).map_err(|problem| match problem {
+        SetupProblem::IsThere(path) => {
+            format!("{} is there already; move it away, or choose another --output", path.display())
         }
-    }
-    Ok(())
-}
-
-fn write_new(path: &Path, file: &SetupFile) -> io::Result<()> {
-    let mode = if file.is_private { 0o600 } else { 0o644 };
-    let mut made = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    let written = made.write_all(file.content.as_bytes()).and_then(|()| made.sync_all());
-    if written.is_err() {
-        // What cannot be removed either is named by the error.
-        let _ = fs::remove_file(path);
-    }
-    written
+        SetupProblem::Failed(said) => said,
+    })?;
+    Ok(next_steps(options, &facts, &files))
 }
 
 fn next_steps(options: &FreqtradeSetupOptions, facts: &SetupFacts<'_>, files: &[SetupFile]) -> String {
@@ -152,20 +116,4 @@ fn next_steps(options: &FreqtradeSetupOptions, facts: &SetupFacts<'_>, files: &[
         said.push_str(&format!("\nAfter a restart this freqtrade is `{state}` (`initial_state`), and so it stays until somebody starts it.\n"));
     }
     said.trim_end().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_another_made_meanwhile_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("credentials");
-        fs::write(&path, "of another").unwrap();
-        let file = SetupFile { name: "credentials", content: "own".to_owned(), is_private: true };
-        let failed = create_files(std::slice::from_ref(&path), &[file]).unwrap_err();
-        assert!(failed.contains("credentials"), "{failed}");
-        assert_eq!(fs::read_to_string(path).unwrap(), "of another");
-    }
 }

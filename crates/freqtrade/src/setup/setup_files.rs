@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::freqtrade_config::{ConfiguredApi, checked_url};
 use botops_contract::BotId;
-use botops_core::text::clean;
+use botops_core::setup_files::{SetupFile, check_no_control, quoted_value, unit_path, unit_word};
 
 /// What the files are made from.
 #[derive(Debug)]
@@ -23,13 +23,6 @@ pub(super) struct SetupFacts<'s> {
     pub api_key: &'s SecretString,
 }
 
-/// A file with its name, its content, and whether only its owner may read it.
-pub(super) struct SetupFile {
-    pub name: &'static str,
-    pub content: String,
-    pub is_private: bool,
-}
-
 impl SetupFacts<'_> {
     /// Name and password of freqtrade's API, as `--credentials` takes them.
     ///
@@ -39,7 +32,7 @@ impl SetupFacts<'_> {
         let username = quoted_value(&self.api.username, "api_server.username")?;
         let password = quoted_value(self.api.password.expose_secret(), "api_server.password")?;
         let content = format!("username={username}\npassword={password}\n");
-        Ok(SetupFile { name: "credentials", content, is_private: true })
+        Ok(SetupFile { name: "credentials".to_owned(), content, is_private: true })
     }
 
     /// The settings of botops. `folder` is where these files lie for botops itself.
@@ -54,7 +47,7 @@ impl SetupFacts<'_> {
             at("botops")?,
             at("botops/logs")?,
         );
-        Ok(SetupFile { name: "botops.env", content, is_private: true })
+        Ok(SetupFile { name: "botops.env".to_owned(), content, is_private: true })
     }
 
     /// The arguments of the adapter. `folder` is where these files lie for it.
@@ -100,8 +93,8 @@ impl SetupFacts<'_> {
             env = unit_path(&format!("{folder}/botops.env"))?,
         );
         Ok([
-            SetupFile { name: "botops-freqtrade.service", content: adapter, is_private: false },
-            SetupFile { name: "botops.service", content: botops, is_private: false },
+            SetupFile { name: "botops-freqtrade.service".to_owned(), content: adapter, is_private: false },
+            SetupFile { name: "botops.service".to_owned(), content: botops, is_private: false },
         ])
     }
 
@@ -111,8 +104,8 @@ impl SetupFacts<'_> {
     /// A sentence when the name or a path cannot be written into such a file.
     pub(super) fn compose(&self, service: &str) -> Result<SetupFile, String> {
         let url = checked_url(service, self.api.port).ok_or("--service: it is not the name of a service")?;
-        without_control(&self.program.display().to_string())?;
-        without_control(&self.folder.display().to_string())?;
+        check_no_control(&self.program.display().to_string())?;
+        check_no_control(&self.folder.display().to_string())?;
         let arguments = self.adapter_arguments(IN_CONTAINER, &url);
         let (user, group) = self.owner;
         let common = format!(
@@ -133,7 +126,7 @@ impl SetupFacts<'_> {
             json_text(service),
             json_text(&self.folder.join("botops.env").display().to_string()),
         );
-        Ok(SetupFile { name: "compose.yaml", content, is_private: false })
+        Ok(SetupFile { name: "compose.yaml".to_owned(), content, is_private: false })
     }
 }
 
@@ -146,80 +139,7 @@ const HARDENING: &str = "NoNewPrivileges=yes\nProtectSystem=strict\nPrivateTmp=y
                          RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\nRestrictNamespaces=yes\n\
                          LockPersonality=yes\nMemoryDenyWriteExecute=yes\nCPUWeight=20\nMemoryMax=512M\n";
 
-/// A value for a file of settings, in quotes where it needs them.
-fn quoted_value(value: &str, what: &str) -> Result<String, String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/+=@%^~".contains(c);
-    if value.is_empty() || value.chars().any(char::is_control) {
-        return Err(format!("{what} is empty or has a control character, which no such file can hold"));
-    }
-    Ok(if value.chars().all(is_plain) {
-        value.to_owned()
-    } else if value.contains('\'') {
-        let mut quoted = String::from("\"");
-        for c in value.chars() {
-            if matches!(c, '"' | '\\' | '$' | '`') {
-                quoted.push('\\');
-            }
-            quoted.push(c);
-        }
-        quoted + "\""
-    } else {
-        format!("'{value}'")
-    })
-}
-
-/// A word of a command line in a unit.
-fn unit_word(word: &str) -> Result<String, String> {
-    without_control(word)?;
-    let escaped = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
-    let is_plain = |c: char| !c.is_whitespace() && !matches!(c, '"' | '\'' | '\\' | ';');
-    Ok(if word.chars().all(is_plain) { escaped } else { format!("\"{escaped}\"") })
-}
-
-/// A line break in a word would begin a line of its own, which root runs.
-fn without_control(word: &str) -> Result<(), String> {
-    if word.chars().any(char::is_control) {
-        let shown = clean(word, 120);
-        return Err(format!(
-            "{shown}: a control character is in it, which no unit and no compose file can hold"
-        ));
-    }
-    Ok(())
-}
-
-/// A path that is the whole value of a line in a unit, where quotes would be part of it.
-fn unit_path(path: &str) -> Result<String, String> {
-    without_control(path)?;
-    Ok(path.replace('%', "%%"))
-}
-
 /// A text of YAML, which takes those of JSON. Compose reads `$` as a variable, and `$$` as the sign.
 fn json_text(text: &str) -> String {
     serde_json::Value::from(text.replace('$', "$$")).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use botops_core::env_file;
-
-    #[test]
-    fn what_is_written_is_read_again_as_it_was() {
-        for value in ["plain-1", "two words", "it's", "a#b c # d", "\"q\" 'r' $x `y` \\z", "#", "ü$"] {
-            let line = format!("password={}\n", quoted_value(value, "it").unwrap());
-            let read = env_file::parse(line.as_bytes()).unwrap();
-            assert_eq!(read, [("password".to_owned(), value.to_owned())], "{line}");
-        }
-        assert!(quoted_value("two\nlines", "it").is_err() && quoted_value("", "it").is_err());
-    }
-
-    #[test]
-    fn a_word_of_a_unit_stays_one_word() {
-        assert_eq!(unit_word("/opt/a b/%n").unwrap(), "\"/opt/a b/%%n\"");
-        assert_eq!(unit_word("http://127.0.0.1:8080").unwrap(), "http://127.0.0.1:8080");
-        assert_eq!(unit_word("a$b").unwrap(), "a$$b");
-        for word in ["a\nExecStartPre=/bin/true", "a\r", "a\u{1b}[31m", "a\0"] {
-            assert!(unit_word(word).is_err() && unit_path(word).is_err());
-        }
-    }
 }

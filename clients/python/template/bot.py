@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""A trading bot behind botops: a loop of its own, two commands, a config that changes in watched trials.
+
+It trades on made-up prices. Put your exchange in the place of `next_price` and `buy`/`sell`; what is told to botops
+stays as it is. README.md says how it is started.
+"""
+import json
+import pathlib
+import random
+import time
+from decimal import Decimal
+
+from botops import Bot, Done
+
+HERE = pathlib.Path(__file__).resolve().parent
+SCHEMA = json.loads((HERE / "config.schema.json").read_text())
+FIRST_CONFIG = json.loads((HERE / "config.json").read_text())
+
+bot = Bot("@BOT_ID@", mode="paper", version="0.1", address=HERE / "run" / "bot.sock", data_dir=HERE / "data",
+          log_dir=HERE / "logs", expected_interval=5)
+
+
+def check(values):
+    """The rules between fields, which the schema cannot say: (pointer, what is wrong, what would be right)."""
+    if values["take_profit_pct"] < values["stop_loss_pct"] / 2:
+        return [("/take_profit_pct", "it is less than half of the loss that is risked for it", "raise it, or lower /stop_loss_pct")]
+    return []
+
+
+# The values in force: those of a trial while one runs. A bot that cannot read what was committed does not start.
+config = bot.config(SCHEMA, FIRST_CONFIG, check=check)
+
+
+class Market:
+    """Stands in for an exchange: made-up prices, orders that fill at once, one position."""
+
+    def __init__(self):
+        self.price, self.cash, self.quantity, self.entry_price, self.opened_at = Decimal("100"), Decimal("1000"), Decimal(0), None, None
+
+    def next_price(self):
+        self.price = (self.price * Decimal(1 + random.gauss(0, 0.001))).quantize(Decimal("0.01"))
+        return self.price
+
+    def buy(self, cash):
+        self.quantity = (cash / self.price).quantize(Decimal("0.0001"))
+        self.cash, self.entry_price, self.opened_at = self.cash - self.quantity * self.price, self.price, time.time()
+
+    def sell(self, reason):
+        profit = (self.price - self.entry_price) * self.quantity
+        self.cash += self.quantity * self.price
+        bot.trade(symbol=config["symbol"], side="BUY", quantity=self.quantity, entry_price=self.entry_price,
+                  exit_price=self.price, opened_at=self.opened_at, gross_pl=profit, commission="0", net_pl=profit,
+                  exit_reason=reason)
+        bot.event("fill", f"sold {self.quantity} {config['symbol']} at {self.price}: {reason}")
+        self.quantity, self.entry_price = Decimal(0), None
+
+    @property
+    def equity(self):
+        return self.cash + self.quantity * self.price
+
+
+market = Market()
+
+
+@bot.on("pause")
+def pause(command):
+    """After it, `bot.trading_enabled` is False; the exits of `trade` go on."""
+
+
+@bot.on("resume")
+def resume(command):
+    """After it, `bot.trading_enabled` is True again."""
+
+
+@bot.on("flatten")
+def flatten(command):
+    closing = [config["symbol"]] if market.quantity else []
+    if closing:
+        market.sell("flatten")
+    return Done("everything is sold", positions_closing=closing, positions_left=0)
+
+
+def trade():
+    """One round: an exit by stop or target, else an entry where one is allowed."""
+    price = market.next_price()
+    if market.quantity:
+        change = (price / market.entry_price - 1) * 100
+        if change <= -Decimal(str(config["stop_loss_pct"])):
+            market.sell("stop")
+        elif change >= Decimal(str(config["take_profit_pct"])):
+            market.sell("target")
+    elif bot.trading_enabled:
+        market.buy(market.cash * Decimal(str(config["position_size_pct"])) / 100)
+
+
+def tell():
+    """What botops is told of this round."""
+    bot.account(balance=market.equity, cash=market.cash, buying_power=market.cash, currency="USD")
+    held = {"symbol": config["symbol"], "quantity": market.quantity, "entry_price": market.entry_price, "current_price": market.price}
+    bot.positions([held] if market.quantity else [])
+    bot.orders([])
+    bot.market(status="ALWAYS_OPEN", source="made up", last_price_at=time.time())
+
+
+def main():
+    with bot:
+        while not bot.is_stopping:
+            try:
+                trade()
+            except Exception as error:  # a round that failed is told, and the next one is tried
+                bot.error("ROUND_FAILED", f"{type(error).__name__}: {error}", "this round did nothing more", "Look at the log.")
+            tell()
+            bot.tick()  # the loop goes round; commands are carried out here
+            bot.sleep(1)
+
+
+if __name__ == "__main__":
+    main()
