@@ -310,6 +310,7 @@ class Bot(BaseBot):
                 self._core.begin_life()
                 if self._core.config is not None:
                     self._core.config.boot_epoch = self._core.boot_epoch
+            self._core.own_folder()
             self._core.events.add({"kind": "lifecycle", "severity": "low", "message": f"{self._core.name} started"})
             self._server = ThreadServer(self._core, self._address)
             self._server.start()
@@ -321,6 +322,7 @@ class Bot(BaseBot):
         """Ends serving after what waits is written, within `timeout` seconds."""
         server, self._server = self._server, None
         if server is None:
+            self._core.close()
             return
         atexit.unregister(self.stop)
         self._core.state.set_phase("stopping", "the bot was stopped")

@@ -77,14 +77,18 @@ class BotCore:
     def maintain(self) -> None:
         """What has to be done beside the trading loop, several times a second: files, and the clock of a trial."""
         self.own_folder()
+        self.write_waiting()
+        if self.config is not None:
+            self.config.expire()
+
+    def write_waiting(self) -> None:
+        """Writes what waits for the disk; what cannot be written waits on."""
         self.commands.book.write_waiting()
         try:
             if self.trades.write_waiting(self.syncs_files):
                 self.state.touch()
         except OSError as error:
             self.problems.add("trades", "not_recorded", f"trades are not on disk yet: {error}")
-        if self.config is not None:
-            self.config.expire()
 
     def hello(self) -> Dict[str, Any]:
         """The contract's `hello`."""
@@ -121,7 +125,7 @@ class BotCore:
     def close(self) -> None:
         """Writes what waits, and closes the files."""
         self.commands.book.withdraw_all()
-        self.maintain()
+        self.write_waiting()
         self.trades.close()
         self.commands.book.close()
         if self.folder is not None:

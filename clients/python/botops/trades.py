@@ -54,6 +54,7 @@ class TradeLog:
         file.open()
         offset = 0
         with self._lock:
+            del self._offsets[:]
             for line in file.lines():
                 self._offsets.append(offset)
                 offset += len(line) + 1
