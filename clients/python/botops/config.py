@@ -49,14 +49,18 @@ class BotConfig:
 
     def __init__(self, schema: Mapping[str, Any], values: Mapping[str, Any], check: Optional[Check],
                  apply: Optional[Apply], files: ConfigFiles, problems: ProblemLog) -> None:
-        self.schema = ConfigSchema(schema)
+        try:
+            self.schema = ConfigSchema(schema)
+            built_in = document(0, schemas.write_document(values))
+        except (ValueError, TypeError) as error:
+            raise ConfigError(str(error)) from error
         self._check, self._apply = check, apply
         self._files, self._problems = files, problems
         self._lock = threading.RLock()
         self.boot_epoch = ""
         self.run_on_loop: Callable[[Callable[[], Any]], bool] = lambda work: (work(), True)[1]
         self.on_change: Callable[[str, str], None] = lambda what, message: None
-        self._boot(document(0, schemas.write_document(values)))
+        self._boot(built_in)
 
     def _boot(self, built_in: Document) -> None:
         try:

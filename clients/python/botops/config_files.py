@@ -18,7 +18,7 @@ _KEPT_ENDINGS = 256
 _LONGEST_WAIT = 600.0
 
 
-class ConfigError(Exception):
+class ConfigError(ValueError):
     """The config cannot be loaded: a bot that does not know its limits must not trade."""
 
 

@@ -76,12 +76,16 @@ class ConfigSchema:
             raise ValueError("a config schema is a JSON Schema with `properties`")
         self.text = write_document(document)
         self._root: Dict[str, Any] = parse_document(self.text)
-        # A pattern that cannot be read is found when the bot starts, and not in the middle of a change.
+        # A pattern or a reference that leads nowhere is found when the bot starts, and not in the middle of a change.
         for part in _walk(self._root):
-            if isinstance(part.get("pattern"), str):
-                re.compile(part["pattern"])
-            if isinstance(part.get("$ref"), str):
-                self._resolve(part)
+            try:
+                if isinstance(part.get("pattern"), str):
+                    re.compile(part["pattern"])
+                if isinstance(part.get("$ref"), str):
+                    self._resolve(part)
+            except (re.error, KeyError, TypeError) as error:
+                named = part.get("pattern") or part.get("$ref")
+                raise ValueError(f"`{named}` in the config schema cannot be used: {error}") from None
 
     def _resolve(self, schema: Any, depth: int = 0) -> Any:
         reference = schema.get("$ref") if isinstance(schema, Mapping) else None
