@@ -39,6 +39,15 @@ class _Trial(NamedTuple):
     deadline: float
 
 
+class _Shown(NamedTuple):
+    running: Document
+    committed: Document
+    trial: Optional[_Trial]
+    pending_restart: List[str]
+    last_outcome: Optional[Tuple[str, str]]
+    generation: int
+
+
 class _Loaded(NamedTuple):
     document: Document
     value: Dict[str, Any]
@@ -80,6 +89,7 @@ class BotConfig:
             self._problems.add("config", "not_booted", f"the candidate for this start is not booted: {error}")
         self._booted = self._running.value
         self._values = copy.deepcopy(self._running.value)
+        self._publish()
 
     def _boot_candidate(self, candidate: Dict[str, Any]) -> None:
         kept = document(int(candidate["candidate"]["version"]), candidate["document"])
@@ -141,16 +151,20 @@ class BotConfig:
         return {"ok": True, "violations": [], "hot": by_apply["hot"], "restart": by_apply["restart"]}
 
     def state(self) -> Dict[str, Any]:
-        """The contract's answer to `GET config`."""
-        running, trial = self._running, self._trial
-        shown = None
-        if trial is not None:
-            left = max(0, int((trial.deadline - time.monotonic()) * 1000))
-            shown = {"txn": trial.txn, "candidate": running.document.reference(), "ttl_left_ms": left}
-        return {"boot_epoch": self.boot_epoch, "running": running.document.reference(),
-                "committed": self._committed.document.reference(), "trial": shown,
-                "pending_restart": self._pending(), "last_outcome": self._files.endings[-1] if self._files.endings else None,
-                "gen": self._files.generation}
+        """The contract's answer to `GET config`: as of the last step that was finished, never in the middle of one."""
+        shown = self._shown
+        trial = None
+        if shown.trial is not None:
+            left = max(0, int((shown.trial.deadline - time.monotonic()) * 1000))
+            trial = {"txn": shown.trial.txn, "candidate": shown.running.reference(), "ttl_left_ms": left}
+        return {"boot_epoch": self.boot_epoch, "running": shown.running.reference(),
+                "committed": shown.committed.reference(), "trial": trial, "pending_restart": shown.pending_restart,
+                "last_outcome": shown.last_outcome, "gen": shown.generation}
+
+    def _publish(self) -> None:
+        endings = self._files.endings
+        self._shown = _Shown(self._running.document, self._committed.document, self._trial, self._pending(),
+                             endings[-1] if endings else None, self._files.generation)
 
     def summary(self) -> Dict[str, Any]:
         """The few values that the state shows, by their roles."""
@@ -203,6 +217,7 @@ class BotConfig:
                 return self._keep_for_next_start(txn, message)
             self._run(loaded)
             self._trial = _Trial(txn, time.monotonic() + min(ttl / 1000, _LONGEST_TRIAL))
+            self._publish()
             self.on_change("activated", f"config v{wanted.version} runs on trial ({txn})")
             return self._acknowledge(txn)
 
@@ -309,14 +324,11 @@ class BotConfig:
                 self._committed = _Loaded(head, self._committed.value)
             if self._trial is None and self._committed.document.sha256 == self._running.document.sha256:
                 self._running = self._committed
+            self._publish()
         except (OSError, ConfigError) as error:
             self._problems.add("config", "head_invalid", str(error))
         finally:
             self._lock.release()
-
-    def next_deadline(self) -> Optional[float]:
-        """When a trial ends by itself, on the monotonic clock."""
-        return self._trial.deadline if self._trial is not None else None
 
     def _return_to_committed(self) -> None:
         try:
@@ -332,6 +344,7 @@ class BotConfig:
         self._trial = None
         self._files.generation = max(self._files.generation, int(message.get("gen") or 0))
         self._files.remember((txn, what))
+        self._publish()
 
     def _forget_candidate(self) -> None:
         try:
@@ -389,6 +402,7 @@ class BotConfig:
             self._files.record(int(message["gen"]), ending)
         except OSError as error:
             raise ConfigRefusal(409, "not_recorded", f"the bot cannot record it: {error}") from error
+        self._publish()
 
     def _not_in_trial(self) -> ConfigRefusal:
         return ConfigRefusal(409, "not_in_trial", "this transaction is not on trial",
