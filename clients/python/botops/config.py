@@ -115,6 +115,11 @@ class BotConfig:
         return self._values
 
     @property
+    def is_in_trial(self) -> bool:
+        """Whether a trial runs, whose time this has to keep."""
+        return self._trial is not None
+
+    @property
     def running_sha256(self) -> str:
         """The hash of the document in force."""
         return self._running.document.sha256

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Union
 from urllib.parse import parse_qsl, unquote
 
 LARGEST_HEAD = 16 * 1024
@@ -49,22 +49,23 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """An answer. A body in chunks is made while it is read, so that its maker can let other threads run between them."""
+    """An answer. A large body comes in pieces, with the number of their bytes: joining them would hold the interpreter."""
 
     status: int
-    body: Union[bytes, Iterator[bytes]] = b""
+    body: Union[bytes, List[bytes]] = b""
     headers: Dict[str, str] = {}
     content_type: str = "application/json"
+    length: Optional[int] = None
 
-    def head(self, length: Optional[int], keeps_alive: bool) -> bytes:
-        """Its status line and headers; `length` is `None` for a stream without an end."""
+    def head(self, keeps_alive: bool, is_stream: bool = False) -> bytes:
+        """Its status line and headers; a stream has no length and ends with its connection."""
         lines = [f"HTTP/1.1 {self.status} {_PHRASES.get(self.status, 'Unknown')}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         if self.status != 304:
             lines.append(f"Content-Type: {self.content_type}")
-        if length is not None:
-            lines.append(f"Content-Length: {length}")
-        lines.append("Connection: " + ("keep-alive" if keeps_alive and length is not None else "close"))
+        if not is_stream:
+            lines.append(f"Content-Length: {len(self.body) if self.length is None else self.length}")
+        lines.append("Connection: " + ("keep-alive" if keeps_alive and not is_stream else "close"))
         return "\r\n".join(lines).encode("latin-1", "replace") + HEAD_END
 
 
@@ -125,8 +126,3 @@ def parse_body(body: bytes) -> Any:
         return json.loads(body or b"{}")
     except ValueError as error:
         raise HttpError(400, f"the body is not JSON: {error}") from None
-
-
-def size_of(chunks: List[bytes]) -> int:
-    """Bytes of all chunks."""
-    return sum(map(len, chunks))

@@ -2,9 +2,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Union
 
-from . import state as states
 from .commands import CommandError
 from .config import BotConfig, ConfigRefusal
 from .http import HttpError, Later, Request, Response, Stream, json_response, parse_body, refusal
@@ -63,17 +62,10 @@ def _state(core: "BotCore", request: Request, body: bytes) -> Response:
     tag = f'"{core.boot_epoch}-{core.state.seq}"'
     if tag in known:
         return Response(304, headers={"ETag": tag})
-    seq, members, lists = core.state.head()
+    seq, members, rest, length = core.state.read()
     members.update(core.members())
-    return Response(200, _state_chunks(members, lists), {"ETag": f'"{core.boot_epoch}-{seq}"'})
-
-
-def _state_chunks(members: Dict[str, str], lists: List[Any]) -> Iterator[bytes]:
-    yield ("{" + ",".join(f'"{name}":{value}' for name, value in members.items())).encode("utf-8", "replace")
-    for kept, version, encoded in lists:
-        yield f',"{kept.name}":'.encode()
-        yield from states.list_chunks(kept, version, encoded)
-    yield b"}"
+    first = ("{" + ",".join([f'"{name}":{value}' for name, value in members.items()])).encode("utf-8", "replace")
+    return Response(200, [first, *rest], {"ETag": f'"{core.boot_epoch}-{seq}"'}, length=len(first) + length)
 
 
 def _events(core: "BotCore", request: Request, body: bytes) -> Answer:

@@ -1,7 +1,10 @@
 """Serves a bot from threads of its own. The trading code never waits for any of them."""
 from __future__ import annotations
 
+import os
+import selectors
 import socket
+import struct
 import threading
 import time
 from concurrent.futures import wait
@@ -10,8 +13,7 @@ from typing import Dict, List, Optional
 from . import router
 from .address import Address, AddressInUse
 from .core import BotCore
-from .http import (CONTINUE, HEAD_END, LARGEST_HEAD, HttpError, Later, Request, Response, Stream, parse_head, refusal,
-                   size_of)
+from .http import (CONTINUE, HEAD_END, LARGEST_HEAD, HttpError, Later, Request, Response, Stream, parse_head, refusal)
 
 # Connections at a time; botops keeps two or three.
 _MOST_CONNECTIONS = 32
@@ -20,10 +22,13 @@ _IDLE = 120.0
 # A reader that takes nothing for this long is gone.
 _WRITE_WITHIN = 10.0
 _STREAM_ALIVE_EVERY = 10.0
-# Lets a waiting thread have the interpreter between two chunks; a sleep of zero would take the lock back at once.
-_PAUSE = 0.0001
+# What one call may gather: Linux takes 1,024 pieces.
+_PIECES_AT_ONCE = 1_000
 _RETRY_LISTEN = 1.0
-_MAINTAIN_EVERY = 0.2
+# Files that could not be written, and a folder that another process has, are tried again this often.
+_MAINTAIN_EVERY = 1.0
+# The clock of a trial is looked at this often while one runs.
+_TRIAL_EVERY = 0.1
 
 
 class ThreadServer:
@@ -37,6 +42,8 @@ class ThreadServer:
         # Connections whose command is under way: their answer is waited for when the bot stops.
         self._busy: Dict[int, bool] = {}
         self._stopping = threading.Event()
+        # Closing one end wakes the thread that waits for connections.
+        self._woken, self._waker = socket.socketpair()
         self._threads: List[threading.Thread] = []
         self.wake_maintenance = threading.Event()
         self.refused_connections = 0
@@ -67,11 +74,7 @@ class ThreadServer:
         self._stopping.set()
         self.wake_maintenance.set()
         self._core.events.wake_all()
-        if self._listener is not None:
-            try:
-                self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
-            except OSError:
-                pass
+        self._waker.close()
         end = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
@@ -86,6 +89,8 @@ class ThreadServer:
     def abandon(self) -> None:
         """Lets go of all connections in a forked child: they are the parent's. Nothing is sent on them."""
         self._stopping.set()
+        self._woken.close()
+        self._waker.close()
         sockets = list(self._connections.values()) + ([self._listener] if self._listener is not None else [])
         for one in sockets:
             one.close()
@@ -93,7 +98,8 @@ class ThreadServer:
 
     def _maintain(self) -> None:
         while not self._stopping.is_set():
-            self.wake_maintenance.wait(_MAINTAIN_EVERY)
+            config = self._core.config
+            self.wake_maintenance.wait(_TRIAL_EVERY if config is not None and config.is_in_trial else _MAINTAIN_EVERY)
             self.wake_maintenance.clear()
             try:
                 self._core.maintain()
@@ -101,23 +107,30 @@ class ThreadServer:
                 self._core.problems.add("sdk", "internal", f"maintenance: {type(error).__name__}: {error}")
 
     def _accept(self) -> None:
-        while not self._stopping.is_set():
-            listener = self._listener
-            if listener is None:
-                if not self._stopping.wait(_RETRY_LISTEN) and not self._try_to_listen():
+        with self._woken, selectors.DefaultSelector() as selector:
+            selector.register(self._woken, selectors.EVENT_READ)
+            while not self._stopping.is_set():
+                if self._listener is None:
+                    if not self._stopping.wait(_RETRY_LISTEN):
+                        self._try_to_listen()
                     continue
-                continue
-            listener.settimeout(0.25)
+                if self._listener not in selector.get_map():
+                    self._listener.setblocking(False)
+                    selector.register(self._listener, selectors.EVENT_READ)
+                selector.select()
+                if not self._stopping.is_set():
+                    self._take_connections(self._listener)
+
+    def _take_connections(self, listener: socket.socket) -> None:
+        while True:
             try:
                 connection, _ = listener.accept()
-            except (socket.timeout, BlockingIOError):
-                continue
+            except BlockingIOError:
+                return
             except OSError:
-                if self._stopping.is_set():
-                    return
                 # As when the process has no file descriptors left: the trading code needs them more.
                 self._stopping.wait(_RETRY_LISTEN)
-                continue
+                return
             if len(self._connections) >= _MOST_CONNECTIONS:
                 self.refused_connections += 1
                 self._core.problems.add("address", "busy", "more than 32 connections at a time; the newest were closed")
@@ -128,7 +141,7 @@ class ThreadServer:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
-            connection.settimeout(_IDLE)
+            _limit_waits(connection)
             _Connection(self._core, self._address, connection, self._stopping, self._busy).run()
         except (OSError, ValueError):
             pass  # whoever asked has gone, which is not the bot's concern
@@ -212,23 +225,18 @@ class _Connection:
         return whole[:length]
 
     def _send(self, response: Response, keeps_alive: bool) -> None:
-        self._connection.settimeout(_WRITE_WITHIN)
+        head = response.head(keeps_alive)
         if isinstance(response.body, bytes):
-            self._connection.sendall(response.head(len(response.body), keeps_alive) + response.body)
-        else:
-            chunks = []
-            for chunk in response.body:
-                chunks.append(chunk)
-                time.sleep(_PAUSE)
-            self._connection.sendall(response.head(size_of(chunks), keeps_alive))
-            for chunk in chunks:
-                self._connection.sendall(chunk)
-        self._connection.settimeout(_IDLE)
+            self._connection.sendall(head + response.body)
+            return
+        # The kernel gathers the pieces while the trading loop has the interpreter; one call for each thousand.
+        pieces = [head, *response.body]
+        for begin in range(0, len(pieces), _PIECES_AT_ONCE):
+            _send_pieces(self._connection, pieces[begin:begin + _PIECES_AT_ONCE])
 
     def _stream(self, stream: Stream) -> None:
-        self._connection.settimeout(_WRITE_WITHIN)
         response = Response(200, headers={"Cache-Control": "no-store"}, content_type="text/event-stream")
-        self._connection.sendall(response.head(None, False))
+        self._connection.sendall(response.head(False, is_stream=True))
         seq, events = stream.after, self._core.events
         while not self._stopping.is_set():
             batch = events.wait_after(seq, _STREAM_ALIVE_EVERY)
@@ -237,6 +245,29 @@ class _Connection:
                 continue
             seq = batch[-1][0]
             self._connection.sendall(b"".join(events.frame(*event) for event in batch))
+
+
+def _limit_waits(connection: socket.socket) -> None:
+    """Limits how long a read or a write may take, by the kernel where it can: Python's own limit asks it twice a call."""
+    if os.name == "nt":
+        connection.settimeout(_IDLE)
+        return
+    connection.settimeout(None)
+    for option, seconds in ((socket.SO_RCVTIMEO, _IDLE), (socket.SO_SNDTIMEO, _WRITE_WITHIN)):
+        connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(seconds), 0))
+
+
+def _send_pieces(connection: socket.socket, pieces: List[bytes]) -> None:
+    if not hasattr(connection, "sendmsg"):
+        connection.sendall(b"".join(pieces))
+        return
+    sent = connection.sendmsg(pieces)
+    for index, piece in enumerate(pieces):
+        if sent < len(piece):
+            # A signal or the limit cut it short.
+            connection.sendall(b"".join([piece[sent:], *pieces[index + 1:]]))
+            return
+        sent -= len(piece)
 
 
 def _close(connection: socket.socket) -> None:

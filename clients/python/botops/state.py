@@ -1,14 +1,13 @@
 """What the bot said about itself, ready to be read at any moment.
 
 The trading code writes under a lock that is held for microseconds; each order and position is encoded once, when it
-changes. A reader takes the list of encoded pieces under the lock and joins it afterwards, in chunks between which it lets
-other threads run.
+changes. A reader copies the list of encoded pieces under the lock; they are never joined, but sent as they are.
 """
 from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from . import numbers, records
 from .problems import ProblemLog
@@ -19,8 +18,6 @@ _LARGEST_LISTS = 7 * 1024 * 1024
 # Orders that are over, of which the newest are kept.
 _FINISHED_ORDERS = 200
 _FINAL = ('"FILLED"', '"CANCELLED"', '"REJECTED"', '"EXPIRED"')
-# Pieces that are joined at once: about 20 microseconds of the interpreter's lock.
-_PIECES_IN_A_CHUNK = 200
 _LONGEST_SYMBOL = 64
 
 
@@ -30,25 +27,31 @@ class _KeptList:
     def __init__(self, name: str, record: Record) -> None:
         self.name = name
         self.record = record
-        # Beside each other, so that a reader copies all that is encoded in one step.
+        # Beside each other, so that a reader copies all that is encoded in one step; each begins with a comma.
         self.pieces: Dict[str, Pieces] = {}
         self.encoded: Dict[str, bytes] = {}
         self.is_told = False
         self.bytes = 0
-        self.version = 0
-        self.joined: Tuple[int, List[bytes]] = (-1, [])
 
     def put(self, key: str, pieces: Pieces, encoded: bytes) -> None:
         self.bytes += len(encoded) - len(self.encoded.get(key, b""))
         self.pieces[key] = pieces
         self.encoded[key] = encoded
-        self.version += 1
+
+    def to_json(self) -> Tuple[List[bytes], int]:
+        """The list as JSON in pieces, newest order first, and the number of its bytes. Copied, and nothing is joined."""
+        if not self.is_told:
+            return [b"null"], 4
+        values = self.encoded.values()
+        whole = [b"[", *(reversed(values) if self.name == "orders" else values), b"]"]
+        if len(whole) > 2:
+            whole[1] = whole[1][1:]
+        return whole, self.bytes + 2 - (len(whole) > 2)
 
     def remove(self, key: str) -> None:
         if self.pieces.pop(key, None) is not None:
             self.bytes -= len(self.encoded.pop(key))
-            self.version += 1
-
+    
 
 class StateStore:
     """The state of one bot. Every method may be called from any thread and raises nothing."""
@@ -155,7 +158,7 @@ class StateStore:
                 merged.get(name) != known.get(name) for name in ("status", "filled_quantity"))
             if stamp not in pieces and moved:
                 merged[stamp] = f'"{numbers.moment_text(time.time())}"'
-            encoded = records.object_text(merged).encode("utf-8", "replace")
+            encoded = b"," + records.object_text(merged).encode("utf-8", "replace")
             if not known and not self._has_room(kept, len(encoded)):
                 return
             kept.put(key_text, merged, encoded)
@@ -212,8 +215,9 @@ class StateStore:
                 self._finished.pop(key_text, None)
             self.touch()
 
-    def head(self) -> Tuple[int, Dict[str, str], List[Tuple[_KeptList, int, Optional[List[bytes]]]]]:
-        """Everything but the lists as JSON by member, and the lists as they are now, with the number of this state."""
+    def read(self) -> Tuple[int, Dict[str, str], List[bytes], int]:
+        """The state as it is now: its number, everything but the lists as JSON by member, the lists as the rest of that
+        object in pieces, and the bytes of that rest."""
         with self.lock:
             members: Dict[str, str] = {
                 "seq": str(self.seq),
@@ -226,12 +230,11 @@ class StateStore:
             members.update({name: piece for name, piece in self.phase.items() if piece is not None})
             members.update({name: records.object_text(pieces) for name, pieces in self.parts.items()})
             members["unknown"] = self._unknown()
-            lists: List[Tuple[_KeptList, int, Optional[List[bytes]]]] = []
-            for kept in (self._positions, self._orders):
-                is_joined = kept.joined[0] == kept.version
-                encoded = None if is_joined or not kept.is_told else list(kept.encoded.values())
-                lists.append((kept, kept.version, encoded))
-            return self.seq, members, lists
+            positions, position_bytes = self._positions.to_json()
+            orders, order_bytes = self._orders.to_json()
+            rest = [b',"positions":', *positions, b',"orders":', *orders, b"}"]
+            names = len(b',"positions":') + len(b',"orders":') + len(b"}")
+            return self.seq, members, rest, position_bytes + order_bytes + names
 
     def _unknown(self) -> str:
         why: Dict[str, str] = {}
@@ -247,26 +250,6 @@ class StateStore:
                 continue
             why[field] = f'"why":"other","why_raw":{numbers.quoted("bad value: " + expected)}'
         return "[" + ",".join(f'{{"field":{numbers.quoted(field)},{reason}}}' for field, reason in why.items()) + "]"
-
-
-def list_chunks(kept: _KeptList, version: int, encoded: Optional[List[bytes]]) -> Iterator[bytes]:
-    """A list as JSON in chunks, newest first for orders. What did not change since it was last joined is not joined again."""
-    if not kept.is_told:
-        yield b"null"
-        return
-    if encoded is None:
-        yield from kept.joined[1]
-        return
-    if kept.name == "orders":
-        encoded.reverse()
-    chunks: List[bytes] = []
-    for begin in range(0, max(len(encoded), 1), _PIECES_IN_A_CHUNK):
-        part = b",".join(encoded[begin:begin + _PIECES_IN_A_CHUNK])
-        opening = b"[" if begin == 0 else b","
-        closing = b"]" if begin + _PIECES_IN_A_CHUNK >= len(encoded) else b""
-        chunks.append(opening + part + closing)
-        yield chunks[-1]
-    kept.joined = (version, chunks)
 
 
 def _is_zero(piece: Optional[str]) -> bool:
