@@ -10,7 +10,7 @@ bot = Bot("minimal", mode="paper", address=sys.argv[1] if len(sys.argv) > 1 else
 
 @bot.on("pause")
 def pause(command):
-    """Nothing more to do: `bot.trading_enabled` is False once this has returned."""
+    """`bot.trading_enabled` is False once this has returned."""
 
 
 @bot.on("resume")
@@ -24,7 +24,6 @@ bot.positions([])
 with bot:
     while True:
         price += random.gauss(0, 0.05)
-        if bot.trading_enabled and price < 99:
-            pass  # your strategy
+        # Your strategy goes here; it opens nothing while `bot.trading_enabled` is False.
         bot.tick()
         bot.sleep(0.5)
