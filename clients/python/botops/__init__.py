@@ -5,10 +5,10 @@
 from .aio import AsyncBot
 from .bot import Bot
 from .commands import Command, Done, Refused, Unconfirmed
-from .config import BotConfig
+from .config import BotConfig, Warn
 from .config_files import ConfigError
 from .core import SDK_VERSION as __version__
 from .problems import Problem
 
 __all__ = ["AsyncBot", "Bot", "BotConfig", "Command", "ConfigError", "Done", "Problem", "Refused", "Unconfirmed",
-           "__version__"]
+           "Warn", "__version__"]

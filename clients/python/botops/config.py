@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tup
 
 from . import schema as schemas
 from .config_files import ConfigError, ConfigFiles, Document, document
+from .numbers import BadValue, amount_text
 from .problems import ProblemLog
 from .schema import ConfigSchema, Violation, violation
 
@@ -32,6 +33,14 @@ class ConfigRefusal(Exception):
     def __init__(self, status: int, code: str, message: str, context: Any = None) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.context = status, code, message, context
+
+
+class Warn(NamedTuple):
+    """What a `check` may return of a value that is allowed and yet perhaps a mistake."""
+
+    path: str
+    message: str
+    fix: Optional[str] = None
 
 
 class _Trial(NamedTuple):
@@ -132,28 +141,35 @@ class BotConfig:
         return self._values.get(name, default)
 
     def _own_violations(self, value: Any) -> List[Violation]:
+        return self._assess(value)[0]
+
+    def _assess(self, value: Any) -> Tuple[List[Violation], List[Violation]]:
+        """The reasons against a document, and what is allowed and yet perhaps a mistake."""
         found = self.schema.violations(value)
         if found or self._check is None:
-            return found
+            return found, []
         try:
             said = self._check(copy.deepcopy(value))
         except ValueError as error:
-            return [violation("", "refused", str(error)[:300] or "the bot refuses it")]
+            return [violation("", "refused", str(error)[:300] or "the bot refuses it")], []
         except Exception as error:  # a check that fails has not passed
-            return [violation("", "check_failed", f"the bot's check raised {type(error).__name__}: {error}"[:300])]
-        return [_violation_of(one) for one in ([said] if isinstance(said, str) else said or [])]
+            return [violation("", "check_failed", f"the bot's check raised {type(error).__name__}: {error}"[:300])], []
+        rows = [said] if isinstance(said, (str, Warn)) else list(said or [])
+        warnings = [violation(one.path, "warning", one.message, one.fix) for one in rows if isinstance(one, Warn)]
+        return [_violation_of(one) for one in rows if not isinstance(one, Warn)], warnings
 
     def verdict(self, value: Any) -> Dict[str, Any]:
         """The contract's answer to a check: reasons against a document, and when its changes take effect."""
-        found = self._own_violations(value)
+        found, warnings = self._assess(value)
         changes = schemas.changed_pointers(self._running.value, value) if isinstance(value, dict) else []
         by_apply: Dict[str, List[str]] = {"hot": [], "restart": [], "never": []}
         for pointer in changes:
             by_apply.get(str(self.schema.mark(pointer, "x-apply") or "hot"), by_apply["hot"]).append(pointer)
         found += [violation(pointer, "not_changeable", "this field cannot be changed") for pointer in by_apply["never"]]
         if found:
-            return {"ok": False, "violations": found, "hot": [], "restart": []}
-        return {"ok": True, "violations": [], "hot": by_apply["hot"], "restart": by_apply["restart"]}
+            return {"ok": False, "violations": found, "warnings": warnings, "hot": [], "restart": []}
+        return {"ok": True, "violations": [], "warnings": warnings, "hot": by_apply["hot"],
+                "restart": by_apply["restart"]}
 
     def state(self) -> Dict[str, Any]:
         """The contract's answer to `GET config`: as of the last step that was finished, never in the middle of one."""
@@ -171,15 +187,21 @@ class BotConfig:
         self._shown = _Shown(self._running.document, self._committed.document, self._trial, self._pending(),
                              endings[-1] if endings else None, self._files.generation)
 
+    def running_document(self) -> Dict[str, Any]:
+        """The contract's answer to `GET config/document`: the exact text of what runs."""
+        running = self._shown.running
+        return {"running": running.reference(), "document": running.text}
+
     def summary(self) -> Dict[str, Any]:
-        """The few values that the state shows, by their roles."""
-        shown = {}
-        for role in ("max_position_size_pct", "daily_loss_limit"):
-            pointer = self.schema.pointer_of_role(role)
-            is_secret = pointer is not None and self.schema.mark(pointer, "x-secret")
-            if pointer is not None and not is_secret:
-                shown[role] = _at(self._running.value, pointer)
-        return shown
+        """The loss of a day at which the bot stops, where a field has that role; at most 0, however it is written."""
+        pointer = self.schema.pointer_of_role("daily_loss_limit")
+        if pointer is None or self.schema.mark(pointer, "x-secret"):
+            return {}
+        try:
+            limit = amount_text(_at(self._running.value, pointer))
+        except BadValue:
+            return {}
+        return {"daily_loss_limit": limit if limit.startswith("-") else "-" + limit.lstrip("+")}
 
     def _pending(self) -> List[str]:
         return [pointer for pointer in schemas.changed_pointers(self._booted, self._running.value)

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import sys
 import time
 import uuid
 from typing import Any, Dict, List, Optional
@@ -94,8 +93,7 @@ class BotCore:
         """The contract's `hello`."""
         return {"contract": CONTRACT, "bot_id": self.bot_id, "name": self.name, "version": self.version, "pid": self.pid,
                 "boot_epoch": self.boot_epoch, "started_at": self.started_at, "mode": self.mode,
-                "capabilities": self.capabilities(), "log_dir": self.log_dir,
-                "sdk": f"botops-python/{SDK_VERSION} Python/{sys.version.split()[0]}"}
+                "capabilities": self.capabilities(), "log_dir": self.log_dir}
 
     def capabilities(self) -> List[str]:
         """What it can do: a verb without a handler is not among it."""
@@ -109,7 +107,7 @@ class BotCore:
         if self.offers_trades:
             found.append("trades")
         if self.config is not None:
-            found += ["config", "config-boot-once"] if self.folder is not None else ["config"]
+            found += ["config", "config-schema"] + (["config-boot-once"] if self.folder is not None else [])
         if "session" in self.state.parts:
             found.append("session")
         return found + [name for name in self.more_capabilities if name not in found]

@@ -42,7 +42,7 @@ def _route(core: "BotCore", request: Request, body: bytes) -> Answer:
     if path.startswith("commands/"):
         return _command(core, request, path[len("commands/"):], body)
     calls = {"hello": ("GET", _hello), "state": ("GET", _state), "events": ("GET", _events), "trades": ("GET", _trades),
-             "config": ("GET", _config), "config/schema": ("GET", _schema), "config/check": ("POST", _check),
+             "config": ("GET", _config), "config/schema": ("GET", _schema), "config/document": ("GET", _document), "config/check": ("POST", _check),
              "config/activate": ("POST", _activate), "config/commit": ("POST", _commit),
              "config/revert": ("POST", _revert)}
     method, call = calls.get(path, ("", None))
@@ -125,6 +125,10 @@ def _config(core: "BotCore", request: Request, body: bytes) -> Response:
 
 def _schema(core: "BotCore", request: Request, body: bytes) -> Response:
     return Response(200, _slot(core).schema.text.encode(), content_type="application/schema+json")
+
+
+def _document(core: "BotCore", request: Request, body: bytes) -> Response:
+    return json_response(_slot(core).running_document())
 
 
 def _check(core: "BotCore", request: Request, body: bytes) -> Response:

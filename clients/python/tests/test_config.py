@@ -7,7 +7,7 @@ from decimal import Decimal
 from client import BotCase
 from test_commands import LoopThread
 
-from botops import Bot, ConfigError
+from botops import Bot, ConfigError, Warn
 
 SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -58,7 +58,10 @@ class ConfigTest(BotCase):
         bot, config = self.served()
         self.assertEqual(self.client.get("config/schema"), SCHEMA)
         self.assertIn("config", self.client.get("hello")["capabilities"])
-        self.assertIn("config-boot-once", self.client.get("hello")["capabilities"])
+        self.assertLessEqual({"config-schema", "config-boot-once"}, set(self.client.get("hello")["capabilities"]))
+        running = self.client.get("config/document")
+        self.assertEqual(running["running"]["sha256"], sha256(running["document"]))
+        self.assertEqual(json.loads(running["document"]), VALUES)
         state = self.client.get("config")
         self.assertEqual((state["running"]["version"], state["trial"], state["gen"]), (0, None, 0))
         self.assertEqual(state["running"], state["committed"])
@@ -72,6 +75,8 @@ class ConfigTest(BotCase):
         def check(values):
             if values["risk"] > Decimal("0.03") and values["interval"] < 3:
                 return [("/risk", "too much for so short an interval", "use at most 0.03")]
+            if values["interval"] > 600:
+                return [Warn("/interval", "the bot looks at the market every ten minutes only")]
             return None
 
         self.served(check)
@@ -83,6 +88,8 @@ class ConfigTest(BotCase):
         self.assertNotIn("short\"", json.dumps(verdict))
         _, verdict = self.client.post("config/check", {"config": {**VALUES, "risk": 0.04, "interval": 1}})
         self.assertEqual([one["fix"] for one in verdict["violations"]], ["use at most 0.03"])
+        _, verdict = self.client.post("config/check", {"config": {**VALUES, "interval": 900}})
+        self.assertEqual((verdict["ok"], verdict["warnings"][0]["path"]), (True, "/interval"))
         _, verdict = self.client.post("config/check", {"config": {**VALUES, "exchange": "binance"}})
         self.assertEqual([one["code"] for one in verdict["violations"]], ["not_changeable"])
         _, verdict = self.client.post("config/check", {"config": {**VALUES, "risk": 0.01, "interval": 7.0, "daily_loss": -500}})
