@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import socket
 from typing import Any, Callable, Mapping, Optional, Set
 
 from . import router
@@ -30,13 +31,13 @@ class AsyncBot(BaseBot):
     """A bot in an asyncio program: `async with bot:`, or `await bot.serve()` as a task of its own."""
 
     _tasks: Optional[Set["asyncio.Task[Any]"]] = None
+    _listener: Optional[socket.socket] = None
     _connections = 0
 
     async def start(self) -> "AsyncBot":
         """Serves the bot on the running event loop from here on; raises nothing."""
         if self._tasks is None and not self._core.is_inert:
             self._tasks = set()
-            self._is_served = True
             core = self._core
             core.syncs_files = core.commands.book.syncs = False
             core.commands.spawn = self._spawn
@@ -120,7 +121,7 @@ class AsyncBot(BaseBot):
 
     async def _try_to_listen(self) -> None:
         try:
-            listener = self._address.listen()
+            self._listener = listener = self._address.listen()
             listener.setblocking(False)
             serve = asyncio.start_server if self._address.host_port is not None else asyncio.start_unix_server
             self._server = await serve(self._accept, sock=listener, limit=LARGEST_HEAD)
@@ -225,7 +226,9 @@ class AsyncBot(BaseBot):
         if self._tasks is None:
             self._core.renew_locks()
             return
-        # The child has a copy of the event loop that does not run; it must not answer on what it has of it.
+        # The child has a copy of the event loop that does not run: nobody would answer on what it holds open.
+        if self._listener is not None:
+            self._listener.close()
         self._core.leave_to_parent()
         self._tasks = None
         self._core.is_inert = True

@@ -312,8 +312,12 @@ class Bot(BaseBot):
                     self._core.config.boot_epoch = self._core.boot_epoch
             self._core.own_folder()
             self._core.events.add({"kind": "lifecycle", "severity": "low", "message": f"{self._core.name} started"})
-            self._server = ThreadServer(self._core, self._address)
-            self._server.start()
+            try:
+                self._server = ThreadServer(self._core, self._address)
+                self._server.start()
+            except (OSError, RuntimeError) as error:
+                # No descriptor or no thread is left: the bot trades on without being seen.
+                self._core.problems.add("address", "unusable", f"the bot is not served: {error}")
             atexit.register(self.stop)
         return self
 
@@ -337,10 +341,12 @@ class Bot(BaseBot):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    @_harmless
     def sleep(self, seconds: float) -> None:
         """Waits as `time.sleep` does, and carries out commands as they arrive."""
-        self._core.loop.sleep(seconds)
+        if self._core.is_inert:
+            time.sleep(seconds)
+        else:
+            self._core.loop.sleep(seconds)
 
     def _wake(self) -> None:
         if self._server is not None:

@@ -115,7 +115,7 @@ class CommandBook:
         self._file_lock = threading.RLock()
         self._tasks: "OrderedDict[str, CommandTask]" = OrderedDict()
         self._file: Optional[LineFile] = None
-        self._unsaved: Deque[bytes] = deque()
+        self._unsaved: Deque[bytes] = deque(maxlen=10 * _KEPT_ANSWERS)
         # Whether a line is on the disk itself when it counts as written.
         self.syncs = True
 
@@ -238,7 +238,7 @@ class CommandBook:
             lines = list(self._unsaved)
             try:
                 self._file.append(lines, self.syncs)
-                for _ in lines:
+                for _ in lines[:len(self._unsaved)]:
                     self._unsaved.popleft()
             except OSError as error:
                 self._problems.add("commands", "not_recorded", f"an answer is not on disk: {error}")

@@ -17,8 +17,9 @@ from .http import (CONTINUE, HEAD_END, LARGEST_HEAD, HttpError, Later, Request, 
 
 # Connections at a time; botops keeps two or three.
 _MOST_CONNECTIONS = 32
-# A kept connection without a request for this long is closed.
+# A kept connection without a request for this long is closed, and a new one sooner: it has shown no token yet.
 _IDLE = 120.0
+_FIRST_REQUEST_WITHIN = 10.0
 # A reader that takes nothing for this long is gone.
 _WRITE_WITHIN = 10.0
 _STREAM_ALIVE_EVERY = 10.0
@@ -137,11 +138,17 @@ class ThreadServer:
                 connection.close()
                 continue
             self._connections[id(connection)] = connection
-            threading.Thread(target=self._serve, args=(connection,), name="botops-connection", daemon=True).start()
+            thread = threading.Thread(target=self._serve, args=(connection,), name="botops-connection", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # no thread is left
+                self._connections.pop(id(connection), None)
+                connection.close()
+                self._core.problems.add("address", "busy", str(error))
 
     def _serve(self, connection: socket.socket) -> None:
         try:
-            _limit_waits(connection)
+            _limit_waits(connection, _FIRST_REQUEST_WITHIN)
             _Connection(self._core, self._address, connection, self._stopping, self._busy).run()
         except (OSError, ValueError):
             pass  # whoever asked has gone, which is not the bot's concern
@@ -162,6 +169,7 @@ class _Connection:
         self._buffer = b""
 
     def run(self) -> None:
+        is_known = False
         while not self._stopping.is_set():
             head = self._read_until(HEAD_END)
             if head is None:
@@ -174,6 +182,9 @@ class _Connection:
             if not self._address.allows(request.headers.get("authorization", "")):
                 self._send(refusal(401, "unauthorized", "send `Authorization: Bearer` with the token of its file"), False)
                 return
+            if not is_known:
+                is_known = True
+                _limit_waits(self._connection, _IDLE)
             if request.waits_for_continue:
                 self._connection.sendall(CONTINUE)
             body = self._read(request.length)
@@ -247,13 +258,13 @@ class _Connection:
             self._connection.sendall(b"".join(events.frame(*event) for event in batch))
 
 
-def _limit_waits(connection: socket.socket) -> None:
+def _limit_waits(connection: socket.socket, read_within: float) -> None:
     """Limits how long a read or a write may take, by the kernel where it can: Python's own limit asks it twice a call."""
     if os.name == "nt":
-        connection.settimeout(_IDLE)
+        connection.settimeout(read_within)
         return
     connection.settimeout(None)
-    for option, seconds in ((socket.SO_RCVTIMEO, _IDLE), (socket.SO_SNDTIMEO, _WRITE_WITHIN)):
+    for option, seconds in ((socket.SO_RCVTIMEO, read_within), (socket.SO_SNDTIMEO, _WRITE_WITHIN)):
         connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(seconds), 0))
 
 

@@ -197,19 +197,20 @@ class StateStore:
             self.touch()
 
     def _replace(self, kept: _KeptList, key_field: str, rows: Any, stamp: str) -> None:
+        try:
+            # Read before the lock is taken: what gives the rows may ask an exchange for each.
+            given = [dict(row) for row in rows]
+        except (TypeError, ValueError) as error:
+            # Not a list of what it should be: what was known stays, and is not called closed.
+            self.problems.add(kept.name, "bad_value", f"expected a list of dictionaries ({type(error).__name__})")
+            return
         names = set()
         with self.lock:
             kept.is_told = True
-            try:
-                for row in rows:
-                    row = dict(row)
-                    key = row.pop(key_field, None)
-                    names.add(numbers.quoted(str(key)))
-                    self._put(kept, key_field, key, row, stamp)
-            except (TypeError, ValueError) as error:
-                # Not a list of what it should be: what was known stays, and is not called closed.
-                self.problems.add(kept.name, "bad_value", f"expected a list of dictionaries ({type(error).__name__})")
-                return
+            for row in given:
+                key = row.pop(key_field, None)
+                names.add(numbers.quoted(str(key)))
+                self._put(kept, key_field, key, row, stamp)
             for key_text in [known for known in kept.pieces if known not in names]:
                 kept.remove(key_text)
                 self._finished.pop(key_text, None)

@@ -3,6 +3,7 @@ import json
 import multiprocessing
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -155,6 +156,9 @@ class ForkTest(BotCase):
                         bot.error("CHILD")
                         bot.tick()
                         bot.start()
+                        began = time.monotonic()
+                        bot.sleep(0.01)
+                        assert time.monotonic() - began >= 0.01, "a loop in the child must not spin"
                         bot.stop()
                         status = 0
                     finally:
@@ -212,6 +216,62 @@ bot.stop()
         with multiprocessing.get_context("fork").Pool(2) as pool:
             self.assertEqual(pool.map(abs, [-1, -2]), [1, 2])
         self.assertEqual(self.client.get("state")["account"]["account_balance"], "1")
+
+
+class WaitingTest(BotCase):
+    def test_no_call_waits_for_a_reader_or_for_rows(self):
+        bot = self.make().start()
+        for number in range(5_000):
+            bot.order(number, status="PENDING", quantity="1", status_reason="x" * 400)
+        readers = []
+        for _ in range(4):
+            # They ask for two megabytes and take nothing of it.
+            reader = socket.socket(socket.AF_UNIX)
+            self.addCleanup(reader.close)
+            reader.connect(str(self.socket))
+            reader.sendall(b"GET /ipc/v1/state HTTP/1.1\r\nHost: bot\r\n\r\n")
+            readers.append(reader)
+        self.until(lambda: all(reader.recv(1, socket.MSG_PEEK) for reader in readers))
+        asked = threading.Event()
+
+        def rows():
+            asked.set()
+            self.assertEqual(self.client.get("hello")["bot_id"], "tested")
+            self.assertEqual(len(self.client.get("state")["orders"]), 5_000, "the state is read while rows are awaited")
+            yield {"symbol": "A", "quantity": 1}
+
+        bot.positions(rows())
+        self.assertTrue(asked.is_set())
+        for number in range(5_000):
+            bot.order(number, status="FILLED")
+        self.assertEqual([one["symbol"] for one in self.client.get("state")["positions"]], ["A"])
+        self.assertEqual(bot.problems, [])
+
+    def test_a_signal_handler_may_say_something_at_any_moment(self):
+        bot = self.make().start()
+        said = []
+
+        def tell(number, frame):
+            bot.error("SIGNALLED", cause="a signal")
+            bot.order("from the handler", status="PENDING")
+            bot.event("lifecycle", "a signal")
+            said.append(number)
+
+        before = signal.signal(signal.SIGALRM, tell)
+        self.addCleanup(signal.signal, signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        try:
+            end = time.monotonic() + 30
+            number = 0
+            while len(said) < 300 and time.monotonic() < end:
+                number += 1
+                bot.order(number % 100, status="PENDING", quantity=number)
+                bot.event("order", "x")
+                bot.error("E", cause="y")
+                bot.tick()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        self.assertGreaterEqual(len(said), 300, "a call hangs")
 
 
 class EndTest(BotCase):
