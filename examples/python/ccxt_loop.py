@@ -71,16 +71,27 @@ def make_exchange(name):
     return PaperExchange(getattr(ccxt, name)({"enableRateLimit": True}))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--socket", help="where it is served; BOT_IPC_SOCKET by default")
-    parser.add_argument("--exchange", help="an exchange of ccxt whose prices are taken")
-    parser.add_argument("--wait", type=float, default=1.0, help="seconds between two rounds")
-    given = parser.parse_args()
-    exchange = make_exchange(given.exchange)
-    bot = Bot("ccxt-loop", mode="paper", address=given.socket, expected_interval=given.wait + 10)
+def cancel_all(exchange, symbols=()):
+    """Cancels what rests, of these symbols or of all; returns how many orders."""
+    chosen = [order for order in exchange.fetch_open_orders() if not symbols or order["symbol"] in symbols]
+    for order in chosen:
+        exchange.cancel_order(order["id"], order["symbol"])
+    return len(chosen)
 
-    # Handlers run on this thread, within `tick` and `sleep`: never in the middle of a round.
+
+def sell(bot, exchange, why):
+    """Closes the position and tells the closed trade."""
+    position = exchange.fetch_positions()[0]
+    order = exchange.create_order(position["symbol"], "market", "sell", position["contracts"])
+    profit = (order["average"] - position["entryPrice"]) * order["amount"]
+    bot.trade(id=order["id"], symbol=order["symbol"], side="BUY", quantity=order["amount"], entry_price=position["entryPrice"],
+              exit_price=order["average"], gross_pl=profit, commission="0", net_pl=profit, exit_reason=why)
+    bot.event("fill", f"sold {order['amount']} {order['symbol']} at {order['average']}: {why}")
+
+
+def offer_commands(bot, exchange):
+    """The handlers run on the loop's thread, within `tick` and `sleep`: never in the middle of a round."""
+
     @bot.on("pause")
     def pause(command):
         return "no order is placed; what rests goes on resting"
@@ -89,48 +100,54 @@ def main():
     def resume(command):
         return "orders are placed again"
 
-    def cancel_all(symbols=()):
-        chosen = [order for order in exchange.fetch_open_orders() if not symbols or order["symbol"] in symbols]
-        for order in chosen:
-            exchange.cancel_order(order["id"], order["symbol"])
-        return len(chosen)
-
     @bot.on("cancel-orders")
     def cancel_orders(command):
-        count = cancel_all(command.symbols)
+        count = cancel_all(exchange, command.symbols)
         return Done(f"{count} orders were cancelled", orders_cancelled=count, orders_left=len(exchange.fetch_open_orders()))
 
     @bot.on("flatten")
     def flatten(command):
-        cancelled, closing = cancel_all(), [position["symbol"] for position in exchange.fetch_positions()]
-        for symbol in closing:
-            sell(symbol, "flatten")
+        cancelled, closing = cancel_all(exchange), [position["symbol"] for position in exchange.fetch_positions()]
+        for _ in closing:
+            sell(bot, exchange, "flatten")
         return Done("everything is sold", orders_cancelled=cancelled, orders_submitted=len(closing),
                     positions_closing=closing, positions_left=len(exchange.fetch_positions()))
 
-    def sell(symbol, why):
-        position = exchange.fetch_positions()[0]
-        order = exchange.create_order(symbol, "market", "sell", position["contracts"])
-        profit = (order["average"] - position["entryPrice"]) * order["amount"]
-        bot.trade(id=order["id"], symbol=symbol, side="BUY", quantity=order["amount"], entry_price=position["entryPrice"],
-                  exit_price=order["average"], gross_pl=profit, commission="0", net_pl=profit, exit_reason=why)
-        bot.event("fill", f"sold {order['amount']} {symbol} at {order['average']}: {why}")
 
+def trade_once(bot, exchange):
+    """One round of the strategy: buys below the price, sells once it rose by 0.1 %."""
+    price = exchange.fetch_ticker(SYMBOL)["last"]
+    positions, resting = exchange.fetch_positions(), exchange.fetch_open_orders()
+    if positions and price > positions[0]["entryPrice"] * 1.001:
+        sell(bot, exchange, "it rose by 0.1 %")
+    elif bot.trading_enabled and not positions and not resting:
+        exchange.create_order(SYMBOL, "limit", "buy", 0.01, round(price * 0.9995, 2))
+
+
+def tell(bot, exchange, source):
+    """Tells botops what the exchange says now."""
+    balance = exchange.fetch_balance()
+    bot.account(balance=balance["total"]["USDT"], cash=balance["USDT"]["total"], buying_power=balance["USDT"]["free"],
+                currency="USDT")
+    bot.positions(map(position_fields, exchange.fetch_positions()))
+    bot.orders(map(order_fields, exchange.fetch_open_orders()))
+    bot.market(status="ALWAYS_OPEN", source=source, last_price_at=time.time())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--socket", help="where it is served; BOT_IPC_SOCKET by default")
+    parser.add_argument("--exchange", help="an exchange of ccxt whose prices are taken")
+    parser.add_argument("--wait", type=float, default=1.0, help="seconds between two rounds")
+    given = parser.parse_args()
+    exchange = make_exchange(given.exchange)
+    bot = Bot("ccxt-loop", mode="paper", address=given.socket, expected_interval=given.wait + 10)
+    offer_commands(bot, exchange)
     with bot:
         while not bot.is_stopping:
             try:
-                price = exchange.fetch_ticker(SYMBOL)["last"]
-                positions, resting = exchange.fetch_positions(), exchange.fetch_open_orders()
-                if positions and price > positions[0]["entryPrice"] * 1.001:
-                    sell(SYMBOL, "it rose by 0.1 %")
-                elif bot.trading_enabled and not positions and not resting:
-                    exchange.create_order(SYMBOL, "limit", "buy", 0.01, round(price * 0.9995, 2))
-                balance = exchange.fetch_balance()
-                bot.account(balance=balance["total"]["USDT"], cash=balance["USDT"]["total"],
-                            buying_power=balance["USDT"]["free"], currency="USDT")
-                bot.positions(map(position_fields, exchange.fetch_positions()))
-                bot.orders(map(order_fields, exchange.fetch_open_orders()))
-                bot.market(status="ALWAYS_OPEN", source=given.exchange or "made up", last_price_at=time.time())
+                trade_once(bot, exchange)
+                tell(bot, exchange, given.exchange or "made up")
             except Exception as error:  # a round that fails is told, and the next one tries again
                 bot.error("ROUND_FAILED", cause=f"{type(error).__name__}: {error}", impact="this round placed no order",
                           remediation="Look at the exchange; the next round tries again.", severity="high")
