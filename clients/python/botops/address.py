@@ -1,0 +1,182 @@
+"""Where a bot is reached: a Unix socket that its owner alone may use, or a loopback port with a token.
+
+Whoever may connect may give commands. The folder of the socket is made for its owner alone (0700), the socket file too
+(0600); a port takes only who knows the token of a file.
+"""
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import os
+import pathlib
+import re
+import secrets
+import socket
+import stat
+from typing import Optional, Tuple, Union
+
+from .durable import make_private_folder
+
+DEFAULT_SOCKET = "botops-data/ipc/bot.sock"
+SOCKET_SETTING = "BOT_IPC_SOCKET"
+# What a name of a socket has room for on Linux, and on macOS.
+_LONGEST_PATH = 103
+_HOST_PORT = re.compile(r"(?:tcp://)?(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})")
+_BACKLOG = 64
+_SHORTEST_TOKEN = 16
+
+
+class AddressInUse(OSError):
+    """Another process answers there; it is left alone."""
+
+
+class Address:
+    """Where a bot is reached. Made once; raises ValueError for what cannot be an address."""
+
+    def __init__(self, given: Union[str, "os.PathLike[str]", None], token_file: Union[str, "os.PathLike[str]", None]) -> None:
+        text = os.fspath(given) if given is not None else os.environ.get(SOCKET_SETTING) or DEFAULT_SOCKET
+        tcp = None if "/" in text.replace("tcp://", "") else _HOST_PORT.fullmatch(text)
+        self.host_port: Optional[Tuple[str, int]] = None
+        self.path: Optional[pathlib.Path] = None
+        self.token: Optional[bytes] = None
+        self._inode: Optional[Tuple[int, int]] = None
+        if tcp:
+            self._take_port(tcp.group(1).strip("[]"), int(tcp.group(2)))
+            if token_file is None:
+                raise ValueError("a port needs `token_file`: who knows the token may give commands")
+            self.token = read_token(pathlib.Path(os.fspath(token_file)))
+            return
+        if not hasattr(socket, "AF_UNIX"):
+            raise ValueError("this Python has no Unix sockets: give `address=\"127.0.0.1:9100\"` and `token_file`")
+        self.path = pathlib.Path(text.replace("unix:", "", 1) if text.startswith("unix:") else text).absolute()
+        if max(len(os.fsencode(path)) for path in (self.path, self._unfinished())) > _LONGEST_PATH:
+            raise ValueError(f"the path of the socket is too long ({_LONGEST_PATH} bytes at most): {self.path}")
+
+    def _take_port(self, host: str, port: int) -> None:
+        host = "127.0.0.1" if host == "localhost" else host
+        try:
+            is_loopback = ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            is_loopback = False
+        if not is_loopback or port > 65_535:
+            raise ValueError(f"a bot is served on this machine alone (127.0.0.1 or ::1), not on {host}:{port}")
+        self.host_port = (host, port)
+
+    def __str__(self) -> str:
+        if self.host_port is not None:
+            host, port = self.host_port
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return str(self.path)
+
+    def data_folder(self, bot_id: str) -> pathlib.Path:
+        """The bot's own folder where none is given: beside its socket."""
+        parent = self.path.parent if self.path is not None else pathlib.Path(DEFAULT_SOCKET).absolute().parent
+        return parent / f"{bot_id}-data"
+
+    def allows(self, authorization: str) -> bool:
+        """Whether a request with this header may pass."""
+        if self.token is None:
+            return True
+        scheme, _, given = authorization.partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1", "replace"), self.token)
+
+    def _unfinished(self) -> pathlib.Path:
+        assert self.path is not None
+        return self.path.with_name(f".{self.path.name[:8]}.{os.getpid() % 100_000}")
+
+    def listen(self) -> socket.socket:
+        """A socket that listens. Raises `AddressInUse` where another process answers, and OSError."""
+        if self.host_port is not None:
+            return self._listen_on_port(self.host_port)
+        assert self.path is not None
+        make_private_folder(self.path.parent)
+        if _is_answered(self.path):
+            raise AddressInUse(f"another process serves {self.path}")
+        unfinished = self._unfinished()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            unfinished.unlink() if unfinished.exists() or unfinished.is_symlink() else None
+            listener.bind(str(unfinished))
+            # Private before anybody can connect: it listens only after this, and gets its name at the end.
+            os.chmod(unfinished, 0o600)
+            listener.listen(_BACKLOG)
+            os.replace(unfinished, self.path)
+            file = os.stat(self.path)
+            self._inode = (file.st_dev, file.st_ino)
+        except OSError:
+            listener.close()
+            raise
+        return listener
+
+    def _listen_on_port(self, host_port: Tuple[str, int]) -> socket.socket:
+        family = socket.AF_INET6 if ":" in host_port[0] else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            if os.name == "nt":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)  # type: ignore[attr-defined,unused-ignore]
+            else:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(host_port)
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            listener.close()
+            raise AddressInUse(f"{self} cannot be served: {error}") from error
+        self.host_port = (host_port[0], listener.getsockname()[1])
+        return listener
+
+    def remove(self) -> None:
+        """Takes the socket's file away, if it is still the one that was made here."""
+        if self.path is None or self._inode is None:
+            return
+        try:
+            file = os.stat(self.path)
+            if (file.st_dev, file.st_ino) == self._inode:
+                self.path.unlink()
+        except OSError:
+            pass
+        self._inode = None
+
+    def open_to_others(self) -> bool:
+        """Whether other users may enter the socket's folder."""
+        if self.path is None or os.name == "nt":
+            return False
+        return bool(os.stat(self.path.parent).st_mode & 0o077)
+
+
+def _is_answered(path: pathlib.Path) -> bool:
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise OSError(f"{path} is not a socket; it is not replaced")
+    except FileNotFoundError:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            return True
+    return True
+
+
+def read_token(path: pathlib.Path) -> bytes:
+    """The token of a file; one is made where there is none. Raises ValueError for a file that others may read."""
+    try:
+        make_private_folder(path.parent)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise ValueError(f"the token file {path} cannot be made: {error}") from error
+    try:
+        if os.name != "nt" and os.stat(path).st_mode & 0o077:
+            raise ValueError(f"others may read the token file {path}: chmod 600 {path}")
+        token = path.read_bytes().strip()
+    except OSError as error:
+        raise ValueError(f"the token file {path} cannot be read: {error}") from error
+    if len(token) < _SHORTEST_TOKEN:
+        raise ValueError(f"the token in {path} has fewer than {_SHORTEST_TOKEN} characters")
+    return token

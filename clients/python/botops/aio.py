@@ -1,0 +1,234 @@
+"""`AsyncBot`: a bot that is served on the event loop it trades on, without a thread of its own.
+
+Handlers may be coroutines. Files are written without waiting for the disk itself: after a crash of the process nothing is
+missing, after a loss of power the newest lines may be.
+"""
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import socket
+from typing import Any, Callable, Mapping, Optional, Set
+
+from . import router
+from .address import AddressInUse
+from .bot import BaseBot, Path
+from .config import Apply, BotConfig, Check
+from .http import (CONTINUE, HEAD_END, LARGEST_HEAD, HttpError, Later, Response, Stream, parse_head, refusal)
+
+_MOST_CONNECTIONS = 32
+_IDLE = 120.0
+_WRITE_WITHIN = 10.0
+_STREAM_ALIVE_EVERY = 10.0
+_RETRY_LISTEN = 1.0
+_MAINTAIN_EVERY = 0.2
+# Orders that are joined between two turns of the event loop: some tens of microseconds.
+_PIECES_AT_ONCE = 500
+
+
+class AsyncBot(BaseBot):
+    """A bot in an asyncio program: `async with bot:`, or `await bot.serve()` as a task of its own."""
+
+    _tasks: Optional[Set["asyncio.Task[Any]"]] = None
+    _listener: Optional[socket.socket] = None
+    _connections = 0
+
+    async def start(self) -> "AsyncBot":
+        """Serves the bot on the running event loop from here on; raises nothing."""
+        if self._tasks is None and not self._core.is_inert:
+            self._tasks = set()
+            core = self._core
+            core.syncs_files = core.commands.book.syncs = False
+            core.commands.spawn = self._spawn
+            if core.pid != os.getpid():
+                core.begin_life()
+            core.events.add({"kind": "lifecycle", "severity": "low", "message": f"{core.name} started"})
+            self._server: Optional[asyncio.AbstractServer] = None
+            await self._try_to_listen()
+            self._keep(self._maintain())
+        return self
+
+    async def stop(self) -> None:
+        """Ends serving after what waits is written."""
+        tasks, self._tasks = self._tasks, None
+        if tasks is None:
+            return
+        self._core.state.set_phase("stopping", "the bot was stopped")
+        self._core.commands.book.withdraw_all()
+        await asyncio.sleep(0)
+        if self._server is not None:
+            self._address.remove()
+            self._server.close()
+        own = asyncio.current_task()
+        ending = [task for task in tasks if task is not own]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        self._core.close()
+
+    async def __aenter__(self) -> "AsyncBot":
+        return await self.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def serve(self) -> None:
+        """Serves until it is cancelled."""
+        await self.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.stop()
+
+    async def sleep(self, seconds: float) -> None:
+        """As `asyncio.sleep`; commands are carried out meanwhile, as at every await."""
+        await asyncio.sleep(seconds)
+
+    def config(self, schema: Mapping[str, Any], values: Mapping[str, Any], *, check: Optional[Check] = None,
+               apply: Optional[Apply] = None, config_dir: Optional[Path] = None) -> BotConfig:
+        """As for `Bot`; `apply` is a plain function, since new values take effect between two awaits."""
+        if apply is not None and inspect.iscoroutinefunction(apply):
+            raise ValueError("`apply` is a plain function, not a coroutine")
+        slot = super().config(schema, values, check=check, apply=apply, config_dir=config_dir)
+
+        def run_at_once(work: Callable[[], Any]) -> bool:
+            work()
+            return True
+
+        slot.run_on_loop = run_at_once
+        return slot
+
+    def _keep(self, coroutine: Any) -> None:
+        if self._tasks is None:
+            coroutine.close()
+            return
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        if self._tasks is not None:
+            self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._core.problems.add("sdk", "internal", f"{type(task.exception()).__name__}: {task.exception()}")
+
+    def _spawn(self, work: Callable[[], Any]) -> bool:
+        rest = work()
+        if inspect.isawaitable(rest):
+            self._keep(rest)
+        return True
+
+    async def _try_to_listen(self) -> None:
+        try:
+            self._listener = listener = self._address.listen()
+            listener.setblocking(False)
+            serve = asyncio.start_server if self._address.host_port is not None else asyncio.start_unix_server
+            self._server = await serve(self._accept, sock=listener, limit=LARGEST_HEAD)
+        except AddressInUse as error:
+            self._core.problems.add("address", "in_use", f"{error}; it is waited for")
+        except OSError as error:
+            self._core.problems.add("address", "unusable", f"the bot is not served: {error}; it is tried again")
+
+    async def _maintain(self) -> None:
+        waited = 0.0
+        while True:
+            await asyncio.sleep(_MAINTAIN_EVERY)
+            waited += _MAINTAIN_EVERY
+            if self._server is None and waited >= _RETRY_LISTEN:
+                waited = 0.0
+                await self._try_to_listen()
+            try:
+                self._core.maintain()
+            except Exception as error:  # it must go on: the clock of a trial depends on it
+                self._core.problems.add("sdk", "internal", f"maintenance: {type(error).__name__}: {error}")
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if self._connections >= _MOST_CONNECTIONS or self._tasks is None or task is None:
+            writer.close()
+            return
+        self._connections += 1
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            await self._serve(reader, writer)
+        except (OSError, EOFError, asyncio.TimeoutError, asyncio.LimitOverrunError):
+            pass  # whoever asked has gone, which is not the bot's concern
+        except asyncio.CancelledError:
+            pass  # the bot stops; the connection is all that this task has
+        finally:
+            self._connections -= 1
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = await asyncio.wait_for(reader.readuntil(HEAD_END), _IDLE)
+            try:
+                request = parse_head(head[:-len(HEAD_END)])
+            except HttpError as error:
+                await self._send(writer, refusal(error.status, "invalid", error.message), False)
+                return
+            if not self._address.allows(request.headers.get("authorization", "")):
+                told = refusal(401, "unauthorized", "send `Authorization: Bearer` with the token of its file")
+                await self._send(writer, told, False)
+                return
+            if request.waits_for_continue:
+                writer.write(CONTINUE)
+            body = await asyncio.wait_for(reader.readexactly(request.length), _IDLE)
+            answered = router.answer(self._core, request, body)
+            if isinstance(answered, Stream):
+                await self._stream(writer, answered.after)
+                return
+            if isinstance(answered, Later):
+                # Not `wait_for`: that would cancel the command together with the wait.
+                await asyncio.wait({asyncio.wrap_future(answered.done)}, timeout=answered.seconds)
+                answered = answered.answer()
+            await self._send(writer, answered, request.keeps_alive)
+            if not request.keeps_alive:
+                return
+
+    async def _send(self, writer: asyncio.StreamWriter, response: Response, keeps_alive: bool) -> None:
+        writer.write(response.head(keeps_alive))
+        pieces = [response.body] if isinstance(response.body, bytes) else response.body
+        for begin in range(0, len(pieces), _PIECES_AT_ONCE):
+            writer.write(b"".join(pieces[begin:begin + _PIECES_AT_ONCE]))
+            await asyncio.wait_for(writer.drain(), _WRITE_WITHIN)
+            await asyncio.sleep(0)
+
+    async def _stream(self, writer: asyncio.StreamWriter, seq: int) -> None:
+        response = Response(200, headers={"Cache-Control": "no-store"}, content_type="text/event-stream")
+        writer.write(response.head(False, is_stream=True))
+        events, loop, changed = self._core.events, asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(changed.set)
+
+        remove = events.add_waker(wake)
+        try:
+            while True:
+                changed.clear()
+                batch = events.after(seq)
+                if batch:
+                    seq = batch[-1][0]
+                    writer.write(b"".join(events.frame(*event) for event in batch))
+                    await asyncio.wait_for(writer.drain(), _WRITE_WITHIN)
+                    continue
+                try:
+                    await asyncio.wait_for(changed.wait(), _STREAM_ALIVE_EVERY)
+                except asyncio.TimeoutError:
+                    writer.write(b": alive\n\n")
+                    await asyncio.wait_for(writer.drain(), _WRITE_WITHIN)
+        finally:
+            remove()
+
+    def _become_inert(self) -> None:
+        if self._tasks is None:
+            self._core.renew_locks()
+            return
+        # The child has a copy of the event loop that does not run: nobody would answer on what it holds open.
+        if self._listener is not None:
+            self._listener.close()
+        self._core.leave_to_parent()
+        self._tasks = None
+        self._core.is_inert = True

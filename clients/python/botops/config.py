@@ -1,0 +1,479 @@
+"""The bot's config as watched trials: the clock of a trial runs here, in the bot.
+
+A candidate that nobody commits in time is taken back by the bot itself, whatever became of botops. Only the bot's own
+`apply` runs on the trading loop; checks, files and clocks are the business of the threads that serve.
+"""
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from concurrent.futures import Future, wait
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+from . import schema as schemas
+from .config_files import ConfigError, ConfigFiles, Document, document
+from .numbers import BadValue, amount_text
+from .problems import ProblemLog
+from .schema import ConfigSchema, Violation, violation
+
+# The longest trial; a change that is wanted for longer has to be committed.
+_LONGEST_TRIAL = 24 * 3600.0
+# How long the loop may take to begin `apply`, and to end it.
+_BEGIN_WITHIN = 5.0
+_END_WITHIN = 60.0
+
+Check = Callable[[Dict[str, Any]], Any]
+Apply = Callable[[Dict[str, Any]], Any]
+
+
+class ConfigRefusal(Exception):
+    """A config verb that was not done: status, code, sentence and context."""
+
+    def __init__(self, status: int, code: str, message: str, context: Any = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.context = status, code, message, context
+
+
+class Warn(NamedTuple):
+    """What a `check` may return of a value that is allowed and yet perhaps a mistake."""
+
+    path: str
+    message: str
+    fix: Optional[str] = None
+
+
+class _Trial(NamedTuple):
+    txn: str
+    deadline: float
+
+
+class _Shown(NamedTuple):
+    running: Document
+    committed: Document
+    trial: Optional[_Trial]
+    pending_restart: List[str]
+    last_outcome: Optional[Tuple[str, str]]
+    generation: int
+
+
+class _Loaded(NamedTuple):
+    document: Document
+    value: Dict[str, Any]
+
+
+class BotConfig:
+    """What `bot.config(...)` returns: the values in force, which a trial may change between two rounds of the loop."""
+
+    def __init__(self, schema: Mapping[str, Any], values: Mapping[str, Any], check: Optional[Check],
+                 apply: Optional[Apply], files: ConfigFiles, problems: ProblemLog) -> None:
+        try:
+            self.schema = ConfigSchema(schema)
+            built_in = document(0, schemas.write_document(values))
+        except (ValueError, TypeError) as error:
+            raise ConfigError(str(error)) from error
+        self._check, self._apply = check, apply
+        self._files, self._problems = files, problems
+        self._lock = threading.RLock()
+        self.boot_epoch = ""
+        self.run_on_loop: Callable[[Callable[[], Any]], bool] = lambda work: (work(), True)[1]
+        self.on_change: Callable[[str, str], None] = lambda what, message: None
+        self._boot(built_in)
+
+    def _boot(self, built_in: Document) -> None:
+        try:
+            self._files.load_outcomes()
+            committed = self._files.load_committed() or built_in
+        except OSError as error:
+            raise ConfigError(f"the config of this bot cannot be read: {error}") from error
+        self._built_in = built_in
+        self._committed = self._load(committed)
+        self._running = self._committed
+        self._trial: Optional[_Trial] = None
+        try:
+            candidate = self._files.spend_try(committed.sha256)
+            if candidate is not None:
+                self._boot_candidate(candidate)
+        except (OSError, ConfigError, KeyError, TypeError, ValueError) as error:
+            self._problems.add("config", "not_booted", f"the candidate for this start is not booted: {error}")
+        self._booted = self._running.value
+        self._values = copy.deepcopy(self._running.value)
+        self._publish()
+
+    def _boot_candidate(self, candidate: Dict[str, Any]) -> None:
+        kept = document(int(candidate["candidate"]["version"]), candidate["document"])
+        if kept.sha256 != candidate["candidate"]["sha256"]:
+            raise ConfigError("it does not have its hash")
+        self._running = self._load(kept)
+        seconds = min(float(candidate["ttl_ms"]) / 1000, _LONGEST_TRIAL)
+        self._trial = _Trial(str(candidate["txn"]), time.monotonic() + seconds)
+
+    def _load(self, loaded: Document) -> _Loaded:
+        try:
+            value = schemas.parse_document(loaded.text)
+        except ValueError as error:
+            raise ConfigError(f"version {loaded.version} of the config is not JSON: {error}") from None
+        wrong = self._own_violations(value)
+        if wrong:
+            raise ConfigError(f"version {loaded.version} of the config: {wrong[0]['path']}: {wrong[0]['message']}")
+        return _Loaded(loaded, value)
+
+    @property
+    def values(self) -> Dict[str, Any]:
+        """The values in force. A trial replaces the whole dictionary, and never changes one that was read."""
+        return self._values
+
+    @property
+    def is_in_trial(self) -> bool:
+        """Whether a trial runs, whose time this has to keep."""
+        return self._trial is not None
+
+    @property
+    def running_sha256(self) -> str:
+        """The hash of the document in force."""
+        return self._running.document.sha256
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A top-level value in force."""
+        return self._values.get(name, default)
+
+    def _own_violations(self, value: Any) -> List[Violation]:
+        return self._assess(value)[0]
+
+    def _assess(self, value: Any) -> Tuple[List[Violation], List[Violation]]:
+        """The reasons against a document, and what is allowed and yet perhaps a mistake."""
+        found = self.schema.violations(value)
+        if found or self._check is None:
+            return found, []
+        try:
+            said = self._check(copy.deepcopy(value))
+        except ValueError as error:
+            return [violation("", "refused", str(error)[:300] or "the bot refuses it")], []
+        except Exception as error:  # a check that fails has not passed
+            return [violation("", "check_failed", f"the bot's check raised {type(error).__name__}: {error}"[:300])], []
+        rows = [said] if isinstance(said, (str, Warn)) else list(said or [])
+        warnings = [violation(one.path, "warning", one.message, one.fix) for one in rows if isinstance(one, Warn)]
+        return [_violation_of(one) for one in rows if not isinstance(one, Warn)], warnings
+
+    def verdict(self, value: Any) -> Dict[str, Any]:
+        """The contract's answer to a check: reasons against a document, and when its changes take effect."""
+        found, warnings = self._assess(value)
+        changes = schemas.changed_pointers(self._running.value, value) if isinstance(value, dict) else []
+        by_apply: Dict[str, List[str]] = {"hot": [], "restart": [], "never": []}
+        for pointer in changes:
+            by_apply.get(str(self.schema.mark(pointer, "x-apply") or "hot"), by_apply["hot"]).append(pointer)
+        found += [violation(pointer, "not_changeable", "this field cannot be changed") for pointer in by_apply["never"]]
+        if found:
+            return {"ok": False, "violations": found, "warnings": warnings, "hot": [], "restart": []}
+        return {"ok": True, "violations": [], "warnings": warnings, "hot": by_apply["hot"],
+                "restart": by_apply["restart"]}
+
+    def state(self) -> Dict[str, Any]:
+        """The contract's answer to `GET config`: as of the last step that was finished, never in the middle of one."""
+        shown = self._shown
+        trial = None
+        if shown.trial is not None:
+            left = max(0, int((shown.trial.deadline - time.monotonic()) * 1000))
+            trial = {"txn": shown.trial.txn, "candidate": shown.running.reference(), "ttl_left_ms": left}
+        return {"boot_epoch": self.boot_epoch, "running": shown.running.reference(),
+                "committed": shown.committed.reference(), "trial": trial, "pending_restart": shown.pending_restart,
+                "last_outcome": shown.last_outcome, "gen": shown.generation}
+
+    def _publish(self) -> None:
+        endings = self._files.endings
+        self._shown = _Shown(self._running.document, self._committed.document, self._trial, self._pending(),
+                             endings[-1] if endings else None, self._files.generation)
+
+    def running_document(self) -> Dict[str, Any]:
+        """The contract's answer to `GET config/document`: the exact text of what runs."""
+        running = self._shown.running
+        return {"running": running.reference(), "document": running.text}
+
+    def summary(self) -> Dict[str, Any]:
+        """The loss of a day at which the bot stops, where a field has that role; at most 0, however it is written."""
+        pointer = self.schema.pointer_of_role("daily_loss_limit")
+        if pointer is None or self.schema.mark(pointer, "x-secret"):
+            return {}
+        try:
+            limit = amount_text(_at(self._running.value, pointer))
+        except BadValue:
+            return {}
+        return {"daily_loss_limit": limit if limit.startswith("-") else "-" + limit.lstrip("+")}
+
+    def _pending(self) -> List[str]:
+        return [pointer for pointer in schemas.changed_pointers(self._booted, self._running.value)
+                if self.schema.mark(pointer, "x-apply") == "restart"]
+
+    def _effective(self, loaded: _Loaded) -> Dict[str, Any]:
+        """The values for this process: fields that are read at the start alone keep the value of the start."""
+        fitted = copy.deepcopy(loaded.value)
+        for pointer in schemas.changed_pointers(self._booted, fitted):
+            if self.schema.mark(pointer, "x-apply") == "restart":
+                _put_at(fitted, pointer, _at(self._booted, pointer, _ABSENT))
+        return fitted
+
+    def activate(self, message: Mapping[str, Any]) -> Dict[str, Any]:
+        """Runs a document as a trial, or keeps it for the next start. Raises `ConfigRefusal`."""
+        txn, text = str(_given(message, "txn", (str, int))), _given(message, "document", (str,))
+        base, candidate = _given(message, "base", (dict,)), _given(message, "candidate", (dict,))
+        ttl = _given(message, "ttl_ms", (int,))
+        with self._lock:
+            self._check_generation(message)
+            running = {"running": self._running.document.reference()}
+            if self._trial is not None and self._trial.txn == txn:
+                return self._acknowledge(txn)
+            ending = self._files.ending(txn)
+            if ending is not None:
+                raise ConfigRefusal(409, "txn_over", "this transaction has ended; it does not start again",
+                                    {"outcome": ending, **running})
+            if self._trial is not None:
+                raise ConfigRefusal(409, "trial_live", "another trial runs", {"txn": self._trial.txn, **running})
+            if base.get("sha256") != self._running.document.sha256:
+                raise ConfigRefusal(409, "base_mismatch", "something else runs than the change is based on", running)
+            wanted = document(int(candidate.get("version") or 0), text)
+            if candidate.get("sha256") != wanted.sha256:
+                raise ConfigRefusal(422, "hash_mismatch", "the document does not have the candidate's hash", running)
+            if ttl <= 0:
+                raise ConfigRefusal(422, "ttl_invalid", "a trial needs a time to live")
+            loaded = self._checked(wanted)
+            self._record(message, None)
+            if message.get("boot_once") is True:
+                return self._keep_for_next_start(txn, message)
+            self._run(loaded)
+            self._trial = _Trial(txn, time.monotonic() + min(ttl / 1000, _LONGEST_TRIAL))
+            self._publish()
+            self.on_change("activated", f"config v{wanted.version} runs on trial ({txn})")
+            return self._acknowledge(txn)
+
+    def _checked(self, wanted: Document) -> _Loaded:
+        try:
+            value = schemas.parse_document(wanted.text)
+        except ValueError:
+            raise ConfigRefusal(422, "check_failed", "the document is not JSON") from None
+        verdict = self.verdict(value)
+        if not verdict["ok"]:
+            raise ConfigRefusal(422, "check_failed", "the bot would not run this document", verdict)
+        return _Loaded(wanted, value)
+
+    def _keep_for_next_start(self, txn: str, message: Mapping[str, Any]) -> Dict[str, Any]:
+        if self._files.was_tried(txn):
+            raise ConfigRefusal(409, "txn_over", "this transaction was booted once already",
+                                {"running": self._running.document.reference()})
+        try:
+            self._files.store_candidate(dict(message))
+        except OSError as error:
+            raise ConfigRefusal(409, "not_recorded", f"the bot cannot keep the candidate: {error}") from error
+        return self._acknowledge(txn)
+
+    def commit(self, message: Mapping[str, Any]) -> Dict[str, Any]:
+        """Makes a trial permanent. Raises `ConfigRefusal`."""
+        txn = str(_given(message, "txn", (str, int)))
+        with self._lock:
+            self._check_generation(message)
+            if self._trial is None or self._trial.txn != txn:
+                if self._files.ending(txn) == "committed":
+                    return self._acknowledge(txn)
+                raise self._not_in_trial()
+            committed = self._running
+            if self._files.head_folder is not None:
+                committed = self._named_by_head()
+            try:
+                self._files.store_committed(committed.document)
+            except OSError as error:
+                raise ConfigRefusal(409, "not_recorded", f"the bot cannot keep the document: {error}") from error
+            self._committed = self._running = committed
+            self._trial = None
+            # What a start loads is committed from here on, whether its ending can be written or not.
+            self._end(txn, message, "committed")
+            self.on_change("committed", f"config v{committed.document.version} is committed ({txn})")
+            return self._acknowledge(txn)
+
+    def _named_by_head(self) -> _Loaded:
+        running = {"running": self._running.document.reference()}
+        try:
+            head = self._files.load_committed() or self._built_in
+        except (OSError, ConfigError) as error:
+            raise ConfigRefusal(409, "head_invalid", str(error)) from error
+        if head.sha256 != self._running.document.sha256:
+            raise ConfigRefusal(409, "head_mismatch", "HEAD does not name the document on trial",
+                                {"head": head.reference(), **running})
+        return _Loaded(head, self._running.value)
+
+    def revert(self, message: Mapping[str, Any]) -> Dict[str, Any]:
+        """Ends a trial and runs what is committed. Raises `ConfigRefusal`."""
+        txn = str(_given(message, "txn", (str, int)))
+        with self._lock:
+            self._check_generation(message)
+            if self._trial is None or self._trial.txn != txn:
+                if self._trial is not None or self._files.ending(txn) == "committed":
+                    raise self._not_in_trial()
+                self._forget_candidate()
+                # Kept although there is no such trial: an activation that arrives later must not start it.
+                if self._files.ending(txn) is None:
+                    self._record(message, (txn, "reverted"))
+                return self._acknowledge(txn)
+            self._return_to_committed()
+            self._end(txn, message, "reverted")
+            self.on_change("reverted", f"the trial {txn} was reverted; "
+                                       f"config v{self._running.document.version} runs again")
+            return self._acknowledge(txn)
+
+    def expire(self) -> None:
+        """Takes a trial back whose time is over. What fails is tried again at the next call."""
+        trial = self._trial
+        if trial is None or time.monotonic() < trial.deadline:
+            return
+        with self._lock:
+            if self._trial is not trial:
+                return
+            candidate = self._running.document.sha256
+            try:
+                self._return_to_committed()
+            except ConfigRefusal as error:
+                self._problems.add("config", "not_reverted", f"a trial is over and could not be taken back: {error}")
+                return
+            what = "committed" if self._running.document.sha256 == candidate else "trial_expired"
+            self._end(trial.txn, {}, what)
+            self.on_change(what, f"the trial {trial.txn} is over; config v{self._running.document.version} runs")
+
+    def refresh_head(self) -> None:
+        """Takes up what `HEAD` names now; the running config stays."""
+        if self._files.head_folder is None or not self._lock.acquire(blocking=False):
+            return
+        try:
+            head = self._files.load_committed()
+            if head is not None and head.sha256 != self._committed.document.sha256:
+                self._committed = self._load(head)
+            elif head is not None and head.version != self._committed.document.version:
+                self._committed = _Loaded(head, self._committed.value)
+            if self._trial is None and self._committed.document.sha256 == self._running.document.sha256:
+                self._running = self._committed
+            self._publish()
+        except (OSError, ConfigError) as error:
+            self._problems.add("config", "head_invalid", str(error))
+        finally:
+            self._lock.release()
+
+    def _return_to_committed(self) -> None:
+        try:
+            named = self._files.load_committed()
+            if named is not None and named.sha256 != self._committed.document.sha256:
+                self._committed = self._load(named)
+        except (OSError, ConfigError) as error:
+            self._problems.add("config", "head_invalid", f"the last good config stays: {error}")
+        self._run(self._committed)
+
+    def _end(self, txn: str, message: Mapping[str, Any], what: str) -> None:
+        self._forget_candidate()
+        self._trial = None
+        self._files.generation = max(self._files.generation, int(message.get("gen") or 0))
+        self._files.remember((txn, what))
+        self._publish()
+
+    def _forget_candidate(self) -> None:
+        try:
+            self._files.remove_candidate()
+        except OSError as error:
+            self._problems.add("config", "not_recorded", f"a candidate cannot be removed: {error}")
+
+    def _run(self, loaded: _Loaded) -> None:
+        """Has the bot run a document, on its loop. Raises `ConfigRefusal`, and then it runs what it ran before."""
+        before, values = self._values, self._effective(loaded)
+        claim = threading.Lock()
+        done: Future[None] = Future()
+
+        def work() -> None:
+            if not claim.acquire(blocking=False):
+                return
+            try:
+                if self._apply is not None:
+                    self._apply(copy.deepcopy(values))
+                self._values = values
+                done.set_result(None)
+            except BaseException as error:
+                done.set_exception(error if isinstance(error, Exception) else ConfigError(repr(error)))
+                self._take_back(before)
+                if not isinstance(error, Exception):
+                    raise
+
+        if not self.run_on_loop(work):
+            raise ConfigRefusal(429, "busy", "too much waits for the trading loop already")
+        if not wait([done], _BEGIN_WITHIN).done and claim.acquire(blocking=False):
+            raise ConfigRefusal(409, "expired", "the trading loop did not take it in time; it is not carried out")
+        if not wait([done], _END_WITHIN).done:
+            raise ConfigRefusal(504, "no_answer", "the bot's apply has begun and does not end")
+        error = done.exception()
+        if error is not None:
+            raise ConfigRefusal(422, "apply_failed", f"the bot's apply raised {type(error).__name__}: {error}"[:300],
+                                {"running": self._running.document.reference()}) from error
+        self._running = loaded
+
+    def _take_back(self, before: Dict[str, Any]) -> None:
+        try:
+            if self._apply is not None:
+                self._apply(copy.deepcopy(before))
+        except Exception as error:
+            self._problems.add("config", "apply_failed", f"the values of before could not be applied again: {error}")
+
+    def _check_generation(self, message: Mapping[str, Any]) -> None:
+        generation = _given(message, "gen", (int,))
+        if generation < self._files.generation:
+            raise ConfigRefusal(409, "older_generation", "a newer server has spoken already",
+                                {"gen": self._files.generation})
+
+    def _record(self, message: Mapping[str, Any], ending: Optional[Tuple[str, str]]) -> None:
+        try:
+            self._files.record(int(message["gen"]), ending)
+        except OSError as error:
+            raise ConfigRefusal(409, "not_recorded", f"the bot cannot record it: {error}") from error
+        self._publish()
+
+    def _not_in_trial(self) -> ConfigRefusal:
+        return ConfigRefusal(409, "not_in_trial", "this transaction is not on trial",
+                             {"running": self._running.document.reference()})
+
+    def _acknowledge(self, txn: str) -> Dict[str, Any]:
+        return {"txn": txn, "running": self._running.document.reference(), "boot_epoch": self.boot_epoch}
+
+
+_ABSENT = object()
+
+
+def _given(message: Mapping[str, Any], name: str, kinds: Tuple[type, ...]) -> Any:
+    value = message.get(name)
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise ConfigRefusal(400, "invalid", f"the body needs `{name}`")
+    return value
+
+
+def _violation_of(said: Any) -> Violation:
+    if isinstance(said, Mapping):
+        return {"path": "", "code": "refused", "message": "", **said}
+    if isinstance(said, tuple) and len(said) >= 2:
+        return violation(str(said[0]), "refused", str(said[1]), str(said[2]) if len(said) > 2 else None)
+    return violation("", "refused", str(said))
+
+
+def _at(value: Any, pointer: str, otherwise: Any = None) -> Any:
+    for name in pointer.split("/")[1:]:
+        name = name.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, list) and name.isdigit() and int(name) < len(value):
+            value = value[int(name)]
+        elif isinstance(value, dict) and name in value:
+            value = value[name]
+        else:
+            return otherwise
+    return value
+
+
+def _put_at(value: Any, pointer: str, wanted: Any) -> None:
+    names = [name.replace("~1", "/").replace("~0", "~") for name in pointer.split("/")[1:]]
+    for name in names[:-1]:
+        value = value.setdefault(name, {})
+    if wanted is _ABSENT:
+        value.pop(names[-1], None)
+    else:
+        value[names[-1]] = copy.deepcopy(wanted)

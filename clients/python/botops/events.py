@@ -1,0 +1,123 @@
+"""Events for `GET events`, and the failures that the state lists."""
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Tuple
+
+from . import numbers, records
+from .problems import ProblemLog
+
+# Events kept for a reader that comes back.
+_KEPT_EVENTS = 10_000
+# Failures that the state lists, and the most that are counted of an hour.
+_KEPT_ERRORS = 50
+_COUNTED_ERRORS = 20_000
+_HOUR = 3_600.0
+_SEVERITIES = ("low", "other", "medium", "high", "critical")
+
+
+class EventLog:
+    """The newest events and failures. `add` costs microseconds; readers wait on their own."""
+
+    def __init__(self, problems: ProblemLog) -> None:
+        self._problems = problems
+        self._changed = threading.Condition()
+        self._events: Deque[Tuple[int, bytes]] = deque(maxlen=_KEPT_EVENTS)
+        self._wakers: List[Callable[[], None]] = []
+        self._errors: Deque[str] = deque(maxlen=_KEPT_ERRORS)
+        self._error_times: Deque[Tuple[float, str]] = deque(maxlen=_COUNTED_ERRORS)
+        self._newest = 0
+        self.boot_epoch = ""
+
+    def renew_lock(self) -> None:
+        """Takes a new lock, in a forked child whose parent held the old one."""
+        self._changed = threading.Condition()
+
+    def add(self, values: Mapping[str, Any], error: Optional[str] = None) -> None:
+        """Adds an event, given by the fields of the contract; what is wrong in it is noted and told as null."""
+        pieces = records.EVENT.pieces(values, "event", self._problems)
+        pieces.setdefault("at", f'"{numbers.moment_text(time.time())}"')
+        if error is not None:
+            pieces["error"] = error
+        # The lock may be taken again by the same thread: a signal handler may say something while its thread is in here.
+        with self._changed:
+            self._newest += 1
+            head = f'{{"seq":{self._newest},"boot_epoch":"{self.boot_epoch}",'
+            self._events.append((self._newest, (head + records.object_text(pieces)[1:]).encode("utf-8", "replace")))
+            self._changed.notify_all()
+            wakers = list(self._wakers)
+        for wake in wakers:
+            wake()
+
+    def add_error(self, values: Mapping[str, Any]) -> None:
+        """Adds a failure: to the state's list, and as an event."""
+        given = dict(values)
+        given.setdefault("timestamp", time.time())
+        pieces = records.ERROR.pieces(given, "error", self._problems)
+        error = records.object_text(pieces)
+        severity = (pieces.get("severity") or '"medium"').strip('"')
+        self._errors.appendleft(error)
+        self._error_times.append((time.time(), severity))
+        self.add({"kind": "error", "severity": given.get("severity", "medium"), "message": given.get("message")}, error)
+
+    def error_members(self) -> Dict[str, str]:
+        """The members of the state about failures."""
+        since = time.time() - _HOUR
+        while self._error_times and self._error_times[0][0] < since:
+            try:
+                self._error_times.popleft()
+            except IndexError:
+                break
+        severities = [severity for _, severity in list(self._error_times)]
+        worst = max(severities, key=lambda word: _SEVERITIES.index(word) if word in _SEVERITIES else 1, default=None)
+        return {
+            "recent_errors": "[" + ",".join(list(self._errors)) + "]",
+            "error_count_last_hour": str(len(severities)),
+            "worst_error_last_hour": numbers.NULL if worst is None else f'"{worst}"',
+        }
+
+    def begin_after(self, last_event_id: str) -> int:
+        """The number after which a reader goes on: 0 when it knew another start of the bot."""
+        epoch, _, seq = last_event_id.rpartition("/")
+        return int(seq) if epoch == self.boot_epoch and seq.isdigit() else 0
+
+    def after(self, seq: int, most: int = 200) -> List[Tuple[int, bytes]]:
+        """The kept events after this number, oldest first."""
+        with self._changed:
+            if self._newest <= seq:
+                return []
+            skip = max(0, seq - (self._newest - len(self._events)))
+            found = []
+            for index in range(skip, min(len(self._events), skip + most)):
+                found.append(self._events[index])
+            return found
+
+    def wait_after(self, seq: int, seconds: float) -> List[Tuple[int, bytes]]:
+        """As `after`, once there is one or the time is over."""
+        with self._changed:
+            if self._newest <= seq:
+                self._changed.wait(seconds)
+        return self.after(seq)
+
+    def frame(self, seq: int, event: bytes) -> bytes:
+        """An event as it goes over the stream."""
+        return f"id: {self.boot_epoch}/{seq}\n".encode() + b"data: " + event + b"\n\n"
+
+    def add_waker(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Has `wake` called after each event, until what is returned is called."""
+        with self._changed:
+            self._wakers.append(wake)
+
+        def remove() -> None:
+            with self._changed:
+                if wake in self._wakers:
+                    self._wakers.remove(wake)
+
+        return remove
+
+    def wake_all(self) -> None:
+        """Has all readers look up."""
+        with self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,26 @@
+"""What becomes of bots when the process is forked: the child of a bot that is served does not answer for it."""
+from __future__ import annotations
+
+import os
+import weakref
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .bot import BaseBot
+
+_bots: "weakref.WeakSet[Any]" = weakref.WeakSet()
+
+
+def watch(bot: "BaseBot") -> None:
+    """Has this bot become inert in forked children."""
+    _bots.add(bot)
+
+
+def _after_fork_in_child() -> None:
+    for bot in list(_bots):
+        # A lock that the parent held at that moment would never be free here.
+        bot._become_inert()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

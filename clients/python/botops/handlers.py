@@ -1,0 +1,194 @@
+"""Runs handlers of commands: on the trading loop's thread, on a thread of the SDK, or as a coroutine."""
+from __future__ import annotations
+
+import inspect
+import queue
+import threading
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+
+from .commands import (VERBS, Answer, Command, CommandBook, CommandError, CommandTask, answer_of, answer_of_error)
+from .loop import LoopClock, LoopQueue
+from .problems import ProblemLog
+from .state import StateStore
+
+# How long a caller waits: less than the ten seconds of botops.
+ANSWER_WITHIN = 5.0
+_CLOSES_ENTRIES = ("pause", "halt", "flatten")
+
+
+class VerbHandler(NamedTuple):
+    """What the bot does on a verb."""
+
+    run: Callable[[Command], Any]
+    in_thread: bool
+    durable: bool
+
+
+class SideThread:
+    """One thread for what may run beside the trading loop; it begins with the first work."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._work: "queue.Queue[Optional[Callable[[], None]]]" = queue.Queue(maxsize=64)
+        self._thread: Optional[threading.Thread] = None
+
+    def put(self, work: Callable[[], None]) -> bool:
+        """Adds work; False when too much waits already."""
+        try:
+            self._work.put_nowait(work)
+        except queue.Full:
+            return False
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+        return True
+
+    def _run(self) -> None:
+        while True:
+            work = self._work.get()
+            if work is None:
+                return
+            work()
+
+    def stop(self) -> None:
+        """Ends the thread after what waits."""
+        if self._thread is not None and self._thread.is_alive():
+            try:
+                self._work.put_nowait(None)
+            except queue.Full:
+                return
+
+
+class CommandRunner:
+    """From a request to its answer."""
+
+    def __init__(self, book: CommandBook, state: StateStore, clock: LoopClock, loop: LoopQueue,
+                 problems: ProblemLog) -> None:
+        self.book = book
+        self.handlers: Dict[str, VerbHandler] = {}
+        self.previews: Dict[str, Callable[[Command], Any]] = {}
+        self.answer_within = ANSWER_WITHIN
+        self.side_thread = SideThread("botops-commands")
+        # Set where an event loop carries out everything: it is given work that it runs by itself.
+        self.spawn: Optional[Callable[[Callable[[], Any]], bool]] = None
+        self._state, self._clock, self._loop, self._problems = state, clock, loop, problems
+
+    def submit(self, verb: str, body: Any) -> Tuple[CommandTask, bool]:
+        """Takes a request up, and says whether it is a new one. Raises `CommandError` when it is none, and nothing was done then."""
+        if verb not in VERBS:
+            raise CommandError(404, "unknown_verb", "the contract has no such command")
+        if verb not in self.handlers:
+            raise CommandError(404, "not_capable", "this bot cannot do that")
+        if not isinstance(body, dict) or not isinstance(body.get("command_id"), (str, int)):
+            raise CommandError(400, "invalid", "the body needs command_id and reason, as a JSON object")
+        args = body.get("args")
+        command = Command(verb, str(body["command_id"]), str(body.get("reason") or ""),
+                          args if isinstance(args, dict) else {}, body.get("dry_run") is True)
+        task, is_new = self.book.admit(command, body)
+        if not is_new:
+            return task, False
+        if command.dry_run:
+            self._predict(task)
+            return task, True
+        if task.is_expired():
+            self.book.begin(task)
+            return task, True
+        self.book.note_arrival(task)
+        if not self._queue(lambda: self.carry_out(task), self.handlers[verb].in_thread):
+            self.book.withdraw(task)
+        return task, True
+
+    def _queue(self, work: Callable[[], Any], in_thread: bool) -> bool:
+        if self.spawn is not None:
+            return self.spawn(work)
+        # A bot that never ticked has no loop of which the SDK knows.
+        if in_thread or self._clock.ticks == 0:
+            return self.side_thread.put(work)
+        return self._loop.put(work)
+
+    def run_on_loop(self, work: Callable[[], Any]) -> bool:
+        """Has work done where the handlers run; False when too much waits already."""
+        return self._queue(work, False)
+
+    def carry_out(self, task: CommandTask) -> Any:
+        """Runs the handler. For a coroutine the rest is returned as one, to be awaited."""
+        if not self.book.begin(task):
+            return None
+        handler = self.handlers[task.command.verb]
+        changes = self._state.phase_changes
+        try:
+            returned = handler.run(task.command)
+            if inspect.isawaitable(returned):
+                return self._await(task, returned, changes)
+        except (KeyboardInterrupt, SystemExit) as ending:
+            # The bot means to end: the answer is kept, and the end goes its way.
+            self._finish_error(task, ending)
+            raise
+        except BaseException as error:  # whatever a handler does, the trading loop goes on
+            self._finish_error(task, error)
+        else:
+            self._finish_done(task, returned, changes)
+        return None
+
+    async def _await(self, task: CommandTask, returned: Any, changes: int) -> None:
+        try:
+            value = await returned
+        except BaseException as error:
+            self._finish_error(task, error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self._finish_done(task, value, changes)
+
+    def _finish_done(self, task: CommandTask, returned: Any, changes: int) -> None:
+        verb = task.command.verb
+        if self._state.phase_changes == changes:
+            # The handler returned and said nothing of the phase: then it is what the verb means.
+            if verb in _CLOSES_ENTRIES:
+                self._state.set_trading_enabled(False)
+                self._state.set_phase("paused", f"{verb}: {task.command.reason}")
+            elif verb == "resume":
+                self._state.set_trading_enabled(True)
+                self._state.set_phase("running")
+            elif verb == "shutdown":
+                self._state.set_phase("stopping", f"shutdown: {task.command.reason}")
+        self._state.touch()
+        try:
+            answer = answer_of(returned, verb)
+        except Exception as error:  # an effect that cannot be told does not take back that it was done
+            self._problems.add(f"commands.{verb}", "bad_value", f"what the handler returned cannot be told: {error}")
+            answer = answer_of(None, verb)
+        self.book.finish(task, {**answer, **self._standing()})
+
+    def _finish_error(self, task: CommandTask, error: BaseException) -> None:
+        answer = answer_of_error(error, task.command.verb)
+        if answer["outcome"] == "unconfirmed":
+            self._problems.add(f"commands.{task.command.verb}", "handler_failed", str(answer["message"]))
+        self.book.finish(task, {**answer, **self._standing()})
+
+    def _predict(self, task: CommandTask) -> None:
+        verb = task.command.verb
+        preview = self.previews.get(verb)
+        message = f"it would run the bot's handler of {verb}; what that does to orders and positions is not predicted"
+        answer: Answer = {"outcome": "predicted", "message": message}
+        if preview is not None:
+            try:
+                answer = {**answer_of(preview(task.command), verb), "outcome": "predicted"}
+            except BaseException as error:
+                failed = answer_of_error(error, verb)
+                answer = failed if failed["outcome"] == "refused" else {**answer, "message": failed["message"]}
+        self.book.finish(task, {**answer, **self._standing()})
+
+    def _standing(self) -> Answer:
+        with self._state.lock:
+            phase = {name: piece.strip('"') for name, piece in self._state.phase.items()
+                     if name in ("phase", "phase_raw") and piece is not None}
+            return {**phase, "trading_enabled": self._state.trading_enabled}
+
+    def late_answer(self, task: CommandTask) -> Answer:
+        """The answer to a caller that cannot wait any longer."""
+        if self.book.withdraw(task) or task.answer.done():
+            return task.answer.result()
+        message = "the bot has begun it and has not finished it yet; GET commands/{command_id} tells its end"
+        return {"command_id": task.command.command_id, "outcome": "unconfirmed", "message": message,
+                **self._standing(), "replayed": False}

@@ -1,0 +1,98 @@
+"""The trading loop as the SDK sees it: when it went round, how late, and what waits to be done on its thread."""
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Callable, Deque, Dict, List, Optional
+
+from . import numbers
+
+# Delays of the last rounds, as the contract counts them.
+_KEPT_DELAYS = 1_000
+# Work that may wait for the loop.
+_MOST_WAITING = 64
+
+
+class LoopClock:
+    """Counts the rounds of the loop. `tick` costs about a microsecond and takes no lock that a reader holds."""
+
+    def __init__(self, expected_interval: Optional[float]) -> None:
+        self.expected_interval = expected_interval
+        self.ticks = 0
+        self.last_tick_at: Optional[float] = None
+        self._last: Optional[float] = None
+        self._delays: Deque[float] = deque(maxlen=_KEPT_DELAYS)
+
+    def tick(self) -> None:
+        """The loop begins a round."""
+        now = time.monotonic()
+        if self._last is not None and self.expected_interval is not None:
+            self._delays.append(max(0.0, now - self._last - self.expected_interval))
+        self._last = now
+        self.ticks += 1
+        self.last_tick_at = time.time()
+
+    def to_json(self) -> str:
+        """The `loop` of the state."""
+        delays: List[float] = []
+        for _ in range(3):
+            try:
+                delays = sorted(self._delays)
+                break
+            except RuntimeError:  # the loop went round meanwhile
+                continue
+        members: Dict[str, str] = {"ticks": str(self.ticks)}
+        last = self.last_tick_at
+        members["last_tick_at"] = numbers.NULL if last is None else f'"{numbers.moment_text(last)}"'
+        members["expected_interval_s"] = numbers.number(self.expected_interval)
+        for name, part in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
+            at = delays[min(len(delays) - 1, int(part * len(delays)))] if delays else None
+            members[f"tick_delay_{name}_ms"] = numbers.NULL if at is None else str(round(at * 1000, 3))
+        return "{" + ",".join(f'"{name}":{value}' for name, value in members.items()) + "}"
+
+
+class LoopQueue:
+    """Work that is done on the thread of the trading loop, between two rounds."""
+
+    def __init__(self) -> None:
+        self._waiting: Deque[Callable[[], None]] = deque()
+        self._arrived = threading.Event()
+        self._running: Optional[int] = None
+
+    def renew_lock(self) -> None:
+        """Takes a new lock, in a forked child whose parent held the old one."""
+        self._arrived = threading.Event()
+        self._waiting.clear()
+
+    def put(self, work: Callable[[], None]) -> bool:
+        """Adds work; False when too much waits already."""
+        if len(self._waiting) >= _MOST_WAITING:
+            return False
+        self._waiting.append(work)
+        self._arrived.set()
+        return True
+
+    def run_waiting(self) -> None:
+        """Does what waits. Called on the loop's thread; work that calls this again does not begin other work."""
+        if not self._waiting or self._running == threading.get_ident():
+            return
+        self._running = threading.get_ident()
+        try:
+            while self._waiting:
+                self._waiting.popleft()()
+        finally:
+            self._running = None
+
+    def sleep(self, seconds: float) -> None:
+        """Waits on the loop's thread, and does work as it arrives."""
+        end = time.monotonic() + max(0.0, seconds)
+        if self._running == threading.get_ident():
+            time.sleep(max(0.0, seconds))
+            return
+        while True:
+            self._arrived.clear()
+            self.run_waiting()
+            left = end - time.monotonic()
+            if left <= 0 or (self._arrived.wait(left) is False):
+                return

@@ -1,0 +1,70 @@
+"""What was wrong with what the bot said. It is kept and told, and never raised into the trading code."""
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+# Distinct problems that are kept; further ones are only counted.
+_MOST_KEPT = 200
+
+
+class Problem(NamedTuple):
+    """One thing that was wrong, however often it came."""
+
+    where: str
+    code: str
+    message: str
+    times: int
+    last_at: float
+
+
+class ProblemLog:
+    """The problems so far, each once with its count. Its lock is held for moments only."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._kept: Dict[Tuple[str, str], Problem] = {}
+        self._uncounted = 0
+        self._bad_fields: Dict[str, str] = {}
+        self.on_first: Optional[Callable[[Problem], None]] = None
+
+    def add(self, where: str, code: str, message: str) -> None:
+        """Notes a problem; the first of its kind is told as an error as well."""
+        key = (where, code)
+        with self._lock:
+            known = self._kept.get(key)
+            if known is None and len(self._kept) >= _MOST_KEPT:
+                self._uncounted += 1
+                return
+            times = known.times + 1 if known else 1
+            self._kept[key] = problem = Problem(where, code, message, times, time.time())
+        if known is None and self.on_first is not None:
+            self.on_first(problem)
+
+    def add_bad_value(self, field: str, expected: str, value: Any) -> None:
+        """Notes a value that is told as null. What came is shown by its type alone: it may be a secret."""
+        came = "" if value is None else f"; a value of type {type(value).__name__} came"
+        with self._lock:
+            if len(self._bad_fields) < _MOST_KEPT:
+                self._bad_fields[_without_key(field)] = expected
+        self.add(_without_key(field), "bad_value", expected + came)
+
+    def bad_fields(self) -> Dict[str, str]:
+        """Fields that were null at some time since the start because what came was no value for them."""
+        with self._lock:
+            return dict(self._bad_fields)
+
+    def to_list(self) -> List[Problem]:
+        """The problems so far, oldest first."""
+        with self._lock:
+            return list(self._kept.values())
+
+    def renew_lock(self) -> None:
+        """Takes a new lock, in a forked child whose parent held the old one."""
+        self._lock = threading.RLock()
+
+
+def _without_key(field: str) -> str:
+    # One problem for all orders, not one for each.
+    return field if "[" not in field else field[: field.index("[")] + field[field.rindex("]") + 1 :]

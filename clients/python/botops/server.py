@@ -1,0 +1,289 @@
+"""Serves a bot from threads of its own. The trading code never waits for any of them."""
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import struct
+import threading
+import time
+from concurrent.futures import wait
+from typing import Dict, List, Optional
+
+from . import router
+from .address import Address, AddressInUse
+from .core import BotCore
+from .http import (CONTINUE, HEAD_END, LARGEST_HEAD, HttpError, Later, Request, Response, Stream, parse_head, refusal)
+
+# Connections at a time; botops keeps two or three.
+_MOST_CONNECTIONS = 32
+# A kept connection without a request for this long is closed, and a new one sooner: it has shown no token yet.
+_IDLE = 120.0
+_FIRST_REQUEST_WITHIN = 10.0
+# A reader that takes nothing for this long is gone.
+_WRITE_WITHIN = 10.0
+_STREAM_ALIVE_EVERY = 10.0
+# What one call may gather: Linux takes 1,024 pieces.
+_PIECES_AT_ONCE = 1_000
+_RETRY_LISTEN = 1.0
+# Files that could not be written, and a folder that another process has, are tried again this often.
+_MAINTAIN_EVERY = 1.0
+# The clock of a trial is looked at this often while one runs.
+_TRIAL_EVERY = 0.1
+
+
+class ThreadServer:
+    """The threads of one bot: one that accepts, one that looks after files and clocks, one for each connection."""
+
+    def __init__(self, core: BotCore, address: Address) -> None:
+        self._core = core
+        self._address = address
+        self._listener: Optional[socket.socket] = None
+        self._connections: Dict[int, socket.socket] = {}
+        # Connections whose command is under way: their answer is waited for when the bot stops.
+        self._busy: Dict[int, bool] = {}
+        self._stopping = threading.Event()
+        # Closing one end wakes the thread that waits for connections.
+        self._woken, self._waker = socket.socketpair()
+        self._threads: List[threading.Thread] = []
+        self.wake_maintenance = threading.Event()
+        self.refused_connections = 0
+
+    def start(self) -> None:
+        """Serves from here on. Where the address is taken, it is served once it is free."""
+        self._try_to_listen()
+        for name, run in (("botops-serve", self._accept), ("botops-files", self._maintain)):
+            thread = threading.Thread(target=run, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _try_to_listen(self) -> bool:
+        try:
+            self._listener = self._address.listen()
+            if self._address.open_to_others():
+                self._core.problems.add("address", "open_folder", "other users may enter the folder of the socket: "
+                                                                  f"chmod 700 {self._address.path and self._address.path.parent}")
+            return True
+        except AddressInUse as error:
+            self._core.problems.add("address", "in_use", f"{error}; it is waited for")
+        except OSError as error:
+            self._core.problems.add("address", "unusable", f"the bot is not served: {error}; it is tried again")
+        return False
+
+    def stop(self, seconds: float) -> None:
+        """Ends serving, and writes what waits."""
+        self._stopping.set()
+        self.wake_maintenance.set()
+        self._core.events.wake_all()
+        self._waker.close()
+        end = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        while self._busy and time.monotonic() < end:
+            time.sleep(0.005)
+        if self._listener is not None:
+            self._address.remove()
+            self._listener.close()
+        for connection in list(self._connections.values()):
+            _close(connection)
+
+    def abandon(self) -> None:
+        """Lets go of all connections in a forked child: they are the parent's. Nothing is sent on them."""
+        self._stopping.set()
+        self._woken.close()
+        self._waker.close()
+        sockets = list(self._connections.values()) + ([self._listener] if self._listener is not None else [])
+        for one in sockets:
+            one.close()
+        self._listener = None
+
+    def _maintain(self) -> None:
+        while not self._stopping.is_set():
+            config = self._core.config
+            self.wake_maintenance.wait(_TRIAL_EVERY if config is not None and config.is_in_trial else _MAINTAIN_EVERY)
+            self.wake_maintenance.clear()
+            try:
+                self._core.maintain()
+            except Exception as error:  # it must go on: the clock of a trial depends on it
+                self._core.problems.add("sdk", "internal", f"maintenance: {type(error).__name__}: {error}")
+
+    def _accept(self) -> None:
+        with self._woken, selectors.DefaultSelector() as selector:
+            selector.register(self._woken, selectors.EVENT_READ)
+            while not self._stopping.is_set():
+                if self._listener is None:
+                    if not self._stopping.wait(_RETRY_LISTEN):
+                        self._try_to_listen()
+                    continue
+                if self._listener not in selector.get_map():
+                    self._listener.setblocking(False)
+                    selector.register(self._listener, selectors.EVENT_READ)
+                selector.select()
+                if not self._stopping.is_set():
+                    self._take_connections(self._listener)
+
+    def _take_connections(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError:
+                # As when the process has no file descriptors left: the trading code needs them more.
+                self._stopping.wait(_RETRY_LISTEN)
+                return
+            if len(self._connections) >= _MOST_CONNECTIONS:
+                self.refused_connections += 1
+                self._core.problems.add("address", "busy", "more than 32 connections at a time; the newest were closed")
+                connection.close()
+                continue
+            self._connections[id(connection)] = connection
+            thread = threading.Thread(target=self._serve, args=(connection,), name="botops-connection", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # no thread is left
+                self._connections.pop(id(connection), None)
+                connection.close()
+                self._core.problems.add("address", "busy", str(error))
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            _limit_waits(connection, _FIRST_REQUEST_WITHIN)
+            _Connection(self._core, self._address, connection, self._stopping, self._busy).run()
+        except (OSError, ValueError):
+            pass  # whoever asked has gone, which is not the bot's concern
+        except Exception as error:
+            self._core.problems.add("sdk", "internal", f"a connection: {type(error).__name__}: {error}")
+        finally:
+            self._connections.pop(id(connection), None)
+            _close(connection)
+
+
+class _Connection:
+    """One connection: requests, one after the other."""
+
+    def __init__(self, core: BotCore, address: Address, connection: socket.socket, stopping: threading.Event,
+                 busy: Dict[int, bool]) -> None:
+        self._core, self._address, self._connection, self._stopping = core, address, connection, stopping
+        self._busy = busy
+        self._buffer = b""
+
+    def run(self) -> None:
+        is_known = False
+        while not self._stopping.is_set():
+            head = self._read_until(HEAD_END)
+            if head is None:
+                return
+            try:
+                request = parse_head(head)
+            except HttpError as error:
+                self._send(refusal(error.status, "invalid", error.message), False)
+                return
+            if not self._address.allows(request.headers.get("authorization", "")):
+                self._send(refusal(401, "unauthorized", "send `Authorization: Bearer` with the token of its file"), False)
+                return
+            if not is_known:
+                is_known = True
+                _limit_waits(self._connection, _IDLE)
+            if request.waits_for_continue:
+                self._connection.sendall(CONTINUE)
+            body = self._read(request.length)
+            if body is None:
+                return
+            self._busy[id(self)] = True
+            try:
+                is_last = self._answer(request, body)
+            finally:
+                self._busy.pop(id(self), None)
+            if is_last:
+                return
+
+    def _answer(self, request: Request, body: bytes) -> bool:
+        """Answers, and says whether that was the last answer on this connection."""
+        answered = router.answer(self._core, request, body)
+        if isinstance(answered, Stream):
+            self._busy.pop(id(self), None)
+            self._stream(answered)
+            return True
+        if isinstance(answered, Later):
+            wait([answered.done], answered.seconds)
+            answered = answered.answer()
+        self._send(answered, request.keeps_alive)
+        return not request.keeps_alive
+
+    def _read_until(self, mark: bytes) -> Optional[bytes]:
+        while mark not in self._buffer:
+            if len(self._buffer) > LARGEST_HEAD:
+                self._send(refusal(400, "invalid", "the head is larger than 16 KiB"), False)
+                return None
+            received = self._connection.recv(65_536)
+            if not received:
+                return None
+            self._buffer += received
+        found, _, self._buffer = self._buffer.partition(mark)
+        return found
+
+    def _read(self, length: int) -> Optional[bytes]:
+        parts, have = [self._buffer], len(self._buffer)
+        while have < length:
+            received = self._connection.recv(65_536)
+            if not received:
+                return None
+            parts.append(received)
+            have += len(received)
+        whole = b"".join(parts)
+        self._buffer = whole[length:]
+        return whole[:length]
+
+    def _send(self, response: Response, keeps_alive: bool) -> None:
+        head = response.head(keeps_alive)
+        if isinstance(response.body, bytes):
+            self._connection.sendall(head + response.body)
+            return
+        # The kernel gathers the pieces while the trading loop has the interpreter; one call for each thousand.
+        pieces = [head, *response.body]
+        for begin in range(0, len(pieces), _PIECES_AT_ONCE):
+            _send_pieces(self._connection, pieces[begin:begin + _PIECES_AT_ONCE])
+
+    def _stream(self, stream: Stream) -> None:
+        response = Response(200, headers={"Cache-Control": "no-store"}, content_type="text/event-stream")
+        self._connection.sendall(response.head(False, is_stream=True))
+        seq, events = stream.after, self._core.events
+        while not self._stopping.is_set():
+            batch = events.wait_after(seq, _STREAM_ALIVE_EVERY)
+            if not batch:
+                self._connection.sendall(b": alive\n\n")
+                continue
+            seq = batch[-1][0]
+            self._connection.sendall(b"".join(events.frame(*event) for event in batch))
+
+
+def _limit_waits(connection: socket.socket, read_within: float) -> None:
+    """Limits how long a read or a write may take, by the kernel where it can: Python's own limit asks it twice a call."""
+    if os.name == "nt":
+        connection.settimeout(read_within)
+        return
+    connection.settimeout(None)
+    for option, seconds in ((socket.SO_RCVTIMEO, read_within), (socket.SO_SNDTIMEO, _WRITE_WITHIN)):
+        connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(seconds), 0))
+
+
+def _send_pieces(connection: socket.socket, pieces: List[bytes]) -> None:
+    if not hasattr(connection, "sendmsg"):
+        connection.sendall(b"".join(pieces))
+        return
+    sent = connection.sendmsg(pieces)
+    for index, piece in enumerate(pieces):
+        if sent < len(piece):
+            # A signal or the limit cut it short.
+            connection.sendall(b"".join([piece[sent:], *pieces[index + 1:]]))
+            return
+        sent -= len(piece)
+
+
+def _close(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    connection.close()

@@ -1,0 +1,260 @@
+"""What the bot said about itself, ready to be read at any moment.
+
+The trading code writes under a lock that is held for microseconds; each order and position is encoded once, when it
+changes. A reader copies the list of encoded pieces under the lock; they are never joined, but sent as they are.
+"""
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from . import numbers, records
+from .problems import ProblemLog
+from .records import Pieces, Record
+
+# botops takes an answer of at most 8 MiB.
+_LARGEST_LISTS = 7 * 1024 * 1024
+# Orders that are over, of which the newest are kept.
+_FINISHED_ORDERS = 200
+_FINAL = ('"FILLED"', '"CANCELLED"', '"REJECTED"', '"EXPIRED"')
+_LONGEST_SYMBOL = 64
+
+
+class _KeptList:
+    """Orders or positions by their key, oldest first."""
+
+    def __init__(self, name: str, record: Record) -> None:
+        self.name = name
+        self.record = record
+        # Beside each other, so that a reader copies all that is encoded in one step; each begins with a comma.
+        self.pieces: Dict[str, Pieces] = {}
+        self.encoded: Dict[str, bytes] = {}
+        self.is_told = False
+        self.bytes = 0
+
+    def put(self, key: str, pieces: Pieces, encoded: bytes) -> None:
+        self.bytes += len(encoded) - len(self.encoded.get(key, b""))
+        self.pieces[key] = pieces
+        self.encoded[key] = encoded
+
+    def to_json(self) -> Tuple[List[bytes], int]:
+        """The list as JSON in pieces, newest order first, and the number of its bytes. Copied, and nothing is joined."""
+        if not self.is_told:
+            return [b"null"], 4
+        values = self.encoded.values()
+        whole = [b"[", *(reversed(values) if self.name == "orders" else values), b"]"]
+        if len(whole) > 2:
+            whole[1] = whole[1][1:]
+        return whole, self.bytes + 2 - (len(whole) > 2)
+
+    def remove(self, key: str) -> None:
+        if self.pieces.pop(key, None) is not None:
+            self.bytes -= len(self.encoded.pop(key))
+    
+
+class StateStore:
+    """The state of one bot. Every method may be called from any thread and raises nothing."""
+
+    def __init__(self, problems: ProblemLog) -> None:
+        self.lock = threading.RLock()
+        self.problems = problems
+        self.seq = 1
+        self.changed_at = time.time()
+        self.phase: Pieces = {"phase": '"starting"', "phase_reason": "null"}
+        self.phase_changes = 0
+        self.trading_enabled: Optional[bool] = None
+        self.no_entry_reasons: Optional[List[str]] = None
+        self.last_trade_at = numbers.NULL
+        self.parts: Dict[str, Pieces] = {}
+        self._orders = _KeptList("orders", records.ORDER)
+        self._positions = _KeptList("positions", records.POSITION)
+        self._finished: Dict[str, None] = {}
+        self.dropped: Dict[str, int] = {}
+
+    def renew_lock(self) -> None:
+        """Takes a new lock, in a forked child whose parent held the old one."""
+        self.lock = threading.RLock()
+
+    def touch(self) -> None:
+        """Notes that the bot said something now."""
+        with self.lock:
+            self.seq += 1
+            self.changed_at = time.time()
+
+    def set_phase(self, phase: Any, reason: Any = None) -> None:
+        """What the bot's loop is doing, in the contract's words or its own."""
+        record = Record({"phase": records.PHASE, "phase_reason": numbers.text})
+        pieces = record.pieces({"phase": phase, "phase_reason": reason}, "state", self.problems)
+        with self.lock:
+            self.phase.update(pieces)
+            self.phase_changes += 1
+            self.touch()
+
+    def set_trading_enabled(self, value: Optional[bool]) -> None:
+        """Whether new positions may be opened."""
+        with self.lock:
+            self.trading_enabled = value if value is None else bool(value)
+            self.phase_changes += 1
+            self.touch()
+
+    def set_part(self, name: str, record: Record, values: Mapping[str, Any], stamp: Optional[str] = None) -> None:
+        """Changes the given fields of `account`, `performance`, `market` and the like; other fields stay."""
+        pieces = record.pieces(values, name, self.problems)
+        if stamp is not None and stamp not in pieces:
+            pieces[stamp] = f'"{numbers.moment_text(time.time())}"'
+        with self.lock:
+            self.parts.setdefault(name, {}).update(pieces)
+            self.touch()
+
+    def put_position(self, symbol: Any, values: Mapping[str, Any]) -> None:
+        """Changes the given fields of a position, or adds it. One of quantity 0 is none."""
+        self._put(self._positions, "symbol", symbol, values, "last_updated")
+
+    def put_order(self, id: Any, values: Mapping[str, Any]) -> None:
+        """Changes the given fields of an order, or adds it."""
+        self._put(self._orders, "id", id, values, "updated_at")
+
+    def remove_position(self, symbol: Any) -> None:
+        """Takes a position off."""
+        self._remove(self._positions, symbol)
+
+    def remove_order(self, id: Any) -> None:
+        """Takes an order off."""
+        self._remove(self._orders, id)
+
+    def replace_positions(self, rows: Any) -> None:
+        """Makes these the open positions; all others are closed."""
+        self._replace(self._positions, "symbol", rows, "last_updated")
+
+    def replace_orders(self, rows: Any) -> None:
+        """Makes these the orders; all others are forgotten."""
+        self._replace(self._orders, "id", rows, "updated_at")
+
+    def _put(self, kept: _KeptList, key_field: str, key: Any, values: Mapping[str, Any], stamp: str) -> None:
+        where = f"{kept.name}[{key}]"
+        given = dict(values)
+        given[key_field] = key
+        pieces = kept.record.pieces(given, where, self.problems)
+        key_text = pieces.get(key_field) or numbers.NULL
+        if key_text == numbers.NULL:
+            self.problems.add(f"{kept.name}.{key_field}", "no_key", f"one without its {key_field} is not told")
+            return
+        if key_field == "symbol" and len(str(key)) > _LONGEST_SYMBOL:
+            self.problems.add("positions.symbol", "bad_value", "a symbol of more than 64 characters is not shown whole")
+        with self.lock:
+            kept.is_told = True
+            if kept is self._positions and _is_zero(pieces.get("quantity")):
+                kept.remove(key_text)
+                self.touch()
+                return
+            known = kept.pieces.get(key_text)
+            merged = {**known, **pieces} if known else pieces
+            if known and merged == known:
+                self.touch()
+                return
+            # An order's time is that of its status and its filled quantity; a position's that of any change.
+            moved = kept is self._positions or not known or any(
+                merged.get(name) != known.get(name) for name in ("status", "filled_quantity"))
+            if stamp not in pieces and moved:
+                merged[stamp] = f'"{numbers.moment_text(time.time())}"'
+            encoded = b"," + records.object_text(merged).encode("utf-8", "replace")
+            if not known and not self._has_room(kept, len(encoded)):
+                return
+            kept.put(key_text, merged, encoded)
+            if kept is self._orders:
+                self._limit_finished(key_text, merged)
+            self.touch()
+
+    def _has_room(self, kept: _KeptList, size: int) -> bool:
+        while self._orders.bytes + self._positions.bytes + size > _LARGEST_LISTS and self._finished:
+            self._drop_oldest_finished()
+        if self._orders.bytes + self._positions.bytes + size <= _LARGEST_LISTS:
+            return True
+        self.dropped[kept.name] = self.dropped.get(kept.name, 0) + 1
+        self.problems.add(kept.name, "dropped", "more than fits into one answer (7 MiB); the newest are not told")
+        return False
+
+    def _limit_finished(self, key: str, pieces: Pieces) -> None:
+        if pieces.get("status") in _FINAL:
+            self._finished.setdefault(key)
+        else:
+            self._finished.pop(key, None)
+        while len(self._finished) > _FINISHED_ORDERS:
+            self._drop_oldest_finished()
+
+    def _drop_oldest_finished(self) -> None:
+        oldest = next(iter(self._finished))
+        del self._finished[oldest]
+        self._orders.remove(oldest)
+
+    def _remove(self, kept: _KeptList, key: Any) -> None:
+        key_text = numbers.quoted(str(key))
+        with self.lock:
+            kept.is_told = True
+            kept.remove(key_text)
+            self._finished.pop(key_text, None)
+            self.touch()
+
+    def _replace(self, kept: _KeptList, key_field: str, rows: Any, stamp: str) -> None:
+        try:
+            # Read before the lock is taken: what gives the rows may ask an exchange for each.
+            given = [dict(row) for row in rows]
+        except (TypeError, ValueError) as error:
+            # Not a list of what it should be: what was known stays, and is not called closed.
+            self.problems.add(kept.name, "bad_value", f"expected a list of dictionaries ({type(error).__name__})")
+            return
+        names = set()
+        with self.lock:
+            kept.is_told = True
+            for row in given:
+                key = row.pop(key_field, None)
+                names.add(numbers.quoted(str(key)))
+                self._put(kept, key_field, key, row, stamp)
+            for key_text in [known for known in kept.pieces if known not in names]:
+                kept.remove(key_text)
+                self._finished.pop(key_text, None)
+            self.touch()
+
+    def read(self) -> Tuple[int, Dict[str, str], List[bytes], int]:
+        """The state as it is now: its number, everything but the lists as JSON by member, the lists as the rest of that
+        object in pieces, and the bytes of that rest."""
+        with self.lock:
+            members: Dict[str, str] = {
+                "seq": str(self.seq),
+                "as_of": f'"{numbers.moment_text(self.changed_at)}"',
+                "trading_enabled": numbers.flag(self.trading_enabled),
+                "last_trade_at": self.last_trade_at,
+                "no_entry_reasons": numbers.NULL if self.no_entry_reasons is None
+                else "[" + ",".join(map(numbers.quoted, self.no_entry_reasons)) + "]",
+            }
+            members.update({name: piece for name, piece in self.phase.items() if piece is not None})
+            members.update({name: records.object_text(pieces) for name, pieces in self.parts.items()})
+            members["unknown"] = self._unknown()
+            positions, position_bytes = self._positions.to_json()
+            orders, order_bytes = self._orders.to_json()
+            rest = [b',"positions":', *positions, b',"orders":', *orders, b"}"]
+            names = len(b',"positions":') + len(b',"orders":') + len(b"}")
+            return self.seq, members, rest, position_bytes + order_bytes + names
+
+    def _unknown(self) -> str:
+        why: Dict[str, str] = {}
+        for name in ("account", "performance", "market", "session", "circuit_breaker", "day"):
+            if name not in self.parts:
+                why[name] = '"why":"not_reported"'
+        for kept in (self._positions, self._orders):
+            if not kept.is_told:
+                why[kept.name] = '"why":"not_yet"'
+        for field, expected in self.problems.bad_fields().items():
+            part, _, member = field.partition(".")
+            if part in self.parts and self.parts[part].get(member, numbers.NULL) != numbers.NULL:
+                continue
+            why[field] = f'"why":"other","why_raw":{numbers.quoted("bad value: " + expected)}'
+        return "[" + ",".join(f'{{"field":{numbers.quoted(field)},{reason}}}' for field, reason in why.items()) + "]"
+
+
+def _is_zero(piece: Optional[str]) -> bool:
+    if piece is None or piece == numbers.NULL:
+        return False
+    digits = piece.strip('"').lower().partition("e")[0]
+    return not any(digit in "123456789" for digit in digits)

@@ -1,0 +1,222 @@
+"""Commands over the socket, and what becomes of them."""
+import threading
+import time
+
+from client import BotCase, Client
+
+from botops import Done, Unconfirmed
+
+
+class LoopThread:
+    """A trading loop in a thread: it ticks and sleeps until it is ended."""
+
+    def __init__(self, bot):
+        self.bot, self.ends = bot, threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.bot.tick()
+        self.thread.start()
+
+    def run(self):
+        while not self.ends.is_set():
+            self.bot.tick()
+            self.bot.sleep(0.02)
+
+    def end(self):
+        self.ends.set()
+        self.thread.join()
+
+
+class CommandsTest(BotCase):
+    def loop(self, bot):
+        loop = LoopThread(bot)
+        self.addCleanup(loop.end)
+        return loop
+
+    def test_a_command_acts_once_on_the_loops_thread(self):
+        bot, calls = self.make(), []
+
+        @bot.on("pause")
+        def pause(command):
+            calls.append((command.reason, threading.current_thread()))
+
+        loop = self.loop(bot.start())
+        first = self.client.command("pause", "1", args={"symbols": ["A"]})
+        self.assertEqual((first["outcome"], first["phase"], first["trading_enabled"]), ("done", "paused", False))
+        self.assertEqual(calls, [("a test", loop.thread)])
+        again = self.client.command("pause", "1")
+        self.assertEqual(again, {**first, "replayed": True})
+        self.assertEqual(len(calls), 1)
+        state = self.client.get("state")
+        self.assertEqual((state["phase"], state["trading_enabled"], bot.trading_enabled), ("paused", False, False))
+
+    def test_a_bot_that_never_ticks_is_commanded_all_the_same(self):
+        bot = self.make()
+        bot.on("pause")(lambda command: "paused")
+        bot.on("resume")(lambda command: None)
+        bot.start()
+        self.assertEqual(self.client.command("pause", "1")["message"], "paused")
+        self.assertFalse(bot.trading_enabled)
+        answer = self.client.command("resume", "2")
+        self.assertEqual((answer["phase"], answer["trading_enabled"]), ("running", True))
+
+    def test_a_dry_run_predicts_and_does_nothing(self):
+        bot, calls = self.make(), []
+        bot.on("flatten")(calls.append)
+        bot.start()
+        answer = self.client.command("flatten", "1", dry_run=True)
+        self.assertEqual((answer["outcome"], calls), ("predicted", []))
+
+        @bot.preview("flatten")
+        def preview(command):
+            return Done("it would close one", positions_closing=["A"], notional=4200.5, orders_cancelled=0)
+
+        answer = self.client.command("flatten", "1", dry_run=True)
+        self.assertEqual((answer["outcome"], answer["message"], calls), ("predicted", "it would close one", []))
+        self.assertEqual((answer["exposure"]["notional"], answer["exposure"]["positions_closing"]), ("4200.5", ["A"]))
+        self.assertEqual(self.client.get("commands/1")["standing"], "unknown", "a dry run is no command")
+        self.assertEqual(self.client.command("flatten", "1")["outcome"], "done")
+
+    def test_a_handler_that_raises_leaves_the_effect_open(self):
+        bot = self.make()
+
+        @bot.on("flatten")
+        def flatten(command):
+            raise RuntimeError("the exchange is away")
+
+        @bot.on("cancel-orders")
+        def cancel(command):
+            raise Unconfirmed("the exchange took it")
+
+        loop = self.loop(bot.start())
+        answer = self.client.command("flatten", "1")
+        self.assertEqual(answer["outcome"], "unconfirmed")
+        self.assertIn("the exchange is away", answer["message"])
+        self.assertEqual(self.client.command("cancel-orders", "2")["outcome"], "unconfirmed")
+        self.assertTrue(bot.trading_enabled, "nothing says that it took effect")
+        self.assertTrue(loop.thread.is_alive(), "the trading loop goes on")
+        self.assertIn("handler_failed", {problem.code for problem in bot.problems})
+
+    def test_a_refusal_says_that_nothing_was_done(self):
+        bot = self.make()
+
+        @bot.on("reset-breaker")
+        def reset(command):
+            command.refuse("breaker_closed", "there is nothing to reset")
+
+        bot.start()
+        answer = self.client.command("reset-breaker", "1")
+        self.assertEqual((answer["outcome"], answer["reason_code"]), ("refused", "breaker_closed"))
+        self.assertEqual(self.client.post("commands/halt", {"command_id": "2"})[1]["code"], "not_capable")
+        status, refusal = self.client.post("commands/dance", {"command_id": "2"})
+        self.assertEqual((status, refusal["code"]), (404, "unknown_verb"))
+        for body in (b"[]", b"{", b"{\"command_id\": \"\"}", b"{\"command_id\": null}", b"nothing"):
+            status, _, _ = self.client.send("POST", "commands/reset-breaker", body)
+            self.assertEqual(status, 400, body)
+        status, refusal = self.client.post("commands/reset-breaker", {"command_id": "1"})
+        self.assertEqual((status, refusal["replayed"]), (200, True))
+
+    def test_what_expired_is_never_begun(self):
+        bot, calls = self.make(), []
+        bot.on("pause")(calls.append)
+        bot.start()
+        for number, late in enumerate(({"valid_for_ms": 0}, {"expires_at": "2020-01-01T00:00:00Z"})):
+            answer = self.client.command("pause", f"late {number}", **late)
+            self.assertEqual((answer["outcome"], answer["reason_code"]), ("refused", "expired"))
+        self.assertEqual(calls, [])
+        self.assertEqual(self.client.command("pause", "in time", valid_for_ms=60_000)["outcome"], "done")
+
+    def test_a_loop_that_stands_still_is_never_given_a_command_late(self):
+        bot, calls = self.make(), []
+        bot.on("pause")(calls.append)
+        bot._core.commands.answer_within = 0.2
+        bot.start().tick()
+        answer = self.client.command("pause", "1")
+        self.assertEqual((answer["outcome"], answer["reason_code"]), ("refused", "expired"))
+        bot.tick()
+        self.assertEqual(calls, [], "it was refused, so it must not act any more")
+        self.assertEqual(self.client.get("commands/1")["result"]["outcome"], "refused")
+
+    def test_a_handler_that_takes_long_is_unconfirmed_until_it_ends(self):
+        bot, go = self.make(), threading.Event()
+
+        @bot.on("flatten", thread=True)
+        def flatten(command):
+            go.wait(20)
+            return Done("closed", positions_left=0)
+
+        bot._core.commands.answer_within = 0.2
+        bot.start()
+        answer = self.client.command("flatten", "a/b c")
+        self.assertEqual(answer["outcome"], "unconfirmed")
+        self.assertEqual(self.client.get("commands/a%2Fb%20c")["standing"], "pending")
+        go.set()
+        status = self.until(lambda: (seen := self.client.get("commands/a%2Fb%20c"))["standing"] == "answered" and seen)
+        self.assertEqual((status["result"]["outcome"], status["result"]["exposure"]["positions_left"]), ("done", 0))
+        self.assertEqual(self.client.command("flatten", "a/b c")["outcome"], "done")
+
+    def test_a_handler_for_a_thread_does_not_wait_for_the_loop(self):
+        bot = self.make()
+        bot.on("pause", thread=True)(lambda command: None)
+        bot.start().tick()
+        self.assertEqual(self.client.command("pause", "1")["outcome"], "done")
+
+    def test_answers_outlive_the_process(self):
+        bot, calls = self.make(), []
+        bot.on("pause")(calls.append)
+        bot.start()
+        first = self.client.command("pause", "1")
+        bot._core.commands.book._save({"id": "begun", "verb": "pause"})
+        bot.stop()
+        second = self.make()
+        second.on("pause")(calls.append)
+        second.start()
+        self.assertEqual(self.client.get("commands/1")["result"], first)
+        self.assertEqual(self.client.command("pause", "1"), {**first, "replayed": True})
+        self.assertEqual(len(calls), 1)
+        self.assertEqual(self.client.get("commands/begun")["result"]["outcome"], "unconfirmed")
+        self.assertEqual(self.client.get("commands/never")["standing"], "unknown")
+
+    def test_without_a_folder_nothing_is_promised_of_earlier_commands(self):
+        bot = self.make(data_dir=False)
+        bot.on("pause")(lambda command: None)
+        bot.start()
+        self.assertNotIn("command-status", self.client.get("hello")["capabilities"])
+        self.assertEqual(self.client.send("GET", "commands/1")[0], 404)
+        self.assertEqual(self.client.command("pause", "1")["outcome"], "done")
+
+    def test_the_same_command_from_two_senders_acts_once(self):
+        bot, calls = self.make(), []
+
+        @bot.on("flatten")
+        def flatten(command):
+            calls.append(command)
+            time.sleep(0.05)
+
+        self.loop(bot.start())
+        answers = []
+        senders = [threading.Thread(target=lambda: answers.append(Client(self.socket).command("flatten", "1")))
+                   for _ in range(8)]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+        self.assertEqual((len(calls), {answer["outcome"] for answer in answers}), (1, {"done"}))
+
+    def test_shutdown_is_answered_before_the_bot_ends(self):
+        bot = self.make()
+        bot.on("shutdown")(lambda command: None)
+        bot.start()
+        bot.tick()
+
+        def trade():
+            while not bot.is_stopping:
+                bot.tick()
+                bot.sleep(0.01)
+            bot.stop()
+
+        thread = threading.Thread(target=trade)
+        thread.start()
+        answer = self.client.command("shutdown", "1")
+        thread.join()
+        self.assertEqual((answer["outcome"], answer["phase"]), ("done", "stopping"))
+        self.assertFalse(self.socket.exists())
