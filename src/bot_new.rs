@@ -10,7 +10,7 @@ use crate::terminal::{print_line, report_failure};
 use botops_contract::BotId;
 use botops_core::setup_files::{SetupFile, SetupProblem, quoted_value, unit_path, unit_word, write_files};
 use botops_core::text::clean;
-use botops_http::new_key;
+use botops_http::{KeyScope, new_key};
 
 /// The longest path of a Unix socket.
 const LONGEST_SOCKET: usize = 107;
@@ -45,7 +45,8 @@ macro_rules! files_of {
 }
 
 /// The bot and what belongs to it.
-const TEMPLATE: &[TemplateFile] = files_of!("template": "bot.py" "config.json" "config.schema.json" "README.md");
+const TEMPLATE: &[TemplateFile] =
+    files_of!("template": "bot.py" "config.json" "config.schema.json" "README.md");
 
 /// The SDK, whole: the folder works without an installation, and keeps the version that it was begun with.
 const SDK: &[TemplateFile] = files_of!("botops":
@@ -61,10 +62,7 @@ pub(crate) fn run(options: &NewBotOptions) -> ExitCode {
             print_line(&said);
             ExitCode::SUCCESS
         }
-        Err(problem) => {
-            report_failure(&problem);
-            ExitCode::FAILURE
-        }
+        Err(problem) => report_failure(&problem),
     }
 }
 
@@ -78,8 +76,9 @@ fn begin_bot(options: &NewBotOptions) -> Result<String, String> {
     if folder.join("run/bot.sock").as_os_str().len() > LONGEST_SOCKET {
         return Err(format!("{shown} is too long a path for a socket in it; choose a shorter one"));
     }
-    let program = std::env::current_exe().map_err(|error| format!("this program cannot be found: {error}"))?;
-    let key = new_key();
+    let program =
+        std::env::current_exe().map_err(|error| format!("this program cannot be found: {error}"))?;
+    let (key, _) = new_key("operator".to_owned(), [KeyScope::Read].into_iter().collect(), None)?;
     let BotLanguage::Python = options.language;
     let mut files: Vec<SetupFile> = TEMPLATE.iter().map(|file| filled_in(file, "", &id)).collect();
     files.extend(SDK.iter().map(|file| filled_in(file, "botops/", &id)));
@@ -103,7 +102,7 @@ fn id_of_folder(folder: &Path) -> Result<BotId, String> {
 }
 
 fn filled_in((name, content): &TemplateFile, folder: &str, id: &BotId) -> SetupFile {
-    let content = content.replace("@BOT_ID@", id.as_ref());
+    let content = content.replace("@BOT_ID@", &id.to_string());
     SetupFile { name: format!("{folder}{name}"), content, is_private: false }
 }
 

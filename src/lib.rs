@@ -22,10 +22,12 @@
 //! | `terminal` | output to a terminal and its exit codes |
 //! | `process` | the process around the app: log, threads, signals |
 //! | `demo` | `botops demo` |
+//! | `bot_new` | `botops bot new` |
 //! | [`cli`] | the command line |
 
 pub mod app;
 mod ask;
+mod bot_new;
 pub mod cli;
 mod demo;
 pub mod handles;

@@ -5,6 +5,8 @@ It trades on made-up prices. Put your exchange in the place of `next_price` and 
 stays as it is. README.md says how it is started.
 """
 import json
+import logging
+import logging.handlers
 import pathlib
 import random
 import time
@@ -16,8 +18,13 @@ HERE = pathlib.Path(__file__).resolve().parent
 SCHEMA = json.loads((HERE / "config.schema.json").read_text())
 FIRST_CONFIG = json.loads((HERE / "config.json").read_text())
 
+LOGS = HERE / "logs"
+LOGS.mkdir(exist_ok=True)
+logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=[
+    logging.StreamHandler(), logging.handlers.RotatingFileHandler(LOGS / "bot.log", maxBytes=10_000_000, backupCount=3)])
+
 bot = Bot("@BOT_ID@", mode="paper", version="0.1", address=HERE / "run" / "bot.sock", data_dir=HERE / "data",
-          log_dir=HERE / "logs", expected_interval=5)
+          log_dir=LOGS, expected_interval=5)
 
 
 def check(values):
@@ -38,7 +45,7 @@ class Market:
         self.price, self.cash, self.quantity, self.entry_price, self.opened_at = Decimal("100"), Decimal("1000"), Decimal(0), None, None
 
     def next_price(self):
-        self.price = (self.price * Decimal(1 + random.gauss(0, 0.001))).quantize(Decimal("0.01"))
+        self.price = (self.price * Decimal(1 + random.gauss(0, 0.002))).quantize(Decimal("0.01"))
         return self.price
 
     def buy(self, cash):
@@ -51,7 +58,9 @@ class Market:
         bot.trade(symbol=config["symbol"], side="BUY", quantity=self.quantity, entry_price=self.entry_price,
                   exit_price=self.price, opened_at=self.opened_at, gross_pl=profit, commission="0", net_pl=profit,
                   exit_reason=reason)
-        bot.event("fill", f"sold {self.quantity} {config['symbol']} at {self.price}: {reason}")
+        said = f"sold {self.quantity} {config['symbol']} at {self.price}: {reason}"
+        bot.event("fill", said)
+        logging.info(said)
         self.quantity, self.entry_price = Decimal(0), None
 
     @property
@@ -108,6 +117,7 @@ def main():
             try:
                 trade()
             except Exception as error:  # a round that failed is told, and the next one is tried
+                logging.exception("a round failed")
                 bot.error("ROUND_FAILED", f"{type(error).__name__}: {error}", "this round did nothing more", "Look at the log.")
             tell()
             bot.tick()  # the loop goes round; commands are carried out here
