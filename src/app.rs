@@ -19,7 +19,7 @@ use botops_core::telemetry::{HttpMetrics, Metrics};
 use botops_http::{self, ApiKeys, CorsPolicy, GuardOptions, OperationIndex, RequestGuard};
 use botops_server::events::NewEvent;
 use botops_server::health::Health;
-use botops_server::{bots, overview};
+use botops_server::{bots, configs, overview};
 
 /// How long running work may take to end after a stop is asked for.
 const DRAIN: Duration = Duration::from_secs(9);
@@ -94,7 +94,10 @@ impl App {
         let operations = OperationIndex::new(&operations, &HttpMetrics::new(&metrics));
         let options = GuardOptions {
             keys: ApiKeys::new(settings.token.clone(), &settings.keys, settings.rate_limit),
-            operations: overview::with_ready(operations, &handles.overview),
+            operations: configs::with_refusals(
+                overview::with_ready(operations, &handles.overview),
+                &handles.configs,
+            ),
             cors: CorsPolicy::new(settings.cors_origins.clone()),
         };
         let guard = Arc::new(RequestGuard::new(router, options));

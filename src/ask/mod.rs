@@ -6,6 +6,7 @@
 //! and the command that would make it is shown. There is no language model, no learning, and no state between
 //! questions.
 
+mod answer_sentences;
 mod api;
 mod client;
 mod concept;

@@ -1,9 +1,11 @@
-//! The first line of `botops ask`, made from an answer: how the bot is doing, and why it does not trade.
+//! The first line of `botops ask`, made from an answer: how the bot is doing, why it does not trade, or the sentence of
+//! another read.
 //!
 //! It contains nothing that the answer below it does not contain.
 
 use serde_json::Value;
 
+use super::answer_sentences::sentence;
 use super::views::AskView;
 
 /// Longest line in characters; reasons come from the bot and may be of any length.
@@ -15,7 +17,7 @@ pub(super) fn first_line(view: &AskView) -> Option<String> {
     let said = match view.intent.as_deref()? {
         "summary" => summary(answer)?,
         "why_no_trade" => why_no_trade(answer)?,
-        _ => return None,
+        intent => sentence(intent, answer)?,
     };
     Some(botops_core::text::clean(&said, LINE_MAX))
 }
@@ -125,6 +127,6 @@ mod tests {
         let bare = json!({"health_status": "offline", "mode": "paper", "health_reason": "Bot offline.", "daily_pnl": null});
         assert_eq!(said("summary", bare).unwrap(), "The bot is offline (paper). Bot offline.");
         assert_eq!(said("summary", json!({})), None);
-        assert_eq!(said("positions", json!({"positions": []})), None);
+        assert_eq!(said("whoami", json!({"name": "x"})), None);
     }
 }

@@ -76,6 +76,26 @@ fn the_corpus_is_understood() {
     assert!(doubtful * 100 <= asked * 3, "{doubtful} of {asked} left open:\n{}", wrong.join("\n"));
 }
 
+#[test]
+fn a_pair_and_locks_are_asked_about_as_people_do() {
+    for (text, intent, path) in [
+        ("how did BTC/USDT do?", "performance", "/api/v1/performance?symbol=BTC%2FUSDT"),
+        ("how did TSLA do", "performance", "/api/v1/performance?symbol=TSLA"),
+        ("how did we do", "performance", "/api/v1/performance"),
+        ("show locks", "breaker", "/api/v1/state?fields=circuit_breaker,no_entry_reasons,session"),
+        (
+            "which pairs are locked",
+            "breaker",
+            "/api/v1/state?fields=circuit_breaker,no_entry_reasons,session",
+        ),
+        ("what went wrong?", "errors", "/api/v1/errors"),
+    ] {
+        let view = reading(text);
+        assert_eq!(verdict(&view), intent, "{text}");
+        assert_eq!(view.call.unwrap().path, path, "{text}");
+    }
+}
+
 /// Combines parts of sentences into paraphrases that are not in the corpus.
 #[test]
 fn paraphrases_of_a_grammar_are_understood() {

@@ -257,7 +257,7 @@ closed_words! {
     }
 }
 
-/// The circuit breaker, which refuses orders that add exposure after failures or losses.
+/// The circuit breaker, which refuses orders that add exposure after failures or losses, or stops what `stops` says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Breaker {
@@ -286,10 +286,14 @@ pub struct Breaker {
     /// The same instant as `resumes_at`, under its older name.
     #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub retry_at: Option<DateTime<Utc>>,
-    /// What a person has to do before it can close, in the words of the session's `needs_human`; `null` when it is
-    /// closed or waiting is enough.
+    /// What a person has to do before it can close, in the words of the session's `needs_human`, or `resume`; `null` when
+    /// it is closed or waiting is enough.
     #[serde(default)]
     pub needs_human: Option<String>,
+    /// What it stops while it is open, as a clause that can follow a colon; `null`: orders that add exposure are refused.
+    /// Given by a bot in which something else passes, such as an order that a person forces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stops: Option<String>,
 }
 
 /// The few config values that are shown beside the state. `null` is what the bot does not report.

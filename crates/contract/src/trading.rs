@@ -73,6 +73,10 @@ pub struct Position {
     /// Funding fees so far, in account currency; negative was paid. Left out where there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub funding: Option<Amount>,
+    /// What the closing of parts of it has brought so far, after fees: it belongs to no closed trade yet. Left out where
+    /// no part was closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realized_pl: Option<Amount>,
     /// When price or quantity last changed.
     #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
     pub last_updated: Option<DateTime<Utc>>,

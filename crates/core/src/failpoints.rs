@@ -30,6 +30,22 @@ pub fn arm(spec: &str) {
 #[cfg(not(debug_assertions))]
 pub fn arm(_: &str) {}
 
+/// Takes both choices from the environment, for a program whose options are all on its command line. A release build
+/// ignores them.
+#[cfg(debug_assertions)]
+pub fn read_environment() {
+    if let Ok(point) = std::env::var("KILL_AT") {
+        arm(&point);
+    }
+    if let Ok(folder) = std::env::var("FAIL_IN") {
+        fail_in(&folder);
+    }
+}
+
+/// Takes both choices from the environment. A release build ignores them.
+#[cfg(not(debug_assertions))]
+pub fn read_environment() {}
+
 /// Kills the process here when [`arm`] chose this point.
 #[cfg(debug_assertions)]
 pub fn point(name: &str) {

@@ -24,6 +24,7 @@ use crate::trades::ClosedTradeLog;
 use crate::upstream::FreqtradeClient;
 use botops_core::data_folder::{lock_data_folder, make_private_folder};
 use botops_core::durable_file::{self, PRIVATE};
+use botops_core::failpoints;
 use botops_core::signals::{SignalRequest, Signals};
 use botops_core::socket_file::{open_socket, remove_socket};
 use botops_core::tasks::{OnFailure, Tasks};
@@ -31,6 +32,10 @@ use botops_core::telemetry;
 
 /// Letters of the mark of an adapter's own locks.
 const MARK_LENGTH: usize = 12;
+
+/// freqtrade is asked a few times in a second at most, for which one would do. Whoever asks about what stands in a journal
+/// that waits for its disk must not keep the state from being answered.
+const THREADS: usize = 2;
 
 /// How long the loops may take to end.
 const LONGEST_END: Duration = Duration::from_secs(3);
@@ -53,10 +58,9 @@ pub fn main(options: &FreqtradeOptions) -> ExitCode {
         Ok(log) => log,
         Err(error) => return report_failure(&format!("--data-dir: the folder cannot be used: {error}"), 2),
     };
-    // One thread: freqtrade is asked a few times in a second at most.
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        return report_failure("the runtime could not be started", 1);
-    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
+    let Ok(runtime) = runtime else { return report_failure("the runtime could not be started", 1) };
+    failpoints::read_environment();
     let outcome = runtime.block_on(run_until_signal(options, credentials));
     runtime.shutdown_timeout(Duration::from_secs(1));
     match outcome {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use botops_contract::{BotReport, Severity};
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
+use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::{AdapterJournal, Differences, ObservedDay, ObservedState};
@@ -169,7 +170,7 @@ impl Publisher {
                 event.severity = Severity::Medium;
             }
         }
-        match self.journal.append(events, &observed) {
+        match block_in_place(|| self.journal.append(events, &observed)) {
             Ok(()) => {
                 self.journal_failed = false;
                 self.has_told = true;

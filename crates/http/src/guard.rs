@@ -186,7 +186,8 @@ impl RequestGuard {
             known.actor.require_scope(scope)?;
         }
         if operation.is_none() && methods.is_some() {
-            return Err(method_unknown(methods));
+            let refusal = methods.and_then(PathMethods::refusal);
+            return Err(refusal.unwrap_or_else(|| method_unknown(methods)));
         }
         check_form(operation, headers)?;
         if let (Some(operation), Some(query)) = (operation, request.uri().query()) {

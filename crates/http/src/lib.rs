@@ -29,7 +29,7 @@ pub use extract::{IdempotencyKey, Json, Path, Query};
 pub use guard::{GuardOptions, RequestGuard};
 pub use internal_call::{InternalAnswer, InternalCall, InternalCaller};
 pub use limits::CorsPolicy;
-pub use operations::{ApiOperation, OperationIndex, OperationTable, ReadyAnswer};
+pub use operations::{ApiOperation, MethodRefusal, OperationIndex, OperationTable, ReadyAnswer};
 pub use routing::{FeatureRoute, FeatureRoutes};
 pub use serve::{BoundListener, bind, serve};
 pub use socket::SocketWriter;

@@ -63,10 +63,29 @@ impl fmt::Debug for ReadyAnswer {
     }
 }
 
+/// Says why a path takes no method but its own, where more than their names can be said.
+///
+/// `None` means that nothing more can be said at this moment.
+pub struct MethodRefusal(Box<dyn Fn() -> Option<Error> + Send + Sync>);
+
+impl MethodRefusal {
+    /// `explain` must not block.
+    pub fn new(explain: impl Fn() -> Option<Error> + Send + Sync + 'static) -> Self {
+        Self(Box::new(explain))
+    }
+}
+
+impl fmt::Debug for MethodRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MethodRefusal")
+    }
+}
+
 /// The operations of one path, by method.
 #[derive(Debug, Default)]
 pub(super) struct PathMethods {
     by_method: Vec<(Method, ApiOperation)>,
+    refusal: Option<MethodRefusal>,
 }
 
 impl PathMethods {
@@ -82,6 +101,11 @@ impl PathMethods {
     /// Whether failures at this path, also those of unknown methods, are JSON-RPC errors.
     pub(super) fn is_json_rpc(&self) -> bool {
         self.by_method.iter().any(|(_, operation)| operation.json_rpc)
+    }
+
+    /// Why another method is refused, beyond its name.
+    pub(super) fn refusal(&self) -> Option<Error> {
+        self.refusal.as_ref().and_then(|refusal| refusal.0())
     }
 
     pub(super) fn allow(&self) -> String {
@@ -111,7 +135,7 @@ impl OperationIndex {
         for (path, rows) in table.by_path() {
             let by_method =
                 rows.iter().map(|row| (row.method.clone(), ApiOperation::new(row, metrics))).collect();
-            let methods = PathMethods { by_method };
+            let methods = PathMethods { by_method, refusal: None };
             if path.contains('{') {
                 with_parameters.insert(path, methods).expect("documented paths do not collide");
             } else {
@@ -132,6 +156,18 @@ impl OperationIndex {
         let (_, operation) =
             all.into_iter().find(|(_, operation)| operation.id == id).expect("it is documented");
         operation.ready = Some(ready);
+        self
+    }
+
+    /// Has other methods than those of a path refused with a reason.
+    ///
+    /// # Panics
+    /// When there is no such path: a defect found at the first start.
+    #[must_use]
+    pub fn with_refusal(mut self, path: &str, refusal: MethodRefusal) -> Self {
+        let found = self.exact.iter_mut().find(|(known, _)| known == path);
+        let (_, methods) = found.expect("it is documented");
+        methods.refusal = Some(refusal);
         self
     }
 

@@ -81,6 +81,7 @@ impl SessionGate {
             retry_at: None,
             // No time closes it: losses do not go away by waiting.
             needs_human: risk.open.as_ref().map(|_| "reset_breaker".to_owned()),
+            stops: None,
         };
         match self.session().map(SessionMonitor::breaker) {
             Some(session) if risk.open.is_none() && session.state != BreakerState::Closed => session,

@@ -37,6 +37,11 @@ pub(super) fn asks_how(asked: &ParsedText) -> bool {
         && asked.words.first().is_some_and(|word| matches!(word.lower.as_str(), "how" | "how is"))
 }
 
+/// "How did we do": whether the text asks for results without naming them.
+pub(super) fn asks_how_it_went(asked: &ParsedText) -> bool {
+    asked.is_question && asked.words.first().is_some_and(|word| word.lower.starts_with("how did"))
+}
+
 pub(super) fn asks_since_when(asked: &ParsedText) -> bool {
     asked.words.iter().any(|word| word.lower == "uptime")
 }

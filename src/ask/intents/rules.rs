@@ -6,8 +6,8 @@
 use serde_json::json;
 
 use super::conditions::{
-    asks_about_a_deal, asks_about_it_all, asks_how, asks_since_when, has_component, has_key, has_workflow,
-    is_about_past, is_order, is_question, names_a_hindrance, names_workflow,
+    asks_about_a_deal, asks_about_it_all, asks_how, asks_how_it_went, asks_since_when, has_component,
+    has_key, has_workflow, is_about_past, is_order, is_question, names_a_hindrance, names_workflow,
 };
 use super::config_calls::{config_change, diff_config, end_trial, set_config, validate_config};
 use super::control_calls::{choose_cancel, choose_stop, control_call};
@@ -66,6 +66,8 @@ pub(crate) const RULES: &[IntentRule] = &[
         also: [C::Doing, C::Okay, C::Position], never: [], slots: [SlotKind::Period, SlotKind::Symbol], when: always, |asked, _| read_performance(asked)),
     rule!("performance", "how trading went, by period and symbol", [[C::Trade]], also: [C::Doing, C::Okay, C::Past], never: [C::Why, C::Not, C::Entry, C::Fill], slots: [SlotKind::Period, SlotKind::Symbol],
         when: asks_how, |asked, _| read_performance(asked)),
+    rule!("performance", "how trading went, by period and symbol", [[C::Past, C::Doing]], also: [C::Doing, C::Past, C::Okay], never: [C::Why, C::Not, C::Entry, C::Fill, C::Order, C::Position], slots: [SlotKind::Period, SlotKind::Symbol],
+        when: |asked| asks_how_it_went(asked) || (asks_how(asked) && !asked.slots.symbols.is_empty()), |asked, _| read_performance(asked)),
     rule!("trades", "recent fills", [[C::Trade]], also: [C::Why, C::Past, C::Fill], never: [C::Not, C::Entry], slots: [SlotKind::Symbol, SlotKind::Period],
         when: asks_about_a_deal, |_, _| read_events(Some("fill"))),
     rule!("trades", "recent fills", [[C::Trade, C::Fill]], also: [C::History, C::Fill, C::Event, C::Execution, C::Trade, C::Past, C::Doing], never: [C::Why, C::Not, C::Pause, C::Stop, C::Resume, C::Config, C::Workflow, C::Best, C::Worst],

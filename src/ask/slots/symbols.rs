@@ -69,7 +69,7 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
                 || word.is(WordConcept::Order)
                 || word.is(WordConcept::Performance)
                 || word.is(WordConcept::Trade)
-        });
+        }) || asks_how_it_did(words);
         if has_signs(bare) && word.concepts.is_empty() && (is_after_hint || is_about_trading) {
             slots.symbols.push(bare.to_owned());
             mark_slot(words, at, SlotKind::Symbol);
@@ -102,6 +102,12 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
             mark_slot(words, at, SlotKind::Symbol);
         }
     }
+}
+
+/// "How did … do": what stands between is what the question is about.
+fn asks_how_it_did(words: &[AskWord]) -> bool {
+    let mut rest = words.iter().map(|word| word.lower.as_str());
+    rest.next() == Some("how") && matches!(rest.next(), Some("did" | "does" | "has" | "is"))
 }
 
 /// Whether a symbol looks like a word, so that it is read as one: `SPY`, `BRK.B`.

@@ -273,3 +273,28 @@ async fn the_history_is_read_once_and_a_trade_on_its_way_is_not_missing_from_a_s
     assert_eq!(trades["items"].as_array().unwrap().len(), 101);
     assert!(asked() <= 5, "a page with something new, and one without");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_partial_exit_brought_is_named_until_its_trade_is_closed() {
+    let freqtrade = FreqtradeStub::start().await;
+    freqtrade.closed(&json!([closed_trade(1, &json!({}))]));
+    freqtrade.answer("status", &json!([open_trade(2, &json!({"realized_profit": -0.0569}))]));
+    let adapter = Adapter::start(&freqtrade);
+    let state = adapter.until_state("it is read", |state| state["performance"]["win_rate"].is_number()).await;
+    assert_eq!(state["positions"][0]["realized_pl"], "-0.0569", "{state:#}");
+    // −5.095 of the closed trade, −0.0569 of the part, −0.05 for the entry of what is held.
+    assert_eq!(state["performance"]["total_realized_pl"], "-5.2019", "{state:#}");
+    let botops = adapter.with_botops().await;
+    let path = "/api/v1/performance?window=all";
+    let known = || async {
+        let (_, shown) = botops.get(path).await;
+        shown["total_trades"] == 1 && shown["unrealized_pnl"].is_string()
+    };
+    until("botops has the trade", SOON, known).await;
+    let (_, shown) = botops.get(path).await;
+    assert_eq!(shown["realized_pnl"], "-5.095", "closed trades alone: {shown:#}");
+    assert!(shown["incomplete"].to_string().contains("1 open position brought -0.0569"), "{shown:#}");
+    let (_, shown) = botops.get("/api/v1/performance?window=all&symbol=ETH%2FUSDT").await;
+    assert_eq!(shown["incomplete"], json!([]), "it is of another pair: {shown:#}");
+    botops.stop().await;
+}

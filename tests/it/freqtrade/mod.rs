@@ -5,9 +5,12 @@
 mod commands;
 mod identity;
 mod init;
+mod late_effects;
+mod locks;
 mod mapping;
 mod messages;
 mod news;
 mod second_look;
 mod silence;
+mod unwritable;
 mod world;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::world::{
@@ -30,6 +31,12 @@ async fn a_freqtrade_that_hangs_is_told_and_left_alone_and_comes_back() {
     assert!(bot["presence_reason"].as_str().unwrap().contains("upstream_hung"), "{bot:#}");
     let (status, refused) = adapter.try_get("state").await.unwrap();
     assert_eq!((status, &refused["code"]), (503, &json!("upstream_hung")));
+    // One that hangs is there: whoever starts another one makes it worse.
+    let (status, refused) =
+        botops.send(Method::POST, "/api/v1/control/pause", &json!({"reason": "it does not answer"})).await;
+    assert_eq!((status, &refused["error_code"]), (503, &json!("BOT_001")), "{refused}");
+    let remedy = refused["remediation"].as_str().unwrap();
+    assert!(remedy.contains("hangs") && !remedy.contains("Start the bot"), "{remedy}");
     // Who it is can still be asked: the adapter, and whose adapter.
     assert_eq!(adapter.get("hello").await["adapter"]["name"], "botops freqtrade");
     // The last word of the bot stands as the last word, with its age.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -218,6 +219,15 @@ impl Adapter {
 
     /// Starts the process, again after a kill.
     pub(super) fn launch(&mut self) {
+        self.process = Some(Process::spawn(&mut self.start_command()));
+    }
+
+    /// Starts the process, which ends by itself since it cannot go on.
+    pub(super) fn launch_in_vain(&self) -> Output {
+        self.start_command().output().unwrap()
+    }
+
+    fn start_command(&self) -> Command {
         let credentials = self.folder.path().join("credentials");
         fs::write(&credentials, format!("username=operator\npassword={}\n", self.password)).unwrap();
         let path = |name: &str| self.folder.path().join(name).display().to_string();
@@ -238,7 +248,14 @@ impl Adapter {
             "--poll-interval",
             "200ms",
         ];
-        self.process = Some(Process::spawn(&mut command(&arguments)));
+        let mut command = command(&arguments);
+        command.env("FAIL_IN", self.faults());
+        command
+    }
+
+    /// Writes of this name fail while the folder holds a file of it.
+    pub(super) fn faults(&self) -> PathBuf {
+        self.folder.path().join("faults")
     }
 
     pub(super) fn kill(&mut self) {

@@ -121,6 +121,7 @@ pub(crate) fn report() -> BotReport {
             resumes_at: None,
             retry_at: None,
             needs_human: None,
+            stops: None,
         }),
         echoed_config: None,
         config: Some(RunningConfig {

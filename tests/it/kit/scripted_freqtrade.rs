@@ -29,6 +29,8 @@ pub(crate) enum FreqtradeFault {
     IsPassedOver,
     /// The first request is one too many, the next one works.
     IsOneTooMany,
+    /// A proxy answers in the place of freqtrade that it took too long, and it takes no effect yet.
+    WaitsBehindProxy,
     /// An older freqtrade has no such path.
     IsMissing,
     /// An exit fills in part and rests.
@@ -56,6 +58,10 @@ pub(crate) struct FreqtradeWorld {
     pub open_after: BTreeMap<String, Vec<Value>>,
     /// A pass of the loop that is under way.
     pub pass: Option<PassUnderWay>,
+    /// Its log, oldest first. Refused requests are written into it, as a real one does.
+    pub logs: Vec<Value>,
+    /// How far its clock is ahead of this one; negative for one that is behind.
+    pub clock_ahead: TimeDelta,
 }
 
 /// A pass of the loop that was begun before a pause and still enters a trade after it.
@@ -95,6 +101,8 @@ impl ScriptedFreqtrade {
             reads_are_too_many: false,
             open_after: BTreeMap::new(),
             pass: None,
+            logs: Vec::new(),
+            clock_ahead: TimeDelta::zero(),
         };
         let world = Arc::new(Mutex::new(world));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -116,6 +124,12 @@ impl ScriptedFreqtrade {
     pub(crate) fn acted(&self) -> Vec<String> {
         self.world().acted.clone()
     }
+}
+
+/// The line that freqtrade logs when it refuses a request, whoever sent it.
+pub(crate) fn api_error_line(at: DateTime<Utc>) -> Value {
+    let (text, millis) = (at.format("%F %T").to_string(), at.timestamp_millis());
+    json!([text, millis, "freqtrade.rpc.api_server.webserver", "ERROR", "API Error calling: no active trade"])
 }
 
 /// A filled long trade of `amount` units.
@@ -160,7 +174,10 @@ async fn answer(
     let (reply, hangs) = {
         let mut world = world.lock().unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        world.reply(&route, &path, &headers, &body)
+        let (mut reply, hangs) = world.reply(&route, &path, &headers, &body);
+        let date = (Utc::now() + world.clock_ahead).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        reply.headers_mut().insert(header::DATE, date.parse().unwrap());
+        (reply, hangs)
     };
     if hangs {
         std::future::pending::<()>().await;
@@ -196,7 +213,7 @@ impl FreqtradeWorld {
         self.acted.push(route.to_owned());
         use FreqtradeFault::{
             FailsWith502, FillsInPart, Hangs, HangsAfterwards, IsMissing, IsOneTooMany, IsPassedOver,
-            WorksBehindProxy, WorksWith502,
+            WaitsBehindProxy, WorksBehindProxy, WorksWith502,
         };
         let fault = self.faults.iter().find(|(of, _)| {
             of.strip_suffix('*').map_or(of.as_str() == route, |prefix| route.starts_with(prefix))
@@ -210,25 +227,32 @@ impl FreqtradeWorld {
             }
             Some(Hangs) => (StatusCode::OK.into_response(), true),
             Some(IsMissing) => (json_reply(404, &json!({"detail": "Not Found"})), false),
-            Some(FailsWith502) => (json_reply(502, &refused), false),
+            Some(FailsWith502) => (self.refuse(&refused), false),
             Some(IsPassedOver) => (json_reply(200, &json!({"result": "Created exit order."})), false),
             Some(HangsAfterwards) => {
                 self.act(route, body, false);
                 (StatusCode::OK.into_response(), true)
             }
+            Some(WaitsBehindProxy) => (proxy_reply(), false),
             Some(WorksBehindProxy) => {
                 self.act(route, body, false);
-                ((StatusCode::GATEWAY_TIMEOUT, "<html>Gateway Time-out</html>").into_response(), false)
+                (proxy_reply(), false)
             }
             Some(WorksWith502) => {
                 self.act(route, body, false);
-                (json_reply(502, &refused), false)
+                (self.refuse(&refused), false)
             }
             None | Some(FillsInPart) => match self.act(route, body, fault == Some(FillsInPart)) {
                 Some(answer) => (json_reply(200, &answer), false),
-                None => (json_reply(502, &refused), false),
+                None => (self.refuse(&refused), false),
             },
         }
+    }
+
+    fn refuse(&mut self, answer: &Value) -> Response {
+        let at = Utc::now() + self.clock_ahead;
+        self.logs.push(api_error_line(at));
+        json_reply(502, answer)
     }
 
     fn accepts(&self, headers: &HeaderMap) -> bool {
@@ -239,7 +263,7 @@ impl FreqtradeWorld {
     }
 
     fn read(&mut self, path: &str) -> Value {
-        let now = if path == "health" { self.last_process() } else { Utc::now() };
+        let now = if path == "health" { self.last_process() } else { Utc::now() } + self.clock_ahead;
         match path {
             "show_config" => {
                 json!({"version": "2026.9", "dry_run": true, "trading_mode": "spot", "short_allowed": false,
@@ -259,7 +283,7 @@ impl FreqtradeWorld {
             }
             "profit" => json!({"profit_closed_coin": 0.0, "profit_all_coin": 0.0}),
             "trades" => json!({"trades": [], "trades_count": 0, "offset": 0, "total_trades": 0}),
-            "logs" => json!({"log_count": 0, "logs": []}),
+            "logs" => json!({"log_count": self.logs.len(), "logs": self.logs}),
             "daily" => json!({"data": [], "stake_currency": "USDT"}),
             _ => Value::Null,
         }
@@ -349,6 +373,10 @@ impl FreqtradeWorld {
         }
         Some(self.trades[at].clone())
     }
+}
+
+fn proxy_reply() -> Response {
+    (StatusCode::GATEWAY_TIMEOUT, "<html>Gateway Time-out</html>").into_response()
 }
 
 fn json_reply(status: u16, body: &Value) -> Response {

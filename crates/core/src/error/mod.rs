@@ -101,6 +101,7 @@ struct ErrorInner {
     next: Vec<NextAction>,
     caused_by: Option<String>,
     headers: Vec<(&'static str, String)>,
+    remediation: Option<String>,
 }
 
 impl Error {
@@ -116,6 +117,7 @@ impl Error {
             next: Vec::new(),
             caused_by: None,
             headers: Vec::new(),
+            remediation: None,
         }))
     }
 
@@ -123,6 +125,13 @@ impl Error {
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// What to do next, where the catalogue's row would advise the wrong thing in this case.
+    #[must_use]
+    pub fn remedy(mut self, remediation: impl Into<String>) -> Self {
+        self.0.remediation = Some(remediation.into());
         self
     }
 
@@ -237,7 +246,7 @@ impl Error {
             message: row.title.to_owned(),
             cause: self.0.detail.clone().unwrap_or_else(|| row.cause.to_owned()),
             impact: row.impact.to_owned(),
-            remediation: row.remediation.to_owned(),
+            remediation: self.0.remediation.clone().unwrap_or_else(|| row.remediation.to_owned()),
             context: if self.0.context.is_empty() { Value::Null } else { json!(self.0.context) },
             timestamp: Some(at),
         }
@@ -257,7 +266,7 @@ impl Error {
             cause: self.0.detail.clone().unwrap_or_else(|| row.cause.to_owned()),
             impact: row.impact.to_owned(),
             effect: self.0.effect.unwrap_or(row.effect),
-            remediation: row.remediation.to_owned(),
+            remediation: self.0.remediation.clone().unwrap_or_else(|| row.remediation.to_owned()),
             retry: RetryAdvice { class: row.class, after_ms: self.retry_after_ms() },
             next_actions,
             errors: self.0.errors.clone(),

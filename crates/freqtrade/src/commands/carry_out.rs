@@ -8,8 +8,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::accepted::AcceptedCommand;
+use super::awaited::AwaitedEffect;
 use super::expected::{ExpectedEffect, OrderMark, TradeMark, was_filled};
-use super::facts::{CommandFacts, TraderState, named};
+use super::facts::{CommandFacts, FactsReader, TraderState, named};
 use super::plan::{
     FreqtradePlan, closed_trades, count, exposure_of_exits, many, orders_that_are_gone, untouched,
 };
@@ -26,7 +27,7 @@ const STATE_LIMIT: Duration = Duration::from_secs(5);
 const ORDERS_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a pass of freqtrade's loop is waited for, where its throttle asks for no more.
-const PASS_LIMIT: Duration = Duration::from_secs(15);
+pub(super) const PASS_LIMIT: Duration = Duration::from_secs(15);
 
 /// The longest wait for a pass, whatever the throttle is.
 const LONGEST_PASS_LIMIT: Duration = Duration::from_secs(60);
@@ -41,7 +42,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 pub(super) const LONGEST_MESSAGE: usize = 480;
 
 /// What is said when freqtrade's loop did not go round after a pause.
-const PASS_NOT_SEEN: &str =
+pub(super) const PASS_NOT_SEEN: &str =
     "; its loop did not go round since, so a pass that was under way may still enter a trade: look again";
 
 /// What became of a plan.
@@ -54,20 +55,23 @@ pub(super) struct CarriedOut {
     pub exposure: Option<Exposure>,
     /// freqtrade as it was seen last; `None` when it could not be read any more.
     pub facts: Option<CommandFacts>,
+    /// What did not show in its time and may still come.
+    pub awaited: Option<AwaitedEffect>,
 }
 
 /// Sends the steps of a plan, which was made for freqtrade as `seen`, and looks for their effect.
 pub(super) async fn carry_out(
     client: &FreqtradeClient,
+    reader: &FactsReader,
     command: &AcceptedCommand,
     plan: &FreqtradePlan,
     seen: &CommandFacts,
     stopping: &CancellationToken,
 ) -> CarriedOut {
-    let sender = StepSender::new(client, &seen.own_lock, command, stopping, seen.state.clone());
+    let sender = StepSender::new(client, reader, command, stopping, seen.state.clone());
     let pass_limit = seen.throttle.map_or(PASS_LIMIT, |throttle| PASS_LIMIT.max(throttle * 2));
     let pass_limit = pass_limit.min(LONGEST_PASS_LIMIT);
-    let mut run = PlanRun { client, sender, pass_limit, facts: None };
+    let mut run = PlanRun { reader, plan, sender, pass_limit, facts: None };
     let is_pause = |stage: &PlannedStage| stage.steps == [CommandStep::Pause];
     for stage in &plan.stages {
         // What a flatten exits is decided after its pause, from what is open then.
@@ -94,7 +98,8 @@ pub(super) async fn carry_out(
 
 /// One plan on its way.
 struct PlanRun<'c> {
-    client: &'c FreqtradeClient,
+    reader: &'c FactsReader,
+    plan: &'c FreqtradePlan,
     sender: StepSender<'c>,
     pass_limit: Duration,
     facts: Option<CommandFacts>,
@@ -114,7 +119,7 @@ impl PlanRun<'_> {
         let limit = if touches_orders && unsent == 0 { ORDERS_LIMIT } else { STATE_LIMIT };
         let missing = self.wait_for_effect(&expected, limit).await;
         if !missing.is_empty() {
-            return Some(self.unconfirmed(expected.concerns_trades(), &missing));
+            return Some(self.unconfirmed(expected.concerns_trades(), &missing, Vec::new()));
         }
         if let Some(facts) = &self.facts {
             self.sender.planned_state = facts.state.clone();
@@ -153,7 +158,7 @@ impl PlanRun<'_> {
         let mut clock = EffectClock::new(self.pass_limit);
         let mut first = None;
         loop {
-            match CommandFacts::read_last_pass(self.client).await {
+            match self.reader.read_last_pass().await {
                 Ok(last) if *first.get_or_insert(last) != last => return true,
                 _ => {}
             }
@@ -201,7 +206,9 @@ impl PlanRun<'_> {
                 return self.done(&message, exposure_of_exits(&exited));
             }
             if clock.is_over() || self.sender.is_stopping() {
-                return self.unconfirmed(true, &missing);
+                // Also what appeared and was not sent an exit any more.
+                asked.extend(self.facts.iter().flat_map(|facts| &facts.trades).map(TradeMark::of));
+                return self.unconfirmed(true, &missing, asked);
             }
             self.sender.pause(clock.next_pause()).await;
         }
@@ -268,10 +275,17 @@ impl PlanRun<'_> {
             message: clean(message, LONGEST_MESSAGE),
             exposure: Some(Exposure { positions_left, orders_left, ..exposure }),
             facts,
+            awaited: None,
         }
     }
 
-    fn unconfirmed(&mut self, concerns_trades: bool, missing: &[String]) -> CarriedOut {
+    /// Not seen in its time. `asked` are trades that it was to close beyond those of its plan.
+    fn unconfirmed(
+        &mut self,
+        concerns_trades: bool,
+        missing: &[String],
+        asked: Vec<TradeMark>,
+    ) -> CarriedOut {
         let mut message = format!("sent, and its effect is not there: {}", list(missing));
         if !self.sender.said.is_empty() {
             message.push_str(&format!(". freqtrade: {}", list(&self.sender.said)));
@@ -287,6 +301,12 @@ impl PlanRun<'_> {
             message: clean(&message, LONGEST_MESSAGE),
             exposure: None,
             facts: self.facts.take(),
+            awaited: Some(
+                AwaitedEffect::of_plan(self.plan)
+                    .answered(!self.sender.is_fate_unknown)
+                    .without(&self.sender.left)
+                    .with_trades(asked),
+            ),
         }
     }
 }
@@ -343,6 +363,7 @@ fn nothing_sent(end: SendingEnd) -> CarriedOut {
         message: clean(&format!("nothing was done by freqtrade: {why}"), LONGEST_MESSAGE),
         exposure: None,
         facts: None,
+        awaited: None,
     }
 }
 
@@ -362,6 +383,7 @@ pub(super) fn nothing_done(failure: &UpstreamFailure) -> CarriedOut {
         message: clean(&format!("nothing was done by freqtrade: {failure}; {remedy}"), LONGEST_MESSAGE),
         exposure: None,
         facts: None,
+        awaited: None,
     }
 }
 

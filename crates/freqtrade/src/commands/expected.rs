@@ -2,13 +2,14 @@
 //! exits that did not happen, and 502 for cancellations that did.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::facts::{CommandFacts, TraderState, named};
 use crate::trades::is_entry_order;
 use crate::upstream::{FreqtradeOrder, FreqtradeTrade};
 
 /// An open trade as it was when the command was planned. A `trade_id` alone is no mark: freqtrade uses it again.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct TradeMark {
     pub trade_id: i64,
     pub pair: String,
@@ -30,7 +31,7 @@ impl TradeMark {
 }
 
 /// A resting order as it was when the command was planned.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct OrderMark {
     pub trade: TradeMark,
     pub order_id: String,
@@ -52,7 +53,7 @@ impl OrderMark {
 }
 
 /// The effect that a stage of a command has to show.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct ExpectedEffect {
     state: Option<TraderState>,
     /// A lock of a durable pause that holds at least until then.
@@ -90,6 +91,38 @@ impl ExpectedEffect {
         self
     }
 
+    /// Both effects; of two states, the later one.
+    pub(super) fn and(mut self, later: Self) -> Self {
+        self.state = later.state.or(self.state);
+        self.locked_until = later.locked_until.or(self.locked_until);
+        self.no_own_lock |= later.no_own_lock;
+        self.orders_gone.extend(later.orders_gone);
+        self.and_trades_gone(later.trades_gone)
+    }
+
+    /// These trades are closed, too.
+    pub(super) fn and_trades_gone(mut self, trades: Vec<TradeMark>) -> Self {
+        for trade in trades {
+            if !self.trades_gone.contains(&trade) {
+                self.trades_gone.push(trade);
+            }
+        }
+        self
+    }
+
+    /// The orders that are to rest no more.
+    pub(super) fn orders(&self) -> &[OrderMark] {
+        &self.orders_gone
+    }
+
+    /// Whether it is about freqtrade's own state alone, and no part of it shows.
+    pub(super) fn is_state_of_which_nothing_shows(&self, facts: &CommandFacts) -> bool {
+        let shows_state = self.state.as_ref().is_some_and(|state| *state == facts.state);
+        let shows_lock = self.locked_until.is_some_and(|until| is_locked(facts, until));
+        let shows_removal = self.no_own_lock && facts.own_locks().next().is_none();
+        !self.concerns_trades() && !shows_state && !shows_lock && !shows_removal
+    }
+
     /// Whether it is about orders or trades, and not about freqtrade's own state.
     pub(super) fn concerns_trades(&self) -> bool {
         !self.orders_gone.is_empty() || !self.trades_gone.is_empty()
@@ -101,8 +134,7 @@ impl ExpectedEffect {
         if self.state.as_ref().is_some_and(|state| *state != facts.state) {
             missing.push(format!("freqtrade says that it is {}", facts.state));
         }
-        let is_locked = |until| facts.own_locks().any(|lock| lock.until.is_none_or(|end| end >= until));
-        if self.locked_until.is_some_and(|until| !is_locked(until)) {
+        if self.locked_until.is_some_and(|until| !is_locked(facts, until)) {
             missing.push("the lock does not show".to_owned());
         }
         if self.no_own_lock && facts.own_locks().next().is_some() {
@@ -121,6 +153,11 @@ impl ExpectedEffect {
         }
         missing
     }
+}
+
+/// Whether a lock of this adapter holds at least until then.
+fn is_locked(facts: &CommandFacts, until: DateTime<Utc>) -> bool {
+    facts.own_locks().any(|lock| lock.until.is_none_or(|end| end >= until))
 }
 
 /// Whether an order that was to be cancelled was filled before. A trade that is gone with its exit was closed by it: a

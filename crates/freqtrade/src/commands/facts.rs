@@ -7,21 +7,24 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
+use crate::polling::{PictureCell, RefusedRequest};
 use crate::report::global_lock;
 use crate::trades::is_entry_order;
 use crate::upstream::{
     ConfigEcho, FreqtradeClient, FreqtradeOrder, FreqtradeTrade, HealthAnswer, HideSecrets, LocksAnswer,
     PairLock, ReadList, UpstreamFailure,
 };
-use botops_contract::{BotPhase, amount_value};
+use botops_contract::{BotPhase, Verb, amount_value};
 
 /// A healthy freqtrade answers each of these in 0.1 s. One that is busy with its exchange needs seconds, and is the one
 /// that may have to be stopped.
 const READ_LIMIT: Duration = Duration::from_secs(10);
 
 /// The state of freqtrade's own loop, by `show_config`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum TraderState {
     Running,
     /// It manages open trades and enters nothing.
@@ -52,40 +55,102 @@ pub(super) struct CommandFacts {
     pub throttle: Option<Duration>,
 }
 
-/// Reads one path; once more when nothing came.
-async fn read_path<T: DeserializeOwned + HideSecrets>(
-    client: &FreqtradeClient,
-    path: &str,
-) -> Result<T, UpstreamFailure> {
-    match client.get(path, READ_LIMIT).await {
-        Err(UpstreamFailure::Late | UpstreamFailure::Cut) => client.get(path, READ_LIMIT).await?.read(),
-        answered => answered?.read(),
-    }
+/// Where the facts of one freqtrade come from.
+#[derive(Debug, Clone)]
+pub(super) struct FactsReader {
+    client: FreqtradeClient,
+    /// How the reasons of this adapter's own locks begin.
+    own_lock: String,
+    /// What the readers saw last, freqtrade's clock with it.
+    cell: PictureCell,
 }
 
-impl CommandFacts {
+impl FactsReader {
+    pub(super) fn new(client: FreqtradeClient, own_lock: String, cell: PictureCell) -> Self {
+        Self { client, own_lock, cell }
+    }
+
     /// Asks freqtrade.
     ///
     /// # Errors
     /// The first call that brought nothing; no call of these changes anything.
-    pub(super) async fn read(client: &FreqtradeClient, own_lock: &str) -> Result<Self, UpstreamFailure> {
-        let trades: ReadList<FreqtradeTrade> = read_path(client, "status").await?;
-        let locks: LocksAnswer = read_path(client, "locks").await?;
+    pub(super) async fn read(&self) -> Result<CommandFacts, UpstreamFailure> {
+        let trades: ReadList<FreqtradeTrade> = self.read_path("status").await?;
+        let locks: LocksAnswer = self.read_path("locks").await?;
         // The state comes last: what is sent next depends on it.
-        let echo: ConfigEcho = read_path(client, "show_config").await?;
-        Ok(Self::of(&echo, trades, locks, Utc::now(), own_lock))
+        let echo: ConfigEcho = self.read_path("show_config").await?;
+        Ok(CommandFacts::of(&echo, trades, locks, self.upstream_time(), &self.own_lock))
     }
 
     /// When freqtrade's loop last went round; `None` before its first pass.
     ///
     /// # Errors
     /// The call brought nothing.
-    pub(super) async fn read_last_pass(
-        client: &FreqtradeClient,
-    ) -> Result<Option<DateTime<Utc>>, UpstreamFailure> {
-        Ok(read_path::<HealthAnswer>(client, "health").await?.last_process)
+    pub(super) async fn read_last_pass(&self) -> Result<Option<DateTime<Utc>>, UpstreamFailure> {
+        Ok(self.read_path::<HealthAnswer>("health").await?.last_process)
     }
 
+    /// The time by freqtrade's clock, which decides when a lock ends.
+    pub(super) fn upstream_time(&self) -> DateTime<Utc> {
+        self.cell.load().clock.upstream_time(Utc::now())
+    }
+
+    /// Notes that freqtrade refused a request of this command, sent at this moment of this machine.
+    pub(super) fn note_refused_request(
+        &self,
+        command_id: &str,
+        verb: Verb,
+        reason: &str,
+        sent: DateTime<Utc>,
+    ) {
+        let clock = self.cell.load().clock;
+        self.cell.add_refused_request(RefusedRequest {
+            command_id: command_id.to_owned(),
+            verb,
+            reason: reason.to_owned(),
+            sent: clock.upstream_time(sent),
+            answered: clock.upstream_time(Utc::now()),
+        });
+    }
+
+    /// freqtrade as the readers saw it; `None` unless all of it was read after this moment. Nothing is asked for it.
+    pub(super) fn read_picture(&self, since: DateTime<Utc>) -> Option<PicturedFacts> {
+        let picture = self.cell.load();
+        let is_new = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at > since);
+        let is_whole =
+            is_new(picture.config.at()) && is_new(picture.open_trades.at()) && is_new(picture.locks.at());
+        if !is_whole {
+            return None;
+        }
+        let (trades, locks) = (picture.open_trades.value()?.clone(), picture.locks.value()?.clone());
+        let now = picture.clock.upstream_time(Utc::now());
+        Some(PicturedFacts {
+            facts: CommandFacts::of(picture.config.value()?, trades, locks, now, &self.own_lock),
+            last_pass: picture.health.value().and_then(|health| health.last_process),
+        })
+    }
+
+    /// Reads one path; once more when nothing came.
+    async fn read_path<T: DeserializeOwned + HideSecrets>(&self, path: &str) -> Result<T, UpstreamFailure> {
+        match self.client.get(path, READ_LIMIT).await {
+            Err(UpstreamFailure::Late | UpstreamFailure::Cut) => {
+                self.client.get(path, READ_LIMIT).await?.read()
+            }
+            answered => answered?.read(),
+        }
+    }
+}
+
+/// What the readers saw of freqtrade.
+#[derive(Debug, Clone)]
+pub(super) struct PicturedFacts {
+    pub facts: CommandFacts,
+    /// When its loop last went round, by its own clock.
+    pub last_pass: Option<DateTime<Utc>>,
+}
+
+impl CommandFacts {
+    /// What these answers say. `at` is the time by freqtrade's clock: it sets the ends of locks.
     pub(super) fn of(
         echo: &ConfigEcho,
         trades: ReadList<FreqtradeTrade>,

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::awaited::AwaitedEffect;
 use botops_contract::{CommandResult, Verb};
 use botops_core::{durable_file, failpoints};
 
@@ -28,6 +29,9 @@ pub(super) struct JournaledCommand {
     /// Its answer; `None` while it is carried out, and for ever when the adapter ended meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<CommandResult>,
+    /// What it was to bring about, as long as that was not seen and may still come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaited: Option<AwaitedEffect>,
 }
 
 /// The commands of this adapter, over its restarts. The oldest leave when there are too many.
@@ -83,6 +87,17 @@ impl CommandJournal {
         self.by_id.get(command_id)
     }
 
+    /// The commands whose effect was not seen yet, oldest first.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = (&JournaledCommand, &AwaitedEffect)> {
+        let known = self.oldest_first.iter().filter_map(|id| self.by_id.get(id));
+        known.filter_map(|command| Some((command, command.awaited.as_ref()?)))
+    }
+
+    /// Remembers what could not be written down, as long as the adapter runs.
+    pub(super) fn remember(&mut self, command: JournaledCommand) {
+        keep(&mut self.by_id, &mut self.oldest_first, command);
+    }
+
     /// Writes a command down, or its answer beside it. It is durable when this returns.
     ///
     /// # Errors
@@ -98,6 +113,7 @@ impl CommandJournal {
         self.is_damaged = true;
         failpoints::write("command_journal.append")?;
         self.file.write_all(&written(&[&command])?)?;
+        failpoints::stall("command_journal.sync");
         self.file.sync_data()?;
         self.is_damaged = false;
         self.lines += 1;
@@ -153,7 +169,13 @@ mod tests {
             at: None,
             replayed: false,
         });
-        JournaledCommand { command_id: id.to_owned(), verb: Verb::Pause, at: Utc::now(), result }
+        JournaledCommand {
+            command_id: id.to_owned(),
+            verb: Verb::Pause,
+            at: Utc::now(),
+            result,
+            awaited: None,
+        }
     }
 
     #[test]

@@ -10,14 +10,11 @@ use super::expected::{ExpectedEffect, OrderMark, TradeMark};
 use super::facts::{CommandFacts, TraderState, cancellable_orders, is_held, named, worth};
 use super::steps::{CommandStep, PlannedStage};
 use crate::trades::is_entry_order;
-use crate::upstream::FreqtradeTrade;
+use crate::upstream::{FreqtradeTrade, endless_lock};
 use botops_contract::{CommandRequest, Exposure, Verb};
 
 /// Trades that a sentence names; all of them are in `exposure`.
 const NAMED_TRADES: usize = 8;
-
-/// The end of a lock that ends only when somebody resumes.
-const FAR_AWAY: &str = "2099-12-31T00:00:00Z";
 
 /// What a command would do.
 #[derive(Debug, Clone, Default)]
@@ -100,7 +97,7 @@ fn plan_pause(request: &CommandRequest, arguments: &CommandArguments, facts: &Co
             "pause freqtrade: no new entries, exits go on".to_owned()
         });
     }
-    let asked = arguments.until.unwrap_or_else(far_away);
+    let asked = arguments.until.unwrap_or_else(endless_lock);
     // A lock that holds longer already is as good, and is not shortened.
     let held = own_lock_end(facts).filter(|held| *held >= asked);
     if arguments.durable && held.is_none() {
@@ -124,7 +121,7 @@ fn plan_pause(request: &CommandRequest, arguments: &CommandArguments, facts: &Co
 
 /// When the longest of this adapter's own locks ends.
 fn own_lock_end(facts: &CommandFacts) -> Option<DateTime<Utc>> {
-    facts.own_locks().map(|lock| lock.until.unwrap_or_else(far_away)).max()
+    facts.own_locks().map(|lock| lock.until.unwrap_or_else(endless_lock)).max()
 }
 
 /// What a pause leaves open, which nobody should have to find out later. `locked_until` is the end of a lock.
@@ -392,14 +389,10 @@ fn list_names(names: &[String]) -> String {
 }
 
 fn lock_end(until: DateTime<Utc>) -> String {
-    if until >= far_away() {
+    if until >= endless_lock() {
         return "until somebody resumes".to_owned();
     }
     format!("until {} (freqtrade rounds up to its candle)", until.to_rfc3339_opts(SecondsFormat::Secs, true))
-}
-
-fn far_away() -> DateTime<Utc> {
-    FAR_AWAY.parse().unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 pub(super) fn many(count: usize, one: &str, more: &str) -> String {

@@ -9,14 +9,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::task::block_in_place;
 
 use super::accepted::AcceptedCommand;
 use super::arguments::CommandArguments;
+use super::awaited::AwaitedEffect;
 use super::carry_out::{CarriedOut, LONGEST_MESSAGE, carry_out, nothing_done};
-use super::facts::CommandFacts;
+use super::facts::{CommandFacts, FactsReader};
+use super::follow_up::watch_effect;
 use super::journal::{CommandJournal, JournaledCommand};
 use super::plan::FreqtradePlan;
 use crate::polling::PictureCell;
@@ -37,6 +40,9 @@ const REFRESH_LIMIT: Duration = Duration::from_secs(2);
 /// Time in which an answer of freqtrade becomes a state.
 const PUBLISH_MOMENT: Duration = Duration::from_millis(20);
 
+/// How long an effect that did not show in its time is looked for: botops asks for it as long.
+const FOLLOWED_FOR: TimeDelta = TimeDelta::hours(1);
+
 /// The verbs that freqtrade can carry out. `shutdown` is the supervisor's, and freqtrade's `stop` is no `halt`: it leaves
 /// open trades to themselves.
 const VERBS: [Verb; 4] = [Verb::Pause, Verb::Resume, Verb::CancelOrders, Verb::Flatten];
@@ -49,8 +55,7 @@ pub(crate) struct Commands {
 
 struct CommandsUnderWay {
     client: FreqtradeClient,
-    /// How the reasons of its own locks begin.
-    own_lock: String,
+    reader: FactsReader,
     /// What readers are told; read anew after a command.
     cell: PictureCell,
     tasks: Tasks,
@@ -91,10 +96,23 @@ impl Commands {
     ) -> Result<Self, String> {
         let opened = CommandJournal::open(journal)
             .map_err(|error| format!("{}: {error}; move it away to begin a new one", journal.display()))?;
-        let (journal, open) = (Mutex::new(opened), Mutex::default());
-        let turn = tokio::sync::Mutex::new(());
-        let own_lock = format!("{OWN_LOCK} {adapter}");
-        Ok(Self { shared: Arc::new(CommandsUnderWay { client, own_lock, cell, tasks, journal, open, turn }) })
+        let reader = FactsReader::new(client.clone(), format!("{OWN_LOCK} {adapter}"), cell.clone());
+        let awaited: Vec<_> =
+            opened.awaited().map(|(command, effect)| (command.clone(), effect.clone())).collect();
+        let shared = Arc::new(CommandsUnderWay {
+            client,
+            reader,
+            cell,
+            tasks,
+            journal: Mutex::new(opened),
+            open: Mutex::default(),
+            turn: tokio::sync::Mutex::new(()),
+        });
+        let now = Utc::now();
+        for (command, effect) in awaited {
+            shared.follow(&command, effect, now);
+        }
+        Ok(Self { shared })
     }
 
     /// Carries a command out, or says what it would do. The same id again returns the first answer.
@@ -110,7 +128,8 @@ impl Commands {
         if !VERBS.contains(&verb) {
             return Err(refusal("not_capable", "freqtrade has no such command"));
         }
-        let arguments = match CommandArguments::read(verb, &request.args, Utc::now()) {
+        let arguments = match CommandArguments::read(verb, &request.args, self.shared.reader.upstream_time())
+        {
             Ok(arguments) => arguments,
             Err(problem) => return Err(refusal("invalid_arguments", &problem)),
         };
@@ -145,14 +164,14 @@ impl CommandsUnderWay {
     /// What the command would do.
     async fn predict(&self, command: &AcceptedCommand) -> CommandResult {
         // The sender of a dry run waits for it, and gets an answer in time.
-        let read = tokio::time::timeout(REPLY_LIMIT, CommandFacts::read(&self.client, &self.own_lock)).await;
+        let read = tokio::time::timeout(REPLY_LIMIT, self.reader.read()).await;
         let facts = match read.unwrap_or(Err(UpstreamFailure::Late)) {
             Ok(facts) => facts,
-            Err(failure) => return answer_of(command, nothing_done(&failure)),
+            Err(failure) => return answer_to(command, nothing_done(&failure)),
         };
         let plan = FreqtradePlan::new(command.verb, &command.request, &command.arguments, &facts);
         if let Some(code) = plan.refused {
-            return answer_of(command, refused(code, &plan.sentence, Some(facts)));
+            return answer_to(command, refused(code, &plan.sentence, Some(facts)));
         }
         let message =
             if plan.is_done_already() { plan.sentence } else { format!("it would {}", plan.sentence) };
@@ -162,8 +181,9 @@ impl CommandsUnderWay {
             message: clean(&message, LONGEST_MESSAGE),
             exposure: Some(plan.exposure),
             facts: Some(facts),
+            awaited: None,
         };
-        answer_of(command, predicted)
+        answer_to(command, predicted)
     }
 
     fn progress_of(&self, command_id: &str) -> (CommandProgress, Option<CommandResult>) {
@@ -206,16 +226,17 @@ impl CommandsUnderWay {
         Ok(FoundCommand::New(answer))
     }
 
-    async fn carry_out_in_turn(&self, command: &AcceptedCommand) -> CommandResult {
+    async fn carry_out_in_turn(self: &Arc<Self>, command: &AcceptedCommand) -> CommandResult {
         let _turn = self.turn.lock().await;
-        let ended = self.carry_out_now(command).await;
+        let mut ended = self.carry_out_now(command).await;
+        let awaited = ended.awaited.take();
+        let since = Utc::now();
         self.refresh_readers().await;
-        let result = answer_of(command, ended);
-        if let Err(error) = self.write(command, Some(result.clone())) {
-            tracing::error!(
-                command.id = %result.command_id,
-                "the answer of command {} could not be written down: {error}", result.command_id
-            );
+        let result = answer_to(command, ended);
+        let answered = journaled(command, Some(result.clone()), awaited.clone());
+        self.write_answer(answered.clone());
+        if let Some(effect) = awaited {
+            self.follow(&answered, effect, since);
         }
         tracing::info!(
             command.id = %result.command_id,
@@ -228,7 +249,7 @@ impl CommandsUnderWay {
         if command.is_expired() {
             return expired();
         }
-        let facts = match CommandFacts::read(&self.client, &self.own_lock).await {
+        let facts = match self.reader.read().await {
             Ok(facts) => facts,
             Err(failure) => return nothing_done(&failure),
         };
@@ -243,20 +264,50 @@ impl CommandsUnderWay {
                 message: clean(&plan.sentence, LONGEST_MESSAGE),
                 exposure: Some(plan.exposure),
                 facts: Some(facts),
+                awaited: None,
             };
         }
         // The last moment: the reads before it may have taken seconds.
         if command.is_expired() {
             return expired();
         }
-        if let Err(error) = self.write(command, None) {
+        let begun = journaled(command, None, Some(AwaitedEffect::of_plan(&plan)));
+        if let Err(error) = block_in_place(|| lock(&self.journal).write(begun)) {
             let what = format!(
                 "the adapter cannot write it down ({error}), so it was not sent: free space on its disk"
             );
             return refused("journal_unwritable", &what, Some(facts));
         }
         botops_core::failpoints::point("freqtrade_command.begun");
-        carry_out(&self.client, command, &plan, &facts, &self.tasks.stopping()).await
+        carry_out(&self.client, &self.reader, command, &plan, &facts, &self.tasks.stopping()).await
+    }
+
+    /// Goes on looking for the effect of a command until it is seen, comes no more, or is asked for no longer. A later
+    /// command of the contrary does not end that: a request of unknown fate may be carried out after it.
+    fn follow(self: &Arc<Self>, command: &JournaledCommand, effect: AwaitedEffect, since: DateTime<Utc>) {
+        let Ok(left) = (command.at + FOLLOWED_FOR - Utc::now()).to_std() else { return };
+        let (id, verb) = (command.command_id.clone(), command.verb);
+        let (commands, stopping) = (self.clone(), self.tasks.stopping());
+        self.tasks.spawn("freqtrade_follow_up", OnFailure::Log, async move {
+            let watched = watch_effect(&commands.reader, verb, &effect, since);
+            let ended = tokio::select! {
+                // It is awaited on disk, too, so the next run of the adapter goes on.
+                () = stopping.cancelled() => return,
+                ended = tokio::time::timeout(left, watched) => ended,
+            };
+            if let Ok(ended) = ended {
+                commands.end_follow_up(&id, ended);
+            }
+        });
+    }
+
+    /// Writes down how a command ended after all.
+    fn end_follow_up(&self, id: &str, ended: CarriedOut) {
+        let Some(known) = lock(&self.journal).find(id).cloned() else { return };
+        let (verb, outcome) = (known.verb, ended.outcome);
+        tracing::info!(command.id = %id, "{verb} ended {outcome:?} after all: {}", ended.message);
+        let result = Some(answer_of(id, verb, ended));
+        self.write_answer(JournaledCommand { result, awaited: None, ..known });
     }
 
     /// Lets the readers see what the command did, since what was acknowledged has to show in the next read.
@@ -276,13 +327,14 @@ impl CommandsUnderWay {
         tokio::time::sleep(PUBLISH_MOMENT).await;
     }
 
-    fn write(&self, command: &AcceptedCommand, result: Option<CommandResult>) -> std::io::Result<()> {
-        lock(&self.journal).write(JournaledCommand {
-            command_id: command.request.command_id.clone(),
-            verb: command.verb,
-            at: Utc::now(),
-            result,
-        })
+    /// Writes an answer down. It holds as long as the adapter runs also where that fails: what was done was done.
+    fn write_answer(&self, answered: JournaledCommand) {
+        let mut journal = lock(&self.journal);
+        if let Err(error) = block_in_place(|| journal.write(answered.clone())) {
+            let id = &answered.command_id;
+            tracing::error!(command.id = %id, "the answer of command {id} could not be written down: {error}");
+            journal.remember(answered);
+        }
     }
 }
 
@@ -332,13 +384,26 @@ fn known_answer(known: &JournaledCommand) -> CommandResult {
     }
 }
 
-fn answer_of(command: &AcceptedCommand, ended: CarriedOut) -> CommandResult {
+fn journaled(
+    command: &AcceptedCommand,
+    result: Option<CommandResult>,
+    awaited: Option<AwaitedEffect>,
+) -> JournaledCommand {
+    let command_id = command.request.command_id.clone();
+    JournaledCommand { command_id, verb: command.verb, at: Utc::now(), result, awaited }
+}
+
+fn answer_to(command: &AcceptedCommand, ended: CarriedOut) -> CommandResult {
+    answer_of(&command.request.command_id, command.verb, ended)
+}
+
+fn answer_of(command_id: &str, verb: Verb, ended: CarriedOut) -> CommandResult {
     let facts = ended.facts.as_ref();
     let reason = facts.and_then(CommandFacts::no_entry_reason);
     // Done, and still no entries: whoever resumed has to hear why.
-    let unexplained = command.verb == Verb::Resume && ended.outcome == CommandOutcome::Done;
+    let unexplained = verb == Verb::Resume && ended.outcome == CommandOutcome::Done;
     CommandResult {
-        command_id: command.request.command_id.clone(),
+        command_id: command_id.to_owned(),
         outcome: ended.outcome,
         reason_code: ended.reason_code.or(reason.filter(|_| unexplained)).map(str::to_owned),
         message: ended.message,
@@ -362,6 +427,7 @@ fn refused(code: &'static str, message: &str, facts: Option<CommandFacts>) -> Ca
         message: clean(message, LONGEST_MESSAGE),
         exposure: None,
         facts,
+        awaited: None,
     }
 }
 

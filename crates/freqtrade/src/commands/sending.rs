@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::accepted::AcceptedCommand;
 use super::expected::TradeMark;
-use super::facts::{CommandFacts, TraderState};
+use super::facts::{CommandFacts, FactsReader, TraderState};
 use super::steps::{CommandStep, StepCheck};
 use crate::upstream::{FreqtradeClient, UpstreamFailure};
 use botops_contract::EXPIRED;
@@ -47,7 +48,7 @@ enum StepOutcome {
 /// The requests of one command on their way.
 pub(super) struct StepSender<'c> {
     client: &'c FreqtradeClient,
-    own_lock: &'c str,
+    reader: &'c FactsReader,
     command: &'c AcceptedCommand,
     /// The adapter is told to end: what was not seen by then is written down as not seen.
     stopping: &'c CancellationToken,
@@ -61,18 +62,31 @@ pub(super) struct StepSender<'c> {
     pub said: Vec<String>,
     /// Nothing more may be sent.
     pub is_cut: bool,
+    /// Of a request that was sent, nobody knows whether it is still under way.
+    pub is_fate_unknown: bool,
 }
 
 impl<'c> StepSender<'c> {
     pub(super) fn new(
         client: &'c FreqtradeClient,
-        own_lock: &'c str,
+        reader: &'c FactsReader,
         command: &'c AcceptedCommand,
         stopping: &'c CancellationToken,
         planned_state: TraderState,
     ) -> Self {
         let (sent, left, said) = (Vec::new(), Vec::new(), Vec::new());
-        Self { client, own_lock, command, stopping, planned_state, sent, left, said, is_cut: false }
+        Self {
+            client,
+            reader,
+            command,
+            stopping,
+            planned_state,
+            sent,
+            left,
+            said,
+            is_cut: false,
+            is_fate_unknown: false,
+        }
     }
 
     /// Whether the adapter is told to end.
@@ -107,6 +121,7 @@ impl<'c> StepSender<'c> {
                     }
                     if !is_undelivered {
                         self.sent.push(step.clone());
+                        self.is_fate_unknown |= !failure.tells_fate();
                     }
                     self.said.push(said_of(step, &failure));
                     if failure.tells_fate() && failure != UpstreamFailure::TooOften {
@@ -153,7 +168,13 @@ impl<'c> StepSender<'c> {
                 return StepOutcome::Stopped("adapter_ending", "the adapter was told to end".to_owned());
             }
             let (method, path, body) = step.request();
-            match self.client.act(method, &path, body.as_ref(), STEP_LIMIT).await {
+            let sent = Utc::now();
+            let answered = self.client.act(method, &path, body.as_ref(), STEP_LIMIT).await;
+            if let Err(UpstreamFailure::Domain(reason)) = &answered {
+                let (id, verb) = (&self.command.request.command_id, self.command.verb);
+                self.reader.note_refused_request(id, verb, reason, sent);
+            }
+            match answered {
                 Err(UpstreamFailure::TooOften) if Instant::now() < until => {
                     self.pause(TOO_OFTEN_PAUSE).await;
                     is_repeated = true;
@@ -189,7 +210,7 @@ impl<'c> StepSender<'c> {
             let waited = began.elapsed();
             let read = tokio::select! {
                 () = self.stopping.cancelled() => Err(UpstreamFailure::Late),
-                read = CommandFacts::read(self.client, self.own_lock) => read,
+                read = self.reader.read() => read,
             };
             match read {
                 Err(UpstreamFailure::TooOften) if waited < LOOK_LIMIT && !self.is_stopping() => {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::observed_state::{ObservedOrder, ObservedState, ObservedTrade, SEEN_EVERY};
 use crate::polling::UpstreamPicture;
-use crate::report::{failure_of_line, holding_locks};
+use crate::report::{failure_in, holding_locks};
 use crate::trades::{key_of_closed, key_of_open, orders_of};
 use crate::upstream::FreqtradeTrade;
 
@@ -368,7 +368,7 @@ impl Differences {
             .collect();
         let left_out = new.len().saturating_sub(MOST_FAILURES);
         for line in new.into_iter().skip(left_out) {
-            let error: SemanticError = failure_of_line(line);
+            let error: SemanticError = failure_in(picture, line);
             let (severity, message) = (error.severity, error.message.clone());
             self.add_at(line.at, EventKind::Error, severity, message, Value::Null);
             if let Some(event) = self.events.last_mut() {

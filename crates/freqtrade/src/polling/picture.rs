@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use super::bot_life::BotLife;
 use super::error_lines::ErrorLines;
 use super::reach::{ReachFacts, UpstreamReach};
+use super::refused_requests::{RefusedRequest, RefusedRequests};
 use super::upstream_clock::UpstreamClock;
 use crate::trades::key_of_open;
 use crate::upstream::{
@@ -102,6 +103,8 @@ pub(crate) struct UpstreamPicture {
     /// `None` until the log was read once.
     pub life: Option<Arc<BotLife>>,
     pub errors: Arc<ErrorLines>,
+    /// Requests of commands that freqtrade refused, which it writes into its log as errors.
+    pub refused: Arc<RefusedRequests>,
     /// The account of the newest config, also while none is known.
     last_account: Option<String>,
     /// Trades that were open and of which the closed ones, which are read at another moment, were not read since.
@@ -243,6 +246,11 @@ impl PictureCell {
     pub(crate) fn wake_pollers(&self) {
         self.shared.round.notify_one();
         self.shared.slow.notify_one();
+    }
+
+    /// Notes that freqtrade refused a request of a command.
+    pub(crate) fn add_refused_request(&self, request: RefusedRequest) {
+        self.update(|picture| Arc::make_mut(&mut picture.refused).add(request));
     }
 
     pub(super) fn wake_slow_poller(&self) {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::time::Duration;
+use tokio::task::block_in_place;
 
 use super::picture::account_id_of;
 use crate::trades::{ClosedTrade, ClosedTradeLog, key_of_open};
@@ -51,7 +52,7 @@ pub(super) async fn pull_trades(
     if unreadable > 0 && log.note_unreadable() {
         tracing::warn!("{unreadable} closed trades of freqtrade cannot be read: results are without them");
     }
-    let new = log.append(found).map_err(|error| {
+    let new = block_in_place(|| log.append(found)).map_err(|error| {
         tracing::error!("closed trades cannot be kept: {error}");
         UpstreamFailure::Unreadable("closed trades cannot be kept on the adapter's disk".to_owned())
     })?;

@@ -4,7 +4,14 @@ use botops_contract::{Breaker, BreakerState};
 use chrono::{DateTime, Utc};
 
 use crate::polling::UpstreamPicture;
-use crate::upstream::{OWN_LOCK, PairLock};
+use crate::upstream::{OWN_LOCK, PairLock, endless_lock};
+
+/// The source of a lock that a durable pause set.
+const OPERATOR: &str = "operator";
+
+/// A lock is freqtrade's own word to its strategy, and no wall around the account.
+const STOPPED_BY_LOCK: &str =
+    "the strategy opens no new positions; a forced entry and additions to open trades pass a lock";
 
 /// The locks that hold at this moment, by freqtrade's clock: it sets their ends.
 pub(crate) fn holding_locks(picture: &UpstreamPicture, now: DateTime<Utc>) -> Vec<&PairLock> {
@@ -41,26 +48,31 @@ pub(super) fn breaker_of(picture: &UpstreamPicture, now: DateTime<Utc>) -> Optio
             resumes_at: None,
             retry_at: None,
             needs_human: None,
+            stops: None,
         });
     };
     let reason = lock.reason.clone().filter(|reason| !reason.is_empty());
+    let source = source_of(reason.as_deref().unwrap_or_default());
+    // One that was set until somebody resumes has no end that anybody waits for.
+    let end = lock.until.filter(|until| *until < endless_lock());
     Some(Breaker {
         state: BreakerState::Open,
         state_raw: None,
-        source: Some(source_of(reason.as_deref().unwrap_or_default()).to_owned()),
+        source: Some(source.to_owned()),
         reason: reason.or_else(|| Some("all pairs are locked, without a reason given".to_owned())),
         since: lock.since,
         failure_count: None,
-        resumes_at: lock.until,
-        retry_at: lock.until,
-        needs_human: None,
+        resumes_at: end,
+        retry_at: end,
+        needs_human: (source == OPERATOR && end.is_none()).then(|| "resume".to_owned()),
+        stops: Some(STOPPED_BY_LOCK.to_owned()),
     })
 }
 
 /// What set the lock, as far as its reason shows it: freqtrade does not say.
 fn source_of(reason: &str) -> &'static str {
     if reason.starts_with(OWN_LOCK) {
-        return "operator";
+        return OPERATOR;
     }
     let reason = reason.to_ascii_lowercase();
     if reason.contains("drawdown") {

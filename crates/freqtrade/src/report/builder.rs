@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use super::account::account_of;
 use super::breaker::breaker_of;
 use super::config_echo::echoed_config_of;
-use super::failures::failure_of_line;
+use super::failures::failure_in;
 use super::hello::trading_mode;
 use super::performance::{PerformanceSums, performance_of};
 use super::phase::{PhaseView, is_trading_enabled, loop_interval, no_entry_reasons, phase_of};
@@ -17,6 +17,7 @@ use super::positions::{orders_of_trades, positions_of};
 use super::unknown_fields::{UnknownFields, why_missing};
 use crate::polling::UpstreamPicture;
 use crate::trades::AccountTally;
+use crate::upstream::LogLine;
 
 /// Failures in a report, by the contract.
 const MOST_ERRORS: usize = 50;
@@ -142,11 +143,12 @@ impl LogFailures {
             return Self { newest: None, last_hour: None, worst: None };
         }
         let hour_ago = now - TimeDelta::hours(1);
+        let told = |line: &LogLine| failure_in(picture, line);
         let recent = || picture.errors.lines().rev().take_while(|line| line.at >= hour_ago);
         Self {
-            newest: Some(picture.errors.lines().rev().take(MOST_ERRORS).map(failure_of_line).collect()),
+            newest: Some(picture.errors.lines().rev().take(MOST_ERRORS).map(told).collect()),
             last_hour: u32::try_from(picture.errors.count_since(hour_ago)).ok(),
-            worst: recent().map(|line| failure_of_line(line).severity).max(),
+            worst: recent().map(|line| told(line).severity).max(),
         }
     }
 }

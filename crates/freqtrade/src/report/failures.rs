@@ -3,6 +3,7 @@
 use botops_contract::{SemanticError, Severity};
 use serde_json::json;
 
+use crate::polling::UpstreamPicture;
 use crate::upstream::LogLine;
 
 /// A kind of failure that freqtrade's log shows.
@@ -108,8 +109,26 @@ const UNKNOWN: LogFailure = LogFailure {
     remediation: "A human looks into freqtrade's log around this time.",
 };
 
+/// The failure that this line tells of, with the command that caused it where that is proven.
+pub(crate) fn failure_in(picture: &UpstreamPicture, line: &LogLine) -> SemanticError {
+    let failure = failure_of_line(line);
+    let Some(request) = picture.refused.behind(line, &picture.errors) else { return failure };
+    let (verb, id) = (request.verb, &request.command_id);
+    SemanticError {
+        severity: Severity::Low,
+        cause: format!(
+            "freqtrade answered so to a request of the command `{verb}` ({id}), and logs each such answer"
+        ),
+        impact: "none of its own: freqtrade answers so also to a request that worked".to_owned(),
+        remediation: "The command's own answer says what became of it: GET /api/v1/events?kind=control."
+            .to_owned(),
+        context: json!({"logger": line.logger, "level": line.level, "command_id": id, "verb": verb}),
+        ..failure
+    }
+}
+
 /// The failure that this line tells of.
-pub(crate) fn failure_of_line(line: &LogLine) -> SemanticError {
+fn failure_of_line(line: &LogLine) -> SemanticError {
     let text = format!("{} {}", line.logger, line.message).to_ascii_lowercase();
     let kind =
         KNOWN.iter().find(|kind| kind.words.iter().any(|word| text.contains(word))).unwrap_or(&UNKNOWN);

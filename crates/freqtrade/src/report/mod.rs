@@ -14,5 +14,5 @@ mod unknown_fields;
 pub(crate) use breaker::{global_lock, holding_locks};
 pub(crate) use builder::{ReportInputs, build_report, day_began};
 pub(crate) use config_echo::NOT_MANAGED;
-pub(crate) use failures::failure_of_line;
+pub(crate) use failures::failure_in;
 pub(crate) use hello::{HelloInputs, build_hello};

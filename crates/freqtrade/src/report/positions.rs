@@ -47,6 +47,7 @@ fn position_of(trade: &FreqtradeTrade, as_of: DateTime<Utc>) -> Option<Position>
         leverage: trade.leverage.clone().filter(beyond_one),
         liquidation_price: trade.liquidation_price.clone().filter(is_some),
         funding: trade.funding_fees.clone().filter(is_some),
+        realized_pl: trade.realized_profit.clone().filter(is_some),
         last_updated: Some(as_of),
     })
 }

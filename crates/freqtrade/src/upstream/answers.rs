@@ -14,6 +14,12 @@ use super::lenient::{ReadList, clean_text, lenient, lenient_millis, lenient_seco
 /// the adapter, so that one never removes the lock of another, nor one that a person wrote like it.
 pub(crate) const OWN_LOCK: &str = "botops durable pause";
 
+/// The end of a lock that ends only when somebody resumes: freqtrade has no lock without one.
+pub(crate) fn endless_lock() -> DateTime<Utc> {
+    // 2099-12-31T00:00:00Z.
+    DateTime::from_timestamp(4_102_358_400, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
 /// The longest text of a log line that is kept.
 const LONGEST_LINE: usize = 600;
 

@@ -11,7 +11,7 @@ mod trade_answers;
 
 pub(crate) use answers::{
     BalanceAnswer, ConfigEcho, CurrencyBalance, HealthAnswer, LocksAnswer, LogLine, LogsAnswer, OWN_LOCK,
-    PairLock, WhitelistAnswer, shown_config,
+    PairLock, WhitelistAnswer, endless_lock, shown_config,
 };
 pub(crate) use client::{FreqtradeClient, HUNG_AFTER};
 pub(crate) use failure::UpstreamFailure;

@@ -2,6 +2,7 @@
 //!
 //! A refusal proves that nothing happened only by a status and a reason that speak of the request.
 
+use super::presence::Presence;
 use botops_contract::ContractRefusal;
 use botops_core::error::{Code, Effect, Error};
 
@@ -10,6 +11,8 @@ use botops_core::error::{Code, Effect, Error};
 pub enum CallError {
     /// The bot never got it; the text says why. Nothing happened.
     NotDelivered(String),
+    /// It was not sent, since the bot is as this presence says; the text says why. Nothing happened.
+    NotSent(Presence, String),
     /// It was sent, and the answer did not come (in time). It may have happened.
     TimedOut,
     /// The bot understood it and said no. Nothing happened.
@@ -42,7 +45,7 @@ impl CallError {
     /// Whether it is certain that the bot did nothing.
     pub fn proves_nothing_done(&self) -> bool {
         match self {
-            Self::NotDelivered(_) | Self::Refused(_) | Self::NotCapable(_) => true,
+            Self::NotDelivered(_) | Self::NotSent(..) | Self::Refused(_) | Self::NotCapable(_) => true,
             Self::TimedOut | Self::Unproven(_) | Self::Invalid(_) => false,
         }
     }
@@ -52,6 +55,13 @@ impl From<CallError> for Error {
     fn from(error: CallError) -> Self {
         match error {
             CallError::NotDelivered(reason) => Self::new(Code::BotOffline).detail(reason),
+            CallError::NotSent(presence, reason) => {
+                let error = Self::new(Code::BotOffline).detail(format!("the bot is {presence}: {reason}"));
+                match remedy_while(presence) {
+                    Some(remedy) => error.remedy(remedy),
+                    None => error,
+                }
+            }
             CallError::TimedOut => Self::new(Code::BotTimeout),
             CallError::Refused(refusal) => Self::new(Code::BotRefused)
                 .detail(format!("the bot says: {}", refusal.message))
@@ -69,6 +79,30 @@ impl From<CallError> for Error {
                 .detail(format!("the bot has no capability `{what}`"))
                 .context("capability", what),
         }
+    }
+}
+
+/// What to do about a bot that takes no call though it is there, so that starting it would be wrong; `None` where it may
+/// be gone.
+fn remedy_while(presence: Presence) -> Option<&'static str> {
+    match presence {
+        Presence::Hung => Some(
+            "It hangs, and it is there: do not start another one. Look at its process and its log; nothing that was not \
+             sent is sent later. Run the workflow `restart-bot` only once a person decided that it has to end: nobody \
+             manages its open positions while it hangs or starts.",
+        ),
+        Presence::Incompatible => Some(
+            "It is there, and it is not understood or lets nobody in: correct what `cause` says. Starting it again \
+             changes nothing of that.",
+        ),
+        Presence::Reloading => Some(
+            "Wait until `presence` in the summary is `connected`, then send it again if it is still wanted.",
+        ),
+        Presence::Connected
+        | Presence::Slow
+        | Presence::Exited
+        | Presence::Unreachable
+        | Presence::NeverSeen => None,
     }
 }
 

@@ -74,6 +74,7 @@ pub(super) fn report(report: &mut BotReport, unreadable: &mut Vec<UnreadablePart
         optional(&mut breaker.source, WORD);
         optional(&mut breaker.state_raw, WORD);
         optional(&mut breaker.needs_human, WORD);
+        optional(&mut breaker.stops, SENTENCE);
     }
     if let Some(config) = &mut report.config {
         version(&mut config.running);

@@ -23,7 +23,10 @@ use super::wire::{
 };
 use crate::operations_log::StoredActor;
 use botops_core::error::{Code, Error};
-use botops_http::{self, Actor, FeatureRoutes, IdempotencyKey, Json, KeyScope, Path, Query, routes};
+use botops_http::{
+    self, Actor, FeatureRoutes, IdempotencyKey, Json, KeyScope, MethodRefusal, OperationIndex, Path, Query,
+    routes,
+};
 
 /// A trial takes this long unless the caller says otherwise.
 const USUAL_TRIAL_S: f64 = 60.0;
@@ -128,6 +131,18 @@ pub fn routes() -> FeatureRoutes<Configs> {
         routes!(verify_config_audit.refuses(ConfigAuditUnavailable)),
         routes!(accept_config_audit),
     ])
+}
+
+/// Has a change where no change is taken answered as one of `PUT config/apply` is: with why the bot's config is not
+/// changed here at all, as long as that is so. The document lists no such methods, so plain reads pay nothing.
+pub fn with_refusals(operations: OperationIndex, configs: &Configs) -> OperationIndex {
+    ["/api/v1/config", "/api/v1/config/apply", "/api/v1/config/rollback"].into_iter().fold(
+        operations,
+        |operations, path| {
+            let configs = configs.clone();
+            operations.with_refusal(path, MethodRefusal::new(move || configs.not_offered()))
+        },
+    )
 }
 
 /// What is committed and what runs

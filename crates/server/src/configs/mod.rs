@@ -33,7 +33,7 @@ mod versions;
 mod wire;
 
 pub use admission::{ApplyOptions, ChangePlanView};
-pub use api::routes;
+pub use api::{routes, with_refusals};
 pub use audit::{AuditHead, AuditVerdict, verify_audit_file};
 pub use current::{CurrentConfigView, SyncState};
 pub use document::{ConfigChange, WrittenValue};

@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::tokens;
 use super::wording::without_full_stop;
-use botops_contract::{Breaker, BreakerState, GateReason, Session, SessionPhase};
+use botops_contract::{Breaker, BreakerState, GateReason, Hello, Session, SessionPhase, Verb};
 use botops_core::error::Code;
 
 /// The name of the breaker's state.
@@ -17,10 +17,14 @@ pub(super) fn breaker_state(state: BreakerState) -> &'static str {
     }
 }
 
-/// The code that explains the breaker: that of the session, or that of the risk limits.
-pub(super) fn breaker_code(breaker: &Breaker) -> Option<&'static str> {
+/// The code that explains the breaker: that of the session, or that of the risk limits. `None` where another thing than
+/// those codes speak of holds the bot back: what their remedies name does not exist there.
+pub(super) fn breaker_code(breaker: &Breaker, hello: Option<&Hello>) -> Option<&'static str> {
     match (breaker.state, breaker.source.as_deref()) {
         (BreakerState::Closed, _) => None,
+        (_, Some("operator" | "daily_loss" | "max_drawdown" | "consecutive_losses")) if !may_reset(hello) => {
+            None
+        }
         (_, Some("session" | "operator")) => Some(Code::BrokerBreakerOpen.row().code),
         (_, Some("daily_loss" | "max_drawdown" | "consecutive_losses")) => {
             Some(Code::BotLimitCrossed.row().code)
@@ -29,8 +33,18 @@ pub(super) fn breaker_code(breaker: &Breaker) -> Option<&'static str> {
     }
 }
 
+/// Whether the bot takes `reset-breaker`; also of one that never said who it is.
+fn may_reset(hello: Option<&Hello>) -> bool {
+    hello.is_none_or(|hello| hello.offers(Verb::ResetBreaker.as_str()))
+}
+
 /// The remedy for a breaker that is not closed. Where the session opened it, that is the session's remedy.
-pub(super) fn breaker_remediation(breaker: &Breaker, session: Option<&Session>) -> Option<String> {
+pub(super) fn breaker_remediation(
+    breaker: &Breaker,
+    session: Option<&Session>,
+    hello: Option<&Hello>,
+) -> Option<String> {
+    let ends = breaker.resumes_at.or(breaker.retry_at);
     let text = match (breaker.state, breaker.source.as_deref()) {
         (BreakerState::Closed, _) => return None,
         (BreakerState::HalfOpen, _) => "Wait: the next probe decides.",
@@ -39,21 +53,45 @@ pub(super) fn breaker_remediation(breaker: &Breaker, session: Option<&Session>) 
             let remedy = session.and_then(|session| session_remediation(session, Some(breaker)));
             return remedy.or_else(|| Some(wait_or_reset(Some(breaker))));
         }
-        (BreakerState::Open, Some("operator")) => {
+        (BreakerState::Open, Some("operator")) if may_reset(hello) => {
             "An operator opened it. Ask before POST /api/v1/control/reset-breaker."
         }
+        (BreakerState::Open, Some("operator"))
+            if hello.is_some_and(|hello| hello.offers(Verb::Resume.as_str())) =>
+        {
+            return Some(match ends {
+                Some(at) => format!(
+                    "An operator paused it until {}. Ask before it is ended sooner: POST /api/v1/control/resume.",
+                    instant(at)
+                ),
+                None => {
+                    "An operator paused it until somebody resumes. Ask, then POST /api/v1/control/resume."
+                        .to_owned()
+                }
+            });
+        }
         (BreakerState::Open, Some("daily_loss" | "max_drawdown" | "consecutive_losses")) => {
-            "A loss limit stopped new positions. Review positions and errors, then POST /api/v1/control/reset-breaker."
+            if may_reset(hello) {
+                "A loss limit stopped new positions. Review positions and errors, then POST /api/v1/control/reset-breaker."
+            } else {
+                return Some(format!(
+                    "A loss limit of the bot stopped new positions. Review positions and errors.{}",
+                    end_by_itself(ends)
+                ));
+            }
         }
         (BreakerState::Open, _) => {
-            let ends = breaker.resumes_at.or(breaker.retry_at);
-            let ends = ends.map(|at| format!(" It ends by itself at {}.", instant(at))).unwrap_or_default();
             return Some(format!(
-                "Ask whoever set it before it is lifted: `reason` is all that the bot says of it.{ends}"
+                "Ask whoever set it before it is lifted: `reason` is all that the bot says of it.{}",
+                end_by_itself(ends)
             ));
         }
     };
     Some(text.to_owned())
+}
+
+fn end_by_itself(ends: Option<DateTime<Utc>>) -> String {
+    ends.map(|at| format!(" It ends by itself at {}.", instant(at))).unwrap_or_default()
 }
 
 /// An open breaker that the bot tries to close by itself needs patience; any other needs a person.
@@ -93,6 +131,7 @@ fn person_remedy(needs: &str, is_over: bool) -> String {
         "reset_breaker" => {
             "Waiting does not close it: when its cause is gone, a person must POST /api/v1/control/reset-breaker."
         }
+        "resume" => "It is paused until somebody resumes: POST /api/v1/control/resume.",
         "clear_restriction" => {
             "A person must clear the restriction with the broker; the next check notices it."
         }

@@ -125,6 +125,7 @@ impl<'a> SummarySource<'a> {
             self.errors.iter().take(limits.errors).map(|one| error_brief(one, limits.error_text)).collect();
         let breaker = state.circuit_breaker.as_ref().map(|part| &part.part);
         let session = state.session.as_ref().map(|part| &part.part);
+        let hello = self.moment.snapshot.hello.as_deref();
         let no_entry_reasons = state.no_entry_reasons.as_ref().map(|reasons| {
             reasons.iter().take(limits.warnings.min(4)).map(|reason| clipper.clip(reason)).collect()
         });
@@ -158,9 +159,9 @@ impl<'a> SummarySource<'a> {
             circuit_breaker: breaker.map(|breaker| TroubleBrief {
                 state: breaker_state(breaker.state).to_owned(),
                 reason: breaker.reason.as_deref().map(|reason| clipper.clip(reason)),
-                error_code: breaker_code(breaker).map(str::to_owned),
+                error_code: breaker_code(breaker, hello).map(str::to_owned),
                 since: breaker.since.map(|at| at.trunc_subsecs(0)),
-                remediation: breaker_remediation(breaker, session),
+                remediation: breaker_remediation(breaker, session, hello),
             }),
             session: session.map(|session| TroubleBrief {
                 state: session_state(session.state).to_owned(),

@@ -14,7 +14,7 @@ use super::measure::TradeMeasures;
 use super::trade_rows::is_same_symbol;
 use super::window::{PerformanceWindow, TradeGrouping, TradeRange, lower_bound, upper_bound};
 use crate::bots::BotSnapshot;
-use botops_contract::{BotReport, TradingMode, add_exactly};
+use botops_contract::{Amount, BotReport, TradingMode, add_exactly};
 use botops_core::error::{Code, Error, NextAction};
 use botops_http::{FeatureRoutes, Query, json, routes};
 
@@ -171,6 +171,7 @@ async fn get_performance(
         incomplete = journal_gaps(&copy, unread_trades);
         incomplete.extend(unmeasured_gap(&breakdown.whole));
         incomplete.extend(open.gap);
+        incomplete.extend(open.closed_parts);
     }
     let beyond = breakdown.groups.len().saturating_sub(GROUPS);
     // The newest groups are kept: keys sort by time.
@@ -315,6 +316,8 @@ struct OpenProfit {
     total: Option<Decimal>,
     /// Why one of them is not there, where a reader would expect it.
     gap: Option<String>,
+    /// What parts of them that were closed have brought, which is in no closed trade.
+    closed_parts: Option<String>,
 }
 
 impl OpenProfit {
@@ -324,8 +327,9 @@ impl OpenProfit {
         symbol: Option<&str>,
         whole: &TradeMeasures,
     ) -> Self {
-        let nothing = Self { unrealized: None, total: None, gap: None };
+        let nothing = Self { unrealized: None, total: None, gap: None, closed_parts: None };
         let Some(report) = report else { return nothing };
+        let nothing = Self { closed_parts: closed_parts(report, symbol), ..nothing };
         let unrealized = match unrealized_sum(report, seen, symbol) {
             Ok(sum) => sum,
             Err(why) => return Self { gap: Some(why.to_owned()), ..nothing },
@@ -334,8 +338,31 @@ impl OpenProfit {
         let total = parts.and_then(|(unrealized, realized)| add_exactly(unrealized, realized));
         let is_lost = parts.is_some() && total.is_none();
         let gap = is_lost.then(|| format!("total_pnl is left out: it has {TOO_MANY_DIGITS}"));
-        Self { unrealized, total, gap }
+        Self { unrealized, total, gap, ..nothing }
     }
+}
+
+/// What the closing of parts of positions brought that are still open; `None` where the bot tells of none.
+fn closed_parts(report: &BotReport, symbol: Option<&str>) -> Option<String> {
+    let parts: Vec<&Amount> = report
+        .positions
+        .iter()
+        .flatten()
+        .filter(|position| symbol.is_none_or(|symbol| is_same_symbol(&position.symbol, symbol)))
+        .filter_map(|position| position.realized_pl.as_ref())
+        .collect();
+    let sum = parts.iter().try_fold(Decimal::ZERO, |sum, part| add_exactly(sum, part.value()?));
+    let brought = sum.map_or_else(|| "an amount that has no exact sum".to_owned(), |sum| sum.to_string());
+    let of = if parts.len() == 1 {
+        "1 open position".to_owned()
+    } else {
+        format!("{} open positions", parts.len())
+    };
+    (!parts.is_empty()).then(|| {
+        format!(
+            "the closed parts of {of} brought {brought}: in no number here until the whole trade is closed"
+        )
+    })
 }
 
 /// The profit and loss of the open positions; `None` for a bot that reports none.

@@ -300,6 +300,7 @@ impl CircuitBreaker {
             resumes_at: None,
             retry_at: None,
             needs_human: None,
+            stops: None,
         }
     }
 

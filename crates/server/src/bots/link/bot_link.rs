@@ -78,8 +78,7 @@ impl BotLink {
     /// The connection for a call that wants `capability`, or why there is none.
     pub(crate) fn connection_for_call(&self, capability: &str) -> Result<Arc<BotConnection>, CallError> {
         let snapshot = self.snapshot.load();
-        let away =
-            |reason: &str| CallError::NotDelivered(format!("the bot is {}: {reason}", snapshot.presence));
+        let away = |reason: &str| CallError::NotSent(snapshot.presence, reason.to_owned());
         // A command that waits in the socket of a hung bot would act at a time nobody chose.
         let connection = self.connection.load_full().filter(|_| snapshot.presence.answers());
         let (Some(connection), Some(hello)) = (connection, &snapshot.hello) else {

@@ -235,10 +235,9 @@ impl TrialStarter {
                 live.in_doubt = recorded.is_err();
                 TrialStart::live(live)
             }
-            Err(CallError::NotDelivered(reason)) => {
-                TrialStart::rejected(live, Error::new(Code::BotOffline).detail(reason))
+            Err(error @ (CallError::NotDelivered(_) | CallError::NotSent(..) | CallError::NotCapable(_))) => {
+                TrialStart::rejected(live, error)
             }
-            Err(error @ CallError::NotCapable(_)) => TrialStart::rejected(live, error),
             Err(CallError::Refused(refusal)) => {
                 // Some reasons are not about the document: the same again may pass.
                 let at_fault = !matches!(refusal.code.as_str(), EXPIRED | "busy" | "stopping");

@@ -65,10 +65,12 @@ fn breaker_trouble(report: &BotReport) -> Option<(HealthLevel, String)> {
         BreakerState::HalfOpen => "half open",
         BreakerState::Closed | BreakerState::Other => return None,
     };
-    let until = breaker.resumes_at.map(|at| format!(" until {}", at.format("%F %H:%M UTC")));
-    let note = format!(
-        "the circuit breaker is {state}{}: orders that add exposure are refused",
-        until.unwrap_or_default()
-    );
+    let until = match (breaker.resumes_at, breaker.needs_human.as_deref()) {
+        (Some(at), _) => format!(" until {}", at.format("%F %H:%M UTC")),
+        (None, Some("resume")) => " until somebody resumes".to_owned(),
+        (None, _) => String::new(),
+    };
+    let stops = breaker.stops.as_deref().unwrap_or("orders that add exposure are refused");
+    let note = format!("the circuit breaker is {state}{until}: {stops}");
     Some((HealthLevel::Warning, note))
 }
