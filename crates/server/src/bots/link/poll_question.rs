@@ -10,6 +10,7 @@ use crate::bots::sanitise;
 use crate::bots::snapshot::DroppedItems;
 use crate::bots::transport::BotConnection;
 use botops_contract::{BotReport, ContractRefusal, Hello};
+use botops_core::object_reader::read_json_bytes;
 use reqwest::{RequestBuilder, StatusCode, header};
 
 pub(super) const STATE_CALL: &str = "GET state";
@@ -164,7 +165,7 @@ fn check_status(answer: &HttpAnswer) -> Result<(), TransportFailure> {
         return Ok(());
     }
     let status = answer.status.as_u16();
-    let Ok(mut refusal) = serde_json::from_slice::<ContractRefusal>(&answer.body) else {
+    let Ok(mut refusal) = read_json_bytes::<ContractRefusal>(&answer.body) else {
         return Err(TransportFailure::Nonsense(format!("status {status}")));
     };
     sanitise::refusal(&mut refusal);
