@@ -58,10 +58,11 @@ impl BotCalls {
         Self::read(&format!("POST {path}"), &answer)
     }
 
-    /// A page of the journal of trades: one that cannot be read is left out, counted and told.
-    pub(super) async fn get_trades(&self, path: &str) -> Result<TradeJournalPage, CallError> {
+    /// The page of the journal of trades above the number `after`, which `path` asks for: one that cannot be read is left
+    /// out, counted and told.
+    pub(super) async fn get_trades(&self, path: &str, after: u64) -> Result<TradeJournalPage, CallError> {
         let answer = self.call("trades", |transport| transport.get(path), READ_DEADLINE).await?;
-        match reading::read_trade_page(&answer.body) {
+        match reading::read_trade_page(&answer.body, after) {
             Ok((page, unreadable)) => {
                 self.link.add_unreadable_items(&unreadable);
                 Ok(page)

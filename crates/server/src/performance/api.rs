@@ -248,14 +248,17 @@ fn why_unknown(
         }
         Some(_) if account.is_empty() && !accounts.is_empty() => Some(format!(
             "the bot does not say which account it trades, and its trades are of several: ask with account= for one of \
+    if copy.failure.is_none() && !copy.is_of(account) {
+        return Some(format!("the bot's journal of trades was not read yet for the account `{account}`"));
+    }
              {known}"
         )),
-        Some(_) => why_unread(copy),
+        Some(_) => why_unread(copy, account),
     })
 }
 
 /// Why nothing is known of a journal of which no trade is kept; `None` when it was read and has none.
-fn why_unread(copy: &JournalCopy) -> Option<String> {
+fn why_unread(copy: &JournalCopy, account: &str) -> Option<String> {
     let (unread, first) = copy.unread();
     match (&copy.failure, copy.level_at) {
         (Some(failure), None) => {
