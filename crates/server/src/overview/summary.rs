@@ -265,12 +265,9 @@ fn error_brief(one: &ReportedError<'_>, tokens: usize) -> RecentError {
 /// The bot's own list and the journal together, newest first, each failure once: as `GET errors` has them.
 fn newest_errors<'a>(in_state: &[ReportedError<'a>], events: &'a [Arc<Event>]) -> Vec<ReportedError<'a>> {
     let of_journal = || events.iter().filter_map(|event| Some((event, event.error.as_ref()?)));
-    let mut errors = reported_only(in_state, of_journal().map(|(_, error)| error));
-    errors.extend(of_journal().map(|(event, error)| ReportedError {
-        error,
-        // Without a time of its own, it counts from the event that carried it.
-        first_seen_at: error.timestamp.is_none().then_some(event.at),
-    }));
+    let mut errors = reported_only(in_state, events);
+    // Without a time of its own, it counts from the event that carried it.
+    errors.extend(of_journal().map(|(event, error)| ReportedError::told_at(error, event.at)));
     errors.sort_by_key(|one| (Reverse(one.at()), &one.error.error_code, &one.error.message));
     errors
 }

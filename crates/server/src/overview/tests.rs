@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
@@ -31,15 +31,20 @@ fn state(snapshot: &BotSnapshot, age: Option<u64>) -> StateView {
         snapshot,
         extras: &extras,
         ttl: TTL,
-        now: Utc::now(),
+        now: moment_of(snapshot),
         age: age.map(Duration::from_secs),
         reported: &reported,
     })
 }
 
+/// The moment that the made-up report describes.
+fn moment_of(snapshot: &BotSnapshot) -> DateTime<Utc> {
+    snapshot.report.as_ref().and_then(|report| report.as_of).unwrap_or_else(Utc::now)
+}
+
 fn reported(snapshot: &BotSnapshot) -> Vec<ReportedError<'_>> {
     let listed = snapshot.report.as_deref().map_or(&[][..], BotReport::error_list);
-    UndatedErrors::default().date(listed, Utc::now())
+    UndatedErrors::default().date(listed, None, moment_of(snapshot))
 }
 
 #[track_caller]
@@ -390,7 +395,8 @@ fn render_markdown(snapshot: &BotSnapshot) -> String {
 fn render_both(snapshot: &BotSnapshot, extras: &OverviewExtras) -> summary::RenderedSummary {
     let reported = reported(snapshot);
     let age = Some(Duration::from_millis(1234));
-    let moment = StateMoment { snapshot, extras, ttl: TTL, now: Utc::now(), age, reported: &reported };
+    let moment =
+        StateMoment { snapshot, extras, ttl: TTL, now: moment_of(snapshot), age, reported: &reported };
     let rendered = summary::render_summary(&moment, &StateView::of(&moment), &[]);
     for text in [&rendered.json, &rendered.markdown] {
         let tokens = tiktoken_rs::o200k_base_singleton().encode_ordinary(text).len();
