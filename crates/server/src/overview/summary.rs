@@ -143,6 +143,7 @@ impl<'a> SummarySource<'a> {
             daily_pnl: state.performance.as_ref().and_then(|performance| performance.daily_pl.clone()),
             daily_pnl_basis: "equity",
             day: state.day.as_ref().map(|day| brief_day(day, &mut clipper)),
+            reported_day: state.reported_day,
             position_count: self.moment.snapshot.position_count(),
             open_order_count: self.moment.snapshot.open_order_count(),
             phase: state.phase,

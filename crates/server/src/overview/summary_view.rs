@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::bot_health::BotHealthStatus;
 use super::model::RunningWorkflow;
 use super::state_view::LastKnownView;
-use crate::bots::Presence;
+use crate::bots::{Presence, ReportedDay};
 use botops_contract::{Amount, BotPhase, BotTradingDay, Severity, TradingMode};
 
 /// The call that returns what was left out.
@@ -121,6 +121,8 @@ pub struct SummaryView {
     /// What `daily_pnl` is: always `equity`. The `pnl_basis` of `GET performance` is `realized`.
     pub daily_pnl_basis: &'static str,
     /// The day that `daily_pnl` is of, by the bot; `null` when the bot does not name it.
+    /// The date of the day that `daily_pnl` is of, and whether it is over; `null` while no report was ever received.
+    pub reported_day: Option<ReportedDay>,
     pub day: Option<BotTradingDay>,
     /// How many positions are open.
     pub position_count: Option<usize>,
