@@ -22,7 +22,7 @@ mod tolerance;
 mod trading;
 mod words;
 
-pub use amount::{Amount, NotAnAmount, add_exactly, amount_value, subtract_exactly};
+pub use amount::{Amount, NotAnAmount, add_exactly, amount_value, multiply_exactly, subtract_exactly};
 pub use commands::{
     COMMAND_STATUS, CommandOutcome, CommandProgress, CommandRequest, CommandResult, CommandStatus,
     DURABLE_PAUSE, EXPIRED, Exposure, Verb,

@@ -13,7 +13,7 @@ use rust_decimal::prelude::ToPrimitive;
 
 use super::model::RunningWorkflow;
 use super::moment::StateMoment;
-use super::position_value::market_value;
+use super::position_value::{exact_market_value, market_value};
 use super::remedies::{breaker_code, breaker_remediation, breaker_state, session_remediation, session_state};
 use super::state_view::StateView;
 use super::summary_view::{
@@ -307,7 +307,7 @@ fn largest_positions(positions: &[Position], whole_is_known: bool) -> Vec<Positi
         PositionBrief {
             symbol: position.symbol.clone(),
             quantity: position.quantity.clone(),
-            market_value: value.map(|value| value.normalize()),
+            market_value: exact_market_value(position).and_then(|value| value.to_string().parse().ok()),
             share_pct: value.filter(|_| whole_is_known && total > 0.0).map(share),
             unrealized_pl: position.unrealized_pl.clone(),
         }

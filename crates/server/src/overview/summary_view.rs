@@ -1,7 +1,6 @@
 //! What `GET summary` answers.
 
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -53,7 +52,7 @@ pub struct PositionBrief {
     /// Units; negative means short.
     pub quantity: Option<Amount>,
     /// Quantity times the last price, or times the entry price without one.
-    pub market_value: Option<Decimal>,
+    pub market_value: Option<Amount>,
     /// Its share of all positions' market value, regardless of sign, in percent; `null` when the value of any position is
     /// not known (see `share_pct_unknown`), or all are worth nothing.
     pub share_pct: Option<f64>,
@@ -121,9 +120,9 @@ pub struct SummaryView {
     /// What `daily_pnl` is: always `equity`. The `pnl_basis` of `GET performance` is `realized`.
     pub daily_pnl_basis: &'static str,
     /// The day that `daily_pnl` is of, by the bot; `null` when the bot does not name it.
+    pub day: Option<BotTradingDay>,
     /// The date of the day that `daily_pnl` is of, and whether it is over; `null` while no report was ever received.
     pub reported_day: Option<ReportedDay>,
-    pub day: Option<BotTradingDay>,
     /// How many positions are open.
     pub position_count: Option<usize>,
     /// How many orders may still fill.
