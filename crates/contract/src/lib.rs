@@ -20,6 +20,7 @@ mod refusal;
 mod state;
 mod tolerance;
 mod trading;
+mod verbatim;
 mod words;
 
 pub use amount::{Amount, NotAnAmount, add_exactly, amount_value, multiply_exactly, subtract_exactly};
@@ -44,6 +45,7 @@ pub use trading::{
     Account, Order, OrderStatus, OrderType, Performance, Position, Side, StreakType, Trade, TradeOutcome,
     TradePage,
 };
+pub use verbatim::{VerbatimJson, read_exact_json};
 
 /// The contract version of this crate. botops serves a bot with a lower version; what that bot does not report is
 /// missing.

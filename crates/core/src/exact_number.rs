@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde_json::{Number, Value};
 
+pub use botops_contract::read_exact_json;
+
 /// Powers of ten beyond this are no amount of anything.
 const LARGEST_POWER: i64 = 100_000;
 
@@ -57,8 +59,6 @@ impl ExactNumber {
         }
     }
 
-    /// How the absolute values of two numbers compare.
-    fn cmp_sizes(&self, other: &Self) -> Ordering {
     /// Whether its digits lie within this many places before the point and after it: what further calculations with it cost
     /// is bounded then.
     pub fn is_within(&self, places: i64) -> bool {
@@ -141,6 +141,8 @@ impl ExactNumber {
         Self { is_negative, digits: significant.trim_end_matches('0').to_owned(), power }
     }
 
+    /// How the absolute values of two numbers compare.
+    fn cmp_sizes(&self, other: &Self) -> Ordering {
         match (self.digits.is_empty(), other.digits.is_empty()) {
             (true, true) => Ordering::Equal,
             (true, false) => Ordering::Less,
@@ -151,8 +153,6 @@ impl ExactNumber {
     }
 }
 
-impl Ord for ExactNumber {
-    fn cmp(&self, other: &Self) -> Ordering {
 /// The sum of two rows of digits, the smallest first.
 fn add_digits(one: &[u32], two: &[u32]) -> Vec<u32> {
     let places = one.len().max(two.len()) + 1;
@@ -201,6 +201,8 @@ impl fmt::Display for ExactNumber {
     }
 }
 
+impl Ord for ExactNumber {
+    fn cmp(&self, other: &Self) -> Ordering {
         match (self.is_negative, other.is_negative) {
             (false, false) => self.cmp_sizes(other),
             (true, true) => other.cmp_sizes(self),
@@ -284,8 +286,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_none() {
-    #[test]
     fn sums_and_products_keep_every_digit() {
         let number = |text: &str| ExactNumber::parse(text).unwrap();
         for (one, two, sum, difference, product) in [
@@ -335,6 +335,8 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_no_number_is_none() {
         for text in ["", "-", ".", "1.2.3", "1e", "0x1", "1_000", "NaN", "١", "1e9999999", " 1"] {
             assert_eq!(ExactNumber::parse(text), None, "{text}");
         }
