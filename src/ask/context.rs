@@ -24,8 +24,10 @@ pub(super) struct AskContext {
     pub(super) symbols: Vec<String>,
     /// The time zone of the bot's trading day.
     pub(super) zone: Tz,
-    /// What the summary says of today's change of the equity; `None` when it is not known.
+    /// What the summary says of the day's change of the equity; `None` when it is not known.
     pub(super) equity_change: Option<String>,
+    /// The date of that day when it is over; `None` when it is today.
+    pub(super) past_day: Option<String>,
     /// Id of the workflow run in progress, if there is one.
     pub(super) running: Option<String>,
 }

@@ -70,6 +70,7 @@ impl AskService {
             trial: config["trial"]["txn"].as_str().map(str::to_owned),
             zone: day_zone(&state),
             equity_change: summary["daily_pnl"].as_str().map(str::to_owned),
+            past_day: past_day(&summary).map(str::to_owned),
             running: summary["workflow"]["run_id"].as_str().map(str::to_owned),
             ..AskContext::default()
         };
@@ -121,6 +122,12 @@ fn day_zone(state: &Value) -> Tz {
     named.unwrap_or(if state["bot"]["contract"] == 1 { New_York } else { Tz::UTC })
 }
 
+/// The date of the day that the summary's numbers of a day are of, when that day is over.
+pub(super) fn past_day(summary: &Value) -> Option<&str> {
+    let day = &summary["reported_day"];
+    day["date"].as_str().filter(|_| day["is_over"] == true)
+}
+
 /// What the profit in an answer about performance is, with the other number that people mean by it beside it.
 fn note_on_profit(view: &AskView, answer: &Value, context: &AskContext) -> Option<String> {
     if view.intent.as_deref() != Some("performance") {
@@ -129,6 +136,12 @@ fn note_on_profit(view: &AskView, answer: &Value, context: &AskContext) -> Optio
     let change = context.equity_change.as_deref().unwrap_or("not known");
     let realized = answer["realized_pnl"].as_str().unwrap_or("not known");
     let what = format!("realized_pnl ({realized}) is the net profit of trades that closed in this range.");
+    if let Some(date) = &context.past_day {
+        return Some(format!(
+            "{what} The change of the equity, open positions included, is another number: daily_pnl of GET summary, \
+             {change}, is of {date}, a day that is over."
+        ));
+    }
     Some(if answer["window"] == "day" {
         format!(
             "{what} The change of the equity since the day began, open positions included, is another number: daily_pnl \

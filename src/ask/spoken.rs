@@ -32,7 +32,14 @@ fn summary(answer: &Value) -> Option<String> {
         format!("The bot is {status} ({mode}). {}", text(answer, "/health_reason").unwrap_or_default());
     let mut facts = Vec::new();
     if let Some(pnl) = text(answer, "/daily_pnl") {
-        facts.push(format!("the equity changed by {pnl} today"));
+        let day = match answer.pointer("/reported_day/is_over").and_then(Value::as_bool) {
+            Some(true) => {
+                format!(" on {}, a day that is over", text(answer, "/reported_day/date").unwrap_or("?"))
+            }
+            Some(false) => " today".to_owned(),
+            None => String::new(),
+        };
+        facts.push(format!("the equity changed by {pnl}{day}"));
     }
     let counts =
         [("position_count", "position", "positions"), ("open_order_count", "open order", "open orders")];
@@ -120,6 +127,17 @@ mod tests {
         let gone =
             json!({"health": {"status": "offline", "reason": "its process has ended"}, "phase": "running"});
         assert_eq!(said("why_no_trade", gone).unwrap(), "The bot is offline: its process has ended");
+    }
+
+    #[test]
+    fn a_day_that_is_over_is_not_today() {
+        let of = |is_over: bool| {
+            json!({"health_status": "offline", "daily_pnl": "1.50",
+            "reported_day": {"date": "2026-03-02", "is_over": is_over}})
+        };
+        assert!(said("summary", of(false)).unwrap().ends_with("the equity changed by 1.50 today."));
+        let past = said("summary", of(true)).unwrap();
+        assert!(past.ends_with("the equity changed by 1.50 on 2026-03-02, a day that is over."), "{past}");
     }
 
     #[test]

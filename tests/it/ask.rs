@@ -1,5 +1,6 @@
 //! Questions in plain language, over HTTP and on the command line, against a running server.
 
+use chrono::{TimeDelta, Utc};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -134,5 +135,60 @@ async fn the_command_line_asks_the_server_and_says_how_it_went_by_its_exit_code(
     assert_eq!(refused.0, Some(4), "{}", refused.1);
     assert_eq!(wrong.0, Some(1));
     assert!(pause.1.contains("Nothing was changed"), "{}", pause.1);
+    running.stop().await;
+}
+
+/// A bot that is gone, or knows nothing newer, has numbers of a day that is over: they are told by their date.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_that_is_over_is_told_by_its_date_and_never_as_today() {
+    let folder = folder();
+    let mut bot = ScriptedBot::at(&folder.path().join("bot.sock"), report());
+    let as_of = Utc::now() - TimeDelta::hours(26);
+    bot.change(|report| {
+        report.performance.daily_pl = "-37.56".parse().ok();
+        report.day.zone = Some("Asia/Tokyo".to_owned());
+    });
+    bot.script().report.as_of = Some(as_of);
+    let date = as_of.with_timezone(&chrono_tz::Asia::Tokyo).date_naive().to_string();
+    let running = Running::start(folder.path(), &[("BOT_ID", bot.id().as_str())]).await;
+    let shows = async |presence: &str| {
+        crate::kit::until(presence, std::time::Duration::from_secs(30), || async {
+            let (_, summary) = running.get("/api/v1/summary").await;
+            summary["daily_pnl"] == "-37.56" && summary["presence"] == presence
+        })
+        .await;
+        let (_, summary) = running.get("/api/v1/summary").await;
+        assert_eq!(summary["reported_day"], json!({"date": date, "is_over": true}));
+        let warns = |text: &Value| text.as_str().is_some_and(|text| text.contains(&date));
+        assert!(summary["warnings"].as_array().unwrap().iter().any(warns), "{summary:#}");
+        let (_, metrics) = running.get("/api/v1/metrics").await;
+        assert_eq!(metrics["reported_day"], json!({"date": date, "is_over": true}));
+        let asked =
+            running.request(reqwest::Method::GET, "/api/v1/summary").header("accept", "text/markdown");
+        let text = asked.send().await.unwrap().text().await.unwrap();
+        assert!(!text.contains("equity today") && text.contains(&format!("equity on {date}")), "{text}");
+        for question in ["profit today", "profit last week"] {
+            let view = ask(&running, question).await;
+            let note = view["note"].as_str().unwrap();
+            assert!(!note.contains("today's") && note.contains(&date) && note.contains("-37.56"), "{note}");
+        }
+        // What open positions are worth is as old.
+        let (_, performance) = running.get("/api/v1/performance?window=day").await;
+        let known = performance["unrealized_as_of"].as_str().unwrap_or_default();
+        assert!(known.parse::<chrono::DateTime<Utc>>().is_ok_and(|known| known == as_of), "{performance:#}");
+        let incomplete = performance["incomplete"].to_string();
+        assert!(incomplete.contains("unrealized_pnl is of") && incomplete.contains(known), "{incomplete}");
+        let base = running.base.clone();
+        let said = tokio::task::spawn_blocking(move || {
+            let mut command = command(&["ask", "--url", &base, "how are we doing"]);
+            String::from_utf8(command.env("BOT_API_AUTH_TOKEN", KEY).output().unwrap().stdout).unwrap()
+        });
+        let said = said.await.unwrap();
+        let line = said.lines().next().unwrap();
+        assert!(!line.contains("today") && line.contains(&format!("-37.56 on {date}")), "{line}");
+    };
+    shows("connected").await;
+    bot.die();
+    shows("unreachable").await;
     running.stop().await;
 }

@@ -259,3 +259,47 @@ async fn a_failure_without_details_has_its_row_too() {
     }
     botops.stop().await;
 }
+
+/// A bot whose events have a time where its state has none, or the other way round.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_that_is_dated_on_one_side_alone_is_one_failure() {
+    let bot = ScriptedBot::start();
+    let undated = |failure: &SemanticError| SemanticError { timestamp: None, ..failure.clone() };
+    let (session, order) = (failure("BRK_005", "the session failed", 40), failure("BRK_010", "refused", 20));
+    tell(&bot, EventKind::Session, "degraded", Some(session.clone()));
+    tell(&bot, EventKind::Order, "rejected", Some(undated(&order)));
+    bot.change(|report| {
+        report.recent_errors = Some(vec![order.clone(), undated(&session)]);
+        report.error_count_last_hour = Some(2);
+    });
+    let folder = kit::folder();
+    let botops = start_beside(&bot, &folder).await;
+    expect_everywhere(&botops, &["refused", "the session failed"]).await;
+    // One that comes while botops watches is told by both sides, too.
+    let later = failure("BRK_005", "the session failed again", 0);
+    tell(&bot, EventKind::Session, "degraded", Some(later.clone()));
+    bot.change(|report| {
+        let listed = report.recent_errors.as_mut().unwrap();
+        listed.insert(0, undated(&later));
+        report.error_count_last_hour = Some(3);
+    });
+    expect_everywhere(&botops, &["the session failed again", "refused", "the session failed"]).await;
+    botops.stop().await;
+}
+
+/// The same words say nothing about when: what happens again is another failure.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_failure_without_a_time_is_not_the_one_that_an_old_event_told() {
+    let bot = ScriptedBot::start();
+    tell(&bot, EventKind::Session, "degraded", Some(failure("BRK_005", "the session failed", 1_800)));
+    let folder = kit::folder();
+    let botops = start_beside(&bot, &folder).await;
+    expect_everywhere(&botops, &["the session failed"]).await;
+    let again = SemanticError { timestamp: None, ..failure("BRK_005", "the session failed", 0) };
+    bot.change(|report| {
+        report.recent_errors = Some(vec![again.clone()]);
+        report.error_count_last_hour = Some(2);
+    });
+    expect_everywhere(&botops, &["the session failed", "the session failed"]).await;
+    botops.stop().await;
+}

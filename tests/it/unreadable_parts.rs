@@ -281,3 +281,113 @@ async fn what_is_wrong_in_some_events_is_told_once_and_stands_in_the_state_as_we
     assert!((1..=2).contains(&told.len()), "two kinds of faults are told once each: {told:#?}");
     botops.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_in_the_place_of_an_object_is_never_read_by_position() {
+    let (bot, _folder, botops) = beside(
+        |hello| hello["adapter"] = json!(["an adapter", "1.0"]),
+        |state| {
+            state["account"] = json!(["one", "USD", "1.00"]);
+            state["positions"] =
+                json!([["SPY", "50"], {"symbol": "QQQ", "quantity": "1", "entry_price": "2"}]);
+            state["orders"] = json!([["o-1", "c-1", "SPY"], {"id": "o-2", "symbol": "SPY"}]);
+            state["session"] = json!(["x", "healthy", null, "why", null]);
+            state["circuit_breaker"] = json!(["open", null, "why"]);
+            state["market"] = json!(["CLOSED"]);
+            state["performance"] = json!([0.5]);
+            state["day"] = json!(["UTC"]);
+            state["loop"] = json!([5]);
+            state["config"]["running"] = json!([9, "abc"]);
+            state["recent_errors"] = json!([["A", "B", "high", null, "a failure by position"]]);
+            state["unknown"] = json!([["account.buying_power", "not_yet"]]);
+            state["echoed_config"] = json!(["why", "proof"]);
+        },
+    )
+    .await;
+    let (_, state) = botops.get("/api/v1/state").await;
+    let named = pointers(&state);
+    for part in [
+        "GET hello /adapter",
+        "GET state /account",
+        "GET state /positions/0",
+        "GET state /orders/0",
+        "GET state /session",
+        "GET state /circuit_breaker",
+        "GET state /market",
+        "GET state /performance",
+        "GET state /day",
+        "GET state /loop",
+        "GET state /config/running",
+        "GET state /recent_errors/0",
+        "GET state /unknown/0",
+        "GET state /echoed_config",
+    ] {
+        assert!(named.contains(&part.to_owned()), "{part} is not named: {named:#?}");
+    }
+    let symbols: Vec<&Value> =
+        state["positions"].as_array().unwrap().iter().map(|one| &one["symbol"]).collect();
+    assert_eq!(symbols, [&json!("QQQ")]);
+    assert_eq!(state["orders"].as_array().map(Vec::len), Some(1));
+    assert_eq!((&state["session"], &state["circuit_breaker"]), (&Value::Null, &Value::Null));
+    let page = r#"{"items": [[1, "t-1", null, "SPY"], {"seq": 2, "symbol": "SPY", "net_pl": "1.50",
+        "closed_at": "2026-03-02T15:00:00Z"}], "next": null}"#;
+    bot.script().raw.insert("trades", Arc::new(move || page.to_owned()));
+    bot.emit_raw(
+        r#"["1", "life-1", "2026-03-02T15:00:00Z", "fill", null, "low", null, "an event by position"]"#,
+    );
+    bot.emit_raw(r#"{"seq": 2, "boot_epoch": "life-1", "kind": "fill", "message": "an event by name"}"#);
+    kit::until("what is named is taken over", SOON, || async {
+        let (_, events) = botops.get("/api/v1/events?limit=200").await;
+        let (_, performance) = botops.get("/api/v1/performance?window=all").await;
+        events.to_string().contains("an event by name") && performance["realized_pnl"] == "1.50"
+    })
+    .await;
+    let (_, events) = botops.get("/api/v1/events?limit=200").await;
+    assert!(!events.to_string().contains("an event by position"), "{events:#}");
+    // What became of a command that is answered by position is not known.
+    bot.script().raw_commands =
+        Some(Arc::new(|asked: &Value| json!([asked["command_id"], "done", null, "by position"]).to_string()));
+    let reason = json!({"reason": "an answer by position"});
+    let (status, answer) = botops.send(Method::POST, "/api/v1/control/pause", &reason).await;
+    assert_ne!(status, 200, "{answer:#}");
+    // Nor is what a client sends.
+    let by_position = json!(["a reason by position"]);
+    let (status, answer) = botops.send(Method::POST, "/api/v1/control/pause", &by_position).await;
+    assert_eq!(status, 400, "{answer:#}");
+    assert!(answer.to_string().contains("expected an object"), "{answer:#}");
+    botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_bot_shows_of_its_config_keeps_every_digit() {
+    let (bot, _folder, botops) =
+        beside(|hello| hello["capabilities"].as_array_mut().unwrap().retain(|one| one != "config"), |_| {})
+            .await;
+    let report = bot.script().report.clone();
+    let values = r#"{"long":0.1234567890123456789012,"small":1e-30,"zeros":[5.00,-0.10],"big":123456789012345678901234567890.5,"word":"1.0","api_key":123456,"beyond":1e400}"#;
+    bot.script().raw.insert(
+        "state",
+        Arc::new(move || {
+            let mut report = serde_json::to_value(&report).unwrap();
+            report["as_of"] = json!(chrono::Utc::now());
+            report["config"] = Value::Null;
+            report["echoed_config"] = json!({"reason": "its file", "proof": "it says so", "values": "@"});
+            report.to_string().replace("\"@\"", values)
+        }),
+    );
+    let shown = values.replace("123456,\"beyond", "\"*****\",\"beyond").replace("1e400", "\"1e400\"");
+    kit::until("the echo is shown digit for digit", SOON, || async {
+        let request = botops.request(Method::GET, "/api/v1/config");
+        request.send().await.unwrap().text().await.unwrap().contains(&shown)
+    })
+    .await;
+    // Where an answer is shortened, and for agents, a number that a float would change is a text.
+    let (_, shaped) = botops.get("/api/v1/config?fields=echoed").await;
+    let values = &shaped["echoed"]["values"];
+    assert_eq!(
+        (&values["long"], &values["small"]),
+        (&json!("0.1234567890123456789012"), &json!(1e-30)),
+        "{shaped:#}"
+    );
+    botops.stop().await;
+}

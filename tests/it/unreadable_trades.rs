@@ -264,3 +264,106 @@ async fn a_trade_that_closed_in_no_year_is_left_out_of_every_group() {
     }
     botops.stop().await;
 }
+
+/// A journal that is given whole, or as far as `limit` goes, whatever `after` says.
+fn serve_whatever_is_asked(bot: &ScriptedBot, items: Vec<Value>, next: Value) {
+    let page = json!({"items": items, "next": next}).to_string();
+    bot.script().raw_trades = Some(Arc::new(move |_, _| page.clone()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_ignores_the_cursor_has_each_unreadable_trade_counted_once() {
+    let bot = ScriptedBot::start();
+    bot.script().alive = true;
+    let unread = |seq: u64| json!({"seq": seq, "symbol": "SPY", "net_pl": "1", "closed_at": "yesterday"});
+    // Three that cannot be read: the first one's number is 0, another has none.
+    let mut items =
+        vec![unread(0), a_trade(1, None, "1.00"), json!("no trade"), unread(2), a_trade(3, None, "2.00")];
+    serve_whatever_is_asked(&bot, items.clone(), Value::Null);
+    let (_folder, botops) = beside(&bot).await;
+    counts(&botops, "", 2, "3.00").await;
+    assert_eq!(performance(&botops, "").await["unread_trades"], 3);
+    // Each further trade moves the cursor, and the whole journal is given again.
+    for (seq, pnl) in [(4, "7.00"), (5, "11.00"), (6, "15.00")] {
+        items.push(a_trade(seq, None, "4.00"));
+        serve_whatever_is_asked(&bot, items.clone(), Value::Null);
+        counts(&botops, "", seq - 1, pnl).await;
+        let body = performance(&botops, "").await;
+        assert_eq!(body["unread_trades"], 3, "each counts once: {:#}", body["incomplete"]);
+    }
+    // One more that cannot be read counts, too.
+    items.extend([unread(7), a_trade(8, None, "1.00")]);
+    serve_whatever_is_asked(&bot, items, Value::Null);
+    counts(&botops, "", 6, "16.00").await;
+    assert_eq!(performance(&botops, "").await["unread_trades"], 4);
+    botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_gives_the_same_page_for_the_next_one_is_not_read_to_its_end() {
+    let bot = ScriptedBot::start();
+    bot.script().alive = true;
+    let items = vec![a_trade(1, None, "1.00"), json!({"seq": 2, "closed_at": "soon"}), json!(7)];
+    serve_whatever_is_asked(&bot, items, json!(2));
+    let (_folder, botops) = beside(&bot).await;
+    counts(&botops, "", 1, "1.00").await;
+    let asked = bot.count("GET", "trades");
+    kit::until("it is read again", SOON, || async { bot.count("GET", "trades") > asked + 3 }).await;
+    let body = performance(&botops, "").await;
+    assert_eq!(body["unread_trades"], 2, "{body:#}");
+    // It says that more follow, and never gives them: nobody may take this for the whole journal.
+    assert_eq!(body["as_of"], Value::Null, "{body:#}");
+    let why = body["incomplete"].to_string();
+    assert!(why.contains("after=2") && why.contains("more"), "{why}");
+    botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_is_named_after_a_login_has_the_trades_of_before_it() {
+    let bot = ScriptedBot::start();
+    bot.script().alive = true;
+    serve(&bot, vec![a_trade(1, None, "10.00"), a_trade(2, None, "-4.50")]);
+    let (_folder, botops) = beside(&bot).await;
+    counts(&botops, "", 2, "5.50").await;
+    assert_eq!(performance(&botops, "").await["accounts"], json!([""]), "no name is known yet");
+    // The first one is in the journal of the bot no more when it has signed in.
+    serve(&bot, vec![a_trade(2, None, "-4.50"), a_trade(3, None, "1.00")]);
+    bot.change(|report| report.account.account_id = Some("one".to_owned()));
+    counts(&botops, "", 3, "6.50").await;
+    let body = performance(&botops, "").await;
+    assert_eq!((&body["account_id"], &body["accounts"]), (&json!("one"), &json!(["one"])), "{body:#}");
+    botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trades_of_one_named_account_are_never_those_of_another() {
+    let mut bot = ScriptedBot::start();
+    bot.script().alive = true;
+    bot.change(|report| report.account.account_id = Some("one".to_owned()));
+    let mut items = vec![a_trade(1, None, "10.00"), a_trade(2, None, "-4.50")];
+    serve(&bot, items.clone());
+    let (_folder, botops) = beside(&bot).await;
+    counts(&botops, "", 2, "5.50").await;
+    // Started again and not signed in yet, it gives its journal without a name: what is known of it keeps its account.
+    bot.change(|report| report.account.account_id = None);
+    bot.restart();
+    let asked = bot.count("GET", "trades");
+    kit::until("the journal is read", SOON, || async { bot.count("GET", "trades") > asked + 2 }).await;
+    let body = performance(&botops, "").await;
+    assert_eq!((&body["account_id"], &body["accounts"]), (&json!("one"), &json!(["one"])), "{body:#}");
+    assert_eq!(body["total_trades"], 2);
+    items.push(a_trade(3, None, "1.00"));
+    serve(&bot, items);
+    counts(&botops, "&account=", 1, "1.00").await;
+    // It signs in to another account: that has the trade of this start alone.
+    bot.change(|report| report.account.account_id = Some("two".to_owned()));
+    kit::until("the other account has its trade", SOON, || async {
+        performance(&botops, "").await["accounts"] == json!(["one", "two"])
+    })
+    .await;
+    counts(&botops, "", 1, "1.00").await;
+    let body = performance(&botops, "").await;
+    assert_eq!((&body["account_id"], &body["accounts"]), (&json!("two"), &json!(["one", "two"])), "{body:#}");
+    counts(&botops, "&account=one", 2, "5.50").await;
+    botops.stop().await;
+}

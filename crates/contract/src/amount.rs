@@ -60,6 +60,15 @@ pub fn subtract_exactly(one: Decimal, two: Decimal) -> Option<Decimal> {
     add_exactly(one, -two)
 }
 
+/// The product of two numbers; `None` when it would lose a digit, or has no place in a decimal.
+///
+/// The multiplication of the decimal itself rounds without saying so, as its addition does.
+pub fn multiply_exactly(one: Decimal, two: Decimal) -> Option<Decimal> {
+    let product = one.checked_mul(two)?;
+    let needed = one.normalize().scale() + two.normalize().scale();
+    (product.scale() >= needed || one.is_zero() || two.is_zero()).then_some(product)
+}
+
 impl From<Decimal> for Amount {
     fn from(value: Decimal) -> Self {
         Self(Digits::Exact(value))
@@ -268,6 +277,26 @@ mod tests {
             assert_eq!(add_exactly(number(one), number(two)), None, "{one} and {two}");
         }
         assert_eq!(subtract_exactly(number("1"), number("-2.5")), Some(number("3.5")));
+    }
+
+    #[test]
+    fn a_product_that_would_lose_a_digit_is_none() {
+        let number = |text: &str| text.parse::<Decimal>().unwrap();
+        for (one, two, product) in [
+            ("1.50", "-2.5", "-3.75"),
+            ("0", "0.0000000000000000000000000001", "0"),
+            ("100000000000000", "0.00000000000001", "1"),
+            ("0.00000000000001", "0.00000000000001", "0.0000000000000000000000000001"),
+        ] {
+            assert_eq!(multiply_exactly(number(one), number(two)), Some(number(product)), "{one} and {two}");
+        }
+        for (one, two) in [
+            ("0.00000000000001", "0.000000000000015"),
+            ("1.000000000000005", "1.000000000000005"),
+            ("79228162514264337593543950335", "2"),
+        ] {
+            assert_eq!(multiply_exactly(number(one), number(two)), None, "{one} and {two}");
+        }
     }
 
     #[test]

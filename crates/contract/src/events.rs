@@ -82,7 +82,11 @@ pub struct SemanticError {
     #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub remediation: String,
     /// Ids and values that identify what failed, such as an order id or a symbol.
-    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    #[serde(
+        default,
+        deserialize_with = "crate::verbatim::exact_json",
+        skip_serializing_if = "serde_json::Value::is_null"
+    )]
     pub context: serde_json::Value,
     /// When it happened, by the bot's clock; `null` when the bot does not say.
     #[serde(default, deserialize_with = "crate::tolerance::optional_plain_time")]
@@ -124,6 +128,10 @@ pub struct BotEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<SemanticError>,
     /// Details whose form depends on `kind`, such as the order, the fill or the session; absent when there are none.
-    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    #[serde(
+        default,
+        deserialize_with = "crate::verbatim::exact_json",
+        skip_serializing_if = "serde_json::Value::is_null"
+    )]
     pub data: serde_json::Value,
 }

@@ -20,9 +20,10 @@ mod refusal;
 mod state;
 mod tolerance;
 mod trading;
+mod verbatim;
 mod words;
 
-pub use amount::{Amount, NotAnAmount, add_exactly, amount_value, subtract_exactly};
+pub use amount::{Amount, NotAnAmount, add_exactly, amount_value, multiply_exactly, subtract_exactly};
 pub use commands::{
     COMMAND_STATUS, CommandOutcome, CommandProgress, CommandRequest, CommandResult, CommandStatus,
     DURABLE_PAUSE, EXPIRED, Exposure, Verb,
@@ -44,6 +45,7 @@ pub use trading::{
     Account, Order, OrderStatus, OrderType, Performance, Position, Side, StreakType, Trade, TradeOutcome,
     TradePage,
 };
+pub use verbatim::{VerbatimJson, read_exact_json};
 
 /// The contract version of this crate. botops serves a bot with a lower version; what that bot does not report is
 /// missing.

@@ -23,6 +23,10 @@ pub struct ContractRefusal {
     #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub message: String,
     /// What the reason is about, such as the hash that still runs.
-    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    #[serde(
+        default,
+        deserialize_with = "crate::verbatim::exact_json",
+        skip_serializing_if = "serde_json::Value::is_null"
+    )]
     pub context: serde_json::Value,
 }

@@ -10,6 +10,7 @@ use crate::amount::Amount;
 use crate::events::{SemanticError, Severity};
 use crate::identity::TradingMode;
 use crate::trading::{Account, Order, Performance, Position};
+use crate::verbatim::VerbatimJson;
 use crate::words::closed_words;
 use crate::{TrialState, VersionRef};
 
@@ -342,8 +343,9 @@ pub struct EchoedConfig {
     pub proof: String,
     /// When the bot said so.
     pub as_of: Option<DateTime<Utc>>,
-    /// The values, in the bot's own words and without secrets.
-    pub values: serde_json::Value,
+    /// The values, in the bot's own words, with every digit and without secrets.
+    #[cfg_attr(feature = "openapi", schema(value_type = serde_json::Value))]
+    pub values: VerbatimJson,
 }
 
 /// Timing of the trading loop. Measured by the bot, so that a loop that botops slows down would show here. `null` is

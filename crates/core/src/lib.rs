@@ -1,7 +1,8 @@
 //! What botops and the reference bot share below their features.
 //!
 //! Failures and their catalogue, text from outside made harmless, secrets taken out, files replaced durably, files of
-//! settings and of set-ups, data folders and sockets for one process alone, durations, numbers compared digit for digit, waits between
+//! settings and of set-ups, data folders and sockets for one process alone, durations, numbers compared digit for digit, JSON read
+//! by the names of members alone, waits between
 //! attempts, tasks, signals, the log and the metrics, and the failpoints of the tests. Nothing here depends on a feature or a setting. `ARCHITECTURE.md` has the map of all crates.
 
 pub mod data_folder;
@@ -11,6 +12,7 @@ pub mod env_file;
 pub mod error;
 pub mod exact_number;
 pub mod failpoints;
+pub mod object_reader;
 pub mod redact;
 pub mod retry;
 pub mod setup_files;

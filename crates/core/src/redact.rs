@@ -117,7 +117,8 @@ fn is_web_token(word: &str) -> bool {
     head.starts_with("eyJ") && head.len() > 8 && !body.is_empty()
 }
 
-fn is_secret_key(key: &str) -> bool {
+/// Whether the value of a key of this name is a secret.
+pub fn is_secret_key(key: &str) -> bool {
     let plain = key.rsplit(['.', '/']).next().unwrap_or(key).replace('-', "_").to_ascii_lowercase();
     SECRET_KEYS.contains(&plain.as_str())
 }

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use super::document::{RenderedDocument, accepts};
 use super::{answer_budget, answer_table};
 use botops_core::error::{Code, Error};
+use botops_core::exact_number::read_exact_json;
 
 /// Bytes per token of numeric JSON, as a fraction (5/2). Measured are 2.7 to 2.9; fewer keeps answers within the
 /// budget.
@@ -159,7 +160,7 @@ impl ShapeRequest {
 
     fn render(&self, bytes: &Bytes) -> Result<(Vec<u8>, &'static str), Error> {
         let mut value: Value =
-            serde_json::from_slice(bytes).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
+            read_exact_json(bytes).map_err(|error| Error::new(Code::Internal).caused_by(error))?;
         if let Some(fields) = &self.fields {
             value = select(&value, fields)?;
         }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::BODY_LIMIT;
 use botops_core::error::{Code, Error};
+use botops_core::object_reader::ByName;
 
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(10);
@@ -61,7 +62,7 @@ async fn read(body: Body) -> Result<bytes::Bytes, Error> {
 
 fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let value = serde_path_to_error::deserialize(ByName(&mut reader)).map_err(|error| {
         let pointer = pointer(error.path());
         let inner = error.into_inner();
         let what = botops_core::text::clean(&strip_place(&inner.to_string()), 200);

@@ -23,6 +23,7 @@ use super::answer_shape::ShapeRequest;
 use super::auth::{Actor, KeyScope};
 use super::operations::{OperationTable, check_query};
 use botops_core::error::{Code, Effect, Error, Problem};
+use botops_core::exact_number::read_exact_json;
 
 /// Shorter than the guard's deadline, so that the caller gets the problem of this call and not of the outer request.
 const DEADLINE: Duration = Duration::from_secs(25);
@@ -93,7 +94,7 @@ impl InternalCall {
 pub struct InternalAnswer {
     /// The HTTP status.
     pub status: u16,
-    /// The body: parsed when it is JSON, any other text as a JSON string.
+    /// The body: parsed when it is JSON, any other text as a JSON string. A number that a float would change is a text.
     pub body: Value,
     /// The `Location` header: the path under which a started run can be followed.
     pub location: Option<String>,
@@ -223,7 +224,7 @@ async fn read(mut response: Response) -> Result<InternalAnswer, Error> {
         }));
     }
     let body = if media.contains("json") {
-        serde_json::from_slice(&bytes).map_err(|error| Error::new(Code::Internal).caused_by(error))?
+        read_exact_json(&bytes).map_err(|error| Error::new(Code::Internal).caused_by(error))?
     } else {
         Value::String(String::from_utf8_lossy(&bytes).into_owned())
     };

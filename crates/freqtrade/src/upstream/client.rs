@@ -17,6 +17,7 @@ use super::json_text::without_bare_words;
 use super::secret_words::{HideSecrets, SecretWords};
 use crate::credentials::{UpstreamCredentials, UpstreamProof};
 use crate::options::UpstreamAddress;
+use botops_core::object_reader::read_json_bytes;
 use botops_core::redact;
 use botops_core::text::clean;
 
@@ -69,7 +70,7 @@ impl UpstreamAnswer {
     /// Reads it as it is. The parser's own error is dropped, since it quotes the answer.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, UpstreamFailure> {
         let text = without_bare_words(&self.body);
-        serde_json::from_slice(&text)
+        read_json_bytes(&text)
             .map_err(|_| UpstreamFailure::Unreadable("not the JSON that this path gives".to_owned()))
     }
 }

@@ -1,6 +1,7 @@
 //! Reading with tolerance: freqtrade's versions differ, and a part in another form counts as not given.
 
 use botops_contract::Amount;
+use botops_core::object_reader::read_json_text;
 use botops_core::text::clean;
 use chrono::{DateTime, Utc};
 use rust_decimal::prelude::ToPrimitive;
@@ -16,7 +17,7 @@ pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     let raw = Box::<RawValue>::deserialize(deserializer)?;
-    Ok(serde_json::from_str::<Option<T>>(raw.get()).ok().flatten())
+    Ok(read_json_text::<Option<T>>(raw.get()).ok().flatten())
 }
 
 /// A text, cleaned and bounded; a number is taken as its digits.
@@ -77,7 +78,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for ReadList<T> {
         let raw = Option::<Vec<Box<RawValue>>>::deserialize(deserializer)?.unwrap_or_default();
         let mut list = Self { items: Vec::with_capacity(raw.len()), unreadable: 0 };
         for item in raw {
-            match serde_json::from_str(item.get()) {
+            match read_json_text(item.get()) {
                 Ok(item) => list.items.push(item),
                 Err(_) => list.unreadable += 1,
             }

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::{BrokerError, TransientFailure};
 use crate::command_line::secret;
+use botops_core::object_reader::read_json_bytes;
 
 /// The longest body in bytes that is read: the answers in use are far shorter, and memory must stay bounded.
 const MAX_BODY: usize = 1024 * 1024;
@@ -246,7 +247,7 @@ impl BrokerAnswer {
         if self.body.is_empty() {
             return Err(BrokerError::Protocol { what: "an empty answer" });
         }
-        serde_json::from_slice(&self.body)
+        read_json_bytes(&self.body)
             .map_err(|_| BrokerError::Protocol { what: "not the JSON that the API promises" })
     }
 

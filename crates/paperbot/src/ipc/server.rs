@@ -31,6 +31,7 @@ use botops_contract::{
     ActivateConfigRequest, BASE, BotEvent, CheckConfigRequest, CommandProgress, CommandRequest,
     CommandStatus, ContractRefusal, EndTrialRequest, Hello, Verb,
 };
+use botops_core::object_reader::read_json_bytes;
 
 /// The largest body. A config document has at most 256 KiB; escaped as a JSON string it may need more than twice that.
 const LARGEST_BODY: usize = 1024 * 1024;
@@ -244,7 +245,7 @@ async fn revert_config(State(server): State<IpcServer>, body: Bytes) -> Response
 
 #[expect(clippy::result_large_err, reason = "the refusal is the answer, made once and sent at once")]
 fn read_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Response> {
-    serde_json::from_slice(body).map_err(|error| {
+    read_json_bytes(body).map_err(|error| {
         refusal_response(StatusCode::BAD_REQUEST, "invalid", &format!("the body is not understood: {error}"))
     })
 }

@@ -14,6 +14,7 @@ use super::reading::{self, TradeJournalPage};
 use super::sanitise;
 use super::transport::BotConnection;
 use botops_contract::{COMMAND_STATUS, CommandStatus, ContractRefusal};
+use botops_core::object_reader::read_json_bytes;
 
 /// A command that needs longer than this is stuck behind something; the caller is told that its effect is unknown.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
@@ -57,10 +58,11 @@ impl BotCalls {
         Self::read(&format!("POST {path}"), &answer)
     }
 
-    /// A page of the journal of trades: one that cannot be read is left out, counted and told.
-    pub(super) async fn get_trades(&self, path: &str) -> Result<TradeJournalPage, CallError> {
+    /// The page of the journal of trades above the number `after`, which `path` asks for: one that cannot be read is left
+    /// out, counted and told.
+    pub(super) async fn get_trades(&self, path: &str, after: u64) -> Result<TradeJournalPage, CallError> {
         let answer = self.call("trades", |transport| transport.get(path), READ_DEADLINE).await?;
-        match reading::read_trade_page(&answer.body) {
+        match reading::read_trade_page(&answer.body, after) {
             Ok((page, unreadable)) => {
                 self.link.add_unreadable_items(&unreadable);
                 Ok(page)
@@ -108,7 +110,7 @@ impl BotCalls {
 /// A 4xx or 5xx of the bot: a refusal when it says so in the contract's form.
 fn refusal(answer: &HttpAnswer, capability: &str) -> CallError {
     let status = answer.status.as_u16();
-    let Ok(mut refusal) = serde_json::from_slice::<ContractRefusal>(&answer.body) else {
+    let Ok(mut refusal) = read_json_bytes::<ContractRefusal>(&answer.body) else {
         return CallError::Invalid(format!("status {status} without a refusal in it"));
     };
     sanitise::refusal(&mut refusal);

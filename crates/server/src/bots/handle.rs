@@ -219,7 +219,7 @@ impl Bots {
                 path.push_str(&format!("&{name}={}", rfc3339(at)));
             }
         }
-        let mut page = self.calls.get_trades(&path).await?;
+        let mut page = self.calls.get_trades(&path, after).await?;
         sanitise::trades(&mut page.trades);
         Ok(page)
     }

@@ -21,6 +21,7 @@ mod restart_proof;
 mod sanitise;
 mod snapshot;
 mod supervisor;
+mod trading_day;
 mod transport;
 
 pub use api::{BotControl, routes};
@@ -35,4 +36,6 @@ pub use reading::{TradeJournalPage, UnreadablePart};
 pub use restart_proof::{DeathProof, HoldReason, UnaskedRestart};
 pub use snapshot::{BotSnapshot, DroppedItems, FirstSeen, LoopAge};
 pub use supervisor::{SupervisedProcess, Supervisor, SupervisorDriver};
+pub use trading_day::ReportedDay;
+pub(crate) use trading_day::{day_zone, trading_day};
 pub use transport::{BotAddress, BotOwner, BotTcpPort, install_tls_provider};

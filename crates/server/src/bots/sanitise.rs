@@ -5,11 +5,11 @@
 
 use serde_json::{Value, json};
 
-use super::reading::UnreadablePart;
+use super::reading::{UnreadablePart, harmless_json};
 use super::snapshot::DroppedItems;
 use botops_contract::{
     BotEvent, BotReport, CheckVerdict, CommandResult, ConfigAck, ConfigState, ContractRefusal, Hello,
-    MarketState, Order, SemanticError, Session, Trade, TrialState, VersionRef,
+    MarketState, Order, SemanticError, Session, Trade, TrialState, VerbatimJson, VersionRef,
 };
 use botops_core::redact;
 use botops_core::text::clean;
@@ -89,8 +89,8 @@ pub(super) fn report(report: &mut BotReport, unreadable: &mut Vec<UnreadablePart
         for sentence in [&mut echoed.reason, &mut echoed.proof] {
             *sentence = clean(&redact::line(sentence), SENTENCE);
         }
-        redact::json(&mut echoed.values);
-        free_form(&mut echoed.values);
+        let harmless = harmless_json(echoed.values.as_str(), FREE_FORM);
+        echoed.values = VerbatimJson::parse(harmless).unwrap_or_default();
         echoed.as_of = echoed.as_of.or(report.as_of);
     }
     report.recent_errors.iter_mut().flatten().for_each(semantic_error);

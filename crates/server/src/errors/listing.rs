@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::undated::{ReportedError, UndatedErrors};
 use crate::bots::Bots;
@@ -22,6 +22,10 @@ const COMPARED: usize = 2_000;
 /// A cursor holds a number of the journal and, above this bit, how many failures of the state came before. A million
 /// million events fit below it, and the whole stays an integer that JavaScript can hold.
 const STATE_BITS: u32 = 40;
+
+/// A failure happens, is listed and is told at moments that are no further apart than this where nothing stands between: a
+/// bot is read once an interval, and its clock may be another machine's.
+const ONE_MOMENT: TimeDelta = TimeDelta::seconds(60);
 
 /// One failure of a page, with where it was found.
 #[derive(Debug, Clone)]
@@ -68,7 +72,7 @@ impl ErrorList {
     pub(super) async fn page(&self, cursor: Option<u64>, limit: usize) -> Result<ErrorListPage, Error> {
         let snapshot = self.bots.snapshot();
         let in_state = snapshot.report.as_deref().map_or(&[][..], |report| report.error_list());
-        let in_state = self.undated.date(in_state, Utc::now());
+        let in_state = self.undated.date(in_state, snapshot.received_at, Utc::now());
         merge(&self.events, &in_state, cursor, limit).await
     }
 
@@ -105,8 +109,7 @@ async fn merge(
     let mut reported = Vec::new();
     if !in_state.is_empty() {
         let told = events.failures(None, COMPARED).await?;
-        let told = told.items.iter().filter_map(|event| event.error.as_ref());
-        reported = reported_only(in_state, told).into_iter().skip(skipped).collect();
+        reported = reported_only(in_state, &told.items).into_iter().skip(skipped).collect();
     }
     let journal = events.failures(before, limit).await?;
     let mut told = journal.items.iter().peekable();
@@ -135,38 +138,96 @@ async fn merge(
     Ok(ErrorListPage { items, next, omitted, latest: journal.latest })
 }
 
-/// The failures of a state that no event carried, newest first. Two are the same when code and time are.
+/// The failures of a state that no event carried, newest first. Two are the same when code and time are; where one of them
+/// has no time, when code and words are and their moments allow it.
 ///
-/// Their texts may differ. Where several of one code came in one moment, as many are left as no event carried.
-pub(crate) fn reported_only<'a, 'b>(
+/// Texts of one time may differ. Where several of one code came in one moment, as many are left as no event carried.
+pub(crate) fn reported_only<'a>(
     in_state: &[ReportedError<'a>],
-    told: impl Iterator<Item = &'b SemanticError>,
+    told: &[Arc<Event>],
 ) -> Vec<ReportedError<'a>> {
-    let mut messages_told = MessagesTold::<'b>::new();
-    for error in told {
-        let of_code = messages_told.entry(&error.error_code).or_default();
-        of_code.entry(error.timestamp).or_default().push(&error.message);
+    let mut failures_told = FailuresTold::default();
+    for event in told {
+        let Some(error) = &event.error else { continue };
+        let of_code = failures_told.by_code.entry(&error.error_code).or_default();
+        let of_time = of_code.entry(error.timestamp).or_default();
+        of_time.push(FailureTold { message: &error.message, at: event.at });
     }
     // Equal texts are matched first: they say which of several it is.
     let mut left: Vec<ReportedError<'a>> = in_state.to_vec();
-    left.retain(|one| !take_told(&mut messages_told, one.error, true));
-    left.retain(|one| !take_told(&mut messages_told, one.error, false));
+    left.retain(|one| !failures_told.take_of_time(one.error, true));
+    left.retain(|one| !failures_told.take_of_time(one.error, false));
+    left.retain(|one| !failures_told.take_of_words(one));
     left.sort_by_key(|one| Reverse(one.at()));
     left
 }
 
-/// The messages of failures that events carried, by code and time.
-type MessagesTold<'a> = HashMap<&'a str, HashMap<Option<DateTime<Utc>>, Vec<&'a str>>>;
+/// What is compared of a failure that an event carried.
+#[derive(Debug)]
+struct FailureTold<'a> {
+    message: &'a str,
+    /// When the event happened, or came.
+    at: DateTime<Utc>,
+}
 
-/// Takes out the message of an event that carried this failure, if there is one.
-fn take_told(told: &mut MessagesTold<'_>, error: &SemanticError, exactly: bool) -> bool {
-    let of_code = told.get_mut(error.error_code.as_str());
-    let Some(messages) = of_code.and_then(|of_code| of_code.get_mut(&error.timestamp)) else { return false };
-    let index = messages.iter().position(|message| !exactly || *message == error.message);
-    index.is_some_and(|index| {
-        messages.swap_remove(index);
-        true
-    })
+/// The failures that events carried, by code and time.
+#[derive(Debug, Default)]
+struct FailuresTold<'a> {
+    by_code: HashMap<&'a str, HashMap<Option<DateTime<Utc>>, Vec<FailureTold<'a>>>>,
+}
+
+impl FailuresTold<'_> {
+    /// Takes out an event that carried a failure of this code and time, if there is one.
+    fn take_of_time(&mut self, error: &SemanticError, exactly: bool) -> bool {
+        let of_code = self.by_code.get_mut(error.error_code.as_str());
+        // What neither side gives is no time that two have in common.
+        let Some(time) = error.timestamp else { return false };
+        let Some(told) = of_code.and_then(|of_code| of_code.get_mut(&Some(time))) else { return false };
+        let index = told.iter().position(|one| !exactly || one.message == error.message);
+        index.is_some_and(|index| {
+            told.swap_remove(index);
+            true
+        })
+    }
+
+    /// Takes out the event that carried a failure of this code and these words, where a side gives no time; of several the
+    /// one that is nearest.
+    fn take_of_words(&mut self, one: &ReportedError<'_>) -> bool {
+        let Some(of_code) = self.by_code.get_mut(one.error.error_code.as_str()) else { return false };
+        let mut nearest: Option<(TimeDelta, Option<DateTime<Utc>>, usize)> = None;
+        for (time, told) in of_code.iter() {
+            for (index, event) in told.iter().enumerate() {
+                if event.message != one.error.message || !may_be_one(one, *time, event.at) {
+                    continue;
+                }
+                let apart = one.at().map_or(TimeDelta::MAX, |at| (at - time.unwrap_or(event.at)).abs());
+                if nearest.is_none_or(|(least, ..)| apart < least) {
+                    nearest = Some((apart, *time, index));
+                }
+            }
+        }
+        let Some((_, time, index)) = nearest else { return false };
+        of_code.get_mut(&time).is_some_and(|told| {
+            told.swap_remove(index);
+            true
+        })
+    }
+}
+
+/// Whether a failure of the state and one that an event carried, of which one at least has no time, can be the same.
+fn may_be_one(one: &ReportedError<'_>, told_time: Option<DateTime<Utc>>, event_at: DateTime<Utc>) -> bool {
+    let is_listed_since =
+        |moment: DateTime<Utc>| one.not_before.is_none_or(|before| moment >= before - ONE_MOMENT);
+    match (one.error.timestamp, told_time) {
+        (Some(_), Some(_)) => false,
+        // It cannot be told before it happened; how much later is open, since events may come late.
+        (Some(happened), None) => happened <= event_at + ONE_MOMENT,
+        (None, None) => is_listed_since(event_at),
+        (None, Some(happened)) => {
+            let first_seen = one.first_seen_at.unwrap_or(DateTime::<Utc>::MAX_UTC - ONE_MOMENT);
+            is_listed_since(happened) && happened <= first_seen + ONE_MOMENT
+        }
+    }
 }
 
 fn failed_at(event: &Event) -> DateTime<Utc> {

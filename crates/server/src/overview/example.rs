@@ -52,7 +52,7 @@ fn with_moment<T>(make: impl FnOnce(&StateMoment<'_>) -> T) -> T {
     let sync = ConfigSync { status: "in_sync".to_owned(), reason: "the bot runs version 3".to_owned() };
     let extras = OverviewExtras { config_sync: Some(sync), ..OverviewExtras::default() };
     let listed = snapshot.report.as_deref().map_or(&[][..], BotReport::error_list);
-    let reported = UndatedErrors::default().date(listed, at("2026-11-23T15:30:01Z"));
+    let reported = UndatedErrors::default().date(listed, None, at("2026-11-23T15:30:01Z"));
     make(&StateMoment {
         snapshot: &snapshot,
         extras: &extras,

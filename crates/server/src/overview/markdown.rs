@@ -50,7 +50,7 @@ fn facts(page: &mut String, view: &SummaryView) {
     row("presence", format!("{}: {}", view.presence, safe(&view.presence_reason)));
     row("circuit breaker", view.circuit_breaker.as_ref().map_or_else(unknown, trouble));
     row("broker session", view.session.as_ref().map_or_else(unknown, trouble));
-    row("change of equity today", amount(view.daily_pnl.as_ref()));
+    row(&equity_change(view), amount(view.daily_pnl.as_ref()));
     row("positions", count(view.position_count));
     row("open orders", count(view.open_order_count));
     if let Some(account) = &view.account {
@@ -82,6 +82,15 @@ fn facts(page: &mut String, view: &SummaryView) {
     let age = view.data_age_seconds.map_or_else(unknown, |age| format!("{age} s"));
     row("data age", format!("{age}{stale}"));
     row("generated", time(view.generated_at));
+}
+
+/// Of which day the change of equity is: today, unless that day is over.
+fn equity_change(view: &SummaryView) -> String {
+    match view.reported_day {
+        Some(day) if day.is_over => format!("change of equity on {} (over)", day.date),
+        Some(_) => "change of equity today".to_owned(),
+        None => "change of equity".to_owned(),
+    }
 }
 
 /// What an offline bot said of its own doing, as something of the past.

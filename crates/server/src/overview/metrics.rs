@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::bot_health::BotHealthStatus;
 use super::state_view::StateView;
 use super::tokens;
-use crate::bots::{BotLinkStats, BotSnapshot, Presence};
+use crate::bots::{BotLinkStats, BotSnapshot, Presence, ReportedDay};
 use botops_contract::{Amount, BotPhase, TradingMode};
 
 /// Tokens a reason may cost here: a stream message stays near 1 KiB.
@@ -28,7 +28,7 @@ pub struct MetricsView {
     pub position_count: Option<usize>,
     /// How many orders may still fill.
     pub open_order_count: Option<usize>,
-    /// Realized today plus the change of unrealized, by the bot's day.
+    /// The change of equity on the day of `reported_day`: what was realized plus the change of unrealized.
     pub daily_pnl: Option<Amount>,
     /// Sum of closed trades' net profit and loss.
     pub total_realized_pl: Option<Amount>,
@@ -38,8 +38,11 @@ pub struct MetricsView {
     pub account_balance: Option<Amount>,
     /// What may be spent on new positions.
     pub buying_power: Option<Amount>,
-    /// Trades closed on the bot's trading day.
+    /// Trades closed on the day of `reported_day`.
     pub trades_today: Option<u32>,
+    /// The bot's trading day that `daily_pnl` and `trades_today` are of, and whether it is over; `null` while no report
+    /// was ever received.
+    pub reported_day: Option<ReportedDay>,
     /// Wins ÷ closed trades, 0 to 1; `null` without a closed trade.
     pub win_rate: Option<f64>,
     /// Failures that the bot counted in the hour before its report.
@@ -126,6 +129,7 @@ impl MetricsView {
             account_balance: account.and_then(|account| account.account_balance.clone()),
             buying_power: account.and_then(|account| account.buying_power.clone()),
             trades_today: performance.and_then(|performance| performance.trades_today),
+            reported_day: state.reported_day,
             win_rate: performance.and_then(|performance| performance.win_rate),
             error_count_last_hour: state.health.error_count_last_hour,
             tick_delay_p99_ms: state.loop_stats.as_ref().and_then(|stats| stats.part.tick_delay_p99_ms),

@@ -51,7 +51,7 @@ pub(super) fn render_overview(
 ) -> Result<RenderedOverview, Error> {
     let snapshot = bots.snapshot();
     let listed = snapshot.report.as_deref().map_or(&[][..], BotReport::error_list);
-    let reported = errors.undated().date(listed, Utc::now());
+    let reported = errors.undated().date(listed, snapshot.received_at, Utc::now());
     let moment = StateMoment::now(&snapshot, extras, options.stale_after, &reported);
     let view = StateView::of(&moment);
     let errors = events.recent_failures(Utc::now() - TimeDelta::hours(1), 3);

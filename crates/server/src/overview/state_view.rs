@@ -15,7 +15,7 @@ use super::model::{ConfigSync, OverviewExtras};
 use super::moment::StateMoment;
 use super::warnings::collect_warnings;
 use super::wording::{to_seconds, without_full_stop};
-use crate::bots::{BotSnapshot, Presence, UnreadablePart};
+use crate::bots::{BotSnapshot, Presence, ReportedDay, UnreadablePart};
 use botops_contract::{
     Account, AdapterIdentity, BotPhase, BotReport, BotTradingDay, Breaker, BreakerState, ConfigSummary,
     LoopStats, MarketState, MarketStatus, Order, Performance, Position, Session, SessionPhase, Severity,
@@ -61,6 +61,8 @@ pub struct StateView {
     pub last_known: Option<LastKnownView>,
     /// The bot's trading day: what "today" means in its numbers; `null` when the bot does not name it.
     pub day: Option<BotTradingDay>,
+    /// The day that the numbers of a day (`daily_pl`, `trades_today`) are of; `null` while no report was ever received.
+    pub reported_day: Option<ReportedDay>,
     /// The circuit breaker, which keeps orders back while it is not closed.
     pub circuit_breaker: Option<StatePart<Breaker>>,
     /// Balances and buying power of the account.
@@ -220,6 +222,7 @@ impl StateView {
             session: present.and_then(|report| Some(dated(report, report.session.clone()?))),
             last_known: report.filter(|_| present.is_none()).map(|report| LastKnownView::of(report, moment)),
             day: report.map(|report| report.day.clone()).filter(is_given),
+            reported_day: ReportedDay::of(snapshot, moment.now),
             circuit_breaker: report.and_then(|report| Some(dated(report, report.circuit_breaker.clone()?))),
             account: parts.account,
             positions: report.and_then(|report| Some(sorted_by_profit(report.positions.as_ref()?))),

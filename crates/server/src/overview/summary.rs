@@ -13,7 +13,7 @@ use rust_decimal::prelude::ToPrimitive;
 
 use super::model::RunningWorkflow;
 use super::moment::StateMoment;
-use super::position_value::market_value;
+use super::position_value::{exact_market_value, market_value};
 use super::remedies::{breaker_code, breaker_remediation, breaker_state, session_remediation, session_state};
 use super::state_view::StateView;
 use super::summary_view::{
@@ -144,6 +144,7 @@ impl<'a> SummarySource<'a> {
             daily_pnl: state.performance.as_ref().and_then(|performance| performance.daily_pl.clone()),
             daily_pnl_basis: "equity",
             day: state.day.as_ref().map(|day| brief_day(day, &mut clipper)),
+            reported_day: state.reported_day,
             position_count: self.moment.snapshot.position_count(),
             open_order_count: self.moment.snapshot.open_order_count(),
             phase: state.phase,
@@ -266,12 +267,9 @@ fn error_brief(one: &ReportedError<'_>, tokens: usize) -> RecentError {
 /// The bot's own list and the journal together, newest first, each failure once: as `GET errors` has them.
 fn newest_errors<'a>(in_state: &[ReportedError<'a>], events: &'a [Arc<Event>]) -> Vec<ReportedError<'a>> {
     let of_journal = || events.iter().filter_map(|event| Some((event, event.error.as_ref()?)));
-    let mut errors = reported_only(in_state, of_journal().map(|(_, error)| error));
-    errors.extend(of_journal().map(|(event, error)| ReportedError {
-        error,
-        // Without a time of its own, it counts from the event that carried it.
-        first_seen_at: error.timestamp.is_none().then_some(event.at),
-    }));
+    let mut errors = reported_only(in_state, events);
+    // Without a time of its own, it counts from the event that carried it.
+    errors.extend(of_journal().map(|(event, error)| ReportedError::told_at(error, event.at)));
     errors.sort_by_key(|one| (Reverse(one.at()), &one.error.error_code, &one.error.message));
     errors
 }
@@ -310,7 +308,7 @@ fn largest_positions(positions: &[Position], whole_is_known: bool) -> Vec<Positi
         PositionBrief {
             symbol: position.symbol.clone(),
             quantity: position.quantity.clone(),
-            market_value: value.map(|value| value.normalize()),
+            market_value: exact_market_value(position).and_then(|value| value.to_string().parse().ok()),
             share_pct: value.filter(|_| whole_is_known && total > 0.0).map(share),
             unrealized_pl: position.unrealized_pl.clone(),
         }

@@ -1,14 +1,13 @@
 //! What `GET summary` answers.
 
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::bot_health::BotHealthStatus;
 use super::model::RunningWorkflow;
 use super::state_view::LastKnownView;
-use crate::bots::Presence;
+use crate::bots::{Presence, ReportedDay};
 use botops_contract::{Amount, BotPhase, BotTradingDay, Severity, TradingMode};
 
 /// The call that returns what was left out.
@@ -53,7 +52,7 @@ pub struct PositionBrief {
     /// Units; negative means short.
     pub quantity: Option<Amount>,
     /// Quantity times the last price, or times the entry price without one.
-    pub market_value: Option<Decimal>,
+    pub market_value: Option<Amount>,
     /// Its share of all positions' market value, regardless of sign, in percent; `null` when the value of any position is
     /// not known (see `share_pct_unknown`), or all are worth nothing.
     pub share_pct: Option<f64>,
@@ -122,6 +121,8 @@ pub struct SummaryView {
     pub daily_pnl_basis: &'static str,
     /// The day that `daily_pnl` is of, by the bot; `null` when the bot does not name it.
     pub day: Option<BotTradingDay>,
+    /// The date of the day that `daily_pnl` is of, and whether it is over; `null` while no report was ever received.
+    pub reported_day: Option<ReportedDay>,
     /// How many positions are open.
     pub position_count: Option<usize>,
     /// How many orders may still fill.

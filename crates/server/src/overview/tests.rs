@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
@@ -31,15 +31,20 @@ fn state(snapshot: &BotSnapshot, age: Option<u64>) -> StateView {
         snapshot,
         extras: &extras,
         ttl: TTL,
-        now: Utc::now(),
+        now: moment_of(snapshot),
         age: age.map(Duration::from_secs),
         reported: &reported,
     })
 }
 
+/// The moment that the made-up report describes.
+fn moment_of(snapshot: &BotSnapshot) -> DateTime<Utc> {
+    snapshot.report.as_ref().and_then(|report| report.as_of).unwrap_or_else(Utc::now)
+}
+
 fn reported(snapshot: &BotSnapshot) -> Vec<ReportedError<'_>> {
     let listed = snapshot.report.as_deref().map_or(&[][..], BotReport::error_list);
-    UndatedErrors::default().date(listed, Utc::now())
+    UndatedErrors::default().date(listed, None, moment_of(snapshot))
 }
 
 #[track_caller]
@@ -390,7 +395,8 @@ fn render_markdown(snapshot: &BotSnapshot) -> String {
 fn render_both(snapshot: &BotSnapshot, extras: &OverviewExtras) -> summary::RenderedSummary {
     let reported = reported(snapshot);
     let age = Some(Duration::from_millis(1234));
-    let moment = StateMoment { snapshot, extras, ttl: TTL, now: Utc::now(), age, reported: &reported };
+    let moment =
+        StateMoment { snapshot, extras, ttl: TTL, now: moment_of(snapshot), age, reported: &reported };
     let rendered = summary::render_summary(&moment, &StateView::of(&moment), &[]);
     for text in [&rendered.json, &rendered.markdown] {
         let tokens = tiktoken_rs::o200k_base_singleton().encode_ordinary(text).len();
@@ -545,6 +551,43 @@ fn numbers_that_contradict_each_other_are_named_with_both_and_shown_as_they_are(
     }
     let performance = state.performance.unwrap();
     assert_eq!((performance.win_rate, performance.max_drawdown), (Some(55.0), amount("12.5")));
+}
+
+#[test]
+fn numbers_of_a_day_that_is_over_are_told_with_its_date() {
+    let day = |change: fn(&mut BotReport)| {
+        let snapshot = seen_with(change);
+        let (reported, extras) = (reported(&snapshot), OverviewExtras::default());
+        let now = example::snapshot().report.unwrap().as_of.unwrap() + chrono::TimeDelta::hours(2);
+        let age = Some(Duration::from_secs(7_200));
+        let moment =
+            StateMoment { snapshot: &snapshot, extras: &extras, ttl: TTL, now, age, reported: &reported };
+        let state = StateView::of(&moment);
+        let day = state.reported_day.unwrap();
+        let is_warned = state.warnings.iter().any(|told| told.contains(&format!("of {}", day.date)));
+        assert_eq!(is_warned, day.is_over, "{:?}", state.warnings);
+        (day.date.to_string(), day.is_over)
+    };
+    // 15:30 in UTC, and 17:30 when it is asked for.
+    assert_eq!(day(|_| {}), ("2026-11-23".to_owned(), false), "the day of contract 1 is New York's");
+    assert_eq!(
+        day(|report| report.day.zone = Some("Asia/Dhaka".to_owned())),
+        ("2026-11-23".to_owned(), false)
+    );
+    // Midnight lies between.
+    let zone = |report: &mut BotReport| report.day.zone = Some("Asia/Bangkok".to_owned());
+    assert_eq!(day(zone), ("2026-11-23".to_owned(), true));
+    // The bot's own word for the beginning counts, with its zone or without.
+    let began = |report: &mut BotReport| report.day.began_at = "2026-11-22T15:00:00Z".parse().ok();
+    assert_eq!(day(began), ("2026-11-23".to_owned(), true));
+    let later = |report: &mut BotReport| report.day.began_at = "2026-11-22T17:00:00Z".parse().ok();
+    assert_eq!(day(later), ("2026-11-23".to_owned(), false));
+    // Time stands still in a replay.
+    let replay = |report: &mut BotReport| {
+        report.market.source = Some("replay".to_owned());
+        report.market.market_time = "2017-11-06T15:00:00Z".parse().ok();
+    };
+    assert_eq!(day(replay), ("2017-11-06".to_owned(), false));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::bot_health::{
 use super::moment::StateMoment;
 use super::plausibility::find_contradictions;
 use super::wording::without_full_stop;
-use crate::bots::{BotSnapshot, Presence};
+use crate::bots::{BotSnapshot, Presence, ReportedDay};
 use botops_contract::{BotPhase, BotReport, MarketStatus, Order, OrderStatus};
 
 /// What deserves attention, worst first. Whole sentences; a text of the bot follows a colon.
@@ -39,6 +39,7 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
     } else if moment.is_stale() {
         warnings.push(format!("Data is stale: {age} s old, {} s is the limit.", moment.ttl.as_secs()));
     }
+    warnings.extend(past_day_warning(moment, report));
     if moment.present_report().is_none() {
         // What it said of its own doing is of the past, and stands in `last_known`.
         warnings.extend(moment.extras.warnings.iter().cloned());
@@ -100,6 +101,14 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
     warnings.extend(find_contradictions(report));
     warnings.extend(moment.extras.warnings.iter().cloned());
     warnings
+}
+
+/// That the numbers of the day are not today's.
+fn past_day_warning(moment: &StateMoment<'_>, report: &BotReport) -> Option<String> {
+    let results = &report.performance;
+    let is_given = results.daily_pl.is_some() || results.trades_today.is_some();
+    let day = ReportedDay::of(moment.snapshot, moment.now).filter(|day| day.is_over && is_given)?;
+    Some(format!("The numbers of the day (daily_pnl, trades_today) are of {}, a day that is over.", day.date))
 }
 
 /// What of the bot's answers could not be read.

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use chrono_tz::America::New_York;
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,7 @@ use super::history::{AccountMeasures, JournalCopy, PerformanceHistory};
 use super::measure::TradeMeasures;
 use super::trade_rows::is_same_symbol;
 use super::window::{PerformanceWindow, TradeGrouping, TradeRange, lower_bound, upper_bound};
-use crate::bots::BotSnapshot;
+use crate::bots::{BotSnapshot, ReportedDay, day_zone};
 use botops_contract::{Amount, BotReport, TradingMode, add_exactly};
 use botops_core::error::{Code, Error, NextAction};
 use botops_http::{FeatureRoutes, Query, json, routes};
@@ -71,8 +70,10 @@ struct PerformanceView {
     /// The measures of all closed trades in the range.
     #[serde(flatten)]
     measures: TradeMeasures,
-    /// Profit and loss of positions that are open now; `null` for a range that has ended, or when it is unknown.
+    /// Profit and loss of the open positions; `null` for a range that has ended, or when it is unknown.
     unrealized_pnl: Option<Decimal>,
+    /// When the bot knew those positions; `null` when `unrealized_pnl` is, and when the bot does not say.
+    unrealized_as_of: Option<DateTime<Utc>>,
     /// Realized plus unrealized; `null` when unrealized is.
     total_pnl: Option<Decimal>,
     /// When the first trade of the range closed; `null` without a trade.
@@ -172,6 +173,7 @@ async fn get_performance(
         incomplete.extend(unmeasured_gap(&breakdown.whole));
         incomplete.extend(open.gap);
         incomplete.extend(open.closed_parts);
+        incomplete.extend(old_positions_gap(&seen, open.unrealized));
     }
     let beyond = breakdown.groups.len().saturating_sub(GROUPS);
     // The newest groups are kept: keys sort by time.
@@ -189,6 +191,7 @@ async fn get_performance(
         to: range.to,
         symbol,
         unrealized_pnl: open.unrealized,
+        unrealized_as_of: report.and_then(|report| report.as_of).filter(|_| open.unrealized.is_some()),
         total_pnl: open.total.filter(|_| unknown_reason.is_none()),
         measures: if unknown_reason.is_none() { breakdown.whole } else { TradeMeasures::default() },
         first_trade_at: breakdown.first,
@@ -208,18 +211,6 @@ async fn get_performance(
         generated_at: Utc::now(),
     };
     Ok(json(&view))
-}
-
-/// The time zone of the bot's day, and who says so.
-fn day_zone(seen: &BotSnapshot) -> (Tz, &'static str) {
-    let named = seen.report.as_ref().and_then(|report| report.day.zone.as_deref()?.parse().ok());
-    let contract = seen.hello.as_ref().and_then(|hello| hello.contract);
-    match (named, contract) {
-        (Some(zone), _) => (zone, "bot"),
-        // Contract 1 says that a day is New York's.
-        (None, Some(1)) => (New_York, "default"),
-        (None, _) => (Tz::UTC, "default"),
-    }
 }
 
 /// Why there are no numbers for an account: the bot has no journal, was never seen, or its journal cannot be read.
@@ -251,13 +242,16 @@ fn why_unknown(
             "the bot does not say which account it trades, and its trades are of several: ask with account= for one of \
              {known}"
         )),
-        Some(_) => why_unread(copy),
+        Some(_) => why_unread(copy, account),
     })
 }
 
 /// Why nothing is known of a journal of which no trade is kept; `None` when it was read and has none.
-fn why_unread(copy: &JournalCopy) -> Option<String> {
+fn why_unread(copy: &JournalCopy, account: &str) -> Option<String> {
     let (unread, first) = copy.unread();
+    if copy.failure.is_none() && !copy.is_of(account) {
+        return Some(format!("the bot's journal of trades was not read yet for the account `{account}`"));
+    }
     match (&copy.failure, copy.level_at) {
         (Some(failure), None) => {
             Some(format!("the bot's journal of trades cannot be read (`GET trades`): {failure}"))
@@ -294,6 +288,20 @@ fn journal_gaps(copy: &JournalCopy, unread: u64) -> Vec<String> {
         gaps.push(format!("`GET trades` failed ({failure}): {since}"));
     }
     gaps
+}
+
+/// That the open positions are not those of now: the bot is away, or what it knows is of a day that is over.
+fn old_positions_gap(seen: &BotSnapshot, unrealized: Option<Decimal>) -> Option<String> {
+    let is_over = ReportedDay::of(seen, Utc::now()).is_some_and(|day| day.is_over);
+    let is_old = unrealized.is_some() && (is_over || !seen.presence.answers());
+    let known = seen.report.as_ref().and_then(|report| report.as_of);
+    let known = known.map_or_else(
+        || "unrealized_pnl is of a time that the bot does not name".to_owned(),
+        |at| format!("unrealized_pnl is of {}", at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)),
+    );
+    is_old.then(|| {
+        format!("{known}, and so is its part of total_pnl: nothing newer is known of the open positions")
+    })
 }
 
 fn unmeasured_gap(whole: &TradeMeasures) -> Option<String> {
@@ -470,6 +478,7 @@ fn example_view() -> serde_json::Value {
             "omitted": 0, "omitted_parts": [], "source": "trade journal of the bot", "unknown_reason": null,
             "as_of": "2026-03-07T12:00:00Z",
             "generated_at": "2026-03-07T12:00:01Z"});
+    view["unrealized_as_of"] = "2026-03-07T12:00:00Z".into();
     view["unread_trades"] = 0.into();
     view["incomplete"] = serde_json::Value::Array(Vec::new());
     view

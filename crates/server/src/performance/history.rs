@@ -10,10 +10,11 @@ use chrono_tz::Tz;
 
 use super::breakdown::TradeBreakdown;
 use super::journal_cursor::JournalCursor;
-use super::trade_rows::{insert_trades, select_trades, trade_accounts};
+use super::trade_rows::{delete_unnamed_copies, insert_trades, name_trades, select_trades, trade_accounts};
 use super::window::{TradeGrouping, TradeRange};
 use crate::bots::{Bots, CallError};
 use crate::store::{Store, get_value, put_value};
+use botops_contract::Trade;
 use botops_core::error::Error;
 use botops_core::tasks::Tasks;
 
@@ -46,9 +47,16 @@ pub(super) struct JournalCopy {
     pub failure: Option<String>,
     /// When what could not be read was asked for last.
     unread_asked_at: Option<Instant>,
+    /// What a bot that does not heed the cursor gave beside what it was asked for: the same again needs no writing.
+    given_again: Arc<Vec<Trade>>,
 }
 
 impl JournalCopy {
+    /// Whether it is the journal of this account that was read last.
+    pub(crate) fn is_of(&self, account: &str) -> bool {
+        self.cursor.as_ref().is_some_and(|cursor| cursor.account == account)
+    }
+
     /// Trades of the journal that could not be read, and what is wrong in the first of them.
     pub(crate) fn unread(&self) -> (u64, Option<&str>) {
         let cursor = self.cursor.as_ref();
@@ -159,22 +167,34 @@ impl PerformanceHistory {
             }
             is_due
         };
-        let stored = cursor.clone();
-        cursor.follow(&self.bots.snapshot(), is_asked_anew);
-        if cursor.account != stored.account {
+        let mut written = cursor.clone();
+        let named_now = cursor.follow(&self.bots.snapshot(), is_asked_anew);
+        if cursor.account != written.account {
             // Nothing is known yet of the journal of another account.
             self.lock().level_at = None;
         }
-        let mut written = stored;
+        if !named_now.is_empty() {
+            self.name(named_now, &cursor).await.map_err(PullError::Store)?;
+            written.clone_from(&cursor);
+            self.lock().cursor = Some(cursor.clone());
+        }
         loop {
-            let asked = self.bots.trades(cursor.after, None, None, PULL_PAGE).await;
-            let page = asked.map_err(PullError::Bot)?;
+            let asked = cursor.after;
+            let page = self.bots.trades(asked, None, None, PULL_PAGE).await.map_err(PullError::Bot)?;
             let has_more = cursor.pass_page(&page);
-            if !page.trades.is_empty() || cursor != written {
-                self.keep(page.trades, &cursor).await.map_err(PullError::Store)?;
+            let again: Vec<Trade> = page.trades.iter().filter(|trade| trade.seq <= asked).cloned().collect();
+            let is_known = again.len() == page.trades.len() && again == *self.lock().given_again;
+            if cursor != written || !is_known {
+                cursor = self.keep(page.trades, cursor).await.map_err(PullError::Store)?;
                 written.clone_from(&cursor);
+                self.lock().given_again = Arc::new(again);
             }
             self.lock().cursor = Some(cursor.clone());
+            if page.is_repeated {
+                return Err(PullError::Bot(CallError::Invalid(format!(
+                    "it answers `after={asked}` with what it gave before, and says that more follow: that is not known"
+                ))));
+            }
             if !has_more {
                 return Ok(());
             }
@@ -186,8 +206,17 @@ impl PerformanceHistory {
         if let Some(cursor) = self.lock().cursor.clone() {
             return Ok(cursor);
         }
-        let key = self.cursor_key();
-        let stored = self.store.read(move |connection| Ok(get_value(connection, &key)?)).await?;
+        let (bot, key) = (self.bots.id().as_str().to_owned(), self.cursor_key());
+        let read = move |connection: &rusqlite::Connection| {
+            let accounts = trade_accounts(connection, &bot)?;
+            let may_have_copies = accounts.len() > 1 && accounts.iter().any(String::is_empty);
+            Ok((get_value(connection, &key)?, may_have_copies))
+        };
+        let (stored, may_have_copies) = self.store.read(read).await?;
+        if may_have_copies {
+            let bot = self.bots.id().as_str().to_owned();
+            self.store.write(move |connection| Ok(delete_unnamed_copies(connection, &bot)?)).await?;
+        }
         // Without it, the journal is read from its beginning: what is kept already stays.
         let cursor: JournalCursor =
             stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
@@ -196,12 +225,24 @@ impl PerformanceHistory {
     }
 
     /// Keeps a page and the cursor behind it, both or neither.
-    async fn keep(&self, trades: Vec<botops_contract::Trade>, cursor: &JournalCursor) -> Result<(), Error> {
+    async fn keep(&self, trades: Vec<Trade>, mut cursor: JournalCursor) -> Result<JournalCursor, Error> {
+        let (bot, key) = (self.bots.id().as_str().to_owned(), self.cursor_key());
+        let write = move |connection: &rusqlite::Connection| {
+            let unnamed = insert_trades(connection, &bot, &cursor.account, &trades)?;
+            cursor.add_unnamed(&unnamed);
+            put_value(connection, &key, &serde_json::to_string(&cursor).unwrap_or_default())?;
+            Ok(cursor)
+        };
+        self.store.write(write).await
+    }
+
+    /// Puts what was kept without a name under the account that the bot has named, with the cursor that knows of it.
+    async fn name(&self, unnamed: Vec<(u64, u64)>, cursor: &JournalCursor) -> Result<(), Error> {
         let (bot, key) = (self.bots.id().as_str().to_owned(), self.cursor_key());
         let account = cursor.account.clone();
         let text = serde_json::to_string(cursor).unwrap_or_default();
         let write = move |connection: &rusqlite::Connection| {
-            insert_trades(connection, &bot, &account, &trades)?;
+            name_trades(connection, &bot, &account, &unnamed)?;
             Ok(put_value(connection, &key, &text)?)
         };
         self.store.write(write).await

@@ -25,7 +25,13 @@ pub(super) struct JournalCursor {
     unnumbered: u64,
     /// What is wrong in the first of those that could not be read.
     pub first_unread: Option<String>,
+    /// First and last numbers of trades that were kept without the name of an account in this start of the bot.
+    unnamed: Vec<(u64, u64)>,
 }
+
+/// Ranges of trades without the name of an account that are remembered; what is beyond stays under no name unless the bot
+/// gives it again.
+const MOST_UNNAMED_RANGES: usize = 200;
 
 impl JournalCursor {
     /// Trades of the journal that could not be read.
@@ -43,8 +49,15 @@ impl JournalCursor {
 
     /// Takes up the account and the start of the bot as they are now. Another account has another journal; a bot that was
     /// started again may give what it could not before, and so may one that is asked again after a while.
-    pub(crate) fn follow(&mut self, seen: &BotSnapshot, is_asked_anew: bool) {
+    ///
+    /// Returns the numbers of kept trades that belong to this account from now on: those that the bot gave before it named
+    /// an account for the first time since it was started, as it does before a login.
+    pub(crate) fn follow(&mut self, seen: &BotSnapshot, is_asked_anew: bool) -> Vec<(u64, u64)> {
         let (account, life) = (self.account_now(seen), life_of(seen.hello.as_deref()));
+        let is_same_life =
+            self.life == life && seen.hello.as_ref().is_some_and(|hello| hello.names_its_start());
+        let unnamed = if is_same_life { std::mem::take(&mut self.unnamed) } else { Vec::new() };
+        let is_named_now = self.account.is_empty() && !account.is_empty();
         if account != self.account {
             *self = Self { account, ..Self::default() };
         }
@@ -52,6 +65,23 @@ impl JournalCursor {
         if let Some(from) = self.passed_from.filter(|_| is_asked_anew || self.passed_in != life) {
             (self.after, self.passed, self.passed_from) = (from, 0, None);
             self.first_unread = None;
+        }
+        if is_named_now {
+            return unnamed;
+        }
+        self.unnamed = unnamed;
+        Vec::new()
+    }
+
+    /// Remembers trades that were kept under no name.
+    pub(crate) fn add_unnamed(&mut self, numbers: &[u64]) {
+        for number in numbers {
+            let last = self.unnamed.last_mut().map(|(_, last)| last);
+            if let Some(last) = last.filter(|last| last.checked_add(1) == Some(*number)) {
+                *last = *number;
+            } else if self.unnamed.len() < MOST_UNNAMED_RANGES {
+                self.unnamed.push((*number, *number));
+            }
         }
     }
 
@@ -99,7 +129,8 @@ mod tests {
     }
 
     fn page(newest: Option<u64>, next: Option<u64>, unread: u64, unnumbered: u64) -> TradeJournalPage {
-        TradeJournalPage { trades: Vec::new(), next, newest, unread, unnumbered, first_unread: None }
+        let (trades, first_unread, is_repeated) = (Vec::new(), None, false);
+        TradeJournalPage { trades, next, newest, unread, unnumbered, first_unread, is_repeated }
     }
 
     #[test]
@@ -127,5 +158,17 @@ mod tests {
         assert_eq!((cursor.after, cursor.unread()), (9, 2));
         assert!(!cursor.pass_page(&page(Some(10), None, 0, 0)));
         assert_eq!((cursor.after, cursor.unread(), cursor.passed_from), (10, 2, Some(7)));
+    }
+
+    #[test]
+    fn numbers_without_a_name_are_remembered_in_ranges_and_no_end_of_them() {
+        let mut cursor = JournalCursor::default();
+        cursor.add_unnamed(&[1, 2, 3]);
+        cursor.add_unnamed(&[4, 7]);
+        assert_eq!(cursor.unnamed, [(1, 4), (7, 7)]);
+        for number in 10..2_000 {
+            cursor.add_unnamed(&[number * 2]);
+        }
+        assert_eq!(cursor.unnamed.len(), MOST_UNNAMED_RANGES);
     }
 }

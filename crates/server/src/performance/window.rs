@@ -2,8 +2,10 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, Offset, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
+
+use crate::bots::trading_day;
 
 /// The years that a bound may lie in, as the contract has them: arithmetic on further ones leaves what a date can hold.
 const YEARS: std::ops::RangeInclusive<i32> = 1900..=9999;
@@ -105,13 +107,6 @@ impl FromStr for TradeGrouping {
             _ => Err(()),
         }
     }
-}
-
-/// The calendar day of an instant. At the ends of what a date can hold, where a zone has none, it is the day of UTC.
-pub(super) fn trading_day(at: DateTime<Utc>, zone: Tz) -> NaiveDate {
-    let utc = at.naive_utc();
-    let offset = zone.offset_from_utc_datetime(&utc).fix();
-    utc.checked_add_offset(offset).unwrap_or(utc).date()
 }
 
 /// The start of a bound: a day's midnight, a month's first, or an instant as given.

@@ -10,6 +10,7 @@ use crate::bots::sanitise;
 use crate::bots::snapshot::DroppedItems;
 use crate::bots::transport::{self, BotConnection};
 use botops_contract::{BotReport, ContractRefusal, Hello};
+use botops_core::object_reader::read_json_bytes;
 use reqwest::{RequestBuilder, StatusCode, header};
 
 pub(super) const STATE_CALL: &str = "GET state";
@@ -168,7 +169,7 @@ fn check_status(answer: &HttpAnswer) -> Result<(), TransportFailure> {
         let said = "it refuses the token that botops sends (status 401): BOT_IPC_TOKEN_FILE has to hold the bot's own";
         return Err(TransportFailure::Nonsense(said.to_owned()));
     }
-    let Ok(mut refusal) = serde_json::from_slice::<ContractRefusal>(&answer.body) else {
+    let Ok(mut refusal) = read_json_bytes::<ContractRefusal>(&answer.body) else {
         return Err(TransportFailure::Nonsense(format!("status {status}")));
     };
     sanitise::refusal(&mut refusal);

@@ -4,6 +4,7 @@
 //! cannot be read is left out and named, a word that is not known is replaced by the word for that and kept beside it,
 //! and the rest counts.
 
+mod harmless_json;
 mod json_text;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ mod tolerant;
 mod trade_page;
 mod unreadable;
 
+pub(super) use harmless_json::harmless_json;
 pub(super) use tolerant::{MOST_NAMED, TolerantAnswer, UnreadableAnswer, read_parts, read_whole};
 pub use trade_page::TradeJournalPage;
 pub(super) use trade_page::read_trade_page;

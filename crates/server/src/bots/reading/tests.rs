@@ -208,7 +208,7 @@ fn what_came_and_what_would_be_right_are_named() {
     has("/account/account_balance", "1,5", "decimal number");
     has("/account/last_updated", "15:00:00", "RFC 3339 with its zone");
     has("/positions/0/quantity", "NaN", "decimal number");
-    has("/positions/2", "7", "struct Position");
+    has("/positions/2", "7", "an object");
     has("/trading_enabled", "yes", "boolean");
     // A position without a symbol is one of those that are open: whoever shows it names what is missing.
     assert_eq!(read.value.position_list().len(), 2);

@@ -12,6 +12,7 @@ use super::json_text::{
     without,
 };
 use super::unreadable::UnreadablePart;
+use botops_core::object_reader::{ByName, read_json_bytes, read_json_text};
 
 /// Most repairs of one part; one that needs more is left out whole.
 const MOST_REPAIRS: usize = 48;
@@ -79,7 +80,7 @@ pub(in crate::bots) fn read_whole<T: DeserializeOwned>(
     required: &[(&str, &str)],
 ) -> Result<TolerantAnswer<T>, UnreadableAnswer> {
     let mut repair = Repair::new(call);
-    let strict = serde_json::from_slice(bytes).ok();
+    let strict = read_json_bytes(bytes).ok();
     if required.is_empty()
         && let Some(value) = strict
     {
@@ -96,7 +97,7 @@ pub(in crate::bots) fn read_whole<T: DeserializeOwned>(
         return Ok(repair.answer(value));
     }
     let Some(repaired) = repair.repaired::<T>(text, &[], &[]) else { return Err(repair.failure()) };
-    let value = serde_json::from_str(&repaired).map_err(|error| not_json(&error))?;
+    let value = read_json_text(&repaired).map_err(|error| not_json(&error))?;
     Ok(repair.answer(value))
 }
 
@@ -111,7 +112,7 @@ pub(in crate::bots) fn read_parts<T: DeserializeOwned>(
 ) -> Result<TolerantAnswer<T>, UnreadableAnswer> {
     let mut repair = Repair::new(call);
     // What is right is read as it stands: only a faulty answer is searched for what can be made readable.
-    let strict = serde_json::from_slice(bytes).ok();
+    let strict = read_json_bytes(bytes).ok();
     let text =
         if strict.is_some() { String::from_utf8_lossy(bytes) } else { Cow::Owned(to_json_text(bytes)) };
     let members =
@@ -120,7 +121,7 @@ pub(in crate::bots) fn read_parts<T: DeserializeOwned>(
             Err(error) => not_json(&error),
         })?;
     repair.record_missing(&members, required);
-    if let Some(value) = strict.or_else(|| serde_json::from_str(&text).ok()) {
+    if let Some(value) = strict.or_else(|| read_json_text(&text).ok()) {
         return Ok(repair.answer(value));
     }
     let mut parts = Vec::new();
@@ -145,7 +146,7 @@ pub(in crate::bots) fn read_parts<T: DeserializeOwned>(
         return Err(repair.failure());
     }
     let whole = format!("{{{}}}", parts.join(","));
-    let value = serde_json::from_str(&without_repeats(&whole)).map_err(|error| not_json(&error))?;
+    let value = read_json_text(&without_repeats(&whole)).map_err(|error| not_json(&error))?;
     Ok(repair.answer(value))
 }
 
@@ -215,12 +216,12 @@ impl<'c> Repair<'c> {
     fn member<T: DeserializeOwned>(&mut self, name: &str, value: &str) -> Option<String> {
         let name_text = quoted(name);
         let alone = |value: &str| format!("{{{name_text}:{value}}}");
-        if serde_json::from_str::<T>(&alone(value)).is_ok() {
+        if read_json_text::<T>(&alone(value)).is_ok() {
             return Some(format!("{name_text}:{value}"));
         }
         let within = [PathStep::Member(name.to_owned())];
         // A list where none belongs is a fault as a whole.
-        let is_list = serde_json::from_str::<T>(&alone("[]")).is_ok();
+        let is_list = read_json_text::<T>(&alone("[]")).is_ok();
         let Some(items) = raw_items(value).filter(|_| is_list) else {
             let repaired = self.repaired::<T>(alone(value), &within, &within)?;
             return Some(inner(&repaired)?.to_owned());
@@ -228,7 +229,7 @@ impl<'c> Repair<'c> {
         let mut kept = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate().take(MOST_ITEMS) {
             let one = format!("{{{name_text}:[{}]}}", item.get());
-            if serde_json::from_str::<T>(&one).is_ok() {
+            if read_json_text::<T>(&one).is_ok() {
                 kept.push(item.get().to_owned());
                 continue;
             }
@@ -342,7 +343,9 @@ impl Fault {
 
 fn read<T: DeserializeOwned>(text: &str) -> Result<(), Fault> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut deserializer) else { return Ok(()) };
+    let Err(error) = serde_path_to_error::deserialize::<_, T>(ByName(&mut deserializer)) else {
+        return Ok(());
+    };
     let step = |segment: &Segment| match segment {
         Segment::Map { key } => Some(PathStep::Member(key.clone())),
         Segment::Seq { index } => Some(PathStep::Item(*index)),

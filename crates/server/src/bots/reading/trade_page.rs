@@ -19,20 +19,25 @@ pub struct TradeJournalPage {
     pub next: Option<u64>,
     /// The highest number of a trade in the page, also of those that could not be read.
     pub newest: Option<u64>,
-    /// Trades that could not be read, and that a cursor behind the newest passes.
+    /// Trades that could not be read, and that a cursor behind the newest passes. Those that the cursor of the question
+    /// had passed already are not among them.
     pub unread: u64,
     /// Trades behind the newest of which not even the number could be read.
     pub unnumbered: u64,
     /// What is wrong in the first of them.
     pub first_unread: Option<UnreadablePart>,
+    /// Whether it ends at or before the number that was asked for, and still says that more follow.
+    pub is_repeated: bool,
 }
 
-/// The page, and everything in it that could not be read.
+/// The answer to the question for the trades with a number above `after`, and everything in it that could not be read. A
+/// bot may give others as well.
 ///
 /// # Errors
 /// When the answer has no list of trades.
 pub(in crate::bots) fn read_trade_page(
     bytes: &[u8],
+    after: u64,
 ) -> Result<(TradeJournalPage, Vec<UnreadablePart>), UnreadableAnswer> {
     let required = [("items", "the list of the trades with a number above `after`")];
     let TolerantAnswer { value, unreadable, lost_items, .. } =
@@ -44,24 +49,73 @@ pub(in crate::bots) fn read_trade_page(
     let read: HashSet<u64> = value.items.iter().map(|trade| trade.seq).collect();
     let lost = lost_items.get("items").map_or(0, |lost| u64::try_from(*lost).unwrap_or(u64::MAX));
     let numbers = if lost == 0 { Vec::new() } else { numbers_in(bytes) };
-    let passed: HashSet<u64> =
-        numbers.iter().flatten().filter(|number| !read.contains(number)).copied().collect();
+    let is_passed = |number: u64| after > 0 && number <= after;
+    let has_passed = read.iter().chain(numbers.iter().flatten()).any(|number| is_passed(*number));
+    let is_repeated = has_passed && value.next.is_some_and(|next| next <= after);
+    let fresh = FreshItems::of(&numbers, after, is_repeated, &read);
+    let read_again = value.items.iter().filter(|trade| trade.seq <= after).count();
+    let lost_again = count(fresh.passed.saturating_sub(read_again));
+    let lost = lost.saturating_sub(lost_again);
+    let passed: HashSet<u64> = fresh
+        .numbers
+        .iter()
+        .filter_map(|(_, number)| *number)
+        .filter(|number| !read.contains(number))
+        .collect();
     // One without a number that stands before the newest is passed with it.
-    let newest = numbers.iter().flatten().max().copied();
-    let newest_at = newest.and_then(|newest| numbers.iter().rposition(|number| *number == Some(newest)));
-    let before_newest = numbers.get(..newest_at.unwrap_or(0)).unwrap_or_default();
-    let unnumbered = before_newest.iter().filter(|number| number.is_none()).count();
-    let unread = lost.min(u64::try_from(passed.len() + unnumbered).unwrap_or(u64::MAX));
-    let first_unread = unreadable.iter().find(|part| part.pointer.starts_with("/items/")).cloned();
+    let newest = fresh.numbers.iter().filter_map(|(_, number)| *number).max();
+    let newest_at =
+        newest.and_then(|newest| fresh.numbers.iter().rposition(|(_, number)| *number == Some(newest)));
+    let before_newest = fresh.numbers.get(..newest_at.unwrap_or(0)).unwrap_or_default();
+    let unnumbered = before_newest.iter().filter(|(_, number)| number.is_none()).count();
+    let unread = lost.min(count(passed.len() + unnumbered));
+    let is_fresh = |part: &&UnreadablePart| fresh.holds(&part.pointer);
+    let first_unread = unreadable.iter().find(is_fresh).cloned();
     let page = TradeJournalPage {
         next: value.next,
         newest: read.iter().chain(&passed).max().copied(),
         unread,
         unnumbered: lost - unread,
         first_unread: first_unread.filter(|_| lost > 0),
+        is_repeated,
         trades: value.items,
     };
     Ok((page, unreadable))
+}
+
+/// The items of a page that its question asked for.
+struct FreshItems {
+    /// Where each stands, and its number, as far as that says more than its place.
+    numbers: Vec<(usize, Option<u64>)>,
+    /// How many others there are.
+    passed: usize,
+}
+
+impl FreshItems {
+    /// An item without a number was passed with the one behind it, and all were where the page is given again.
+    fn of(numbers: &[Option<u64>], after: u64, is_repeated: bool, read: &HashSet<u64>) -> Self {
+        let is_passed = |number: &Option<u64>| after > 0 && number.is_some_and(|number| number <= after);
+        let last_passed = numbers.iter().rposition(is_passed);
+        let is_fresh = |(index, number): &(usize, Option<u64>)| match number {
+            Some(0) if read.contains(&0) => false,
+            // No cursor lies before the number 0: where it stands tells whether it was passed.
+            None | Some(0) => last_passed.is_none_or(|last| *index > last) && !is_repeated,
+            Some(number) => *number > after,
+        };
+        let above_zero = |(index, number): (usize, Option<u64>)| (index, number.filter(|number| *number > 0));
+        let fresh: Vec<_> = numbers.iter().copied().enumerate().filter(is_fresh).map(above_zero).collect();
+        Self { passed: numbers.len() - fresh.len(), numbers: fresh }
+    }
+
+    /// Whether something at this place of the answer belongs to one of them.
+    fn holds(&self, pointer: &str) -> bool {
+        let index = pointer.strip_prefix("/items/").and_then(|rest| rest.split('/').next()?.parse().ok());
+        index.is_some_and(|index: usize| self.numbers.iter().any(|(at, _)| *at == index))
+    }
+}
+
+fn count(items: usize) -> u64 {
+    u64::try_from(items).unwrap_or(u64::MAX)
 }
 
 /// The numbers of all items, in their order.
@@ -86,7 +140,35 @@ mod tests {
 
     #[track_caller]
     fn page(items: &str) -> TradeJournalPage {
-        read_trade_page(format!("{{\"items\": [{items}], \"next\": null}}").as_bytes()).unwrap().0
+        page_after(0, items, "null")
+    }
+
+    #[track_caller]
+    fn page_after(after: u64, items: &str, next: &str) -> TradeJournalPage {
+        let text = format!("{{\"items\": [{items}], \"next\": {next}}}");
+        read_trade_page(text.as_bytes(), after).unwrap().0
+    }
+
+    #[test]
+    fn what_was_passed_before_is_counted_no_more() {
+        let journal = format!(r#"{{"seq": 0}}, 7, {{"seq": 3}}, {READABLE}, {{"seq": 5}}, 8"#);
+        let found = page(&journal);
+        assert_eq!((found.newest, found.unread, found.unnumbered), (Some(5), 4, 1));
+        assert_eq!(found.first_unread.unwrap().pointer, "/items/0");
+        let found = page_after(4, &journal, "null");
+        assert_eq!((found.newest, found.unread, found.unnumbered), (Some(5), 1, 1));
+        assert_eq!(found.first_unread.unwrap().pointer, "/items/4");
+        let found = page_after(5, &journal, "null");
+        assert_eq!((found.newest, found.unread, found.unnumbered, found.is_repeated), (Some(4), 0, 1, false));
+        assert_eq!(found.first_unread.unwrap().pointer, "/items/5");
+        // The page of before once more: what stands at its end was passed with it.
+        let found = page_after(5, &journal, "5");
+        assert_eq!((found.unread, found.unnumbered, found.is_repeated), (0, 0, true));
+        assert_eq!(found.first_unread, None);
+        // Nothing in it was passed: a cursor that is wrong is another fault.
+        let found = page_after(9, "7, 8", "9");
+        assert_eq!((found.unread, found.unnumbered, found.is_repeated), (0, 2, false));
+        assert!(page_after(4, READABLE, "4").is_repeated);
     }
 
     #[test]
@@ -109,7 +191,7 @@ mod tests {
     #[test]
     fn an_answer_without_a_list_is_no_empty_page() {
         for answer in ["{}", r#"{"items": 7}"#, r#"{"items": "none", "next": 3}"#, "[]", "not JSON"] {
-            assert!(read_trade_page(answer.as_bytes()).is_err(), "{answer}");
+            assert!(read_trade_page(answer.as_bytes(), 0).is_err(), "{answer}");
         }
     }
 }

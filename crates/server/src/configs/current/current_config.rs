@@ -211,7 +211,7 @@ impl CurrentConfig {
 
     /// What the rules compare a document with.
     pub(crate) fn rule_facts(&self) -> RuleFacts {
-        self.bots.snapshot().report.as_deref().map(RuleFacts::of).unwrap_or_default()
+        RuleFacts::of(&self.bots.snapshot())
     }
 
     /// What the bot runs, by its last report or its last acknowledgement, whichever is newer.

@@ -6,12 +6,14 @@
 use std::str::FromStr;
 
 use botops_core::exact_number::ExactNumber;
+use chrono::Utc;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::finding::{ConfigFinding, ValidationLevel};
 use super::schema::{ConfigSchema, MOST_FINDINGS, child_pointer, read_decimal};
-use botops_contract::{BotReport, amount_value};
+use crate::bots::{BotSnapshot, ReportedDay};
+use botops_contract::amount_value;
 
 /// Everything that is wrong with a document by the schema, or else by the rules.
 pub(crate) fn check_document(
@@ -38,8 +40,10 @@ pub(crate) struct RuleFacts {
 }
 
 impl RuleFacts {
-    /// From the bot's last report.
-    pub(crate) fn of(report: &BotReport) -> Self {
+    /// From the bot's last report; what is of a day that is over is nothing of today.
+    pub(crate) fn of(seen: &BotSnapshot) -> Self {
+        let Some(report) = seen.report.as_deref() else { return Self::default() };
+        let is_over = ReportedDay::of(seen, Utc::now()).is_some_and(|day| day.is_over);
         // A position whose cost is not known is held to no limit here; the bot's own check knows it.
         let cost = |position: &botops_contract::Position| {
             let quantity = amount_value(position.quantity.as_ref()).filter(|quantity| !quantity.is_zero())?;
@@ -48,7 +52,7 @@ impl RuleFacts {
         };
         Self {
             positions: report.position_list().iter().filter_map(cost).collect(),
-            daily_pl: amount_value(report.performance.daily_pl.as_ref()),
+            daily_pl: amount_value(report.performance.daily_pl.as_ref()).filter(|_| !is_over),
         }
     }
 }
