@@ -150,7 +150,8 @@ def _is_answered(path: pathlib.Path) -> bool:
     except FileNotFoundError:
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
+        # A Unix socket says at once whether anybody listens; one whose queue is full has a listener.
+        probe.setblocking(False)
         try:
             probe.connect(str(path))
         except (ConnectionRefusedError, FileNotFoundError):

@@ -99,6 +99,9 @@ class AsyncBot(BaseBot):
         slot.run_on_loop = run_at_once
         return slot
 
+    def _is_served(self) -> bool:
+        return self._tasks is not None
+
     def _keep(self, coroutine: Any) -> None:
         if self._tasks is None:
             coroutine.close()

@@ -212,8 +212,9 @@ class BaseBot:
         state = self._core.state
         self._core.clock.tick()
         if state.phase.get("phase") == '"starting"':
-            state.set_trading_enabled(state.trading_enabled is not False)
-            state.set_phase("running")
+            is_enabled = state.trading_enabled is not False
+            state.set_trading_enabled(is_enabled)
+            state.set_phase("running" if is_enabled else "paused")
         state.touch()
         self._core.loop.run_waiting()
 
@@ -242,6 +243,7 @@ class BaseBot:
 
         def take(handler: _Call) -> _Call:
             self._core.commands.handlers[verb] = VerbHandler(handler, thread, durable)
+            self._note_late(f"commands.{verb}")
             return handler
 
         return take
@@ -280,12 +282,20 @@ class BaseBot:
 
         slot.on_change = tell
         core.config = slot
+        self._note_late("config")
         return slot
 
     @property
     def address(self) -> str:
         """Where it is served: the socket's path, or host and port."""
         return str(self._address)
+
+    def _note_late(self, what: str) -> None:
+        if self._is_served():
+            self._core.problems.add(what, "late", "it comes after the start: botops offers it once it connects anew")
+
+    def _is_served(self) -> bool:
+        return False
 
     def _wake(self) -> None:
         """Has files written soon."""
@@ -347,6 +357,9 @@ class Bot(BaseBot):
             time.sleep(seconds)
         else:
             self._core.loop.sleep(seconds)
+
+    def _is_served(self) -> bool:
+        return self._server is not None
 
     def _wake(self) -> None:
         if self._server is not None:
