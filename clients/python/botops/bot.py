@@ -10,7 +10,7 @@ import time
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, TypeVar, Union
 
 from . import forks, numbers, records
-from .address import Address
+from .address import Address, Path
 from .commands import VERBS, Handler
 from .config import Apply, BotConfig, Check
 from .config_files import ConfigError, ConfigFiles
@@ -19,7 +19,6 @@ from .handlers import VerbHandler
 from .problems import Problem
 from .server import ThreadServer
 
-Path = Union[str, "os.PathLike[str]"]
 _BOT_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 _MODES = ("paper", "live", "backtest")
 _Call = TypeVar("_Call", bound=Callable[..., Any])

@@ -74,7 +74,7 @@ class CommandRunner:
         self._state, self._clock, self._loop, self._problems = state, clock, loop, problems
 
     def submit(self, verb: str, body: Any) -> Tuple[CommandTask, bool]:
-        """Takes a request up, and says whether it is a new one. Raises `CommandError` when it is none, and nothing was done then."""
+        """Takes a request up, and says whether it is a new one. Raises `CommandError` when nothing was done."""
         if verb not in VERBS:
             raise CommandError(404, "unknown_verb", "the contract has no such command")
         if verb not in self.handlers:

@@ -42,8 +42,8 @@ def _route(core: "BotCore", request: Request, body: bytes) -> Answer:
     if path.startswith("commands/"):
         return _command(core, request, path[len("commands/"):], body)
     calls = {"hello": ("GET", _hello), "state": ("GET", _state), "events": ("GET", _events), "trades": ("GET", _trades),
-             "config": ("GET", _config), "config/schema": ("GET", _schema), "config/document": ("GET", _document), "config/check": ("POST", _check),
-             "config/activate": ("POST", _activate), "config/commit": ("POST", _commit),
+             "config": ("GET", _config), "config/schema": ("GET", _schema), "config/document": ("GET", _document),
+             "config/check": ("POST", _check), "config/activate": ("POST", _activate), "config/commit": ("POST", _commit),
              "config/revert": ("POST", _revert)}
     method, call = calls.get(path, ("", None))
     if call is None:

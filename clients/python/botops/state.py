@@ -55,7 +55,7 @@ class _KeptList:
     def remove(self, key: str) -> None:
         if self.pieces.pop(key, None) is not None:
             self.bytes -= len(self.encoded.pop(key))
-    
+
 
 class StateStore:
     """The state of one bot. Every method may be called from any thread and raises nothing."""
