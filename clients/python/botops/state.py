@@ -152,6 +152,10 @@ class StateStore:
                 self.touch()
                 return
             known = kept.pieces.get(key_text)
+            if known is None and kept is self._positions and "quantity" not in pieces:
+                said = "it has no position, and one is told with its quantity"
+                self.problems.add("positions.quantity", "not_open", said)
+                return
             merged = {**known, **pieces} if known else pieces
             if known and merged == known:
                 self.touch()
