@@ -30,6 +30,9 @@ def answer(core: "BotCore", request: Request, body: bytes) -> Answer:
         return refusal(error.status, error.code, error.message)
     except ConfigRefusal as error:
         return refusal(error.status, error.code, error.message, error.context)
+    except RecursionError:
+        # Documents are gone through before anything is done with them.
+        return refusal(400, "invalid", "the body nests too deeply")
     except Exception as error:  # a fault of the SDK must cost an answer, and nothing else
         core.problems.add("sdk", "internal", f"{request.method} {request.path}: {type(error).__name__}: {error}")
         return refusal(500, "internal", "the SDK failed; bot.problems says how")
