@@ -20,6 +20,8 @@ from .problems import Problem
 from .server import ThreadServer
 
 _BOT_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
+# A day; a loop that waits longer goes round once in it.
+_LONGEST_SLEEP = 86_400.0
 _MODES = ("paper", "live", "backtest")
 _Call = TypeVar("_Call", bound=Callable[..., Any])
 
@@ -351,11 +353,17 @@ class Bot(BaseBot):
         self.stop()
 
     def sleep(self, seconds: float) -> None:
-        """Waits as `time.sleep` does, and carries out commands as they arrive."""
+        """Waits as `time.sleep` does, and carries out commands as they arrive. What is no time is a second."""
+        try:
+            wait = min(max(0.0, float(numbers.amount_text(seconds))), _LONGEST_SLEEP)
+        except (ValueError, TypeError) as error:
+            # Not raised into the loop, and not taken as zero: the loop would spin.
+            self._core.problems.add("sleep", "bad_value", f"a second is waited instead: {error}")
+            wait = 1.0
         if self._core.is_inert:
-            time.sleep(seconds)
+            time.sleep(wait)
         else:
-            self._core.loop.sleep(seconds)
+            self._core.loop.sleep(wait)
 
     def _is_served(self) -> bool:
         return self._server is not None

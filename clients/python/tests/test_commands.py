@@ -217,6 +217,14 @@ class CommandsTest(BotCase):
             bot.sleep(0.01)
         self.assertEqual(answers[1]["phase"], "degraded", "the handler's own word counts")
 
+    def test_what_is_no_time_is_waited_for_a_second(self):
+        bot = self.make(data_dir=False).start()
+        waited = []
+        bot._core.loop.sleep = waited.append
+        for seconds in (None, "soon", float("nan"), float("inf"), -5, 0.5, 1e9):
+            bot.sleep(seconds)
+        self.assertEqual(waited, [1.0, 1.0, 1.0, 1.0, 0.0, 0.5, 86_400.0])
+
     def test_a_bot_that_starts_paused_says_so(self):
         bot = self.make()
         bot.trading_enabled = False
