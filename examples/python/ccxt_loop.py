@@ -84,8 +84,8 @@ def sell(bot, exchange, why):
     position = exchange.fetch_positions()[0]
     order = exchange.create_order(position["symbol"], "market", "sell", position["contracts"])
     profit = (order["average"] - position["entryPrice"]) * order["amount"]
-    bot.trade(id=order["id"], symbol=order["symbol"], side="BUY", quantity=order["amount"], entry_price=position["entryPrice"],
-              exit_price=order["average"], gross_pl=profit, commission="0", net_pl=profit, exit_reason=why)
+    bot.trade(id=order["id"], symbol=order["symbol"], side="BUY", quantity=order["amount"],
+              entry_price=position["entryPrice"], exit_price=order["average"], gross_pl=profit, commission="0", net_pl=profit, exit_reason=why)
     bot.event("fill", f"sold {order['amount']} {order['symbol']} at {order['average']}: {why}")
 
 

@@ -21,6 +21,7 @@ DEFAULT_SOCKET = "botops-data/ipc/bot.sock"
 SOCKET_SETTING = "BOT_IPC_SOCKET"
 # What a name of a socket has room for on Linux, and on macOS.
 _LONGEST_PATH = 103
+Path = Union[str, "os.PathLike[str]"]
 _HOST_PORT = re.compile(r"(?:tcp://)?(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})")
 _BACKLOG = 64
 _SHORTEST_TOKEN = 16
@@ -33,7 +34,7 @@ class AddressInUse(OSError):
 class Address:
     """Where a bot is reached. Made once; raises ValueError for what cannot be an address."""
 
-    def __init__(self, given: Union[str, "os.PathLike[str]", None], token_file: Union[str, "os.PathLike[str]", None]) -> None:
+    def __init__(self, given: Optional[Path], token_file: Optional[Path]) -> None:
         text = os.fspath(given) if given is not None else os.environ.get(SOCKET_SETTING) or DEFAULT_SOCKET
         tcp = None if "/" in text.replace("tcp://", "") else _HOST_PORT.fullmatch(text)
         self.host_port: Optional[Tuple[str, int]] = None
@@ -113,7 +114,7 @@ class Address:
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
             if os.name == "nt":
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)  # type: ignore[attr-defined,unused-ignore]
+                listener.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_EXCLUSIVEADDRUSE"), 1)
             else:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(host_port)
@@ -150,7 +151,8 @@ def _is_answered(path: pathlib.Path) -> bool:
     except FileNotFoundError:
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
+        # A Unix socket says at once whether anybody listens; one whose queue is full has a listener.
+        probe.setblocking(False)
         try:
             probe.connect(str(path))
         except (ConnectionRefusedError, FileNotFoundError):

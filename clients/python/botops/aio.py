@@ -12,8 +12,8 @@ import socket
 from typing import Any, Callable, Mapping, Optional, Set
 
 from . import router
-from .address import AddressInUse
-from .bot import BaseBot, Path
+from .address import AddressInUse, Path
+from .bot import BaseBot
 from .config import Apply, BotConfig, Check
 from .http import (CONTINUE, HEAD_END, LARGEST_HEAD, HttpError, Later, Response, Stream, parse_head, refusal)
 
@@ -98,6 +98,9 @@ class AsyncBot(BaseBot):
 
         slot.run_on_loop = run_at_once
         return slot
+
+    def _is_served(self) -> bool:
+        return self._tasks is not None
 
     def _keep(self, coroutine: Any) -> None:
         if self._tasks is None:

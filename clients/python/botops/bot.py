@@ -10,7 +10,7 @@ import time
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, TypeVar, Union
 
 from . import forks, numbers, records
-from .address import Address
+from .address import Address, Path
 from .commands import VERBS, Handler
 from .config import Apply, BotConfig, Check
 from .config_files import ConfigError, ConfigFiles
@@ -19,8 +19,9 @@ from .handlers import VerbHandler
 from .problems import Problem
 from .server import ThreadServer
 
-Path = Union[str, "os.PathLike[str]"]
 _BOT_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
+# A day; a loop that waits longer goes round once in it.
+_LONGEST_SLEEP = 86_400.0
 _MODES = ("paper", "live", "backtest")
 _Call = TypeVar("_Call", bound=Callable[..., Any])
 
@@ -212,8 +213,9 @@ class BaseBot:
         state = self._core.state
         self._core.clock.tick()
         if state.phase.get("phase") == '"starting"':
-            state.set_trading_enabled(state.trading_enabled is not False)
-            state.set_phase("running")
+            is_enabled = state.trading_enabled is not False
+            state.set_trading_enabled(is_enabled)
+            state.set_phase("running" if is_enabled else "paused")
         state.touch()
         self._core.loop.run_waiting()
 
@@ -242,6 +244,7 @@ class BaseBot:
 
         def take(handler: _Call) -> _Call:
             self._core.commands.handlers[verb] = VerbHandler(handler, thread, durable)
+            self._note_late(f"commands.{verb}")
             return handler
 
         return take
@@ -280,12 +283,20 @@ class BaseBot:
 
         slot.on_change = tell
         core.config = slot
+        self._note_late("config")
         return slot
 
     @property
     def address(self) -> str:
         """Where it is served: the socket's path, or host and port."""
         return str(self._address)
+
+    def _note_late(self, what: str) -> None:
+        if self._is_served():
+            self._core.problems.add(what, "late", "it comes after the start: botops offers it once it connects anew")
+
+    def _is_served(self) -> bool:
+        return False
 
     def _wake(self) -> None:
         """Has files written soon."""
@@ -342,11 +353,20 @@ class Bot(BaseBot):
         self.stop()
 
     def sleep(self, seconds: float) -> None:
-        """Waits as `time.sleep` does, and carries out commands as they arrive."""
+        """Waits as `time.sleep` does, and carries out commands as they arrive. What is no time is a second."""
+        try:
+            wait = min(max(0.0, float(numbers.amount_text(seconds))), _LONGEST_SLEEP)
+        except (ValueError, TypeError) as error:
+            # Not raised into the loop, and not taken as zero: the loop would spin.
+            self._core.problems.add("sleep", "bad_value", f"a second is waited instead: {error}")
+            wait = 1.0
         if self._core.is_inert:
-            time.sleep(seconds)
+            time.sleep(wait)
         else:
-            self._core.loop.sleep(seconds)
+            self._core.loop.sleep(wait)
+
+    def _is_served(self) -> bool:
+        return self._server is not None
 
     def _wake(self) -> None:
         if self._server is not None:

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from typing import Any, Callable, Deque, Dict, List, Mapping, NamedTuple, NoReturn, Optional, Tuple, Union
 
 from . import numbers
-from .durable import DataFolder, LineFile
+from .durable import DataFolder, LineFile, replace_file
 from .problems import ProblemLog
 
 VERBS = ("pause", "resume", "cancel-orders", "flatten", "probe-session", "reauth", "reset-breaker", "halt", "shutdown")
@@ -21,6 +21,8 @@ EXPIRED = "expired"
 # An answer that a repeated command gets; older ones are forgotten.
 _KEPT_ANSWERS = 1_000
 _LONGEST_ID = 128
+# Lines of the file, two a command, beyond which a start keeps the newest commands alone.
+_LONGEST_FILE = 5 * _KEPT_ANSWERS
 _EXPOSURE = ("orders_cancelled", "orders_submitted", "positions_closing", "notional", "positions_left", "orders_left")
 
 Answer = Dict[str, Any]
@@ -207,12 +209,19 @@ class CommandBook:
         file = LineFile(path)
         file.open()
         kept: "OrderedDict[str, Dict[str, Any]]" = OrderedDict()
+        count = 0
         for line in file.lines():
+            count += 1
             try:
                 row = json.loads(line)
                 kept[row["id"]] = row
             except (ValueError, KeyError, TypeError):
                 continue
+        if count > _LONGEST_FILE:
+            file.close()
+            newest = list(kept.values())[-_KEPT_ANSWERS:]
+            replace_file(path, b"".join(json.dumps(row).encode() + b"\n" for row in newest))
+            file.open()
         with self._lock:
             for command_id, row in list(kept.items())[-_KEPT_ANSWERS:]:
                 task = CommandTask(Command(str(row.get("verb")), command_id, "", {}, False), None, None)

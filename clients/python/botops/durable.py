@@ -72,6 +72,9 @@ class LineFile:
 
     def append(self, lines: List[bytes], sync: bool) -> int:
         """Adds lines and returns where the first one begins. Raises OSError, and then has added none."""
+        if self._file is None:
+            # An earlier failure closed it.
+            self.open()
         file = self._file
         if file is None:
             raise OSError("the file is not open")
@@ -83,10 +86,10 @@ class LineFile:
             if sync:
                 os.fsync(file.fileno())
         except OSError:
-            file.close()
+            # What was written of them is taken away, now or when it is opened again: then as far as a line was cut off.
             self._file = None
-            os.truncate(self.path, begin)
-            self.open()
+            file.truncate(begin)
+            file.close()
             raise
         return begin
 

@@ -58,22 +58,22 @@ class EventLog:
         pieces = records.ERROR.pieces(given, "error", self._problems)
         error = records.object_text(pieces)
         severity = (pieces.get("severity") or '"medium"').strip('"')
-        self._errors.appendleft(error)
-        self._error_times.append((time.time(), severity))
+        with self._changed:
+            self._errors.appendleft(error)
+            self._error_times.append((time.time(), severity))
         self.add({"kind": "error", "severity": given.get("severity", "medium"), "message": given.get("message")}, error)
 
     def error_members(self) -> Dict[str, str]:
         """The members of the state about failures."""
         since = time.time() - _HOUR
-        while self._error_times and self._error_times[0][0] < since:
-            try:
+        with self._changed:
+            while self._error_times and self._error_times[0][0] < since:
                 self._error_times.popleft()
-            except IndexError:
-                break
-        severities = [severity for _, severity in list(self._error_times)]
+            severities = [severity for _, severity in self._error_times]
+            errors = ",".join(self._errors)
         worst = max(severities, key=lambda word: _SEVERITIES.index(word) if word in _SEVERITIES else 1, default=None)
         return {
-            "recent_errors": "[" + ",".join(list(self._errors)) + "]",
+            "recent_errors": "[" + errors + "]",
             "error_count_last_hour": str(len(severities)),
             "worst_error_last_hour": numbers.NULL if worst is None else f'"{worst}"',
         }

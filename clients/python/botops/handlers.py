@@ -4,12 +4,12 @@ from __future__ import annotations
 import inspect
 import queue
 import threading
-from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from .commands import (VERBS, Answer, Command, CommandBook, CommandError, CommandTask, answer_of, answer_of_error)
 from .loop import LoopClock, LoopQueue
 from .problems import ProblemLog
-from .state import StateStore
+from .state import PHASE_SAID, StateStore
 
 # How long a caller waits: less than the ten seconds of botops.
 ANSWER_WITHIN = 5.0
@@ -74,7 +74,7 @@ class CommandRunner:
         self._state, self._clock, self._loop, self._problems = state, clock, loop, problems
 
     def submit(self, verb: str, body: Any) -> Tuple[CommandTask, bool]:
-        """Takes a request up, and says whether it is a new one. Raises `CommandError` when it is none, and nothing was done then."""
+        """Takes a request up, and says whether it is a new one. Raises `CommandError` when nothing was done."""
         if verb not in VERBS:
             raise CommandError(404, "unknown_verb", "the contract has no such command")
         if verb not in self.handlers:
@@ -115,11 +115,12 @@ class CommandRunner:
         if not self.book.begin(task):
             return None
         handler = self.handlers[task.command.verb]
-        changes = self._state.phase_changes
+        said: List[bool] = []
+        token = PHASE_SAID.set(said)
         try:
             returned = handler.run(task.command)
             if inspect.isawaitable(returned):
-                return self._await(task, returned, changes)
+                return self._await(task, returned, said)
         except (KeyboardInterrupt, SystemExit) as ending:
             # The bot means to end: the answer is kept, and the end goes its way.
             self._finish_error(task, ending)
@@ -127,10 +128,15 @@ class CommandRunner:
         except BaseException as error:  # whatever a handler does, the trading loop goes on
             self._finish_error(task, error)
         else:
-            self._finish_done(task, returned, changes)
+            PHASE_SAID.set(None)
+            self._finish_done(task, returned, bool(said))
+        finally:
+            PHASE_SAID.reset(token)
         return None
 
-    async def _await(self, task: CommandTask, returned: Any, changes: int) -> None:
+    async def _await(self, task: CommandTask, returned: Any, said: List[bool]) -> None:
+        # Runs as a task of its own, so what it sets is seen by this handler alone.
+        PHASE_SAID.set(said)
         try:
             value = await returned
         except BaseException as error:
@@ -138,11 +144,11 @@ class CommandRunner:
             if not isinstance(error, Exception):
                 raise
         else:
-            self._finish_done(task, value, changes)
+            self._finish_done(task, value, bool(said))
 
-    def _finish_done(self, task: CommandTask, returned: Any, changes: int) -> None:
+    def _finish_done(self, task: CommandTask, returned: Any, said_phase: bool) -> None:
         verb = task.command.verb
-        if self._state.phase_changes == changes:
+        if not said_phase:
             # The handler returned and said nothing of the phase: then it is what the verb means.
             if verb in _CLOSES_ENTRIES:
                 self._state.set_trading_enabled(False)

@@ -58,11 +58,12 @@ class LoopQueue:
     def __init__(self) -> None:
         self._waiting: Deque[Callable[[], None]] = deque()
         self._arrived = threading.Event()
-        self._running: Optional[int] = None
+        self._turn = threading.Lock()
 
     def renew_lock(self) -> None:
-        """Takes a new lock, in a forked child whose parent held the old one."""
+        """Takes new locks, in a forked child whose parent held the old ones."""
         self._arrived = threading.Event()
+        self._turn = threading.Lock()
         self._waiting.clear()
 
     def put(self, work: Callable[[], None]) -> bool:
@@ -74,25 +75,21 @@ class LoopQueue:
         return True
 
     def run_waiting(self) -> None:
-        """Does what waits. Called on the loop's thread; work that calls this again does not begin other work."""
-        if not self._waiting or self._running == threading.get_ident():
+        """Does what waits, one after the other. Work that calls this again, and a second loop, do not begin other work."""
+        if not self._waiting or not self._turn.acquire(blocking=False):
             return
-        self._running = threading.get_ident()
         try:
             while self._waiting:
                 self._waiting.popleft()()
         finally:
-            self._running = None
+            self._turn.release()
 
     def sleep(self, seconds: float) -> None:
         """Waits on the loop's thread, and does work as it arrives."""
         end = time.monotonic() + max(0.0, seconds)
-        if self._running == threading.get_ident():
-            time.sleep(max(0.0, seconds))
-            return
         while True:
             self._arrived.clear()
             self.run_waiting()
             left = end - time.monotonic()
-            if left <= 0 or (self._arrived.wait(left) is False):
+            if left <= 0 or not self._arrived.wait(left):
                 return

@@ -23,7 +23,8 @@ _MILLISECONDS_FROM = 100_000_000_000
 _FIRST_YEAR = 1900
 _LONGEST_TEXT = 2_000
 _DEEPEST = 8
-_MOST_ITEMS = 1_000
+_MOST_VALUES = 5_000
+_LARGEST_DETAILS = 64 * 1024
 
 NULL = "null"
 
@@ -156,23 +157,49 @@ def moment_text(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat()[:-6] + "Z"
 
 
-def anything(value: Any, depth: int = 0) -> str:
-    """What a bot gives as details, as JSON: decimals are texts, what JSON has no word for is its `str`."""
+def anything(value: Any) -> str:
+    """What a bot gives as details, as JSON: decimals are texts, what JSON has no word for is its `str`.
+
+    Raises `TooLarge` for more than fits beside an event.
+    """
+    return _Details().text_of(value, 0)
+
+
+class TooLarge(ValueError):
+    """Details of more than 64 KiB of text or 5,000 values."""
+
+
+class _Details:
+    """Writes one value, and stops when it becomes too large: an order book given whole must not cost the loop a second."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._values = 0
+
+    def text_of(self, value: Any, depth: int) -> str:
+        self._values += 1
+        if self._values > _MOST_VALUES or self._bytes > _LARGEST_DETAILS:
+            raise TooLarge("more than 64 KiB of details")
+        if depth < _DEEPEST and isinstance(value, dict):
+            members = [f"{self._counted(quoted(str(name)[:_LONGEST_TEXT]))}:{self.text_of(item, depth + 1)}"
+                       for name, item in value.items()]
+            return "{" + ",".join(members) + "}"
+        if depth < _DEEPEST and isinstance(value, (list, tuple, set, frozenset)):
+            return "[" + ",".join([self.text_of(item, depth + 1) for item in value]) + "]"
+        return self._counted(_simple(value))
+
+    def _counted(self, text: str) -> str:
+        self._bytes += len(text)
+        return text
+
+
+def _simple(value: Any) -> str:
     if value is None or isinstance(value, bool):
-        return {None: NULL, True: "true", False: "false"}[value]
-    if isinstance(value, str):
-        return quoted(value[:_LONGEST_TEXT])
+        return NULL if value is None else "true" if value else "false"
     if isinstance(value, int):
         return str(int(value))
     if isinstance(value, float):
         return float.__repr__(value) if math.isfinite(value) else NULL
-    if isinstance(value, Decimal):
-        return quoted(str(value))
     if isinstance(value, datetime):
         return time_of(value)[0]
-    if depth < _DEEPEST and isinstance(value, dict):
-        members = list(value.items())[:_MOST_ITEMS]
-        return "{" + ",".join(f"{quoted(str(name))}:{anything(item, depth + 1)}" for name, item in members) + "}"
-    if depth < _DEEPEST and isinstance(value, (list, tuple, set, frozenset)):
-        return "[" + ",".join(anything(item, depth + 1) for item in list(value)[:_MOST_ITEMS]) + "]"
     return quoted(str(value)[:_LONGEST_TEXT])

@@ -7,8 +7,11 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, Mapping, Optional
 
 from . import numbers
-from .numbers import BadValue
+from .numbers import BadValue, TooLarge
 from .problems import ProblemLog
+
+# What stands for details that were too large.
+LEFT_OUT = '{"left_out":"more than 64 KiB"}'
 
 # A piece of JSON text, or `None` for a field that is taken away.
 Pieces = Dict[str, Optional[str]]
@@ -62,6 +65,9 @@ class Record:
                 continue
             try:
                 self._convert(found, name, kind, value, where, problems)
+            except TooLarge as why:
+                found[name] = LEFT_OUT
+                problems.add(f"{where}.{name}", "too_large", f"{why}; they are left out")
             except BadValue as why:
                 found[name] = numbers.NULL
                 problems.add_bad_value(f"{where}.{name}", str(why), value)

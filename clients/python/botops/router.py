@@ -30,6 +30,9 @@ def answer(core: "BotCore", request: Request, body: bytes) -> Answer:
         return refusal(error.status, error.code, error.message)
     except ConfigRefusal as error:
         return refusal(error.status, error.code, error.message, error.context)
+    except RecursionError:
+        # Documents are gone through before anything is done with them.
+        return refusal(400, "invalid", "the body nests too deeply")
     except Exception as error:  # a fault of the SDK must cost an answer, and nothing else
         core.problems.add("sdk", "internal", f"{request.method} {request.path}: {type(error).__name__}: {error}")
         return refusal(500, "internal", "the SDK failed; bot.problems says how")
@@ -42,8 +45,8 @@ def _route(core: "BotCore", request: Request, body: bytes) -> Answer:
     if path.startswith("commands/"):
         return _command(core, request, path[len("commands/"):], body)
     calls = {"hello": ("GET", _hello), "state": ("GET", _state), "events": ("GET", _events), "trades": ("GET", _trades),
-             "config": ("GET", _config), "config/schema": ("GET", _schema), "config/document": ("GET", _document), "config/check": ("POST", _check),
-             "config/activate": ("POST", _activate), "config/commit": ("POST", _commit),
+             "config": ("GET", _config), "config/schema": ("GET", _schema), "config/document": ("GET", _document),
+             "config/check": ("POST", _check), "config/activate": ("POST", _activate), "config/commit": ("POST", _commit),
              "config/revert": ("POST", _revert)}
     method, call = calls.get(path, ("", None))
     if call is None:

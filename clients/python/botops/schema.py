@@ -105,7 +105,8 @@ class ConfigSchema:
         for part in pointer.split("/")[1:]:
             found = schema.get(name, found)
             part = part.replace("~1", "/").replace("~0", "~")
-            inner = (schema.get("properties") or {}).get(part, schema.get("items" if part.isdigit() else "additionalProperties"))
+            others = schema.get("items" if part.isdigit() else "additionalProperties")
+            inner = (schema.get("properties") or {}).get(part, others)
             if not isinstance(inner, Mapping):
                 return found
             schema = self._resolve(inner)

@@ -47,7 +47,6 @@ class ThreadServer:
         self._woken, self._waker = socket.socketpair()
         self._threads: List[threading.Thread] = []
         self.wake_maintenance = threading.Event()
-        self.refused_connections = 0
 
     def start(self) -> None:
         """Serves from here on. Where the address is taken, it is served once it is free."""
@@ -61,8 +60,8 @@ class ThreadServer:
         try:
             self._listener = self._address.listen()
             if self._address.open_to_others():
-                self._core.problems.add("address", "open_folder", "other users may enter the folder of the socket: "
-                                                                  f"chmod 700 {self._address.path and self._address.path.parent}")
+                said = f"other users may enter the folder of the socket {self._address}: chmod 700 that folder"
+                self._core.problems.add("address", "open_folder", said)
             return True
         except AddressInUse as error:
             self._core.problems.add("address", "in_use", f"{error}; it is waited for")
@@ -133,7 +132,6 @@ class ThreadServer:
                 self._stopping.wait(_RETRY_LISTEN)
                 return
             if len(self._connections) >= _MOST_CONNECTIONS:
-                self.refused_connections += 1
                 self._core.problems.add("address", "busy", "more than 32 connections at a time; the newest were closed")
                 connection.close()
                 continue

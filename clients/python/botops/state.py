@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import threading
 import time
+from contextvars import ContextVar
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from . import numbers, records
 from .problems import ProblemLog
 from .records import Pieces, Record
+
+# Set while a handler runs, in its own thread or task: what it says of the phase itself is not said for it afterwards.
+PHASE_SAID: "ContextVar[Optional[List[bool]]]" = ContextVar("PHASE_SAID", default=None)
 
 # botops takes an answer of at most 8 MiB.
 _LARGEST_LISTS = 7 * 1024 * 1024
@@ -51,7 +55,7 @@ class _KeptList:
     def remove(self, key: str) -> None:
         if self.pieces.pop(key, None) is not None:
             self.bytes -= len(self.encoded.pop(key))
-    
+
 
 class StateStore:
     """The state of one bot. Every method may be called from any thread and raises nothing."""
@@ -62,7 +66,6 @@ class StateStore:
         self.seq = 1
         self.changed_at = time.time()
         self.phase: Pieces = {"phase": '"starting"', "phase_reason": "null"}
-        self.phase_changes = 0
         self.trading_enabled: Optional[bool] = None
         self.no_entry_reasons: Optional[List[str]] = None
         self.last_trade_at = numbers.NULL
@@ -88,15 +91,15 @@ class StateStore:
         pieces = record.pieces({"phase": phase, "phase_reason": reason}, "state", self.problems)
         with self.lock:
             self.phase.update(pieces)
-            self.phase_changes += 1
             self.touch()
+        _note_phase()
 
     def set_trading_enabled(self, value: Optional[bool]) -> None:
         """Whether new positions may be opened."""
         with self.lock:
             self.trading_enabled = value if value is None else bool(value)
-            self.phase_changes += 1
             self.touch()
+        _note_phase()
 
     def set_part(self, name: str, record: Record, values: Mapping[str, Any], stamp: Optional[str] = None) -> None:
         """Changes the given fields of `account`, `performance`, `market` and the like; other fields stay."""
@@ -149,6 +152,10 @@ class StateStore:
                 self.touch()
                 return
             known = kept.pieces.get(key_text)
+            if known is None and kept is self._positions and "quantity" not in pieces:
+                said = "it has no position, and one is told with its quantity"
+                self.problems.add("positions.quantity", "not_open", said)
+                return
             merged = {**known, **pieces} if known else pieces
             if known and merged == known:
                 self.touch()
@@ -251,6 +258,12 @@ class StateStore:
                 continue
             why[field] = f'"why":"other","why_raw":{numbers.quoted("bad value: " + expected)}'
         return "[" + ",".join(f'{{"field":{numbers.quoted(field)},{reason}}}' for field, reason in why.items()) + "]"
+
+
+def _note_phase() -> None:
+    said = PHASE_SAID.get()
+    if said is not None:
+        said.append(True)
 
 
 def _is_zero(piece: Optional[str]) -> bool:

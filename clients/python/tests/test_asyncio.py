@@ -56,6 +56,7 @@ class AsyncBotTest(BotCase):
             self.assertEqual((state["account"]["account_balance"], len(state["orders"])), ("1.10", 1_000))
             answer = client.command("pause", "1")
             self.assertEqual((answer["outcome"], answer["message"]), ("done", "paused after a while"))
+            self.assertEqual((answer["phase"], answer["trading_enabled"], bot.trading_enabled), ("paused", False, False))
             self.assertEqual(client.command("pause", "1"), {**answer, "replayed": True})
             self.assertEqual(client.command("flatten", "2")["outcome"], "unconfirmed")
             self.assertEqual(client.command("halt", "3")["outcome"], "refused")

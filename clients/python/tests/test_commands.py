@@ -176,6 +176,80 @@ class CommandsTest(BotCase):
         self.assertEqual(self.client.get("commands/begun")["result"]["outcome"], "unconfirmed")
         self.assertEqual(self.client.get("commands/never")["standing"], "unknown")
 
+    def test_the_file_of_answers_does_not_grow_for_ever(self):
+        bot = self.make()
+        bot.on("pause")(lambda command: None)
+        bot.start()
+        first = self.client.command("pause", "newest")
+        bot.stop()
+        file = next(self.folder.rglob("commands.jsonl"))
+        lines = file.read_bytes()
+        old = b"".join(b'{"id": "old %d", "verb": "pause"}\n' % number for number in range(6_000))
+        file.write_bytes(old + lines)
+        self.make().start()
+        self.assertEqual(self.client.get("commands/newest")["result"], first)
+        self.assertEqual(len(file.read_bytes().splitlines()), 1_000)
+
+    def test_what_others_say_of_the_phase_meanwhile_undoes_no_pause(self):
+        bot, said = self.make(), threading.Event()
+
+        @bot.on("pause", thread=True)
+        def pause(command):
+            said.wait(20)
+
+        @bot.on("halt")
+        def halt(command):
+            bot.phase("degraded", "halted by hand")
+
+        bot.start().tick()
+        answers = []
+        sender = threading.Thread(target=lambda: answers.append(self.client.command("pause", "1")))
+        sender.start()
+        self.until(lambda: self.client.get("commands/1")["standing"] == "pending")
+        bot.phase("running")
+        said.set()
+        sender.join()
+        self.assertEqual((answers[0]["outcome"], answers[0]["trading_enabled"], bot.trading_enabled), ("done", False, False))
+        sender = threading.Thread(target=lambda: answers.append(self.client.command("halt", "2")))
+        sender.start()
+        while sender.is_alive():
+            bot.tick()
+            bot.sleep(0.01)
+        self.assertEqual(answers[1]["phase"], "degraded", "the handler's own word counts")
+
+    def test_what_is_no_time_is_waited_for_a_second(self):
+        bot = self.make(data_dir=False).start()
+        waited = []
+        bot._core.loop.sleep = waited.append
+        for seconds in (None, "soon", float("nan"), float("inf"), -5, 0.5, 1e9):
+            bot.sleep(seconds)
+        self.assertEqual(waited, [1.0, 1.0, 1.0, 1.0, 0.0, 0.5, 86_400.0])
+
+    def test_a_bot_that_starts_paused_says_so(self):
+        bot = self.make()
+        bot.trading_enabled = False
+        bot.start().tick()
+        state = self.client.get("state")
+        self.assertEqual((state["phase"], state["trading_enabled"]), ("paused", False))
+
+    def test_a_handler_that_comes_late_is_told(self):
+        bot = self.make().start()
+        bot.on("pause")(lambda command: None)
+        self.assertIn(("commands.pause", "late"), {(problem.where, problem.code) for problem in bot.problems})
+
+    def test_a_handler_may_wait_and_a_second_loop_may_tick(self):
+        bot = self.make()
+
+        @bot.on("pause")
+        def pause(command):
+            bot.tick()
+            bot.sleep(0.01)
+
+        self.loop(bot.start())
+        self.loop(bot)
+        self.assertEqual({self.client.command("pause", str(number))["outcome"] for number in range(20)}, {"done"})
+        self.assertEqual(bot.problems, [])
+
     def test_without_a_folder_nothing_is_promised_of_earlier_commands(self):
         bot = self.make(data_dir=False)
         bot.on("pause")(lambda command: None)

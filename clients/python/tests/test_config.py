@@ -95,6 +95,21 @@ class ConfigTest(BotCase):
         _, verdict = self.client.post("config/check", {"config": {**VALUES, "risk": 0.01, "interval": 7.0, "daily_loss": -500}})
         self.assertEqual((verdict["ok"], verdict["violations"]), (True, []), "an amount may be a number, and 7.0 is whole")
 
+    def test_a_document_that_nests_too_deeply_is_refused(self):
+        bot, config = self.served()
+        for depth in (200, 900, 100_000):
+            deep = "[" * depth + "]" * depth
+            status, _, body = self.client.send("POST", "config/check", f'{{"config": {deep}}}'.encode())
+            self.assertTrue(status == 400 or json.loads(body)["ok"] is False, (depth, status))
+            document = f'{{"targets": {deep}}}'
+            message = {"txn": "t", "gen": 1, "base": self.client.get("config")["running"], "document": document,
+                       "candidate": {"version": 2, "sha256": sha256(document)}, "ttl_ms": 1000}
+            status, _ = self.client.post("config/activate", message)
+            self.assertIn(status, (400, 422), depth)
+            status, _, _ = self.client.send("POST", "commands/pause", deep.encode())
+            self.assertIn(status, (400, 404), depth)
+        self.assertEqual((self.client.get("config")["trial"], bot.problems), (None, []))
+
     def test_a_check_says_when_changes_take_effect(self):
         self.served()
         _, verdict = self.client.post("config/check", {"config": {**VALUES, "risk": 0.01, "interval": 7}})

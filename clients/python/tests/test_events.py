@@ -2,8 +2,14 @@
 import json
 import pathlib
 import socket
+import subprocess
+import sys
+import threading
 
 from client import BotCase
+
+
+PACKAGE = str(pathlib.Path(__file__).resolve().parents[1])
 
 
 class EventReader:
@@ -71,6 +77,49 @@ class EventsTest(BotCase):
         newest = state["recent_errors"][0]
         self.assertEqual((newest["error_code"], newest["message"], state["worst_error_last_hour"]), ("LAST", "LAST", "critical"))
         self.assertTrue(newest["timestamp"])
+
+    def test_details_that_are_too_large_are_left_out_and_the_event_comes(self):
+        bot = self.make().start()
+        bot.event("order", "with a whole order book", data={"bids": [["1" * 1_900] * 900] * 900})
+        bot.error("LARGE", context={str(number): "x" * 1_900 for number in range(900)})
+        reader = self.reader()
+        found = [reader.next()[1] for _ in range(2)]
+        found += [reader.next()[1] for _ in range(3)]
+        events = {event["message"]: event for event in found}
+        self.assertIn("left_out", events["with a whole order book"]["data"])
+        self.assertIn("left_out", events["LARGE"]["error"]["context"])
+        self.assertLess(max(len(json.dumps(event)) for event in found), 256 * 1024)
+        self.assertIn("too_large", {problem.code for problem in bot.problems})
+
+    def test_many_threads_may_speak_at_once(self):
+        bot = self.make().start()
+        ends = threading.Event()
+        failed = []
+
+        def speak(name):
+            try:
+                number = 0
+                while not ends.is_set():
+                    number += 1
+                    bot.order(f"{name}-{number % 50}", status="FILLED" if number % 3 else "PENDING", quantity=number)
+                    bot.position(f"{name}-{number % 7}", quantity=number % 5)
+                    bot.error(name, cause="x")
+                    bot.tick()
+            except BaseException as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=speak, args=(f"t{number}",)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(60):
+                state = self.client.get("state")
+                self.assertEqual(len({order["id"] for order in state["orders"] or []}), len(state["orders"] or []))
+        finally:
+            ends.set()
+            for thread in threads:
+                thread.join()
+        self.assertEqual((failed, bot.problems), ([], []))
 
     def test_a_reader_that_stands_still_costs_the_bot_nothing(self):
         bot = self.make().start()
@@ -159,6 +208,34 @@ class TradesTest(BotCase):
         first.stop()
         page = self.until(lambda: len((page := there.get("trades"))["items"]) == 2 and page)
         self.assertEqual([one["id"] for one in page["items"]], ["1", "2"])
+
+    def test_a_full_disk_loses_no_trade_and_no_number(self):
+        code = f"""
+import resource, signal, sys, time
+sys.path.insert(0, {PACKAGE!r})
+from botops import Bot
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+bot = Bot("tested", mode="paper", address={str(self.socket)!r}).start()
+bot.trade(id=0, symbol="A")
+time.sleep(0.3)
+# As on a full disk: files may grow to 1,000 bytes.
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+for number in range(1, 21):
+    bot.trade(id=number, symbol="A", entry_reason="x" * 50)
+    time.sleep(0.02)
+end = time.monotonic() + 20
+while ("trades", "not_recorded") not in [(one.where, one.code) for one in bot.problems] and time.monotonic() < end:
+    time.sleep(0.05)
+assert ("trades", "not_recorded") in [(one.where, one.code) for one in bot.problems], bot.problems
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+bot.trade(id=21, symbol="A")
+bot.stop()
+"""
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+        self.make().start()
+        items = self.items(0, "&limit=100")["items"]
+        self.assertEqual([(one["seq"], one["id"]) for one in items], [(number + 1, str(number)) for number in range(22)])
 
     def test_a_bot_without_a_journal_says_so(self):
         self.make(trades=False).start()

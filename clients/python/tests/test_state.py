@@ -106,6 +106,16 @@ class StateTest(BotCase):
         self.assertEqual(order["status"], "CANCELLED")
         self.assertNotIn("status_raw", order)
 
+    def test_a_price_opens_no_position(self):
+        bot = self.make().start()
+        bot.position("A", quantity=1, entry_price=10)
+        bot.position("A", quantity=0)
+        bot.position("A", current_price=11)
+        self.assertEqual(self.client.get("state")["positions"], [])
+        self.assertEqual([problem.code for problem in bot.problems], ["not_open"])
+        bot.position("A", quantity=None, current_price=11)
+        self.assertEqual(self.client.get("state")["positions"][0]["quantity"], None, "it is there, and how much is not known")
+
     def test_given_fields_change_and_others_stay(self):
         bot = self.make().start()
         bot.position("A", quantity=1, entry_price=10)
