@@ -185,7 +185,7 @@ async fn a_day_that_is_over_is_told_by_its_date_and_never_as_today() {
         });
         let said = said.await.unwrap();
         let line = said.lines().next().unwrap();
-        assert!(!line.contains("today") && line.contains(&format!("-37.56 on {date}")), "{line}");
+        assert!(!line.contains(" today") && line.contains(&format!("-37.56 on {date}")), "{line}");
     };
     shows("connected").await;
     bot.die();

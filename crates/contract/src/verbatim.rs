@@ -47,7 +47,7 @@ impl From<&Value> for VerbatimJson {
 pub fn read_exact_json(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     let value: Value = serde_json::from_slice(bytes)?;
     // Most answers have no such number: they are read once.
-    if !has_long_number(bytes) {
+    if !may_have_changed_number(bytes) {
         return Ok(value);
     }
     let text = std::str::from_utf8(bytes).map_err(serde_json::Error::custom)?;
@@ -60,17 +60,19 @@ pub(crate) fn exact_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<V
     read_exact_json(raw.get().as_bytes()).map_err(D::Error::custom)
 }
 
-/// Whether there are more digits in a row, points aside, than every float keeps; within texts, too.
-fn has_long_number(bytes: &[u8]) -> bool {
+/// Whether there may be a number that a float changes: one of more digits than it keeps, or so near to zero that it has
+/// none. What looks so within a text counts, too.
+fn may_have_changed_number(bytes: &[u8]) -> bool {
     let mut digits = 0;
-    bytes.iter().any(|byte| {
+    let has_many_digits = bytes.iter().any(|byte| {
         digits = match byte {
             b'0'..=b'9' => digits + 1,
             b'.' => digits,
             _ => 0,
         };
         digits > KEPT_BY_A_FLOAT
-    })
+    });
+    has_many_digits || bytes.windows(3).any(|at| matches!(at, [b'0'..=b'9', b'e' | b'E', b'-']))
 }
 
 /// The text was read as a value before, so it nests no deeper than that allows.
@@ -139,6 +141,7 @@ mod tests {
             "e": 1e20,
         });
         assert_eq!(read, expected);
+        assert_eq!(read_exact_json(b"[1e-400, 5e-1]").unwrap(), serde_json::json!(["1e-400", 0.5]));
         assert!(read_exact_json(b"{").is_err());
         let event = r#"{"seq": 1, "data": {"price": 0.1234567890123456789012}, "error": {"context": [12345678901234567.25]}}"#;
         let event: crate::BotEvent = serde_json::from_str(event).unwrap();

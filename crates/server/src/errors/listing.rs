@@ -157,8 +157,9 @@ pub(crate) fn reported_only<'a>(
     let mut left: Vec<ReportedError<'a>> = in_state.to_vec();
     left.retain(|one| !failures_told.take_of_time(one.error, true));
     left.retain(|one| !failures_told.take_of_time(one.error, false));
-    left.retain(|one| !failures_told.take_of_words(one));
+    // The newest has the first choice: an event that is told today is not that of the day before.
     left.sort_by_key(|one| Reverse(one.at()));
+    left.retain(|one| !failures_told.take_of_words(one));
     left
 }
 
