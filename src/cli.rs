@@ -17,7 +17,7 @@ use crate::settings::{
     BOT_API_AUTH_TOKEN, BOT_API_KEYS_FILE, SettingError, SettingFlags, SettingSources, Settings,
 };
 use crate::terminal::{print_line, report_failure, report_refusal};
-use crate::{ask, demo, routes};
+use crate::{ask, bot_check, demo, routes};
 use botops_http::{KeyFile, KeyScope, new_key};
 use botops_server::configs::{self, AuditHead};
 
@@ -43,6 +43,9 @@ enum BotopsCommand {
     Key(KeyCommand),
     /// Say whether the settings can be used, then end
     Check(SettingFlags),
+    /// Look at a bot of your own
+    #[command(subcommand)]
+    Bot(BotCommand),
     /// Ask the running server in plain words; nothing is ever changed by it
     Ask(ask::AskOptions),
     /// Look at the audit of config changes
@@ -66,6 +69,12 @@ struct FreqtradeCommandLine {
 enum FreqtradeCommand {
     /// Write credentials, settings and units for the adapter and botops, from freqtrade's own config
     Init(botops_freqtrade::FreqtradeSetupOptions),
+}
+
+#[derive(Debug, Subcommand)]
+enum BotCommand {
+    /// Ask a bot as botops would, and say what is wrong and what it could offer next; needs no running server
+    Check(bot_check::BotCheckOptions),
 }
 
 #[derive(Debug, Subcommand)]
@@ -123,6 +132,7 @@ pub fn run() -> ExitCode {
         BotopsCommand::Audit(AuditCommand::Verify { file, key_file, head }) => {
             verify_audit(&file, key_file.as_deref(), head.as_deref())
         }
+        BotopsCommand::Bot(BotCommand::Check(options)) => bot_check::run(&options),
         BotopsCommand::Ask(flags) => ask_server(&flags),
         BotopsCommand::Openapi => {
             let text = serde_json::to_string_pretty(&routes::document()).unwrap_or_default();

@@ -21,11 +21,12 @@
 //! | [`app`] | bind, start, serve, stop |
 //! | `terminal` | output to a terminal and its exit codes |
 //! | `process` | the process around the app: log, threads, signals |
-//! | `demo` | `botops demo` |
+//! | `demo`, `bot_check` | `botops demo`, `botops bot check` |
 //! | [`cli`] | the command line |
 
 pub mod app;
 mod ask;
+mod bot_check;
 pub mod cli;
 mod demo;
 pub mod handles;

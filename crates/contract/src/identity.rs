@@ -224,6 +224,14 @@ pub struct Hello {
 }
 
 impl Hello {
+    /// What is required of a bot, with what it has to be in words: the members of the core.
+    pub const REQUIRED: [(&'static str, &'static str); 4] = [
+        ("contract", "the version of the contract that the bot speaks, such as 2"),
+        ("bot_id", "the id of the bot, as BOT_ID names it"),
+        ("version", "the version of the bot's program, as a text"),
+        ("mode", "one of `paper`, `live`, `backtest`"),
+    ];
+
     /// Whether both name the same start of the bot: by its boot epoch, and by process and start time where a bot gives
     /// none.
     pub fn is_same_start(&self, other: &Self) -> bool {

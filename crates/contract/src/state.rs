@@ -490,6 +490,14 @@ pub struct BotReport {
 }
 
 impl BotReport {
+    /// What is required of a bot, with what it has to be in words: the members of the core.
+    pub const REQUIRED: [(&'static str, &'static str); 4] = [
+        ("seq", "a whole number that grows with each change"),
+        ("as_of", "the time that the state describes, as RFC 3339 with its zone"),
+        ("mode", "one of `paper`, `live`, `backtest`"),
+        ("phase", "one of `starting`, `running`, `degraded`, `paused`, `stopped`, `stopping`"),
+    ];
+
     /// The open positions that were reported; empty also when the bot reports none at all.
     pub fn position_list(&self) -> &[Position] {
         self.positions.as_deref().unwrap_or_default()

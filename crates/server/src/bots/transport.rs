@@ -62,6 +62,12 @@ pub fn install_tls_provider() {
 }
 
 impl BotAddress {
+    /// The socket's file, where the bot is reached over one.
+    pub(super) fn socket_file(&self) -> Option<&Path> {
+        let Self::UnixSocket(socket) = self;
+        Some(socket)
+    }
+
     /// The endpoint at this address now, if it can be used.
     pub(super) fn endpoint(&self) -> Result<BotEndpoint, TransportFailure> {
         let Self::UnixSocket(socket) = self;
