@@ -158,6 +158,23 @@ impl From<Capability> for WrittenCapability {
     }
 }
 
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Capability {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
+        let text = || ObjectBuilder::new().schema_type(Type::String);
+        let guaranteed = ObjectBuilder::new()
+            .property("name", text())
+            .property("guarantee", CapabilityGuarantee::schema())
+            .property("guarantee_raw", text())
+            .required("name");
+        Schema::from(OneOfBuilder::new().item(text()).item(guaranteed)).into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Capability {}
+
 /// The program that answers in the place of a bot that cannot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -182,6 +199,7 @@ pub struct AdapterIdentity {
 /// Required are `contract`, `bot_id`, `version` and `mode`. Where an adapter answers, `pid`, `boot_epoch` and
 /// `started_at` are those of the bot, and `null` when the adapter does not know them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Hello {
     /// The contract version the bot speaks; `null` when it does not say.
     #[serde(default, deserialize_with = "crate::tolerance::optional_whole_number")]

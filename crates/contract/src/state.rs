@@ -418,6 +418,7 @@ pub struct UnknownField {
 /// Everything else may be left out or be `null`, and `unknown` says why. Nothing is required of a reader: what is
 /// missing has a value here that says so.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct BotReport {
     /// Grows with every change the bot publishes; begins anew with each start of its process.
