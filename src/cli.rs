@@ -45,7 +45,7 @@ enum BotopsCommand {
     Check(SettingFlags),
     /// Look at a bot of your own
     #[command(subcommand)]
-    Bot(BotCommand),
+    Bot(BotSubcommand),
     /// Ask the running server in plain words; nothing is ever changed by it
     Ask(ask::AskOptions),
     /// Look at the audit of config changes
@@ -72,7 +72,7 @@ enum FreqtradeCommand {
 }
 
 #[derive(Debug, Subcommand)]
-enum BotCommand {
+enum BotSubcommand {
     /// Ask a bot as botops would, and say what is wrong and what it could offer next; needs no running server
     Check(bot_check::BotCheckOptions),
 }
@@ -132,7 +132,7 @@ pub fn run() -> ExitCode {
         BotopsCommand::Audit(AuditCommand::Verify { file, key_file, head }) => {
             verify_audit(&file, key_file.as_deref(), head.as_deref())
         }
-        BotopsCommand::Bot(BotCommand::Check(options)) => bot_check::run(&options),
+        BotopsCommand::Bot(BotSubcommand::Check(options)) => bot_check::run(&options),
         BotopsCommand::Ask(flags) => ask_server(&flags),
         BotopsCommand::Openapi => {
             let text = serde_json::to_string_pretty(&routes::document()).unwrap_or_default();

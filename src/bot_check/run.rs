@@ -89,6 +89,14 @@ fn may_exercise(
     report: &ConformanceReport,
     mode: TradingMode,
 ) -> Result<bool, String> {
+    if options
+        .bot_id
+        .as_ref()
+        .is_some_and(|wanted| report.bot.as_ref().is_none_or(|bot| bot.bot_id != wanted.as_str()))
+    {
+        // Another bot than the one that is meant: it is not for this run to pause it.
+        return Ok(false);
+    }
     let is_real = !matches!(mode, TradingMode::Paper | TradingMode::Backtest);
     if is_real && !options.live {
         return Err(format!(

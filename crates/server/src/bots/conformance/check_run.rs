@@ -15,7 +15,7 @@ use super::findings::{ConformanceFinding, FindingList, FindingWeight};
 use super::gains::find_gains;
 use super::hello_rules::{check_hello, compare_hellos};
 use super::part_remedies::{fault_of, faults_of_answer};
-use super::probe::{POLL_LIMIT, ProbeAnswer, ask, check_pace, check_status};
+use super::probe::{POLL_LIMIT, ProbeAnswer, ask, check_pace, status_finding};
 use super::report::{CallStanding, CheckedBot, CheckedCall, ConformanceReport};
 use super::socket_rights::check_rights;
 use super::state_rules::{StateSample, check_sample, compare_samples};
@@ -33,7 +33,10 @@ const TRADES: &str = "GET trades";
 const CONFIG: &str = "GET config";
 const STATUS: &str = "GET commands/{command_id}";
 const VERBS: &str = "POST commands/{verb}";
-const TRIAL: &str = "POST config/activate";
+const TRIAL: &str = "POST config/{verb}";
+
+/// The calls in the order of the manual.
+const ORDER: [&str; 8] = [HELLO, STATE, VERBS, STATUS, EVENTS, TRADES, CONFIG, TRIAL];
 
 /// How often the state is read after the first time, and the wait before each: together long enough to see a loop of
 /// a second move, short enough to wait for.
@@ -98,7 +101,10 @@ impl ConformanceCheck {
         if let Some(socket) = self.options.address.socket_file() {
             self.found.extend(check_rights(socket));
         }
-        let Some(hello) = self.read_hello().await else { return };
+        let Some(hello) = self.read_hello().await else {
+            self.record(HELLO, String::new());
+            return;
+        };
         self.found.extend(check_hello(&hello, self.options.bot_id.as_ref(), self.connection.peer()));
         self.hello = Some(hello.clone());
         self.watch_state(&hello).await;
@@ -142,10 +148,16 @@ impl ConformanceCheck {
             address: self.options.address.to_string(),
             bot,
             passed: passed && self.hello.is_some(),
-            calls: self.calls.clone(),
+            calls: self.ordered_calls(),
             findings,
             gains: gains.unwrap_or_default(),
         }
+    }
+
+    fn ordered_calls(&self) -> Vec<CheckedCall> {
+        let mut calls = self.calls.clone();
+        calls.sort_by_key(|call| ORDER.iter().position(|known| *known == call.call));
+        calls
     }
 
     /// Notes how a call was answered, by what was found in it.
@@ -162,9 +174,6 @@ impl ConformanceCheck {
     async fn read_hello(&mut self) -> Option<Hello> {
         let read = ask_hello(&self.connection).await;
         self.found.extend(read.findings);
-        if read.value.is_none() {
-            self.record(HELLO, String::new());
-        }
         read.value
     }
 
@@ -335,8 +344,10 @@ async fn ask_answer(
     path: &str,
 ) -> Result<ProbeAnswer, ConformanceFinding> {
     let answer = ask(call, connection.poll(path), POLL_LIMIT).await?;
-    check_status(call, &answer.answer)?;
-    Ok(answer)
+    match status_finding(call, &answer.answer) {
+        Some(finding) => Err(finding),
+        None => Ok(answer),
+    }
 }
 
 async fn ask_hello(connection: &BotConnection) -> ReadOutcome<Hello> {
@@ -424,7 +435,7 @@ async fn check_etag(connection: &BotConnection, etag: Option<&str>) -> Vec<Confo
             found.push(ConformanceFinding::warning("etag_ignored", STATE, remedy).got(etag));
         }
         Ok(again) if again.answer.status != StatusCode::NOT_MODIFIED => {
-            found.extend(check_status(STATE, &again.answer).err());
+            found.extend(status_finding(STATE, &again.answer));
         }
         Ok(_) => {}
         Err(finding) => found.push(finding),

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::findings::ConformanceFinding;
 use super::part_remedies::{fault_of, faults_of_answer};
-use super::probe::{ask, check_pace, check_status, read_refusal};
+use super::probe::{ask, check_pace, read_refusal, status_finding};
 use crate::bots::calls::{COMMAND_DEADLINE, READ_DEADLINE};
 use crate::bots::reading;
 use crate::bots::transport::BotConnection;
@@ -97,7 +97,9 @@ pub(super) async fn read_command_status(
     let path = format!("commands/{}", botops_core::text::percent_encode(id));
     let answer =
         ask(STATUS_CALL, connection.get(&path), READ_DEADLINE).await.map_err(|finding| vec![finding])?;
-    check_status(STATUS_CALL, &answer.answer).map_err(|finding| vec![finding])?;
+    if let Some(finding) = status_finding(STATUS_CALL, &answer.answer) {
+        return Err(vec![finding]);
+    }
     let mut found = check_pace(STATUS_CALL, &answer, false);
     let read = reading::read_whole::<CommandStatus>(STATUS_CALL, &answer.answer.body, &[])
         .map_err(|why| faults_of_answer(STATUS_CALL, &why))?;

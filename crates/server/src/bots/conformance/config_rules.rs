@@ -2,7 +2,7 @@
 
 use super::findings::ConformanceFinding;
 use super::part_remedies::{fault_of, faults_of_answer};
-use super::probe::{ask, check_pace, check_status};
+use super::probe::{ask, check_pace, status_finding};
 use crate::bots::calls::READ_DEADLINE;
 use crate::bots::reading;
 use crate::bots::sanitise;
@@ -18,7 +18,10 @@ pub(super) async fn read_config(
 ) -> Option<ConfigState> {
     let answered = ask(CALL, connection.get("config"), READ_DEADLINE).await;
     let answer = answered.map_err(|finding| found.push(finding)).ok()?;
-    check_status(CALL, &answer.answer).map_err(|finding| found.push(finding)).ok()?;
+    if let Some(finding) = status_finding(CALL, &answer.answer) {
+        found.push(finding);
+        return None;
+    }
     found.extend(check_pace(CALL, &answer, false));
     match reading::read_whole::<ConfigState>(CALL, &answer.answer.body, &[]) {
         Ok(read) => {

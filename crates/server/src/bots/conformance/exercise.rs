@@ -55,7 +55,7 @@ pub(super) async fn exercise_bot(
     {
         let (findings, note) = try_config(connection, document).await;
         outcome.findings.extend(findings);
-        outcome.exercised.push(("POST config/activate".to_owned(), note));
+        outcome.exercised.push(("POST config/{verb}".to_owned(), note));
     }
     outcome
 }

@@ -143,9 +143,13 @@ impl FindingList {
         findings.into_iter().for_each(|finding| self.add(finding));
     }
 
-    /// Whether a finding weighs as a fault and names this call.
+    /// Whether a finding weighs as a fault and names this call, or one of its family: `POST commands/{verb}`.
     pub(super) fn has_fault_in(&self, call: &str) -> bool {
-        self.findings.iter().any(|finding| finding.weight == FindingWeight::Fault && finding.call == call)
+        let family = call.split_once('{').map(|(family, _)| family);
+        let is_in = |found: &ConformanceFinding| {
+            found.call == call || family.is_some_and(|family| found.call.starts_with(family))
+        };
+        self.findings.iter().any(|finding| finding.weight == FindingWeight::Fault && is_in(finding))
     }
 
     /// The heaviest first, otherwise as they were found.

@@ -71,9 +71,9 @@ fn upstream_finding(call: &str, why: &str) -> ConformanceFinding {
 }
 
 /// What is wrong with the status, where only 200 is an answer.
-pub(super) fn check_status(call: &str, answer: &HttpAnswer) -> Result<(), ConformanceFinding> {
+pub(super) fn status_finding(call: &str, answer: &HttpAnswer) -> Option<ConformanceFinding> {
     if answer.status == StatusCode::OK {
-        return Ok(());
+        return None;
     }
     let status = answer.status.as_u16();
     let refusal = read_refusal(answer);
@@ -83,7 +83,7 @@ pub(super) fn check_status(call: &str, answer: &HttpAnswer) -> Result<(), Confor
     });
     let got = format!("status {status}{said}");
     if refusal.is_some_and(|refusal| UpstreamFault::of_code(&refusal.code).is_some()) {
-        return Err(upstream_finding(call, &got));
+        return Some(upstream_finding(call, &got));
     }
     let (rule, remedy) = match status {
         404 | 405 => {
@@ -92,7 +92,7 @@ pub(super) fn check_status(call: &str, answer: &HttpAnswer) -> Result<(), Confor
         500.. => ("raises", "An exception in the handler: look at the output of the bot."),
         _ => ("wrong_status", "Answer with status 200."),
     };
-    Err(ConformanceFinding::fault(rule, call, remedy).got(&got))
+    Some(ConformanceFinding::fault(rule, call, remedy).got(&got))
 }
 
 /// The refusal in an answer, if it has the contract's form.

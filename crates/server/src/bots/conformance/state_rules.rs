@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::findings::ConformanceFinding;
-use botops_contract::{BotReport, Hello};
+use botops_contract::{BotReport, Hello, TradingMode};
 
 const CALL: &str = "GET state";
 
@@ -31,7 +31,9 @@ pub(super) struct StateSample {
 pub(super) fn check_sample(sample: &StateSample, hello: &Hello) -> Vec<ConformanceFinding> {
     let report = &sample.report;
     let mut found = Vec::new();
-    if report.mode != hello.mode && report.mode_raw.is_none() {
+    // One that is not known, or not said, was named already.
+    let are_known = report.mode != TradingMode::Other && hello.mode != TradingMode::Other;
+    if report.mode != hello.mode && are_known {
         let remedy = "`hello` and `state` must name the same mode: it says whether money is at risk.";
         let fault = ConformanceFinding::fault("mode_differs", CALL, remedy).at("/mode");
         found.push(fault.got(report.mode.as_str()).expected(hello.mode.as_str()));
@@ -165,7 +167,6 @@ fn strip_times(value: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use botops_contract::TradingMode;
 
     fn sample(second: u32, seq: u64, change: impl FnOnce(&mut BotReport)) -> StateSample {
         let at = DateTime::parse_from_rfc3339("2026-03-02T15:00:00Z").unwrap().to_utc();

@@ -2,7 +2,7 @@
 
 use super::findings::ConformanceFinding;
 use super::part_remedies::{fault_of, faults_of_answer};
-use super::probe::{ProbeAnswer, ask, check_pace, check_status};
+use super::probe::{ProbeAnswer, ask, check_pace, status_finding};
 use crate::bots::calls::READ_DEADLINE;
 use crate::bots::reading::{TradeJournalPage, read_trade_page};
 use crate::bots::transport::BotConnection;
@@ -49,7 +49,10 @@ async fn read_page(
 ) -> Option<(ProbeAnswer, TradeJournalPage)> {
     let answered = ask(CALL, connection.get(path), READ_DEADLINE).await;
     let answer = answered.map_err(|finding| found.push(finding)).ok()?;
-    check_status(CALL, &answer.answer).map_err(|finding| found.push(finding)).ok()?;
+    if let Some(finding) = status_finding(CALL, &answer.answer) {
+        found.push(finding);
+        return None;
+    }
     found.extend(check_pace(CALL, &answer, false));
     match read_trade_page(&answer.answer.body) {
         Ok((page, unreadable)) => {
