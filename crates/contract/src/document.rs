@@ -164,6 +164,7 @@ pub fn contract_document() -> Value {
     }
     let document = serde_json::to_value(ContractSchemas::openapi()).unwrap_or_default();
     let mut schemas = document["components"]["schemas"].clone();
+    schemas.as_object_mut().into_iter().flat_map(Map::values_mut).for_each(remove_defaults);
     tell_what_is_required(&mut schemas);
     tell_what_is_taken(&mut schemas);
     json!({
@@ -240,6 +241,23 @@ fn tell_what_is_required(schemas: &mut Value) {
         for name in names {
             let property = &mut schemas[schema]["properties"][*name];
             *property = json!({"oneOf": [property.take(), {"type": "null"}]});
+        }
+    }
+}
+
+/// Takes the values out that a reader puts in the place of what is left out: what a bot does not say is unknown, and has no
+/// value.
+fn remove_defaults(schema: &mut Value) {
+    let Some(members) = schema.as_object_mut() else { return };
+    members.remove("default");
+    for (name, part) in members {
+        match (name.as_str(), part) {
+            ("properties", Value::Object(properties)) => properties.values_mut().for_each(remove_defaults),
+            ("oneOf" | "anyOf" | "allOf", Value::Array(choices)) => {
+                choices.iter_mut().for_each(remove_defaults)
+            }
+            ("items", items) => remove_defaults(items),
+            _ => {}
         }
     }
 }
@@ -327,6 +345,11 @@ mod tests {
         check::<CommandResult>("CommandResult", "command", &[]);
         check::<CommandStatus>("CommandStatus", "command_status", &[]);
         check::<ContractRefusal>("ContractRefusal", "refusal", &[]);
+    }
+
+    #[test]
+    fn what_is_left_out_has_no_value() {
+        assert!(!contract_document()["components"].to_string().contains("\"default\":"));
     }
 
     #[test]

@@ -165,7 +165,10 @@ impl utoipa::PartialSchema for Capability {
         let text = || ObjectBuilder::new().schema_type(Type::String);
         let guaranteed = ObjectBuilder::new()
             .property("name", text())
-            .property("guarantee", CapabilityGuarantee::schema())
+            .property(
+                "guarantee",
+                text().description(Some("`bot` or `adapter`; another word is taken as `other`")),
+            )
             .property("guarantee_raw", text())
             .required("name");
         Schema::from(OneOfBuilder::new().item(text()).item(guaranteed)).into()

@@ -192,6 +192,19 @@ fn where_nobody_answers_the_exit_code_is_2_and_says_what_to_do() {
 }
 
 #[test]
+fn the_socket_of_another_user_is_not_used() {
+    let bot = ScriptedBot::start();
+    // Changing a file's owner needs root; without it there is nothing to test.
+    if std::os::unix::fs::chown(bot.socket(), Some(4242), None).is_err() {
+        return;
+    }
+    let checked = check(bot.socket(), &[]);
+    assert_eq!(checked.code, 2);
+    assert!(checked.stderr.contains("4242") && checked.stderr.contains("as one user"), "{}", checked.stderr);
+    assert!(bot.journal().is_empty());
+}
+
+#[test]
 fn texts_of_the_bot_cannot_write_on_the_terminal() {
     let bot = StubBot::start(|request| {
         let evil = "\u{1b}[2J\u{202e}evil";
