@@ -113,7 +113,7 @@ class ContractHandler(BaseHTTPRequestHandler):
         if verb in ("pause", "resume"):
             self.answer(200, BOT.command(verb, request))
         else:
-            self.answer(404, {"code": "not_capable", "message": "this bot cannot do that"})
+            self.answer(404, {"code": "unknown_verb", "message": "this bot knows no such command"})
 
     def answer(self, status, value):
         body = json.dumps(value).encode()

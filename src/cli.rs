@@ -17,7 +17,7 @@ use crate::settings::{
     BOT_API_AUTH_TOKEN, BOT_API_KEYS_FILE, SettingError, SettingFlags, SettingSources, Settings,
 };
 use crate::terminal::{print_line, report_failure, report_refusal};
-use crate::{ask, bot_new, demo, routes};
+use crate::{ask, bot_check, bot_new, demo, routes};
 use botops_http::{KeyFile, KeyScope, new_key};
 use botops_server::configs::{self, AuditHead};
 
@@ -43,9 +43,9 @@ enum BotopsCommand {
     Key(KeyCommand),
     /// Say whether the settings can be used, then end
     Check(SettingFlags),
-    /// Begin a bot of your own
+    /// Begin a bot of your own, or look at one
     #[command(subcommand)]
-    Bot(BotCommand),
+    Bot(BotSubcommand),
     /// Ask the running server in plain words; nothing is ever changed by it
     Ask(ask::AskOptions),
     /// Look at the audit of config changes
@@ -72,9 +72,11 @@ enum FreqtradeCommand {
 }
 
 #[derive(Debug, Subcommand)]
-enum BotCommand {
+enum BotSubcommand {
     /// Write a folder with a bot that works, its config schema, the SDK that it uses, and units of systemd
     New(bot_new::NewBotOptions),
+    /// Ask a bot as botops would, and say what is wrong and what it could offer next; needs no running server
+    Check(bot_check::BotCheckOptions),
 }
 
 #[derive(Debug, Subcommand)]
@@ -132,7 +134,8 @@ pub fn run() -> ExitCode {
         BotopsCommand::Audit(AuditCommand::Verify { file, key_file, head }) => {
             verify_audit(&file, key_file.as_deref(), head.as_deref())
         }
-        BotopsCommand::Bot(BotCommand::New(options)) => bot_new::run(&options),
+        BotopsCommand::Bot(BotSubcommand::New(options)) => bot_new::run(&options),
+        BotopsCommand::Bot(BotSubcommand::Check(options)) => bot_check::run(&options),
         BotopsCommand::Ask(flags) => ask_server(&flags),
         BotopsCommand::Openapi => {
             let text = serde_json::to_string_pretty(&routes::document()).unwrap_or_default();

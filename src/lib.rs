@@ -21,12 +21,12 @@
 //! | [`app`] | bind, start, serve, stop |
 //! | `terminal` | output to a terminal and its exit codes |
 //! | `process` | the process around the app: log, threads, signals |
-//! | `demo` | `botops demo` |
-//! | `bot_new` | `botops bot new` |
+//! | `demo`, `bot_check`, `bot_new` | `botops demo`, `botops bot check`, `botops bot new` |
 //! | [`cli`] | the command line |
 
 pub mod app;
 mod ask;
+mod bot_check;
 mod bot_new;
 pub mod cli;
 mod demo;

@@ -30,7 +30,7 @@ const PROGRAM: &[&[&str]] = &[
     &["app"],
     &["terminal"],
     &["process"],
-    &["demo"],
+    &["demo", "bot_check"],
     &["cli"],
 ];
 

@@ -11,8 +11,9 @@ fn at(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// Compares a text with the file in which it is kept, or writes it there.
 #[track_caller]
-fn assert_kept(path: &str, now: &str) {
+pub(crate) fn assert_kept(path: &str, now: &str) {
     if std::env::var_os("UPDATE_DOCUMENTS").is_some() {
         std::fs::write(at(path), now).unwrap();
         return;

@@ -87,6 +87,7 @@ impl FromStr for Verb {
 
 /// The body of `POST commands/{verb}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CommandRequest {
     /// The idempotency key: the same id again returns the first answer and acts no second time.
     pub command_id: String,
@@ -192,6 +193,7 @@ pub const DURABLE_PAUSE: &str = "durable-pause";
 
 /// How far a bot has got with a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CommandProgress {
     /// It is finished: `result` or `refusal` has the answer.
@@ -204,6 +206,7 @@ pub enum CommandProgress {
 
 /// `GET commands/{command_id}`, the id percent-encoded: the outcome of a command. Reading it changes nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CommandStatus {
     /// The id of the path, decoded.
     #[serde(deserialize_with = "crate::tolerance::text_or_digits_given")]

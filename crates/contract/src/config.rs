@@ -32,6 +32,7 @@ pub struct TrialState {
 
 /// `GET config`: what the bot runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ConfigState {
     /// Identifies the process that answers; a new value at each start.
     #[serde(deserialize_with = "crate::tolerance::text_or_digits_given")]
@@ -57,6 +58,7 @@ pub struct ConfigState {
 
 /// `POST config/check`: would the bot take this document? Changes nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CheckConfigRequest {
     /// The candidate, as a whole document.
     pub config: Value,
@@ -99,6 +101,7 @@ pub struct CheckVerdict {
 
 /// `POST config/activate`: run this document as a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ActivateConfigRequest {
     /// Id of the config transaction; sending the same one again repeats the first answer.
     pub txn: String,
@@ -125,6 +128,7 @@ pub const BOOT_ONCE: &str = "config-boot-once";
 
 /// `POST config/commit` and `POST config/revert`: end a trial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EndTrialRequest {
     /// Id of the config transaction whose trial ends.
     pub txn: String,
@@ -135,6 +139,7 @@ pub struct EndTrialRequest {
 
 /// The bot's acknowledgement of `activate`, `commit` and `revert`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ConfigAck {
     /// Id of the config transaction that is acknowledged.
     #[serde(deserialize_with = "crate::tolerance::text_or_digits_given")]

@@ -98,6 +98,7 @@ pub struct SemanticError {
 /// The stream's `id:` is `<boot_epoch>/<seq>`. A client that reconnects with `Last-Event-ID` gets the events after it,
 /// or, when the bot was restarted since, every event that the new process still holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BotEvent {
     /// Grows by one per event; begins anew with each start of the bot's process.
     #[serde(deserialize_with = "crate::tolerance::whole_number")]

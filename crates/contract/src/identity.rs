@@ -158,6 +158,26 @@ impl From<Capability> for WrittenCapability {
     }
 }
 
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Capability {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
+        let text = || ObjectBuilder::new().schema_type(Type::String);
+        let guaranteed = ObjectBuilder::new()
+            .property("name", text())
+            .property(
+                "guarantee",
+                text().description(Some("`bot` or `adapter`; another word is taken as `other`")),
+            )
+            .property("guarantee_raw", text())
+            .required("name");
+        Schema::from(OneOfBuilder::new().item(text()).item(guaranteed)).into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Capability {}
+
 /// The program that answers in the place of a bot that cannot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -182,6 +202,7 @@ pub struct AdapterIdentity {
 /// Required are `contract`, `bot_id`, `version` and `mode`. Where an adapter answers, `pid`, `boot_epoch` and
 /// `started_at` are those of the bot, and `null` when the adapter does not know them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Hello {
     /// The contract version the bot speaks; `null` when it does not say.
     #[serde(default, deserialize_with = "crate::tolerance::optional_whole_number")]
@@ -224,6 +245,14 @@ pub struct Hello {
 }
 
 impl Hello {
+    /// What is required of a bot, with what it has to be in words: the members of the core.
+    pub const REQUIRED: [(&'static str, &'static str); 4] = [
+        ("contract", "the version of the contract that the bot speaks, such as 2"),
+        ("bot_id", "the id of the bot, as BOT_ID names it"),
+        ("version", "the version of the bot's program, as a text"),
+        ("mode", "one of `paper`, `live`, `backtest`"),
+    ];
+
     /// Whether both name the same start of the bot: by its boot epoch, and by process and start time where a bot gives
     /// none.
     pub fn is_same_start(&self, other: &Self) -> bool {

@@ -14,6 +14,8 @@
 mod amount;
 mod commands;
 mod config;
+#[cfg(feature = "openapi")]
+mod document;
 mod events;
 mod identity;
 mod refusal;
@@ -32,6 +34,8 @@ pub use config::{
     ActivateConfigRequest, BOOT_ONCE, CheckConfigRequest, CheckVerdict, ConfigAck, ConfigState,
     ConfigViolation, EndTrialRequest, TrialState, VersionRef,
 };
+#[cfg(feature = "openapi")]
+pub use document::contract_document;
 pub use events::{BotEvent, EventKind, SemanticError, Severity};
 pub use identity::{AdapterIdentity, BotId, Capability, CapabilityGuarantee, Hello, TradingMode};
 pub use refusal::{

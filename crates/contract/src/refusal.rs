@@ -16,6 +16,7 @@ pub const UPSTREAM_UNAUTHORIZED: &str = "upstream_unauthorized";
 /// A bot that cannot promise that nothing was done answers with a status of 5xx, or with a code that leaves the effect
 /// open: `no_answer`, `in_progress`, `internal`, any code that contains `timeout` or begins with `upstream_`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ContractRefusal {
     /// A stable reason: `not_capable`, `not_in_trial`, `older_generation`, `trial_live`, `base_mismatch`, …
     pub code: String,

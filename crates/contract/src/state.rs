@@ -424,6 +424,7 @@ pub struct UnknownField {
 /// Everything else may be left out or be `null`, and `unknown` says why. Nothing is required of a reader: what is
 /// missing has a value here that says so.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct BotReport {
     /// Grows with every change the bot publishes; begins anew with each start of its process.
@@ -496,6 +497,14 @@ pub struct BotReport {
 }
 
 impl BotReport {
+    /// What is required of a bot, with what it has to be in words: the members of the core.
+    pub const REQUIRED: [(&'static str, &'static str); 4] = [
+        ("seq", "a whole number that grows with each change"),
+        ("as_of", "the time that the state describes, as RFC 3339 with its zone"),
+        ("mode", "one of `paper`, `live`, `backtest`"),
+        ("phase", "one of `starting`, `running`, `degraded`, `paused`, `stopped`, `stopping`"),
+    ];
+
     /// The open positions that were reported; empty also when the bot reports none at all.
     pub fn position_list(&self) -> &[Position] {
         self.positions.as_deref().unwrap_or_default()

@@ -352,6 +352,7 @@ pub struct Trade {
 
 /// A page of `GET trades?after=&from=&to=&limit=`, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TradePage {
     /// Trades with `seq` above `after`.
     #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]

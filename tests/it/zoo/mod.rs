@@ -27,19 +27,23 @@ use crate::kit::plausible::report;
 use crate::kit::scripted_bot::ScriptedBot;
 
 /// A bot of the zoo: its name, and what it answers to `hello` and `state`.
-pub(super) struct ForeignBot {
+pub(crate) struct ForeignBot {
     pub name: &'static str,
     pub hello: fn() -> Value,
     pub state: fn(&BotClock) -> Value,
 }
 
 /// The time of a bot's process, for what changes from answer to answer.
-pub(super) struct BotClock {
+pub(crate) struct BotClock {
     started: Instant,
     began_at: DateTime<Utc>,
 }
 
 impl BotClock {
+    pub(crate) fn start() -> Self {
+        Self { started: Instant::now(), began_at: Utc::now() }
+    }
+
     /// How many answers a bot has made that makes ten in a second.
     pub(super) fn seq(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis() / 100).unwrap() + 1
@@ -54,7 +58,8 @@ pub(super) fn now() -> String {
     Utc::now().to_rfc3339()
 }
 
-const ZOO: [ForeignBot; 11] = [
+/// Every bot of the zoo.
+pub(crate) const ZOO: [ForeignBot; 11] = [
     minimal::BOT,
     crypto_spot::BOT,
     futures::BOT,
@@ -69,9 +74,10 @@ const ZOO: [ForeignBot; 11] = [
 ];
 
 impl ForeignBot {
-    fn start(&self) -> ScriptedBot {
+    /// Starts it on a socket, under the name that every scripted bot has.
+    pub(crate) fn start(&self) -> ScriptedBot {
         let bot = ScriptedBot::start();
-        let clock = BotClock { started: Instant::now(), began_at: Utc::now() };
+        let clock = BotClock::start();
         let (hello, state) = (self.hello, self.state);
         let mut script = bot.script();
         // The link knows the bot by the name that every scripted bot has.

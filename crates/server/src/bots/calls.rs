@@ -17,10 +17,10 @@ use botops_contract::{COMMAND_STATUS, CommandStatus, ContractRefusal};
 use botops_core::object_reader::read_json_bytes;
 
 /// A command that needs longer than this is stuck behind something; the caller is told that its effect is unknown.
-const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Reads beside the poll (trades, config) answer from the bot's memory.
-const READ_DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const READ_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Calls over the link; cloning is cheap.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ mod api;
 mod call_error;
 mod calls;
 mod commands;
+pub mod conformance;
 mod exchange;
 mod handle;
 mod link;

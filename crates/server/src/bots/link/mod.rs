@@ -15,3 +15,4 @@ pub(super) use bot_link::BotLink;
 pub use counters::BotLinkStats;
 pub(super) use event_follower::follow_events;
 pub(super) use poller::poll;
+pub(super) use sse_parser::SseParser;

@@ -16,22 +16,6 @@ use reqwest::{RequestBuilder, StatusCode, header};
 pub(super) const STATE_CALL: &str = "GET state";
 pub(super) const HELLO_CALL: &str = "GET hello";
 
-/// What the contract requires of a hello; the rest may be left out.
-const REQUIRED_IN_HELLO: [(&str, &str); 4] = [
-    ("contract", "the version of the contract that the bot speaks, such as 2"),
-    ("bot_id", "the id of the bot, as BOT_ID names it"),
-    ("version", "the version of the bot's program, as a text"),
-    ("mode", "one of `paper`, `live`, `backtest`"),
-];
-
-/// What the contract requires of a state; the rest may be left out.
-const REQUIRED_IN_STATE: [(&str, &str); 4] = [
-    ("seq", "a whole number that grows with each change"),
-    ("as_of", "the time that the state describes, as RFC 3339 with its zone"),
-    ("mode", "one of `paper`, `live`, `backtest`"),
-    ("phase", "one of `starting`, `running`, `degraded`, `paused`, `stopped`, `stopping`"),
-];
-
 /// What a poll brought.
 pub(super) struct PollAnswer {
     pub connection: Arc<BotConnection>,
@@ -89,7 +73,7 @@ pub(super) async fn ask_state(
     }
     let latency = started.elapsed();
     check_status(&answer)?;
-    let read = reading::read_parts::<BotReport>(STATE_CALL, &answer.body, &REQUIRED_IN_STATE);
+    let read = reading::read_parts::<BotReport>(STATE_CALL, &answer.body, &BotReport::REQUIRED);
     let TolerantAnswer { value: mut report, mut unreadable, unreadable_more, lost_items } =
         read.map_err(|why| TransportFailure::Nonsense(why.sentence))?;
     if report == BotReport::default() {
@@ -145,7 +129,7 @@ struct HelloAnswer {
 async fn ask_hello(link: &BotLink, connection: &BotConnection) -> Result<HelloAnswer, TransportFailure> {
     let answer = read_answer(link, connection.poll("hello")).await?;
     check_status(&answer)?;
-    let read = reading::read_whole::<Hello>(HELLO_CALL, &answer.body, &REQUIRED_IN_HELLO);
+    let read = reading::read_whole::<Hello>(HELLO_CALL, &answer.body, &Hello::REQUIRED);
     let TolerantAnswer { value: mut hello, unreadable, .. } =
         read.map_err(|why| TransportFailure::Nonsense(why.sentence))?;
     sanitise::hello(&mut hello);

@@ -5,11 +5,11 @@ const MAX_EVENT: usize = 256 * 1024;
 
 /// An event beyond [`MAX_EVENT`]; its bytes are gone.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct EventTooLarge;
+pub(in crate::bots) struct EventTooLarge;
 
 /// Takes a stream of server-sent events apart. Only `data` matters: our ids stand in the data as well.
 #[derive(Debug, Default)]
-pub(super) struct SseParser {
+pub(in crate::bots) struct SseParser {
     line: Vec<u8>,
     data: Vec<u8>,
     has_data: bool,
@@ -19,7 +19,7 @@ pub(super) struct SseParser {
 
 impl SseParser {
     /// Takes the next bytes; returns the events that are complete now.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<Result<Vec<u8>, EventTooLarge>> {
+    pub(in crate::bots) fn push(&mut self, bytes: &[u8]) -> Vec<Result<Vec<u8>, EventTooLarge>> {
         let mut complete = Vec::new();
         for &byte in bytes {
             let second_half = byte == b'\n' && self.after_carriage_return;

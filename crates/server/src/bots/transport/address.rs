@@ -1,7 +1,7 @@
 //! Where a bot answers.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::super::exchange::TransportFailure;
 use super::endpoint::{BotEndpoint, BotOwner};
@@ -38,6 +38,14 @@ impl BotAddress {
     #[must_use]
     pub fn owned_by(self, owner: BotOwner) -> Self {
         Self { owner, ..self }
+    }
+
+    /// The socket's file, where the bot is reached over one.
+    pub(in crate::bots) fn socket_file(&self) -> Option<&Path> {
+        match &self.place {
+            BotPlace::UnixSocket(socket) => Some(socket),
+            BotPlace::TcpPort(_) => None,
+        }
     }
 
     /// The endpoint at this address now, if it can be used.

@@ -1,0 +1,266 @@
+//! `botops bot check`: what it says of bots that are right, and that every mistake of a newcomer is named.
+
+mod exercise;
+mod mistakes;
+mod stub_bot;
+mod watch;
+
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+
+use botops_server::bots::conformance::MANUAL_PLACES;
+use serde_json::Value;
+
+use crate::kit::app::command;
+use crate::kit::paperbot::Paperbot;
+use crate::kit::scripted_bot::{Behaviour, ScriptedBot, trade};
+use crate::kit::{Process, until};
+use crate::zoo::ZOO;
+use stub_bot::StubBot;
+
+/// The result of `botops bot check SOCKET --json …`.
+struct Checked {
+    code: i32,
+    report: Value,
+    stderr: String,
+}
+
+impl Checked {
+    /// The rules of the findings that have this weight, in their order.
+    fn rules(&self, weight: &str) -> Vec<&str> {
+        let findings = self.report["findings"].as_array().into_iter().flatten();
+        findings
+            .filter(|finding| finding["weight"] == weight)
+            .map(|finding| finding["rule"].as_str().unwrap())
+            .collect()
+    }
+
+    fn finding(&self, rule: &str) -> &Value {
+        let mut findings = self.report["findings"].as_array().into_iter().flatten();
+        findings
+            .find(|finding| finding["rule"] == rule)
+            .unwrap_or_else(|| panic!("no {rule}: {:#}", self.report))
+    }
+
+    /// How a call was answered: `served`, `faulty`, `not_offered` or `not_tried`.
+    fn standing(&self, call: &str) -> &str {
+        let mut calls = self.report["calls"].as_array().into_iter().flatten();
+        let found =
+            calls.find(|one| one["call"] == call).unwrap_or_else(|| panic!("{call}: {:#}", self.report));
+        found["standing"].as_str().unwrap()
+    }
+
+    #[track_caller]
+    fn assert_passed(&self) {
+        assert_eq!((self.code, self.rules("fault")), (0, Vec::new()), "{:#} {}", self.report, self.stderr);
+        assert_eq!(self.report["passed"], true);
+    }
+}
+
+fn run(socket: &Path, more: &[&str]) -> Output {
+    let socket = socket.display().to_string();
+    let arguments = [&["bot", "check", &socket], more].concat();
+    command(&arguments).output().expect("the program runs")
+}
+
+fn check(socket: &Path, more: &[&str]) -> Checked {
+    let output = run(socket, &[&["--json"], more].concat());
+    Checked {
+        code: output.status.code().expect("it ends by itself"),
+        report: serde_json::from_slice(&output.stdout).unwrap_or_default(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paperbot_passes_and_everything_it_offers_is_seen() {
+    let bot = Paperbot::start(&[]).await;
+    let checked = check(&bot.socket(), &["--bot-id", "paperbot"]);
+    checked.assert_passed();
+    assert_eq!(checked.rules("warning"), [""; 0], "{:#}", checked.report);
+    for call in
+        ["GET hello", "GET state", "GET events", "GET trades", "GET config", "GET commands/{command_id}"]
+    {
+        assert_eq!(checked.standing(call), "served", "{call}");
+    }
+    assert_eq!(checked.standing("POST commands/{verb}"), "not_tried");
+    assert_eq!(checked.report["bot"]["bot_id"], "paperbot");
+    let text = String::from_utf8(run(&bot.socket(), &[]).stdout).unwrap();
+    assert!(text.contains("botops can stand beside this bot"), "{text}");
+    assert!(text.lines().count() < 40, "{text}");
+}
+
+#[test]
+fn each_bot_of_the_zoo_passes_and_is_told_what_it_could_offer() {
+    let bots: Vec<(&str, ScriptedBot)> = ZOO.iter().map(|foreign| (foreign.name, foreign.start())).collect();
+    for (name, bot) in &bots {
+        let checked = check(bot.socket(), &[]);
+        assert_eq!((checked.code, checked.rules("fault")), (0, Vec::new()), "{name}: {:#}", checked.report);
+        assert!(!checked.report["gains"].as_array().unwrap().is_empty(), "{name}");
+        let warnings = checked.rules("warning");
+        match *name {
+            "unknown_words" => assert!(warnings.contains(&"word_in_no_list"), "{:#}", checked.report),
+            "frozen_loop" => assert_eq!(warnings, ["loop_stands_still"]),
+            _ => {}
+        }
+        let sent = bot.journal().into_iter().filter(|asked| asked.method != "GET").count();
+        assert_eq!(
+            sent > 0,
+            *name != "live" && name_offers_verbs(name),
+            "{name}: {sent} calls that were no reads"
+        );
+    }
+}
+
+/// The bots of the zoo that list a verb.
+fn name_offers_verbs(name: &str) -> bool {
+    ["crypto_spot", "no_config", "no_trades", "contract_one"].contains(&name)
+}
+
+#[test]
+fn a_bot_that_serves_everything_is_read_as_the_link_reads_it() {
+    let bot = ScriptedBot::start();
+    bot.script().alive = true;
+    bot.script().trades = (1..=7).map(|seq| trade(seq, "1")).collect();
+    bot.emit(botops_contract::EventKind::Fill, botops_contract::Severity::Low, "a fill");
+    bot.emit(botops_contract::EventKind::Order, botops_contract::Severity::Low, "an order");
+    check(bot.socket(), &["--bot-id", "scripted"]).assert_passed();
+    let journal = bot.journal();
+    let resumed = journal.iter().find_map(|asked| asked.last_event_id.clone());
+    assert_eq!(resumed.as_deref(), Some("life-1/2"));
+    assert!(journal.iter().any(|asked| asked.path.starts_with("trades?after=1&")));
+}
+
+/// Runs a bot in Python and checks it. Python is not needed to build or test botops: without it there is nothing to run.
+async fn check_python_bot(program: &Path, more: &[&str]) -> Option<Checked> {
+    std::process::Command::new("python3").arg("--version").output().ok()?;
+    let folder = crate::kit::folder();
+    let socket = folder.path().join("bot.sock");
+    let mut python = std::process::Command::new("python3");
+    python.arg(program).arg(&socket).stdin(std::process::Stdio::null());
+    let _process = Process::spawn(&mut python);
+    let client = crate::kit::socket_client(&socket);
+    until("it answers", Duration::from_secs(20), || async {
+        client.get("http://bot/ipc/v1/hello").send().await.is_ok()
+    })
+    .await;
+    let checked = check(&socket, more);
+    checked.assert_passed();
+    assert_eq!(checked.rules("warning"), [""; 0], "{:#}", checked.report);
+    Some(checked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_smallest_example_passes() {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/minimal_bot.py");
+    check_python_bot(&program, &["--exercise", "--yes", "--bot-id", "minimal"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bot_at_the_top_of_the_manual_passes() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/your-own-bot.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, program) = page.split_once("```python\n").expect("the page begins with a bot");
+    let folder = crate::kit::folder();
+    let file = folder.path().join("tiny_bot.py");
+    std::fs::write(&file, program.split("```").next().unwrap()).unwrap();
+    check_python_bot(&file, &["--bot-id", "tiny"]).await;
+}
+
+#[test]
+fn where_nobody_answers_the_exit_code_is_2_and_says_what_to_do() {
+    let folder = crate::kit::folder();
+    let nothing = folder.path().join("nothing.sock");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let left_over = folder.path().join("left.sock");
+    drop(std::os::unix::net::UnixListener::bind(&left_over).unwrap());
+    for (socket, said) in [
+        (&nothing, "Start the bot"),
+        (&file, "is not a socket"),
+        (&left_over, "left over from a bot that ended"),
+    ] {
+        let checked = check(socket, &[]);
+        assert_eq!(checked.code, 2, "{}", checked.stderr);
+        assert!(checked.stderr.contains(said), "{}", checked.stderr);
+        assert_eq!(checked.report["passed"], false);
+        assert!(checked.report["unreachable"].is_string());
+    }
+    assert_eq!(check(&nothing, &["--yes"]).code, 2);
+    assert_eq!(check(Path::new("http://127.0.0.1:1"), &[]).code, 2);
+}
+
+#[test]
+fn the_socket_of_another_user_is_not_used() {
+    let bot = ScriptedBot::start();
+    // Changing a file's owner needs root; without it there is nothing to test.
+    if std::os::unix::fs::chown(bot.socket(), Some(4242), None).is_err() {
+        return;
+    }
+    let checked = check(bot.socket(), &[]);
+    assert_eq!(checked.code, 2);
+    assert!(checked.stderr.contains("4242") && checked.stderr.contains("as one user"), "{}", checked.stderr);
+    assert!(bot.journal().is_empty());
+}
+
+#[test]
+fn texts_of_the_bot_cannot_write_on_the_terminal() {
+    let bot = StubBot::start(|request| {
+        let evil = "\u{1b}[2J\u{202e}evil";
+        let hello = stub_bot::with(
+            stub_bot::hello(),
+            serde_json::json!({"name": evil, "version": evil, "capabilities": [evil]}),
+        );
+        let state =
+            stub_bot::with(stub_bot::state(), serde_json::json!({"phase": evil, evil: 1, "as_of": evil}));
+        match request.call.as_str() {
+            "GET hello" => Some(stub_bot::json_reply(&hello)),
+            "GET state" => Some(stub_bot::json_reply(&state)),
+            _ => None,
+        }
+    });
+    let text = String::from_utf8(run(&bot.socket(), &[]).stdout).unwrap();
+    assert!(text.contains("evil"), "{text}");
+    assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
+    let report = check(&bot.socket(), &[]).report;
+    let mut left = vec![&report];
+    while let Some(value) = left.pop() {
+        assert!(value.as_str().is_none_or(|text| !text.contains(['\u{1b}', '\u{202e}'])), "{value}");
+        left.extend(value.as_array().into_iter().flatten());
+        left.extend(value.as_object().into_iter().flat_map(|members| members.values()));
+    }
+}
+
+#[test]
+fn a_bot_that_hangs_or_closes_is_told_as_that() {
+    let bot = ScriptedBot::start();
+    for (behaviour, rule) in [
+        (Behaviour::HangUp, "cut"),
+        (Behaviour::NotHttp, "not_http"),
+        (Behaviour::Garbage, "not_readable"),
+        (Behaviour::Stall, "hung"),
+    ] {
+        bot.behave(behaviour);
+        let checked = check(bot.socket(), &[]);
+        assert_eq!((checked.code, checked.rules("fault")), (1, vec![rule]), "{:#}", checked.report);
+    }
+}
+
+#[test]
+fn every_place_in_the_manual_is_a_heading_of_it() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/your-own-bot.md")).unwrap();
+    let anchor = |heading: &str| {
+        let kept = heading.to_lowercase().replace(' ', "-");
+        kept.chars().filter(|c| c.is_alphanumeric() || *c == '-').collect::<String>()
+    };
+    let anchors: Vec<String> = page
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| anchor(line.trim_start_matches('#').trim()))
+        .collect();
+    for place in MANUAL_PLACES {
+        let wanted = place.strip_prefix("docs/your-own-bot.md#").unwrap();
+        assert!(anchors.iter().any(|known| known == wanted), "{place}: {anchors:?}");
+    }
+}
