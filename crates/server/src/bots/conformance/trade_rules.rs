@@ -54,7 +54,8 @@ async fn read_page(
         return None;
     }
     found.extend(check_pace(CALL, &answer, false));
-    match read_trade_page(&answer.answer.body) {
+    // Everything that came is looked at, also what `after` should have left out.
+    match read_trade_page(&answer.answer.body, 0) {
         Ok((page, unreadable)) => {
             found.extend(unreadable.iter().map(fault_of));
             Some((answer, page))
