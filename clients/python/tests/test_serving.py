@@ -37,8 +37,15 @@ class AddressTest(BotCase):
 
     def test_the_setting_of_botops_names_the_socket(self):
         os.environ["BOT_IPC_SOCKET"] = str(self.socket)
-        self.addCleanup(os.environ.pop, "BOT_IPC_SOCKET")
+        self.addCleanup(os.environ.pop, "BOT_IPC_SOCKET", None)
         self.assertEqual(self.make(address=None).address, str(self.socket))
+        del os.environ["BOT_IPC_SOCKET"]
+        os.environ.update(BOT_IPC_URL="http://127.0.0.1:0/", BOT_IPC_TOKEN_FILE=str(self.folder / "bot.token"))
+        self.addCleanup(os.environ.pop, "BOT_IPC_URL")
+        self.addCleanup(os.environ.pop, "BOT_IPC_TOKEN_FILE")
+        bot = self.make(address=None, data_dir=self.folder / "data").start()
+        token = (self.folder / "bot.token").read_text().strip()
+        self.assertEqual(Client(bot.address, token).get("hello")["bot_id"], "tested")
 
     def test_a_socket_that_another_process_serves_is_left_alone_until_it_is_free(self):
         first = self.make(name="first").start()
