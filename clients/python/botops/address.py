@@ -1,4 +1,4 @@
-"""Where a bot is reached: a Unix socket that its owner alone may use, or a loopback port with a token.
+"""Where a bot is reached: a Unix socket that its owner alone may use, or a port of a private address with a token.
 
 Whoever may connect may give commands. The folder of the socket is made for its owner alone (0700), the socket file too
 (0600); a port takes only who knows the token of a file.
@@ -18,11 +18,14 @@ from typing import Optional, Tuple, Union
 from .durable import make_private_folder
 
 DEFAULT_SOCKET = "botops-data/ipc/bot.sock"
+# The settings of botops that say where the bot is, for a bot that is told nothing else.
 SOCKET_SETTING = "BOT_IPC_SOCKET"
+URL_SETTING = "BOT_IPC_URL"
+TOKEN_SETTING = "BOT_IPC_TOKEN_FILE"
 # What a name of a socket has room for on Linux, and on macOS.
 _LONGEST_PATH = 103
 Path = Union[str, "os.PathLike[str]"]
-_HOST_PORT = re.compile(r"(?:tcp://)?(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})")
+_HOST_PORT = re.compile(r"(?:(?:tcp|http)://)?(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})/?")
 _BACKLOG = 64
 _SHORTEST_TOKEN = 16
 
@@ -35,8 +38,11 @@ class Address:
     """Where a bot is reached. Made once; raises ValueError for what cannot be an address."""
 
     def __init__(self, given: Optional[Path], token_file: Optional[Path]) -> None:
-        text = os.fspath(given) if given is not None else os.environ.get(SOCKET_SETTING) or DEFAULT_SOCKET
-        tcp = None if "/" in text.replace("tcp://", "") else _HOST_PORT.fullmatch(text)
+        if given is None:
+            given = os.environ.get(SOCKET_SETTING) or os.environ.get(URL_SETTING) or DEFAULT_SOCKET
+            token_file = token_file or os.environ.get(TOKEN_SETTING) or None
+        text = os.fspath(given)
+        tcp = _HOST_PORT.fullmatch(text)
         self.host_port: Optional[Tuple[str, int]] = None
         self.path: Optional[pathlib.Path] = None
         self.token: Optional[bytes] = None
@@ -56,11 +62,14 @@ class Address:
     def _take_port(self, host: str, port: int) -> None:
         host = "127.0.0.1" if host == "localhost" else host
         try:
-            is_loopback = ipaddress.ip_address(host).is_loopback
+            address = ipaddress.ip_address(host)
+            # Without TLS the token would be read on the way to any other address.
+            is_near = address.is_loopback or address.is_private and not address.is_unspecified
         except ValueError:
-            is_loopback = False
-        if not is_loopback or port > 65_535:
-            raise ValueError(f"a bot is served on this machine alone (127.0.0.1 or ::1), not on {host}:{port}")
+            is_near = False
+        if not is_near or port > 65_535:
+            raise ValueError("a bot is served on an address of this machine (127.0.0.1, ::1) or of a private network, "
+                             f"not on {host}:{port}")
         self.host_port = (host, port)
 
     def __str__(self) -> str:

@@ -52,8 +52,9 @@ class BaseBot:
                  capabilities: Iterable[str] = ()) -> None:
         """Makes a bot; raises ValueError for what cannot be served. Nothing is served before it is started.
 
-        `mode` is `paper`, `live` or `backtest`. `address` is a socket's path or a loopback `host:port` (then with
-        `token_file`); by default `BOT_IPC_SOCKET`, else botops-data/ipc/bot.sock. `data_dir` is the bot's own folder, by
+        `mode` is `paper`, `live` or `backtest`. `address` is a socket's path or `host:port` of this machine or a private
+        network (then with `token_file`); by default what botops has: `BOT_IPC_SOCKET`, or `BOT_IPC_URL` with
+        `BOT_IPC_TOKEN_FILE`, else botops-data/ipc/bot.sock. `data_dir` is the bot's own folder, by
         default beside the socket; with `False` nothing is kept over a restart. `expected_interval` is the longest time in
         seconds that one round of the loop should take. `trades=False` is a bot without a journal of trades.
         """

@@ -1,4 +1,5 @@
 """Addresses, connections, forks and ends."""
+import http.client
 import json
 import multiprocessing
 import os
@@ -37,8 +38,15 @@ class AddressTest(BotCase):
 
     def test_the_setting_of_botops_names_the_socket(self):
         os.environ["BOT_IPC_SOCKET"] = str(self.socket)
-        self.addCleanup(os.environ.pop, "BOT_IPC_SOCKET")
+        self.addCleanup(os.environ.pop, "BOT_IPC_SOCKET", None)
         self.assertEqual(self.make(address=None).address, str(self.socket))
+        del os.environ["BOT_IPC_SOCKET"]
+        os.environ.update(BOT_IPC_URL="http://127.0.0.1:0/", BOT_IPC_TOKEN_FILE=str(self.folder / "bot.token"))
+        self.addCleanup(os.environ.pop, "BOT_IPC_URL")
+        self.addCleanup(os.environ.pop, "BOT_IPC_TOKEN_FILE")
+        bot = self.make(address=None, data_dir=self.folder / "data").start()
+        token = (self.folder / "bot.token").read_text().strip()
+        self.assertEqual(Client(bot.address, token).get("hello")["bot_id"], "tested")
 
     def test_a_socket_that_another_process_serves_is_left_alone_until_it_is_free(self):
         first = self.make(name="first").start()
@@ -313,6 +321,40 @@ time.sleep(60)
         self.make().start()
         self.assertEqual(self.client.get("trades")["items"][0]["net_pl"], "1.10")
         self.assertNotEqual(self.client.get("hello")["boot_epoch"], epoch)
+
+    def test_a_bot_that_dies_within_a_command_says_afterwards_that_it_does_not_know(self):
+        code = f"""
+import os, signal, sys, time
+sys.path.insert(0, {PACKAGE!r})
+from botops import Bot
+bot = Bot("tested", mode="paper", address={str(self.socket)!r})
+bot.on("flatten")(lambda command: os.kill(os.getpid(), signal.SIGKILL))
+bot.start()
+while True:
+    bot.tick()
+    bot.sleep(0.05)
+"""
+        process = subprocess.Popen([sys.executable, "-c", code])
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+
+        def is_there():
+            try:
+                return self.client.get("state")["loop"]["ticks"]
+            except OSError:
+                return None
+
+        self.until(is_there)
+        with self.assertRaises((OSError, http.client.HTTPException)):
+            self.client.command("flatten", "1")
+        process.wait()
+        bot, calls = self.make(), []
+        bot.on("flatten")(calls.append)
+        bot.start()
+        status = self.client.get("commands/1")
+        self.assertEqual((status["standing"], status["result"]["outcome"]), ("answered", "unconfirmed"))
+        again = self.client.command("flatten", "1")
+        self.assertEqual((again["outcome"], again["replayed"], calls), ("unconfirmed", True, []))
 
     def test_a_stop_is_quick_and_may_be_repeated(self):
         bot = self.make().start()

@@ -185,7 +185,7 @@ class StateTest(BotCase):
         self.assertEqual(order["status_reason"], "broken ? half")
 
     def test_what_cannot_be_a_bot_is_refused_at_once(self):
-        for options in ({"mode": "real"}, {"bot_id": "-x"}, {"bot_id": ""}, {"address": "0.0.0.0:80"},
+        for options in ({"mode": "real"}, {"bot_id": "-x"}, {"bot_id": ""}, {"address": "0.0.0.0:80"}, {"address": "http://8.8.8.8:80"},
                         {"address": "127.0.0.1:9100"}, {"address": "/" + "x" * 200}):
             given = {"bot_id": "tested", "mode": "paper", "address": self.socket, **options}
             from botops import Bot
