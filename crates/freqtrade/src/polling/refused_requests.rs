@@ -95,7 +95,7 @@ mod tests {
             line(110, API_LOGGER, "API Error calling: no active trade"),
         ];
         let mut log = ErrorLines::default();
-        log.add_lines(&[own.clone()], at(120));
+        log.add_lines(std::slice::from_ref(&own), at(120));
         log.add_lines(&others, at(120));
         assert_eq!(requests.behind(&own, &log).map(|request| request.command_id.as_str()), Some("a"));
         for other in &others {

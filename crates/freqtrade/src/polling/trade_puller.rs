@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::time::Duration;
+
 use tokio::task::block_in_place;
 
 use super::picture::account_id_of;

@@ -133,8 +133,9 @@ pub fn routes() -> FeatureRoutes<Configs> {
     ])
 }
 
-/// Has a change where no change is taken answered as one of `PUT config/apply` is: with why the bot's config is not
-/// changed here at all, as long as that is so. The document lists no such methods, so plain reads pay nothing.
+/// `operations`, with the reason for a change by a method that a path of the config does not take.
+///
+/// It is the refusal of `PUT config/apply` for a bot whose config is not kept here, and nothing for any other.
 pub fn with_refusals(operations: OperationIndex, configs: &Configs) -> OperationIndex {
     ["/api/v1/config", "/api/v1/config/apply", "/api/v1/config/rollback"].into_iter().fold(
         operations,
