@@ -131,24 +131,35 @@ async fn watch_bot(options: &BotCheckOptions) -> ExitCode {
     let mut known: Option<BTreeMap<String, String>> = None;
     let mut away: Option<String> = None;
     loop {
-        match ConformanceCheck::connect(conformance_options(options)).await {
-            Ok(mut check) => {
-                check.read_bot().await;
-                let report = check.report();
+        match read_report(options).await {
+            Ok(report) => {
                 if away.take().is_some() {
                     print_line("The bot answers again.");
                 }
                 print_changes(&report, known.as_ref());
                 known = Some(findings_by_identity(&report));
             }
-            Err(ConformanceUnreachable { reason, remedy }) => {
+            Err(reason) => {
                 if away.as_ref() != Some(&reason) {
-                    print_line(&format!("The bot is away: {reason}. {remedy}"));
+                    print_line(&format!("The bot is away: {reason}"));
                 }
                 away = Some(reason);
             }
         }
         tokio::time::sleep(WATCH_EVERY).await;
+    }
+}
+
+/// One run that changes nothing; the error says why there is nobody to be asked.
+async fn read_report(options: &BotCheckOptions) -> Result<ConformanceReport, String> {
+    let connected = ConformanceCheck::connect(conformance_options(options)).await;
+    let mut check =
+        connected.map_err(|ConformanceUnreachable { reason, remedy }| format!("{reason}. {remedy}"))?;
+    check.read_bot().await;
+    let report = check.report();
+    match report.departure() {
+        Some(finding) => Err(format!("{}.", finding.got)),
+        None => Ok(report),
     }
 }
 

@@ -254,7 +254,7 @@ fn remove_defaults(schema: &mut Value) {
         match (name.as_str(), part) {
             ("properties", Value::Object(properties)) => properties.values_mut().for_each(remove_defaults),
             ("oneOf" | "anyOf" | "allOf", Value::Array(choices)) => {
-                choices.iter_mut().for_each(remove_defaults)
+                choices.iter_mut().for_each(remove_defaults);
             }
             ("items", items) => remove_defaults(items),
             _ => {}

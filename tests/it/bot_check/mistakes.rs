@@ -348,6 +348,31 @@ fn a_server_of_one_thread_is_told_that_its_stream_blocks_the_state() {
 }
 
 #[test]
+fn a_bot_that_ends_meanwhile_is_asked_no_more() {
+    let answers = AtomicU64::new(0);
+    let socket = std::sync::Arc::new(std::sync::OnceLock::<std::path::PathBuf>::new());
+    let known = socket.clone();
+    let bot = StubBot::start(move |request| match request.call.as_str() {
+        "GET hello" => hello_with(request, json!({"capabilities": ["trades", "config", "pause"]})),
+        "GET state" if answers.fetch_add(1, Ordering::Relaxed) > 0 => {
+            let _ = std::fs::remove_file(known.get()?);
+            Some(StubReply::HangUp)
+        }
+        _ => None,
+    });
+    socket.set(bot.socket()).unwrap();
+    let checked = check(&bot.socket(), &[]);
+    assert_eq!(
+        (checked.code, checked.rules("fault")),
+        (1, vec!["cut", "refuses_connections"]),
+        "{:#}",
+        checked.report
+    );
+    let asked = bot.asked();
+    assert!(asked.iter().all(|call| matches!(call.as_str(), "GET hello" | "GET state")), "{asked:?}");
+}
+
+#[test]
 fn who_else_could_give_commands_is_told() {
     let bot = StubBot::start(|_| None);
     let chmod = |mode: u32, socket: u32| {

@@ -15,7 +15,7 @@ use super::findings::{ConformanceFinding, FindingList, FindingWeight};
 use super::gains::find_gains;
 use super::hello_rules::{check_hello, compare_hellos};
 use super::part_remedies::{fault_of, faults_of_answer};
-use super::probe::{POLL_LIMIT, ProbeAnswer, ask, check_pace, status_finding};
+use super::probe::{GONE, POLL_LIMIT, ProbeAnswer, ask, check_pace, status_finding};
 use super::report::{CallStanding, CheckedBot, CheckedCall, ConformanceReport};
 use super::socket_rights::check_rights;
 use super::state_rules::{StateSample, check_sample, compare_samples};
@@ -108,10 +108,16 @@ impl ConformanceCheck {
         self.found.extend(check_hello(&hello, self.options.bot_id.as_ref(), self.connection.peer()));
         self.hello = Some(hello.clone());
         self.watch_state(&hello).await;
-        if let Some(again) = self.read_hello().await {
+        if !self.found.has_rule(GONE)
+            && let Some(again) = self.read_hello().await
+        {
             self.found.extend(compare_hellos(&hello, &again));
         }
         self.record(HELLO, hello.name.clone().unwrap_or_default());
+        // A bot that ended meanwhile has nothing more to say, and what it does not answer now is no fault of it.
+        if self.found.has_rule(GONE) {
+            return;
+        }
         self.read_journals(&hello).await;
         self.ask_about_commands(&hello).await;
     }
@@ -208,6 +214,9 @@ impl ConformanceCheck {
         self.found.extend(compare_samples(&samples));
         self.newest = samples.pop().map(|sample| sample.report);
         self.record(STATE, note);
+        if self.found.has_rule(GONE) {
+            return;
+        }
         self.close_stream(stream).await;
     }
 

@@ -143,6 +143,10 @@ impl FindingList {
         findings.into_iter().for_each(|finding| self.add(finding));
     }
 
+    pub(super) fn has_rule(&self, rule: &str) -> bool {
+        self.findings.iter().any(|finding| finding.rule == rule)
+    }
+
     /// Whether a finding weighs as a fault and names this call, or one of its family: `POST commands/{verb}`.
     pub(super) fn has_fault_in(&self, call: &str) -> bool {
         let family = call.split_once('{').map(|(family, _)| family);

@@ -13,6 +13,9 @@ use botops_contract::ContractRefusal;
 /// A state is asked for once a second: from this size on, that is felt.
 const LARGE: usize = 1024 * 1024;
 
+/// The rule of a bot that was there at the beginning of the run, and takes no connection any more.
+pub(super) const GONE: &str = "refuses_connections";
+
 /// An answer, and how long it took.
 #[derive(Debug)]
 pub(super) struct ProbeAnswer {
@@ -40,7 +43,7 @@ pub(super) fn failure_finding(call: &str, failure: TransportFailure, limit: Dura
     match failure {
         TransportFailure::Away(why) => {
             let remedy = "It answered before: look whether its process still runs, and whether it serves each connection.";
-            ConformanceFinding::fault("refuses_connections", call, remedy).got(&why)
+            ConformanceFinding::fault(GONE, call, remedy).got(&why)
         }
         TransportFailure::Late => {
             let got = format!("no answer within {} s", limit.as_secs());

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::findings::{ConformanceFinding, FindingWeight};
 use super::gains::ConformanceGain;
+use super::probe::GONE;
 
 /// How one call of the contract was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -64,6 +65,11 @@ pub struct ConformanceReport {
 }
 
 impl ConformanceReport {
+    /// Why the bot is there no more, if it ended during the run.
+    pub fn departure(&self) -> Option<&ConformanceFinding> {
+        self.findings.iter().find(|finding| finding.rule == GONE)
+    }
+
     /// How many findings have this weight.
     pub fn count(&self, weight: FindingWeight) -> usize {
         self.findings.iter().filter(|finding| finding.weight == weight).count()
