@@ -28,8 +28,8 @@ pub use commands::{
     DURABLE_PAUSE, EXPIRED, Exposure, Verb,
 };
 pub use config::{
-    ActivateConfigRequest, BOOT_ONCE, CheckConfigRequest, CheckVerdict, ConfigAck, ConfigState,
-    ConfigViolation, EndTrialRequest, TrialState, VersionRef,
+    ActivateConfigRequest, BOOT_ONCE, CONFIG_SCHEMA, CheckConfigRequest, CheckVerdict, ConfigAck,
+    ConfigState, ConfigViolation, EndTrialRequest, FieldRole, RunningDocument, TrialState, VersionRef,
 };
 pub use events::{BotEvent, EventKind, SemanticError, Severity};
 pub use identity::{AdapterIdentity, BotId, Capability, CapabilityGuarantee, Hello, TradingMode};
