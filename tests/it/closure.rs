@@ -82,6 +82,7 @@ parts! {
         "CFG_012" "CFG_013" "CFG_014" "CFG_016" "CFG_018";
     a_trial_that_went_wrong_passes_as_advised by trials: "CFG_007" "CFG_017" "CFG_019" "CFG_021";
     a_config_that_nobody_committed_needs_a_person by foreign_configs: "CFG_020" "CFG_022";
+    a_schema_that_cannot_be_used_needs_the_author_of_the_bot by brought_configs: "CFG_023";
     a_changed_audit_needs_a_person by changed_audit: "CFG_015";
     a_store_that_cannot_be_written_needs_a_person by unwritable_store: "SRV_002";
     runs_and_commands_that_were_refused_pass_as_advised by workflows_and_control:
@@ -324,8 +325,8 @@ async fn config(closing: &mut Closing) {
     let good = manual(careful(4_000), 30.0);
     let limit = |value: Value| auto(json!({"risk_management": {"risk_per_trade": value}}), 60.0);
     closing.closes(botops, "CFG_001", put(&limit(json!(1))), dry(&limit(json!(0.01)))).await;
-    let hours = auto(json!({"trading": {"hours": {"start_time": "18:00", "end_time": "09:00"}}}), 60.0);
-    closing.closes(botops, "CFG_002", put(&hours), dry(&good)).await;
+    let amount = auto(json!({"risk_management": {"daily_loss_limit": "-0.50"}}), 60.0);
+    closing.closes(botops, "CFG_002", put(&amount), dry(&good)).await;
     let plain = botops.request(Method::PUT, "/api/v1/config/apply").json(&good);
     closing.closes(botops, "CFG_004", plain, dry(&good)).await;
     closing.closes(botops, "CFG_005", world.apply(&good, "\"v9-00000000\""), dry(&good)).await;
@@ -773,6 +774,18 @@ async fn listed(botops: &Running, code: &str) -> Value {
     };
     kit::until(&format!("{code} is listed"), Duration::from_secs(30), async || found().await.is_some()).await;
     found().await.unwrap()
+}
+
+/// The bot comes back with something that is no schema.
+async fn brought_configs(closing: &mut Closing) {
+    let mut world = World::start().await;
+    world.bot.script().raw.insert("config/schema", std::sync::Arc::new(|| "[]".to_owned()));
+    world.bot.restart();
+    let told = || async { world.config().await["schema"]["fault"].is_object() };
+    kit::until("the fault is told", Duration::from_secs(20), told).await;
+    let schema = world.botops.request(Method::GET, "/api/v1/config/schema");
+    closing.closes(&world.botops, "CFG_023", schema, Then::Ends).await;
+    world.botops.stop().await;
 }
 
 async fn foreign_configs(closing: &mut Closing) {

@@ -5,14 +5,15 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use botops_contract::{
-    BOOT_ONCE, BotPhase, BotReport, COMMAND_STATUS, CommandOutcome, CommandProgress, CommandRequest,
-    CommandResult, CommandStatus, ConfigState, ContractRefusal, EXPIRED, Hello, TradePage, VERSION, Verb,
+    BOOT_ONCE, BotPhase, BotReport, COMMAND_STATUS, CONFIG_SCHEMA, CommandOutcome, CommandProgress,
+    CommandRequest, CommandResult, CommandStatus, ConfigState, ContractRefusal, EXPIRED, Hello,
+    RunningDocument, TradePage, VERSION, Verb,
 };
 use reqwest::{Client, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::kit::scripted_bot::{ScriptedBot, trade};
+use crate::kit::scripted_bot::{ScriptedBot, sha256, trade};
 use crate::kit::{Process, folder, program, socket_client, until};
 
 #[tokio::test]
@@ -46,7 +47,8 @@ pub(crate) async fn keeps_the_contract(socket: &Path) {
     assert!(hello.pid.is_some() && hello.boot_epoch.is_some() && hello.version.is_some());
     let known = |name: &str| {
         Verb::ALL.iter().any(|verb| verb.as_str() == name)
-            || ["config", BOOT_ONCE, COMMAND_STATUS, "session", "events", "trades"].contains(&name)
+            || ["config", CONFIG_SCHEMA, BOOT_ONCE, COMMAND_STATUS, "session", "events", "trades"]
+                .contains(&name)
     };
     assert!(hello.capabilities.iter().all(|offered| known(&offered.name)), "{:?}", hello.capabilities);
     peer.state_answers_whole_and_says_when_nothing_changed(&hello).await;
@@ -61,6 +63,9 @@ pub(crate) async fn keeps_the_contract(socket: &Path) {
     }
     if can("events") {
         peer.events_have_ids(&hello).await;
+    }
+    if can(CONFIG_SCHEMA) {
+        peer.the_config_fits_its_schema().await;
     }
     if can("config") {
         let config: ConfigState = peer.get("config").await;
@@ -194,6 +199,16 @@ impl Peer {
         if (all.items.len() > 1) == (more.items.len() > 1) {
             assert_eq!(page.next, (all.items.len() > 1).then_some(first.seq));
         }
+    }
+
+    async fn the_config_fits_its_schema(&self) {
+        let schema: Value = self.get("config/schema").await;
+        let running: RunningDocument = self.get("config/document").await;
+        assert_eq!(running.running.sha256, sha256(running.document.as_bytes()));
+        let document = serde_json::from_str(&running.document).unwrap();
+        let validator = jsonschema::draft202012::new(&schema).unwrap();
+        let wrong: Vec<_> = validator.iter_errors(&document).map(|error| error.to_string()).collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
     }
 
     async fn events_have_ids(&self, hello: &Hello) {

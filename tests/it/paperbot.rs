@@ -18,7 +18,7 @@ use crate::kit::ReportParts as _;
 use crate::kit::paperbot::{Paperbot, lines, url};
 use crate::kit::{Process, until};
 
-const DEFAULT: &str = include_str!("../../schemas/default-bot-config.json");
+const DEFAULT: &str = include_str!("../../crates/paperbot/schemas/default-bot-config.json");
 const DAILY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/daily-2017-11-12.csv");
 
 #[tokio::test]

@@ -7,6 +7,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::words::closed_words;
+
 /// A config version and the SHA-256 (hex) of its exact stored bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -56,6 +58,45 @@ pub struct ConfigState {
     pub generation: u64,
 }
 
+/// The capability of a bot whose config botops may change: `GET config/schema` and `GET config/document`.
+///
+/// `GET config/schema` is a JSON Schema 2020-12 document of the bot's own config, at most 256 KiB. What it says of a
+/// field beside that:
+///
+/// | keyword | |
+/// |---|---|
+/// | `x-apply` | `hot` (usual), `restart` or `never`: when a new value takes effect |
+/// | `x-risk` | `{direction: up \| down \| both \| none, class: low \| high}`: which way a higher value moves risk |
+/// | `x-secret` | true: its value is never shown |
+/// | `x-list-key` | the member by which the items of a list are matched |
+/// | `x-unit`, `x-help` | for people |
+/// | `x-warn-above`, `x-warn-below` | allowed beyond it, and yet perhaps a mistake |
+/// | `x-role` | what the field means to botops, see [`FieldRole`] |
+///
+/// Rules between fields are not in it: the bot's answer to `config/check` has them.
+pub const CONFIG_SCHEMA: &str = "config-schema";
+
+closed_words! {
+    /// What a field of the bot's config means to botops (`x-role` of the schema).
+    pub enum FieldRole {
+        /// The result of the day, in account currency, at which the bot stops; as a loss or as its size.
+        DailyLossLimit = "daily_loss_limit",
+        /// The loss at which the bot stops as a part of the equity, or in percent where `x-unit` is `%`.
+        EquityLossLimit = "equity_loss_limit",
+        /// The list of what the bot trades, each item with a symbol and a weight.
+        Targets = "targets",
+    }
+}
+
+/// `GET config/document`: the document that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningDocument {
+    /// The version that runs; `sha256` is the hash of `document`.
+    pub running: VersionRef,
+    /// The exact bytes of the document as text.
+    pub document: String,
+}
+
 /// `POST config/check`: would the bot take this document? Changes nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -91,6 +132,9 @@ pub struct CheckVerdict {
     /// Every reason against the document, not just the first.
     #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub violations: Vec<ConfigViolation>,
+    /// What the bot would take and that may yet be a mistake.
+    #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
+    pub warnings: Vec<ConfigViolation>,
     /// JSON pointers to changed fields that would take effect at once.
     #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub hot: Vec<String>,

@@ -232,8 +232,8 @@ pub struct Hello {
     /// The bot's own word for the mode, where `mode` is `other`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode_raw: Option<String>,
-    /// What the bot can do, by name: the command verbs, `command-status`, `config`, `config-boot-once`, `session`,
-    /// `events`, `trades`, `durable-pause`.
+    /// What the bot can do, by name: the command verbs, `command-status`, `config`, `config-schema`,
+    /// `config-boot-once`, `session`, `events`, `trades`, `durable-pause`.
     #[serde(default, deserialize_with = "crate::tolerance::null_is_default")]
     pub capabilities: Vec<Capability>,
     /// Folder of the bot's JSONL logs, as a path on the bot's machine; `null` when the bot does not tell.

@@ -31,8 +31,8 @@ pub use commands::{
     DURABLE_PAUSE, EXPIRED, Exposure, Verb,
 };
 pub use config::{
-    ActivateConfigRequest, BOOT_ONCE, CheckConfigRequest, CheckVerdict, ConfigAck, ConfigState,
-    ConfigViolation, EndTrialRequest, TrialState, VersionRef,
+    ActivateConfigRequest, BOOT_ONCE, CONFIG_SCHEMA, CheckConfigRequest, CheckVerdict, ConfigAck,
+    ConfigState, ConfigViolation, EndTrialRequest, FieldRole, RunningDocument, TrialState, VersionRef,
 };
 #[cfg(feature = "openapi")]
 pub use document::contract_document;

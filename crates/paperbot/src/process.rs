@@ -39,7 +39,9 @@ use super::options::PaperbotOptions;
 use super::pid_file::write_pid_file;
 use super::session::connect_session;
 use super::session_gate::SessionGate;
-use botops_contract::{BOOT_ONCE, COMMAND_STATUS, Capability, Hello, TradingMode, VERSION, Verb};
+use botops_contract::{
+    BOOT_ONCE, COMMAND_STATUS, CONFIG_SCHEMA, Capability, Hello, TradingMode, VERSION, Verb,
+};
 use botops_core::data_folder::{lock_data_folder, make_private_folder};
 use botops_core::error::{Code, Error};
 use botops_core::failpoints;
@@ -345,7 +347,7 @@ fn hello(
 ) -> Hello {
     let of_session = |verb: &Verb| matches!(verb, Verb::ProbeSession | Verb::Reauth | Verb::Halt);
     let verbs = Verb::ALL.into_iter().filter(|verb| has_session || !of_session(verb));
-    let parts = ["config", BOOT_ONCE, COMMAND_STATUS, "events", "trades"]
+    let parts = ["config", CONFIG_SCHEMA, BOOT_ONCE, COMMAND_STATUS, "events", "trades"]
         .into_iter()
         .chain(has_session.then_some("session"));
     let logs = options.log_folder();

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::world::{CONFIG, SOON, World, auto, careful};
+use super::world::{CONFIG, SOON, World, auto, careful, is_in_sync};
 use crate::kit;
 use crate::kit::app::{KEY, Running};
 use crate::kit::scripted_bot::ScriptedBot;
@@ -42,7 +42,8 @@ async fn first_version(botops: &Running, bot: &mut ScriptedBot, folder: &TempDir
     kit::until("there is a committed version", SOON, made).await;
     bot.script().config.folder = Some(folder.path().join("data/config"));
     bot.restart();
-    until_sync(botops, "in_sync").await
+    kit::until("in sync", SOON, || is_in_sync(botops, bot)).await;
+    botops.get(CONFIG).await.1
 }
 
 /// Every file below the folder of the config that botops itself made, except for the audit.
@@ -217,7 +218,7 @@ async fn of_a_bot_that_was_never_seen_nothing_is_known_and_nothing_is_written() 
     let (_, config) = botops.get(CONFIG).await;
     assert_eq!((&config["sync"], &config["version"]), (&json!("unknown"), &Value::Null), "{config:#}");
     assert!(config["sync_reason"].as_str().unwrap().contains("not known"), "{config:#}");
-    for (method, path, body) in operations().into_iter().filter(|(_, path, _)| !path.ends_with("schema")) {
+    for (method, path, body) in operations() {
         let (status, problem) = botops.send(method.clone(), path, &body).await;
         assert_eq!(
             (status, &problem["error_code"]),
@@ -231,7 +232,8 @@ async fn of_a_bot_that_was_never_seen_nothing_is_known_and_nothing_is_written() 
     bot.script().alive = true;
     let config = first_version(&botops, &mut bot, &folder).await;
     assert_eq!(config["version"], 1, "{config:#}");
-    assert_eq!(config_files(folder.path()).len(), 3);
+    // `HEAD`, its copy, version 1 and the schema.
+    assert_eq!(config_files(folder.path()).len(), 4);
     botops.stop().await;
 }
 

@@ -27,6 +27,11 @@ impl World {
         bot.script().alive = true;
         // An open position would restrict the limits that the tests change.
         bot.change(|report| report.positions = Some(Vec::new()));
+        Self::start_beside(bot).await
+    }
+
+    /// The same beside a bot of the test's own, which boots from `HEAD` from then on.
+    pub(crate) async fn start_beside(bot: ScriptedBot) -> Self {
         let folder = kit::folder();
         let botops = begin(&bot, &folder).await;
         let mut world = Self { bot, botops, folder };
@@ -49,8 +54,9 @@ impl World {
         Self { bot: self.bot, botops, folder: self.folder }
     }
 
+    /// Waits until the present process of the bot is seen to run what is committed.
     pub(crate) async fn until_in_sync(&self) {
-        kit::until("in sync", SOON, || async { self.config().await["sync"] == "in_sync" }).await;
+        kit::until("in sync", SOON, || is_in_sync(&self.botops, &self.bot)).await;
     }
 
     pub(crate) async fn config(&self) -> Value {
@@ -100,6 +106,13 @@ impl World {
     pub(crate) async fn verify(&self) -> Value {
         self.botops.get("/api/v1/config/audit/verify").await.1
     }
+}
+
+/// Whether the present process of the bot is seen to run what is committed.
+pub(crate) async fn is_in_sync(botops: &Running, bot: &ScriptedBot) -> bool {
+    let epoch = bot.script().hello.boot_epoch.clone();
+    let config = botops.get(CONFIG).await.1;
+    config["sync"] == "in_sync" && config["running"]["boot_epoch"].as_str() == epoch.as_deref()
 }
 
 async fn begin(bot: &ScriptedBot, folder: &TempDir) -> Running {

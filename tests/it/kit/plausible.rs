@@ -9,12 +9,12 @@ use botops_contract::{
 use chrono::{TimeZone, Utc};
 use rust_decimal::Decimal;
 
-use super::scripted_config::sha256;
+use super::scripted_config::{DOCUMENT, sha256};
 
 /// The `hello` of the bot with this state.
 pub(crate) fn hello(report: &BotReport) -> Hello {
     let mut capabilities: Vec<_> = Verb::ALL.iter().map(|verb| Capability::from(verb.as_str())).collect();
-    capabilities.extend(["config", "session", "events", "trades"].map(Capability::from));
+    capabilities.extend(["config", "config-schema", "session", "events", "trades"].map(Capability::from));
     Hello {
         contract: Some(botops_contract::VERSION),
         bot_id: "scripted".parse().unwrap(),
@@ -34,7 +34,7 @@ pub(crate) fn hello(report: &BotReport) -> Hello {
 /// A complete state: a paper account of 100,000 with two positions, an open order and a filled one.
 pub(crate) fn report() -> BotReport {
     let now = Utc::now();
-    let config = VersionRef { version: 1, sha256: sha256(b"{}") };
+    let config = VersionRef { version: 1, sha256: sha256(DOCUMENT.as_bytes()) };
     BotReport {
         seq: 1,
         boot_epoch: Some("life-1".to_owned()),

@@ -33,7 +33,7 @@ use tokio::sync::watch;
 
 use super::plausible::hello;
 pub(crate) use super::plausible::{position, report, trade};
-pub(crate) use super::scripted_config::{ScriptedConfig, refusal, sha256};
+pub(crate) use super::scripted_config::{SCHEMA, ScriptedConfig, refusal, sha256};
 
 /// How the bot answers, on every path or on those of [`Script::only`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -468,6 +468,11 @@ impl Script {
             ("GET", ["state"]) => self.state(asked.if_none_match.as_deref()),
             ("GET", ["trades"]) => self.trades(query),
             ("GET", ["config"]) => ok(&self.config.state()),
+            ("GET", ["config", "schema"]) => Response::new(Body::from(SCHEMA)),
+            ("GET", ["config", "document"]) => match self.config.document() {
+                Some(document) => ok(&document),
+                None => refused(StatusCode::CONFLICT, &refusal("not_kept", "only its hash is known")),
+            },
             ("POST", ["config", verb]) => {
                 match (self.refusal_of(path), self.config_verb(verb, &asked.body)) {
                     (Some(refusal), _) => refused(self.refuse_status, &refusal),

@@ -1,15 +1,24 @@
 //! The scripted bot's config verbs: a real state machine.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use botops_contract::{
     ActivateConfigRequest, BotReport, CheckConfigRequest, CheckVerdict, ConfigAck, ConfigState,
-    ConfigViolation, ContractRefusal, EndTrialRequest, RunningConfig, TrialState, VersionRef,
+    ConfigViolation, ContractRefusal, EndTrialRequest, RunningConfig, RunningDocument, TrialState,
+    VersionRef,
 };
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+/// The schema that a scripted bot brings, unless the test sets another: paperbot's.
+pub(crate) const SCHEMA: &str = include_str!("../../../crates/paperbot/schemas/bot-config.schema.json");
+
+/// The document that it runs at first.
+pub(crate) const DOCUMENT: &str = include_str!("../../../crates/paperbot/schemas/default-bot-config.json");
 
 /// The bot's state of config changes. With `folder` it reads `HEAD` there, as a real bot does.
 pub(crate) struct ScriptedConfig {
@@ -17,6 +26,8 @@ pub(crate) struct ScriptedConfig {
     pub folder: Option<PathBuf>,
     /// The violations that `check` and `activate` report.
     pub violations: Vec<ConfigViolation>,
+    /// Documents that it was given, by their hash.
+    pub documents: HashMap<String, String>,
     /// Whether the bot never ends a trial by its own timer.
     pub patient: bool,
     boot_epoch: String,
@@ -32,6 +43,7 @@ impl ScriptedConfig {
         Self {
             folder: None,
             violations: Vec::new(),
+            documents: HashMap::from([(sha256(DOCUMENT.as_bytes()), DOCUMENT.to_owned())]),
             patient: false,
             boot_epoch: report.boot_epoch.clone().unwrap_or_default(),
             running: running_config(report).running.clone(),
@@ -40,6 +52,13 @@ impl ScriptedConfig {
             endings: Vec::new(),
             generation: 0,
         }
+    }
+
+    /// Runs this document from the beginning, as its built-in one.
+    pub(crate) fn run_built_in(&mut self, document: &str) {
+        let version = VersionRef { version: 0, sha256: sha256(document.as_bytes()) };
+        self.documents.insert(version.sha256.clone(), document.to_owned());
+        (self.running, self.committed) = (version.clone(), version);
     }
 
     /// Changes the running version without a request, as a bot with a defect would.
@@ -55,10 +74,22 @@ impl ScriptedConfig {
     }
 
     fn read_head(&mut self) {
-        let head = self.folder.as_ref().and_then(|folder| std::fs::read(folder.join("HEAD")).ok());
-        if let Some(head) = head.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-            self.committed = head;
+        let Some(folder) = &self.folder else { return };
+        let bytes = std::fs::read(folder.join("HEAD")).unwrap_or_default();
+        let Ok(head) = serde_json::from_slice::<Value>(&bytes) else { return };
+        if let Ok(text) = std::fs::read_to_string(folder.join(head["file"].as_str().unwrap_or_default())) {
+            self.documents.insert(sha256(text.as_bytes()), text);
         }
+        if let Ok(version) = serde_json::from_value(head) {
+            self.committed = version;
+        }
+    }
+
+    /// What runs; `None` when only its hash is known.
+    pub(crate) fn document(&mut self) -> Option<RunningDocument> {
+        self.expire();
+        let document = self.documents.get(&self.running.sha256)?.clone();
+        Some(RunningDocument { running: self.running.clone(), document })
     }
 
     pub(crate) fn state(&mut self) -> ConfigState {
@@ -87,7 +118,8 @@ impl ScriptedConfig {
             let message = "a config is an object".to_owned();
             violations.push(ConfigViolation { path, code, message, fix: None });
         }
-        CheckVerdict { ok: violations.is_empty(), violations, hot: Vec::new(), restart: Vec::new() }
+        violations.extend(broken_rules(&check.config));
+        CheckVerdict { ok: violations.is_empty(), violations, ..CheckVerdict::default() }
     }
 
     pub(crate) fn activate(&mut self, message: &ActivateConfigRequest) -> Result<ConfigAck, ContractRefusal> {
@@ -115,6 +147,7 @@ impl ScriptedConfig {
                 ..self.no("check_failed", "not with this document")
             });
         }
+        self.documents.insert(message.candidate.sha256.clone(), message.document.clone());
         let until = Instant::now() + Duration::from_millis(message.ttl_ms);
         self.trial = Some((message.txn.clone(), message.candidate.clone(), until));
         self.running = message.candidate.clone();
@@ -188,6 +221,28 @@ impl ScriptedConfig {
     fn no(&self, code: &str, message: &str) -> ContractRefusal {
         ContractRefusal { context: json!({ "running": self.running }), ..refusal(code, message) }
     }
+}
+
+/// Rules between fields of a document in paperbot's form.
+fn broken_rules(config: &Value) -> Vec<ConfigViolation> {
+    let hours = &config["trading"]["hours"];
+    let reversed =
+        hours["start_time"].as_str() >= hours["end_time"].as_str() && hours["start_time"].is_string();
+    let zone = hours["timezone"].as_str().unwrap_or("UTC");
+    let targets = config["targets"].as_array().into_iter().flatten();
+    let weights: f64 = targets.filter_map(|target| target["weight"].as_f64()).sum();
+    let rules = [
+        (reversed, "/trading/hours/start_time", "hours_reversed"),
+        (chrono_tz::Tz::from_str(zone).is_err(), "/trading/hours/timezone", "zone_unknown"),
+        (weights > 1.0, "/targets", "weights_above_one"),
+    ];
+    let broken = rules.into_iter().filter(|(is_broken, ..)| *is_broken);
+    broken
+        .map(|(_, path, code)| {
+            let (path, code, message) = (path.to_owned(), code.to_owned(), format!("{path} breaks a rule"));
+            ConfigViolation { path, code, message, fix: None }
+        })
+        .collect()
 }
 
 /// SHA-256 as lower-case hex.

@@ -12,6 +12,7 @@ mod minimal;
 mod no_config;
 mod no_session;
 mod no_trades;
+mod own_config;
 mod slow_starter;
 mod unknown_words;
 

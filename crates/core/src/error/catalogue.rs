@@ -434,6 +434,12 @@ catalogue! {
         "A human reads what the bot runs (`GET config`, member `running`), compares it with `committed`, and restarts the \
          bot or rolls back.",
         next: [CONFIG, CONFIG_DRIFT];
+    ConfigSchemaUnusable = "CFG_023", 502, ServerError, High, AskHuman,
+        "what the bot brought of its config cannot be used",
+        "the bot's config schema, or the document that it runs, is not there or not in a form that can be worked with",
+        "config changes are refused; what was committed stays readable, and the bot is left alone",
+        "Whoever writes the bot corrects what `cause` names at its place, and starts the bot again: both are read anew then.",
+        next: [CONFIG];
 
     // BOT: the bot and the connection to it.
     BotOffline = "BOT_001", 503, NetworkError, High, Wait, after_ms: 2000,

@@ -1,9 +1,10 @@
 //! The bot's config document: its fields, how each is parsed, its allowed values, and when a change takes effect.
 //!
 //! A field is one line in its section's struct and one line in [`FIELDS`]. Its first value is in
-//! `schemas/default-bot-config.json`, its description for botops in `schemas/bot-config.schema.json`; a test compares
-//! the three. The sender of a document checks the schema. This module checks what the bot cannot work with and what
-//! only the bot knows: the symbols with prices, the size of open positions, today's loss. Apart from `targets` and
+//! `schemas/default-bot-config.json`, its description in `schemas/bot-config.schema.json`, which the bot serves; a test
+//! compares the three. The sender of a document checks the schema. This module checks what the bot cannot work with,
+//! the rules between fields, and what only the bot knows: the symbols with prices, the size of open positions, today's
+//! loss. Apart from `targets` and
 //! `performance_targets`, a field of the first version has no default: a document without it is refused. One that is added
 //! later has the default that changes nothing, so that stored documents stay valid.
 
@@ -18,7 +19,10 @@ use super::violations::{NumberRange, ViolationList};
 use botops_contract::ConfigViolation;
 
 /// The document that runs when there is no `HEAD`: version 0.
-pub(crate) const BUILT_IN: &str = include_str!("../../../../schemas/default-bot-config.json");
+pub(crate) const BUILT_IN: &str = include_str!("../../schemas/default-bot-config.json");
+
+/// The JSON Schema of the document, as the bot serves it.
+pub(crate) const SCHEMA: &str = include_str!("../../schemas/bot-config.schema.json");
 
 /// When a changed field takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -351,10 +355,17 @@ impl BotConfig {
         let hours = &self.trading.hours;
         found.require(
             hours.start_time < hours.end_time,
-            "/trading/hours",
+            "/trading/hours/start_time",
             "hours_reversed",
             format!("trading would start at {} and end at {}", hours.start_time, hours.end_time),
-            "let start_time be before end_time",
+            "let start_time be before end_time, on the same day",
+        );
+        found.require(
+            self.risk_management.risk_reward_ratio > Decimal::ONE,
+            "/risk_management/risk_reward_ratio",
+            "stop_beyond_target",
+            "the target would lie no farther from the entry than the stop".to_owned(),
+            "use a ratio above 1, such as 2.0",
         );
     }
 
@@ -387,6 +398,21 @@ impl BotConfig {
                 fix,
             );
         }
+    }
+
+    /// What it may be wise to look at again, although the bot would run it.
+    pub(crate) fn warnings(&self) -> Vec<ConfigViolation> {
+        let mut found = ViolationList::default();
+        let risk = &self.risk_management;
+        let day = risk.max_daily_loss_pct;
+        found.require(
+            risk.risk_per_trade * Decimal::ONE_HUNDRED <= day,
+            "/risk_management/risk_per_trade",
+            "one_trade_above_day",
+            format!("one losing trade may cost more than {day} % of the equity, the loss of a whole day"),
+            "one losing trade alone would end the day; lower risk_per_trade",
+        );
+        found.into_violations()
     }
 
     fn check_targets(&self, facts: &CheckFacts, found: &mut ViolationList) {
@@ -472,7 +498,9 @@ mod tests {
     #[test]
     fn each_rule_names_its_field() {
         check("/mode", json!("live"), &[("/mode", "mode_fixed")]);
-        check("/trading/hours/end_time", json!("00:00"), &[("/trading/hours", "hours_reversed")]);
+        check("/trading/hours/end_time", json!("00:00"), &[("/trading/hours/start_time", "hours_reversed")]);
+        let ratio = "/risk_management/risk_reward_ratio";
+        check(ratio, json!(0.9), &[(ratio, "stop_beyond_target")]);
         check("/targets/1/symbol", json!("SPY"), &[("/targets/1/symbol", "duplicate_symbol")]);
         check("/targets/0/symbol", json!("ZZZ"), &[("/targets/0/symbol", "unknown_symbol")]);
         check("/targets/0/weight", json!(0.9), &[("/targets", "weights_above_one")]);
@@ -518,8 +546,7 @@ mod tests {
 
     #[test]
     fn fields_schema_and_built_in_document_agree() {
-        let schema: Value =
-            serde_json::from_str(include_str!("../../../../schemas/bot-config.schema.json")).unwrap();
+        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
         let built_in: Value = serde_json::from_str(BUILT_IN).unwrap();
         let mut described = Vec::new();
         leaves(&schema, "", &mut described);
@@ -540,6 +567,9 @@ mod tests {
                 FieldApply::Never => "never",
             };
             assert_eq!(node["x-apply"], apply, "{pointer}");
+            for word in ["x-risk", "x-help"] {
+                assert!(!node[word].is_null(), "{pointer} lacks {word}");
+            }
             // Every number that the schema allows must lie in the bot's own range.
             let Some((_, range)) = field.number else { continue };
             for bound in ["minimum", "maximum"] {

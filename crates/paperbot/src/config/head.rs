@@ -22,6 +22,8 @@ pub(crate) struct LoadedConfig {
     pub settings: BotConfig,
     /// The document as JSON, for comparing it with others.
     pub value: Arc<Value>,
+    /// The exact bytes of the document.
+    pub text: Arc<str>,
 }
 
 impl LoadedConfig {
@@ -30,7 +32,7 @@ impl LoadedConfig {
         let settings = BotConfig::parse(text).map_err(|violation| violation.message)?;
         let value = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let version = VersionRef { version, sha256: sha256_hex(text) };
-        Ok(Self { version, settings, value: Arc::new(value) })
+        Ok(Self { version, settings, value: Arc::new(value), text: Arc::from(text) })
     }
 
     fn built_in() -> Self {

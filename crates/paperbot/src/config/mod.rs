@@ -3,7 +3,7 @@
 pub(crate) mod boot_once;
 pub(crate) mod check;
 pub(crate) mod document;
-mod head;
+pub(crate) mod head;
 mod outcomes;
 mod read_values;
 pub(crate) mod slot;

@@ -517,8 +517,8 @@ impl TradingEngine {
             loop_stats: self.timing.stats(self.identity.tick, self.order_rejects.count_last_hour()),
         };
         let config = self.config.state(Instant::now());
-        let running = self.config.running().value.clone();
         let answers = self.account.book().answers.snapshot();
+        let running = self.config.running();
         PublishedSnapshot::new(sources.into_report(), config, running, self.check_facts(), answers)
     }
 }

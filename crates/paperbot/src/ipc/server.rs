@@ -27,9 +27,10 @@ use super::journal::EventJournal;
 use super::session_commands::SessionCommands;
 use super::snapshot::PublishedSnapshot;
 use crate::config::check::check_candidate;
+use crate::config::document::SCHEMA;
 use botops_contract::{
     ActivateConfigRequest, BASE, BotEvent, CheckConfigRequest, CommandProgress, CommandRequest,
-    CommandStatus, ContractRefusal, EndTrialRequest, Hello, Verb,
+    CommandStatus, ContractRefusal, EndTrialRequest, Hello, RunningDocument, Verb,
 };
 use botops_core::object_reader::read_json_bytes;
 
@@ -58,6 +59,8 @@ pub(crate) fn routes(server: IpcServer) -> Router {
         .route("/trades", get(list_trades))
         .route("/commands/{verb}", post(post_command).get(get_command_status))
         .route("/config", get(get_config))
+        .route("/config/schema", get(get_config_schema))
+        .route("/config/document", get(get_config_document))
         .route("/config/check", post(check_config))
         .route("/config/activate", post(activate_config))
         .route("/config/commit", post(commit_config))
@@ -208,6 +211,16 @@ async fn get_command_status(
 
 async fn get_config(State(server): State<IpcServer>) -> Response {
     axum::Json(&server.snapshot.load().config).into_response()
+}
+
+async fn get_config_schema() -> Response {
+    ([(header::CONTENT_TYPE, "application/schema+json")], SCHEMA).into_response()
+}
+
+async fn get_config_document(State(server): State<IpcServer>) -> Response {
+    let snapshot = server.snapshot.load();
+    let running = snapshot.config.running.clone();
+    axum::Json(RunningDocument { running, document: snapshot.running_text.to_string() }).into_response()
 }
 
 async fn check_config(State(server): State<IpcServer>, body: Bytes) -> Response {

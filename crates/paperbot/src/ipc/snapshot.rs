@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::account::command_answers::AnswersById;
 use crate::config::document::CheckFacts;
+use crate::config::head::LoadedConfig;
 use botops_contract::{BotReport, ConfigState};
 
 /// The bot at one moment; immutable.
@@ -18,6 +19,8 @@ pub(crate) struct PublishedSnapshot {
     pub config: ConfigState,
     /// The config document in force, which candidates are compared with.
     pub running: Arc<Value>,
+    /// The exact bytes of that document.
+    pub running_text: Arc<str>,
     /// The facts against which a candidate is checked.
     pub facts: CheckFacts,
     /// The first answers to commands, by command id.
@@ -29,11 +32,12 @@ impl PublishedSnapshot {
     pub(crate) fn new(
         report: BotReport,
         config: ConfigState,
-        running: Arc<Value>,
+        running: &LoadedConfig,
         facts: CheckFacts,
         answers: Arc<AnswersById>,
     ) -> Self {
-        Self { report, config, running, facts, answers, body: OnceLock::new() }
+        let (running, running_text) = (running.value.clone(), running.text.clone());
+        Self { report, config, running, running_text, facts, answers, body: OnceLock::new() }
     }
 
     /// The entity tag of the state, with quotes.

@@ -47,6 +47,12 @@ impl BotCalls {
         Self::read(&format!("GET {path}"), &answer)
     }
 
+    /// An answer that is read by whoever asked.
+    pub(super) async fn get_text(&self, capability: &str, path: &str) -> Result<String, CallError> {
+        let answer = self.call(capability, |transport| transport.get(path), READ_DEADLINE).await?;
+        String::from_utf8(answer.body).map_err(|_| CallError::Invalid(format!("GET {path} is not UTF-8")))
+    }
+
     pub(super) async fn post<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
         capability: &str,

@@ -19,8 +19,8 @@ use super::snapshot::BotSnapshot;
 use crate::events::Events;
 use crate::store::Store;
 use botops_contract::{
-    ActivateConfigRequest, BotId, CheckConfigRequest, CheckVerdict, CommandOutcome, CommandRequest,
-    CommandResult, ConfigAck, ConfigState, EndTrialRequest, Verb,
+    ActivateConfigRequest, BotId, CONFIG_SCHEMA, CheckConfigRequest, CheckVerdict, CommandOutcome,
+    CommandRequest, CommandResult, ConfigAck, ConfigState, EndTrialRequest, RunningDocument, Verb,
 };
 use botops_core::error::Error;
 use botops_core::tasks::Tasks;
@@ -165,6 +165,24 @@ impl Bots {
         let mut state: ConfigState = self.calls.get("config", "config").await?;
         sanitise::config_state(&mut state);
         Ok(state)
+    }
+
+    /// The schema of the bot's config, as the bot wrote it. Untrusted text.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn config_schema(&self) -> Result<String, CallError> {
+        self.calls.get_text(CONFIG_SCHEMA, "config/schema").await
+    }
+
+    /// The document that the bot runs, as the bot wrote it. Untrusted text.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn config_document(&self) -> Result<RunningDocument, CallError> {
+        let mut document: RunningDocument = self.calls.get(CONFIG_SCHEMA, "config/document").await?;
+        sanitise::version(&mut document.running);
+        Ok(document)
     }
 
     /// Asks the bot whether it would accept this document. Changes nothing.

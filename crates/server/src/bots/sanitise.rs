@@ -192,7 +192,8 @@ pub(super) fn refusal(refusal: &mut ContractRefusal) {
 /// Cleans the verdict of the bot's check of a document.
 pub(super) fn verdict(verdict: &mut CheckVerdict) {
     cut(&mut verdict.violations, MAX_ERRORS);
-    for violation in &mut verdict.violations {
+    cut(&mut verdict.warnings, MAX_ERRORS);
+    for violation in verdict.violations.iter_mut().chain(&mut verdict.warnings) {
         text(&mut violation.path, SENTENCE);
         text(&mut violation.code, WORD);
         text(&mut violation.message, SENTENCE);
@@ -271,7 +272,7 @@ fn semantic_error(error: &mut SemanticError) {
     free_form(&mut error.context);
 }
 
-fn version(version: &mut VersionRef) {
+pub(super) fn version(version: &mut VersionRef) {
     text(&mut version.sha256, ID);
 }
 

@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::audit::ConfigAudit;
+use super::bot_schema::BotSchema;
 use super::current::CurrentConfig;
 use super::document::{
     ApplyTiming, ChangeRisk, ConfigChange, ConfigDocument, ConfigFinding, ConfigSchema, DiffLine,
-    ValidationLevel, WrittenValue, change_risk, check_document, diff_documents, version_etag,
+    ValidationLevel, WrittenValue, change_risk, diff_documents, version_etag,
 };
 use super::head::CommittedConfig;
 use super::transaction::{
@@ -63,6 +64,8 @@ pub(crate) struct ChangeRequest {
 /// A change that passed everything but the bot's own check.
 #[derive(Debug, Clone)]
 pub(crate) struct PreparedChange {
+    /// By what it was checked.
+    pub schema: Arc<ConfigSchema>,
     pub base: Arc<CommittedConfig>,
     pub document: ConfigDocument,
     pub diff: Vec<DiffLine>,
@@ -138,7 +141,7 @@ pub(crate) struct ChangeAdmission {
     bots: Bots,
     store: Store,
     audit: ConfigAudit,
-    schema: Arc<ConfigSchema>,
+    schema: Arc<BotSchema>,
     current: Arc<CurrentConfig>,
     versions: Arc<ConfigVersions>,
 }
@@ -149,7 +152,7 @@ impl ChangeAdmission {
         bots: Bots,
         store: Store,
         audit: ConfigAudit,
-        schema: Arc<ConfigSchema>,
+        schema: Arc<BotSchema>,
         current: Arc<CurrentConfig>,
         versions: Arc<ConfigVersions>,
     ) -> Self {
@@ -181,13 +184,13 @@ impl ChangeAdmission {
     }
 
     /// The differences, with secrets masked.
-    pub(crate) fn diff(&self, from: &Value, to: &Value) -> Vec<DiffLine> {
-        diff_documents(&self.schema, from, to, &|value| self.audit.mask(value))
+    pub(crate) fn diff(&self, schema: &ConfigSchema, from: &Value, to: &Value) -> Vec<DiffLine> {
+        diff_documents(schema, from, to, &|value| self.audit.mask(value))
     }
 
     /// What the differences do to risk.
-    pub(crate) fn risk(&self, lines: &[DiffLine]) -> ChangeRisk {
-        change_risk(&self.schema, lines)
+    pub(crate) fn risk(&self, schema: &ConfigSchema, lines: &[DiffLine]) -> ChangeRisk {
+        change_risk(schema, lines)
     }
 
     /// Checks a document or patch on up to three levels.
@@ -205,42 +208,52 @@ impl ChangeAdmission {
                 self.versions.candidate(&nothing, change).await?
             }
         };
-        Ok(self.validate_document(&document, base.as_deref(), upto).await)
+        let schema = self.schema.of_changes()?;
+        Ok(self.validate_document(&schema, &document, base.as_deref(), upto).await)
     }
 
     /// What is wrong with a document that is compared with another one, and what differs. Of a document that cannot
     /// be, no differences are told: they would have no effect and no risk.
-    pub(crate) async fn compare(&self, from: &ConfigDocument, to: &ConfigDocument) -> ConfigComparison {
-        let base = self.current.head();
-        let verdict = self.validate_document(to, base.as_deref(), ValidationLevel::Bot).await;
-        let diff = self.diff(&from.value, &to.value);
-        ConfigComparison {
+    ///
+    /// # Errors
+    /// Those of [`BotSchema::of_changes`].
+    pub(crate) async fn compare(
+        &self,
+        from: &ConfigDocument,
+        to: &ConfigDocument,
+    ) -> Result<ConfigComparison, Error> {
+        let (base, schema) = (self.current.head(), self.schema.of_changes()?);
+        let verdict = self.validate_document(&schema, to, base.as_deref(), ValidationLevel::Bot).await;
+        let diff = self.diff(&schema, &from.value, &to.value);
+        Ok(ConfigComparison {
             is_same: diff.is_empty(),
             diff: if verdict.valid { diff } else { Vec::new() },
             verdict,
-        }
+        })
     }
 
     async fn validate_document(
         &self,
+        schema: &ConfigSchema,
         document: &ConfigDocument,
         base: Option<&CommittedConfig>,
         upto: ValidationLevel,
     ) -> ConfigValidationView {
         let base = base.map(|base| &base.document.value);
-        let mut errors = check_document(&self.schema, &document.value, base, &self.current.rule_facts());
+        let mut errors = schema.check(&document.value);
         errors.retain(|finding| finding.level == ValidationLevel::Schema || upto != ValidationLevel::Schema);
         if errors.is_empty()
             && upto != ValidationLevel::Schema
             && let Some(base) = base
         {
-            errors.extend(self.findings_of_fixed_fields(&self.diff(base, &document.value)));
+            errors.extend(findings_of_fixed_fields(schema, &self.diff(schema, base, &document.value)));
         }
         let mut checked = vec![ValidationLevel::Schema];
         let fits = errors.iter().all(|finding| finding.level != ValidationLevel::Schema);
         if upto != ValidationLevel::Schema && fits {
             checked.push(ValidationLevel::Semantic);
         }
+        let mut warnings = if fits { schema.warnings(&document.value) } else { Vec::new() };
         let mut bot = BotValidationView { asked: false, ok: None, reason: None, ms: None };
         if errors.is_empty() && upto == ValidationLevel::Bot {
             let started = Instant::now();
@@ -250,6 +263,7 @@ impl ChangeAdmission {
                     checked.push(ValidationLevel::Bot);
                     bot.ok = Some(verdict.ok);
                     errors.extend(verdict.violations.into_iter().map(ConfigFinding::of_violation));
+                    warnings.extend(verdict.warnings.into_iter().map(ConfigFinding::of_violation));
                 }
                 Err(error) => bot.reason = Some(Error::from(error).to_string()),
             }
@@ -257,7 +271,6 @@ impl ChangeAdmission {
         } else if upto == ValidationLevel::Bot {
             bot.reason = Some("the document is wrong before the bot is asked".to_owned());
         }
-        let warnings = if fits { self.schema.warnings(&document.value) } else { Vec::new() };
         ConfigValidationView { valid: errors.is_empty(), errors, warnings, checked, bot }
     }
 
@@ -276,8 +289,9 @@ impl ChangeAdmission {
         options: &ApplyOptions,
     ) -> Result<ChangePlanView, Error> {
         let base = self.based_on(options).await?;
+        let schema = self.schema.of_changes()?;
         let document = self.versions.candidate(&base.document, change).await?;
-        let verdict = self.validate_document(&document, Some(&base), ValidationLevel::Bot).await;
+        let verdict = self.validate_document(&schema, &document, Some(&base), ValidationLevel::Bot).await;
         let mut plan = ChangePlanView {
             dry_run: true,
             base: version_etag(&base.head.version_ref()),
@@ -291,7 +305,7 @@ impl ChangeAdmission {
         if !plan.verdict.valid {
             return Ok(plan);
         }
-        plan.diff = self.diff(&base.document.value, &document.value);
+        plan.diff = self.diff(&schema, &base.document.value, &document.value);
         let (hot, restart) = split_by_timing(&plan.diff);
         let live = self.current.live().map(|live| format!("change {} is {}", live.txn, live.state.as_str()));
         let written = self.check_writable().err().map(|error| error.to_string());
@@ -302,7 +316,7 @@ impl ChangeAdmission {
         let crashed = self.refuse_crashed(&document, options).await.err().map(|error| error.to_string());
         plan.blocked_by = live.or(written).or(unchanged).or(waits).or(crashed).or(unanswered);
         plan.would_apply = plan.blocked_by.is_none();
-        plan.risk = Some(self.risk(&plan.diff));
+        plan.risk = Some(self.risk(&schema, &plan.diff));
         plan.effects = Some(ChangeEffects { hot, restart });
         Ok(plan)
     }
@@ -311,10 +325,11 @@ impl ChangeAdmission {
     pub(crate) async fn prepare(&self, request: &ChangeRequest) -> Result<PreparedChange, Error> {
         self.check_writable()?;
         let base = self.based_on(&request.options).await?;
+        let schema = self.schema.of_changes()?;
         let document = self.versions.candidate(&base.document, &request.change).await?;
-        self.refuse_findings(&document, &base)?;
-        let diff = self.diff(&base.document.value, &document.value);
-        let fixed = self.findings_of_fixed_fields(&diff);
+        refuse_findings(&schema, &document)?;
+        let diff = self.diff(&schema, &base.document.value, &document.value);
+        let fixed = findings_of_fixed_fields(&schema, &diff);
         if !fixed.is_empty() {
             return Err(
                 Error::new(Code::ConfigFieldFixed).fields(fixed.into_iter().map(FieldError::from).collect())
@@ -323,7 +338,7 @@ impl ChangeAdmission {
         self.refuse_unchanged(&diff, &base)?;
         let (_, restart) = split_by_timing(&diff);
         if !request.options.restart {
-            refuse_restart(&document, &restart)?;
+            refuse_restart(&schema, &document, &restart)?;
         }
         self.refuse_crashed(&document, &request.options).await?;
         let seen = self.bots.snapshot();
@@ -331,28 +346,12 @@ impl ChangeAdmission {
             return Err(Error::new(Code::BotOffline)
                 .detail(format!("the bot is {}: {}", seen.presence, seen.presence_reason)));
         }
-        let risk = self.risk(&diff);
+        let risk = self.risk(&schema, &diff);
         let restored_from = match request.change {
             ConfigChange::Version(number) => Some(number),
             _ => None,
         };
-        Ok(PreparedChange { base, document, diff, risk, restart, restored_from })
-    }
-
-    fn refuse_findings(&self, document: &ConfigDocument, base: &CommittedConfig) -> Result<(), Error> {
-        let (base, facts) = (Some(&base.document.value), self.current.rule_facts());
-        let findings = check_document(&self.schema, &document.value, base, &facts);
-        let Some(first) = findings.first() else { return Ok(()) };
-        let code = match first.level {
-            ValidationLevel::Schema => Code::ConfigSchemaInvalid,
-            _ => Code::ConfigRuleBroken,
-        };
-        let first = shown_pointer(&first.pointer);
-        let detail = match findings.len() {
-            1 => format!("{first} is wrong"),
-            count => format!("{count} places are wrong, the first one at {first}"),
-        };
-        Err(Error::new(code).detail(detail).fields(findings.into_iter().map(FieldError::from).collect()))
+        Ok(PreparedChange { schema, base, document, diff, risk, restart, restored_from })
     }
 
     /// What is committed may be brought back where the bot runs something else; otherwise something has to change.
@@ -402,31 +401,12 @@ impl ChangeAdmission {
             .context("named", botops_core::text::clean(named, 60));
         let number = bare(named).split('-').next().map(str::to_owned).unwrap_or_default();
         if let Ok(base) = self.versions.resolve(&number).await {
-            let since = self.diff(&base.value, &committed.document.value);
+            let since = self.diff(&self.schema.of_reads(), &base.value, &committed.document.value);
             error = error
                 .detail(format!("{number} was the base, {} is committed now", bare(&current)))
                 .context("diff", json!(since));
         }
         Err(error)
-    }
-
-    /// Lines about fields that cannot be changed.
-    fn findings_of_fixed_fields(&self, lines: &[DiffLine]) -> Vec<ConfigFinding> {
-        let is_fixed = |line: &&DiffLine| line.apply == ApplyTiming::Never;
-        let finding = |line: &DiffLine| ConfigFinding {
-            pointer: line.path.clone(),
-            level: ValidationLevel::Semantic,
-            rule: "fixed".to_owned(),
-            got: line.new.clone(),
-            expected: format!("{}, as it is", line.old),
-            fix: self
-                .schema
-                .at(&line.path)
-                .and_then(|node| node["x-help"].as_str())
-                .unwrap_or_default()
-                .to_owned(),
-        };
-        lines.iter().filter(is_fixed).map(finding).collect()
     }
 
     /// The answer to a request that came before.
@@ -442,6 +422,37 @@ impl ChangeAdmission {
     }
 }
 
+/// Refuses a document that the schema finds something wrong with.
+fn refuse_findings(schema: &ConfigSchema, document: &ConfigDocument) -> Result<(), Error> {
+    let findings = schema.check(&document.value);
+    let Some(first) = findings.first() else { return Ok(()) };
+    let code = match first.level {
+        ValidationLevel::Schema => Code::ConfigSchemaInvalid,
+        _ => Code::ConfigRuleBroken,
+    };
+    let first = shown_pointer(&first.pointer);
+    let detail = match findings.len() {
+        1 => format!("{first} is wrong"),
+        count => format!("{count} places are wrong, the first one at {first}"),
+    };
+    Err(Error::new(code).detail(detail).fields(findings.into_iter().map(FieldError::from).collect()))
+}
+
+/// Lines about fields that cannot be changed.
+fn findings_of_fixed_fields(schema: &ConfigSchema, lines: &[DiffLine]) -> Vec<ConfigFinding> {
+    let is_fixed = |line: &&DiffLine| line.apply == ApplyTiming::Never;
+    let help = |line: &DiffLine| schema.at(&line.path).and_then(|node| node["x-help"].as_str());
+    let finding = |line: &DiffLine| ConfigFinding {
+        pointer: line.path.clone(),
+        level: ValidationLevel::Semantic,
+        rule: "fixed".to_owned(),
+        got: line.new.clone(),
+        expected: format!("{}, as it is", line.old),
+        fix: help(line).unwrap_or_default().to_owned(),
+    };
+    lines.iter().filter(is_fixed).map(finding).collect()
+}
+
 /// The refusal of a change while another operation holds the bot.
 pub(crate) fn bot_busy(kind: &str, id: &str, actor: &StoredActor, state: &str) -> Error {
     let (operation, path) = match kind {
@@ -455,13 +466,13 @@ pub(crate) fn bot_busy(kind: &str, id: &str, actor: &StoredActor, state: &str) -
 }
 
 /// Refuses fields that wait for a restart of the bot, which the caller has not accepted.
-fn refuse_restart(document: &ConfigDocument, restart: &[String]) -> Result<(), Error> {
+fn refuse_restart(schema: &ConfigSchema, document: &ConfigDocument, restart: &[String]) -> Result<(), Error> {
     if restart.is_empty() {
         return Ok(());
     }
     let fields = restart.iter().map(|pointer| FieldError {
         pointer: pointer.clone(),
-        got: document.value.pointer(pointer).cloned().unwrap_or_default(),
+        got: schema.shown(pointer, document.value.pointer(pointer).unwrap_or(&Value::Null)),
         expected: "left as it is, or sent with `restart: true`".to_owned(),
     });
     Err(Error::new(Code::ConfigRestartRequired).fields(fields.collect()))

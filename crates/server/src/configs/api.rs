@@ -13,7 +13,7 @@ use serde_json::json;
 use super::admission::{ApplyOptions, ChangePlanView, ConfigValidationView, LONGEST_TRIAL};
 use super::audit::{AuditHead, AuditVerdict, MOST_RECORDS};
 use super::current::{CurrentConfigView, SyncState};
-use super::document::{ConfigChange, SCHEMA_TEXT, ValidationLevel, WrittenValue};
+use super::document::{ConfigChange, ValidationLevel, WrittenValue};
 use super::handle::Configs;
 use super::transaction::{ConfigAction, TransactionState, TransactionView};
 use super::wire::{
@@ -43,11 +43,12 @@ const AUDIT_HEAD: &str = "x-audit-head";
 pub fn routes() -> FeatureRoutes<Configs> {
     FeatureRoutes::new([
         routes!(get_config),
-        routes!(get_config_schema.refuses(BotNotCapable)),
+        routes!(get_config_schema.refuses(BotNotCapable, BotOffline, ConfigSchemaUnusable, StoreUnavailable)),
         routes!(validate_config.refuses(
             ConfigPatchInvalid,
             BotNotCapable,
             BotOffline,
+            ConfigSchemaUnusable,
             ConfigAuditUnavailable,
             StoreUnavailable
         )),
@@ -57,6 +58,7 @@ pub fn routes() -> FeatureRoutes<Configs> {
                 ConfigDamaged,
                 BotNotCapable,
                 BotOffline,
+                ConfigSchemaUnusable,
                 ConfigAuditUnavailable,
                 StoreUnavailable
             ),
@@ -66,6 +68,7 @@ pub fn routes() -> FeatureRoutes<Configs> {
                 ConfigDamaged,
                 BotNotCapable,
                 BotOffline,
+                ConfigSchemaUnusable,
                 ConfigAuditUnavailable,
                 StoreUnavailable
             )
@@ -85,6 +88,7 @@ pub fn routes() -> FeatureRoutes<Configs> {
             ConfigMatchRequired,
             BotNotCapable,
             BotOffline,
+            ConfigSchemaUnusable,
             ConfigAuditUnavailable,
             ConfigAuditDamaged,
             ConfigDamaged,
@@ -108,6 +112,7 @@ pub fn routes() -> FeatureRoutes<Configs> {
             ConfigMatchRequired,
             BotNotCapable,
             BotOffline,
+            ConfigSchemaUnusable,
             ConfigAuditUnavailable,
             ConfigAuditDamaged,
             ConfigDamaged,
@@ -164,7 +169,7 @@ async fn get_config(State(configs): State<Configs>, headers: HeaderMap) -> Resul
     let mut response = match &current.page {
         Some(page) => {
             let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-            let is_quiet = current.sync == SyncState::InSync && current.trial.is_none();
+            let is_quiet = current.sync == SyncState::InSync && current.trial.is_none() && current.writable;
             if is_quiet
                 && known.is_some_and(|known| {
                     known.split(',').any(|one| Some(one.trim()) == current.etag.as_deref())
@@ -189,15 +194,14 @@ async fn get_config(State(configs): State<Configs>, headers: HeaderMap) -> Resul
 
 /// The schema of the config
 ///
-/// JSON Schema 2020-12. `x-apply` says when a field takes effect, `x-risk` which way it moves risk.
+/// JSON Schema 2020-12, as the bot brought it. `x-apply` says when a field takes effect, `x-risk` which way it moves
+/// risk. Rules between fields are not in it: the bot's own check has them (`config/validate`).
 #[utoipa::path(get, path = "/api/v1/config/schema", tag = "config", security(("api_key" = ["read"])),
     responses((status = 200, description = "The schema", body = Value, content_type = "application/json",
         example = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}))))]
 async fn get_config_schema(State(configs): State<Configs>, headers: HeaderMap) -> Result<Response, Error> {
-    if let Some(error) = configs.not_offered() {
-        return Err(error);
-    }
-    let page = botops_http::RenderedDocument::new(SCHEMA_TEXT.as_bytes(), "application/json");
+    let schema = configs.schema_text().await?;
+    let page = botops_http::RenderedDocument::new(schema, "application/json");
     Ok(page.respond(&headers, Duration::from_secs(60)))
 }
 
@@ -423,7 +427,7 @@ async fn get_config_version(
 ) -> Result<Response, Error> {
     let number = configs.version_number(&version).await?;
     let (version, document) = configs.version(number).await?;
-    Ok(botops_http::json(&ConfigVersionView { version, config: document.written }))
+    Ok(botops_http::json(&ConfigVersionView { version, config: configs.shown(&document) }))
 }
 
 /// The audit, oldest first

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -13,9 +13,11 @@ use super::admission::{
     bot_busy,
 };
 use super::audit::{AuditHead, AuditVerdict, ConfigAudit};
+use super::bot_schema::BotSchema;
 use super::current::{CurrentConfig, CurrentConfigView, SyncState};
-use super::document::{ChangeRisk, ConfigChange, ConfigDocument, ConfigSchema, DiffLine, ValidationLevel};
-use super::support::ConfigSupport;
+use super::document::{
+    ChangeRisk, ConfigChange, ConfigDocument, DiffLine, ValidationLevel, WrittenValue, mask_document,
+};
 use super::transaction::{TransactionView, load_transaction};
 use super::trial::{BotRestart, TransitionRecorder, TrialCommand, TrialReply, TrialServices, run_trials};
 use super::versions::{ConfigVersions, VersionFiles, VersionSummaryView};
@@ -23,14 +25,15 @@ use crate::bots::{Bots, Supervisor};
 use crate::events::Events;
 use crate::operations_log::StoredActor;
 use crate::store::Store;
+use botops_contract::FieldRole;
 use botops_core::error::{Code, Error};
 use botops_core::tasks::Tasks;
 
 /// Changes that wait for their turn; more are refused at once.
 const QUEUE: usize = 128;
 
-/// How long a first version that could not be written waits for the next try.
-const FIRST_VERSION_RETRY: Duration = Duration::from_secs(5);
+/// How long a schema or a first version that could not be had waits for the next try.
+const SCHEMA_RETRY: Duration = Duration::from_secs(5);
 
 /// What the config feature needs to know.
 #[derive(Debug, Clone)]
@@ -57,6 +60,7 @@ struct ConfigsInner {
     min_trial: Duration,
     store: Store,
     audit: ConfigAudit,
+    schema: Arc<BotSchema>,
     current: Arc<CurrentConfig>,
     versions: Arc<ConfigVersions>,
     admission: Arc<ChangeAdmission>,
@@ -81,12 +85,13 @@ impl Configs {
             .map_err(|error| Error::new(Code::StoreUnavailable).caused_by(error))?;
         let key_file = options.data_dir.join("audit.key");
         let audit = ConfigAudit::open(&folder.join("config_history.jsonl"), &key_file, store.clone()).await?;
-        let schema = Arc::new(ConfigSchema::built_in());
+        let schema = Arc::new(BotSchema::open(&folder, bots.clone()));
         let current =
             Arc::new(CurrentConfig::new(bots.clone(), events.clone(), audit.clone(), schema.clone()));
         let recorder =
             TransitionRecorder::open(store.clone(), audit.clone(), events, current.clone()).await?;
         let versions = Arc::new(ConfigVersions::new(
+            bots.clone(),
             store.clone(),
             audit.clone(),
             schema.clone(),
@@ -114,12 +119,12 @@ impl Configs {
             versions: versions.clone(),
             admission: admission.clone(),
             recorder,
-            schema_sha256: schema.sha256.clone(),
+            schema: schema.clone(),
             poll_interval: options.poll_interval,
         });
         spawn_tasks(tasks, services, inbox);
         let min_trial = options.min_trial;
-        let inner = ConfigsInner { min_trial, store, audit, current, versions, admission, commands };
+        let inner = ConfigsInner { min_trial, store, audit, schema, current, versions, admission, commands };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -160,7 +165,7 @@ impl Configs {
         self.require_config().await?;
         let versions = &self.inner.versions;
         let (from, to) = (versions.resolve(from).await?, versions.resolve(to).await?);
-        Ok(self.inner.admission.diff(&from.value, &to.value))
+        Ok(self.inner.admission.diff(&self.inner.schema.of_reads(), &from.value, &to.value))
     }
 
     /// The differences between a document by name and a candidate, or what is wrong with the candidate.
@@ -171,16 +176,18 @@ impl Configs {
         self.require_config().await?;
         let from = self.inner.versions.resolve(from).await?;
         let to = self.inner.versions.candidate(&from, change).await?;
-        Ok(self.inner.admission.compare(&from, &to).await)
+        self.inner.admission.compare(&from, &to).await
     }
 
     /// Refuses what needs a config where there is none, and makes the first version where there is to be one.
     ///
     /// # Errors
     /// [`Code::BotNotCapable`] for a bot that does not offer one; [`Code::BotOffline`] while the bot was never seen;
-    /// [`Code::StoreUnavailable`], [`Code::ConfigAuditUnavailable`].
+    /// [`Code::ConfigSchemaUnusable`] when what it brought cannot be used; [`Code::StoreUnavailable`],
+    /// [`Code::ConfigAuditUnavailable`].
     pub(crate) async fn require_config(&self) -> Result<(), Error> {
         self.inner.current.require_offered()?;
+        self.inner.current.take_in_schema(&self.inner.schema.read().await?);
         self.inner.versions.ensure_first_version().await?;
         if self.current().version.is_none() {
             // Made a moment ago by somebody else, and not shown yet.
@@ -191,8 +198,48 @@ impl Configs {
 
     /// Why the config cannot be changed because the bot does not offer one; `None` when it does or is not known.
     pub fn not_offered(&self) -> Option<Error> {
-        let is_missing = self.inner.current.support() == ConfigSupport::Missing;
-        is_missing.then(|| self.inner.current.refusal_without_config())
+        let takes_no_change = self.inner.current.support().takes_no_change();
+        takes_no_change.then(|| self.inner.current.refusal_without_config())
+    }
+
+    /// The schema that the bot brought, as text.
+    ///
+    /// # Errors
+    /// Those of [`Configs::require_config`].
+    pub(crate) async fn schema_text(&self) -> Result<String, Error> {
+        if let Some(error) = self.not_offered() {
+            return Err(error);
+        }
+        self.inner.current.take_in_schema(&self.inner.schema.read().await?);
+        Ok(self.inner.schema.of_changes()?.served.clone())
+    }
+
+    /// A document as it may be shown.
+    pub(crate) fn shown(&self, document: &ConfigDocument) -> WrittenValue {
+        mask_document(&self.inner.schema.of_reads(), &document.written)
+    }
+
+    /// Whether it is known that no field of the config has this role.
+    pub(crate) fn lacks_role(&self, role: FieldRole) -> bool {
+        self.inner.schema.known().is_some_and(|schema| schema.pointer_of(role).is_none())
+    }
+
+    /// A change that replaces the value of the field with this role. Items of a list of targets come with `symbol` and
+    /// `weight`, and go by the names that the bot's schema gives them.
+    ///
+    /// # Errors
+    /// [`Code::BotNotCapable`] when no field has it, and those of [`Configs::require_config`].
+    pub(crate) async fn change_of_role(&self, role: FieldRole, value: &Value) -> Result<ConfigChange, Error> {
+        self.require_config().await?;
+        let schema = self.inner.schema.of_changes()?;
+        let Some(pointer) = schema.pointer_of(role) else {
+            let detail =
+                format!("no field of the bot's config has the role `{role}` (`x-role` of its schema)");
+            return Err(Error::new(Code::BotNotCapable).detail(detail).context("role", role.as_str()));
+        };
+        let value =
+            if role == FieldRole::Targets { schema.name_targets(pointer, value) } else { value.clone() };
+        Ok(ConfigChange::json_patch(&json!([{"op": "add", "path": pointer, "value": value}])))
     }
 
     /// What is wrong with the record of changes or with what is committed; `None` when nothing is.
@@ -202,7 +249,7 @@ impl Configs {
 
     /// What differences do to risk together.
     pub(crate) fn risk(&self, lines: &[DiffLine]) -> ChangeRisk {
-        self.inner.admission.risk(lines)
+        self.inner.admission.risk(&self.inner.schema.of_reads(), lines)
     }
 
     /// What a change would do, with the bot's own answer. Changes nothing.
@@ -356,21 +403,31 @@ impl Configs {
 
 fn spawn_tasks(tasks: &Tasks, services: Arc<TrialServices>, inbox: mpsc::Receiver<TrialCommand>) {
     let inbox = Arc::new(Mutex::new(inbox));
-    let (current, versions) = (services.current.clone(), services.versions.clone());
+    let (current, versions, schema) =
+        (services.current.clone(), services.versions.clone(), services.schema.clone());
     let stopping = tasks.stopping();
     tasks.supervise("config_trial", move || run_trials(services.clone(), inbox.clone(), stopping.clone()));
     let stopping = tasks.stopping();
-    tasks.supervise("config_sync", move || follow_bot(current.clone(), versions.clone(), stopping.clone()));
+    tasks.supervise("config_sync", move || {
+        follow_bot(current.clone(), versions.clone(), schema.clone(), stopping.clone())
+    });
 }
 
-/// Keeps what is shown up to date with the bot, until the stop, and makes the first version for a bot that has a config.
-async fn follow_bot(current: Arc<CurrentConfig>, versions: Arc<ConfigVersions>, stopping: CancellationToken) {
+/// Keeps what is shown up to date with the bot, until the stop; reads the schema of a bot that has a config at each of
+/// its starts, and makes the first version.
+async fn follow_bot(
+    current: Arc<CurrentConfig>,
+    versions: Arc<ConfigVersions>,
+    schema: Arc<BotSchema>,
+    stopping: CancellationToken,
+) {
     let mut seen = current.watch_bot();
     let mut failed_at: Option<Instant> = None;
     loop {
-        if failed_at.is_none_or(|at| at.elapsed() >= FIRST_VERSION_RETRY) {
-            failed_at = versions.ensure_first_version().await.err().map(|error| {
-                tracing::error!("the first config version cannot be written: {error}");
+        if failed_at.is_none_or(|at| at.elapsed() >= SCHEMA_RETRY) {
+            let had = take_what_bot_brings(&current, &versions, &schema).await;
+            failed_at = had.err().map(|error| {
+                tracing::warn!("the bot's config cannot be taken in yet: {error}");
                 Instant::now()
             });
         }
@@ -380,4 +437,13 @@ async fn follow_bot(current: Arc<CurrentConfig>, versions: Arc<ConfigVersions>, 
             changed = seen.changed() => if changed.is_err() { return },
         }
     }
+}
+
+async fn take_what_bot_brings(
+    current: &CurrentConfig,
+    versions: &ConfigVersions,
+    schema: &BotSchema,
+) -> Result<(), Error> {
+    current.take_in_schema(&schema.read().await?);
+    versions.ensure_first_version().await
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::document::{ConfigDocument, short_hash};
+use super::document::{ConfigDocument, WrittenValue, short_hash};
 use botops_contract::VersionRef;
 
 /// The content of `HEAD`: the version the bot boots from.
@@ -41,8 +41,10 @@ impl VersionHead {
 pub(crate) struct CommittedConfig {
     pub head: VersionHead,
     pub document: ConfigDocument,
-    /// How much the schema of this botops finds wrong with it; a newer one may be narrower.
-    pub findings: usize,
+    /// The document as it is shown: what is secret by the bot's schema is masked.
+    pub shown: WrittenValue,
+    /// How much the bot's schema finds wrong with it; `None` while there is no schema.
+    pub findings: Option<usize>,
 }
 
 /// The name of a version's file below the config folder: `versions/000017-3fa9c1d2.json`.

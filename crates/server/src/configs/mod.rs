@@ -7,7 +7,8 @@
 //!
 //! | file or folder | what it holds | uses |
 //! |---|---|---|
-//! | `document/` | documents, patches, schema and rules, differences | |
+//! | `document/` | documents, patches, what a schema says of them, differences | |
+//! | `bot_schema/` | the schema that the bot brought, kept and read again at each of its starts | `document`, `support` |
 //! | `audit/` | the record of every transition, chained | |
 //! | `head` | which version is committed | `document` |
 //! | `support` | whether the bot has a config that is kept here | |
@@ -22,6 +23,7 @@
 mod admission;
 mod api;
 mod audit;
+mod bot_schema;
 mod current;
 mod document;
 mod handle;
@@ -35,6 +37,7 @@ mod wire;
 pub use admission::{ApplyOptions, ChangePlanView};
 pub use api::{routes, with_refusals};
 pub use audit::{AuditHead, AuditVerdict, verify_audit_file};
+pub use bot_schema::BotSchemaView;
 pub use current::{CurrentConfigView, SyncState};
 pub use document::{ConfigChange, WrittenValue};
 pub use handle::{Configs, ConfigsOptions};

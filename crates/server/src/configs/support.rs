@@ -1,7 +1,8 @@
-//! Whether the bot has a config that is kept here. The bot says so itself: it lists `config` in its `hello`, or not.
+//! Whether the bot has a config that is kept here. The bot says so itself: it lists `config` and `config-schema` in its
+//! `hello`, or not.
 
 use crate::bots::BotSnapshot;
-use botops_contract::EchoedConfig;
+use botops_contract::{CONFIG_SCHEMA, EchoedConfig};
 use botops_core::error::{Code, Error};
 
 /// The capability of a bot whose config is kept here.
@@ -12,8 +13,10 @@ const CONFIG: &str = "config";
 pub(crate) enum ConfigSupport {
     /// The bot was never seen, so it is not known.
     Unknown,
-    /// It lists the capability.
+    /// It lists both capabilities.
     Offered,
+    /// It lists `config` without `config-schema`: what runs is known by its hash, and nothing of what is in it.
+    Schemaless,
     /// It does not: its config, if it has one, is its own business.
     Missing,
 }
@@ -23,14 +26,26 @@ impl ConfigSupport {
     pub(crate) fn of(seen: &BotSnapshot) -> Self {
         match &seen.hello {
             None => Self::Unknown,
-            Some(hello) if hello.offers(CONFIG) => Self::Offered,
-            Some(_) => Self::Missing,
+            Some(hello) if !hello.offers(CONFIG) => Self::Missing,
+            Some(hello) if hello.offers(CONFIG_SCHEMA) => Self::Offered,
+            Some(_) => Self::Schemaless,
         }
+    }
+
+    /// Whether it is known that no change can be made.
+    pub(crate) fn takes_no_change(self) -> bool {
+        matches!(self, Self::Missing | Self::Schemaless)
     }
 }
 
 /// The refusal of an operation on a config that the bot does not offer, with the bot's own reason where it gives one.
 pub(crate) fn not_offered(seen: &BotSnapshot) -> Error {
+    if ConfigSupport::of(seen) == ConfigSupport::Schemaless {
+        let detail = "the bot lists `config` in its hello and not `config-schema`, so nobody here knows what its config \
+                      may hold: it is neither checked nor changed. Change it where the bot keeps it; a bot that serves \
+                      `GET config/schema` and `GET config/document` lists `config-schema`";
+        return Error::new(Code::BotNotCapable).detail(detail).context("capability", CONFIG_SCHEMA);
+    }
     let missing = "the bot does not list `config` in its hello, so its config is not kept here and is";
     let detail = match echoed_config(seen) {
         Some(echoed) => format!("{missing} not changed. It says: {}", echoed.reason),

@@ -158,7 +158,7 @@ pub(super) struct ConfigVersionView {
     /// The version without its document.
     #[serde(flatten)]
     pub version: VersionSummaryView,
-    /// The document of the version, its digits as they were written.
+    /// The document of the version, its digits as they were written and its secrets masked.
     #[schema(value_type = Object)]
     pub config: WrittenValue,
 }

@@ -1,5 +1,6 @@
 //! The handle to workflows: its verbs, and how the modules below it are connected.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -133,10 +134,13 @@ impl Workflows {
     /// [`Code::StoreUnavailable`].
     pub async fn list_workflows(&self) -> Result<WorkflowListView, Error> {
         let listing = self.library.list_workflows().await;
-        let no_config = self.no_config();
-        let render = move |connection: &Connection| {
-            Ok(views::render_workflow_list(connection, &listing, no_config.as_deref())?)
-        };
+        let lacks: BTreeMap<String, String> = listing
+            .known
+            .iter()
+            .filter_map(|(id, known)| Some((id.clone(), self.describe_lack(&known.workflow)?)))
+            .collect();
+        let render =
+            move |connection: &Connection| Ok(views::render_workflow_list(connection, &listing, &lacks)?);
         self.store.read(render).await
     }
 
@@ -146,16 +150,18 @@ impl Workflows {
     /// [`Code::WorkflowUnknown`].
     pub async fn get_workflow(&self, id: &str) -> Result<WorkflowView, Error> {
         let known = self.library.find_workflow(id).await?;
-        let no_config = self.no_config();
-        let render = move |connection: &Connection| {
-            Ok(views::render_workflow(connection, &known, no_config.as_deref())?)
-        };
+        let lacks = self.describe_lack(&known.workflow);
+        let render =
+            move |connection: &Connection| Ok(views::render_workflow(connection, &known, lacks.as_deref())?);
         self.store.read(render).await
     }
 
-    /// Why this bot cannot run what works on its config; `None` when it has one, or may have one.
-    fn no_config(&self) -> Option<String> {
-        self.launcher.world().configs.not_offered().map(|error| error.to_string())
+    /// What the bot is known to lack for a workflow as a whole; `None` when nothing is known to be missing.
+    fn describe_lack(&self, workflow: &CheckedWorkflow) -> Option<String> {
+        let world = self.launcher.world();
+        let no_config = world.configs.not_offered().filter(|_| workflow.needs_config());
+        let missing = || workflow.definition.needs.each().find(|need| need.is_missing(world));
+        no_config.map(|error| error.to_string()).or_else(|| missing().map(|need| need.describe_missing()))
     }
 
     /// What a run with these parameters would come to, as far as that is known beforehand.

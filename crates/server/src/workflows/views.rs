@@ -1,5 +1,7 @@
 //! The wire types of workflows and runs.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, params};
 use serde::Serialize;
@@ -277,15 +279,15 @@ fn table_time(ms: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(ms).unwrap_or_default()
 }
 
-/// `no_config` says why there is no config of this bot, if there is none.
+/// `lacks` says what the bot lacks for a workflow, by its id.
 pub(super) fn render_workflow_list(
     connection: &Connection,
     listing: &WorkflowListing,
-    no_config: Option<&str>,
+    lacks: &BTreeMap<String, String>,
 ) -> rusqlite::Result<WorkflowListView> {
     let mut items = Vec::new();
-    for known in listing.known.values() {
-        items.push(render_brief(connection, known, no_config)?);
+    for (id, known) in &listing.known {
+        items.push(render_brief(connection, known, lacks.get(id).map(String::as_str))?);
     }
     Ok(WorkflowListView { items, next: None, omitted: 0, findings: listing.strays.clone() })
 }
@@ -293,10 +295,9 @@ pub(super) fn render_workflow_list(
 fn render_brief(
     connection: &Connection,
     known: &KnownWorkflow,
-    no_config: Option<&str>,
+    lacks: Option<&str>,
 ) -> rusqlite::Result<WorkflowBriefView> {
     let definition = &known.workflow.definition;
-    let lacks = no_config.filter(|_| known.workflow.needs_config());
     Ok(WorkflowBriefView {
         workflow_id: definition.id.clone(),
         title: definition.title.clone(),
@@ -317,7 +318,7 @@ fn render_brief(
 pub(super) fn render_workflow(
     connection: &Connection,
     known: &KnownWorkflow,
-    no_config: Option<&str>,
+    lacks: Option<&str>,
 ) -> rusqlite::Result<WorkflowView> {
     let steps = known.workflow.definition.steps.iter().map(|step| WorkflowStepView {
         step: step.id.clone(),
@@ -330,7 +331,7 @@ pub(super) fn render_workflow(
     let id = &known.workflow.definition.id;
     let last = operations_log::newest(connection, OperationKind::Workflow, Some(id), LAST_RUNS)?;
     Ok(WorkflowView {
-        brief: render_brief(connection, known, no_config)?,
+        brief: render_brief(connection, known, lacks)?,
         steps: steps.collect(),
         last_runs: last.iter().map(render_run_brief).collect(),
     })

@@ -15,7 +15,8 @@ use super::sync::{SyncFacts, evaluate_sync};
 use super::view::{CommittedConfigView, CurrentConfigView, RejectedChangeView, RunningConfigView, SyncState};
 use crate::bots::{BotSnapshot, Bots};
 use crate::configs::audit::ConfigAudit;
-use crate::configs::document::{ConfigDocument, ConfigSchema, RuleFacts, check_document};
+use crate::configs::bot_schema::{BotSchema, SchemaNews};
+use crate::configs::document::{ConfigDocument, mask_document, short_hash};
 use crate::configs::head::{CommittedConfig, VersionHead};
 use crate::configs::support::{ConfigSupport, echoed_config, not_known, not_offered};
 use crate::configs::transaction::{ConfigTransaction, TransactionView, newest_transactions};
@@ -42,11 +43,13 @@ pub(crate) struct CurrentConfig {
     bots: Bots,
     events: Events,
     audit: ConfigAudit,
-    schema: Arc<ConfigSchema>,
+    schema: Arc<BotSchema>,
     /// The version that `HEAD` names; `None` when it does not hold, and when none was ever made.
     committed: ArcSwapOption<CommittedConfig>,
     /// What was committed cannot be read.
     is_damaged: AtomicBool,
+    /// Why the first version could not be made.
+    first_version_problem: ArcSwapOption<String>,
     live: ArcSwapOption<TransactionView>,
     last_rejected: ArcSwapOption<RejectedChangeView>,
     /// What the bot acknowledged last, which may be newer than its last report.
@@ -58,7 +61,7 @@ pub(crate) struct CurrentConfig {
 
 impl CurrentConfig {
     /// The config before anything is known.
-    pub(crate) fn new(bots: Bots, events: Events, audit: ConfigAudit, schema: Arc<ConfigSchema>) -> Self {
+    pub(crate) fn new(bots: Bots, events: Events, audit: ConfigAudit, schema: Arc<BotSchema>) -> Self {
         let view = Arc::new(CurrentConfigView::empty(bots.id().clone()));
         Self {
             bots,
@@ -67,6 +70,7 @@ impl CurrentConfig {
             schema,
             committed: ArcSwapOption::empty(),
             is_damaged: AtomicBool::new(false),
+            first_version_problem: ArcSwapOption::empty(),
             live: ArcSwapOption::empty(),
             last_rejected: ArcSwapOption::empty(),
             acknowledged: ArcSwapOption::empty(),
@@ -121,9 +125,9 @@ impl CurrentConfig {
     pub(crate) fn require_offered(&self) -> Result<(), Error> {
         let seen = self.bots.snapshot();
         match ConfigSupport::of(&seen) {
-            ConfigSupport::Missing => Err(not_offered(&seen)),
+            support if support.takes_no_change() => Err(not_offered(&seen)),
             ConfigSupport::Unknown if !self.was_ever_made() => Err(not_known(&seen)),
-            ConfigSupport::Unknown | ConfigSupport::Offered => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -163,13 +167,57 @@ impl CurrentConfig {
 
     /// `HEAD` names this document now. Shown with the next [`Self::refresh`].
     pub(crate) fn set_committed(&self, head: VersionHead, document: ConfigDocument) {
-        let findings = check_document(&self.schema, &document.value, None, &RuleFacts::default()).len();
-        if findings > 0 {
-            tracing::warn!(
-                "the committed config does not fit the schema of this botops in {findings} places"
-            );
+        let findings = self.schema.known().map(|schema| schema.check(&document.value).len());
+        if let Some(findings) = findings.filter(|findings| *findings > 0) {
+            tracing::warn!("the committed config does not fit the bot's schema in {findings} places");
         }
-        self.committed.store(Some(Arc::new(CommittedConfig { head, document, findings })));
+        let shown = mask_document(&self.schema.of_reads(), &document.written);
+        self.committed.store(Some(Arc::new(CommittedConfig { head, document, shown, findings })));
+    }
+
+    /// Goes by what reading the schema brought, and tells of it.
+    pub(crate) fn take_in_schema(&self, news: &SchemaNews) {
+        if *news == SchemaNews::Nothing {
+            return;
+        }
+        if let Some(committed) = self.head() {
+            let committed = CommittedConfig::clone(&committed);
+            self.set_committed(committed.head, committed.document);
+        }
+        self.publish_schema(news);
+        self.refresh();
+    }
+
+    /// Why the first version could not be made; `None` when nothing is in its way.
+    pub(crate) fn set_first_version_problem(&self, problem: Option<String>) {
+        self.first_version_problem.store(problem.map(Arc::new));
+    }
+
+    fn publish_schema(&self, news: &SchemaNews) {
+        let data = json!({"schema": self.schema.view()});
+        match news {
+            SchemaNews::Nothing | SchemaNews::First => {}
+            SchemaNews::Changed(before) => {
+                let fits = match self.head().and_then(|committed| committed.findings) {
+                    Some(0) => "the committed version fits it",
+                    Some(_) => {
+                        "the committed version does not fit it and runs on; the next change has to put it right"
+                    }
+                    None => "nothing is committed",
+                };
+                let from = short_hash(before);
+                let message = format!("the bot brought another config schema than before ({from}): {fits}");
+                tracing::warn!("{message}");
+                self.events.publish(NewEvent::own(EventKind::Config, Severity::Medium, message, data));
+            }
+            SchemaNews::Faulty(fault) => {
+                let Err(error) = self.schema.refuse_fault() else { return };
+                let message = format!("the config schema that the bot brought cannot be used {fault}");
+                tracing::warn!(error.code = error.code().row().code, "{message}");
+                let event = NewEvent::own_failure(EventKind::Config, Severity::High, message, &error, data);
+                self.events.publish(event);
+            }
+        }
     }
 
     /// The live transaction, as it was recorded last.
@@ -207,11 +255,6 @@ impl CurrentConfig {
             at: Instant::now(),
         };
         self.acknowledged.store(Some(Arc::new(acknowledged)));
-    }
-
-    /// What the rules compare a document with.
-    pub(crate) fn rule_facts(&self) -> RuleFacts {
-        RuleFacts::of(&self.bots.snapshot())
     }
 
     /// What the bot runs, by its last report or its last acknowledgement, whichever is newer.
@@ -278,11 +321,13 @@ impl CurrentConfig {
         // Of what a bot without the capability says it runs, nothing is known here.
         let running = self.running().filter(|_| support != ConfigSupport::Missing);
         let is_damaged = self.is_damaged.load(Ordering::Relaxed);
+        let first_version_problem = self.first_version_problem.load_full();
         let (sync, sync_reason) = evaluate_sync(&SyncFacts {
             seen: &seen,
             support,
             is_damaged,
             head: head.as_deref().map(|committed| &committed.head),
+            first_version_problem: first_version_problem.as_deref().map(String::as_str),
             running: running.as_ref(),
             live: live.as_deref(),
             was_acknowledged: self.acknowledged.load().is_some(),
@@ -294,7 +339,7 @@ impl CurrentConfig {
             bot_id: seen.id.clone(),
             version: committed.as_ref().map(|committed| committed.version).or(unreadable.then_some(0)),
             etag: committed.as_ref().map(|committed| committed.etag.clone()).or(unreadable.then(String::new)),
-            config: head.as_ref().map(|head| head.document.written.clone()),
+            config: head.as_ref().map(|head| head.shown.clone()),
             sync,
             sync_reason,
             running,
@@ -302,7 +347,11 @@ impl CurrentConfig {
             trial: live.map(|live| TransactionView::clone(&live)),
             last_rejected: self.last_rejected.load_full().map(|last| RejectedChangeView::clone(&last)),
             echoed: echoed_config(&seen).filter(|_| support == ConfigSupport::Missing).cloned(),
-            writable: head.is_some() && self.audit.damage().is_none() && support != ConfigSupport::Missing,
+            schema: self.schema.view(),
+            writable: head.is_some()
+                && self.audit.damage().is_none()
+                && !support.takes_no_change()
+                && !self.schema.is_faulty(),
             page: None,
         }
     }

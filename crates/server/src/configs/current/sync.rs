@@ -14,6 +14,8 @@ pub(super) struct SyncFacts<'a> {
     /// What was committed cannot be read.
     pub is_damaged: bool,
     pub head: Option<&'a VersionHead>,
+    /// Why the first version could not be made.
+    pub first_version_problem: Option<&'a str>,
     pub running: Option<&'a RunningConfigView>,
     pub live: Option<&'a TransactionView>,
     /// Whether the bot has acknowledged anything since botops started: a trial it reports then is one of ours.
@@ -22,13 +24,23 @@ pub(super) struct SyncFacts<'a> {
 
 /// Whether the bot runs what is committed, and why one can say so, in one sentence.
 pub(super) fn evaluate_sync(facts: &SyncFacts<'_>) -> (SyncState, String) {
-    if facts.support == ConfigSupport::Missing {
-        return (SyncState::NotApplicable, reason_for_none(facts));
+    let has_nothing = facts.head.is_none() && !facts.is_damaged;
+    match facts.support {
+        ConfigSupport::Missing => return (SyncState::NotApplicable, reason_for_none(facts)),
+        ConfigSupport::Schemaless if has_nothing => {
+            let none = "the bot lists `config` in its hello and not `config-schema`: no document of it is kept here, \
+                        and nothing is checked, changed or compared";
+            return (SyncState::NotApplicable, none.to_owned());
+        }
+        _ => {}
     }
     let Some(head) = facts.head else {
         let reason = match facts.support {
             _ if facts.is_damaged => "the committed config cannot be read".to_owned(),
-            ConfigSupport::Offered => "the first version is being written".to_owned(),
+            ConfigSupport::Offered => match facts.first_version_problem {
+                Some(problem) => format!("there is no first version yet: {problem}"),
+                None => "the first version is being written".to_owned(),
+            },
             _ => "the bot was never seen, so it is not known whether it has a config here".to_owned(),
         };
         return (SyncState::Unknown, reason);

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::configs::bot_schema::BotSchemaView;
 use crate::configs::document::{WrittenValue, version_etag};
 use crate::configs::head::CommittedConfig;
 use crate::configs::transaction::{ConfigTransaction, StoredError, TransactionState, TransactionView};
@@ -26,7 +27,7 @@ pub enum SyncState {
     BotOffline,
     /// What the bot runs is not known at the moment.
     Unknown,
-    /// The bot does not offer `config`: there is none here.
+    /// The bot does not offer `config` with a schema of it: there is none here.
     NotApplicable,
 }
 
@@ -73,8 +74,10 @@ pub struct CommittedConfigView {
     pub txn: String,
     /// When it was committed (UTC).
     pub at: DateTime<Utc>,
-    /// False when it does not fit the schema of this botops: it runs on, and any change must put it right.
-    pub fits_schema: bool,
+    /// False when it does not fit the bot's schema: it runs on, and any change must put it right. `null` while the
+    /// schema is not known.
+    #[schema(required)]
+    pub fits_schema: Option<bool>,
 }
 
 /// The last change that was refused after it was admitted.
@@ -103,7 +106,8 @@ pub struct CurrentConfigView {
     /// when there is none.
     #[schema(required)]
     pub etag: Option<String>,
-    /// The committed document, its digits as they were written; `null` when it cannot be read or there is none.
+    /// The committed document, its digits as they were written and its secrets masked; `null` when it cannot be read or
+    /// there is none.
     #[schema(value_type = Object)]
     pub config: Option<WrittenValue>,
     /// Whether the bot runs the committed version.
@@ -118,12 +122,14 @@ pub struct CurrentConfigView {
     pub trial: Option<TransactionView>,
     /// The last change that was refused after it was admitted; `null` when none is known.
     pub last_rejected: Option<RejectedChangeView>,
+    /// The schema that the bot brought; `null` when none was ever read.
+    pub schema: Option<BotSchemaView>,
     /// What a bot whose config is not kept here shows of it, with the reason and the proof. Untrusted text; left out when
     /// it shows nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub echoed: Option<EchoedConfig>,
-    /// Whether changes are taken; `false` while the audit does not hold or the config cannot be read, and for a bot
-    /// without one.
+    /// Whether changes are taken; `false` while the audit does not hold, the config cannot be read or the bot's schema
+    /// cannot be used, and for a bot without one.
     pub writable: bool,
     /// This view as JSON with its headers, made once per change; a request only clones it.
     #[serde(skip)]
@@ -138,7 +144,7 @@ impl CommittedConfigView {
             etag: version_etag(&committed.head.version_ref()),
             txn: committed.head.txn.clone(),
             at: committed.head.at,
-            fits_schema: committed.findings == 0,
+            fits_schema: committed.findings.map(|findings| findings == 0),
         }
     }
 }
@@ -170,6 +176,7 @@ impl CurrentConfigView {
             committed: None,
             trial: None,
             last_rejected: None,
+            schema: None,
             echoed: None,
             writable: false,
             page: None,

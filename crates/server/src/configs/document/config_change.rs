@@ -4,13 +4,12 @@
 
 use serde_json::Value;
 
+use super::config_document::MOST_DOCUMENT_BYTES;
+use super::nodes::{has_secret, is_secret, restore_masked};
 use super::same_value::same_value;
 use super::schema::ConfigSchema;
 use super::written_value::{WrittenValue, decode};
 use botops_core::error::{Code, Error};
-
-/// A document, patched or not, may have this many bytes; the bot's own is about 1 KiB.
-const MOST_BYTES: usize = 256 * 1024;
 
 /// Operations of one JSON Patch; a document has fewer fields.
 const PATCH_OPERATIONS: usize = 500;
@@ -35,24 +34,30 @@ impl ConfigChange {
     }
 }
 
-/// What a patch makes of a document. The schema says which texts are amounts, for what a `test` compares.
+/// What a patch makes of a document. The schema says which texts are amounts, for what a `test` compares, and which
+/// values are secret: one that is sent masked stays as it is.
 pub(crate) fn apply_change(
     schema: &ConfigSchema,
     base: &WrittenValue,
     change: &ConfigChange,
 ) -> Result<WrittenValue, Error> {
-    match change {
-        ConfigChange::Config(value) => Ok(value.clone()),
+    let changed = match change {
+        ConfigChange::Config(value) => value.clone(),
         ConfigChange::MergePatch(patch) => {
             let mut value = base.clone();
             value.merge(patch);
-            Ok(value)
+            value
         }
-        ConfigChange::JsonPatch(patch) => apply_json_patch(schema, base.marked(), patch.marked()),
-        ConfigChange::Version(version) => Err(Error::new(Code::ConfigVersionUnknown)
-            .detail(format!("version {version} is not a patch"))
-            .context("version", *version)),
-    }
+        ConfigChange::JsonPatch(patch) => apply_json_patch(schema, base.marked(), patch.marked())?,
+        ConfigChange::Version(version) => {
+            return Err(Error::new(Code::ConfigVersionUnknown)
+                .detail(format!("version {version} is not a patch"))
+                .context("version", *version));
+        }
+    };
+    let mut marked = changed.marked().clone();
+    restore_masked(schema.root(), base.marked(), &mut marked);
+    Ok(WrittenValue::of_marked(marked))
 }
 
 /// Base and patch have their numbers as marked texts.
@@ -87,9 +92,9 @@ fn apply_json_patch(schema: &ConfigSchema, base: &Value, patch: &Value) -> Resul
             invalid(format!("operation {index} does not apply: {what}"), pointer.clone(), Value::Null)
         })?;
         // `copy` can double a document each time: stop while it is small.
-        if json_size(&value) > MOST_BYTES {
+        if json_size(&value) > MOST_DOCUMENT_BYTES {
             return Err(invalid(
-                format!("after operation {index} the document has more than {MOST_BYTES} bytes"),
+                format!("after operation {index} the document has more than {MOST_DOCUMENT_BYTES} bytes"),
                 pointer,
                 Value::Null,
             ));
@@ -104,6 +109,16 @@ fn apply_operation(
     document: &mut Value,
     operation: &json_patch::PatchOperation,
 ) -> Result<(), String> {
+    let source = match operation {
+        json_patch::PatchOperation::Copy(copy) => Some(copy.from.as_str()),
+        json_patch::PatchOperation::Move(from) => Some(from.from.as_str()),
+        _ => None,
+    };
+    if source.is_some_and(|source| reads_secret(schema, document, source)) {
+        return Err(
+            "what it would copy or move holds a secret, which would be shown at the other place".to_owned()
+        );
+    }
     let json_patch::PatchOperation::Test(test) = operation else {
         return json_patch::patch(document, std::slice::from_ref(operation))
             .map_err(|error| error.kind.to_string());
@@ -115,6 +130,14 @@ fn apply_operation(
         return Ok(());
     }
     Err("another value is there".to_owned())
+}
+
+/// Whether there is a secret at a place, below it or around it.
+fn reads_secret(schema: &ConfigSchema, document: &Value, pointer: &str) -> bool {
+    let ends = pointer.match_indices('/').map(|(end, _)| end).chain([pointer.len()]);
+    let around = ends.filter_map(|end| schema.at(pointer.get(..end)?)).any(is_secret);
+    let node = schema.at(pointer).unwrap_or(&Value::Null);
+    around || document.pointer(pointer).is_some_and(|value| has_secret(node, value))
 }
 
 /// About how many bytes a value takes as JSON.
@@ -132,6 +155,7 @@ fn json_size(value: &Value) -> usize {
 mod tests {
     use serde_json::json;
 
+    use super::super::paperbot_config::paperbot_schema;
     use super::*;
 
     fn written(value: &Value) -> WrittenValue {
@@ -139,7 +163,41 @@ mod tests {
     }
 
     fn change(base: &Value, change: &ConfigChange) -> Result<Value, Error> {
-        apply_change(&ConfigSchema::built_in(), &written(base), change).map(|value| value.plain())
+        apply_change(&paperbot_schema(), &written(base), change).map(|value| value.plain())
+    }
+
+    fn secret_schema() -> ConfigSchema {
+        let schema = json!({"type": "object", "properties": {
+            "key": {"type": "string", "x-secret": true}, "note": {"type": "string"},
+            "venues": {"type": "array", "x-list-key": "name", "items": {"properties": {
+                "name": {"type": "string"}, "key": {"type": "string", "x-secret": true}}}}}});
+        ConfigSchema::compile(&schema.to_string()).unwrap()
+    }
+
+    #[test]
+    fn a_secret_that_comes_back_masked_stays_as_it_is() {
+        let base = json!({"key": "hunter2", "note": "x", "venues": [{"name": "a", "key": "hunter3"}]});
+        let sent = json!({"key": "*****", "note": "*****",
+            "venues": [{"name": "b", "key": "*****"}, {"name": "a", "key": "*****"}]});
+        let schema = secret_schema();
+        let changed = apply_change(&schema, &written(&base), &ConfigChange::Config(written(&sent))).unwrap();
+        let expected = json!({"key": "hunter2", "note": "*****",
+            "venues": [{"name": "b", "key": "*****"}, {"name": "a", "key": "hunter3"}]});
+        assert_eq!(changed.plain(), expected);
+        let findings = schema.check(&changed.plain());
+        assert_eq!((findings[0].pointer.as_str(), findings[0].rule.as_str()), ("/venues/0/key", "masked"));
+    }
+
+    #[test]
+    fn a_patch_does_not_carry_a_secret_to_where_it_is_shown() {
+        let base = written(&json!({"key": "hunter2", "venues": [{"name": "a", "key": "hunter3"}]}));
+        for from in ["/key", "", "/venues", "/venues/0", "/venues/0/key"] {
+            for op in ["copy", "move"] {
+                let patch = written(&json!([{"op": op, "from": from, "path": "/note"}]));
+                let change = apply_change(&secret_schema(), &base, &ConfigChange::JsonPatch(patch));
+                assert_eq!(change.unwrap_err().code(), Code::ConfigPatchInvalid, "{op} {from}");
+            }
+        }
     }
 
     #[test]

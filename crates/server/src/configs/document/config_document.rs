@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::written_value::WrittenValue;
 use botops_contract::VersionRef;
 
-/// The document that becomes version 1 when there is none.
-pub(crate) const DEFAULT_DOCUMENT: &str = include_str!("../../../../../schemas/default-bot-config.json");
+/// A document may have this many bytes; paperbot's has about 1 KiB.
+pub(crate) const MOST_DOCUMENT_BYTES: usize = 256 * 1024;
 
 /// A document with the exact text that is stored and sent.
 #[derive(Debug, Clone, PartialEq)]

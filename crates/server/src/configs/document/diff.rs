@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::nodes::{child_pointer, has_secret, is_foreign, is_secret, mask_value, member_node};
 use super::same_value::{find_keyed, same_value};
-use super::schema::{ConfigSchema, child_pointer};
+use super::schema::ConfigSchema;
 
 /// What happened to a value between two documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -64,7 +65,7 @@ pub struct DiffLine {
     pub old: Value,
     /// The value after; `null` when there is none.
     pub new: Value,
-    /// True when `old` and `new` are digests of secret values.
+    /// True when `old` and `new` are digests of secret values, or hold such.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub masked: bool,
     /// When the change takes effect.
@@ -98,7 +99,13 @@ pub(crate) fn diff_documents(
 ) -> Vec<DiffLine> {
     let mut walk = DiffWalk { mask, lines: Vec::new() };
     walk.compare(
-        &DiffPosition { node: schema.root(), path: String::new(), name: String::new(), key: None },
+        &DiffPosition {
+            node: schema.root(),
+            path: String::new(),
+            name: String::new(),
+            key: None,
+            is_masked: false,
+        },
         old,
         new,
     );
@@ -124,13 +131,16 @@ struct DiffPosition<'a> {
     /// The path in words.
     name: String,
     key: Option<String>,
+    /// It has no place in the schema, or is a part of what is secret.
+    is_masked: bool,
 }
 
 impl<'a> DiffPosition<'a> {
     fn member(&self, key: &str) -> DiffPosition<'a> {
         let name = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
-        let node = &self.node["properties"][key];
-        DiffPosition { node, path: child_pointer(&self.path, key), name, key: self.key.clone() }
+        let node = member_node(self.node, key);
+        let is_masked = self.hides(key);
+        DiffPosition { node, path: child_pointer(&self.path, key), name, key: self.key.clone(), is_masked }
     }
 
     fn item(&self, index: usize, key: Option<&str>) -> DiffPosition<'a> {
@@ -140,7 +150,13 @@ impl<'a> DiffPosition<'a> {
             path: format!("{}/{index}", self.path),
             name: format!("{}[{label}]", self.name),
             key: key.map(str::to_owned).or_else(|| self.key.clone()),
+            is_masked: self.is_masked || is_secret(self.node),
         }
+    }
+
+    /// Whether nothing of this member is shown.
+    fn hides(&self, member: &str) -> bool {
+        self.is_masked || is_secret(self.node) || is_foreign(self.node, member)
     }
 }
 
@@ -176,8 +192,11 @@ impl DiffWalk<'_> {
     fn compare_keyed(&mut self, position: &DiffPosition<'_>, key: &str, before: &[Value], after: &[Value]) {
         let node = &position.node["items"];
         let find = |items: &[Value], wanted: &Value| find_keyed(node, key, items, wanted);
+        let is_shown = !position.is_masked && !is_secret(member_node(node, key));
+        let name_of = |item: &'_ Value| item[key].as_str().filter(|_| is_shown).map(str::to_owned);
         for (index, old) in before.iter().enumerate() {
-            let name = old[key].as_str();
+            let name = name_of(old);
+            let name = name.as_deref();
             match find(after, &old[key]) {
                 Some(now) => self.compare(&position.item(now, name), old, &after[now]),
                 None => self.push_line(DiffOp::Remove, &position.item(index, name), old, &Value::Null),
@@ -185,7 +204,8 @@ impl DiffWalk<'_> {
         }
         for (index, new) in after.iter().enumerate() {
             if find(before, &new[key]).is_none() {
-                self.push_line(DiffOp::Add, &position.item(index, new[key].as_str()), &Value::Null, new);
+                let name = name_of(new);
+                self.push_line(DiffOp::Add, &position.item(index, name.as_deref()), &Value::Null, new);
             }
         }
     }
@@ -193,11 +213,11 @@ impl DiffWalk<'_> {
     fn push_line(&mut self, op: DiffOp, position: &DiffPosition<'_>, old: &Value, new: &Value) {
         let direction = risk_direction(position.node, op, old, new);
         let apply = apply_timing(position.node);
-        let masked = position.node["x-secret"].as_bool().unwrap_or_default();
+        let masked = position.is_masked || [old, new].iter().any(|value| has_secret(position.node, value));
         let show = |value: &Value| match value {
             Value::Null => Value::Null,
-            value if masked => (self.mask)(value),
-            value => value.clone(),
+            value if position.is_masked => (self.mask)(value),
+            value => mask_value(position.node, value, self.mask),
         };
         let (old, new) = (show(old), show(new));
         let text = line_text(position, op, &old, &new, apply, direction);
@@ -271,13 +291,20 @@ fn apply_timing(node: &Value) -> ApplyTiming {
 fn risk_direction(node: &Value, op: DiffOp, old: &Value, new: &Value) -> RiskDirection {
     let annotated = node["x-risk"]["direction"].as_str();
     if annotated.is_none() {
-        // A whole item: a target that comes may take money, one that goes frees it.
+        // A whole item, of which nothing is said by itself.
         let parts_are_neutral = node["properties"].as_object().into_iter().flatten().all(|(_, part)| {
             part["x-risk"]["direction"].as_str().is_some_and(|direction| direction == "none")
         });
         return match op {
             _ if parts_are_neutral && node["properties"].is_object() => RiskDirection::Neutral,
-            DiffOp::Remove if node["properties"]["weight"].is_object() => RiskDirection::Decreases,
+            _ => RiskDirection::Increases,
+        };
+    }
+    // Of a whole item, `up` says that each one more is more at risk: one that goes frees it.
+    if node["properties"].is_object() {
+        return match (annotated, op) {
+            (Some("none"), _) => RiskDirection::Neutral,
+            (Some("up"), DiffOp::Remove) | (Some("down"), DiffOp::Add) => RiskDirection::Decreases,
             _ => RiskDirection::Increases,
         };
     }
@@ -299,14 +326,10 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::super::config_document::DEFAULT_DOCUMENT;
+    use super::super::paperbot_config::{default_document, paperbot_schema};
     use super::*;
 
-    static SCHEMA: std::sync::LazyLock<ConfigSchema> = std::sync::LazyLock::new(ConfigSchema::built_in);
-
-    fn default_document() -> Value {
-        serde_json::from_str(DEFAULT_DOCUMENT).unwrap()
-    }
+    static SCHEMA: std::sync::LazyLock<ConfigSchema> = std::sync::LazyLock::new(paperbot_schema);
 
     fn diff(change: impl FnOnce(&mut Value)) -> Vec<DiffLine> {
         let mut document = default_document();
@@ -369,6 +392,33 @@ mod tests {
             RiskDirection::Increases,
             "mode: paper → live; raises risk; cannot be changed",
         );
+    }
+
+    #[test]
+    fn a_target_that_goes_lowers_risk() {
+        let lines = diff(|d| drop(d["targets"].as_array_mut().unwrap().remove(0)));
+        assert_eq!((lines[0].op, lines[0].direction), (DiffOp::Remove, RiskDirection::Decreases));
+    }
+
+    #[test]
+    fn a_secret_is_a_digest_wherever_it_stands() {
+        let schema = ConfigSchema::compile(
+            &json!({"type": "object", "additionalProperties": false, "properties": {
+                "key": {"type": "string", "x-secret": true},
+                "venues": {"type": "array", "x-list-key": "name", "items": {"properties": {
+                    "name": {"type": "string"}, "login": {"type": "object", "x-secret": true}}}},
+            }})
+            .to_string(),
+        )
+        .unwrap();
+        let old = json!({"key": "hunter1", "gone": {"pin": "hunter2"},
+            "venues": [{"name": "a", "login": {"pin": "hunter3"}}]});
+        let new = json!({"key": "hunter4", "gone": {"pin": "hunter5"},
+            "venues": [{"name": "a", "login": {"pin": "hunter6"}}, {"name": "b", "login": {"pin": "hunter7"}}]});
+        let lines = diff_documents(&schema, &old, &new, &|_| json!("hmac:0"));
+        assert_eq!(lines.len(), 4, "{lines:?}");
+        assert!(lines.iter().all(|line| line.masked), "{lines:?}");
+        assert!(!serde_json::to_string(&lines).unwrap().contains("hunter"), "{lines:?}");
     }
 
     #[test]

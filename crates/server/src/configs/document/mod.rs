@@ -1,20 +1,29 @@
-//! A config document: read strictly, patched, checked by schema and rules, compared with another.
+//! A config document: read strictly, patched, checked by the bot's schema, compared with another.
 
 mod config_change;
 mod config_document;
 mod diff;
 mod finding;
-mod rules;
+mod nodes;
+#[cfg(test)]
+mod paperbot_config;
 mod same_value;
 mod schema;
+mod schema_check;
+#[cfg(test)]
+mod schema_tests;
+mod shown;
 mod written_value;
 
 pub use config_change::ConfigChange;
 pub(crate) use config_change::apply_change;
-pub(crate) use config_document::{ConfigDocument, DEFAULT_DOCUMENT, short_hash, version_etag};
+pub(crate) use config_document::{ConfigDocument, MOST_DOCUMENT_BYTES, short_hash, version_etag};
 pub(crate) use diff::{ApplyTiming, ChangeRisk, DiffLine, change_risk, diff_documents};
 pub(crate) use finding::{ConfigFinding, ValidationLevel};
-pub(crate) use rules::{RuleFacts, check_document};
+#[cfg(test)]
+pub(crate) use paperbot_config::DEFAULT_DOCUMENT;
 pub(crate) use same_value::same_value;
-pub(crate) use schema::{ConfigSchema, SCHEMA_TEXT, read_decimal};
+pub(crate) use schema::{ConfigSchema, read_decimal};
+pub(crate) use schema_check::SchemaFault;
+pub(crate) use shown::mask_document;
 pub use written_value::WrittenValue;

@@ -6,13 +6,15 @@
 use botops_core::exact_number::ExactNumber;
 use serde_json::Value;
 
+use super::nodes::member_node;
+
 /// Whether two values of the field that `node` of the schema describes mean the same.
 pub(crate) fn same_value(node: &Value, one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Object(members), Value::Object(others)) => {
             members.len() == others.len()
                 && members.iter().all(|(name, value)| {
-                    others.get(name).is_some_and(|other| same_value(&node["properties"][name], value, other))
+                    others.get(name).is_some_and(|other| same_value(member_node(node, name), value, other))
                 })
         }
         (Value::Array(items), Value::Array(others)) => match node["x-list-key"].as_str() {
@@ -32,7 +34,7 @@ pub(crate) fn same_value(node: &Value, one: &Value, other: &Value) -> bool {
 
 /// The place of the item with this key, in a list whose items are matched by it.
 pub(super) fn find_keyed(item_node: &Value, key: &str, items: &[Value], wanted: &Value) -> Option<usize> {
-    let node = &item_node["properties"][key];
+    let node = member_node(item_node, key);
     items.iter().position(|item| same_value(node, &item[key], wanted))
 }
 

@@ -1,41 +1,116 @@
-//! The JSON Schema of the bot's config, and what it says about each field.
+//! The JSON Schema of the bot's config, as the bot brought it, and what it says about each field.
 //!
 //! Findings carry a JSON pointer, what was sent, what is expected and how to fix it; values of secret fields are never
 //! shown, which is why the validator's own messages are not used: they print values.
 
 use std::str::FromStr;
 
+use botops_contract::FieldRole;
 use botops_core::text::sha256_hex;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::finding::{ConfigFinding, ValidationLevel};
-
-/// The schema, as it is served.
-pub(crate) const SCHEMA_TEXT: &str = include_str!("../../../../../schemas/bot-config.schema.json");
+use super::nodes::{child_pointer, is_secret, member_node};
+use super::schema_check::{
+    MOST_SCHEMA_BYTES, SchemaFault, clean_texts, expand_schema, find_roles, strip_values,
+};
 
 /// Findings of one check, at most: the first ones suffice to see what is wrong.
-pub(super) const MOST_FINDINGS: usize = 100;
+const MOST_FINDINGS: usize = 100;
+
+/// What one pattern may take when it is compiled, in bytes; paperbot's longest takes a tenth of it.
+const PATTERN_BYTES: usize = 1024 * 1024;
 
 /// The schema, as a value that describes each field and as a compiled validator.
 #[derive(Debug)]
 pub(crate) struct ConfigSchema {
+    /// With every reference replaced by what it names.
     value: Value,
     validator: jsonschema::Validator,
+    roles: Vec<(FieldRole, String)>,
+    /// As it is served: texts for people made harmless.
+    pub served: String,
+    /// SHA-256 of the text that the bot sent, lower-case hex.
     pub sha256: String,
 }
 
 impl ConfigSchema {
-    /// Compiles the schema that is built in.
-    pub(crate) fn built_in() -> Self {
-        let value: Value = serde_json::from_str(SCHEMA_TEXT).expect("a test reads the built-in schema");
-        let validator = jsonschema::options()
-            .with_draft(jsonschema::Draft::Draft202012)
-            .should_validate_formats(true)
-            .with_pattern_options(jsonschema::PatternOptions::regex())
-            .build(&value)
-            .expect("a test compiles the built-in schema");
-        Self { value, validator, sha256: sha256_hex(SCHEMA_TEXT.as_bytes()) }
+    /// Compiles what a bot sent as the schema of its config.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub(crate) fn compile(text: &str) -> Result<Self, SchemaFault> {
+        if text.len() > MOST_SCHEMA_BYTES {
+            let what = format!("it has {} bytes, more than {MOST_SCHEMA_BYTES}", text.len());
+            return Err(SchemaFault::new(
+                "",
+                what,
+                "Describe fewer things; the bot's own check can say the rest",
+            ));
+        }
+        let mut schema: Value = serde_json::from_str(text).map_err(|error| {
+            SchemaFault::new("", format!("it is not JSON ({error})"), "Answer with one JSON Schema document")
+        })?;
+        clean_texts(&mut schema);
+        let value = expand_schema(&schema)?;
+        if value["type"] != "object" {
+            let what = "the config that it describes is not an object";
+            return Err(SchemaFault::new("/type", what, "Write `\"type\": \"object\"` at the root"));
+        }
+        jsonschema::meta::validate(&without_identity(&schema)).map_err(|error| {
+            let pointer = error.instance_path().as_str();
+            let what =
+                format!("it is no JSON Schema 2020-12 ({} of the meta-schema)", error.kind().keyword());
+            SchemaFault::new(pointer, what, "Write what JSON Schema 2020-12 has there")
+        })?;
+        let validator = compile_validator(&schema)?;
+        strip_values(&mut schema);
+        let served = serde_json::to_string_pretty(&schema).unwrap_or_default();
+        let roles = find_roles(&value)?;
+        Ok(Self { value, validator, roles, served, sha256: sha256_hex(text.as_bytes()) })
+    }
+
+    /// What stands for a schema while there is none: documents of any form, or ones of which no field is known.
+    pub(crate) fn without_fields(any: bool) -> Self {
+        let text = json!({"type": "object", "additionalProperties": any}).to_string();
+        Self::compile(&text).expect("a test compiles both")
+    }
+
+    /// Where the field with this role is in a document; `None` when no field has it.
+    pub(crate) fn pointer_of(&self, role: FieldRole) -> Option<&str> {
+        self.roles.iter().find(|(known, _)| *known == role).map(|(_, pointer)| pointer.as_str())
+    }
+
+    /// Targets with the names that the list at `pointer` has for them: its key for `symbol`, and its one number for
+    /// `weight`. Where it is not told which that is, the names stay.
+    pub(crate) fn name_targets(&self, pointer: &str, targets: &Value) -> Value {
+        let node = self.at(pointer).unwrap_or(&Value::Null);
+        let fields = node["items"]["properties"].as_object();
+        let is_number = |field: &Value| matches!(field["type"].as_str(), Some("number" | "integer"));
+        let numbers: Vec<&String> = fields
+            .into_iter()
+            .flatten()
+            .filter(|(_, field)| is_number(field))
+            .map(|(name, _)| name)
+            .collect();
+        let weight = match numbers.as_slice() {
+            [only] => only.as_str(),
+            _ => "weight",
+        };
+        let symbol = node["x-list-key"].as_str().unwrap_or("symbol");
+        let named = |target: &Value| match target {
+            Value::Object(members) => {
+                let name = |member: &String| match member.as_str() {
+                    "symbol" => symbol.to_owned(),
+                    "weight" => weight.to_owned(),
+                    other => other.to_owned(),
+                };
+                Value::Object(members.iter().map(|(member, value)| (name(member), value.clone())).collect())
+            }
+            other => other.clone(),
+        };
+        targets.as_array().map_or_else(|| targets.clone(), |list| list.iter().map(named).collect())
     }
 
     /// The schema node of a pointer: items of lists and members of objects resolved.
@@ -43,9 +118,9 @@ impl ConfigSchema {
         let mut node = &self.value;
         for part in pointer.split('/').skip(1) {
             let part = part.replace("~1", "/").replace("~0", "~");
-            node = match node.get("properties").and_then(|properties| properties.get(&part)) {
-                Some(child) => child,
-                None => node.get("items").filter(|_| part.parse::<usize>().is_ok() || part == "-")?,
+            node = match member_node(node, &part) {
+                Value::Null => node.get("items").filter(|_| part.parse::<usize>().is_ok() || part == "-")?,
+                child => child,
             };
         }
         Some(node)
@@ -55,8 +130,62 @@ impl ConfigSchema {
         &self.value
     }
 
+    /// Everything that is wrong with a document by the schema: its structure, or else the amounts in it.
+    pub(crate) fn check(&self, document: &Value) -> Vec<ConfigFinding> {
+        let mut findings = self.structure(document);
+        if findings.is_empty() {
+            self.check_amounts(&self.value, document, "", &mut findings);
+        }
+        findings.truncate(MOST_FINDINGS);
+        findings
+    }
+
+    /// The range of an amount holds for text too, and a mask is no value.
+    fn check_amounts(&self, node: &Value, value: &Value, pointer: &str, findings: &mut Vec<ConfigFinding>) {
+        if let Value::String(text) = value {
+            if is_secret(node) && text == botops_core::redact::MASK {
+                return findings.push(self.masked(pointer));
+            }
+            let takes_numbers = node["type"].as_array().is_some_and(|kinds| kinds.contains(&json!("number")));
+            let Some(number) = Decimal::from_str(text).ok().filter(|_| takes_numbers) else { return };
+            let low = node.get("minimum").and_then(read_decimal).is_some_and(|limit| number < limit);
+            let high = node.get("maximum").and_then(read_decimal).is_some_and(|limit| number > limit);
+            if low || high {
+                let (expected, fix) = self.wanted(pointer);
+                findings.push(ConfigFinding {
+                    pointer: pointer.to_owned(),
+                    level: ValidationLevel::Semantic,
+                    rule: if low { "minimum" } else { "maximum" }.to_owned(),
+                    got: self.shown(pointer, value),
+                    expected,
+                    fix,
+                });
+            }
+            return;
+        }
+        for (key, value) in value.as_object().into_iter().flatten() {
+            self.check_amounts(member_node(node, key), value, &child_pointer(pointer, key), findings);
+        }
+        for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+            self.check_amounts(&node["items"], value, &format!("{pointer}/{index}"), findings);
+        }
+    }
+
+    /// A mask that was sent in place of a secret of which there is none to keep.
+    fn masked(&self, pointer: &str) -> ConfigFinding {
+        let (expected, _) = self.wanted(pointer);
+        ConfigFinding {
+            pointer: pointer.to_owned(),
+            level: ValidationLevel::Semantic,
+            rule: "masked".to_owned(),
+            got: Value::String(botops_core::redact::MASK.to_owned()),
+            expected,
+            fix: "Send the secret itself: there is none yet that the mask could stand for.".to_owned(),
+        }
+    }
+
     /// Everything that the schema finds wrong with a document.
-    pub(super) fn structure(&self, document: &Value) -> Vec<ConfigFinding> {
+    fn structure(&self, document: &Value) -> Vec<ConfigFinding> {
         let mut findings = Vec::new();
         for error in self.validator.iter_errors(document).take(MOST_FINDINGS) {
             let pointer = error.instance_path().as_str().to_owned();
@@ -127,7 +256,7 @@ impl ConfigSchema {
     }
 
     /// What a field takes, in words, and its help.
-    pub(super) fn wanted(&self, pointer: &str) -> (String, String) {
+    fn wanted(&self, pointer: &str) -> (String, String) {
         let Some(node) = self.at(pointer) else {
             return ("a field of the schema".to_owned(), "Look at GET config/schema.".to_owned());
         };
@@ -172,8 +301,8 @@ impl ConfigSchema {
     }
 
     /// A value as findings may show it: masked when secret, shortened when long.
-    pub(super) fn shown(&self, pointer: &str, value: &Value) -> Value {
-        if self.is_secret(pointer) {
+    pub(crate) fn shown(&self, pointer: &str, value: &Value) -> Value {
+        if self.is_secret_at(pointer) {
             return Value::String(botops_core::redact::MASK.to_owned());
         }
         match value {
@@ -186,29 +315,16 @@ impl ConfigSchema {
         }
     }
 
-    /// Whether a field's values are never shown.
-    fn is_secret(&self, pointer: &str) -> bool {
-        self.at(pointer).is_some_and(|node| node["x-secret"].as_bool().unwrap_or_default())
+    /// Whether a field's values are never shown: it, or what it is a part of, is secret.
+    fn is_secret_at(&self, pointer: &str) -> bool {
+        let ends = pointer.match_indices('/').map(|(end, _)| end).chain([pointer.len()]);
+        ends.filter_map(|end| self.at(pointer.get(..end)?)).any(is_secret)
     }
 
     /// What is allowed and may yet be a mistake.
     pub(crate) fn warnings(&self, document: &Value) -> Vec<ConfigFinding> {
         let mut warnings = Vec::new();
         self.warn(self.root(), document, String::new(), &mut warnings);
-        let number = |pointer: &str| document.pointer(pointer).and_then(read_decimal);
-        if let (Some(risk), Some(day)) =
-            (number("/risk_management/risk_per_trade"), number("/risk_management/max_daily_loss_pct"))
-            && risk * Decimal::ONE_HUNDRED > day
-        {
-            warnings.push(ConfigFinding {
-                pointer: "/risk_management/risk_per_trade".to_owned(),
-                level: ValidationLevel::Semantic,
-                rule: "one_trade_above_day".to_owned(),
-                got: json!(risk),
-                expected: format!("at most {day} % of the equity, the loss of a whole day"),
-                fix: "One losing trade alone would end the day; lower risk_per_trade.".to_owned(),
-            });
-        }
         warnings
     }
 
@@ -234,7 +350,7 @@ impl ConfigSchema {
             return;
         }
         for (key, value) in value.as_object().into_iter().flatten() {
-            self.warn(&node["properties"][key], value, child_pointer(&pointer, key), warnings);
+            self.warn(member_node(node, key), value, child_pointer(&pointer, key), warnings);
         }
         for (index, value) in value.as_array().into_iter().flatten().enumerate() {
             self.warn(&node["items"], value, format!("{pointer}/{index}"), warnings);
@@ -254,74 +370,29 @@ pub(crate) fn read_decimal(value: &Value) -> Option<Decimal> {
     }
 }
 
-/// The JSON pointer of a member of `parent`.
-pub(super) fn child_pointer(parent: &str, name: &str) -> String {
-    format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"))
+/// Nothing is fetched, patterns take time in proportion to the text, and each is bounded in what it takes.
+fn compile_validator(schema: &Value) -> Result<jsonschema::Validator, SchemaFault> {
+    let patterns =
+        jsonschema::PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES);
+    jsonschema::options()
+        .with_draft(jsonschema::Draft::Draft202012)
+        .should_validate_formats(true)
+        .with_pattern_options(patterns)
+        .build(&without_identity(schema))
+        .map_err(|error| {
+            let what = format!("the validator cannot work with it ({})", error.kind().keyword());
+            let remedy = "Write what JSON Schema 2020-12 has there; a pattern has no look-around, no reference to a \
+                          group, and does not take much memory";
+            SchemaFault::new(error.instance_path().as_str(), what, remedy)
+        })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Every keyword that means something to the validator or to us. A typo such as `maximun` would pass unnoticed.
-    const KEYWORDS: &[&str] = &[
-        "$schema",
-        "$id",
-        "title",
-        "description",
-        "type",
-        "additionalProperties",
-        "required",
-        "properties",
-        "items",
-        "enum",
-        "pattern",
-        "minimum",
-        "maximum",
-        "minLength",
-        "maxLength",
-        "maxItems",
-        "x-apply",
-        "x-risk",
-        "x-secret",
-        "x-list-key",
-        "x-unit",
-        "x-help",
-        "x-warn-above",
-        "x-warn-below",
-    ];
-
-    fn lint(node: &Value, at: &str) {
-        for key in node.as_object().unwrap().keys() {
-            assert!(KEYWORDS.contains(&key.as_str()), "`{key}` at {at} is no keyword");
-        }
-        let is_object = node["type"] == "object";
-        let is_list = node["type"] == "array";
-        assert_eq!(is_object, node.get("additionalProperties") == Some(&json!(false)), "{at}");
-        if is_object {
-            for (name, child) in node["properties"].as_object().unwrap() {
-                lint(child, &format!("{at}/{name}"));
-            }
-            for name in node["required"].as_array().unwrap() {
-                assert!(node["properties"].get(name.as_str().unwrap()).is_some(), "{at}: {name}");
-            }
-        } else if is_list {
-            lint(&node["items"], &format!("{at}/*"));
-        } else {
-            assert!(["hot", "restart", "never"].contains(&node["x-apply"].as_str().unwrap_or("")), "{at}");
-            assert!(
-                ["up", "down", "both", "none"].contains(&node["x-risk"]["direction"].as_str().unwrap()),
-                "{at}"
-            );
-            assert!(["low", "high"].contains(&node["x-risk"]["class"].as_str().unwrap()), "{at}");
-            assert!(node["x-help"].is_string(), "{at}");
-        }
+/// The schema without the names by which others would refer to it.
+fn without_identity(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    if let Some(members) = schema.as_object_mut() {
+        members.remove("$id");
+        members.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
     }
-
-    #[test]
-    fn the_schema_has_no_unknown_keyword_and_every_field_is_annotated() {
-        let schema = ConfigSchema::built_in();
-        jsonschema::meta::validate(schema.root()).unwrap();
-        lint(schema.root(), "");
-    }
+    schema
 }

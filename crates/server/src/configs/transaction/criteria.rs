@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::bots::BotSnapshot;
-use crate::configs::document::read_decimal;
+use crate::configs::document::{ConfigSchema, read_decimal};
 use botops_contract::{
-    BotReport, BreakerState, OrderStatus, SemanticError, SessionPhase, Severity, amount_value,
+    BotReport, BreakerState, FieldRole, OrderStatus, SemanticError, SessionPhase, Severity, amount_value,
 };
 
 /// Errors that a trial may see beyond what the hour before lets expect.
@@ -29,12 +29,6 @@ const MISSED_POLLS: u32 = 3;
 
 /// Silence shorter than this is never a breach.
 const OLDEST: Duration = Duration::from_secs(5);
-
-/// The field of the config that says which part of the equity a trial may lose.
-const LOSS_FIELD: &str = "/circuit_breaker_thresholds/daily_loss";
-
-/// The field of the config that says which result of the day ends trading.
-const DAY_LOSS_FIELD: &str = "/risk_management/daily_loss_limit";
 
 /// Good samples that an automatic confirmation needs at least.
 pub(crate) const SAMPLES_NEEDED: u32 = 3;
@@ -55,10 +49,44 @@ pub(crate) struct TrialBaseline {
     pub equity: Option<Decimal>,
     pub session_was_healthy: bool,
     pub breaker_was_closed: bool,
-    /// The largest loss of equity during the trial, as a part; from the tighter of both documents.
-    pub loss_limit: Decimal,
+    /// The largest loss of equity during the trial, as a part; from the tighter of both documents. `None` where no
+    /// field of the config has that role.
+    pub loss_limit: Option<Decimal>,
     /// The day's loss limit, from the tighter of both documents; not evaluated when it was exceeded before.
     pub day_limit: Option<Decimal>,
+    /// The fields that both come from.
+    #[serde(default)]
+    pub loss_field: Option<String>,
+    #[serde(default)]
+    pub day_field: Option<String>,
+}
+
+/// The limits on losses that a config has, by the roles that its schema gives to fields. Of two documents, the tighter
+/// limit counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct LossLimits {
+    /// The part of the equity, above zero, with its field.
+    equity: Option<(Decimal, String)>,
+    /// The result of the day in account currency, below zero, with its field.
+    day: Option<(Decimal, String)>,
+}
+
+impl LossLimits {
+    /// The tighter limits of these documents.
+    pub(crate) fn of(schema: &ConfigSchema, documents: [&Value; 2]) -> Self {
+        // A loss is written below zero or as its size; either way, the one nearer to zero is the tighter one.
+        let tighter = |role: FieldRole| {
+            let pointer = schema.pointer_of(role)?;
+            let values = documents.iter().filter_map(|document| document.pointer(pointer));
+            Some((values.filter_map(read_decimal).map(|value| value.abs()).min()?, pointer.to_owned()))
+        };
+        let is_percent = |pointer: &str| schema.at(pointer).is_some_and(|node| node["x-unit"] == "%");
+        let equity = tighter(FieldRole::EquityLossLimit).map(|(limit, pointer)| {
+            (if is_percent(&pointer) { (limit / Decimal::ONE_HUNDRED).normalize() } else { limit }, pointer)
+        });
+        let day = tighter(FieldRole::DailyLossLimit).map(|(limit, pointer)| (-limit, pointer));
+        Self { equity, day }
+    }
 }
 
 /// One thing a trial is watched for.
@@ -84,14 +112,10 @@ pub struct TrialCriterion {
 }
 
 impl TrialBaseline {
-    /// Takes the baseline from the last report before the trial and from both documents.
-    pub(crate) fn take(report: &BotReport, base: &Value, candidate: &Value) -> Self {
-        let tighter = |pointer: &str| {
-            let values = [base, candidate].into_iter().filter_map(|document| document.pointer(pointer));
-            // Both are losses: the one nearer to zero is the tighter one.
-            values.filter_map(read_decimal).max()
-        };
-        let day_limit = tighter(DAY_LOSS_FIELD);
+    /// Takes the baseline from the last report before the trial and from the limits of both documents.
+    pub(crate) fn take(report: &BotReport, limits: LossLimits) -> Self {
+        let (loss_limit, loss_field) = limits.equity.unzip();
+        let (day_limit, day_field) = limits.day.unzip();
         let day_result = amount_value(report.performance.daily_pl.as_ref());
         Self {
             at: Utc::now(),
@@ -104,8 +128,10 @@ impl TrialBaseline {
                 .as_ref()
                 .is_some_and(|session| session.is_healthy == Some(true)),
             breaker_was_closed: report.breaker_state() == Some(BreakerState::Closed),
-            loss_limit: tighter(LOSS_FIELD).unwrap_or(Decimal::NEGATIVE_ONE).abs(),
+            loss_limit,
             day_limit: day_limit.filter(|limit| day_result.is_some_and(|result| result > *limit)),
+            loss_field,
+            day_field,
         }
     }
 
@@ -187,15 +213,19 @@ impl TrialBaseline {
         });
         let day_result = amount_value(report.performance.daily_pl.as_ref());
         let day = self.day_limit.zip(day_result).filter(|(limit, result)| result <= limit);
-        let breached = part.is_some_and(|part| part >= self.loss_limit) || day.is_some();
-        let text = match (day, part) {
-            (Some((limit, result)), _) => {
+        let lost = part.zip(self.loss_limit).is_some_and(|(part, limit)| part >= limit);
+        let breached = lost || day.is_some();
+        let text = match (day, part, self.loss_limit) {
+            (Some((limit, result)), _, _) => {
                 format!("the day's result {result} has reached the limit {limit}")
             }
-            (None, Some(part)) => {
-                format!("equity fell by {part} as a part of it, {} allowed", self.loss_limit)
+            (None, Some(part), Some(limit)) => {
+                format!("equity fell by {part} as a part of it, {limit} allowed")
             }
-            (None, None) => "the bot does not report its equity, so its fall is not watched".to_owned(),
+            (None, Some(part), None) => {
+                format!("equity fell by {part} as a part of it; the config names no limit")
+            }
+            (None, None, _) => "the bot does not report its equity, so its fall is not watched".to_owned(),
         };
         TrialCriterion {
             name: "drawdown".to_owned(),
@@ -204,10 +234,24 @@ impl TrialBaseline {
             value: json!(part),
             limit: json!(self.loss_limit),
             text,
-            source: format!(
-                "{LOSS_FIELD} of the config, the tighter of both; the day's result at {DAY_LOSS_FIELD} ends it too"
-            ),
+            source: self.drawdown_source(),
         }
+    }
+
+    /// Which fields of the config have the limits, and what is not watched for want of one.
+    fn drawdown_source(&self) -> String {
+        let role = |role: FieldRole| format!("no field of the config has `x-role: {role}`");
+        let equity = match &self.loss_field {
+            Some(field) => format!("{field} of the config, the tighter of both"),
+            None => {
+                format!("none: {}, so the fall of the equity ends nothing", role(FieldRole::EquityLossLimit))
+            }
+        };
+        let day = match &self.day_field {
+            Some(field) => format!("the day's result at {field} ends it too"),
+            None => format!("{}, so the day's result is not watched", role(FieldRole::DailyLossLimit)),
+        };
+        format!("{equity}; {day}")
     }
 
     fn session(&self, report: &BotReport) -> TrialCriterion {

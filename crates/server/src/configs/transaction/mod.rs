@@ -10,7 +10,7 @@ mod state;
 mod view;
 
 pub(crate) use config_transaction::{ConfigTransaction, StoredError, TransactionPlan, TransactionProgress};
-pub(crate) use criteria::{SAMPLES_NEEDED, STRIKES, TrialBaseline, breach_text};
+pub(crate) use criteria::{LossLimits, SAMPLES_NEEDED, STRIKES, TrialBaseline, breach_text};
 pub(crate) use deadline::TrialDeadline;
 pub(crate) use rows::{load_transaction, newest_transactions};
 pub(crate) use state::EndedBy;

@@ -20,7 +20,7 @@ use crate::bots::CallError;
 use crate::configs::admission::{ApplyOptions, ChangeRequest, PreparedChange, bot_busy};
 use crate::configs::document::ConfigFinding;
 use crate::configs::transaction::{
-    ConfigTransaction, TransactionPlan, TransactionProgress, TransactionState, TransactionView,
+    ConfigTransaction, LossLimits, TransactionPlan, TransactionProgress, TransactionState, TransactionView,
     TrialBaseline, TrialDeadline,
 };
 use crate::configs::versions::{NewVersionRow, insert_version};
@@ -149,7 +149,7 @@ impl TrialStarter {
             diff: prepared.diff.clone(),
             risk: prepared.risk.clone(),
             restart: prepared.restart.clone(),
-            schema_sha256: self.services.schema_sha256.clone(),
+            schema_sha256: prepared.schema.sha256.clone(),
             boot_once: !prepared.restart.is_empty() && self.services.restart.can_boot_once(),
         }
     }
@@ -208,7 +208,8 @@ impl TrialStarter {
         let window = Duration::from_millis(live.txn.plan.confirm_within_ms);
         let report = self.services.bots.snapshot().report.clone();
         live.txn.progress.baseline = report.as_deref().map(|report| {
-            TrialBaseline::take(report, &prepared.base.document.value, &prepared.document.value)
+            let documents = [&prepared.base.document.value, &prepared.document.value];
+            TrialBaseline::take(report, LossLimits::of(&prepared.schema, documents))
         });
         // A bot that is started again for it has time for that beside the trial's.
         let time = if live.txn.plan.boot_once { window + BOOT_LIMIT } else { window };

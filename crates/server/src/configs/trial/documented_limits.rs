@@ -4,20 +4,22 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Files with constants that decide, below the folder of the config.
-const FILES: [&str; 9] = [
+const FILES: [&str; 11] = [
     "admission.rs",
     "api.rs",
+    "bot_schema/known_schema.rs",
     "handle.rs",
     "current/current_config.rs",
     "transaction/criteria.rs",
     "transaction/rows.rs",
     "trial/live.rs",
     "trial/restart.rs",
+    "versions/config_versions.rs",
     "versions/version_rows.rs",
 ];
 
 /// Constants with the row of the page that has their value; `None` for what decides nothing in a trial.
-const ROWS: [(&str, Option<&str>); 30] = [
+const ROWS: [(&str, Option<&str>); 33] = [
     ("LONGEST_TRIAL", Some("Longest trial")),
     ("USUAL_TRIAL_S", Some("Length of a trial that names none")),
     // Sizes of pages.
@@ -26,7 +28,10 @@ const ROWS: [(&str, Option<&str>); 30] = [
     // How far back the last refused change is looked for at the start.
     ("RECENT", None),
     ("QUEUE", Some("Changes that wait for their turn")),
-    ("FIRST_VERSION_RETRY", Some("A first version that could not be written is tried again after")),
+    ("SCHEMA_RETRY", Some("What the bot brings is asked for again after")),
+    ("FIRST_VERSION_RETRY", Some("A first version that could not be made is tried again after")),
+    ("SILENT_SCHEMA_RETRY", Some("A bot that did not answer is asked for its schema again after")),
+    ("FAULTY_SCHEMA_RETRY", Some("A bot whose schema cannot be used is asked for it again after")),
     ("REPORT_IN_FLIGHT", Some("A report counts from this long after the start on")),
     ("EXTRA_ERRORS", Some("Errors beyond twice the rate of the hour before")),
     ("EXTRA_REJECTS", Some("Refused orders beyond twice the rate of the hour before")),

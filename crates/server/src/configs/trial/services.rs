@@ -8,6 +8,7 @@ use super::restart::BotRestart;
 use crate::bots::Bots;
 use crate::configs::admission::ChangeAdmission;
 use crate::configs::audit::ConfigAudit;
+use crate::configs::bot_schema::BotSchema;
 use crate::configs::current::CurrentConfig;
 use crate::configs::versions::ConfigVersions;
 use crate::store::Store;
@@ -23,8 +24,7 @@ pub(crate) struct TrialServices {
     pub admission: Arc<ChangeAdmission>,
     pub recorder: TransitionRecorder,
     pub restart: BotRestart,
-    /// The schema that changes are checked by, for the audit.
-    pub schema_sha256: String,
+    pub schema: Arc<BotSchema>,
     /// How often the bot's state is read, which is how often a trial is evaluated.
     pub poll_interval: Duration,
 }

@@ -1,6 +1,7 @@
 //! The versions by name and number: found, read, listed, and `HEAD` opened at the start.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeZone, Utc};
 use serde::Serialize;
@@ -12,17 +13,21 @@ use super::version_rows::{
     NewVersionRow, VersionRow, all_numbers, committed_before, crashed_lately, highest_number, insert_version,
     last_committed, mark_committed, outlived_versions, page_of_rows, row_by_hash, row_by_number,
 };
+use crate::bots::{Bots, CallError};
 use crate::configs::audit::{ConfigAudit, stamped_record};
+use crate::configs::bot_schema::BotSchema;
 use crate::configs::current::CurrentConfig;
 use crate::configs::document::{
-    ConfigChange, ConfigDocument, ConfigSchema, DEFAULT_DOCUMENT, apply_change, check_document, same_value,
-    version_etag,
+    ConfigChange, ConfigDocument, MOST_DOCUMENT_BYTES, apply_change, same_value, version_etag,
 };
 use crate::configs::head::VersionHead;
 use crate::configs::support::ConfigSupport;
 use crate::store::Store;
 use botops_contract::VersionRef;
 use botops_core::error::{Code, Error};
+
+/// How long a first version that could not be made waits for the next try.
+const FIRST_VERSION_RETRY: Duration = Duration::from_secs(5);
 
 /// A version without its document.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -49,34 +54,41 @@ pub(crate) struct VersionSummaryView {
     pub committed_at: Option<DateTime<Utc>>,
     /// True for the version that is committed now.
     pub is_committed: bool,
-    /// Whether a rollback to it would pass schema and rules now.
+    /// Whether it fits the schema that the bot brings now; `null` while the schema is not known.
+    #[schema(required)]
+    pub fits: Option<bool>,
+    /// The first place where it does not fit, and what is expected there; `null` when it fits.
+    pub does_not_fit_because: Option<String>,
+    /// Whether nothing that is known here speaks against a rollback to it; the bot's own check is asked by the rollback.
     pub rollbackable: bool,
-    /// Why such a rollback would be refused; `null` when it would pass.
+    /// Why such a rollback would be refused; `null` when nothing is known against it.
     pub not_rollbackable_because: Option<String>,
 }
 
 /// The versions of the config: those on disk, with what the store knows of them.
 #[derive(Debug)]
 pub(crate) struct ConfigVersions {
+    bots: Bots,
     store: Store,
     audit: ConfigAudit,
-    schema: Arc<ConfigSchema>,
+    schema: Arc<BotSchema>,
     files: VersionFiles,
     current: Arc<CurrentConfig>,
-    /// Version 1 is made once, whoever needs it first.
-    first_version: Mutex<()>,
+    /// Version 1 is made once, whoever needs it first; and when that failed last, and why.
+    first_version: Mutex<Option<(Instant, Code, String)>>,
 }
 
 impl ConfigVersions {
     /// Works on an open folder. [`Self::open_head`] must be called before anything else.
     pub(crate) fn new(
+        bots: Bots,
         store: Store,
         audit: ConfigAudit,
-        schema: Arc<ConfigSchema>,
+        schema: Arc<BotSchema>,
         files: VersionFiles,
         current: Arc<CurrentConfig>,
     ) -> Self {
-        Self { store, audit, schema, files, current, first_version: Mutex::new(()) }
+        Self { bots, store, audit, schema, files, current, first_version: Mutex::default() }
     }
 
     pub(crate) fn files(&self) -> &VersionFiles {
@@ -133,26 +145,59 @@ impl ConfigVersions {
     /// Makes version 1 for a bot that says it has a config and of which none was ever kept.
     ///
     /// # Errors
+    /// [`Code::BotOffline`] and [`Code::ConfigSchemaUnusable`] when the bot does not say what it runs;
     /// [`Code::StoreUnavailable`], [`Code::ConfigAuditUnavailable`].
     pub(crate) async fn ensure_first_version(&self) -> Result<(), Error> {
         let is_needed = || self.current.support() == ConfigSupport::Offered && !self.current.was_ever_made();
         if !is_needed() {
             return Ok(());
         }
-        let _one_at_a_time = self.first_version.lock().await;
+        let mut failed = self.first_version.lock().await;
         if !is_needed() {
             return Ok(());
         }
-        self.make_first_version().await?;
+        // Whoever asks for the config and however often: the bot is asked once in a while.
+        if let Some((at, code, why)) = failed.as_ref()
+            && at.elapsed() < FIRST_VERSION_RETRY
+        {
+            return Err(Error::new(*code).detail(why.clone()));
+        }
+        let made = self.make_first_version().await;
+        *failed = made.as_ref().err().map(|error| (Instant::now(), error.code(), error.to_string()));
+        self.current.set_first_version_problem(made.as_ref().err().map(Error::to_string));
         self.current.refresh();
-        Ok(())
+        made
     }
 
-    /// Version 1 from the default document, byte for byte: a bot that runs its built-in default is in sync with it.
+    /// The document that the bot runs and boots, byte for byte: it is in sync with it.
+    async fn ask_bot_for_document(&self) -> Result<ConfigDocument, Error> {
+        let silent = |error: CallError| match error {
+            CallError::NotDelivered(_) | CallError::TimedOut => {
+                Error::new(Code::BotOffline).detail(Error::from(error).to_string())
+            }
+            error => unusable(&format!("the bot does not give it ({})", Error::from(error))),
+        };
+        let state = self.bots.config_state().await.map_err(silent)?;
+        if let Some(trial) = state.trial {
+            let txn = botops_core::text::clean(&trial.txn, 80);
+            return Err(unusable(&format!("the bot runs trial {txn}, which botops does not lead")));
+        }
+        let sent = self.bots.config_document().await.map_err(silent)?;
+        if sent.document.len() > MOST_DOCUMENT_BYTES {
+            return Err(unusable(&format!("it has more than {MOST_DOCUMENT_BYTES} bytes")));
+        }
+        let document = ConfigDocument::read(sent.document)
+            .map_err(|_| unusable("it is not JSON, or a key stands twice"))?;
+        if document.sha256 != sent.running.sha256 || document.sha256 != state.running.sha256 {
+            return Err(unusable("it does not have the hash of what the bot says it runs"));
+        }
+        Ok(document)
+    }
+
+    /// Version 1 from what the bot runs.
     async fn make_first_version(&self) -> Result<(), Error> {
         let unavailable = |error: std::io::Error| Error::new(Code::StoreUnavailable).caused_by(error);
-        let document = ConfigDocument::read(DEFAULT_DOCUMENT.to_owned())
-            .map_err(|error| Error::new(Code::Internal).caused_by(error))?;
+        let document = self.ask_bot_for_document().await?;
         let version = self.files.highest().map_err(unavailable)? + 1;
         let reference = document.as_version(version);
         self.files.store(version, &document).map_err(unavailable)?;
@@ -160,7 +205,7 @@ impl ConfigVersions {
         self.files.commit(&head, &document).map_err(unavailable)?;
         let mut record = stamped_record("first_version");
         record.insert("new".to_owned(), serde_json::json!(reference));
-        record.insert("reason".to_owned(), serde_json::json!("the default document, at the first start"));
+        record.insert("reason".to_owned(), serde_json::json!("what the bot ran when it was first seen"));
         let queue = self.audit.queue();
         self.store.write(move |connection| Ok(queue(connection, record)?)).await?;
         self.current.set_committed(head.clone(), document);
@@ -219,12 +264,13 @@ impl ConfigVersions {
     /// amounts are the same document.
     pub(crate) async fn find_crashed(&self, document: &ConfigDocument) -> Result<Option<String>, Error> {
         let crashed = self.store.read(|connection| Ok(crashed_lately(connection)?)).await?;
+        let schema = self.schema.of_reads();
         let is_same = |version: &VersionRef| {
             version.sha256 == document.sha256
                 || self
                     .files
                     .load(version)
-                    .is_ok_and(|crashed| same_value(self.schema.root(), &crashed.value, &document.value))
+                    .is_ok_and(|crashed| same_value(schema.root(), &crashed.value, &document.value))
         };
         Ok(crashed.into_iter().find(|(_, version)| is_same(version)).map(|(txn, _)| txn))
     }
@@ -283,7 +329,7 @@ impl ConfigVersions {
 
     /// The refusal for a version that is not there. Of a bot without a config there are none to choose from.
     fn unknown_version(&self, number: u64) -> Error {
-        if self.current.support() == ConfigSupport::Missing && !self.current.was_ever_made() {
+        if self.current.support().takes_no_change() && !self.current.was_ever_made() {
             return self.current.refusal_without_config();
         }
         Error::new(Code::ConfigVersionUnknown).context("version", number)
@@ -305,7 +351,7 @@ impl ConfigVersions {
     ) -> Result<ConfigDocument, Error> {
         match change {
             ConfigChange::Version(number) => self.load(*number).await,
-            change => Ok(ConfigDocument::of(apply_change(&self.schema, &base.written, change)?)),
+            change => Ok(ConfigDocument::of(apply_change(&self.schema.of_reads(), &base.written, change)?)),
         }
     }
 
@@ -316,10 +362,7 @@ impl ConfigVersions {
     pub(crate) async fn list(&self, below: u64, limit: u32) -> Result<(Vec<VersionSummaryView>, u64), Error> {
         let (rows, omitted) =
             self.store.read(move |connection| Ok(page_of_rows(connection, below, limit)?)).await?;
-        if rows.is_empty()
-            && !self.current.was_ever_made()
-            && self.current.support() == ConfigSupport::Missing
-        {
+        if rows.is_empty() && !self.current.was_ever_made() && self.current.support().takes_no_change() {
             return Err(self.current.refusal_without_config());
         }
         Ok((rows.iter().map(|row| self.summary(row)).collect(), omitted))
@@ -339,18 +382,20 @@ impl ConfigVersions {
 
     fn summary(&self, row: &VersionRow) -> VersionSummaryView {
         let committed = self.current.head();
-        let base = committed.as_ref().map(|committed| &committed.document.value);
         let is_committed =
             committed.as_ref().is_some_and(|committed| committed.head.version == row.reference.version);
-        let problem = match self.files.load(&row.reference) {
-            Err(problem) => Some(problem),
-            Ok(document) => {
-                let findings =
-                    check_document(&self.schema, &document.value, base, &self.current.rule_facts());
-                findings.first().map(|finding| format!("{}: {}", finding.pointer, finding.expected))
+        let (misfit, unreadable) = match (self.files.load(&row.reference), self.schema.known()) {
+            (Err(problem), _) => (None, Some(problem)),
+            (Ok(_), None) => (None, None),
+            (Ok(document), Some(schema)) => {
+                let first = schema.check(&document.value).into_iter().next();
+                (Some(first.map(|finding| format!("{}: {}", finding.pointer, finding.expected))), None)
             }
         };
-        let problem = if is_committed { Some("it is the committed one".to_owned()) } else { problem };
+        let problem = match unreadable.or_else(|| misfit.clone().flatten()) {
+            _ if is_committed => Some("it is the committed one".to_owned()),
+            problem => problem,
+        };
         VersionSummaryView {
             version: row.reference.version,
             etag: version_etag(&row.reference),
@@ -363,10 +408,18 @@ impl ConfigVersions {
             created_at: time_of(row.created_ms),
             committed_at: row.committed_ms.map(time_of),
             is_committed,
+            fits: misfit.as_ref().map(Option::is_none),
+            does_not_fit_because: misfit.flatten(),
             rollbackable: problem.is_none(),
             not_rollbackable_because: problem,
         }
     }
+}
+
+/// The refusal of a first version for what the bot gave.
+fn unusable(what: &str) -> Error {
+    Error::new(Code::ConfigSchemaUnusable)
+        .detail(format!("the document that the bot runs (`GET config/document`) cannot be used: {what}"))
 }
 
 fn time_of(ms: i64) -> DateTime<Utc> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::action::WorkflowAction;
-use super::config_trial::{ConfigTrialOutput, change_at, trial_options};
+use super::config_trial::{ConfigTrialOutput, ReplacedRole, change_at, trial_options};
 use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::{ActionFailure, StepFailureClass};
 use super::needs::ActionNeed;
@@ -21,10 +21,14 @@ pub(crate) struct ApplyConfig;
 pub(crate) struct ApplyConfigInput {
     /// The `base` that `config.plan` put out.
     base: String,
-    /// The part of the config that is replaced, as a JSON pointer.
+    /// The part of the config that is replaced, as a JSON pointer; or `role`.
+    #[serde(default)]
     #[schemars(regex(pattern = r"^/[a-z_]+(/[a-z0-9_]+)*$"))]
-    path: String,
-    /// The new value at `path`.
+    path: Option<String>,
+    /// The role of the field that is replaced, by the bot's schema.
+    #[serde(default)]
+    role: Option<ReplacedRole>,
+    /// Its new value.
     replace: Value,
     #[serde(default)]
     reason: Option<String>,
@@ -61,7 +65,7 @@ impl WorkflowAction for ApplyConfig {
     ) -> Result<ConfigTrialOutput, ActionFailure> {
         let confirm_within = Duration::from_secs(input.confirm_within_s);
         let options = trial_options(input.base, input.reason, confirm_within, call);
-        let change = change_at(&input.path, &input.replace);
+        let change = change_at(world, input.path.as_deref(), input.role, &input.replace).await?;
         let view = world.configs.apply(change, call.actor.clone(), options).await?;
         Ok(ConfigTrialOutput::of(&view))
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::action::WorkflowAction;
 use super::bot_status::wire_name;
-use super::config_trial::{change_at, trial_options};
+use super::config_trial::{ReplacedRole, change_at, trial_options};
 use super::context::{ActionCall, ActionServices, AssumedChanges};
 use super::failure::ActionFailure;
 use super::needs::ActionNeed;
@@ -20,10 +20,14 @@ pub(super) struct PlanConfig;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PlanConfigInput {
-    /// The part of the config that is replaced, as a JSON pointer.
+    /// The part of the config that is replaced, as a JSON pointer; or `role`.
+    #[serde(default)]
     #[schemars(regex(pattern = r"^/[a-z_]+(/[a-z0-9_]+)*$"))]
-    path: String,
-    /// The new value at `path`.
+    path: Option<String>,
+    /// The role of the field that is replaced, by the bot's schema.
+    #[serde(default)]
+    role: Option<ReplacedRole>,
+    /// Its new value.
     replace: Value,
     #[serde(default)]
     reason: Option<String>,
@@ -75,7 +79,8 @@ impl WorkflowAction for PlanConfig {
             parent_op: None,
             ..trial_options(base, input.reason, Duration::from_secs(60), call)
         };
-        let plan = world.configs.plan(&change_at(&input.path, &input.replace), &options).await?;
+        let change = change_at(world, input.path.as_deref(), input.role, &input.replace).await?;
+        let plan = world.configs.plan(&change, &options).await?;
         let bot_verdict = match plan.verdict.bot.ok {
             Some(true) => "accepted",
             Some(false) => "rejected",

@@ -14,6 +14,7 @@ use super::failure::{ActionFailure, StepFailureClass};
 use crate::configs::{
     ApplyOptions, ConfigAction, ConfigChange, ConfirmMode, TransactionState, TransactionView,
 };
+use botops_contract::FieldRole;
 use botops_core::error::{Code, Error};
 
 /// The input of actions that end a trial.
@@ -86,9 +87,37 @@ impl ConfigTrialOutput {
     }
 }
 
-/// The change that replaces the value at `path` by `replace`.
-pub(super) fn change_at(path: &str, replace: &Value) -> ConfigChange {
-    ConfigChange::json_patch(&json!([{"op": "add", "path": path, "value": replace}]))
+/// A role of a field, as the input of an action names it.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+pub(super) enum ReplacedRole {
+    #[serde(rename = "targets")]
+    Targets,
+    #[serde(rename = "daily_loss_limit")]
+    DailyLossLimit,
+    #[serde(rename = "equity_loss_limit")]
+    EquityLossLimit,
+}
+
+/// The change that replaces the value at `path`, or that of the field with `role`, by `replace`.
+pub(super) async fn change_at(
+    world: &ActionServices,
+    path: Option<&str>,
+    role: Option<ReplacedRole>,
+    replace: &Value,
+) -> Result<ConfigChange, ActionFailure> {
+    let role = match (path, role) {
+        (Some(path), None) => {
+            return Ok(ConfigChange::json_patch(&json!([{"op": "add", "path": path, "value": replace}])));
+        }
+        (None, Some(ReplacedRole::Targets)) => FieldRole::Targets,
+        (None, Some(ReplacedRole::DailyLossLimit)) => FieldRole::DailyLossLimit,
+        (None, Some(ReplacedRole::EquityLossLimit)) => FieldRole::EquityLossLimit,
+        _ => {
+            let message = "one of `path` and `role` says what is replaced";
+            return Err(ActionFailure::new(StepFailureClass::Precondition, Code::ArgumentInvalid, message));
+        }
+    };
+    Ok(world.configs.change_of_role(role, replace).await?)
 }
 
 /// The options of a change that a run begins and confirms itself.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::workflows::actions::{StepAction, StepFailureClass};
+use crate::workflows::actions::{ActionNeed, StepAction, StepFailureClass};
+use botops_contract::{FieldRole, Verb};
 use botops_core::error::Severity;
 
 /// The effect a workflow may have.
@@ -56,6 +57,8 @@ pub(crate) struct WorkflowDefinition {
     #[serde(default)]
     pub(crate) description: Option<String>,
     pub(crate) risk: WorkflowRisk,
+    #[serde(default)]
+    pub(crate) needs: WorkflowNeeds,
     pub(crate) params: Value,
     pub(crate) policy: WorkflowPolicy,
     pub(crate) steps: Vec<WorkflowStep>,
@@ -63,6 +66,43 @@ pub(crate) struct WorkflowDefinition {
     pub(crate) on_failure_after_pivot: Option<AfterPivotRule>,
     #[serde(default)]
     pub(crate) outputs: BTreeMap<String, Value>,
+}
+
+/// What a bot must have for the workflow, beside what its steps need by themselves.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorkflowNeeds {
+    #[serde(default)]
+    pub(crate) capabilities: Vec<NeededCapability>,
+    /// Roles that fields of the bot's config must have.
+    #[serde(default)]
+    pub(crate) roles: Vec<FieldRole>,
+}
+
+impl WorkflowNeeds {
+    /// Each of them, capabilities first.
+    pub(crate) fn each(&self) -> impl Iterator<Item = ActionNeed> {
+        let capabilities = self.capabilities.iter().map(|needed| needed.0);
+        capabilities.chain(self.roles.iter().map(|role| ActionNeed::Role(*role)))
+    }
+}
+
+/// A capability by its name: `config`, or a command verb.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct NeededCapability(ActionNeed);
+
+impl TryFrom<String> for NeededCapability {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        if name == ActionNeed::Config.name() {
+            return Ok(Self(ActionNeed::Config));
+        }
+        let verb =
+            name.parse::<Verb>().map_err(|_| "a capability is `config` or a command verb".to_owned())?;
+        Ok(Self(ActionNeed::Verb(verb)))
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

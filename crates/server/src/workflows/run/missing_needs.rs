@@ -17,12 +17,13 @@ use botops_core::error::{Code, Error};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = WorkflowMissingNeed)]
 pub struct MissingNeedView {
-    /// The id of the step that needs it.
+    /// The id of the step that needs it; empty when the workflow as a whole does (`needs`).
     pub step: String,
-    /// The action that needs it: the step's own, or the one that takes it back.
+    /// The action that needs it: the step's own, or the one that takes it back; empty for the workflow as a whole.
     pub uses: String,
-    /// A capability that the bot does not offer, such as `cancel-orders` or `config`; `boot_epoch` when the bot does not
-    /// name its starts, so that no restart can be confirmed; `supervisor` when nobody can start it again.
+    /// A capability that the bot does not offer, such as `cancel-orders` or `config`; a role that no field of its config
+    /// has, such as `targets`; `boot_epoch` when the bot does not name its starts, so that no restart can be confirmed;
+    /// `supervisor` when nobody can start it again.
     pub missing: &'static str,
     /// Whether it is needed only to take the step back.
     pub for_undo: bool,
@@ -38,7 +39,7 @@ pub(crate) fn find_missing_needs(
     mut values: RunValues,
     world: &ActionServices,
 ) -> Vec<MissingNeedView> {
-    let mut missing = Vec::new();
+    let mut missing = missing_of_whole(workflow, world);
     let mut has_changed = false;
     for step in workflow.definition.steps.iter().skip(first) {
         let outlook = foresee_conditions(&step.when, &values);
@@ -81,6 +82,19 @@ pub(crate) fn missing_needs_of(
     missing
 }
 
+/// What the workflow says that it needs and that is not there.
+fn missing_of_whole(workflow: &CheckedWorkflow, world: &ActionServices) -> Vec<MissingNeedView> {
+    let needs = workflow.definition.needs.each().filter(|need| need.is_missing(world));
+    let view = |need: ActionNeed| MissingNeedView {
+        step: String::new(),
+        uses: String::new(),
+        missing: need.name(),
+        for_undo: false,
+        need,
+    };
+    needs.map(view).collect()
+}
+
 fn missing_of_action(
     step: &WorkflowStep,
     uses: StepAction,
@@ -101,6 +115,9 @@ fn missing_of_action(
 /// Why a workflow cannot run, in one sentence with everything that is missing.
 pub(crate) fn describe_missing_needs(workflow: &str, missing: &[MissingNeedView]) -> String {
     let each = missing.iter().map(|one| {
+        if one.step.is_empty() {
+            return one.need.describe_missing();
+        }
         let purpose = if one.for_undo { "to take back step" } else { "step" };
         format!("{} ({purpose} `{}`)", one.need.describe_missing(), one.step)
     });
