@@ -18,11 +18,13 @@ fn validator(schema: &Value) -> Validator {
     jsonschema::options().should_validate_formats(true).build(&whole).expect("the schemas can be compiled")
 }
 
-fn validator_of(name: &str) -> Validator {
+/// The schema of this name.
+pub(crate) fn validator_of(name: &str) -> Validator {
     validator(&json!({"$ref": format!("#/components/schemas/{name}")}))
 }
 
-fn faults(validator: &Validator, value: &Value) -> Vec<String> {
+/// What is wrong with a value by a schema.
+pub(crate) fn faults(validator: &Validator, value: &Value) -> Vec<String> {
     validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 

@@ -20,9 +20,9 @@ use crate::zoo::ZOO;
 use stub_bot::StubBot;
 
 /// The result of `botops bot check SOCKET --json …`.
-struct Checked {
+pub(crate) struct Checked {
     code: i32,
-    report: Value,
+    pub(crate) report: Value,
     stderr: String,
 }
 
@@ -52,7 +52,7 @@ impl Checked {
     }
 
     #[track_caller]
-    fn assert_passed(&self) {
+    pub(crate) fn assert_passed(&self) {
         assert_eq!((self.code, self.rules("fault")), (0, Vec::new()), "{:#} {}", self.report, self.stderr);
         assert_eq!(self.report["passed"], true);
     }
@@ -64,7 +64,8 @@ fn run(socket: &Path, more: &[&str]) -> Output {
     command(&arguments).output().expect("the program runs")
 }
 
-fn check(socket: &Path, more: &[&str]) -> Checked {
+/// Runs the check with `--json`.
+pub(crate) fn check(socket: &Path, more: &[&str]) -> Checked {
     let output = run(socket, &[&["--json"], more].concat());
     Checked {
         code: output.status.code().expect("it ends by itself"),

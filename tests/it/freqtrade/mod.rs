@@ -3,6 +3,7 @@
 //! `tests/data/freqtrade/` has answers of a real freqtrade 2026.9, as it gave them.
 
 mod commands;
+mod conformance;
 mod identity;
 mod init;
 mod late_effects;
