@@ -42,7 +42,8 @@ class Market:
     """Stands in for an exchange: made-up prices, orders that fill at once, one position."""
 
     def __init__(self):
-        self.price, self.cash, self.quantity, self.entry_price, self.opened_at = Decimal("100"), Decimal("1000"), Decimal(0), None, None
+        self.price, self.cash, self.quantity = Decimal("100"), Decimal("1000"), Decimal(0)
+        self.entry_price = self.opened_at = self.day = None
 
     def next_price(self):
         self.price = (self.price * Decimal(1 + random.gauss(0, 0.002))).quantize(Decimal("0.01"))
@@ -66,6 +67,13 @@ class Market:
     @property
     def equity(self):
         return self.cash + self.quantity * self.price
+
+    def result_of_the_day(self):
+        """Equity now minus equity when the day of UTC began."""
+        day = int(time.time() // 86_400)
+        if day != self.day:
+            self.day, self.equity_at_its_begin = day, self.equity
+        return self.equity - self.equity_at_its_begin
 
 
 market = Market()
@@ -98,12 +106,15 @@ def trade():
             market.sell("stop")
         elif change >= Decimal(str(config["take_profit_pct"])):
             market.sell("target")
-    elif bot.trading_enabled:
+    elif bot.trading_enabled and market.result_of_the_day() > -Decimal(str(config["daily_loss_limit"])):
         market.buy(market.cash * Decimal(str(config["position_size_pct"])) / 100)
 
 
 def tell():
     """What botops is told of this round."""
+    result = market.result_of_the_day()
+    bot.performance(daily_pl=result)
+    bot.no_entry_reasons([] if result > -Decimal(str(config["daily_loss_limit"])) else ["daily_loss_limit"])
     bot.account(balance=market.equity, cash=market.cash, buying_power=market.cash, currency="USD")
     held = {"symbol": config["symbol"], "quantity": market.quantity, "entry_price": market.entry_price, "current_price": market.price}
     bot.positions([held] if market.quantity else [])

@@ -90,6 +90,7 @@ closed_words! {
 
 /// `GET config/document`: the document that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunningDocument {
     /// The version that runs; `sha256` is the hash of `document`.
     pub running: VersionRef,

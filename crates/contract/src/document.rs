@@ -34,6 +34,7 @@ const WORDS_FOR_UNKNOWN: [&str; 4] = ["OTHER", "other", "UNKNOWN", "unknown"];
     ContractRefusal,
     EndTrialRequest,
     Hello,
+    RunningDocument,
     TradePage,
     Verb
 )))]
@@ -52,7 +53,7 @@ struct DocumentedCall {
     answer: Option<&'static str>,
 }
 
-const CALLS: [DocumentedCall; 12] = [
+const CALLS: [DocumentedCall; 13] = [
     call("hello", "get", "/hello", "Who answers", None).answers("Hello"),
     call("state", "get", "/state", "Everything about the bot, in one answer", None).answers("BotReport"),
     call("events", "get", "/events", "What happens, as server-sent events", Some("events"))
@@ -64,8 +65,10 @@ const CALLS: [DocumentedCall; 12] = [
         "get",
         "/config/schema",
         "The form of the bot's config, as a JSON Schema",
-        Some("config"),
+        Some("config-schema"),
     ),
+    call("config_document", "get", "/config/document", "The document that runs", Some("config-schema"))
+        .answers("RunningDocument"),
     call(
         "check_config",
         "post",
@@ -340,6 +343,7 @@ mod tests {
         check::<BotEvent>("BotEvent", "events", &[]);
         check::<TradePage>("TradePage", "trades", &[]);
         check::<ConfigState>("ConfigState", "config", &[]);
+        check::<RunningDocument>("RunningDocument", "config_document", &[]);
         check::<CheckVerdict>("CheckVerdict", "check_config", &[]);
         check::<ConfigAck>("ConfigAck", "activate_config", &[]);
         check::<CommandResult>("CommandResult", "command", &[]);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::answer_form::notes_on_form;
 use super::command_rules::{check_unknown_verb, check_unsent_command};
-use super::config_rules::{check_config, read_config};
+use super::config_rules::{SCHEMA, SchemaReader, check_config, check_own_schema, read_config};
 use super::event_rules::{EventWatch, check_resume};
 use super::exercise::{ExerciseOptions, exercise_bot};
 use super::findings::{ConformanceFinding, FindingList, FindingWeight};
@@ -24,7 +24,7 @@ use crate::bots::exchange::TransportFailure;
 use crate::bots::reading;
 use crate::bots::sanitise;
 use crate::bots::transport::{self, BotAddress, BotConnection};
-use botops_contract::{BotId, BotReport, COMMAND_STATUS, Hello, TradingMode, Verb};
+use botops_contract::{CONFIG_SCHEMA, BotId, BotReport, COMMAND_STATUS, Hello, TradingMode, Verb};
 
 const HELLO: &str = "GET hello";
 const STATE: &str = "GET state";
@@ -36,7 +36,7 @@ const VERBS: &str = "POST commands/{verb}";
 const TRIAL: &str = "POST config/{verb}";
 
 /// The calls in the order of the manual.
-const ORDER: [&str; 8] = [HELLO, STATE, VERBS, STATUS, EVENTS, TRADES, CONFIG, TRIAL];
+const ORDER: [&str; 9] = [HELLO, STATE, VERBS, STATUS, EVENTS, TRADES, CONFIG, SCHEMA, TRIAL];
 
 /// How often the state is read after the first time, and the wait before each: together long enough to see a loop of
 /// a second move, short enough to wait for.
@@ -58,6 +58,8 @@ pub struct ConformanceOptions {
     pub bot_id: Option<BotId>,
     /// Whether a bot that moves real money may be sent anything but reads.
     pub live: bool,
+    /// Reads the schema of the bot's config.
+    pub read_schema: SchemaReader,
 }
 
 /// Why there is nobody to check.
@@ -279,6 +281,14 @@ impl ConformanceCheck {
             self.note_call(TRIAL, CallStanding::NotTried, "with --exercise and --config FILE".to_owned());
         } else {
             self.note_call(CONFIG, CallStanding::NotOffered, String::new());
+        }
+        if hello.offers(CONFIG_SCHEMA) {
+            let mut found = Vec::new();
+            check_own_schema(&self.connection, self.options.read_schema, &mut found).await;
+            self.found.extend(found);
+            self.record(SCHEMA, String::new());
+        } else {
+            self.note_call(SCHEMA, CallStanding::NotOffered, String::new());
         }
     }
 

@@ -7,9 +7,69 @@ use crate::bots::calls::READ_DEADLINE;
 use crate::bots::reading;
 use crate::bots::sanitise;
 use crate::bots::transport::BotConnection;
-use botops_contract::{ConfigState, Hello, VersionRef};
+use botops_contract::{ConfigState, Hello, RunningDocument, VersionRef};
+use botops_core::text::sha256_hex;
 
 const CALL: &str = "GET config";
+const DOCUMENT: &str = "GET config/document";
+pub(super) const SCHEMA: &str = "GET config/schema";
+
+/// What is wrong with the schema that a bot brings, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaComplaint {
+    /// JSON pointer into the schema; empty for the whole of it.
+    pub pointer: String,
+    /// What is wrong there and what to do, as sentences.
+    pub said: String,
+}
+
+/// Reads a config schema as botops does; an error says why botops would leave the config alone.
+pub type SchemaReader = fn(&str) -> Result<(), SchemaComplaint>;
+
+/// Reads the schema that the bot brings, and the document that it runs.
+pub(super) async fn check_own_schema(
+    connection: &BotConnection,
+    read_schema: SchemaReader,
+    found: &mut Vec<ConformanceFinding>,
+) {
+    if let Some(text) = read_text(connection, SCHEMA, "config/schema", found).await
+        && let Err(complaint) = read_schema(&text)
+    {
+        let finding = ConformanceFinding::fault("config_schema", SCHEMA, &complaint.said);
+        found.push(finding.at(&complaint.pointer));
+    }
+    let Some(text) = read_text(connection, DOCUMENT, "config/document", found).await else { return };
+    match serde_json::from_str::<RunningDocument>(&text) {
+        Ok(document) if document.running.sha256 == sha256_hex(&document.document) => {}
+        Ok(document) => {
+            let remedy = "Give the document's exact bytes as a text, and their SHA-256: by it botops knows that it has what runs.";
+            let finding = ConformanceFinding::fault("document_hash", DOCUMENT, remedy).at("/running/sha256");
+            found.push(finding.got(&document.running.sha256).expected(&sha256_hex(&document.document)));
+        }
+        Err(_) => {
+            let remedy = "Answer with `running`, the version and its SHA-256, and with `document`, the whole document as a text.";
+            found.push(ConformanceFinding::fault("document_form", DOCUMENT, remedy));
+        }
+    }
+}
+
+async fn read_text(
+    connection: &BotConnection,
+    call: &str,
+    path: &str,
+    found: &mut Vec<ConformanceFinding>,
+) -> Option<String> {
+    let answered = ask(call, connection.get(path), READ_DEADLINE).await;
+    let answer = answered.map_err(|finding| found.push(finding)).ok()?;
+    if let Some(finding) = status_finding(call, &answer.answer) {
+        found.push(finding);
+        return None;
+    }
+    found.extend(check_pace(call, &answer, false));
+    let text = String::from_utf8(answer.answer.body);
+    let remedy = "Encode the answer as UTF-8.";
+    text.map_err(|_| found.push(ConformanceFinding::fault("not_utf8", call, remedy))).ok()
+}
 
 /// Reads what the bot runs.
 pub(super) async fn read_config(

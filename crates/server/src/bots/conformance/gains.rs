@@ -17,7 +17,7 @@ pub struct ConformanceGain {
 }
 
 /// Every capability, with what botops gives for it; the most useful first.
-const CAPABILITIES: [(&str, &str); 16] = [
+const CAPABILITIES: [(&str, &str); 17] = [
     ("pause", "a person or an agent stops new positions, and a workflow or a recovery can"),
     ("resume", "new positions are let in again without a restart"),
     ("command-status", "a lost answer to a command is found again, instead of staying unknown"),
@@ -28,6 +28,7 @@ const CAPABILITIES: [(&str, &str); 16] = [
     ("halt", "no order passes until a person resets the breaker"),
     ("reset-breaker", "a person closes the circuit breaker again"),
     ("config", "the config is changed as a trial that is watched and goes back by itself"),
+    ("config-schema", "the config is checked, compared and changed by the fields that the bot itself describes"),
     ("session", "a component `broker_session` is watched, with alerts"),
     ("probe-session", "the broker session is checked on demand"),
     ("reauth", "signing in to the broker again, with a code if it needs one"),
@@ -104,14 +105,14 @@ pub(super) fn find_gains(hello: &Hello, report: Option<&BotReport>, has_etag: bo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use botops_contract::{BOOT_ONCE, COMMAND_STATUS, DURABLE_PAUSE, Verb};
+    use botops_contract::{BOOT_ONCE, COMMAND_STATUS, CONFIG_SCHEMA, DURABLE_PAUSE, Verb};
 
     #[test]
     fn every_capability_of_the_contract_is_known() {
         for name in Verb::ALL.map(Verb::as_str) {
             assert!(is_capability(name), "{name}");
         }
-        for name in [BOOT_ONCE, COMMAND_STATUS, DURABLE_PAUSE, "config", "session", "events", "trades"] {
+        for name in [BOOT_ONCE, COMMAND_STATUS, DURABLE_PAUSE, CONFIG_SCHEMA, "config", "session", "events", "trades"] {
             assert!(is_capability(name), "{name}");
         }
     }

@@ -5,6 +5,7 @@
 
 use std::str::FromStr;
 
+use crate::bots::conformance::SchemaComplaint;
 use botops_contract::FieldRole;
 use botops_core::text::sha256_hex;
 use rust_decimal::Decimal;
@@ -33,6 +34,18 @@ pub(crate) struct ConfigSchema {
     pub served: String,
     /// SHA-256 of the text that the bot sent, lower-case hex.
     pub sha256: String,
+}
+
+/// Reads a schema as botops does when a bot brings it.
+///
+/// # Errors
+/// Why the config of the bot would be left alone, and what its author can do.
+pub fn read_bot_schema(text: &str) -> Result<(), SchemaComplaint> {
+    let read = ConfigSchema::compile(text).map(drop);
+    read.map_err(|fault| SchemaComplaint {
+        pointer: fault.pointer,
+        said: format!("{}. {}.", fault.what, fault.remedy.trim_end_matches('.')),
+    })
 }
 
 impl ConfigSchema {
