@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use botops_contract::BotId;
-use botops_server::bots::BotAddress;
+use botops_server::bots::{BotAddress, BotTcpPort};
 use clap::Args;
+
+use crate::settings::read_token_file;
 
 /// What `botops bot check` can be told.
 #[derive(Debug, Clone, Args)]
@@ -12,9 +14,12 @@ use clap::Args;
     after_help = "Exit codes: 0 no fault, 1 faults found, 2 nobody answers there, or the command cannot be carried out"
 )]
 pub(crate) struct BotCheckOptions {
-    /// The Unix socket on which the bot serves the contract
-    #[arg(value_name = "SOCKET", value_parser = parse_address)]
-    pub address: BotAddress,
+    /// Where the bot serves the contract: the path of a Unix socket, or a URL such as http://127.0.0.1:9100
+    #[arg(value_name = "SOCKET|URL")]
+    pub address: String,
+    /// For a URL: the file with the token that the bot wants
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// The id that the bot should have, as `BOT_ID` will name it
     #[arg(long, value_name = "ID")]
     pub bot_id: Option<BotId>,
@@ -38,9 +43,24 @@ pub(crate) struct BotCheckOptions {
     pub watch: bool,
 }
 
-fn parse_address(text: &str) -> Result<BotAddress, String> {
-    if text.contains("://") {
-        return Err("give the path of the Unix socket on which the bot serves".to_owned());
+impl BotCheckOptions {
+    /// The address, with the token that belongs to it.
+    ///
+    /// # Errors
+    /// One sentence, without the token.
+    pub(super) fn bot_address(&self) -> Result<BotAddress, String> {
+        if !self.address.contains("://") {
+            return match self.token_file {
+                Some(_) => Err("--token-file: a bot on a socket takes no token".to_owned()),
+                None => Ok(BotAddress::unix_socket(&self.address)),
+            };
+        }
+        let url = self.address.parse().map_err(|_| "SOCKET|URL: it is no URL".to_owned())?;
+        let Some(file) = &self.token_file else {
+            return Err("a bot on a port wants a token: name its file with --token-file".to_owned());
+        };
+        let token = read_token_file(file).map_err(|problem| format!("--token-file: {problem}"))?;
+        let port = BotTcpPort::from_url(&url, token.secret);
+        port.map(BotAddress::tcp_port).map_err(|problem| format!("SOCKET|URL: {problem}"))
     }
-    Ok(BotAddress::unix_socket(text))
 }

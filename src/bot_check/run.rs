@@ -9,6 +9,7 @@ use botops_contract::TradingMode;
 use botops_server::bots::conformance::{
     ConformanceCheck, ConformanceOptions, ConformanceReport, ConformanceUnreachable, ExerciseOptions,
 };
+use botops_server::configs::read_bot_schema;
 use serde_json::json;
 
 use super::options::BotCheckOptions;
@@ -26,15 +27,23 @@ pub(crate) fn run(options: &BotCheckOptions) -> ExitCode {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return report_failure("the runtime could not be started");
     };
-    if options.watch { runtime.block_on(watch_bot(options)) } else { runtime.block_on(check_once(options)) }
+    let conformance = match conformance_options(options) {
+        Ok(conformance) => conformance,
+        Err(problem) => return report_refusal(&[problem]),
+    };
+    if options.watch {
+        runtime.block_on(watch_bot(&conformance))
+    } else {
+        runtime.block_on(check_once(options, conformance))
+    }
 }
 
-async fn check_once(options: &BotCheckOptions) -> ExitCode {
+async fn check_once(options: &BotCheckOptions, conformance: ConformanceOptions) -> ExitCode {
     let exercise = match exercise_options(options) {
         Ok(exercise) => exercise,
         Err(problem) => return report_refusal(&[problem]),
     };
-    let mut check = match ConformanceCheck::connect(conformance_options(options)).await {
+    let mut check = match ConformanceCheck::connect(conformance).await {
         Ok(check) => check,
         Err(unreachable) => return report_unreachable(options, &unreachable),
     };
@@ -57,12 +66,13 @@ async fn check_once(options: &BotCheckOptions) -> ExitCode {
     if report.passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn conformance_options(options: &BotCheckOptions) -> ConformanceOptions {
-    ConformanceOptions {
-        address: options.address.clone(),
+fn conformance_options(options: &BotCheckOptions) -> Result<ConformanceOptions, String> {
+    Ok(ConformanceOptions {
+        address: options.bot_address()?,
         bot_id: options.bot_id.clone(),
         live: options.live,
-    }
+        read_schema: read_bot_schema,
+    })
 }
 
 fn exercise_options(options: &BotCheckOptions) -> Result<Option<ExerciseOptions>, String> {
@@ -119,7 +129,7 @@ fn may_exercise(
 fn report_unreachable(options: &BotCheckOptions, unreachable: &ConformanceUnreachable) -> ExitCode {
     let ConformanceUnreachable { reason, remedy } = unreachable;
     if options.json {
-        let address = options.address.to_string();
+        let address = options.address.clone();
         let report = json!({"address": address, "bot": null, "passed": false, "unreachable": reason, "remedy": remedy});
         print_line(&serde_json::to_string_pretty(&report).unwrap_or_default());
     }
@@ -127,11 +137,11 @@ fn report_unreachable(options: &BotCheckOptions, unreachable: &ConformanceUnreac
 }
 
 /// Follows a bot under development: the whole report first, then what changes, until a signal ends it.
-async fn watch_bot(options: &BotCheckOptions) -> ExitCode {
+async fn watch_bot(conformance: &ConformanceOptions) -> ExitCode {
     let mut known: Option<BTreeMap<String, String>> = None;
     let mut away: Option<String> = None;
     loop {
-        match read_report(options).await {
+        match read_report(conformance).await {
             Ok(report) => {
                 if away.take().is_some() {
                     print_line("The bot answers again.");
@@ -151,8 +161,8 @@ async fn watch_bot(options: &BotCheckOptions) -> ExitCode {
 }
 
 /// One run that changes nothing; the error says why there is nobody to be asked.
-async fn read_report(options: &BotCheckOptions) -> Result<ConformanceReport, String> {
-    let connected = ConformanceCheck::connect(conformance_options(options)).await;
+async fn read_report(conformance: &ConformanceOptions) -> Result<ConformanceReport, String> {
+    let connected = ConformanceCheck::connect(conformance.clone()).await;
     let mut check =
         connected.map_err(|ConformanceUnreachable { reason, remedy }| format!("{reason}. {remedy}"))?;
     check.read_bot().await;

@@ -18,13 +18,16 @@ const SOCKET_PATH_MAX: usize = 107;
 /// Shortest token that is taken, in characters.
 const TOKEN_MIN: usize = 16;
 
+const TOKEN_REMEDY: &str =
+    "Set it to the path of a file that botops may read; `botops key random` prints a good token.";
+
 /// A longer file is no file of a token.
 const LONGEST_TOKEN_FILE: u64 = 4 * 1024;
 
 /// What proves botops to a bot on a port.
 #[derive(Debug, Clone)]
 pub(crate) struct BotToken {
-    pub(super) secret: SecretString,
+    pub(crate) secret: SecretString,
     /// Others than its owner may read the file.
     pub(super) is_shared: bool,
 }
@@ -88,22 +91,25 @@ fn read_token(reader: &mut SettingsReader<'_>) -> Option<BotToken> {
         return None;
     }
     let path = reader.path(row)?;
+    read_token_file(&path).map_err(|problem| reader.refuse(row, problem, TOKEN_REMEDY)).ok()
+}
+
+/// Reads a file with a bot's token.
+///
+/// # Errors
+/// What is wrong with it, without its content.
+pub(crate) fn read_token_file(path: &Path) -> Result<BotToken, String> {
     let read = File::open(path).and_then(|file| {
         let is_shared = file.metadata()?.permissions().mode() & 0o077 != 0;
         let mut text = String::new();
         file.take(LONGEST_TOKEN_FILE + 1).read_to_string(&mut text)?;
         Ok((text, is_shared))
     });
-    let Ok((text, is_shared)) = read else {
-        reader.refuse(row, "the token file cannot be read", "Set it to a file of text that botops may read.");
-        return None;
-    };
+    let (text, is_shared) = read.map_err(|_| "the token file cannot be read as text".to_owned())?;
     let token = text.trim();
     let is_long = text.len() as u64 > LONGEST_TOKEN_FILE;
     if is_long || token.len() < TOKEN_MIN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let problem = format!("the file holds no token: one word of at least {TOKEN_MIN} plain characters");
-        reader.refuse(row, problem, "`botops key random` prints a good one.");
-        return None;
+        return Err(format!("the file holds no token: one word of at least {TOKEN_MIN} plain characters"));
     }
-    Some(BotToken { secret: SecretString::from(token.to_owned()), is_shared })
+    Ok(BotToken { secret: SecretString::from(token.to_owned()), is_shared })
 }

@@ -22,6 +22,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use bot_address::read_token_file;
 pub use checked::Settings;
 pub use documents::{env_example, settings_table};
 pub use error::SettingError;

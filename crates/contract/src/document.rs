@@ -9,7 +9,7 @@ use utoipa::OpenApi;
 use crate::{
     ActivateConfigRequest, Amount, BASE, BotEvent, BotReport, CheckConfigRequest, CheckVerdict,
     CommandRequest, CommandResult, CommandStatus, ConfigAck, ConfigState, ContractRefusal, EndTrialRequest,
-    Hello, TradePage, Verb,
+    Hello, RunningDocument, TradePage, Verb,
 };
 
 /// An example of every request and answer, by operation.

@@ -39,6 +39,6 @@ pub use api::{routes, with_refusals};
 pub use audit::{AuditHead, AuditVerdict, verify_audit_file};
 pub use bot_schema::BotSchemaView;
 pub use current::{CurrentConfigView, SyncState};
-pub use document::{ConfigChange, WrittenValue};
+pub use document::{ConfigChange, WrittenValue, read_bot_schema};
 pub use handle::{Configs, ConfigsOptions};
 pub use transaction::{ConfigAction, ConfirmMode, TransactionState, TransactionView};

@@ -24,7 +24,7 @@ use crate::bots::exchange::TransportFailure;
 use crate::bots::reading;
 use crate::bots::sanitise;
 use crate::bots::transport::{self, BotAddress, BotConnection};
-use botops_contract::{CONFIG_SCHEMA, BotId, BotReport, COMMAND_STATUS, Hello, TradingMode, Verb};
+use botops_contract::{BotId, BotReport, COMMAND_STATUS, CONFIG_SCHEMA, Hello, TradingMode, Verb};
 
 const HELLO: &str = "GET hello";
 const STATE: &str = "GET state";

@@ -28,7 +28,10 @@ const CAPABILITIES: [(&str, &str); 17] = [
     ("halt", "no order passes until a person resets the breaker"),
     ("reset-breaker", "a person closes the circuit breaker again"),
     ("config", "the config is changed as a trial that is watched and goes back by itself"),
-    ("config-schema", "the config is checked, compared and changed by the fields that the bot itself describes"),
+    (
+        "config-schema",
+        "the config is checked, compared and changed by the fields that the bot itself describes",
+    ),
     ("session", "a component `broker_session` is watched, with alerts"),
     ("probe-session", "the broker session is checked on demand"),
     ("reauth", "signing in to the broker again, with a code if it needs one"),
@@ -112,7 +115,9 @@ mod tests {
         for name in Verb::ALL.map(Verb::as_str) {
             assert!(is_capability(name), "{name}");
         }
-        for name in [BOOT_ONCE, COMMAND_STATUS, DURABLE_PAUSE, CONFIG_SCHEMA, "config", "session", "events", "trades"] {
+        for name in
+            [BOOT_ONCE, COMMAND_STATUS, DURABLE_PAUSE, CONFIG_SCHEMA, "config", "session", "events", "trades"]
+        {
             assert!(is_capability(name), "{name}");
         }
     }

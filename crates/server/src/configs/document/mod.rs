@@ -23,6 +23,7 @@ pub(crate) use finding::{ConfigFinding, ValidationLevel};
 #[cfg(test)]
 pub(crate) use paperbot_config::DEFAULT_DOCUMENT;
 pub(crate) use same_value::same_value;
+pub use schema::read_bot_schema;
 pub(crate) use schema::{ConfigSchema, read_decimal};
 pub(crate) use schema_check::SchemaFault;
 pub(crate) use shown::mask_document;
