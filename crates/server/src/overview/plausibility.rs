@@ -93,7 +93,7 @@ fn exposure(report: &BotReport) -> Option<String> {
         return None;
     }
     // A part of a leverage need not be a decimal number, so all is multiplied by the leverages instead.
-    let (mut exposure, mut divisor) = (ExactNumber::default(), one.clone());
+    let (mut exposure, mut divisor) = (ExactNumber::default(), one);
     for (leverage, worth) in &by_leverage {
         exposure = exposure.times(leverage).plus(&worth.total().times(&divisor));
         divisor = divisor.times(leverage);
@@ -208,9 +208,9 @@ mod tests {
 
     #[test]
     fn nothing_is_implausible_by_rounding_alone() {
-        let mut report = BotReport::default();
         // Each is worth 0.00000000000000000000000000015: ten of them are exactly five times the account.
-        report.positions = Some(vec![position("0.00000000000001", "0.000000000000015", "0"); 10]);
+        let positions = vec![position("0.00000000000001", "0.000000000000015", "0"); 10];
+        let mut report = BotReport { positions: Some(positions), ..BotReport::default() };
         report.account.account_balance = amount("0.0000000000000000000000000003");
         assert_eq!(find_contradictions(&report), Vec::<String>::new());
         report.positions = Some(vec![position("0.00000000000001", "0.000000000000015", "0"); 12]);
