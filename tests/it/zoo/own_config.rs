@@ -293,7 +293,7 @@ fn unusable(remote: &str) -> Vec<(&'static str, String, &'static str, &'static s
         (
             "a pattern",
             with(&|schema| {
-                schema.pointer_mut(stake).unwrap()["pattern"] = json!("(((a{1000}){1000}){1000})")
+                schema.pointer_mut(stake).unwrap()["pattern"] = json!("(((a{1000}){1000}){1000})");
             }),
             "/properties/grid/properties/stake/pattern",
             "memory",
