@@ -293,7 +293,7 @@ fn unusable(remote: &str) -> Vec<(&'static str, String, &'static str, &'static s
         (
             "a pattern",
             with(&|schema| {
-                schema.pointer_mut(stake).unwrap()["pattern"] = json!("(((a{1000}){1000}){1000})")
+                schema.pointer_mut(stake).unwrap()["pattern"] = json!("(((a{1000}){1000}){1000})");
             }),
             "/properties/grid/properties/stake/pattern",
             "memory",
@@ -347,6 +347,7 @@ async fn a_schema_that_cannot_be_used_is_named_with_its_place_and_harms_nothing(
     bring(&world.bot, &schema().to_string());
     world.bot.restart();
     world.until_in_sync().await;
+    kit::until("it can be used", SOON, || async { world.config().await["writable"] == true }).await;
     let (status, txn) = world.apply_now(&auto(json!({"grid": {"stake": 30}}), 5.0)).await;
     assert_eq!(status, 202, "{txn:#}");
     assert_eq!(world.ended(txn["txn"].as_str().unwrap()).await["state"], "committed");
@@ -432,5 +433,41 @@ async fn update_targets_goes_by_the_role_and_is_not_on_offer_where_no_field_has_
     let (status, problem) = world.botops.send(Method::POST, &format!("{path}/execute"), &params).await;
     assert_eq!((status, &problem["error_code"]), (409, &json!("BOT_004")), "{problem:#}");
     assert_eq!(problem["context"]["missing"][0]["missing"], "targets", "{problem:#}");
+    world.botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bot_that_no_longer_brings_its_schema_is_compared_by_its_hash_alone() {
+    let mut world = World::start_beside(grid_bot()).await;
+    let etag = world.etag().await;
+    world.bot.script().hello.capabilities.retain(|one| one.name != "config-schema");
+    world.bot.restart();
+    kit::until("no change is taken", SOON, || async { world.config().await["writable"] == false }).await;
+    world.until_in_sync().await;
+    let config = world.config().await;
+    assert_eq!(config["config"]["exchange"]["api_key"], "*****", "by what it brought before: {config:#}");
+    let (status, problem) = answer(world.apply(&auto(json!({"grid": {"stake": 30}}), 5.0), &etag)).await;
+    assert_eq!((status, &problem["error_code"]), (409, &json!("BOT_004")), "{problem:#}");
+    assert_eq!(problem["context"]["capability"], "config-schema", "{problem:#}");
+    let other = botops_contract::VersionRef { version: 9, sha256: "0".repeat(64) };
+    world.bot.script().config.drift(other);
+    kit::until("a drift is told", SOON, || async { world.config().await["sync"] == "drifted" }).await;
+    assert_eq!(world.bot.count("POST", "config/check"), 0);
+    world.botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_and_plain_sentences_go_by_the_schema_of_the_bot() {
+    let world = World::start_beside(grid_bot()).await;
+    let schema =
+        crate::mcp::call(&world.botops, kit::app::KEY, "get_config", json!({"view": "schema"})).await;
+    assert!(schema.to_string().contains("spacing_pct"), "{schema:#}");
+    let arguments = json!({"action": "apply", "merge_patch": {"grid": {"stake": 30}}, "reason": "a test", "dry_run": true,
+        "if_match": world.etag().await});
+    let told = crate::mcp::call(&world.botops, kit::app::KEY, "change_config", arguments).await;
+    assert_eq!(told["structuredContent"]["diff"][0]["path"], "/grid/stake", "{told:#}");
+    let text = json!({"text": "set grid.stake to 30"});
+    let (_, asked) = world.botops.send(Method::POST, "/api/v1/ask", &text).await;
+    assert_eq!(asked["answer"]["diff"][0]["path"], "/grid/stake", "{asked:#}");
     world.botops.stop().await;
 }

@@ -4,9 +4,8 @@
 //! `schemas/default-bot-config.json`, its description in `schemas/bot-config.schema.json`, which the bot serves; a test
 //! compares the three. The sender of a document checks the schema. This module checks what the bot cannot work with,
 //! the rules between fields, and what only the bot knows: the symbols with prices, the size of open positions, today's
-//! loss. Apart from `targets` and
-//! `performance_targets`, a field of the first version has no default: a document without it is refused. One that is added
-//! later has the default that changes nothing, so that stored documents stay valid.
+//! loss. Apart from `targets` and `performance_targets`, a field of the first version has no default: a document without
+//! it is refused. One that is added later has the default that changes nothing, so that stored documents stay valid.
 
 use chrono::{DateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
@@ -406,7 +405,7 @@ impl BotConfig {
         let risk = &self.risk_management;
         let day = risk.max_daily_loss_pct;
         found.require(
-            risk.risk_per_trade * Decimal::ONE_HUNDRED <= day,
+            risk.risk_per_trade.checked_mul(Decimal::ONE_HUNDRED).is_some_and(|part| part <= day),
             "/risk_management/risk_per_trade",
             "one_trade_above_day",
             format!("one losing trade may cost more than {day} % of the equity, the loss of a whole day"),
@@ -501,6 +500,11 @@ mod tests {
         check("/trading/hours/end_time", json!("00:00"), &[("/trading/hours/start_time", "hours_reversed")]);
         let ratio = "/risk_management/risk_reward_ratio";
         check(ratio, json!(0.9), &[(ratio, "stop_beyond_target")]);
+        let part = "/risk_management/risk_per_trade";
+        check(part, json!("79228162514264337593543950335"), &[(part, "out_of_range")]);
+        let mut huge = BotConfig::parse(BUILT_IN).unwrap();
+        huge.risk_management.risk_per_trade = Decimal::MAX;
+        assert_eq!(huge.warnings().len(), 1);
         check("/targets/1/symbol", json!("SPY"), &[("/targets/1/symbol", "duplicate_symbol")]);
         check("/targets/0/symbol", json!("ZZZ"), &[("/targets/0/symbol", "unknown_symbol")]);
         check("/targets/0/weight", json!(0.9), &[("/targets", "weights_above_one")]);

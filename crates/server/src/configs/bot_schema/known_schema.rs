@@ -34,6 +34,8 @@ pub(crate) enum SchemaNews {
     Changed(String),
     /// What the bot gives cannot be used.
     Faulty(SchemaFault),
+    /// What it gives can be used again.
+    Usable,
 }
 
 /// The schema of the bot's config.
@@ -232,7 +234,7 @@ impl BotSchema {
         Ok(match before.map(|kept| kept.record.sha256.clone()) {
             None => SchemaNews::First,
             Some(before) if !is_same => SchemaNews::Changed(before),
-            Some(_) if was_faulty => SchemaNews::First,
+            Some(_) if was_faulty => SchemaNews::Usable,
             Some(_) => SchemaNews::Nothing,
         })
     }

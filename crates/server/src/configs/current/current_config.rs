@@ -210,6 +210,11 @@ impl CurrentConfig {
                 tracing::warn!("{message}");
                 self.events.publish(NewEvent::own(EventKind::Config, Severity::Medium, message, data));
             }
+            SchemaNews::Usable => {
+                let message = "the config schema that the bot brings can be used again".to_owned();
+                tracing::info!("{message}");
+                self.events.publish(NewEvent::own(EventKind::Config, Severity::Low, message, data));
+            }
             SchemaNews::Faulty(fault) => {
                 let Err(error) = self.schema.refuse_fault() else { return };
                 let message = format!("the config schema that the bot brought cannot be used {fault}");

@@ -158,7 +158,7 @@ pub(super) fn strip_values(schema: &mut Value) {
                     named.values_mut().for_each(strip_values);
                 }
                 (Some(KeywordForm::Others), Value::Array(schemas)) => {
-                    schemas.iter_mut().for_each(strip_values)
+                    schemas.iter_mut().for_each(strip_values);
                 }
                 (Some(KeywordForm::Part | KeywordForm::Other), part) => strip_values(part),
                 _ => {}
