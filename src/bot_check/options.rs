@@ -14,7 +14,7 @@ use crate::settings::read_token_file;
     after_help = "Exit codes: 0 no fault, 1 faults found, 2 nobody answers there, or the command cannot be carried out"
 )]
 pub(crate) struct BotCheckOptions {
-    /// Where the bot serves the contract: the path of a Unix socket, or a URL such as http://127.0.0.1:9100
+    /// Where the bot serves the contract: the path of a Unix socket, or a URL such as `http://127.0.0.1:9100`
     #[arg(value_name = "SOCKET|URL")]
     pub address: String,
     /// For a URL: the file with the token that the bot wants

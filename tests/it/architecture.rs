@@ -30,7 +30,7 @@ const PROGRAM: &[&[&str]] = &[
     &["app"],
     &["terminal"],
     &["process"],
-    &["demo", "bot_check"],
+    &["demo", "bot_check", "bot_new"],
     &["cli"],
 ];
 

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use botops_contract::{BotPhase, ConfigState, TradingMode};
+use botops_contract::{BotPhase, ConfigState, RunningDocument, TradingMode};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -17,9 +17,9 @@ async fn paperbot_is_paused_resumed_and_its_config_is_as_before() {
     let bot = Paperbot::start(&[]).await;
     bot.trades().await;
     let before: ConfigState = bot.get("config").await.unwrap();
-    let usual =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/default-bot-config.json"));
-    let document = usual.unwrap().replace("\"risk_per_trade\": 0.02", "\"risk_per_trade\": 0.01");
+    // The document that runs, a little changed.
+    let running: RunningDocument = bot.get("config/document").await.unwrap();
+    let document = running.document.replace("\"risk_per_trade\": 0.02", "\"risk_per_trade\": 0.01");
     let file = bot.folder.path().join("candidate.json");
     std::fs::write(&file, document).unwrap();
     let checked = check(&bot.socket(), &["--exercise", "--yes", "--config", file.to_str().unwrap()]);

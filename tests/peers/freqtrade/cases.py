@@ -394,9 +394,14 @@ def fills_and_partial_exits(beside, exchange):
         return theirs["amount"] < D(str(trade["amount"])) and D(ours["quantity"]) == theirs["amount"] and theirs
 
     theirs, _ = until("what is left after a partial exit", 30, after_part)
+    # What the entry of what is still held has cost is paid already.
+    def held_fees(one):
+        entered = sum(order["filled"] for order in one["orders"] if order["ft_order_side"] == "buy")
+        return one["fee_open_cost"] * one["amount"] / entered
+
     closed = exact(freqtrade.text("trades?limit=500&order_by_id=false"))["trades"]
     realized = sum(one["close_profit_abs"] for one in closed if not one["is_open"]) + sum(
-        one["realized_profit"] for one in exact(freqtrade.text("status")))
+        one["realized_profit"] - held_fees(one) for one in exact(freqtrade.text("status")))
     total, _ = until("what was realized", 45, lambda: (lambda ours: ours if ours is not None and D(ours) == realized else None)(
         beside.get("state")["performance"]["total_realized_pl"]),
         lambda: (beside.get("state")["performance"]["total_realized_pl"], realized))
