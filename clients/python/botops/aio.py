@@ -213,7 +213,7 @@ class AsyncBot(BaseBot):
                 changed.clear()
                 batch = events.after(seq)
                 if batch:
-                    seq = batch[-1][0]
+                    seq = max(seq, batch[-1][0])
                     writer.write(b"".join(events.frame(*event) for event in batch))
                     await asyncio.wait_for(writer.drain(), _WRITE_WITHIN)
                     continue

@@ -371,7 +371,7 @@ class Bot(BaseBot):
 
     def _wake(self) -> None:
         if self._server is not None:
-            self._server.wake_maintenance.set()
+            self._server.wake_maintenance()
 
     def _become_inert(self) -> None:
         if self._server is None:

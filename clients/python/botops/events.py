@@ -23,7 +23,9 @@ class EventLog:
 
     def __init__(self, problems: ProblemLog) -> None:
         self._problems = problems
-        self._changed = threading.Condition()
+        # Held by who numbers events and who reads them; never waited for by who says something.
+        self._numbering = threading.Lock()
+        self._arrived: Deque[bytes] = deque()
         self._events: Deque[Tuple[int, bytes]] = deque(maxlen=_KEPT_EVENTS)
         self._wakers: List[Callable[[], None]] = []
         self._errors: Deque[str] = deque(maxlen=_KEPT_ERRORS)
@@ -32,8 +34,9 @@ class EventLog:
         self.boot_epoch = ""
 
     def renew_lock(self) -> None:
-        """Takes a new lock, in a forked child whose parent held the old one."""
-        self._changed = threading.Condition()
+        """Takes a new lock, in a forked child whose parent held the old one. The readers are the parent's."""
+        self._numbering = threading.Lock()
+        self._wakers = []
 
     def add(self, values: Mapping[str, Any], error: Optional[str] = None) -> None:
         """Adds an event, given by the fields of the contract; what is wrong in it is noted and told as null."""
@@ -41,15 +44,20 @@ class EventLog:
         pieces.setdefault("at", f'"{numbers.moment_text(time.time())}"')
         if error is not None:
             pieces["error"] = error
-        # The lock may be taken again by the same thread: a signal handler may say something while its thread is in here.
-        with self._changed:
+        self._arrived.append(records.object_text(pieces)[1:].encode("utf-8", "replace"))
+        # A signal handler may say something while its own thread numbers: then that thread, or the next reader, numbers it.
+        if self._numbering.acquire(blocking=False):
+            try:
+                self._number_arrived()
+            finally:
+                self._numbering.release()
+        self.wake_all()
+
+    def _number_arrived(self) -> None:
+        while self._arrived:
             self._newest += 1
-            head = f'{{"seq":{self._newest},"boot_epoch":"{self.boot_epoch}",'
-            self._events.append((self._newest, (head + records.object_text(pieces)[1:]).encode("utf-8", "replace")))
-            self._changed.notify_all()
-            wakers = list(self._wakers)
-        for wake in wakers:
-            wake()
+            head = f'{{"seq":{self._newest},"boot_epoch":"{self.boot_epoch}",'.encode()
+            self._events.append((self._newest, head + self._arrived.popleft()))
 
     def add_error(self, values: Mapping[str, Any]) -> None:
         """Adds a failure: to the state's list, and as an event."""
@@ -58,19 +66,16 @@ class EventLog:
         pieces = records.ERROR.pieces(given, "error", self._problems)
         error = records.object_text(pieces)
         severity = (pieces.get("severity") or '"medium"').strip('"')
-        with self._changed:
-            self._errors.appendleft(error)
-            self._error_times.append((time.time(), severity))
+        self._errors.appendleft(error)
+        self._error_times.append((time.time(), severity))
         self.add({"kind": "error", "severity": given.get("severity", "medium"), "message": given.get("message")}, error)
 
     def error_members(self) -> Dict[str, str]:
         """The members of the state about failures."""
         since = time.time() - _HOUR
-        with self._changed:
-            while self._error_times and self._error_times[0][0] < since:
-                self._error_times.popleft()
-            severities = [severity for _, severity in self._error_times]
-            errors = ",".join(self._errors)
+        # Copied in one step each: the trading code may add meanwhile, and waits for nobody.
+        severities = [severity for at, severity in list(self._error_times) if at >= since]
+        errors = ",".join(list(self._errors))
         worst = max(severities, key=lambda word: _SEVERITIES.index(word) if word in _SEVERITIES else 1, default=None)
         return {
             "recent_errors": "[" + errors + "]",
@@ -85,7 +90,8 @@ class EventLog:
 
     def after(self, seq: int, most: int = 200) -> List[Tuple[int, bytes]]:
         """The kept events after this number, oldest first."""
-        with self._changed:
+        with self._numbering:
+            self._number_arrived()
             if self._newest <= seq:
                 return []
             skip = max(0, seq - (self._newest - len(self._events)))
@@ -94,30 +100,29 @@ class EventLog:
                 found.append(self._events[index])
             return found
 
-    def wait_after(self, seq: int, seconds: float) -> List[Tuple[int, bytes]]:
-        """As `after`, once there is one or the time is over."""
-        with self._changed:
-            if self._newest <= seq:
-                self._changed.wait(seconds)
-        return self.after(seq)
-
     def frame(self, seq: int, event: bytes) -> bytes:
         """An event as it goes over the stream."""
         return f"id: {self.boot_epoch}/{seq}\n".encode() + b"data: " + event + b"\n\n"
 
     def add_waker(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Has `wake` called after each event, until what is returned is called."""
-        with self._changed:
-            self._wakers.append(wake)
+        """Has `wake` called after each event, until what is returned is called.
+
+        It is called by the trading code, perhaps in a signal handler: it must not wait.
+        """
+        self._wakers.append(wake)
 
         def remove() -> None:
-            with self._changed:
-                if wake in self._wakers:
-                    self._wakers.remove(wake)
+            if wake in self._wakers:
+                self._wakers.remove(wake)
 
         return remove
 
     def wake_all(self) -> None:
         """Has all readers look up."""
-        with self._changed:
-            self._changed.notify_all()
+        for wake in list(self._wakers):
+            try:
+                wake()
+            except Exception:
+                # As of an event loop that was closed: that reader is gone, and the others are woken all the same.
+                if wake in self._wakers:
+                    self._wakers.remove(wake)

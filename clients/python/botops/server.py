@@ -8,11 +8,13 @@ import struct
 import threading
 import time
 from concurrent.futures import wait
+from queue import Empty, SimpleQueue
 from typing import Dict, List, Optional
 
 from . import router
 from .address import Address, AddressInUse
 from .core import BotCore
+from .events import EventLog
 from .http import (CONTINUE, HEAD_END, LARGEST_HEAD, HttpError, Later, Request, Response, Stream, parse_head, refusal)
 
 # Connections at a time; botops keeps two or three.
@@ -46,7 +48,8 @@ class ThreadServer:
         # Closing one end wakes the thread that waits for connections.
         self._woken, self._waker = socket.socketpair()
         self._threads: List[threading.Thread] = []
-        self.wake_maintenance = threading.Event()
+        # Not an `Event`: a signal handler may wake while its thread does, and would wait for that thread's lock for good.
+        self._maintenance_wakes: "SimpleQueue[None]" = SimpleQueue()
 
     def start(self) -> None:
         """Serves from here on. Where the address is taken, it is served once it is free."""
@@ -72,7 +75,7 @@ class ThreadServer:
     def stop(self, seconds: float) -> None:
         """Ends serving, and writes what waits."""
         self._stopping.set()
-        self.wake_maintenance.set()
+        self.wake_maintenance()
         self._core.events.wake_all()
         self._waker.close()
         end = time.monotonic() + seconds
@@ -85,6 +88,17 @@ class ThreadServer:
             self._listener.close()
         for connection in list(self._connections.values()):
             _close(connection)
+
+    def wake_maintenance(self) -> None:
+        """Has files written soon. Waits for nothing, and may be called by a signal handler."""
+        if self._maintenance_wakes.empty():
+            self._maintenance_wakes.put(None)
+
+    def _wait_for_maintenance(self, seconds: float) -> None:
+        try:
+            self._maintenance_wakes.get(timeout=seconds)
+        except Empty:
+            pass
 
     def abandon(self) -> None:
         """Lets go of all connections in a forked child: they are the parent's. Nothing is sent on them."""
@@ -99,8 +113,7 @@ class ThreadServer:
     def _maintain(self) -> None:
         while not self._stopping.is_set():
             config = self._core.config
-            self.wake_maintenance.wait(_TRIAL_EVERY if config is not None and config.is_in_trial else _MAINTAIN_EVERY)
-            self.wake_maintenance.clear()
+            self._wait_for_maintenance(_TRIAL_EVERY if config is not None and config.is_in_trial else _MAINTAIN_EVERY)
             try:
                 self._core.maintain()
             except Exception as error:  # it must go on: the clock of a trial depends on it
@@ -246,14 +259,30 @@ class _Connection:
     def _stream(self, stream: Stream) -> None:
         response = Response(200, headers={"Cache-Control": "no-store"}, content_type="text/event-stream")
         self._connection.sendall(response.head(False, is_stream=True))
-        seq, events = stream.after, self._core.events
+        events = self._core.events
+        wakes: "SimpleQueue[None]" = SimpleQueue()
+
+        def wake() -> None:
+            if wakes.empty():
+                wakes.put(None)
+
+        remove = events.add_waker(wake)
+        try:
+            self._send_events(events, stream.after, wakes)
+        finally:
+            remove()
+
+    def _send_events(self, events: EventLog, seq: int, wakes: "SimpleQueue[None]") -> None:
         while not self._stopping.is_set():
-            batch = events.wait_after(seq, _STREAM_ALIVE_EVERY)
-            if not batch:
-                self._connection.sendall(b": alive\n\n")
+            batch = events.after(seq)
+            if batch:
+                seq = max(seq, batch[-1][0])
+                self._connection.sendall(b"".join(events.frame(*event) for event in batch))
                 continue
-            seq = batch[-1][0]
-            self._connection.sendall(b"".join(events.frame(*event) for event in batch))
+            try:
+                wakes.get(timeout=_STREAM_ALIVE_EVERY)
+            except Empty:
+                self._connection.sendall(b": alive\n\n")
 
 
 def _limit_waits(connection: socket.socket, read_within: float) -> None:

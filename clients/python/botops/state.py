@@ -31,30 +31,42 @@ class _KeptList:
     def __init__(self, name: str, record: Record) -> None:
         self.name = name
         self.record = record
-        # Beside each other, so that a reader copies all that is encoded in one step; each begins with a comma.
-        self.pieces: Dict[str, Pieces] = {}
-        self.encoded: Dict[str, bytes] = {}
+        # Each with its JSON, which begins with a comma. One step puts both: a signal handler may come between two.
+        self.entries: Dict[str, Tuple[Pieces, bytes]] = {}
         self.is_told = False
+        # A signal handler within `put` may make it wrong; `count_bytes` makes it right again.
         self.bytes = 0
 
-    def put(self, key: str, pieces: Pieces, encoded: bytes) -> None:
-        self.bytes += len(encoded) - len(self.encoded.get(key, b""))
-        self.pieces[key] = pieces
-        self.encoded[key] = encoded
+    def known(self, key: str) -> Optional[Pieces]:
+        entry = self.entries.get(key)
+        return None if entry is None else entry[0]
 
-    def to_json(self) -> Tuple[List[bytes], int]:
-        """The list as JSON in pieces, newest order first, and the number of its bytes. Copied, and nothing is joined."""
-        if not self.is_told:
-            return [b"null"], 4
-        values = self.encoded.values()
-        whole = [b"[", *(reversed(values) if self.name == "orders" else values), b"]"]
-        if len(whole) > 2:
-            whole[1] = whole[1][1:]
-        return whole, self.bytes + 2 - (len(whole) > 2)
+    def size_of(self, key: str) -> int:
+        entry = self.entries.get(key)
+        return 0 if entry is None else len(entry[1])
+
+    def put(self, key: str, pieces: Pieces, encoded: bytes) -> None:
+        self.bytes += len(encoded) - self.size_of(key)
+        self.entries[key] = pieces, encoded
 
     def remove(self, key: str) -> None:
-        if self.pieces.pop(key, None) is not None:
-            self.bytes -= len(self.encoded.pop(key))
+        entry = self.entries.pop(key, None)
+        if entry is not None:
+            self.bytes -= len(entry[1])
+
+    def count_bytes(self) -> None:
+        """Counts anew what the entries have."""
+        self.bytes = sum([len(encoded) for _, encoded in list(self.entries.values())])
+
+    def to_json(self, entries: List[Tuple[Pieces, bytes]]) -> List[bytes]:
+        """A copy of the entries as JSON in pieces, newest order first; nothing is joined."""
+        if not self.is_told:
+            return [b"null"]
+        encoded = [one for _, one in entries]
+        whole = [b"[", *(reversed(encoded) if self.name == "orders" else encoded), b"]"]
+        if len(whole) > 2:
+            whole[1] = whole[1][1:]
+        return whole
 
 
 class StateStore:
@@ -151,7 +163,7 @@ class StateStore:
                 kept.remove(key_text)
                 self.touch()
                 return
-            known = kept.pieces.get(key_text)
+            known = kept.known(key_text)
             if known is None and kept is self._positions and "quantity" not in pieces:
                 said = "it has no position, and one is told with its quantity"
                 self.problems.add("positions.quantity", "not_open", said)
@@ -174,6 +186,9 @@ class StateStore:
             self.touch()
 
     def _has_room(self, kept: _KeptList, size: int) -> bool:
+        if self._orders.bytes + self._positions.bytes + size > _LARGEST_LISTS:
+            self._orders.count_bytes()
+            self._positions.count_bytes()
         while self._orders.bytes + self._positions.bytes + size > _LARGEST_LISTS and self._finished:
             self._drop_oldest_finished()
         if self._orders.bytes + self._positions.bytes + size <= _LARGEST_LISTS:
@@ -191,8 +206,8 @@ class StateStore:
             self._drop_oldest_finished()
 
     def _drop_oldest_finished(self) -> None:
-        oldest = next(iter(self._finished))
-        del self._finished[oldest]
+        oldest = next(iter(list(self._finished)), "")
+        self._finished.pop(oldest, None)
         self._orders.remove(oldest)
 
     def _remove(self, kept: _KeptList, key: Any) -> None:
@@ -218,7 +233,7 @@ class StateStore:
                 key = row.pop(key_field, None)
                 names.add(numbers.quoted(str(key)))
                 self._put(kept, key_field, key, row, stamp)
-            for key_text in [known for known in kept.pieces if known not in names]:
+            for key_text in [known for known in list(kept.entries) if known not in names]:
                 kept.remove(key_text)
                 self._finished.pop(key_text, None)
             self.touch()
@@ -235,14 +250,14 @@ class StateStore:
                 "no_entry_reasons": numbers.NULL if self.no_entry_reasons is None
                 else "[" + ",".join(map(numbers.quoted, self.no_entry_reasons)) + "]",
             }
-            members.update({name: piece for name, piece in self.phase.items() if piece is not None})
-            members.update({name: records.object_text(pieces) for name, pieces in self.parts.items()})
+            # Copies: a signal handler may add a field while its thread is in here.
+            members.update({name: piece for name, piece in dict(self.phase).items() if piece is not None})
+            members.update({name: records.object_text(dict(pieces)) for name, pieces in dict(self.parts).items()})
             members["unknown"] = self._unknown()
-            positions, position_bytes = self._positions.to_json()
-            orders, order_bytes = self._orders.to_json()
-            rest = [b',"positions":', *positions, b',"orders":', *orders, b"}"]
-            names = len(b',"positions":') + len(b',"orders":') + len(b"}")
-            return self.seq, members, rest, position_bytes + order_bytes + names
+            seq, positions, orders = self.seq, list(self._positions.entries.values()), list(self._orders.entries.values())
+        rest = [b',"positions":', *self._positions.to_json(positions), b',"orders":', *self._orders.to_json(orders), b"}"]
+        # Of what is sent itself: a sum that is kept beside it would be wrong for good once a signal came between.
+        return seq, members, rest, sum(map(len, rest))
 
     def _unknown(self) -> str:
         why: Dict[str, str] = {}
