@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import itertools
 import os
 import pathlib
 import re
@@ -22,6 +23,7 @@ from .server import ThreadServer
 _BOT_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 # A day; a loop that waits longer goes round once in it.
 _LONGEST_SLEEP = 86_400.0
+_MOST_REASONS = 50
 _MODES = ("paper", "live", "backtest")
 _Call = TypeVar("_Call", bound=Callable[..., Any])
 
@@ -145,7 +147,11 @@ class BaseBot:
     @_harmless
     def no_entry_reasons(self, reasons: Optional[Iterable[str]]) -> None:
         """The names of what keeps the bot from opening positions now; empty when nothing does."""
-        self._core.state.no_entry_reasons = None if reasons is None else [str(one)[:200] for one in reasons][:50]
+        if isinstance(reasons, (str, bytes)):
+            raise ValueError("expected a list of names, not one text")
+        # Of what never ends only as much is read as is told.
+        first = None if reasons is None else [str(one)[:200] for one in itertools.islice(reasons, _MOST_REASONS)]
+        self._core.state.no_entry_reasons = first
         self._core.state.touch()
 
     @property

@@ -147,7 +147,8 @@ class StateStore:
         self._replace(self._orders, "id", rows, "updated_at")
 
     def _put(self, kept: _KeptList, key_field: str, key: Any, values: Mapping[str, Any], stamp: str) -> None:
-        where = f"{kept.name}[{key}]"
+        # One problem for all orders, not one for each: a mistake in the code comes with every one of them.
+        where = kept.name
         given = dict(values)
         given[key_field] = key
         pieces = kept.record.pieces(given, where, self.problems)

@@ -1,0 +1,57 @@
+"""Values and calls that must neither raise into the trading code nor hold it up."""
+import time
+from datetime import datetime
+from decimal import Decimal
+
+from client import BotCase
+
+
+class HostileTest(BotCase):
+    def assert_quick(self, call, what):
+        begin = time.monotonic()
+        call()
+        self.assertLess(time.monotonic() - begin, 0.5, what)
+
+    def test_a_number_of_absurd_size_takes_no_time(self):
+        bot = self.make()
+        for value in (Decimal("1E+100000"), Decimal("-1E+100000"), Decimal("1E-100000"), Decimal("sNaN"), Decimal("Inf"),
+                      1 << 10_000_000, "9" * 1_000_000, float("inf"), float("nan")):
+            self.assert_quick(lambda: bot.account(day_trade_count=value, balance=value), repr(type(value)))
+            self.assert_quick(lambda: bot.order("1", status="PENDING", symbol=value, created_at=value), repr(type(value)))
+            self.assert_quick(lambda: bot.error("E", str(value)[:5] if isinstance(value, str) else "", context=[value],
+                                                message=value), repr(type(value)))
+        for value, told in ((3, "3"), (Decimal("4"), "4"), ("5", "5"), (6.0, "6"), (0, "0")):
+            bot.account(day_trade_count=value)
+            self.assertEqual(bot._core.state.parts["account"]["day_trade_count"], told)
+
+    def test_of_reasons_without_end_the_first_are_read(self):
+        bot = self.make()
+        self.assert_quick(lambda: bot.no_entry_reasons(range(10_000_000)), "a range")
+        self.assertEqual(len(bot._core.state.no_entry_reasons), 50)
+        bot.no_entry_reasons("news")
+        self.assertEqual(len(bot._core.state.no_entry_reasons), 50)
+        self.assertIn(("no_entry_reasons", "failed"), {(problem.where, problem.code) for problem in bot.problems})
+
+    def test_bytes_are_no_text(self):
+        bot = self.make().start()
+        bot.order("1", symbol=b"BTC", status_reason=b"why", side=b"buy")
+        order = self.client.get("state")["orders"][0]
+        self.assertEqual((order["symbol"], order["status_reason"]), (None, None))
+        self.assertNotIn("b'", str(order))
+        bot.position(b"ETH", quantity=1)
+        self.assertFalse(self.client.get("state")["positions"])
+
+    def test_one_mistake_in_many_orders_is_one_problem(self):
+        bot = self.make().start()
+        for number in range(300):
+            bot.order(number, status="PENDING", created_at=datetime(2026, 1, 1), exchange="x")
+        self.assertEqual({(problem.where, problem.code, problem.times) for problem in bot.problems},
+                         {("orders.created_at", "naive_time", 300), ("orders.exchange", "unknown_field", 300)})
+        self.assertEqual(self.client.get("state")["error_count_last_hour"], 2)
+
+    def test_many_mistakes_leave_room_for_what_the_sdk_has_to_say(self):
+        bot = self.make()
+        for number in range(300):
+            bot.order("1", **{f"field_{number}": 1})
+        bot._core.problems.add("trades", "not_recorded", "the disk is full")
+        self.assertIn("not_recorded", {problem.code for problem in bot.problems})
