@@ -42,6 +42,8 @@ class ThreadServer:
         self._address = address
         self._listener: Optional[socket.socket] = None
         self._connections: Dict[int, socket.socket] = {}
+        # Those that have not shown the token yet, oldest first: where there is no room, the first of them has to go.
+        self._unproven: Dict[int, socket.socket] = {}
         # Connections whose command is under way: their answer is waited for when the bot stops.
         self._busy: Dict[int, bool] = {}
         self._stopping = threading.Event()
@@ -144,29 +146,43 @@ class ThreadServer:
                 # As when the process has no file descriptors left: the trading code needs them more.
                 self._stopping.wait(_RETRY_LISTEN)
                 return
-            if len(self._connections) >= _MOST_CONNECTIONS:
-                self._core.problems.add("address", "busy", "more than 32 connections at a time; the newest were closed")
+            if not self._make_room():
                 connection.close()
                 continue
-            self._connections[id(connection)] = connection
+            self._connections[id(connection)] = self._unproven[id(connection)] = connection
             thread = threading.Thread(target=self._serve, args=(connection,), name="botops-connection", daemon=True)
             try:
                 thread.start()
             except RuntimeError as error:  # no thread is left
-                self._connections.pop(id(connection), None)
+                self._forget(connection)
                 connection.close()
                 self._core.problems.add("address", "busy", str(error))
 
+    def _make_room(self) -> bool:
+        """Whether one more connection is taken. Who has no token must not keep those away who have it."""
+        if len(self._connections) < _MOST_CONNECTIONS:
+            return True
+        self._core.problems.add("address", "busy", "more than 32 connections at a time; some were closed")
+        for oldest in list(self._unproven.values()):
+            self._forget(oldest)
+            # Its own thread closes it once this has woken it.
+            _shut(oldest)
+            return True
+        return False
+
+    def _forget(self, connection: socket.socket) -> None:
+        self._unproven.pop(id(connection), None)
+        self._connections.pop(id(connection), None)
+
     def _serve(self, connection: socket.socket) -> None:
         try:
-            _limit_waits(connection, _FIRST_REQUEST_WITHIN)
-            _Connection(self._core, self._address, connection, self._stopping, self._busy).run()
+            _Connection(self._core, self._address, connection, self._stopping, self._busy, self._unproven).run()
         except (OSError, ValueError):
             pass  # whoever asked has gone, which is not the bot's concern
         except Exception as error:
             self._core.problems.add("sdk", "internal", f"a connection: {type(error).__name__}: {error}")
         finally:
-            self._connections.pop(id(connection), None)
+            self._forget(connection)
             _close(connection)
 
 
@@ -174,13 +190,14 @@ class _Connection:
     """One connection: requests, one after the other."""
 
     def __init__(self, core: BotCore, address: Address, connection: socket.socket, stopping: threading.Event,
-                 busy: Dict[int, bool]) -> None:
+                 busy: Dict[int, bool], unproven: Dict[int, socket.socket]) -> None:
         self._core, self._address, self._connection, self._stopping = core, address, connection, stopping
-        self._busy = busy
+        self._busy, self._unproven = busy, unproven
         self._buffer = b""
+        # When a connection that has shown no token yet is closed, however slowly it sends.
+        self._first_by: Optional[float] = time.monotonic() + _FIRST_REQUEST_WITHIN
 
     def run(self) -> None:
-        is_known = False
         while not self._stopping.is_set():
             head = self._read_until(HEAD_END)
             if head is None:
@@ -193,8 +210,9 @@ class _Connection:
             if not self._address.allows(request.headers.get("authorization", "")):
                 self._send(refusal(401, "unauthorized", "send `Authorization: Bearer` with the token of its file"), False)
                 return
-            if not is_known:
-                is_known = True
+            if self._first_by is not None:
+                self._first_by = None
+                self._unproven.pop(id(self._connection), None)
                 _limit_waits(self._connection, _IDLE)
             if request.waits_for_continue:
                 self._connection.sendall(CONTINUE)
@@ -227,6 +245,11 @@ class _Connection:
             if len(self._buffer) > LARGEST_HEAD:
                 self._send(refusal(400, "invalid", "the head is larger than 16 KiB"), False)
                 return None
+            if self._first_by is not None:
+                left = self._first_by - time.monotonic()
+                if left <= 0:
+                    return None
+                _limit_waits(self._connection, left)
             received = self._connection.recv(65_536)
             if not received:
                 return None
@@ -292,7 +315,9 @@ def _limit_waits(connection: socket.socket, read_within: float) -> None:
         return
     connection.settimeout(None)
     for option, seconds in ((socket.SO_RCVTIMEO, read_within), (socket.SO_SNDTIMEO, _WRITE_WITHIN)):
-        connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(seconds), 0))
+        # At least a moment: zero would be no limit at all.
+        whole, part = divmod(max(1_000, int(seconds * 1_000_000)), 1_000_000)
+        connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", whole, part))
 
 
 def _send_pieces(connection: socket.socket, pieces: List[bytes]) -> None:
@@ -308,9 +333,13 @@ def _send_pieces(connection: socket.socket, pieces: List[bytes]) -> None:
         sent -= len(piece)
 
 
-def _close(connection: socket.socket) -> None:
+def _shut(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
         pass
+
+
+def _close(connection: socket.socket) -> None:
+    _shut(connection)
     connection.close()
