@@ -146,13 +146,21 @@ class AsyncBot(BaseBot):
         while True:
             await asyncio.sleep(_MAINTAIN_EVERY)
             waited += _MAINTAIN_EVERY
-            if self._server is None and waited >= _RETRY_LISTEN:
+            if waited >= _RETRY_LISTEN:
                 waited = 0.0
-                await self._try_to_listen()
+                await self._look_after_socket()
             try:
                 self._core.maintain()
             except Exception as error:  # it must go on: the clock of a trial depends on it
                 self._core.problems.add("sdk", "internal", f"maintenance: {type(error).__name__}: {error}")
+
+    async def _look_after_socket(self) -> None:
+        if self._server is not None and not self._address.is_in_place():
+            self._core.problems.add("address", "removed", f"the socket {self._address} was removed; it is made anew")
+            self._server.close()
+            self._server = None
+        if self._server is None:
+            await self._try_to_listen()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -28,6 +28,7 @@ _STREAM_ALIVE_EVERY = 10.0
 # What one call may gather: Linux takes 1,024 pieces.
 _PIECES_AT_ONCE = 1_000
 _RETRY_LISTEN = 1.0
+_LOOK_AFTER_SOCKET_EVERY = 2.0
 # Files that could not be written, and a folder that another process has, are tried again this often.
 _MAINTAIN_EVERY = 1.0
 # The clock of a trial is looked at this often while one runs.
@@ -132,9 +133,20 @@ class ThreadServer:
                 if self._listener not in selector.get_map():
                     self._listener.setblocking(False)
                     selector.register(self._listener, selectors.EVENT_READ)
-                selector.select()
-                if not self._stopping.is_set():
+                selector.select(_LOOK_AFTER_SOCKET_EVERY)
+                if not self._stopping.is_set() and not self._address.is_in_place():
+                    self._lose_listener(selector)
+                elif not self._stopping.is_set():
                     self._take_connections(self._listener)
+
+    def _lose_listener(self, selector: selectors.BaseSelector) -> None:
+        """The socket's file was removed or replaced: nobody can come any more, and it is listened for anew."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            selector.unregister(listener)
+            listener.close()
+        self._core.problems.add("address", "removed", f"the socket {self._address} was removed; it is made anew")
+        self._try_to_listen()
 
     def _take_connections(self, listener: socket.socket) -> None:
         while True:
