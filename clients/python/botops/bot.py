@@ -38,10 +38,21 @@ def _harmless(call: _Call) -> _Call:
         try:
             return call(self, *given, **named)
         except Exception as error:
-            self._core.problems.add(call.__name__, "failed", f"{type(error).__name__}: {error}"[:300])
+            _note_failure(self._core, call.__name__, error)
             return None
 
     return guarded  # type: ignore[return-value]
+
+
+def _note_failure(core: BotCore, where: str, error: Exception) -> None:
+    try:
+        said = str(error)[:300]
+    except Exception:
+        said = "it cannot be read"
+    try:
+        core.problems.add(where, "failed", f"{type(error).__name__}: {said}")
+    except Exception:
+        pass  # the trading code has no use for a fault of the SDK
 
 
 class BaseBot:

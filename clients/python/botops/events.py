@@ -14,6 +14,8 @@ _KEPT_EVENTS = 10_000
 # Failures that the state lists, and the most that are counted of an hour.
 _KEPT_ERRORS = 50
 _COUNTED_ERRORS = 20_000
+# Characters of all failures that the state lists: botops takes 8 MiB, and orders and positions may have 7 of them.
+_LONGEST_ERRORS = 128 * 1024
 _HOUR = 3_600.0
 _SEVERITIES = ("low", "other", "medium", "high", "critical")
 
@@ -75,7 +77,7 @@ class EventLog:
         since = time.time() - _HOUR
         # Copied in one step each: the trading code may add meanwhile, and waits for nobody.
         severities = [severity for at, severity in list(self._error_times) if at >= since]
-        errors = ",".join(list(self._errors))
+        errors = ",".join(_first_of(list(self._errors)))
         worst = max(severities, key=lambda word: _SEVERITIES.index(word) if word in _SEVERITIES else 1, default=None)
         return {
             "recent_errors": "[" + errors + "]",
@@ -126,3 +128,14 @@ class EventLog:
                 # As of an event loop that was closed: that reader is gone, and the others are woken all the same.
                 if wake in self._wakers:
                     self._wakers.remove(wake)
+
+
+def _first_of(errors: List[str]) -> List[str]:
+    """The newest as far as there is room; one is always told."""
+    told, size = errors[:1], len(errors[0]) if errors else 0
+    for error in errors[1:]:
+        size += len(error)
+        if size > _LONGEST_ERRORS:
+            break
+        told.append(error)
+    return told

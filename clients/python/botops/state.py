@@ -23,6 +23,9 @@ _LARGEST_LISTS = 7 * 1024 * 1024
 _FINISHED_ORDERS = 200
 _FINAL = ('"FILLED"', '"CANCELLED"', '"REJECTED"', '"EXPIRED"')
 _LONGEST_SYMBOL = 64
+# Left out where there is no room for them, above so many bytes.
+_LONG_TEXTS = ("status_reason", "status_raw", "side_raw", "order_type_raw")
+_SHORT = 64
 
 
 class _KeptList:
@@ -108,8 +111,14 @@ class StateStore:
 
     def set_trading_enabled(self, value: Optional[bool]) -> None:
         """Whether new positions may be opened."""
+        try:
+            is_enabled = value if value is None else bool(value)
+        except Exception as error:
+            # Not raised into the trading code, and not taken for a yes: what cannot be read opens no position.
+            is_enabled = False
+            self.problems.add("trading_enabled", "bad_value", f"expected True or False ({type(error).__name__}); it is False")
         with self.lock:
-            self.trading_enabled = value if value is None else bool(value)
+            self.trading_enabled = is_enabled
             self.touch()
         _note_phase()
 
@@ -178,21 +187,35 @@ class StateStore:
                 merged.get(name) != known.get(name) for name in ("status", "filled_quantity"))
             if stamp not in pieces and moved:
                 merged[stamp] = f'"{numbers.moment_text(time.time())}"'
-            encoded = b"," + records.object_text(merged).encode("utf-8", "replace")
-            if not known and not self._has_room(kept, len(encoded)):
-                return
-            kept.put(key_text, merged, encoded)
-            if kept is self._orders:
-                self._limit_finished(key_text, merged)
+            self._keep(kept, key_text, merged)
             self.touch()
 
-    def _has_room(self, kept: _KeptList, size: int) -> bool:
-        if self._orders.bytes + self._positions.bytes + size > _LARGEST_LISTS:
+    def _keep(self, kept: _KeptList, key: str, pieces: Pieces) -> None:
+        encoded = _encoded(pieces)
+        if self._is_too_much(kept, key, len(encoded)):
+            # What people read goes before what trades are judged by.
+            pieces = {name: numbers.NULL if name in _LONG_TEXTS and len(piece or "") > _SHORT else piece
+                      for name, piece in pieces.items()}
+            encoded = _encoded(pieces)
+        if not self._has_room(kept, key, len(encoded)):
+            # Also one that was told before: what it was then would be taken for what it is.
+            kept.remove(key)
+            self._finished.pop(key, None)
+            return
+        kept.put(key, pieces, encoded)
+        if kept is self._orders:
+            self._limit_finished(key, pieces)
+
+    def _is_too_much(self, kept: _KeptList, key: str, size: int) -> bool:
+        return self._orders.bytes + self._positions.bytes - kept.size_of(key) + size > _LARGEST_LISTS
+
+    def _has_room(self, kept: _KeptList, key: str, size: int) -> bool:
+        if self._is_too_much(kept, key, size):
             self._orders.count_bytes()
             self._positions.count_bytes()
-        while self._orders.bytes + self._positions.bytes + size > _LARGEST_LISTS and self._finished:
+        while self._is_too_much(kept, key, size) and self._finished:
             self._drop_oldest_finished()
-        if self._orders.bytes + self._positions.bytes + size <= _LARGEST_LISTS:
+        if not self._is_too_much(kept, key, size):
             return True
         self.dropped[kept.name] = self.dropped.get(kept.name, 0) + 1
         self.problems.add(kept.name, "dropped", "more than fits into one answer (7 MiB); the newest are not told")
@@ -280,6 +303,10 @@ def _note_phase() -> None:
     said = PHASE_SAID.get()
     if said is not None:
         said.append(True)
+
+
+def _encoded(pieces: Pieces) -> bytes:
+    return b"," + records.object_text(pieces).encode("utf-8", "replace")
 
 
 def _is_zero(piece: Optional[str]) -> bool:

@@ -1,4 +1,5 @@
 """Values and calls that must neither raise into the trading code nor hold it up."""
+import json
 import time
 from datetime import datetime
 from decimal import Decimal
@@ -55,3 +56,53 @@ class HostileTest(BotCase):
             bot.order("1", **{f"field_{number}": 1})
         bot._core.problems.add("trades", "not_recorded", "the disk is full")
         self.assertIn("not_recorded", {problem.code for problem in bot.problems})
+
+    def test_no_call_raises_into_the_trading_code(self):
+        class Unreadable:
+            def __bool__(self):
+                raise TypeError("ambiguous")
+
+        class Nameless(Exception):
+            def __str__(self):
+                raise RuntimeError("no text")
+
+        def rows():
+            raise Nameless()
+            yield
+
+        bot = self.make().start()
+        bot.trading_enabled = True
+        bot.trading_enabled = Unreadable()
+        self.assertFalse(bot.trading_enabled)
+        bot.positions(rows())
+        found = {(problem.where, problem.code) for problem in bot.problems}
+        self.assertLessEqual({("trading_enabled", "bad_value"), ("positions", "failed")}, found)
+
+        def wake():
+            raise RuntimeError("event loop is closed")
+
+        bot._core.events.add_waker(wake)
+        bot.error("E", "an error")
+        bot.order("1", unknown="x")
+        bot.event("fill", "a fill")
+        bot._core.problems.on_first = lambda problem: wake()
+        bot.orders(7)
+        bot.orders(iter([{"id": 1}]))
+
+    def test_the_state_stays_below_what_botops_takes(self):
+        bot = self.make().start()
+        for number in range(3_500):
+            bot.order(number, status="PENDING", symbol="A")
+        for number in range(3_500):
+            bot.order(number, status_reason="x" * 2_000, status="FILLED" if number == 3_400 else "PENDING")
+        for number in range(40):
+            bot.error("E", "c" * 2_000, context={"book": ["x" * 2_000] * 30})
+        status, _, body = self.client.send("GET", "state")
+        self.assertEqual(status, 200)
+        self.assertLess(len(body), 8 * 1024 * 1024)
+        state = json.loads(body)
+        told = {order["id"]: order for order in state["orders"]}
+        self.assertEqual((len(told), told["3400"]["status"], bot.dropped.get("orders", 0)), (3_500, "FILLED", 0))
+        self.assertEqual((told["0"]["status_reason"], told["3499"]["status_reason"]), ("x" * 2_000, None))
+        self.assertGreaterEqual(len(state["recent_errors"]), 1)
+        self.assertEqual(state["error_count_last_hour"], 40)
