@@ -17,6 +17,7 @@ _COUNTED_ERRORS = 20_000
 # Characters of all failures that the state lists: botops takes 8 MiB, and orders and positions may have 7 of them.
 _LONGEST_ERRORS = 128 * 1024
 _HOUR = 3_600.0
+_MOST_DIGITS = 18
 _SEVERITIES = ("low", "other", "medium", "high", "critical")
 
 
@@ -88,7 +89,8 @@ class EventLog:
     def begin_after(self, last_event_id: str) -> int:
         """The number after which a reader goes on: 0 when it knew another start of the bot."""
         epoch, _, seq = last_event_id.rpartition("/")
-        return int(seq) if epoch == self.boot_epoch and seq.isdigit() else 0
+        is_number = seq.isascii() and seq.isdigit() and len(seq) <= _MOST_DIGITS
+        return int(seq) if epoch == self.boot_epoch and is_number else 0
 
     def after(self, seq: int, most: int = 200) -> List[Tuple[int, bytes]]:
         """The kept events after this number, oldest first."""
