@@ -5,6 +5,7 @@ changes. A reader copies the list of encoded pieces under the lock; they are nev
 """
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from contextvars import ContextVar
@@ -26,6 +27,8 @@ _LONGEST_SYMBOL = 64
 # Left out where there is no room for them, above so many bytes.
 _LONG_TEXTS = ("status_reason", "status_raw", "side_raw", "order_type_raw")
 _SHORT = 64
+# More than an answer has room for: what gives the rows may have no end.
+_MOST_ROWS = 100_000
 
 
 class _KeptList:
@@ -169,26 +172,32 @@ class StateStore:
             self.problems.add("positions.symbol", "bad_value", "a symbol of more than 64 characters is not shown whole")
         with self.lock:
             kept.is_told = True
-            if kept is self._positions and _is_zero(pieces.get("quantity")):
-                kept.remove(key_text)
-                self.touch()
-                return
-            known = kept.known(key_text)
-            if known is None and kept is self._positions and "quantity" not in pieces:
-                said = "it has no position, and one is told with its quantity"
-                self.problems.add("positions.quantity", "not_open", said)
-                return
-            merged = {**known, **pieces} if known else pieces
-            if known and merged == known:
-                self.touch()
-                return
+            # Again where a signal handler said something of the same one meanwhile: that would be lost.
+            while not self._change(kept, key_text, pieces, stamp):
+                pass
+
+    def _change(self, kept: _KeptList, key: str, pieces: Pieces, stamp: str) -> bool:
+        known = kept.known(key)
+        if kept is self._positions and _is_zero(pieces.get("quantity")):
+            kept.remove(key)
+            self.touch()
+            return True
+        if known is None and kept is self._positions and "quantity" not in pieces:
+            said = "it has no position, and one is told with its quantity"
+            self.problems.add("positions.quantity", "not_open", said)
+            return True
+        merged = {**known, **pieces} if known else dict(pieces)
+        if not known or merged != known:
             # An order's time is that of its status and its filled quantity; a position's that of any change.
             moved = kept is self._positions or not known or any(
                 merged.get(name) != known.get(name) for name in ("status", "filled_quantity"))
             if stamp not in pieces and moved:
                 merged[stamp] = f'"{numbers.moment_text(time.time())}"'
-            self._keep(kept, key_text, merged)
-            self.touch()
+            if kept.known(key) is not known:
+                return False
+            self._keep(kept, key, merged)
+        self.touch()
+        return True
 
     def _keep(self, kept: _KeptList, key: str, pieces: Pieces) -> None:
         encoded = _encoded(pieces)
@@ -245,10 +254,14 @@ class StateStore:
     def _replace(self, kept: _KeptList, key_field: str, rows: Any, stamp: str) -> None:
         try:
             # Read before the lock is taken: what gives the rows may ask an exchange for each.
-            given = [dict(row) for row in rows]
+            given = [dict(row) for row in itertools.islice(rows, _MOST_ROWS + 1)]
         except (TypeError, ValueError) as error:
             # Not a list of what it should be: what was known stays, and is not called closed.
             self.problems.add(kept.name, "bad_value", f"expected a list of dictionaries ({type(error).__name__})")
+            return
+        if len(given) > _MOST_ROWS:
+            # Not the first of them either: those that were not read would be called closed.
+            self.problems.add(kept.name, "bad_value", f"more than {_MOST_ROWS} of them; what was known stays")
             return
         names = set()
         with self.lock:

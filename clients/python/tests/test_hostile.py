@@ -6,6 +6,8 @@ from decimal import Decimal
 
 from client import BotCase
 
+from botops import numbers, state
+
 
 class HostileTest(BotCase):
     def assert_quick(self, call, what):
@@ -32,6 +34,36 @@ class HostileTest(BotCase):
         bot.no_entry_reasons("news")
         self.assertEqual(len(bot._core.state.no_entry_reasons), 50)
         self.assertIn(("no_entry_reasons", "failed"), {(problem.where, problem.code) for problem in bot.problems})
+
+    def test_rows_without_end_are_not_read_to_it(self):
+        before, state._MOST_ROWS = state._MOST_ROWS, 20
+        self.addCleanup(setattr, state, "_MOST_ROWS", before)
+        bot, read = self.make(), []
+        bot.positions([{"symbol": "A", "quantity": 1}])
+
+        def rows():
+            for number in range(1_000):
+                read.append(number)
+                yield {"symbol": f"S{number}", "quantity": 1}
+
+        bot.positions(rows())
+        self.assertEqual((len(read), bot._core.state._positions.bytes > 0), (21, True))
+        self.assertEqual(list(bot._core.state._positions.entries), ['"A"'])
+
+    def test_what_is_said_of_an_order_while_it_changes_is_kept(self):
+        bot, moment_text = self.make(), numbers.moment_text
+        bot.order("1", status="PENDING", quantity="2")
+
+        def interrupted(seconds):
+            numbers.moment_text = moment_text
+            bot.order("1", status_reason="by the handler")
+            return moment_text(seconds)
+
+        numbers.moment_text = interrupted
+        self.addCleanup(setattr, numbers, "moment_text", moment_text)
+        bot.order("1", status="FILLED")
+        order = bot._core.state._orders.entries['"1"'][0]
+        self.assertEqual((order["status"], order["status_reason"]), ('"FILLED"', '"by the handler"'))
 
     def test_bytes_are_no_text(self):
         bot = self.make().start()
