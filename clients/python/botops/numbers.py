@@ -96,14 +96,22 @@ def count(value: Any) -> str:
         return NULL
     try:
         # Asked before `int`, which takes half a minute for a decimal such as 1E+400000.
-        is_small = len(value) <= _LONGEST_COUNT if isinstance(value, str) else 0 <= value < _LARGEST_COUNT
-        whole = int(value) if is_small else -1
+        whole = int(value) if _may_be_count(value) else -1
         is_whole = not isinstance(value, bool) and whole == value or str(whole) == value
     except (TypeError, ValueError, ArithmeticError):
         is_whole = False
     if not is_whole or not 0 <= whole < _LARGEST_COUNT:
         raise BadValue("expected a whole number, not below zero")
     return str(whole)
+
+
+def _may_be_count(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= _LONGEST_COUNT
+    try:
+        return bool(0 <= value < _LARGEST_COUNT)
+    except TypeError:
+        return True  # a number of another package that has no order
 
 
 def text(value: Any) -> str:

@@ -23,7 +23,15 @@ class HostileTest(BotCase):
             self.assert_quick(lambda: bot.order("1", status="PENDING", symbol=value, created_at=value), repr(type(value)))
             self.assert_quick(lambda: bot.error("E", str(value)[:5] if isinstance(value, str) else "", context=[value],
                                                 message=value), repr(type(value)))
-        for value, told in ((3, "3"), (Decimal("4"), "4"), ("5", "5"), (6.0, "6"), (0, "0")):
+
+        class Whole:
+            def __int__(self):
+                return 7
+
+            def __eq__(self, other):
+                return other == 7
+
+        for value, told in ((Whole(), "7"), (3, "3"), (Decimal("4"), "4"), ("5", "5"), (6.0, "6"), (0, "0")):
             bot.account(day_trade_count=value)
             self.assertEqual(bot._core.state.parts["account"]["day_trade_count"], told)
 
