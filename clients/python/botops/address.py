@@ -5,6 +5,7 @@ Whoever may connect may give commands. The folder of the socket is made for its 
 """
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
 import os
@@ -13,7 +14,8 @@ import re
 import secrets
 import socket
 import stat
-from typing import Optional, Tuple, Union
+import time
+from typing import Iterator, Optional, Tuple, Union
 
 from .durable import make_private_folder
 
@@ -27,6 +29,8 @@ _LONGEST_PATH = 103
 Path = Union[str, "os.PathLike[str]"]
 _HOST_PORT = re.compile(r"(?:(?:tcp|http)://)?(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})/?")
 _BACKLOG = 64
+_NEAR = [ipaddress.ip_network(network) for network in
+         ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")]
 _SHORTEST_TOKEN = 16
 
 
@@ -62,9 +66,9 @@ class Address:
     def _take_port(self, host: str, port: int) -> None:
         host = "127.0.0.1" if host == "localhost" else host
         try:
-            address = ipaddress.ip_address(host)
-            # Without TLS the token would be read on the way to any other address.
-            is_near = address.is_loopback or address.is_private and not address.is_unspecified
+            # An IPv4 address in the form of an IPv6 one is what the kernel takes it for: `::ffff:0:0` is all of them.
+            host = str(_canonical(ipaddress.ip_address(host)))
+            is_near = _is_near(ipaddress.ip_address(host))
         except ValueError:
             is_near = False
         if not is_near or port > 65_535:
@@ -99,9 +103,15 @@ class Address:
         if self.host_port is not None:
             return self._listen_on_port(self.host_port)
         assert self.path is not None
+        self._inode = None
         make_private_folder(self.path.parent)
-        if _is_answered(self.path):
-            raise AddressInUse(f"another process serves {self.path}")
+        with _locked(self.path) as is_locked:
+            # Two that start at once would both find nobody there, and the second would take the name from the first.
+            if not is_locked or _is_answered(self.path):
+                raise AddressInUse(f"another process serves {self.path}")
+            return self._listen_on_socket(self.path)
+
+    def _listen_on_socket(self, path: pathlib.Path) -> socket.socket:
         unfinished = self._unfinished()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -110,8 +120,8 @@ class Address:
             # Private before anybody can connect: it listens only after this, and gets its name at the end.
             os.chmod(unfinished, 0o600)
             listener.listen(_BACKLOG)
-            os.replace(unfinished, self.path)
-            file = os.stat(self.path)
+            os.replace(unfinished, path)
+            file = os.stat(path)
             self._inode = (file.st_dev, file.st_ino)
         except OSError:
             listener.close()
@@ -146,11 +156,72 @@ class Address:
             pass
         self._inode = None
 
+    def is_in_place(self) -> bool:
+        """Whether the socket's file is still the one that was made here: without it nobody can connect any more."""
+        if self.path is None or self._inode is None:
+            return True
+        try:
+            file = os.stat(self.path)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return (file.st_dev, file.st_ino) == self._inode
+
     def open_to_others(self) -> bool:
         """Whether other users may enter the socket's folder."""
         if self.path is None or os.name == "nt":
             return False
         return bool(os.stat(self.path.parent).st_mode & 0o077)
+
+
+def _canonical(address: Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+               ) -> Union[ipaddress.IPv4Address, ipaddress.IPv6Address]:
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _is_near(address: Union[ipaddress.IPv4Address, ipaddress.IPv6Address]) -> bool:
+    # As botops has it; on the way to any other address the token would be read, since there is no TLS.
+    return address.is_loopback or any(address in network for network in _NEAR if network.version == address.version)
+
+
+@contextlib.contextmanager
+def _locked(path: pathlib.Path, seconds: float = 0.0) -> Iterator[bool]:
+    """Keeps others from making the file of this path meanwhile; False where another process is at it for too long."""
+    lock = path.with_name(path.name + ".lock")
+    end = time.monotonic() + seconds
+    with open(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0) as file:
+        is_locked = _lock(file.fileno())
+        while not is_locked and time.monotonic() < end:
+            time.sleep(0.01)
+            is_locked = _lock(file.fileno())
+        try:
+            yield is_locked
+        finally:
+            # By hand: a child that was forked meanwhile has the same open file, and would keep the lock.
+            _unlock(file.fileno())
+
+
+def _lock(descriptor: int) -> bool:
+    if os.name != "nt":
+        import fcntl
+
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # a disk without locks: it is done without
+    return True
+
+
+def _unlock(descriptor: int) -> None:
+    if os.name != "nt":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _is_answered(path: pathlib.Path) -> bool:
@@ -174,12 +245,9 @@ def _is_answered(path: pathlib.Path) -> bool:
 def read_token(path: pathlib.Path) -> bytes:
     """The token of a file; one is made where there is none. Raises ValueError for a file that others may read."""
     try:
-        make_private_folder(path.parent)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
-    except FileExistsError:
-        pass
+        if not _has_content(path):
+            make_private_folder(path.parent)
+            _make_token(path)
     except OSError as error:
         raise ValueError(f"the token file {path} cannot be made: {error}") from error
     try:
@@ -191,3 +259,26 @@ def read_token(path: pathlib.Path) -> bytes:
     if len(token) < _SHORTEST_TOKEN:
         raise ValueError(f"the token in {path} has fewer than {_SHORTEST_TOKEN} characters")
     return token
+
+
+def _has_content(path: pathlib.Path) -> bool:
+    try:
+        return os.stat(path).st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def _make_token(path: pathlib.Path) -> None:
+    """Makes the file, unless another process has just done so. It has its name only once it is whole."""
+    with _locked(path, 2.0):
+        if _has_content(path):
+            return
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        with contextlib.suppress(FileNotFoundError):
+            unfinished.unlink()
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)

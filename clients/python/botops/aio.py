@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import os
 import socket
-from typing import Any, Callable, Mapping, Optional, Set
+from typing import Any, Callable, Dict, Mapping, Optional, Set
 
 from . import router
 from .address import AddressInUse, Path
@@ -19,9 +19,12 @@ from .http import (CONTINUE, HEAD_END, LARGEST_HEAD, HttpError, Later, Response,
 
 _MOST_CONNECTIONS = 32
 _IDLE = 120.0
+# A new connection has shown no token yet.
+_FIRST_REQUEST_WITHIN = 10.0
 _WRITE_WITHIN = 10.0
 _STREAM_ALIVE_EVERY = 10.0
 _RETRY_LISTEN = 1.0
+_END_WITHIN = 2.0
 _MAINTAIN_EVERY = 0.2
 # Orders that are joined between two turns of the event loop: some tens of microseconds.
 _PIECES_AT_ONCE = 500
@@ -33,11 +36,14 @@ class AsyncBot(BaseBot):
     _tasks: Optional[Set["asyncio.Task[Any]"]] = None
     _listener: Optional[socket.socket] = None
     _connections = 0
+    # Those that have not shown the token yet, oldest first: where there is no room, the first of them has to go.
+    _unproven: Dict["asyncio.Task[Any]", asyncio.StreamWriter]
 
     async def start(self) -> "AsyncBot":
         """Serves the bot on the running event loop from here on; raises nothing."""
         if self._tasks is None and not self._core.is_inert:
             self._tasks = set()
+            self._unproven = {}
             core = self._core
             core.syncs_files = core.commands.book.syncs = False
             core.commands.spawn = self._spawn
@@ -64,7 +70,9 @@ class AsyncBot(BaseBot):
         ending = [task for task in tasks if task is not own]
         for task in ending:
             task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
+        if ending:
+            # A handler that takes its cancelling for an error never ends; it must not keep the program from ending.
+            await asyncio.wait(ending, timeout=_END_WITHIN)
         self._core.close()
 
     async def __aenter__(self) -> "AsyncBot":
@@ -138,20 +146,29 @@ class AsyncBot(BaseBot):
         while True:
             await asyncio.sleep(_MAINTAIN_EVERY)
             waited += _MAINTAIN_EVERY
-            if self._server is None and waited >= _RETRY_LISTEN:
+            if waited >= _RETRY_LISTEN:
                 waited = 0.0
-                await self._try_to_listen()
+                await self._look_after_socket()
             try:
                 self._core.maintain()
             except Exception as error:  # it must go on: the clock of a trial depends on it
                 self._core.problems.add("sdk", "internal", f"maintenance: {type(error).__name__}: {error}")
 
+    async def _look_after_socket(self) -> None:
+        if self._server is not None and not self._address.is_in_place():
+            self._core.problems.add("address", "removed", f"the socket {self._address} was removed; it is made anew")
+            self._server.close()
+            self._server = None
+        if self._server is None:
+            await self._try_to_listen()
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if self._connections >= _MOST_CONNECTIONS or self._tasks is None or task is None:
+        if self._tasks is None or task is None or not self._make_room():
             writer.close()
             return
         self._connections += 1
+        self._unproven[task] = writer
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
@@ -162,11 +179,25 @@ class AsyncBot(BaseBot):
             pass  # the bot stops; the connection is all that this task has
         finally:
             self._connections -= 1
+            self._unproven.pop(task, None)
             writer.close()
 
+    def _make_room(self) -> bool:
+        """Whether one more connection is taken. Who has no token must not keep those away who have it."""
+        if self._connections < _MOST_CONNECTIONS:
+            return True
+        self._core.problems.add("address", "busy", "more than 32 connections at a time; some were closed")
+        for oldest, writer in list(self._unproven.items()):
+            del self._unproven[oldest]
+            writer.transport.abort()
+            return True
+        return False
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        own = asyncio.current_task()
         while True:
-            head = await asyncio.wait_for(reader.readuntil(HEAD_END), _IDLE)
+            within = _FIRST_REQUEST_WITHIN if own in self._unproven else _IDLE
+            head = await asyncio.wait_for(reader.readuntil(HEAD_END), within)
             try:
                 request = parse_head(head[:-len(HEAD_END)])
             except HttpError as error:
@@ -176,6 +207,8 @@ class AsyncBot(BaseBot):
                 told = refusal(401, "unauthorized", "send `Authorization: Bearer` with the token of its file")
                 await self._send(writer, told, False)
                 return
+            if own is not None:
+                self._unproven.pop(own, None)
             if request.waits_for_continue:
                 writer.write(CONTINUE)
             body = await asyncio.wait_for(reader.readexactly(request.length), _IDLE)
@@ -213,7 +246,7 @@ class AsyncBot(BaseBot):
                 changed.clear()
                 batch = events.after(seq)
                 if batch:
-                    seq = batch[-1][0]
+                    seq = max(seq, batch[-1][0])
                     writer.write(b"".join(events.frame(*event) for event in batch))
                     await asyncio.wait_for(writer.drain(), _WRITE_WITHIN)
                     continue

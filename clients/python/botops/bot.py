@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import itertools
 import os
 import pathlib
 import re
@@ -22,6 +23,7 @@ from .server import ThreadServer
 _BOT_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 # A day; a loop that waits longer goes round once in it.
 _LONGEST_SLEEP = 86_400.0
+_MOST_REASONS = 50
 _MODES = ("paper", "live", "backtest")
 _Call = TypeVar("_Call", bound=Callable[..., Any])
 
@@ -36,10 +38,21 @@ def _harmless(call: _Call) -> _Call:
         try:
             return call(self, *given, **named)
         except Exception as error:
-            self._core.problems.add(call.__name__, "failed", f"{type(error).__name__}: {error}"[:300])
+            _note_failure(self._core, call.__name__, error)
             return None
 
     return guarded  # type: ignore[return-value]
+
+
+def _note_failure(core: BotCore, where: str, error: Exception) -> None:
+    try:
+        said = str(error)[:300]
+    except Exception:
+        said = "it cannot be read"
+    try:
+        core.problems.add(where, "failed", f"{type(error).__name__}: {said}")
+    except Exception:
+        pass  # the trading code has no use for a fault of the SDK
 
 
 class BaseBot:
@@ -145,7 +158,11 @@ class BaseBot:
     @_harmless
     def no_entry_reasons(self, reasons: Optional[Iterable[str]]) -> None:
         """The names of what keeps the bot from opening positions now; empty when nothing does."""
-        self._core.state.no_entry_reasons = None if reasons is None else [str(one)[:200] for one in reasons][:50]
+        if isinstance(reasons, (str, bytes)):
+            raise ValueError("expected a list of names, not one text")
+        # Of what never ends only as much is read as is told.
+        first = None if reasons is None else [str(one)[:200] for one in itertools.islice(reasons, _MOST_REASONS)]
+        self._core.state.no_entry_reasons = first
         self._core.state.touch()
 
     @property
@@ -371,7 +388,7 @@ class Bot(BaseBot):
 
     def _wake(self) -> None:
         if self._server is not None:
-            self._server.wake_maintenance.set()
+            self._server.wake_maintenance()
 
     def _become_inert(self) -> None:
         if self._server is None:

@@ -70,6 +70,16 @@ class LineFile:
             for line in file:
                 yield line.rstrip(b"\n")
 
+    def is_in_place(self) -> bool:
+        """Whether what is written goes to the file of this name; one that was closed is looked at when it is opened."""
+        if self._file is None:
+            return True
+        try:
+            named, own = os.stat(self.path), os.fstat(self._file.fileno())
+        except FileNotFoundError:
+            return False
+        return (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)
+
     def append(self, lines: List[bytes], sync: bool) -> int:
         """Adds lines and returns where the first one begins. Raises OSError, and then has added none."""
         if self._file is None:

@@ -14,7 +14,10 @@ _KEPT_EVENTS = 10_000
 # Failures that the state lists, and the most that are counted of an hour.
 _KEPT_ERRORS = 50
 _COUNTED_ERRORS = 20_000
+# Characters of all failures that the state lists: botops takes 8 MiB, and orders and positions may have 7 of them.
+_LONGEST_ERRORS = 128 * 1024
 _HOUR = 3_600.0
+_MOST_DIGITS = 18
 _SEVERITIES = ("low", "other", "medium", "high", "critical")
 
 
@@ -23,7 +26,9 @@ class EventLog:
 
     def __init__(self, problems: ProblemLog) -> None:
         self._problems = problems
-        self._changed = threading.Condition()
+        # Held by who numbers events and who reads them; never waited for by who says something.
+        self._numbering = threading.Lock()
+        self._arrived: Deque[bytes] = deque()
         self._events: Deque[Tuple[int, bytes]] = deque(maxlen=_KEPT_EVENTS)
         self._wakers: List[Callable[[], None]] = []
         self._errors: Deque[str] = deque(maxlen=_KEPT_ERRORS)
@@ -32,8 +37,9 @@ class EventLog:
         self.boot_epoch = ""
 
     def renew_lock(self) -> None:
-        """Takes a new lock, in a forked child whose parent held the old one."""
-        self._changed = threading.Condition()
+        """Takes a new lock, in a forked child whose parent held the old one. The readers are the parent's."""
+        self._numbering = threading.Lock()
+        self._wakers = []
 
     def add(self, values: Mapping[str, Any], error: Optional[str] = None) -> None:
         """Adds an event, given by the fields of the contract; what is wrong in it is noted and told as null."""
@@ -41,15 +47,20 @@ class EventLog:
         pieces.setdefault("at", f'"{numbers.moment_text(time.time())}"')
         if error is not None:
             pieces["error"] = error
-        # The lock may be taken again by the same thread: a signal handler may say something while its thread is in here.
-        with self._changed:
+        self._arrived.append(records.object_text(pieces)[1:].encode("utf-8", "replace"))
+        # A signal handler may say something while its own thread numbers: then that thread, or the next reader, numbers it.
+        if self._numbering.acquire(blocking=False):
+            try:
+                self._number_arrived()
+            finally:
+                self._numbering.release()
+        self.wake_all()
+
+    def _number_arrived(self) -> None:
+        while self._arrived:
             self._newest += 1
-            head = f'{{"seq":{self._newest},"boot_epoch":"{self.boot_epoch}",'
-            self._events.append((self._newest, (head + records.object_text(pieces)[1:]).encode("utf-8", "replace")))
-            self._changed.notify_all()
-            wakers = list(self._wakers)
-        for wake in wakers:
-            wake()
+            head = f'{{"seq":{self._newest},"boot_epoch":"{self.boot_epoch}",'.encode()
+            self._events.append((self._newest, head + self._arrived.popleft()))
 
     def add_error(self, values: Mapping[str, Any]) -> None:
         """Adds a failure: to the state's list, and as an event."""
@@ -58,19 +69,16 @@ class EventLog:
         pieces = records.ERROR.pieces(given, "error", self._problems)
         error = records.object_text(pieces)
         severity = (pieces.get("severity") or '"medium"').strip('"')
-        with self._changed:
-            self._errors.appendleft(error)
-            self._error_times.append((time.time(), severity))
+        self._errors.appendleft(error)
+        self._error_times.append((time.time(), severity))
         self.add({"kind": "error", "severity": given.get("severity", "medium"), "message": given.get("message")}, error)
 
     def error_members(self) -> Dict[str, str]:
         """The members of the state about failures."""
         since = time.time() - _HOUR
-        with self._changed:
-            while self._error_times and self._error_times[0][0] < since:
-                self._error_times.popleft()
-            severities = [severity for _, severity in self._error_times]
-            errors = ",".join(self._errors)
+        # Copied in one step each: the trading code may add meanwhile, and waits for nobody.
+        severities = [severity for at, severity in list(self._error_times) if at >= since]
+        errors = ",".join(_first_of(list(self._errors)))
         worst = max(severities, key=lambda word: _SEVERITIES.index(word) if word in _SEVERITIES else 1, default=None)
         return {
             "recent_errors": "[" + errors + "]",
@@ -81,11 +89,13 @@ class EventLog:
     def begin_after(self, last_event_id: str) -> int:
         """The number after which a reader goes on: 0 when it knew another start of the bot."""
         epoch, _, seq = last_event_id.rpartition("/")
-        return int(seq) if epoch == self.boot_epoch and seq.isdigit() else 0
+        is_number = seq.isascii() and seq.isdigit() and len(seq) <= _MOST_DIGITS
+        return int(seq) if epoch == self.boot_epoch and is_number else 0
 
     def after(self, seq: int, most: int = 200) -> List[Tuple[int, bytes]]:
         """The kept events after this number, oldest first."""
-        with self._changed:
+        with self._numbering:
+            self._number_arrived()
             if self._newest <= seq:
                 return []
             skip = max(0, seq - (self._newest - len(self._events)))
@@ -94,30 +104,40 @@ class EventLog:
                 found.append(self._events[index])
             return found
 
-    def wait_after(self, seq: int, seconds: float) -> List[Tuple[int, bytes]]:
-        """As `after`, once there is one or the time is over."""
-        with self._changed:
-            if self._newest <= seq:
-                self._changed.wait(seconds)
-        return self.after(seq)
-
     def frame(self, seq: int, event: bytes) -> bytes:
         """An event as it goes over the stream."""
         return f"id: {self.boot_epoch}/{seq}\n".encode() + b"data: " + event + b"\n\n"
 
     def add_waker(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Has `wake` called after each event, until what is returned is called."""
-        with self._changed:
-            self._wakers.append(wake)
+        """Has `wake` called after each event, until what is returned is called.
+
+        It is called by the trading code, perhaps in a signal handler: it must not wait.
+        """
+        self._wakers.append(wake)
 
         def remove() -> None:
-            with self._changed:
-                if wake in self._wakers:
-                    self._wakers.remove(wake)
+            if wake in self._wakers:
+                self._wakers.remove(wake)
 
         return remove
 
     def wake_all(self) -> None:
         """Has all readers look up."""
-        with self._changed:
-            self._changed.notify_all()
+        for wake in list(self._wakers):
+            try:
+                wake()
+            except Exception:
+                # As of an event loop that was closed: that reader is gone, and the others are woken all the same.
+                if wake in self._wakers:
+                    self._wakers.remove(wake)
+
+
+def _first_of(errors: List[str]) -> List[str]:
+    """The newest as far as there is room; one is always told."""
+    told, size = errors[:1], len(errors[0]) if errors else 0
+    for error in errors[1:]:
+        size += len(error)
+        if size > _LONGEST_ERRORS:
+            break
+        told.append(error)
+    return told

@@ -21,6 +21,10 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?
 # Epoch numbers above this are milliseconds, as exchanges give them: in seconds they would lie beyond the year 5000.
 _MILLISECONDS_FROM = 100_000_000_000
 _FIRST_YEAR = 1900
+_LARGEST_COUNT = 1 << 32
+_LONGEST_COUNT = 10
+# Above this an int has more digits than an amount; writing a million of them out would take seconds.
+_MOST_BITS = 1_024
 _LONGEST_TEXT = 2_000
 _DEEPEST = 8
 _MOST_VALUES = 5_000
@@ -50,7 +54,7 @@ def amount_text(value: Any) -> str:
     elif kind is float:
         text = repr(value)
     elif kind is int:
-        text = str(value)
+        text = _digits(value)
     elif isinstance(value, Decimal):
         # `f` writes an exponent out, exactly; one that is absurd would fill the memory.
         exponent = value.as_tuple().exponent
@@ -91,27 +95,49 @@ def count(value: Any) -> str:
     if value is None:
         return NULL
     try:
-        whole = int(value)
+        # Asked before `int`, which takes half a minute for a decimal such as 1E+400000.
+        whole = int(value) if _may_be_count(value) else -1
         is_whole = not isinstance(value, bool) and whole == value or str(whole) == value
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, ArithmeticError):
         is_whole = False
-    if not is_whole or not 0 <= whole < 1 << 32:
+    if not is_whole or not 0 <= whole < _LARGEST_COUNT:
         raise BadValue("expected a whole number, not below zero")
     return str(whole)
 
 
+def _may_be_count(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= _LONGEST_COUNT
+    try:
+        return bool(0 <= value < _LARGEST_COUNT)
+    except TypeError:
+        return True  # a number of another package that has no order
+
+
 def text(value: Any) -> str:
     """Any text, at most 2,000 characters of it; `None` is null."""
-    return NULL if value is None else quoted(str(value)[:_LONGEST_TEXT])
+    if isinstance(value, (bytes, bytearray)):
+        raise BadValue("expected a text, not bytes")
+    return NULL if value is None else quoted(_plain_text(value))
+
+
+def _plain_text(value: Any) -> str:
+    return (_digits(value) if isinstance(value, int) else str(value))[:_LONGEST_TEXT]
+
+
+def _digits(value: int) -> str:
+    if value.bit_length() > _MOST_BITS:
+        raise BadValue("expected a number of fewer digits")
+    return str(value)
 
 
 def identifier(value: Any) -> str:
     """An id or a symbol: a text, or a number by its digits; `None` is null."""
     if value is None:
         return NULL
-    if isinstance(value, (bool, float)):
+    if isinstance(value, (bool, float, bytes, bytearray)):
         raise BadValue("expected a text or a whole number")
-    return quoted(str(value)[:_LONGEST_TEXT])
+    return quoted(_plain_text(value))
 
 
 def flag(value: Any) -> str:
@@ -197,7 +223,7 @@ def _simple(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return NULL if value is None else "true" if value else "false"
     if isinstance(value, int):
-        return str(int(value))
+        return _digits(int(value))
     if isinstance(value, float):
         return float.__repr__(value) if math.isfinite(value) else NULL
     if isinstance(value, datetime):

@@ -7,6 +7,9 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 # Distinct problems that are kept; further ones are only counted.
 _MOST_KEPT = 200
+# What the bot's own code does wrong can have any number of names; it leaves room for what the SDK itself has to say.
+_MOST_MISTAKES = 120
+_MISTAKES = ("unknown_field", "naive_time", "too_large", "bad_value", "no_key", "not_open")
 
 
 class Problem(NamedTuple):
@@ -34,7 +37,7 @@ class ProblemLog:
         key = (where, code)
         with self._lock:
             known = self._kept.get(key)
-            if known is None and len(self._kept) >= _MOST_KEPT:
+            if known is None and not self._has_room(code):
                 self._uncounted += 1
                 return
             times = known.times + 1 if known else 1
@@ -42,13 +45,18 @@ class ProblemLog:
         if known is None and self.on_first is not None:
             self.on_first(problem)
 
+    def _has_room(self, code: str) -> bool:
+        if code in _MISTAKES and sum([kept in _MISTAKES for _, kept in list(self._kept)]) >= _MOST_MISTAKES:
+            return False
+        return len(self._kept) < _MOST_KEPT
+
     def add_bad_value(self, field: str, expected: str, value: Any) -> None:
         """Notes a value that is told as null. What came is shown by its type alone: it may be a secret."""
         came = "" if value is None else f"; a value of type {type(value).__name__} came"
         with self._lock:
             if len(self._bad_fields) < _MOST_KEPT:
-                self._bad_fields[_without_key(field)] = expected
-        self.add(_without_key(field), "bad_value", expected + came)
+                self._bad_fields[field] = expected
+        self.add(field, "bad_value", expected + came)
 
     def bad_fields(self) -> Dict[str, str]:
         """Fields that were null at some time since the start because what came was no value for them."""
@@ -63,8 +71,3 @@ class ProblemLog:
     def renew_lock(self) -> None:
         """Takes a new lock, in a forked child whose parent held the old one."""
         self._lock = threading.RLock()
-
-
-def _without_key(field: str) -> str:
-    # One problem for all orders, not one for each.
-    return field if "[" not in field else field[: field.index("[")] + field[field.rindex("]") + 1 :]

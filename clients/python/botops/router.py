@@ -84,7 +84,11 @@ def _trades(core: "BotCore", request: Request, body: bytes) -> Response:
     except ValueError:
         raise HttpError(400, "`after` and `limit` are whole numbers") from None
     begin, end = _moment(query, "from"), _moment(query, "to")
-    return Response(200, core.trades.page(after, begin, end, min(max(limit, 1), _LARGEST_PAGE)))
+    try:
+        return Response(200, core.trades.page(after, begin, end, min(max(limit, 1), _LARGEST_PAGE)))
+    except OSError as error:
+        core.problems.add("trades", "not_readable", str(error))
+        return refusal(503, "not_readable", "the journal of trades cannot be read now")
 
 
 def _moment(query: Dict[str, str], name: str) -> Optional[float]:

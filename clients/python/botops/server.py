@@ -8,11 +8,13 @@ import struct
 import threading
 import time
 from concurrent.futures import wait
+from queue import Empty, SimpleQueue
 from typing import Dict, List, Optional
 
 from . import router
 from .address import Address, AddressInUse
 from .core import BotCore
+from .events import EventLog
 from .http import (CONTINUE, HEAD_END, LARGEST_HEAD, HttpError, Later, Request, Response, Stream, parse_head, refusal)
 
 # Connections at a time; botops keeps two or three.
@@ -26,6 +28,7 @@ _STREAM_ALIVE_EVERY = 10.0
 # What one call may gather: Linux takes 1,024 pieces.
 _PIECES_AT_ONCE = 1_000
 _RETRY_LISTEN = 1.0
+_LOOK_AFTER_SOCKET_EVERY = 2.0
 # Files that could not be written, and a folder that another process has, are tried again this often.
 _MAINTAIN_EVERY = 1.0
 # The clock of a trial is looked at this often while one runs.
@@ -40,13 +43,16 @@ class ThreadServer:
         self._address = address
         self._listener: Optional[socket.socket] = None
         self._connections: Dict[int, socket.socket] = {}
+        # Those that have not shown the token yet, oldest first: where there is no room, the first of them has to go.
+        self._unproven: Dict[int, socket.socket] = {}
         # Connections whose command is under way: their answer is waited for when the bot stops.
         self._busy: Dict[int, bool] = {}
         self._stopping = threading.Event()
         # Closing one end wakes the thread that waits for connections.
         self._woken, self._waker = socket.socketpair()
         self._threads: List[threading.Thread] = []
-        self.wake_maintenance = threading.Event()
+        # Not an `Event`: a signal handler may wake while its thread does, and would wait for that thread's lock for good.
+        self._maintenance_wakes: "SimpleQueue[None]" = SimpleQueue()
 
     def start(self) -> None:
         """Serves from here on. Where the address is taken, it is served once it is free."""
@@ -72,7 +78,7 @@ class ThreadServer:
     def stop(self, seconds: float) -> None:
         """Ends serving, and writes what waits."""
         self._stopping.set()
-        self.wake_maintenance.set()
+        self.wake_maintenance()
         self._core.events.wake_all()
         self._waker.close()
         end = time.monotonic() + seconds
@@ -85,6 +91,17 @@ class ThreadServer:
             self._listener.close()
         for connection in list(self._connections.values()):
             _close(connection)
+
+    def wake_maintenance(self) -> None:
+        """Has files written soon. Waits for nothing, and may be called by a signal handler."""
+        if self._maintenance_wakes.empty():
+            self._maintenance_wakes.put(None)
+
+    def _wait_for_maintenance(self, seconds: float) -> None:
+        try:
+            self._maintenance_wakes.get(timeout=seconds)
+        except Empty:
+            pass
 
     def abandon(self) -> None:
         """Lets go of all connections in a forked child: they are the parent's. Nothing is sent on them."""
@@ -99,8 +116,7 @@ class ThreadServer:
     def _maintain(self) -> None:
         while not self._stopping.is_set():
             config = self._core.config
-            self.wake_maintenance.wait(_TRIAL_EVERY if config is not None and config.is_in_trial else _MAINTAIN_EVERY)
-            self.wake_maintenance.clear()
+            self._wait_for_maintenance(_TRIAL_EVERY if config is not None and config.is_in_trial else _MAINTAIN_EVERY)
             try:
                 self._core.maintain()
             except Exception as error:  # it must go on: the clock of a trial depends on it
@@ -117,9 +133,20 @@ class ThreadServer:
                 if self._listener not in selector.get_map():
                     self._listener.setblocking(False)
                     selector.register(self._listener, selectors.EVENT_READ)
-                selector.select()
-                if not self._stopping.is_set():
+                selector.select(_LOOK_AFTER_SOCKET_EVERY)
+                if not self._stopping.is_set() and not self._address.is_in_place():
+                    self._lose_listener(selector)
+                elif not self._stopping.is_set():
                     self._take_connections(self._listener)
+
+    def _lose_listener(self, selector: selectors.BaseSelector) -> None:
+        """The socket's file was removed or replaced: nobody can come any more, and it is listened for anew."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            selector.unregister(listener)
+            listener.close()
+        self._core.problems.add("address", "removed", f"the socket {self._address} was removed; it is made anew")
+        self._try_to_listen()
 
     def _take_connections(self, listener: socket.socket) -> None:
         while True:
@@ -131,29 +158,43 @@ class ThreadServer:
                 # As when the process has no file descriptors left: the trading code needs them more.
                 self._stopping.wait(_RETRY_LISTEN)
                 return
-            if len(self._connections) >= _MOST_CONNECTIONS:
-                self._core.problems.add("address", "busy", "more than 32 connections at a time; the newest were closed")
+            if not self._make_room():
                 connection.close()
                 continue
-            self._connections[id(connection)] = connection
+            self._connections[id(connection)] = self._unproven[id(connection)] = connection
             thread = threading.Thread(target=self._serve, args=(connection,), name="botops-connection", daemon=True)
             try:
                 thread.start()
             except RuntimeError as error:  # no thread is left
-                self._connections.pop(id(connection), None)
+                self._forget(connection)
                 connection.close()
                 self._core.problems.add("address", "busy", str(error))
 
+    def _make_room(self) -> bool:
+        """Whether one more connection is taken. Who has no token must not keep those away who have it."""
+        if len(self._connections) < _MOST_CONNECTIONS:
+            return True
+        self._core.problems.add("address", "busy", "more than 32 connections at a time; some were closed")
+        for oldest in list(self._unproven.values()):
+            self._forget(oldest)
+            # Its own thread closes it once this has woken it.
+            _shut(oldest)
+            return True
+        return False
+
+    def _forget(self, connection: socket.socket) -> None:
+        self._unproven.pop(id(connection), None)
+        self._connections.pop(id(connection), None)
+
     def _serve(self, connection: socket.socket) -> None:
         try:
-            _limit_waits(connection, _FIRST_REQUEST_WITHIN)
-            _Connection(self._core, self._address, connection, self._stopping, self._busy).run()
+            _Connection(self._core, self._address, connection, self._stopping, self._busy, self._unproven).run()
         except (OSError, ValueError):
             pass  # whoever asked has gone, which is not the bot's concern
         except Exception as error:
             self._core.problems.add("sdk", "internal", f"a connection: {type(error).__name__}: {error}")
         finally:
-            self._connections.pop(id(connection), None)
+            self._forget(connection)
             _close(connection)
 
 
@@ -161,13 +202,14 @@ class _Connection:
     """One connection: requests, one after the other."""
 
     def __init__(self, core: BotCore, address: Address, connection: socket.socket, stopping: threading.Event,
-                 busy: Dict[int, bool]) -> None:
+                 busy: Dict[int, bool], unproven: Dict[int, socket.socket]) -> None:
         self._core, self._address, self._connection, self._stopping = core, address, connection, stopping
-        self._busy = busy
+        self._busy, self._unproven = busy, unproven
         self._buffer = b""
+        # When a connection that has shown no token yet is closed, however slowly it sends.
+        self._first_by: Optional[float] = time.monotonic() + _FIRST_REQUEST_WITHIN
 
     def run(self) -> None:
-        is_known = False
         while not self._stopping.is_set():
             head = self._read_until(HEAD_END)
             if head is None:
@@ -180,8 +222,9 @@ class _Connection:
             if not self._address.allows(request.headers.get("authorization", "")):
                 self._send(refusal(401, "unauthorized", "send `Authorization: Bearer` with the token of its file"), False)
                 return
-            if not is_known:
-                is_known = True
+            if self._first_by is not None:
+                self._first_by = None
+                self._unproven.pop(id(self._connection), None)
                 _limit_waits(self._connection, _IDLE)
             if request.waits_for_continue:
                 self._connection.sendall(CONTINUE)
@@ -214,6 +257,11 @@ class _Connection:
             if len(self._buffer) > LARGEST_HEAD:
                 self._send(refusal(400, "invalid", "the head is larger than 16 KiB"), False)
                 return None
+            if self._first_by is not None:
+                left = self._first_by - time.monotonic()
+                if left <= 0:
+                    return None
+                _limit_waits(self._connection, left)
             received = self._connection.recv(65_536)
             if not received:
                 return None
@@ -246,14 +294,30 @@ class _Connection:
     def _stream(self, stream: Stream) -> None:
         response = Response(200, headers={"Cache-Control": "no-store"}, content_type="text/event-stream")
         self._connection.sendall(response.head(False, is_stream=True))
-        seq, events = stream.after, self._core.events
+        events = self._core.events
+        wakes: "SimpleQueue[None]" = SimpleQueue()
+
+        def wake() -> None:
+            if wakes.empty():
+                wakes.put(None)
+
+        remove = events.add_waker(wake)
+        try:
+            self._send_events(events, stream.after, wakes)
+        finally:
+            remove()
+
+    def _send_events(self, events: EventLog, seq: int, wakes: "SimpleQueue[None]") -> None:
         while not self._stopping.is_set():
-            batch = events.wait_after(seq, _STREAM_ALIVE_EVERY)
-            if not batch:
-                self._connection.sendall(b": alive\n\n")
+            batch = events.after(seq)
+            if batch:
+                seq = max(seq, batch[-1][0])
+                self._connection.sendall(b"".join(events.frame(*event) for event in batch))
                 continue
-            seq = batch[-1][0]
-            self._connection.sendall(b"".join(events.frame(*event) for event in batch))
+            try:
+                wakes.get(timeout=_STREAM_ALIVE_EVERY)
+            except Empty:
+                self._connection.sendall(b": alive\n\n")
 
 
 def _limit_waits(connection: socket.socket, read_within: float) -> None:
@@ -263,7 +327,9 @@ def _limit_waits(connection: socket.socket, read_within: float) -> None:
         return
     connection.settimeout(None)
     for option, seconds in ((socket.SO_RCVTIMEO, read_within), (socket.SO_SNDTIMEO, _WRITE_WITHIN)):
-        connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(seconds), 0))
+        # At least a moment: zero would be no limit at all.
+        whole, part = divmod(max(1_000, int(seconds * 1_000_000)), 1_000_000)
+        connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", whole, part))
 
 
 def _send_pieces(connection: socket.socket, pieces: List[bytes]) -> None:
@@ -279,9 +345,13 @@ def _send_pieces(connection: socket.socket, pieces: List[bytes]) -> None:
         sent -= len(piece)
 
 
-def _close(connection: socket.socket) -> None:
+def _shut(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
         pass
+
+
+def _close(connection: socket.socket) -> None:
+    _shut(connection)
     connection.close()

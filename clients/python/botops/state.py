@@ -5,6 +5,7 @@ changes. A reader copies the list of encoded pieces under the lock; they are nev
 """
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from contextvars import ContextVar
@@ -23,6 +24,11 @@ _LARGEST_LISTS = 7 * 1024 * 1024
 _FINISHED_ORDERS = 200
 _FINAL = ('"FILLED"', '"CANCELLED"', '"REJECTED"', '"EXPIRED"')
 _LONGEST_SYMBOL = 64
+# Left out where there is no room for them, above so many bytes.
+_LONG_TEXTS = ("status_reason", "status_raw", "side_raw", "order_type_raw")
+_SHORT = 64
+# More than an answer has room for: what gives the rows may have no end.
+_MOST_ROWS = 100_000
 
 
 class _KeptList:
@@ -31,30 +37,42 @@ class _KeptList:
     def __init__(self, name: str, record: Record) -> None:
         self.name = name
         self.record = record
-        # Beside each other, so that a reader copies all that is encoded in one step; each begins with a comma.
-        self.pieces: Dict[str, Pieces] = {}
-        self.encoded: Dict[str, bytes] = {}
+        # Each with its JSON, which begins with a comma. One step puts both: a signal handler may come between two.
+        self.entries: Dict[str, Tuple[Pieces, bytes]] = {}
         self.is_told = False
+        # A signal handler within `put` may make it wrong; `count_bytes` makes it right again.
         self.bytes = 0
 
-    def put(self, key: str, pieces: Pieces, encoded: bytes) -> None:
-        self.bytes += len(encoded) - len(self.encoded.get(key, b""))
-        self.pieces[key] = pieces
-        self.encoded[key] = encoded
+    def known(self, key: str) -> Optional[Pieces]:
+        entry = self.entries.get(key)
+        return None if entry is None else entry[0]
 
-    def to_json(self) -> Tuple[List[bytes], int]:
-        """The list as JSON in pieces, newest order first, and the number of its bytes. Copied, and nothing is joined."""
-        if not self.is_told:
-            return [b"null"], 4
-        values = self.encoded.values()
-        whole = [b"[", *(reversed(values) if self.name == "orders" else values), b"]"]
-        if len(whole) > 2:
-            whole[1] = whole[1][1:]
-        return whole, self.bytes + 2 - (len(whole) > 2)
+    def size_of(self, key: str) -> int:
+        entry = self.entries.get(key)
+        return 0 if entry is None else len(entry[1])
+
+    def put(self, key: str, pieces: Pieces, encoded: bytes) -> None:
+        self.bytes += len(encoded) - self.size_of(key)
+        self.entries[key] = pieces, encoded
 
     def remove(self, key: str) -> None:
-        if self.pieces.pop(key, None) is not None:
-            self.bytes -= len(self.encoded.pop(key))
+        entry = self.entries.pop(key, None)
+        if entry is not None:
+            self.bytes -= len(entry[1])
+
+    def count_bytes(self) -> None:
+        """Counts anew what the entries have."""
+        self.bytes = sum([len(encoded) for _, encoded in list(self.entries.values())])
+
+    def to_json(self, entries: List[Tuple[Pieces, bytes]]) -> List[bytes]:
+        """A copy of the entries as JSON in pieces, newest order first; nothing is joined."""
+        if not self.is_told:
+            return [b"null"]
+        encoded = [one for _, one in entries]
+        whole = [b"[", *(reversed(encoded) if self.name == "orders" else encoded), b"]"]
+        if len(whole) > 2:
+            whole[1] = whole[1][1:]
+        return whole
 
 
 class StateStore:
@@ -96,8 +114,14 @@ class StateStore:
 
     def set_trading_enabled(self, value: Optional[bool]) -> None:
         """Whether new positions may be opened."""
+        try:
+            is_enabled = value if value is None else bool(value)
+        except Exception as error:
+            # Not raised into the trading code, and not taken for a yes: what cannot be read opens no position.
+            is_enabled = False
+            self.problems.add("trading_enabled", "bad_value", f"expected True or False ({type(error).__name__}); it is False")
         with self.lock:
-            self.trading_enabled = value if value is None else bool(value)
+            self.trading_enabled = is_enabled
             self.touch()
         _note_phase()
 
@@ -135,7 +159,8 @@ class StateStore:
         self._replace(self._orders, "id", rows, "updated_at")
 
     def _put(self, kept: _KeptList, key_field: str, key: Any, values: Mapping[str, Any], stamp: str) -> None:
-        where = f"{kept.name}[{key}]"
+        # One problem for all orders, not one for each: a mistake in the code comes with every one of them.
+        where = kept.name
         given = dict(values)
         given[key_field] = key
         pieces = kept.record.pieces(given, where, self.problems)
@@ -147,36 +172,59 @@ class StateStore:
             self.problems.add("positions.symbol", "bad_value", "a symbol of more than 64 characters is not shown whole")
         with self.lock:
             kept.is_told = True
-            if kept is self._positions and _is_zero(pieces.get("quantity")):
-                kept.remove(key_text)
-                self.touch()
-                return
-            known = kept.pieces.get(key_text)
-            if known is None and kept is self._positions and "quantity" not in pieces:
-                said = "it has no position, and one is told with its quantity"
-                self.problems.add("positions.quantity", "not_open", said)
-                return
-            merged = {**known, **pieces} if known else pieces
-            if known and merged == known:
-                self.touch()
-                return
+            # Again where a signal handler said something of the same one meanwhile: that would be lost.
+            while not self._change(kept, key_text, pieces, stamp):
+                pass
+
+    def _change(self, kept: _KeptList, key: str, pieces: Pieces, stamp: str) -> bool:
+        known = kept.known(key)
+        if kept is self._positions and _is_zero(pieces.get("quantity")):
+            kept.remove(key)
+            self.touch()
+            return True
+        if known is None and kept is self._positions and "quantity" not in pieces:
+            said = "it has no position, and one is told with its quantity"
+            self.problems.add("positions.quantity", "not_open", said)
+            return True
+        merged = {**known, **pieces} if known else dict(pieces)
+        if not known or merged != known:
             # An order's time is that of its status and its filled quantity; a position's that of any change.
             moved = kept is self._positions or not known or any(
                 merged.get(name) != known.get(name) for name in ("status", "filled_quantity"))
             if stamp not in pieces and moved:
                 merged[stamp] = f'"{numbers.moment_text(time.time())}"'
-            encoded = b"," + records.object_text(merged).encode("utf-8", "replace")
-            if not known and not self._has_room(kept, len(encoded)):
-                return
-            kept.put(key_text, merged, encoded)
-            if kept is self._orders:
-                self._limit_finished(key_text, merged)
-            self.touch()
+            if kept.known(key) is not known:
+                return False
+            self._keep(kept, key, merged)
+        self.touch()
+        return True
 
-    def _has_room(self, kept: _KeptList, size: int) -> bool:
-        while self._orders.bytes + self._positions.bytes + size > _LARGEST_LISTS and self._finished:
+    def _keep(self, kept: _KeptList, key: str, pieces: Pieces) -> None:
+        encoded = _encoded(pieces)
+        if self._is_too_much(kept, key, len(encoded)):
+            # What people read goes before what trades are judged by.
+            pieces = {name: numbers.NULL if name in _LONG_TEXTS and len(piece or "") > _SHORT else piece
+                      for name, piece in pieces.items()}
+            encoded = _encoded(pieces)
+        if not self._has_room(kept, key, len(encoded)):
+            # Also one that was told before: what it was then would be taken for what it is.
+            kept.remove(key)
+            self._finished.pop(key, None)
+            return
+        kept.put(key, pieces, encoded)
+        if kept is self._orders:
+            self._limit_finished(key, pieces)
+
+    def _is_too_much(self, kept: _KeptList, key: str, size: int) -> bool:
+        return self._orders.bytes + self._positions.bytes - kept.size_of(key) + size > _LARGEST_LISTS
+
+    def _has_room(self, kept: _KeptList, key: str, size: int) -> bool:
+        if self._is_too_much(kept, key, size):
+            self._orders.count_bytes()
+            self._positions.count_bytes()
+        while self._is_too_much(kept, key, size) and self._finished:
             self._drop_oldest_finished()
-        if self._orders.bytes + self._positions.bytes + size <= _LARGEST_LISTS:
+        if not self._is_too_much(kept, key, size):
             return True
         self.dropped[kept.name] = self.dropped.get(kept.name, 0) + 1
         self.problems.add(kept.name, "dropped", "more than fits into one answer (7 MiB); the newest are not told")
@@ -191,8 +239,8 @@ class StateStore:
             self._drop_oldest_finished()
 
     def _drop_oldest_finished(self) -> None:
-        oldest = next(iter(self._finished))
-        del self._finished[oldest]
+        oldest = next(iter(list(self._finished)), "")
+        self._finished.pop(oldest, None)
         self._orders.remove(oldest)
 
     def _remove(self, kept: _KeptList, key: Any) -> None:
@@ -206,10 +254,14 @@ class StateStore:
     def _replace(self, kept: _KeptList, key_field: str, rows: Any, stamp: str) -> None:
         try:
             # Read before the lock is taken: what gives the rows may ask an exchange for each.
-            given = [dict(row) for row in rows]
+            given = [dict(row) for row in itertools.islice(rows, _MOST_ROWS + 1)]
         except (TypeError, ValueError) as error:
             # Not a list of what it should be: what was known stays, and is not called closed.
             self.problems.add(kept.name, "bad_value", f"expected a list of dictionaries ({type(error).__name__})")
+            return
+        if len(given) > _MOST_ROWS:
+            # Not the first of them either: those that were not read would be called closed.
+            self.problems.add(kept.name, "bad_value", f"more than {_MOST_ROWS} of them; what was known stays")
             return
         names = set()
         with self.lock:
@@ -218,7 +270,7 @@ class StateStore:
                 key = row.pop(key_field, None)
                 names.add(numbers.quoted(str(key)))
                 self._put(kept, key_field, key, row, stamp)
-            for key_text in [known for known in kept.pieces if known not in names]:
+            for key_text in [known for known in list(kept.entries) if known not in names]:
                 kept.remove(key_text)
                 self._finished.pop(key_text, None)
             self.touch()
@@ -235,14 +287,14 @@ class StateStore:
                 "no_entry_reasons": numbers.NULL if self.no_entry_reasons is None
                 else "[" + ",".join(map(numbers.quoted, self.no_entry_reasons)) + "]",
             }
-            members.update({name: piece for name, piece in self.phase.items() if piece is not None})
-            members.update({name: records.object_text(pieces) for name, pieces in self.parts.items()})
+            # Copies: a signal handler may add a field while its thread is in here.
+            members.update({name: piece for name, piece in dict(self.phase).items() if piece is not None})
+            members.update({name: records.object_text(dict(pieces)) for name, pieces in dict(self.parts).items()})
             members["unknown"] = self._unknown()
-            positions, position_bytes = self._positions.to_json()
-            orders, order_bytes = self._orders.to_json()
-            rest = [b',"positions":', *positions, b',"orders":', *orders, b"}"]
-            names = len(b',"positions":') + len(b',"orders":') + len(b"}")
-            return self.seq, members, rest, position_bytes + order_bytes + names
+            seq, positions, orders = self.seq, list(self._positions.entries.values()), list(self._orders.entries.values())
+        rest = [b',"positions":', *self._positions.to_json(positions), b',"orders":', *self._orders.to_json(orders), b"}"]
+        # Of what is sent itself: a sum that is kept beside it would be wrong for good once a signal came between.
+        return seq, members, rest, sum(map(len, rest))
 
     def _unknown(self) -> str:
         why: Dict[str, str] = {}
@@ -264,6 +316,10 @@ def _note_phase() -> None:
     said = PHASE_SAID.get()
     if said is not None:
         said.append(True)
+
+
+def _encoded(pieces: Pieces) -> bytes:
+    return b"," + records.object_text(pieces).encode("utf-8", "replace")
 
 
 def _is_zero(piece: Optional[str]) -> bool:

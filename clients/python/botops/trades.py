@@ -9,6 +9,7 @@ import threading
 import time
 from array import array
 from collections import deque
+from itertools import islice
 from typing import Deque, List, Optional, Tuple
 
 from .durable import DataFolder, LineFile
@@ -16,6 +17,8 @@ from .problems import ProblemLog
 
 # Trades that wait to be written, and trades that are kept where there is no folder.
 _MOST_WAITING = 10_000
+# Trades that are looked through for one answer: on an event loop the bot trades after it.
+_MOST_SCANNED = 2_000
 
 
 class TradeLog:
@@ -66,6 +69,9 @@ class TradeLog:
             batch = list(self._waiting)
             if not batch or (self._folder is not None and self._file is None):
                 return False
+            if self._file is not None and not self._file.is_in_place():
+                # What is written to a file without a name is gone with the process.
+                raise FileNotFoundError(f"{self._file.path} was removed or replaced; it is made anew at the next start")
             first = self._first + (len(self._offsets) if self._folder else self._count)
             lines = [f'{{"seq":{first + index},{members}}}'.encode("utf-8", "replace")
                      for index, members in enumerate(batch)]
@@ -82,29 +88,32 @@ class TradeLog:
             return True
 
     def page(self, after: int, begin: Optional[float], end: Optional[float], limit: int) -> bytes:
-        """The trades with a number above `after`, oldest first, as the contract's page. Raises OSError."""
+        """The trades with a number above `after`, oldest first, as the contract's page. Raises OSError.
+
+        One within a time may have fewer than `limit`, or none, and still a `next`: as far as it was looked.
+        """
         items: List[bytes] = []
         last: Optional[int] = None
         more = False
-        for seq, line in self._lines_after(after, limit + 1 if begin is None and end is None else None):
-            if not _is_within(line, begin, end):
-                continue
-            if len(items) == limit:
+        most = limit if begin is None and end is None else _MOST_SCANNED
+        for seq, line in self._lines_after(after, most + 1):
+            most -= 1
+            if most < 0 or len(items) == limit:
                 more = True
                 break
-            items.append(line)
+            if _is_within(line, begin, end):
+                items.append(line)
             last = seq
         return b'{"items":[' + b",".join(items) + b'],"next":' + (str(last).encode() if more else b"null") + b"}"
 
-    def _lines_after(self, after: int, most: Optional[int]) -> List[Tuple[int, bytes]]:
+    def _lines_after(self, after: int, most: int) -> List[Tuple[int, bytes]]:
         with self._lock:
             if self._file is None:
                 oldest = self._first + self._count - len(self._kept)
-                rows = [(oldest + index, line) for index, line in enumerate(self._kept) if oldest + index > after]
-                return rows[:most]
+                skip = max(0, after - oldest + 1)
+                return list(enumerate(islice(self._kept, skip, skip + most), oldest + skip))
             skip = min(max(0, after - self._first + 1), len(self._offsets))
-            count = len(self._offsets) - skip
-            count = count if most is None else min(count, most)
+            count = min(len(self._offsets) - skip, most)
             if count == 0:
                 return []
             with open(self._file.path, "rb") as file:

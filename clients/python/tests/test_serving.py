@@ -110,6 +110,19 @@ class ConnectionTest(BotCase):
         self.assertEqual(self.client.get("hello")["bot_id"], "tested")
         self.assertEqual([problem for problem in bot.problems if problem.where == "sdk"], [])
 
+    def test_numbers_of_any_length_and_kind_are_refused(self):
+        bot = self.make().start()
+        for length, status in ((b"9" * 5_000, b"413"), (b"\xb2", b"400"), (b"+5", b"400"), (b"1e3", b"400")):
+            sent = b"POST /ipc/v1/commands/pause HTTP/1.1\r\nContent-Length: " + length + b"\r\n\r\n"
+            self.assertIn(status, self.talk(sent)[:20], length[:10])
+        for seq in (b"\xb2", b"9" * 5_000, b"-1", b""):
+            head = b"GET /ipc/v1/events HTTP/1.1\r\nLast-Event-ID: " + bot._core.boot_epoch.encode() + b"/" + seq
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(self.socket))
+                connection.sendall(head + b"\r\n\r\n")
+                self.assertIn(b"200", connection.recv(1_000)[:20], seq[:10])
+        self.assertEqual(bot.problems, [])
+
     def test_requests_may_follow_on_one_connection(self):
         self.make().start()
         one = b"GET /ipc/v1/hello HTTP/1.1\r\nHost: bot\r\n\r\n"
