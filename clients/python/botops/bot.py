@@ -11,8 +11,9 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, TypeV
 
 from . import forks, numbers, records
 from .address import Address, Path
+from .change import Apply
 from .commands import VERBS, Handler
-from .config import Apply, BotConfig, Check
+from .config import BotConfig, Check
 from .config_files import ConfigError, ConfigFiles
 from .core import BotCore
 from .handlers import VerbHandler
@@ -278,6 +279,7 @@ class BaseBot:
         slot = BotConfig(schema, values, check, apply, files, core.problems)
         slot.boot_epoch = core.boot_epoch
         slot.run_on_loop = core.commands.run_on_loop
+        slot.withdraw_by(core.commands.forget)
 
         def tell(what: str, message: str) -> None:
             self.event("config", message, severity="medium" if what == "trial_expired" else "low", data={"what": what})

@@ -99,6 +99,7 @@ class CommandTask:
         self.until = until
         self.expires_at = expires_at
         self.is_begun = False
+        self.work: Optional[Callable[[], Any]] = None
         self.answer: Future[Answer] = Future()
 
     def is_expired(self) -> bool:

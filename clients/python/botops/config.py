@@ -8,10 +8,11 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from concurrent.futures import Future, wait
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from . import schema as schemas
+from .change import Apply as Apply
+from .change import ConfigRefusal, ValueSwitch, Work
 from .config_files import ConfigError, ConfigFiles, Document, document
 from .numbers import BadValue, amount_text
 from .problems import ProblemLog
@@ -19,20 +20,8 @@ from .schema import ConfigSchema, Violation, violation
 
 # The longest trial; a change that is wanted for longer has to be committed.
 _LONGEST_TRIAL = 24 * 3600.0
-# How long the loop may take to begin `apply`, and to end it.
-_BEGIN_WITHIN = 5.0
-_END_WITHIN = 60.0
 
 Check = Callable[[Dict[str, Any]], Any]
-Apply = Callable[[Dict[str, Any]], Any]
-
-
-class ConfigRefusal(Exception):
-    """A config verb that was not done: status, code, sentence and context."""
-
-    def __init__(self, status: int, code: str, message: str, context: Any = None) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message, self.context = status, code, message, context
 
 
 class Warn(NamedTuple):
@@ -62,6 +51,14 @@ class _Loaded(NamedTuple):
     value: Dict[str, Any]
 
 
+class _Leaving(NamedTuple):
+    """A trial on its way out: what is run again, and how its end is written."""
+
+    loaded: _Loaded
+    message: Mapping[str, Any]
+    what: str
+
+
 class BotConfig:
     """What `bot.config(...)` returns: the values in force, which a trial may change between two rounds of the loop."""
 
@@ -72,11 +69,11 @@ class BotConfig:
             built_in = document(0, schemas.write_document(values))
         except (ValueError, TypeError) as error:
             raise ConfigError(str(error)) from error
-        self._check, self._apply = check, apply
+        self._check = check
+        self._switch = ValueSwitch({}, apply, problems)
         self._files, self._problems = files, problems
         self._lock = threading.RLock()
         self.boot_epoch = ""
-        self.run_on_loop: Callable[[Callable[[], Any]], bool] = lambda work: (work(), True)[1]
         self.on_change: Callable[[str, str], None] = lambda what, message: None
         self._boot(built_in)
 
@@ -90,6 +87,7 @@ class BotConfig:
         self._committed = self._load(committed)
         self._running = self._committed
         self._trial: Optional[_Trial] = None
+        self._leaving: Optional[_Leaving] = None
         try:
             candidate = self._files.spend_try(committed.sha256)
             if candidate is not None:
@@ -97,7 +95,7 @@ class BotConfig:
         except (OSError, ConfigError, KeyError, TypeError, ValueError) as error:
             self._problems.add("config", "not_booted", f"the candidate for this start is not booted: {error}")
         self._booted = self._running.value
-        self._values = copy.deepcopy(self._running.value)
+        self._switch.values = copy.deepcopy(self._running.value)
         self._publish()
 
     def _boot_candidate(self, candidate: Dict[str, Any]) -> None:
@@ -121,7 +119,20 @@ class BotConfig:
     @property
     def values(self) -> Dict[str, Any]:
         """The values in force. A trial replaces the whole dictionary, and never changes one that was read."""
-        return self._values
+        return self._switch.values
+
+    @property
+    def run_on_loop(self) -> Callable[[Work], bool]:
+        """Has work done on the trading loop; False when too much waits already."""
+        return self._switch.run_on_loop
+
+    @run_on_loop.setter
+    def run_on_loop(self, run: Callable[[Work], bool]) -> None:
+        self._switch.run_on_loop = run
+
+    def withdraw_by(self, remove: Callable[[Work], None]) -> None:
+        """Sets what takes work out of the loop's queue that is not wanted any more."""
+        self._switch.remove_from_loop = remove
 
     @property
     def is_in_trial(self) -> bool:
@@ -134,11 +145,11 @@ class BotConfig:
         return self._running.document.sha256
 
     def __getitem__(self, name: str) -> Any:
-        return self._values[name]
+        return self.values[name]
 
     def get(self, name: str, default: Any = None) -> Any:
         """A top-level value in force."""
-        return self._values.get(name, default)
+        return self.values.get(name, default)
 
     def _own_violations(self, value: Any) -> List[Violation]:
         return self._assess(value)[0]
@@ -223,7 +234,7 @@ class BotConfig:
         with self._lock:
             self._check_generation(message)
             running = {"running": self._running.document.reference()}
-            if self._trial is not None and self._trial.txn == txn:
+            if self._trial is not None and self._trial.txn == txn and self._leaving is None:
                 return self._acknowledge(txn)
             ending = self._files.ending(txn)
             if ending is not None:
@@ -273,7 +284,7 @@ class BotConfig:
         txn = str(_given(message, "txn", (str, int)))
         with self._lock:
             self._check_generation(message)
-            if self._trial is None or self._trial.txn != txn:
+            if self._trial is None or self._trial.txn != txn or self._leaving is not None:
                 if self._files.ending(txn) == "committed":
                     return self._acknowledge(txn)
                 raise self._not_in_trial()
@@ -315,29 +326,46 @@ class BotConfig:
                 if self._files.ending(txn) is None:
                     self._record(message, (txn, "reverted"))
                 return self._acknowledge(txn)
-            self._return_to_committed()
-            self._end(txn, message, "reverted")
-            self.on_change("reverted", f"the trial {txn} was reverted; "
-                                       f"config v{self._running.document.version} runs again")
+            if not self._leave(self._trial, message, "reverted", True):
+                raise ConfigRefusal(504, "no_answer", "the trading loop has not taken it yet; it runs what is committed "
+                                                      "as soon as it does")
             return self._acknowledge(txn)
 
     def expire(self) -> None:
-        """Takes a trial back whose time is over. What fails is tried again at the next call."""
+        """Takes a trial back whose time is over, and goes on with one that is on its way out. It waits for nothing."""
         trial = self._trial
-        if trial is None or time.monotonic() < trial.deadline:
+        is_due = trial is not None and (self._leaving is not None or time.monotonic() >= trial.deadline)
+        if not is_due or not self._lock.acquire(blocking=False):
             return
-        with self._lock:
-            if self._trial is not trial:
-                return
+        try:
+            if trial is not None and self._trial is trial:
+                self._leave(trial, {}, "trial_expired", False)
+        except ConfigRefusal as error:
+            self._problems.add("config", "not_reverted", f"a trial is over and could not be taken back: {error}")
+        finally:
+            self._lock.release()
+
+    def _leave(self, trial: _Trial, message: Mapping[str, Any], what: str, is_waited_for: bool) -> bool:
+        """Has what is committed run again; False while the loop has not taken it. What fails is tried anew at the next call."""
+        if self._leaving is None:
             candidate = self._running.document.sha256
-            try:
-                self._return_to_committed()
-            except ConfigRefusal as error:
-                self._problems.add("config", "not_reverted", f"a trial is over and could not be taken back: {error}")
-                return
-            what = "committed" if self._running.document.sha256 == candidate else "trial_expired"
-            self._end(trial.txn, {}, what)
-            self.on_change(what, f"the trial {trial.txn} is over; config v{self._running.document.version} runs")
+            self._name_committed()
+            if what == "trial_expired" and self._committed.document.sha256 == candidate:
+                what = "committed"
+            self._switch.arm_return(self._effective(self._committed))
+            self._leaving = _Leaving(self._committed, message, what)
+        leaving = self._leaving
+        try:
+            if not self._switch.has_returned(is_waited_for):
+                return False
+        except ConfigRefusal as error:
+            self._leaving = None
+            error.context = {"running": self._running.document.reference()}
+            raise
+        self._leaving, self._running = None, leaving.loaded
+        self._end(trial.txn, leaving.message, leaving.what)
+        self.on_change(leaving.what, f"the trial {trial.txn} is over; config v{leaving.loaded.document.version} runs")
+        return True
 
     def refresh_head(self) -> None:
         """Takes up what `HEAD` names now; the running config stays."""
@@ -357,14 +385,13 @@ class BotConfig:
         finally:
             self._lock.release()
 
-    def _return_to_committed(self) -> None:
+    def _name_committed(self) -> None:
         try:
             named = self._files.load_committed()
             if named is not None and named.sha256 != self._committed.document.sha256:
                 self._committed = self._load(named)
         except (OSError, ConfigError) as error:
             self._problems.add("config", "head_invalid", f"the last good config stays: {error}")
-        self._run(self._committed)
 
     def _end(self, txn: str, message: Mapping[str, Any], what: str) -> None:
         self._forget_candidate()
@@ -380,43 +407,13 @@ class BotConfig:
             self._problems.add("config", "not_recorded", f"a candidate cannot be removed: {error}")
 
     def _run(self, loaded: _Loaded) -> None:
-        """Has the bot run a document, on its loop. Raises `ConfigRefusal`, and then it runs what it ran before."""
-        before, values = self._values, self._effective(loaded)
-        claim = threading.Lock()
-        done: Future[None] = Future()
-
-        def work() -> None:
-            if not claim.acquire(blocking=False):
-                return
-            try:
-                if self._apply is not None:
-                    self._apply(copy.deepcopy(values))
-                self._values = values
-                done.set_result(None)
-            except BaseException as error:
-                done.set_exception(error if isinstance(error, Exception) else ConfigError(repr(error)))
-                self._take_back(before)
-                if not isinstance(error, Exception):
-                    raise
-
-        if not self.run_on_loop(work):
-            raise ConfigRefusal(429, "busy", "too much waits for the trading loop already")
-        if not wait([done], _BEGIN_WITHIN).done and claim.acquire(blocking=False):
-            raise ConfigRefusal(409, "expired", "the trading loop did not take it in time; it is not carried out")
-        if not wait([done], _END_WITHIN).done:
-            raise ConfigRefusal(504, "no_answer", "the bot's apply has begun and does not end")
-        error = done.exception()
-        if error is not None:
-            raise ConfigRefusal(422, "apply_failed", f"the bot's apply raised {type(error).__name__}: {error}"[:300],
-                                {"running": self._running.document.reference()}) from error
-        self._running = loaded
-
-    def _take_back(self, before: Dict[str, Any]) -> None:
+        """Has the bot run a document, on its loop. Raises `ConfigRefusal`."""
         try:
-            if self._apply is not None:
-                self._apply(copy.deepcopy(before))
-        except Exception as error:
-            self._problems.add("config", "apply_failed", f"the values of before could not be applied again: {error}")
+            self._switch.change(self._effective(loaded))
+        except ConfigRefusal as error:
+            error.context = {"running": self._running.document.reference()}
+            raise
+        self._running = loaded
 
     def _check_generation(self, message: Mapping[str, Any]) -> None:
         generation = _given(message, "gen", (int,))

@@ -1,8 +1,8 @@
 """Runs handlers of commands: on the trading loop's thread, on a thread of the SDK, or as a coroutine."""
 from __future__ import annotations
 
+import functools
 import inspect
-import queue
 import threading
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
@@ -29,34 +29,33 @@ class SideThread:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._work: "queue.Queue[Optional[Callable[[], None]]]" = queue.Queue(maxsize=64)
+        self._work = LoopQueue()
         self._thread: Optional[threading.Thread] = None
+        self._is_ending = False
 
-    def put(self, work: Callable[[], None]) -> bool:
+    def put(self, work: Callable[[], Any]) -> bool:
         """Adds work; False when too much waits already."""
-        try:
-            self._work.put_nowait(work)
-        except queue.Full:
+        if not self._work.put(work):
             return False
         if self._thread is None or not self._thread.is_alive():
+            self._is_ending = False
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
         return True
 
+    def remove(self, work: Callable[[], Any]) -> None:
+        """Takes work away that has not begun."""
+        self._work.remove(work)
+
     def _run(self) -> None:
-        while True:
-            work = self._work.get()
-            if work is None:
-                return
-            work()
+        while not self._is_ending:
+            self._work.wait()
+            self._work.run_waiting()
 
     def stop(self) -> None:
         """Ends the thread after what waits."""
-        if self._thread is not None and self._thread.is_alive():
-            try:
-                self._work.put_nowait(None)
-            except queue.Full:
-                return
+        self._is_ending = True
+        self._work.wake()
 
 
 class CommandRunner:
@@ -94,7 +93,8 @@ class CommandRunner:
             self.book.begin(task)
             return task, True
         self.book.note_arrival(task)
-        if not self._queue(lambda: self.carry_out(task), self.handlers[verb].in_thread):
+        task.work = functools.partial(self.carry_out, task)
+        if not self._queue(task.work, self.handlers[verb].in_thread):
             self.book.withdraw(task)
         return task, True
 
@@ -109,6 +109,11 @@ class CommandRunner:
     def run_on_loop(self, work: Callable[[], Any]) -> bool:
         """Has work done where the handlers run; False when too much waits already."""
         return self._queue(work, False)
+
+    def forget(self, work: Callable[[], Any]) -> None:
+        """Takes work away that has not begun and is not wanted any more."""
+        self._loop.remove(work)
+        self.side_thread.remove(work)
 
     def carry_out(self, task: CommandTask) -> Any:
         """Runs the handler. For a coroutine the rest is returned as one, to be awaited."""
@@ -193,7 +198,9 @@ class CommandRunner:
 
     def late_answer(self, task: CommandTask) -> Answer:
         """The answer to a caller that cannot wait any longer."""
-        if self.book.withdraw(task) or task.answer.done():
+        if self.book.withdraw(task) and task.work is not None:
+            self.forget(task.work)
+        if task.answer.done():
             return task.answer.result()
         message = "the bot has begun it and has not finished it yet; GET commands/{command_id} tells its end"
         return {"command_id": task.command.command_id, "outcome": "unconfirmed", "message": message,

@@ -4,7 +4,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import Callable, Deque, Dict, List, Optional
+from typing import Any, Callable, Deque, Dict, List, Optional
 
 from . import numbers
 
@@ -56,7 +56,7 @@ class LoopQueue:
     """Work that is done on the thread of the trading loop, between two rounds."""
 
     def __init__(self) -> None:
-        self._waiting: Deque[Callable[[], None]] = deque()
+        self._waiting: Deque[Callable[[], Any]] = deque()
         self._arrived = threading.Event()
         self._turn = threading.Lock()
 
@@ -66,13 +66,20 @@ class LoopQueue:
         self._turn = threading.Lock()
         self._waiting.clear()
 
-    def put(self, work: Callable[[], None]) -> bool:
+    def put(self, work: Callable[[], Any]) -> bool:
         """Adds work; False when too much waits already."""
         if len(self._waiting) >= _MOST_WAITING:
             return False
         self._waiting.append(work)
         self._arrived.set()
         return True
+
+    def remove(self, work: Callable[[], Any]) -> None:
+        """Takes work away that has not begun and is not wanted any more: it must keep no place of other work."""
+        try:
+            self._waiting.remove(work)
+        except (ValueError, IndexError):  # it has begun, or the loop took other work at this moment
+            pass
 
     def run_waiting(self) -> None:
         """Does what waits, one after the other. Work that calls this again, and a second loop, do not begin other work."""
@@ -83,6 +90,15 @@ class LoopQueue:
                 self._waiting.popleft()()
         finally:
             self._turn.release()
+
+    def wake(self) -> None:
+        """Ends a wait, whether there is work or not."""
+        self._arrived.set()
+
+    def wait(self) -> None:
+        """Waits until work has arrived since the last wait."""
+        self._arrived.wait()
+        self._arrived.clear()
 
     def sleep(self, seconds: float) -> None:
         """Waits on the loop's thread, and does work as it arrives."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Union
 
+from .change import ConfigRefusal
 from .commands import CommandError
-from .config import BotConfig, ConfigRefusal
+from .config import BotConfig
 from .http import HttpError, Later, Request, Response, Stream, json_response, parse_body, refusal
 from .schema import parse_document
 from .trades import parse_moment
