@@ -10,7 +10,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from concurrent.futures import Future
-from typing import Any, Callable, Deque, Dict, List, Mapping, NamedTuple, NoReturn, Optional, Tuple, Union
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, NoReturn, Optional, Tuple, Union
 
 from . import numbers
 from .durable import DataFolder, LineFile, replace_file
@@ -127,15 +127,11 @@ class CommandBook:
         self._lock = threading.RLock()
         self._file_lock = threading.RLock()
 
-    def admit(self, command: Command, request: Mapping[str, Any]) -> Tuple[CommandTask, bool]:
+    def admit(self, command: Command, until: Optional[float], expires_at: Optional[float]) -> Tuple[CommandTask, bool]:
         """The task of a command, and whether it is new. Raises `CommandError` for an id that was another verb's."""
         if not command.command_id or len(command.command_id) > _LONGEST_ID:
             raise CommandError(400, "invalid", "command_id needs 1 to 128 characters")
-        valid_for, expires = request.get("valid_for_ms"), request.get("expires_at")
-        from .trades import parse_moment
-
-        until = None if not isinstance(valid_for, (int, float)) else time.monotonic() + valid_for / 1000
-        task = CommandTask(command, until, parse_moment(expires) if isinstance(expires, str) else None)
+        task = CommandTask(command, until, expires_at)
         if command.dry_run:
             return task, True
         with self._lock:

@@ -10,6 +10,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
+from . import given
 from . import schema as schemas
 from .change import Apply as Apply
 from .change import ConfigRefusal, ValueSwitch, Work
@@ -231,6 +232,8 @@ class BotConfig:
         txn, text = str(_given(message, "txn", (str, int))), _given(message, "document", (str,))
         base, candidate = _given(message, "base", (dict,)), _given(message, "candidate", (dict,))
         ttl = _given(message, "ttl_ms", (int,))
+        wanted = document(_given(candidate, "version", (int,)), text)
+        for_next_start = _flag(message, "boot_once")
         with self._lock:
             self._check_generation(message)
             running = {"running": self._running.document.reference()}
@@ -244,17 +247,16 @@ class BotConfig:
                 raise ConfigRefusal(409, "trial_live", "another trial runs", {"txn": self._trial.txn, **running})
             if base.get("sha256") != self._running.document.sha256:
                 raise ConfigRefusal(409, "base_mismatch", "something else runs than the change is based on", running)
-            wanted = document(int(candidate.get("version") or 0), text)
             if candidate.get("sha256") != wanted.sha256:
                 raise ConfigRefusal(422, "hash_mismatch", "the document does not have the candidate's hash", running)
             if ttl <= 0:
                 raise ConfigRefusal(422, "ttl_invalid", "a trial needs a time to live")
             loaded = self._checked(wanted)
             self._record(message, None)
-            if message.get("boot_once") is True:
+            if for_next_start:
                 return self._keep_for_next_start(txn, message)
             self._run(loaded)
-            self._trial = _Trial(txn, time.monotonic() + min(ttl / 1000, _LONGEST_TRIAL))
+            self._trial = _Trial(txn, time.monotonic() + min(ttl, _LONGEST_TRIAL * 1000) / 1000)
             self._publish()
             self.on_change("activated", f"config v{wanted.version} runs on trial ({txn})")
             return self._acknowledge(txn)
@@ -444,6 +446,13 @@ def _given(message: Mapping[str, Any], name: str, kinds: Tuple[type, ...]) -> An
     if not isinstance(value, kinds) or isinstance(value, bool):
         raise ConfigRefusal(400, "invalid", f"the body needs `{name}`")
     return value
+
+
+def _flag(message: Mapping[str, Any], name: str) -> bool:
+    try:
+        return given.flag(message, name)
+    except given.Malformed as error:
+        raise ConfigRefusal(400, "invalid", f"{error}; nothing was done") from None
 
 
 def _violation_of(said: Any) -> Violation:

@@ -4,8 +4,10 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
+import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
+from . import given
 from .commands import (VERBS, Answer, Command, CommandBook, CommandError, CommandTask, answer_of, answer_of_error)
 from .loop import LoopClock, LoopQueue
 from .problems import ProblemLog
@@ -58,6 +60,20 @@ class SideThread:
         self._work.wake()
 
 
+def _read(verb: str, body: Any) -> Tuple[Command, Optional[float], Optional[float]]:
+    """The command of a body, and until when it may be begun by the clock of its arrival and by that of the day."""
+    if not isinstance(body, dict):
+        raise CommandError(400, "invalid", "the body needs command_id and reason, as a JSON object")
+    try:
+        command = Command(verb, given.identifier(body, "command_id"), given.text(body, "reason") or "",
+                          given.arguments(body), given.flag(body, "dry_run"))
+        valid_for = given.seconds(body, "valid_for_ms")
+        expires_at = given.moment(body, "expires_at")
+    except given.Malformed as error:
+        raise CommandError(400, "invalid", f"{error}; nothing was done") from None
+    return command, None if valid_for is None else time.monotonic() + valid_for, expires_at
+
+
 class CommandRunner:
     """From a request to its answer."""
 
@@ -78,12 +94,8 @@ class CommandRunner:
             raise CommandError(404, "unknown_verb", "the contract has no such command")
         if verb not in self.handlers:
             raise CommandError(404, "not_capable", "this bot cannot do that")
-        if not isinstance(body, dict) or not isinstance(body.get("command_id"), (str, int)):
-            raise CommandError(400, "invalid", "the body needs command_id and reason, as a JSON object")
-        args = body.get("args")
-        command = Command(verb, str(body["command_id"]), str(body.get("reason") or ""),
-                          args if isinstance(args, dict) else {}, body.get("dry_run") is True)
-        task, is_new = self.book.admit(command, body)
+        command, until, expires_at = _read(verb, body)
+        task, is_new = self.book.admit(command, until, expires_at)
         if not is_new:
             return task, False
         if command.dry_run:
