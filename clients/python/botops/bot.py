@@ -304,6 +304,11 @@ class BaseBot:
     def _wake(self) -> None:
         """Has files written soon."""
 
+    def _prepare_fork(self) -> None:
+        """Gives the data folder back before a fork: which process starts the bot, and so owns it, is open until then."""
+        if not self._is_served():
+            self._core.release_folder()
+
     def _become_inert(self) -> None:
         """In a forked child: it does not answer for its parent, and says nothing."""
         self._core.leave_to_parent()
@@ -322,8 +327,6 @@ class Bot(BaseBot):
             if self._core.pid != self._owner:
                 # The process became another one since the bot was made, as a daemon's does.
                 self._core.begin_life()
-                if self._core.config is not None:
-                    self._core.config.boot_epoch = self._core.boot_epoch
             self._core.own_folder()
             self._core.events.add({"kind": "lifecycle", "severity": "low", "message": f"{self._core.name} started"})
             try:

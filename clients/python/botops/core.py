@@ -42,15 +42,17 @@ class BotCore:
         self.offers_trades = True
         self.syncs_files = True
         self.is_inert = False
-        self.begin_life()
         self.problems.on_first = self._tell_problem
-        self.own_folder()
+        self.begin_life()
 
     def begin_life(self) -> None:
         """Names this start of the bot."""
         self.pid = os.getpid()
         self.boot_epoch = self.events.boot_epoch = str(uuid.uuid4())
         self.started_at = numbers.moment_text(time.time())
+        if self.config is not None:
+            self.config.boot_epoch = self.boot_epoch
+        self.own_folder()
 
     @property
     def offers_command_status(self) -> bool:
@@ -124,6 +126,10 @@ class BotCore:
         """Writes what waits, and closes the files."""
         self.commands.book.withdraw_all()
         self.write_waiting()
+        self.release_folder()
+
+    def release_folder(self) -> None:
+        """Closes the files and gives the folder back."""
         self.trades.close()
         self.commands.book.close()
         if self.folder is not None:
@@ -133,10 +139,7 @@ class BotCore:
         """In a forked child: the files stay the parent's, and nothing waits for what the parent held."""
         self.renew_locks()
         self.is_inert = True
-        self.trades.close()
-        self.commands.book.close()
-        if self.folder is not None:
-            self.folder.release()
+        self.release_folder()
 
     def renew_locks(self) -> None:
         """Takes new locks, in a forked child whose parent held the old ones."""
