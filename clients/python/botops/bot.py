@@ -9,7 +9,7 @@ import re
 import time
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, TypeVar, Union
 
-from . import forks, numbers, records
+from . import forks, numbers, records, told
 from .address import Address, Path
 from .change import Apply
 from .commands import VERBS, Handler
@@ -37,7 +37,7 @@ def _harmless(call: _Call) -> _Call:
         try:
             return call(self, *given, **named)
         except Exception as error:
-            self._core.problems.add(call.__name__, "failed", f"{type(error).__name__}: {error}"[:300])
+            self._core.problems.add(call.__name__, "failed", told.error_text(error)[:300])
             return None
 
     return guarded  # type: ignore[return-value]
@@ -155,6 +155,7 @@ class BaseBot:
         return self._core.state.trading_enabled is not False
 
     @trading_enabled.setter
+    @_harmless
     def trading_enabled(self, value: bool) -> None:
         self._core.state.set_trading_enabled(value)
 
@@ -362,9 +363,9 @@ class Bot(BaseBot):
         """Waits as `time.sleep` does, and carries out commands as they arrive. What is no time is a second."""
         try:
             wait = min(max(0.0, float(numbers.amount_text(seconds))), _LONGEST_SLEEP)
-        except (ValueError, TypeError) as error:
+        except Exception as error:
             # Not raised into the loop, and not taken as zero: the loop would spin.
-            self._core.problems.add("sleep", "bad_value", f"a second is waited instead: {error}")
+            self._core.problems.add("sleep", "bad_value", f"a second is waited instead: {told.text_of(error)}")
             wait = 1.0
         if self._core.is_inert:
             time.sleep(wait)

@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, Optional
 
 from .config_files import ConfigError
 from .problems import ProblemLog
+from .told import error_text, text_of
 
 # How long the loop may take to begin `apply`, and to end it.
 _BEGIN_WITHIN = 5.0
@@ -136,11 +137,11 @@ class ValueSwitch:
             if self._apply is not None:
                 self._apply(copy.deepcopy(before))
         except Exception as error:
-            self._problems.add("config", "apply_failed", f"the values of before could not be applied again: {error}")
+            self._problems.add("config", "apply_failed", f"the values of before could not be applied again: {text_of(error)}")
 
 
 def _raise_failure(change: Change) -> None:
     error = change.done.exception()
     if error is not None:
-        message = f"the bot's apply raised {type(error).__name__}: {error}"[:300]
+        message = f"the bot's apply raised {error_text(error)}"[:300]
         raise ConfigRefusal(422, "apply_failed", message) from error

@@ -15,6 +15,7 @@ from typing import Any, Callable, Deque, Dict, List, NamedTuple, NoReturn, Optio
 from . import numbers
 from .durable import DataFolder, LineFile, replace_file
 from .problems import ProblemLog
+from .told import error_text, text_of
 
 VERBS = ("pause", "resume", "cancel-orders", "flatten", "probe-session", "reauth", "reset-breaker", "halt", "shutdown")
 EXPIRED = "expired"
@@ -71,13 +72,28 @@ class Done(NamedTuple):
     positions_left: Optional[int] = None
     orders_left: Optional[int] = None
 
-    def exposure(self) -> Optional[Answer]:
-        """The effect in the contract's form; `None` when nothing is said of it."""
+    def exposure(self, note: Callable[[str], None]) -> Optional[Answer]:
+        """The effect in the contract's form; `None` when nothing is said of it. What cannot be told is null, and noted."""
         said = {name: getattr(self, name) for name in _EXPOSURE}
         if all(value is None for value in said.values()):
             return None
-        said["notional"] = None if self.notional is None else numbers.amount_text(self.notional)
+        for name, value in said.items():
+            try:
+                said[name] = _member(name, value)
+            except Exception as error:  # an effect that cannot be told does not take back that it was done
+                said[name] = None
+                note(f"`{name}` cannot be told: {text_of(error)}")
         return said
+
+
+def _member(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name == "notional":
+        return numbers.amount_text(value)
+    if name != "positions_closing":
+        return int(numbers.count(value))
+    return [value] if isinstance(value, str) else sorted(text_of(symbol) for symbol in value)
 
 
 Handler = Callable[[Command], Union[None, str, Done]]
@@ -233,7 +249,7 @@ class CommandBook:
 
     def _save(self, row: Answer) -> None:
         if self._folder is not None:
-            self._unsaved.append(json.dumps(row).encode())
+            self._unsaved.append(json.dumps(row, default=text_of).encode())
 
     def write_waiting(self) -> None:
         """Writes what is not on disk yet. A failure is noted, and it is tried again later."""
@@ -262,10 +278,10 @@ def refused(code: str, message: str) -> Answer:
     return {"outcome": "refused", "reason_code": code, "message": message}
 
 
-def answer_of(returned: Any, verb: str) -> Answer:
-    """The answer that a handler's return value stands for."""
+def answer_of(returned: Any, verb: str, note: Callable[[str], None]) -> Answer:
+    """The answer that a handler's return value stands for. What of it cannot be told is noted."""
     if isinstance(returned, Done):
-        return {"outcome": "done", "message": returned.message, "exposure": returned.exposure()}
+        return {"outcome": "done", "message": text_of(returned.message), "exposure": returned.exposure(note)}
     message = returned if isinstance(returned, str) else f"the bot's handler of {verb} returned"
     return {"outcome": "done", "message": message}
 
@@ -273,8 +289,8 @@ def answer_of(returned: Any, verb: str) -> Answer:
 def answer_of_error(error: BaseException, verb: str) -> Answer:
     """The answer that what a handler raised stands for."""
     if isinstance(error, Refused):
-        return refused(error.code, error.message)
+        return refused(text_of(error.code), text_of(error.message))
     if isinstance(error, Unconfirmed):
-        return {"outcome": "unconfirmed", "message": str(error)}
-    message = f"the bot's handler of {verb} raised {type(error).__name__}: {error}; it may have acted"
+        return {"outcome": "unconfirmed", "message": text_of(error)}
+    message = f"the bot's handler of {verb} raised {error_text(error)}; it may have acted"
     return {"outcome": "unconfirmed", "message": message[:500]}

@@ -18,6 +18,7 @@ from .config_files import ConfigError, ConfigFiles, Document, document
 from .numbers import BadValue, amount_text
 from .problems import ProblemLog
 from .schema import ConfigSchema, Violation, violation
+from .told import error_text, text_of
 
 # The longest trial; a change that is wanted for longer has to be committed.
 _LONGEST_TRIAL = 24 * 3600.0
@@ -163,9 +164,9 @@ class BotConfig:
         try:
             said = self._check(copy.deepcopy(value))
         except ValueError as error:
-            return [violation("", "refused", str(error)[:300] or "the bot refuses it")], []
+            return [violation("", "refused", text_of(error)[:300] or "the bot refuses it")], []
         except Exception as error:  # a check that fails has not passed
-            return [violation("", "check_failed", f"the bot's check raised {type(error).__name__}: {error}"[:300])], []
+            return [violation("", "check_failed", f"the bot's check raised {error_text(error)}"[:300])], []
         rows = [said] if isinstance(said, (str, Warn)) else list(said or [])
         warnings = [violation(one.path, "warning", one.message, one.fix) for one in rows if isinstance(one, Warn)]
         return [_violation_of(one) for one in rows if not isinstance(one, Warn)], warnings

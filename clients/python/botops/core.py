@@ -34,7 +34,7 @@ class BotCore:
         self.events = EventLog(self.problems)
         self.trades = TradeLog(self.folder, self.problems)
         self.clock = LoopClock(expected_interval)
-        self.loop = LoopQueue()
+        self.loop = LoopQueue(self.problems)
         book = CommandBook(self.folder, self.problems)
         self.commands = CommandRunner(book, self.state, self.clock, self.loop, self.problems)
         self.config: Optional[BotConfig] = None

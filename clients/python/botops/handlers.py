@@ -12,6 +12,7 @@ from .commands import (VERBS, Answer, Command, CommandBook, CommandError, Comman
 from .loop import LoopClock, LoopQueue
 from .problems import ProblemLog
 from .state import PHASE_SAID, StateStore
+from .told import error_text
 
 # How long a caller waits: less than the ten seconds of botops.
 ANSWER_WITHIN = 5.0
@@ -29,9 +30,9 @@ class VerbHandler(NamedTuple):
 class SideThread:
     """One thread for what may run beside the trading loop; it begins with the first work."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._work = LoopQueue()
+    def __init__(self, name: str, problems: ProblemLog) -> None:
+        self._name, self._problems = name, problems
+        self._work = LoopQueue(problems)
         self._thread: Optional[threading.Thread] = None
         self._is_ending = False
 
@@ -52,7 +53,11 @@ class SideThread:
     def _run(self) -> None:
         while not self._is_ending:
             self._work.wait()
-            self._work.run_waiting()
+            try:
+                self._work.run_waiting()
+            except BaseException as ending:  # it would end this thread alone, and with it what else waits here
+                self._problems.add("commands", "handler_failed", f"a thread of the SDK goes on: {error_text(ending)}")
+                self._work.wake()
 
     def stop(self) -> None:
         """Ends the thread after what waits."""
@@ -83,7 +88,7 @@ class CommandRunner:
         self.handlers: Dict[str, VerbHandler] = {}
         self.previews: Dict[str, Callable[[Command], Any]] = {}
         self.answer_within = ANSWER_WITHIN
-        self.side_thread = SideThread("botops-commands")
+        self.side_thread = SideThread("botops-commands", problems)
         # Set where an event loop carries out everything: it is given work that it runs by itself.
         self.spawn: Optional[Callable[[Callable[[], Any]], bool]] = None
         self._state, self._clock, self._loop, self._problems = state, clock, loop, problems
@@ -176,12 +181,11 @@ class CommandRunner:
             elif verb == "shutdown":
                 self._state.set_phase("stopping", f"shutdown: {task.command.reason}")
         self._state.touch()
-        try:
-            answer = answer_of(returned, verb)
-        except Exception as error:  # an effect that cannot be told does not take back that it was done
-            self._problems.add(f"commands.{verb}", "bad_value", f"what the handler returned cannot be told: {error}")
-            answer = answer_of(None, verb)
+        answer = answer_of(returned, verb, functools.partial(self._note_untold, verb))
         self.book.finish(task, {**answer, **self._standing()})
+
+    def _note_untold(self, verb: str, why: str) -> None:
+        self._problems.add(f"commands.{verb}", "bad_value", f"of what the handler returned, {why}")
 
     def _finish_error(self, task: CommandTask, error: BaseException) -> None:
         answer = answer_of_error(error, task.command.verb)
@@ -196,7 +200,7 @@ class CommandRunner:
         answer: Answer = {"outcome": "predicted", "message": message}
         if preview is not None:
             try:
-                answer = {**answer_of(preview(task.command), verb), "outcome": "predicted"}
+                answer = {**answer_of(preview(task.command), verb, functools.partial(self._note_untold, verb)), "outcome": "predicted"}
             except BaseException as error:
                 failed = answer_of_error(error, verb)
                 answer = failed if failed["outcome"] == "refused" else {**answer, "message": failed["message"]}

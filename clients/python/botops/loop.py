@@ -7,6 +7,8 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional
 
 from . import numbers
+from .problems import ProblemLog
+from .told import error_text
 
 # Delays of the last rounds, as the contract counts them.
 _KEPT_DELAYS = 1_000
@@ -55,7 +57,8 @@ class LoopClock:
 class LoopQueue:
     """Work that is done on the thread of the trading loop, between two rounds."""
 
-    def __init__(self) -> None:
+    def __init__(self, problems: ProblemLog) -> None:
+        self._problems = problems
         self._waiting: Deque[Callable[[], Any]] = deque()
         self._arrived = threading.Event()
         self._turn = threading.Lock()
@@ -87,9 +90,18 @@ class LoopQueue:
             return
         try:
             while self._waiting:
-                self._waiting.popleft()()
+                self._run(self._waiting.popleft())
         finally:
             self._turn.release()
+
+    def _run(self, work: Callable[[], Any]) -> None:
+        try:
+            work()
+        except (KeyboardInterrupt, SystemExit):
+            # The bot means to end.
+            raise
+        except BaseException as error:  # whatever fails in it, the trading loop goes on
+            self._problems.add("sdk", "internal", f"work of the loop: {error_text(error)}")
 
     def wake(self) -> None:
         """Ends a wait, whether there is work or not."""

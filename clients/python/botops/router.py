@@ -9,6 +9,7 @@ from .commands import CommandError
 from .config import BotConfig
 from .http import HttpError, Later, Request, Response, Stream, json_response, parse_body, refusal
 from .schema import parse_document
+from .told import error_text
 from .trades import parse_moment
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def answer(core: "BotCore", request: Request, body: bytes) -> Answer:
         # Documents are gone through before anything is done with them.
         return refusal(400, "invalid", "the body nests too deeply")
     except Exception as error:  # a fault of the SDK must cost an answer, and nothing else
-        core.problems.add("sdk", "internal", f"{request.method} {request.path}: {type(error).__name__}: {error}")
+        core.problems.add("sdk", "internal", f"{request.method} {request.path}: {error_text(error)}")
         return refusal(500, "internal", "the SDK failed; bot.problems says how")
 
 
