@@ -137,11 +137,22 @@ class CommandBook:
         self._unsaved: Deque[bytes] = deque(maxlen=10 * _KEPT_ANSWERS)
         # Whether a line is on the disk itself when it counts as written.
         self.syncs = True
+        self._is_failing = False
 
     def renew_lock(self) -> None:
         """Takes new locks, in a forked child whose parent held the old ones."""
         self._lock = threading.RLock()
         self._file_lock = threading.RLock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the commands of earlier starts were read."""
+        return self._file is not None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether what is said of a command now will be known at the next start."""
+        return self._file is not None and not self._is_failing
 
     def admit(self, command: Command, until: Optional[float], expires_at: Optional[float]) -> Tuple[CommandTask, bool]:
         """The task of a command, and whether it is new. Raises `CommandError` for an id that was another verb's."""
@@ -262,7 +273,9 @@ class CommandBook:
                 self._file.append(lines, self.syncs)
                 for _ in lines[:len(self._unsaved)]:
                     self._unsaved.popleft()
+                self._is_failing = False
             except OSError as error:
+                self._is_failing = True
                 self._problems.add("commands", "not_recorded", f"an answer is not on disk: {error}")
 
     def close(self) -> None:

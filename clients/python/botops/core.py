@@ -56,8 +56,13 @@ class BotCore:
 
     @property
     def offers_command_status(self) -> bool:
-        """Whether it can say what became of a command, also one of its last start."""
-        return self.folder is not None
+        """Whether it can say what became of a command, also one of its last start: only of what it has on disk."""
+        return self.folder is not None and self.folder.is_owned and self.commands.book.is_kept
+
+    @property
+    def knows_earlier_commands(self) -> bool:
+        """Whether the commands of earlier starts were read, so that one it does not know was never here."""
+        return self.folder is not None and self.folder.is_owned and self.commands.book.is_open
 
     def own_folder(self) -> bool:
         """Takes the data folder once no other process has it. True when there is one and it is owned."""
@@ -71,7 +76,7 @@ class BotCore:
             self.trades.open()
             return True
         except (OSError, ValueError) as error:
-            self.folder.release()
+            self.release_folder()
             self.problems.add("data_dir", "unusable", f"{self.folder.path}: {error}")
             return False
 

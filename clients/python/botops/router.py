@@ -100,8 +100,11 @@ def _moment(query: Dict[str, str], name: str) -> Optional[float]:
 
 def _command(core: "BotCore", request: Request, name: str, body: bytes) -> Answer:
     if request.method == "GET":
-        if not core.offers_command_status:
+        if core.folder is None:
             return refusal(404, "not_capable", "this bot cannot say what became of a command")
+        if not core.knows_earlier_commands:
+            # Not `unknown`: that says that it was never here, and who hears it sends it again.
+            return refusal(503, "not_ready", "the data folder is not this process's, or cannot be used; bot.problems says why")
         return json_response(core.commands.book.status(name))
     if request.method != "POST":
         return refusal(405, "unknown_method", "the path takes another method")
