@@ -274,9 +274,11 @@ class BaseBot:
         folder = self._core.folder
         if folder is None and config_dir is None:
             raise ConfigError("a config needs a data folder: what is committed has to outlive the process")
-        files = ConfigFiles(folder.path if folder else None,
-                            None if config_dir is None else pathlib.Path(os.fspath(config_dir)).absolute())
         core = self._core
+        files = ConfigFiles(folder.path if folder else None,
+                            None if config_dir is None else pathlib.Path(os.fspath(config_dir)).absolute(),
+                            lambda: folder is None or folder.is_owned)
+        core.own_folder()
         slot = BotConfig(schema, values, check, apply, files, core.problems)
         slot.boot_epoch = core.boot_epoch
         slot.run_on_loop = core.commands.run_on_loop

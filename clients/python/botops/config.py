@@ -38,6 +38,10 @@ class _Trial(NamedTuple):
     txn: str
     deadline: float
 
+    def is_over(self) -> bool:
+        """Whether its time is over."""
+        return time.monotonic() >= self.deadline
+
 
 class _Shown(NamedTuple):
     running: Document
@@ -211,7 +215,7 @@ class BotConfig:
         if pointer is None or self.schema.mark(pointer, "x-secret"):
             return {}
         try:
-            limit = amount_text(_at(self._running.value, pointer))
+            limit = amount_text(schemas.value_at(self._running.value, pointer))
         except BadValue:
             return {}
         return {"daily_loss_limit": limit if limit.startswith("-") else "-" + limit.lstrip("+")}
@@ -225,7 +229,7 @@ class BotConfig:
         fitted = copy.deepcopy(loaded.value)
         for pointer in schemas.changed_pointers(self._booted, fitted):
             if self.schema.mark(pointer, "x-apply") == "restart":
-                _put_at(fitted, pointer, _at(self._booted, pointer, _ABSENT))
+                schemas.put_at(fitted, pointer, schemas.value_at(self._booted, pointer, schemas.ABSENT))
         return fitted
 
     def activate(self, message: Mapping[str, Any]) -> Dict[str, Any]:
@@ -273,12 +277,12 @@ class BotConfig:
         return _Loaded(wanted, value)
 
     def _keep_for_next_start(self, txn: str, message: Mapping[str, Any]) -> Dict[str, Any]:
-        if self._files.was_tried(txn):
-            raise ConfigRefusal(409, "txn_over", "this transaction was booted once already",
-                                {"running": self._running.document.reference()})
         try:
+            if self._files.was_tried(txn):
+                raise ConfigRefusal(409, "txn_over", "this transaction was booted once already",
+                                    {"running": self._running.document.reference()})
             self._files.store_candidate(dict(message))
-        except OSError as error:
+        except (OSError, ConfigError) as error:
             raise ConfigRefusal(409, "not_recorded", f"the bot cannot keep the candidate: {error}") from error
         return self._acknowledge(txn)
 
@@ -287,7 +291,9 @@ class BotConfig:
         txn = str(_given(message, "txn", (str, int)))
         with self._lock:
             self._check_generation(message)
-            if self._trial is None or self._trial.txn != txn or self._leaving is not None:
+            # Its time may be over although nobody has looked at the clock since.
+            self.expire()
+            if self._trial is None or self._trial.txn != txn or self._leaving is not None or self._trial.is_over():
                 if self._files.ending(txn) == "committed":
                     return self._acknowledge(txn)
                 raise self._not_in_trial()
@@ -337,7 +343,7 @@ class BotConfig:
     def expire(self) -> None:
         """Takes a trial back whose time is over, and goes on with one that is on its way out. It waits for nothing."""
         trial = self._trial
-        is_due = trial is not None and (self._leaving is not None or time.monotonic() >= trial.deadline)
+        is_due = trial is not None and (self._leaving is not None or trial.is_over())
         if not is_due or not self._lock.acquire(blocking=False):
             return
         try:
@@ -372,9 +378,18 @@ class BotConfig:
 
     def refresh_head(self) -> None:
         """Takes up what `HEAD` names now; the running config stays."""
-        if self._files.head_folder is None or not self._lock.acquire(blocking=False):
+        if self._files.head_folder is not None:
+            self._refresh(lambda: None, False)
+
+    def take_up_files(self) -> None:
+        """Takes up what another process left in the data folder, once that is this one's; the running config stays."""
+        self._refresh(self._files.load_outcomes, True)
+
+    def _refresh(self, first: Callable[[], None], is_waited_for: bool) -> None:
+        if not self._lock.acquire(blocking=is_waited_for):
             return
         try:
+            first()
             head = self._files.load_committed()
             if head is not None and head.sha256 != self._committed.document.sha256:
                 self._committed = self._load(head)
@@ -384,7 +399,7 @@ class BotConfig:
                 self._running = self._committed
             self._publish()
         except (OSError, ConfigError) as error:
-            self._problems.add("config", "head_invalid", str(error))
+            self._problems.add("config", "head_invalid", text_of(error))
         finally:
             self._lock.release()
 
@@ -439,9 +454,6 @@ class BotConfig:
         return {"txn": txn, "running": self._running.document.reference(), "boot_epoch": self.boot_epoch}
 
 
-_ABSENT = object()
-
-
 def _given(message: Mapping[str, Any], name: str, kinds: Tuple[type, ...]) -> Any:
     value = message.get(name)
     if not isinstance(value, kinds) or isinstance(value, bool):
@@ -462,25 +474,3 @@ def _violation_of(said: Any) -> Violation:
     if isinstance(said, tuple) and len(said) >= 2:
         return violation(str(said[0]), "refused", str(said[1]), str(said[2]) if len(said) > 2 else None)
     return violation("", "refused", str(said))
-
-
-def _at(value: Any, pointer: str, otherwise: Any = None) -> Any:
-    for name in pointer.split("/")[1:]:
-        name = name.replace("~1", "/").replace("~0", "~")
-        if isinstance(value, list) and name.isdigit() and int(name) < len(value):
-            value = value[int(name)]
-        elif isinstance(value, dict) and name in value:
-            value = value[name]
-        else:
-            return otherwise
-    return value
-
-
-def _put_at(value: Any, pointer: str, wanted: Any) -> None:
-    names = [name.replace("~1", "/").replace("~0", "~") for name in pointer.split("/")[1:]]
-    for name in names[:-1]:
-        value = value.setdefault(name, {})
-    if wanted is _ABSENT:
-        value.pop(names[-1], None)
-    else:
-        value[names[-1]] = copy.deepcopy(wanted)

@@ -64,6 +64,10 @@ class BotCore:
         """Whether the commands of earlier starts were read, so that one it does not know was never here."""
         return self.folder is not None and self.folder.is_owned and self.commands.book.is_open
 
+    @property
+    def _keeps_candidates(self) -> bool:
+        return self.folder is not None and self.folder.is_owned
+
     def own_folder(self) -> bool:
         """Takes the data folder once no other process has it. True when there is one and it is owned."""
         if self.folder is None or self.folder.is_owned:
@@ -74,6 +78,8 @@ class BotCore:
                 return False
             self.commands.book.open()
             self.trades.open()
+            if self.config is not None:
+                self.config.take_up_files()
             return True
         except (OSError, ValueError) as error:
             self.release_folder()
@@ -114,7 +120,7 @@ class BotCore:
         if self.offers_trades:
             found.append("trades")
         if self.config is not None:
-            found += ["config", "config-schema"] + (["config-boot-once"] if self.folder is not None else [])
+            found += ["config", "config-schema"] + (["config-boot-once"] if self._keeps_candidates else [])
         if "session" in self.state.parts:
             found.append("session")
         return found + [name for name in self.more_capabilities if name not in found]

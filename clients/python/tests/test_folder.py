@@ -1,9 +1,12 @@
 """A data folder that another process has, or that cannot be used: nothing is promised, and nothing of it is changed."""
+import json
+import pathlib
 import subprocess
 import sys
-import pathlib
 
-from test_config import ConfigCase
+from test_config import SCHEMA, VALUES, ConfigCase
+
+from botops import ConfigError
 
 OTHER = f"""
 import sys
@@ -66,3 +69,42 @@ class FolderTest(ConfigCase):
         self.assertNotIn("command-status", self.client.get("hello")["capabilities"])
         book._file.append = append
         self.until(lambda: "command-status" in self.client.get("hello")["capabilities"])
+
+    def test_a_second_process_does_not_use_up_the_candidate_of_the_next_start(self):
+        bot, _ = self.served()
+        self.assertEqual(self.activate(interval=9, boot_once=True)[0], 200)
+        second = "bot = Bot('tested', mode='paper', address=sys.argv[1]); config = bot.config(SCHEMA, VALUES); bot.start(); " \
+                 "print(config['interval'], config.is_in_trial)"
+        seen = subprocess.run([sys.executable, "-c", OTHER + second, str(self.socket)], capture_output=True, text=True)
+        self.assertEqual((seen.stdout, seen.stderr), ("5 False\n", ""))
+        bot.stop()
+        _, config = self.served()
+        self.assertEqual((config["interval"], config.is_in_trial), (9, True))
+
+    def test_in_the_folder_of_another_process_no_config_is_changed(self):
+        self.served()[0].stop()
+        end = self.take_folder()
+        _, config = self.served()
+        self.assertNotIn("config-boot-once", self.client.get("hello")["capabilities"])
+        for boot_once in (False, True):
+            self.refused(self.activate(risk=0.01, boot_once=boot_once), 409, "not_recorded")
+        self.refused(self.client.post("config/revert", {"txn": "t9", "gen": 1}), 409, "not_recorded")
+        self.assertEqual([file.name for file in self.folder.rglob("config-*")], [])
+        outcomes = self.folder / "ipc/tested-data/config-outcomes.json"
+        outcomes.write_text(json.dumps({"gen": 5, "endings": [["t0", "committed"]]}))
+        end()
+        self.until(lambda: self.client.get("config")["gen"] == 5, "what the other process had written")
+        self.refused(self.activate(risk=0.01), 409, "older_generation")
+        self.refused(self.activate("t0", 5, risk=0.01), 409, "txn_over")
+
+    def test_a_file_that_is_not_understood_is_a_config_error(self):
+        self.served()[0].stop()
+        folder = self.folder / "ipc/tested-data"
+        for name in ("config-outcomes.json", "config-committed.json"):
+            for content in ("", "[]", "{}", '{"gen": 1}', '{"gen": "x", "endings": []}', '{"gen": 1, "endings": [1]}',
+                            '{"gen": 1e999, "endings": []}', '{"version": 1, "document": "{}"}', '{"version": "x"}'):
+                (folder / name).write_text(content)
+                with self.assertRaises(ConfigError, msg=(name, content)):
+                    self.make().config(SCHEMA, VALUES)
+            (folder / name).unlink()
+        self.served()

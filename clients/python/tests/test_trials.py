@@ -73,8 +73,8 @@ class TrialsTest(ConfigCase):
         self.assertEqual(self.activate(risk=0.01, ttl_ms=1)[0], 200)
         bot.tick()
         self.until(lambda: config["risk"] == COMMITTED, "the committed value")
-        self.until(lambda: self.client.get("config")["trial"] is None)
-        self.assertEqual(self.client.get("config")["last_outcome"], ["t1", "trial_expired"])
+        self.until(lambda: self.client.get("config")["last_outcome"] == ["t1", "trial_expired"])
+        self.assertIsNone(self.client.get("config")["trial"])
 
     def test_a_revert_that_the_loop_did_not_take_stays_armed(self):
         applied = []
@@ -100,3 +100,15 @@ class TrialsTest(ConfigCase):
         answers = self.beside(lambda: self.client.command("pause", "in time"))
         self.tick_until(bot, lambda: answers)
         self.assertEqual((answers[0]["outcome"], len(calls)), ("done", 1))
+
+    def test_nothing_is_committed_after_its_time(self):
+        bot, config = self.served()
+        slot = bot._core.config
+        slot.expire, expire = (lambda: None), slot.expire  # nobody looks at the clock but the commit itself
+        self.assertEqual(self.activate(risk=0.01, ttl_ms=1)[0], 200)
+        time.sleep(0.05)
+        self.refused(self.client.post("config/commit", {"txn": "t1", "gen": 1}), 409, "not_in_trial")
+        slot.expire = expire
+        self.refused(self.client.post("config/commit", {"txn": "t1", "gen": 1}), 409, "not_in_trial")
+        self.until(lambda: config["risk"] == COMMITTED)
+        self.until(lambda: self.client.get("config")["last_outcome"] == ["t1", "trial_expired"])
