@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import math
 import os
 import pathlib
 import re
@@ -71,6 +72,8 @@ class BaseBot:
             folder = pathlib.Path(os.fspath(data_dir)).absolute()
         logs = None if log_dir is None else str(pathlib.Path(os.fspath(log_dir)).absolute())
         interval = None if expected_interval is None else float(expected_interval)
+        if interval is not None and not (math.isfinite(interval) and interval > 0):
+            raise ValueError("expected_interval is a number of seconds above 0: delays are counted against it")
         self._core = BotCore(bot_id, mode, name or bot_id, str(version), interval, folder, logs)
         self._core.more_capabilities = [str(one) for one in capabilities]
         self._core.offers_trades = trades
@@ -352,7 +355,7 @@ class Bot(BaseBot):
         self._core.state.set_phase("stopping", "the bot was stopped")
         self._core.commands.book.withdraw_all()
         server.stop(timeout)
-        self._core.commands.side_thread.stop()
+        self._core.commands.stop_threads()
         self._core.close()
 
     def __enter__(self) -> "Bot":

@@ -183,13 +183,12 @@ class CommandBook:
             task.is_begun = True
             return True
 
-    def withdraw(self, task: CommandTask) -> bool:
+    def withdraw(self, task: CommandTask, why: str) -> bool:
         """Takes a command back that was not begun. True when it is certain that nothing happens any more."""
         with self._lock:
             if task.is_begun or task.answer.done():
                 return False
-            self.finish(task, refused(EXPIRED, "the trading loop did not take it in time; it is not carried out. A loop "
-                                               "calls bot.tick() each round and waits by bot.sleep()"))
+            self.finish(task, refused(EXPIRED, why))
             return True
 
     def withdraw_all(self) -> None:

@@ -16,6 +16,7 @@ from .told import error_text
 
 # How long a caller waits: less than the ten seconds of botops.
 ANSWER_WITHIN = 5.0
+_LOOP_AWAY = "the trading loop did not take it in time (a loop calls bot.tick() each round and waits by bot.sleep())"
 _CLOSES_ENTRIES = ("pause", "halt", "flatten")
 
 
@@ -88,7 +89,8 @@ class CommandRunner:
         self.handlers: Dict[str, VerbHandler] = {}
         self.previews: Dict[str, Callable[[Command], Any]] = {}
         self.answer_within = ANSWER_WITHIN
-        self.side_thread = SideThread("botops-commands", problems)
+        # A thread for each verb: a halt must not wait behind a handler that hangs.
+        self._side_threads = {verb: SideThread(f"botops-{verb}", problems) for verb in (*VERBS, "config")}
         # Set where an event loop carries out everything: it is given work that it runs by itself.
         self.spawn: Optional[Callable[[Callable[[], Any]], bool]] = None
         self._state, self._clock, self._loop, self._problems = state, clock, loop, problems
@@ -111,26 +113,40 @@ class CommandRunner:
             return task, True
         self.book.note_arrival(task)
         task.work = functools.partial(self.carry_out, task)
-        if not self._queue(task.work, self.handlers[verb].in_thread):
-            self.book.withdraw(task)
+        if not self._queue(task.work, verb, self.handlers[verb].in_thread):
+            self._withdraw(task)
         return task, True
 
-    def _queue(self, work: Callable[[], Any], in_thread: bool) -> bool:
+    def _queue(self, work: Callable[[], Any], verb: str, in_thread: bool) -> bool:
         if self.spawn is not None:
             return self.spawn(work)
         # A bot that never ticked has no loop of which the SDK knows.
         if in_thread or self._clock.ticks == 0:
-            return self.side_thread.put(work)
+            return self._side_threads[verb].put(work)
         return self._loop.put(work)
 
     def run_on_loop(self, work: Callable[[], Any]) -> bool:
         """Has work done where the handlers run; False when too much waits already."""
-        return self._queue(work, False)
+        return self._queue(work, "config", False)
 
     def forget(self, work: Callable[[], Any]) -> None:
         """Takes work away that has not begun and is not wanted any more."""
         self._loop.remove(work)
-        self.side_thread.remove(work)
+        for thread in self._side_threads.values():
+            thread.remove(work)
+
+    def stop_threads(self) -> None:
+        """Ends the threads after what waits for them."""
+        for thread in self._side_threads.values():
+            thread.stop()
+
+    def _withdraw(self, task: CommandTask) -> None:
+        """Takes a command back that nobody waits for any more, unless it has begun."""
+        verb = task.command.verb
+        waits_for_loop = self.spawn is None and not self.handlers[verb].in_thread and self._clock.ticks > 0
+        why = _LOOP_AWAY if waits_for_loop else f"an earlier {verb} has not ended, and this one waited for it"
+        if self.book.withdraw(task, f"{why}; it is not carried out") and task.work is not None:
+            self.forget(task.work)
 
     def carry_out(self, task: CommandTask) -> Any:
         """Runs the handler. For a coroutine the rest is returned as one, to be awaited."""
@@ -214,8 +230,7 @@ class CommandRunner:
 
     def late_answer(self, task: CommandTask) -> Answer:
         """The answer to a caller that cannot wait any longer."""
-        if self.book.withdraw(task) and task.work is not None:
-            self.forget(task.work)
+        self._withdraw(task)
         if task.answer.done():
             return task.answer.result()
         message = "the bot has begun it and has not finished it yet; GET commands/{command_id} tells its end"

@@ -119,7 +119,36 @@ class HandlersTest(BotCase):
         bot._core.loop.put(lambda: 1 // 0)
         bot._core.loop.put(lambda: done.append(1))
         bot.sleep(0)
-        side = bot._core.commands.side_thread
+        side = bot._core.commands._side_threads["pause"]
         for work in (lambda: 1 // 0, lambda: (_ for _ in ()).throw(SystemExit()), lambda: done.append(2)):
             side.put(work)
         self.until(lambda: done == [1, 2])
+
+    def test_a_handler_that_hangs_keeps_no_other_verb_waiting(self):
+        bot, go, calls = self.make(), threading.Event(), []
+        self.addCleanup(go.set)
+
+        @bot.on("probe-session", thread=True)
+        def probe(command):
+            go.wait(20)
+
+        for verb in ("halt", "pause", "flatten"):
+            bot.on(verb, thread=True)(calls.append)
+        bot.on("reauth")(calls.append)
+        bot._core.commands.answer_within = 0.3
+        bot.start().tick()
+        self.assertEqual(self.client.command("probe-session", "1")["outcome"], "unconfirmed")
+        for verb in ("halt", "pause", "flatten"):
+            self.assertEqual(self.client.command(verb, verb)["outcome"], "done")
+        behind = self.client.command("probe-session", "2")
+        self.assertEqual((behind["reason_code"], "loop" in behind["message"]), ("expired", False), behind)
+        away = self.client.command("reauth", "3")
+        self.assertEqual((away["reason_code"], "loop" in away["message"]), ("expired", True), away)
+        self.assertEqual(len(calls), 3)
+
+    def test_an_interval_that_is_none_is_refused_when_the_bot_is_made(self):
+        for interval in (float("inf"), float("nan"), 0, -1, "soon"):
+            with self.assertRaises(ValueError, msg=interval):
+                self.make(expected_interval=interval)
+        self.make(expected_interval="2.5").start()
+        self.assertEqual(self.client.get("state")["loop"]["expected_interval_s"], 2.5)
