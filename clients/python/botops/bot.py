@@ -7,7 +7,9 @@ import math
 import os
 import pathlib
 import re
+import threading
 import time
+from concurrent.futures import Future, wait
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, TypeVar, Union
 
 from . import forks, numbers, records, told
@@ -18,6 +20,7 @@ from .config import BotConfig, Check
 from .config_files import ConfigError, ConfigFiles
 from .core import BotCore
 from .handlers import VerbHandler
+from .loop import under_way
 from .problems import Problem
 from .server import ThreadServer
 
@@ -77,6 +80,7 @@ class BaseBot:
         self._core = BotCore(bot_id, mode, name or bot_id, str(version), interval, folder, logs)
         self._core.more_capabilities = [str(one) for one in capabilities]
         self._core.offers_trades = trades
+        self._stop_lock = threading.RLock()
         forks.watch(self)
 
     # What the bot is and has
@@ -165,7 +169,7 @@ class BaseBot:
     @property
     def is_stopping(self) -> bool:
         """Whether the bot was told to shut down, or was stopped."""
-        return self._core.state.phase.get("phase") == '"stopping"'
+        return self._core.is_stopping or self._core.state.phase.get("phase") == '"stopping"'
 
     # What happens
 
@@ -346,17 +350,32 @@ class Bot(BaseBot):
 
     @_harmless
     def stop(self, timeout: float = 2.0) -> None:
-        """Ends serving after what waits is written, within `timeout` seconds."""
-        server, self._server = self._server, None
-        if server is None:
-            self._core.close()
+        """Ends serving after what waits is written, within `timeout` seconds; in a handler, once that is answered."""
+        answer = under_way()
+        if answer is None or self._server is None:
+            self._stop_now(timeout)
             return
-        atexit.unregister(self.stop)
-        self._core.state.set_phase("stopping", "the bot was stopped")
-        self._core.commands.book.withdraw_all()
-        server.stop(timeout)
-        self._core.commands.stop_threads()
-        self._core.close()
+        # The handler's own answer would be waited for here, and it comes after this.
+        self._core.is_stopping = True
+        threading.Thread(target=self._stop_after, args=(answer, timeout), name="botops-stop", daemon=True).start()
+
+    def _stop_after(self, answer: "Future[Any]", timeout: float) -> None:
+        wait([answer])
+        self._stop_now(timeout)
+
+    def _stop_now(self, timeout: float) -> None:
+        # A second call waits for the first: the process may end after it.
+        with self._stop_lock:
+            server, self._server = self._server, None
+            if server is None:
+                self._core.close()
+                return
+            atexit.unregister(self.stop)
+            self._core.state.set_phase("stopping", "the bot was stopped")
+            self._core.commands.book.withdraw_all()
+            server.stop(timeout)
+            self._core.commands.stop_threads()
+            self._core.close()
 
     def __enter__(self) -> "Bot":
         return self.start()

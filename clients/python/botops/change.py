@@ -13,6 +13,7 @@ from concurrent.futures import Future, wait
 from typing import Any, Callable, Dict, Optional
 
 from .config_files import ConfigError
+from .loop import UNDER_WAY
 from .problems import ProblemLog
 from .told import error_text, text_of
 
@@ -115,7 +116,7 @@ class ValueSwitch:
     def _carry_out(self, change: Change) -> None:
         if not change.begin():
             return
-        before = self.values
+        before, outer = self.values, UNDER_WAY.set(change.done)
         try:
             if self._apply is not None:
                 self._apply(copy.deepcopy(change.values))
@@ -125,6 +126,8 @@ class ValueSwitch:
             if not isinstance(error, Exception):
                 raise
             return
+        finally:
+            UNDER_WAY.reset(outer)
         if change.settle():
             self.values = change.values
         else:

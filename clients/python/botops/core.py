@@ -42,6 +42,8 @@ class BotCore:
         self.offers_trades = True
         self.syncs_files = True
         self.is_inert = False
+        # It stops as soon as an answer that is under way is sent.
+        self.is_stopping = False
         self.problems.on_first = self._tell_problem
         self.begin_life()
 

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from . import given
 from .commands import (VERBS, Answer, Command, CommandBook, CommandError, CommandTask, answer_of, answer_of_error)
-from .loop import LoopClock, LoopQueue
+from .loop import UNDER_WAY, LoopClock, LoopQueue
 from .problems import ProblemLog
 from .state import PHASE_SAID, StateStore
 from .told import error_text
@@ -154,7 +154,7 @@ class CommandRunner:
             return None
         handler = self.handlers[task.command.verb]
         said: List[bool] = []
-        token = PHASE_SAID.set(said)
+        token, outer = PHASE_SAID.set(said), UNDER_WAY.set(task.answer)
         try:
             returned = handler.run(task.command)
             if inspect.isawaitable(returned):
@@ -170,11 +170,13 @@ class CommandRunner:
             self._finish_done(task, returned, bool(said))
         finally:
             PHASE_SAID.reset(token)
+            UNDER_WAY.reset(outer)
         return None
 
     async def _await(self, task: CommandTask, returned: Any, said: List[bool]) -> None:
         # Runs as a task of its own, so what it sets is seen by this handler alone.
         PHASE_SAID.set(said)
+        UNDER_WAY.set(task.answer)
         try:
             value = await returned
         except BaseException as error:
@@ -215,11 +217,15 @@ class CommandRunner:
         message = f"it would run the bot's handler of {verb}; what that does to orders and positions is not predicted"
         answer: Answer = {"outcome": "predicted", "message": message}
         if preview is not None:
+            outer = UNDER_WAY.set(task.answer)
             try:
-                answer = {**answer_of(preview(task.command), verb, functools.partial(self._note_untold, verb)), "outcome": "predicted"}
+                note = functools.partial(self._note_untold, verb)
+                answer = {**answer_of(preview(task.command), verb, note), "outcome": "predicted"}
             except BaseException as error:
                 failed = answer_of_error(error, verb)
                 answer = failed if failed["outcome"] == "refused" else {**answer, "message": failed["message"]}
+            finally:
+                UNDER_WAY.reset(outer)
         self.book.finish(task, {**answer, **self._standing()})
 
     def _standing(self) -> Answer:

@@ -4,6 +4,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from concurrent.futures import Future
+from contextvars import ContextVar
 from typing import Any, Callable, Deque, Dict, List, Optional
 
 from . import numbers
@@ -14,6 +16,16 @@ from .told import error_text
 _KEPT_DELAYS = 1_000
 # Work that may wait for the loop.
 _MOST_WAITING = 64
+
+
+# In code of the bot that a request called: what is done once it has returned. The answer waits for that.
+UNDER_WAY: "ContextVar[Optional[Future[Any]]]" = ContextVar("UNDER_WAY", default=None)
+
+
+def under_way() -> "Optional[Future[Any]]":
+    """What a request waits for that called this code; `None` outside of such code."""
+    answer = UNDER_WAY.get()
+    return None if answer is None or answer.done() else answer
 
 
 class LoopClock:
