@@ -9,13 +9,15 @@ import asyncio
 import inspect
 import os
 import socket
+from concurrent.futures import Future
 from typing import Any, Callable, Dict, Mapping, Optional, Set
 
 from . import router
 from .address import AddressInUse, Path
 from .bot import BaseBot
 from .config import Apply, BotConfig, Check
-from .http import (CONTINUE, HEAD_END, LARGEST_HEAD, HttpError, Later, Response, Stream, parse_head, refusal)
+from .http import (CONTINUE, HEAD_END, LARGEST_HEAD, HttpError, Later, Request, Response, Stream, parse_head, refusal)
+from .loop import UNDER_WAY, under_way
 
 _MOST_CONNECTIONS = 32
 _IDLE = 120.0
@@ -26,6 +28,8 @@ _STREAM_ALIVE_EVERY = 10.0
 _RETRY_LISTEN = 1.0
 _END_WITHIN = 2.0
 _MAINTAIN_EVERY = 0.2
+_ANSWERS_WITHIN = 2.0
+_LOOK_EVERY = 0.005
 # Orders that are joined between two turns of the event loop: some tens of microseconds.
 _PIECES_AT_ONCE = 500
 
@@ -38,6 +42,9 @@ class AsyncBot(BaseBot):
     _connections = 0
     # Those that have not shown the token yet, oldest first: where there is no room, the first of them has to go.
     _unproven: Dict["asyncio.Task[Any]", asyncio.StreamWriter]
+    # Requests whose answer is under way: they are waited for when the bot stops.
+    _answering = 0
+    _is_ending = False
 
     async def start(self) -> "AsyncBot":
         """Serves the bot on the running event loop from here on; raises nothing."""
@@ -56,16 +63,51 @@ class AsyncBot(BaseBot):
         return self
 
     async def stop(self) -> None:
-        """Ends serving after what waits is written."""
+        """Ends serving after what waits is written; in a handler, once that is answered."""
+        answer = under_way()
+        if answer is not None and self._tasks is not None:
+            # The handler's own answer would be waited for here, and it comes after this.
+            self._core.is_stopping = True
+            self._keep(self._stop_after(answer))
+            return
+        if self._tasks is None:
+            # A second call waits for the first: the program may end after it.
+            while self._is_ending:
+                await asyncio.sleep(_LOOK_EVERY)
+            return
+        self._is_ending, own, tasks = True, asyncio.current_task(), list(self._tasks)
+        try:
+            await self._end()
+        finally:
+            # Also when it is cancelled: what waits for the disk is written, and another process can have the folder.
+            for task in tasks:
+                if task is not own:
+                    task.cancel()
+            self._core.close()
+            self._is_ending = False
+
+    async def _stop_after(self, answer: "Future[Any]") -> None:
+        # This task began with the context of the handler.
+        UNDER_WAY.set(None)
+        await asyncio.wait({asyncio.wrap_future(answer)})
+        await self.stop()
+
+    async def _wait_for_answers(self) -> None:
+        end = asyncio.get_running_loop().time() + _ANSWERS_WITHIN
+        await asyncio.sleep(0)
+        while self._answering and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def _end(self) -> None:
         tasks, self._tasks = self._tasks, None
         if tasks is None:
             return
         self._core.state.set_phase("stopping", "the bot was stopped")
         self._core.commands.book.withdraw_all()
-        await asyncio.sleep(0)
         if self._server is not None:
             self._address.remove()
             self._server.close()
+        await self._wait_for_answers()
         own = asyncio.current_task()
         ending = [task for task in tasks if task is not own]
         for task in ending:
@@ -212,17 +254,31 @@ class AsyncBot(BaseBot):
             if request.waits_for_continue:
                 writer.write(CONTINUE)
             body = await asyncio.wait_for(reader.readexactly(request.length), _IDLE)
-            answered = router.answer(self._core, request, body)
-            if isinstance(answered, Stream):
-                await self._stream(writer, answered.after)
+            if self._tasks is None:
+                # The bot stops: nothing is begun any more.
                 return
-            if isinstance(answered, Later):
-                # Not `wait_for`: that would cancel the command together with the wait.
-                await asyncio.wait({asyncio.wrap_future(answered.done)}, timeout=answered.seconds)
-                answered = answered.answer()
-            await self._send(writer, answered, request.keeps_alive)
+            self._answering += 1
+            try:
+                stream = await self._answer(writer, request, body)
+            finally:
+                self._answering -= 1
+            if stream is not None:
+                await self._stream(writer, stream.after)
+                return
             if not request.keeps_alive:
                 return
+
+    async def _answer(self, writer: asyncio.StreamWriter, request: Request, body: bytes) -> Optional[Stream]:
+        """Answers; a stream is returned, since it has no end."""
+        answered = router.answer(self._core, request, body)
+        if isinstance(answered, Stream):
+            return answered
+        if isinstance(answered, Later):
+            # Not `wait_for`: that would cancel the command together with the wait.
+            await asyncio.wait({asyncio.wrap_future(answered.done)}, timeout=answered.seconds)
+            answered = answered.answer()
+        await self._send(writer, answered, request.keeps_alive)
+        return None
 
     async def _send(self, writer: asyncio.StreamWriter, response: Response, keeps_alive: bool) -> None:
         writer.write(response.head(keeps_alive))

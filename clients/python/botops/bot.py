@@ -4,19 +4,24 @@ from __future__ import annotations
 import atexit
 import functools
 import itertools
+import math
 import os
 import pathlib
 import re
+import threading
 import time
+from concurrent.futures import Future, wait
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, TypeVar, Union
 
-from . import forks, numbers, records
+from . import forks, numbers, records, told
 from .address import Address, Path
+from .change import Apply
 from .commands import VERBS, Handler
-from .config import Apply, BotConfig, Check
+from .config import BotConfig, Check
 from .config_files import ConfigError, ConfigFiles
 from .core import BotCore
 from .handlers import VerbHandler
+from .loop import under_way
 from .problems import Problem
 from .server import ThreadServer
 
@@ -46,11 +51,7 @@ def _harmless(call: _Call) -> _Call:
 
 def _note_failure(core: BotCore, where: str, error: Exception) -> None:
     try:
-        said = str(error)[:300]
-    except Exception:
-        said = "it cannot be read"
-    try:
-        core.problems.add(where, "failed", f"{type(error).__name__}: {said}")
+        core.problems.add(where, "failed", told.error_text(error)[:300])
     except Exception:
         pass  # the trading code has no use for a fault of the SDK
 
@@ -83,9 +84,12 @@ class BaseBot:
             folder = pathlib.Path(os.fspath(data_dir)).absolute()
         logs = None if log_dir is None else str(pathlib.Path(os.fspath(log_dir)).absolute())
         interval = None if expected_interval is None else float(expected_interval)
+        if interval is not None and not (math.isfinite(interval) and interval > 0):
+            raise ValueError("expected_interval is a number of seconds above 0: delays are counted against it")
         self._core = BotCore(bot_id, mode, name or bot_id, str(version), interval, folder, logs)
         self._core.more_capabilities = [str(one) for one in capabilities]
         self._core.offers_trades = trades
+        self._stop_lock = threading.RLock()
         forks.watch(self)
 
     # What the bot is and has
@@ -171,13 +175,14 @@ class BaseBot:
         return self._core.state.trading_enabled is not False
 
     @trading_enabled.setter
+    @_harmless
     def trading_enabled(self, value: bool) -> None:
         self._core.state.set_trading_enabled(value)
 
     @property
     def is_stopping(self) -> bool:
         """Whether the bot was told to shut down, or was stopped."""
-        return self._core.state.phase.get("phase") == '"stopping"'
+        return self._core.is_stopping or self._core.state.phase.get("phase") == '"stopping"'
 
     # What happens
 
@@ -289,12 +294,15 @@ class BaseBot:
         folder = self._core.folder
         if folder is None and config_dir is None:
             raise ConfigError("a config needs a data folder: what is committed has to outlive the process")
-        files = ConfigFiles(folder.path if folder else None,
-                            None if config_dir is None else pathlib.Path(os.fspath(config_dir)).absolute())
         core = self._core
+        files = ConfigFiles(folder.path if folder else None,
+                            None if config_dir is None else pathlib.Path(os.fspath(config_dir)).absolute(),
+                            lambda: folder is None or folder.is_owned)
+        core.own_folder()
         slot = BotConfig(schema, values, check, apply, files, core.problems)
         slot.boot_epoch = core.boot_epoch
         slot.run_on_loop = core.commands.run_on_loop
+        slot.withdraw_by(core.commands.forget)
 
         def tell(what: str, message: str) -> None:
             self.event("config", message, severity="medium" if what == "trial_expired" else "low", data={"what": what})
@@ -319,6 +327,11 @@ class BaseBot:
     def _wake(self) -> None:
         """Has files written soon."""
 
+    def _prepare_fork(self) -> None:
+        """Gives the data folder back before a fork: which process starts the bot, and so owns it, is open until then."""
+        if not self._is_served():
+            self._core.release_folder()
+
     def _become_inert(self) -> None:
         """In a forked child: it does not answer for its parent, and says nothing."""
         self._core.leave_to_parent()
@@ -337,8 +350,6 @@ class Bot(BaseBot):
             if self._core.pid != self._owner:
                 # The process became another one since the bot was made, as a daemon's does.
                 self._core.begin_life()
-                if self._core.config is not None:
-                    self._core.config.boot_epoch = self._core.boot_epoch
             self._core.own_folder()
             self._core.events.add({"kind": "lifecycle", "severity": "low", "message": f"{self._core.name} started"})
             try:
@@ -352,17 +363,32 @@ class Bot(BaseBot):
 
     @_harmless
     def stop(self, timeout: float = 2.0) -> None:
-        """Ends serving after what waits is written, within `timeout` seconds."""
-        server, self._server = self._server, None
-        if server is None:
-            self._core.close()
+        """Ends serving after what waits is written, within `timeout` seconds; in a handler, once that is answered."""
+        answer = under_way()
+        if answer is None or self._server is None:
+            self._stop_now(timeout)
             return
-        atexit.unregister(self.stop)
-        self._core.state.set_phase("stopping", "the bot was stopped")
-        self._core.commands.book.withdraw_all()
-        server.stop(timeout)
-        self._core.commands.side_thread.stop()
-        self._core.close()
+        # The handler's own answer would be waited for here, and it comes after this.
+        self._core.is_stopping = True
+        threading.Thread(target=self._stop_after, args=(answer, timeout), name="botops-stop", daemon=True).start()
+
+    def _stop_after(self, answer: "Future[Any]", timeout: float) -> None:
+        wait([answer])
+        self._stop_now(timeout)
+
+    def _stop_now(self, timeout: float) -> None:
+        # A second call waits for the first: the process may end after it.
+        with self._stop_lock:
+            server, self._server = self._server, None
+            if server is None:
+                self._core.close()
+                return
+            atexit.unregister(self.stop)
+            self._core.state.set_phase("stopping", "the bot was stopped")
+            self._core.commands.book.withdraw_all()
+            server.stop(timeout)
+            self._core.commands.stop_threads()
+            self._core.close()
 
     def __enter__(self) -> "Bot":
         return self.start()
@@ -374,9 +400,9 @@ class Bot(BaseBot):
         """Waits as `time.sleep` does, and carries out commands as they arrive. What is no time is a second."""
         try:
             wait = min(max(0.0, float(numbers.amount_text(seconds))), _LONGEST_SLEEP)
-        except (ValueError, TypeError) as error:
+        except Exception as error:
             # Not raised into the loop, and not taken as zero: the loop would spin.
-            self._core.problems.add("sleep", "bad_value", f"a second is waited instead: {error}")
+            self._core.problems.add("sleep", "bad_value", f"a second is waited instead: {told.text_of(error)}")
             wait = 1.0
         if self._core.is_inert:
             time.sleep(wait)

@@ -10,11 +10,12 @@ import threading
 import time
 from collections import OrderedDict, deque
 from concurrent.futures import Future
-from typing import Any, Callable, Deque, Dict, List, Mapping, NamedTuple, NoReturn, Optional, Tuple, Union
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, NoReturn, Optional, Tuple, Union
 
 from . import numbers
 from .durable import DataFolder, LineFile, replace_file
 from .problems import ProblemLog
+from .told import error_text, text_of
 
 VERBS = ("pause", "resume", "cancel-orders", "flatten", "probe-session", "reauth", "reset-breaker", "halt", "shutdown")
 EXPIRED = "expired"
@@ -71,13 +72,28 @@ class Done(NamedTuple):
     positions_left: Optional[int] = None
     orders_left: Optional[int] = None
 
-    def exposure(self) -> Optional[Answer]:
-        """The effect in the contract's form; `None` when nothing is said of it."""
+    def exposure(self, note: Callable[[str], None]) -> Optional[Answer]:
+        """The effect in the contract's form; `None` when nothing is said of it. What cannot be told is null, and noted."""
         said = {name: getattr(self, name) for name in _EXPOSURE}
         if all(value is None for value in said.values()):
             return None
-        said["notional"] = None if self.notional is None else numbers.amount_text(self.notional)
+        for name, value in said.items():
+            try:
+                said[name] = _member(name, value)
+            except Exception as error:  # an effect that cannot be told does not take back that it was done
+                said[name] = None
+                note(f"`{name}` cannot be told: {text_of(error)}")
         return said
+
+
+def _member(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name == "notional":
+        return numbers.amount_text(value)
+    if name != "positions_closing":
+        return int(numbers.count(value))
+    return [value] if isinstance(value, str) else sorted(text_of(symbol) for symbol in value)
 
 
 Handler = Callable[[Command], Union[None, str, Done]]
@@ -99,6 +115,7 @@ class CommandTask:
         self.until = until
         self.expires_at = expires_at
         self.is_begun = False
+        self.work: Optional[Callable[[], Any]] = None
         self.answer: Future[Answer] = Future()
 
     def is_expired(self) -> bool:
@@ -120,21 +137,28 @@ class CommandBook:
         self._unsaved: Deque[bytes] = deque(maxlen=10 * _KEPT_ANSWERS)
         # Whether a line is on the disk itself when it counts as written.
         self.syncs = True
+        self._is_failing = False
 
     def renew_lock(self) -> None:
         """Takes new locks, in a forked child whose parent held the old ones."""
         self._lock = threading.RLock()
         self._file_lock = threading.RLock()
 
-    def admit(self, command: Command, request: Mapping[str, Any]) -> Tuple[CommandTask, bool]:
+    @property
+    def is_open(self) -> bool:
+        """Whether the commands of earlier starts were read."""
+        return self._file is not None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether what is said of a command now will be known at the next start."""
+        return self._file is not None and not self._is_failing
+
+    def admit(self, command: Command, until: Optional[float], expires_at: Optional[float]) -> Tuple[CommandTask, bool]:
         """The task of a command, and whether it is new. Raises `CommandError` for an id that was another verb's."""
         if not command.command_id or len(command.command_id) > _LONGEST_ID:
             raise CommandError(400, "invalid", "command_id needs 1 to 128 characters")
-        valid_for, expires = request.get("valid_for_ms"), request.get("expires_at")
-        from .trades import parse_moment
-
-        until = None if not isinstance(valid_for, (int, float)) else time.monotonic() + valid_for / 1000
-        task = CommandTask(command, until, parse_moment(expires) if isinstance(expires, str) else None)
+        task = CommandTask(command, until, expires_at)
         if command.dry_run:
             return task, True
         with self._lock:
@@ -159,13 +183,12 @@ class CommandBook:
             task.is_begun = True
             return True
 
-    def withdraw(self, task: CommandTask) -> bool:
+    def withdraw(self, task: CommandTask, why: str) -> bool:
         """Takes a command back that was not begun. True when it is certain that nothing happens any more."""
         with self._lock:
             if task.is_begun or task.answer.done():
                 return False
-            self.finish(task, refused(EXPIRED, "the trading loop did not take it in time; it is not carried out. A loop "
-                                               "calls bot.tick() each round and waits by bot.sleep()"))
+            self.finish(task, refused(EXPIRED, why))
             return True
 
     def withdraw_all(self) -> None:
@@ -236,7 +259,7 @@ class CommandBook:
 
     def _save(self, row: Answer) -> None:
         if self._folder is not None:
-            self._unsaved.append(json.dumps(row).encode())
+            self._unsaved.append(json.dumps(row, default=text_of).encode())
 
     def write_waiting(self) -> None:
         """Writes what is not on disk yet. A failure is noted, and it is tried again later."""
@@ -249,7 +272,9 @@ class CommandBook:
                 self._file.append(lines, self.syncs)
                 for _ in lines[:len(self._unsaved)]:
                     self._unsaved.popleft()
+                self._is_failing = False
             except OSError as error:
+                self._is_failing = True
                 self._problems.add("commands", "not_recorded", f"an answer is not on disk: {error}")
 
     def close(self) -> None:
@@ -265,10 +290,10 @@ def refused(code: str, message: str) -> Answer:
     return {"outcome": "refused", "reason_code": code, "message": message}
 
 
-def answer_of(returned: Any, verb: str) -> Answer:
-    """The answer that a handler's return value stands for."""
+def answer_of(returned: Any, verb: str, note: Callable[[str], None]) -> Answer:
+    """The answer that a handler's return value stands for. What of it cannot be told is noted."""
     if isinstance(returned, Done):
-        return {"outcome": "done", "message": returned.message, "exposure": returned.exposure()}
+        return {"outcome": "done", "message": text_of(returned.message), "exposure": returned.exposure(note)}
     message = returned if isinstance(returned, str) else f"the bot's handler of {verb} returned"
     return {"outcome": "done", "message": message}
 
@@ -276,8 +301,8 @@ def answer_of(returned: Any, verb: str) -> Answer:
 def answer_of_error(error: BaseException, verb: str) -> Answer:
     """The answer that what a handler raised stands for."""
     if isinstance(error, Refused):
-        return refused(error.code, error.message)
+        return refused(text_of(error.code), text_of(error.message))
     if isinstance(error, Unconfirmed):
-        return {"outcome": "unconfirmed", "message": str(error)}
-    message = f"the bot's handler of {verb} raised {type(error).__name__}: {error}; it may have acted"
+        return {"outcome": "unconfirmed", "message": text_of(error)}
+    message = f"the bot's handler of {verb} raised {error_text(error)}; it may have acted"
     return {"outcome": "unconfirmed", "message": message[:500]}

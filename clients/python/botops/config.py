@@ -8,31 +8,22 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from concurrent.futures import Future, wait
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
+from . import given
 from . import schema as schemas
+from .change import Apply as Apply
+from .change import ConfigRefusal, ValueSwitch, Work
 from .config_files import ConfigError, ConfigFiles, Document, document
 from .numbers import BadValue, amount_text
 from .problems import ProblemLog
 from .schema import ConfigSchema, Violation, violation
+from .told import error_text, text_of
 
 # The longest trial; a change that is wanted for longer has to be committed.
 _LONGEST_TRIAL = 24 * 3600.0
-# How long the loop may take to begin `apply`, and to end it.
-_BEGIN_WITHIN = 5.0
-_END_WITHIN = 60.0
 
 Check = Callable[[Dict[str, Any]], Any]
-Apply = Callable[[Dict[str, Any]], Any]
-
-
-class ConfigRefusal(Exception):
-    """A config verb that was not done: status, code, sentence and context."""
-
-    def __init__(self, status: int, code: str, message: str, context: Any = None) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message, self.context = status, code, message, context
 
 
 class Warn(NamedTuple):
@@ -46,6 +37,10 @@ class Warn(NamedTuple):
 class _Trial(NamedTuple):
     txn: str
     deadline: float
+
+    def is_over(self) -> bool:
+        """Whether its time is over."""
+        return time.monotonic() >= self.deadline
 
 
 class _Shown(NamedTuple):
@@ -62,6 +57,14 @@ class _Loaded(NamedTuple):
     value: Dict[str, Any]
 
 
+class _Leaving(NamedTuple):
+    """A trial on its way out: what is run again, and how its end is written."""
+
+    loaded: _Loaded
+    message: Mapping[str, Any]
+    what: str
+
+
 class BotConfig:
     """What `bot.config(...)` returns: the values in force, which a trial may change between two rounds of the loop."""
 
@@ -72,11 +75,11 @@ class BotConfig:
             built_in = document(0, schemas.write_document(values))
         except (ValueError, TypeError) as error:
             raise ConfigError(str(error)) from error
-        self._check, self._apply = check, apply
+        self._check = check
+        self._switch = ValueSwitch({}, apply, problems)
         self._files, self._problems = files, problems
         self._lock = threading.RLock()
         self.boot_epoch = ""
-        self.run_on_loop: Callable[[Callable[[], Any]], bool] = lambda work: (work(), True)[1]
         self.on_change: Callable[[str, str], None] = lambda what, message: None
         self._boot(built_in)
 
@@ -90,6 +93,7 @@ class BotConfig:
         self._committed = self._load(committed)
         self._running = self._committed
         self._trial: Optional[_Trial] = None
+        self._leaving: Optional[_Leaving] = None
         try:
             candidate = self._files.spend_try(committed.sha256)
             if candidate is not None:
@@ -97,7 +101,7 @@ class BotConfig:
         except (OSError, ConfigError, KeyError, TypeError, ValueError) as error:
             self._problems.add("config", "not_booted", f"the candidate for this start is not booted: {error}")
         self._booted = self._running.value
-        self._values = copy.deepcopy(self._running.value)
+        self._switch.values = copy.deepcopy(self._running.value)
         self._publish()
 
     def _boot_candidate(self, candidate: Dict[str, Any]) -> None:
@@ -121,7 +125,20 @@ class BotConfig:
     @property
     def values(self) -> Dict[str, Any]:
         """The values in force. A trial replaces the whole dictionary, and never changes one that was read."""
-        return self._values
+        return self._switch.values
+
+    @property
+    def run_on_loop(self) -> Callable[[Work], bool]:
+        """Has work done on the trading loop; False when too much waits already."""
+        return self._switch.run_on_loop
+
+    @run_on_loop.setter
+    def run_on_loop(self, run: Callable[[Work], bool]) -> None:
+        self._switch.run_on_loop = run
+
+    def withdraw_by(self, remove: Callable[[Work], None]) -> None:
+        """Sets what takes work out of the loop's queue that is not wanted any more."""
+        self._switch.remove_from_loop = remove
 
     @property
     def is_in_trial(self) -> bool:
@@ -134,11 +151,11 @@ class BotConfig:
         return self._running.document.sha256
 
     def __getitem__(self, name: str) -> Any:
-        return self._values[name]
+        return self.values[name]
 
     def get(self, name: str, default: Any = None) -> Any:
         """A top-level value in force."""
-        return self._values.get(name, default)
+        return self.values.get(name, default)
 
     def _own_violations(self, value: Any) -> List[Violation]:
         return self._assess(value)[0]
@@ -151,9 +168,9 @@ class BotConfig:
         try:
             said = self._check(copy.deepcopy(value))
         except ValueError as error:
-            return [violation("", "refused", str(error)[:300] or "the bot refuses it")], []
+            return [violation("", "refused", text_of(error)[:300] or "the bot refuses it")], []
         except Exception as error:  # a check that fails has not passed
-            return [violation("", "check_failed", f"the bot's check raised {type(error).__name__}: {error}"[:300])], []
+            return [violation("", "check_failed", f"the bot's check raised {error_text(error)}"[:300])], []
         rows = [said] if isinstance(said, (str, Warn)) else list(said or [])
         warnings = [violation(one.path, "warning", one.message, one.fix) for one in rows if isinstance(one, Warn)]
         return [_violation_of(one) for one in rows if not isinstance(one, Warn)], warnings
@@ -198,7 +215,7 @@ class BotConfig:
         if pointer is None or self.schema.mark(pointer, "x-secret"):
             return {}
         try:
-            limit = amount_text(_at(self._running.value, pointer))
+            limit = amount_text(schemas.value_at(self._running.value, pointer))
         except BadValue:
             return {}
         return {"daily_loss_limit": limit if limit.startswith("-") else "-" + limit.lstrip("+")}
@@ -212,7 +229,7 @@ class BotConfig:
         fitted = copy.deepcopy(loaded.value)
         for pointer in schemas.changed_pointers(self._booted, fitted):
             if self.schema.mark(pointer, "x-apply") == "restart":
-                _put_at(fitted, pointer, _at(self._booted, pointer, _ABSENT))
+                schemas.put_at(fitted, pointer, schemas.value_at(self._booted, pointer, schemas.ABSENT))
         return fitted
 
     def activate(self, message: Mapping[str, Any]) -> Dict[str, Any]:
@@ -220,10 +237,12 @@ class BotConfig:
         txn, text = str(_given(message, "txn", (str, int))), _given(message, "document", (str,))
         base, candidate = _given(message, "base", (dict,)), _given(message, "candidate", (dict,))
         ttl = _given(message, "ttl_ms", (int,))
+        wanted = document(_given(candidate, "version", (int,)), text)
+        for_next_start = _flag(message, "boot_once")
         with self._lock:
             self._check_generation(message)
             running = {"running": self._running.document.reference()}
-            if self._trial is not None and self._trial.txn == txn:
+            if self._trial is not None and self._trial.txn == txn and self._leaving is None:
                 return self._acknowledge(txn)
             ending = self._files.ending(txn)
             if ending is not None:
@@ -233,17 +252,16 @@ class BotConfig:
                 raise ConfigRefusal(409, "trial_live", "another trial runs", {"txn": self._trial.txn, **running})
             if base.get("sha256") != self._running.document.sha256:
                 raise ConfigRefusal(409, "base_mismatch", "something else runs than the change is based on", running)
-            wanted = document(int(candidate.get("version") or 0), text)
             if candidate.get("sha256") != wanted.sha256:
                 raise ConfigRefusal(422, "hash_mismatch", "the document does not have the candidate's hash", running)
             if ttl <= 0:
                 raise ConfigRefusal(422, "ttl_invalid", "a trial needs a time to live")
             loaded = self._checked(wanted)
             self._record(message, None)
-            if message.get("boot_once") is True:
+            if for_next_start:
                 return self._keep_for_next_start(txn, message)
             self._run(loaded)
-            self._trial = _Trial(txn, time.monotonic() + min(ttl / 1000, _LONGEST_TRIAL))
+            self._trial = _Trial(txn, time.monotonic() + min(ttl, _LONGEST_TRIAL * 1000) / 1000)
             self._publish()
             self.on_change("activated", f"config v{wanted.version} runs on trial ({txn})")
             return self._acknowledge(txn)
@@ -259,12 +277,12 @@ class BotConfig:
         return _Loaded(wanted, value)
 
     def _keep_for_next_start(self, txn: str, message: Mapping[str, Any]) -> Dict[str, Any]:
-        if self._files.was_tried(txn):
-            raise ConfigRefusal(409, "txn_over", "this transaction was booted once already",
-                                {"running": self._running.document.reference()})
         try:
+            if self._files.was_tried(txn):
+                raise ConfigRefusal(409, "txn_over", "this transaction was booted once already",
+                                    {"running": self._running.document.reference()})
             self._files.store_candidate(dict(message))
-        except OSError as error:
+        except (OSError, ConfigError) as error:
             raise ConfigRefusal(409, "not_recorded", f"the bot cannot keep the candidate: {error}") from error
         return self._acknowledge(txn)
 
@@ -273,7 +291,9 @@ class BotConfig:
         txn = str(_given(message, "txn", (str, int)))
         with self._lock:
             self._check_generation(message)
-            if self._trial is None or self._trial.txn != txn:
+            # Its time may be over although nobody has looked at the clock since.
+            self.expire()
+            if self._trial is None or self._trial.txn != txn or self._leaving is not None or self._trial.is_over():
                 if self._files.ending(txn) == "committed":
                     return self._acknowledge(txn)
                 raise self._not_in_trial()
@@ -315,35 +335,61 @@ class BotConfig:
                 if self._files.ending(txn) is None:
                     self._record(message, (txn, "reverted"))
                 return self._acknowledge(txn)
-            self._return_to_committed()
-            self._end(txn, message, "reverted")
-            self.on_change("reverted", f"the trial {txn} was reverted; "
-                                       f"config v{self._running.document.version} runs again")
+            if not self._leave(self._trial, message, "reverted", True):
+                raise ConfigRefusal(504, "no_answer", "the trading loop has not taken it yet; it runs what is committed "
+                                                      "as soon as it does")
             return self._acknowledge(txn)
 
     def expire(self) -> None:
-        """Takes a trial back whose time is over. What fails is tried again at the next call."""
+        """Takes a trial back whose time is over, and goes on with one that is on its way out. It waits for nothing."""
         trial = self._trial
-        if trial is None or time.monotonic() < trial.deadline:
+        is_due = trial is not None and (self._leaving is not None or trial.is_over())
+        if not is_due or not self._lock.acquire(blocking=False):
             return
-        with self._lock:
-            if self._trial is not trial:
-                return
+        try:
+            if trial is not None and self._trial is trial:
+                self._leave(trial, {}, "trial_expired", False)
+        except ConfigRefusal as error:
+            self._problems.add("config", "not_reverted", f"a trial is over and could not be taken back: {error}")
+        finally:
+            self._lock.release()
+
+    def _leave(self, trial: _Trial, message: Mapping[str, Any], what: str, is_waited_for: bool) -> bool:
+        """Has what is committed run again; False while the loop has not taken it. What fails is tried anew at the next call."""
+        if self._leaving is None:
             candidate = self._running.document.sha256
-            try:
-                self._return_to_committed()
-            except ConfigRefusal as error:
-                self._problems.add("config", "not_reverted", f"a trial is over and could not be taken back: {error}")
-                return
-            what = "committed" if self._running.document.sha256 == candidate else "trial_expired"
-            self._end(trial.txn, {}, what)
-            self.on_change(what, f"the trial {trial.txn} is over; config v{self._running.document.version} runs")
+            self._name_committed()
+            if what == "trial_expired" and self._committed.document.sha256 == candidate:
+                what = "committed"
+            self._switch.arm_return(self._effective(self._committed))
+            self._leaving = _Leaving(self._committed, message, what)
+        leaving = self._leaving
+        try:
+            if not self._switch.has_returned(is_waited_for):
+                return False
+        except ConfigRefusal as error:
+            self._leaving = None
+            error.context = {"running": self._running.document.reference()}
+            raise
+        self._leaving, self._running = None, leaving.loaded
+        self._end(trial.txn, leaving.message, leaving.what)
+        self.on_change(leaving.what, f"the trial {trial.txn} is over; config v{leaving.loaded.document.version} runs")
+        return True
 
     def refresh_head(self) -> None:
         """Takes up what `HEAD` names now; the running config stays."""
-        if self._files.head_folder is None or not self._lock.acquire(blocking=False):
+        if self._files.head_folder is not None:
+            self._refresh(lambda: None, False)
+
+    def take_up_files(self) -> None:
+        """Takes up what another process left in the data folder, once that is this one's; the running config stays."""
+        self._refresh(self._files.load_outcomes, True)
+
+    def _refresh(self, first: Callable[[], None], is_waited_for: bool) -> None:
+        if not self._lock.acquire(blocking=is_waited_for):
             return
         try:
+            first()
             head = self._files.load_committed()
             if head is not None and head.sha256 != self._committed.document.sha256:
                 self._committed = self._load(head)
@@ -353,18 +399,17 @@ class BotConfig:
                 self._running = self._committed
             self._publish()
         except (OSError, ConfigError) as error:
-            self._problems.add("config", "head_invalid", str(error))
+            self._problems.add("config", "head_invalid", text_of(error))
         finally:
             self._lock.release()
 
-    def _return_to_committed(self) -> None:
+    def _name_committed(self) -> None:
         try:
             named = self._files.load_committed()
             if named is not None and named.sha256 != self._committed.document.sha256:
                 self._committed = self._load(named)
         except (OSError, ConfigError) as error:
             self._problems.add("config", "head_invalid", f"the last good config stays: {error}")
-        self._run(self._committed)
 
     def _end(self, txn: str, message: Mapping[str, Any], what: str) -> None:
         self._forget_candidate()
@@ -380,43 +425,13 @@ class BotConfig:
             self._problems.add("config", "not_recorded", f"a candidate cannot be removed: {error}")
 
     def _run(self, loaded: _Loaded) -> None:
-        """Has the bot run a document, on its loop. Raises `ConfigRefusal`, and then it runs what it ran before."""
-        before, values = self._values, self._effective(loaded)
-        claim = threading.Lock()
-        done: Future[None] = Future()
-
-        def work() -> None:
-            if not claim.acquire(blocking=False):
-                return
-            try:
-                if self._apply is not None:
-                    self._apply(copy.deepcopy(values))
-                self._values = values
-                done.set_result(None)
-            except BaseException as error:
-                done.set_exception(error if isinstance(error, Exception) else ConfigError(repr(error)))
-                self._take_back(before)
-                if not isinstance(error, Exception):
-                    raise
-
-        if not self.run_on_loop(work):
-            raise ConfigRefusal(429, "busy", "too much waits for the trading loop already")
-        if not wait([done], _BEGIN_WITHIN).done and claim.acquire(blocking=False):
-            raise ConfigRefusal(409, "expired", "the trading loop did not take it in time; it is not carried out")
-        if not wait([done], _END_WITHIN).done:
-            raise ConfigRefusal(504, "no_answer", "the bot's apply has begun and does not end")
-        error = done.exception()
-        if error is not None:
-            raise ConfigRefusal(422, "apply_failed", f"the bot's apply raised {type(error).__name__}: {error}"[:300],
-                                {"running": self._running.document.reference()}) from error
-        self._running = loaded
-
-    def _take_back(self, before: Dict[str, Any]) -> None:
+        """Has the bot run a document, on its loop. Raises `ConfigRefusal`."""
         try:
-            if self._apply is not None:
-                self._apply(copy.deepcopy(before))
-        except Exception as error:
-            self._problems.add("config", "apply_failed", f"the values of before could not be applied again: {error}")
+            self._switch.change(self._effective(loaded))
+        except ConfigRefusal as error:
+            error.context = {"running": self._running.document.reference()}
+            raise
+        self._running = loaded
 
     def _check_generation(self, message: Mapping[str, Any]) -> None:
         generation = _given(message, "gen", (int,))
@@ -439,14 +454,18 @@ class BotConfig:
         return {"txn": txn, "running": self._running.document.reference(), "boot_epoch": self.boot_epoch}
 
 
-_ABSENT = object()
-
-
 def _given(message: Mapping[str, Any], name: str, kinds: Tuple[type, ...]) -> Any:
     value = message.get(name)
     if not isinstance(value, kinds) or isinstance(value, bool):
         raise ConfigRefusal(400, "invalid", f"the body needs `{name}`")
     return value
+
+
+def _flag(message: Mapping[str, Any], name: str) -> bool:
+    try:
+        return given.flag(message, name)
+    except given.Malformed as error:
+        raise ConfigRefusal(400, "invalid", f"{error}; nothing was done") from None
 
 
 def _violation_of(said: Any) -> Violation:
@@ -455,25 +474,3 @@ def _violation_of(said: Any) -> Violation:
     if isinstance(said, tuple) and len(said) >= 2:
         return violation(str(said[0]), "refused", str(said[1]), str(said[2]) if len(said) > 2 else None)
     return violation("", "refused", str(said))
-
-
-def _at(value: Any, pointer: str, otherwise: Any = None) -> Any:
-    for name in pointer.split("/")[1:]:
-        name = name.replace("~1", "/").replace("~0", "~")
-        if isinstance(value, list) and name.isdigit() and int(name) < len(value):
-            value = value[int(name)]
-        elif isinstance(value, dict) and name in value:
-            value = value[name]
-        else:
-            return otherwise
-    return value
-
-
-def _put_at(value: Any, pointer: str, wanted: Any) -> None:
-    names = [name.replace("~1", "/").replace("~0", "~") for name in pointer.split("/")[1:]]
-    for name in names[:-1]:
-        value = value.setdefault(name, {})
-    if wanted is _ABSENT:
-        value.pop(names[-1], None)
-    else:
-        value[names[-1]] = copy.deepcopy(wanted)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import pathlib
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from .durable import replace_file
 
@@ -42,8 +42,11 @@ def document(version: int, text: str) -> Document:
 class ConfigFiles:
     """Reads and writes them. Every method raises OSError when the disk fails."""
 
-    def __init__(self, own: Optional[pathlib.Path], head_folder: Optional[pathlib.Path]) -> None:
+    def __init__(self, own: Optional[pathlib.Path], head_folder: Optional[pathlib.Path],
+                 is_owned: Callable[[], bool] = lambda: True) -> None:
         self._own = own
+        # Another process may have the folder: what is in it is that one's, and only read.
+        self._is_owned = is_owned
         self.head_folder = head_folder
         self.generation = 0
         self.endings: List[Tuple[str, str]] = []
@@ -51,9 +54,16 @@ class ConfigFiles:
     def load_outcomes(self) -> None:
         """Reads how earlier trials ended."""
         content = self._read("config-outcomes.json")
-        if content is not None:
-            self.generation = int(content["gen"])
-            self.endings = [(str(txn), str(what)) for txn, what in content["endings"]]
+        if content is None:
+            return
+        try:
+            generation = int(content["gen"])
+            endings = [(str(txn), str(what)) for txn, what in content["endings"]]
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ConfigError(f"config-outcomes.json cannot be understood: {error!r}") from None
+        # What this process has seen itself stays: it may have waited for the folder.
+        self.generation = max(generation, self.generation)
+        self.endings = (endings + [one for one in self.endings if one not in endings])[-_KEPT_ENDINGS:]
 
     def ending(self, txn: str) -> Optional[str]:
         """How a transaction ended; `None` when it has not, or is forgotten."""
@@ -67,7 +77,7 @@ class ConfigFiles:
         highest = max(generation, self.generation)
         if self._own is not None:
             content = {"gen": highest, "endings": endings}
-            replace_file(self._own / "config-outcomes.json", json.dumps(content).encode())
+            self._replace("config-outcomes.json", content)
         self.generation, self.endings = highest, endings
 
     def remember(self, ending: Tuple[str, str]) -> None:
@@ -84,8 +94,11 @@ class ConfigFiles:
         content = self._read("config-committed.json")
         if content is None:
             return None
-        loaded = document(int(content["version"]), str(content["document"]))
-        if loaded.sha256 != content["sha256"]:
+        try:
+            loaded = document(int(content["version"]), str(content["document"]))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ConfigError(f"config-committed.json cannot be understood: {error!r}") from None
+        if loaded.sha256 != content.get("sha256"):
             raise ConfigError("config-committed.json does not have the hash that it says")
         return loaded
 
@@ -93,7 +106,7 @@ class ConfigFiles:
         """Makes this what a start loads; where `HEAD` says it, nothing is written."""
         if self.head_folder is None and self._own is not None:
             content = {"version": committed.version, "sha256": committed.sha256, "document": committed.text}
-            replace_file(self._own / "config-committed.json", json.dumps(content).encode())
+            self._replace("config-committed.json", content)
 
     def store_candidate(self, message: Dict[str, Any]) -> None:
         """Keeps a candidate for the next start."""
@@ -109,6 +122,8 @@ class ConfigFiles:
 
     def spend_try(self, committed_sha256: str) -> Optional[Dict[str, Any]]:
         """The candidate of this start, once: that it was tried is on disk before it is returned."""
+        if not self._is_owned():
+            return None
         kept = self._read("config-boot-once.json")
         if kept is None or kept.get("tries") != 1 or self.ending(str(kept.get("txn"))) is not None:
             return None
@@ -120,15 +135,19 @@ class ConfigFiles:
 
     def remove_candidate(self) -> None:
         """Has no start boot the candidate."""
-        if self._own is not None:
+        if self._own is not None and self._is_owned():
             try:
                 (self._own / "config-boot-once.json").unlink()
             except FileNotFoundError:
                 pass
 
     def _write_candidate(self, kept: Dict[str, Any]) -> None:
-        assert self._own is not None
-        replace_file(self._own / "config-boot-once.json", json.dumps(kept).encode())
+        self._replace("config-boot-once.json", kept)
+
+    def _replace(self, name: str, content: Dict[str, Any]) -> None:
+        if self._own is None or not self._is_owned():
+            raise OSError("the data folder is not this process's")
+        replace_file(self._own / name, json.dumps(content).encode())
 
     def _read(self, name: str) -> Optional[Dict[str, Any]]:
         if self._own is None:

@@ -34,7 +34,7 @@ class BotCore:
         self.events = EventLog(self.problems)
         self.trades = TradeLog(self.folder, self.problems)
         self.clock = LoopClock(expected_interval)
-        self.loop = LoopQueue()
+        self.loop = LoopQueue(self.problems)
         book = CommandBook(self.folder, self.problems)
         self.commands = CommandRunner(book, self.state, self.clock, self.loop, self.problems)
         self.config: Optional[BotConfig] = None
@@ -42,20 +42,33 @@ class BotCore:
         self.offers_trades = True
         self.syncs_files = True
         self.is_inert = False
-        self.begin_life()
+        # It stops as soon as an answer that is under way is sent.
+        self.is_stopping = False
         self.problems.on_first = self._tell_problem
-        self.own_folder()
+        self.begin_life()
 
     def begin_life(self) -> None:
         """Names this start of the bot."""
         self.pid = os.getpid()
         self.boot_epoch = self.events.boot_epoch = str(uuid.uuid4())
         self.started_at = numbers.moment_text(time.time())
+        if self.config is not None:
+            self.config.boot_epoch = self.boot_epoch
+        self.own_folder()
 
     @property
     def offers_command_status(self) -> bool:
-        """Whether it can say what became of a command, also one of its last start."""
-        return self.folder is not None
+        """Whether it can say what became of a command, also one of its last start: only of what it has on disk."""
+        return self.folder is not None and self.folder.is_owned and self.commands.book.is_kept
+
+    @property
+    def knows_earlier_commands(self) -> bool:
+        """Whether the commands of earlier starts were read, so that one it does not know was never here."""
+        return self.folder is not None and self.folder.is_owned and self.commands.book.is_open
+
+    @property
+    def _keeps_candidates(self) -> bool:
+        return self.folder is not None and self.folder.is_owned
 
     def own_folder(self) -> bool:
         """Takes the data folder once no other process has it. True when there is one and it is owned."""
@@ -67,9 +80,11 @@ class BotCore:
                 return False
             self.commands.book.open()
             self.trades.open()
+            if self.config is not None:
+                self.config.take_up_files()
             return True
         except (OSError, ValueError) as error:
-            self.folder.release()
+            self.release_folder()
             self.problems.add("data_dir", "unusable", f"{self.folder.path}: {error}")
             return False
 
@@ -107,7 +122,7 @@ class BotCore:
         if self.offers_trades:
             found.append("trades")
         if self.config is not None:
-            found += ["config", "config-schema"] + (["config-boot-once"] if self.folder is not None else [])
+            found += ["config", "config-schema"] + (["config-boot-once"] if self._keeps_candidates else [])
         if "session" in self.state.parts:
             found.append("session")
         return found + [name for name in self.more_capabilities if name not in found]
@@ -124,6 +139,10 @@ class BotCore:
         """Writes what waits, and closes the files."""
         self.commands.book.withdraw_all()
         self.write_waiting()
+        self.release_folder()
+
+    def release_folder(self) -> None:
+        """Closes the files and gives the folder back."""
         self.trades.close()
         self.commands.book.close()
         if self.folder is not None:
@@ -133,10 +152,7 @@ class BotCore:
         """In a forked child: the files stay the parent's, and nothing waits for what the parent held."""
         self.renew_locks()
         self.is_inert = True
-        self.trades.close()
-        self.commands.book.close()
-        if self.folder is not None:
-            self.folder.release()
+        self.release_folder()
 
     def renew_locks(self) -> None:
         """Takes new locks, in a forked child whose parent held the old ones."""

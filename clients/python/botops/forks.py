@@ -16,6 +16,12 @@ def watch(bot: "BaseBot") -> None:
     _bots.add(bot)
 
 
+def _before_fork() -> None:
+    for bot in list(_bots):
+        # A lock on a folder is shared with every child: each would own it.
+        bot._prepare_fork()
+
+
 def _after_fork_in_child() -> None:
     for bot in list(_bots):
         # A lock that the parent held at that moment would never be free here.
@@ -23,4 +29,4 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

@@ -1,18 +1,22 @@
 """Runs handlers of commands: on the trading loop's thread, on a thread of the SDK, or as a coroutine."""
 from __future__ import annotations
 
+import functools
 import inspect
-import queue
 import threading
+import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
+from . import given
 from .commands import (VERBS, Answer, Command, CommandBook, CommandError, CommandTask, answer_of, answer_of_error)
-from .loop import LoopClock, LoopQueue
+from .loop import UNDER_WAY, LoopClock, LoopQueue
 from .problems import ProblemLog
 from .state import PHASE_SAID, StateStore
+from .told import error_text
 
 # How long a caller waits: less than the ten seconds of botops.
 ANSWER_WITHIN = 5.0
+_LOOP_AWAY = "the trading loop did not take it in time (a loop calls bot.tick() each round and waits by bot.sleep())"
 _CLOSES_ENTRIES = ("pause", "halt", "flatten")
 
 
@@ -27,36 +31,53 @@ class VerbHandler(NamedTuple):
 class SideThread:
     """One thread for what may run beside the trading loop; it begins with the first work."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._work: "queue.Queue[Optional[Callable[[], None]]]" = queue.Queue(maxsize=64)
+    def __init__(self, name: str, problems: ProblemLog) -> None:
+        self._name, self._problems = name, problems
+        self._work = LoopQueue(problems)
         self._thread: Optional[threading.Thread] = None
+        self._is_ending = False
 
-    def put(self, work: Callable[[], None]) -> bool:
+    def put(self, work: Callable[[], Any]) -> bool:
         """Adds work; False when too much waits already."""
-        try:
-            self._work.put_nowait(work)
-        except queue.Full:
+        if not self._work.put(work):
             return False
         if self._thread is None or not self._thread.is_alive():
+            self._is_ending = False
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
         return True
 
+    def remove(self, work: Callable[[], Any]) -> None:
+        """Takes work away that has not begun."""
+        self._work.remove(work)
+
     def _run(self) -> None:
-        while True:
-            work = self._work.get()
-            if work is None:
-                return
-            work()
+        while not self._is_ending:
+            self._work.wait()
+            try:
+                self._work.run_waiting()
+            except BaseException as ending:  # it would end this thread alone, and with it what else waits here
+                self._problems.add("commands", "handler_failed", f"a thread of the SDK goes on: {error_text(ending)}")
+                self._work.wake()
 
     def stop(self) -> None:
         """Ends the thread after what waits."""
-        if self._thread is not None and self._thread.is_alive():
-            try:
-                self._work.put_nowait(None)
-            except queue.Full:
-                return
+        self._is_ending = True
+        self._work.wake()
+
+
+def _read(verb: str, body: Any) -> Tuple[Command, Optional[float], Optional[float]]:
+    """The command of a body, and until when it may be begun by the clock of its arrival and by that of the day."""
+    if not isinstance(body, dict):
+        raise CommandError(400, "invalid", "the body needs command_id and reason, as a JSON object")
+    try:
+        command = Command(verb, given.identifier(body, "command_id"), given.text(body, "reason") or "",
+                          given.arguments(body), given.flag(body, "dry_run"))
+        valid_for = given.seconds(body, "valid_for_ms")
+        expires_at = given.moment(body, "expires_at")
+    except given.Malformed as error:
+        raise CommandError(400, "invalid", f"{error}; nothing was done") from None
+    return command, None if valid_for is None else time.monotonic() + valid_for, expires_at
 
 
 class CommandRunner:
@@ -68,7 +89,8 @@ class CommandRunner:
         self.handlers: Dict[str, VerbHandler] = {}
         self.previews: Dict[str, Callable[[Command], Any]] = {}
         self.answer_within = ANSWER_WITHIN
-        self.side_thread = SideThread("botops-commands")
+        # A thread for each verb: a halt must not wait behind a handler that hangs.
+        self._side_threads = {verb: SideThread(f"botops-{verb}", problems) for verb in (*VERBS, "config")}
         # Set where an event loop carries out everything: it is given work that it runs by itself.
         self.spawn: Optional[Callable[[Callable[[], Any]], bool]] = None
         self._state, self._clock, self._loop, self._problems = state, clock, loop, problems
@@ -79,12 +101,8 @@ class CommandRunner:
             raise CommandError(404, "unknown_verb", "the contract has no such command")
         if verb not in self.handlers:
             raise CommandError(404, "not_capable", "this bot cannot do that")
-        if not isinstance(body, dict) or not isinstance(body.get("command_id"), (str, int)):
-            raise CommandError(400, "invalid", "the body needs command_id and reason, as a JSON object")
-        args = body.get("args")
-        command = Command(verb, str(body["command_id"]), str(body.get("reason") or ""),
-                          args if isinstance(args, dict) else {}, body.get("dry_run") is True)
-        task, is_new = self.book.admit(command, body)
+        command, until, expires_at = _read(verb, body)
+        task, is_new = self.book.admit(command, until, expires_at)
         if not is_new:
             return task, False
         if command.dry_run:
@@ -94,21 +112,41 @@ class CommandRunner:
             self.book.begin(task)
             return task, True
         self.book.note_arrival(task)
-        if not self._queue(lambda: self.carry_out(task), self.handlers[verb].in_thread):
-            self.book.withdraw(task)
+        task.work = functools.partial(self.carry_out, task)
+        if not self._queue(task.work, verb, self.handlers[verb].in_thread):
+            self._withdraw(task)
         return task, True
 
-    def _queue(self, work: Callable[[], Any], in_thread: bool) -> bool:
+    def _queue(self, work: Callable[[], Any], verb: str, in_thread: bool) -> bool:
         if self.spawn is not None:
             return self.spawn(work)
         # A bot that never ticked has no loop of which the SDK knows.
         if in_thread or self._clock.ticks == 0:
-            return self.side_thread.put(work)
+            return self._side_threads[verb].put(work)
         return self._loop.put(work)
 
     def run_on_loop(self, work: Callable[[], Any]) -> bool:
         """Has work done where the handlers run; False when too much waits already."""
-        return self._queue(work, False)
+        return self._queue(work, "config", False)
+
+    def forget(self, work: Callable[[], Any]) -> None:
+        """Takes work away that has not begun and is not wanted any more."""
+        self._loop.remove(work)
+        for thread in self._side_threads.values():
+            thread.remove(work)
+
+    def stop_threads(self) -> None:
+        """Ends the threads after what waits for them."""
+        for thread in self._side_threads.values():
+            thread.stop()
+
+    def _withdraw(self, task: CommandTask) -> None:
+        """Takes a command back that nobody waits for any more, unless it has begun."""
+        verb = task.command.verb
+        waits_for_loop = self.spawn is None and not self.handlers[verb].in_thread and self._clock.ticks > 0
+        why = _LOOP_AWAY if waits_for_loop else f"an earlier {verb} has not ended, and this one waited for it"
+        if self.book.withdraw(task, f"{why}; it is not carried out") and task.work is not None:
+            self.forget(task.work)
 
     def carry_out(self, task: CommandTask) -> Any:
         """Runs the handler. For a coroutine the rest is returned as one, to be awaited."""
@@ -116,7 +154,7 @@ class CommandRunner:
             return None
         handler = self.handlers[task.command.verb]
         said: List[bool] = []
-        token = PHASE_SAID.set(said)
+        token, outer = PHASE_SAID.set(said), UNDER_WAY.set(task.answer)
         try:
             returned = handler.run(task.command)
             if inspect.isawaitable(returned):
@@ -132,11 +170,13 @@ class CommandRunner:
             self._finish_done(task, returned, bool(said))
         finally:
             PHASE_SAID.reset(token)
+            UNDER_WAY.reset(outer)
         return None
 
     async def _await(self, task: CommandTask, returned: Any, said: List[bool]) -> None:
         # Runs as a task of its own, so what it sets is seen by this handler alone.
         PHASE_SAID.set(said)
+        UNDER_WAY.set(task.answer)
         try:
             value = await returned
         except BaseException as error:
@@ -159,12 +199,11 @@ class CommandRunner:
             elif verb == "shutdown":
                 self._state.set_phase("stopping", f"shutdown: {task.command.reason}")
         self._state.touch()
-        try:
-            answer = answer_of(returned, verb)
-        except Exception as error:  # an effect that cannot be told does not take back that it was done
-            self._problems.add(f"commands.{verb}", "bad_value", f"what the handler returned cannot be told: {error}")
-            answer = answer_of(None, verb)
+        answer = answer_of(returned, verb, functools.partial(self._note_untold, verb))
         self.book.finish(task, {**answer, **self._standing()})
+
+    def _note_untold(self, verb: str, why: str) -> None:
+        self._problems.add(f"commands.{verb}", "bad_value", f"of what the handler returned, {why}")
 
     def _finish_error(self, task: CommandTask, error: BaseException) -> None:
         answer = answer_of_error(error, task.command.verb)
@@ -178,11 +217,15 @@ class CommandRunner:
         message = f"it would run the bot's handler of {verb}; what that does to orders and positions is not predicted"
         answer: Answer = {"outcome": "predicted", "message": message}
         if preview is not None:
+            outer = UNDER_WAY.set(task.answer)
             try:
-                answer = {**answer_of(preview(task.command), verb), "outcome": "predicted"}
+                note = functools.partial(self._note_untold, verb)
+                answer = {**answer_of(preview(task.command), verb, note), "outcome": "predicted"}
             except BaseException as error:
                 failed = answer_of_error(error, verb)
                 answer = failed if failed["outcome"] == "refused" else {**answer, "message": failed["message"]}
+            finally:
+                UNDER_WAY.reset(outer)
         self.book.finish(task, {**answer, **self._standing()})
 
     def _standing(self) -> Answer:
@@ -193,7 +236,8 @@ class CommandRunner:
 
     def late_answer(self, task: CommandTask) -> Answer:
         """The answer to a caller that cannot wait any longer."""
-        if self.book.withdraw(task) or task.answer.done():
+        self._withdraw(task)
+        if task.answer.done():
             return task.answer.result()
         message = "the bot has begun it and has not finished it yet; GET commands/{command_id} tells its end"
         return {"command_id": task.command.command_id, "outcome": "unconfirmed", "message": message,

@@ -4,14 +4,28 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import Callable, Deque, Dict, List, Optional
+from concurrent.futures import Future
+from contextvars import ContextVar
+from typing import Any, Callable, Deque, Dict, List, Optional
 
 from . import numbers
+from .problems import ProblemLog
+from .told import error_text
 
 # Delays of the last rounds, as the contract counts them.
 _KEPT_DELAYS = 1_000
 # Work that may wait for the loop.
 _MOST_WAITING = 64
+
+
+# In code of the bot that a request called: what is done once it has returned. The answer waits for that.
+UNDER_WAY: "ContextVar[Optional[Future[Any]]]" = ContextVar("UNDER_WAY", default=None)
+
+
+def under_way() -> "Optional[Future[Any]]":
+    """What a request waits for that called this code; `None` outside of such code."""
+    answer = UNDER_WAY.get()
+    return None if answer is None or answer.done() else answer
 
 
 class LoopClock:
@@ -55,8 +69,9 @@ class LoopClock:
 class LoopQueue:
     """Work that is done on the thread of the trading loop, between two rounds."""
 
-    def __init__(self) -> None:
-        self._waiting: Deque[Callable[[], None]] = deque()
+    def __init__(self, problems: ProblemLog) -> None:
+        self._problems = problems
+        self._waiting: Deque[Callable[[], Any]] = deque()
         self._arrived = threading.Event()
         self._turn = threading.Lock()
 
@@ -66,7 +81,7 @@ class LoopQueue:
         self._turn = threading.Lock()
         self._waiting.clear()
 
-    def put(self, work: Callable[[], None]) -> bool:
+    def put(self, work: Callable[[], Any]) -> bool:
         """Adds work; False when too much waits already."""
         if len(self._waiting) >= _MOST_WAITING:
             return False
@@ -74,15 +89,40 @@ class LoopQueue:
         self._arrived.set()
         return True
 
+    def remove(self, work: Callable[[], Any]) -> None:
+        """Takes work away that has not begun and is not wanted any more: it must keep no place of other work."""
+        try:
+            self._waiting.remove(work)
+        except (ValueError, IndexError):  # it has begun, or the loop took other work at this moment
+            pass
+
     def run_waiting(self) -> None:
         """Does what waits, one after the other. Work that calls this again, and a second loop, do not begin other work."""
         if not self._waiting or not self._turn.acquire(blocking=False):
             return
         try:
             while self._waiting:
-                self._waiting.popleft()()
+                self._run(self._waiting.popleft())
         finally:
             self._turn.release()
+
+    def _run(self, work: Callable[[], Any]) -> None:
+        try:
+            work()
+        except (KeyboardInterrupt, SystemExit):
+            # The bot means to end.
+            raise
+        except BaseException as error:  # whatever fails in it, the trading loop goes on
+            self._problems.add("sdk", "internal", f"work of the loop: {error_text(error)}")
+
+    def wake(self) -> None:
+        """Ends a wait, whether there is work or not."""
+        self._arrived.set()
+
+    def wait(self) -> None:
+        """Waits until work has arrived since the last wait."""
+        self._arrived.wait()
+        self._arrived.clear()
 
     def sleep(self, seconds: float) -> None:
         """Waits on the loop's thread, and does work as it arrives."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Union
 
+from .change import ConfigRefusal
 from .commands import CommandError
-from .config import BotConfig, ConfigRefusal
+from .config import BotConfig
 from .http import HttpError, Later, Request, Response, Stream, json_response, parse_body, refusal
 from .schema import parse_document
+from .told import error_text
 from .trades import parse_moment
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def answer(core: "BotCore", request: Request, body: bytes) -> Answer:
         # Documents are gone through before anything is done with them.
         return refusal(400, "invalid", "the body nests too deeply")
     except Exception as error:  # a fault of the SDK must cost an answer, and nothing else
-        core.problems.add("sdk", "internal", f"{request.method} {request.path}: {type(error).__name__}: {error}")
+        core.problems.add("sdk", "internal", f"{request.method} {request.path}: {error_text(error)}")
         return refusal(500, "internal", "the SDK failed; bot.problems says how")
 
 
@@ -102,8 +104,11 @@ def _moment(query: Dict[str, str], name: str) -> Optional[float]:
 
 def _command(core: "BotCore", request: Request, name: str, body: bytes) -> Answer:
     if request.method == "GET":
-        if not core.offers_command_status:
+        if core.folder is None:
             return refusal(404, "not_capable", "this bot cannot say what became of a command")
+        if not core.knows_earlier_commands:
+            # Not `unknown`: that says that it was never here, and who hears it sends it again.
+            return refusal(503, "not_ready", "the data folder is not this process's, or cannot be used; bot.problems says why")
         return json_response(core.commands.book.status(name))
     if request.method != "POST":
         return refusal(405, "unknown_method", "the path takes another method")

@@ -4,6 +4,7 @@ Numbers are compared as decimals. No message quotes a value: it may be a secret.
 """
 from __future__ import annotations
 
+import copy
 import json
 import operator
 import re
@@ -278,3 +279,31 @@ def _walk(part: Any) -> Iterator[Mapping[str, Any]]:
     elif isinstance(part, list):
         for inner in part:
             yield from _walk(inner)
+
+
+# Stands for a value that is not there.
+ABSENT = object()
+
+
+def value_at(value: Any, pointer: str, otherwise: Any = None) -> Any:
+    """What a JSON pointer names; `otherwise` when there is no such value."""
+    for name in pointer.split("/")[1:]:
+        name = name.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, list) and name.isdigit() and int(name) < len(value):
+            value = value[int(name)]
+        elif isinstance(value, dict) and name in value:
+            value = value[name]
+        else:
+            return otherwise
+    return value
+
+
+def put_at(value: Any, pointer: str, wanted: Any) -> None:
+    """Puts a value where a JSON pointer points, or with `ABSENT` takes it away."""
+    names = [name.replace("~1", "/").replace("~0", "~") for name in pointer.split("/")[1:]]
+    for name in names[:-1]:
+        value = value.setdefault(name, {})
+    if wanted is ABSENT:
+        value.pop(names[-1], None)
+    else:
+        value[names[-1]] = copy.deepcopy(wanted)

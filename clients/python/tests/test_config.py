@@ -35,7 +35,9 @@ def sha256(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class ConfigTest(BotCase):
+class ConfigCase(BotCase):
+    """A case with a bot that has a config, and the calls of botops on it."""
+
     def served(self, check=None, apply=None, **options):
         bot = self.make(**options)
         config = bot.config(SCHEMA, VALUES, check=check, apply=apply, config_dir=options.pop("config_dir", None))
@@ -54,6 +56,8 @@ class ConfigTest(BotCase):
     def refused(self, answer, status, code):
         self.assertEqual((answer[0], answer[1].get("code")), (status, code), answer)
 
+
+class ConfigTest(ConfigCase):
     def test_the_schema_is_the_bots_own(self):
         bot, config = self.served()
         self.assertEqual(self.client.get("config/schema"), SCHEMA)
@@ -255,10 +259,10 @@ class ConfigTest(BotCase):
 
     def test_a_loop_that_stands_still_is_not_changed_late(self):
         bot, config = self.served()
-        import botops.config
-        before = botops.config._BEGIN_WITHIN
-        botops.config._BEGIN_WITHIN = 0.1
-        self.addCleanup(setattr, botops.config, "_BEGIN_WITHIN", before)
+        import botops.change
+        before = botops.change._BEGIN_WITHIN
+        botops.change._BEGIN_WITHIN = 0.1
+        self.addCleanup(setattr, botops.change, "_BEGIN_WITHIN", before)
         bot.tick()
         self.refused(self.activate(risk=0.01), 409, "expired")
         bot.tick()
