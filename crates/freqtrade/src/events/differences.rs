@@ -184,7 +184,8 @@ impl Differences {
         of_closed: &BTreeSet<String>,
         whole: &BTreeSet<String>,
     ) {
-        let (now, mut cancelled, mut gone) = (self.now, Vec::new(), Vec::new());
+        let (now, mut cancelled) = (self.now, Vec::new());
+        let (mut dropped, mut gone) = (Vec::new(), Vec::new());
         self.observed.orders.retain(|id, order| {
             if open.contains(id) {
                 order.missing_since = None;
@@ -202,13 +203,24 @@ impl Differences {
             if now - since < LISTED_AGAIN {
                 return true;
             }
-            if order.was_open() {
+            // freqtrade drops a trade of which nothing was filled when its entry is cancelled.
+            let is_all_of_its_trade =
+                order.trade.as_ref().is_some_and(|trade| !self.observed.held_trades.contains_key(trade));
+            if order.was_open() && order.is_unfilled() && is_all_of_its_trade {
+                dropped.push((id.clone(), order.symbol.clone()));
+            } else if order.was_open() {
                 gone.push((id.clone(), order.symbol.clone()));
             }
             false
         });
         for (id, symbol) in cancelled {
             let message = format!("an order of {symbol} was cancelled; nothing of it was filled");
+            self.add(EventKind::Order, Severity::Low, message, json!({"order_id": id, "symbol": symbol}));
+        }
+        for (id, symbol) in dropped {
+            let message = format!(
+                "an order of {symbol} is listed no more, nor is its trade, of which nothing was filled: it was cancelled"
+            );
             self.add(EventKind::Order, Severity::Low, message, json!({"order_id": id, "symbol": symbol}));
         }
         for (id, symbol) in gone {
@@ -227,9 +239,13 @@ impl Differences {
         let closed: BTreeSet<String> = closed.iter().map(|(trade, _)| key_of_closed(trade)).collect();
         let (now, mut gone) = (self.now, Vec::new());
         self.observed.held_trades.retain(|key, trade| {
-            if listed.contains_key(key) || closed.contains(key) {
+            // It may be listed for a moment more, by an answer from before it closed.
+            if closed.contains(key) {
+                return false;
+            }
+            if listed.contains_key(key) {
                 trade.missing_since = None;
-                return listed.contains_key(key);
+                return true;
             }
             let is_gone = now - *trade.missing_since.get_or_insert(now) >= LISTED_AGAIN;
             if is_gone {
@@ -237,7 +253,7 @@ impl Differences {
             }
             !is_gone
         });
-        for (key, symbol) in listed {
+        for (key, symbol) in listed.into_iter().filter(|(key, _)| !closed.contains(key)) {
             let trade = ObservedTrade { symbol, missing_since: None };
             self.observed.held_trades.entry(key).or_insert(trade);
         }
@@ -443,5 +459,53 @@ mod tests {
         let untold = picture(&Value::Null);
         let after = Differences::between(Some(&before.observed), &untold, &[], false, now);
         assert_eq!(after.events.len(), 0, "a trade without its orders says nothing of them");
+    }
+
+    fn messages(found: &Differences) -> Vec<&str> {
+        found.events.iter().map(|event| event.message.as_str()).collect()
+    }
+
+    fn nothing_open() -> UpstreamPicture {
+        let mut picture = UpstreamPicture::default();
+        picture.show_open_trades(serde_json::from_str("[]").unwrap());
+        picture
+    }
+
+    #[test]
+    fn a_trade_that_closed_while_an_older_list_still_has_it_was_not_deleted() {
+        let filled = json!({"order_id": "e", "status": "closed", "filled": 1.0, "ft_order_side": "buy"});
+        let open = picture(&json!([filled]));
+        let now = Utc::now();
+        let trade = json!({"seq": 1, "id": "1", "symbol": "A/B", "closed_at": "2026-11-29T09:29:25Z"});
+        let closed: Arc<Trade> = Arc::new(serde_json::from_value(trade).unwrap());
+        let mut seen = Differences::between(Some(&ObservedState::default()), &open, &[], false, now).observed;
+        // Told while it is listed, listed once more, and then no more.
+        seen = Differences::between(Some(&seen), &open, &[(closed, Vec::new())], false, now).observed;
+        seen = Differences::between(Some(&seen), &open, &[], false, now).observed;
+        for second in 0..130 {
+            let later = now + TimeDelta::seconds(second);
+            let found = Differences::between(Some(&seen), &nothing_open(), &[], false, later);
+            assert_eq!(messages(&found), [""; 0], "after {second} s");
+            seen = found.observed;
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_cancelled_with_its_whole_trade_is_no_riddle() {
+        let resting = json!({"order_id": "x", "status": "open", "filled": 0.0, "ft_order_side": "buy"});
+        let now = Utc::now();
+        let before = Differences::between(
+            Some(&ObservedState::default()),
+            &picture(&json!([resting])),
+            &[],
+            false,
+            now,
+        );
+        let gone = Differences::between(Some(&before.observed), &nothing_open(), &[], false, now);
+        assert!(gone.events.is_empty());
+        let later = now + LISTED_AGAIN;
+        let told = Differences::between(Some(&gone.observed), &nothing_open(), &[], false, later);
+        assert!(messages(&told)[0].ends_with("of which nothing was filled: it was cancelled"));
+        assert_eq!(told.events[0].severity, Severity::Low);
     }
 }
