@@ -335,13 +335,17 @@ fn a_quote_in_the_text_cannot_leave_its_word_in_the_command() {
 
 #[test]
 fn symbols_are_read_whole_or_not_at_all() {
-    let known = ["BTC/USDT", "BTC/USDT:USDT-261225", "AAPL  251219C00150000", "kPEPE", "7203.T", "株式"];
+    let known =
+        ["BTC/USDT", "BTC/USDT:USDT-261225", "ETH/USDT", "AAPL  251219C00150000", "kPEPE", "7203.T", "株式"];
     let context = AskContext { symbols: known.map(str::to_owned).into(), ..context() };
     let wednesday = NaiveDate::from_ymd_opt(2025, 11, 19).expect("it is a date");
     let symbols = |text: &str| ParsedText::parse(text, &context, wednesday).slots.symbols;
     for (text, expected) in [
         ("cancel the BTC/USDT:USDT-261225 orders", "BTC/USDT:USDT-261225"),
         ("how did btc/usdt perform?", "BTC/USDT"),
+        // The one pair of a coin is meant by its name, of two neither.
+        ("how did ETH do?", "ETH/USDT"),
+        ("how did BTC do?", "BTC"),
         ("orders for aapl 251219c00150000, please", "AAPL  251219C00150000"),
         ("cancel the kpepe orders", "kPEPE"),
         ("how is 7203.T's profit", "7203.T"),

@@ -81,6 +81,7 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
         let upper = bare.to_uppercase();
         let known = context.symbols.iter().find(|symbol| *symbol == bare);
         let known = known.or_else(|| context.symbols.iter().find(|symbol| symbol.eq_ignore_ascii_case(bare)));
+        let known = known.or_else(|| only_pair_of(bare, &context.symbols));
         let letters = bare.replace(['.', '-'], "");
         let is_capital = bare == upper
             && letters.len() >= 2
@@ -102,6 +103,14 @@ pub(super) fn read_symbols(words: &mut [AskWord], context: &AskContext, slots: &
             mark_slot(words, at, SlotKind::Symbol);
         }
     }
+}
+
+/// The one pair that is of this coin: `BTC/USDT` for `BTC`. Of two nobody says which is meant.
+fn only_pair_of<'s>(coin: &str, symbols: &'s [String]) -> Option<&'s String> {
+    let is_of =
+        |symbol: &&String| symbol.split_once('/').is_some_and(|(base, _)| base.eq_ignore_ascii_case(coin));
+    let mut pairs = symbols.iter().filter(is_of);
+    pairs.next().filter(|_| pairs.next().is_none())
 }
 
 /// "How did … do": what stands between is what the question is about.
