@@ -179,9 +179,9 @@ class AsyncBot(BaseBot):
             serve = asyncio.start_server if self._address.host_port is not None else asyncio.start_unix_server
             self._server = await serve(self._accept, sock=listener, limit=LARGEST_HEAD)
         except AddressInUse as error:
-            self._core.problems.add("address", "in_use", f"{error}; it is waited for")
+            self._core.problems.add_aloud("address", "in_use", f"{error}; it is waited for")
         except OSError as error:
-            self._core.problems.add("address", "unusable", f"the bot is not served: {error}; it is tried again")
+            self._core.problems.add_aloud("address", "unusable", f"the bot is not served: {error}; it is tried again")
 
     async def _maintain(self) -> None:
         waited = 0.0

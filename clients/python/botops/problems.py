@@ -1,6 +1,7 @@
 """What was wrong with what the bot said. It is kept and told, and never raised into the trading code."""
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
@@ -44,6 +45,14 @@ class ProblemLog:
             self._kept[key] = problem = Problem(where, code, message, times, time.time())
         if known is None and self.on_first is not None:
             self.on_first(problem)
+
+    def add_aloud(self, where: str, code: str, message: str) -> None:
+        """The same, and the first of its kind in the log of the process: who is not served is asked by nobody."""
+        with self._lock:
+            is_first = (where, code) not in self._kept
+        self.add(where, code, message)
+        if is_first:
+            logging.getLogger("botops").warning("%s: %s", where, message)
 
     def _has_room(self, code: str) -> bool:
         if code in _MISTAKES and sum([kept in _MISTAKES for _, kept in list(self._kept)]) >= _MOST_MISTAKES:

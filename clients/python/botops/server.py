@@ -70,9 +70,9 @@ class ThreadServer:
                 self._core.problems.add("address", "open_folder", said)
             return True
         except AddressInUse as error:
-            self._core.problems.add("address", "in_use", f"{error}; it is waited for")
+            self._core.problems.add_aloud("address", "in_use", f"{error}; it is waited for")
         except OSError as error:
-            self._core.problems.add("address", "unusable", f"the bot is not served: {error}; it is tried again")
+            self._core.problems.add_aloud("address", "unusable", f"the bot is not served: {error}; it is tried again")
         return False
 
     def stop(self, seconds: float) -> None:

@@ -79,14 +79,26 @@ class Market:
 market = Market()
 
 
+# A pause holds over a restart: whoever paused the bot does not expect it to trade because it was started anew.
+PAUSED = HERE / "data" / "paused"
+
+
 @bot.on("pause")
 def pause(command):
     """After it, `bot.trading_enabled` is False; the exits of `trade` go on."""
+    PAUSED.write_text(command.reason)
 
 
 @bot.on("resume")
 def resume(command):
     """After it, `bot.trading_enabled` is True again."""
+    PAUSED.unlink(missing_ok=True)
+
+
+@bot.on("cancel-orders")
+def cancel_orders(command):
+    """Orders fill at once here, so that none rests."""
+    return Done("no order rests", orders_cancelled=0, orders_left=0)
 
 
 @bot.on("flatten")
@@ -123,6 +135,9 @@ def tell():
 
 
 def main():
+    if PAUSED.exists():
+        bot.trading_enabled = False
+        bot.phase("paused", f"paused before it was started anew: {PAUSED.read_text()}")
     with bot:
         while not bot.is_stopping:
             try:
