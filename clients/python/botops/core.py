@@ -160,11 +160,11 @@ class BotCore:
             part.renew_lock()
 
     def _tell_problem(self, problem: Problem) -> None:
+        meaning = problem.meaning
         self.events.add_error({
-            "error_code": f"SDK_{problem.code.upper()}", "error_type": "ValidationError", "severity": "medium",
-            "message": f"{problem.where}: {problem.message}", "cause": "the bot gave the botops SDK what it cannot tell",
-            "impact": "this part of the state is null or left out; trading is not affected",
-            "remediation": "Correct the call in the bot; bot.problems lists all of them with their counts.",
+            "error_code": f"SDK_{problem.code.upper()}", "error_type": "ValidationError", "severity": meaning.severity,
+            "message": f"{problem.where}: {problem.message}", "cause": meaning.cause, "impact": meaning.impact,
+            "remediation": meaning.remediation,
             "context": {"where": problem.where, "code": problem.code},
         })
         self.state.touch()

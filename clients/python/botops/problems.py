@@ -13,6 +13,42 @@ _MOST_MISTAKES = 120
 _MISTAKES = ("unknown_field", "naive_time", "too_large", "bad_value", "no_key", "not_open")
 
 
+class ProblemMeaning(NamedTuple):
+    """What a kind of problem means, as an error says it."""
+
+    severity: str
+    cause: str
+    impact: str
+    remediation: str
+
+
+_VALUE = ProblemMeaning(
+    "medium", "the bot gave the SDK what it cannot tell", "this part of the state is null or left out",
+    "Correct the call in the bot; bot.problems lists all of them with their counts.")
+_FILES = ProblemMeaning(
+    "high", "the bot's data folder cannot be used as it should", "trades, answers or a config may not outlive a restart",
+    "Make the folder writable, with room on its disk, and end any other process that has it.")
+_ADDRESS = ProblemMeaning(
+    "high", "the bot's socket or port is not as it should be", "botops may not reach the bot, or others may",
+    "Do what the message names; end the other process where one has the address.")
+_CONFIG = ProblemMeaning(
+    "high", "a config could not be taken over or taken back", "the bot may run other values than what was agreed",
+    "Compare what GET config says with what was committed, and look at the bot's apply.")
+_OWN = ProblemMeaning(
+    "medium", "the SDK failed at something of its own", "one call or one request had no effect",
+    "Look at the message; it says which.")
+_MEANINGS = {
+    **{code: _VALUE for code in _MISTAKES}, "dropped": _VALUE,
+    "naive_time": ProblemMeaning("low", "the bot gave a time without a zone", "it is told as a time of UTC",
+                                 "Give times with a zone, such as datetime.now(timezone.utc)."),
+    "handler_failed": ProblemMeaning("high", "the handler of a command raised",
+                                     "what it did before that is done; what became of the command is not known",
+                                     "Look at the bot's positions and orders, then mend the handler."),
+    "not_recorded": _FILES, "not_readable": _FILES, "in_use": _FILES, "unusable": _FILES,
+    "apply_late": _CONFIG, "apply_failed": _CONFIG, "not_booted": _CONFIG, "not_reverted": _CONFIG, "head_invalid": _CONFIG,
+}
+
+
 class Problem(NamedTuple):
     """One thing that was wrong, however often it came."""
 
@@ -21,6 +57,11 @@ class Problem(NamedTuple):
     message: str
     times: int
     last_at: float
+
+    @property
+    def meaning(self) -> ProblemMeaning:
+        """Why it is, what follows, and what to do."""
+        return _ADDRESS if self.where == "address" else _MEANINGS.get(self.code, _OWN)
 
 
 class ProblemLog:

@@ -94,7 +94,10 @@ class CommandsTest(BotCase):
         self.assertEqual(self.client.command("cancel-orders", "2")["outcome"], "unconfirmed")
         self.assertTrue(bot.trading_enabled, "nothing says that it took effect")
         self.assertTrue(loop.thread.is_alive(), "the trading loop goes on")
-        self.assertIn("handler_failed", {problem.code for problem in bot.problems})
+        problem = next(one for one in bot.problems if one.code == "handler_failed")
+        # Nobody may read from it that nothing came of the command.
+        self.assertEqual(problem.meaning.severity, "high")
+        self.assertIn("what became of the command is not known", problem.meaning.impact)
 
     def test_a_refusal_says_that_nothing_was_done(self):
         bot = self.make()
