@@ -68,7 +68,10 @@ fn bring(bot: &ScriptedBot, schema: &str) {
 fn grid_bot() -> ScriptedBot {
     let bot = ScriptedBot::start();
     bot.script().alive = true;
-    bot.change(|report| report.positions = Some(Vec::new()));
+    bot.change(|report| {
+        report.positions = Some(Vec::new());
+        (report.session, report.circuit_breaker) = (None, None);
+    });
     bring(&bot, &schema().to_string());
     bot.script().config.run_built_in(DOCUMENT);
     bot
@@ -129,7 +132,17 @@ async fn a_config_of_other_fields_is_checked_compared_tried_and_brought_back() {
     assert_eq!(status, 202, "{txn:#}");
     let txn = world.ended(txn["txn"].as_str().unwrap()).await;
     assert_eq!(txn["state"], "committed", "{txn:#}");
-    let watch = txn["watch"].as_array().unwrap().iter().find(|one| one["name"] == "drawdown").unwrap();
+    let watched =
+        |name: &str| txn["watch"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap();
+    // Of what this bot does not report nothing is said that nobody knows.
+    for name in ["session", "breaker"] {
+        assert!(
+            watched(name)["text"].as_str().unwrap().ends_with("so none is watched"),
+            "{:#}",
+            watched(name)
+        );
+    }
+    let watch = watched("drawdown");
     assert_eq!(watch["limit"], "0.04", "4 % as a part: {watch:#}");
     let source = watch["source"].as_str().unwrap();
     assert!(source.contains("/stops/max_loss") && source.contains("/stops/day"), "{source}");

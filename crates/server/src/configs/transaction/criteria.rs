@@ -269,6 +269,9 @@ impl TrialBaseline {
             (true, false) if !healthy => {
                 "the broker session was not healthy before the trial either".to_owned()
             }
+            (true, _) if report.session.is_none() => {
+                "the bot reports no broker session, so none is watched".to_owned()
+            }
             (true, _) => "the broker session is healthy".to_owned(),
         };
         TrialCriterion {
@@ -290,6 +293,8 @@ impl TrialBaseline {
         let source = breaker.and_then(|breaker| breaker.source.as_deref()).unwrap_or("an unnamed cause");
         let text = if breached {
             format!("the circuit breaker opened ({source})")
+        } else if report.breaker_state().is_none() {
+            "the bot reports no circuit breaker, so none is watched".to_owned()
         } else {
             "the circuit breaker did not open".to_owned()
         };
