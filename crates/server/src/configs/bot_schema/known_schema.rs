@@ -174,7 +174,7 @@ impl BotSchema {
         }
         let text = match self.bots.config_schema().await {
             Ok(text) => Ok(text),
-            Err(error @ (CallError::NotDelivered(_) | CallError::TimedOut)) => {
+            Err(error @ (CallError::NotDelivered(_) | CallError::NotSent(..) | CallError::TimedOut)) => {
                 let failure = format!("the schema of its config could not be read: {}", Error::from(error));
                 last.failure = Some(failure.clone());
                 last.again_at = Some(Instant::now() + SILENT_SCHEMA_RETRY);
