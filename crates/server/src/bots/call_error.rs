@@ -42,6 +42,11 @@ impl CallError {
         Error::from(self).effect(Effect::None)
     }
 
+    /// Whether no answer came: the bot may answer the same question a moment later, and said nothing about itself.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::NotDelivered(_) | Self::NotSent(..) | Self::TimedOut)
+    }
+
     /// Whether it is certain that the bot did nothing.
     pub fn proves_nothing_done(&self) -> bool {
         match self {

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use super::schema_file::{SchemaFile, SchemaRecord};
 use super::view::{BotSchemaView, SchemaFaultView};
-use crate::bots::{Bots, CallError};
+use crate::bots::Bots;
 use crate::configs::document::{ConfigSchema, SchemaFault};
 use crate::configs::support::ConfigSupport;
 use botops_core::error::{Code, Error};
@@ -174,7 +174,7 @@ impl BotSchema {
         }
         let text = match self.bots.config_schema().await {
             Ok(text) => Ok(text),
-            Err(error @ (CallError::NotDelivered(_) | CallError::NotSent(..) | CallError::TimedOut)) => {
+            Err(error) if error.is_silence() => {
                 let failure = format!("the schema of its config could not be read: {}", Error::from(error));
                 last.failure = Some(failure.clone());
                 last.again_at = Some(Instant::now() + SILENT_SCHEMA_RETRY);

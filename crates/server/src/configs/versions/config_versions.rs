@@ -171,11 +171,11 @@ impl ConfigVersions {
 
     /// The document that the bot runs and boots, byte for byte: it is in sync with it.
     async fn ask_bot_for_document(&self) -> Result<ConfigDocument, Error> {
-        let silent = |error: CallError| match error {
-            CallError::NotDelivered(_) | CallError::NotSent(..) | CallError::TimedOut => {
-                Error::new(Code::BotOffline).detail(Error::from(error).to_string())
+        let silent = |error: CallError| {
+            if error.is_silence() {
+                return Error::new(Code::BotOffline).detail(Error::from(error).to_string());
             }
-            error => unusable(&format!("the bot does not give it ({})", Error::from(error))),
+            unusable(&format!("the bot does not give it ({})", Error::from(error)))
         };
         let state = self.bots.config_state().await.map_err(silent)?;
         if let Some(trial) = state.trial {
