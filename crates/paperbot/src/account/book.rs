@@ -264,6 +264,14 @@ impl AccountBook {
         self.day.map_or(Decimal::ZERO, |(_, equity)| self.equity(prices) - equity)
     }
 
+    /// The part of [`Self::daily_pl`] that counts against the limits: what was lost before the operator reset the breaker
+    /// on the same day is forgiven.
+    pub(crate) fn daily_pl_since_reset(&self, prices: &SymbolPrices) -> Decimal {
+        let today = self.day.map(|(day, _)| day);
+        let forgiven = self.breaker.reset_at.filter(|(day, _)| Some(*day) == today);
+        self.daily_pl(prices) - forgiven.map_or(Decimal::ZERO, |(_, lost)| lost.min(Decimal::ZERO))
+    }
+
     /// Cash that new positions may use: what resting buy orders may still need is subtracted.
     pub(crate) fn buying_power(&self, prices: &SymbolPrices) -> Decimal {
         (self.cash - self.reserved_cash(prices)).max(Decimal::ZERO)
@@ -432,5 +440,27 @@ impl AccountBook {
     fn keep_finished(&mut self, order: Order) {
         self.finished.push_front(order);
         self.finished.truncate(RECENT_ORDERS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_forgives_the_day_s_loss_until_the_next_day_begins() {
+        let mut book = AccountBook::default();
+        let mut apply = |entry: LedgerEntry| {
+            let at = DateTime::UNIX_EPOCH;
+            book.apply(&LedgerLine { n: 1, at, boot_epoch: String::new(), entry });
+            (book.daily_pl(&SymbolPrices::default()), book.daily_pl_since_reset(&SymbolPrices::default()))
+        };
+        let (day, cash) = (|day| NaiveDate::from_ymd_opt(2026, 3, day).unwrap(), Decimal::from(99_400));
+        apply(LedgerEntry::Opened { cash, account_id: None });
+        let lost = Decimal::from(-600);
+        assert_eq!(apply(LedgerEntry::Day { day: day(2), equity: Decimal::from(100_000) }), (lost, lost));
+        let reset = LedgerEntry::Reset { reason: "seen".to_owned(), daily_pl: lost, equity: cash };
+        assert_eq!(apply(reset), (lost, Decimal::ZERO));
+        assert_eq!(apply(LedgerEntry::Day { day: day(3), equity: Decimal::from(100_000) }), (lost, lost));
     }
 }

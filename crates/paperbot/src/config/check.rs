@@ -145,7 +145,7 @@ mod tests {
             symbols: symbols.map(str::to_owned).to_vec(),
             positions: vec![("SPY".to_owned(), rust_decimal::Decimal::from(6_000))],
             equity: rust_decimal::Decimal::from(100_000),
-            daily_pl: rust_decimal::Decimal::from(-600),
+            daily_pl_since_reset: rust_decimal::Decimal::from(-600),
         };
         let codes = |change: &dyn Fn(&mut Value)| -> Vec<String> {
             let mut document = running.clone();

@@ -285,7 +285,8 @@ pub(crate) struct CheckFacts {
     /// Open positions: symbol and cost in account currency.
     pub positions: Vec<(String, Decimal)>,
     pub equity: Decimal,
-    pub daily_pl: Decimal,
+    /// Today's profit and loss as the breaker counts it: without what was lost before its last reset.
+    pub daily_pl_since_reset: Decimal,
 }
 
 impl BotConfig {
@@ -373,10 +374,13 @@ impl BotConfig {
         let risk = &self.risk_management;
         let (zero, hundred) = (Decimal::ZERO, Decimal::ONE_HUNDRED);
         found.require(
-            risk.daily_loss_limit >= zero || facts.daily_pl > risk.daily_loss_limit,
+            risk.daily_loss_limit >= zero || facts.daily_pl_since_reset > risk.daily_loss_limit,
             "/risk_management/daily_loss_limit",
             "would_trip_breaker",
-            format!("today's profit and loss is {} already: the breaker would open at once", facts.daily_pl),
+            format!(
+                "the profit and loss that counts today is {} already: the breaker would open at once",
+                facts.daily_pl_since_reset
+            ),
             "use a lower limit, or wait for the next trading day",
         );
         let fix = "use a larger limit, or close the position first";
@@ -517,7 +521,7 @@ mod tests {
         let settings = BotConfig::parse(BUILT_IN).unwrap();
         let mut facts = facts();
         facts.positions.push(("SPY".to_owned(), Decimal::from(6_000)));
-        facts.daily_pl = Decimal::from(-600);
+        facts.daily_pl_since_reset = Decimal::from(-600);
         let codes: Vec<String> = settings.violations(&facts).into_iter().map(|v| v.code).collect();
         assert_eq!(codes, ["would_trip_breaker", "below_open_position", "below_open_position"]);
     }

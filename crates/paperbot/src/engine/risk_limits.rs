@@ -1,9 +1,8 @@
 //! The limits on losses at which the risk breaker opens.
 
-use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
-use crate::account::book::{AccountBook, SymbolPrices, trading_day};
+use crate::account::book::{AccountBook, SymbolPrices};
 use crate::config::document::BotConfig;
 
 #[derive(Debug)]
@@ -19,11 +18,10 @@ pub(super) fn crossed_limit(
     book: &AccountBook,
     prices: &SymbolPrices,
     config: &BotConfig,
-    at: DateTime<Utc>,
 ) -> Option<CrossedLimit> {
     // Losses are measured from the equity at a day's first price.
     book.day?;
-    crossed_daily_loss(book, prices, config, at)
+    crossed_daily_loss(book, prices, config)
         .or_else(|| crossed_drawdown(book, prices, config))
         .or_else(|| crossed_consecutive_losses(book, config))
 }
@@ -32,17 +30,10 @@ fn percent(part: Decimal) -> Decimal {
     (part * Decimal::ONE_HUNDRED).round_dp(2)
 }
 
-fn crossed_daily_loss(
-    book: &AccountBook,
-    prices: &SymbolPrices,
-    config: &BotConfig,
-    at: DateTime<Utc>,
-) -> Option<CrossedLimit> {
+fn crossed_daily_loss(book: &AccountBook, prices: &SymbolPrices, config: &BotConfig) -> Option<CrossedLimit> {
     let risk = &config.risk_management;
     let (day, began_with) = book.day?;
-    let before_reset = book.breaker.reset_at.filter(|(day, _)| *day == trading_day(at));
-    let before_reset = before_reset.map_or(Decimal::ZERO, |(_, daily)| daily.min(Decimal::ZERO));
-    let loss = book.daily_pl(prices) - before_reset;
+    let loss = book.daily_pl_since_reset(prices);
     let share = if began_with.is_zero() { Decimal::ZERO } else { loss / began_with };
     let source = "daily_loss";
     if loss <= risk.daily_loss_limit {

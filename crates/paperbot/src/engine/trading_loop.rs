@@ -230,7 +230,7 @@ impl TradingEngine {
         self.record_day_and_peak(at)?;
         self.fill_and_cancel_orders(prices, at)?;
         self.place_targets(at)?;
-        self.check_limits(at)?;
+        self.check_limits()?;
         let mut may_enter = self.closed_gates(at).is_empty();
         let signals = self.strategy.signals(prices, self.account.book(), self.config.settings());
         for signal in signals {
@@ -292,12 +292,12 @@ impl TradingEngine {
     }
 
     /// Opens the risk breaker when losses have reached a limit.
-    fn check_limits(&mut self, at: DateTime<Utc>) -> Result<(), LedgerUnwritable> {
+    fn check_limits(&mut self) -> Result<(), LedgerUnwritable> {
         let book = self.account.book();
         if book.breaker.open.is_some() {
             return Ok(());
         }
-        let crossed = crossed_limit(book, self.market.last(), self.config.settings(), at);
+        let crossed = crossed_limit(book, self.market.last(), self.config.settings());
         let Some(CrossedLimit { source, reason }) = crossed else { return Ok(()) };
         let mut entries = vec![LedgerEntry::Tripped { source: source.to_owned(), reason: reason.clone() }];
         entries.extend(self.order_planner().cancel_entries("the circuit breaker opened"));
@@ -488,7 +488,7 @@ impl TradingEngine {
             symbols,
             positions: positions.map(|position| (position.symbol.clone(), position.cost())).collect(),
             equity: book.equity(prices),
-            daily_pl: book.daily_pl(prices),
+            daily_pl_since_reset: book.daily_pl_since_reset(prices),
         }
     }
 
