@@ -111,14 +111,11 @@ impl Events {
             }
             Ok(())
         });
+        // Before anyone has the event: whoever asks on from its number must not be told that it is ahead of the journal.
+        self.inner.latest.send_replace(seq);
         // Sending fails only when there is no subscriber.
         let _ = self.inner.live.send(event);
         drop(journal);
-        self.inner.latest.send_if_modified(|latest| {
-            let newer = seq > *latest;
-            *latest = seq.max(*latest);
-            newer
-        });
         seq
     }
 
@@ -331,6 +328,43 @@ mod tests {
         let next = events.publish(lifecycle("three"));
         assert!(next > first);
         assert_eq!(events.since(first, None, 10).await.unwrap().items[0].message, "three");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn an_event_that_was_handed_out_is_never_ahead_of_the_journal() {
+        const EACH: usize = 5_000;
+        let folder = tempfile::tempdir().unwrap();
+        let events = Events::open(Store::open(&folder.path().join("ops.db")).unwrap()).await.unwrap();
+        let followers: Vec<_> = (0..3)
+            .map(|_| {
+                let (events, mut live) = (events.clone(), events.subscribe());
+                tokio::spawn(async move {
+                    let mut last = 0;
+                    while last < EACH as u64 * 2 {
+                        let Ok(event) = live.recv().await else { continue };
+                        assert!(events.latest() >= event.seq, "{} after {}", event.seq, events.latest());
+                        assert!(event.seq > last, "{} after {last}", event.seq);
+                        last = event.seq;
+                    }
+                })
+            })
+            .collect();
+        let writers: Vec<_> = (0..2)
+            .map(|_| {
+                let events = events.clone();
+                std::thread::spawn(move || {
+                    for n in 0..EACH {
+                        events.publish(lifecycle(&n.to_string()));
+                    }
+                })
+            })
+            .collect();
+        for follower in followers {
+            follower.await.unwrap();
+        }
+        for writer in writers {
+            writer.join().unwrap();
+        }
     }
 
     #[tokio::test]
