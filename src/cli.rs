@@ -270,6 +270,9 @@ fn add_key(id: String, scopes: Vec<KeyScope>, expires: Option<&str>, path: &std:
         Err(problem) => return report_failure(&problem),
     };
     file.keys.push(record);
+    if let Err(problem) = file.check() {
+        return report_failure(&format!("the key was not added: {problem}"));
+    }
     if let Err(error) = write_private(path, &file) {
         return report_failure(&format!("the keys file cannot be written: {error}"));
     }

@@ -125,3 +125,29 @@ async fn every_call_is_recorded_with_who_and_why_the_failed_ones_too() {
     assert!(first["actor"].as_str().is_some() && first["request_id"].as_str().is_some());
     running.stop().await;
 }
+
+/// The bot keeps its first answer under an id: `team/a` with the key `1` and `team` with the key `a/1` are two callers.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_different_callers_never_meet_in_one_command() {
+    use sha2::Digest;
+    let folder = folder();
+    let file = folder.path().join("keys.json");
+    let record = |id: &str| {
+        let sha256 = data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(id.as_bytes()));
+        json!({"id": id, "sha256": sha256, "scopes": ["operate"]})
+    };
+    std::fs::write(&file, json!({"keys": [record("team"), record("team/a"), record("team%2Fa")]}).to_string()).unwrap();
+    let bot = ScriptedBot::at(&folder.path().join("bot.sock"), report());
+    let id = bot.id().to_string();
+    let settings = [("BOT_ID", id.as_str()), ("BOT_API_KEYS_FILE", file.to_str().unwrap())];
+    let running = Running::start(folder.path(), &settings).await;
+    let seen = || async { running.get("/api/v1/state").await.1["bot"]["presence"] == "connected" };
+    crate::kit::until("the bot is seen", std::time::Duration::from_secs(20), seen).await;
+    for (key, idempotency_key) in [("team", "a/1"), ("team/a", "1"), ("team%2Fa", "1")] {
+        let request = running.client.post(format!("{}/api/v1/control/pause", running.base));
+        let request = request.header("x-api-key", key).header("idempotency-key", idempotency_key);
+        let (status, view) = answer(request.json(&json!({"reason": "two callers, one id"}))).await;
+        assert_eq!((status, &view["replayed"]), (200, &json!(false)), "{key}: {view:#}");
+    }
+    running.stop().await;
+}

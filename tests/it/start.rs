@@ -34,6 +34,24 @@ fn a_setting_that_cannot_be_used_is_named_and_the_process_ends_with_2() {
     refused(&["serve", "--port", &port], &[], "BOT_API_PORT");
 }
 
+/// `operator` is who holds BOT_API_AUTH_TOKEN: a second key of that name could not be told from it in the audit.
+#[test]
+fn a_named_key_cannot_take_the_operator_s_name() {
+    let folder = kit::folder();
+    let file = folder.path().join("keys.json");
+    let path = file.to_str().unwrap();
+    let record = serde_json::json!({"id": "operator", "sha256": "0".repeat(64), "scopes": ["read"]});
+    let keys = serde_json::json!({"keys": [record]}).to_string();
+    std::fs::write(&file, &keys).unwrap();
+    refused(&["serve"], &[("BOT_API_KEYS_FILE", path)], "BOT_API_KEYS_FILE");
+    for id in ["operator", "two words", ""] {
+        std::fs::remove_file(&file).unwrap_or_default();
+        let ended = command(&["key", "new", "--id", id, "--scopes", "read", "--file", path]).output().unwrap();
+        assert!(!ended.status.success(), "{id:?}");
+        assert!(ended.stdout.is_empty() && !file.exists(), "{id:?}: {ended:?}");
+    }
+}
+
 #[test]
 fn a_second_botops_on_the_same_folder_refuses() {
     let folder = kit::folder();

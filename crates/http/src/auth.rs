@@ -26,6 +26,9 @@ use utoipa::ToSchema;
 use super::limits::KeyRate;
 use botops_core::error::{Code, Error};
 
+/// Name of the full-access key; no key of the file may have it, or the audit could not tell them apart.
+const OPERATOR: &str = "operator";
+
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// What a key may do. `admin` includes all other scopes; none of the others includes another.
@@ -181,8 +184,17 @@ impl KeyFile {
             let what = if error.is_data() { Self::FORM } else { "it is not JSON" };
             format!("line {}, column {}: {what}", error.line(), error.column())
         })?;
+        file.check()?;
+        Ok(file)
+    }
+
+    /// Whether botops would take these keys.
+    ///
+    /// # Errors
+    /// One sentence that names the first key that it would not take, by its number.
+    pub fn check(&self) -> Result<(), String> {
         let mut names = BTreeSet::new();
-        for (number, key) in (1..).zip(&file.keys) {
+        for (number, key) in (1..).zip(&self.keys) {
             let digest = HEXLOWER.decode(key.sha256.as_bytes()).ok();
             if digest.is_none_or(|digest| digest.len() != 32) {
                 return Err(format!("key {number} has no SHA-256 of 64 lower-case hex digits"));
@@ -190,11 +202,16 @@ impl KeyFile {
             if key.id.is_empty() || key.id.len() > 64 || !key.id.chars().all(|c| c.is_ascii_graphic()) {
                 return Err(format!("the id of key {number} is not 1 to 64 visible ASCII characters"));
             }
+            if key.id == OPERATOR {
+                return Err(format!(
+                    "the id of key {number} is `{OPERATOR}`, the name of BOT_API_AUTH_TOKEN's key"
+                ));
+            }
             if !names.insert(key.id.as_str()) {
                 return Err(format!("the id of key {number} stands twice"));
             }
         }
-        Ok(file)
+        Ok(())
     }
 
     const FORM: &str = "it has another form than {\"keys\": [{\"id\", \"sha256\", \"scopes\": [\"read\", \"operate\", \
@@ -259,7 +276,7 @@ impl ApiKeys {
         let digest = Sha256::digest(operator.expose_secret().as_bytes()).into();
         let rate = || KeyRate::new(rate_limit);
         let mut known =
-            vec![KnownKey { digest, actor: actor("operator", KeyScopes::all(), None), rate: rate() }];
+            vec![KnownKey { digest, actor: actor(OPERATOR, KeyScopes::all(), None), rate: rate() }];
         for key in &file.keys {
             let bytes = HEXLOWER.decode(key.sha256.as_bytes()).unwrap_or_default();
             let Ok(digest) = <[u8; 32]>::try_from(bytes) else { continue };

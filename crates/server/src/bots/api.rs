@@ -186,7 +186,7 @@ impl BotControl {
         let sent_id = if dry_run {
             format!("dry-{}", Uuid::now_v7())
         } else {
-            format!("{}/{command_id}", actor.key_id)
+            format!("{}/{command_id}", actor.key_id.replace('%', "%25").replace('/', "%2F"))
         };
         let (valid_for_ms, expires_at) = (None, None);
         let command = CommandRequest {
