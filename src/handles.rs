@@ -48,7 +48,11 @@ impl FeatureHandles {
     pub async fn open(settings: &Settings, metrics: &Metrics, tasks: &Tasks) -> Result<Self, Error> {
         let store = Store::open(&settings.data_dir.join("ops.db"))?;
         let events = Events::open(store.clone()).await?;
-        let supervisor = Supervisor::new(settings.supervisor.clone(), &settings.data_dir);
+        let supervisor = Supervisor::new(
+            settings.supervisor.clone(),
+            &settings.data_dir,
+            settings.bot_environment.clone(),
+        );
         let options = BotsOptions {
             id: settings.bot_id.clone(),
             address: settings.bot_address.clone(),

@@ -1,5 +1,6 @@
 //! All settings, checked, as plain values.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use super::error::SettingError;
 use super::health::{HealthSettings, read_health};
 use super::reader::SettingsReader;
 use super::sources::SettingSources;
-use super::supervisor::read_supervisor;
+use super::supervisor::{read_bot_environment, read_supervisor};
 use super::table;
 
 /// All settings, checked. [`SettingSources`] has where they come from, `table` what each one takes.
@@ -62,6 +63,8 @@ pub struct Settings {
     pub config_min_trial: Duration,
     /// How the bot is started again when a workflow restarts it.
     pub supervisor: SupervisorDriver,
+    /// The whole environment of what the supervisor starts, by variable.
+    pub bot_environment: BTreeMap<String, SecretString>,
     /// For tests: the failpoint at which the process kills itself. A release build ignores it.
     pub kill_at: Option<String>,
     /// For tests: the folder that names the writes that fail. A release build ignores it.
@@ -116,6 +119,7 @@ impl Settings {
         let log_dir = reader.path(&table::BOT_LOG_DIR).unwrap_or_else(|| data_dir.join("logs"));
         let (bot_address, bot_token) = bot_address::read_bot_address(reader, &data_dir);
         let supervisor = read_supervisor(reader, &data_dir, &log_dir);
+        let bot_environment = read_bot_environment(reader);
         let owned = |row| reader.text(row).map(str::to_owned);
         let log_filter = owned(&table::RUST_LOG).unwrap_or_default();
         let (kill_at, fail_in) = (owned(&table::KILL_AT), owned(&table::FAIL_IN));
@@ -139,6 +143,7 @@ impl Settings {
             log_filter,
             config_min_trial,
             supervisor,
+            bot_environment,
             kill_at,
             fail_in,
             health: read_health(reader),

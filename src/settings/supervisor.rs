@@ -1,12 +1,42 @@
 //! How the bot's process is restarted. Only the settings choose it: no request can name a program.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use botops_server::bots::SupervisorDriver;
+use secrecy::SecretString;
 
 use super::reader::SettingsReader;
 use super::row::SettingRow;
-use super::table::{BOT_SUPERVISOR, BOT_SUPERVISOR_COMMAND, BOT_SUPERVISOR_PID_FILE};
+use super::table::{
+    BOT_IPC_SOCKET, BOT_IPC_TOKEN_FILE, BOT_IPC_URL, BOT_SUPERVISOR, BOT_SUPERVISOR_COMMAND,
+    BOT_SUPERVISOR_ENVIRONMENT, BOT_SUPERVISOR_PID_FILE,
+};
+
+/// What a program needs on any machine, and nothing that is secret.
+const COMMON_VARIABLES: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TMPDIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+    "PYTHONUNBUFFERED",
+    "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+];
+
+/// Families of such variables.
+const COMMON_PREFIXES: &[&str] = &["LC_", "XDG_"];
 
 pub(super) fn read_supervisor(
     reader: &mut SettingsReader<'_>,
@@ -36,6 +66,30 @@ pub(super) fn read_supervisor(
             SupervisorDriver::None
         }
     }
+}
+
+/// The environment of what the supervisor starts: the common variables, the bot's address as botops itself has it, and what
+/// the operator names. botops' own secrets cannot be named.
+pub(super) fn read_bot_environment(reader: &mut SettingsReader<'_>) -> BTreeMap<String, SecretString> {
+    let remedy = "Name variables of the bot, separated by commas; botops' own (BOT_…) are not the bot's.";
+    let problem = "is no name of a variable that the bot may have";
+    let named = reader.list(&BOT_SUPERVISOR_ENVIRONMENT, problem, remedy, |name| {
+        (is_variable(name) && !name.starts_with("BOT_")).then(|| name.to_owned())
+    });
+    let address = [&BOT_IPC_SOCKET, &BOT_IPC_URL, &BOT_IPC_TOKEN_FILE].map(|row| row.name);
+    let is_given = |name: &str| {
+        COMMON_VARIABLES.contains(&name)
+            || COMMON_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            || address.contains(&name)
+            || named.iter().any(|own| own == name)
+    };
+    let all = reader.sources.beginning_with("");
+    all.filter(|(name, _)| is_given(name)).map(|(name, value)| (name.to_owned(), value.into())).collect()
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn read_argv(reader: &mut SettingsReader<'_>, row: &SettingRow, json: Option<&str>) -> Vec<String> {

@@ -145,6 +145,13 @@ settings! {
         example: "botops-data/paperbot/paperbot.pid",
         meaning: "for `spawn`: where the bot writes its pid",
     }
+    BOT_SUPERVISOR_ENVIRONMENT {
+        kind: Kind::List,
+        example: "EXCHANGE_KEY,EXCHANGE_SECRET",
+        meaning: "names of variables that the started bot gets",
+        note: "It has these, from botops' environment or `.env`, and what every program needs (`PATH`, `HOME`, `TZ`, …; the \
+               bot's address `BOT_IPC_*`), and nothing else of botops' environment.",
+    }
     BOT_CHECK_ALLOW {
         kind: Kind::List,
         meaning: "hosts, addresses and networks that added health checks may reach besides public ones",

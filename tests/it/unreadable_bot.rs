@@ -1,6 +1,7 @@
 //! A bot that answers one call and not another, or answers what is not the contract, is there: presence says so, and it
 //! is never taken for one that is gone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ async fn link_to(bot: &ScriptedBot, data: &tempfile::TempDir) -> (Bots, Tasks) {
         id: bot.id(),
         address: BotAddress::unix_socket(bot.socket()),
         poll_interval: Duration::from_millis(100),
-        supervisor: Supervisor::new(SupervisorDriver::None, data.path()),
+        supervisor: Supervisor::new(SupervisorDriver::None, data.path(), BTreeMap::new()),
     };
     let bots = Bots::open(options, store, events, &tasks).await.unwrap();
     (bots, tasks)

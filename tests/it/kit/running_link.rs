@@ -1,5 +1,6 @@
 //! A link to a bot without the rest of botops.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,7 +45,7 @@ impl RunningLink {
         let store = Store::open(&data.join("ops.db")).unwrap();
         let events = Events::open(store.clone()).await.unwrap();
         let tasks = Tasks::new();
-        let supervisor = Supervisor::new(SupervisorDriver::None, data);
+        let supervisor = Supervisor::new(SupervisorDriver::None, data, BTreeMap::new());
         let options = BotsOptions { id, address, poll_interval: INTERVAL, supervisor };
         let bots = Bots::open(options, store.clone(), events.clone(), &tasks).await.unwrap();
         Self { bots, events, store, tasks }

@@ -7,6 +7,7 @@
 //! line. A bot that ended by itself is not restarted here: whether that is wanted is decided by a workflow or a health
 //! rule.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,6 +16,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
@@ -27,9 +29,6 @@ const HELPER_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long the processes of a unit may outlive the report that it is stopped.
 const UNIT_LIMIT: Duration = Duration::from_secs(5);
-
-/// What the bot must not inherit: the operator's key, and where a test lets botops die.
-const NOT_INHERITED: &[&str] = &["BOT_API_AUTH_TOKEN", "BOT_API_KEYS_FILE", "KILL_AT", "FAIL_IN"];
 
 /// How the bot is started and stopped, as the settings say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,15 +81,19 @@ pub struct Supervisor {
     driver: Arc<SupervisorDriver>,
     /// What `spawn` started last: bridges the moment until the bot writes its own pid file.
     record: Arc<PathBuf>,
+    /// All that what it starts has in its environment: botops' own holds keys that are not the bot's.
+    environment: Arc<BTreeMap<String, SecretString>>,
 }
 
 impl Supervisor {
     /// A supervisor that keeps its record in `folder`. Starts nothing.
-    pub fn new(driver: SupervisorDriver, folder: &Path) -> Self {
+    ///
+    /// What it starts later gets these variables and no other.
+    pub fn new(driver: SupervisorDriver, folder: &Path, environment: BTreeMap<String, SecretString>) -> Self {
         let record = folder.join("supervised.json");
         // A start's mark names this path, whatever folder the next botops is started in.
         let record = std::path::absolute(&record).unwrap_or(record);
-        Self { driver: Arc::new(driver), record: Arc::new(record) }
+        Self { driver: Arc::new(driver), record: Arc::new(record), environment: Arc::new(environment) }
     }
 
     /// The driver's name, as settings and messages give it.
@@ -137,9 +140,9 @@ impl Supervisor {
             SupervisorDriver::Spawn { .. } if !self.record.exists() => None,
             SupervisorDriver::Spawn { .. } => Some(self.started_processes().is_empty()),
             SupervisorDriver::Systemd { unit, user } => {
-                let state =
-                    read_output(&systemctl(*user, "show", &["--property=ActiveState", "--value"], unit))
-                        .await?;
+                let state = self
+                    .read_output(&systemctl(*user, "show", &["--property=ActiveState", "--value"], unit))
+                    .await?;
                 match state.trim() {
                     "inactive" | "failed" => Some(true),
                     "" => None,
@@ -161,10 +164,10 @@ impl Supervisor {
             SupervisorDriver::None => Err(Error::new(Code::SupervisorMissing)),
             SupervisorDriver::Spawn { argv, output, .. } => self.spawn(argv, output).map(Some),
             SupervisorDriver::Systemd { unit, user } => {
-                run_helper(&systemctl(*user, "start", &[], unit), None).await.map(|()| None)
+                self.run_helper(&systemctl(*user, "start", &[], unit), None).await.map(|()| None)
             }
             SupervisorDriver::Command { argv } => {
-                run_helper(argv, Some(&self.new_mark())).await.map(|()| None)
+                self.run_helper(argv, Some(&self.new_mark())).await.map(|()| None)
             }
         }
     }
@@ -181,7 +184,7 @@ impl Supervisor {
                 Ok(process::end_processes(bot, grace).await.is_empty())
             }
             SupervisorDriver::Systemd { unit, user } => {
-                run_helper(&systemctl(*user, "stop", &[], unit), None).await?;
+                self.run_helper(&systemctl(*user, "stop", &[], unit), None).await?;
                 // What outlives its unit was not started by it: it is left alone, and nothing is started beside it.
                 Ok(process::wait_for_end(bot, UNIT_LIMIT).await.is_empty())
             }
@@ -206,12 +209,10 @@ impl Supervisor {
             .and_then(|log| Ok((log.try_clone()?, log)))
             .map_err(|error| failed(format!("its output file cannot be written ({})", error.kind())))?;
         let mut command = Command::new(program);
+        self.set_environment(&mut command);
         command.args(arguments).stdin(Stdio::null()).stdout(log.0).stderr(log.1);
         // A group of its own: what a terminal sends to botops does not reach the bot.
         command.process_group(0).kill_on_drop(false).env(START_VARIABLE, self.new_mark());
-        for name in NOT_INHERITED {
-            command.env_remove(name);
-        }
         let child = command
             .spawn()
             .map_err(|error| failed(format!("its program cannot be started ({})", error.kind())))?;
@@ -227,55 +228,59 @@ impl Supervisor {
         tracing::info!(bot.pid = pid, "the bot was started as process {pid}");
         Ok(pid)
     }
+
+    fn set_environment(&self, command: &mut Command) {
+        command.env_clear();
+        command.envs(self.environment.iter().map(|(name, value)| (name, value.expose_secret())));
+    }
+
+    fn build_command(&self, argv: &[String]) -> Result<Command, Error> {
+        let Some((program, arguments)) = argv.split_first() else {
+            return Err(Error::new(Code::BotNotStarted).detail("no command is configured"));
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
+        self.set_environment(&mut command);
+        Ok(command)
+    }
+
+    /// Runs a fixed command to its end. With a mark it starts a bot: then it runs in a group of its own, and is not ended
+    /// when it takes too long, because it may have become the bot.
+    async fn run_helper(&self, argv: &[String], mark: Option<&str>) -> Result<(), Error> {
+        let failed = |what: String| Error::new(Code::BotNotStarted).detail(what);
+        let mut command = self.build_command(argv)?;
+        command.stdout(Stdio::null()).kill_on_drop(mark.is_none());
+        if let Some(mark) = mark {
+            command.process_group(0).env(START_VARIABLE, mark);
+        }
+        let mut child = command.spawn().map_err(|error| {
+            failed(format!("the supervisor's command cannot be started ({})", error.kind()))
+        })?;
+        let ended = tokio::time::timeout(HELPER_LIMIT, child.wait())
+            .await
+            .map_err(|_| failed(format!("the supervisor's command did not end within {HELPER_LIMIT:?}")))?;
+        match ended {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(failed(format!("the supervisor's command ended with {status}"))),
+            Err(error) => {
+                Err(failed(format!("the supervisor's command cannot be waited for ({})", error.kind())))
+            }
+        }
+    }
+
+    /// What a fixed command prints; `None` when it cannot be run or fails.
+    async fn read_output(&self, argv: &[String]) -> Option<String> {
+        let mut command = self.build_command(argv).ok()?;
+        let printed =
+            tokio::time::timeout(HELPER_LIMIT, command.kill_on_drop(true).output()).await.ok()?.ok()?;
+        printed.status.success().then(|| String::from_utf8_lossy(&printed.stdout).into_owned())
+    }
 }
 
 fn systemctl(user: bool, verb: &str, options: &[&str], unit: &str) -> Vec<String> {
     let scope = user.then_some("--user");
     let words = ["systemctl"].into_iter().chain(scope).chain(["--no-ask-password", verb]);
     words.chain(options.iter().copied()).chain(["--", unit]).map(str::to_owned).collect()
-}
-
-fn build_command(argv: &[String]) -> Result<Command, Error> {
-    let Some((program, arguments)) = argv.split_first() else {
-        return Err(Error::new(Code::BotNotStarted).detail("no command is configured"));
-    };
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
-    for name in NOT_INHERITED {
-        command.env_remove(name);
-    }
-    Ok(command)
-}
-
-/// Runs a fixed command to its end. With a mark it starts a bot: then it runs in a group of its own, and is not ended
-/// when it takes too long, because it may have become the bot.
-async fn run_helper(argv: &[String], mark: Option<&str>) -> Result<(), Error> {
-    let failed = |what: String| Error::new(Code::BotNotStarted).detail(what);
-    let mut command = build_command(argv)?;
-    command.stdout(Stdio::null()).kill_on_drop(mark.is_none());
-    if let Some(mark) = mark {
-        command.process_group(0).env(START_VARIABLE, mark);
-    }
-    let mut child = command
-        .spawn()
-        .map_err(|error| failed(format!("the supervisor's command cannot be started ({})", error.kind())))?;
-    let ended = tokio::time::timeout(HELPER_LIMIT, child.wait())
-        .await
-        .map_err(|_| failed(format!("the supervisor's command did not end within {HELPER_LIMIT:?}")))?;
-    match ended {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(failed(format!("the supervisor's command ended with {status}"))),
-        Err(error) => {
-            Err(failed(format!("the supervisor's command cannot be waited for ({})", error.kind())))
-        }
-    }
-}
-
-/// What a fixed command prints; `None` when it cannot be run or fails.
-async fn read_output(argv: &[String]) -> Option<String> {
-    let mut command = build_command(argv).ok()?;
-    let printed = tokio::time::timeout(HELPER_LIMIT, command.kill_on_drop(true).output()).await.ok()?.ok()?;
-    printed.status.success().then(|| String::from_utf8_lossy(&printed.stdout).into_owned())
 }
 
 /// The process a pid file names, if it is still that process.
@@ -301,13 +306,20 @@ fn replace_record(path: &Path, record: &PidFile) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn environment() -> BTreeMap<String, SecretString> {
+        ["PATH", "HOME"]
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?.into())))
+            .collect()
+    }
+
     fn supervisor(folder: &Path, argv: &[&str]) -> Supervisor {
         let driver = SupervisorDriver::Spawn {
             argv: argv.iter().map(|word| (*word).to_owned()).collect(),
             pid_file: folder.join("bot.pid"),
             output: folder.join("bot.out"),
         };
-        Supervisor::new(driver, folder)
+        Supervisor::new(driver, folder, environment())
     }
 
     #[tokio::test]
@@ -320,6 +332,26 @@ mod tests {
         assert_eq!(later.start().await.unwrap(), Some(pid), "it is not started twice");
         assert!(later.stop(&later.started_processes(), Duration::from_secs(5)).await.unwrap());
         assert_eq!(later.adopt(), None);
+    }
+
+    #[tokio::test]
+    async fn a_bot_gets_the_named_variables_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = supervisor(folder.path(), &["env"]);
+        own.start().await.unwrap();
+        let output = folder.path().join("bot.out");
+        let printed = loop {
+            let text = std::fs::read_to_string(&output).unwrap_or_default();
+            if text.ends_with('\n') && own.started_processes().is_empty() {
+                break text;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        let mut names: Vec<_> = printed.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+        names.sort_unstable();
+        let mut named: Vec<_> = environment().into_keys().chain([START_VARIABLE.to_owned()]).collect();
+        named.sort_unstable();
+        assert_eq!(names, named);
     }
 
     #[tokio::test]
@@ -341,7 +373,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = supervisor(folder.path(), &["/nowhere/bot"]).start().await.unwrap_err();
         assert_eq!(error.code(), Code::BotNotStarted);
-        let none = Supervisor::new(SupervisorDriver::None, folder.path());
+        let none = Supervisor::new(SupervisorDriver::None, folder.path(), environment());
         assert_eq!(none.start().await.unwrap_err().code(), Code::SupervisorMissing);
     }
 }
