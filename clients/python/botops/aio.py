@@ -21,8 +21,6 @@ from .http import (CONTINUE, HEAD_END, LARGEST_HEAD, HttpError, Later, Request, 
 from .loop import UNDER_WAY, under_way
 from .told import error_text
 
-# Connections that wait to be taken: an event loop takes all of them in one turn.
-_BACKLOG = 16
 _END_WITHIN = 2.0
 _MAINTAIN_EVERY = 0.2
 _ANSWERS_WITHIN = 2.0
@@ -31,11 +29,16 @@ _LOOK_EVERY = 0.005
 _PIECES_AT_ONCE = 500
 
 
+def _factory_of(protocol: asyncio.StreamReaderProtocol) -> Callable[[], asyncio.StreamReaderProtocol]:
+    return lambda: protocol
+
+
 class AsyncBot(BaseBot):
     """A bot in an asyncio program: `async with bot:`, or `await bot.serve()` as a task of its own."""
 
     _tasks: Optional[Set["asyncio.Task[Any]"]] = None
     _listener: Optional[socket.socket] = None
+    _accepting: "Optional[asyncio.Task[Any]]" = None
     _connections: "ConnectionTable[asyncio.StreamWriter]"
     _pace: Pace
     _is_ending = False
@@ -52,8 +55,7 @@ class AsyncBot(BaseBot):
             if core.pid != os.getpid():
                 core.begin_life()
             core.events.add({"kind": "lifecycle", "severity": "low", "message": f"{core.name} started"})
-            self._server: Optional[asyncio.AbstractServer] = None
-            await self._try_to_listen()
+            self._try_to_listen()
             self._keep(self._maintain())
         return self
 
@@ -99,9 +101,9 @@ class AsyncBot(BaseBot):
             return
         self._core.state.set_phase("stopping", "the bot was stopped")
         self._core.commands.book.withdraw_all()
-        if self._server is not None:
+        if self._listener is not None:
             self._address.remove()
-            self._server.close()
+            await self._stop_listening()
         await self._wait_for_answers()
         own = asyncio.current_task()
         ending = [task for task in tasks if task is not own]
@@ -147,13 +149,14 @@ class AsyncBot(BaseBot):
     def _is_served(self) -> bool:
         return self._tasks is not None
 
-    def _keep(self, coroutine: Any) -> None:
+    def _keep(self, coroutine: Any) -> "Optional[asyncio.Task[Any]]":
         if self._tasks is None:
             coroutine.close()
-            return
-        task = asyncio.ensure_future(coroutine)
+            return None
+        task: "asyncio.Task[Any]" = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._forget)
+        return task
 
     def _forget(self, task: "asyncio.Task[Any]") -> None:
         if self._tasks is not None:
@@ -168,12 +171,40 @@ class AsyncBot(BaseBot):
             self._keep(rest)
         return True
 
-    async def _try_to_listen(self) -> None:
+    def _try_to_listen(self) -> None:
         self._listener = listener = self._address.try_to_listen(self._core.problems)
         if listener is not None:
             listener.setblocking(False)
-            serve = asyncio.start_server if self._address.host_port is not None else asyncio.start_unix_server
-            self._server = await serve(self._accept, sock=listener, limit=LARGEST_HEAD, backlog=_BACKLOG)
+            self._accepting = self._keep(self._take_connections(listener))
+
+    async def _stop_listening(self) -> None:
+        """Closes the listener, once the event loop watches it no more: its number may be another file's after that."""
+        accepting, listener, self._accepting, self._listener = self._accepting, self._listener, None, None
+        try:
+            if accepting is not None:
+                accepting.cancel()
+                await asyncio.wait({accepting}, timeout=_END_WITHIN)
+        finally:
+            if listener is not None:
+                listener.close()
+
+    async def _take_connections(self, listener: socket.socket) -> None:
+        """Takes one connection a turn of the event loop. A server of asyncio takes a hundred, and the bot trades after them."""
+        loop, pace = asyncio.get_running_loop(), connections.pace_of_connections()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError:
+                # As when the process has no file descriptors left: the trading code needs them more.
+                await asyncio.sleep(connections.RETRY_LISTEN)
+                continue
+            reader = asyncio.StreamReader(limit=LARGEST_HEAD, loop=loop)
+            protocol = asyncio.StreamReaderProtocol(reader, self._accept, loop=loop)
+            try:
+                await loop.connect_accepted_socket(_factory_of(protocol), connection)
+            except OSError:
+                connection.close()
+            await asyncio.sleep(pace.take_turn())
 
     async def _maintain(self) -> None:
         waited = 0.0
@@ -189,12 +220,12 @@ class AsyncBot(BaseBot):
                 self._core.problems.add_failure("sdk", "internal", f"maintenance: {error_text(error)}", error)
 
     async def _look_after_socket(self) -> None:
-        if self._server is not None and not self._address.is_in_place():
+        if self._listener is not None and not self._address.is_in_place():
             self._core.problems.add("address", "removed", f"the socket {self._address} was removed; it is made anew")
-            self._server.close()
-            self._server = None
-        if self._server is None:
-            await self._try_to_listen()
+            await self._stop_listening()
+        # Not once the bot stops: what is made anew then would be there for good.
+        if self._listener is None and self._tasks is not None:
+            self._try_to_listen()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -246,13 +277,13 @@ class AsyncBot(BaseBot):
             if request.waits_for_continue:
                 writer.write(CONTINUE)
             body = await asyncio.wait_for(reader.readexactly(request.length), connections.IDLE)
+            self._connections.note_busy(writer)
             wait = self._pace.take_turn()
             if wait > 0:
                 await asyncio.sleep(wait)
             if self._tasks is None:
                 # The bot stops: nothing is begun any more.
                 return
-            self._connections.note_busy(writer)
             stream = await self._answer(writer, request, body)
             if stream is not None:
                 self._connections.note_streaming(writer)

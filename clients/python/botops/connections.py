@@ -4,7 +4,6 @@ The interpreter is the trading loop's. Whoever asks without end, with the token 
 """
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from typing import Dict, Generic, List, Optional, Tuple, TypeVar
@@ -22,7 +21,12 @@ RETRY_LISTEN = 1.0
 # Requests and new connections that are taken as they come, and the seconds between further ones. botops asks a few times
 # a second, and connects a few times a day.
 _REQUESTS_AT_ONCE, _SECONDS_A_REQUEST = 200, 0.01
-_CONNECTIONS_AT_ONCE, _SECONDS_A_CONNECTION = 64, 0.005
+# Of connections more: while those wait that have no token, so does who has it.
+_CONNECTIONS_AT_ONCE, _SECONDS_A_CONNECTION = 256, 0.001
+# Who asked within this time is not closed for another one: botops asks each second on a connection that it keeps.
+RECENT = 5.0
+# Readers of events beyond these are closed for another one.
+_MOST_STREAMS = 16
 # What an answer costs beside that: ten times a second three megabytes.
 _BYTES_A_SECOND = 30_000_000
 
@@ -34,15 +38,14 @@ class ConnectionTable(Generic[Connection]):
     """The connections of a bot and what they do. Each method is one step, for any thread."""
 
     def __init__(self) -> None:
-        self._kept: Dict[Connection, Tuple[int, int]] = {}
-        self._numbers = itertools.count()
+        self._kept: Dict[Connection, Tuple[int, float]] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def add(self, connection: Connection) -> None:
         """A new one, which has shown no token yet."""
-        self._kept[connection] = _NEW, next(self._numbers)
+        self._kept[connection] = _NEW, time.monotonic()
 
     def note_idle(self, connection: Connection) -> None:
         """It may be here, and no request of it is under way."""
@@ -58,7 +61,7 @@ class ConnectionTable(Generic[Connection]):
 
     def _note(self, connection: Connection, standing: int) -> None:
         if connection in self._kept:
-            self._kept[connection] = standing, next(self._numbers)
+            self._kept[connection] = standing, time.monotonic()
 
     def remove(self, connection: Connection) -> None:
         """It is closed."""
@@ -78,13 +81,18 @@ class ConnectionTable(Generic[Connection]):
 
     def remove_least_wanted(self) -> Optional[Connection]:
         """Takes one out for another one, and returns it: one without the token, else the one that is idle for longest, else
-        the first that listens. `None` when requests of all of them are under way."""
-        rows = [(row, one) for one, row in list(self._kept.items()) if row[0] != _BUSY]
-        if not rows:
+        one of too many readers of events. `None` when all of them are wanted."""
+        rows = [(standing, since, one) for one, (standing, since) in list(self._kept.items())]
+        streams = [row for row in rows if row[0] == _STREAMING]
+        idle_since = time.monotonic() - RECENT
+        closable = [row for row in rows if row[0] == _NEW or (row[0] == _IDLE and row[1] <= idle_since)]
+        if len(streams) > _MOST_STREAMS:
+            closable += streams
+        if not closable:
             return None
-        _, found = min(rows, key=lambda row: row[0])
-        self.remove(found)
-        return found
+        least = min(closable, key=lambda row: row[:2])[2]
+        self.remove(least)
+        return least
 
 
 class Pace:

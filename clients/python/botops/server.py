@@ -199,9 +199,9 @@ class _Connection:
             body = self._read(request.length)
             if body is None:
                 return
+            self._table.note_busy(self._connection)
             if self._stopping.wait(self._pace.take_turn()):
                 return
-            self._table.note_busy(self._connection)
             is_last = self._answer(request, body)
             if is_last:
                 return

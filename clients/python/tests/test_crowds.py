@@ -121,6 +121,7 @@ class CrowdTest(BotCase):
             pass
 
     def test_who_asked_once_and_stays_keeps_no_place(self):
+        self.limit(RECENT=0.0)
         bot = self.make().start()
         held = []
         for _ in range(40):
@@ -133,10 +134,37 @@ class CrowdTest(BotCase):
             listener.request("GET", "/ipc/v1/events")
             self.assertEqual(listener.getresponse().status, 200)
         self.assertLessEqual(len(bot._server._connections), 32)
-        # The last ones are there still, and the first had to go.
+        # The last ones are there still, also where many listen, and the first had to go.
         held[-1].request("GET", "/ipc/v1/hello")
         self.assertEqual(held[-1].getresponse().status, 200)
         self.assertTrue(self.ended(held[0].sock, feeding=False))
+
+    def test_who_asks_each_second_is_not_closed_for_a_newcomer(self):
+        self.make().start()
+        held = []
+        for _ in range(32):
+            one = self.client.connection()
+            self.addCleanup(one.close)
+            one.request("GET", "/ipc/v1/hello")
+            self.assertEqual(one.getresponse().read()[:1], b"{")
+            held.append(one)
+        with contextlib.closing(self.client.connection()) as newcomer, contextlib.suppress(ConnectionError):
+            newcomer.request("GET", "/ipc/v1/hello")
+            newcomer.getresponse()
+        for one in held:
+            one.request("GET", "/ipc/v1/hello")
+            self.assertEqual(one.getresponse().read()[:1], b"{")
+
+    def test_many_readers_of_events_keep_nobody_away(self):
+        bot, held = self.make().start(), []
+        for _ in range(40):
+            one = self.client.connection()
+            self.addCleanup(one.close)
+            one.request("GET", "/ipc/v1/events")
+            self.assertEqual(one.getresponse().status, 200)
+            held.append(one)
+        self.assertEqual(self.client.get("hello")["bot_id"], "tested")
+        self.assertLessEqual(len(bot._server._connections), 32)
 
     def test_requests_beyond_what_botops_sends_wait_for_their_turn(self):
         self.limit(_REQUESTS_AT_ONCE=5, _SECONDS_A_REQUEST=0.05)

@@ -141,7 +141,7 @@ class WorkersTest(BotCase):
             parent.wait()
             os.kill(worker, 0)
             # Who has a connection sees that the bot is gone, and nobody else answers in its place.
-            with self.assertRaises((OSError, http.client.HTTPException), msg=kind):
+            with self.assertRaises((ConnectionError, http.client.HTTPException), msg=kind):
                 kept.request("GET", "/ipc/v1/hello")
                 kept.getresponse()
         self.until(self.is_refused, "nobody serves")
@@ -182,7 +182,7 @@ class WorkersTest(BotCase):
             self.assertEqual(kept.getresponse().read()[:1], b"{")
             parent.kill()
             parent.wait()
-            with self.assertRaises((OSError, http.client.HTTPException)):
+            with self.assertRaises((ConnectionError, http.client.HTTPException)):
                 kept.request("GET", "/ipc/v1/hello")
                 kept.getresponse()
             os.kill(worker, 0)
