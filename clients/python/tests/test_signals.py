@@ -80,3 +80,7 @@ class SignalTest(BotCase):
     def test_a_round_within_a_sleep_does_not_hang(self):
         self.run_program('bot.tick() if who == "handler" else bot.sleep(0.001)')
         self.assertGreater(self.client.get("state")["loop"]["ticks"], 0)
+
+    def test_a_stop_within_a_sleep_or_a_stop_ends(self):
+        self.run_program('bot.stop() if who == "handler" else bot.sleep(0.001)')
+        self.assertFalse(self.socket.exists())
