@@ -24,6 +24,7 @@ def flatten(command):
     ask_exchange()
 
 with bot:
+    print("ready", flush=True)
     while not bot.is_stopping:
         bot.tick()
         bot.sleep(0.01)
@@ -41,11 +42,12 @@ class FailuresTest(BotCase):
 
     def test_a_program_that_configures_no_log_has_the_traceback_of_a_handler_once_a_minute(self):
         bot = subprocess.Popen([sys.executable, "-c", textwrap.dedent(_PROGRAM), PACKAGE, str(self.socket)],
-                               stderr=subprocess.PIPE, text=True)
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(bot.stdout.close)
         self.addCleanup(bot.stderr.close)
         self.addCleanup(bot.wait)
         self.addCleanup(bot.kill)
-        self.until(self.socket.exists)
+        self.assertEqual(bot.stdout.readline(), "ready\n")
         for number in ("1", "2", "3", "last"):
             self.assertEqual(self.client.command("flatten", number)["outcome"], "unconfirmed")
         _, output = bot.communicate(timeout=20)

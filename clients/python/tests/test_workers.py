@@ -76,6 +76,7 @@ from botops import AsyncBot
 async def main():
     bot = AsyncBot("tested", mode="paper", address={address!r})
     async with bot:
+        print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         child = os.fork()
         if child == 0:
@@ -169,7 +170,7 @@ class WorkersTest(BotCase):
 
     def test_a_fork_of_an_event_loop_keeps_no_connection(self):
         parent = self.run_program(_ASYNC.format(package=PACKAGE, address=str(self.socket)))
-        self.until(self.socket.exists)
+        self.assertEqual(parent.stdout.readline(), "ready\n")
         kept = self.client.connection()
         with contextlib.closing(kept):
             kept.request("GET", "/ipc/v1/hello")
