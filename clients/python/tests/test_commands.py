@@ -338,5 +338,6 @@ class CommandsTest(BotCase):
         bot, calls = self.make(), []
         bot.on("pause")(calls.append)
         bot.start()
-        status, answer = self.client.post("commands/pause", {"command_id": "1", "reason": "x" * 70_000})
-        self.assertEqual((status, "64 KiB" in answer["message"], calls), (413, True, []))
+        # Its head is enough: who still sends when the connection is closed may not hear why.
+        status, _, answer = self.client.send("POST", "commands/pause", headers={"Content-Length": "70000"})
+        self.assertEqual((status, b"64 KiB" in answer, calls), (413, True, []))
