@@ -140,6 +140,7 @@ class CrowdTest(BotCase):
         self.assertTrue(self.ended(held[0].sock, feeding=False))
 
     def test_who_asks_each_second_is_not_closed_for_a_newcomer(self):
+        self.limit(RECENT=60.0)
         self.make().start()
         held = []
         for _ in range(32):
@@ -220,31 +221,19 @@ class CrowdTest(BotCase):
         self.assertLess(asyncio.run(run()) or whole, whole)
 
     def test_a_head_without_end_is_refused_by_both(self):
-        self.make().start()
-
         def ask(path):
             with socket.socket(socket.AF_UNIX) as one:
+                one.settimeout(20)
                 one.connect(str(path))
-                with contextlib.suppress(OSError):
-                    for _ in range(160):
-                        one.sendall(b"x" * 65_536)
-                with contextlib.suppress(OSError):
-                    return one.recv(1_000)
-            return b""
+                one.sendall(b"G" * 17_000)
+                return one.recv(1_000)
 
-        def is_refused(path):
-            # What is sent on after the refusal may lose it: the kernel then says that the connection was reset.
-            return any(b"400 Bad Request" in ask(path) for _ in range(5)) or Client(path).get("hello")["bot_id"] == "tested"
-
-        self.assertTrue(is_refused(self.socket))
+        self.make().start()
+        self.assertIn(b"400 Bad Request", ask(self.socket))
 
         async def run():
             async with AsyncBot("tested", mode="paper", address=self.folder / "other.sock", data_dir=False):
-                with socket.socket(socket.AF_UNIX) as one:
-                    one.connect(str(self.folder / "other.sock"))
-                    one.sendall(b"G" * 17_000)
-                    one.setblocking(False)
-                    return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(one, 1_000), 10)
+                return await asyncio.to_thread(ask, self.folder / "other.sock")
 
         self.assertIn(b"400 Bad Request", asyncio.run(run()))
 
