@@ -1,7 +1,7 @@
-"""A demo on a free port, for the checks. Ended by its pid.
+"""A demo, or botops beside a bot of one's own, on a free port, for the checks. Ended by its pid.
 
 `with demo() as (base, key): …` is enough for most. `House` is a demo in a folder that outlives it: botops can be killed
-and started again there, and the bot trades on meanwhile."""
+and started again there, and the bot trades on meanwhile. `serve` starts botops beside a bot that the check has started."""
 import contextlib
 import decimal
 import json
@@ -35,10 +35,14 @@ def free_port():
         return taken.getsockname()[1]
 
 
+def bare_environment():
+    """The environment without settings of botops."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("BOT_")}
+
+
 def begin(cwd, *arguments, **settings):
     """Starts a demo and reads its address and key: (process, base, key)."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("BOT_")}
-    env |= {"BOT_API_RATE_LIMIT": "1000000", "TMPDIR": PLACE} | settings
+    env = bare_environment() | {"BOT_API_RATE_LIMIT": "1000000", "TMPDIR": PLACE} | settings
     process = subprocess.Popen([BOTOPS, "demo", "--port", "0", *arguments], cwd=cwd, env=env,
                                stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
     base = key = None
@@ -71,16 +75,70 @@ def call(url, key=None, method="GET", body=None):
     return json.loads(urllib.request.urlopen(request, timeout=30).read())
 
 
-def until(what, limit, look, otherwise=lambda: ""):
-    """What `look` returns once it is true; ends the check when that takes longer than `limit` seconds."""
+def send(base, key, method, path, body=None, **headers):
+    """Any call below `/api/v1`, whatever its status: (status, body, headers)."""
+    headers = {"X-API-Key": key, "Content-Type": "application/json"} | {
+        name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(f"{base}/api/v1/{path}", method=method, headers=headers,
+                                     data=None if body is None else json.dumps(body).encode())
+    try:
+        answer = urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as error:
+        answer = error
+    content = answer.read()
+    is_json = "json" in answer.headers.get("Content-Type", "")
+    return answer.status, json.loads(content) if is_json else content, answer.headers
+
+
+def until(what, limit, look, otherwise=lambda: "", ignored=(), is_told=True):
+    """What `look` returns once it is true; fails the check when that takes longer than `limit` seconds.
+
+    `ignored` are errors that mean no more than "not yet"."""
     began = time.monotonic()
     while time.monotonic() < began + limit:
-        seen = look()
-        if seen:
-            print(f"seen after {time.monotonic() - began:.1f} s: {what}", flush=True)
-            return seen
-        time.sleep(0.2)
-    raise SystemExit(f"not seen within {limit} s: {what} {otherwise()}")
+        with contextlib.suppress(*ignored):
+            seen = look()
+            if seen:
+                if is_told:
+                    print(f"seen after {time.monotonic() - began:.1f} s: {what}", flush=True)
+                return seen
+        time.sleep(0.1)
+    raise AssertionError(f"not seen within {limit} s: {what} {otherwise()}")
+
+
+def serve(folder, key, settings, program=BOTOPS, **process):
+    """Starts botops in a folder that it has its data and its log in, beside a bot: (process, base).
+
+    `settings` have their whole names and may be others of the environment; `process` is how the process is made."""
+    env = bare_environment() | {
+        "BOT_API_AUTH_TOKEN": key, "BOT_API_PORT": "0", "BOT_API_RATE_LIMIT": "100000", "BOT_POLL_INTERVAL": "500ms",
+        "BOT_DATA_DIR": str(folder / "botops"), "BOT_LOG_DIR": str(folder / "botops-logs"), "TMPDIR": PLACE, **settings}
+    log = pathlib.Path(folder, env["BOT_LOG_DIR"], "botops.log")
+    log.unlink(missing_ok=True)
+    server = subprocess.Popen([program, "serve"], cwd=folder, env=env, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **process)
+
+    def address():
+        assert server.poll() is None, f"botops ended with {server.returncode}; its log: {log}"
+        lines = log.read_text().splitlines() if log.exists() else []
+        found = [json.loads(line).get("net.address") for line in lines if '"net.address"' in line]
+        return found and found[-1]
+
+    try:
+        return server, f"http://{until('botops serves', 60, address, is_told=False)}"
+    except AssertionError:
+        server.kill()
+        server.wait()
+        raise
+
+
+def kill_processes_of(folder):
+    """Ends every process whose command line names a folder of the check: what botops or a bot started there."""
+    for entry in pathlib.Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and int(entry.name) != os.getpid() and os.fsencode(folder) in (
+                    entry / "cmdline").read_bytes():
+                os.kill(int(entry.name), signal.SIGKILL)
 
 
 def fold(entries):
@@ -142,17 +200,7 @@ class House:
 
     def send(self, method, path, body=None, **headers):
         """Any call: (status, body, headers)."""
-        headers = {"X-API-Key": self.key, "Content-Type": "application/json"} | {
-            name.replace("_", "-"): value for name, value in headers.items()}
-        request = urllib.request.Request(f"{self.base}/api/v1/{path}", method=method, headers=headers,
-                                         data=None if body is None else json.dumps(body).encode())
-        try:
-            answer = urllib.request.urlopen(request, timeout=60)
-        except urllib.error.HTTPError as error:
-            answer = error
-        content = answer.read()
-        is_json = "json" in answer.headers.get("Content-Type", "")
-        return answer.status, json.loads(content) if is_json else content, answer.headers
+        return send(self.base, self.key, method, path, body, **headers)
 
     def get(self, path):
         status, body, _ = self.send("GET", path)

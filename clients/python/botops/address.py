@@ -18,6 +18,7 @@ import time
 from typing import Iterator, Optional, Tuple, Union
 
 from .durable import make_private_folder
+from .problems import ProblemLog
 
 DEFAULT_SOCKET = "botops-data/ipc/bot.sock"
 # The settings of botops that say where the bot is, for a bot that is told nothing else.
@@ -111,6 +112,21 @@ class Address:
                 raise AddressInUse(f"another process serves {self.path}")
             return self._listen_on_socket(self.path)
 
+    def try_to_listen(self, problems: ProblemLog) -> Optional[socket.socket]:
+        """A socket that listens; `None`, with the reason noted, where that cannot be: it is tried again then."""
+        try:
+            listener = self.listen()
+        except AddressInUse as error:
+            problems.add_aloud("address", "in_use", f"{error}; it is waited for")
+            return None
+        except OSError as error:
+            problems.add_aloud("address", "unusable", f"the bot is not served: {error}; it is tried again")
+            return None
+        if self.open_to_others():
+            said = f"other users may enter the folder of the socket {self}: chmod 700 that folder"
+            problems.add("address", "open_folder", said)
+        return listener
+
     def _listen_on_socket(self, path: pathlib.Path) -> socket.socket:
         unfinished = self._unfinished()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -172,7 +188,10 @@ class Address:
         """Whether other users may enter the socket's folder."""
         if self.path is None or os.name == "nt":
             return False
-        return bool(os.stat(self.path.parent).st_mode & 0o077)
+        try:
+            return bool(os.stat(self.path.parent).st_mode & 0o077)
+        except OSError:
+            return False
 
 
 def _canonical(address: Union[ipaddress.IPv4Address, ipaddress.IPv6Address]

@@ -10,22 +10,17 @@ import inspect
 import os
 import socket
 from concurrent.futures import Future
-from typing import Any, Callable, Dict, Mapping, Optional, Set
+from typing import Any, Callable, Mapping, Optional, Set
 
-from . import router
-from .address import AddressInUse, Path
+from . import connections, router
+from .address import Path
 from .bot import BaseBot
 from .config import Apply, BotConfig, Check
+from .connections import ConnectionTable, Pace
 from .http import (CONTINUE, HEAD_END, LARGEST_HEAD, HttpError, Later, Request, Response, Stream, parse_head, refusal)
 from .loop import UNDER_WAY, under_way
+from .told import error_text
 
-_MOST_CONNECTIONS = 32
-_IDLE = 120.0
-# A new connection has shown no token yet.
-_FIRST_REQUEST_WITHIN = 10.0
-_WRITE_WITHIN = 10.0
-_STREAM_ALIVE_EVERY = 10.0
-_RETRY_LISTEN = 1.0
 _END_WITHIN = 2.0
 _MAINTAIN_EVERY = 0.2
 _ANSWERS_WITHIN = 2.0
@@ -34,31 +29,33 @@ _LOOK_EVERY = 0.005
 _PIECES_AT_ONCE = 500
 
 
+def _factory_of(protocol: asyncio.StreamReaderProtocol) -> Callable[[], asyncio.StreamReaderProtocol]:
+    return lambda: protocol
+
+
 class AsyncBot(BaseBot):
     """A bot in an asyncio program: `async with bot:`, or `await bot.serve()` as a task of its own."""
 
     _tasks: Optional[Set["asyncio.Task[Any]"]] = None
     _listener: Optional[socket.socket] = None
-    _connections = 0
-    # Those that have not shown the token yet, oldest first: where there is no room, the first of them has to go.
-    _unproven: Dict["asyncio.Task[Any]", asyncio.StreamWriter]
-    # Requests whose answer is under way: they are waited for when the bot stops.
-    _answering = 0
+    _accepting: "Optional[asyncio.Task[Any]]" = None
+    _connections: "ConnectionTable[asyncio.StreamWriter]"
+    _pace: Pace
     _is_ending = False
 
     async def start(self) -> "AsyncBot":
         """Serves the bot on the running event loop from here on; raises nothing."""
-        if self._tasks is None and not self._core.is_inert:
+        if self._tasks is None and not self._leave_to_program():
             self._tasks = set()
-            self._unproven = {}
+            self._connections = ConnectionTable()
+            self._pace = connections.pace_of_requests()
             core = self._core
             core.syncs_files = core.commands.book.syncs = False
             core.commands.spawn = self._spawn
             if core.pid != os.getpid():
                 core.begin_life()
             core.events.add({"kind": "lifecycle", "severity": "low", "message": f"{core.name} started"})
-            self._server: Optional[asyncio.AbstractServer] = None
-            await self._try_to_listen()
+            self._try_to_listen()
             self._keep(self._maintain())
         return self
 
@@ -95,7 +92,7 @@ class AsyncBot(BaseBot):
     async def _wait_for_answers(self) -> None:
         end = asyncio.get_running_loop().time() + _ANSWERS_WITHIN
         await asyncio.sleep(0)
-        while self._answering and asyncio.get_running_loop().time() < end:
+        while self._connections.is_any_busy() and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(_LOOK_EVERY)
 
     async def _end(self) -> None:
@@ -104,9 +101,9 @@ class AsyncBot(BaseBot):
             return
         self._core.state.set_phase("stopping", "the bot was stopped")
         self._core.commands.book.withdraw_all()
-        if self._server is not None:
+        if self._listener is not None:
             self._address.remove()
-            self._server.close()
+            await self._stop_listening()
         await self._wait_for_answers()
         own = asyncio.current_task()
         ending = [task for task in tasks if task is not own]
@@ -152,19 +149,21 @@ class AsyncBot(BaseBot):
     def _is_served(self) -> bool:
         return self._tasks is not None
 
-    def _keep(self, coroutine: Any) -> None:
+    def _keep(self, coroutine: Any) -> "Optional[asyncio.Task[Any]]":
         if self._tasks is None:
             coroutine.close()
-            return
-        task = asyncio.ensure_future(coroutine)
+            return None
+        task: "asyncio.Task[Any]" = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._forget)
+        return task
 
     def _forget(self, task: "asyncio.Task[Any]") -> None:
         if self._tasks is not None:
             self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self._core.problems.add("sdk", "internal", f"{type(task.exception()).__name__}: {task.exception()}")
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._core.problems.add_failure("sdk", "internal", error_text(error), error)
 
     def _spawn(self, work: Callable[[], Any]) -> bool:
         rest = work()
@@ -172,45 +171,68 @@ class AsyncBot(BaseBot):
             self._keep(rest)
         return True
 
-    async def _try_to_listen(self) -> None:
-        try:
-            self._listener = listener = self._address.listen()
+    def _try_to_listen(self) -> None:
+        self._listener = listener = self._address.try_to_listen(self._core.problems)
+        if listener is not None:
             listener.setblocking(False)
-            serve = asyncio.start_server if self._address.host_port is not None else asyncio.start_unix_server
-            self._server = await serve(self._accept, sock=listener, limit=LARGEST_HEAD)
-        except AddressInUse as error:
-            self._core.problems.add_aloud("address", "in_use", f"{error}; it is waited for")
-        except OSError as error:
-            self._core.problems.add_aloud("address", "unusable", f"the bot is not served: {error}; it is tried again")
+            self._accepting = self._keep(self._take_connections(listener))
+
+    async def _stop_listening(self) -> None:
+        """Closes the listener, once the event loop watches it no more: its number may be another file's after that."""
+        accepting, listener, self._accepting, self._listener = self._accepting, self._listener, None, None
+        try:
+            if accepting is not None:
+                accepting.cancel()
+                await asyncio.wait({accepting}, timeout=_END_WITHIN)
+        finally:
+            if listener is not None:
+                listener.close()
+
+    async def _take_connections(self, listener: socket.socket) -> None:
+        """Takes one connection a turn of the event loop. A server of asyncio takes a hundred, and the bot trades after them."""
+        loop, pace = asyncio.get_running_loop(), connections.pace_of_connections()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError:
+                # As when the process has no file descriptors left: the trading code needs them more.
+                await asyncio.sleep(connections.RETRY_LISTEN)
+                continue
+            reader = asyncio.StreamReader(limit=LARGEST_HEAD, loop=loop)
+            protocol = asyncio.StreamReaderProtocol(reader, self._accept, loop=loop)
+            try:
+                await loop.connect_accepted_socket(_factory_of(protocol), connection)
+            except OSError:
+                connection.close()
+            await asyncio.sleep(pace.take_turn())
 
     async def _maintain(self) -> None:
         waited = 0.0
         while True:
             await asyncio.sleep(_MAINTAIN_EVERY)
             waited += _MAINTAIN_EVERY
-            if waited >= _RETRY_LISTEN:
+            if waited >= connections.RETRY_LISTEN:
                 waited = 0.0
                 await self._look_after_socket()
             try:
                 self._core.maintain()
             except Exception as error:  # it must go on: the clock of a trial depends on it
-                self._core.problems.add("sdk", "internal", f"maintenance: {type(error).__name__}: {error}")
+                self._core.problems.add_failure("sdk", "internal", f"maintenance: {error_text(error)}", error)
 
     async def _look_after_socket(self) -> None:
-        if self._server is not None and not self._address.is_in_place():
+        if self._listener is not None and not self._address.is_in_place():
             self._core.problems.add("address", "removed", f"the socket {self._address} was removed; it is made anew")
-            self._server.close()
-            self._server = None
-        if self._server is None:
-            await self._try_to_listen()
+            await self._stop_listening()
+        # Not once the bot stops: what is made anew then would be there for good.
+        if self._listener is None and self._tasks is not None:
+            self._try_to_listen()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if self._tasks is None or task is None or not self._make_room():
             writer.close()
             return
-        self._connections += 1
-        self._unproven[task] = writer
+        self._connections.add(writer)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
@@ -220,26 +242,28 @@ class AsyncBot(BaseBot):
         except asyncio.CancelledError:
             pass  # the bot stops; the connection is all that this task has
         finally:
-            self._connections -= 1
-            self._unproven.pop(task, None)
+            self._connections.remove(writer)
             writer.close()
 
     def _make_room(self) -> bool:
         """Whether one more connection is taken. Who has no token must not keep those away who have it."""
-        if self._connections < _MOST_CONNECTIONS:
+        if len(self._connections) < connections.MOST_CONNECTIONS:
             return True
         self._core.problems.add("address", "busy", "more than 32 connections at a time; some were closed")
-        for oldest, writer in list(self._unproven.items()):
-            del self._unproven[oldest]
-            writer.transport.abort()
-            return True
-        return False
+        least = self._connections.remove_least_wanted()
+        if least is None:
+            return False
+        least.transport.abort()
+        return True
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        own = asyncio.current_task()
         while True:
-            within = _FIRST_REQUEST_WITHIN if own in self._unproven else _IDLE
-            head = await asyncio.wait_for(reader.readuntil(HEAD_END), within)
+            within = connections.FIRST_REQUEST_WITHIN if self._connections.is_new(writer) else connections.IDLE
+            try:
+                head = await asyncio.wait_for(reader.readuntil(HEAD_END), within)
+            except asyncio.LimitOverrunError:
+                await self._send(writer, refusal(400, "invalid", "the head is larger than 16 KiB"), False)
+                return
             try:
                 request = parse_head(head[:-len(HEAD_END)])
             except HttpError as error:
@@ -249,24 +273,25 @@ class AsyncBot(BaseBot):
                 told = refusal(401, "unauthorized", "send `Authorization: Bearer` with the token of its file")
                 await self._send(writer, told, False)
                 return
-            if own is not None:
-                self._unproven.pop(own, None)
+            self._connections.note_idle(writer)
             if request.waits_for_continue:
                 writer.write(CONTINUE)
-            body = await asyncio.wait_for(reader.readexactly(request.length), _IDLE)
+            body = await asyncio.wait_for(reader.readexactly(request.length), connections.IDLE)
+            self._connections.note_busy(writer)
+            wait = self._pace.take_turn()
+            if wait > 0:
+                await asyncio.sleep(wait)
             if self._tasks is None:
                 # The bot stops: nothing is begun any more.
                 return
-            self._answering += 1
-            try:
-                stream = await self._answer(writer, request, body)
-            finally:
-                self._answering -= 1
+            stream = await self._answer(writer, request, body)
             if stream is not None:
+                self._connections.note_streaming(writer)
                 await self._stream(writer, stream.after)
                 return
             if not request.keeps_alive:
                 return
+            self._connections.note_idle(writer)
 
     async def _answer(self, writer: asyncio.StreamWriter, request: Request, body: bytes) -> Optional[Stream]:
         """Answers; a stream is returned, since it has no end."""
@@ -281,11 +306,16 @@ class AsyncBot(BaseBot):
         return None
 
     async def _send(self, writer: asyncio.StreamWriter, response: Response, keeps_alive: bool) -> None:
+        length = len(response.body) if isinstance(response.body, bytes) else response.length or 0
+        self._pace.charge_bytes(length)
+        await asyncio.wait_for(self._write(writer, response, keeps_alive), connections.ANSWER_WITHIN)
+
+    async def _write(self, writer: asyncio.StreamWriter, response: Response, keeps_alive: bool) -> None:
         writer.write(response.head(keeps_alive))
         pieces = [response.body] if isinstance(response.body, bytes) else response.body
         for begin in range(0, len(pieces), _PIECES_AT_ONCE):
             writer.write(b"".join(pieces[begin:begin + _PIECES_AT_ONCE]))
-            await asyncio.wait_for(writer.drain(), _WRITE_WITHIN)
+            await asyncio.wait_for(writer.drain(), connections.WRITE_WITHIN)
             await asyncio.sleep(0)
 
     async def _stream(self, writer: asyncio.StreamWriter, seq: int) -> None:
@@ -304,13 +334,13 @@ class AsyncBot(BaseBot):
                 if batch:
                     seq = max(seq, batch[-1][0])
                     writer.write(b"".join(events.frame(*event) for event in batch))
-                    await asyncio.wait_for(writer.drain(), _WRITE_WITHIN)
+                    await asyncio.wait_for(writer.drain(), connections.WRITE_WITHIN)
                     continue
                 try:
-                    await asyncio.wait_for(changed.wait(), _STREAM_ALIVE_EVERY)
+                    await asyncio.wait_for(changed.wait(), connections.STREAM_ALIVE_EVERY)
                 except asyncio.TimeoutError:
                     writer.write(b": alive\n\n")
-                    await asyncio.wait_for(writer.drain(), _WRITE_WITHIN)
+                    await asyncio.wait_for(writer.drain(), connections.WRITE_WITHIN)
         finally:
             remove()
 
@@ -318,9 +348,24 @@ class AsyncBot(BaseBot):
         if self._tasks is None:
             self._core.renew_locks()
             return
-        # The child has a copy of the event loop that does not run: nobody would answer on what it holds open.
+        # The child has a copy of the event loop that does not run: nobody would answer on what it holds open, and who waits
+        # for an answer would not see that the parent is gone.
         if self._listener is not None:
             self._listener.close()
+        for writer in self._connections.to_list():
+            self._let_go(writer)
         self._core.leave_to_parent()
         self._tasks = None
         self._core.is_inert = True
+
+    @staticmethod
+    def _let_go(writer: asyncio.StreamWriter) -> None:
+        """Has this process hold the connection no more. Nothing is sent on it: the other process has it still."""
+        try:
+            descriptor = writer.get_extra_info("socket").fileno()
+            nothing = os.open(os.devnull, os.O_RDWR)
+            # Put in its place, not closed: the transport closes that number once more, when another file may have it.
+            os.dup2(nothing, descriptor, inheritable=False)
+            os.close(nothing)
+        except (OSError, AttributeError, ValueError):
+            pass

@@ -51,7 +51,7 @@ def _harmless(call: _Call) -> _Call:
 
 def _note_failure(core: BotCore, where: str, error: Exception) -> None:
     try:
-        core.problems.add(where, "failed", told.error_text(error)[:300])
+        core.problems.add_failure(where, "failed", told.error_text(error)[:300], error)
     except Exception:
         pass  # the trading code has no use for a fault of the SDK
 
@@ -324,6 +324,15 @@ class BaseBot:
     def _is_served(self) -> bool:
         return False
 
+    def _leave_to_program(self) -> bool:
+        """Whether this start is a worker's that reads the program anew: then it does nothing, and says so."""
+        if forks.is_import_by_worker() and not self._core.is_inert:
+            self._core.problems.add_aloud("start", "in_worker", (
+                "a worker process of multiprocessing has started the bot by reading the program anew, and does not serve it: "
+                "put bot.start(), or `with bot:`, and the loop under `if __name__ == \"__main__\":`"))
+            self._core.leave_to_parent()
+        return self._core.is_inert
+
     def _wake(self) -> None:
         """Has files written soon."""
 
@@ -345,7 +354,7 @@ class Bot(BaseBot):
 
     def start(self) -> "Bot":
         """Serves the bot from here on; raises nothing. Where the address is taken, it is served once it is free."""
-        if self._server is None and not self._core.is_inert:
+        if self._server is None and not self._leave_to_program():
             self._owner = os.getpid()
             if self._core.pid != self._owner:
                 # The process became another one since the bot was made, as a daemon's does.

@@ -121,6 +121,8 @@ class ValueSwitch:
             if self._apply is not None:
                 self._apply(copy.deepcopy(change.values))
         except BaseException as error:
+            said = f"the bot's apply raised {error_text(error)}"
+            self._problems.failures.add_raised("config", "apply_failed", said, error)
             self._take_back(before)
             change.done.set_exception(error if isinstance(error, Exception) else ConfigError(repr(error)))
             if not isinstance(error, Exception):
@@ -140,7 +142,8 @@ class ValueSwitch:
             if self._apply is not None:
                 self._apply(copy.deepcopy(before))
         except Exception as error:
-            self._problems.add("config", "apply_failed", f"the values of before could not be applied again: {text_of(error)}")
+            said = f"the values of before could not be applied again: {text_of(error)}"
+            self._problems.add_failure("config.apply", "apply_failed", said, error)
 
 
 def _raise_failure(change: Change) -> None:

@@ -116,6 +116,10 @@ class CommandTask:
         self.expires_at = expires_at
         self.is_begun = False
         self.work: Optional[Callable[[], Any]] = None
+        # Where its handler runs: on the loop's thread, on which thread, as which coroutine.
+        self.is_for_loop = False
+        self.thread: Optional[int] = None
+        self.coroutine: Any = None
         self.answer: Future[Answer] = Future()
 
     def is_expired(self) -> bool:
@@ -168,8 +172,12 @@ class CommandBook:
                     raise CommandError(409, "id_reused", f"this command_id was used for {known.command.verb}")
                 return known, False
             self._tasks[command.command_id] = task
-            while len(self._tasks) > _KEPT_ANSWERS and next(iter(self._tasks.values())).answer.done():
-                self._tasks.popitem(last=False)
+            while len(self._tasks) > _KEPT_ANSWERS:
+                # Not only the oldest: one that hangs would have all that came after it kept.
+                over = next((known for known, task in self._tasks.items() if task.answer.done()), None)
+                if over is None:
+                    break
+                del self._tasks[over]
         return task, True
 
     def begin(self, task: CommandTask) -> bool:
@@ -269,13 +277,17 @@ class CommandBook:
                 return
             lines = list(self._unsaved)
             try:
+                if not self._file.is_in_place():
+                    # What is written to a file without a name is gone with the process.
+                    raise FileNotFoundError(f"{self._file.path} was removed or replaced while the bot has it open: put that "
+                                            "file back, or restart the bot when no command is under way")
                 self._file.append(lines, self.syncs)
                 for _ in lines[:len(self._unsaved)]:
                     self._unsaved.popleft()
                 self._is_failing = False
             except OSError as error:
                 self._is_failing = True
-                self._problems.add("commands", "not_recorded", f"an answer is not on disk: {error}")
+                self._problems.add("commands", "not_recorded", f"answers to commands are not on disk: {error}")
 
     def close(self) -> None:
         """Closes the file."""

@@ -22,6 +22,8 @@ from .told import error_text, text_of
 
 # The longest trial; a change that is wanted for longer has to be committed.
 _LONGEST_TRIAL = 24 * 3600.0
+# Reasons against a document that its error names.
+_MOST_NAMED = 5
 
 Check = Callable[[Dict[str, Any]], Any]
 
@@ -119,7 +121,9 @@ class BotConfig:
             raise ConfigError(f"version {loaded.version} of the config is not JSON: {error}") from None
         wrong = self._own_violations(value)
         if wrong:
-            raise ConfigError(f"version {loaded.version} of the config: {wrong[0]['path']}: {wrong[0]['message']}")
+            whose = f"version {loaded.version} of the config" if loaded.version else "the config that the program gives"
+            fields = "; ".join(f"{one['path'] or 'the whole'}: {one['message']}" for one in wrong[:_MOST_NAMED])
+            raise ConfigError(f"{whose} does not fit its schema or check: {fields}")
         return _Loaded(loaded, value)
 
     @property
@@ -170,7 +174,9 @@ class BotConfig:
         except ValueError as error:
             return [violation("", "refused", text_of(error)[:300] or "the bot refuses it")], []
         except Exception as error:  # a check that fails has not passed
-            return [violation("", "check_failed", f"the bot's check raised {error_text(error)}"[:300])], []
+            said = f"the bot's check raised {error_text(error)}"[:300]
+            self._problems.failures.add_raised("config", "check_failed", said, error)
+            return [violation("", "check_failed", said)], []
         rows = [said] if isinstance(said, (str, Warn)) else list(said or [])
         warnings = [violation(one.path, "warning", one.message, one.fix) for one in rows if isinstance(one, Warn)]
         return [_violation_of(one) for one in rows if not isinstance(one, Warn)], warnings

@@ -20,6 +20,8 @@ from .trades import TradeLog
 
 CONTRACT = 2
 SDK_VERSION = "0.1.0"
+# How long the end of a bot waits for its output to be taken.
+_LOG_WITHIN = 1.0
 
 
 class BotCore:
@@ -90,6 +92,7 @@ class BotCore:
 
     def maintain(self) -> None:
         """What has to be done beside the trading loop, several times a second: files, and the clock of a trial."""
+        self.problems.failures.start_writing()
         self.own_folder()
         self.write_waiting()
         if self.config is not None:
@@ -140,6 +143,7 @@ class BotCore:
         self.commands.book.withdraw_all()
         self.write_waiting()
         self.release_folder()
+        self.problems.failures.finish(_LOG_WITHIN)
 
     def release_folder(self) -> None:
         """Closes the files and gives the folder back."""

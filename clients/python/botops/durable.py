@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from typing import IO, Any, Iterator, List, Optional
+from typing import IO, Any, Iterator, List, Optional, Tuple
 
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
@@ -45,6 +45,8 @@ class LineFile:
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path
         self._file: Optional[IO[bytes]] = None
+        # The file that was opened, also once a failure has closed it.
+        self._own: Optional[Tuple[int, int]] = None
 
     def open(self) -> None:
         """Opens it for appending. Raises OSError."""
@@ -62,7 +64,8 @@ class LineFile:
             end = begin
         file.truncate(end)
         file.seek(0, os.SEEK_END)
-        self._file = file
+        opened = os.fstat(descriptor)
+        self._file, self._own = file, (opened.st_dev, opened.st_ino)
 
     def lines(self) -> Iterator[bytes]:
         """The lines so far, without their ends."""
@@ -71,14 +74,12 @@ class LineFile:
                 yield line.rstrip(b"\n")
 
     def is_in_place(self) -> bool:
-        """Whether what is written goes to the file of this name; one that was closed is looked at when it is opened."""
-        if self._file is None:
-            return True
+        """Whether the file of this name is the one that was opened: what is written to another is lost, or is not its."""
         try:
-            named, own = os.stat(self.path), os.fstat(self._file.fileno())
+            named = os.stat(self.path)
         except FileNotFoundError:
-            return False
-        return (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)
+            return self._own is None
+        return self._own in (None, (named.st_dev, named.st_ino))
 
     def append(self, lines: List[bytes], sync: bool) -> int:
         """Adds lines and returns where the first one begins. Raises OSError, and then has added none."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,16 @@ _bots: "weakref.WeakSet[Any]" = weakref.WeakSet()
 def watch(bot: "BaseBot") -> None:
     """Has this bot become inert in forked children."""
     _bots.add(bot)
+
+
+def is_import_by_worker() -> bool:
+    """Whether a worker process of `multiprocessing` reads the program anew, before it does what it was made for.
+
+    What stands outside of `if __name__ == "__main__":` is run by each of them: a bot that is started there would wait for
+    its address, and have it once the process that trades is gone.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and bool(getattr(process.current_process(), "_inheriting", False))
 
 
 def _before_fork() -> None:

@@ -8,9 +8,10 @@ import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from . import given
-from .commands import (VERBS, Answer, Command, CommandBook, CommandError, CommandTask, answer_of, answer_of_error)
+from .commands import (VERBS, Answer, Command, CommandBook, CommandError, CommandTask, Unconfirmed, answer_of,
+                       answer_of_error)
 from .loop import UNDER_WAY, LoopClock, LoopQueue
-from .problems import ProblemLog
+from .problems import ProblemLog, frames_of_coroutine, frames_of_thread
 from .state import PHASE_SAID, StateStore
 from .told import error_text
 
@@ -57,7 +58,8 @@ class SideThread:
             try:
                 self._work.run_waiting()
             except BaseException as ending:  # it would end this thread alone, and with it what else waits here
-                self._problems.add("commands", "handler_failed", f"a thread of the SDK goes on: {error_text(ending)}")
+                said = f"a thread of the SDK goes on: {error_text(ending)}"
+                self._problems.add_failure("commands", "handler_failed", said, ending)
                 self._work.wake()
 
     def stop(self) -> None:
@@ -93,6 +95,8 @@ class CommandRunner:
         self._side_threads = {verb: SideThread(f"botops-{verb}", problems) for verb in (*VERBS, "config")}
         # Set where an event loop carries out everything: it is given work that it runs by itself.
         self.spawn: Optional[Callable[[Callable[[], Any]], bool]] = None
+        # What runs on the loop's thread now.
+        self._on_loop: Optional[CommandTask] = None
         self._state, self._clock, self._loop, self._problems = state, clock, loop, problems
 
     def submit(self, verb: str, body: Any) -> Tuple[CommandTask, bool]:
@@ -113,6 +117,7 @@ class CommandRunner:
             return task, True
         self.book.note_arrival(task)
         task.work = functools.partial(self.carry_out, task)
+        task.is_for_loop = self._is_for_loop(verb)
         if not self._queue(task.work, verb, self.handlers[verb].in_thread):
             self._withdraw(task)
         return task, True
@@ -124,6 +129,9 @@ class CommandRunner:
         if in_thread or self._clock.ticks == 0:
             return self._side_threads[verb].put(work)
         return self._loop.put(work)
+
+    def _is_for_loop(self, verb: str) -> bool:
+        return self.spawn is None and not self.handlers[verb].in_thread and self._clock.ticks > 0
 
     def run_on_loop(self, work: Callable[[], Any]) -> bool:
         """Has work done where the handlers run; False when too much waits already."""
@@ -142,9 +150,11 @@ class CommandRunner:
 
     def _withdraw(self, task: CommandTask) -> None:
         """Takes a command back that nobody waits for any more, unless it has begun."""
-        verb = task.command.verb
-        waits_for_loop = self.spawn is None and not self.handlers[verb].in_thread and self._clock.ticks > 0
-        why = _LOOP_AWAY if waits_for_loop else f"an earlier {verb} has not ended, and this one waited for it"
+        verb, holder = task.command.verb, self._on_loop
+        why = f"an earlier {verb} has not ended, and this one waited for it"
+        if task.is_for_loop:
+            why = _LOOP_AWAY if holder is None else \
+                f"the bot's handler of {holder.command.verb} has not returned, and holds the trading loop"
         if self.book.withdraw(task, f"{why}; it is not carried out") and task.work is not None:
             self.forget(task.work)
 
@@ -153,11 +163,15 @@ class CommandRunner:
         if not self.book.begin(task):
             return None
         handler = self.handlers[task.command.verb]
+        task.thread = threading.get_ident()
+        if task.is_for_loop:
+            self._on_loop = task
         said: List[bool] = []
         token, outer = PHASE_SAID.set(said), UNDER_WAY.set(task.answer)
         try:
             returned = handler.run(task.command)
             if inspect.isawaitable(returned):
+                task.coroutine = returned
                 return self._await(task, returned, said)
         except (KeyboardInterrupt, SystemExit) as ending:
             # The bot means to end: the answer is kept, and the end goes its way.
@@ -169,6 +183,8 @@ class CommandRunner:
             PHASE_SAID.set(None)
             self._finish_done(task, returned, bool(said))
         finally:
+            if self._on_loop is task:
+                self._on_loop = None
             PHASE_SAID.reset(token)
             UNDER_WAY.reset(outer)
         return None
@@ -208,7 +224,10 @@ class CommandRunner:
     def _finish_error(self, task: CommandTask, error: BaseException) -> None:
         answer = answer_of_error(error, task.command.verb)
         if answer["outcome"] == "unconfirmed":
-            self._problems.add(f"commands.{task.command.verb}", "handler_failed", str(answer["message"]))
+            where, said = f"commands.{task.command.verb}", str(answer["message"])
+            self._problems.add(where, "handler_failed", said)
+            if not isinstance(error, (Unconfirmed, KeyboardInterrupt, SystemExit)):
+                self._problems.failures.add_raised(where, "handler_failed", said, error)
         self.book.finish(task, {**answer, **self._standing()})
 
     def _predict(self, task: CommandTask) -> None:
@@ -223,6 +242,9 @@ class CommandRunner:
                 answer = {**answer_of(preview(task.command), verb, note), "outcome": "predicted"}
             except BaseException as error:
                 failed = answer_of_error(error, verb)
+                if failed["outcome"] != "refused":
+                    said = f"the bot's preview of {verb} raised {error_text(error)}"
+                    self._problems.failures.add_raised(f"commands.{verb}", "preview_failed", said, error)
                 answer = failed if failed["outcome"] == "refused" else {**answer, "message": failed["message"]}
             finally:
                 UNDER_WAY.reset(outer)
@@ -239,6 +261,17 @@ class CommandRunner:
         self._withdraw(task)
         if task.answer.done():
             return task.answer.result()
+        self._note_late(task)
         message = "the bot has begun it and has not finished it yet; GET commands/{command_id} tells its end"
         return {"command_id": task.command.command_id, "outcome": "unconfirmed", "message": message,
                 **self._standing(), "replayed": False}
+
+    def _note_late(self, task: CommandTask) -> None:
+        """Tells that a handler does not return, and to the author of the bot where it stands."""
+        verb = task.command.verb
+        held = " and holds the trading loop" if self._on_loop is task else ""
+        said = f"the bot's handler of {verb} has not returned within {self.answer_within:g} s{held}"
+        where = f"commands.{verb}"
+        self._problems.add(where, "handler_late", said)
+        frames = frames_of_thread(task.thread) if task.coroutine is None else frames_of_coroutine(task.coroutine)
+        self._problems.failures.add_standing(where, "handler_late", f"{said}; it stands at:", frames)

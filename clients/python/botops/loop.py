@@ -66,18 +66,42 @@ class LoopClock:
         return "{" + ",".join(f'"{name}":{value}' for name, value in members.items()) + "}"
 
 
+class WakeSignal:
+    """Ends the wait of one thread, and is over with that.
+
+    A signal handler may use it while its own thread is within it. With an `Event` that thread would wait for its own lock
+    for good; a `SimpleQueue` forgets its limit of time when a handler takes longer than that.
+    """
+
+    def __init__(self) -> None:
+        # Free once somebody has woken.
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """Ends the wait, or the next one. Waits for nothing."""
+        try:
+            self._lock.release()
+        except RuntimeError:  # it is set already
+            pass
+
+    def wait(self, seconds: float = -1) -> bool:
+        """Waits for it, without a limit if none is given. Whether it came."""
+        return self._lock.acquire(timeout=seconds)
+
+
 class LoopQueue:
     """Work that is done on the thread of the trading loop, between two rounds."""
 
     def __init__(self, problems: ProblemLog) -> None:
         self._problems = problems
         self._waiting: Deque[Callable[[], Any]] = deque()
-        self._arrived = threading.Event()
+        self._arrived = WakeSignal()
         self._turn = threading.Lock()
 
     def renew_lock(self) -> None:
         """Takes new locks, in a forked child whose parent held the old ones."""
-        self._arrived = threading.Event()
+        self._arrived = WakeSignal()
         self._turn = threading.Lock()
         self._waiting.clear()
 
@@ -86,7 +110,7 @@ class LoopQueue:
         if len(self._waiting) >= _MOST_WAITING:
             return False
         self._waiting.append(work)
-        self._arrived.set()
+        self.wake()
         return True
 
     def remove(self, work: Callable[[], Any]) -> None:
@@ -98,13 +122,20 @@ class LoopQueue:
 
     def run_waiting(self) -> None:
         """Does what waits, one after the other. Work that calls this again, and a second loop, do not begin other work."""
-        if not self._waiting or not self._turn.acquire(blocking=False):
-            return
-        try:
-            while self._waiting:
-                self._run(self._waiting.popleft())
-        finally:
-            self._turn.release()
+        # Once more after the turn is over: who added work meanwhile saw that this thread had it.
+        while self._waiting and self._turn.acquire(blocking=False):
+            try:
+                self._run_all()
+            finally:
+                self._turn.release()
+
+    def _run_all(self) -> None:
+        while True:
+            try:
+                work = self._waiting.popleft()
+            except IndexError:  # nothing is left, or the last of it was taken away at this moment
+                return
+            self._run(work)
 
     def _run(self, work: Callable[[], Any]) -> None:
         try:
@@ -113,22 +144,20 @@ class LoopQueue:
             # The bot means to end.
             raise
         except BaseException as error:  # whatever fails in it, the trading loop goes on
-            self._problems.add("sdk", "internal", f"work of the loop: {error_text(error)}")
+            self._problems.add_failure("sdk", "internal", f"work of the loop: {error_text(error)}", error)
 
     def wake(self) -> None:
-        """Ends a wait, whether there is work or not."""
+        """Ends a wait, whether there is work or not. Waits for nothing itself, and may be called by a signal handler."""
         self._arrived.set()
 
     def wait(self) -> None:
         """Waits until work has arrived since the last wait."""
         self._arrived.wait()
-        self._arrived.clear()
 
     def sleep(self, seconds: float) -> None:
         """Waits on the loop's thread, and does work as it arrives."""
         end = time.monotonic() + max(0.0, seconds)
         while True:
-            self._arrived.clear()
             self.run_waiting()
             left = end - time.monotonic()
             if left <= 0 or not self._arrived.wait(left):

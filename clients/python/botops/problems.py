@@ -2,14 +2,26 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+import traceback
+from collections import deque
+from types import FrameType
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Tuple, Union
+
+from .told import error_text
 
 # Distinct problems that are kept; further ones are only counted.
 _MOST_KEPT = 200
 # What the bot's own code does wrong can have any number of names; it leaves room for what the SDK itself has to say.
 _MOST_MISTAKES = 120
+# One kind of failure is in the log of the process this often at most.
+_LOG_EVERY = 60.0
+# Failures that wait for the log; its reader may stand still.
+_MOST_UNWRITTEN = 20
+_MOST_FRAMES = 20
+_LONGEST_TRACE = 8_000
 _MISTAKES = ("unknown_field", "naive_time", "too_large", "bad_value", "no_key", "not_open")
 
 
@@ -44,6 +56,10 @@ _MEANINGS = {
     "handler_failed": ProblemMeaning("high", "the handler of a command raised",
                                      "what it did before that is done; what became of the command is not known",
                                      "Look at the bot's positions and orders, then mend the handler."),
+    "handler_late": ProblemMeaning("high", "the handler of a command does not return",
+                                   "nothing else is done on its thread meanwhile; what becomes of the command is not known",
+                                   "Look at the bot's own output, which says where it stands, and give what it waits for a "
+                                   "limit of time."),
     "not_recorded": _FILES, "not_readable": _FILES, "in_use": _FILES, "unusable": _FILES,
     "apply_late": _CONFIG, "apply_failed": _CONFIG, "not_booted": _CONFIG, "not_reverted": _CONFIG, "head_invalid": _CONFIG,
 }
@@ -64,10 +80,112 @@ class Problem(NamedTuple):
         return _ADDRESS if self.where == "address" else _MEANINGS.get(self.code, _OWN)
 
 
+class FailureLog:
+    """Where the bot's own code failed, for the log of the process (`botops`): each kind once a minute at most.
+
+    A thread of its own writes it: who reads the output may stand still, and neither the loop nor a trial waits for that.
+    """
+
+    def __init__(self) -> None:
+        self._last: Dict[Tuple[str, str], Tuple[float, int]] = {}
+        self._waiting: Deque[Tuple[str, "_Trace"]] = deque(maxlen=_MOST_UNWRITTEN)
+        self._writer: Optional[threading.Thread] = None
+
+    def add_raised(self, where: str, code: str, message: str, error: BaseException) -> None:
+        """Something raised. Only names and line numbers are read here; the text is made where it is written."""
+        if self._is_due(where, code):
+            trace: "_Trace" = None
+            try:
+                # With the frames of the error alone, and not with what their variables hold.
+                trace = traceback.TracebackException(type(error), error, error.__traceback__,
+                                                               limit=-_MOST_FRAMES, lookup_lines=False)
+            except Exception:  # as of an error that has errors without end behind it
+                pass
+            self._keep(where, code, message, trace)
+
+    def add_standing(self, where: str, code: str, message: str, frames: List[Tuple[FrameType, int]]) -> None:
+        """Something does not return, and stands at the last of these frames."""
+        if self._is_due(where, code):
+            trace = traceback.StackSummary.extract(iter(frames[-_MOST_FRAMES:]), lookup_lines=False)
+            self._keep(where, code, message, trace)
+
+    def _is_due(self, where: str, code: str) -> bool:
+        now, key = time.monotonic(), (where, code)
+        last, left_out = self._last.get(key, (None, 0))
+        if last is None:
+            return len(self._last) < _MOST_KEPT
+        if now - last < _LOG_EVERY:
+            self._last[key] = last, left_out + 1
+            return False
+        return True
+
+    def _keep(self, where: str, code: str, message: str, trace: "_Trace") -> None:
+        _, left_out = self._last.get((where, code), (0.0, 0))
+        self._last[where, code] = time.monotonic(), 0
+        more = f" ({left_out} more of this kind since the last one that was logged)" if left_out else ""
+        self._waiting.append((f"{where}: {message}{more}", trace))
+
+    def start_writing(self) -> None:
+        """Has what waits written, unless that is being done."""
+        if self._waiting and (self._writer is None or not self._writer.is_alive()):
+            self._writer = threading.Thread(target=self._write_all, name="botops-log", daemon=True)
+            try:
+                self._writer.start()
+            except RuntimeError:  # no thread is left, or the interpreter ends
+                self._writer = None
+
+    def finish(self, seconds: float) -> None:
+        """Waits so long for what is not written yet."""
+        self.start_writing()
+        if self._writer is not None:
+            self._writer.join(seconds)
+
+    def _write_all(self) -> None:
+        while True:
+            try:
+                message, trace = self._waiting.popleft()
+            except IndexError:
+                return
+            try:
+                text = "" if trace is None else "".join(trace.format())
+            except Exception as error:
+                text = f"its traceback cannot be told: {error_text(error)}"
+            if len(text) > _LONGEST_TRACE:
+                text = "(…)" + text[-_LONGEST_TRACE:]
+            logging.getLogger("botops").error("%s\n%s", message, text.rstrip())
+
+    def renew(self) -> None:
+        """Begins anew, in a forked child: what waited is the parent's to write."""
+        self._waiting.clear()
+        self._writer = None
+
+
+_Trace = Union[traceback.TracebackException, traceback.StackSummary, None]
+
+
+def frames_of_thread(thread: Optional[int]) -> List[Tuple[FrameType, int]]:
+    """Where a thread is now, the innermost frame last; empty when it has ended."""
+    frame = None if thread is None else sys._current_frames().get(thread)
+    return list(traceback.walk_stack(frame))[::-1] if frame is not None else []
+
+
+def frames_of_coroutine(coroutine: Any) -> List[Tuple[FrameType, int]]:
+    """Where a coroutine waits, the innermost frame last."""
+    found: List[Tuple[FrameType, int]] = []
+    while coroutine is not None and len(found) < _MOST_FRAMES:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if frame is None:
+            break
+        found.append((frame, frame.f_lineno))
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    return found
+
+
 class ProblemLog:
     """The problems so far, each once with its count. Its lock is held for moments only."""
 
     def __init__(self) -> None:
+        self.failures = FailureLog()
         self._lock = threading.RLock()
         self._kept: Dict[Tuple[str, str], Problem] = {}
         self._uncounted = 0
@@ -86,6 +204,11 @@ class ProblemLog:
             self._kept[key] = problem = Problem(where, code, message, times, time.time())
         if known is None and self.on_first is not None:
             self.on_first(problem)
+
+    def add_failure(self, where: str, code: str, message: str, error: BaseException) -> None:
+        """The same for what raised: its traceback is for the log of the process."""
+        self.add(where, code, message)
+        self.failures.add_raised(where, code, message, error)
 
     def add_aloud(self, where: str, code: str, message: str) -> None:
         """The same, and the first of its kind in the log of the process: who is not served is asked by nobody."""
@@ -121,3 +244,4 @@ class ProblemLog:
     def renew_lock(self) -> None:
         """Takes a new lock, in a forked child whose parent held the old one."""
         self._lock = threading.RLock()
+        self.failures.renew()

@@ -36,7 +36,8 @@ def answer(core: "BotCore", request: Request, body: bytes) -> Answer:
         # Documents are gone through before anything is done with them.
         return refusal(400, "invalid", "the body nests too deeply")
     except Exception as error:  # a fault of the SDK must cost an answer, and nothing else
-        core.problems.add("sdk", "internal", f"{request.method} {request.path}: {error_text(error)}")
+        said = f"{request.method} {request.path[:200]}: {error_text(error)}"
+        core.problems.add_failure("sdk", "internal", said, error)
         return refusal(500, "internal", "the SDK failed; bot.problems says how")
 
 

@@ -11,6 +11,8 @@ import re
 from decimal import Decimal
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
+from .schema_check import check_schema, walk_schema
+
 Violation = Dict[str, Any]
 _MOST_VIOLATIONS = 100
 _DEEPEST = 64
@@ -55,6 +57,17 @@ def same(one: Any, two: Any) -> bool:
     return type(one) is type(two) and bool(one == two)
 
 
+def _identity(value: Any) -> Any:
+    """The same for values that are the same: comparing each with each would take hours for a list of some length."""
+    if _is_number(value):
+        return "number", _decimal(value)
+    if isinstance(value, Mapping):
+        return "object", frozenset((name, _identity(item)) for name, item in value.items())
+    if isinstance(value, list):
+        return "array", tuple(map(_identity, value))
+    return type(value).__name__, value
+
+
 def changed_pointers(old: Any, new: Any, at: str = "") -> List[str]:
     """JSON pointers at which two documents differ; a list counts as one value."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
@@ -77,16 +90,14 @@ class ConfigSchema:
             raise ValueError("a config schema is a JSON Schema with `properties`")
         self.text = write_document(document)
         self._root: Dict[str, Any] = parse_document(self.text)
-        # A pattern or a reference that leads nowhere is found when the bot starts, and not in the middle of a change.
-        for part in _walk(self._root):
+        # A mistake in it is found when the bot starts, and not in the middle of a change.
+        check_schema(self._root)
+        for at, part in walk_schema(self._root):
             try:
-                if isinstance(part.get("pattern"), str):
-                    re.compile(part["pattern"])
-                if isinstance(part.get("$ref"), str):
-                    self._resolve(part)
-            except (re.error, KeyError, TypeError) as error:
-                named = part.get("pattern") or part.get("$ref")
-                raise ValueError(f"`{named}` in the config schema cannot be used: {error}") from None
+                self._resolve(part)
+            except (KeyError, TypeError):
+                named = part.get("$ref")
+                raise ValueError(f"`$ref` of `{at}` in the config schema leads nowhere: there is no `{named}`") from None
 
     def _resolve(self, schema: Any, depth: int = 0) -> Any:
         reference = schema.get("$ref") if isinstance(schema, Mapping) else None
@@ -137,7 +148,7 @@ class ConfigSchema:
         return found[:_MOST_VIOLATIONS]
 
     def _check(self, schema: Any, value: Any, at: str, found: List[Violation], depth: int) -> None:
-        if schema is True or depth > _DEEPEST:
+        if schema is True or depth > _DEEPEST or len(found) >= _MOST_VIOLATIONS:
             return
         if schema is False:
             found.append(violation(at, "not_allowed", "there is no such field", "leave it out"))
@@ -165,7 +176,8 @@ class ConfigSchema:
     def _check_list(self, schema: Any, value: List[Any], at: str, found: List[Violation], depth: int) -> None:
         if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
             found.append(violation(at, "wrong_length", "the list has too few or too many items"))
-        if schema.get("uniqueItems") and any(same(one, two) for i, one in enumerate(value) for two in value[:i]):
+            return
+        if schema.get("uniqueItems") and len(set(map(_identity, value))) < len(value):
             found.append(violation(at, "repeated", "an item is there twice"))
         for index, item in enumerate(value):
             if "items" in schema:
@@ -234,7 +246,7 @@ def _check_text(schema: Any, value: Any, at: str, found: List[Violation]) -> Non
         return
     if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)):
         found.append(violation(at, "wrong_length", "the text is too short or too long"))
-    if "pattern" in schema and not re.search(schema["pattern"], value):
+    elif "pattern" in schema and not re.search(schema["pattern"], value):
         found.append(violation(at, "wrong_form", "the text does not have the form that is wanted"))
 
 
@@ -269,16 +281,6 @@ def _is_of(kind: str, value: Any) -> bool:
 
 
 _KINDS: Dict[str, type] = {"string": str, "boolean": bool, "null": type(None), "array": list, "object": dict}
-
-
-def _walk(part: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(part, Mapping):
-        yield part
-        for inner in part.values():
-            yield from _walk(inner)
-    elif isinstance(part, list):
-        for inner in part:
-            yield from _walk(inner)
 
 
 # Stands for a value that is not there.

@@ -8,26 +8,22 @@ import struct
 import threading
 import time
 from concurrent.futures import wait
-from queue import Empty, SimpleQueue
-from typing import Dict, List, Optional
+from typing import List, Optional
 
-from . import router
-from .address import Address, AddressInUse
+from . import connections, router
+from .address import Address
+from .connections import ConnectionTable, Pace
 from .core import BotCore
 from .events import EventLog
 from .http import (CONTINUE, HEAD_END, LARGEST_HEAD, HttpError, Later, Request, Response, Stream, parse_head, refusal)
+from .loop import WakeSignal
+from .told import error_text
 
-# Connections at a time; botops keeps two or three.
-_MOST_CONNECTIONS = 32
-# A kept connection without a request for this long is closed, and a new one sooner: it has shown no token yet.
-_IDLE = 120.0
-_FIRST_REQUEST_WITHIN = 10.0
-# A reader that takes nothing for this long is gone.
-_WRITE_WITHIN = 10.0
-_STREAM_ALIVE_EVERY = 10.0
 # What one call may gather: Linux takes 1,024 pieces.
 _PIECES_AT_ONCE = 1_000
-_RETRY_LISTEN = 1.0
+# What is given to the kernel in one step of a slow reader, whose time is looked at between them.
+_BYTES_AT_ONCE = 64 * 1024
+_TOO_SLOW = "the answer is taken too slowly"
 _LOOK_AFTER_SOCKET_EVERY = 2.0
 # Files that could not be written, and a folder that another process has, are tried again this often.
 _MAINTAIN_EVERY = 1.0
@@ -42,38 +38,21 @@ class ThreadServer:
         self._core = core
         self._address = address
         self._listener: Optional[socket.socket] = None
-        self._connections: Dict[int, socket.socket] = {}
-        # Those that have not shown the token yet, oldest first: where there is no room, the first of them has to go.
-        self._unproven: Dict[int, socket.socket] = {}
-        # Connections whose command is under way: their answer is waited for when the bot stops.
-        self._busy: Dict[int, bool] = {}
+        self._connections: "ConnectionTable[socket.socket]" = ConnectionTable()
+        self._request_pace, self._connection_pace = connections.pace_of_requests(), connections.pace_of_connections()
         self._stopping = threading.Event()
         # Closing one end wakes the thread that waits for connections.
         self._woken, self._waker = socket.socketpair()
         self._threads: List[threading.Thread] = []
-        # Not an `Event`: a signal handler may wake while its thread does, and would wait for that thread's lock for good.
-        self._maintenance_wakes: "SimpleQueue[None]" = SimpleQueue()
+        self._work_for_files = WakeSignal()
 
     def start(self) -> None:
         """Serves from here on. Where the address is taken, it is served once it is free."""
-        self._try_to_listen()
+        self._listener = self._address.try_to_listen(self._core.problems)
         for name, run in (("botops-serve", self._accept), ("botops-files", self._maintain)):
             thread = threading.Thread(target=run, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
-
-    def _try_to_listen(self) -> bool:
-        try:
-            self._listener = self._address.listen()
-            if self._address.open_to_others():
-                said = f"other users may enter the folder of the socket {self._address}: chmod 700 that folder"
-                self._core.problems.add("address", "open_folder", said)
-            return True
-        except AddressInUse as error:
-            self._core.problems.add_aloud("address", "in_use", f"{error}; it is waited for")
-        except OSError as error:
-            self._core.problems.add_aloud("address", "unusable", f"the bot is not served: {error}; it is tried again")
-        return False
 
     def stop(self, seconds: float) -> None:
         """Ends serving, and writes what waits."""
@@ -84,31 +63,24 @@ class ThreadServer:
         end = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
-        while self._busy and time.monotonic() < end:
+        while self._connections.is_any_busy() and time.monotonic() < end:
             time.sleep(0.005)
         if self._listener is not None:
             self._address.remove()
             self._listener.close()
-        for connection in list(self._connections.values()):
+        for connection in self._connections.to_list():
             _close(connection)
 
     def wake_maintenance(self) -> None:
         """Has files written soon. Waits for nothing, and may be called by a signal handler."""
-        if self._maintenance_wakes.empty():
-            self._maintenance_wakes.put(None)
-
-    def _wait_for_maintenance(self, seconds: float) -> None:
-        try:
-            self._maintenance_wakes.get(timeout=seconds)
-        except Empty:
-            pass
+        self._work_for_files.set()
 
     def abandon(self) -> None:
         """Lets go of all connections in a forked child: they are the parent's. Nothing is sent on them."""
         self._stopping.set()
         self._woken.close()
         self._waker.close()
-        sockets = list(self._connections.values()) + ([self._listener] if self._listener is not None else [])
+        sockets = self._connections.to_list() + ([self._listener] if self._listener is not None else [])
         for one in sockets:
             one.close()
         self._listener = None
@@ -116,19 +88,19 @@ class ThreadServer:
     def _maintain(self) -> None:
         while not self._stopping.is_set():
             config = self._core.config
-            self._wait_for_maintenance(_TRIAL_EVERY if config is not None and config.is_in_trial else _MAINTAIN_EVERY)
+            self._work_for_files.wait(_TRIAL_EVERY if config is not None and config.is_in_trial else _MAINTAIN_EVERY)
             try:
                 self._core.maintain()
             except Exception as error:  # it must go on: the clock of a trial depends on it
-                self._core.problems.add("sdk", "internal", f"maintenance: {type(error).__name__}: {error}")
+                self._core.problems.add_failure("sdk", "internal", f"maintenance: {error_text(error)}", error)
 
     def _accept(self) -> None:
         with self._woken, selectors.DefaultSelector() as selector:
             selector.register(self._woken, selectors.EVENT_READ)
             while not self._stopping.is_set():
                 if self._listener is None:
-                    if not self._stopping.wait(_RETRY_LISTEN):
-                        self._try_to_listen()
+                    if not self._stopping.wait(connections.RETRY_LISTEN):
+                        self._listener = self._address.try_to_listen(self._core.problems)
                     continue
                 if self._listener not in selector.get_map():
                     self._listener.setblocking(False)
@@ -146,55 +118,51 @@ class ThreadServer:
             selector.unregister(listener)
             listener.close()
         self._core.problems.add("address", "removed", f"the socket {self._address} was removed; it is made anew")
-        self._try_to_listen()
+        self._listener = self._address.try_to_listen(self._core.problems)
 
     def _take_connections(self, listener: socket.socket) -> None:
-        while True:
+        while not self._stopping.wait(self._connection_pace.take_turn()):
             try:
                 connection, _ = listener.accept()
             except BlockingIOError:
                 return
             except OSError:
                 # As when the process has no file descriptors left: the trading code needs them more.
-                self._stopping.wait(_RETRY_LISTEN)
+                self._stopping.wait(connections.RETRY_LISTEN)
                 return
             if not self._make_room():
                 connection.close()
                 continue
-            self._connections[id(connection)] = self._unproven[id(connection)] = connection
+            self._connections.add(connection)
             thread = threading.Thread(target=self._serve, args=(connection,), name="botops-connection", daemon=True)
             try:
                 thread.start()
             except RuntimeError as error:  # no thread is left
-                self._forget(connection)
+                self._connections.remove(connection)
                 connection.close()
                 self._core.problems.add("address", "busy", str(error))
 
     def _make_room(self) -> bool:
         """Whether one more connection is taken. Who has no token must not keep those away who have it."""
-        if len(self._connections) < _MOST_CONNECTIONS:
+        if len(self._connections) < connections.MOST_CONNECTIONS:
             return True
         self._core.problems.add("address", "busy", "more than 32 connections at a time; some were closed")
-        for oldest in list(self._unproven.values()):
-            self._forget(oldest)
-            # Its own thread closes it once this has woken it.
-            _shut(oldest)
-            return True
-        return False
-
-    def _forget(self, connection: socket.socket) -> None:
-        self._unproven.pop(id(connection), None)
-        self._connections.pop(id(connection), None)
+        least = self._connections.remove_least_wanted()
+        if least is None:
+            return False
+        # Its own thread closes it once this has woken it.
+        _shut(least)
+        return True
 
     def _serve(self, connection: socket.socket) -> None:
         try:
-            _Connection(self._core, self._address, connection, self._stopping, self._busy, self._unproven).run()
+            _Connection(self._core, self._address, connection, self._stopping, self._connections, self._request_pace).run()
         except (OSError, ValueError):
             pass  # whoever asked has gone, which is not the bot's concern
         except Exception as error:
-            self._core.problems.add("sdk", "internal", f"a connection: {type(error).__name__}: {error}")
+            self._core.problems.add_failure("sdk", "internal", f"a connection: {error_text(error)}", error)
         finally:
-            self._forget(connection)
+            self._connections.remove(connection)
             _close(connection)
 
 
@@ -202,12 +170,12 @@ class _Connection:
     """One connection: requests, one after the other."""
 
     def __init__(self, core: BotCore, address: Address, connection: socket.socket, stopping: threading.Event,
-                 busy: Dict[int, bool], unproven: Dict[int, socket.socket]) -> None:
+                 table: "ConnectionTable[socket.socket]", pace: Pace) -> None:
         self._core, self._address, self._connection, self._stopping = core, address, connection, stopping
-        self._busy, self._unproven = busy, unproven
+        self._table, self._pace = table, pace
         self._buffer = b""
         # When a connection that has shown no token yet is closed, however slowly it sends.
-        self._first_by: Optional[float] = time.monotonic() + _FIRST_REQUEST_WITHIN
+        self._first_by: Optional[float] = time.monotonic() + connections.FIRST_REQUEST_WITHIN
 
     def run(self) -> None:
         while not self._stopping.is_set():
@@ -224,26 +192,26 @@ class _Connection:
                 return
             if self._first_by is not None:
                 self._first_by = None
-                self._unproven.pop(id(self._connection), None)
-                _limit_waits(self._connection, _IDLE)
+                self._table.note_idle(self._connection)
+                _limit_waits(self._connection, connections.IDLE)
             if request.waits_for_continue:
                 self._connection.sendall(CONTINUE)
             body = self._read(request.length)
             if body is None:
                 return
-            self._busy[id(self)] = True
-            try:
-                is_last = self._answer(request, body)
-            finally:
-                self._busy.pop(id(self), None)
+            self._table.note_busy(self._connection)
+            if self._stopping.wait(self._pace.take_turn()):
+                return
+            is_last = self._answer(request, body)
             if is_last:
                 return
+            self._table.note_idle(self._connection)
 
     def _answer(self, request: Request, body: bytes) -> bool:
         """Answers, and says whether that was the last answer on this connection."""
         answered = router.answer(self._core, request, body)
         if isinstance(answered, Stream):
-            self._busy.pop(id(self), None)
+            self._table.note_streaming(self._connection)
             self._stream(answered)
             return True
         if isinstance(answered, Later):
@@ -284,39 +252,34 @@ class _Connection:
     def _send(self, response: Response, keeps_alive: bool) -> None:
         head = response.head(keeps_alive)
         if isinstance(response.body, bytes):
-            self._connection.sendall(head + response.body)
+            self._pace.charge_bytes(len(response.body))
+            _send_bytes(self._connection, head + response.body, time.monotonic() + connections.ANSWER_WITHIN)
             return
+        self._pace.charge_bytes(response.length or 0)
         # The kernel gathers the pieces while the trading loop has the interpreter; one call for each thousand.
-        pieces = [head, *response.body]
+        pieces, end = [head, *response.body], time.monotonic() + connections.ANSWER_WITHIN
         for begin in range(0, len(pieces), _PIECES_AT_ONCE):
-            _send_pieces(self._connection, pieces[begin:begin + _PIECES_AT_ONCE])
+            _send_pieces(self._connection, pieces[begin:begin + _PIECES_AT_ONCE], end)
 
     def _stream(self, stream: Stream) -> None:
         response = Response(200, headers={"Cache-Control": "no-store"}, content_type="text/event-stream")
         self._connection.sendall(response.head(False, is_stream=True))
         events = self._core.events
-        wakes: "SimpleQueue[None]" = SimpleQueue()
-
-        def wake() -> None:
-            if wakes.empty():
-                wakes.put(None)
-
-        remove = events.add_waker(wake)
+        arrived = WakeSignal()
+        remove = events.add_waker(arrived.set)
         try:
-            self._send_events(events, stream.after, wakes)
+            self._send_events(events, stream.after, arrived)
         finally:
             remove()
 
-    def _send_events(self, events: EventLog, seq: int, wakes: "SimpleQueue[None]") -> None:
+    def _send_events(self, events: EventLog, seq: int, arrived: WakeSignal) -> None:
         while not self._stopping.is_set():
             batch = events.after(seq)
             if batch:
                 seq = max(seq, batch[-1][0])
                 self._connection.sendall(b"".join(events.frame(*event) for event in batch))
                 continue
-            try:
-                wakes.get(timeout=_STREAM_ALIVE_EVERY)
-            except Empty:
+            if not arrived.wait(connections.STREAM_ALIVE_EVERY):
                 self._connection.sendall(b": alive\n\n")
 
 
@@ -326,23 +289,34 @@ def _limit_waits(connection: socket.socket, read_within: float) -> None:
         connection.settimeout(read_within)
         return
     connection.settimeout(None)
-    for option, seconds in ((socket.SO_RCVTIMEO, read_within), (socket.SO_SNDTIMEO, _WRITE_WITHIN)):
+    for option, seconds in ((socket.SO_RCVTIMEO, read_within), (socket.SO_SNDTIMEO, connections.WRITE_WITHIN)):
         # At least a moment: zero would be no limit at all.
         whole, part = divmod(max(1_000, int(seconds * 1_000_000)), 1_000_000)
         connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", whole, part))
 
 
-def _send_pieces(connection: socket.socket, pieces: List[bytes]) -> None:
+def _send_pieces(connection: socket.socket, pieces: List[bytes], end: float) -> None:
+    """Sends them until `end` by the monotonic clock. Raises OSError when that is too late."""
     if not hasattr(connection, "sendmsg"):
-        connection.sendall(b"".join(pieces))
+        _send_bytes(connection, b"".join(pieces), end)
         return
+    if time.monotonic() > end:
+        raise socket.timeout(_TOO_SLOW)
     sent = connection.sendmsg(pieces)
     for index, piece in enumerate(pieces):
         if sent < len(piece):
             # A signal or the limit cut it short.
-            connection.sendall(b"".join([piece[sent:], *pieces[index + 1:]]))
+            _send_bytes(connection, b"".join([piece[sent:], *pieces[index + 1:]]), end)
             return
         sent -= len(piece)
+
+
+def _send_bytes(connection: socket.socket, content: bytes, end: float) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[connection.send(rest[:_BYTES_AT_ONCE]):]
+        if rest and time.monotonic() > end:
+            raise socket.timeout(_TOO_SLOW)
 
 
 def _shut(connection: socket.socket) -> None:

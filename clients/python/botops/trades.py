@@ -71,7 +71,8 @@ class TradeLog:
                 return False
             if self._file is not None and not self._file.is_in_place():
                 # What is written to a file without a name is gone with the process.
-                raise FileNotFoundError(f"{self._file.path} was removed or replaced; it is made anew at the next start")
+                raise FileNotFoundError(f"{self._file.path} was removed or replaced while the bot has it open: put that file "
+                                        "back and they are written; a restart begins a new one without them")
             first = self._first + (len(self._offsets) if self._folder else self._count)
             lines = [f'{{"seq":{first + index},{members}}}'.encode("utf-8", "replace")
                      for index, members in enumerate(batch)]

@@ -78,6 +78,9 @@ class BotCase(unittest.TestCase):
     def make(self, **options):
         """A bot that is not started; it is stopped at the end."""
         options.setdefault("address", self.socket)
+        if not str(options["address"]).startswith("/"):
+            # A port has no folder of its own: the bot's would be where the tests are run.
+            options.setdefault("data_dir", self.folder / "data")
         bot = Bot("tested", mode="paper", **options)
         self.addCleanup(bot.stop)
         return bot

@@ -1,10 +1,11 @@
 """Commands over the socket, and what becomes of them."""
+import json
 import threading
 import time
 
 from client import BotCase, Client
 
-from botops import Done, Unconfirmed
+from botops import Command, Done, Unconfirmed
 
 
 class LoopThread:
@@ -297,3 +298,46 @@ class CommandsTest(BotCase):
         thread.join()
         self.assertEqual((answer["outcome"], answer["phase"]), ("done", "stopping"))
         self.assertFalse(self.socket.exists())
+
+    def test_a_file_of_answers_that_was_removed_is_named_and_promises_nothing(self):
+        bot = self.make()
+        bot.on("pause")(lambda command: None)
+        bot.start()
+        self.client.command("pause", "1")
+        file = next(self.folder.rglob("commands.jsonl"))
+        aside = file.with_name("aside")
+        for number, spoil in ("2", lambda: file.rename(aside)), ("3", lambda: file.write_text("")):
+            spoil()
+            self.client.command("pause", number)
+            self.assertNotIn("command-status", self.client.get("hello")["capabilities"])
+            said = {one.code: one.message for one in bot.problems}["not_recorded"]
+            self.assertIn(str(file), said)
+            self.assertIn("put that file back", said)
+        aside.replace(file)
+        self.client.command("pause", "4")
+        self.assertIn("command-status", self.client.get("hello")["capabilities"])
+        kept = [json.loads(line)["id"] for line in file.read_bytes().splitlines()]
+        self.assertEqual((kept[0], kept[-1], len(set(kept))), ("1", "4", 4))
+
+    def test_a_command_that_hangs_has_no_others_kept_for_good(self):
+        bot, go = self.make(data_dir=False), threading.Event()
+        self.addCleanup(go.set)
+        bot.on("flatten", thread=True)(lambda command: go.wait(20))
+        bot.on("pause", thread=True)(lambda command: None)
+        bot._core.commands.answer_within = 0.1
+        bot.start()
+        self.client.command("flatten", "first")
+        book = bot._core.commands.book
+        for number in range(1_200):
+            task, _ = book.admit(Command("pause", str(number), "", {}, False), None, None)
+            book.finish(task, {"outcome": "done"})
+        self.assertLessEqual(len(book._tasks), 1_001)
+        self.assertEqual(book.status("first")["standing"], "pending")
+
+    def test_a_command_of_more_than_64_kib_is_refused(self):
+        bot, calls = self.make(), []
+        bot.on("pause")(calls.append)
+        bot.start()
+        # Its head is enough: who still sends when the connection is closed may not hear why.
+        status, _, answer = self.client.send("POST", "commands/pause", headers={"Content-Length": "70000"})
+        self.assertEqual((status, b"64 KiB" in answer, calls), (413, True, []))

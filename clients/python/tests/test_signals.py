@@ -14,11 +14,14 @@ from botops import Bot
 bot = Bot("tested", mode="paper", address=sys.argv[2]).start()
 bot.positions([])
 bot.orders([])
-count = 0
+count = depth = 0
 def handle(number, frame):
-    global count
-    count += 1
-    say("handler", count)
+    # What takes longer than until the next signal is interrupted by itself.
+    global count, depth
+    if depth < 3:
+        count, depth = count + 1, depth + 1
+        say("handler", count)
+        depth -= 1
 def say(who, count):
     {say}
 faulthandler.dump_traceback_later(20, exit=True)
@@ -69,3 +72,15 @@ class SignalTest(BotCase):
         except (TimeoutError, OSError):
             pass
         self.assertEqual(seen, list(range(seen[0], seen[0] + len(seen))))
+
+    def test_a_sleep_within_a_sleep_does_not_hang(self):
+        self.run_program('bot.sleep(0.0001 if who == "handler" else 0.001)')
+        self.assertEqual(self.client.get("hello")["bot_id"], "tested")
+
+    def test_a_round_within_a_sleep_does_not_hang(self):
+        self.run_program('bot.tick() if who == "handler" else bot.sleep(0.001)')
+        self.assertGreater(self.client.get("state")["loop"]["ticks"], 0)
+
+    def test_a_stop_within_a_sleep_or_a_stop_ends(self):
+        self.run_program('bot.stop() if who == "handler" else bot.sleep(0.001)')
+        self.assertFalse(self.socket.exists())

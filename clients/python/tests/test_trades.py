@@ -49,3 +49,23 @@ class TradePageTest(BotCase):
         status, _, _ = self.client.send("GET", "trades")
         self.assertEqual(status, 503)
         self.assertNotIn("sdk", {problem.where for problem in bot.problems})
+
+    def test_a_journal_that_was_removed_while_the_disk_was_full_gives_no_number_twice(self):
+        bot = self.make()
+        bot.start()
+        bot.trade(symbol="A", net_pl="1")
+        self.until(lambda: self.client.get("trades")["items"])
+        file, log = next(self.folder.rglob("trades.jsonl")), bot._core.trades
+        # As a failed write leaves it: closed, to be opened with the next one.
+        log._file._file.close()
+        log._file._file = None
+        aside = file.with_name("aside")
+        file.rename(aside)
+        bot.trade(symbol="B", net_pl="1")
+        self.until(lambda: any(one.code == "not_recorded" for one in bot.problems))
+        said = {one.code: one.message for one in bot.problems}["not_recorded"]
+        self.assertIn(f"{file} was removed or replaced", said)
+        self.assertIn("put that file back", said)
+        self.assertFalse(file.exists())
+        aside.rename(file)
+        self.until(lambda: [trade["seq"] for trade in self.client.get("trades")["items"]] == [1, 2])
