@@ -210,7 +210,7 @@ mod tests {
 
     fn done(verb: Verb, run_id: Option<&'static str>, second: u32) -> DoneCommand<'static> {
         let actor = if run_id.is_some() { "agent" } else { "ops" };
-        DoneCommand { verb, actor, run_id, reason: "a test of the record", given_at: at(second) }
+        DoneCommand { verb, actor, run_id, reason: "a test of the record", given_at: at(second), until: None }
     }
 
     fn in_life(epoch: &str) -> Option<BotStart> {

@@ -48,6 +48,8 @@ pub(super) struct DoneCommand<'a> {
     pub run_id: Option<&'a str>,
     pub reason: &'a str,
     pub given_at: DateTime<Utc>,
+    /// When a pause ends by itself; `None` where it does not.
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// A command after which the bot opens no positions (`pause`, `flatten` or `halt`), and that nobody took back.
@@ -63,6 +65,9 @@ pub struct OperatorPause {
     pub reason: String,
     /// When it was given.
     pub given_at: DateTime<Utc>,
+    /// When it ends by itself; `None` where somebody has to resume.
+    #[serde(default)]
+    pub until: Option<DateTime<Utc>>,
     /// When it was noticed that the bot does not keep it any more; `None` while it does.
     pub lost_at: Option<DateTime<Utc>>,
     /// The start of the bot that keeps it.
@@ -82,7 +87,8 @@ pub(super) enum PauseNews {
     Nothing,
     /// The same, known better than before.
     Confirmed,
-    /// The bot opens positions again, in the life that kept the pause: it was resumed by its own means.
+    /// The bot opens positions again, in the life that kept the pause: it was resumed by its own means. Or its time is
+    /// over, whatever the bot does.
     Ended,
     /// The bot was started again and opens positions: it did not keep the pause.
     Lost,
@@ -97,6 +103,7 @@ impl OperatorPause {
             run_id: done.run_id.map(str::to_owned),
             reason: done.reason.to_owned(),
             given_at: done.given_at,
+            until: done.until,
             lost_at: None,
             kept_by,
             was_seen: false,
@@ -106,11 +113,16 @@ impl OperatorPause {
 
     /// The same, given once more: the bot that answered keeps it.
     pub(super) fn given_again(self, again: Self) -> Self {
-        Self { kept_by: again.kept_by, was_seen: false, was_away: false, ..self }
+        // The later end counts, and none is the latest.
+        let until = self.until.zip(again.until).map(|(one, two)| one.max(two));
+        Self { kept_by: again.kept_by, until, was_seen: false, was_away: false, ..self }
     }
 
     /// Takes in what the bot says of itself; `None` while it does not answer.
     pub(super) fn observe(&mut self, said: Option<(&Hello, &BotReport)>, now: DateTime<Utc>) -> PauseNews {
+        if self.until.is_some_and(|until| until <= now) {
+            return PauseNews::Ended;
+        }
         if self.lost_at.is_some() {
             return PauseNews::Nothing;
         }
@@ -185,6 +197,7 @@ mod tests {
             run_id: None,
             reason: "lunch, back at two".to_owned(),
             given_at: at(0),
+            until: None,
             lost_at: None,
             kept_by: BotStart::of_epoch(epoch),
             was_seen: false,
@@ -251,6 +264,15 @@ mod tests {
         );
         // Of before the pause.
         check(one, &[Some((one, RUNNING, Some(true)))], PauseNews::Nothing);
+    }
+
+    #[test]
+    fn a_pause_whose_time_is_over_is_lost_by_no_restart() {
+        let (hello, report) =
+            (hello(Some("2")), BotReport { trading_enabled: Some(true), ..BotReport::default() });
+        let mut pause = OperatorPause { until: Some(at(30)), ..pause(Some("1")) };
+        assert_eq!(pause.clone().observe(Some((&hello, &report)), at(29)), PauseNews::Lost);
+        assert_eq!(pause.observe(Some((&hello, &report)), at(30)), PauseNews::Ended);
     }
 
     #[test]

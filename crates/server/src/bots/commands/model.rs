@@ -32,6 +32,9 @@ pub(in crate::bots) struct OpenCommand {
     pub expires_at: DateTime<Utc>,
     /// The `boot_epoch` of the bot that it was given to; `None` when it was not known.
     pub boot_epoch: Option<String>,
+    /// When a pause ends by itself; `None` where it does not.
+    #[serde(default)]
+    pub until: Option<DateTime<Utc>>,
 }
 
 impl OpenCommand {
@@ -44,6 +47,7 @@ impl OpenCommand {
             run_id: run_id.as_deref(),
             reason: &self.reason,
             given_at: self.given_at,
+            until: self.until,
         }
     }
 }
