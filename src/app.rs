@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::handles::FeatureHandles;
-use crate::settings::{BOT_API_PORT, BOT_DATA_DIR, Settings};
+use crate::settings::{BOT_API_AUTH_TOKEN, BOT_API_PORT, BOT_DATA_DIR, Settings};
 use crate::{routes, wiring};
 use botops_contract::{EventKind, Severity};
 use botops_core::error::Error;
@@ -49,6 +49,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct App {
     address: SocketAddr,
+    /// Where it listens, beside which bot, and where its key is.
+    greeting: String,
     handles: FeatureHandles,
     tasks: Tasks,
     // Held until the process ends, so that only one botops uses the data folder.
@@ -105,14 +107,20 @@ impl App {
         let serving = botops_http::serve(listening, guard, tasks.clone(), connection_limit());
         tasks.spawn("listener", OnFailure::Stop, serving);
         handles.health.watch_api(address);
-        log_start(&settings, address, &handles);
+        let greeting = greeting(&settings, address);
+        log_start(&settings, address, &greeting, &handles);
         notify_systemd(&tasks, handles.health.clone());
-        Ok(Self { address, handles, tasks, _lock: lock })
+        Ok(Self { address, greeting, handles, tasks, _lock: lock })
     }
 
     /// The address the API listens on, with the real port when port 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// One line for people: where it listens, beside which bot, and where its key is. It is in the log as well.
+    pub fn greeting(&self) -> &str {
+        &self.greeting
     }
 
     /// The handles of all features, for callers in this process.
@@ -143,11 +151,19 @@ impl App {
     }
 }
 
-fn log_start(settings: &Settings, address: SocketAddr, handles: &FeatureHandles) {
+/// Names the key's place, never the key.
+fn greeting(settings: &Settings, address: SocketAddr) -> String {
+    format!(
+        "botops serves on {address} beside bot {} at {}; its key is {} of {}",
+        settings.bot_id, settings.bot_address, BOT_API_AUTH_TOKEN.name, settings.key_origin
+    )
+}
+
+fn log_start(settings: &Settings, address: SocketAddr, greeting: &str, handles: &FeatureHandles) {
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
     }
-    tracing::info!(net.address = %address, "botops serves on {address}");
+    tracing::info!(net.address = %address, "{greeting}");
     handles.events.publish(NewEvent::own(
         EventKind::Lifecycle,
         Severity::Low,

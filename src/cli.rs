@@ -2,7 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 cannot start as configured (one line per setting on stderr).
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,11 +12,12 @@ use chrono::Utc;
 use clap::{Args, Parser, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::app::App;
 use crate::process::serve_until_signal;
 use crate::settings::{
     BOT_API_AUTH_TOKEN, BOT_API_KEYS_FILE, SettingError, SettingFlags, SettingSources, Settings,
 };
-use crate::terminal::{print_line, report_failure, report_refusal};
+use crate::terminal::{print_line, print_notice, report_failure, report_refusal};
 use crate::{ask, bot_check, bot_new, demo, routes};
 use botops_http::{KeyFile, KeyScope, new_key};
 use botops_server::configs::{self, AuditHead};
@@ -147,8 +148,16 @@ pub fn run() -> ExitCode {
 
 fn serve(flags: &SettingFlags) -> ExitCode {
     match load_settings(flags) {
-        Ok(settings) => serve_until_signal(settings, async |_| {}, async |_| {}),
+        Ok(settings) => serve_until_signal(settings, async |app| greet(app), async |_| {}),
         Err(wrong) => report_refusal(&error_lines(&wrong)),
+    }
+}
+
+/// Says on stderr that it listens, unless the log says so there already: it is shown where that is a terminal.
+fn greet(app: &App) {
+    let is_shown = std::io::stderr().is_terminal() && tracing::enabled!(tracing::Level::INFO);
+    if !is_shown {
+        print_notice(app.greeting());
     }
 }
 

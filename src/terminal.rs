@@ -8,6 +8,11 @@ pub(crate) fn print_line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
+/// Prints a line on stderr that is no failure; ignores a closed pipe.
+pub(crate) fn print_notice(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Prints a line on stderr; returns the exit code 1 of a command that failed.
 pub(crate) fn report_failure(text: &str) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "botops: {text}");

@@ -215,7 +215,7 @@ pub(super) static TOOLS: &[McpTool] = &[
         scope: KeyScope::Operate,
         properties: || {
             json!({"verb": {"enum": ["pause", "resume", "cancel-orders", "flatten", "probe-session", "reauth", "reset-breaker",
-                "halt", "shutdown", "silence"]}, "reason": {"type": "string", "minLength": 8}, "symbols": {"type": "array", "items": {"type": "string"}},
+                "halt", "shutdown", "silence"]}, "reason": {"type": "string", "minLength": 3}, "symbols": {"type": "array", "items": {"type": "string"}},
                 "args": {"type": "object", "properties": {"code": text(), "durable": {"type": "boolean"}, "until": text(), "start": {"type": "boolean"},
                 "exits": {"type": "boolean"}}}, "component": text(), "minutes": {"type": "integer", "minimum": 1, "maximum": 1440}, "dry_run": {"type": "boolean"},
                 "idempotency_key": key()})

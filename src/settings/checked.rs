@@ -30,6 +30,8 @@ pub struct Settings {
     pub address: SocketAddr,
     /// The operator's key, which has every scope.
     pub token: SecretString,
+    /// Where that key was given: `.env` or the environment.
+    pub(crate) key_origin: &'static str,
     /// Named keys with scopes; empty when no keys file is set.
     pub keys: KeyFile,
     /// Origins whose pages may read answers in a browser.
@@ -102,6 +104,7 @@ impl Settings {
         reader.refuse_unknown();
         let address = access::read_address(reader);
         let token = access::read_operator_key(reader);
+        let key_origin = reader.sources.origin(&table::BOT_API_AUTH_TOKEN);
         let keys = access::read_named_keys(reader);
         let cors_origins = access::read_origins(reader);
         let allowed_hosts = access::read_allowed_hosts(reader);
@@ -126,6 +129,7 @@ impl Settings {
         Self {
             address,
             token,
+            key_origin,
             keys,
             cors_origins,
             allowed_hosts,

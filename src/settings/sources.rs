@@ -1,6 +1,6 @@
 //! Where values come from: flags, then the environment, then `.env`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use botops_core::env_file;
@@ -18,6 +18,8 @@ const OWN: &str = "BOT_";
 /// Every value that was given, by the setting's name; flags and environment are merged already.
 pub struct SettingSources {
     values: BTreeMap<String, String>,
+    /// The names of those that only `.env` gave.
+    from_file: BTreeSet<String>,
 }
 
 impl SettingSources {
@@ -27,11 +29,13 @@ impl SettingSources {
     /// Every line of `.env` and every variable that cannot be read, by line number and name.
     pub fn read(flags: &SettingFlags) -> Result<Self, Vec<SettingError>> {
         let mut values: BTreeMap<String, String> = read_env_file()?.into_iter().collect();
+        let mut from_file: BTreeSet<String> = values.keys().cloned().collect();
         let mut wrong = Vec::new();
         for (name, value) in std::env::vars_os() {
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => {
+                    from_file.remove(&name);
                     values.insert(name, value);
                 }
                 Err(_) if name.starts_with(OWN) => wrong.push(SettingError {
@@ -46,14 +50,15 @@ impl SettingSources {
             return Err(wrong);
         }
         for (name, value) in flags.values() {
+            from_file.remove(name);
             values.insert(name.to_owned(), value.to_owned());
         }
-        Ok(Self { values })
+        Ok(Self { values, from_file })
     }
 
     /// Values given directly, for tests.
     pub fn of(values: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { values: values.into_iter().collect() }
+        Self { values: values.into_iter().collect(), from_file: BTreeSet::new() }
     }
 
     /// Sets a value unless one was given; an empty one counts as not given.
@@ -66,6 +71,11 @@ impl SettingSources {
     /// A value as text, without blanks around it; an empty one counts as not given.
     pub(crate) fn get(&self, row: &SettingRow) -> Option<&str> {
         self.values.get(row.name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// Where a value was given, for people: never what it is.
+    pub(super) fn origin(&self, row: &SettingRow) -> &'static str {
+        if self.from_file.contains(row.name) { "`.env`" } else { "the environment" }
     }
 
     /// A value as it was given, blanks included; none where [`Self::get`] has none.

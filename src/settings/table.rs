@@ -133,17 +133,28 @@ settings! {
     BOT_SUPERVISOR {
         default: Default::Value("none"),
         meaning: "who starts the bot again when a workflow restarts it",
-        note: "One of `none`, `spawn`, `systemd:<unit>`, `systemd-user:<unit>`, `command:[\"program\", \"argument\"]`.",
+        note: "One of `none`; `spawn` (botops starts it itself, see `BOT_SUPERVISOR_COMMAND`); `systemd:<unit>` or \
+               `systemd-user:<unit>`, such as `systemd-user:my-bot.service`, which needs neither command nor pid file; \
+               `command:[\"program\", \"argument\"]`, which starts it and ends.",
     }
     BOT_SUPERVISOR_COMMAND {
         example: "[\"/usr/bin/paperbot\", \"--data-dir\", \"/var/lib/paperbot\"]",
-        meaning: "for `spawn`: the bot's command line as a JSON list",
+        meaning: "for `spawn`: the bot's command line as a JSON list, which no shell reads",
+        note: "Such as `[\"/srv/bot/venv/bin/python\", \"/srv/bot/my_bot.py\"]`: it runs in the folder that botops runs in, so \
+               paths are best whole. For what needs a shell `[\"/bin/sh\", \"/srv/bot/start.sh\"]`, with `exec` before the \
+               bot's own command in the script.",
     }
     BOT_SUPERVISOR_PID_FILE {
         kind: Kind::Path,
         default: Default::Derived("`<data dir>/paperbot/paperbot.pid`"),
         example: "botops-data/paperbot/paperbot.pid",
-        meaning: "for `spawn`: where the bot writes its pid",
+        meaning: "for `spawn`: the file in which the bot says which process it is",
+        note: "JSON: `{\"pid\": 4711, \"start_time\": 90210, \"boot_epoch\": \"…\"}`, with the start time as in field 22 of \
+               `/proc/<pid>/stat`; without that it counts for nothing. paperbot writes it. Any other bot needs none: what \
+               botops started it finds by a record of its own, what somebody else started by its socket once it answers. \
+               A bot that a shell or cron starts is known before that where its start script writes the file and then \
+               becomes the bot by `exec`: `echo \"{\\\"pid\\\": $$, \
+               \\\"start_time\\\": $(cut -d ' ' -f 22 /proc/$$/stat)}\" > /srv/bot/bot.pid`. Under systemd it is not read.",
     }
     BOT_SUPERVISOR_ENVIRONMENT {
         kind: Kind::List,

@@ -26,7 +26,7 @@ use crate::kit::scripted_bot::{Behaviour, position};
 use crate::refusals::{Guarded, assert_problem, guard_around};
 use crate::stream::handshake_over_http;
 use crate::workflows::{define, ended, execute, holding};
-use crate::{configs, health, refusals, session, stream, workflows};
+use crate::{configs, health, operators_commands, refusals, session, stream, workflows};
 
 /// A botops that answers requests, in this process or in one of its own.
 trait Served {
@@ -90,6 +90,7 @@ parts! {
         "BOT_020" "BOT_022";
     runs_that_wait_go_on_or_fail_pass_as_advised by runs: "WFL_005" "WFL_007" "WFL_008";
     a_bot_that_does_not_start_needs_a_person by bots_that_do_not_start: "BOT_011" "BOT_021" "WFL_009";
+    a_pause_that_was_lost_needs_a_person by lost_pauses: "BOT_023";
     what_health_refuses_passes_as_advised by health_verbs:
         "HLT_001" "HLT_002" "HLT_003" "HLT_004" "HLT_005" "HLT_006" "HLT_007" "HLT_008" "HLT_009" "HLT_010" "HLT_011"
         "HLT_012";
@@ -785,6 +786,13 @@ async fn brought_configs(closing: &mut Closing) {
     kit::until("the fault is told", Duration::from_secs(20), told).await;
     let schema = world.botops.request(Method::GET, "/api/v1/config/schema");
     closing.closes(&world.botops, "CFG_023", schema, Then::Ends).await;
+    world.botops.stop().await;
+}
+
+async fn lost_pauses(closing: &mut Closing) {
+    let mut world = World::start().await;
+    let told = operators_commands::raise_pause_lost(&world.botops, &mut world.bot).await;
+    closing.closes_told(&world.botops, "BOT_023", &told, Then::Ends).await;
     world.botops.stop().await;
 }
 

@@ -82,10 +82,16 @@ async fn the_same_key_acts_once_and_repeats_what_happened() {
 async fn a_command_without_a_reason_is_refused() {
     let folder = folder();
     let (bot, running) = with_bot(folder.path()).await;
-    for body in [json!({}), json!({"reason": "short"}), json!({"reason": "x".repeat(300)})] {
+    for body in [json!({}), json!({"reason": " no "}), json!({"reason": "x".repeat(501)})] {
         let (status, view) = running.send(Method::POST, "/api/v1/control/pause", &body).await;
         assert_eq!((status, view["error_code"].as_str()), (422, Some("BOT_022")), "{view}");
     }
+    // One rule for every reason, with one text.
+    let expected = |view: &Value| view["errors"][0]["expected"].clone();
+    let (_, refused) = running.send(Method::POST, "/api/v1/control/pause", &json!({"reason": " no "})).await;
+    let change = json!({"reason": " no ", "merge_patch": {}});
+    let (status, of_config) = running.send(Method::PUT, "/api/v1/config/apply", &change).await;
+    assert_eq!((status, expected(&of_config)), (400, expected(&refused)), "{of_config:#}");
     let body = json!({"reason": "symbols are not for pause", "symbols": ["SPY"]});
     let (status, _) = running.send(Method::POST, "/api/v1/control/pause", &body).await;
     assert_eq!(status, 400);
@@ -96,6 +102,8 @@ async fn a_command_without_a_reason_is_refused() {
         assert_eq!(status, 400, "{symbol:?}");
     }
     assert_eq!(bot.journal().iter().filter(|asked| asked.method == "POST").count(), 0);
+    let (status, view) = running.send(Method::POST, "/api/v1/control/pause", &json!({"reason": "eod"})).await;
+    assert_eq!((status, view["reason"].as_str()), (200, Some("eod")), "{view:#}");
     running.stop().await;
 }
 

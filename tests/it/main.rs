@@ -39,6 +39,7 @@ mod kit;
 mod mcp;
 mod older_data;
 mod older_document;
+mod operators_commands;
 mod overview;
 mod paperbot;
 mod paperbot_reports;

@@ -25,6 +25,8 @@ const ALLOWED: &[(&str, &str)] = &[
     ("GET /api/v1/config 200 body.sync: *", "a bot without a config is neither in sync nor out of it"),
     ("* body.risk: object -> null or object", "`null` for a candidate that cannot be"),
     ("* body.effects: object -> null or object", "`null` for a candidate that cannot be"),
+    ("POST /api/v1/control/* request body.reason: minLength none -> 3", "was refused below 8 before"),
+    ("POST /api/v1/control/* request body.reason: maxLength none -> 500", "was refused above 280 before"),
     ("GET /api/v1/config/audit query limit: integer -> integer int32", "read as a number of 32 bits"),
     ("GET /api/v1/config/versions query limit: integer -> integer int32", "read as a number of 32 bits"),
 ];

@@ -205,6 +205,30 @@ async fn the_summary_comes_as_markdown_when_asked() {
 }
 
 #[tokio::test]
+async fn a_code_of_a_failure_is_whole_in_json_and_markdown() {
+    let bot = ScriptedBot::start();
+    bot.keeps_its_config();
+    let codes = ["SDK_HANDLER_FAILED", "EXCHANGE_ORDER_BOOK_SNAPSHOT_TOO_OLD_042"];
+    bot.change(|report| {
+        let listed = codes.map(|code| SemanticError { error_code: code.to_owned(), ..failure("it failed") });
+        report.recent_errors = Some(listed.to_vec());
+        report.session.as_mut().unwrap().error_code = Some(codes[1].to_owned());
+    });
+    let (_folder, botops) = beside(&bot, &[]).await;
+    let seen = summary(&botops).await;
+    let listed = seen["recent_errors"].as_array().unwrap();
+    let shown: Vec<&str> = listed.iter().map(|one| one["error_code"].as_str().unwrap()).collect();
+    for code in codes {
+        assert!(shown.contains(&code), "{code}: {shown:?}");
+    }
+    assert_eq!(seen["session"]["error_code"], codes[1]);
+    let asked = botops.request(Method::GET, "/api/v1/summary").header("accept", "text/markdown");
+    let text = asked.send().await.unwrap().text().await.unwrap();
+    assert!(codes.iter().all(|code| text.contains(code)), "{text}");
+    botops.stop().await;
+}
+
+#[tokio::test]
 async fn a_dead_bot_is_offline_with_its_last_state_and_heals_by_itself() {
     let mut bot = ScriptedBot::start();
     let (_folder, botops) = beside(&bot, &[]).await;

@@ -105,3 +105,35 @@ fn named_keys_are_made_by_the_command_line() {
     assert!(text.contains("\"agent\""));
     assert!(!make("agent").status.success());
 }
+
+/// Starts `botops serve` in this folder and returns what it has written to stderr once its log says that it serves.
+fn said_at_start(folder: &std::path::Path, more: &[(&str, &str)]) -> String {
+    let said = folder.join("stderr.txt");
+    let mut botops = command(&["serve", "--socket", "bot.sock"]);
+    botops.current_dir(folder).env("BOT_API_PORT", "0").envs(more.iter().copied());
+    botops.stderr(std::fs::File::create(&said).unwrap());
+    let botops = kit::Process::spawn(&mut botops);
+    let has_said = || std::fs::read_to_string(&said).is_ok_and(|text| text.ends_with('\n'));
+    kit::wait_until("it says something", Duration::from_secs(30), has_said);
+    drop(botops);
+    std::fs::read_to_string(said).unwrap()
+}
+
+#[test]
+fn one_line_says_where_it_listens_beside_which_bot_and_where_the_key_is() {
+    let folder = kit::folder();
+    let said = said_at_start(folder.path(), &[("BOT_API_AUTH_TOKEN", KEY)]);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    for part in ["botops serves on 127.0.0.1:", "bot.sock", "BOT_API_AUTH_TOKEN of the environment"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    std::fs::write(folder.path().join(".env"), format!("BOT_API_AUTH_TOKEN={KEY}\n")).unwrap();
+    let from_file = said_at_start(folder.path(), &[]);
+    assert!(from_file.contains("BOT_API_AUTH_TOKEN of `.env`"), "{from_file}");
+    let from_both =
+        said_at_start(folder.path(), &[("BOT_API_AUTH_TOKEN", "another-key-of-the-environment-1")]);
+    assert!(from_both.contains("of the environment"), "{from_both}");
+    for text in [said, from_file, from_both] {
+        assert!(!text.contains(KEY) && !text.contains("another-key"), "{text}");
+    }
+}

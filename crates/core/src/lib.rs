@@ -13,6 +13,7 @@ pub mod error;
 pub mod exact_number;
 pub mod failpoints;
 pub mod object_reader;
+pub mod reason;
 pub mod redact;
 pub mod retry;
 pub mod setup_files;

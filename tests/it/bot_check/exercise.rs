@@ -168,6 +168,35 @@ fn each_promise_of_a_command_that_is_not_kept_is_named() {
 }
 
 #[test]
+fn a_handler_that_hangs_is_told_as_that_and_not_as_a_bot_that_forgets() {
+    let sent = Mutex::new(Vec::new());
+    let bot = StubBot::start(move |request| {
+        let hello = json!({"capabilities": ["pause", "resume", "command-status"]});
+        match request.call.as_str() {
+            "GET hello" => Some(json_reply(&stub_bot::with(stub_bot::hello(), hello))),
+            "POST commands/pause" | "POST commands/resume" => {
+                sent.lock().unwrap().push(request.body["command_id"].as_str().unwrap_or_default().to_owned());
+                let hangs = request.call.ends_with("pause") && request.body["dry_run"] == false;
+                let outcome = if request.body["dry_run"] == true { "predicted" } else { "done" };
+                let outcome = if hangs { "unconfirmed" } else { outcome };
+                Some(json_reply(&json!({"command_id": request.body["command_id"], "outcome": outcome,
+                    "message": "m", "exposure": {}, "replayed": false})))
+            }
+            call if call.starts_with("GET commands/") => {
+                let id = call.trim_start_matches("GET commands/");
+                let was_sent = sent.lock().unwrap().iter().any(|one| one == id);
+                let standing = if was_sent { "pending" } else { "unknown" };
+                Some(json_reply(&json!({"command_id": id, "standing": standing})))
+            }
+            _ => None,
+        }
+    });
+    let checked = check(&bot.socket(), &["--exercise", "--yes"]);
+    assert_eq!((checked.code, checked.rules("fault")), (1, vec!["verb_hangs"]), "{:#}", checked.report);
+    assert_eq!(checked.finding("verb_hangs")["call"], "POST commands/pause");
+}
+
+#[test]
 fn a_paused_bot_is_left_as_it_is() {
     let bot = ScriptedBot::start();
     bot.script().alive = true;

@@ -275,6 +275,26 @@ const MISTAKES: &[Mistake] = &[
         warnings: &[],
     },
     Mistake {
+        name: "what an SDK was given and could not tell as it was",
+        wrong: |request| {
+            let problem = |code: &str, place: &str| {
+                json!({"error_code": code, "severity": "medium", "message": format!("{place}: it cannot be told"),
+                    "impact": "this part of the state is null", "remediation": "Correct the call in the bot.",
+                    "context": {"where": place}})
+            };
+            let told = [
+                problem("SDK_BAD_VALUE", "account.account_balance"),
+                problem("SDK_BAD_VALUE", "orders.limit_price"),
+                problem("SDK_NAIVE_TIME", "orders.created_at"),
+                problem("SDK_SOMETHING_NEW", "events"),
+                problem("EXC_001", "an error of the bot itself is no finding"),
+            ];
+            state_with(request, json!({"recent_errors": told}))
+        },
+        faults: &[],
+        warnings: &["sdk_bad_value", "sdk_bad_value", "sdk_naive_time", "sdk_problem"],
+    },
+    Mistake {
         name: "a percentage for a ratio",
         wrong: |request| state_with(request, json!({"performance": {"win_rate": 55}})),
         faults: &["ratio_range"],

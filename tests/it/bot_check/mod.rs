@@ -137,6 +137,7 @@ fn a_bot_that_serves_everything_is_read_as_the_link_reads_it() {
 async fn check_python_bot(program: &Path, more: &[&str]) -> Option<Checked> {
     std::process::Command::new("python3").arg("--version").output().ok()?;
     let folder = crate::kit::folder();
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let socket = folder.path().join("bot.sock");
     let mut python = std::process::Command::new("python3");
     python.arg(program).arg(&socket).stdin(std::process::Stdio::null());
@@ -146,16 +147,60 @@ async fn check_python_bot(program: &Path, more: &[&str]) -> Option<Checked> {
         client.get("http://bot/ipc/v1/hello").send().await.is_ok()
     })
     .await;
-    let checked = check(&socket, more);
+    Some(check(&socket, more))
+}
+
+/// The same for a bot in which nothing may be wrong.
+async fn pass_python_bot(program: &Path, more: &[&str]) {
+    let Some(checked) = check_python_bot(program, more).await else { return };
     checked.assert_passed();
     assert_eq!(checked.rules("warning"), [""; 0], "{:#}", checked.report);
-    Some(checked)
+}
+
+/// A bot with the SDK of this repository that gives it what cannot be told, and has a handler that never returns.
+const CARELESS_BOT: &str = r#"
+import sys, time
+from datetime import datetime
+sys.path.insert(0, "CLIENTS")
+from botops import Bot
+
+bot = Bot("careless", mode="paper", address=sys.argv[1], expected_interval=5)
+bot.on("pause", thread=True)(lambda command: time.sleep(3600))
+bot.on("resume", thread=True)(lambda command: "it goes on")
+bot.account(balance=float("nan"), currency="USDT")
+bot.market(last_price_at=datetime(2026, 3, 2, 15))
+with bot:
+    while not bot.is_stopping:
+        bot.tick()
+        bot.sleep(0.1)
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_bot_gives_its_sdk_and_what_its_handlers_do_is_found_by_name() {
+    let folder = crate::kit::folder();
+    let file = folder.path().join("careless_bot.py");
+    let program = CARELESS_BOT.replace("CLIENTS", concat!(env!("CARGO_MANIFEST_DIR"), "/clients/python"));
+    std::fs::write(&file, program).unwrap();
+    let Some(checked) = check_python_bot(&file, &["--bot-id", "careless"]).await else { return };
+    let mut warnings = checked.rules("warning");
+    warnings.sort_unstable();
+    assert_eq!(
+        (checked.code, warnings),
+        (0, vec!["sdk_bad_value", "sdk_naive_time"]),
+        "{:#}",
+        checked.report
+    );
+    assert_eq!(checked.finding("sdk_bad_value")["pointer"], "/account/account_balance");
+    assert_eq!(checked.finding("sdk_naive_time")["pointer"], "/market/last_price_at");
+    let Some(checked) = check_python_bot(&file, &["--exercise", "--yes"]).await else { return };
+    assert_eq!((checked.code, checked.rules("fault")), (1, vec!["verb_hangs"]), "{:#}", checked.report);
+    assert_eq!(checked.finding("verb_hangs")["call"], "POST commands/pause");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_smallest_example_passes() {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/minimal_bot.py");
-    check_python_bot(&program, &["--exercise", "--yes", "--bot-id", "minimal"]).await;
+    pass_python_bot(&program, &["--exercise", "--yes", "--bot-id", "minimal"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,7 +211,7 @@ async fn the_bot_at_the_top_of_the_manual_passes() {
     let folder = crate::kit::folder();
     let file = folder.path().join("tiny_bot.py");
     std::fs::write(&file, program.split("```").next().unwrap()).unwrap();
-    check_python_bot(&file, &["--bot-id", "tiny"]).await;
+    pass_python_bot(&file, &["--bot-id", "tiny"]).await;
 }
 
 #[test]

@@ -66,6 +66,11 @@ async fn a_workflow_that_needs_a_missing_verb_is_refused_before_its_first_effect
     assert_problem(&refused, 409, "BOT_004");
     assert!(refused["cause"].as_str().unwrap().contains("cancel-orders"), "{refused}");
     assert_eq!(refused["context"]["missing"][0]["missing"], "cancel-orders", "{refused}");
+    assert_eq!(refused["context"]["works_with"], json!({"cancel_resting": false}), "{refused:#}");
+    let works = &refused["next_actions"][0];
+    let (status, plan_of_next) =
+        running.send(Method::POST, works["path"].as_str().unwrap(), &works["body"]).await;
+    assert_eq!((status, impossible(&plan_of_next)), (200, Vec::new()), "{works:#}");
     assert_eq!(commands(&bot), Vec::<String>::new(), "the bot was not touched");
     let runs = running.get("/api/v1/workflows/restart-bot/runs").await.1;
     assert_eq!(runs["items"], json!([]), "a refused request is no run");
@@ -75,6 +80,38 @@ async fn a_workflow_that_needs_a_missing_verb_is_refused_before_its_first_effect
     let plan = plan(&running, "restart-bot", skipped).await;
     assert_eq!(impossible(&plan), Vec::<String>::new());
     assert_ne!(plan["forecast"], "fail", "{plan:#}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workflow_is_on_offer_only_where_its_default_parameters_are_taken() {
+    let folder = folder();
+    let (bot, running) = beside(folder.path(), &["pause", "resume"], "life-1").await;
+    let path = "/api/v1/workflows/restart-bot";
+    let one = running.get(path).await.1;
+    assert_eq!(one["available"], false, "{one:#}");
+    let why = one["unavailable_because"].as_str().unwrap();
+    for part in ["`cancel-orders`", "step `cancel-resting`", r#"{"cancel_resting":false}"#] {
+        assert!(why.contains(part), "{part}: {why}");
+    }
+    let (_, list) = running.get("/api/v1/workflows").await;
+    let listed = list["items"].as_array().unwrap().iter().find(|item| item["workflow_id"] == "restart-bot");
+    assert_eq!(listed.unwrap()["unavailable_because"], one["unavailable_because"]);
+    // What only one step of it lacks and no parameter avoids has no remedy.
+    bot.script().hello.capabilities.retain(|one| one.name != "pause");
+    running.stop().await;
+    let running = Running::start(
+        folder.path(),
+        &[("BOT_ID", bot.id().as_str()), ("BOT_SUPERVISOR", "command:[\"/bin/true\"]")],
+    )
+    .await;
+    let lacks_pause = || async {
+        let one = running.get(path).await.1;
+        one["unavailable_because"].as_str().is_some_and(|why| why.contains("`pause`"))
+    };
+    until("it says that the bot cannot be paused", Duration::from_secs(30), lacks_pause).await;
+    let why = running.get(path).await.1["unavailable_because"].to_string();
+    assert!(!why.contains("with the parameters"), "{why}");
     running.stop().await;
 }
 

@@ -123,7 +123,7 @@ async fn parameters_that_do_not_fit_are_all_named() {
     let folder = folder();
     let (_bot, running) = with_bot(folder.path()).await;
     let (status, body) =
-        execute(&running, "restart-bot", json!({"reason": "short", "mode": "now", "drain_s": 1, "extra": 1}))
+        execute(&running, "restart-bot", json!({"reason": "no", "mode": "now", "drain_s": 1, "extra": 1}))
             .await;
     assert_eq!(status, 422, "{body}");
     assert_eq!(body["error_code"], "WFL_003");

@@ -170,6 +170,26 @@ async fn a_config_of_other_fields_is_checked_compared_tried_and_brought_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_the_day_alone_is_what_the_drawdown_of_a_trial_is_told_with() {
+    let bot = grid_bot();
+    let mut schema = schema();
+    schema["properties"]["stops"]["properties"]["max_loss"].as_object_mut().unwrap().remove("x-role");
+    bring(&bot, &schema.to_string());
+    bot.change(|report| report.performance.daily_pl = "-50".parse::<Amount>().ok());
+    let world = World::start_beside(bot).await;
+    let (status, txn) = world.apply_now(&auto(json!({"grid": {"stake": 30}}), 5.0)).await;
+    assert_eq!(status, 202, "{txn:#}");
+    let txn = world.ended(txn["txn"].as_str().unwrap()).await;
+    let watch = txn["watch"].as_array().unwrap().iter().find(|one| one["name"] == "drawdown").unwrap();
+    let text = watch["text"].as_str().unwrap();
+    assert!(
+        text.contains("the day's result is -50, -") && !text.contains("the config names no limit"),
+        "{text}"
+    );
+    world.botops.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_of_the_config_is_in_no_answer_and_a_mask_that_comes_back_stands_for_it() {
     let world = World::start_beside(grid_bot()).await;
     // What was read is sent back with another value beside the mask.

@@ -130,6 +130,7 @@ const WHOAMI: NextCall = ("get_whoami", "GET", "/api/v1/whoami", "read");
 const OPENAPI: NextCall = ("get_openapi", "GET", "/api/openapi.json", "");
 const READYZ: NextCall = ("readyz", "GET", "/readyz", "");
 const LIVEZ: NextCall = ("livez", "GET", "/livez", "");
+const PAUSE: NextCall = ("pause", "POST", "/api/v1/control/pause", "operate");
 const PROBE: NextCall = ("probe_session", "POST", "/api/v1/control/probe-session", "operate");
 const REAUTH: NextCall = ("reauth", "POST", "/api/v1/control/reauth", "operate");
 const RESET_BREAKER: NextCall = ("reset_breaker", "POST", "/api/v1/control/reset-breaker", "operate");
@@ -530,10 +531,17 @@ catalogue! {
         next: [SUMMARY];
     ControlReasonMissing = "BOT_022", 422, ValidationError, Low, FixArgs,
         "a command needs a reason",
-        "`reason` is missing, shorter than 8 or longer than 280 characters",
+        "`reason` is missing, shorter than 3 or longer than 500 characters",
         "nothing was sent to the bot",
         "Say in `reason` why the command is given; it goes into the record.",
         next: [SUMMARY];
+    BotPauseLost = "BOT_023", 409, TradingError, High, AskHuman,
+        "a pause is not in force any more",
+        "the bot was started again after it was paused, and did not keep the pause",
+        "it may open positions, although whoever paused it takes it for paused; botops did nothing about it",
+        "A human decides: pause it again with `POST control/pause`, or say with `POST control/resume` that it should trade. \
+         Its author lets it keep a pause in its own data folder.",
+        next: [SUMMARY, PAUSE];
     BotFailureUnexplained = "BOT_030", 500, TradingError, Medium, AskHuman,
         "the bot reported a failure without saying which",
         "the bot sent an event of kind `error` without cause and code",

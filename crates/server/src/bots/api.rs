@@ -21,11 +21,9 @@ use botops_contract::{
     BotPhase, CommandOutcome, CommandRequest, DURABLE_PAUSE, EventKind, Exposure, Severity, TradingMode, Verb,
 };
 use botops_core::error::{Code, Effect, Error};
+use botops_core::reason::checked_reason;
 use botops_core::text::is_symbol;
 use botops_http::{self, Actor, FeatureRoutes, IdempotencyKey, Json, Query, routes};
-
-/// How many characters a reason has.
-const REASON_LENGTH: std::ops::RangeInclusive<usize> = 8..=280;
 
 /// How many characters a code of the broker has.
 const CODE_LENGTH: std::ops::RangeInclusive<usize> = 1..=64;
@@ -37,9 +35,13 @@ const SYMBOLS_MAX: usize = 200;
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ControlRequest {
-    /// Why, for the record: 8 to 280 characters.
+    /// Why, for the record: 3 to 500 characters.
     #[serde(default)]
-    #[schema(example = "spread widened after the news, wait for the close")]
+    #[schema(
+        min_length = 3,
+        max_length = 500,
+        example = "spread widened after the news, wait for the close"
+    )]
     reason: String,
     /// Only for `cancel-orders`: cancel only orders of these symbols.
     #[serde(default)]
@@ -205,6 +207,11 @@ impl BotControl {
         };
         let answered = self.bots.command_for(verb, command, asker).await;
         self.publish_command(verb, actor, &command_id, dry_run, &reason, answered.as_ref());
+        if let Err(error) = answered.as_ref()
+            && !dry_run
+        {
+            self.bots.record_failure(verb, &actor.key_id, &command_id, error);
+        }
         let result = answered.map_err(|error| error.context("command_id", command_id.clone()))?;
         let mode = self.bots.snapshot().mode();
         Ok(ControlView {
@@ -280,12 +287,7 @@ impl BotControl {
 }
 
 fn check_request(verb: Verb, request: ControlRequest) -> Result<(String, Value), Error> {
-    let reason = botops_core::text::clean(request.reason.trim(), *REASON_LENGTH.end() + 1);
-    let length = reason.chars().count();
-    if !REASON_LENGTH.contains(&length) {
-        let expected = "a sentence of 8 to 280 characters";
-        return Err(Error::new(Code::ControlReasonMissing).field("/reason", reason, expected));
-    }
+    let reason = checked_reason(&request.reason, Code::ControlReasonMissing)?;
     let mut reason = botops_core::redact::line(&reason);
     let mut args = Map::new();
     for (name, value, verbs) in request.args.iter().flat_map(ControlArgs::given) {

@@ -50,8 +50,9 @@ impl Bots {
         events: Events,
         tasks: &Tasks,
     ) -> Result<Self, Error> {
-        let open = Arc::new(OpenCommands::load(&options.id, store.clone(), events.clone()).await?);
-        let link = Arc::new(BotLink::open(options, store, events).await?);
+        let id = options.id.clone();
+        let link = Arc::new(BotLink::open(options, store.clone(), events.clone()).await?);
+        let open = Arc::new(OpenCommands::load(&id, store, events, link.operator.clone()).await?);
         let polling = link.clone();
         let stopping = tasks.stopping();
         tasks.supervise("bot_link", move || link::poll(polling.clone(), stopping.clone()));
@@ -146,6 +147,17 @@ impl Bots {
                 Err(with_command(doubt))
             }
         }
+    }
+
+    /// A command of an operator failed: whoever reads the state is told. Call it once a command.
+    pub(super) fn record_failure(&self, verb: Verb, actor: &str, command_id: &str, error: &Error) {
+        self.link.operator.record_failure(verb, actor, command_id, error);
+        self.link.expect_news();
+    }
+
+    /// A workflow run is about to replace the bot's process: what it paused for that is no pause that must be kept.
+    pub fn forget_pause_of_run(&self, run_id: &str) {
+        self.link.operator.forget_pause_of_run(run_id);
     }
 
     /// Waits a moment until the state shows what a command did, so that whoever reads it next does not find the state of

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+use super::operator_notes::OperatorNotes;
 use super::presence::Presence;
 use super::reading::UnreadablePart;
 use super::restart_proof::UnaskedRestart;
@@ -48,6 +49,8 @@ pub struct BotSnapshot {
     pub polls: u64,
     /// Whether it may be started or restarted without anybody asking for it.
     pub unasked_restart: Arc<UnaskedRestart>,
+    /// What became of operators' commands, as far as a reader has to know it.
+    pub operator: Arc<OperatorNotes>,
 }
 
 /// A standstill of the trading loop is reported after this time when the bot declares no interval.

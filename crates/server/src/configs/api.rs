@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use botops_core::reason::checked_reason;
 use botops_core::text::sha256_hex;
 use serde_json::json;
 
@@ -310,7 +311,7 @@ async fn apply_config(
     let change = change_of(body.config, body.merge_patch, body.json_patch)?;
     let options = ApplyOptions {
         action: ConfigAction::Apply,
-        reason: checked_reason(&body.reason)?,
+        reason: checked_reason(&body.reason, Code::ArgumentInvalid)?,
         confirm: body.confirm,
         confirm_within: trial_window(&configs, body.confirm_within_s)?,
         restart: body.restart,
@@ -350,7 +351,7 @@ async fn rollback_config(
     );
     let options = ApplyOptions {
         action: ConfigAction::Rollback,
-        reason: checked_reason(&body.reason)?,
+        reason: checked_reason(&body.reason, Code::ArgumentInvalid)?,
         confirm: body.confirm,
         confirm_within: trial_window(&configs, body.confirm_within_s)?,
         restart: body.restart,
@@ -482,7 +483,7 @@ async fn accept_config_audit(
     }
     let mut record = serde_json::Map::new();
     record.insert("actor".to_owned(), json!(StoredActor::from(&actor)));
-    record.insert("reason".to_owned(), json!(checked_reason(&body.reason)?));
+    record.insert("reason".to_owned(), json!(checked_reason(&body.reason, Code::ArgumentInvalid)?));
     let head = configs.accept_audit(record).await?;
     Ok(with_audit_head(&configs, botops_http::json(&head)))
 }
@@ -550,19 +551,6 @@ fn page_limit(asked: Option<u32>, usual: u32, most: u32) -> Result<u32, Error> {
             format!("1 to {most}"),
         )),
     }
-}
-
-fn checked_reason(text: &str) -> Result<String, Error> {
-    let cleaned = botops_core::text::clean(text.trim(), 501);
-    let count = cleaned.chars().count();
-    if (3..=500).contains(&count) {
-        return Ok(cleaned);
-    }
-    Err(Error::new(Code::ArgumentInvalid).detail("a change needs a reason").field(
-        "/reason",
-        botops_core::text::clean(text, 40),
-        "3 to 500 characters that say why",
-    ))
 }
 
 fn trial_window(configs: &Configs, seconds: Option<f64>) -> Result<Duration, Error> {

@@ -132,6 +132,7 @@ fn data_age_fault(moment: &StateMoment<'_>) -> Option<String> {
 /// Everything that makes a reachable bot degraded, one sentence each, worst first.
 fn collect_faults(moment: &StateMoment<'_>, report: &BotReport) -> Vec<String> {
     let mut faults = Vec::new();
+    faults.extend(lost_pause_fault(moment.snapshot, report));
     if let Some(fault) = report.circuit_breaker.as_ref().and_then(breaker_fault) {
         faults.push(fault);
     }
@@ -157,6 +158,13 @@ fn collect_faults(moment: &StateMoment<'_>, report: &BotReport) -> Vec<String> {
     }
     faults.extend(error_fault(moment));
     faults
+}
+
+/// The fault of a bot that may open positions although somebody paused it, since it did not keep that over a start.
+pub(super) fn lost_pause_fault(snapshot: &BotSnapshot, report: &BotReport) -> Option<String> {
+    let pause = snapshot.operator.lost_pause.as_ref().filter(|_| report.trading_enabled == Some(true))?;
+    let (verb, actor, given) = (pause.verb, &pause.actor, pause.given_at.format("%F %H:%MZ"));
+    Some(format!("NOT PAUSED: the bot lost the {verb} of {actor} ({given}) {}.", pause.lost_when()))
 }
 
 /// A session or a breaker that cannot be read is not one that is in order.

@@ -18,7 +18,7 @@ const FILES: [&str; 8] = [
 ];
 
 /// Constants with the row of the page that has their value.
-const ROWS: [(&str, &str); 14] = [
+const ROWS: [(&str, &str); 16] = [
     ("MANY_ERRORS", "Failures within that time that make it degraded"),
     ("RECENT", "How long a failure is one of the present"),
     ("VERY_OLD", "Data is very old"),
@@ -26,6 +26,8 @@ const ROWS: [(&str, &str); 14] = [
     ("MOST_EXPOSURE", "Positions, leverage taken off, are worth at most this many times the account"),
     ("MOST_LEVERAGES", "Different leverages of positions with which that is calculated"),
     ("ABOVE_LIMIT", "A position is above `max_position_size_pct` from this many times the limit on"),
+    ("FAILED_COMMAND", "How long a command that failed is told"),
+    ("WHOLE_CODE", "A code of a failure is whole in the summary up to"),
     ("SUMMARY_MAX_BYTES", "The summary has fewer bytes than"),
     ("SUMMARY_MAX_TOKENS", "The summary has fewer o200k tokens than"),
     ("ON_TIME", "An answer is `slow`"),

@@ -80,6 +80,7 @@ pub(super) fn snapshot() -> BotSnapshot {
         as_of_seen: Some(just_seen()),
         tick_seen: Some(just_seen()),
         unasked_restart: Arc::new(UnaskedRestart::not_asked_yet()),
+        operator: Arc::default(),
         next_poll: std::time::Instant::now(),
         poll_latency: Some(Duration::from_micros(850)),
         polls: 3_600,

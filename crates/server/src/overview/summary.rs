@@ -41,17 +41,23 @@ struct SummaryLimits {
     warnings: usize,
     /// Tokens for every other text.
     text: usize,
+    /// Tokens for a code of a failure. It is what a reader looks up, so it is whole as long as anything else is: no sign
+    /// of ASCII costs more than one.
+    code: usize,
 }
 
+/// The longest code that is never cut, in characters of ASCII: those of a catalogue are shorter.
+const WHOLE_CODE: usize = 40;
+
 const LIMITS: [SummaryLimits; 8] = [
-    SummaryLimits { positions: 5, errors: 3, error_text: 45, warnings: 8, text: 60 },
-    SummaryLimits { positions: 5, errors: 3, error_text: 30, warnings: 8, text: 40 },
-    SummaryLimits { positions: 5, errors: 3, error_text: 20, warnings: 6, text: 32 },
-    SummaryLimits { positions: 4, errors: 3, error_text: 14, warnings: 5, text: 28 },
-    SummaryLimits { positions: 3, errors: 2, error_text: 14, warnings: 5, text: 24 },
-    SummaryLimits { positions: 2, errors: 1, error_text: 12, warnings: 4, text: 18 },
-    SummaryLimits { positions: 1, errors: 1, error_text: 6, warnings: 3, text: 12 },
-    SummaryLimits { positions: 0, errors: 0, error_text: 0, warnings: 2, text: 6 },
+    SummaryLimits { positions: 5, errors: 3, error_text: 45, warnings: 8, text: 60, code: WHOLE_CODE },
+    SummaryLimits { positions: 5, errors: 3, error_text: 30, warnings: 8, text: 40, code: WHOLE_CODE },
+    SummaryLimits { positions: 5, errors: 3, error_text: 20, warnings: 6, text: 32, code: WHOLE_CODE },
+    SummaryLimits { positions: 4, errors: 3, error_text: 14, warnings: 5, text: 28, code: WHOLE_CODE },
+    SummaryLimits { positions: 3, errors: 2, error_text: 14, warnings: 5, text: 24, code: WHOLE_CODE },
+    SummaryLimits { positions: 2, errors: 1, error_text: 12, warnings: 4, text: 18, code: WHOLE_CODE },
+    SummaryLimits { positions: 1, errors: 1, error_text: 6, warnings: 3, text: 12, code: 8 },
+    SummaryLimits { positions: 0, errors: 0, error_text: 0, warnings: 2, text: 6, code: 8 },
 ];
 
 /// A summary with both of its forms.
@@ -122,7 +128,7 @@ impl<'a> SummarySource<'a> {
             state.warnings.iter().take(limits.warnings).map(|warning| clipper.clip(warning)).collect();
         let top_positions: Vec<PositionBrief> = self.largest.iter().take(limits.positions).cloned().collect();
         let recent_errors: Vec<RecentError> =
-            self.errors.iter().take(limits.errors).map(|one| error_brief(one, limits.error_text)).collect();
+            self.errors.iter().take(limits.errors).map(|one| error_brief(one, limits)).collect();
         let breaker = state.circuit_breaker.as_ref().map(|part| &part.part);
         let session = state.session.as_ref().map(|part| &part.part);
         let hello = self.moment.snapshot.hello.as_deref();
@@ -167,7 +173,7 @@ impl<'a> SummarySource<'a> {
             session: session.map(|session| TroubleBrief {
                 state: session_state(session.state).to_owned(),
                 reason: session.reason.as_deref().map(|reason| clipper.clip(reason)),
-                error_code: session.error_code.as_deref().map(|code| tokens::clip(code, 8)),
+                error_code: session.error_code.as_deref().map(|code| tokens::clip(code, limits.code)),
                 since: session.since.map(|at| at.trunc_subsecs(0)),
                 remediation: session_remediation(session, breaker),
             }),
@@ -250,10 +256,10 @@ impl TextClipper {
     }
 }
 
-fn error_brief(one: &ReportedError<'_>, tokens: usize) -> RecentError {
-    let error = one.error;
+fn error_brief(one: &ReportedError<'_>, limits: SummaryLimits) -> RecentError {
+    let (error, tokens) = (one.error, limits.error_text);
     RecentError {
-        error_code: tokens::clip(&error.error_code, 8),
+        error_code: tokens::clip(&error.error_code, limits.code),
         severity: error.severity,
         message: tokens::clip(&error.message, tokens),
         cause: tokens::clip(&error.cause, tokens),

@@ -1,13 +1,17 @@
 //! The warnings of the state: what deserves attention.
 
 use super::bot_health::{
-    BotHealthStatus, breaker_fault, decide_health, error_fault, loop_fault, session_fault,
+    BotHealthStatus, breaker_fault, decide_health, error_fault, loop_fault, lost_pause_fault, session_fault,
 };
 use super::moment::StateMoment;
 use super::plausibility::find_contradictions;
 use super::wording::without_full_stop;
 use crate::bots::{BotSnapshot, Presence, ReportedDay};
 use botops_contract::{BotPhase, BotReport, MarketStatus, Order, OrderStatus};
+use chrono::TimeDelta;
+
+/// A command that failed longer ago than this is told no more: by then somebody has looked, or given another.
+const FAILED_COMMAND: TimeDelta = TimeDelta::minutes(60);
 
 /// What deserves attention, worst first. Whole sentences; a text of the bot follows a colon.
 pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
@@ -26,6 +30,7 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
         ));
     }
     let Some(report) = snapshot.report.as_deref() else {
+        warnings.extend(failed_commands(moment));
         warnings.extend(moment.extras.warnings.iter().cloned());
         return warnings;
     };
@@ -41,10 +46,16 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
     }
     warnings.extend(past_day_warning(moment, report));
     if moment.present_report().is_none() {
+        warnings.extend(failed_commands(moment));
         // What it said of its own doing is of the past, and stands in `last_known`.
         warnings.extend(moment.extras.warnings.iter().cloned());
         return warnings;
     }
+    if let (Some(fault), Some(pause)) = (lost_pause_fault(snapshot, report), &snapshot.operator.lost_pause) {
+        // Short, so that the summary has the call as well.
+        warnings.push(format!("{fault} Next: POST /api/v1/control/{}, or resume.", pause.verb_to_repeat()));
+    }
+    warnings.extend(failed_commands(moment));
     warnings.extend(loop_fault(snapshot));
     if let Some(ahead) = snapshot.clock_ahead() {
         warnings.push(format!(
@@ -101,6 +112,22 @@ pub(super) fn collect_warnings(moment: &StateMoment<'_>) -> Vec<String> {
     warnings.extend(find_contradictions(report));
     warnings.extend(moment.extras.warnings.iter().cloned());
     warnings
+}
+
+/// Commands of operators that failed a short time ago, and were not given again with success.
+fn failed_commands(moment: &StateMoment<'_>) -> impl Iterator<Item = String> {
+    let failed = moment.snapshot.operator.failed.iter();
+    failed.filter(|failed| moment.now - failed.failed_at <= FAILED_COMMAND).map(|failed| {
+        let effect = if failed.is_in_doubt { "whether it acted is not known" } else { "nothing was done" };
+        format!(
+            "{} of {} failed at {} ({}, {effect}): {}.",
+            failed.verb,
+            failed.actor,
+            failed.failed_at.format("%H:%M:%S UTC"),
+            failed.error_code,
+            without_full_stop(&failed.cause)
+        )
+    })
 }
 
 /// That the numbers of the day are not today's.

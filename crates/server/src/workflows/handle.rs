@@ -16,8 +16,8 @@ use super::artifacts::ArtifactStore;
 use super::definition::{CheckedWorkflow, RunValues, WorkflowLibrary};
 use super::run::{
     ExecutionLog, MissingNeedView, RunAdmission, RunJournal, RunLauncher, RunMetrics, RunQueue,
-    WorkflowRunState, admit_run, describe_missing_needs, digest_of, find_missing_needs, plan_steps,
-    record_ended_commands, refuse_missing_needs, request_cancel, resume_runs,
+    WorkflowRunState, admit_run, describe_default_lack, describe_missing_needs, digest_of,
+    find_missing_needs, plan_steps, record_ended_commands, refuse_missing_needs, request_cancel, resume_runs,
 };
 use super::views::{self, RunPageView, WorkflowListView, WorkflowPlanView, WorkflowRunView, WorkflowView};
 use crate::bots::{Bots, Supervisor};
@@ -156,12 +156,16 @@ impl Workflows {
         self.store.read(render).await
     }
 
-    /// What the bot is known to lack for a workflow as a whole; `None` when nothing is known to be missing.
+    /// What is known to be missing for a workflow as a whole, or for a run with its default parameters; `None` when nothing
+    /// is.
     fn describe_lack(&self, workflow: &CheckedWorkflow) -> Option<String> {
         let world = self.launcher.world();
         let no_config = world.configs.not_offered().filter(|_| workflow.needs_config());
         let missing = || workflow.definition.needs.each().find(|need| need.is_missing(world));
-        no_config.map(|error| error.to_string()).or_else(|| missing().map(|need| need.describe_missing()))
+        no_config
+            .map(|error| error.to_string())
+            .or_else(|| missing().map(|need| need.describe_missing()))
+            .or_else(|| describe_default_lack(workflow, world))
     }
 
     /// What a run with these parameters would come to, as far as that is known beforehand.
@@ -222,7 +226,7 @@ impl Workflows {
         let idempotency = idempotency.map(|key| (key, digest));
         let missing = self.missing_needs(&known.workflow, params.clone());
         if !missing.is_empty() && !self.is_replay(&actor, idempotency.clone()).await? {
-            return Err(refuse_missing_needs(id, &missing));
+            return Err(refuse_missing_needs(&known.workflow, &missing, &params, self.launcher.world()));
         }
         let lock_key = known.workflow.lock_key(self.launcher.world().bots.id());
         let new = NewOperation {

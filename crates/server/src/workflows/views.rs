@@ -59,9 +59,10 @@ pub struct WorkflowBriefView {
     pub origin: &'static str,
     /// SHA-256 of its file, in hex; a run keeps to the version it began with.
     pub definition_sha256: String,
-    /// Whether this bot can run it at all.
+    /// Whether it can run at this bot, as the bot is now, with its default parameters.
     pub available: bool,
-    /// What the bot lacks for it; `null` when it is available.
+    /// What is missing for it, and, where there are such, the parameters with which it runs all the same; `null` when it is
+    /// available.
     pub unavailable_because: Option<String>,
     /// Success ratio and durations of its newest runs.
     #[serde(flatten)]

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::bots::operator_pause::DoneCommand;
 use botops_contract::Verb;
 
 /// For whom a command is given: the events about it name them.
@@ -31,4 +32,22 @@ pub(in crate::bots) struct OpenCommand {
     pub expires_at: DateTime<Utc>,
     /// The `boot_epoch` of the bot that it was given to; `None` when it was not known.
     pub boot_epoch: Option<String>,
+    /// When a pause ends by itself; `None` where it does not.
+    #[serde(default)]
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl OpenCommand {
+    /// The same as one that the bot carried out.
+    pub(super) fn as_done(&self) -> DoneCommand<'_> {
+        let CommandAsker { actor, run_id, .. } = &self.asker;
+        DoneCommand {
+            verb: self.verb,
+            actor,
+            run_id: run_id.as_deref(),
+            reason: &self.reason,
+            given_at: self.given_at,
+            until: self.until,
+        }
+    }
 }

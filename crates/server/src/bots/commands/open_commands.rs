@@ -1,6 +1,6 @@
 //! The commands of one bot whose effect is not known, kept over a restart of botops.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -9,6 +9,8 @@ use tokio::sync::Notify;
 use super::ending::CommandEnding;
 use super::ending_event::{abandoned_event, ending_event};
 use super::model::OpenCommand;
+use crate::bots::operator_commands::OperatorCommands;
+use crate::bots::operator_pause::BotStart;
 use crate::events::Events;
 use crate::store::{Store, get_value, put_value};
 use botops_contract::BotId;
@@ -27,6 +29,7 @@ pub(in crate::bots) struct OpenCommands {
     key: String,
     store: Store,
     events: Events,
+    operator: Arc<OperatorCommands>,
     followed: Mutex<Vec<FollowedCommand>>,
     added: Notify,
 }
@@ -42,7 +45,12 @@ pub(super) struct FollowedCommand {
 
 impl OpenCommands {
     /// Reads what an earlier run of botops left open.
-    pub(crate) async fn load(bot: &BotId, store: Store, events: Events) -> Result<Self, Error> {
+    pub(crate) async fn load(
+        bot: &BotId,
+        store: Store,
+        events: Events,
+        operator: Arc<OperatorCommands>,
+    ) -> Result<Self, Error> {
         let key = format!("open_commands:{bot}");
         let asked = key.clone();
         let stored = store.read(move |connection| Ok(get_value(connection, &asked)?)).await?;
@@ -53,7 +61,7 @@ impl OpenCommands {
         let followed =
             commands.into_iter().map(|command| FollowedCommand { command, since: now, tries: 0, due });
         let followed = Mutex::new(followed.collect());
-        Ok(Self { key, store, events, followed, added: Notify::new() })
+        Ok(Self { key, store, events, operator, followed, added: Notify::new() })
     }
 
     /// A command is about to be given. It is stored, so that the next run of botops follows it if this one is killed.
@@ -96,6 +104,16 @@ impl OpenCommands {
         self.store_all();
     }
 
+    /// The bot carried a command out, and said so at once.
+    pub(super) fn record_done(&self, command: &OpenCommand, start: Option<BotStart>) {
+        self.operator.record_done(&command.as_done(), start);
+    }
+
+    /// The bot says once more that it carried a command out.
+    pub(super) fn record_replay(&self, command: &OpenCommand) {
+        self.operator.record_replay(&command.asker.command_id);
+    }
+
     /// How a command ended is known: publishes that if it was followed, and follows it no longer.
     pub(super) fn end(&self, sent_id: &str, ending: &CommandEnding) {
         let ended = {
@@ -104,6 +122,16 @@ impl OpenCommands {
             index.map(|index| followed.remove(index).command)
         };
         if let Some(command) = ended {
+            match ending {
+                CommandEnding::Done(_) | CommandEnding::DoneNow(_) => {
+                    let start = BotStart::of_epoch(command.boot_epoch.as_deref());
+                    self.operator.record_done(&command.as_done(), start);
+                }
+                CommandEnding::Refused(..) | CommandEnding::NotReceived => {
+                    self.operator.record_nothing_done(&command.asker.command_id);
+                }
+                CommandEnding::StillUnknown(..) => {}
+            }
             self.events.publish(ending_event(&command, ending));
             self.store_all();
         }

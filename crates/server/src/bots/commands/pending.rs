@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::ending::{CommandEnding, reason_code_of};
 use super::model::{CommandAsker, OpenCommand};
 use super::open_commands::OpenCommands;
+use crate::bots::operator_pause::BotStart;
 use crate::bots::snapshot::BotSnapshot;
 use botops_contract::{CommandRequest, CommandResult, Verb};
 use botops_core::error::{Effect, Error};
@@ -18,6 +19,8 @@ use botops_core::error::{Effect, Error};
 pub(in crate::bots) struct PendingCommand {
     open: Arc<OpenCommands>,
     command: Option<OpenCommand>,
+    /// The life of the bot that it is given to.
+    start: Option<BotStart>,
 }
 
 impl PendingCommand {
@@ -36,6 +39,7 @@ impl PendingCommand {
             reason: request.reason.clone(),
             given_at,
             expires_at: request.expires_at.unwrap_or(given_at),
+            until: request.args.get("until").and_then(Value::as_str).and_then(|text| text.parse().ok()),
             boot_epoch: snapshot.hello.as_ref().and_then(|hello| hello.boot_epoch.clone()),
         };
         // A dry run leaves nothing behind that could be followed.
@@ -43,7 +47,7 @@ impl PendingCommand {
         if let Some(command) = &command {
             open.begin(command.clone());
         }
-        Self { open, command }
+        Self { open, command, start: snapshot.hello.as_deref().and_then(BotStart::of) }
     }
 
     /// What this try did is known.
@@ -58,6 +62,12 @@ impl PendingCommand {
         self.open.forget(&command.sent_id);
         let error = match answer {
             Ok(result) => {
+                if result.replayed {
+                    // Of whichever life: whether the bot keeps it now is not what it answers.
+                    self.open.record_replay(&command);
+                } else {
+                    self.open.record_done(&command, self.start.take());
+                }
                 let ending = if result.replayed { CommandEnding::Done } else { CommandEnding::DoneNow };
                 self.open.end(&command.sent_id, &ending(Box::new(result.clone())));
                 return Ok(result);

@@ -103,6 +103,11 @@ async fn check_paused(
     found: &mut Vec<ConformanceFinding>,
 ) {
     let call = call_of(Verb::Pause);
+    if first.outcome == CommandOutcome::Unconfirmed {
+        // It may become another answer yet, so nothing of it can be compared.
+        found.extend(check_unfinished(connection, hello, request).await);
+        return;
+    }
     if first.outcome == CommandOutcome::Done {
         let shown = read_state(connection).await;
         let is_shown = shown
@@ -122,6 +127,28 @@ async fn check_paused(
     if hello.offers(COMMAND_STATUS) {
         check_memory(connection, request, found).await;
         check_expiry(connection, found).await;
+    }
+}
+
+/// Whether a command that was answered without its effect is still under way: then it is its handler that hangs.
+async fn check_unfinished(
+    connection: &BotConnection,
+    hello: &Hello,
+    request: &CommandRequest,
+) -> Vec<ConformanceFinding> {
+    if !hello.offers(COMMAND_STATUS) {
+        return Vec::new();
+    }
+    match read_command_status(connection, &request.command_id).await {
+        Ok((status, mut found)) => {
+            if status.progress == CommandProgress::Pending {
+                let remedy = "The bot began it and has not finished it: its handler hangs, or does in one go what takes longer than anybody waits. Let it note what is wanted and return, and let the loop do the rest.";
+                let got = "`unconfirmed`, and `pending` when asked what became of it";
+                found.push(ConformanceFinding::fault("verb_hangs", &call_of(Verb::Pause), remedy).got(got));
+            }
+            found
+        }
+        Err(found) => found,
     }
 }
 

@@ -17,6 +17,7 @@ mod manual_place;
 mod part_remedies;
 mod probe;
 mod report;
+mod sdk_problems;
 mod socket_rights;
 mod state_rules;
 mod trade_rules;

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::findings::ConformanceFinding;
+use super::sdk_problems::check_sdk_problems;
 use botops_contract::{BotReport, Hello, TradingMode};
 
 const CALL: &str = "GET state";
@@ -46,6 +47,7 @@ pub(super) fn check_sample(sample: &StateSample, hello: &Hello) -> Vec<Conforman
         found.push(fault.got(of_state).expected(of_hello));
     }
     found.extend(check_times(sample));
+    found.extend(check_sdk_problems(report));
     if let Some(rate) = report.performance.win_rate.filter(|rate| !(0.0..=1.0).contains(rate)) {
         let remedy = "Ratios are 0 to 1: 55 % is 0.55.";
         let fault = ConformanceFinding::fault("ratio_range", CALL, remedy).at("/performance/win_rate");

@@ -10,6 +10,7 @@ use super::counters::BotLinkCounters;
 use super::saved_state::{SavedBotState, first_snapshot};
 use super::unreadable_log::UnreadableLog;
 use crate::bots::call_error::CallError;
+use crate::bots::operator_commands::OperatorCommands;
 use crate::bots::options::BotsOptions;
 use crate::bots::presence::SILENCE;
 use crate::bots::process::{BotProcesses, ProcessId};
@@ -32,6 +33,8 @@ pub(in crate::bots) struct BotLink {
     pub snapshot: ArcSwap<BotSnapshot>,
     pub changes: watch::Sender<Arc<BotSnapshot>>,
     pub counters: BotLinkCounters,
+    /// What became of operators' commands.
+    pub operator: Arc<OperatorCommands>,
     /// The connection to the peer that gave the last good answer.
     pub connection: ArcSwapOption<BotConnection>,
     /// Permits for questions for the whole state.
@@ -56,6 +59,7 @@ impl BotLink {
     pub(crate) async fn open(options: BotsOptions, store: Store, events: Events) -> Result<Self, Error> {
         let saved = SavedBotState::load(&options.id, &store).await?;
         let snapshot = Arc::new(first_snapshot(&options.id, saved.as_ref()));
+        let operator = OperatorCommands::load(&options.id, store.clone(), events.clone()).await?;
         Ok(Self {
             options,
             store,
@@ -63,6 +67,7 @@ impl BotLink {
             changes: watch::Sender::new(snapshot.clone()),
             snapshot: ArcSwap::new(snapshot),
             counters: BotLinkCounters::default(),
+            operator: Arc::new(operator),
             connection: ArcSwapOption::empty(),
             state_questions: Semaphore::new(STATE_QUESTIONS),
             restart_until: Mutex::new(None),

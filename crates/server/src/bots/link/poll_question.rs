@@ -8,7 +8,7 @@ use crate::bots::exchange::{self, HttpAnswer, TransportFailure, UpstreamFault};
 use crate::bots::reading::{self, TolerantAnswer, UnreadablePart};
 use crate::bots::sanitise;
 use crate::bots::snapshot::DroppedItems;
-use crate::bots::transport::{self, BotConnection};
+use crate::bots::transport::{self, BotConnection, BotEndpoint};
 use botops_contract::{BotReport, ContractRefusal, Hello};
 use botops_core::object_reader::read_json_bytes;
 use reqwest::{RequestBuilder, StatusCode, header};
@@ -36,17 +36,19 @@ pub(super) struct FreshReport {
     pub bytes: usize,
 }
 
+/// A connection whose peer was checked, and who it said it is.
+type KnownPeer = (Arc<BotConnection>, Arc<Hello>);
+
 /// One poll: check the address, learn who is there if that is not known, read the state.
 pub(super) async fn ask_state(
     link: Arc<BotLink>,
-    known: Option<(Arc<BotConnection>, Arc<Hello>)>,
+    known: Option<KnownPeer>,
     etag: Option<String>,
 ) -> Result<PollAnswer, TransportFailure> {
     let started = Instant::now();
-    let endpoint = link.options.address.endpoint()?;
-    let (connection, answered, etag) = match known.filter(|(connection, _)| connection.is_to(endpoint)) {
-        Some((connection, hello)) => (connection, HelloAnswer { hello, unreadable: None }, etag),
-        None => {
+    let (connection, answered, etag) = match still_known(&link, known)? {
+        Ok((connection, hello)) => (connection, HelloAnswer { hello, unreadable: None }, etag),
+        Err(endpoint) => {
             let connection = Arc::new(transport::connect(&link.options.address, endpoint).await?);
             link.record_listener(&connection);
             let answered = ask_hello(&link, &connection).await?;
@@ -111,6 +113,20 @@ pub(super) async fn ask_state(
     };
     let HelloAnswer { hello, unreadable } = answered;
     Ok(PollAnswer { connection, hello, hello_unreadable: unreadable, fresh: Some(fresh), latency })
+}
+
+/// What is known of the bot, while the same process answers at its address; otherwise what lies there now.
+fn still_known(
+    link: &BotLink,
+    known: Option<KnownPeer>,
+) -> Result<Result<KnownPeer, BotEndpoint>, TransportFailure> {
+    match known {
+        Some(known) if known.0.still_listens() => Ok(Ok(known)),
+        known => {
+            let endpoint = link.options.address.endpoint()?;
+            Ok(known.filter(|(connection, _)| connection.is_to(endpoint)).ok_or(endpoint))
+        }
+    }
 }
 
 /// The whole answer to a question. That one begins is a sign of life already, however long the rest of it takes.

@@ -265,6 +265,7 @@ impl StatePoller {
         let answers = presence.answers() || self.failed_but_answered.is_some() || says_hello;
         snapshot.unasked_restart =
             Arc::new(self.death_watch.decide(presence, snapshot.hello.as_deref(), answers));
+        snapshot.operator = self.link.operator.observe(&snapshot);
         if changed {
             snapshot.since = Utc::now();
             self.publish_presence(&before, &snapshot);

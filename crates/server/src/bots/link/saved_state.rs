@@ -72,6 +72,7 @@ pub(super) fn first_snapshot(id: &BotId, saved: Option<&SavedBotState>) -> BotSn
         poll_latency: None,
         polls: 0,
         unasked_restart: Arc::new(UnaskedRestart::not_asked_yet()),
+        operator: Arc::default(),
     }
 }
 

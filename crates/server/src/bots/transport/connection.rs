@@ -1,6 +1,7 @@
 //! Requests to one endpoint whose peer was checked.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
@@ -9,7 +10,8 @@ use secrecy::ExposeSecret;
 
 use super::super::exchange::TransportFailure;
 use super::address::{BotAddress, BotPlace};
-use super::endpoint::{BotEndpoint, CONNECT_LIMIT, PeerProcess, holds_socket};
+use super::endpoint::{BotEndpoint, CONNECT_LIMIT, PeerProcess, holds_socket, is_socket};
+use super::tcp_port::SocketHolder;
 use super::{tcp_port, unix_socket};
 
 /// HTTP clients for one endpoint whose peer was checked.
@@ -19,6 +21,8 @@ pub(in crate::bots) struct BotConnection {
     endpoint: BotEndpoint,
     /// The process that listens, if the kernel says so.
     peer_pid: Option<u32>,
+    /// Where `/proc` shows that this process still holds the port that it listened on when this was made.
+    port_file: Option<PathBuf>,
     polls: Client,
     calls: Client,
 }
@@ -35,18 +39,19 @@ pub(in crate::bots) async fn connect(
     address: &BotAddress,
     endpoint: BotEndpoint,
 ) -> Result<BotConnection, TransportFailure> {
-    let (peer_pid, reached) = match &address.place {
-        BotPlace::UnixSocket(socket) => (unix_socket::probe(socket, address.owner).await?, None),
+    let (peer_pid, port_file, reached) = match &address.place {
+        BotPlace::UnixSocket(socket) => (unix_socket::probe(socket, address.owner).await?, None, None),
         BotPlace::TcpPort(port) => {
             let reached = port.probe().await?;
-            (listening_process(endpoint).await, Some(reached))
+            let (pid, file) = listening_process(endpoint).await.map(|one| (one.pid, one.open_file)).unzip();
+            (pid, file, Some(reached))
         }
     };
     install_tls_provider();
     // A call uses a connection of its own: when a kept one has just been closed by the bot, whether the call was
     // delivered cannot be known.
     let (polls, calls) = (build_client(address, reached, 1)?, build_client(address, reached, 0)?);
-    Ok(BotConnection { address: address.clone(), endpoint, peer_pid, polls, calls })
+    Ok(BotConnection { address: address.clone(), endpoint, peer_pid, port_file, polls, calls })
 }
 
 impl BotConnection {
@@ -55,8 +60,22 @@ impl BotConnection {
         self.endpoint == endpoint
     }
 
+    /// Whether it is plain that the process that listened on the port when this was made still does. It costs one look at
+    /// one file of `/proc`, where the tables of all sockets would be read again. False where it cannot be seen so, as for
+    /// a socket file.
+    pub(in crate::bots) fn still_listens(&self) -> bool {
+        let (Some(file), BotEndpoint::TcpListener { inode: Some(inode) }) = (&self.port_file, self.endpoint)
+        else {
+            return false;
+        };
+        is_socket(file, inode)
+    }
+
     /// Whether the endpoint that this was made for is still the one at its address; the error says why not.
     pub(in crate::bots) fn check_endpoint(&self) -> Result<(), String> {
+        if self.still_listens() {
+            return Ok(());
+        }
         match self.address.endpoint() {
             Ok(endpoint) if self.is_to(endpoint) => Ok(()),
             Ok(_) => Err("its socket was replaced a moment ago".to_owned()),
@@ -95,7 +114,7 @@ impl BotConnection {
 }
 
 /// The process behind a port. Looking through all processes takes a moment, so another thread does it.
-async fn listening_process(endpoint: BotEndpoint) -> Option<u32> {
+async fn listening_process(endpoint: BotEndpoint) -> Option<SocketHolder> {
     let BotEndpoint::TcpListener { inode: Some(inode) } = endpoint else { return None };
     tokio::task::spawn_blocking(move || tcp_port::holder_of(inode)).await.ok().flatten()
 }
@@ -129,4 +148,28 @@ fn build_client(
         .pool_max_idle_per_host(idle)
         .build()
         .map_err(|_| away("the HTTP client could not be made"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tcp_port::BotTcpPort;
+    use super::*;
+
+    #[tokio::test]
+    async fn who_listens_on_a_port_is_looked_up_again_only_once_it_is_not_plain_any_more() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let url = format!("http://{at}").parse().unwrap();
+        let address = BotAddress::tcp_port(BotTcpPort::from_url(&url, "a-token".to_owned().into()).unwrap());
+        let connection = connect(&address, address.endpoint().unwrap()).await.unwrap();
+        assert!(connection.still_listens());
+        assert_eq!(connection.check_endpoint(), Ok(()));
+        drop(listener);
+        assert!(!connection.still_listens() && connection.check_endpoint().is_err());
+        // Another socket of the same process on the same port is another listener.
+        let Ok(_another) = std::net::TcpListener::bind(at) else { return };
+        assert!(!connection.still_listens() && connection.check_endpoint().is_err());
+        let connection = connect(&address, address.endpoint().unwrap()).await.unwrap();
+        assert!(connection.still_listens());
+    }
 }

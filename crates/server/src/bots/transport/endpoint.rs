@@ -1,5 +1,6 @@
 //! What lies at an address at one moment, and whose it is.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::exchange::{TransportFailure, not_connected};
@@ -58,8 +59,17 @@ pub(super) async fn connected<T>(
 
 /// Whether a process holds an open socket with one of these inode numbers.
 pub(super) fn holds_socket(pid: u32, inodes: &[u64]) -> bool {
-    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(Result::ok);
-    let names: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
-    let mut targets = files.filter_map(|file| std::fs::read_link(file.path()).ok());
-    targets.any(|target| names.iter().any(|name| target.as_os_str() == name.as_str()))
+    open_file_of(pid, inodes).is_some()
+}
+
+/// The entry in `/proc` of a file that a process has open and that is a socket with one of these inode numbers.
+pub(super) fn open_file_of(pid: u32, inodes: &[u64]) -> Option<PathBuf> {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.filter_map(Result::ok);
+    files.map(|file| file.path()).find(|file| inodes.iter().any(|inode| is_socket(file, *inode)))
+}
+
+/// Whether an entry of an open file is that of this socket. A number that stands for another file by now is not.
+pub(super) fn is_socket(file: &Path, inode: u64) -> bool {
+    let name = format!("socket:[{inode}]");
+    std::fs::read_link(file).is_ok_and(|target| target.as_os_str() == name.as_str())
 }

@@ -14,5 +14,5 @@ pub use address::BotAddress;
 pub use connection::install_tls_provider;
 pub(super) use connection::{BotConnection, connect};
 pub use endpoint::BotOwner;
-pub(super) use endpoint::PeerProcess;
+pub(super) use endpoint::{BotEndpoint, PeerProcess};
 pub use tcp_port::BotTcpPort;

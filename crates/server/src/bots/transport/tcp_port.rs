@@ -2,13 +2,14 @@
 //! the bot; whose process listens is checked where the kernel of this machine knows it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use reqwest::Url;
 use secrecy::SecretString;
 use tokio::net::TcpStream;
 
 use super::super::exchange::TransportFailure;
-use super::endpoint::{BotEndpoint, BotOwner, connected, holds_socket};
+use super::endpoint::{BotEndpoint, BotOwner, connected, open_file_of};
 
 /// A port that a bot listens on, and the token that it wants.
 #[derive(Debug, Clone)]
@@ -105,12 +106,20 @@ impl BotTcpPort {
     }
 }
 
+/// A process that holds a listening socket, and the entry of that open file in `/proc`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SocketHolder {
+    pub pid: u32,
+    pub open_file: PathBuf,
+}
+
 /// The process that holds a listening socket, when it is one alone and can be seen from here. Of several (a server that
 /// forks) none is named: which of them is the bot nobody can say.
-pub(super) fn holder_of(inode: u64) -> Option<u32> {
+pub(super) fn holder_of(inode: u64) -> Option<SocketHolder> {
     let entries = std::fs::read_dir("/proc").ok()?.filter_map(Result::ok);
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let mut holders = pids.filter(|pid| holds_socket(*pid, &[inode]));
+    let mut holders =
+        pids.filter_map(|pid| Some(SocketHolder { pid, open_file: open_file_of(pid, &[inode])? }));
     holders.next().filter(|_| holders.next().is_none())
 }
 
@@ -227,7 +236,7 @@ mod tests {
             let Ok(BotEndpoint::TcpListener { inode: Some(inode) }) = port.listener(me) else {
                 panic!("{bound}: not seen")
             };
-            assert_eq!(holder_of(inode), Some(std::process::id()), "{bound}");
+            assert_eq!(holder_of(inode).map(|holder| holder.pid), Some(std::process::id()), "{bound}");
             assert_eq!(port.probe().await.unwrap().port(), at.port());
             let mine = rustix::process::geteuid().as_raw();
             let refused = port.listener(BotOwner::of_uid(mine + 1));

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use super::schema_file::{SchemaFile, SchemaRecord};
 use super::view::{BotSchemaView, SchemaFaultView};
-use crate::bots::Bots;
+use crate::bots::{Bots, CallError};
 use crate::configs::document::{ConfigSchema, SchemaFault};
 use crate::configs::support::ConfigSupport;
 use botops_core::error::{Code, Error};
@@ -174,17 +174,14 @@ impl BotSchema {
         }
         let text = match self.bots.config_schema().await {
             Ok(text) => Ok(text),
-            Err(error) if error.is_silence() => {
-                let failure = format!("the schema of its config could not be read: {}", Error::from(error));
-                last.failure = Some(failure.clone());
-                last.again_at = Some(Instant::now() + SILENT_SCHEMA_RETRY);
-                return Err(Error::new(Code::BotOffline).detail(failure));
-            }
-            Err(error) => Err(SchemaFault::new(
-                "",
-                format!("the bot does not give it ({})", Error::from(error)),
-                "Answer `GET config/schema` with one JSON Schema document, or leave out `config-schema`",
-            )),
+            Err(error) => match fault_of_failed_call(error) {
+                Ok(fault) => Err(fault),
+                Err(failure) => {
+                    last.failure = Some(failure.clone());
+                    last.again_at = Some(Instant::now() + SILENT_SCHEMA_RETRY);
+                    return Err(Error::new(Code::BotOffline).detail(failure));
+                }
+            },
         };
         let news = self.take_in(text, &hello).await?;
         let is_faulty = self.is_faulty();
@@ -240,6 +237,18 @@ impl BotSchema {
     }
 }
 
+/// What a call that failed says of the bot's schema: that it is not given, or, as the error, nothing at all.
+fn fault_of_failed_call(error: CallError) -> Result<SchemaFault, String> {
+    if error.is_silence() {
+        return Err(format!("the schema of its config could not be read: {}", Error::from(error)));
+    }
+    Ok(SchemaFault::new(
+        "",
+        format!("the bot does not give it ({})", Error::from(error)),
+        "Answer `GET config/schema` with one JSON Schema document, or leave out `config-schema`",
+    ))
+}
+
 fn offers_schema(bots: &Bots) -> bool {
     ConfigSupport::of(&bots.snapshot()) == ConfigSupport::Offered
 }
@@ -249,4 +258,33 @@ fn refusal_of(fault: &SchemaFault) -> Error {
     Error::new(Code::ConfigSchemaUnusable)
         .detail(format!("the schema that the bot brought cannot be used {fault}"))
         .context("pointer", fault.pointer.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bots::Presence;
+
+    /// Whether this failure of the call is told as a fault of the schema.
+    #[track_caller]
+    fn check(error: &CallError, is_fault: bool) {
+        let said = fault_of_failed_call(error.clone());
+        assert_eq!(said.is_ok(), is_fault, "{error:?}: {said:?}");
+    }
+
+    #[test]
+    fn a_bot_that_was_not_asked_or_did_not_answer_has_no_faulty_schema() {
+        let refusal: botops_contract::ContractRefusal =
+            serde_json::from_value(serde_json::json!({"code": "not_kept", "message": "there is none"}))
+                .unwrap();
+        let why = || "its process is gone".to_owned();
+        for presence in [Presence::Hung, Presence::Exited, Presence::Incompatible, Presence::Reloading] {
+            check(&CallError::NotSent(presence, why()), false);
+        }
+        check(&CallError::NotDelivered(why()), false);
+        check(&CallError::TimedOut, false);
+        check(&CallError::Refused(refusal.clone()), true);
+        check(&CallError::Unproven(refusal), true);
+        check(&CallError::Invalid("not UTF-8".to_owned()), true);
+    }
 }

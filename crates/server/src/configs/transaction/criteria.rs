@@ -222,9 +222,12 @@ impl TrialBaseline {
             (None, Some(part), Some(limit)) => {
                 format!("equity fell by {part} as a part of it, {limit} allowed")
             }
-            (None, Some(part), None) => {
-                format!("equity fell by {part} as a part of it; the config names no limit")
-            }
+            (None, Some(part), None) => match self.day_text(day_result) {
+                Some(day) => {
+                    format!("equity fell by {part} as a part of it, for which no limit is named; {day}")
+                }
+                None => format!("equity fell by {part} as a part of it; the config names no limit"),
+            },
             (None, None, _) => "the bot does not report its equity, so its fall is not watched".to_owned(),
         };
         TrialCriterion {
@@ -236,6 +239,21 @@ impl TrialBaseline {
             text,
             source: self.drawdown_source(),
         }
+    }
+
+    /// How the day's result stands to its limit; `None` when the config names none.
+    fn day_text(&self, day_result: Option<Decimal>) -> Option<String> {
+        self.day_field.as_ref()?;
+        Some(match (self.day_limit, day_result) {
+            (Some(limit), Some(result)) => format!("the day's result is {result}, {limit} is its limit"),
+            (Some(limit), None) => {
+                format!("the bot does not report the day's result now, {limit} is its limit")
+            }
+            (None, _) => {
+                "the day's result was at its limit before the trial, or is not reported, and is not watched"
+                    .to_owned()
+            }
+        })
     }
 
     /// Which fields of the config have the limits, and what is not watched for want of one.

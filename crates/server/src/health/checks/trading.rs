@@ -18,10 +18,22 @@ pub(crate) fn check_trading(seen: &BotSnapshot) -> CheckSample {
         return CheckSample::failed(CheckOutcome::Internal, "the bot is away, so what it does is not known");
     };
     let sample = CheckSample::ok(Vec::new());
-    match phase_trouble(report, seen.position_count()).or_else(|| breaker_trouble(report)) {
+    let trouble = lost_pause(seen, report).or_else(|| phase_trouble(report, seen.position_count()));
+    match trouble.or_else(|| breaker_trouble(report)) {
         Some((level, note)) => sample.says(level, note),
         None => sample,
     }
+}
+
+/// Whoever paused it takes it for paused, and a person has to know before it opens something.
+fn lost_pause(seen: &BotSnapshot, report: &BotReport) -> Option<(HealthLevel, String)> {
+    let pause = seen.operator.lost_pause.as_ref().filter(|_| report.trading_enabled == Some(true))?;
+    let (verb, actor, given) = (pause.verb, &pause.actor, pause.given_at.format("%F %H:%M UTC"));
+    let note = format!(
+        "the bot is not paused: it lost the {verb} of {actor} of {given} {}; give it again, or resume",
+        pause.lost_when()
+    );
+    Some((HealthLevel::Critical, note))
 }
 
 /// `open` counts what could not be read, too.

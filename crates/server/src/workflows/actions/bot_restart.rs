@@ -90,6 +90,7 @@ impl WorkflowAction for RestartBot {
             return Err(ActionFailure::new(StepFailureClass::Precondition, Code::BotNotStarted, message));
         }
         world.bots.expect_restart(call.time_left());
+        world.bots.forget_pause_of_run(&call.run);
         failpoints::point("wf:restart:begin");
         let drain = Duration::from_secs(input.drain_s).min(call.time_left());
         let answers = world.bots.snapshot().presence.answers();

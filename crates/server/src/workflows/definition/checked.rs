@@ -82,6 +82,16 @@ impl CheckedWorkflow {
         self.params.accept_params(&self.definition.id, params)
     }
 
+    /// What a call without parameters gives; one that is required and has no default is left out.
+    pub(crate) fn default_params(&self) -> Value {
+        self.params.defaults()
+    }
+
+    /// The parameters that take only a few values, each with those.
+    pub(crate) fn param_choices(&self) -> Vec<(String, Vec<Value>)> {
+        self.params.choices()
+    }
+
     /// Whether one of its steps ends the bot's process and starts it again.
     pub(crate) fn restarts_bot(&self) -> bool {
         self.definition.steps.iter().any(|step| step.uses.spec().restarts_bot)

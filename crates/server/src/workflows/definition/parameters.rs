@@ -80,6 +80,33 @@ impl WorkflowParameters {
     }
 }
 
+/// Most values of a parameter that are tried in its place.
+const MOST_CHOICES: usize = 8;
+
+impl WorkflowParameters {
+    /// The parameters of a call that gives none; one that is required and has no default is left out.
+    pub(crate) fn defaults(&self) -> Value {
+        let known = self.schema["properties"].as_object().into_iter().flatten();
+        let defaults =
+            known.filter_map(|(name, schema)| Some((name.clone(), schema.get("default")?.clone())));
+        Value::Object(defaults.collect())
+    }
+
+    /// The parameters that take only a few values, each with those.
+    pub(crate) fn choices(&self) -> Vec<(String, Vec<Value>)> {
+        let known = self.schema["properties"].as_object().into_iter().flatten();
+        let choices = known.filter_map(|(name, schema)| {
+            let values = match schema.get("enum").and_then(Value::as_array) {
+                Some(values) => values.iter().take(MOST_CHOICES).cloned().collect(),
+                None if schema["type"] == "boolean" => vec![Value::Bool(true), Value::Bool(false)],
+                None => return None,
+            };
+            Some((name.clone(), values))
+        });
+        choices.collect()
+    }
+}
+
 /// Finds a NUL character: it is legal in JSON, but many tools that read logs cannot handle it.
 fn find_nul(value: &Value, pointer: &str) -> Option<String> {
     match value {

@@ -4,7 +4,7 @@
 //! looks at the bot from what is known of it now. A step whose condition only the run can decide needs nothing yet.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::workflows::actions::{ActionClass, ActionNeed, ActionServices, StepAction, read_known_status};
@@ -112,16 +112,67 @@ fn missing_of_action(
     needs.map(view).collect()
 }
 
+/// The fewest parameters, one or two of those that take few values, with which nothing is known to be missing instead of
+/// what `params` lack. `None` when there are none such.
+pub(crate) fn find_workable_params(
+    workflow: &CheckedWorkflow,
+    params: &Value,
+    world: &ActionServices,
+) -> Option<Map<String, Value>> {
+    let given = params.as_object()?;
+    let choices = workflow.param_choices().into_iter().flat_map(|(name, values)| {
+        let other = values.into_iter().filter(|value| given.get(&name) != Some(value)).collect::<Vec<_>>();
+        other.into_iter().map(move |value| (name.clone(), value))
+    });
+    let choices: Vec<(String, Value)> = choices.collect();
+    let works = |changes: &Map<String, Value>| {
+        let mut changed = given.clone();
+        changed.extend(changes.clone());
+        let values = RunValues { params: Value::Object(changed), ..RunValues::default() };
+        find_missing_needs(workflow, 0, values, world).is_empty()
+    };
+    let single = choices.iter().map(|(name, value)| Map::from_iter([(name.clone(), value.clone())]));
+    let pairs = choices.iter().flat_map(|(name, value)| {
+        let others = choices.iter().filter(move |(other, _)| other > name);
+        others.map(move |other| Map::from_iter([(name.clone(), value.clone()), other.clone()]))
+    });
+    single.chain(pairs).find(works)
+}
+
+/// Why a workflow cannot run with its default parameters at this bot as it is now, and with which it can; `None` when
+/// nothing is known to be in the way.
+pub(crate) fn describe_default_lack(workflow: &CheckedWorkflow, world: &ActionServices) -> Option<String> {
+    let params = workflow.default_params();
+    let values = RunValues { params: params.clone(), ..RunValues::default() };
+    let missing = find_missing_needs(workflow, 0, values, world);
+    if missing.is_empty() {
+        return None;
+    }
+    let each: Vec<String> = missing.iter().map(MissingNeedView::describe).collect();
+    let remedy = find_workable_params(workflow, &params, world).map(|changes| describe_remedy(&changes));
+    Some(format!("{}{}", each.join("; "), remedy.unwrap_or_default()))
+}
+
+/// With what it can run, as the end of the sentence that says why it cannot.
+fn describe_remedy(changes: &Map<String, Value>) -> String {
+    format!("; with the parameters {} it can", Value::Object(changes.clone()))
+}
+
+impl MissingNeedView {
+    /// That it is missing and for what, as a part of a sentence.
+    fn describe(&self) -> String {
+        if self.step.is_empty() {
+            return self.need.describe_missing();
+        }
+        let purpose = if self.for_undo { "to take back step" } else { "step" };
+        format!("{} ({purpose} `{}`)", self.need.describe_missing(), self.step)
+    }
+}
+
 /// Why a workflow cannot run, in one sentence with everything that is missing.
 pub(crate) fn describe_missing_needs(workflow: &str, missing: &[MissingNeedView]) -> String {
-    let each = missing.iter().map(|one| {
-        if one.step.is_empty() {
-            return one.need.describe_missing();
-        }
-        let purpose = if one.for_undo { "to take back step" } else { "step" };
-        format!("{} ({purpose} `{}`)", one.need.describe_missing(), one.step)
-    });
-    format!("`{workflow}` cannot run: {}", each.collect::<Vec<_>>().join("; "))
+    let each: Vec<String> = missing.iter().map(MissingNeedView::describe).collect();
+    format!("`{workflow}` cannot run: {}", each.join("; "))
 }
 
 /// The code of a refusal for what is missing.
@@ -130,10 +181,26 @@ pub(crate) fn code_of_missing(missing: &[MissingNeedView]) -> Code {
     if only_supervisor { Code::SupervisorMissing } else { Code::BotNotCapable }
 }
 
-/// The refusal of a run for what is missing; nothing was done.
-pub(crate) fn refuse_missing_needs(workflow: &str, missing: &[MissingNeedView]) -> Error {
-    Error::new(code_of_missing(missing))
-        .detail(describe_missing_needs(workflow, missing))
-        .context("workflow_id", workflow)
-        .context("missing", serde_json::to_value(missing).unwrap_or_default())
+/// The refusal of a run for what is missing; nothing was done. It names the parameters with which the run can be, and the
+/// call that says what it would do with them.
+pub(crate) fn refuse_missing_needs(
+    workflow: &CheckedWorkflow,
+    missing: &[MissingNeedView],
+    params: &Value,
+    world: &ActionServices,
+) -> Error {
+    let id = &workflow.definition.id;
+    let detail = describe_missing_needs(id, missing);
+    let error = Error::new(code_of_missing(missing))
+        .context("workflow_id", id.clone())
+        .context("missing", serde_json::to_value(missing).unwrap_or_default());
+    let Some(changes) = find_workable_params(workflow, params, world) else { return error.detail(detail) };
+    let mut workable = params.as_object().cloned().unwrap_or_default();
+    workable.extend(changes.clone());
+    let body = json!({"params": workable});
+    let path = format!("/api/v1/workflows/{id}/execute?dry_run=true");
+    error
+        .detail(format!("{detail}{}", describe_remedy(&changes)))
+        .context("works_with", Value::Object(changes))
+        .next("execute_workflow", "POST", path, Some(body), Some("operate"))
 }

@@ -31,7 +31,7 @@ pub(crate) use execution_log::ExecutionLog;
 pub(crate) use journal::RunJournal;
 pub(crate) use launcher::RunLauncher;
 pub(crate) use missing_needs::{
-    MissingNeedView, describe_missing_needs, find_missing_needs, refuse_missing_needs,
+    MissingNeedView, describe_default_lack, describe_missing_needs, find_missing_needs, refuse_missing_needs,
 };
 pub(crate) use progress::{RunProgress, StepProgress};
 pub(crate) use queue::RunQueue;
