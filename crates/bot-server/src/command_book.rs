@@ -171,6 +171,14 @@ impl CommandsById {
 }
 
 #[cfg(test)]
+impl CommandBook {
+    /// A book whose file takes no line.
+    pub(crate) fn unwritable(path: &Path) -> Self {
+        Self { tasks: Mutex::default(), file: Some(Mutex::new(JsonLinesFile::unwritable(path))) }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::fs;
 

@@ -169,3 +169,39 @@ impl Drop for RunningVerb {
         self.runner.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.verb);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use botops_contract::{CommandOutcome, TradingMode};
+    use futures_util::FutureExt;
+
+    /// Answers a pause with a book of this kind, and says how often its handler ran.
+    async fn pause_with(book: CommandBook) -> (CommandResult, u32) {
+        let runs = Arc::new(AtomicU32::new(0));
+        let counted = runs.clone();
+        let handler: CommandHandler = Arc::new(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async { CommandReply::done("paused") }.boxed()
+        });
+        let bot = BotHandle::new("life", TradingMode::Paper, std::sync::mpsc::sync_channel(1).0);
+        let handlers = HashMap::from([(Verb::Pause, handler)]);
+        let runner = Arc::new(CommandRunner::new(handlers, book, bot, Tasks::new()));
+        let request = serde_json::json!({"command_id": "1", "reason": "a test"});
+        let result = runner.run(Verb::Pause, serde_json::from_value(request).unwrap()).await.unwrap();
+        (result, runs.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_down_is_refused_and_not_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let (refused, runs) = pause_with(CommandBook::unwritable(&folder.path().join("a"))).await;
+        assert_eq!((refused.outcome, runs), (CommandOutcome::Refused, 0));
+        assert_eq!(refused.reason_code.as_deref(), Some("journal_unwritable"));
+        assert_eq!(refused.trading_enabled, Some(true));
+        let (done, runs) = pause_with(CommandBook::open(&folder.path().join("b")).unwrap()).await;
+        assert_eq!((done.outcome, runs), (CommandOutcome::Done, 1));
+    }
+}

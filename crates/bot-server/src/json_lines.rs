@@ -78,6 +78,15 @@ impl JsonLinesFile {
     }
 }
 
+#[cfg(test)]
+impl JsonLinesFile {
+    /// A file that takes no line, as one on a disk that is full.
+    pub(crate) fn unwritable(path: &Path) -> Self {
+        fs::write(path, "").unwrap();
+        Self { file: File::open(path).unwrap(), length: 0 }
+    }
+}
+
 fn line_of<T: Serialize>(row: &T) -> io::Result<Vec<u8>> {
     let mut text = serde_json::to_vec(row)?;
     text.push(b'\n');
