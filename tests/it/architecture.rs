@@ -37,6 +37,7 @@ const PROGRAM: &[&[&str]] = &[
 /// The source folders of every crate.
 const CRATES: &[&str] = &[
     "src",
+    "crates/bot-server/src",
     "crates/contract/src",
     "crates/core/src",
     "crates/freqtrade/src",

@@ -17,6 +17,8 @@ mod config;
 #[cfg(feature = "openapi")]
 mod document;
 mod events;
+#[cfg(all(test, feature = "openapi"))]
+mod frozen;
 mod identity;
 mod refusal;
 mod state;

@@ -19,9 +19,10 @@ use crate::options::FreqtradeOptions;
 use crate::polling::{PictureCell, Pollers, PollersOptions};
 use crate::publisher::Publisher;
 use crate::report::HelloInputs;
-use crate::serve::{ContractServer, StateCell, contract_routes};
+use crate::serve::{AdapterSource, StateCell};
 use crate::trades::ClosedTradeLog;
 use crate::upstream::FreqtradeClient;
+use botops_bot_server::{ContractListener, serve_contract};
 use botops_core::data_folder::{lock_data_folder, make_private_folder};
 use botops_core::durable_file::{self, PRIVATE};
 use botops_core::failpoints;
@@ -189,15 +190,10 @@ impl PreparedAdapter {
             Uuid::now_v7().to_string(),
         );
         tasks.spawn("publisher", OnFailure::Stop, publisher.run(tasks.stopping()));
-        let server =
-            ContractServer { state, hello, cell, journal, trades, commands, stopping: closing.clone() };
-        let server = axum::serve(listener, contract_routes(server))
-            .with_graceful_shutdown(closing.clone().cancelled_owned());
-        tasks.spawn("server", OnFailure::Stop, async move {
-            if let Err(error) = server.await {
-                tracing::error!("the socket is no longer served: {error}");
-            }
-        });
+        let source = AdapterSource { state, hello, cell, journal, trades, commands };
+        let listener = ContractListener::Socket(listener);
+        let server = serve_contract(listener, Arc::new(source), tasks.clone(), closing.clone());
+        tasks.spawn("server", OnFailure::Stop, server);
         let (id, place) = (&options.bot_id, options.url.place());
         tracing::info!("bot {id} is served on {} for freqtrade at {place}", options.socket.display());
     }

@@ -133,7 +133,7 @@ impl Publisher {
         self.seq += 1;
         let numbered = BotReport { seq: self.seq, ..report.clone() };
         let hello = build_hello(&self.hello, picture);
-        self.state.publish(PublishedState::new(hello, &numbered, &self.run));
+        self.state.publish(PublishedState::new(hello, numbered, &self.run));
         self.shown = Some(report);
     }
 

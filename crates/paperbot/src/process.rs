@@ -22,10 +22,10 @@ use super::account::recorded_account::RecordedAccount;
 use super::config::slot::ConfigSlot;
 use super::engine::{EngineParts, TradingEngine};
 use super::identity::BotIdentity;
+use super::ipc::contract_source::PaperbotSource;
 use super::ipc::inbox::{INBOX_CAPACITY, IpcInbox, RequestDelivery};
 use super::ipc::journal::EventJournal;
 use super::ipc::outbox::{BotOutbox, OutboxItem};
-use super::ipc::server::{self, IpcServer};
 use super::ipc::session_commands::SessionCommands;
 use super::ipc::snapshot::PublishedSnapshot;
 use super::loop_priority;
@@ -39,6 +39,7 @@ use super::options::PaperbotOptions;
 use super::pid_file::write_pid_file;
 use super::session::connect_session;
 use super::session_gate::SessionGate;
+use botops_bot_server::{ContractListener, serve_contract};
 use botops_contract::{
     BOOT_ONCE, COMMAND_STATUS, CONFIG_SCHEMA, Capability, Hello, TradingMode, VERSION, Verb,
 };
@@ -218,7 +219,7 @@ impl PreparedBot {
         let session = start_session(options, mode, tasks)?;
         let commands = session.session().map(|session| SessionCommands::new(session.clone(), tasks.clone()));
         let hello = hello(options, boot_epoch.clone(), started_at, mode, commands.is_some());
-        let journal = EventJournal::new(book.trades.clone());
+        let journal = EventJournal::new(&boot_epoch, book.trades.clone());
         let (sender, items) = mpsc::unbounded_channel();
         let mut engine = TradingEngine::new(EngineParts {
             identity,
@@ -252,21 +253,16 @@ impl PreparedBot {
         let loop_end = spawn_loop(self.engine, queue, halt.clone(), tasks);
         let closing = CancellationToken::new();
         let boot_epoch = self.hello.boot_epoch.clone();
-        let server = IpcServer {
+        let source = PaperbotSource {
             hello: Arc::new(self.hello),
             snapshot: self.snapshot,
             journal: self.journal,
             inbox: IpcInbox::new(requests),
             session: self.session,
-            stopping: closing.clone(),
         };
-        let server = axum::serve(listener, server::routes(server))
-            .with_graceful_shutdown(closing.clone().cancelled_owned());
-        tasks.spawn("server", OnFailure::Stop, async move {
-            if let Err(error) = server.await {
-                tracing::error!("the socket is no longer served: {error}");
-            }
-        });
+        let listener = ContractListener::Socket(listener);
+        let server = serve_contract(listener, Arc::new(source), tasks.clone(), closing.clone());
+        tasks.spawn("server", OnFailure::Stop, server);
         let socket: PathBuf = options.socket_path();
         tracing::info!(bot.boot_epoch = boot_epoch, "{} serves on {}", options.id, socket.display());
         RunningBot { halt, closing, loop_end }

@@ -5,8 +5,8 @@ mod mistakes;
 mod stub_bot;
 mod watch;
 
-use std::path::Path;
-use std::process::Output;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use botops_server::bots::conformance::MANUAL_PLACES;
@@ -133,28 +133,37 @@ fn a_bot_that_serves_everything_is_read_as_the_link_reads_it() {
     assert!(journal.iter().any(|asked| asked.path.starts_with("trades?after=1&")));
 }
 
-/// Runs a bot in Python and checks it. Python is not needed to build or test botops: without it there is nothing to run.
-async fn check_python_bot(program: &Path, more: &[&str]) -> Option<Checked> {
-    std::process::Command::new("python3").arg("--version").output().ok()?;
+/// Runs a bot that serves on the socket that it is given last, and checks it.
+async fn check_started_bot(mut bot: Command, more: &[&str]) -> Checked {
     let folder = crate::kit::folder();
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let socket = folder.path().join("bot.sock");
-    let mut python = std::process::Command::new("python3");
-    python.arg(program).arg(&socket).stdin(std::process::Stdio::null());
-    let _process = Process::spawn(&mut python);
+    let _process = Process::spawn(bot.arg(&socket).stdin(Stdio::null()));
     let client = crate::kit::socket_client(&socket);
     until("it answers", Duration::from_secs(20), || async {
         client.get("http://bot/ipc/v1/hello").send().await.is_ok()
     })
     .await;
-    Some(check(&socket, more))
+    check(&socket, more)
 }
 
-/// The same for a bot in which nothing may be wrong.
-async fn pass_python_bot(program: &Path, more: &[&str]) {
-    let Some(checked) = check_python_bot(program, more).await else { return };
+/// Runs a bot in Python and checks it. Python is not needed to build or test botops: without it there is nothing to run.
+async fn check_python_bot(program: &Path, more: &[&str]) -> Option<Checked> {
+    Command::new("python3").arg("--version").output().ok()?;
+    let mut python = Command::new("python3");
+    python.arg(program);
+    Some(check_started_bot(python, more).await)
+}
+
+fn assert_nothing_is_wrong(checked: &Checked) {
     checked.assert_passed();
     assert_eq!(checked.rules("warning"), [""; 0], "{:#}", checked.report);
+}
+
+/// Checks a bot in Python in which nothing may be wrong.
+async fn pass_python_bot(program: &Path, more: &[&str]) {
+    let Some(checked) = check_python_bot(program, more).await else { return };
+    assert_nothing_is_wrong(&checked);
 }
 
 /// A bot with the SDK of this repository that gives it what cannot be told, and has a handler that never returns.
@@ -195,6 +204,32 @@ async fn what_a_bot_gives_its_sdk_and_what_its_handlers_do_is_found_by_name() {
     let Some(checked) = check_python_bot(&file, &["--exercise", "--yes"]).await else { return };
     assert_eq!((checked.code, checked.rules("fault")), (1, vec!["verb_hangs"]), "{:#}", checked.report);
     assert_eq!(checked.finding("verb_hangs")["call"], "POST commands/pause");
+}
+
+/// The program of an example of the workspace. A run of all tests has built it already, with the same features.
+fn built_example(name: &str) -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--locked", "--quiet", "--message-format=json", "--example", name]);
+    let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let told = String::from_utf8(built.stdout).unwrap();
+    let mut messages = told.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let program = messages.find_map(|message| {
+        let is_it = message["target"]["name"] == name;
+        message["executable"].as_str().filter(|_| is_it).map(PathBuf::from)
+    });
+    program.unwrap_or_else(|| panic!("{name} is no example: {told}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_smallest_bot_in_rust_passes_and_is_paused_and_resumed() {
+    let text = include_str!("../../../crates/bot-server/examples/minimal_bot.rs");
+    assert!(text.lines().count() < 60, "it is the smallest");
+    let bot = Command::new(built_example("minimal_bot"));
+    let checked = check_started_bot(bot, &["--exercise", "--yes", "--bot-id", "minimal"]).await;
+    assert_nothing_is_wrong(&checked);
+    assert_eq!(checked.report["bot"]["bot_id"], "minimal");
+    assert_eq!(checked.standing("POST commands/{verb}"), "served");
 }
 
 #[tokio::test(flavor = "multi_thread")]

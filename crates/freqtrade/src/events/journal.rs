@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use botops_bot_server::EventHistory;
 use botops_contract::BotEvent;
 use botops_core::durable_file;
 use serde::{Deserialize, Serialize};
@@ -147,25 +148,25 @@ impl AdapterJournal {
         Ok(())
     }
 
-    /// Kept events with a number greater than `seq`, oldest first, at most `limit`.
-    pub(crate) fn events_after(&self, seq: u64, limit: usize) -> Vec<Arc<BotEvent>> {
+    fn lock(&self) -> MutexGuard<'_, JournalFile> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EventHistory for AdapterJournal {
+    /// Tells this journal's numbers from those of another: it outlives the process.
+    fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    fn events_after(&self, seq: u64, limit: usize) -> Vec<Arc<BotEvent>> {
         let journal = self.lock();
         let first = journal.events.partition_point(|event| event.seq <= seq);
         journal.events.range(first..).take(limit).cloned().collect()
     }
 
-    /// The number of the newest event; the receiver is notified of every new one.
-    pub(crate) fn watch_latest(&self) -> watch::Receiver<u64> {
+    fn watch_latest(&self) -> watch::Receiver<u64> {
         self.latest.subscribe()
-    }
-
-    /// Tells this journal's numbers from those of another.
-    pub(crate) fn epoch(&self) -> &str {
-        &self.epoch
-    }
-
-    fn lock(&self) -> MutexGuard<'_, JournalFile> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

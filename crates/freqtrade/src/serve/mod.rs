@@ -1,8 +1,7 @@
 //! The contract on the socket: what was published is given out, and nobody who reads makes freqtrade work.
 
-mod event_stream;
+mod contract_source;
 mod published;
-mod routes;
 
+pub(crate) use contract_source::AdapterSource;
 pub(crate) use published::{PublishedState, StateCell};
-pub(crate) use routes::{ContractServer, contract_routes};

@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use botops_bot_server::TradePageRange;
 use botops_contract::{Order, Trade, TradePage};
 use chrono::{DateTime, Utc};
 
@@ -123,23 +124,9 @@ impl ClosedTradeLog {
         !std::mem::replace(&mut self.lock().told_unreadable, true)
     }
 
-    /// A page of trades with a number above `after`, as `GET trades` gives it.
-    pub(crate) fn page(
-        &self,
-        after: u64,
-        from: Option<DateTime<Utc>>,
-        to: Option<DateTime<Utc>>,
-        limit: usize,
-    ) -> TradePage {
-        let log = self.lock();
-        let first = log.trades.partition_point(|trade| trade.seq <= after);
-        let inside = |trade: &&Arc<Trade>| {
-            from.is_none_or(|from| trade.closed_at >= from) && to.is_none_or(|to| trade.closed_at < to)
-        };
-        let mut found = log.trades.iter().skip(first).filter(inside);
-        let items: Vec<Trade> = found.by_ref().take(limit).map(|trade| (**trade).clone()).collect();
-        let next = items.last().map(|trade| trade.seq).filter(|_| found.next().is_some());
-        TradePage { items, next }
+    /// A page of the trades, as `GET trades` gives it.
+    pub(crate) fn page(&self, range: &TradePageRange) -> TradePage {
+        range.page_of(&self.lock().trades)
     }
 
     /// The number of the newest trade; 0 when there is none.
@@ -204,6 +191,10 @@ mod tests {
 
     use super::*;
 
+    fn range(after: u64, limit: usize) -> TradePageRange {
+        TradePageRange { after, from: None, to: None, limit }
+    }
+
     fn closed(key: &str, seconds: i64) -> ClosedTrade {
         let at = DateTime::from_timestamp(seconds, 0).unwrap();
         let trade = json!({"seq": 0, "symbol": "A/B", "closed_at": at, "account_id": "x", "net_pl": "1", "outcome": "win"});
@@ -215,7 +206,7 @@ mod tests {
     }
 
     fn seqs(log: &ClosedTradeLog) -> Vec<u64> {
-        log.page(0, None, None, 99).items.iter().map(|trade| trade.seq).collect()
+        log.page(&range(0, 99)).items.iter().map(|trade| trade.seq).collect()
     }
 
     #[test]
@@ -227,9 +218,9 @@ mod tests {
         assert_eq!(log.append(vec![closed("a", 10), closed("c", 5)]).unwrap(), 1, "one is known");
         let again = ClosedTradeLog::open(&path).unwrap();
         assert_eq!(seqs(&again), [1, 2, 3]);
-        assert!(again.contains("c") && again.page(0, None, None, 99).items[0].closed_at.timestamp() == 10);
-        assert_eq!(again.page(0, None, None, 2).next, Some(2));
-        assert_eq!(again.page(2, None, None, 2).next, None);
+        assert!(again.contains("c") && again.page(&range(0, 99)).items[0].closed_at.timestamp() == 10);
+        assert_eq!(again.page(&range(0, 2)).next, Some(2));
+        assert_eq!(again.page(&range(2, 2)).next, None);
     }
 
     #[test]

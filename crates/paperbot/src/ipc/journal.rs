@@ -3,17 +3,15 @@
 //! The recorder runs on a thread of its own behind a queue, so that neither a slow disk nor a slow reader delays the
 //! trading loop. Logs are for people and are not synced; what must not be lost is in the ledger.
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::watch;
 
 use super::daily_log::DailyLogFile;
 use super::outbox::OutboxItem;
+use botops_bot_server::{EventRing, TradePageRange};
 use botops_contract::{BotEvent, SemanticError, Severity, Trade, TradePage};
 
 /// Events kept for readers that reconnect; one that was away for longer misses the older ones.
@@ -22,52 +20,23 @@ const KEPT_EVENTS: usize = 10_000;
 /// Handle to the last events and all trades; cloning is cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct EventJournal {
-    shared: Arc<Mutex<JournalContents>>,
-    latest: watch::Sender<u64>,
-}
-
-#[derive(Debug, Default)]
-struct JournalContents {
-    events: VecDeque<Arc<BotEvent>>,
-    trades: Vec<Arc<Trade>>,
+    events: EventRing,
+    trades: Arc<Mutex<Vec<Arc<Trade>>>>,
 }
 
 impl EventJournal {
-    /// A journal without events that has the trades of earlier process starts.
-    pub(crate) fn new(trades: Vec<Arc<Trade>>) -> Self {
-        let contents = JournalContents { events: VecDeque::new(), trades };
-        Self { shared: Arc::new(Mutex::new(contents)), latest: watch::Sender::new(0) }
+    /// A journal of this start of the process: without events, with the trades of earlier starts.
+    pub(crate) fn new(boot_epoch: &str, trades: Vec<Arc<Trade>>) -> Self {
+        Self { events: EventRing::new(boot_epoch, KEPT_EVENTS), trades: Arc::new(Mutex::new(trades)) }
     }
 
-    /// Kept events with a number greater than `seq`, oldest first, at most `limit`.
-    pub(crate) fn events_after(&self, seq: u64, limit: usize) -> Vec<Arc<BotEvent>> {
-        let contents = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = contents.events.partition_point(|event| event.seq <= seq);
-        contents.events.range(first..).take(limit).cloned().collect()
+    /// The newest events of this start.
+    pub(crate) fn events(&self) -> &EventRing {
+        &self.events
     }
 
-    /// The number of the newest event; the receiver is notified of every new one.
-    pub(crate) fn watch_latest(&self) -> watch::Receiver<u64> {
-        self.latest.subscribe()
-    }
-
-    pub(crate) fn trade_page(
-        &self,
-        after: u64,
-        from: Option<DateTime<Utc>>,
-        to: Option<DateTime<Utc>>,
-        limit: usize,
-    ) -> TradePage {
-        let contents = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = contents.trades.partition_point(|trade| trade.seq <= after);
-        let inside = |trade: &&Arc<Trade>| {
-            from.is_none_or(|from| trade.closed_at >= from) && to.is_none_or(|to| trade.closed_at < to)
-        };
-        let mut found = contents.trades.iter().skip(first).filter(inside);
-        let items: Vec<Trade> = found.by_ref().take(limit).map(|trade| (**trade).clone()).collect();
-        let more = found.next().is_some();
-        let next = items.last().map(|trade| trade.seq).filter(|_| more);
-        TradePage { items, next }
+    pub(crate) fn trade_page(&self, range: &TradePageRange) -> TradePage {
+        range.page_of(&self.trades.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes items from the queue until the loop has ended and the queue is empty. Runs on the recorder's thread.
@@ -80,11 +49,11 @@ impl EventJournal {
                     log_event(&event);
                     let written =
                         event.error.as_ref().map_or(Ok(()), |error| errors.write(&error_line(error)));
-                    self.add_event(event);
+                    self.events.add_numbered(event);
                     written
                 }
                 OutboxItem::Trade(trade) => {
-                    self.shared.lock().unwrap_or_else(PoisonError::into_inner).trades.push(trade);
+                    self.trades.lock().unwrap_or_else(PoisonError::into_inner).push(trade);
                     Ok(())
                 }
                 OutboxItem::TradeLog(line) => trades.write(&json!(line)),
@@ -93,17 +62,6 @@ impl EventJournal {
                 tracing::warn!("a log line of {} was not written: {error}", folder.display());
             }
         }
-    }
-
-    fn add_event(&self, event: Arc<BotEvent>) {
-        let seq = event.seq;
-        let mut contents = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        contents.events.push_back(event);
-        if contents.events.len() > KEPT_EVENTS {
-            contents.events.pop_front();
-        }
-        drop(contents);
-        self.latest.send_replace(seq);
     }
 }
 

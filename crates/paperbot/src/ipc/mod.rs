@@ -1,13 +1,13 @@
-//! The bot's side of its socket: the server, the requests to the trading loop, and the snapshot and journal that reads
-//! are answered from.
+//! The bot's side of its socket: what the server of the contract asks, the requests to the trading loop, and the snapshot and
+//! journal that reads are answered from.
 
+pub(crate) mod contract_source;
 mod daily_log;
 pub(crate) mod inbox;
 pub(crate) mod journal;
 pub(crate) mod outbox;
 mod recent_errors;
 pub(crate) mod report;
-pub(crate) mod server;
 pub(crate) mod session_commands;
 pub(crate) mod snapshot;
 pub(crate) mod trade_log;

@@ -1,4 +1,4 @@
-//! `GET events`: the journal as server-sent events.
+//! `GET events`: the history as server-sent events, then what happens.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use botops_contract::BotEvent;
 use futures_util::stream::{self, Stream};
 use tokio_util::sync::CancellationToken;
 
-use crate::events::AdapterJournal;
+use super::source::EventHistory;
 
-/// Events taken from the journal at once, so that a stream holds its lock only briefly.
-const EVENT_BATCH: usize = 100;
+/// Events taken at once, so that a stream holds the lock of the history only briefly.
+const EVENT_BATCH: usize = 200;
 
 /// The stream after the event that `Last-Event-ID` names; of another epoch, everything that is kept.
-pub(super) fn event_stream(
-    journal: AdapterJournal,
+pub(crate) fn event_stream(
+    history: Arc<dyn EventHistory>,
     headers: &HeaderMap,
     stopping: CancellationToken,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (epoch, seq) = last.rsplit_once('/').unwrap_or_default();
-    let seq = if epoch == journal.epoch() { seq.parse().unwrap_or(0) } else { 0 };
-    let latest = journal.watch_latest();
-    let begin = JournalReader { journal, seq, latest, batch: Vec::new().into_iter(), stopping };
+    let seq = if epoch == history.epoch() { seq.parse().unwrap_or(0) } else { 0 };
+    let latest = history.watch_latest();
+    let begin = EventHistoryReader { history, seq, latest, batch: Vec::new().into_iter(), stopping };
     let stream = stream::unfold(begin, async |mut reader| {
         let event = reader.next_event().await?;
         Some((Ok(event_frame(&event)), reader))
@@ -33,15 +33,15 @@ pub(super) fn event_stream(
     Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(10)).text("alive"))
 }
 
-struct JournalReader {
-    journal: AdapterJournal,
+struct EventHistoryReader {
+    history: Arc<dyn EventHistory>,
     seq: u64,
     latest: tokio::sync::watch::Receiver<u64>,
     batch: std::vec::IntoIter<Arc<BotEvent>>,
     stopping: CancellationToken,
 }
 
-impl JournalReader {
+impl EventHistoryReader {
     async fn next_event(&mut self) -> Option<Arc<BotEvent>> {
         loop {
             if let Some(event) = self.batch.next() {
@@ -49,7 +49,7 @@ impl JournalReader {
                 return Some(event);
             }
             self.latest.borrow_and_update();
-            self.batch = self.journal.events_after(self.seq, EVENT_BATCH).into_iter();
+            self.batch = self.history.events_after(self.seq, EVENT_BATCH).into_iter();
             if self.batch.len() > 0 {
                 continue;
             }
