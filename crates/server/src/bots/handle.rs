@@ -8,9 +8,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::absence::AbsenceAdvice;
 use super::call_error::CallError;
 use super::calls::BotCalls;
 use super::commands::{self, CommandAsker, CommandFollower, OpenCommands, PendingCommand};
+use super::given_pause::GivenPause;
 use super::link::{self, BotLink, BotLinkStats};
 use super::options::BotsOptions;
 use super::reading::TradeJournalPage;
@@ -127,6 +129,7 @@ impl Bots {
         request.valid_for_ms.get_or_insert(milliseconds(COMMAND_VALID));
         request.expires_at.get_or_insert(Utc::now() + COMMAND_VALID);
         let snapshot = self.snapshot();
+        let by = asker.actor.clone();
         let pending = PendingCommand::new(self.open.clone(), verb, &request, asker, &snapshot);
         let path = format!("commands/{verb}");
         let answered = self.calls.post(verb.as_str(), &path, &request).await;
@@ -137,13 +140,23 @@ impl Bots {
             Ok(answer) => {
                 let answer = pending.record_answer(answer).map_err(with_command)?;
                 if answer.outcome == CommandOutcome::Done {
+                    let reason = request.reason.clone();
+                    self.link.pause.note_command(verb, &answer, snapshot.report.as_deref(), || GivenPause {
+                        by,
+                        at: answer.at.unwrap_or_else(Utc::now),
+                        reason,
+                    });
                     self.see_effect().await;
                 }
                 Ok(answer)
             }
             Err(doubt) => {
                 pending.record_doubt();
-                Err(with_command(doubt))
+                // The answer may have taken long: what to do depends on how the bot is by now.
+                Err(with_command(match self.snapshot().absence.as_deref() {
+                    Some(absence) => doubt.remedy(remedy_in_doubt(absence)),
+                    None => doubt,
+                }))
             }
         }
     }
@@ -247,4 +260,14 @@ impl Bots {
         sanitise::config_ack(&mut ack);
         Ok(ack)
     }
+}
+
+/// What to do about a command of unknown effect while the bot does not answer. Whoever repeats it makes it act at a time
+/// that nobody chose.
+fn remedy_in_doubt(absence: &AbsenceAdvice) -> String {
+    format!(
+        "Do not send it again while the bot does not answer. botops asks for an hour what became of it, and tells that as a \
+         second `control` event with this command id (`GET events?kind=control`). {}",
+        absence.remedy
+    )
 }

@@ -5,12 +5,14 @@
 //! who may be at its other end, polling, retries, the event subscription, and what a bot can do wrong on a wire.
 //! However many clients read, the bot is asked once per interval: no read asks the bot.
 
+mod absence;
 mod api;
 mod call_error;
 mod calls;
 mod commands;
 pub mod conformance;
 mod exchange;
+mod given_pause;
 mod handle;
 mod link;
 mod options;
@@ -25,9 +27,11 @@ mod supervisor;
 mod trading_day;
 mod transport;
 
+pub use absence::AbsenceAdvice;
 pub use api::{BotControl, routes};
 pub use call_error::CallError;
 pub use commands::CommandAsker;
+pub use given_pause::GivenPause;
 pub use handle::Bots;
 pub use link::BotLinkStats;
 pub use options::BotsOptions;

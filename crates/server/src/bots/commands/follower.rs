@@ -10,6 +10,7 @@ use super::ending::{CommandEnding, ending_by_state, ending_by_status, state_show
 use super::open_commands::{FollowedCommand, OpenCommands};
 use crate::bots::call_error::CallError;
 use crate::bots::calls::BotCalls;
+use crate::bots::given_pause::GivenPause;
 use crate::bots::link::BotLink;
 
 /// A command is followed for this long; then a person has to look.
@@ -42,10 +43,22 @@ impl CommandFollower {
                     ending = self.ask(&followed) => ending,
                 };
                 if let Some(ending) = ending {
+                    self.note_pause(&followed, &ending);
                     self.open.end(&followed.command.sent_id, &ending);
                 }
             }
         }
+    }
+
+    /// A pause that turns out to have been carried out is one that was given.
+    fn note_pause(&self, followed: &FollowedCommand, ending: &CommandEnding) {
+        let (CommandEnding::Done(result) | CommandEnding::DoneNow(result)) = ending else { return };
+        let command = &followed.command;
+        self.link.pause.note_command(command.verb, result, None, || GivenPause {
+            by: command.asker.actor.clone(),
+            at: result.at.unwrap_or(command.given_at),
+            reason: command.reason.clone(),
+        });
     }
 
     /// How the command ended, if that is known by now.

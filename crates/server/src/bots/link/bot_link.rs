@@ -10,6 +10,7 @@ use super::counters::BotLinkCounters;
 use super::saved_state::{SavedBotState, first_snapshot};
 use super::unreadable_log::UnreadableLog;
 use crate::bots::call_error::CallError;
+use crate::bots::given_pause::PauseRecord;
 use crate::bots::options::BotsOptions;
 use crate::bots::presence::SILENCE;
 use crate::bots::process::{BotProcesses, ProcessId};
@@ -34,6 +35,8 @@ pub(in crate::bots) struct BotLink {
     pub counters: BotLinkCounters,
     /// The connection to the peer that gave the last good answer.
     pub connection: ArcSwapOption<BotConnection>,
+    /// The pause that was given through botops.
+    pub pause: PauseRecord,
     /// Permits for questions for the whole state.
     pub state_questions: Semaphore,
     restart_until: Mutex<Option<Instant>>,
@@ -55,6 +58,7 @@ impl BotLink {
     /// Reads what an earlier run of botops knew.
     pub(crate) async fn open(options: BotsOptions, store: Store, events: Events) -> Result<Self, Error> {
         let saved = SavedBotState::load(&options.id, &store).await?;
+        let pause = PauseRecord::load(&options.id, store.clone()).await?;
         let snapshot = Arc::new(first_snapshot(&options.id, saved.as_ref()));
         Ok(Self {
             options,
@@ -64,6 +68,7 @@ impl BotLink {
             snapshot: ArcSwap::new(snapshot),
             counters: BotLinkCounters::default(),
             connection: ArcSwapOption::empty(),
+            pause,
             state_questions: Semaphore::new(STATE_QUESTIONS),
             restart_until: Mutex::new(None),
             processes: Mutex::new(saved.map(|saved| saved.known_processes()).unwrap_or_default()),
@@ -78,7 +83,8 @@ impl BotLink {
     /// The connection for a call that wants `capability`, or why there is none.
     pub(crate) fn connection_for_call(&self, capability: &str) -> Result<Arc<BotConnection>, CallError> {
         let snapshot = self.snapshot.load();
-        let away = |reason: &str| CallError::NotSent(snapshot.presence, reason.to_owned());
+        let away =
+            |reason: &str| CallError::NotSent(snapshot.presence, reason.to_owned(), snapshot.absence.clone());
         // A command that waits in the socket of a hung bot would act at a time nobody chose.
         let connection = self.connection.load_full().filter(|_| snapshot.presence.answers());
         let (Some(connection), Some(hello)) = (connection, &snapshot.hello) else {
@@ -89,6 +95,24 @@ impl BotLink {
         }
         connection.check_endpoint().map_err(CallError::NotDelivered)?;
         Ok(connection)
+    }
+
+    /// The connection to ask what became of a command. An adapter knows that also while its bot does not answer, and asks
+    /// the bot nothing for it.
+    pub(crate) fn connection_for_status(&self, capability: &str) -> Result<Arc<BotConnection>, CallError> {
+        let snapshot = self.snapshot.load();
+        let is_known_by_adapter = !snapshot.presence.answers()
+            && snapshot
+                .hello
+                .as_ref()
+                .is_some_and(|hello| hello.adapter.is_some() && hello.offers(capability));
+        match self.connection.load_full().filter(|_| is_known_by_adapter) {
+            Some(connection) => {
+                connection.check_endpoint().map_err(CallError::NotDelivered)?;
+                Ok(connection)
+            }
+            None => self.connection_for_call(capability),
+        }
     }
 
     /// The processes of the boot that answered last.
