@@ -116,7 +116,7 @@ async fn an_adapter_that_is_gone_is_named_as_what_is_missing() {
     until_presence(&botops, "unreachable").await;
     let (_, summary) = botops.get("/api/v1/summary").await;
     let warnings = summary["warnings"].to_string();
-    assert!(warnings.contains("the adapter (botops freqtrade) does not answer"), "{summary:#}");
+    assert!(warnings.contains("The adapter (botops freqtrade) does not answer"), "{summary:#}");
     assert!(
         !warnings.contains("obody manages") && warnings.contains("Whether anybody"),
         "the bot may trade on: {summary:#}"

@@ -92,18 +92,19 @@ impl AbsenceFacts<'_> {
         match self.adapter() {
             Some(_) if self.adapter_answers => match (self.process, self.pid) {
                 (ProcessState::Gone, Some(pid)) => {
-                    format!(
-                        "The adapter answers, and the process {pid} of {name} is gone: start {name} {how}."
-                    )
+                    format!("The adapter answers, and the process {pid} of {name} is gone: start it {how}.")
                 }
                 _ => format!(
                     "The adapter answers, {name} behind it does not: if it does not run, start it {how}."
                 ),
             },
-            Some(adapter) => format!(
-                "What is missing is the link to {name}: the adapter ({adapter}) does not answer. Start the adapter; {name} may \
-                 trade on without it."
-            ),
+            Some(adapter) => {
+                let meanwhile = match self.process {
+                    ProcessState::Gone => format!("{name} itself is gone, too: start it {how}"),
+                    _ => format!("{name} may trade on without it"),
+                };
+                format!("The adapter ({adapter}) does not answer: start it. {}.", capitalized(&meanwhile))
+            }
             None => format!("Look whether the bot's process runs; if not, start it {how}."),
         }
     }
@@ -125,9 +126,7 @@ impl AbsenceFacts<'_> {
         let is_link_alone = self.adapter().is_some() && !self.adapter_answers;
         Some(match self.process {
             ProcessState::Gone => {
-                format!(
-                    "Nobody manages {these} until it runs again, stop losses that it watches itself included."
-                )
+                format!("Nobody manages {these} until it runs again.")
             }
             ProcessState::Stopped => format!("Nobody manages {these} as long as its process is stopped."),
             ProcessState::Alive | ProcessState::Unknown if is_link_alone => {
@@ -189,7 +188,7 @@ mod tests {
         let (adapted, own) = (hello(true), hello(false));
         check(
             &gone(Some(&adapted)),
-            &["The adapter answers, and the process 7 of lab (Sample) is gone: start lab (Sample) by hand"],
+            &["The adapter answers, and the process 7 of lab (Sample) is gone: start it by hand"],
             "Nobody manages the 3 open positions of lab (Sample) (reported 1970-01-01 00:00 UTC)",
         );
         let supervised = AbsenceFacts { can_start: true, driver: "systemd", ..gone(Some(&own)) };
@@ -202,7 +201,11 @@ mod tests {
         );
         let link =
             AbsenceFacts { adapter_answers: false, process: ProcessState::Alive, ..gone(Some(&adapted)) };
-        check(&link, &["the adapter (botops freqtrade) does not answer"], "Whether anybody manages");
+        check(
+            &link,
+            &["The adapter (botops freqtrade) does not answer: start it. lab (Sample) may trade on"],
+            "Whether anybody manages",
+        );
         let stopped =
             AbsenceFacts { presence: Presence::Hung, process: ProcessState::Stopped, ..gone(Some(&own)) };
         check(
